@@ -1,0 +1,58 @@
+# pbxhub: everything a newcomer, a developer and CI do. Every target sets up what it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SHELL := /bin/bash
+
+.PHONY: help install run test check lint fast bench pbx constraints migration packages clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+install: $(READY) ## the hub and its tools, in .venv
+
+run: $(READY) ## start the hub with a demo project: no Asterisk needed
+	@$(BIN)/pbxhub run --demo
+
+test: $(READY) packages ## everything: real PostgreSQL, real Asterisk 22 and 16, real browser
+	@$(BIN)/python -m pbxhub.testing.asterisk_install
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not asterisk and not browser" $(PYTEST)
+	@# real browsers and phones on a busy machine: what failed is tried once more, by itself
+	@$(BIN)/pytest -q -m browser $(PYTEST) || $(BIN)/pytest -q -m browser --lf $(PYTEST)
+	@$(BIN)/pytest -q -m asterisk $(PYTEST) || $(BIN)/pytest -q -m asterisk --lf $(PYTEST)
+
+check: lint fast ## ruff, mypy, import-linter and the fast tests, in under a minute
+
+lint: $(READY)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
+
+fast: $(READY)
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow and not asterisk and not browser" $(PYTEST)
+
+bench: $(READY) packages ## speed and memory, beside something to compare with in the same run
+	@for bench in bench/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+
+pbx: $(READY) packages ## a real Asterisk with asterisk-conf/ on loopback, for trying by hand
+	@$(BIN)/python -m pbxhub.testing.asterisk_by_hand
+
+migration: $(READY) ## draft a migration: make migration NAME="what changes"
+	@$(BIN)/pbxhub migrate --draft "$(NAME)"
+
+packages: ## the Debian packages that tests use; installed when that is allowed, named otherwise
+	@tests/packages.sh
+
+constraints: ## renew the exact versions in constraints.txt
+	@rm -rf .cache/constraints && $(PYTHON) -m venv .cache/constraints && .cache/constraints/bin/pip install -q -e '.[dev]'
+	@{ sed -n '/^#/p' constraints.txt; .cache/constraints/bin/pip freeze --exclude-editable; } > .cache/constraints.txt
+	@mv .cache/constraints.txt constraints.txt
+
+clean: ## remove what the other targets made here
+	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "pbxhub needs Python 3.11 or newer"; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { echo "no venv: apt-get install python3-venv"; exit 1; }
+	@echo "installing into $(VENV) …" && $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(READY)

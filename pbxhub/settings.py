@@ -1,0 +1,241 @@
+"""One Settings object, read once from PBXHUB_* variables. A bad variable stops the start and names itself."""
+
+import base64
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+T = TypeVar("T")
+_SECRETS = ("SECRET_KEY", "SMTP", "DATABASE_URL")  # never repeated in a message
+
+
+class SettingsError(Exception):
+    """A variable has a value the hub cannot start with. The text names the variable and the way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """Where mails go out. timeout: seconds for each step of the conversation. starttls: encrypt before signing in."""
+
+    host: str
+    port: int
+    sender: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+    starttls: bool = True
+    timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an operator may set. Every field is the variable PBXHUB_<NAME>; see docs/settings.md.
+
+    data_dir: folder of the SQLite file and of the key made on first start.
+    database_url: SQLAlchemy URL; SQLite in data_dir by default.
+    secret_key: 32 bytes that encrypt stored secrets and sign sessions.
+    bind / port: where the pages listen. public_url: how browsers reach them, without a trailing slash.
+    allowed_networks: networks of the operator's own that webhooks may reach although they are not public.
+    workers: HTTP requests that may be in flight at once in one process.
+    stage_memory: stages the listener holds while the database is away, before it drops the connection to the PBX.
+    metrics: address and port where Prometheus finds this process, or None. mail: None sends no mails.
+    keep_*: days that deliveries and calls are kept. pause_*: final failures in a row, and hours they must span,
+    after which a webhook is paused. recordings: the folder the PBX records into, as seen from the hub.
+    agi: address and port where Asterisk asks what to do with a call (FastAGI), or None. agi_networks: who may ask.
+    """
+
+    data_dir: Path
+    database_url: str
+    secret_key: bytes = field(repr=False)
+    bind: str
+    port: int
+    public_url: str
+    allowed_networks: tuple[Network, ...]
+    workers: int
+    stage_memory: int
+    metrics: tuple[str, int] | None
+    mail: MailServer | None
+    keep_delivered: int
+    keep_failed: int
+    keep_calls: int
+    pause_failures: int
+    pause_hours: int
+    recordings: Path
+    agi: tuple[str, int] | None
+    agi_networks: tuple[Network, ...]
+    log_format: str
+    log_level: str
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Reads PBXHUB_* once. Raises SettingsError naming the variable; unknown PBXHUB_* names are refused too."""
+    variables = _Variables(os.environ if environ is None else environ)
+    data_dir = variables.read("DATA_DIR", "data", lambda text: Path(text).expanduser().resolve())
+    bind = variables.read("BIND", "127.0.0.1", _address)
+    port = variables.read("PORT", "8080", _between(1, 65535))
+    settings = Settings(
+        data_dir=data_dir,
+        database_url=variables.read("DATABASE_URL", f"sqlite:///{data_dir / 'pbxhub.sqlite3'}", _database_url),
+        secret_key=variables.read("SECRET_KEY", "", _key) or _key_file(data_dir / "secret.key"),
+        bind=bind,
+        port=port,
+        public_url=variables.read("PUBLIC_URL", f"http://{bind}:{port}", _public_url),
+        allowed_networks=variables.read("ALLOWED_NETWORKS", "", _networks),
+        workers=variables.read("WORKERS", "256", _between(1, 2000)),
+        stage_memory=variables.read("STAGE_MEMORY", "100000", _between(100, 10_000_000)),
+        metrics=variables.read("METRICS", "", _endpoint),
+        mail=_mail(variables),
+        keep_delivered=variables.read("KEEP_DELIVERED", "30", _between(1, 36500)),
+        keep_failed=variables.read("KEEP_FAILED", "90", _between(1, 36500)),
+        keep_calls=variables.read("KEEP_CALLS", "365", _between(1, 36500)),
+        pause_failures=variables.read("PAUSE_FAILURES", "50", _between(0, 1_000_000)),
+        pause_hours=variables.read("PAUSE_HOURS", "6", _between(0, 8760)),
+        recordings=variables.read("RECORDINGS", "/var/spool/asterisk/monitor", Path),
+        agi=variables.read("AGI", "127.0.0.1:4573", _endpoint),
+        agi_networks=variables.read("AGI_NETWORKS", "127.0.0.0/8,::1/128", _networks),
+        log_format=variables.read("LOG_FORMAT", "auto", _one_of("auto", "json", "text")),
+        log_level=variables.read("LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error")),
+    )
+    variables.refuse_unknown()
+    return settings
+
+
+class _Variables:
+    """Reads variables one by one and remembers which names exist, so that a typing error is not ignored."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._known: set[str] = set()
+
+    def read(self, name: str, default: str, convert: Callable[[str], T]) -> T:
+        variable = f"PBXHUB_{name}"
+        self._known.add(variable)
+        text = self._environ.get(variable, default).strip()
+        try:
+            return convert(text)
+        except ValueError as error:
+            shown = "" if name in _SECRETS else f"={text!r}"
+            raise SettingsError(f"{variable}{shown}: {error}") from None
+
+    def refuse_unknown(self) -> None:
+        unknown = sorted(name for name in self._environ if name.startswith("PBXHUB_") and name not in self._known)
+        if unknown:
+            raise SettingsError(f"{unknown[0]} is not a setting of pbxhub; known are {', '.join(sorted(self._known))}")
+
+
+def _mail(variables: _Variables) -> MailServer | None:
+    server = variables.read("SMTP", "", _smtp)
+    sender = variables.read("MAIL_FROM", "", _mail_address)
+    if server is None:
+        return None
+    if not sender:
+        raise SettingsError("PBXHUB_MAIL_FROM: give the address mails come from, pbxhub@example.com for example")
+    return replace(server, sender=sender)
+
+
+def _smtp(text: str) -> MailServer | None:
+    if not text:
+        return None
+    parts = urlsplit(text)
+    if parts.scheme not in ("smtp", "smtp+plain") or not parts.hostname:
+        raise ValueError("give smtp://USER:PASSWORD@HOST:587, or smtp+plain:// for a server without encryption")
+    return MailServer(
+        parts.hostname, parts.port or 587, "", unquote(parts.username or ""), unquote(parts.password or ""),
+        parts.scheme == "smtp",
+    )  # fmt: skip
+
+
+def _mail_address(text: str) -> str:
+    if text and ("@" not in text or any(character.isspace() for character in text)):
+        raise ValueError("give one address, pbxhub@example.com for example")
+    return text
+
+
+def _endpoint(text: str) -> tuple[str, int] | None:
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    try:
+        return _address(host.strip("[]")), _between(1, 65535)(port)
+    except ValueError:
+        raise ValueError("give ADDRESS:PORT, 127.0.0.1:9108 for example") from None
+
+
+def _address(text: str) -> str:
+    if text == "localhost":
+        return text
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError("give the IP address to listen on, 127.0.0.1 or 0.0.0.0 for example") from None
+
+
+def _between(low: int, high: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+            raise ValueError(f"give a whole number from {low} to {high}")
+        return int(text)
+
+    return convert
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def convert(text: str) -> str:
+        if text.lower() not in choices:
+            raise ValueError(f"give one of {', '.join(choices)}")
+        return text.lower()
+
+    return convert
+
+
+def _database_url(text: str) -> str:
+    if not text.startswith(("sqlite:///", "postgresql+psycopg://")):
+        raise ValueError("give sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME")
+    return text
+
+
+def _public_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("give the address browsers use, https://pbx.example.com for example")
+    return text.rstrip("/")
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ValueError(f"{error}; give networks like 192.168.10.0/24, separated by commas") from None
+
+
+def _key(text: str) -> bytes:
+    if not text:
+        return b""
+    try:
+        key = base64.urlsafe_b64decode(text)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise ValueError("give 32 random bytes in URL-safe base64")
+    return key
+
+
+def _key_file(path: Path) -> bytes:
+    """The key in the data folder; made on the first start, readable by the owner only."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return _key(path.read_text().strip())
+        with os.fdopen(handle, "wb") as file:
+            file.write(base64.urlsafe_b64encode(key := os.urandom(32)))
+        return key
+    except OSError as error:
+        raise SettingsError(f"PBXHUB_DATA_DIR: cannot keep the secret key in {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise SettingsError(f"PBXHUB_SECRET_KEY: the key in {path} is damaged: {error}") from None
