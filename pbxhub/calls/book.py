@@ -1,0 +1,204 @@
+"""All calls that live now, found by linkedid and by channel; where stages are fired and calls end.
+
+Everything is bounded: calls, channels per call, stages per call, and the memory of what is over.
+"""
+
+from collections.abc import Collection, Mapping
+from itertools import islice
+
+from pbxhub.calls.dispositions import disposition, leg_outcome
+from pbxhub.calls.memory import dump
+from pbxhub.calls.messages import Party
+from pbxhub.calls.stages import CallReport, Direction, Stage, Value
+from pbxhub.calls.state import Call, Channel, new_channel
+from pbxhub.calls.values import moment, values_of
+
+MOST_CHANNELS = 64
+MOST_ALIASES = 16
+MOST_STAGES = 200
+MOST_GONE = 5000
+
+_DIRECTIONS: Mapping[str, Direction] = {"incoming": "incoming", "outgoing": "outgoing"}
+_RANK = {"incoming": 2, "outgoing": 1}
+
+
+class Book:
+    """incoming: contexts in which the outside world's calls arrive. most_calls: calls followed at once."""
+
+    def __init__(self, incoming: Collection[str], most_calls: int) -> None:
+        self.incoming = frozenset(incoming)
+        self.calls: dict[str, Call] = {}
+        self.by_channel: dict[str, Call] = {}
+        self._by_alias: dict[str, Call] = {}
+        self._most_calls = most_calls
+        self._gone: dict[str, None] = {}
+        self._changed: dict[str, tuple[Call, list[Stage]]] = {}
+        self._reports: list[CallReport] = []
+
+    def begin(self, call: Call) -> Call:
+        """Follows one more call; the oldest is given up when there are too many."""
+        if len(self.calls) >= self._most_calls:
+            oldest = next(iter(self.calls.values()))
+            self.end(oldest, oldest.seen, "expired")
+        self.calls[call.linkedid] = call
+        for alias in call.aliases:
+            self._by_alias[alias] = call
+        for uniqueid in call.channels:
+            self.by_channel[uniqueid] = call
+        return call
+
+    def call_of(self, linkedid: str) -> Call | None:
+        return self.calls.get(linkedid) or self._by_alias.get(linkedid)
+
+    def is_gone(self, uniqueid: str) -> bool:
+        """Whether this channel has hung up, so that a late or repeated event does not bring it back."""
+        return uniqueid in self._gone
+
+    def follow(self, uniqueid: str, linkedid: str, time: float) -> Call | None:
+        """The call of a channel; a linkedid that has changed silently means that two calls have become one."""
+        call = self.by_channel.get(uniqueid)
+        if call is None:
+            return None
+        if time > call.seen:
+            call.seen = time
+        if linkedid != call.linkedid and linkedid:
+            other = self.call_of(linkedid)
+            if other is None:
+                self._alias(call, linkedid)
+            elif other is not call:
+                return self.merge(call, other, time)
+        return call
+
+    def adopt(self, call: Call, party: Party, time: float) -> Channel | None:
+        """The channel within this call, None when it has hung up, is another call's, or there are too many."""
+        known = call.channels.get(party.uniqueid)
+        if known is not None:
+            return known
+        if self.is_gone(party.uniqueid) or party.uniqueid in self.by_channel:
+            return None
+        if len(call.channels) >= MOST_CHANNELS and not self._forget_one(call):
+            return None
+        channel = new_channel(party, self.incoming, time)
+        call.channels[party.uniqueid] = channel
+        self.by_channel[party.uniqueid] = call
+        return channel
+
+    def _forget_one(self, call: Call) -> bool:
+        """Drops the oldest channel that has hung up; what its leg came to stays."""
+        kept = (call.first, call.party)
+        for uniqueid, channel in call.channels.items():
+            if channel.ended and uniqueid not in kept:
+                outcome = leg_outcome(channel)
+                if channel.leg and outcome not in call.statuses:
+                    call.statuses.append(outcome)
+                del call.channels[uniqueid]
+                self._forget(uniqueid)
+                return True
+        return False
+
+    def merge(self, one: Call, other: Call, time: float) -> Call:
+        """Two calls have become one: the one with an outside caller goes on, the consultation is absorbed by it.
+
+        Two calls that both have stages of the same direction stay apart: each caller's call has its own end.
+        """
+        ranks = _RANK.get(one.direction, 0), _RANK.get(other.direction, 0)
+        if ranks[0] == ranks[1] and ranks[0]:
+            return one
+        stays, goes = sorted((one, other), key=lambda call: (-_RANK.get(call.direction, 0), call.started))
+        self._conclude(goes, time, "hangup")
+        self._strike(goes)
+        for linkedid in (goes.linkedid, *goes.aliases):
+            self._alias(stays, linkedid)
+        for uniqueid, channel in goes.channels.items():
+            if len(stays.channels) < MOST_CHANNELS:
+                channel.leg = False
+                stays.channels[uniqueid] = channel
+                self.by_channel[uniqueid] = stays
+            else:
+                del self.by_channel[uniqueid]
+        return stays
+
+    def _alias(self, call: Call, linkedid: str) -> None:
+        if len(call.aliases) < MOST_ALIASES:
+            call.aliases.append(linkedid)
+            self._by_alias[linkedid] = call
+
+    def fire(self, call: Call, name: str, key: str, time: float, **more: Value) -> bool:
+        """Reports a stage unless it was reported before; more: parameters that only this stage has."""
+        keys = call.fired.setdefault(name, [])
+        if key in keys or len(keys) >= MOST_STAGES:
+            return False
+        keys.append(key)
+        values = {**values_of(call, time), **more}
+        self.touch(call).append(Stage(name, key, len(keys), moment(time), values))
+        return True
+
+    def touch(self, call: Call) -> list[Stage]:
+        """The call is reported after this message, for its stages or for notes that a restart must not lose."""
+        return self._changed.setdefault(call.linkedid, (call, []))[1]
+
+    def conclude(self, call: Call, time: float) -> None:
+        """The conversation part is over, while the caller may still give a mark."""
+        if _RANK.get(call.direction) and not call.over:
+            call.over = time
+            self.fire(call, f"{call.direction}.after", "", time)
+
+    def _conclude(self, call: Call, time: float, reason: str) -> None:
+        call.end_reason = reason
+        if _RANK.get(call.direction):
+            self.conclude(call, time)
+            self.touch(call)
+
+    def end(self, call: Call, time: float, reason: str) -> None:
+        """The call is over; its last report goes out."""
+        if call.over:
+            reason = call.end_reason
+        self._conclude(call, time, reason)
+        call.over = call.over or time
+        if any(not channel.local for channel in call.channels.values()):
+            self.touch(call)
+        self._strike(call)
+        for uniqueid in call.channels:
+            self.by_channel.pop(uniqueid, None)
+            self._forget(uniqueid)
+
+    def _strike(self, call: Call) -> None:
+        _, stages = self._changed.pop(call.linkedid, (call, None))
+        if stages is not None:
+            self._reports.append(_report(call, stages, over=True))
+        self.calls.pop(call.linkedid, None)
+        for alias in call.aliases:
+            if self._by_alias.get(alias) is call:
+                del self._by_alias[alias]
+
+    def _forget(self, uniqueid: str) -> None:
+        self._gone[uniqueid] = None
+        if len(self._gone) > MOST_GONE:
+            for oldest in list(islice(self._gone, MOST_GONE // 10)):
+                del self._gone[oldest]
+
+    def take(self) -> list[CallReport]:
+        """What has changed since the last time, one report per call."""
+        if not self._changed and not self._reports:
+            return []
+        reports = [*self._reports, *(_report(call, stages, over=False) for call, stages in self._changed.values())]
+        self._reports, self._changed = [], {}
+        return reports
+
+
+def _report(call: Call, stages: list[Stage], over: bool) -> CallReport:
+    return CallReport(
+        linkedid=call.linkedid,
+        direction=_DIRECTIONS.get(call.direction, "internal"),
+        caller=call.caller[:80],
+        caller_name=call.caller_name,
+        dst=call.dst[:80],
+        extension=(call.extension or call.rung)[:80],
+        started_on=moment(call.started),
+        answered_on=moment(call.answered) if call.answered else None,
+        ended_on=moment(call.over) if over else None,
+        disposition=disposition(call) if call.over else "",
+        values=stages[-1].values if stages else values_of(call, call.seen),
+        stages=tuple(stages),
+        memory={} if over else dump(call),
+    )

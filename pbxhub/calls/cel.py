@@ -1,0 +1,261 @@
+"""CEL rows as the messages that AMI would have sent, so that a call that came and went unheard still has its stages.
+
+CEL knows no dialling: a leg is a channel that starts under another channel's linkedid; the caller dials it unless the
+caller is talking, then it is a consultation. Queues, hold and the begin of an evaluation are not in CEL, nor is a
+parking slot that nobody retrieved from. Feed the messages to a tracker of their own: stages already known have the
+same keys. Rows: cel_sqlite3_custom with the columns of CelRow; at least CHAN_START, ANSWER, HANGUP, BLINDTRANSFER,
+ATTENDEDTRANSFER, FORWARD, PICKUP, PARK_START, PARK_END and USER_DEFINED.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+
+from pbxhub.calls.headers import NO_VARIABLES, YEAR_2100, clean, whole
+from pbxhub.calls.messages import (
+    AttendedTransfer,
+    BlindTransfer,
+    Bridge,
+    DialBegin,
+    DialEnd,
+    Hangup,
+    HangupRequest,
+    Message,
+    Newchannel,
+    ParkedCall,
+    Party,
+    Pickup,
+    UnParkedCall,
+    UserEvent,
+)
+from pbxhub.calls.state import dialled_number
+
+_REDIRECTED = 23
+
+
+@dataclass(frozen=True, slots=True)
+class CelRow:
+    """One row; every column as text, the names are the columns'."""
+
+    eventtype: str
+    eventtime: str
+    cidname: str
+    cidnum: str
+    ciddnid: str
+    exten: str
+    context: str
+    channame: str
+    appname: str
+    appdata: str
+    uniqueid: str
+    linkedid: str
+    peer: str
+    userfield: str
+    userdeftype: str
+    eventextra: str
+
+    @property
+    def extra(self) -> Mapping[str, str]:
+        """eventextra is a JSON object; anything else counts as empty."""
+        try:
+            found = json.loads(self.eventextra)
+        except ValueError:
+            return {}
+        return {name: clean(str(value)) for name, value in found.items()} if isinstance(found, dict) else {}
+
+    @property
+    def time(self) -> float:
+        """Seconds since 1970; with a dateformat in cel.conf it is read as UTC. 0.0 when it is unreadable."""
+        try:
+            time = float(self.eventtime)
+        except ValueError:
+            time = self._time_of_text()
+        return time if 0.0 < time < YEAR_2100 else 0.0
+
+    def _time_of_text(self) -> float:
+        try:
+            return datetime.fromisoformat(self.eventtime).replace(tzinfo=UTC).timestamp()
+        except ValueError:
+            return 0.0
+
+
+_COLUMNS = tuple(field.name for field in fields(CelRow))
+
+
+def read_row(columns: Mapping[str, object]) -> CelRow:
+    """A row as the database gives it; missing columns are empty. eventextra is not cut: it is JSON."""
+    texts = {name: "" if columns.get(name) is None else str(columns[name]) for name in _COLUMNS}
+    return CelRow(**{name: text if name == "eventextra" else clean(text) for name, text in texts.items()})
+
+
+def messages_of(rows: Iterable[CelRow]) -> Iterator[Message]:
+    """The messages behind rows in the order they were written (AcctId). Looks ahead: give whole calls."""
+    whole_calls = list(rows)
+    lines = _Lines(whole_calls)
+    for row in whole_calls:
+        translate = _TRANSLATIONS.get(row.userdeftype or row.eventtype)
+        if translate is not None and row.uniqueid and row.channame:
+            yield from translate(lines, row)
+
+
+class _Lines:
+    """What has to be known of channels beyond their own row.
+
+    started: the first row of each channel. slots: the parking slot a channel dialled; retrievers: who took a parked
+    channel back. legs: channels dialled and not hung up, by linkedid.
+    party: uniqueid of the channel that the first channel of a linkedid talks to.
+    """
+
+    def __init__(self, rows: Sequence[CelRow]) -> None:
+        self.started: dict[str, CelRow] = {}
+        self.names: dict[str, str] = {}
+        self.numbers: dict[str, str] = {}
+        self.causes: dict[str, int] = {}
+        self.slots: dict[str, str] = {}
+        self.retrievers: dict[str, str] = {}
+        self.linkedids: dict[str, str] = {}
+        self.legs: dict[str, list[str]] = {}
+        self.party: dict[str, str] = {}
+        for row in rows:
+            self._look_ahead(row)
+
+    def _look_ahead(self, row: CelRow) -> None:
+        self.started.setdefault(row.uniqueid, row)
+        self.names.setdefault(row.channame, row.uniqueid)
+        if row.cidnum:
+            self.numbers[row.uniqueid] = row.cidnum
+        if row.eventtype == "HANGUP":
+            self.causes[row.uniqueid] = whole(row.extra.get("hangupcause", ""))
+        if row.eventtype == "PARK_END":
+            self.retrievers[row.uniqueid] = row.extra.get("retriever", "")
+        if row.appname == "ParkedCall":
+            self.slots[row.channame] = row.appdata.rpartition(",")[2]
+
+    def channel(self, uniqueid: str, name: str = "") -> Party:
+        """The channel as it began: its context then tells whether it leads outside."""
+        begun = self.started.get(uniqueid)
+        if begun is None:
+            return Party(uniqueid or name, uniqueid, name, "", "")
+        linkedid = self.linkedids.get(uniqueid, begun.linkedid)
+        return Party(uniqueid, linkedid, begun.channame, begun.context, begun.cidnum)
+
+    def named(self, name: str) -> Party:
+        return self.channel(self.names.get(name, ""), name)
+
+    def number(self, uniqueid: str, name: str) -> str:
+        """Whom a channel leads to: its number, or what a Local channel dials."""
+        local = name.startswith("Local/")
+        return dialled_number(name) if local else self.started[uniqueid].cidnum if uniqueid in self.started else ""
+
+
+def _started(lines: _Lines, row: CelRow) -> Iterator[Message]:
+    lines.linkedids[row.uniqueid] = row.linkedid
+    own, local = row.uniqueid == row.linkedid, row.channame.startswith("Local/")
+    party = lines.channel(row.uniqueid)
+    yield Newchannel(row.time, party, "Ring" if own and not local else "Down", row.exten, row.cidname, NO_VARIABLES)
+    if not own and not local:
+        dialler = lines.party.get(row.linkedid, row.linkedid)
+        lines.legs.setdefault(row.linkedid, []).append(row.uniqueid)
+        number = lines.numbers.get(row.uniqueid, "")
+        yield DialBegin(row.time, dialler, row.linkedid, lines.numbers.get(dialler, ""), party, number)
+
+
+def _answered(lines: _Lines, row: CelRow) -> Iterator[Message]:
+    if row.uniqueid not in lines.legs.get(row.linkedid, ()):
+        return
+    dialler = lines.party.get(row.linkedid, row.linkedid)
+    first = lines.started.get(row.linkedid)
+    if dialler == row.linkedid and first is not None and not first.channame.startswith("Local/"):
+        lines.party[row.linkedid] = row.uniqueid
+    yield DialEnd(row.time, dialler, row.linkedid, lines.channel(row.uniqueid), "ANSWER", "")
+
+
+def _hung_up(lines: _Lines, row: CelRow) -> Iterator[Message]:
+    extra = row.extra
+    source = lines.names.get(extra.get("hangupsource", ""))
+    if source is not None:
+        yield HangupRequest(row.time, source, lines.linkedids.get(source, source))
+    for legs in lines.legs.values():
+        if row.uniqueid in legs:
+            legs.remove(row.uniqueid)
+    if lines.party.get(row.linkedid) == row.uniqueid:
+        del lines.party[row.linkedid]
+    yield Hangup(row.time, row.uniqueid, row.linkedid, whole(extra.get("hangupcause", "")), "", NO_VARIABLES)
+
+
+def _moved(lines: _Lines, row: CelRow) -> Iterator[Message]:
+    lines.linkedids[row.uniqueid] = row.linkedid
+    yield Bridge(row.time, row.uniqueid, row.linkedid, NO_VARIABLES)
+
+
+def _blind(lines: _Lines, row: CelRow) -> Iterator[Message]:
+    lines.party.pop(row.linkedid, None)
+    transferee = lines.named(row.extra.get("transferee_channel_name", ""))
+    yield BlindTransfer(row.time, lines.channel(row.uniqueid), transferee, row.extra.get("extension", ""))
+
+
+def _attended(lines: _Lines, row: CelRow) -> Iterator[Message]:
+    extra = row.extra
+    second = lines.channel(extra.get("channel2_uniqueid", ""), extra.get("channel2_name", ""))
+    target, name = extra.get("transfer_target_channel_uniqueid", ""), extra.get("transfer_target_channel_name", "")
+    if target not in lines.started:  # "N/A"
+        target = next(reversed(lines.legs.get(second.linkedid, [])), "")
+        name = lines.channel(target).name
+    transferee = lines.named(extra.get("transferee_channel_name", ""))
+    lines.party[row.linkedid] = target
+    yield AttendedTransfer(
+        row.time, lines.channel(row.uniqueid), transferee.number, second, lines.number(target, name), target, not target
+    )
+
+
+def _forwarded(lines: _Lines, row: CelRow) -> Iterator[Message]:
+    legs = lines.legs.get(row.linkedid, [])
+    diverted = [leg for leg in legs if lines.causes.get(leg) == _REDIRECTED] or legs[-1:]
+    if diverted:
+        leg = lines.channel(diverted[0])
+        yield DialEnd(row.time, row.linkedid, row.linkedid, leg, "CANCEL", row.extra.get("forward", ""))
+
+
+def _picked_up(lines: _Lines, row: CelRow) -> Iterator[Message]:
+    taker = lines.channel(row.extra.get("pickup_channel_uniqueid", ""), row.extra.get("pickup_channel", ""))
+    lines.party[row.linkedid] = taker.uniqueid
+    yield Pickup(row.time, taker, lines.channel(row.uniqueid))
+    yield DialEnd(row.time, row.linkedid, row.linkedid, taker, "ANSWER", "")
+
+
+def _parked(lines: _Lines, row: CelRow) -> Iterator[Message]:
+    lines.party.pop(row.linkedid, None)
+    slot = lines.slots.get(lines.retrievers.get(row.uniqueid, ""), "")
+    yield ParkedCall(row.time, lines.channel(row.uniqueid), slot)
+
+
+def _unparked(lines: _Lines, row: CelRow) -> Iterator[Message]:
+    retriever = lines.named(row.extra.get("retriever", ""))
+    if row.extra.get("reason") == "ParkedCallUnparked" and retriever.linkedid:
+        lines.party[row.linkedid] = retriever.uniqueid
+        yield UnParkedCall(row.time, lines.channel(row.uniqueid), retriever)
+
+
+def _marked(_: _Lines, row: CelRow) -> Iterator[Message]:
+    """CELGenUserEvent(PBXHubEvaluation,5) or (EVALUATION,score=5) of the dialplan; the menu has begun by then."""
+    mark = (row.extra.get("extra") or row.eventextra).rpartition("=")[2]
+    yield UserEvent(row.time, row.uniqueid, row.linkedid, "PBXHubEvaluationStart", {})
+    yield UserEvent(row.time, row.uniqueid, row.linkedid, "PBXHubEvaluation", {"Mark": mark})
+
+
+_TRANSLATIONS: Mapping[str, Callable[[_Lines, CelRow], Iterator[Message]]] = {
+    "CHAN_START": _started,
+    "ANSWER": _answered,
+    "HANGUP": _hung_up,
+    "BRIDGE_ENTER": _moved,
+    "BRIDGE_EXIT": _moved,
+    "BLINDTRANSFER": _blind,
+    "ATTENDEDTRANSFER": _attended,
+    "FORWARD": _forwarded,
+    "PICKUP": _picked_up,
+    "PARK_START": _parked,
+    "PARK_END": _unparked,
+    "EVALUATION": _marked,
+    "PBXHubEvaluation": _marked,
+}

@@ -1,0 +1,120 @@
+"""CEL rows gathered into calls as Asterisk writes them, each row read once, and what a whole call has to tell."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from pbxhub.calls.cel import CelRow, messages_of
+from pbxhub.calls.stages import CallReport
+from pbxhub.calls.tracker import Loss, Tracker
+from pbxhub.calls.values import moment
+
+MOST_ROWS = 200_000  # of calls that go on: about 200 MB
+
+
+@dataclass(slots=True, eq=False)
+class CelCall:
+    """What is written so far of one call, or of several that have become one.
+
+    first: number of its first row. touched: when its last row was read, seconds by the reader's clock.
+    began, last: times of its first and last row by Asterisk's clock. open: channels that have no HANGUP yet.
+    """
+
+    first: int
+    began: float
+    last: float = 0.0
+    touched: float = 0.0
+    rows: list[tuple[int, CelRow]] = field(default_factory=list)
+    channels: set[str] = field(default_factory=set)
+    open: set[str] = field(default_factory=set)
+    keys: set[str] = field(default_factory=set)
+
+    @property
+    def over(self) -> bool:
+        """Whether every channel has hung up."""
+        return not self.open
+
+    @property
+    def begins(self) -> bool:
+        """Whether its beginning is among the rows: that of the channel it is named by, of each call it was made of."""
+        begun = {row.uniqueid for _, row in self.rows if row.eventtype == "CHAN_START"}
+        return begun.issuperset(row.linkedid for _, row in self.rows)
+
+
+class CelCalls:
+    """The calls of which not everything is written yet, or nobody has taken it."""
+
+    def __init__(self) -> None:
+        self._calls: dict[CelCall, None] = {}
+        self._by_key: dict[str, CelCall] = {}
+        self._rows = 0
+
+    def __iter__(self) -> Iterator[CelCall]:
+        return iter(list(self._calls))
+
+    @property
+    def first(self) -> int | None:
+        """Number of the first row of all calls that are here; None without any."""
+        return min((call.first for call in self._calls), default=None)
+
+    def add(self, number: int, row: CelRow, now: float) -> None:
+        """The next row. It joins calls when it names channels of both, as a transfer, a pickup and a merge do.
+
+        Names of channels come again when Asterisk is restarted: the last one of a name is meant.
+        """
+        related = {self._by_key.get(key): None for key in (row.linkedid, row.uniqueid, *row.extra.values())}
+        found = [call for call in related if call is not None]
+        call = self._join(found) if found else CelCall(number, row.time)
+        self._calls[call] = None
+        _take(call, number, row, now)
+        for key in {row.linkedid, row.uniqueid, row.channame} - {""}:
+            call.keys.add(key)
+            self._by_key[key] = call
+        self._rows += 1
+        while self._rows > MOST_ROWS and len(self._calls) > 1:
+            self.drop(next(iter(self._calls)))
+
+    def drop(self, call: CelCall) -> None:
+        """It has been told, or need not be."""
+        del self._calls[call]
+        self._rows -= len(call.rows)
+        for key in call.keys:
+            if self._by_key.get(key) is call:
+                del self._by_key[key]
+
+    def _join(self, related: list[CelCall]) -> CelCall:
+        stays, *others = sorted(related, key=lambda call: call.first)
+        for other in others:
+            self._calls.pop(other)
+            stays.rows = sorted(stays.rows + other.rows, key=lambda numbered: numbered[0])
+            stays.channels |= other.channels
+            stays.open |= other.open
+            stays.keys |= other.keys
+            for key in other.keys:
+                if self._by_key.get(key) is other:
+                    self._by_key[key] = stays
+        return stays
+
+
+def _take(call: CelCall, number: int, row: CelRow, now: float) -> None:
+    call.rows.append((number, row))
+    call.last, call.touched = max(call.last, row.time), now
+    if row.uniqueid:
+        call.channels.add(row.uniqueid)
+    if row.eventtype == "CHAN_START":
+        call.open.add(row.uniqueid)
+    elif row.eventtype in ("HANGUP", "CHAN_END"):
+        call.open.discard(row.uniqueid)
+
+
+def tell(call: CelCall, incoming_contexts: Collection[str], end: float, reason: Loss) -> list[CallReport]:
+    """All stages of a call and its end. What has no HANGUP among the rows ends at `end` for this reason.
+
+    Nothing of a call whose beginning is not among the rows.
+    """
+    if not call.begins:
+        return []
+    tracker = Tracker(incoming_contexts)
+    reports: list[CallReport] = []
+    for message in messages_of(row for _, row in call.rows):
+        reports += tracker.feed(message)
+    return [*reports, *tracker.resync([], moment(end), reason)]

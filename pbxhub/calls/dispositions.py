@@ -1,0 +1,58 @@
+"""How a call ended, in Ringostat's words, told from the legs dialled and never from the caller's own hangup cause."""
+
+from collections.abc import Collection
+
+from pbxhub.calls.state import Call, Channel
+
+ANSWERED, BUSY, DECLINE, NO_ANSWER, FAILED = "ANSWERED", "BUSY", "DECLINE", "NO ANSWER", "FAILED"
+NO_FORWARD = "NO-FORWARD"
+
+# What only the dialplan can know; it says so by the UserEvent PBXHubDisposition.
+MARKS = frozenset(
+    {
+        "VOICEMAIL",
+        "WRONG EXTENSION",
+        "NO EXTENSION",
+        "FAILED FORBIDDEN DESTINATION",
+        "CLIENT NO ANSWER",
+    }
+)
+
+_CALL_REJECTED, _USER_BUSY = 21, 17
+_UNREACHABLE = frozenset({1, 2, 3, 20, 27, 28, 34, 38, 41, 42})
+
+
+def leg_outcome(leg: Channel) -> str:
+    """A leg's NOANSWER also covers 603 and 404; the cause of its hangup tells them apart."""
+    if leg.answered:
+        return ANSWERED
+    if leg.cause == _CALL_REJECTED:
+        return DECLINE
+    if leg.status == "BUSY" or (not leg.status and leg.cause == _USER_BUSY):
+        return BUSY
+    if leg.status in ("NOANSWER", "CANCEL", ""):
+        return FAILED if leg.cause in _UNREACHABLE else NO_ANSWER
+    return FAILED
+
+
+def disposition(call: Call) -> str:
+    """The call's outcome: a mark of the dialplan, else ANSWERED, else what became of the legs."""
+    if call.outcome:
+        return call.outcome
+    if call.answered:
+        return ANSWERED
+    return _unanswered({*call.statuses, *(leg_outcome(leg) for leg in deciding_legs(call))})
+
+
+def deciding_legs(call: Call) -> list[Channel]:
+    return [leg for leg in call.legs() if leg.outside or call.direction != "outgoing"]
+
+
+def _unanswered(outcomes: Collection[str]) -> str:
+    if not outcomes:
+        return NO_FORWARD
+    if DECLINE in outcomes:
+        return DECLINE
+    if set(outcomes) == {BUSY}:
+        return BUSY
+    return NO_ANSWER if NO_ANSWER in outcomes else FAILED

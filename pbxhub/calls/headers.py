@@ -1,0 +1,71 @@
+"""Text of one AMI block: header values found by name, clean and bounded, whatever the block holds."""
+
+import re
+from collections.abc import Mapping
+
+LONGEST_VALUE = 150
+_MOST_FIELDS = 60
+YEAR_2100 = 4102444800.0
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\ufeff\ufffe\uffff]")
+_VARIABLE = re.compile(r"\n(?:Chan)?Variable: ([^=\n]{1,80})=([^\n]*)")
+_FIELD = re.compile(r"\n([^:\n]{1,80}): ?([^\n]*)")
+
+NO_VARIABLES: Mapping[str, str] = {}
+
+
+class MissingError(Exception):
+    """A header that the message cannot do without is not there."""
+
+
+def text_of(block: str, key: str) -> str:
+    """The value of the first header with this key ("\\nName: "), clean and bounded; empty when there is none."""
+    value = block.partition(key)[2].partition("\n")[0]
+    if len(value) <= LONGEST_VALUE and value.isprintable():
+        return value
+    return clean(value)
+
+
+def clean(text: str) -> str:
+    """Text that every database can store: bounded, without control characters and lone surrogates."""
+    return _UNFIT.sub("\ufffd", text.strip()[:LONGEST_VALUE])
+
+
+def must_of(block: str, key: str) -> str:
+    value = text_of(block, key)
+    if not value:
+        raise MissingError(key)
+    return value
+
+
+def known_of(block: str, key: str) -> str:
+    value = text_of(block, key)
+    return "" if value == "<unknown>" else value
+
+
+def time_of(block: str, received: float) -> float:
+    try:
+        time = float(text_of(block, "\nTimestamp: "))
+    except ValueError:
+        return received
+    return time if 0.0 < time < YEAR_2100 else received
+
+
+def whole(text: str) -> int:
+    """A whole number of at most nine digits; anything else is 0."""
+    return int(text) if len(text) < 10 and text.isascii() and text.isdigit() else 0
+
+
+def variables_of(block: str) -> Mapping[str, str]:
+    """ChanVariable: NAME=value (channelvars of manager.conf) and Variable: NAME=value (answers to Status)."""
+    if "Variable: " not in block:
+        return NO_VARIABLES
+    found = (match.groups() for match, _ in zip(_VARIABLE.finditer(block), range(_MOST_FIELDS), strict=False))
+    return {clean(name): clean(value) for name, value in found}
+
+
+def fields_of(block: str) -> Mapping[str, str]:
+    """Every header; of a repeated one the first."""
+    fields: dict[str, str] = {}
+    for match, _ in zip(_FIELD.finditer(block), range(_MOST_FIELDS), strict=False):
+        fields.setdefault(clean(match[1]), clean(match[2]))
+    return fields

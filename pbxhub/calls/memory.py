@@ -1,0 +1,78 @@
+"""A call's notes as JSON and back, so that a restarted hub goes on where it was killed."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any, get_origin
+
+from pbxhub.calls.dispositions import NO_ANSWER
+from pbxhub.calls.headers import whole
+from pbxhub.calls.stages import JSON, CallReport
+from pbxhub.calls.state import Call, Channel
+
+_CALL = {field.name: field for field in fields(Call) if field.name != "channels"}
+_CHANNEL = {field.name: field for field in fields(Channel)}
+_GROWING = ("aliases", "hop_times", "statuses", "variables")
+_KINDS: Mapping[Any, tuple[type, ...]] = {float: (float, int)}  # JSON does not tell 1.0 from 1
+
+
+_call_notes, _channel_notes = attrgetter(*_CALL), attrgetter(*_CHANNEL)
+
+
+def dump(call: Call) -> dict[str, JSON]:
+    """Everything that differs from a fresh call, as JSON."""
+    notes: dict[str, Any] = {name: value for name, value in zip(_CALL, _call_notes(call), strict=True) if value}
+    for name in _GROWING:
+        if name in notes:
+            notes[name] = notes[name].copy()
+    notes["fired"] = {name: keys.copy() for name, keys in call.fired.items()}
+    notes["cause"] = call.cause
+    notes["channels"] = [
+        {name: value for name, value in zip(_CHANNEL, _channel_notes(channel), strict=True) if value}
+        for channel in call.channels.values()
+    ]
+    return notes
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(inner) for key, inner in value.items()}
+    return list(value) if isinstance(value, list) else value
+
+
+def load(notes: Mapping[str, JSON]) -> Call | None:
+    """The call behind notes of dump(); None when they are not readable (written by another version)."""
+    try:
+        call = Call(**_fit(notes, _CALL))
+        listed = notes["channels"]
+        channels = [Channel(**_fit(item, _CHANNEL)) for item in listed if isinstance(item, dict)]  # type: ignore[union-attr]
+    except (KeyError, TypeError, ValueError):
+        return None
+    call.channels = {channel.uniqueid: channel for channel in channels}
+    return call
+
+
+def _fit(notes: Mapping[str, JSON], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The notes that are still known fields; raises ValueError when one has the wrong type."""
+    fitting = {name: _copy(value) for name, value in notes.items() if name in known}
+    for name, value in fitting.items():
+        kind = get_origin(known[name].type) or known[name].type
+        if not isinstance(value, _KINDS.get(kind, kind)):
+            raise ValueError(name)
+    return fitting
+
+
+def outline(known: CallReport, fired: Mapping[str, list[str]]) -> dict[str, JSON]:
+    """Notes on an open call whose own are not readable, from what was reported of it: the next stock ends it, or it
+    goes on with the channels that live and repeats no stage. fired: keys of the stages reported, by name."""
+    started = known.started_on.timestamp()
+    call = Call(known.linkedid, known.linkedid, started, started)
+    call.direction = "" if known.direction == "internal" else known.direction
+    call.caller, call.caller_name, call.dst = known.caller, known.caller_name, known.dst
+    call.extension = known.extension
+    call.answered = known.answered_on.timestamp() if known.answered_on else 0.0
+    call.statuses = [NO_ANSWER] if call.extension else []
+    call.fired = {name: list(keys) for name, keys in fired.items()}
+    hops = [whole(key.partition(":")[0]) for keys in fired.values() for key in keys if ":" in key]
+    call.hop = max(hops, default=1)
+    return dump(call)

@@ -1,0 +1,68 @@
+"""A recorded AMI stream as the stages it gives, for `pbxhub replay FILE` and for tests."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from pbxhub.calls.messages import Message, parse
+from pbxhub.calls.stages import JSON, CallReport, Stage, Value
+from pbxhub.calls.tracker import Tracker
+
+
+def blocks(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """AMI blocks of a capture with the time of arrival above each (empty when the capture has none).
+
+    Lines that begin with # are the recorder's: #T is the time of arrival of the block below.
+    """
+    block: list[str] = []
+    arrived = ""
+    for line in lines:
+        text = line.rstrip("\r\n")
+        if text.startswith("#") and not block:
+            arrived = text[3:] if text.startswith("#T ") else arrived
+        elif text:
+            block.append(text)
+        elif block:
+            yield "\n".join(block), arrived
+            block = []
+    if block:
+        yield "\n".join(block), arrived
+
+
+def read(lines: Iterable[str]) -> Iterator[Message]:
+    """The messages of a capture."""
+    for block, arrived in blocks(lines):
+        message = parse(block, _seconds(arrived))
+        if message is not None:
+            yield message
+
+
+def _seconds(arrived: str) -> float:
+    try:
+        return datetime.fromisoformat(arrived + "+00:00").timestamp()
+    except ValueError:
+        return 0.0
+
+
+def replay(lines: Iterable[str], tracker: Tracker | None = None) -> Iterator[dict[str, JSON]]:
+    """One JSON-ready object per stage: stage, call_id, time, then the parameters of the stage."""
+    tracker = tracker or Tracker()
+    for message in read(lines):
+        for report in tracker.feed(message):
+            for stage in report.stages:
+                yield stage_as_json(report, stage)
+
+
+def stage_as_json(report: CallReport, stage: Stage) -> dict[str, JSON]:
+    head: dict[str, JSON] = {"stage": stage.name, "call_id": report.linkedid, "time": stage.time.isoformat()}
+    return head | {name: as_json(value) for name, value in stage.values.items() if name not in head}
+
+
+def as_json(value: Value) -> JSON:
+    """Times as ISO 8601 in UTC."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, list):
+        return [as_json(item) for item in value]
+    if isinstance(value, dict):
+        return {name: as_json(item) for name, item in value.items()}
+    return value

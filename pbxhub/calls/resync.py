@@ -1,0 +1,136 @@
+"""Taking stock after a (re)connect: the channels that live now against the calls that are known."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from pbxhub.calls.book import Book
+from pbxhub.calls.dialling import arrive, depart, next_hop, pickup, ring
+from pbxhub.calls.messages import Party, Status
+from pbxhub.calls.state import Call, Channel
+
+_STARTED = re.compile(r"(?:^|-)([0-9]{10}\.)[0-9]+$")
+_DIALLED = ("AppDial", "AppDial2", "AppQueue")
+
+
+def take_stock(book: Book, channels: Sequence[Status], now: float, reason: str) -> None:
+    """Ends what is gone, begins what is new, and makes up for what happened to the rest."""
+    live = _by_uniqueid(channels)
+    if reason == "pbx_restarted" and any(_is_known(book, status.channel) for status in live.values()):
+        reason = "lost_while_disconnected"  # no channel outlives its Asterisk: it was a clock that had been set
+    for call in list(book.calls.values()):
+        _end_what_is_gone(book, call, {} if reason == "pbx_restarted" else live, now, reason)
+    for linkedid, group in _by_linkedid(live.values()).items():
+        joined = _join(book, linkedid, group, now)
+        joined.seen = max(joined.seen, now)
+        _make_up(book, joined, group, now)
+
+
+def _is_known(book: Book, party: Party) -> bool:
+    return party.uniqueid in book.by_channel or book.call_of(party.linkedid) is not None
+
+
+def _by_uniqueid(channels: Iterable[Status]) -> dict[str, Status]:
+    """Status and CoreShowChannels may both list a channel; the one that knows the bridge counts."""
+    live: dict[str, Status] = {}
+    for status in channels:
+        known = live.get(status.channel.uniqueid)
+        if known is None or (status.bridge and not known.bridge):
+            live[status.channel.uniqueid] = status
+    return live
+
+
+def _by_linkedid(channels: Iterable[Status]) -> dict[str, list[Status]]:
+    groups: dict[str, list[Status]] = {}
+    for status in sorted(channels, key=lambda status: -status.seconds):
+        groups.setdefault(status.channel.linkedid, []).append(status)
+    return groups
+
+
+def _end_what_is_gone(book: Book, call: Call, live: Mapping[str, Status], now: float, reason: str) -> None:
+    for uniqueid, channel in call.channels.items():
+        if uniqueid not in live and not channel.ended:
+            channel.ended = now
+    outlined = not call.channels and any(status.channel.linkedid == call.linkedid for status in live.values())
+    if not call.alive() and not outlined:
+        book.end(call, max(call.seen, now), reason)
+
+
+def _join(book: Book, linkedid: str, group: Sequence[Status], now: float) -> Call:
+    call: Call | None = None
+    for status in group:
+        call = book.follow(status.channel.uniqueid, linkedid, call.seen if call else 0.0) or call
+    call = call or book.call_of(linkedid) or _begin(book, linkedid, group, now)
+    for status in group:
+        channel = book.adopt(call, status.channel, _started(status, now))
+        if channel is not None and channel.local and not channel.hop and status.application in _DIALLED:
+            channel.hop, channel.parent = call.hop, call.first
+    return call
+
+
+def _begin(book: Book, linkedid: str, group: Sequence[Status], now: float) -> Call:
+    first = next((status for status in group if status.channel.uniqueid == linkedid), group[0])
+    started = _started(first, now)
+    call = Call(linkedid, first.channel.uniqueid, started, started)
+    call.channel, call.context, call.caller = first.channel.name, first.channel.context, first.channel.number
+    call.caller_name, call.dst = first.caller_name, first.exten
+    book.begin(call)
+    book.adopt(call, first.channel, started)
+    if first.channel.context in book.incoming and first.application not in _DIALLED:
+        arrive(book, call, started)
+    return call
+
+
+def _started(status: Status, now: float) -> float:
+    """The uniqueid begins with the second the channel was made in, unless somebody chose it."""
+    guess = now - status.seconds
+    found = _STARTED.search(status.channel.uniqueid)
+    made = float(found[1]) if found else 0.0
+    return made if abs(made - guess) < 5.0 else guess
+
+
+def _make_up(book: Book, call: Call, group: Sequence[Status], now: float) -> None:
+    """Legs that ring or talk and of which nothing was reported yet."""
+    here = next((status for status in group if status.channel.uniqueid == call.first), None)
+    picked_up = call.fired.get("incoming.pickup", ())
+    call.connected = call.connected or any(key.startswith(f"{call.hop}:") for key in picked_up)
+    for status in group:
+        leg = call.channels.get(status.channel.uniqueid)
+        if leg is None or leg.local or leg.uniqueid == call.first:
+            continue
+        if not call.direction and leg.outside:
+            depart(book, call, leg, status.connected, now)
+        if call.direction == "incoming" and here is not None and _with_caller(call, status, here):
+            _caller_leg(book, call, leg, status, now)
+        elif call.direction == "outgoing" and leg.outside:
+            leg.leg = True
+            if status.state == "Up" and status.bridge and not leg.answered:
+                _outgoing_talks(book, call, leg, now)
+        elif status.state == "Up" and not leg.answered:
+            leg.answered, leg.status = now, "ANSWER"  # a consultation, should it become a transfer
+
+
+def _with_caller(call: Call, status: Status, here: Status) -> bool:
+    """Bridged with the caller, or shown the caller's number: a consultation shows the colleague's."""
+    if status.bridge and status.bridge == here.bridge:
+        return True
+    return bool(call.caller) and status.connected == call.caller
+
+
+def _caller_leg(book: Book, call: Call, leg: Channel, status: Status, now: float) -> None:
+    if not leg.leg:
+        before = call.channels.get(call.party)
+        told = f"{call.hop}:{leg.number}" in call.fired.get("incoming.pickup", ())  # of a call that is only outlined
+        if call.connected and (before.ended if before else not told):
+            call.redirecting = next_hop(call, now) or call.redirecting
+        leg.leg, leg.hop = True, call.hop
+        ring(book, call, leg, now)
+    if status.state == "Up" and not leg.answered:
+        call.connected = True
+        leg.status = "ANSWER"
+        pickup(book, call, leg, leg.hop or call.hop, now)
+
+
+def _outgoing_talks(book: Book, call: Call, leg: Channel, now: float) -> None:
+    leg.answered, leg.status = now, "ANSWER"
+    call.answered, call.party = call.answered or now, leg.uniqueid
+    book.fire(call, "outgoing.pickup", "", now)

@@ -1,0 +1,69 @@
+"""What leaves the tracker: the stages of a call and what is known of the call at that moment.
+
+Stages and when they fire: incoming.before, .forward, .pickup, .after, .evaluation; outgoing.before, .pickup, .after.
+A call between two extensions has no stages; it is reported once, when it is over.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+CALL_STAGES = (
+    "incoming.before",
+    "incoming.forward",
+    "incoming.pickup",
+    "incoming.after",
+    "incoming.evaluation",
+    "outgoing.before",
+    "outgoing.pickup",
+    "outgoing.after",
+)
+
+Direction = Literal["incoming", "outgoing", "internal"]
+JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
+Value = None | bool | int | float | str | datetime | list["Value"] | dict[str, "Value"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of one call, once per (call, name, key).
+
+    key: what makes two stages of one name different ones, whoever reports them: "" for before and after,
+         "<hop>:<destination>" for forward, "<hop>:<extension>" for incoming.pickup ("" for outgoing.pickup),
+         the number of the mark for evaluation.
+    ordinal: 1, 2, 3 … among the stages of this name in this call, in the order they fired.
+    time: Asterisk's own timestamp of the event behind it, aware, UTC.
+    values: catalogue names (webhooks/params.py) of what AMI told so far; times are aware datetimes.
+    """
+
+    name: str
+    key: str
+    ordinal: int
+    time: datetime
+    values: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class CallReport:
+    """What the history keeps of a call, with the stages that just fired (none when only the history changed).
+
+    ended_on: empty until the very end: after the stage incoming.after the caller may still be giving marks. The last
+              report of a call may have no stages.
+    memory: the tracker's own notes on a call still open, JSON; given back to Tracker.restore after a restart.
+            Empty once the call is over.
+    """
+
+    linkedid: str
+    direction: Direction
+    caller: str
+    caller_name: str
+    dst: str
+    extension: str
+    started_on: datetime
+    answered_on: datetime | None
+    ended_on: datetime | None
+    disposition: str
+    values: Mapping[str, Value]
+    stages: tuple[Stage, ...] = ()
+    memory: Mapping[str, JSON] = field(default_factory=dict)

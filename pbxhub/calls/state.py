@@ -1,0 +1,155 @@
+"""What the tracker knows of a call while it lives: its channels, whom it rang, who talks, what was reported."""
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from pbxhub.calls.messages import Party
+
+_DIGITS = re.compile(r"[0-9]+")
+
+
+@dataclass(slots=True)
+class Channel:
+    """One channel of a call, kept after its hangup because the call's outcome is told from it.
+
+    number: the employee's extension, or the number dialled when the channel leads outside.
+    parent: uniqueid of the channel that dialled it. hop: the hop it was dialled in, 0 when nobody dialled it.
+    leg: dialled for the call itself (a consultation is not). status: DialStatus of the leg once its dial is over.
+    Times are seconds since 1970, 0.0 while the moment has not come.
+    """
+
+    uniqueid: str
+    name: str
+    number: str = ""
+    outside: bool = False
+    started: float = 0.0
+    parent: str = ""
+    hop: int = 0
+    leg: bool = False
+    status: str = ""
+    answered: float = 0.0
+    ended: float = 0.0
+    cause: int = 0
+    held: float = 0.0
+
+    @property
+    def local(self) -> bool:
+        return self.name.startswith("Local/")
+
+
+@dataclass(slots=True)
+class Call:
+    """One call from its first channel to its last.
+
+    linkedid: the one it began with; aliases: those it was known by after calls had merged.
+    first: uniqueid of the channel that began it. party: uniqueid of the channel the caller talks to.
+    hop: counts from 1; a transfer, diversion, park or redirect begins the next. hop_times: when the last ones began,
+        which tells a repeated message.
+    connected: somebody took this hop's dial, so that another dial of the first channel is a redirect.
+    redirecting: the hop of a redirect that has not rung anybody yet, else 0.
+    awaited: number of the party that an attended transfer, completed while ringing, waits for.
+    over: when the conversation part ended (the stage after), while an evaluation may follow.
+    fired: keys of the stages reported so far, by name.
+    """
+
+    linkedid: str
+    first: str
+    started: float = 0.0
+    seen: float = 0.0
+    direction: str = ""
+    originated: bool = False
+    channel: str = ""
+    dst_channel: str = ""
+    context: str = ""
+    trunk: str = ""
+    caller: str = ""
+    caller_name: str = ""
+    dst: str = ""
+    outbound_number: str = ""
+    extension: str = ""
+    rung: str = ""
+    party: str = ""
+    hop: int = 1
+    hop_times: list[float] = field(default_factory=list)
+    connected: bool = False
+    redirecting: int = 0
+    awaited: str = ""
+    answered: float = 0.0
+    over: float = 0.0
+    ring_time: float = 0.0
+    queue: str = ""
+    queued: float = 0.0
+    queue_wait: float = 0.0
+    forward_kind: str = ""
+    forward_from: str = ""
+    forward_to: str = ""
+    transfer_type: str = ""
+    transfer_from: str = ""
+    transfer_to: str = ""
+    hold_count: int = 0
+    hold_time: float = 0.0
+    hangup_by: str = ""
+    cause: int = -1
+    cause_text: str = ""
+    end_reason: str = "hangup"
+    outcome: str = ""
+    scheme: str = ""
+    digits: str = ""
+    recorded: bool = False
+    recording_file: str = ""
+    marked: float = 0.0
+    aliases: list[str] = field(default_factory=list)
+    fired: dict[str, list[str]] = field(default_factory=dict)
+    statuses: list[str] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
+    channels: dict[str, Channel] = field(default_factory=dict)
+
+    def legs(self) -> Iterator[Channel]:
+        """The legs dialled for this call; of an outgoing one only those to the outside decide its outcome."""
+        return (channel for channel in self.channels.values() if channel.leg)
+
+    def alive(self) -> bool:
+        """A Local channel is plumbing and keeps no call alive, unless the call began with it (Originate)."""
+        for uniqueid, channel in self.channels.items():
+            if not channel.ended and (uniqueid == self.first or not channel.local):
+                return True
+        return False
+
+    def origin(self, channel: Channel) -> Channel:
+        """Who really dials when this channel does: follows Local channels back to the one that dialled them."""
+        for _ in range(10):
+            if not channel.local:
+                break
+            near = self.near_end(channel)
+            parent = self.channels.get(near.parent)
+            if parent is None:
+                return near
+            channel = parent
+        return channel
+
+    def near_end(self, channel: Channel) -> Channel:
+        """The ;1 of a pair of Local channels: the end that was dialled."""
+        if not channel.name.endswith(";2"):
+            return channel
+        name = f"{channel.name[:-1]}1"
+        return next((other for other in self.channels.values() if other.name == name), channel)
+
+
+def endpoint_of(name: str) -> str:
+    """PJSIP/101-0000002a -> 101"""
+    return name.partition("/")[2].rpartition("-")[0]
+
+
+def dialled_number(dial_string: str) -> str:
+    """15551234@trunk, PJSIP/15551234@trunk, trunk/15551234 -> 15551234"""
+    return dial_string.partition("@")[0].rpartition("/")[2]
+
+
+def new_channel(party: Party, incoming: Collection[str], time: float) -> Channel:
+    """An outside channel is told by its context: an endpoint's own channels start in the endpoint's context."""
+    outside = party.context in incoming
+    endpoint = endpoint_of(party.name)
+    found = _DIGITS.findall(endpoint)
+    number = party.number if outside else (found[-1] if found else party.number or endpoint)
+    return Channel(party.uniqueid, party.name, number, outside, time)

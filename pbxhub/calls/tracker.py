@@ -1,0 +1,114 @@
+"""Messages in, stages of calls out.
+
+The automaton: a call (state.Call) lives in the book from its first channel to its last; each kind of message has one
+handler (the table below) that finds the call by channel or linkedid, changes its notes and fires what follows.
+tests/traces holds recordings of a real Asterisk with the stages that each must give.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from pbxhub.calls import dialling, marks, messages, transfers, userevents
+from pbxhub.calls.book import Book
+from pbxhub.calls.memory import load
+from pbxhub.calls.messages import Message, Status
+from pbxhub.calls.resync import take_stock
+from pbxhub.calls.stages import JSON, CallReport
+
+INCOMING_CONTEXTS = ("from-trunk", "from-pstn", "from-did-direct", "from-external")
+LONGEST_SILENCE = 24 * 3600.0
+MOST_CALLS = 20000
+
+Loss = Literal["lost_while_disconnected", "pbx_restarted"]
+
+
+def _on_shutdown(book: Book, message: messages.Shutdown) -> None:
+    """Asterisk says good-bye last: whatever still seems to live does not."""
+    for call in list(book.calls.values()):
+        book.end(call, max(call.seen, message.time), "pbx_restarted")
+
+
+_HANDLERS: Mapping[type, Callable[[Book, Any], None]] = {
+    messages.Newchannel: dialling.on_newchannel,
+    messages.DialBegin: dialling.on_dial_begin,
+    messages.DialEnd: dialling.on_dial_end,
+    messages.Bridge: dialling.on_bridge,
+    messages.HangupRequest: dialling.on_hangup_request,
+    messages.Hangup: dialling.on_hangup,
+    messages.Cdr: dialling.on_cdr,
+    messages.BlindTransfer: transfers.on_blind_transfer,
+    messages.AttendedTransfer: transfers.on_attended_transfer,
+    messages.Pickup: transfers.on_pickup,
+    messages.ParkedCall: transfers.on_parked_call,
+    messages.UnParkedCall: transfers.on_unparked_call,
+    messages.Hold: marks.on_hold,
+    messages.QueueCaller: marks.on_queue_caller,
+    messages.MixMonitorStart: marks.on_mix_monitor,
+    messages.UserEvent: userevents.on_user_event,
+    messages.Shutdown: _on_shutdown,
+}
+
+
+class Tracker:
+    """Follows the calls of one PBX. Pure: time comes in with the messages, nothing is read or written.
+
+    incoming_contexts: contexts of the trunks, the only thing an operator must set.
+    longest_silence: seconds without any event after which a call is taken for lost.
+    most_calls: calls followed at once; beyond that the oldest is closed as expired.
+    """
+
+    def __init__(
+        self,
+        incoming_contexts: Collection[str] = INCOMING_CONTEXTS,
+        longest_silence: float = LONGEST_SILENCE,
+        most_calls: int = MOST_CALLS,
+    ) -> None:
+        self._book = Book(incoming_contexts, most_calls)
+        self._longest_silence = longest_silence
+        self._silent: dict[str, tuple[float, float]] = {}  # linkedid: last heard of, and the sweep that found it so
+
+    def feed(self, message: Message) -> list[CallReport]:
+        """What one message changed: usually nothing, else one report per call. Never raises."""
+        handle = _HANDLERS.get(type(message))
+        if handle is None:  # FullyBooted, Status: the listener takes stock with resync()
+            return []
+        handle(self._book, message)
+        return self._book.take()
+
+    def sweep(self, now: datetime) -> list[CallReport]:
+        """Closes calls of which nothing was heard for too long; they end when they were last heard of.
+
+        Call it now and then: silence counts from the first sweep that meets it, by the clock of the sweeps alone.
+        That of the PBX may be years off.
+        """
+        moment, before = now.timestamp(), self._silent
+        self._silent = {}
+        for linkedid, call in list(self._book.calls.items()):
+            seen, since = before.get(linkedid, (call.seen, moment))
+            self._silent[linkedid] = call.seen, since if seen == call.seen else moment
+            if moment - self._silent[linkedid][1] > self._longest_silence:
+                self._book.end(call, call.seen, "expired")
+        return self._book.take()
+
+    def resync(self, channels: Sequence[Status], now: datetime, reason: Loss) -> list[CallReport]:
+        """Takes stock after a (re)connect: channels are all that live on the PBX now.
+
+        Calls that are gone get their stage after with this reason, at `now`; calls that are new get what can be told
+        of them; for known ones what happened meanwhile is made up for. Events that arrive while the answer to Status
+        is still coming must be fed after this, in their order: feeding one twice or late does no harm.
+        """
+        take_stock(self._book, channels, now.timestamp(), reason)
+        return self._book.take()
+
+    def restore(self, memories: Mapping[str, Mapping[str, JSON]]) -> None:
+        """Goes on with calls of an earlier process: linkedid -> CallReport.memory of those still open."""
+        for notes in memories.values():
+            call = load(notes)
+            if call is not None and self._book.call_of(call.linkedid) is None:
+                self._book.begin(call)
+
+    @property
+    def live_calls(self) -> int:
+        """How many calls live now."""
+        return len(self._book.calls)

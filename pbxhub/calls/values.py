@@ -1,0 +1,130 @@
+"""The parameters of a stage that AMI can tell, by their names in the catalogue; only those that are known."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from operator import attrgetter
+
+from pbxhub.calls.dispositions import ANSWERED, disposition, leg_outcome
+from pbxhub.calls.stages import Value
+from pbxhub.calls.state import Call, Channel
+
+
+def moment(time: float) -> datetime:
+    return datetime.fromtimestamp(time, UTC)
+
+
+# Parameters that are notes of the call as they stand; an empty one is not known.
+_PLAIN = {
+    "call_id": "linkedid",
+    "channel": "channel",
+    "dst_channel": "dst_channel",
+    "caller": "caller",
+    "caller_name": "caller_name",
+    "dst": "dst",
+    "outbound_number": "outbound_number",
+    "trunk": "trunk",
+    "context": "context",
+    "additional_number": "digits",
+    "queue": "queue",
+    "scheme_name": "scheme",
+    "forward_kind": "forward_kind",
+    "forward_from": "forward_from",
+    "forward_to": "forward_to",
+    "recording_file": "recording_file",
+}
+_plain_notes = attrgetter(*_PLAIN.values())
+
+
+def values_of(call: Call, time: float) -> dict[str, Value]:
+    """What is known of the call at this time; at its end also the outcome, the lengths and the legs."""
+    values: dict[str, Value] = {name: value for name, value in zip(_PLAIN, _plain_notes(call), strict=True) if value}
+    values["direction"] = call.direction or "internal"
+    values["calldate"] = moment(call.started)
+    if call.direction:
+        values["call_type"] = _call_type(call)
+    if call.extension or call.rung:
+        values["extension"] = call.extension or call.rung
+    if call.forward_kind:
+        values["forward_step"] = len(call.fired.get("incoming.forward", ()))
+    for name, value in call.variables.items():
+        values[f"var.{name}"] = value
+    values.update(_waiting(call, time))
+    if call.over:
+        values.update(_ending(call))
+    return values
+
+
+def _call_type(call: Call) -> str:
+    if call.direction == "incoming":
+        party = call.channels.get(call.party)
+        return "transitin" if party is not None and party.outside else "in"
+    if call.direction == "outgoing":
+        return "callback" if call.originated else "out"
+    return "internal"
+
+
+def _waiting(call: Call, time: float) -> Mapping[str, Value]:
+    until = call.answered or call.over or time
+    waited: dict[str, Value] = {}
+    if call.queue and call.queued:
+        waited["queue_wait"] = int(call.queue_wait or max(0.0, until - call.queued))
+    if call.answered:
+        waited["answer_time"] = moment(call.answered)
+        waited["ring_time"] = int(call.ring_time)
+    if call.answered or call.over:
+        waited["waittime"] = int(max(0.0, until - call.started))
+    return waited
+
+
+def _ending(call: Call) -> Mapping[str, Value]:
+    length = max(0.0, call.over - call.started)
+    known: dict[str, Value] = {
+        "hangup_cause_txt": call.cause_text,
+        "hangup_by": call.hangup_by,
+        "transfer_from": call.transfer_from,
+        "transfer_to": call.transfer_to,
+        "transfer_type": call.transfer_type,
+    }
+    ending: dict[str, Value] = {
+        "end_time": moment(call.over),
+        "duration": int(length),
+        "duration_ms": round(length * 1000),
+        "billsec": int(talk_time(call)),
+        "disposition": disposition(call),
+        "end_reason": call.end_reason,
+        "is_answered": bool(call.answered),
+        "is_missed": call.direction == "incoming" and not call.answered,
+        "has_recording": call.recorded or bool(call.recording_file),
+        "hold_count": call.hold_count,
+        "hold_time": int(call.hold_time),
+        "legs": [_leg(leg) for leg in call.legs()],
+        **{name: value for name, value in known.items() if value},
+    }
+    if call.cause >= 0:
+        ending["hangup_cause"] = call.cause
+    return ending
+
+
+def talk_time(call: Call) -> float:
+    """Seconds from the first pickup to the end of the last conversation (not Cdr's: that counts IVR and queue)."""
+    if not call.answered:
+        return 0.0
+    ends = [call.over]
+    party, first = call.channels.get(call.party), call.channels.get(call.first)
+    if party is not None and party.ended:
+        ends.append(party.ended)
+    if first is not None and first.ended and not first.local and call.direction != "outgoing":
+        ends.append(first.ended)
+    return max(0.0, min(ends) - call.answered)
+
+
+def _leg(leg: Channel) -> Value:
+    status = leg_outcome(leg)
+    return {
+        "number": leg.number,
+        "extension": "" if leg.outside else leg.number,
+        "start": moment(leg.started),
+        "answer": moment(leg.answered) if status == ANSWERED else None,
+        "end": moment(leg.ended) if leg.ended else None,
+        "status": status,
+    }
