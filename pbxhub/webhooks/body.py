@@ -1,0 +1,144 @@
+"""The body of a request, format by format: which methods have one, what is written into it, its Content-Type."""
+
+from collections.abc import Callable
+from json.encoder import encode_basestring as quote_json
+from xml.etree.ElementTree import Element, ParseError
+
+import defusedxml.ElementTree
+from defusedxml import DefusedXmlException
+
+from pbxhub.webhooks.codec import FieldError
+from pbxhub.webhooks.encoders import form_text, json_text, xml_escape_everywhere, xml_text
+from pbxhub.webhooks.leaves import Node
+from pbxhub.webhooks.rendering import Context, RenderError, to_bytes
+from pbxhub.webhooks.spec import RequestSpec
+from pbxhub.webhooks.template import Slot, Template, TemplateError, compile_template, literal
+from pbxhub.webhooks.tree import XML_NAME
+
+WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that carry their parameters in the query."""
+
+CONTENT_TYPES = {
+    "json": "application/json",
+    "form": "application/x-www-form-urlencoded",
+    "json-rpc": "application/json",
+    "raw": "text/plain",
+    "xml": "application/xml",
+}
+
+Body = Callable[[Context], bytes]
+_MARK = "\ue000"  # stands for a placeholder while the text around it is checked; of the private use area
+
+
+def compile_body(request: RequestSpec, tree: Node, errors: list[FieldError]) -> Body:
+    """The function from a context to the body. Adds to errors what does not go together."""
+    _check_parts(request, errors)
+    if request.method in WITHOUT_BODY or request.format == "none":
+        return lambda _: b""
+    if request.format == "raw":
+        return _raw(request, errors)
+    if request.format == "xml":
+        return _free_xml(request.text, errors) if request.text else _xml(request, tree, errors)
+    if request.format == "json-rpc":
+        return _json_rpc(request, tree, errors)
+    write = json_text if request.format == "json" else form_text
+    return lambda context: to_bytes(write(tree(context), context))
+
+
+def _check_parts(request: RequestSpec, errors: list[FieldError]) -> None:
+    """Refuses what the user has given but the chosen method and format would not send."""
+    chosen = f"the format {request.format}"
+    if request.method in WITHOUT_BODY and request.format in ("raw", "xml", "json-rpc"):
+        errors.append(
+            FieldError("format", f"{request.method} has no body, so {request.format} cannot be sent; use POST")
+        )
+    if request.parameters and (request.format in ("raw", "none") or (request.format == "xml" and request.text)):
+        errors.append(FieldError("parameters", f"are not sent by {chosen}; delete them or choose another format"))
+    if request.text and request.format not in ("raw", "xml"):
+        errors.append(FieldError("text", f"is not sent by {chosen}; delete it or choose raw or xml"))
+    if request.file and (request.format != "raw" or request.text):
+        errors.append(FieldError("file", "is sent by the format raw without a text only"))
+    if request.rpc_method and request.format != "json-rpc":
+        errors.append(FieldError("rpc_method", f"is not sent by {chosen}; delete it or choose json-rpc"))
+
+
+def _template(text: str, path: str, errors: list[FieldError]) -> Template:
+    try:
+        return compile_template(text)
+    except TemplateError as error:
+        errors.extend(FieldError(path, message) for message in error.messages)
+        return literal("")
+
+
+def _raw(request: RequestSpec, errors: list[FieldError]) -> Body:
+    if request.file:
+        file = request.file
+        return lambda _: file
+    return _written(_template(request.text, "text", errors), None)
+
+
+def _written(template: Template, encode: Callable[[str], str] | None) -> Body:
+    def write(context: Context) -> bytes:
+        try:
+            return to_bytes(template.text(context, encode))
+        except RenderError as error:
+            raise error.at("text") from None
+
+    return write
+
+
+def _json_rpc(request: RequestSpec, tree: Node, errors: list[FieldError]) -> Body:
+    """JSON-RPC 2.0; the id is that of the delivery, so that an answer in a log can be found again."""
+    if not request.rpc_method:
+        errors.append(FieldError("rpc_method", "is empty; give the name of the remote method"))
+    method = _template(request.rpc_method, "rpc_method", errors)
+    has_params = bool(request.parameters)
+
+    def write(context: Context) -> bytes:
+        params = f',"params":{json_text(tree(context), context)}' if has_params else ""
+        call = quote_json(context.text(context.values.get("delivery_id")))
+        return to_bytes(f'{{"jsonrpc":"2.0","method":{quote_json(name(context))}{params},"id":{call}}}')
+
+    def name(context: Context) -> str:
+        try:
+            return method.text(context)
+        except RenderError as error:
+            raise error.at("rpc_method") from None
+
+    return write
+
+
+def _xml(request: RequestSpec, tree: Node, errors: list[FieldError]) -> Body:
+    root = request.xml_root
+    if not XML_NAME.fullmatch(root):
+        errors.append(FieldError("xml_root", f"{root!r} is not a name of an XML element; use letters, digits, _ . -"))
+    return lambda context: to_bytes(xml_text(root, tree(context), context))
+
+
+def _free_xml(text: str, errors: list[FieldError]) -> Body:
+    """The user's own XML; values are escaped wherever they stand, which is in a text or in an attribute."""
+    template = _template(text, "text", errors)
+    if template.pieces != ("",) and (message := _xml_problem(template)):
+        errors.append(FieldError("text", message))
+    return _written(template, xml_escape_everywhere)
+
+
+def _xml_problem(template: Template) -> str:
+    marked = "".join(_MARK if isinstance(piece, Slot) else piece for piece in template.pieces)
+    if _MARK in template.literal:
+        return "has the character U+E000, which is reserved"
+    try:
+        root = defusedxml.ElementTree.fromstring(to_bytes(marked), forbid_dtd=True)
+    except ParseError as error:
+        return f"is not well-formed XML: {error}; a parameter may stand in a text or in an attribute only"
+    except DefusedXmlException:
+        return "has a DOCTYPE or an entity, which is never sent"
+    if _places(root) != len(template.slots):
+        return "has a parameter in a name, a comment or an instruction; it may stand in a text or in an attribute only"
+    return ""
+
+
+def _places(root: Element) -> int:
+    """How many marks stand in texts and attribute values."""
+    texts = [text for element in root.iter() for text in (element.text, element.tail, *element.attrib.values())]
+    return sum((text or "").count(_MARK) for text in texts)

@@ -1,0 +1,110 @@
+"""The door of everything that saves a webhook: all that is wrong with it at once, and what is only unwise."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pbxhub.webhooks import params
+from pbxhub.webhooks.answer import check_answer
+from pbxhub.webhooks.auth import check_auth
+from pbxhub.webhooks.catalogue import STAGES
+from pbxhub.webhooks.codec import join
+from pbxhub.webhooks.ga4 import lint_ga4
+from pbxhub.webhooks.matching import compile_filters
+from pbxhub.webhooks.request import compile_request
+from pbxhub.webhooks.retry import check_retry
+from pbxhub.webhooks.spec import FieldError, Limits, Parameter, RequestSpec, SpecError, WebhookSpec, load_spec
+from pbxhub.webhooks.steering import check_steering
+from pbxhub.webhooks.success import check_success
+from pbxhub.webhooks.template import TemplateError, compile_template
+
+MOST_IN_FLIGHT, LONGEST_DEADLINE = 100, 60
+MOST_FILTERS = 100
+_PEM = re.compile(r"\s*(-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+")
+
+
+def check_spec(data: Any) -> WebhookSpec:
+    """The webhook of that JSON, ready to be saved. Raises SpecError with every field that is wrong."""
+    spec = load_spec(data)
+    if errors := problems(spec):
+        raise SpecError(errors)
+    return spec
+
+
+def problems(spec: WebhookSpec) -> list[FieldError]:
+    """Everything that keeps a webhook from being saved."""
+    errors = _errors_of(compile_request, spec) + _errors_of(compile_filters, spec)
+    if len(spec.filters) > MOST_FILTERS:
+        errors.append(FieldError("filters", f"has {len(spec.filters)} conditions; give at most {MOST_FILTERS}"))
+    errors += check_auth(spec.request.auth) + check_success(spec.success) + check_retry(spec.retry)
+    errors += check_answer(spec.answer) + _check_limits(spec.limits) + _check_rest(spec.request)
+    return errors + check_steering(spec)
+
+
+def check_stage(stage: str) -> list[FieldError]:
+    """Whether there is such a moment."""
+    return [] if stage in STAGES else [FieldError("stage", f"is {stage!r}; give one of {', '.join(STAGES)}")]
+
+
+def _errors_of(compile_part: Callable[[WebhookSpec], Any], spec: WebhookSpec) -> list[FieldError]:
+    try:
+        compile_part(spec)
+    except SpecError as error:
+        return error.errors
+    return []
+
+
+def _check_limits(limits: Limits) -> list[FieldError]:
+    bounds = (("in_flight", limits.in_flight, MOST_IN_FLIGHT), ("deadline", limits.deadline, LONGEST_DEADLINE))
+    return [
+        FieldError(f"limits.{name}", f"is {given}; give 1 to {most}")
+        for name, given, most in bounds
+        if not 1 <= given <= most
+    ]
+
+
+def _check_rest(request: RequestSpec) -> list[FieldError]:
+    given = (("tls_ca", request.tls_ca), ("tls_certificate", request.tls_certificate))
+    return [
+        FieldError(name, "is not a certificate in PEM form (-----BEGIN CERTIFICATE-----)")
+        for name, text in given
+        if text and not _PEM.fullmatch(text)
+    ]
+
+
+def advice(spec: WebhookSpec, stage: str) -> list[FieldError]:
+    """What may be saved but will hardly do what the user wants."""
+    notes = [
+        FieldError(path, f"{name} has no value at {stage} and will be empty")
+        for path, name in used_parameters(spec)
+        if not params.exists_at(name, stage)
+    ]
+    if spec.request.url.lower().startswith("http://"):
+        notes.append(FieldError("url", "is not encrypted: whoever is on the way reads along; use https:// if you can"))
+    return notes + lint_ga4(spec)
+
+
+def used_parameters(spec: WebhookSpec) -> Iterator[tuple[str, str]]:
+    """Path and canonical name of every parameter a webhook uses, each path and name once."""
+    names = ((f"filters[{index}]", item.parameter) for index, item in enumerate(spec.filters))
+    yield from ((path, known) for path, name in names if (known := params.canonical(name)))
+    for path, text in _templates(spec.request):
+        try:
+            slots = compile_template(text).slots
+        except TemplateError:
+            continue
+        yield from ((path, name) for name in dict.fromkeys(slot.name for slot in slots))
+
+
+def _templates(request: RequestSpec) -> Iterator[tuple[str, str]]:
+    yield from (("url", request.url), ("text", request.text), ("rpc_method", request.rpc_method))
+    yield from ((f"headers.{item.name}", item.value) for item in request.headers)
+    yield from ((f"query.{item.name}", item.value) for item in request.query)
+    yield from _tree_templates(request.parameters, "parameters")
+
+
+def _tree_templates(parameters: tuple[Parameter, ...], path: str) -> Iterator[tuple[str, str]]:
+    for index, item in enumerate(parameters):
+        own = join(path, item.name or f"[{index}]")
+        yield own, item.value
+        yield from _tree_templates(item.children, own)

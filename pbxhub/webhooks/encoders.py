@@ -1,0 +1,105 @@
+"""The structure of a tree as JSON, as bracketed urlencoded pairs, as XML. Each place has its own encoder."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from json.encoder import encode_basestring as quote_json
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from pbxhub.webhooks.rendering import Context, Fragment, RenderError, to_bytes
+from pbxhub.webhooks.tree import XML_TEXT, Attribute
+
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_XML_TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
+_XML_EVERYWHERE = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;", "\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
+)
+
+
+class _NotPlainError(Exception):
+    """There is a fragment in the structure, which the encoder of the library cannot write."""
+
+
+def _not_plain(value: object) -> Any:
+    raise _NotPlainError
+
+
+_plain = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False, default=_not_plain)
+
+
+def json_text(value: Any, context: Context) -> str:
+    """Compact JSON of a structure. Numbers keep every digit."""
+    try:
+        return _plain.encode(value)
+    except _NotPlainError:
+        return _with_fragments(value, context)
+    except ValueError:
+        raise RenderError("a number has more than 4300 digits") from None
+
+
+def _with_fragments(value: Any, context: Context) -> str:
+    kind = type(value)
+    if kind is dict:
+        pairs = [f"{quote_json(name)}:{_with_fragments(item, context)}" for name, item in value.items()]
+        return "{" + ",".join(pairs) + "}"
+    if kind is list:
+        return "[" + ",".join([_with_fragments(item, context) for item in value]) + "]"
+    return context.spend(value.text) if kind is Fragment else _plain.encode(value)
+
+
+def pairs_of(value: Any, context: Context, name: str = "") -> Iterator[tuple[str, str]]:
+    """Name and text of every leaf, nested as a[b][0]. An empty object or array has no leaf and is not sent."""
+    if not isinstance(value, (dict, list)):
+        yield name, context.text(value)
+        return
+    for step, item in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from pairs_of(item, context, f"{name}[{step}]" if name else str(step))
+
+
+def form_text(value: Any, context: Context) -> str:
+    """application/x-www-form-urlencoded: a space is +, everything but letters, digits and -._~ is percent-encoded."""
+    return _joined(value, context, lambda text: quote_plus(to_bytes(text)))
+
+
+def query_text(value: Any, context: Context) -> str:
+    """The same pairs for the query of a URL, where a space is %20."""
+    return _joined(value, context, percent)
+
+
+def _joined(value: Any, context: Context, encode: Callable[[str], str]) -> str:
+    return "&".join([f"{encode(name)}={encode(text)}" for name, text in pairs_of(value, context)])
+
+
+def percent(text: str) -> str:
+    """A text as part of a path or a query: it cannot end its place there."""
+    return quote(to_bytes(text), safe="")
+
+
+def xml_text(name: str, value: Any, context: Context) -> str:
+    """One element. Values of an array are elements named item; attributes and {{#text}} are those of the element."""
+    if isinstance(value, list):
+        return _element(name, "", "".join([xml_text("item", item, context) for item in value]))
+    if not isinstance(value, dict):
+        return _element(name, "", xml_escape(context.text(value)))
+    attributes, inside = [], []
+    for child, item in value.items():
+        if isinstance(child, Attribute):
+            attributes.append(f' {child}="{xml_escape_everywhere(context.text(item))}"')
+        else:
+            inside.append(xml_escape(context.text(item)) if child == XML_TEXT else xml_text(child, item, context))
+    return _element(name, "".join(attributes), "".join(inside))
+
+
+def _element(name: str, attributes: str, inside: str) -> str:
+    return f"<{name}{attributes}>{inside}</{name}>" if inside else f"<{name}{attributes}/>"
+
+
+def xml_escape(text: str) -> str:
+    """A text between tags. Characters that XML does not know become U+FFFD."""
+    return _NOT_XML.sub("\ufffd", text).translate(_XML_TEXT)
+
+
+def xml_escape_everywhere(text: str) -> str:
+    """A text in an attribute, or wherever in a document a user has put the placeholder."""
+    return _NOT_XML.sub("\ufffd", text).translate(_XML_EVERYWHERE)

@@ -1,0 +1,140 @@
+"""Google Analytics 4 takes everything with 204 and drops what breaks its rules: the documented limits, checked here.
+
+Source: Measurement Protocol reference of GA4 (limitations, reserved names). Static names and texts are checked; what
+comes out of a value shows only at the endpoint /debug/mp/collect, which debug_url gives.
+"""
+
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+from pbxhub.webhooks.codec import FieldError, join
+from pbxhub.webhooks.spec import Parameter, WebhookSpec
+from pbxhub.webhooks.template import TemplateError, compile_template
+
+_HOSTS = frozenset({"www.google-analytics.com", "region1.google-analytics.com"})
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_RESERVED_PREFIXES = ("_", "firebase_", "ga_", "google_")
+_RESERVED_EVENTS = frozenset(
+    {
+        "ad_activeview", "ad_click", "ad_exposure", "ad_query", "ad_reward", "adunit_exposure", "app_clear_data",
+        "app_exception", "app_install", "app_remove", "app_store_refund", "app_update", "app_upgrade",
+        "dynamic_link_app_open", "dynamic_link_app_update", "dynamic_link_first_open", "error", "first_open",
+        "first_visit", "in_app_purchase", "notification_dismiss", "notification_foreground", "notification_open",
+        "notification_receive", "notification_send", "os_update", "session_start", "user_engagement",
+    }
+)  # fmt: skip
+_PHONES = frozenset({"caller", "caller_e164", "dst", "outbound_number", "caller_name", "employee_email"})
+MOST_EVENTS, MOST_PARAMS, LONGEST_NAME, LONGEST_VALUE = 25, 25, 40, 100
+MOST_PROPERTIES, LONGEST_PROPERTY, LONGEST_PROPERTY_VALUE = 25, 24, 36
+
+
+def is_ga4(url: str) -> bool:
+    """Whether the address is that of the GA4 Measurement Protocol."""
+    parts = urlsplit(url)
+    return parts.hostname in _HOSTS and parts.path in ("/mp/collect", "/debug/mp/collect")
+
+
+def debug_url(url: str) -> str:
+    """The same address at the validation twin, which answers with validationMessages and records nothing."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path="/debug/mp/collect")) if parts.path == "/mp/collect" else url
+
+
+def lint_ga4(spec: WebhookSpec) -> list[FieldError]:
+    """What GA4 would silently drop, and what its policy forbids. Empty for every other address."""
+    if not is_ga4(spec.request.url):
+        return []
+    top = {item.name: item for item in spec.request.parameters}
+    notes = [] if "client_id" in top else [FieldError("parameters.client_id", "is missing; GA4 requires it")]
+    if client := top.get("client_id"):
+        notes += (
+            [] if client.mandatory else [FieldError("parameters.client_id", "is not marked mandatory; GA4 requires it")]
+        )
+    notes += _events(top.get("events"))
+    notes += _properties(top.get("user_properties"))
+    return notes + list(_personal(spec.request.parameters, "parameters"))
+
+
+def _client(client: Parameter | None) -> list[FieldError]:
+    if client is not None and client.mandatory:
+        return []
+    problem = "is missing" if client is None else "is not marked mandatory"
+    return [FieldError("parameters.client_id", f"{problem}; GA4 drops an event without it")]
+
+
+def _events(events: Parameter | None) -> list[FieldError]:
+    path = "parameters.events"
+    if events is None or events.type != "array" or not events.children:
+        return [FieldError(path, "is missing; give an array of 1 to 25 events")]
+    notes = []
+    if len(events.children) > MOST_EVENTS:
+        notes.append(FieldError(path, f"has {len(events.children)} events; GA4 takes {MOST_EVENTS}"))
+    for index, event in enumerate(events.children):
+        notes += _event(event, f"{path}[{index}]")
+    return notes
+
+
+def _event(event: Parameter, path: str) -> list[FieldError]:
+    fields = {item.name: item for item in event.children}
+    notes = []
+    name = fields.get("name")
+    if name is None or not name.value:
+        notes.append(FieldError(f"{path}.name", "is missing; GA4 requires it"))
+    elif "<<" not in name.value:
+        notes += _name_notes(name.value, f"{path}.name", LONGEST_NAME)
+        if name.value in _RESERVED_EVENTS:
+            notes.append(FieldError(f"{path}.name", f"{name.value} is reserved by GA4; choose another name"))
+    parameters = fields["params"].children if "params" in fields else ()
+    if len(parameters) > MOST_PARAMS:
+        notes.append(FieldError(f"{path}.params", f"has {len(parameters)} parameters; GA4 takes {MOST_PARAMS}"))
+    for item in parameters:
+        own = join(f"{path}.params", item.name)
+        notes += _name_notes(item.name, own, LONGEST_NAME)
+        notes += _value_notes(item, own, LONGEST_VALUE)
+    return notes
+
+
+def _properties(properties: Parameter | None) -> list[FieldError]:
+    path, children = "parameters.user_properties", properties.children if properties else ()
+    notes = []
+    if len(children) > MOST_PROPERTIES:
+        notes.append(FieldError(path, f"has {len(children)} properties; GA4 takes {MOST_PROPERTIES}"))
+    for item in children:
+        own = join(path, item.name)
+        notes += _name_notes(item.name, own, LONGEST_PROPERTY)
+        notes += [note for child in item.children for note in _value_notes(child, own, LONGEST_PROPERTY_VALUE)]
+    return notes
+
+
+def _name_notes(name: str, path: str, longest: int) -> list[FieldError]:
+    if not _NAME.fullmatch(name):
+        return [FieldError(path, f"{name!r} is not a name GA4 takes: letters, digits and _, a letter first")]
+    if len(name) > longest:
+        return [FieldError(path, f"is {len(name)} letters long; GA4 takes {longest}")]
+    if name.lower().startswith(_RESERVED_PREFIXES):
+        return [FieldError(path, f"{name} begins with a prefix reserved by GA4 ({' '.join(_RESERVED_PREFIXES)})")]
+    return []
+
+
+def _value_notes(item: Parameter, path: str, longest: int) -> list[FieldError]:
+    try:
+        fixed = len(compile_template(item.value).literal)
+    except TemplateError:
+        return []
+    return [FieldError(path, f"is {fixed} letters long; GA4 takes {longest}")] if fixed > longest else []
+
+
+def _personal(parameters: tuple[Parameter, ...], path: str) -> Iterator[FieldError]:
+    """Google forbids sending what tells who a person is. A hash in place of it is another matter."""
+    for index, item in enumerate(parameters):
+        own = join(path, item.name or f"[{index}]")
+        yield from _personal(item.children, own)
+        if item.type in ("md5", "crc32", "sha1", "sha256"):
+            continue
+        try:
+            slots = compile_template(item.value).slots
+        except TemplateError:
+            continue
+        if plain := next((slot.name for slot in slots if slot.name in _PHONES and not slot.filters), ""):
+            yield FieldError(own, f"sends {plain}; the policy of Google Analytics forbids personal data")

@@ -1,0 +1,101 @@
+"""Ready-made webhooks for the systems people connect: one JSON file per integration, of the shape of Item.
+
+A text in [[brackets]] is what the user must fill in; until then the webhook cannot be saved.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from pbxhub.webhooks.check import check_spec
+from pbxhub.webhooks.codec import FieldError, Reader, SpecError, write
+from pbxhub.webhooks.spec import WebhookSpec
+
+_BLANK = re.compile(r"\[\[([a-z_0-9]+)\]\]")
+DEFAULT_EVENT = "google-analytics-4"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One thing the user fills in. name: as in [[name]]."""
+
+    name: str
+    label: str
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """One webhook of an integration; those of the stage "chain" are started by another one of the same file."""
+
+    name: str
+    stage: str
+    spec: WebhookSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One integration.
+
+    ask: what the user fills in. secret: what the secret of the authentication is called there, "" when there is none.
+    note: what to know before using it, such as that the shape should be checked with the provider.
+    """
+
+    id: str
+    name: str
+    description: str
+    webhooks: tuple[Ready, ...]
+    ask: tuple[Ask, ...] = ()
+    secret: str = ""
+    note: str = ""
+
+
+@cache
+def gallery() -> tuple[Item, ...]:
+    """Every integration, by name."""
+    entries = (entry for entry in files(__package__).iterdir() if entry.name.endswith(".json"))
+    items = [load_item(json.loads(entry.read_text("utf-8"))) for entry in entries]
+    return tuple(sorted(items, key=lambda item: item.name))
+
+
+def find(item_id: str) -> Item | None:
+    return next((item for item in gallery() if item.id == item_id), None)
+
+
+def default_event() -> Item:
+    """After call → Google Analytics 4: in every project, locked, off until measurement id and secret are given."""
+    return next(item for item in gallery() if item.id == DEFAULT_EVENT)
+
+
+def load_item(data: Any) -> Item:
+    """Raises SpecError with every field that is wrong."""
+    reader = Reader(transparent=frozenset({"spec", "request", "children"}))
+    item = reader.read(Item, data, "")
+    if reader.errors:
+        raise SpecError(reader.errors)
+    assert isinstance(item, Item)
+    return item
+
+
+def fill(item: Item, answers: Mapping[str, str]) -> tuple[Ready, ...]:
+    """The webhooks of an integration with the user's answers in place, checked.
+
+    Raises SpecError: an answer is missing (path "ask.NAME"), or what it makes of a webhook cannot be sent.
+    """
+    missing = [ask for ask in item.ask if not answers.get(ask.name, "").strip()]
+    if missing:
+        raise SpecError([FieldError(f"ask.{ask.name}", f"is empty; give {ask.label}") for ask in missing])
+    specs = [check_spec(_filled(write(ready.spec), answers)) for ready in item.webhooks]
+    return tuple(replace(ready, spec=spec) for ready, spec in zip(item.webhooks, specs, strict=True))
+
+
+def _filled(data: Any, answers: Mapping[str, str]) -> Any:
+    if isinstance(data, str):
+        return _BLANK.sub(lambda blank: answers.get(blank.group(1), blank.group()).strip(), data)
+    if isinstance(data, dict):
+        return {name: _filled(item, answers) for name, item in data.items()}
+    return [_filled(item, answers) for item in data] if isinstance(data, list) else data

@@ -1,0 +1,97 @@
+"""Looking names up in the catalogue, and values up by name."""
+
+import difflib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from pbxhub.calls.stages import JSON, Value
+from pbxhub.webhooks.catalogue import CHAIN, ENTRIES, FAMILIES, QUESTION, STAGES, Entry, Family
+from pbxhub.webhooks.paths_in_json import MISSING, parse_path, walk
+
+__all__ = [
+    "ENTRIES", "FAMILIES", "STAGES", "canonical", "exists_at", "from_json", "lookup", "names", "unknown",
+]  # fmt: skip
+
+_BY_NAME: dict[str, Entry] = {name: entry for entry in ENTRIES for name in (entry.name, *entry.aliases)}
+_TIMES = frozenset(entry.name for entry in ENTRIES if entry.type == "datetime")
+_TREES = ("webhook.json", "webhook.headers", "webhook.saved", "var", "custom", "form", "dialog", "deal")
+
+
+def names() -> list[str]:
+    """Every fixed name and alias."""
+    return list(_BY_NAME)
+
+
+@lru_cache(maxsize=4096)
+def canonical(name: str) -> str | None:
+    """The name under which values are kept, for a name, an alias or a member of a family; None when unknown."""
+    if entry := _BY_NAME.get(name):
+        return entry.name
+    return name if family_of(name) else None
+
+
+def family_of(name: str) -> Family | None:
+    """The family a made-up name belongs to."""
+    for family in FAMILIES:
+        if family.prefix.endswith("."):
+            if name.startswith(family.prefix) and parse_path(name) is not None:
+                return family
+        elif name == family.prefix:
+            return family
+    return None
+
+
+def unknown(name: str) -> str:
+    """The sentence about a name that does not exist, with the nearest one that does."""
+    known = [*_BY_NAME, *(family.prefix + "NAME" for family in FAMILIES if family.prefix.endswith("."))]
+    by_lower = {candidate.lower(): candidate for candidate in reversed(known)}
+    near = difflib.get_close_matches(name.lower(), by_lower, 1, 0.5)
+    hint = f"did you mean {by_lower[near[0]]}?" if near else "see the list of parameters"
+    return f"{name or 'an empty name'} is not a parameter; {hint}"
+
+
+def exists_at(name: str, stage: str) -> bool:
+    """Whether a canonical name can have a value at that stage. A chain continues any stage, a question comes at any."""
+    if stage in (CHAIN, QUESTION):
+        return True
+    entry = _BY_NAME.get(name) or family_of(name)
+    return entry is not None and stage in entry.stages
+
+
+def lookup(values: Mapping[str, Value], name: str) -> Value:
+    """The value of a canonical name, None when there is none.
+
+    A member of a family may be given flat (`custom.order`) or inside a tree (`custom` → {"order": …}).
+    """
+    value = values.get(name)
+    if value is not None or "." not in name:
+        return value
+    for tree in _TREES:
+        if name.startswith(tree + ".") and values.get(tree) is not None:
+            found = walk(values[tree], _path(name[len(tree) + 1 :]))
+            return None if found is MISSING else found
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _path(text: str) -> tuple[str | int, ...]:
+    return parse_path(text) or (text,)
+
+
+def from_json(values: Mapping[str, JSON]) -> dict[str, Value]:
+    """Values as the database keeps them: times of the catalogue, ISO 8601 there, become datetimes again."""
+    result: dict[str, Value] = dict(values)  # type: ignore[arg-type]
+    for name in _TIMES & values.keys():
+        text = values[name]
+        if isinstance(text, str):
+            result[name] = _moment(text)
+    return result
+
+
+def _moment(text: str) -> Value:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,125 @@
+"""What a value becomes on its way into a request, and the context one rendering shares."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Any
+
+from pbxhub.calls.stages import Value
+from pbxhub.webhooks.dates import Write
+
+LARGEST_REQUEST = 256 * 1024
+_BUDGET = 4 * LARGEST_REQUEST
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+class RenderError(Exception):
+    """A value does not fit its place. The text says what is wrong and what to do; whoever knows the path adds it."""
+
+    code = "render_error"
+    path = ""
+
+    def at(self, path: str) -> "RenderError":
+        """The same error with its path; the innermost one stays."""
+        self.path = self.path or path
+        return self
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{self.path}: {message}" if self.path else message
+
+
+class MandatoryError(RenderError):
+    """A mandatory field is empty."""
+
+    code = "not_sent_mandatory"
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """Text that is JSON already: a number with every digit, a list or an object out of call data."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class Context:
+    """One rendering: the values of a call, and how times and numbers of the project are written.
+
+    left: how much text may still come out of values; what bounds the time and memory of a rendering.
+    """
+
+    values: Mapping[str, Value]
+    zone: tzinfo
+    country: str
+    write_date: Write
+    left: int = _BUDGET
+
+    def date(self, moment: datetime) -> str | int:
+        return self.write_date(moment, self.zone)
+
+    def spend(self, text: str) -> str:
+        self.left -= len(text)
+        if self.left < 0:
+            raise RenderError(f"the values are too long: a request may have {LARGEST_REQUEST // 1024} KB")
+        return text
+
+    def text(self, value: Any) -> str:
+        """How a value reads as text: booleans as true and false, nothing as "", lists and objects as JSON."""
+        if isinstance(value, str):
+            return self.spend(value)
+        if value is None:
+            return ""
+        if value is True or value is False:
+            return "true" if value else "false"
+        if isinstance(value, int):
+            return digits_of(value)
+        if isinstance(value, datetime):
+            return str(self.date(value))
+        if isinstance(value, float):
+            return repr(value) if is_finite(value) else ""
+        return self.spend(value.text if isinstance(value, Fragment) else self.json(value))
+
+    def json(self, value: Any) -> str:
+        """JSON of a value, compact; times as the webhook writes them, what is not finite as null."""
+        if isinstance(value, Fragment):
+            return value.text
+        try:
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=self._default)
+        except ValueError:
+            return json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), default=self._default)
+        except RecursionError:
+            raise RenderError("the value is nested too deep") from None
+
+    def _default(self, value: object) -> Any:
+        return self.date(value) if isinstance(value, datetime) else str(value)
+
+
+def is_finite(value: float) -> bool:
+    return value - value == 0
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if is_finite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list) else value
+
+
+def digits_of(number: int) -> str:
+    """All digits of a whole number."""
+    try:
+        return str(number)
+    except ValueError:
+        raise RenderError("the number has more than 4300 digits") from None
+
+
+def to_bytes(text: str) -> bytes:
+    """UTF-8. Half a surrogate pair, which no encoding can carry, becomes U+FFFD."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATES.sub("\ufffd", text).encode()

@@ -1,0 +1,183 @@
+"""From a webhook and the values of a call to the exact request, or to the sentence why there is none."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from typing import Any
+
+from pbxhub.calls.stages import Value
+from pbxhub.webhooks import dates
+from pbxhub.webhooks.body import CONTENT_TYPES, WITHOUT_BODY, compile_body
+from pbxhub.webhooks.codec import FieldError, SpecError, join
+from pbxhub.webhooks.encoders import percent, query_text
+from pbxhub.webhooks.headers import header_name_error, header_value_error
+from pbxhub.webhooks.leaves import Node
+from pbxhub.webhooks.message import NotSent, Request
+from pbxhub.webhooks.rendering import LARGEST_REQUEST, Context, MandatoryError, RenderError, to_bytes
+from pbxhub.webhooks.spec import Field, RequestSpec, WebhookSpec
+from pbxhub.webhooks.template import Template, TemplateError, compile_template, literal
+from pbxhub.webhooks.tree import compile_tree, template_bytes
+from pbxhub.webhooks.urls import LONGEST_URL, Url, compile_url, join_query
+
+__all__ = ["CompiledRequest", "NotSent", "Request", "compile_request"]
+
+MOST_HEADERS, MOST_QUERY_FIELDS = 50, 100
+LARGEST_TEMPLATE = 64 * 1024
+Body = Callable[[Context], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledField:
+    """A header or query parameter, ready to render. trim: of headers, whose ends HTTP drops. path: as in FieldError."""
+
+    name: str
+    template: Template
+    mandatory: bool
+    omit_empty: bool
+    path: str
+    trim: bool
+
+    def render(self, context: Context) -> str | None:
+        """The text, or None when the field is left out."""
+        try:
+            text = self.template.text(context)
+            text = text.strip(" ") if self.trim else text
+            if self.mandatory and (not text or self.template.is_blank(context)):
+                raise MandatoryError("is mandatory and empty")
+        except RenderError as error:
+            raise error.at(self.path) from None
+        return None if self.omit_empty and not text else text
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRequest:
+    """A webhook's request, compiled. Make it once per revision of the webhook and render often."""
+
+    method: str
+    url: Url
+    headers: tuple[CompiledField, ...]
+    query: tuple[CompiledField, ...]
+    query_tree: Node | None
+    body: Body
+    write_date: dates.Write
+
+    def render(self, values: Mapping[str, Value], zone: tzinfo = UTC, country: str = "") -> Request | NotSent:
+        """The request for these values of the catalogue.
+
+        zone: of the project, for its times. country: of the project (ISO 3166), for the filter e164.
+        """
+        context = Context(values, zone, country, self.write_date)
+        try:
+            request = Request(self.method, self._url(context), self._headers(context), self.body(context))
+            size = len(request.body) + len(request.url) + sum(len(name) + len(text) for name, text in request.headers)
+            if size > LARGEST_REQUEST:
+                raise RenderError(f"the request has {size} bytes; at most {LARGEST_REQUEST} are sent")
+        except RenderError as error:
+            return NotSent(error.code, str(error))
+        return request
+
+    def _url(self, context: Context) -> str:
+        fields = ((field.name, field.render(context)) for field in self.query)
+        query = "&".join([f"{percent(name)}={percent(text)}" for name, text in fields if text is not None])
+        url = join_query(self.url.render(context), query)
+        if self.query_tree is not None:
+            url = join_query(url, query_text(self.query_tree(context), context))
+        if len(url) > LONGEST_URL:
+            raise RenderError(f"url: has {len(url)} letters; at most {LONGEST_URL} are sent; use POST and a body")
+        return url
+
+    def _headers(self, context: Context) -> tuple[tuple[str, str], ...]:
+        return tuple(
+            (field.name, _header_value(text, field.path))
+            for field in self.headers
+            if (text := field.render(context)) is not None
+        )
+
+
+def _header_value(text: str, path: str) -> str:
+    if message := header_value_error(text):
+        raise RenderError(f"{path}: {message}")
+    return text
+
+
+def compile_request(spec: WebhookSpec) -> CompiledRequest:
+    """Raises SpecError with everything that is wrong with the request, field by field."""
+    request, errors = spec.request, list[FieldError]()
+    url = _url(request, errors)
+    headers, query = _headers(request, errors), _query(request, errors)
+    tree, in_query = _tree(request, errors), request.method in WITHOUT_BODY
+    body = compile_body(request, tree, errors)
+    if request.date_format == "pattern" and (message := dates.pattern_error(request.date_pattern)):
+        errors.append(FieldError("date_pattern", message))
+    _check_size(request, errors)
+    if errors or url is None:
+        raise SpecError(errors)
+    write_date = dates.writer(request.date_format, request.date_pattern)
+    query_tree = tree if in_query and request.format in ("json", "form") else None
+    return CompiledRequest(request.method, url, headers, query, query_tree, body, write_date)
+
+
+def _url(request: RequestSpec, errors: list[FieldError]) -> Url | None:
+    try:
+        return compile_url(request.url)
+    except TemplateError as error:
+        errors.extend(FieldError("url", message) for message in error.messages)
+        return None
+
+
+def _tree(request: RequestSpec, errors: list[FieldError]) -> Node:
+    """In a query there are no types, so the tree is compiled as for a form."""
+    as_form = request.method in WITHOUT_BODY and request.format == "json"
+    return compile_tree(request.parameters, request.top, "form" if as_form else request.format, errors)
+
+
+def _headers(request: RequestSpec, errors: list[FieldError]) -> tuple[CompiledField, ...]:
+    if len(request.headers) > MOST_HEADERS:
+        errors.append(FieldError("headers", f"has {len(request.headers)} headers; at most {MOST_HEADERS} are sent"))
+    fields = [
+        _field(item, "headers", index, item.empty != "empty", errors) for index, item in enumerate(request.headers)
+    ]
+    seen: set[str] = set()
+    for item, field in zip(request.headers, fields, strict=True):
+        if message := header_name_error(item.name):
+            errors.append(FieldError(field.path, message))
+        elif item.name.lower() in seen:
+            errors.append(FieldError(field.path, f"{item.name} is there twice"))
+        if message := header_value_error(field.template.literal):
+            errors.append(FieldError(field.path, message))
+        seen.add(item.name.lower())
+    default = CONTENT_TYPES.get(request.format) if request.method not in WITHOUT_BODY else None
+    if default and request.content_type and "content-type" not in seen:
+        fields.insert(0, CompiledField("Content-Type", literal(default), False, True, "headers.Content-Type", True))
+    return tuple(fields)
+
+
+def _query(request: RequestSpec, errors: list[FieldError]) -> tuple[CompiledField, ...]:
+    if len(request.query) > MOST_QUERY_FIELDS:
+        errors.append(FieldError("query", f"has {len(request.query)} parameters; at most {MOST_QUERY_FIELDS} are sent"))
+    for index, item in enumerate(request.query):
+        if not item.name:
+            errors.append(FieldError(f"query[{index}]", "has no name; give one"))
+    return tuple(_field(item, "query", index, item.empty == "omit", errors) for index, item in enumerate(request.query))
+
+
+def _field(item: Field, group: str, index: int, omit_empty: bool, errors: list[FieldError]) -> CompiledField:
+    path = join(group, item.name or f"[{index}]")
+    if item.empty == "null":
+        errors.append(FieldError(path, "cannot be null; choose an empty text or leave it out"))
+    try:
+        template = compile_template(item.value)
+    except TemplateError as error:
+        errors.extend(FieldError(path, message) for message in error.messages)
+        template = literal("")
+    return CompiledField(item.name, template, item.mandatory, omit_empty, path, group == "headers")
+
+
+def _check_size(request: RequestSpec, errors: list[FieldError]) -> None:
+    texts: list[Any] = [request.url, request.text, request.rpc_method, request.xml_root, request.date_pattern]
+    texts += [text for item in (*request.headers, *request.query) for text in (item.name, item.value)]
+    size = sum(len(to_bytes(text)) for text in texts) + template_bytes(request.parameters)
+    if size > LARGEST_TEMPLATE:
+        errors.append(FieldError("", f"the webhook has {size} bytes of text; at most {LARGEST_TEMPLATE} are kept"))
+    if len(request.file) > LARGEST_REQUEST:
+        errors.append(FieldError("file", f"has {len(request.file)} bytes; at most {LARGEST_REQUEST} are sent"))

@@ -1,0 +1,59 @@
+"""When a failed attempt is tried again, and when it is final. Pure: chance and the clock are the caller's."""
+
+from pbxhub.webhooks.spec import FieldError, Retry
+
+MINUTE, HOUR = 60, 3600
+LONGEST_RETRY_AFTER = HOUR
+LONGEST_DELAY = 7 * 24 * HOUR
+MOST_DELAYS = 50
+JITTER = 0.1
+
+PROFILES: dict[str, tuple[int, ...]] = {
+    "none": (),
+    "ringostat": (MINUTE, MINUTE, MINUTE),
+    "minutes": (MINUTE, 5 * MINUTE, 15 * MINUTE),
+    "fast": (2, 4, 8),
+    # the schedule the Standard Webhooks specification proposes
+    "standard": (5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR),
+}
+"""Seconds to wait before the 2nd, 3rd … attempt."""
+
+
+def delays_of(retry: Retry) -> tuple[int, ...]:
+    """Seconds before each further attempt of a profile."""
+    return retry.delays if retry.profile == "own" else PROFILES[retry.profile]
+
+
+def next_delay(
+    retry: Retry, attempts: int, retryable: bool, chance: float = 0.5, retry_after: float | None = None
+) -> float | None:
+    """Seconds until the next attempt after `attempts` of them failed; None: the failure is final.
+
+    retryable: whether the failure may pass by itself (status_may_pass, delivery/outcomes.py).
+    chance: a random number from 0 to 1; spreads the delay by ±10 %.
+    retry_after: seconds the receiver asked for; honoured up to an hour, and never shortens the profile's delay.
+    """
+    delays = delays_of(retry)
+    if not retryable or not 1 <= attempts <= len(delays):
+        return None
+    delay = delays[attempts - 1] * (1 + JITTER * (2 * chance - 1))
+    return max(delay, min(retry_after or 0.0, LONGEST_RETRY_AFTER))
+
+
+def status_may_pass(status: int) -> bool:
+    """An HTTP status that a later attempt may not meet again: 408, 425, 429 and every 5xx."""
+    return status in (408, 425, 429) or 500 <= status <= 599
+
+
+def check_retry(retry: Retry) -> list[FieldError]:
+    """What is wrong with a retry profile."""
+    if retry.profile != "own":
+        wrong = [FieldError("retry.delays", "belong to the profile own; delete them or choose own")]
+        return wrong if retry.delays else []
+    if not 1 <= len(retry.delays) <= MOST_DELAYS:
+        return [FieldError("retry.delays", f"has {len(retry.delays)} delays; give 1 to {MOST_DELAYS}, in seconds")]
+    return [
+        FieldError(f"retry.delays[{index}]", f"is {delay}; give 1 to {LONGEST_DELAY} seconds")
+        for index, delay in enumerate(retry.delays)
+        if not 1 <= delay <= LONGEST_DELAY
+    ]

@@ -1,0 +1,118 @@
+"""Was it a success? Judges the answer of a receiver by the rule of the webhook."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pbxhub.webhooks.matching import as_text
+from pbxhub.webhooks.paths_in_json import MISSING, parse_path, walk
+from pbxhub.webhooks.spec import BodyCheck, FieldError, Success
+
+MOST_STATUSES = 50
+DEEPEST = 100  # levels of JSON: what is read is also copied and written again, level by level
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """code: ok, http_3xx, http_4xx, http_5xx, gone or check_failed. sentence: what the receiver said, for the user."""
+
+    ok: bool
+    code: str
+    sentence: str
+
+
+def judge(success: Success, status: int, body: bytes) -> Verdict:
+    """The verdict on a complete answer. body: as much of it as was read."""
+    if not _status_counts(success, status):
+        return _refused(success, status)
+    if success.body is None:
+        return Verdict(True, "ok", f"The receiver answered {status}.")
+    problem = _body_problem(success.body, body)
+    if problem:
+        return Verdict(False, "check_failed", f"The receiver answered {status}, but {problem}.")
+    return Verdict(True, "ok", f"The receiver answered {status} and the body says what it must.")
+
+
+def _status_counts(success: Success, status: int) -> bool:
+    return status in success.statuses if success.statuses else 200 <= status <= 299
+
+
+def _refused(success: Success, status: int) -> Verdict:
+    wanted = " or ".join(map(str, success.statuses)) or "any 2xx"
+    if status == 410:
+        return Verdict(False, "gone", "The receiver answered 410: this address takes no webhooks any more.")
+    code = f"http_{status // 100}xx" if 300 <= status <= 599 else "check_failed"
+    return Verdict(False, code, f"The receiver answered {status}; {wanted} counts as a success.")
+
+
+def _body_problem(check: BodyCheck, body: bytes) -> str:
+    if check.kind == "text_contains":
+        found = check.value in body.decode("utf-8", "replace")
+        return "" if found else f"the body does not contain {check.value!r}"
+    data = read_json(body)
+    if data is MISSING:
+        return "the body is not JSON"
+    value = walk(data, parse_path(check.path) or ())
+    if value is MISSING:
+        return f"the body has no {check.path}"
+    if check.kind == "json_equals" and not _same(value, check.value):
+        return f"{check.path} is {_short(value)} and not {check.value}"
+    return ""
+
+
+def read_json(body: bytes) -> Any:
+    """The body as JSON, or MISSING when it is none or nested beyond DEEPEST. Never raises, however hostile."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return MISSING
+    return MISSING if _is_too_deep(document) else document
+
+
+def _is_too_deep(document: Any) -> bool:
+    level = [document]
+    for _ in range(DEEPEST):
+        level = [item for value in level for item in _inside(value)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _same(value: Any, text: str) -> bool:
+    """The text of the rule may be meant as a text or as JSON: 0, true, null, {"a":1}."""
+    if isinstance(value, str):
+        return value == text
+    wanted = read_json(text.encode())
+    kinds_agree = type(wanted) is type(value) or {type(wanted), type(value)} == {int, float}
+    return wanted is not MISSING and kinds_agree and bool(wanted == value)
+
+
+def _short(value: Any) -> str:
+    text = as_text(value) if isinstance(value, (str, bool)) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def check_success(success: Success) -> list[FieldError]:
+    """What is wrong with a success rule."""
+    errors = [
+        FieldError(f"success.statuses[{index}]", f"is {status}; give an HTTP status from 200 to 599")
+        for index, status in enumerate(success.statuses)
+        if not 200 <= status <= 599
+    ]
+    if len(success.statuses) > MOST_STATUSES:
+        errors.append(FieldError("success.statuses", f"has {len(success.statuses)}; give at most {MOST_STATUSES}"))
+    check = success.body
+    if check and check.kind == "text_contains" and not check.value:
+        errors.append(FieldError("success.body.value", "is empty; give the text the answer must contain"))
+    if check and check.kind != "text_contains" and parse_path(check.path) is None:
+        errors.append(
+            FieldError("success.body.path", f"{check.path!r} is not a path; write it like result.items[0].id")
+        )
+    return errors

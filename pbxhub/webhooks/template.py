@@ -1,0 +1,142 @@
+"""Texts with <<name|filter:argument|…>>: compiled once, rendered often, one pass.
+
+What came out of a value is never looked at again, and nothing but << >> means anything: {{…}}, ${…}, {% %} are text.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pbxhub.webhooks import params, value_filters
+from pbxhub.webhooks.rendering import Context, Fragment
+
+_SLOT = re.compile(r"<<([^<>]*)>>")
+_UNCLOSED = re.compile(r"<<[ ]*[A-Za-z_]")
+MOST_FILTERS = 8
+
+Encode = Callable[[str], str]
+
+
+class TemplateError(Exception):
+    """A template that cannot be accepted. messages: one sentence per mistake, each with its position."""
+
+    def __init__(self, messages: list[str]) -> None:
+        super().__init__("; ".join(messages))
+        self.messages = messages
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One placeholder: the canonical name of its parameter and what is done with the value."""
+
+    name: str
+    filters: tuple[value_filters.Apply, ...]
+
+    def value(self, context: Context) -> Any:
+        value: Any = context.values.get(self.name)
+        if value is None:
+            value = params.lookup(context.values, self.name)
+        for apply in self.filters:
+            value = apply(value, context)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A compiled text: literal pieces and slots in turn."""
+
+    pieces: tuple[str | Slot, ...]
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        return tuple(piece for piece in self.pieces if isinstance(piece, Slot))
+
+    @property
+    def literal(self) -> str:
+        """The text outside the placeholders."""
+        return "".join(piece for piece in self.pieces if isinstance(piece, str))
+
+    def text(self, context: Context, encode: Encode | None = None) -> str:
+        """The rendered text; encode is applied to what comes out of each placeholder, not to the text around."""
+        pieces = self.pieces
+        if len(pieces) == 1:
+            only = pieces[0]
+            if isinstance(only, str):
+                return only
+            text = context.text(only.value(context))
+            return encode(text) if encode else text
+        parts = []
+        for piece in pieces:
+            if isinstance(piece, str):
+                parts.append(piece)
+            else:
+                text = context.text(piece.value(context))
+                parts.append(encode(text) if encode else text)
+        return "".join(parts)
+
+    def value(self, context: Context) -> Any:
+        """Like text, but a template that is exactly one placeholder keeps the type of its value."""
+        pieces = self.pieces
+        if len(pieces) == 1 and isinstance(pieces[0], Slot):
+            return pieces[0].value(context)
+        return self.text(context)
+
+    def is_blank(self, context: Context) -> bool:
+        """Whether nothing comes out: no text at all, or placeholders of which every one is empty."""
+        slots = self.slots
+        if not slots:
+            return not self.literal
+        return not any(context.text(slot.value(context)) for slot in slots)
+
+
+def compile_template(text: str) -> Template:
+    """Raises TemplateError with every mistake in the text."""
+    pieces: list[str | Slot] = []
+    messages: list[str] = []
+    end = 0
+    for match in _SLOT.finditer(text):
+        _literal(text, end, match.start(), pieces, messages)
+        try:
+            pieces.append(_slot(match.group(1)))
+        except value_filters.FilterError as error:
+            messages.append(f"character {match.start() + 1}: {error}")
+        end = match.end()
+    _literal(text, end, len(text), pieces, messages)
+    if messages:
+        raise TemplateError(messages)
+    return Template(tuple(pieces) or ("",))
+
+
+def _literal(text: str, start: int, end: int, pieces: list[str | Slot], messages: list[str]) -> None:
+    if unclosed := _UNCLOSED.search(text, start, end):
+        messages.append(
+            f"character {unclosed.start() + 1}: a parameter is not closed; write <<name>>, with no < or > inside"
+        )
+    if start < end:
+        pieces.append(text[start:end])
+
+
+def _slot(inside: str) -> Slot:
+    name, *steps = inside.split("|")
+    canonical = params.canonical(name.strip())
+    if canonical is None:
+        raise value_filters.FilterError(params.unknown(name.strip()))
+    if len(steps) > MOST_FILTERS:
+        raise value_filters.FilterError(f"{name.strip()} has {len(steps)} filters; it may have {MOST_FILTERS}")
+    return Slot(canonical, tuple(_filter(step) for step in steps))
+
+
+def _filter(step: str) -> value_filters.Apply:
+    name, colon, argument = step.partition(":")
+    return value_filters.build(name.strip(), argument if colon else None)
+
+
+def literal(text: str) -> Template:
+    """A template without placeholders, whatever the text says."""
+    return Template((text,))
+
+
+def as_number(value: Any, context: Context) -> Fragment:
+    """The value as a JSON number. Raises RenderError when it is not one."""
+    return Fragment(value_filters.number_of(value, context))

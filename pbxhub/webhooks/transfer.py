@@ -1,0 +1,127 @@
+"""Webhooks as a JSON file: export, and import with a dry run that says what would change.
+
+Secrets are not part of a spec, so they are not in the file; the plan of an import says which webhooks need theirs.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pbxhub.webhooks.auth import keeps_secret
+from pbxhub.webhooks.chains import check_chains
+from pbxhub.webhooks.check import check_stage, problems
+from pbxhub.webhooks.codec import FieldError, Reader, SpecError, join, json_schema, write
+from pbxhub.webhooks.spec import WebhookSpec
+
+MOST_WEBHOOKS, LONGEST_NAME = 1000, 200
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """One webhook of a file."""
+
+    name: str
+    stage: str
+    spec: WebhookSpec
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A file of webhooks."""
+
+    webhooks: tuple[Exported, ...]
+    format: Literal["pbxhub-webhooks"] = "pbxhub-webhooks"
+    version: Literal[1] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One field that an import would change; before or after is None where the field is not there."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an import does to one webhook.
+
+    needs_secret: its authentication has a secret that the file does not carry and the project does not have.
+    """
+
+    kind: Literal["new", "changed", "same"]
+    webhook: Exported
+    differences: tuple[Difference, ...]
+    needs_secret: bool
+
+
+def export_webhooks(webhooks: Iterable[Exported]) -> Any:
+    """JSON of the file."""
+    return write(Bundle(tuple(webhooks)))
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of the file."""
+    return json_schema(Bundle)
+
+
+def plan_import(data: Any, existing: Mapping[str, Exported]) -> tuple[Change, ...]:
+    """What importing the file would do, webhook by webhook; nothing is done here.
+
+    existing: the project's webhooks by name; one of the same name is changed. Raises SpecError with every error.
+    """
+    reader = Reader(transparent=frozenset({"spec", "request", "children"}))
+    bundle = reader.read(Bundle, data, "")
+    errors = reader.errors or _check(bundle, existing)
+    if errors:
+        raise SpecError(errors)
+    return tuple(_change(webhook, existing.get(webhook.name)) for webhook in bundle.webhooks)
+
+
+def _check(bundle: Bundle, existing: Mapping[str, Exported]) -> list[FieldError]:
+    if len(bundle.webhooks) > MOST_WEBHOOKS:
+        return [FieldError("webhooks", f"has {len(bundle.webhooks)} webhooks; import at most {MOST_WEBHOOKS} at once")]
+    errors = []
+    seen: set[str] = set()
+    for index, webhook in enumerate(bundle.webhooks):
+        path = f"webhooks.{webhook.name}" if webhook.name else f"webhooks[{index}]"
+        if not 1 <= len(webhook.name) <= LONGEST_NAME:
+            errors.append(FieldError(join(path, "name"), f"has {len(webhook.name)} letters; give 1 to {LONGEST_NAME}"))
+        if webhook.name in seen:
+            errors.append(FieldError(join(path, "name"), "is there twice in the file"))
+        seen.add(webhook.name)
+        errors += _below(path, check_stage(webhook.stage) + problems(webhook.spec))
+    specs = {name: webhook.spec for name, webhook in existing.items()} | {
+        item.name: item.spec for item in bundle.webhooks
+    }
+    for name, found in check_chains(specs).items():
+        errors += _below(f"webhooks.{name}", found) if name in seen else []
+    return errors
+
+
+def _below(path: str, errors: list[FieldError]) -> list[FieldError]:
+    return [FieldError(join(path, error.path) if error.path else path, error.message) for error in errors]
+
+
+def _change(webhook: Exported, before: Exported | None) -> Change:
+    request = webhook.spec.request
+    if before is None:
+        return Change("new", webhook, (), request.auth.kind != "none")
+    needs_secret = request.auth.kind != "none" and not keeps_secret(before.spec.request, request)
+    old, new = dict(_leaves(write(before), "")), dict(_leaves(write(webhook), ""))
+    paths = [path for path in dict.fromkeys((*old, *new)) if old.get(path) != new.get(path)]
+    differences = tuple(Difference(path, old.get(path), new.get(path)) for path in paths)
+    return Change("changed" if differences else "same", webhook, differences, needs_secret)
+
+
+def _leaves(data: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(data, dict):
+        for name, item in data.items():
+            yield from _leaves(item, join(path, name))
+    elif isinstance(data, list):
+        for index, item in enumerate(data):
+            yield from _leaves(item, f"{path}[{index}]")
+    else:
+        yield path, data

@@ -1,0 +1,195 @@
+"""The parameter tree: compiled once, then values in, a structure of dicts, lists, texts and numbers out.
+
+The structure is the user's alone. Where a format has structure (JSON) a list or an object among the values keeps its
+own; a name from call data never becomes a name of the tree.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pbxhub.webhooks.codec import FieldError, join
+from pbxhub.webhooks.leaves import BOOLEANS, OMITTED, Node, blank_of, boolean_leaf, hash_leaf, number_leaf, text_leaf
+from pbxhub.webhooks.rendering import Context, MandatoryError, RenderError, to_bytes
+from pbxhub.webhooks.spec import Format, Parameter
+from pbxhub.webhooks.template import Template, TemplateError, compile_template
+from pbxhub.webhooks.value_filters import NUMBER
+
+DEEPEST, MOST_PARAMETERS = 10, 500
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-\[\]]*")
+_BRACED = re.compile(r"\{\{(.+)\}\}", re.DOTALL)
+_XML_START = r"A-Za-z_\u00C0-\u00D6\u00D8-\u00F6\u00F8-\u02FF\u0370-\u037D\u037F-\u1FFF\u2070-\u218F\u3001-\uD7FF"
+XML_NAME = re.compile(rf"[{_XML_START}][{_XML_START}\-.0-9\u00B7\u0300-\u036F]*")
+XML_TEXT = "#text"
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A compiled node in its place: the name it goes out under ("" in an array) and its path for messages."""
+
+    name: str
+    node: Node
+    path: str
+
+
+class Attribute(str):
+    """A name that goes out as an XML attribute of the element around it."""
+
+    __slots__ = ()
+
+
+def compile_tree(parameters: tuple[Parameter, ...], top: str, request_format: Format, errors: list[FieldError]) -> Node:
+    """The function from a context to the structure. Adds to errors everything that is wrong with the tree."""
+    root = Parameter(type="array" if top == "array" else "object", children=parameters)
+    compiler = _Compiler(request_format, errors)
+    node = compiler.container(root, "parameters", 1)
+    if compiler.count > MOST_PARAMETERS:
+        errors.append(FieldError("parameters", f"has {compiler.count} parameters; at most {MOST_PARAMETERS} are sent"))
+    return node
+
+
+def out_name(name: str) -> str | None:
+    """The name as it goes out: {{any text}} without its braces; None when the name is not allowed."""
+    if braced := _BRACED.fullmatch(name):
+        return braced.group(1)
+    return name if _NAME.fullmatch(name) else None
+
+
+def template_bytes(parameters: tuple[Parameter, ...]) -> int:
+    """Size of all names and templates of a tree."""
+    own = sum(len(to_bytes(item.name)) + len(to_bytes(item.value)) for item in parameters)
+    return own + sum(template_bytes(item.children) for item in parameters)
+
+
+@dataclass(slots=True)
+class _Compiler:
+    format: Format
+    errors: list[FieldError]
+    count: int = 0
+
+    def container(self, item: Parameter, path: str, depth: int) -> Node:
+        """An object or an array; depth is that of its children."""
+        if depth > DEEPEST + 1:
+            self._refuse(path, f"is nested deeper than {DEEPEST} levels")
+            return lambda _: None
+        children = list(self._children(item, path, depth))
+        build = _array(children) if item.type == "array" else _object(children)
+        return _emptied(build, item, path)
+
+    def _children(self, item: Parameter, path: str, depth: int) -> Iterator[Child]:
+        seen: set[str] = set()
+        for index, child in enumerate(item.children):
+            self.count += 1
+            name = "" if item.type == "array" else self._name(child, join(path, child.name or f"[{index}]"), seen)
+            child_path = join(path, f"[{index}]" if item.type == "array" else name or f"[{index}]")
+            if item.type == "array" and child.name:
+                self._refuse(child_path, f"has the name {child.name}; values of an array have no names")
+            yield Child(self._marked(name, child, child_path), self.node(child, child_path, depth), child_path)
+
+    def node(self, item: Parameter, path: str, depth: int) -> Node:
+        if depth > DEEPEST:
+            self._refuse(path, f"is nested deeper than {DEEPEST} levels")
+            return lambda _: None
+        if item.type in ("array", "object"):
+            if item.value:
+                self._refuse(path, f"is an {item.type} and has a value; give it children instead")
+            return self.container(item, path, depth + 1)
+        if item.children:
+            self._refuse(path, f"is a {item.type} and has children; choose the type object or array")
+        return self._leaf(item, path)
+
+    def _leaf(self, item: Parameter, path: str) -> Node:
+        try:
+            template = compile_template(item.value)
+        except TemplateError as error:
+            self.errors.extend(FieldError(path, message) for message in error.messages)
+            return lambda _: None
+        blank = blank_of(item, self.format)
+        if item.type == "text":
+            typed = self.format in ("json", "json-rpc")
+            return text_leaf(template, blank, item.mandatory, typed)
+        if item.type == "number":
+            self._static(item, template, path, NUMBER.fullmatch)
+            return number_leaf(template, blank)
+        if item.type == "boolean":
+            self._static(item, template, path, lambda text: BOOLEANS.get(text.lower()))
+            return boolean_leaf(template, blank)
+        return hash_leaf(template, blank, item)
+
+    def _static(self, item: Parameter, template: Template, path: str, accepts: Callable[[str], Any]) -> None:
+        """A number or a boolean that is written out must be one; with placeholders it shows at rendering."""
+        text = template.literal.strip()
+        if not template.slots and text and accepts(text) is None:
+            right = "a number like 57 or 1.5" if item.type == "number" else "true or false"
+            self._refuse(path, f"{item.value!r} is not a {item.type}; give {right}, or choose the type text")
+
+    def _name(self, child: Parameter, path: str, seen: set[str]) -> str:
+        name = out_name(child.name)
+        if name is None:
+            hint = f"write it as {{{{{child.name}}}}} to send exactly this text" if child.name else "give a name"
+            self._refuse(path, f"{child.name!r} is not a name of Latin letters, digits and _ . - [ ]; {hint}")
+            return child.name
+        if name in seen:
+            self._refuse(path, f"the name {name} is there twice at this level")
+        seen.add(name)
+        return name
+
+    def _marked(self, name: str, child: Parameter, path: str) -> str:
+        if child.attribute and (self.format != "xml" or not name or child.type in ("array", "object")):
+            self._refuse(path, "cannot be an attribute: only a named value of an XML element can")
+        if self.format == "xml" and name and not XML_NAME.fullmatch(name) and name != XML_TEXT:
+            self._refuse(path, f"{name!r} is not a name of an XML element; use letters, digits, _ . -")
+        if self.format == "xml" and name == XML_TEXT and child.type in ("array", "object"):
+            self._refuse(path, f"{XML_TEXT} is the text of the element around it; choose the type text")
+        return Attribute(name) if child.attribute else name
+
+    def _refuse(self, path: str, message: str) -> None:
+        self.errors.append(FieldError(path, message))
+
+
+def _object(children: list[Child]) -> Node:
+    def build(context: Context) -> dict[str, Any]:
+        result = {}
+        for child in children:
+            try:
+                value = child.node(context)
+            except RenderError as error:
+                raise error.at(child.path) from None
+            if value is not OMITTED:
+                result[child.name] = value
+        return result
+
+    return build
+
+
+def _array(children: list[Child]) -> Node:
+    def build(context: Context) -> list[Any]:
+        result = []
+        for child in children:
+            try:
+                value = child.node(context)
+            except RenderError as error:
+                raise error.at(child.path) from None
+            if value is not OMITTED:
+                result.append(value)
+        return result
+
+    return build
+
+
+def _emptied(build: Node, item: Parameter, path: str) -> Node:
+    """An object or an array of which nothing is left follows its own rule, when it has one."""
+    if not item.mandatory and not item.empty:
+        return build
+    instead = {"omit": OMITTED, "null": None, "empty": ""}
+
+    def node(context: Context) -> Any:
+        value = build(context)
+        if value:
+            return value
+        if item.mandatory:
+            raise MandatoryError("is mandatory and empty").at(path)
+        return instead[item.empty]
+
+    return node

@@ -1,0 +1,121 @@
+"""The address of a webhook: checked and brought to its final form when it is saved, filled in when it is sent.
+
+A placeholder may stand in the path and in the query, where its value is percent-encoded; never in scheme, host, port.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+import idna
+
+from pbxhub.webhooks.encoders import percent
+from pbxhub.webhooks.rendering import Context, RenderError
+from pbxhub.webhooks.template import Slot, Template, TemplateError, compile_template
+
+LONGEST_URL = 8192
+_PARTS = re.compile(r"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
+_TO_ENCODE = re.compile(r"%(?![0-9A-Fa-f]{2})|[^!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]")
+_CLIMBING = re.compile(r"(^|/)(\.|%2e){1,2}(?=/|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """A compiled address: origin is scheme, host and port; rest the path and query as a template."""
+
+    origin: str
+    rest: Template
+
+    def render(self, context: Context) -> str:
+        try:
+            rest = self.rest.text(context, percent)
+            if self.rest.slots and _CLIMBING.search(rest.partition("?")[0]):
+                raise RenderError("a value would make . or .. a step of the path, which leads to another address")
+        except RenderError as error:
+            raise error.at("url") from None
+        return self.origin + rest
+
+
+def join_query(url: str, query: str) -> str:
+    """The address with more parameters behind those it has."""
+    if not query:
+        return url
+    joint = "" if url.endswith(("?", "&")) else "&" if "?" in url else "?"
+    return f"{url}{joint}{query}"
+
+
+def compile_url(text: str) -> Url:
+    """Raises TemplateError with a sentence for everything that is wrong."""
+    compile_template(text)  # for its messages, whose positions count from the beginning of the address
+    match = _PARTS.fullmatch(text.strip())
+    if not match:
+        raise TemplateError([_no_scheme(text.strip())])
+    scheme, authority, rest = match.groups()
+    origin = f"{scheme.lower()}://{_authority(authority)}"
+    if "\\" in rest or _CONTROL.search(rest):
+        raise TemplateError(["has a backslash or a control character; write %5C for a backslash"])
+    return Url(origin, _rest(rest))
+
+
+def _no_scheme(text: str) -> str:
+    if not text:
+        return "is empty; give the address, like https://crm.example.com/calls"
+    if text.partition("://")[0].find("<<") >= 0:
+        return "has a parameter in the scheme; parameters may stand in the path and the query only"
+    return "does not begin with http:// or https://; give the address, like https://crm.example.com/calls"
+
+
+def _authority(text: str) -> str:
+    if "<<" in text:
+        raise TemplateError(["has a parameter in the host or port; parameters may stand in the path and query only"])
+    if "@" in text:
+        raise TemplateError(["has a user name before the host; give user name and password under authentication"])
+    if _CONTROL.search(text) or " " in text:
+        raise TemplateError(["has a backslash, a space or a control character in the host"])
+    host, colon, port = (text, "", "") if text.endswith("]") else text.rpartition(":")
+    if not colon:
+        host, port = text, ""
+    if colon and not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535):
+        raise TemplateError([f"has the port {port!r}; give a number from 1 to 65535"])
+    return _host(host) + (f":{int(port)}" if colon else "")
+
+
+def _host(host: str) -> str:
+    """The host in ASCII: IDN in its xn-- form, IPv6 in brackets, letters small."""
+    if host.startswith("["):
+        return _ipv6(host)
+    if not host.isascii():
+        try:
+            host = idna.encode(host, uts46=True).decode()
+        except idna.IDNAError as error:
+            raise TemplateError([f"has the host {host!r}, which is not a domain name: {error}"]) from None
+    if not _HOST.fullmatch(host) or len(host) > 253:
+        raise TemplateError([f"has the host {host!r}, which is not a domain name or an address"])
+    return host.lower()
+
+
+def _ipv6(host: str) -> str:
+    try:
+        address = ipaddress.IPv6Address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        address = None
+    if address is None or address.scope_id is not None or not host.endswith("]"):
+        raise TemplateError([f"has the host {host!r}, which is not an IPv6 address; a scope id (%) cannot be given"])
+    return f"[{address}]"
+
+
+def _rest(text: str) -> Template:
+    template = compile_template(text if text.startswith("/") else "/" + text)
+    literal = template.literal
+    if "#" in literal:
+        raise TemplateError(["has a # part, which HTTP never sends; delete it, or write %23 for the sign itself"])
+    if _CLIMBING.search(literal.partition("?")[0]):
+        raise TemplateError(["has . or .. as a step of the path; give the path it leads to"])
+    return Template(tuple(piece if isinstance(piece, Slot) else encode_literal(piece) for piece in template.pieces))
+
+
+def encode_literal(text: str) -> str:
+    """What a user has typed into an address: %XX stays, what a URL cannot hold is percent-encoded as UTF-8."""
+    return _TO_ENCODE.sub(lambda match: percent(match.group()), text)

@@ -1,0 +1,189 @@
+"""The filters after a bar: <<calldate|unix>>, <<caller|digits|sha256>>, <<disposition|map:ANSWERED=4,*=6>>.
+
+An empty value stays empty through every filter but default, map and json.
+"""
+
+import hashlib
+import html
+import re
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, localcontext
+from functools import lru_cache
+from typing import Any
+
+import phonenumbers
+
+from pbxhub.webhooks import dates
+from pbxhub.webhooks.rendering import Context, Fragment, RenderError, to_bytes
+
+Apply = Callable[[Any, Context], Any]
+NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+_FACTOR = re.compile(r"-?\d{1,18}(\.\d{1,18})?", re.ASCII)
+_NOT_DIGITS = re.compile(r"[^0-9]+")
+_LONGEST_NUMBER = 100
+
+HASHES: dict[str, Callable[[bytes], str]] = {
+    "md5": lambda data: hashlib.md5(data, usedforsecurity=False).hexdigest(),
+    "crc32": lambda data: f"{zlib.crc32(data):08x}",
+    "sha1": lambda data: hashlib.sha1(data, usedforsecurity=False).hexdigest(),
+    "sha256": lambda data: hashlib.sha256(data).hexdigest(),
+}
+"""Hex in lower case; crc32 unsigned, eight digits."""
+
+
+class FilterError(Exception):
+    """A filter that does not exist or has a wrong argument."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilterKind:
+    """argument: what stands after the colon, for messages; "" when there is none."""
+
+    argument: str
+    build: Callable[[str], Apply]
+
+
+def build(name: str, argument: str | None) -> Apply:
+    """The function of one filter. Raises FilterError with a sentence."""
+    kind = FILTERS.get(name)
+    if kind is None:
+        raise FilterError(f"{name or 'an empty filter'} is not a filter; known are {', '.join(FILTERS)}")
+    if argument is None and kind.argument:
+        raise FilterError(f"the filter {name} needs an argument: {name}:{kind.argument}")
+    if argument is not None and not kind.argument:
+        raise FilterError(f"the filter {name} takes no argument")
+    return kind.build(argument or "")
+
+
+def _skipping_empty(apply: Apply) -> Apply:
+    return lambda value, context: value if value is None or value == "" else apply(value, context)
+
+
+def _on_text(change: Callable[[str], Any]) -> FilterKind:
+    apply = _skipping_empty(lambda value, context: change(context.text(value)))
+    return FilterKind("", lambda _: apply)
+
+
+def _on_time(write: dates.Write) -> FilterKind:
+    apply = _skipping_empty(lambda value, context: write(_moment(value), context.zone))
+    return FilterKind("", lambda _: apply)
+
+
+def _moment(value: Any) -> datetime:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            raise RenderError(f"{_short(value)} is not a time; a date filter needs one, in ISO 8601") from None
+    if not isinstance(value, datetime):
+        raise RenderError(f"{_short(value)} is not a time; a date filter needs one")
+    return value
+
+
+def _date(argument: str) -> Apply:
+    if message := dates.pattern_error(argument):
+        raise FilterError(message)
+    write = dates.pattern(argument)
+    return _skipping_empty(lambda value, context: write(_moment(value), context.zone))
+
+
+def _default(argument: str) -> Apply:
+    return lambda value, context: argument if value is None or value == "" else value
+
+
+def _map(argument: str) -> Apply:
+    pairs = [pair.partition("=") for pair in argument.split(",")]
+    if not all(equals and key.strip() for key, equals, _ in pairs):
+        raise FilterError(f"map:{argument} is not a list of pairs; write it like map:ANSWERED=4,BUSY=7,*=6")
+    table = {key.strip(): _literal(target.strip()) for key, _, target in pairs}
+    return lambda value, context: table.get(text := context.text(value), table.get("*", value if text else None))
+
+
+def _literal(text: str) -> Any:
+    """A target that reads as a JSON number or boolean is one; anything else is text."""
+    if text in ("true", "false"):
+        return text == "true"
+    return Fragment(text) if NUMBER.fullmatch(text) else text
+
+
+def _mul(argument: str) -> Apply:
+    if not _FACTOR.fullmatch(argument):
+        raise FilterError(f"mul:{argument} is not a number; write it like mul:1000")
+    factor = Decimal(argument)
+    return _skipping_empty(lambda value, context: _product(number_of(value, context), factor))
+
+
+def _product(number: str, factor: Decimal) -> Fragment:
+    with localcontext() as exact:
+        exact.prec = 3 * _LONGEST_NUMBER
+        product = Decimal(number) * factor
+        whole = product == product.to_integral_value()
+        return Fragment(f"{product.to_integral_value() if whole else product.normalize():f}")
+
+
+def number_of(value: Any, context: Context) -> str:
+    """The number a value is or spells, as it is written in JSON. Raises RenderError for anything else."""
+    text = context.text(value).strip()
+    if not NUMBER.fullmatch(text) or isinstance(value, bool):
+        raise RenderError(f"{_short(text)} is not a number; numbers with + or leading zeros are texts")
+    if len(text) > _LONGEST_NUMBER and not isinstance(value, int):
+        raise RenderError(f"{_short(text)} is too long a number")
+    return text
+
+
+def _mmss(value: Any, context: Context) -> str:
+    seconds = int(Decimal(_within_a_year(number_of(value, context))))
+    return f"{seconds // 60:02d}:{seconds % 60:02d}"
+
+
+def _within_a_year(number: str) -> str:
+    if not 0 <= Decimal(number) <= 366 * 86400:
+        raise RenderError(f"{_short(number)} is not a number of seconds that mmss can write")
+    return number
+
+
+def _e164(value: Any, context: Context) -> str:
+    return e164(context.text(value), context.country)
+
+
+@lru_cache(maxsize=4096)
+def e164(number: str, country: str) -> str:
+    """The number in E.164, by the rules of the country when it has no +; "" when it is not a phone number."""
+    try:
+        parsed = phonenumbers.parse(number[:50], country or None)
+    except phonenumbers.NumberParseException:
+        return ""
+    if not phonenumbers.is_possible_number(parsed):
+        return ""
+    return str(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164))
+
+
+def _short(value: Any) -> str:
+    text = repr(str(value))
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+FILTERS: dict[str, FilterKind] = {
+    "unix": _on_time(dates.unix),
+    "unix_ms": _on_time(dates.unix_ms),
+    "unix_us": _on_time(dates.unix_us),
+    "iso": _on_time(dates.iso),
+    "date": FilterKind("%d.%m.%Y", _date),
+    "digits": _on_text(lambda text: _NOT_DIGITS.sub("", text)),
+    "e164": FilterKind("", lambda _: _skipping_empty(_e164)),
+    "upper": _on_text(str.upper),
+    "lower": _on_text(str.lower),
+    "trim": _on_text(str.strip),
+    "default": FilterKind("TEXT", _default),
+    **{name: _on_text(lambda text, digest=digest: digest(to_bytes(text))) for name, digest in HASHES.items()},  # type: ignore[misc]
+    "map": FilterKind("ANSWERED=4,*=6", _map),
+    "mmss": FilterKind("", lambda _: _skipping_empty(_mmss)),
+    "mul": FilterKind("1000", _mul),
+    "text": _on_text(str),
+    "html": _on_text(lambda text: html.escape(text, quote=False)),
+    "json": FilterKind("", lambda _: lambda value, context: context.spend(context.json(value))),
+}
+"""text makes a number or a boolean a text; html writes & < > for Slack and Telegram; json quotes a value for raw."""
