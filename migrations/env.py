@@ -1,0 +1,31 @@
+"""Alembic's entry: one history for SQLite and PostgreSQL."""
+
+from typing import Any
+
+from alembic import context
+from sqlalchemy import JSON, Connection
+
+from pbxhub.store.columns import TypedJson, UtcDateTime
+from pbxhub.store.schema import metadata
+
+
+def _render(kind: str, item: Any, autogen_context: Any) -> str | bool:
+    """How our own column types are written in a migration."""
+    if kind == "type" and isinstance(item, UtcDateTime):
+        autogen_context.imports.add("from pbxhub.store.columns import UtcDateTime")
+        return "UtcDateTime()"
+    if kind == "type" and (isinstance(item, TypedJson) or type(item) is JSON):
+        autogen_context.imports.add("from pbxhub.store.columns import JsonColumn")
+        return "JsonColumn"
+    return False
+
+
+def _run(connection: Connection) -> None:
+    context.configure(
+        connection=connection, target_metadata=metadata, render_as_batch=True, compare_type=True, render_item=_render
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+_run(context.config.attributes["connection"])

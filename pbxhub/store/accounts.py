@@ -1,0 +1,160 @@
+"""Who may do what: projects, users, members, API keys, PBXs, numbers, employees."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, UniqueConstraint, select
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+
+from pbxhub.calls.stages import JSON
+from pbxhub.store.columns import JsonColumn, UtcDateTime
+from pbxhub.store.session import Base
+
+Id = BigInteger().with_variant(Integer, "sqlite")
+
+DEFAULT_INCOMING_CONTEXTS = ("from-trunk", "from-pstn", "from-did-direct", "from-external")
+
+
+class Project(Base):
+    """The tenant. Every row under it carries project_id."""
+
+    __tablename__ = "project"
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    time_zone: Mapped[str] = mapped_column(String(64), default="UTC")
+    country: Mapped[str] = mapped_column(String(2), default="")  # ISO 3166, for numbers without a country code
+    webhooks_revision: Mapped[int] = mapped_column(
+        BigInteger, default=1
+    )  # grows when any webhook changes: caches ask it
+    created_on: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class User(Base):
+    """Somebody who signs in. The columns from password to recovery_codes are the sign-in library's (web/users.py)."""
+
+    __tablename__ = "user_account"
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    email: Mapped[str] = mapped_column(String(255), unique=True)
+    name: Mapped[str] = mapped_column(String(200), default="")
+    password: Mapped[str] = mapped_column(String(255))  # argon2 hash; empty until an invited user chooses one
+    active: Mapped[bool] = mapped_column(default=True)
+    fs_uniquifier: Mapped[str] = mapped_column(String(64), unique=True)  # a new one ends every session
+    tf_primary_method: Mapped[str | None] = mapped_column(String(40))  # "authenticator" with two-factor on
+    tf_totp_secret: Mapped[str | None] = mapped_column(String(255))  # encrypted by the sign-in library
+    recovery_codes: Mapped[list[str]] = mapped_column(JsonColumn, default=list)  # encrypted likewise
+    language: Mapped[str] = mapped_column(String(5), default="")  # empty: what the browser asks for
+    created_on: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class SignIn(Base):
+    """One browser signed in. Signing out deletes the row, and the cookie that names it is worth nothing."""
+
+    __tablename__ = "sign_in"
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)  # SHA-256 of what the cookie carries
+    user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id", ondelete="CASCADE"), index=True)
+    address: Mapped[str] = mapped_column(String(60), default="")
+    browser: Mapped[str] = mapped_column(String(300), default="")
+    created_on: Mapped[datetime] = mapped_column(UtcDateTime)
+    seen_on: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Membership(Base):
+    """A user's role in a project: viewer, editor or owner."""
+
+    __tablename__ = "membership"
+    __table_args__ = (UniqueConstraint("project_id", "user_id"),)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id", ondelete="CASCADE"), index=True)
+    role: Mapped[str] = mapped_column(String(10))
+    created_on: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ApiKey(Base):
+    """A program's key. Only its SHA-256 is kept; the key itself is shown once."""
+
+    __tablename__ = "api_key"
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    key_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    prefix: Mapped[str] = mapped_column(String(16))
+    scopes: Mapped[list[str]] = mapped_column(JsonColumn)
+    created_on: Mapped[datetime] = mapped_column(UtcDateTime)
+    used_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Pbx(Base):
+    """An Asterisk the hub listens to. Calls go to project_id unless a Number routes the DID elsewhere."""
+
+    __tablename__ = "pbx"
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    host: Mapped[str] = mapped_column(String(255))
+    port: Mapped[int] = mapped_column(Integer, default=5038)
+    username: Mapped[str] = mapped_column(String(100))
+    secret_sealed: Mapped[str] = mapped_column(String(1000))
+    tls: Mapped[bool] = mapped_column(default=False)
+    tls_ca: Mapped[str] = mapped_column(String, default="")  # PEM of an own authority; empty = the system's
+    plain_login: Mapped[bool] = mapped_column(default=False)  # MD5 challenge unless asked otherwise
+    incoming_contexts: Mapped[list[str]] = mapped_column(JsonColumn, default=lambda: list(DEFAULT_INCOMING_CONTEXTS))
+    cel_path: Mapped[str] = mapped_column(String(1000), default="")  # sqlite file of cel_sqlite3_custom on this host
+    cel_cursor: Mapped[int] = mapped_column(BigInteger, default=0)  # every call without a row after this AcctId is done
+    enabled: Mapped[bool] = mapped_column(default=True)
+    # what the listener last saw, for the pages: connecting, refused, connected, lost (ami/connection.py) and why
+    state: Mapped[str] = mapped_column(String(20), default="new")
+    state_reason: Mapped[str] = mapped_column(String(500), default="")
+    state_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_event_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    asterisk_version: Mapped[str] = mapped_column(String(100), default="")
+    asterisk_started_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_on: Mapped[datetime] = mapped_column(UtcDateTime)
+    project: Mapped[Project] = relationship()
+
+
+class Number(Base):
+    """A DID of a PBX: its label, and the project its calls belong to."""
+
+    __tablename__ = "number"
+    __table_args__ = (UniqueConstraint("pbx_id", "did"),)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"), index=True)
+    pbx_id: Mapped[int] = mapped_column(ForeignKey("pbx.id", ondelete="CASCADE"))
+    did: Mapped[str] = mapped_column(String(80))
+    label: Mapped[str] = mapped_column(String(200), default="")
+
+
+class Employee(Base):
+    """The card of an extension."""
+
+    __tablename__ = "employee"
+    __table_args__ = (UniqueConstraint("project_id", "extension"),)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    extension: Mapped[str] = mapped_column(String(80))
+    name: Mapped[str] = mapped_column(String(200), default="")
+    email: Mapped[str] = mapped_column(String(255), default="")
+    department: Mapped[str] = mapped_column(String(200), default="")
+    crm_id: Mapped[str] = mapped_column(String(200), default="")
+
+
+class AuditEntry(Base):
+    """Who changed what. changes: field -> [before, after], never a secret."""
+
+    __tablename__ = "audit_entry"
+    __table_args__ = (Index("ix_audit_entry_project", "project_id", "id"),)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id", ondelete="SET NULL"), index=True)
+    who: Mapped[str] = mapped_column(String(255))  # e-mail of the user, readable after the user is gone
+    action: Mapped[str] = mapped_column(String(60))  # "webhook edited", "member removed" …
+    subject: Mapped[str] = mapped_column(String(200))
+    changes: Mapped[dict[str, list[JSON]]] = mapped_column(JsonColumn, default=dict)
+    address: Mapped[str] = mapped_column(String(60), default="")
+    created_on: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+def enabled_pbxs(session: Session) -> list[Pbx]:
+    """The PBXs the listener connects to, oldest first."""
+    return list(session.scalars(select(Pbx).where(Pbx.enabled).order_by(Pbx.id)))

@@ -1,0 +1,194 @@
+"""What happened: calls, their stages, the deliveries that came of them and every attempt.
+
+States of a delivery (only delivery/outbox.py changes them):
+
+pending    entered by publish, by a failed attempt that will be tried again, by resend. Due at due_at; a claim moves
+           due_at ahead by the lease and puts its token into claim_token. Left by record or cancel. Two kinds wait:
+           held, until the first attempt of the stage before has finished (due_at is when it goes anyway), and the
+           deliveries of a paused webhook, until it is resumed.
+delivered  entered by record: an attempt met the success rule. Left by a resend only.
+failed     "with error": entered by record when no try is left, or at publish when the request could not be rendered.
+           Left by a resend only. checked_on takes it off the error page.
+cancelled  entered when its webhook was deleted or disabled before it was sent. Left by a resend only.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    String,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from pbxhub.calls.stages import JSON
+from pbxhub.store.columns import JsonColumn, UtcDateTime
+from pbxhub.store.session import Base
+
+PENDING, DELIVERED, FAILED, CANCELLED = "pending", "delivered", "failed", "cancelled"
+
+
+class Call(Base):
+    """One call on one PBX. Open while ended_on is empty."""
+
+    __tablename__ = "call"
+    __table_args__ = (
+        UniqueConstraint("pbx_id", "linkedid"),
+        Index("ix_call_project_started", "project_id", "started_on"),
+        Index(
+            "ix_call_open",
+            "pbx_id",
+            sqlite_where=text("ended_on IS NULL"),
+            postgresql_where=text("ended_on IS NULL"),
+        ),
+        Index("ix_call_project_caller", "project_id", "caller"),
+    )
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    pbx_id: Mapped[int | None] = mapped_column(ForeignKey("pbx.id", ondelete="SET NULL"))
+    linkedid: Mapped[str] = mapped_column(String(150))
+    direction: Mapped[str] = mapped_column(String(10))
+    caller: Mapped[str] = mapped_column(String(80))  # number of the outside party
+    caller_name: Mapped[str] = mapped_column(String(200), default="")
+    dst: Mapped[str] = mapped_column(String(80))  # the DID (incoming), the outside number (outgoing)
+    extension: Mapped[str] = mapped_column(String(80), default="")
+    started_on: Mapped[datetime] = mapped_column(UtcDateTime)
+    answered_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    disposition: Mapped[str] = mapped_column(String(40), default="")
+    # catalogue values as JSON (times as ISO 8601 UTC); grows with each stage
+    data: Mapped[dict[str, JSON]] = mapped_column(JsonColumn, default=dict)
+    # what the webhooks of this call answered, for the next ones and the dialplan (webhook.*, response_*, saved names)
+    answers: Mapped[dict[str, JSON]] = mapped_column(JsonColumn, default=dict)
+    # the tracker's notes while the call is open (Tracker.restore); empty afterwards
+    memory: Mapped[dict[str, JSON]] = mapped_column(JsonColumn, default=dict)
+
+
+class StageEvent(Base):
+    """One stage of one call: once, whoever reports it."""
+
+    __tablename__ = "stage_event"
+    __table_args__ = (
+        UniqueConstraint("call_id", "stage", "key"),
+        Index(
+            "ix_stage_event_other",
+            "project_id",
+            "stage",
+            "key",
+            unique=True,
+            sqlite_where=text("call_id IS NULL"),
+            postgresql_where=text("call_id IS NULL"),
+        ),
+    )
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"), index=True)
+    call_id: Mapped[UUID | None] = mapped_column(ForeignKey("call.id", ondelete="CASCADE"))  # none: not about a call
+    stage: Mapped[str] = mapped_column(String(100))
+    key: Mapped[str] = mapped_column(String(200))
+    ordinal: Mapped[int] = mapped_column(Integer)
+    created_on: Mapped[datetime] = mapped_column(UtcDateTime)  # Asterisk's time of the stage
+    data: Mapped[dict[str, JSON]] = mapped_column(JsonColumn)
+
+
+class Delivery(Base):
+    """One webhook for one stage event: the row is the queue."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        UniqueConstraint("stage_event_id", "webhook_id", "kind"),
+        Index(
+            "ix_delivery_due",  # the claim: hops from webhook to webhook, whatever waits behind each
+            "lane",
+            "webhook_id",
+            "due_at",
+            sqlite_where=text("state = 'pending'"),
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index(
+            "ix_delivery_claimed",
+            "webhook_id",
+            "due_at",
+            sqlite_where=text("claim_token IS NOT NULL"),
+            postgresql_where=text("claim_token IS NOT NULL"),
+        ),
+        Index(
+            "ix_delivery_resend",
+            "resend_id",
+            sqlite_where=text("resend_id IS NOT NULL"),
+            postgresql_where=text("resend_id IS NOT NULL"),
+        ),
+        Index("ix_delivery_held", "call_id", sqlite_where=text("held"), postgresql_where=text("held")),
+        Index(
+            "ix_delivery_unchecked",
+            "project_id",
+            "id",
+            sqlite_where=text("state = 'failed' AND checked_on IS NULL"),
+            postgresql_where=text("state = 'failed' AND checked_on IS NULL"),
+        ),
+        Index("ix_delivery_project", "project_id", "id"),
+        Index("ix_delivery_call", "call_id"),
+        Index("ix_delivery_webhook", "webhook_id", "id"),
+    )
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    webhook_id: Mapped[int] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"))
+    webhook_revision: Mapped[int] = mapped_column(Integer)
+    stage_event_id: Mapped[UUID | None] = mapped_column(ForeignKey("stage_event.id", ondelete="CASCADE"))
+    call_id: Mapped[UUID | None] = mapped_column(ForeignKey("call.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(String(20), default="stage")  # stage, test, chain …
+    state: Mapped[str] = mapped_column(String(10))
+    lane: Mapped[int] = mapped_column(SmallInteger)  # 1 first attempts, 2 retries, 3 bulk resend
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    claim_token: Mapped[UUID | None] = mapped_column(Uuid)
+    attempts: Mapped[int] = mapped_column(Integer, default=0)  # all that were started, the lost ones too
+    tries: Mapped[int] = mapped_column(Integer, default=0)  # finished ones since publish or the last resend
+    held: Mapped[bool] = mapped_column(default=False)
+    out_of_order: Mapped[bool] = mapped_column(default=False)  # was held, and went without waiting any longer
+    resend_id: Mapped[UUID | None] = mapped_column(ForeignKey("resend.id", ondelete="SET NULL"))
+    # the request as rendered at publish time; credentials and signatures join it when it is sent
+    method: Mapped[str] = mapped_column(String(10))
+    url: Mapped[str] = mapped_column(String)
+    headers: Mapped[list[list[str]]] = mapped_column(JsonColumn)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    # the last attempt's outcome: a code of delivery/outcomes.py and the HTTP status, empty before the first
+    outcome: Mapped[str] = mapped_column(String(40), default="")
+    message: Mapped[str] = mapped_column(String(1000), default="")
+    status_code: Mapped[int | None] = mapped_column(SmallInteger)
+    duration_ms: Mapped[int | None] = mapped_column(Integer)
+    created_on: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    checked_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Attempt(Base):
+    """One request that left, or was about to: written before it leaves. Without finished_on its worker was lost."""
+
+    __tablename__ = "attempt"
+    delivery_id: Mapped[UUID] = mapped_column(ForeignKey("delivery.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    started_on: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    outcome: Mapped[str] = mapped_column(String(40), default="")
+    message: Mapped[str] = mapped_column(String(1000), default="")
+    status_code: Mapped[int | None] = mapped_column(SmallInteger)
+    # microseconds of each phase: dns, connect, tls, first byte, total
+    dns_us: Mapped[int | None] = mapped_column(BigInteger)
+    connect_us: Mapped[int | None] = mapped_column(BigInteger)
+    tls_us: Mapped[int | None] = mapped_column(BigInteger)
+    first_byte_us: Mapped[int | None] = mapped_column(BigInteger)
+    total_us: Mapped[int | None] = mapped_column(BigInteger)
+    peer: Mapped[str] = mapped_column(String(60), default="")
+    tls_version: Mapped[str] = mapped_column(String(20), default="")
+    # what left beside the rendered request (signature headers, redacted credentials) and what came back
+    request_headers: Mapped[list[list[str]]] = mapped_column(JsonColumn, default=list)
+    response_headers: Mapped[list[list[str]]] = mapped_column(JsonColumn, default=list)
+    response_body: Mapped[bytes] = mapped_column(LargeBinary, default=b"")
+    response_truncated: Mapped[bool] = mapped_column(default=False)

@@ -1,0 +1,46 @@
+"""What the hub has to tell the people of a project, and whether they were told."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, Integer, String, Uuid, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from pbxhub.store.accounts import Id
+from pbxhub.store.columns import UtcDateTime
+from pbxhub.store.session import Base
+
+PAUSED, RECOVERED, FIRST_FAILURE = "paused", "recovered", "first_failure"
+
+
+class Notice(Base):
+    """One sentence about a webhook. due_on is empty once it was told or given up (error says why)."""
+
+    __tablename__ = "notice"
+    __table_args__ = (
+        Index(
+            "ix_notice_due",
+            "due_on",
+            sqlite_where=text("due_on IS NOT NULL"),
+            postgresql_where=text("due_on IS NOT NULL"),
+        ),
+        Index("ix_notice_project", "project_id", "id"),
+    )
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    webhook_id: Mapped[int | None] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    text: Mapped[str] = mapped_column(String(1000))
+    created_on: Mapped[datetime] = mapped_column(UtcDateTime)
+    due_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    tries: Mapped[int] = mapped_column(Integer, default=0)
+    error: Mapped[str] = mapped_column(String(500), default="")
+
+
+class NoticeTarget(Base):
+    """Where a project wants its notices: an e-mail address, or an http(s) address that gets them as JSON."""
+
+    __tablename__ = "notice_target"
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"), index=True)
+    address: Mapped[str] = mapped_column(String(2000))

@@ -1,0 +1,87 @@
+"""Calls that programs order, and by which rules a PBX places them.
+
+Status of an ordered call (only delivery/ordered_calls.py changes it):
+
+registered  entered by the order. taken_on: a listener has it, and nobody else will ever place it. Left by what follows.
+ongoing     entered when the outside number has picked up.
+completed   final: the call is over and the two have talked.
+failed      final: not answered, busy or declined, by the employee or by the number.
+error       final: could not be connected, or nobody knows what became of it.
+cancelled   final: called off by API, before it rang or while it went on.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, Integer, String, Uuid, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from pbxhub.calls.stages import JSON
+from pbxhub.store.columns import JsonColumn, UtcDateTime
+from pbxhub.store.session import Base
+
+REGISTERED, ONGOING, COMPLETED, FAILED, ERROR, CANCELLED = (
+    "registered", "ongoing", "completed", "failed", "error", "cancelled",
+)  # fmt: skip
+STATUSES = (REGISTERED, ONGOING, COMPLETED, FAILED, ERROR, CANCELLED)
+FINAL = frozenset({COMPLETED, FAILED, ERROR, CANCELLED})
+CHANNEL_PREFIX = "pbxhub-"
+
+
+class OrderedCall(Base):
+    """One call ordered by API. Its first channel has the uniqueid "pbxhub-<id>": that is how it is known again."""
+
+    __tablename__ = "ordered_call"
+    __table_args__ = (
+        Index("ix_ordered_call_project", "project_id", "id"),
+        Index(
+            "ix_ordered_call_open",
+            "pbx_id",
+            sqlite_where=text("status IN ('registered', 'ongoing')"),
+            postgresql_where=text("status IN ('registered', 'ongoing')"),
+        ),
+        Index("ix_ordered_call_call", "call_id"),
+    )
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    pbx_id: Mapped[int | None] = mapped_column(ForeignKey("pbx.id", ondelete="SET NULL"))
+    name: Mapped[str] = mapped_column(String(200), default="")
+    mobile_number: Mapped[str] = mapped_column(String(40))
+    from_number: Mapped[str] = mapped_column(String(40), default="")
+    agent_id: Mapped[str] = mapped_column(String(80))
+    callback_url: Mapped[str] = mapped_column(String(8192), default="")
+    callback_headers: Mapped[dict[str, str]] = mapped_column(JsonColumn, default=dict)
+    callback_params: Mapped[dict[str, str]] = mapped_column(JsonColumn, default=dict)
+    custom: Mapped[dict[str, JSON]] = mapped_column(JsonColumn, default=dict)
+    status: Mapped[str] = mapped_column(String(12), default=REGISTERED)
+    reason: Mapped[str] = mapped_column(String(500), default="")
+    call_id: Mapped[UUID | None] = mapped_column(ForeignKey("call.id", ondelete="SET NULL"))
+    transcript: Mapped[JSON] = mapped_column(JsonColumn, default=None)
+    analysis: Mapped[JSON] = mapped_column(JsonColumn, default=None)
+    created_on: Mapped[datetime] = mapped_column(UtcDateTime)
+    taken_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    answered_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    cancel_asked_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    cancel_sent_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    @property
+    def channel_id(self) -> str:
+        return f"{CHANNEL_PREFIX}{self.id}"
+
+
+class DialPlan(Base):
+    """How a PBX places ordered calls, and which it refuses. Without a row the defaults hold.
+
+    channel: what rings first, with {extension}. context: where the outside number is dialled from then on.
+    allowed: patterns of numbers, digits with an optional + and * at the end; nothing else is ever dialled.
+    """
+
+    __tablename__ = "dial_plan"
+    pbx_id: Mapped[int] = mapped_column(ForeignKey("pbx.id", ondelete="CASCADE"), primary_key=True)
+    channel: Mapped[str] = mapped_column(String(100), default="PJSIP/{extension}")
+    context: Mapped[str] = mapped_column(String(80), default="from-internal")
+    allowed: Mapped[list[str]] = mapped_column(JsonColumn, default=lambda: ["*"])
+    at_once: Mapped[int] = mapped_column(Integer, default=10)
+    per_minute: Mapped[int] = mapped_column(Integer, default=60)
+    ring_seconds: Mapped[int] = mapped_column(Integer, default=30)

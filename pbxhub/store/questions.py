@@ -1,0 +1,23 @@
+"""What calls were told to do: the answers of webhooks that the dialplan asked."""
+
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, SmallInteger
+from sqlalchemy.orm import Mapped, mapped_column
+
+from pbxhub.calls.stages import JSON
+from pbxhub.store.columns import JsonColumn
+from pbxhub.store.session import Base
+
+KIND = "question"
+"""Delivery.kind of what was asked."""
+
+
+class Question(Base):
+    """One webhook asked while a call waited. The request and the answer are its delivery's, of the kind "question"."""
+
+    __tablename__ = "question"
+    delivery_id: Mapped[UUID] = mapped_column(ForeignKey("delivery.id", ondelete="CASCADE"), primary_key=True)
+    line: Mapped[int] = mapped_column(SmallInteger)  # where the dialplan went on: 0 after a success, 1 otherwise
+    # [{"step": "dial 101 for 30 s", "result": "ANSWER"}]: in order; result is empty for what was not done
+    steps: Mapped[list[dict[str, JSON]]] = mapped_column(JsonColumn, default=list)

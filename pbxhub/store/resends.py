@@ -1,0 +1,45 @@
+"""Deliveries sent again in bulk: what was asked for and how far it is, so that a restart goes on where it stopped."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Uuid, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from pbxhub.calls.stages import JSON
+from pbxhub.store.columns import JsonColumn, UtcDateTime
+from pbxhub.store.session import Base
+
+RUNNING, DONE, STOPPED = "running", "done", "stopped"
+
+
+class Resend(Base):
+    """One order to send many deliveries again.
+
+    running  entered by order_resend; left when the last delivery was put in the queue, or by stop_resend.
+    done     everything that matched was put in the queue. Final.
+    stopped  somebody stopped it; what was not sent yet is as it was before. Final.
+    """
+
+    __tablename__ = "resend"
+    __table_args__ = (
+        Index(
+            "ix_resend_running",
+            "id",
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+        Index("ix_resend_project", "project_id", "id"),
+    )
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    state: Mapped[str] = mapped_column(String(10))
+    selection: Mapped[dict[str, JSON]] = mapped_column(JsonColumn)  # delivery/outbox/selection.py
+    current_settings: Mapped[bool] = mapped_column()  # rendered anew, or as it was sent
+    rate: Mapped[int] = mapped_column(Integer)  # deliveries put in the queue per second
+    total: Mapped[int] = mapped_column(BigInteger)  # how many matched when it was ordered
+    queued: Mapped[int] = mapped_column(BigInteger, default=0)
+    cursor: Mapped[UUID | None] = mapped_column(Uuid)  # the last delivery looked at
+    stepped_on: Mapped[datetime] = mapped_column(UtcDateTime)
+    author_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id", ondelete="SET NULL"), index=True)
+    created_on: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -1,0 +1,45 @@
+"""Brings a database to the newest schema, and tells how far it is. Imports every table."""
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from pbxhub.paths import MIGRATIONS
+from pbxhub.store import accounts, api, events, history, notices, ordered_calls, questions, resends, webhooks
+from pbxhub.store.session import Base, Database
+
+metadata = Base.metadata
+TABLES = (accounts, webhooks, history, questions, resends, notices, ordered_calls, events, api)
+
+
+def migrate(database: Database, revision: str = "head") -> None:
+    """Brings the database to `revision` (newest by default, "base" takes everything down)."""
+    with database.engine.begin() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        newest = ScriptDirectory.from_config(config).get_heads()
+        going_down = revision != "head" and revision not in newest
+        (command.downgrade if going_down else command.upgrade)(config, revision)
+
+
+def is_current(database: Database) -> bool:
+    """Whether the schema is the newest one."""
+    with database.engine.connect() as connection:
+        current = MigrationContext.configure(connection).get_current_heads()
+    return set(current) == set(ScriptDirectory.from_config(_config()).get_heads())
+
+
+def draft_migration(database: Database, message: str) -> None:
+    """Writes a migration from the database's schema to the tables as they are in code: a draft to read and mend."""
+    with database.engine.begin() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        number = len(list((MIGRATIONS / "versions").glob("*.py"))) + 1
+        command.revision(config, message=message, autogenerate=True, rev_id=f"{number:04d}")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config

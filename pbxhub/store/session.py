@@ -1,0 +1,110 @@
+"""Opens the database and hands out transactions. SQLite serves one host, PostgreSQL many; the code is the same."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, ExceptionContext, MetaData, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+
+_WRITE = "pbxhub_write"
+_READ_ONLY = "25006"  # SQLSTATE read_only_sql_transaction
+
+
+class Base(DeclarativeBase):
+    """Every table. Constraints carry names, so that a migration can drop them on both databases."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One open database. Every read and every change goes through one of its two transactions."""
+
+    engine: Engine
+    _turn: AbstractContextManager[object]
+    _reads: sessionmaker[Session]
+    _writes: sessionmaker[Session]
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that sees one state of the database and writes nothing."""
+        with self._reads() as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction, committed at the end of the block. On SQLite it takes the write lock at once, so that it
+        never fails half-way for having read something that changed meanwhile."""
+        with self._turn, self._writes.begin() as session:
+            yield session
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def open_database(url: str, pool_size: int = 10) -> Database:
+    """Opens the database behind a SQLAlchemy URL. Nothing is connected before the first transaction."""
+    options: dict[str, Any] = {"json_serializer": _json, "pool_size": pool_size, "max_overflow": 20}
+    if make_url(url).get_backend_name() == "sqlite":
+        options["connect_args"] = {"timeout": 30, "check_same_thread": False}
+    else:
+        options["pool_pre_ping"] = True
+        options["connect_args"] = {"connect_timeout": 5}
+    engine = create_engine(url, **options)
+    event.listen(engine, "handle_error", _tell_read_only)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    writing = engine.execution_options(**{_WRITE: True})
+    # SQLite lets one write at a time and makes the others sleep and try again: within a process a lock is faster
+    turn = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+    return Database(
+        engine, turn, sessionmaker(engine, expire_on_commit=False), sessionmaker(writing, expire_on_commit=False)
+    )
+
+
+def _json_time(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} cannot be kept as JSON")
+
+
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_json_time).encode
+
+
+def _tell_read_only(context: ExceptionContext) -> OperationalError | None:
+    """A PostgreSQL that only reads for now, after a failover for example, is away like one that cannot be reached.
+    The driver calls it an internal error, as if one statement were wrong."""
+    error = context.original_exception
+    if getattr(error, "sqlstate", None) != _READ_ONLY:
+        return None
+    return OperationalError(context.statement, None, error)
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we begin transactions ourselves, see _begin_sqlite
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get(_WRITE) else "BEGIN")

@@ -1,0 +1,39 @@
+"""Secrets at rest: sealed with a key from the settings, opened only where they are used."""
+
+import base64
+from dataclasses import dataclass
+
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+
+class VaultError(Exception):
+    """A sealed secret cannot be opened: the key in the settings is not the one it was sealed with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """Seals and opens secrets. key: 32 bytes (Settings.secret_key)."""
+
+    key: bytes
+
+    def seal(self, secret: str) -> str:
+        """The secret encrypted and authenticated (Fernet), as text for a column. An empty secret stays empty."""
+        return self._fernet().encrypt(secret.encode()).decode() if secret else ""
+
+    def open(self, sealed: str) -> str:
+        """The secret behind seal(). Raises VaultError when the key is another one."""
+        try:
+            return self._fernet().decrypt(sealed.encode()).decode() if sealed else ""
+        except InvalidToken:
+            raise VaultError(
+                "a stored secret was sealed with another PBXHUB_SECRET_KEY; put the old key back"
+            ) from None
+
+    def derive(self, purpose: str) -> bytes:
+        """A 32-byte key for one purpose (sessions, links …), so that no key serves two."""
+        return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(self.key)
+
+    def _fernet(self) -> Fernet:
+        return Fernet(base64.urlsafe_b64encode(self.derive("secrets at rest")))

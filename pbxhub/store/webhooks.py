@@ -1,0 +1,101 @@
+"""Webhooks as users set them up, and every earlier version of them."""
+
+from datetime import datetime
+from typing import Self
+
+from sqlalchemy import ForeignKey, Index, Integer, String, inspect, text, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from pbxhub.store.accounts import Id, Project
+from pbxhub.store.columns import TypedJson, UtcDateTime
+from pbxhub.store.session import Base
+from pbxhub.webhooks.gallery import default_event
+from pbxhub.webhooks.spec import WebhookSpec, dump_spec, load_spec
+
+
+class Webhook(Base):
+    """An event of the account: when to send what where. All a user may edit is in spec; the rest is the hub's."""
+
+    __tablename__ = "webhook"
+    __table_args__ = (
+        Index("ix_webhook_project_stage", "project_id", "stage"),
+        Index(
+            "ix_webhook_paused",
+            "id",
+            sqlite_where=text("paused_on IS NOT NULL"),
+            postgresql_where=text("paused_on IS NOT NULL"),
+        ),
+    )
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(200))
+    stage: Mapped[str] = mapped_column(String(100))
+    enabled: Mapped[bool] = mapped_column(default=True)
+    locked: Mapped[bool] = mapped_column(default=False)  # the default event: not editable
+    # "callback" and "resthook": the hub's own, behind callbacks of ordered calls and subscribers; not in the table
+    kind: Mapped[str] = mapped_column(String(10), default="event")
+    position: Mapped[int] = mapped_column(Integer, default=0)
+    revision: Mapped[int] = mapped_column(Integer, default=1)  # grows with every edit: WebhookVersion
+    spec: Mapped[WebhookSpec] = mapped_column(TypedJson(load_spec, dump_spec))
+    secret_sealed: Mapped[str] = mapped_column(String(4000), default="")  # of spec.request.auth
+    tls_key_sealed: Mapped[str] = mapped_column(String, default="")  # private key of spec.request.tls_certificate
+    signing_sealed: Mapped[str] = mapped_column(String(4000), default="")  # JSON of delivery/signing.py
+    # health, written by delivery/outbox.py only
+    paused_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    paused_reason: Mapped[str] = mapped_column(String(500), default="")
+    failures: Mapped[int] = mapped_column(Integer, default=0)  # final failures in a row
+    failing_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    failed_on: Mapped[datetime | None] = mapped_column(UtcDateTime)  # the last final failure
+    created_on: Mapped[datetime] = mapped_column(UtcDateTime)
+    deleted_on: Mapped[datetime | None] = mapped_column(UtcDateTime)  # kept for the history of its deliveries
+
+    _NOT_COPIED = frozenset(
+        {"id", "locked", "kind", "position", "revision", "paused_on", "paused_reason", "failures", "failing_since",
+         "failed_on", "created_on", "deleted_on"}
+    )  # fmt: skip
+
+    def copy(self) -> Self:
+        """A new webhook with everything of this one that a user has set; not yet in a session."""
+        columns = (column.key for column in inspect(type(self)).column_attrs)
+        return type(self)(**{name: getattr(self, name) for name in columns if name not in self._NOT_COPIED})
+
+
+class WebhookVersion(Base):
+    """What a webhook was at one revision, who made it so and when."""
+
+    __tablename__ = "webhook_version"
+    webhook_id: Mapped[int] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"), primary_key=True)
+    revision: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    stage: Mapped[str] = mapped_column(String(100))
+    enabled: Mapped[bool] = mapped_column()
+    spec: Mapped[WebhookSpec] = mapped_column(TypedJson(load_spec, dump_spec))
+    author_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id", ondelete="SET NULL"), index=True)
+    created_on: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+def touch_webhooks(session: Session, project_id: int) -> None:
+    """Tells every process that the project's webhooks have changed. Call it in the transaction of the change."""
+    session.execute(
+        update(Project).where(Project.id == project_id).values(webhooks_revision=Project.webhooks_revision + 1)
+    )
+
+
+def add_project(session: Session, project: Project) -> None:
+    """A new project with the event every project begins with: after the call → Google Analytics, locked, off until
+    somebody gives its ids."""
+    session.add(project)
+    session.flush()
+    ready = default_event().webhooks[0]
+    session.add(
+        Webhook(
+            project_id=project.id,
+            name=ready.name,
+            stage=ready.stage,
+            enabled=False,
+            locked=True,
+            position=0,
+            spec=ready.spec,
+            created_on=project.created_on,
+        )
+    )
