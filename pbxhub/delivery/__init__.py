@@ -1,0 +1,1 @@
+"""From a stage to an attempt: publish, claim, send, record."""

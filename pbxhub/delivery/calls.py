@@ -1,0 +1,210 @@
+"""The calls of a group of reports: read, merged, written. What is known of a call never shrinks."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Table, bindparam, insert, select, update
+from sqlalchemy.orm import Session
+
+from pbxhub.calls.stages import JSON, CallReport
+from pbxhub.delivery.storable import clip, storable
+from pbxhub.store.accounts import Number, Pbx
+from pbxhub.store.bulk import Bulk, Query
+from pbxhub.store.history import Call
+from pbxhub.store.ids import new_id
+from pbxhub.store.session import Base
+from pbxhub.webhooks.params import from_json
+
+
+@dataclass(slots=True)
+class CallNow:
+    """A call as it stands while a group of reports is folded into it.
+
+    data: catalogue values, times as datetimes. answers: what webhooks of this call have answered.
+    """
+
+    id: UUID
+    project_id: int
+    pbx_id: int | None
+    linkedid: str
+    is_new: bool
+    direction: str = ""
+    caller: str = ""
+    caller_name: str = ""
+    dst: str = ""
+    extension: str = ""
+    started_on: datetime | None = None
+    answered_on: datetime | None = None
+    ended_on: datetime | None = None
+    disposition: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    answers: dict[str, Any] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict)
+    changed: bool = False
+
+    @property
+    def known_id(self) -> UUID | None:
+        """Its id; None when there is no call (no_call)."""
+        return self.id if self.linkedid else None
+
+    def take(self, report: CallReport) -> None:
+        """Takes over what a report tells. Once the call has ended, whatever comes only fills gaps; but an end that was
+        only concluded from the call being gone gives way to one that somebody heard. A call that was taken for internal
+        because only its last channels were seen gives way to what it really was."""
+        partial = self.direction == "internal" and report.direction != "internal"
+        if partial:
+            self.ended_on = None
+        late = self.ended_on is not None and not (_is_heard(report.values) and not _is_heard(self.data))
+        told = {**report.values}
+        for stage in report.stages:
+            told |= stage.values
+        for name, value in told.items():
+            if self.data.get(name) is None or (value is not None and not late):
+                self.data[name] = value
+        for column in _TOLD:
+            value = getattr(report, column)
+            if value and (not getattr(self, column) or (not late and (partial or column not in _SETTLED))):
+                setattr(self, column, value)
+        self.memory = {} if self.ended_on else dict(report.memory)
+        self.changed = True
+
+    def row(self) -> dict[str, Any]:
+        row = {
+            "project_id": self.project_id,
+            "pbx_id": self.pbx_id,
+            "linkedid": self.linkedid,
+            "direction": self.direction,
+            "caller": clip(self.caller, 80),
+            "caller_name": clip(self.caller_name, 200),
+            "dst": clip(self.dst, 80),
+            "extension": clip(self.extension, 80),
+            "started_on": self.started_on,
+            "answered_on": self.answered_on,
+            "ended_on": self.ended_on,
+            "disposition": clip(self.disposition, 40),
+            "data": storable(self.data),
+            "memory": storable(self.memory),
+        }
+        return row | ({"id": self.id, "answers": self.answers} if self.is_new else {"of": self.id})
+
+
+def _is_heard(values: Mapping[str, Any]) -> bool:
+    return values.get("end_reason") == "hangup"
+
+
+_TOLD = (
+    "direction", "caller", "caller_name", "dst", "extension", "started_on", "answered_on", "ended_on", "disposition",
+)  # fmt: skip
+_SETTLED = frozenset({"direction", "started_on"})  # by the first report of a call
+_CALL: Table = Base.metadata.tables["call"]
+_TOLD_TOO = ("project_id", "pbx_id", "linkedid", "data", "memory")
+_UPDATE = Bulk(
+    update(_CALL).where(_CALL.c.id == bindparam("of")).values({name: bindparam(name) for name in (*_TOLD, *_TOLD_TOO)})
+)
+_INSERT = Bulk(insert(_CALL).values({name: bindparam(name) for name in ("id", "answers", *_TOLD, *_TOLD_TOO)}))
+
+
+def lock_calls(session: Session, pbx_id: int, reports: Sequence[CallReport]) -> dict[str, CallNow]:
+    """The calls of the reports by linkedid: known ones locked for this transaction, the others still to be inserted."""
+    linkedids = sorted({report.linkedid for report in reports})
+    calls = _read(session, pbx_id, linkedids)
+    missing = [report for report in reports if report.linkedid not in calls]
+    if missing:
+        projects = _Projects(session, pbx_id, missing)
+        for report in missing:
+            if report.linkedid not in calls:
+                calls[report.linkedid] = CallNow(new_id(), projects.of(report), pbx_id, report.linkedid, True)
+    return calls
+
+
+def write_calls(session: Session, calls: Iterable[CallNow]) -> None:
+    """Writes what the reports changed, in the order of linkedids: two listeners never wait for each other in a ring.
+
+    Raises IntegrityError when another listener has inserted one of the calls meanwhile.
+    """
+    ordered = sorted((call for call in calls if call.changed), key=lambda call: call.linkedid)
+    new = [call.row() for call in ordered if call.is_new]
+    known = [call.row() for call in ordered if not call.is_new]
+    if new:
+        _INSERT.run(session, new)
+    if known:
+        _UPDATE.run(session, known)
+
+
+def open_calls(session: Session, pbx_id: int) -> dict[str, Mapping[str, JSON]]:
+    """The tracker's notes on the calls of a PBX that have not ended, by linkedid: for Tracker.restore."""
+    rows = session.execute(select(Call.linkedid, Call.memory).where(Call.pbx_id == pbx_id, Call.ended_on.is_(None)))
+    return {row.linkedid: row.memory for row in rows}
+
+
+def read_call(session: Session, call_id: UUID) -> CallNow | None:
+    """A call as publish sees it; None when it is gone."""
+    row = session.execute(select(*_COLUMNS).where(Call.id == call_id)).mappings().one_or_none()
+    return None if row is None else _from_row(dict(row))
+
+
+def find_call(session: Session, pbx_id: int, linkedid: str) -> CallNow | None:
+    """The same by what Asterisk calls it; None while the listener has not written it."""
+    known = (_CALL.c.pbx_id == pbx_id, _CALL.c.linkedid == linkedid)
+    row = session.execute(select(*_COLUMNS).where(*known)).mappings().one_or_none()
+    return None if row is None else _from_row(dict(row))
+
+
+_COLUMNS = [column for column in _CALL.c if column.key not in ("memory",)]
+
+
+_OF_PBX = Query(
+    select(*_COLUMNS)
+    .where(_CALL.c.pbx_id == bindparam("pbx_id"), _CALL.c.linkedid.in_(bindparam("linkedids", expanding=True)))
+    .order_by(_CALL.c.linkedid)
+    .with_for_update(key_share=True)
+)
+
+
+def _read(session: Session, pbx_id: int, linkedids: list[str]) -> dict[str, CallNow]:
+    rows = _OF_PBX.all(session, pbx_id=pbx_id, linkedids=linkedids) if linkedids else []
+    return {row.linkedid: _from_row(row._asdict()) for row in rows}
+
+
+def _from_row(row: Mapping[str, Any]) -> CallNow:
+    columns = {column: row[column] for column in _TOLD}
+    return CallNow(
+        row["id"], row["project_id"], row["pbx_id"], row["linkedid"], False,
+        data=from_json(row["data"]), answers=row["answers"], **columns,
+    )  # fmt: skip
+
+
+def no_call(project_id: int) -> CallNow:
+    """In place of the call, at a stage that is not about one: a form, a dialogue, a deal."""
+    return CallNow(new_id(), project_id, None, "", False)
+
+
+_PROJECT = Query(select(Pbx.project_id).where(Pbx.id == bindparam("pbx_id")))
+_NUMBERS = Query(
+    select(Number.did, Number.project_id).where(
+        Number.pbx_id == bindparam("pbx_id"), Number.did.in_(bindparam("dids", expanding=True))
+    )
+)
+
+
+class _Projects:
+    """Which project a new call belongs to: the one of its DID, else the PBX's."""
+
+    def __init__(self, session: Session, pbx_id: int, reports: Iterable[CallReport]) -> None:
+        dids = sorted({did for report in reports if (did := _did(report))})
+        self._default: int = _PROJECT.all(session, pbx_id=pbx_id)[0].project_id
+        numbers = _NUMBERS.all(session, pbx_id=pbx_id, dids=dids) if dids else ()
+        self._by_did: dict[str, int] = dict(numbers)
+
+    def of(self, report: CallReport) -> int:
+        return self._by_did.get(_did(report), self._default)
+
+
+def _did(report: CallReport) -> str:
+    """Our own number in a call: dialled in an incoming one, shown outside in an outgoing one."""
+    if report.direction == "incoming":
+        return report.dst
+    return str(report.values.get("outbound_number") or "")

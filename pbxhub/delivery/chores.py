@@ -1,0 +1,73 @@
+"""What a worker process does beside sending: bulk resends go on, notices go out, old history goes away."""
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from pbxhub.delivery.directory import directory_of
+from pbxhub.delivery.notices import tell
+from pbxhub.delivery.outbox import Retention, prune, step_resends
+from pbxhub.delivery.sender import Sender
+from pbxhub.delivery.values import Links
+from pbxhub.settings import MailServer
+from pbxhub.store.session import Database
+
+TURN = 1.0  # seconds
+PRUNE_EVERY = timedelta(hours=1)
+log = structlog.get_logger(__name__)
+
+
+class Chores:
+    """One thread; any number of processes may have one."""
+
+    def __init__(
+        self, database: Database, links: Links, sender: Sender, clock: Callable[[], datetime],
+        mail: MailServer | None = None, keep: Retention | None = None, renew_guard: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
+        """renew_guard: sees whether the addresses that may be reached have changed."""
+        self._database = database
+        self._links = links
+        self._sender = sender
+        self._clock = clock
+        self._mail = mail
+        self._keep = keep
+        self._renew_guard = renew_guard or (lambda: None)
+        self._pruned_on: datetime | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="chores", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Waits two seconds at most: whatever is broken off is done again by whoever is left."""
+        self._stopping.set()
+        self._thread.join(2.0)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(TURN):
+            for chore in (self._guard, self._resend, self._tell, self._prune):
+                try:
+                    chore(self._clock())
+                except DBAPIError as error:
+                    log.warning("database away; chores wait", chore=chore.__name__, error=str(error.orig))
+                except Exception:  # one that fails must not keep the others from being done
+                    log.exception("a chore failed; it is tried again", chore=chore.__name__)
+
+    def _guard(self, _now: datetime) -> None:
+        self._renew_guard()
+
+    def _resend(self, now: datetime) -> None:
+        with self._database.write() as session:
+            step_resends(session, directory_of(self._database), self._links, now)
+
+    def _tell(self, now: datetime) -> None:
+        tell(self._database, self._sender, self._mail, now)
+
+    def _prune(self, now: datetime) -> None:
+        if self._pruned_on is None or now - self._pruned_on >= PRUNE_EVERY:
+            self._pruned_on = now
+            prune(self._database, now, self._keep)

@@ -1,0 +1,71 @@
+"""Numbers for Prometheus: what this process has sent, and what waits in the database."""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pbxhub.delivery.outbox.claim import Claimed
+from pbxhub.delivery.outbox.waiting import Waiting, waiting
+from pbxhub.delivery.outgoing import Answer
+from pbxhub.store.session import Database
+
+LANES = {1: "first", 2: "retry", 3: "bulk"}
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class WorkerMetrics:
+    """Counts the attempts of this process: pbxhub_attempts_total and pbxhub_attempt_seconds, per lane."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        own = registry or CollectorRegistry()
+        self._ended = Counter("pbxhub_attempts", "Requests that ended", ["lane", "outcome"], registry=own)
+        self._seconds = Histogram(
+            "pbxhub_attempt_seconds", "Duration of requests", ["lane"], buckets=_SECONDS, registry=own
+        )
+        self._children: dict[tuple[int, str], tuple[Counter, Histogram]] = {}  # labels() is slow
+
+    def ended(self, claimed: Claimed, answer: Answer) -> None:
+        key = (claimed.lane, answer.outcome)
+        if key not in self._children:
+            lane = LANES[claimed.lane]
+            self._children[key] = (self._ended.labels(lane, answer.outcome), self._seconds.labels(lane))
+        counter, seconds = self._children[key]
+        counter.inc()
+        if answer.total_us is not None:
+            seconds.observe(answer.total_us / 1e6)
+
+
+class QueueMetrics(Collector):
+    """Asks the database when it is scraped; register it in one process. Prometheus sees nothing while it is away."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+
+    def describe(self) -> Iterable[Metric]:
+        return _families({}, self._clock())
+
+    def collect(self) -> Iterator[Metric]:
+        now = self._clock()
+        with self._database.read() as session:
+            lanes = waiting(session, now)
+        yield from _families(lanes, now)
+
+
+def _families(lanes: dict[int, Waiting], now: datetime) -> list[Metric]:
+    due = GaugeMetricFamily("pbxhub_deliveries_due", "Deliveries that should be sent now", labels=["lane"])
+    flying = GaugeMetricFamily("pbxhub_deliveries_in_flight", "Deliveries that are being sent", labels=["lane"])
+    later = GaugeMetricFamily(
+        "pbxhub_deliveries_later", "Deliveries waiting for a retry, a stage or a resume", labels=["lane"]
+    )
+    oldest = GaugeMetricFamily("pbxhub_oldest_due_seconds", "How long the oldest due delivery waits", labels=["lane"])
+    for lane, numbers in lanes.items():
+        label = [LANES[lane]]
+        due.add_metric(label, numbers.due)
+        flying.add_metric(label, numbers.in_flight)
+        later.add_metric(label, numbers.later)
+        oldest.add_metric(label, (now - numbers.oldest_due).total_seconds() if numbers.oldest_due else 0.0)
+    return [due, flying, later, oldest]

@@ -1,0 +1,28 @@
+"""The outbox: every change of a delivery's state is made here and nowhere else.
+
+publish writes what is to be sent, claim hands it to a worker, record writes how it went; resend, cancel, check, pause
+and resume are what people do to it.
+"""
+
+from pbxhub.delivery.outbox.cancel import cancel_pending
+from pbxhub.delivery.outbox.check import check
+from pbxhub.delivery.outbox.claim import Batch, Claimed, claim
+from pbxhub.delivery.outbox.finished import Finished, Result
+from pbxhub.delivery.outbox.health import Health, pause, resume
+from pbxhub.delivery.outbox.later import add_to_call, publish_later, publish_other
+from pbxhub.delivery.outbox.ordered import add_later, ask_cancel, open_orders, register
+from pbxhub.delivery.outbox.prune import Pruned, Retention, prune
+from pbxhub.delivery.outbox.publish import Published, publish
+from pbxhub.delivery.outbox.record import record
+from pbxhub.delivery.outbox.resend import CannotResendError, order_resend, resend_one, step_resends, stop_resend
+from pbxhub.delivery.outbox.resthooks import call_resthook, subscribe, unsubscribe
+from pbxhub.delivery.outbox.selection import Selection, count_by_webhook
+
+__all__ = [
+    "Batch", "CannotResendError", "Claimed", "Finished", "Health", "Pruned", "Published", "Result", "Retention",
+    "Selection", "add_later", "add_to_call", "ask_cancel", "call_resthook", "cancel_pending", "check", "claim",
+    "count_by_webhook",
+    "open_orders", "order_resend", "pause", "prune", "publish", "publish_later", "publish_other", "record", "register",
+    "resend_one", "resume", "step_resends", "stop_resend", "subscribe",
+    "unsubscribe",
+]  # fmt: skip

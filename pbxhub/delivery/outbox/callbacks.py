@@ -1,0 +1,67 @@
+"""What an ordered call tells its callback address: the body, and the delivery that carries it.
+
+The body has one shape whatever the status: {"status": "success", "data": {…}, "message": "Call Details"}.
+"""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from pbxhub.delivery.calls import CallNow
+from pbxhub.delivery.doorbell import ring
+from pbxhub.delivery.outbox.hidden import CALLBACK, callbacks_of
+from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS, hold_back, insert_deliveries
+from pbxhub.delivery.values import Links
+from pbxhub.store.history import PENDING
+from pbxhub.store.ids import new_id
+from pbxhub.store.ordered_calls import OrderedCall
+from pbxhub.webhooks.encoders import percent
+from pbxhub.webhooks.urls import join_query
+
+
+def callback_data(order: OrderedCall, call: CallNow | None, links: Links, now: datetime) -> dict[str, Any]:
+    """Field by field, and where each comes from:
+
+    call_id the order; call_direction outbound, always; status of the order; call_duration seconds of talk;
+    recording_url a signed link of the hub; transcript and analysis as given later by API; agent_id, from_number,
+    to_number and custom_args_values as ordered; retry how often the hub has dialled again: it never does.
+    """
+    told = call.data if call else {}
+    return {
+        "call_id": str(order.id),
+        "call_direction": "outbound",
+        "status": order.status,
+        "call_duration": told.get("billsec"),
+        "recording_url": links.recording(call.id, now) if call and told.get("recording_file") else None,
+        "transcript": order.transcript,
+        "agent_id": order.agent_id,
+        "retry": 0,
+        "from_number": order.from_number,
+        "to_number": order.mobile_number,
+        "custom_args_values": order.custom,
+    }
+
+
+def send_callback(
+    session: Session, order: OrderedCall, data: dict[str, Any], now: datetime, call: CallNow | None = None
+) -> None:
+    """Puts a callback in the queue, in the transaction of what it tells of. Nothing without an address."""
+    if not order.callback_url:
+        return
+    webhook = callbacks_of(session, order.project_id, now)
+    body = {"status": "success", "data": data, "message": "Call Details"}
+    query = "&".join(f"{percent(name)}={percent(value)}" for name, value in order.callback_params.items())
+    row = {
+        "id": new_id(), "project_id": order.project_id, "webhook_id": webhook.id, "webhook_revision": webhook.revision,
+        "stage_event_id": None, "call_id": call.id if call else order.call_id, "kind": CALLBACK,
+        "lane": FIRST_ATTEMPTS, "due_at": now, "held": False, "created_on": now, "state": PENDING, "method": "POST",
+        "url": join_query(order.callback_url, query),
+        "headers": [list(pair) for pair in order.callback_headers.items()],
+        "body": json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"), "outcome": "", "message": "",
+        "finished_on": None,
+    }  # fmt: skip
+    hold_back(session, [row], now)
+    insert_deliveries(session, [row])
+    ring(session)

@@ -1,0 +1,309 @@
+"""Hands due deliveries to a worker: a fair choice, leased to it by a token, with the attempt written before it leaves.
+
+Nothing here looks at a row that is not pending: the search hops along ix_delivery_due from webhook to webhook and
+takes a few rows behind each, however many wait there, and ix_delivery_claimed holds only what is in flight.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import zip_longest
+from typing import Any, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Row, Table, Uuid, bindparam, false, insert, text
+from sqlalchemy.orm import Session
+
+from pbxhub.delivery.directory import Directory, LiveWebhook
+from pbxhub.delivery.outbox.cancel import cancel_pending
+from pbxhub.delivery.outbox.lost import leave_lost
+from pbxhub.store.bulk import Bulk, Query
+from pbxhub.store.columns import JsonColumn, UtcDateTime
+from pbxhub.store.ids import new_id
+from pbxhub.store.session import Base
+from pbxhub.webhooks.request import Request
+
+LEASE = timedelta(seconds=20)  # beyond the deadline of the request
+SHARES = {1: 0.7, 2: 0.2, 3: 0.1}  # of each batch, when every lane has work; what one leaves goes to the others
+FEWEST_ASKED = 8  # rows looked at behind each webhook, at least
+_CLAIMING = 0x70627868  # the advisory lock under which PostgreSQL lets one process choose at a time
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """One delivery that this worker must send before lease_until, and nobody else may.
+
+    attempt: its number, already written. tries: finished attempts since publish or the last resend.
+    outcome: of the attempt before, "" at the first. request: as stored, without credentials and signature.
+    """
+
+    id: UUID
+    project_id: int
+    stage_event_id: UUID | None
+    call_id: UUID | None
+    kind: str
+    lane: int
+    attempt: int
+    tries: int
+    outcome: str
+    token: UUID
+    started_on: datetime
+    lease_until: datetime
+    created_on: datetime
+    request: Request
+    webhook: LiveWebhook
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a claim brought. next_due: when to ask again at the latest, None while nothing waits for its time.
+
+    more: something due may have been left behind, for want of room or because it was enough: ask again at the next
+    turn.
+    """
+
+    claimed: tuple[Claimed, ...]
+    next_due: datetime | None
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """The pending deliveries of one webhook in one lane: when the first of them is due."""
+
+    lane: int
+    webhook: LiveWebhook | None
+    webhook_id: int
+    project_id: int
+    due_at: datetime
+
+
+def claim(
+    session: Session, directory: Directory, limit: int, now: datetime, project_limit: int | None = None,
+    lease: timedelta = LEASE,
+) -> Batch:  # fmt: skip
+    """Takes up to `limit` due deliveries and writes their attempts, in the caller's transaction; send after its commit.
+
+    No more than spec.limits.in_flight of a webhook and `project_limit` of a project are ever claimed at once, over
+    all processes. Paused webhooks wait; deliveries of disabled or deleted ones are cancelled on the way.
+    Whatever an earlier worker left unfinished is marked worker_lost and taken again.
+    """
+    session.flush()  # what record has changed in the same transaction: the rest goes past the session
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection().exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CLAIMING})")
+    queues = _queues(session, directory)
+    later = [queue.due_at for queue in queues if queue.due_at > now]
+    ready = [queue for queue in queues if queue.due_at <= now and queue.webhook]
+    for queue in queues:
+        if queue.webhook is None:
+            cancel_pending(session, queue.webhook_id, now)
+    chosen, more = _choose(session, ready, limit, now, project_limit) if ready and limit > 0 else ([], bool(ready))
+    chosen = leave_lost(session, chosen, now)
+    claimed = _lease(session, chosen, {queue.webhook_id: queue.webhook for queue in ready}, now, lease)
+    return Batch(tuple(claimed), min(later, default=None), more)
+
+
+_HOP = Query(
+    text("""
+    WITH RECURSIVE hop(lane, webhook_id) AS (
+        SELECT lanes.lane,
+               (SELECT min(d.webhook_id) FROM delivery d WHERE d.state = 'pending' AND d.lane = lanes.lane)
+          FROM (SELECT 1 AS lane UNION ALL SELECT 2 UNION ALL SELECT 3) AS lanes
+        UNION ALL
+        SELECT hop.lane,
+               (SELECT min(d.webhook_id) FROM delivery d
+                 WHERE d.state = 'pending' AND d.lane = hop.lane AND d.webhook_id > hop.webhook_id)
+          FROM hop WHERE hop.webhook_id IS NOT NULL
+    )
+    SELECT hop.lane, hop.webhook_id, webhook.project_id,
+           (SELECT min(d.due_at) FROM delivery d
+             WHERE d.state = 'pending' AND d.lane = hop.lane AND d.webhook_id = hop.webhook_id) AS due_at
+      FROM hop JOIN webhook ON webhook.id = hop.webhook_id
+     WHERE webhook.paused_on IS NULL
+""").columns(due_at=UtcDateTime())
+)
+
+
+def _queues(session: Session, directory: Directory) -> list[_Queue]:
+    """The first due time behind every webhook that has pending deliveries and is not paused."""
+    rows = _HOP.all(session)
+    projects = directory.fetch(session, {row.project_id for row in rows}) if rows else {}
+    return [
+        _Queue(row.lane, projects[row.project_id].by_id.get(row.webhook_id), row.webhook_id, row.project_id, row.due_at)
+        for row in rows
+        if row.due_at is not None and row.project_id in projects
+    ]
+
+
+_IN_FLIGHT = Query(
+    text("""
+    SELECT webhook_id, project_id, count(*) AS number FROM delivery
+     WHERE claim_token IS NOT NULL AND due_at > :now GROUP BY webhook_id, project_id
+""").bindparams(bindparam("now", type_=UtcDateTime()))
+)
+
+_WAITING = """
+    SELECT {columns} FROM delivery x
+     WHERE x.state = 'pending' AND x.lane = :lane AND x.webhook_id = w.id AND x.due_at <= :now
+     ORDER BY x.due_at LIMIT :most"""
+_COLUMNS = "{0}.id, {0}.webhook_id, {0}.project_id, {0}.due_at, {0}.claim_token IS NOT NULL AS lost"
+_FIRST_OF_EACH = {  # nothing but the columns above is put into these statements
+    "sqlite": f"SELECT {_COLUMNS.format('d')} FROM webhook w"  # noqa: S608
+    f" JOIN delivery d ON d.id IN ({_WAITING.format(columns='x.id')}) WHERE w.id IN :webhook_ids",
+    "postgresql": f"SELECT d.* FROM webhook w"  # noqa: S608
+    f" JOIN LATERAL ({_WAITING.format(columns=_COLUMNS.format('x'))}) d ON true WHERE w.id IN :webhook_ids",
+}
+_FIRST = {
+    dialect: Query(
+        text(statement).bindparams(bindparam("now", type_=UtcDateTime()), bindparam("webhook_ids", expanding=True))
+    )
+    # ids stay as the driver gives them: they go straight back into the next statement
+    for dialect, statement in _FIRST_OF_EACH.items()
+}
+
+
+def _candidates(session: Session, queues: Sequence[_Queue], room: "_Room", limit: int, now: datetime) -> list[Row[Any]]:
+    """Due rows of one lane in fair order: every project in turn, within it every webhook in turn, oldest first."""
+    waiting = sorted((queue for queue in queues if room.of(queue) > 0), key=lambda queue: queue.due_at)
+    open_queues = _in_turns(waiting, "project_id")[:limit]
+    if not open_queues:
+        return []
+    most = min(max(map(room.of, open_queues)), max(FEWEST_ASKED, -(-2 * limit // len(open_queues))))
+    first = _FIRST[session.get_bind().dialect.name]
+    webhook_ids = [queue.webhook_id for queue in open_queues]
+    rows = first.all(session, lane=open_queues[0].lane, now=now, most=most, webhook_ids=webhook_ids)
+    return _in_turns(_in_turns(sorted(rows, key=lambda row: row.due_at), "webhook_id"), "project_id")
+
+
+def _in_turns(rows: Sequence[T], column: str) -> list[T]:
+    """The first row of each value of the column, then the second of each, and so on; otherwise in the order given."""
+    queues: dict[Any, list[T]] = {}
+    for row in rows:
+        queues.setdefault(getattr(row, column), []).append(row)
+    if len(queues) == 1:
+        return list(rows)
+    return [row for turn in zip_longest(*queues.values()) for row in turn if row is not None]
+
+
+class _Room:
+    """How many more of each webhook and project may be in flight."""
+
+    def __init__(self, session: Session, queues: Iterable[_Queue], now: datetime, project_limit: int | None) -> None:
+        rows = _IN_FLIGHT.all(session, now=now)
+        by_webhook, by_project = Counter[int](), Counter[int]()
+        for row in rows:
+            by_webhook[row.webhook_id] += row.number
+            by_project[row.project_id] += row.number
+        self._webhooks = {
+            queue.webhook_id: queue.webhook.spec.limits.in_flight - by_webhook[queue.webhook_id]
+            for queue in queues
+            if queue.webhook
+        }
+        unlimited = 1_000_000_000
+        self._projects = {
+            queue.project_id: (project_limit or unlimited) - by_project[queue.project_id] for queue in queues
+        }
+
+    def of(self, queue: _Queue) -> int:
+        return min(self._webhooks.get(queue.webhook_id, 0), self._projects[queue.project_id])
+
+    def take(self, row: Row[Any]) -> bool:
+        if self._webhooks[row.webhook_id] < 1 or self._projects[row.project_id] < 1:
+            return False
+        self._webhooks[row.webhook_id] -= 1
+        self._projects[row.project_id] -= 1
+        return True
+
+
+def _choose(
+    session: Session, ready: Sequence[_Queue], limit: int, now: datetime, project_limit: int | None
+) -> tuple[list[Row[Any]], bool]:
+    """Fills a batch: first each lane its share, then what is left in the order of the lanes. True: more may be due."""
+    room = _Room(session, ready, now, project_limit)
+    lanes = {
+        lane: deque(_candidates(session, queues, room, limit, now))
+        for lane in SHARES
+        if (queues := [queue for queue in ready if queue.lane == lane])
+    }
+    chosen: list[Row[Any]] = []
+    for lane, rows in lanes.items():
+        chosen += _take(rows, max(1, int(limit * SHARES[lane])), room)
+    for rows in lanes.values():
+        chosen += _take(rows, limit - len(chosen), room)
+    chosen = chosen[:limit]
+    left = any(lanes.values()) or any(room.of(queue) < 1 for queue in ready)
+    most_of_one = max(Counter(row.webhook_id for row in chosen).values(), default=0)
+    return chosen, left or len(chosen) == limit or most_of_one >= FEWEST_ASKED
+
+
+def _take(rows: deque[Row[Any]], number: int, room: _Room) -> list[Row[Any]]:
+    taken: list[Row[Any]] = []
+    while rows and len(taken) < number:
+        row = rows.popleft()
+        if room.take(row):
+            taken.append(row)
+    return taken
+
+
+_TAKE = Query(
+    text("""
+    UPDATE delivery SET claim_token = :token, due_at = :until, attempts = attempts + 1,
+           out_of_order = out_of_order OR held, held = false
+     WHERE id IN :ids AND state = 'pending' AND due_at <= :now
+    RETURNING id, project_id, webhook_id, stage_event_id, call_id, kind, lane, attempts, tries, outcome, created_on,
+           method, url, headers, body""")
+    .bindparams(
+        bindparam("token", type_=Uuid()), bindparam("until", type_=UtcDateTime()),
+        bindparam("now", type_=UtcDateTime()), bindparam("ids", expanding=True),
+    )
+    .columns(id=Uuid(), stage_event_id=Uuid(), call_id=Uuid(), created_on=UtcDateTime(), headers=JsonColumn)
+)  # fmt: skip
+_ATTEMPT: Table = Base.metadata.tables["attempt"]
+_BEGIN = Bulk(
+    insert(_ATTEMPT).values(
+        {name: bindparam(name) for name in ("delivery_id", "number", "started_on")}
+        | {name: text("''") for name in ("outcome", "message", "peer", "tls_version", "response_body")}
+        | {name: text("'[]'") for name in ("request_headers", "response_headers")}
+        | {"response_truncated": false()}
+    )
+)
+
+
+def _lease(
+    session: Session,
+    rows: Sequence[Row[Any]],
+    webhooks: Mapping[int, LiveWebhook | None],
+    now: datetime,
+    lease: timedelta,
+) -> list[Claimed]:
+    """Writes the token, the lease and the attempts of the chosen rows."""
+    if not rows:
+        return []
+    longest = max(_deadline(webhooks[row.webhook_id]) for row in rows)
+    token, until = new_id(), now + timedelta(seconds=longest) + lease
+    values = {"token": token, "until": until, "now": now, "ids": [row.id for row in rows]}
+    leased = _TAKE.all(session, **values)
+    _BEGIN.run(session, [{"delivery_id": row.id, "number": row.attempts, "started_on": now} for row in leased])
+    return [
+        _claimed(row, webhooks, token, now, until) for row in sorted(leased, key=lambda row: (row.lane, row.created_on))
+    ]
+
+
+def _deadline(webhook: LiveWebhook | None) -> int:
+    return webhook.spec.limits.deadline if webhook else 0
+
+
+def _claimed(
+    row: Row[Any], webhooks: Mapping[int, LiveWebhook | None], token: UUID, now: datetime, until: datetime
+) -> Claimed:
+    webhook = webhooks[row.webhook_id]
+    assert webhook is not None  # those of disabled webhooks were cancelled before
+    request = Request(row.method, row.url, tuple((name, value) for name, value in row.headers), row.body)
+    return Claimed(
+        row.id, row.project_id, row.stage_event_id, row.call_id, row.kind, row.lane, row.attempts, row.tries,
+        row.outcome, token, now, until, row.created_on, request, webhook,
+    )  # fmt: skip

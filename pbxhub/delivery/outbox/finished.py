@@ -1,0 +1,32 @@
+"""What a worker hands back of a claimed delivery, and what became of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pbxhub.delivery.answers import Reading
+from pbxhub.delivery.outbox.claim import Claimed
+from pbxhub.delivery.outgoing import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One claimed delivery whose request has come to an end. headers: as they left, credentials blacked out."""
+
+    claimed: Claimed
+    answer: Answer
+    headers: tuple[tuple[str, str], ...]
+    finished_on: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one delivery: its new state, and when it is tried again if that is pending.
+
+    owned: the lease was still this worker's; otherwise only the attempt was completed.
+    """
+
+    finished: Finished
+    reading: Reading
+    state: str
+    due_at: datetime
+    owned: bool

@@ -1,0 +1,39 @@
+"""Webhooks of the hub's own: callbacks of ordered calls and subscribers of resthooks ride on the same deliveries."""
+
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pbxhub.store.webhooks import Webhook, touch_webhooks
+from pbxhub.webhooks.spec import Limits, RequestSpec, Retry, WebhookSpec
+
+CALLBACK, RESTHOOK = "callback", "resthook"
+
+
+def callbacks_of(session: Session, project_id: int, now: datetime) -> Webhook:
+    """The webhook behind all callbacks of a project: 10 s, again after 1, 5 and 15 minutes."""
+    found = session.scalar(
+        select(Webhook)
+        .where(Webhook.project_id == project_id, Webhook.kind == CALLBACK, Webhook.deleted_on.is_(None))
+        .order_by(Webhook.id)
+        .limit(1)
+    )
+    return found or hidden(session, project_id, CALLBACK, "Callbacks of ordered calls", "", now, in_flight=50)
+
+
+def hidden(
+    session: Session, project_id: int, kind: str, name: str, url: str, now: datetime, in_flight: int = 8
+) -> Webhook:
+    """A new webhook that nobody edits."""
+    spec = WebhookSpec(
+        request=RequestSpec(url=url), retry=Retry("minutes"), limits=Limits(in_flight=in_flight, deadline=10)
+    )
+    webhook = Webhook(
+        project_id=project_id, kind=kind, name=name[:200], stage=kind, spec=spec, enabled=True, position=0,
+        locked=True, created_on=now,
+    )  # fmt: skip
+    session.add(webhook)
+    touch_webhooks(session, project_id)
+    session.flush()
+    return webhook

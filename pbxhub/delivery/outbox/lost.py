@@ -1,0 +1,63 @@
+"""Attempts whose worker ended before it could tell how they went."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Uuid, bindparam, func, select, text, update
+from sqlalchemy.orm import Session
+
+from pbxhub.delivery.outbox.order import release_next
+from pbxhub.delivery.outcomes import OUTCOMES
+from pbxhub.store.history import FAILED, Attempt, Delivery
+
+MOST_LOST = 5  # a delivery that takes its worker down with it must not do so for ever
+_LOST = "worker_lost"
+_QUIETLY = {"synchronize_session": False}
+
+
+_WHO = (
+    text("SELECT id, id AS raw, webhook_id, call_id FROM delivery WHERE id IN :ids")
+    .bindparams(bindparam("ids", expanding=True))
+    .columns(id=Uuid(), call_id=Uuid())
+)
+
+
+def leave_lost(session: Session, rows: Sequence[Row[Any]], now: datetime) -> list[Row[Any]]:
+    """Marks the unfinished attempts of the rows that still carry an expired claim, and returns the rows to send.
+
+    One that has been lost MOST_LOST times is failed instead of sent.
+    """
+    expired = [row.id for row in rows if row.lost]
+    if not expired:
+        return list(rows)
+    lost = session.execute(_WHO, {"ids": expired}).all()
+    ids = [row.id for row in lost]
+    session.execute(
+        update(Attempt)
+        .where(Attempt.delivery_id.in_(ids), Attempt.finished_on.is_(None))
+        .values(finished_on=now, outcome=_LOST, message=OUTCOMES[_LOST].sentence),
+        execution_options=_QUIETLY,
+    )
+    session.execute(update(Delivery).where(Delivery.id.in_(ids)).values(outcome=_LOST), execution_options=_QUIETLY)
+    release_next(session, [(row.webhook_id, row.call_id) for row in lost], now)
+    hopeless = _lost_too_often(session, ids)
+    if hopeless:
+        session.execute(
+            update(Delivery)
+            .where(Delivery.id.in_(hopeless))
+            .values(state=FAILED, claim_token=None, message=OUTCOMES[_LOST].sentence, finished_on=now),
+            execution_options=_QUIETLY,
+        )
+    skipped = {row.raw for row in lost if row.id in hopeless}
+    return [row for row in rows if row.id not in skipped]
+
+
+def _lost_too_often(session: Session, ids: list[Any]) -> set[Any]:
+    counted = (
+        select(Attempt.delivery_id)
+        .where(Attempt.delivery_id.in_(ids), Attempt.outcome == _LOST)
+        .group_by(Attempt.delivery_id)
+        .having(func.count() >= MOST_LOST)
+    )
+    return set(session.scalars(counted))

@@ -1,0 +1,245 @@
+"""Writes what the tracker reports: calls, stages and one delivery per matching webhook, before anything is sent."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Table, bindparam, insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from pbxhub.calls.stages import CallReport, Stage
+from pbxhub.delivery.attributes import attach_attributes
+from pbxhub.delivery.calls import CallNow, lock_calls, write_calls
+from pbxhub.delivery.directory import Directory, LiveWebhook, ProjectWebhooks, directory_of
+from pbxhub.delivery.doorbell import ring
+from pbxhub.delivery.outbox.ordered import follow_ordered
+from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS, hold_back, insert_deliveries
+from pbxhub.delivery.storable import clip, storable
+from pbxhub.delivery.values import Cards, DeliveryValues, Links, StageValues
+from pbxhub.store.bulk import Bulk, Query
+from pbxhub.store.events import NewEvent, keep
+from pbxhub.store.history import FAILED, PENDING, StageEvent
+from pbxhub.store.ids import new_id
+from pbxhub.store.session import Base, Database
+from pbxhub.store.vault import Vault
+from pbxhub.webhooks.request import NotSent, Request
+
+RECORDING, ANALYSIS, COMPLETE = "call.recording", "call.analysis", "call.complete"
+_STAGE_EVENT: Table = Base.metadata.tables["stage_event"]
+_INSERT_STAGES = Bulk(insert(_STAGE_EVENT).values({column.name: bindparam(column.name) for column in _STAGE_EVENT.c}))
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a publish has written. Repeating it writes nothing: all zero.
+
+    stages: new stage events. deliveries: put in the queue. failed: could not be rendered, on the error page at once.
+    """
+
+    stages: int
+    deliveries: int
+    failed: int
+
+
+def publish(
+    database: Database, vault: Vault, pbx_id: int, reports: Sequence[CallReport], now: datetime, public_url: str = ""
+) -> Published:
+    """Writes a group of reports of one PBX in one transaction; give up to a few hundred at once.
+
+    A stage is known by (call, name, key): reported again, by a second listener too, it changes nothing. A call
+    that has ended stays ended. A DID with a Number belongs to the number's project, any other to the PBX's.
+    public_url: Settings.public_url, for the links among the values. Raises SQLAlchemy's DBAPIError when the
+    database is away; nothing is written then, and the same reports can be published again.
+    """
+    for patience in (2, 1, 0):
+        try:
+            return _publish(database, Links(vault, public_url), pbx_id, reports, now)
+        except IntegrityError:  # another listener on this PBX inserted the same call first: now it is known
+            if not patience:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _publish(database: Database, links: Links, pbx_id: int, reports: Sequence[CallReport], now: datetime) -> Published:
+    with database.write() as session:
+        calls = lock_calls(session, pbx_id, reports)
+        attach_attributes(session, calls, reports)
+        stages = _new_stages(session, calls, reports, _later_stages(session, directory_of(database), calls, reports))
+        write_calls(session, calls.values())
+        follow_ordered(session, links, calls, now)
+        return write_stages(session, directory_of(database), links, stages, now)
+
+
+def write_stages(
+    session: Session, directory: Directory, links: Links, stages: "Sequence[NewStage]", now: datetime
+) -> Published:
+    """Writes new stages with their events and deliveries, in the transaction that writes their calls."""
+    if not stages:
+        return Published(0, 0, 0)
+    _INSERT_STAGES.run(session, [stage.row() for stage in stages])
+    keep(session, [stage.event() for stage in stages])
+    rows = _deliveries(session, stages, directory.fetch(session, _projects(stages)), links, now)
+    hold_back(session, rows, now)
+    if rows:
+        insert_deliveries(session, rows)
+        keep(session, [_error(row) for row in rows if row["state"] == FAILED])
+        ring(session)
+    failed = sum(row["state"] == FAILED for row in rows)
+    return Published(len(stages), len(rows) - failed, failed)
+
+
+def _error(row: Mapping[str, Any]) -> NewEvent:
+    told = {"text": row["message"] or row["outcome"], "fatal": False, "delivery_id": str(row["id"])}
+    return NewEvent(row["project_id"], "error", row["created_on"], told, row["call_id"])
+
+
+@dataclass(frozen=True, slots=True)
+class NewStage:
+    """A stage event about to be written, with everything known of its call at that moment."""
+
+    id: UUID
+    call: CallNow
+    stage: Stage
+    known: dict[str, Any]
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "project_id": self.call.project_id,
+            "call_id": self.call.known_id,
+            "stage": self.stage.name,
+            "key": clip(self.stage.key, 200),
+            "ordinal": self.stage.ordinal,
+            "created_on": self.stage.time,
+            "data": storable(self.known),
+        }
+
+    def event(self) -> NewEvent:
+        """The typed event that tells of it; the values are with the stage."""
+        told = {"event_id": str(self.id), "stage": self.stage.name, "ordinal": self.stage.ordinal}
+        return NewEvent(self.call.project_id, "call_stage", self.stage.time, told, self.call.known_id)
+
+
+def _new_stages(
+    session: Session, calls: dict[str, CallNow], reports: Iterable[CallReport], later: Mapping[int, frozenset[str]]
+) -> list[NewStage]:
+    """Folds the reports into their calls, in order, and returns the stages nobody has reported before."""
+    seen = _known_stages(session, [call.id for call in calls.values() if not call.is_new])
+    stages = []
+    for report in reports:
+        call = calls[report.linkedid]
+        before = dict(call.data)
+        call.take(report)
+        for stage in (*report.stages, *_ending(report, call, later.get(call.project_id, frozenset()))):
+            key = (call.id, stage.name, clip(stage.key, 200))
+            if key not in seen:
+                seen.add(key)
+                stages.append(NewStage(new_id(), call, stage, {**before, **report.values, **stage.values}))
+    return stages
+
+
+def _later_stages(
+    session: Session, directory: Directory, calls: dict[str, CallNow], reports: Iterable[CallReport]
+) -> Mapping[int, frozenset[str]]:
+    """Project -> the stages after the end of a call that its webhooks wait for; others are not made."""
+    ending = {calls[report.linkedid].project_id for report in reports if report.ended_on}
+    if not ending:
+        return {}
+    projects = directory.fetch(session, ending)
+    return {number: project.by_stage.keys() & {RECORDING, COMPLETE} for number, project in projects.items()}  # type: ignore[misc]
+
+
+def _ending(report: CallReport, call: CallNow, wanted: frozenset[str]) -> list[Stage]:
+    """The recording is complete, and so is the call, at its very end."""
+    if not wanted or report.ended_on is None or call.direction == "internal":
+        return []
+    names = [RECORDING] if call.data.get("recording_file") else []
+    return [Stage(name, "", 1, report.ended_on, dict(call.data)) for name in (*names, COMPLETE) if name in wanted]
+
+
+_STAGES = Query(
+    select(StageEvent.call_id, StageEvent.stage, StageEvent.key).where(
+        StageEvent.call_id.in_(bindparam("call_ids", expanding=True))
+    )
+)
+
+
+def _known_stages(session: Session, call_ids: list[UUID]) -> set[tuple[UUID, str, str]]:
+    if not call_ids:
+        return set()
+    return set(_STAGES.all(session, call_ids=call_ids))
+
+
+def _projects(stages: Iterable[NewStage]) -> set[int]:
+    return {stage.call.project_id for stage in stages}
+
+
+def _deliveries(
+    session: Session, stages: Iterable[NewStage], webhooks: dict[int, ProjectWebhooks], links: Links, now: datetime
+) -> list[dict[str, Any]]:
+    cards = Cards(session)
+    rows = []
+    for new in stages:
+        project = webhooks[new.call.project_id]
+        live = project.by_stage.get(new.stage.name)
+        if not live:
+            continue
+        values = StageValues(new.known, project, new.call, new.stage.name, new.id, cards, links, now)
+        wanted = [webhook for webhook in live if webhook.matches(values)]
+        rows += [render_row(webhook, values, new.call.known_id, new.id, "stage", now) for webhook in wanted]
+    return rows
+
+
+def render_row(
+    webhook: LiveWebhook,
+    values: StageValues,
+    call_id: UUID | None,
+    stage_event_id: UUID | None,
+    kind: str,
+    now: datetime,
+) -> dict[str, Any]:
+    """The row of a delivery with its rendered request; a failed one, with the reason, when nothing can be sent."""
+    delivery_id = new_id()
+    request = webhook.render(DeliveryValues(values, delivery_id), values.project.zone, values.project.country)
+    row = {
+        "id": delivery_id,
+        "project_id": webhook.project_id,
+        "webhook_id": webhook.id,
+        "webhook_revision": webhook.revision,
+        "stage_event_id": stage_event_id,
+        "call_id": call_id,
+        "kind": kind,
+        "lane": FIRST_ATTEMPTS,
+        "due_at": now,
+        "held": False,
+        "created_on": now,
+    }
+    return row | request_columns(request, now)
+
+
+def request_columns(request: Request | NotSent, now: datetime) -> dict[str, Any]:
+    """The columns that a rendering fills: the request and pending, or failed and why."""
+    if isinstance(request, NotSent):
+        return {
+            "state": FAILED,
+            "method": "",
+            "url": "",
+            "headers": [],
+            "body": b"",
+            "outcome": request.code,
+            "message": clip(request.sentence, 1000),
+            "finished_on": now,
+        }
+    return {
+        "state": PENDING,
+        "method": request.method,
+        "url": request.url,
+        "headers": [list(header) for header in request.headers],
+        "body": request.body,
+        "outcome": "",
+        "message": "",
+        "finished_on": None,
+    }

@@ -1,0 +1,209 @@
+"""Writes how attempts ended, in groups, and decides what becomes of their deliveries."""
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy.orm import Session
+
+from pbxhub.delivery.answers import Reading, read
+from pbxhub.delivery.directory import Directory
+from pbxhub.delivery.doorbell import ring
+from pbxhub.delivery.outbox.chain import publish_next, save_answers
+from pbxhub.delivery.outbox.finished import Finished, Result
+from pbxhub.delivery.outbox.health import Health, note_health
+from pbxhub.delivery.outbox.order import release_next
+from pbxhub.delivery.outbox.resthooks import drop_gone
+from pbxhub.delivery.outbox.rows import RETRIES
+from pbxhub.delivery.outcomes import may_pass
+from pbxhub.delivery.outgoing import Answer
+from pbxhub.delivery.storable import clip
+from pbxhub.delivery.values import Links
+from pbxhub.store.bulk import Bulk, Query
+from pbxhub.store.events import NewEvent, keep
+from pbxhub.store.history import DELIVERED, FAILED, PENDING, Delivery
+from pbxhub.store.session import Base
+from pbxhub.webhooks.paths_in_json import walk
+from pbxhub.webhooks.retry import next_delay
+from pbxhub.webhooks.success import read_json
+
+STORED_BODY = 20_480
+
+
+def record(
+    session: Session, directory: Directory, links: Links, finished: Sequence[Finished], now: datetime,
+    health: Health | None = None, chance: Callable[[], float] = random.random,
+) -> list[Result]:  # fmt: skip
+    """Completes the attempts and moves the deliveries on, in the caller's transaction.
+
+    A delivery that another worker has claimed meanwhile (the lease had run out) is not touched. Success frees what
+    waited for this stage of the call, saves the answer on the call and sends the next webhook of a chain on its way;
+    a final failure counts against the webhook, and enough of them pause it.
+    """
+    if not finished:
+        return []
+    readings = [read(one.claimed.webhook.spec, one.answer) for one in finished]
+    save_answers(session, finished, readings)
+    owned = _still_owned(session, finished)
+    results = [
+        _decide(one, reading, (one.claimed.id, one.claimed.token) in owned, now, chance())
+        for one, reading in zip(finished, readings, strict=True)
+    ]
+    _COMPLETE.run(session, map(attempt_row, results))
+    keep(session, [_called(result) for result in results])
+    ours = [result for result in results if result.owned]
+    if ours:
+        _MOVE_ON.run(session, map(_delivery_row, ours))
+        released = release_next(session, _first_attempts(ours), now)
+        chained = publish_next(session, directory, links, ours, now)
+        note_health(session, ours, health or Health(), now)
+        drop_gone(
+            session, {result.finished.claimed.webhook.id for result in ours if result.reading.code == "gone"}, now
+        )
+        if released or chained:
+            ring(session)
+    return results
+
+
+def _called(result: Result) -> NewEvent:
+    """Which attempt it was; what left and what came back is read from the attempt."""
+    claimed = result.finished.claimed
+    which = {"delivery_id": str(claimed.id), "attempt": claimed.attempt}
+    return NewEvent(claimed.project_id, "webhook_called", result.finished.finished_on, which, claimed.call_id)
+
+
+_OWNED = Query(
+    select(Delivery.id, Delivery.claim_token)
+    .where(Delivery.id.in_(bindparam("ids", expanding=True)))
+    .order_by(Delivery.id)
+    .with_for_update(key_share=True)
+)
+
+
+def _still_owned(session: Session, finished: Sequence[Finished]) -> set[tuple[UUID, UUID | None]]:
+    """Deliveries with the lease they have now, locked. A worker may hold two leases of one: the later one counts."""
+    return set(_OWNED.all(session, ids=[one.claimed.id for one in finished]))
+
+
+def _decide(one: Finished, reading: Reading, owned: bool, now: datetime, chance: float) -> Result:
+    if reading.ok:
+        return Result(one, reading, DELIVERED, now, owned)
+    delay = next_delay(
+        one.claimed.webhook.spec.retry,
+        one.claimed.tries + 1,
+        may_pass(reading.code, one.answer.status_code),
+        chance,
+        retry_after(one.answer, now),
+    )
+    if delay is None:
+        return Result(one, reading, FAILED, now, owned)
+    return Result(one, reading, PENDING, now + timedelta(seconds=delay), owned)
+
+
+def retry_after(answer: Answer, now: datetime) -> float | None:
+    """Seconds the receiver asks to wait: in a Retry-After header, as a number or a date, or beside a 429 in the body
+    as Telegram does. None without a readable one."""
+    for name, value in answer.headers:
+        if name.lower() == "retry-after":
+            return _wait(value.strip(), now)
+    return _wait_in_body(answer.body) if answer.status_code == 429 else None
+
+
+def _wait(text: str, now: datetime) -> float | None:
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
+
+
+def _wait_in_body(body: bytes) -> float | None:
+    seconds = walk(read_json(body), ("parameters", "retry_after"))
+    return float(seconds) if type(seconds) is int and 0 <= seconds < 1_000_000_000 else None
+
+
+def _first_attempts(results: Iterable[Result]) -> list[Any]:
+    return [
+        (result.finished.claimed.webhook.id, result.finished.claimed.call_id)
+        for result in results
+        if result.finished.claimed.tries == 0
+    ]
+
+
+_ATTEMPT: Table = Base.metadata.tables["attempt"]
+_DELIVERY: Table = Base.metadata.tables["delivery"]
+_COMPLETE = Bulk(
+    update(_ATTEMPT)
+    .where(_ATTEMPT.c.delivery_id == bindparam("of"), _ATTEMPT.c.number == bindparam("at"))
+    .values(
+        {
+            name: bindparam(name)
+            for name in (
+                "finished_on", "outcome", "message", "status_code", "dns_us", "connect_us", "tls_us",
+                "first_byte_us", "total_us", "peer", "tls_version", "request_headers", "response_headers",
+                "response_body", "response_truncated",
+            )
+        }
+    )
+)  # fmt: skip
+_MOVE_ON = Bulk(
+    update(_DELIVERY)
+    .where(_DELIVERY.c.id == bindparam("of"))
+    .values(
+        {
+            name: bindparam(name)
+            for name in (
+                "state", "lane", "due_at", "claim_token", "tries", "outcome", "message", "status_code", "duration_ms",
+                "finished_on",
+            )
+        }
+    )
+)  # fmt: skip
+
+
+def attempt_row(result: Result) -> dict[str, Any]:
+    """The columns of the attempt: of and at name it."""
+    answer, one = result.finished.answer, result.finished
+    return {
+        "of": one.claimed.id,
+        "at": one.claimed.attempt,
+        "finished_on": one.finished_on,
+        "outcome": result.reading.code,
+        "message": clip(result.reading.sentence, 1000),
+        "status_code": answer.status_code,
+        "dns_us": answer.dns_us,
+        "connect_us": answer.connect_us,
+        "tls_us": answer.tls_us,
+        "first_byte_us": answer.first_byte_us,
+        "total_us": answer.total_us,
+        "peer": clip(answer.peer, 60),
+        "tls_version": clip(answer.tls_version, 20),
+        "request_headers": [list(header) for header in one.headers],
+        "response_headers": [[clip(name, 200), clip(value, 8192)] for name, value in answer.headers],
+        "response_body": answer.body[:STORED_BODY],
+        "response_truncated": answer.truncated or len(answer.body) > STORED_BODY,
+    }
+
+
+def _delivery_row(result: Result) -> dict[str, Any]:
+    claimed, answer = result.finished.claimed, result.finished.answer
+    pending = result.state == PENDING
+    return {
+        "of": claimed.id,
+        "state": result.state,
+        "lane": max(claimed.lane, RETRIES) if pending else claimed.lane,
+        "due_at": result.due_at,
+        "claim_token": None,
+        "tries": claimed.tries + 1,
+        "outcome": result.reading.code,
+        "message": clip(result.reading.sentence, 1000),
+        "status_code": answer.status_code,
+        "duration_ms": None if answer.total_us is None else answer.total_us // 1000,
+        "finished_on": None if pending else result.finished.finished_on,
+    }

@@ -1,0 +1,177 @@
+"""Sends deliveries again, one or many, as they were or with the current settings of their webhooks.
+
+The id of a delivery, and so webhook-id, stays the same: a receiver can tell that it is the same message.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import literal_column, select, update
+from sqlalchemy.orm import Session
+
+from pbxhub.delivery.calls import no_call, read_call
+from pbxhub.delivery.directory import Directory, LiveWebhook
+from pbxhub.delivery.doorbell import ring
+from pbxhub.delivery.outbox.publish import request_columns
+from pbxhub.delivery.outbox.rows import BULK, FIRST_ATTEMPTS
+from pbxhub.delivery.outbox.selection import Selection, count_by_webhook, load_selection
+from pbxhub.delivery.values import Cards, DeliveryValues, Links, StageValues
+from pbxhub.store.history import PENDING, Delivery, StageEvent
+from pbxhub.store.ids import new_id
+from pbxhub.store.questions import KIND
+from pbxhub.store.resends import DONE, RUNNING, STOPPED, Resend
+from pbxhub.webhooks.params import from_json
+from pbxhub.webhooks.request import NotSent, Request
+
+STEP = 200  # deliveries put in the queue in one transaction
+_QUIETLY = {"synchronize_session": False}
+
+
+class CannotResendError(Exception):
+    """A delivery cannot be sent again. The text says why."""
+
+
+def resend_one(
+    session: Session, directory: Directory, links: Links, project_id: int, delivery_id: UUID, now: datetime,
+    current_settings: bool = False,
+) -> None:  # fmt: skip
+    """Puts one delivery in the queue at once. Raises CannotResendError with a sentence for the user."""
+    row = session.get(Delivery, delivery_id, with_for_update=True, populate_existing=True)
+    if row is None or row.project_id != project_id:
+        raise CannotResendError("There is no such delivery.")
+    if row.state == PENDING:
+        raise CannotResendError("It is waiting to be sent already.")
+    again = _Again(session, directory, links, now, current_settings)
+    problem = again.put(row, FIRST_ATTEMPTS, None)
+    if problem:
+        raise CannotResendError(problem)
+    ring(session)
+
+
+def order_resend(
+    session: Session, project_id: int, selection: Selection, now: datetime, *, rate: int = 20,
+    current_settings: bool = False, author_id: int | None = None,
+) -> Resend:  # fmt: skip
+    """Notes that everything selected is to be sent again, `rate` deliveries a second; step_resends does it."""
+    order = Resend(
+        id=new_id(), project_id=project_id, state=RUNNING, selection=selection.dump(),
+        current_settings=current_settings, rate=max(1, rate),
+        total=sum(count_by_webhook(session, project_id, selection).values()), stepped_on=now, author_id=author_id,
+        created_on=now, queued=0, cursor=None,
+    )  # fmt: skip
+    session.add(order)
+    return order
+
+
+def stop_resend(session: Session, project_id: int, resend_id: UUID, now: datetime) -> bool:
+    """Stops an order. What it has queued and nobody has taken yet is failed again, as it was. False: not running."""
+    order = session.get(Resend, resend_id, with_for_update=True, populate_existing=True)
+    if order is None or order.project_id != project_id or order.state != RUNNING:
+        return False
+    order.state = STOPPED
+    session.execute(
+        update(Delivery)
+        .where(Delivery.resend_id == resend_id, Delivery.state == PENDING, Delivery.claim_token.is_(None))
+        .where(Delivery.tries == 0)
+        .values(state=literal_column("CASE WHEN outcome = 'ok' THEN 'delivered' ELSE 'failed' END"), finished_on=now),
+        execution_options=_QUIETLY,
+    )
+    return True
+
+
+def step_resends(session: Session, directory: Directory, links: Links, now: datetime) -> int:
+    """Puts the next deliveries of every running order in the queue, as many as its rate allows since the last step.
+
+    Call it about once a second, from any number of processes. Returns how many were queued.
+    """
+    orders = session.scalars(
+        select(Resend)
+        .where(literal_column("state") == literal_column("'running'"))
+        .order_by(Resend.id)
+        .with_for_update(skip_locked=True)
+    ).all()
+    queued = sum(_step(session, directory, links, order, now) for order in orders)
+    if queued:
+        ring(session)
+    return queued
+
+
+def _step(session: Session, directory: Directory, links: Links, order: Resend, now: datetime) -> int:
+    allowed = min(STEP, int((now - order.stepped_on).total_seconds() * order.rate))
+    if allowed < 1:
+        return 0
+    rows = _next_rows(session, order, allowed)
+    again = _Again(session, directory, links, now, order.current_settings)
+    queued = sum(not again.put(row, BULK, order.id) for row in rows)
+    order.queued += queued
+    order.stepped_on = now
+    if rows:
+        order.cursor = rows[-1].id
+    if len(rows) < allowed:
+        order.state = DONE
+    return queued
+
+
+def _next_rows(session: Session, order: Resend, number: int) -> Sequence[Delivery]:
+    """In the order of their ids, which is the order they were published in; none that failed after the order."""
+    query = (
+        select(Delivery)
+        .where(*load_selection(order.selection).conditions(order.project_id))
+        .where(Delivery.finished_on <= order.created_on)
+        .order_by(Delivery.id)
+        .limit(number)
+        .with_for_update()
+    )
+    if order.cursor:
+        query = query.where(Delivery.id > order.cursor)
+    return session.scalars(query).all()
+
+
+class _Again:
+    """Puts deliveries back into the queue."""
+
+    def __init__(
+        self, session: Session, directory: Directory, links: Links, now: datetime, current_settings: bool
+    ) -> None:
+        self._session = session
+        self._directory = directory
+        self._links = links
+        self._now = now
+        self._current = current_settings
+        self._cards = Cards(session)
+
+    def put(self, row: Delivery, lane: int, resend_id: UUID | None) -> str:
+        """ "" when it is in the queue, otherwise the sentence why it cannot be."""
+        if row.kind == KIND:
+            return "The call that waited for this answer has gone on: a question is not asked again."
+        project = self._directory.fetch(self._session, {row.project_id})[row.project_id]
+        webhook = project.by_id.get(row.webhook_id)
+        if webhook is None:
+            return "Its webhook is disabled or deleted; enable it first."
+        columns: dict[str, Any] = {}
+        if self._current or not row.method:  # what could never be rendered has no request to send as it was
+            request = self._render(row, webhook)
+            if isinstance(request, NotSent):
+                return request.sentence
+            columns = request_columns(request, self._now) | {"webhook_revision": webhook.revision}
+            del columns["outcome"], columns["message"]
+        columns |= {
+            "state": PENDING, "lane": lane, "due_at": self._now, "tries": 0, "claim_token": None, "held": False,
+            "finished_on": None, "checked_on": None, "resend_id": resend_id,
+        }  # fmt: skip
+        for name, value in columns.items():
+            setattr(row, name, value)
+        return ""
+
+    def _render(self, row: Delivery, webhook: LiveWebhook) -> Request | NotSent:
+        event = self._session.get(StageEvent, row.stage_event_id) if row.stage_event_id else None
+        call = read_call(self._session, row.call_id) if row.call_id else no_call(row.project_id)
+        if event is None or call is None:
+            return NotSent("render_error", "Its call is no longer kept, so it can only be sent as it was.")
+        project = self._directory.fetch(self._session, {row.project_id})[row.project_id]
+        values = StageValues(
+            from_json(event.data), project, call, event.stage, event.id, self._cards, self._links, self._now
+        )
+        return webhook.render(DeliveryValues(values, row.id, row.attempts + 1), project.zone, project.country)

@@ -1,0 +1,78 @@
+"""Resthooks: a subscriber is a hidden webhook, so that its deliveries have lanes, retries and a history."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pbxhub.delivery.doorbell import ring
+from pbxhub.delivery.outbox.cancel import cancel_pending
+from pbxhub.delivery.outbox.hidden import RESTHOOK, hidden
+from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS, insert_deliveries
+from pbxhub.delivery.storable import storable
+from pbxhub.store.api import Resthook, Subscriber
+from pbxhub.store.events import NewEvent, keep
+from pbxhub.store.history import PENDING
+from pbxhub.store.ids import new_id
+from pbxhub.store.webhooks import Webhook, touch_webhooks
+
+
+def subscribe(session: Session, hook: Resthook, target_url: str, now: datetime) -> Subscriber:
+    """Adds a subscriber; the same address again is the same subscriber."""
+    known = select(Subscriber).where(Subscriber.resthook_id == hook.id, Subscriber.target_url == target_url)
+    if (there := session.scalar(known)) is not None:
+        return there
+    webhook = hidden(session, hook.project_id, RESTHOOK, f"Resthook {hook.name}", target_url, now)
+    one = Subscriber(resthook_id=hook.id, webhook_id=webhook.id, target_url=target_url, created_on=now)
+    session.add(one)
+    session.flush()
+    return one
+
+
+def unsubscribe(session: Session, project_id: int, subscriber: Subscriber, now: datetime) -> None:
+    """Removes a subscriber; what waits for it is cancelled, what was sent stays in the history."""
+    webhook = session.get_one(Webhook, subscriber.webhook_id)
+    webhook.enabled, webhook.deleted_on = False, now
+    touch_webhooks(session, project_id)
+    cancel_pending(session, webhook.id, now)
+    session.delete(subscriber)
+    session.flush()
+
+
+def call_resthook(session: Session, hook: Resthook, payload: Any, body: bytes, now: datetime) -> list[UUID]:
+    """One event, also when nobody is subscribed, and one delivery per subscriber. Returns their ids."""
+    told = {"resthook": hook.name, "payload": storable(payload)}
+    keep(session, [NewEvent(hook.project_id, "resthook_called", now, told)])
+    query = (
+        select(Subscriber, Webhook.revision)
+        .join(Webhook, Webhook.id == Subscriber.webhook_id)
+        .where(Subscriber.resthook_id == hook.id)
+        .order_by(Subscriber.id)
+    )
+    rows: list[dict[str, Any]] = [
+        {
+            "id": new_id(), "project_id": hook.project_id, "webhook_id": one.webhook_id, "webhook_revision": revision,
+            "stage_event_id": None, "call_id": None, "kind": RESTHOOK, "lane": FIRST_ATTEMPTS, "due_at": now,
+            "held": False, "created_on": now, "state": PENDING, "method": "POST", "url": one.target_url,
+            "headers": [["Content-Type", "application/json"]], "body": body, "outcome": "", "message": "",
+            "finished_on": None,
+        }
+        for one, revision in session.execute(query)
+    ]  # fmt: skip
+    if rows:
+        insert_deliveries(session, rows)
+        ring(session)
+    return [row["id"] for row in rows]
+
+
+def drop_gone(session: Session, webhook_ids: Iterable[int], now: datetime) -> None:
+    """Unsubscribes those who have answered 410; other webhooks among these are left alone."""
+    gone = set(webhook_ids)
+    if not gone:
+        return
+    query = select(Subscriber, Resthook.project_id).join(Resthook).where(Subscriber.webhook_id.in_(gone))
+    for subscriber, project_id in session.execute(query).all():
+        unsubscribe(session, project_id, subscriber, now)

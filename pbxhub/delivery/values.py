@@ -1,0 +1,254 @@
+"""The values a request of one stage may name: what AMI told, and what the hub knows, looked up when first asked for."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+import phonenumbers
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from pbxhub.calls.stages import Value
+from pbxhub.delivery.calls import CallNow
+from pbxhub.delivery.directory import ProjectWebhooks
+from pbxhub.store.accounts import Employee, Number
+from pbxhub.store.history import Call
+from pbxhub.store.vault import Vault
+
+RECORDING_LIFETIME = timedelta(days=7)
+MOST_COUNTED = 10_000  # call_counter stops here: an anonymous caller must not make every publish slow
+
+
+class Links:
+    """Addresses of pages of the hub, and the signature that lets a recording be fetched without signing in."""
+
+    def __init__(self, vault: Vault, public_url: str) -> None:
+        self._url = public_url
+        self._vault = vault
+        self._key: bytes | None = None
+
+    def call_card(self, call_id: UUID) -> str:
+        return f"{self._url}/calls/{call_id}"
+
+    def recording(self, call_id: UUID, now: datetime) -> str:
+        """Valid for RECORDING_LIFETIME; /recordings/CALL_ID?expires=UNIX_SECONDS&signature=…"""
+        expires = int((now + RECORDING_LIFETIME).timestamp())
+        return f"{self._url}/recordings/{call_id}?expires={expires}&signature={self._sign(call_id, expires)}"
+
+    def is_recording(self, call_id: UUID, expires: int, signature: str, now: datetime) -> bool:
+        """Whether the hub made this link and it is still valid."""
+        return hmac.compare_digest(self._sign(call_id, expires), signature) and now.timestamp() < expires
+
+    def _sign(self, call_id: UUID, expires: int) -> str:
+        self._key = self._key or self._vault.derive("recording links")
+        digest = hmac.digest(self._key, f"{call_id}:{expires}".encode(), hashlib.sha256)
+        return base64.urlsafe_b64encode(digest[:18]).decode()
+
+
+class Cards:
+    """What the hub knows of extensions and numbers, each looked up once per publish."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._employees: dict[tuple[int, str], Employee | None] = {}
+        self._labels: dict[tuple[int | None, str], str | None] = {}
+
+    def employee(self, project_id: int, extension: str) -> Employee | None:
+        key = (project_id, extension)
+        if key not in self._employees:
+            query = select(Employee).where(Employee.project_id == project_id, Employee.extension == extension)
+            self._employees[key] = self._session.scalars(query).one_or_none() if extension else None
+        return self._employees[key]
+
+    def label(self, pbx_id: int | None, did: str) -> str | None:
+        key = (pbx_id, did)
+        if key not in self._labels:
+            query = select(Number.label).where(Number.pbx_id == pbx_id, Number.did == did)
+            self._labels[key] = self._session.scalars(query).one_or_none()
+        return self._labels[key]
+
+    def calls_made(self, call: CallNow) -> int | None:
+        """How many calls this number has made up to this one, MOST_COUNTED at most; None for a hidden number."""
+        if not call.caller:
+            return None
+        earlier = (
+            select(Call.id)
+            .where(Call.project_id == call.project_id, Call.caller == call.caller, Call.direction == call.direction)
+            .where(Call.started_on <= call.started_on, Call.id != call.id)
+            .limit(MOST_COUNTED - 1)
+        )
+        return 1 + (self._session.scalar(select(func.count()).select_from(earlier.subquery())) or 0)
+
+
+class StageValues(Mapping[str, Value]):
+    """Catalogue names and their values at one stage of one call. Computed once, however many webhooks ask."""
+
+    def __init__(
+        self, told: Mapping[str, Any], project: ProjectWebhooks, call: CallNow, stage: str, event_id: UUID,
+        cards: Cards, links: Links, now: datetime,
+    ) -> None:  # fmt: skip
+        """told: what AMI has reported so far and what was attached to the call; it goes before the hub's own."""
+        self.project = project
+        self.call = call
+        self.stage = stage
+        self.event_id = event_id
+        self.cards = cards
+        self.links = links
+        self.now = now
+        self._known: dict[str, Value] = {**call.answers, **told}
+        self._looked_up: set[str] = set()
+
+    def __getitem__(self, name: str) -> Value:
+        value = self._known.get(name)
+        if value is None and name in _HUB and name not in self._looked_up:
+            self._looked_up.add(name)
+            value = self._known[name] = _HUB[name](self)
+        return self._known[name] if value is None else value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Of Mapping, without its detour: nearly every name asked for is known."""
+        value = self._known.get(name)
+        return super().get(name, default) if value is None else value
+
+    def told(self) -> Value:
+        """Everything reported and attached so far, as one object."""
+        return {name: value for name, value in self._known.items() if value is not None}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._known, **dict.fromkeys(_HUB)})
+
+    def __len__(self) -> int:
+        return len(self._known.keys() | _HUB.keys())
+
+
+class DeliveryValues(Mapping[str, Value]):
+    """The values of a stage, and before them the two that belong to one delivery."""
+
+    def __init__(self, stage: StageValues, delivery_id: UUID, attempt: int = 1) -> None:
+        self._stage = stage
+        self._own: dict[str, Value] = {"delivery_id": str(delivery_id), "attempt": attempt}
+
+    def __getitem__(self, name: str) -> Value:
+        return self._own[name] if name in self._own else self._stage[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self._own[name] if name in self._own else self._stage.get(name, default)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**dict.fromkeys(self._own), **dict.fromkeys(self._stage)})
+
+    def __len__(self) -> int:
+        return len(self._own.keys() | self._stage.keys())
+
+
+def _employee(attribute: str) -> Callable[[StageValues], Value]:
+    def look_up(values: StageValues) -> Value:
+        extension = values.get("extension") or values.call.extension
+        employee = values.cards.employee(values.project.id, str(extension or ""))
+        return getattr(employee, attribute) or None if employee else None
+
+    return look_up
+
+
+def _number(values: StageValues) -> "Spelled":
+    return spell(str(values.get("caller") or ""), values.project.country)
+
+
+def _label(values: StageValues) -> Value:
+    ours = values.get("dst") if values.call.direction == "incoming" else values.get("outbound_number")
+    return values.cards.label(values.call.pbx_id, str(ours or "")) or None
+
+
+def _answered(values: StageValues) -> bool:
+    return values.get("answer_time") is not None or values.call.answered_on is not None
+
+
+def _counter(values: StageValues) -> int | None:
+    return values.cards.calls_made(values.call)
+
+
+def _recording(values: StageValues) -> Value:
+    return values.links.recording(values.call.id, values.now) if values.get("recording_file") else None
+
+
+_HUB: Mapping[str, Callable[[StageValues], Value]] = {
+    "event": lambda values: values.stage,
+    "stage": lambda values: values.stage,
+    "event_id": lambda values: str(values.event_id),
+    "project_id": lambda values: values.project.id,
+    "project_name": lambda values: values.project.name,
+    "now": lambda values: values.now,
+    "call_id": lambda values: values.call.linkedid or None,
+    "caller": lambda values: values.call.caller,
+    "caller_name": lambda values: values.call.caller_name,
+    "dst": lambda values: values.call.dst,
+    "extension": lambda values: values.call.extension or None,
+    "direction": lambda values: values.call.direction,
+    "calldate": lambda values: values.call.started_on,
+    "caller_e164": lambda values: _number(values).e164,
+    "region": lambda values: _number(values).region,
+    "country": lambda values: _number(values).country,
+    "operator": lambda values: _number(values).operator,
+    "n_alias": _label,
+    "employee_name": _employee("name"),
+    "employee_email": _employee("email"),
+    "department": _employee("department"),
+    "manager_id": _employee("crm_id"),
+    "call_counter": _counter,
+    "first_call": lambda values: None if (count := _counter(values)) is None else count == 1,
+    "is_answered": _answered,
+    "is_missed": lambda values: not _answered(values),
+    "has_recording": lambda values: bool(values.get("recording_file")),
+    "recording": _recording,
+    "call_card": lambda values: values.links.call_card(values.call.id) if values.call.linkedid else None,
+    "details": lambda values: values.told(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """A phone number as phonenumbers understands it; everything None when it is not one."""
+
+    number: phonenumbers.PhoneNumber | None = None
+    e164: str | None = None
+    country: str | None = None
+
+    @property
+    def region(self) -> str | None:
+        # the tables of places and operators are 70 MB once loaded: only for a hub whose webhooks ask for them
+        from phonenumbers import geocoder
+
+        return (geocoder.description_for_number(self.number, "en") or None) if self.number else None
+
+    @property
+    def operator(self) -> str | None:
+        from phonenumbers import carrier
+
+        return (carrier.name_for_number(self.number, "en") or None) if self.number else None
+
+
+@lru_cache(maxsize=10_000)
+def spell(text: str, country: str) -> Spelled:
+    """The number in the words of phonenumbers. country: ISO 3166 of the project, for numbers without a country code."""
+    number = _read(text, country or None)
+    if number is None or not phonenumbers.is_valid_number(number):
+        whole = _read(f"+{text}", None) if text.isascii() and text.isdigit() else None  # some trunks leave out the +
+        if whole and phonenumbers.is_valid_number(whole):
+            number = whole
+    if number is None or not phonenumbers.is_possible_number(number):
+        return Spelled()
+    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return Spelled(number, e164, phonenumbers.region_code_for_number(number))
+
+
+def _read(text: str, country: str | None) -> phonenumbers.PhoneNumber | None:
+    try:
+        return phonenumbers.parse(text, country)
+    except phonenumbers.NumberParseException:
+        return None
