@@ -1,0 +1,77 @@
+"""What `pbxhub check` and the PBX page's check button find out about one PBX."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pbxhub.ami.actions import build
+from pbxhub.ami.login import Address, Patience, open_session, read_version, set_filter, take_stock
+from pbxhub.ami.pbx_rows import PbxRow
+from pbxhub.ami.protocol import SessionEndedError
+from pbxhub.ami.states import PbxState
+
+CLOCK_TOLERANCE = 2.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: whether it is well, and what is so or what to do."""
+
+    well: bool
+    sentence: str
+
+
+async def check_pbx(address: Address, patience: Patience) -> list[Finding]:
+    """Logs in as the listener does, sets the filter, takes stock, compares clocks, and logs off again."""
+    try:
+        protocol = await open_session(address, patience, lambda block: True)
+    except SessionEndedError as ended:
+        return [Finding(False, ended.state.sentence)]
+    try:
+        version = await read_version(protocol, patience)
+        refused = await set_filter(protocol, version, patience)
+        channels = await take_stock(protocol, patience)
+        pong = await protocol.ask(build("Ping"), patience.answer)
+    except SessionEndedError as ended:
+        return [Finding(True, "Logged in."), Finding(False, ended.state.sentence)]
+    finally:
+        protocol.end(PbxState("lost", "stopped"))
+    return [
+        Finding(True, f"Logged in to Asterisk {version or 'of unknown version'}; {len(channels)} channels are live."),
+        _filter(refused),
+        _compare_clocks(pong.headers.get("Timestamp", ""), datetime.now(UTC)),
+    ]
+
+
+def _filter(refused: str) -> Finding:
+    if refused:  # as with the rights of asterisk-conf/manager.conf, which has the filter itself
+        return Finding(
+            True,
+            f"The PBX refused the hub's own event filter ({refused}). That is well as long as manager.conf has the "
+            "eventfilter lines of asterisk-conf/manager.conf for this user; otherwise add system to its write=.",
+        )
+    return Finding(True, "The event filter is set: only events of calls will arrive.")
+
+
+def _compare_clocks(stamp: str, now: datetime) -> Finding:
+    try:
+        ahead = float(stamp) - now.timestamp()
+    except ValueError:
+        return Finding(False, "The PBX does not tell its time. Set timestampevents = yes in manager.conf [general].")
+    if abs(ahead) <= CLOCK_TOLERANCE:
+        return Finding(True, f"The clocks of the PBX and the hub agree to {abs(ahead):.1f} s.")
+    where = "ahead of" if ahead > 0 else "behind"
+    return Finding(
+        False,
+        f"The PBX's clock is {abs(ahead):.0f} s {where} the hub's: stages carry the PBX's time. Run NTP on both.",
+    )
+
+
+def check_row(row: PbxRow) -> list[Finding]:
+    """check_pbx for a PBX as it is set up, and without an event loop; takes at most about half a minute."""
+    if row.trouble:
+        return [Finding(False, row.trouble.sentence)]
+    with suppress(TimeoutError):
+        return asyncio.run(asyncio.wait_for(check_pbx(row.address, Patience()), 30))
+    return [Finding(False, "The PBX did not answer within 30 s. It is overloaded or hangs; see its own log.")]

@@ -1,0 +1,197 @@
+"""One PBX from its socket to the database: connection -> inbox -> tracker -> outlet -> publish."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+from panoramisk.actions import Action
+from sqlalchemy.exc import SQLAlchemyError
+
+from pbxhub.ami.backfill import Backfill
+from pbxhub.ami.connection import Connection, Item
+from pbxhub.ami.inbox import Inbox
+from pbxhub.ami.login import Patience
+from pbxhub.ami.outlet import Outlet, Publish
+from pbxhub.ami.pbx_rows import PbxRow, Seen, open_memories, write_cursor, write_seen
+from pbxhub.ami.placing import Placing
+from pbxhub.ami.protocol import Answer, SessionEndedError
+from pbxhub.ami.resync import Heard, Stock, why_gone
+from pbxhub.ami.states import PbxState
+from pbxhub.calls.messages import parse
+from pbxhub.calls.stages import CallReport
+from pbxhub.calls.tracker import Tracker
+from pbxhub.delivery.values import Links
+from pbxhub.store.session import Database
+
+_INBOX = 20_000  # events that may wait for the tracker: about 10 MB
+_SLICE = 200  # events between two looks at the rest of the loop: a few milliseconds
+_SWEEP = 30.0  # seconds between two looks for calls whose end was never seen
+_LOOK = 1.0  # seconds between two looks for new CEL rows
+_BACKLOG = 500  # stages on their way into the database beyond which CEL has to wait
+_AFTER_A_FAULT = 1.0  # seconds
+_SHOW = 1.0  # seconds between two writes of the PBX's row
+log = structlog.get_logger(__name__)
+
+
+class Line:
+    """Runs one PBX until it is cancelled; close() ends it without losing what was heard."""
+
+    def __init__(
+        self, row: PbxRow, database: Database, publish: Publish, stage_memory: int, patience: Patience, links: Links
+    ) -> None:
+        self.row = row
+        self._database = database
+        self._patience = patience
+        self._inbox: Inbox[Item] = Inbox(_INBOX)
+        self._outlet = Outlet(row.id, publish, stage_memory)
+        self._tracker = Tracker(row.incoming_contexts)
+        self._connecting: asyncio.Task[None] | None = None
+        self._connection: Connection | None = None
+        self._placing = Placing(row.id, database, links, self._ask, lambda: self._seen.state.name == "connected")
+        self._started_on = row.asterisk_started_on
+        self._seen = Seen(row.trouble or PbxState("connecting"), _now(), None, "", row.asterisk_started_on)
+        self._stopped = asyncio.Event()
+        self._backfill = Backfill(row.cel_path, row.cel_cursor, row.incoming_contexts)
+
+    @property
+    def unwritten(self) -> int:
+        """Stages that wait for the database."""
+        return self._outlet.stages
+
+    async def run(self) -> None:
+        """Takes up the calls still open in the database, then listens. Raises what the database does at first."""
+        self._tracker.restore(await asyncio.to_thread(open_memories, self._database, self.row.id))
+        async with asyncio.TaskGroup() as tasks:
+            for work in (self._outlet.run, self._follow, self._sweep, self._show, self._read_cel, self._placing.run):
+                tasks.create_task(self._keep_on(work))
+            if self.row.trouble is None:
+                self._connecting = tasks.create_task(self._keep_on(self._connect))
+
+    async def _keep_on(self, work: Callable[[], Awaitable[None]]) -> None:
+        """A fault in one part must not take down what the others hold: stages that wait, calls that live."""
+        while True:
+            try:
+                await work()
+            except Exception:
+                log.exception("a part of the line to a PBX stumbled and goes on", pbx=self.row.id, part=repr(work))
+            await asyncio.sleep(_AFTER_A_FAULT)
+
+    async def close(self) -> None:
+        """Ends the connection, waits until everything heard is in the database, and shows that nobody listens."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait({self._connecting})
+        self._inbox.put(PbxState("lost", "stopped"))
+        await self._stopped.wait()
+        await self._outlet.empty.wait()
+        await asyncio.to_thread(write_seen, self._database, self.row.id, self._seen)
+
+    async def _connect(self) -> None:
+        """Holds the connection; takes it down while there is no room for more stages."""
+        while True:
+            self._connection = Connection(self.row.address, self._inbox, self._patience)
+            connection = asyncio.create_task(self._connection.run())
+            full = asyncio.create_task(self._outlet.full.wait())
+            try:
+                await asyncio.wait({connection, full}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                full.cancel()
+                connection.cancel()
+                await asyncio.wait({connection})
+            if not connection.cancelled():
+                connection.result()  # never ends by itself: raises what went wrong
+            self._inbox.put(PbxState("lost", "memory_full", str(self._outlet.stages)))
+            await self._outlet.empty.wait()
+
+    async def _ask(self, action: Action, seconds: float) -> Answer:
+        if self._connection is None:
+            raise SessionEndedError(PbxState("lost", "closed"))
+        return await self._connection.ask(action, seconds)
+
+    async def _follow(self) -> None:
+        """Gives the tracker everything in the order it was heard."""
+        while True:
+            for item in await self._inbox.take(_SLICE):
+                try:
+                    self._take(item)
+                except Exception:  # one odd event must not stop the line
+                    log.exception("what was heard could not be followed", pbx=self.row.id, item=repr(item)[:500])
+            await asyncio.sleep(0)
+
+    def _take(self, item: Item) -> None:
+        if isinstance(item, Heard):
+            self._seen = replace(self._seen, last_event_on=datetime.fromtimestamp(item.on, UTC))
+            message = parse(item.block, item.on)
+            if message is not None:
+                self._put(self._tracker.feed(message))
+                self._backfill.hear(message)
+        elif isinstance(item, Stock):
+            self._take_stock(item)
+        else:
+            self._turn(item)
+
+    def _put(self, reports: Iterable[CallReport]) -> None:
+        for report in reports:
+            self._outlet.put(report)
+
+    def _turn(self, state: PbxState) -> None:
+        """A new state of the connection."""
+        log.info("PBX", pbx=self.row.id, state=state.name, reason=state.sentence)
+        self._seen = replace(self._seen, state=state, since=_now())
+        if state.code == "stopped":
+            self._stopped.set()
+
+    def _take_stock(self, stock: Stock) -> None:
+        """What the channels that live now tell of the time when nobody listened."""
+        reports = self._tracker.resync(stock.channels, stock.taken_on, why_gone(self._started_on, stock))
+        self._put(self._backfill.take_stock(stock, reports))
+        self._started_on = stock.started_on or self._started_on
+        self._seen = replace(self._seen, version=stock.version, started_on=self._started_on)
+
+    async def _read_cel(self) -> None:
+        """Follows CEL beside the events. The cursor is written once everything before it is."""
+        written = self.row.cel_cursor
+        while True:
+            await asyncio.sleep(_LOOK)
+            if self._seen.state.name != "connected":
+                continue
+            async for report in self._backfill.look(_now()):
+                self._outlet.put(report)
+                if self._outlet.stages > _BACKLOG:  # what came live goes first
+                    await self._outlet.empty.wait()
+            if self._backfill.cursor != written:
+                written = self._backfill.cursor
+                self._outlet.put(partial(write_cursor, self._database, self.row.id, written))
+            self._show_cel(self._backfill.trouble)
+
+    def _show_cel(self, trouble: str) -> None:
+        state = self._seen.state
+        shown = PbxState("connected", "cel_unreadable", trouble) if trouble else PbxState("connected")
+        if state.name == "connected" and state.code in ("", "cel_unreadable") and state != shown:
+            self._turn(shown)
+
+    async def _sweep(self) -> None:
+        """Closes calls whose end was never seen."""
+        while True:
+            await asyncio.sleep(_SWEEP)
+            self._put(self._tracker.sweep(_now()))
+
+    async def _show(self) -> None:
+        """Writes on the PBX's row how it stands, when that has changed."""
+        shown = None
+        while True:
+            if self._seen != shown and not self._outlet.away:
+                seen = self._seen
+                try:
+                    await asyncio.to_thread(write_seen, self._database, self.row.id, seen)
+                    shown = seen
+                except SQLAlchemyError as error:
+                    log.warning("the state of a PBX could not be written", pbx=self.row.id, error=str(error))
+            await asyncio.sleep(_SHOW)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

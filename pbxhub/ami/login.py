@@ -1,0 +1,178 @@
+"""From a host and a password to a working AMI session. Every way it can fail is a state with a sentence."""
+
+import asyncio
+import hashlib
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from pbxhub.ami.actions import ActionRefusedError, build
+from pbxhub.ami.protocol import HEARD, AmiProtocol, SessionEndedError, headers_of
+from pbxhub.ami.resync import VARIABLES, read_channels
+from pbxhub.ami.states import PbxState
+from pbxhub.calls.messages import Status
+
+CLASSES = "system,call,agent,user,cdr"
+_NAMED_FILTERS_SINCE = 22  # Action: Filter knows MatchCriteria: name(X); earlier ones match a regular expression
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """How to reach and enter one PBX. tls_ca: PEM of an own authority, empty = those of the system."""
+
+    host: str
+    port: int
+    username: str
+    secret: str = field(repr=False)
+    tls: bool = False
+    tls_ca: str = ""
+    plain_login: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait, in seconds. answer: for one action. quiet: without a byte before a ping is sent. pong: for
+    any byte after it. doubt: between two looks whether events really arrive. first and longest pause: before a new
+    try, doubled each time. steady: a line that held this long starts again at the first pause."""
+
+    connect: float = 5.0
+    answer: float = 10.0
+    quiet: float = 10.0
+    pong: float = 10.0
+    doubt: float = 20.0
+    first_pause: float = 1.0
+    longest_pause: float = 60.0
+    steady: float = 30.0
+
+
+async def open_session(address: Address, patience: Patience, hear: Callable[[str], bool]) -> AmiProtocol:
+    """Connects and logs in; returns when the PBX has said that it is fully booted.
+
+    Raises SessionEndedError with the state that says why not.
+    """
+    protocol = await _connect(address, patience, hear)
+    try:
+        await _greeting(protocol, patience)
+        await _log_in(protocol, address, patience)
+        await _boot(protocol, patience)
+    except BaseException:
+        protocol.end(PbxState("lost", "stopped"))
+        raise
+    return protocol
+
+
+async def _connect(address: Address, patience: Patience, hear: Callable[[str], bool]) -> AmiProtocol:
+    where = f"{address.host}:{address.port}"
+    context = _tls(address.tls_ca) if address.tls else None
+    try:
+        async with asyncio.timeout(patience.connect):
+            _, protocol = await asyncio.get_running_loop().create_connection(
+                lambda: AmiProtocol(hear), address.host, address.port, ssl=context
+            )
+    except TimeoutError:
+        raise _refused("tls_mismatch" if address.tls else "connect_timeout", where) from None
+    except ssl.SSLCertVerificationError as error:
+        raise _refused("tls_certificate", error.verify_message) from None
+    except ssl.SSLError as error:
+        raise _refused("tls_mismatch", error.reason or str(error)) from None
+    except socket.gaierror:
+        raise _refused("name_not_found", address.host) from None
+    except ConnectionRefusedError:
+        raise _refused("connection_refused", where) from None
+    except OSError as error:
+        raise _refused("tls_mismatch" if address.tls else "unreachable", str(error.strerror or error)) from None
+    except UnicodeError:  # a host name that IDNA refuses
+        raise _refused("name_not_found", address.host) from None
+    return protocol
+
+
+def _tls(authority: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cadata=authority or None)
+    except (ssl.SSLError, ValueError) as error:
+        raise _refused("tls_authority", str(error)) from None
+
+
+async def _greeting(protocol: AmiProtocol, patience: Patience) -> None:
+    if not await protocol.wait_for(protocol.greeting, patience.connect):
+        raise _refused("no_banner")
+
+
+async def _log_in(protocol: AmiProtocol, address: Address, patience: Patience) -> None:
+    who = {"Username": address.username, "Events": CLASSES}
+    try:
+        if address.plain_login:
+            action = build("Login", {**who, "Secret": address.secret})
+        else:
+            challenge = await protocol.ask(build("Challenge", {"AuthType": "MD5"}), patience.answer)
+            key = hashlib.md5(  # noqa: S324 (AMI knows no other)
+                (challenge.headers.get("Challenge", "") + address.secret).encode()
+            ).hexdigest()
+            action = build("Login", {**who, "AuthType": "MD5", "Key": key})
+    except ActionRefusedError as error:
+        raise _refused("unsendable_login", str(error)) from None
+    try:
+        answer = await protocol.ask(action, patience.answer)
+    except SessionEndedError as ended:
+        if ended.state.code == "closed":  # some versions hang up on a wrong password before the answer is out
+            raise _refused("login_failed", "it closed the connection") from None
+        raise
+    if not answer.success:
+        raise _refused("login_failed", answer.message)
+
+
+async def _boot(protocol: AmiProtocol, patience: Patience) -> None:
+    if not await protocol.wait_for(protocol.fully_booted, patience.answer):
+        raise _refused("not_booted")
+
+
+async def read_version(protocol: AmiProtocol, patience: Patience) -> str:
+    """The version of Asterisk, "22.10.1" for example; empty when the user may not ask."""
+    answer = await protocol.ask(build("CoreSettings"), patience.answer)
+    return answer.headers.get("AsteriskVersion", "")[:100] if answer.success else ""
+
+
+async def read_boot(protocol: AmiProtocol, patience: Patience) -> str:
+    """What tells one run of Asterisk from another: its start by its own clock; empty when the user may not ask."""
+    headers = (await protocol.ask(build("CoreStatus"), patience.answer)).headers
+    return f"{headers.get('CoreStartupDate', '')} {headers.get('CoreStartupTime', '')}".strip()
+
+
+def uptime(protocol: AmiProtocol) -> int | None:
+    """Seconds Asterisk had been up when it said FullyBooted; None when it did not say."""
+    text = headers_of(protocol.fully_booted.result()).get("Uptime", "")
+    return int(text) if text.isdecimal() and len(text) < 10 else None
+
+
+async def set_filter(protocol: AmiProtocol, version: str, patience: Patience) -> str:
+    """Lets only the events through that the hub reads. Returns why the PBX refused, or nothing."""
+    asked = [protocol.ask(build("Filter", headers), patience.answer) for headers in filters(version)]
+    refused = [answer for answer in await asyncio.gather(*asked) if not answer.success]
+    return refused[0].message or "no reason given" if refused else ""
+
+
+def filters(version: str) -> list[dict[str, str]]:
+    """The headers of each Action: Filter. From 22 on one filter per name, compared by hash; before, a regular
+    expression over the whole text of the event, where $ does not match at the end of a line but only at its end."""
+    major = version.partition(".")[0]
+    if major.isdecimal() and int(major) >= _NAMED_FILTERS_SINCE:
+        return [{"Operation": "Add", "MatchCriteria": f"action(include),name({name})"} for name in sorted(HEARD)]
+    return [{"Operation": "Add", "Filter": f"Event: ({'|'.join(sorted(HEARD))})[^A-Za-z]"}]
+
+
+async def take_stock(protocol: AmiProtocol, patience: Patience) -> tuple[Status, ...]:
+    """The channels that live now. Raises SessionEndedError when the user may not ask for them.
+
+    CoreShowChannels wants write = system or reporting; without it Status alone must do.
+    """
+    status = await protocol.ask(build("Status", {"Variables": VARIABLES}), patience.answer)
+    if not status.success:
+        raise _refused("too_few_rights", f"Status ({status.message})")
+    shown = await protocol.ask(build("CoreShowChannels"), patience.answer)
+    return read_channels(status.blocks, shown.blocks, datetime.now(UTC))
+
+
+def _refused(code: str, detail: str = "") -> SessionEndedError:
+    return SessionEndedError(PbxState("refused", code, detail))

@@ -1,0 +1,116 @@
+"""The PBX rows as the listener needs them: read into values, and what it saw written back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from pbxhub.ami.login import Address
+from pbxhub.ami.states import PbxState
+from pbxhub.calls.memory import load, outline
+from pbxhub.calls.stages import JSON, CallReport, Direction
+from pbxhub.delivery.storable import clip
+from pbxhub.store.accounts import Pbx, enabled_pbxs
+from pbxhub.store.history import Call, StageEvent
+from pbxhub.store.session import Database
+from pbxhub.store.vault import Vault, VaultError
+
+
+@dataclass(frozen=True, slots=True)
+class PbxRow:
+    """One PBX as somebody set it up; two are equal when nothing was changed that concerns the listener.
+
+    trouble: why it cannot even be tried.
+    """
+
+    id: int
+    address: Address
+    incoming_contexts: tuple[str, ...]
+    cel_path: str
+    trouble: PbxState | None = None
+    cel_cursor: int = field(default=0, compare=False)
+    asterisk_started_on: datetime | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the listener last saw of a PBX."""
+
+    state: PbxState
+    since: datetime
+    last_event_on: datetime | None
+    version: str
+    started_on: datetime | None
+
+
+def read_rows(database: Database, vault: Vault) -> dict[int, PbxRow]:
+    """The PBXs to listen to, by id."""
+    with database.read() as session:
+        return {pbx.id: pbx_row(pbx, vault) for pbx in enabled_pbxs(session)}
+
+
+def pbx_row(pbx: Pbx, vault: Vault) -> PbxRow:
+    """One PBX as the listener needs it, its secret opened."""
+    trouble, secret = None, ""
+    try:
+        secret = vault.open(pbx.secret_sealed)
+    except VaultError as error:
+        trouble = PbxState("refused", "sealed_secret", str(error))
+    return PbxRow(
+        id=pbx.id,
+        address=Address(pbx.host, pbx.port, pbx.username, secret, pbx.tls, pbx.tls_ca, pbx.plain_login),
+        incoming_contexts=tuple(pbx.incoming_contexts),
+        cel_path=pbx.cel_path,
+        trouble=trouble,
+        cel_cursor=pbx.cel_cursor,
+        asterisk_started_on=pbx.asterisk_started_on,
+    )
+
+
+def open_memories(database: Database, pbx_id: int) -> dict[str, dict[str, JSON]]:
+    """What the tracker noted of every call of this PBX that is still open: linkedid -> memory. Notes that cannot be
+    read (of another version of the hub) are made up for: no call stays open for ever."""
+    with database.read() as session:
+        calls = session.scalars(select(Call).where(Call.pbx_id == pbx_id, Call.ended_on.is_(None)))
+        return {call.linkedid: call.memory if load(call.memory) else _outline(session, call) for call in calls.all()}
+
+
+_DIRECTIONS: Mapping[str, Direction] = {"incoming": "incoming", "outgoing": "outgoing"}
+
+
+def _outline(session: Session, call: Call) -> dict[str, JSON]:
+    fired: dict[str, list[str]] = {}
+    rows = session.execute(
+        select(StageEvent.stage, StageEvent.key).where(StageEvent.call_id == call.id).order_by(StageEvent.id)
+    )
+    for stage, key in rows:
+        fired.setdefault(stage, []).append(key)
+    direction = _DIRECTIONS.get(call.direction, "internal")
+    known = CallReport(
+        call.linkedid, direction, call.caller, call.caller_name, call.dst, call.extension, call.started_on,
+        call.answered_on, None, "", {},
+    )  # fmt: skip
+    return outline(known, fired)
+
+
+def write_seen(database: Database, pbx_id: int, seen: Seen) -> None:
+    """Shows on the PBX's row how it stands. A version or start that is not known leaves the old one."""
+    values = {
+        "state": seen.state.name,
+        "state_reason": clip(seen.state.sentence, 500),
+        "state_since": seen.since,
+        "last_event_on": seen.last_event_on,
+        "asterisk_version": clip(seen.version, 100),
+        "asterisk_started_on": seen.started_on,
+    }
+    with database.write() as session:
+        known = {name: value for name, value in values.items() if value not in (None, "") or name == "state_reason"}
+        session.execute(update(Pbx).where(Pbx.id == pbx_id).values(known))
+
+
+def write_cursor(database: Database, pbx_id: int, cursor: int) -> None:
+    """Remembers the last CEL row whose stages are in the database."""
+    with database.write() as session:
+        session.execute(update(Pbx).where(Pbx.id == pbx_id).values(cel_cursor=cursor))
