@@ -1,0 +1,140 @@
+"""From the name of a webhook and a waiting call to the request that asks it, and from the answer to the plan."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pbxhub.agi.wire import Call
+from pbxhub.calls.dialplan import Rules
+from pbxhub.calls.stages import Value
+from pbxhub.calls.steering import Plan, Refusal
+from pbxhub.delivery.answers import Reading, read
+from pbxhub.delivery.calls import CallNow, find_call
+from pbxhub.delivery.directory import Directory, LiveWebhook, ProjectWebhooks
+from pbxhub.delivery.outbox import Claimed
+from pbxhub.delivery.outbox.publish import render_row
+from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS
+from pbxhub.delivery.outcomes import describe
+from pbxhub.delivery.outgoing import Answer
+from pbxhub.delivery.prepare import Prepared, prepare
+from pbxhub.delivery.values import Cards, Links, StageValues
+from pbxhub.store.accounts import Number, Pbx
+from pbxhub.store.ids import new_id
+from pbxhub.store.session import Database
+from pbxhub.store.vault import Vault
+from pbxhub.store.webhooks import Webhook
+from pbxhub.webhooks.catalogue import QUESTION
+from pbxhub.webhooks.request import Request
+from pbxhub.webhooks.spec import Steering
+from pbxhub.webhooks.steering import plan_of, rules_of
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a question is put together from."""
+
+    database: Database
+    vault: Vault
+    directory: Directory
+    links: Links
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A waiting call. linkedid: of the call; known: values learnt while it waits, for the next question."""
+
+    pbx_id: int
+    linkedid: str
+    call: Call
+    known: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question ready to be sent. not_sent: why its request could not be put together; prepared is None then."""
+
+    claimed: Claimed
+    prepared: Prepared | None
+    not_sent: Answer | None
+    steering: Steering
+    rules: Rules
+
+
+def put_together(sources: Sources, caller: Caller, name: str, now: datetime) -> Asked | str:
+    """The question, or the sentence why there is none. Blocks for a few milliseconds: it asks the database.
+
+    Raises SQLAlchemy's DBAPIError when the database is away, VaultError when a secret cannot be opened.
+    """
+    with sources.database.read() as session:
+        pbx = session.get(Pbx, caller.pbx_id)
+        if pbx is None or not pbx.enabled:
+            return "The PBX behind this connection is not set up in the hub, or switched off."
+        call = find_call(session, pbx.id, caller.linkedid) or _unknown_call(session, pbx, caller, now)
+        project = sources.directory.fetch(session, {call.project_id})[call.project_id]
+        webhook = project.by_name.get(name)
+        if webhook is None or webhook.stage != QUESTION:
+            return f"{project.name} has no webhook {name!r} that a call may ask, or it is switched off."
+        if session.scalar(select(Webhook.paused_on).where(Webhook.id == webhook.id)):
+            return f"{name} is paused."
+        values = _values(session, sources, caller, project, call, now)
+        if not webhook.matches(values):
+            return f"The filters of {name} do not fit this call."
+        row = render_row(webhook, values, None if call.is_new else call.id, None, "question", now)
+    return _asked(sources, caller, project, webhook, row, now)
+
+
+def _asked(
+    sources: Sources, caller: Caller, project: ProjectWebhooks, webhook: LiveWebhook, row: Mapping[str, Any],
+    now: datetime,
+) -> Asked:  # fmt: skip
+    steering = webhook.spec.steering or Steering()
+    headers = tuple((name, value) for name, value in row["headers"])
+    claimed = Claimed(
+        id=row["id"], project_id=webhook.project_id, stage_event_id=None, call_id=row["call_id"], kind="question",
+        lane=FIRST_ATTEMPTS, attempt=1, tries=0, outcome="", token=row["id"], started_on=now,
+        lease_until=now + timedelta(seconds=steering.wait), created_on=now,
+        request=Request(row["method"], row["url"], headers, row["body"]), webhook=webhook,
+    )  # fmt: skip
+    own = frozenset(number for number in (caller.call.dnid, caller.call.extension) if number)
+    rules = rules_of(steering, own, project.country)
+    if not row["method"]:
+        return Asked(claimed, None, Answer(row["outcome"], row["message"]), steering, rules)
+    prepared = prepare(sources.vault, claimed, now)
+    outgoing = replace(prepared.outgoing, pool=f"question:{webhook.id}", deadline=float(steering.wait))
+    return Asked(claimed, replace(prepared, outgoing=outgoing), None, steering, rules)
+
+
+def understand(asked: Asked, answer: Answer) -> tuple[Reading, Plan | None]:
+    """What the answer says of the webhook's success, and the plan when it can be carried out."""
+    spec = asked.claimed.webhook.spec
+    reading = read(spec, answer, always_values=True)
+    if not reading.ok:
+        return reading, None
+    plan = plan_of(asked.steering, answer.body, asked.rules)
+    if isinstance(plan, Refusal):
+        sentence = f"{describe('steering_refused').sentence} The answer's {plan}."
+        return read(spec, replace(answer, outcome="steering_refused", message=sentence), always_values=True), None
+    return reading, plan
+
+
+def _unknown_call(session: Session, pbx: Pbx, caller: Caller, now: datetime) -> CallNow:
+    """A call that the listener has not written yet: what AGI says of it."""
+    call = caller.call
+    routed = select(Number.project_id).where(Number.pbx_id == pbx.id, Number.did == (call.dnid or call.extension))
+    project_id = session.scalar(routed) or pbx.project_id
+    return CallNow(
+        new_id(), project_id, pbx.id, caller.linkedid, True, direction="incoming", caller=call.caller,
+        caller_name=call.caller_name, dst=call.dnid or call.extension, started_on=now,
+    )  # fmt: skip
+
+
+def _values(
+    session: Session, sources: Sources, caller: Caller, project: ProjectWebhooks, call: CallNow, now: datetime
+) -> StageValues:
+    said = {"channel": caller.call.channel, "context": caller.call.context}
+    told = {**said, **call.data, **caller.known}
+    return StageValues(told, project, call, QUESTION, new_id(), Cards(session), sources.links, now)

@@ -1,0 +1,110 @@
+"""Writes questions into the history on a thread of its own, so that no caller waits for the database."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from pbxhub.agi.questions import Asked
+from pbxhub.delivery.answers import Reading
+from pbxhub.delivery.outbox import Finished
+from pbxhub.delivery.outbox.question import Step, record_question, record_steps
+from pbxhub.delivery.outgoing import Answer
+from pbxhub.store.history import Call
+from pbxhub.store.session import Database
+
+MOST_WAITING = 20_000
+FOR_THE_CALL = 10.0  # seconds to wait for the listener to write the call, then the question stands without it
+LOOK_AGAIN = 0.25
+TRY_FOR = 60.0  # seconds a question is kept while the database is away
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Record:
+    """One question, written when it is answered and once more when its steps are done."""
+
+    pbx_id: int
+    linkedid: str
+    asked: Asked
+    answer: Answer
+    reading: Reading
+    finished_on: datetime
+    line: int
+    steps: list[Step]
+    written: bool = False
+    since: float = 0.0
+
+
+class Recorder:
+    """put() from any thread. stop() writes what is left."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+        self._waiting: deque[Record] = deque()
+        self._news = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="questions", daemon=True)
+        self._thread.start()
+
+    def put(self, record: Record) -> None:
+        """Takes a question that was answered, or one that was put before and whose steps are done."""
+        if len(self._waiting) >= MOST_WAITING:
+            log.error("too many questions wait for the database; one is not in the history", call=record.linkedid)
+            return
+        record.since = time.monotonic()
+        self._waiting.append(record)
+        self._news.set()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._news.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while not (self._stopping and not self._waiting):
+            self._news.wait(LOOK_AGAIN if self._waiting else None)
+            self._news.clear()
+            left = [record for _ in range(len(self._waiting)) if not self._done(record := self._waiting.popleft())]
+            self._waiting.extendleft(reversed(left))
+            if self._stopping and left:
+                break
+            if left:
+                time.sleep(LOOK_AGAIN / 5)
+
+    def _done(self, record: Record) -> bool:
+        """Writes one; False: it is to be tried again."""
+        try:
+            return self._write(record)
+        except SQLAlchemyError as error:
+            log.warning("a question cannot be written yet", call=record.linkedid, error=str(error)[:300])
+            return time.monotonic() - record.since > TRY_FOR
+        except Exception:
+            log.exception("a question could not be written", call=record.linkedid)
+            return True
+
+    def _write(self, record: Record) -> bool:
+        with self._database.write() as session:
+            if record.written:
+                record_steps(session, record.asked.claimed.id, record.line, record.steps)
+                return True
+            claimed = record.asked.claimed
+            if claimed.call_id is None:
+                known = (Call.pbx_id == record.pbx_id, Call.linkedid == record.linkedid)
+                call_id = session.scalar(select(Call.id).where(*known))
+                if call_id is None and not self._stopping and time.monotonic() - record.since < FOR_THE_CALL:
+                    return False
+                claimed = replace(claimed, call_id=call_id)
+            shown = record.asked.prepared.shown if record.asked.prepared else ()
+            finished = Finished(claimed, record.answer, shown, record.finished_on)
+            record_question(session, finished, record.reading, record.line, record.steps, self._clock())
+        record.written = True
+        return True

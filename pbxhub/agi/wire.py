@@ -1,0 +1,182 @@
+"""The AGI protocol on one connection: the header Asterisk begins with, commands and their results, the hangup.
+
+Source: res_agi.c of Asterisk 16 and 22. Everything that arrives is bounded in size and time; everything that leaves
+is one line of at most LONGEST bytes, refused when it would be two.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+MOST_HEADERS = 100
+LONGEST_LINE = 8 * 1024
+LONGEST = 2000  # bytes of a command: Asterisk reads into a buffer of 2048
+HEADER_TIME = 3.0  # seconds a connection has to say what it wants
+_RESULT = re.compile(r"200 result=(\S*) ?(?:\((.*)\))?")
+
+
+class HungUpError(Exception):
+    """The caller hung up, or Asterisk closed the connection. Nobody is left to talk to."""
+
+
+class BadRequestError(Exception):
+    """What arrived is not the beginning of a FastAGI request. The text says why."""
+
+
+class CommandError(Exception):
+    """Asterisk refused a command, or it cannot be written as one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The call behind a connection. path: of the agi:// URL, without the leading slash. arguments: of AGI()."""
+
+    path: str
+    arguments: tuple[str, ...]
+    channel: str
+    uniqueid: str
+    caller: str
+    caller_name: str
+    dnid: str
+    context: str
+    extension: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What Asterisk answered: result=101 (timeout) gives "101" and "timeout"."""
+
+    value: str
+    note: str = ""
+
+
+class Wire:
+    """One connection. Commands go one after the other; every one raises HungUpError once the caller is gone."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._results: asyncio.Queue[str] = asyncio.Queue(100)
+        self._over = asyncio.get_running_loop().create_future()
+        self._pump: asyncio.Task[None] | None = None
+
+    async def read_call(self) -> Call:
+        """Reads the header. Raises BadRequestError for anything else, after HEADER_TIME at the latest."""
+        try:
+            async with asyncio.timeout(HEADER_TIME):
+                headers = await self._read_header()
+        except TimeoutError:
+            raise BadRequestError(f"no complete header within {HEADER_TIME:g} s") from None
+        self._pump = asyncio.create_task(self._read_results())
+        return _call(headers)
+
+    async def command(self, *words: str) -> Result:
+        """Gives one command; every word after the first is quoted. Raises HungUpError and CommandError."""
+        line = " ".join([words[0], *(_quoted(word) for word in words[1:])])
+        if self._over.done():
+            raise HungUpError
+        self._writer.write(_encoded(line))
+        with suppress(ConnectionError):  # told by the pump
+            await self._writer.drain()
+        answer = asyncio.ensure_future(self._results.get())
+        await asyncio.wait({answer, self._over}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            answer.cancel()
+            raise HungUpError
+        match = _RESULT.match(answer.result())
+        if not match:
+            raise CommandError(f"Asterisk refuses {words[0]}: {answer.result()[:200]}")
+        return Result(match.group(1), match.group(2) or "")
+
+    async def get(self, variable: str) -> str:
+        """The value of a channel variable or function, "" when it has none."""
+        return (await self.command("GET VARIABLE", variable)).note
+
+    async def wait_for(self, future: "asyncio.Future[Any]") -> bool:
+        """Waits until the future is done (True) or the caller is gone (False)."""
+        await asyncio.wait({future, self._over}, return_when=asyncio.FIRST_COMPLETED)
+        return future.done()
+
+    @property
+    def over(self) -> bool:
+        """Whether the caller is gone."""
+        return self._over.done()
+
+    async def close(self) -> None:
+        """Gives the call back to the dialplan."""
+        if self._pump is not None:
+            self._pump.cancel()
+        self._writer.close()
+        with suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(1):
+                await self._writer.wait_closed()
+
+    async def _read_header(self) -> Mapping[str, str]:
+        headers: dict[str, str] = {}
+        for _ in range(MOST_HEADERS + 1):
+            line = await self._line()
+            if not line:
+                return headers
+            name, colon, value = line.partition(": ")
+            if not colon and line.endswith(":"):
+                name, colon = line[:-1], ":"
+            if not colon or not name.startswith("agi_"):
+                raise BadRequestError("a line of the header is not agi_name: value")
+            if name in headers:  # a line break in a caller's name makes a header of its own
+                raise BadRequestError(f"{name} is there twice")
+            headers[name] = value
+        raise BadRequestError(f"more than {MOST_HEADERS} header lines")
+
+    async def _line(self) -> str:
+        try:
+            line = await self._reader.readuntil(b"\n")
+        except asyncio.IncompleteReadError:
+            raise BadRequestError("closed before the header was complete") from None
+        except (asyncio.LimitOverrunError, ConnectionError) as error:
+            raise BadRequestError(f"a line is too long or was broken off ({type(error).__name__})") from None
+        return line.decode("utf-8", "replace").rstrip("\r\n")
+
+    async def _read_results(self) -> None:
+        """Sorts what Asterisk says into results and the news that the caller is gone."""
+        with suppress(asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, asyncio.QueueFull):
+            while True:
+                line = (await self._reader.readuntil(b"\n")).decode("utf-8", "replace").rstrip("\r\n")
+                if line == "HANGUP":
+                    break
+                # 520-Invalid command syntax. … 520 End of proper usage: one answer of several lines
+                if line[:3].isdigit() and line[3:4] == " " and not line.startswith("100"):
+                    self._results.put_nowait(line)
+        if not self._over.done():
+            self._over.set_result(None)
+
+
+def _call(headers: Mapping[str, str]) -> Call:
+    arguments = list[str]()
+    while (value := headers.get(f"agi_arg_{len(arguments) + 1}")) is not None:
+        arguments.append(value)
+    if "agi_network_script" not in headers or "agi_uniqueid" not in headers:
+        raise BadRequestError("there is no agi_network_script or agi_uniqueid in the header")
+    known = {name: "" if (value := headers.get(f"agi_{name}", "")) == "unknown" else value for name in _NAMES}
+    return Call(
+        headers["agi_network_script"], tuple(arguments), headers.get("agi_channel", ""), headers["agi_uniqueid"],
+        known["callerid"], known["calleridname"], known["dnid"], known["context"], known["extension"],
+    )  # fmt: skip
+
+
+_NAMES = ("callerid", "calleridname", "dnid", "context", "extension")
+
+
+def _quoted(word: str) -> str:
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _encoded(line: str) -> bytes:
+    if any(letter in line for letter in "\r\n\0"):
+        raise CommandError("a command must be one line")
+    data = line.encode("utf-8", "replace") + b"\n"
+    if len(data) > LONGEST:
+        raise CommandError(f"a command has {len(data)} bytes; at most {LONGEST} are read")
+    return data
