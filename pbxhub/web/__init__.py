@@ -1,0 +1,109 @@
+"""The pages: create_app builds everything; the hub and the tests both call it."""
+
+import base64
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from flask import Flask
+from flask_babel import Babel
+from flask_security import Security
+from flask_wtf import CSRFProtect
+
+from pbxhub.delivery.address_guard import AddressGuard
+from pbxhub.delivery.sender import Sender
+from pbxhub.paths import TEMPLATES
+from pbxhub.settings import MailServer, Settings
+from pbxhub.store.accounts import Pbx
+from pbxhub.store.session import Database
+from pbxhub.store.vault import Vault
+from pbxhub.web import assets, failures, guard, language, limits, navigation, present, sessions, sign_in_words, words
+from pbxhub.web.hub import Finding, Hub
+from pbxhub.web.mail import Mail
+from pbxhub.web.pages import BLUEPRINTS
+from pbxhub.web.users import Accounts
+
+
+def create_app(
+    settings: Settings,
+    database: Database,
+    vault: Vault,
+    guard_of: Callable[[], AddressGuard] | None = None,
+    mail: MailServer | None = None,
+    check_pbx: Callable[[Pbx], Sequence[Finding]] = lambda pbx: (),
+    recordings: Path = Path("/var/spool/asterisk/monitor"),
+) -> Flask:
+    """A WSGI application with every page. The database must be migrated; nothing is read from the environment.
+
+    guard_of: which addresses webhooks may reach at this moment; without it, public ones and the operator's networks.
+    mail: where reset links go out. check_pbx: what the check button of a PBX finds out.
+    recordings: the folder that recordings are played from, nothing outside it.
+    """
+    guard_of = guard_of or (lambda: AddressGuard(settings.allowed_networks))
+    app = Flask("pbxhub.web", template_folder=str(TEMPLATES), static_folder=None)
+    app.config.update(_flask(settings, vault), **_sign_in(settings, vault), **sign_in_words.messages())
+    app.extensions["pbxhub"] = Hub(settings, database, vault, guard_of, Sender(guard_of()), mail, check_pbx, recordings)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    guard.install(app, settings.public_url)
+    Babel(app, locale_selector=language.choose)
+    CSRFProtect(app)
+    Security(app, Accounts(database), mail_util_cls=Mail)
+    for part in (assets, failures, language, limits, navigation, present, sessions, words):
+        part.install(app)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    return app
+
+
+def _flask(settings: Settings, vault: Vault) -> dict[str, object]:
+    secure = settings.public_url.startswith("https:")
+    return {
+        "SECRET_KEY": vault.derive("sessions").hex(),
+        "SESSION_COOKIE_NAME": "__Host-pbxhub" if secure else "pbxhub",
+        "SESSION_COOKIE_SECURE": secure,
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "PERMANENT_SESSION_LIFETIME": sessions.ABSOLUTE,
+        "MAX_CONTENT_LENGTH": 2 * 1024 * 1024,
+        "WTF_CSRF_TIME_LIMIT": None,  # a form left open over lunch still saves; the token dies with the session
+        "WTF_CSRF_SSL_STRICT": False,  # browsers send no Referer: our own Referrer-Policy forbids it
+        "BABEL_TRANSLATION_DIRECTORIES": "translations",
+        "BABEL_DEFAULT_LOCALE": "en",
+    }
+
+
+def _sign_in(settings: Settings, vault: Vault) -> dict[str, object]:
+    secure = settings.public_url.startswith("https:")
+    totp_key = base64.urlsafe_b64encode(vault.derive("two-factor")).decode()
+    return {
+        "SECURITY_PASSWORD_SALT": vault.derive("passwords").hex(),
+        "SECURITY_PASSWORD_HASH": "argon2",
+        "SECURITY_PASSWORD_LENGTH_MIN": 10,
+        "SECURITY_RETURN_GENERIC_RESPONSES": True,  # a wrong e-mail and a wrong password look alike
+        "SECURITY_LOGIN_URL": "/sign-in",
+        "SECURITY_LOGOUT_URL": "/sign-out",
+        "SECURITY_LOGOUT_METHODS": ["POST"],
+        "SECURITY_POST_LOGIN_VIEW": "/",
+        "SECURITY_POST_LOGOUT_VIEW": "/sign-in",
+        "SECURITY_RECOVERABLE": True,
+        "SECURITY_RESET_URL": "/reset-password",
+        "SECURITY_POST_RESET_VIEW": "/sign-in",
+        "SECURITY_CHANGEABLE": True,
+        "SECURITY_CHANGE_URL": "/change-password",
+        "SECURITY_POST_CHANGE_VIEW": "/profile",
+        "SECURITY_EMAIL_VALIDATOR_ARGS": {"check_deliverability": False, "test_environment": True},
+        "SECURITY_TWO_FACTOR": True,
+        "SECURITY_TWO_FACTOR_ENABLED_METHODS": ["authenticator"],
+        "SECURITY_TWO_FACTOR_ALWAYS_VALIDATE": True,
+        "SECURITY_TWO_FACTOR_RESCUE_EMAIL": False,
+        "SECURITY_TWO_FACTOR_POST_SETUP_VIEW": "/profile",
+        "SECURITY_TWO_FACTOR_VALIDITY_COOKIE": {"httponly": True, "secure": secure, "samesite": "Strict"},
+        "SECURITY_MULTI_FACTOR_RECOVERY_CODES": True,
+        "SECURITY_MULTI_FACTOR_RECOVERY_CODES_KEYS": [totp_key],
+        "SECURITY_TOTP_SECRETS": {"1": totp_key},
+        "SECURITY_TOTP_ISSUER": "pbxhub",
+        "SECURITY_API_ENABLED_METHODS": ["session"],
+        "SECURITY_FRESHNESS": timedelta(hours=4),
+        "SECURITY_FRESHNESS_GRACE_PERIOD": timedelta(hours=1),
+        "SECURITY_CSRF_COOKIE_NAME": None,
+    }

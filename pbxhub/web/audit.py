@@ -1,0 +1,46 @@
+"""The audit log: one line per change, in the transaction of the change."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import request
+from sqlalchemy.orm import Session
+
+from pbxhub.calls.stages import JSON
+from pbxhub.store.accounts import AuditEntry
+from pbxhub.web.access import Access
+from pbxhub.web.hub import now
+
+
+def note(
+    session: Session,
+    access: Access,
+    action: str,
+    subject: str,
+    before: Mapping[str, JSON] | None = None,
+    after: Mapping[str, JSON] | None = None,
+) -> None:
+    """Writes who did what to what; of before and after only what differs is kept. Never pass a secret."""
+    session.add(
+        AuditEntry(
+            project_id=access.project.id,
+            user_id=access.user.id,
+            who=access.user.email,
+            action=action,
+            subject=subject[:200],
+            changes=differences(before or {}, after or {}),
+            address=request.remote_addr or "",
+            created_on=now(),
+        )
+    )
+
+
+def differences(before: Mapping[str, JSON], after: Mapping[str, JSON]) -> dict[str, list[JSON]]:
+    """Field -> [before, after] of what differs."""
+    names = [*before, *(name for name in after if name not in before)]
+    return {name: [before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)}
+
+
+def fields(row: Any, *names: str) -> dict[str, JSON]:
+    """Columns of a row as they are now, for before and after."""
+    return {name: getattr(row, name) for name in names}

@@ -1,0 +1,37 @@
+"""How two requests differ: the failed one and the last good one."""
+
+import json
+from dataclasses import dataclass
+
+from pbxhub.calls.stages import JSON
+from pbxhub.delivery.redaction import redact_url
+from pbxhub.store.history import Delivery
+from pbxhub.web.audit import differences
+from pbxhub.web.webhooks import flatten
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The last good delivery and what is different in ours: path -> [good, ours]."""
+
+    good: Delivery
+    changes: dict[str, list[JSON]]
+
+
+def compare(good: Delivery, ours: Delivery) -> Compared:
+    """URL, headers and body, field by field when the bodies are JSON."""
+    return Compared(good, differences(_fields(good), _fields(ours)))
+
+
+def _fields(delivery: Delivery) -> dict[str, JSON]:
+    own: dict[str, JSON] = {"method": delivery.method, "URL": redact_url(delivery.url)}
+    headers: dict[str, JSON] = {f"header {name}": value for name, value in delivery.headers}
+    return {**own, **headers, **_body(delivery.body)}
+
+
+def _body(body: bytes) -> dict[str, JSON]:
+    text = body.decode("utf-8", "replace")
+    try:
+        return {f"body {path}": value for path, value in flatten(json.loads(text)).items()}
+    except (ValueError, RecursionError):
+        return {"body": text[:2000]}

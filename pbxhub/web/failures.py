@@ -1,0 +1,63 @@
+"""What a browser sees when a page cannot be given: a sentence and a way on."""
+
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, g, redirect, render_template, request, url_for
+from werkzeug.exceptions import HTTPException, SecurityError
+from werkzeug.wrappers import Response as AnyResponse
+
+from pbxhub.web.language import _
+
+Answer = AnyResponse | tuple[str, int]
+
+
+def install(app: Flask) -> None:
+    """One page for every failure; a visitor without a session is sent to sign in and comes back afterwards."""
+    app.register_error_handler(401, _sign_in)
+    app.register_error_handler(HTTPException, _failed)
+    app.register_error_handler(500, _broken)
+
+
+def local_path(target: str) -> str:
+    """The target when it is a path of this site, "/" otherwise: a link must never lead somebody elsewhere."""
+    parts = urlsplit(target)
+    safe = target.startswith("/") and not target.startswith(("//", "/\\")) and not parts.netloc and "\\" not in target
+    return target if safe and target.isprintable() else "/"
+
+
+def _sign_in(_error: HTTPException) -> AnyResponse:
+    back = request.full_path.rstrip("?") if request.method == "GET" else "/"
+    target = url_for("security.login", next=local_path(back) if "HX-Request" not in request.headers else "/")
+    if "HX-Request" in request.headers:
+        return Response(status=204, headers={"HX-Redirect": target})
+    return redirect(target)
+
+
+def _failed(error: HTTPException) -> Answer:
+    if error.code in (301, 302, 303, 307, 308) or error.response is not None:
+        return error.get_response()
+    if isinstance(error, SecurityError):  # a foreign Host: nothing of the request can be trusted, links neither
+        return Response(_("The hub is not known under this name: see PBXHUB_PUBLIC_URL."), 400, mimetype="text/plain")
+    g.pop("access", None)  # its rows belong to a transaction that was undone
+    code = error.code or 500
+    title, sentence = _words(code, error)
+    return render_template("failure.html", code=code, title=title, sentence=sentence), code
+
+
+def _broken(_error: Exception) -> Answer:
+    g.pop("access", None)
+    title, sentence = _words(500, None)
+    return render_template("failure.html", code=500, title=title, sentence=sentence), 500
+
+
+def _words(code: int, error: HTTPException | None) -> tuple[str, str]:
+    known = {
+        400: (_("This request is not complete"), str(error.description) if error else ""),
+        403: (_("Your role does not allow this"), _("Ask an owner of the project for a higher role.")),
+        404: (_("There is nothing here"), _("It was deleted, never existed, or belongs to a project you are not in.")),
+        405: (_("This cannot be done that way"), _("Go back and use the buttons of the page.")),
+        413: (_("That is too large"), _("A form may carry up to 2 MB.")),
+        429: (_("Too many tries"), _("Wait five minutes and try again.")),
+        500: (_("Something broke on our side"), _("It is in the log of the hub. Trying again is safe.")),
+    }
+    return known.get(code, (error.name if error else str(code), str(error.description) if error else ""))

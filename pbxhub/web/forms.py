@@ -1,0 +1,225 @@
+"""Fields that several forms share."""
+
+import re
+from functools import cache
+from typing import Any
+from zoneinfo import available_timezones
+
+from babel import Locale
+from flask_babel import get_locale
+from flask_babel import lazy_gettext as _
+from flask_wtf import FlaskForm
+from wtforms import (
+    BooleanField,
+    IntegerField,
+    PasswordField,
+    SelectField,
+    SelectMultipleField,
+    StringField,
+    TextAreaField,
+)
+from wtforms.validators import Email, InputRequired, Length, NumberRange, Optional, Regexp, ValidationError
+from wtforms.widgets import CheckboxInput, ListWidget
+
+from pbxhub.web.hub import hub
+from pbxhub.web.language import LANGUAGES
+
+
+def _one_word(_form: Any, field: Any) -> None:
+    text = str(field.data)
+    if not text.isprintable() or any(mark in text for mark in " ;[]\"'"):
+        raise ValidationError(str(_("Use letters, digits, - and _ only.")))
+
+
+class Form(FlaskForm):  # type: ignore[misc]
+    """Every form of ours: white space around a text is dropped before it is checked."""
+
+    class Meta(FlaskForm.Meta):  # type: ignore[misc]
+        def bind_field(self, form: Any, unbound: Any, options: Any) -> Any:
+            if unbound.field_class is StringField:
+                unbound.kwargs.setdefault("filters", [_strip])
+            return super().bind_field(form, unbound, options)
+
+
+class ProjectForm(Form):
+    """What a project is called and where it lives."""
+
+    name = StringField(_("Project name"), [InputRequired(), Length(max=200)])
+    time_zone = SelectField(_("Time zone"), description=_("Times on pages and in requests are in this zone."))
+    country = SelectField(_("Country"), description=_("For numbers written without a country code."))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.time_zone.choices = _zones()
+        self.country.choices = [("", "—"), *_countries(str(get_locale()))]
+
+
+class SetupForm(ProjectForm):
+    """The first owner and the first project."""
+
+    your_name = StringField(_("Your name"), [Length(max=200)])
+    email = StringField(_("E-mail"), [InputRequired(), Email(), Length(max=255)])
+    password = PasswordField(_("Password"), [InputRequired()], description=_("At least 10 characters."))
+
+    def validate_password(self, field: PasswordField) -> None:
+        check_password(str(field.data), str(self.email.data))
+
+
+def check_password(password: str, email: str) -> None:
+    """Raises ValidationError for a password that is short or easy to guess."""
+    if len(password) < 10:
+        raise ValidationError(str(_("Use at least 10 characters.")))
+    name = email.partition("@")[0].lower()
+    if len(set(password)) < 5 or (len(name) > 3 and name in password.lower()) or password.lower() in _COMMON:
+        raise ValidationError(str(_("This is easy to guess. A few unrelated words are better.")))
+
+
+_COMMON = frozenset({"password12", "password123", "1234567890", "qwertyuiop", "0123456789", "administrator"})
+
+
+def _strip(value: str | None) -> str | None:
+    return value.strip() if value else value
+
+
+@cache
+def _zones() -> list[str]:
+    return ["UTC", *sorted(zone for zone in available_timezones() if "/" in zone and not zone.startswith("Etc/"))]
+
+
+@cache
+def _countries(locale: str) -> list[tuple[str, str]]:
+    names = Locale.parse(locale).territories
+    return sorted(
+        (
+            (code, name)
+            for code, name in names.items()
+            if len(code) == 2 and code.isalpha() and code not in _NOT_A_COUNTRY
+        ),
+        key=lambda pair: pair[1],
+    )
+
+
+_NOT_A_COUNTRY = frozenset({"EU", "EZ", "UN", "QO", "XA", "XB", "ZZ"})
+
+
+class DeleteProjectForm(Form):
+    """Typing the name is the confirmation."""
+
+    typed_name = StringField(_("Name of the project"), [InputRequired()])
+
+
+class InviteForm(Form):
+    """Who joins a project, as what."""
+
+    email = StringField(_("E-mail"), [InputRequired(), Email(), Length(max=255)])
+    role = SelectField(_("Role"), choices=[("viewer", _("viewer")), ("editor", _("editor")), ("owner", _("owner"))])
+
+
+class KeyForm(Form):
+    """What a program may do with its key."""
+
+    name = StringField(_("What is it for?"), [InputRequired(), Length(max=200)])
+    scopes = SelectMultipleField(
+        _("May"),
+        [InputRequired()],
+        choices=[
+            ("read", _("read calls and deliveries")),
+            ("write", _("change webhooks, send again")),
+            ("call", _("start calls, report events")),
+        ],
+        option_widget=CheckboxInput(),
+        widget=ListWidget(prefix_label=False),
+    )
+
+
+class EmployeeForm(Form):
+    """The card of an extension."""
+
+    extension = StringField(_("Extension"), [InputRequired(), Length(max=80)])
+    name = StringField(_("Name"), [Length(max=200)])
+    email = StringField(_("E-mail"), [Optional(), Email(), Length(max=255)])
+    department = StringField(_("Department"), [Length(max=200)])
+    crm_id = StringField(_("Id in your CRM"), [Length(max=200)], description=_("Goes out as <<manager_id>>."))
+
+
+class NumberForm(Form):
+    """A number of ours."""
+
+    pbx_id = SelectField("PBX", coerce=int)
+    did = StringField(
+        _("Number (DID)"), [InputRequired(), Length(max=80)], description=_("Exactly as the PBX receives it.")
+    )
+    label = StringField(_("Label"), [Length(max=200)], description=_("Goes out as <<n_alias>>."))
+
+
+class PbxForm(Form):
+    """How the hub reaches a PBX."""
+
+    name = StringField(_("Name"), [InputRequired(), Length(max=200)])
+    host = StringField(_("Address"), [InputRequired(), Length(max=255)], description=_("Host name or IP of the PBX."))
+    port = IntegerField(_("AMI port"), [InputRequired(), NumberRange(1, 65535)], default=5038)
+    username = StringField(_("AMI user"), [InputRequired(), Length(max=100), _one_word], default="pbxhub")
+    secret = PasswordField(_("AMI secret"), [Length(max=200)])
+    tls = BooleanField(_("Connect with TLS"))
+    tls_ca = TextAreaField(_("Own certificate authority (PEM)"), [Length(max=20000)])
+    plain_login = BooleanField(
+        _("Send the secret in plain text"), description=_("Only for a PBX that refuses the MD5 challenge.")
+    )
+    contexts = StringField(
+        _("Incoming contexts"),
+        [InputRequired(), Length(max=1000)],
+        description=_("Dialplan contexts where calls from outside arrive, separated by commas."),
+    )
+    cel_path = StringField(
+        _("CEL database on this host"),
+        [Length(max=1000)],
+        description=_("Path of a cel_sqlite3_custom file, to fill gaps after a lost connection."),
+    )
+    enabled = BooleanField(_("Listen to this PBX"), default=True)
+
+    def context_list(self) -> list[str]:
+        """The contexts as a list."""
+        return [name.strip() for name in str(self.contexts.data).split(",") if name.strip()]
+
+
+class ProfileForm(Form):
+    """What others see of a user."""
+
+    name = StringField(_("Your name"), [Length(max=200)])
+    language = SelectField(_("Language"), choices=[("", _("as the browser")), *LANGUAGES.items()])
+
+
+class GoogleAnalyticsForm(Form):
+    """What the locked default event needs."""
+
+    measurement_id = StringField(
+        _("Measurement id"),
+        [InputRequired(), Regexp(r"G-[A-Z0-9]{4,20}\Z", message=_("It looks like G-ABC123DEF4."))],
+        description=_("Admin → Data streams → your stream."),
+    )
+    api_secret = PasswordField(
+        _("API secret"),
+        [InputRequired(), Length(max=200)],
+        description=_("Admin → Data streams → your stream → Measurement Protocol API secrets."),
+    )
+
+
+class AlertForm(Form):
+    """Where a project's notices go."""
+
+    address = StringField(
+        _("E-mail or https address"),
+        [InputRequired(), Length(max=2000)],
+        description=_("An address that begins with http gets the notice as JSON."),
+    )
+
+    def validate_address(self, field: StringField) -> None:
+        text = str(field.data)
+        if text.startswith(("http://", "https://")):
+            if refused := hub().guard().check_url(text):
+                raise ValidationError(refused.sentence)
+        elif not _EMAIL.fullmatch(text):
+            raise ValidationError(str(_("Give an e-mail address, or one that begins with https://.")))
+
+
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")

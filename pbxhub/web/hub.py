@@ -1,0 +1,67 @@
+"""What every page needs of the hub: its settings, its database, its vault and the time."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from flask import current_app
+from sqlalchemy.orm import Session
+
+from pbxhub.delivery.address_guard import AddressGuard
+from pbxhub.delivery.sender import Sender
+from pbxhub.settings import MailServer, Settings
+from pbxhub.store.accounts import Pbx
+from pbxhub.store.session import Database
+from pbxhub.store.vault import Vault
+
+
+class Finding(Protocol):
+    """One thing that was looked at: whether it is well, and what is so or what to do."""
+
+    @property
+    def well(self) -> bool: ...
+
+    @property
+    def sentence(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """The parts create_app was given."""
+
+    settings: Settings
+    database: Database
+    vault: Vault
+    guard: Callable[[], AddressGuard]  # which addresses webhooks may reach, asked anew each time
+    sender: Sender
+    mail: MailServer | None  # None: links are shown on pages instead of mailed
+    check_pbx: Callable[[Pbx], Sequence[Finding]]  # signs in to a PBX and looks around
+    recordings: Path  # where files of MIXMONITOR_FILENAME lie on this host
+
+
+def hub() -> Hub:
+    """The hub of the application that answers the current request."""
+    found: Hub = current_app.extensions["pbxhub"]
+    return found
+
+
+@contextmanager
+def reading() -> Iterator[Session]:
+    """A session for a page that only shows."""
+    with hub().database.read() as session:
+        yield session
+
+
+@contextmanager
+def writing() -> Iterator[Session]:
+    """A transaction for a change; committed at the end of the block, undone when it is left by an error."""
+    with hub().database.write() as session:
+        yield session
+
+
+def now() -> datetime:
+    """The present moment, aware, UTC."""
+    return datetime.now(UTC)

@@ -1,0 +1,39 @@
+"""What the side menu and links need beside their texts."""
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from flask import Flask, g
+from sqlalchemy import func, select
+
+from pbxhub.store.history import Delivery
+from pbxhub.web.hub import hub
+from pbxhub.web.stats import IS_FAILED
+
+_MOST = 99
+
+
+def install(app: Flask) -> None:
+    """Templates ask which pages exist, write links that keep their filters, and show how much fails now."""
+    app.jinja_env.globals["known_endpoints"] = app.view_functions
+    app.jinja_env.globals["failing_now"] = failing_now
+    app.jinja_env.filters["remake"] = remake
+
+
+def remake(arguments: Mapping[str, str], **changes: str) -> str:
+    """A query string with some arguments changed; an empty value takes one away."""
+    merged = {**arguments, **changes}
+    return urlencode({name: value for name, value in merged.items() if value})
+
+
+def failing_now() -> str:
+    """How many unchecked failures the project has, for the badge: "", "7", "99+"."""
+    project_id = g.access.project.id
+    unchecked = (
+        select(Delivery.id)
+        .where(Delivery.project_id == project_id, IS_FAILED, Delivery.checked_on.is_(None))
+        .limit(_MOST + 1)
+    )
+    with hub().database.read() as session:
+        count = session.scalar(select(func.count()).select_from(unchecked.subquery())) or 0
+    return f"{_MOST}+" if count > _MOST else str(count or "")

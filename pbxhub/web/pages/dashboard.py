@@ -1,0 +1,30 @@
+"""The first page of a project: what needs attention, the calls of today, the deliveries of the last day."""
+
+from flask import Blueprint, render_template
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+
+from pbxhub.store.accounts import Pbx
+from pbxhub.web.access import enter
+from pbxhub.web.hub import now, reading
+from pbxhub.web.stats import calls_of_day, deliveries_of_day, paused, problems
+from pbxhub.web.webhooks import live_webhooks
+
+pages = Blueprint("dashboard", __name__, url_prefix="/projects/<int:project_id>/dashboard")
+
+
+@pages.get("")
+def index(project_id: int) -> ResponseReturnValue:
+    """Today at a glance; a project that is not connected yet sees its next steps instead."""
+    with reading() as session:
+        access = enter(session, project_id)
+        moment = now()
+        return render_template(
+            "dashboard.html",
+            calls=calls_of_day(session, project_id, moment, access.zone),
+            day=deliveries_of_day(session, project_id, moment),
+            problems=problems(session, project_id)[:3],
+            paused=paused(session, project_id),
+            pbxs=session.scalars(select(Pbx).where(Pbx.project_id == project_id).order_by(Pbx.id)).all(),
+            webhooks=[row for row in live_webhooks(session, access) if not row.locked],
+        )

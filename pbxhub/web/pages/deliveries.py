@@ -1,0 +1,118 @@
+"""Every delivery of a project: the list with its filters, and one delivery with its attempts."""
+
+from uuid import UUID
+
+from flask import Blueprint, abort, render_template, request
+from flask.typing import ResponseReturnValue
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from pbxhub.calls.stages import Value
+from pbxhub.delivery.redaction import redact_headers, redact_url
+from pbxhub.store.history import DELIVERED, FAILED, Attempt, Call, Delivery, StageEvent
+from pbxhub.store.webhooks import Webhook
+from pbxhub.web.access import Access, enter
+from pbxhub.web.compare import Compared, compare
+from pbxhub.web.curl import as_curl
+from pbxhub.web.deliveries import DeliveryFilter, delivery_rows
+from pbxhub.web.hub import reading
+from pbxhub.web.paging import read_uuid
+from pbxhub.web.samples import values_of
+from pbxhub.webhooks.check import used_parameters
+from pbxhub.webhooks.params import lookup
+
+pages = Blueprint("deliveries", __name__, url_prefix="/projects/<int:project_id>/deliveries")
+
+
+@pages.get("")
+def index(project_id: int) -> ResponseReturnValue:
+    """All deliveries, newest first."""
+    with reading() as session:
+        access = enter(session, project_id)
+        wanted = DeliveryFilter.of_request()
+        return render_template(
+            "deliveries/index.html",
+            page=delivery_rows(session, access.project.id, wanted),
+            wanted=wanted,
+            webhooks=webhook_names(session, access),
+        )
+
+
+@pages.get("/newer")
+def newer(project_id: int) -> ResponseReturnValue:
+    """How many deliveries came after the one given, for the "show new" button."""
+    since = read_uuid(request.args.get("since", ""))
+    with reading() as session:
+        access = enter(session, project_id)
+        found = select(Delivery.id).where(Delivery.project_id == access.project.id)
+        found = (found.where(Delivery.id > since) if since else found).limit(100)
+        count = session.scalar(select(func.count()).select_from(found.subquery()))
+        return render_template("_newer.html", count=count)
+
+
+@pages.get("/<uuid:delivery_id>")
+def detail(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
+    """One delivery: the request, every attempt, what the receiver answered."""
+    with reading() as session:
+        access = enter(session, project_id)
+        delivery, webhook = delivery_of(session, access, delivery_id)
+        attempts = session.scalars(
+            select(Attempt).where(Attempt.delivery_id == delivery.id).order_by(Attempt.number.desc()).limit(50)
+        ).all()
+        call = session.get(Call, delivery.call_id) if delivery.call_id else None
+        stage = session.get(StageEvent, delivery.stage_event_id) if delivery.stage_event_id else None
+        template = "deliveries/_detail.html" if "HX-Request" in request.headers else "deliveries/detail.html"
+        return render_template(
+            template,
+            delivery=delivery,
+            webhook=webhook,
+            attempts=attempts,
+            call=call,
+            stage_event=stage,
+            named=_named_values(session, access, webhook, stage, call),
+            compared=_compared(session, delivery),
+            command=as_curl(delivery.method, redact_url(delivery.url), _shown_headers(delivery), delivery.body),
+        )
+
+
+def _named_values(
+    session: Session, access: Access, webhook: Webhook, stage: StageEvent | None, call: Call | None
+) -> list[tuple[str, str, Value]]:
+    """Where each parameter stands in the webhook, and the value it had: field, name, value."""
+    if stage is None or call is None:
+        return []
+    values = values_of(session, access, stage, call)
+    return [(path, name, lookup(values, name)) for path, name in used_parameters(webhook.spec)][:100]
+
+
+def _compared(session: Session, delivery: Delivery) -> Compared | None:
+    """A failed delivery beside the last good one of its webhook."""
+    if delivery.state != FAILED:
+        return None
+    good = session.scalar(
+        select(Delivery)
+        .where(Delivery.webhook_id == delivery.webhook_id, Delivery.state == DELIVERED, Delivery.id < delivery.id)
+        .order_by(Delivery.id.desc())
+        .limit(1)
+    )
+    return compare(good, delivery) if good else None
+
+
+def _shown_headers(delivery: Delivery) -> tuple[tuple[str, str], ...]:
+    return redact_headers((name, value) for name, value in delivery.headers)
+
+
+def delivery_of(session: Session, access: Access, delivery_id: UUID) -> tuple[Delivery, Webhook]:
+    """A delivery of the project with its webhook; 404 for anything else."""
+    delivery = session.get(Delivery, delivery_id)
+    if delivery is None or delivery.project_id != access.project.id:
+        abort(404)
+    return delivery, session.get_one(Webhook, delivery.webhook_id)
+
+
+def webhook_names(session: Session, access: Access) -> list[tuple[int, str]]:
+    """The webhooks to choose from in a filter, those of the past too while they have deliveries."""
+    rows = session.execute(
+        select(Webhook.id, Webhook.name).where(Webhook.project_id == access.project.id).order_by(Webhook.position)
+    )
+    return [(row.id, row.name) for row in rows]

@@ -1,0 +1,245 @@
+"""Adding, editing and copying an event, with preview and test send. The form talks JSON; every answer is JSON."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import abort, flash, jsonify, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pbxhub.delivery.signing import SigningKeys, new_key, open_keys, rotate, seal_keys
+from pbxhub.store.accounts import User
+from pbxhub.store.webhooks import Webhook, WebhookVersion, touch_webhooks
+from pbxhub.web.access import Access, enter
+from pbxhub.web.audit import differences, note
+from pbxhub.web.catalogue import editor_data, used_names
+from pbxhub.web.forms import GoogleAnalyticsForm
+from pbxhub.web.hub import hub, now, reading, writing
+from pbxhub.web.language import _
+from pbxhub.web.pages.webhooks import pages
+from pbxhub.web.tryout import preview, test_send
+from pbxhub.web.webhooks import change, create, editable, flatten, read_draft, shown, webhook_of
+from pbxhub.web.words import all_stages
+from pbxhub.webhooks.gallery import default_event, fill, find, gallery
+from pbxhub.webhooks.params import exists_at
+from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec, dump_spec
+
+__all__ = ["pages"]
+
+
+@pages.get("/gallery")
+def templates(project_id: int) -> ResponseReturnValue:
+    """Ready-made events for known systems, and the empty one."""
+    with reading() as session:
+        enter(session, project_id, "editor")
+        return render_template("webhooks/gallery.html", items=gallery())
+
+
+@pages.route("/gallery/<item_id>", methods=["GET", "POST"])
+def template(project_id: int, item_id: str) -> ResponseReturnValue:
+    """One ready-made event: what it needs to know, then it is added and opened in the editor."""
+    item = find(item_id) or abort(404)
+    errors: list[FieldError] = []
+    with writing() if request.method == "POST" else reading() as session:
+        access = enter(session, project_id, "editor")
+        if request.method == "POST":
+            try:
+                added = [
+                    create(session, access, read_draft(session, access, _ready(session, access, ready), None))
+                    for ready in fill(item, request.form)
+                ]
+            except SpecError as error:
+                session.rollback()
+                errors = error.errors
+            else:
+                flash(_("Added. Look at the preview, send a test, and switch it on."))
+                return redirect(url_for("webhooks.edit", project_id=project_id, webhook_id=added[0].id))
+        return render_template("webhooks/template.html", item=item, errors=errors, given=request.form)
+
+
+def _ready(session: Session, access: Access, ready: Any) -> dict[str, Any]:
+    """A ready-made webhook as a form would send it; its name made unique."""
+    taken = set(
+        session.scalars(
+            select(Webhook.name).where(Webhook.project_id == access.project.id, Webhook.deleted_on.is_(None))
+        )
+    )
+    name, count = ready.name, 2
+    while name in taken:
+        name, count = f"{ready.name} ({count})", count + 1
+    secret = request.form.get("secret", "") if ready.spec.request.auth.kind != "none" else None
+    return {"name": name, "stage": ready.stage, "enabled": False, "spec": dump_spec(ready.spec), "secret": secret}
+
+
+@pages.get("/new")
+def new(project_id: int) -> ResponseReturnValue:
+    """The empty editor."""
+    with reading() as session:
+        access = enter(session, project_id, "editor")
+        blank = Webhook(project_id=project_id, name="", stage="incoming.after", enabled=True, spec=WebhookSpec())
+        return _editor(session, access, blank, title=_("New event"))
+
+
+@pages.get("/<int:webhook_id>/edit")
+def edit(project_id: int, webhook_id: int) -> ResponseReturnValue:
+    """The editor of a webhook."""
+    with reading() as session:
+        access = enter(session, project_id, "editor")
+        webhook = editable(session, access, webhook_id)
+        return _editor(session, access, webhook, title=webhook.name)
+
+
+@pages.get("/<int:webhook_id>/copy")
+def copy(project_id: int, webhook_id: int) -> ResponseReturnValue:
+    """Copying: first for which event (the parameters that would not exist there are named), then the editor."""
+    with reading() as session:
+        access = enter(session, project_id, "editor")
+        source = webhook_of(session, access, webhook_id)
+        stage = request.args.get("stage", "")
+        if stage not in all_stages():
+            return render_template("webhooks/copy.html", source=source, missing=_missing(source))
+        twin = source.copy()
+        twin.stage, twin.name = stage, _("%(name)s (copy)", name=source.name)[:200]
+        return _editor(session, access, twin, title=_("Copy of %(name)s", name=source.name), source=source)
+
+
+@pages.post("/save")
+def save(project_id: int) -> ResponseReturnValue:
+    """A new webhook (maybe a copy). 422 with the fields that are wrong."""
+    with writing() as session:
+        access = enter(session, project_id, "editor")
+        data = _payload()
+        source = webhook_of(session, access, _number(data["copy_of"])) if data.get("copy_of") else None
+        try:
+            draft = read_draft(session, access, data, None, source.secret_sealed if source else "")
+        except SpecError as error:
+            return _refuse(error)
+        webhook = create(session, access, draft, source)
+    return jsonify(url=url_for("webhooks.index", project_id=project_id), id=webhook.id)
+
+
+@pages.post("/<int:webhook_id>/save")
+def update(project_id: int, webhook_id: int) -> ResponseReturnValue:
+    """Another revision. 409 when somebody else has saved since the form was opened: nothing is overwritten."""
+    with writing() as session:
+        access = enter(session, project_id, "editor")
+        webhook = editable(session, access, webhook_id)
+        data = _payload()
+        if data.get("revision") != webhook.revision:
+            return _conflict(session, webhook, data)
+        try:
+            draft = read_draft(session, access, data, webhook, webhook.secret_sealed)
+        except SpecError as error:
+            return _refuse(error)
+        change(session, access, webhook, draft)
+    return jsonify(url=url_for("webhooks.index", project_id=project_id), id=webhook.id)
+
+
+@pages.post("/preview")
+def show(project_id: int) -> ResponseReturnValue:
+    """The exact request for the chosen call, what is wrong, and how many of the last calls would match."""
+    with reading() as session:
+        access = enter(session, project_id, "editor")
+        found = preview(session, access, _payload())
+        html = render_template("webhooks/_preview.html", preview=found)
+        return jsonify(html=html, errors=_errors(found.errors), notes=_errors(found.notes))
+
+
+@pages.post("/test")
+def test(project_id: int) -> ResponseReturnValue:
+    """Sends the previewed request once and shows the answer."""
+    with reading() as session:
+        access = enter(session, project_id, "editor")
+        data = _payload()
+        webhook = webhook_of(session, access, _number(data["id"])) if data.get("id") else None
+        tried = test_send(session, access, data, webhook)
+        return jsonify(html=render_template("webhooks/_tried.html", tried=tried), errors=_errors(tried.preview.errors))
+
+
+@pages.post("/<int:webhook_id>/signing")
+def signing(project_id: int, webhook_id: int) -> ResponseReturnValue:
+    """Makes, rotates or removes the signing key; a new key is shown on this answer and never again."""
+    wanted = request.form.get("do", "")
+    with writing() as session:
+        access = enter(session, project_id, "editor")
+        webhook = editable(session, access, webhook_id)
+        keys = open_keys(hub().vault, webhook.signing_sealed)
+        if wanted == "remove":
+            fresh = None
+        elif wanted == "rotate" and keys:
+            fresh = rotate(keys, now())
+        else:
+            fresh = SigningKeys(new_key())
+        webhook.signing_sealed = seal_keys(hub().vault, fresh) if fresh else ""
+        touch_webhooks(session, project_id)
+        note(session, access, "signing key removed" if fresh is None else "signing key made", webhook.name)
+        return render_template("webhooks/_signing.html", webhook=webhook, key=fresh.current if fresh else "")
+
+
+@pages.route("/<int:webhook_id>/setup", methods=["GET", "POST"])
+def setup_default(project_id: int, webhook_id: int) -> ResponseReturnValue:
+    """The two things Google Analytics needs to know; with them the locked event can be switched on."""
+    form = GoogleAnalyticsForm()
+    with writing() if request.method == "POST" else reading() as session:
+        access = enter(session, project_id, "editor")
+        webhook = webhook_of(session, access, webhook_id)
+        if not webhook.locked:
+            abort(404)
+        if not form.validate_on_submit():
+            return render_template("webhooks/setup.html", form=form, webhook=webhook, item=default_event())
+        webhook.spec = fill(default_event(), {"measurement_id": form.measurement_id.data})[0].spec
+        webhook.secret_sealed = hub().vault.seal(form.api_secret.data)
+        webhook.enabled = True
+        webhook.revision += 1
+        touch_webhooks(session, project_id)
+        note(session, access, "Google Analytics set up", webhook.name, {}, {"measurement_id": form.measurement_id.data})
+    flash(_("Calls go to Google Analytics from now on."))
+    return redirect(url_for("webhooks.index", project_id=project_id))
+
+
+def _editor(session: Session, access: Access, webhook: Webhook, title: str, source: Webhook | None = None) -> str:
+    data = editor_data(session, access, webhook, source)
+    return render_template("webhooks/edit.html", webhook=webhook, source=source, title=title, data=data)
+
+
+def _payload() -> Mapping[str, Any]:
+    data = request.get_json(silent=True)
+    if not isinstance(data, dict):
+        abort(400, _("The form sent something that cannot be read; reload the page."))
+    return data
+
+
+def _number(value: Any) -> int:
+    """An id as JSON should have it; 404 for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else abort(404)
+
+
+def _errors(errors: tuple[FieldError, ...] | list[FieldError]) -> list[dict[str, str]]:
+    return [{"path": error.path, "message": error.message} for error in errors]
+
+
+def _refuse(error: SpecError) -> ResponseReturnValue:
+    return jsonify(errors=_errors(error.errors)), 422
+
+
+def _conflict(session: Session, webhook: Webhook, data: Mapping[str, Any]) -> ResponseReturnValue:
+    """Who saved meanwhile, and what is different between theirs and ours."""
+    version = session.get(WebhookVersion, (webhook.id, webhook.revision))
+    author = session.get(User, version.author_id) if version and version.author_id else None
+    mine = {
+        "name": data.get("name"),
+        "stage": data.get("stage"),
+        "enabled": data.get("enabled"),
+        **flatten(data.get("spec")),
+    }
+    theirs = {name: value for name, value in shown(webhook).items() if name in mine}
+    who = author.name or author.email if author else _("Somebody")
+    html = render_template("webhooks/_conflict.html", who=who, version=version, changes=differences(theirs, mine))
+    return jsonify(html=html, revision=webhook.revision), 409
+
+
+def _missing(source: Webhook) -> dict[str, list[str]]:
+    """Stage -> names the source uses that have no value there."""
+    names = used_names(source.spec)
+    return {stage: [name for name in names if not exists_at(name, stage)] for stage in all_stages()}

@@ -1,0 +1,177 @@
+"""Webhook error check: what fails, why, what to do; Checked and Send for one, some or all."""
+
+from uuid import UUID
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pbxhub.delivery.directory import directory_of
+from pbxhub.delivery.outbox import (
+    CannotResendError,
+    Selection,
+    check,
+    count_by_webhook,
+    order_resend,
+    resend_one,
+    stop_resend,
+)
+from pbxhub.delivery.values import Links
+from pbxhub.store.history import FAILED, Delivery
+from pbxhub.store.resends import Resend
+from pbxhub.web.access import Access, enter
+from pbxhub.web.audit import note
+from pbxhub.web.deliveries import DeliveryFilter, delivery_rows, matching_ids
+from pbxhub.web.hub import hub, now, reading, writing
+from pbxhub.web.language import _
+from pbxhub.web.pages.deliveries import webhook_names
+from pbxhub.web.paging import read_uuid
+from pbxhub.web.stats import deliveries_of_day, paused, problems, waiting
+
+pages = Blueprint("errors", __name__, url_prefix="/projects/<int:project_id>/errors")
+
+RATES = (5, 20, 100)
+MOST_SELECTED = 1000
+
+
+@pages.get("")
+def index(project_id: int) -> ResponseReturnValue:
+    """Problems first, then every unchecked failure."""
+    with reading() as session:
+        access = enter(session, project_id)
+        wanted = DeliveryFilter.of_request(unchecked=True)
+        return render_template(
+            "errors/index.html",
+            page=delivery_rows(session, access.project.id, wanted),
+            wanted=wanted,
+            webhooks=webhook_names(session, access),
+            problems=problems(session, project_id),
+            resends=_resends(session, project_id),
+            choosing=access.may("editor"),
+        )
+
+
+@pages.get("/strip")
+def strip(project_id: int) -> ResponseReturnValue:
+    """The figures and bars on top; loaded after the page and kept fresh."""
+    with reading() as session:
+        enter(session, project_id)
+        return render_template(
+            "errors/_strip.html",
+            day=deliveries_of_day(session, project_id, now()),
+            waiting=waiting(session, project_id),
+            paused=paused(session, project_id),
+        )
+
+
+@pages.post("/check")
+def checked(project_id: int) -> ResponseReturnValue:
+    """Takes deliveries off this page; they stay in the history."""
+    with writing() as session:
+        access = enter(session, project_id, "editor")
+        selection = _selection(session, access)
+        count = check(session, project_id, selection, now())
+        note(session, access, "failures checked", str(count))
+    flash(_("%(n)s taken off the list.", n=count))
+    return _back(project_id)
+
+
+@pages.post("/send/preview")
+def preview_send(project_id: int) -> ResponseReturnValue:
+    """How many would be sent again, of which webhooks; nothing is sent yet."""
+    with reading() as session:
+        access = enter(session, project_id, "editor")
+        selection = _selection(session, access)
+        counts = count_by_webhook(session, project_id, selection)
+        names = dict(webhook_names(session, access))
+        rows = [(names[webhook_id], count) for webhook_id, count in counts.items()]
+        return render_template(
+            "errors/send.html", rows=rows, total=sum(counts.values()), rates=RATES, given=request.form
+        )
+
+
+@pages.post("/send")
+def send(project_id: int) -> ResponseReturnValue:
+    """Orders the sending again of everything chosen, at the given rate."""
+    rate = request.form.get("rate", "20")
+    with writing() as session:
+        access = enter(session, project_id, "editor")
+        selection = _selection(session, access)
+        order = order_resend(
+            session,
+            project_id,
+            selection,
+            now(),
+            rate=int(rate) if rate in map(str, RATES) else 20,
+            current_settings=request.form.get("current") == "1",
+            author_id=access.user.id,
+        )
+        note(session, access, "sent again", str(order.total))
+    flash(_("%(n)s are being sent again.", n=order.total))
+    return redirect(url_for("errors.index", project_id=project_id))
+
+
+@pages.post("/send/<uuid:delivery_id>")
+def send_one(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
+    """Sends one delivery again at once, as it was or with the current settings."""
+    with writing() as session:
+        access = enter(session, project_id, "editor")
+        delivery = session.get(Delivery, delivery_id)
+        if delivery is None or delivery.project_id != project_id:
+            abort(404)
+        links = Links(hub().vault, hub().settings.public_url)
+        current = request.form.get("current") == "1"
+        try:
+            resend_one(session, directory_of(hub().database), links, project_id, delivery_id, now(), current)
+        except CannotResendError as error:
+            flash(str(error), "error")
+        else:
+            note(session, access, "sent again", str(delivery_id))
+            flash(_("It is being sent again."))
+    return redirect(url_for("deliveries.detail", project_id=project_id, delivery_id=delivery_id))
+
+
+@pages.get("/resends")
+def resends(project_id: int) -> ResponseReturnValue:
+    """The progress of what is being sent again."""
+    with reading() as session:
+        enter(session, project_id)
+        return render_template("errors/_resends.html", resends=_resends(session, project_id))
+
+
+@pages.post("/resends/<uuid:resend_id>/stop")
+def stop(project_id: int, resend_id: UUID) -> ResponseReturnValue:
+    """Stops an order; what was not sent yet is as it was before."""
+    with writing() as session:
+        access = enter(session, project_id, "editor")
+        if not stop_resend(session, project_id, resend_id, now()):
+            abort(404)
+        note(session, access, "sending again stopped", str(resend_id))
+    flash(_("Stopped. What was not sent yet is on the list again."))
+    return redirect(url_for("errors.index", project_id=project_id))
+
+
+def _selection(session: Session, access: Access) -> Selection:
+    """What a form is about: ticked rows, or everything that its filters match."""
+    form = request.form
+    ids = tuple(found for text in form.getlist("id")[:MOST_SELECTED] if (found := read_uuid(text)))
+    if ids:
+        return Selection(ids=ids)
+    if form.get("all") != "1":
+        abort(400, _("Choose at least one delivery."))
+    wanted = DeliveryFilter.of(form, unchecked=True)
+    if wanted.narrow:
+        return Selection(ids=matching_ids(session, access.project.id, wanted, MOST_SELECTED) or (UUID(int=0),))
+    webhook = int(wanted.webhook) if wanted.webhook.isascii() and wanted.webhook.isdigit() else None
+    return Selection(states=(FAILED,), webhook_id=webhook, outcome=wanted.outcome, unchecked=True)
+
+
+def _resends(session: Session, project_id: int) -> list[Resend]:
+    return list(
+        session.scalars(select(Resend).where(Resend.project_id == project_id).order_by(Resend.id.desc()).limit(3))
+    )
+
+
+def _back(project_id: int) -> ResponseReturnValue:
+    return redirect(url_for("errors.index", project_id=project_id))

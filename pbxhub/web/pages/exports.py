@@ -1,0 +1,67 @@
+"""Deliveries as CSV and JSON lines, with the filters of the list."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Response, abort
+from flask.typing import ResponseReturnValue
+
+from pbxhub.delivery.redaction import redact_url
+from pbxhub.store.session import Database
+from pbxhub.web.access import enter
+from pbxhub.web.deliveries import DeliveryFilter, export_rows
+from pbxhub.web.hub import hub, reading
+
+pages = Blueprint("exports", __name__, url_prefix="/projects/<int:project_id>/export")
+
+_COLUMNS = ("id", "time", "webhook", "stage", "caller", "called", "state", "outcome", "status_code", "message",
+            "attempts", "duration_ms", "method", "url")  # fmt: skip
+
+
+@pages.get("/<which>.<kind>")
+def deliveries(project_id: int, which: str, kind: str) -> ResponseReturnValue:
+    """which: deliveries or errors; kind: csv or jsonl. At most deliveries.MOST_EXPORTED rows, newest first."""
+    if which not in ("deliveries", "errors") or kind not in ("csv", "jsonl"):
+        abort(404)
+    with reading() as session:
+        enter(session, project_id)
+    wanted = DeliveryFilter.of_request(unchecked=which == "errors")
+    rows = _rows(hub().database, project_id, wanted)
+    content, mimetype = (_csv(rows), "text/csv") if kind == "csv" else (_lines(rows), "application/x-ndjson")
+    name = f'attachment; filename="{which}.{kind}"'
+    return Response(content, mimetype=mimetype, headers={"Content-Disposition": name})
+
+
+def _rows(database: Database, project_id: int, wanted: DeliveryFilter) -> Iterator[dict[str, Any]]:
+    """Read in groups, each in a short transaction of its own, so that a slow download holds nothing."""
+    for row, webhook, stage, caller, dst in export_rows(database, project_id, wanted):
+        values = (
+            str(row.id), row.created_on.isoformat(), webhook, stage or "", caller or "", dst or "", row.state,
+            row.outcome, row.status_code, row.message, row.attempts, row.duration_ms, row.method, redact_url(row.url),
+        )  # fmt: skip
+        yield dict(zip(_COLUMNS, values, strict=True))
+
+
+def _lines(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
+    for row in rows:
+        yield json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def _csv(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
+    yield "\ufeff" + _csv_line(_COLUMNS)
+    for row in rows:
+        yield _csv_line([harmless(value) for value in row.values()])
+
+
+def _csv_line(values: Any) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerow(values)
+    return buffer.getvalue()
+
+
+def harmless(value: Any) -> Any:
+    """A text that a spreadsheet would run as a formula gets an apostrophe; phone numbers begin with +, too."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r", "|", "%") else value

@@ -1,0 +1,22 @@
+"""Is the hub fit to serve: for load balancers and monitors, without signing in."""
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+from sqlalchemy.exc import SQLAlchemyError
+
+from pbxhub.store.schema import is_current
+from pbxhub.web.hub import hub
+
+pages = Blueprint("health", __name__)
+
+
+@pages.get("/health")
+def health() -> ResponseReturnValue:
+    """200 with {"status": "ok"} when the database answers and its schema is the newest; 503 with what is wrong."""
+    try:
+        current = is_current(hub().database)
+    except SQLAlchemyError:
+        return jsonify(status="error", database="unreachable", schema="unknown"), 503
+    if not current:
+        return jsonify(status="error", database="ok", schema="outdated: run pbxhub migrate"), 503
+    return jsonify(status="ok", database="ok", schema="current")

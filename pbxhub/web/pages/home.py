@@ -1,0 +1,59 @@
+"""Where a browser lands: the sign-in page, the setup page, or the user's project."""
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+from sqlalchemy import select
+
+from pbxhub.store.accounts import Membership, Project, User
+from pbxhub.web.access import signed_in
+from pbxhub.web.failures import local_path
+from pbxhub.web.hub import reading
+from pbxhub.web.language import LANGUAGES
+
+pages = Blueprint("home", __name__)
+
+
+@pages.get("/")
+def start() -> ResponseReturnValue:
+    """The project itself when the user has one, else the list of projects."""
+    with reading() as session:
+        if not current_user.is_authenticated:
+            someone = session.scalar(select(User.id).limit(1))
+            return redirect(url_for("security.login")) if someone else render_template("welcome.html")
+        projects = session.scalars(
+            select(Project.id)
+            .join(Membership)
+            .where(Membership.user_id == signed_in().id)
+            .order_by(Project.id)
+            .limit(2)
+        ).all()
+    if len(projects) == 1:
+        return redirect(url_for("dashboard.index", project_id=projects[0]))
+    return redirect(url_for("home.projects"))
+
+
+@pages.get("/projects")
+def projects() -> ResponseReturnValue:
+    """Every project of the user."""
+    user = signed_in()
+    with reading() as session:
+        rows = session.execute(
+            select(Project, Membership.role)
+            .join(Membership)
+            .where(Membership.user_id == user.id)
+            .order_by(Project.name)
+        ).all()
+        return render_template("projects.html", rows=rows)
+
+
+@pages.post("/language")
+def language() -> ResponseReturnValue:
+    """Remembers the language of this browser, for pages before signing in."""
+    chosen = request.form.get("language", "")
+    response = redirect(local_path(request.form.get("back", "/")))
+    if chosen in LANGUAGES:
+        response.set_cookie(
+            "language", chosen, max_age=31536000, httponly=True, samesite="Lax", secure=request.is_secure
+        )
+    return response

@@ -1,0 +1,68 @@
+"""API keys of a project. A key is shown once; only its hash is kept."""
+
+import hashlib
+import secrets
+
+from flask import Blueprint, abort, flash, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pbxhub.store.accounts import ApiKey
+from pbxhub.web.access import enter
+from pbxhub.web.audit import note
+from pbxhub.web.forms import KeyForm
+from pbxhub.web.hub import now, reading, writing
+from pbxhub.web.language import _
+
+pages = Blueprint("keys", __name__, url_prefix="/projects/<int:project_id>/keys")
+
+
+@pages.get("")
+def index(project_id: int) -> ResponseReturnValue:
+    """The keys there are, without the keys themselves."""
+    with reading() as session:
+        enter(session, project_id, "owner")
+        return _page(session, project_id, KeyForm())
+
+
+@pages.post("")
+def create(project_id: int) -> ResponseReturnValue:
+    """A new key, shown on the answer to this request and never again."""
+    form = KeyForm()
+    with writing() as session:
+        access = enter(session, project_id, "owner")
+        if not form.validate_on_submit():
+            return _page(session, project_id, form), 422
+        key = f"pbx_{secrets.token_urlsafe(32)}"
+        row = ApiKey(
+            project_id=project_id,
+            name=form.name.data,
+            key_hash=hashlib.sha256(key.encode()).hexdigest(),
+            prefix=key[:10],
+            scopes=list(form.scopes.data),
+            created_on=now(),
+        )
+        session.add(row)
+        note(session, access, "API key made", row.name, {}, {"may": ", ".join(row.scopes)})
+        session.flush()
+        return _page(session, project_id, KeyForm(formdata=None), key)
+
+
+@pages.post("/<int:key_id>/delete")
+def remove(project_id: int, key_id: int) -> ResponseReturnValue:
+    """Programs with this key are refused from now on."""
+    with writing() as session:
+        access = enter(session, project_id, "owner")
+        row = session.get(ApiKey, key_id)
+        if row is None or row.project_id != project_id:
+            abort(404)
+        note(session, access, "API key deleted", row.name)
+        session.delete(row)
+    flash(_("The key is worth nothing now."))
+    return redirect(url_for("keys.index", project_id=project_id))
+
+
+def _page(session: Session, project_id: int, form: KeyForm, key: str = "") -> str:
+    rows = session.scalars(select(ApiKey).where(ApiKey.project_id == project_id).order_by(ApiKey.id.desc())).all()
+    return render_template("account/keys.html", keys=rows, form=form, key=key)

@@ -1,0 +1,91 @@
+"""Numbers: labels of the DIDs, and which project their calls belong to."""
+
+from flask import Blueprint, abort, flash, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pbxhub.store.accounts import Number, Pbx
+from pbxhub.web.access import enter
+from pbxhub.web.audit import fields, note
+from pbxhub.web.forms import NumberForm
+from pbxhub.web.hub import reading, writing
+from pbxhub.web.language import _
+
+pages = Blueprint("numbers", __name__, url_prefix="/projects/<int:project_id>/numbers")
+
+_KEPT = ("did", "label")
+
+
+@pages.get("")
+def index(project_id: int) -> ResponseReturnValue:
+    """Every labelled number."""
+    with reading() as session:
+        enter(session, project_id)
+        rows = session.execute(
+            select(Number, Pbx.name).join(Pbx).where(Number.project_id == project_id).order_by(Number.did).limit(2000)
+        ).all()
+        return render_template("account/numbers.html", rows=rows, pbxs=_pbxs(session, project_id))
+
+
+@pages.route("/new", methods=["GET", "POST"], defaults={"number_id": None})
+@pages.route("/<int:number_id>", methods=["GET", "POST"])
+def number(project_id: int, number_id: int | None) -> ResponseReturnValue:
+    """One number: new, or changed."""
+    with reading() as session:
+        enter(session, project_id, "editor")
+        row = _number(session, project_id, number_id) if number_id else None
+        form = NumberForm(obj=row)
+        form.pbx_id.choices = _pbxs(session, project_id)
+    if form.validate_on_submit() and _save(project_id, number_id, form):
+        flash(_("Saved."))
+        return redirect(url_for("numbers.index", project_id=project_id))
+    return render_template(
+        "account/form.html",
+        form=form,
+        title=row.did if row else _("New number"),
+        submit=_("Save"),
+        back=url_for("numbers.index", project_id=project_id),
+        delete=url_for("numbers.remove", project_id=project_id, number_id=row.id) if row else "",
+    )
+
+
+@pages.post("/<int:number_id>/delete")
+def remove(project_id: int, number_id: int) -> ResponseReturnValue:
+    """Takes the label away."""
+    with writing() as session:
+        access = enter(session, project_id, "editor")
+        row = _number(session, project_id, number_id)
+        note(session, access, "number deleted", row.did)
+        session.delete(row)
+    flash(_("Deleted."))
+    return redirect(url_for("numbers.index", project_id=project_id))
+
+
+def _save(project_id: int, number_id: int | None, form: NumberForm) -> bool:
+    with writing() as session:
+        access = enter(session, project_id, "editor")
+        row = _number(session, project_id, number_id) if number_id else Number(project_id=project_id)
+        same = select(Number.id).where(
+            Number.pbx_id == form.pbx_id.data, Number.did == form.did.data, Number.id != (row.id or 0)
+        )
+        if session.scalar(same):
+            form.did.errors = [_("This number of this PBX has an entry already, maybe in another project.")]
+            return False
+        before = fields(row, *_KEPT)
+        form.populate_obj(row)
+        session.add(row)
+        note(session, access, "number changed" if number_id else "number added", row.did, before, fields(row, *_KEPT))
+    return True
+
+
+def _pbxs(session: Session, project_id: int) -> list[tuple[int, str]]:
+    rows = session.execute(select(Pbx.id, Pbx.name).where(Pbx.project_id == project_id).order_by(Pbx.id))
+    return [(row.id, row.name) for row in rows]
+
+
+def _number(session: Session, project_id: int, number_id: int) -> Number:
+    row = session.get(Number, number_id)
+    if row is None or row.project_id != project_id:
+        abort(404)
+    return row

@@ -1,0 +1,140 @@
+"""PBXs of a project: their live state, how to connect one, and a check of the way there."""
+
+import secrets
+from pathlib import Path
+
+from flask import Blueprint, abort, flash, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from pbxhub.calls.stages import JSON
+from pbxhub.paths import ASTERISK_CONF
+from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, Pbx
+from pbxhub.store.history import Call
+from pbxhub.web.access import enter
+from pbxhub.web.audit import note
+from pbxhub.web.forms import PbxForm
+from pbxhub.web.hub import hub, now, reading, writing
+from pbxhub.web.language import _
+
+pages = Blueprint("pbxs", __name__, url_prefix="/projects/<int:project_id>/pbxs")
+
+
+@pages.get("")
+def index(project_id: int) -> ResponseReturnValue:
+    """Every PBX with its state."""
+    with reading() as session:
+        enter(session, project_id)
+        open_calls = select(Call.pbx_id, func.count()).where(Call.ended_on.is_(None)).group_by(Call.pbx_id)
+        mine = select(Pbx.id).where(Pbx.project_id == project_id)
+        calls = {row[0]: row[1] for row in session.execute(open_calls.where(Call.pbx_id.in_(mine)))}
+        rows = session.scalars(select(Pbx).where(Pbx.project_id == project_id).order_by(Pbx.id)).all()
+        return render_template("pbxs/index.html", rows=rows, calls=calls)
+
+
+@pages.route("/new", methods=["GET", "POST"])
+def create(project_id: int) -> ResponseReturnValue:
+    """A new PBX. Without a secret of the user's own the hub makes one; it is shown on the answer, and never again."""
+    with reading() as session:
+        enter(session, project_id, "owner")
+    form = PbxForm(data={"contexts": ", ".join(DEFAULT_INCOMING_CONTEXTS), "enabled": True, "port": 5038})
+    if not form.validate_on_submit():
+        return render_template("pbxs/form.html", form=form, title=_("Connect a PBX"), pbx=None)
+    secret = form.secret.data or secrets.token_urlsafe(24)
+    with writing() as session:
+        access = enter(session, project_id, "owner")
+        pbx = Pbx(project_id=project_id, secret_sealed=hub().vault.seal(secret), created_on=now(), state="new")
+        _take(form, pbx)
+        session.add(pbx)
+        session.flush()
+        note(session, access, "PBX added", pbx.name, {}, _shown(pbx))
+        return render_template("pbxs/detail.html", pbx=pbx, secret=secret, files=_files(pbx))
+
+
+@pages.get("/<int:pbx_id>")
+def detail(project_id: int, pbx_id: int) -> ResponseReturnValue:
+    """State, reason, and what to put into Asterisk's configuration."""
+    with reading() as session:
+        enter(session, project_id)
+        pbx = _pbx(session, project_id, pbx_id)
+        return render_template("pbxs/detail.html", pbx=pbx, secret="", files=_files(pbx))
+
+
+@pages.get("/<int:pbx_id>/state")
+def state(project_id: int, pbx_id: int) -> ResponseReturnValue:
+    """The live part of the page."""
+    with reading() as session:
+        enter(session, project_id)
+        return render_template("pbxs/_state.html", pbx=_pbx(session, project_id, pbx_id))
+
+
+@pages.route("/<int:pbx_id>/edit", methods=["GET", "POST"])
+def edit(project_id: int, pbx_id: int) -> ResponseReturnValue:
+    """Changes a PBX; an empty secret keeps the old one."""
+    with reading() as session:
+        enter(session, project_id, "owner")
+        pbx = _pbx(session, project_id, pbx_id)
+        form = PbxForm(obj=pbx, data={"contexts": ", ".join(pbx.incoming_contexts)})
+    if not form.validate_on_submit():
+        return render_template("pbxs/form.html", form=form, title=pbx.name, pbx=pbx)
+    with writing() as session:
+        access = enter(session, project_id, "owner")
+        pbx = _pbx(session, project_id, pbx_id)
+        before = _shown(pbx)
+        _take(form, pbx)
+        if form.secret.data:
+            pbx.secret_sealed = hub().vault.seal(form.secret.data)
+        note(session, access, "PBX changed", pbx.name, before, _shown(pbx))
+    flash(_("Saved. The hub connects anew within seconds."))
+    return redirect(url_for("pbxs.detail", project_id=project_id, pbx_id=pbx_id))
+
+
+@pages.post("/<int:pbx_id>/check")
+def check(project_id: int, pbx_id: int) -> ResponseReturnValue:
+    """Signs in to the PBX as the listener does, and says what is well and what to do where something is not."""
+    with reading() as session:
+        enter(session, project_id, "owner")
+        pbx = _pbx(session, project_id, pbx_id)
+    return render_template("pbxs/_check.html", pbx=pbx, findings=hub().check_pbx(pbx))
+
+
+@pages.post("/<int:pbx_id>/delete")
+def remove(project_id: int, pbx_id: int) -> ResponseReturnValue:
+    """Stops listening and forgets the PBX; its calls stay."""
+    with writing() as session:
+        access = enter(session, project_id, "owner")
+        pbx = _pbx(session, project_id, pbx_id)
+        note(session, access, "PBX deleted", pbx.name, _shown(pbx))
+        session.delete(pbx)
+    flash(_("The hub no longer listens to this PBX."))
+    return redirect(url_for("pbxs.index", project_id=project_id))
+
+
+def _take(form: PbxForm, pbx: Pbx) -> None:
+    for name in ("name", "host", "port", "username", "tls", "tls_ca", "plain_login", "cel_path", "enabled"):
+        setattr(pbx, name, getattr(form, name).data)
+    pbx.tls_ca = pbx.tls_ca or ""
+    pbx.cel_path = pbx.cel_path or ""
+    pbx.incoming_contexts = form.context_list()
+
+
+def _shown(pbx: Pbx) -> dict[str, JSON]:
+    names = ("name", "host", "port", "username", "tls", "plain_login", "cel_path", "enabled")
+    return {**{name: getattr(pbx, name) for name in names}, "incoming_contexts": ", ".join(pbx.incoming_contexts)}
+
+
+def _files(pbx: Pbx) -> list[tuple[str, str]]:
+    """The ready files to put beside Asterisk's own, name and text."""
+    return [(path.name, path.read_text()) for path in sorted(ASTERISK_CONF.glob("*.conf"), key=_first_needed)]
+
+
+def _first_needed(path: Path) -> tuple[bool, str]:
+    return not path.name.startswith("manager"), path.name
+
+
+def _pbx(session: Session, project_id: int, pbx_id: int) -> Pbx:
+    pbx = session.get(Pbx, pbx_id)
+    if pbx is None or pbx.project_id != project_id:
+        abort(404)
+    return pbx

@@ -1,0 +1,87 @@
+"""Employees: the cards behind extensions."""
+
+from flask import Blueprint, abort, flash, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pbxhub.store.accounts import Employee
+from pbxhub.web.access import enter
+from pbxhub.web.audit import fields, note
+from pbxhub.web.forms import EmployeeForm
+from pbxhub.web.hub import reading, writing
+from pbxhub.web.language import _
+
+pages = Blueprint("people", __name__, url_prefix="/projects/<int:project_id>/employees")
+
+_KEPT = ("extension", "name", "email", "department", "crm_id")
+
+
+@pages.get("")
+def employees(project_id: int) -> ResponseReturnValue:
+    """Everybody with an extension."""
+    with reading() as session:
+        enter(session, project_id)
+        rows = session.scalars(
+            select(Employee).where(Employee.project_id == project_id).order_by(Employee.extension).limit(2000)
+        ).all()
+        return render_template("account/employees.html", rows=rows)
+
+
+@pages.route("/new", methods=["GET", "POST"], defaults={"employee_id": None})
+@pages.route("/<int:employee_id>", methods=["GET", "POST"])
+def employee(project_id: int, employee_id: int | None) -> ResponseReturnValue:
+    """One card: new, or changed."""
+    with reading() as session:
+        enter(session, project_id, "editor")
+        row = _employee(session, project_id, employee_id) if employee_id else None
+        form = EmployeeForm(obj=row)
+    if form.validate_on_submit() and _save(project_id, employee_id, form):
+        flash(_("Saved."))
+        return redirect(url_for("people.employees", project_id=project_id))
+    title = row.name or row.extension if row else _("New employee")
+    return render_template(
+        "account/form.html",
+        form=form,
+        title=title,
+        submit=_("Save"),
+        back=url_for("people.employees", project_id=project_id),
+        delete=url_for("people.remove", project_id=project_id, employee_id=row.id) if row else "",
+    )
+
+
+@pages.post("/<int:employee_id>/delete")
+def remove(project_id: int, employee_id: int) -> ResponseReturnValue:
+    """Takes the card away; calls keep their extension."""
+    with writing() as session:
+        access = enter(session, project_id, "editor")
+        row = _employee(session, project_id, employee_id)
+        note(session, access, "employee deleted", row.extension)
+        session.delete(row)
+    flash(_("Deleted."))
+    return redirect(url_for("people.employees", project_id=project_id))
+
+
+def _save(project_id: int, employee_id: int | None, form: EmployeeForm) -> bool:
+    with writing() as session:
+        access = enter(session, project_id, "editor")
+        row = _employee(session, project_id, employee_id) if employee_id else Employee(project_id=project_id)
+        same = select(Employee.id).where(
+            Employee.project_id == project_id, Employee.extension == form.extension.data, Employee.id != (row.id or 0)
+        )
+        if session.scalar(same):
+            form.extension.errors = [_("This extension has a card already.")]
+            return False
+        before = fields(row, *_KEPT)
+        form.populate_obj(row)
+        session.add(row)
+        action = "employee changed" if employee_id else "employee added"
+        note(session, access, action, row.extension, before, fields(row, *_KEPT))
+    return True
+
+
+def _employee(session: Session, project_id: int, employee_id: int) -> Employee:
+    row = session.get(Employee, employee_id)
+    if row is None or row.project_id != project_id:
+        abort(404)
+    return row

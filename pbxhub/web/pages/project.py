@@ -1,0 +1,101 @@
+"""Projects: make one, change its name, zone and country, delete it."""
+
+from flask import Blueprint, abort, flash, g, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from pbxhub.store.accounts import Membership, Project
+from pbxhub.store.notices import NoticeTarget
+from pbxhub.store.webhooks import add_project
+from pbxhub.web.access import enter, signed_in
+from pbxhub.web.audit import fields, note
+from pbxhub.web.forms import AlertForm, DeleteProjectForm, ProjectForm
+from pbxhub.web.hub import now, reading, writing
+from pbxhub.web.language import _
+
+pages = Blueprint("project", __name__, url_prefix="/projects")
+
+_KEPT = ("name", "time_zone", "country")
+
+
+@pages.route("/new", methods=["GET", "POST"])
+def create() -> ResponseReturnValue:
+    """A new project; who makes it is its owner."""
+    user = signed_in()
+    form = ProjectForm()
+    if not form.validate_on_submit():
+        return render_template("account/form.html", form=form, title=_("New project"), submit=_("Create"))
+    with writing() as session:
+        project = Project(created_on=now())
+        form.populate_obj(project)
+        add_project(session, project)
+        session.add(Membership(project_id=project.id, user_id=user.id, role="owner", created_on=now()))
+    return redirect(url_for("pbxs.index", project_id=project.id))
+
+
+@pages.route("/<int:project_id>/settings", methods=["GET", "POST"])
+def settings(project_id: int) -> ResponseReturnValue:
+    """Name, time zone and country."""
+    with reading() as session:
+        access = enter(session, project_id, "owner")
+        form = ProjectForm(obj=access.project)
+        if not form.validate_on_submit():
+            return _settings_page(session, form, AlertForm(formdata=None))
+    with writing() as session:
+        access = enter(session, project_id, "owner")
+        before = fields(access.project, *_KEPT)
+        form.populate_obj(access.project)
+        note(session, access, "project changed", access.project.name, before, fields(access.project, *_KEPT))
+    flash(_("Saved."))
+    return redirect(url_for("project.settings", project_id=project_id))
+
+
+@pages.post("/<int:project_id>/alerts")
+def alert(project_id: int) -> ResponseReturnValue:
+    """Another place that hears when a webhook fails for the first time in a day, is paused or recovers."""
+    form = AlertForm()
+    with writing() as session:
+        access = enter(session, project_id, "owner")
+        if not form.validate_on_submit():
+            return _settings_page(session, ProjectForm(formdata=None, obj=access.project), form), 422
+        session.add(NoticeTarget(project_id=project_id, address=form.address.data))
+        note(session, access, "alert added", form.address.data)
+    flash(_("Saved."))
+    return redirect(url_for("project.settings", project_id=project_id))
+
+
+@pages.post("/<int:project_id>/alerts/<int:target_id>/delete")
+def mute(project_id: int, target_id: int) -> ResponseReturnValue:
+    """One place less."""
+    with writing() as session:
+        access = enter(session, project_id, "owner")
+        target = session.get(NoticeTarget, target_id)
+        if target is None or target.project_id != project_id:
+            abort(404)
+        note(session, access, "alert removed", target.address)
+        session.delete(target)
+    flash(_("Deleted."))
+    return redirect(url_for("project.settings", project_id=project_id))
+
+
+@pages.post("/<int:project_id>/delete")
+def remove(project_id: int) -> ResponseReturnValue:
+    """Deletes the project with everything in it, when its name was typed."""
+    form = DeleteProjectForm()
+    with writing() as session:
+        access = enter(session, project_id, "owner")
+        if not form.validate_on_submit() or form.typed_name.data != access.project.name:
+            flash(_("Type the name of the project exactly to delete it."), "error")
+            return redirect(url_for("project.settings", project_id=project_id))
+        session.execute(delete(Project).where(Project.id == project_id))
+    flash(_("The project was deleted."))
+    return redirect(url_for("home.projects"))
+
+
+def _settings_page(session: Session, form: ProjectForm, alerts: AlertForm) -> str:
+    targets = session.scalars(
+        select(NoticeTarget).where(NoticeTarget.project_id == g.access.project.id).order_by(NoticeTarget.id)
+    ).all()
+    removal = DeleteProjectForm(formdata=None)
+    return render_template("account/project.html", form=form, alerts=alerts, targets=targets, removal=removal)

@@ -1,0 +1,80 @@
+"""Recordings, by a signed link that expires: no sign-in, so that a CRM can play them. And the link to a call's card."""
+
+from pathlib import Path
+from uuid import UUID
+
+from flask import Blueprint, Response, abort, redirect, request, send_file, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+
+from pbxhub.delivery.outgoing import Outgoing
+from pbxhub.delivery.values import Links
+from pbxhub.store.accounts import Membership
+from pbxhub.store.history import Call
+from pbxhub.web.access import signed_in
+from pbxhub.web.hub import hub, now, reading
+from pbxhub.webhooks.message import Request
+
+pages = Blueprint("recordings", __name__)
+
+_SOUNDS = {".wav": "audio/wav", ".mp3": "audio/mpeg", ".ogg": "audio/ogg", ".gsm": "audio/gsm", ".wav49": "audio/wav"}
+_FETCH_SECONDS = 30.0
+
+
+@pages.get("/recordings/<uuid:call_id>")
+def play(call_id: UUID) -> ResponseReturnValue:
+    """The sound of a call, for whoever has the link; 404 when it is wrong, expired or without a file."""
+    expires, signature = request.args.get("expires", ""), request.args.get("signature", "")
+    if not expires.isascii() or not expires.isdigit() or len(expires) > 12 or not signature.isascii():
+        abort(404)
+    if not links().is_recording(call_id, int(expires), signature, now()):
+        abort(404)
+    with reading() as session:
+        call = session.get(Call, call_id) or abort(404)
+        name = str(call.data.get("recording_file") or "")
+    return _fetched(name) if name.startswith(("http://", "https://")) else _from_spool(name)
+
+
+@pages.get("/calls/<uuid:call_id>")
+def card(call_id: UUID) -> ResponseReturnValue:
+    """The address that requests carry as <<call_card>>: leads a member to the call in its project."""
+    user = signed_in()
+    with reading() as session:
+        project_id = session.scalar(
+            select(Call.project_id)
+            .join(Membership, Membership.project_id == Call.project_id)
+            .where(Call.id == call_id, Membership.user_id == user.id)
+        )
+    if project_id is None:
+        abort(404)
+    return redirect(url_for("calls.card", project_id=project_id, call_id=call_id))
+
+
+def links() -> Links:
+    """Makes and checks the signed addresses."""
+    return Links(hub().vault, hub().settings.public_url)
+
+
+def recording_link(call: Call) -> str:
+    """The signed address of a call's recording, as a path of this site."""
+    return links().recording(call.id, now()).removeprefix(hub().settings.public_url)
+
+
+def _from_spool(name: str) -> Response:
+    """A file of the PBX's spool on this host. What leads out of the spool, by .. or a link, does not exist."""
+    spool = hub().recordings.resolve()
+    path = (spool / name).resolve()
+    if path.suffix.lower() not in _SOUNDS or not path.is_relative_to(spool) or not path.is_file():
+        abort(404)
+    return send_file(path, mimetype=_SOUNDS[path.suffix.lower()], conditional=True)
+
+
+def _fetched(url: str) -> Response:
+    """A recording that the PBX offers over HTTP, through the sender and its address guard."""
+    sender = hub().sender
+    sender.guard = hub().guard()
+    answer = sender.send(Outgoing(Request("GET", url, (), b""), "recordings", _FETCH_SECONDS))
+    suffix = Path(url.partition("?")[0]).suffix.lower()
+    if answer.outcome != "ok" or answer.truncated or suffix not in _SOUNDS:
+        abort(404)
+    return Response(answer.body, mimetype=_SOUNDS[suffix])

@@ -1,0 +1,199 @@
+"""The table of webhooks and what its rows can do: switch, pause, order, delete, history, export and import."""
+
+import json
+from typing import Any
+
+from flask import Blueprint, Response, abort, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+
+from pbxhub.calls.stages import JSON
+from pbxhub.delivery.outbox import cancel_pending, pause, resume
+from pbxhub.store.accounts import User
+from pbxhub.store.webhooks import WebhookVersion, touch_webhooks
+from pbxhub.web.access import enter
+from pbxhub.web.audit import differences, note
+from pbxhub.web.health import recent_outcomes
+from pbxhub.web.hub import now, reading, writing
+from pbxhub.web.language import _
+from pbxhub.web.webhooks import (
+    Draft,
+    carry_out,
+    change,
+    editable,
+    exported,
+    flatten,
+    live_webhooks,
+    plan,
+    webhook_of,
+)  # fmt: skip
+from pbxhub.web.webhooks import remove as delete
+from pbxhub.webhooks.spec import FieldError, SpecError, dump_spec
+from pbxhub.webhooks.transfer import export_webhooks
+
+pages = Blueprint("webhooks", __name__, url_prefix="/projects/<int:project_id>/webhooks")
+
+
+@pages.get("")
+def index(project_id: int) -> ResponseReturnValue:
+    """Every webhook: Google Analytics first, then as ordered by the user."""
+    with reading() as session:
+        access = enter(session, project_id)
+        return render_template("webhooks/index.html", rows=live_webhooks(session, access))
+
+
+@pages.get("/health")
+def health(project_id: int) -> ResponseReturnValue:
+    """The last outcomes of every webhook as dots: the slow column of the table, loaded after it."""
+    with reading() as session:
+        access = enter(session, project_id)
+        rows = live_webhooks(session, access)
+        outcomes = recent_outcomes(session, [row.id for row in rows])
+        return render_template("webhooks/_health.html", rows=rows, outcomes=outcomes)
+
+
+@pages.post("/<int:webhook_id>/enabled")
+def enable(project_id: int, webhook_id: int) -> ResponseReturnValue:
+    """On or off. Off: what waits is cancelled, and says so."""
+    with writing() as session:
+        access = enter(session, project_id, "editor")
+        webhook = webhook_of(session, access, webhook_id)
+        wanted = request.form.get("enabled") == "1"
+        if wanted and webhook.locked and not webhook.secret_sealed:
+            flash(_("Set it up first: it needs your measurement id and API secret."), "error")
+            return redirect(url_for("webhooks.setup_default", project_id=project_id, webhook_id=webhook.id))
+        if wanted != webhook.enabled:
+            webhook.enabled = wanted
+            touch_webhooks(session, project_id)
+            if not wanted:
+                cancel_pending(session, webhook.id, now())
+            note(session, access, "webhook switched on" if wanted else "webhook switched off", webhook.name)
+    return redirect(url_for("webhooks.index", project_id=project_id))
+
+
+@pages.post("/<int:webhook_id>/pause")
+def hold(project_id: int, webhook_id: int) -> ResponseReturnValue:
+    """Stops sending and keeps what waits, or sends again."""
+    with writing() as session:
+        access = enter(session, project_id, "editor")
+        webhook = webhook_of(session, access, webhook_id)
+        if webhook.paused_on:
+            resume(session, webhook.id)
+            note(session, access, "webhook resumed", webhook.name)
+        else:
+            pause(session, webhook.id, _("paused by %(who)s", who=access.user.name or access.user.email), now())
+            note(session, access, "webhook paused", webhook.name)
+    back = "errors.index" if request.form.get("back") == "errors" else "webhooks.index"
+    return redirect(url_for(back, project_id=project_id))
+
+
+@pages.post("/<int:webhook_id>/delete")
+def remove(project_id: int, webhook_id: int) -> ResponseReturnValue:
+    """Deletes a webhook: what waits is cancelled, what was sent stays in the history."""
+    with writing() as session:
+        access = enter(session, project_id, "editor")
+        webhook = editable(session, access, webhook_id)
+        delete(session, access, webhook)
+    flash(_("%(name)s was deleted.", name=webhook.name))
+    return redirect(url_for("webhooks.index", project_id=project_id))
+
+
+@pages.post("/order")
+def order(project_id: int) -> ResponseReturnValue:
+    """The order of starting: ids as the table now shows them."""
+    wanted = [int(text) for text in request.form.getlist("id") if text.isascii() and text.isdigit()]
+    with writing() as session:
+        access = enter(session, project_id, "editor")
+        rows = {row.id: row for row in live_webhooks(session, access)}
+        ranked = [item for item in dict.fromkeys((*wanted, *rows)) if item in rows]
+        for position, webhook_id in enumerate(ranked, 1):
+            rows[webhook_id].position = position
+        touch_webhooks(session, project_id)
+        note(session, access, "webhooks reordered", f"{len(ranked)}")
+    return "", 204
+
+
+@pages.get("/<int:webhook_id>/history")
+def history(project_id: int, webhook_id: int) -> ResponseReturnValue:
+    """Every revision with its author and what it changed."""
+    with reading() as session:
+        access = enter(session, project_id)
+        webhook = webhook_of(session, access, webhook_id)
+        rows = session.execute(
+            select(WebhookVersion, User.email)
+            .outerjoin(User, User.id == WebhookVersion.author_id)
+            .where(WebhookVersion.webhook_id == webhook.id)
+            .order_by(WebhookVersion.revision.desc())
+            .limit(101)
+        ).all()
+        older = [*(row[0] for row in rows[1:]), None]
+        listed = [(row[0], row[1], _changes(row[0], before)) for row, before in zip(rows, older, strict=False)]
+        return render_template("webhooks/history.html", webhook=webhook, rows=listed[:100])
+
+
+@pages.post("/<int:webhook_id>/restore/<int:revision>")
+def restore(project_id: int, webhook_id: int, revision: int) -> ResponseReturnValue:
+    """Makes an earlier revision the current one, as a new revision."""
+    with writing() as session:
+        access = enter(session, project_id, "editor")
+        webhook = editable(session, access, webhook_id)
+        version = session.get(WebhookVersion, (webhook.id, revision))
+        if version is None:
+            abort(404)
+        change(session, access, webhook, Draft(version.name, version.stage, version.enabled, version.spec))
+    flash(_("Revision %(n)s is the current one again.", n=revision))
+    return redirect(url_for("webhooks.history", project_id=project_id, webhook_id=webhook_id))
+
+
+@pages.get("/export.json")
+def export(project_id: int) -> ResponseReturnValue:
+    """Every webhook but the locked one as a file, without secrets."""
+    with reading() as session:
+        access = enter(session, project_id, "editor")
+        rows = [exported(row) for row in live_webhooks(session, access) if not row.locked]
+    text = json.dumps(export_webhooks(rows), ensure_ascii=False, indent=2)
+    return Response(
+        text, mimetype="application/json", headers={"Content-Disposition": 'attachment; filename="webhooks.json"'}
+    )
+
+
+@pages.get("/import")
+def choose_file(project_id: int) -> ResponseReturnValue:
+    """The form that takes a file."""
+    with reading() as session:
+        enter(session, project_id, "editor")
+        return render_template("webhooks/import.html", plan=None, text="", errors=[])
+
+
+@pages.post("/import")
+def take_in(project_id: int) -> ResponseReturnValue:
+    """A file of webhooks: first what it would change, then, confirmed, the change."""
+    upload = request.files.get("file")
+    text = upload.read().decode("utf-8", "replace") if upload else request.form.get("text", "")
+    with writing() as session:
+        access = enter(session, project_id, "editor")
+        try:
+            changes = plan(session, access, _json(text))
+        except SpecError as error:
+            return render_template("webhooks/import.html", plan=None, text="", errors=error.errors), 422
+        if request.form.get("confirmed") != "1":
+            return render_template("webhooks/import.html", plan=changes, text=text, errors=[])
+        done = carry_out(session, access, changes)
+    flash(_("%(n)s webhooks were imported.", n=done))
+    return redirect(url_for("webhooks.index", project_id=project_id))
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise SpecError([FieldError("", _("This is not a JSON file."))]) from None
+
+
+def _changes(newer: WebhookVersion, older: WebhookVersion | None) -> dict[str, list[JSON]]:
+    return differences(_version(older), _version(newer)) if older else {}
+
+
+def _version(version: WebhookVersion) -> dict[str, JSON]:
+    own: dict[str, JSON] = {"name": version.name, "stage": version.stage, "enabled": version.enabled}
+    return {**own, **flatten(dump_spec(version.spec))}

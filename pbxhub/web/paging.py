@@ -1,0 +1,48 @@
+"""Lists in pages by key: the next page starts after the last row of this one, so that deep pages cost the same."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from flask import request
+
+PAGE = 50
+T = TypeVar("T")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Rows of one page and the key where the next one starts ("" on the last page)."""
+
+    rows: Sequence[T]
+    next_key: str = ""
+
+
+def uuid_key() -> UUID | None:
+    """The key of the request's ?before=, for lists ordered by an id; None on the first page or when it is nonsense."""
+    return read_uuid(request.args.get("before", ""))
+
+
+def read_uuid(text: str) -> UUID | None:
+    """The id behind a text, None when it is none."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def moment_key() -> tuple[datetime, UUID] | None:
+    """The key of ?before=, for lists ordered by a time and then an id."""
+    stamp, _, rest = request.args.get("before", "").partition(".")
+    row = read_uuid(rest)
+    if row is None or not stamp.isascii() or not stamp.isdigit() or len(stamp) > 17:
+        return None
+    return _EPOCH + timedelta(microseconds=int(stamp)), row
+
+
+def write_moment_key(moment: datetime, row: UUID) -> str:
+    """What moment_key reads."""
+    return f"{(moment - _EPOCH) // timedelta(microseconds=1)}.{row}"

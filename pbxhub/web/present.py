@@ -1,0 +1,147 @@
+"""How values look on a page: times in the project's zone, durations, sizes, icons."""
+
+import json
+from datetime import UTC, datetime, tzinfo
+from functools import cache
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_datetime, format_timedelta
+from flask import Flask, g
+from flask_babel import get_locale
+from flask_login import current_user
+from markupsafe import Markup, escape
+
+from pbxhub.delivery.redaction import redact_headers, redact_url
+from pbxhub.web.assets import asset
+from pbxhub.web.hub import now
+
+
+def install(app: Flask) -> None:
+    """Makes the filters and functions below known to every template."""
+    app.jinja_env.filters.update(
+        when=when, clock=clock, hour=hour, ago=ago, seconds=seconds, milliseconds=milliseconds, size=size
+    )
+    app.jinja_env.filters.update(moment=moment, path_of=path_of, browser=browser, shown=shown, readable=readable)
+    app.jinja_env.filters.update(hide_secrets=redact_url, hide_headers=redact_headers)
+    app.jinja_env.globals.update(icon=icon, now=now)
+    app.context_processor(lambda: {"access": g.get("access"), "me": current_user})
+
+
+def zone() -> tzinfo:
+    """The zone of the project on this page; UTC outside of projects."""
+    access = g.get("access")
+    return ZoneInfo(access.project.time_zone) if access else UTC
+
+
+def when(moment: datetime | None, empty: str = "—") -> Markup:
+    """Day and time in the project's zone, UTC on hover."""
+    return _time(moment, "d MMM, HH:mm:ss" if moment and _this_year(moment) else "d MMM y, HH:mm:ss", empty)
+
+
+def clock(moment: datetime | None, empty: str = "—") -> Markup:
+    """The time of day in the project's zone, UTC on hover."""
+    return _time(moment, "HH:mm:ss", empty)
+
+
+def hour(moment: datetime) -> str:
+    """An hour of the day in the project's zone: 14:00."""
+    return f"{moment.astimezone(zone()):%H:%M}"
+
+
+def ago(moment: datetime | None, empty: str = "—") -> Markup:
+    """ "5 minutes ago", exact time on hover."""
+    if moment is None:
+        return escape(empty)
+    text = format_timedelta(moment - now(), add_direction=True, locale=get_locale())
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(moment.isoformat(), _utc(moment), text)
+
+
+def seconds(value: float | None, empty: str = "—") -> str:
+    """A duration as people say it: 45 s, 2:05, 1:02:03."""
+    if value is None:
+        return empty
+    whole = int(value)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    if hours:
+        return f"{hours}:{minutes:02}:{whole % 60:02}"
+    return f"{minutes}:{whole % 60:02}" if minutes else f"{whole} s"
+
+
+def milliseconds(value: float | None, empty: str = "—") -> str:
+    """12 ms, 1.4 s."""
+    if value is None:
+        return empty
+    return f"{value / 1000:.1f} s" if value >= 1000 else f"{value:.0f} ms"
+
+
+def size(count: int) -> str:
+    """512 B, 1.2 KB, 3.4 MB."""
+    if count < 1024:
+        return f"{count} B"
+    return f"{count / 1024:.1f} KB" if count < 1024 * 1024 else f"{count / 1048576:.1f} MB"
+
+
+def moment(text: object) -> datetime | None:
+    """The aware datetime behind an ISO 8601 text of stored values; None when it is none."""
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+
+
+def path_of(address: str) -> str:
+    """Path and query of an address of this site, for links that lead back to where the browser is."""
+    parts = urlsplit(address)
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+
+def browser(agent: str) -> str:
+    """Which browser on which system a User-Agent names: "Firefox, Linux"."""
+    names = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+    systems = (("Android", "Android"), ("iPhone", "iOS"), ("iPad", "iOS"), ("Windows", "Windows"), ("Mac OS", "macOS"),
+               ("Linux", "Linux"))  # fmt: skip
+    found = [next((name for mark, name in table if mark in agent), "") for table in (names, systems)]
+    return ", ".join(name for name in found if name) or agent[:60] or "?"
+
+
+def readable(body: bytes) -> str:
+    """A body as text: JSON in lines, bytes that are no text marked."""
+    return indented(body.decode("utf-8", "replace"))
+
+
+def indented(text: str) -> str:
+    """JSON in lines; any other text unchanged."""
+    try:
+        return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+    except (ValueError, RecursionError):
+        return text
+
+
+def shown(value: object) -> str:
+    """A value of the audit log as text."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@cache
+def icon(name: str, label: str = "") -> Markup:
+    """An icon of static/vendor/icons.svg. label: what it says to somebody who cannot see it; empty = decoration."""
+    said = Markup('role="img" aria-label="{}"').format(label) if label else Markup('aria-hidden="true"')
+    return Markup('<svg class="icon" {}><use href="{}#{}"/></svg>').format(
+        said, asset("vendor/icons.svg"), escape(name)
+    )
+
+
+def _time(moment: datetime | None, pattern: str, empty: str) -> Markup:
+    if moment is None:
+        return escape(empty)
+    text = format_datetime(moment, pattern, tzinfo=zone(), locale=get_locale())
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(moment.isoformat(), _utc(moment), text)
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3] + " UTC"
+
+
+def _this_year(moment: datetime) -> bool:
+    return moment.astimezone(zone()).year == now().astimezone(zone()).year

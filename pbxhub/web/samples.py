@@ -1,0 +1,152 @@
+"""Values to try a webhook on: a real call of the project, or made-up calls that show what can go wrong."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pbxhub.calls.stages import Value
+from pbxhub.delivery.calls import CallNow
+from pbxhub.delivery.directory import ProjectWebhooks
+from pbxhub.delivery.values import Cards, Links, StageValues
+from pbxhub.store.history import Call, StageEvent
+from pbxhub.store.ids import new_id
+from pbxhub.web.access import Access
+from pbxhub.web.hub import hub, now
+from pbxhub.web.language import _
+from pbxhub.webhooks.catalogue import ENTRIES
+from pbxhub.webhooks.params import exists_at, from_json
+
+LAST_CALLS = 50
+
+
+def sample_names() -> dict[str, str]:
+    """The made-up calls of the editor: code and name."""
+    return {
+        "answered": _("Sample: answered call"),
+        "missed": _("Sample: missed call"),
+        "anonymous": _("Sample: hidden number"),
+        "transferred": _("Sample: transferred call"),
+        "nasty": _("Sample: odd characters"),
+    }
+
+
+def recent_calls(session: Session, access: Access, stage: str) -> list[tuple[StageEvent, Call]]:
+    """The last calls of the project that had this stage, newest first."""
+    rows = session.execute(
+        select(StageEvent, Call)
+        .join(Call, Call.id == StageEvent.call_id)
+        .where(StageEvent.project_id == access.project.id, StageEvent.stage == stage)
+        .order_by(StageEvent.id.desc())
+        .limit(LAST_CALLS)
+    )
+    return [(event, call) for event, call in rows]
+
+
+def values_of(session: Session, access: Access, event: StageEvent, call: Call) -> Mapping[str, Value]:
+    """What publish would offer a webhook at that stage of that call."""
+    known = CallNow(
+        call.id,
+        call.project_id,
+        call.pbx_id,
+        call.linkedid,
+        False,
+        direction=call.direction,
+        caller=call.caller,
+        caller_name=call.caller_name,
+        dst=call.dst,
+        extension=call.extension,
+        started_on=call.started_on,
+        answered_on=call.answered_on,
+        ended_on=call.ended_on,
+        disposition=call.disposition,
+        data=from_json(call.data),
+        answers=call.answers,
+    )
+    told = from_json(event.data)
+    return _values(session, access, told, known, event.stage, event.id)
+
+
+def sample_values(session: Session, access: Access, stage: str, code: str) -> Mapping[str, Value]:
+    """A made-up call at that stage; an unknown code gives the answered one."""
+    moment = now().replace(microsecond=0)
+    told = {**_examples(stage, moment), **_CHANGES.get(code, {})}
+    direction = "outgoing" if stage.startswith("outgoing") else "incoming"
+    told["direction"] = direction
+    known = CallNow(
+        new_id(),
+        access.project.id,
+        None,
+        "1778754610.42",
+        False,
+        direction=direction,
+        caller=str(told.get("caller") or ""),
+        caller_name=str(told.get("caller_name") or ""),
+        dst=str(told.get("dst") or ""),
+        extension=str(told.get("extension") or ""),
+        started_on=moment - timedelta(seconds=57),
+        answered_on=None if code in ("missed", "anonymous") else moment - timedelta(seconds=49),
+    )
+    return _values(session, access, told, known, stage, new_id())
+
+
+def _values(
+    session: Session, access: Access, told: Mapping[str, Value], call: CallNow, stage: str, event_id: UUID
+) -> StageValues:
+    project = access.project
+    plain = ProjectWebhooks(project.id, project.name, access.zone, project.country, {}, {}, {})
+    links = Links(hub().vault, hub().settings.public_url)
+    return StageValues(told, plain, call, stage, event_id, Cards(session), links, now())
+
+
+def _examples(stage: str, moment: datetime) -> dict[str, Value]:
+    """The example of every parameter that exists at the stage, times moved to today."""
+    times: dict[str, Value] = {
+        "calldate": moment - timedelta(seconds=57),
+        "answer_time": moment - timedelta(seconds=49),
+        "end_time": moment,
+    }
+    examples = {
+        entry.name: _typed(entry.type, entry.example)
+        for entry in ENTRIES
+        if exists_at(entry.name, stage) and entry.source not in ("hub", "chain", "API")
+    }
+    return {**examples, **{name: value for name, value in times.items() if name in examples}}
+
+
+def _typed(kind: str, text: str) -> Value:
+    if kind == "int":
+        return int(text)
+    if kind == "bool":
+        return text == "true"
+    if kind == "list":
+        return [{"number": "101", "extension": "101", "status": "ANSWER"}]
+    return text
+
+
+_MISSED: dict[str, Value] = {
+    "disposition": "NO ANSWER",
+    "billsec": 0,
+    "answer_time": None,
+    "extension": None,
+    "recording_file": None,
+    "hangup_by": "caller",
+    "waittime": 23,
+}
+_CHANGES: dict[str, dict[str, Value]] = {
+    "missed": _MISSED,
+    "anonymous": {**_MISSED, "caller": "", "caller_name": "Anonymous"},
+    "transferred": {
+        "extension": "102",
+        "transfer_from": "101",
+        "transfer_to": "102",
+        "transfer_type": "attended",
+        "forward_kind": "attended_transfer",
+        "forward_from": "101",
+        "forward_to": "102",
+        "forward_step": 2,
+    },
+    "nasty": {"caller": "+380 (44) 123-45-67", "caller_name": 'Іван "O\'Neil" \\ 😀 <<x>>\nsecond line & <b>'},
+}

@@ -1,0 +1,200 @@
+"""Figures of the last day for the strip, the bars and the dashboard. Bounded: a busy project is measured on its
+newest MOST_ROWS deliveries, and the page says so."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, ColumnElement, func, literal_column, select, type_coerce
+from sqlalchemy.orm import Session
+
+from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, Call, Delivery
+from pbxhub.store.webhooks import Webhook
+
+MOST_ROWS = 100_000
+MOST_PROBLEMS = 10_000
+HOURS = 24
+IS_FAILED = Delivery.state == literal_column("'failed'")  # spelled out, so that the partial indexes serve it
+_IS_PENDING = Delivery.state == literal_column("'pending'")
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One hour. counts: how many of what."""
+
+    start: datetime
+    counts: Counter[str]
+
+    @property
+    def total(self) -> int:
+        return self.counts.total()
+
+
+@dataclass(frozen=True, slots=True)
+class DayOfDeliveries:
+    """The last 24 hours. partial: only the newest MOST_ROWS were counted."""
+
+    bars: tuple[Bar, ...]
+    delivered: int
+    failed: int
+    p50: int | None
+    p95: int | None
+    partial: bool
+
+    @property
+    def success(self) -> float | None:
+        """Per cent delivered of those that are over."""
+        over = self.delivered + self.failed
+        return round(100 * self.delivered / over, 1) if over else None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Unchecked failures of one webhook with one reason."""
+
+    webhook: Webhook
+    outcome: str
+    status_code: int | None
+    count: int
+    since: datetime
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits for a retry, and when the next one goes."""
+
+    count: int
+    next_on: datetime | None
+
+
+def id_at(moment: datetime) -> UUID:
+    """The smallest id that can have been made at that moment: ids begin with milliseconds (UUIDv7)."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)
+
+
+def deliveries_of_day(session: Session, project_id: int, now: datetime) -> DayOfDeliveries:
+    """Outcomes by hour and durations of the last 24 hours. Counted by the database: only groups leave it."""
+    start = _hour(now) - timedelta(hours=HOURS - 1)
+    newest = (
+        select(_hour_number(session).label("hour"), Delivery.state, Delivery.duration_ms)
+        .where(Delivery.project_id == project_id, Delivery.id >= id_at(start), Delivery.state != CANCELLED)
+        .order_by(Delivery.id.desc())
+        .limit(MOST_ROWS)
+        .subquery()
+    )
+    groups = select(newest.c.hour, newest.c.state, newest.c.duration_ms, func.count())
+    rows = session.execute(groups.group_by(newest.c.hour, newest.c.state, newest.c.duration_ms)).all()
+    bars = tuple(Bar(start + timedelta(hours=hour), Counter()) for hour in range(HOURS))
+    first = int(start.timestamp()) // 3600
+    states, durations = Counter[str](), Counter[int]()
+    for hour, state, duration, count in rows:
+        states[state] += count
+        if duration is not None:
+            durations[duration] += count
+        if 0 <= int(hour) - first < HOURS:
+            bars[int(hour) - first].counts[state] += count
+    is_partial = states.total() == MOST_ROWS
+    return DayOfDeliveries(
+        bars, states[DELIVERED], states[FAILED], _share(durations, 0.5), _share(durations, 0.95), is_partial
+    )
+
+
+def _hour_number(session: Session) -> ColumnElement[Any]:
+    """Hours since 1970 of a delivery: times are microseconds on SQLite, timestamps on PostgreSQL."""
+    if session.get_bind().dialect.name == "sqlite":
+        return type_coerce(Delivery.created_on, BigInteger).op("/")(literal_column("3600000000"))
+    return func.floor(func.extract("epoch", Delivery.created_on) / 3600)
+
+
+def calls_of_day(session: Session, project_id: int, now: datetime, zone: tzinfo) -> tuple[Bar, ...]:
+    """Calls by hour and disposition since midnight of the project."""
+    start = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+    rows = session.execute(
+        select(Call.started_on, Call.disposition)
+        .where(Call.project_id == project_id, Call.started_on >= start, Call.ended_on.is_not(None))
+        .order_by(Call.started_on.desc())
+        .limit(MOST_ROWS)
+    )
+    return _bars(start, ((row.started_on, _group(row.disposition)) for row in rows))
+
+
+def problems(session: Session, project_id: int) -> list[Problem]:
+    """Unchecked failures, grouped by webhook and reason, the largest group first."""
+    newest = (
+        select(Delivery.webhook_id, Delivery.outcome, Delivery.status_code, Delivery.created_on)
+        .where(Delivery.project_id == project_id, IS_FAILED, Delivery.checked_on.is_(None))
+        .order_by(Delivery.id.desc())
+        .limit(MOST_PROBLEMS)
+        .subquery()
+    )
+    grouped = (
+        select(
+            newest.c.webhook_id,
+            newest.c.outcome,
+            newest.c.status_code,
+            func.count().label("failures"),
+            func.min(newest.c.created_on).label("since"),
+            func.max(newest.c.created_on).label("last"),
+        )
+        .group_by(newest.c.webhook_id, newest.c.outcome, newest.c.status_code)
+        .order_by(func.count().desc())
+        .limit(20)
+        .subquery()
+    )
+    rows = session.execute(select(Webhook, grouped).join(grouped, grouped.c.webhook_id == Webhook.id))
+    found = [Problem(row[0], row.outcome, row.status_code, row.failures, row.since, row.last) for row in rows]
+    return sorted(found, key=lambda problem: -problem.count)
+
+
+def waiting(session: Session, project_id: int) -> Waiting:
+    """Deliveries of the project that wait for another try, counted up to a thousand."""
+    rows = (
+        select(Delivery.due_at)
+        .where(Delivery.project_id == project_id, _IS_PENDING, Delivery.lane.in_((1, 2, 3)), Delivery.tries > 0)
+        .limit(1000)
+        .subquery()
+    )
+    count, next_on = session.execute(select(func.count(), func.min(rows.c.due_at)).select_from(rows)).one()
+    return Waiting(count, next_on)
+
+
+def paused(session: Session, project_id: int) -> Sequence[Webhook]:
+    """Webhooks that keep what comes without sending it."""
+    return session.scalars(
+        select(Webhook).where(
+            Webhook.project_id == project_id, Webhook.paused_on.is_not(None), Webhook.deleted_on.is_(None)
+        )
+    ).all()
+
+
+def _bars(start: datetime, rows: Iterable[tuple[datetime, str]]) -> tuple[Bar, ...]:
+    bars = tuple(Bar(start + timedelta(hours=hour), Counter()) for hour in range(HOURS))
+    for moment, kind in rows:
+        hour = int((moment - start).total_seconds() // 3600)
+        if 0 <= hour < HOURS:
+            bars[hour].counts[kind] += 1
+    return bars
+
+
+def _group(disposition: str) -> str:
+    if disposition in ("ANSWERED", "PROPER", "REPEATED"):
+        return "answered"
+    return "missed" if disposition in ("NO ANSWER", "NO-FORWARD", "VOICEMAIL") else "failed"
+
+
+def _hour(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def _share(counts: Counter[int], share: float) -> int | None:
+    """The value that this share of all does not exceed."""
+    wanted = share * counts.total()
+    for value in sorted(counts):
+        wanted -= counts[value]
+        if wanted <= 0:
+            return value
+    return None

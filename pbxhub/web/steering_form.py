@@ -1,0 +1,103 @@
+"""The form of a webhook that a waiting call asks, and the way between it and the webhook's JSON."""
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from flask_babel import lazy_gettext as _
+from wtforms import BooleanField, IntegerField, SelectField, StringField
+from wtforms.validators import InputRequired, Length, NumberRange, Regexp
+
+from pbxhub.store.webhooks import Webhook
+from pbxhub.web.forms import Form
+from pbxhub.webhooks.catalogue import QUESTION
+from pbxhub.webhooks.spec import Steering, dump_spec
+
+_SENT = {"caller": "caller", "called": "dst", "call_id": "call_id", "digits": "additional_number"}
+_PARAMETERS = [{"name": name, "value": f"<<{value}>>"} for name, value in _SENT.items()]
+
+
+class SteeringForm(Form):
+    """What is asked, how its answer is read, and what it may do."""
+
+    name = StringField(
+        _("Name"),
+        [
+            InputRequired(),
+            Length(max=200),
+            Regexp(r"[^,()$]*$", message=_("Without , ( ) and $: dialplans read them.")),
+        ],
+        description=_("The dialplan asks by this name."),
+    )
+    url = StringField("URL", [InputRequired(), Length(max=8000)])
+    method = SelectField(_("Method"), choices=["POST", "GET", "PUT", "PATCH"])
+    format = SelectField(_("Format"), choices=["json", "form", "xml", "none"])
+    reads = SelectField(
+        _("The answer holds"),
+        choices=[
+            ("number", _("the number to forward to")),
+            ("actions", _("actions")),
+            ("variables", _("values for the dialplan")),
+        ],
+    )
+    key = StringField(
+        _("Name in response for destination"), [Length(max=200)],
+        description=_("destination or data.phone in a JSON answer; empty: the whole answer is the number."),
+    )  # fmt: skip
+    wait = IntegerField(_("Seconds to wait for the answer"), [InputRequired(), NumberRange(1, 60)])
+    music = StringField(_("Music class meanwhile"), [Length(max=80)], description=_("Empty: silence."))
+    numbers = StringField(
+        _("Numbers it may call"), [Length(max=8000)],
+        description=_("As Asterisk writes them, separated by spaces: 101 _2XX _380XXXXXXXXX."),
+    )  # fmt: skip
+    contexts = StringField(_("Contexts the action goto may choose"), [Length(max=2000)])
+    default = StringField(
+        _("Default route"), [Length(max=40)],
+        description=_("Number called when the answer is of no use. Empty: the dialplan goes on at line 1."),
+    )  # fmt: skip
+    ring = IntegerField(_("Seconds the destination rings"), [InputRequired(), NumberRange(1, 600)])
+    enabled = BooleanField(_("Switched on"))
+
+    def take_error(self, path: str, message: str) -> None:
+        """Shows an error beside the field it is about, or beside the name."""
+        name = path.split(".")[-1].partition("[")[0]
+        field = self[name] if name in self else self["name"]
+        field.errors = [*field.errors, message]
+
+
+def fill_in(webhook: Webhook | None, reads: str) -> SimpleNamespace:
+    """What the form shows: of the webhook, or of a new one that reads its answers so."""
+    if webhook is None:
+        kind: Any = reads if reads in ("actions", "variables") else "number"
+        return _filled(Steering(reads=kind), name="", url="", method="POST", format="json", enabled=True)
+    sent = webhook.spec.request
+    return _filled(
+        webhook.spec.steering or Steering(), name=webhook.name, url=sent.url, method=sent.method, format=sent.format,
+        enabled=webhook.enabled,
+    )  # fmt: skip
+
+
+def _filled(steering: Steering, **rest: object) -> SimpleNamespace:
+    plain = {name: getattr(steering, name) for name in ("reads", "key", "wait", "music", "default", "ring")}
+    lists = {"numbers": " ".join(steering.numbers), "contexts": " ".join(steering.contexts)}
+    return SimpleNamespace(**plain, **lists, **rest)
+
+
+def as_data(form: SteeringForm, webhook: Webhook | None) -> dict[str, Any]:
+    """The webhook as the editor would send it: what this form does not know stays as it is."""
+    spec = dump_spec(webhook.spec) if webhook else {"request": {"parameters": _PARAMETERS}}
+    given = form.data
+    spec["request"] |= {name: given[name] for name in ("url", "method", "format")}
+    spec["steering"] = {
+        **{name: (given[name] or "").strip() for name in ("reads", "key", "music", "default")},
+        "wait": given["wait"], "ring": given["ring"],
+        "numbers": (given["numbers"] or "").split(), "contexts": (given["contexts"] or "").split(),
+    }  # fmt: skip
+    return {"name": given["name"], "stage": QUESTION, "enabled": given["enabled"], "spec": spec}
+
+
+def simulated_of(form: Mapping[str, str]) -> Steering:
+    """The rules under which an answer is tried out; what cannot be read is as by default."""
+    reads: Any = form.get("reads") if form.get("reads") in ("number", "variables") else "actions"
+    numbers, contexts = form.get("numbers", "").split()[:200], form.get("contexts", "").split()[:200]
+    return Steering(reads=reads, key=form.get("key", "").strip(), numbers=tuple(numbers), contexts=tuple(contexts))

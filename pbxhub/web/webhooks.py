@@ -1,0 +1,224 @@
+"""Saving webhooks: what the editor and an import send is read, checked as a whole, written with its history."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import abort
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from pbxhub.calls.stages import JSON
+from pbxhub.delivery.outbox import cancel_pending
+from pbxhub.store.webhooks import Webhook, WebhookVersion, touch_webhooks
+from pbxhub.web.access import Access
+from pbxhub.web.audit import note
+from pbxhub.web.hub import hub, now
+from pbxhub.web.language import _
+from pbxhub.webhooks.auth import secret_error
+from pbxhub.webhooks.chains import check_chains
+from pbxhub.webhooks.check import check_spec, check_stage
+from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec, dump_spec
+from pbxhub.webhooks.transfer import Change, Exported, plan_import
+
+MOST_WEBHOOKS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A webhook as somebody wants it. secret: None keeps the one that is there."""
+
+    name: str
+    stage: str
+    enabled: bool
+    spec: WebhookSpec
+    secret: str | None = None
+
+
+def read_draft(
+    session: Session, access: Access, data: Mapping[str, Any], webhook: Webhook | None, sealed: str = ""
+) -> Draft:
+    """The draft behind what a form or a file sends. Raises SpecError with everything that is wrong.
+
+    sealed: a secret that is there already, of the webhook itself or of the one it is copied from.
+    """
+    errors = list[FieldError]()
+    name, stage = str(data.get("name") or "").strip(), str(data.get("stage") or "")
+    if not 1 <= len(name) <= 200:
+        errors.append(FieldError("name", _("Give the event a name of up to 200 letters.")))
+    elif _taken(session, access, name, webhook):
+        errors.append(FieldError("name", _("Another event of this project has this name.")))
+    errors += check_stage(stage)
+    spec = WebhookSpec()
+    try:
+        spec = check_spec(data.get("spec") or {})
+    except SpecError as error:
+        errors += error.errors
+    secret = data.get("secret")
+    secret = secret if isinstance(secret, str) and secret else None
+    errors += _secret_errors(spec, secret, sealed)
+    if not errors:
+        errors += _chain_errors(session, access, name, spec, webhook)
+    if not errors and (refused := hub().guard().check_url(spec.request.url)):
+        errors.append(FieldError("url", refused.sentence))
+    if errors:
+        raise SpecError(errors)
+    return Draft(name, stage, bool(data.get("enabled", True)), spec, secret)
+
+
+def create(session: Session, access: Access, draft: Draft, source: Webhook | None = None) -> Webhook:
+    """A new webhook at the end of the table; a copy takes over the secret and the signing keys of its source."""
+    last = session.scalar(select(func.max(Webhook.position)).where(Webhook.project_id == access.project.id)) or 0
+    webhook = source.copy() if source else Webhook(project_id=access.project.id)
+    webhook.created_on, webhook.position = now(), last + 1
+    _write(webhook, draft)
+    session.add(webhook)
+    session.flush()
+    _remember(session, access, webhook)
+    note(session, access, "webhook added", webhook.name, {}, shown(webhook))
+    return webhook
+
+
+def change(session: Session, access: Access, webhook: Webhook, draft: Draft) -> None:
+    """Another revision of a webhook. What is queued already goes out as it was rendered."""
+    before = shown(webhook)
+    _write(webhook, draft)
+    webhook.revision += 1
+    _remember(session, access, webhook)
+    note(session, access, "webhook changed", webhook.name, before, shown(webhook))
+
+
+def live_webhooks(session: Session, access: Access) -> list[Webhook]:
+    """The webhooks of the project in the order of the table: the locked one first."""
+    return list(
+        session.scalars(
+            select(Webhook)
+            .where(Webhook.project_id == access.project.id, Webhook.deleted_on.is_(None), Webhook.kind == "event")
+            .order_by(Webhook.locked.desc(), Webhook.position, Webhook.id)
+            .limit(MOST_WEBHOOKS)
+        )
+    )
+
+
+def webhook_of(session: Session, access: Access, webhook_id: int) -> Webhook:
+    """A webhook of the project that is not deleted; 404 for anything else."""
+    webhook = session.get(Webhook, webhook_id)
+    if webhook is None or webhook.project_id != access.project.id or webhook.deleted_on or webhook.kind != "event":
+        abort(404)
+    return webhook
+
+
+def editable(session: Session, access: Access, webhook_id: int) -> Webhook:
+    """The same, but for the locked one: it can be switched and set up, nothing else (403)."""
+    webhook = webhook_of(session, access, webhook_id)
+    if webhook.locked:
+        abort(403)
+    return webhook
+
+
+def remove(session: Session, access: Access, webhook: Webhook) -> None:
+    """Deletes a webhook: what waits is cancelled, what was sent stays in the history."""
+    webhook.enabled, webhook.deleted_on = False, now()
+    touch_webhooks(session, access.project.id)
+    cancel_pending(session, webhook.id, now())
+    note(session, access, "webhook deleted", webhook.name, shown(webhook))
+
+
+def exported(webhook: Webhook) -> Exported:
+    """A webhook as a line of a file."""
+    return Exported(webhook.name, webhook.stage, webhook.spec, webhook.enabled)
+
+
+def plan(session: Session, access: Access, data: Any) -> tuple[Change, ...]:
+    """What importing the file would change. Raises SpecError with everything that is wrong with it."""
+    existing = {row.name: exported(row) for row in live_webhooks(session, access) if not row.locked}
+    return plan_import(data, existing)
+
+
+def carry_out(session: Session, access: Access, changes: Iterable[Change]) -> int:
+    """Writes a plan; a webhook that lacks its secret comes switched off. Returns how many were written."""
+    existing = {row.name: row for row in live_webhooks(session, access) if not row.locked}
+    done = 0
+    for item in changes:
+        wanted, there = item.webhook, existing.get(item.webhook.name)
+        if item.kind == "same":
+            continue
+        draft = Draft(wanted.name, wanted.stage, wanted.enabled and not item.needs_secret, wanted.spec)
+        if there is None:
+            create(session, access, draft)
+        else:
+            change(session, access, there, draft)
+        done += 1
+    return done
+
+
+def shown(webhook: Webhook) -> dict[str, JSON]:
+    """A webhook as flat fields for the audit log and differences; no secrets are in a spec."""
+    own: dict[str, JSON] = {"name": webhook.name, "stage": webhook.stage, "enabled": webhook.enabled}
+    return {**own, **flatten(dump_spec(webhook.spec))}
+
+
+def flatten(data: Any, path: str = "") -> dict[str, JSON]:
+    """Nested JSON as path -> leaf: {"request.url": "https://…", "request.headers[0].name": "X-Key"}."""
+    if isinstance(data, dict):
+        pairs = [(f"{path}.{name}" if path else name, item) for name, item in data.items()]
+    elif isinstance(data, list):
+        pairs = [(f"{path}[{index}]", item) for index, item in enumerate(data)]
+    else:
+        return {path: data}
+    flat: dict[str, JSON] = {}
+    for name, item in pairs:
+        flat |= flatten(item, name)
+    return flat
+
+
+def _write(webhook: Webhook, draft: Draft) -> None:
+    webhook.name, webhook.stage, webhook.enabled, webhook.spec = draft.name, draft.stage, draft.enabled, draft.spec
+    if draft.spec.request.auth.kind == "none":
+        webhook.secret_sealed = ""
+    elif draft.secret is not None:
+        webhook.secret_sealed = hub().vault.seal(draft.secret)
+
+
+def _remember(session: Session, access: Access, webhook: Webhook) -> None:
+    session.add(
+        WebhookVersion(
+            webhook_id=webhook.id,
+            revision=webhook.revision,
+            name=webhook.name,
+            stage=webhook.stage,
+            enabled=webhook.enabled,
+            spec=webhook.spec,
+            author_id=access.user.id,
+            created_on=now(),
+        )
+    )
+    touch_webhooks(session, access.project.id)
+
+
+def _taken(session: Session, access: Access, name: str, webhook: Webhook | None) -> bool:
+    same = select(Webhook.id).where(
+        Webhook.project_id == access.project.id,
+        Webhook.name == name,
+        Webhook.deleted_on.is_(None),
+        Webhook.kind == "event",
+    )
+    return session.scalar(same.where(Webhook.id != webhook.id) if webhook else same) is not None
+
+
+def _secret_errors(spec: WebhookSpec, secret: str | None, sealed: str) -> list[FieldError]:
+    if spec.request.auth.kind == "none":
+        return []
+    if secret is None:
+        return [] if sealed else [FieldError("auth.secret", _("Give the secret; it is encrypted and not shown again."))]
+    message = secret_error(spec.request.auth, secret)
+    return [FieldError("auth.secret", message)] if message else []
+
+
+def _chain_errors(
+    session: Session, access: Access, name: str, spec: WebhookSpec, webhook: Webhook | None
+) -> list[FieldError]:
+    if not spec.on_success and not spec.on_failure:
+        return []
+    others = [row for row in live_webhooks(session, access) if webhook is None or row.id != webhook.id]
+    return check_chains({**{row.name: row.spec for row in others}, name: spec}).get(name, [])

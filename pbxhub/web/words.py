@@ -1,0 +1,88 @@
+"""The hub's own codes in the user's language: stages, dispositions, roles, outcomes."""
+
+from flask import Flask, g
+
+from pbxhub.delivery.outcomes import OUTCOMES, Outcome, describe
+from pbxhub.web.editor_words import editor_words
+from pbxhub.web.language import _
+from pbxhub.webhooks.catalogue import CHAIN, LATER_STAGES, OTHER_STAGES, QUESTION
+
+
+def install(app: Flask) -> None:
+    """Templates write {{ code|stage }}, {{ code|disposition }}, {{ code|role }}, and call outcome(code, status)."""
+    app.jinja_env.filters.update(stage=stage, disposition=disposition, role=role, pbx_state=pbx_state)
+    app.jinja_env.globals.update(outcome=outcome, all_stages=all_stages, editor_words=editor_words)
+
+
+def stage(code: str) -> str:
+    """What a stage is called in the account; events that are not calls keep their own name."""
+    if "stage_names" not in g:  # a long list asks for every row
+        g.stage_names = all_stages()
+    return str(g.stage_names.get(code, code))
+
+
+def stages() -> dict[str, str]:
+    """Every stage of calls with its name, in the order they happen."""
+    return {
+        "incoming.before": _("Incoming · before the call"),
+        "incoming.forward": _("Incoming · forwarded"),
+        "incoming.pickup": _("Incoming · picked up"),
+        "incoming.after": _("Incoming · after the call"),
+        "incoming.evaluation": _("Incoming · evaluated"),
+        "outgoing.before": _("Outgoing · before the call"),
+        "outgoing.pickup": _("Outgoing · answered"),
+        "outgoing.after": _("Outgoing · after the call"),
+    }
+
+
+def all_stages() -> dict[str, str]:
+    """Every moment a webhook may be set up for, with its name."""
+    others = {stage: stage for stage in (*LATER_STAGES, *OTHER_STAGES)}
+    return {
+        **stages(),
+        **others,
+        QUESTION: _("A call waits for the answer"),
+        CHAIN: _("Only after another event (chain)"),
+    }
+
+
+def disposition(code: str) -> str:
+    """How a call ended."""
+    return {
+        "ANSWERED": _("answered"),
+        "PROPER": _("proper"),
+        "REPEATED": _("repeated"),
+        "NO ANSWER": _("no answer"),
+        "BUSY": _("busy"),
+        "DECLINE": _("declined"),
+        "FAILED": _("failed"),
+        "NO-FORWARD": _("not forwarded"),
+        "VOICEMAIL": _("voicemail"),
+    }.get(code, code.lower())
+
+
+def role(code: str) -> str:
+    """What a member may do."""
+    return {"viewer": _("viewer"), "editor": _("editor"), "owner": _("owner")}[code]
+
+
+def pbx_state(code: str) -> str:
+    """How the hub stands with a PBX."""
+    return {
+        "new": _("not tried yet"),
+        "connecting": _("connecting"),
+        "refused": _("refused"),
+        "connected": _("connected"),
+        "lost": _("connection lost"),
+    }.get(code, code)
+
+
+def outcome(code: str, status: int | None = None) -> Outcome:
+    """The sentence and hint of an outcome, in the user's language."""
+    if code not in OUTCOMES:
+        return Outcome(code, _("Not sent yet."), "", False)
+    found = describe(code, status)
+    sentence = _(OUTCOMES[code].sentence)
+    if found.sentence != OUTCOMES[code].sentence:
+        sentence = f"{sentence.removesuffix('.')} ({status})."
+    return Outcome(found.code, sentence, _(found.hint) if found.hint else "", found.may_pass)

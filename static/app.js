@@ -1,0 +1,88 @@
+// What every page has: theme switch, menus, filters that submit by themselves, selection, copy buttons, toasts.
+
+const on = (type, selector, act) =>
+  document.addEventListener(type, (event) => {
+    const element = event.target.closest?.(selector);
+    if (element) act(element, event);
+  });
+
+on("click", "[data-theme-switch]", () => {
+  const root = document.documentElement;
+  const next = root.dataset.bsTheme === "dark" ? "light" : "dark";
+  localStorage.setItem("theme", next);
+  root.dataset.bsTheme = next;
+  document.dispatchEvent(new Event("themechange"));
+});
+
+on("click", "[data-toggles]", (button) => {
+  const target = document.getElementById(button.dataset.toggles);
+  const open = target.classList.toggle("open");
+  button.setAttribute("aria-expanded", String(open));
+});
+
+on("change", "[data-submits]", (field) => field.form.requestSubmit());
+
+on("change", "[data-checks-all]", (box) => {
+  for (const other of box.closest("table").querySelectorAll("tbody input[type=checkbox]")) other.checked = box.checked;
+  countChosen();
+});
+on("change", "tbody input[type=checkbox]", () => countChosen());
+
+function countChosen() {
+  const count = document.querySelectorAll("tbody input[type=checkbox][name=id]:checked").length;
+  for (const place of document.querySelectorAll("[data-chosen]")) place.textContent = String(count);
+  for (const bar of document.querySelectorAll("[data-when-chosen]")) bar.hidden = count === 0;
+}
+
+on("click", "[data-copies]", async (button) => {
+  const source = document.getElementById(button.dataset.copies);
+  await navigator.clipboard.writeText(source.value ?? source.textContent);
+  toast(button.dataset.done || "✓");
+});
+
+on("submit", "form[data-asks]", (form, event) => {
+  if (!confirm(form.dataset.asks)) event.preventDefault();
+});
+
+// A menu (<details class="menu">) closes when something else is clicked, or with Escape.
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
+
+// Rows open with a click anywhere, but for links, buttons and selected text.
+on("click", "table.rows tbody tr", (row, event) => {
+  if (event.target.closest("a, button, input, label, summary, details") || String(getSelection())) return;
+  row.querySelector("a.row-link")?.click();
+});
+
+export function toast(text, bad = false) {
+  const note = document.createElement("div");
+  note.className = bad ? "toast-note bad" : "toast-note";
+  note.textContent = text;
+  document.getElementById("toasts").append(note);
+  setTimeout(() => note.remove(), 4000);
+}
+
+document.addEventListener("htmx:responseError", (event) => {
+  if (event.detail.requestConfig.triggeringEvent) toast(`${event.detail.xhr.status} ${event.detail.xhr.statusText}`, true);
+});
+document.addEventListener("htmx:sendError", () => document.body.classList.add("offline"));
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (event.detail.successful) document.body.classList.remove("offline");
+});
+
+// Polls rest while nobody looks at the page.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (document.hidden && !event.detail.requestConfig.triggeringEvent) event.preventDefault();
+});
+
+on("change", "[data-shows]", (tab) => {
+  for (const other of document.querySelectorAll(`[name="${tab.name}"][data-shows]`)) document.getElementById(other.dataset.shows).hidden = other !== tab;
+});
