@@ -1,0 +1,38 @@
+"""The API for programs: `/api/v1`, an application of its own beside the pages, without cookies, sessions or forms.
+
+It calls the same functions as the pages (web/webhooks.py, web/tryout.py, web/deliveries.py …), never their views.
+"""
+
+from flask import Flask
+from flask_babel import Babel
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from pbxhub.api import answers, description, idempotency, keys, problems, rates
+from pbxhub.api.resources import BLUEPRINTS
+
+PREFIX = "/api/v1"
+
+
+def install(app: Flask) -> None:
+    """Puts the API beside the pages of an application of web.create_app."""
+    api = create_api(app)
+    app.extensions["pbxhub.api"] = api
+    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {PREFIX: api.wsgi_app})  # type: ignore[method-assign]
+
+
+def create_api(app: Flask) -> Flask:
+    """The API on the same hub as the pages."""
+    api = Flask("pbxhub.api", static_folder=None)
+    api.extensions["pbxhub"] = app.extensions["pbxhub"]
+    api.config.update(
+        TRUSTED_HOSTS=app.config["TRUSTED_HOSTS"],
+        MAX_CONTENT_LENGTH=app.config["MAX_CONTENT_LENGTH"],
+        BABEL_DEFAULT_LOCALE="en",
+        PROPAGATE_EXCEPTIONS=False,
+    )
+    api.json.sort_keys = False  # type: ignore[attr-defined]
+    Babel(api)
+    for part in (problems, answers, rates, keys, idempotency):
+        part.install(api)
+    description.install(api, BLUEPRINTS)
+    return api

@@ -1,0 +1,125 @@
+"""The OpenAPI 3.1 document, and the page that shows it and lets one try."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from apispec.ext.marshmallow import MarshmallowPlugin
+from flask import Flask, Response, json, redirect
+from flask.typing import ResponseReturnValue
+from flask_smorest import Api, Blueprint
+
+from pbxhub import __version__
+from pbxhub.api.problems import TYPE
+from pbxhub.api.schemas import Problem
+from pbxhub.webhooks.codec import json_schema
+from pbxhub.webhooks.spec import WebhookSpec
+
+_ABOUT = """
+Everything the account can do, a program can do. Send the key of a project in `X-API-KEY`; an owner makes one in the
+account under *API keys* and chooses what it may do: `read`, `write`, `call`.
+
+* Refusals are `application/problem+json`; `errors` names each field that is wrong.
+* Lists come in pages: send `next` of a page as `after`.
+* A change needs `If-Match` with the `ETag` of what you read.
+* A POST with an `Idempotency-Key` happens once, however often it is sent within a day.
+* `RateLimit-Remaining` tells how many requests are left in this minute.
+"""
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>pbxhub API</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<script type="module" src="/static/1/vendor/rapidoc-min.js"></script></head>
+<body><rapi-doc spec-url="openapi.json" render-style="read" load-fonts="false" show-header="false"
+ allow-server-selection="false" persist-auth="false" schema-style="table" use-path-in-nav-bar="true"></rapi-doc>
+</body></html>"""
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+docs = Blueprint("docs", __name__)
+
+
+class _Api(Api):
+    ERROR_SCHEMA = Problem
+
+    def _register_error_handlers(self) -> None:
+        """problems.py has them."""
+
+    def _openapi_json(self) -> Response:
+        return Response(_document(self), mimetype="application/json")
+
+
+def install(api: Flask, blueprints: Sequence[Blueprint]) -> None:
+    """Registers the resources, openapi.json and the page."""
+    api.config.update(
+        API_TITLE="pbxhub",
+        API_VERSION=__version__,
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/",
+        OPENAPI_JSON_PATH="openapi.json",
+        API_SPEC_OPTIONS={
+            "info": {"description": _ABOUT},
+            "servers": [{"url": "/api/v1"}],
+            "security": [{"key": []}],
+        },
+    )
+    named = MarshmallowPlugin(schema_name_resolver=_name)
+    described = _Api(api, spec_kwargs={"marshmallow_plugin": named})
+    described.spec.components.security_scheme("key", {"type": "apiKey", "in": "header", "name": "X-API-KEY"})
+    for blueprint in blueprints:
+        described.register_blueprint(blueprint)
+    api.register_blueprint(docs)
+
+
+def _name(schema: Any) -> str:
+    """The same fields, none of them required, are a change of the resource."""
+    kind = schema if isinstance(schema, type) else type(schema)
+    return f"{kind.__name__}Change" if getattr(schema, "partial", None) else kind.__name__
+
+
+@docs.get("/")
+def start() -> ResponseReturnValue:
+    return redirect("docs")
+
+
+@docs.get("/docs")
+def page() -> Response:
+    """The script's own styles are inline; scripts are not."""
+    return Response(_PAGE, mimetype="text/html", headers={"Content-Security-Policy": _POLICY})
+
+
+@cache
+def _document(described: _Api) -> str:
+    spec = described.spec.to_dict()
+    defined = json_schema(WebhookSpec)
+    schemas = spec["components"]["schemas"]
+    schemas |= {_own_name(name): _moved(schema) for name, schema in defined.pop("$defs").items()}
+    root = _moved(defined)
+    root.pop("$schema", None)
+    found = _with_spec(spec, root)
+    for response in found["components"]["responses"].values():
+        if "content" in response:
+            response["content"] = {TYPE: next(iter(response["content"].values()))}
+    return json.dumps(found)
+
+
+def _own_name(name: str) -> str:
+    """Parts of a webhook's spec have the names of resources otherwise: Parameter, Answer."""
+    return name if name.startswith("Webhook") else f"Webhook{name}"
+
+
+def _moved(schema: Any) -> Any:
+    """References of a schema of its own, as references within the document."""
+    if isinstance(schema, dict):
+        return {
+            name: f"#/components/schemas/{_own_name(item.removeprefix('#/$defs/'))}" if name == "$ref" else _moved(item)
+            for name, item in schema.items()
+        }
+    return [_moved(item) for item in schema] if isinstance(schema, list) else schema
+
+
+def _with_spec(node: Any, root: Any) -> Any:
+    """The place of a webhook's spec is described by the spec's own schema."""
+    if isinstance(node, dict):
+        return root if node.get("x-spec") else {name: _with_spec(item, root) for name, item in node.items()}
+    return [_with_spec(item, root) for item in node] if isinstance(node, list) else node

@@ -1,0 +1,77 @@
+"""Who asks: a program with a key of one project. The key says what it may do."""
+
+import hashlib
+from collections.abc import Callable
+from datetime import timedelta
+from functools import wraps
+from typing import Any, TypeVar
+
+from flask import Flask, g, request
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from pbxhub.api.problems import problem, refuse
+from pbxhub.store.accounts import ApiKey, Project
+from pbxhub.web.access import Access, Program
+from pbxhub.web.hub import hub, now
+
+SCOPES = ("read", "write", "call")
+OPEN = frozenset({"api-docs.openapi_json", "docs.page", "docs.start"})
+_SEEN = timedelta(minutes=1)
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def install(api: Flask) -> None:
+    """Asks for a key before anything else is told, the routes there are included."""
+
+    @api.before_request
+    def enter() -> Any:
+        if request.endpoint in OPEN:
+            return None
+        key = request.headers.get("X-API-KEY", "")
+        with hub().database.read() as session:
+            row = session.scalar(select(ApiKey).where(ApiKey.key_hash == hash_of(key))) if key else None
+        if row is None:
+            return problem(401, "Send a key of the project in the header X-API-KEY; an owner makes one under API keys.")
+        g.key = row
+        _note_use(row)
+        needed = getattr(api.view_functions.get(request.endpoint or ""), "scope", None)
+        if needed and needed not in row.scopes:
+            return problem(403, f'This key may not do that: it lacks the scope "{needed}".')
+        return None
+
+
+def hash_of(key: str) -> str:
+    """What is kept of a key: its SHA-256 is looked up by index, so nothing is compared letter by letter."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def scope(name: str) -> Callable[[View], View]:
+    """Marks a view with the scope that its key must have."""
+
+    def mark(view: View) -> View:
+        @wraps(view)
+        def inner(*args: Any, **kwargs: Any) -> Any:
+            return view(*args, **kwargs)
+
+        inner.scope = name  # type: ignore[attr-defined]
+        return inner  # type: ignore[return-value]
+
+    return mark
+
+
+def enter(session: Session) -> Access:
+    """The project of the key, with what its holder may do there."""
+    row: ApiKey = g.key
+    project = session.get(Project, row.project_id)
+    if project is None:
+        refuse(401, "The project of this key is gone.")
+    return Access(project, "editor" if "write" in row.scopes else "viewer", Program(row.name))
+
+
+def _note_use(row: ApiKey) -> None:
+    """Last used, to the minute: a busy key must not write with every request."""
+    moment = now()
+    if row.used_on is None or moment - row.used_on > _SEEN:
+        with hub().database.write() as session:
+            session.execute(update(ApiKey).where(ApiKey.id == row.id).values(used_on=moment))

@@ -1,0 +1,94 @@
+"""One shape of every refusal: problem+json (RFC 9457) with the path of each field that is wrong."""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+import structlog
+from flask import Flask, Response, json
+from werkzeug.exceptions import HTTPException
+
+from pbxhub.webhooks.spec import FieldError, SpecError
+
+TYPE = "application/problem+json"
+log = structlog.get_logger(__name__)
+
+_SENTENCES = {
+    401: "Send a key of the project in the header X-API-KEY; an owner makes one under API keys.",
+    404: "It was deleted, never existed, or belongs to another project.",
+    405: "This address does not know this method; see /api/v1/docs.",
+    413: "A request may carry up to 2 MB.",
+    415: "Send JSON, with Content-Type: application/json.",
+    500: "Something broke on our side. It is in the log of the hub.",
+}
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not a bug
+    """A request that is not carried out."""
+
+    def __init__(
+        self, status: int, detail: str, errors: Iterable[FieldError] = (), headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = headers or {}
+
+
+def refuse(status: int, detail: str, errors: Iterable[FieldError] = (), **headers: str) -> NoReturn:
+    """Ends the request; the transaction around it is undone."""
+    raise Refused(status, detail, errors, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def wrong_field(path: str, message: str) -> NoReturn:
+    """422 about one field."""
+    refuse(422, f"{path}: {message}", [FieldError(path, message)])
+
+
+def install(api: Flask) -> None:
+    api.register_error_handler(Refused, lambda error: problem(error.status, error.detail, error.errors, error.headers))
+    api.register_error_handler(SpecError, lambda error: _invalid(error.errors))
+    api.register_error_handler(HTTPException, _http)
+    api.register_error_handler(Exception, _bug)
+
+
+def problem(
+    status: int, detail: str, errors: Iterable[FieldError] = (), headers: dict[str, str] | None = None
+) -> Response:
+    """The answer of a refused request."""
+    title = HTTPStatus(status).phrase
+    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    body["errors"] = [{"path": error.path, "message": error.message} for error in errors]
+    return Response(json.dumps(body), status, headers, content_type=TYPE)
+
+
+def _invalid(errors: list[FieldError]) -> Response:
+    said = "; ".join(f"{error.path}: {error.message}" if error.path else error.message for error in errors[:3])
+    return problem(422, said, errors)
+
+
+def _http(error: HTTPException) -> Response:
+    status = error.code or 500
+    messages = (getattr(error, "data", None) or {}).get("messages")
+    if messages:
+        return _invalid(list(_flat(messages)))
+    headers = dict(error.get_headers()) if status in (405, 429) else {}
+    headers.pop("Content-Type", None)
+    return problem(status, _SENTENCES.get(status) or str(error.description), (), headers)
+
+
+def _bug(error: Exception) -> Response:
+    log.exception("a request of the API broke", exc_info=error)
+    return problem(500, _SENTENCES[500])
+
+
+def _flat(messages: Any, path: str = "") -> Iterable[FieldError]:
+    """marshmallow's nested messages as paths; the place they came from (json, query) is left out."""
+    if isinstance(messages, list):
+        yield from (FieldError(path, str(message)) for message in messages)
+        return
+    for name, inner in messages.items():
+        outermost = not path and name in ("json", "query", "headers", "_schema")
+        step = "" if outermost or name == "_schema" else str(name)
+        yield from _flat(inner, f"{path}.{step}".strip(".") if step else path)

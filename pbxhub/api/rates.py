@@ -1,0 +1,39 @@
+"""How often a key may ask, told in every answer: RateLimit-Limit, -Remaining, -Reset; Retry-After when it is over."""
+
+from flask import Flask, g, request
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+
+from pbxhub.api.keys import hash_of
+
+LIMIT = "600 per minute"
+STRANGERS = "60 per minute"
+
+
+def install(api: Flask) -> None:
+    """Counts in this process's memory, by key; requests without a key by address, and fewer."""
+    api.config.update(
+        RATELIMIT_HEADERS_ENABLED=True,
+        RATELIMIT_HEADER_LIMIT="RateLimit-Limit",
+        RATELIMIT_HEADER_REMAINING="RateLimit-Remaining",
+        RATELIMIT_HEADER_RESET="RateLimit-Reset",
+        RATELIMIT_HEADER_RETRY_AFTER_VALUE="delta-seconds",
+    )
+    api.config.setdefault("API_RATE", LIMIT)
+    Limiter(
+        _who,
+        app=api,
+        storage_uri="memory://",
+        application_limits=[lambda: api.config["API_RATE"] if _has_key() else STRANGERS],
+        application_limits_per_method=False,
+    )
+
+
+def _has_key() -> bool:
+    return bool(request.headers.get("X-API-KEY"))
+
+
+def _who() -> str:
+    key = request.headers.get("X-API-KEY", "")
+    g.rate_key = hash_of(key) if key else get_remote_address()
+    return str(g.rate_key)

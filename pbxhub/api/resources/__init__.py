@@ -1,0 +1,11 @@
+"""The resources, one file per family."""
+
+from pbxhub.api.resources.account import account
+from pbxhub.api.resources.calls import calls
+from pbxhub.api.resources.catalogue import catalogue
+from pbxhub.api.resources.events import events
+from pbxhub.api.resources.history import history
+from pbxhub.api.resources.hooks import hooks
+from pbxhub.api.resources.webhooks import webhooks
+
+BLUEPRINTS = (account, webhooks, calls, history, events, hooks, catalogue)

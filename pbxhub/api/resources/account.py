@@ -1,0 +1,337 @@
+"""The project of the key, its PBXs, numbers and employees."""
+
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, available_timezones
+
+from flask_smorest import Blueprint
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from pbxhub.api import schemas
+from pbxhub.api.answers import check_match, page, tagged
+from pbxhub.api.keys import enter, scope
+from pbxhub.api.problems import refuse, wrong_field
+from pbxhub.store.accounts import Employee, Number, Pbx
+from pbxhub.store.ordered_calls import DialPlan
+from pbxhub.store.webhooks import touch_webhooks
+from pbxhub.web.access import Access
+from pbxhub.web.audit import fields, note
+from pbxhub.web.hub import hub, now, reading, writing
+
+account = Blueprint("account", __name__, description="The project, its PBXs, numbers and employees")
+RowT = TypeVar("RowT", Pbx, Number, Employee)
+_PROJECT = schemas.Project()
+_PBX = schemas.Pbx()
+_PLAN = schemas.DialPlan()
+
+
+@account.get("/projects")
+@account.response(200, schemas.page_of(schemas.Project))
+@scope("read")
+def projects() -> Any:
+    """The projects of the key: one."""
+    with reading() as session:
+        return {"items": [enter(session).project], "next": None}
+
+
+@account.get("/projects/<int:project_id>")
+@account.response(200, schemas.Project)
+@scope("read")
+def project(project_id: int) -> Any:
+    """The project."""
+    with reading() as session:
+        return tagged(_PROJECT.dump(_own(enter(session), project_id).project))
+
+
+@account.patch("/projects/<int:project_id>")
+@account.arguments(schemas.Project(partial=True))
+@account.response(200, schemas.Project)
+@scope("write")
+def change_project(data: dict[str, Any], project_id: int) -> Any:
+    """Changes name, time zone or country."""
+    with writing() as session:
+        access = _own(enter(session), project_id)
+        row = access.project
+        check_match(_PROJECT.dump(row))
+        if data.get("time_zone", "UTC") not in available_timezones():
+            wrong_field("time_zone", "is not a time zone; give an IANA name such as Europe/Kyiv")
+        ZoneInfo(data.get("time_zone", "UTC"))
+        _change(session, access, row, data, "project changed", row.name)
+        touch_webhooks(session, project_id)
+        return tagged(_PROJECT.dump(row))
+
+
+@account.get("/pbxs")
+@account.arguments(schemas.Paging, location="query")
+@account.response(200, schemas.page_of(schemas.Pbx))
+@scope("read")
+def pbxs(wanted: dict[str, Any]) -> Any:
+    """The PBXs of the project."""
+    return _list(Pbx, wanted)
+
+
+@account.post("/pbxs")
+@account.arguments(schemas.Pbx)
+@account.response(201, schemas.Pbx)
+@scope("write")
+def add_pbx(data: dict[str, Any]) -> Any:
+    """Adds an Asterisk; the listener takes it up by itself."""
+    with writing() as session:
+        access = enter(session)
+        secret = data.pop("secret", "")
+        row = Pbx(project_id=access.project.id, created_on=now(), secret_sealed=hub().vault.seal(secret), **data)
+        session.add(row)
+        session.flush()
+        note(session, access, "PBX added", row.name, {}, fields(row, "host", "port", "username"))
+        return tagged(_PBX.dump(row), 201)
+
+
+@account.get("/pbxs/<int:pbx_id>")
+@account.response(200, schemas.Pbx)
+@scope("read")
+def pbx(pbx_id: int) -> Any:
+    """One PBX, with what the listener last saw of it."""
+    with reading() as session:
+        return tagged(_PBX.dump(_row(session, enter(session), Pbx, pbx_id)))
+
+
+@account.patch("/pbxs/<int:pbx_id>")
+@account.arguments(schemas.Pbx(partial=True))
+@account.response(200, schemas.Pbx)
+@scope("write")
+def change_pbx(data: dict[str, Any], pbx_id: int) -> Any:
+    """Changes a PBX; the listener connects anew."""
+    with writing() as session:
+        access = enter(session)
+        row = _row(session, access, Pbx, pbx_id)
+        check_match(_PBX.dump(row))
+        if "secret" in data:
+            row.secret_sealed = hub().vault.seal(data.pop("secret"))
+        _change(session, access, row, data, "PBX changed", row.name)
+        return tagged(_PBX.dump(row))
+
+
+@account.get("/pbxs/<int:pbx_id>/dial-plan")
+@account.response(200, schemas.DialPlan)
+@scope("read")
+def dial_plan(pbx_id: int) -> Any:
+    """By which rules ordered calls are placed."""
+    with reading() as session:
+        row = _row(session, enter(session), Pbx, pbx_id)
+        return tagged(_PLAN.dump(plan_of(session, row.id)))
+
+
+@account.patch("/pbxs/<int:pbx_id>/dial-plan")
+@account.arguments(schemas.DialPlan(partial=True))
+@account.response(200, schemas.DialPlan)
+@scope("write")
+def change_dial_plan(data: dict[str, Any], pbx_id: int) -> Any:
+    """Changes these rules."""
+    with writing() as session:
+        access = enter(session)
+        plan = plan_of(session, _row(session, access, Pbx, pbx_id).id)
+        check_match(_PLAN.dump(plan))
+        for name in ("channel", "context"):
+            check_dial_word(name, data.get(name, "").replace("{extension}", ""))
+        if "channel" in data and data["channel"].count("{extension}") != 1:
+            wrong_field("channel", "must hold {extension} once: PJSIP/{extension}")
+        for index, pattern in enumerate(data.get("allowed", ())):
+            if not pattern.removesuffix("*").removeprefix("+").isdigit() and pattern not in ("*", "+*"):
+                wrong_field(f"allowed.{index}", "give digits with an optional +, and * at the end: +38044*")
+        session.add(plan)
+        _change(session, access, plan, data, "dial plan changed", str(pbx_id))
+        return tagged(_PLAN.dump(plan))
+
+
+@account.get("/numbers")
+@account.arguments(schemas.Paging, location="query")
+@account.response(200, schemas.page_of(schemas.Number))
+@scope("read")
+def numbers(wanted: dict[str, Any]) -> Any:
+    """The DIDs with their labels."""
+    return _list(Number, wanted)
+
+
+@account.post("/numbers")
+@account.arguments(schemas.Number)
+@account.response(201, schemas.Number)
+@scope("write")
+def add_number(data: dict[str, Any]) -> Any:
+    """Adds a DID of one of the project's PBXs."""
+    with writing() as session:
+        access = enter(session)
+        _own_pbx(session, access, data["pbx_id"])
+        return _add(session, access, Number(project_id=access.project.id, **data), schemas.Number(), data["did"])
+
+
+@account.patch("/numbers/<int:number_id>")
+@account.arguments(schemas.Number(partial=True))
+@account.response(200, schemas.Number)
+@scope("write")
+def change_number(data: dict[str, Any], number_id: int) -> Any:
+    """Changes a DID or its label."""
+    with writing() as session:
+        access = enter(session)
+        row = _row(session, access, Number, number_id)
+        check_match(schemas.Number().dump(row))
+        if "pbx_id" in data:
+            _own_pbx(session, access, data["pbx_id"])
+        _change(session, access, row, data, "number changed", row.did)
+        return tagged(schemas.Number().dump(row))
+
+
+@account.get("/numbers/<int:number_id>")
+@account.response(200, schemas.Number)
+@scope("read")
+def number(number_id: int) -> Any:
+    """One DID."""
+    with reading() as session:
+        return tagged(schemas.Number().dump(_row(session, enter(session), Number, number_id)))
+
+
+@account.delete("/numbers/<int:number_id>")
+@account.response(204)
+@scope("write")
+def remove_number(number_id: int) -> Any:
+    """Its calls belong to the PBX's own project from now on."""
+    return _remove(Number, number_id)
+
+
+@account.get("/employees")
+@account.arguments(schemas.Paging, location="query")
+@account.response(200, schemas.page_of(schemas.Employee))
+@scope("read")
+def employees(wanted: dict[str, Any]) -> Any:
+    """The cards of extensions."""
+    return _list(Employee, wanted)
+
+
+@account.post("/employees")
+@account.arguments(schemas.Employee)
+@account.response(201, schemas.Employee)
+@scope("write")
+def add_employee(data: dict[str, Any]) -> Any:
+    """Adds a card."""
+    with writing() as session:
+        access = enter(session)
+        row = Employee(project_id=access.project.id, **data)
+        return _add(session, access, row, schemas.Employee(), data["extension"])
+
+
+@account.get("/employees/<int:employee_id>")
+@account.response(200, schemas.Employee)
+@scope("read")
+def employee(employee_id: int) -> Any:
+    """One card."""
+    with reading() as session:
+        return tagged(schemas.Employee().dump(_row(session, enter(session), Employee, employee_id)))
+
+
+@account.patch("/employees/<int:employee_id>")
+@account.arguments(schemas.Employee(partial=True))
+@account.response(200, schemas.Employee)
+@scope("write")
+def change_employee(data: dict[str, Any], employee_id: int) -> Any:
+    """Changes a card."""
+    with writing() as session:
+        access = enter(session)
+        row = _row(session, access, Employee, employee_id)
+        check_match(schemas.Employee().dump(row))
+        _change(session, access, row, data, "employee changed", row.extension)
+        return tagged(schemas.Employee().dump(row))
+
+
+@account.delete("/employees/<int:employee_id>")
+@account.response(204)
+@scope("write")
+def remove_employee(employee_id: int) -> Any:
+    """Removes a card; the extension's calls stay."""
+    return _remove(Employee, employee_id)
+
+
+def plan_of(session: Session, pbx_id: int) -> DialPlan:
+    """The rules of a PBX, the defaults when nobody has set any."""
+    return session.get(DialPlan, pbx_id) or DialPlan(
+        pbx_id=pbx_id, channel="PJSIP/{extension}", context="from-internal", allowed=["*"], at_once=10, per_minute=60,
+        ring_seconds=30,
+    )  # fmt: skip
+
+
+def check_dial_word(name: str, text: str) -> None:
+    """Refuses what Asterisk's dialplan would read as something else."""
+    if not all(letter.isascii() and (letter.isalnum() or letter in "/_-.@") for letter in text):
+        wrong_field(name, "may hold Latin letters, digits, and / _ - . @")
+
+
+def _own(access: Access, project_id: int) -> Access:
+    if access.project.id != project_id:
+        refuse(404, "There is no such project for this key.")
+    return access
+
+
+def _own_pbx(session: Session, access: Access, pbx_id: int) -> None:
+    row = session.get(Pbx, pbx_id)
+    if row is None or row.project_id != access.project.id:
+        wrong_field("pbx_id", "is not a PBX of this project")
+
+
+def _row(session: Session, access: Access, kind: type[RowT], row_id: int) -> RowT:
+    row = session.get(kind, row_id) if row_id < schemas.LARGEST_ID else None
+    if row is None or row.project_id != access.project.id:
+        refuse(404, "It was deleted, never existed, or belongs to another project.")
+    return row
+
+
+def _list(kind: type[RowT], wanted: dict[str, Any]) -> Any:
+    after = id_after(wanted)
+    with reading() as session:
+        access = enter(session)
+        rows = session.scalars(
+            select(kind)
+            .where(kind.project_id == access.project.id, kind.id > after)
+            .order_by(kind.id)
+            .limit(wanted["limit"] + 1)
+        ).all()
+        return page(rows, wanted["limit"], lambda row: row.id)
+
+
+def id_after(wanted: dict[str, Any]) -> int:
+    """The id behind ?after=, 0 on the first page."""
+    text = wanted["after"]
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        wrong_field("after", "is not the key of a page; take `next` of the page before")
+    return int(text)
+
+
+def _add(session: Session, access: Access, row: Any, schema: Any, subject: str) -> Any:
+    session.add(row)
+    _flush(session)
+    note(session, access, f"{row.__tablename__} added", subject)
+    return tagged(schema.dump(row), 201)
+
+
+def _change(session: Session, access: Access, row: Any, data: dict[str, Any], action: str, subject: str) -> None:
+    before = fields(row, *data)
+    for name, value in data.items():
+        setattr(row, name, value)
+    _flush(session)
+    note(session, access, action, subject, before, fields(row, *data))
+
+
+def _flush(session: Session) -> None:
+    try:
+        session.flush()
+    except IntegrityError:
+        refuse(409, "There is one with this extension or number already.")
+
+
+def _remove(kind: type[RowT], row_id: int) -> Any:
+    with writing() as session:
+        access = enter(session)
+        row = _row(session, access, kind, row_id)
+        note(session, access, f"{row.__tablename__} removed", str(row_id))
+        session.delete(row)
+    return None

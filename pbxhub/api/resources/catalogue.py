@@ -1,0 +1,91 @@
+"""What there is to choose from: ready-made integrations and the parameters that <<name>> may hold."""
+
+from typing import Any
+
+from flask_smorest import Blueprint
+from sqlalchemy import select
+
+from pbxhub.api import schemas
+from pbxhub.api.keys import enter, scope
+from pbxhub.api.problems import refuse
+from pbxhub.api.resources.webhooks import show
+from pbxhub.store.webhooks import Webhook
+from pbxhub.web.hub import reading, writing
+from pbxhub.web.webhooks import create, read_draft
+from pbxhub.webhooks.catalogue import ENTRIES, FAMILIES
+from pbxhub.webhooks.gallery import Item, fill, find, gallery
+from pbxhub.webhooks.spec import dump_spec
+
+catalogue = Blueprint("catalogue", __name__, description="Ready-made integrations, and parameters")
+
+
+@catalogue.get("/gallery")
+@catalogue.response(200, schemas.page_of(schemas.GalleryItem))
+@scope("read")
+def items() -> Any:
+    """Ready-made events for known systems."""
+    return {"items": [_item(item) for item in gallery()], "next": None}
+
+
+@catalogue.get("/gallery/<item_id>")
+@catalogue.response(200, schemas.GalleryItem)
+@scope("read")
+def item(item_id: str) -> Any:
+    """One integration: what it asks for and what it adds."""
+    return _item(_found(item_id))
+
+
+@catalogue.post("/gallery/<item_id>")
+@catalogue.arguments(schemas.GalleryAnswers)
+@catalogue.response(201, schemas.page_of(schemas.Webhook))
+@scope("write")
+def add(data: dict[str, Any], item_id: str) -> Any:
+    """Adds the events of an integration, switched off; look at the preview, send a test, switch them on."""
+    chosen = _found(item_id)
+    with writing() as session:
+        access = enter(session)
+        added = []
+        for ready in fill(chosen, data["answers"]):
+            taken = select(Webhook.name).where(
+                Webhook.project_id == access.project.id,
+                Webhook.deleted_on.is_(None),
+                Webhook.name.startswith(ready.name),
+            )
+            name, count, names = ready.name, 2, set(session.scalars(taken))
+            while name in names:
+                name, count = f"{ready.name} ({count})", count + 1
+            secret = data["secret"] if ready.spec.request.auth.kind != "none" else None
+            wanted = {
+                "name": name,
+                "stage": ready.stage,
+                "enabled": False,
+                "spec": dump_spec(ready.spec),
+                "secret": secret,
+            }
+            added.append(create(session, access, read_draft(session, access, wanted, None)))
+        return {"items": [show(row) for row in added], "next": None}
+
+
+@catalogue.get("/parameters")
+@catalogue.response(200, schemas.page_of(schemas.Parameter))
+@scope("read")
+def parameters() -> Any:
+    """Every name that a template may hold, and the beginnings of made-up ones."""
+    with reading() as session:
+        enter(session)
+    families = [
+        {"name": f"{one.prefix}NAME" if one.prefix.endswith(".") else one.prefix, "type": one.type, "aliases": [],
+         "meaning": one.meaning, "stages": one.stages, "example": one.example, "source": one.source}
+        for one in FAMILIES
+    ]  # fmt: skip
+    return {"items": [*ENTRIES, *families], "next": None}
+
+
+def _found(item_id: str) -> Item:
+    return find(item_id) or refuse(404, "There is no such integration; see /gallery.")
+
+
+def _item(item: Item) -> dict[str, Any]:
+    ready = [{"name": one.name, "stage": one.stage, "spec": dump_spec(one.spec)} for one in item.webhooks]
+    return {"id": item.id, "name": item.name, "description": item.description, "note": item.note,
+            "secret": item.secret, "ask": item.ask, "webhooks": ready}  # fmt: skip

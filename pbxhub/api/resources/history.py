@@ -1,0 +1,193 @@
+"""Deliveries and their attempts: what was sent, what failed, Checked and Send."""
+
+from typing import Any
+from uuid import UUID
+
+from flask_smorest import Blueprint
+from sqlalchemy import select
+from sqlalchemy.orm import Session, defer
+
+from pbxhub.api import schemas
+from pbxhub.api.answers import page
+from pbxhub.api.keys import enter, scope
+from pbxhub.api.problems import refuse, wrong_field
+from pbxhub.delivery.directory import directory_of
+from pbxhub.delivery.outbox import CannotResendError, Selection, check, order_resend, resend_one, stop_resend
+from pbxhub.delivery.redaction import redact_headers, redact_url
+from pbxhub.delivery.values import Links
+from pbxhub.store import history as store
+from pbxhub.store.resends import Resend
+from pbxhub.web.access import Access
+from pbxhub.web.audit import note
+from pbxhub.web.hub import hub, now, reading, writing
+
+history = Blueprint("deliveries", __name__, description="What was sent, and what came back")
+_SHOWN = (
+    "id", "webhook_id", "call_id", "stage_event_id", "kind", "state", "attempts", "method", "outcome", "message",
+    "status_code", "duration_ms", "due_at", "created_on", "finished_on", "checked_on",
+)  # fmt: skip
+
+
+@history.get("/deliveries")
+@history.arguments(schemas.DeliveryFilter, location="query")
+@history.response(200, schemas.page_of(schemas.Delivery))
+@scope("read")
+def index(wanted: dict[str, Any]) -> Any:
+    """Deliveries, newest first."""
+    table = store.Delivery
+    before = uuid_after(wanted)
+    with reading() as session:
+        query = select(table).where(table.project_id == enter(session).project.id)
+        for name in ("state", "webhook_id", "call_id", "outcome"):
+            if wanted[name]:
+                query = query.where(getattr(table, name) == wanted[name])
+        if wanted["unchecked"]:
+            query = query.where(table.state == store.FAILED, table.checked_on.is_(None))
+        if wanted["stage"]:
+            query = query.join(store.StageEvent).where(store.StageEvent.stage == wanted["stage"])
+        if before:
+            query = query.where(table.id < before)
+        query = query.options(defer(table.body), defer(table.headers))
+        rows = session.scalars(query.order_by(table.id.desc()).limit(wanted["limit"] + 1)).all()
+        return page([_shown(row) for row in rows], wanted["limit"], lambda row: row["id"])
+
+
+@history.get("/deliveries/<uuid:delivery_id>")
+@history.response(200, schemas.Delivery)
+@scope("read")
+def one(delivery_id: UUID) -> Any:
+    """One delivery."""
+    with reading() as session:
+        return _shown(_of(session, enter(session), delivery_id))
+
+
+@history.get("/deliveries/<uuid:delivery_id>/attempts")
+@history.response(200, schemas.page_of(schemas.Attempt))
+@scope("read")
+def attempts(delivery_id: UUID) -> Any:
+    """Every request of a delivery with its answer; credentials are blacked out."""
+    with reading() as session:
+        delivery = _of(session, enter(session), delivery_id)
+        table = store.Attempt
+        rows = session.scalars(select(table).where(table.delivery_id == delivery.id).order_by(table.number)).all()
+        return {"items": [_attempt(delivery, row) for row in rows], "next": None}
+
+
+@history.post("/deliveries/<uuid:delivery_id>/resend")
+@history.arguments(schemas.ResendOne)
+@history.response(202, schemas.Delivery)
+@scope("write")
+def send_one(data: dict[str, Any], delivery_id: UUID) -> Any:
+    """Sends one delivery again at once, as it was or with the current settings."""
+    with writing() as session:
+        access = enter(session)
+        row = _of(session, access, delivery_id)
+        links = Links(hub().vault, hub().settings.public_url)
+        try:
+            resend_one(
+                session, directory_of(hub().database), links, access.project.id, delivery_id, now(),
+                data["current_settings"],
+            )  # fmt: skip
+        except CannotResendError as error:
+            refuse(409, str(error))
+        note(session, access, "sent again", str(delivery_id))
+        return _shown(row)
+
+
+@history.post("/deliveries/check")
+@history.arguments(schemas.Chosen)
+@history.response(200, schemas.Count)
+@scope("write")
+def checked(data: dict[str, Any]) -> Any:
+    """Takes failed deliveries off the error page; they stay in the history."""
+    with writing() as session:
+        access = enter(session)
+        count = check(session, access.project.id, _selection(data), now())
+        note(session, access, "failures checked", str(count))
+        return {"count": count}
+
+
+@history.post("/resends")
+@history.arguments(schemas.Again)
+@history.response(202, schemas.Resend)
+@scope("write")
+def send(data: dict[str, Any]) -> Any:
+    """Orders the sending again of all failed deliveries that match, at a rate."""
+    with writing() as session:
+        access = enter(session)
+        order = order_resend(
+            session, access.project.id, _selection(data), now(), rate=data["rate"],
+            current_settings=data["current_settings"],
+        )  # fmt: skip
+        note(session, access, "sent again", str(order.total))
+        session.flush()
+        return order
+
+
+@history.get("/resends/<uuid:resend_id>")
+@history.response(200, schemas.Resend)
+@scope("read")
+def resend(resend_id: UUID) -> Any:
+    """How far it is."""
+    with reading() as session:
+        return _resend(session, enter(session), resend_id)
+
+
+@history.delete("/resends/<uuid:resend_id>")
+@history.response(204)
+@scope("write")
+def stop(resend_id: UUID) -> None:
+    """Stops it; what was not sent yet is failed again, as before."""
+    with writing() as session:
+        access = enter(session)
+        _resend(session, access, resend_id)
+        if not stop_resend(session, access.project.id, resend_id, now()):
+            refuse(409, "It is over already.")
+        note(session, access, "sending again stopped", str(resend_id))
+
+
+def uuid_after(wanted: dict[str, Any]) -> UUID | None:
+    """The id behind ?after=, None on the first page."""
+    if not wanted["after"]:
+        return None
+    try:
+        return UUID(wanted["after"])
+    except ValueError:
+        wrong_field("after", "is not the key of a page; take `next` of the page before")
+
+
+def _of(session: Session, access: Access, delivery_id: UUID) -> store.Delivery:
+    row = session.get(store.Delivery, delivery_id)
+    if row is None or row.project_id != access.project.id:
+        refuse(404, "There is no such delivery in this project.")
+    return row
+
+
+def _resend(session: Session, access: Access, resend_id: UUID) -> Resend:
+    row = session.get(Resend, resend_id)
+    if row is None or row.project_id != access.project.id:
+        refuse(404, "There is no such order in this project.")
+    return row
+
+
+def _selection(data: dict[str, Any]) -> Selection:
+    if data["ids"]:
+        return Selection(ids=tuple(data["ids"]))
+    return Selection(webhook_id=data["webhook_id"], outcome=data["outcome"], unchecked=True)
+
+
+def _shown(row: store.Delivery) -> dict[str, Any]:
+    return {**{name: getattr(row, name) for name in _SHOWN}, "url": redact_url(row.url)}
+
+
+def _attempt(delivery: store.Delivery, row: store.Attempt) -> dict[str, Any]:
+    names = ("number", "started_on", "finished_on", "outcome", "message", "status_code", "total_us", "peer")
+    left = [(name, value) for name, value in (*delivery.headers, *row.request_headers)]
+    return {
+        **{name: getattr(row, name) for name in names},
+        "request_headers": [list(header) for header in redact_headers(left)],
+        "request_body": delivery.body.decode("utf-8", "replace"),
+        "response_headers": row.response_headers,
+        "response_body": row.response_body.decode("utf-8", "replace"),
+        "response_truncated": row.response_truncated,
+    }

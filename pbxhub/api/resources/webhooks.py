@@ -1,0 +1,311 @@
+"""Webhooks: all that the account's table and editor can do."""
+
+from typing import Any
+
+from flask import jsonify
+from flask_smorest import Blueprint
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pbxhub.api import schemas
+from pbxhub.api.answers import check_match, tagged
+from pbxhub.api.keys import enter, scope
+from pbxhub.api.problems import refuse
+from pbxhub.api.resources.account import id_after
+from pbxhub.delivery.outbox import cancel_pending, pause, resume
+from pbxhub.delivery.redaction import redact_headers, redact_url
+from pbxhub.store import webhooks as store
+from pbxhub.web.audit import note
+from pbxhub.web.hub import now, reading, writing
+from pbxhub.web.tryout import Preview, Tried, preview, test_send
+from pbxhub.web.webhooks import (
+    Draft,
+    carry_out,
+    change,
+    create,
+    editable,
+    exported,
+    live_webhooks,
+    plan,
+    read_draft,
+    remove,
+    webhook_of,
+)  # fmt: skip
+from pbxhub.webhooks.spec import dump_spec
+from pbxhub.webhooks.transfer import Change, export_webhooks
+
+webhooks = Blueprint("webhooks", __name__, description="Events: when to send what where")
+_SCHEMA = schemas.Webhook()
+
+
+@webhooks.get("/webhooks")
+@webhooks.arguments(schemas.Paging, location="query")
+@webhooks.response(200, schemas.page_of(schemas.Webhook))
+@scope("read")
+def index(wanted: dict[str, Any]) -> Any:
+    """The events of the project, in the order they were made; `position` is the order of starting."""
+    after = id_after(wanted)
+    with reading() as session:
+        rows = sorted(live_webhooks(session, enter(session)), key=lambda row: row.id)
+        rows = [row for row in rows if row.id > after]
+        shown = rows[: wanted["limit"]]
+        more = len(rows) > len(shown)
+        return {"items": [show(row) for row in shown], "next": str(shown[-1].id) if more else None}
+
+
+@webhooks.post("/webhooks")
+@webhooks.arguments(schemas.Webhook)
+@webhooks.response(201, schemas.Webhook)
+@scope("write")
+def add(data: dict[str, Any]) -> Any:
+    """Adds an event at the end of the table."""
+    with writing() as session:
+        access = enter(session)
+        return tagged(show_dumped(create(session, access, read_draft(session, access, data, None))), 201)
+
+
+@webhooks.get("/webhooks/<int:webhook_id>")
+@webhooks.response(200, schemas.Webhook)
+@scope("read")
+def one(webhook_id: int) -> Any:
+    """One event."""
+    with reading() as session:
+        return tagged(show_dumped(_of(session, webhook_id)))
+
+
+@webhooks.put("/webhooks/<int:webhook_id>")
+@webhooks.arguments(schemas.Webhook)
+@webhooks.response(200, schemas.Webhook)
+@scope("write")
+def save(data: dict[str, Any], webhook_id: int) -> Any:
+    """Another revision. Without `secret` the one that is there stays."""
+    with writing() as session:
+        access = enter(session)
+        webhook = editable(session, access, _id(webhook_id))
+        check_match(show_dumped(webhook))
+        change(session, access, webhook, read_draft(session, access, data, webhook, webhook.secret_sealed))
+        if not webhook.enabled:
+            cancel_pending(session, webhook.id, now())
+        return tagged(show_dumped(webhook))
+
+
+@webhooks.delete("/webhooks/<int:webhook_id>")
+@webhooks.response(204)
+@scope("write")
+def delete(webhook_id: int) -> None:
+    """Deletes an event: what waits is cancelled, what was sent stays in the history."""
+    with writing() as session:
+        access = enter(session)
+        remove(session, access, editable(session, access, _id(webhook_id)))
+
+
+@webhooks.post("/webhooks/<int:webhook_id>/copy")
+@webhooks.arguments(schemas.WebhookCopy)
+@webhooks.response(201, schemas.Webhook)
+@scope("write")
+def copy(data: dict[str, Any], webhook_id: int) -> Any:
+    """A copy, with its secret and signing keys, for the same or another stage. It comes switched off."""
+    with writing() as session:
+        access = enter(session)
+        source = webhook_of(session, access, _id(webhook_id))
+        wanted = {
+            "name": data.get("name") or f"{source.name} (copy)"[:200],
+            "stage": data.get("stage") or source.stage,
+            "enabled": False,
+            "spec": dump_spec(source.spec),
+        }
+        draft = read_draft(session, access, wanted, None, source.secret_sealed)
+        return tagged(show_dumped(create(session, access, draft, source)), 201)
+
+
+@webhooks.post("/webhooks/<int:webhook_id>/pause")
+@webhooks.response(200, schemas.Webhook)
+@scope("write")
+def hold(webhook_id: int) -> Any:
+    """Stops sending; what is due waits until it is resumed."""
+    with writing() as session:
+        access = enter(session)
+        webhook = webhook_of(session, access, _id(webhook_id))
+        pause(session, webhook.id, f"paused by {access.user.name}", now())
+        note(session, access, "webhook paused", webhook.name)
+        session.refresh(webhook)
+        return tagged(show_dumped(webhook))
+
+
+@webhooks.post("/webhooks/<int:webhook_id>/resume")
+@webhooks.response(200, schemas.Webhook)
+@scope("write")
+def go_on(webhook_id: int) -> Any:
+    """Sends again, what has waited too."""
+    with writing() as session:
+        access = enter(session)
+        webhook = webhook_of(session, access, _id(webhook_id))
+        resume(session, webhook.id)
+        note(session, access, "webhook resumed", webhook.name)
+        session.refresh(webhook)
+        return tagged(show_dumped(webhook))
+
+
+@webhooks.post("/webhooks/preview")
+@webhooks.arguments(schemas.WebhookTrial)
+@webhooks.response(200, schemas.Rendered)
+@scope("read")
+def preview_draft(data: dict[str, Any]) -> Any:
+    """The exact request that an event which need not be saved would send."""
+    with reading() as session:
+        return _rendered(preview(session, enter(session), data))
+
+
+@webhooks.post("/webhooks/<int:webhook_id>/preview")
+@webhooks.arguments(schemas.Sample)
+@webhooks.response(200, schemas.Rendered)
+@scope("read")
+def preview_one(data: dict[str, Any], webhook_id: int) -> Any:
+    """The exact request for a recent call or a sample."""
+    with reading() as session:
+        webhook = _of(session, webhook_id)
+        return _rendered(preview(session, enter(session), _trial(webhook, data)))
+
+
+@webhooks.post("/webhooks/<int:webhook_id>/test")
+@webhooks.arguments(schemas.Sample)
+@webhooks.response(200, schemas.Answered)
+@scope("write")
+def test(data: dict[str, Any], webhook_id: int) -> Any:
+    """Sends the previewed request once, the way a delivery is sent, and tells the answer."""
+    with reading() as session:
+        webhook = _of(session, webhook_id)
+        return _answered(test_send(session, enter(session), _trial(webhook, data), webhook))
+
+
+@webhooks.get("/webhooks/<int:webhook_id>/versions")
+@webhooks.arguments(schemas.Paging, location="query")
+@webhooks.response(200, schemas.page_of(schemas.Version))
+@scope("read")
+def versions(wanted: dict[str, Any], webhook_id: int) -> Any:
+    """Every revision, newest first."""
+    after = id_after(wanted) or schemas.LARGEST_ID
+    with reading() as session:
+        webhook = _of(session, webhook_id)
+        version = store.WebhookVersion
+        rows = session.scalars(
+            select(version)
+            .where(version.webhook_id == webhook.id, version.revision < min(after, 2**31 - 1))
+            .order_by(version.revision.desc())
+            .limit(wanted["limit"] + 1)
+        ).all()
+        shown = rows[: wanted["limit"]]
+        items = [{**_columns(row, "revision", "name", "stage", "enabled", "created_on"), "spec": dump_spec(row.spec)}
+                 for row in shown]  # fmt: skip
+        return {"items": items, "next": str(shown[-1].revision) if len(rows) > len(shown) else None}
+
+
+@webhooks.post("/webhooks/<int:webhook_id>/versions/<int:revision>/restore")
+@webhooks.response(200, schemas.Webhook)
+@scope("write")
+def restore(webhook_id: int, revision: int) -> Any:
+    """Makes an earlier revision the current one, as a new revision."""
+    with writing() as session:
+        access = enter(session)
+        webhook = editable(session, access, _id(webhook_id))
+        version = session.get(store.WebhookVersion, (webhook.id, revision)) if revision < 2**31 else None
+        if version is None:
+            refuse(404, "There is no such revision.")
+        change(session, access, webhook, Draft(version.name, version.stage, version.enabled, version.spec))
+        return tagged(show_dumped(webhook))
+
+
+@webhooks.get("/webhooks/export")
+@webhooks.response(200, schemas.File)
+@scope("read")
+def export() -> Any:
+    """Every event but the locked one, without secrets."""
+    with reading() as session:
+        rows = [exported(row) for row in live_webhooks(session, enter(session)) if not row.locked]
+    return jsonify(export_webhooks(rows))
+
+
+@webhooks.post("/webhooks/import")
+@webhooks.arguments(schemas.ImportOptions, location="query")
+@webhooks.arguments(schemas.File)
+@webhooks.response(200, schemas.ImportResult)
+@scope("write")
+def take_in(options: dict[str, Any], data: dict[str, Any]) -> Any:
+    """Adds and changes events by name. One that lacks its secret comes switched off."""
+    with writing() as session:
+        access = enter(session)
+        changes = plan(session, access, data)
+        written = 0 if options["dry_run"] else carry_out(session, access, changes)
+        return {"written": written, "webhooks": [_change_shown(item) for item in changes]}
+
+
+def show(webhook: store.Webhook) -> dict[str, Any]:
+    """A webhook as the schema wants it; no secret is in a spec."""
+    own = _columns(
+        webhook, "id", "name", "stage", "enabled", "locked", "position", "revision", "paused_on", "paused_reason",
+        "created_on",
+    )  # fmt: skip
+    return {**own, "spec": dump_spec(webhook.spec), "has_secret": bool(webhook.secret_sealed)}
+
+
+def show_dumped(webhook: store.Webhook) -> Any:
+    """As it is sent, for its ETag."""
+    return _SCHEMA.dump(show(webhook))
+
+
+def _columns(row: Any, *names: str) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
+
+
+def _id(webhook_id: int) -> int:
+    return min(webhook_id, schemas.LARGEST_ID)
+
+
+def _of(session: Session, webhook_id: int) -> store.Webhook:
+    return webhook_of(session, enter(session), _id(webhook_id))
+
+
+def _trial(webhook: store.Webhook, data: dict[str, Any]) -> dict[str, Any]:
+    return {"stage": webhook.stage, "spec": dump_spec(webhook.spec), "sample": data["sample"]}
+
+
+def _rendered(found: Preview) -> dict[str, Any]:
+    if found.errors:
+        refuse(422, "This cannot be sent.", found.errors)
+    asked = found.request
+    return {
+        "method": asked.method if asked else None,
+        "url": redact_url(asked.url) if asked else None,
+        "headers": [list(header) for header in redact_headers(asked.headers)] if asked else [],
+        "body": found.body,
+        "curl": found.curl,
+        "not_sent": found.not_sent.sentence if found.not_sent else None,
+        "would_match": found.would_match,
+        "notes": found.notes,
+    }
+
+
+def _answered(tried: Tried) -> dict[str, Any]:
+    answer = tried.answer
+    shown = _rendered(tried.preview)
+    if answer is None:
+        return {**shown, "outcome": None, "message": shown["not_sent"] or "", "status_code": None, "response_body": "",
+                "elapsed_ms": None, "success": None}  # fmt: skip
+    return {
+        **shown,
+        "outcome": answer.outcome,
+        "message": answer.message,
+        "status_code": answer.status_code,
+        "response_body": answer.body.decode("utf-8", "replace"),
+        "elapsed_ms": None if answer.total_us is None else answer.total_us // 1000,
+        "success": tried.verdict.ok if tried.verdict else False,
+    }
+
+
+def _change_shown(item: Change) -> dict[str, Any]:
+    return {
+        "name": item.webhook.name,
+        "change": item.kind,
+        "needs_secret": item.needs_secret,
+        "fields_changed": [difference.path for difference in item.differences],
+    }

@@ -1,0 +1,65 @@
+"""Projects, PBXs and what belongs to them."""
+
+from marshmallow import Schema, fields, validate
+
+from pbxhub.api.schemas.base import LARGEST_ID, given, text, times
+
+
+class Project(Schema):
+    """The project of the key."""
+
+    id = fields.Integer(dump_only=True)
+    name = text(200, least=1)
+    time_zone = text(64, **given("IANA name, Europe/Kyiv"))
+    country = text(2, **given("ISO 3166, for numbers without a country code; empty: none"))
+    created_on = times(dump_only=True)
+
+
+class DialPlan(Schema):
+    """How a PBX places ordered calls."""
+
+    channel = text(100, least=1, **given("what rings first; {extension} stands for the agent's"))
+    context = text(80, least=1, **given("the dialplan context in which the number is dialled then"))
+    allowed = fields.List(text(40, least=1), validate=validate.Length(0, 200), **given("+38044*, 0800*, 112"))
+    at_once = fields.Integer(validate=validate.Range(1, 1000), **given("ordered calls going on at once"))
+    per_minute = fields.Integer(validate=validate.Range(1, 10000))
+    ring_seconds = fields.Integer(validate=validate.Range(5, 300), **given("how long the agent's phone rings"))
+
+
+class Pbx(Schema):
+    """An Asterisk. Its secret is never shown."""
+
+    id = fields.Integer(dump_only=True)
+    name = text(200, least=1, required=True)
+    host = text(255, least=1, required=True)
+    port = fields.Integer(validate=validate.Range(1, 65535))
+    username = text(100, least=1, required=True)
+    secret = text(200, load_only=True, **given("of the AMI user; encrypted and not shown again"))
+    tls = fields.Boolean()
+    incoming_contexts = fields.List(text(80, least=1), validate=validate.Length(1, 50))
+    enabled = fields.Boolean()
+    state = fields.String(dump_only=True)
+    state_reason = fields.String(dump_only=True)
+    state_since = times(dump_only=True, allow_none=True)
+    last_event_on = times(dump_only=True, allow_none=True)
+    asterisk_version = fields.String(dump_only=True)
+
+
+class Number(Schema):
+    """A DID: its label, and the PBX it rings."""
+
+    id = fields.Integer(dump_only=True)
+    pbx_id = fields.Integer(required=True, validate=validate.Range(1, LARGEST_ID))
+    did = text(80, least=1, required=True)
+    label = text(200)
+
+
+class Employee(Schema):
+    """The card of an extension."""
+
+    id = fields.Integer(dump_only=True)
+    extension = text(80, least=1, required=True)
+    name = text(200)
+    email = text(255)
+    department = text(200)
+    crm_id = text(200)

@@ -1,0 +1,83 @@
+"""Deliveries, their attempts, and sending again."""
+
+from marshmallow import Schema, fields, validate
+
+from pbxhub.api.schemas.base import LARGEST_ID, Paging, given, text, times
+from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING
+
+
+class Delivery(Schema):
+    """One webhook for one stage. Its requests are under attempts."""
+
+    id = fields.UUID()
+    webhook_id = fields.Integer()
+    call_id = fields.UUID(allow_none=True)
+    stage_event_id = fields.UUID(allow_none=True)
+    kind = fields.String()
+    state = fields.String(validate=validate.OneOf([PENDING, DELIVERED, FAILED, CANCELLED]))
+    attempts = fields.Integer()
+    method = fields.String()
+    url = fields.String()
+    outcome = fields.String()
+    message = fields.String()
+    status_code = fields.Integer(allow_none=True)
+    duration_ms = fields.Integer(allow_none=True)
+    due_at = times()
+    created_on = times()
+    finished_on = times(allow_none=True)
+    checked_on = times(allow_none=True)
+
+
+class Attempt(Schema):
+    """One request that left."""
+
+    number = fields.Integer()
+    started_on = times()
+    finished_on = times(allow_none=True)
+    outcome = fields.String()
+    message = fields.String()
+    status_code = fields.Integer(allow_none=True)
+    total_us = fields.Integer(allow_none=True)
+    peer = fields.String()
+    request_headers = fields.List(fields.List(fields.String()))
+    request_body = fields.String()
+    response_headers = fields.List(fields.List(fields.String()))
+    response_body = fields.String()
+    response_truncated = fields.Boolean()
+
+
+class DeliveryFilter(Paging):
+    state = fields.String(load_default="", validate=validate.OneOf(["", PENDING, DELIVERED, FAILED, CANCELLED]))
+    webhook_id = fields.Integer(load_default=None, validate=validate.Range(1, LARGEST_ID))
+    call_id = fields.UUID(load_default=None)
+    stage = text(100, load_default="")
+    outcome = text(40, load_default="")
+    unchecked = fields.Boolean(load_default=False, **given("failed ones that nobody has checked"))
+
+
+class Chosen(Schema):
+    """Which deliveries: these, or all failed ones that match."""
+
+    ids = fields.List(fields.UUID(), load_default=list, validate=validate.Length(0, 1000))
+    webhook_id = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(1, LARGEST_ID))
+    outcome = text(40, load_default="")
+
+
+class Again(Chosen):
+    rate = fields.Integer(load_default=20, validate=validate.Range(1, 1000), **given("deliveries a second"))
+    current_settings = fields.Boolean(load_default=False, **given("false: as they were sent"))
+
+
+class Resend(Schema):
+    id = fields.UUID()
+    state = fields.String()
+    total = fields.Integer()
+    queued = fields.Integer()
+
+
+class Count(Schema):
+    count = fields.Integer()
+
+
+class ResendOne(Schema):
+    current_settings = fields.Boolean(load_default=False)

@@ -1,0 +1,152 @@
+"""Webhooks: set up, tried, copied, exported; ready-made ones and the parameters."""
+
+from marshmallow import EXCLUDE, Schema, fields, validate
+
+from pbxhub.api.schemas.base import ProblemError, given, text, times
+from pbxhub.webhooks.catalogue import STAGES
+
+
+class Webhook(Schema):
+    """An event: when to send what where."""
+
+    id = fields.Integer(dump_only=True)
+    name = text(200, least=1, required=True)
+    stage = fields.String(required=True, validate=validate.OneOf(STAGES))
+    enabled = fields.Boolean(load_default=True)
+    spec = fields.Dict(required=True, metadata={"x-spec": True})
+    secret = text(2000, load_only=True, **given("of spec.request.auth; encrypted and not shown again"))
+    locked = fields.Boolean(dump_only=True)
+    position = fields.Integer(dump_only=True)
+    revision = fields.Integer(dump_only=True)
+    has_secret = fields.Boolean(dump_only=True)
+    paused_on = times(dump_only=True, allow_none=True)
+    paused_reason = fields.String(dump_only=True)
+    created_on = times(dump_only=True)
+
+
+class WebhookCopy(Schema):
+    """What is different in the copy."""
+
+    stage = fields.String(validate=validate.OneOf(STAGES))
+    name = text(200, least=1)
+
+
+class Sample(Schema):
+    """Which call to try a webhook on."""
+
+    sample = text(40, load_default="answered",
+                  **given("id of a recent call, or answered, missed, anonymous, transferred, nasty"))  # fmt: skip
+
+
+class WebhookTrial(Sample):
+    """A webhook that need not be saved."""
+
+    stage = fields.String(required=True, validate=validate.OneOf(STAGES))
+    spec = fields.Dict(required=True, metadata={"x-spec": True})
+
+
+class Rendered(Schema):
+    """The exact request, or why there is none."""
+
+    method = fields.String(allow_none=True)
+    url = fields.String(allow_none=True)
+    headers = fields.List(fields.List(fields.String()))
+    body = fields.String()
+    curl = fields.String()
+    not_sent = fields.String(allow_none=True)
+    would_match = fields.Boolean()
+    notes = fields.List(fields.Nested(ProblemError))
+
+
+class Answered(Rendered):
+    """What a test send came to."""
+
+    outcome = fields.String(allow_none=True)
+    message = fields.String()
+    status_code = fields.Integer(allow_none=True)
+    response_body = fields.String()
+    elapsed_ms = fields.Integer(allow_none=True)
+    success = fields.Boolean(allow_none=True)
+
+
+class Version(Schema):
+    """What a webhook was at one revision."""
+
+    revision = fields.Integer()
+    name = fields.String()
+    stage = fields.String()
+    enabled = fields.Boolean()
+    spec = fields.Dict(metadata={"x-spec": True})
+    created_on = times()
+
+
+class File(Schema):
+    """Webhooks as a file, without secrets."""
+
+    format = fields.String(validate=validate.OneOf(["pbxhub-webhooks"]))
+    version = fields.Integer(validate=validate.OneOf([1]))
+    webhooks = fields.List(fields.Dict(), required=True)
+
+
+class ImportOptions(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    dry_run = fields.Boolean(load_default=False, **given("only say what would change"))
+
+
+class Imported(Schema):
+    """What an import does, or has done, to one webhook."""
+
+    name = fields.String()
+    change = fields.String(validate=validate.OneOf(["new", "changed", "same"]))
+    needs_secret = fields.Boolean()
+    fields_changed = fields.List(fields.String())
+
+
+class ImportResult(Schema):
+    written = fields.Integer()
+    webhooks = fields.List(fields.Nested(Imported))
+
+
+class Ask(Schema):
+    name = fields.String()
+    label = fields.String()
+    example = fields.String()
+
+
+class Ready(Schema):
+    name = fields.String()
+    stage = fields.String()
+    spec = fields.Dict()
+
+
+class GalleryItem(Schema):
+    """A ready-made integration."""
+
+    id = fields.String()
+    name = fields.String()
+    description = fields.String()
+    note = fields.String()
+    secret = fields.String()
+    ask = fields.List(fields.Nested(Ask))
+    webhooks = fields.List(fields.Nested(Ready))
+
+
+class GalleryAnswers(Schema):
+    """What the integration asks for."""
+
+    answers = fields.Dict(keys=fields.String(), values=text(2000), load_default=dict)
+    secret = text(2000, load_default="")
+
+
+class Parameter(Schema):
+    """One name of the catalogue."""
+
+    name = fields.String()
+    type = fields.String()
+    meaning = fields.String()
+    stages = fields.List(fields.String())
+    example = fields.String()
+    aliases = fields.List(fields.String())
+    source = fields.String()
