@@ -1,0 +1,121 @@
+"""The test kit: script calls and webhooks, assert what happened; and the parts that need no telephony: a PBX that
+plays recorded calls, a receiver that shows what arrives.
+
+The names below are loaded when they are first used: pytest imports this package in every run on a machine that has
+pbxhub installed.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pbxhub.testing.asterisk import Asterisk, running_asterisk
+    from pbxhub.testing.asterisk_install import AsteriskMissingError
+    from pbxhub.testing.baresip import PhoneFailedError
+    from pbxhub.testing.call_quality import Quality, measure
+    from pbxhub.testing.environment import EnvironmentMissingError, env, load_env
+    from pbxhub.testing.expectation import Expectation, expect
+    from pbxhub.testing.http_call import HttpAnswer, http
+    from pbxhub.testing.hub import Hub, HubFailedError
+    from pbxhub.testing.mock import MockServer, regex
+    from pbxhub.testing.mock_answers import (
+        MockAnswer,
+        drip,
+        hang,
+        in_turn,
+        json_response,
+        reset,
+        status_response,
+        text_response,
+    )
+    from pbxhub.testing.mock_request import MockRequest
+    from pbxhub.testing.played_pbx import PlayedPbx
+    from pbxhub.testing.postgres import postgres_server
+    from pbxhub.testing.processes import ProgramMissingError
+    from pbxhub.testing.seen import SeenCall, SeenDelivery, SeenStage
+    from pbxhub.testing.sip_capture import CaptureFailedError, capturing
+    from pbxhub.testing.sipp import Sipp, answering_phone, place_calls, redirecting_phone, refusing_phone
+    from pbxhub.testing.softphone import Agent, Call
+    from pbxhub.testing.tones import file, tone
+    from pbxhub.testing.waiting import await_until, parallel, wait
+
+_WHERE = {
+    "asterisk": ("Asterisk", "running_asterisk"),
+    "asterisk_install": ("AsteriskMissingError",),
+    "baresip": ("PhoneFailedError",),
+    "call_quality": ("Quality", "measure"),
+    "environment": ("EnvironmentMissingError", "env", "load_env"),
+    "expectation": ("Expectation", "expect"),
+    "http_call": ("HttpAnswer", "http"),
+    "hub": ("Hub", "HubFailedError"),
+    "mock": ("MockServer", "regex"),
+    "mock_answers": (
+        "MockAnswer", "drip", "hang", "in_turn", "json_response", "reset", "status_response", "text_response",
+    ),
+    "mock_request": ("MockRequest",),
+    "played_pbx": ("PlayedPbx",),
+    "postgres": ("postgres_server",),
+    "processes": ("ProgramMissingError",),
+    "seen": ("SeenCall", "SeenDelivery", "SeenStage"),
+    "sip_capture": ("CaptureFailedError", "capturing"),
+    "sipp": ("Sipp", "answering_phone", "place_calls", "redirecting_phone", "refusing_phone"),
+    "softphone": ("Agent", "Call"),
+    "tones": ("file", "tone"),
+    "waiting": ("await_until", "parallel", "wait"),
+}  # fmt: skip
+_MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
+
+__all__ = [
+    "Agent",
+    "Asterisk",
+    "AsteriskMissingError",
+    "Call",
+    "CaptureFailedError",
+    "EnvironmentMissingError",
+    "Expectation",
+    "HttpAnswer",
+    "Hub",
+    "HubFailedError",
+    "MockAnswer",
+    "MockRequest",
+    "MockServer",
+    "PhoneFailedError",
+    "PlayedPbx",
+    "ProgramMissingError",
+    "Quality",
+    "SeenCall",
+    "SeenDelivery",
+    "SeenStage",
+    "Sipp",
+    "answering_phone",
+    "await_until",
+    "capturing",
+    "drip",
+    "env",
+    "expect",
+    "file",
+    "hang",
+    "http",
+    "in_turn",
+    "json_response",
+    "load_env",
+    "measure",
+    "parallel",
+    "place_calls",
+    "postgres_server",
+    "redirecting_phone",
+    "refusing_phone",
+    "regex",
+    "reset",
+    "running_asterisk",
+    "status_response",
+    "text_response",
+    "tone",
+    "wait",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

@@ -1,0 +1,86 @@
+"""The commands `pbxhub scenario` and `pbxhub monitor`."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import click
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_NEW_FILE = click.Path(dir_okay=False, path_type=Path)
+_NEEDED = ("croniter", "dotenv", "h11", "pytest", "pytest_timeout", "standardwebhooks")
+
+
+@click.group()
+def scenario() -> None:
+    """Script calls and webhooks, assert what happened."""
+
+
+@scenario.command("run")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--tag", "tags", multiple=True, help="Only scenarios with this mark; repeat it to ask for several.")
+@click.option("--exclude-tag", "without_tags", multiple=True, help="No scenarios with this mark.")
+@click.option("--scenario", "name", default="", help="Only scenarios with this in their name.")
+@click.option("--env-file", "env_files", multiple=True, type=_FILE, help="KEY=VALUE lines for env().")
+@click.option("--timeout", default="2m", show_default=True, help="The longest one scenario may take.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line on stdout, the report on stderr.")
+@click.option("--junit", type=_NEW_FILE, help="Write a JUnit XML report there.")
+@click.option("--sip-trace", type=_NEW_FILE, help="Write the agents' SIP messages there, as a pcap for Wireshark.")
+@click.option(
+    "--save-audio", type=click.Path(file_okay=False, path_type=Path), help="Keep what each agent hears there."
+)
+@click.option("--asterisk", type=click.Choice(["22", "16"]), default="22", show_default=True, help="Of the fixture.")
+@click.option("--database", type=click.Choice(["sqlite", "postgresql"]), default="sqlite", help="Of the fixture hub.")
+def run(
+    files: tuple[Path, ...],
+    tags: tuple[str, ...],
+    without_tags: tuple[str, ...],
+    name: str,
+    env_files: tuple[Path, ...],
+    timeout: str,
+    as_json: bool,
+    junit: Path | None,
+    sip_trace: Path | None,
+    save_audio: Path | None,
+    asterisk: str,
+    database: str,
+) -> None:
+    """Runs the scenarios of FILES: functions test_… and scenario_… of Python files.
+
+    Ends with 0 when all passed, 1 when one failed, 4 on a wrong option, 5 when there was none to run.
+    """
+    _require_parts()
+    from pbxhub.testing.durations import seconds
+    from pbxhub.testing.scenario import NONE_FOUND, Wanted, run_scenarios
+
+    try:
+        seconds(timeout)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--timeout") from None
+    wanted = Wanted(
+        files, tags, without_tags, name, env_files, timeout, junit, sip_trace, save_audio, int(asterisk), database
+    )
+    code = run_scenarios(wanted, sys.stdout if as_json else None)
+    if code == NONE_FOUND:
+        click.echo("no scenario was run: their functions must be named test_… or scenario_…, and fit --tag", err=True)
+    sys.exit(code)
+
+
+@click.command()
+@click.argument("file", type=_FILE)
+def monitor(file: Path) -> None:
+    """Runs the scenarios of FILE (TOML) on their schedules and shows metrics; see docs/testing/monitor.md."""
+    _require_parts()
+    from pbxhub.testing.monitor import run_monitor
+    from pbxhub.testing.monitor_plan import PlanError, read_plan
+
+    try:
+        run_monitor(read_plan(file), lambda address: click.echo(f"metrics: {address}/metrics", err=True))
+    except PlanError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _require_parts() -> None:
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise click.ClickException(f"{', '.join(missing)} not installed: pip install 'pbxhub[testing]'")
