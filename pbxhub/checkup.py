@@ -1,0 +1,45 @@
+"""What `pbxhub check` looks at, and what it says about it."""
+
+from collections.abc import Iterator
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from pbxhub.ami.checkup import Finding, check_row
+from pbxhub.ami.pbx_rows import read_rows
+from pbxhub.settings import Settings
+from pbxhub.store.accounts import Pbx
+from pbxhub.store.schema import is_current
+from pbxhub.store.session import Database, open_database
+from pbxhub.store.vault import Vault
+
+
+def check_hub(settings: Settings) -> Iterator[tuple[str, Finding]]:
+    """Subject and finding, one after the other; the settings themselves were read before."""
+    yield "settings", Finding(True, f"Read; data in {settings.data_dir}.")
+    database = open_database(settings.database_url)
+    try:
+        current = is_current(database)
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        yield "database", Finding(False, f"PBXHUB_DATABASE_URL cannot be reached: {reason}")
+        return
+    yield "database", _schema(database, current)
+    if current:
+        yield from _check_pbxs(settings, database)
+
+
+def _schema(database: Database, current: bool) -> Finding:
+    if not current:
+        return Finding(False, "The tables are not up to date. Run: pbxhub migrate")
+    return Finding(True, f"Reached ({database.engine.dialect.name}); the tables are up to date.")
+
+
+def _check_pbxs(settings: Settings, database: Database) -> Iterator[tuple[str, Finding]]:
+    rows = read_rows(database, Vault(settings.secret_key))
+    if not rows:
+        yield "PBX", Finding(False, "None is set up. Add one on the page PBX, or by: pbxhub pbx add")
+    with database.read() as session:
+        names = {pbx.id: pbx.name for pbx in session.query(Pbx)}
+    for row in rows.values():
+        for finding in check_row(row):
+            yield f"PBX {names[row.id]}", finding

@@ -1,0 +1,259 @@
+"""The command `pbxhub`. Nothing else wires the parts of the hub together."""
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from sqlalchemy.exc import SQLAlchemyError
+
+from pbxhub import __version__
+from pbxhub.calls.replay import replay as replay_lines
+from pbxhub.calls.tracker import Tracker
+from pbxhub.checkup import check_hub
+from pbxhub.delivery.outbox import prune as prune_history
+from pbxhub.logs import configure_logs
+from pbxhub.services import Parts, answering, app, listening, measuring, pages, retention, working
+from pbxhub.settings import Settings, SettingsError, read_settings
+from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, Pbx, Project
+from pbxhub.store.schema import draft_migration, is_current
+from pbxhub.store.schema import migrate as migrate_schema
+from pbxhub.store.session import open_database
+from pbxhub.store.vault import Vault
+from pbxhub.store.webhooks import add_project
+from pbxhub.testing.commands import monitor, scenario
+from pbxhub.testing.demo.project import retire_demo
+from pbxhub.testing.demo.receiver import describe
+from pbxhub.testing.demo.show import showing
+from pbxhub.web.gunicorn import serve
+from pbxhub.web.pages.setup import setup_link
+
+Service = Callable[[Parts], AbstractContextManager[None]]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """pbxhub: the stages of a call on your Asterisk become the HTTP requests you set up.
+
+    Settings are PBXHUB_* variables; docs/settings.md lists them.
+    """
+
+
+main.add_command(scenario)
+main.add_command(monitor)
+
+
+@main.command()
+@click.option("--demo", is_flag=True, help="With a built-in PBX that plays recorded calls, and a receiver.")
+def run(demo: bool) -> None:
+    """Everything in one process: pages, listener, worker and FastAGI. Brings the database up to date first."""
+    parts = _parts(migrating=True)
+    with ExitStack() as stack:
+        if demo:
+            parts = _with_demo(parts, stack)
+        else:
+            with parts.database.write() as session:
+                retire_demo(session)
+        _run_until_stopped(parts, [pages, working, listening, _answering_if_free])
+
+
+@main.command()
+def listen() -> None:
+    """Only the listener. Two of them on one PBX write each stage once."""
+    _run_until_stopped(_parts(), [listening])
+
+
+@main.command()
+def work() -> None:
+    """Only the worker. Any number of them share what is due."""
+    _run_until_stopped(_parts(), [working])
+
+
+@main.command()
+def agi() -> None:
+    """Only FastAGI: waiting calls ask webhooks what to do."""
+    _run_until_stopped(_parts(), [_answering])
+
+
+@main.command()
+def web() -> None:
+    """Only the pages, on gunicorn."""
+    parts = _parts()
+    _show_addresses(parts)
+    parts.database.close()  # the workers gunicorn forks open connections of their own
+    serve(app(parts), parts.settings)
+
+
+@main.command()
+@click.argument("revision", default="head")
+@click.option("--draft", metavar="MESSAGE", help="For developers: draft the migration to the tables in the code.")
+def migrate(revision: str, draft: str | None) -> None:
+    """Brings the database to REVISION, the newest by default; "base" takes everything down."""
+    database = open_database(_settings().database_url)
+    if draft:
+        draft_migration(database, draft)
+    else:
+        migrate_schema(database, revision)
+        click.echo("The database is up to date." if is_current(database) else f"The database is at {revision}.")
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--context", "contexts", multiple=True, help="An incoming context; repeat it. Default: the usual names.")
+def replay(file: Path, contexts: tuple[str, ...]) -> None:
+    """Prints one JSON object per stage of the AMI stream recorded in FILE. Touches no database."""
+    tracker = Tracker(contexts or DEFAULT_INCOMING_CONTEXTS)
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        for stage in replay_lines(lines, tracker):
+            click.echo(json.dumps(stage, ensure_ascii=False))
+
+
+@main.command()
+def check() -> None:
+    """Looks at settings, database, PBX logins, event filters and clocks, and says what to do."""
+    settings = _settings()
+    well = True
+    for subject, finding in check_hub(settings):
+        well &= finding.well
+        click.echo(f"{'ok  ' if finding.well else 'FAIL'} {subject}: {finding.sentence}")
+    sys.exit(0 if well else 1)
+
+
+@main.command()
+def prune() -> None:
+    """Deletes history older than the settings keep, a little at a time; the worker does it by itself every hour."""
+    parts = _parts()
+    pruned = prune_history(parts.database, datetime.now(UTC), retention(parts.settings))
+    click.echo(f"Deleted {pruned.deliveries} deliveries, {pruned.calls} calls and {pruned.notices} notices.")
+
+
+@main.group()
+def pbx() -> None:
+    """The PBXs the hub listens to."""
+
+
+@pbx.command("add")
+@click.option("--project", "project_name", default="My project", show_default=True, help="Made when it is not there.")
+@click.option("--name", default="Asterisk", show_default=True)
+@click.option("--host", required=True)
+@click.option("--port", default=5038, show_default=True)
+@click.option("--username", required=True, help="The AMI user, see asterisk-conf/.")
+@click.option("--secret", prompt=True, hide_input=True, help="Its secret; asked for when not given.")
+@click.option("--tls", is_flag=True)
+@click.option("--context", "contexts", multiple=True, help="An incoming context; repeat it. Default: the usual names.")
+@click.option("--cel", default="", help="The SQLite file of cel_sqlite3_custom, when it is readable on this host.")
+def add_pbx(
+    project_name: str, name: str, host: str, port: int, username: str, secret: str, tls: bool,
+    contexts: tuple[str, ...], cel: str,
+) -> None:  # fmt: skip
+    """Adds an Asterisk; a running listener takes it up by itself."""
+    parts = _parts(migrating=True)
+    now = datetime.now(UTC)
+    with parts.database.write() as session:
+        project = session.query(Project).filter_by(name=project_name).first()
+        if project is None:
+            project = Project(name=project_name, created_on=now)
+            add_project(session, project)
+        session.add(
+            Pbx(
+                project=project, name=name, host=host, port=port, username=username, tls=tls, cel_path=cel,
+                secret_sealed=parts.vault.seal(secret), incoming_contexts=list(contexts or DEFAULT_INCOMING_CONTEXTS),
+                created_on=now,
+            )
+        )  # fmt: skip
+    click.echo(f"Added. `pbxhub check` tells whether {host}:{port} lets the hub in.")
+
+
+def _settings() -> Settings:
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    configure_logs(settings.log_format, settings.log_level)
+    return settings
+
+
+def _parts(migrating: bool = False) -> Parts:
+    settings = _settings()
+    database = open_database(settings.database_url)
+    try:
+        if migrating:
+            migrate_schema(database)
+        elif not is_current(database):
+            raise click.ClickException("The database's tables are not up to date. Run: pbxhub migrate")
+    except SQLAlchemyError as error:
+        raise click.ClickException(f"PBXHUB_DATABASE_URL: the database cannot be opened: {_reason(error)}") from None
+    return Parts(settings, database, Vault(settings.secret_key))
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+
+
+def _with_demo(parts: Parts, stack: ExitStack) -> Parts:
+    port = parts.settings.port + 1
+    show = showing(parts.database, parts.vault, port, lambda received: click.echo(f"  arrived: {describe(received)}"))
+    try:
+        released = stack.enter_context(show)
+    except OSError as error:
+        raise click.ClickException(
+            f"PBXHUB_PORT: the demo's receiver needs port {port} as well: {error.strerror}"
+        ) from None
+    click.echo(f"What the demo's webhooks send arrives at http://127.0.0.1:{port}/")
+    return replace(parts, released=released)
+
+
+@contextmanager
+def _answering(parts: Parts) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(answering(parts))
+        except OSError as error:
+            raise click.ClickException(f"PBXHUB_AGI: cannot listen there: {error.strerror}") from None
+        yield
+
+
+@contextmanager
+def _answering_if_free(parts: Parts) -> Iterator[None]:
+    """Another program at the usual port of FastAGI must not keep calls from being reported."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(answering(parts))
+        except OSError as error:
+            click.echo(f"PBXHUB_AGI: cannot listen there: {error.strerror}. Calls cannot ask webhooks.", err=True)
+        yield
+
+
+def _show_addresses(parts: Parts) -> None:
+    click.echo(f"pbxhub {__version__} at {parts.settings.public_url}")
+    if link := setup_link(parts.settings, parts.database, parts.vault):
+        click.echo(f"First start: make your account at {link}")
+
+
+def _run_until_stopped(parts: Parts, services: Sequence[Service]) -> None:
+    """Starts the services in order; at SIGTERM or Ctrl-C ends them in the opposite order."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    with ExitStack() as stack:
+        stack.callback(parts.database.close)
+        try:
+            for service in services:
+                stack.enter_context(service(parts))
+        except OSError as error:
+            where = f"{parts.settings.bind}:{parts.settings.port}"
+            raise click.ClickException(f"PBXHUB_PORT: cannot listen on {where}: {error.strerror}") from None
+        try:
+            stack.enter_context(measuring(parts))
+        except OSError as error:
+            raise click.ClickException(f"PBXHUB_METRICS: cannot listen there: {error.strerror}") from None
+        if pages in services:
+            _show_addresses(parts)
+        stop.wait()

@@ -1,0 +1,251 @@
+"""The long-running parts of the hub as context managers: entered, they run on threads of their own; left, they end
+within ten seconds and lose nothing."""
+
+import asyncio
+import socket
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from flask import Flask
+from prometheus_client import REGISTRY, start_http_server
+from sqlalchemy.engine import make_url
+from waitress.server import create_server
+
+from pbxhub.agi.conversation import Desk
+from pbxhub.agi.questions import Sources
+from pbxhub.agi.recorder import Recorder
+from pbxhub.agi.server import BACKLOG, MOST_CALLS, Server
+from pbxhub.ami.checkup import check_row
+from pbxhub.ami.listener import listen
+from pbxhub.ami.pbx_rows import pbx_row
+from pbxhub.api import install as install_api
+from pbxhub.calls.stages import CallReport
+from pbxhub.delivery.address_guard import AddressGuard, Endpoint, endpoints
+from pbxhub.delivery.chores import Chores
+from pbxhub.delivery.directory import directory_of
+from pbxhub.delivery.engine import Engine
+from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
+from pbxhub.delivery.outbox import Health, Retention, publish
+from pbxhub.delivery.outbox.claim import Claimed
+from pbxhub.delivery.prepare import Prepared
+from pbxhub.delivery.sender import Sender
+from pbxhub.delivery.values import Links
+from pbxhub.delivery.worker import Worker, utc_now
+from pbxhub.settings import Settings
+from pbxhub.store.accounts import enabled_pbxs
+from pbxhub.store.agi_tokens import Tokens
+from pbxhub.store.session import Database
+from pbxhub.store.vault import Vault
+from pbxhub.web import create_app
+
+_GUARD_LASTS = 300.0  # seconds
+_STOP = 10.0  # seconds a service may take to end
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every service needs. released: endpoints on this machine that webhooks may reach (the demo's receiver)."""
+
+    settings: Settings
+    database: Database
+    vault: Vault
+    released: frozenset[Endpoint] = frozenset()
+
+
+def app(parts: Parts) -> Flask:
+    """The pages and what they need of the settings, and the API beside them."""
+    settings = parts.settings
+    pages_app = create_app(
+        settings,
+        parts.database,
+        parts.vault,
+        guard_of=lambda: guard(parts),
+        mail=settings.mail,
+        check_pbx=lambda pbx: check_row(pbx_row(pbx, parts.vault)),
+        recordings=settings.recordings,
+    )
+    install_api(pages_app)
+    return pages_app
+
+
+@contextmanager
+def pages(parts: Parts) -> Iterator[None]:
+    """The pages, on waitress. Raises OSError when the port is taken."""
+    server = create_server(app(parts), host=parts.settings.bind, port=parts.settings.port, threads=8, ident="pbxhub")
+    thread = threading.Thread(target=server.run, name="pages", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.close()
+        thread.join(_STOP)
+
+
+@contextmanager
+def listening(parts: Parts) -> Iterator[None]:
+    """The listener: what Asterisk tells becomes stages in the outbox."""
+
+    def write(pbx_id: int, reports: Sequence[CallReport]) -> None:
+        publish(parts.database, parts.vault, pbx_id, reports, datetime.now(UTC), parts.settings.public_url)
+        for report in reports:
+            for stage in report.stages:
+                log.info(stage.name, call=report.linkedid, pbx=pbx_id, caller=report.caller, dst=report.dst)
+
+    async def work(stop: asyncio.Event) -> None:
+        await listen(
+            parts.database, parts.vault, write, parts.settings.stage_memory, stop, public_url=parts.settings.public_url
+        )
+
+    with event_loop("listener", work):
+        yield
+
+
+@contextmanager
+def working(parts: Parts) -> Iterator[None]:
+    """The worker: what is due in the outbox is sent; bulk resends, notices and retention go on beside it."""
+    settings = parts.settings
+    engine: Engine[tuple[Claimed, Prepared]] = Engine(guard(parts), settings.workers)
+    sender = Sender(guard(parts))
+    worker = Worker(
+        parts.database,
+        parts.vault,
+        engine,
+        capacity=settings.workers,
+        public_url=settings.public_url,
+        health=Health(settings.pause_failures, timedelta(hours=settings.pause_hours)),
+        metrics=WorkerMetrics(REGISTRY if settings.metrics else None),
+    )
+    links = Links(parts.vault, settings.public_url)
+    renew = _guard_renewal(parts, engine, sender)
+    chores = Chores(parts.database, links, sender, utc_now, settings.mail, retention(settings), renew)
+    worker.start()
+    chores.start()
+    try:
+        yield
+    finally:
+        worker.stop()
+        chores.stop()
+
+
+@contextmanager
+def answering(parts: Parts) -> Iterator[None]:
+    """FastAGI: waiting calls ask webhooks what to do. Raises OSError when the port is taken."""
+    settings = parts.settings
+    if settings.agi is None:
+        yield
+        return
+    listening_on = socket.create_server(
+        settings.agi, family=socket.AF_INET6 if ":" in settings.agi[0] else socket.AF_INET, backlog=BACKLOG
+    )
+    sender = Sender(guard(parts), capacity=MOST_CALLS)
+    recorder = Recorder(parts.database, utc_now)
+    sys.setswitchinterval(0.001)  # a caller waits at every turn of the threads; Python's own 5 ms would be heard
+    links = Links(parts.vault, settings.public_url)
+    sources = Sources(parts.database, parts.vault, directory_of(parts.database), links)
+    try:
+        with ThreadPoolExecutor(8, "questions") as threads:
+            desk = Desk(sources, sender, recorder, threads, utc_now, settings.data_dir / "sounds")
+            server = Server(desk, Tokens(parts.vault), settings.agi_networks)
+
+            async def work(stop: asyncio.Event) -> None:
+                listener = await server.listen(listening_on)
+                await stop.wait()
+                listener.close()
+                await server.close()
+
+            with event_loop("agi", work):
+                yield
+    finally:
+        recorder.stop()
+        sender.close()
+
+
+@contextmanager
+def event_loop(name: str, work: Callable[[asyncio.Event], Awaitable[None]]) -> Iterator[None]:
+    """Runs work(stop) in a thread with an event loop of its own; leaving sets stop and waits for work to return."""
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(_finish(work(stop)))
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(_STOP)
+
+
+async def _finish(work: Awaitable[None]) -> None:
+    await work
+
+
+@contextmanager
+def measuring(parts: Parts) -> Iterator[None]:
+    """This process's numbers for Prometheus, where the settings ask for them. Raises OSError when the port is taken."""
+    if parts.settings.metrics is None:
+        yield
+        return
+    address, port = parts.settings.metrics
+    queue = QueueMetrics(parts.database, utc_now)
+    REGISTRY.register(queue)
+    server, thread = start_http_server(port, address)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(_STOP)
+        REGISTRY.unregister(queue)
+
+
+def retention(settings: Settings) -> Retention:
+    """How long history is kept."""
+    return Retention(
+        timedelta(days=settings.keep_delivered),
+        timedelta(days=settings.keep_failed),
+        timedelta(days=settings.keep_calls),
+    )
+
+
+def _guard_renewal(parts: Parts, engine: Engine[tuple[Claimed, Prepared]], sender: Sender) -> Callable[[], None]:
+    """Gives both a new guard when a PBX has come, gone or moved, and now and then for what the DNS says by now."""
+    known, due = _pbx_places(parts), time.monotonic() + _GUARD_LASTS
+
+    def renew() -> None:
+        nonlocal known, due
+        places = _pbx_places(parts)
+        if places != known or time.monotonic() > due:
+            engine.guard = sender.guard = guard(parts)
+            known, due = places, time.monotonic() + _GUARD_LASTS
+
+    return renew
+
+
+def _pbx_places(parts: Parts) -> frozenset[tuple[str, int]]:
+    with parts.database.read() as session:
+        return frozenset((pbx.host, pbx.port) for pbx in enabled_pbxs(session))
+
+
+def guard(parts: Parts) -> AddressGuard:
+    """Which addresses requests may reach: never the PBXs' AMI, the database or the hub's own pages."""
+    url = make_url(parts.settings.database_url)
+    forbidden = set(endpoints(parts.settings.bind, parts.settings.port))
+    if parts.settings.agi:
+        forbidden |= endpoints(*parts.settings.agi)
+    if url.host:
+        forbidden |= endpoints(url.host, url.port or 5432)
+    for host, port in _pbx_places(parts):
+        forbidden |= endpoints(host, port)
+    return AddressGuard(parts.settings.allowed_networks, parts.released, frozenset(forbidden))
