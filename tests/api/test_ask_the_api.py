@@ -1,0 +1,150 @@
+"""A program asks the API: who may, what a refusal says, pages, versions, repeated requests, limits."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+import requests
+from served import Served
+
+from pbxhub.client import ProblemError
+from pbxhub.store.accounts import ApiKey, Employee
+from pbxhub.store.ordered_calls import OrderedCall
+
+SPEC = {"request": {"url": "https://crm.example.com/calls"}}
+
+
+def add_employees(hub: Served, count: int) -> None:
+    with hub.database.write() as session:
+        session.add_all(Employee(project_id=hub.project_id, extension=str(100 + n)) for n in range(count))
+
+
+def test_a_program_without_a_key_learns_nothing(hub: Served) -> None:
+    for key in ({}, {"X-API-KEY": "pbx_wrong"}, {"X-API-KEY": ""}):
+        for path in ("/projects", "/webhooks", "/nothing-here"):
+            answer = requests.get(hub.address + "/api/v1" + path, headers=key, timeout=10)
+            assert answer.status_code == 401
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert "X-API-KEY" in answer.json()["detail"]
+
+
+def test_a_refusal_names_the_field_and_the_path_to_it(hub: Served) -> None:
+    with pytest.raises(ProblemError) as caught:
+        hub.client().add("/webhooks", {"name": "CRM", "stage": "incoming.after", "spec": {"request": {"methd": "GET"}}})
+    assert caught.value.status == 422
+    assert caught.value.errors[0][0] == "methd"
+    with pytest.raises(ProblemError) as caught:
+        hub.client().add("/employees", {"extension": "", "nmae": "x"})
+    assert {path for path, _ in caught.value.errors} == {"extension", "nmae"}
+
+
+def test_a_key_shows_when_it_was_used_and_only_its_hash_is_kept(hub: Served) -> None:
+    key = hub.key("read")
+    hub.client("read").get("/projects")
+    with hub.database.read() as session:
+        row = session.query(ApiKey).one()
+    assert row.used_on is not None
+    assert key not in json.dumps([row.key_hash, row.prefix, row.name])
+
+
+def test_a_list_comes_in_pages_without_gap_or_repetition(hub: Served) -> None:
+    add_employees(hub, 7)
+    found = [item["extension"] for item in hub.client().all("/employees", limit=3)]
+    assert found == [str(100 + n) for n in range(7)]
+
+
+def test_a_change_of_what_somebody_else_has_changed_is_refused(hub: Served) -> None:
+    program, another = hub.client(), hub.client()
+    path = f"/employees/{program.add('/employees', {'extension': '101', 'name': 'Ivan'}).id}"
+    seen, seen_too = program.get(path), another.get(path)
+    another.change(path, seen_too, {"name": "Ivan Sidorov"})
+    with pytest.raises(ProblemError) as caught:
+        program.change(path, seen, {"name": "Iwan"})
+    assert caught.value.status == 412
+    assert program.get(path)["name"] == "Ivan Sidorov"
+    with pytest.raises(ProblemError) as caught:
+        program._ask("PATCH", path, json={"name": "x"})
+    assert caught.value.status == 428
+
+
+def test_what_has_not_changed_is_not_sent_again(hub: Served) -> None:
+    answer = requests.get(
+        f"{hub.address}/api/v1/projects/{hub.project_id}", headers={"X-API-KEY": hub.key("read")}, timeout=10
+    )
+    again = requests.get(
+        answer.url, headers={"X-API-KEY": hub.key("read"), "If-None-Match": answer.headers["ETag"]}, timeout=10
+    )
+    assert (answer.status_code, again.status_code, again.content) == (200, 304, b"")
+
+
+def test_a_post_sent_again_with_its_key_happens_once(hub: Served) -> None:
+    program = hub.client()
+    first = program.order_call("+380441234567", "101", key="order 7")
+    again = program.order_call("+380441234567", "101", key="order 7")
+    assert again.id == first.id
+    with pytest.raises(ProblemError) as caught:
+        program.order_call("+380441234568", "101", key="order 7")
+    assert caught.value.status == 422
+    with hub.database.read() as session:
+        assert session.query(OrderedCall).count() == 1
+
+
+def test_ten_at_once_with_one_key_happen_once(hub: Served) -> None:
+    def order(_: int) -> str:
+        try:
+            return hub.client().order_call("+380441234567", "101", key="same").id
+        except ProblemError as error:
+            return f"refused {error.status}"
+
+    hub.key("read", "write", "call")
+    with ThreadPoolExecutor(5) as pool:
+        ids = set(pool.map(order, range(10))) - {"refused 409"}
+    with hub.database.read() as session:
+        assert session.query(OrderedCall).count() == 1
+    assert len(ids) == 1
+
+
+def test_a_refused_post_may_be_repeated_under_its_key_and_is_refused_alike(hub: Served) -> None:
+    for _ in range(2):
+        with pytest.raises(ProblemError) as caught:
+            hub.client().add("/employees", {"extension": ""}, key="bad")
+        assert caught.value.status == 422
+
+
+def test_the_answer_tells_how_many_requests_are_left(hub: Served) -> None:
+    hub.app.extensions["pbxhub.api"].config["API_RATE"] = "3 per minute"
+    headers = {"X-API-KEY": hub.key("read")}
+    answers = [requests.get(f"{hub.address}/api/v1/projects", headers=headers, timeout=10) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert [answer.headers["RateLimit-Remaining"] for answer in answers[:3]] == ["2", "1", "0"]
+    assert 0 < int(answers[3].headers["Retry-After"]) <= 61
+    assert answers[3].headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_secret_goes_in_and_never_comes_out(hub: Served) -> None:
+    program = hub.client()
+    spec = {"request": {"url": "https://crm.example.com/", "auth": {"kind": "bearer"}}}
+    made = program.add("/webhooks", {"name": "CRM", "stage": "incoming.after", "spec": spec, "secret": "tok3n"})
+    program.add("/pbxs", {"name": "b", "host": "192.0.2.1", "username": "hub", "secret": "tok3n"})
+    shown = [program.get(path).data for path in (f"/webhooks/{made.id}", "/webhooks/export", "/pbxs", "/webhooks")]
+    assert made["has_secret"] is True
+    assert "tok3n" not in json.dumps(shown) + json.dumps(dict(made.data))
+
+
+def test_the_page_and_the_document_need_no_key_and_no_other_host(hub: Served) -> None:
+    page = requests.get(f"{hub.address}/api/v1/docs", timeout=10)
+    assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+    assert "<script>" not in page.text
+    script = requests.get(f"{hub.address}/static/1/vendor/rapidoc-min.js", timeout=10)
+    assert script.status_code == 200
+    document = requests.get(f"{hub.address}/api/v1/openapi.json", timeout=10).json()
+    assert document["openapi"] == "3.1.0"
+    assert document["components"]["schemas"]["WebhookSpec"]["additionalProperties"] is False
+
+
+def test_the_pages_stay_what_they_were(hub: Served) -> None:
+    answer = requests.get(f"{hub.address}/sign-in", timeout=10)
+    assert answer.status_code in (200, 302)
+    assert "text/html" in answer.headers["Content-Type"]
+    assert datetime.now(UTC)

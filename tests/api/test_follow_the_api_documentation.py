@@ -1,0 +1,44 @@
+"""Every curl command of docs/api works as it is written, in its order; every field of a callback is explained there."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from served import Served
+
+from pbxhub.delivery.outbox.callbacks import callback_data
+from pbxhub.delivery.values import Links
+from pbxhub.store.ids import new_id
+from pbxhub.store.ordered_calls import STATUSES, OrderedCall
+from pbxhub.store.vault import Vault
+
+PAGE = (Path(__file__).parents[2] / "docs" / "api" / "README.md").read_text()
+
+
+def test_every_command_of_the_page_works(hub: Served) -> None:
+    commands = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    assert len(commands) >= 10
+    environ = {**os.environ, "HUB": hub.address, "KEY": hub.key("read", "write", "call")}
+    for command in commands:
+        done = subprocess.run(
+            ["bash", "-c", command.rstrip() + " --fail-with-body"],
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        assert "errors" not in json.loads(done.stdout)
+
+
+def test_every_field_of_a_callback_and_every_status_is_explained() -> None:
+    order = OrderedCall(id=new_id(), mobile_number="1", from_number="2", agent_id="101", status="registered", custom={})
+    data = callback_data(order, None, Links(Vault(b"k" * 32), ""), None)
+    table = PAGE.split("| field of `data`", 1)[1].split("\n\n")[0]
+    assert set(data) | {"analysis"} == set(
+        re.findall(r"`(\w+)`", "".join(row.split("|")[1] for row in table.splitlines()[2:]))
+    )
+    statuses = PAGE.split("| status | means |", 1)[1].split("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)`", statuses, re.MULTILINE) == list(STATUSES)

@@ -1,0 +1,130 @@
+"""Resthooks, events that are no calls, and attributes that find their call."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from outbox_world import report
+from served import Served
+
+from pbxhub.client import ProblemError
+from pbxhub.delivery.outbox import publish
+from pbxhub.store.vault import Vault
+from pbxhub.testing.mock import MockServer, regex
+from pbxhub.testing.mock_answers import text_response
+from pbxhub.testing.waiting import await_until
+
+Working = Callable[[], None]
+VAULT = Vault(b"k" * 32)
+
+
+def types(hub: Served) -> list[str]:
+    return [row.type for row in hub.events()]
+
+
+def hook(hub: Served, name: str, address: str, stage: str, **parameters: str) -> None:
+    tree = [{"name": name, "value": value} for name, value in parameters.items()]
+    spec = {"request": {"url": address, "parameters": tree}}
+    hub.client().add("/webhooks", {"name": name, "stage": stage, "spec": spec})
+
+
+def test_a_hook_without_subscribers_is_called_all_the_same(hub: Served) -> None:
+    program = hub.client()
+    program.add("/resthooks", {"name": "new-lead"})
+    called = program.add("/resthooks/new-lead/call", {"payload": {"id": 7}})
+    assert called["deliveries"] == []
+    (event,) = hub.events()
+    assert (event.type, event.data) == ("resthook_called", {"resthook": "new-lead", "payload": {"id": 7}})
+
+
+def test_each_subscriber_gets_the_payload_and_one_that_answers_410_is_unsubscribed(
+    hub: Served, receiver: MockServer, working: Working
+) -> None:
+    receiver.respond("POST", "/stays", text_response("ok"))
+    receiver.respond("POST", "/goes", text_response("gone", status=410))
+    program = hub.client()
+    program.add("/resthooks", {"name": "new-lead"})
+    for path in ("stays", "goes", "stays"):
+        program.add("/resthooks/new-lead/subscribers", {"target_url": f"{receiver.url}/{path}"})
+    assert program.get("/resthooks")["items"][0]["subscribers"] == 2
+    program.add("/resthooks/new-lead/call", {"payload": {"id": 7}})
+
+    def only_one_left() -> None:
+        left = [one["target_url"] for one in program.get("/resthooks/new-lead/subscribers")["items"]]
+        assert left == [f"{receiver.url}/stays"]
+        assert types(hub) == ["resthook_called", "webhook_called", "webhook_called"]
+
+    await_until(only_one_left, "15s")
+    shown = {event["url"]: event for event in program.all("/events", type="webhook_called")}
+    assert shown[f"{receiver.url}/goes"]["status"] == "subscriber_gone"
+    assert shown[f"{receiver.url}/goes"]["status_code"] == 410
+    assert shown[f"{receiver.url}/stays"]["status"] == "success"
+    assert receiver.last_request("/stays").body == '{"id": 7}'
+    program.add("/resthooks/new-lead/call", {"payload": [1]})
+    await_until(lambda: receiver.request_count("/stays") == 2, "15s")
+    assert receiver.request_count("/goes") == 1
+    program.remove("/resthooks/new-lead")
+    assert program.get("/resthooks")["items"] == []
+
+
+def test_subscribers_do_not_stand_among_the_webhooks(hub: Served, receiver: MockServer) -> None:
+    program = hub.client()
+    program.add("/resthooks", {"name": "new-lead"})
+    program.add("/resthooks/new-lead/subscribers", {"target_url": receiver.url})
+    program.order_call("+380441234567", "101", callback_url=receiver.url)
+    assert program.get("/webhooks")["items"] == []
+
+
+def test_a_form_that_was_sent_becomes_a_webhook(hub: Served, receiver: MockServer, working: Working) -> None:
+    receiver.respond("*", regex(".*"), text_response("ok"))
+    hook(
+        hub, "CRM", receiver.url + "/crm", "form.sent", mail="<<form.email>>", source="<<utm_source>>", id="<<call_id>>"
+    )
+    program = hub.client()
+    form = {
+        "stage": "form.sent",
+        "fields": {"email": 'a"b@example.com'},
+        "attributes": {"utm_source": "google"},
+        "key": "f1",
+    }
+    first, again = program.add("/events/in", form), program.add("/events/in", form)
+    assert (first["deliveries"], again["deliveries"], again.id) == (1, 0, first.id)
+    await_until(lambda: receiver.request_count("/crm") == 1, "15s")
+    asked = receiver.last_request("/crm")
+    assert (asked.json("mail"), asked.json("id")) == ('a"b@example.com', None)
+
+
+def test_attributes_kept_for_a_number_come_with_its_next_call(
+    hub: Served, receiver: MockServer, working: Working
+) -> None:
+    receiver.respond("*", regex(".*"), text_response("ok"))
+    hook(hub, "ads", receiver.url + "/ads", "incoming.before", source="<<utm_source>>", client="<<client_id>>")
+    program, moment = hub.client(), datetime.now(UTC)
+    program.add("/attributes", {"number": "+380 44 123-45-67", "values": {"utm_source": "google", "client_id": "7.8"}})
+    for linkedid, began in (("early", moment - timedelta(hours=1)), ("now", moment + timedelta(seconds=2))):
+        called = report(linkedid, "incoming.before", started_on=began)
+        publish(hub.database, VAULT, hub.pbx_id, [called], moment, "http://localhost")
+    await_until(lambda: receiver.request_count("/ads") == 2, "15s")
+    assert sorted(str(asked.json("source")) for asked in receiver.requests) == ["None", "google"]
+    assert hub.client().get("/calls", number="+380441234567")["items"][0]["values"]["client_id"] == "7.8"
+
+
+def test_only_attributes_can_be_attached(hub: Served) -> None:
+    for values in ({"caller": "112"}, {"utm_sauce": "x"}):
+        with pytest.raises(ProblemError) as caught:
+            hub.client().add("/attributes", {"number": "1", "values": values})
+        assert caught.value.errors[0][0] == f"values.{next(iter(values))}"
+
+
+def test_a_call_complete_webhook_has_everything(hub: Served, receiver: MockServer, working: Working) -> None:
+    receiver.respond("*", regex(".*"), text_response("ok"))
+    hook(hub, "flow", receiver.url + "/all", "call.complete", all="<<details>>")
+    hook(hub, "tape", receiver.url + "/tape", "call.recording", link="<<recording>>")
+    moment = datetime.now(UTC)
+    told = {"billsec": 49, "recording_file": "/var/spool/a.wav", "disposition": "ANSWERED"}
+    over = report("1.1", "incoming.after", values=told, started_on=moment, ended_on=moment)
+    publish(hub.database, VAULT, hub.pbx_id, [over], moment, "http://localhost")
+    publish(hub.database, VAULT, hub.pbx_id, [over], moment, "http://localhost")
+    await_until(lambda: len(receiver.requests) == 2, "15s")
+    assert receiver.last_request("/all").json("all.billsec") == 49
+    assert "/recordings/" in receiver.last_request("/tape").json("link")

@@ -1,0 +1,108 @@
+"""Which ordered calls are refused, and that an order is taken by one listener only."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from served import Served
+
+from pbxhub.ami.actions import ActionRefusedError, build
+from pbxhub.client import ProblemError
+from pbxhub.delivery.outbox.ordered import STALE, take
+from pbxhub.delivery.values import Links
+from pbxhub.store.vault import Vault
+
+LINKS = Links(Vault(b"k" * 32), "http://localhost")
+NUMBER = "+380441234567"
+
+
+def refused(hub: Served, **changes: object) -> list[str]:
+    body = {"mobile_number": NUMBER, "agent_id": "101", **changes}
+    with pytest.raises(ProblemError) as caught:
+        hub.client().add("/calls", body)
+    assert caught.value.status == 422
+    return [path for path, _ in caught.value.errors]
+
+
+@pytest.mark.parametrize("number", ["${SHELL(id)}", "112,1", "112&113", "112@ctx", "11;2", "+", "1\r\nAction: x", "a"])
+def test_a_number_that_is_none_is_refused(hub: Served, number: str) -> None:
+    assert refused(hub, mobile_number=number) == ["mobile_number"]
+    assert refused(hub, from_number=number) == ["from_number"]
+
+
+@pytest.mark.parametrize("agent", ["101&102", "101@evil", "Local/1", "${EXTEN}", "101,2", "/.*/"])
+def test_an_extension_that_is_none_is_refused(hub: Served, agent: str) -> None:
+    assert refused(hub, agent_id=agent) == ["agent_id"]
+
+
+def test_a_premium_number_and_one_outside_the_dial_plan_are_refused(hub: Served) -> None:
+    assert refused(hub, mobile_number="+19005551234") == ["mobile_number"]
+    program = hub.client()
+    path = f"/pbxs/{hub.pbx_id}/dial-plan"
+    program.change(path, program.get(path), {"allowed": ["+38044*", "+19005551234"]})
+    assert refused(hub, mobile_number="+79161234567") == ["mobile_number"]
+    assert program.order_call("+19005551234", "101").status == "registered"
+
+
+def test_a_callback_to_an_address_of_this_hub_or_with_a_bad_header_is_refused(hub: Served) -> None:
+    assert refused(hub, callback_url="http://169.254.169.254/") == ["callback_url"]
+    assert refused(hub, callback_args={"headers": {"X-A": "a\r\nX-B: b"}}) == ["callback_args.headers.X-A"]
+    assert refused(hub, callback_args={"headers": {"Host": "x"}}) == ["callback_args.headers.Host"]
+
+
+def test_no_more_calls_than_allowed_go_on_at_once(hub: Served) -> None:
+    program = hub.client()
+    path = f"/pbxs/{hub.pbx_id}/dial-plan"
+    program.change(path, program.get(path), {"at_once": 2})
+    orders = [program.order_call(NUMBER, "101") for _ in range(2)]
+    with pytest.raises(ProblemError) as caught:
+        program.order_call(NUMBER, "101")
+    assert caught.value.status == 429
+    program.cancel(orders[0].id)
+    assert program.call(orders[0].id).status == "cancelled"
+    assert program.order_call(NUMBER, "101").status == "registered"
+
+
+def test_an_order_is_taken_once_however_many_listeners_look(hub: Served) -> None:
+    placed = {hub.client().order_call(NUMBER, "101").id for _ in range(5)}
+
+    def look(_: int) -> list[str]:
+        with hub.database.write() as session:
+            return [str(one.id) for one in take(session, LINKS, hub.pbx_id, datetime.now(UTC)).place]
+
+    with ThreadPoolExecutor(4) as listeners:
+        taken = [one for found in listeners.map(look, range(8)) for one in found]
+    assert sorted(taken) == sorted(placed)
+
+
+def test_an_order_nobody_took_in_time_does_not_ring_later(hub: Served) -> None:
+    order = hub.client().order_call(NUMBER, "101")
+    with hub.database.write() as session:
+        assert take(session, LINKS, hub.pbx_id, datetime.now(UTC) + STALE + timedelta(seconds=1)).place == ()
+    assert hub.client().call(order.id).status == "error"
+
+
+def test_what_was_taken_and_never_heard_of_again_is_told_and_not_placed_again(hub: Served) -> None:
+    order = hub.client().order_call(NUMBER, "101")
+    for later in (0, 40, 100):
+        with hub.database.write() as session:
+            turn = take(session, LINKS, hub.pbx_id, datetime.now(UTC) + timedelta(seconds=later))
+        assert len(turn.place) == (1 if later == 0 else 0)
+    assert hub.client().call(order.id).status == "error"
+
+
+@pytest.mark.parametrize(
+    ("name", "headers"),
+    [
+        ("Originate", {"Channel": "PJSIP/101&PJSIP/102"}),
+        ("Originate", {"Channel": "PJSIP/${SHELL(id)}"}),
+        ("Originate", {"Exten": "112@evil"}),
+        ("Originate", {"Exten": "$[1+1]"}),
+        ("Originate", {"Variable": "A=1,B=${SHELL(id)}"}),
+        ("Originate", {"Variable": ["A=1", "B=2;C=3"]}),
+        ("Hangup", {"Channel": "/.*/"}),
+    ],
+)
+def test_what_the_dialplan_would_carry_out_never_reaches_the_line(name: str, headers: dict[str, object]) -> None:
+    with pytest.raises(ActionRefusedError):
+        build(name, headers)

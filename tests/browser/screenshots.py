@@ -1,0 +1,89 @@
+"""Pictures of every page, light, dark and on a phone: python -m tests.browser.screenshots [name …]"""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page
+
+from tests.browser import world
+from tests.browser.server import Site, chromium, serving
+
+_FOLDER = Path("screenshots")
+_LOOKS = {
+    "light": {"viewport": {"width": 1360, "height": 850}, "color_scheme": "light"},
+    "dark": {"viewport": {"width": 1360, "height": 850}, "color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light", "is_mobile": True, "has_touch": True},
+}
+PAGES = {
+    "dashboard": "/projects/{p}/dashboard",
+    "calls": "/projects/{p}/calls",
+    "call": "/projects/{p}/calls > table .row-link",
+    "webhooks": "/projects/{p}/webhooks",
+    "gallery": "/projects/{p}/webhooks/gallery",
+    "template": "/projects/{p}/webhooks/gallery/slack",
+    "editor": "/projects/{p}/webhooks/2/edit",
+    "copy": "/projects/{p}/webhooks/2/copy",
+    "history": "/projects/{p}/webhooks/2/history",
+    "google": "/projects/{p}/webhooks/1/setup",
+    "import": "/projects/{p}/webhooks/import",
+    "errors": "/projects/{p}/errors",
+    "delivery": "/projects/{p}/errors > table .row-link",
+    "deliveries": "/projects/{p}/deliveries",
+    "pbxs": "/projects/{p}/pbxs",
+    "pbx": "/projects/{p}/pbxs/1",
+    "pbx-new": "/projects/{p}/pbxs/new",
+    "employees": "/projects/{p}/employees",
+    "employee": "/projects/{p}/employees/new",
+    "numbers": "/projects/{p}/numbers",
+    "members": "/projects/{p}/members",
+    "keys": "/projects/{p}/keys",
+    "settings": "/projects/{p}/settings",
+    "audit": "/projects/{p}/audit",
+    "projects": "/projects",
+    "profile": "/profile",
+    "two-factor": "/tf-setup",
+    "password": "/change-password",
+    "missing": "/projects/{p}/calls/00000000-0000-0000-0000-000000000000",
+}
+
+
+def main(wanted: list[str]) -> None:
+    _FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), world.fill) as site, chromium() as browser:
+        for look in _LOOKS:
+            with _signed_in(browser, site.url, look) as page:
+                for name, path in PAGES.items():
+                    if not wanted or name in wanted:
+                        visit(page, site, path)
+                        page.screenshot(path=_FOLDER / f"{name}-{look}.png", full_page=True)
+
+
+def visit(page: Page, site: Site, path: str) -> None:
+    """Opens a page of PAGES and waits until nothing of it is loading."""
+    address, _, click = path.format(p=site.project).partition(" > ")
+    page.goto(site.url + address)
+    if click:
+        page.locator(click).first.click()
+        page.wait_for_load_state("load")
+    page.locator(".loading-line, .dots.loading").first.wait_for(state="hidden")
+
+
+@contextmanager
+def _signed_in(browser: Browser, url: str, look: str) -> Iterator[Page]:
+    context = browser.new_context(**_LOOKS[look])  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(f"{url}/sign-in")
+    page.screenshot(path=_FOLDER / f"sign-in-{look}.png")
+    page.get_by_label("E-mail").fill(world.EMAIL)
+    page.get_by_label("Password").fill(world.PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/projects/**")
+    yield page
+    context.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

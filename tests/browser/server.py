@@ -1,0 +1,84 @@
+"""The whole application on loopback for a browser, and the browser itself."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from flask import Flask
+from playwright.sync_api import Browser, sync_playwright
+from waitress.server import create_server
+
+from pbxhub.delivery.address_guard import AddressGuard
+from pbxhub.delivery.chores import Chores
+from pbxhub.delivery.engine import Engine
+from pbxhub.delivery.sender import Sender
+from pbxhub.delivery.values import Links
+from pbxhub.delivery.worker import Worker, utc_now
+from pbxhub.settings import Network, Settings, read_settings
+from pbxhub.store.schema import migrate
+from pbxhub.store.session import Database, open_database
+from pbxhub.store.vault import Vault
+from pbxhub.web import create_app
+
+_FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+          "--disable-component-update", "--disable-sync")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A running application: its address and its parts."""
+
+    url: str
+    app: Flask
+    database: Database
+    settings: Settings
+    vault: Vault
+    project: int
+
+
+@contextmanager
+def serving(folder: Path, fill: Callable[[Flask, Database], int], networks: tuple[Network, ...] = ()) -> Iterator[Site]:
+    """Serves a fresh SQLite database filled by `fill`. networks: what webhooks may reach beside public addresses."""
+    settings = read_settings({"PBXHUB_DATA_DIR": str(folder), "PBXHUB_PUBLIC_URL": "http://localhost"})
+    database = open_database(settings.database_url)
+    migrate(database)
+    vault = Vault(settings.secret_key)
+    app = create_app(settings, database, vault, lambda: AddressGuard(networks))
+    server = create_server(app, host="127.0.0.1", port=0, threads=6)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        project = fill(app, database)
+        yield Site(f"http://127.0.0.1:{server.effective_port}", app, database, settings, vault, project)
+    finally:
+        server.close()
+        thread.join(5)
+        database.close()
+
+
+@contextmanager
+def working(site: Site, networks: tuple[Network, ...]) -> Iterator[None]:
+    """The worker and its chores beside the site, as `pbxhub run` has them."""
+    guard = AddressGuard(networks)
+    sender = Sender(guard)
+    worker = Worker(site.database, site.vault, Engine(guard, 16), capacity=16)
+    chores = Chores(site.database, Links(site.vault, site.url), sender, utc_now)
+    worker.start()
+    chores.start()
+    try:
+        yield
+    finally:
+        chores.stop()
+        worker.stop()
+        sender.close()
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium, headless."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=list(_FLAGS))
+        yield browser
+        browser.close()

@@ -1,0 +1,101 @@
+"""A user edits, copies and orders webhooks in a browser."""
+
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from pbxhub.testing.receiver import Receiver
+from tests.browser.conftest import ring, sign_in
+from tests.browser.server import Site
+
+
+def test_an_unknown_name_is_marked_at_once_with_the_nearest_one(site: Site, anna: Page) -> None:
+    anna.goto(f"{site.url}/projects/{site.project}/webhooks/2/edit")
+    anna.locator(".tree-value").first.fill("<<calller>>")
+    row = anna.locator(".tree-item").first
+    expect(row).to_contain_text("did you mean caller?")
+    anna.locator(".tree-value").first.fill("<<caller>>")
+    expect(row).not_to_contain_text("did you mean")
+
+
+def test_a_copy_for_another_event_keeps_the_request_and_names_what_is_missing(
+    site: Site, anna: Page, receiver: Receiver
+) -> None:
+    anna.goto(f"{site.url}/projects/{site.project}/webhooks")
+    anna.get_by_label("More for Calls to the CRM").click()
+    anna.get_by_role("link", name="Copy").first.click()
+    choice = anna.locator("label.choice", has_text="Incoming · before the call")
+    expect(choice).to_contain_text("<<billsec>>")
+    anna.get_by_label("Incoming · forwarded").check()
+    anna.get_by_role("button", name="Next").click()
+    expect(anna.locator("[data-path=name] input")).to_have_value("Calls to the CRM (copy)")
+    anna.locator("[data-path=stage] select").select_option("incoming.after")
+    anna.locator("[data-path=url] input").fill(f"{receiver.url}/copy")
+    anna.locator("#save").click()
+    expect(anna.get_by_role("link", name="Calls to the CRM (copy)")).to_be_visible()
+    ring(site, "1700000000.2")
+    [request] = receiver.wait_for(1)
+    assert request.header("X-Source") == "pbx"
+    assert request.header("Authorization") == "Bearer token"
+
+
+def test_google_analytics_is_locked_but_can_be_set_up_and_copied(site: Site, anna: Page) -> None:
+    anna.goto(f"{site.url}/projects/{site.project}/webhooks")
+    row = anna.locator("tbody tr").first
+    expect(row).to_contain_text("Google Analytics")
+    row.get_by_role("button", name="More for").or_(row.locator("summary")).first.click()
+    expect(row.get_by_role("link", name="Copy")).to_be_visible()
+    expect(row.get_by_role("button", name="Delete")).to_have_count(0)
+    assert anna.goto(f"{site.url}/projects/{site.project}/webhooks/1/edit").status == 403
+    anna.goto(f"{site.url}/projects/{site.project}/webhooks/1/setup")
+    anna.get_by_label("Measurement id").fill("G-ABC123DEF4")
+    anna.get_by_label("API secret").fill("secret")
+    anna.get_by_role("button", name="Save and switch on").click()
+    expect(anna.get_by_label("After call → Google Analytics is on")).to_be_checked()
+
+
+def test_two_editors_at_once_overwrite_nothing_silently(site: Site, anna: Page, open_page: Callable[..., Page]) -> None:
+    second = sign_in(open_page(), site)
+    for page, name in ((anna, "First"), (second, "Second")):
+        page.goto(f"{site.url}/projects/{site.project}/webhooks/2/edit")
+        page.locator("[data-path=name] input").fill(name)
+    anna.locator("#save").click()
+    expect(anna.get_by_role("link", name="First")).to_be_visible()
+    second.locator("#save").click()
+    expect(second.locator("#conflict")).to_contain_text("saved this event while you were editing it")
+    expect(second.locator("#conflict")).to_contain_text("First")
+    second.get_by_role("button", name="Save mine over theirs").click()
+    expect(second.get_by_role("link", name="Second")).to_be_visible()
+
+
+def test_the_order_is_changed_with_the_keyboard(site: Site, anna: Page) -> None:
+    anna.goto(f"{site.url}/projects/{site.project}/webhooks")
+    anna.get_by_role("button", name="Move Calls to the CRM").focus()
+    with anna.expect_response("**/order"):
+        anna.keyboard.press("ArrowDown")
+    anna.reload()
+    expect(anna.locator("tbody tr").nth(1)).to_contain_text("Missed call → chat")
+    expect(anna.locator("tbody tr").nth(2)).to_contain_text("Calls to the CRM")
+
+
+def test_a_whole_event_is_added_without_a_mouse(site: Site, anna: Page) -> None:
+    anna.goto(f"{site.url}/projects/{site.project}/webhooks/new")
+    anna.locator("[data-path=name] input").focus()
+    anna.keyboard.type("By keyboard")
+    while anna.evaluate("document.activeElement.inputMode") != "url":
+        anna.keyboard.press("Tab")
+    anna.keyboard.type("https://example.com/hook")
+    anna.keyboard.press("Control+s")
+    expect(anna.get_by_role("link", name="By keyboard")).to_be_visible()
+
+
+def test_an_earlier_revision_is_restored(site: Site, anna: Page) -> None:
+    anna.goto(f"{site.url}/projects/{site.project}/webhooks/2/edit")
+    for name in ("One", "Two"):
+        anna.goto(f"{site.url}/projects/{site.project}/webhooks/2/edit")
+        anna.locator("[data-path=name] input").fill(name)
+        anna.locator("#save").click()
+        expect(anna.get_by_role("link", name=name)).to_be_visible()
+    anna.goto(f"{site.url}/projects/{site.project}/webhooks/2/history")
+    anna.get_by_role("button", name="Restore").click()
+    expect(anna.locator("tbody tr").first).to_contain_text("One")

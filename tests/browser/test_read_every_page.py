@@ -1,0 +1,62 @@
+"""Every page as people with other needs, screens and connections see it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.conftest import sign_in
+from tests.browser.screenshots import PAGES, visit
+from tests.browser.server import Site
+
+_AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
+_RUN = """axe.run({resultTypes: ["violations"]}).then((found) => found.violations
+  .filter((one) => one.impact === "serious" || one.impact === "critical")
+  .map((one) => [one.id, ...one.nodes.slice(0, 3).map((node) => `${node.html.slice(0, 150)} ${node.any[0]?.message}`)])
+)"""
+_LARGEST = 300 * 1024
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(site: Site, open_page: Callable[..., Page], scheme: str) -> None:
+    page = sign_in(open_page(color_scheme=scheme, bypass_csp=True), site)
+    found = {}
+    for name, path in PAGES.items():
+        visit(page, site, path)
+        page.evaluate(_AXE)
+        if problems := page.evaluate(_RUN):
+            found[name] = problems
+    assert found == {}
+
+
+def test_axe_finds_nothing_serious_before_signing_in(empty: Site, open_page: Callable[..., Page]) -> None:
+    page = open_page(bypass_csp=True)
+    for path in ("/", "/sign-in", "/reset-password"):
+        page.goto(empty.url + path)
+        page.evaluate(_AXE)
+        assert page.evaluate(_RUN) == [], path
+
+
+def test_no_page_is_wider_than_a_phone(site: Site, open_page: Callable[..., Page]) -> None:
+    page = sign_in(open_page(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True), site)
+    wide = []
+    for name, path in PAGES.items():
+        visit(page, site, path)
+        if page.evaluate("document.documentElement.scrollWidth") > 390:
+            wide.append(name)
+    assert wide == []
+    visit(page, site, PAGES["dashboard"])
+    page.get_by_role("button", name="Menu").click()
+    page.get_by_role("link", name="Calls", exact=True).click()
+    page.wait_for_url("**/calls")
+
+
+def test_no_page_loads_more_than_300_kb_the_first_time(site: Site, open_page: Callable[..., Page]) -> None:
+    cookies = sign_in(open_page(), site).context.cookies()
+    for name in ("dashboard", "calls", "errors", "editor", "webhooks"):
+        page = open_page()
+        page.context.add_cookies(cookies)  # type: ignore[arg-type]
+        visit(page, site, PAGES[name])
+        size = page.evaluate("performance.getEntries().reduce((sum, entry) => sum + (entry.transferSize || 0), 0)")
+        assert 20_000 < size < _LARGEST, (name, size)

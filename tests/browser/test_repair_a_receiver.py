@@ -1,0 +1,58 @@
+"""A receiver breaks; a user finds out why, sends again and takes the rest off the list."""
+
+from playwright.sync_api import Page, expect
+
+from pbxhub.testing.receiver import Reply
+from tests.browser.conftest import receiving, ring
+from tests.browser.server import Site
+
+
+def test_find_the_reason_repair_send_again_and_check(site: Site, anna: Page) -> None:
+    answers = [Reply(500, b'{"error":"no disk space"}')]
+    with receiving(lambda _request: answers[-1]) as receiver:
+        anna.goto(f"{site.url}/projects/{site.project}/webhooks/new")
+        anna.locator("[data-path=name] input").fill("Shaky")
+        anna.locator("[data-path=url] input").fill(f"{receiver.url}/hook")
+        anna.locator("#save").click()
+        anna.get_by_role("link", name="Shaky").wait_for()
+        for number in range(3):
+            ring(site, f"1700000001.{number}")
+        receiver.wait_for(3)
+        anna.get_by_role("link", name="Webhook error check").click()
+        problem = anna.locator("article.problem", has_text="Shaky")
+        expect(problem).to_contain_text("The receiver failed while handling the request (500).")
+        problem.get_by_role("link", name="See").click()
+        anna.locator("tbody .row-link").first.click()
+        expect(anna.get_by_text("no disk space").first).to_be_visible()
+        answers.append(Reply(200))
+        anna.get_by_role("link", name="Webhook error check").click()
+        problem.get_by_role("button", name="Send 3 again").click()
+        expect(anna.get_by_role("heading", name="Send 3 requests again")).to_be_visible()
+        anna.get_by_role("button", name="Send 3 requests").click()
+        receiver.wait_for(6)
+        anna.goto(f"{site.url}/projects/{site.project}/deliveries?state=delivered")
+        expect(anna.locator("tbody tr", has_text="Shaky")).to_have_count(3)
+        again = {request.header("webhook-id") for request in receiver.requests}
+        assert len(again) == 3
+
+
+def test_chosen_failures_are_checked_and_the_rest_stays(site: Site, anna: Page) -> None:
+    anna.goto(f"{site.url}/projects/{site.project}/errors")
+    before = int(anna.locator(".nav-entry .badge").inner_text())
+    rows = anna.locator("tbody input[name=id]")
+    rows.nth(0).check()
+    rows.nth(1).check()
+    expect(anna.locator("[data-chosen]").first).to_have_text("2")
+    anna.locator("#chosen").get_by_role("button", name="Checked").click()
+    expect(anna.get_by_text("2 taken off the list.")).to_be_visible()
+    expect(anna.locator(".nav-entry .badge")).to_have_text(str(before - 2))
+
+
+def test_new_rows_wait_for_a_click_and_nothing_moves(site: Site, anna: Page) -> None:
+    anna.goto(f"{site.url}/projects/{site.project}/deliveries")
+    top = anna.locator("tbody tr").first.inner_text()
+    ring(site, "1700000002.1")
+    expect(anna.locator(".newer")).to_contain_text("new", timeout=15_000)
+    assert anna.locator("tbody tr").first.inner_text() == top
+    anna.locator(".newer").click()
+    expect(anna.locator("tbody tr").first).not_to_have_text(top)

@@ -1,0 +1,40 @@
+"""The recordings in tests/traces: AMI streams of real Asterisk 16 and 22, reduced to the events the hub asks for.
+
+asterisk-VERSION.ami.gz holds all scenarios, each after a line "## name"; whole/ has three as they were recorded.
+expected.json gives the stages of each.
+"""
+
+import gzip
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pbxhub.calls.messages import Message
+from pbxhub.calls.replay import read
+
+TRACES = Path(__file__).parent / "traces"
+VERSIONS = ("16", "22")
+EXPECTED: dict[str, Any] = json.loads((TRACES / "expected.json").read_text())
+
+
+@cache
+def scenarios(version: str) -> dict[str, tuple[str, ...]]:
+    """Name of the scenario -> its lines."""
+    found: dict[str, list[str]] = {}
+    with gzip.open(TRACES / f"asterisk-{version}.ami.gz", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("## "):
+                current = found.setdefault(line[3:].strip(), [])
+            else:
+                current.append(line)
+    return {name: tuple(lines) for name, lines in found.items()}
+
+
+@cache
+def messages_of(version: str, name: str) -> tuple[Message, ...]:
+    return tuple(read(scenarios(version)[name]))
+
+
+def whole() -> list[Path]:
+    return sorted((TRACES / "whole").glob("*.ami.gz"))

@@ -1,0 +1,309 @@
+"""Asterisk asks over FastAGI; others connect too. Numbers in names are those of the attack cases the test covers."""
+
+import ipaddress
+import re
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pbxhub.agi.server import MOST_UNKNOWN
+from pbxhub.services import Parts, answering
+from pbxhub.settings import Settings, read_settings
+from pbxhub.store.accounts import Pbx, Project
+from pbxhub.store.agi_tokens import Tokens
+from pbxhub.store.history import Call, Delivery
+from pbxhub.store.ids import new_id
+from pbxhub.store.questions import Question
+from pbxhub.store.session import Database
+from pbxhub.store.vault import Vault
+from pbxhub.store.webhooks import Webhook
+from pbxhub.testing.mock import MockServer
+from pbxhub.testing.mock_answers import hang, json_response, text_response
+from pbxhub.testing.waiting import await_until
+from pbxhub.webhooks.check import check_spec
+
+NOW = datetime.now(UTC)
+
+
+class Asterisk:
+    """Speaks the part of Asterisk by hand: the header, a result for every command, a hangup when told."""
+
+    def __init__(self, port: int, path: str) -> None:
+        self.path = path
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.commands: list[str] = []
+        self.variables = {"PBXHUB_LINE": "1"}  # as the dialplan begins
+        self._lines = self.socket.makefile("r", encoding="utf-8", newline="\n")
+
+    def begin(self, *arguments: str, **headers: str) -> None:
+        known = {
+            "network": "yes", "network_script": self.path, "channel": "PJSIP/trunk-1", "uniqueid": "1.1",
+            "callerid": "79161234567", "calleridname": "unknown", "dnid": "5550100", "context": "from-trunk",
+            "extension": "5550100", **headers,
+        }  # fmt: skip
+        known |= {f"arg_{number}": value for number, value in enumerate(arguments, 1)}
+        self.send("".join(f"agi_{name}: {value}\n" for name, value in known.items()) + "\n")
+
+    def send(self, text: str) -> None:
+        self.socket.sendall(text.encode())
+
+    def obey(self, **results: str) -> list[str]:
+        """Answers commands until the hub closes the connection; the commands. results: of the first word of each."""
+        while line := self._lines.readline():
+            command = line.rstrip("\n")
+            self.commands.append(command)
+            words = [
+                word.replace('\\"', '"').replace("\\\\", "\\") for word in re.findall(r'"((?:[^"\\]|\\.)*)"', command)
+            ]
+            if command.startswith("SET VARIABLE"):
+                self.variables[words[0]] = words[1]
+            value = results.get(command.split()[0], "1")
+            note = " (BUSY)" if "DIALSTATUS" in command else ""
+            self.send(f"200 result={value}{note}\n")
+        return self.commands
+
+    def closed(self) -> bool:
+        """Whether the hub has closed the connection, within the timeout of the socket."""
+        try:
+            return self.socket.recv(1000) == b""
+        except ConnectionError:
+            return True
+
+
+class Hub:
+    def __init__(self, database: Database, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.settings: Settings = read_settings(
+            {
+                "PBXHUB_DATA_DIR": str(folder), "PBXHUB_AGI": f"127.0.0.1:{self.port}",
+                "PBXHUB_ALLOWED_NETWORKS": "127.0.0.0/8",
+            }
+        )  # fmt: skip
+        self.database, self.vault = database, Vault(self.settings.secret_key)
+        with database.write() as session:
+            project = Project(name="Shop", created_on=NOW)
+            pbx = Pbx(project=project, name="PBX", host="127.0.0.1", username="u", secret_sealed="", created_on=NOW)
+            session.add(pbx)
+            session.flush()
+            self.project_id, self.pbx_id = project.id, pbx.id
+        self.path = Tokens(self.vault).path(self.pbx_id)
+
+    def webhook(self, url: str, **steering: object) -> None:
+        request = {"url": url, "parameters": [{"name": "caller", "value": "<<caller>>"}]}
+        spec = check_spec({"request": request, "steering": {"wait": 1, "numbers": ["_1XX"], **steering}})
+        with self.database.write() as session:
+            session.add(
+                Webhook(project_id=self.project_id, name="crm", stage="call.question", spec=spec, created_on=NOW)
+            )
+
+    def asterisk(self, path: str = "") -> Asterisk:
+        return Asterisk(self.port, path or self.path)
+
+    def questions(self) -> list[tuple[Delivery, Question]]:
+        with self.database.read() as session:
+            found = session.query(Delivery, Question).join(Question, Question.delivery_id == Delivery.id).all()
+            return [(row[0], row[1]) for row in found]
+
+
+@pytest.fixture
+def hub(database: Database, tmp_path: Path) -> Iterator[Hub]:
+    hub = Hub(database, tmp_path / "hub")
+    with answering(Parts(hub.settings, database, hub.vault)):
+        yield hub
+
+
+@pytest.fixture
+def receiver() -> Iterator[MockServer]:
+    with MockServer() as server:
+        yield server
+
+
+def test_a_call_asks_and_the_answer_is_carried_out(hub: Hub, receiver: MockServer) -> None:
+    actions = [{"type": "answer"}, {"type": "dial", "number": "101"}, {"type": "hangup", "cause": 17}]
+    receiver.respond("POST", "/", json_response({"actions": actions}))
+    hub.webhook(receiver.url + "/")
+    asterisk = hub.asterisk()
+    asterisk.begin("crm", "1.1", "", "from-internal", "g")
+    commands = asterisk.obey(ANSWER="0")
+    assert commands[-4:] == [
+        "ANSWER", 'EXEC "Dial" "Local/101@from-internal,30,g"', 'GET VARIABLE "DIALSTATUS"', 'EXEC "Hangup" "17"',
+    ]  # fmt: skip
+    assert asterisk.variables["PBXHUB_LINE"] == "0"
+    assert asterisk.variables["PBXHUB_RESPONSE_STATUS"] == "SUCCESS"
+    assert asterisk.variables["PBXHUB_RESPONSE_STATUS_CODE"] == "200"
+    assert asterisk.variables["PBXHUB_RESPONSE_STATUS_TYPE"] == "2xx"
+    assert receiver.last_request("/").json("caller") == "79161234567"
+
+
+def test_the_question_stands_in_the_history_of_its_call(hub: Hub, receiver: MockServer) -> None:
+    receiver.respond("POST", "/", json_response({"actions": [{"type": "dial", "number": "101"}]}))
+    hub.webhook(receiver.url + "/")
+    asterisk = hub.asterisk()
+    asterisk.begin("crm", "1.1")
+    asterisk.obey()
+    call_id = new_id()
+    with hub.database.write() as session:  # the listener comes later than the answer
+        session.add(
+            Call(
+                id=call_id, project_id=hub.project_id, pbx_id=hub.pbx_id, linkedid="1.1", direction="incoming",
+                caller="79161234567", dst="5550100", started_on=NOW,
+            )
+        )  # fmt: skip
+
+    def written() -> tuple[Delivery, Question]:
+        found = hub.questions()
+        assert len(found) == 1
+        return found[0]
+
+    delivery, question = await_until(written)
+    assert (delivery.call_id, delivery.kind, delivery.state, delivery.attempts) == (call_id, "question", "delivered", 1)
+    assert question.steps == [{"step": "dial 101 for 30 s", "result": "BUSY"}]
+    with hub.database.read() as session:
+        answers = session.get_one(Call, call_id).answers
+    assert (answers["response_status"], answers["response_status_code"]) == ("SUCCESS", 200)
+
+
+def test_the_caller_hangs_up_while_the_receiver_thinks(hub: Hub, receiver: MockServer) -> None:
+    receiver.respond("POST", "/", hang())
+    hub.webhook(receiver.url + "/", wait=30)
+    asterisk = hub.asterisk()
+    asterisk.begin("crm", "1.1")
+    asterisk.send("200 result=1\n200 result=1\n")
+    await_until(lambda: receiver.last_request("/"))
+    began = time.monotonic()
+    asterisk.send("HANGUP\n")
+    while asterisk.socket.recv(1000):
+        pass
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"", b"\n", b"\n\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\xff" * 5000, b"\0" * 20000,
+        b"agi_network: yes\n", b"agi_network: yes\n\n", b"x" * 1_000_000,
+        b"agi_network: yes\n" + b"agi_arg_1: a\n" * 2 + b"\n",
+        b"".join(b"agi_%d: x\n" % number for number in range(10_000)),
+    ],
+)  # fmt: skip
+def test_55_garbage_is_closed(garbage: bytes, hub: Hub) -> None:
+    with socket.create_connection(("127.0.0.1", hub.port), timeout=5) as stranger:
+        try:
+            stranger.sendall(garbage)
+            stranger.shutdown(socket.SHUT_WR)
+            assert stranger.recv(100) == b""
+        except OSError as error:  # closed before it had read everything
+            if isinstance(error, TimeoutError):
+                raise
+
+
+def test_55_a_silent_and_a_slow_sender_are_closed_after_three_seconds(hub: Hub) -> None:
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", hub.port), timeout=10) as silent:
+        with socket.create_connection(("127.0.0.1", hub.port), timeout=0.2) as slow:
+            closed = False
+            while not closed and time.monotonic() - began < 6:
+                try:
+                    slow.sendall(b"a")
+                    closed = slow.recv(1) == b""
+                except TimeoutError:
+                    continue
+                except ConnectionError:
+                    closed = True
+        assert closed
+        assert silent.recv(1) == b""
+    assert 2.5 < time.monotonic() - began < 5.5
+
+
+def test_55_thousands_of_idle_connections_do_not_keep_a_call_waiting(hub: Hub, receiver: MockServer) -> None:
+    receiver.respond("POST", "/", text_response("101"))
+    hub.webhook(receiver.url + "/", reads="number")
+    idle = []
+    for _ in range(2 * MOST_UNKNOWN):
+        idle.append(socket.create_connection(("127.0.0.1", hub.port), timeout=5))
+    began = time.monotonic()
+
+    def asked() -> None:
+        asterisk = hub.asterisk()
+        try:
+            asterisk.begin("crm", "1.1")
+            commands = asterisk.obey()
+        except ConnectionError:
+            commands = []
+        assert any("Local/101@from-internal" in command for command in commands)
+
+    await_until(asked, "8s")  # the room of those who say nothing is taken for three seconds at most
+    assert time.monotonic() - began < 5
+    for one in idle:
+        one.close()
+
+
+@pytest.mark.parametrize("path", ["", "x", "1", "1/", "1/x", "2/{token}", "1/{token}x", "01/{token}", "¹/{token}"])
+def test_a_wrong_token_is_closed(path: str, hub: Hub) -> None:
+    token = hub.path.partition("/")[2]
+    asterisk = hub.asterisk(path.format(token=token) or "/")
+    asterisk.begin("crm", "1.1")
+    assert asterisk.closed() or path == "01/{token}"
+
+
+def test_other_networks_are_closed_at_once(database: Database, tmp_path: Path) -> None:
+    hub = Hub(database, tmp_path / "hub")
+    settings = replace(hub.settings, agi_networks=(ipaddress.ip_network("192.0.2.0/24"),))
+    with answering(Parts(settings, database, hub.vault)):
+        asterisk = hub.asterisk()
+        assert asterisk.closed()
+
+
+def test_53_a_line_break_in_a_caller_s_name_makes_no_header(hub: Hub, receiver: MockServer) -> None:
+    receiver.respond("POST", "/", text_response("101"))
+    hub.webhook(receiver.url + "/", reads="number")
+    asterisk = hub.asterisk()
+    asterisk.begin("crm", "1.1", calleridname="x\nagi_arg_1: other")
+    assert asterisk.closed()
+    assert receiver.requests == []
+
+
+def test_54_what_the_dialplan_reads_is_quoted_and_one_line(hub: Hub, receiver: MockServer) -> None:
+    receiver.respond(
+        "POST", "/", json_response({"actions": [{"type": "set", "variables": {"A": 'x\r\n"${SHELL(id)}\\'}}]})
+    )
+    hub.webhook(receiver.url + "/")
+    asterisk = hub.asterisk()
+    asterisk.begin("crm", "1.1")
+    asterisk.obey()
+    assert asterisk.variables["HUB_A"] == "x%0D%0A%22%24%7BSHELL%28id%29%7D%5C"
+    assert not set("\r$,") & set(asterisk.variables["PBXHUB_RESPONSE_RAW"])
+    assert all(len(command.encode()) < 2000 for command in asterisk.commands)
+
+
+def test_a_long_answer_fits_into_asterisk_s_buffer(hub: Hub, receiver: MockServer) -> None:
+    receiver.respond("POST", "/", text_response("Є,$" * 5000))
+    hub.webhook(receiver.url + "/", reads="variables")
+    asterisk = hub.asterisk()
+    asterisk.begin("crm", "1.1")
+    asterisk.obey()
+    assert asterisk.variables["PBXHUB_LINE"] == "0"
+    raw = asterisk.variables["PBXHUB_RESPONSE_RAW"]
+    assert 1000 < len(raw.encode()) <= 1500
+    assert re.fullmatch(r"(Є|%2C|%24)+", raw)
+
+
+def test_unknown_names_and_refusing_asterisks_leave_the_default_route(hub: Hub, receiver: MockServer) -> None:
+    asterisk = hub.asterisk()
+    asterisk.begin("nothing", "1.1")
+    asterisk.obey()
+    assert asterisk.variables["PBXHUB_LINE"] == "1"
+    assert "has no webhook" in asterisk.variables["PBXHUB_ERROR_REASON"]
+    receiver.respond("POST", "/", text_response("101"))
+    hub.webhook(receiver.url + "/", reads="number", default="102")
+    asterisk = hub.asterisk()
+    asterisk.begin("crm", "1.1")
+    asterisk.obey(EXEC="-2")
+    assert asterisk.variables["PBXHUB_LINE"] == "1"

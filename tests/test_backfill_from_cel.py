@@ -1,0 +1,100 @@
+"""A call nobody listened to gives, from the rows of Asterisk's CEL, the same stages as live."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pbxhub.calls.cel import CelRow, messages_of, read_row
+from pbxhub.calls.replay import blocks
+from pbxhub.calls.tracker import Tracker
+from tests.recordings import EXPECTED, VERSIONS, scenarios
+from tests.recordings import messages_of as live_messages
+
+# Column -> header of the CEL event that AMI sends of the same row.
+HEADERS = {
+    "eventtype": "EventName",
+    "eventtime": "Timestamp",
+    "cidname": "CallerIDname",
+    "cidnum": "CallerIDnum",
+    "ciddnid": "CallerIDdnid",
+    "exten": "Exten",
+    "context": "Context",
+    "channame": "Channel",
+    "appname": "Application",
+    "appdata": "AppData",
+    "uniqueid": "UniqueID",
+    "linkedid": "LinkedID",
+    "peer": "Peer",
+    "userfield": "Userfield",
+    "eventextra": "Extra",
+}
+
+
+def rows_of(version: str, name: str) -> Iterator[CelRow]:
+    for block, _ in blocks(scenarios(version)[name]):
+        headers = dict(line.split(": ", 1) if ": " in line else (line.rstrip(":"), "") for line in block.split("\n"))
+        if headers.get("Event") == "CEL":
+            columns = {column: headers.get(header, "") for column, header in HEADERS.items()}
+            if columns["eventtype"] == "EVALUATION":
+                columns |= {"eventtype": "USER_DEFINED", "userdeftype": "EVALUATION"}
+            yield read_row(columns)
+
+
+Stages = dict[str, set[tuple[str, str]]]
+
+
+def stages(messages: Iterator[object]) -> Stages:
+    tracker, found = Tracker(), Stages()
+    for message in messages:
+        for report in tracker.feed(message):  # type: ignore[arg-type]
+            found.setdefault(report.linkedid, set()).update((stage.name, stage.key) for stage in report.stages)
+    return {linkedid: keys for linkedid, keys in found.items() if keys}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_rows_of_every_recorded_call_give_the_stages_it_gave_live(version: str, name: str) -> None:
+    assert stages(messages_of(rows_of(version, name))) == stages(iter(live_messages(version, name)))
+
+
+TEXT = st.text(st.characters(), max_size=30)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_damaged_rows_never_raise(data: st.DataObject) -> None:
+    recorded = list(rows_of(data.draw(st.sampled_from(VERSIONS)), data.draw(st.sampled_from(sorted(EXPECTED)))))
+    kept = [row for row in recorded if data.draw(st.integers(0, 5))]
+    columns = [{column: getattr(row, column) for column in HEADERS} for row in kept]
+    for at in data.draw(st.lists(st.integers(0, max(0, len(columns) - 1)), max_size=8)):
+        if columns:
+            columns[at][data.draw(st.sampled_from(sorted(HEADERS)))] = data.draw(TEXT)
+    stages(messages_of([read_row(row) for row in columns]))
+
+
+NEEDED = {"CHAN_START", "ANSWER", "HANGUP", "BLINDTRANSFER", "ATTENDEDTRANSFER", "FORWARD", "PICKUP"}
+NEEDED |= {"PARK_START", "PARK_END", "USER_DEFINED"}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_few_kinds_of_rows_that_a_busy_pbx_writes_are_enough(name: str) -> None:
+    rows = (row for row in rows_of("22", name) if row.eventtype in NEEDED)
+    assert stages(messages_of(rows)) == stages(iter(live_messages("22", name)))
+
+
+def test_a_row_of_another_column_set_is_read_as_far_as_it_goes() -> None:
+    row = read_row({"eventtype": "CHAN_START", "eventtime": "2026-11-22 06:24:22.5", "uniqueid": 5, "AcctId": 7})
+    assert (row.time, row.uniqueid, row.exten) == (1795328662.5, "5", "")
+
+
+def test_a_mark_of_the_hubs_own_dialplan_is_read() -> None:
+    """CELGenUserEvent(PBXHubEvaluation,4), as asterisk-conf/ has it."""
+    rows = list(rows_of("22", "answered_agent_hangup"))
+    caller = next(row for row in rows if row.uniqueid == row.linkedid)
+    end = next(at for at, row in enumerate(rows) if row.eventtype == "HANGUP" and row.uniqueid == caller.uniqueid)
+    said = {"eventtype": "USER_DEFINED", "userdeftype": "PBXHubEvaluation", "eventextra": '{"extra":"4"}'}
+    mark = replace(caller, eventtime=rows[end].eventtime, **said)
+    assert ("incoming.evaluation", "1") in stages(messages_of([*rows[:end], mark, *rows[end:]]))[caller.linkedid]

@@ -1,0 +1,270 @@
+"""A worker claims what is due, sends it and writes how it went; another one takes over when it dies."""
+
+from outbox_world import (
+    BEFORE,
+    BUSY,
+    FORWARD,
+    LINKS,
+    NOON,
+    OK,
+    VAULT,
+    World,
+    at,
+    finish,
+    forward,
+    report,
+    spec,
+    take,
+)
+from sqlalchemy import update
+
+from pbxhub.delivery.directory import directory_of
+from pbxhub.delivery.outbox import Finished, cancel_pending, publish, record
+from pbxhub.delivery.outgoing import Answer
+from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Call
+from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook, touch_webhooks
+from pbxhub.webhooks.spec import Answer as AnswerSpec
+from pbxhub.webhooks.spec import Retry, Saved
+
+
+def test_the_attempt_is_written_before_the_request_leaves(database: Database) -> None:
+    world = World(database)
+    world.webhook()
+    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    (claimed,) = take(database, 0).claimed
+    (delivery,) = world.deliveries()
+    (attempt,) = world.attempts(delivery)
+    assert (attempt.number, attempt.finished_on, attempt.started_on) == (1, None, NOON)
+    assert claimed.request.body == delivery.body
+    assert take(database, 1).claimed == ()
+
+
+def test_a_success_is_recorded_with_its_answer(database: Database) -> None:
+    world = World(database)
+    world.webhook()
+    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    finish(database, take(database, 0).claimed, OK, 1)
+    (delivery,) = world.deliveries()
+    assert (delivery.state, delivery.outcome, delivery.status_code) == (DELIVERED, "ok", 200)
+    assert delivery.claim_token is None
+    (attempt,) = world.attempts(delivery)
+    assert (attempt.finished_on, attempt.outcome, attempt.response_body) == (at(1), "ok", b"ok")
+
+
+def test_without_retries_anything_but_success_is_with_error(database: Database) -> None:
+    world = World(database)
+    world.webhook()
+    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    finish(database, take(database, 0).claimed, BUSY, 1)
+    (delivery,) = world.deliveries()
+    assert (delivery.state, delivery.outcome, delivery.finished_on) == (FAILED, "http_5xx", at(1))
+
+
+def test_what_a_dead_worker_left_is_marked_lost_and_sent_again(database: Database) -> None:
+    world = World(database)
+    world.webhook()
+    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    (dead,) = take(database, 0).claimed
+    assert take(database, 29).claimed == ()
+    (alive,) = take(database, 31).claimed
+    assert (alive.id, alive.attempt) == (dead.id, 2)
+    first, second = world.attempts(world.deliveries()[0])
+    assert (first.outcome, first.finished_on) == ("worker_lost", at(31))
+    assert second.finished_on is None
+
+
+def test_a_slow_worker_cannot_overwrite_the_new_owner(database: Database) -> None:
+    world = World(database)
+    world.webhook()
+    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    (slow,) = take(database, 0).claimed
+    (owner,) = take(database, 31).claimed
+    (late,) = finish(database, [slow], BUSY, 32)
+    assert not late.owned
+    (delivery,) = world.deliveries()
+    assert (delivery.state, delivery.claim_token) == (PENDING, owner.token)
+    assert world.attempts(delivery)[0].outcome == "http_5xx"  # what really happened is kept all the same
+    finish(database, [owner], OK, 33)
+    assert world.deliveries()[0].state == DELIVERED
+
+
+def test_a_worker_that_took_its_own_delivery_again_records_only_the_last_lease(database: Database) -> None:
+    world = World(database)
+    world.webhook(what=spec(retry=Retry("fast")))
+    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    (before,) = take(database, 0).claimed
+    publish(database, VAULT, world.pbx_id, [report("1.2", BEFORE)], at(31))
+    again, other = sorted(take(database, 31).claimed, key=lambda one: one.attempt != 2)
+    assert again.id == before.id
+    late, owned = finish(database, [before, other], BUSY, 32)
+    assert (late.owned, owned.owned) == (False, True)
+    with database.write() as session:
+        done = [Finished(again, OK, (), at(33)), Finished(before, BUSY, (), at(33))]
+        record(session, directory_of(database), LINKS, done, at(33))
+    assert world.deliveries()[0].state == DELIVERED
+
+
+def test_a_delivery_that_kills_every_worker_is_given_up(database: Database) -> None:
+    world = World(database)
+    world.webhook()
+    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    for number in range(5):
+        assert len(take(database, number * 40).claimed) == 1
+    assert take(database, 5 * 40).claimed == ()
+    (delivery,) = world.deliveries()
+    assert (delivery.state, delivery.outcome, delivery.attempts) == (FAILED, "worker_lost", 5)
+
+
+def test_no_more_requests_of_a_webhook_are_in_flight_than_it_allows(database: Database) -> None:
+    world = World(database)
+    narrow, wide = world.webhook(what=spec(in_flight=2)), world.webhook(what=spec(in_flight=8))
+    publish(database, VAULT, world.pbx_id, [report(f"1.{number}", BEFORE) for number in range(20)], NOON)
+    claimed = take(database, 0).claimed
+    assert [one.webhook.id for one in claimed].count(narrow) == 2
+    assert [one.webhook.id for one in claimed].count(wide) == 8
+    assert take(database, 1).claimed == ()
+    finish(database, claimed[:1], OK, 2)
+    assert [one.webhook.id for one in take(database, 2).claimed] == [claimed[0].webhook.id]
+
+
+def test_a_hanging_webhook_leaves_the_places_of_a_batch_to_others(database: Database) -> None:
+    world = World(database)
+    world.webhook(what=spec(in_flight=8))
+    publish(database, VAULT, world.pbx_id, [report(f"1.{number}", BEFORE) for number in range(50)], NOON)
+    assert len(take(database, 0).claimed) == 8
+    other = world.webhook()
+    publish(database, VAULT, world.pbx_id, [report("2.1", BEFORE)], at(1))
+    assert [one.webhook.id for one in take(database, 1, limit=1).claimed] == [other]
+
+
+def test_one_project_cannot_take_all_places(database: Database) -> None:
+    greedy, modest = World(database), World(database)
+    for _ in range(5):
+        greedy.webhook()
+    publish(database, VAULT, greedy.pbx_id, [report(f"1.{number}", BEFORE) for number in range(20)], NOON)
+    assert len(take(database, 0, limit=20, project_limit=10).claimed) == 10
+    modest.webhook()
+    publish(database, VAULT, modest.pbx_id, [report("2.1", BEFORE)], at(1))
+    assert [one.project_id for one in take(database, 1, limit=10, project_limit=10).claimed] == [modest.project_id]
+
+
+def test_projects_take_turns_within_a_batch(database: Database) -> None:
+    many, few = World(database), World(database)
+    for _ in range(6):
+        many.webhook()
+    few.webhook()
+    publish(database, VAULT, many.pbx_id, [report(f"1.{number}", BEFORE) for number in range(10)], NOON)
+    publish(database, VAULT, few.pbx_id, [report(f"2.{number}", BEFORE) for number in range(3)], at(1))
+    claimed = take(database, 1, limit=6).claimed
+    assert [one.project_id for one in claimed].count(few.project_id) == 3
+
+
+def test_a_later_stage_waits_for_the_first_attempt_of_the_one_before(database: Database) -> None:
+    world = World(database)
+    world.webhook(FORWARD)
+    publish(database, VAULT, world.pbx_id, [report("1.1", forward("101"), forward("102", 2))], NOON)
+    publish(database, VAULT, world.pbx_id, [report("1.1", forward("103", 3))], at(1))
+    (first,) = take(database, 2).claimed
+    assert b'"forward_to":"101"' in first.request.body
+    finish(database, [first], BUSY, 3)
+    (second,) = take(database, 3).claimed
+    assert b'"forward_to":"102"' in second.request.body
+    finish(database, [second], OK, 4)
+    (third,) = take(database, 4).claimed
+    assert b'"forward_to":"103"' in third.request.body
+    assert not any(row.out_of_order for row in world.deliveries())
+
+
+def test_after_thirty_seconds_a_stage_goes_all_the_same_and_is_marked(database: Database) -> None:
+    world = World(database)
+    world.webhook(FORWARD)
+    publish(database, VAULT, world.pbx_id, [report("1.1", forward("101"))], NOON)
+    take(database, 9)
+    publish(database, VAULT, world.pbx_id, [report("1.1", forward("102", 2))], at(5))
+    assert take(database, 34).claimed == ()
+    (second,) = take(database, 35.5).claimed
+    assert b'"forward_to":"102"' in second.request.body
+    assert [row.out_of_order for row in world.deliveries()] == [False, True]
+
+
+def test_calls_do_not_wait_for_each_other(database: Database) -> None:
+    world = World(database)
+    world.webhook(FORWARD)
+    publish(database, VAULT, world.pbx_id, [report("1.1", forward("101")), report("1.2", forward("101"))], NOON)
+    assert len(take(database, 0).claimed) == 2
+
+
+def test_disabling_a_webhook_cancels_what_waits_for_it(database: Database) -> None:
+    world = World(database)
+    webhook_id = world.webhook(what=spec(in_flight=1))
+    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE), report("1.2", BEFORE)], NOON)
+    flying = take(database, 0).claimed
+    with database.write() as session:
+        session.execute(update(Webhook).where(Webhook.id == webhook_id).values(enabled=False))
+        touch_webhooks(session, world.project_id)
+        assert cancel_pending(session, webhook_id, at(1)) == 1
+    finish(database, flying, OK, 2)
+    assert sorted(row.state for row in world.deliveries()) == [CANCELLED, DELIVERED]
+    assert take(database, 60).claimed == ()
+
+
+def test_a_stage_published_while_its_webhook_was_being_disabled_is_cancelled_by_the_claim(database: Database) -> None:
+    world = World(database)
+    webhook_id = world.webhook()
+    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    with database.write() as session:
+        session.execute(update(Webhook).where(Webhook.id == webhook_id).values(enabled=False))
+        touch_webhooks(session, world.project_id)
+    assert take(database, 1).claimed == ()
+    assert world.deliveries()[0].state == CANCELLED
+
+
+def test_an_answer_with_nul_bytes_and_broken_text_is_stored(database: Database) -> None:
+    world = World(database)
+    world.webhook()
+    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    nasty = Answer("http_4xx", "a\0b", 400, headers=(("X-Odd", "\xff\0"),), body=b"\0\xff" * 20_000)
+    finish(database, take(database, 0).claimed, nasty, 1)
+    (attempt,) = world.attempts(world.deliveries()[0])
+    assert attempt.response_body == (b"\0\xff" * 20_000)[:20_480]
+    assert attempt.response_truncated
+
+
+def test_the_next_webhook_of_a_chain_sees_the_answer(database: Database) -> None:
+    world = World(database)
+    saving = AnswerSpec(save=(Saved("ID", "result.id", mandatory=True),))
+    world.webhook(what=spec(answer=saving, on_success="next"))
+    request = spec(url="http://127.0.0.1:9/<<webhook.saved.ID>>/<<caller>>")
+    following = world.webhook("chain", request, name="next")
+    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    finish(database, take(database, 0).claimed, Answer("ok", "", 200, body=b'{"result":{"id":77}}'), 1)
+    (chained,) = take(database, 1).claimed
+    assert (chained.webhook.id, chained.kind) == (following, "chain")
+    assert chained.request.url == "http://127.0.0.1:9/77/%2B380441234567"
+    with database.read() as session:
+        assert session.query(Call).one().answers["webhook.saved"] == {"ID": 77}
+
+
+def test_the_third_webhook_of_a_chain_sees_what_the_first_one_saved(database: Database) -> None:
+    world = World(database)
+    first = spec(answer=AnswerSpec(save=(Saved("CALL_ID", "result"), Saved("USER", "user"))), on_success="show")
+    world.webhook(what=first)
+    world.webhook("chain", spec(answer=AnswerSpec(save=(Saved("USER", "user"),)), on_success="finish"), name="show")
+    url = "http://127.0.0.1:9/<<webhook.saved.CALL_ID>>/<<webhook.saved.USER>>"
+    world.webhook("chain", spec(url), name="finish")
+    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    finish(database, take(database, 0).claimed, Answer("ok", "", 200, body=b'{"result":"C1","user":1}'), 1)
+    finish(database, take(database, 1).claimed, Answer("ok", "", 200, body=b'{"user":2}'), 2)
+    (third,) = take(database, 2).claimed
+    assert third.request.url == "http://127.0.0.1:9/C1/2"
+
+
+def test_an_answer_without_a_mandatory_value_is_a_failure(database: Database) -> None:
+    world = World(database)
+    world.webhook(what=spec(answer=AnswerSpec(save=(Saved("ID", "result.id", mandatory=True),))))
+    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    finish(database, take(database, 0).claimed, Answer("ok", "", 200, body=b'{"result":{}}'), 1)
+    (delivery,) = world.deliveries()
+    assert (delivery.state, delivery.outcome) == (FAILED, "check_failed")
+    assert "result.id" in delivery.message

@@ -1,0 +1,154 @@
+"""A user takes a ready-made webhook, fills in what is theirs and has a webhook that can be saved."""
+
+from dataclasses import replace
+
+import pytest
+
+from pbxhub.webhooks.chains import check_chains
+from pbxhub.webhooks.check import advice, problems
+from pbxhub.webhooks.codec import json_schema
+from pbxhub.webhooks.ga4 import debug_url, lint_ga4
+from pbxhub.webhooks.gallery import Item, default_event, fill, find, gallery, load_item
+from pbxhub.webhooks.spec import Field, Parameter, RequestSpec, SpecError, WebhookSpec
+
+WANTED = {
+    "google-analytics-4", "google-analytics-universal", "bitrix24-lead", "bitrix24-telephony", "amocrm", "hubspot-call",
+    "hubspot-inbound", "zoho-crm", "slack", "telegram", "zapier", "n8n", "make", "google-sheets-script",
+    "google-sheets-api", "meta-conversions", "odoo", "xml", "signed-form", "csv-line",
+}  # fmt: skip
+UNVERIFIED = {
+    "bitrix24-lead", "zoho-crm", "slack", "telegram", "make", "google-sheets-script", "google-sheets-api",
+    "meta-conversions", "odoo",
+}  # fmt: skip
+
+
+def examples(item: Item) -> dict[str, str]:
+    return {ask.name: ask.example for ask in item.ask}
+
+
+def test_every_integration_is_there() -> None:
+    assert {item.id for item in gallery()} == WANTED
+    assert [item.name for item in gallery()] == sorted(item.name for item in gallery())
+    assert find("no-such") is None
+
+
+@pytest.mark.parametrize("item", gallery(), ids=lambda item: item.id)
+def test_filled_in_it_can_be_saved_and_nothing_is_unwise(item: Item) -> None:
+    webhooks = fill(item, examples(item))
+    assert check_chains({ready.name: ready.spec for ready in webhooks}) == {}
+    for ready in webhooks:
+        assert problems(ready.spec) == []
+        assert advice(ready.spec, ready.stage) == []
+        assert bool(item.secret) == (ready.spec.request.auth.kind != "none")
+    assert item.description
+
+
+@pytest.mark.parametrize("item", gallery(), ids=lambda item: item.id)
+def test_unfilled_it_is_refused_with_the_names_of_what_is_missing(item: Item) -> None:
+    if not item.ask:
+        assert fill(item, {})
+        return
+    with pytest.raises(SpecError) as raised:
+        fill(item, {})
+    assert [error.path for error in raised.value.errors] == [f"ask.{ask.name}" for ask in item.ask]
+
+
+@pytest.mark.parametrize("item", gallery(), ids=lambda item: item.id)
+def test_no_blank_of_the_form_is_left_and_none_is_unused(item: Item) -> None:
+    given = {"url": "https://r.example/", "user_id": "123", "contact_id": "456"}
+    answers = {ask.name: given.get(ask.name, f"answer-{ask.name}.example") for ask in item.ask}
+    text = repr([ready.spec for ready in fill(item, answers)])
+    assert "[[" not in text
+    assert all(answer in text for answer in answers.values())
+
+
+def test_what_was_not_verified_says_check_with_your_provider() -> None:
+    noted = {item.id for item in gallery() if "(check with your provider)" in item.note}
+    assert noted >= UNVERIFIED
+
+
+def test_an_answer_cannot_smuggle_a_placeholder_into_the_host() -> None:
+    item = find("n8n")
+    assert item is not None
+    with pytest.raises(SpecError, match="parameter in the host"):
+        fill(item, {"host": "<<var.HOST>>", "path": "x"})
+    with pytest.raises(SpecError, match="did you mean caller"):
+        fill(item, {"host": "n8n.example.com", "path": "<<callr>>"})
+
+
+def test_a_file_of_the_gallery_in_a_wrong_shape_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"webhooks.A.method: is 'FETCH'"):
+        load_item({"id": "x", "name": "X", "description": "d", "webhooks": [
+            {"name": "A", "stage": "incoming.after", "spec": {"request": {"method": "FETCH"}}}]})  # fmt: skip
+
+
+def test_the_files_have_a_schema() -> None:
+    schema = json_schema(Item)
+    assert schema["$ref"] == "#/$defs/Item"
+    assert schema["$defs"]["Item"]["required"] == ["description", "id", "name", "webhooks"]
+    assert schema["$defs"]["Parameter"]["properties"]["children"]["items"] == {"$ref": "#/$defs/Parameter"}
+
+
+def ga4(**changes: object) -> WebhookSpec:
+    (ready,) = fill(default_event(), examples(default_event()))
+    return replace(ready.spec, request=replace(ready.spec.request, **changes))  # type: ignore[arg-type]
+
+
+def event(name: str, *parameters: Parameter) -> Parameter:
+    named = Parameter("name", value=name)
+    return Parameter(type="object", children=(named, Parameter("params", "object", children=parameters)))
+
+
+def events(*items: Parameter) -> tuple[Parameter, ...]:
+    client = Parameter("client_id", value="<<client_id>>", mandatory=True)
+    return (client, Parameter("events", "array", children=items))
+
+
+def test_the_default_event_asks_for_measurement_id_and_secret() -> None:
+    item = default_event()
+    assert [ask.name for ask in item.ask] == ["measurement_id"]
+    assert item.secret
+    assert item.webhooks[0].stage == "incoming.after"
+    assert ga4().request.auth.name == "api_secret"
+    assert lint_ga4(ga4()) == []
+
+
+def test_the_test_button_uses_the_validation_twin() -> None:
+    assert debug_url("https://www.google-analytics.com/mp/collect?a=1") == (
+        "https://www.google-analytics.com/debug/mp/collect?a=1"
+    )
+
+
+EVENT, PARAMS = "parameters.events[0]", "parameters.events[0].params"
+RESERVED = "begins with a prefix reserved by GA4 (_ firebase_ ga_ google_)"
+PERSONAL = "sends caller; the policy of Google Analytics forbids personal data"
+PROPERTY = Parameter("user_properties", "object", children=(Parameter("x" * 25, "object"),))
+BROKEN = [
+    (events(), "parameters.events: is missing; give an array of 1 to 25 events"),
+    (events(*(event("e") for _ in range(26))), "parameters.events: has 26 events; GA4 takes 25"),
+    (events(event("session_start")), f"{EVENT}.name: session_start is reserved by GA4; choose another name"),
+    (events(event("1st")), f"{EVENT}.name: '1st' is not a name GA4 takes: letters, digits and _, a letter first"),
+    (events(event("ga_x")), f"{EVENT}.name: ga_x {RESERVED}"),
+    (events(event("x" * 41)), f"{EVENT}.name: is 41 letters long; GA4 takes 40"),
+    (events(event("")), f"{EVENT}.name: is missing; GA4 requires it"),
+    (events(event("e", *(Parameter(f"p{n}") for n in range(26)))), f"{PARAMS}: has 26 parameters; GA4 takes 25"),
+    (events(event("e", Parameter("p", value="x" * 101))), f"{PARAMS}.p: is 101 letters long; GA4 takes 100"),
+    (events(event("e", Parameter("phone", value="<<caller>>"))), f"{PARAMS}.phone: {PERSONAL}"),
+    (events(event("e", Parameter("google_p"))), f"{PARAMS}.google_p: google_p {RESERVED}"),
+    ((*events(event("e")), PROPERTY), f"parameters.user_properties.{'x' * 25}: is 25 letters long; GA4 takes 24"),
+    (events(event("e"))[1:], "parameters.client_id: is missing; GA4 requires it"),
+]
+
+
+@pytest.mark.parametrize(("parameters", "expected"), BROKEN)
+def test_what_google_would_silently_drop_is_said_before(parameters: tuple[Parameter, ...], expected: str) -> None:
+    assert [str(note) for note in lint_ga4(ga4(parameters=parameters))] == [expected]
+
+
+def test_a_hash_of_a_number_is_not_personal_data() -> None:
+    assert lint_ga4(ga4(parameters=events(event("e", Parameter("h", "sha256", "<<caller>>"))))) == []
+
+
+def test_other_addresses_are_not_measured_by_the_rules_of_google() -> None:
+    spec = WebhookSpec(RequestSpec(url="https://r.example/mp/collect", headers=(Field("X", "1"),)))
+    assert lint_ga4(spec) == []

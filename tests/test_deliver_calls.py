@@ -1,0 +1,257 @@
+"""Stages go in, requests come out: worker, engine and real receivers; nothing is lost when something breaks."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from outbox_world import BEFORE, VAULT, World, report, spec
+from prometheus_client import CollectorRegistry, generate_latest
+from sqlalchemy import event
+
+from pbxhub.delivery.address_guard import AddressGuard, endpoints
+from pbxhub.delivery.doorbell import Doorbell
+from pbxhub.delivery.engine import Engine
+from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
+from pbxhub.delivery.outbox import publish
+from pbxhub.delivery.worker import Worker, utc_now
+from pbxhub.services import Parts
+from pbxhub.services import working as serving
+from pbxhub.settings import read_settings
+from pbxhub.store.accounts import Pbx
+from pbxhub.store.history import DELIVERED, FAILED, PENDING, Delivery
+from pbxhub.store.session import Database, open_database
+from pbxhub.testing.receiver import Receiver, Reply
+from pbxhub.webhooks.spec import Retry
+
+
+@contextmanager
+def working(
+    database: Database, *receivers: Receiver, metrics: WorkerMetrics | None = None,
+    clock: Callable[[], datetime] = utc_now,
+) -> Iterator[Worker]:  # fmt: skip
+    allowed = frozenset().union(*(endpoints("127.0.0.1", receiver.port) for receiver in receivers))
+    worker = Worker(database, VAULT, Engine(AddressGuard(allowed_endpoints=allowed)), metrics=metrics, clock=clock)
+    worker.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > ends:
+            raise TimeoutError("it did not come true")
+        time.sleep(0.01)
+
+
+def states(world: World) -> set[str]:
+    return {row.state for row in world.deliveries()}
+
+
+def test_a_published_stage_reaches_its_receiver_and_is_recorded(database: Database) -> None:
+    world = World(database)
+    with Receiver() as receiver:
+        world.webhook(BEFORE, spec(receiver.url))
+        with working(database, receiver):
+            publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+            (request,) = receiver.wait_for(1)
+    (delivery,) = world.deliveries()
+    assert delivery.state == DELIVERED
+    assert request.header("webhook-id") == str(delivery.id)
+    assert request.body == delivery.body
+
+
+def test_a_publish_of_this_process_rings_with_its_commit(tmp_path: Path, sqlite_template: Path) -> None:
+    """And not only when the doorbell next looks at the file."""
+    path = tmp_path / "bell.sqlite3"
+    path.write_bytes(sqlite_template.read_bytes())
+    database = open_database(f"sqlite:///{path}")
+    world = World(database)
+    world.webhook(BEFORE)
+    rung_by: set[threading.Thread] = set()
+    doorbell = Doorbell(database, lambda: rung_by.add(threading.current_thread()))
+    doorbell.start()
+    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+    doorbell.stop()
+    database.close()
+    assert threading.current_thread() in rung_by
+
+
+def test_another_process_wakes_the_worker_at_once(database: Database, database_url: str) -> None:
+    world = World(database)
+    publisher = open_database(database_url)
+    with Receiver() as receiver:
+        world.webhook(BEFORE, spec(receiver.url))
+        with working(database, receiver) as worker:
+            wait_until(lambda: worker.in_flight == 0)
+            publish(publisher, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+            receiver.wait_for(1, 1.5)  # LOOK_AGAIN would take two seconds
+    publisher.close()
+
+
+def test_a_retry_goes_when_it_is_due_without_any_ring(database: Database) -> None:
+    world = World(database)
+    answers = iter([Reply(503), Reply(200)])
+    with Receiver(lambda _: next(answers)) as receiver:
+        world.webhook(BEFORE, spec(receiver.url, Retry("own", (1,))))
+        with working(database, receiver):
+            publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+            first, second = receiver.wait_for(2)
+            wait_until(lambda: states(world) == {DELIVERED})
+    assert second.received_on > first.received_on
+    assert (first.header("webhook-attempt"), second.header("webhook-attempt")) == (None, "2")
+    assert first.header("webhook-id") == second.header("webhook-id")
+
+
+def test_one_hanging_receiver_does_not_hold_up_the_others(database: Database) -> None:
+    world = World(database)
+    with Receiver(lambda _: Reply(delay=5)) as hanging, Receiver() as healthy:
+        world.webhook(BEFORE, spec(hanging.url))
+        world.webhook(BEFORE, spec(healthy.url))
+        with working(database, hanging, healthy):
+            calls = [report(f"1.{number}", BEFORE) for number in range(200)]
+            publish(database, VAULT, world.pbx_id, calls, utc_now())
+            healthy.wait_for(200, 10)
+            assert hanging.count == 8
+
+
+def test_the_ami_of_a_pbx_added_while_the_worker_runs_cannot_be_reached(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    world = World(database)
+    settings = read_settings(
+        {
+            "PBXHUB_DATA_DIR": str(tmp_path),
+            "PBXHUB_DATABASE_URL": database_url,
+            "PBXHUB_ALLOWED_NETWORKS": "127.0.0.0/8",
+        }
+    )
+
+    def one_more(number: int) -> str:
+        publish(database, VAULT, world.pbx_id, [report(f"1.{number}", BEFORE)], utc_now())
+        wait_until(lambda: states(world).isdisjoint({PENDING}))
+        return world.deliveries()[-1].outcome
+
+    with Receiver() as receiver, serving(Parts(settings, database, VAULT)):
+        world.webhook(BEFORE, spec(receiver.url))
+        assert one_more(0) == "ok"
+        with database.write() as session:
+            session.get_one(Pbx, world.pbx_id).port = receiver.port
+        numbers = iter(range(1, 1000))
+        wait_until(lambda: one_more(next(numbers)) == "blocked_target")
+
+
+def test_stopping_records_what_is_in_flight(database: Database) -> None:
+    world = World(database)
+    with Receiver(lambda _: Reply(delay=0.5)) as receiver:
+        world.webhook(BEFORE, spec(receiver.url))
+        with working(database, receiver):
+            publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+            receiver.wait_for(1)
+        assert states(world) == {DELIVERED}
+
+
+def test_a_clock_that_jumps_ahead_repeats_what_is_in_flight_and_stops_nothing(database: Database) -> None:
+    world = World(database)
+    ahead = timedelta(0)
+    answers = iter([Reply(delay=4)])  # longer than the worker takes to look at its clock again
+    with Receiver(lambda _: next(answers, Reply())) as receiver:
+        world.webhook(BEFORE, spec(receiver.url))
+        with working(database, receiver, clock=lambda: utc_now() + ahead) as worker:
+            publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+            receiver.wait_for(1)
+            ahead = timedelta(hours=1)  # the machine slept: every lease is over, while the answer is still to come
+            receiver.wait_for(2)
+            wait_until(lambda: worker.in_flight == 0)
+            publish(database, VAULT, world.pbx_id, [report("1.2", BEFORE)], utc_now())
+            receiver.wait_for(3)
+            wait_until(lambda: states(world) == {DELIVERED} and worker.in_flight == 0)
+    assert [len(world.attempts(delivery)) for delivery in world.deliveries()] == [2, 1]
+    assert {request.header("webhook-id") for request in receiver.requests} == {str(d.id) for d in world.deliveries()}
+
+
+def test_a_webhook_whose_keys_are_damaged_fails_alone_and_keeps_no_place(database: Database) -> None:
+    world = World(database)
+    with Receiver() as receiver:
+        damaged = world.webhook(BEFORE, spec(receiver.url), signing_sealed=VAULT.seal("not what seal_keys has made"))
+        world.webhook(BEFORE, spec(receiver.url))
+        with working(database, receiver) as worker:
+            calls = [report(f"1.{number}", BEFORE) for number in range(3)]
+            publish(database, VAULT, world.pbx_id, calls, utc_now())
+            wait_until(lambda: states(world) == {DELIVERED, FAILED})
+            wait_until(lambda: worker.in_flight == 0)
+    assert {(row.state, row.outcome) for row in world.deliveries(Delivery.webhook_id == damaged)} == {
+        (FAILED, "render_error")
+    }
+    assert receiver.count == 3
+
+
+def test_a_database_that_refuses_to_write_only_delays(tmp_path: Path, sqlite_template: Path) -> None:
+    path = tmp_path / "full.sqlite3"
+    path.write_bytes(sqlite_template.read_bytes())
+    database = open_database(f"sqlite:///{path}")
+    world = World(database)
+    refused: list[str] = []
+
+    def refuse(connection: object, cursor: object, statement: str, *_: object) -> None:
+        """The connection becomes read-only for the first three recordings."""
+        if "UPDATE attempt" in statement and len(refused) < 3:
+            refused.append(statement)
+            cursor.execute("PRAGMA query_only = ON")  # type: ignore[attr-defined]
+        else:
+            cursor.execute("PRAGMA query_only = OFF")  # type: ignore[attr-defined]
+
+    with Receiver() as receiver:
+        world.webhook(BEFORE, spec(receiver.url))
+        event.listen(database.engine, "before_cursor_execute", refuse)
+        with working(database, receiver):
+            publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+            wait_until(lambda: states(world) == {DELIVERED})
+        assert receiver.count == 1
+    assert len(refused) == 3
+    (attempt,) = world.attempts(world.deliveries()[0])
+    assert attempt.outcome == "ok"
+    database.close()
+
+
+def test_a_full_disk_fails_the_publish_as_a_whole_and_it_can_be_repeated(tmp_path: Path, sqlite_template: Path) -> None:
+    path = tmp_path / "full.sqlite3"
+    path.write_bytes(sqlite_template.read_bytes())
+    database = open_database(f"sqlite:///{path}", pool_size=1)
+    world = World(database)
+    world.webhook()
+    calls = [report(f"1.{number}", BEFORE, values={"trunk": "x" * 5000}) for number in range(100)]
+    limit(database, "PRAGMA page_count")
+    with pytest.raises(Exception, match="full"):
+        publish(database, VAULT, world.pbx_id, calls, utc_now())
+    assert world.deliveries() == []
+    limit(database, "SELECT 1000000")
+    assert publish(database, VAULT, world.pbx_id, calls, utc_now()).deliveries == 100
+    database.close()
+
+
+def limit(database: Database, pages: str) -> None:
+    with database.engine.connect() as connection:
+        number = connection.exec_driver_sql(pages).scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {number}")
+
+
+def test_prometheus_sees_what_was_sent_and_what_waits(database: Database) -> None:
+    world = World(database)
+    registry = CollectorRegistry()
+    registry.register(QueueMetrics(database, utc_now))
+    with Receiver() as receiver:
+        world.webhook(BEFORE, spec(receiver.url))
+        publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+        assert 'pbxhub_deliveries_due{lane="first"} 1.0' in generate_latest(registry).decode()
+        with working(database, receiver, metrics=WorkerMetrics(registry)):
+            wait_until(lambda: states(world) == {DELIVERED})
+    text = generate_latest(registry).decode()
+    assert 'pbxhub_attempts_total{lane="first",outcome="ok"} 1.0' in text
+    assert 'pbxhub_deliveries_due{lane="first"} 0.0' in text

@@ -1,0 +1,54 @@
+"""A user reads how an attempt ended and what to do."""
+
+from pathlib import Path
+
+import pytest
+
+from pbxhub.delivery.outcomes import OUTCOMES, code_of_status, describe, may_pass
+
+CODES = {
+    "ok", "http_3xx", "http_4xx", "http_5xx", "check_failed", "dns_not_found", "connect_refused", "connect_timeout",
+    "tls_error", "deadline", "reset", "too_many_headers", "blocked_target", "not_sent_mandatory", "render_error",
+    "bad_answer", "gone", "worker_lost", "cancelled", "steering_refused",
+}  # fmt: skip
+
+
+def test_every_code_has_a_sentence_and_every_failure_a_hint() -> None:
+    assert set(OUTCOMES) == CODES
+    for code, outcome in OUTCOMES.items():
+        assert outcome.sentence.endswith(".")
+        assert outcome.hint or code in ("ok", "cancelled")
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
+def test_statuses_that_may_pass_are_tried_again(status: int) -> None:
+    assert may_pass(code_of_status(status), status)
+
+
+@pytest.mark.parametrize("status", [200, 204, 301, 302, 400, 401, 403, 404, 405, 410, 413, 422])
+def test_other_statuses_are_final(status: int) -> None:
+    assert not may_pass(code_of_status(status), status)
+
+
+def test_only_what_may_pass_is_tried_again() -> None:
+    passing = {"http_5xx", "dns_not_found", "connect_refused", "connect_timeout", "deadline", "reset", "worker_lost"}
+    assert {code for code in CODES if may_pass(code)} == passing
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 415, 422, 429, 502, 503, 504])
+def test_the_usual_statuses_have_hints_of_their_own(status: int) -> None:
+    code = code_of_status(status)
+    assert describe(code, status).hint != describe(code).hint
+    assert str(status) in describe(code, status).sentence
+
+
+def test_an_unknown_code_is_a_bug() -> None:
+    with pytest.raises(KeyError):
+        describe("no_such_code")
+
+
+def test_the_documentation_has_the_table_as_it_is() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "sending.md").read_text()
+    for outcome in OUTCOMES.values():
+        again = "yes" if outcome.may_pass else "no"
+        assert f"| `{outcome.code}` | {outcome.sentence} | {outcome.hint or '–'} | {again} |\n" in text

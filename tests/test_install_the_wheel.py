@@ -1,0 +1,46 @@
+"""An operator installs the wheel, without a checkout."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the wheel holds, as pip lays it out."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = "import hatchling.build, sys; print(hatchling.build.build_wheel(sys.argv[1]))"
+    built = subprocess.run([sys.executable, "-c", build, folder], cwd=ROOT, capture_output=True, text=True, check=True)
+    with zipfile.ZipFile(folder / built.stdout.split()[-1]) as wheel:
+        wheel.extractall(folder / "installed")
+    return folder / "installed"
+
+
+def run(installed: Path, data: Path, *command: str) -> "subprocess.CompletedProcess[str]":
+    environ = {**os.environ, "PYTHONPATH": str(installed), "PBXHUB_DATA_DIR": str(data)}
+    return subprocess.run([sys.executable, *command], cwd=data, env=environ, capture_output=True, text=True, timeout=60)
+
+
+def test_it_migrates_with_the_migrations_inside(installed: Path, tmp_path: Path) -> None:
+    done = run(installed, tmp_path, "-m", "pbxhub", "migrate")
+    assert done.stdout == "The database is up to date.\n", done.stderr
+
+
+def test_it_finds_its_pages_and_asterisk_files_inside(installed: Path, tmp_path: Path) -> None:
+    code = "from pbxhub.paths import *; print(*(p for p in (TEMPLATES, STATIC, MIGRATIONS, ASTERISK_CONF)))"
+    folders = [Path(text) for text in run(installed, tmp_path, "-c", code).stdout.split()]
+    assert [folder.is_relative_to(installed) and any(folder.iterdir()) for folder in folders] == [True] * 4
+
+
+def test_what_the_pages_show_is_all_there(installed: Path) -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", "templates", "static", "asterisk-conf"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.split()  # fmt: skip
+    assert tracked
+    assert [name for name in tracked if not (installed / "pbxhub" / "_data" / name).exists()] == []

@@ -1,0 +1,117 @@
+"""Whatever dies, at whatever step: nothing is lost, every attempt shows, a repeated request has the same webhook-id."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+
+import psycopg
+import pytest
+from kill_child import LISTENER, WEB, WORKER
+from killing import STAGES, House, Kill, adopting, attempt_of, rounds, wait_until
+from sqlalchemy import select
+
+from pbxhub.store.history import DELIVERED, Attempt, Call, Delivery, StageEvent
+from pbxhub.store.schema import migrate
+from pbxhub.store.session import open_database
+from pbxhub.testing.postgres import Cluster
+
+KILLS = int(os.environ.get("KILLS", "50"))  # KILLS=1000 for the long run; two fifths on SQLite, the rest on PostgreSQL
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + KILLS * 5)]
+# a worker's death alternates with others, so that what it held is delivered meanwhile
+OTHERS = (*LISTENER, *WEB)
+STEPS = tuple((step, False) for pair in zip_longest(WORKER, OTHERS) for step in pair if step)
+SERVER = tuple((step, True) for step in (*WORKER, *OTHERS))
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server of the test's own, whose commits are commits.
+
+    They reach the operating system, which survives a kill -9; the disk itself would only make each start slow.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="pbxhub-kill-"))
+    server = Cluster(folder, durable=True)
+    server.create()
+    with adopting():
+        yield from _running(server)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _running(server: Cluster) -> Iterator[Cluster]:
+    server.start()
+    with psycopg.connect(server.url("postgres").replace("+psycopg", ""), autocommit=True) as admin:
+        admin.execute("ALTER SYSTEM SET fsync = off")
+        admin.execute("SELECT pg_reload_conf()")
+    yield server
+    server.stop()
+
+
+def test_any_process_killed_at_any_step_on_sqlite_loses_nothing(tmp_path: Path) -> None:
+    killing(f"sqlite:///{tmp_path / 'pbxhub.sqlite3'}", tmp_path, STEPS, KILLS * 2 // 5, None)
+
+
+def test_any_process_and_the_server_killed_at_any_step_on_postgresql_lose_nothing(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    mixed = tuple(step for pair in zip_longest(STEPS, SERVER) for step in pair if step)
+    killing(cluster.url("pbxhub"), tmp_path, mixed, KILLS * 3 // 5, cluster)
+
+
+def killing(url: str, folder: Path, steps: tuple[tuple[str, bool], ...], number: int, cluster: Cluster | None) -> None:
+    database = open_database(url)
+    migrate(database)
+    began = time.monotonic()
+    with House(database, url, folder, cluster) as house:
+        rounds(house, steps, number)
+        wait_until(house.drained, "everything is delivered")
+    print(figures(house, time.monotonic() - began))
+    assert len(house.kills) == number
+    nothing_is_wrong(house)
+    database.close()
+
+
+def figures(house: House, seconds: float) -> str:
+    """What a long run is for."""
+    arrived = [attempt_of(request) for request in house.receiver.requests]
+    ids = {webhook_id for webhook_id, _ in arrived}
+    by_step = Counter(("server at " if kill.server else "") + kill.step for kill in house.kills)
+    return (
+        f"{len(house.kills)} kills in {seconds:.0f} s, {len(ids)} deliveries, {len(arrived)} requests, "
+        f"{len(arrived) - len(ids)} of them repeated; {dict(by_step)}"
+    )
+
+
+def nothing_is_wrong(house: House) -> None:
+    """The promise, looked at from both sides."""
+    with house.database.read() as session:
+        deliveries = session.scalars(select(Delivery)).all()
+        attempts = {(str(row.delivery_id), row.number): row for row in session.scalars(select(Attempt))}
+        query = select(StageEvent.id, Call.linkedid, StageEvent.stage, StageEvent.key).outerjoin(Call)
+        events = {row[0]: (row[1] or "", row[2], row[3]) for row in session.execute(query)}
+    assert sorted(events.values()) == sorted(house.expected)  # none lost, none invented, none twice
+    wanted = {key for key, event in events.items() if event[1] in STAGES}
+    assert sorted(row.stage_event_id for row in deliveries if row.stage_event_id) == sorted(wanted)
+    assert {row.state for row in deliveries} == {DELIVERED}
+    arrived = [attempt_of(request) for request in house.receiver.requests]
+    assert {webhook_id for webhook_id, _ in arrived} == {str(row.id) for row in deliveries}
+    assert len(set(arrived)) == len(arrived)  # a request that comes again says which attempt it is
+    assert attempts.keys() >= set(arrived)  # no attempt invisible
+    assert all(row.finished_on for row in attempts.values())
+    bodies = {(request.header("webhook-id"), request.body) for request in house.receiver.requests}
+    assert len(bodies) == len(deliveries)  # what is sent again is the same
+    for kill in house.kills:
+        it_was_at_its_step(kill, set(arrived), attempts)
+
+
+def it_was_at_its_step(kill: Kill, arrived: set[tuple[str, int]], attempts: dict[tuple[str, int], Attempt]) -> None:
+    """A worker killed before its request never sent it, one killed after did; both are shown as lost."""
+    if kill.server or kill.about is None:
+        return
+    attempt = (kill.about[0], int(kill.about[1]))
+    assert (attempt in arrived) == (kill.step != "before request")
+    assert attempts[attempt].outcome == "worker_lost"

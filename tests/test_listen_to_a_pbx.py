@@ -1,0 +1,176 @@
+"""Calls on a PBX become calls and stages in the database, whatever the bytes look like that tell of them."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hub import add_pbx, calls_of, change_pbx, listening, pbx_of, stages_of
+from pbx_line import HASTY, address_of, line_to, playing, until
+
+from pbxhub.store.session import Database
+from pbxhub.testing.recordings import freshen, read_recording, shipped
+
+ANSWERED = ["incoming.before", "incoming.forward", "incoming.pickup", "incoming.after"]
+NEWCHANNEL = (
+    "Event: Newchannel\r\nPrivilege: call,all\r\nTimestamp: 1795330979.1\r\nChannel: PJSIP/trunk-00000001\r\n"
+    "ChannelStateDesc: Ring\r\nCallerIDNum: 79161234567\r\nCallerIDName: {}\r\nContext: from-trunk\r\n"
+    "Exten: 5550100\r\nUniqueid: 1795330979.1\r\nLinkedid: 1795330979.1\r\n\r\n"
+)
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(scenario, 60))
+
+
+def recording(name: str) -> Any:
+    (path,) = [path for path in shipped() if path.stem == name]
+    return freshen(read_recording(path), datetime.now(UTC))
+
+
+def test_every_shipped_recording_gives_its_stages_and_none_is_told_twice(database: Database) -> None:
+    async def scenario() -> None:
+        async with playing() as player:
+            pbx_id = add_pbx(database, player)
+            async with listening(database):
+                await until(lambda: pbx_of(database, pbx_id).state == "connected")
+                for path in shipped():
+                    await player.play(freshen(read_recording(path), datetime.now(UTC)), speed=0)
+                await until(lambda: sum(call.ended_on is not None for call in calls_of(database)) == len(shipped()))
+        assert stages_of(database) == [
+            *ANSWERED,
+            "incoming.before", "incoming.forward", "incoming.pickup", "incoming.forward", "incoming.pickup",
+            "incoming.after",
+            "incoming.before", "incoming.forward", "incoming.after",
+            "outgoing.before", "outgoing.pickup", "outgoing.after",
+            "incoming.before", "incoming.forward", "incoming.forward", "incoming.pickup", "incoming.after",
+            *ANSWERED,
+        ]  # fmt: skip
+        assert calls_of(database)[-1].caller_name == "Иван Петров"
+        row = pbx_of(database, pbx_id)
+        assert row.asterisk_version == "22.10.1"
+        assert row.last_event_on is not None
+        assert row.asterisk_started_on is not None
+
+    run(scenario())
+
+
+def test_a_recording_can_be_played_again_and_again_as_new_calls_of_now(database: Database) -> None:
+    async def scenario() -> None:
+        async with playing() as player:
+            pbx_id = add_pbx(database, player)
+            async with listening(database):
+                await until(lambda: pbx_of(database, pbx_id).state == "connected")
+                await player.play_all([recording("answered") for _ in range(20)], speed=0)
+                await until(lambda: len(stages_of(database)) == 80)
+        calls = calls_of(database)
+        assert len({call.linkedid for call in calls}) == 20
+        assert all(abs(call.started_on - datetime.now(UTC)) < timedelta(minutes=1) for call in calls)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("segment", [1, 2, 3, 7])
+def test_letters_and_lines_torn_apart_between_segments_stay_whole(segment: int) -> None:
+    async def scenario() -> None:
+        async with playing() as player, line_to(address_of(player)) as line:
+            await line.until_state("connected")
+            player.faults.segment = segment
+            await player.play(recording("recorded_cyrillic"), speed=0)
+            await until(lambda: any("Event: Cdr" in event for event in line.events))
+            assert "CallerIDName: Иван Петров\r\n" in line.events[0]
+            assert not [event for event in line.events if "\ufffd" in event]
+
+    run(scenario())
+
+
+def test_garbage_between_events_is_counted_and_the_events_go_on() -> None:
+    garbage = [
+        b"\xff\xfe\x00 no header at all\r\n\r\n",
+        b"Response: Success\r\nActionID: nobody asked\r\n\r\n",
+        b"Event: Newchannel\r\nEvent: Hangup\r\nUniqueid: 7.7\r\nChannel: x\r\n\r\n",
+        b"Response: Success\r\nResponse: Error\r\nActionID: a\r\nActionID: b\r\n\r\n",
+        b"\r\n\r\n\r\n\r\n",
+        b"Event:\r\n\r\n",
+        b"Event: Newchannel\r\nCallerIDName: " + b"x" * 10_000_000 + b"\r\n\r\n",
+    ]
+
+    async def scenario() -> None:
+        async with playing() as player, line_to(address_of(player)) as line:
+            await line.until_state("connected")
+            for block in garbage:
+                await player.send_bytes(block)
+            await player.send_bytes(NEWCHANNEL.format("Иван").encode().replace("Иван".encode(), b"\xd0\x98\xff!"))
+            await until(lambda: any("Uniqueid: 1795330979.1" in event for event in line.events))
+            assert "CallerIDName: И\ufffd!" in line.events[-1]
+            assert len(line.events) == 2
+            protocol = line.connection._protocol
+            assert protocol is not None
+            assert (protocol.counts.too_long, protocol.counts.unreadable) == (1, 2)
+            assert line.connection.state.name == "connected"
+
+    run(scenario())
+
+
+def test_a_message_without_any_end_ends_the_connection_and_takes_no_memory() -> None:
+    async def scenario() -> None:
+        async with playing() as player, line_to(address_of(player)) as line:
+            await line.until_state("connected")
+            await player.send_bytes(b"Event: Newchannel\r\nCallerIDName: " + b"x" * 17_000_000)
+            assert "without end" in (await line.until_state("lost", "garbage")).sentence
+            await until(lambda: line.connection.state.name == "connected")
+
+    run(scenario())
+
+
+def test_a_flood_that_nobody_reads_drops_the_line_instead_of_eating_memory() -> None:
+    async def scenario() -> None:
+        async with playing() as player, line_to(address_of(player), room=500) as line:
+            await line.until_state("connected")
+            await player.send_bytes(NEWCHANNEL.format("x").encode() * 2000)
+            assert "asks Asterisk" in (await line.until_state("lost", "flooded")).sentence
+            await until(lambda: line.connection.state.name == "connected")
+
+    run(scenario())
+
+
+def test_pbxs_are_taken_up_changed_and_let_go_while_the_hub_runs(database: Database) -> None:
+    async def scenario() -> None:
+        async with playing() as first, playing() as second, listening(database):
+            pbx_id = add_pbx(database, first)
+            await until(lambda: first.listeners == 1)
+            change_pbx(database, pbx_id, port=second.port)
+            await until(lambda: (first.listeners, second.listeners) == (0, 1))
+            change_pbx(database, pbx_id, enabled=False)
+            await until(lambda: second.listeners == 0)
+            await until(lambda: pbx_of(database, pbx_id).state == "lost")
+            assert "switched off" in pbx_of(database, pbx_id).state_reason
+
+    run(scenario())
+
+
+def test_a_secret_sealed_with_another_key_is_a_refusal_on_the_page_of_the_pbx(database: Database) -> None:
+    async def scenario() -> None:
+        async with playing() as player, listening(database):
+            pbx_id = add_pbx(database, player, secret_sealed="not sealed by us")
+            await until(lambda: pbx_of(database, pbx_id).state == "refused")
+            assert "PBXHUB_SECRET_KEY" in pbx_of(database, pbx_id).state_reason
+            assert player.actions == []
+
+    run(scenario())
+
+
+def test_a_quiet_line_shows_a_wrong_password_and_then_that_it_works(database: Database) -> None:
+    async def scenario() -> None:
+        async with playing() as player, listening(database, replace(HASTY, longest_pause=0.3)):
+            pbx_id = add_pbx(database, player)
+            player.secret = "another"
+            await until(lambda: pbx_of(database, pbx_id).state == "refused")
+            assert "Authentication failed" in pbx_of(database, pbx_id).state_reason
+            player.secret = "hubsecret"
+            await until(lambda: pbx_of(database, pbx_id).state == "connected")
+            assert pbx_of(database, pbx_id).state_reason == ""
+
+    run(scenario())

@@ -1,0 +1,299 @@
+"""Calls that came and went while nobody listened are read from Asterisk's CEL file, each stage once."""
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import Coroutine, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hub import add_pbx, calls_of, listening, pbx_of, stages_of
+from pbx_line import playing, until
+from test_lose_and_find_a_pbx import answered
+
+from pbxhub.ami.backfill import Backfill
+from pbxhub.ami.resync import Stock
+from pbxhub.calls.messages import Status, parse
+from pbxhub.calls.stages import CallReport, Stage
+from pbxhub.store.session import Database
+
+ANSWERED = ["incoming.before", "incoming.forward", "incoming.pickup", "incoming.after"]
+COLUMNS = (
+    "eventtype, eventtime, cidname, cidnum, ciddnid, exten, context, channame, appname, appdata, uniqueid, linkedid"
+)
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(scenario, 60))
+
+
+@pytest.fixture
+def cel(tmp_path: Path) -> Path:
+    """An empty file as cel_sqlite3_custom makes it."""
+    path = tmp_path / "master.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"CREATE TABLE cel (AcctId INTEGER PRIMARY KEY, {COLUMNS}, peer, userfield, eventextra)")
+        connection.commit()
+    return path
+
+
+def write_call(path: Path, first: str, leg: str, began: float, rows: slice = slice(None)) -> None:
+    """The rows that Asterisk 22 wrote for an answered call that the caller ended; or some of them."""
+    trunk = ("", "79161234567", "5550201", "5550201", "from-trunk", "PJSIP/trunk-00000000")
+    agent = ("Agent One", "101", "", "s", "from-internal", "PJSIP/101-00000001")
+    by = '{"hangupcause":16,"hangupsource":"PJSIP/trunk-00000000"}'
+    whole = [
+        ("CHAN_START", began, *trunk, "", "", first, first, ""),
+        ("CHAN_START", began + 0.1, *agent, "", "", leg, first, ""),
+        ("ANSWER", began + 2, *agent, "AppDial", "(Outgoing Line)", leg, first, ""),
+        ("ANSWER", began + 2.1, *trunk, "Dial", "PJSIP/101,30", first, first, ""),
+        ("HANGUP", began + 9, *trunk, "", "", first, first, by),
+        ("CHAN_END", began + 9, *trunk, "", "", first, first, ""),
+        ("HANGUP", began + 9.1, *agent, "", "", leg, first, by),
+        ("CHAN_END", began + 9.1, *agent, "", "", leg, first, ""),
+        ("LINKEDID_END", began + 9.1, *agent, "", "", leg, first, ""),
+    ]
+    with closing(sqlite3.connect(path)) as connection:
+        marks = ", ".join("?" * 13)
+        connection.executemany(f"INSERT INTO cel ({COLUMNS}, eventextra) VALUES ({marks})", whole[rows])
+        connection.commit()
+
+
+@pytest.mark.parametrize("gone", ["line", "hub"])
+def test_a_call_that_came_and_went_while_nobody_listened_has_all_its_stages(
+    database: Database, cel: Path, gone: str
+) -> None:
+    async def scenario() -> None:
+        now = datetime.now(UTC).timestamp()
+        write_call(cel, f"{int(now) - 900}.1", f"{int(now) - 900}.2", now - 900)  # before the hub was set up
+        async with playing() as player:
+            pbx_id = add_pbx(database, player, cel_path=str(cel))
+            async with listening(database):
+                await until(lambda: pbx_of(database, pbx_id).cel_cursor == 9)
+                if gone == "line":
+                    write_call(cel, f"{int(now)}.3", f"{int(now)}.4", now)
+                    player.drop()
+                    await until(lambda: pbx_of(database, pbx_id).cel_cursor == 18)
+            if gone == "hub":
+                write_call(cel, f"{int(now)}.3", f"{int(now)}.4", now)
+                async with listening(database):
+                    await until(lambda: pbx_of(database, pbx_id).cel_cursor == 18)
+        assert stages_of(database) == ANSWERED
+        (call,) = calls_of(database)
+        assert (call.caller, call.dst, call.extension) == ("79161234567", "5550201", "101")
+        assert (call.disposition, call.data["hangup_by"]) == ("ANSWERED", "caller")
+
+    run(scenario())
+
+
+def test_a_call_heard_live_whose_end_only_cel_tells_ends_as_it_did_and_no_stage_comes_twice(
+    database: Database, cel: Path
+) -> None:
+    async def scenario() -> None:
+        talking, ending = answered()
+        first, leg = re.findall(r"Uniqueid: (1\d+\.\d+)$", "\n".join(e.block for e in talking.events), re.MULTILINE)[:2]
+        if leg == first:
+            leg = re.findall(r"DestUniqueid: (.+)", "\n".join(e.block for e in talking.events))[0]
+        async with playing() as player:
+            pbx_id = add_pbx(database, player, cel_path=str(cel))
+            async with listening(database):
+                await until(lambda: pbx_of(database, pbx_id).cel_cursor == -1)
+                await player.play(talking, speed=0)
+                await until(lambda: stages_of(database) == ANSWERED[:3])
+                write_call(cel, first, leg, float(first))
+                player.drop()
+                await player.play(ending, speed=0)  # nobody hears it
+                await until(lambda: pbx_of(database, pbx_id).cel_cursor == 9)
+        assert stages_of(database) == ANSWERED
+        (call,) = calls_of(database)
+        assert call.data["hangup_by"] == "caller"
+        assert call.ended_on is not None
+        assert abs(call.ended_on.timestamp() - float(first) - 9.1) < 0.2
+
+    run(scenario())
+
+
+NOON = 1_795_300_000.0
+TALKING, ENDING = slice(0, 4), slice(4, 9)
+
+
+def at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(NOON + seconds, UTC)
+
+
+def connected(
+    path: Path, cursor: int, seconds: float = 0, started: float = -9000, live: Sequence[str] = ()
+) -> Backfill:
+    """A hub that connects that many seconds after noon to an Asterisk with these channels."""
+    backfill = Backfill(str(path), cursor, ["from-trunk"])
+    stock(backfill, seconds, started, live)
+    return backfill
+
+
+def stock(
+    backfill: Backfill,
+    seconds: float,
+    started: float = -9000,
+    live: Sequence[str] = (),
+    reports: Sequence[CallReport] = (),
+) -> None:
+    found = (parse(f"Event: Status\r\nUniqueid: {one}\r\nLinkedid: {one}\r\nChannel: PJSIP/1-1", 0) for one in live)
+    channels = tuple(channel for channel in found if isinstance(channel, Status))
+    assert len(channels) == len(live)
+    assert not list(backfill.take_stock(Stock(channels, at(seconds), "22", at(started), None), reports))
+
+
+def told(backfill: Backfill, seconds: float) -> list[str]:
+    """What a look that many seconds after noon tells: call and stage, and why the call ended."""
+
+    async def look() -> list[CallReport]:
+        return [report async for report in backfill.look(at(seconds))]
+
+    return [
+        f"{report.linkedid} {stage.name.partition('.')[2]} {stage.values.get('end_reason', '')}".strip()
+        for report in asyncio.run(look())
+        for stage in report.stages
+    ]
+
+
+def whole(call: str, why: str = "hangup") -> list[str]:
+    return [f"{call} before", f"{call} forward", f"{call} pickup", f"{call} after {why}"]
+
+
+def test_rows_that_asterisk_writes_late_are_told_when_they_come(cel: Path) -> None:
+    backfill = connected(cel, -1)
+    assert told(backfill, 1) == []
+    write_call(cel, "2.1", "2.2", NOON - 60, TALKING)
+    assert told(backfill, 2) == []
+    write_call(cel, "2.1", "2.2", NOON - 60, ENDING)
+    assert told(backfill, 3) == whole("2.1")
+    assert told(backfill, 4) == []
+    assert backfill.cursor == 9
+
+
+def test_rows_that_asterisk_keeps_locked_are_told_when_they_can_be_read(cel: Path) -> None:
+    write_call(cel, "2.1", "2.2", NOON - 60)
+    backfill = connected(cel, -1)
+    with closing(sqlite3.connect(cel)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        assert told(backfill, 1) == []
+        assert backfill.trouble == ""
+        assert told(backfill, 10) == []
+        assert "locked" in backfill.trouble
+    assert told(backfill, 11) == whole("2.1")
+    assert backfill.trouble == ""
+
+
+def test_a_hub_killed_again_and_again_finds_every_call_that_was_not_told(cel: Path) -> None:
+    write_call(cel, "1.1", "1.2", NOON - 50, TALKING)
+    write_call(cel, "2.1", "2.2", NOON - 40)
+    first = connected(cel, -1, live=["1.1"])
+    assert told(first, 1) == whole("2.1")
+    assert first.cursor == -1  # the call before it goes on
+    write_call(cel, "3.1", "3.2", NOON - 30)
+    write_call(cel, "1.1", "1.2", NOON - 50, ENDING)
+    second = connected(cel, first.cursor, 5)
+    assert sorted(told(second, 6)) == sorted(whole("2.1") + whole("3.1") + whole("1.1"))
+    assert second.cursor == 27
+
+
+def write_transfer(path: Path, leg: str, consultation: str) -> None:
+    """The leg of a call asks outside in a call of its own and transfers its caller there; all hang up."""
+    own = ("", "101", "", "9", "from-internal", "PJSIP/101-00000002", "", "", consultation, consultation)
+    outside = ("", "9", "", "s", "from-trunk", "PJSIP/trunk-00000003", "", "", f"{consultation}2", consultation)
+    talking = ("", "101", "", "s", "from-internal", "PJSIP/101-00000001", "", "", leg, "1.1")
+    rows = [
+        ("CHAN_START", NOON, *own, ""),
+        ("CHAN_START", NOON, *outside, ""),
+        ("ATTENDEDTRANSFER", NOON, *talking, f'{{"channel2_uniqueid":"{consultation}"}}'),
+        *[("HANGUP", NOON, *channel, "") for channel in (own, talking, outside)],
+    ]
+    with closing(sqlite3.connect(path)) as connection:
+        marks = ", ".join("?" * 13)
+        connection.executemany(f"INSERT INTO cel ({COLUMNS}, eventextra) VALUES ({marks})", rows)
+        connection.commit()
+
+
+def test_of_a_call_that_was_done_a_part_after_the_cursor_tells_nothing(cel: Path) -> None:
+    write_call(cel, "1.1", "1.2", NOON - 50, TALKING)
+    write_transfer(cel, "1.2", "5.1")
+    backfill = connected(cel, 4, 1)
+    assert told(backfill, 2) == []
+    assert backfill.cursor == 10
+
+
+def test_a_call_that_was_heard_whole_is_not_told_again(cel: Path) -> None:
+    backfill = connected(cel, -1)
+    for uniqueid in ("1.1", "1.2"):
+        for event in ("Newchannel", "Hangup"):
+            message = parse(f"Event: {event}\r\nUniqueid: {uniqueid}\r\nLinkedid: 1.1\r\nChannel: PJSIP/1-1", 0)
+            assert message is not None
+            backfill.hear(message)
+    write_call(cel, "1.1", "1.2", NOON + 1)
+    assert told(backfill, 60) == []
+    assert backfill.cursor == 9
+
+
+def test_a_call_whose_events_never_came_is_told_after_a_while(cel: Path) -> None:
+    backfill = connected(cel, -1)
+    write_call(cel, "1.1", "1.2", NOON + 1)
+    assert told(backfill, 11) == []
+    assert told(backfill, 21) == whole("1.1")
+
+
+def test_a_call_cut_off_by_a_restart_of_asterisk_ends_with_it_though_names_of_channels_come_again(cel: Path) -> None:
+    write_call(cel, "1.1", "1.2", NOON - 60, TALKING)
+    write_call(cel, "2.1", "2.2", NOON - 20)
+    backfill = connected(cel, -1, started=-30)
+    assert sorted(told(backfill, 1)) == sorted(whole("1.1", "pbx_restarted") + whole("2.1"))
+    assert backfill.cursor == 13
+
+
+def test_a_call_whose_last_rows_were_lost_ends_as_lost(cel: Path) -> None:
+    write_call(cel, "1.1", "1.2", NOON - 60, TALKING)
+    backfill = connected(cel, -1)
+    assert told(backfill, 1) == []
+    assert told(backfill, 62) == whole("1.1", "lost_while_disconnected")
+    assert backfill.cursor == 4
+
+
+def gone(linkedid: str) -> CallReport:
+    """What the tracker concludes of a call that is not there any more."""
+    values = {"end_reason": "lost_while_disconnected"}
+    after = Stage("incoming.after", "", 1, at(0), values)
+    return CallReport(linkedid, "incoming", "7", "", "5", "", at(-60), None, at(0), "NO ANSWER", values, (after,))
+
+
+def test_the_true_end_of_a_call_that_is_gone_is_waited_for(cel: Path) -> None:
+    write_call(cel, "1.1", "1.2", NOON - 60, TALKING)
+    backfill = connected(cel, -1, live=["1.1"])
+    assert told(backfill, 1) == []
+    stock(backfill, 2, reports=[gone("1.1")])
+    assert told(backfill, 3) == []
+    write_call(cel, "1.1", "1.2", NOON - 8, ENDING)
+    assert told(backfill, 4) == whole("1.1")
+    assert told(backfill, 60) == []
+
+
+def test_the_end_of_a_call_that_is_gone_is_told_when_asterisk_has_written_everything(cel: Path) -> None:
+    backfill = connected(cel, -1)
+    stock(backfill, 2, reports=[gone("1.1")])
+    assert told(backfill, 3) == []
+    assert told(backfill, 8) == ["1.1 after lost_while_disconnected"]
+
+
+def test_a_file_that_cannot_be_read_is_told_and_calls_go_on(database: Database, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with playing() as player:
+            pbx_id = add_pbx(database, player, cel_path=str(tmp_path / "no such.db"))
+            async with listening(database):
+                await until(lambda: "CEL file" in pbx_of(database, pbx_id).state_reason)
+                assert pbx_of(database, pbx_id).state == "connected"
+                for part in answered():
+                    await player.play(part, speed=0)
+                await until(lambda: stages_of(database) == ANSWERED)
+
+    run(scenario())

@@ -1,0 +1,50 @@
+"""A user sets up a webhook, a call happens: exactly this request goes out."""
+
+from collections import Counter
+from zoneinfo import ZoneInfo
+
+import pytest
+from golden_cases import Case, all_cases
+
+from pbxhub.webhooks.check import check_spec, problems
+from pbxhub.webhooks.gallery import fill, find, gallery
+from pbxhub.webhooks.message import NotSent, Request
+from pbxhub.webhooks.request import compile_request
+from pbxhub.webhooks.spec import WebhookSpec
+
+CASES = all_cases()
+
+
+def spec_of(case: Case) -> WebhookSpec:
+    if not case.gallery:
+        return check_spec({"request": dict(case.request)})
+    item_id, _, number = case.gallery.partition(" ")
+    item = find(item_id)
+    assert item is not None
+    return fill(item, {ask.name: ask.example for ask in item.ask})[int(number or 0)].spec
+
+
+def as_text(result: Request | NotSent) -> str:
+    if isinstance(result, NotSent):
+        return f"NOT SENT {result.code}\n{result.sentence}"
+    head = [f"{result.method} {result.url}", *(f"{name}: {value}" for name, value in result.headers)]
+    body = result.body.decode()
+    return "\n".join(head) + (f"\n\n{body}" if body else "")
+
+
+@pytest.mark.parametrize("case", [case for _, case in CASES], ids=[f"{file}: {case.name}" for file, case in CASES])
+def test_exactly_this_request_goes_out(case: Case) -> None:
+    spec = spec_of(case)
+    assert problems(spec) == []
+    assert as_text(compile_request(spec).render(case.values, ZoneInfo(case.zone), case.country)) == case.expected
+
+
+def test_the_table_has_every_format_method_and_gallery_item() -> None:
+    specs = [spec_of(case) for _, case in CASES]
+    assert len(CASES) >= 120
+    assert {name for name, count in Counter(spec.request.format for spec in specs).items() if count >= 3} == {
+        "json", "form", "json-rpc", "raw", "xml", "none"
+    }  # fmt: skip
+    assert {spec.request.method for spec in specs} == {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"}
+    covered = {case.gallery for _, case in CASES if case.gallery}
+    assert covered == {f"{item.id} {index}" for item in gallery() for index in range(len(item.webhooks))}

@@ -1,0 +1,144 @@
+"""Somebody sends failed deliveries again: one, some, or all that match a filter."""
+
+import pytest
+from outbox_world import BEFORE, BUSY, LINKS, NOON, OK, VAULT, World, at, finish, report, spec, take
+from sqlalchemy import update
+
+from pbxhub.delivery.directory import directory_of
+from pbxhub.delivery.outbox import (
+    CannotResendError,
+    Selection,
+    check,
+    count_by_webhook,
+    order_resend,
+    publish,
+    resend_one,
+    step_resends,
+    stop_resend,
+)
+from pbxhub.store.history import DELIVERED, FAILED, PENDING
+from pbxhub.store.resends import DONE, Resend
+from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook, touch_webhooks
+
+
+def failed(database: Database, number: int) -> World:
+    """A world with that many failed deliveries of one webhook."""
+    world = World(database)
+    world.webhook(what=spec(in_flight=100))
+    publish(database, VAULT, world.pbx_id, [report(f"1.{call}", BEFORE) for call in range(number)], NOON)
+    finish(database, take(database, 0).claimed, BUSY, 1)
+    return world
+
+
+def again(database: Database, world: World, seconds: float, current_settings: bool = False) -> None:
+    (delivery,) = world.deliveries()
+    with database.write() as session:
+        resend_one(session, directory_of(database), LINKS, world.project_id, delivery.id, at(seconds), current_settings)
+
+
+def edit(database: Database, world: World, url: str) -> None:
+    with database.write() as session:
+        session.execute(update(Webhook).where(Webhook.id == world.webhooks[0]).values(spec=spec(url), revision=2))
+        touch_webhooks(session, world.project_id)
+
+
+def step(database: Database, seconds: float) -> int:
+    with database.write() as session:
+        return step_resends(session, directory_of(database), LINKS, at(seconds))
+
+
+def test_a_failed_delivery_goes_again_under_the_same_id(database: Database) -> None:
+    world = failed(database, 1)
+    again(database, world, 5)
+    (claimed,) = take(database, 5).claimed
+    assert (claimed.id, claimed.attempt) == (world.deliveries()[0].id, 2)
+    finish(database, [claimed], OK, 6)
+    assert world.deliveries()[0].state == DELIVERED
+
+
+def test_as_it_was_sent_or_with_the_current_settings(database: Database) -> None:
+    world = failed(database, 1)
+    old = world.deliveries()[0].url
+    edit(database, world, "http://127.0.0.1:9/new")
+    again(database, world, 5)
+    (claimed,) = take(database, 5).claimed
+    assert claimed.request.url == old
+    finish(database, [claimed], BUSY, 6)
+    again(database, world, 7, current_settings=True)
+    (claimed,) = take(database, 7).claimed
+    assert claimed.request.url == "http://127.0.0.1:9/new"
+    assert b"+380441234567" in claimed.request.body
+
+
+def test_what_is_pending_or_somebody_elses_is_refused_with_a_sentence(database: Database) -> None:
+    world, stranger = failed(database, 1), World(database)
+    (delivery,) = world.deliveries()
+    with database.write() as session, pytest.raises(CannotResendError, match="no such delivery"):
+        resend_one(session, directory_of(database), LINKS, stranger.project_id, delivery.id, at(5))
+    again(database, world, 5)
+    with pytest.raises(CannotResendError, match="already"):
+        again(database, world, 6)
+
+
+def test_a_selection_is_counted_queued_at_its_rate_and_finished(database: Database) -> None:
+    world = failed(database, 25)
+    chosen = Selection(webhook_id=world.webhooks[0], outcome="http_5xx")
+    with database.write() as session:
+        assert count_by_webhook(session, world.project_id, chosen) == {world.webhooks[0]: 25}
+        order = order_resend(session, world.project_id, chosen, at(10), rate=10)
+    assert order.total == 25
+    assert [step(database, second) for second in (10, 11, 12, 13, 14)] == [0, 10, 10, 5, 0]
+    with database.read() as session:
+        row = session.get_one(Resend, order.id)
+        assert (row.state, row.queued) == (DONE, 25)
+    assert {claimed.lane for claimed in take(database, 14).claimed} == {3}
+
+
+def test_a_resend_goes_on_where_a_killed_process_stopped(database: Database) -> None:
+    world = failed(database, 10)
+    with database.write() as session:
+        order_resend(session, world.project_id, Selection(), at(10), rate=4)
+    step(database, 11)
+    with database.write() as session:
+        assert step_resends(session, directory_of(database), LINKS, at(12)) == 4
+        session.rollback()  # the process dies before its commit
+    step(database, 12)
+    step(database, 13)
+    assert {row.state for row in world.deliveries()} == {PENDING}
+
+
+def test_what_fails_again_is_not_taken_a_second_time_by_the_same_order(database: Database) -> None:
+    world = failed(database, 4)
+    with database.write() as session:
+        order_resend(session, world.project_id, Selection(), at(10), rate=2)
+    step(database, 11)
+    finish(database, take(database, 11).claimed, BUSY, 11)
+    step(database, 12)
+    finish(database, take(database, 12).claimed, BUSY, 12)
+    step(database, 13)
+    assert {row.state for row in world.deliveries()} == {FAILED}
+    assert {row.attempts for row in world.deliveries()} == {2}
+
+
+def test_stopping_leaves_what_was_not_sent_as_it_was(database: Database) -> None:
+    world = failed(database, 10)
+    with database.write() as session:
+        order = order_resend(session, world.project_id, Selection(), at(10), rate=4)
+    step(database, 11)
+    with database.write() as session:
+        assert stop_resend(session, world.project_id, order.id, at(12))
+    assert step(database, 20) == 0
+    assert {row.state for row in world.deliveries()} == {FAILED}
+    assert take(database, 20).claimed == ()
+
+
+def test_checked_deliveries_leave_the_error_page_and_a_resend_brings_a_new_error_back(database: Database) -> None:
+    world = failed(database, 2)
+    first, _ = world.deliveries()
+    with database.write() as session:
+        assert check(session, world.project_id, Selection(ids=(first.id,)), at(5)) == 1
+        assert count_by_webhook(session, world.project_id, Selection(unchecked=True)) == {world.webhooks[0]: 1}
+        resend_one(session, directory_of(database), LINKS, world.project_id, first.id, at(6))
+    finish(database, take(database, 6).claimed, BUSY, 7)
+    assert [row.checked_on for row in world.deliveries()] == [None, None]

@@ -1,0 +1,182 @@
+"""An operator runs the command `pbxhub`: the demo, the checks, a replay; and stops it."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+from sqlalchemy import func, select
+
+from pbxhub.store.history import DELIVERED, Delivery, StageEvent
+from pbxhub.store.session import open_database
+from pbxhub.testing import await_until
+from pbxhub.testing.recordings import shipped
+
+PBXHUB = [sys.executable, "-m", "pbxhub"]
+
+
+def free_port_pair() -> int:
+    """A port that is free, and the next one too."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PBXHUB_")}
+    return {**clean, "PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_PORT": str(free_port_pair())}
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A running demo and the file it prints to."""
+
+    process: "subprocess.Popen[bytes]"
+    printed: Path
+
+    def wait_for(self, text: str) -> None:
+        def is_there() -> None:
+            assert text in self.printed.read_text()
+
+        await_until(is_there, "60s")
+
+
+@pytest.fixture
+def start_demo(environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[[], Demo]]:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> Demo:
+        printed = tmp_path / f"printed-{len(started)}"
+        with printed.open("wb") as output:
+            started.append(subprocess.Popen([*PBXHUB, "run", "--demo"], env=environ, stdout=output, stderr=output))
+        return Demo(started[-1], printed)
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def pbxhub(environ: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([*PBXHUB, *arguments], env=environ, capture_output=True, text=True, timeout=60)
+
+
+def test_the_demo_shows_calls_and_webhooks_and_stops_cleanly(
+    start_demo: Callable[[], Demo], environ: dict[str, str]
+) -> None:
+    port = int(environ["PBXHUB_PORT"])
+    demo = start_demo()
+    demo.wait_for("arrived: POST /crm/call-finished")
+    assert "crm/call-finished" in requests.get(f"http://127.0.0.1:{port + 1}/", timeout=5).text
+    assert requests.get(f"http://127.0.0.1:{port}/health", timeout=5).json()["status"] == "ok"
+    link = re.search(r"make your account at (\S+)", demo.printed.read_text())
+    assert link
+    assert requests.get(link[1], timeout=5).status_code == 200
+    demo.process.send_signal(signal.SIGTERM)
+    assert demo.process.wait(12) == 0
+    database = open_database(f"sqlite:///{environ['PBXHUB_DATA_DIR']}/pbxhub.sqlite3")
+    with database.read() as session:
+        assert (session.scalar(select(func.count()).where(Delivery.state == DELIVERED)) or 0) > 2
+        assert session.scalar(select(func.count()).where(Delivery.claim_token.is_not(None))) == 0
+    database.close()
+
+
+def test_the_demo_killed_and_started_again_closes_the_calls_it_left(
+    start_demo: Callable[[], Demo], environ: dict[str, str]
+) -> None:
+    first = start_demo()
+    first.wait_for("arrived: GET /popup")
+    first.process.kill()
+    first.process.wait()
+    start_demo().wait_for("arrived: POST /crm/call-finished")
+    database = open_database(f"sqlite:///{environ['PBXHUB_DATA_DIR']}/pbxhub.sqlite3")
+    with database.read() as session:
+        reason = StageEvent.data["end_reason"].as_string()
+        left = select(func.count()).where(StageEvent.stage == "incoming.after", reason != "hangup")
+        assert session.scalar(left) == 1
+    database.close()
+
+
+def test_a_port_that_is_taken_is_named(environ: dict[str, str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", int(environ["PBXHUB_PORT"])))
+        taken.listen()
+        done = pbxhub(environ, "run")
+    assert done.returncode == 1
+    assert re.search(r"PBXHUB_PORT: cannot listen on 127\.0\.0\.1:\d+: Address already in use", done.stderr)
+
+
+def test_a_bad_setting_stops_the_start(environ: dict[str, str]) -> None:
+    done = pbxhub({**environ, "PBXHUB_WORKERS": "many"}, "run")
+    assert done.returncode == 1
+    assert "PBXHUB_WORKERS='many': give a whole number" in done.stderr
+
+
+def test_a_database_that_is_away_stops_the_start_with_a_reason(environ: dict[str, str]) -> None:
+    done = pbxhub({**environ, "PBXHUB_DATABASE_URL": "postgresql+psycopg://nobody@127.0.0.1:9/none"}, "work")
+    assert done.returncode == 1
+    assert "PBXHUB_DATABASE_URL: the database cannot be opened:" in done.stderr
+
+
+def test_prometheus_finds_the_numbers_where_the_settings_say(
+    start_demo: Callable[[], Demo], environ: dict[str, str]
+) -> None:
+    port = free_port_pair()
+    environ["PBXHUB_METRICS"] = f"127.0.0.1:{port}"
+    start_demo().wait_for("arrived: POST /crm/call-finished")
+
+    def attempts_are_counted() -> None:
+        numbers = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
+        assert 'pbxhub_attempts_total{lane="first",outcome="ok"}' in numbers
+        assert 'pbxhub_deliveries_due{lane="first"}' in numbers
+
+    await_until(attempts_are_counted, "10s")
+
+
+def test_prune_says_what_it_deleted(environ: dict[str, str]) -> None:
+    pbxhub(environ, "migrate")
+    assert pbxhub(environ, "prune").stdout == "Deleted 0 deliveries, 0 calls and 0 notices.\n"
+
+
+def test_old_tables_stop_the_start_of_a_single_service(environ: dict[str, str]) -> None:
+    done = pbxhub(environ, "work")
+    assert done.returncode == 1
+    assert "Run: pbxhub migrate" in done.stderr
+    assert pbxhub(environ, "migrate").stdout == "The database is up to date.\n"
+
+
+def test_check_says_what_is_missing_and_what_to_do(environ: dict[str, str]) -> None:
+    assert "Run: pbxhub migrate" in pbxhub(environ, "check").stdout
+    pbxhub(environ, "migrate")
+    assert "pbxhub pbx add" in pbxhub(environ, "check").stdout
+    added = pbxhub(environ, "pbx", "add", "--host", "127.0.0.1", "--port", "9", "--username", "hub", "--secret", "x")
+    assert added.returncode == 0
+    done = pbxhub(environ, "check")
+    assert done.returncode == 1
+    assert "FAIL PBX Asterisk: Nothing listens at 127.0.0.1:9." in done.stdout
+
+
+def test_replay_prints_one_json_object_per_stage(environ: dict[str, str]) -> None:
+    answered = next(path for path in shipped() if path.stem == "answered")
+    stages = [json.loads(line) for line in pbxhub(environ, "replay", str(answered)).stdout.splitlines()]
+    assert [stage["stage"] for stage in stages] == [
+        "incoming.before", "incoming.forward", "incoming.pickup", "incoming.after",
+    ]  # fmt: skip
+    assert {stage["call_id"] for stage in stages} == {stages[0]["call_id"]}
+    assert stages[-1]["disposition"] == "ANSWERED"
+    assert not Path(environ["PBXHUB_DATA_DIR"]).exists()

@@ -1,0 +1,130 @@
+"""Whatever makes the hub ask an address does so by the one sender: its guard stands at every side door."""
+
+import ast
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from flask import Flask
+from outbox_world import BEFORE, VAULT, World, at, report, spec
+from sending import PUBLIC_ONLY
+from test_deliver_calls import wait_until, working
+
+import pbxhub
+from pbxhub.delivery.directory import directory_of
+from pbxhub.delivery.notices import tell
+from pbxhub.delivery.outbox import publish, resend_one
+from pbxhub.delivery.sender import Sender
+from pbxhub.delivery.values import Links
+from pbxhub.delivery.worker import utc_now
+from pbxhub.settings import read_settings
+from pbxhub.store.accounts import Project
+from pbxhub.store.history import FAILED, Call
+from pbxhub.store.ids import new_id
+from pbxhub.store.notices import FIRST_FAILURE, Notice, NoticeTarget
+from pbxhub.store.session import Database
+from pbxhub.testing.receiver import Receiver
+from pbxhub.web import create_app
+from pbxhub.web.access import Access, Program
+from pbxhub.web.tryout import test_send as send_test
+from pbxhub.webhooks.spec import dump_spec
+
+PACKAGE = Path(pbxhub.__file__).parent
+# whatever opens a connection to a place that somebody else names
+CLIENTS = {"requests", "pycurl", "urllib3", "urllib.request", "http.client", "httpx", "aiohttp", "socket"}
+SENDER = {"delivery/address_guard.py", "delivery/curl_failures.py", "delivery/curl_handle.py", "delivery/curl_loop.py",
+          "delivery/pools.py", "delivery/resolver.py", "delivery/transfers.py"}  # fmt: skip
+OTHERS = {
+    "client.py": "for programs that call the hub's API; the hub itself does not import it",
+    "ami/login.py": "AMI, to the PBXs of the operator",
+    "agi/server.py": "FastAGI, listens only",
+    "services.py": "opens the port of FastAGI",
+    "web/pages/pbxs.py": "looks whether AMI greets at the address of a PBX",
+}
+
+
+@pytest.fixture
+def app(database: Database, tmp_path: Path) -> Flask:
+    variables = {"PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_PUBLIC_URL": "http://localhost"}
+    return create_app(read_settings(variables), database, VAULT)
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def test_23_no_other_module_can_send_a_request() -> None:
+    found = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if not path.is_relative_to(PACKAGE / "testing") and imported(path) & CLIENTS
+    }
+    assert found - SENDER <= OTHERS.keys()
+
+
+def test_23_a_test_send_is_guarded(app: Flask, database: Database) -> None:
+    world = World(database)
+    with Receiver() as receiver, app.test_request_context("/"), database.read() as session:
+        access = Access(session.get_one(Project, world.project_id), "editor", Program("test"))
+        tried = send_test(session, access, {"spec": dump_spec(spec(receiver.url)), "stage": BEFORE}, None)
+        assert tried.answer is not None
+        assert tried.answer.outcome == "blocked_target"
+        assert receiver.connections == 0
+
+
+def test_23_a_recording_is_fetched_by_the_guarded_sender(app: Flask, database: Database) -> None:
+    world = World(database)
+    with Receiver() as receiver:
+        publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+        with database.write() as session:
+            call = session.query(Call).one()
+            call.data = {**call.data, "recording_file": f"{receiver.url}/a.wav"}
+            call_id: UUID = call.id
+        link = Links(VAULT, "http://localhost").recording(call_id, utc_now())
+        assert app.test_client().get(link).status_code == 404
+        assert receiver.connections == 0
+
+
+def test_23_a_notice_by_http_is_guarded(database: Database) -> None:
+    world = World(database)
+    webhook = world.webhook()
+    with Receiver() as receiver:
+        with database.write() as session:
+            session.add(NoticeTarget(project_id=world.project_id, address=receiver.url))
+            session.add(
+                Notice(
+                    id=new_id(), project_id=world.project_id, webhook_id=webhook, kind=FIRST_FAILURE, text="sick",
+                    created_on=at(0), due_on=at(0),
+                )
+            )  # fmt: skip
+        sender = Sender(PUBLIC_ONLY)
+        assert tell(database, sender, None, at(1)) == 0
+        sender.close()
+        assert receiver.connections == 0
+    with database.read() as session:
+        assert "may not be reached" in session.query(Notice).one().error
+
+
+def test_23_what_is_sent_again_is_guarded_again(database: Database) -> None:
+    """Saved and sent while its address was allowed, sent again when it is not."""
+    world = World(database)
+    with Receiver() as receiver, Receiver() as other:
+        world.webhook(BEFORE, spec(receiver.url))
+        with working(database, receiver):
+            publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+            receiver.wait_for(1)
+            wait_until(lambda: bool(world.deliveries()[0].finished_on))
+        (delivery,) = world.deliveries()
+        with database.write() as session:
+            links = Links(VAULT, "")
+            resend_one(session, directory_of(database), links, world.project_id, delivery.id, utc_now())
+        with working(database, other):
+            wait_until(lambda: world.deliveries()[0].state == FAILED)
+        assert world.deliveries()[0].outcome == "blocked_target"
+        assert receiver.count == 1

@@ -1,0 +1,147 @@
+"""The database is full or read-only: nothing is lost, no attempt is burnt, and everything is written later."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from hub import VAULT, add_pbx, calls_of, listening, pbx_of
+from killing import stages_of
+from outbox_world import BEFORE, World, report, spec
+from pbx_line import playing, until
+from sqlalchemy import event, select, text
+from sqlalchemy.exc import OperationalError
+from test_deliver_calls import wait_until, working
+
+from pbxhub.delivery.outbox import publish
+from pbxhub.delivery.worker import utc_now
+from pbxhub.store.history import DELIVERED, Call, StageEvent
+from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook, touch_webhooks
+from pbxhub.testing.receiver import Receiver, Reply
+from pbxhub.testing.recordings import freshen, read_recording, shipped
+from pbxhub.webhooks.spec import RequestSpec
+
+Fault = Callable[[Database], Callable[[], None]]
+
+
+def admin(database: Database, *statements: str) -> None:
+    """Changes what the server lets everybody do; open connections learn of it by being closed."""
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    database.engine.dispose()
+
+
+def read_only(database: Database) -> Callable[[], None]:
+    """As after a failover: reads work, writes don't. Returns what ends it."""
+    if database.is_sqlite:
+        return sqlite_pragma(database, "query_only = 1", "query_only = 0")
+    name = database.engine.url.database
+    admin(database, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    return lambda: admin(
+        database,
+        "SET default_transaction_read_only = off",
+        f"ALTER DATABASE {name} RESET default_transaction_read_only",
+    )
+
+
+def full(database: Database) -> Callable[[], None]:
+    """No page and no row more. PostgreSQL says disk_full as the server itself does, out of a trigger."""
+    if database.is_sqlite:
+        return sqlite_pragma(database, "max_page_count = 1", "max_page_count = 4294967294")
+    admin(
+        database,
+        "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END$$",
+        *(f"CREATE TRIGGER no_room BEFORE INSERT ON {table} EXECUTE FUNCTION no_room()" for table in TABLES),
+    )
+    return lambda: admin(database, "DROP FUNCTION no_room CASCADE")
+
+
+BIG = 30_000  # bytes that need pages which are not there yet
+TABLES = ("call", "stage_event", "delivery", "attempt")
+
+
+def sqlite_pragma(database: Database, on: str, off: str) -> Callable[[], None]:
+    """A pragma holds for one connection: it is set on every one that is checked out, until it is taken back."""
+    now = [on]
+
+    def set_it(connection: object, *_: object) -> None:
+        connection.execute(f"PRAGMA {now[0]}")  # type: ignore[attr-defined]
+
+    event.listen(database.engine, "checkout", set_it)
+
+    def back() -> None:
+        now[0] = off
+
+    return back
+
+
+@pytest.mark.parametrize("fault", [read_only, full])
+def test_stages_wait_in_the_listeners_memory(database: Database, fault: Fault) -> None:
+    recording = read_recording(next(path for path in shipped() if path.stem == "answered"))
+
+    async def calling() -> None:
+        async with playing() as player:
+            pbx_id = add_pbx(database, player)
+            with database.write() as session:
+                what = spec(request=RequestSpec(url="https://crm.example.com/", format="raw", text="x" * BIG))
+                session.add(Webhook(project_id=1, name="W", stage=BEFORE, spec=what, created_on=utc_now()))
+                touch_webhooks(session, 1)
+            async with listening(database):
+                await until(lambda: pbx_of(database, pbx_id).state == "connected")
+                mend = fault(database)
+                fresh = freshen(recording, datetime.now(UTC))
+                await player.play(fresh, speed=0)
+                await asyncio.to_thread(refused, database)
+                assert not calls_of(database)
+                mend()
+                await until(lambda: told(database) == stages_of(fresh))
+
+    asyncio.run(calling())
+
+
+def refused(database: Database) -> None:
+    """A write of our own is refused."""
+    on_sqlite, on_postgresql = "CREATE TABLE f AS SELECT zeroblob(100000)", "INSERT INTO call (id) VALUES (NULL)"
+    with pytest.raises(OperationalError, match=r"read-?only|full|No space"), database.write() as session:
+        session.execute(text(on_sqlite if database.is_sqlite else on_postgresql))
+
+
+def told(database: Database) -> set[tuple[str, str, str]]:
+    with database.read() as session:
+        rows = session.execute(select(Call.linkedid, StageEvent.stage, StageEvent.key).join_from(StageEvent, Call))
+        return {(row[0], row[1], row[2]) for row in rows}
+
+
+@pytest.mark.parametrize("fault", [read_only, full])
+def test_workers_wait_and_burn_no_attempt(database: Database, fault: Fault) -> None:
+    world = World(database)
+    with Receiver() as receiver:
+        world.webhook(BEFORE, spec(receiver.url, in_flight=100))
+        publish(database, VAULT, world.pbx_id, [report(f"1.{n}", BEFORE) for n in range(100)], utc_now())
+        mend = fault(database)
+        with working(database, receiver) as worker:
+            refused(database)
+            assert (receiver.count, worker.in_flight) == (0, 0)
+            mend()
+            wait_until(lambda: {row.state for row in world.deliveries()} == {DELIVERED})
+    assert receiver.count == 100
+    assert [row.attempts for row in world.deliveries()] == [1] * 100
+
+
+@pytest.mark.parametrize("fault", [read_only, full])
+def test_an_answer_that_cannot_be_written_yet_is_kept(database: Database, fault: Fault) -> None:
+    world = World(database)
+    mends: list[Callable[[], None]] = []
+    with Receiver(lambda _: mends.append(fault(database)) or Reply(body=b"x" * BIG)) as receiver:  # type: ignore[func-returns-value]
+        world.webhook(BEFORE, spec(receiver.url))
+        publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+        with working(database, receiver):
+            wait_until(lambda: bool(mends))
+            refused(database)
+            assert world.deliveries()[0].state != DELIVERED
+            mends[0]()
+            wait_until(lambda: world.deliveries()[0].state == DELIVERED)
+    assert receiver.count == 1

@@ -1,0 +1,281 @@
+"""Somebody tries what attackers try on the pages."""
+
+import re
+import shlex
+import subprocess
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import select, update
+
+from pbxhub.settings import Settings, read_settings
+from pbxhub.store.accounts import ApiKey, AuditEntry, Pbx, SignIn
+from pbxhub.store.history import Attempt, Call, Delivery, StageEvent
+from pbxhub.store.ids import new_id
+from pbxhub.store.session import Database
+from pbxhub.store.vault import Vault
+from pbxhub.store.webhooks import Webhook
+from pbxhub.web import create_app
+from pbxhub.web.curl import as_curl
+from pbxhub.web.hub import now
+from pbxhub.web.pages.exports import harmless
+from pbxhub.web.pages.recordings import recording_link
+from pbxhub.webhooks.spec import Field, Parameter, RequestSpec, WebhookSpec
+from tests.web.conftest import PASSWORD, Browser, People
+
+NASTY = """<script>alert(1)</script>"><img src=x onerror=alert(1)>'{{7*7}}"""
+SignedIn = Callable[[str], Browser]
+
+
+def test_every_answer_carries_the_security_headers(app: Flask, browser: Callable[[], Browser]) -> None:
+    for path in ("/sign-in", "/health", "/nowhere", "/static/x/app.css"):
+        headers = browser().get(path).headers
+        policy = headers["Content-Security-Policy"]
+        assert "default-src 'self'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert "Strict-Transport-Security" not in headers
+
+
+def test_behind_tls_cookies_are_secure_and_the_browser_stays_with_https(database: Database, tmp_path: Path) -> None:
+    settings = read_settings({"PBXHUB_DATA_DIR": str(tmp_path), "PBXHUB_PUBLIC_URL": "https://pbx.example.com"})
+    app = create_app(settings, database, Vault(settings.secret_key))
+    answer = app.test_client().get("/sign-in", base_url="https://pbx.example.com")
+    assert "max-age" in answer.headers["Strict-Transport-Security"]
+    cookie = answer.headers["Set-Cookie"]
+    assert cookie.startswith("__Host-pbxhub=")
+    assert all(flag in cookie for flag in ("Secure", "HttpOnly", "SameSite=Lax", "Path=/"))
+
+
+def test_no_page_has_inline_script_or_style(app: Flask, people: People, signed_in: SignedIn) -> None:
+    owner = signed_in("owner")
+    for path in ("dashboard", "calls", "webhooks", "webhooks/new", "errors", "deliveries", "pbxs/new", "members"):
+        text = owner.get(f"/projects/{people.project}/{path}").get_data(as_text=True)
+        assert not re.search(r"<script(?![^>]*(src=|application/json))", text), path
+        assert not re.search(r"\s(style|on\w+)=", text), path
+        assert "<style" not in text, path
+
+
+def test_text_from_outside_never_becomes_markup(
+    app: Flask, database: Database, people: People, signed_in: SignedIn
+) -> None:
+    call, delivery = _hostile(database, people)
+    owner = signed_in("owner")
+    root = f"/projects/{people.project}"
+    pages = ["dashboard", "calls", f"calls/{call}", "webhooks", "errors", "deliveries", f"deliveries/{delivery}",
+             "webhooks/1/edit", "webhooks/1/copy", "webhooks/1/history", "pbxs", "pbxs/1", "audit", "keys",
+             f"calls?number={NASTY}", f"deliveries?number={NASTY}", "export/errors.jsonl"]  # fmt: skip
+    for path in pages:
+        answer = owner.get(f"{root}/{path}")
+        assert answer.status_code == 200, path
+        if answer.mimetype == "text/html":
+            text = answer.get_data(as_text=True)
+            assert "<script>alert" not in text, path
+            assert "<img src=x" not in text, path
+            assert "49" not in re.findall(r"'(\d+)", text), path
+
+
+def _hostile(database: Database, people: People) -> tuple[object, object]:
+    with database.write() as session:
+        pbx = Pbx(project_id=people.project, name=NASTY, host=NASTY, username="u", secret_sealed="", created_on=now(),
+                  state="refused", state_reason=NASTY)  # fmt: skip
+        spec = WebhookSpec(
+            RequestSpec(
+                url=f"https://example.com/?{NASTY}",
+                headers=(Field("X-A", NASTY),),
+                parameters=(Parameter("a", value=NASTY),),
+            )
+        )
+        hook = Webhook(project_id=people.project, name=NASTY, stage="incoming.after", spec=spec, created_on=now())
+        session.add_all([pbx, hook])
+        session.flush()
+        call = Call(id=new_id(), project_id=people.project, pbx_id=pbx.id, linkedid="1.1", direction="incoming",
+                    caller=NASTY[:80], caller_name=NASTY, dst=NASTY[:80], extension=NASTY[:80], started_on=now(),
+                    ended_on=now(), disposition=NASTY[:40], data={"caller_name": NASTY, NASTY: NASTY})  # fmt: skip
+        session.add(call)
+        session.flush()
+        event = StageEvent(id=new_id(), project_id=people.project, call_id=call.id, stage="incoming.after", key="",
+                           ordinal=1, created_on=now(), data={"caller_name": NASTY})  # fmt: skip
+        session.add(event)
+        session.flush()
+        delivery = Delivery(id=new_id(), project_id=people.project, webhook_id=hook.id, webhook_revision=1,
+                            stage_event_id=event.id, call_id=call.id, state="failed", lane=1, due_at=now(), attempts=1,
+                            method="POST", url=f"https://example.com/?{NASTY}", headers=[["X-A", NASTY]],
+                            body=NASTY.encode(), outcome="http_4xx", message=NASTY, status_code=400,
+                            created_on=now())  # fmt: skip
+        session.add(delivery)
+        session.flush()
+        session.add(Attempt(delivery_id=delivery.id, number=1, started_on=now(), finished_on=now(), message=NASTY,
+                            outcome="http_4xx", status_code=400, response_headers=[[NASTY, NASTY]],
+                            response_body=NASTY.encode() + b"\xff\x00"))  # fmt: skip
+        session.add_all([
+            AuditEntry(project_id=people.project, who=NASTY, action=NASTY[:60], subject=NASTY,
+                       changes={NASTY: [NASTY, NASTY]}, created_on=now()),
+            ApiKey(project_id=people.project, name=NASTY, key_hash="h", prefix="p", scopes=[NASTY], created_on=now()),
+        ])  # fmt: skip
+        return call.id, delivery.id
+
+
+def test_guessing_a_password_is_stopped_and_tells_nothing(
+    app: Flask, people: People, browser: Callable[[], Browser]
+) -> None:
+    attacker = browser()
+    known = [attacker.sign_in("viewer@example.com", f"wrong password {n}") for n in range(6)]
+    assert [answer.status_code for answer in known] == [200] * 5 + [429]
+    unknown = browser().sign_in("nobody@example.com", "wrong password 1")
+    assert _messages(unknown) == _messages(known[0])
+    assert _messages(unknown)
+
+
+def _messages(answer) -> list[str]:
+    return re.findall(r'class="(?:field-error|alert[^"]*)"[^>]*>(.*?)</div>', answer.get_data(as_text=True), re.S)
+
+
+def test_signing_in_makes_a_new_session_and_signing_out_ends_it(
+    app: Flask, people: People, browser: Callable[[], Browser]
+) -> None:
+    anna = browser()
+    anna.get("/sign-in")
+    before = anna.client.get_cookie("pbxhub").value
+    anna.sign_in("viewer@example.com")
+    stolen = anna.client.get_cookie("pbxhub").value
+    assert stolen != before
+    thief = browser()
+    thief.client.set_cookie("pbxhub", stolen)
+    assert thief.get("/projects").status_code == 200
+    anna.get("/projects")
+    anna.post("/sign-out")
+    assert thief.get("/projects").status_code == 302
+
+
+@pytest.mark.parametrize("column", ["seen_on", "created_on"])
+def test_a_session_ends_by_itself(
+    app: Flask, people: People, signed_in: SignedIn, database: Database, column: str
+) -> None:
+    anna = signed_in("viewer")
+    with database.write() as session:
+        session.execute(update(SignIn).values({column: now() - timedelta(days=31)}))
+    assert anna.get("/projects").status_code == 302
+
+
+def test_another_browser_can_be_signed_out(app: Flask, people: People, signed_in: SignedIn) -> None:
+    here, there = signed_in("owner"), signed_in("owner")
+    here.get("/profile")
+    assert here.post("/profile/sessions/end").status_code == 302
+    assert (here.get("/projects").status_code, there.get("/projects").status_code) == (200, 302)
+
+
+@pytest.mark.parametrize(
+    "target", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "\t//evil.example"]
+)
+def test_nobody_is_led_to_another_site(app: Flask, people: People, browser: Callable[[], Browser], target: str) -> None:
+    anna = browser()
+    anna.get("/sign-in")
+    answer = anna.client.post(
+        "/sign-in",
+        query_string={"next": target},
+        data={"csrf_token": anna.token, "email": "viewer@example.com", "password": PASSWORD},
+    )
+    anna.get("/projects")
+    for location in (answer.location, anna.post("/language", {"language": "uk", "back": target}).location):
+        assert re.fullmatch(r"/(?![/\\]).*", location or "/"), location
+
+
+def test_a_foreign_host_name_is_refused(app: Flask, browser: Callable[[], Browser]) -> None:
+    answer = browser().get("/sign-in", base_url="http://evil.example")
+    assert answer.status_code == 400
+    assert "evil" not in answer.get_data(as_text=True)
+
+
+def test_secrets_are_nowhere_on_the_pages(
+    app: Flask, database: Database, people: People, settings: Settings, signed_in: SignedIn
+) -> None:
+    vault = Vault(settings.secret_key)
+    owner = signed_in("owner")
+    root = f"/projects/{people.project}"
+    owner.get(f"{root}/pbxs/new")
+    made = owner.post(f"{root}/pbxs/new", {"name": "Office", "host": "192.0.2.1", "port": "5038", "username": "hub",
+                                           "secret": "s3cret-of-ami", "contexts": "from-trunk"})  # fmt: skip
+    assert "s3cret-of-ami" in made.get_data(as_text=True)
+    spec = {"request": {"url": "https://example.com/", "auth": {"kind": "bearer"}}}
+    payload = {"name": "W", "stage": "incoming.after", "spec": spec, "secret": "t0ken-of-crm"}
+    saved = owner.client.post(f"{root}/webhooks/save", json=payload, headers={"X-CSRFToken": owner.token})
+    assert saved.status_code == 200, saved.text
+    hook = saved.json["id"]
+    for path in ("pbxs", "pbxs/1", "pbxs/1/edit", "webhooks", f"webhooks/{hook}/edit", f"webhooks/{hook}/history",
+                 "webhooks/export.json", "audit"):  # fmt: skip
+        text = owner.get(f"{root}/{path}").get_data(as_text=True)
+        assert "s3cret-of-ami" not in text, path
+        assert "t0ken-of-crm" not in text, path
+    with database.read() as session:
+        assert (
+            vault.open(session.scalars(select(Webhook.secret_sealed).where(Webhook.id == hook)).one()) == "t0ken-of-crm"
+        )
+
+
+def test_a_key_is_shown_once_and_kept_as_a_hash(
+    app: Flask, database: Database, people: People, signed_in: SignedIn
+) -> None:
+    owner = signed_in("owner")
+    path = f"/projects/{people.project}/keys"
+    owner.get(path)
+    key = re.search(r"pbx_[\w-]{40,}", owner.post(path, {"name": "CRM", "scopes": "read"}).get_data(as_text=True))[0]
+    assert key not in owner.get(path).get_data(as_text=True)
+    with database.read() as session:
+        row = session.scalars(select(ApiKey)).one()
+    assert key not in (row.key_hash, row.prefix)
+    assert key.startswith(row.prefix)
+
+
+@pytest.mark.parametrize("value", ["=1+1", "+380671234567", "-1", "@SUM(A1)", "\tx", "|cmd", "%x"])
+def test_a_spreadsheet_runs_nothing_of_an_export(value: str) -> None:
+    assert harmless(value) == f"'{value}"
+    assert harmless("plain") == "plain"
+    assert harmless(5) == 5
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b'it\'s $(touch x) `id` \\ "q" !x\n%s', b"\x00\xff'$(id)\\n%d", "Ім'я \U0001f600".encode()]
+)
+def test_the_curl_command_survives_a_shell(body: bytes) -> None:
+    url, header = "https://example.com/?a='$(id)'&b=`x`", ("X-A", 'it\'s; rm -rf "/" $HOME')
+    command = as_curl("POST", url, [header], body).replace("curl ", f"{shlex.quote('printf')} '<%s>' ", 1)
+    shown = subprocess.run(["sh", "-c", f"cat() {{ command cat; }}; {command}"], capture_output=True, check=True)
+    words = re.findall(rb"<(.*?)>(?=<|$)", shown.stdout, re.S)
+    assert words[0] == url.encode()
+    assert f"{header[0]}: {header[1]}".encode() in words
+    if b"\x00" not in body and body:
+        assert body in words
+
+
+def test_a_recording_plays_by_its_own_link_only(
+    database: Database, people: People, settings: Settings, tmp_path: Path
+) -> None:
+    spool = tmp_path / "monitor"
+    spool.mkdir()
+    (spool / "a.wav").write_bytes(b"RIFF....")
+    (tmp_path / "secret.wav").write_bytes(b"secret")
+    (spool / "link.wav").symlink_to(tmp_path / "secret.wav")
+    app = create_app(settings, database, Vault(settings.secret_key), recordings=spool)
+    client = app.test_client()
+
+    def link(name: str) -> str:
+        call = Call(id=new_id(), project_id=people.project, linkedid=name, direction="incoming", caller="1", dst="2",
+                    started_on=now(), ended_on=now(), data={"recording_file": name})  # fmt: skip
+        with database.write() as session:
+            session.add(call)
+        with app.app_context():
+            return recording_link(call)
+
+    good = link(str(spool / "a.wav"))
+    assert client.get(good).data == b"RIFF...."
+    assert client.get(good, headers={"Range": "bytes=0-3"}).status_code == 206
+    assert client.get(good[:-2] + "xx").status_code == 404
+    assert client.get(good.replace("expires=", "expires=9")).status_code == 404
+    for name in ("../secret.wav", str(tmp_path / "secret.wav"), "link.wav", "missing.wav", "/etc/passwd", ""):
+        assert client.get(link(name)).status_code == 404, name

@@ -1,0 +1,114 @@
+"""A user reads lists that are long: page by page, nothing twice, and a page costs the same however long the list is."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import event
+
+from pbxhub.store.accounts import Pbx
+from pbxhub.store.history import Call, Delivery, StageEvent
+from pbxhub.store.ids import new_id
+from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook
+from pbxhub.web.hub import now
+from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
+from tests.web.conftest import Browser, People
+
+SignedIn = Callable[[str], Browser]
+
+
+def _fill(database: Database, project: int, count: int) -> None:
+    """Calls with a failed delivery each; two calls begin at every moment, so that the key needs its second part."""
+    with database.write() as session:
+        pbx = Pbx(project_id=project, name="p", host="h", username="u", secret_sealed="", created_on=now())
+        session.add(pbx)
+        session.flush()
+        start = now()
+        for number in range(count):
+            hook = Webhook(project_id=project, name=f"W{number}", stage="incoming.after", created_on=now(),
+                           spec=WebhookSpec(RequestSpec(url="https://example.com/")))  # fmt: skip
+            call = Call(id=new_id(), project_id=project, pbx_id=pbx.id, linkedid=str(number), direction="incoming",
+                        caller=f"+3806700{number:05}", dst="1", started_on=start + timedelta(seconds=number // 2),
+                        ended_on=start)  # fmt: skip
+            session.add_all([hook, call])
+            session.flush()
+            stage = StageEvent(id=new_id(), project_id=project, call_id=call.id, stage="incoming.after", key="",
+                               ordinal=1, created_on=start, data={})  # fmt: skip
+            session.add(stage)
+            session.flush()
+            session.add(Delivery(id=new_id(), project_id=project, webhook_id=hook.id, webhook_revision=1, lane=1,
+                                 stage_event_id=stage.id, call_id=call.id, state="failed", due_at=start, method="POST",
+                                 url="https://example.com/", headers=[], body=b"", created_on=start))  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["calls", "deliveries", "errors"])
+def test_pages_follow_each_other_without_gaps_or_repetition(
+    app: Flask, database: Database, people: People, signed_in: SignedIn, path: str
+) -> None:
+    _fill(database, people.project, 120)
+    viewer = signed_in("viewer")
+    seen: list[str] = []
+    address = f"/projects/{people.project}/{path}"
+    while address and len(seen) < 200:
+        text = viewer.get(address).get_data(as_text=True)
+        seen += re.findall(r"\+3806700\d{5}", text)
+        following = re.search(r'hx-get="([^"]*before=[^"]*)"', text)
+        address = following[1].replace("&amp;", "&") if following else ""
+    assert seen == [f"+3806700{number:05}" for number in reversed(range(120))]
+
+
+@pytest.mark.parametrize(
+    "path", ["dashboard", "calls", "deliveries", "errors", "errors/strip", "webhooks", "webhooks/health", "pbxs"]
+)
+def test_a_longer_list_takes_no_more_statements(
+    app: Flask, database: Database, people: People, signed_in: SignedIn, path: str
+) -> None:
+    viewer = signed_in("viewer")
+    counts = []
+    statements = [0]
+    event.listen(database.engine, "before_cursor_execute", lambda *_: statements.__setitem__(0, statements[0] + 1))
+    for size in (2, 40):
+        _fill(database, people.project, size)
+        viewer.get(f"/projects/{people.project}/{path}")
+        statements[0] = 0
+        assert viewer.get(f"/projects/{people.project}/{path}").status_code == 200
+        counts.append(statements[0])
+    assert counts[0] == counts[1]
+    assert counts[0] <= 16
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("+380670000007", 1), ("380670000007", 1), ("38067000000", 10), ("%", 0), ("_", 0), ("' OR 1=1 --", 0), ("7", 1)],
+)
+def test_a_search_finds_beginnings_and_takes_wildcards_as_text(
+    app: Flask, database: Database, people: People, signed_in: SignedIn, text: str, found: int
+) -> None:
+    _fill(database, people.project, 40)
+    answer = signed_in("viewer").get(f"/projects/{people.project}/calls", query_string={"number": text})
+    assert len(re.findall(r'class="row-link"', answer.get_data(as_text=True))) == found
+
+
+@pytest.mark.parametrize("key", ["x", "1.2", "99999999999999999.0", "' OR 1=1", "-1", "%00"])
+def test_a_damaged_key_shows_the_first_page(
+    app: Flask, database: Database, people: People, signed_in: SignedIn, key: str
+) -> None:
+    _fill(database, people.project, 3)
+    viewer = signed_in("viewer")
+    for path in ("calls", "deliveries"):
+        answer = viewer.get(f"/projects/{people.project}/{path}?before={key}")
+        assert answer.status_code == 200
+        assert "+380670000002" in answer.get_data(as_text=True)
+
+
+def test_an_export_has_every_row_once(app: Flask, database: Database, people: People, signed_in: SignedIn) -> None:
+    _fill(database, people.project, 60)
+    lines = (
+        signed_in("viewer").get(f"/projects/{people.project}/export/errors.csv").get_data(as_text=True).split("\r\n")
+    )
+    assert len(lines) == 62
+    assert len(set(lines)) == 62
+    assert "'+380670000059" in lines[1]

@@ -1,0 +1,190 @@
+"""Every route as a visitor, a stranger, a viewer, an editor and an owner. A route nobody has classified fails."""
+
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+from sqlalchemy.orm import Session
+
+from pbxhub.store.accounts import ApiKey, Employee, Number, Pbx, SignIn
+from pbxhub.store.history import Call, Delivery, StageEvent
+from pbxhub.store.ids import new_id
+from pbxhub.store.notices import NoticeTarget
+from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook, WebhookVersion
+from pbxhub.web.hub import now
+from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
+from tests.web.conftest import Browser, People
+
+PUBLIC = {
+    "static", "security.static", "health.health", "setup.setup", "home.start", "home.language", "recordings.play",
+    "security.login", "security.logout", "security.forgot_password", "security.reset_password",
+    "security.two_factor_token_validation", "security.two_factor_rescue", "security.mf_recovery", "security.tf_select",
+}  # fmt: skip
+SIGNED_IN = {
+    "home.projects", "project.create", "profile.index", "profile.end_session", "profile.end_others", "recordings.card",
+    "security.change_password", "security.verify", "security.two_factor_setup", "security.two_factor_setup_validate",
+    "security.mf_recovery_codes",
+}  # fmt: skip
+VIEWER = {
+    "dashboard.index", "calls.index", "calls.live", "calls.card", "deliveries.index", "deliveries.newer",
+    "deliveries.detail", "errors.index", "errors.strip", "errors.resends", "exports.deliveries", "pbxs.index",
+    "pbxs.detail", "pbxs.state", "people.employees", "numbers.index", "members.index", "webhooks.index",
+    "webhooks.health", "webhooks.history", "steering.index",
+}  # fmt: skip
+EDITOR = {
+    "people.employee", "people.remove", "numbers.number", "numbers.remove", "errors.checked", "errors.preview_send",
+    "errors.send", "errors.send_one", "errors.stop", "webhooks.enable", "webhooks.hold", "webhooks.remove",
+    "webhooks.order", "webhooks.restore", "webhooks.export", "webhooks.choose_file", "webhooks.take_in",
+    "webhooks.templates", "webhooks.template", "webhooks.new", "webhooks.edit", "webhooks.copy", "webhooks.save",
+    "steering.edit", "steering.simulate", "webhooks.update", "webhooks.show", "webhooks.test", "webhooks.signing",
+    "webhooks.setup_default",
+}  # fmt: skip
+OWNER = {
+    "project.settings", "project.remove", "project.alert", "project.mute",
+    "members.invite", "members.change", "keys.index", "keys.create",
+    "keys.remove", "pbxs.create", "pbxs.edit", "pbxs.check", "pbxs.remove", "audit.index",
+}  # fmt: skip
+RANK = {"viewer": VIEWER, "editor": VIEWER | EDITOR, "owner": VIEWER | EDITOR | OWNER}
+
+
+@pytest.fixture
+def things(database: Database, people: People) -> dict[str, object]:
+    """One row of everything in our project: what the variables of a route are filled with."""
+    with database.write() as session:
+        return _things(session, people)
+
+
+def _things(session: Session, people: People) -> dict[str, object]:
+    project = people.project
+    pbx = Pbx(project_id=project, name="p", host="h", username="u", secret_sealed="", created_on=now())
+    session.add(pbx)
+    session.flush()
+    call = Call(id=new_id(), project_id=project, pbx_id=pbx.id, linkedid="1.1", direction="incoming", caller="1",
+                dst="2", started_on=now(), ended_on=now())  # fmt: skip
+    spec = WebhookSpec(RequestSpec(url="https://example.com/"))
+    hook = Webhook(project_id=project, name="w", stage="incoming.after", spec=spec, created_on=now())
+    employee = Employee(project_id=project, extension="101")
+    number = Number(project_id=project, pbx_id=pbx.id, did="2")
+    target = NoticeTarget(project_id=project, address="a@example.com")
+    key = ApiKey(project_id=project, name="k", key_hash="0", prefix="p", scopes=["read"], created_on=now())
+    session.add_all([call, hook, employee, number, key, target])
+    session.flush()
+    event = StageEvent(id=new_id(), project_id=project, call_id=call.id, stage="incoming.after", key="", ordinal=1,
+                       created_on=now(), data={})  # fmt: skip
+    session.add(event)
+    session.flush()
+    delivery = Delivery(id=new_id(), project_id=project, webhook_id=hook.id, webhook_revision=1, call_id=call.id,
+                        stage_event_id=event.id, state="failed", lane=1, due_at=now(), method="POST",
+                        url="https://example.com/", headers=[], body=b"", created_on=now())  # fmt: skip
+    version = WebhookVersion(webhook_id=hook.id, revision=1, name="w", stage=hook.stage, enabled=True, spec=spec,
+                             created_on=now())  # fmt: skip
+    session.add_all([delivery, version])
+    session.flush()
+    return {
+        "project_id": project, "pbx_id": pbx.id, "call_id": call.id, "webhook_id": hook.id, "employee_id": employee.id,
+        "number_id": number.id, "key_id": key.id, "delivery_id": delivery.id, "target_id": target.id,
+        "revision": 1, "user_id": 2,
+        "resend_id": uuid4(), "which": "deliveries", "kind": "csv", "item_id": "slack", "sign_in_id": 1,
+        "version": "0", "filename": "app.css", "token": "x",
+    }  # fmt: skip
+
+
+def _targets(app: Flask, things: dict[str, object]) -> list[tuple[str, str, str]]:
+    """Endpoint, method and path of every route."""
+    adapter = app.url_map.bind("localhost")
+    found = []
+    for rule in app.url_map.iter_rules():
+        path = adapter.build(rule.endpoint, {name: things[name] for name in rule.arguments if name in things})
+        found += [(rule.endpoint, method, path) for method in sorted(rule.methods & {"GET", "POST"})]
+    return found
+
+
+def test_every_route_is_classified(app: Flask) -> None:
+    known = PUBLIC | SIGNED_IN | VIEWER | EDITOR | OWNER
+    routes = {rule.endpoint for rule in app.url_map.iter_rules()}
+    assert routes - known == set(), "say in this file who may use the new route"
+    assert known - routes == set()
+
+
+def test_a_visitor_is_sent_to_sign_in(app: Flask, things: dict[str, object], browser: Callable[[], Browser]) -> None:
+    visitor = browser()
+    visitor.get("/sign-in")
+    for endpoint, method, path in _targets(app, things):
+        if endpoint in PUBLIC:
+            continue
+        answer = visitor.get(path) if method == "GET" else visitor.post(path)
+        assert answer.status_code == 302, (endpoint, method, answer.status_code)
+        assert "/sign-in" in answer.location, (endpoint, answer.location)
+
+
+def test_a_stranger_learns_nothing(app: Flask, things: dict[str, object], signed_in: Callable[[str], Browser]) -> None:
+    stranger = signed_in("stranger")
+    for endpoint, method, path in _targets(app, things):
+        if endpoint in PUBLIC | SIGNED_IN - {"recordings.card"}:
+            continue
+        answer = stranger.get(path) if method == "GET" else stranger.post(path, json=None)
+        assert answer.status_code == 404, (endpoint, method, path, answer.status_code)
+
+
+@pytest.mark.parametrize("role", ["viewer", "editor"])
+def test_a_role_opens_its_own_routes_and_no_others(
+    app: Flask, things: dict[str, object], signed_in: Callable[[str], Browser], role: str
+) -> None:
+    member = signed_in(role)
+    for endpoint, method, path in _targets(app, things):
+        if endpoint in PUBLIC | SIGNED_IN:
+            continue
+        if endpoint not in RANK[role]:
+            answer = member.get(path) if method == "GET" else member.post(path)
+            assert answer.status_code == 403, (endpoint, method, answer.status_code)
+        elif method == "GET" and endpoint != "webhooks.setup_default":  # ours is not the locked one
+            assert member.get(path).status_code in (200, 302), (endpoint, path)
+
+
+def test_an_owner_sees_every_page(app: Flask, things: dict[str, object], signed_in: Callable[[str], Browser]) -> None:
+    owner = signed_in("owner")
+    for endpoint, method, path in _targets(app, things):
+        if endpoint in VIEWER | EDITOR | OWNER and method == "GET" and endpoint != "webhooks.setup_default":
+            assert owner.get(path).status_code in (200, 302), (endpoint, path)
+
+
+def test_a_row_of_another_project_is_not_found_under_ones_own(
+    app: Flask, things: dict[str, object], people: People, signed_in: Callable[[str], Browser]
+) -> None:
+    """The stranger owns a project: its address with our rows in it must find nothing."""
+    stranger = signed_in("stranger")
+    mixed = {**things, "project_id": people.other}
+    rows = {
+        "pbx_id",
+        "call_id",
+        "webhook_id",
+        "employee_id",
+        "number_id",
+        "key_id",
+        "delivery_id",
+        "user_id",
+        "target_id",
+    }
+    rules = {rule.endpoint: rule.arguments for rule in app.url_map.iter_rules()}
+    for endpoint, method, path in _targets(app, mixed):
+        if endpoint not in VIEWER | EDITOR | OWNER or not rules[endpoint] & rows:
+            continue
+        if endpoint in ("people.employee", "numbers.number") and path.endswith("/new"):
+            continue
+        answer = stranger.get(path) if method == "GET" else stranger.post(path, {"role": "viewer"}, json=None)
+        assert answer.status_code == 404, (endpoint, method, path, answer.status_code)
+
+
+def test_nothing_is_changed_without_the_token_of_the_form(
+    app: Flask, things: dict[str, object], signed_in: Callable[[str], Browser], database: Database
+) -> None:
+    owner = signed_in("owner")
+    for endpoint, method, path in _targets(app, things):
+        if method == "POST" and endpoint not in PUBLIC - {"security.login", "home.language", "security.logout"}:
+            answer = owner.client.post(path, data={})
+            assert answer.status_code == 400, (endpoint, answer.status_code)
+    with database.read() as session:
+        assert session.get(Webhook, things["webhook_id"]).deleted_on is None
+        assert session.query(SignIn).count() == 1
