@@ -1,0 +1,192 @@
+"""What history costs: python bench/old_rows.py [old deliveries] (1,000,000; the goal is meant for 10,000,000)
+
+Two databases of each kind are asked in turn, one as good as empty (the 51 failures that fill a page of the error check
+and their calls) and one with that many old deliveries: a claim of 100 due deliveries with its commit, the first page
+of the error check, and what a call card reads. Prints medians and ratios.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+from flask import Flask
+from sqlalchemy import select, text
+
+from pbxhub.delivery.directory import directory_of
+from pbxhub.delivery.outbox import Finished, claim, publish_other, record
+from pbxhub.delivery.outgoing import Answer
+from pbxhub.delivery.values import Links
+from pbxhub.store.accounts import Pbx, Project
+from pbxhub.store.history import Attempt, Delivery, StageEvent
+from pbxhub.store.schema import migrate
+from pbxhub.store.session import Database, open_database
+from pbxhub.store.vault import Vault
+from pbxhub.store.webhooks import Webhook
+from pbxhub.testing.postgres import postgres_server
+from pbxhub.web.deliveries import DeliveryFilter, delivery_rows
+from pbxhub.webhooks.spec import Limits, RequestSpec, WebhookSpec
+
+GOAL = 1.2
+ROUNDS = 40
+WEBHOOKS = 20
+DUE = 100  # deliveries of one claim
+FEW = 255  # old deliveries of the small database: one in five is an unchecked failure
+STEP = 1_000_000  # rows of one insert
+NOW = datetime.now(UTC)
+LINKS = Links(Vault(b"k" * 32), "http://localhost")
+OK = Answer("ok", "", 200, body=b"ok", total_us=1500)
+_PAGE = Flask(__name__)
+
+
+def main(old: int) -> None:
+    print(f"{old} old deliveries against {FEW}, medians of {ROUNDS}, in ms")
+    with tempfile.TemporaryDirectory() as folder, postgres_server(durable=True) as url:
+        server = url.rpartition("/")[0]
+        admin = open_database(f"{server}/postgres")
+        with admin.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            connection.execute(text("CREATE DATABASE old"))
+        admin.close()
+        compare("SQLite", f"sqlite:///{folder}/none.sqlite3", f"sqlite:///{folder}/old.sqlite3", old)
+        for path in Path(folder).glob("*.sqlite3*"):
+            path.unlink()
+        compare("PostgreSQL", f"{server}/pbxhub", f"{server}/old", old)
+
+
+def compare(kind: str, empty: str, full: str, old: int) -> None:
+    with opened(empty, FEW, 5) as few, opened(full, old, 500) as many:
+        cases: dict[str, Callable[[Database], float]] = {
+            "claim of 100": claimed, "error check": error_page, "call card": call_card,
+        }  # fmt: skip
+        for name, ask in cases.items():
+            took: tuple[list[float], list[float]] = ([], [])
+            for _ in range(ROUNDS):  # in turn, so that a busy moment of the machine hits both
+                for database, times in zip((few, many), took, strict=True):
+                    times.append(ask(database))
+            without, with_old = map(statistics.median, took)
+            ratio = with_old / without
+            verdict = f"goal {GOAL}" if name.startswith("claim") else ""
+            print(f"  {kind:10} {name:13} {without:7.2f} -> {with_old:7.2f}   x {ratio:.2f}  {verdict}", flush=True)
+
+
+@contextmanager
+def opened(url: str, old: int, unchecked: int) -> Iterator[Database]:
+    """A migrated database with the account and that many old deliveries."""
+    database = open_database(url)
+    migrate(database)
+    with database.write() as session:
+        project = Project(id=1, name="Busy", created_on=NOW)
+        session.add(project)
+        session.flush()
+        session.add(Pbx(id=1, project_id=1, name="P", host="h", username="u", secret_sealed="", created_on=NOW))
+        what = WebhookSpec(RequestSpec(url="https://crm.example.com/calls"), limits=Limits(in_flight=100))
+        for number in range(1, WEBHOOKS + 1):
+            session.add(
+                Webhook(id=number, project_id=1, name=f"W{number}", stage="form.sent", spec=what, created_on=NOW)
+            )
+    began = time.perf_counter()
+    fill(database, old, unchecked)
+    print(f"  {database.engine.dialect.name}: {old} filled in {time.perf_counter() - began:.0f} s", flush=True)
+    with ExitStack() as stack:
+        stack.callback(database.close)
+        yield database
+
+
+def key(number: str, database: Database) -> str:
+    """An id of the past, in SQL: they sort by their number."""
+    if database.is_sqlite:
+        return f"('0190' || printf('%028x', {number}))"
+    return f"('0190' || lpad(to_hex({number}), 28, '0'))::uuid"
+
+
+def fill(database: Database, old: int, unchecked: int) -> None:
+    """Five deliveries of each call, each with its attempt; one in 50 at least has failed, one in `unchecked` shows."""
+    for first in range(0, old, STEP):
+        numbers = counted(database, first, min(first + STEP, old))
+        with database.write() as session:
+            for statement in statements(database, numbers, unchecked):
+                session.execute(text(statement), {"day": stored(database)})
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("ANALYZE" if database.is_sqlite else "VACUUM ANALYZE")
+
+
+def counted(database: Database, first: int, last: int) -> str:
+    """The numbers from first up to last as a table with a column i, in SQL."""
+    if database.is_sqlite:
+        more = f"SELECT i + 1 FROM n WHERE i + 1 < {last}"
+        return f"(WITH RECURSIVE n(i) AS (VALUES ({first}) UNION ALL {more}) SELECT i FROM n)"
+    return f"(SELECT i FROM generate_series({first}, {last - 1}) i)"
+
+
+def stored(database: Database) -> object:
+    """A day in the past as the column keeps it."""
+    day = NOW - timedelta(days=20)
+    return round(day.timestamp() * 1_000_000) if database.is_sqlite else day
+
+
+def statements(database: Database, numbers: str, unchecked: int) -> Iterator[str]:
+    call, own = key("i - i % 5", database), key("i", database)
+    no, blob = ("0", "x'7b7d'") if database.is_sqlite else ("false", "'{}'::bytea")
+    yield f"""INSERT INTO call (id, project_id, pbx_id, linkedid, direction, caller, caller_name, dst, extension,
+        started_on, answered_on, ended_on, disposition, data, answers, memory)
+        SELECT {call}, 1, 1, i, 'incoming', '+38067' || i, '', '380441234567', '101', :day, :day, :day, 'ANSWERED',
+        '{{}}', '{{}}', '{{}}' FROM {numbers} AS numbers WHERE i % 5 = 0"""
+    yield f"""INSERT INTO stage_event (id, project_id, call_id, stage, key, ordinal, created_on, data)
+        SELECT {own}, 1, {call}, 'incoming.after', i, 1, :day, '{{}}' FROM {numbers} AS numbers"""
+    failed = f"CASE WHEN i % {min(unchecked, 50)} = 0 THEN {{}} ELSE {{}} END".format
+    yield f"""INSERT INTO delivery (id, project_id, webhook_id, webhook_revision, stage_event_id, call_id, kind, state,
+        lane, due_at, attempts, tries, held, out_of_order, method, url, headers, body, outcome, message, status_code,
+        duration_ms, created_on, finished_on, checked_on)
+        SELECT {own}, 1, i % {WEBHOOKS} + 1, 1, {own}, {call}, 'stage', {failed("'failed'", "'delivered'")}, 1, :day, 1,
+        1, {no}, {no}, 'POST', 'https://crm.example.com/calls', '[]', {blob}, {failed("'http_5xx'", "'ok'")}, '',
+        {failed("500", "200")}, 40, :day, :day, CASE WHEN i % {unchecked} = 0 THEN NULL ELSE :day END
+        FROM {numbers} AS numbers"""
+    yield f"""INSERT INTO attempt (delivery_id, number, started_on, finished_on, outcome, message, status_code, peer,
+        tls_version, request_headers, response_headers, response_body, response_truncated)
+        SELECT {own}, 1, :day, :day, 'ok', '', 200, '192.0.2.1', '', '[]', '[]', {blob}, {no}
+        FROM {numbers} AS numbers"""
+
+
+def claimed(database: Database) -> float:
+    """A claim of all that has just become due; what was claimed is delivered afterwards, outside the measure."""
+    with database.write() as session:
+        for number in range(DUE // WEBHOOKS):
+            publish_other(session, database, LINKS, 1, None, "form.sent", f"{time.time_ns()}.{number}", {}, NOW)
+    began = time.perf_counter()
+    with database.write() as session:
+        batch = claim(session, directory_of(database), DUE, datetime.now(UTC))
+    took = time.perf_counter() - began
+    assert len(batch.claimed) == DUE
+    moment = datetime.now(UTC)
+    with database.write() as session:
+        done = [Finished(one, OK, (), moment) for one in batch.claimed]
+        record(session, directory_of(database), LINKS, done, moment)
+    return took * 1000
+
+
+def error_page(database: Database) -> float:
+    began = time.perf_counter()
+    with _PAGE.test_request_context("/"), database.read() as session:
+        delivery_rows(session, 1, DeliveryFilter(unchecked=True))
+    return (time.perf_counter() - began) * 1000
+
+
+def call_card(database: Database) -> float:
+    """The stages, deliveries and attempts of an old call."""
+    call_id = UUID(f"0190{100:028x}")
+    began = time.perf_counter()
+    with database.read() as session:
+        session.scalars(select(StageEvent).where(StageEvent.call_id == call_id)).all()
+        deliveries = session.scalars(select(Delivery).where(Delivery.call_id == call_id)).all()
+        session.scalars(select(Attempt).where(Attempt.delivery_id.in_([row.id for row in deliveries]))).all()
+    return (time.perf_counter() - began) * 1000
+
+
+if __name__ == "__main__":
+    rest = [argument for argument in sys.argv[1:] if argument.isdigit()]
+    main(int(rest[0]) if rest else 1_000_000)

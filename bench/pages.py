@@ -1,0 +1,155 @@
+"""How fast the list pages of a busy project answer: python bench/pages.py [deliveries] [--postgresql]
+
+One project with 1,000,000 deliveries (2 % failed, unchecked) of 200,000 calls and 200 webhooks. Prints, for every
+page, the median and the 95th percentile of the server's time and the number of SQL statements.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from flask import Flask
+from flask_security import hash_password
+from sqlalchemy import Table, event, insert
+
+from pbxhub.settings import read_settings
+from pbxhub.store.accounts import Membership, Pbx, Project, User
+from pbxhub.store.schema import migrate
+from pbxhub.store.session import Base, Database, open_database
+from pbxhub.store.vault import Vault
+from pbxhub.store.webhooks import Webhook
+from pbxhub.testing.postgres import postgres_server
+from pbxhub.web import create_app
+from pbxhub.web.hub import now
+from pbxhub.web.stats import id_at
+from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
+
+GOAL_MS = 100
+ROUNDS = 25
+WEBHOOKS = 200
+PASSWORD = "correct horse battery"
+PAGES = {
+    "dashboard": "dashboard",
+    "calls": "calls",
+    "calls by number": "calls?number=%2B38067000123",
+    "deliveries": "deliveries",
+    "deliveries, deep": "deliveries?before={middle}",
+    "deliveries, failed": "deliveries?state=failed",
+    "deliveries of a webhook": "deliveries?webhook=7",
+    "error check": "errors",
+    "error check, strip": "errors/strip",
+    "error check, one reason": "errors?webhook=7&outcome=http_5xx",
+    "webhooks": "webhooks",
+    "editor": "webhooks/7/edit",
+    "webhooks, last outcomes": "webhooks/health",
+}
+
+
+def main(deliveries: int, postgresql: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder, _database(folder, postgresql) as (url, kind):
+        settings = read_settings(
+            {"PBXHUB_DATA_DIR": folder, "PBXHUB_DATABASE_URL": url, "PBXHUB_PUBLIC_URL": "http://localhost"}
+        )
+        database = open_database(url)
+        migrate(database)
+        app = create_app(settings, database, Vault(settings.secret_key))
+        started = time.perf_counter()
+        middle = _fill(app, database, deliveries)
+        print(f"{kind}: {deliveries} deliveries, {WEBHOOKS} webhooks, filled in {time.perf_counter() - started:.0f} s")
+        _measure(app, database, middle)
+        database.close()
+
+
+@contextmanager
+def _database(folder: str, postgresql: bool) -> Iterator[tuple[str, str]]:
+    if not postgresql:
+        yield f"sqlite:///{folder}/bench.sqlite3", "SQLite"
+        return
+    with postgres_server(durable=True) as url:
+        yield url, "PostgreSQL"
+
+
+def _measure(app: Flask, database: Database, middle: str) -> None:
+    client = app.test_client()
+    page = client.get("/sign-in").get_data(as_text=True)
+    token = page.split('name="csrf_token"')[1].split('value="')[1].split('"')[0]
+    client.post("/sign-in", data={"csrf_token": token, "email": "a@example.com", "password": PASSWORD})
+    statements = [0]
+    event.listen(database.engine, "before_cursor_execute", lambda *_: statements.__setitem__(0, statements[0] + 1))
+    for name, path in PAGES.items():
+        address = f"/projects/1/{path.format(middle=middle)}"
+        assert client.get(address).status_code == 200, address
+        times = []
+        statements[0] = 0
+        for _round in range(ROUNDS):
+            begin = time.perf_counter()
+            client.get(address).get_data()
+            times.append((time.perf_counter() - begin) * 1000)
+        median, late = statistics.median(times), sorted(times)[int(ROUNDS * 0.95)]
+        verdict = "" if median < GOAL_MS else f"   over the goal of {GOAL_MS} ms"
+        print(
+            f"  {name:26} median {median:6.1f} ms  p95 {late:6.1f} ms  {statements[0] // ROUNDS:3} statements{verdict}"
+        )
+
+
+def _fill(app: Flask, database: Database, deliveries: int) -> str:
+    """Deliveries of the last 30 days, five of each call; returns the id of the one in the middle."""
+    with app.app_context(), database.write() as session:
+        session.add(Project(id=1, name="Busy", time_zone="Europe/Kyiv", country="UA", created_on=now()))
+        session.add(User(id=1, email="a@example.com", password=hash_password(PASSWORD), fs_uniquifier="a",
+                         recovery_codes=[], created_on=now()))  # fmt: skip
+        session.flush()
+        session.add(Membership(project_id=1, user_id=1, role="owner", created_on=now()))
+        session.add(Pbx(id=1, project_id=1, name="P", host="h", username="u", secret_sealed="", created_on=now()))
+        for number in range(1, WEBHOOKS + 1):
+            spec = WebhookSpec(RequestSpec(url=f"https://crm{number}.example.com/calls"))
+            session.add(Webhook(id=number, project_id=1, name=f"W{number}", stage="incoming.after", spec=spec,
+                                position=number, created_on=now()))  # fmt: skip
+    for start in range(0, deliveries, 25_000):
+        _fill_part(database, deliveries, range(start, min(start + 25_000, deliveries)))
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("ANALYZE")
+    return str(id_at(now() - timedelta(days=15)))
+
+
+def _fill_part(database: Database, deliveries: int, numbers: range) -> None:
+    tables: dict[str, Table] = dict(Base.metadata.tables)
+    step = timedelta(days=30) / deliveries
+    first = now() - timedelta(days=30)
+    calls: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
+    sent: list[dict[str, Any]] = []
+    for number in numbers:
+        moment = first + step * number
+        unique = id_at(moment).int | (0x7 << 76) | (0b10 << 62) | number
+        if number % 5 == 0:
+            same = type(id_at(moment))(int=unique)
+            caller = f"+38067{number % 10_000_000:07}"
+            calls.append({"id": same, "project_id": 1, "pbx_id": 1, "linkedid": str(number), "direction": "incoming",
+                          "caller": caller, "caller_name": "", "dst": "380441234567", "extension": "101",
+                          "started_on": moment, "ended_on": moment, "disposition": "ANSWERED",
+                          "data": {"billsec": 5}, "answers": {}, "memory": {}})  # fmt: skip
+            events.append({"id": same, "project_id": 1, "call_id": same, "stage": "incoming.after", "key": "",
+                           "ordinal": 1, "created_on": moment, "data": {}})  # fmt: skip
+        failed = number % 50 == 0
+        sent.append({"id": type(same)(int=unique), "project_id": 1, "webhook_id": number % WEBHOOKS + 1,
+                     "webhook_revision": 1, "stage_event_id": same, "call_id": same, "kind": "stage",
+                     "state": "failed" if failed else "delivered", "lane": 1, "due_at": moment, "attempts": 1,
+                     "tries": 1, "held": False, "out_of_order": False, "method": "POST",
+                     "url": "https://crm.example.com/calls", "headers": [], "body": b"{}" * 100,
+                     "outcome": "http_5xx" if failed else "ok", "message": "", "status_code": 500 if failed else 200,
+                     "duration_ms": 40, "created_on": moment, "finished_on": moment})  # fmt: skip
+    with database.engine.begin() as connection:
+        connection.execute(insert(tables["call"]), calls)
+        connection.execute(insert(tables["stage_event"]), events)
+        connection.execute(insert(tables["delivery"]), sent)
+
+
+if __name__ == "__main__":
+    rest = [argument for argument in sys.argv[1:] if argument.isdigit()]
+    main(int(rest[0]) if rest else 1_000_000, "--postgresql" in sys.argv)
