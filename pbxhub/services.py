@@ -16,7 +16,6 @@ import structlog
 from flask import Flask
 from prometheus_client import REGISTRY, start_http_server
 from sqlalchemy.engine import make_url
-from waitress.server import create_server
 
 from pbxhub.agi.conversation import Desk
 from pbxhub.agi.questions import Sources
@@ -38,6 +37,7 @@ from pbxhub.delivery.prepare import Prepared
 from pbxhub.delivery.sender import Sender
 from pbxhub.delivery.values import Links
 from pbxhub.delivery.worker import Worker, utc_now
+from pbxhub.http_server import serving
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import enabled_pbxs
 from pbxhub.store.agi_tokens import Tokens
@@ -79,14 +79,8 @@ def app(parts: Parts) -> Flask:
 @contextmanager
 def pages(parts: Parts) -> Iterator[None]:
     """The pages, on waitress. Raises OSError when the port is taken."""
-    server = create_server(app(parts), host=parts.settings.bind, port=parts.settings.port, threads=8, ident="pbxhub")
-    thread = threading.Thread(target=server.run, name="pages", daemon=True)
-    thread.start()
-    try:
+    with serving(app(parts), _bound(parts.settings.bind, parts.settings.port), threads=8, name="pages"):
         yield
-    finally:
-        server.close()
-        thread.join(_STOP)
 
 
 @contextmanager
@@ -142,9 +136,7 @@ def answering(parts: Parts) -> Iterator[None]:
     if settings.agi is None:
         yield
         return
-    listening_on = socket.create_server(
-        settings.agi, family=socket.AF_INET6 if ":" in settings.agi[0] else socket.AF_INET, backlog=BACKLOG
-    )
+    listening_on = _bound(*settings.agi, backlog=BACKLOG)
     sender = Sender(guard(parts), capacity=MOST_CALLS)
     recorder = Recorder(parts.database, utc_now)
     sys.setswitchinterval(0.001)  # a caller waits at every turn of the threads; Python's own 5 ms would be heard
@@ -166,6 +158,12 @@ def answering(parts: Parts) -> Iterator[None]:
     finally:
         recorder.stop()
         sender.close()
+
+
+def _bound(host: str, port: int, backlog: int = 128) -> socket.socket:
+    return socket.create_server(
+        (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=backlog
+    )
 
 
 @contextmanager

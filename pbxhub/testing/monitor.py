@@ -5,16 +5,16 @@ import queue
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import datetime
 
 from flask import Flask, Response, jsonify
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from waitress.server import create_server
 from werkzeug.exceptions import HTTPException
 
+from pbxhub.http_server import serving
 from pbxhub.testing.monitor_metrics import Metrics
 from pbxhub.testing.monitor_plan import Plan, PlanError, Planned
 from pbxhub.testing.monitor_run import Run, run_once
@@ -29,16 +29,10 @@ def run_monitor(plan: Plan, listening: Callable[[str], None]) -> None:
         raise PlanError(
             f'listen = "{plan.host}:{plan.port}": {os.strerror(error.errno or 0)}: choose another port'
         ) from None
-    server = create_server(monitor_app(monitor), sockets=[listening_on], threads=4)
-    threading.Thread(target=server.run, name="monitor-web", daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    listening(f"http://{plan.host}:{listening_on.getsockname()[1]}")
-    try:
+    with serving(monitor_app(monitor), listening_on, threads=4, name="monitor-web"), suppress(KeyboardInterrupt):
+        listening(f"http://{plan.host}:{listening_on.getsockname()[1]}")
         monitor.follow()
-    except KeyboardInterrupt:
-        return
-    finally:
-        server.close()
 
 
 class Monitor:

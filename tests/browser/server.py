@@ -1,15 +1,15 @@
 """The whole application on loopback for a browser, and the browser itself."""
 
-import threading
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from flask import Flask
 from playwright.sync_api import Browser, sync_playwright
-from waitress.server import create_server
 
+from pbxhub import http_server
 from pbxhub.delivery.address_guard import AddressGuard
 from pbxhub.delivery.chores import Chores
 from pbxhub.delivery.engine import Engine
@@ -46,16 +46,10 @@ def serving(folder: Path, fill: Callable[[Flask, Database], int], networks: tupl
     migrate(database)
     vault = Vault(settings.secret_key)
     app = create_app(settings, database, vault, lambda: AddressGuard(networks))
-    server = create_server(app, host="127.0.0.1", port=0, threads=6)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
+    listening_on = socket.create_server(("127.0.0.1", 0))
+    with closing(database), http_server.serving(app, listening_on, threads=6, name="site"):
         project = fill(app, database)
-        yield Site(f"http://127.0.0.1:{server.effective_port}", app, database, settings, vault, project)
-    finally:
-        server.close()
-        thread.join(5)
-        database.close()
+        yield Site(f"http://127.0.0.1:{listening_on.getsockname()[1]}", app, database, settings, vault, project)
 
 
 @contextmanager
