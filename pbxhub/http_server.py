@@ -4,7 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
 from waitress.server import create_server
@@ -22,7 +22,8 @@ def serving(application: "WSGIApplication", listening_on: socket.socket, *, thre
 
     threads: requests answered at the same time. name: of the thread that reads and writes the connections.
     """
-    server = create_server(application, sockets=[listening_on], threads=threads, ident="pbxhub")
+    connections: dict[int, Any] = {}
+    server: Any = create_server(application, connections, sockets=[listening_on], threads=threads, ident="pbxhub")
     thread = threading.Thread(target=server.run, name=name, daemon=True)
     thread.start()
     try:
@@ -30,5 +31,5 @@ def serving(application: "WSGIApplication", listening_on: socket.socket, *, thre
     finally:
         server.task_dispatcher.shutdown(timeout=_FINISH)
         # closed by the thread that polls them: from here, it could be left polling a descriptor that is gone
-        server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
+        server.trigger.pull_trigger(lambda: wasyncore.close_all(connections))
         thread.join(_STOP)
