@@ -318,3 +318,19 @@ def test_ipv6_receivers_are_reached() -> None:
         answer = send(f"http://[::1]:{port}/")
         assert (answer.outcome, answer.peer) == ("ok", f"[::1]:{port}")
         assert ipaddress.ip_address("::1")
+
+
+def test_ringing_a_sender_that_has_just_been_closed_touches_nothing_else() -> None:
+    """Its bell is a descriptor: closed too early, the number could already be somebody else's file."""
+    with sender() as one:
+        loop = one._transfers._loop
+    others = [socket.socketpair() for _ in range(50)]
+    loop._asleep = True
+    loop.wake()
+    for near, far in others:
+        near.setblocking(False)
+        far.setblocking(False)
+        for end in (near, far):
+            with pytest.raises(BlockingIOError):
+                end.recv(8)
+            end.close()

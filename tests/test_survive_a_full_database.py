@@ -56,7 +56,9 @@ def full(database: Database) -> Callable[[], None]:
         "$$BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END$$",
         *(f"CREATE TRIGGER no_room BEFORE INSERT ON {table} EXECUTE FUNCTION no_room()" for table in TABLES),
     )
-    return lambda: admin(database, "DROP FUNCTION no_room CASCADE")
+    return lambda: admin(  # a table at a time: one transaction for all could wait for a worker that waits for it
+        database, *(f"DROP TRIGGER no_room ON {table}" for table in TABLES), "DROP FUNCTION no_room"
+    )
 
 
 BIG = 30_000  # bytes that need pages which are not there yet

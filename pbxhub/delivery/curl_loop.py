@@ -8,6 +8,7 @@ import os
 import resource
 import select
 import time
+import weakref
 from collections.abc import Callable
 
 import pycurl
@@ -40,6 +41,7 @@ class CurlLoop:
         self._timer: float | None = None
         self._asleep = False
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        weakref.finalize(self, os.close, self._bell)  # not in close(): somebody may be about to ring it
         self._epoll.register(self._bell, select.EPOLLIN)
 
     def __len__(self) -> int:
@@ -83,7 +85,6 @@ class CurlLoop:
         self._running.clear()
         self._multi.close()
         self._epoll.close()
-        os.close(self._bell)
         return broken
 
     def _pause(self, until: float) -> float:
