@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 import pytest
 from sending import LOOPBACK_TOO, PUBLIC_ONLY, Dns, post, send, sender
 
+from pbxhub.delivery.curl_loop import CurlLoop
 from pbxhub.delivery.engine import Engine
 from pbxhub.delivery.outgoing import SYSTEM_TLS
 from pbxhub.delivery.pools import Pools
@@ -320,17 +321,19 @@ def test_ipv6_receivers_are_reached() -> None:
         assert ipaddress.ip_address("::1")
 
 
-def test_ringing_a_sender_that_has_just_been_closed_touches_nothing_else() -> None:
+def test_ringing_a_sending_loop_that_has_just_closed_touches_nothing_else() -> None:
     """Its bell is a descriptor: closed too early, the number could already be somebody else's file."""
-    with sender() as one:
-        loop = one._transfers._loop
+    loop = CurlLoop(4)
+    loop.close()
     others = [socket.socketpair() for _ in range(50)]
     loop._asleep = True
     loop.wake()
-    for near, far in others:
-        near.setblocking(False)
-        far.setblocking(False)
-        for end in (near, far):
-            with pytest.raises(BlockingIOError):
-                end.recv(8)
-            end.close()
+    for one, other in others:
+        one.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            one.recv(8)
+        one.close()
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.recv(8)
+        other.close()
