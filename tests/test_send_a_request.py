@@ -329,11 +329,7 @@ def test_ringing_a_sending_loop_that_has_just_closed_touches_nothing_else() -> N
     loop._asleep = True
     loop.wake()
     for one, other in others:
-        one.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            one.recv(8)
-        one.close()
-        other.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            other.recv(8)
-        other.close()
+        for end in (one, other):
+            end.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                end.recv(8)
