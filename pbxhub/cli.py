@@ -1,6 +1,7 @@
 """The command `pbxhub`. Nothing else wires the parts of the hub together."""
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub import __version__
@@ -34,6 +36,8 @@ from pbxhub.testing.demo.show import showing
 from pbxhub.web.gunicorn import serve
 from pbxhub.web.pages.setup import setup_link
 
+_STOP = 9.5  # seconds; service managers often give ten before they kill
+log = structlog.get_logger(__name__)
 Service = Callable[[Parts], AbstractContextManager[None]]
 
 
@@ -61,7 +65,7 @@ def run(demo: bool) -> None:
         else:
             with parts.database.write() as session:
                 retire_demo(session)
-        _run_until_stopped(parts, [pages, working, listening, _answering_if_free])
+        _run_until_stopped(parts, [pages, working, _answering_if_free, listening])
 
 
 @main.command()
@@ -199,6 +203,8 @@ def _reason(error: SQLAlchemyError) -> str:
 
 def _with_demo(parts: Parts, stack: ExitStack) -> Parts:
     port = parts.settings.port + 1
+    if port > 65535:
+        raise click.ClickException("PBXHUB_PORT: the demo's receiver needs the next port as well: give 65534 or less")
     show = showing(parts.database, parts.vault, port, lambda received: click.echo(f"  arrived: {describe(received)}"))
     try:
         released = stack.enter_context(show)
@@ -257,3 +263,16 @@ def _run_until_stopped(parts: Parts, services: Sequence[Service]) -> None:
         if pages in services:
             _show_addresses(parts)
         stop.wait()
+        _end_in_time()
+
+
+def _end_in_time() -> None:
+    """What waits for a database that is away must not keep the process alive: its leases and files bring it back."""
+
+    def end() -> None:
+        log.error("the database did not answer in time; what was under way is taken up again at the next start")
+        os._exit(1)
+
+    timer = threading.Timer(_STOP, end)
+    timer.daemon = True
+    timer.start()

@@ -95,8 +95,9 @@ def listening(parts: Parts) -> Iterator[None]:
 
     async def work(stop: asyncio.Event) -> None:
         await listen(
-            parts.database, parts.vault, write, parts.settings.stage_memory, stop, public_url=parts.settings.public_url
-        )
+            parts.database, parts.vault, write, parts.settings.stage_memory, stop, parts.settings.data_dir,
+            public_url=parts.settings.public_url,
+        )  # fmt: skip
 
     with event_loop("listener", work):
         yield

@@ -3,7 +3,9 @@
 import base64
 import ipaddress
 import os
+import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -39,6 +41,7 @@ class Settings:
     database_url: SQLAlchemy URL; SQLite in data_dir by default.
     secret_key: 32 bytes that encrypt stored secrets and sign sessions.
     bind / port: where the pages listen. public_url: how browsers reach them, without a trailing slash.
+    trusted_proxies: networks of reverse proxies whose X-Forwarded-For names the browser's address.
     allowed_networks: networks of the operator's own that webhooks may reach although they are not public.
     workers: HTTP requests that may be in flight at once in one process.
     stage_memory: stages the listener holds while the database is away, before it drops the connection to the PBX.
@@ -54,6 +57,7 @@ class Settings:
     bind: str
     port: int
     public_url: str
+    trusted_proxies: tuple[Network, ...]
     allowed_networks: tuple[Network, ...]
     workers: int
     stage_memory: int
@@ -74,7 +78,7 @@ class Settings:
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Reads PBXHUB_* once. Raises SettingsError naming the variable; unknown PBXHUB_* names are refused too."""
     variables = _Variables(os.environ if environ is None else environ)
-    data_dir = variables.read("DATA_DIR", "data", lambda text: Path(text).expanduser().resolve())
+    data_dir = variables.read("DATA_DIR", "data", _folder)
     bind = variables.read("BIND", "127.0.0.1", _address)
     port = variables.read("PORT", "8080", _between(1, 65535))
     settings = Settings(
@@ -84,6 +88,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         bind=bind,
         port=port,
         public_url=variables.read("PUBLIC_URL", f"http://{bind}:{port}", _public_url),
+        trusted_proxies=variables.read("TRUSTED_PROXIES", "", _networks),
         allowed_networks=variables.read("ALLOWED_NETWORKS", "", _networks),
         workers=variables.read("WORKERS", "256", _between(1, 2000)),
         stage_memory=variables.read("STAGE_MEMORY", "100000", _between(100, 10_000_000)),
@@ -192,15 +197,37 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return convert
 
 
+def _folder(text: str) -> Path:
+    try:
+        return Path(text).expanduser().resolve()
+    except RuntimeError:
+        raise ValueError("give a folder; there is no such user to have a home") from None
+
+
 def _database_url(text: str) -> str:
-    if not text.startswith(("sqlite:///", "postgresql+psycopg://")):
-        raise ValueError("give sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME")
+    kind, _, rest = text.partition(":///") if text.startswith("sqlite:") else text.partition("://")
+    file = rest if kind == "sqlite" else ""
+    if not (file and file != ":memory:") and not (kind == "postgresql+psycopg" and _has_good_port(text)):
+        raise ValueError("give sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME")
     return text
+
+
+def _has_good_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def _public_url(text: str) -> str:
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.query
+        or parts.fragment
+        or not _has_good_port(text)
+    ):
         raise ValueError("give the address browsers use, https://pbx.example.com for example")
     return text.rstrip("/")
 
@@ -228,14 +255,29 @@ def _key_file(path: Path) -> bytes:
     """The key in the data folder; made on the first start, readable by the owner only."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return _key(path.read_text().strip())
-        with os.fdopen(handle, "wb") as file:
-            file.write(base64.urlsafe_b64encode(key := os.urandom(32)))
+        if not path.exists():
+            _make_key(path)
+        key = _key(path.read_text().strip())
+        if not key:
+            raise ValueError(
+                "it is empty. Put it back from a backup; without one, delete it and give the secrets again"
+            )
         return key
     except OSError as error:
         raise SettingsError(f"PBXHUB_DATA_DIR: cannot keep the secret key in {path}: {error.strerror}") from None
     except ValueError as error:
         raise SettingsError(f"PBXHUB_SECRET_KEY: the key in {path} is damaged: {error}") from None
+
+
+def _make_key(path: Path) -> None:
+    """Appears whole or not at all, and only once, whoever starts at the same time and wherever the disk gets full."""
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # readable by the owner only
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(base64.urlsafe_b64encode(os.urandom(32)))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        os.unlink(draft)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pbx_line import HASTY
 from sqlalchemy import select
@@ -66,15 +67,25 @@ def stages_of(database: Database) -> list[str]:
 
 @asynccontextmanager
 async def listening(
-    database: Database, patience: Patience = HASTY, stage_memory: int = 1000, stopped: bool = True
+    database: Database,
+    patience: Patience = HASTY,
+    stage_memory: int = 1000,
+    stopped: bool = True,
+    data_dir: Path = Path("/nowhere"),
+    tried: list[CallReport] | None = None,
 ) -> AsyncIterator[asyncio.Task[None]]:
-    """A listener that runs during the block. stopped: ends it cleanly; otherwise it is killed."""
+    """A listener that runs during the block. stopped: ends it cleanly; otherwise it is killed.
+
+    tried: becomes what it tried last to write.
+    """
 
     def write(pbx_id: int, reports: Sequence[CallReport]) -> None:
+        if tried is not None:
+            tried[:] = reports
         publish(database, VAULT, pbx_id, reports, datetime.now(UTC))
 
     stop = asyncio.Event()
-    task = asyncio.create_task(listen(database, VAULT, write, stage_memory, stop, patience))
+    task = asyncio.create_task(listen(database, VAULT, write, stage_memory, stop, data_dir, patience))
     try:
         yield task
     finally:

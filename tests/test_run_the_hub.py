@@ -5,9 +5,11 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,6 +112,25 @@ def test_the_demo_killed_and_started_again_closes_the_calls_it_left(
         left = select(func.count()).where(StageEvent.stage == "incoming.after", reason != "hangup")
         assert session.scalar(left) == 1
     database.close()
+
+
+def test_a_stop_does_not_hang_on_a_locked_database_and_the_next_start_goes_on(
+    start_demo: Callable[[], Demo], environ: dict[str, str]
+) -> None:
+    first = start_demo()
+    first.wait_for("arrived: GET /popup")
+    with closing(sqlite3.connect(f"{environ['PBXHUB_DATA_DIR']}/pbxhub.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        first.process.send_signal(signal.SIGTERM)
+        first.process.wait(15)  # kills are due after ten; the rest is for a busy machine
+        other.execute("ROLLBACK")
+    start_demo().wait_for("arrived: POST /crm/call-finished")
+
+
+def test_a_port_over_the_last_one_is_named(environ: dict[str, str]) -> None:
+    done = pbxhub({**environ, "PBXHUB_PORT": "65535"}, "run", "--demo")
+    assert done.returncode == 1
+    assert "PBXHUB_PORT: the demo's receiver needs the next port as well" in done.stderr
 
 
 def test_a_port_that_is_taken_is_named(environ: dict[str, str]) -> None:

@@ -2,7 +2,11 @@
 
 import base64
 import re
+import resource
+import signal
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,6 +36,39 @@ def test_a_damaged_key_file_stops_the_start(tmp_path: Path) -> None:
         read_settings({"PBXHUB_DATA_DIR": str(tmp_path)})
 
 
+def test_an_empty_key_file_stops_the_start_instead_of_sealing_with_a_key_everybody_knows(tmp_path: Path) -> None:
+    (tmp_path / "secret.key").write_text("\n")
+    with pytest.raises(SettingsError, match=r"PBXHUB_SECRET_KEY: the key in .* is damaged: it is empty"):
+        read_settings({"PBXHUB_DATA_DIR": str(tmp_path)})
+
+
+def test_a_full_disk_at_the_first_start_leaves_no_half_key(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(SettingsError, match="PBXHUB_DATA_DIR: cannot keep the secret key"):
+            read_settings({"PBXHUB_DATA_DIR": str(tmp_path)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert list(tmp_path.iterdir()) == []
+    assert len(read_settings({"PBXHUB_DATA_DIR": str(tmp_path)}).secret_key) == 32
+
+
+def test_everybody_who_starts_at_the_same_time_gets_the_same_key(tmp_path: Path) -> None:
+    starts = threading.Barrier(8)
+
+    def start(_number: int) -> bytes:
+        starts.wait()
+        return read_settings({"PBXHUB_DATA_DIR": str(tmp_path / "data")}).secret_key
+
+    for _ in range(10):
+        with ThreadPoolExecutor(8) as threads:
+            assert len(set(threads.map(start, range(8)))) == 1
+        (tmp_path / "data" / "secret.key").unlink()
+
+
 def test_a_key_from_the_environment_needs_no_file(tmp_path: Path) -> None:
     key = base64.urlsafe_b64encode(b"k" * 32).decode()
     assert read_settings({"PBXHUB_DATA_DIR": str(tmp_path), "PBXHUB_SECRET_KEY": key}).secret_key == b"k" * 32
@@ -42,11 +79,14 @@ def test_a_key_from_the_environment_needs_no_file(tmp_path: Path) -> None:
     ("variable", "value", "advice"),
     [
         ("PORT", "80x", "whole number from 1 to 65535"),
+        ("DATA_DIR", "~nobody-of-this-name/x", "no such user"),
         ("PORT", "0", "whole number from 1 to 65535"),
         ("PORT", "٣", "whole number from 1 to 65535"),
         ("BIND", "everywhere", "IP address to listen on"),
         ("PUBLIC_URL", "pbx.example.com", "https://pbx.example.com"),
         ("PUBLIC_URL", "https://pbx.example.com/?a=1", "https://pbx.example.com"),
+        ("PUBLIC_URL", "https://pbx.example.com:abc", "https://pbx.example.com"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8", "networks like 192.168.10.0/24"),
         ("ALLOWED_NETWORKS", "192.168.1.1/24", "networks like 192.168.10.0/24"),
         ("WORKERS", "-1", "whole number"),
         ("METRICS", "9108", "127.0.0.1:9108 for example"),
@@ -66,6 +106,9 @@ def test_a_bad_value_is_refused_with_its_name_and_the_way_out(
     ("variable", "value", "advice"),
     [
         ("DATABASE_URL", "mysql://root:hunter2@x", r"postgresql\+psycopg://"),
+        ("DATABASE_URL", "postgresql+psycopg://root:hunter2@x:abc/y", r"HOST:PORT/NAME"),
+        ("DATABASE_URL", "sqlite:///", "sqlite:///FILE"),
+        ("DATABASE_URL", "sqlite:///:memory:", "sqlite:///FILE"),
         ("SECRET_KEY", "hunter2", "32 random bytes"),
         ("SMTP", "mail://hub:hunter2@x", "smtp://USER:PASSWORD@HOST:587"),
     ],

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hub import VAULT, add_pbx, calls_of, listening, pbx_of
@@ -13,9 +14,10 @@ from sqlalchemy import event, select, text
 from sqlalchemy.exc import OperationalError
 from test_deliver_calls import wait_until, working
 
+from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.worker import utc_now
-from pbxhub.store.history import DELIVERED, Call, StageEvent
+from pbxhub.store.history import DELIVERED, Call, Delivery, StageEvent
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.receiver import Receiver, Reply
@@ -54,11 +56,22 @@ def full(database: Database) -> Callable[[], None]:
         database,
         "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS "
         "$$BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END$$",
-        *(f"CREATE TRIGGER no_room BEFORE INSERT ON {table} EXECUTE FUNCTION no_room()" for table in TABLES),
+        *(f"CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON {table} EXECUTE FUNCTION no_room()" for table in TABLES),
     )
     return lambda: admin(  # a table at a time: one transaction for all could wait for a worker that waits for it
         database, *(f"DROP TRIGGER no_room ON {table}" for table in TABLES), "DROP FUNCTION no_room"
     )
+
+
+def without_a_table(database: Database) -> Callable[[], None]:
+    """As in the middle of a restore."""
+
+    def rename(old: str, new: str) -> None:
+        with database.write() as session:
+            session.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+    rename("stage_event", "stage_event_away")
+    return lambda: rename("stage_event_away", "stage_event")
 
 
 BIG = 30_000  # bytes that need pages which are not there yet
@@ -80,7 +93,7 @@ def sqlite_pragma(database: Database, on: str, off: str) -> Callable[[], None]:
     return back
 
 
-@pytest.mark.parametrize("fault", [read_only, full])
+@pytest.mark.parametrize("fault", [read_only, full, without_a_table])
 def test_stages_wait_in_the_listeners_memory(database: Database, fault: Fault) -> None:
     recording = read_recording(next(path for path in shipped() if path.stem == "answered"))
 
@@ -96,10 +109,43 @@ def test_stages_wait_in_the_listeners_memory(database: Database, fault: Fault) -
                 mend = fault(database)
                 fresh = freshen(recording, datetime.now(UTC))
                 await player.play(fresh, speed=0)
-                await asyncio.to_thread(refused, database)
-                assert not calls_of(database)
+                if fault is not without_a_table:
+                    await asyncio.to_thread(refused, database)
+                    assert not calls_of(database)
                 mend()
                 await until(lambda: told(database) == stages_of(fresh))
+
+    asyncio.run(calling())
+
+
+def test_a_listener_that_stops_meanwhile_leaves_its_stages_to_the_next_one(database: Database, tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    recording = read_recording(next(path for path in shipped() if path.stem == "answered"))
+
+    async def calling() -> None:
+        async with playing() as player:
+            pbx_id = add_pbx(database, player)
+            with database.write() as session:
+                what = spec(request=RequestSpec(url="https://crm.example.com/<<calldate|unix>>"))
+                session.add(Webhook(project_id=1, name="W", stage=BEFORE, spec=what, created_on=utc_now()))
+                touch_webhooks(session, 1)
+            fresh = freshen(recording, datetime.now(UTC))
+            tried: list[CallReport] = []
+            async with listening(database, data_dir=data_dir, tried=tried):
+                await until(lambda: pbx_of(database, pbx_id).state == "connected")
+                mend = read_only(database)
+                await player.play(fresh, speed=0)
+                await until(lambda: any(report.ended_on for report in tried))
+            assert [file.name for file in data_dir.iterdir()] == [f"unwritten-stages-{pbx_id}.jsonl"]
+            mend()
+            async with listening(database, data_dir=data_dir):
+                await until(lambda: told(database) == stages_of(fresh))
+                await until(lambda: not any(data_dir.iterdir()))
+            with database.read() as session:
+                call = session.scalars(select(Call)).one()
+                url = session.scalars(select(Delivery.url)).one()
+            assert url == f"https://crm.example.com/{int(call.started_on.timestamp())}"
 
     asyncio.run(calling())
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import structlog
 from panoramisk.actions import Action
@@ -13,8 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from pbxhub.ami.backfill import Backfill
 from pbxhub.ami.connection import Connection, Item
 from pbxhub.ami.inbox import Inbox
+from pbxhub.ami.leftovers import keep_leftovers, leftovers_file, read_leftovers
 from pbxhub.ami.login import Patience
-from pbxhub.ami.outlet import Outlet, Publish
+from pbxhub.ami.outlet import GROUP, Outlet, Publish
 from pbxhub.ami.pbx_rows import PbxRow, Seen, open_memories, write_cursor, write_seen
 from pbxhub.ami.placing import Placing
 from pbxhub.ami.protocol import Answer, SessionEndedError
@@ -40,9 +42,11 @@ class Line:
     """Runs one PBX until it is cancelled; close() ends it without losing what was heard."""
 
     def __init__(
-        self, row: PbxRow, database: Database, publish: Publish, stage_memory: int, patience: Patience, links: Links
-    ) -> None:
+        self, row: PbxRow, database: Database, publish: Publish, stage_memory: int, patience: Patience, links: Links,
+        data_dir: Path,
+    ) -> None:  # fmt: skip
         self.row = row
+        self._leftovers = leftovers_file(data_dir, row.id)
         self._database = database
         self._patience = patience
         self._inbox: Inbox[Item] = Inbox(_INBOX)
@@ -61,14 +65,26 @@ class Line:
         """Stages that wait for the database."""
         return self._outlet.stages
 
+    def keep_unwritten(self) -> None:
+        """Puts them into a file for the next start. Raises OSError when the disk has no room either."""
+        keep_leftovers(self._leftovers, self._outlet.unwritten())
+
     async def run(self) -> None:
-        """Takes up the calls still open in the database, then listens. Raises what the database does at first."""
+        """Writes what an earlier run could not, takes up the calls still open in the database, then listens. Raises
+        what the database does at first."""
+        await asyncio.to_thread(self._write_leftovers)
         self._tracker.restore(await asyncio.to_thread(open_memories, self._database, self.row.id))
         async with asyncio.TaskGroup() as tasks:
             for work in (self._outlet.run, self._follow, self._sweep, self._show, self._read_cel, self._placing.run):
                 tasks.create_task(self._keep_on(work))
             if self.row.trouble is None:
                 self._connecting = tasks.create_task(self._keep_on(self._connect))
+
+    def _write_leftovers(self) -> None:
+        reports = read_leftovers(self._leftovers)
+        for start in range(0, len(reports), GROUP):
+            self._outlet.publish_group(reports[start : start + GROUP])
+        self._leftovers.unlink(missing_ok=True)
 
     async def _keep_on(self, work: Callable[[], Awaitable[None]]) -> None:
         """A fault in one part must not take down what the others hold: stages that wait, calls that live."""

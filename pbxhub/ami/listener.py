@@ -2,6 +2,9 @@
 themselves."""
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,7 +18,7 @@ from pbxhub.store.session import Database
 from pbxhub.store.vault import Vault
 
 _LOOK = 2.0  # seconds between two looks at the PBX rows
-_CLOSE = 8.0  # seconds a line has to write what it heard before it is given up
+_CLOSE = 4.0  # seconds a line has to write what it heard before it is given up
 log = structlog.get_logger(__name__)
 
 
@@ -25,16 +28,22 @@ async def listen(
     publish: Publish,
     stage_memory: int,
     stop: asyncio.Event,
+    data_dir: Path,
     patience: Patience | None = None,
     public_url: str = "",
 ) -> None:
-    """Listens to every enabled PBX until stop is set; then writes what was heard, within 8 s, and returns.
+    """Listens to every enabled PBX until stop is set; then writes what was heard, within 4 s, and returns.
 
     publish(pbx_id, reports) writes reports in one transaction, in a thread of its own; repeatable.
+    data_dir: where the stages go that cannot be written when it stops; the next start writes them.
     stage_memory: stages that may wait per PBX while the database is away (Settings.stage_memory).
     public_url: Settings.public_url, for the links in callbacks of ordered calls.
     """
-    listener = _Listener(database, vault, publish, stage_memory, patience or Patience(), Links(vault, public_url))
+    begin = partial(
+        Line, database=database, publish=publish, stage_memory=stage_memory, patience=patience or Patience(),
+        links=Links(vault, public_url), data_dir=data_dir,
+    )  # fmt: skip
+    listener = _Listener(database, vault, begin)
     stopping = asyncio.create_task(stop.wait())
     try:
         while not stop.is_set():
@@ -49,15 +58,10 @@ async def listen(
 
 
 class _Listener:
-    def __init__(
-        self, database: Database, vault: Vault, publish: Publish, stage_memory: int, patience: Patience, links: Links
-    ) -> None:
-        self._links = links
+    def __init__(self, database: Database, vault: Vault, new_line: Callable[[PbxRow], Line]) -> None:
         self._database = database
         self._vault = vault
-        self._publish = publish
-        self._stage_memory = stage_memory
-        self._patience = patience
+        self._new_line = new_line
         self._lines: dict[int, tuple[Line, asyncio.Task[None]]] = {}
 
     async def look(self) -> None:
@@ -73,7 +77,7 @@ class _Listener:
             self._begin(rows[key])
 
     def _begin(self, row: PbxRow) -> None:
-        line = Line(row, self._database, self._publish, self._stage_memory, self._patience, self._links)
+        line = self._new_line(row)
         self._lines[row.id] = line, asyncio.create_task(line.run())
 
     async def _end(self, key: int) -> None:
@@ -82,7 +86,7 @@ class _Listener:
             closing = asyncio.create_task(line.close())
             await asyncio.wait({closing, task}, timeout=_CLOSE, return_when=asyncio.FIRST_COMPLETED)
             if not closing.done():
-                log.error("a PBX was let go with stages unwritten", pbx=key, stages=line.unwritten)
+                _keep_unwritten(line)
             closing.cancel()
             task.cancel()
             await asyncio.wait({closing, task})
@@ -91,6 +95,16 @@ class _Listener:
 
     async def close(self) -> None:
         await asyncio.gather(*(self._end(key) for key in tuple(self._lines)))
+
+
+def _keep_unwritten(line: Line) -> None:
+    try:
+        line.keep_unwritten()
+    except OSError as error:
+        log.error("stages are lost: neither database nor disk takes them", pbx=line.row.id, stages=line.unwritten,
+                  error=error.strerror)  # fmt: skip
+    else:
+        log.warning("the database is away; the next start writes these stages", pbx=line.row.id, stages=line.unwritten)
 
 
 def _report(task: asyncio.Task[None], key: int) -> None:

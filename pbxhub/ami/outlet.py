@@ -5,16 +5,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.calls.stages import CallReport
+from pbxhub.store.session import is_away
 
 Publish = Callable[[int, Sequence[CallReport]], object]
 Work = Callable[[], None]
 
-_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
-_GROUP = 200  # reports in one transaction
+GROUP = 200  # reports in one transaction
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 log = structlog.get_logger(__name__)
 
@@ -50,13 +49,17 @@ class Outlet:
             await self._filled.wait()
             try:
                 written = await asyncio.to_thread(self._write_first)
-            except _AWAY as error:
+            except SQLAlchemyError as error:
                 self._tell_away(error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
             pause, self.away = _FIRST_PAUSE, False
             self._drop(written)
+
+    def unwritten(self) -> list[CallReport]:
+        """The reports that wait, the oldest first; the first ones may be on their way into the database."""
+        return [item for item in self._waiting if isinstance(item, CallReport)]
 
     def _drop(self, count: int) -> None:
         for _ in range(count):
@@ -73,31 +76,33 @@ class Outlet:
             self._work_off(first)
             return 1
         group: list[CallReport] = []
-        for index in range(min(_GROUP, len(self._waiting))):
+        for index in range(min(GROUP, len(self._waiting))):
             item = self._waiting[index]
             if not isinstance(item, CallReport):
                 break
             group.append(item)
-        self._publish_group(group)
+        self.publish_group(group)
         return len(group)
 
     def _work_off(self, work: Work) -> None:
         try:
             work()
-        except _AWAY:
-            raise
-        except Exception:
+        except Exception as error:
+            if is_away(error):
+                raise
             log.exception("work on the database failed and is left", pbx=self._pbx_id)
 
-    def _publish_group(self, group: Sequence[CallReport]) -> None:
+    def publish_group(self, group: Sequence[CallReport]) -> None:
+        """Writes up to GROUP reports. Raises what the database does when it is away; a report that it cannot take is
+        logged and left."""
         try:
             self._publish(self._pbx_id, group)
-        except _AWAY:
-            raise
-        except Exception:  # one report the database cannot take must not hold up all others
+        except Exception as error:  # one report the database cannot take must not hold up all others
+            if is_away(error):
+                raise
             if len(group) > 1:
                 for report in group:
-                    self._publish_group([report])
+                    self.publish_group([report])
                 return
             log.exception("a call could not be written", pbx=self._pbx_id, linkedid=group[0].linkedid)
 

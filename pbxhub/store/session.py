@@ -10,10 +10,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, ExceptionContext, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 _WRITE = "pbxhub_write"
+_SQLITE_PATIENCE = 5  # seconds for a lock of another process; whoever writes tries again, and a stop must not hang
 _READ_ONLY = "25006"  # SQLSTATE read_only_sql_transaction
 
 
@@ -65,7 +67,7 @@ def open_database(url: str, pool_size: int = 10) -> Database:
     """Opens the database behind a SQLAlchemy URL. Nothing is connected before the first transaction."""
     options: dict[str, Any] = {"json_serializer": _json, "pool_size": pool_size, "max_overflow": 20}
     if make_url(url).get_backend_name() == "sqlite":
-        options["connect_args"] = {"timeout": 30, "check_same_thread": False}
+        options["connect_args"] = {"timeout": _SQLITE_PATIENCE, "check_same_thread": False}
     else:
         options["pool_pre_ping"] = True
         options["connect_args"] = {"connect_timeout": 5}
@@ -80,6 +82,20 @@ def open_database(url: str, pool_size: int = 10) -> Database:
     return Database(
         engine, turn, sessionmaker(engine, expire_on_commit=False), sessionmaker(writing, expire_on_commit=False)
     )
+
+
+def is_away(error: Exception) -> bool:
+    """Whether the database failed as a whole: not there, full, locked, damaged, its tables or rights missing for now.
+
+    False: what was written is to blame, and would be refused again.
+    """
+    if isinstance(error, (OperationalError, InterfaceError, PoolTimeoutError)) or type(error) is DatabaseError:
+        return True
+    # the others say it with a code of PostgreSQL: without one, the driver did not like a value
+    return type(error) not in _TO_BLAME and getattr(getattr(error, "orig", None), "sqlstate", None) is not None
+
+
+_TO_BLAME = (DataError, IntegrityError)
 
 
 def _json_time(value: Any) -> str:

@@ -44,7 +44,7 @@ def create_app(
     app.config.update(_flask(settings, vault), **_sign_in(settings, vault), **sign_in_words.messages())
     app.extensions["pbxhub"] = Hub(settings, database, vault, guard_of, Sender(guard_of()), mail, check_pbx, recordings)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    guard.install(app, settings.public_url)
+    guard.install(app, settings.public_url, settings.trusted_proxies)
     Babel(app, locale_selector=language.choose)
     CSRFProtect(app)
     Security(app, Accounts(database), mail_util_cls=Mail)

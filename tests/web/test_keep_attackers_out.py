@@ -1,9 +1,11 @@
 """Somebody tries what attackers try on the pages."""
 
+import ipaddress
 import re
 import shlex
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -279,3 +281,28 @@ def test_a_recording_plays_by_its_own_link_only(
     assert client.get(good.replace("expires=", "expires=9")).status_code == 404
     for name in ("../secret.wav", str(tmp_path / "secret.wav"), "link.wav", "missing.wav", "/etc/passwd", ""):
         assert client.get(link(name)).status_code == 404, name
+
+
+def _sign_in_from(app: Flask, peer: str, forwarded: str = "") -> int:
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    visitor = Browser(app.test_client())
+    visitor.get("/sign-in", environ_base={"REMOTE_ADDR": peer}, headers=headers)
+    tried = {"email": f"{new_id()}@example.com", "password": "wrong", "submit": "1"}
+    answer = visitor.post("/sign-in", tried, environ_base={"REMOTE_ADDR": peer}, headers=headers)
+    return int(answer.status_code)
+
+
+def test_63_behind_a_proxy_of_ours_one_stranger_locks_out_nobody_else(settings: Settings, database: Database) -> None:
+    ours = replace(settings, trusted_proxies=(ipaddress.ip_network("10.0.0.0/24"),))
+    app = create_app(ours, database, Vault(settings.secret_key))
+    tries = [_sign_in_from(app, "10.0.0.7", "203.0.113.66, 10.0.0.8") for _ in range(31)]
+    assert tries[-1] == 429
+    assert _sign_in_from(app, "10.0.0.7", "203.0.113.66") == 429
+    assert _sign_in_from(app, "10.0.0.7", "203.0.113.67") == 200
+
+
+@pytest.mark.parametrize("proxies", ["", "10.0.0.0/24"])
+def test_63_a_forged_forwarded_address_gives_no_new_tries(settings: Settings, database: Database, proxies: str) -> None:
+    networks = tuple(ipaddress.ip_network(one) for one in proxies.split(",") if one)
+    app = create_app(replace(settings, trusted_proxies=networks), database, Vault(settings.secret_key))
+    assert [_sign_in_from(app, "198.51.100.9", f"203.0.113.{n}") for n in range(31)][-1] == 429
