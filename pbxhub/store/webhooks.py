@@ -74,6 +74,16 @@ class WebhookVersion(Base):
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+def remember_version(session: Session, webhook: Webhook, author_id: int | None, now: datetime) -> None:
+    """Keeps what the webhook is at its revision, for the history."""
+    session.add(
+        WebhookVersion(
+            webhook_id=webhook.id, revision=webhook.revision, name=webhook.name, stage=webhook.stage,
+            enabled=webhook.enabled, spec=webhook.spec, author_id=author_id, created_on=now,
+        )
+    )  # fmt: skip
+
+
 def touch_webhooks(session: Session, project_id: int) -> None:
     """Tells every process that the project's webhooks have changed. Call it in the transaction of the change."""
     session.execute(
@@ -87,15 +97,10 @@ def add_project(session: Session, project: Project) -> None:
     session.add(project)
     session.flush()
     ready = default_event().webhooks[0]
-    session.add(
-        Webhook(
-            project_id=project.id,
-            name=ready.name,
-            stage=ready.stage,
-            enabled=False,
-            locked=True,
-            position=0,
-            spec=ready.spec,
-            created_on=project.created_on,
-        )
-    )
+    webhook = Webhook(
+        project_id=project.id, name=ready.name, stage=ready.stage, enabled=False, locked=True, position=0,
+        spec=ready.spec, created_on=project.created_on,
+    )  # fmt: skip
+    session.add(webhook)
+    session.flush()
+    remember_version(session, webhook, None, project.created_on)

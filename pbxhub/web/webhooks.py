@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import JSON
 from pbxhub.delivery.outbox import cancel_pending
-from pbxhub.store.webhooks import Webhook, WebhookVersion, touch_webhooks
+from pbxhub.store.webhooks import Webhook, WebhookVersion, remember_version, touch_webhooks
 from pbxhub.web.access import Access
 from pbxhub.web.audit import note
 from pbxhub.web.hub import hub, now
@@ -79,13 +79,13 @@ def create(session: Session, access: Access, draft: Draft, source: Webhook | Non
     return webhook
 
 
-def change(session: Session, access: Access, webhook: Webhook, draft: Draft) -> None:
+def change(session: Session, access: Access, webhook: Webhook, draft: Draft, what: str = "webhook changed") -> None:
     """Another revision of a webhook. What is queued already goes out as it was rendered."""
     before = shown(webhook)
     _write(webhook, draft)
     webhook.revision += 1
     _remember(session, access, webhook)
-    note(session, access, "webhook changed", webhook.name, before, shown(webhook))
+    note(session, access, what, webhook.name, before, shown(webhook))
 
 
 def live_webhooks(session: Session, access: Access) -> list[Webhook]:
@@ -154,8 +154,12 @@ def carry_out(session: Session, access: Access, changes: Iterable[Change]) -> in
 
 def shown(webhook: Webhook) -> dict[str, JSON]:
     """A webhook as flat fields for the audit log and differences; no secrets are in a spec."""
-    own: dict[str, JSON] = {"name": webhook.name, "stage": webhook.stage, "enabled": webhook.enabled}
-    return {**own, **flatten(dump_spec(webhook.spec))}
+    return {**own_fields(webhook), **flatten(dump_spec(webhook.spec))}
+
+
+def own_fields(webhook: Webhook | WebhookVersion) -> dict[str, JSON]:
+    """What a webhook has beside its spec."""
+    return {"name": webhook.name, "stage": webhook.stage, "enabled": webhook.enabled}
 
 
 def flatten(data: Any, path: str = "") -> dict[str, JSON]:
@@ -181,18 +185,7 @@ def _write(webhook: Webhook, draft: Draft) -> None:
 
 
 def _remember(session: Session, access: Access, webhook: Webhook) -> None:
-    session.add(
-        WebhookVersion(
-            webhook_id=webhook.id,
-            revision=webhook.revision,
-            name=webhook.name,
-            stage=webhook.stage,
-            enabled=webhook.enabled,
-            spec=webhook.spec,
-            author_id=access.user.id,
-            created_on=now(),
-        )
-    )
+    remember_version(session, webhook, access.user.id, now())
     touch_webhooks(session, access.project.id)
 
 

@@ -63,13 +63,18 @@ async function preview() {
 function mark() {
   for (const place of form.querySelectorAll(".spot-errors")) place.replaceChildren();
   for (const bad of form.querySelectorAll(".is-invalid")) bad.classList.remove("is-invalid");
+  for (const { path, message } of shown.notes ?? []) beside(find(path), "field-warning", message);
   for (const { path, message } of shown.errors ?? []) {
     const spot = find(path);
     if (!spot) continue;
-    const place = spot.querySelector(".spot-errors") ?? spot.nextElementSibling;
-    place?.append(el("div", { class: "field-error" }, message));
+    beside(spot, "field-error", message);
     for (const input of spot.querySelectorAll(".form-control, .form-select")) if (/<<|>>/.test(input.value) || input.value === "" || !spot.matches(".tree-row, .line")) input.classList.add("is-invalid");
   }
+}
+
+function beside(spot, kind, message) {
+  const place = spot?.querySelector(".spot-errors") ?? spot?.nextElementSibling;
+  place?.append(el("div", { class: kind }, message));
 }
 
 function find(path) {

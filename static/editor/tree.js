@@ -89,6 +89,15 @@ function move(from, index, to, target) {
 
 const holds = (node, other) => node === other || (node.children ?? []).some((child) => holds(child, other));
 
+// Where a row dropped here goes: the upper part of this one is before it, the lower part after it, the middle of an
+// object or an array inside.
+function side(event, line, node) {
+  const box = line.getBoundingClientRect();
+  const height = (event.clientY - box.top) / box.height;
+  if (isNest(node) && height > 0.25 && height < 0.75) return "inside";
+  return height < 0.5 ? "before" : "after";
+}
+
 function drag(line, parent, index, redraw) {
   line.addEventListener("dragstart", (event) => {
     dragged = { parent, index, node: parent.children[index] };
@@ -96,20 +105,21 @@ function drag(line, parent, index, redraw) {
     event.stopPropagation();
   });
   line.addEventListener("dragover", (event) => {
-    if (!dragged || holds(dragged.node, parent)) return;
+    if (!dragged || holds(dragged.node, parent.children[index])) return;
     event.preventDefault();
-    line.classList.add("drop");
+    line.dataset.drop = side(event, line, parent.children[index]);
   });
-  line.addEventListener("dragleave", () => line.classList.remove("drop"));
+  line.addEventListener("dragleave", () => delete line.dataset.drop);
   line.addEventListener("drop", (event) => {
     event.preventDefault();
     event.stopPropagation();
     const node = parent.children[index];
-    if (!dragged || dragged.node === node) return;
+    if (!dragged || holds(dragged.node, node)) return;
     const { parent: from, index: at } = dragged;
+    const where = side(event, line, node);
     from.children.splice(at, 1);
-    if (isNest(node) && event.offsetX > line.offsetWidth * 0.4) node.children.push(dragged.node);
-    else parent.children.splice(parent.children.indexOf(node), 0, dragged.node);
+    if (where === "inside") node.children.push(dragged.node);
+    else parent.children.splice(parent.children.indexOf(node) + (where === "after" ? 1 : 0), 0, dragged.node);
     dragged = null;
     touch();
     redraw();

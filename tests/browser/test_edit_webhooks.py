@@ -99,3 +99,29 @@ def test_an_earlier_revision_is_restored(site: Site, anna: Page) -> None:
     anna.goto(f"{site.url}/projects/{site.project}/webhooks/2/history")
     anna.get_by_role("button", name="Restore").click()
     expect(anna.locator("tbody tr").first).to_contain_text("One")
+
+
+def test_parameters_are_dragged_into_an_object_out_of_it_and_to_the_end(site: Site, anna: Page) -> None:
+    anna.goto(f"{site.url}/projects/{site.project}/webhooks/2/edit")
+
+    def drag(grabbed: str, onto: str, height: float) -> None:
+        row = anna.locator(f'.tree-row[data-path="{onto}"]')
+        box = row.bounding_box()
+        assert box
+        anna.locator(f'.tree-row[data-path="{grabbed}"] .grip').drag_to(
+            row, target_position={"x": box["width"] / 3, "y": box["height"] * height}
+        )
+
+    drag("parameters.talk", "parameters.contact", 0.5)
+    expect(anna.locator('.tree-row[data-path="parameters.contact.talk"]')).to_be_visible()
+    drag("parameters.contact.talk", "parameters.check", 0.9)
+    expect(anna.locator(".tree > .tree-list > .tree-item").last.locator(".tree-name")).to_have_value("talk")
+    drag("parameters.talk", "parameters.contact", 0.2)
+    expect(anna.locator(".tree > .tree-list > .tree-item").nth(1).locator(".tree-name").first).to_have_value("talk")
+
+
+def test_a_parameter_without_a_value_at_the_chosen_event_is_marked_where_it_stands(site: Site, anna: Page) -> None:
+    anna.goto(f"{site.url}/projects/{site.project}/webhooks/2/copy?stage=incoming.before")
+    row = anna.locator(".tree-item", has=anna.locator('[data-path="parameters.talk"]')).last
+    expect(row.locator(".field-warning")).to_contain_text("billsec")
+    expect(anna.locator("#preview")).to_contain_text("Difference from Calls to the CRM")

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.redaction import redact_headers, redact_url
 from pbxhub.store.history import DELIVERED, FAILED, Attempt, Call, Delivery, StageEvent
-from pbxhub.store.webhooks import Webhook
+from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.web.access import Access, enter
 from pbxhub.web.compare import Compared, compare
 from pbxhub.web.curl import as_curl
@@ -20,6 +20,7 @@ from pbxhub.web.paging import read_uuid
 from pbxhub.web.samples import values_of
 from pbxhub.webhooks.check import used_parameters
 from pbxhub.webhooks.params import lookup
+from pbxhub.webhooks.spec import WebhookSpec
 
 pages = Blueprint("deliveries", __name__, url_prefix="/projects/<int:project_id>/deliveries")
 
@@ -69,20 +70,26 @@ def detail(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
             attempts=attempts,
             call=call,
             stage_event=stage,
-            named=_named_values(session, access, webhook, stage, call),
+            named=_named_values(session, access, _spec_then(session, delivery, webhook), stage, call),
             compared=_compared(session, delivery),
             command=as_curl(delivery.method, redact_url(delivery.url), _shown_headers(delivery), delivery.body),
         )
 
 
 def _named_values(
-    session: Session, access: Access, webhook: Webhook, stage: StageEvent | None, call: Call | None
+    session: Session, access: Access, spec: WebhookSpec, stage: StageEvent | None, call: Call | None
 ) -> list[tuple[str, str, Value]]:
     """Where each parameter stands in the webhook, and the value it had: field, name, value."""
     if stage is None or call is None:
         return []
     values = values_of(session, access, stage, call)
-    return [(path, name, lookup(values, name)) for path, name in used_parameters(webhook.spec)][:100]
+    return [(path, name, lookup(values, name)) for path, name in used_parameters(spec)][:100]
+
+
+def _spec_then(session: Session, delivery: Delivery, webhook: Webhook) -> WebhookSpec:
+    """What the webhook was when this request was made from it."""
+    version = session.get(WebhookVersion, (webhook.id, delivery.webhook_revision))
+    return version.spec if version else webhook.spec
 
 
 def _compared(session: Session, delivery: Delivery) -> Compared | None:

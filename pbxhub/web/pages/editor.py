@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from pbxhub.calls.stages import JSON
 from pbxhub.delivery.signing import SigningKeys, new_key, open_keys, rotate, seal_keys
 from pbxhub.store.accounts import User
 from pbxhub.store.webhooks import Webhook, WebhookVersion, touch_webhooks
@@ -19,7 +20,7 @@ from pbxhub.web.hub import hub, now, reading, writing
 from pbxhub.web.language import _
 from pbxhub.web.pages.webhooks import pages
 from pbxhub.web.tryout import preview, test_send
-from pbxhub.web.webhooks import change, create, editable, flatten, read_draft, shown, webhook_of
+from pbxhub.web.webhooks import Draft, change, create, editable, flatten, read_draft, shown, webhook_of
 from pbxhub.web.words import all_stages
 from pbxhub.webhooks.gallery import default_event, fill, find, gallery
 from pbxhub.webhooks.params import exists_at
@@ -110,7 +111,7 @@ def save(project_id: int) -> ResponseReturnValue:
     with writing() as session:
         access = enter(session, project_id, "editor")
         data = _payload()
-        source = webhook_of(session, access, _number(data["copy_of"])) if data.get("copy_of") else None
+        source = _copied(session, access, data)
         try:
             draft = read_draft(session, access, data, None, source.secret_sealed if source else "")
         except SpecError as error:
@@ -141,8 +142,11 @@ def show(project_id: int) -> ResponseReturnValue:
     """The exact request for the chosen call, what is wrong, and how many of the last calls would match."""
     with reading() as session:
         access = enter(session, project_id, "editor")
-        found = preview(session, access, _payload())
-        html = render_template("webhooks/_preview.html", preview=found)
+        data = _payload()
+        found = preview(session, access, data)
+        source = _copied(session, access, data)
+        changes = differences(shown(source), _as_shown(data)) if source else {}
+        html = render_template("webhooks/_preview.html", preview=found, source=source, changes=changes)
         return jsonify(html=html, errors=_errors(found.errors), notes=_errors(found.notes))
 
 
@@ -152,7 +156,7 @@ def test(project_id: int) -> ResponseReturnValue:
     with reading() as session:
         access = enter(session, project_id, "editor")
         data = _payload()
-        webhook = webhook_of(session, access, _number(data["id"])) if data.get("id") else None
+        webhook = webhook_of(session, access, _number(data["id"])) if data.get("id") else _copied(session, access, data)
         tried = test_send(session, access, data, webhook)
         return jsonify(html=render_template("webhooks/_tried.html", tried=tried), errors=_errors(tried.preview.errors))
 
@@ -188,12 +192,9 @@ def setup_default(project_id: int, webhook_id: int) -> ResponseReturnValue:
             abort(404)
         if not form.validate_on_submit():
             return render_template("webhooks/setup.html", form=form, webhook=webhook, item=default_event())
-        webhook.spec = fill(default_event(), {"measurement_id": form.measurement_id.data})[0].spec
-        webhook.secret_sealed = hub().vault.seal(form.api_secret.data)
-        webhook.enabled = True
-        webhook.revision += 1
-        touch_webhooks(session, project_id)
-        note(session, access, "Google Analytics set up", webhook.name, {}, {"measurement_id": form.measurement_id.data})
+        spec = fill(default_event(), {"measurement_id": form.measurement_id.data})[0].spec
+        draft = Draft(webhook.name, webhook.stage, True, spec, form.api_secret.data)
+        change(session, access, webhook, draft, "Google Analytics set up")
     flash(_("Calls go to Google Analytics from now on."))
     return redirect(url_for("webhooks.index", project_id=project_id))
 
@@ -227,16 +228,21 @@ def _conflict(session: Session, webhook: Webhook, data: Mapping[str, Any]) -> Re
     """Who saved meanwhile, and what is different between theirs and ours."""
     version = session.get(WebhookVersion, (webhook.id, webhook.revision))
     author = session.get(User, version.author_id) if version and version.author_id else None
-    mine = {
-        "name": data.get("name"),
-        "stage": data.get("stage"),
-        "enabled": data.get("enabled"),
-        **flatten(data.get("spec")),
-    }
+    mine = _as_shown(data)
     theirs = {name: value for name, value in shown(webhook).items() if name in mine}
     who = author.name or author.email if author else _("Somebody")
     html = render_template("webhooks/_conflict.html", who=who, version=version, changes=differences(theirs, mine))
     return jsonify(html=html, revision=webhook.revision), 409
+
+
+def _as_shown(data: Mapping[str, Any]) -> dict[str, JSON]:
+    """What the form holds, as shown() gives a webhook."""
+    return {**{name: data.get(name) for name in ("name", "stage", "enabled")}, **flatten(data.get("spec"))}
+
+
+def _copied(session: Session, access: Access, data: Mapping[str, Any]) -> Webhook | None:
+    """The webhook that the one in the form is a copy of."""
+    return webhook_of(session, access, _number(data["copy_of"])) if data.get("copy_of") else None
 
 
 def _missing(source: Webhook) -> dict[str, list[str]]:

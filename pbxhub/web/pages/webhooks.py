@@ -24,7 +24,9 @@ from pbxhub.web.webhooks import (
     exported,
     flatten,
     live_webhooks,
+    own_fields,
     plan,
+    read_draft,
     webhook_of,
 )  # fmt: skip
 from pbxhub.web.webhooks import remove as delete
@@ -63,11 +65,10 @@ def enable(project_id: int, webhook_id: int) -> ResponseReturnValue:
             flash(_("Set it up first: it needs your measurement id and API secret."), "error")
             return redirect(url_for("webhooks.setup_default", project_id=project_id, webhook_id=webhook.id))
         if wanted != webhook.enabled:
-            webhook.enabled = wanted
-            touch_webhooks(session, project_id)
+            switched = Draft(webhook.name, webhook.stage, wanted, webhook.spec)
+            change(session, access, webhook, switched, "webhook switched on" if wanted else "webhook switched off")
             if not wanted:
                 cancel_pending(session, webhook.id, now())
-            note(session, access, "webhook switched on" if wanted else "webhook switched off", webhook.name)
     return redirect(url_for("webhooks.index", project_id=project_id))
 
 
@@ -133,16 +134,22 @@ def history(project_id: int, webhook_id: int) -> ResponseReturnValue:
 
 @pages.post("/<int:webhook_id>/restore/<int:revision>")
 def restore(project_id: int, webhook_id: int, revision: int) -> ResponseReturnValue:
-    """Makes an earlier revision the current one, as a new revision."""
+    """Makes an earlier revision the current one, as a new revision: checked like any other, on or off as it is now."""
+    back = redirect(url_for("webhooks.history", project_id=project_id, webhook_id=webhook_id))
     with writing() as session:
         access = enter(session, project_id, "editor")
         webhook = editable(session, access, webhook_id)
         version = session.get(WebhookVersion, (webhook.id, revision))
         if version is None:
             abort(404)
-        change(session, access, webhook, Draft(version.name, version.stage, version.enabled, version.spec))
+        wanted = {**own_fields(version), "enabled": webhook.enabled, "spec": dump_spec(version.spec)}
+        try:
+            change(session, access, webhook, read_draft(session, access, wanted, webhook, webhook.secret_sealed))
+        except SpecError as error:
+            flash(_("Revision %(n)s cannot be restored: %(why)s", n=revision, why=error.errors[0].message), "error")
+            return back
     flash(_("Revision %(n)s is the current one again.", n=revision))
-    return redirect(url_for("webhooks.history", project_id=project_id, webhook_id=webhook_id))
+    return back
 
 
 @pages.get("/export.json")
@@ -195,5 +202,4 @@ def _changes(newer: WebhookVersion, older: WebhookVersion | None) -> dict[str, l
 
 
 def _version(version: WebhookVersion) -> dict[str, JSON]:
-    own: dict[str, JSON] = {"name": version.name, "stage": version.stage, "enabled": version.enabled}
-    return {**own, **flatten(dump_spec(version.spec))}
+    return {**own_fields(version), **flatten(dump_spec(version.spec))}

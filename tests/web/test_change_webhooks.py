@@ -1,0 +1,192 @@
+"""Two people change webhooks at the same time, switch them, go back to what was, and copy them."""
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from pbxhub.calls.stages import CallReport, Stage
+from pbxhub.delivery.address_guard import AddressGuard
+from pbxhub.delivery.outbox import publish
+from pbxhub.delivery.worker import utc_now
+from pbxhub.settings import Settings
+from pbxhub.store.accounts import Pbx
+from pbxhub.store.history import Delivery
+from pbxhub.store.session import Database
+from pbxhub.store.vault import Vault
+from pbxhub.store.webhooks import Webhook
+from pbxhub.testing.receiver import Receiver
+from pbxhub.web import create_app
+from pbxhub.webhooks.spec import Parameter, RequestSpec, WebhookSpec, dump_spec
+from tests.web.conftest import Browser, People
+
+SignedIn = Callable[[str], Browser]
+
+
+@pytest.fixture
+def app(settings: Settings, database: Database) -> Flask:
+    """The account of an operator whose receivers stand on this machine."""
+    guard = AddressGuard((ipaddress.ip_network("127.0.0.0/8"),))
+    application = create_app(settings, database, Vault(settings.secret_key), lambda: guard)
+    application.testing = True
+    return application
+
+
+@pytest.fixture
+def editor(people: People, signed_in: SignedIn) -> Browser:
+    browser = signed_in("editor")
+    browser.get(f"/projects/{people.project}/webhooks")
+    return browser
+
+
+def spec(url: str = "https://crm.example.com/", **request: Any) -> dict[str, Any]:
+    return dict(dump_spec(WebhookSpec(request=RequestSpec(url=url, **request))))
+
+
+def send(browser: Browser, path: str, data: dict[str, Any]) -> Any:
+    return browser.client.post(path, json=data, headers={"X-CSRFToken": browser.token})
+
+
+def add(browser: Browser, people: People, name: str = "Lead", **more: Any) -> int:
+    draft = {"name": name, "stage": "incoming.after", "enabled": True, "spec": spec(), **more}
+    answer = send(browser, f"/projects/{people.project}/webhooks/save", draft)
+    assert answer.status_code == 200, answer.json
+    return int(answer.json["id"])
+
+
+def call_over(database: Database, vault: Vault, people: People) -> UUID:
+    """A call ends; the id of the delivery it made."""
+    with database.write() as session:
+        pbx = Pbx(
+            project_id=people.project, name="Office", host="h", username="u", secret_sealed="", created_on=utc_now()
+        )
+        session.add(pbx)
+        session.flush()
+        pbx_id = pbx.id
+    now = utc_now()
+    after = Stage("incoming.after", "", 1, now, {"caller": "+380441234567", "dst": "380445556677"})
+    report = CallReport(
+        "1.1", "incoming", "+380441234567", "", "380445556677", "", now, None, now, "BUSY", after.values
+    )
+    publish(database, vault, pbx_id, [replace(report, stages=(after,))], now)
+    with database.read() as session:
+        return session.scalars(select(Delivery.id)).one()
+
+
+def webhook(database: Database, webhook_id: int) -> Webhook:
+    with database.read() as session:
+        return session.get_one(Webhook, webhook_id)
+
+
+def test_an_event_switched_off_meanwhile_is_not_switched_on_again_by_a_form_left_open(
+    database: Database, people: People, editor: Browser
+) -> None:
+    there = add(editor, people)
+    address = f"/projects/{people.project}/webhooks/{there}"
+    opened = {"name": "Lead", "stage": "incoming.after", "enabled": True, "spec": spec(), "revision": 1}
+    editor.post(f"{address}/enabled", {"enabled": "0"})
+    assert send(editor, f"{address}/save", opened).status_code == 409
+    assert not webhook(database, there).enabled
+    history = editor.get(f"{address}/history").get_data(as_text=True)
+    assert "<code>enabled</code>" in history
+
+
+def test_a_restored_revision_leaves_an_event_off_that_was_switched_off(
+    database: Database, people: People, editor: Browser
+) -> None:
+    there = add(editor, people)
+    address = f"/projects/{people.project}/webhooks/{there}"
+    editor.post(f"{address}/enabled", {"enabled": "0"})
+    editor.post(f"{address}/restore/1")
+    assert (webhook(database, there).enabled, webhook(database, there).revision) == (False, 3)
+
+
+def test_a_revision_whose_name_is_taken_by_now_is_not_restored(
+    database: Database, people: People, editor: Browser
+) -> None:
+    there = add(editor, people)
+    address = f"/projects/{people.project}/webhooks/{there}"
+    renamed = {"name": "Other", "stage": "incoming.after", "enabled": True, "spec": spec(), "revision": 1}
+    assert send(editor, f"{address}/save", renamed).status_code == 200
+    add(editor, people, "Lead")
+    page = editor.post(f"{address}/restore/1", follow_redirects=True).get_data(as_text=True)
+    assert "Revision 1 cannot be restored: Another event of this project has this name." in page
+    assert webhook(database, there).name == "Other"
+
+
+def test_a_revision_with_authentication_is_not_restored_without_its_secret(
+    database: Database, people: People, editor: Browser
+) -> None:
+    bearer = spec()
+    bearer["request"]["auth"] = {"kind": "bearer"}
+    there = add(editor, people, spec=bearer, secret="t0ken")
+    address = f"/projects/{people.project}/webhooks/{there}"
+    plain = {"name": "Lead", "stage": "incoming.after", "enabled": True, "spec": spec(), "revision": 1}
+    assert send(editor, f"{address}/save", plain).status_code == 200
+    page = editor.post(f"{address}/restore/1", follow_redirects=True).get_data(as_text=True)
+    assert "Revision 1 cannot be restored: Give the secret" in page
+    assert webhook(database, there).spec.request.auth.kind == "none"
+
+
+def test_the_locked_event_has_a_history_from_the_beginning(
+    database: Database, people: People, signed_in: SignedIn
+) -> None:
+    owner = signed_in("owner")
+    owner.get("/projects/new")
+    owner.post("/projects/new", {"name": "Shop", "time_zone": "UTC", "country": "UA"})
+    with database.read() as session:
+        locked = session.scalars(select(Webhook).where(Webhook.locked).order_by(Webhook.id.desc())).first()
+    assert locked
+    address = f"/projects/{locked.project_id}/webhooks/{locked.id}"
+    owner.get(f"{address}/setup")
+    owner.post(f"{address}/setup", {"measurement_id": "G-ABC123DEF4", "api_secret": "very secret"})
+    page = owner.get(f"{address}/history").get_data(as_text=True)
+    assert "G-ABC123DEF4" in page
+    assert "as it was made" in page
+    assert "very secret" not in page
+
+
+def test_a_copy_shows_what_is_different_from_its_source(people: People, editor: Browser) -> None:
+    there = add(editor, people)
+    copied = {
+        "copy_of": there,
+        "name": "Lead 2",
+        "stage": "incoming.before",
+        "enabled": True,
+        "spec": spec(method="PUT"),
+    }
+    html = send(editor, f"/projects/{people.project}/webhooks/preview", copied).json["html"]
+    assert "Difference from Lead" in html
+    assert "<del>POST</del>" in html
+    assert "<ins>PUT</ins>" in html
+    assert "request.url" not in html
+
+
+def test_a_test_of_a_copy_is_authorized_like_its_source(people: People, editor: Browser) -> None:
+    with Receiver() as receiver:
+        bearer = spec(receiver.url)
+        bearer["request"]["auth"] = {"kind": "bearer"}
+        there = add(editor, people, spec=bearer, secret="t0ken")
+        copied = {"copy_of": there, "name": "Lead 2", "stage": "incoming.after", "enabled": True, "spec": bearer}
+        send(editor, f"/projects/{people.project}/webhooks/test", {**copied, "sample": "answered"})
+        [request] = receiver.wait_for(1)
+    assert request.header("Authorization") == "Bearer t0ken"
+
+
+def test_a_request_is_explained_by_the_revision_it_was_made_from(
+    settings: Settings, database: Database, people: People, editor: Browser
+) -> None:
+    first = spec(parameters=(Parameter("phone", value="<<caller>>"),))
+    there = add(editor, people, spec=first)
+    delivery_id = call_over(database, Vault(settings.secret_key), people)
+    second = spec(parameters=(Parameter("other", value="<<dst>>"),))
+    changed = {"name": "Lead", "stage": "incoming.after", "enabled": True, "spec": second, "revision": 1}
+    assert send(editor, f"/projects/{people.project}/webhooks/{there}/save", changed).status_code == 200
+    page = editor.get(f"/projects/{people.project}/deliveries/{delivery_id}").get_data(as_text=True)
+    assert "parameters.phone" in page
+    assert "parameters.other" not in page
