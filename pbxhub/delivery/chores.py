@@ -13,7 +13,7 @@ from pbxhub.delivery.outbox import Retention, prune, step_resends
 from pbxhub.delivery.sender import Sender
 from pbxhub.delivery.values import Links
 from pbxhub.settings import MailServer
-from pbxhub.store.session import Database
+from pbxhub.store.session import Database, reason
 
 TURN = 1.0  # seconds
 PRUNE_EVERY = timedelta(hours=1)
@@ -53,7 +53,7 @@ class Chores:
                 try:
                     chore(self._clock())
                 except DBAPIError as error:
-                    log.warning("database away; chores wait", chore=chore.__name__, error=str(error.orig))
+                    log.warning("database away; chores wait", chore=chore.__name__, error=reason(error))
                 except Exception:  # one that fails must not keep the others from being done
                     log.exception("a chore failed; it is tried again", chore=chore.__name__)
 
