@@ -370,6 +370,7 @@ def upgrade() -> None:
         sa.Column("created_on", UtcDateTime(), nullable=False),
         sa.Column("due_on", UtcDateTime(), nullable=True),
         sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("missed", JsonColumn, nullable=True),
         sa.Column("error", sa.String(length=500), nullable=False),
         sa.ForeignKeyConstraint(
             ["project_id"], ["project.id"], name=op.f("fk_notice_project_id_project"), ondelete="CASCADE"
