@@ -127,6 +127,7 @@ def upgrade() -> None:
             ["project_id"], ["project.id"], name=op.f("fk_event_project_id_project"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("event", schema=None) as batch_op:
         batch_op.create_index("ix_event_call", ["call_id", "id"], unique=False)
