@@ -135,7 +135,7 @@ def prune() -> None:
     """Deletes history older than the settings keep, a little at a time; the worker does it by itself every hour."""
     parts = _parts()
     pruned = prune_history(parts.database, datetime.now(UTC), retention(parts.settings))
-    click.echo(f"Deleted {pruned.deliveries} deliveries, {pruned.calls} calls and {pruned.notices} notices.")
+    click.echo(f"Deleted {pruned.deliveries} deliveries, {pruned.calls} calls and {pruned.others} other rows.")
 
 
 @main.group()

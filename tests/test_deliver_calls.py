@@ -24,13 +24,14 @@ from pbxhub.settings import read_settings
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.session import Database, open_database
+from pbxhub.testing import zoo
 from pbxhub.testing.receiver import Receiver, Reply
 from pbxhub.webhooks.spec import Retry
 
 
 @contextmanager
 def working(
-    database: Database, *receivers: Receiver, metrics: WorkerMetrics | None = None,
+    database: Database, *receivers: Receiver | zoo.Cage, metrics: WorkerMetrics | None = None,
     clock: Callable[[], datetime] = utc_now,
 ) -> Iterator[Worker]:  # fmt: skip
     allowed = frozenset().union(*(endpoints("127.0.0.1", receiver.port) for receiver in receivers))
@@ -65,6 +66,30 @@ def test_a_published_stage_reaches_its_receiver_and_is_recorded(database: Databa
     assert delivery.state == DELIVERED
     assert request.header("webhook-id") == str(delivery.id)
     assert request.body == delivery.body
+
+
+@pytest.mark.parametrize(
+    ("animal", "said"),
+    [
+        (zoo.says(zoo.http(302, b"", "Location: https://new.example/hook")), "Location: https://new.example/hook"),
+        (zoo.says(zoo.http(200, b"x" * 70_000)), "Only the first 64 KB of the answer were read."),
+        (zoo.truncates, "The connection broke before the end of the answer."),
+    ],
+)
+def test_15_and_30_the_history_says_where_a_redirect_leads_and_what_is_missing_of_an_answer(
+    database: Database, animal: zoo.Animal, said: str
+) -> None:
+    world = World(database)
+    with zoo.Cage(animal) as cage:
+        world.webhook(BEFORE, spec(cage.url))
+        with working(database, cage):
+            publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+            wait_until(lambda: states(world) <= {DELIVERED, FAILED})
+    (delivery,) = world.deliveries()
+    (attempt,) = world.attempts(delivery)
+    assert attempt.message == delivery.message
+    assert attempt.message.startswith("The receiver answered")
+    assert attempt.message.endswith(said)
 
 
 def test_a_publish_of_this_process_rings_with_its_commit(tmp_path: Path, sqlite_template: Path) -> None:

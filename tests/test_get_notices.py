@@ -2,23 +2,34 @@
 
 import asyncio
 import socket
+import ssl
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from email.message import Message
 from email.parser import BytesParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
-from outbox_world import BEFORE, BUSY, NOON, VAULT, World, at, finish, report, take
+from outbox_world import BEFORE, BUSY, LINKS, NOON, VAULT, World, at, finish, report, take
 from sqlalchemy import select
+from test_deliver_calls import wait_until
 
 from pbxhub.delivery.address_guard import AddressGuard, endpoints
-from pbxhub.delivery.notices import tell
-from pbxhub.delivery.outbox import publish
+from pbxhub.delivery.chores import Chores
+from pbxhub.delivery.notices import BATCH, FAIR_SHARE, tell
+from pbxhub.delivery.outbox import Selection, order_resend, publish
 from pbxhub.delivery.sender import Sender
+from pbxhub.delivery.worker import utc_now
 from pbxhub.settings import MailServer
-from pbxhub.store.notices import Notice, NoticeTarget
+from pbxhub.store.history import PENDING
+from pbxhub.store.ids import new_id
+from pbxhub.store.notices import PAUSED, Notice, NoticeTarget
 from pbxhub.store.session import Database
+from pbxhub.testing import zoo
+from pbxhub.testing.bad_tls import new_authority
 from pbxhub.testing.receiver import Receiver, Reply
 
 
@@ -34,15 +45,29 @@ class Mailbox:
         return "250 taken"
 
 
-@pytest.fixture
-def mailbox() -> Iterator[tuple[Mailbox, MailServer]]:
+@contextmanager
+def serving_mail(tls: ssl.SSLContext | None = None) -> Iterator[tuple[Mailbox, MailServer]]:
     box = Mailbox()
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
-    controller = Controller(box, hostname="127.0.0.1", port=port)
+    controller = Controller(box, hostname="127.0.0.1", port=port, tls_context=tls)
     controller.start()
-    yield box, MailServer("127.0.0.1", port, "hub@example.com", starttls=False)
+    yield box, MailServer("127.0.0.1", port, "hub@example.com", starttls=tls is not None)
     controller.stop()
+
+
+@pytest.fixture
+def mailbox() -> Iterator[tuple[Mailbox, MailServer]]:
+    with serving_mail() as served:
+        yield served
+
+
+@contextmanager
+def sending(*receivers: Receiver | zoo.Cage) -> Iterator[Sender]:
+    allowed = frozenset().union(*(endpoints("127.0.0.1", receiver.port) for receiver in receivers))
+    sender = Sender(AddressGuard(allowed_endpoints=allowed))
+    yield sender
+    sender.close()
 
 
 def sick(database: Database, *addresses: str) -> World:
@@ -63,12 +88,10 @@ def only(database: Database) -> Notice:
 
 def test_a_notice_goes_out_by_mail_and_by_http_once(database: Database, mailbox: tuple[Mailbox, MailServer]) -> None:
     box, server = mailbox
-    with Receiver() as receiver:
+    with Receiver() as receiver, sending(receiver) as sender:
         sick(database, "anna@example.com", receiver.url)
-        sender = Sender(AddressGuard(allowed_endpoints=endpoints("127.0.0.1", receiver.port)))
         assert tell(database, sender, server, at(2)) == 1
         assert tell(database, sender, server, at(9999)) == 0
-        sender.close()
         (request,) = receiver.requests
     (mail,) = box.mails
     assert mail["To"] == "anna@example.com"
@@ -79,14 +102,90 @@ def test_a_notice_goes_out_by_mail_and_by_http_once(database: Database, mailbox:
 
 
 def test_a_notice_nobody_takes_is_tried_again_and_says_why(database: Database) -> None:
-    with Receiver(lambda _: Reply(500)) as receiver:
+    with Receiver(lambda _: Reply(500)) as receiver, sending(receiver) as sender:
         sick(database, receiver.url, "anna@example.com")
-        sender = Sender(AddressGuard(allowed_endpoints=endpoints("127.0.0.1", receiver.port)))
         assert tell(database, sender, None, at(2)) == 0
         assert tell(database, sender, None, at(3)) == 0
-        sender.close()
         assert receiver.count == 1
     notice = only(database)
     assert notice.due_on == at(302)
     assert "no mail server is set" in notice.error
     assert "500" in notice.error
+
+
+def test_only_the_targets_that_missed_it_are_told_again(database: Database) -> None:
+    works = threading.Event()
+    with Receiver() as good, Receiver(lambda _: Reply(200 if works.is_set() else 500)) as bad:
+        sick(database, good.url, bad.url)
+        with sending(good, bad) as sender:
+            assert [tell(database, sender, None, at(2 + 300 * turn)) for turn in range(3)] == [0, 0, 0]
+            works.set()
+            assert tell(database, sender, None, at(902)) == 1
+        assert (good.count, bad.count) == (1, 4)
+    assert (only(database).due_on, only(database).error) == (None, "")
+
+
+def notices_for(world: World, number: int) -> None:
+    with world.database.write() as session:
+        session.add_all(
+            Notice(id=new_id(), project_id=world.project_id, kind=PAUSED, text="n", created_on=NOON, due_on=NOON)
+            for _ in range(number)
+        )
+
+
+def test_hanging_targets_are_waited_for_together(database: Database) -> None:
+    """Each answers only when all have been asked."""
+    together = threading.Barrier(4)
+
+    def waits_for_the_others(visit: zoo.Visit) -> None:
+        visit.read_request()
+        together.wait(8)
+        visit.send(zoo.OK)
+
+    with zoo.Cage(waits_for_the_others) as cage, sending(cage) as sender:
+        world = sick(database, *(f"{cage.url}/{number}" for number in range(2)))
+        notices_for(world, 1)
+        assert tell(database, sender, None, at(2)) == 2
+
+
+def test_a_project_with_many_notices_leaves_room_for_the_others(database: Database) -> None:
+    with Receiver() as receiver, sending(receiver) as sender:
+        busy, other = sick(database, receiver.url), World(database)
+        notices_for(busy, 2 * BATCH)
+        notices_for(other, 1)
+        with database.write() as session:
+            session.add(NoticeTarget(project_id=other.project_id, address=f"{receiver.url}/other"))
+        tell(database, sender, None, at(2))
+        assert receiver.count == FAIR_SHARE + 1
+        assert "/other" in {request.path for request in receiver.requests}
+
+
+def test_a_target_that_hangs_holds_up_no_other_chore(database: Database) -> None:
+    resent = threading.Event()
+    with Receiver(lambda _: Reply(200 if resent.wait(9) else 500)) as receiver, sending(receiver) as sender:
+        world = sick(database, receiver.url)
+        chores = Chores(database, LINKS, sender, utc_now)
+        chores.start()
+        receiver.wait_for(1)
+        with database.write() as session:
+            order_resend(session, world.project_id, Selection(), at(3))
+        wait_until(lambda: {row.state for row in world.deliveries()} == {PENDING})
+        resent.set()
+        wait_until(lambda: only(database).due_on is None)
+        chores.stop()
+
+
+def test_a_mail_server_must_prove_who_it_is(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """35: neither the notice nor the password of the mail server goes to somebody in between."""
+    authority = new_authority()
+    (tmp_path / "authority.pem").write_text(authority.pem)
+    with serving_mail(authority.server()) as (box, server), sending() as sender:
+        sick(database, "anna@example.com")
+        assert tell(database, sender, server, at(2)) == 0
+        assert "the certificate of the mail server is not trusted" in only(database).error
+        assert box.mails == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+        assert tell(database, sender, server, at(302)) == 1
+    assert len(box.mails) == 1

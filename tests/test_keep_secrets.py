@@ -1,11 +1,14 @@
 """Secrets at rest, and ids that sort by time."""
 
+import traceback
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
+from sqlalchemy.exc import IntegrityError
 
 from pbxhub.store.accounts import Pbx, Project
+from pbxhub.store.columns import UtcDateTime
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
 from pbxhub.store.vault import Vault, VaultError
@@ -50,6 +53,17 @@ def test_the_database_never_holds_a_pbx_password_in_clear(database: Database) ->
         assert vault.open(pbx.secret_sealed) == "amipass"
         assert pbx.created_on == NOW
         assert pbx.created_on.tzinfo is UTC
+
+
+def test_a_database_that_refuses_never_repeats_what_it_was_given(database: Database) -> None:
+    """Neither the parameters nor what PostgreSQL adds as DETAIL, in the message or in a traceback."""
+    columns = "id, name, country, webhooks_revision, created_on"  # time_zone is missing
+    refused = text(f"INSERT INTO project ({columns}) VALUES (1, :name, '', 1, :now)")
+    with pytest.raises(IntegrityError) as caught, database.write() as session:
+        session.execute(refused.bindparams(bindparam("now", NOW, UtcDateTime())), {"name": "s3" + "cret"})
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "time_zone" in shown
+    assert "s3cret" not in shown
 
 
 def test_a_time_without_a_zone_is_refused(database: Database) -> None:

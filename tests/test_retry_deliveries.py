@@ -140,3 +140,16 @@ def test_a_success_resets_the_count_and_tells_of_the_recovery(database: Database
         finish(database, take(database, number).claimed, answer, number, HEALTH)
     assert webhook(database, webhook_id).failures == 0
     assert notices(database) == ["first_failure", "recovered"]
+
+
+def test_a_webhook_that_wavers_recovers_once_a_day_and_only_from_what_was_told(database: Database) -> None:
+    world = World(database)
+    world.webhook()
+    for number in range(20):
+        publish(database, VAULT, world.pbx_id, [report(f"1.{number}", BEFORE)], at(number))
+        finish(database, take(database, number).claimed, OK if number % 2 else BUSY, number, HEALTH)
+    assert notices(database) == ["first_failure", "recovered"]
+    for number, answer in ((30, BUSY), (60, OK)):
+        publish(database, VAULT, world.pbx_id, [report(f"2.{number}", BEFORE)], at(number * HOUR))
+        finish(database, take(database, number * HOUR).claimed, answer, number * HOUR, HEALTH)
+    assert notices(database) == ["first_failure", "recovered"] * 2

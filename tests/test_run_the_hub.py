@@ -171,7 +171,7 @@ def test_prometheus_finds_the_numbers_where_the_settings_say(
 
 def test_prune_says_what_it_deleted(environ: dict[str, str]) -> None:
     pbxhub(environ, "migrate")
-    assert pbxhub(environ, "prune").stdout == "Deleted 0 deliveries, 0 calls and 0 notices.\n"
+    assert pbxhub(environ, "prune").stdout == "Deleted 0 deliveries, 0 calls and 0 other rows.\n"
 
 
 def test_old_tables_stop_the_start_of_a_single_service(environ: dict[str, str]) -> None:

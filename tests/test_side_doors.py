@@ -31,7 +31,7 @@ from pbxhub.webhooks.spec import dump_spec
 
 PACKAGE = Path(pbxhub.__file__).parent
 # whatever opens a connection to a place that somebody else names
-CLIENTS = {"requests", "pycurl", "urllib3", "urllib.request", "http.client", "httpx", "aiohttp", "socket"}
+CLIENTS = {"requests", "pycurl", "urllib3", "urllib.request", "http.client", "smtplib", "httpx", "aiohttp", "socket"}
 SENDER = {"delivery/address_guard.py", "delivery/curl_failures.py", "delivery/curl_handle.py", "delivery/curl_loop.py",
           "delivery/pools.py", "delivery/resolver.py", "delivery/transfers.py"}  # fmt: skip
 OTHERS = {
@@ -39,6 +39,8 @@ OTHERS = {
     "ami/login.py": "AMI, to the PBXs of the operator",
     "agi/server.py": "FastAGI, listens only",
     "services.py": "opens the port of FastAGI",
+    "http_server.py": "the pages, listens only",
+    "delivery/mail.py": "mails, through the server of the operator's settings",
     "web/pages/pbxs.py": "looks whether AMI greets at the address of a PBX",
 }
 

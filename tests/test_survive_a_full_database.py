@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 
 import pytest
+import structlog
 from hub import VAULT, add_pbx, calls_of, listening, pbx_of
 from killing import stages_of
 from outbox_world import BEFORE, World, report, spec
@@ -177,6 +179,35 @@ def test_workers_wait_and_burn_no_attempt(database: Database, fault: Fault) -> N
             wait_until(lambda: {row.state for row in world.deliveries()} == {DELIVERED})
     assert receiver.count == 100
     assert [row.attempts for row in world.deliveries()] == [1] * 100
+
+
+@pytest.mark.parametrize("fault", [read_only, full])
+def test_a_log_of_the_trouble_holds_no_key_and_no_answer(
+    database: Database, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """61: what cannot be written are rows with the answer, the URL of the next webhook and the caller."""
+    world, told, mends = World(database), StringIO(), list[Callable[[], None]]()
+    steps = [structlog.processors.add_log_level, structlog.processors.format_exc_info, structlog.dev.ConsoleRenderer()]
+    for module in ("worker", "chores"):
+        monkeypatch.setattr(
+            f"pbxhub.delivery.{module}.log", structlog.wrap_logger(structlog.PrintLogger(told), processors=steps)
+        )
+
+    def break_and_answer(_: object) -> Reply:
+        if not mends:
+            mends.append(fault(database))
+        return Reply(body=b'{"phone": "+380441112233"}' + b"x" * BIG)
+
+    with Receiver(break_and_answer) as receiver:
+        world.webhook("", spec(f"{receiver.url}/bot12345:BOT-KEY/send"), name="next")
+        world.webhook(BEFORE, spec(receiver.url, on_success="next"))
+        publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+        with working(database, receiver):
+            wait_until(lambda: "database away" in told.getvalue())
+            mends[0]()
+            wait_until(lambda: [row.state for row in world.deliveries()] == [DELIVERED] * 2)
+    for secret in ("BOT-KEY", "380441112233", "+380441234567"):
+        assert secret not in told.getvalue()
 
 
 @pytest.mark.parametrize("fault", [read_only, full])

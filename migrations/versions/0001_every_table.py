@@ -127,6 +127,7 @@ def upgrade() -> None:
             ["project_id"], ["project.id"], name=op.f("fk_event_project_id_project"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("event", schema=None) as batch_op:
         batch_op.create_index("ix_event_call", ["call_id", "id"], unique=False)
@@ -370,6 +371,7 @@ def upgrade() -> None:
         sa.Column("created_on", UtcDateTime(), nullable=False),
         sa.Column("due_on", UtcDateTime(), nullable=True),
         sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("missed", JsonColumn, nullable=True),
         sa.Column("error", sa.String(length=500), nullable=False),
         sa.ForeignKeyConstraint(
             ["project_id"], ["project.id"], name=op.f("fk_notice_project_id_project"), ondelete="CASCADE"

@@ -35,7 +35,7 @@ def read(spec: WebhookSpec, answer: Answer, always_values: bool = False) -> Read
         saved = found.values
         if found.problem:
             ok, code = False, "check_failed"
-            sentence = f"The receiver answered {answer.status_code}, but {found.problem}."
+            sentence = _noted(f"The receiver answered {answer.status_code}, but {found.problem}.", answer)
     error, reason = ("", "") if ok else (code, sentence)
     seconds = (answer.total_us or 0) / 1e6
     answered = Answered(answer.status_code, answer.headers, answer.body, seconds, error, reason, saved)
@@ -47,4 +47,9 @@ def _judge(spec: WebhookSpec, answer: Answer) -> tuple[bool, str, str]:
     if answer.status_code is None or not about_status:
         return False, answer.outcome, answer.message or describe(answer.outcome, answer.status_code).sentence
     verdict = judge(spec.success, answer.status_code, answer.body)
-    return verdict.ok, verdict.code, verdict.sentence
+    return verdict.ok, verdict.code, _noted(verdict.sentence, answer)
+
+
+def _noted(sentence: str, answer: Answer) -> str:
+    """With what the sender found out beside the status: a success may be half an answer, a 302 leads somewhere."""
+    return f"{sentence} {answer.note}".strip()

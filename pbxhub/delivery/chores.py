@@ -1,11 +1,13 @@
 """What a worker process does beside sending: bulk resends go on, notices go out, old history goes away."""
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.notices import tell
@@ -13,7 +15,7 @@ from pbxhub.delivery.outbox import Retention, prune, step_resends
 from pbxhub.delivery.sender import Sender
 from pbxhub.delivery.values import Links
 from pbxhub.settings import MailServer
-from pbxhub.store.session import Database
+from pbxhub.store.session import Database, reason
 
 TURN = 1.0  # seconds
 PRUNE_EVERY = timedelta(hours=1)
@@ -21,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class Chores:
-    """One thread; any number of processes may have one."""
+    """A thread for each, so that none waits for another; any number of processes may have them."""
 
     def __init__(
         self, database: Database, links: Links, sender: Sender, clock: Callable[[], datetime],
@@ -37,25 +39,30 @@ class Chores:
         self._renew_guard = renew_guard or (lambda: None)
         self._pruned_on: datetime | None = None
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="chores", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, args=(chore,), name=chore.__name__.strip("_"), daemon=True)
+            for chore in (self._guard, self._resend, self._tell, self._prune)
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Waits two seconds at most: whatever is broken off is done again by whoever is left."""
         self._stopping.set()
-        self._thread.join(2.0)
+        ends = time.monotonic() + 2.0
+        for thread in self._threads:
+            thread.join(max(0.0, ends - time.monotonic()))
 
-    def _run(self) -> None:
+    def _run(self, chore: Callable[[datetime], None]) -> None:
         while not self._stopping.wait(TURN):
-            for chore in (self._guard, self._resend, self._tell, self._prune):
-                try:
-                    chore(self._clock())
-                except DBAPIError as error:
-                    log.warning("database away; chores wait", chore=chore.__name__, error=str(error.orig))
-                except Exception:  # one that fails must not keep the others from being done
-                    log.exception("a chore failed; it is tried again", chore=chore.__name__)
+            try:
+                chore(self._clock())
+            except (DBAPIError, PoolTimeoutError) as error:
+                log.warning("database away; chores wait", chore=chore.__name__, error=reason(error))
+            except Exception:  # a fault in one turn must not end the next ones
+                log.exception("a chore failed; it is tried again", chore=chore.__name__)
 
     def _guard(self, _now: datetime) -> None:
         self._renew_guard()

@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pycurl
 
@@ -78,15 +78,15 @@ class Ended:
     cut: bool
 
 
-def answer_of_status(ended: Ended, note: str = "") -> Answer:
-    """An answer whose status counts; note says what is missing of it."""
+def answer_of_status(ended: Ended, missing: str = "") -> Answer:
+    """An answer whose status counts; missing says what did not come of it."""
     status: int = ended.easy.getinfo(pycurl.RESPONSE_CODE)
     code = code_of_status(status)
-    message = describe(code, status).sentence
-    if 300 <= status < 400:
-        location = next((value for name, value in ended.headers if name.lower() == "location"), "")
-        message += f" Location: {location[:300]}" if location else ""
-    return _with_phases(ended, code, f"{message} {note}".strip(), status, truncated=bool(note))
+    location = next((value for name, value in ended.headers if name.lower() == "location"), "")
+    leads_to = f"Location: {location[:300]}" if 300 <= status < 400 and location else ""
+    note = " ".join(filter(None, (leads_to, missing)))
+    message = f"{describe(code, status).sentence} {note}".strip()
+    return replace(_with_phases(ended, code, message, status, truncated=bool(missing)), note=note)
 
 
 def answer_of_failure(ended: Ended, code: int, text: str) -> Answer:

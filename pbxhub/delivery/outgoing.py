@@ -41,7 +41,8 @@ class Answer:
     """How one attempt ended. A failure is an Answer like any other.
 
     outcome: a code of outcomes.py; "ok" means a 2xx status, the webhook's own success rule comes later.
-    message: the sentence for the user, with the particulars of this attempt.
+    message: the sentence for the user, with the particulars of this attempt. note: those that a status does not tell
+    (where a redirect leads, what is missing of the body); they belong to every other sentence about it, too.
     body: as it came, never decompressed, at most 64 KB; truncated tells that there was or should have been more.
     *_us: microseconds of each phase (name, TCP, TLS, sending and waiting up to the first byte) and of everything;
     None for a phase that was not reached. peer: address and port connected to.
@@ -60,3 +61,4 @@ class Answer:
     total_us: int | None = None
     peer: str = ""
     tls_version: str = ""
+    note: str = ""

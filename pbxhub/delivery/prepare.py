@@ -30,7 +30,11 @@ class Prepared:
             return answer
         headers = tuple((name, scrub(value, known)) for name, value in answer.headers)
         return replace(
-            answer, headers=headers, body=scrub_bytes(answer.body, known), message=scrub(answer.message, known)
+            answer,
+            headers=headers,
+            body=scrub_bytes(answer.body, known),
+            message=scrub(answer.message, known),
+            note=scrub(answer.note, known),
         )
 
 

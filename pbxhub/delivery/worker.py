@@ -23,7 +23,7 @@ from pbxhub.delivery.outgoing import Answer
 from pbxhub.delivery.prepare import Prepared, prepare
 from pbxhub.delivery.values import Links
 from pbxhub.store.history import PENDING
-from pbxhub.store.session import Database
+from pbxhub.store.session import Database, reason
 from pbxhub.store.vault import Vault, VaultError
 
 BATCH = 100
@@ -98,7 +98,7 @@ class Worker:
                 self._gather()
                 batch = self._turn(batch)
             except AWAY as error:
-                log.warning("database away; workers wait", error=str(error))
+                log.warning("database away; workers wait", error=reason(error))
                 self._bell.set()
                 self._stopping.wait(DATABASE_AWAY)
             except Exception:
@@ -216,7 +216,7 @@ class Worker:
                 self._record(session)
                 give_back(session, self._flying.values(), self._clock())
         except AWAY as error:
-            log.error("database away; what was sent last will be sent again", error=str(error))
+            log.error("database away; what was sent last will be sent again", error=reason(error))
         except Exception:
             log.exception("the last attempts could not be recorded together")
             self._record_one_by_one()

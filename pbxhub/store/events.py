@@ -38,7 +38,11 @@ class EventRow(Base):
     """
 
     __tablename__ = "event"
-    __table_args__ = (Index("ix_event_stream", "project_id", "xid", "id"), Index("ix_event_call", "call_id", "id"))
+    __table_args__ = (
+        Index("ix_event_stream", "project_id", "xid", "id"),
+        Index("ix_event_call", "call_id", "id"),
+        {"sqlite_autoincrement": True},  # a reader stands at an id: it never comes again, even when all are gone
+    )
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     xid: Mapped[int] = mapped_column(BigInteger)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))

@@ -7,7 +7,7 @@ from sqlalchemy import ForeignKey, Index, Integer, String, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pbxhub.store.accounts import Id
-from pbxhub.store.columns import UtcDateTime
+from pbxhub.store.columns import JsonColumn, UtcDateTime
 from pbxhub.store.session import Base
 
 PAUSED, RECOVERED, FIRST_FAILURE = "paused", "recovered", "first_failure"
@@ -34,6 +34,7 @@ class Notice(Base):
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)
     due_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
     tries: Mapped[int] = mapped_column(Integer, default=0)
+    missed: Mapped[list[str] | None] = mapped_column(JsonColumn)  # targets still without it; empty: not tried yet
     error: Mapped[str] = mapped_column(String(500), default="")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, ExceptionContext, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
@@ -65,13 +65,17 @@ class Database:
 
 def open_database(url: str, pool_size: int = 10) -> Database:
     """Opens the database behind a SQLAlchemy URL. Nothing is connected before the first transaction."""
-    options: dict[str, Any] = {"json_serializer": _json, "pool_size": pool_size, "max_overflow": 20}
+    # what is bound is the customers' own: keys in URLs, phone numbers, answers; none of it may get into a log
+    options: dict[str, Any] = {
+        "json_serializer": _json, "pool_size": pool_size, "max_overflow": 20, "hide_parameters": True,
+    }  # fmt: skip
     if make_url(url).get_backend_name() == "sqlite":
         options["connect_args"] = {"timeout": _SQLITE_PATIENCE, "check_same_thread": False}
     else:
         options["pool_pre_ping"] = True
         options["connect_args"] = {"connect_timeout": 5}
     engine = create_engine(url, **options)
+    event.listen(engine, "handle_error", _drop_details)
     event.listen(engine, "handle_error", _tell_read_only)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
@@ -105,6 +109,22 @@ def _json_time(value: Any) -> str:
 
 
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_json_time).encode
+
+
+def reason(error: SQLAlchemyError) -> str:
+    """For a log line: what the driver says, without the statement."""
+    return str(getattr(error, "orig", None) or error)
+
+
+def _drop_details(context: ExceptionContext) -> None:
+    """PostgreSQL repeats the failing row in DETAIL and the text it could not read in CONTEXT, hidden parameters or
+    not: of its message the first sentence stays, in the driver's exception as in the one made of it."""
+    error, shown = context.original_exception, context.sqlalchemy_exception
+    first = getattr(getattr(error, "diag", None), "message_primary", None)
+    if first:
+        if shown:
+            shown.args = tuple(str(part).replace(str(error), first) for part in shown.args)
+        error.args = (first,)
 
 
 def _tell_read_only(context: ExceptionContext) -> OperationalError | None:

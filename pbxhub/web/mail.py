@@ -1,13 +1,12 @@
 """Mails of the sign-in library: reset links and notices that a password changed."""
 
-import smtplib
 from email.message import EmailMessage
 from typing import Any
 
 import structlog
 from flask_security import MailUtil
 
-from pbxhub.settings import MailServer
+from pbxhub.delivery.mail import send_mail
 from pbxhub.web.hub import hub
 
 log = structlog.get_logger()
@@ -31,19 +30,9 @@ class Mail(MailUtil):
         if server is None:
             log.warning("mail_not_sent", reason="no mail server is set", to=str(recipient))
             return
-        try:
-            _send(server, str(subject), str(recipient), body or "")
-        except (smtplib.SMTPException, OSError) as error:
-            log.error("mail_not_sent", reason=str(error), to=str(recipient))
-
-
-def _send(server: MailServer, subject: str, recipient: str, body: str) -> None:
-    message = EmailMessage()
-    message["Subject"], message["From"], message["To"] = subject, server.sender, recipient
-    message.set_content(body)
-    with smtplib.SMTP(server.host, server.port, timeout=server.timeout) as connection:
-        if server.starttls:
-            connection.starttls()
-        if server.username:
-            connection.login(server.username, server.password)
-        connection.send_message(message)
+        message = EmailMessage()
+        message["Subject"], message["From"], message["To"] = str(subject), server.sender, str(recipient)
+        message.set_content(body or "")
+        problem = send_mail(server, message)
+        if problem:
+            log.error("mail_not_sent", reason=problem, to=str(recipient))

@@ -69,9 +69,17 @@ _SICK = Query(
 def _recover(session: Session, webhook_ids: Iterable[int], now: datetime) -> None:
     for (webhook_id,) in _SICK.all(session, ids=list(webhook_ids)):
         webhook = _lock(session, webhook_id)
-        if webhook.failures:
+        if webhook.failures and _is_news(session, webhook_id, now):
             _tell(session, webhook, RECOVERED, f"{webhook.name} delivers again after {webhook.failures} failures.", now)
         webhook.failures, webhook.failing_since = 0, None
+
+
+def _is_news(session: Session, webhook_id: int, now: datetime) -> bool:
+    """Who was not told that it fails need not hear that it recovers; and once a day is enough, however it wavers."""
+    of_webhook = select(Notice.kind).where(Notice.webhook_id == webhook_id)
+    last = session.scalar(of_webhook.order_by(Notice.id.desc()).limit(1))
+    lately = of_webhook.where(Notice.kind == RECOVERED, Notice.created_on > now - HEALTHY_DAY).limit(1)
+    return last in (FIRST_FAILURE, PAUSED) and session.scalar(lately) is None
 
 
 def _count(session: Session, failed: Counter[int], gone: set[int], health: Health, now: datetime) -> None:

@@ -1,25 +1,34 @@
 """Retention: what is old enough is deleted, a little at a time, so that nobody waits for it."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Select, delete, exists, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, delete, exists, func, select
 
+from pbxhub.store.api import Attributes, KeptAnswer
 from pbxhub.store.columns import UtcDateTime
-from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, Call, Delivery
+from pbxhub.store.events import EventRow
+from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, Call, Delivery, StageEvent
 from pbxhub.store.ids import first_id_at
 from pbxhub.store.notices import Notice
+from pbxhub.store.ordered_calls import OrderedCall
+from pbxhub.store.resends import DONE, STOPPED, Resend
 from pbxhub.store.session import Database
 
 BATCH = 500
+PAUSE = 0.05  # seconds between two batches, for those who wait to write
+
+Conditions = Sequence[ColumnElement[bool]]
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long things are kept. A call is kept while one of its deliveries is."""
+    """How long things are kept: everything else that a call has left goes by `calls`, too. A call is kept while one
+    of its deliveries is; attributes that are no longer valid go by `delivered`."""
 
     delivered: timedelta = timedelta(days=30)
     failed: timedelta = timedelta(days=90)
@@ -28,50 +37,98 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """How many rows were deleted. Attempts go with their delivery, stage events with their call."""
+    """How many rows were deleted. Attempts go with their delivery, stage events with their call. others: events,
+    notices, ordered calls, orders to send again and what is known of visitors."""
 
     deliveries: int
     calls: int
-    notices: int
+    others: int
 
 
-def prune(database: Database, now: datetime, keep: Retention | None = None, batch: int = BATCH) -> Pruned:
-    """Deletes everything that is past its time, in transactions of `batch` rows. Pending deliveries always stay."""
+def prune(
+    database: Database, now: datetime, keep: Retention | None = None, batch: int = BATCH, pause: float = PAUSE
+) -> Pruned:
+    """Deletes everything that is past its time, in transactions of `batch` rows, `pause` seconds apart. Pending
+    deliveries always stay."""
     keep = keep or Retention()
-    done = _in_batches(database, lambda: _old_deliveries((DELIVERED, CANCELLED), now - keep.delivered), Delivery, batch)
-    failed = _in_batches(database, lambda: _old_deliveries((FAILED,), now - keep.failed), Delivery, batch)
-    calls = _in_batches(database, lambda: _old_calls(now - keep.calls), Call, batch)
-    notices = _in_batches(
-        database, lambda: select(Notice.id).where(Notice.created_on < now - keep.calls, Notice.due_on.is_(None)),
-        Notice, batch,
-    )  # fmt: skip
-    return Pruned(done + failed, calls, notices)
-
-
-def _old_deliveries(states: tuple[str, ...], before: datetime) -> Select[Any]:
-    return select(Delivery.id).where(
-        Delivery.id < first_id_at(before), Delivery.state.in_(states), Delivery.finished_on < before
+    before = now - keep.calls
+    remove = partial(_remove, database, batch, pause)
+    deliveries = remove(Delivery, _over((DELIVERED, CANCELLED), now - keep.delivered))
+    deliveries += remove(Delivery, _over((FAILED,), now - keep.failed))
+    calls = remove(Call, _ended(before))
+    others = (
+        remove(StageEvent, _about_no_call(before))
+        + remove(Notice, [*_made(Notice, before), Notice.due_on.is_(None)])
+        + remove(OrderedCall, _made(OrderedCall, before))
+        + remove(Resend, [*_made(Resend, before), Resend.state.in_((DONE, STOPPED))])
+        + remove(Attributes, _expired(now - keep.delivered))
+        + _remove_events(database, batch, pause, before)
     )
+    with database.write() as session:  # a day's at most: the API drops them, too, whenever it keeps one
+        session.execute(delete(KeptAnswer).where(KeptAnswer.created_on < before))
+    return Pruned(deliveries, calls, others)
 
 
-def _old_calls(before: datetime) -> Select[Any]:
+def _made(table: Any, before: datetime) -> list[ColumnElement[bool]]:
+    """By id, which carries the time and has an index, and to the microsecond."""
+    return [table.id < first_id_at(before), table.created_on < before]
+
+
+def _over(states: tuple[str, ...], before: datetime) -> Conditions:
+    return Delivery.id < first_id_at(before), Delivery.state.in_(states), Delivery.finished_on < before
+
+
+def _ended(before: datetime) -> Conditions:
     has_delivery = exists().where(Delivery.call_id == Call.id)
     ended = func.coalesce(Call.ended_on, Call.started_on, type_=UtcDateTime())
-    return select(Call.id).where(Call.id < first_id_at(before), ended < before, ~has_delivery)
+    return Call.id < first_id_at(before), ended < before, ~has_delivery
 
 
-def _in_batches(database: Database, old: Callable[[], Select[Any]], table: Any, batch: int) -> int:
-    total = 0
+def _about_no_call(before: datetime) -> Conditions:
+    """Events handed in by programs. A delivery goes with its event, so one that is kept keeps it."""
+    has_delivery = exists().where(Delivery.stage_event_id == StageEvent.id)
+    return *_made(StageEvent, before), StageEvent.call_id.is_(None), ~has_delivery
+
+
+def _expired(before: datetime) -> Conditions:
+    return *_made(Attributes, before), Attributes.valid_until < before
+
+
+def _remove(database: Database, batch: int, pause: float, table: Any, conditions: Conditions) -> int:
+    """Each batch is chosen by a reader, from where the last one ended: what is kept is walked over once, and nobody
+    waits for that. The conditions hold again when it is deleted: a failure may have been sent again meanwhile."""
+    total, after = 0, None
     while True:
-        with database.write() as session:
-            number = _delete(session, old(), table, batch)
-        total += number
-        if number < batch:
+        old = select(table.id).where(*conditions).order_by(table.id).limit(batch)
+        with database.read() as session:
+            ids = session.scalars(old if after is None else old.where(table.id > after)).all()
+        total += _delete(database, table, ids, conditions)
+        if len(ids) < batch:
             return total
+        after = ids[-1]
+        time.sleep(pause)
 
 
-def _delete(session: Session, old: Select[Any], table: Any, batch: int) -> int:
-    ids = session.scalars(old.order_by(table.id).limit(batch)).all()
-    if ids:
-        session.execute(delete(table).where(table.id.in_(ids)).execution_options(synchronize_session=False))
-    return len(ids)
+def _remove_events(database: Database, batch: int, pause: float, before: datetime) -> int:
+    """Their time has no index, but their ids grow with it: a batch without an old one is the end."""
+    total, after = 0, 0
+    while True:
+        walk = select(EventRow.id, EventRow.created_on).where(EventRow.id > after).order_by(EventRow.id).limit(batch)
+        with database.read() as session:
+            rows = session.execute(walk).all()
+        old = [row.id for row in rows if row.created_on < before]
+        if not old:
+            return total
+        total += _delete(database, EventRow, old, ())
+        after = rows[-1].id
+        time.sleep(pause)
+
+
+def _delete(database: Database, table: Any, ids: Collection[Any], conditions: Conditions) -> int:
+    if not ids:
+        return 0
+    with database.write() as session:
+        gone = session.execute(
+            delete(table).where(table.id.in_(ids), *conditions), execution_options={"synchronize_session": False}
+        )
+        return gone.rowcount  # type: ignore[attr-defined,no-any-return]
