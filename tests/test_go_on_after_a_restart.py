@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from gaps import Pbx, headers_of
 
 from pbxhub.calls.memory import outline
 from pbxhub.calls.messages import Status, parse
@@ -17,50 +18,6 @@ from pbxhub.calls.tracker import Tracker
 from tests.recordings import EXPECTED, VERSIONS, scenarios
 
 RECORDED = [(version, name) for version in VERSIONS for name in EXPECTED]
-CHANNEL_HEADERS = ("Channel", "ChannelStateDesc", "CallerIDNum", "CallerIDName", "ConnectedLineNum", "Context", "Exten")
-
-
-def headers_of(block: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for line in block.split("\n"):
-        name, _, value = line.partition(":")
-        found.setdefault(name, value.strip())
-    return found
-
-
-class Pbx:
-    """What Asterisk would answer to Status at any moment of a recording."""
-
-    def __init__(self) -> None:
-        self.channels: dict[str, dict[str, str]] = {}
-        self.gone: set[str] = set()
-
-    def hear(self, block: str) -> None:
-        headers = headers_of(block)
-        for prefix in ("", "Dest"):
-            uniqueid = headers.get(f"{prefix}Uniqueid", "")
-            if f"{prefix}Channel" in headers and uniqueid not in self.gone and headers["Event"] not in ("CEL", "Cdr"):
-                channel = self.channels.setdefault(uniqueid, {"Uniqueid": uniqueid})
-                channel |= {name: headers.get(f"{prefix}{name}", "") for name in (*CHANNEL_HEADERS, "Linkedid")}
-        self._note(headers)
-
-    def _note(self, headers: Mapping[str, str]) -> None:
-        event, uniqueid = headers.get("Event"), headers.get("Uniqueid", "")
-        if event == "Hangup":
-            self.gone.add(uniqueid)
-            self.channels.pop(uniqueid, None)
-        elif event == "DialBegin":
-            self.channels[headers["DestUniqueid"]]["Application"] = "AppDial"
-        elif event in ("BridgeEnter", "BridgeLeave"):
-            self.channels[uniqueid]["BridgeID"] = headers["BridgeUniqueid"] if event == "BridgeEnter" else ""
-
-    def status(self) -> list[Status]:
-        answers = []
-        for channel in self.channels.values():
-            answer = parse("\n".join(f"{name}: {value}" for name, value in {"Event": "Status", **channel}.items()))
-            assert isinstance(answer, Status)
-            answers.append(answer)
-        return answers
 
 
 class Database:
@@ -174,12 +131,12 @@ NOW = datetime(2026, 11, 22, 6, 29, 33, tzinfo=UTC)
 def test_a_fresh_login_recognises_the_calls_that_go_on(version: str, action: str) -> None:
     """2: CoreShowChannels, 3: Status. Answered, ringing (by then answered by 101), in the IVR, waiting in a queue."""
     before = ("incoming.before", "")
-    ring, pickup = ("incoming.forward", "1:101"), ("incoming.pickup", "1:101")
+    ring, pickup = ("incoming.forward", "101"), ("incoming.pickup", "101")
     assert fired(Tracker().resync(statuses(version, "reconnect", action), NOW, "lost_while_disconnected")) == {
         "7911": [before, ring, pickup],
         "7922": [before, ring, pickup],
         "7933": [before],
-        "7944": [before, ("incoming.forward", "1:102")],
+        "7944": [before, ("incoming.forward", "102")],
     }
 
 

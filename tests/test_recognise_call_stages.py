@@ -13,6 +13,7 @@ from pbxhub.calls.replay import replay
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
 from pbxhub.webhooks.params import canonical
+from tests.made_events import CALLER, NEW, agent, answered, at, event, stages_of
 from tests.recordings import EXPECTED, VERSIONS, messages_of, scenarios, whole
 
 Stages = list[dict[str, Any]]
@@ -173,51 +174,14 @@ def test_the_end_of_the_conversation_is_not_the_end_of_the_call_while_the_caller
     assert given[-1].memory == {}
 
 
-def event(name: str, **headers: str) -> str:
-    return "".join(f"{header.replace('_', '-')}: {value}\r\n" for header, value in {"Event": name, **headers}.items())
-
-
-CALLER = {"Channel": "PJSIP/trunk-00000001", "Uniqueid": "1795328662.1", "Linkedid": "1795328662.1"}
-CALLER |= {"Context": "from-trunk", "CallerIDNum": "79161234567", "Exten": "5550100", "ChannelStateDesc": "Ring"}
-NEW = {**CALLER, "Timestamp": "1795328662.1"}
-
-
-def agent(extension: str, number: int, linkedid: str = "1795328662.1", prefix: str = "Dest") -> dict[str, str]:
-    named = {"Channel": f"PJSIP/{extension}-000000{number:02x}", "Uniqueid": f"1795328662.{number}"}
-    named |= {"Linkedid": linkedid, "Context": "from-internal", "CallerIDNum": extension}
-    return {f"{prefix}{header}": value for header, value in named.items()}
-
-
-def stages_of(*blocks: str) -> list[tuple[str, str, dict[str, Any]]]:
-    tracker = Tracker()
-    found = []
-    for block in blocks:
-        message = parse(block)
-        for report in tracker.feed(message) if message is not None else ():
-            found.extend((stage.name, stage.key, dict(stage.values)) for stage in report.stages)
-    return found
-
-
-def at(second: float) -> str:
-    return f"{1795328662 + second:.6f}"
-
-
-def answered(extension: str, number: int, second: float) -> list[str]:
-    dial = {**CALLER, **agent(extension, number)}
-    return [
-        event("DialBegin", Timestamp=at(second), **dial, DialString=extension),
-        event("DialEnd", Timestamp=at(second + 1), **dial, DialStatus="ANSWER"),
-    ]
-
-
 def test_a_new_dial_after_the_answer_is_a_redirect() -> None:
     fired = stages_of(event("Newchannel", **NEW), *answered("101", 2, 1), *answered("102", 3, 5))
     assert [(name, key) for name, key, _ in fired] == [
         ("incoming.before", ""),
-        ("incoming.forward", "1:101"),
-        ("incoming.pickup", "1:101"),
-        ("incoming.forward", "2:102"),
-        ("incoming.pickup", "2:102"),
+        ("incoming.forward", "101"),
+        ("incoming.pickup", "101"),
+        ("incoming.forward", "102"),
+        ("incoming.pickup", "102"),
     ]
     assert (fired[3][2]["forward_kind"], fired[3][2]["forward_from"], fired[3][2]["forward_step"]) == (
         "redirect",
@@ -247,9 +211,9 @@ def attended_while_ringing() -> list[str]:
 
 def test_an_attended_transfer_completed_while_ringing_is_picked_up_when_the_new_party_answers() -> None:
     start = [event("Newchannel", **NEW), *answered("101", 2, 1), *attended_while_ringing()]
-    assert [(name, key) for name, key, _ in stages_of(*start)][3:] == [("incoming.forward", "2:102")]
+    assert [(name, key) for name, key, _ in stages_of(*start)][3:] == [("incoming.forward", "102")]
     answer = event("DialEnd", Timestamp=at(7), **CALLER, **agent("102", 9), DialStatus="ANSWER")
-    assert [(name, key) for name, key, _ in stages_of(*start, answer)][4:] == [("incoming.pickup", "2:102")]
+    assert [(name, key) for name, key, _ in stages_of(*start, answer)][4:] == [("incoming.pickup", "102")]
 
 
 @pytest.mark.parametrize(
@@ -361,8 +325,8 @@ def test_a_consultation_with_an_outside_number_is_an_outgoing_call_that_ends_wit
         ("outgoing.before", ""),
         ("outgoing.pickup", ""),
         ("outgoing.after", ""),
-        ("incoming.forward", "2:15551234"),
-        ("incoming.pickup", "2:15551234"),
+        ("incoming.forward", "15551234"),
+        ("incoming.pickup", "15551234"),
         ("incoming.after", ""),
     ]
     assert (fired[-1][2]["call_type"], fired[-1][2]["billsec"]) == ("transitin", 7)

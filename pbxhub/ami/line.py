@@ -17,7 +17,7 @@ from pbxhub.ami.inbox import Inbox
 from pbxhub.ami.leftovers import keep_leftovers, leftovers_file, read_leftovers
 from pbxhub.ami.login import Patience
 from pbxhub.ami.outlet import GROUP, Outlet, Publish
-from pbxhub.ami.pbx_rows import PbxRow, Seen, open_memories, write_cursor, write_seen
+from pbxhub.ami.pbx_rows import PbxRow, Seen, known_trunks, open_memories, write_cursor, write_seen
 from pbxhub.ami.placing import Placing
 from pbxhub.ami.protocol import Answer, SessionEndedError
 from pbxhub.ami.resync import Heard, Stock, why_gone
@@ -73,7 +73,8 @@ class Line:
         """Writes what an earlier run could not, takes up the calls still open in the database, then listens. Raises
         what the database does at first."""
         await asyncio.to_thread(self._write_leftovers)
-        self._tracker.restore(await asyncio.to_thread(open_memories, self._database, self.row.id))
+        memories = await asyncio.to_thread(open_memories, self._database, self.row.id)
+        self._tracker.restore(memories, await asyncio.to_thread(known_trunks, self._database, self.row))
         async with asyncio.TaskGroup() as tasks:
             for work in (self._outlet.run, self._follow, self._sweep, self._show, self._read_cel, self._placing.run):
                 tasks.create_task(self._keep_on(work))

@@ -17,6 +17,8 @@ from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.session import Database
 from pbxhub.store.vault import Vault, VaultError
 
+_LAST_CALLS = 500  # that tell which endpoints are trunks
+
 
 @dataclass(frozen=True, slots=True)
 class PbxRow:
@@ -75,6 +77,21 @@ def open_memories(database: Database, pbx_id: int) -> dict[str, dict[str, JSON]]
     with database.read() as session:
         calls = session.scalars(select(Call).where(Call.pbx_id == pbx_id, Call.ended_on.is_(None)))
         return {call.linkedid: call.memory if load(call.memory) else _outline(session, call) for call in calls.all()}
+
+
+def known_trunks(database: Database, row: PbxRow) -> set[str]:
+    """The endpoints that the last calls of this PBX came in or went out by. A call that only the dialplan called
+    incoming tells nothing of its endpoint."""
+    with database.read() as session:
+        project = select(Pbx.project_id).where(Pbx.id == row.id).scalar_subquery()
+        last = select(Call.pbx_id, Call.direction, Call.data).where(Call.project_id == project)
+        calls = session.execute(last.order_by(Call.started_on.desc()).limit(_LAST_CALLS)).all()
+    trunks = {
+        str(data.get("trunk", ""))
+        for pbx_id, direction, data in calls
+        if pbx_id == row.id and (direction == "outgoing" or data.get("context") in row.incoming_contexts)
+    }
+    return trunks - {""}
 
 
 _DIRECTIONS: Mapping[str, Direction] = {"incoming": "incoming", "outgoing": "outgoing"}

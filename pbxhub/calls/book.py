@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from itertools import islice
 
 from pbxhub.calls.dispositions import disposition, leg_outcome
-from pbxhub.calls.memory import dump
+from pbxhub.calls.memory import dump, published_key
 from pbxhub.calls.messages import Party
 from pbxhub.calls.stages import CallReport, Direction, Stage, Value
 from pbxhub.calls.state import Call, Channel, new_channel
@@ -17,16 +17,21 @@ MOST_CHANNELS = 64
 MOST_ALIASES = 16
 MOST_STAGES = 200
 MOST_GONE = 5000
+MOST_TRUNKS = 1000
 
 _DIRECTIONS: Mapping[str, Direction] = {"incoming": "incoming", "outgoing": "outgoing"}
 _RANK = {"incoming": 2, "outgoing": 1}
 
 
 class Book:
-    """incoming: contexts in which the outside world's calls arrive. most_calls: calls followed at once."""
+    """incoming: contexts in which the outside world's calls arrive. most_calls: calls followed at once.
+
+    trunks: endpoints that were seen in those contexts: a channel that has moved on in the dialplan is known by its own.
+    """
 
     def __init__(self, incoming: Collection[str], most_calls: int) -> None:
         self.incoming = frozenset(incoming)
+        self.trunks: dict[str, None] = {}
         self.calls: dict[str, Call] = {}
         self.by_channel: dict[str, Call] = {}
         self._by_alias: dict[str, Call] = {}
@@ -34,6 +39,13 @@ class Book:
         self._gone: dict[str, None] = {}
         self._changed: dict[str, tuple[Call, list[Stage]]] = {}
         self._reports: list[CallReport] = []
+
+    def learn_trunk(self, endpoint: str) -> None:
+        """An endpoint that leads outside; the one learnt first is forgotten when there are too many."""
+        if endpoint and endpoint not in self.trunks:
+            self.trunks[endpoint] = None
+            if len(self.trunks) > MOST_TRUNKS:
+                del self.trunks[next(iter(self.trunks))]
 
     def begin(self, call: Call) -> Call:
         """Follows one more call; the oldest is given up when there are too many."""
@@ -124,13 +136,16 @@ class Book:
             self._by_alias[linkedid] = call
 
     def fire(self, call: Call, name: str, key: str, time: float, **more: Value) -> bool:
-        """Reports a stage unless it was reported before; more: parameters that only this stage has."""
+        """Reports a stage unless it was reported before; more: parameters that only this stage has.
+
+        key: "", the number of a mark, or "<hop>:<destination>", which is the tracker's own way to tell.
+        """
         keys = call.fired.setdefault(name, [])
         if key in keys or len(keys) >= MOST_STAGES:
             return False
         keys.append(key)
         values = {**values_of(call, time), **more}
-        self.touch(call).append(Stage(name, key, len(keys), moment(time), values))
+        self.touch(call).append(Stage(name, published_key(keys), len(keys), moment(time), values))
         return True
 
     def touch(self, call: Call) -> list[Stage]:

@@ -3,7 +3,7 @@
 from pbxhub.calls.book import Book
 from pbxhub.calls.marks import note_variables
 from pbxhub.calls.messages import Bridge, Cdr, DialBegin, DialEnd, Hangup, HangupRequest, Newchannel
-from pbxhub.calls.state import Call, Channel, dialled_number, endpoint_of
+from pbxhub.calls.state import Call, Channel, dialled_number, endpoint_of, same_number
 
 
 def on_newchannel(book: Book, message: Newchannel) -> None:
@@ -28,6 +28,7 @@ def begin_call(book: Book, message: Newchannel) -> Call:
     book.adopt(call, party, message.time)
     note_variables(call, message.variables)
     if party.context in book.incoming and not call.originated:
+        book.learn_trunk(endpoint_of(call.channel))
         arrive(book, call, message.time)
     return call
 
@@ -44,15 +45,17 @@ def on_dial_begin(book: Book, message: DialBegin) -> None:
         return
     dialler = call.channels.get(message.uniqueid)
     if dest.outside:
-        dest.number = dialled_number(message.dial_string) or dest.number
+        dest.number, dest.shown = dialled_number(message.dial_string) or dest.number, message.number
+        if not dest.local:
+            book.learn_trunk(endpoint_of(dest.name))
     if message.uniqueid == call.first and call.connected and call.direction == "incoming":
         call.redirecting = next_hop(call, message.time) or call.redirecting
     dest.parent, dest.hop = message.uniqueid, _hop_of(call, dialler)
     if dest.local:
         _behind(book, call, dest, message.time)
         return
-    ours = not message.uniqueid or (dialler is not None and call.origin(dialler).uniqueid == call.first)
-    _dialled(book, call, dest, message, ours)
+    if not message.uniqueid or (dialler is not None and call.origin(dialler).uniqueid == call.first):
+        _dialled(book, call, dest, message.time)
 
 
 def _hop_of(call: Call, dialler: Channel | None) -> int:
@@ -62,30 +65,30 @@ def _hop_of(call: Call, dialler: Channel | None) -> int:
     return call.near_end(dialler).hop or call.hop
 
 
-def _dialled(book: Book, call: Call, dest: Channel, message: DialBegin, ours: bool) -> None:
-    dest.leg = ours
-    if not ours:
-        return
+def _dialled(book: Book, call: Call, dest: Channel, time: float) -> None:
+    """A leg of the call's own."""
+    dest.leg = True
     if not call.direction and dest.outside:
-        depart(book, call, dest, message.number, message.time)
+        depart(book, call, dest, dest.shown, time)
     elif call.direction == "incoming":
-        ring(book, call, dest, message.time)
+        ring(book, call, dest, time)
     elif call.direction != "outgoing" or dest.outside:
         call.dst_channel = dest.name
         call.rung = call.rung or dest.number
+        if call.direction == "outgoing":
+            call.trunk = endpoint_of(dest.name)
 
 
 def _behind(book: Book, call: Call, local: Channel, time: float) -> None:
     """The legs behind a Local channel are told by who dialled it; they may have begun before that was known."""
-    if call.direction != "incoming":
-        return
-    book.touch(call)  # a restart must not lose whose Local channel this is
+    if call.direction == "incoming":
+        book.touch(call)  # a restart must not lose whose Local channel this is
     for leg in list(call.channels.values()):
         if not leg.local and leg.hop and not leg.leg and _rings_for_caller(call, leg, local):
-            leg.leg, leg.hop = True, local.hop
-            ring(book, call, leg, time)
+            leg.hop = local.hop
+            _dialled(book, call, leg, time)
             if leg.answered:
-                pickup(book, call, leg, leg.hop, time)
+                _answered(book, call, leg, leg.answered, ours=True)
 
 
 def _rings_for_caller(call: Call, leg: Channel, local: Channel) -> bool:
@@ -98,6 +101,8 @@ def _rings_for_caller(call: Call, leg: Channel, local: Channel) -> bool:
 def ring(book: Book, call: Call, dest: Channel, time: float) -> None:
     """A leg of the caller's own rings: a ring, or the first of a redirect."""
     call.dst_channel, call.rung = dest.name, dest.number
+    if dest.outside and dest.hop == call.hop and same_number(call.named, dest.number):
+        return  # the destination of the transfer, as the dialplan dials it
     if call.redirecting and call.redirecting == dest.hop:
         call.redirecting = 0
         forward(book, call, "redirect", dest.number, call.extension, dest.hop, time)
@@ -129,7 +134,7 @@ def next_hop(call: Call, time: float) -> int:
         return 0
     call.hop += 1
     call.hop_times = [*call.hop_times[-7:], time]
-    call.connected, call.redirecting, call.awaited = False, 0, ""
+    call.connected, call.redirecting, call.awaited, call.named = False, 0, "", ""
     return call.hop
 
 
@@ -139,6 +144,8 @@ def forward(book: Book, call: Call, kind: str, to: str, source: str, hop: int, t
     if call.over or key in call.fired.get("incoming.forward", ()):
         return
     call.forward_kind, call.forward_from, call.forward_to = kind, source, to
+    if kind != "ring":
+        call.named = to
     step = len(call.fired.get("incoming.forward", ())) + 1
     extension = source if kind == "park" else to
     book.fire(call, "incoming.forward", key, time, forward_step=step, extension=extension)
@@ -184,6 +191,7 @@ def _outgoing_answered(book: Book, call: Call, dest: Channel, time: float) -> No
         return
     _talks(call, dest, time)
     if call.direction == "outgoing":
+        call.trunk = endpoint_of(dest.name)
         book.fire(call, "outgoing.pickup", "", time)
     else:
         call.extension = dest.number

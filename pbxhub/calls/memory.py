@@ -1,6 +1,6 @@
 """A call's notes as JSON and back, so that a restarted hub goes on where it was killed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any, get_origin
@@ -13,6 +13,7 @@ from pbxhub.calls.state import Call, Channel
 _CALL = {field.name: field for field in fields(Call) if field.name != "channels"}
 _CHANNEL = {field.name: field for field in fields(Channel)}
 _GROWING = ("aliases", "hop_times", "statuses", "variables")
+_OF_A_HOP = ("incoming.forward", "incoming.pickup")
 _KINDS: Mapping[Any, tuple[type, ...]] = {float: (float, int)}  # JSON does not tell 1.0 from 1
 
 
@@ -72,7 +73,30 @@ def outline(known: CallReport, fired: Mapping[str, list[str]]) -> dict[str, JSON
     call.extension = known.extension
     call.answered = known.answered_on.timestamp() if known.answered_on else 0.0
     call.statuses = [NO_ANSWER] if call.extension else []
-    call.fired = {name: list(keys) for name, keys in fired.items()}
-    hops = [whole(key.partition(":")[0]) for keys in fired.values() for key in keys if ":" in key]
-    call.hop = max(hops, default=1)
+    for name, keys in fired.items():
+        call.fired[name] = list(keys)
+        if name in _OF_A_HOP:
+            call.fired[name], hop = _with_hops(keys)
+            call.hop = max(call.hop, hop)
     return dump(call)
+
+
+def published_key(keys: Sequence[str]) -> str:
+    """The last of these keys as it is published: "2:103" is "103", and "103#2" when 103 is among them before."""
+    _, colon, destination = keys[-1].partition(":")
+    if not colon:
+        return keys[-1]
+    times = sum(key.partition(":")[2] == destination for key in keys)
+    return destination if times == 1 else f"{destination}#{times}"
+
+
+def _with_hops(published: Sequence[str]) -> tuple[list[str], int]:
+    """Keys that are published as these, and the hop of the last: whatever came again came in another hop."""
+    keys: list[str] = []
+    hop = 1
+    for key in published:
+        destination, mark, times = key.rpartition("#")
+        again = bool(mark) and destination in published
+        hop = max(hop, whole(times)) if again else hop
+        keys.append(f"{hop}:{destination if again else key}")
+    return keys, hop

@@ -200,12 +200,14 @@ class Shutdown:
 class Status:
     """One channel that lives now: an answer to Action Status or CoreShowChannels.
 
-    exten: the number dialled (DNID) where Asterisk tells it. seconds: its age.
+    dnid: the number dialled from outside; empty on a channel that Asterisk made itself. exten: the same, or where the
+    channel is in the dialplan now. seconds: its age.
     """
 
     time: float
     channel: Party
     state: str
+    dnid: str
     exten: str
     caller_name: str
     connected: str
@@ -333,11 +335,13 @@ def _user_event(block: str, time: float) -> UserEvent:
 
 def _status(block: str, time: float) -> Status:
     hours, minutes, seconds = ["0", "0", *text_of(block, "\nDuration: ").split(":")][-3:]
+    dnid = text_of(block, "\nDNID: ")
     return Status(
         time,
         _channel(block),
         text_of(block, "\nChannelStateDesc: "),
-        text_of(block, "\nDNID: ") or text_of(block, "\nExten: "),
+        dnid,
+        dnid or text_of(block, "\nExten: "),
         known_of(block, "\nCallerIDName: "),
         known_of(block, "\nConnectedLineNum: "),
         text_of(block, "\nBridgeID: ") or text_of(block, "\nBridgeId: "),

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pbxhub.calls.book import Book
 from pbxhub.calls.dialling import arrive, depart, next_hop, pickup, ring
 from pbxhub.calls.messages import Party, Status
-from pbxhub.calls.state import Call, Channel
+from pbxhub.calls.state import Call, Channel, endpoint_of
 
 _STARTED = re.compile(r"(?:^|-)([0-9]{10}\.)[0-9]+$")
 _DIALLED = ("AppDial", "AppDial2", "AppQueue")
+_RETRIEVES = "ParkedCall"  # who took a parked caller back was not rung
 
 
 def take_stock(book: Book, channels: Sequence[Status], now: float, reason: str) -> None:
@@ -74,10 +75,19 @@ def _begin(book: Book, linkedid: str, group: Sequence[Status], now: float) -> Ca
     call.channel, call.context, call.caller = first.channel.name, first.channel.context, first.channel.number
     call.caller_name, call.dst = first.caller_name, first.exten
     book.begin(call)
-    book.adopt(call, first.channel, started)
-    if first.channel.context in book.incoming and first.application not in _DIALLED:
+    channel = book.adopt(call, first.channel, started)
+    if channel is not None and _comes_in(book, call, first):
+        channel.outside, channel.number = True, first.channel.number
         arrive(book, call, started)
     return call
+
+
+def _comes_in(book: Book, call: Call, first: Status) -> bool:
+    """Status tells the context of now: a call that went on to a queue or an IVR is known by its trunk."""
+    if first.application in _DIALLED:
+        return False
+    by_trunk = endpoint_of(call.channel) in book.trunks and first.channel.uniqueid == call.linkedid
+    return first.channel.context in book.incoming or (by_trunk and bool(first.dnid))
 
 
 def _started(status: Status, now: float) -> float:
@@ -123,7 +133,10 @@ def _caller_leg(book: Book, call: Call, leg: Channel, status: Status, now: float
         if call.connected and (before.ended if before else not told):
             call.redirecting = next_hop(call, now) or call.redirecting
         leg.leg, leg.hop = True, call.hop
-        ring(book, call, leg, now)
+        if status.application == _RETRIEVES:
+            call.redirecting = 0
+        else:
+            ring(book, call, leg, now)
     if status.state == "Up" and not leg.answered:
         call.connected = True
         leg.status = "ANSWER"
@@ -133,4 +146,5 @@ def _caller_leg(book: Book, call: Call, leg: Channel, status: Status, now: float
 def _outgoing_talks(book: Book, call: Call, leg: Channel, now: float) -> None:
     leg.answered, leg.status = now, "ANSWER"
     call.answered, call.party = call.answered or now, leg.uniqueid
+    call.trunk, call.dst_channel = endpoint_of(leg.name), leg.name
     book.fire(call, "outgoing.pickup", "", now)

@@ -29,9 +29,10 @@ Value = None | bool | int | float | str | datetime | list["Value"] | dict[str, "
 class Stage:
     """One stage of one call, once per (call, name, key).
 
-    key: what makes two stages of one name different ones, whoever reports them: "" for before and after,
-         "<hop>:<destination>" for forward, "<hop>:<extension>" for incoming.pickup ("" for outgoing.pickup),
-         the number of the mark for evaluation.
+    key: what makes two stages of one name different ones, whoever reports them: "" for before and after, the
+         destination for forward and the extension for incoming.pickup ("103", the second time "103#2"; "" for
+         outgoing.pickup), the number of the mark for evaluation. Hops are not in it: a tracker that missed a transfer
+         counts them differently.
     ordinal: 1, 2, 3 … among the stages of this name in this call, in the order they fired.
     time: Asterisk's own timestamp of the event behind it, aware, UTC.
     values: catalogue names (webhooks/params.py) of what AMI told so far; times are aware datetimes.

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pbxhub.calls.messages import Party
 
 _DIGITS = re.compile(r"[0-9]+")
+_TELLING = 7  # last digits by which an outside number is known
+_SHORTEST_OUTSIDE = 5  # digits; a shorter one is an extension or a group
 
 
 @dataclass(slots=True)
@@ -16,6 +18,7 @@ class Channel:
     number: the employee's extension, or the number dialled when the channel leads outside.
     parent: uniqueid of the channel that dialled it. hop: the hop it was dialled in, 0 when nobody dialled it.
     leg: dialled for the call itself (a consultation is not). status: DialStatus of the leg once its dial is over.
+    shown: the caller's number that an outside leg was dialled with.
     Times are seconds since 1970, 0.0 while the moment has not come.
     """
 
@@ -27,6 +30,7 @@ class Channel:
     parent: str = ""
     hop: int = 0
     leg: bool = False
+    shown: str = ""
     status: str = ""
     answered: float = 0.0
     ended: float = 0.0
@@ -48,9 +52,10 @@ class Call:
         which tells a repeated message.
     connected: somebody took this hop's dial, so that another dial of the first channel is a redirect.
     redirecting: the hop of a redirect that has not rung anybody yet, else 0.
+    named: the destination that began this hop, as the transfer, diversion or redirect gave it.
     awaited: number of the party that an attended transfer, completed while ringing, waits for.
     over: when the conversation part ended (the stage after), while an evaluation may follow.
-    fired: keys of the stages reported so far, by name.
+    fired: keys of the stages reported so far, by name; "<hop>:<destination>" where hops tell two apart.
     """
 
     linkedid: str
@@ -74,6 +79,7 @@ class Call:
     hop_times: list[float] = field(default_factory=list)
     connected: bool = False
     redirecting: int = 0
+    named: str = ""
     awaited: str = ""
     answered: float = 0.0
     over: float = 0.0
@@ -142,8 +148,21 @@ def endpoint_of(name: str) -> str:
 
 
 def dialled_number(dial_string: str) -> str:
-    """15551234@trunk, PJSIP/15551234@trunk, trunk/15551234 -> 15551234"""
-    return dial_string.partition("@")[0].rpartition("/")[2]
+    """15551234@trunk, PJSIP/15551234@trunk, trunk/15551234, PJSIP/trunk/sip:15551234@host -> 15551234"""
+    user, _, host = dial_string.partition("@")
+    number = user.rpartition("/")[2]
+    scheme, colon, rest = number.partition(":")
+    if not colon:
+        return number
+    if scheme.lower() == "tel" or (scheme.lower() in ("sip", "sips") and host):
+        return rest.partition(";")[0]
+    return host.rpartition("/")[2].partition("@")[0] if "/" in host else ""  # IAX2/user:secret@peer/15551234
+
+
+def same_number(one: str, other: str) -> bool:
+    """Whether they may be one outside number, written with and without the prefix to dial it by."""
+    shorter, longer = sorted((one, other), key=len)
+    return len(shorter) >= _SHORTEST_OUTSIDE and longer.endswith(shorter[-_TELLING:])
 
 
 def new_channel(party: Party, incoming: Collection[str], time: float) -> Channel:

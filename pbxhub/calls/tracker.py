@@ -5,7 +5,7 @@ handler (the table below) that finds the call by channel or linkedid, changes it
 tests/traces holds recordings of a real Asterisk with the stages that each must give.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -101,8 +101,13 @@ class Tracker:
         take_stock(self._book, channels, now.timestamp(), reason)
         return self._book.take()
 
-    def restore(self, memories: Mapping[str, Mapping[str, JSON]]) -> None:
-        """Goes on with calls of an earlier process: linkedid -> CallReport.memory of those still open."""
+    def restore(self, memories: Mapping[str, Mapping[str, JSON]], trunks: Iterable[str] = ()) -> None:
+        """Goes on with calls of an earlier process: linkedid -> CallReport.memory of those still open.
+
+        trunks: endpoints known to lead outside, so that calls that came meanwhile are known for incoming ones.
+        """
+        for endpoint in trunks:
+            self._book.learn_trunk(endpoint)
         for notes in memories.values():
             call = load(notes)
             if call is not None and self._book.call_of(call.linkedid) is None:

@@ -22,18 +22,25 @@ def on_attended_transfer(book: Book, message: AttendedTransfer) -> None:
     """Two lines of the transferer become one call; the party on the other line than the caller's is the new one."""
     first = _call_of(book, message.original, message.time)
     second = _call_of(book, message.second, message.time)
-    call, to = first or second, message.second_connected
+    call = first or second
     if first is not None and second is not None and second is not first:
-        if second.direction == "incoming" and first.direction != "incoming":
-            to = message.original_connected
         call = book.merge(first, second, message.time)
+        if book.call_of(second.linkedid) is not call:
+            second.party = ""  # two callers, who talk to each other from now on
     if call is None:
         return
+    to = message.original_connected if _caller_is_second(call, message) else message.second_connected
     source = _number(book, call, message.original)
     _note_transfer(call, "attended_transfer", source, to)
     if call.direction == "incoming" and to and next_hop(call, message.time):
         forward(book, call, "attended_transfer", to, source, call.hop, message.time)
         _new_party(book, call, to, message)
+
+
+def _caller_is_second(call: Call, message: AttendedTransfer) -> bool:
+    """Whether the caller is on the transferer's second line; of a feature code both lines are one channel."""
+    lines = message.original.uniqueid, message.second.uniqueid
+    return message.second_connected == call.caller or (lines[1] == call.party and lines[0] != call.party)
 
 
 def _call_of(book: Book, party: Party, time: float) -> Call | None:
@@ -49,7 +56,7 @@ def _new_party(book: Book, call: Call, to: str, message: AttendedTransfer) -> No
         call.awaited = to
     elif party is None:
         call.connected, call.extension, call.awaited = True, to, ""
-        call.hangup_by = ""
+        call.party, call.hangup_by = "", ""  # which channel they talk on is not known
         book.fire(call, "incoming.pickup", f"{call.hop}:{to}", message.time)
     elif party.answered:
         call.connected = True

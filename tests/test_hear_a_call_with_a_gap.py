@@ -1,0 +1,150 @@
+"""Two listeners, or one and CEL, hear the same call; one of them misses a part of it. No stage is published twice."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from random import Random
+
+import pytest
+from gaps import heard, with_gap
+from hub import VAULT, add_pbx
+from sqlalchemy import select
+
+from pbxhub.ami.pbx_rows import known_trunks, read_rows
+from pbxhub.calls.cel import messages_of
+from pbxhub.calls.memory import load, outline
+from pbxhub.calls.messages import Status, parse
+from pbxhub.calls.stages import CallReport
+from pbxhub.calls.tracker import Tracker
+from pbxhub.delivery.outbox import publish
+from pbxhub.store.history import StageEvent
+from pbxhub.store.session import Database
+from pbxhub.testing.pbx_player import PbxPlayer
+from tests.recordings import EXPECTED, VERSIONS
+from tests.test_backfill_from_cel import rows_of
+
+GAPS = 60  # of each recording; a few hundred are possible
+# Status does not tell who took a call by *8 from who was rung.
+UNKNOWABLE = {("16", "pickup"): {("incoming.forward", "102")}}
+Keys = set[tuple[str, str, str]]
+
+
+def keys_of(reports: Iterable[CallReport]) -> Keys:
+    return {(report.linkedid, stage.name, stage.key) for report in reports for stage in report.stages}
+
+
+def sample(version: str, name: str) -> list[tuple[int, int]]:
+    count = len(heard(version, name))
+    every = [(begin, end) for begin in range(count) for end in range(begin + 1, count + 1)]
+    return Random(name).sample(every, min(GAPS, len(every)))
+
+
+def told_too_often(published: Keys, undisturbed: Keys) -> set[tuple[str, str]]:
+    """Stages of a destination that are published more often than they happened."""
+    often, right = (
+        Counter((call, name, key.partition("#")[0]) for call, name, key in keys) for keys in (published, undisturbed)
+    )
+    return {stage[1:] for stage, count in often.items() if count > right[stage]}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_listener_with_a_gap_adds_no_stage_to_those_of_another_or_of_cel(version: str, name: str) -> None:
+    undisturbed = keys_of(with_gap(version, name, 0, 0))
+    tracker = Tracker()
+    cel = keys_of(report for message in messages_of(rows_of(version, name)) for report in tracker.feed(message))
+    for begin, end in sample(version, name):
+        gap = keys_of(with_gap(version, name, begin, end))
+        for others in (undisturbed, cel):
+            extra = told_too_often(gap | others, undisturbed) - UNKNOWABLE.get((version, name), set())
+            assert not extra, f"missing {begin} to {end}"
+
+
+def write(database: Database, pbx_id: int, reports: Iterable[CallReport]) -> None:
+    for report in reports:
+        publish(database, VAULT, pbx_id, [report], datetime.now(UTC))
+
+
+@pytest.mark.parametrize("disturbed_first", [False, True])
+def test_of_two_listeners_one_misses_a_diversion_and_every_stage_is_written_once(
+    database: Database, disturbed_first: bool
+) -> None:
+    pbx_id = add_pbx(database, PbxPlayer())
+    whole, disturbed = list(with_gap("22", "forward_302", 0, 0)), list(with_gap("22", "forward_302", 4, 15))
+    for reports in (disturbed, whole) if disturbed_first else (whole, disturbed):
+        write(database, pbx_id, reports)
+    with database.read() as session:
+        rows = session.execute(select(StageEvent.stage, StageEvent.key).order_by(StageEvent.id)).all()
+    forwards = [key for stage, key in rows if stage == "incoming.forward"]
+    assert sorted(forwards) == ["101", "103"]
+    assert sorted(stage for stage, _ in rows if stage != "incoming.forward") == [
+        "incoming.after",
+        "incoming.before",
+        "incoming.pickup",
+    ]
+
+
+def outlined(forwards: Sequence[str], pickups: Sequence[str]) -> tuple[int, dict[str, list[str]]]:
+    now = datetime.now(UTC)
+    known = CallReport("1.1", "incoming", "79161234567", "", "5550100", "103", now, now, None, "", {})
+    call = load(outline(known, {"incoming.forward": list(forwards), "incoming.pickup": list(pickups)}))
+    assert call is not None
+    return call.hop, call.fired
+
+
+def test_a_call_known_by_its_published_stages_alone_counts_its_hops_again() -> None:
+    hop, fired = outlined(["101", "103", "101#2"], ["101", "103", "101#2"])
+    assert (hop, fired["incoming.pickup"]) == (2, ["1:101", "1:103", "2:101"])
+    hop, fired = outlined(["101", "*21#2"], ["*21#2"])
+    assert (hop, fired) == (1, {"incoming.forward": ["1:101", "1:*21#2"], "incoming.pickup": ["1:*21#2"]})
+
+
+def talking(**caller: str) -> list[Status]:
+    """An incoming call that the dialplan has sent on to a queue: what Status tells of it."""
+    own = {"Channel": "PJSIP/trunk-00000001", "CallerIDNum": "79161234567", "Context": "ext-queues", "Exten": "600"}
+    own |= {"Uniqueid": "1.1", "DNID": "5550100", "Application": "Queue", "BridgeID": "b", **caller}
+    agent = {"Channel": "PJSIP/101-00000002", "CallerIDNum": "101", "Context": "from-internal", "Uniqueid": "1.2"}
+    agent |= {"ConnectedLineNum": "79161234567", "Application": "AppQueue", "BridgeID": "b"}
+    told = []
+    for channel in (own, agent):
+        lines = {"Event": "Status", **channel, "Linkedid": "1.1", "ChannelStateDesc": "Up"}
+        status = parse("\n".join(f"{name}: {value}" for name, value in lines.items()), 100.0)
+        assert isinstance(status, Status)
+        told.append(status)
+    return told
+
+
+def taken_up(tracker: Tracker, **caller: str) -> tuple[str, list[str]]:
+    (report,) = tracker.resync(talking(**caller), datetime.now(UTC), "lost_while_disconnected") or [None]
+    return ("", []) if report is None else (report.dst, [stage.name for stage in report.stages])
+
+
+BEGUN = ["incoming.before", "incoming.forward", "incoming.pickup"]
+
+
+def test_a_call_that_has_moved_on_in_the_dialplan_is_known_for_incoming_by_its_trunk() -> None:
+    tracker = Tracker()
+    for message, _ in heard("22", "no_answer"):
+        tracker.feed(message)
+    assert taken_up(tracker) == ("5550100", BEGUN)
+
+
+@pytest.mark.parametrize(("dnid", "stages"), [("5550100", BEGUN), ("", [])])
+def test_a_trunk_that_calls_went_out_by_is_known_too_but_not_what_asterisk_itself_dialled(
+    dnid: str, stages: list[str]
+) -> None:
+    tracker = Tracker()
+    for message, _ in heard("22", "out_answered"):
+        tracker.feed(message)
+    assert taken_up(tracker, DNID=dnid)[1] == stages
+
+
+def test_a_hub_just_started_knows_the_trunks_of_the_last_calls(database: Database) -> None:
+    pbx_id = add_pbx(database, PbxPlayer())
+    write(database, pbx_id, with_gap("22", "no_answer", 0, 0))
+    trunks = known_trunks(database, read_rows(database, VAULT)[pbx_id])
+    assert trunks == {"trunk"}
+    tracker = Tracker()
+    tracker.restore({}, trunks)
+    assert taken_up(tracker) == ("5550100", BEGUN)
+    assert taken_up(Tracker())[1] == []
