@@ -20,7 +20,7 @@ from pbxhub.delivery.outbox.claim import LEASE
 from pbxhub.delivery.outbox.give_back import give_back
 from pbxhub.delivery.outcomes import describe
 from pbxhub.delivery.outgoing import Answer
-from pbxhub.delivery.prepare import Prepared, prepare
+from pbxhub.delivery.prepare import OtherHostError, Prepared, prepare
 from pbxhub.delivery.values import Links
 from pbxhub.store.history import PENDING
 from pbxhub.store.session import Database, reason
@@ -193,7 +193,7 @@ class Worker:
         self._flying[claimed.id, claimed.attempt] = claimed
         try:
             prepared = prepare(self._vault, claimed, self._clock())
-        except VaultError as error:
+        except (VaultError, OtherHostError) as error:
             self._give_up(claimed, f"Not sent: {error}.")
         except Exception:  # damaged keys of one webhook must not take the rest of the batch with them
             log.exception("a request could not be prepared", delivery=str(claimed.id), webhook=claimed.webhook.id)
