@@ -116,6 +116,13 @@ class StageValues(Mapping[str, Value]):
         value = self._known.get(name)
         return super().get(name, default) if value is None else value
 
+    def after(self, answer: Mapping[str, Value]) -> "StageValues":
+        """The values for the next webhook of a chain: the same, and the answer of the one before."""
+        told = {**self._known, **answer}
+        return StageValues(
+            told, self.project, self.call, self.stage, self.event_id, self.cards, self.links, self.now
+        )  # fmt: skip
+
     def told(self) -> Value:
         """Everything reported and attached so far, as one object."""
         return {name: value for name, value in self._known.items() if value is not None}

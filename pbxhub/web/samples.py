@@ -8,14 +8,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import Value
-from pbxhub.delivery.answers import read
 from pbxhub.delivery.calls import CallNow
 from pbxhub.delivery.directory import ProjectWebhooks
-from pbxhub.delivery.outgoing import Answer
+from pbxhub.delivery.outbox.chain import answer_before
 from pbxhub.delivery.values import Cards, Links, StageValues
-from pbxhub.store.history import Attempt, Call, Delivery, StageEvent
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
-from pbxhub.store.webhooks import Webhook
 from pbxhub.web.access import Access
 from pbxhub.web.hub import hub, now
 from pbxhub.web.language import _
@@ -88,28 +86,8 @@ def values_of(session: Session, access: Access, event: StageEvent, call: Call, c
         data=from_json(call.data),
         answers=call.answers,
     )
-    told = {**from_json(event.data), **(_previous_answer(session, event, chained) if chained else {})}
+    told = {**from_json(event.data), **(answer_before(session, known, event.id, chained) if chained else {})}
     return _values(session, access, told, known, event.stage, event.id)
-
-
-def _previous_answer(session: Session, event: StageEvent, name: str) -> Mapping[str, Value]:
-    """What the webhook before the one of that name was answered at this stage."""
-    rows = session.execute(
-        select(Attempt, Webhook)
-        .join(Delivery, Delivery.id == Attempt.delivery_id)
-        .join(Webhook, Webhook.id == Delivery.webhook_id)
-        .where(Delivery.stage_event_id == event.id, Attempt.finished_on.is_not(None))
-        .order_by(Attempt.finished_on.desc())
-    )
-    for attempt, webhook in rows:
-        if name in (webhook.spec.on_success, webhook.spec.on_failure):
-            headers = tuple((header, text) for header, text in attempt.response_headers)
-            answer = Answer(
-                attempt.outcome, attempt.message, attempt.status_code, headers, attempt.response_body,
-                total_us=attempt.total_us,
-            )  # fmt: skip
-            return read(webhook.spec, answer).values
-    return {}
 
 
 def _sample_values(session: Session, access: Access, stage: str, code: str) -> StageValues:
