@@ -134,7 +134,7 @@ def _examples(stage: str, moment: datetime) -> dict[str, Value]:
     examples = {
         entry.name: _typed(entry.type, entry.example)
         for entry in ENTRIES
-        if exists_at(entry.name, stage) and entry.source not in ("hub", "chain", "API")
+        if exists_at(entry.name, stage) and entry.source not in ("hub", "chain")
     }
     return {**examples, **{name: value for name, value in times.items() if name in examples}}
 

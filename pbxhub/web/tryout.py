@@ -19,12 +19,15 @@ from pbxhub.store.webhooks import Webhook
 from pbxhub.web import curl
 from pbxhub.web.access import Access
 from pbxhub.web.hub import hub, now
+from pbxhub.web.language import _
 from pbxhub.web.present import readable
 from pbxhub.web.samples import chosen_values, recent_values
 from pbxhub.web.webhooks import given_secret, moved_errors, same_host, secret_errors
 from pbxhub.webhooks.auth import authorize
 from pbxhub.webhooks.catalogue import QUESTION
 from pbxhub.webhooks.check import advice, problems
+from pbxhub.webhooks.ga4 import is_ga4
+from pbxhub.webhooks.ga4_request import lint_request, twin, twin_messages
 from pbxhub.webhooks.matching import Matched, compile_filters, would_match
 from pbxhub.webhooks.message import NotSent, Request
 from pbxhub.webhooks.request import compile_request
@@ -110,8 +113,21 @@ def test_send(session: Session, access: Access, data: Mapping[str, Any], kept: W
     marked = replace(request, headers=(*request.headers, TEST_MARK))
     sender = hub().sender
     sender.guard = hub().guard()
-    answer = prepared.clean(sender.send(replace(prepared.outgoing, request=marked)))
-    return Tried(shown, answer, read(draft.spec, answer, always_values=True))
+    answer = prepared.clean(sender.send(replace(prepared.outgoing, request=twin(marked))))
+    return Tried(shown, answer, _judged(draft.spec, answer))
+
+
+def _judged(spec: WebhookSpec, answer: Answer) -> Reading:
+    """What a delivery would make of the answer; of Google Analytics, what its validation twin says."""
+    reading = read(spec, answer, always_values=True)
+    messages = twin_messages(answer.body) if is_ga4(spec.request.url) and reading.ok else None
+    if messages is None:
+        return reading
+    if messages:
+        sentence = _("Google would drop this: %(why)s", why="; ".join(messages))
+        return replace(reading, ok=False, code="check_failed", sentence=sentence)
+    sentence = _("Google's check finds nothing wrong. It records nothing and does not look at the API secret.")
+    return replace(reading, sentence=sentence)
 
 
 def _draft(session: Session, access: Access, data: Mapping[str, Any], kept: Webhook | None) -> _Draft | Preview:
@@ -133,6 +149,9 @@ def _shown(session: Session, access: Access, data: Mapping[str, Any], draft: _Dr
     matcher = compile_filters(draft.spec)
     matched = would_match(matcher, recent_values(session, access, draft.stage, str(data.get("name") or "")))
     notes = tuple(advice(draft.spec, draft.stage))
+    if isinstance(draft.rendered, Request):
+        said = {note.path for note in notes}
+        notes += tuple(note for note in lint_request(draft.rendered, now()) if note.path not in said)
     if draft.kept is not None and given_secret(data) is None:
         notes += tuple(moved_errors(draft.spec, draft.kept))
     would = matcher.matches(draft.values)

@@ -23,6 +23,7 @@ from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.receiver import Receiver
 from pbxhub.web import create_app
+from pbxhub.webhooks.gallery import default_event, fill
 from pbxhub.webhooks.spec import Parameter, RequestSpec, WebhookSpec, dump_spec
 from tests.web.conftest import Browser, People
 
@@ -311,3 +312,13 @@ def test_a_webhook_of_a_chain_is_tried_with_the_answer_of_the_one_before(people:
     html = send(editor, f"/projects/{people.project}/webhooks/preview", data).json["html"]
     assert "&#34;id&#34;: 12" in html
     assert "&#34;n&#34;: 49" in html
+
+
+@pytest.mark.parametrize("sample", ["answered", "missed", "anonymous", "transferred", "nasty"])
+def test_a_sample_has_everything_that_google_analytics_needs(people: People, editor: Browser, sample: str) -> None:
+    (ready,) = fill(default_event(), {"measurement_id": "G-ABC123DEF4"})
+    data = {"name": "GA", "stage": ready.stage, "spec": dump_spec(ready.spec), "sample": sample}
+    shown = send(editor, f"/projects/{people.project}/webhooks/preview", data).json
+    assert (shown["errors"], shown["notes"]) == ([], [])
+    assert "1391543214.1778750000" in shown["html"]
+    assert "1778753990" in shown["html"]
