@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -22,13 +23,17 @@ from pbxhub.store.history import Call
 from pbxhub.store.vault import Vault
 
 RECORDING_LIFETIME = timedelta(days=7)
+PROPER_TALK, SALE_CYCLE = timedelta(seconds=30), timedelta(days=30)
+MOST_LOOKED_AT = 200
 MOST_COUNTED = 10_000  # call_counter stops here: an anonymous caller must not make every publish slow
 
 
 class Links:
     """Addresses of pages of the hub, and the signature that lets a recording be fetched without signing in."""
 
-    def __init__(self, vault: Vault, public_url: str) -> None:
+    def __init__(self, vault: Vault, public_url: str, recordings: Path | None = None) -> None:
+        """recordings: the folder the PBX records into, as seen from here; None where no webhook is rendered."""
+        self._recordings = recordings
         self._url = public_url
         self._vault = vault
         self._key: bytes | None = None
@@ -41,6 +46,11 @@ class Links:
         expires = int((now + RECORDING_LIFETIME).timestamp())
         return f"{self._url}/recordings/{call_id}?expires={expires}&signature={self._sign(call_id, expires)}"
 
+    def recording_size(self, name: str) -> int | None:
+        """Bytes of a recording; None when its file is not on this host."""
+        path = in_spool(self._recordings, name) if self._recordings and name else None
+        return path.stat().st_size if path else None
+
     def is_recording(self, call_id: UUID, expires: int, signature: str, now: datetime) -> bool:
         """Whether the hub made this link and it is still valid."""
         return hmac.compare_digest(self._sign(call_id, expires), signature) and now.timestamp() < expires
@@ -49,6 +59,16 @@ class Links:
         self._key = self._key or self._vault.derive("recording links")
         digest = hmac.digest(self._key, f"{call_id}:{expires}".encode(), hashlib.sha256)
         return base64.urlsafe_b64encode(digest[:18]).decode()
+
+
+def in_spool(spool: Path, name: str) -> Path | None:
+    """A file of the PBX's spool on this host. What leads out of the spool, by .. or a link, does not exist."""
+    try:
+        folder = spool.resolve()
+        path = (folder / name).resolve()
+        return path if path.is_relative_to(folder) and path.is_file() else None
+    except (OSError, ValueError):  # a name no file can have
+        return None
 
 
 class Cards:
@@ -84,6 +104,21 @@ class Cards:
             .limit(MOST_COUNTED - 1)
         )
         return 1 + (self._session.scalar(select(func.count()).select_from(earlier.subquery())) or 0)
+
+    def talked_lately(self, call: CallNow) -> bool | None:
+        """Whether this number has had a proper talk within SALE_CYCLE before this call; None for a hidden number."""
+        if not call.caller or call.started_on is None:
+            return None
+        earlier = (
+            select(Call.answered_on, Call.ended_on)
+            .where(Call.project_id == call.project_id, Call.caller == call.caller, Call.direction == call.direction)
+            .where(Call.started_on <= call.started_on, Call.started_on >= call.started_on - SALE_CYCLE)
+            .where(Call.id != call.id, Call.answered_on.is_not(None), Call.ended_on.is_not(None))
+            .order_by(Call.started_on.desc())
+            .limit(MOST_LOOKED_AT)
+        )
+        talks = self._session.execute(earlier)
+        return any(answered and ended and ended - answered >= PROPER_TALK for answered, ended in talks)
 
 
 class StageValues(Mapping[str, Value]):
@@ -173,7 +208,38 @@ def _label(values: StageValues) -> Value:
 
 
 def _answered(values: StageValues) -> bool:
-    return values.get("answer_time") is not None or values.call.answered_on is not None
+    """Whether somebody has talked by this stage; the call itself may be further on."""
+    if values.get("answer_time") is not None:
+        return True
+    return values.call.answered_on is not None and not values.stage.endswith((".before", ".forward"))
+
+
+def _is_over(values: StageValues) -> bool:
+    return values.stage in _AFTER
+
+
+def _missed(values: StageValues) -> bool | None:
+    return not _answered(values) and values.call.direction == "incoming" if _is_over(values) else None
+
+
+def _proper(values: StageValues) -> bool | None:
+    """A talk of PROPER_TALK or more, the first one of this number in SALE_CYCLE."""
+    billsec = values.get("billsec")
+    if not _is_over(values) or not isinstance(billsec, int):
+        return None
+    if billsec < PROPER_TALK.total_seconds():
+        return False
+    lately = values.cards.talked_lately(values.call)
+    return None if lately is None else not lately
+
+
+def _repeated(values: StageValues) -> bool | None:
+    count = _counter(values) if _is_over(values) else None
+    return None if count is None else count > 1
+
+
+def _recording_size(values: StageValues) -> int | None:
+    return values.links.recording_size(str(values.get("recording_file") or ""))
 
 
 def _counter(values: StageValues) -> int | None:
@@ -184,6 +250,7 @@ def _recording(values: StageValues) -> Value:
     return values.links.recording(values.call.id, values.now) if values.get("recording_file") else None
 
 
+_AFTER = ("incoming.after", "outgoing.after")
 _HUB: Mapping[str, Callable[[StageValues], Value]] = {
     "event": lambda values: values.stage,
     "stage": lambda values: values.stage,
@@ -210,7 +277,10 @@ _HUB: Mapping[str, Callable[[StageValues], Value]] = {
     "call_counter": _counter,
     "first_call": lambda values: None if (count := _counter(values)) is None else count == 1,
     "is_answered": _answered,
-    "is_missed": lambda values: not _answered(values),
+    "is_missed": _missed,
+    "proper_flag": _proper,
+    "repeated_flag": _repeated,
+    "recording_size": _recording_size,
     "has_recording": lambda values: bool(values.get("recording_file")),
     "recording": _recording,
     "call_card": lambda values: values.links.call_card(values.call.id) if values.call.linkedid else None,

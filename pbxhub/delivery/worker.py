@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -45,8 +46,8 @@ class Worker:
 
     def __init__(
         self, database: Database, vault: Vault, engine: "Engine[tuple[Claimed, Prepared]]", *,
-        capacity: int = 64, public_url: str = "", health: Health | None = None, lease: timedelta = LEASE,
-        clock: Callable[[], datetime] = utc_now, metrics: WorkerMetrics | None = None,
+        capacity: int = 64, public_url: str = "", recordings: Path | None = None, health: Health | None = None,
+        lease: timedelta = LEASE, clock: Callable[[], datetime] = utc_now, metrics: WorkerMetrics | None = None,
     ) -> None:  # fmt: skip
         """engine: the worker starts, wakes and closes it. capacity: requests in flight at once in this process; with
         several projects one may have half of them, so that one whose receivers all hang leaves room for the others.
@@ -58,7 +59,7 @@ class Worker:
         self._engine = engine
         self._capacity = capacity
         self._directory = directory_of(database)
-        self._links = Links(vault, public_url)
+        self._links = Links(vault, public_url, recordings)
         self._health = health or Health()
         self._lease = lease
         self._clock = clock

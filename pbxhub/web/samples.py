@@ -120,7 +120,7 @@ def _values(
 ) -> StageValues:
     project = access.project
     plain = ProjectWebhooks(project.id, project.name, access.zone, project.country, {}, {}, {})
-    links = Links(hub().vault, hub().settings.public_url)
+    links = Links(hub().vault, hub().settings.public_url, hub().recordings)
     return StageValues(told, plain, call, stage, event_id, Cards(session), links, now())
 
 

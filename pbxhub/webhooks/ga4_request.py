@@ -76,9 +76,7 @@ def _client(body: dict[str, Any]) -> Iterator[FieldError]:
     elif cookie := _COOKIE.fullmatch(client):
         yield FieldError(path, f"is the whole cookie _ga; GA4 knows this visitor as {cookie.group(1)}")
     elif not _CLIENT.fullmatch(client):
-        yield FieldError(
-            path, f"is {client!r}; the client id that Google Analytics gives is like 1391543214.177875"
-        )
+        yield FieldError(path, f"is {client!r}; the client id that Google Analytics gives is like 1391543214.177875")
 
 
 def _time(body: dict[str, Any], now: datetime) -> Iterator[FieldError]:

@@ -15,6 +15,7 @@ __all__ = [
 
 _BY_NAME: dict[str, Entry] = {name: entry for entry in ENTRIES for name in (entry.name, *entry.aliases)}
 _TIMES = frozenset(entry.name for entry in ENTRIES if entry.type == "datetime")
+_LEG_TIMES = frozenset({"start", "answer", "end"})
 _TREES = ("webhook.json", "webhook.headers", "webhook.saved", "var", "custom", "form", "dialog", "deal")
 
 
@@ -80,9 +81,17 @@ def _path(text: str) -> tuple[str | int, ...]:
 
 
 def from_json(values: Mapping[str, JSON]) -> dict[str, Value]:
-    """Values as the database keeps them: times of the catalogue, ISO 8601 there, become datetimes again."""
+    """Values as the database keeps them: times of the catalogue and of its legs, ISO 8601 there, become datetimes."""
+    result = _timed(values, _TIMES)
+    legs = values.get("legs")
+    if isinstance(legs, list):
+        result["legs"] = [_timed(leg, _LEG_TIMES) for leg in legs if isinstance(leg, dict)]
+    return result
+
+
+def _timed(values: Mapping[str, JSON], names: frozenset[str]) -> dict[str, Value]:
     result: dict[str, Value] = dict(values)  # type: ignore[arg-type]
-    for name in _TIMES & values.keys():
+    for name in names & values.keys():
         text = values[name]
         if isinstance(text, str):
             result[name] = _moment(text)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -45,18 +46,20 @@ class Published:
 
 
 def publish(
-    database: Database, vault: Vault, pbx_id: int, reports: Sequence[CallReport], now: datetime, public_url: str = ""
-) -> Published:
+    database: Database, vault: Vault, pbx_id: int, reports: Sequence[CallReport], now: datetime, public_url: str = "",
+    recordings: Path | None = None,
+) -> Published:  # fmt: skip
     """Writes a group of reports of one PBX in one transaction; give up to a few hundred at once.
 
     A stage is known by (call, name, key): reported again, by a second listener too, it changes nothing. A call
     that has ended stays ended. A DID with a Number belongs to the number's project, any other to the PBX's.
-    public_url: Settings.public_url, for the links among the values. Raises SQLAlchemy's DBAPIError when the
-    database is away; nothing is written then, and the same reports can be published again.
+    public_url: Settings.public_url, for the links among the values. recordings: Settings.recordings.
+    Raises SQLAlchemy's DBAPIError when the database is away; nothing is written then, and the same
+    reports can be published again.
     """
     for patience in (2, 1, 0):
         try:
-            return _publish(database, Links(vault, public_url), pbx_id, reports, now)
+            return _publish(database, Links(vault, public_url, recordings), pbx_id, reports, now)
         except IntegrityError:  # another listener on this PBX inserted the same call first: now it is known
             if not patience:
                 raise
