@@ -4,14 +4,11 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import phonenumbers
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -21,6 +18,7 @@ from pbxhub.delivery.directory import ProjectWebhooks
 from pbxhub.store.accounts import Employee, Number
 from pbxhub.store.history import Call
 from pbxhub.store.vault import Vault
+from pbxhub.webhooks.phones import Spelled, spell
 
 RECORDING_LIFETIME = timedelta(days=7)
 PROPER_TALK, SALE_CYCLE = timedelta(seconds=30), timedelta(days=30)
@@ -198,7 +196,7 @@ def _employee(attribute: str) -> Callable[[StageValues], Value]:
     return look_up
 
 
-def _number(values: StageValues) -> "Spelled":
+def _number(values: StageValues) -> Spelled:
     return spell(str(values.get("caller") or ""), values.project.country)
 
 
@@ -286,46 +284,3 @@ _HUB: Mapping[str, Callable[[StageValues], Value]] = {
     "call_card": lambda values: values.links.call_card(values.call.id) if values.call.linkedid else None,
     "details": lambda values: values.told(),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Spelled:
-    """A phone number as phonenumbers understands it; everything None when it is not one."""
-
-    number: phonenumbers.PhoneNumber | None = None
-    e164: str | None = None
-    country: str | None = None
-
-    @property
-    def region(self) -> str | None:
-        # the tables of places and operators are 70 MB once loaded: only for a hub whose webhooks ask for them
-        from phonenumbers import geocoder
-
-        return (geocoder.description_for_number(self.number, "en") or None) if self.number else None
-
-    @property
-    def operator(self) -> str | None:
-        from phonenumbers import carrier
-
-        return (carrier.name_for_number(self.number, "en") or None) if self.number else None
-
-
-@lru_cache(maxsize=10_000)
-def spell(text: str, country: str) -> Spelled:
-    """The number in the words of phonenumbers. country: ISO 3166 of the project, for numbers without a country code."""
-    number = _read(text, country or None)
-    if number is None or not phonenumbers.is_valid_number(number):
-        whole = _read(f"+{text}", None) if text.isascii() and text.isdigit() else None  # some trunks leave out the +
-        if whole and phonenumbers.is_valid_number(whole):
-            number = whole
-    if number is None or not phonenumbers.is_possible_number(number):
-        return Spelled()
-    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    return Spelled(number, e164, phonenumbers.region_code_for_number(number))
-
-
-def _read(text: str, country: str | None) -> phonenumbers.PhoneNumber | None:
-    try:
-        return phonenumbers.parse(text, country)
-    except phonenumbers.NumberParseException:
-        return None

@@ -191,7 +191,7 @@ FAMILIES: tuple[Family, ...] = (
            "chain"),
     Family("webhook.json.", "any", "value at a path of the answer's JSON", stages_of(_ALL),
            "webhook.json.result.items[0].id", "chain"),
-    Family("webhook.headers.", "str", "header of the answer, name in lower case", stages_of(_ALL),
+    Family("webhook.headers.", "str", "header of the answer, its name in any letter case", stages_of(_ALL),
            "webhook.headers.location", "chain"),
     Family("webhook.saved.", "any", "value that the previous webhook saved from its answer", stages_of(_ALL),
            "webhook.saved.CALL_ID", "chain"),

@@ -15,6 +15,7 @@ __all__ = [
 
 _BY_NAME: dict[str, Entry] = {name: entry for entry in ENTRIES for name in (entry.name, *entry.aliases)}
 _TIMES = frozenset(entry.name for entry in ENTRIES if entry.type == "datetime")
+_HEADERS = "webhook.headers."
 _LEG_TIMES = frozenset({"start", "answer", "end"})
 _TREES = ("webhook.json", "webhook.headers", "webhook.saved", "var", "custom", "form", "dialog", "deal")
 
@@ -29,6 +30,8 @@ def canonical(name: str) -> str | None:
     """The name under which values are kept, for a name, an alias or a member of a family; None when unknown."""
     if entry := _BY_NAME.get(name):
         return entry.name
+    if name.startswith(_HEADERS):  # HTTP does not mind the case of a header's name
+        name = name.lower()
     return name if family_of(name) else None
 
 
