@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.delivery.address_guard import AddressGuard
+from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.worker import utc_now
 from pbxhub.settings import Settings
@@ -388,3 +389,18 @@ def test_an_event_with_blanks_of_a_template_is_not_switched_on(
     assert "url: has the blank [[id]] of a template" in page
     assert not webhook(database, there).enabled
     assert take_in(editor, people, {"name": "B", "stage": "incoming.after", "spec": left}).status_code == 422
+
+
+def test_another_zone_of_the_project_is_that_of_its_requests_from_the_next_call_on(
+    settings: Settings, database: Database, people: People, editor: Browser, signed_in: SignedIn
+) -> None:
+    add(editor, people, spec=spec(parameters=(Parameter("at", value="<<calldate|date:%z>>"),)))
+    with database.read() as session:
+        known = directory_of(database).fetch(session, {people.project})[people.project]
+    assert str(known.zone) == "Europe/Kyiv"
+    owner, address = signed_in("owner"), f"/projects/{people.project}/settings"
+    owner.get(address)
+    owner.post(address, {"name": "Ours", "time_zone": "Asia/Tokyo", "country": "UA"})
+    call_over(database, Vault(settings.secret_key), people)
+    with database.read() as session:
+        assert json.loads(session.scalars(select(Delivery.body)).one()) == {"at": "+0900"}
