@@ -4,6 +4,7 @@ import ipaddress
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from html import unescape
 from typing import Any
 from uuid import UUID
 
@@ -404,3 +405,11 @@ def test_another_zone_of_the_project_is_that_of_its_requests_from_the_next_call_
     call_over(database, Vault(settings.secret_key), people)
     with database.read() as session:
         assert json.loads(session.scalars(select(Delivery.body)).one()) == {"at": "+0900"}
+
+
+def test_a_sample_of_an_outgoing_call_is_one(people: People, editor: Browser) -> None:
+    parameters = tuple(Parameter(name, value=f"<<{name}>>") for name in ("direction", "call_type", "legs"))
+    data = {"name": "x", "stage": "outgoing.after", "spec": spec(parameters=parameters), "sample": "missed"}
+    html = unescape(send(editor, f"/projects/{people.project}/webhooks/preview", data).json["html"])
+    assert '"call_type": "out"' in html
+    assert '"status": "NO ANSWER"' in html
