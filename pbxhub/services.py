@@ -238,13 +238,13 @@ def _pbx_places(parts: Parts) -> frozenset[tuple[str, int]]:
 
 
 def guard(parts: Parts) -> AddressGuard:
-    """Which addresses requests may reach: never the PBXs' AMI, the database or the hub's own pages."""
-    url = make_url(parts.settings.database_url)
-    forbidden = set(endpoints(parts.settings.bind, parts.settings.port))
-    if parts.settings.agi:
-        forbidden |= endpoints(*parts.settings.agi)
+    """Which addresses requests may reach: never the PBXs' AMI, the database, the mail server or the hub's own ports."""
+    settings, url = parts.settings, make_url(parts.settings.database_url)
+    places = {(settings.bind, settings.port), *_pbx_places(parts)}
+    places |= {place for place in (settings.agi, settings.metrics) if place}
+    if settings.mail:
+        places.add((settings.mail.host, settings.mail.port))
     if url.host:
-        forbidden |= endpoints(url.host, url.port or 5432)
-    for host, port in _pbx_places(parts):
-        forbidden |= endpoints(host, port)
-    return AddressGuard(parts.settings.allowed_networks, parts.released, frozenset(forbidden))
+        places.add((url.host, url.port or 5432))
+    forbidden = frozenset[Endpoint]().union(*(endpoints(host, port) for host, port in places))
+    return AddressGuard(settings.allowed_networks, parts.released, forbidden)
