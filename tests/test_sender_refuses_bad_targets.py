@@ -136,10 +136,9 @@ def test_09_nat64_is_refused() -> None:
 
 
 def test_09_what_is_carried_on_to_ipv4_is_judged_by_both_addresses() -> None:
-    translator = AddressGuard(allowed_networks=(ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96")))
+    translator = AddressGuard(allowed_networks=(ipaddress.ip_network("64:ff9b::/96"),))
     for inner in ("a9fe:a9fe", "7f00:1", "a00:1"):
         assert translator.check_address(f"64:ff9b::{inner}", 443) == BLOCKED
-        assert translator.check_address(f"::{inner}", 443) == BLOCKED
     assert translator.check_address("64:ff9b::808:808", 443) is None
     ami = AddressGuard(
         translator.allowed_networks, forbidden=frozenset({Endpoint(ipaddress.ip_address("8.8.8.8"), 88)})

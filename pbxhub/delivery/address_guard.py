@@ -33,7 +33,7 @@ _NEVER = tuple(
         "fd00:ec2::254/128", "fd20:ce::254/128",
     )
 )  # fmt: skip
-_CARRY_IPV4 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))  # NAT64, IPv4-compatible
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _METADATA_NAMES = frozenset({"metadata.google.internal", "metadata", "instance-data"})
 
 # Ports of services that are not web servers: those that browsers refuse (Fetch standard) and the common databases,
@@ -144,7 +144,7 @@ def _ends(address: Address) -> tuple[Address, ...]:
         return (address,)
     if address.sixtofour:
         return address, address.sixtofour
-    if _is_isatap(address) or _within(address, _CARRY_IPV4):
+    if _is_isatap(address) or address in _NAT64:
         return address, ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     return (address,)
 
