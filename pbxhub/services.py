@@ -86,17 +86,19 @@ def pages(parts: Parts) -> Iterator[None]:
 @contextmanager
 def listening(parts: Parts) -> Iterator[None]:
     """The listener: what Asterisk tells becomes stages in the outbox."""
+    settings = parts.settings
 
     def write(pbx_id: int, reports: Sequence[CallReport]) -> None:
-        publish(parts.database, parts.vault, pbx_id, reports, datetime.now(UTC), parts.settings.public_url)
+        now = datetime.now(UTC)
+        publish(parts.database, parts.vault, pbx_id, reports, now, settings.public_url, settings.recordings)
         for report in reports:
             for stage in report.stages:
                 log.info(stage.name, call=report.linkedid, pbx=pbx_id, caller=report.caller, dst=report.dst)
 
     async def work(stop: asyncio.Event) -> None:
         await listen(
-            parts.database, parts.vault, write, parts.settings.stage_memory, stop, parts.settings.data_dir,
-            public_url=parts.settings.public_url,
+            parts.database, parts.vault, write, settings.stage_memory, stop, settings.data_dir,
+            public_url=settings.public_url,
         )  # fmt: skip
 
     with event_loop("listener", work):
@@ -115,10 +117,11 @@ def working(parts: Parts) -> Iterator[None]:
         engine,
         capacity=settings.workers,
         public_url=settings.public_url,
+        recordings=settings.recordings,
         health=Health(settings.pause_failures, timedelta(hours=settings.pause_hours)),
         metrics=WorkerMetrics(REGISTRY if settings.metrics else None),
     )
-    links = Links(parts.vault, settings.public_url)
+    links = Links(parts.vault, settings.public_url, settings.recordings)
     renew = _guard_renewal(parts, engine, sender)
     chores = Chores(parts.database, links, sender, utc_now, settings.mail, retention(settings), renew)
     worker.start()
@@ -141,7 +144,7 @@ def answering(parts: Parts) -> Iterator[None]:
     sender = Sender(guard(parts), capacity=MOST_CALLS)
     recorder = Recorder(parts.database, utc_now)
     sys.setswitchinterval(0.001)  # a caller waits at every turn of the threads; Python's own 5 ms would be heard
-    links = Links(parts.vault, settings.public_url)
+    links = Links(parts.vault, settings.public_url, settings.recordings)
     sources = Sources(parts.database, parts.vault, directory_of(parts.database), links)
     try:
         with ThreadPoolExecutor(8, "questions") as threads:

@@ -28,7 +28,7 @@ from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Call
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.webhooks.spec import Answer as AnswerSpec
-from pbxhub.webhooks.spec import Retry, Saved
+from pbxhub.webhooks.spec import Filter, Parameter, RequestSpec, Retry, Saved
 
 
 def test_the_attempt_is_written_before_the_request_leaves(database: Database) -> None:
@@ -352,6 +352,48 @@ def test_the_third_webhook_of_a_chain_sees_what_the_first_one_saved(database: Da
     finish(database, take(database, 1).claimed, Answer("ok", "", 200, body=b'{"user":2}'), 2)
     (third,) = take(database, 2).claimed
     assert third.request.url == "http://127.0.0.1:9/C1/2"
+
+
+def test_a_webhook_of_a_chain_goes_only_when_its_own_filters_hold(database: Database) -> None:
+    world = World(database)
+    world.webhook(what=spec(on_success="to Anna", on_failure="to Ivan"))
+    world.webhook("chain", spec(filters=(Filter("caller_name", "equals", "Ivan"),)), name="to Ivan")
+    world.webhook("chain", spec(filters=(Filter("caller_name", "equals", "Anna"),)), name="to Anna")
+    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE), report("1.2", BEFORE)], NOON)
+    first, second = take(database, 0).claimed
+    finish(database, [first], BUSY, 1)
+    assert take(database, 1).claimed == ()
+    finish(database, [second], OK, 2)
+    assert [one.webhook.name for one in take(database, 2).claimed] == ["to Anna"]
+
+
+def test_a_chain_goes_on_after_a_request_that_could_not_be_made(database: Database) -> None:
+    world = World(database)
+    empty = RequestSpec(url="http://127.0.0.1:9/", parameters=(Parameter("x", value="<<utm_term>>", mandatory=True),))
+    world.webhook(what=spec(request=empty, on_failure="also empty"))
+    world.webhook(what=spec(request=empty, on_failure="also empty"))
+    world.webhook("chain", spec(request=empty, on_failure="tell"), name="also empty")
+    told = spec(url="http://127.0.0.1:9/<<response_status>>/<<response_error>>?<<error_reason>>")
+    world.webhook("chain", told, name="tell")
+    assert publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON).failed == 3
+    (tells,) = take(database, 0).claimed
+    assert (tells.webhook.name, tells.kind) == ("tell", "chain")
+    assert "/FAILED/not_sent_mandatory?parameters.x" in tells.request.url
+
+
+def test_a_webhook_of_a_chain_is_sent_again_with_the_answer_of_the_one_before(database: Database) -> None:
+    world = World(database)
+    saving = AnswerSpec(save=(Saved("ID", "result.id"),))
+    world.webhook(what=spec(answer=saving, on_success="next"))
+    world.webhook("chain", spec(url="http://127.0.0.1:9/<<webhook.saved.ID>>/<<webhook.status>>"), name="next")
+    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    finish(database, take(database, 0).claimed, Answer("ok", "", 200, body=b'{"result":{"id":77}}'), 1)
+    (chained,) = take(database, 1).claimed
+    finish(database, [chained], BUSY, 2)
+    with database.write() as session:
+        resend_one(session, directory_of(database), LINKS, world.project_id, chained.id, at(3), current_settings=True)
+    (again,) = take(database, 3).claimed
+    assert again.request.url == "http://127.0.0.1:9/77/200"
 
 
 def test_an_answer_without_a_mandatory_value_is_a_failure(database: Database) -> None:

@@ -1,14 +1,20 @@
 """A user takes a ready-made webhook, fills in what is theirs and has a webhook that can be saved."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from pbxhub.calls.stages import Value
 from pbxhub.webhooks.chains import check_chains
 from pbxhub.webhooks.check import advice, problems
 from pbxhub.webhooks.codec import json_schema
 from pbxhub.webhooks.ga4 import debug_url, lint_ga4
+from pbxhub.webhooks.ga4_request import lint_request, twin, twin_messages
 from pbxhub.webhooks.gallery import Item, default_event, fill, find, gallery, load_item
+from pbxhub.webhooks.message import Request
+from pbxhub.webhooks.request import compile_request
 from pbxhub.webhooks.spec import Field, Parameter, RequestSpec, SpecError, WebhookSpec
 
 WANTED = {
@@ -143,6 +149,61 @@ BROKEN = [
 @pytest.mark.parametrize(("parameters", "expected"), BROKEN)
 def test_what_google_would_silently_drop_is_said_before(parameters: tuple[Parameter, ...], expected: str) -> None:
     assert [str(note) for note in lint_ga4(ga4(parameters=parameters))] == [expected]
+
+
+CALLED = datetime(2026, 5, 14, 12, 30, 10, tzinfo=UTC)
+GOOD: dict[str, Value] = {
+    "client_id": "1391543214.1778750000",
+    "ga_session_id": "1778753990",
+    "calldate": CALLED,
+    "billsec": 49,
+    "disposition": "ANSWERED",
+    "utm_source": "google",
+}
+
+
+def rendered(values: dict[str, Value], **request: Any) -> Request:
+    found = compile_request(ga4(**request)).render(values)
+    assert isinstance(found, Request)
+    return found
+
+
+def test_the_request_of_the_default_event_keeps_every_rule_of_google() -> None:
+    assert lint_request(rendered(GOOD), CALLED) == []
+
+
+TOO_OLD = "parameters.timestamp_micros: is not a time of the last 72 hours, in microseconds; GA4 takes no other"
+DROPPED: list[tuple[dict[str, Value], str]] = [
+    ({"client_id": "visitor-7"}, "parameters.client_id: is 'visitor-7'; the client id that Google Analytics gives"),
+    ({"client_id": "GA1.1.11.22"}, "parameters.client_id: is the whole cookie _ga; GA4 knows this visitor as 11.22"),
+    ({"ga_session_id": "GS1.1.177"}, f"{PARAMS}.session_id: is 'GS1.1.177'; GA4 takes digits only"),
+    ({"utm_source": "x" * 101}, f"{PARAMS}.source: is 101 letters long; GA4 takes 100"),
+    ({"calldate": CALLED - timedelta(hours=73)}, TOO_OLD),
+    ({"calldate": CALLED + timedelta(hours=2)}, TOO_OLD),
+]
+
+
+@pytest.mark.parametrize(("values", "expected"), DROPPED)
+def test_what_google_would_drop_of_this_very_request_is_said(values: dict[str, Value], expected: str) -> None:
+    [note] = lint_request(rendered({**GOOD, **values}), CALLED)
+    assert str(note).startswith(expected)
+
+
+def test_a_name_that_only_shows_for_a_call_is_measured_too() -> None:
+    request = rendered({**GOOD, "disposition": "NO ANSWER"}, parameters=events(event("<<disposition>>")))
+    assert [str(note) for note in lint_request(request, CALLED)] == [
+        f"{EVENT}.name: 'NO ANSWER' is not a name GA4 takes: letters, digits and _, a letter first"
+    ]
+    reserved = rendered({**GOOD, "disposition": "session_start"}, parameters=events(event("<<disposition>>")))
+    assert [note.path for note in lint_request(reserved, CALLED)] == [f"{EVENT}.name"]
+
+
+def test_the_answer_of_the_validation_twin_is_read() -> None:
+    said = b'{"validationMessages":[{"fieldPath":"events","description":"Too many.","validationCode":"X"}]}'
+    assert twin_messages(said) == ["events: Too many."]
+    assert twin_messages(b'{"validationMessages": []}') == []
+    assert twin_messages(b"") is None
+    assert "/debug/mp/collect?" in twin(rendered(GOOD)).url
 
 
 def test_a_hash_of_a_number_is_not_personal_data() -> None:

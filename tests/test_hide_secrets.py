@@ -5,16 +5,21 @@ from base64 import b64encode
 import pytest
 from outbox_world import BEFORE, VAULT, World, report
 from sqlalchemy import select
+from test_deliver_calls import wait_until
 
 from pbxhub.delivery.address_guard import AddressGuard, endpoints
 from pbxhub.delivery.engine import Engine
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.redaction import HIDDEN, redact_headers, redact_url, scrub, scrub_bytes
+from pbxhub.delivery.signing import SigningKeys, new_key, seal_keys
 from pbxhub.delivery.worker import Worker, utc_now
-from pbxhub.store.history import Attempt
+from pbxhub.store.history import FAILED, Attempt
 from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.receiver import Received, Receiver, Reply
 from pbxhub.webhooks.spec import Auth, RequestSpec, WebhookSpec
+
+SIGNED = seal_keys(VAULT, SigningKeys(new_key()))
 
 
 @pytest.mark.parametrize(
@@ -147,3 +152,24 @@ def test_credentials_arrive_but_are_not_stored_even_if_the_receiver_sends_them_b
     assert HIDDEN in stored
     for secret in (sent, "p@ss w/rd"):
         assert secret not in stored
+
+
+@pytest.mark.parametrize("sealed", [{"secret_sealed": VAULT.seal("new token")}, {"signing_sealed": SIGNED}])
+def test_a_request_made_for_the_old_host_does_not_leave_with_a_secret_of_the_new_one(
+    database: Database, sealed: dict[str, str]
+) -> None:
+    world = World(database)
+    auth = Auth("bearer" if "secret_sealed" in sealed else "none")
+    with Receiver() as old:
+        webhook_id = world.webhook(BEFORE, WebhookSpec(RequestSpec(url=old.url, auth=auth)), **sealed)
+        publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+        with database.write() as session:
+            row = session.get_one(Webhook, webhook_id)
+            row.spec = WebhookSpec(RequestSpec(url="https://crm.example.com/", auth=auth))
+            touch_webhooks(session, world.project_id)
+        worker = Worker(database, VAULT, Engine(AddressGuard(allowed_endpoints=endpoints("127.0.0.1", old.port))))
+        worker.start()
+        wait_until(lambda: world.deliveries()[0].state == FAILED)
+        worker.stop()
+        assert old.connections == 0
+    assert "changed to another host" in world.deliveries()[0].message

@@ -114,6 +114,24 @@ def test_free_xml_and_attributes_read_back_as_the_values_put_in(first: str, seco
     assert (root.get("x"), root.text) == (as_xml(second), f"[{as_xml(first)}]")
 
 
+BRACKETS = st.text("]>[<!&\r\nC", max_size=8)
+
+
+@thorough
+@given(TEXTS | BRACKETS, BRACKETS)
+def test_a_cdata_section_reads_back_as_the_values_put_in(first: str, second: str) -> None:
+    text = "<a><!-- <![CDATA[ --><b><![CDATA[<<caller_name>>]]></b><c><![CDATA[]]<<caller_name>><<queue>>>]]]></c></a>"
+    body = render({"caller_name": first, "queue": second}, format="xml", text=text).body
+    root = defusedxml.ElementTree.fromstring(body)
+    read = [(element.tag, element.text or "") for element in root]
+    assert read == [("b", as_xml(first)), ("c", f"]]{as_xml(first)}{as_xml(second)}>]")]
+
+
+def test_xml_in_utf_8_may_say_so() -> None:
+    text = "<?xml version='1.0' encoding='utf-8'?><a><<caller_name>></a>"
+    assert render({"caller_name": "Анна"}, format="xml", text=text).body.decode().endswith("<a>Анна</a>")
+
+
 @thorough
 @given(TEXTS)
 def test_a_path_and_a_query_of_the_url_hold_their_value(text: str) -> None:

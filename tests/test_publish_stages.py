@@ -3,18 +3,21 @@
 import json
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from outbox_world import AFTER, BEFORE, FORWARD, LINKS, NOON, PICKUP, VAULT, World, at, forward, report, spec
 from sqlalchemy import event, select, update
 
+from pbxhub.calls.stages import Stage, Value
 from pbxhub.delivery.calls import open_calls
 from pbxhub.delivery.outbox import Published, publish
 from pbxhub.store.accounts import Employee, Number
 from pbxhub.store.history import FAILED, PENDING, Call, StageEvent
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
+from pbxhub.webhooks.params import from_json
 from pbxhub.webhooks.request import CompiledRequest, NotSent, Request
 from pbxhub.webhooks.spec import Filter, Parameter, RequestSpec
 
@@ -228,6 +231,53 @@ def test_the_hub_adds_what_it_knows(database: Database) -> None:
         "call_counter": 2, "first_call": False, "is_answered": True,
         "call_card": f"https://pbx.example.com/calls/{call.id}",
     }  # fmt: skip
+
+
+def test_nothing_is_said_of_the_end_before_it(database: Database) -> None:
+    world = World(database)
+    ends = ("is_missed", "proper_flag", "repeated_flag", "recording_size")
+    world.webhook(BEFORE, spec(request=sent("is_answered", *ends)))
+    whole = report("1.1", BEFORE, AFTER, answered_on=at(1), ended=60)  # told at once, as after a gap
+    publish(database, VAULT, world.pbx_id, [whole], at(60))
+    assert body(world) == {"is_answered": False, **dict.fromkeys(ends)}
+
+
+def test_a_proper_call_is_the_first_long_talk_of_a_number_in_a_month(database: Database) -> None:
+    world = World(database)
+    world.webhook(AFTER, spec(request=sent("proper_flag", "repeated_flag")))
+    day = 86400.0
+    talks = [(-40 * day, 60), (0.0, 29), (1.0 * day, 30), (2.0 * day, 100), (32.5 * day, 30)]
+    found = []
+    for index, (begins, talk) in enumerate(talks):
+        times = {"started_on": at(begins), "answered_on": at(begins), "ended": begins + talk}
+        stage = Stage(AFTER, "", 1, at(begins + talk), {"billsec": talk})
+        publish(database, VAULT, world.pbx_id, [report(f"1.{index}", stage, **times)], at(begins + talk))  # type: ignore[arg-type]
+        told = json.loads(world.deliveries()[-1].body)
+        found.append((told["proper_flag"], told["repeated_flag"]))
+    assert found == [(True, False), (False, True), (True, True), (False, True), (True, True)]
+
+
+def test_the_size_of_a_recording_is_that_of_its_file(database: Database, tmp_path: Path) -> None:
+    world = World(database)
+    world.webhook(AFTER, spec(request=sent("recording_size")))
+    spool = tmp_path / "monitor"
+    spool.mkdir()
+    (spool / "a.wav").write_bytes(b"x" * 1234)
+    (tmp_path / "secret.wav").write_bytes(b"x")
+    names = [str(spool / "a.wav"), "a.wav", "no.wav", "../secret.wav", "https://pbx.example.com/a.wav"]
+    for index, name in enumerate(names):
+        one = report(f"1.{index}", AFTER, values={"recording_file": name})
+        publish(database, VAULT, world.pbx_id, [one], NOON, recordings=spool)
+    assert [json.loads(row.body)["recording_size"] for row in world.deliveries()] == [1234, 1234, None, None, None]
+
+
+def test_the_times_of_the_legs_are_times_again_when_a_call_is_read_back(database: Database) -> None:
+    world = World(database)
+    leg: Value = {"number": "101", "start": at(1), "answer": None, "end": at(60), "status": "NOANSWER"}
+    publish(database, VAULT, world.pbx_id, [report("1.1", AFTER, values={"legs": [leg]})], at(60))
+    with database.read() as session:
+        stored = session.scalars(select(StageEvent)).one().data
+    assert from_json(stored)["legs"] == [leg]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import pytest
 from pbxhub.webhooks.answer import Answered, chain_values, read_answer
 from pbxhub.webhooks.auth import authorize, secret_error
 from pbxhub.webhooks.chains import check_chains
+from pbxhub.webhooks.check import problems
+from pbxhub.webhooks.matching import compile_filters
 from pbxhub.webhooks.message import Request
 from pbxhub.webhooks.request import compile_request
 from pbxhub.webhooks.retry import delays_of, next_delay, status_may_pass
@@ -16,6 +18,7 @@ from pbxhub.webhooks.spec import (
     Auth,
     BodyCheck,
     FieldError,
+    Filter,
     Parameter,
     RequestSpec,
     Retry,
@@ -265,3 +268,16 @@ def test_a_secret_that_a_header_cannot_carry_is_refused(secret: str) -> None:
     assert secret_error(Auth("bearer"), secret)
     assert secret_error(Auth("header", name="X"), secret)
     assert secret_error(Auth("bearer"), "fine-secret") == ""
+
+
+def test_a_header_of_the_answer_is_found_in_any_letter_case() -> None:
+    values = chain_values(Answered(200, (("X-Request-ID", "7"),), b"", 0.1, "", "", {}))
+    texts = ("<<webhook.headers.x-request-id>>", "<<webhook.headers.X-Request-Id>>")
+    parameters = tuple(Parameter(f"p{index}", value=text) for index, text in enumerate(texts))
+    filters = (Filter("webhook.headers.X-REQUEST-ID", "equals", "7"),)
+    spec = WebhookSpec(RequestSpec(url="https://r.example/", parameters=parameters), filters=filters)
+    assert problems(spec) == []
+    request = compile_request(spec).render(values)
+    assert isinstance(request, Request)
+    assert request.body == b'{"p0":"7","p1":"7"}'
+    assert compile_filters(spec).matches(values)

@@ -1,6 +1,8 @@
 """A user sets up a webhook, a call happens: exactly this request goes out."""
 
+import math
 from collections import Counter
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,7 +12,7 @@ from pbxhub.webhooks.check import check_spec, problems
 from pbxhub.webhooks.gallery import fill, find, gallery
 from pbxhub.webhooks.message import NotSent, Request
 from pbxhub.webhooks.request import compile_request
-from pbxhub.webhooks.spec import WebhookSpec
+from pbxhub.webhooks.spec import Parameter, RequestSpec, WebhookSpec
 
 CASES = all_cases()
 
@@ -48,3 +50,28 @@ def test_the_table_has_every_format_method_and_gallery_item() -> None:
     assert {spec.request.method for spec in specs} == {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"}
     covered = {case.gallery for _, case in CASES if case.gallery}
     assert covered == {f"{item.id} {index}" for item in gallery() for index in range(len(item.webhooks))}
+
+
+def test_what_is_not_finite_is_nothing() -> None:
+    parameters = tuple(
+        Parameter(name, kind, value)
+        for name, kind, value in (
+            ("a", "number", "<<custom.n>>"), ("b", "text", "<<custom.n|mul:2>>"),
+            ("c", "text", "<<custom.n|default:0>>"),
+        )
+    )  # fmt: skip
+    compiled = compile_request(WebhookSpec(RequestSpec(url="https://r.example/", parameters=parameters)))  # type: ignore[arg-type]
+    for value in (math.nan, math.inf, -math.inf):
+        request = compiled.render({"custom.n": value})
+        assert isinstance(request, Request)
+        assert request.body == b'{"a":null,"b":null,"c":"0"}'
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize("value", ["<<calldate>>", "<<calldate|unix>>", "<<calldate|date:%Y>>"])
+@pytest.mark.parametrize("moment", [datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)])
+def test_a_time_at_the_end_of_the_calendar_is_written_or_refused(zone: str, value: str, moment: datetime) -> None:
+    spec = WebhookSpec(RequestSpec(url="https://r.example/", parameters=(Parameter("t", value=value),)))
+    result = compile_request(spec).render({"calldate": moment}, ZoneInfo(zone))
+    assert isinstance(result, Request) or "outside the years" in result.sentence
+    assert isinstance(result, Request) or "unix" not in value

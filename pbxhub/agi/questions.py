@@ -16,7 +16,7 @@ from pbxhub.delivery.answers import Reading, read
 from pbxhub.delivery.calls import CallNow, find_call
 from pbxhub.delivery.directory import Directory, LiveWebhook, ProjectWebhooks
 from pbxhub.delivery.outbox import Claimed
-from pbxhub.delivery.outbox.publish import render_row
+from pbxhub.delivery.outbox.render import render_row
 from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS
 from pbxhub.delivery.outcomes import describe
 from pbxhub.delivery.outgoing import Answer

@@ -69,7 +69,8 @@ class LiveWebhook:
 
 @dataclass(frozen=True, slots=True)
 class ProjectWebhooks:
-    """A project with its enabled webhooks, in the order of the table. by_stage: of each stage; by_id; by_name."""
+    """A project with its enabled webhooks, in the order of the table. by_stage: of each stage; by_id; by_name: of those
+    that users have set up."""
 
     id: int
     name: str
@@ -114,7 +115,7 @@ _REVISIONS = Query(
     select(Project.id, Project.webhooks_revision).where(Project.id.in_(bindparam("ids", expanding=True)))
 )
 _COLUMNS = (
-    Webhook.id, Webhook.project_id, Webhook.revision, Webhook.name, Webhook.stage, Webhook.secret_sealed,
+    Webhook.id, Webhook.kind, Webhook.project_id, Webhook.revision, Webhook.name, Webhook.stage, Webhook.secret_sealed,
     Webhook.tls_key_sealed, Webhook.signing_sealed, type_coerce(Webhook.spec, JSON).label("spec"),
 )  # fmt: skip
 
@@ -125,7 +126,7 @@ def _read(session: Session, project_id: int) -> ProjectWebhooks:
         select(*_COLUMNS)
         .where(Webhook.project_id == project_id, Webhook.enabled, Webhook.deleted_on.is_(None))
         .order_by(Webhook.position, Webhook.id)
-    )
+    ).all()
     webhooks = [_live(row) for row in rows]
     by_stage: dict[str, list[LiveWebhook]] = {}
     for webhook in webhooks:
@@ -134,7 +135,7 @@ def _read(session: Session, project_id: int) -> ProjectWebhooks:
         project.id, project.name, _zone(project.time_zone), project.country,
         {stage: tuple(group) for stage, group in by_stage.items()},
         {webhook.id: webhook for webhook in webhooks},
-        {webhook.name: webhook for webhook in reversed(webhooks)},
+        {row.name: webhook for row, webhook in reversed([*zip(rows, webhooks, strict=True)]) if row.kind == "event"},
     )  # fmt: skip
 
 

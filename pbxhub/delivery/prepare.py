@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 
+from pbxhub.delivery.directory import LiveWebhook
 from pbxhub.delivery.outbox.claim import Claimed
 from pbxhub.delivery.outgoing import SYSTEM_TLS, Answer, Outgoing, TlsOptions
 from pbxhub.delivery.redaction import HIDDEN, scrub, scrub_bytes
@@ -11,7 +12,20 @@ from pbxhub.delivery.signing import SigningKeys, identify, open_keys
 from pbxhub.store.vault import Vault
 from pbxhub.webhooks.auth import authorize
 from pbxhub.webhooks.request import Request
-from pbxhub.webhooks.spec import RequestSpec
+from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
+
+
+class OtherHostError(Exception):
+    """What is secret of a webhook was given for another host than a stored request goes to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What is secret of a webhook, opened: of its authentication, its signing keys, the key of its certificate."""
+
+    secret: str = ""
+    keys: SigningKeys | None = None
+    tls_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,35 +53,52 @@ class Prepared:
 
 
 def prepare(vault: Vault, claimed: Claimed, now: datetime) -> Prepared:
-    """The request as it leaves. Raises VaultError when a secret was sealed with another key."""
-    webhook, spec = claimed.webhook, claimed.webhook.spec
-    keys = _open_keys(vault, webhook.signing_sealed)
-    added = identify(claimed.request, str(claimed.id), claimed.attempt, keys, now)
-    stored = claimed.request
+    """The request as it leaves. Raises VaultError when a secret was sealed with another key, and OtherHostError."""
+    webhook = claimed.webhook
+    known = _credentials(vault, webhook)
+    if known != Credentials() and _has_moved(webhook, claimed.request):
+        raise OtherHostError("the address has been changed to another host since; send it again as it is set up now")
+    return join(
+        webhook.spec, claimed.request, known, str(claimed.id), claimed.attempt, f"webhook:{webhook.id}", now
+    )  # fmt: skip
+
+
+def join(
+    spec: WebhookSpec, stored: Request, known: Credentials, message_id: str, attempt: int, pool: str, now: datetime
+) -> Prepared:
+    """A rendered request with everything that joins it when it leaves; a test is put together here, too."""
+    added = identify(stored, message_id, attempt, known.keys, now)
     request = Request(stored.method, stored.url, (*stored.headers, *added), stored.body)
     secrets: tuple[str, ...] = ()
     if spec.request.auth.kind != "none":
-        secret = _open_secret(vault, webhook.secret_sealed)
-        authorized = authorize(request, spec.request.auth, secret)
+        authorized = authorize(request, spec.request.auth, known.secret)
         joined = [pair for pair in authorized.headers if pair not in request.headers]
         added += tuple((name, HIDDEN) for name, _ in joined)
-        secrets = (secret, *(value.rpartition(" ")[2] for _, value in joined))
+        secrets = (known.secret, *(value.rpartition(" ")[2] for _, value in joined))
         request = authorized
-    outgoing = Outgoing(
-        request=request,
-        pool=f"webhook:{webhook.id}",
-        deadline=float(spec.limits.deadline),
-        tls=tls_of(vault, spec.request, webhook.tls_key_sealed),
-        follow_to_get=spec.request.follow_to_get,
-    )
+    tls = _tls(spec.request, known.tls_key)
+    outgoing = Outgoing(request, pool, float(spec.limits.deadline), tls, spec.request.follow_to_get)
     return Prepared(outgoing, added, secrets)
 
 
-def tls_of(vault: Vault, request: RequestSpec, key_sealed: str) -> TlsOptions:
-    """Whom a webhook trusts and what it shows of itself. Raises VaultError when the key was sealed with another one."""
+def _has_moved(webhook: LiveWebhook, stored: Request) -> bool:
+    """A request keeps the address it was rendered with; what is secret now may have been given for another host."""
+    return not (isinstance(webhook.made, str) or stored.url.startswith(f"{webhook.made.request.url.origin}/"))
+
+
+def _credentials(vault: Vault, webhook: LiveWebhook) -> Credentials:
+    request = webhook.spec.request
+    return Credentials(
+        _open_secret(vault, webhook.secret_sealed) if request.auth.kind != "none" else "",
+        _open_keys(vault, webhook.signing_sealed),
+        _open_secret(vault, webhook.tls_key_sealed) if request.tls_certificate and webhook.tls_key_sealed else "",
+    )
+
+
+def _tls(request: RequestSpec, key: str) -> TlsOptions:
+    """Whom a webhook trusts and what it shows of itself."""
     if not (request.tls_ca or request.tls_certificate):
         return SYSTEM_TLS
-    key = _open_secret(vault, key_sealed) if request.tls_certificate and key_sealed else ""
     return TlsOptions(request.tls_ca, request.tls_certificate if key else "", key)
 
 

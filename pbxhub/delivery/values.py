@@ -4,13 +4,11 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import phonenumbers
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -20,15 +18,20 @@ from pbxhub.delivery.directory import ProjectWebhooks
 from pbxhub.store.accounts import Employee, Number
 from pbxhub.store.history import Call
 from pbxhub.store.vault import Vault
+from pbxhub.webhooks.phones import Spelled, spell
 
 RECORDING_LIFETIME = timedelta(days=7)
+PROPER_TALK, SALE_CYCLE = timedelta(seconds=30), timedelta(days=30)
+MOST_LOOKED_AT = 200
 MOST_COUNTED = 10_000  # call_counter stops here: an anonymous caller must not make every publish slow
 
 
 class Links:
     """Addresses of pages of the hub, and the signature that lets a recording be fetched without signing in."""
 
-    def __init__(self, vault: Vault, public_url: str) -> None:
+    def __init__(self, vault: Vault, public_url: str, recordings: Path | None = None) -> None:
+        """recordings: the folder the PBX records into, as seen from here; None where no webhook is rendered."""
+        self._recordings = recordings
         self._url = public_url
         self._vault = vault
         self._key: bytes | None = None
@@ -41,6 +44,11 @@ class Links:
         expires = int((now + RECORDING_LIFETIME).timestamp())
         return f"{self._url}/recordings/{call_id}?expires={expires}&signature={self._sign(call_id, expires)}"
 
+    def recording_size(self, name: str) -> int | None:
+        """Bytes of a recording; None when its file is not on this host."""
+        path = in_spool(self._recordings, name) if self._recordings and name else None
+        return path.stat().st_size if path else None
+
     def is_recording(self, call_id: UUID, expires: int, signature: str, now: datetime) -> bool:
         """Whether the hub made this link and it is still valid."""
         return hmac.compare_digest(self._sign(call_id, expires), signature) and now.timestamp() < expires
@@ -49,6 +57,16 @@ class Links:
         self._key = self._key or self._vault.derive("recording links")
         digest = hmac.digest(self._key, f"{call_id}:{expires}".encode(), hashlib.sha256)
         return base64.urlsafe_b64encode(digest[:18]).decode()
+
+
+def in_spool(spool: Path, name: str) -> Path | None:
+    """A file of the PBX's spool on this host. What leads out of the spool, by .. or a link, does not exist."""
+    try:
+        folder = spool.resolve()
+        path = (folder / name).resolve()
+        return path if path.is_relative_to(folder) and path.is_file() else None
+    except (OSError, ValueError):  # a name no file can have
+        return None
 
 
 class Cards:
@@ -85,6 +103,21 @@ class Cards:
         )
         return 1 + (self._session.scalar(select(func.count()).select_from(earlier.subquery())) or 0)
 
+    def talked_lately(self, call: CallNow) -> bool | None:
+        """Whether this number has had a proper talk within SALE_CYCLE before this call; None for a hidden number."""
+        if not call.caller or call.started_on is None:
+            return None
+        earlier = (
+            select(Call.answered_on, Call.ended_on)
+            .where(Call.project_id == call.project_id, Call.caller == call.caller, Call.direction == call.direction)
+            .where(Call.started_on <= call.started_on, Call.started_on >= call.started_on - SALE_CYCLE)
+            .where(Call.id != call.id, Call.answered_on.is_not(None), Call.ended_on.is_not(None))
+            .order_by(Call.started_on.desc())
+            .limit(MOST_LOOKED_AT)
+        )
+        talks = self._session.execute(earlier)
+        return any(answered and ended and ended - answered >= PROPER_TALK for answered, ended in talks)
+
 
 class StageValues(Mapping[str, Value]):
     """Catalogue names and their values at one stage of one call. Computed once, however many webhooks ask."""
@@ -115,6 +148,13 @@ class StageValues(Mapping[str, Value]):
         """Of Mapping, without its detour: nearly every name asked for is known."""
         value = self._known.get(name)
         return super().get(name, default) if value is None else value
+
+    def after(self, answer: Mapping[str, Value]) -> "StageValues":
+        """The values for the next webhook of a chain: the same, and the answer of the one before."""
+        told = {**self._known, **answer}
+        return StageValues(
+            told, self.project, self.call, self.stage, self.event_id, self.cards, self.links, self.now
+        )  # fmt: skip
 
     def told(self) -> Value:
         """Everything reported and attached so far, as one object."""
@@ -156,7 +196,7 @@ def _employee(attribute: str) -> Callable[[StageValues], Value]:
     return look_up
 
 
-def _number(values: StageValues) -> "Spelled":
+def _number(values: StageValues) -> Spelled:
     return spell(str(values.get("caller") or ""), values.project.country)
 
 
@@ -166,7 +206,38 @@ def _label(values: StageValues) -> Value:
 
 
 def _answered(values: StageValues) -> bool:
-    return values.get("answer_time") is not None or values.call.answered_on is not None
+    """Whether somebody has talked by this stage; the call itself may be further on."""
+    if values.get("answer_time") is not None:
+        return True
+    return values.call.answered_on is not None and not values.stage.endswith((".before", ".forward"))
+
+
+def _is_over(values: StageValues) -> bool:
+    return values.stage in _AFTER
+
+
+def _missed(values: StageValues) -> bool | None:
+    return not _answered(values) and values.call.direction == "incoming" if _is_over(values) else None
+
+
+def _proper(values: StageValues) -> bool | None:
+    """A talk of PROPER_TALK or more, the first one of this number in SALE_CYCLE."""
+    billsec = values.get("billsec")
+    if not _is_over(values) or not isinstance(billsec, int):
+        return None
+    if billsec < PROPER_TALK.total_seconds():
+        return False
+    lately = values.cards.talked_lately(values.call)
+    return None if lately is None else not lately
+
+
+def _repeated(values: StageValues) -> bool | None:
+    count = _counter(values) if _is_over(values) else None
+    return None if count is None else count > 1
+
+
+def _recording_size(values: StageValues) -> int | None:
+    return values.links.recording_size(str(values.get("recording_file") or ""))
 
 
 def _counter(values: StageValues) -> int | None:
@@ -177,6 +248,7 @@ def _recording(values: StageValues) -> Value:
     return values.links.recording(values.call.id, values.now) if values.get("recording_file") else None
 
 
+_AFTER = ("incoming.after", "outgoing.after")
 _HUB: Mapping[str, Callable[[StageValues], Value]] = {
     "event": lambda values: values.stage,
     "stage": lambda values: values.stage,
@@ -203,52 +275,12 @@ _HUB: Mapping[str, Callable[[StageValues], Value]] = {
     "call_counter": _counter,
     "first_call": lambda values: None if (count := _counter(values)) is None else count == 1,
     "is_answered": _answered,
-    "is_missed": lambda values: not _answered(values),
+    "is_missed": _missed,
+    "proper_flag": _proper,
+    "repeated_flag": _repeated,
+    "recording_size": _recording_size,
     "has_recording": lambda values: bool(values.get("recording_file")),
     "recording": _recording,
     "call_card": lambda values: values.links.call_card(values.call.id) if values.call.linkedid else None,
     "details": lambda values: values.told(),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Spelled:
-    """A phone number as phonenumbers understands it; everything None when it is not one."""
-
-    number: phonenumbers.PhoneNumber | None = None
-    e164: str | None = None
-    country: str | None = None
-
-    @property
-    def region(self) -> str | None:
-        # the tables of places and operators are 70 MB once loaded: only for a hub whose webhooks ask for them
-        from phonenumbers import geocoder
-
-        return (geocoder.description_for_number(self.number, "en") or None) if self.number else None
-
-    @property
-    def operator(self) -> str | None:
-        from phonenumbers import carrier
-
-        return (carrier.name_for_number(self.number, "en") or None) if self.number else None
-
-
-@lru_cache(maxsize=10_000)
-def spell(text: str, country: str) -> Spelled:
-    """The number in the words of phonenumbers. country: ISO 3166 of the project, for numbers without a country code."""
-    number = _read(text, country or None)
-    if number is None or not phonenumbers.is_valid_number(number):
-        whole = _read(f"+{text}", None) if text.isascii() and text.isdigit() else None  # some trunks leave out the +
-        if whole and phonenumbers.is_valid_number(whole):
-            number = whole
-    if number is None or not phonenumbers.is_possible_number(number):
-        return Spelled()
-    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    return Spelled(number, e164, phonenumbers.region_code_for_number(number))
-
-
-def _read(text: str, country: str | None) -> phonenumbers.PhoneNumber | None:
-    try:
-        return phonenumbers.parse(text, country)
-    except phonenumbers.NumberParseException:
-        return None

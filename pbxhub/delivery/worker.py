@@ -5,6 +5,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -21,7 +22,7 @@ from pbxhub.delivery.outbox.claim import LEASE
 from pbxhub.delivery.outbox.give_back import give_back
 from pbxhub.delivery.outcomes import describe
 from pbxhub.delivery.outgoing import Answer
-from pbxhub.delivery.prepare import Prepared, prepare
+from pbxhub.delivery.prepare import OtherHostError, Prepared, prepare
 from pbxhub.delivery.values import Links
 from pbxhub.store.history import PENDING
 from pbxhub.store.session import Database, reason
@@ -46,8 +47,8 @@ class Worker:
 
     def __init__(
         self, database: Database, vault: Vault, engine: "Engine[tuple[Claimed, Prepared]]", *,
-        capacity: int = 64, public_url: str = "", health: Health | None = None, lease: timedelta = LEASE,
-        clock: Callable[[], datetime] = utc_now, metrics: WorkerMetrics | None = None,
+        capacity: int = 64, public_url: str = "", recordings: Path | None = None, health: Health | None = None,
+        lease: timedelta = LEASE, clock: Callable[[], datetime] = utc_now, metrics: WorkerMetrics | None = None,
     ) -> None:  # fmt: skip
         """engine: the worker starts, wakes and closes it. capacity: requests in flight at once in this process; with
         several projects one may have half of them, so that one whose receivers all hang leaves room for the others.
@@ -59,7 +60,7 @@ class Worker:
         self._engine = engine
         self._capacity = capacity
         self._directory = directory_of(database)
-        self._links = Links(vault, public_url)
+        self._links = Links(vault, public_url, recordings)
         self._health = health or Health()
         self._lease = lease
         self._clock = clock
@@ -201,7 +202,7 @@ class Worker:
         self._flying[claimed.id, claimed.attempt] = claimed
         try:
             prepared = prepare(self._vault, claimed, self._clock())
-        except VaultError as error:
+        except (VaultError, OtherHostError) as error:
             self._give_up(claimed, f"Not sent: {error}.")
         except Exception:  # damaged keys of one webhook must not take the rest of the batch with them
             log.exception("a request could not be prepared", delivery=str(claimed.id), webhook=claimed.webhook.id)

@@ -10,13 +10,16 @@ from sqlalchemy.orm import Session
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.calls import CallNow
 from pbxhub.delivery.directory import ProjectWebhooks
+from pbxhub.delivery.outbox.chain import answer_before
 from pbxhub.delivery.values import Cards, Links, StageValues
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.web.access import Access
 from pbxhub.web.hub import hub, now
 from pbxhub.web.language import _
-from pbxhub.webhooks.catalogue import ENTRIES
+from pbxhub.web.paging import read_uuid
+from pbxhub.webhooks.answer import Answered, chain_values
+from pbxhub.webhooks.catalogue import CHAIN, ENTRIES
 from pbxhub.webhooks.params import exists_at, from_json
 
 LAST_CALLS = 50
@@ -34,19 +37,37 @@ def sample_names() -> dict[str, str]:
 
 
 def recent_calls(session: Session, access: Access, stage: str) -> list[tuple[StageEvent, Call]]:
-    """The last calls of the project that had this stage, newest first."""
-    rows = session.execute(
+    """The last calls of the project that had this stage, newest first; any stage for a webhook of a chain."""
+    query = (
         select(StageEvent, Call)
         .join(Call, Call.id == StageEvent.call_id)
-        .where(StageEvent.project_id == access.project.id, StageEvent.stage == stage)
+        .where(StageEvent.project_id == access.project.id)
         .order_by(StageEvent.id.desc())
         .limit(LAST_CALLS)
     )
+    rows = session.execute(query if stage == CHAIN else query.where(StageEvent.stage == stage))
     return [(event, call) for event, call in rows]
 
 
-def values_of(session: Session, access: Access, event: StageEvent, call: Call) -> Mapping[str, Value]:
-    """What publish would offer a webhook at that stage of that call."""
+def recent_values(session: Session, access: Access, stage: str, name: str) -> list[StageValues]:
+    """What the webhook of that name and stage would have been offered in the last calls."""
+    return [
+        values_of(session, access, event, call, name if stage == CHAIN else "")
+        for event, call in recent_calls(session, access, stage)
+    ]
+
+
+def chosen_values(session: Session, access: Access, stage: str, sample: str, name: str) -> StageValues:
+    """The values of a sample, or of a recent call by its id. name: of the webhook that is tried."""
+    if wanted := read_uuid(sample):
+        for event, call in recent_calls(session, access, stage):
+            if call.id == wanted:
+                return values_of(session, access, event, call, name if stage == CHAIN else "")
+    return _sample_values(session, access, stage, sample)
+
+
+def values_of(session: Session, access: Access, event: StageEvent, call: Call, chained: str = "") -> StageValues:
+    """What publish would offer a webhook at that stage of that call; chained: the name of a webhook of a chain."""
     known = CallNow(
         call.id,
         call.project_id,
@@ -65,14 +86,16 @@ def values_of(session: Session, access: Access, event: StageEvent, call: Call) -
         data=from_json(call.data),
         answers=call.answers,
     )
-    told = from_json(event.data)
+    told = {**from_json(event.data), **(answer_before(session, known, event.id, chained) if chained else {})}
     return _values(session, access, told, known, event.stage, event.id)
 
 
-def sample_values(session: Session, access: Access, stage: str, code: str) -> Mapping[str, Value]:
+def _sample_values(session: Session, access: Access, stage: str, code: str) -> StageValues:
     """A made-up call at that stage; an unknown code gives the answered one."""
     moment = now().replace(microsecond=0)
     told = {**_examples(stage, moment), **_CHANGES.get(code, {})}
+    if stage == CHAIN:
+        told |= chain_values(_ANSWERED)
     direction = "outgoing" if stage.startswith("outgoing") else "incoming"
     told["direction"] = direction
     known = CallNow(
@@ -97,7 +120,7 @@ def _values(
 ) -> StageValues:
     project = access.project
     plain = ProjectWebhooks(project.id, project.name, access.zone, project.country, {}, {}, {})
-    links = Links(hub().vault, hub().settings.public_url)
+    links = Links(hub().vault, hub().settings.public_url, hub().recordings)
     return StageValues(told, plain, call, stage, event_id, Cards(session), links, now())
 
 
@@ -111,7 +134,7 @@ def _examples(stage: str, moment: datetime) -> dict[str, Value]:
     examples = {
         entry.name: _typed(entry.type, entry.example)
         for entry in ENTRIES
-        if exists_at(entry.name, stage) and entry.source not in ("hub", "chain", "API")
+        if exists_at(entry.name, stage) and entry.source not in ("hub", "chain")
     }
     return {**examples, **{name: value for name, value in times.items() if name in examples}}
 
@@ -126,6 +149,7 @@ def _typed(kind: str, text: str) -> Value:
     return text
 
 
+_ANSWERED = Answered(200, (("Content-Type", "application/json"),), b'{"result":{"id":12}}', 0.184, "", "", {})
 _MISSED: dict[str, Value] = {
     "disposition": "NO ANSWER",
     "billsec": 0,

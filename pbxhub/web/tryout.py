@@ -1,36 +1,48 @@
 """Trying a webhook before it is saved: the exact request for a call, and a test send with the real answer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from pbxhub.calls.stages import Value
-from pbxhub.delivery.outgoing import Answer, Outgoing
-from pbxhub.delivery.prepare import tls_of
-from pbxhub.delivery.redaction import redact_headers, redact_url
-from pbxhub.delivery.signing import identify, open_keys
+from pbxhub.delivery.answers import Reading, read
+from pbxhub.delivery.outgoing import Answer
+from pbxhub.delivery.prepare import Credentials, Prepared, join
+from pbxhub.delivery.redaction import HIDDEN, redact_headers, redact_url
+from pbxhub.delivery.signing import open_keys
+from pbxhub.delivery.values import DeliveryValues, StageValues
 from pbxhub.store.ids import new_id
 from pbxhub.store.webhooks import Webhook
 from pbxhub.web import curl
 from pbxhub.web.access import Access
 from pbxhub.web.hub import hub, now
-from pbxhub.web.paging import read_uuid
+from pbxhub.web.language import _
 from pbxhub.web.present import readable
-from pbxhub.web.samples import recent_calls, sample_values, values_of
+from pbxhub.web.samples import chosen_values, recent_values
+from pbxhub.web.webhooks import given_secret, moved_errors, same_host, secret_errors
 from pbxhub.webhooks.auth import authorize
+from pbxhub.webhooks.catalogue import QUESTION
 from pbxhub.webhooks.check import advice, problems
+from pbxhub.webhooks.ga4 import is_ga4
+from pbxhub.webhooks.ga4_request import lint_request, twin, twin_messages
 from pbxhub.webhooks.matching import Matched, compile_filters, would_match
 from pbxhub.webhooks.message import NotSent, Request
 from pbxhub.webhooks.request import compile_request
 from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec, load_spec
-from pbxhub.webhooks.success import Verdict, judge
+
+TEST_MARK = ("webhook-test", "1")
+"""The header by which a receiver can tell a test from a delivery."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What the right side of the editor shows. request is empty when errors or not_sent say why."""
+    """What the right side of the editor shows. request is empty when errors or not_sent say why.
+
+    request: everything that would leave, credentials hidden.
+    """
 
     errors: tuple[FieldError, ...]
     notes: tuple[FieldError, ...] = ()
@@ -57,67 +69,121 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A test send: what left, what came back, and whether the success rule is met."""
+    """A test send: what left, what came back, and what it means by the success rule."""
 
     preview: Preview
     answer: Answer | None = None
-    verdict: Verdict | None = None
+    verdict: Reading | None = None
 
 
-def preview(session: Session, access: Access, data: Mapping[str, Any]) -> Preview:
-    """The request that the webhook in data would send for the call it names, or what is wrong with it."""
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A webhook that need not be saved, rendered for a call. kept: the one whose secrets it would go on using."""
+
+    spec: WebhookSpec
+    stage: str
+    values: StageValues
+    delivery_id: UUID
+    rendered: Request | NotSent
+    kept: Webhook | None
+
+
+def preview(session: Session, access: Access, data: Mapping[str, Any], kept: Webhook | None = None) -> Preview:
+    """The request that the webhook in data would send for the call it names, or what is wrong with it.
+
+    kept: the webhook that data changes or copies.
+    """
+    draft = _draft(session, access, data, kept)
+    return draft if isinstance(draft, Preview) else _shown(session, access, data, draft)
+
+
+def test_send(session: Session, access: Access, data: Mapping[str, Any], kept: Webhook | None) -> Tried:
+    """Sends the previewed request as a delivery is sent, credentials and signature included; nothing is stored."""
+    draft = _draft(session, access, data, kept)
+    if isinstance(draft, Preview):
+        return Tried(draft)
+    secret = given_secret(data)
+    if errors := secret_errors(draft.spec, secret, kept):
+        return Tried(Preview(tuple(errors)))
+    shown = _shown(session, access, data, draft)
+    if isinstance(draft.rendered, NotSent):
+        return Tried(shown)
+    prepared = _prepared(draft, draft.rendered, _credentials(draft, secret), now())
+    request = prepared.outgoing.request
+    marked = replace(request, headers=(*request.headers, TEST_MARK))
+    sender = hub().sender
+    sender.guard = hub().guard()
+    answer = prepared.clean(sender.send(replace(prepared.outgoing, request=twin(marked))))
+    return Tried(shown, answer, _judged(draft.spec, answer))
+
+
+def _judged(spec: WebhookSpec, answer: Answer) -> Reading:
+    """What a delivery would make of the answer; of Google Analytics, what its validation twin says."""
+    reading = read(spec, answer, always_values=True)
+    messages = twin_messages(answer.body) if is_ga4(spec.request.url) and reading.ok else None
+    if messages is None:
+        return reading
+    if messages:
+        sentence = _("Google would drop this: %(why)s", why="; ".join(messages))
+        return replace(reading, ok=False, code="check_failed", sentence=sentence)
+    sentence = _("Google's check finds nothing wrong. It records nothing and does not look at the API secret.")
+    return replace(reading, sentence=sentence)
+
+
+def _draft(session: Session, access: Access, data: Mapping[str, Any], kept: Webhook | None) -> _Draft | Preview:
+    """The webhook in data, rendered; or the preview that says what is wrong with it."""
     try:
         spec = load_spec(data.get("spec") or {})
     except SpecError as error:
         return Preview(tuple(error.errors))
     if errors := problems(spec):
         return Preview(tuple(errors))
-    stage = str(data.get("stage") or "")
-    values = _values(session, access, stage, str(data.get("sample") or ""))
-    rendered = compile_request(spec).render(values, access.zone, access.project.country)
-    matcher = compile_filters(spec)
-    recent = recent_calls(session, access, stage)
-    matched = would_match(matcher, [values_of(session, access, event, call) for event, call in recent])
-    return Preview(
-        (),
-        tuple(advice(spec, stage)),
-        rendered if isinstance(rendered, Request) else None,
-        rendered if isinstance(rendered, NotSent) else None,
-        matched,
-        matcher.matches(values),
+    stage, delivery_id = str(data.get("stage") or ""), new_id()
+    values = chosen_values(session, access, stage, str(data.get("sample") or ""), str(data.get("name") or ""))
+    own = DeliveryValues(values, delivery_id)
+    rendered = compile_request(spec).render(own, access.zone, access.project.country)
+    return _Draft(spec, stage, values, delivery_id, rendered, kept)
+
+
+def _shown(session: Session, access: Access, data: Mapping[str, Any], draft: _Draft) -> Preview:
+    matcher = compile_filters(draft.spec)
+    matched = would_match(matcher, recent_values(session, access, draft.stage, str(data.get("name") or "")))
+    notes = tuple(advice(draft.spec, draft.stage))
+    if isinstance(draft.rendered, Request):
+        said = {note.path for note in notes}
+        notes += tuple(note for note in lint_request(draft.rendered, now()) if note.path not in said)
+    if draft.kept is not None and given_secret(data) is None:
+        notes += tuple(moved_errors(draft.spec, draft.kept))
+    would = matcher.matches(draft.values)
+    if isinstance(draft.rendered, NotSent):
+        return Preview((), notes, None, draft.rendered, matched, would)
+    return Preview((), notes, _hidden(draft, draft.rendered), None, matched, would)
+
+
+def _hidden(draft: _Draft, rendered: Request) -> Request:
+    """The request as it would leave, with the credentials hidden."""
+    auth = draft.spec.request.auth
+    prepared = _prepared(draft, rendered, Credentials("hidden", _credentials(draft, None).keys), now())
+    url = prepared.outgoing.request.url
+    if auth.kind == "query":
+        url = authorize(rendered, auth, "hidden").url.removesuffix("hidden") + HIDDEN
+    return Request(rendered.method, url, (*rendered.headers, *prepared.shown), rendered.body)
+
+
+def _prepared(draft: _Draft, rendered: Request, known: Credentials, at: datetime) -> Prepared:
+    prepared = join(draft.spec, rendered, known, str(draft.delivery_id), 1, f"test:{draft.delivery_id}", at)
+    if draft.stage != QUESTION or draft.spec.steering is None:
+        return prepared
+    return replace(prepared, outgoing=replace(prepared.outgoing, deadline=float(draft.spec.steering.wait)))
+
+
+def _credentials(draft: _Draft, secret: str | None) -> Credentials:
+    """What is given, and what is kept; nothing that is kept goes to another host."""
+    kept, vault = draft.kept, hub().vault
+    if kept is None or not same_host(kept, draft.spec):
+        return Credentials(secret or "")
+    return Credentials(
+        secret or vault.open(kept.secret_sealed),
+        open_keys(vault, kept.signing_sealed),
+        vault.open(kept.tls_key_sealed) if draft.spec.request.tls_certificate else "",
     )
-
-
-def test_send(session: Session, access: Access, data: Mapping[str, Any], webhook: Webhook | None) -> Tried:
-    """Sends the previewed request as a delivery is sent, credentials and signature included; nothing is stored."""
-    shown = preview(session, access, data)
-    if shown.request is None:
-        return Tried(shown)
-    spec = load_spec(data.get("spec") or {})
-    sender = hub().sender
-    sender.guard = hub().guard()
-    answer = sender.send(_outgoing(shown.request, spec, str(data.get("secret") or ""), webhook))
-    verdict = None
-    if answer.status_code is not None and answer.outcome in ("ok", "http_3xx", "http_4xx", "http_5xx", "gone"):
-        verdict = judge(spec.success, answer.status_code, answer.body)
-    return Tried(shown, answer, verdict)
-
-
-def _outgoing(request: Request, spec: WebhookSpec, secret: str, webhook: Webhook | None) -> Outgoing:
-    vault = hub().vault
-    if not secret and webhook is not None:
-        secret = vault.open(webhook.secret_sealed)
-    keys = open_keys(vault, webhook.signing_sealed) if webhook is not None else None
-    headers = (*request.headers, *identify(request, f"test_{new_id()}", 1, keys, now()))
-    request = authorize(Request(request.method, request.url, headers, request.body), spec.request.auth, secret)
-    tls = tls_of(vault, spec.request, webhook.tls_key_sealed if webhook is not None else "")
-    return Outgoing(request, f"test:{new_id()}", float(spec.limits.deadline), tls, spec.request.follow_to_get)
-
-
-def _values(session: Session, access: Access, stage: str, sample: str) -> Mapping[str, Value]:
-    wanted = read_uuid(sample)
-    if wanted:
-        for event, call in recent_calls(session, access, stage):
-            if call.id == wanted:
-                return values_of(session, access, event, call)
-    return sample_values(session, access, stage, sample)

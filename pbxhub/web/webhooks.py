@@ -1,7 +1,7 @@
 """Saving webhooks: what the editor and an import send is read, checked as a whole, written with its history."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import abort
@@ -15,7 +15,7 @@ from pbxhub.web.access import Access
 from pbxhub.web.audit import note
 from pbxhub.web.hub import hub, now
 from pbxhub.web.language import _
-from pbxhub.webhooks.auth import secret_error
+from pbxhub.webhooks.auth import keeps_secret, origin_of, secret_error
 from pbxhub.webhooks.chains import check_chains
 from pbxhub.webhooks.check import check_spec, check_stage
 from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec, dump_spec
@@ -36,11 +36,12 @@ class Draft:
 
 
 def read_draft(
-    session: Session, access: Access, data: Mapping[str, Any], webhook: Webhook | None, sealed: str = ""
+    session: Session, access: Access, data: Mapping[str, Any], webhook: Webhook | None, source: Webhook | None = None
 ) -> Draft:
     """The draft behind what a form or a file sends. Raises SpecError with everything that is wrong.
 
-    sealed: a secret that is there already, of the webhook itself or of the one it is copied from.
+    webhook: the one that is changed. source: the one that a new one is copied from. What is secret of either stays
+    where the draft does not give it, but for the host it was given for only.
     """
     errors = list[FieldError]()
     name, stage = str(data.get("name") or "").strip(), str(data.get("stage") or "")
@@ -49,14 +50,13 @@ def read_draft(
     elif _taken(session, access, name, webhook):
         errors.append(FieldError("name", _("Another event of this project has this name.")))
     errors += check_stage(stage)
-    spec = WebhookSpec()
+    spec, secret = WebhookSpec(), given_secret(data)
     try:
         spec = check_spec(data.get("spec") or {})
     except SpecError as error:
         errors += error.errors
-    secret = data.get("secret")
-    secret = secret if isinstance(secret, str) and secret else None
-    errors += _secret_errors(spec, secret, sealed)
+    else:
+        errors += secret_errors(spec, secret, webhook or source) + _key_errors(spec, webhook, source)
     if not errors:
         errors += _chain_errors(session, access, name, spec, webhook)
     if not errors and (refused := hub().guard().check_url(spec.request.url)):
@@ -86,6 +86,12 @@ def change(session: Session, access: Access, webhook: Webhook, draft: Draft, wha
     webhook.revision += 1
     _remember(session, access, webhook)
     note(session, access, what, webhook.name, before, shown(webhook))
+
+
+def restore_version(session: Session, access: Access, webhook: Webhook, version: WebhookVersion) -> None:
+    """Makes an earlier revision the current one, as a new revision: checked like any other, on or off as it is now."""
+    wanted = {**own_fields(version), "enabled": webhook.enabled, "spec": dump_spec(version.spec)}
+    change(session, access, webhook, read_draft(session, access, wanted, webhook))
 
 
 def live_webhooks(session: Session, access: Access) -> list[Webhook]:
@@ -131,8 +137,18 @@ def exported(webhook: Webhook) -> Exported:
 
 def plan(session: Session, access: Access, data: Any) -> tuple[Change, ...]:
     """What importing the file would change. Raises SpecError with everything that is wrong with it."""
-    existing = {row.name: exported(row) for row in live_webhooks(session, access) if not row.locked}
-    return plan_import(data, existing)
+    rows = {row.name: row for row in live_webhooks(session, access) if not row.locked}
+    changes = plan_import(data, {name: exported(row) for name, row in rows.items()})
+    return tuple(replace(item, needs_secret=True) if _loses_keys(rows, item) else item for item in changes)
+
+
+def _loses_keys(rows: Mapping[str, Webhook], item: Change) -> bool:
+    there = rows.get(item.webhook.name)
+    return (
+        there is not None
+        and bool(there.signing_sealed or there.tls_key_sealed)
+        and not same_host(there, item.webhook.spec)
+    )
 
 
 def carry_out(session: Session, access: Access, changes: Iterable[Change]) -> int:
@@ -177,6 +193,11 @@ def flatten(data: Any, path: str = "") -> dict[str, JSON]:
 
 
 def _write(webhook: Webhook, draft: Draft) -> None:
+    """Whoever writes a webhook: what is secret of it never follows it to another host."""
+    if webhook.spec is not None and not same_host(webhook, draft.spec):
+        webhook.signing_sealed = webhook.tls_key_sealed = ""
+    if webhook.spec is not None and not keeps_secret(webhook.spec.request, draft.spec.request):
+        webhook.secret_sealed = ""
     webhook.name, webhook.stage, webhook.enabled, webhook.spec = draft.name, draft.stage, draft.enabled, draft.spec
     if draft.spec.request.auth.kind == "none":
         webhook.secret_sealed = ""
@@ -199,13 +220,56 @@ def _taken(session: Session, access: Access, name: str, webhook: Webhook | None)
     return session.scalar(same.where(Webhook.id != webhook.id) if webhook else same) is not None
 
 
-def _secret_errors(spec: WebhookSpec, secret: str | None, sealed: str) -> list[FieldError]:
+def given_secret(data: Mapping[str, Any]) -> str | None:
+    """The secret of the authentication that a form or a program gives; None when it gives none."""
+    secret = data.get("secret")
+    return secret if isinstance(secret, str) and secret else None
+
+
+def secret_errors(spec: WebhookSpec, secret: str | None, kept: Webhook | None) -> list[FieldError]:
+    """Why the request cannot be authenticated. kept: the webhook whose secret stays when none is given."""
     if spec.request.auth.kind == "none":
         return []
-    if secret is None:
-        return [] if sealed else [FieldError("auth.secret", _("Give the secret; it is encrypted and not shown again."))]
-    message = secret_error(spec.request.auth, secret)
-    return [FieldError("auth.secret", message)] if message else []
+    if secret is not None:
+        message = secret_error(spec.request.auth, secret)
+        return [FieldError("auth.secret", message)] if message else []
+    if kept is None or not kept.secret_sealed:
+        return [FieldError("auth.secret", _("Give the secret; it is encrypted and not shown again."))]
+    return moved_errors(spec, kept)
+
+
+def moved_errors(spec: WebhookSpec, kept: Webhook) -> list[FieldError]:
+    """Whether the secret of the authentication that is kept must be given again."""
+    if not kept.secret_sealed or spec.request.auth.kind == "none" or keeps_secret(kept.spec.request, spec.request):
+        return []
+    if same_host(kept, spec):
+        return [FieldError("auth.secret", _("Give the secret again: it was given to be sent in another way."))]
+    hosts = {"old": origin_of(kept.spec.request.url), "new": origin_of(spec.request.url)}
+    return [
+        FieldError(
+            "auth.secret", _("Give the secret again: it was given for %(old)s and would go to %(new)s.", **hosts)
+        )
+    ]
+
+
+def _key_errors(spec: WebhookSpec, webhook: Webhook | None, source: Webhook | None) -> list[FieldError]:
+    """Keys cannot be typed again in the form. A copy for another host simply begins without a signing key."""
+    kept = webhook or source
+    if kept is None or same_host(kept, spec):
+        return []
+    errors, old = [], origin_of(kept.spec.request.url)
+    if kept.tls_key_sealed and spec.request.tls_certificate:
+        message = _("Its private key was given for %(old)s; delete the certificate or keep the address.", old=old)
+        errors.append(FieldError("tls_certificate", message))
+    if webhook and webhook.signing_sealed:
+        message = _("The signing key was made for %(old)s; choose “Do not sign”, save, and make a new key.", old=old)
+        errors.append(FieldError("signing", message))
+    return errors
+
+
+def same_host(webhook: Webhook, spec: WebhookSpec) -> bool:
+    """Whether what is secret of the webhook may go where the spec sends: the same scheme, host and port."""
+    return origin_of(webhook.spec.request.url) == origin_of(spec.request.url)
 
 
 def _chain_errors(

@@ -42,10 +42,11 @@ def keeps_secret(before: RequestSpec, after: RequestSpec) -> bool:
 
     Not when it would travel another way or to another scheme, host or port: whoever changes those gives it again.
     """
-    return before.auth == after.auth and _origin(before.url) == _origin(after.url)
+    return before.auth == after.auth and origin_of(before.url) == origin_of(after.url)
 
 
-def _origin(url: str) -> str:
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a webhook's address; all of an address that cannot be sent to."""
     try:
         return compile_url(url).origin
     except TemplateError:

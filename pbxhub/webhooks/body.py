@@ -1,18 +1,16 @@
 """The body of a request, format by format: which methods have one, what is written into it, its Content-Type."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from json.encoder import encode_basestring as quote_json
-from xml.etree.ElementTree import Element, ParseError
-
-import defusedxml.ElementTree
-from defusedxml import DefusedXmlException
 
 from pbxhub.webhooks.codec import FieldError
-from pbxhub.webhooks.encoders import form_text, json_text, xml_escape_everywhere, xml_text
+from pbxhub.webhooks.encoders import form_text, json_text, xml_text
+from pbxhub.webhooks.free_xml import free_xml, free_xml_problem
 from pbxhub.webhooks.leaves import Node
 from pbxhub.webhooks.rendering import Context, RenderError, to_bytes
 from pbxhub.webhooks.spec import RequestSpec
-from pbxhub.webhooks.template import Slot, Template, TemplateError, compile_template, literal
+from pbxhub.webhooks.template import Template, TemplateError, compile_template, literal
 from pbxhub.webhooks.tree import XML_NAME
 
 WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -27,7 +25,7 @@ CONTENT_TYPES = {
 }
 
 Body = Callable[[Context], bytes]
-_MARK = "\ue000"  # stands for a placeholder while the text around it is checked; of the private use area
+_CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([^\s;\"'<]+)", re.IGNORECASE)
 
 
 def compile_body(request: RequestSpec, tree: Node, errors: list[FieldError]) -> Body:
@@ -60,6 +58,17 @@ def _check_parts(request: RequestSpec, errors: list[FieldError]) -> None:
         errors.append(FieldError("file", "is sent by the format raw without a text only"))
     if request.rpc_method and request.format != "json-rpc":
         errors.append(FieldError("rpc_method", f"is not sent by {chosen}; delete it or choose json-rpc"))
+    if request.method not in WITHOUT_BODY and request.format != "none" and not request.file:
+        errors.extend(_charsets(request))
+
+
+def _charsets(request: RequestSpec) -> Iterator[FieldError]:
+    """What is written from texts is UTF-8; a Content-Type that says otherwise would be a lie."""
+    for header in request.headers:
+        declared = _CHARSET.search(header.value) if header.name.lower() == "content-type" else None
+        if declared and declared.group(1).lower() != "utf-8":
+            message = f"declares {declared.group(1)}, but requests are sent as UTF-8; write charset=utf-8 or delete it"
+            yield FieldError(f"headers.{header.name}", message)
 
 
 def _template(text: str, path: str, errors: list[FieldError]) -> Template:
@@ -74,13 +83,13 @@ def _raw(request: RequestSpec, errors: list[FieldError]) -> Body:
     if request.file:
         file = request.file
         return lambda _: file
-    return _written(_template(request.text, "text", errors), None)
+    return _written(_template(request.text, "text", errors).text)
 
 
-def _written(template: Template, encode: Callable[[str], str] | None) -> Body:
+def _written(text: Callable[[Context], str]) -> Body:
     def write(context: Context) -> bytes:
         try:
-            return to_bytes(template.text(context, encode))
+            return to_bytes(text(context))
         except RenderError as error:
             raise error.at("text") from None
 
@@ -116,29 +125,8 @@ def _xml(request: RequestSpec, tree: Node, errors: list[FieldError]) -> Body:
 
 
 def _free_xml(text: str, errors: list[FieldError]) -> Body:
-    """The user's own XML; values are escaped wherever they stand, which is in a text or in an attribute."""
+    """The user's own XML, each value escaped as its place wants it."""
     template = _template(text, "text", errors)
-    if template.pieces != ("",) and (message := _xml_problem(template)):
+    if template.pieces != ("",) and (message := free_xml_problem(template)):
         errors.append(FieldError("text", message))
-    return _written(template, xml_escape_everywhere)
-
-
-def _xml_problem(template: Template) -> str:
-    marked = "".join(_MARK if isinstance(piece, Slot) else piece for piece in template.pieces)
-    if _MARK in template.literal:
-        return "has the character U+E000, which is reserved"
-    try:
-        root = defusedxml.ElementTree.fromstring(to_bytes(marked), forbid_dtd=True)
-    except ParseError as error:
-        return f"is not well-formed XML: {error}; a parameter may stand in a text or in an attribute only"
-    except DefusedXmlException:
-        return "has a DOCTYPE or an entity, which is never sent"
-    if _places(root) != len(template.slots):
-        return "has a parameter in a name, a comment or an instruction; it may stand in a text or in an attribute only"
-    return ""
-
-
-def _places(root: Element) -> int:
-    """How many marks stand in texts and attribute values."""
-    texts = [text for element in root.iter() for text in (element.text, element.tail, *element.attrib.values())]
-    return sum((text or "").count(_MARK) for text in texts)
+    return _written(free_xml(template))

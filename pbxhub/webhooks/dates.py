@@ -23,7 +23,7 @@ def local(moment: datetime, zone: tzinfo) -> datetime:
 
 def microseconds(moment: datetime) -> int:
     """Microseconds since 1970, exact."""
-    return (local(moment, UTC) - _EPOCH) // _MICROSECOND
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
 
 
 def standard(moment: datetime, zone: tzinfo) -> str:

@@ -33,7 +33,7 @@ _FILTERS = {
     "sha256": "hash, hex in lower case",
     "map": "replaces values; `*` is any other; without `*` others stay. A target like 4, 1.5 or true is no text",
     "mmss": "seconds as minutes:seconds",
-    "mul": "multiplied by a number, exact",
+    "mul": "multiplied by a number, exact; numbers of up to 100 digits",
     "text": "a number or a boolean as a text",
     "html": "`&`, `<` and `>` escaped, for Slack and Telegram",
     "json": "the value as JSON with its quotes, for bodies written by hand",

@@ -11,6 +11,7 @@ from pbxhub.webhooks.rendering import Context, Fragment, RenderError, to_bytes
 from pbxhub.webhooks.tree import XML_TEXT, Attribute
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_CDATA_END = re.compile(r"(^|\])(?=>)|(^|(?<=\]))\Z")
 _XML_TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
 _XML_EVERYWHERE = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;", "\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
@@ -103,3 +104,10 @@ def xml_escape(text: str) -> str:
 def xml_escape_everywhere(text: str) -> str:
     """A text in an attribute, or wherever in a document a user has put the placeholder."""
     return _NOT_XML.sub("\ufffd", text).translate(_XML_EVERYWHERE)
+
+
+def xml_escape_cdata(text: str) -> str:
+    """A text in a CDATA section: where ]]> could arise, within it or with what stands around it, the section is ended
+    and begun again, which a reader does not see."""
+    safe = _CDATA_END.sub(r"\1]]><![CDATA[", _NOT_XML.sub("\ufffd", text))
+    return safe.replace("\r", "]]>&#13;<![CDATA[")

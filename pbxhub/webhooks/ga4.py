@@ -1,7 +1,8 @@
 """Google Analytics 4 takes everything with 204 and drops what breaks its rules: the documented limits, checked here.
 
-Source: Measurement Protocol reference of GA4 (limitations, reserved names). Static names and texts are checked; what
-comes out of a value shows only at the endpoint /debug/mp/collect, which debug_url gives.
+Source: Measurement Protocol reference of GA4 (limitations, reserved names). Here the names and texts of a webhook are
+checked, in ga4_request.py what came out of it for a call. What Google says itself shows only at the endpoint
+/debug/mp/collect, which debug_url gives.
 """
 
 import re
@@ -15,7 +16,7 @@ from pbxhub.webhooks.template import TemplateError, compile_template
 _HOSTS = frozenset({"www.google-analytics.com", "region1.google-analytics.com"})
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _RESERVED_PREFIXES = ("_", "firebase_", "ga_", "google_")
-_RESERVED_EVENTS = frozenset(
+RESERVED_EVENTS = frozenset(
     {
         "ad_activeview", "ad_click", "ad_exposure", "ad_query", "ad_reward", "adunit_exposure", "app_clear_data",
         "app_exception", "app_install", "app_remove", "app_store_refund", "app_update", "app_upgrade",
@@ -56,13 +57,6 @@ def lint_ga4(spec: WebhookSpec) -> list[FieldError]:
     return notes + list(_personal(spec.request.parameters, "parameters"))
 
 
-def _client(client: Parameter | None) -> list[FieldError]:
-    if client is not None and client.mandatory:
-        return []
-    problem = "is missing" if client is None else "is not marked mandatory"
-    return [FieldError("parameters.client_id", f"{problem}; GA4 drops an event without it")]
-
-
 def _events(events: Parameter | None) -> list[FieldError]:
     path = "parameters.events"
     if events is None or events.type != "array" or not events.children:
@@ -82,15 +76,15 @@ def _event(event: Parameter, path: str) -> list[FieldError]:
     if name is None or not name.value:
         notes.append(FieldError(f"{path}.name", "is missing; GA4 requires it"))
     elif "<<" not in name.value:
-        notes += _name_notes(name.value, f"{path}.name", LONGEST_NAME)
-        if name.value in _RESERVED_EVENTS:
+        notes += name_notes(name.value, f"{path}.name", LONGEST_NAME)
+        if name.value in RESERVED_EVENTS:
             notes.append(FieldError(f"{path}.name", f"{name.value} is reserved by GA4; choose another name"))
     parameters = fields["params"].children if "params" in fields else ()
     if len(parameters) > MOST_PARAMS:
         notes.append(FieldError(f"{path}.params", f"has {len(parameters)} parameters; GA4 takes {MOST_PARAMS}"))
     for item in parameters:
         own = join(f"{path}.params", item.name)
-        notes += _name_notes(item.name, own, LONGEST_NAME)
+        notes += name_notes(item.name, own, LONGEST_NAME)
         notes += _value_notes(item, own, LONGEST_VALUE)
     return notes
 
@@ -102,12 +96,13 @@ def _properties(properties: Parameter | None) -> list[FieldError]:
         notes.append(FieldError(path, f"has {len(children)} properties; GA4 takes {MOST_PROPERTIES}"))
     for item in children:
         own = join(path, item.name)
-        notes += _name_notes(item.name, own, LONGEST_PROPERTY)
+        notes += name_notes(item.name, own, LONGEST_PROPERTY)
         notes += [note for child in item.children for note in _value_notes(child, own, LONGEST_PROPERTY_VALUE)]
     return notes
 
 
-def _name_notes(name: str, path: str, longest: int) -> list[FieldError]:
+def name_notes(name: str, path: str, longest: int) -> list[FieldError]:
+    """Why GA4 would not take that name of an event, a parameter or a property."""
     if not _NAME.fullmatch(name):
         return [FieldError(path, f"{name!r} is not a name GA4 takes: letters, digits and _, a letter first")]
     if len(name) > longest:

@@ -15,6 +15,8 @@ __all__ = [
 
 _BY_NAME: dict[str, Entry] = {name: entry for entry in ENTRIES for name in (entry.name, *entry.aliases)}
 _TIMES = frozenset(entry.name for entry in ENTRIES if entry.type == "datetime")
+_HEADERS = "webhook.headers."
+_LEG_TIMES = frozenset({"start", "answer", "end"})
 _TREES = ("webhook.json", "webhook.headers", "webhook.saved", "var", "custom", "form", "dialog", "deal")
 
 
@@ -28,6 +30,8 @@ def canonical(name: str) -> str | None:
     """The name under which values are kept, for a name, an alias or a member of a family; None when unknown."""
     if entry := _BY_NAME.get(name):
         return entry.name
+    if name.startswith(_HEADERS):  # HTTP does not mind the case of a header's name
+        name = name.lower()
     return name if family_of(name) else None
 
 
@@ -80,9 +84,17 @@ def _path(text: str) -> tuple[str | int, ...]:
 
 
 def from_json(values: Mapping[str, JSON]) -> dict[str, Value]:
-    """Values as the database keeps them: times of the catalogue, ISO 8601 there, become datetimes again."""
+    """Values as the database keeps them: times of the catalogue and of its legs, ISO 8601 there, become datetimes."""
+    result = _timed(values, _TIMES)
+    legs = values.get("legs")
+    if isinstance(legs, list):
+        result["legs"] = [_timed(leg, _LEG_TIMES) for leg in legs if isinstance(leg, dict)]
+    return result
+
+
+def _timed(values: Mapping[str, JSON], names: frozenset[str]) -> dict[str, Value]:
     result: dict[str, Value] = dict(values)  # type: ignore[arg-type]
-    for name in _TIMES & values.keys():
+    for name in names & values.keys():
         text = values[name]
         if isinstance(text, str):
             result[name] = _moment(text)

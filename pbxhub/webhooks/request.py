@@ -74,6 +74,8 @@ class CompiledRequest:
                 raise RenderError(f"the request has {size} bytes; at most {LARGEST_REQUEST} are sent")
         except RenderError as error:
             return NotSent(error.code, str(error))
+        except OverflowError:  # of datetime, when a zone would put a time outside its calendar
+            return NotSent(RenderError.code, "a time is outside the years 1 to 9999 and cannot be written")
         return request
 
     def _url(self, context: Context) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pbxhub.webhooks import params, value_filters
-from pbxhub.webhooks.rendering import Context, Fragment
+from pbxhub.webhooks.rendering import Context, Fragment, is_finite
 
 _SLOT = re.compile(r"<<([^<>]*)>>")
 _UNCLOSED = re.compile(r"<<[ ]*[A-Za-z_]")
@@ -37,6 +37,8 @@ class Slot:
         value: Any = context.values.get(self.name)
         if value is None:
             value = params.lookup(context.values, self.name)
+        if type(value) is float and not is_finite(value):
+            value = None  # no format can write it: nothing comes out
         for apply in self.filters:
             value = apply(value, context)
         return value

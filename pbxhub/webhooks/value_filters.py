@@ -10,13 +10,11 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, localcontext
-from functools import lru_cache
+from decimal import Decimal, InvalidOperation, localcontext
 from typing import Any
 
-import phonenumbers
-
 from pbxhub.webhooks import dates
+from pbxhub.webhooks.phones import spell
 from pbxhub.webhooks.rendering import Context, Fragment, RenderError, to_bytes
 
 Apply = Callable[[Any, Context], Any]
@@ -117,9 +115,10 @@ def _mul(argument: str) -> Apply:
 
 
 def _product(number: str, factor: Decimal) -> Fragment:
+    exact_number = _decimal(number)
     with localcontext() as exact:
         exact.prec = 3 * _LONGEST_NUMBER
-        product = Decimal(number) * factor
+        product = exact_number * factor
         whole = product == product.to_integral_value()
         return Fragment(f"{product.to_integral_value() if whole else product.normalize():f}")
 
@@ -134,31 +133,31 @@ def number_of(value: Any, context: Context) -> str:
     return text
 
 
+def _decimal(number: str) -> Decimal:
+    """A number to calculate with. Raises RenderError when it has more than 100 digits before or behind the point: one
+    like 1e999999999 is short to write and fills the memory when it is written out."""
+    try:
+        value = Decimal(number)
+    except InvalidOperation:  # an exponent beyond what Decimal knows
+        raise RenderError(f"{_short(number)} is too large or too small a number") from None
+    _sign, digits, exponent = value.as_tuple()
+    places = int(exponent)
+    if value and (len(digits) + places > _LONGEST_NUMBER or -places > _LONGEST_NUMBER):
+        raise RenderError(f"{_short(number)} is too large or too small a number")
+    return value if value else Decimal(0)
+
+
 def _mmss(value: Any, context: Context) -> str:
-    seconds = int(Decimal(_within_a_year(number_of(value, context))))
-    return f"{seconds // 60:02d}:{seconds % 60:02d}"
-
-
-def _within_a_year(number: str) -> str:
-    if not 0 <= Decimal(number) <= 366 * 86400:
+    number = number_of(value, context)
+    seconds = _decimal(number)
+    if not 0 <= seconds <= 366 * 86400:
         raise RenderError(f"{_short(number)} is not a number of seconds that mmss can write")
-    return number
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes:02d}:{rest:02d}"
 
 
 def _e164(value: Any, context: Context) -> str:
-    return e164(context.text(value), context.country)
-
-
-@lru_cache(maxsize=4096)
-def e164(number: str, country: str) -> str:
-    """The number in E.164, by the rules of the country when it has no +; "" when it is not a phone number."""
-    try:
-        parsed = phonenumbers.parse(number[:50], country or None)
-    except phonenumbers.NumberParseException:
-        return ""
-    if not phonenumbers.is_possible_number(parsed):
-        return ""
-    return str(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164))
+    return spell(context.text(value), context.country).e164 or ""
 
 
 def _short(value: Any) -> str:

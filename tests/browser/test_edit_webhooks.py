@@ -32,11 +32,14 @@ def test_a_copy_for_another_event_keeps_the_request_and_names_what_is_missing(
     anna.locator("[data-path=stage] select").select_option("incoming.after")
     anna.locator("[data-path=url] input").fill(f"{receiver.url}/copy")
     anna.locator("#save").click()
+    expect(anna.locator("[data-path='auth.secret']")).to_contain_text("Give the secret again")
+    anna.locator("[data-path='auth.secret'] input").fill("an0ther")
+    anna.locator("#save").click()
     expect(anna.get_by_role("link", name="Calls to the CRM (copy)")).to_be_visible()
     ring(site, "1700000000.2")
     [request] = receiver.wait_for(1)
     assert request.header("X-Source") == "pbx"
-    assert request.header("Authorization") == "Bearer token"
+    assert request.header("Authorization") == "Bearer an0ther"
 
 
 def test_google_analytics_is_locked_but_can_be_set_up_and_copied(site: Site, anna: Page) -> None:

@@ -1,6 +1,7 @@
 """Two people change webhooks at the same time, switch them, go back to what was, and copy them."""
 
 import ipaddress
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,7 @@ from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.receiver import Receiver
 from pbxhub.web import create_app
+from pbxhub.webhooks.gallery import default_event, fill
 from pbxhub.webhooks.spec import Parameter, RequestSpec, WebhookSpec, dump_spec
 from tests.web.conftest import Browser, People
 
@@ -190,3 +192,133 @@ def test_a_request_is_explained_by_the_revision_it_was_made_from(
     page = editor.get(f"/projects/{people.project}/deliveries/{delivery_id}").get_data(as_text=True)
     assert "parameters.phone" in page
     assert "parameters.other" not in page
+
+
+def with_bearer(url: str) -> dict[str, Any]:
+    bearer = spec(url)
+    bearer["request"]["auth"] = {"kind": "bearer"}
+    return bearer
+
+
+def moved(url: str, **more: Any) -> dict[str, Any]:
+    return {"name": "Lead", "stage": "incoming.after", "enabled": True, "spec": with_bearer(url), "revision": 1, **more}
+
+
+AGAIN = "Give the secret again: it was given for https://crm.example.com and would go to "
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://other.example.com", "http://crm.example.com", "https://crm.example.com:8443"]
+)
+def test_a_secret_does_not_follow_an_event_to_another_host(people: People, editor: Browser, origin: str) -> None:
+    there = add(editor, people, spec=with_bearer("https://crm.example.com/a"), secret="t0ken")
+    address = f"/projects/{people.project}/webhooks"
+    for path, data in (
+        (f"{address}/{there}/save", moved(f"{origin}/a")),
+        (f"{address}/save", moved(f"{origin}/a", name="Copy", copy_of=there)),
+        (f"{address}/test", moved(f"{origin}/a", id=there, sample="answered")),
+    ):
+        answer = send(editor, path, data)
+        assert answer.json["errors"] == [{"path": "auth.secret", "message": AGAIN + origin + "."}], path
+    notes = send(editor, f"{address}/preview", moved(f"{origin}/a", id=there, sample="answered")).json["notes"]
+    assert {"path": "auth.secret", "message": AGAIN + origin + "."} in notes
+
+
+def test_a_secret_typed_again_goes_to_the_other_host(database: Database, people: People, editor: Browser) -> None:
+    there = add(editor, people, spec=with_bearer("https://crm.example.com/a"), secret="t0ken")
+    address = f"/projects/{people.project}/webhooks/{there}/save"
+    assert send(editor, address, moved("https://crm.example.com/b")).status_code == 200
+    sealed = webhook(database, there).secret_sealed
+    assert sealed
+    answer = send(editor, address, moved("https://other.example.com/b", secret="an0ther", revision=2))
+    assert answer.status_code == 200
+    assert webhook(database, there).secret_sealed not in ("", sealed)
+
+
+def test_a_revision_for_another_host_is_not_restored_with_the_secret_of_this_one(
+    database: Database, people: People, editor: Browser
+) -> None:
+    there = add(editor, people, spec=with_bearer("https://crm.example.com/a"), secret="t0ken")
+    address = f"/projects/{people.project}/webhooks/{there}"
+    assert send(editor, f"{address}/save", moved("https://other.example.com/", secret="an0ther")).status_code == 200
+    page = editor.post(f"{address}/restore/1", follow_redirects=True).get_data(as_text=True)
+    assert "Revision 1 cannot be restored: Give the secret again" in page
+    assert webhook(database, there).spec.request.url == "https://other.example.com/"
+
+
+def test_an_import_that_changes_the_host_takes_the_secrets_away_and_switches_off(
+    database: Database, people: People, editor: Browser
+) -> None:
+    bearer = add(editor, people, "Bearer", spec=with_bearer("https://crm.example.com/a"), secret="t0ken")
+    signed = add(editor, people, "Signed")
+    address = f"/projects/{people.project}/webhooks"
+    editor.get(f"{address}/{signed}/edit")
+    editor.post(f"{address}/{signed}/signing", {"do": "make"})
+    file = editor.get(f"{address}/export.json").get_data(as_text=True)
+    elsewhere = file.replace("crm.example.com", "other.example.com")
+    editor.get(f"{address}/import")
+    editor.post(f"{address}/import", {"text": elsewhere, "confirmed": "1"})
+    for one in (webhook(database, bearer), webhook(database, signed)):
+        assert "other.example.com" in one.spec.request.url
+        assert (one.enabled, one.secret_sealed, one.signing_sealed) == (False, "", "")
+
+
+def test_a_signing_key_is_not_used_for_another_host(database: Database, people: People, editor: Browser) -> None:
+    there = add(editor, people)
+    address = f"/projects/{people.project}/webhooks"
+    editor.get(f"{address}/{there}/edit")
+    editor.post(f"{address}/{there}/signing", {"do": "make"})
+    elsewhere = {"name": "Lead", "stage": "incoming.after", "enabled": True, "spec": spec("https://other.example.com/")}
+    answer = send(editor, f"{address}/{there}/save", {**elsewhere, "revision": 1})
+    assert [error["path"] for error in answer.json["errors"]] == ["signing"]
+    copy = send(editor, f"{address}/save", {**elsewhere, "name": "Copy", "copy_of": there})
+    assert webhook(database, copy.json["id"]).signing_sealed == ""
+    same = send(editor, f"{address}/save", {**elsewhere, "spec": spec(), "name": "Copy 2", "copy_of": there})
+    assert webhook(database, same.json["id"]).signing_sealed
+
+
+def test_a_preview_shows_everything_that_a_test_sends(people: People, editor: Browser) -> None:
+    with Receiver() as receiver:
+        wanted = with_bearer(receiver.url)
+        wanted["request"] |= {
+            "format": "json-rpc",
+            "rpc_method": "log",
+            "headers": [{"name": "X-Id", "value": "<<delivery_id>>/<<attempt>>"}],
+        }
+        there = add(editor, people, spec=wanted, secret="t0ken")
+        address = f"/projects/{people.project}/webhooks"
+        editor.get(f"{address}/{there}/edit")
+        editor.post(f"{address}/{there}/signing", {"do": "make"})
+        data = {"id": there, "name": "Lead", "stage": "incoming.after", "spec": wanted, "sample": "answered"}
+        shown = send(editor, f"{address}/preview", data).json["html"]
+        send(editor, f"{address}/test", data)
+        [request] = receiver.wait_for(1)
+    message_id = request.header("webhook-id")
+    assert str(UUID(message_id or "")) == message_id
+    assert request.header("X-Id") == f"{message_id}/1"
+    assert json.loads(request.body)["id"] == message_id
+    assert request.header("webhook-test") == "1"
+    for name in ("webhook-id", "webhook-timestamp", "webhook-signature", "Authorization", "X-Id"):
+        assert name in shown
+        assert request.header(name)
+    assert "t0ken" not in shown
+
+
+def test_a_webhook_of_a_chain_is_tried_with_the_answer_of_the_one_before(people: People, editor: Browser) -> None:
+    chained = spec(
+        parameters=(Parameter("id", value="<<webhook.json.result.id>>"), Parameter("n", value="<<billsec>>"))
+    )
+    data = {"name": "Second", "stage": "chain", "spec": chained, "sample": "answered"}
+    html = send(editor, f"/projects/{people.project}/webhooks/preview", data).json["html"]
+    assert "&#34;id&#34;: 12" in html
+    assert "&#34;n&#34;: 49" in html
+
+
+@pytest.mark.parametrize("sample", ["answered", "missed", "anonymous", "transferred", "nasty"])
+def test_a_sample_has_everything_that_google_analytics_needs(people: People, editor: Browser, sample: str) -> None:
+    (ready,) = fill(default_event(), {"measurement_id": "G-ABC123DEF4"})
+    data = {"name": "GA", "stage": ready.stage, "spec": dump_spec(ready.spec), "sample": sample}
+    shown = send(editor, f"/projects/{people.project}/webhooks/preview", data).json
+    assert (shown["errors"], shown["notes"]) == ([], [])
+    assert "1391543214.1778750000" in shown["html"]
+    assert "1778753990" in shown["html"]

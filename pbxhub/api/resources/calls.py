@@ -152,7 +152,7 @@ def _add(call_id: UUID, name: str, value: Any) -> Any:
 
 
 def _links() -> Links:
-    return Links(hub().vault, hub().settings.public_url)
+    return Links(hub().vault, hub().settings.public_url, hub().recordings)
 
 
 def _pbx(session: Session, access: Access, pbx_id: int | None) -> Pbx:

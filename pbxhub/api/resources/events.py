@@ -118,7 +118,7 @@ def happened(data: dict[str, Any]) -> Any:
         project_id = enter(session).project.id
         call_id = _call(session, project_id, data["call_id"])
         values = {**data["attributes"], tree: data["fields_"]}
-        links = Links(hub().vault, hub().settings.public_url)
+        links = Links(hub().vault, hub().settings.public_url, hub().recordings)
         event_id, published = publish_other(
             session,
             hub().database,

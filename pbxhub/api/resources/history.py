@@ -82,7 +82,7 @@ def send_one(data: dict[str, Any], delivery_id: UUID) -> Any:
     with writing() as session:
         access = enter(session)
         row = _of(session, access, delivery_id)
-        links = Links(hub().vault, hub().settings.public_url)
+        links = Links(hub().vault, hub().settings.public_url, hub().recordings)
         try:
             resend_one(
                 session, directory_of(hub().database), links, access.project.id, delivery_id, now(),

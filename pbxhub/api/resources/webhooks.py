@@ -19,7 +19,6 @@ from pbxhub.web.audit import note
 from pbxhub.web.hub import now, reading, writing
 from pbxhub.web.tryout import Preview, Tried, preview, test_send
 from pbxhub.web.webhooks import (
-    Draft,
     carry_out,
     change,
     create,
@@ -29,6 +28,7 @@ from pbxhub.web.webhooks import (
     plan,
     read_draft,
     remove,
+    restore_version,
     webhook_of,
 )  # fmt: skip
 from pbxhub.webhooks.spec import dump_spec
@@ -78,12 +78,12 @@ def one(webhook_id: int) -> Any:
 @webhooks.response(200, schemas.Webhook)
 @scope("write")
 def save(data: dict[str, Any], webhook_id: int) -> Any:
-    """Another revision. Without `secret` the one that is there stays."""
+    """Another revision. Without `secret` the one that is there stays, unless the request goes to another host."""
     with writing() as session:
         access = enter(session)
         webhook = editable(session, access, _id(webhook_id))
         check_match(show_dumped(webhook))
-        change(session, access, webhook, read_draft(session, access, data, webhook, webhook.secret_sealed))
+        change(session, access, webhook, read_draft(session, access, data, webhook))
         if not webhook.enabled:
             cancel_pending(session, webhook.id, now())
         return tagged(show_dumped(webhook))
@@ -114,7 +114,7 @@ def copy(data: dict[str, Any], webhook_id: int) -> Any:
             "enabled": False,
             "spec": dump_spec(source.spec),
         }
-        draft = read_draft(session, access, wanted, None, source.secret_sealed)
+        draft = read_draft(session, access, wanted, None, source)
         return tagged(show_dumped(create(session, access, draft, source)), 201)
 
 
@@ -164,7 +164,7 @@ def preview_one(data: dict[str, Any], webhook_id: int) -> Any:
     """The exact request for a recent call or a sample."""
     with reading() as session:
         webhook = _of(session, webhook_id)
-        return _rendered(preview(session, enter(session), _trial(webhook, data)))
+        return _rendered(preview(session, enter(session), _trial(webhook, data), webhook))
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/test")
@@ -204,14 +204,14 @@ def versions(wanted: dict[str, Any], webhook_id: int) -> Any:
 @webhooks.response(200, schemas.Webhook)
 @scope("write")
 def restore(webhook_id: int, revision: int) -> Any:
-    """Makes an earlier revision the current one, as a new revision."""
+    """Makes an earlier revision the current one, as a new revision, on or off as it is now."""
     with writing() as session:
         access = enter(session)
         webhook = editable(session, access, _id(webhook_id))
         version = session.get(store.WebhookVersion, (webhook.id, revision)) if revision < 2**31 else None
         if version is None:
             refuse(404, "There is no such revision.")
-        change(session, access, webhook, Draft(version.name, version.stage, version.enabled, version.spec))
+        restore_version(session, access, webhook, version)
         return tagged(show_dumped(webhook))
 
 
@@ -266,7 +266,7 @@ def _of(session: Session, webhook_id: int) -> store.Webhook:
 
 
 def _trial(webhook: store.Webhook, data: dict[str, Any]) -> dict[str, Any]:
-    return {"stage": webhook.stage, "spec": dump_spec(webhook.spec), "sample": data["sample"]}
+    return {"name": webhook.name, "stage": webhook.stage, "spec": dump_spec(webhook.spec), "sample": data["sample"]}
 
 
 def _rendered(found: Preview) -> dict[str, Any]:
@@ -294,7 +294,7 @@ def _answered(tried: Tried) -> dict[str, Any]:
     return {
         **shown,
         "outcome": answer.outcome,
-        "message": answer.message,
+        "message": tried.verdict.sentence if tried.verdict else answer.message,
         "status_code": answer.status_code,
         "response_body": answer.body.decode("utf-8", "replace"),
         "elapsed_ms": None if answer.total_us is None else answer.total_us // 1000,

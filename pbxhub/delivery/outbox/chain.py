@@ -1,6 +1,6 @@
 """What an answer sets in motion: values kept on the call, and the webhook that comes next."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -8,16 +8,20 @@ from uuid import UUID
 from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.answers import Reading
-from pbxhub.delivery.calls import no_call, read_call
+from pbxhub.calls.stages import Value
+from pbxhub.delivery.answers import Reading, read
+from pbxhub.delivery.calls import CallNow, no_call, read_call
 from pbxhub.delivery.directory import Directory, ProjectWebhooks
 from pbxhub.delivery.outbox.finished import Finished, Result
-from pbxhub.delivery.outbox.publish import render_row
+from pbxhub.delivery.outbox.render import CHAINED, error_event, once_in_a_chain, render_rows
 from pbxhub.delivery.outbox.rows import insert_deliveries
+from pbxhub.delivery.outgoing import Answer
 from pbxhub.delivery.storable import storable
 from pbxhub.delivery.values import Cards, Links, StageValues
-from pbxhub.store.history import PENDING, Call, StageEvent
+from pbxhub.store.events import keep
+from pbxhub.store.history import FAILED, PENDING, Attempt, Call, Delivery, StageEvent
 from pbxhub.store.session import Base
+from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.params import from_json
 
 _CALL: Table = Base.metadata.tables["call"]
@@ -57,7 +61,8 @@ def _merged(before: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 def publish_next(
     session: Session, directory: Directory, links: Links, results: Iterable[Result], now: datetime
 ) -> bool:
-    """Puts the on_success / on_failure webhook of every final result in the queue. True: something was put there."""
+    """Puts the on_success / on_failure webhook of every final result in the queue, if its filters fit. True: something
+    was put there."""
     following = [(result, name) for result in results if (name := _next_name(result))]
     if not following:
         return False
@@ -68,12 +73,13 @@ def publish_next(
         project = projects.get(result.finished.claimed.project_id)
         webhook = project.by_name.get(name) if project else None
         values = project and webhook and _values(session, project, result, cards, links, now)
-        if webhook and values:
+        if webhook and values and webhook.matches(values):
             claimed = result.finished.claimed
-            rows.append(render_row(webhook, values, claimed.call_id, claimed.stage_event_id, "chain", now))
+            rows += render_rows(webhook, values, claimed.call_id, claimed.stage_event_id, CHAINED, now)
     rows = _not_there_yet(session, rows)
     if rows:
         insert_deliveries(session, rows)
+        keep(session, [error_event(row) for row in rows if row["state"] == FAILED])
     return any(row["state"] == PENDING for row in rows)
 
 
@@ -93,25 +99,45 @@ def _values(
     call = read_call(session, claimed.call_id) if claimed.call_id else no_call(claimed.project_id)
     if event is None or call is None:
         return None
-    saved = {"webhook.saved": call.answers.get("webhook.saved", {})}  # by every webhook of the call so far
-    told = {**from_json(event.data), **result.reading.values, **saved}
+    told = {**from_json(event.data), **_with_saved(result.reading.values, call)}
     return StageValues(told, project, call, event.stage, event.id, cards, links, now)
 
 
 def _not_there_yet(session: Session, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A stage sends a webhook as part of a chain once, also when the first link is sent again by hand."""
+    """Without what a stage has sent as part of a chain already, also when the first link is sent again by hand."""
     events = {row["stage_event_id"] for row in rows}
     if not events:
         return []
     table = _DELIVERY.c
     there = select(table.stage_event_id, table.webhook_id).where(
-        table.stage_event_id.in_(events), table.kind == "chain"
+        table.stage_event_id.in_(events), table.kind == CHAINED
     )
-    seen = {(event_id, webhook_id) for event_id, webhook_id in session.execute(there)}
-    fresh = []
-    for row in rows:
-        place = (row["stage_event_id"], row["webhook_id"])
-        if place not in seen:
-            seen.add(place)
-            fresh.append(row)
-    return fresh
+    return once_in_a_chain(rows, {(event_id, webhook_id) for event_id, webhook_id in session.execute(there)})
+
+
+def _with_saved(answer: Mapping[str, Value], call: CallNow) -> Mapping[str, Value]:
+    """An answer, and what every webhook of the call has saved so far."""
+    own: Any = answer.get("webhook.saved") or {}
+    return {**answer, "webhook.saved": {**own, **(call.answers.get("webhook.saved") or {})}}
+
+
+def answer_before(session: Session, call: CallNow, stage_event_id: UUID, name: str) -> Mapping[str, Value]:
+    """What the webhook that has the one of that name as its next was answered last at this stage; {} without one."""
+    rows = session.execute(
+        select(Attempt, Webhook)
+        .join(Delivery, Delivery.id == Attempt.delivery_id)
+        .join(Webhook, Webhook.id == Delivery.webhook_id)
+        .where(Delivery.stage_event_id == stage_event_id, Attempt.finished_on.is_not(None))
+        .order_by(Attempt.finished_on.desc())
+    )
+    for attempt, webhook in rows:
+        if name in (webhook.spec.on_success, webhook.spec.on_failure):
+            return _with_saved(read(webhook.spec, _answer_of(attempt)).values, call)
+    return {}
+
+
+def _answer_of(attempt: Attempt) -> Answer:
+    headers = tuple((name, text) for name, text in attempt.response_headers)
+    return Answer(
+        attempt.outcome, attempt.message, attempt.status_code, headers, attempt.response_body, total_us=attempt.total_us
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,19 +14,19 @@ from sqlalchemy.orm import Session
 from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.delivery.attributes import attach_attributes
 from pbxhub.delivery.calls import CallNow, lock_calls, write_calls
-from pbxhub.delivery.directory import Directory, LiveWebhook, ProjectWebhooks, directory_of
+from pbxhub.delivery.directory import Directory, ProjectWebhooks, directory_of
 from pbxhub.delivery.doorbell import ring
 from pbxhub.delivery.outbox.ordered import follow_ordered
-from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS, hold_back, insert_deliveries
+from pbxhub.delivery.outbox.render import error_event, once_in_a_chain, render_rows
+from pbxhub.delivery.outbox.rows import hold_back, insert_deliveries
 from pbxhub.delivery.storable import clip, storable
-from pbxhub.delivery.values import Cards, DeliveryValues, Links, StageValues
+from pbxhub.delivery.values import Cards, Links, StageValues
 from pbxhub.store.bulk import Bulk, Query
 from pbxhub.store.events import NewEvent, keep
-from pbxhub.store.history import FAILED, PENDING, StageEvent
+from pbxhub.store.history import FAILED, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Base, Database
 from pbxhub.store.vault import Vault
-from pbxhub.webhooks.request import NotSent, Request
 
 RECORDING, ANALYSIS, COMPLETE = "call.recording", "call.analysis", "call.complete"
 _STAGE_EVENT: Table = Base.metadata.tables["stage_event"]
@@ -45,18 +46,20 @@ class Published:
 
 
 def publish(
-    database: Database, vault: Vault, pbx_id: int, reports: Sequence[CallReport], now: datetime, public_url: str = ""
-) -> Published:
+    database: Database, vault: Vault, pbx_id: int, reports: Sequence[CallReport], now: datetime, public_url: str = "",
+    recordings: Path | None = None,
+) -> Published:  # fmt: skip
     """Writes a group of reports of one PBX in one transaction; give up to a few hundred at once.
 
     A stage is known by (call, name, key): reported again, by a second listener too, it changes nothing. A call
     that has ended stays ended. A DID with a Number belongs to the number's project, any other to the PBX's.
-    public_url: Settings.public_url, for the links among the values. Raises SQLAlchemy's DBAPIError when the
-    database is away; nothing is written then, and the same reports can be published again.
+    public_url: Settings.public_url, for the links among the values. recordings: Settings.recordings.
+    Raises SQLAlchemy's DBAPIError when the database is away; nothing is written then, and the same
+    reports can be published again.
     """
     for patience in (2, 1, 0):
         try:
-            return _publish(database, Links(vault, public_url), pbx_id, reports, now)
+            return _publish(database, Links(vault, public_url, recordings), pbx_id, reports, now)
         except IntegrityError:  # another listener on this PBX inserted the same call first: now it is known
             if not patience:
                 raise
@@ -85,15 +88,10 @@ def write_stages(
     hold_back(session, rows, now)
     if rows:
         insert_deliveries(session, rows)
-        keep(session, [_error(row) for row in rows if row["state"] == FAILED])
+        keep(session, [error_event(row) for row in rows if row["state"] == FAILED])
         ring(session)
     failed = sum(row["state"] == FAILED for row in rows)
     return Published(len(stages), len(rows) - failed, failed)
-
-
-def _error(row: Mapping[str, Any]) -> NewEvent:
-    told = {"text": row["message"] or row["outcome"], "fatal": False, "delivery_id": str(row["id"])}
-    return NewEvent(row["project_id"], "error", row["created_on"], told, row["call_id"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,57 +187,6 @@ def _deliveries(
             continue
         values = StageValues(new.known, project, new.call, new.stage.name, new.id, cards, links, now)
         wanted = [webhook for webhook in live if webhook.matches(values)]
-        rows += [render_row(webhook, values, new.call.known_id, new.id, "stage", now) for webhook in wanted]
-    return rows
-
-
-def render_row(
-    webhook: LiveWebhook,
-    values: StageValues,
-    call_id: UUID | None,
-    stage_event_id: UUID | None,
-    kind: str,
-    now: datetime,
-) -> dict[str, Any]:
-    """The row of a delivery with its rendered request; a failed one, with the reason, when nothing can be sent."""
-    delivery_id = new_id()
-    request = webhook.render(DeliveryValues(values, delivery_id), values.project.zone, values.project.country)
-    row = {
-        "id": delivery_id,
-        "project_id": webhook.project_id,
-        "webhook_id": webhook.id,
-        "webhook_revision": webhook.revision,
-        "stage_event_id": stage_event_id,
-        "call_id": call_id,
-        "kind": kind,
-        "lane": FIRST_ATTEMPTS,
-        "due_at": now,
-        "held": False,
-        "created_on": now,
-    }
-    return row | request_columns(request, now)
-
-
-def request_columns(request: Request | NotSent, now: datetime) -> dict[str, Any]:
-    """The columns that a rendering fills: the request and pending, or failed and why."""
-    if isinstance(request, NotSent):
-        return {
-            "state": FAILED,
-            "method": "",
-            "url": "",
-            "headers": [],
-            "body": b"",
-            "outcome": request.code,
-            "message": clip(request.sentence, 1000),
-            "finished_on": now,
-        }
-    return {
-        "state": PENDING,
-        "method": request.method,
-        "url": request.url,
-        "headers": [list(header) for header in request.headers],
-        "body": request.body,
-        "outcome": "",
-        "message": "",
-        "finished_on": None,
-    }
+        for webhook in wanted:
+            rows += render_rows(webhook, values, new.call.known_id, new.id, "stage", now)
+    return once_in_a_chain(rows)

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 from pbxhub.delivery.calls import no_call, read_call
 from pbxhub.delivery.directory import Directory, LiveWebhook
 from pbxhub.delivery.doorbell import ring
-from pbxhub.delivery.outbox.publish import request_columns
+from pbxhub.delivery.outbox.chain import answer_before
+from pbxhub.delivery.outbox.render import CHAINED, request_columns
 from pbxhub.delivery.outbox.rows import BULK, FIRST_ATTEMPTS
 from pbxhub.delivery.outbox.selection import Selection, count_by_webhook, load_selection
 from pbxhub.delivery.values import Cards, DeliveryValues, Links, StageValues
@@ -177,7 +178,8 @@ class _Again:
         if event is None or call is None:
             return NotSent("render_error", "Its call is no longer kept, so it can only be sent as it was.")
         project = self._directory.fetch(self._session, {row.project_id})[row.project_id]
-        values = StageValues(
-            from_json(event.data), project, call, event.stage, event.id, self._cards, self._links, self._now
-        )
+        told = from_json(event.data)
+        if row.kind == CHAINED:
+            told |= answer_before(self._session, call, event.id, webhook.name)
+        values = StageValues(told, project, call, event.stage, event.id, self._cards, self._links, self._now)
         return webhook.render(DeliveryValues(values, row.id, row.attempts + 1), project.zone, project.country)

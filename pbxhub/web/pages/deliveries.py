@@ -70,19 +70,29 @@ def detail(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
             attempts=attempts,
             call=call,
             stage_event=stage,
-            named=_named_values(session, access, _spec_then(session, delivery, webhook), stage, call),
+            named=_named_values(
+                session,
+                access,
+                _spec_then(session, delivery, webhook),
+                stage,
+                call,
+                webhook.name if delivery.kind == "chain" else "",
+            ),
             compared=_compared(session, delivery),
             command=as_curl(delivery.method, redact_url(delivery.url), _shown_headers(delivery), delivery.body),
         )
 
 
 def _named_values(
-    session: Session, access: Access, spec: WebhookSpec, stage: StageEvent | None, call: Call | None
+    session: Session, access: Access, spec: WebhookSpec, stage: StageEvent | None, call: Call | None, chained: str
 ) -> list[tuple[str, str, Value]]:
-    """Where each parameter stands in the webhook, and the value it had: field, name, value."""
+    """Where each parameter stands in the webhook, and the value it had: field, name, value.
+
+    chained: the name of the webhook when it was sent as part of a chain.
+    """
     if stage is None or call is None:
         return []
-    values = values_of(session, access, stage, call)
+    values = values_of(session, access, stage, call, chained)
     return [(path, name, lookup(values, name)) for path, name in used_parameters(spec)][:100]
 
 

@@ -113,7 +113,7 @@ def save(project_id: int) -> ResponseReturnValue:
         data = _payload()
         source = _copied(session, access, data)
         try:
-            draft = read_draft(session, access, data, None, source.secret_sealed if source else "")
+            draft = read_draft(session, access, data, None, source)
         except SpecError as error:
             return _refuse(error)
         webhook = create(session, access, draft, source)
@@ -130,7 +130,7 @@ def update(project_id: int, webhook_id: int) -> ResponseReturnValue:
         if data.get("revision") != webhook.revision:
             return _conflict(session, webhook, data)
         try:
-            draft = read_draft(session, access, data, webhook, webhook.secret_sealed)
+            draft = read_draft(session, access, data, webhook)
         except SpecError as error:
             return _refuse(error)
         change(session, access, webhook, draft)
@@ -143,7 +143,7 @@ def show(project_id: int) -> ResponseReturnValue:
     with reading() as session:
         access = enter(session, project_id, "editor")
         data = _payload()
-        found = preview(session, access, data)
+        found = preview(session, access, data, _kept(session, access, data))
         source = _copied(session, access, data)
         changes = differences(shown(source), _as_shown(data)) if source else {}
         html = render_template("webhooks/_preview.html", preview=found, source=source, changes=changes)
@@ -156,8 +156,7 @@ def test(project_id: int) -> ResponseReturnValue:
     with reading() as session:
         access = enter(session, project_id, "editor")
         data = _payload()
-        webhook = webhook_of(session, access, _number(data["id"])) if data.get("id") else _copied(session, access, data)
-        tried = test_send(session, access, data, webhook)
+        tried = test_send(session, access, data, _kept(session, access, data))
         return jsonify(html=render_template("webhooks/_tried.html", tried=tried), errors=_errors(tried.preview.errors))
 
 
@@ -243,6 +242,11 @@ def _as_shown(data: Mapping[str, Any]) -> dict[str, JSON]:
 def _copied(session: Session, access: Access, data: Mapping[str, Any]) -> Webhook | None:
     """The webhook that the one in the form is a copy of."""
     return webhook_of(session, access, _number(data["copy_of"])) if data.get("copy_of") else None
+
+
+def _kept(session: Session, access: Access, data: Mapping[str, Any]) -> Webhook | None:
+    """The webhook whose secrets the one in the form goes on using: the one that is changed, or copied."""
+    return webhook_of(session, access, _number(data["id"])) if data.get("id") else _copied(session, access, data)
 
 
 def _missing(source: Webhook) -> dict[str, list[str]]:

@@ -120,7 +120,7 @@ def send_one(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
         delivery = session.get(Delivery, delivery_id)
         if delivery is None or delivery.project_id != project_id:
             abort(404)
-        links = Links(hub().vault, hub().settings.public_url)
+        links = Links(hub().vault, hub().settings.public_url, hub().recordings)
         current = request.form.get("current") == "1"
         try:
             resend_one(session, directory_of(hub().database), links, project_id, delivery_id, now(), current)

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
 from pbxhub.delivery.outgoing import Outgoing
-from pbxhub.delivery.values import Links
+from pbxhub.delivery.values import Links, in_spool
 from pbxhub.store.accounts import Membership
 from pbxhub.store.history import Call
 from pbxhub.web.access import signed_in
@@ -52,7 +52,7 @@ def card(call_id: UUID) -> ResponseReturnValue:
 
 def links() -> Links:
     """Makes and checks the signed addresses."""
-    return Links(hub().vault, hub().settings.public_url)
+    return Links(hub().vault, hub().settings.public_url, hub().recordings)
 
 
 def recording_link(call: Call) -> str:
@@ -61,10 +61,9 @@ def recording_link(call: Call) -> str:
 
 
 def _from_spool(name: str) -> Response:
-    """A file of the PBX's spool on this host. What leads out of the spool, by .. or a link, does not exist."""
-    spool = hub().recordings.resolve()
-    path = (spool / name).resolve()
-    if path.suffix.lower() not in _SOUNDS or not path.is_relative_to(spool) or not path.is_file():
+    """A file of the PBX's spool on this host."""
+    path = in_spool(hub().recordings, name)
+    if path is None or path.suffix.lower() not in _SOUNDS:
         abort(404)
     return send_file(path, mimetype=_SOUNDS[path.suffix.lower()], conditional=True)
 

@@ -67,7 +67,7 @@ def simulate(project_id: int) -> ResponseReturnValue:
 def _save(session: Session, access: Access, webhook: Webhook | None, form: SteeringForm) -> int | None:
     """The id of the webhook, None when the form has errors."""
     try:
-        draft = read_draft(session, access, as_data(form, webhook), webhook, webhook.secret_sealed if webhook else "")
+        draft = read_draft(session, access, as_data(form, webhook), webhook)
     except SpecError as error:
         for wrong in error.errors:
             form.take_error(wrong.path, f"{wrong.path}: {wrong.message}" if wrong.path else wrong.message)

@@ -26,7 +26,7 @@ from pbxhub.web.webhooks import (
     live_webhooks,
     own_fields,
     plan,
-    read_draft,
+    restore_version,
     webhook_of,
 )  # fmt: skip
 from pbxhub.web.webhooks import remove as delete
@@ -142,9 +142,8 @@ def restore(project_id: int, webhook_id: int, revision: int) -> ResponseReturnVa
         version = session.get(WebhookVersion, (webhook.id, revision))
         if version is None:
             abort(404)
-        wanted = {**own_fields(version), "enabled": webhook.enabled, "spec": dump_spec(version.spec)}
         try:
-            change(session, access, webhook, read_draft(session, access, wanted, webhook, webhook.secret_sealed))
+            restore_version(session, access, webhook, version)
         except SpecError as error:
             flash(_("Revision %(n)s cannot be restored: %(why)s", n=revision, why=error.errors[0].message), "error")
             return back

@@ -1,0 +1,147 @@
+"""What Google Analytics 4 would drop of one rendered request, and what its validation twin has answered.
+
+Source: Measurement Protocol reference of GA4. Google answers 204 to everything, so nobody else would tell.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from pbxhub.webhooks.codec import FieldError, join
+from pbxhub.webhooks.ga4 import (
+    LONGEST_NAME,
+    LONGEST_PROPERTY,
+    LONGEST_PROPERTY_VALUE,
+    LONGEST_VALUE,
+    MOST_EVENTS,
+    MOST_PARAMS,
+    MOST_PROPERTIES,
+    RESERVED_EVENTS,
+    debug_url,
+    is_ga4,
+    name_notes,
+)
+from pbxhub.webhooks.message import Request
+from pbxhub.webhooks.paths_in_json import MISSING
+from pbxhub.webhooks.success import read_json
+
+LARGEST_BODY = 130_000
+OLDEST = timedelta(hours=72)
+_CLIENT = re.compile(r"\d+\.\d+", re.ASCII)
+_COOKIE = re.compile(r"GA\d+\.\d+\.(\d+\.\d+)", re.ASCII)
+_EPOCH_US = 1_000_000
+
+
+def lint_request(request: Request, now: datetime) -> list[FieldError]:
+    """What GA4 would silently drop of this very request. Empty for every other address."""
+    if not is_ga4(request.url):
+        return []
+    body = read_json(request.body)
+    if not isinstance(body, dict):
+        return [FieldError("format", "GA4 takes a JSON object; choose POST, the format json and an object on top")]
+    return [*_size(request), *_client(body), *_time(body, now), *_events(body.get("events")), *_properties(body)]
+
+
+def twin(request: Request) -> Request:
+    """The same request to the validation twin of GA4: nothing is recorded. Any other request as it is."""
+    return replace(request, url=debug_url(request.url)) if is_ga4(request.url) else request
+
+
+def twin_messages(body: bytes) -> list[str] | None:
+    """What the twin has found wrong; None when this is not its answer."""
+    answer = read_json(body)
+    messages = answer.get("validationMessages") if isinstance(answer, dict) else None
+    if not isinstance(messages, list):
+        return None
+    return [_message(item) for item in messages if isinstance(item, dict)]
+
+
+def _message(item: dict[str, Any]) -> str:
+    return ": ".join(str(item[name]) for name in ("fieldPath", "description") if item.get(name))
+
+
+def _size(request: Request) -> Iterator[FieldError]:
+    if len(request.body) > LARGEST_BODY:
+        yield FieldError("parameters", f"are {len(request.body)} bytes; GA4 takes {LARGEST_BODY}")
+
+
+def _client(body: dict[str, Any]) -> Iterator[FieldError]:
+    path, client = "parameters.client_id", body.get("client_id", MISSING)
+    if client is MISSING or client is None or client == "":
+        yield FieldError(path, "is missing for this call; GA4 requires it")
+    elif not isinstance(client, str):
+        yield FieldError(path, f"is {client}, a number; GA4 requires a text")
+    elif cookie := _COOKIE.fullmatch(client):
+        yield FieldError(path, f"is the whole cookie _ga; GA4 knows this visitor as {cookie.group(1)}")
+    elif not _CLIENT.fullmatch(client):
+        yield FieldError(path, f"is {client!r}; the client id that Google Analytics gives is like 1391543214.177875")
+
+
+def _time(body: dict[str, Any], now: datetime) -> Iterator[FieldError]:
+    path, micros = "parameters.timestamp_micros", body.get("timestamp_micros")
+    if micros is None:
+        return
+    if not isinstance(micros, int) or isinstance(micros, bool):
+        yield FieldError(path, f"is {micros!r}; give a number of microseconds, like <<calldate|unix_us>>")
+        return
+    age = now.timestamp() - micros / _EPOCH_US
+    if age > OLDEST.total_seconds() or age < -3600:
+        yield FieldError(path, "is not a time of the last 72 hours, in microseconds; GA4 takes no other")
+
+
+def _events(events: Any) -> Iterator[FieldError]:
+    path = "parameters.events"
+    if not isinstance(events, list) or not events:
+        yield FieldError(path, "is missing; give an array of 1 to 25 events")
+        return
+    if len(events) > MOST_EVENTS:
+        yield FieldError(path, f"has {len(events)} events; GA4 takes {MOST_EVENTS}")
+    for index, event in enumerate(events):
+        yield from _event(event, f"{path}[{index}]")
+
+
+def _event(event: Any, path: str) -> Iterator[FieldError]:
+    if not isinstance(event, dict) or not isinstance(event.get("name"), str) or not event["name"]:
+        yield FieldError(f"{path}.name", "is missing; GA4 requires it")
+        return
+    yield from name_notes(event["name"], f"{path}.name", LONGEST_NAME)
+    if event["name"] in RESERVED_EVENTS:
+        yield FieldError(f"{path}.name", f"{event['name']} is reserved by GA4; choose another name")
+    parameters = event.get("params")
+    if not isinstance(parameters, dict):
+        return
+    if len(parameters) > MOST_PARAMS:
+        yield FieldError(f"{path}.params", f"has {len(parameters)} parameters; GA4 takes {MOST_PARAMS}")
+    for name, value in parameters.items():
+        yield from name_notes(name, join(f"{path}.params", name), LONGEST_NAME)
+        yield from _value(name, value, join(f"{path}.params", name))
+
+
+def _value(name: str, value: Any, path: str) -> Iterator[FieldError]:
+    if name == "session_id" and not str(value).isdigit():
+        yield FieldError(path, f"is {value!r}; GA4 takes digits only")
+    elif name == "engagement_time_msec" and (not isinstance(value, (int, float)) or isinstance(value, bool)):
+        yield FieldError(path, f"is {value!r}; GA4 takes a number")
+    elif isinstance(value, dict) or (isinstance(value, list) and name != "items"):
+        yield FieldError(path, "is a list or an object; GA4 takes texts and numbers")
+    else:
+        yield from _length(value, path, LONGEST_VALUE)
+
+
+def _properties(body: dict[str, Any]) -> Iterator[FieldError]:
+    path, properties = "parameters.user_properties", body.get("user_properties")
+    if not isinstance(properties, dict):
+        return
+    if len(properties) > MOST_PROPERTIES:
+        yield FieldError(path, f"has {len(properties)} properties; GA4 takes {MOST_PROPERTIES}")
+    for name, item in properties.items():
+        yield from name_notes(name, join(path, name), LONGEST_PROPERTY)
+        value = item.get("value") if isinstance(item, dict) else item
+        yield from _length(value, join(path, name), LONGEST_PROPERTY_VALUE)
+
+
+def _length(value: Any, path: str, longest: int) -> Iterator[FieldError]:
+    if isinstance(value, str) and len(value) > longest:
+        yield FieldError(path, f"is {len(value)} letters long; GA4 takes {longest}")

@@ -1,0 +1,55 @@
+"""Phone numbers as phonenumbers understands them: one reading for the parameters and for the filter e164."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import phonenumbers
+
+LONGEST = 50  # characters looked at: what is longer is no number, and slow to read
+
+
+@dataclass(frozen=True, slots=True)
+class Spelled:
+    """A phone number as phonenumbers understands it; everything None when it is not one."""
+
+    number: phonenumbers.PhoneNumber | None = None
+    e164: str | None = None
+    country: str | None = None
+
+    @property
+    def region(self) -> str | None:
+        # the tables of places and operators are 70 MB once loaded: only for a hub whose webhooks ask for them
+        from phonenumbers import geocoder
+
+        return (geocoder.description_for_number(self.number, "en") or None) if self.number else None
+
+    @property
+    def operator(self) -> str | None:
+        from phonenumbers import carrier
+
+        return (carrier.name_for_number(self.number, "en") or None) if self.number else None
+
+
+def spell(text: str, country: str) -> Spelled:
+    """The number in the words of phonenumbers. country: ISO 3166 of the project, for numbers without a country code."""
+    return _spell(text[:LONGEST], country)
+
+
+@lru_cache(maxsize=10_000)
+def _spell(text: str, country: str) -> Spelled:
+    number = _read(text, country or None)
+    if number is None or not phonenumbers.is_valid_number(number):
+        whole = _read(f"+{text}", None) if text.isascii() and text.isdigit() else None  # some trunks leave out the +
+        if whole and phonenumbers.is_valid_number(whole):
+            number = whole
+    if number is None or not phonenumbers.is_possible_number(number):
+        return Spelled()
+    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return Spelled(number, e164, phonenumbers.region_code_for_number(number))
+
+
+def _read(text: str, country: str | None) -> phonenumbers.PhoneNumber | None:
+    try:
+        return phonenumbers.parse(text, country)
+    except phonenumbers.NumberParseException:
+        return None
