@@ -185,11 +185,38 @@ def test_read_digits_go_into_the_next_question(line: Line, watch: Watch, phone: 
     ]
 
 
-def test_a_queue(line: Line, phone: Phone, outside: Phone) -> None:
-    member, caller = phone(101), outside()
-    caller.dial(line.actions({"type": "answer"}, {"type": "dial", "queue": "support", "timeout": 15}))
+def test_a_talk_in_a_queue_ends_the_call_and_not_in_the_default_route(line: Line, phone: Phone, outside: Phone) -> None:
+    member, spared, caller = phone(101), phone(104), outside()
+    did = line.actions({"type": "answer"}, {"type": "dial", "queue": "support", "timeout": 15}, default="104")
+    caller.dial(did)
     member.accept()
+    member.hangup()
+    caller.await_closed()
+    assert line.done(did)[1:] == [("queue support for 15 s", "CONTINUE")]
+    assert spared.calls == []
+
+
+def test_a_caller_transferred_out_of_a_queue_is_left_alone(line: Line, phone: Phone, outside: Phone) -> None:
+    member, new, spared, caller = phone(101), phone(103), phone(104), outside()
+    did = line.actions({"type": "answer"}, {"type": "dial", "queue": "support", "timeout": 15}, default="104")
+    caller.dial(did)
+    member.accept()
+    caller.await_established()
+    member.transfer("103")
+    new.accept()
     caller.hangup()
+    line.pbx.wait_idle()
+    assert line.done(did)[1][1] in ("left the queue", "until the call ended")
+    assert spared.calls == []
+
+
+def test_a_queue_that_does_not_exist_takes_the_default_route(line: Line, phone: Phone, outside: Phone) -> None:
+    employee, caller = phone(104), outside()
+    did = line.actions({"type": "answer"}, {"type": "dial", "queue": "nowhere"}, default="104")
+    caller.dial(did)
+    employee.accept()
+    caller.hangup()
+    assert line.done(did)[1][1] == "not done: this PBX has no queue nowhere"
 
 
 def test_go_to_an_allowed_context(line: Line, phone: Phone, outside: Phone) -> None:
