@@ -486,6 +486,63 @@ def test_the_hub_is_killed_while_a_call_waits(line: Line, watch: Watch, phone: P
         line.hub.await_connected(line.pbx_id, "30s")
 
 
+def test_the_hub_is_killed_in_the_middle_of_a_plan(line: Line, watch: Watch, phone: Phone, outside: Phone) -> None:
+    employee, caller = phone(102), outside()
+    did = line.actions({"type": "answer"}, {"type": "music", "seconds": 3}, {"type": "dial", "number": "103"})
+    caller.dial(did)
+    caller.await_established()
+    line.hub.kill()
+    try:
+        employee.accept()
+        assert asked(watch)["Line"] == "1"
+        caller.hangup()
+    finally:
+        line.hub.start()
+        line.hub.await_connected(line.pbx_id, "30s")
+
+
+def test_the_hub_is_killed_while_they_talk(line: Line, watch: Watch, phone: Phone, outside: Phone) -> None:
+    employee, spared, caller = phone(103), phone(102), outside()
+    caller.dial(line.actions({"type": "dial", "number": "103"}))
+    employee.accept()
+    caller.await_established()
+    line.hub.kill()
+    try:
+        employee.hangup()
+        assert asked(watch)["Line"] == "0"
+        caller.await_closed()
+        assert spared.calls == []
+    finally:
+        line.hub.start()
+        line.hub.await_connected(line.pbx_id, "30s")
+
+
+def test_a_limit_of_the_dialplan_s_own_ends_the_talk(line: Line, phone: Phone, outside: Phone) -> None:
+    employee, caller = phone(103), outside()
+    did = line.actions({"type": "dial", "number": "103"})
+    began = time.monotonic()
+    caller.dial(did.replace("55503", "55505"))
+    employee.accept()
+    caller.await_closed()
+    assert 2 < time.monotonic() - began < 5
+
+
+def test_without_a_hub_a_limit_of_the_dialplan_s_own_counts_too(
+    line: Line, watch: Watch, phone: Phone, outside: Phone
+) -> None:
+    employee, caller = phone(102), outside()
+    try:
+        line.connect("agi://192.0.2.1:4573/1/x")
+        caller.dial("5550501")
+        employee.accept()
+        said = await_until(lambda: next(block for block in watch.stream.blocks if "UserEvent: Limited" in block))
+        left = float(re.findall("^Left: (.*)$", said, re.MULTILINE)[0])
+        assert 0 < left <= 3
+        caller.await_closed("4s")
+    finally:
+        line.connect()
+
+
 # --- the other subroutines
 
 
