@@ -148,7 +148,7 @@ def answering(parts: Parts) -> Iterator[None]:
     sources = Sources(parts.database, parts.vault, directory_of(parts.database), links)
     try:
         with ThreadPoolExecutor(8, "questions") as threads:
-            desk = Desk(sources, sender, recorder, threads, utc_now, settings.data_dir / "sounds")
+            desk = Desk(sources, sender, recorder, threads, utc_now, settings.sounds)
             server = Server(desk, Tokens(parts.vault), settings.agi_networks)
 
             async def work(stop: asyncio.Event) -> None:
