@@ -257,9 +257,7 @@ def main() -> None:
             measure(kind, fast, slow, chosen.rows)
         if "postgresql" in chosen.kinds:
             for number in (1, 2, 4):
-                show(
-                    f"postgresql: {number} worker processes", lambda number=number: f"{processes(fast, number):.0f} /s"
-                )
+                show(f"postgresql: {number} worker processes", "{:.0f} /s", processes(fast, number))
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ def answering(parts: Parts) -> Iterator[None]:
     sources = Sources(parts.database, parts.vault, directory_of(parts.database), links)
     try:
         with ThreadPoolExecutor(8, "questions") as threads:
-            desk = Desk(sources, sender, recorder, threads, utc_now, settings.data_dir / "sounds")
+            desk = Desk(sources, sender, recorder, threads, utc_now, settings.sounds)
             server = Server(desk, Tokens(parts.vault), settings.agi_networks)
 
             async def work(stop: asyncio.Event) -> None:
@@ -241,13 +241,13 @@ def _pbx_places(parts: Parts) -> frozenset[tuple[str, int]]:
 
 
 def guard(parts: Parts) -> AddressGuard:
-    """Which addresses requests may reach: never the PBXs' AMI, the database or the hub's own pages."""
-    url = make_url(parts.settings.database_url)
-    forbidden = set(endpoints(parts.settings.bind, parts.settings.port))
-    if parts.settings.agi:
-        forbidden |= endpoints(*parts.settings.agi)
+    """Which addresses requests may reach: never the PBXs' AMI, the database, the mail server or the hub's own ports."""
+    settings, url = parts.settings, make_url(parts.settings.database_url)
+    places = {(settings.bind, settings.port), *_pbx_places(parts)}
+    places |= {place for place in (settings.agi, settings.metrics) if place}
+    if settings.mail:
+        places.add((settings.mail.host, settings.mail.port))
     if url.host:
-        forbidden |= endpoints(url.host, url.port or 5432)
-    for host, port in _pbx_places(parts):
-        forbidden |= endpoints(host, port)
-    return AddressGuard(parts.settings.allowed_networks, parts.released, frozenset(forbidden))
+        places.add((url.host, url.port or 5432))
+    forbidden = frozenset[Endpoint]().union(*(endpoints(host, port) for host, port in places))
+    return AddressGuard(settings.allowed_networks, parts.released, forbidden)

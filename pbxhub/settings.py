@@ -49,6 +49,7 @@ class Settings:
     keep_*: days that deliveries and calls are kept. pause_*: final failures in a row, and hours they must span,
     after which a webhook is paused. recordings: the folder the PBX records into, as seen from the hub.
     agi: address and port where Asterisk asks what to do with a call (FastAGI), or None. agi_networks: who may ask.
+    sounds: the folder of sounds that answers name by URL; Asterisk plays them from there.
     """
 
     data_dir: Path
@@ -71,6 +72,7 @@ class Settings:
     recordings: Path
     agi: tuple[str, int] | None
     agi_networks: tuple[Network, ...]
+    sounds: Path
     log_format: str
     log_level: str
 
@@ -102,6 +104,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         recordings=variables.read("RECORDINGS", "/var/spool/asterisk/monitor", Path),
         agi=variables.read("AGI", "127.0.0.1:4573", _endpoint),
         agi_networks=variables.read("AGI_NETWORKS", "127.0.0.0/8,::1/128", _networks),
+        sounds=variables.read("SOUNDS", str(data_dir / "sounds"), _folder),
         log_format=variables.read("LOG_FORMAT", "auto", _one_of("auto", "json", "text")),
         log_level=variables.read("LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error")),
     )

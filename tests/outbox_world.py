@@ -30,13 +30,17 @@ def at(seconds: float) -> datetime:
 
 
 def spec(
-    url: str = "http://127.0.0.1:9/hook", retry: Retry | None = None, in_flight: int = 8, **more: Any
+    url: str = "http://127.0.0.1:9/hook",
+    retry: Retry | None = None,
+    in_flight: int = 8,
+    deadline: int = 10,
+    **more: Any,
 ) -> WebhookSpec:
     """A webhook that posts a few values as JSON."""
     names = ("event", "call_id", "caller", "forward_to")
     parameters = tuple(Parameter(name, value=f"<<{name}>>") for name in names)
     request = more.pop("request", RequestSpec(url=url, parameters=parameters))
-    return WebhookSpec(request=request, retry=retry or Retry(), limits=Limits(in_flight=in_flight), **more)
+    return WebhookSpec(request=request, retry=retry or Retry(), limits=Limits(in_flight, deadline), **more)
 
 
 @dataclass
@@ -112,10 +116,12 @@ BUSY = Answer("http_5xx", "", 503)
 LINKS = Links(VAULT, "https://pbx.example.com")
 
 
-def take(database: Database, seconds: float, limit: int = 100, project_limit: int | None = None) -> Batch:
-    """A claim that many seconds after NOON."""
+def take(
+    database: Database, seconds: float, limit: int = 100, rooms: Mapping[int, int] | None = None, chance: float = 0.0
+) -> Batch:
+    """A claim that many seconds after NOON. chance: rounds the share of each lane, 0.0 down and 0.99 up."""
     with database.write() as session:
-        return claim(session, directory_of(database), limit, at(seconds), project_limit)
+        return claim(session, directory_of(database), limit, at(seconds), rooms, chance=lambda: chance)
 
 
 def finish(

@@ -95,8 +95,8 @@ class Hub:
             self.project_id, self.pbx_id = project.id, pbx.id
         self.path = Tokens(self.vault).path(self.pbx_id)
 
-    def webhook(self, url: str, **steering: object) -> None:
-        request = {"url": url, "parameters": [{"name": "caller", "value": "<<caller>>"}]}
+    def webhook(self, url: str, parameter: object = None, **steering: object) -> None:
+        request = {"url": url, "parameters": [parameter or {"name": "caller", "value": "<<caller>>"}]}
         spec = check_spec({"request": request, "steering": {"wait": 1, "numbers": ["_1XX"], **steering}})
         with self.database.write() as session:
             session.add(
@@ -132,8 +132,9 @@ def test_a_call_asks_and_the_answer_is_carried_out(hub: Hub, receiver: MockServe
     asterisk = hub.asterisk()
     asterisk.begin("crm", "1.1", "", "from-internal", "g")
     commands = asterisk.obey(ANSWER="0")
-    assert commands[-4:] == [
+    assert commands[-5:] == [
         "ANSWER", 'EXEC "Dial" "Local/101@from-internal,30,g"', 'GET VARIABLE "DIALSTATUS"', 'EXEC "Hangup" "17"',
+        'SET VARIABLE "PBXHUB_LINE" "0"',
     ]  # fmt: skip
     assert asterisk.variables["PBXHUB_LINE"] == "0"
     assert asterisk.variables["PBXHUB_RESPONSE_STATUS"] == "SUCCESS"
@@ -307,3 +308,31 @@ def test_unknown_names_and_refusing_asterisks_leave_the_default_route(hub: Hub, 
     asterisk.begin("crm", "1.1")
     asterisk.obey(EXEC="-2")
     assert asterisk.variables["PBXHUB_LINE"] == "1"
+
+
+def test_the_limit_of_the_wait_is_lifted_before_anybody_talks(hub: Hub, receiver: MockServer) -> None:
+    receiver.respond("POST", "/", text_response("101"))
+    hub.webhook(receiver.url + "/", reads="number")
+    assert limits_before_the_dial(hub.asterisk()) == ["4.0", "0"]
+
+
+def test_a_question_that_cannot_be_sent_lifts_the_limit_too(hub: Hub) -> None:
+    needed = {"name": "mark", "value": "<<evaluation_mark>>", "mandatory": True}
+    hub.webhook("https://crm.example.com/", needed, default="102")
+    assert limits_before_the_dial(hub.asterisk()) == ["0"]
+
+
+def test_a_limit_of_the_dialplan_s_own_goes_on_to_count(hub: Hub, receiver: MockServer) -> None:
+    receiver.respond("POST", "/", text_response("101"))
+    hub.webhook(receiver.url + "/", reads="number", wait=5)
+    waiting, dialling = limits_before_the_dial(hub.asterisk(), "60.5")
+    assert waiting == "8.0"
+    assert 59 < float(dialling) <= 60.5
+    assert limits_before_the_dial(hub.asterisk(), "nonsense") == ["8.0", "0"]
+
+
+def limits_before_the_dial(asterisk: Asterisk, limit: str = "0") -> list[str]:
+    asterisk.begin("crm", "1.1", "1", "from-internal", "", limit)
+    commands = asterisk.obey()
+    dial = next(index for index, command in enumerate(commands) if command.startswith('EXEC "Dial"'))
+    return [command.split('"')[3] for command in commands[:dial] if "TIMEOUT(absolute)" in command]

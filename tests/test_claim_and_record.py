@@ -1,5 +1,7 @@
 """A worker claims what is due, sends it and writes how it went; another one takes over when it dies."""
 
+from datetime import datetime
+
 from outbox_world import (
     BEFORE,
     BUSY,
@@ -16,11 +18,12 @@ from outbox_world import (
     spec,
     take,
 )
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.outbox import Finished, cancel_pending, publish, record, resend_one
 from pbxhub.delivery.outgoing import Answer
+from pbxhub.store.events import EventRow
 from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Call
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
@@ -105,6 +108,12 @@ def test_a_worker_that_took_its_own_delivery_again_records_only_the_last_lease(d
     assert world.deliveries()[0].state == DELIVERED
 
 
+def pause(world: World, webhook_id: int, since: datetime | None) -> None:
+    with world.database.write() as session:
+        session.get_one(Webhook, webhook_id).paused_on = since
+        touch_webhooks(session, world.project_id)
+
+
 def test_a_delivery_that_kills_every_worker_is_given_up(database: Database) -> None:
     world = World(database)
     world.webhook()
@@ -114,6 +123,12 @@ def test_a_delivery_that_kills_every_worker_is_given_up(database: Database) -> N
     assert take(database, 5 * 40).claimed == ()
     (delivery,) = world.deliveries()
     assert (delivery.state, delivery.outcome, delivery.attempts) == (FAILED, "worker_lost", 5)
+    with database.write() as session:
+        resend_one(session, directory_of(database), LINKS, world.project_id, delivery.id, at(300))
+    for number in range(5):
+        assert len(take(database, 300 + number * 40).claimed) == 1
+    assert take(database, 500).claimed == ()
+    assert [row.state for row in world.deliveries()] == [FAILED]
 
 
 def test_no_more_requests_of_a_webhook_are_in_flight_than_it_allows(database: Database) -> None:
@@ -143,10 +158,32 @@ def test_one_project_cannot_take_all_places(database: Database) -> None:
     for _ in range(5):
         greedy.webhook()
     publish(database, VAULT, greedy.pbx_id, [report(f"1.{number}", BEFORE) for number in range(20)], NOON)
-    assert len(take(database, 0, limit=20, project_limit=10).claimed) == 10
+    assert len(take(database, 0, limit=20, rooms={greedy.project_id: 10}).claimed) == 10
     modest.webhook()
     publish(database, VAULT, modest.pbx_id, [report("2.1", BEFORE)], at(1))
-    assert [one.project_id for one in take(database, 1, limit=10, project_limit=10).claimed] == [modest.project_id]
+    rooms = {greedy.project_id: 0, modest.project_id: 10}
+    assert [one.project_id for one in take(database, 1, limit=10, rooms=rooms).claimed] == [modest.project_id]
+
+
+def test_a_place_that_comes_free_is_for_who_has_the_fewest_in_flight(database: Database) -> None:
+    world = World(database)
+    hanging = [world.webhook(what=spec(in_flight=3)) for _ in range(3)]
+    publish(database, VAULT, world.pbx_id, [report(f"1.{number}", BEFORE) for number in range(9)], NOON)
+    assert len(take(database, 0, limit=6).claimed) == 6
+    healthy = world.webhook()
+    publish(database, VAULT, world.pbx_id, [report("2.1", BEFORE)], at(1))
+    assert [one.webhook.id for one in take(database, 1, limit=1).claimed] == [healthy]
+    assert {one.webhook.id for one in take(database, 1, limit=3).claimed} == set(hanging)
+
+
+def test_places_that_come_free_one_by_one_are_for_every_lane(database: Database) -> None:
+    world = World(database)
+    world.webhook(what=spec(retry=Retry("fast"), in_flight=50))
+    publish(database, VAULT, world.pbx_id, [report(f"1.{number}", BEFORE) for number in range(3)], NOON)
+    finish(database, take(database, 0).claimed, BUSY, 1)
+    publish(database, VAULT, world.pbx_id, [report(f"2.{number}", BEFORE) for number in range(3)], at(9))
+    assert [one.lane for one in take(database, 9, limit=1, chance=0.5).claimed] == [1]
+    assert [one.lane for one in take(database, 9, limit=1, chance=0.85).claimed] == [2]
 
 
 def test_projects_take_turns_within_a_batch(database: Database) -> None:
@@ -178,14 +215,71 @@ def test_a_later_stage_waits_for_the_first_attempt_of_the_one_before(database: D
 
 def test_after_thirty_seconds_a_stage_goes_all_the_same_and_is_marked(database: Database) -> None:
     world = World(database)
-    world.webhook(FORWARD)
+    world.webhook(FORWARD, spec(deadline=60))
     publish(database, VAULT, world.pbx_id, [report("1.1", forward("101"))], NOON)
     take(database, 9)
     publish(database, VAULT, world.pbx_id, [report("1.1", forward("102", 2))], at(5))
-    assert take(database, 34).claimed == ()
-    (second,) = take(database, 35.5).claimed
+    assert take(database, 35.5).claimed == ()  # the one before has left at 9 s
+    assert take(database, 38.5).claimed == ()
+    (second,) = take(database, 39.5).claimed
     assert b'"forward_to":"102"' in second.request.body
     assert [row.out_of_order for row in world.deliveries()] == [False, True]
+
+
+def test_the_order_of_a_call_outlives_a_pause_of_its_webhook(database: Database) -> None:
+    world = World(database)
+    webhook_id = world.webhook(FORWARD)
+    stages = [forward(str(100 + step), step) for step in (1, 2, 3)]
+    publish(database, VAULT, world.pbx_id, [report("1.1", *stages)], NOON)
+    pause(world, webhook_id, at(1))
+    assert take(database, 100).claimed == ()
+    pause(world, webhook_id, None)
+    for step in (1, 2, 3):
+        (only,) = take(database, 500 + step).claimed
+        assert f'"forward_to":"{100 + step}"'.encode() in only.request.body
+        finish(database, [only], OK, 500.5 + step)
+    assert not any(row.out_of_order for row in world.deliveries())
+
+
+def test_an_attempt_that_was_lost_lets_one_stage_go_and_its_repetition_no_other(database: Database) -> None:
+    world = World(database)
+    world.webhook(FORWARD)
+    stages = [forward(str(100 + step), step) for step in (1, 2, 3)]
+    publish(database, VAULT, world.pbx_id, [report("1.1", *stages)], NOON)
+    take(database, 0)
+    again, second = sorted(take(database, 31).claimed + take(database, 31).claimed, key=lambda one: -one.attempt)
+    assert (again.attempt, second.attempt) == (2, 1)
+    finish(database, [again], OK, 32)
+    assert take(database, 32).claimed == ()
+    finish(database, [second], OK, 33)
+    assert len(take(database, 33).claimed) == 1
+
+
+def test_what_a_paused_and_deleted_webhook_had_in_flight_is_not_left_behind(database: Database) -> None:
+    world = World(database)
+    webhook_id = world.webhook(what=spec(retry=Retry("fast")))
+    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    claimed = take(database, 0).claimed
+    pause(world, webhook_id, at(1))
+    with database.write() as session:
+        session.get_one(Webhook, webhook_id).deleted_on = at(2)
+        touch_webhooks(session, world.project_id)
+        cancel_pending(session, webhook_id, at(2))
+    finish(database, claimed, BUSY, 3)
+    take(database, 60)
+    assert [row.state for row in world.deliveries()] == [CANCELLED]
+
+
+def test_recording_again_after_a_commit_whose_answer_was_lost_tells_nothing_twice(database: Database) -> None:
+    world = World(database)
+    world.webhook()
+    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    claimed = take(database, 0).claimed
+    for _ in range(2):
+        finish(database, claimed, OK, 1)
+    with database.read() as session:
+        told = select(EventRow).where(EventRow.type == "webhook_called")
+        assert len(session.scalars(told).all()) == 1
 
 
 def test_calls_do_not_wait_for_each_other(database: Database) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -226,6 +227,26 @@ def test_an_asterisk_that_was_killed_ends_its_calls_when_it_is_back(version: str
         ("ANSWERED", "pbx_restarted"),
         ("NO ANSWER", "pbx_restarted"),
     ]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_calls_of_a_killed_asterisk_last_no_longer_than_it_was_away(version: str) -> None:
+    database, tracker = Database(), Tracker()
+    for block in events(version, "kill9"):
+        feed(tracker, block, database)
+    last = max(time_of(block) for block in events(version, "kill9"))
+    back = last + timedelta(seconds=20)
+    ends = {report.ended_on for report in tracker.resync((), last + timedelta(hours=6), "pbx_restarted", back)}
+    assert ends == {back}
+
+
+def test_a_recording_that_began_in_the_gap_is_known_from_the_channel() -> None:
+    tracker, told = Tracker(), {"MIXMONITOR_FILENAME": "/spool/one.wav", "CDR(start)": "2026-11-22 10:00:00"}
+    live = [replace(status, variables=told) for status in statuses("22", "reconnect", "3")]
+    tracker.resync(live, NOW, "lost_while_disconnected")
+    reports = tracker.resync((), NOW + timedelta(seconds=9), "lost_while_disconnected")
+    assert {report.values["recording_file"] for report in reports} == {"/spool/one.wav"}
+    assert not any("CDR(start)" in report.values for report in reports)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -16,7 +16,7 @@ from pbxhub.delivery.outbox import (
     step_resends,
     stop_resend,
 )
-from pbxhub.store.history import DELIVERED, FAILED, PENDING
+from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.resends import DONE, Resend
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
@@ -131,6 +131,36 @@ def test_stopping_leaves_what_was_not_sent_as_it_was(database: Database) -> None
     assert step(database, 20) == 0
     assert {row.state for row in world.deliveries()} == {FAILED}
     assert take(database, 20).claimed == ()
+
+
+def test_stopping_leaves_cancelled_and_delivered_ones_what_they_were(database: Database) -> None:
+    world = failed(database, 3)
+    with database.write() as session:
+        delivered, cancelled, _ = session.query(Delivery)
+        delivered.state, delivered.outcome = DELIVERED, "ok"
+        cancelled.state = cancelled.outcome = CANCELLED
+    before = sorted(row.state for row in world.deliveries())
+    with database.write() as session:
+        order = order_resend(
+            session, world.project_id, Selection(states=(FAILED, DELIVERED, CANCELLED)), at(10), rate=3
+        )
+    assert step(database, 11) == 3
+    with database.write() as session:
+        assert stop_resend(session, world.project_id, order.id, at(12))
+    assert sorted(row.state for row in world.deliveries()) == before
+
+
+def test_what_cannot_be_sent_again_is_counted_and_stays(database: Database) -> None:
+    world = failed(database, 3)
+    with database.write() as session:
+        session.get_one(Webhook, world.webhooks[0]).enabled = False
+        touch_webhooks(session, world.project_id)
+        order = order_resend(session, world.project_id, Selection(), at(10))
+    assert step(database, 11) == 0
+    with database.read() as session:
+        row = session.get_one(Resend, order.id)
+        assert (row.state, row.total, row.queued, row.skipped) == (DONE, 3, 0, 3)
+    assert {row.state for row in world.deliveries()} == {FAILED}
 
 
 def test_checked_deliveries_leave_the_error_page_and_a_resend_brings_a_new_error_back(database: Database) -> None:

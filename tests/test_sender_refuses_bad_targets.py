@@ -128,10 +128,22 @@ def test_07_ipv4_mapped_addresses_are_unwrapped() -> None:
 
 def test_08_ipv4_compatible_isatap_and_site_local_are_refused() -> None:
     never_allowed("::7f00:1", "::127.0.0.1", "fe80::5efe:7f00:1", "fec0::1", "fe80::1", "fc00::1", "fd12::1")
+    never_allowed("2606:2800:220:1:0:5efe:7f00:1", "2606:2800:220:1:200:5efe:a00:1")
 
 
 def test_09_nat64_is_refused() -> None:
     never_allowed("64:ff9b::a9fe:a9fe", "64:ff9b::7f00:1", "64:ff9b:1::1")
+
+
+def test_09_what_is_carried_on_to_ipv4_is_judged_by_both_addresses() -> None:
+    translator = AddressGuard(allowed_networks=(ipaddress.ip_network("64:ff9b::/96"),))
+    for inner in ("a9fe:a9fe", "7f00:1", "a00:1"):
+        assert translator.check_address(f"64:ff9b::{inner}", 443) == BLOCKED
+    assert translator.check_address("64:ff9b::808:808", 443) is None
+    ami = AddressGuard(
+        translator.allowed_networks, forbidden=frozenset({Endpoint(ipaddress.ip_address("8.8.8.8"), 88)})
+    )
+    assert ami.check_address("64:ff9b::808:808", 88) == BLOCKED
 
 
 def test_10_tunnels_and_special_ipv6_are_refused() -> None:

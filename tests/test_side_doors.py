@@ -17,6 +17,7 @@ from pbxhub.delivery.outbox import publish, resend_one
 from pbxhub.delivery.sender import Sender
 from pbxhub.delivery.values import Links
 from pbxhub.delivery.worker import utc_now
+from pbxhub.services import Parts, guard
 from pbxhub.settings import read_settings
 from pbxhub.store.accounts import Project
 from pbxhub.store.history import FAILED, Call
@@ -49,6 +50,18 @@ OTHERS = {
 def app(database: Database, tmp_path: Path) -> Flask:
     variables = {"PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_PUBLIC_URL": "http://localhost"}
     return create_app(read_settings(variables), database, VAULT)
+
+
+def test_the_hubs_own_services_stay_out_of_reach_in_an_allowed_network(database: Database, tmp_path: Path) -> None:
+    variables = {
+        "PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_ALLOWED_NETWORKS": "127.0.0.0/8", "PBXHUB_PORT": "18080",
+        "PBXHUB_AGI": "127.0.0.1:14573", "PBXHUB_METRICS": "127.0.0.1:19108",
+        "PBXHUB_SMTP": "smtp+plain://127.0.0.1:12525", "PBXHUB_MAIL_FROM": "hub@example.com",
+    }  # fmt: skip
+    door = guard(Parts(read_settings(variables), database, VAULT))
+    for port in (18080, 14573, 19108, 12525):
+        assert door.check_url(f"http://127.0.0.1:{port}/"), port
+    assert door.check_url("http://127.0.0.1:18081/") is None
 
 
 def imported(path: Path) -> set[str]:

@@ -82,14 +82,16 @@ async def _dial(hands: Hands, action: Dial) -> str:
 
 
 async def _queue(hands: Hands, action: Queue) -> str:
+    """Always with c: only then does QUEUESTATUS tell a talk that is over. It stays empty when the caller has left for
+    another place, by a transfer or a key, and is UNKNOWN where there is no such queue."""
     await _show(hands, action.caller_name)
     await hands.wire.command("SET VARIABLE", "QUEUESTATUS", "")
-    await hands.execute("Queue", f"{action.name},{'c' if 'g' in hands.options else ''},,,{action.timeout}")
+    await hands.execute("Queue", f"{action.name},c,,,{action.timeout}")
     status = await hands.wire.get("QUEUESTATUS")
-    if not status:
+    if status == "UNKNOWN":
         raise StepError(f"this PBX has no queue {action.name}")
-    hands.over = status == "CONTINUE"
-    return status
+    hands.over = status in ("", "CONTINUE")
+    return status or "left the queue"
 
 
 async def _show(hands: Hands, caller_name: str) -> None:

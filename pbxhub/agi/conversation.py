@@ -1,6 +1,8 @@
 """One waiting call from its first question to the moment the dialplan gets it back."""
 
 import asyncio
+import re
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ PREPARING = 1.5  # seconds the database may take to name the webhook; then the c
 SOUND_TIME = 5.0
 LONGEST_VALUE = 1500  # bytes of a channel variable
 _MARGIN = 3  # seconds between the end of the wait and the moment the dialplan goes on by itself
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 log = structlog.get_logger(__name__)
 
@@ -47,10 +50,10 @@ class Desk:
 
 
 class Conversation:
-    """AGI(agi://…,WEBHOOK,LINKEDID,ASKED,DIAL_CONTEXT,DIAL_OPTIONS) as pbxhub-ask of asterisk-conf/ begins it.
+    """AGI(agi://…,WEBHOOK,LINKEDID,ASKED,DIAL_CONTEXT,DIAL_OPTIONS,LIMIT) as pbxhub-ask of asterisk-conf/ begins it.
 
     ASKED: questions of this call, this one included; the dialplan counts. Channels that the call makes inherit the
-    count, so that no loop is endless.
+    count, so that no loop is endless. LIMIT: seconds left of a TIMEOUT(absolute) the dialplan had set, 0 for none.
     """
 
     def __init__(self, desk: Desk, wire: Wire, call: Call, pbx_id: int) -> None:
@@ -63,6 +66,8 @@ class Conversation:
         self._linkedid = given.get(1) or call.uniqueid
         asked = given.get(2, "")
         self._asked = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 1
+        limit = given.get(5, "")
+        self._until = time.monotonic() + float(limit) if _SECONDS.fullmatch(limit) and float(limit) else None
         context = given.get(3, "")
         options = given.get(4, "")
         self._hands = Hands(
@@ -93,8 +98,7 @@ class Conversation:
             await self._fail(asked)
             return ""
         answer = await self._ask(asked)
-        if answer is None:
-            return ""
+        await self._limit()
         reading, plan = understand(asked, answer)
         self._known |= {name: value for name, value in reading.values.items() if value is not None}
         default = asked.steering.default
@@ -121,13 +125,14 @@ class Conversation:
         except VaultError as error:
             return f"Not sent: {error}."
 
-    async def _ask(self, asked: Asked) -> Answer | None:
-        """The answer; None when the caller hung up before, then it is recorded all the same."""
+    async def _ask(self, asked: Asked) -> Answer:
+        """The answer. When the caller hangs up before it comes it is recorded all the same, and HungUpError raised."""
         if asked.prepared is None:
+            assert asked.not_sent
             return asked.not_sent
         future = self._send(asked.prepared.outgoing)
         try:
-            await self._wire.command("SET VARIABLE", "TIMEOUT(absolute)", str(asked.steering.wait + _MARGIN))
+            await self._limit(asked.steering.wait + _MARGIN)
             if asked.steering.music:
                 await self._wire.command("EXEC", "Progress", "")
                 await self._wire.command("SET MUSIC", "ON", asked.steering.music)
@@ -139,8 +144,14 @@ class Conversation:
             raise HungUpError
         if asked.steering.music:
             await self._wire.command("SET MUSIC", "OFF")
-        await self._wire.command("SET VARIABLE", "TIMEOUT(absolute)", "0")
         return asked.prepared.clean(future.result())
+
+    async def _limit(self, seconds: float = 0) -> None:
+        """The dialplan goes on by itself after so many seconds; 0: only when a limit of its own says so."""
+        limits = [seconds] if seconds else []
+        if self._until is not None:
+            limits.append(max(self._until - time.monotonic(), 0.1))
+        await self._wire.command("SET VARIABLE", "TIMEOUT(absolute)", f"{min(limits):.1f}" if limits else "0")
 
     def _answered_too_late(self, asked: Asked, future: "asyncio.Future[Answer]") -> None:
         if future.cancelled() or asked.prepared is None:
@@ -170,10 +181,9 @@ class Conversation:
         return future
 
     async def _tell(self, values: Mapping[str, Value], line: int) -> None:
-        """The result as channel variables: PBXHUB_LINE, PBXHUB_RESPONSE_*, PBXHUB_ERROR_REASON, HUB_ of saved names."""
-        status = "FAILED" if line else "SUCCESS"
+        """The answer as channel variables: PBXHUB_RESPONSE_*, PBXHUB_ERROR_REASON, HUB_ of saved names."""
         told: dict[str, object] = {f"PBXHUB_{name.upper()}": values.get(name) for name in _TOLD}
-        told |= {"PBXHUB_LINE": line, "PBXHUB_RESPONSE_STATUS": status}
+        told["PBXHUB_RESPONSE_STATUS"] = "FAILED" if line else "SUCCESS"
         saved = values.get("webhook.saved")
         if isinstance(saved, dict):
             told |= {f"HUB_{name}": value for name, value in saved.items()}
@@ -181,7 +191,10 @@ class Conversation:
             await self._set(name, _as_text(value))
 
     async def _carry_out(self, actions: tuple[Action, ...], record: Record, default: str, asked: Asked) -> str:
-        """Does the steps; the default route when one cannot be done. Returns the webhook to ask next."""
+        """Does the steps; the default route when one cannot be done. Returns the webhook to ask next.
+
+        Line 0 only when all is done: if the hub dies before, the caller is on the default route.
+        """
         steps = record.steps
         try:
             for index, action in enumerate(actions):
@@ -206,14 +219,17 @@ class Conversation:
             raise
         finally:
             self._desk.recorder.put(record)
+        if record.line == 0:
+            await self._set("PBXHUB_LINE", "0")
         return ""
 
     async def _take_default(self, record: Record, default: str, asked: Asked, reason: str) -> None:
         record.line = 1
         await self._fail(reason)
         if default:
-            result = await self._hands.dial(default, asked.steering.ring)
-            record.steps.append(Step(f"default route: dial {default}", result))
+            shown = f"default route: dial {default}"
+            record.steps.append(Step(shown, "until the call ended"))
+            record.steps[-1] = Step(shown, await self._hands.dial(default, asked.steering.ring))
 
     async def _set(self, name: str, text: str) -> None:
         """Sets a channel variable, unless it is so already: each takes a turn on the wire. PBXHUB_ ones begin empty,

@@ -1,11 +1,14 @@
 """Sounds that an answer names by URL: fetched by the hub through its guarded sender, played by Asterisk from a file.
 
-Asterisk on another host finds them only where the folder is shared. A sound has at most 64 KB, as every answer has:
+The folder is PBXHUB_SOUNDS; Asterisk, which runs as another user, must be able to read it, and on another host it must
+be shared. A sound has at most 64 KB, as every answer has:
 8 seconds of G.711 (.ulaw, .alaw), 40 of GSM, 4 of WAV.
 """
 
 import hashlib
+import os
 import re
+import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,16 +28,35 @@ def ending_of(url: str) -> str:
 
 
 def keep_sound(folder: Path, url: str, answer: Answer) -> str:
-    """Writes a fetched sound; the name that Playback takes: an absolute path without the ending."""
+    """Writes a fetched sound, for everybody to read; the name that Playback takes: an absolute path without the ending.
+
+    Raises StepError when it was not fetched or cannot be written.
+    """
     if answer.outcome != "ok":
         raise StepError(f"{url} was not fetched: {answer.message}")
     if answer.truncated or not answer.body:
         raise StepError(f"{url} is empty or larger than 64 KB")
     name = folder / hashlib.sha256(answer.body).hexdigest()[:32]
     path = name.with_suffix(f".{ending_of(url)}")
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_bytes(answer.body)
-        part.rename(path)
+    try:
+        if not path.exists():
+            _write(path, answer.body)
+    except OSError as error:
+        raise StepError(f"{url} cannot be kept in {folder}: {error.strerror}") from None
     return str(name)
+
+
+def _write(path: Path, body: bytes) -> None:
+    """Appears whole or not at all: two calls may fetch the same sound at once."""
+    if not path.parent.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.chmod(0o755)
+    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(body)
+        os.chmod(draft, 0o644)
+        os.replace(draft, path)
+    except OSError:
+        os.unlink(draft)
+        raise

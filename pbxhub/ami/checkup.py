@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pbxhub.ami.actions import build
+from pbxhub.ami.cel_file import CelUnreadableError, last_row
 from pbxhub.ami.login import Address, Patience, open_session, read_version, set_filter, take_stock
 from pbxhub.ami.pbx_rows import PbxRow
 from pbxhub.ami.protocol import SessionEndedError
@@ -69,9 +70,19 @@ def _compare_clocks(stamp: str, now: datetime) -> Finding:
 
 
 def check_row(row: PbxRow) -> list[Finding]:
-    """check_pbx for a PBX as it is set up, and without an event loop; takes at most about half a minute."""
+    """check_pbx for a PBX as it is set up, its CEL file too, without an event loop; at most about half a minute."""
     if row.trouble:
         return [Finding(False, row.trouble.sentence)]
     with suppress(TimeoutError):
-        return asyncio.run(asyncio.wait_for(check_pbx(row.address, Patience()), 30))
+        return [*asyncio.run(asyncio.wait_for(check_pbx(row.address, Patience()), 30)), *_check_cel(row.cel_path)]
     return [Finding(False, "The PBX did not answer within 30 s. It is overloaded or hangs; see its own log.")]
+
+
+def _check_cel(path: str) -> list[Finding]:
+    if not path:
+        return []
+    try:
+        newest = last_row(path)
+    except CelUnreadableError as error:
+        return [Finding(False, PbxState("connected", "cel_unreadable", str(error)).sentence)]
+    return [Finding(True, f"The CEL file can be read; its newest row is {max(newest, 0)}.")]

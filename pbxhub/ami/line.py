@@ -163,7 +163,8 @@ class Line:
 
     def _take_stock(self, stock: Stock) -> None:
         """What the channels that live now tell of the time when nobody listened."""
-        reports = self._tracker.resync(stock.channels, stock.taken_on, why_gone(self._started_on, stock))
+        why = why_gone(self._started_on, stock)
+        reports = self._tracker.resync(stock.channels, stock.taken_on, why, stock.started_on)
         self._put(self._backfill.take_stock(stock, reports))
         self._started_on = stock.started_on or self._started_on
         self._seen = replace(self._seen, version=stock.version, started_on=self._started_on)

@@ -5,21 +5,23 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pbxhub.calls.book import Book
 from pbxhub.calls.dialling import arrive, depart, next_hop, pickup, ring
+from pbxhub.calls.marks import note_variables
 from pbxhub.calls.messages import Party, Status
 from pbxhub.calls.state import Call, Channel, endpoint_of
 
 _STARTED = re.compile(r"(?:^|-)([0-9]{10}\.)[0-9]+$")
 _DIALLED = ("AppDial", "AppDial2", "AppQueue")
+_TELLING = {"MIXMONITOR_FILENAME"}  # of the variables that Status is asked for, what events would have told
 _RETRIEVES = "ParkedCall"  # who took a parked caller back was not rung
 
 
-def take_stock(book: Book, channels: Sequence[Status], now: float, reason: str) -> None:
-    """Ends what is gone, begins what is new, and makes up for what happened to the rest."""
+def take_stock(book: Book, channels: Sequence[Status], now: float, reason: str, gone_by: float) -> None:
+    """Ends what is gone, at gone_by at the latest, begins what is new, and makes up for what happened to the rest."""
     live = _by_uniqueid(channels)
     if reason == "pbx_restarted" and any(_is_known(book, status.channel) for status in live.values()):
         reason = "lost_while_disconnected"  # no channel outlives its Asterisk: it was a clock that had been set
     for call in list(book.calls.values()):
-        _end_what_is_gone(book, call, {} if reason == "pbx_restarted" else live, now, reason)
+        _end_what_is_gone(book, call, {} if reason == "pbx_restarted" else live, min(now, gone_by), reason)
     for linkedid, group in _by_linkedid(live.values()).items():
         joined = _join(book, linkedid, group, now)
         joined.seen = max(joined.seen, now)
@@ -47,13 +49,14 @@ def _by_linkedid(channels: Iterable[Status]) -> dict[str, list[Status]]:
     return groups
 
 
-def _end_what_is_gone(book: Book, call: Call, live: Mapping[str, Status], now: float, reason: str) -> None:
+def _end_what_is_gone(book: Book, call: Call, live: Mapping[str, Status], gone_by: float, reason: str) -> None:
+    ended = max(call.seen, gone_by)
     for uniqueid, channel in call.channels.items():
         if uniqueid not in live and not channel.ended:
-            channel.ended = now
+            channel.ended = ended
     outlined = not call.channels and any(status.channel.linkedid == call.linkedid for status in live.values())
     if not call.alive() and not outlined:
-        book.end(call, max(call.seen, now), reason)
+        book.end(call, ended, reason)
 
 
 def _join(book: Book, linkedid: str, group: Sequence[Status], now: float) -> Call:
@@ -62,6 +65,7 @@ def _join(book: Book, linkedid: str, group: Sequence[Status], now: float) -> Cal
         call = book.follow(status.channel.uniqueid, linkedid, call.seen if call else 0.0) or call
     call = call or book.call_of(linkedid) or _begin(book, linkedid, group, now)
     for status in group:
+        note_variables(call, {name: status.variables[name] for name in _TELLING & status.variables.keys()})
         channel = book.adopt(call, status.channel, _started(status, now))
         if channel is not None and channel.local and not channel.hop and status.application in _DIALLED:
             channel.hop, channel.parent = call.hop, call.first

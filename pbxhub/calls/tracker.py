@@ -91,14 +91,18 @@ class Tracker:
                 self._book.end(call, call.seen, "expired")
         return self._book.take()
 
-    def resync(self, channels: Sequence[Status], now: datetime, reason: Loss) -> list[CallReport]:
+    def resync(
+        self, channels: Sequence[Status], now: datetime, reason: Loss, pbx_started_on: datetime | None = None
+    ) -> list[CallReport]:
         """Takes stock after a (re)connect: channels are all that live on the PBX now.
 
-        Calls that are gone get their stage after with this reason, at `now`; calls that are new get what can be told
-        of them; for known ones what happened meanwhile is made up for. Events that arrive while the answer to Status
-        is still coming must be fed after this, in their order: feeding one twice or late does no harm.
+        Calls that are gone get their stage after with this reason, at `now` or, where the PBX was restarted, when it
+        began again at the latest; calls that are new get what can be told of them; for known ones what happened
+        meanwhile is made up for. Events that arrive while the answer to Status is still coming must be fed after this,
+        in their order: feeding one twice or late does no harm.
         """
-        take_stock(self._book, channels, now.timestamp(), reason)
+        gone_by = pbx_started_on if pbx_started_on and reason == "pbx_restarted" else now
+        take_stock(self._book, channels, now.timestamp(), reason, gone_by.timestamp())
         return self._book.take()
 
     def restore(self, memories: Mapping[str, Mapping[str, JSON]], trunks: Iterable[str] = ()) -> None:

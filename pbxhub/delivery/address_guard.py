@@ -33,6 +33,7 @@ _NEVER = tuple(
         "fd00:ec2::254/128", "fd20:ce::254/128",
     )
 )  # fmt: skip
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _METADATA_NAMES = frozenset({"metadata.google.internal", "metadata", "instance-data"})
 
 # Ports of services that are not web servers: those that browsers refuse (Fetch standard) and the common databases,
@@ -98,11 +99,11 @@ class AddressGuard:
             plain = unwrap(ipaddress.ip_address(address))
         except ValueError:
             return BLOCKED
-        if self._is_forbidden(plain, port) or _within(plain, _NEVER):
+        if any(self._is_forbidden(one, port) or _within(one, _NEVER) for one in _ends(plain)):
             return BLOCKED
         if Endpoint(plain, port) in self.allowed_endpoints:
             return None
-        allowed = is_public(plain) or _within(plain, self.allowed_networks)
+        allowed = all(is_public(one) or _within(one, self.allowed_networks) for one in _ends(plain))
         return None if allowed and port not in _SERVICE_PORTS else BLOCKED
 
     def _is_forbidden(self, address: Address, port: int) -> bool:
@@ -126,7 +127,7 @@ def endpoints(host: str, port: int) -> frozenset[Endpoint]:
 
 def is_public(address: Address) -> bool:
     """Public unicast by the explicit list."""
-    if address.version == 6 and (address not in _IPV6_PUBLIC or address.scope_id):
+    if address.version == 6 and (address not in _IPV6_PUBLIC or address.scope_id or _is_isatap(address)):
         return False
     return not _within(address, _NOT_PUBLIC)
 
@@ -135,6 +136,22 @@ def unwrap(address: Address) -> Address:
     """The IPv4 address behind ::ffff:a.b.c.d: the kernel connects to that one."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
+
+
+def _ends(address: Address) -> tuple[Address, ...]:
+    """The address, and the IPv4 address where a translator or tunnel would carry the packet on to."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return (address,)
+    if address.sixtofour:
+        return address, address.sixtofour
+    if _is_isatap(address) or address in _NAT64:
+        return address, ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return (address,)
+
+
+def _is_isatap(address: ipaddress.IPv6Address) -> bool:
+    """RFC 5214: any prefix, then 00-00-5e-fe or 02-00-5e-fe, then the IPv4 address."""
+    return int(address) >> 32 & 0xFFFF_FFFF in (0x0000_5EFE, 0x0200_5EFE)
 
 
 def _within(address: Address, networks: Iterable[Network]) -> bool:

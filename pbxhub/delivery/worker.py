@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -187,8 +188,15 @@ class Worker:
         return any(result.state == PENDING for result in results)
 
     def _claim(self, session: Session) -> Batch:
-        most = max(1, self._capacity // 2) if self._directory.has_several else None
-        return claim(session, self._directory, self._room(), self._clock(), most, self._lease)
+        return claim(session, self._directory, self._room(), self._clock(), self._rooms(), self._lease)
+
+    def _rooms(self) -> dict[int, int]:
+        """How many more of each project this process may send now; a project that is not there: any number."""
+        if not self._directory.has_several:
+            return {}
+        most = max(1, self._capacity // 2)
+        flying = Counter(claimed.project_id for claimed in self._flying.values())
+        return defaultdict(lambda: most, {project_id: most - number for project_id, number in flying.items()})
 
     def _send(self, claimed: Claimed) -> None:
         self._flying[claimed.id, claimed.attempt] = claimed

@@ -39,6 +39,7 @@ class Resend(Base):
     rate: Mapped[int] = mapped_column(Integer)  # deliveries put in the queue per second
     total: Mapped[int] = mapped_column(BigInteger)  # how many matched when it was ordered
     queued: Mapped[int] = mapped_column(BigInteger, default=0)
+    skipped: Mapped[int] = mapped_column(BigInteger, default=0)  # could not be queued: they stand as before
     cursor: Mapped[UUID | None] = mapped_column(Uuid)  # the last delivery looked at
     stepped_on: Mapped[datetime] = mapped_column(UtcDateTime)
     author_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id", ondelete="SET NULL"), index=True)

@@ -80,6 +80,8 @@ def open_database(url: str, pool_size: int = 10) -> Database:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "connect", _prepare_postgresql)
     writing = engine.execution_options(**{_WRITE: True})
     # SQLite lets one write at a time and makes the others sleep and try again: within a process a lock is faster
     turn = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
@@ -140,6 +142,15 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we begin transactions ourselves, see _begin_sqlite
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    """A process that was frozen in the middle of a transaction holds its locks: the others get an error they repeat,
+    and after a minute the locks themselves."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '10s'")
+        cursor.execute("SET idle_in_transaction_session_timeout = '60s'")
+    connection.commit()
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -185,11 +185,38 @@ def test_read_digits_go_into_the_next_question(line: Line, watch: Watch, phone: 
     ]
 
 
-def test_a_queue(line: Line, phone: Phone, outside: Phone) -> None:
-    member, caller = phone(101), outside()
-    caller.dial(line.actions({"type": "answer"}, {"type": "dial", "queue": "support", "timeout": 15}))
+def test_a_talk_in_a_queue_ends_the_call_and_not_in_the_default_route(line: Line, phone: Phone, outside: Phone) -> None:
+    member, spared, caller = phone(101), phone(104), outside()
+    did = line.actions({"type": "answer"}, {"type": "dial", "queue": "support", "timeout": 15}, default="104")
+    caller.dial(did)
     member.accept()
+    member.hangup()
+    caller.await_closed()
+    assert line.done(did)[1:] == [("queue support for 15 s", "CONTINUE")]
+    assert spared.calls == []
+
+
+def test_a_caller_transferred_out_of_a_queue_is_left_alone(line: Line, phone: Phone, outside: Phone) -> None:
+    member, new, spared, caller = phone(101), phone(103), phone(104), outside()
+    did = line.actions({"type": "answer"}, {"type": "dial", "queue": "support", "timeout": 15}, default="104")
+    caller.dial(did)
+    member.accept()
+    caller.await_established()
+    member.transfer("103")
+    new.accept()
     caller.hangup()
+    line.pbx.wait_idle()
+    assert line.done(did)[1][1] in ("left the queue", "until the call ended")
+    assert spared.calls == []
+
+
+def test_a_queue_that_does_not_exist_takes_the_default_route(line: Line, phone: Phone, outside: Phone) -> None:
+    employee, caller = phone(104), outside()
+    did = line.actions({"type": "answer"}, {"type": "dial", "queue": "nowhere"}, default="104")
+    caller.dial(did)
+    employee.accept()
+    caller.hangup()
+    assert line.done(did)[1][1] == "not done: this PBX has no queue nowhere"
 
 
 def test_go_to_an_allowed_context(line: Line, phone: Phone, outside: Phone) -> None:
@@ -457,6 +484,63 @@ def test_the_hub_is_killed_while_a_call_waits(line: Line, watch: Watch, phone: P
     finally:
         line.hub.start()
         line.hub.await_connected(line.pbx_id, "30s")
+
+
+def test_the_hub_is_killed_in_the_middle_of_a_plan(line: Line, watch: Watch, phone: Phone, outside: Phone) -> None:
+    employee, caller = phone(102), outside()
+    did = line.actions({"type": "answer"}, {"type": "music", "seconds": 3}, {"type": "dial", "number": "103"})
+    caller.dial(did)
+    caller.await_established()
+    line.hub.kill()
+    try:
+        employee.accept()
+        assert asked(watch)["Line"] == "1"
+        caller.hangup()
+    finally:
+        line.hub.start()
+        line.hub.await_connected(line.pbx_id, "30s")
+
+
+def test_the_hub_is_killed_while_they_talk(line: Line, watch: Watch, phone: Phone, outside: Phone) -> None:
+    employee, spared, caller = phone(103), phone(102), outside()
+    caller.dial(line.actions({"type": "dial", "number": "103"}))
+    employee.accept()
+    caller.await_established()
+    line.hub.kill()
+    try:
+        employee.hangup()
+        assert asked(watch)["Line"] == "0"
+        caller.await_closed()
+        assert spared.calls == []
+    finally:
+        line.hub.start()
+        line.hub.await_connected(line.pbx_id, "30s")
+
+
+def test_a_limit_of_the_dialplan_s_own_ends_the_talk(line: Line, phone: Phone, outside: Phone) -> None:
+    employee, caller = phone(103), outside()
+    did = line.actions({"type": "dial", "number": "103"})
+    began = time.monotonic()
+    caller.dial(did.replace("55503", "55505"))
+    employee.accept()
+    caller.await_closed()
+    assert 2 < time.monotonic() - began < 5
+
+
+def test_without_a_hub_a_limit_of_the_dialplan_s_own_counts_too(
+    line: Line, watch: Watch, phone: Phone, outside: Phone
+) -> None:
+    employee, caller = phone(102), outside()
+    try:
+        line.connect("agi://192.0.2.1:4573/1/x")
+        caller.dial("5550501")
+        employee.accept()
+        said = await_until(lambda: next(block for block in watch.stream.blocks if "UserEvent: Limited" in block))
+        left = float(re.findall("^Left: (.*)$", said, re.MULTILINE)[0])
+        assert 0 < left <= 3
+        caller.await_closed("4s")
+    finally:
+        line.connect()
 
 
 # --- the other subroutines

@@ -3,6 +3,7 @@
 from playwright.sync_api import Page, expect
 
 from pbxhub.testing.receiver import Reply
+from pbxhub.testing.waiting import await_until
 from tests.browser.conftest import receiving, ring
 from tests.browser.server import Site
 
@@ -30,8 +31,12 @@ def test_find_the_reason_repair_send_again_and_check(site: Site, anna: Page) -> 
         expect(anna.get_by_role("heading", name="Send 3 requests again")).to_be_visible()
         anna.get_by_role("button", name="Send 3 requests").click()
         receiver.wait_for(6)
-        anna.goto(f"{site.url}/projects/{site.project}/deliveries?state=delivered")
-        expect(anna.locator("tbody tr", has_text="Shaky")).to_have_count(3)
+
+        def delivered() -> None:
+            anna.goto(f"{site.url}/projects/{site.project}/deliveries?state=delivered")
+            assert anna.locator("tbody tr", has_text="Shaky").count() == 3
+
+        await_until(delivered, "30s")
         again = {request.header("webhook-id") for request in receiver.requests}
         assert len(again) == 3
 

@@ -1,6 +1,7 @@
 """An owner presses the check button of a PBX."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -21,7 +22,7 @@ def app(settings: Settings, database: Database) -> Flask:
     return services.app(services.Parts(settings, database, Vault(settings.secret_key)))
 
 
-def add(database: Database, settings: Settings, people: People, played: PlayedPbx, secret: str) -> str:
+def add(database: Database, settings: Settings, people: People, played: PlayedPbx, secret: str, cel: str = "") -> str:
     with database.write() as session:
         pbx = Pbx(
             project_id=people.project,
@@ -30,6 +31,7 @@ def add(database: Database, settings: Settings, people: People, played: PlayedPb
             port=played.port,
             username=played.username,
             secret_sealed=Vault(settings.secret_key).seal(secret),
+            cel_path=cel,
             created_on=now(),
         )
         session.add(pbx)
@@ -54,6 +56,16 @@ def test_a_wrong_password_is_named_with_what_to_do(
         page = signed_in("owner").post(add(database, settings, people, played, "wrong")).text
     assert "The PBX refused the login: Authentication failed." in page
     assert "module reload manager" in page
+
+
+def test_a_cel_file_that_cannot_be_read_is_named(
+    database: Database, settings: Settings, people: People, signed_in: Callable[[str], Browser], tmp_path: Path
+) -> None:
+    with PlayedPbx() as played:
+        path = add(database, settings, people, played, played.secret, str(tmp_path / "master.db"))
+        page = signed_in("owner").post(path).text
+    assert "the CEL file cannot be read" in page
+    assert "master.db" in page
 
 
 def test_an_editor_may_not_check(

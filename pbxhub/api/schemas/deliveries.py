@@ -73,6 +73,7 @@ class Resend(Schema):
     state = fields.String()
     total = fields.Integer()
     queued = fields.Integer()
+    skipped = fields.Integer(**given("could not be sent again; they stand as they did"))
 
 
 class Count(Schema):

@@ -4,8 +4,9 @@ Nothing here looks at a row that is not pending: the search hops along ix_delive
 takes a few rows behind each, however many wait there, and ix_delivery_claimed holds only what is in flight.
 """
 
+import random
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import zip_longest
@@ -18,6 +19,7 @@ from sqlalchemy.orm import Session
 from pbxhub.delivery.directory import Directory, LiveWebhook
 from pbxhub.delivery.outbox.cancel import cancel_pending
 from pbxhub.delivery.outbox.lost import leave_lost
+from pbxhub.delivery.outbox.order import hold_on
 from pbxhub.store.bulk import Bulk, Query
 from pbxhub.store.columns import JsonColumn, UtcDateTime
 from pbxhub.store.ids import new_id
@@ -83,14 +85,14 @@ class _Queue:
 
 
 def claim(
-    session: Session, directory: Directory, limit: int, now: datetime, project_limit: int | None = None,
-    lease: timedelta = LEASE,
+    session: Session, directory: Directory, limit: int, now: datetime, rooms: Mapping[int, int] | None = None,
+    lease: timedelta = LEASE, chance: Callable[[], float] = random.random,
 ) -> Batch:  # fmt: skip
     """Takes up to `limit` due deliveries and writes their attempts, in the caller's transaction; send after its commit.
 
-    No more than spec.limits.in_flight of a webhook and `project_limit` of a project are ever claimed at once, over
-    all processes. Paused webhooks wait; deliveries of disabled or deleted ones are cancelled on the way.
-    Whatever an earlier worker left unfinished is marked worker_lost and taken again.
+    No more than spec.limits.in_flight of a webhook are ever claimed at once, over all processes, and no more than
+    rooms[project_id] of a project now, where that is given. Paused webhooks wait; deliveries of disabled or deleted
+    ones are cancelled on the way. Whatever an earlier worker left unfinished is marked worker_lost and taken again.
     """
     session.flush()  # what record has changed in the same transaction: the rest goes past the session
     if session.get_bind().dialect.name == "postgresql":
@@ -101,8 +103,10 @@ def claim(
     for queue in queues:
         if queue.webhook is None:
             cancel_pending(session, queue.webhook_id, now)
-    chosen, more = _choose(session, ready, limit, now, project_limit) if ready and limit > 0 else ([], bool(ready))
-    chosen = leave_lost(session, chosen, now)
+    chosen, more = (
+        _choose(session, ready, limit, now, rooms or {}, chance) if ready and limit > 0 else ([], bool(ready))
+    )
+    chosen = hold_on(session, leave_lost(session, chosen, now), now)
     claimed = _lease(session, chosen, {queue.webhook_id: queue.webhook for queue in ready}, now, lease)
     return Batch(tuple(claimed), min(later, default=None), more)
 
@@ -123,13 +127,13 @@ _HOP = Query(
            (SELECT min(d.due_at) FROM delivery d
              WHERE d.state = 'pending' AND d.lane = hop.lane AND d.webhook_id = hop.webhook_id) AS due_at
       FROM hop JOIN webhook ON webhook.id = hop.webhook_id
-     WHERE webhook.paused_on IS NULL
+     WHERE webhook.paused_on IS NULL OR NOT webhook.enabled OR webhook.deleted_on IS NOT NULL
 """).columns(due_at=UtcDateTime())
 )
 
 
 def _queues(session: Session, directory: Directory) -> list[_Queue]:
-    """The first due time behind every webhook that has pending deliveries and is not paused."""
+    """The first due time behind every webhook that has pending deliveries, unless they wait for its resuming."""
     rows = _HOP.all(session)
     projects = directory.fetch(session, {row.project_id for row in rows}) if rows else {}
     return [
@@ -150,7 +154,7 @@ _WAITING = """
     SELECT {columns} FROM delivery x
      WHERE x.state = 'pending' AND x.lane = :lane AND x.webhook_id = w.id AND x.due_at <= :now
      ORDER BY x.due_at LIMIT :most"""
-_COLUMNS = "{0}.id, {0}.webhook_id, {0}.project_id, {0}.due_at, {0}.claim_token IS NOT NULL AS lost"
+_COLUMNS = "{0}.id, {0}.webhook_id, {0}.project_id, {0}.due_at, {0}.claim_token IS NOT NULL AS lost, {0}.held"
 _FIRST_OF_EACH = {  # nothing but the columns above is put into these statements
     "sqlite": f"SELECT {_COLUMNS.format('d')} FROM webhook w"  # noqa: S608
     f" JOIN delivery d ON d.id IN ({_WAITING.format(columns='x.id')}) WHERE w.id IN :webhook_ids",
@@ -167,8 +171,13 @@ _FIRST = {
 
 
 def _candidates(session: Session, queues: Sequence[_Queue], room: "_Room", limit: int, now: datetime) -> list[Row[Any]]:
-    """Due rows of one lane in fair order: every project in turn, within it every webhook in turn, oldest first."""
-    waiting = sorted((queue for queue in queues if room.of(queue) > 0), key=lambda queue: queue.due_at)
+    """Due rows of one lane in fair order: every project in turn, within it every webhook in turn, oldest first.
+
+    Whoever has the fewest in flight begins: where all places are taken by receivers that hang, each one that comes
+    free is for somebody else.
+    """
+    open_to = [queue for queue in queues if room.of(queue) > 0]
+    waiting = sorted(open_to, key=lambda queue: (*room.taken(queue), queue.due_at))
     open_queues = _in_turns(waiting, "project_id")[:limit]
     if not open_queues:
         return []
@@ -176,7 +185,8 @@ def _candidates(session: Session, queues: Sequence[_Queue], room: "_Room", limit
     first = _FIRST[session.get_bind().dialect.name]
     webhook_ids = [queue.webhook_id for queue in open_queues]
     rows = first.all(session, lane=open_queues[0].lane, now=now, most=most, webhook_ids=webhook_ids)
-    return _in_turns(_in_turns(sorted(rows, key=lambda row: row.due_at), "webhook_id"), "project_id")
+    rows.sort(key=lambda row: (*room.taken(row), row.due_at))
+    return _in_turns(_in_turns(rows, "webhook_id"), "project_id")
 
 
 def _in_turns(rows: Sequence[T], column: str) -> list[T]:
@@ -192,21 +202,22 @@ def _in_turns(rows: Sequence[T], column: str) -> list[T]:
 class _Room:
     """How many more of each webhook and project may be in flight."""
 
-    def __init__(self, session: Session, queues: Iterable[_Queue], now: datetime, project_limit: int | None) -> None:
-        rows = _IN_FLIGHT.all(session, now=now)
-        by_webhook, by_project = Counter[int](), Counter[int]()
-        for row in rows:
-            by_webhook[row.webhook_id] += row.number
-            by_project[row.project_id] += row.number
+    def __init__(self, session: Session, queues: Iterable[_Queue], now: datetime, rooms: Mapping[int, int]) -> None:
+        self._by_webhook, self._by_project = Counter[int](), Counter[int]()
+        for row in _IN_FLIGHT.all(session, now=now):
+            self._by_webhook[row.webhook_id] += row.number
+            self._by_project[row.project_id] += row.number
         self._webhooks = {
-            queue.webhook_id: queue.webhook.spec.limits.in_flight - by_webhook[queue.webhook_id]
+            queue.webhook_id: queue.webhook.spec.limits.in_flight - self._by_webhook[queue.webhook_id]
             for queue in queues
             if queue.webhook
         }
         unlimited = 1_000_000_000
-        self._projects = {
-            queue.project_id: (project_limit or unlimited) - by_project[queue.project_id] for queue in queues
-        }
+        self._projects = {queue.project_id: rooms.get(queue.project_id, unlimited) for queue in queues}
+
+    def taken(self, of: Any) -> tuple[int, int]:
+        """How many of its project and of its webhook were in flight when this claim began."""
+        return self._by_project[of.project_id], self._by_webhook[of.webhook_id]
 
     def of(self, queue: _Queue) -> int:
         return min(self._webhooks.get(queue.webhook_id, 0), self._projects[queue.project_id])
@@ -220,21 +231,26 @@ class _Room:
 
 
 def _choose(
-    session: Session, ready: Sequence[_Queue], limit: int, now: datetime, project_limit: int | None
-) -> tuple[list[Row[Any]], bool]:
-    """Fills a batch: first each lane its share, then what is left in the order of the lanes. True: more may be due."""
-    room = _Room(session, ready, now, project_limit)
+    session: Session, ready: Sequence[_Queue], limit: int, now: datetime, rooms: Mapping[int, int],
+    chance: Callable[[], float],
+) -> tuple[list[Row[Any]], bool]:  # fmt: skip
+    """Fills a batch: first each lane its share, then what is left in the order of the lanes. True: more may be due.
+
+    A share of less than one place is one now and then, and the last lane is asked first: places that come free one by
+    one must not all go to first attempts.
+    """
+    room = _Room(session, ready, now, rooms)
     lanes = {
         lane: deque(_candidates(session, queues, room, limit, now))
         for lane in SHARES
         if (queues := [queue for queue in ready if queue.lane == lane])
     }
     chosen: list[Row[Any]] = []
-    for lane, rows in lanes.items():
-        chosen += _take(rows, max(1, int(limit * SHARES[lane])), room)
+    for lane in sorted(lanes, reverse=True):
+        share = int(limit * SHARES[lane] + chance())
+        chosen += _take(lanes[lane], min(share, limit - len(chosen)), room)
     for rows in lanes.values():
         chosen += _take(rows, limit - len(chosen), room)
-    chosen = chosen[:limit]
     left = any(lanes.values()) or any(room.of(queue) < 1 for queue in ready)
     most_of_one = max(Counter(row.webhook_id for row in chosen).values(), default=0)
     return chosen, left or len(chosen) == limit or most_of_one >= FEWEST_ASKED
@@ -249,19 +265,27 @@ def _take(rows: deque[Row[Any]], number: int, room: _Room) -> list[Row[Any]]:
     return taken
 
 
-_TAKE = Query(
-    text("""
+_DUE = "id IN :ids AND state = 'pending' AND due_at <= :now"
+_FREE = {  # who cannot lock a row now has somebody else's: it is left for the next turn
+    "sqlite": _DUE,
+    "postgresql": f"id IN (SELECT id FROM delivery WHERE {_DUE} FOR UPDATE SKIP LOCKED)",  # noqa: S608
+}
+_TAKE = {
+    dialect: Query(
+        text(f"""
     UPDATE delivery SET claim_token = :token, due_at = :until, attempts = attempts + 1,
            out_of_order = out_of_order OR held, held = false
-     WHERE id IN :ids AND state = 'pending' AND due_at <= :now
+     WHERE {free}
     RETURNING id, project_id, webhook_id, stage_event_id, call_id, kind, lane, attempts, tries, outcome, created_on,
-           method, url, headers, body""")
-    .bindparams(
-        bindparam("token", type_=Uuid()), bindparam("until", type_=UtcDateTime()),
-        bindparam("now", type_=UtcDateTime()), bindparam("ids", expanding=True),
+           method, url, headers, body""")  # noqa: S608
+        .bindparams(
+            bindparam("token", type_=Uuid()), bindparam("until", type_=UtcDateTime()),
+            bindparam("now", type_=UtcDateTime()), bindparam("ids", expanding=True),
+        )
+        .columns(id=Uuid(), stage_event_id=Uuid(), call_id=Uuid(), created_on=UtcDateTime(), headers=JsonColumn)
     )
-    .columns(id=Uuid(), stage_event_id=Uuid(), call_id=Uuid(), created_on=UtcDateTime(), headers=JsonColumn)
-)  # fmt: skip
+    for dialect, free in _FREE.items()
+}  # fmt: skip
 _ATTEMPT: Table = Base.metadata.tables["attempt"]
 _BEGIN = Bulk(
     insert(_ATTEMPT).values(
@@ -286,7 +310,7 @@ def _lease(
     longest = max(_deadline(webhooks[row.webhook_id]) for row in rows)
     token, until = new_id(), now + timedelta(seconds=longest) + lease
     values = {"token": token, "until": until, "now": now, "ids": [row.id for row in rows]}
-    leased = _TAKE.all(session, **values)
+    leased = _TAKE[session.get_bind().dialect.name].all(session, **values)
     _BEGIN.run(session, [{"delivery_id": row.id, "number": row.attempts, "started_on": now} for row in leased])
     return [
         _claimed(row, webhooks, token, now, until) for row in sorted(leased, key=lambda row: (row.lane, row.created_on))

@@ -5,13 +5,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, Uuid, bindparam, func, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from pbxhub.delivery.outbox.order import release_next
 from pbxhub.delivery.outcomes import OUTCOMES
 from pbxhub.store.history import FAILED, Attempt, Delivery
 
-MOST_LOST = 5  # a delivery that takes its worker down with it must not do so for ever
+MOST_LOST = 5  # in a row: a delivery that takes its worker down with it must not do so for ever
 _LOST = "worker_lost"
 _QUIETLY = {"synchronize_session": False}
 
@@ -26,7 +26,8 @@ _WHO = (
 def leave_lost(session: Session, rows: Sequence[Row[Any]], now: datetime) -> list[Row[Any]]:
     """Marks the unfinished attempts of the rows that still carry an expired claim, and returns the rows to send.
 
-    One that has been lost MOST_LOST times is failed instead of sent.
+    One that has been lost MOST_LOST times in a row is failed instead of sent; sent again by a user, it may be lost as
+    many times once more.
     """
     expired = [row.id for row in rows if row.lost]
     if not expired:
@@ -54,10 +55,12 @@ def leave_lost(session: Session, rows: Sequence[Row[Any]], now: datetime) -> lis
 
 
 def _lost_too_often(session: Session, ids: list[Any]) -> set[Any]:
+    other = aliased(Attempt)
+    told = select(func.max(other.number)).where(other.delivery_id == Attempt.delivery_id, other.outcome != _LOST)
     counted = (
         select(Attempt.delivery_id)
-        .where(Attempt.delivery_id.in_(ids), Attempt.outcome == _LOST)
+        .where(Attempt.delivery_id.in_(ids), Attempt.number > func.coalesce(told.scalar_subquery(), 0))
         .group_by(Attempt.delivery_id)
-        .having(func.count() >= MOST_LOST)
+        .having(func.count() % MOST_LOST == 0)
     )
     return set(session.scalars(counted))

@@ -25,7 +25,7 @@ from pbxhub.delivery.storable import clip
 from pbxhub.delivery.values import Links
 from pbxhub.store.bulk import Bulk, Query
 from pbxhub.store.events import NewEvent, keep
-from pbxhub.store.history import DELIVERED, FAILED, PENDING, Delivery
+from pbxhub.store.history import DELIVERED, FAILED, PENDING, Attempt, Delivery
 from pbxhub.store.session import Base
 from pbxhub.webhooks.paths_in_json import walk
 from pbxhub.webhooks.retry import next_delay
@@ -53,8 +53,9 @@ def record(
         _decide(one, reading, (one.claimed.id, one.claimed.token) in owned, now, chance())
         for one, reading in zip(finished, readings, strict=True)
     ]
+    told = _told_already(session, [result.finished for result in results if not result.owned])
     _COMPLETE.run(session, map(attempt_row, results))
-    keep(session, [_called(result) for result in results])
+    keep(session, [_called(result) for result in results if _attempt_of(result.finished) not in told])
     ours = [result for result in results if result.owned]
     if ours:
         _MOVE_ON.run(session, map(_delivery_row, ours))
@@ -67,6 +68,21 @@ def record(
         if released or chained:
             ring(session)
     return results
+
+
+def _attempt_of(finished: Finished) -> tuple[UUID, int]:
+    return finished.claimed.id, finished.claimed.attempt
+
+
+def _told_already(session: Session, finished: Sequence[Finished]) -> set[tuple[UUID, int]]:
+    """The attempts that stand as these ended: a commit whose answer was lost is followed by the same recording."""
+    if not finished:
+        return set()
+    ends = {_attempt_of(one): one.finished_on for one in finished}
+    known = select(Attempt.delivery_id, Attempt.number, Attempt.finished_on).where(
+        Attempt.delivery_id.in_({one.claimed.id for one in finished})
+    )
+    return {(row.delivery_id, row.number) for row in session.execute(known) if ends.get(row[:2]) == row.finished_on}
 
 
 def _called(result: Result) -> NewEvent:
@@ -132,7 +148,7 @@ def _first_attempts(results: Iterable[Result]) -> list[Any]:
     return [
         (result.finished.claimed.webhook.id, result.finished.claimed.call_id)
         for result in results
-        if result.finished.claimed.tries == 0
+        if not result.finished.claimed.outcome  # an attempt that was lost has let the next stage go already
     ]
 
 

@@ -60,14 +60,14 @@ def order_resend(
         id=new_id(), project_id=project_id, state=RUNNING, selection=selection.dump(),
         current_settings=current_settings, rate=max(1, rate),
         total=sum(count_by_webhook(session, project_id, selection).values()), stepped_on=now, author_id=author_id,
-        created_on=now, queued=0, cursor=None,
+        created_on=now, queued=0, skipped=0, cursor=None,
     )  # fmt: skip
     session.add(order)
     return order
 
 
 def stop_resend(session: Session, project_id: int, resend_id: UUID, now: datetime) -> bool:
-    """Stops an order. What it has queued and nobody has taken yet is failed again, as it was. False: not running."""
+    """Stops an order. What it has queued and nobody has taken yet is what it was before. False: not running."""
     order = session.get(Resend, resend_id, with_for_update=True, populate_existing=True)
     if order is None or order.project_id != project_id or order.state != RUNNING:
         return False
@@ -76,7 +76,12 @@ def stop_resend(session: Session, project_id: int, resend_id: UUID, now: datetim
         update(Delivery)
         .where(Delivery.resend_id == resend_id, Delivery.state == PENDING, Delivery.claim_token.is_(None))
         .where(Delivery.tries == 0)
-        .values(state=literal_column("CASE WHEN outcome = 'ok' THEN 'delivered' ELSE 'failed' END"), finished_on=now),
+        .values(
+            state=literal_column(
+                "CASE outcome WHEN 'ok' THEN 'delivered' WHEN 'cancelled' THEN 'cancelled' ELSE 'failed' END"
+            ),
+            finished_on=now,
+        ),
         execution_options=_QUIETLY,
     )
     return True
@@ -107,6 +112,7 @@ def _step(session: Session, directory: Directory, links: Links, order: Resend, n
     again = _Again(session, directory, links, now, order.current_settings)
     queued = sum(not again.put(row, BULK, order.id) for row in rows)
     order.queued += queued
+    order.skipped += len(rows) - queued
     order.stepped_on = now
     if rows:
         order.cursor = rows[-1].id
