@@ -15,6 +15,7 @@ from pbxhub.delivery.redaction import HIDDEN, redact_headers, redact_url
 from pbxhub.delivery.signing import open_keys
 from pbxhub.delivery.values import DeliveryValues, StageValues
 from pbxhub.store.ids import new_id
+from pbxhub.store.vault import VaultError
 from pbxhub.store.webhooks import Webhook
 from pbxhub.web import curl
 from pbxhub.web.access import Access
@@ -78,13 +79,17 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A webhook that need not be saved, rendered for a call. kept: the one whose secrets it would go on using."""
+    """A webhook that need not be saved, rendered for a call.
+
+    known: what is secret of it, given or kept. kept: the webhook whose secrets it would go on using.
+    """
 
     spec: WebhookSpec
     stage: str
     values: StageValues
     delivery_id: UUID
     rendered: Request | NotSent
+    known: Credentials
     kept: Webhook | None
 
 
@@ -108,7 +113,7 @@ def test_send(session: Session, access: Access, data: Mapping[str, Any], kept: W
     shown = _shown(session, access, data, draft)
     if isinstance(draft.rendered, NotSent):
         return Tried(shown)
-    prepared = _prepared(draft, draft.rendered, _credentials(draft, secret), now())
+    prepared = _prepared(draft, draft.rendered, draft.known, now())
     request = prepared.outgoing.request
     marked = replace(request, headers=(*request.headers, TEST_MARK))
     sender = hub().sender
@@ -142,7 +147,12 @@ def _draft(session: Session, access: Access, data: Mapping[str, Any], kept: Webh
     values = chosen_values(session, access, stage, str(data.get("sample") or ""), str(data.get("name") or ""))
     own = DeliveryValues(values, delivery_id)
     rendered = compile_request(spec).render(own, access.zone, access.project.country)
-    return _Draft(spec, stage, values, delivery_id, rendered, kept)
+    known = Credentials()
+    try:
+        known = _credentials(spec, given_secret(data), kept)
+    except VaultError as error:
+        rendered = NotSent("render_error", f"Not sent: {error}.")
+    return _Draft(spec, stage, values, delivery_id, rendered, known, kept)
 
 
 def _shown(session: Session, access: Access, data: Mapping[str, Any], draft: _Draft) -> Preview:
@@ -163,7 +173,7 @@ def _shown(session: Session, access: Access, data: Mapping[str, Any], draft: _Dr
 def _hidden(draft: _Draft, rendered: Request) -> Request:
     """The request as it would leave, with the credentials hidden."""
     auth = draft.spec.request.auth
-    prepared = _prepared(draft, rendered, Credentials("hidden", _credentials(draft, None).keys), now())
+    prepared = _prepared(draft, rendered, Credentials("hidden", draft.known.keys), now())
     url = prepared.outgoing.request.url
     if auth.kind == "query":
         url = authorize(rendered, auth, "hidden").url.removesuffix("hidden") + HIDDEN
@@ -177,13 +187,13 @@ def _prepared(draft: _Draft, rendered: Request, known: Credentials, at: datetime
     return replace(prepared, outgoing=replace(prepared.outgoing, deadline=float(draft.spec.steering.wait)))
 
 
-def _credentials(draft: _Draft, secret: str | None) -> Credentials:
-    """What is given, and what is kept; nothing that is kept goes to another host."""
-    kept, vault = draft.kept, hub().vault
-    if kept is None or not same_host(kept, draft.spec):
+def _credentials(spec: WebhookSpec, secret: str | None, kept: Webhook | None) -> Credentials:
+    """What is given, and what is kept; nothing that is kept goes to another host. Raises VaultError as Vault.open."""
+    vault = hub().vault
+    if kept is None or not same_host(kept, spec):
         return Credentials(secret or "")
     return Credentials(
         secret or vault.open(kept.secret_sealed),
         open_keys(vault, kept.signing_sealed),
-        vault.open(kept.tls_key_sealed) if draft.spec.request.tls_certificate else "",
+        vault.open(kept.tls_key_sealed) if spec.request.tls_certificate else "",
     )

@@ -413,3 +413,17 @@ def test_a_sample_of_an_outgoing_call_is_one(people: People, editor: Browser) ->
     html = unescape(send(editor, f"/projects/{people.project}/webhooks/preview", data).json["html"])
     assert '"call_type": "out"' in html
     assert '"status": "NO ANSWER"' in html
+
+
+def test_a_secret_sealed_with_another_key_is_said_and_nothing_is_sent(
+    database: Database, people: People, editor: Browser
+) -> None:
+    with Receiver() as receiver:
+        there = add(editor, people, spec=with_bearer(receiver.url), secret="t0ken")
+        with database.write() as session:
+            session.get_one(Webhook, there).secret_sealed = Vault(b"other".ljust(32)).seal("t0ken")
+        data = {"id": there, "name": "Lead", "stage": "incoming.after", "spec": with_bearer(receiver.url)}
+        for path in ("preview", "test"):
+            answer = send(editor, f"/projects/{people.project}/webhooks/{path}", {**data, "sample": "answered"})
+            assert "put the old key back" in answer.json["html"]
+        assert receiver.connections == 0
