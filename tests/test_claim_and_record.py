@@ -381,6 +381,16 @@ def test_a_chain_goes_on_after_a_request_that_could_not_be_made(database: Databa
     assert "/FAILED/not_sent_mandatory?parameters.x" in tells.request.url
 
 
+def test_a_chain_goes_on_after_an_address_that_was_refused(database: Database) -> None:
+    world = World(database)
+    world.webhook(what=spec(on_failure="tell"))
+    world.webhook("chain", spec(url="http://127.0.0.1:9/<<response_error>>"), name="tell")
+    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    finish(database, take(database, 0).claimed, Answer("blocked_target", ""), 1)
+    (tells,) = take(database, 1).claimed
+    assert tells.request.url == "http://127.0.0.1:9/blocked_target"
+
+
 def test_a_webhook_of_a_chain_is_sent_again_with_the_answer_of_the_one_before(database: Database) -> None:
     world = World(database)
     saving = AnswerSpec(save=(Saved("ID", "result.id"),))
