@@ -1,5 +1,6 @@
 """A user takes a ready-made webhook, fills in what is theirs and has a webhook that can be saved."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -213,3 +214,19 @@ def test_a_hash_of_a_number_is_not_personal_data() -> None:
 def test_other_addresses_are_not_measured_by_the_rules_of_google() -> None:
     spec = WebhookSpec(RequestSpec(url="https://r.example/mp/collect", headers=(Field("X", "1"),)))
     assert lint_ga4(spec) == []
+
+
+SECRET = re.compile(r"authorization|token|secret|password|api[-_]?key", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("item", gallery(), ids=lambda item: item.id)
+def test_no_ready_made_webhook_has_a_secret_in_it(item: Item) -> None:
+    """Where a key stands in an address or in a value, there is a blank for the user's own."""
+    for ready in item.webhooks:
+        request = ready.spec.request
+        assert not [field.name for field in (*request.headers, *request.query) if SECRET.search(field.name)]
+        assert (request.auth.kind == "none") == (not item.secret)
+        assert not re.search(r"(?=[^/?&=]*[0-9])[A-Za-z0-9_-]{16,}", re.sub(r"<<.*?>>|\[\[.*?\]\]", "", request.url))
+        assert request.tls_certificate == ""
+    with pytest.raises(SpecError, match="secret_sealed"):
+        load_item({"id": "x", "name": "x", "description": "", "webhooks": [], "secret_sealed": "x"})

@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from golden_cases import call_values
@@ -109,6 +110,30 @@ def test_times_of_stored_calls_compare_as_times() -> None:
     assert matches(Filter("calldate", "greater", "2026-05-14T11:00:00+02:00"), values=stored)
     moment = {"calldate": datetime(2026, 5, 14, 10, 30, 10, tzinfo=UTC)}
     assert matches(Filter("calldate", "at_most", "2026-05-14T10:30:10+00:00"), values=moment)
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "expected"),
+    [
+        ("at_least", "2026-05-14T13:30:10", True),
+        ("at_least", "2026-05-14T13:30:11", False),
+        ("less", "2026-05-14T13:30:11", True),
+        ("equals", "2026-05-14T13:30:10", True),
+        ("equals", "2026-05-14T10:30:10Z", True),
+        ("not_equals", "2026-05-14T13:30:10", False),
+        ("starts_with", "2026-05-14T13:", True),
+        ("starts_with", "2026-05-14T10:", False),
+    ],
+)
+def test_a_time_without_a_zone_is_one_of_the_project(operator: Any, value: str, expected: bool) -> None:
+    spec = WebhookSpec(filters=(Filter("calldate", operator, value),))
+    moment = {"calldate": datetime(2026, 5, 14, 10, 30, 10, tzinfo=UTC)}
+    assert compile_filters(spec, ZoneInfo("Europe/Kyiv")).matches(moment) is expected
+
+
+def test_a_fraction_equals_itself() -> None:
+    assert matches(Filter("response_duration", "equals", "0.184"), values={"response_duration": 0.184})
+    assert matches(Filter("response_duration", "in", values=("1", "0.1840")), values={"response_duration": 0.184})
 
 
 def test_a_value_of_call_data_that_is_not_a_number_never_raises() -> None:

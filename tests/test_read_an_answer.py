@@ -115,6 +115,8 @@ def test_values_of_the_answer_are_saved(answer_format: Any, path: str, expected:
     ("answer_format", "path", "body", "problem"),
     [
         ("json", "result.id", JSON_ANSWER, "the body has no result.id, which is mandatory"),
+        ("json", "id", b'{"id":" "}', "id of the body is empty, but it is mandatory"),
+        ("xml", "id", b"<a><id/></a>", "id of the body is empty, but it is mandatory"),
         ("json", "result.none", JSON_ANSWER, "the body has no result.none, which is mandatory"),
         ("json", "a", b"<a/>", "the body is not JSON, so a cannot be saved"),
         ("xml", "leg[5]/status", XML_ANSWER, "the body has no leg[5]/status, which is mandatory"),

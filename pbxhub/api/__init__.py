@@ -9,6 +9,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from pbxhub.api import answers, description, idempotency, keys, problems, rates
 from pbxhub.api.resources import BLUEPRINTS
+from pbxhub.web import json_input
 
 PREFIX = "/api/v1"
 
@@ -30,6 +31,7 @@ def create_api(app: Flask) -> Flask:
         BABEL_DEFAULT_LOCALE="en",
         PROPAGATE_EXCEPTIONS=False,
     )
+    json_input.install(api)
     api.json.sort_keys = False  # type: ignore[attr-defined]
     Babel(api)
     for part in (problems, answers, rates, keys, idempotency):

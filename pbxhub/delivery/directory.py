@@ -122,25 +122,26 @@ _COLUMNS = (
 
 def _read(session: Session, project_id: int) -> ProjectWebhooks:
     project = session.execute(select(Project).where(Project.id == project_id)).scalar_one()
+    zone = _zone(project.time_zone)
     rows = session.execute(
         select(*_COLUMNS)
         .where(Webhook.project_id == project_id, Webhook.enabled, Webhook.deleted_on.is_(None))
         .order_by(Webhook.position, Webhook.id)
     ).all()
-    webhooks = [_live(row) for row in rows]
+    webhooks = [_live(row, zone) for row in rows]
     by_stage: dict[str, list[LiveWebhook]] = {}
     for webhook in webhooks:
         by_stage.setdefault(webhook.stage, []).append(webhook)
     return ProjectWebhooks(
-        project.id, project.name, _zone(project.time_zone), project.country,
+        project.id, project.name, zone, project.country,
         {stage: tuple(group) for stage, group in by_stage.items()},
         {webhook.id: webhook for webhook in webhooks},
         {row.name: webhook for row, webhook in reversed([*zip(rows, webhooks, strict=True)]) if row.kind == "event"},
     )  # fmt: skip
 
 
-def _live(row: Row[Any]) -> LiveWebhook:
-    made = _settle(row.spec)
+def _live(row: Row[Any], zone: tzinfo) -> LiveWebhook:
+    made = _settle(row.spec, zone)
     spec = WebhookSpec() if isinstance(made, str) else made.spec
     return LiveWebhook(
         row.id,
@@ -156,11 +157,11 @@ def _live(row: Row[Any]) -> LiveWebhook:
     )
 
 
-def _settle(stored: Any) -> Settled | str:
+def _settle(stored: Any, zone: tzinfo) -> Settled | str:
     """One damaged webhook must not stop the others of the stage: it becomes a sentence."""
     try:
         spec = load_spec(stored)
-        return Settled(spec, compile_filters(spec), compile_request(spec))
+        return Settled(spec, compile_filters(spec, zone), compile_request(spec))
     except SpecError as error:
         return f"what is stored of this webhook cannot be read: {error}; open it, correct it and save"
 

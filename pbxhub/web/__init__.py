@@ -17,7 +17,19 @@ from pbxhub.settings import MailServer, Settings
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.session import Database
 from pbxhub.store.vault import Vault
-from pbxhub.web import assets, failures, guard, language, limits, navigation, present, sessions, sign_in_words, words
+from pbxhub.web import (
+    assets,
+    failures,
+    guard,
+    json_input,
+    language,
+    limits,
+    navigation,
+    present,
+    sessions,
+    sign_in_words,
+    words,
+)
 from pbxhub.web.hub import Finding, Hub
 from pbxhub.web.mail import Mail
 from pbxhub.web.pages import BLUEPRINTS
@@ -43,6 +55,7 @@ def create_app(
     app = Flask("pbxhub.web", template_folder=str(TEMPLATES), static_folder=None)
     app.config.update(_flask(settings, vault), **_sign_in(settings, vault), **sign_in_words.messages())
     app.extensions["pbxhub"] = Hub(settings, database, vault, guard_of, Sender(guard_of()), mail, check_pbx, recordings)
+    json_input.install(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     guard.install(app, settings.public_url, settings.trusted_proxies)
     Babel(app, locale_selector=language.choose)

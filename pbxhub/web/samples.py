@@ -98,6 +98,9 @@ def _sample_values(session: Session, access: Access, stage: str, code: str) -> S
         told |= chain_values(_ANSWERED)
     direction = "outgoing" if stage.startswith("outgoing") else "incoming"
     told["direction"] = direction
+    told["call_type"] = "out" if direction == "outgoing" else "in"
+    if "legs" in told:
+        told["legs"] = [_leg(told, moment)]
     known = CallNow(
         new_id(),
         access.project.id,
@@ -139,13 +142,24 @@ def _examples(stage: str, moment: datetime) -> dict[str, Value]:
     return {**examples, **{name: value for name, value in times.items() if name in examples}}
 
 
+def _leg(told: Mapping[str, Value], moment: datetime) -> Value:
+    """The one leg of a made-up call."""
+    answer, extension = told.get("answer_time"), told.get("extension") or "101"
+    return {
+        "number": extension,
+        "extension": extension,
+        "start": moment - timedelta(seconds=55),
+        "answer": answer,
+        "end": moment,
+        "status": "ANSWERED" if answer else "NO ANSWER",
+    }
+
+
 def _typed(kind: str, text: str) -> Value:
     if kind == "int":
         return int(text)
     if kind == "bool":
         return text == "true"
-    if kind == "list":
-        return [{"number": "101", "extension": "101", "status": "ANSWER"}]
     return text
 
 

@@ -146,7 +146,7 @@ def _draft(session: Session, access: Access, data: Mapping[str, Any], kept: Webh
 
 
 def _shown(session: Session, access: Access, data: Mapping[str, Any], draft: _Draft) -> Preview:
-    matcher = compile_filters(draft.spec)
+    matcher = compile_filters(draft.spec, access.zone)
     matched = would_match(matcher, recent_values(session, access, draft.stage, str(data.get("name") or "")))
     notes = tuple(advice(draft.spec, draft.stage))
     if isinstance(draft.rendered, Request):

@@ -18,6 +18,7 @@ from pbxhub.web.language import _
 from pbxhub.webhooks.auth import keeps_secret, origin_of, secret_error
 from pbxhub.webhooks.chains import check_chains
 from pbxhub.webhooks.check import check_spec, check_stage
+from pbxhub.webhooks.gallery import unfilled
 from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec, dump_spec
 from pbxhub.webhooks.transfer import Change, Exported, plan_import
 
@@ -57,6 +58,9 @@ def read_draft(
         errors += error.errors
     else:
         errors += secret_errors(spec, secret, webhook or source) + _key_errors(spec, webhook, source)
+        errors += unfilled(spec) if data.get("enabled", True) else []
+    if webhook is None and _count(session, access) >= MOST_WEBHOOKS:
+        errors.append(FieldError("", _("The project has %(n)s events, as many as it may have.", n=MOST_WEBHOOKS)))
     if not errors:
         errors += _chain_errors(session, access, name, spec, webhook)
     if not errors and (refused := hub().guard().check_url(spec.request.url)):
@@ -137,9 +141,26 @@ def exported(webhook: Webhook) -> Exported:
 
 def plan(session: Session, access: Access, data: Any) -> tuple[Change, ...]:
     """What importing the file would change. Raises SpecError with everything that is wrong with it."""
-    rows = {row.name: row for row in live_webhooks(session, access) if not row.locked}
-    changes = plan_import(data, {name: exported(row) for name, row in rows.items()})
+    there = live_webhooks(session, access)
+    rows = {row.name: row for row in there if not row.locked}
+    locked = {row.name for row in there if row.locked}
+    changes = plan_import(data, {name: exported(row) for name, row in rows.items()}, locked)
+    if errors := _import_errors(changes, len(there)):
+        raise SpecError(errors)
     return tuple(replace(item, needs_secret=True) if _loses_keys(rows, item) else item for item in changes)
+
+
+def _import_errors(changes: Iterable[Change], there: int) -> list[FieldError]:
+    """What the hub itself does not allow of a file that is right."""
+    guard, errors = hub().guard(), list[FieldError]()
+    for item in changes:
+        path, spec = f"webhooks.{item.webhook.name}", item.webhook.spec
+        if refused := guard.check_url(spec.request.url):
+            errors.append(FieldError(f"{path}.url", refused.sentence))
+        there += item.kind == "new"
+    if there > MOST_WEBHOOKS:
+        errors.append(FieldError("webhooks", _("The project may have %(n)s events at most.", n=MOST_WEBHOOKS)))
+    return errors
 
 
 def _loses_keys(rows: Mapping[str, Webhook], item: Change) -> bool:
@@ -208,6 +229,11 @@ def _write(webhook: Webhook, draft: Draft) -> None:
 def _remember(session: Session, access: Access, webhook: Webhook) -> None:
     remember_version(session, webhook, access.user.id, now())
     touch_webhooks(session, access.project.id)
+
+
+def _count(session: Session, access: Access) -> int:
+    live = (Webhook.project_id == access.project.id, Webhook.deleted_on.is_(None), Webhook.kind == "event")
+    return session.scalar(select(func.count()).where(*live)) or 0
 
 
 def _taken(session: Session, access: Access, name: str, webhook: Webhook | None) -> bool:

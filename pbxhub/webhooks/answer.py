@@ -1,7 +1,7 @@
 """What a receiver answered, read for the next webhooks of the call: saved values, webhook.* and response_*."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
@@ -37,15 +37,21 @@ def read_answer(answer: Answer, body: bytes) -> Read:
     find = _in_json if answer.format == "json" else _in_xml
     found = {item.name: MISSING if document is MISSING else find(document, item.path) for item in answer.save}
     values = {name: storable(value) for name, value in found.items() if value is not MISSING}
-    lost = [item for item in answer.save if item.mandatory and values.get(item.name) is None]
-    return Read(values, _problem(answer, document, lost))
+    lost = [item for item in answer.save if item.mandatory and _is_empty(values.get(item.name))]
+    return Read(values, _problem(answer, document, lost, values))
 
 
-def _problem(answer: Answer, document: Any, lost: list[Saved]) -> str:
+def _is_empty(value: JSON) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _problem(answer: Answer, document: Any, lost: list[Saved], values: Mapping[str, JSON]) -> str:
     if not lost:
         return ""
     if document is MISSING:
         return f"the body is not {answer.format.upper()}, so {lost[0].path} cannot be saved"
+    if values.get(lost[0].name) is not None:
+        return f"{lost[0].path} of the body is empty, but it is mandatory"
     return f"the body has no {lost[0].path}, which is mandatory"
 
 

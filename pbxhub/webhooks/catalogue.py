@@ -150,7 +150,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("hold_count", "int", "Aa", "1", "how often the call was put on hold", "Hold"),
     _entry("hold_time", "int", "Aa", "12", "seconds on hold", "Hold, Unhold"),
     _entry("legs", "list", "Aa",
-           '[{"number":"101","extension":"101","start":"2026-05-14 12:30:12","status":"ANSWER"}]',
+           '[{"number":"101","extension":"101","start":"2026-05-14 12:30:12","status":"ANSWERED"}]',
            "one object per leg: number, extension, start, answer, end, status", "Dial events"),
     _entry("evaluation_mark employee_mark", "int", "E", "5", "the mark", "UserEvent"),
     _entry("category_number", "str", "E", "2", "category of the rating menu", "UserEvent"),

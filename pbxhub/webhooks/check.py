@@ -84,6 +84,16 @@ def advice(spec: WebhookSpec, stage: str) -> list[FieldError]:
     return notes + lint_ga4(spec)
 
 
+def texts_of(spec: WebhookSpec) -> Iterator[tuple[str, str]]:
+    """Path and text of everything a user has typed into what is sent and compared."""
+    yield from _templates(spec.request)
+    yield from (("auth.username", spec.request.auth.username), ("auth.name", spec.request.auth.name))
+    for index, item in enumerate(spec.filters):
+        yield from ((f"filters[{index}]", text) for text in (item.value, *item.values))
+    if spec.success.body:
+        yield "success.body", spec.success.body.value
+
+
 def used_parameters(spec: WebhookSpec) -> Iterator[tuple[str, str]]:
     """Path and canonical name of every parameter a webhook uses, each path and name once."""
     names = ((f"filters[{index}]", item.parameter) for index, item in enumerate(spec.filters))

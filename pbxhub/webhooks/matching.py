@@ -1,17 +1,19 @@
 """Filters: does a webhook want this stage of this call? All conditions must hold.
 
 A filter compares a parameter of the catalogue with a text. Numbers compare as numbers, times as times, booleans as
-true and false, everything else letter by letter. A parameter without a value is like an empty text; it is neither
-greater nor less than anything.
+true and false, everything else letter by letter; a text that the type of the parameter cannot have is refused when the
+webhook is saved. A time without a zone is one of the project's zone. A parameter without a value is like an empty text;
+it is neither greater nor less than anything.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 
 from pbxhub.calls.stages import Value
 from pbxhub.webhooks import params
+from pbxhub.webhooks.dates import iso
 from pbxhub.webhooks.spec import FieldError, Filter, SpecError, WebhookSpec
 
 Values = Mapping[str, Value]
@@ -43,13 +45,16 @@ class Matched:
     of: int
 
 
-def compile_filters(spec: WebhookSpec) -> Matcher:
-    """The filters of a webhook, ready to be asked often. Raises SpecError for a filter that makes no sense."""
+def compile_filters(spec: WebhookSpec, zone: tzinfo = UTC) -> Matcher:
+    """The filters of a webhook, ready to be asked often. zone: of the project.
+
+    Raises SpecError for a filter that makes no sense.
+    """
     errors: list[FieldError] = []
     conditions = []
     for index, item in enumerate(spec.filters):
         try:
-            conditions.append(_compile(item))
+            conditions.append(_compile(item, zone))
         except _WrongError as wrong:
             errors.append(FieldError(f"filters[{index}].{wrong.field}", wrong.message))
     if errors:
@@ -85,60 +90,94 @@ class _WrongError(Exception):
         self.message = message
 
 
-def _compile(item: Filter) -> tuple[str, Condition]:
+def _compile(item: Filter, zone: tzinfo) -> tuple[str, Condition]:
     name = params.canonical(item.parameter)
     if name is None:
         raise _WrongError("parameter", params.unknown(item.parameter))
+    _check_values(item)
+    _check_type(item, name, zone)
     if item.operator in ("in", "not_in"):
-        return name, _among(item)
-    if item.values:
-        raise _WrongError("values", f"belong to the operators in and not_in; give one value to {item.operator}")
+        return name, _among(item, zone)
     if item.operator in _ORDERS:
-        return name, _ordered(item)
-    if item.operator in ("contains", "starts_with") and not item.value:
+        return name, _ordered(item, zone)
+    return name, _TEXTUAL[item.operator](item.value, zone)
+
+
+def _check_values(item: Filter) -> None:
+    if item.operator in ("in", "not_in"):
+        if not item.values:
+            raise _WrongError("values", "is empty; give at least one value")
+        if item.value:
+            raise _WrongError("value", f"is not used by the operator {item.operator}; put it into values")
+    elif item.values:
+        raise _WrongError("values", f"belong to the operators in and not_in; give one value to {item.operator}")
+    elif item.operator in ("contains", "starts_with") and not item.value:
         raise _WrongError("value", "is empty and would match every call; give a text")
-    return name, _TEXTUAL[item.operator](item.value)
 
 
-def _among(item: Filter) -> Condition:
-    if not item.values:
-        raise _WrongError("values", "is empty; give at least one value")
-    if item.value:
-        raise _WrongError("value", f"is not used by the operator {item.operator}; put it into values")
-    same = [_equals(text) for text in item.values]
+def _check_type(item: Filter, name: str, zone: tzinfo) -> None:
+    """Whether the parameter can ever have such a value; an empty one means that it has none."""
+    kind = params.type_of(name)
+    if kind == "bool" and item.operator in _ORDERS:
+        raise _WrongError("operator", f"{item.operator} compares numbers and times; {name} is true or false")
+    if item.operator in ("contains", "starts_with"):
+        return
+    for text in item.values or (item.value,):
+        if text == "" and item.operator not in _ORDERS:
+            continue
+        if message := _type_error(text, name, kind, zone):
+            raise _WrongError("values" if item.values else "value", f"is {text!r}; {message}")
+
+
+def _type_error(text: str, name: str, kind: str, zone: tzinfo) -> str:
+    if kind in ("int", "float") and _number(text) is None:
+        return f"{name} is a number, give one like 60"
+    if kind == "bool" and text not in ("true", "false"):
+        return f"{name} is true or false"
+    if kind == "datetime" and _time(text, zone) is None:
+        return f"{name} is a time, give one like 2026-05-01T09:00:00"
+    return ""
+
+
+def _among(item: Filter, zone: tzinfo) -> Condition:
+    same = [_equals(text, zone) for text in item.values]
     texts = frozenset(item.values)
     if item.operator == "in":
         return lambda value: (value in texts) if type(value) is str else any(test(value) for test in same)
     return lambda value: (value not in texts) if type(value) is str else not any(test(value) for test in same)
 
 
-def _equals(text: str) -> Condition:
-    number = _number(text)
+def _equals(text: str, zone: tzinfo) -> Condition:
+    number, moment = _number(text), _time(text, zone)
 
     def holds(value: Value) -> bool:
         if type(value) is str:
             return value == text
-        if type(value) is int or type(value) is float:
+        if type(value) is int:
             return value == number
+        if type(value) is float:
+            return number is not None and _number(value) == number
+        if isinstance(value, datetime):
+            return _time(value, UTC) == moment
         return as_text(value) == text
 
     return holds
 
 
-def _not_equals(text: str) -> Condition:
-    same = _equals(text)
+def _not_equals(text: str, zone: tzinfo) -> Condition:
+    same = _equals(text, zone)
     return lambda value: not same(value)
 
 
-def _contains(text: str) -> Condition:
-    return lambda value: text in as_text(value)
+def _contains(text: str, zone: tzinfo) -> Condition:
+    return lambda value: text in as_text(value, zone)
 
 
-def _starts_with(text: str) -> Condition:
-    return lambda value: as_text(value).startswith(text)
+def _starts_with(text: str, zone: tzinfo) -> Condition:
+    return lambda value: as_text(value, zone).startswith(text)
 
 
-_TEXTUAL: dict[str, Callable[[str], Condition]] = {
+_TEXTUAL: dict[str, Callable[[str, tzinfo], Condition]] = {
     "equals": _equals,
     "not_equals": _not_equals,
     "contains": _contains,
@@ -153,11 +192,11 @@ _ORDERS: dict[str, Callable[[Number | datetime, Number | datetime], bool]] = {
 }
 
 
-def _ordered(item: Filter) -> Condition:
+def _ordered(item: Filter, zone: tzinfo) -> Condition:
     compare = _ORDERS[item.operator]
     bound = _number(item.value)
     if bound is None:
-        return _ordered_time(item)
+        return _ordered_time(item, zone)
 
     def holds(value: Value) -> bool:
         if type(value) is int:
@@ -168,14 +207,14 @@ def _ordered(item: Filter) -> Condition:
     return holds
 
 
-def _ordered_time(item: Filter) -> Condition:
+def _ordered_time(item: Filter, zone: tzinfo) -> Condition:
     compare = _ORDERS[item.operator]
-    bound = _time(item.value)
+    bound = _time(item.value, zone)
     if bound is None:
-        raise _WrongError("value", f"is {item.value!r}; give a number, or a time like 2026-05-01T09:00:00+03:00")
+        raise _WrongError("value", f"is {item.value!r}; give a number, or a time like 2026-05-01T09:00:00")
 
     def holds(value: Value) -> bool:
-        moment = _time(value)
+        moment = _time(value, UTC)
         return moment is not None and compare(moment, bound)
 
     return holds
@@ -194,7 +233,8 @@ def _number(value: Value) -> Number | None:
     return number if number.is_finite() else None
 
 
-def _time(value: Value) -> datetime | None:
+def _time(value: Value, zone: tzinfo) -> datetime | None:
+    """The time a value is or spells. zone: of one that names none."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
@@ -202,10 +242,10 @@ def _time(value: Value) -> datetime | None:
             return None
     if not isinstance(value, datetime):
         return None
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
+    return value if value.tzinfo else value.replace(tzinfo=zone)
 
 
-def as_text(value: Value) -> str:
+def as_text(value: Value, zone: tzinfo = UTC) -> str:
     """How a value reads in a condition: booleans as true and false, times as ISO 8601, nothing as an empty text."""
     if isinstance(value, str):
         return value
@@ -213,7 +253,7 @@ def as_text(value: Value) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    return iso(value, zone) if isinstance(value, datetime) else str(value)
 
 
 def presets() -> Sequence[tuple[str, tuple[Filter, ...]]]:

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from pbxhub.calls.stages import JSON, Value
-from pbxhub.webhooks.catalogue import CHAIN, ENTRIES, FAMILIES, QUESTION, STAGES, Entry, Family
+from pbxhub.webhooks.catalogue import CHAIN, ENTRIES, FAMILIES, QUESTION, STAGES, Entry, Family, Type
 from pbxhub.webhooks.paths_in_json import MISSING, parse_path, walk
 
 __all__ = [
-    "ENTRIES", "FAMILIES", "STAGES", "canonical", "exists_at", "from_json", "lookup", "names", "unknown",
+    "ENTRIES", "FAMILIES", "STAGES", "canonical", "exists_at", "from_json", "lookup", "names", "type_of",
+    "unknown",
 ]  # fmt: skip
 
 _BY_NAME: dict[str, Entry] = {name: entry for entry in ENTRIES for name in (entry.name, *entry.aliases)}
@@ -44,6 +45,12 @@ def family_of(name: str) -> Family | None:
         elif name == family.prefix:
             return family
     return None
+
+
+def type_of(name: str) -> Type:
+    """The type of a canonical name."""
+    entry = _BY_NAME.get(name) or family_of(name)
+    return entry.type if entry else "any"
 
 
 def unknown(name: str) -> str:

@@ -141,7 +141,8 @@ class Success:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """One value of the answer, kept on the call as webhook.saved.NAME. mandatory: missing → the delivery failed."""
+    """One value of the answer, kept on the call as webhook.saved.NAME. mandatory: missing or
+    empty → the delivery failed."""
 
     name: str
     path: str

@@ -3,7 +3,7 @@
 Secrets are not part of a spec, so they are not in the file; the plan of an import says which webhooks need theirs.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from pbxhub.webhooks.auth import keeps_secret
 from pbxhub.webhooks.chains import check_chains
 from pbxhub.webhooks.check import check_stage, problems
 from pbxhub.webhooks.codec import FieldError, Reader, SpecError, join, json_schema, write
+from pbxhub.webhooks.gallery import unfilled
 from pbxhub.webhooks.spec import WebhookSpec
 
 MOST_WEBHOOKS, LONGEST_NAME = 1000, 200
@@ -67,20 +68,23 @@ def schema() -> dict[str, Any]:
     return json_schema(Bundle)
 
 
-def plan_import(data: Any, existing: Mapping[str, Exported]) -> tuple[Change, ...]:
+def plan_import(
+    data: Any, existing: Mapping[str, Exported], locked: Collection[str] = ()
+) -> tuple[Change, ...]:  # fmt: skip
     """What importing the file would do, webhook by webhook; nothing is done here.
 
-    existing: the project's webhooks by name; one of the same name is changed. Raises SpecError with every error.
+    existing: the project's webhooks by name; one of the same name is changed. locked: names that a file cannot have.
+    Raises SpecError with every error.
     """
     reader = Reader(transparent=frozenset({"spec", "request", "children"}))
     bundle = reader.read(Bundle, data, "")
-    errors = reader.errors or _check(bundle, existing)
+    errors = reader.errors or _check(bundle, existing, locked)
     if errors:
         raise SpecError(errors)
     return tuple(_change(webhook, existing.get(webhook.name)) for webhook in bundle.webhooks)
 
 
-def _check(bundle: Bundle, existing: Mapping[str, Exported]) -> list[FieldError]:
+def _check(bundle: Bundle, existing: Mapping[str, Exported], locked: Collection[str]) -> list[FieldError]:
     if len(bundle.webhooks) > MOST_WEBHOOKS:
         return [FieldError("webhooks", f"has {len(bundle.webhooks)} webhooks; import at most {MOST_WEBHOOKS} at once")]
     errors = []
@@ -91,8 +95,11 @@ def _check(bundle: Bundle, existing: Mapping[str, Exported]) -> list[FieldError]
             errors.append(FieldError(join(path, "name"), f"has {len(webhook.name)} letters; give 1 to {LONGEST_NAME}"))
         if webhook.name in seen:
             errors.append(FieldError(join(path, "name"), "is there twice in the file"))
+        if webhook.name in locked:
+            errors.append(FieldError(join(path, "name"), "is that of the locked event; give another one"))
         seen.add(webhook.name)
         errors += _below(path, check_stage(webhook.stage) + problems(webhook.spec))
+        errors += _below(path, unfilled(webhook.spec)) if webhook.enabled else []
     specs = {name: webhook.spec for name, webhook in existing.items()} | {
         item.name: item.spec for item in bundle.webhooks
     }

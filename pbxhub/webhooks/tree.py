@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pbxhub.webhooks.codec import FieldError, join
+from pbxhub.webhooks.form_names import clashing_names
 from pbxhub.webhooks.leaves import BOOLEANS, OMITTED, Node, blank_of, boolean_leaf, hash_leaf, number_leaf, text_leaf
 from pbxhub.webhooks.rendering import Context, MandatoryError, RenderError, to_bytes
 from pbxhub.webhooks.spec import Format, Parameter
@@ -46,6 +47,8 @@ def compile_tree(parameters: tuple[Parameter, ...], top: str, request_format: Fo
     node = compiler.container(root, "parameters", 1)
     if compiler.count > MOST_PARAMETERS:
         errors.append(FieldError("parameters", f"has {compiler.count} parameters; at most {MOST_PARAMETERS} are sent"))
+    elif request_format == "form" and not errors:
+        errors.extend(clashing_names(parameters, top))
     return node
 
 

@@ -4,6 +4,7 @@ import ipaddress
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from html import unescape
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from sqlalchemy import select
 
 from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.delivery.address_guard import AddressGuard
+from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.worker import utc_now
 from pbxhub.settings import Settings
@@ -322,3 +324,92 @@ def test_a_sample_has_everything_that_google_analytics_needs(people: People, edi
     assert (shown["errors"], shown["notes"]) == ([], [])
     assert "1391543214.1778750000" in shown["html"]
     assert "1778753990" in shown["html"]
+
+
+def take_in(editor: Browser, people: People, *webhooks: dict[str, Any]) -> Any:
+    file = json.dumps({"format": "pbxhub-webhooks", "version": 1, "webhooks": webhooks})
+    address = f"/projects/{people.project}/webhooks/import"
+    editor.get(address)
+    return editor.post(address, {"text": file, "confirmed": "1"})
+
+
+def test_an_import_cannot_put_itself_before_the_locked_event(
+    database: Database, people: People, editor: Browser
+) -> None:
+    with database.write() as session:
+        locked = Webhook(
+            project_id=people.project,
+            name="GA",
+            stage="incoming.after",
+            locked=True,
+            spec=WebhookSpec(),
+            created_on=utc_now(),
+        )
+        session.add(locked)
+    answer = take_in(editor, people, {"name": "GA", "stage": "incoming.after", "spec": spec()})
+    assert answer.status_code == 422
+    assert "webhooks.GA.name" in answer.get_data(as_text=True)
+    with database.read() as session:
+        assert [row.locked for row in session.scalars(select(Webhook))] == [True]
+
+
+def test_an_import_to_an_address_that_is_refused_is_refused(people: People, editor: Browser) -> None:
+    answer = take_in(editor, people, {"name": "X", "stage": "incoming.after", "spec": spec("http://169.254.169.254/")})
+    assert answer.status_code == 422
+    assert "webhooks.X.url" in answer.get_data(as_text=True)
+
+
+@pytest.mark.parametrize("depth", [120, 5_000, 100_000])
+def test_json_nested_beyond_all_measure_is_refused(people: People, editor: Browser, depth: int) -> None:
+    deep = "[" * depth + "]" * depth
+    address = f"/projects/{people.project}/webhooks"
+    there = add(editor, people)
+    headers = {"X-CSRFToken": editor.token, "Content-Type": "application/json"}
+    for body in (deep, f'{{"copy_of": {there}, "stage": "incoming.after", "spec": {{"request": {deep}}}}}'):
+        assert editor.client.post(f"{address}/preview", data=body, headers=headers).status_code == 400
+    editor.get(f"{address}/import")
+    assert editor.post(f"{address}/import", {"text": deep}).status_code == 422
+
+
+def test_an_event_with_blanks_of_a_template_is_not_switched_on(
+    people: People, editor: Browser, database: Database
+) -> None:
+    left = spec(
+        "https://hook.eu1.make.com/[[id]]", parameters=(Parameter("chat", value="<<caller>> [[chat_id]] [[x]]"),)
+    )
+    address = f"/projects/{people.project}/webhooks"
+    draft = {"name": "Lead", "stage": "incoming.after", "spec": left}
+    answer = send(editor, f"{address}/save", {**draft, "enabled": True})
+    assert answer.json["errors"] == [
+        {"path": path, "message": f"has the blank [[{blank}]] of a template; fill it in before switching on"}
+        for path, blank in (("url", "id"), ("parameters.chat", "chat_id"))
+    ]
+    there = send(editor, f"{address}/save", {**draft, "enabled": False}).json["id"]
+    editor.get(address)
+    page = editor.post(f"{address}/{there}/enabled", {"enabled": "1"}, follow_redirects=True).get_data(as_text=True)
+    assert "url: has the blank [[id]] of a template" in page
+    assert not webhook(database, there).enabled
+    assert take_in(editor, people, {"name": "B", "stage": "incoming.after", "spec": left}).status_code == 422
+
+
+def test_another_zone_of_the_project_is_that_of_its_requests_from_the_next_call_on(
+    settings: Settings, database: Database, people: People, editor: Browser, signed_in: SignedIn
+) -> None:
+    add(editor, people, spec=spec(parameters=(Parameter("at", value="<<calldate|date:%z>>"),)))
+    with database.read() as session:
+        known = directory_of(database).fetch(session, {people.project})[people.project]
+    assert str(known.zone) == "Europe/Kyiv"
+    owner, address = signed_in("owner"), f"/projects/{people.project}/settings"
+    owner.get(address)
+    owner.post(address, {"name": "Ours", "time_zone": "Asia/Tokyo", "country": "UA"})
+    call_over(database, Vault(settings.secret_key), people)
+    with database.read() as session:
+        assert json.loads(session.scalars(select(Delivery.body)).one()) == {"at": "+0900"}
+
+
+def test_a_sample_of_an_outgoing_call_is_one(people: People, editor: Browser) -> None:
+    parameters = tuple(Parameter(name, value=f"<<{name}>>") for name in ("direction", "call_type", "legs"))
+    data = {"name": "x", "stage": "outgoing.after", "spec": spec(parameters=parameters), "sample": "missed"}
+    html = unescape(send(editor, f"/projects/{people.project}/webhooks/preview", data).json["html"])
+    assert '"call_type": "out"' in html
+    assert '"status": "NO ANSWER"' in html

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.store.accounts import Membership, Project
 from pbxhub.store.notices import NoticeTarget
-from pbxhub.store.webhooks import add_project
+from pbxhub.store.webhooks import add_project, touch_webhooks
 from pbxhub.web.access import enter, signed_in
 from pbxhub.web.audit import fields, note
 from pbxhub.web.forms import AlertForm, DeleteProjectForm, ProjectForm
@@ -46,6 +46,7 @@ def settings(project_id: int) -> ResponseReturnValue:
         access = enter(session, project_id, "owner")
         before = fields(access.project, *_KEPT)
         form.populate_obj(access.project)
+        touch_webhooks(session, project_id)  # their times and numbers are read by these settings
         note(session, access, "project changed", access.project.name, before, fields(access.project, *_KEPT))
     flash(_("Saved."))
     return redirect(url_for("project.settings", project_id=project_id))

@@ -30,7 +30,10 @@ from pbxhub.web.webhooks import (
     webhook_of,
 )  # fmt: skip
 from pbxhub.web.webhooks import remove as delete
+from pbxhub.webhooks.gallery import unfilled
+from pbxhub.webhooks.paths_in_json import MISSING
 from pbxhub.webhooks.spec import FieldError, SpecError, dump_spec
+from pbxhub.webhooks.success import read_json
 from pbxhub.webhooks.transfer import export_webhooks
 
 pages = Blueprint("webhooks", __name__, url_prefix="/projects/<int:project_id>/webhooks")
@@ -64,6 +67,9 @@ def enable(project_id: int, webhook_id: int) -> ResponseReturnValue:
         if wanted and webhook.locked and not webhook.secret_sealed:
             flash(_("Set it up first: it needs your measurement id and API secret."), "error")
             return redirect(url_for("webhooks.setup_default", project_id=project_id, webhook_id=webhook.id))
+        if wanted and (blanks := unfilled(webhook.spec)):
+            flash(f"{blanks[0].path}: {blanks[0].message}", "error")
+            return redirect(url_for("webhooks.index", project_id=project_id))
         if wanted != webhook.enabled:
             switched = Draft(webhook.name, webhook.stage, wanted, webhook.spec)
             change(session, access, webhook, switched, "webhook switched on" if wanted else "webhook switched off")
@@ -190,10 +196,10 @@ def take_in(project_id: int) -> ResponseReturnValue:
 
 
 def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise SpecError([FieldError("", _("This is not a JSON file."))]) from None
+    document = read_json(text.encode("utf-8", "replace"))
+    if document is MISSING:
+        raise SpecError([FieldError("", _("This is not a JSON file."))])
+    return document
 
 
 def _changes(newer: WebhookVersion, older: WebhookVersion | None) -> dict[str, list[JSON]]:

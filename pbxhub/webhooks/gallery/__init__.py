@@ -1,6 +1,7 @@
 """Ready-made webhooks for the systems people connect: one JSON file per integration, of the shape of Item.
 
-A text in [[brackets]] is what the user must fill in; until then the webhook cannot be saved.
+A text in [[brackets]] is what the user must fill in; until then the webhook cannot be switched on. No item holds a
+secret: it names what the user's is called.
 """
 
 import json
@@ -11,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from pbxhub.webhooks.check import check_spec
+from pbxhub.webhooks.check import check_spec, texts_of
 from pbxhub.webhooks.codec import FieldError, Reader, SpecError, write
 from pbxhub.webhooks.spec import WebhookSpec
 
@@ -91,6 +92,21 @@ def fill(item: Item, answers: Mapping[str, str]) -> tuple[Ready, ...]:
         raise SpecError([FieldError(f"ask.{ask.name}", f"is empty; give {ask.label}") for ask in missing])
     specs = [check_spec(_filled(write(ready.spec), answers)) for ready in item.webhooks]
     return tuple(replace(ready, spec=spec) for ready, spec in zip(item.webhooks, specs, strict=True))
+
+
+def unfilled(spec: WebhookSpec) -> list[FieldError]:
+    """The blanks of ready-made webhooks that nobody has filled in: such a webhook must not be switched on."""
+    return [
+        FieldError(path, f"has the blank {blank.group()} of a template; fill it in before switching on")
+        for path, text in texts_of(spec)
+        for blank in _BLANK.finditer(text)
+        if blank.group(1) in _asked()
+    ]
+
+
+@cache
+def _asked() -> frozenset[str]:
+    return frozenset(ask.name for item in gallery() for ask in item.ask)
 
 
 def _filled(data: Any, answers: Mapping[str, str]) -> Any:
