@@ -11,9 +11,8 @@ import pytest
 from sending import LOOPBACK_TOO, Dns, post, send, sender
 from sqlalchemy import Column, LargeBinary, MetaData, String, Table, insert, select
 
-from pbxhub.delivery.curl_handle import MAX_BODY
 from pbxhub.delivery.engine import Engine
-from pbxhub.delivery.outgoing import TlsOptions
+from pbxhub.delivery.outgoing import MAX_BODY, TlsOptions
 from pbxhub.delivery.target import warning_about
 from pbxhub.store.columns import JsonColumn
 from pbxhub.store.session import Database

@@ -11,6 +11,7 @@ from sending import PUBLIC_ONLY
 from test_deliver_calls import wait_until, working
 
 import pbxhub
+from pbxhub import services
 from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.notices import tell
 from pbxhub.delivery.outbox import publish, resend_one
@@ -24,7 +25,7 @@ from pbxhub.store.history import FAILED, Call
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import FIRST_FAILURE, Notice, NoticeTarget
 from pbxhub.store.session import Database
-from pbxhub.testing.receiver import Receiver
+from pbxhub.testing.receiver import Receiver, Reply
 from pbxhub.web import create_app
 from pbxhub.web.access import Access, Program
 from pbxhub.web.tryout import test_send as send_test
@@ -104,6 +105,25 @@ def test_23_a_recording_is_fetched_by_the_guarded_sender(app: Flask, database: D
         link = Links(VAULT, "http://localhost").recording(call_id, utc_now())
         assert app.test_client().get(link).status_code == 404
         assert receiver.connections == 0
+
+
+def test_a_recording_of_hours_is_fetched_whole_and_in_parts(database: Database, tmp_path: Path) -> None:
+    sound = bytes(range(256)) * 8000  # 2 MB
+    variables = {"PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_ALLOWED_NETWORKS": "127.0.0.0/8"}
+    settings = read_settings(variables | {"PBXHUB_PUBLIC_URL": "http://localhost"})
+    app = services.app(Parts(settings, database, VAULT))
+    world = World(database)
+    with Receiver(lambda _request: Reply(200, sound)) as receiver:
+        publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+        with database.write() as session:
+            call = session.query(Call).one()
+            call.data = {**call.data, "recording_file": f"{receiver.url}/a.wav"}
+            call_id: UUID = call.id
+        link = Links(VAULT, "http://localhost").recording(call_id, utc_now())
+        whole = app.test_client().get(link)
+        assert (whole.status_code, whole.mimetype, whole.data) == (200, "audio/wav", sound)
+        part = app.test_client().get(link, headers={"Range": "bytes=1000000-", "If-Range": whole.headers["ETag"]})
+        assert (part.status_code, part.data) == (206, sound[1_000_000:])
 
 
 def test_23_a_notice_by_http_is_guarded(database: Database) -> None:

@@ -6,17 +6,17 @@ import ssl
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import version
+from typing import IO
 
 import certifi
 import pycurl
 
 from pbxhub.delivery.curl_failures import Ended, answer_of_failure, answer_of_status
-from pbxhub.delivery.outgoing import SYSTEM_TLS, Answer, Outgoing, TlsOptions
+from pbxhub.delivery.outgoing import MAX_BODY, SYSTEM_TLS, Answer, Outgoing, TlsOptions
 from pbxhub.delivery.resolver import Found
 from pbxhub.delivery.target import Address, Target, path_and_query
 from pbxhub.webhooks.request import Request
 
-MAX_BODY = 64 * 1024
 MAX_HEADER_BYTES = 64 * 1024
 MAX_HEADERS = 100
 
@@ -68,6 +68,7 @@ class CurlHandle:
         self._tls_versions = tls_versions
         self._tls_version = ""
         self._allowed: AddressCheck = _nowhere
+        self._into: IO[bytes] | None
         self._clear()
         _set_rules(self.easy)
         _set_tls(self.easy, tls)
@@ -95,6 +96,7 @@ class CurlHandle:
         self._clear()
         self._dns_us = dns_us
         self._allowed = allowed
+        self._room, self._into = outgoing.most_body, outgoing.into
         setopt = self.easy.setopt
         setopt(pycurl.URL, target.origin)
         setopt(pycurl.REQUEST_TARGET, path_and_query(outgoing.request.url))
@@ -125,6 +127,7 @@ class CurlHandle:
     def _clear(self) -> None:
         self._lines: list[bytes] = []
         self._body = bytearray()
+        self._room, self._into = MAX_BODY, None
         self._header_bytes = 0
         self._dns_us = 0
         self._fault = ""
@@ -152,12 +155,14 @@ class CurlHandle:
         return len(line)
 
     def _take_body(self, part: bytes) -> int:
-        room = MAX_BODY - len(self._body)
-        self._body += part[:room]
-        if len(part) > room:
-            self._cut = True
-            return 0
-        return len(part)
+        read = part[: self._room]
+        self._room -= len(read)
+        if self._into:
+            self._into.write(read)
+        else:
+            self._body += read
+        self._cut = len(read) < len(part)
+        return len(read)
 
     def _take_note(self, kind: int, text: bytes) -> None:
         if kind == pycurl.INFOTYPE_TEXT and text.startswith(b"SSL connection using "):

@@ -1,6 +1,7 @@
 """What goes into the sender and what comes out of it."""
 
 from dataclasses import dataclass
+from typing import IO
 
 from pbxhub.webhooks.request import Request
 
@@ -18,6 +19,7 @@ class TlsOptions:
 
 
 SYSTEM_TLS = TlsOptions()
+MAX_BODY = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Outgoing:
     pool: who may share keep-alive connections, "webhook:17" for example; never the same for two webhooks.
     deadline: seconds for everything together: name, connection, TLS, request, whole answer.
     follow_to_get: one redirect (301, 302, 303) is followed with a GET that carries nothing of this request.
+    most_body: bytes of the answer that are read at most. into: where they are written instead of into Answer.body.
     """
 
     request: Request
@@ -34,6 +37,8 @@ class Outgoing:
     deadline: float = 10.0
     tls: TlsOptions = SYSTEM_TLS
     follow_to_get: bool = False
+    most_body: int = MAX_BODY
+    into: IO[bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,8 @@ class Answer:
     outcome: a code of outcomes.py; "ok" means a 2xx status, the webhook's own success rule comes later.
     message: the sentence for the user, with the particulars of this attempt. note: those that a status does not tell
     (where a redirect leads, what is missing of the body); they belong to every other sentence about it, too.
-    body: as it came, never decompressed, at most 64 KB; truncated tells that there was or should have been more.
+    body: as it came, never decompressed, at most Outgoing.most_body; truncated tells that there was or should have
+    been more.
     *_us: microseconds of each phase (name, TCP, TLS, sending and waiting up to the first byte) and of everything;
     None for a phase that was not reached. peer: address and port connected to.
     """

@@ -1,6 +1,8 @@
 """Recordings, by a signed link that expires: no sign-in, so that a CRM can play them. And the link to a call's card."""
 
+from hashlib import sha256
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from uuid import UUID
 
 from flask import Blueprint, Response, abort, redirect, request, send_file, url_for
@@ -18,7 +20,8 @@ from pbxhub.webhooks.message import Request
 pages = Blueprint("recordings", __name__)
 
 _SOUNDS = {".wav": "audio/wav", ".mp3": "audio/mpeg", ".ogg": "audio/ogg", ".gsm": "audio/gsm", ".wav49": "audio/wav"}
-_FETCH_SECONDS = 30.0
+_FETCH_SECONDS = 60.0
+_FETCH_MOST = 200_000_000  # bytes; an hour of 16 bit at 8 kHz has 58 million
 
 
 @pages.get("/recordings/<uuid:call_id>")
@@ -70,10 +73,19 @@ def _from_spool(name: str) -> Response:
 
 def _fetched(url: str) -> Response:
     """A recording that the PBX offers over HTTP, through the sender and its address guard."""
+    suffix = Path(url.partition("?")[0]).suffix.lower()
+    if suffix not in _SOUNDS:
+        abort(404)
     sender = hub().sender
     sender.guard = hub().guard()
-    answer = sender.send(Outgoing(Request("GET", url, (), b""), "recordings", _FETCH_SECONDS))
-    suffix = Path(url.partition("?")[0]).suffix.lower()
-    if answer.outcome != "ok" or answer.truncated or suffix not in _SOUNDS:
-        abort(404)
-    return Response(answer.body, mimetype=_SOUNDS[suffix])
+    with NamedTemporaryFile(prefix="pbxhub-") as file:
+        wanted = Outgoing(
+            Request("GET", url, (), b""), "recordings", _FETCH_SECONDS, most_body=_FETCH_MOST, into=file.file
+        )
+        answer = sender.send(wanted)
+        file.flush()
+        if answer.outcome != "ok" or answer.truncated:
+            abort(404)
+        etag = sha256(url.encode()).hexdigest()  # a player asks for parts: they must be known for parts of one
+        # what is opened here stays open until it has been sent, though its name goes at once
+        return send_file(file.name, mimetype=_SOUNDS[suffix], conditional=True, etag=etag)
