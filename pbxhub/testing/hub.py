@@ -1,5 +1,7 @@
 """A hub for a scenario: a `pbxhub run` process on temporary files, a project in it, and verbs to look inside."""
 
+import hashlib
+import secrets
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,14 +12,17 @@ from typing import Protocol, Self
 from sqlalchemy import select
 
 from pbxhub.calls.stages import JSON
+from pbxhub.client import Client
 from pbxhub.delivery.signing import SigningKeys, seal_keys
 from pbxhub.settings import read_settings
-from pbxhub.store.accounts import Pbx, Project
+from pbxhub.store.accounts import ApiKey, Pbx, Project
+from pbxhub.store.agi_tokens import Tokens
 from pbxhub.store.history import Call, Delivery, StageEvent
 from pbxhub.store.schema import migrate
 from pbxhub.store.session import open_database
 from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import Webhook, touch_webhooks
+from pbxhub.testing.asterisk import Asterisk
 from pbxhub.testing.http_call import NotReachableError, http
 from pbxhub.testing.processes import Program
 from pbxhub.testing.seen import SeenCall, SeenDelivery, SeenStage, seen_call, seen_delivery, seen_stage
@@ -147,6 +152,29 @@ class Hub:
                 assert row.state == "connected", f"the PBX is {row.state}: {row.state_reason}\n{self._last_lines()}"
 
         await_until(connected, within)
+
+    def agi_address(self, pbx_id: int) -> str:
+        """Where the dialplan of that PBX asks its questions: the value of PBXHUB_AGI in its [globals]."""
+        return f"agi://127.0.0.1:{self.agi_port}/{Tokens(self._vault).path(pbx_id)}"
+
+    def steer(self, asterisk: Asterisk) -> int:
+        """Listens to the laboratory's Asterisk and lets its dialplan ask this hub; returns the PBX's id."""
+        pbx_id = self.listen_to(asterisk)
+        asterisk.cli(f"dialplan set global PBXHUB_AGI {self.agi_address(pbx_id)}")
+        return pbx_id
+
+    def client(self, *scopes: str) -> Client:
+        """A client of its API with a new key. scopes: read, write, call; all of them by default."""
+        key = f"pbx_{secrets.token_urlsafe(32)}"
+        with self.database.write() as session:
+            session.add(
+                ApiKey(
+                    project_id=self.project_id, name="scenario", prefix=key[:10],
+                    scopes=list(scopes or ("read", "write", "call")),
+                    key_hash=hashlib.sha256(key.encode()).hexdigest(), created_on=_now(),
+                )
+            )  # fmt: skip
+        return Client(self.url, key)
 
     def webhook(
         self,

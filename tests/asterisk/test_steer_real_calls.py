@@ -16,7 +16,6 @@ import pytest
 from sqlalchemy import select
 from watch import Watch
 
-from pbxhub.store.agi_tokens import Tokens
 from pbxhub.store.history import Call, Delivery
 from pbxhub.store.questions import Question
 from pbxhub.testing.asterisk import Asterisk
@@ -36,9 +35,8 @@ class Line:
 
     def __init__(self, pbx: Asterisk, receiver: MockServer, hub: Hub) -> None:
         self.pbx, self.receiver, self.hub = pbx, receiver, hub
-        self.pbx_id = hub.listen_to(pbx)
-        self.address = f"agi://127.0.0.1:{hub.agi_port}/{Tokens(hub._vault).path(self.pbx_id)}"
-        self.connect()
+        self.pbx_id = hub.steer(pbx)
+        self.address = hub.agi_address(self.pbx_id)
         self._count = 0
 
     def connect(self, address: str = "") -> None:

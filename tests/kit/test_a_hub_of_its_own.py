@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pbxhub.client import ProblemError
 from pbxhub.testing import Hub, HubFailedError, PlayedPbx, await_until, expect, json_response, status_response
 
 pytestmark = pytest.mark.slow
@@ -150,3 +151,10 @@ def test_a_hub_keeps_its_data_in_postgresql_when_asked(tmp_path):
     command = [sys.executable, "-m", "pbxhub.testing", "scenario", "run", str(script), "--database", "postgresql"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_client_may_do_what_its_scopes_say(hub):
+    assert list(hub.client("read").all("/webhooks")) == []
+    with pytest.raises(ProblemError) as refused:
+        hub.client("read").add("/webhooks", {})
+    assert refused.value.status == 403
