@@ -180,7 +180,7 @@ def _check(data: dict[str, Any], allowed: list[str], country: str) -> None:
 
 def _check_limits(session: Session, access: Access, at_once: int, per_minute: int) -> None:
     # counting and writing are one: two orders at the same moment must not both be the last that may
-    session.execute(select(Project.id).where(Project.id == access.project.id).with_for_update())
+    session.execute(select(Project.id).where(Project.id == access.project.id).with_for_update(key_share=True))
     going, recent = open_orders(session, access.project.id, now() - timedelta(minutes=1))
     if going >= at_once:
         refuse(429, f"{going} ordered calls of this project are going on, and {at_once} may.", Retry_After="5")
