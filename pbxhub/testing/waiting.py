@@ -51,10 +51,12 @@ def _still_not(within: str | float, tries: int, failure: AssertionError | None) 
 def wait(duration: str | float, *staying: InCall) -> None:
     """Lets time pass. Calls of the agents in `staying` that are up at the start must stay up.
 
-    Raises AssertionError as soon as one of them is not established any more.
+    Raises AssertionError as soon as one of them is not established any more, and at once when one is over already.
     """
     __tracebackhide__ = True
     length = seconds(duration)
+    for party in staying:
+        assert party.state != "closed", f"the call of {party} is over already; it had to stay up for {length:g}s"
     ends = time.monotonic() + length
     up = [party for party in staying if party.state == "established"]
     while (left := ends - time.monotonic()) > 0:

@@ -80,6 +80,23 @@ def test_an_attended_transfer_is_aborted(caller, employee):
     expect(first.call.state).equals("established")
 
 
+def test_a_deflected_call_rings_at_the_third(caller, employee):
+    first, second = employee(101), employee(102)
+    caller.dial("5550100")
+    expect(first.deflect(second).reason).equals("302 Moved Temporarily")
+    second.accept()
+    caller.await_established()
+    wait("500ms", caller, second)
+
+
+@pytest.mark.parametrizex
+def test_the_status_of_a_refusal_reaches_the_caller(caller, employee, status):
+    callee = employee(101)
+    caller.dial("5550100")
+    expect(callee.respond_incoming(status).status_code).equals(status)
+    expect(caller.await_closed().status_code).equals(status)
+
+
 def test_the_caller_gives_a_mark_in_the_evaluation_menu(caller, employee, asterisk):
     callee = employee(101)
     caller.dial("5550105")

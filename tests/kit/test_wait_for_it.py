@@ -75,7 +75,7 @@ class Party:
 
 def test_waiting_fails_when_a_call_that_was_up_drops():
     with pytest.raises(AssertionError, match=r"the call of agent 101 ended after 0\.\ds; it had to stay up for 5s"):
-        wait("5s", Party(["established", "established"]))
+        wait("5s", Party(["established"] * 3))
 
 
 def test_a_party_without_a_call_may_stay_without():
@@ -141,3 +141,8 @@ def test_a_file_beside_the_script_wins_over_the_process(tmp_path, monkeypatch, c
 def test_a_missing_file_says_where_it_was_looked_for(tmp_path):
     with pytest.raises(EnvironmentMissingError, match=r"there is no file .*nowhere\.env"):
         load_env("nowhere.env")
+
+
+def test_a_call_that_is_over_cannot_stay_up():
+    with pytest.raises(AssertionError, match="the call of agent 101 is over already; it had to stay up for 5s"):
+        wait("5s", Party(["closed"]))
