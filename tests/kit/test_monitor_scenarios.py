@@ -208,6 +208,7 @@ def test_an_occupied_port_is_a_sentence(started, folder):
         (scenario("a", "good.py", "* * * * * *"), "give five cron fields"),
         (scenario("a", "none.py"), "there is no file"),
         (scenario("a", "good.py", more='timeout = "long"'), "timeout: 'long' is not a duration"),
+        (scenario("a", "good.py", more='timeout = "0s"'), "timeout: '0s' is no limit"),
         (scenario("a", "good.py", more="tags = 'x'"), "tags must be a list of texts"),
         (scenario("a", "good.py", more="retries = 3"), "retries is not known here; known are env_files, file, name"),
         ("[[scenario]]\nname = 'a'\nfile = 'good.py'", "schedule is missing"),
