@@ -6,6 +6,7 @@ hub.call(call.id).status
 """
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import requests
 from pbxhub.calls.stages import JSON
 
 _DEADLINE = 30.0
+_PAUSE = 0.5  # seconds before a stream that has ended is opened again
 
 
 class ProblemError(Exception):
@@ -113,15 +115,33 @@ class Client:
         return _ordered(self._ask("DELETE", f"/calls/{quote(call_id)}"))
 
     def events(self, last_id: str = "", seconds: float = _DEADLINE) -> Iterator[Mapping[str, Any]]:
-        """Events as they happen, from last_id on; ends when nothing was sent for so many seconds."""
+        """Events as they happen, from last_id on, without end: when the line breaks it goes on where it was.
+
+        Raises what requests does when the hub has not been heard for so many seconds, and ProblemError when it
+        refuses at the beginning.
+        """
+        heard = time.monotonic()
+        begun = False
+        while True:
+            try:
+                for line in self._stream(last_id, seconds):
+                    heard, begun = time.monotonic(), True
+                    if line.startswith(b"id: "):
+                        last_id = line.removeprefix(b"id: ").decode()
+                    elif line.startswith(b"data: "):
+                        yield json.loads(line.removeprefix(b"data: "))
+            except (requests.RequestException, ProblemError) as error:
+                refused = isinstance(error, ProblemError) and (not begun or error.status < 500)
+                if refused or time.monotonic() - heard > seconds:
+                    raise
+            time.sleep(_PAUSE)
+
+    def _stream(self, last_id: str, seconds: float) -> Iterator[bytes]:
         headers = {"Last-Event-ID": last_id} if last_id else {}
-        with self._session.get(
-            f"{self._address}/events/stream", headers=headers, stream=True, timeout=seconds
-        ) as answer:
+        address = f"{self._address}/events/stream"
+        with self._session.get(address, headers=headers, stream=True, timeout=seconds) as answer:
             _check(answer)
-            for line in answer.iter_lines(chunk_size=1):
-                if line.startswith(b"data: "):
-                    yield json.loads(line.removeprefix(b"data: "))
+            yield from answer.iter_lines(chunk_size=1)
 
     def _ask(self, method: str, path: str, **options: Any) -> Resource:
         answer = self._session.request(method, self._address + path, timeout=_DEADLINE, **options)

@@ -62,7 +62,7 @@ class Asterisk:
             ]
             if command.startswith("SET VARIABLE"):
                 self.variables[words[0]] = words[1]
-            value = results.get(command.split()[0], "1")
+            value = results.get(" ".join(command.split()[:2]), results.get(command.split()[0], "1"))
             note = " (BUSY)" if "DIALSTATUS" in command else ""
             self.send(f"200 result={value}{note}\n")
         return self.commands
@@ -308,6 +308,19 @@ def test_unknown_names_and_refusing_asterisks_leave_the_default_route(hub: Hub, 
     asterisk.begin("crm", "1.1")
     asterisk.obey(EXEC="-2")
     assert asterisk.variables["PBXHUB_LINE"] == "1"
+
+
+@pytest.mark.parametrize(("news", "told"), [("HANGUP\n", ""), ("", "cannot play")])
+def test_a_caller_who_hangs_up_while_keys_are_read_is_no_missing_sound(
+    hub: Hub, receiver: MockServer, news: str, told: str
+) -> None:
+    receiver.respond("POST", "/", json_response({"actions": [{"type": "read", "max_digits": 3}]}))
+    hub.webhook(receiver.url + "/")
+    asterisk = hub.asterisk()
+    asterisk.begin("crm", "1.1")
+    asterisk.obey(**{"GET DATA": f"-1\n{news}"})
+    assert told in asterisk.variables.get("PBXHUB_ERROR_REASON", "")
+    assert ("PBXHUB_ERROR_REASON" in asterisk.variables) == bool(told)
 
 
 def test_the_limit_of_the_wait_is_lifted_before_anybody_talks(hub: Hub, receiver: MockServer) -> None:

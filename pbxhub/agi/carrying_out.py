@@ -117,12 +117,19 @@ async def _read(hands: Hands, action: ReadDigits) -> str:
     for _ in range(action.attempts):
         result = await hands.wire.command("GET DATA", action.file, str(action.timeout * 1000), str(action.most))
         if result.value.startswith("-1"):
+            await hands.wire.command("NOOP")  # the news of a hangup comes before its answer
+            if hands.wire.over:
+                raise HungUpError
             raise StepError(f"this PBX cannot play {action.file}")
         if result.value:
             hands.digits = result.value
             break
     await hands.wire.command("SET VARIABLE", "PBXHUB_DIGITS", quote(hands.digits))
-    return f"digits {hands.digits}" if hands.digits else "no digits"
+    if not hands.digits:
+        return "no digits"
+    # for the stages of the call that are still to come
+    await hands.execute("UserEvent", f"PBXHubVar,Name: additional_number,Value: {hands.digits}")
+    return f"digits {hands.digits}"
 
 
 async def _set(hands: Hands, action: SetVariables) -> str:

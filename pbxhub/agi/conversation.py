@@ -21,7 +21,7 @@ from pbxhub.agi.wire import Call, CommandError, HungUpError, Wire
 from pbxhub.calls.dialplan import NAME, NUMBER, quote
 from pbxhub.calls.stages import Value
 from pbxhub.calls.steering import MOST_QUESTIONS, MOST_STEPS_OF_A_CALL
-from pbxhub.calls.steps import Action, Ask, Dial
+from pbxhub.calls.steps import Action, Ask, Dial, ReadDigits
 from pbxhub.delivery.outbox.question import Step
 from pbxhub.delivery.outgoing import Answer, Outgoing
 from pbxhub.delivery.sender import Sender
@@ -206,7 +206,7 @@ class Conversation:
                     raise StepError(f"this call has done {MOST_STEPS_OF_A_CALL} steps; that looks like a loop")
                 steps[index] = Step(str(action), "begun")
                 steps[index] = Step(str(action), await self._hands.do(action))
-                if self._hands.digits:
+                if isinstance(action, ReadDigits):  # none pressed this time are none, whatever was pressed before
                     self._known["additional_number"] = self._hands.digits
                 if self._hands.over:
                     break

@@ -55,6 +55,8 @@ class Server:
             writer.transport.abort()
             return
         self._tasks.add(task)
+        if (connection := writer.get_extra_info("socket")) is not None:  # a PBX that is gone without a word
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         wire = Wire(reader, writer)
         try:
             await self._serve(wire)

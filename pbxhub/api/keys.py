@@ -61,9 +61,11 @@ def scope(name: str) -> Callable[[View], View]:
 
 
 def enter(session: Session) -> Access:
-    """The project of the key, with what its holder may do there."""
+    """The project of the key, with what its holder may do there. Who changes what they have seen (If-Match) goes one
+    at a time: of two changes with the same ETag the second finds another one."""
     row: ApiKey = g.key
-    project = session.get(Project, row.project_id)
+    lock = {"key_share": True} if "If-Match" in request.headers else None
+    project = session.get(Project, row.project_id, with_for_update=lock)
     if project is None:
         refuse(401, "The project of this key is gone.")
     return Access(project, "editor" if "write" in row.scopes else "viewer", Program(row.name))

@@ -1,4 +1,4 @@
-"""What a worker process does beside sending: bulk resends go on, notices go out, old history goes away."""
+"""What a worker process does beside sending: bulk resends, notices, abandoned orders, old history."""
 
 import threading
 import time
@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.notices import tell
 from pbxhub.delivery.outbox import Retention, prune, step_resends
+from pbxhub.delivery.outbox.ordered import sweep
 from pbxhub.delivery.sender import Sender
 from pbxhub.delivery.values import Links
 from pbxhub.settings import MailServer
@@ -19,6 +20,7 @@ from pbxhub.store.session import Database, reason
 
 TURN = 1.0  # seconds
 PRUNE_EVERY = timedelta(hours=1)
+SWEEP_EVERY = timedelta(seconds=30)
 log = structlog.get_logger(__name__)
 
 
@@ -38,10 +40,11 @@ class Chores:
         self._keep = keep
         self._renew_guard = renew_guard or (lambda: None)
         self._pruned_on: datetime | None = None
+        self._swept_on: datetime | None = None
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(chore,), name=chore.__name__.strip("_"), daemon=True)
-            for chore in (self._guard, self._resend, self._tell, self._prune)
+            for chore in (self._guard, self._resend, self._tell, self._sweep, self._prune)
         ]
 
     def start(self) -> None:
@@ -73,6 +76,12 @@ class Chores:
 
     def _tell(self, now: datetime) -> None:
         tell(self._database, self._sender, self._mail, now)
+
+    def _sweep(self, now: datetime) -> None:
+        if self._swept_on is None or now - self._swept_on >= SWEEP_EVERY:
+            self._swept_on = now
+            with self._database.write() as session:
+                sweep(session, self._links, now)
 
     def _prune(self, now: datetime) -> None:
         if self._pruned_on is None or now - self._pruned_on >= PRUNE_EVERY:

@@ -17,23 +17,28 @@ _DUMPED = 10_000  # characters of a request or an answer in an event
 
 def shown(session: Session, rows: Sequence[EventRow]) -> list[dict[str, Any]]:
     """The events of these rows, in their order; an attempt that is no longer kept is left out."""
-    attempts = _attempts(session, [row for row in rows if "delivery_id" in row.data and row.type == "webhook_called"])
+    attempts = _attempts(session, [row for row in rows if _is_our_attempt(row)])
     found = []
     for row in rows:
         body: dict[str, Any] = {
+            **row.data,
             "id": str(Position(row.xid, row.id)),
             "call_id": str(row.call_id) if row.call_id else None,
-            **row.data,
             "type": row.type,
             "created_on": row.data.get("created_on") or row.created_on.isoformat(),
         }
-        if row.type == "webhook_called" and "delivery_id" in row.data:
+        if _is_our_attempt(row):
             known = attempts.get((row.data["delivery_id"], row.data["attempt"]))
             if known is None:
                 continue
             body |= known
         found.append(body)
     return found
+
+
+def _is_our_attempt(row: EventRow) -> bool:
+    """Of an attempt of the hub only its place is kept; a webhook_called that was handed in has fields of its own."""
+    return row.type == "webhook_called" and row.data.keys() == {"delivery_id", "attempt"}
 
 
 def _attempts(session: Session, rows: Iterable[EventRow]) -> dict[tuple[Any, Any], dict[str, Any]]:

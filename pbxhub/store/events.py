@@ -8,13 +8,13 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     ForeignKey,
     Index,
     String,
     Table,
     Uuid,
     bindparam,
-    func,
     insert,
     literal_column,
     select,
@@ -90,23 +90,37 @@ def keep(session: Session, events: Sequence[NewEvent]) -> None:
         _KEEP[session.get_bind().dialect.name].run(session, rows)
 
 
-def read_after(session: Session, project_id: int, after: Position, limit: int) -> list[EventRow]:
+def read_after(
+    session: Session, project_id: int, after: Position, limit: int, *which: ColumnElement[bool]
+) -> list[EventRow]:
     """The next events in the order of the stream; never one before which another may still appear."""
     query = select(EventRow).where(
         EventRow.project_id == project_id, tuple_(EventRow.xid, EventRow.id) > (after.xid, after.id)
     )
-    if session.get_bind().dialect.name == "postgresql":
-        query = query.where(
-            EventRow.xid < literal_column("CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)")
-        )
+    query = query.where(*_settled(session), *which)
     return list(session.scalars(query.order_by(EventRow.xid, EventRow.id).limit(limit)))
 
 
 def newest(session: Session, project_id: int) -> Position:
-    """Where somebody begins who wants only what happens from now on."""
-    xid = session.scalar(select(func.max(EventRow.xid)).where(EventRow.project_id == project_id)) or 0
-    number = session.scalar(select(func.max(EventRow.id)).where(EventRow.project_id == project_id, EventRow.xid == xid))
-    return Position(xid, number or 0)
+    """Where somebody begins who wants only what happens from now on; what is being written now is to come."""
+    last = (
+        select(EventRow.xid, EventRow.id)
+        .where(EventRow.project_id == project_id, *_settled(session))
+        .order_by(EventRow.xid.desc(), EventRow.id.desc())
+        .limit(1)
+    )
+    found = session.execute(last).first()
+    return Position(found.xid, found.id) if found else Position()
+
+
+def _settled(session: Session) -> list[ColumnElement[bool]]:
+    """Of transactions before the oldest one still open."""
+    if session.get_bind().dialect.name != "postgresql":
+        return []
+    oldest_open: ColumnElement[int] = literal_column(
+        "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)"
+    )
+    return [EventRow.xid < oldest_open]
 
 
 def position_of(text: str) -> Position | None:

@@ -148,3 +148,19 @@ def test_the_pages_stay_what_they_were(hub: Served) -> None:
     assert answer.status_code in (200, 302)
     assert "text/html" in answer.headers["Content-Type"]
     assert datetime.now(UTC)
+
+
+def test_of_two_changes_at_once_of_what_was_seen_one_is_refused(hub: Served) -> None:
+    program = hub.client()
+    path = f"/pbxs/{hub.pbx_id}/dial-plan"
+    seen = program.get(path)
+
+    def change(number: int) -> int:
+        try:
+            hub.client().change(path, seen, {"at_once": 10 + number})
+        except ProblemError as error:
+            return error.status
+        return 200
+
+    with ThreadPoolExecutor(6) as programs:
+        assert sorted(programs.map(change, range(1, 7))) == [200, 412, 412, 412, 412, 412]

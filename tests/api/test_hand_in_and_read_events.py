@@ -1,7 +1,9 @@
 """Typed events: read, refused, kept as they are, listed by call, and streamed without a gap."""
 
 import threading
+import time
 from datetime import UTC, datetime
+from importlib import import_module
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from served import Served
 
 from pbxhub.calls.events import GOFLOW_TYPES, TYPES, EventError, read_event, write_event
 from pbxhub.client import ProblemError
-from pbxhub.store.events import NewEvent, Position, keep, read_after
+from pbxhub.store.events import NewEvent, Position, keep, newest, position_of, read_after
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.testing.waiting import await_until
@@ -176,6 +178,54 @@ def test_an_event_whose_transaction_commits_late_is_not_passed_by(hub: Served) -
             assert [row.data["text"] for row in rows] == ["slow", "quick"]
 
     await_until(both)
+
+
+def test_who_begins_now_is_told_of_what_is_being_written(hub: Served) -> None:
+    if hub.database.is_sqlite:  # only one writes at a time: what is written is told
+        with hub.database.write() as session:
+            keep(session, [told(hub, "first")])
+        with hub.database.read() as session:
+            assert read_after(session, hub.project_id, newest(session, hub.project_id), 10) == []
+        return
+    with hub.database.write() as slow:
+        keep(slow, [told(hub, "slow")])
+        with hub.database.write() as quick:
+            keep(quick, [told(hub, "quick")])
+        with hub.database.read() as session:
+            begin = newest(session, hub.project_id)
+
+    def both() -> None:
+        with hub.database.read() as session:
+            assert "slow" in [row.data["text"] for row in read_after(session, hub.project_id, begin, 10)]
+
+    await_until(both)
+
+
+def test_events_that_look_like_the_hubs_own_are_listed_as_they_came(hub: Served) -> None:
+    program = hub.client()
+    odd = {**GOFLOW["webhook_called"], "delivery_id": "none", "attempt": "x", "id": "1\n\ndata: {}", "text": "a\u0000b"}
+    program.add("/events", event("webhook_called", **odd))
+    program.add("/events", event("error", text="after"))
+    found = list(program.all("/events", limit=1))
+    assert [item["type"] for item in found] == ["webhook_called", "error"]
+    assert all(position_of(item["id"]) for item in found)
+    stream = hub.client().events("0.0", seconds=20)
+    assert [next(stream)["type"], next(stream)["text"]] == ["webhook_called", "after"]
+    stream.close()
+
+
+def test_a_client_goes_on_where_its_line_broke(hub: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("pbxhub.api.resources.events"), "STREAM_SECONDS", 1.0)
+    program, seen = hub.client(), list[str]()
+    stream = hub.client().events(seconds=20)
+    reader = threading.Thread(target=lambda: seen.extend(next(stream)["text"] for _ in range(4)), daemon=True)
+    reader.start()
+    time.sleep(0.5)
+    for number in range(4):
+        program.add("/events", event("error", text=f"number {number}"))
+        time.sleep(0.8)
+    reader.join(20)
+    assert seen == [f"number {n}" for n in range(4)]
 
 
 def told(hub: Served, text: str) -> NewEvent:

@@ -2,15 +2,22 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from served import Served
+from sqlalchemy import select
 
 from pbxhub.ami.actions import ActionRefusedError, build
+from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.client import ProblemError
-from pbxhub.delivery.outbox.ordered import STALE, take
+from pbxhub.delivery.outbox import publish
+from pbxhub.delivery.outbox.ordered import STALE, sweep, take
 from pbxhub.delivery.values import Links
+from pbxhub.store.history import StageEvent
+from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.vault import Vault
+from pbxhub.webhooks.params import from_json
 
 LINKS = Links(Vault(b"k" * 32), "http://localhost")
 NUMBER = "+380441234567"
@@ -61,6 +68,65 @@ def test_no_more_calls_than_allowed_go_on_at_once(hub: Served) -> None:
     program.cancel(orders[0].id)
     assert program.call(orders[0].id).status == "cancelled"
     assert program.order_call(NUMBER, "101").status == "registered"
+
+
+def test_orders_of_one_moment_hold_the_limit_together(hub: Served) -> None:
+    program = hub.client()
+    path = f"/pbxs/{hub.pbx_id}/dial-plan"
+    program.change(path, program.get(path), {"at_once": 3})
+
+    def ask(_: int) -> int:
+        try:
+            hub.client().order_call(NUMBER, "101")
+        except ProblemError as error:
+            return error.status
+        return 201
+
+    with ThreadPoolExecutor(8) as programs:
+        assert sorted(programs.map(ask, range(8))) == [201] * 3 + [429] * 5
+
+
+def later(hub: Served, **time: float) -> None:
+    with hub.database.write() as session:
+        sweep(session, LINKS, datetime.now(UTC) + timedelta(**time))
+
+
+def test_an_order_of_a_pbx_that_nobody_listens_to_ends(hub: Served) -> None:
+    waiting, begun = (hub.client().order_call(NUMBER, "101") for _ in range(2))
+    with hub.database.write() as session:
+        session.get_one(OrderedCall, UUID(begun.id)).taken_on = datetime.now(UTC)
+    later(hub, minutes=2)
+    assert {hub.client().call(one.id).status for one in (waiting, begun)} == {"registered"}
+    later(hub, minutes=10)
+    told = [hub.client().call(one.id) for one in (waiting, begun)]
+    assert [one.status for one in told] == ["error", "error"]
+    assert "No listener" in told[0].reason
+    assert "not heard again" in told[1].reason
+
+
+def test_a_call_that_is_called_off_is_hung_up_until_it_is_over(hub: Served) -> None:
+    order = hub.client().order_call(NUMBER, "101")
+    hung_up = []
+    for seconds in (0, 1, 2, 20):
+        moment = datetime.now(UTC) + timedelta(seconds=seconds)
+        with hub.database.write() as session:
+            hung_up.append(len(take(session, LINKS, hub.pbx_id, moment).hang_up))
+        if seconds == 0:
+            hub.client().cancel(order.id)
+    assert hung_up == [0, 1, 0, 1]
+
+
+def test_the_callers_own_values_are_parameters_of_the_call(hub: Served) -> None:
+    order = hub.client().order_call(NUMBER, "101", custom={"order": 7, "tags": ["a"]})
+    report = CallReport(
+        linkedid=f"pbxhub-{order.id}", values={}, stages=(Stage("outgoing.before", "", 1, datetime.now(UTC), {}),),
+        direction="outgoing", caller="101", caller_name="", dst=NUMBER, extension="101", started_on=datetime.now(UTC),
+        answered_on=None, ended_on=None, disposition="", memory={},
+    )  # fmt: skip
+    publish(hub.database, Vault(b"k" * 32), hub.pbx_id, [report], datetime.now(UTC))
+    with hub.database.read() as session:
+        (stage,) = session.scalars(select(StageEvent))
+    assert from_json(stage.data)["custom"] == {"order": 7, "tags": ["a"]}
 
 
 def test_an_order_is_taken_once_however_many_listeners_look(hub: Served) -> None:

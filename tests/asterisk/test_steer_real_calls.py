@@ -182,6 +182,12 @@ def test_read_digits_go_into_the_next_question(line: Line, watch: Watch, phone: 
         (f"ask q{second[5:]}", "asked"),
     ]
 
+    def after() -> None:
+        told = line.hub.stages(line.question(did).linkedid)
+        assert [one.values.get("additional_number") for one in told if one.name == "incoming.after"] == ["123"]
+
+    await_until(after)
+
 
 def test_a_talk_in_a_queue_ends_the_call_and_not_in_the_default_route(line: Line, phone: Phone, outside: Phone) -> None:
     member, spared, caller = phone(101), phone(104), outside()

@@ -17,7 +17,7 @@ from pbxhub.api.resources.history import uuid_after
 from pbxhub.calls.dialable import extension_error, number_error
 from pbxhub.delivery.outbox import add_later, ask_cancel, open_orders, publish_later, register
 from pbxhub.delivery.values import Links
-from pbxhub.store.accounts import Pbx
+from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import CHANNEL_PREFIX, FINAL, OrderedCall
@@ -179,6 +179,8 @@ def _check(data: dict[str, Any], allowed: list[str], country: str) -> None:
 
 
 def _check_limits(session: Session, access: Access, at_once: int, per_minute: int) -> None:
+    # counting and writing are one: two orders at the same moment must not both be the last that may
+    session.execute(select(Project.id).where(Project.id == access.project.id).with_for_update(key_share=True))
     going, recent = open_orders(session, access.project.id, now() - timedelta(minutes=1))
     if going >= at_once:
         refuse(429, f"{going} ordered calls of this project are going on, and {at_once} may.", Retry_After="5")

@@ -27,6 +27,9 @@ from pbxhub.store.ordered_calls import (
 
 STALE = timedelta(seconds=60)  # an order nobody has taken by then must not ring somebody out of the blue
 UNTOLD = timedelta(seconds=60)  # beyond the ringing, after which a taken order without a call is given up
+HANG_UP_AGAIN = timedelta(seconds=15)  # the line may have broken, or the channel may not have been there yet
+ABANDONED = timedelta(minutes=3)  # beyond the ringing: no listener of this PBX looks any more
+LONGEST = timedelta(hours=24)  # as the tracker's longest silence: then a call that went on is over
 _NOT_REACHED = frozenset({"NO ANSWER", "BUSY", "DECLINE", "CLIENT NO ANSWER"})
 _MOST_TAKEN = 20
 
@@ -84,10 +87,40 @@ def take(session: Session, links: Links, pbx_id: int, now: datetime) -> Turn:
             place.append(_placement(order, plan, ring_seconds))
         elif _is_lost(order, now, ring_seconds):
             move(session, links, order, ERROR, "Nobody knows what became of it: the hub stopped while it began.", now)
-        elif order.cancel_asked_on and order.cancel_sent_on is None:
+        elif order.cancel_asked_on and (order.cancel_sent_on is None or now - order.cancel_sent_on > HANG_UP_AGAIN):
             order.cancel_sent_on = now
             hang_up.append(order.channel_id)
     return Turn(tuple(place), tuple(hang_up))
+
+
+def sweep(session: Session, links: Links, now: datetime) -> None:
+    """Ends the orders whose PBX nobody listens to any more; those of the others are their listeners' own."""
+    rows = session.scalars(
+        select(OrderedCall)
+        .where(OrderedCall.status.in_((REGISTERED, ONGOING)), OrderedCall.created_on < now - ABANDONED)
+        .order_by(OrderedCall.id)
+        .limit(500)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for order in rows:
+        plan = session.get(DialPlan, order.pbx_id) if order.pbx_id else None
+        begun = order.taken_on or order.created_on
+        patience = ABANDONED + timedelta(seconds=plan.ring_seconds if plan else 30)
+        if order.taken_on is None:
+            move(session, links, order, ERROR, "No listener was connected to the PBX.", now)
+        elif order.call_id is None and now - begun > patience:
+            move(session, links, order, ERROR, "Nobody knows what became of it: the PBX was not heard again.", now)
+        elif now - begun > LONGEST:
+            move(session, links, order, ERROR, "Its end was not told within a day.", now)
+
+
+def attach_custom(session: Session, calls: Mapping[str, CallNow]) -> None:
+    """Gives calls that have just begun by an order its custom_args_values: the parameters custom.NAME."""
+    ids = {linkedid: _order_id(linkedid) for linkedid, call in calls.items() if call.is_new}
+    for linkedid, order_id in ids.items():
+        order = session.get(OrderedCall, order_id) if order_id else None
+        if order is not None and order.custom:
+            calls[linkedid].data = {"custom": order.custom, **calls[linkedid].data}
 
 
 def settle(session: Session, links: Links, order_id: UUID, code: str, said: str, now: datetime) -> None:

@@ -16,7 +16,7 @@ from pbxhub.delivery.attributes import attach_attributes
 from pbxhub.delivery.calls import CallNow, lock_calls, write_calls
 from pbxhub.delivery.directory import Directory, ProjectWebhooks, directory_of
 from pbxhub.delivery.doorbell import ring
-from pbxhub.delivery.outbox.ordered import follow_ordered
+from pbxhub.delivery.outbox.ordered import attach_custom, follow_ordered
 from pbxhub.delivery.outbox.render import error_event, once_in_a_chain, render_rows
 from pbxhub.delivery.outbox.rows import hold_back, insert_deliveries
 from pbxhub.delivery.storable import clip, storable
@@ -70,6 +70,7 @@ def _publish(database: Database, links: Links, pbx_id: int, reports: Sequence[Ca
     with database.write() as session:
         calls = lock_calls(session, pbx_id, reports)
         attach_attributes(session, calls, reports)
+        attach_custom(session, calls)
         stages = _new_stages(session, calls, reports, _later_stages(session, directory_of(database), calls, reports))
         write_calls(session, calls.values())
         follow_ordered(session, links, calls, now)
