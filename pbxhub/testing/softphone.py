@@ -340,7 +340,7 @@ class Agent:
         for call in self.calls:
             if call.id == event["id"]:
                 return call
-        peer, outgoing = str(event.get("peeruri", "")), event.get("direction") == "outgoing"
+        peer, outgoing = str(event.get("peeruri", "")).partition(";")[0], event.get("direction") == "outgoing"
         for call in self.calls:
             if outgoing and call.outgoing and not call.id and call.peer == peer:
                 call.id = event["id"]

@@ -35,6 +35,20 @@ def test_a_call_is_answered_stays_up_and_ends(caller, employee):
     expect(callee.await_closed().status_code).is_absent()
 
 
+def test_a_phone_on_tcp_registers_dials_and_is_called(employee, agent, asterisk):
+    phone, colleague = agent("101", asterisk.address, PASSWORD, transport="tcp"), employee(102)
+    phone.dial("102")
+    colleague.accept()
+    phone.await_established()
+    expect([call.state for call in phone.calls]).equals(["established"])
+    phone.hangup()
+    colleague.await_closed()
+    colleague.dial("101")
+    phone.accept()
+    colleague.await_established()
+    expect({message.header("Via").split()[0] for message in phone.trace}).equals({"SIP/2.0/TCP"})
+
+
 def test_an_early_hangup_cancels_the_call(caller, employee):
     callee = employee(101)
     caller.dial("5550100")
@@ -89,7 +103,7 @@ def test_a_deflected_call_rings_at_the_third(caller, employee):
     wait("500ms", caller, second)
 
 
-@pytest.mark.parametrizex
+@pytest.mark.parametrize("status", [486, 404])
 def test_the_status_of_a_refusal_reaches_the_caller(caller, employee, status):
     callee = employee(101)
     caller.dial("5550100")

@@ -63,6 +63,10 @@ def test_a_call_over_tcp_is_taken_and_cannot_be_answered_freely(agent, callee):
         callee.respond_incoming(603)
     callee.accept()
     caller.await_established()
+    expect([call.state for call in caller.calls]).equals(["established"])
+    caller.hangup()
+    callee.await_closed()
+    expect(caller.await_closed().hung_up_here).is_true()
 
 
 def test_a_phone_answers_by_itself(agent):
