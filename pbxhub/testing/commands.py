@@ -50,11 +50,11 @@ def run(
     Ends with 0 when all passed, 1 when one failed, 4 on a wrong option, 5 when there was none to run.
     """
     _require_parts()
-    from pbxhub.testing.durations import seconds
+    from pbxhub.testing.durations import limit
     from pbxhub.testing.scenario import NONE_FOUND, Wanted, run_scenarios
 
     try:
-        seconds(timeout)
+        limit(timeout)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--timeout") from None
     wanted = Wanted(

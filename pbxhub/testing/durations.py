@@ -16,3 +16,11 @@ def seconds(duration: str | float) -> float:
     if not found:
         raise ValueError(f'{duration!r} is not a duration: give "250ms", "10s", "2m" or a number of seconds')
     return float(found[1]) * _UNITS[found[2]]
+
+
+def limit(duration: str | float) -> float:
+    """A time limit in seconds: a duration that is not 0, which would mean "at once" to some and "never" to others."""
+    length = seconds(duration)
+    if not length:
+        raise ValueError(f'{duration!r} is no limit: give more than 0, "10s" for example')
+    return length

@@ -6,14 +6,20 @@ from typing import Any, Self
 
 import requests
 
-from pbxhub.testing.durations import seconds
+from pbxhub.testing.durations import limit
 from pbxhub.testing.json_path import read_json, shorten
 
+_WRONG_REQUEST = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.InvalidHeader,
+)
 Body = str | bytes | Mapping[str, Any] | list[Any] | None
 
 
 class NotReachableError(AssertionError):
-    """No answer came. An AssertionError, so that await_until tries again while a server starts."""
+    """No answer came, or only a part of one. An AssertionError: await_until tries again while a server starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +63,10 @@ def http(
 
     body: text and bytes go as they are; an object or a list goes as JSON with its Content-Type, unless headers has one.
     timeout: of connecting, and of each silence while reading.
-    Raises NotReachableError when no answer came.
+    Raises NotReachableError when no answer came, or only a part of one; ValueError when the request is none.
     """
     __tracebackhide__ = True
-    asked = f"{method.upper()} {url}"
+    asked, silence = f"{method.upper()} {url}", limit(timeout)
     sent = dict(headers or {})
     is_json = isinstance(body, Mapping | list)
     data = body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else None
@@ -69,20 +75,26 @@ def http(
         try:
             came = session.request(
                 method.upper(), url, headers=sent, data=data, json=body if is_json else None,
-                timeout=seconds(timeout), allow_redirects=False,
+                timeout=silence, allow_redirects=False,
             )  # fmt: skip
-        except (requests.ConnectionError, requests.Timeout) as error:
-            raise NotReachableError(f"{asked}: no answer: {_reason(error, timeout)}") from None
+        except _WRONG_REQUEST as error:
+            raise ValueError(f"{asked}: this cannot be sent: {error}") from None
+        except requests.RequestException as error:
+            raise NotReachableError(f"{asked}: no answer: {_reason(error, silence)}") from None
     charset = came.encoding if "charset" in came.headers.get("Content-Type", "") else "utf-8"
     return HttpAnswer(
         asked, came.status_code, came.headers, came.content, came.content.decode(charset or "utf-8", "replace")
     )
 
 
-def _reason(error: requests.RequestException, timeout: str | float) -> str:
-    if isinstance(error, requests.Timeout):
-        return f"silence for {seconds(timeout):g}s"
+def _reason(error: requests.RequestException, silence: float) -> str:
     text = str(error)
+    if isinstance(error, requests.Timeout) or "Read timed out" in text:  # in the middle of a body it is no Timeout
+        return f"silence for {silence:g}s"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return f"the connection ended in the middle of the body ({text})"
+    if isinstance(error, requests.exceptions.ContentDecodingError):
+        return f"its body is not compressed as it says ({text})"
     if "Connection refused" in text:
         return "nobody listens there (connection refused)"
     if "NameResolution" in text or "resolve" in text:

@@ -23,11 +23,17 @@ def read_json(text: str, path: str, whose: str) -> Any:
     steps = path.split(".") if path else []
     for at, step in enumerate(steps):
         try:
-            place = place[int(step)] if isinstance(place, list) else _field(place, step)
-        except (KeyError, IndexError, ValueError):
+            place = _item(place, step) if isinstance(place, list) else _field(place, step)
+        except (KeyError, IndexError):
             parent = ".".join(steps[:at]) or "the top"
             raise PathMissingError(f"{whose} has no {path!r}: at {parent} there is {_what(place)}") from None
     return place
+
+
+def _item(place: list[Any], index: str) -> Any:
+    if not (index.isascii() and index.isdigit()):  # int() would take "-1", "+1" and " 1" too
+        raise IndexError(index)
+    return place[int(index)]
 
 
 def _field(place: Any, name: str) -> Any:

@@ -13,9 +13,10 @@ import h11
 
 from pbxhub.testing.mock_answers import Answer, Responder, status_response, text_response
 from pbxhub.testing.mock_request import MockRequest
-from pbxhub.testing.mock_wire import Wire
+from pbxhub.testing.mock_wire import TOO_LARGE, Wire, check_answer
 
 Path = str | re.Pattern[str]
+_METHOD = re.compile(r"[A-Za-z-]+|\*")
 _STOP_WAIT = 5.0  # seconds for the threads of open connections to end
 
 
@@ -81,14 +82,18 @@ class MockServer:
 
     def on(self, method: str, path: Path, responder: Responder) -> None:
         """Answers by calling responder(request). method: "POST" …, "*" for any; path: exact, or regex(…)."""
-        if isinstance(path, str) and not path.startswith("/"):
-            raise ValueError(f'the path {path!r} must begin with "/"; for a pattern give regex({path!r})')
+        if not isinstance(method, str) or not _METHOD.fullmatch(method):
+            raise ValueError(f'method={method!r}: give "GET", "POST" …, or "*" for any')
+        _check_path(path)
+        if not callable(responder):
+            raise TypeError(f"responder={responder!r} cannot be called: give a function, or use respond()")
         with self._lock:
             self._routes.append(_Route(method.upper(), path, responder))
 
     def respond(self, method: str, path: Path, answer: Answer | int) -> None:
         """Answers always the same. Registered again it stages the next answer. A number is a status without a body."""
         fixed = status_response(answer) if isinstance(answer, int) else answer
+        check_answer(fixed)
         self.on(method, path, lambda _: fixed)
 
     @property
@@ -99,11 +104,13 @@ class MockServer:
 
     def request_count(self, path: Path) -> int:
         """How many requests arrived at the path, by any method."""
+        _check_path(path)
         return sum(_is_at(request, path) for request in self.requests)
 
     def last_request(self, path: Path) -> MockRequest:
         """The newest request at the path. Raises NoRequestError that lists what arrived instead."""
         __tracebackhide__ = True
+        _check_path(path)
         arrived = self.requests
         for request in reversed(arrived):
             if _is_at(request, path):
@@ -173,13 +180,14 @@ class MockServer:
         with self._lock:
             self._requests.append(request)
             fitting = [route for route in self._routes if route.answers(request)]
+        if request.truncated:
+            return TOO_LARGE
         if not fitting:
             return text_response(f"the mock server has no answer for {request}\n", 404)
         route = max(reversed(fitting), key=lambda route: route.rank)
         try:
             answer = route.responder(request)
-            if not isinstance(answer, Answer):
-                raise TypeError(f"it returned {answer!r}: return json_response(…), text_response(…) or another answer")
+            check_answer(answer)
         except Exception:  # noqa: BLE001 - the responder is the test's: whatever it raises is told to the test
             self._tell(f"the responder for {request} raised:\n{traceback.format_exc()}")
             return text_response("the responder of the test raised\n", 500)
@@ -188,6 +196,18 @@ class MockServer:
     def _tell(self, failure: str) -> None:
         with self._lock:
             self._failures.append(failure)
+
+
+def _check_path(path: object) -> None:
+    """Raises ValueError for a path at which no request can ever arrive."""
+    if isinstance(path, re.Pattern) and isinstance(path.pattern, str):
+        return
+    if not isinstance(path, str):
+        raise ValueError(f'path={path!r}: give a text that begins with "/", or regex(…)')
+    if not path.startswith("/"):
+        raise ValueError(f'the path {path!r} must begin with "/"; for a pattern give regex({path!r})')
+    if "?" in path:
+        raise ValueError(f"the path {path!r} must end before the query: a responder reads it by request.query(name)")
 
 
 def _is_at(request: MockRequest, path: Path) -> bool:

@@ -15,12 +15,16 @@ class SignatureWrongError(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class MockRequest:
-    """One request. target is path and query as they stood on the wire; content the bytes of the body."""
+    """One request. target is path and query as they stood on the wire; content the bytes of the body.
+
+    truncated: the body was over 1 MiB; content has its first MiB, and the answer was 413.
+    """
 
     method: str
     target: str
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     content: bytes = field(repr=False)
+    truncated: bool = False
 
     @property
     def path(self) -> str:

@@ -32,8 +32,8 @@ class Wire:
         """Reads requests and sends what `answer` says to each, several on one connection."""
         try:
             while not self._stopping.is_set():
-                request, complete = self._read_request()
-                self._send(answer(request) if complete else _TOO_LARGE, request.method != "HEAD")
+                request = self._read_request()
+                self._send(answer(request), request.method != "HEAD")
                 if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
                     return
                 self._http.start_next_cycle()
@@ -42,21 +42,20 @@ class Wire:
         except (ConnectionOverError, OSError):
             return
 
-    def _read_request(self) -> tuple[MockRequest, bool]:
-        """The next request and whether its whole body was kept (False: it is over the limit)."""
+    def _read_request(self) -> MockRequest:
+        """The next request; of a body over the limit the beginning is kept."""
         head = self._next()
         if not isinstance(head, h11.Request):
             raise ConnectionOverError
         body, size = bytearray(), 0
         while isinstance(part := self._next(), h11.Data):
             size += len(part.data)
-            if size <= BODY_LIMIT:
-                body += part.data
-            elif size > _DRAINED:
+            body += part.data[: BODY_LIMIT - len(body)]
+            if size > _DRAINED:
                 break
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers.raw_items())
-        request = MockRequest(head.method.decode(), head.target.decode("latin-1"), headers, bytes(body))
-        return request, size <= BODY_LIMIT
+        method, target = head.method.decode(), head.target.decode("latin-1")
+        return MockRequest(method, target, headers, bytes(body), truncated=size > BODY_LIMIT)
 
     def _next(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         while True:
@@ -90,8 +89,7 @@ class Wire:
                 raise ConnectionOverError
 
     def _head(self, answer: MockAnswer) -> None:
-        length = [] if answer.status in _NEVER_A_BODY else [("Content-Length", str(len(answer.body)))]
-        self._write(h11.Response(status_code=answer.status, headers=[*answer.headers, *length]))
+        self._write(_head_of(answer))
 
     def _write(self, *events: h11.Event) -> None:
         for event in events:
@@ -113,4 +111,33 @@ def _body_of(answer: MockAnswer, with_body: bool) -> bytes:
     return answer.body if with_body and answer.status not in _NEVER_A_BODY else b""
 
 
-_TOO_LARGE = MockAnswer(413, (("Connection", "close"),), b"the mock server takes bodies up to 1 MiB")
+def check_answer(answer: Answer) -> None:
+    """Raises ValueError or TypeError when HTTP has no such answer: a status of 99, a header with a line break."""
+    match answer:
+        case MockAnswer():
+            proper: MockAnswer | None = answer
+        case Drip(dripped, _):
+            proper = dripped
+        case Reset(begun, _):
+            proper = begun
+        case Hang():
+            proper = None
+        case _:
+            raise TypeError(f"{answer!r} is no answer: give json_response(…), text_response(…) or another one")
+    if proper is None:
+        return
+    if not isinstance(proper.body, bytes):
+        raise TypeError(f"the body {proper.body!r} is not bytes: give text_response(…) or json_response(…)")
+    try:
+        _head_of(proper)
+    except (h11.LocalProtocolError, TypeError, ValueError) as error:
+        shown = ", ".join(f"{name}: {value!r}" for name, value in proper.headers)
+        raise ValueError(f"status {proper.status!r} with headers {shown or 'none'} cannot be sent: {error}") from None
+
+
+def _head_of(answer: MockAnswer) -> h11.Response:
+    length = [] if answer.status in _NEVER_A_BODY else [("Content-Length", str(len(answer.body)))]
+    return h11.Response(status_code=answer.status, headers=[*answer.headers, *length])
+
+
+TOO_LARGE = MockAnswer(413, (("Connection", "close"),), b"the mock server takes bodies up to 1 MiB")

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import croniter
 
-from pbxhub.testing.durations import seconds
+from pbxhub.testing.durations import limit
 
 
 class PlanError(Exception):
@@ -78,7 +78,7 @@ def _planned(table: "_Table", folder: Path, env_files: tuple[Path, ...]) -> Plan
     if len(schedule.split()) != 5 or not croniter.is_valid(schedule):
         raise PlanError(f'{table.where}: schedule = "{schedule}": give five cron fields, "*/5 * * * *" for example')
     try:
-        length = seconds(timeout)
+        length = limit(timeout)
     except ValueError as error:
         raise PlanError(f"{table.where}: timeout: {error}") from None
     planned = Planned(

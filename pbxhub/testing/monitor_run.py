@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pbxhub.testing.monitor_plan import Planned
 
-Outcome = Literal["passed", "failed", "timeout", "error"]
+Outcome = Literal["passed", "skipped", "failed", "timeout", "error"]
 _GRACE = 10.0  # seconds that an interrupted scenario has for hanging up and cleaning up
 _OUTCOME_OF_EXIT: dict[int, Outcome] = {0: "passed", 1: "failed"}
 
@@ -64,6 +64,8 @@ def run_once(planned: Planned, started_on: datetime) -> Run:
         messages = (f"not finished after {planned.timeout:g}s and stopped", *messages)
     elif outcome == "error" and not messages:
         messages = (errors.strip()[-2000:],)
+    elif outcome == "passed" and not any(event.get("outcome") == "passed" for event in events):
+        outcome, messages = "skipped", ("nothing was tried: every scenario of the file was skipped", *messages)
     agents = tuple(agent for event in events for agent in event.get("agents", ()))
     return Run(planned.name, outcome, started_on, round(time.monotonic() - began, 3), messages, agents)
 

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import pytest
 
-from pbxhub.testing.durations import seconds
+from pbxhub.testing.durations import limit
 
 PASSED, FAILED, MISUSED, NONE_FOUND = 0, 1, 4, 5
 
@@ -53,7 +53,7 @@ def _arguments(wanted: Wanted) -> Iterator[str]:
     yield from ("--disable-plugin-autoload", "-p", "pytest_timeout", "-p", "pbxhub.testing.plugin")
     yield from ("-p", "no:cacheprovider", "-W", "ignore::pytest.PytestUnknownMarkWarning")
     yield from ("-o", f"pythonpath={shlex.join(folders)}", "-o", "python_functions=test scenario")
-    yield f"--timeout={seconds(wanted.timeout)}"
+    yield f"--timeout={limit(wanted.timeout)}"
     tags = [*wanted.tags, *(f"not {tag}" for tag in wanted.without_tags)]
     if tags:
         yield from ("-m", " and ".join(tags))

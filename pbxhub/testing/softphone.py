@@ -14,9 +14,12 @@ from typing import Any, Literal
 
 from pbxhub.testing.baresip import Baresip, Listening, PhoneFailedError
 from pbxhub.testing.call_quality import Quality, quality_of
+from pbxhub.testing.hearing import Hearing
 from pbxhub.testing.loopback import LoopbackNetwork
+from pbxhub.testing.sip_account import Account, address_towards
+from pbxhub.testing.sip_refusal import refuse, status_of
 from pbxhub.testing.sip_trace import SipMessage, read_trace
-from pbxhub.testing.tones import CLEAR, SoundFile, Tone, device_of, tone_share
+from pbxhub.testing.tones import SoundFile, Tone, device_of
 from pbxhub.testing.waiting import await_until
 
 State = Literal["idle", "dialing", "ringing", "incoming", "established", "closed"]
@@ -39,6 +42,7 @@ class Call:
     reason: str = ""
     status_code: int | None = None
     hung_up_here: bool = False
+    answered_with: str = ""  # "603 Decline", when this agent has refused it so
     quality: Quality | None = None
     dtmf: list[str] = field(default_factory=list)
 
@@ -64,17 +68,20 @@ class Agent:
         transport: Literal["udp", "tcp"] = "udp",
         auto_answer: bool = False,
     ) -> None:
+        account = Account(username, domain, password, display_name, transport, auto_answer)
         self.username = username
         self.domain = domain
-        self._network = LoopbackNetwork()  # of its control wire, and its own address when the PBX is on loopback
-        self.address = address or _address_towards(domain, self._network)
+        self._uri_parameters = account.uri_parameters
         self.calls: list[Call] = []
         self._changed = threading.RLock()
         self._registration = ""
+        self._closed = False
+        self._network = LoopbackNetwork()  # of its control wire, and its own address when the PBX is on loopback
         try:
+            self.address = address or _home(address_towards(domain), self._network)
             where = Listening(self.address, port or _port_at(self.address), self._network.address(1))
             self._baresip = Baresip(where, self._hear)
-            self._add_account(password, display_name, transport, auto_answer)
+            self._baresip.command("uanew", account.line)
             if password:
                 self.register()
         except BaseException:
@@ -92,9 +99,14 @@ class Agent:
 
     def close(self) -> None:
         """Ends the phone and its calls."""
+        self._closed = True
         if hasattr(self, "_baresip"):
             self._baresip.close()
         self._network.close()
+        with self._changed:
+            for call in self.calls:
+                if call.state != "closed":
+                    call.state, call.reason = "closed", "the phone was closed"
 
     # --- what it does
 
@@ -106,7 +118,10 @@ class Agent:
                 raise PhoneFailedError(f"{self} cannot register at {self.domain}: {self._registration}")
             assert self._registration, f"{self} has no answer to its REGISTER from {self.domain}"
 
-        await_until(registered, within)
+        try:
+            await_until(registered, within)
+        except AssertionError as error:
+            raise PhoneFailedError(f"{self} cannot register at {self.domain}: {error}") from None
 
     def listen_as(self, number: str) -> None:
         """Takes calls to one more number: the far end of a trunk needs every number that is dialled over it."""
@@ -118,7 +133,7 @@ class Agent:
         with self._changed:
             call = Call(f"sip:{number}@{self.domain}", outgoing=True)
             self.calls.append(call)
-        self._baresip.command("dial", call.peer)
+        self._baresip.command("dial", call.peer + self._uri_parameters)
         return call
 
     def accept(self, within: str | float = "10s") -> Call:
@@ -156,6 +171,16 @@ class Agent:
         if call.state != "closed":
             self._at(call, "hangup")
 
+    def respond_incoming(self, status: int, reason: str = "", within: str | float = "10s") -> Call:
+        """Waits for an incoming call and refuses it with a status of 300 to 699; returns when it is closed."""
+        return self._refuse(status_of(status, reason), "", within)
+
+    def deflect(self, target: "Agent | str", within: str | float = "10s") -> Call:
+        """Waits for an incoming call and sends it on (302) to an agent, a number or a SIP address."""
+        number = target.username if isinstance(target, Agent) else target
+        contact = number if number.startswith("sip:") else f"sip:{number}@{self.domain}"
+        return self._refuse(status_of(302, ""), contact, within)
+
     def hold(self) -> None:
         """Puts the call on hold."""
         self._at(self.call, "hold")
@@ -188,14 +213,17 @@ class Agent:
         self._at(self.call, "ausrc", device_of(source, self._baresip.folder))
 
     def verify_audio(self, hertz: float, within: str | float = "5s") -> None:
-        """Waits until the tone is what this agent hears; fails with what there was otherwise."""
+        """Waits until the tone is what this agent hears from now on in a call that is up.
+
+        Fails with what there was otherwise. Not after hold(): baresip records no more in that call.
+        """
         __tracebackhide__ = True
 
+        hearing = Hearing(self._baresip.heard)
+
         def heard() -> None:
-            recordings = self._baresip.heard
-            assert recordings, f"{self} has heard nothing yet"
-            share = tone_share(recordings[-1], hertz)
-            assert share >= CLEAR, f"{self} does not hear {hertz:g} Hz: it is {share:.0%} of what arrives"
+            assert self.state == "established", f"{self} is {self.state}, not established: there is nothing to hear"
+            hearing.check(self._baresip.heard, hertz, self)
 
         await_until(heard, within)
 
@@ -263,22 +291,36 @@ class Agent:
 
     # --- inside
 
-    def _add_account(self, password: str, display_name: str, transport: str, auto_answer: bool) -> None:
-        name = f'"{display_name}" ' if display_name else ""
-        login = f";auth_user={self.username};auth_pass={password};regint=60" if password else ";regint=0"
-        mode = "auto" if auto_answer else "manual"
-        uri = f"sip:{self.username}@{self.domain}" + (";transport=tcp" if transport == "tcp" else "")
-        self._baresip.command("uanew", f"{name}<{uri}>{login};answermode={mode};audio_codecs=PCMU/8000/1")
-
     def _await(self, state: State, within: str | float) -> Call:
         def reached() -> Call:
             found = [call for call in self.calls if call.state == state]
+            if self._closed:
+                raise PhoneFailedError(f"{self} has been closed: its calls are over and no other comes")
             if not found and self.state == "closed" and state != "incoming":
                 raise PhoneFailedError(f"the call of {self} ended ({self.reason}) before it was {state}")
             assert found, f"{self} is {self.state}, not {state}"
             return found[-1]
 
         return await_until(reached, within)
+
+    def _refuse(self, status: str, contact: str, within: str | float) -> Call:
+        call = self.await_incoming(within)
+        refuse(await_until(lambda: self._ringing(call), "5s"), self.address, status, contact)
+        call.answered_with = status
+        self._at(call, "hangup")
+
+        def closed() -> None:
+            assert call.state == "closed", f"{self} has answered {status} and is {call.state}"
+
+        await_until(closed, within)
+        return call
+
+    def _ringing(self, call: Call) -> SipMessage:
+        """The 180 by which this phone told that it rings."""
+        for message in self.trace:
+            if message.first_line.startswith("SIP/2.0 180 ") and message.header("Call-ID") == call.id:
+                return message
+        raise AssertionError(f"{self} has not told yet that it rings")
 
     def _at(self, call: Call, command: str, params: str = "") -> None:
         """Commands of baresip act on its current call; this makes ours the current one."""
@@ -298,7 +340,7 @@ class Agent:
         for call in self.calls:
             if call.id == event["id"]:
                 return call
-        peer, outgoing = str(event.get("peeruri", "")), event.get("direction") == "outgoing"
+        peer, outgoing = str(event.get("peeruri", "")).partition(";")[0], event.get("direction") == "outgoing"
         for call in self.calls:
             if outgoing and call.outgoing and not call.id and call.peer == peer:
                 call.id = event["id"]
@@ -319,8 +361,9 @@ class Agent:
         elif kind == "CALL_DTMF_START":
             call.dtmf.append(param)
         elif kind == "CALL_CLOSED":
-            call.reason, call.hung_up_here = param, param == _OURS
-            call.status_code = int(param[:3]) if re.match(r"\d{3} ", param) else None
+            reason = call.answered_with or param
+            call.reason, call.hung_up_here = reason, bool(call.answered_with) or param == _OURS
+            call.status_code = int(reason[:3]) if re.match(r"\d{3} ", reason) else None
             call.state = "closed"
 
 
@@ -365,11 +408,8 @@ def agent(username: str, domain: str, password: str = "", **options: Any) -> Age
     return Agent(username, domain, password, **options)
 
 
-def _address_towards(domain: str, network: LoopbackNetwork) -> str:
-    """Where a phone of this PBX lives: an address of its own on loopback, else the one that packets leave from."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((domain.partition(":")[0], 5060))
-        address: str = probe.getsockname()[0]
+def _home(address: str, network: LoopbackNetwork) -> str:
+    """Where a phone lives whose packets to the PBX leave from the address: on loopback an address of its own."""
     return network.address(2) if address.startswith("127.") else address
 
 

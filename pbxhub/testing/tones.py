@@ -10,6 +10,8 @@ from pathlib import Path
 _HEADER = 44  # bytes before the samples of a WAV file of libsndfile
 _RATE = 8000  # samples a second, 16 bits, one channel: G.711 decoded
 _WINDOW = 1600  # samples looked at: the last 200 ms
+WINDOW_BYTES = 2 * _WINDOW
+_SILENCE = 120 * 48000 * 4  # bytes after a file: baresip ends the call at the end of its source
 _AUDIBLE = 100.0  # root mean square of 16-bit samples; a silent line has less than 10
 CLEAR = 0.5  # part of the power that the tone must have
 
@@ -36,7 +38,10 @@ def tone(hertz: int) -> Tone:
 
 
 def file(path: str | Path) -> SoundFile:
-    """A WAV file of 8 kHz, mono, 16 bits, for Agent.send_audio; silence follows it."""
+    """A WAV file of 8 kHz, mono, 16 bits, for Agent.send_audio.
+
+    Two minutes of silence follow it; then baresip hangs up.
+    """
     resolved = Path(path).resolve()
     if not resolved.is_file():
         raise FileNotFoundError(f"there is no sound file {resolved}")
@@ -59,12 +64,16 @@ def device_of(source: Tone | SoundFile, folder: Path) -> str:
         made.setparams((2, 2, 48000, 0, "NONE", ""))
         frames = sound.readframes(sound.getnframes())
         made.writeframes(b"".join(frames[at : at + 2] * 12 for at in range(0, len(frames), 2)))
+        made.writeframes(bytes(_SILENCE))
     return f"aufile,{wide}"
 
 
-def tone_share(heard: Path, hertz: float) -> float:
-    """Which part (0 to 1) of the newest 200 ms of the recording is this tone; 0 when it is silent or too short."""
-    samples = _newest(heard)
+def tone_share(heard: Path, hertz: float, since: int = 0) -> float:
+    """Which part (0 to 1) of the newest 200 ms of the recording is this tone; 0 when it is silent or too short.
+
+    since: bytes of the recording that are too old to count.
+    """
+    samples = _newest(heard, since)
     power = sum(sample * sample for sample in samples)
     if len(samples) < _WINDOW or math.sqrt(power / len(samples)) < _AUDIBLE:
         return 0.0
@@ -80,12 +89,12 @@ def _goertzel(samples: "array.array[int]", hertz: float) -> float:
     return last * last + before * before - turn * last * before
 
 
-def _newest(heard: Path) -> "array.array[int]":
+def _newest(heard: Path, since: int) -> "array.array[int]":
     size = heard.stat().st_size
-    begin = max(_HEADER, size - size % 2 - 2 * _WINDOW)
+    begin = max(_HEADER, since + since % 2, size - size % 2 - WINDOW_BYTES)
     with heard.open("rb") as recording:
         recording.seek(begin)
-        data = recording.read(2 * _WINDOW)
+        data = recording.read(WINDOW_BYTES)
     samples = array.array("h", data[: len(data) // 2 * 2])
     if sys.byteorder == "big":
         samples.byteswap()

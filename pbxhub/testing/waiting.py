@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 from typing import Protocol, TypeVar
 
 from pbxhub.testing.durations import seconds
@@ -51,10 +51,12 @@ def _still_not(within: str | float, tries: int, failure: AssertionError | None) 
 def wait(duration: str | float, *staying: InCall) -> None:
     """Lets time pass. Calls of the agents in `staying` that are up at the start must stay up.
 
-    Raises AssertionError as soon as one of them is not established any more.
+    Raises AssertionError as soon as one of them is not established any more, and at once when one is over already.
     """
     __tracebackhide__ = True
     length = seconds(duration)
+    for party in staying:
+        assert party.state != "closed", f"the call of {party} is over already; it had to stay up for {length:g}s"
     ends = time.monotonic() + length
     up = [party for party in staying if party.state == "established"]
     while (left := ends - time.monotonic()) > 0:
@@ -70,13 +72,24 @@ def parallel(*tasks: Callable[[], T]) -> list[T]:
 
     When one task fails its exception is raised after all have ended; when several fail, an ExceptionGroup of them.
     """
-    if not tasks:
-        return []
-    with ThreadPoolExecutor(len(tasks), thread_name_prefix="parallel") as threads:
-        running = [threads.submit(task) for task in tasks]
-    failures = [error for future in running if (error := future.exception())]
+    answers: dict[int, T] = {}
+    failed: dict[int, BaseException] = {}
+
+    def run(at: int) -> None:
+        try:
+            answers[at] = tasks[at]()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the caller gets it
+            failed[at] = error
+
+    # Daemons, and no pool: a task that hangs for ever must not keep the run from ending after its timeout.
+    threads = [Thread(target=run, args=(at,), name=f"parallel-{at}", daemon=True) for at in range(len(tasks))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    failures = [failed[at] for at in sorted(failed)]
     if len(failures) == 1:
         raise failures[0]
     if failures:
         raise BaseExceptionGroup(f"{len(failures)} of {len(tasks)} parallel tasks failed", failures)
-    return [future.result() for future in running]
+    return [answers[at] for at in range(len(tasks))]

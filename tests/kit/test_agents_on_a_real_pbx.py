@@ -35,6 +35,20 @@ def test_a_call_is_answered_stays_up_and_ends(caller, employee):
     expect(callee.await_closed().status_code).is_absent()
 
 
+def test_a_phone_on_tcp_registers_dials_and_is_called(employee, agent, asterisk):
+    phone, colleague = agent("101", asterisk.address, PASSWORD, transport="tcp"), employee(102)
+    phone.dial("102")
+    colleague.accept()
+    phone.await_established()
+    expect([call.state for call in phone.calls]).equals(["established"])
+    phone.hangup()
+    colleague.await_closed()
+    colleague.dial("101")
+    phone.accept()
+    colleague.await_established()
+    expect({message.header("Via").split()[0] for message in phone.trace}).equals({"SIP/2.0/TCP"})
+
+
 def test_an_early_hangup_cancels_the_call(caller, employee):
     callee = employee(101)
     caller.dial("5550100")
@@ -78,6 +92,23 @@ def test_an_attended_transfer_is_aborted(caller, employee):
     second.await_closed()
     expect(caller.state).equals("established")
     expect(first.call.state).equals("established")
+
+
+def test_a_deflected_call_rings_at_the_third(caller, employee):
+    first, second = employee(101), employee(102)
+    caller.dial("5550100")
+    expect(first.deflect(second).reason).equals("302 Moved Temporarily")
+    second.accept()
+    caller.await_established()
+    wait("500ms", caller, second)
+
+
+@pytest.mark.parametrize("status", [486, 404])
+def test_the_status_of_a_refusal_reaches_the_caller(caller, employee, status):
+    callee = employee(101)
+    caller.dial("5550100")
+    expect(callee.respond_incoming(status).status_code).equals(status)
+    expect(caller.await_closed().status_code).equals(status)
 
 
 def test_the_caller_gives_a_mark_in_the_evaluation_menu(caller, employee, asterisk):

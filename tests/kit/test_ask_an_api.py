@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pbxhub.testing import MockServer, expect, http, in_turn, json_response, text_response
+from pbxhub.testing import MockServer, drip, expect, http, in_turn, json_response, reset, text_response, zoo
 from pbxhub.testing.http_call import NotReachableError
 from pbxhub.testing.json_path import PathMissingError
 
@@ -58,6 +58,10 @@ def test_a_dotted_path_walks_objects_and_arrays(api):
         ("a.x", "at a there is an object with b"),
         ("a.b.2", "at a.b there is an array of 1"),
         ("a.b.last", "at a.b there is an array of 1"),
+        ("a.b.-1", "at a.b there is an array of 1"),
+        ("a.b.+0", "at a.b there is an array of 1"),
+        ("a.b. 0", "at a.b there is an array of 1"),
+        ("a.b.٠", "at a.b there is an array of 1"),
         ("a.b.0.c", "at a.b.0 there is 7"),
         ("z", "at the top there is an object with a"),
     ],
@@ -95,6 +99,49 @@ def test_an_api_that_is_down_is_a_sentence(api):
     api.stop()
     with pytest.raises(NotReachableError, match="nobody listens there"):
         http("GET", f"http://127.0.0.1:{port}/")
+
+
+@pytest.mark.parametrize(
+    ("animal", "said"),
+    [
+        (zoo.truncates, "no answer: .*[Ii]ncomplete"),
+        (zoo.truncates_chunks, "no answer: the connection ended in the middle of the body"),
+        (zoo.resets_in_body, "no answer: .*reset by peer"),
+        (zoo.sends_bomb("gzip", b"no gzip"), "no answer: its body is not compressed as it says"),
+        (zoo.is_no_http, "no answer: "),
+        (zoo.slams, "no answer: "),
+        (zoo.hangs, r"no answer: silence for 0\.3s"),
+    ],
+)
+def test_an_answer_that_breaks_off_is_a_sentence(animal, said):
+    with zoo.Cage(animal) as cage, pytest.raises(NotReachableError, match=said):
+        http("GET", cage.url + "/", timeout="300ms")
+
+
+def test_a_body_that_falls_silent_is_a_sentence(api):
+    api.respond("GET", "/x", drip(text_response("abc"), every="2s"))
+    with pytest.raises(NotReachableError, match=r"no answer: silence for 0\.2s"):
+        http("GET", api.url + "/x", timeout="200ms")
+    api.respond("GET", "/x", reset(text_response("abc"), after=1))
+    with pytest.raises(NotReachableError, match="no answer"):
+        http("GET", api.url + "/x")
+
+
+@pytest.mark.parametrize("url", ["http://", "nohost", "ftp://127.0.0.1/", "http://a b/", "http://127.0.0.1:99999/"])
+def test_a_url_that_is_none_is_told(url):
+    with pytest.raises(ValueError, match=r"GET .*: this cannot be sent: "):
+        http("GET", url)
+
+
+def test_a_header_that_is_none_is_told(api):
+    with pytest.raises(ValueError, match=r"this cannot be sent: "):
+        http("GET", api.url, headers={"X-A": "a\r\nX-B: c"})
+
+
+@pytest.mark.parametrize("timeout", [0, "0s", -1])
+def test_a_timeout_of_nothing_is_refused(api, timeout):
+    with pytest.raises(ValueError, match=r"is no limit|is not a duration"):
+        http("GET", api.url, timeout=timeout)
 
 
 def test_a_proxy_of_the_machine_is_not_used(api, monkeypatch):

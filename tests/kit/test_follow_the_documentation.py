@@ -11,6 +11,7 @@ from pbxhub import testing
 from pbxhub.testing import plugin
 from pbxhub.testing.monitor_plan import read_plan
 from pbxhub.testing.scenario import Wanted, run_scenarios
+from pbxhub.testing.softphone import Consultation
 
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "testing").glob("*.md"))
 EXAMPLE = re.compile(r"^```(python(?: asterisk)?|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -74,6 +75,19 @@ INTERNAL = {
 
 def _is_fixture(name: str) -> bool:
     return type(getattr(plugin, name)).__name__ == "FixtureFunctionDefinition"
+
+
+VERBS = (
+    testing.Agent, Consultation, testing.Expectation, testing.HttpAnswer, testing.MockRequest, testing.MockServer,
+)  # fmt: skip
+BEHIND_FIXTURES = {"close", "stop", "truncated"}  # the fixtures do the first two; the last is a flag
+
+
+def test_every_verb_stands_in_an_example_that_runs():
+    written = "\n".join(text for kind in ("python", "python asterisk") for _, text in examples(kind))
+    words = set(re.findall(r"\w+", written))
+    verbs = {name for kind in VERBS for name in dir(kind) if not name.startswith("_")}
+    assert verbs - words - BEHIND_FIXTURES == set()
 
 
 def test_every_link_leads_somewhere():

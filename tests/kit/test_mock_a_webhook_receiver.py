@@ -130,17 +130,59 @@ def test_a_responder_that_returns_no_answer_is_told_too():
     hooks = MockServer()
     hooks.on("POST", "/voice", lambda request: {"actions": []})
     assert http("POST", hooks.url + "/voice").status == 500
-    with pytest.raises(ResponderFailedError, match="return json_response"):
+    with pytest.raises(ResponderFailedError, match="is no answer: give json_response"):
         hooks.stop()
 
 
-def test_an_answer_that_http_forbids_is_told():
+IMPOSSIBLE = [
+    MockAnswer(200, (("X-Bad", "a\r\nb"),)),
+    MockAnswer(200, (("X-Bad", 7),)),
+    MockAnswer(200, (("X-Bad", "Ї"),)),
+    MockAnswer(99),
+    MockAnswer("ok"),
+    MockAnswer(200, (), "text"),
+    drip(MockAnswer(99)),
+    reset(MockAnswer(99)),
+]
+
+
+@pytest.mark.parametrize("answer", IMPOSSIBLE)
+def test_an_answer_that_http_forbids_is_told(answer):
     hooks = MockServer()
-    hooks.respond("GET", "/x", MockAnswer(200, (("X-Bad", "a\r\nb"),)))
-    with pytest.raises(AssertionError, match="no answer"):
-        http("GET", hooks.url + "/x")
-    with pytest.raises(ResponderFailedError, match="cannot be sent as it is"):
+    with pytest.raises((ValueError, TypeError), match=r"cannot be sent|is not bytes"):
+        hooks.respond("GET", "/x", answer)
+    hooks.on("GET", "/x", lambda _: answer)
+    assert http("GET", hooks.url + "/x").status == 500
+    with pytest.raises(ResponderFailedError, match=r"cannot be sent|is not bytes"):
         hooks.stop()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "said"),
+    [
+        ("", "/x", "method=''"),
+        ("GET POST", "/x", "method='GET POST'"),
+        (None, "/x", "method=None"),
+        ("GET", None, "path=None"),
+        ("GET", "", "must begin with"),
+        ("GET", "/x?a=1", "must end before the query"),
+    ],
+)
+def test_a_route_that_nothing_can_fit_is_refused(hooks, method, path, said):
+    with pytest.raises(ValueError, match=said.replace("?", r"\?")):
+        hooks.respond(method, path, 200)
+    if path != "/x":
+        with pytest.raises(ValueError, match=said):
+            hooks.request_count(path)
+        with pytest.raises(ValueError, match=said):
+            hooks.last_request(path)
+
+
+def test_a_responder_that_is_none_is_refused(hooks):
+    with pytest.raises(TypeError, match="cannot be called"):
+        hooks.on("GET", "/x", text_response("ok"))
+    with pytest.raises(TypeError, match="is no answer"):
+        hooks.respond("GET", "/x", {"ok": True})
 
 
 def test_a_body_of_a_mebibyte_is_taken_and_a_larger_one_refused(hooks):
@@ -150,6 +192,9 @@ def test_a_body_of_a_mebibyte_is_taken_and_a_larger_one_refused(hooks):
     assert answer.status == 413
     assert http("POST", hooks.url + "/x", body=b"a" * (9 * 1024 * 1024)).status == 413
     assert "1 MiB" in answer.body
+    assert [(request.truncated, len(request.content)) for request in hooks.requests] == [
+        (False, 1024 * 1024), (True, 1024 * 1024), (True, 1024 * 1024),
+    ]  # fmt: skip
 
 
 def test_many_requests_at_once_are_all_counted(hooks):

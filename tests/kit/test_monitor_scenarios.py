@@ -151,6 +151,35 @@ def test_what_agents_measured_is_shown(folder):
     assert value("pbxhub_monitor_agent_mos", {"scenario": "good", "agent": "102"}) is None
 
 
+def test_a_run_without_an_agent_does_not_show_the_figures_of_the_last(folder):
+    (folder / "monitor.toml").write_text(scenario("good", "good.py"))
+    monitor = Monitor(read_plan(folder / "monitor.toml"))
+    measured = {"mos": 4.31, "jitter_ms": 0.5, "loss_percent": 0.0}
+    agents = ({"name": "101", "registered": True, **measured}, {"name": "outside", "registered": None, **measured})
+    monitor.metrics.record(Run("good", "passed", datetime.now(UTC), 1.0, (), agents))
+    monitor.metrics.record(Run("good", "timeout", datetime.now(UTC), 1.0, (), ()))
+    value = monitor.metrics.registry.get_sample_value
+    assert value("pbxhub_monitor_agent_registered", {"scenario": "good", "agent": "101"}) == 0
+    assert value("pbxhub_monitor_agent_registered", {"scenario": "good", "agent": "outside"}) is None
+    assert value("pbxhub_monitor_agent_mos", {"scenario": "good", "agent": "101"}) is None
+    assert value("pbxhub_monitor_agent_mos", {"scenario": "good", "agent": "outside"}) is None
+
+
+def test_a_run_that_tried_nothing_is_no_success(started, folder):
+    (folder / "skips.py").write_text("import pytest\n\ndef scenario_none():\n    pytest.skip('no Asterisk here')\n")
+    (folder / "half.py").write_text((folder / "skips.py").read_text() + GOOD)
+    url, _ = started(scenario("skips", "skips.py") + scenario("half", "half.py"))
+    skipped = http("POST", url + "/run/skips", timeout="30s").expect_status(500)
+    assert skipped.json("outcome") == "skipped"
+    assert skipped.json("messages.0") == "nothing was tried: every scenario of the file was skipped"
+    assert "no Asterisk here" in skipped.json("messages.1")
+    assert metric(url, 'pbxhub_monitor_runs_total{outcome="skipped",scenario="skips"}') == 1
+    assert metric(url, 'pbxhub_monitor_up{scenario="skips"}') == 0
+    with pytest.raises(AssertionError):
+        metric(url, 'pbxhub_monitor_last_success_timestamp_seconds{scenario="skips"}')
+    assert http("POST", url + "/run/half", timeout="30s").json("outcome") == "passed"
+
+
 def test_a_wrong_address_of_the_monitor_is_a_json_answer(started):
     url, _ = started(scenario("good", "good.py"))
     unknown = http("POST", url + "/run/none").expect_status(404)
@@ -179,6 +208,7 @@ def test_an_occupied_port_is_a_sentence(started, folder):
         (scenario("a", "good.py", "* * * * * *"), "give five cron fields"),
         (scenario("a", "none.py"), "there is no file"),
         (scenario("a", "good.py", more='timeout = "long"'), "timeout: 'long' is not a duration"),
+        (scenario("a", "good.py", more='timeout = "0s"'), "timeout: '0s' is no limit"),
         (scenario("a", "good.py", more="tags = 'x'"), "tags must be a list of texts"),
         (scenario("a", "good.py", more="retries = 3"), "retries is not known here; known are env_files, file, name"),
         ("[[scenario]]\nname = 'a'\nfile = 'good.py'", "schedule is missing"),

@@ -1,5 +1,7 @@
 """A scenario waits for what must come true, does things at once and reads its settings."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -75,7 +77,7 @@ class Party:
 
 def test_waiting_fails_when_a_call_that_was_up_drops():
     with pytest.raises(AssertionError, match=r"the call of agent 101 ended after 0\.\ds; it had to stay up for 5s"):
-        wait("5s", Party(["established", "established"]))
+        wait("5s", Party(["established"] * 3))
 
 
 def test_a_party_without_a_call_may_stay_without():
@@ -141,3 +143,28 @@ def test_a_file_beside_the_script_wins_over_the_process(tmp_path, monkeypatch, c
 def test_a_missing_file_says_where_it_was_looked_for(tmp_path):
     with pytest.raises(EnvironmentMissingError, match=r"there is no file .*nowhere\.env"):
         load_env("nowhere.env")
+
+
+def test_a_call_that_is_over_cannot_stay_up():
+    with pytest.raises(AssertionError, match="the call of agent 101 is over already; it had to stay up for 5s"):
+        wait("5s", Party(["closed"]))
+
+
+def test_a_task_that_hangs_does_not_outlive_the_timeout(tmp_path):
+    script = tmp_path / "hangs.py"
+    script.write_text(
+        "import threading\nfrom pbxhub.testing import parallel\n\n"
+        "def scenario_hangs():\n    parallel(threading.Event().wait, lambda: 1)\n"
+    )
+    command = [sys.executable, "-m", "pbxhub.testing", "scenario", "run", str(script), "--timeout", "1s"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert "Timeout" in done.stdout
+
+
+def test_no_time_at_all_is_refused_as_a_timeout(tmp_path):
+    (tmp_path / "x.py").write_text("def scenario_x():\n    pass\n")
+    command = [sys.executable, "-m", "pbxhub.testing", "scenario", "run", str(tmp_path / "x.py"), "--timeout", "0s"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert "'0s' is no limit: give more than 0" in done.stderr
