@@ -36,9 +36,21 @@ function countChosen() {
 
 on("click", "[data-copies]", async (button) => {
   const source = document.getElementById(button.dataset.copies);
-  await navigator.clipboard.writeText(source.value ?? source.textContent);
+  await copyText(source.value ?? source.textContent);
   toast(button.dataset.done || "✓");
 });
+
+// Browsers give the clipboard only to pages behind TLS and on this machine; the old way works everywhere.
+async function copyText(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const place = document.createElement("textarea");
+  place.value = text;
+  place.className = "visually-hidden";
+  document.body.append(place);
+  place.select();
+  document.execCommand("copy");
+  place.remove();
+}
 
 on("submit", "form[data-asks]", (form, event) => {
   if (!confirm(form.dataset.asks)) event.preventDefault();

@@ -1,5 +1,7 @@
 """Somebody sends failed deliveries again: one, some, or all that match a filter."""
 
+import json
+
 import pytest
 from outbox_world import BEFORE, BUSY, LINKS, NOON, OK, VAULT, World, at, finish, report, spec, take
 from sqlalchemy import update
@@ -16,6 +18,7 @@ from pbxhub.delivery.outbox import (
     step_resends,
     stop_resend,
 )
+from pbxhub.delivery.outbox.selection import load_selection
 from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.resends import DONE, Resend
 from pbxhub.store.session import Database
@@ -172,3 +175,28 @@ def test_checked_deliveries_leave_the_error_page_and_a_resend_brings_a_new_error
         resend_one(session, directory_of(database), LINKS, world.project_id, first.id, at(6))
     finish(database, take(database, 6).claimed, BUSY, 7)
     assert [row.checked_on for row in world.deliveries()] == [None, None]
+
+
+def test_a_selection_keeps_to_the_stage_the_code_and_what_had_failed(database: Database) -> None:
+    world = failed(database, 3)
+    with database.write() as session:
+        first, second, third = session.query(Delivery).order_by(Delivery.id)
+        second.status_code, third.finished_on = 500, at(100)
+        ids = first.id, second.id, third.id
+    wanted = [
+        (Selection(stage=BEFORE, status_code=503), {ids[0], ids[2]}), (Selection(stage="incoming.after"), set()),
+        (Selection(status_code=500), {ids[1]}), (Selection(failed_by=at(50)), {ids[0], ids[1]}),
+    ]  # fmt: skip
+    for selection, found in wanted:
+        again = load_selection(json.loads(json.dumps(selection.dump(), default=str)))
+        assert again == selection
+        assert {row.id for row in world.deliveries(*again.conditions(world.project_id))} == found
+
+
+def test_what_failed_after_the_page_was_made_is_not_checked_unseen(database: Database) -> None:
+    world = failed(database, 2)
+    with database.write() as session:
+        late = session.query(Delivery).order_by(Delivery.id).limit(1).one()
+        late.finished_on = at(100)
+        assert check(session, world.project_id, Selection(unchecked=True, failed_by=at(50)), at(101)) == 1
+    assert sorted(row.checked_on is None for row in world.deliveries()) == [False, True]

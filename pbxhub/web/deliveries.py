@@ -10,6 +10,7 @@ from flask import request
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, defer
 
+from pbxhub.delivery.outbox import Selection
 from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Call, Delivery, StageEvent
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
@@ -51,10 +52,14 @@ class DeliveryFilter:
         """Whether anything is left out."""
         return any(getattr(self, name) for name in FIELDS)
 
-    @property
-    def narrow(self) -> bool:
-        """Whether it says more than a bulk action understands (outbox.Selection)."""
-        return any((self.stage, self.code, self.number, self.hour))
+    def selection(self, failed_by: datetime) -> Selection:
+        """The same failures for a bulk action, but for the number; none that came after the page was made."""
+        start = _hour(self.hour) if self.hour else None
+        return Selection(
+            webhook_id=_number(self.webhook) if self.webhook else None, outcome=self.outcome, unchecked=self.unchecked,
+            since=start, until=start + timedelta(hours=1) if start else None,
+            status_code=_number(self.code) if self.code else None, stage=self.stage, failed_by=failed_by,
+        )  # fmt: skip
 
     def fields(self) -> dict[str, str]:
         """Its parts that say something, for links and hidden fields."""

@@ -173,7 +173,8 @@ def _resend(session: Session, access: Access, resend_id: UUID) -> Resend:
 def _selection(data: dict[str, Any]) -> Selection:
     if data["ids"]:
         return Selection(ids=tuple(data["ids"]))
-    return Selection(webhook_id=data["webhook_id"], outcome=data["outcome"], unchecked=True)
+    names = ("webhook_id", "outcome", "status_code", "stage", "since", "until")
+    return Selection(**{name: data[name] for name in names}, unchecked=True, failed_by=now())
 
 
 def _shown(row: store.Delivery) -> dict[str, Any]:

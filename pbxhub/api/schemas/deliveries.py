@@ -4,6 +4,7 @@ from marshmallow import Schema, fields, validate
 
 from pbxhub.api.schemas.base import LARGEST_ID, Paging, given, text, times
 from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING
+from pbxhub.webhooks.catalogue import STAGES
 
 
 class Delivery(Schema):
@@ -61,6 +62,10 @@ class Chosen(Schema):
     ids = fields.List(fields.UUID(), load_default=list, validate=validate.Length(0, 1000))
     webhook_id = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(1, LARGEST_ID))
     outcome = text(40, load_default="")
+    status_code = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(100, 999))
+    stage = fields.String(load_default="", validate=validate.OneOf(["", *STAGES]))
+    since = times(load_default=None, allow_none=True, **given("published then or later"))
+    until = times(load_default=None, allow_none=True, **given("published before"))
 
 
 class Again(Chosen):

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import JSON
-from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, Delivery
+from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, Delivery, StageEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,8 @@ class Selection:
     """Deliveries of one project; every field that is given must hold. Pending ones are never among them.
 
     ids: these only. states: failed alone unless said otherwise. unchecked: still on the error page.
-    since / until: when they were published, until not included.
+    since / until: when they were published, until not included. failed_by: none that ended later, for whoever acts on
+    what was on a page a while ago.
     """
 
     ids: tuple[UUID, ...] = ()
@@ -27,6 +28,9 @@ class Selection:
     unchecked: bool = False
     since: datetime | None = None
     until: datetime | None = None
+    status_code: int | None = None
+    stage: str = ""
+    failed_by: datetime | None = None
 
     def conditions(self, project_id: int) -> list[ColumnElement[bool]]:
         allowed = [state for state in self.states if state in (FAILED, DELIVERED, CANCELLED)]
@@ -43,6 +47,13 @@ class Selection:
             found.append(Delivery.created_on >= self.since)
         if self.until:
             found.append(Delivery.created_on < self.until)
+        if self.status_code is not None:
+            found.append(Delivery.status_code == self.status_code)
+        if self.stage:
+            of_stage = select(StageEvent.id).where(StageEvent.stage == self.stage)
+            found.append(of_stage.where(StageEvent.id == Delivery.stage_event_id).exists())
+        if self.failed_by:
+            found.append(Delivery.finished_on <= self.failed_by)
         return found
 
     def dump(self) -> dict[str, JSON]:
@@ -51,9 +62,12 @@ class Selection:
         return data | {"ids": [str(one) for one in self.ids], "states": list(self.states)}
 
 
+_TIMES = ("since", "until", "failed_by")
+
+
 def load_selection(data: dict[str, Any]) -> Selection:
     """What Selection.dump has made."""
-    times = {name: datetime.fromisoformat(data[name]) if data[name] else None for name in ("since", "until")}
+    times = {name: datetime.fromisoformat(data[name]) if data[name] else None for name in _TIMES}
     ids = tuple(UUID(one) for one in data["ids"])
     return Selection(**(data | times | {"ids": ids, "states": tuple(data["states"])}))
 

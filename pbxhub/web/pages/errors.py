@@ -1,5 +1,7 @@
 """Webhook error check: what fails, why, what to do; Checked and Send for one, some or all."""
 
+from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
@@ -18,7 +20,7 @@ from pbxhub.delivery.outbox import (
     stop_resend,
 )
 from pbxhub.delivery.values import Links
-from pbxhub.store.history import FAILED, Delivery
+from pbxhub.store.history import Delivery
 from pbxhub.store.resends import Resend
 from pbxhub.web.access import Access, enter
 from pbxhub.web.audit import note
@@ -49,6 +51,7 @@ def index(project_id: int) -> ResponseReturnValue:
             problems=problems(session, project_id),
             resends=_resends(session, project_id),
             choosing=access.may("editor"),
+            seen=now().isoformat(),
         )
 
 
@@ -161,10 +164,20 @@ def _selection(session: Session, access: Access) -> Selection:
     if form.get("all") != "1":
         abort(400, _("Choose at least one delivery."))
     wanted = DeliveryFilter.of(form, unchecked=True)
-    if wanted.narrow:
-        return Selection(ids=matching_ids(session, access.project.id, wanted, MOST_SELECTED) or (UUID(int=0),))
-    webhook = int(wanted.webhook) if wanted.webhook.isascii() and wanted.webhook.isdigit() else None
-    return Selection(states=(FAILED,), webhook_id=webhook, outcome=wanted.outcome, unchecked=True)
+    selection = wanted.selection(_seen(form.get("seen", "")))
+    if wanted.number:
+        ids = matching_ids(session, access.project.id, wanted, MOST_SELECTED) or (UUID(int=0),)
+        return replace(selection, ids=ids)
+    return selection
+
+
+def _seen(text: str) -> datetime:
+    """When the page was made that the form stands on: what has failed since then nobody has seen."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return now()
+    return min(moment, now()) if moment.tzinfo else now()
 
 
 def _resends(session: Session, project_id: int) -> list[Resend]:
