@@ -29,13 +29,14 @@ if TYPE_CHECKING:
         text_response,
     )
     from pbxhub.testing.mock_request import MockRequest
+    from pbxhub.testing.phone_call import Call
     from pbxhub.testing.played_pbx import PlayedPbx
     from pbxhub.testing.postgres import postgres_server
     from pbxhub.testing.processes import ProgramMissingError
     from pbxhub.testing.seen import SeenCall, SeenDelivery, SeenStage
     from pbxhub.testing.sip_capture import CaptureFailedError, capturing
     from pbxhub.testing.sipp import Sipp, answering_phone, place_calls, redirecting_phone, refusing_phone
-    from pbxhub.testing.softphone import Agent, Call
+    from pbxhub.testing.softphone import Agent
     from pbxhub.testing.tones import file, tone
     from pbxhub.testing.waiting import await_until, parallel, wait
 
@@ -53,13 +54,14 @@ _WHERE = {
         "MockAnswer", "drip", "hang", "in_turn", "json_response", "reset", "status_response", "text_response",
     ),
     "mock_request": ("MockRequest",),
+    "phone_call": ("Call",),
     "played_pbx": ("PlayedPbx",),
     "postgres": ("postgres_server",),
     "processes": ("ProgramMissingError",),
     "seen": ("SeenCall", "SeenDelivery", "SeenStage"),
     "sip_capture": ("CaptureFailedError", "capturing"),
     "sipp": ("Sipp", "answering_phone", "place_calls", "redirecting_phone", "refusing_phone"),
-    "softphone": ("Agent", "Call"),
+    "softphone": ("Agent",),
     "tones": ("file", "tone"),
     "waiting": ("await_until", "parallel", "wait"),
 }  # fmt: skip

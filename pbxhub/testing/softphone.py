@@ -8,43 +8,19 @@ import shutil
 import socket
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from pbxhub.testing.baresip import Baresip, Listening, PhoneFailedError
-from pbxhub.testing.call_quality import Quality, quality_of
+from pbxhub.testing.call_quality import Quality
 from pbxhub.testing.hearing import Hearing
 from pbxhub.testing.loopback import LoopbackNetwork
+from pbxhub.testing.phone_call import Call, State
 from pbxhub.testing.sip_account import Account, address_towards
 from pbxhub.testing.sip_refusal import refuse, status_of
 from pbxhub.testing.sip_trace import SipMessage, read_trace
 from pbxhub.testing.tones import SoundFile, Tone, device_of
 from pbxhub.testing.waiting import await_until
-
-State = Literal["idle", "dialing", "ringing", "incoming", "established", "closed"]
-_OURS = "Connection reset by user"
-
-
-@dataclass(slots=True)
-class Call:
-    """One call as the phone sees it.
-
-    state: dialing (we dial) -> ringing (the far end rings) or incoming (it rings here) -> established -> closed.
-    quality: of what was heard, renewed every 5 seconds; None in the first 5.
-    reason: why it closed, "486 Busy Here" for example; status_code: 486, None after an ordinary hang-up.
-    """
-
-    peer: str
-    outgoing: bool
-    id: str = ""
-    state: State = "dialing"
-    reason: str = ""
-    status_code: int | None = None
-    hung_up_here: bool = False
-    answered_with: str = ""  # "603 Decline", when this agent has refused it so
-    quality: Quality | None = None
-    dtmf: list[str] = field(default_factory=list)
 
 
 class Agent:
@@ -334,7 +310,7 @@ class Agent:
             if kind in ("REGISTER_OK", "REGISTER_FAIL"):
                 self._registration = param or "no answer"
             elif kind.startswith("CALL_") and event.get("id"):
-                self._hear_call(self._call_of(event), event)
+                self._call_of(event).hear(event)
 
     def _call_of(self, event: Mapping[str, Any]) -> Call:
         for call in self.calls:
@@ -347,24 +323,6 @@ class Agent:
                 return call
         self.calls.append(Call(peer, outgoing, event["id"]))
         return self.calls[-1]
-
-    def _hear_call(self, call: Call, event: Mapping[str, Any]) -> None:
-        kind, param = str(event["type"]), str(event.get("param", ""))
-        if kind == "CALL_INCOMING":
-            call.state = "incoming"
-        elif kind in ("CALL_RINGING", "CALL_PROGRESS"):
-            call.state = "ringing"
-        elif kind == "CALL_ESTABLISHED":
-            call.state = "established"
-        elif kind == "CALL_RTCP":
-            call.quality = quality_of(event["rtcp_stats"])
-        elif kind == "CALL_DTMF_START":
-            call.dtmf.append(param)
-        elif kind == "CALL_CLOSED":
-            reason = call.answered_with or param
-            call.reason, call.hung_up_here = reason, bool(call.answered_with) or param == _OURS
-            call.status_code = int(reason[:3]) if re.match(r"\d{3} ", reason) else None
-            call.state = "closed"
 
 
 class Consultation:
