@@ -21,7 +21,8 @@ test: $(READY) packages ## everything: real PostgreSQL, real Asterisk 22 and 16,
 	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not asterisk and not browser" $(PYTEST)
 	@# real browsers and phones on a busy machine: what failed is tried once more, by itself
 	@$(BIN)/pytest -q -m browser $(PYTEST) || $(BIN)/pytest -q -m browser --lf $(PYTEST)
-	@$(BIN)/pytest -q -m asterisk $(PYTEST) || $(BIN)/pytest -q -m asterisk --lf $(PYTEST)
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "asterisk and not load" $(PYTEST) || $(BIN)/pytest -q -m "asterisk and not load" --lf $(PYTEST)
+	@$(BIN)/pytest -q -m "asterisk and load" $(PYTEST) || $(BIN)/pytest -q -m "asterisk and load" --lf $(PYTEST)
 
 check: lint fast ## ruff, mypy, import-linter and the fast tests, in under a minute
 

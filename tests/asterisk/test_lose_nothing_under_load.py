@@ -21,7 +21,7 @@ from pbxhub.testing.mock_answers import text_response
 from pbxhub.testing.sipp import answering_phone, place_calls
 from pbxhub.testing.waiting import await_until
 
-pytestmark = [pytest.mark.asterisk, pytest.mark.slow]
+pytestmark = [pytest.mark.asterisk, pytest.mark.load, pytest.mark.slow]
 # LOAD=200/10 places 200 calls, 10 a second
 CALLS, RATE = (int(number) for number in os.environ.get("LOAD", "100/20").split("/"))
 TALK_MS = 1500

@@ -600,6 +600,7 @@ def test_a_member_is_paused_and_a_call_is_started(watch: Watch, phone: Phone, ou
 # --- many at once
 
 
+@pytest.mark.load
 def test_a_hundred_calls_wait_three_seconds_each(line: Line, pbx: Asterisk) -> None:
     number = 100
     answer = json_response({"actions": [{"type": "dial", "number": "151", "timeout": 20}]})
