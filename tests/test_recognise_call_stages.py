@@ -265,6 +265,22 @@ def test_the_dialplan_can_say_what_contexts_do_not_tell() -> None:
     assert evaluation["category_mark"] == "politeness"
 
 
+def test_the_dialplan_can_say_that_a_call_goes_out() -> None:
+    own = {"Channel": "PJSIP/101-00000001", "Context": "custom", "CallerIDNum": "101", "Exten": "79160001122"}
+    gateway = {**agent("gw", 2), "DestContext": "custom", "DestCallerIDNum": "79160001122"}
+    dial = {**CALLER, **own, **gateway}
+    fired = stages_of(
+        event("Newchannel", **{**NEW, **own}),
+        event("UserEvent", Timestamp=at(1), **{**CALLER, **own}, UserEvent="PBXHubDirection", Direction="outgoing"),
+        event("DialBegin", Timestamp=at(2), **dial, DialString="79160001122@gw"),
+        event("DialEnd", Timestamp=at(4), **dial, DialStatus="ANSWER"),
+        event("Hangup", Timestamp=at(9), **gateway | {"Uniqueid": "1795328662.2", "Linkedid": NEW["Linkedid"]}),
+        event("Hangup", Timestamp=at(9), **{**CALLER, **own}, Cause="16"),
+    )
+    assert [name for name, _, _ in fired] == ["outgoing.before", "outgoing.pickup", "outgoing.after"]
+    assert (fired[0][2]["dst"], fired[0][2]["extension"]) == ("79160001122", "101")
+
+
 def test_a_channel_variable_of_manager_conf_becomes_a_parameter_and_names_the_recording() -> None:
     block = event("Newchannel", **NEW) + "ChanVariable: ORDER=17\r\nChanVariable: MIXMONITOR_FILENAME=/m/1.wav\r\n"
     ((_, _, before),) = stages_of(block)

@@ -44,10 +44,12 @@ def on_dial_begin(book: Book, message: DialBegin) -> None:
     if call is None or dest is None or dest.hop:
         return
     dialler = call.channels.get(message.uniqueid)
+    if dest.outside and not dest.local:
+        book.learn_trunk(endpoint_of(dest.name))
+    if call.outward and not dest.local and not call.direction:
+        dest.outside = True  # as the dialplan said; of the endpoint that tells nothing
     if dest.outside:
         dest.number, dest.shown = dialled_number(message.dial_string) or dest.number, message.number
-        if not dest.local:
-            book.learn_trunk(endpoint_of(dest.name))
     if message.uniqueid == call.first and call.connected and call.direction == "incoming":
         call.redirecting = next_hop(call, message.time) or call.redirecting
     dest.parent, dest.hop = message.uniqueid, _hop_of(call, dialler)

@@ -52,6 +52,7 @@ class Call:
         which tells a repeated message.
     connected: somebody took this hop's dial, so that another dial of the first channel is a redirect.
     redirecting: the hop of a redirect that has not rung anybody yet, else 0.
+    outward: the dialplan has said that it goes out, and nobody outside has been dialled yet.
     named: the destination that began this hop, as the transfer, diversion or redirect gave it.
     awaited: number of the party that an attended transfer, completed while ringing, waits for.
     over: when the conversation part ended (the stage after), while an evaluation may follow.
@@ -64,6 +65,7 @@ class Call:
     seen: float = 0.0
     direction: str = ""
     originated: bool = False
+    outward: bool = False
     channel: str = ""
     dst_channel: str = ""
     context: str = ""

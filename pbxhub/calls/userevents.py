@@ -6,7 +6,7 @@ PBXHubEvaluation   Mark, CategoryNumber, CategoryMark   the caller's mark (Evalu
 PBXHubForward      To, Kind, From                  the dialplan sends the call on in a way that AMI does not show
 PBXHubVar          Name, Value                     a value for var.NAME; Name additional_number: digits pressed
 PBXHubScheme       Name                            route or IVR passed
-PBXHubDirection    Direction                       incoming or internal, when contexts do not tell
+PBXHubDirection    Direction                       incoming, outgoing or internal, when contexts do not tell
 PBXHubDisposition  Disposition                     one of dispositions.MARKS
 Malformed ones are ignored.
 """
@@ -74,13 +74,16 @@ def _forward(book: Book, call: Call, message: UserEvent) -> None:
 
 
 def _direction(book: Book, call: Call, message: UserEvent) -> None:
-    """Settles a direction that is still open; one that is settled never flips."""
+    """Settles a direction that is still open; one that is settled never flips. Outgoing is a call with its first dial,
+    which names the number."""
     said = message.fields.get("Direction", "")
-    if call.direction or said not in ("incoming", "internal"):
+    if call.direction:
         return
     if said == "incoming":
         arrive(book, call, message.time)
-    else:
+    elif said == "outgoing":
+        call.outward = True
+    elif said == "internal":
         call.direction = said
 
 
