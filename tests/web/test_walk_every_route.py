@@ -188,3 +188,54 @@ def test_nothing_is_changed_without_the_token_of_the_form(
     with database.read() as session:
         assert session.get(Webhook, things["webhook_id"]).deleted_on is None
         assert session.query(SignIn).count() == 1
+
+
+ODD = [
+    "-1",
+    "0",
+    "99999999999999999999999",
+    "\u0000",
+    "a\u0000b",
+    "😀",
+    "'; --",
+    "%",
+    "2026-99-99",
+    "NaN",
+    "1e400",
+    "x" * 5000,
+]
+
+
+def test_no_page_breaks_on_odd_addresses(
+    app: Flask, things: dict[str, object], signed_in: Callable[[str], Browser]
+) -> None:
+    """Numbers beyond the database, texts it cannot hold, times that are none: a page, or a sentence; never a fault."""
+    owner = signed_in("owner")
+    names = (
+        "before",
+        "expires",
+        "reads",
+        "signature",
+        "since",
+        "stage",
+        "token",
+        "state",
+        "webhook",
+        "outcome",
+        "code",
+    )
+    names += ("number", "hour", "direction", "disposition", "q", "against")
+    broken = []
+    for endpoint, method, path in _targets(app, things):
+        if method != "GET" or endpoint.startswith("static"):
+            continue
+        for odd in ODD:
+            answer = owner.client.get(path, query_string=dict.fromkeys(names, odd))
+            if answer.status_code >= 500:
+                broken.append((endpoint, "query", odd[:20]))
+    for name in ("project_id", *(name for name, value in things.items() if isinstance(value, int))):
+        for endpoint, method, path in _targets(app, {**things, name: 10**23}):
+            answer = owner.client.get(path) if method == "GET" else owner.post(path, {})
+            if answer.status_code >= 500:
+                broken.append((endpoint, method, name))
+    assert broken == []
