@@ -82,6 +82,21 @@ export function toast(text, bad = false) {
   setTimeout(() => note.remove(), 4000);
 }
 
+// What renews itself leaves alone what somebody listens to or types into, and keeps open what was opened.
+let folds = new Map();
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const place = event.detail.target;
+  const plays = [...place.querySelectorAll("audio")].some((sound) => !sound.paused);
+  const types = place.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
+  if (plays || types) event.detail.shouldSwap = false;
+  folds = new Map([...place.querySelectorAll("details")].map((fold) => [foldName(fold), fold.open]));
+});
+document.addEventListener("htmx:afterSwap", (event) => {
+  const place = document.getElementById(event.detail.target.id);
+  for (const fold of place?.querySelectorAll("details") ?? []) fold.open = folds.get(foldName(fold)) ?? fold.open;
+});
+const foldName = (fold) => fold.querySelector("summary")?.textContent;
+
 document.addEventListener("htmx:responseError", (event) => {
   if (event.detail.requestConfig.triggeringEvent) toast(`${event.detail.xhr.status} ${event.detail.xhr.statusText}`, true);
 });

@@ -110,8 +110,8 @@ def sign_in(page: Page, site: Site, email: str = world.EMAIL, password: str = wo
     return page
 
 
-def ring(site: Site, linkedid: str, caller: str = "+380671112233", answered: bool = False) -> None:
-    """A call that is over, as the listener would report it."""
+def ring(site: Site, linkedid: str, caller: str = "+380671112233", answered: bool = False, over: bool = True) -> None:
+    """A call, over or just begun, as the listener would report it."""
     end = now()
     start = end - timedelta(seconds=20)
     values = {"caller": caller, "dst": "380441234567", "billsec": 12 if answered else 0, "disposition": "NO ANSWER"}
@@ -119,7 +119,10 @@ def ring(site: Site, linkedid: str, caller: str = "+380671112233", answered: boo
     report = CallReport(
         linkedid, "incoming", caller, "Ірина", "380441234567", "", start, None, end, "NO ANSWER", values
     )
+    told = replace(report, stages=(after,))
+    if not over:
+        told = replace(report, stages=(Stage("incoming.before", "", 1, start, {}),), ended_on=None, disposition="")
     with site.database.read() as session:
         pbx = session.scalars(select(Pbx.id)).first()
     assert pbx is not None
-    publish(site.database, site.vault, pbx, [replace(report, stages=(after,))], now())
+    publish(site.database, site.vault, pbx, [told], now())

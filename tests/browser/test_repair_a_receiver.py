@@ -1,7 +1,9 @@
 """A receiver breaks; a user finds out why, sends again and takes the rest off the list."""
 
 from playwright.sync_api import Page, expect
+from sqlalchemy import select
 
+from pbxhub.store.history import Call
 from pbxhub.testing.receiver import Reply
 from pbxhub.testing.waiting import await_until
 from tests.browser.conftest import receiving, ring
@@ -61,3 +63,16 @@ def test_new_rows_wait_for_a_click_and_nothing_moves(site: Site, anna: Page) -> 
     assert anna.locator("tbody tr").first.inner_text() == top
     anna.locator(".newer").click()
     expect(anna.locator("tbody tr").first).not_to_have_text(top)
+
+
+def test_what_was_opened_stays_open_while_a_page_renews_itself(site: Site, anna: Page) -> None:
+    ring(site, "1700000009.1", over=False)
+    with site.database.read() as session:
+        call = session.scalars(select(Call.id).where(Call.linkedid == "1700000009.1")).one()
+    anna.goto(f"{site.url}/projects/{site.project}/calls/{call}")
+    card = anna.locator("#call")
+    anna.locator("#call details.parameters summary").click()
+    for _ in range(2):
+        with anna.expect_response(lambda answer: "/calls/" in answer.url and answer.request.resource_type == "xhr"):
+            pass
+    expect(card.locator("details.parameters")).to_have_attribute("open", "")
