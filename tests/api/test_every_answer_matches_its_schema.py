@@ -1,7 +1,11 @@
 """schemathesis asks every operation of the served document, well-formed and not: no 500, every answer as described."""
 
+from collections import Counter
+
+import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.stateful import run_state_machine_as_test
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import Failure as CheckFailed
 from schemathesis.specs.openapi.checks import (
@@ -12,6 +16,7 @@ from schemathesis.specs.openapi.checks import (
 from served import Served
 
 CHECKS = [not_a_server_error, response_schema_conformance, content_type_conformance, status_code_conformance]
+CHAINS = 15  # of ten requests each
 EXAMPLES = 6  # of each operation: some hundred requests in all
 
 
@@ -45,3 +50,34 @@ def test_no_request_breaks_the_api_and_every_answer_is_as_described(hub: Served)
 def _said(error: BaseException) -> str:
     inner = error.exceptions if isinstance(error, ExceptionGroup) else [error]
     return "; ".join(str(one)[:400] for one in inner)
+
+
+def test_chains_of_requests_break_nothing(hub: Served) -> None:
+    """What one answer says goes into the next request, as programs do it: made, read, changed, deleted, read again."""
+    hub.app.extensions["pbxhub.api"].config["API_RATE"] = "100000 per minute"
+    address, headers = f"{hub.address}/api/v1", {"X-API-KEY": hub.key("read", "write", "call")}
+    schema = schemathesis.openapi.from_url(f"{address}/openapi.json").exclude(path="/events/stream")
+    schema.analysis.inject_links()
+    made = Counter[tuple[str, int]]()
+
+    class Programs(schema.as_state_machine()):  # type: ignore[misc]
+        def get_call_kwargs(self, case):
+            seen = {}
+            if case.method in ("PATCH", "PUT"):  # a change is of what was read
+                read = requests.get(address + case.formatted_path, headers=headers, timeout=20)
+                seen = {"If-Match": read.headers.get("ETag", '"none"')}
+            return {"base_url": address, "headers": {**headers, **seen}, "timeout": 20}
+
+        def validate_response(self, response, case, additional_checks=(), **_) -> None:
+            made[case.method, response.status_code] += 1
+            case.validate_response(response, checks=CHECKS)
+
+    run_state_machine_as_test(
+        Programs,
+        settings=settings(
+            max_examples=CHAINS, stateful_step_count=10, deadline=None, derandomize=True, database=None,
+            phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck),
+        ),
+    )  # fmt: skip
+    assert made["POST", 201] > 0, made
+    assert made["DELETE", 204] > 0, made
