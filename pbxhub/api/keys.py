@@ -7,6 +7,9 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from flask import Flask, g, request
+from limits import parse
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -18,11 +21,14 @@ from pbxhub.web.hub import hub, now
 SCOPES = ("read", "write", "call")
 OPEN = frozenset({"api-docs.openapi_json", "docs.page", "docs.start"})
 _SEEN = timedelta(minutes=1)
+GUESSES = parse("60 per minute")  # wrong keys from one address; right ones are not counted
 View = TypeVar("View", bound=Callable[..., Any])
 
 
 def install(api: Flask) -> None:
     """Asks for a key before anything else is told, the routes there are included."""
+
+    guesses = FixedWindowRateLimiter(MemoryStorage())
 
     @api.before_request
     def enter() -> Any:
@@ -31,6 +37,8 @@ def install(api: Flask) -> None:
         key = request.headers.get("X-API-KEY", "")
         with hub().database.read() as session:
             row = session.scalar(select(ApiKey).where(ApiKey.key_hash == hash_of(key))) if key else None
+        if row is None and key and not guesses.hit(GUESSES, request.remote_addr or ""):
+            return problem(429, "Too many wrong keys from this address; wait a minute.", headers={"Retry-After": "60"})
         if row is None:
             return problem(401, "Send a key of the project in the header X-API-KEY; an owner makes one under API keys.")
         g.key = row

@@ -164,3 +164,11 @@ def test_of_two_changes_at_once_of_what_was_seen_one_is_refused(hub: Served) -> 
 
     with ThreadPoolExecutor(6) as programs:
         assert sorted(programs.map(change, range(1, 7))) == [200, 412, 412, 412, 412, 412]
+
+
+def test_guessing_keys_is_slowed_and_who_has_one_does_not_notice(hub: Served) -> None:
+    guess = [requests.get(f"{hub.address}/api/v1/projects", headers={"X-API-KEY": f"pbx_{n}"}) for n in range(65)]
+    assert {answer.status_code for answer in guess[:60]} == {401}
+    assert {answer.status_code for answer in guess[60:]} == {429}
+    assert guess[-1].headers["Retry-After"] == "60"
+    assert list(hub.client().all("/projects"))
