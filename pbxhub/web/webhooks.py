@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import JSON
 from pbxhub.delivery.outbox import cancel_pending
+from pbxhub.delivery.signing import SigningKeys, new_key, open_keys, rotate, seal_keys
 from pbxhub.store.webhooks import Webhook, WebhookVersion, remember_version, touch_webhooks
 from pbxhub.web.access import Access
 from pbxhub.web.audit import note
@@ -18,7 +19,7 @@ from pbxhub.web.language import _
 from pbxhub.webhooks.auth import keeps_secret, origin_of, secret_error
 from pbxhub.webhooks.chains import check_chains
 from pbxhub.webhooks.check import check_spec, check_stage
-from pbxhub.webhooks.gallery import unfilled
+from pbxhub.webhooks.gallery import default_event, fill, unfilled
 from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec, dump_spec
 from pbxhub.webhooks.transfer import Change, Exported, plan_import
 
@@ -132,6 +133,43 @@ def remove(session: Session, access: Access, webhook: Webhook) -> None:
     touch_webhooks(session, access.project.id)
     cancel_pending(session, webhook.id, now())
     note(session, access, "webhook deleted", webhook.name, shown(webhook))
+
+
+def reorder(session: Session, access: Access, wanted: Iterable[int]) -> None:
+    """The order of starting: these first, the others after them as they were. Ids that are none are left out."""
+    rows = {row.id: row for row in live_webhooks(session, access)}
+    ranked = [item for item in dict.fromkeys((*wanted, *rows)) if item in rows]
+    for position, webhook_id in enumerate(ranked, 1):
+        rows[webhook_id].position = position
+    touch_webhooks(session, access.project.id)
+    note(session, access, "webhooks reordered", f"{len(ranked)}")
+
+
+def make_signing_key(session: Session, access: Access, webhook: Webhook, *, rotating: bool) -> str:
+    """A new signing key, whsec_…, which nobody can read again. rotating: the one before signs for a day more."""
+    keys = open_keys(hub().vault, webhook.signing_sealed) if rotating else None
+    fresh = rotate(keys, now()) if keys else SigningKeys(new_key())
+    webhook.signing_sealed = seal_keys(hub().vault, fresh)
+    touch_webhooks(session, access.project.id)
+    note(session, access, "signing key made", webhook.name)
+    return fresh.current
+
+
+def remove_signing_key(session: Session, access: Access, webhook: Webhook) -> None:
+    """What leaves from now on is not signed."""
+    webhook.signing_sealed = ""
+    touch_webhooks(session, access.project.id)
+    note(session, access, "signing key removed", webhook.name)
+
+
+def set_up_default(session: Session, access: Access, webhook: Webhook, measurement_id: str, api_secret: str) -> None:
+    """The two things Google Analytics needs to know; with them the locked event is on. 404 for any other event."""
+    if not webhook.locked:
+        abort(404)
+    spec = fill(default_event(), {"measurement_id": measurement_id})[0].spec
+    change(
+        session, access, webhook, Draft(webhook.name, webhook.stage, True, spec, api_secret), "Google Analytics set up"
+    )
 
 
 def exported(webhook: Webhook) -> Exported:

@@ -10,6 +10,8 @@ import pytest
 from served import Served
 from werkzeug.serving import make_server
 
+from pbxhub.ami.checkup import check_row
+from pbxhub.ami.pbx_rows import pbx_row
 from pbxhub.api import install
 from pbxhub.delivery.address_guard import AddressGuard
 from pbxhub.delivery.engine import Engine
@@ -28,7 +30,7 @@ LOOPBACK = AddressGuard((ip_network("127.0.0.0/8"),))
 @pytest.fixture
 def hub(database: Database, tmp_path: Path) -> Iterator[Served]:
     settings = read_settings({"PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_PUBLIC_URL": "http://localhost"})
-    app = create_app(settings, database, VAULT, lambda: LOOPBACK)
+    app = create_app(settings, database, VAULT, lambda: LOOPBACK, check_pbx=lambda pbx: check_row(pbx_row(pbx, VAULT)))
     install(app)
     with database.write() as session:
         ours, theirs = (Project(name=name, country="UA", created_on=datetime.now(UTC)) for name in ("Ours", "Theirs"))

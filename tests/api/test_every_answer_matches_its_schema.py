@@ -16,6 +16,7 @@ from schemathesis.specs.openapi.checks import (
 from served import Served
 
 CHECKS = [not_a_server_error, response_schema_conformance, content_type_conformance, status_code_conformance]
+UNENDING = ["/events/stream", "/pbxs/{pbx_id}/check"]  # the second asks hosts that schemathesis has made up
 CHAINS = 15  # of ten requests each
 EXAMPLES = 6  # of each operation: some hundred requests in all
 
@@ -27,7 +28,7 @@ def test_no_request_breaks_the_api_and_every_answer_is_as_described(hub: Served)
     asked, broken = 0, list[str]()
     for found in schema.get_all_operations():
         operation = found.ok()
-        if operation.path == "/events/stream":
+        if operation.path in UNENDING:
             continue
         asked += 1
 
@@ -56,7 +57,7 @@ def test_chains_of_requests_break_nothing(hub: Served) -> None:
     """What one answer says goes into the next request, as programs do it: made, read, changed, deleted, read again."""
     hub.app.extensions["pbxhub.api"].config["API_RATE"] = "100000 per minute"
     address, headers = f"{hub.address}/api/v1", {"X-API-KEY": hub.key("read", "write", "call")}
-    schema = schemathesis.openapi.from_url(f"{address}/openapi.json").exclude(path="/events/stream")
+    schema = schemathesis.openapi.from_url(f"{address}/openapi.json").exclude(path=UNENDING)
     schema.analysis.inject_links()
     made = Counter[tuple[str, int]]()
 

@@ -112,6 +112,29 @@ def change_pbx(data: dict[str, Any], pbx_id: int) -> Any:
         return tagged(_PBX.dump(row))
 
 
+@account.delete("/pbxs/<int:pbx_id>")
+@account.response(204)
+@scope("write")
+def remove_pbx(pbx_id: int) -> None:
+    """Stops listening and forgets the PBX; its calls stay."""
+    with writing() as session:
+        access = enter(session)
+        row = _row(session, access, Pbx, pbx_id)
+        note(session, access, "PBX deleted", row.name, fields(row, "host", "port", "username"))
+        session.delete(row)
+
+
+@account.post("/pbxs/<int:pbx_id>/check")
+@account.response(200, schemas.PbxFinding(many=True))
+@scope("write")
+def check_pbx(pbx_id: int) -> Any:
+    """Signs in to the PBX as the listener does; each finding says what is well, or what to do. Takes half a minute
+    at most."""
+    with reading() as session:
+        row = _row(session, enter(session), Pbx, pbx_id)
+    return list(hub().check_pbx(row))
+
+
 @account.get("/pbxs/<int:pbx_id>/dial-plan")
 @account.response(200, schemas.DialPlan)
 @scope("read")

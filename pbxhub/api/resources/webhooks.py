@@ -12,6 +12,7 @@ from pbxhub.api.answers import check_match, tagged
 from pbxhub.api.keys import enter, scope
 from pbxhub.api.problems import refuse
 from pbxhub.api.resources.account import id_after
+from pbxhub.calls.steering import Plan
 from pbxhub.delivery.outbox import cancel_pending, pause, resume
 from pbxhub.delivery.redaction import redact_headers, redact_url
 from pbxhub.store import webhooks as store
@@ -25,13 +26,18 @@ from pbxhub.web.webhooks import (
     editable,
     exported,
     live_webhooks,
+    make_signing_key,
     plan,
     read_draft,
     remove,
+    remove_signing_key,
+    reorder,
     restore_version,
+    set_up_default,
     webhook_of,
 )  # fmt: skip
 from pbxhub.webhooks.spec import dump_spec
+from pbxhub.webhooks.steering import plan_of, rules_of
 from pbxhub.webhooks.transfer import Change, export_webhooks
 
 webhooks = Blueprint("webhooks", __name__, description="Events: when to send what where")
@@ -97,6 +103,66 @@ def delete(webhook_id: int) -> None:
     with writing() as session:
         access = enter(session)
         remove(session, access, editable(session, access, _id(webhook_id)))
+
+
+@webhooks.put("/webhooks/order")
+@webhooks.arguments(schemas.Order)
+@webhooks.response(204)
+@scope("write")
+def order(data: dict[str, Any]) -> None:
+    """The order in which the events of a stage start."""
+    with writing() as session:
+        reorder(session, enter(session), data["ids"])
+
+
+@webhooks.post("/webhooks/<int:webhook_id>/signing")
+@webhooks.response(200, schemas.SigningKey)
+@scope("write")
+def sign(webhook_id: int) -> Any:
+    """Signs from now on, or rotates the key: for a day requests carry the signatures of both."""
+    with writing() as session:
+        access = enter(session)
+        webhook = editable(session, access, _id(webhook_id))
+        return {"key": make_signing_key(session, access, webhook, rotating=True)}
+
+
+@webhooks.delete("/webhooks/<int:webhook_id>/signing")
+@webhooks.response(204)
+@scope("write")
+def sign_no_more(webhook_id: int) -> None:
+    """Requests are not signed any more."""
+    with writing() as session:
+        access = enter(session)
+        remove_signing_key(session, access, editable(session, access, _id(webhook_id)))
+
+
+@webhooks.put("/webhooks/<int:webhook_id>/google-analytics")
+@webhooks.arguments(schemas.GoogleAnalytics)
+@webhooks.response(200, schemas.Webhook)
+@scope("write")
+def set_up(data: dict[str, Any], webhook_id: int) -> Any:
+    """Sets up the project's locked event and switches it on."""
+    with writing() as session:
+        access = enter(session)
+        webhook = webhook_of(session, access, _id(webhook_id))
+        set_up_default(session, access, webhook, data["measurement_id"], data["api_secret"])
+        return tagged(show_dumped(webhook))
+
+
+@webhooks.post("/webhooks/<int:webhook_id>/simulate")
+@webhooks.arguments(schemas.AnswerTried)
+@webhooks.response(200, schemas.Simulated)
+@scope("write")
+def simulate(data: dict[str, Any], webhook_id: int) -> Any:
+    """What an answer would do with a waiting call. Nobody is called."""
+    with reading() as session:
+        access = enter(session)
+        steering = webhook_of(session, access, _id(webhook_id)).spec.steering
+        if steering is None:
+            refuse(409, "This event does not steer calls: its stage is not call.question.")
+        found = plan_of(steering, data["answer"].encode(), rules_of(steering, country=access.project.country))
+        steps = [str(action) for action in found.actions] if isinstance(found, Plan) else []
+        return {"steps": steps, "refused": "" if isinstance(found, Plan) else str(found)}
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/copy")

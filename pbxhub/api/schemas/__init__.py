@@ -1,6 +1,6 @@
 """What programs send and get, field by field. The OpenAPI document is made of these."""
 
-from pbxhub.api.schemas.account import DialPlan, Employee, Number, Pbx, Project
+from pbxhub.api.schemas.account import DialPlan, Employee, Number, Pbx, PbxFinding, Project
 from pbxhub.api.schemas.base import LARGEST_ID, Paging, Problem, ProblemError, given, page_of, text, times
 from pbxhub.api.schemas.calls import Analysis, Call, CallbackArgs, CallFilter, CallOrder, Ordered, Stage, Transcript
 from pbxhub.api.schemas.deliveries import Again, Attempt, Chosen, Count, Delivery, DeliveryFilter, Resend, ResendOne
@@ -18,17 +18,22 @@ from pbxhub.api.schemas.events import (
 )
 from pbxhub.api.schemas.webhooks import (
     Answered,
+    AnswerTried,
     Ask,
     File,
     GalleryAnswers,
     GalleryItem,
+    GoogleAnalytics,
     Imported,
     ImportOptions,
     ImportResult,
+    Order,
     Parameter,
     Ready,
     Rendered,
     Sample,
+    SigningKey,
+    Simulated,
     Version,
     Webhook,
     WebhookCopy,
@@ -39,6 +44,7 @@ __all__ = [
     "LARGEST_ID",
     "Again",
     "Analysis",
+    "AnswerTried",
     "Answered",
     "Ask",
     "Attempt",
@@ -60,16 +66,19 @@ __all__ = [
     "File",
     "GalleryAnswers",
     "GalleryItem",
+    "GoogleAnalytics",
     "Happened",
     "ImportOptions",
     "ImportResult",
     "Imported",
     "Number",
+    "Order",
     "Ordered",
     "Paging",
     "Parameter",
     "Payload",
     "Pbx",
+    "PbxFinding",
     "Problem",
     "ProblemError",
     "Project",
@@ -79,6 +88,8 @@ __all__ = [
     "ResendOne",
     "Resthook",
     "Sample",
+    "SigningKey",
+    "Simulated",
     "Stage",
     "Subscriber",
     "SubscriberIn",

@@ -45,6 +45,11 @@ class Pbx(Schema):
     asterisk_version = fields.String(dump_only=True)
 
 
+class PbxFinding(Schema):
+    well = fields.Boolean()
+    sentence = fields.String()
+
+
 class Number(Schema):
     """A DID: its label, and the PBX it rings."""
 

@@ -2,7 +2,7 @@
 
 from marshmallow import EXCLUDE, Schema, fields, validate
 
-from pbxhub.api.schemas.base import ProblemError, given, text, times
+from pbxhub.api.schemas.base import LARGEST_ID, ProblemError, given, text, times
 from pbxhub.webhooks.catalogue import STAGES
 
 
@@ -29,6 +29,36 @@ class WebhookCopy(Schema):
 
     stage = fields.String(validate=validate.OneOf(STAGES))
     name = text(200, least=1)
+
+
+class Order(Schema):
+    ids = fields.List(fields.Integer(validate=validate.Range(1, LARGEST_ID)), required=True,
+                      **given("in the order of starting; those left out follow as they were"))  # fmt: skip
+
+
+class SigningKey(Schema):
+    key = fields.String(**given("whsec_…; it is not shown again"))
+
+
+class GoogleAnalytics(Schema):
+    """What the locked event needs to know."""
+
+    measurement_id = fields.String(
+        required=True,
+        validate=validate.Regexp(r"\AG-[A-Z0-9]{4,20}\Z", error="begins with G-; see Data streams"),
+    )
+    api_secret = text(200, least=1, required=True)
+
+
+class AnswerTried(Schema):
+    answer = text(65_536, required=True, **given("the body that the receiver would send"))
+
+
+class Simulated(Schema):
+    """The steps of a call, or why the answer is refused and the default route taken."""
+
+    steps = fields.List(fields.String())
+    refused = fields.String(**given("empty when it is not"))
 
 
 class Sample(Schema):

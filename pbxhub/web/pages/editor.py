@@ -9,18 +9,28 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import JSON
-from pbxhub.delivery.signing import SigningKeys, new_key, open_keys, rotate, seal_keys
 from pbxhub.store.accounts import User
-from pbxhub.store.webhooks import Webhook, WebhookVersion, touch_webhooks
+from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.web.access import Access, enter
-from pbxhub.web.audit import differences, note
+from pbxhub.web.audit import differences
 from pbxhub.web.catalogue import editor_data, used_names
 from pbxhub.web.forms import GoogleAnalyticsForm
-from pbxhub.web.hub import hub, now, reading, writing
+from pbxhub.web.hub import reading, writing
 from pbxhub.web.language import _
 from pbxhub.web.pages.webhooks import pages
 from pbxhub.web.tryout import preview, test_send
-from pbxhub.web.webhooks import Draft, change, create, editable, flatten, read_draft, shown, webhook_of
+from pbxhub.web.webhooks import (
+    change,
+    create,
+    editable,
+    flatten,
+    make_signing_key,
+    read_draft,
+    remove_signing_key,
+    set_up_default,
+    shown,
+    webhook_of,
+)  # fmt: skip
 from pbxhub.web.words import all_stages
 from pbxhub.webhooks.gallery import default_event, fill, find, gallery
 from pbxhub.webhooks.params import exists_at
@@ -167,17 +177,12 @@ def signing(project_id: int, webhook_id: int) -> ResponseReturnValue:
     with writing() as session:
         access = enter(session, project_id, "editor")
         webhook = editable(session, access, webhook_id)
-        keys = open_keys(hub().vault, webhook.signing_sealed)
+        key = ""
         if wanted == "remove":
-            fresh = None
-        elif wanted == "rotate" and keys:
-            fresh = rotate(keys, now())
+            remove_signing_key(session, access, webhook)
         else:
-            fresh = SigningKeys(new_key())
-        webhook.signing_sealed = seal_keys(hub().vault, fresh) if fresh else ""
-        touch_webhooks(session, project_id)
-        note(session, access, "signing key removed" if fresh is None else "signing key made", webhook.name)
-        return render_template("webhooks/_signing.html", webhook=webhook, key=fresh.current if fresh else "")
+            key = make_signing_key(session, access, webhook, rotating=wanted == "rotate")
+        return render_template("webhooks/_signing.html", webhook=webhook, key=key)
 
 
 @pages.route("/<int:webhook_id>/setup", methods=["GET", "POST"])
@@ -191,9 +196,7 @@ def setup_default(project_id: int, webhook_id: int) -> ResponseReturnValue:
             abort(404)
         if not form.validate_on_submit():
             return render_template("webhooks/setup.html", form=form, webhook=webhook, item=default_event())
-        spec = fill(default_event(), {"measurement_id": form.measurement_id.data})[0].spec
-        draft = Draft(webhook.name, webhook.stage, True, spec, form.api_secret.data)
-        change(session, access, webhook, draft, "Google Analytics set up")
+        set_up_default(session, access, webhook, form.measurement_id.data, form.api_secret.data)
     flash(_("Calls go to Google Analytics from now on."))
     return redirect(url_for("webhooks.index", project_id=project_id))
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from pbxhub.calls.stages import JSON
 from pbxhub.delivery.outbox import cancel_pending, pause, resume
 from pbxhub.store.accounts import User
-from pbxhub.store.webhooks import WebhookVersion, touch_webhooks
+from pbxhub.store.webhooks import WebhookVersion
 from pbxhub.web.access import enter
 from pbxhub.web.audit import differences, note
 from pbxhub.web.health import recent_outcomes
@@ -26,6 +26,7 @@ from pbxhub.web.webhooks import (
     live_webhooks,
     own_fields,
     plan,
+    reorder,
     restore_version,
     webhook_of,
 )  # fmt: skip
@@ -110,13 +111,7 @@ def order(project_id: int) -> ResponseReturnValue:
     """The order of starting: ids as the table now shows them."""
     wanted = [int(text) for text in request.form.getlist("id") if text.isascii() and text.isdigit()]
     with writing() as session:
-        access = enter(session, project_id, "editor")
-        rows = {row.id: row for row in live_webhooks(session, access)}
-        ranked = [item for item in dict.fromkeys((*wanted, *rows)) if item in rows]
-        for position, webhook_id in enumerate(ranked, 1):
-            rows[webhook_id].position = position
-        touch_webhooks(session, project_id)
-        note(session, access, "webhooks reordered", f"{len(ranked)}")
+        reorder(session, enter(session, project_id, "editor"), wanted)
     return "", 204
 
 

@@ -1,0 +1,93 @@
+"""A program does what a user does on the pages: order, sign, set Google Analytics up, simulate, check and remove."""
+
+from datetime import UTC, datetime
+
+import pytest
+from conftest import VAULT
+from served import Served
+from sqlalchemy import select
+
+from pbxhub.client import ProblemError
+from pbxhub.delivery.signing import open_keys
+from pbxhub.store.accounts import AuditEntry
+from pbxhub.store.webhooks import Webhook
+from pbxhub.testing.played_pbx import PlayedPbx
+from pbxhub.webhooks.gallery import default_event
+
+STEERING = {"reads": "actions", "numbers": ["_1XX"]}
+
+
+def add(hub: Served, name: str, stage: str = "incoming.after", **spec: object) -> int:
+    body = {"name": name, "stage": stage, "spec": {"request": {"url": "https://crm.example.com/"}, **spec}}
+    made: int = hub.client().add("/webhooks", body).id
+    return made
+
+
+def refused(hub: Served, path: str, body: dict[str, object], method: str = "PUT") -> ProblemError:
+    with pytest.raises(ProblemError) as caught:
+        hub.client()._ask(method, path, json=body)
+    return caught.value
+
+
+def test_events_are_put_in_order(hub: Served) -> None:
+    first, second, third = (add(hub, name) for name in ("a", "b", "c"))
+    hub.client().put("/webhooks/order", {"ids": [third, first, 10**6]})
+    shown = sorted(hub.client().all("/webhooks"), key=lambda item: item["position"])
+    assert [item["id"] for item in shown] == [third, first, second]
+
+
+def test_a_signing_key_is_made_rotated_and_removed(hub: Served) -> None:
+    webhook = add(hub, "a")
+    first = hub.client().add(f"/webhooks/{webhook}/signing", {})["key"]
+    second = hub.client().add(f"/webhooks/{webhook}/signing", {})["key"]
+    with hub.database.read() as session:
+        keys = open_keys(VAULT, session.get_one(Webhook, webhook).signing_sealed)
+    assert keys is not None
+    assert (keys.current, keys.previous) == (second, first)
+    assert second.startswith("whsec_")
+    hub.client().remove(f"/webhooks/{webhook}/signing")
+    with hub.database.read() as session:
+        assert session.get_one(Webhook, webhook).signing_sealed == ""
+        told = session.scalars(select(AuditEntry.action)).all()
+    assert told.count("signing key made") == 2
+    assert "signing key removed" in told
+
+
+def test_the_locked_event_is_set_up_and_no_other(hub: Served) -> None:
+    with hub.database.write() as session:
+        ready = default_event().webhooks[0]
+        row = Webhook(project_id=hub.project_id, name=ready.name, stage=ready.stage, enabled=False, locked=True,
+                      spec=ready.spec, created_on=datetime.now(UTC))  # fmt: skip
+        session.add(row)
+        session.flush()
+        locked = row.id
+    given = {"measurement_id": "G-ABC1234567", "api_secret": "secret"}
+    on = hub.client().put(f"/webhooks/{locked}/google-analytics", given)
+    assert (on["enabled"], on["has_secret"]) == (True, True)
+    assert "G-ABC1234567" in str(on["spec"])
+    assert refused(hub, f"/webhooks/{locked}/google-analytics", {**given, "measurement_id": "UA-1"}).status == 422
+    assert refused(hub, f"/webhooks/{add(hub, 'a')}/google-analytics", given).status == 404
+
+
+def test_an_answer_is_tried_without_a_call(hub: Served) -> None:
+    webhook = add(hub, "q", "call.question", steering=STEERING)
+    path = f"/webhooks/{webhook}/simulate"
+    good = hub.client().add(path, {"answer": '{"actions": [{"type": "dial", "number": "101"}]}'})
+    assert (good["steps"], good["refused"]) == (["dial 101 for 30 s"], "")
+    bad = hub.client().add(path, {"answer": '{"actions": [{"type": "dial", "number": "900"}]}'})
+    assert bad["steps"] == []
+    assert bad["refused"]
+    assert refused(hub, f"/webhooks/{add(hub, 'a')}/simulate", {"answer": "1"}, "POST").status == 409
+
+
+def test_a_pbx_is_checked_and_removed(hub: Served) -> None:
+    with PlayedPbx() as played:
+        pbx = hub.client().add(
+            "/pbxs",
+            {"name": "b", "host": "127.0.0.1", "port": played.port, "username": played.username, "secret": "no"},
+        )
+        findings = hub.client()._ask("POST", f"/pbxs/{pbx.id}/check").data
+    assert [one["well"] for one in findings] == [False]
+    assert "refused the login" in findings[0]["sentence"]
+    hub.client().remove(f"/pbxs/{pbx.id}")
+    assert refused(hub, f"/pbxs/{pbx.id}", {}, "GET").status == 404
