@@ -22,7 +22,9 @@ def install(app: Flask) -> None:
     app.jinja_env.filters.update(
         when=when, clock=clock, hour=hour, ago=ago, seconds=seconds, milliseconds=milliseconds, size=size
     )
-    app.jinja_env.filters.update(moment=moment, path_of=path_of, browser=browser, shown=shown, readable=readable)
+    app.jinja_env.filters.update(
+        moment=moment, path_of=path_of, browser=browser, shown=shown, readable=readable, as_it_came=as_it_came
+    )
     app.jinja_env.filters.update(hide_secrets=redact_url, hide_headers=redact_headers)
     app.jinja_env.globals.update(icon=icon, now=now)
     app.context_processor(lambda: {"access": g.get("access"), "me": current_user})
@@ -103,6 +105,12 @@ def browser(agent: str) -> str:
                ("Linux", "Linux"))  # fmt: skip
     found = [next((name for mark, name in table if mark in agent), "") for table in (names, systems)]
     return ", ".join(name for name in found if name) or agent[:60] or "?"
+
+
+def as_it_came(body: bytes) -> str:
+    """A body unchanged; bytes and characters that cannot be shown as \\x.."""
+    text = body.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() or c in "\n\r\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def readable(body: bytes) -> str:
