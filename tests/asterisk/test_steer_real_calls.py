@@ -58,7 +58,13 @@ class Line:
 
     def question(self, did: str) -> SeenDelivery:
         """The last question of the webhook behind that DID, once it is in the history."""
-        return await_until(lambda: self.hub.deliveries(f"q{did[5:]}")[-1])
+
+        def written() -> SeenDelivery:
+            found = self.hub.deliveries(f"q{did[5:]}")
+            assert found, "the question is not in the history"
+            return found[-1]
+
+        return await_until(written)
 
     def done(self, did: str, result: str = "") -> list[tuple[str, str]]:
         """Step and result of each step of that question, once the last one has a result that begins so."""
@@ -539,8 +545,13 @@ def test_without_a_hub_a_limit_of_the_dialplan_s_own_counts_too(
         line.connect("agi://192.0.2.1:4573/1/x")
         caller.dial("5550501")
         employee.accept()
-        said = await_until(lambda: next(block for block in watch.stream.blocks if "UserEvent: Limited" in block))
-        left = float(re.findall("^Left: (.*)$", said, re.MULTILINE)[0])
+
+        def told() -> str:
+            blocks = [block for block in watch.stream.blocks if "UserEvent: Limited" in block]
+            assert blocks, "the dialplan did not go on"
+            return blocks[-1]
+
+        left = float(re.findall("^Left: (.*)$", await_until(told), re.MULTILINE)[0])
         assert 0 < left <= 3
         caller.await_closed("4s")
     finally:
