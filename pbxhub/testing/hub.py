@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, Self
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from pbxhub.calls.stages import JSON
 from pbxhub.client import Client
@@ -99,6 +99,8 @@ class Hub:
 
     def start(self) -> Self:
         """Starts the process and waits until its pages answer. Raises HubFailedError with what it printed."""
+        with self.database.write() as session:  # what a killed process has left behind must not be taken for news
+            session.execute(update(Pbx).values(state="connecting"))
         program = self._program = Program(_COMMAND, self.folder / "hub.log", environ=self._variables)
 
         def answers() -> None:
