@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, insert, select, update
+from sqlalchemy import Table, bindparam, select
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import JSON, CallReport
 from pbxhub.delivery.storable import clip, storable
 from pbxhub.store.accounts import Number, Pbx
-from pbxhub.store.bulk import Bulk, Query
+from pbxhub.store.bulk import Insert, Query, Update
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Base
@@ -73,6 +73,7 @@ class CallNow:
 
     def row(self) -> dict[str, Any]:
         row = {
+            "id": self.id,
             "project_id": self.project_id,
             "pbx_id": self.pbx_id,
             "linkedid": self.linkedid,
@@ -88,7 +89,7 @@ class CallNow:
             "data": storable(self.data),
             "memory": storable(self.memory),
         }
-        return row | ({"id": self.id, "answers": self.answers} if self.is_new else {"of": self.id})
+        return row | ({"answers": self.answers} if self.is_new else {})
 
 
 def _is_heard(values: Mapping[str, Any]) -> bool:
@@ -101,10 +102,8 @@ _TOLD = (
 _SETTLED = frozenset({"direction", "started_on"})  # by the first report of a call
 _CALL: Table = Base.metadata.tables["call"]
 _TOLD_TOO = ("project_id", "pbx_id", "linkedid", "data", "memory")
-_UPDATE = Bulk(
-    update(_CALL).where(_CALL.c.id == bindparam("of")).values({name: bindparam(name) for name in (*_TOLD, *_TOLD_TOO)})
-)
-_INSERT = Bulk(insert(_CALL).values({name: bindparam(name) for name in ("id", "answers", *_TOLD, *_TOLD_TOO)}))
+_UPDATE = Update(_CALL, ("id",), (*_TOLD, *_TOLD_TOO))
+_INSERT = Insert(_CALL, ("id", "answers", *_TOLD, *_TOLD_TOO))
 
 
 def lock_calls(session: Session, pbx_id: int, reports: Sequence[CallReport]) -> dict[str, CallNow]:

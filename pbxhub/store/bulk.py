@@ -5,42 +5,92 @@ needs for them, but with SQLAlchemy's types, events and exceptions. Nothing of t
 """
 
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Insert, Select, TextClause, Update
+from sqlalchemy import Connection, Dialect, Select, Table, TextClause
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.expression import TextualSelect
 from sqlalchemy.types import TypeEngine
 
 Process = Callable[[Any], Any] | None
+_MOST_ROWS = 256  # of a statement: drivers take some ten thousand values
 
 
-class Bulk:
-    """An insert or update of many rows whose every value is a bindparam; rows are mappings from the names of those."""
+class _Many:
+    """Rows written by few statements: mappings from column names, in groups whose sizes are powers of two.
 
-    def __init__(self, statement: Insert | Update) -> None:
-        self.statement = statement
-        self._compile = lru_cache(maxsize=4)(self._compiled)
+    A statement for many rows is one step of the database, not one for each: on SQLite Python's lock is given back and
+    fought for once, and meanwhile another thread computes; on PostgreSQL it is one message.
+    """
+
+    def __init__(self, table: Table, names: Sequence[str]) -> None:
+        self._table = table
+        self._names = tuple(names)
+        self._text = lru_cache(maxsize=64)(self._written)
+        self._processes = lru_cache(maxsize=4)(self._processing)
 
     def run(self, session: Session, rows: Iterable[Mapping[str, Any]]) -> None:
         connection = session.connection()
-        text, pairs = self._compile(connection.dialect)
-        values: list[Any]
-        if connection.dialect.positional:
-            values = [tuple([row[n] if p is None else p(row[n]) for n, p in pairs]) for row in rows]
-        else:
-            values = [{n: row[n] if p is None else p(row[n]) for n, p in pairs} for row in rows]
-        if values:
-            connection.exec_driver_sql(text, values)
+        pairs = self._processes(connection.dialect)
+        values = [[row[n] if p is None else p(row[n]) for n, p in pairs] for row in rows]
+        start = 0
+        while start < len(values):
+            size = min(_MOST_ROWS, 1 << (len(values) - start).bit_length() - 1)
+            flat = tuple(chain.from_iterable(values[start : start + size]))
+            _execute(connection, self._text(connection.dialect, size), flat).close()
+            start += size
 
-    def _compiled(self, dialect: Dialect) -> tuple[str, tuple[tuple[str, Process], ...]]:
-        compiled = self.statement.compile(dialect=dialect)
-        names = compiled.positiontup or list(compiled.binds)
-        return str(compiled), tuple((name, _binding(compiled.binds[name].type, dialect)) for name in names)
+    def _processing(self, dialect: Dialect) -> tuple[tuple[str, Process], ...]:
+        return tuple((name, _binding(self._table.c[name].type, dialect)) for name in self._names)
+
+    def _written(self, dialect: Dialect, number: int) -> str:
+        raise NotImplementedError
+
+
+class Insert(_Many):
+    """constants: SQL for columns that have the same in every row."""
+
+    def __init__(self, table: Table, names: Sequence[str], constants: Mapping[str, str] | None = None) -> None:
+        super().__init__(table, names)
+        self._constants = constants or {}
+
+    def _written(self, dialect: Dialect, number: int) -> str:
+        columns = ", ".join(map(dialect.identifier_preparer.quote, (*self._names, *self._constants)))
+        row = ", ".join([_place(dialect)] * len(self._names) + list(self._constants.values()))
+        table = dialect.identifier_preparer.format_table(self._table)
+        return f"INSERT INTO {table} ({columns}) VALUES {', '.join([f'({row})'] * number)}"  # noqa: S608
+
+
+class Update(_Many):
+    """keys: the columns that say which row it is; names: those that are set."""
+
+    def __init__(self, table: Table, keys: Sequence[str], names: Sequence[str]) -> None:
+        super().__init__(table, (*keys, *names))
+        self._keys, self._set = tuple(keys), tuple(names)
+
+    def _written(self, dialect: Dialect, number: int) -> str:
+        quote, table = dialect.identifier_preparer.quote, dialect.identifier_preparer.format_table(self._table)
+        places = ", ".join([_place(dialect)] * len(self._names))
+        first = places if dialect.positional else ", ".join(self._cast(name, dialect) for name in self._names)
+        rows = ", ".join([f"({first})"] + [f"({places})"] * (number - 1))
+        given = ", ".join(map(quote, self._names))
+        which = " AND ".join(f"{table}.{quote(name)} = given.{quote(name)}" for name in self._keys)
+        what = ", ".join(f"{quote(name)} = given.{quote(name)}" for name in self._set)
+        return f"WITH given({given}) AS (VALUES {rows}) UPDATE {table} SET {what} FROM given WHERE {which}"  # noqa: S608
+
+    def _cast(self, name: str, dialect: Dialect) -> str:
+        """Of the first row: it gives the columns of `given` their types."""
+        kind = self._table.c[name].type.dialect_impl(dialect)
+        return f"{_place(dialect)}::{dialect.type_compiler_instance.process(kind)}"
+
+
+def _place(dialect: Dialect) -> str:
+    return "?" if dialect.positional else "%s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +129,7 @@ class Query:
         return next(iter(self.all(session, **values)), None)
 
     def _fetch(self, connection: Connection, text: str, parameters: Any) -> list[Any]:
-        cursor: DBAPICursor = connection.exec_driver_sql(text, parameters).cursor
+        cursor = _execute(connection, text, parameters)
         rows = cursor.fetchall()
         new, processes = self._describe(connection.dialect, tuple([column[0] for column in cursor.description]))
         cursor.close()
@@ -105,6 +155,19 @@ class Query:
             return row._make, [None] * len(columns)
         types: dict[str, TypeEngine[Any]] = {str(column.key): column.type for column in self.statement.selected_columns}
         return row._make, [_reading(types[name], dialect) if name in types else None for name in columns]
+
+
+def _execute(connection: Connection, text: str, parameters: Any) -> DBAPICursor:
+    """One execution without SQLAlchemy's context and result, 35 µs each; who listens for statements hears of it."""
+    cursor = connection.connection.cursor()
+    try:
+        for told in connection.dispatch.before_cursor_execute:
+            told(connection, cursor, text, parameters, None, False)
+        cursor.execute(text, parameters)
+    except connection.dialect.loaded_dbapi.Error as error:
+        # the one way to SQLAlchemy's own exceptions, its handle_error events and the end of a broken connection
+        connection._handle_dbapi_exception(error, text, parameters, cursor, None)
+    return cursor
 
 
 def _binding(kind: TypeEngine[Any], dialect: Dialect) -> Process:

@@ -14,18 +14,15 @@ from sqlalchemy import (
     String,
     Table,
     Uuid,
-    bindparam,
-    insert,
     literal_column,
     select,
-    text,
     tuple_,
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from pbxhub.calls.stages import JSON
 from pbxhub.store.accounts import Id
-from pbxhub.store.bulk import Bulk
+from pbxhub.store.bulk import Insert
 from pbxhub.store.columns import JsonColumn, UtcDateTime
 from pbxhub.store.session import Base
 
@@ -76,11 +73,8 @@ class Position:
 
 _EVENT: Table = Base.metadata.tables["event"]
 _FIELDS = ("project_id", "call_id", "type", "created_on", "data")
-_XID = {"postgresql": literal_column("CAST(CAST(pg_current_xact_id() AS text) AS bigint)"), "sqlite": text("0")}
-_KEEP = {
-    dialect: Bulk(insert(_EVENT).values({name: bindparam(name) for name in _FIELDS} | {"xid": xid}))
-    for dialect, xid in _XID.items()
-}
+_XID = {"postgresql": "CAST(CAST(pg_current_xact_id() AS text) AS bigint)", "sqlite": "0"}
+_KEEP = {dialect: Insert(_EVENT, _FIELDS, {"xid": xid}) for dialect, xid in _XID.items()}
 
 
 def keep(session: Session, events: Sequence[NewEvent]) -> None:

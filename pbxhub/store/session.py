@@ -16,6 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 _WRITE = "pbxhub_write"
 _SQLITE_PATIENCE = 5  # seconds for a lock of another process; whoever writes tries again, and a stop must not hang
+_SQLITE_STATEMENTS = 512  # kept compiled by each connection; those of store/bulk.py come in ten lengths
 _READ_ONLY = "25006"  # SQLSTATE read_only_sql_transaction
 
 
@@ -70,7 +71,9 @@ def open_database(url: str, pool_size: int = 10) -> Database:
         "json_serializer": _json, "pool_size": pool_size, "max_overflow": 20, "hide_parameters": True,
     }  # fmt: skip
     if make_url(url).get_backend_name() == "sqlite":
-        options["connect_args"] = {"timeout": _SQLITE_PATIENCE, "check_same_thread": False}
+        options["connect_args"] = {
+            "timeout": _SQLITE_PATIENCE, "check_same_thread": False, "cached_statements": _SQLITE_STATEMENTS,
+        }  # fmt: skip
     else:
         options["pool_pre_ping"] = True
         options["connect_args"] = {"connect_timeout": 5}

@@ -13,14 +13,14 @@ from itertools import zip_longest
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Row, Table, Uuid, bindparam, false, insert, text
+from sqlalchemy import Row, Table, Uuid, bindparam, text
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.directory import Directory, LiveWebhook
 from pbxhub.delivery.outbox.cancel import cancel_pending
 from pbxhub.delivery.outbox.lost import leave_lost
 from pbxhub.delivery.outbox.order import hold_on
-from pbxhub.store.bulk import Bulk, Query
+from pbxhub.store.bulk import Insert, Query
 from pbxhub.store.columns import JsonColumn, UtcDateTime
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Base
@@ -287,13 +287,12 @@ _TAKE = {
     for dialect, free in _FREE.items()
 }  # fmt: skip
 _ATTEMPT: Table = Base.metadata.tables["attempt"]
-_BEGIN = Bulk(
-    insert(_ATTEMPT).values(
-        {name: bindparam(name) for name in ("delivery_id", "number", "started_on")}
-        | {name: text("''") for name in ("outcome", "message", "peer", "tls_version", "response_body")}
-        | {name: text("'[]'") for name in ("request_headers", "response_headers")}
-        | {"response_truncated": false()}
-    )
+_BEGIN = Insert(
+    _ATTEMPT,
+    ("delivery_id", "number", "started_on"),
+    dict.fromkeys(("outcome", "message", "peer", "tls_version", "response_body"), "''")
+    | dict.fromkeys(("request_headers", "response_headers"), "'[]'")
+    | {"response_truncated": "false"},
 )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, insert, select
+from sqlalchemy import Table, bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -21,7 +21,7 @@ from pbxhub.delivery.outbox.render import error_event, once_in_a_chain, render_r
 from pbxhub.delivery.outbox.rows import hold_back, insert_deliveries
 from pbxhub.delivery.storable import clip, storable
 from pbxhub.delivery.values import Cards, Links, StageValues
-from pbxhub.store.bulk import Bulk, Query
+from pbxhub.store.bulk import Insert, Query
 from pbxhub.store.events import NewEvent, keep
 from pbxhub.store.history import FAILED, StageEvent
 from pbxhub.store.ids import new_id
@@ -30,7 +30,7 @@ from pbxhub.store.vault import Vault
 
 RECORDING, ANALYSIS, COMPLETE = "call.recording", "call.analysis", "call.complete"
 _STAGE_EVENT: Table = Base.metadata.tables["stage_event"]
-_INSERT_STAGES = Bulk(insert(_STAGE_EVENT).values({column.name: bindparam(column.name) for column in _STAGE_EVENT.c}))
+_INSERT_STAGES = Insert(_STAGE_EVENT, _STAGE_EVENT.c.keys())
 
 
 @dataclass(frozen=True, slots=True)

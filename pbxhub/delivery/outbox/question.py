@@ -55,8 +55,7 @@ def record_question(
     )  # fmt: skip
     session.flush()
     if sent:
-        row = attempt_row(result)
-        session.add(Attempt(delivery_id=row.pop("of"), number=row.pop("at"), started_on=claimed.started_on, **row))
+        session.add(Attempt(started_on=claimed.started_on, **attempt_row(result)))
     session.add(Question(delivery_id=claimed.id, line=line, steps=_rows(steps)))
     save_answers(session, [finished], [reading])
     note_health(session, [result], _NEVER_FOR_FAILURES, now)

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy import Table, bindparam, select
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.answers import Reading, read
@@ -23,7 +23,7 @@ from pbxhub.delivery.outcomes import may_pass
 from pbxhub.delivery.outgoing import Answer
 from pbxhub.delivery.storable import clip
 from pbxhub.delivery.values import Links
-from pbxhub.store.bulk import Bulk, Query
+from pbxhub.store.bulk import Query, Update
 from pbxhub.store.events import NewEvent, keep
 from pbxhub.store.history import DELIVERED, FAILED, PENDING, Attempt, Delivery
 from pbxhub.store.session import Base
@@ -154,41 +154,30 @@ def _first_attempts(results: Iterable[Result]) -> list[Any]:
 
 _ATTEMPT: Table = Base.metadata.tables["attempt"]
 _DELIVERY: Table = Base.metadata.tables["delivery"]
-_COMPLETE = Bulk(
-    update(_ATTEMPT)
-    .where(_ATTEMPT.c.delivery_id == bindparam("of"), _ATTEMPT.c.number == bindparam("at"))
-    .values(
-        {
-            name: bindparam(name)
-            for name in (
-                "finished_on", "outcome", "message", "status_code", "dns_us", "connect_us", "tls_us",
-                "first_byte_us", "total_us", "peer", "tls_version", "request_headers", "response_headers",
-                "response_body", "response_truncated",
-            )
-        }
-    )
+_COMPLETE = Update(
+    _ATTEMPT,
+    ("delivery_id", "number"),
+    (
+        "finished_on", "outcome", "message", "status_code", "dns_us", "connect_us", "tls_us", "first_byte_us",
+        "total_us", "peer", "tls_version", "request_headers", "response_headers", "response_body", "response_truncated",
+    ),
 )  # fmt: skip
-_MOVE_ON = Bulk(
-    update(_DELIVERY)
-    .where(_DELIVERY.c.id == bindparam("of"))
-    .values(
-        {
-            name: bindparam(name)
-            for name in (
-                "state", "lane", "due_at", "claim_token", "tries", "outcome", "message", "status_code", "duration_ms",
-                "finished_on",
-            )
-        }
-    )
+_MOVE_ON = Update(
+    _DELIVERY,
+    ("id",),
+    (
+        "state", "lane", "due_at", "claim_token", "tries", "outcome", "message", "status_code", "duration_ms",
+        "finished_on",
+    ),
 )  # fmt: skip
 
 
 def attempt_row(result: Result) -> dict[str, Any]:
-    """The columns of the attempt: of and at name it."""
+    """The columns of the attempt: delivery_id and number name it."""
     answer, one = result.finished.answer, result.finished
     return {
-        "of": one.claimed.id,
-        "at": one.claimed.attempt,
+        "delivery_id": one.claimed.id,
+        "number": one.claimed.attempt,
         "finished_on": one.finished_on,
         "outcome": result.reading.code,
         "message": clip(result.reading.sentence, 1000),
@@ -211,7 +200,7 @@ def _delivery_row(result: Result) -> dict[str, Any]:
     claimed, answer = result.finished.claimed, result.finished.answer
     pending = result.state == PENDING
     return {
-        "of": claimed.id,
+        "id": claimed.id,
         "state": result.state,
         "lane": max(claimed.lane, RETRIES) if pending else claimed.lane,
         "due_at": result.due_at,

@@ -4,10 +4,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, false, insert, select, text
+from sqlalchemy import Table, bindparam, select
 from sqlalchemy.orm import Session
 
-from pbxhub.store.bulk import Bulk, Query
+from pbxhub.store.bulk import Insert, Query
 from pbxhub.store.history import PENDING, Delivery
 from pbxhub.store.session import Base
 
@@ -18,12 +18,7 @@ _FILLED = (
     "id", "project_id", "webhook_id", "webhook_revision", "stage_event_id", "call_id", "kind", "lane", "due_at",
     "held", "created_on", "state", "method", "url", "headers", "body", "outcome", "message", "finished_on",
 )  # fmt: skip
-_INSERT_DELIVERIES = Bulk(
-    insert(_DELIVERY).values(
-        {name: bindparam(name) for name in _FILLED}
-        | {"attempts": text("0"), "tries": text("0"), "out_of_order": false()}
-    )
-)
+_INSERT_DELIVERIES = Insert(_DELIVERY, _FILLED, {"attempts": "0", "tries": "0", "out_of_order": "false"})
 
 
 _BEFORE = Query(
