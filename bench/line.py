@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import requests
 from panoramisk.message import Message
-from rig.hub import VAULT, databases, delivered, populate, report, working
+from rig.hub import VAULT, databases, delivered, is_waiting, populate, report, working
 from rig.receiver import arrivals, receiver
 from sqlalchemy import select, text
 
@@ -58,9 +58,11 @@ def throughput(database: Database, pbx_id: int, url: str) -> tuple[float, float]
         for first in range(0, CALLS, GROUP):
             calls = [report(f"fast.{before}.{first + number}") for number in range(min(GROUP, CALLS - first))]
             publish(database, VAULT, pbx_id, calls, utc_now())
-        while delivered(database) < before + count:
-            time.sleep(0.05)
-        return count / (time.perf_counter() - started), (time.process_time() - cpu) / count * 1e6
+        while is_waiting(database):
+            time.sleep(0.01)
+        taken, cpu = time.perf_counter() - started, time.process_time() - cpu
+    assert delivered(database) == before + count
+    return count / taken, cpu / count * 1e6
 
 
 class Publisher:
@@ -212,9 +214,9 @@ def processes(url: str, number: int) -> float:
         while (first := delivered(database)) == 0:
             time.sleep(0.005)
         started = time.perf_counter()
-        while (done := delivered(database)) < 10 * GROUP * WEBHOOKS:
-            time.sleep(0.02)
-        speed = (done - first) / (time.perf_counter() - started)
+        while is_waiting(database):
+            time.sleep(0.01)
+        speed = (10 * GROUP * WEBHOOKS - first) / (time.perf_counter() - started)
         stop.set()
         for one in workers:
             one.join()

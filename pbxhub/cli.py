@@ -21,7 +21,7 @@ from pbxhub.calls.tracker import Tracker
 from pbxhub.checkup import check_hub
 from pbxhub.delivery.outbox import prune as prune_history
 from pbxhub.logs import configure_logs
-from pbxhub.services import Parts, answering, app, listening, measuring, pages, retention, working
+from pbxhub.services import Parts, answering, app, collect_seldom, listening, measuring, pages, retention, working
 from pbxhub.settings import Settings, SettingsError, read_settings
 from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, Pbx, Project
 from pbxhub.store.schema import draft_migration, is_current
@@ -262,6 +262,7 @@ def _run_until_stopped(parts: Parts, services: Sequence[Service]) -> None:
             raise click.ClickException(f"PBXHUB_METRICS: cannot listen there: {error.strerror}") from None
         if pages in services:
             _show_addresses(parts)
+        collect_seldom()
         stop.wait()
         _end_in_time()
 

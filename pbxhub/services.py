@@ -2,6 +2,7 @@
 within ten seconds and lose nothing."""
 
 import asyncio
+import gc
 import socket
 import sys
 import threading
@@ -58,6 +59,14 @@ class Parts:
     database: Database
     vault: Vault
     released: frozenset[Endpoint] = frozenset()
+
+
+def collect_seldom() -> None:
+    """Once everything is loaded: Python's collector leaves that alone from now on, and looks for cycles after 50,000
+    new objects instead of 700. It cost a fifth of the CPU of a delivery, and what ends here is freed without it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def app(parts: Parts) -> Flask:

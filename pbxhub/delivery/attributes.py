@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import bindparam, select
@@ -18,6 +19,7 @@ NAMES = frozenset(
 )  # what may be attached: of the catalogue, and nothing the PBX tells
 
 
+@lru_cache(maxsize=10_000)
 def digits(number: str) -> str:
     """A number as it is looked up, however it was written."""
     return "".join(letter for letter in number if letter.isascii() and letter.isdigit())[:40]

@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pycurl
 
@@ -86,7 +86,7 @@ def answer_of_status(ended: Ended, missing: str = "") -> Answer:
     leads_to = f"Location: {location[:300]}" if 300 <= status < 400 and location else ""
     note = " ".join(filter(None, (leads_to, missing)))
     message = f"{describe(code, status).sentence} {note}".strip()
-    return replace(_with_phases(ended, code, message, status, truncated=bool(missing)), note=note)
+    return _with_phases(ended, code, message, status, truncated=bool(missing), note=note)
 
 
 def answer_of_failure(ended: Ended, code: int, text: str) -> Answer:
@@ -125,7 +125,9 @@ def _failed(ended: Ended, outcome: str, particulars: str) -> Answer:
     return _with_phases(ended, outcome, message, status if status >= 200 else None, truncated=bool(ended.body))
 
 
-def _with_phases(ended: Ended, outcome: str, message: str, status: int | None, truncated: bool) -> Answer:
+def _with_phases(
+    ended: Ended, outcome: str, message: str, status: int | None, truncated: bool, note: str = ""
+) -> Answer:
     """libcurl counts each phase from the start; the differences are ours. TCP and TLS are 0 on a kept connection."""
     info = ended.easy.getinfo
     connected: int = info(pycurl.CONNECT_TIME_T)
@@ -141,6 +143,7 @@ def _with_phases(ended: Ended, outcome: str, message: str, status: int | None, t
         total_us=info(pycurl.TOTAL_TIME_T) + ended.dns_us,
         peer=_peer(info(pycurl.PRIMARY_IP), info(pycurl.PRIMARY_PORT)),
         tls_version=ended.tls_version,
+        note=note,
     )  # fmt: skip
 
 

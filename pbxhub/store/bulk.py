@@ -17,6 +17,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.expression import TextualSelect
 from sqlalchemy.types import TypeEngine
 
+from pbxhub.store.session import CONNECTION
+
 Process = Callable[[Any], Any] | None
 _MOST_ROWS = 256  # of a statement: drivers take some ten thousand values
 
@@ -35,7 +37,7 @@ class _Many:
         self._processes = lru_cache(maxsize=4)(self._processing)
 
     def run(self, session: Session, rows: Iterable[Mapping[str, Any]]) -> None:
-        connection = session.connection()
+        connection = _connection(session)
         pairs = self._processes(connection.dialect)
         values = [[row[n] if p is None else p(row[n]) for n, p in pairs] for row in rows]
         start = 0
@@ -114,7 +116,7 @@ class Query:
 
     def all(self, session: Session, **values: Any) -> list[Any]:
         """The rows, as named tuples. An expanding list must not be empty."""
-        connection = session.connection()
+        connection = _connection(session)
         lists = {name: _padded(value) for name, value in values.items() if isinstance(value, list)}
         made = self._compile(connection.dialect, tuple((name, len(value)) for name, value in lists.items()))
         given = made.constants | values
@@ -155,6 +157,11 @@ class Query:
             return row._make, [None] * len(columns)
         types: dict[str, TypeEngine[Any]] = {str(column.key): column.type for column in self.statement.selected_columns}
         return row._make, [_reading(types[name], dialect) if name in types else None for name in columns]
+
+
+def _connection(session: Session) -> Connection:
+    known: Connection | None = session.info.get(CONNECTION)
+    return known or session.connection()
 
 
 def _execute(connection: Connection, text: str, parameters: Any) -> DBAPICursor:

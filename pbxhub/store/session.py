@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Engine, ExceptionContext, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+
+CONNECTION = "pbxhub_connection"
+"""Where a session of write() has the connection of its one transaction, for those who run many small statements."""
 
 _WRITE = "pbxhub_write"
 _SQLITE_PATIENCE = 5  # seconds for a lock of another process; whoever writes tries again, and a stop must not hang
@@ -58,6 +62,7 @@ class Database:
         """A transaction, committed at the end of the block. On SQLite it takes the write lock at once, so that it
         never fails half-way for having read something that changed meanwhile."""
         with self._turn, self._writes.begin() as session:
+            session.info[CONNECTION] = session.connection()
             yield session
 
     def close(self) -> None:
@@ -113,7 +118,15 @@ def _json_time(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} cannot be kept as JSON")
 
 
-_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_json_time).encode
+_any_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_json_time).encode
+
+
+def _json(value: Any) -> str:
+    """orjson is several times faster, and takes no number beyond 64 bits."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return _any_json(value)
 
 
 def reason(error: SQLAlchemyError) -> str:

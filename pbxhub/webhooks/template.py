@@ -5,7 +5,7 @@ What came out of a value is never looked at again, and nothing but << >> means a
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pbxhub.webhooks import params, value_filters
@@ -46,13 +46,13 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A compiled text: literal pieces and slots in turn."""
+    """A compiled text: literal pieces and slots in turn. slots: those alone."""
 
     pieces: tuple[str | Slot, ...]
+    slots: tuple[Slot, ...] = field(init=False, repr=False, compare=False)
 
-    @property
-    def slots(self) -> tuple[Slot, ...]:
-        return tuple(piece for piece in self.pieces if isinstance(piece, Slot))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "slots", tuple(piece for piece in self.pieces if isinstance(piece, Slot)))
 
     @property
     def literal(self) -> str:
