@@ -20,14 +20,15 @@ from sqlalchemy.types import TypeEngine
 from pbxhub.store.session import CONNECTION
 
 Process = Callable[[Any], Any] | None
-_MOST_ROWS = 256  # of a statement: drivers take some ten thousand values
+_MOST_ROWS = 256  # of one statement: SQLite takes 32,766 values
 
 
 class _Many:
-    """Rows written by few statements: mappings from column names, in groups whose sizes are powers of two.
+    """Many rows: mappings from column names.
 
-    A statement for many rows is one step of the database, not one for each: on SQLite Python's lock is given back and
-    fought for once, and meanwhile another thread computes; on PostgreSQL it is one message.
+    On SQLite by few statements, for as many rows as a power of two each: a statement is one step of the database, and
+    for each step Python's lock is given back and fought for. On PostgreSQL by the driver's pipeline of prepared
+    statements for one row, which costs it less than a long text.
     """
 
     def __init__(self, table: Table, names: Sequence[str]) -> None:
@@ -40,6 +41,9 @@ class _Many:
         connection = _connection(session)
         pairs = self._processes(connection.dialect)
         values = [[row[n] if p is None else p(row[n]) for n, p in pairs] for row in rows]
+        if len(values) > 1 and not connection.dialect.positional:
+            _execute(connection, self._text(connection.dialect, 1), values, many=True).close()
+            return
         start = 0
         while start < len(values):
             size = min(_MOST_ROWS, 1 << (len(values) - start).bit_length() - 1)
@@ -51,6 +55,7 @@ class _Many:
         return tuple((name, _binding(self._table.c[name].type, dialect)) for name in self._names)
 
     def _written(self, dialect: Dialect, number: int) -> str:
+        """The statement for that many rows."""
         raise NotImplementedError
 
 
@@ -72,23 +77,21 @@ class Update(_Many):
     """keys: the columns that say which row it is; names: those that are set."""
 
     def __init__(self, table: Table, keys: Sequence[str], names: Sequence[str]) -> None:
-        super().__init__(table, (*keys, *names))
+        super().__init__(table, (*names, *keys))
         self._keys, self._set = tuple(keys), tuple(names)
 
     def _written(self, dialect: Dialect, number: int) -> str:
         quote, table = dialect.identifier_preparer.quote, dialect.identifier_preparer.format_table(self._table)
-        places = ", ".join([_place(dialect)] * len(self._names))
-        first = places if dialect.positional else ", ".join(self._cast(name, dialect) for name in self._names)
-        rows = ", ".join([f"({first})"] + [f"({places})"] * (number - 1))
+        place = _place(dialect)
+        if number == 1:
+            what = ", ".join(f"{quote(name)} = {place}" for name in self._set)
+            which = " AND ".join(f"{quote(name)} = {place}" for name in self._keys)
+            return f"UPDATE {table} SET {what} WHERE {which}"  # noqa: S608
+        rows = ", ".join([f"({', '.join([place] * len(self._names))})"] * number)
         given = ", ".join(map(quote, self._names))
-        which = " AND ".join(f"{table}.{quote(name)} = given.{quote(name)}" for name in self._keys)
         what = ", ".join(f"{quote(name)} = given.{quote(name)}" for name in self._set)
+        which = " AND ".join(f"{table}.{quote(name)} = given.{quote(name)}" for name in self._keys)
         return f"WITH given({given}) AS (VALUES {rows}) UPDATE {table} SET {what} FROM given WHERE {which}"  # noqa: S608
-
-    def _cast(self, name: str, dialect: Dialect) -> str:
-        """Of the first row: it gives the columns of `given` their types."""
-        kind = self._table.c[name].type.dialect_impl(dialect)
-        return f"{_place(dialect)}::{dialect.type_compiler_instance.process(kind)}"
 
 
 def _place(dialect: Dialect) -> str:
@@ -164,13 +167,16 @@ def _connection(session: Session) -> Connection:
     return known or session.connection()
 
 
-def _execute(connection: Connection, text: str, parameters: Any) -> DBAPICursor:
+def _execute(connection: Connection, text: str, parameters: Any, many: bool = False) -> DBAPICursor:
     """One execution without SQLAlchemy's context and result, 35 µs each; who listens for statements hears of it."""
     cursor = connection.connection.cursor()
     try:
         for told in connection.dispatch.before_cursor_execute:
-            told(connection, cursor, text, parameters, None, False)
-        cursor.execute(text, parameters)
+            told(connection, cursor, text, parameters, None, many)
+        if many:
+            cursor.executemany(text, parameters)
+        else:
+            cursor.execute(text, parameters)
     except connection.dialect.loaded_dbapi.Error as error:
         # the one way to SQLAlchemy's own exceptions, its handle_error events and the end of a broken connection
         connection._handle_dbapi_exception(error, text, parameters, cursor, None)
