@@ -7,7 +7,7 @@ hub.call(call.id).status
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -114,8 +114,12 @@ class Client:
         """Calls it off."""
         return _ordered(self._ask("DELETE", f"/calls/{quote(call_id)}"))
 
-    def events(self, last_id: str = "", seconds: float = _DEADLINE) -> Iterator[Mapping[str, Any]]:
+    def events(
+        self, last_id: str = "", seconds: float = _DEADLINE, *, types: Iterable[str] = (), call_id: str = ""
+    ) -> Iterator[Mapping[str, Any]]:
         """Events as they happen, from last_id on, without end: when the line breaks it goes on where it was.
+
+        types, call_id: only those.
 
         Raises what requests does when the hub has not been heard for so many seconds, and ProblemError when it
         refuses at the beginning.
@@ -124,7 +128,7 @@ class Client:
         begun = False
         while True:
             try:
-                for line in self._stream(last_id, seconds):
+                for line in self._stream(last_id, seconds, {"type": ",".join(types), "call_id": call_id}):
                     heard, begun = time.monotonic(), True
                     if line.startswith(b"id: "):
                         last_id = line.removeprefix(b"id: ").decode()
@@ -136,10 +140,11 @@ class Client:
                     raise
             time.sleep(_PAUSE)
 
-    def _stream(self, last_id: str, seconds: float) -> Iterator[bytes]:
+    def _stream(self, last_id: str, seconds: float, which: Mapping[str, str]) -> Iterator[bytes]:
         headers = {"Last-Event-ID": last_id} if last_id else {}
         address = f"{self._address}/events/stream"
-        with self._session.get(address, headers=headers, stream=True, timeout=seconds) as answer:
+        params = {name: value for name, value in which.items() if value}
+        with self._session.get(address, params=params, headers=headers, stream=True, timeout=seconds) as answer:
             _check(answer)
             yield from answer.iter_lines(chunk_size=1)
 

@@ -47,6 +47,7 @@ from pbxhub.store.vault import Vault
 from pbxhub.web import create_app
 
 _GUARD_LASTS = 300.0  # seconds
+_THREADS = 16  # of the pages and the API; streams of events may hold half of them
 _STOP = 10.0  # seconds a service may take to end
 log = structlog.get_logger(__name__)
 
@@ -88,7 +89,7 @@ def app(parts: Parts) -> Flask:
 @contextmanager
 def pages(parts: Parts) -> Iterator[None]:
     """The pages, on waitress. Raises OSError when the port is taken."""
-    with serving(app(parts), _bound(parts.settings.bind, parts.settings.port), threads=8, name="pages"):
+    with serving(app(parts), _bound(parts.settings.bind, parts.settings.port), threads=_THREADS, name="pages"):
         yield
 
 

@@ -7,7 +7,7 @@ from flask import Flask
 from flask_babel import Babel
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from pbxhub.api import answers, description, idempotency, keys, problems, rates
+from pbxhub.api import answers, description, idempotency, keys, problems, rates, streams
 from pbxhub.api.resources import BLUEPRINTS
 from pbxhub.web import json_input
 
@@ -34,7 +34,7 @@ def create_api(app: Flask) -> Flask:
     json_input.install(api)
     api.json.sort_keys = False  # type: ignore[attr-defined]
     Babel(api)
-    for part in (problems, answers, rates, keys, idempotency):
+    for part in (problems, answers, rates, keys, idempotency, streams):
         part.install(api)
     description.install(api, BLUEPRINTS)
     return api

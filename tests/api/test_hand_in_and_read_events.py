@@ -4,15 +4,18 @@ import threading
 import time
 from datetime import UTC, datetime
 from importlib import import_module
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from served import Served
 
+from pbxhub.api.streams import follow
 from pbxhub.calls.events import GOFLOW_TYPES, TYPES, EventError, read_event, write_event
 from pbxhub.client import ProblemError
-from pbxhub.store.events import NewEvent, Position, keep, newest, position_of, read_after
+from pbxhub.store.accounts import Project
+from pbxhub.store.events import EventRow, NewEvent, Position, keep, newest, position_of, read_after
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.testing.waiting import await_until
@@ -215,7 +218,7 @@ def test_events_that_look_like_the_hubs_own_are_listed_as_they_came(hub: Served)
 
 
 def test_a_client_goes_on_where_its_line_broke(hub: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_module("pbxhub.api.resources.events"), "STREAM_SECONDS", 1.0)
+    monkeypatch.setattr(import_module("pbxhub.api.streams"), "STREAM_SECONDS", 1.0)
     program, seen = hub.client(), list[str]()
     stream = hub.client().events(seconds=20)
     reader = threading.Thread(target=lambda: seen.extend(next(stream)["text"] for _ in range(4)), daemon=True)
@@ -232,6 +235,58 @@ def told(hub: Served, text: str) -> NewEvent:
     return NewEvent(hub.project_id, "error", datetime.now(UTC), {"text": text, "fatal": False})
 
 
+def test_list_and_stream_give_only_what_was_asked_for(hub: Served) -> None:
+    program = hub.client()
+    with hub.database.write() as session:
+        call = Call(
+            id=new_id(), project_id=hub.project_id, linkedid="1.1", direction="incoming", caller="+380441", dst="100",
+            started_on=datetime.now(UTC),
+        )  # fmt: skip
+        session.add(call)
+    for number in range(3):
+        program.add("/events", event("error", text=f"number {number}"))
+        program.add("/events", event("wait_timed_out"))
+        program.add("/events", event("run_expired", run_uuid=UUID))
+    program.add("/events", event("run_expired", run_uuid=UUID, call_id=str(call.id)))
+    program.add("/events", event("error", text="of the call", call_id=str(call.id)))
+
+    def listed(**which: str) -> list[str]:
+        return [item.get("text", item["type"]) for item in program.all("/events", limit=2, **which)]
+
+    def streamed(number: int, **which: Any) -> list[str]:
+        stream = hub.client().events("0.0", seconds=20, **which)
+        seen = [next(stream) for _ in range(number)]
+        stream.close()
+        return [item.get("text", item["type"]) for item in seen]
+
+    errors = ["number 0", "number 1", "number 2", "of the call"]
+    of_call = ["run_expired", "of the call"]
+    assert listed(type="error") == errors == streamed(4, types=["error"])
+    assert listed(type="error, run_expired", call_id=str(call.id)) == of_call
+    assert (
+        streamed(2, call_id=str(call.id))
+        == of_call
+        == streamed(2, types=["error", "run_expired"], call_id=str(call.id))
+    )
+    for path in ("/events", "/events/stream"):
+        with pytest.raises(ProblemError, match="type: has 'eror', which is no type of event") as refused:
+            program.get(path, type="error,eror")
+        assert refused.value.status == 422
+
+
+def test_the_place_of_a_reader_goes_on_past_what_it_has_not_asked_for(hub: Served) -> None:
+    program = hub.client()
+    program.add("/events", event("error", text="first"))
+    program.add("/events", event("wait_timed_out"))
+    errors = [EventRow.type == "error"]
+    with hub.database.read() as session:
+        last = newest(session, hub.project_id)
+    stream = follow(hub.database, hub.project_id, Position(), errors)
+    said = [next(stream), next(stream), next(stream)]
+    assert f"id: {last}" not in "".join(said[:2])
+    assert said[2] == f": nothing new\nid: {last}\n\n"
+
+
 def test_only_so_many_streams_are_open_at_once(hub: Served) -> None:
     hub.client().add("/events", event("error", text="x"))
 
@@ -243,7 +298,6 @@ def test_only_so_many_streams_are_open_at_once(hub: Served) -> None:
             raise AssertionError(str(error)) from None
         again.close()
 
-    await_until(room, "30s")  # streams of an earlier test may still be open on the server's side
     readers = [hub.client().events("0.0", seconds=20) for _ in range(10)]
     opened, refused = 0, list[int]()
     for reader in readers:
@@ -251,8 +305,21 @@ def test_only_so_many_streams_are_open_at_once(hub: Served) -> None:
             opened += next(reader)["text"] == "x"
         except ProblemError as error:
             refused.append(error.status)
-    assert 1 <= opened <= 4
-    assert refused == [503] * (10 - opened)
+    assert opened == 4
+    assert refused == [429] * 6
+    with hub.database.write() as session:
+        others = [Project(name=f"other {number}", created_on=datetime.now(UTC)) for number in range(3)]
+        session.add_all(others)
+    for other in others:  # 4 + 2 + 2, and the process has no more
+        hub.client(project_id=other.id).add("/events", event("error", text="x"))
+        for _ in range(2):
+            readers.append(hub.client(project_id=other.id).events("0.0", seconds=20))
+            try:
+                opened += next(readers[-1])["text"] == "x"
+            except ProblemError as error:
+                refused.append(error.status)
+    assert opened == 8
+    assert refused == [429] * 6 + [503] * 2
     for reader in readers:
         reader.close()
 

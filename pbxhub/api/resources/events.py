@@ -1,20 +1,20 @@
 """Typed events: handed in, listed, streamed; and events that are not calls."""
 
 import json
-import threading
-import time
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from flask import Response, request
 from flask_smorest import Blueprint
-from marshmallow import fields
+from marshmallow import Schema, fields
+from sqlalchemy import ColumnElement
 
 from pbxhub.api import schemas
 from pbxhub.api.keys import enter, scope
-from pbxhub.api.problems import refuse, wrong_field
-from pbxhub.calls.events import EventError, read_event, write_event
+from pbxhub.api.problems import wrong_field
+from pbxhub.api.streams import follow, places
+from pbxhub.calls.events import TYPES, EventError, read_event, write_event
 from pbxhub.delivery.attributes import known_names
 from pbxhub.delivery.events import shown
 from pbxhub.delivery.outbox import publish_other
@@ -23,21 +23,21 @@ from pbxhub.delivery.values import Links
 from pbxhub.store.events import EventRow, NewEvent, Position, keep, newest, position_of, read_after
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
-from pbxhub.store.session import Database
 from pbxhub.web.hub import hub, now, reading, writing
 from pbxhub.webhooks.spec import FieldError, SpecError
 
 events = Blueprint("events", __name__, description="What happened, as typed events")
-MOST_STREAMS = 4  # of this process: each holds a thread of the server
-STREAM_SECONDS = 300.0  # then the reader comes back with its Last-Event-ID
-_LOOK = 0.5
-_BEAT = 5.0
-_streams = threading.BoundedSemaphore(MOST_STREAMS)
 
 
-class EventFilter(schemas.Paging):
-    call_id = fields.UUID(load_default=None)
-    type = schemas.text(60, load_default="")
+class WhichEvents(Schema):
+    call_id = fields.UUID(load_default=None, **schemas.given("only events of this call"))
+    type = schemas.text(
+        1000, load_default="", **schemas.given("only events of these types, separated by commas: call_stage,error")
+    )
+
+
+class EventFilter(WhichEvents, schemas.Paging):
+    """Of a list."""
 
 
 @events.get("/events")
@@ -45,13 +45,11 @@ class EventFilter(schemas.Paging):
 @events.response(200, schemas.page_of(schemas.Event))
 @scope("read")
 def index(wanted: dict[str, Any]) -> Any:
-    """Events in the order they were written, oldest first; of one call with `call_id`."""
+    """Events in the order they were written, oldest first; of one call with `call_id`, of some types with `type`."""
     after = _position(wanted["after"], "after")
     with reading() as session:
         project_id = enter(session).project.id
-        which = [EventRow.call_id == wanted["call_id"]] if wanted["call_id"] else []
-        which += [EventRow.type == wanted["type"]] if wanted["type"] else []
-        rows = read_after(session, project_id, after, wanted["limit"] + 1, *which)
+        rows = read_after(session, project_id, after, wanted["limit"] + 1, *_which(wanted))
         page = rows[: wanted["limit"]]
         more = str(Position(page[-1].xid, page[-1].id)) if len(rows) > len(page) else None
         return _json({"items": shown(session, page), "next": more})
@@ -78,22 +76,24 @@ def hand_in() -> Any:
 
 
 @events.get("/events/stream")
+@events.arguments(WhichEvents, location="query")
 @events.response(200, {"type": "string"}, content_type="text/event-stream")
 @events.doc(parameters=[{"in": "header", "name": "Last-Event-ID", "schema": {"type": "string"}}])
 @scope("read")
-def stream() -> Any:
+def stream(wanted: dict[str, Any]) -> Any:
     """Events as they happen (server-sent events). With Last-Event-ID from there on, none missing; without it from now.
 
-    Ends by itself after five minutes; a browser's EventSource comes back where it was.
+    Ends by itself after five minutes; a browser's EventSource comes back where it was. A project may hold four open.
     """
+    which = _which(wanted)
     given = request.headers.get("Last-Event-ID", "")
     with reading() as session:
         project_id = enter(session).project.id
         after = _position(given, "Last-Event-ID") if given else newest(session, project_id)
-    if not _streams.acquire(blocking=False):
-        refuse(503, f"{MOST_STREAMS} streams are open already; that is all this server has.", Retry_After="30")
-    response = Response(_follow(hub().database, project_id, after), mimetype="text/event-stream")
-    response.call_on_close(_streams.release)
+    held = places()
+    held.take(project_id)
+    response = Response(follow(hub().database, project_id, after, which), mimetype="text/event-stream")
+    response.call_on_close(partial(held.give_back, project_id))
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
@@ -126,6 +126,15 @@ def happened(data: dict[str, Any]) -> Any:
         return {"id": event_id, "stage": data["stage"], "deliveries": published.deliveries}
 
 
+def _which(wanted: dict[str, Any]) -> list[ColumnElement[bool]]:
+    """What the filters ask of a row."""
+    types = [name.strip() for name in wanted["type"].split(",") if name.strip()]
+    if unknown := next((name for name in types if name not in TYPES), None):
+        wrong_field("type", f"has {unknown[:60]!r}, which is no type of event; there are {', '.join(sorted(TYPES))}")
+    which: list[ColumnElement[bool]] = [EventRow.type.in_(types)] if types else []
+    return which + ([EventRow.call_id == wanted["call_id"]] if wanted["call_id"] else [])
+
+
 def _json(data: Any, status: int = 200) -> Response:
     """As it is: a schema would leave out the fields of each type."""
     return Response(json.dumps(data, ensure_ascii=False), status, content_type="application/json")
@@ -147,23 +156,3 @@ def _position(text: str, name: str) -> Position:
     if not text:
         return Position()
     return position_of(text) or wrong_field(name, "is not the id of an event")
-
-
-def _follow(database: Database, project_id: int, after: Position) -> Iterator[str]:
-    """Events from there on, and a comment when nothing happens, so that a reader who has gone is noticed. The place
-    is told at once: a reader whose line breaks before the first event comes back to it, too."""
-    ends, beat = time.monotonic() + STREAM_SECONDS, time.monotonic() + _BEAT
-    yield f"retry: 1000\nid: {after}\n\n"
-    while time.monotonic() < ends:
-        with database.read() as session:
-            rows = read_after(session, project_id, after, 200)
-            found = shown(session, rows)
-        for event in found:
-            yield f"id: {event['id']}\nevent: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n"
-        if rows:
-            after = Position(rows[-1].xid, rows[-1].id)
-            continue
-        if time.monotonic() > beat:
-            beat = time.monotonic() + _BEAT
-            yield ": nothing new\n\n"
-        time.sleep(_LOOK)

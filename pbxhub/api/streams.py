@@ -1,0 +1,77 @@
+"""Server-sent events: who may hold a stream open, and what is sent on it."""
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from flask import Flask, current_app
+from sqlalchemy import ColumnElement
+
+from pbxhub.api.problems import refuse
+from pbxhub.delivery.events import shown
+from pbxhub.store.events import Position, newest, read_after
+from pbxhub.store.session import Database
+
+MOST = 8  # of this process: each holds a thread of the server
+MOST_OF_A_PROJECT = 4
+STREAM_SECONDS = 300.0  # then the reader comes back with its Last-Event-ID
+_LOOK = 0.5
+_BEAT = 2.0  # a reader who has gone is noticed at the next one, and its place is free
+_AT_ONCE = 200
+
+
+def install(api: Flask) -> None:
+    api.extensions["pbxhub.streams"] = Places()
+
+
+def places() -> "Places":
+    """Those of the application that answers this request."""
+    found: Places = current_app.extensions["pbxhub.streams"]
+    return found
+
+
+class Places:
+    """The streams that are open in this process, by project: one project cannot take them all."""
+
+    def __init__(self) -> None:
+        self._open = Counter[int]()
+        self._lock = threading.Lock()
+
+    def take(self, project_id: int) -> None:
+        """Refuses with 429 when the project has its share, with 503 when the process has no thread to spare."""
+        with self._lock:
+            if self._open[project_id] >= MOST_OF_A_PROJECT:
+                sentence = f"This project has {MOST_OF_A_PROJECT} streams open already; close one, or share one."
+                refuse(429, sentence, Retry_After="30")
+            if self._open.total() >= MOST:
+                refuse(503, f"{MOST} streams are open already; that is all this server has.", Retry_After="30")
+            self._open[project_id] += 1
+
+    def give_back(self, project_id: int) -> None:
+        with self._lock:
+            self._open[project_id] -= 1
+
+
+def follow(database: Database, project_id: int, after: Position, which: Sequence[ColumnElement[bool]]) -> Iterator[str]:
+    """Events from there on. The place is told at once and now and then, also when nothing on the way was asked for:
+    a reader whose line breaks comes back to it, and one who has gone is noticed."""
+    ends, beat = time.monotonic() + STREAM_SECONDS, time.monotonic() + _BEAT
+    yield f"retry: 1000\nid: {after}\n\n"
+    while time.monotonic() < ends:
+        with database.read() as session:
+            known = newest(session, project_id)  # first: what is read next has all of it
+            rows = read_after(session, project_id, after, _AT_ONCE, *which)
+            found = shown(session, rows)
+        for event in found:
+            yield f"id: {event['id']}\nevent: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n"
+        read = [Position(row.xid, row.id) for row in rows[-1:]]
+        if len(rows) == _AT_ONCE:
+            after = read[0]
+            continue
+        after = max(after, known, *read)
+        if time.monotonic() > beat:
+            beat = time.monotonic() + _BEAT
+            yield f": nothing new\nid: {after}\n\n"
+        time.sleep(_LOOK)
