@@ -532,6 +532,7 @@ def upgrade() -> None:
         sa.Column("webhook_revision", sa.Integer(), nullable=False),
         sa.Column("stage_event_id", sa.Uuid(), nullable=True),
         sa.Column("call_id", sa.Uuid(), nullable=True),
+        sa.Column("sequence_id", sa.Uuid(), nullable=True),
         sa.Column("kind", sa.String(length=20), nullable=False),
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("lane", sa.SmallInteger(), nullable=False),
@@ -575,6 +576,13 @@ def upgrade() -> None:
         ),
     )
     with op.batch_alter_table("delivery", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_delivery_before",
+            ["sequence_id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'pending' AND outcome = ''"),
+            postgresql_where=sa.text("state = 'pending' AND outcome = ''"),
+        )
         batch_op.create_index("ix_delivery_call", ["call_id"], unique=False)
         batch_op.create_index(
             "ix_delivery_claimed",
@@ -592,7 +600,7 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_delivery_held",
-            ["call_id"],
+            ["sequence_id"],
             unique=False,
             sqlite_where=sa.text("held"),
             postgresql_where=sa.text("held"),
@@ -679,6 +687,11 @@ def downgrade() -> None:
             postgresql_where=sa.text("claim_token IS NOT NULL"),
         )
         batch_op.drop_index("ix_delivery_call")
+        batch_op.drop_index(
+            "ix_delivery_before",
+            sqlite_where=sa.text("state = 'pending' AND outcome = ''"),
+            postgresql_where=sa.text("state = 'pending' AND outcome = ''"),
+        )
 
     op.drop_table("delivery")
     with op.batch_alter_table("stage_event", schema=None) as batch_op:

@@ -94,8 +94,8 @@ def _asked(
     steering = webhook.spec.steering or Steering()
     headers = tuple((name, value) for name, value in row["headers"])
     claimed = Claimed(
-        id=row["id"], project_id=webhook.project_id, stage_event_id=None, call_id=row["call_id"], kind="question",
-        lane=FIRST_ATTEMPTS, attempt=1, tries=0, outcome="", token=row["id"], started_on=now,
+        id=row["id"], project_id=webhook.project_id, stage_event_id=None, call_id=row["call_id"], sequence_id=None,
+        kind="question", lane=FIRST_ATTEMPTS, attempt=1, tries=0, outcome="", token=row["id"], started_on=now,
         lease_until=now + timedelta(seconds=steering.wait), created_on=now,
         request=Request(row["method"], row["url"], headers, row["body"]), webhook=webhook,
     )  # fmt: skip

@@ -125,7 +125,13 @@ class Delivery(Base):
             sqlite_where=text("resend_id IS NOT NULL"),
             postgresql_where=text("resend_id IS NOT NULL"),
         ),
-        Index("ix_delivery_held", "call_id", sqlite_where=text("held"), postgresql_where=text("held")),
+        Index("ix_delivery_held", "sequence_id", sqlite_where=text("held"), postgresql_where=text("held")),
+        Index(
+            "ix_delivery_before",  # what others of the same sequence may have to wait for
+            "sequence_id",
+            sqlite_where=text("state = 'pending' AND outcome = ''"),
+            postgresql_where=text("state = 'pending' AND outcome = ''"),
+        ),
         Index(
             "ix_delivery_unchecked",
             "project_id",
@@ -143,6 +149,8 @@ class Delivery(Base):
     webhook_revision: Mapped[int] = mapped_column(Integer)
     stage_event_id: Mapped[UUID | None] = mapped_column(ForeignKey("stage_event.id", ondelete="CASCADE"))
     call_id: Mapped[UUID | None] = mapped_column(ForeignKey("call.id", ondelete="CASCADE"))
+    # within it a webhook's deliveries go one after the other: the id of the call, or of the ordered call they tell of
+    sequence_id: Mapped[UUID | None] = mapped_column(Uuid)
     kind: Mapped[str] = mapped_column(String(20), default="stage")  # stage, test, chain …
     state: Mapped[str] = mapped_column(String(10))
     lane: Mapped[int] = mapped_column(SmallInteger)  # 1 first attempts, 2 retries, 3 bulk resend

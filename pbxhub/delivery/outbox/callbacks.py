@@ -55,9 +55,9 @@ def send_callback(
     query = "&".join(f"{percent(name)}={percent(value)}" for name, value in order.callback_params.items())
     row = {
         "id": new_id(), "project_id": order.project_id, "webhook_id": webhook.id, "webhook_revision": webhook.revision,
-        "stage_event_id": None, "call_id": call.id if call else order.call_id, "kind": CALLBACK,
-        "lane": FIRST_ATTEMPTS, "due_at": now, "held": False, "created_on": now, "state": PENDING, "method": "POST",
-        "url": join_query(order.callback_url, query),
+        "stage_event_id": None, "call_id": call.id if call else order.call_id, "sequence_id": order.id,
+        "kind": CALLBACK, "lane": FIRST_ATTEMPTS, "due_at": now, "held": False, "created_on": now, "state": PENDING,
+        "method": "POST", "url": join_query(order.callback_url, query),
         "headers": [list(pair) for pair in order.callback_headers.items()],
         "body": json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"), "outcome": "", "message": "",
         "finished_on": None,

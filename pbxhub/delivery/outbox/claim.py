@@ -47,6 +47,7 @@ class Claimed:
     project_id: int
     stage_event_id: UUID | None
     call_id: UUID | None
+    sequence_id: UUID | None
     kind: str
     lane: int
     attempt: int
@@ -276,13 +277,16 @@ _TAKE = {
     UPDATE delivery SET claim_token = :token, due_at = :until, attempts = attempts + 1,
            out_of_order = out_of_order OR held, held = false
      WHERE {free}
-    RETURNING id, project_id, webhook_id, stage_event_id, call_id, kind, lane, attempts, tries, outcome, created_on,
-           method, url, headers, body""")  # noqa: S608
+    RETURNING id, project_id, webhook_id, stage_event_id, call_id, sequence_id, kind, lane, attempts, tries, outcome,
+           created_on, method, url, headers, body""")  # noqa: S608
         .bindparams(
             bindparam("token", type_=Uuid()), bindparam("until", type_=UtcDateTime()),
             bindparam("now", type_=UtcDateTime()), bindparam("ids", expanding=True),
         )
-        .columns(id=Uuid(), stage_event_id=Uuid(), call_id=Uuid(), created_on=UtcDateTime(), headers=JsonColumn)
+        .columns(
+            id=Uuid(), stage_event_id=Uuid(), call_id=Uuid(), sequence_id=Uuid(), created_on=UtcDateTime(),
+            headers=JsonColumn,
+        )
     )
     for dialect, free in _FREE.items()
 }  # fmt: skip
@@ -327,6 +331,6 @@ def _claimed(
     assert webhook is not None  # those of disabled webhooks were cancelled before
     request = Request(row.method, row.url, tuple((name, value) for name, value in row.headers), row.body)
     return Claimed(
-        row.id, row.project_id, row.stage_event_id, row.call_id, row.kind, row.lane, row.attempts, row.tries,
-        row.outcome, token, now, until, row.created_on, request, webhook,
+        row.id, row.project_id, row.stage_event_id, row.call_id, row.sequence_id, row.kind, row.lane, row.attempts,
+        row.tries, row.outcome, token, now, until, row.created_on, request, webhook,
     )  # fmt: skip

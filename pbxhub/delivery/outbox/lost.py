@@ -17,9 +17,9 @@ _QUIETLY = {"synchronize_session": False}
 
 
 _WHO = (
-    text("SELECT id, id AS raw, webhook_id, call_id FROM delivery WHERE id IN :ids")
+    text("SELECT id, id AS raw, webhook_id, sequence_id FROM delivery WHERE id IN :ids")
     .bindparams(bindparam("ids", expanding=True))
-    .columns(id=Uuid(), call_id=Uuid())
+    .columns(id=Uuid(), sequence_id=Uuid())
 )
 
 
@@ -41,7 +41,7 @@ def leave_lost(session: Session, rows: Sequence[Row[Any]], now: datetime) -> lis
         execution_options=_QUIETLY,
     )
     session.execute(update(Delivery).where(Delivery.id.in_(ids)).values(outcome=_LOST), execution_options=_QUIETLY)
-    release_next(session, [(row.webhook_id, row.call_id) for row in lost], now)
+    release_next(session, [(row.webhook_id, row.sequence_id) for row in lost], now)
     hopeless = _lost_too_often(session, ids)
     if hopeless:
         session.execute(

@@ -1,4 +1,4 @@
-"""Within a call, a webhook's next delivery goes after the first attempt of the one before: who lets it go."""
+"""Within a sequence (a call, an ordered call), a webhook sends one delivery after the other: who lets the next go."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -17,8 +17,8 @@ _QUIETLY = {"synchronize_session": False}
 _IS_HELD = text("delivery.held")  # as the partial index has it; the column itself would be written held = 1
 _ANY_HELD = Query(text("SELECT 1 AS there FROM delivery WHERE held LIMIT 1"))
 _HELD = Query(
-    select(Delivery.webhook_id, Delivery.call_id, Delivery.id)
-    .where(_IS_HELD, Delivery.call_id.in_(bindparam("call_ids", expanding=True)))
+    select(Delivery.webhook_id, Delivery.sequence_id, Delivery.id)
+    .where(_IS_HELD, Delivery.sequence_id.in_(bindparam("sequence_ids", expanding=True)))
     .order_by(Delivery.id.desc())
 )
 
@@ -27,7 +27,7 @@ _BEFORE = Query(
     text("""
     SELECT h.id AS raw, h.id, min(CASE WHEN p.claim_token IS NULL THEN :now ELSE a.started_on END) AS since
       FROM delivery h
-      JOIN delivery p ON p.call_id = h.call_id AND p.webhook_id = h.webhook_id AND p.id < h.id
+      JOIN delivery p ON p.sequence_id = h.sequence_id AND +p.webhook_id = h.webhook_id AND p.id < h.id
                      AND p.state = 'pending' AND p.outcome = ''
       LEFT JOIN attempt a ON a.delivery_id = p.id AND a.number = p.attempts
      WHERE h.id IN :ids GROUP BY h.id""")
@@ -53,13 +53,13 @@ def hold_on(session: Session, rows: Sequence[Row[Any]], now: datetime) -> list[R
 
 
 def release_next(session: Session, places: Iterable[tuple[int, UUID | None]], now: datetime) -> bool:
-    """places: (webhook, call) whose delivery has had its first attempt, or will never have one. True: one goes now."""
+    """places: (webhook, sequence) whose delivery has had its first attempt or will never have one. True: one goes."""
     wanted = set(places)
-    call_ids = {call_id for _, call_id in wanted if call_id is not None}
-    if not call_ids or _ANY_HELD.first(session) is None:
+    sequence_ids = {sequence_id for _, sequence_id in wanted if sequence_id is not None}
+    if not sequence_ids or _ANY_HELD.first(session) is None:
         return False
-    held = _HELD.all(session, call_ids=list(call_ids))
-    oldest = {(webhook_id, call_id): delivery_id for webhook_id, call_id, delivery_id in held}
+    held = _HELD.all(session, sequence_ids=list(sequence_ids))
+    oldest = {(webhook_id, sequence_id): delivery_id for webhook_id, sequence_id, delivery_id in held}
     going = [delivery_id for place, delivery_id in oldest.items() if place in wanted]
     if going:
         session.execute(

@@ -146,7 +146,7 @@ def _wait_in_body(body: bytes) -> float | None:
 
 def _first_attempts(results: Iterable[Result]) -> list[Any]:
     return [
-        (result.finished.claimed.webhook.id, result.finished.claimed.call_id)
+        (result.finished.claimed.webhook.id, result.finished.claimed.sequence_id)
         for result in results
         if not result.finished.claimed.outcome  # an attempt that was lost has let the next stage go already
     ]

@@ -61,6 +61,7 @@ def render_row(
         "webhook_revision": webhook.revision,
         "stage_event_id": stage_event_id,
         "call_id": call_id,
+        "sequence_id": call_id,
         "kind": kind,
         "lane": FIRST_ATTEMPTS,
         "due_at": now,

@@ -55,10 +55,10 @@ def call_resthook(session: Session, hook: Resthook, payload: Any, body: bytes, n
     rows: list[dict[str, Any]] = [
         {
             "id": new_id(), "project_id": hook.project_id, "webhook_id": one.webhook_id, "webhook_revision": revision,
-            "stage_event_id": None, "call_id": None, "kind": RESTHOOK, "lane": FIRST_ATTEMPTS, "due_at": now,
-            "held": False, "created_on": now, "state": PENDING, "method": "POST", "url": one.target_url,
-            "headers": [["Content-Type", "application/json"]], "body": body, "outcome": "", "message": "",
-            "finished_on": None,
+            "stage_event_id": None, "call_id": None, "sequence_id": None, "kind": RESTHOOK,
+            "lane": FIRST_ATTEMPTS, "due_at": now, "held": False, "created_on": now, "state": PENDING,
+            "method": "POST", "url": one.target_url, "headers": [["Content-Type", "application/json"]], "body": body,
+            "outcome": "", "message": "", "finished_on": None,
         }
         for one, revision in session.execute(query)
     ]  # fmt: skip

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, select
+from sqlalchemy import Table, bindparam, select, text
 from sqlalchemy.orm import Session
 
 from pbxhub.store.bulk import Insert, Query
@@ -15,34 +15,34 @@ FIRST_ATTEMPTS, RETRIES, BULK = 1, 2, 3
 HOLD = timedelta(seconds=30)  # how long a stage waits for the first attempt of the one before
 _DELIVERY: Table = Base.metadata.tables["delivery"]
 _FILLED = (
-    "id", "project_id", "webhook_id", "webhook_revision", "stage_event_id", "call_id", "kind", "lane", "due_at",
-    "held", "created_on", "state", "method", "url", "headers", "body", "outcome", "message", "finished_on",
+    "id", "project_id", "webhook_id", "webhook_revision", "stage_event_id", "call_id", "sequence_id", "kind", "lane",
+    "due_at", "held", "created_on", "state", "method", "url", "headers", "body", "outcome", "message", "finished_on",
 )  # fmt: skip
 _INSERT_DELIVERIES = Insert(_DELIVERY, _FILLED, {"attempts": "0", "tries": "0", "out_of_order": "false"})
 
 
 _BEFORE = Query(
-    select(Delivery.webhook_id, Delivery.call_id)
-    .where(Delivery.call_id.in_(bindparam("call_ids", expanding=True)))
-    .where(Delivery.state == PENDING, Delivery.outcome == "")
+    select(Delivery.webhook_id, Delivery.sequence_id)
+    .where(Delivery.sequence_id.in_(bindparam("sequence_ids", expanding=True)))
+    .where(text("delivery.state = 'pending' AND delivery.outcome = ''"))  # as the partial index has it
     .order_by(Delivery.id)
     .with_for_update()
 )
 
 
 def hold_back(session: Session, rows: list[dict[str, Any]], now: datetime) -> None:
-    """Within a call, a webhook's next delivery waits for the first attempt of the one before, HOLD at most.
+    """Within a sequence, a webhook's next delivery waits for the first attempt of the one before, HOLD at most.
 
     The rows before are locked, so that whoever records their attempt afterwards sees what waits for it.
     """
     waiting: set[tuple[int, UUID | None]] = set()
-    call_ids = {row["call_id"] for row in rows if row["call_id"] is not None}
-    if call_ids:
+    sequence_ids = {row["sequence_id"] for row in rows if row["sequence_id"] is not None}
+    if sequence_ids:
         session.flush()
-        waiting = set(_BEFORE.all(session, call_ids=list(call_ids)))
+        waiting = set(_BEFORE.all(session, sequence_ids=list(sequence_ids)))
     for row in rows:
-        place = (row["webhook_id"], row["call_id"])
-        if row["state"] != PENDING or row["call_id"] is None:
+        place = (row["webhook_id"], row["sequence_id"])
+        if row["state"] != PENDING or row["sequence_id"] is None:
             continue
         if place in waiting:
             row["held"], row["due_at"] = True, now + HOLD
