@@ -532,6 +532,7 @@ def upgrade() -> None:
         sa.Column("webhook_revision", sa.Integer(), nullable=False),
         sa.Column("stage_event_id", sa.Uuid(), nullable=True),
         sa.Column("call_id", sa.Uuid(), nullable=True),
+        sa.Column("ordered_call_id", sa.Uuid(), nullable=True),
         sa.Column("kind", sa.String(length=20), nullable=False),
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("lane", sa.SmallInteger(), nullable=False),
@@ -554,6 +555,12 @@ def upgrade() -> None:
         sa.Column("finished_on", UtcDateTime(), nullable=True),
         sa.Column("checked_on", UtcDateTime(), nullable=True),
         sa.ForeignKeyConstraint(["call_id"], ["call.id"], name=op.f("fk_delivery_call_id_call"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["ordered_call_id"],
+            ["ordered_call.id"],
+            name=op.f("fk_delivery_ordered_call_id_ordered_call"),
+            ondelete="SET NULL",
+        ),
         sa.ForeignKeyConstraint(
             ["project_id"], ["project.id"], name=op.f("fk_delivery_project_id_project"), ondelete="CASCADE"
         ),
@@ -596,6 +603,13 @@ def upgrade() -> None:
             unique=False,
             sqlite_where=sa.text("held"),
             postgresql_where=sa.text("held"),
+        )
+        batch_op.create_index(
+            "ix_delivery_ordered_call",
+            ["ordered_call_id"],
+            unique=False,
+            sqlite_where=sa.text("ordered_call_id IS NOT NULL"),
+            postgresql_where=sa.text("ordered_call_id IS NOT NULL"),
         )
         batch_op.create_index("ix_delivery_project", ["project_id", "id"], unique=False)
         batch_op.create_index(
@@ -669,6 +683,11 @@ def downgrade() -> None:
             postgresql_where=sa.text("resend_id IS NOT NULL"),
         )
         batch_op.drop_index("ix_delivery_project")
+        batch_op.drop_index(
+            "ix_delivery_ordered_call",
+            sqlite_where=sa.text("ordered_call_id IS NOT NULL"),
+            postgresql_where=sa.text("ordered_call_id IS NOT NULL"),
+        )
         batch_op.drop_index("ix_delivery_held", sqlite_where=sa.text("held"), postgresql_where=sa.text("held"))
         batch_op.drop_index(
             "ix_delivery_due", sqlite_where=sa.text("state = 'pending'"), postgresql_where=sa.text("state = 'pending'")

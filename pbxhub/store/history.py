@@ -127,6 +127,12 @@ class Delivery(Base):
         ),
         Index("ix_delivery_held", "call_id", sqlite_where=text("held"), postgresql_where=text("held")),
         Index(
+            "ix_delivery_ordered_call",
+            "ordered_call_id",
+            sqlite_where=text("ordered_call_id IS NOT NULL"),
+            postgresql_where=text("ordered_call_id IS NOT NULL"),
+        ),
+        Index(
             "ix_delivery_unchecked",
             "project_id",
             "id",
@@ -143,6 +149,8 @@ class Delivery(Base):
     webhook_revision: Mapped[int] = mapped_column(Integer)
     stage_event_id: Mapped[UUID | None] = mapped_column(ForeignKey("stage_event.id", ondelete="CASCADE"))
     call_id: Mapped[UUID | None] = mapped_column(ForeignKey("call.id", ondelete="CASCADE"))
+    # whose callback it is: callbacks of an order keep their order, also while there is no call yet
+    ordered_call_id: Mapped[UUID | None] = mapped_column(ForeignKey("ordered_call.id", ondelete="SET NULL"))
     kind: Mapped[str] = mapped_column(String(20), default="stage")  # stage, test, chain …
     state: Mapped[str] = mapped_column(String(10))
     lane: Mapped[int] = mapped_column(SmallInteger)  # 1 first attempts, 2 retries, 3 bulk resend

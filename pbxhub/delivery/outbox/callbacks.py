@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from pbxhub.delivery.calls import CallNow
 from pbxhub.delivery.doorbell import ring
 from pbxhub.delivery.outbox.hidden import CALLBACK, callbacks_of
-from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS, hold_back, insert_deliveries
+from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS, hold_back_callback, insert_callback
 from pbxhub.delivery.values import Links
 from pbxhub.store.history import PENDING
 from pbxhub.store.ids import new_id
@@ -55,13 +55,13 @@ def send_callback(
     query = "&".join(f"{percent(name)}={percent(value)}" for name, value in order.callback_params.items())
     row = {
         "id": new_id(), "project_id": order.project_id, "webhook_id": webhook.id, "webhook_revision": webhook.revision,
-        "stage_event_id": None, "call_id": call.id if call else order.call_id, "kind": CALLBACK,
-        "lane": FIRST_ATTEMPTS, "due_at": now, "held": False, "created_on": now, "state": PENDING, "method": "POST",
-        "url": join_query(order.callback_url, query),
+        "stage_event_id": None, "call_id": call.id if call else order.call_id, "ordered_call_id": order.id,
+        "kind": CALLBACK, "lane": FIRST_ATTEMPTS, "due_at": now, "held": False, "created_on": now, "state": PENDING,
+        "method": "POST", "url": join_query(order.callback_url, query),
         "headers": [list(pair) for pair in order.callback_headers.items()],
         "body": json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"), "outcome": "", "message": "",
         "finished_on": None,
     }  # fmt: skip
-    hold_back(session, [row], now)
-    insert_deliveries(session, [row])
+    hold_back_callback(session, row, now)
+    insert_callback(session, row)
     ring(session)

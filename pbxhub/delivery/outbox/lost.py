@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import Row, Uuid, bindparam, func, select, text, update
 from sqlalchemy.orm import Session, aliased
 
-from pbxhub.delivery.outbox.order import release_next
+from pbxhub.delivery.outbox.hidden import CALLBACK
+from pbxhub.delivery.outbox.order import release_callbacks, release_next
 from pbxhub.delivery.outcomes import OUTCOMES
 from pbxhub.store.history import FAILED, Attempt, Delivery
 
@@ -17,7 +18,7 @@ _QUIETLY = {"synchronize_session": False}
 
 
 _WHO = (
-    text("SELECT id, id AS raw, webhook_id, call_id FROM delivery WHERE id IN :ids")
+    text("SELECT id, id AS raw, webhook_id, call_id, kind FROM delivery WHERE id IN :ids")
     .bindparams(bindparam("ids", expanding=True))
     .columns(id=Uuid(), call_id=Uuid())
 )
@@ -41,7 +42,8 @@ def leave_lost(session: Session, rows: Sequence[Row[Any]], now: datetime) -> lis
         execution_options=_QUIETLY,
     )
     session.execute(update(Delivery).where(Delivery.id.in_(ids)).values(outcome=_LOST), execution_options=_QUIETLY)
-    release_next(session, [(row.webhook_id, row.call_id) for row in lost], now)
+    release_next(session, [(row.webhook_id, row.call_id) for row in lost if row.kind != CALLBACK], now)
+    release_callbacks(session, [row.id for row in lost if row.kind == CALLBACK], now)
     hopeless = _lost_too_often(session, ids)
     if hopeless:
         session.execute(

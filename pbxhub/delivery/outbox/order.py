@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, Uuid, bindparam, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from pbxhub.delivery.outbox.rows import HOLD
 from pbxhub.store.bulk import Query
@@ -28,6 +28,13 @@ _BEFORE = Query(
     SELECT h.id AS raw, h.id, min(CASE WHEN p.claim_token IS NULL THEN :now ELSE a.started_on END) AS since
       FROM delivery h
       JOIN delivery p ON p.call_id = h.call_id AND p.webhook_id = h.webhook_id AND p.id < h.id
+                     AND p.state = 'pending' AND p.outcome = ''
+      LEFT JOIN attempt a ON a.delivery_id = p.id AND a.number = p.attempts
+     WHERE h.id IN :ids AND h.ordered_call_id IS NULL GROUP BY h.id
+    UNION ALL
+    SELECT h.id AS raw, h.id, min(CASE WHEN p.claim_token IS NULL THEN :now ELSE a.started_on END) AS since
+      FROM delivery h
+      JOIN delivery p ON p.ordered_call_id = h.ordered_call_id AND p.id < h.id
                      AND p.state = 'pending' AND p.outcome = ''
       LEFT JOIN attempt a ON a.delivery_id = p.id AND a.number = p.attempts
      WHERE h.id IN :ids GROUP BY h.id""")
@@ -61,6 +68,27 @@ def release_next(session: Session, places: Iterable[tuple[int, UUID | None]], no
     held = _HELD.all(session, call_ids=list(call_ids))
     oldest = {(webhook_id, call_id): delivery_id for webhook_id, call_id, delivery_id in held}
     going = [delivery_id for place, delivery_id in oldest.items() if place in wanted]
+    return _let_go(session, going, now)
+
+
+_BEHIND = aliased(Delivery)
+_HELD_CALLBACKS = Query(
+    select(_BEHIND.ordered_call_id, _BEHIND.id)
+    .join(Delivery, Delivery.ordered_call_id == _BEHIND.ordered_call_id)
+    .where(Delivery.id.in_(bindparam("ids", expanding=True)), _BEHIND.held)
+    .order_by(_BEHIND.id.desc())
+)
+
+
+def release_callbacks(session: Session, delivery_ids: Sequence[UUID], now: datetime) -> bool:
+    """The same for callbacks of ordered calls: delivery_ids have had their first attempt, or will never have one."""
+    if not delivery_ids or _ANY_HELD.first(session) is None:
+        return False
+    oldest = dict(_HELD_CALLBACKS.all(session, ids=list(delivery_ids)))
+    return _let_go(session, list(oldest.values()), now)
+
+
+def _let_go(session: Session, going: Sequence[UUID], now: datetime) -> bool:
     if going:
         session.execute(
             update(Delivery).where(Delivery.id.in_(going)).values(held=False, due_at=now),

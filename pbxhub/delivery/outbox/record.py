@@ -16,7 +16,8 @@ from pbxhub.delivery.doorbell import ring
 from pbxhub.delivery.outbox.chain import publish_next, save_answers
 from pbxhub.delivery.outbox.finished import Finished, Result
 from pbxhub.delivery.outbox.health import Health, note_health
-from pbxhub.delivery.outbox.order import release_next
+from pbxhub.delivery.outbox.hidden import CALLBACK
+from pbxhub.delivery.outbox.order import release_callbacks, release_next
 from pbxhub.delivery.outbox.resthooks import drop_gone
 from pbxhub.delivery.outbox.rows import RETRIES
 from pbxhub.delivery.outcomes import may_pass
@@ -59,7 +60,7 @@ def record(
     ours = [result for result in results if result.owned]
     if ours:
         _MOVE_ON.run(session, map(_delivery_row, ours))
-        released = release_next(session, _first_attempts(ours), now)
+        released = _release(session, ours, now)
         chained = publish_next(session, directory, links, ours, now)
         note_health(session, ours, health or Health(), now)
         drop_gone(
@@ -144,12 +145,11 @@ def _wait_in_body(body: bytes) -> float | None:
     return float(seconds) if type(seconds) is int and 0 <= seconds < 1_000_000_000 else None
 
 
-def _first_attempts(results: Iterable[Result]) -> list[Any]:
-    return [
-        (result.finished.claimed.webhook.id, result.finished.claimed.call_id)
-        for result in results
-        if not result.finished.claimed.outcome  # an attempt that was lost has let the next stage go already
-    ]
+def _release(session: Session, results: Iterable[Result], now: datetime) -> bool:
+    """Lets what waited for these first attempts go; one that was lost has let the next go already."""
+    first = [result.finished.claimed for result in results if not result.finished.claimed.outcome]
+    stages = release_next(session, [(one.webhook.id, one.call_id) for one in first if one.kind != CALLBACK], now)
+    return release_callbacks(session, [one.id for one in first if one.kind == CALLBACK], now) or stages
 
 
 _ATTEMPT: Table = Base.metadata.tables["attempt"]

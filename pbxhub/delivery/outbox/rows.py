@@ -18,12 +18,11 @@ _FILLED = (
     "id", "project_id", "webhook_id", "webhook_revision", "stage_event_id", "call_id", "kind", "lane", "due_at",
     "held", "created_on", "state", "method", "url", "headers", "body", "outcome", "message", "finished_on",
 )  # fmt: skip
-_INSERT_DELIVERIES = Bulk(
-    insert(_DELIVERY).values(
-        {name: bindparam(name) for name in _FILLED}
-        | {"attempts": text("0"), "tries": text("0"), "out_of_order": false()}
-    )
-)
+_NEW: dict[str, Any] = {name: bindparam(name) for name in _FILLED} | {
+    "attempts": text("0"), "tries": text("0"), "out_of_order": false(),
+}  # fmt: skip
+_INSERT_DELIVERIES = Bulk(insert(_DELIVERY).values(_NEW))
+_INSERT_CALLBACK = Bulk(insert(_DELIVERY).values(_NEW | {"ordered_call_id": bindparam("ordered_call_id")}))
 
 
 _BEFORE = Query(
@@ -54,6 +53,26 @@ def hold_back(session: Session, rows: list[dict[str, Any]], now: datetime) -> No
         waiting.add(place)
 
 
+_CALLBACK_BEFORE = Query(
+    select(Delivery.id)
+    .where(Delivery.ordered_call_id == bindparam("order_id"), Delivery.state == PENDING, Delivery.outcome == "")
+    .order_by(Delivery.id)
+    .with_for_update()
+)
+
+
+def hold_back_callback(session: Session, row: dict[str, Any], now: datetime) -> None:
+    """The same for callbacks of an order, which may have no call yet, or never one: told in order, whatever is slow."""
+    session.flush()
+    if _CALLBACK_BEFORE.first(session, order_id=row["ordered_call_id"]) is not None:
+        row["held"], row["due_at"] = True, now + HOLD
+
+
 def insert_deliveries(session: Session, rows: list[dict[str, Any]]) -> None:
     """Writes rows of render_row."""
     _INSERT_DELIVERIES.run(session, rows)
+
+
+def insert_callback(session: Session, row: dict[str, Any]) -> None:
+    """Writes a row that has ordered_call_id, too."""
+    _INSERT_CALLBACK.run(session, [row])
