@@ -59,13 +59,13 @@ def test_an_order_without_a_call_is_told_in_order_too(database: Database) -> Non
     first = take(database, 0).claimed
     assert statuses(first) == ["registered", "registered"]
     with database.write() as session:
-        settle(session, LINKS, one.id, "5", "busy", at(1))
+        settle(session, LINKS, one.id, True, "Originate failed", at(1))
         ask_cancel(session, LINKS, session.get_one(OrderedCall, other.id), at(1))
     assert take(database, 2).claimed == ()
     finish(database, [claimed for claimed in first if claimed.sequence_id == other.id], OK, 3)
     assert statuses(take(database, 3).claimed) == ["cancelled"]
     finish(database, [claimed for claimed in first if claimed.sequence_id == one.id], BUSY, 4)
-    assert statuses(take(database, 4).claimed) == ["failed"]
+    assert statuses(take(database, 4).claimed) == ["error"]
 
 
 # each field of data: what must be known for it, and its value then

@@ -1,7 +1,8 @@
 """Keeps one PBX connected: logs in, takes stock, watches the line, comes back after a pause. See protocol.py for
 what is used of panoramisk and what is guarded.
 
-Everything goes into one ordered inbox: events as they were heard, the stock of each (re)connect, every new state.
+Everything goes into one ordered inbox: events as they were heard, the stock of each (re)connect, every new state;
+behind them what the PBX answered to an order that it did not place.
 """
 
 import asyncio
@@ -23,11 +24,12 @@ from pbxhub.ami.login import (
     take_stock,
     uptime,
 )
+from pbxhub.ami.placing import NotBegun
 from pbxhub.ami.protocol import AmiProtocol, Answer, SessionEndedError
 from pbxhub.ami.resync import Heard, Stock, read_channels, sort_held
 from pbxhub.ami.states import PbxState
 
-Item = Heard | Stock | PbxState
+Item = Heard | Stock | PbxState | NotBegun
 _NOT_CONNECTED = PbxState("lost", "closed")
 _MANY_UNWANTED = 100  # events thrown away: more than a filter lets slip before it is set
 _SETTLED = 2  # seconds after which a channel's Newchannel must have been heard

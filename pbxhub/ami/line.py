@@ -18,7 +18,7 @@ from pbxhub.ami.leftovers import keep_leftovers, leftovers_file, read_leftovers
 from pbxhub.ami.login import Patience
 from pbxhub.ami.outlet import GROUP, Outlet, Publish
 from pbxhub.ami.pbx_rows import PbxRow, Seen, known_trunks, open_memories, write_cursor, write_seen
-from pbxhub.ami.placing import Placing
+from pbxhub.ami.placing import NotBegun, Placing
 from pbxhub.ami.protocol import Answer, SessionEndedError
 from pbxhub.ami.resync import Heard, Stock, why_gone
 from pbxhub.ami.states import PbxState
@@ -54,7 +54,9 @@ class Line:
         self._tracker = Tracker(row.incoming_contexts)
         self._connecting: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
-        self._placing = Placing(row.id, database, links, self._ask, lambda: self._seen.state.name == "connected")
+        self._placing = Placing(
+            row.id, database, links, self._ask, lambda: self._seen.state.name == "connected", self._inbox.put
+        )
         self._started_on = row.asterisk_started_on
         self._seen = Seen(row.trouble or PbxState("connecting"), _now(), None, "", row.asterisk_started_on)
         self._stopped = asyncio.Event()
@@ -147,6 +149,9 @@ class Line:
                 self._backfill.hear(message)
         elif isinstance(item, Stock):
             self._take_stock(item)
+        elif isinstance(item, NotBegun):
+            if not self._tracker.rings(item.channel_id):  # else its end is about to be heard, with the reason
+                self._outlet.put(partial(self._placing.settle, item))
         else:
             self._turn(item)
 

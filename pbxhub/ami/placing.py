@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -21,15 +22,34 @@ Ask = Callable[[Action, float], Awaitable[Answer]]
 log = structlog.get_logger(__name__)
 
 
-class Placing:
-    """Of one PBX. ask: sends an action over its line, once. connected: whether there is one."""
+@dataclass(frozen=True, slots=True)
+class NotBegun:
+    """The PBX says that a call did not come about. begun: it had tried, so that there may have been a channel."""
 
-    def __init__(self, pbx_id: int, database: Database, links: Links, ask: Ask, connected: Callable[[], bool]) -> None:
+    id: UUID
+    channel_id: str
+    said: str
+    begun: bool
+
+
+class Placing:
+    """Of one PBX. ask: sends an action over its line, once. connected: whether there is one.
+
+    tell: puts what the PBX says of a call behind everything heard of it; settle() it where no channel was heard of.
+    OriginateResponse comes before the Hangup of a phone that refused and calls it a failure (Reason 0), as it calls a
+    phone that is not there: only the channel tells busy and declined from unreachable.
+    """
+
+    def __init__(
+        self, pbx_id: int, database: Database, links: Links, ask: Ask, connected: Callable[[], bool],
+        tell: Callable[[NotBegun], None],
+    ) -> None:  # fmt: skip
         self._pbx_id = pbx_id
         self._database = database
         self._links = links
         self._ask = ask
         self._connected = connected
+        self._tell = tell
 
     async def run(self) -> None:
         """Goes on until cancelled; what was asked of the PBX and not answered by then stays taken."""
@@ -59,22 +79,18 @@ class Placing:
         try:
             answer = await self._ask(originate(placement), placement.ring_seconds + _BEYOND)
         except ActionRefusedError as error:
-            await self._settle(placement.id, "", str(error))
+            self._tell(NotBegun(placement.id, placement.channel_id, str(error), begun=False))
         except SessionEndedError as ended:  # it may have begun: its events or the time will tell
             log.warning("the line broke while a call was placed", order=str(placement.id), reason=str(ended))
         else:
+            begun = any("Event: OriginateResponse" in block for block in answer.blocks)
             if not answer.success or any("Response: Failure" in block for block in answer.blocks):
-                await self._settle(placement.id, _reason(answer), answer.message)
+                self._tell(NotBegun(placement.id, placement.channel_id, answer.message, begun))
 
-    async def _settle(self, order_id: UUID, code: str, said: str) -> None:
-        def write() -> None:
-            with self._database.write() as session:
-                settle(session, self._links, order_id, code, said, datetime.now(UTC))
-
-        try:
-            await asyncio.to_thread(write)
-        except SQLAlchemyError as error:  # it counts as lost when its time is over
-            log.warning("how a call began could not be written", order=str(order_id), error=str(error))
+    def settle(self, what: NotBegun) -> None:
+        """Writes it on the order. Raises what the database does."""
+        with self._database.write() as session:
+            settle(session, self._links, what.id, what.begun, what.said, datetime.now(UTC))
 
     async def _hang_up(self, channel_id: str) -> None:
         try:
@@ -100,12 +116,3 @@ def originate(placement: Placement) -> Action:
     if placement.from_number:
         headers["CallerID"] = placement.from_number
     return build("Originate", headers)
-
-
-def _reason(answer: Answer) -> str:
-    """Reason of the OriginateResponse; "" of a plain refusal."""
-    for block in answer.blocks:
-        for line in block.splitlines():
-            if line.startswith("Reason: "):
-                return line.removeprefix("Reason: ").strip()
-    return ""

@@ -117,6 +117,11 @@ class Tracker:
             if call is not None and self._book.call_of(call.linkedid) is None:
                 self._book.begin(call)
 
+    def rings(self, linkedid: str) -> bool:
+        """Whether this call lives and has, or had, a real channel: then its end will be reported."""
+        call = self._book.call_of(linkedid)
+        return call is not None and any(not channel.local for channel in call.channels.values())
+
     @property
     def live_calls(self) -> int:
         """How many calls live now."""

@@ -1,7 +1,12 @@
-"""Which ordered calls are refused, and that an order is taken by one listener only."""
+"""Which ordered calls are refused, that an order is taken by one listener only, and what its callbacks tell."""
 
+import json
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -10,13 +15,19 @@ from sqlalchemy import select
 
 from pbxhub.ami.actions import ActionRefusedError, build
 from pbxhub.calls.stages import CallReport, Stage
+from pbxhub.client import OrderedCall as Ordered
 from pbxhub.client import ProblemError
-from pbxhub.delivery.outbox import publish
-from pbxhub.delivery.outbox.ordered import STALE, sweep, take
+from pbxhub.delivery.directory import directory_of
+from pbxhub.delivery.outbox import claim, publish
+from pbxhub.delivery.outbox.ordered import STALE, settle, sweep, take
 from pbxhub.delivery.values import Links
-from pbxhub.store.history import StageEvent
+from pbxhub.store.history import Delivery, StageEvent
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.vault import Vault
+from pbxhub.testing.mock import MockServer, regex
+from pbxhub.testing.mock_answers import Answer, text_response
+from pbxhub.testing.mock_request import MockRequest
+from pbxhub.testing.waiting import await_until
 from pbxhub.webhooks.params import from_json
 
 LINKS = Links(Vault(b"k" * 32), "http://localhost")
@@ -172,3 +183,91 @@ def test_what_was_taken_and_never_heard_of_again_is_told_and_not_placed_again(hu
 def test_what_the_dialplan_would_carry_out_never_reaches_the_line(name: str, headers: dict[str, object]) -> None:
     with pytest.raises(ActionRefusedError):
         build(name, headers)
+
+
+def report_of(order: Ordered, stage: str, **more: Any) -> CallReport:
+    now = datetime.now(UTC)
+    known: dict[str, Any] = {"direction": "outgoing", "dst": NUMBER, "answered_on": None, "ended_on": None} | more
+    return CallReport(
+        linkedid=f"pbxhub-{order.id}", values={}, stages=(Stage(stage, "", 1, now, {}),) if stage else (),
+        caller="101", caller_name="", extension="101", started_on=now, disposition="", memory={}, **known,
+    )  # fmt: skip
+
+
+def test_callbacks_go_in_order_however_slow_their_receiver_is(
+    hub: Served, receiver: MockServer, working: Callable[[], None]
+) -> None:
+    """Also the first one, told when there is no call yet, and those of an order that never has one."""
+    let_go, over = threading.Event(), list[str]()
+
+    def answer(request: MockRequest) -> Answer:
+        status = request.json("data.status")
+        if status == "registered":
+            let_go.wait(10)
+        over.append(f"{request.path} {status}")
+        return text_response("ok")
+
+    receiver.on("*", regex(".*"), answer)
+    called_off, talks = (hub.client().order_call(NUMBER, "101", callback_url=f"{receiver.url}/{n}") for n in (1, 2))
+    await_until(lambda: len(receiver.requests) == 2, "5s")
+    hub.client().cancel(called_off.id)
+    now = datetime.now(UTC)
+    for report in (
+        report_of(talks, "outgoing.pickup", answered_on=now),
+        report_of(talks, "outgoing.after", answered_on=now, ended_on=now),
+    ):
+        publish(hub.database, Vault(b"k" * 32), hub.pbx_id, [report], now)
+    with hub.database.read() as session:
+        held = session.scalars(select(Delivery.held).order_by(Delivery.id)).all()
+    assert held == [False, False, True, True, True]
+    let_go.set()
+    await_until(lambda: len(over) == 5, "5s")
+    assert [one for one in over if "/1" in one] == ["/1 registered", "/1 cancelled"]
+    assert [one for one in over if "/2" in one] == ["/2 registered", "/2 ongoing", "/2 completed"]
+
+
+def test_a_callback_whose_worker_was_lost_lets_the_next_one_go(hub: Served, receiver: MockServer) -> None:
+    order = hub.client().order_call(NUMBER, "101", callback_url=receiver.url)
+    now = datetime.now(UTC)
+
+    def take_some(seconds: float) -> list[str]:
+        with hub.database.write() as session:
+            moment = now + timedelta(seconds=seconds)
+            batch = claim(session, directory_of(hub.database), 10, moment, lease=timedelta(seconds=-9.5))
+        return [json.loads(one.request.body)["data"]["status"] for one in batch.claimed]
+
+    assert take_some(1) == ["registered"]
+    hub.client().cancel(order.id)
+    assert take_some(1.4) == []
+    assert take_some(2) == ["registered"]  # the lease of half a second, beyond the deadline of ten, is over
+    assert take_some(2.1) == ["cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("disposition", "status", "reason"),
+    [
+        ("BUSY", "failed", "The agent did not take it: BUSY."),
+        ("DECLINE", "failed", "The agent did not take it: DECLINE."),
+        ("NO ANSWER", "failed", "The agent did not take it: NO ANSWER."),
+        ("FAILED", "error", "The agent's phone could not be reached."),
+    ],
+)
+def test_what_the_agents_phone_did_decides_whatever_the_pbx_says_of_the_order(
+    hub: Served, disposition: str, status: str, reason: str
+) -> None:
+    order = hub.client().order_call(NUMBER, "101")
+    now = datetime.now(UTC)
+    ended = replace(report_of(order, "", direction="internal", ended_on=now), disposition=disposition)
+    publish(hub.database, Vault(b"k" * 32), hub.pbx_id, [ended], now)
+    with hub.database.write() as session:
+        settle(session, LINKS, UUID(order.id), True, "Originate failed", now)
+    told = hub.client().call(order.id)
+    assert (told.status, told.reason) == (status, reason)
+
+
+def test_an_order_that_the_pbx_refuses_says_why(hub: Served) -> None:
+    order = hub.client().order_call(NUMBER, "101")
+    with hub.database.write() as session:
+        settle(session, LINKS, UUID(order.id), False, "Extension does not exist.", datetime.now(UTC))
+    told = hub.client().call(order.id)
+    assert (told.status, told.reason) == ("error", "The PBX refuses to place it: Extension does not exist.")

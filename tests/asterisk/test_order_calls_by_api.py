@@ -5,15 +5,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 
 import pytest
+from sqlalchemy import select
 
-from pbxhub.client import Client, OrderedCall
+from pbxhub.client import Client, OrderedCall, ProblemError
 from pbxhub.store.accounts import ApiKey
+from pbxhub.store.events import EventRow
 from pbxhub.testing.asterisk import PASSWORD, Asterisk
 from pbxhub.testing.hub import Hub
 from pbxhub.testing.mock import MockServer, regex
-from pbxhub.testing.mock_answers import text_response
+from pbxhub.testing.mock_answers import Answer, text_response
+from pbxhub.testing.mock_request import MockRequest
 from pbxhub.testing.softphone import Agent
 from pbxhub.testing.waiting import await_until
 
@@ -59,10 +63,10 @@ def give_key(hub: Hub) -> None:
         )  # fmt: skip
 
 
-def order(hub: Hub, receiver: MockServer, **more: object) -> OrderedCall:
+def order(hub: Hub, receiver: MockServer, number: str = NUMBER) -> OrderedCall:
     return Client(hub.url, KEY).order_call(
-        NUMBER, "101", callback_url=f"{receiver.url}/cb?fixed=1", headers={"X-Mine": "yes"}, params={"who": "a&b"},
-        custom={"order": 7}, name="Anna", from_number="5550100", **more,
+        number, "101", callback_url=f"{receiver.url}/cb?fixed=1", headers={"X-Mine": "yes"}, params={"who": "a&b"},
+        custom={"order": 7}, name="Anna", from_number="5550100",
     )  # fmt: skip
 
 
@@ -81,11 +85,31 @@ def told(receiver: MockServer) -> list[str]:
     return [request.json("data.status") for request in receiver.requests]
 
 
-def await_told(receiver: MockServer, *statuses: str) -> None:
-    def heard() -> None:
-        assert told(receiver) == list(statuses)
+def await_told(hub: Hub, receiver: MockServer, placed: OrderedCall, *statuses: str) -> None:
+    """Exactly these statuses, in this order: of the order, at the receiver, and nothing that is still to be sent."""
 
-    await_until(heard, "15s")
+    def settled() -> None:
+        assert told(receiver) == list(statuses), hub.log[-3000:]
+        assert [one.state for one in hub.deliveries()] == ["delivered"] * len(statuses)
+
+    await_until(settled, "20s")
+    assert gone_through(hub, placed) == list(statuses)
+    assert {request.json("data.call_id") for request in receiver.requests} == {placed.id}
+    assert len({request.header("webhook-id") for request in receiver.requests}) == len(statuses)
+
+
+def gone_through(hub: Hub, placed: OrderedCall) -> list[str]:
+    """Every status the order has had, from the first on."""
+    with hub.database.read() as session:
+        rows = session.scalars(select(EventRow).where(EventRow.type == "call_status_changed").order_by(EventRow.id))
+        return [str(row.data["status"]) for row in rows if row.data["order_id"] == placed.id]
+
+
+def dial_plan(hub: Hub, **changes: object) -> None:
+    program = Client(hub.url, KEY)
+    (pbx,) = program.all("/pbxs")
+    path = f"/pbxs/{pbx['id']}/dial-plan"
+    program.change(path, program.get(path), changes)
 
 
 def test_a_call_is_answered_and_over(hub: Hub, receiver: MockServer, phone: Phone, far_end: Phone) -> None:
@@ -97,7 +121,7 @@ def test_a_call_is_answered_and_over(hub: Hub, receiver: MockServer, phone: Phon
     await_status(hub, placed, "ongoing")
     other.hangup()
     done = await_status(hub, placed, "completed")
-    await_told(receiver, "registered", "ongoing", "completed")
+    await_told(hub, receiver, placed, "registered", "ongoing", "completed")
     last = receiver.requests[-1]
     assert (last.json("status"), last.json("message")) == ("success", "Call Details")
     assert last.json("data.call_id") == placed.id
@@ -132,20 +156,44 @@ def test_an_analysis_comes_later_and_is_told(hub: Hub, receiver: MockServer, pho
     assert [one for one in receiver.requests if one.path == "/cb"][3].json("data.transcript") == "Good morning"
 
 
-def test_the_agent_does_not_take_it(hub: Hub, receiver: MockServer, phone: Phone) -> None:
+@pytest.mark.parametrize(("answer", "disposition"), [(603, "DECLINE"), (486, "BUSY"), (480, "NO ANSWER")])
+def test_the_agent_does_not_take_it(
+    hub: Hub, receiver: MockServer, phone: Phone, answer: int, disposition: str
+) -> None:
+    employee = phone(101)
+    placed = order(hub, receiver)
+    employee.respond_incoming(answer)
+    assert await_status(hub, placed, "failed").reason == f"The agent did not take it: {disposition}."
+    await_told(hub, receiver, placed, "registered", "failed")
+
+
+def test_the_agents_phone_rings_out(hub: Hub, receiver: MockServer, phone: Phone, pbx: Asterisk) -> None:
+    dial_plan(hub, ring_seconds=5)
     employee = phone(101)
     placed = order(hub, receiver)
     employee.await_incoming()
-    employee.hangup()
+    assert await_status(hub, placed, "failed").reason == "The agent did not take it: NO ANSWER."
+    await_told(hub, receiver, placed, "registered", "failed")
+    pbx.wait_idle()
 
-    def refused() -> str:
-        now = Client(hub.url, KEY).call(placed.id)
-        # Asterisk tells a phone that refuses as busy (5) or as a failure (0), whichever it reads first
-        assert now.status in ("failed", "error"), f"{now.status}: {now.reason}"
-        assert "agent" in now.reason
-        return now.status
 
-    await_told(receiver, "registered", await_until(refused, "30s"))
+@pytest.mark.parametrize(
+    ("answer", "status", "reason"),
+    [
+        (603, "failed", "Not answered: DECLINE."),
+        (486, "failed", "Not answered: BUSY."),
+        (404, "error", "The number was not reached."),
+    ],
+)
+def test_the_number_does_not_take_it(
+    hub: Hub, receiver: MockServer, phone: Phone, far_end: Phone, answer: int, status: str, reason: str
+) -> None:
+    employee, other = phone(101), far_end(0)
+    placed = order(hub, receiver)
+    employee.accept()
+    other.respond_incoming(answer)
+    assert await_status(hub, placed, status).reason == reason
+    await_told(hub, receiver, placed, "registered", status)
 
 
 def test_the_number_does_not_answer(hub: Hub, receiver: MockServer, phone: Phone, far_end: Phone) -> None:
@@ -153,14 +201,40 @@ def test_the_number_does_not_answer(hub: Hub, receiver: MockServer, phone: Phone
     placed = order(hub, receiver)
     employee.accept()
     other.await_incoming()
-    assert "NO ANSWER" in await_status(hub, placed, "failed").reason
-    await_told(receiver, "registered", "failed")
+    assert await_status(hub, placed, "failed").reason == "Not answered: NO ANSWER."
+    await_told(hub, receiver, placed, "registered", "failed")
 
 
 def test_the_agent_has_no_phone(hub: Hub, receiver: MockServer) -> None:
     placed = order(hub, receiver)
-    assert "could not be reached" in await_status(hub, placed, "error").reason
-    await_told(receiver, "registered", "error")
+    reason = await_status(hub, placed, "error").reason
+    assert reason == "The agent's phone could not be reached: it is not registered."
+    await_told(hub, receiver, placed, "registered", "error")
+
+
+def test_the_dialplan_of_asterisk_has_no_such_number(hub: Hub, receiver: MockServer, phone: Phone) -> None:
+    employee = phone(101)
+    placed = order(hub, receiver, "442071234567")
+    reason = await_status(hub, placed, "error").reason
+    assert reason == "The PBX refuses to place it: Extension does not exist."
+    await_told(hub, receiver, placed, "registered", "error")
+    assert employee.calls == []
+
+
+def test_a_number_the_dial_plan_does_not_allow_rings_nobody_and_is_told_to_nobody(
+    hub: Hub, receiver: MockServer, phone: Phone
+) -> None:
+    employee = phone(101)
+    dial_plan(hub, allowed=["1666*"])
+    with pytest.raises(ProblemError) as caught:
+        order(hub, receiver)
+    assert (caught.value.status, [path for path, _ in caught.value.errors]) == (422, ["mobile_number"])
+    dial_plan(hub, allowed=["1555*"])  # the next order is told, so anything of the first would have been
+    placed = order(hub, receiver)
+    employee.respond_incoming(486)
+    await_status(hub, placed, "failed")
+    await_told(hub, receiver, placed, "registered", "failed")
+    assert len(employee.calls) == 1
 
 
 def test_a_call_is_called_off_while_it_rings(hub: Hub, receiver: MockServer, phone: Phone, pbx: Asterisk) -> None:
@@ -168,8 +242,8 @@ def test_a_call_is_called_off_while_it_rings(hub: Hub, receiver: MockServer, pho
     placed = order(hub, receiver)
     employee.await_incoming()
     Client(hub.url, KEY).cancel(placed.id)
-    await_status(hub, placed, "cancelled")
-    await_told(receiver, "registered", "cancelled")
+    assert await_status(hub, placed, "cancelled").reason == "Called off."
+    await_told(hub, receiver, placed, "registered", "cancelled")
     pbx.wait_idle()
 
 
@@ -182,8 +256,8 @@ def test_a_call_is_called_off_while_they_talk(
     other.accept()
     await_status(hub, placed, "ongoing")
     Client(hub.url, KEY).cancel(placed.id)
-    await_status(hub, placed, "cancelled")
-    await_told(receiver, "registered", "ongoing", "cancelled")
+    assert await_status(hub, placed, "cancelled").reason == "Called off."
+    await_told(hub, receiver, placed, "registered", "ongoing", "cancelled")
     pbx.wait_idle()
 
 
@@ -194,12 +268,41 @@ def test_a_hub_killed_in_a_call_tells_the_end_afterwards(
     placed = order(hub, receiver)
     employee.accept()
     other.accept()
-    await_status(hub, placed, "ongoing")
+    await_told(hub, receiver, placed, "registered", "ongoing")  # a request on its way is repeated: the next test
     hub.kill()
     other.hangup()
     hub.start()
     await_status(hub, placed, "completed")
-    await_told(receiver, "registered", "ongoing", "completed")
+    await_told(hub, receiver, placed, "registered", "ongoing", "completed")
+
+
+def test_a_hub_killed_while_a_callback_is_on_its_way_repeats_it_and_tells_the_end_afterwards(
+    hub: Hub, receiver: MockServer, phone: Phone, far_end: Phone
+) -> None:
+    killed = Event()
+
+    def answer(request: MockRequest) -> Answer:
+        if request.json("data.status") == "ongoing":
+            killed.wait(20)
+        return text_response("ok")
+
+    receiver.on("*", regex(".*"), answer)
+    employee, other = phone(101), far_end(0)
+    placed = order(hub, receiver)
+    employee.accept()
+    other.accept()
+    await_until(lambda: told(receiver) == ["registered", "ongoing"], "20s")
+    hub.kill()
+    killed.set()
+    other.hangup()
+    hub.start()
+    await_status(hub, placed, "completed")
+    await_until(lambda: told(receiver)[-1:] == ["completed"], "45s")  # the lease of the killed hub: 30 s
+    assert sorted(told(receiver)) == ["completed", "ongoing", "ongoing", "registered"]
+    assert gone_through(hub, placed) == ["registered", "ongoing", "completed"]
+    ids = [request.header("webhook-id") for request in receiver.requests]
+    assert len(set(ids)) == 3
+    assert ids[1] in ids[2:]
 
 
 def test_a_hub_killed_while_it_rings_never_rings_again(
@@ -208,6 +311,7 @@ def test_a_hub_killed_while_it_rings_never_rings_again(
     employee, other = phone(101), far_end(0)
     placed = order(hub, receiver)
     employee.await_incoming()
+    await_told(hub, receiver, placed, "registered")
     hub.kill()
     hub.start()
     employee.accept()
@@ -215,4 +319,5 @@ def test_a_hub_killed_while_it_rings_never_rings_again(
     await_status(hub, placed, "ongoing")
     other.hangup()
     await_status(hub, placed, "completed")
-    await_told(receiver, "registered", "ongoing", "completed")
+    await_told(hub, receiver, placed, "registered", "ongoing", "completed")
+    assert len(employee.calls) == 1

@@ -123,19 +123,17 @@ def attach_custom(session: Session, calls: Mapping[str, CallNow]) -> None:
             calls[linkedid].data = {"custom": order.custom, **calls[linkedid].data}
 
 
-def settle(session: Session, links: Links, order_id: UUID, code: str, said: str, now: datetime) -> None:
-    """What the PBX said of placing it. code: Reason of an OriginateResponse, "" when it refused the action."""
+def settle(session: Session, links: Links, order_id: UUID, begun: bool, said: str, now: datetime) -> None:
+    """A call that the PBX did not place and that has no channel. begun: it has tried; else it refused the action."""
     order = _locked(session, order_id)
     if order is None or order.status != REGISTERED or order.call_id is not None:
         return
     if order.cancel_asked_on:
-        move(session, links, order, CANCELLED, "Called off while the agent's phone rang.", now)
-    elif code in ("1", "3"):
-        move(session, links, order, FAILED, "The agent did not answer.", now)
-    elif code == "5":
-        move(session, links, order, FAILED, "The agent is busy.", now)
+        move(session, links, order, CANCELLED, "Called off.", now)
+    elif begun:
+        move(session, links, order, ERROR, "The agent's phone could not be reached: it is not registered.", now)
     else:
-        move(session, links, order, ERROR, f"The agent's phone could not be reached: {said}.", now)
+        move(session, links, order, ERROR, f"The PBX refuses to place it: {said.rstrip('.')}.", now)
 
 
 def ask_cancel(session: Session, links: Links, order: OrderedCall, now: datetime) -> bool:
@@ -210,6 +208,8 @@ def _outcome(order: OrderedCall, call: CallNow) -> tuple[str, str]:
         return (FAILED, f"Not answered: {call.disposition}.") if reached else (ERROR, "The number was not reached.")
     if call.disposition in _NOT_REACHED:
         return FAILED, f"The agent did not take it: {call.disposition}."
+    if call.answered_on is None and call.disposition == "FAILED":
+        return ERROR, "The agent's phone could not be reached."
     return ERROR, "The agent was there, but the dialplan led to no outside number; see context of the dial plan."
 
 
