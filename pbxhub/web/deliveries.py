@@ -20,24 +20,26 @@ _EXPORT_GROUP = 1000
 
 def delivery_rows(session: Session, project_id: int, wanted: DeliveryFilter) -> Page[Any]:
     """One page of rows (delivery, webhook name, stage, caller, dst), newest first; without bodies."""
-    rows = session.execute(_query(project_id, wanted, uuid_key()).limit(PAGE + 1)).all()
+    rows = session.execute(_query(session, project_id, wanted, uuid_key()).limit(PAGE + 1)).all()
     return Page(rows[:PAGE], str(rows[PAGE - 1][0].id) if len(rows) > PAGE else "")
 
 
 def newer_rows(session: Session, project_id: int, wanted: DeliveryFilter, newest: UUID | None) -> int:
     """How many of the list came after this one, up to MOST_NEWER."""
-    found = select(Delivery.id).where(*wanted.conditions(project_id))
+    found = select(Delivery.id).where(*wanted.conditions(session, project_id))
     found = found.where(Delivery.id > newest) if newest else found
     return session.scalar(select(func.count()).select_from(found.limit(MOST_NEWER).subquery())) or 0
 
 
-def _query(project_id: int, wanted: DeliveryFilter, before: UUID | None) -> Select[Delivery, str, str, str, str, str]:
+def _query(
+    session: Session, project_id: int, wanted: DeliveryFilter, before: UUID | None
+) -> Select[Delivery, str, str, str, str, str]:
     query = (
         select(Delivery, Webhook.name, StageEvent.stage, Call.caller, Call.dst, Call.direction)
         .join(Webhook, Webhook.id == Delivery.webhook_id)
         .outerjoin(StageEvent, StageEvent.id == Delivery.stage_event_id)
         .outerjoin(Call, Call.id == Delivery.call_id)
-        .where(*wanted.conditions(project_id))
+        .where(*wanted.conditions(session, project_id))
         .options(defer(Delivery.body), defer(Delivery.headers))
         .order_by(Delivery.id.desc())
     )
@@ -49,7 +51,7 @@ def export_rows(database: Database, project_id: int, wanted: DeliveryFilter) -> 
     before: UUID | None = None
     for _group in range(0, MOST_EXPORTED, _EXPORT_GROUP):
         with database.read() as session:
-            rows = session.execute(_query(project_id, wanted, before).limit(_EXPORT_GROUP)).all()
+            rows = session.execute(_query(session, project_id, wanted, before).limit(_EXPORT_GROUP)).all()
         yield from (row[:5] for row in rows)
         if len(rows) < _EXPORT_GROUP:
             return

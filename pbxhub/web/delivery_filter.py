@@ -7,8 +7,9 @@ from typing import NoReturn
 
 from flask import abort, request
 from sqlalchemy import ColumnElement
+from sqlalchemy.orm import Session
 
-from pbxhub.delivery.outbox import Selection
+from pbxhub.delivery.outbox import Selection, list_conditions
 from pbxhub.delivery.outcomes import OUTCOMES
 from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.web.language import _
@@ -69,10 +70,10 @@ class DeliveryFilter:
         """Whether anything is left out."""
         return bool(self.given)
 
-    def conditions(self, project_id: int) -> list[ColumnElement[bool]]:
+    def conditions(self, session: Session, project_id: int) -> list[ColumnElement[bool]]:
         """What every row of the list is."""
         of_state = [Delivery.state == self.state] if self.state else []
-        return of_state + self.selection.of_any_state(project_id)
+        return of_state + list_conditions(session, project_id, self.selection)
 
     def shown_by(self, moment: datetime) -> Selection:
         """The failures that a page made at that moment has shown: none that came since."""

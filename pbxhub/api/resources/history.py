@@ -13,7 +13,15 @@ from pbxhub.api.answers import page
 from pbxhub.api.keys import enter, scope
 from pbxhub.api.problems import refuse, wrong_field
 from pbxhub.delivery.directory import directory_of
-from pbxhub.delivery.outbox import CannotResendError, Selection, check, order_resend, resend_one, stop_resend
+from pbxhub.delivery.outbox import (
+    CannotResendError,
+    Selection,
+    check,
+    list_conditions,
+    order_resend,
+    resend_one,
+    stop_resend,
+)
 from pbxhub.delivery.redaction import redact_headers, redact_url
 from pbxhub.delivery.values import Links
 from pbxhub.store import history as store
@@ -39,7 +47,7 @@ def index(wanted: dict[str, Any]) -> Any:
     before = uuid_after(wanted)
     with reading() as session:
         selection = replace(_matching(wanted), unchecked=wanted["unchecked"])
-        query = select(table).where(*selection.of_any_state(enter(session).project.id))
+        query = select(table).where(*list_conditions(session, enter(session).project.id, selection))
         if wanted["state"]:
             query = query.where(table.state == wanted["state"])
         if before:
