@@ -19,6 +19,7 @@ from pbxhub.webhooks.catalogue import STAGES
 FIELDS = ("state", "webhook", "stage", "outcome", "code", "number", "call", "from", "to", "hour")
 STATES = (DELIVERED, FAILED, PENDING, CANCELLED)
 _LONGEST = 150
+_STATUSES = (0, *range(100, 1000))
 _YEARS = range(1970, 9999)  # what ids, both databases and every zone can hold
 
 
@@ -55,7 +56,9 @@ class DeliveryFilter:
             webhook_id=read.number("webhook", _("Webhook"), range(1, 2**31), _("Choose one from the list.")),
             stage=read.choice("stage", _("Stage"), STAGES),
             outcome=read.choice("outcome", _("Reason"), OUTCOMES),
-            status_code=read.number("code", _("HTTP status code"), range(100, 1000), _("A number from 100 to 999.")),
+            status_code=read.number(
+                "code", _("HTTP status code"), _STATUSES, _("A number from 100 to 999, or 0: no answer.")
+            ),
             number=read.text("number", _("Phone number")),
             call_id=call_id,
             linkedid="" if call_id else call,
@@ -104,7 +107,7 @@ class _Reader:
             _wrong(label, value, _("Choose one from the list."))
         return value
 
-    def number(self, name: str, label: str, allowed: range, hint: str) -> int | None:
+    def number(self, name: str, label: str, allowed: Container[int], hint: str) -> int | None:
         value = self.given.get(name)
         if value is None:
             return None

@@ -23,7 +23,8 @@ def failures(hub: Served) -> Failures:
 @pytest.mark.parametrize(
     ("given", "names"),
     [
-        ({"outcome": "deadline"}, {"half.1"}), ({"status_code": 503}, {"one.1", "one.2"}),
+        ({"outcome": "deadline"}, {"half.1"}), ({"status_code": 0}, {"half.1"}),
+        ({"status_code": 503}, {"one.1", "one.2"}),
         ({"since": HALF, "until": ONE}, {"half.1"}), ({"since": HALF}, {"half.1", "one.1", "one.2"}),
         ({"linkedid": "one.2"}, {"one.2"}), ({"number": "380670000002"}, {"one.1", "one.2"}),
         ({"stage": "incoming.after", "until": ONE}, {"noon.1", "half.1"}), ({"stage": "incoming.before"}, set()),

@@ -41,7 +41,8 @@ def _exported(browser: Browser, address: str, **fields: str) -> set[str]:
 
 
 FILTERS = [
-    ({"outcome": "deadline"}, {"half.1"}), ({"code": "404"}, {"two.1", "two.2"}), ({"call": "two.2"}, {"two.2"}),
+    ({"outcome": "deadline"}, {"half.1"}), ({"code": "404"}, {"two.1", "two.2"}), ({"code": "0"}, {"half.1"}),
+    ({"call": "two.2"}, {"two.2"}),
     ({"call": "none"}, set()), ({"from": "2026-07-10T15:30", "to": "2026-07-10T17:00"}, {"half.1", "one.1"}),
     ({"from": "2026-07-10T16:00:01"}, {"two.1", "two.2"}), ({"to": "2026-07-10T15:30"}, {"noon.1"}),
     ({"hour": "2026-07-10T12:00:00+00:00"}, {"noon.1", "half.1"}),
@@ -166,3 +167,18 @@ def test_all_of_a_number_are_checked_and_sent_however_many_and_none_that_failed_
     editor.post(f"{root}/errors/check", form)
     assert "1203 taken off the list." in editor.get(f"{root}/errors").text
     assert made.unchecked() == set(made.ids) - set(old)
+
+
+def test_a_problem_is_about_those_it_counts(
+    app: Flask, failures: Failures, people: People, signed_in: SignedIn
+) -> None:
+    """Of the same webhook and reason, some with a status and some without: two problems, each with its own button."""
+    failures.add(NOON + timedelta(hours=4), "slow.1", "slow.2", outcome="deadline", code=200)
+    editor, root = signed_in("editor"), f"/projects/{people.project}"
+    page = editor.get(f"{root}/errors").text
+    told = []
+    for form in re.findall(r'<form method="post" action="[^"]*/send/preview">.*?</form>', page):
+        fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', form))
+        told.append(int(re.search(r"Send (\d+) again", form)[1]))
+        assert f'<td class="num">{told[-1]}</td>' in editor.post(f"{root}/errors/send/preview", fields).text
+    assert sorted(told) == [1, 2, 2, 2]

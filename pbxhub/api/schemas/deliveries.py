@@ -1,6 +1,6 @@
 """Deliveries, their attempts, and sending again."""
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate
 
 from pbxhub.api.schemas.base import LARGEST_ID, Paging, given, text, times
 from pbxhub.delivery.outcomes import OUTCOMES
@@ -48,6 +48,11 @@ class Attempt(Schema):
     response_truncated = fields.Boolean()
 
 
+def _is_status(value: int) -> None:
+    if value and not 100 <= value <= 999:
+        raise ValidationError("is not 0 (no answer) and not from 100 to 999")
+
+
 class Matching(Schema):
     """What deliveries must be, in a list and in a bulk action; everything given must hold."""
 
@@ -57,7 +62,9 @@ class Matching(Schema):
     number = text(150, load_default="", **given("outside number or DID of the call, exactly, with or without +"))
     stage = fields.String(load_default="", validate=validate.OneOf(["", *STAGES]))
     outcome = fields.String(load_default="", validate=validate.OneOf(["", *OUTCOMES]), **given("the reason"))
-    status_code = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(100, 999))
+    status_code = fields.Integer(
+        load_default=None, allow_none=True, validate=_is_status, **given("of HTTP; 0 for those that were not answered")
+    )
     since = times(load_default=None, allow_none=True, **given("published then or later"))
     until = times(load_default=None, allow_none=True, **given("published before"))
 

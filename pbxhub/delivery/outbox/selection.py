@@ -27,7 +27,7 @@ class Selection:
     ids: these only. states: of a bulk action, failed alone unless said otherwise. unchecked: still on the error page.
     since / until: when they were published, until not included. failed_by: none that ended later, for whoever acts on
     what was on a page a while ago. call_id, linkedid: of this call. number: of calls with this outside number or DID,
-    with or without "+".
+    with or without "+". status_code: 0 for those that were not answered.
     """
 
     ids: tuple[UUID, ...] = ()
@@ -65,7 +65,7 @@ class Selection:
         if self.unchecked:
             found += [_IS_FAILED, Delivery.checked_on.is_(None)]
         if self.status_code is not None:
-            found.append(Delivery.status_code == self.status_code)
+            found.append(Delivery.status_code == (self.status_code or None))
         if self.stage:
             of_stage = select(StageEvent.id).where(StageEvent.id == Delivery.stage_event_id)
             found.append(of_stage.where(StageEvent.stage == self.stage).correlate(Delivery).exists())
