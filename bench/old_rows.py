@@ -19,7 +19,7 @@ from flask import Flask
 from sqlalchemy import select, text
 
 from pbxhub.delivery.directory import directory_of
-from pbxhub.delivery.outbox import Finished, claim, publish_other, record
+from pbxhub.delivery.outbox import Finished, Selection, claim, publish_other, record
 from pbxhub.delivery.outgoing import Answer
 from pbxhub.delivery.values import Links
 from pbxhub.store.accounts import Pbx, Project
@@ -29,7 +29,8 @@ from pbxhub.store.session import Database, open_database
 from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.postgres import postgres_server
-from pbxhub.web.deliveries import DeliveryFilter, delivery_rows
+from pbxhub.web.deliveries import delivery_rows
+from pbxhub.web.delivery_filter import DeliveryFilter
 from pbxhub.webhooks.spec import Limits, RequestSpec, WebhookSpec
 
 GOAL = 1.2
@@ -172,7 +173,7 @@ def claimed(database: Database) -> float:
 def error_page(database: Database) -> float:
     began = time.perf_counter()
     with _PAGE.test_request_context("/"), database.read() as session:
-        delivery_rows(session, 1, DeliveryFilter(unchecked=True))
+        delivery_rows(session, 1, DeliveryFilter(Selection(unchecked=True)))
     return (time.perf_counter() - began) * 1000
 
 

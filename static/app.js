@@ -82,20 +82,39 @@ export function toast(text, bad = false) {
   setTimeout(() => note.remove(), 4000);
 }
 
-// What renews itself leaves alone what somebody listens to or types into, and keeps open what was opened.
+// What renews itself says by its mark what it shows; the server answers 204 while that is so, and nothing moves.
+const marks = new Map();
+document.addEventListener("htmx:configRequest", ({ detail }) => {
+  if (!detail.elt.getAttribute("hx-trigger")?.includes("every")) return;
+  const first = detail.elt.closest("[data-mark]") ?? detail.elt.querySelector("[data-mark]");
+  const mark = marks.get(detail.path) ?? first?.dataset.mark;
+  if (mark) detail.headers["If-None-Match"] = mark;
+});
+
+// It leaves alone what somebody listens to or types into, and keeps open what was opened: folds, and a chosen tab.
 let folds = new Map();
-document.addEventListener("htmx:beforeSwap", (event) => {
-  const place = event.detail.target;
+let tab = null;
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  const place = detail.target;
   const plays = [...place.querySelectorAll("audio")].some((sound) => !sound.paused);
-  const types = place.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
-  if (plays || types) event.detail.shouldSwap = false;
+  const types = place.contains(document.activeElement) && document.activeElement.matches("input:not([type=radio]), select, textarea");
+  if (plays || types) detail.shouldSwap = false;
+  if (!detail.shouldSwap) return;
+  marks.set(detail.requestConfig.path, detail.xhr.getResponseHeader("ETag"));
   folds = new Map([...place.querySelectorAll("details")].map((fold) => [foldName(fold), fold.open]));
+  const chosen = place.querySelector("[data-chosen-tab]");
+  tab = chosen && { shows: chosen.dataset.shows, focused: chosen === document.activeElement };
 });
 document.addEventListener("htmx:afterSwap", (event) => {
   const place = document.getElementById(event.detail.target.id);
   for (const fold of place?.querySelectorAll("details") ?? []) fold.open = folds.get(foldName(fold)) ?? fold.open;
+  const again = tab && place?.querySelector(`[data-shows="${tab.shows}"]`);
+  if (!again) return;
+  again.checked = true;
+  showTab(again);
+  if (tab.focused) again.focus({ preventScroll: true });
 });
-const foldName = (fold) => fold.querySelector("summary")?.textContent;
+const foldName = (fold) => [fold.closest("[id]")?.id, fold.querySelector("summary")?.textContent].join(" ");
 
 document.addEventListener("htmx:responseError", (event) => {
   if (event.detail.requestConfig.triggeringEvent) toast(`${event.detail.xhr.status} ${event.detail.xhr.statusText}`, true);
@@ -110,6 +129,11 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   if (document.hidden && !event.detail.requestConfig.triggeringEvent) event.preventDefault();
 });
 
-on("change", "[data-shows]", (tab) => {
-  for (const other of document.querySelectorAll(`[name="${tab.name}"][data-shows]`)) document.getElementById(other.dataset.shows).hidden = other !== tab;
-});
+on("change", "[data-shows]", (tab) => showTab(tab));
+
+function showTab(chosen) {
+  for (const other of document.querySelectorAll(`[name="${chosen.name}"][data-shows]`)) {
+    other.toggleAttribute("data-chosen-tab", other === chosen);
+    document.getElementById(other.dataset.shows).hidden = other !== chosen;
+  }
+}

@@ -348,6 +348,7 @@ def upgrade() -> None:
             postgresql_where=sa.text("ended_on IS NULL"),
         )
         batch_op.create_index("ix_call_project_caller", ["project_id", "caller"], unique=False)
+        batch_op.create_index("ix_call_project_dst", ["project_id", "dst"], unique=False)
         batch_op.create_index("ix_call_project_started", ["project_id", "started_on"], unique=False)
 
     op.create_table(
@@ -614,6 +615,13 @@ def upgrade() -> None:
             postgresql_where=sa.text("resend_id IS NOT NULL"),
         )
         batch_op.create_index(
+            "ix_delivery_reason",
+            ["project_id", "outcome", "id"],
+            unique=False,
+            sqlite_where=sa.text("outcome <> '' AND outcome <> 'ok'"),
+            postgresql_where=sa.text("outcome <> '' AND outcome <> 'ok'"),
+        )
+        batch_op.create_index(
             "ix_delivery_unchecked",
             ["project_id", "id"],
             unique=False,
@@ -676,6 +684,11 @@ def downgrade() -> None:
             sqlite_where=sa.text("resend_id IS NOT NULL"),
             postgresql_where=sa.text("resend_id IS NOT NULL"),
         )
+        batch_op.drop_index(
+            "ix_delivery_reason",
+            sqlite_where=sa.text("outcome <> '' AND outcome <> 'ok'"),
+            postgresql_where=sa.text("outcome <> '' AND outcome <> 'ok'"),
+        )
         batch_op.drop_index("ix_delivery_project")
         batch_op.drop_index("ix_delivery_held", sqlite_where=sa.text("held"), postgresql_where=sa.text("held"))
         batch_op.drop_index(
@@ -734,6 +747,7 @@ def downgrade() -> None:
     op.drop_table("dial_plan")
     with op.batch_alter_table("call", schema=None) as batch_op:
         batch_op.drop_index("ix_call_project_started")
+        batch_op.drop_index("ix_call_project_dst")
         batch_op.drop_index("ix_call_project_caller")
         batch_op.drop_index(
             "ix_call_open", sqlite_where=sa.text("ended_on IS NULL"), postgresql_where=sa.text("ended_on IS NULL")

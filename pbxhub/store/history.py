@@ -50,6 +50,7 @@ class Call(Base):
             postgresql_where=text("ended_on IS NULL"),
         ),
         Index("ix_call_project_caller", "project_id", "caller"),
+        Index("ix_call_project_dst", "project_id", "dst"),
     )
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
@@ -138,6 +139,14 @@ class Delivery(Base):
             "id",
             sqlite_where=text("state = 'failed' AND checked_on IS NULL"),
             postgresql_where=text("state = 'failed' AND checked_on IS NULL"),
+        ),
+        Index(
+            "ix_delivery_reason",  # without what went well at once, so that it costs nothing there
+            "project_id",
+            "outcome",
+            "id",
+            sqlite_where=text("outcome <> '' AND outcome <> 'ok'"),
+            postgresql_where=text("outcome <> '' AND outcome <> 'ok'"),
         ),
         Index("ix_delivery_project", "project_id", "id"),
         Index("ix_delivery_call", "call_id"),

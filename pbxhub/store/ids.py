@@ -20,6 +20,6 @@ def new_id() -> UUID:
     return UUID(int=((stamp >> 12) << 80) | (0x7 << 76) | ((stamp & 0xFFF) << 64) | (0b10 << 62) | random)
 
 
-def first_id_at(moment: datetime) -> UUID:
-    """The smallest id that can have been made at that moment: every earlier one is below it."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)
+def first_id_at(moment: datetime, later: float = 0) -> UUID:
+    """The smallest id that can have been made at that moment, or so many seconds later: every earlier one is below."""
+    return UUID(int=max(0, int((moment.timestamp() + later) * 1000)) << 80)

@@ -26,6 +26,7 @@ from pbxhub.web import (
     limits,
     navigation,
     present,
+    renewal,
     sessions,
     sign_in_words,
     words,
@@ -61,7 +62,7 @@ def create_app(
     Babel(app, locale_selector=language.choose)
     CSRFProtect(app)
     Security(app, Accounts(database), mail_util_cls=Mail)
-    for part in (assets, failures, language, limits, navigation, present, sessions, words):
+    for part in (assets, failures, language, limits, navigation, present, renewal, sessions, words):
         part.install(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)

@@ -11,7 +11,9 @@ from pbxhub.webhooks.catalogue import CHAIN, LATER_STAGES, OTHER_STAGES, QUESTIO
 def install(app: Flask) -> None:
     """Templates write {{ code|stage }}, {{ code|disposition }}, {{ code|role }}, and call outcome(code, status)."""
     app.jinja_env.filters.update(stage=stage, disposition=disposition, role=role, pbx_state=pbx_state)
-    app.jinja_env.globals.update(outcome=outcome, all_stages=all_stages, editor_words=editor_words)
+    app.jinja_env.globals.update(
+        outcome=outcome, all_stages=all_stages, all_reasons=all_reasons, editor_words=editor_words
+    )
 
 
 def stage(code: str) -> str:
@@ -86,3 +88,9 @@ def outcome(code: str, status: int | None = None) -> Outcome:
     if found.sentence != OUTCOMES[code].sentence:
         sentence = f"{sentence.removesuffix('.')} ({status})."
     return Outcome(found.code, sentence, _(found.hint) if found.hint else "", found.may_pass)
+
+
+def all_reasons(failures: bool) -> dict[str, str]:
+    """Every way a delivery can end with its sentence. failures: only those that come to the error page."""
+    left_out = ("ok", "cancelled") if failures else ()
+    return {code: _(one.sentence) for code, one in OUTCOMES.items() if code not in left_out}

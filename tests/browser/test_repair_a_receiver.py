@@ -1,11 +1,15 @@
 """A receiver breaks; a user finds out why, sends again and takes the rest off the list."""
 
+from datetime import timedelta
+from uuid import UUID
+
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
-from pbxhub.store.history import Call
+from pbxhub.store.history import Attempt, Call, Delivery
 from pbxhub.testing.receiver import Reply
 from pbxhub.testing.waiting import await_until
+from pbxhub.web.hub import now
 from tests.browser.conftest import receiving, ring
 from tests.browser.server import Site
 
@@ -76,3 +80,48 @@ def test_what_was_opened_stays_open_while_a_page_renews_itself(site: Site, anna:
         with anna.expect_response(lambda answer: "/calls/" in answer.url and answer.request.resource_type == "xhr"):
             pass
     expect(card.locator("details.parameters")).to_have_attribute("open", "")
+
+
+def test_the_attempt_that_was_opened_stays_in_view_when_the_next_one_has_been_made(site: Site, anna: Page) -> None:
+    delivery = _tried_again(site, 2)
+    anna.goto(f"{site.url}/projects/{site.project}/deliveries/{delivery}")
+    expect(anna.locator("#attempt-2")).to_be_visible()
+    anna.get_by_text("Attempt 1", exact=True).click()
+    for tries in (3, 4):  # the second time without the click
+        _tried_again(site, tries, delivery)
+        expect(anna.get_by_text(f"Attempt {tries}", exact=True)).to_be_visible()
+        expect(anna.locator("#attempt-1")).to_be_visible()
+        expect(anna.locator(f"#attempt-{tries}")).to_be_hidden()
+        expect(anna.get_by_role("radio", name="Attempt 1")).to_be_focused()
+
+
+def test_who_has_opened_no_attempt_sees_the_newest(site: Site, anna: Page) -> None:
+    delivery = _tried_again(site, 2)
+    anna.goto(f"{site.url}/projects/{site.project}/deliveries/{delivery}")
+    _tried_again(site, 3, delivery)
+    expect(anna.locator("#attempt-3")).to_be_visible()
+    expect(anna.locator("#attempt-2")).to_be_hidden()
+
+
+def test_a_page_that_shows_everything_already_is_left_alone(site: Site, anna: Page) -> None:
+    delivery = _tried_again(site, 1)
+    anna.goto(f"{site.url}/projects/{site.project}/deliveries/{delivery}")
+    anna.evaluate("document.getElementById('delivery').stays = true")
+    for _ in range(3):
+        with anna.expect_response(lambda answer: str(delivery) in answer.url) as heard:
+            pass
+        assert heard.value.status == 204
+    assert anna.evaluate("document.getElementById('delivery').stays")
+
+
+def _tried_again(site: Site, tries: int, known: UUID | None = None) -> UUID:
+    """A delivery that waits for its next attempt after so many; the one given, or the first that has failed."""
+    with site.database.write() as session:
+        first = select(Delivery.id).where(Delivery.state == "failed").order_by(Delivery.id).limit(1)
+        row = session.get_one(Delivery, known or session.scalars(first).one())
+        made = {attempt.number for attempt in session.scalars(select(Attempt).where(Attempt.delivery_id == row.id))}
+        row.state, row.attempts, row.due_at = "pending", tries, now() + timedelta(days=1)
+        for number in set(range(1, tries + 1)) - made:
+            session.add(Attempt(delivery_id=row.id, number=number, started_on=now(), finished_on=now(),
+                                outcome="connect_refused"))  # fmt: skip
+        return row.id

@@ -3,6 +3,7 @@
 import random
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from flask import Flask
 from flask_security import hash_password
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 from pbxhub.delivery.outcomes import describe
 from pbxhub.store.accounts import Employee, Membership, Number, Pbx, Project, User
 from pbxhub.store.history import Attempt, Call, Delivery, StageEvent
-from pbxhub.store.ids import new_id
+from pbxhub.store.ids import first_id_at, new_id
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, add_project
 from pbxhub.web.hub import hub, now
@@ -190,8 +191,9 @@ def _delivery(
     code, status = ("ok", 200) if good else ("connect_refused", None) if luck == "bad" else ("http_4xx", 401)
     made = event.created_on
     took = chance.randint(35, 400)
+    then = UUID(int=first_id_at(made).int | (new_id().int & (1 << 80) - 1))  # lists find times by ids
     delivery = Delivery(
-        id=new_id(), project_id=project.id, webhook_id=webhook.id, webhook_revision=1, stage_event_id=event.id,
+        id=then, project_id=project.id, webhook_id=webhook.id, webhook_revision=1, stage_event_id=event.id,
         call_id=call.id, state="delivered" if good else "failed", lane=1, due_at=made, attempts=1, tries=1,
         method=webhook.spec.request.method, url=webhook.spec.request.url,
         headers=[["Content-Type", "application/json"]],

@@ -60,9 +60,17 @@ def test_pages_follow_each_other_without_gaps_or_repetition(
     assert seen == [f"+3806700{number:05}" for number in reversed(range(120))]
 
 
+FILTERS = (
+    "outcome=http_5xx", "call=1", "from=2026-01-01T00:00&to=2036-01-01T00:00", "number=1", "number=%2B380670000001",
+    "hour=2026-01-01T00:00:00%2B00:00",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    "path", ["dashboard", "calls", "deliveries", "errors", "errors/strip", "webhooks", "webhooks/health", "pbxs"]
-)
+    "path",
+    ["dashboard", "calls", "deliveries", "errors", "errors/strip", "webhooks", "webhooks/health", "pbxs",
+     *(f"{page}?{filters}" for page in ("deliveries", "errors", "deliveries/newer") for filters in FILTERS)],
+)  # fmt: skip
 def test_a_longer_list_takes_no_more_statements(
     app: Flask, database: Database, people: People, signed_in: SignedIn, path: str
 ) -> None:

@@ -1,5 +1,6 @@
 """Deliveries and their attempts: what was sent, what failed, Checked and Send."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,15 @@ from pbxhub.api.answers import page
 from pbxhub.api.keys import enter, scope
 from pbxhub.api.problems import refuse, wrong_field
 from pbxhub.delivery.directory import directory_of
-from pbxhub.delivery.outbox import CannotResendError, Selection, check, order_resend, resend_one, stop_resend
+from pbxhub.delivery.outbox import (
+    CannotResendError,
+    Selection,
+    check,
+    list_conditions,
+    order_resend,
+    resend_one,
+    stop_resend,
+)
 from pbxhub.delivery.redaction import redact_headers, redact_url
 from pbxhub.delivery.values import Links
 from pbxhub.store import history as store
@@ -37,14 +46,10 @@ def index(wanted: dict[str, Any]) -> Any:
     table = store.Delivery
     before = uuid_after(wanted)
     with reading() as session:
-        query = select(table).where(table.project_id == enter(session).project.id)
-        for name in ("state", "webhook_id", "call_id", "outcome"):
-            if wanted[name]:
-                query = query.where(getattr(table, name) == wanted[name])
-        if wanted["unchecked"]:
-            query = query.where(table.state == store.FAILED, table.checked_on.is_(None))
-        if wanted["stage"]:
-            query = query.join(store.StageEvent).where(store.StageEvent.stage == wanted["stage"])
+        selection = replace(_matching(wanted), unchecked=wanted["unchecked"])
+        query = select(table).where(*list_conditions(session, enter(session).project.id, selection))
+        if wanted["state"]:
+            query = query.where(table.state == wanted["state"])
         if before:
             query = query.where(table.id < before)
         query = query.options(defer(table.body), defer(table.headers))
@@ -173,8 +178,11 @@ def _resend(session: Session, access: Access, resend_id: UUID) -> Resend:
 def _selection(data: dict[str, Any]) -> Selection:
     if data["ids"]:
         return Selection(ids=tuple(data["ids"]))
-    names = ("webhook_id", "outcome", "status_code", "stage", "since", "until")
-    return Selection(**{name: data[name] for name in names}, unchecked=True, failed_by=now())
+    return replace(_matching(data), unchecked=True, failed_by=now())
+
+
+def _matching(data: dict[str, Any]) -> Selection:
+    return Selection(**{name: data[name] for name in schemas.Matching().fields})
 
 
 def _shown(row: store.Delivery) -> dict[str, Any]:

@@ -3,7 +3,17 @@
 from pbxhub.api.schemas.account import DialPlan, Employee, Number, Pbx, PbxFinding, Project
 from pbxhub.api.schemas.base import LARGEST_ID, Paging, Problem, ProblemError, given, page_of, text, times
 from pbxhub.api.schemas.calls import Analysis, Call, CallbackArgs, CallFilter, CallOrder, Ordered, Stage, Transcript
-from pbxhub.api.schemas.deliveries import Again, Attempt, Chosen, Count, Delivery, DeliveryFilter, Resend, ResendOne
+from pbxhub.api.schemas.deliveries import (
+    Again,
+    Attempt,
+    Chosen,
+    Count,
+    Delivery,
+    DeliveryFilter,
+    Matching,
+    Resend,
+    ResendOne,
+)
 from pbxhub.api.schemas.events import (
     AttributesIn,
     AttributesKept,
@@ -71,6 +81,7 @@ __all__ = [
     "ImportOptions",
     "ImportResult",
     "Imported",
+    "Matching",
     "Number",
     "Order",
     "Ordered",

@@ -1,8 +1,9 @@
 """Deliveries, their attempts, and sending again."""
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate
 
 from pbxhub.api.schemas.base import LARGEST_ID, Paging, given, text, times
+from pbxhub.delivery.outcomes import OUTCOMES
 from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING
 from pbxhub.webhooks.catalogue import STAGES
 
@@ -47,25 +48,36 @@ class Attempt(Schema):
     response_truncated = fields.Boolean()
 
 
-class DeliveryFilter(Paging):
+def _is_status(value: int) -> None:
+    if value and not 100 <= value <= 999:
+        raise ValidationError("is not 0 (no answer) and not from 100 to 999")
+
+
+class Matching(Schema):
+    """What deliveries must be, in a list and in a bulk action; everything given must hold."""
+
+    webhook_id = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(1, LARGEST_ID))
+    call_id = fields.UUID(load_default=None, allow_none=True)
+    linkedid = text(150, load_default="", **given("of the call, as Asterisk names it"))
+    number = text(150, load_default="", **given("outside number or DID of the call, exactly, with or without +"))
+    stage = fields.String(load_default="", validate=validate.OneOf(["", *STAGES]))
+    outcome = fields.String(load_default="", validate=validate.OneOf(["", *OUTCOMES]), **given("the reason"))
+    status_code = fields.Integer(
+        load_default=None, allow_none=True, validate=_is_status, **given("of HTTP; 0 for those that were not answered")
+    )
+    since = times(load_default=None, allow_none=True, **given("published then or later"))
+    until = times(load_default=None, allow_none=True, **given("published before"))
+
+
+class DeliveryFilter(Matching, Paging):
     state = fields.String(load_default="", validate=validate.OneOf(["", PENDING, DELIVERED, FAILED, CANCELLED]))
-    webhook_id = fields.Integer(load_default=None, validate=validate.Range(1, LARGEST_ID))
-    call_id = fields.UUID(load_default=None)
-    stage = text(100, load_default="")
-    outcome = text(40, load_default="")
     unchecked = fields.Boolean(load_default=False, **given("failed ones that nobody has checked"))
 
 
-class Chosen(Schema):
-    """Which deliveries: these, or all failed ones that match."""
+class Chosen(Matching):
+    """Which deliveries: these, or all failed ones that match and nobody has checked."""
 
     ids = fields.List(fields.UUID(), load_default=list, validate=validate.Length(0, 1000))
-    webhook_id = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(1, LARGEST_ID))
-    outcome = text(40, load_default="")
-    status_code = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(100, 999))
-    stage = fields.String(load_default="", validate=validate.OneOf(["", *STAGES]))
-    since = times(load_default=None, allow_none=True, **given("published then or later"))
-    until = times(load_default=None, allow_none=True, **given("published before"))
 
 
 class Again(Chosen):

@@ -16,13 +16,12 @@ from pbxhub.delivery.outbox.publish import Published, publish
 from pbxhub.delivery.outbox.record import record
 from pbxhub.delivery.outbox.resend import CannotResendError, order_resend, resend_one, step_resends, stop_resend
 from pbxhub.delivery.outbox.resthooks import call_resthook, subscribe, unsubscribe
-from pbxhub.delivery.outbox.selection import Selection, count_by_webhook
+from pbxhub.delivery.outbox.selection import Selection, count_by_webhook, list_conditions
 
 __all__ = [
     "Batch", "CannotResendError", "Claimed", "Finished", "Health", "Pruned", "Published", "Result", "Retention",
     "Selection", "add_later", "add_to_call", "ask_cancel", "call_resthook", "cancel_pending", "check", "claim",
-    "count_by_webhook",
-    "open_orders", "order_resend", "pause", "prune", "publish", "publish_later", "publish_other", "record", "register",
-    "resend_one", "resume", "step_resends", "stop_resend", "subscribe",
+    "count_by_webhook", "list_conditions", "open_orders", "order_resend", "pause", "prune", "publish", "publish_later",
+    "publish_other", "record", "register", "resend_one", "resume", "step_resends", "stop_resend", "subscribe",
     "unsubscribe",
 ]  # fmt: skip

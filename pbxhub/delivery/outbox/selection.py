@@ -1,24 +1,33 @@
-"""Which deliveries a bulk action is about."""
+"""Which deliveries a list shows and a bulk action is about: one set of conditions for pages, exports and the API."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, CompoundSelect, Select, func, literal_column, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import JSON
-from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, Delivery, StageEvent
+from pbxhub.store.accounts import Pbx
+from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, Call, Delivery, StageEvent
+from pbxhub.store.ids import first_id_at
+
+_IS_FAILED = Delivery.state == literal_column("'failed'")  # spelled out, so that the partial index serves it
+_HAS_REASON = (Delivery.outcome != literal_column("''"), Delivery.outcome != literal_column("'ok'"))  # likewise
+_MOST_CALLS = 1000
+_APART = 3600  # seconds: created_on and the id are read from one clock one after the other, and it may be set meanwhile
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Deliveries of one project; every field that is given must hold. Pending ones are never among them.
+    """Deliveries of one project; every field that is given must hold.
 
-    ids: these only. states: failed alone unless said otherwise. unchecked: still on the error page.
+    ids: these only. states: of a bulk action, failed alone unless said otherwise. unchecked: still on the error page.
     since / until: when they were published, until not included. failed_by: none that ended later, for whoever acts on
-    what was on a page a while ago.
+    what was on a page a while ago. call_id, linkedid: of this call. number: of calls with this outside number or DID,
+    with or without "+". status_code: 0 for those that were not answered.
     """
 
     ids: tuple[UUID, ...] = ()
@@ -31,35 +40,65 @@ class Selection:
     status_code: int | None = None
     stage: str = ""
     failed_by: datetime | None = None
+    call_id: UUID | None = None
+    linkedid: str = ""
+    number: str = ""
 
     def conditions(self, project_id: int) -> list[ColumnElement[bool]]:
+        """For bulk actions: pending ones are never among them."""
         allowed = [state for state in self.states if state in (FAILED, DELIVERED, CANCELLED)]
-        found = [Delivery.project_id == project_id, Delivery.state.in_(allowed)]
+        of_state = _IS_FAILED if allowed == [FAILED] else Delivery.state.in_(allowed)
+        return [of_state, *self.of_any_state(project_id)]
+
+    def of_any_state(self, project_id: int, calls: Collection[UUID] | None = None) -> list[ColumnElement[bool]]:
+        """Everything but the states: for lists, which have pending ones too. calls: of these, looked up before."""
+        found = [_apart_from_index(Delivery.project_id, calls is not None) == project_id]
+        found += [*self._times(), *self._of_calls(project_id)]
+        if calls is not None:
+            found.append(Delivery.call_id.in_(calls))
         if self.ids:
             found.append(Delivery.id.in_(self.ids))
         if self.webhook_id is not None:
             found.append(Delivery.webhook_id == self.webhook_id)
         if self.outcome:
-            found.append(Delivery.outcome == self.outcome)
+            found += [Delivery.outcome == self.outcome, *(_HAS_REASON if self.outcome != "ok" else ())]
         if self.unchecked:
-            found.append(Delivery.checked_on.is_(None))
-        if self.since:
-            found.append(Delivery.created_on >= self.since)
-        if self.until:
-            found.append(Delivery.created_on < self.until)
+            found += [_IS_FAILED, Delivery.checked_on.is_(None)]
         if self.status_code is not None:
-            found.append(Delivery.status_code == self.status_code)
+            found.append(Delivery.status_code == (self.status_code or None))
         if self.stage:
-            of_stage = select(StageEvent.id).where(StageEvent.stage == self.stage)
-            found.append(of_stage.where(StageEvent.id == Delivery.stage_event_id).exists())
+            of_stage = select(StageEvent.id).where(StageEvent.id == Delivery.stage_event_id)
+            found.append(of_stage.where(StageEvent.stage == self.stage).correlate(Delivery).exists())
+        return found
+
+    def _times(self) -> list[ColumnElement[bool]]:
+        """Exact by created_on, found by the id, which begins with nearly the same moment and has an index."""
+        found: list[ColumnElement[bool]] = []
+        if self.since:
+            found += [Delivery.created_on >= self.since, Delivery.id >= first_id_at(self.since, -_APART)]
+        if self.until:
+            found += [Delivery.created_on < self.until, Delivery.id < first_id_at(self.until, _APART)]
         if self.failed_by:
             found.append(Delivery.finished_on <= self.failed_by)
+        return found
+
+    def _of_calls(self, project_id: int) -> list[ColumnElement[bool]]:
+        found: list[ColumnElement[bool]] = []
+        if self.call_id:
+            found.append(Delivery.call_id == self.call_id)
+        if self.linkedid:
+            found.append(Delivery.call_id.in_(_with_linkedid(project_id, self.linkedid).correlate(None)))
+        if self.number:
+            written = _written(self.number)
+            of_number = select(Call.id).where(Call.caller.in_(written) | Call.dst.in_(written))
+            found.append(of_number.where(Call.id == Delivery.call_id).correlate(Delivery).exists())
         return found
 
     def dump(self) -> dict[str, JSON]:
         """As JSON, for the row of a resend."""
         data: dict[str, Any] = asdict(self)
-        return data | {"ids": [str(one) for one in self.ids], "states": list(self.states)}
+        call_id = str(self.call_id) if self.call_id else None
+        return data | {"ids": [str(one) for one in self.ids], "states": list(self.states), "call_id": call_id}
 
 
 _TIMES = ("since", "until", "failed_by")
@@ -69,7 +108,48 @@ def load_selection(data: dict[str, Any]) -> Selection:
     """What Selection.dump has made."""
     times = {name: datetime.fromisoformat(data[name]) if data[name] else None for name in _TIMES}
     ids = tuple(UUID(one) for one in data["ids"])
-    return Selection(**(data | times | {"ids": ids, "states": tuple(data["states"])}))
+    call_id = UUID(data["call_id"]) if data["call_id"] else None
+    return Selection(**(data | times | {"ids": ids, "states": tuple(data["states"]), "call_id": call_id}))
+
+
+def list_conditions(session: Session, project_id: int, selection: Selection) -> list[ColumnElement[bool]]:
+    """As of_any_state: the same deliveries, found by their calls where these are few."""
+    return selection.of_any_state(project_id, _few_calls(session, project_id, selection))
+
+
+def _few_calls(session: Session, project_id: int, selection: Selection) -> Collection[UUID] | None:
+    """The calls it is among. None: all, or so many that the newest deliveries are looked through sooner."""
+    if selection.call_id:
+        return (selection.call_id,)
+    if selection.linkedid:
+        query: Select[UUID] | CompoundSelect[UUID] = _with_linkedid(project_id, selection.linkedid)
+    elif selection.number:
+        written = _written(selection.number)
+        by_number = (Call.caller.in_(written), Call.dst.in_(written))  # one after the other, each by its index
+        query = union_all(*(select(Call.id).where(Call.project_id == project_id, one) for one in by_number))
+    else:
+        return None
+    calls = session.scalars(query.limit(_MOST_CALLS + 1)).all()
+    return None if len(calls) > _MOST_CALLS else calls
+
+
+def _with_linkedid(project_id: int, linkedid: str) -> Select[UUID]:
+    """The index of linkedids begins with the PBX; a call whose PBX was removed has none."""
+    of_pbx = or_(Call.pbx_id.in_(select(Pbx.id)), Call.pbx_id.is_(None))
+    of_project = _apart_from_index(Call.project_id, True) == project_id
+    return select(Call.id).where(Call.linkedid == linkedid, of_pbx, of_project)
+
+
+def _apart_from_index(column: Any, is_apart: bool) -> ColumnElement[Any]:
+    """The column, hidden from the planner: SQLite, which keeps no statistics, would take the index of the project."""
+    shown: ColumnElement[Any] = column + 0 if is_apart else column
+    return shown
+
+
+def _written(number: str) -> tuple[str, ...]:
+    """How a number may stand in a call: with or without "+"."""
+    bare = number.lstrip("+")
+    return number, bare, f"+{bare}"
 
 
 def count_by_webhook(session: Session, project_id: int, selection: Selection) -> dict[int, int]:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from flask import Blueprint, abort, render_template, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import Value
@@ -14,7 +14,8 @@ from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.web.access import Access, enter
 from pbxhub.web.compare import Compared, compare
 from pbxhub.web.curl import as_curl
-from pbxhub.web.deliveries import DeliveryFilter, delivery_rows
+from pbxhub.web.deliveries import delivery_rows, newer_rows
+from pbxhub.web.delivery_filter import DeliveryFilter
 from pbxhub.web.hub import reading
 from pbxhub.web.paging import read_uuid
 from pbxhub.web.samples import values_of
@@ -30,7 +31,7 @@ def index(project_id: int) -> ResponseReturnValue:
     """All deliveries, newest first."""
     with reading() as session:
         access = enter(session, project_id)
-        wanted = DeliveryFilter.of_request()
+        wanted = DeliveryFilter.of_request(access.zone)
         return render_template(
             "deliveries/index.html",
             page=delivery_rows(session, access.project.id, wanted),
@@ -41,13 +42,12 @@ def index(project_id: int) -> ResponseReturnValue:
 
 @pages.get("/newer")
 def newer(project_id: int) -> ResponseReturnValue:
-    """How many deliveries came after the one given, for the "show new" button."""
+    """How many deliveries of the list came after the one given, for the "show new" button."""
     since = read_uuid(request.args.get("since", ""))
     with reading() as session:
-        access = enter(session, project_id)
-        found = select(Delivery.id).where(Delivery.project_id == access.project.id)
-        found = (found.where(Delivery.id > since) if since else found).limit(100)
-        count = session.scalar(select(func.count()).select_from(found.subquery()))
+        zone = enter(session, project_id).zone
+        wanted = DeliveryFilter.of_request(zone, unchecked=request.args.get("of") == "errors")
+        count = newer_rows(session, project_id, wanted, since)
         return render_template("_newer.html", count=count)
 
 

@@ -1,7 +1,5 @@
 """Webhook error check: what fails, why, what to do; Checked and Send for one, some or all."""
 
-from dataclasses import replace
-from datetime import datetime
 from uuid import UUID
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
@@ -24,7 +22,8 @@ from pbxhub.store.history import Delivery
 from pbxhub.store.resends import Resend
 from pbxhub.web.access import Access, enter
 from pbxhub.web.audit import note
-from pbxhub.web.deliveries import DeliveryFilter, delivery_rows, matching_ids
+from pbxhub.web.deliveries import delivery_rows
+from pbxhub.web.delivery_filter import DeliveryFilter, moment_of
 from pbxhub.web.hub import hub, now, reading, writing
 from pbxhub.web.language import _
 from pbxhub.web.pages.deliveries import webhook_names
@@ -42,7 +41,7 @@ def index(project_id: int) -> ResponseReturnValue:
     """Problems first, then every unchecked failure."""
     with reading() as session:
         access = enter(session, project_id)
-        wanted = DeliveryFilter.of_request(unchecked=True)
+        wanted = DeliveryFilter.of_request(access.zone, unchecked=True)
         return render_template(
             "errors/index.html",
             page=delivery_rows(session, access.project.id, wanted),
@@ -73,7 +72,7 @@ def checked(project_id: int) -> ResponseReturnValue:
     """Takes deliveries off this page; they stay in the history."""
     with writing() as session:
         access = enter(session, project_id, "editor")
-        selection = _selection(session, access)
+        selection = _selection(access)
         count = check(session, project_id, selection, now())
         note(session, access, "failures checked", str(count))
     flash(_("%(n)s taken off the list.", n=count))
@@ -85,7 +84,7 @@ def preview_send(project_id: int) -> ResponseReturnValue:
     """How many would be sent again, of which webhooks; nothing is sent yet."""
     with reading() as session:
         access = enter(session, project_id, "editor")
-        selection = _selection(session, access)
+        selection = _selection(access)
         counts = count_by_webhook(session, project_id, selection)
         names = dict(webhook_names(session, access))
         rows = [(names[webhook_id], count) for webhook_id, count in counts.items()]
@@ -100,7 +99,7 @@ def send(project_id: int) -> ResponseReturnValue:
     rate = request.form.get("rate", "20")
     with writing() as session:
         access = enter(session, project_id, "editor")
-        selection = _selection(session, access)
+        selection = _selection(access)
         order = order_resend(
             session,
             project_id,
@@ -155,29 +154,18 @@ def stop(project_id: int, resend_id: UUID) -> ResponseReturnValue:
     return redirect(url_for("errors.index", project_id=project_id))
 
 
-def _selection(session: Session, access: Access) -> Selection:
-    """What a form is about: ticked rows, or everything that its filters match."""
+def _selection(access: Access) -> Selection:
+    """What a form is about: ticked rows, or everything that its filters match and that its page has shown."""
     form = request.form
-    ids = tuple(found for text in form.getlist("id")[:MOST_SELECTED] if (found := read_uuid(text)))
+    ids = [read_uuid(text) for text in form.getlist("id")]
     if ids:
-        return Selection(ids=ids)
+        if None in ids or len(ids) > MOST_SELECTED:
+            abort(400, _("Choose up to %(n)s deliveries of the list, or all that match.", n=MOST_SELECTED))
+        return Selection(ids=tuple(filter(None, ids)))
     if form.get("all") != "1":
         abort(400, _("Choose at least one delivery."))
-    wanted = DeliveryFilter.of(form, unchecked=True)
-    selection = wanted.selection(_seen(form.get("seen", "")))
-    if wanted.number:
-        ids = matching_ids(session, access.project.id, wanted, MOST_SELECTED) or (UUID(int=0),)
-        return replace(selection, ids=ids)
-    return selection
-
-
-def _seen(text: str) -> datetime:
-    """When the page was made that the form stands on: what has failed since then nobody has seen."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return now()
-    return min(moment, now()) if moment.tzinfo else now()
+    shown = moment_of(form.get("seen", ""), _("When the page was made"))
+    return DeliveryFilter.of(form, access.zone, unchecked=True).shown_by(min(shown, now()))
 
 
 def _resends(session: Session, project_id: int) -> list[Resend]:

@@ -12,7 +12,8 @@ from flask.typing import ResponseReturnValue
 from pbxhub.delivery.redaction import redact_url
 from pbxhub.store.session import Database
 from pbxhub.web.access import enter
-from pbxhub.web.deliveries import DeliveryFilter, export_rows
+from pbxhub.web.deliveries import export_rows
+from pbxhub.web.delivery_filter import DeliveryFilter
 from pbxhub.web.hub import hub, reading
 
 pages = Blueprint("exports", __name__, url_prefix="/projects/<int:project_id>/export")
@@ -27,8 +28,8 @@ def deliveries(project_id: int, which: str, kind: str) -> ResponseReturnValue:
     if which not in ("deliveries", "errors") or kind not in ("csv", "jsonl"):
         abort(404)
     with reading() as session:
-        enter(session, project_id)
-    wanted = DeliveryFilter.of_request(unchecked=which == "errors")
+        zone = enter(session, project_id).zone
+    wanted = DeliveryFilter.of_request(zone, unchecked=which == "errors")
     rows = _rows(hub().database, project_id, wanted)
     content, mimetype = (_csv(rows), "text/csv") if kind == "csv" else (_lines(rows), "application/x-ndjson")
     name = f'attachment; filename="{which}.{kind}"'

@@ -1,0 +1,141 @@
+"""The filters of a list of deliveries, as they stand in an address or a form, made into what the outbox selects."""
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, tzinfo
+from typing import NoReturn
+
+from flask import abort, request
+from sqlalchemy import ColumnElement
+from sqlalchemy.orm import Session
+
+from pbxhub.delivery.outbox import Selection, list_conditions
+from pbxhub.delivery.outcomes import OUTCOMES
+from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
+from pbxhub.web.language import _
+from pbxhub.web.paging import read_uuid
+from pbxhub.webhooks.catalogue import STAGES
+
+FIELDS = ("state", "webhook", "stage", "outcome", "code", "number", "call", "from", "to", "hour")
+STATES = (DELIVERED, FAILED, PENDING, CANCELLED)
+_LONGEST = 150
+_STATUSES = (0, *range(100, 1000))
+_YEARS = range(1970, 9999)  # what ids, both databases and every zone can hold
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFilter:
+    """What a list of deliveries shows: the list, its bulk actions and its exports all ask `selection`.
+
+    given: the fields that say something, as they were given, for links and forms. state: only this one, "" for all.
+    hour: where the bar begins that was clicked.
+    """
+
+    selection: Selection
+    given: Mapping[str, str] = field(default_factory=dict)
+    state: str = ""
+    hour: datetime | None = None
+
+    @classmethod
+    def of_request(cls, zone: tzinfo, unchecked: bool = False) -> "DeliveryFilter":
+        """The filter in the address of the page. zone: of the project, for `from` and `to`."""
+        return cls.of(request.args, zone, unchecked)
+
+    @classmethod
+    def of(cls, fields: Mapping[str, str], zone: tzinfo, unchecked: bool = False) -> "DeliveryFilter":
+        """The filter among the arguments of an address or the fields of a form. unchecked: of the error page.
+
+        A value that is none ends the request with 400 and a sentence that names the field.
+        """
+        given = {name: text for name in FIELDS if (text := fields.get(name, "").strip())}
+        read = _Reader(given)
+        hour, since, until = read.hour(), read.time("from", _("From"), zone, 0), read.time("to", _("To"), zone, 1)
+        call = read.text("call", _("Call id"))
+        call_id = read_uuid(call)
+        selection = Selection(
+            webhook_id=read.number("webhook", _("Webhook"), range(1, 2**31), _("Choose one from the list.")),
+            stage=read.choice("stage", _("Stage"), STAGES),
+            outcome=read.choice("outcome", _("Reason"), OUTCOMES),
+            status_code=read.number(
+                "code", _("HTTP status code"), _STATUSES, _("A number from 100 to 999, or 0: no answer.")
+            ),
+            number=read.text("number", _("Phone number")),
+            call_id=call_id,
+            linkedid="" if call_id else call,
+            since=max((moment for moment in (since, hour) if moment), default=None),
+            until=min((moment for moment in (until, hour and hour + timedelta(hours=1)) if moment), default=None),
+            unchecked=unchecked,
+        )
+        return cls(selection, given, read.choice("state", _("Outcome"), STATES), hour)
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is left out."""
+        return bool(self.given)
+
+    def conditions(self, session: Session, project_id: int) -> list[ColumnElement[bool]]:
+        """What every row of the list is."""
+        of_state = [Delivery.state == self.state] if self.state else []
+        return of_state + list_conditions(session, project_id, self.selection)
+
+    def shown_by(self, moment: datetime) -> Selection:
+        """The failures that a page made at that moment has shown: none that came since."""
+        return replace(self.selection, failed_by=moment)
+
+
+def moment_of(text: str, label: str) -> datetime:
+    """The aware moment that a text of our own pages says; a damaged one ends the request with 400 and a sentence."""
+    moment = _Reader({"": text}).moment("", label, aware=True)
+    return moment or _wrong(label, text, "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads fields one by one; the first that is wrong ends the request."""
+
+    given: Mapping[str, str]
+
+    def text(self, name: str, label: str) -> str:
+        value = self.given.get(name, "")
+        if len(value) > _LONGEST or "\0" in value:
+            _wrong(label, value, _("At most %(n)s characters.", n=_LONGEST))
+        return value
+
+    def choice(self, name: str, label: str, allowed: Container[str]) -> str:
+        value = self.given.get(name, "")
+        if value and value not in allowed:
+            _wrong(label, value, _("Choose one from the list."))
+        return value
+
+    def number(self, name: str, label: str, allowed: Container[int], hint: str) -> int | None:
+        value = self.given.get(name)
+        if value is None:
+            return None
+        if not value.isascii() or not value.isdigit() or len(value) > 10 or int(value) not in allowed:
+            _wrong(label, value, hint)
+        return int(value)
+
+    def time(self, name: str, label: str, zone: tzinfo, fold: int) -> datetime | None:
+        """fold: which one, of an hour that the clock goes through twice: the first for `from`, the second for `to`."""
+        moment = self.moment(name, label, aware=False)
+        return moment and moment.replace(tzinfo=zone, fold=fold)
+
+    def hour(self) -> datetime | None:
+        return self.moment("hour", _("Hour"), aware=True)
+
+    def moment(self, name: str, label: str, aware: bool) -> datetime | None:
+        value = self.given.get(name)
+        if value is None:
+            return None
+        try:
+            moment = datetime.fromisoformat(value.replace(" ", "+") if aware else value)  # "+" may come as a space
+        except ValueError:
+            moment = None
+        if moment is None or moment.year not in _YEARS or (moment.tzinfo is not None) != aware:
+            _wrong(label, value, "" if aware else _("Write it like 2026-11-28T10:30."))
+        return moment
+
+
+def _wrong(label: str, value: str, hint: str) -> NoReturn:
+    said = _("%(field)s: “%(value)s” cannot be used.", field=label, value=value.replace("\0", "�")[:40])
+    abort(400, f"{said} {hint}".strip())
