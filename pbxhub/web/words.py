@@ -5,12 +5,13 @@ from flask import Flask, g
 from pbxhub.delivery.outcomes import OUTCOMES, Outcome, describe
 from pbxhub.web.editor_words import editor_words
 from pbxhub.web.language import _
+from pbxhub.web.pbx_live import unheard
 from pbxhub.webhooks.catalogue import CHAIN, LATER_STAGES, OTHER_STAGES, QUESTION
 
 
 def install(app: Flask) -> None:
     """Templates write {{ code|stage }}, {{ code|disposition }}, {{ code|role }}, and call outcome(code, status)."""
-    app.jinja_env.filters.update(stage=stage, disposition=disposition, role=role, pbx_state=pbx_state)
+    app.jinja_env.filters.update(stage=stage, disposition=disposition, role=role, pbx_state=pbx_state, unheard=unheard)
     app.jinja_env.globals.update(outcome=outcome, all_stages=all_stages, editor_words=editor_words)
 
 
