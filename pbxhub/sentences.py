@@ -14,7 +14,7 @@ class Sentence(str):
     values: Mapping[str, object]
 
 
-def say(text: str, **values: object) -> Sentence:
+def say(text: str, /, **values: object) -> Sentence:
     """A sentence with its %(name)s filled in. A value may be a Sentence too, and is translated with it.
 
     The texts given here are found by tests.web.catalogue: write them in the call, in one piece.

@@ -35,7 +35,7 @@ def language() -> str:
     return found
 
 
-def _(text: str, **values: object) -> str:
+def _(text: str, /, **values: object) -> str:
     """The text in the language of this request, with its %(name)s filled in."""
     found = _gettext(text)
     return found % values if values else found

@@ -4,6 +4,7 @@ After changing texts: python -m tests.web.catalogue adds what is new, translate 
 """
 
 from pathlib import Path
+from typing import get_args
 
 from babel.messages.catalog import Catalog
 from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
@@ -12,12 +13,14 @@ from babel.messages.pofile import read_po, write_po
 
 from pbxhub.delivery.outcomes import _STATUS_HINTS, OUTCOMES
 from pbxhub.store.pbx_states import REASONS
+from pbxhub.web.audit import Action
+from pbxhub.webhooks.gallery import gallery
 
 ROOT = Path(__file__).parents[2]
 PO = ROOT / "pbxhub/web/translations/uk/LC_MESSAGES/messages.po"
 MO = PO.with_suffix(".mo")
 _METHODS = [("pbxhub/web/**.py", "python"), ("templates/**.html", "jinja2")]
-_SAYING = [(f"pbxhub/{floor}/**.py", "python") for floor in ("webhooks", "store", "delivery", "ami", "web")]
+_SAYING = [(f"pbxhub/{floor}/**.py", "python") for floor in ("calls", "webhooks", "store", "delivery", "ami", "web")]
 
 
 def texts() -> Catalog:
@@ -29,6 +32,11 @@ def texts() -> Catalog:
         catalog.add(message)
     for _file, _line, message, _comments, _context in extract_from_dir(ROOT, _SAYING, keywords={"say": None}):
         catalog.add(message)
+    for item in gallery():
+        for text in filter(None, (item.description, item.note, item.secret, *(ask.label for ask in item.ask))):
+            catalog.add(text)
+    for action in get_args(Action):
+        catalog.add(action)
     for reason in REASONS.values():
         catalog.add(reason.why)
         catalog.add(reason.advice)
