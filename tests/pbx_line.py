@@ -10,7 +10,7 @@ from pbxhub.ami.connection import Connection, Item
 from pbxhub.ami.inbox import Inbox
 from pbxhub.ami.login import Address, Patience
 from pbxhub.ami.resync import Heard, Stock
-from pbxhub.ami.states import PbxState
+from pbxhub.store.pbx_states import PbxState
 from pbxhub.testing.pbx_player import PbxPlayer
 
 HASTY = Patience(

@@ -12,7 +12,7 @@ from pbx_line import HASTY, address_of, line_to, playing, until
 
 from pbxhub.ami.actions import ActionRefusedError, build
 from pbxhub.ami.login import Address
-from pbxhub.ami.states import REASONS
+from pbxhub.store.pbx_states import REASONS, PbxState
 from pbxhub.testing.pbx_player import PbxPlayer
 
 NEWCHANNEL = (
@@ -226,5 +226,7 @@ def test_a_user_name_with_a_line_break_never_reaches_the_wire() -> None:
 
 
 def test_every_reason_fills_in_its_detail_and_says_something() -> None:
-    for code, text in REASONS.items():
-        assert len(text.format(detail="x")) > 40, code
+    for code, reason in REASONS.items():
+        assert len(PbxState("refused", code, "x").sentence) > 40, code
+        assert reason.why.endswith("."), code
+        assert reason.advice.endswith((".", ")")), code

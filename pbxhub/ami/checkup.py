@@ -10,14 +10,15 @@ from pbxhub.ami.cel_file import CelUnreadableError, last_row
 from pbxhub.ami.login import Address, Patience, open_session, read_version, set_filter, take_stock
 from pbxhub.ami.pbx_rows import PbxRow
 from pbxhub.ami.protocol import SessionEndedError
-from pbxhub.ami.states import PbxState
+from pbxhub.sentences import say
+from pbxhub.store.pbx_states import PbxState
 
 CLOCK_TOLERANCE = 2.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at: whether it is well, and what is so or what to do."""
+    """One thing looked at: whether it is well, and what is so or what to do (sentences.py)."""
 
     well: bool
     sentence: str
@@ -35,11 +36,18 @@ async def check_pbx(address: Address, patience: Patience) -> list[Finding]:
         channels = await take_stock(protocol, patience)
         pong = await protocol.ask(build("Ping"), patience.answer)
     except SessionEndedError as ended:
-        return [Finding(True, "Logged in."), Finding(False, ended.state.sentence)]
+        return [Finding(True, say("Logged in.")), Finding(False, ended.state.sentence)]
     finally:
         protocol.end(PbxState("lost", "stopped"))
     return [
-        Finding(True, f"Logged in to Asterisk {version or 'of unknown version'}; {len(channels)} channels are live."),
+        Finding(
+            True,
+            say(
+                "Logged in to Asterisk %(version)s; %(count)s channels are live.",
+                version=version or say("of unknown version"),
+                count=len(channels),
+            ),
+        ),
         _filter(refused),
         _compare_clocks(pong.headers.get("Timestamp", ""), datetime.now(UTC)),
     ]
@@ -49,24 +57,32 @@ def _filter(refused: str) -> Finding:
     if refused:  # as with the rights of asterisk-conf/manager.conf, which has the filter itself
         return Finding(
             True,
-            f"The PBX refused the hub's own event filter ({refused}). That is well as long as manager.conf has the "
-            "eventfilter lines of asterisk-conf/manager.conf for this user; otherwise add system to its write=.",
+            say(
+                "The PBX refused the hub's own event filter (%(refused)s). That is well as long as manager.conf has "
+                "the eventfilter lines of asterisk-conf/manager.conf for this user; otherwise add system to its "
+                "write=.",
+                refused=refused,
+            ),
         )
-    return Finding(True, "The event filter is set: only events of calls will arrive.")
+    return Finding(True, say("The event filter is set: only events of calls will arrive."))
 
 
 def _compare_clocks(stamp: str, now: datetime) -> Finding:
     try:
         ahead = float(stamp) - now.timestamp()
     except ValueError:
-        return Finding(False, "The PBX does not tell its time. Set timestampevents = yes in manager.conf [general].")
+        return Finding(
+            False, say("The PBX does not tell its time. Set timestampevents = yes in manager.conf [general].")
+        )
     if abs(ahead) <= CLOCK_TOLERANCE:
-        return Finding(True, f"The clocks of the PBX and the hub agree to {abs(ahead):.1f} s.")
-    where = "ahead of" if ahead > 0 else "behind"
-    return Finding(
-        False,
-        f"The PBX's clock is {abs(ahead):.0f} s {where} the hub's: stages carry the PBX's time. Run NTP on both.",
-    )
+        agree = say("The clocks of the PBX and the hub agree to %(seconds)s s.", seconds=f"{abs(ahead):.1f}")
+        return Finding(True, agree)
+    seconds = f"{abs(ahead):.0f}"
+    if ahead > 0:
+        first = say("The PBX's clock is %(seconds)s s ahead of the hub's:", seconds=seconds)
+    else:
+        first = say("The PBX's clock is %(seconds)s s behind the hub's:", seconds=seconds)
+    return Finding(False, say("%(difference)s stages carry the PBX's time. Run NTP on both.", difference=first))
 
 
 def check_row(row: PbxRow) -> list[Finding]:
@@ -75,7 +91,7 @@ def check_row(row: PbxRow) -> list[Finding]:
         return [Finding(False, row.trouble.sentence)]
     with suppress(TimeoutError):
         return [*asyncio.run(asyncio.wait_for(check_pbx(row.address, Patience()), 30)), *_check_cel(row.cel_path)]
-    return [Finding(False, "The PBX did not answer within 30 s. It is overloaded or hangs; see its own log.")]
+    return [Finding(False, say("The PBX did not answer within 30 s. It is overloaded or hangs; see its own log."))]
 
 
 def _check_cel(path: str) -> list[Finding]:
@@ -85,4 +101,4 @@ def _check_cel(path: str) -> list[Finding]:
         newest = last_row(path)
     except CelUnreadableError as error:
         return [Finding(False, PbxState("connected", "cel_unreadable", str(error)).sentence)]
-    return [Finding(True, f"The CEL file can be read; its newest row is {max(newest, 0)}.")]
+    return [Finding(True, say("The CEL file can be read; its newest row is %(number)s.", number=max(newest, 0)))]

@@ -27,7 +27,8 @@ from pbxhub.ami.login import (
 from pbxhub.ami.placing import NotBegun
 from pbxhub.ami.protocol import AmiProtocol, Answer, SessionEndedError
 from pbxhub.ami.resync import Heard, Stock, read_channels, sort_held
-from pbxhub.ami.states import PbxState
+from pbxhub.delivery.own_address import own_address
+from pbxhub.store.pbx_states import PbxState
 
 Item = Heard | Stock | PbxState | NotBegun
 _NOT_CONNECTED = PbxState("lost", "closed")
@@ -36,10 +37,14 @@ _SETTLED = 2  # seconds after which a channel's Newchannel must have been heard
 
 
 class Connection:
-    """The line to one PBX. run() holds it until it is cancelled; nothing of it outlives run()."""
+    """The line to one PBX. run() holds it until it is cancelled; nothing of it outlives run().
+
+    own_address: where the hub connects from, as its own machine sees it; empty before the first try.
+    """
 
     def __init__(self, address: Address, inbox: Inbox[Item], patience: Patience) -> None:
         self.state = PbxState("connecting")
+        self.own_address = ""
         self._address = address
         self._inbox = inbox
         self._patience = patience
@@ -55,6 +60,7 @@ class Connection:
         while True:
             began = time.monotonic()
             self._tell(await self._session())
+            await self._find_own_address()
             failures = 0 if time.monotonic() - began > self._patience.steady else failures + 1
             await asyncio.sleep(self._pause(failures))
 
@@ -78,6 +84,7 @@ class Connection:
         self._held = []
         try:
             self._protocol = protocol = await open_session(self._address, self._patience, self._hear)
+            self.own_address = protocol.own_address
             try:
                 known = await self._settle(protocol, _started_on(uptime(protocol)))
                 return await self._watch(protocol, known)
@@ -105,6 +112,13 @@ class Connection:
         self._held = None
         self._tell(PbxState("connected"))
         return frozenset(channel.channel.uniqueid for channel in channels)
+
+    async def _find_own_address(self) -> None:
+        """What the PBX has to let in, where a try has failed: the way there may be another one than last time."""
+        if self.state.name != "refused" or self.state.code == "name_not_found":
+            return
+        found = await asyncio.to_thread(own_address, self._address.host, self._address.port)
+        self.own_address = found or self.own_address
 
     def _hear(self, block: str) -> bool:
         heard = Heard(block, time.time())

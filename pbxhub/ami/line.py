@@ -1,6 +1,7 @@
 """One PBX from its socket to the database: connection -> inbox -> tracker -> outlet -> publish."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,15 +18,16 @@ from pbxhub.ami.inbox import Inbox
 from pbxhub.ami.leftovers import keep_leftovers, leftovers_file, read_leftovers
 from pbxhub.ami.login import Patience
 from pbxhub.ami.outlet import GROUP, Outlet, Publish
+from pbxhub.ami.pace import Pace
 from pbxhub.ami.pbx_rows import PbxRow, Seen, known_trunks, open_memories, write_cursor, write_seen
 from pbxhub.ami.placing import NotBegun, Placing
 from pbxhub.ami.protocol import Answer, SessionEndedError
 from pbxhub.ami.resync import Heard, Stock, why_gone
-from pbxhub.ami.states import PbxState
 from pbxhub.calls.messages import parse
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
 from pbxhub.delivery.values import Links
+from pbxhub.store.pbx_states import PbxState
 from pbxhub.store.session import Database
 
 _INBOX = 20_000  # events that may wait for the tracker: about 10 MB
@@ -34,7 +36,9 @@ _SWEEP = 30.0  # seconds between two looks for calls whose end was never seen
 _LOOK = 1.0  # seconds between two looks for new CEL rows
 _BACKLOG = 500  # stages on their way into the database beyond which CEL has to wait
 _AFTER_A_FAULT = 1.0  # seconds
-_SHOW = 1.0  # seconds between two writes of the PBX's row
+_SHOW = 1.0  # seconds until a new state is on the PBX's row
+_BETWEEN = 5.0  # seconds between two writes of what changes all the time: the last event, how many there were
+_ALIVE = 15.0  # seconds after which the row is written though nothing has changed: the listener runs
 log = structlog.get_logger(__name__)
 
 
@@ -58,6 +62,7 @@ class Line:
             row.id, database, links, self._ask, lambda: self._seen.state.name == "connected", self._inbox.put
         )
         self._started_on = row.asterisk_started_on
+        self._pace = Pace(time.monotonic())
         self._seen = Seen(row.trouble or PbxState("connecting"), _now(), None, "", row.asterisk_started_on)
         self._stopped = asyncio.Event()
         self._backfill = Backfill(row.cel_path, row.cel_cursor, row.incoming_contexts)
@@ -106,7 +111,7 @@ class Line:
         self._inbox.put(PbxState("lost", "stopped"))
         await self._stopped.wait()
         await self._outlet.empty.wait()
-        await asyncio.to_thread(write_seen, self._database, self.row.id, self._seen)
+        await asyncio.to_thread(write_seen, self._database, self.row.id, self._present())
 
     async def _connect(self) -> None:
         """Holds the connection; takes it down while there is no room for more stages."""
@@ -142,7 +147,7 @@ class Line:
 
     def _take(self, item: Item) -> None:
         if isinstance(item, Heard):
-            self._seen = replace(self._seen, last_event_on=datetime.fromtimestamp(item.on, UTC))
+            self._pace.hear(item.on)
             message = parse(item.block, item.on)
             if message is not None:
                 self._put(self._tracker.feed(message))
@@ -203,17 +208,28 @@ class Line:
             self._put(self._tracker.sweep(_now()))
 
     async def _show(self) -> None:
-        """Writes on the PBX's row how it stands, when that has changed."""
-        shown = None
+        """Writes on the PBX's row how it stands: a new state at once, the rest every few seconds."""
+        shown, written = None, 0.0
         while True:
-            if self._seen != shown and not self._outlet.away:
-                seen = self._seen
+            seen, since = self._present(), time.monotonic() - written
+            turned = shown is None or seen.state != shown.state
+            due = turned or since >= _ALIVE or (since >= _BETWEEN and seen != shown)
+            if due and not self._outlet.away:
                 try:
                     await asyncio.to_thread(write_seen, self._database, self.row.id, seen)
-                    shown = seen
+                    shown, written = seen, time.monotonic()
                 except SQLAlchemyError as error:
                     log.warning("the state of a PBX could not be written", pbx=self.row.id, error=str(error))
             await asyncio.sleep(_SHOW)
+
+    def _present(self) -> Seen:
+        """What is seen now, with what is counted or asked rather than told."""
+        return replace(
+            self._seen,
+            last_event_on=datetime.fromtimestamp(self._pace.last, UTC) if self._pace.last else None,
+            events_last_minute=self._pace.last_minute(time.monotonic()),
+            hub_address=self._connection.own_address if self._connection else "",
+        )
 
 
 def _now() -> datetime:

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pbxhub.ami.actions import ActionRefusedError, build
 from pbxhub.ami.protocol import HEARD, AmiProtocol, SessionEndedError, headers_of
 from pbxhub.ami.resync import VARIABLES, read_channels
-from pbxhub.ami.states import PbxState
 from pbxhub.calls.messages import Status
+from pbxhub.store.pbx_states import PbxState
 
 CLASSES = "system,call,agent,user,cdr"
 _NAMED_FILTERS_SINCE = 22  # Action: Filter knows MatchCriteria: name(X); earlier ones match a regular expression

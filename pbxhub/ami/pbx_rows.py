@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from pbxhub.ami.login import Address
-from pbxhub.ami.states import PbxState
 from pbxhub.calls.memory import load, outline
 from pbxhub.calls.stages import JSON, CallReport, Direction
 from pbxhub.delivery.storable import clip
 from pbxhub.store.accounts import Pbx, enabled_pbxs
 from pbxhub.store.history import Call, StageEvent
+from pbxhub.store.pbx_states import PbxState
 from pbxhub.store.session import Database
 from pbxhub.store.vault import Vault, VaultError
 
@@ -38,13 +38,15 @@ class PbxRow:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the listener last saw of a PBX."""
+    """What the listener last saw of a PBX. hub_address: where it connects from; empty = not known."""
 
     state: PbxState
     since: datetime
     last_event_on: datetime | None
     version: str
     started_on: datetime | None
+    events_last_minute: int = 0
+    hub_address: str = ""
 
 
 def read_rows(database: Database, vault: Vault) -> dict[int, PbxRow]:
@@ -113,18 +115,24 @@ def _outline(session: Session, call: Call) -> dict[str, JSON]:
 
 
 def write_seen(database: Database, pbx_id: int, seen: Seen) -> None:
-    """Shows on the PBX's row how it stands. A version or start that is not known leaves the old one."""
-    values = {
+    """Shows on the PBX's row how it stands now. What is not known, a version or a start, leaves the old value."""
+    state = {
         "state": seen.state.name,
-        "state_reason": clip(seen.state.sentence, 500),
+        "state_code": seen.state.code,
+        "state_detail": clip(seen.state.detail, 500),
         "state_since": seen.since,
+        "seen_on": datetime.now(UTC),
+        "events_last_minute": seen.events_last_minute,
+    }
+    values = {
         "last_event_on": seen.last_event_on,
         "asterisk_version": clip(seen.version, 100),
         "asterisk_started_on": seen.started_on,
+        "hub_address": seen.hub_address,
     }
+    known = {name: value for name, value in values.items() if value not in (None, "")}
     with database.write() as session:
-        known = {name: value for name, value in values.items() if value not in (None, "") or name == "state_reason"}
-        session.execute(update(Pbx).where(Pbx.id == pbx_id).values(known))
+        session.execute(update(Pbx).where(Pbx.id == pbx_id).values({**state, **known}))
 
 
 def write_cursor(database: Database, pbx_id: int, cursor: int) -> None:

@@ -19,8 +19,8 @@ from panoramisk.actions import Action
 from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.message import Message
 
-from pbxhub.ami.states import PbxState
 from pbxhub.calls.messages import EVENTS
+from pbxhub.store.pbx_states import PbxState
 
 LONGEST_MESSAGE = 128 * 1024  # bytes; the longest in the recordings has 2,400
 _LONGEST_GARBAGE = 16 * 1024 * 1024
@@ -155,6 +155,12 @@ class AmiProtocol(AMIProtocol):
             self.handle_message(Message(headers, content=text))  # type: ignore[no-untyped-call]
         except (AttributeError, KeyError, TypeError):  # panoramisk's guess what kind of answer this is may stumble
             self.counts.unreadable += 1
+
+    @property
+    def own_address(self) -> str:
+        """The address of this end; empty when the connection broke before anybody could ask."""
+        name = self.transport.get_extra_info("sockname") or ("",)
+        return str(name[0]).partition("%")[0]
 
     async def wait_for(self, future: asyncio.Future[str], seconds: float) -> bool:
         """Waits until the future is done or the time is up; says which. Raises SessionEndedError when the connection

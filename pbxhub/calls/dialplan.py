@@ -10,6 +10,8 @@ from functools import lru_cache
 
 import phonenumbers
 
+from pbxhub.sentences import say
+
 NUMBER = re.compile(r"\+?[0-9*#]{1,32}")
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,79}")  # of a context, a queue, a music class
 SOUND = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]{0,79}(/[A-Za-z0-9_][A-Za-z0-9_\-]{0,79}){0,5}")
@@ -40,14 +42,14 @@ class Rules:
     def refuses(self, number: str) -> str:
         """Why a number may not be dialled; "" when it may."""
         if not NUMBER.fullmatch(number):
-            return "is not a phone number"
+            return say("is not a phone number")
         if number in self.own:
-            return f"{number} is where this call came in: that would be a loop"
+            return say("%(number)s is where this call came in: that would be a loop", number=number)
         if number in self.numbers:
             return ""
         if not any(_compiled(pattern).fullmatch(number) for pattern in self.numbers if pattern.startswith("_")):
-            return f"{number} is not among the numbers this webhook may call"
-        return f"{number} is a premium-rate number" if _is_premium(number, self.country) else ""
+            return say("%(number)s is not among the numbers this webhook may call", number=number)
+        return say("%(number)s is a premium-rate number", number=number) if _is_premium(number, self.country) else ""
 
 
 def plain_number(text: str) -> str:
@@ -72,14 +74,20 @@ def quote(text: str) -> str:
 def pattern_error(pattern: str) -> str:
     """What is wrong with a number or a pattern of the allow-list; "" when nothing is."""
     if not pattern.startswith("_"):
-        return "" if NUMBER.fullmatch(pattern) else "is not a number; write 101, +380441234567, or a pattern like _1XX"
+        return (
+            ""
+            if NUMBER.fullmatch(pattern)
+            else say("is not a number; write 101, +380441234567, or a pattern like _1XX")
+        )
     try:
         if _PATTERN.fullmatch(pattern) and len(pattern) > 1:
             _compiled(pattern)
             return ""
     except re.error:
         pass
-    return "is not a pattern; after _ write digits, X (0-9), Z (1-9), N (2-9), [1-5], and . at the end for any more"
+    return say(
+        "is not a pattern; after _ write digits, X (0-9), Z (1-9), N (2-9), [1-5], and . at the end for any more"
+    )
 
 
 @lru_cache(maxsize=10_000)

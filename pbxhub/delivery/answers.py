@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pbxhub.calls.stages import JSON, Value
 from pbxhub.delivery.outcomes import describe
 from pbxhub.delivery.outgoing import Answer
+from pbxhub.sentences import say
 from pbxhub.webhooks.answer import Answered, chain_values, read_answer
 from pbxhub.webhooks.spec import WebhookSpec
 from pbxhub.webhooks.success import judge
@@ -35,7 +36,14 @@ def read(spec: WebhookSpec, answer: Answer, always_values: bool = False) -> Read
         saved = found.values
         if found.problem:
             ok, code = False, "check_failed"
-            sentence = _noted(f"The receiver answered {answer.status_code}, but {found.problem}.", answer)
+            sentence = _noted(
+                say(
+                    "The receiver answered %(status)s, but %(problem)s.",
+                    status=answer.status_code,
+                    problem=found.problem,
+                ),
+                answer,
+            )
     error, reason = ("", "") if ok else (code, sentence)
     seconds = (answer.total_us or 0) / 1e6
     answered = Answered(answer.status_code, answer.headers, answer.body, seconds, error, reason, saved)
@@ -52,4 +60,4 @@ def _judge(spec: WebhookSpec, answer: Answer) -> tuple[bool, str, str]:
 
 def _noted(sentence: str, answer: Answer) -> str:
     """With what the sender found out beside the status: a success may be half an answer, a 302 leads somewhere."""
-    return f"{sentence} {answer.note}".strip()
+    return say("%(what)s %(more)s", what=sentence, more=answer.note) if answer.note else sentence

@@ -1,12 +1,14 @@
 """Who may do what: projects, users, members, API keys, PBXs, numbers, employees."""
 
 from datetime import datetime
+from typing import cast
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from pbxhub.calls.stages import JSON
 from pbxhub.store.columns import JsonColumn, UtcDateTime
+from pbxhub.store.pbx_states import PbxState, StateName
 from pbxhub.store.session import Base
 
 Id = BigInteger().with_variant(Integer, "sqlite")
@@ -102,15 +104,29 @@ class Pbx(Base):
     cel_path: Mapped[str] = mapped_column(String(1000), default="")  # sqlite file of cel_sqlite3_custom on this host
     cel_cursor: Mapped[int] = mapped_column(BigInteger, default=0)  # every call without a row after this AcctId is done
     enabled: Mapped[bool] = mapped_column(default=True)
-    # what the listener last saw, for the pages: connecting, refused, connected, lost (ami/connection.py) and why
+    # what the listener last saw, for the pages: new before that, then the names and codes of pbx_states.py
     state: Mapped[str] = mapped_column(String(20), default="new")
-    state_reason: Mapped[str] = mapped_column(String(500), default="")
+    state_code: Mapped[str] = mapped_column(String(40), default="")
+    state_detail: Mapped[str] = mapped_column(String(500), default="")
     state_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    seen_on: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when it wrote this; every 15 s while it runs
     last_event_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    events_last_minute: Mapped[int] = mapped_column(Integer, default=0)  # at seen_on
+    hub_address: Mapped[str] = mapped_column(String(60), default="")  # where the hub connects from; empty = not known
     asterisk_version: Mapped[str] = mapped_column(String(100), default="")
     asterisk_started_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)
     project: Mapped[Project] = relationship()
+
+    @property
+    def standing(self) -> PbxState:
+        """State, code and detail as one value, which knows its sentences."""
+        return PbxState(cast(StateName, self.state), self.state_code, self.state_detail)
+
+    @property
+    def state_reason(self) -> str:
+        """What is wrong and what to do; empty when nothing is."""
+        return self.standing.sentence
 
 
 class Number(Base):

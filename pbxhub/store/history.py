@@ -12,6 +12,7 @@ failed     "with error": entered by record when no try is left, or at publish wh
 cancelled  entered when its webhook was deleted or disabled before it was sent. Left by a resend only.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -25,9 +26,11 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     Uuid,
+    func,
+    select,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from pbxhub.calls.stages import JSON
 from pbxhub.store.columns import JsonColumn, UtcDateTime
@@ -209,3 +212,9 @@ class Attempt(Base):
     response_headers: Mapped[list[list[str]]] = mapped_column(JsonColumn, default=list)
     response_body: Mapped[bytes] = mapped_column(LargeBinary, default=b"")
     response_truncated: Mapped[bool] = mapped_column(default=False)
+
+
+def open_calls(session: Session, pbx_ids: Collection[int]) -> dict[int, int]:
+    """How many calls are live now, by PBX; one without any is missing."""
+    counted = select(Call.pbx_id, func.count()).where(Call.ended_on.is_(None), Call.pbx_id.in_(pbx_ids))
+    return {pbx_id: count for pbx_id, count in session.execute(counted.group_by(Call.pbx_id)) if pbx_id is not None}

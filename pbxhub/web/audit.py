@@ -1,7 +1,7 @@
 """The audit log: one line per change, in the transaction of the change."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from flask import request
 from sqlalchemy.orm import Session
@@ -11,11 +11,23 @@ from pbxhub.store.accounts import AuditEntry
 from pbxhub.web.access import Access
 from pbxhub.web.hub import now
 
+Action = Literal[
+    "API key deleted", "API key made", "Google Analytics set up",
+    "PBX added", "PBX changed", "PBX deleted", "alert added", "alert removed",
+    "call called off", "call ordered", "dial plan changed", "employee added", "employee changed", "employee deleted",
+    "failures checked", "member added", "member changed", "member removed", "number added", "number changed",
+    "number deleted", "project changed", "resthook added", "resthook removed", "resthook subscribed",
+    "resthook unsubscribed", "sending again stopped", "sent again", "signing key made", "signing key removed",
+    "webhook added", "webhook changed", "webhook deleted", "webhook paused", "webhook resumed", "webhook switched off",
+    "webhook switched on", "webhooks reordered",
+]  # fmt: skip
+"""Everything the log can say; the pages translate it (words.py), the database keeps it in English."""
+
 
 def note(
     session: Session,
     access: Access,
-    action: str,
+    action: Action,
     subject: str,
     before: Mapping[str, JSON] | None = None,
     after: Mapping[str, JSON] | None = None,

@@ -7,6 +7,8 @@ from babel.support import NullTranslations, Translations
 from flask import Flask, g, request
 from flask_login import current_user
 
+from pbxhub.sentences import Sentence
+
 LANGUAGES = {"en": "English", "uk": "Українська"}
 CATALOGUES = Path(__file__).parent / "translations"
 
@@ -14,6 +16,7 @@ CATALOGUES = Path(__file__).parent / "translations"
 def install(app: Flask) -> None:
     """Templates translate by the same catalogues as _, and can name the language and list them all."""
     app.jinja_env.install_gettext_callables(_gettext, _ngettext, newstyle=True)  # type: ignore[attr-defined]
+    app.jinja_env.filters["said"] = said
     app.jinja_env.globals["languages"] = LANGUAGES
     app.jinja_env.globals["locale"] = language
 
@@ -32,10 +35,17 @@ def language() -> str:
     return found
 
 
-def _(text: str, **values: object) -> str:
+def _(text: str, /, **values: object) -> str:
     """The text in the language of this request, with its %(name)s filled in."""
     found = _gettext(text)
     return found % values if values else found
+
+
+def said(text: str) -> str:
+    """A Sentence of the lower floors in the language of this request; any other text as it is."""
+    if not isinstance(text, Sentence):
+        return text
+    return _(text.text, **{name: said(each) if isinstance(each, str) else each for name, each in text.values.items()})
 
 
 def _gettext(text: str) -> str:

@@ -13,7 +13,7 @@ from pbxhub.delivery.outbox import cancel_pending
 from pbxhub.delivery.signing import SigningKeys, new_key, open_keys, rotate, seal_keys
 from pbxhub.store.webhooks import Webhook, WebhookVersion, remember_version, touch_webhooks
 from pbxhub.web.access import Access
-from pbxhub.web.audit import note
+from pbxhub.web.audit import Action, note
 from pbxhub.web.hub import hub, now
 from pbxhub.web.language import _
 from pbxhub.webhooks.auth import keeps_secret, origin_of, secret_error
@@ -84,7 +84,7 @@ def create(session: Session, access: Access, draft: Draft, source: Webhook | Non
     return webhook
 
 
-def change(session: Session, access: Access, webhook: Webhook, draft: Draft, what: str = "webhook changed") -> None:
+def change(session: Session, access: Access, webhook: Webhook, draft: Draft, what: Action = "webhook changed") -> None:
     """Another revision of a webhook. What is queued already goes out as it was rendered."""
     before = shown(webhook)
     _write(webhook, draft)

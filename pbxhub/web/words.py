@@ -1,16 +1,22 @@
 """The hub's own codes in the user's language: stages, dispositions, roles, outcomes."""
 
+from typing import get_args
+
 from flask import Flask, g
 
 from pbxhub.delivery.outcomes import OUTCOMES, Outcome, describe
+from pbxhub.web.audit import Action
 from pbxhub.web.editor_words import editor_words
 from pbxhub.web.language import _
+from pbxhub.web.pbx_live import unheard
 from pbxhub.webhooks.catalogue import CHAIN, LATER_STAGES, OTHER_STAGES, QUESTION
 
 
 def install(app: Flask) -> None:
     """Templates write {{ code|stage }}, {{ code|disposition }}, {{ code|role }}, and call outcome(code, status)."""
-    app.jinja_env.filters.update(stage=stage, disposition=disposition, role=role, pbx_state=pbx_state)
+    app.jinja_env.filters.update(
+        stage=stage, disposition=disposition, role=role, pbx_state=pbx_state, unheard=unheard, action=action
+    )
     app.jinja_env.globals.update(
         outcome=outcome, all_stages=all_stages, all_reasons=all_reasons, editor_words=editor_words
     )
@@ -77,6 +83,11 @@ def pbx_state(code: str) -> str:
         "connected": _("connected"),
         "lost": _("connection lost"),
     }.get(code, code)
+
+
+def action(text: str) -> str:
+    """What the audit log says was done; text of another version of the hub stays as it is."""
+    return _(text) if text in get_args(Action) else text
 
 
 def outcome(code: str, status: int | None = None) -> Outcome:

@@ -10,6 +10,7 @@ import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
 from pbxhub.calls.stages import JSON, Value
+from pbxhub.sentences import say
 from pbxhub.webhooks.paths_in_json import MISSING, parse_path, walk
 from pbxhub.webhooks.spec import Answer, FieldError, Saved
 from pbxhub.webhooks.success import read_json
@@ -49,10 +50,12 @@ def _problem(answer: Answer, document: Any, lost: list[Saved], values: Mapping[s
     if not lost:
         return ""
     if document is MISSING:
-        return f"the body is not {answer.format.upper()}, so {lost[0].path} cannot be saved"
+        return say(
+            "the body is not %(format)s, so %(path)s cannot be saved", format=answer.format.upper(), path=lost[0].path
+        )
     if values.get(lost[0].name) is not None:
-        return f"{lost[0].path} of the body is empty, but it is mandatory"
-    return f"the body has no {lost[0].path}, which is mandatory"
+        return say("%(path)s of the body is empty, but it is mandatory", path=lost[0].path)
+    return say("the body has no %(path)s, which is mandatory", path=lost[0].path)
 
 
 def _in_json(document: Any, path: str) -> Any:
@@ -151,13 +154,31 @@ def check_answer(answer: Answer) -> list[FieldError]:
     """What is wrong with an answer mapping."""
     errors = []
     if len(answer.save) > MOST_SAVED:
-        errors.append(FieldError("answer.save", f"has {len(answer.save)} values; at most {MOST_SAVED} are saved"))
+        errors.append(
+            FieldError(
+                "answer.save",
+                say(
+                    "has %(count)s values; at most %(most)s are saved",
+                    count=len(answer.save),
+                    most=MOST_SAVED,
+                ),
+            )
+        )
     for index, item in enumerate(answer.save):
         if not _NAME.fullmatch(item.name):
-            errors.append(FieldError(f"answer.save[{index}].name", f"{item.name!r} is not a name; use Latin letters"))
+            errors.append(
+                FieldError(
+                    f"answer.save[{index}].name", say("%(name)s is not a name; use Latin letters", name=repr(item.name))
+                )
+            )
         if not _path_is_right(answer, item.path):
             example = "result.items[0].id" if answer.format == "json" else "call/leg[0]/status or call/@id"
-            errors.append(FieldError(f"answer.save[{index}].path", f"{item.path!r} is not a path; write {example}"))
+            errors.append(
+                FieldError(
+                    f"answer.save[{index}].path",
+                    say("%(path)s is not a path; write %(example)s", path=repr(item.path), example=example),
+                )
+            )
     return errors + _doubled(item.name for item in answer.save)
 
 
@@ -172,6 +193,6 @@ def _doubled(names: Iterable[str]) -> list[FieldError]:
     errors = []
     for index, name in enumerate(names):
         if name in seen:
-            errors.append(FieldError(f"answer.save[{index}].name", f"{name} is there twice"))
+            errors.append(FieldError(f"answer.save[{index}].name", say("%(name)s is there twice", name=name)))
         seen.add(name)
     return errors

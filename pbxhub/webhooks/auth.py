@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from urllib.parse import quote
 
+from pbxhub.sentences import say
 from pbxhub.webhooks.headers import header_name_error
 from pbxhub.webhooks.message import Request
 from pbxhub.webhooks.spec import Auth, FieldError, RequestSpec
@@ -57,19 +58,19 @@ def check_auth(auth: Auth) -> list[FieldError]:
     """What is wrong with the public part of the credentials."""
     if auth.kind == "basic":
         if ":" in auth.username or not auth.username.isprintable():
-            return [FieldError("auth.username", "has a colon or a control character, which Basic cannot carry")]
+            return [FieldError("auth.username", say("has a colon or a control character, which Basic cannot carry"))]
     elif auth.kind == "header":
         message = header_name_error(auth.name)
         return [FieldError("auth.name", message)] if message else []
     elif auth.kind == "query" and not auth.name:
-        return [FieldError("auth.name", "is empty; give the name of the query parameter that carries the secret")]
+        return [FieldError("auth.name", say("is empty; give the name of the query parameter that carries the secret"))]
     return []
 
 
 def secret_error(auth: Auth, secret: str) -> str:
     """Why this secret cannot be sent that way; "" when it can."""
     if auth.kind in ("bearer", "header") and not _PRINTABLE.fullmatch(secret):
-        return "the secret is empty, begins or ends with a space, or has a character that a header cannot carry"
+        return say("the secret is empty, begins or ends with a space, or has a character that a header cannot carry")
     if auth.kind == "query" and not secret:
-        return "the secret is empty"
+        return say("the secret is empty")
     return ""

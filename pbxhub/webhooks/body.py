@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from json.encoder import encode_basestring as quote_json
 
+from pbxhub.sentences import say
 from pbxhub.webhooks.codec import FieldError
 from pbxhub.webhooks.encoders import form_text, json_text, xml_text
 from pbxhub.webhooks.free_xml import free_xml, free_xml_problem
@@ -45,19 +46,34 @@ def compile_body(request: RequestSpec, tree: Node, errors: list[FieldError]) -> 
 
 def _check_parts(request: RequestSpec, errors: list[FieldError]) -> None:
     """Refuses what the user has given but the chosen method and format would not send."""
-    chosen = f"the format {request.format}"
+    chosen = say("the format %(format)s", format=request.format)
     if request.method in WITHOUT_BODY and request.format in ("raw", "xml", "json-rpc"):
         errors.append(
-            FieldError("format", f"{request.method} has no body, so {request.format} cannot be sent; use POST")
+            FieldError(
+                "format",
+                say(
+                    "%(method)s has no body, so %(format)s cannot be sent; use POST",
+                    method=request.method,
+                    format=request.format,
+                ),
+            )
         )
     if request.parameters and (request.format in ("raw", "none") or (request.format == "xml" and request.text)):
-        errors.append(FieldError("parameters", f"are not sent by {chosen}; delete them or choose another format"))
+        errors.append(
+            FieldError(
+                "parameters", say("are not sent by %(chosen)s; delete them or choose another format", chosen=chosen)
+            )
+        )
     if request.text and request.format not in ("raw", "xml"):
-        errors.append(FieldError("text", f"is not sent by {chosen}; delete it or choose raw or xml"))
+        errors.append(
+            FieldError("text", say("is not sent by %(chosen)s; delete it or choose raw or xml", chosen=chosen))
+        )
     if request.file and (request.format != "raw" or request.text):
-        errors.append(FieldError("file", "is sent by the format raw without a text only"))
+        errors.append(FieldError("file", say("is sent by the format raw without a text only")))
     if request.rpc_method and request.format != "json-rpc":
-        errors.append(FieldError("rpc_method", f"is not sent by {chosen}; delete it or choose json-rpc"))
+        errors.append(
+            FieldError("rpc_method", say("is not sent by %(chosen)s; delete it or choose json-rpc", chosen=chosen))
+        )
     if request.method not in WITHOUT_BODY and request.format != "none" and not request.file:
         errors.extend(_charsets(request))
 
@@ -67,7 +83,10 @@ def _charsets(request: RequestSpec) -> Iterator[FieldError]:
     for header in request.headers:
         declared = _CHARSET.search(header.value) if header.name.lower() == "content-type" else None
         if declared and declared.group(1).lower() != "utf-8":
-            message = f"declares {declared.group(1)}, but requests are sent as UTF-8; write charset=utf-8 or delete it"
+            message = say(
+                "declares %(value)s, but requests are sent as UTF-8; write charset=utf-8 or delete it",
+                value=declared.group(1),
+            )
             yield FieldError(f"headers.{header.name}", message)
 
 
@@ -99,7 +118,7 @@ def _written(text: Callable[[Context], str]) -> Body:
 def _json_rpc(request: RequestSpec, tree: Node, errors: list[FieldError]) -> Body:
     """JSON-RPC 2.0; the id is that of the delivery, so that an answer in a log can be found again."""
     if not request.rpc_method:
-        errors.append(FieldError("rpc_method", "is empty; give the name of the remote method"))
+        errors.append(FieldError("rpc_method", say("is empty; give the name of the remote method")))
     method = _template(request.rpc_method, "rpc_method", errors)
     has_params = bool(request.parameters)
 
@@ -120,7 +139,11 @@ def _json_rpc(request: RequestSpec, tree: Node, errors: list[FieldError]) -> Bod
 def _xml(request: RequestSpec, tree: Node, errors: list[FieldError]) -> Body:
     root = request.xml_root
     if not XML_NAME.fullmatch(root):
-        errors.append(FieldError("xml_root", f"{root!r} is not a name of an XML element; use letters, digits, _ . -"))
+        errors.append(
+            FieldError(
+                "xml_root", say("%(name)s is not a name of an XML element; use letters, digits, _ . -", name=repr(root))
+            )
+        )
     return lambda context: to_bytes(xml_text(root, tree(context), context))
 
 

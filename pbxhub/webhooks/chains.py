@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from pbxhub.sentences import say
 from pbxhub.webhooks.spec import FieldError, WebhookSpec
 
 LONGEST_CHAIN = 20
@@ -20,11 +21,15 @@ def _check(name: str, specs: Mapping[str, WebhookSpec]) -> list[FieldError]:
         if not target:
             continue
         if target not in specs:
-            errors.append(FieldError(field, f"names the webhook {target}, which does not exist"))
+            errors.append(FieldError(field, say("names the webhook %(target)s, which does not exist", target=target)))
         elif cycle := _way_back(name, target, specs):
-            errors.append(FieldError(field, f"leads back to itself: {' → '.join(cycle)}; a chain must end"))
+            errors.append(
+                FieldError(field, say("leads back to itself: %(way)s; a chain must end", way=" → ".join(cycle)))
+            )
         elif _length(target, specs) >= LONGEST_CHAIN:
-            errors.append(FieldError(field, f"makes a chain longer than {LONGEST_CHAIN} webhooks"))
+            errors.append(
+                FieldError(field, say("makes a chain longer than %(longest)s webhooks", longest=LONGEST_CHAIN))
+            )
     return errors
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pbxhub.sentences import say
 from pbxhub.webhooks import params
 from pbxhub.webhooks.answer import check_answer
 from pbxhub.webhooks.auth import check_auth
@@ -35,7 +36,16 @@ def problems(spec: WebhookSpec) -> list[FieldError]:
     """Everything that keeps a webhook from being saved."""
     errors = _errors_of(compile_request, spec) + _errors_of(compile_filters, spec)
     if len(spec.filters) > MOST_FILTERS:
-        errors.append(FieldError("filters", f"has {len(spec.filters)} conditions; give at most {MOST_FILTERS}"))
+        errors.append(
+            FieldError(
+                "filters",
+                say(
+                    "has %(count)s conditions; give at most %(most)s",
+                    count=len(spec.filters),
+                    most=MOST_FILTERS,
+                ),
+            )
+        )
     errors += check_auth(spec.request.auth) + check_success(spec.success) + check_retry(spec.retry)
     errors += check_answer(spec.answer) + _check_limits(spec.limits) + _check_rest(spec.request)
     return errors + check_steering(spec)
@@ -43,7 +53,11 @@ def problems(spec: WebhookSpec) -> list[FieldError]:
 
 def check_stage(stage: str) -> list[FieldError]:
     """Whether there is such a moment."""
-    return [] if stage in STAGES else [FieldError("stage", f"is {stage!r}; give one of {', '.join(STAGES)}")]
+    return (
+        []
+        if stage in STAGES
+        else [FieldError("stage", say("is %(data)s; give one of %(known)s", data=repr(stage), known=", ".join(STAGES)))]
+    )
 
 
 def _errors_of(compile_part: Callable[[WebhookSpec], Any], spec: WebhookSpec) -> list[FieldError]:
@@ -57,7 +71,7 @@ def _errors_of(compile_part: Callable[[WebhookSpec], Any], spec: WebhookSpec) ->
 def _check_limits(limits: Limits) -> list[FieldError]:
     bounds = (("in_flight", limits.in_flight, MOST_IN_FLIGHT), ("deadline", limits.deadline, LONGEST_DEADLINE))
     return [
-        FieldError(f"limits.{name}", f"is {given}; give 1 to {most}")
+        FieldError(f"limits.{name}", say("is %(given)s; give 1 to %(most)s", given=given, most=most))
         for name, given, most in bounds
         if not 1 <= given <= most
     ]
@@ -66,7 +80,7 @@ def _check_limits(limits: Limits) -> list[FieldError]:
 def _check_rest(request: RequestSpec) -> list[FieldError]:
     given = (("tls_ca", request.tls_ca), ("tls_certificate", request.tls_certificate))
     return [
-        FieldError(name, "is not a certificate in PEM form (-----BEGIN CERTIFICATE-----)")
+        FieldError(name, say("is not a certificate in PEM form (-----BEGIN CERTIFICATE-----)"))
         for name, text in given
         if text and not _PEM.fullmatch(text)
     ]
@@ -75,12 +89,14 @@ def _check_rest(request: RequestSpec) -> list[FieldError]:
 def advice(spec: WebhookSpec, stage: str) -> list[FieldError]:
     """What may be saved but will hardly do what the user wants."""
     notes = [
-        FieldError(path, f"{name} has no value at {stage} and will be empty")
+        FieldError(path, say("%(name)s has no value at %(stage)s and will be empty", name=name, stage=stage))
         for path, name in used_parameters(spec)
         if not params.exists_at(name, stage)
     ]
     if spec.request.url.lower().startswith("http://"):
-        notes.append(FieldError("url", "is not encrypted: whoever is on the way reads along; use https:// if you can"))
+        notes.append(
+            FieldError("url", say("is not encrypted: whoever is on the way reads along; use https:// if you can"))
+        )
     return notes + lint_ga4(spec)
 
 

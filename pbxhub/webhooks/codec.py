@@ -13,6 +13,8 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from pbxhub.sentences import say
+
 _DEEPEST = 50
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -72,14 +74,14 @@ class Reader:
         try:
             if self._depth <= _DEEPEST:
                 return self._object(kind, data, path)
-            self._refuse(path, f"is nested deeper than {_DEEPEST} levels")
+            self._refuse(path, say("is nested deeper than %(deepest)s levels", deepest=_DEEPEST))
             return None
         finally:
             self._depth -= 1
 
     def _object(self, kind: Any, data: Any, path: str) -> Any:
         if not isinstance(data, dict):
-            self._refuse(path, f"is {_called(data)}; give an object")
+            self._refuse(path, say("is %(called)s; give an object", called=_called(data)))
             return None
         before = len(self.errors)
         types_by_name = _types_of(kind)
@@ -91,7 +93,7 @@ class Reader:
                 found[name] = self.read(types_by_name[name], value, self._below(path, name))
         for name in types_by_name:
             if name in _required(kind) and name not in data:
-                self._refuse(join(path, name), "is missing")
+                self._refuse(join(path, name), say("is missing"))
         return kind(**found) if len(self.errors) == before else None
 
     def _below(self, path: str, name: str) -> str:
@@ -99,13 +101,20 @@ class Reader:
 
     def _list(self, kind: Any, data: Any, path: str) -> tuple[Any, ...]:
         if not isinstance(data, list):
-            self._refuse(path, f"is {_called(data)}; give a list")
+            self._refuse(path, say("is %(called)s; give a list", called=_called(data)))
             return ()
         return tuple(self.read(kind, item, join(path, _step(item, index))) for index, item in enumerate(data))
 
     def _choice(self, choices: tuple[Any, ...], data: Any, path: str) -> Any:
         if data not in choices or isinstance(data, bool):
-            self._refuse(path, f"is {data!r}; give one of {', '.join(str(choice) for choice in choices)}")
+            self._refuse(
+                path,
+                say(
+                    "is %(data)s; give one of %(known)s",
+                    data=repr(data),
+                    known=", ".join(str(choice) for choice in choices),
+                ),
+            )
         return data
 
     def _plain(self, kind: type, data: Any, path: str) -> Any:
@@ -113,17 +122,20 @@ class Reader:
             return self._bytes(data, path)
         right = isinstance(data, kind) or (kind is float and isinstance(data, int))
         if not right or (isinstance(data, bool) and kind is not bool):
-            self._refuse(path, f"is {_called(data)}; give {_NAMES[kind]}")
+            self._refuse(path, say("is %(called)s; give %(right)s", called=_called(data), right=_NAMES[kind]))
             return None
         if kind is str and (bad := _UNSTORABLE.search(data)):
-            self._refuse(path, f"has the character U+{ord(bad.group()):04X}, which no database keeps; delete it")
+            self._refuse(
+                path,
+                say("has the character U+%(code)s, which no database keeps; delete it", code=f"{ord(bad.group()):04X}"),
+            )
         return data
 
     def _bytes(self, data: Any, path: str) -> bytes:
         try:
             return base64.b64decode(data, validate=True)
         except (TypeError, ValueError, binascii.Error):
-            self._refuse(path, "is not base64; give the bytes in base64")
+            self._refuse(path, say("is not base64; give the bytes in base64"))
             return b""
 
 
@@ -198,18 +210,21 @@ def _step(item: Any, index: int) -> str:
 
 def _unknown(name: str, known: dict[str, Any]) -> str:
     near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-    return f"is not known here; {hint}"
+    hint = say("did you mean %(value)s?", value=near[0]) if near else say("known are %(known)s", known=", ".join(known))
+    return say("is not known here; %(hint)s", hint=hint)
 
 
 def _called(data: Any) -> str:
     names: list[tuple[type | tuple[type, ...], str]] = [
-        (type(None), "null"), (bool, "a boolean"), (str, "a text"), ((int, float), "a number"), (list, "a list"),
+        (type(None), "null"), (bool, say("a boolean")), (str, say("a text")), ((int, float), say("a number")),
+        (list, say("a list")),
     ]  # fmt: skip
-    return next((name for kind, name in names if isinstance(data, kind)), "an object")
+    return next((name for kind, name in names if isinstance(data, kind)), say("an object"))
 
 
-_NAMES: dict[type, str] = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+_NAMES: dict[type, str] = {
+    str: say("a text"), int: say("a whole number"), float: say("a number"), bool: say("true or false"),
+}  # fmt: skip
 _SCHEMAS: dict[Any, dict[str, Any]] = {
     str: {"type": "string"},
     int: {"type": "integer"},

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from email.utils import format_datetime
 
+from pbxhub.sentences import say
 from pbxhub.webhooks.spec import DateFormat
 
 Write = Callable[[datetime, tzinfo], str | int]
@@ -62,12 +63,20 @@ def pattern(text: str) -> Write:
 def pattern_error(text: str) -> str:
     """Why that is not a date pattern; "" when it is. Widths and flags are refused: %1000000d is a template bomb."""
     if not text.strip():
-        return "the date pattern is empty; write it like %d.%m.%Y %H:%M"
+        return say("the date pattern is empty; write it like %d.%m.%Y %H:%M")
     if len(text) > LONGEST_PATTERN:
-        return f"the date pattern is {len(text)} letters long; it may have {LONGEST_PATTERN}"
+        return say(
+            "the date pattern is %(count)s letters long; it may have %(longest)s",
+            count=len(text),
+            longest=LONGEST_PATTERN,
+        )
     for match in _DIRECTIVE.finditer(text):
         if match.group(1) not in _KNOWN or not match.group(1):
-            return f"{match.group()} is not known in a date pattern; known are %{' %'.join(sorted(_KNOWN))}"
+            return say(
+                "%(value)s is not known in a date pattern; known are %%%(known)s",
+                value=match.group(),
+                known=" %".join(sorted(_KNOWN)),
+            )
     return ""
 
 

@@ -7,6 +7,7 @@ from json.encoder import encode_basestring as quote_json
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from pbxhub.sentences import say
 from pbxhub.webhooks.rendering import Context, Fragment, RenderError, to_bytes
 from pbxhub.webhooks.tree import XML_TEXT, Attribute
 
@@ -36,7 +37,7 @@ def json_text(value: Any, context: Context) -> str:
     except _NotPlainError:
         return _with_fragments(value, context)
     except ValueError:
-        raise RenderError("a number has more than 4300 digits") from None
+        raise RenderError(say("a number has more than 4300 digits")) from None
 
 
 def _with_fragments(value: Any, context: Context) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from pbxhub.sentences import say
 from pbxhub.webhooks.codec import FieldError, join
 from pbxhub.webhooks.spec import Parameter
 
@@ -24,7 +25,14 @@ def clashing_names(parameters: tuple[Parameter, ...], top: str) -> list[FieldErr
         ]
         if met:
             errors.append(
-                FieldError(path, f"goes out as {name} beside {met[0]}: a receiver keeps one of them; rename it")
+                FieldError(
+                    path,
+                    say(
+                        "goes out as %(name)s beside %(value)s: a receiver keeps one of them; rename it",
+                        name=name,
+                        value=met[0],
+                    ),
+                )
             )
         values.setdefault(steps, name)
         for part in above:

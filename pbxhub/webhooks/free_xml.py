@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element, ParseError
 import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
+from pbxhub.sentences import say
 from pbxhub.webhooks.encoders import xml_escape_cdata, xml_escape_everywhere
 from pbxhub.webhooks.rendering import Context, to_bytes
 from pbxhub.webhooks.template import Slot, Template
@@ -20,21 +21,25 @@ def free_xml_problem(template: Template) -> str:
     """Why that text cannot be sent as XML; "" when it can."""
     marked = _marked(template)
     if _MARK in template.literal:
-        return "has the character U+E000, which is reserved"
+        return say("has the character U+E000, which is reserved")
     declared = _DECLARATION.match(marked)
     if declared and declared.group(1).lower() != "utf-8":
-        return (
-            f'declares the encoding {declared.group(1)}, but requests are sent as UTF-8; write encoding="UTF-8"'
-            " or leave it out"
+        return say(
+            'declares the encoding %(value)s, but requests are sent as UTF-8; write encoding="UTF-8" or leave it out',
+            value=declared.group(1),
         )
     try:
         root = defusedxml.ElementTree.fromstring(to_bytes(marked), forbid_dtd=True)
     except DefusedXmlException:
-        return "has a DOCTYPE or an entity, which is never sent"
+        return say("has a DOCTYPE or an entity, which is never sent")
     except (ParseError, LookupError, ValueError) as error:
-        return f"is not well-formed XML: {error}; a parameter may stand in a text or in an attribute only"
+        return say(
+            "is not well-formed XML: %(error)s; a parameter may stand in a text or in an attribute only", error=error
+        )
     if _places(root) != len(template.slots):
-        return "has a parameter in a name, a comment or an instruction; it may stand in a text or in an attribute only"
+        return say(
+            "has a parameter in a name, a comment or an instruction; it may stand in a text or in an attribute only"
+        )
     return ""
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
+from pbxhub.sentences import say
 from pbxhub.webhooks.codec import FieldError, join
 from pbxhub.webhooks.spec import Parameter, WebhookSpec
 from pbxhub.webhooks.template import TemplateError, compile_template
@@ -47,10 +48,12 @@ def lint_ga4(spec: WebhookSpec) -> list[FieldError]:
     if not is_ga4(spec.request.url):
         return []
     top = {item.name: item for item in spec.request.parameters}
-    notes = [] if "client_id" in top else [FieldError("parameters.client_id", "is missing; GA4 requires it")]
+    notes = [] if "client_id" in top else [FieldError("parameters.client_id", say("is missing; GA4 requires it"))]
     if client := top.get("client_id"):
         notes += (
-            [] if client.mandatory else [FieldError("parameters.client_id", "is not marked mandatory; GA4 requires it")]
+            []
+            if client.mandatory
+            else [FieldError("parameters.client_id", say("is not marked mandatory; GA4 requires it"))]
         )
     notes += _events(top.get("events"))
     notes += _properties(top.get("user_properties"))
@@ -60,10 +63,19 @@ def lint_ga4(spec: WebhookSpec) -> list[FieldError]:
 def _events(events: Parameter | None) -> list[FieldError]:
     path = "parameters.events"
     if events is None or events.type != "array" or not events.children:
-        return [FieldError(path, "is missing; give an array of 1 to 25 events")]
+        return [FieldError(path, say("is missing; give an array of 1 to 25 events"))]
     notes = []
     if len(events.children) > MOST_EVENTS:
-        notes.append(FieldError(path, f"has {len(events.children)} events; GA4 takes {MOST_EVENTS}"))
+        notes.append(
+            FieldError(
+                path,
+                say(
+                    "has %(count)s events; GA4 takes %(most)s",
+                    count=len(events.children),
+                    most=MOST_EVENTS,
+                ),
+            )
+        )
     for index, event in enumerate(events.children):
         notes += _event(event, f"{path}[{index}]")
     return notes
@@ -74,14 +86,25 @@ def _event(event: Parameter, path: str) -> list[FieldError]:
     notes = []
     name = fields.get("name")
     if name is None or not name.value:
-        notes.append(FieldError(f"{path}.name", "is missing; GA4 requires it"))
+        notes.append(FieldError(f"{path}.name", say("is missing; GA4 requires it")))
     elif "<<" not in name.value:
         notes += name_notes(name.value, f"{path}.name", LONGEST_NAME)
         if name.value in RESERVED_EVENTS:
-            notes.append(FieldError(f"{path}.name", f"{name.value} is reserved by GA4; choose another name"))
+            notes.append(
+                FieldError(f"{path}.name", say("%(value)s is reserved by GA4; choose another name", value=name.value))
+            )
     parameters = fields["params"].children if "params" in fields else ()
     if len(parameters) > MOST_PARAMS:
-        notes.append(FieldError(f"{path}.params", f"has {len(parameters)} parameters; GA4 takes {MOST_PARAMS}"))
+        notes.append(
+            FieldError(
+                f"{path}.params",
+                say(
+                    "has %(count)s parameters; GA4 takes %(most)s",
+                    count=len(parameters),
+                    most=MOST_PARAMS,
+                ),
+            )
+        )
     for item in parameters:
         own = join(f"{path}.params", item.name)
         notes += name_notes(item.name, own, LONGEST_NAME)
@@ -93,7 +116,16 @@ def _properties(properties: Parameter | None) -> list[FieldError]:
     path, children = "parameters.user_properties", properties.children if properties else ()
     notes = []
     if len(children) > MOST_PROPERTIES:
-        notes.append(FieldError(path, f"has {len(children)} properties; GA4 takes {MOST_PROPERTIES}"))
+        notes.append(
+            FieldError(
+                path,
+                say(
+                    "has %(count)s properties; GA4 takes %(most)s",
+                    count=len(children),
+                    most=MOST_PROPERTIES,
+                ),
+            )
+        )
     for item in children:
         own = join(path, item.name)
         notes += name_notes(item.name, own, LONGEST_PROPERTY)
@@ -104,11 +136,26 @@ def _properties(properties: Parameter | None) -> list[FieldError]:
 def name_notes(name: str, path: str, longest: int) -> list[FieldError]:
     """Why GA4 would not take that name of an event, a parameter or a property."""
     if not _NAME.fullmatch(name):
-        return [FieldError(path, f"{name!r} is not a name GA4 takes: letters, digits and _, a letter first")]
+        return [
+            FieldError(
+                path, say("%(name)s is not a name GA4 takes: letters, digits and _, a letter first", name=repr(name))
+            )
+        ]
     if len(name) > longest:
-        return [FieldError(path, f"is {len(name)} letters long; GA4 takes {longest}")]
+        return [
+            FieldError(path, say("is %(count)s letters long; GA4 takes %(longest)s", count=len(name), longest=longest))
+        ]
     if name.lower().startswith(_RESERVED_PREFIXES):
-        return [FieldError(path, f"{name} begins with a prefix reserved by GA4 ({' '.join(_RESERVED_PREFIXES)})")]
+        return [
+            FieldError(
+                path,
+                say(
+                    "%(name)s begins with a prefix reserved by GA4 (%(known)s)",
+                    name=name,
+                    known=" ".join(_RESERVED_PREFIXES),
+                ),
+            )
+        ]
     return []
 
 
@@ -117,7 +164,11 @@ def _value_notes(item: Parameter, path: str, longest: int) -> list[FieldError]:
         fixed = len(compile_template(item.value).literal)
     except TemplateError:
         return []
-    return [FieldError(path, f"is {fixed} letters long; GA4 takes {longest}")] if fixed > longest else []
+    return (
+        [FieldError(path, say("is %(count)s letters long; GA4 takes %(longest)s", count=fixed, longest=longest))]
+        if fixed > longest
+        else []
+    )
 
 
 def _personal(parameters: tuple[Parameter, ...], path: str) -> Iterator[FieldError]:
@@ -132,4 +183,6 @@ def _personal(parameters: tuple[Parameter, ...], path: str) -> Iterator[FieldErr
         except TemplateError:
             continue
         if plain := next((slot.name for slot in slots if slot.name in _PHONES and not slot.filters), ""):
-            yield FieldError(own, f"sends {plain}; the policy of Google Analytics forbids personal data")
+            yield FieldError(
+                own, say("sends %(plain)s; the policy of Google Analytics forbids personal data", plain=plain)
+            )

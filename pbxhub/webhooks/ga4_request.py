@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from pbxhub.sentences import say
 from pbxhub.webhooks.codec import FieldError, join
 from pbxhub.webhooks.ga4 import (
     LONGEST_NAME,
@@ -40,7 +41,7 @@ def lint_request(request: Request, now: datetime) -> list[FieldError]:
         return []
     body = read_json(request.body)
     if not isinstance(body, dict):
-        return [FieldError("format", "GA4 takes a JSON object; choose POST, the format json and an object on top")]
+        return [FieldError("format", say("GA4 takes a JSON object; choose POST, the format json and an object on top"))]
     return [*_size(request), *_client(body), *_time(body, now), *_events(body.get("events")), *_properties(body)]
 
 
@@ -64,19 +65,30 @@ def _message(item: dict[str, Any]) -> str:
 
 def _size(request: Request) -> Iterator[FieldError]:
     if len(request.body) > LARGEST_BODY:
-        yield FieldError("parameters", f"are {len(request.body)} bytes; GA4 takes {LARGEST_BODY}")
+        yield FieldError(
+            "parameters",
+            say("are %(count)s bytes; GA4 takes %(most)s", count=len(request.body), most=LARGEST_BODY),
+        )
 
 
 def _client(body: dict[str, Any]) -> Iterator[FieldError]:
     path, client = "parameters.client_id", body.get("client_id", MISSING)
     if client is MISSING or client is None or client == "":
-        yield FieldError(path, "is missing for this call; GA4 requires it")
+        yield FieldError(path, say("is missing for this call; GA4 requires it"))
     elif not isinstance(client, str):
-        yield FieldError(path, f"is {client}, a number; GA4 requires a text")
+        yield FieldError(path, say("is %(client)s, a number; GA4 requires a text", client=client))
     elif cookie := _COOKIE.fullmatch(client):
-        yield FieldError(path, f"is the whole cookie _ga; GA4 knows this visitor as {cookie.group(1)}")
+        yield FieldError(
+            path, say("is the whole cookie _ga; GA4 knows this visitor as %(value)s", value=cookie.group(1))
+        )
     elif not _CLIENT.fullmatch(client):
-        yield FieldError(path, f"is {client!r}; the client id that Google Analytics gives is like 1391543214.177875")
+        yield FieldError(
+            path,
+            say(
+                "is %(client)s; the client id that Google Analytics gives is like 1391543214.177875",
+                client=repr(client),
+            ),
+        )
 
 
 def _time(body: dict[str, Any], now: datetime) -> Iterator[FieldError]:
@@ -84,36 +96,41 @@ def _time(body: dict[str, Any], now: datetime) -> Iterator[FieldError]:
     if micros is None:
         return
     if not isinstance(micros, int) or isinstance(micros, bool):
-        yield FieldError(path, f"is {micros!r}; give a number of microseconds, like <<calldate|unix_us>>")
+        yield FieldError(
+            path, say("is %(micros)s; give a number of microseconds, like <<calldate|unix_us>>", micros=repr(micros))
+        )
         return
     age = now.timestamp() - micros / _EPOCH_US
     if age > OLDEST.total_seconds() or age < -3600:
-        yield FieldError(path, "is not a time of the last 72 hours, in microseconds; GA4 takes no other")
+        yield FieldError(path, say("is not a time of the last 72 hours, in microseconds; GA4 takes no other"))
 
 
 def _events(events: Any) -> Iterator[FieldError]:
     path = "parameters.events"
     if not isinstance(events, list) or not events:
-        yield FieldError(path, "is missing; give an array of 1 to 25 events")
+        yield FieldError(path, say("is missing; give an array of 1 to 25 events"))
         return
     if len(events) > MOST_EVENTS:
-        yield FieldError(path, f"has {len(events)} events; GA4 takes {MOST_EVENTS}")
+        yield FieldError(path, say("has %(count)s events; GA4 takes %(most)s", count=len(events), most=MOST_EVENTS))
     for index, event in enumerate(events):
         yield from _event(event, f"{path}[{index}]")
 
 
 def _event(event: Any, path: str) -> Iterator[FieldError]:
     if not isinstance(event, dict) or not isinstance(event.get("name"), str) or not event["name"]:
-        yield FieldError(f"{path}.name", "is missing; GA4 requires it")
+        yield FieldError(f"{path}.name", say("is missing; GA4 requires it"))
         return
     yield from name_notes(event["name"], f"{path}.name", LONGEST_NAME)
     if event["name"] in RESERVED_EVENTS:
-        yield FieldError(f"{path}.name", f"{event['name']} is reserved by GA4; choose another name")
+        yield FieldError(f"{path}.name", say("%(value)s is reserved by GA4; choose another name", value=event["name"]))
     parameters = event.get("params")
     if not isinstance(parameters, dict):
         return
     if len(parameters) > MOST_PARAMS:
-        yield FieldError(f"{path}.params", f"has {len(parameters)} parameters; GA4 takes {MOST_PARAMS}")
+        yield FieldError(
+            f"{path}.params",
+            say("has %(count)s parameters; GA4 takes %(most)s", count=len(parameters), most=MOST_PARAMS),
+        )
     for name, value in parameters.items():
         yield from name_notes(name, join(f"{path}.params", name), LONGEST_NAME)
         yield from _value(name, value, join(f"{path}.params", name))
@@ -121,11 +138,11 @@ def _event(event: Any, path: str) -> Iterator[FieldError]:
 
 def _value(name: str, value: Any, path: str) -> Iterator[FieldError]:
     if name == "session_id" and not str(value).isdigit():
-        yield FieldError(path, f"is {value!r}; GA4 takes digits only")
+        yield FieldError(path, say("is %(value)s; GA4 takes digits only", value=repr(value)))
     elif name == "engagement_time_msec" and (not isinstance(value, (int, float)) or isinstance(value, bool)):
-        yield FieldError(path, f"is {value!r}; GA4 takes a number")
+        yield FieldError(path, say("is %(value)s; GA4 takes a number", value=repr(value)))
     elif isinstance(value, dict) or (isinstance(value, list) and name != "items"):
-        yield FieldError(path, "is a list or an object; GA4 takes texts and numbers")
+        yield FieldError(path, say("is a list or an object; GA4 takes texts and numbers"))
     else:
         yield from _length(value, path, LONGEST_VALUE)
 
@@ -135,7 +152,14 @@ def _properties(body: dict[str, Any]) -> Iterator[FieldError]:
     if not isinstance(properties, dict):
         return
     if len(properties) > MOST_PROPERTIES:
-        yield FieldError(path, f"has {len(properties)} properties; GA4 takes {MOST_PROPERTIES}")
+        yield FieldError(
+            path,
+            say(
+                "has %(count)s properties; GA4 takes %(most)s",
+                count=len(properties),
+                most=MOST_PROPERTIES,
+            ),
+        )
     for name, item in properties.items():
         yield from name_notes(name, join(path, name), LONGEST_PROPERTY)
         value = item.get("value") if isinstance(item, dict) else item
@@ -144,4 +168,6 @@ def _properties(body: dict[str, Any]) -> Iterator[FieldError]:
 
 def _length(value: Any, path: str, longest: int) -> Iterator[FieldError]:
     if isinstance(value, str) and len(value) > longest:
-        yield FieldError(path, f"is {len(value)} letters long; GA4 takes {longest}")
+        yield FieldError(
+            path, say("is %(count)s letters long; GA4 takes %(longest)s", count=len(value), longest=longest)
+        )

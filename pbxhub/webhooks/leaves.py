@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
+from pbxhub.sentences import say
 from pbxhub.webhooks.rendering import Context, Fragment, MandatoryError, RenderError, to_bytes
 from pbxhub.webhooks.spec import Empty, Format, Parameter
 from pbxhub.webhooks.template import Template, as_number
@@ -31,7 +32,7 @@ def blank_of(item: Parameter, request_format: Format) -> Node:
 
 
 def _missing(_: Context) -> Any:
-    raise MandatoryError("is mandatory and empty")
+    raise MandatoryError(say("is mandatory and empty"))
 
 
 def text_leaf(template: Template, blank: Node, mandatory: bool, typed: bool) -> Node:
@@ -81,7 +82,9 @@ def boolean_leaf(template: Template, blank: Node) -> Node:
             return blank(context)
         value = BOOLEANS.get(text.lower())
         if value is None:
-            raise RenderError(f"{text[:40]!r} is neither true nor false; use a filter: |map:YES=true,*=false")
+            raise RenderError(
+                say("%(value)s is neither true nor false; use a filter: |map:YES=true,*=false", value=repr(text[:40]))
+            )
         return value
 
     return node

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 
 from pbxhub.calls.stages import Value
+from pbxhub.sentences import say
 from pbxhub.webhooks import params
 from pbxhub.webhooks.dates import iso
 from pbxhub.webhooks.spec import FieldError, Filter, SpecError, WebhookSpec
@@ -106,36 +107,49 @@ def _compile(item: Filter, zone: tzinfo) -> tuple[str, Condition]:
 def _check_values(item: Filter) -> None:
     if item.operator in ("in", "not_in"):
         if not item.values:
-            raise _WrongError("values", "is empty; give at least one value")
+            raise _WrongError("values", say("is empty; give at least one value"))
         if item.value:
-            raise _WrongError("value", f"is not used by the operator {item.operator}; put it into values")
+            raise _WrongError(
+                "value", say("is not used by the operator %(operator)s; put it into values", operator=item.operator)
+            )
     elif item.values:
-        raise _WrongError("values", f"belong to the operators in and not_in; give one value to {item.operator}")
+        raise _WrongError(
+            "values",
+            say("belong to the operators in and not_in; give one value to %(operator)s", operator=item.operator),
+        )
     elif item.operator in ("contains", "starts_with") and not item.value:
-        raise _WrongError("value", "is empty and would match every call; give a text")
+        raise _WrongError("value", say("is empty and would match every call; give a text"))
 
 
 def _check_type(item: Filter, name: str, zone: tzinfo) -> None:
     """Whether the parameter can ever have such a value; an empty one means that it has none."""
     kind = params.type_of(name)
     if kind == "bool" and item.operator in _ORDERS:
-        raise _WrongError("operator", f"{item.operator} compares numbers and times; {name} is true or false")
+        raise _WrongError(
+            "operator",
+            say(
+                "%(operator)s compares numbers and times; %(name)s is true or false", operator=item.operator, name=name
+            ),
+        )
     if item.operator in ("contains", "starts_with"):
         return
     for text in item.values or (item.value,):
         if text == "" and item.operator not in _ORDERS:
             continue
         if message := _type_error(text, name, kind, zone):
-            raise _WrongError("values" if item.values else "value", f"is {text!r}; {message}")
+            raise _WrongError(
+                "values" if item.values else "value",
+                say("is %(given)s; %(message)s", given=repr(text), message=message),
+            )
 
 
 def _type_error(text: str, name: str, kind: str, zone: tzinfo) -> str:
     if kind in ("int", "float") and _number(text) is None:
-        return f"{name} is a number, give one like 60"
+        return say("%(name)s is a number, give one like 60", name=name)
     if kind == "bool" and text not in ("true", "false"):
-        return f"{name} is true or false"
+        return say("%(name)s is true or false", name=name)
     if kind == "datetime" and _time(text, zone) is None:
-        return f"{name} is a time, give one like 2026-05-01T09:00:00"
+        return say("%(name)s is a time, give one like 2026-05-01T09:00:00", name=name)
     return ""
 
 
@@ -211,7 +225,9 @@ def _ordered_time(item: Filter, zone: tzinfo) -> Condition:
     compare = _ORDERS[item.operator]
     bound = _time(item.value, zone)
     if bound is None:
-        raise _WrongError("value", f"is {item.value!r}; give a number, or a time like 2026-05-01T09:00:00")
+        raise _WrongError(
+            "value", say("is %(value)s; give a number, or a time like 2026-05-01T09:00:00", value=repr(item.value))
+        )
 
     def holds(value: Value) -> bool:
         moment = _time(value, UTC)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from pbxhub.calls.stages import JSON, Value
+from pbxhub.sentences import say
 from pbxhub.webhooks.catalogue import CHAIN, ENTRIES, FAMILIES, QUESTION, STAGES, Entry, Family, Type
 from pbxhub.webhooks.paths_in_json import MISSING, parse_path, walk
 
@@ -58,8 +59,8 @@ def unknown(name: str) -> str:
     known = [*_BY_NAME, *(family.prefix + "NAME" for family in FAMILIES if family.prefix.endswith("."))]
     by_lower = {candidate.lower(): candidate for candidate in reversed(known)}
     near = difflib.get_close_matches(name.lower(), by_lower, 1, 0.5)
-    hint = f"did you mean {by_lower[near[0]]}?" if near else "see the list of parameters"
-    return f"{name or 'an empty name'} is not a parameter; {hint}"
+    hint = say("did you mean %(value)s?", value=by_lower[near[0]]) if near else say("see the list of parameters")
+    return say("%(value)s is not a parameter; %(hint)s", value=name or say("an empty name"), hint=hint)
 
 
 def exists_at(name: str, stage: str) -> bool:

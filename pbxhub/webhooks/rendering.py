@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from pbxhub.calls.stages import Value
+from pbxhub.sentences import say
 from pbxhub.webhooks.dates import Write
 
 LARGEST_REQUEST = 256 * 1024
@@ -26,9 +27,14 @@ class RenderError(Exception):
         self.path = self.path or path
         return self
 
+    @property
+    def sentence(self) -> str:
+        """The text with its path: a Sentence where it was made by say()."""
+        problem: str = self.args[0]
+        return say("%(path)s: %(problem)s", path=self.path, problem=problem) if self.path else problem
+
     def __str__(self) -> str:
-        message = super().__str__()
-        return f"{self.path}: {message}" if self.path else message
+        return str(self.sentence)
 
 
 class MandatoryError(RenderError):
@@ -63,7 +69,9 @@ class Context:
     def spend(self, text: str) -> str:
         self.left -= len(text)
         if self.left < 0:
-            raise RenderError(f"the values are too long: a request may have {LARGEST_REQUEST // 1024} KB")
+            raise RenderError(
+                say("the values are too long: a request may have %(most)s KB", most=LARGEST_REQUEST // 1024)
+            )
         return text
 
     def text(self, value: Any) -> str:
@@ -91,7 +99,7 @@ class Context:
         except ValueError:
             return json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), default=self._default)
         except RecursionError:
-            raise RenderError("the value is nested too deep") from None
+            raise RenderError(say("the value is nested too deep")) from None
 
     def _default(self, value: object) -> Any:
         return self.date(value) if isinstance(value, datetime) else str(value)
@@ -114,7 +122,7 @@ def digits_of(number: int) -> str:
     try:
         return str(number)
     except ValueError:
-        raise RenderError("the number has more than 4300 digits") from None
+        raise RenderError(say("the number has more than 4300 digits")) from None
 
 
 def to_bytes(text: str) -> bytes:

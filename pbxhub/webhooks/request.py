@@ -6,6 +6,7 @@ from datetime import UTC, tzinfo
 from typing import Any
 
 from pbxhub.calls.stages import Value
+from pbxhub.sentences import say
 from pbxhub.webhooks import dates
 from pbxhub.webhooks.body import CONTENT_TYPES, WITHOUT_BODY, compile_body
 from pbxhub.webhooks.codec import FieldError, SpecError, join
@@ -43,7 +44,7 @@ class CompiledField:
             text = self.template.text(context)
             text = text.strip(" ") if self.trim else text
             if self.mandatory and (not text or self.template.is_blank(context)):
-                raise MandatoryError("is mandatory and empty")
+                raise MandatoryError(say("is mandatory and empty"))
         except RenderError as error:
             raise error.at(self.path) from None
         return None if self.omit_empty and not text else text
@@ -71,11 +72,17 @@ class CompiledRequest:
             request = Request(self.method, self._url(context), self._headers(context), self.body(context))
             size = len(request.body) + len(request.url) + sum(len(name) + len(text) for name, text in request.headers)
             if size > LARGEST_REQUEST:
-                raise RenderError(f"the request has {size} bytes; at most {LARGEST_REQUEST} are sent")
+                raise RenderError(
+                    say(
+                        "the request has %(size)s bytes; at most %(most)s are sent",
+                        size=size,
+                        most=LARGEST_REQUEST,
+                    )
+                )
         except RenderError as error:
-            return NotSent(error.code, str(error))
+            return NotSent(error.code, error.sentence)
         except OverflowError:  # of datetime, when a zone would put a time outside its calendar
-            return NotSent(RenderError.code, "a time is outside the years 1 to 9999 and cannot be written")
+            return NotSent(RenderError.code, say("a time is outside the years 1 to 9999 and cannot be written"))
         return request
 
     def _url(self, context: Context) -> str:
@@ -85,7 +92,13 @@ class CompiledRequest:
         if self.query_tree is not None:
             url = join_query(url, query_text(self.query_tree(context), context))
         if len(url) > LONGEST_URL:
-            raise RenderError(f"url: has {len(url)} letters; at most {LONGEST_URL} are sent; use POST and a body")
+            raise RenderError(
+                say(
+                    "url: has %(count)s letters; at most %(longest)s are sent; use POST and a body",
+                    count=len(url),
+                    longest=LONGEST_URL,
+                )
+            )
         return url
 
     def _headers(self, context: Context) -> tuple[tuple[str, str], ...]:
@@ -98,7 +111,7 @@ class CompiledRequest:
 
 def _header_value(text: str, path: str) -> str:
     if message := header_value_error(text):
-        raise RenderError(f"{path}: {message}")
+        raise RenderError(say("%(path)s: %(problem)s", path=path, problem=message))
     return text
 
 
@@ -135,7 +148,16 @@ def _tree(request: RequestSpec, errors: list[FieldError]) -> Node:
 
 def _headers(request: RequestSpec, errors: list[FieldError]) -> tuple[CompiledField, ...]:
     if len(request.headers) > MOST_HEADERS:
-        errors.append(FieldError("headers", f"has {len(request.headers)} headers; at most {MOST_HEADERS} are sent"))
+        errors.append(
+            FieldError(
+                "headers",
+                say(
+                    "has %(count)s headers; at most %(most)s are sent",
+                    count=len(request.headers),
+                    most=MOST_HEADERS,
+                ),
+            )
+        )
     fields = [
         _field(item, "headers", index, item.empty != "empty", errors) for index, item in enumerate(request.headers)
     ]
@@ -144,7 +166,7 @@ def _headers(request: RequestSpec, errors: list[FieldError]) -> tuple[CompiledFi
         if message := header_name_error(item.name):
             errors.append(FieldError(field.path, message))
         elif item.name.lower() in seen:
-            errors.append(FieldError(field.path, f"{item.name} is there twice"))
+            errors.append(FieldError(field.path, say("%(name)s is there twice", name=item.name)))
         if message := header_value_error(field.template.literal):
             errors.append(FieldError(field.path, message))
         seen.add(item.name.lower())
@@ -156,17 +178,26 @@ def _headers(request: RequestSpec, errors: list[FieldError]) -> tuple[CompiledFi
 
 def _query(request: RequestSpec, errors: list[FieldError]) -> tuple[CompiledField, ...]:
     if len(request.query) > MOST_QUERY_FIELDS:
-        errors.append(FieldError("query", f"has {len(request.query)} parameters; at most {MOST_QUERY_FIELDS} are sent"))
+        errors.append(
+            FieldError(
+                "query",
+                say(
+                    "has %(count)s parameters; at most %(most)s are sent",
+                    count=len(request.query),
+                    most=MOST_QUERY_FIELDS,
+                ),
+            )
+        )
     for index, item in enumerate(request.query):
         if not item.name:
-            errors.append(FieldError(f"query[{index}]", "has no name; give one"))
+            errors.append(FieldError(f"query[{index}]", say("has no name; give one")))
     return tuple(_field(item, "query", index, item.empty == "omit", errors) for index, item in enumerate(request.query))
 
 
 def _field(item: Field, group: str, index: int, omit_empty: bool, errors: list[FieldError]) -> CompiledField:
     path = join(group, item.name or f"[{index}]")
     if item.empty == "null":
-        errors.append(FieldError(path, "cannot be null; choose an empty text or leave it out"))
+        errors.append(FieldError(path, say("cannot be null; choose an empty text or leave it out")))
     try:
         template = compile_template(item.value)
     except TemplateError as error:
@@ -180,6 +211,24 @@ def _check_size(request: RequestSpec, errors: list[FieldError]) -> None:
     texts += [text for item in (*request.headers, *request.query) for text in (item.name, item.value)]
     size = sum(len(to_bytes(text)) for text in texts) + template_bytes(request.parameters)
     if size > LARGEST_TEMPLATE:
-        errors.append(FieldError("", f"the webhook has {size} bytes of text; at most {LARGEST_TEMPLATE} are kept"))
+        errors.append(
+            FieldError(
+                "",
+                say(
+                    "the webhook has %(size)s bytes of text; at most %(most)s are kept",
+                    size=size,
+                    most=LARGEST_TEMPLATE,
+                ),
+            )
+        )
     if len(request.file) > LARGEST_REQUEST:
-        errors.append(FieldError("file", f"has {len(request.file)} bytes; at most {LARGEST_REQUEST} are sent"))
+        errors.append(
+            FieldError(
+                "file",
+                say(
+                    "has %(count)s bytes; at most %(most)s are sent",
+                    count=len(request.file),
+                    most=LARGEST_REQUEST,
+                ),
+            )
+        )

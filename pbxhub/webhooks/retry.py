@@ -1,5 +1,6 @@
 """When a failed attempt is tried again, and when it is final. Pure: chance and the clock are the caller's."""
 
+from pbxhub.sentences import say
 from pbxhub.webhooks.spec import FieldError, Retry
 
 MINUTE, HOUR = 60, 3600
@@ -48,12 +49,24 @@ def status_may_pass(status: int) -> bool:
 def check_retry(retry: Retry) -> list[FieldError]:
     """What is wrong with a retry profile."""
     if retry.profile != "own":
-        wrong = [FieldError("retry.delays", "belong to the profile own; delete them or choose own")]
+        wrong = [FieldError("retry.delays", say("belong to the profile own; delete them or choose own"))]
         return wrong if retry.delays else []
     if not 1 <= len(retry.delays) <= MOST_DELAYS:
-        return [FieldError("retry.delays", f"has {len(retry.delays)} delays; give 1 to {MOST_DELAYS}, in seconds")]
+        return [
+            FieldError(
+                "retry.delays",
+                say(
+                    "has %(count)s delays; give 1 to %(most)s, in seconds",
+                    count=len(retry.delays),
+                    most=MOST_DELAYS,
+                ),
+            )
+        ]
     return [
-        FieldError(f"retry.delays[{index}]", f"is {delay}; give 1 to {LONGEST_DELAY} seconds")
+        FieldError(
+            f"retry.delays[{index}]",
+            say("is %(delay)s; give 1 to %(longest)s seconds", delay=delay, longest=LONGEST_DELAY),
+        )
         for index, delay in enumerate(retry.delays)
         if not 1 <= delay <= LONGEST_DELAY
     ]

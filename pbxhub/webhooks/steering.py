@@ -2,6 +2,7 @@
 
 from pbxhub.calls.dialplan import NAME, Rules, pattern_error
 from pbxhub.calls.steering import Plan, Refusal, read_destination, read_plan
+from pbxhub.sentences import say
 from pbxhub.webhooks.spec import FieldError, Steering, WebhookSpec
 
 LONGEST_WAIT, LONGEST_RING = 60, 600
@@ -28,27 +29,46 @@ def check_steering(spec: WebhookSpec) -> list[FieldError]:
     if steering is None:
         return []
     errors = [
-        FieldError(f"steering.{name}", f"is {given}; give 1 to {most}")
+        FieldError(f"steering.{name}", say("is %(given)s; give 1 to %(most)s", given=given, most=most))
         for name, given, most in (("wait", steering.wait, LONGEST_WAIT), ("ring", steering.ring, LONGEST_RING))
         if not 1 <= given <= most
     ]
     if len(steering.numbers) > MOST_NUMBERS:
-        errors.append(FieldError("steering.numbers", f"has {len(steering.numbers)}; give at most {MOST_NUMBERS}"))
+        errors.append(
+            FieldError(
+                "steering.numbers",
+                say(
+                    "has %(count)s; give at most %(most)s",
+                    count=len(steering.numbers),
+                    most=MOST_NUMBERS,
+                ),
+            )
+        )
     for index, pattern in enumerate(steering.numbers):
         if message := pattern_error(pattern):
-            errors.append(FieldError(f"steering.numbers[{index}]", f"{pattern!r} {message}"))
+            errors.append(
+                FieldError(
+                    f"steering.numbers[{index}]", say("%(pattern)s %(message)s", pattern=repr(pattern), message=message)
+                )
+            )
     for name in filter(None, (*steering.contexts, steering.music)):
         if not NAME.fullmatch(name):
-            errors.append(FieldError("steering", f"{name!r} is not a name; use Latin letters, digits, - and _"))
+            errors.append(
+                FieldError(
+                    "steering", say("%(name)s is not a name; use Latin letters, digits, - and _", name=repr(name))
+                )
+            )
     if not errors and steering.default and (reason := rules_of(steering).refuses(steering.default)):
-        errors.append(FieldError("steering.default", f"{reason}; add it there"))
+        errors.append(FieldError("steering.default", say("%(reason)s; add it there", reason=reason)))
     return errors + _check_rest(spec)
 
 
 def _check_rest(spec: WebhookSpec) -> list[FieldError]:
     errors = []
     if spec.retry.profile != "none":
-        errors.append(FieldError("retry", "a call waits for the answer, so it is asked once: choose no retries"))
+        errors.append(FieldError("retry", say("a call waits for the answer, so it is asked once: choose no retries")))
     if spec.on_success or spec.on_failure:
-        errors.append(FieldError("on_success", "a question has no next event; its answer may ask the next webhook"))
+        errors.append(
+            FieldError("on_success", say("a question has no next event; its answer may ask the next webhook"))
+        )
     return errors

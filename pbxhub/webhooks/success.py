@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from pbxhub.sentences import say
 from pbxhub.webhooks.matching import as_text
 from pbxhub.webhooks.paths_in_json import MISSING, parse_path, walk
 from pbxhub.webhooks.spec import BodyCheck, FieldError, Success
@@ -27,11 +28,15 @@ def judge(success: Success, status: int, body: bytes) -> Verdict:
     if not _status_counts(success, status):
         return _refused(success, status)
     if success.body is None:
-        return Verdict(True, "ok", f"The receiver answered {status}.")
+        return Verdict(True, "ok", say("The receiver answered %(status)s.", status=status))
     problem = _body_problem(success.body, body)
     if problem:
-        return Verdict(False, "check_failed", f"The receiver answered {status}, but {problem}.")
-    return Verdict(True, "ok", f"The receiver answered {status} and the body says what it must.")
+        return Verdict(
+            False,
+            "check_failed",
+            say("The receiver answered %(status)s, but %(problem)s.", status=status, problem=problem),
+        )
+    return Verdict(True, "ok", say("The receiver answered %(status)s and the body says what it must.", status=status))
 
 
 def _status_counts(success: Success, status: int) -> bool:
@@ -39,25 +44,29 @@ def _status_counts(success: Success, status: int) -> bool:
 
 
 def _refused(success: Success, status: int) -> Verdict:
-    wanted = " or ".join(map(str, success.statuses)) or "any 2xx"
+    wanted = " or ".join(map(str, success.statuses)) or say("any 2xx")
     if status == 410:
-        return Verdict(False, "gone", "The receiver answered 410: this address takes no webhooks any more.")
+        return Verdict(False, "gone", say("The receiver answered 410: this address takes no webhooks any more."))
     code = f"http_{status // 100}xx" if 300 <= status <= 599 else "check_failed"
-    return Verdict(False, code, f"The receiver answered {status}; {wanted} counts as a success.")
+    return Verdict(
+        False,
+        code,
+        say("The receiver answered %(status)s; %(wanted)s counts as a success.", status=status, wanted=wanted),
+    )
 
 
 def _body_problem(check: BodyCheck, body: bytes) -> str:
     if check.kind == "text_contains":
         found = check.value in body.decode("utf-8", "replace")
-        return "" if found else f"the body does not contain {check.value!r}"
+        return "" if found else say("the body does not contain %(value)s", value=repr(check.value))
     data = read_json(body)
     if data is MISSING:
-        return "the body is not JSON"
+        return say("the body is not JSON")
     value = walk(data, parse_path(check.path) or ())
     if value is MISSING:
-        return f"the body has no {check.path}"
+        return say("the body has no %(path)s", path=check.path)
     if check.kind == "json_equals" and not _same(value, check.value):
-        return f"{check.path} is {_short(value)} and not {check.value}"
+        return say("%(path)s is %(found)s and not %(wanted)s", path=check.path, found=_short(value), wanted=check.value)
     return ""
 
 
@@ -102,17 +111,31 @@ def _short(value: Any) -> str:
 def check_success(success: Success) -> list[FieldError]:
     """What is wrong with a success rule."""
     errors = [
-        FieldError(f"success.statuses[{index}]", f"is {status}; give an HTTP status from 200 to 599")
+        FieldError(
+            f"success.statuses[{index}]", say("is %(status)s; give an HTTP status from 200 to 599", status=status)
+        )
         for index, status in enumerate(success.statuses)
         if not 200 <= status <= 599
     ]
     if len(success.statuses) > MOST_STATUSES:
-        errors.append(FieldError("success.statuses", f"has {len(success.statuses)}; give at most {MOST_STATUSES}"))
+        errors.append(
+            FieldError(
+                "success.statuses",
+                say(
+                    "has %(count)s; give at most %(most)s",
+                    count=len(success.statuses),
+                    most=MOST_STATUSES,
+                ),
+            )
+        )
     check = success.body
     if check and check.kind == "text_contains" and not check.value:
-        errors.append(FieldError("success.body.value", "is empty; give the text the answer must contain"))
+        errors.append(FieldError("success.body.value", say("is empty; give the text the answer must contain")))
     if check and check.kind != "text_contains" and parse_path(check.path) is None:
         errors.append(
-            FieldError("success.body.path", f"{check.path!r} is not a path; write it like result.items[0].id")
+            FieldError(
+                "success.body.path",
+                say("%(path)s is not a path; write it like result.items[0].id", path=repr(check.path)),
+            )
         )
     return errors

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pbxhub.sentences import say
 from pbxhub.webhooks import params, value_filters
 from pbxhub.webhooks.rendering import Context, Fragment, is_finite
 
@@ -102,7 +103,7 @@ def compile_template(text: str) -> Template:
         try:
             pieces.append(_slot(match.group(1)))
         except value_filters.FilterError as error:
-            messages.append(f"character {match.start() + 1}: {error}")
+            messages.append(say("character %(place)s: %(problem)s", place=match.start() + 1, problem=error.args[0]))
         end = match.end()
     _literal(text, end, len(text), pieces, messages)
     if messages:
@@ -113,7 +114,10 @@ def compile_template(text: str) -> Template:
 def _literal(text: str, start: int, end: int, pieces: list[str | Slot], messages: list[str]) -> None:
     if unclosed := _UNCLOSED.search(text, start, end):
         messages.append(
-            f"character {unclosed.start() + 1}: a parameter is not closed; write <<name>>, with no < or > inside"
+            say(
+                "character %(place)s: a parameter is not closed; write <<name>>, with no < or > inside",
+                place=unclosed.start() + 1,
+            )
         )
     if start < end:
         pieces.append(text[start:end])
@@ -125,7 +129,14 @@ def _slot(inside: str) -> Slot:
     if canonical is None:
         raise value_filters.FilterError(params.unknown(name.strip()))
     if len(steps) > MOST_FILTERS:
-        raise value_filters.FilterError(f"{name.strip()} has {len(steps)} filters; it may have {MOST_FILTERS}")
+        raise value_filters.FilterError(
+            say(
+                "%(name)s has %(count)s filters; it may have %(most)s",
+                name=name.strip(),
+                count=len(steps),
+                most=MOST_FILTERS,
+            )
+        )
     return Slot(canonical, tuple(_filter(step) for step in steps))
 
 

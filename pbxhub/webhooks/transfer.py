@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pbxhub.sentences import say
 from pbxhub.webhooks.auth import keeps_secret
 from pbxhub.webhooks.chains import check_chains
 from pbxhub.webhooks.check import check_stage, problems
@@ -86,17 +87,35 @@ def plan_import(
 
 def _check(bundle: Bundle, existing: Mapping[str, Exported], locked: Collection[str]) -> list[FieldError]:
     if len(bundle.webhooks) > MOST_WEBHOOKS:
-        return [FieldError("webhooks", f"has {len(bundle.webhooks)} webhooks; import at most {MOST_WEBHOOKS} at once")]
+        return [
+            FieldError(
+                "webhooks",
+                say(
+                    "has %(count)s webhooks; import at most %(most)s at once",
+                    count=len(bundle.webhooks),
+                    most=MOST_WEBHOOKS,
+                ),
+            )
+        ]
     errors = []
     seen: set[str] = set()
     for index, webhook in enumerate(bundle.webhooks):
         path = f"webhooks.{webhook.name}" if webhook.name else f"webhooks[{index}]"
         if not 1 <= len(webhook.name) <= LONGEST_NAME:
-            errors.append(FieldError(join(path, "name"), f"has {len(webhook.name)} letters; give 1 to {LONGEST_NAME}"))
+            errors.append(
+                FieldError(
+                    join(path, "name"),
+                    say(
+                        "has %(count)s letters; give 1 to %(longest)s",
+                        count=len(webhook.name),
+                        longest=LONGEST_NAME,
+                    ),
+                )
+            )
         if webhook.name in seen:
-            errors.append(FieldError(join(path, "name"), "is there twice in the file"))
+            errors.append(FieldError(join(path, "name"), say("is there twice in the file")))
         if webhook.name in locked:
-            errors.append(FieldError(join(path, "name"), "is that of the locked event; give another one"))
+            errors.append(FieldError(join(path, "name"), say("is that of the locked event; give another one")))
         seen.add(webhook.name)
         errors += _below(path, check_stage(webhook.stage) + problems(webhook.spec))
         errors += _below(path, unfilled(webhook.spec)) if webhook.enabled else []

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pbxhub.sentences import say
 from pbxhub.webhooks.codec import FieldError, join
 from pbxhub.webhooks.form_names import clashing_names
 from pbxhub.webhooks.leaves import BOOLEANS, OMITTED, Node, blank_of, boolean_leaf, hash_leaf, number_leaf, text_leaf
@@ -46,7 +47,16 @@ def compile_tree(parameters: tuple[Parameter, ...], top: str, request_format: Fo
     compiler = _Compiler(request_format, errors)
     node = compiler.container(root, "parameters", 1)
     if compiler.count > MOST_PARAMETERS:
-        errors.append(FieldError("parameters", f"has {compiler.count} parameters; at most {MOST_PARAMETERS} are sent"))
+        errors.append(
+            FieldError(
+                "parameters",
+                say(
+                    "has %(count)s parameters; at most %(most)s are sent",
+                    count=compiler.count,
+                    most=MOST_PARAMETERS,
+                ),
+            )
+        )
     elif request_format == "form" and not errors:
         errors.extend(clashing_names(parameters, top))
     return node
@@ -74,7 +84,7 @@ class _Compiler:
     def container(self, item: Parameter, path: str, depth: int) -> Node:
         """An object or an array; depth is that of its children."""
         if depth > DEEPEST + 1:
-            self._refuse(path, f"is nested deeper than {DEEPEST} levels")
+            self._refuse(path, say("is nested deeper than %(deepest)s levels", deepest=DEEPEST))
             return lambda _: None
         children = list(self._children(item, path, depth))
         build = _array(children) if item.type == "array" else _object(children)
@@ -87,19 +97,21 @@ class _Compiler:
             name = "" if item.type == "array" else self._name(child, join(path, child.name or f"[{index}]"), seen)
             child_path = join(path, f"[{index}]" if item.type == "array" else name or f"[{index}]")
             if item.type == "array" and child.name:
-                self._refuse(child_path, f"has the name {child.name}; values of an array have no names")
+                self._refuse(
+                    child_path, say("has the name %(name)s; values of an array have no names", name=child.name)
+                )
             yield Child(self._marked(name, child, child_path), self.node(child, child_path, depth), child_path)
 
     def node(self, item: Parameter, path: str, depth: int) -> Node:
         if depth > DEEPEST:
-            self._refuse(path, f"is nested deeper than {DEEPEST} levels")
+            self._refuse(path, say("is nested deeper than %(deepest)s levels", deepest=DEEPEST))
             return lambda _: None
         if item.type in ("array", "object"):
             if item.value:
-                self._refuse(path, f"is an {item.type} and has a value; give it children instead")
+                self._refuse(path, say("is an %(type)s and has a value; give it children instead", type=item.type))
             return self.container(item, path, depth + 1)
         if item.children:
-            self._refuse(path, f"is a {item.type} and has children; choose the type object or array")
+            self._refuse(path, say("is a %(type)s and has children; choose the type object or array", type=item.type))
         return self._leaf(item, path)
 
     def _leaf(self, item: Parameter, path: str) -> Node:
@@ -124,27 +136,50 @@ class _Compiler:
         """A number or a boolean that is written out must be one; with placeholders it shows at rendering."""
         text = template.literal.strip()
         if not template.slots and text and accepts(text) is None:
-            right = "a number like 57 or 1.5" if item.type == "number" else "true or false"
-            self._refuse(path, f"{item.value!r} is not a {item.type}; give {right}, or choose the type text")
+            right = say("a number like 57 or 1.5") if item.type == "number" else say("true or false")
+            self._refuse(
+                path,
+                say(
+                    "%(value)s is not a %(type)s; give %(right)s, or choose the type text",
+                    value=repr(item.value),
+                    type=item.type,
+                    right=right,
+                ),
+            )
 
     def _name(self, child: Parameter, path: str, seen: set[str]) -> str:
         name = out_name(child.name)
         if name is None:
-            hint = f"write it as {{{{{child.name}}}}} to send exactly this text" if child.name else "give a name"
-            self._refuse(path, f"{child.name!r} is not a name of Latin letters, digits and _ . - [ ]; {hint}")
+            hint = (
+                say("write it as {{%(name)s}} to send exactly this text", name=child.name)
+                if child.name
+                else say("give a name")
+            )
+            self._refuse(
+                path,
+                say(
+                    "%(name)s is not a name of Latin letters, digits and _ . - [ ]; %(hint)s",
+                    name=repr(child.name),
+                    hint=hint,
+                ),
+            )
             return child.name
         if name in seen:
-            self._refuse(path, f"the name {name} is there twice at this level")
+            self._refuse(path, say("the name %(name)s is there twice at this level", name=name))
         seen.add(name)
         return name
 
     def _marked(self, name: str, child: Parameter, path: str) -> str:
         if child.attribute and (self.format != "xml" or not name or child.type in ("array", "object")):
-            self._refuse(path, "cannot be an attribute: only a named value of an XML element can")
+            self._refuse(path, say("cannot be an attribute: only a named value of an XML element can"))
         if self.format == "xml" and name and not XML_NAME.fullmatch(name) and name != XML_TEXT:
-            self._refuse(path, f"{name!r} is not a name of an XML element; use letters, digits, _ . -")
+            self._refuse(
+                path, say("%(name)s is not a name of an XML element; use letters, digits, _ . -", name=repr(name))
+            )
         if self.format == "xml" and name == XML_TEXT and child.type in ("array", "object"):
-            self._refuse(path, f"{XML_TEXT} is the text of the element around it; choose the type text")
+            self._refuse(
+                path, say("%(name)s is the text of the element around it; choose the type text", name=XML_TEXT)
+            )
         return Attribute(name) if child.attribute else name
 
     def _refuse(self, path: str, message: str) -> None:
@@ -192,7 +227,7 @@ def _emptied(build: Node, item: Parameter, path: str) -> Node:
         if value:
             return value
         if item.mandatory:
-            raise MandatoryError("is mandatory and empty").at(path)
+            raise MandatoryError(say("is mandatory and empty")).at(path)
         return instead[item.empty]
 
     return node

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import idna
 
+from pbxhub.sentences import say
 from pbxhub.webhooks.encoders import percent
 from pbxhub.webhooks.rendering import Context, RenderError
 from pbxhub.webhooks.template import Slot, Template, TemplateError, compile_template
@@ -32,7 +33,7 @@ class Url:
         try:
             rest = self.rest.text(context, percent)
             if self.rest.slots and _CLIMBING.search(rest.partition("?")[0]):
-                raise RenderError("a value would make . or .. a step of the path, which leads to another address")
+                raise RenderError(say("a value would make . or .. a step of the path, which leads to another address"))
         except RenderError as error:
             raise error.at("url") from None
         return self.origin + rest
@@ -55,30 +56,32 @@ def compile_url(text: str) -> Url:
     scheme, authority, rest = match.groups()
     origin = f"{scheme.lower()}://{_authority(authority)}"
     if "\\" in rest or _CONTROL.search(rest):
-        raise TemplateError(["has a backslash or a control character; write %5C for a backslash"])
+        raise TemplateError([say("has a backslash or a control character; write %5C for a backslash")])
     return Url(origin, _rest(rest))
 
 
 def _no_scheme(text: str) -> str:
     if not text:
-        return "is empty; give the address, like https://crm.example.com/calls"
+        return say("is empty; give the address, like https://crm.example.com/calls")
     if text.partition("://")[0].find("<<") >= 0:
-        return "has a parameter in the scheme; parameters may stand in the path and the query only"
-    return "does not begin with http:// or https://; give the address, like https://crm.example.com/calls"
+        return say("has a parameter in the scheme; parameters may stand in the path and the query only")
+    return say("does not begin with http:// or https://; give the address, like https://crm.example.com/calls")
 
 
 def _authority(text: str) -> str:
     if "<<" in text:
-        raise TemplateError(["has a parameter in the host or port; parameters may stand in the path and query only"])
+        raise TemplateError(
+            [say("has a parameter in the host or port; parameters may stand in the path and query only")]
+        )
     if "@" in text:
-        raise TemplateError(["has a user name before the host; give user name and password under authentication"])
+        raise TemplateError([say("has a user name before the host; give user name and password under authentication")])
     if _CONTROL.search(text) or " " in text:
-        raise TemplateError(["has a backslash, a space or a control character in the host"])
+        raise TemplateError([say("has a backslash, a space or a control character in the host")])
     host, colon, port = (text, "", "") if text.endswith("]") else text.rpartition(":")
     if not colon:
         host, port = text, ""
     if colon and not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535):
-        raise TemplateError([f"has the port {port!r}; give a number from 1 to 65535"])
+        raise TemplateError([say("has the port %(port)s; give a number from 1 to 65535", port=repr(port))])
     return _host(host) + (f":{int(port)}" if colon else "")
 
 
@@ -90,9 +93,11 @@ def _host(host: str) -> str:
         try:
             host = idna.encode(host, uts46=True).decode()
         except idna.IDNAError as error:
-            raise TemplateError([f"has the host {host!r}, which is not a domain name: {error}"]) from None
+            raise TemplateError(
+                [say("has the host %(host)s, which is not a domain name: %(error)s", host=repr(host), error=error)]
+            ) from None
     if not _HOST.fullmatch(host) or len(host) > 253:
-        raise TemplateError([f"has the host {host!r}, which is not a domain name or an address"])
+        raise TemplateError([say("has the host %(host)s, which is not a domain name or an address", host=repr(host))])
     return host.lower()
 
 
@@ -102,7 +107,14 @@ def _ipv6(host: str) -> str:
     except ValueError:
         address = None
     if address is None or address.scope_id is not None or not host.endswith("]"):
-        raise TemplateError([f"has the host {host!r}, which is not an IPv6 address; a scope id (%) cannot be given"])
+        raise TemplateError(
+            [
+                say(
+                    "has the host %(host)s, which is not an IPv6 address; a scope id (%%) cannot be given",
+                    host=repr(host),
+                )
+            ]
+        )
     return f"[{address}]"
 
 
@@ -110,9 +122,9 @@ def _rest(text: str) -> Template:
     template = compile_template(text if text.startswith("/") else "/" + text)
     literal = template.literal
     if "#" in literal:
-        raise TemplateError(["has a # part, which HTTP never sends; delete it, or write %23 for the sign itself"])
+        raise TemplateError([say("has a # part, which HTTP never sends; delete it, or write %23 for the sign itself")])
     if _CLIMBING.search(literal.partition("?")[0]):
-        raise TemplateError(["has . or .. as a step of the path; give the path it leads to"])
+        raise TemplateError([say("has . or .. as a step of the path; give the path it leads to")])
     return Template(tuple(piece if isinstance(piece, Slot) else encode_literal(piece) for piece in template.pieces))
 
 

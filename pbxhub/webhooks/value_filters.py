@@ -13,6 +13,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation, localcontext
 from typing import Any
 
+from pbxhub.sentences import say
 from pbxhub.webhooks import dates
 from pbxhub.webhooks.phones import spell
 from pbxhub.webhooks.rendering import Context, Fragment, RenderError, to_bytes
@@ -48,11 +49,23 @@ def build(name: str, argument: str | None) -> Apply:
     """The function of one filter. Raises FilterError with a sentence."""
     kind = FILTERS.get(name)
     if kind is None:
-        raise FilterError(f"{name or 'an empty filter'} is not a filter; known are {', '.join(FILTERS)}")
+        raise FilterError(
+            say(
+                "%(value)s is not a filter; known are %(known)s",
+                value=name or say("an empty filter"),
+                known=", ".join(FILTERS),
+            )
+        )
     if argument is None and kind.argument:
-        raise FilterError(f"the filter {name} needs an argument: {name}:{kind.argument}")
+        raise FilterError(
+            say(
+                "the filter %(name)s needs an argument: %(name)s:%(argument)s",
+                name=name,
+                argument=kind.argument,
+            )
+        )
     if argument is not None and not kind.argument:
-        raise FilterError(f"the filter {name} takes no argument")
+        raise FilterError(say("the filter %(name)s takes no argument", name=name))
     return kind.build(argument or "")
 
 
@@ -75,9 +88,11 @@ def _moment(value: Any) -> datetime:
         try:
             value = datetime.fromisoformat(value)
         except ValueError:
-            raise RenderError(f"{_short(value)} is not a time; a date filter needs one, in ISO 8601") from None
+            raise RenderError(
+                say("%(short)s is not a time; a date filter needs one, in ISO 8601", short=_short(value))
+            ) from None
     if not isinstance(value, datetime):
-        raise RenderError(f"{_short(value)} is not a time; a date filter needs one")
+        raise RenderError(say("%(short)s is not a time; a date filter needs one", short=_short(value)))
     return value
 
 
@@ -95,7 +110,9 @@ def _default(argument: str) -> Apply:
 def _map(argument: str) -> Apply:
     pairs = [pair.partition("=") for pair in argument.split(",")]
     if not all(equals and key.strip() for key, equals, _ in pairs):
-        raise FilterError(f"map:{argument} is not a list of pairs; write it like map:ANSWERED=4,BUSY=7,*=6")
+        raise FilterError(
+            say("map:%(argument)s is not a list of pairs; write it like map:ANSWERED=4,BUSY=7,*=6", argument=argument)
+        )
     table = {key.strip(): _literal(target.strip()) for key, _, target in pairs}
     return lambda value, context: table.get(text := context.text(value), table.get("*", value if text else None))
 
@@ -109,7 +126,7 @@ def _literal(text: str) -> Any:
 
 def _mul(argument: str) -> Apply:
     if not _FACTOR.fullmatch(argument):
-        raise FilterError(f"mul:{argument} is not a number; write it like mul:1000")
+        raise FilterError(say("mul:%(argument)s is not a number; write it like mul:1000", argument=argument))
     factor = Decimal(argument)
     return _skipping_empty(lambda value, context: _product(number_of(value, context), factor))
 
@@ -127,9 +144,11 @@ def number_of(value: Any, context: Context) -> str:
     """The number a value is or spells, as it is written in JSON. Raises RenderError for anything else."""
     text = context.text(value).strip()
     if not NUMBER.fullmatch(text) or isinstance(value, bool):
-        raise RenderError(f"{_short(text)} is not a number; numbers with + or leading zeros are texts")
+        raise RenderError(
+            say("%(short)s is not a number; numbers with + or leading zeros are texts", short=_short(text))
+        )
     if len(text) > _LONGEST_NUMBER and not isinstance(value, int):
-        raise RenderError(f"{_short(text)} is too long a number")
+        raise RenderError(say("%(short)s is too long a number", short=_short(text)))
     return text
 
 
@@ -139,11 +158,11 @@ def _decimal(number: str) -> Decimal:
     try:
         value = Decimal(number)
     except InvalidOperation:  # an exponent beyond what Decimal knows
-        raise RenderError(f"{_short(number)} is too large or too small a number") from None
+        raise RenderError(say("%(short)s is too large or too small a number", short=_short(number))) from None
     _sign, digits, exponent = value.as_tuple()
     places = int(exponent)
     if value and (len(digits) + places > _LONGEST_NUMBER or -places > _LONGEST_NUMBER):
-        raise RenderError(f"{_short(number)} is too large or too small a number")
+        raise RenderError(say("%(short)s is too large or too small a number", short=_short(number)))
     return value if value else Decimal(0)
 
 
@@ -151,7 +170,7 @@ def _mmss(value: Any, context: Context) -> str:
     number = number_of(value, context)
     seconds = _decimal(number)
     if not 0 <= seconds <= 366 * 86400:
-        raise RenderError(f"{_short(number)} is not a number of seconds that mmss can write")
+        raise RenderError(say("%(short)s is not a number of seconds that mmss can write", short=_short(number)))
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes:02d}:{rest:02d}"
 

@@ -4,6 +4,7 @@ After changing texts: python -m tests.web.catalogue adds what is new, translate 
 """
 
 from pathlib import Path
+from typing import get_args
 
 from babel.messages.catalog import Catalog
 from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
@@ -11,20 +12,34 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 from pbxhub.delivery.outcomes import _STATUS_HINTS, OUTCOMES
+from pbxhub.store.pbx_states import REASONS
+from pbxhub.web.audit import Action
+from pbxhub.webhooks.gallery import gallery
 
 ROOT = Path(__file__).parents[2]
 PO = ROOT / "pbxhub/web/translations/uk/LC_MESSAGES/messages.po"
 MO = PO.with_suffix(".mo")
 _METHODS = [("pbxhub/web/**.py", "python"), ("templates/**.html", "jinja2")]
+_SAYING = [(f"pbxhub/{floor}/**.py", "python") for floor in ("calls", "webhooks", "store", "delivery", "ami", "web")]
 
 
 def texts() -> Catalog:
-    """Everything that is translated: of code, templates and the table of outcomes."""
+    """Everything that is translated: of code, templates, and the tables and sentences of the lower floors."""
     catalog = Catalog(locale="uk", project="pbxhub", charset="utf-8")
     keywords = {**DEFAULT_KEYWORDS, "_": None, "lazy_gettext": None}
     found = extract_from_dir(ROOT, _METHODS, keywords=keywords, options_map={}, directory_filter=_wanted)
     for _file, _line, message, _comments, _context in found:
         catalog.add(message)
+    for _file, _line, message, _comments, _context in extract_from_dir(ROOT, _SAYING, keywords={"say": None}):
+        catalog.add(message)
+    for item in gallery():
+        for text in filter(None, (item.description, item.note, item.secret, *(ask.label for ask in item.ask))):
+            catalog.add(text)
+    for action in get_args(Action):
+        catalog.add(action)
+    for reason in REASONS.values():
+        catalog.add(reason.why)
+        catalog.add(reason.advice)
     for outcome in OUTCOMES.values():
         for text in filter(None, (outcome.sentence, outcome.hint)):
             catalog.add(text)

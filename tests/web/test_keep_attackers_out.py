@@ -85,7 +85,7 @@ def test_text_from_outside_never_becomes_markup(
 def _hostile(database: Database, people: People) -> tuple[object, object]:
     with database.write() as session:
         pbx = Pbx(project_id=people.project, name=NASTY, host=NASTY, username="u", secret_sealed="", created_on=now(),
-                  state="refused", state_reason=NASTY)  # fmt: skip
+                  state="refused", state_code="not_ami", state_detail=NASTY)  # fmt: skip
         spec = WebhookSpec(
             RequestSpec(
                 url=f"https://example.com/?{NASTY}",

@@ -1,6 +1,8 @@
 """Every route as a visitor, a stranger, a viewer, an editor and an owner. A route nobody has classified fails."""
 
+import re
 from collections.abc import Callable
+from html import unescape
 from uuid import uuid4
 
 import pytest
@@ -47,6 +49,7 @@ OWNER = {
     "keys.remove", "pbxs.create", "pbxs.edit", "pbxs.check", "pbxs.remove", "audit.index",
 }  # fmt: skip
 RANK = {"viewer": VIEWER, "editor": VIEWER | EDITOR, "owner": VIEWER | EDITOR | OWNER}
+_OFFER = re.compile(r'(href|action|hx-get|hx-post)="(/[^"/][^"]*)"')
 
 
 @pytest.fixture
@@ -141,6 +144,30 @@ def test_a_role_opens_its_own_routes_and_no_others(
             assert answer.status_code == 403, (endpoint, method, answer.status_code)
         elif method == "GET" and endpoint != "webhooks.setup_default":  # ours is not the locked one
             assert member.get(path).status_code in (200, 302), (endpoint, path)
+
+
+@pytest.mark.parametrize("role", ["viewer", "editor", "owner"])
+def test_no_page_offers_what_the_role_may_not_do(
+    app: Flask, things: dict[str, object], signed_in: Callable[[str], Browser], role: str
+) -> None:
+    """From page to page by the links, as a member would click; every form and htmx button on the way counts too."""
+    member, adapter = signed_in(role), app.url_map.bind("localhost")
+    allowed = PUBLIC | SIGNED_IN | RANK[role]
+    waiting, seen, refused = [f"/projects/{things['project_id']}/dashboard"], set(), []
+    while waiting:
+        page = waiting.pop()
+        text = member.get(page).get_data(as_text=True)
+        for name, address in _OFFER.findall(text):
+            path = unescape(address).split("#")[0].split("?")[0]
+            method = "GET" if name in ("href", "hx-get") else "POST"
+            endpoint, _values = adapter.match(path, method=method)
+            if endpoint not in allowed:
+                refused.append((page, endpoint))
+            elif name == "href" and endpoint not in seen and not endpoint.startswith("static"):
+                seen.add(endpoint)
+                waiting.append(path)
+    assert refused == []
+    assert len(seen) > 12
 
 
 def test_an_owner_sees_every_page(app: Flask, things: dict[str, object], signed_in: Callable[[str], Browser]) -> None:

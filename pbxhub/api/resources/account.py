@@ -1,5 +1,6 @@
 """The project of the key, its PBXs, numbers and employees."""
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -16,12 +17,14 @@ from pbxhub.store.accounts import Employee, Number, Pbx
 from pbxhub.store.ordered_calls import DialPlan
 from pbxhub.store.webhooks import touch_webhooks
 from pbxhub.web.access import Access
-from pbxhub.web.audit import fields, note
+from pbxhub.web.audit import Action, fields, note
 from pbxhub.web.hub import hub, now, reading, writing
 
 account = Blueprint("account", __name__, description="The project, its PBXs, numbers and employees")
 RowT = TypeVar("RowT", Pbx, Number, Employee)
 _PROJECT = schemas.Project()
+_ADDED: Mapping[type[Any], Action] = {Number: "number added", Employee: "employee added"}
+_DELETED: Mapping[type[Any], Action] = {Number: "number deleted", Employee: "employee deleted"}
 _PBX = schemas.Pbx()
 _PLAN = schemas.DialPlan()
 
@@ -332,11 +335,11 @@ def id_after(wanted: dict[str, Any]) -> int:
 def _add(session: Session, access: Access, row: Any, schema: Any, subject: str) -> Any:
     session.add(row)
     _flush(session)
-    note(session, access, f"{row.__tablename__} added", subject)
+    note(session, access, _ADDED[type(row)], subject)
     return tagged(schema.dump(row), 201)
 
 
-def _change(session: Session, access: Access, row: Any, data: dict[str, Any], action: str, subject: str) -> None:
+def _change(session: Session, access: Access, row: Any, data: dict[str, Any], action: Action, subject: str) -> None:
     before = fields(row, *data)
     for name, value in data.items():
         setattr(row, name, value)
@@ -355,6 +358,6 @@ def _remove(kind: type[RowT], row_id: int) -> Any:
     with writing() as session:
         access = enter(session)
         row = _row(session, access, kind, row_id)
-        note(session, access, f"{row.__tablename__} removed", str(row_id))
+        note(session, access, _DELETED[kind], str(row_id))
         session.delete(row)
     return None

@@ -16,7 +16,7 @@ from pbxhub.web.audit import differences
 from pbxhub.web.catalogue import editor_data, used_names
 from pbxhub.web.forms import GoogleAnalyticsForm
 from pbxhub.web.hub import reading, writing
-from pbxhub.web.language import _
+from pbxhub.web.language import _, said
 from pbxhub.web.pages.webhooks import pages
 from pbxhub.web.tryout import preview, test_send
 from pbxhub.web.webhooks import (
@@ -52,21 +52,23 @@ def template(project_id: int, item_id: str) -> ResponseReturnValue:
     """One ready-made event: what it needs to know, then it is added and opened in the editor."""
     item = find(item_id) or abort(404)
     errors: list[FieldError] = []
-    with writing() if request.method == "POST" else reading() as session:
-        access = enter(session, project_id, "editor")
-        if request.method == "POST":
-            try:
+    if request.method == "POST":
+        try:
+            with writing() as session:
+                access = enter(session, project_id, "editor")
                 added = [
-                    create(session, access, read_draft(session, access, _ready(session, access, ready), None))
+                    create(session, access, read_draft(session, access, _ready(session, access, ready), None)).id
                     for ready in fill(item, request.form)
                 ]
-            except SpecError as error:
-                session.rollback()
-                errors = error.errors
-            else:
-                flash(_("Added. Look at the preview, send a test, and switch it on."))
-                return redirect(url_for("webhooks.edit", project_id=project_id, webhook_id=added[0].id))
-        return render_template("webhooks/template.html", item=item, errors=errors, given=request.form)
+        except SpecError as error:  # nothing of it was added
+            errors = error.errors
+        else:
+            flash(_("Added. Look at the preview, send a test, and switch it on."))
+            return redirect(url_for("webhooks.edit", project_id=project_id, webhook_id=added[0]))
+    with reading() as session:
+        enter(session, project_id, "editor")
+        page = render_template("webhooks/template.html", item=item, errors=errors, given=request.form)
+        return page, 422 if errors else 200
 
 
 def _ready(session: Session, access: Access, ready: Any) -> dict[str, Any]:
@@ -219,7 +221,7 @@ def _number(value: Any) -> int:
 
 
 def _errors(errors: tuple[FieldError, ...] | list[FieldError]) -> list[dict[str, str]]:
-    return [{"path": error.path, "message": error.message} for error in errors]
+    return [{"path": error.path, "message": said(error.message)} for error in errors]
 
 
 def _refuse(error: SpecError) -> ResponseReturnValue:

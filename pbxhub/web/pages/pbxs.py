@@ -5,18 +5,19 @@ from pathlib import Path
 
 from flask import Blueprint, abort, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import JSON
 from pbxhub.paths import ASTERISK_CONF
 from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, Pbx
-from pbxhub.store.history import Call
+from pbxhub.store.history import open_calls
 from pbxhub.web.access import enter
 from pbxhub.web.audit import note
 from pbxhub.web.forms import PbxForm
 from pbxhub.web.hub import hub, now, reading, writing
 from pbxhub.web.language import _
+from pbxhub.web.pbx_live import live
 
 pages = Blueprint("pbxs", __name__, url_prefix="/projects/<int:project_id>/pbxs")
 
@@ -26,10 +27,8 @@ def index(project_id: int) -> ResponseReturnValue:
     """Every PBX with its state."""
     with reading() as session:
         enter(session, project_id)
-        open_calls = select(Call.pbx_id, func.count()).where(Call.ended_on.is_(None)).group_by(Call.pbx_id)
-        mine = select(Pbx.id).where(Pbx.project_id == project_id)
-        calls = {row[0]: row[1] for row in session.execute(open_calls.where(Call.pbx_id.in_(mine)))}
         rows = session.scalars(select(Pbx).where(Pbx.project_id == project_id).order_by(Pbx.id)).all()
+        calls = open_calls(session, [row.id for row in rows])
         return render_template("pbxs/index.html", rows=rows, calls=calls)
 
 
@@ -49,7 +48,7 @@ def create(project_id: int) -> ResponseReturnValue:
         session.add(pbx)
         session.flush()
         note(session, access, "PBX added", pbx.name, {}, _shown(pbx))
-        return render_template("pbxs/detail.html", pbx=pbx, secret=secret, files=_files(pbx))
+        return _detail(session, pbx, secret)
 
 
 @pages.get("/<int:pbx_id>")
@@ -58,15 +57,16 @@ def detail(project_id: int, pbx_id: int) -> ResponseReturnValue:
     with reading() as session:
         enter(session, project_id)
         pbx = _pbx(session, project_id, pbx_id)
-        return render_template("pbxs/detail.html", pbx=pbx, secret="", files=_files(pbx))
+        return _detail(session, pbx)
 
 
 @pages.get("/<int:pbx_id>/state")
 def state(project_id: int, pbx_id: int) -> ResponseReturnValue:
-    """The live part of the page."""
+    """The live part of the page, and the line of manager.conf that depends on it."""
     with reading() as session:
         enter(session, project_id)
-        return render_template("pbxs/_state.html", pbx=_pbx(session, project_id, pbx_id))
+        pbx = _pbx(session, project_id, pbx_id)
+        return render_template("pbxs/_state.html", pbx=pbx, live=live(session, pbx), polled=True)
 
 
 @pages.route("/<int:pbx_id>/edit", methods=["GET", "POST"])
@@ -111,6 +111,11 @@ def remove(project_id: int, pbx_id: int) -> ResponseReturnValue:
     return redirect(url_for("pbxs.index", project_id=project_id))
 
 
+def _detail(session: Session, pbx: Pbx, secret: str = "") -> str:
+    """The page of a PBX. secret: shown this once."""
+    return render_template("pbxs/detail.html", pbx=pbx, secret=secret, live=live(session, pbx), files=_files())
+
+
 def _take(form: PbxForm, pbx: Pbx) -> None:
     for name in ("name", "host", "port", "username", "tls", "tls_ca", "plain_login", "cel_path", "enabled"):
         setattr(pbx, name, getattr(form, name).data)
@@ -124,7 +129,7 @@ def _shown(pbx: Pbx) -> dict[str, JSON]:
     return {**{name: getattr(pbx, name) for name in names}, "incoming_contexts": ", ".join(pbx.incoming_contexts)}
 
 
-def _files(pbx: Pbx) -> list[tuple[str, str]]:
+def _files() -> list[tuple[str, str]]:
     """The ready files to put beside Asterisk's own, name and text."""
     return [(path.name, path.read_text()) for path in sorted(ASTERISK_CONF.glob("*.conf"), key=_first_needed)]
 

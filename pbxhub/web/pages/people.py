@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.store.accounts import Employee
 from pbxhub.web.access import enter
-from pbxhub.web.audit import fields, note
+from pbxhub.web.audit import Action, fields, note
 from pbxhub.web.forms import EmployeeForm
 from pbxhub.web.hub import reading, writing
 from pbxhub.web.language import _
@@ -75,7 +75,7 @@ def _save(project_id: int, employee_id: int | None, form: EmployeeForm) -> bool:
         before = fields(row, *_KEPT)
         form.populate_obj(row)
         session.add(row)
-        action = "employee changed" if employee_id else "employee added"
+        action: Action = "employee changed" if employee_id else "employee added"
         note(session, access, action, row.extension, before, fields(row, *_KEPT))
     return True
 

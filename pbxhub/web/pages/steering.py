@@ -13,7 +13,7 @@ from pbxhub.store.agi_tokens import Tokens
 from pbxhub.store.webhooks import Webhook
 from pbxhub.web.access import Access, enter
 from pbxhub.web.hub import hub, reading, writing
-from pbxhub.web.language import _
+from pbxhub.web.language import _, said
 from pbxhub.web.steering_form import SteeringForm, as_data, fill_in, simulated_of
 from pbxhub.web.webhooks import change, create, editable, live_webhooks, read_draft
 from pbxhub.webhooks.catalogue import QUESTION
@@ -70,7 +70,8 @@ def _save(session: Session, access: Access, webhook: Webhook | None, form: Steer
         draft = read_draft(session, access, as_data(form, webhook), webhook)
     except SpecError as error:
         for wrong in error.errors:
-            form.take_error(wrong.path, f"{wrong.path}: {wrong.message}" if wrong.path else wrong.message)
+            message = said(wrong.message)
+            form.take_error(wrong.path, f"{wrong.path}: {message}" if wrong.path else message)
         return None
     if webhook is None:
         return create(session, access, draft).id

@@ -15,7 +15,7 @@ from pbxhub.web.access import enter
 from pbxhub.web.audit import differences, note
 from pbxhub.web.health import recent_outcomes
 from pbxhub.web.hub import now, reading, writing
-from pbxhub.web.language import _
+from pbxhub.web.language import _, said
 from pbxhub.web.webhooks import (
     Draft,
     carry_out,
@@ -69,7 +69,7 @@ def enable(project_id: int, webhook_id: int) -> ResponseReturnValue:
             flash(_("Set it up first: it needs your measurement id and API secret."), "error")
             return redirect(url_for("webhooks.setup_default", project_id=project_id, webhook_id=webhook.id))
         if wanted and (blanks := unfilled(webhook.spec)):
-            flash(f"{blanks[0].path}: {blanks[0].message}", "error")
+            flash(f"{blanks[0].path}: {said(blanks[0].message)}", "error")
             return redirect(url_for("webhooks.index", project_id=project_id))
         if wanted != webhook.enabled:
             switched = Draft(webhook.name, webhook.stage, wanted, webhook.spec)
@@ -146,7 +146,9 @@ def restore(project_id: int, webhook_id: int, revision: int) -> ResponseReturnVa
         try:
             restore_version(session, access, webhook, version)
         except SpecError as error:
-            flash(_("Revision %(n)s cannot be restored: %(why)s", n=revision, why=error.errors[0].message), "error")
+            flash(
+                _("Revision %(n)s cannot be restored: %(why)s", n=revision, why=said(error.errors[0].message)), "error"
+            )
             return back
     flash(_("Revision %(n)s is the current one again.", n=revision))
     return back

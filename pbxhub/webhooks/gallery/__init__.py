@@ -12,6 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from pbxhub.sentences import say
 from pbxhub.webhooks.check import check_spec, texts_of
 from pbxhub.webhooks.codec import FieldError, Reader, SpecError, write
 from pbxhub.webhooks.spec import WebhookSpec
@@ -89,7 +90,9 @@ def fill(item: Item, answers: Mapping[str, str]) -> tuple[Ready, ...]:
     """
     missing = [ask for ask in item.ask if not answers.get(ask.name, "").strip()]
     if missing:
-        raise SpecError([FieldError(f"ask.{ask.name}", f"is empty; give {ask.label}") for ask in missing])
+        raise SpecError(
+            [FieldError(f"ask.{ask.name}", say("is empty; give %(label)s", label=say(ask.label))) for ask in missing]
+        )
     specs = [check_spec(_filled(write(ready.spec), answers)) for ready in item.webhooks]
     return tuple(replace(ready, spec=spec) for ready, spec in zip(item.webhooks, specs, strict=True))
 
@@ -97,7 +100,9 @@ def fill(item: Item, answers: Mapping[str, str]) -> tuple[Ready, ...]:
 def unfilled(spec: WebhookSpec) -> list[FieldError]:
     """The blanks of ready-made webhooks that nobody has filled in: such a webhook must not be switched on."""
     return [
-        FieldError(path, f"has the blank {blank.group()} of a template; fill it in before switching on")
+        FieldError(
+            path, say("has the blank %(value)s of a template; fill it in before switching on", value=blank.group())
+        )
         for path, text in texts_of(spec)
         for blank in _BLANK.finditer(text)
         if blank.group(1) in _asked()
