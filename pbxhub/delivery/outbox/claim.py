@@ -23,14 +23,19 @@ from pbxhub.delivery.outbox.order import hold_on
 from pbxhub.store.bulk import Insert, Query
 from pbxhub.store.columns import JsonColumn, UtcDateTime
 from pbxhub.store.ids import new_id
-from pbxhub.store.session import Base
+from pbxhub.store.session import STALLED, Base
 from pbxhub.webhooks.request import Request
 
 LEASE = timedelta(seconds=20)  # beyond the deadline of the request
 SHARES = {1: 0.7, 2: 0.2, 3: 0.1}  # of each batch, when every lane has work; what one leaves goes to the others
 FEWEST_ASKED = 8  # rows looked at behind each webhook, at least
-_CLAIMING = 0x70627868  # the advisory lock under which PostgreSQL lets one process choose at a time
-
+TRY_AGAIN = timedelta(milliseconds=5)  # while another process chooses: it takes some ms, unless it has been frozen
+# One process chooses at a time, or two would each fill the last place of a webhook. Nobody waits for it: a frozen one
+# loses its turn after STALLED. Whoever chooses waits for nobody's rows either, at least not for long.
+_MAY_CHOOSE = (
+    f"SELECT pg_try_advisory_xact_lock({0x70627868}), set_config('lock_timeout', '1s', true),"
+    f" set_config('idle_in_transaction_session_timeout', '{STALLED}', true)"
+)
 
 T = TypeVar("T")
 
@@ -62,7 +67,8 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a claim brought. next_due: when to ask again at the latest, None while nothing waits for its time.
+    """What a claim brought. next_due: when to ask again at the latest, None while nothing waits for its time; very
+    soon when another process was choosing.
 
     more: something due may have been left behind, for want of room or because it was enough: ask again at the next
     turn.
@@ -95,8 +101,8 @@ def claim(
     ones are cancelled on the way. Whatever an earlier worker left unfinished is marked worker_lost and taken again.
     """
     session.flush()  # what record has changed in the same transaction: the rest goes past the session
-    if session.get_bind().dialect.name == "postgresql":
-        session.connection().exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CLAIMING})")
+    if not _may_choose(session):
+        return Batch((), now + TRY_AGAIN, False)
     queues = _queues(session, directory)
     later = [queue.due_at for queue in queues if queue.due_at > now]
     ready = [queue for queue in queues if queue.due_at <= now and queue.webhook]
@@ -109,6 +115,13 @@ def claim(
     chosen = hold_on(session, leave_lost(session, chosen, now), now)
     claimed = _lease(session, chosen, {queue.webhook_id: queue.webhook for queue in ready}, now, lease)
     return Batch(tuple(claimed), min(later, default=None), more)
+
+
+def _may_choose(session: Session) -> bool:
+    """SQLite lets nobody else in anyway."""
+    if session.get_bind().dialect.name != "postgresql":
+        return True
+    return bool(session.connection().exec_driver_sql(_MAY_CHOOSE).scalar())
 
 
 _HOP = Query(

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, aliased
 
 from pbxhub.delivery.outbox.order import release_next
 from pbxhub.delivery.outcomes import OUTCOMES
+from pbxhub.store.columns import UtcDateTime
 from pbxhub.store.history import FAILED, Attempt, Delivery
 
 MOST_LOST = 5  # in a row: a delivery that takes its worker down with it must not do so for ever
@@ -16,23 +17,30 @@ _LOST = "worker_lost"
 _QUIETLY = {"synchronize_session": False}
 
 
-_WHO = (
-    text("SELECT id, id AS raw, webhook_id, call_id FROM delivery WHERE id IN :ids")
-    .bindparams(bindparam("ids", expanding=True))
+_LOCKING = {"sqlite": "", "postgresql": "FOR UPDATE SKIP LOCKED"}
+_WHO = {
+    dialect: text(f"""
+    SELECT id, id AS raw, webhook_id, call_id FROM delivery
+     WHERE id IN :ids AND state = 'pending' AND claim_token IS NOT NULL AND due_at <= :now {locking}""")  # noqa: S608
+    .bindparams(bindparam("ids", expanding=True), bindparam("now", type_=UtcDateTime()))
     .columns(id=Uuid(), call_id=Uuid())
-)
+    for dialect, locking in _LOCKING.items()
+}
 
 
 def leave_lost(session: Session, rows: Sequence[Row[Any]], now: datetime) -> list[Row[Any]]:
     """Marks the unfinished attempts of the rows that still carry an expired claim, and returns the rows to send.
 
-    One that has been lost MOST_LOST times in a row is failed instead of sent; sent again by a user, it may be lost as
+    Left out are those that somebody else has locked: their worker may be recording them at this very moment, late. One
+    that has been lost MOST_LOST times in a row is failed instead of sent; sent again by a user, it may be lost as
     many times once more.
     """
     expired = [row.id for row in rows if row.lost]
     if not expired:
         return list(rows)
-    lost = session.execute(_WHO, {"ids": expired}).all()
+    lost = session.execute(_WHO[session.get_bind().dialect.name], {"ids": expired, "now": now}).all()
+    if not lost:
+        return [row for row in rows if not row.lost]
     ids = [row.id for row in lost]
     session.execute(
         update(Attempt)
@@ -50,8 +58,8 @@ def leave_lost(session: Session, rows: Sequence[Row[Any]], now: datetime) -> lis
             .values(state=FAILED, claim_token=None, message=OUTCOMES[_LOST].sentence, finished_on=now),
             execution_options=_QUIETLY,
         )
-    skipped = {row.raw for row in lost if row.id in hopeless}
-    return [row for row in rows if row.id not in skipped]
+    again = {row.raw for row in lost if row.id not in hopeless}
+    return [row for row in rows if not row.lost or row.id in again]
 
 
 def _lost_too_often(session: Session, ids: list[Any]) -> set[Any]:
