@@ -70,6 +70,7 @@ class Batch:
     """What a claim brought. next_due: when to ask again at the latest, None while nothing waits for its time; very
     soon when another process was choosing.
 
+    given_up: lost by too many workers in a row; they are this worker's, to be recorded as such and not to be sent.
     more: something due may have been left behind, for want of room or because it was enough: ask again at the next
     turn.
     """
@@ -77,6 +78,7 @@ class Batch:
     claimed: tuple[Claimed, ...]
     next_due: datetime | None
     more: bool
+    given_up: tuple[Claimed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +114,11 @@ def claim(
     chosen, more = (
         _choose(session, ready, limit, now, rooms or {}, chance) if ready and limit > 0 else ([], bool(ready))
     )
-    chosen = hold_on(session, leave_lost(session, chosen, now), now)
-    claimed = _lease(session, chosen, {queue.webhook_id: queue.webhook for queue in ready}, now, lease)
-    return Batch(tuple(claimed), min(later, default=None), more)
+    chosen, hopeless = leave_lost(session, chosen, now)
+    webhooks = {queue.webhook_id: queue.webhook for queue in ready}
+    claimed = _lease(session, hold_on(session, chosen, now), webhooks, now, lease)
+    given_up = _own(session, hopeless, webhooks, now, lease)
+    return Batch(tuple(claimed), min(later, default=None), more, tuple(given_up))
 
 
 def _may_choose(session: Session) -> bool:
@@ -325,20 +329,50 @@ def _lease(
     leased = _TAKE[session.get_bind().dialect.name].all(session, **values)
     _BEGIN.run(session, [{"delivery_id": row.id, "number": row.attempts, "started_on": now} for row in leased])
     return [
-        _claimed(row, webhooks, token, now, until) for row in sorted(leased, key=lambda row: (row.lane, row.created_on))
+        _claimed(row, _request(row), webhooks, token, now, until)
+        for row in sorted(leased, key=lambda row: (row.lane, row.created_on))
     ]
+
+
+_OWN = Query(
+    text("""
+    UPDATE delivery SET claim_token = :token, due_at = :until WHERE id IN :ids
+    RETURNING id, project_id, webhook_id, stage_event_id, call_id, kind, lane, attempts, tries, outcome, created_on""")
+    .bindparams(
+        bindparam("token", type_=Uuid()), bindparam("until", type_=UtcDateTime()), bindparam("ids", expanding=True)
+    )
+    .columns(id=Uuid(), stage_event_id=Uuid(), call_id=Uuid(), created_on=UtcDateTime())
+)
+
+
+def _own(
+    session: Session, rows: Sequence[Row[Any]], webhooks: Mapping[int, LiveWebhook | None], now: datetime,
+    lease: timedelta,
+) -> list[Claimed]:  # fmt: skip
+    """Writes the token and the lease of rows that leave_lost has locked, and no attempt. Their requests are not read:
+    one of them may be what ends the workers."""
+    if not rows:
+        return []
+    token, until = new_id(), now + lease
+    owned = _OWN.all(session, token=token, until=until, ids=[row.id for row in rows])
+    nothing = Request("", "", (), b"")
+    return [_claimed(row, nothing, webhooks, token, now, until) for row in owned]
 
 
 def _deadline(webhook: LiveWebhook | None) -> int:
     return webhook.spec.limits.deadline if webhook else 0
 
 
+def _request(row: Row[Any]) -> Request:
+    return Request(row.method, row.url, tuple((name, value) for name, value in row.headers), row.body)
+
+
 def _claimed(
-    row: Row[Any], webhooks: Mapping[int, LiveWebhook | None], token: UUID, now: datetime, until: datetime
-) -> Claimed:
+    row: Row[Any], request: Request, webhooks: Mapping[int, LiveWebhook | None], token: UUID, now: datetime,
+    until: datetime,
+) -> Claimed:  # fmt: skip
     webhook = webhooks[row.webhook_id]
     assert webhook is not None  # those of disabled webhooks were cancelled before
-    request = Request(row.method, row.url, tuple((name, value) for name, value in row.headers), row.body)
     return Claimed(
         row.id, row.project_id, row.stage_event_id, row.call_id, row.kind, row.lane, row.attempts, row.tries,
         row.outcome, token, now, until, row.created_on, request, webhook,
