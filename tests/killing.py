@@ -71,6 +71,15 @@ class Child:
         theirs.close()
         self._hear("ready")
 
+    @property
+    def pid(self) -> int:
+        assert self._process.pid
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
+
     def arm(self, step: str) -> None:
         self.line.send(step)
         self._hear("armed")

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from pbxhub.calls.stages import CallReport, Stage, Value
 from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.outbox import Batch, Claimed, Finished, Health, Result, claim, record
+from pbxhub.delivery.outbox.finished import given_up
 from pbxhub.delivery.outgoing import Answer
 from pbxhub.delivery.values import Links
 from pbxhub.store.accounts import Pbx, Project
@@ -122,6 +123,13 @@ def take(
     """A claim that many seconds after NOON. chance: rounds the share of each lane, 0.0 down and 0.99 up."""
     with database.write() as session:
         return claim(session, directory_of(database), limit, at(seconds), rooms, chance=lambda: chance)
+
+
+def give_up(database: Database, batch: Batch, seconds: float, health: Health | None = None) -> list[Result]:
+    """Records what a claim has given up that many seconds after NOON."""
+    done = [given_up(one, at(seconds)) for one in batch.given_up]
+    with database.write() as session:
+        return record(session, directory_of(database), LINKS, done, at(seconds), health)
 
 
 def finish(

@@ -14,6 +14,7 @@ from outbox_world import (
     at,
     finish,
     forward,
+    give_up,
     report,
     spec,
     take,
@@ -120,14 +121,18 @@ def test_a_delivery_that_kills_every_worker_is_given_up(database: Database) -> N
     publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
     for number in range(5):
         assert len(take(database, number * 40).claimed) == 1
-    assert take(database, 5 * 40).claimed == ()
+    batch = take(database, 5 * 40)
+    assert batch.claimed == ()
+    give_up(database, batch, 200)
     (delivery,) = world.deliveries()
     assert (delivery.state, delivery.outcome, delivery.attempts) == (FAILED, "worker_lost", 5)
     with database.write() as session:
         resend_one(session, directory_of(database), LINKS, world.project_id, delivery.id, at(300))
     for number in range(5):
         assert len(take(database, 300 + number * 40).claimed) == 1
-    assert take(database, 500).claimed == ()
+    batch = take(database, 500)
+    assert batch.claimed == ()
+    give_up(database, batch, 500)
     assert [row.state for row in world.deliveries()] == [FAILED]
 
 

@@ -19,6 +19,7 @@ from pbxhub.delivery.engine import Engine
 from pbxhub.delivery.metrics import WorkerMetrics
 from pbxhub.delivery.outbox import Batch, Claimed, Finished, Health, claim, record
 from pbxhub.delivery.outbox.claim import LEASE
+from pbxhub.delivery.outbox.finished import given_up
 from pbxhub.delivery.outbox.give_back import give_back
 from pbxhub.delivery.outcomes import describe
 from pbxhub.delivery.outgoing import Answer
@@ -174,6 +175,11 @@ class Worker:
         self._turned_at = time.monotonic()
         for claimed in batch.claimed:
             self._send(claimed)
+        for claimed in batch.given_up:
+            lost = given_up(claimed, self._clock())
+            self._metrics.ended(claimed, lost.answer)
+            self._finished.append(lost)
+            self._ring()
         return batch
 
     def _is_something_due(self, batch: Batch) -> bool:

@@ -21,7 +21,9 @@ CONNECTION = "pbxhub_connection"
 _WRITE = "pbxhub_write"
 _SQLITE_PATIENCE = 5  # seconds for a lock of another process; whoever writes tries again, and a stop must not hang
 _SQLITE_STATEMENTS = 512  # kept compiled by each connection; those of store/bulk.py come in ten lengths
-_READ_ONLY = "25006"  # SQLSTATE read_only_sql_transaction
+# SQLSTATEs of a PostgreSQL that is away without an OperationalError: read-only, and ended for saying nothing for long
+_AWAY = frozenset({"25006", "25P03"})
+STALLED = "3s"  # of a transaction whose locks others wait for; there are milliseconds between its statements
 
 
 class Base(DeclarativeBase):
@@ -84,7 +86,7 @@ def open_database(url: str, pool_size: int = 10) -> Database:
         options["connect_args"] = {"connect_timeout": 5}
     engine = create_engine(url, **options)
     event.listen(engine, "handle_error", _drop_details)
-    event.listen(engine, "handle_error", _tell_read_only)
+    event.listen(engine, "handle_error", _tell_away)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -110,6 +112,13 @@ def is_away(error: Exception) -> bool:
 
 
 _TO_BLAME = (DataError, IntegrityError)
+
+
+def hurry(session: Session) -> None:
+    """From here on PostgreSQL ends this transaction when its process says nothing for STALLED: call it before locking
+    what workers and listeners wait for. The process finds the database away, and does it again."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection().exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{STALLED}'")
 
 
 def _json_time(value: Any) -> str:
@@ -145,11 +154,12 @@ def _drop_details(context: ExceptionContext) -> None:
         error.args = (first,)
 
 
-def _tell_read_only(context: ExceptionContext) -> OperationalError | None:
-    """A PostgreSQL that only reads for now, after a failover for example, is away like one that cannot be reached.
-    The driver calls it an internal error, as if one statement were wrong."""
+def _tell_away(context: ExceptionContext) -> OperationalError | None:
+    """A PostgreSQL that only reads for now, after a failover for example, is away like one that cannot be reached; so
+    is one that has ended the transaction of a process that stood still. The driver calls both internal errors, as if
+    one statement were wrong."""
     error = context.original_exception
-    if getattr(error, "sqlstate", None) != _READ_ONLY:
+    if getattr(error, "sqlstate", None) not in _AWAY:
         return None
     return OperationalError(context.statement, None, error)
 
@@ -162,10 +172,12 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _prepare_postgresql(connection: Any, _record: Any) -> None:
     """A process that was frozen in the middle of a transaction holds its locks: the others get an error they repeat,
-    and after a minute the locks themselves."""
+    and after a minute the locks themselves; sooner where somebody calls hurry(). One that is gone, or does not take
+    what it has asked for, is not waited for either."""
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '10s'")
         cursor.execute("SET idle_in_transaction_session_timeout = '60s'")
+        cursor.execute("SET tcp_user_timeout = '10s'")
     connection.commit()
 
 

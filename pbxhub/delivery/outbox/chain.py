@@ -20,7 +20,7 @@ from pbxhub.delivery.storable import storable
 from pbxhub.delivery.values import Cards, Links, StageValues
 from pbxhub.store.events import keep
 from pbxhub.store.history import FAILED, PENDING, Attempt, Call, Delivery, StageEvent
-from pbxhub.store.session import Base
+from pbxhub.store.session import Base, hurry
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.params import from_json
 
@@ -38,6 +38,7 @@ def save_answers(session: Session, finished: Sequence[Finished], readings: Seque
             told.setdefault(one.claimed.call_id, {}).update(_kept(told.get(one.claimed.call_id, {}), reading))
     if not told:
         return
+    hurry(session)
     calls = session.execute(
         select(Call.id, Call.answers).where(Call.id.in_(told)).order_by(Call.linkedid).with_for_update(key_share=True)
     )

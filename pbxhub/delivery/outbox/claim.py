@@ -23,14 +23,19 @@ from pbxhub.delivery.outbox.order import hold_on
 from pbxhub.store.bulk import Insert, Query
 from pbxhub.store.columns import JsonColumn, UtcDateTime
 from pbxhub.store.ids import new_id
-from pbxhub.store.session import Base
+from pbxhub.store.session import STALLED, Base
 from pbxhub.webhooks.request import Request
 
 LEASE = timedelta(seconds=20)  # beyond the deadline of the request
 SHARES = {1: 0.7, 2: 0.2, 3: 0.1}  # of each batch, when every lane has work; what one leaves goes to the others
 FEWEST_ASKED = 8  # rows looked at behind each webhook, at least
-_CLAIMING = 0x70627868  # the advisory lock under which PostgreSQL lets one process choose at a time
-
+TRY_AGAIN = timedelta(milliseconds=5)  # while another process chooses: it takes some ms, unless it has been frozen
+# One process chooses at a time, or two would each fill the last place of a webhook. Nobody waits for it: a frozen one
+# loses its turn after STALLED. Whoever chooses waits for nobody's rows either, at least not for long.
+_MAY_CHOOSE = (
+    f"SELECT pg_try_advisory_xact_lock({0x70627868}), set_config('lock_timeout', '1s', true),"
+    f" set_config('idle_in_transaction_session_timeout', '{STALLED}', true)"
+)
 
 T = TypeVar("T")
 
@@ -63,8 +68,10 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a claim brought. next_due: when to ask again at the latest, None while nothing waits for its time.
+    """What a claim brought. next_due: when to ask again at the latest, None while nothing waits for its time; very
+    soon when another process was choosing.
 
+    given_up: lost by too many workers in a row; they are this worker's, to be recorded as such and not to be sent.
     more: something due may have been left behind, for want of room or because it was enough: ask again at the next
     turn.
     """
@@ -72,6 +79,7 @@ class Batch:
     claimed: tuple[Claimed, ...]
     next_due: datetime | None
     more: bool
+    given_up: tuple[Claimed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +104,8 @@ def claim(
     ones are cancelled on the way. Whatever an earlier worker left unfinished is marked worker_lost and taken again.
     """
     session.flush()  # what record has changed in the same transaction: the rest goes past the session
-    if session.get_bind().dialect.name == "postgresql":
-        session.connection().exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CLAIMING})")
+    if not _may_choose(session):
+        return Batch((), now + TRY_AGAIN, False)
     queues = _queues(session, directory)
     later = [queue.due_at for queue in queues if queue.due_at > now]
     ready = [queue for queue in queues if queue.due_at <= now and queue.webhook]
@@ -107,9 +115,18 @@ def claim(
     chosen, more = (
         _choose(session, ready, limit, now, rooms or {}, chance) if ready and limit > 0 else ([], bool(ready))
     )
-    chosen = hold_on(session, leave_lost(session, chosen, now), now)
-    claimed = _lease(session, chosen, {queue.webhook_id: queue.webhook for queue in ready}, now, lease)
-    return Batch(tuple(claimed), min(later, default=None), more)
+    chosen, hopeless = leave_lost(session, chosen, now)
+    webhooks = {queue.webhook_id: queue.webhook for queue in ready}
+    claimed = _lease(session, hold_on(session, chosen, now), webhooks, now, lease)
+    given_up = _own(session, hopeless, webhooks, now, lease)
+    return Batch(tuple(claimed), min(later, default=None), more, tuple(given_up))
+
+
+def _may_choose(session: Session) -> bool:
+    """SQLite lets nobody else in anyway."""
+    if session.get_bind().dialect.name != "postgresql":
+        return True
+    return bool(session.connection().exec_driver_sql(_MAY_CHOOSE).scalar())
 
 
 _HOP = Query(
@@ -316,20 +333,51 @@ def _lease(
     leased = _TAKE[session.get_bind().dialect.name].all(session, **values)
     _BEGIN.run(session, [{"delivery_id": row.id, "number": row.attempts, "started_on": now} for row in leased])
     return [
-        _claimed(row, webhooks, token, now, until) for row in sorted(leased, key=lambda row: (row.lane, row.created_on))
+        _claimed(row, _request(row), webhooks, token, now, until)
+        for row in sorted(leased, key=lambda row: (row.lane, row.created_on))
     ]
+
+
+_OWN = Query(
+    text("""
+    UPDATE delivery SET claim_token = :token, due_at = :until WHERE id IN :ids
+    RETURNING id, project_id, webhook_id, stage_event_id, call_id, sequence_id, kind, lane, attempts, tries, outcome,
+           created_on""")
+    .bindparams(
+        bindparam("token", type_=Uuid()), bindparam("until", type_=UtcDateTime()), bindparam("ids", expanding=True)
+    )
+    .columns(id=Uuid(), stage_event_id=Uuid(), call_id=Uuid(), sequence_id=Uuid(), created_on=UtcDateTime())
+)
+
+
+def _own(
+    session: Session, rows: Sequence[Row[Any]], webhooks: Mapping[int, LiveWebhook | None], now: datetime,
+    lease: timedelta,
+) -> list[Claimed]:  # fmt: skip
+    """Writes the token and the lease of rows that leave_lost has locked, and no attempt. Their requests are not read:
+    one of them may be what ends the workers."""
+    if not rows:
+        return []
+    token, until = new_id(), now + lease
+    owned = _OWN.all(session, token=token, until=until, ids=[row.id for row in rows])
+    nothing = Request("", "", (), b"")
+    return [_claimed(row, nothing, webhooks, token, now, until) for row in owned]
 
 
 def _deadline(webhook: LiveWebhook | None) -> int:
     return webhook.spec.limits.deadline if webhook else 0
 
 
+def _request(row: Row[Any]) -> Request:
+    return Request(row.method, row.url, tuple((name, value) for name, value in row.headers), row.body)
+
+
 def _claimed(
-    row: Row[Any], webhooks: Mapping[int, LiveWebhook | None], token: UUID, now: datetime, until: datetime
-) -> Claimed:
+    row: Row[Any], request: Request, webhooks: Mapping[int, LiveWebhook | None], token: UUID, now: datetime,
+    until: datetime,
+) -> Claimed:  # fmt: skip
     webhook = webhooks[row.webhook_id]
     assert webhook is not None  # those of disabled webhooks were cancelled before
-    request = Request(row.method, row.url, tuple((name, value) for name, value in row.headers), row.body)
     return Claimed(
         row.id, row.project_id, row.stage_event_id, row.call_id, row.sequence_id, row.kind, row.lane, row.attempts,
         row.tries, row.outcome, token, now, until, row.created_on, request, webhook,

@@ -5,6 +5,8 @@ from datetime import datetime
 
 from pbxhub.delivery.answers import Reading
 from pbxhub.delivery.outbox.claim import Claimed
+from pbxhub.delivery.outbox.lost import LOST, MOST_LOST
+from pbxhub.delivery.outcomes import OUTCOMES
 from pbxhub.delivery.outgoing import Answer
 
 
@@ -16,6 +18,12 @@ class Finished:
     answer: Answer
     headers: tuple[tuple[str, str], ...]
     finished_on: datetime
+
+
+def given_up(claimed: Claimed, now: datetime) -> Finished:
+    """One that too many workers have lost: recorded, it has failed like any other, whatever its retries."""
+    sentence = f"{OUTCOMES[LOST].sentence} That was time {MOST_LOST} in a row: it is not sent again by itself."
+    return Finished(claimed, Answer(LOST, sentence), (), now)
 
 
 @dataclass(frozen=True, slots=True)

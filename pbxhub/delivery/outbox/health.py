@@ -14,6 +14,7 @@ from pbxhub.store.bulk import Query
 from pbxhub.store.history import DELIVERED, FAILED
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import FIRST_FAILURE, PAUSED, RECOVERED, Notice
+from pbxhub.store.session import hurry
 from pbxhub.store.webhooks import Webhook
 
 HEALTHY_DAY = timedelta(hours=24)
@@ -67,7 +68,10 @@ _SICK = Query(
 
 
 def _recover(session: Session, webhook_ids: Iterable[int], now: datetime) -> None:
-    for (webhook_id,) in _SICK.all(session, ids=list(webhook_ids)):
+    sick = _SICK.all(session, ids=list(webhook_ids))
+    if sick:
+        hurry(session)
+    for (webhook_id,) in sick:
         webhook = _lock(session, webhook_id)
         if webhook.failures and _is_news(session, webhook_id, now):
             _tell(session, webhook, RECOVERED, f"{webhook.name} delivers again after {webhook.failures} failures.", now)
@@ -83,6 +87,7 @@ def _is_news(session: Session, webhook_id: int, now: datetime) -> bool:
 
 
 def _count(session: Session, failed: Counter[int], gone: set[int], health: Health, now: datetime) -> None:
+    hurry(session)
     for webhook_id, number in sorted(failed.items()):
         webhook = _lock(session, webhook_id)
         if not webhook.failures and (webhook.failed_on is None or now - webhook.failed_on >= HEALTHY_DAY):

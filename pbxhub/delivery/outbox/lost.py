@@ -9,54 +9,57 @@ from sqlalchemy.orm import Session, aliased
 
 from pbxhub.delivery.outbox.order import release_next
 from pbxhub.delivery.outcomes import OUTCOMES
-from pbxhub.store.history import FAILED, Attempt, Delivery
+from pbxhub.store.columns import UtcDateTime
+from pbxhub.store.history import Attempt, Delivery
 
 MOST_LOST = 5  # in a row: a delivery that takes its worker down with it must not do so for ever
-_LOST = "worker_lost"
+LOST = "worker_lost"
 _QUIETLY = {"synchronize_session": False}
 
 
-_WHO = (
-    text("SELECT id, id AS raw, webhook_id, sequence_id FROM delivery WHERE id IN :ids")
-    .bindparams(bindparam("ids", expanding=True))
+_LOCKING = {"sqlite": "", "postgresql": "FOR UPDATE SKIP LOCKED"}
+_WHO = {
+    dialect: text(f"""
+    SELECT id, id AS raw, webhook_id, sequence_id FROM delivery
+     WHERE id IN :ids AND state = 'pending' AND claim_token IS NOT NULL AND due_at <= :now {locking}""")  # noqa: S608
+    .bindparams(bindparam("ids", expanding=True), bindparam("now", type_=UtcDateTime()))
     .columns(id=Uuid(), sequence_id=Uuid())
-)
+    for dialect, locking in _LOCKING.items()
+}
 
 
-def leave_lost(session: Session, rows: Sequence[Row[Any]], now: datetime) -> list[Row[Any]]:
-    """Marks the unfinished attempts of the rows that still carry an expired claim, and returns the rows to send.
+def leave_lost(session: Session, rows: Sequence[Row[Any]], now: datetime) -> tuple[list[Row[Any]], list[Row[Any]]]:
+    """Marks the unfinished attempts of the rows that still carry an expired claim, and returns the rows to send, and
+    those to give up.
 
-    One that has been lost MOST_LOST times in a row is failed instead of sent; sent again by a user, it may be lost as
-    many times once more.
+    Left out are those that somebody else has locked: their worker may be recording them at this very moment, late. One
+    that has been lost MOST_LOST times in a row is to be failed instead of sent; sent again by a user, it may be lost
+    as many times once more.
     """
     expired = [row.id for row in rows if row.lost]
     if not expired:
-        return list(rows)
-    lost = session.execute(_WHO, {"ids": expired}).all()
+        return list(rows), []
+    lost = session.execute(_WHO[session.get_bind().dialect.name], {"ids": expired, "now": now}).all()
+    if not lost:
+        return [row for row in rows if not row.lost], []
     ids = [row.id for row in lost]
     session.execute(
         update(Attempt)
         .where(Attempt.delivery_id.in_(ids), Attempt.finished_on.is_(None))
-        .values(finished_on=now, outcome=_LOST, message=OUTCOMES[_LOST].sentence),
+        .values(finished_on=now, outcome=LOST, message=OUTCOMES[LOST].sentence),
         execution_options=_QUIETLY,
     )
-    session.execute(update(Delivery).where(Delivery.id.in_(ids)).values(outcome=_LOST), execution_options=_QUIETLY)
+    session.execute(update(Delivery).where(Delivery.id.in_(ids)).values(outcome=LOST), execution_options=_QUIETLY)
     release_next(session, [(row.webhook_id, row.sequence_id) for row in lost], now)
     hopeless = _lost_too_often(session, ids)
-    if hopeless:
-        session.execute(
-            update(Delivery)
-            .where(Delivery.id.in_(hopeless))
-            .values(state=FAILED, claim_token=None, message=OUTCOMES[_LOST].sentence, finished_on=now),
-            execution_options=_QUIETLY,
-        )
-    skipped = {row.raw for row in lost if row.id in hopeless}
-    return [row for row in rows if row.id not in skipped]
+    again = {row.raw for row in lost if row.id not in hopeless}
+    given_up = {row.raw for row in lost if row.id in hopeless}
+    return [row for row in rows if not row.lost or row.id in again], [row for row in rows if row.id in given_up]
 
 
 def _lost_too_often(session: Session, ids: list[Any]) -> set[Any]:
     other = aliased(Attempt)
-    told = select(func.max(other.number)).where(other.delivery_id == Attempt.delivery_id, other.outcome != _LOST)
+    told = select(func.max(other.number)).where(other.delivery_id == Attempt.delivery_id, other.outcome != LOST)
     counted = (
         select(Attempt.delivery_id)
         .where(Attempt.delivery_id.in_(ids), Attempt.number > func.coalesce(told.scalar_subquery(), 0))

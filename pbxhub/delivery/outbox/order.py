@@ -12,6 +12,7 @@ from pbxhub.delivery.outbox.rows import HOLD
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import UtcDateTime
 from pbxhub.store.history import Delivery
+from pbxhub.store.session import hurry
 
 _QUIETLY = {"synchronize_session": False}
 _IS_HELD = text("delivery.held")  # as the partial index has it; the column itself would be written held = 1
@@ -46,9 +47,8 @@ def hold_on(session: Session, rows: Sequence[Row[Any]], now: datetime) -> list[R
     before = _BEFORE.all(session, ids=held, now=now) if held else []
     waiting = {row.raw: (row.id, row.since + HOLD) for row in before if row.since + HOLD > now}
     for delivery_id, until in waiting.values():
-        session.execute(
-            update(Delivery).where(Delivery.id == delivery_id).values(due_at=until), execution_options=_QUIETLY
-        )
+        free = select(Delivery.id).where(Delivery.id == delivery_id, _IS_HELD).with_for_update(skip_locked=True)
+        session.execute(update(Delivery).where(Delivery.id.in_(free)).values(due_at=until), execution_options=_QUIETLY)
     return [row for row in rows if row.id not in waiting]
 
 
@@ -62,6 +62,7 @@ def release_next(session: Session, places: Iterable[tuple[int, UUID | None]], no
     oldest = {(webhook_id, sequence_id): delivery_id for webhook_id, sequence_id, delivery_id in held}
     going = [delivery_id for place, delivery_id in oldest.items() if place in wanted]
     if going:
+        hurry(session)
         session.execute(
             update(Delivery).where(Delivery.id.in_(going)).values(held=False, due_at=now),
             execution_options=_QUIETLY,

@@ -16,6 +16,7 @@ from pbxhub.delivery.doorbell import ring
 from pbxhub.delivery.outbox.chain import publish_next, save_answers
 from pbxhub.delivery.outbox.finished import Finished, Result
 from pbxhub.delivery.outbox.health import Health, note_health
+from pbxhub.delivery.outbox.lost import LOST
 from pbxhub.delivery.outbox.order import release_next
 from pbxhub.delivery.outbox.resthooks import drop_gone
 from pbxhub.delivery.outbox.rows import RETRIES
@@ -54,7 +55,7 @@ def record(
         for one, reading in zip(finished, readings, strict=True)
     ]
     told = _told_already(session, [result.finished for result in results if not result.owned])
-    _COMPLETE.run(session, map(attempt_row, results))
+    _COMPLETE.run(session, [attempt_row(result) for result in results if result.reading.code != LOST])  # that has been
     keep(session, [_called(result) for result in results if _attempt_of(result.finished) not in told])
     ours = [result for result in results if result.owned]
     if ours:
@@ -111,7 +112,7 @@ def _decide(one: Finished, reading: Reading, owned: bool, now: datetime, chance:
     delay = next_delay(
         one.claimed.webhook.spec.retry,
         one.claimed.tries + 1,
-        may_pass(reading.code, one.answer.status_code),
+        one.answer.outcome != LOST and may_pass(reading.code, one.answer.status_code),
         chance,
         retry_after(one.answer, now),
     )

@@ -1,0 +1,249 @@
+"""Rows that another transaction has locked on PostgreSQL: passed over where others can wait, waited for where not."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+from outbox_world import BEFORE, BUSY, FORWARD, LINKS, NOON, OK, VAULT, World, at, finish, forward, report, spec, take
+from sqlalchemy import event, select, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+from test_deliver_calls import wait_until, working
+from test_get_notices import sending, sick
+
+from pbxhub.delivery.chores import Chores
+from pbxhub.delivery.directory import directory_of
+from pbxhub.delivery.notices import tell
+from pbxhub.delivery.outbox import (
+    Claimed,
+    Selection,
+    cancel_pending,
+    claim,
+    order_resend,
+    prune,
+    publish,
+    step_resends,
+)  # fmt: skip
+from pbxhub.delivery.worker import utc_now
+from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Call, Delivery, StageEvent
+from pbxhub.store.notices import Notice
+from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook, touch_webhooks
+from pbxhub.testing.receiver import Receiver, Reply
+
+AT_ONCE = 1.0  # seconds, on a busy machine
+pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+@contextmanager
+def locked(database: Database, table: Any, *where: Any) -> Iterator[Session]:
+    """Another process that has these rows and is in no hurry."""
+    with database.write() as session:
+        session.execute(select(table.id).where(*where).with_for_update())
+        yield session
+
+
+@contextmanager
+def promptly() -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < AT_ONCE
+
+
+def calls(database: Database, number: int, *stages: str) -> World:
+    """A world with that many calls and one webhook for each of the stages."""
+    world = World(database)
+    for stage in stages or (BEFORE,):
+        world.webhook(stage, spec(in_flight=100))
+    publish(
+        database, VAULT, world.pbx_id, [report(f"1.{call}", *(stages or (BEFORE,))) for call in range(number)], NOON
+    )
+    return world
+
+
+def impatient(database: Database) -> None:
+    """What follows on this database waits for a lock 0.2 s instead of 10."""
+    event.listen(database.engine, "begin", lambda connection: connection.exec_driver_sql("SET LOCAL lock_timeout=200"))
+
+
+def test_every_connection_gives_up_waiting_for_a_lock(database: Database) -> None:
+    with database.write() as session:
+        assert session.scalar(text("SHOW lock_timeout")) == "10s"
+        assert session.scalar(text("SHOW idle_in_transaction_session_timeout")) == "1min"
+        assert session.scalar(text("SHOW tcp_user_timeout")) == "10000"
+
+
+# --- passed over
+
+
+def test_a_claim_passes_over_locked_deliveries_and_takes_them_when_they_are_free(database: Database) -> None:
+    world = calls(database, 4)
+    mine, *others = [row.id for row in world.deliveries()]
+    with locked(database, Delivery, Delivery.id == mine), promptly():
+        assert {one.id for one in take(database, 1).claimed} == set(others)
+    assert [one.id for one in take(database, 2).claimed] == [mine]
+
+
+def test_a_claim_passes_over_locked_deliveries_of_a_lost_worker(database: Database) -> None:
+    """Their worker is recording them, late."""
+    world = calls(database, 4)
+    mine, *others = [one.id for one in take(database, 0).claimed]
+    with locked(database, Delivery, Delivery.id == mine), promptly():
+        assert {one.id for one in take(database, 40).claimed} == set(others)
+    assert {row.id: row.outcome for row in world.deliveries()} == {mine: ""} | dict.fromkeys(others, "worker_lost")
+    assert [one.id for one in take(database, 41).claimed] == [mine]
+
+
+def test_a_claim_passes_over_a_locked_delivery_that_waits_for_its_turn_in_the_call(database: Database) -> None:
+    """A listener is writing the next stage of the call."""
+    world = World(database)
+    world.webhook(FORWARD)
+    world.webhook(BEFORE)
+    for step in (1, 2):
+        publish(database, VAULT, world.pbx_id, [report("1.1", forward("101", step))], NOON)
+    first, second = world.deliveries()
+    assert [one.id for one in take(database, 29).claimed] == [first.id]
+    publish(database, VAULT, world.pbx_id, [report("1.2", BEFORE)], at(31))
+    with locked(database, Delivery, Delivery.id == second.id), promptly():
+        (other,) = take(database, 31).claimed  # the second has had its time of waiting, but not since the first left
+        assert other.call_id != second.call_id
+    (held,) = world.deliveries(Delivery.id == second.id)
+    assert (held.held, held.due_at) == (True, second.due_at)
+
+
+def test_what_is_locked_when_its_webhook_is_disabled_is_cancelled_by_the_next_claim(database: Database) -> None:
+    world = calls(database, 3)
+    first = world.deliveries()[0].id
+    with locked(database, Delivery, Delivery.id == first), promptly(), database.write() as session:
+        session.get_one(Webhook, world.webhooks[0]).enabled = False
+        assert cancel_pending(session, world.webhooks[0], at(1)) == 2
+    with database.write() as session:
+        touch_webhooks(session, world.project_id)
+    assert take(database, 2).claimed == ()
+    assert [row.state for row in world.deliveries()] == [CANCELLED] * 3
+
+
+def test_many_who_claim_at_once_claim_nothing_twice_and_leave_nothing(database: Database) -> None:
+    world = calls(database, 200)
+    start = threading.Barrier(4)
+
+    def claim_all(_: int) -> list[Claimed]:
+        mine: list[Claimed] = []
+        start.wait()
+        while any(row.claim_token is None for row in world.deliveries(Delivery.state == PENDING)):
+            with database.write() as session:
+                taken = claim(session, directory_of(database), 7, at(1), chance=lambda: 0.0).claimed
+            mine += taken
+            finish(database, taken, OK, 2)
+        return mine
+
+    with ThreadPoolExecutor(4) as crowd:
+        taken = [one for mine in crowd.map(claim_all, range(4)) for one in mine]
+    assert set(Counter(one.id for one in taken).values()) == {1}
+    assert [(row.state, row.attempts) for row in world.deliveries()] == [(DELIVERED, 1)] * 200
+
+
+def test_a_bulk_resend_that_another_process_works_on_is_left_to_it(database: Database) -> None:
+    world = calls(database, 50)
+    finish(database, take(database, 0).claimed, BUSY, 1)
+    with database.write() as session:
+        order_resend(session, world.project_id, Selection(), at(2), rate=20)
+    with database.write() as busy:
+        assert step_resends(busy, directory_of(database), LINKS, at(3)) == 20
+        with promptly(), database.write() as other:
+            assert step_resends(other, directory_of(database), LINKS, at(3)) == 0
+    assert len(world.deliveries(Delivery.state == PENDING)) == 20
+
+
+def test_a_notice_that_another_process_is_sending_is_left_to_it(database: Database) -> None:
+    with Receiver() as receiver, sending(receiver) as sender:
+        sick(database, receiver.url)
+        with locked(database, Notice), promptly():
+            assert tell(database, sender, None, at(2)) == 0
+        assert tell(database, sender, None, at(2)) == 1
+        assert receiver.count == 1
+
+
+@pytest.mark.usefixtures("old")
+def test_old_history_that_is_in_use_goes_another_time(database: Database) -> None:
+    world = calls(database, 3)
+    finish(database, take(database, 0).claimed, OK, 1)
+    first = world.deliveries()[0].id
+    a_year = 370 * 24 * 3600
+    with locked(database, Delivery, Delivery.id == first), promptly():
+        assert prune(database, at(a_year)).deliveries == 2
+    assert prune(database, at(a_year)).deliveries == 1
+
+
+@pytest.fixture
+def old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids carry the time they were made: let these be made at NOON."""
+    monkeypatch.setattr("pbxhub.store.ids.time.time_ns", lambda: int(NOON.timestamp() * 1e9))
+    monkeypatch.setattr("pbxhub.store.ids._last", 0)
+
+
+# --- waited for, given up, and done again
+
+
+def test_a_publish_that_meets_its_call_locked_writes_nothing_and_is_repeated(database: Database) -> None:
+    world = calls(database, 1)
+    impatient(database)
+    later = [report("1.0", FORWARD, values={"forward_to": "101"}), report("1.1", BEFORE)]
+    with locked(database, Call), pytest.raises(OperationalError, match="lock timeout"):
+        publish(database, VAULT, world.pbx_id, later, at(1))
+    assert count(database, StageEvent) == 1
+    for _ in range(2):
+        publish(database, VAULT, world.pbx_id, later, at(2))
+    assert count(database, StageEvent) == 3
+    assert len(world.deliveries()) == 2
+
+
+def test_a_bulk_resend_that_meets_a_locked_delivery_goes_on_when_it_is_free(database: Database) -> None:
+    world = calls(database, 30)
+    finish(database, take(database, 0).claimed, BUSY, 1)
+    with database.write() as session:
+        order_resend(session, world.project_id, Selection(), at(2), rate=1000)
+    impatient(database)
+    met: list[str] = []
+    event.listen(database.engine, "handle_error", lambda context: met.append(str(context.original_exception)))
+    with ExitStack() as stack, sending() as sender:
+        holder = stack.enter_context(ExitStack())
+        holder.enter_context(locked(database, Delivery, Delivery.id == world.deliveries()[7].id))
+        chores = Chores(database, LINKS, sender, lambda: at(5))
+        chores.start()
+        stack.callback(chores.stop)
+        wait_until(lambda: any("lock timeout" in error for error in met))
+        assert {row.state for row in world.deliveries()} == {FAILED}
+        holder.close()
+        wait_until(lambda: {row.state for row in world.deliveries()} == {PENDING})
+    assert [(row.attempts, row.tries) for row in world.deliveries()] == [(1, 0)] * 30
+
+
+def test_a_worker_that_cannot_record_a_failure_yet_keeps_it_and_sends_nothing_twice(database: Database) -> None:
+    world = World(database)
+    met: list[str] = []
+    with Receiver(lambda _: Reply(503)) as receiver, ExitStack() as holder:
+        webhook_id = world.webhook(BEFORE, spec(receiver.url))
+        publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE), report("1.2", BEFORE)], utc_now())
+        holder.enter_context(locked(database, Webhook, Webhook.id == webhook_id))
+        impatient(database)
+        event.listen(database.engine, "handle_error", lambda context: met.append(str(context.original_exception)))
+        with working(database, receiver):
+            wait_until(lambda: any("lock timeout" in error for error in met))
+            assert {row.state for row in world.deliveries()} == {PENDING}
+            holder.close()
+            wait_until(lambda: {row.state for row in world.deliveries()} == {FAILED})
+        assert receiver.count == 2
+    assert [(row.attempts, row.outcome) for row in world.deliveries()] == [(1, "http_5xx")] * 2
+    with database.read() as session:
+        assert session.get_one(Webhook, webhook_id).failures == 2
+
+
+def count(database: Database, table: Any) -> int:
+    with database.read() as session:
+        return len(session.scalars(select(table.id)).all())
