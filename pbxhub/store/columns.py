@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect
+from sqlalchemy import JSON, BigInteger, ColumnElement, DateTime, Dialect
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -12,6 +12,13 @@ T = TypeVar("T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 JsonColumn = JSON().with_variant(JSONB(), "postgresql")
+
+
+def unindexed(column: Any) -> ColumnElement[Any]:
+    """A number's column, hidden from the planner. SQLite keeps no statistics: it would take the index that begins with
+    this column, and read a whole project, where another one leads to a few rows."""
+    hidden: ColumnElement[Any] = column + 0
+    return hidden
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, ColumnElement, func, literal_column, select, type_coerce
 from sqlalchemy.orm import Session
 
+from pbxhub.store.columns import unindexed
 from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, Call, Delivery
 from pbxhub.store.webhooks import Webhook
 
@@ -154,7 +155,8 @@ def waiting(session: Session, project_id: int) -> Waiting:
     """Deliveries of the project that wait for another try, counted up to a thousand."""
     rows = (
         select(Delivery.due_at)
-        .where(Delivery.project_id == project_id, _IS_PENDING, Delivery.lane.in_((1, 2, 3)), Delivery.tries > 0)
+        .where(_IS_PENDING, Delivery.lane.in_((1, 2, 3)), Delivery.tries > 0)
+        .where(unindexed(Delivery.project_id) == project_id)
         .limit(1000)
         .subquery()
     )

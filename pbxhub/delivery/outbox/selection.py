@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import JSON
 from pbxhub.store.accounts import Pbx
+from pbxhub.store.columns import unindexed
 from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, Call, Delivery, StageEvent
 from pbxhub.store.ids import first_id_at
 
@@ -52,7 +53,7 @@ class Selection:
 
     def of_any_state(self, project_id: int, calls: Collection[UUID] | None = None) -> list[ColumnElement[bool]]:
         """Everything but the states: for lists, which have pending ones too. calls: of these, looked up before."""
-        found = [_apart_from_index(Delivery.project_id, calls is not None) == project_id]
+        found = [(Delivery.project_id if calls is None else unindexed(Delivery.project_id)) == project_id]
         found += [*self._times(), *self._of_calls(project_id)]
         if calls is not None:
             found.append(Delivery.call_id.in_(calls))
@@ -136,14 +137,8 @@ def _few_calls(session: Session, project_id: int, selection: Selection) -> Colle
 def _with_linkedid(project_id: int, linkedid: str) -> Select[UUID]:
     """The index of linkedids begins with the PBX; a call whose PBX was removed has none."""
     of_pbx = or_(Call.pbx_id.in_(select(Pbx.id)), Call.pbx_id.is_(None))
-    of_project = _apart_from_index(Call.project_id, True) == project_id
+    of_project = unindexed(Call.project_id) == project_id
     return select(Call.id).where(Call.linkedid == linkedid, of_pbx, of_project)
-
-
-def _apart_from_index(column: Any, is_apart: bool) -> ColumnElement[Any]:
-    """The column, hidden from the planner: SQLite, which keeps no statistics, would take the index of the project."""
-    shown: ColumnElement[Any] = column + 0 if is_apart else column
-    return shown
 
 
 def _written(number: str) -> tuple[str, ...]:
