@@ -58,8 +58,8 @@ def _pbx(session: Session, project: Project) -> Pbx:
         project_id=project.id, name="Office", host="192.0.2.20", port=5038, username="pbxhub",
         secret_sealed=hub().vault.seal("secret"), state="connected", state_since=now() - timedelta(hours=15),
         seen_on=now() + timedelta(hours=1),  # as if a listener ran
-        last_event_on=now(), events_last_minute=94, hub_address="192.0.2.10", asterisk_version="22.10.1", asterisk_started_on=now() - timedelta(days=9),
-        created_on=now(),
+        last_event_on=now(), events_last_minute=94, hub_address="192.0.2.10", asterisk_version="22.10.1",
+        asterisk_started_on=now() - timedelta(days=9), created_on=now(),
     )  # fmt: skip
     session.add(pbx)
     session.flush()
