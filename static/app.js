@@ -36,20 +36,40 @@ function countChosen() {
 
 on("click", "[data-copies]", async (button) => {
   const source = document.getElementById(button.dataset.copies);
-  await copyText(source.value ?? source.textContent);
-  toast(button.dataset.done || "✓");
+  if (await copyText(source.value ?? source.textContent)) {
+    button.focus();
+    toast(button.dataset.done || "✓");
+    return;
+  }
+  if (source.select) source.select();
+  else getSelection().selectAllChildren(source);
+  toast(document.getElementById("toasts").dataset.notCopied, true);
 });
 
-// Browsers give the clipboard only to pages behind TLS and on this machine; the old way works everywhere.
+// Whether the text is in the clipboard now. Browsers give it only to pages behind TLS and on this machine, and may
+// refuse there too; the old way works on most others.
 async function copyText(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return copyTheOldWay(text);
+  }
+}
+
+function copyTheOldWay(text) {
   const place = document.createElement("textarea");
   place.value = text;
   place.className = "visually-hidden";
   document.body.append(place);
   place.select();
-  document.execCommand("copy");
-  place.remove();
+  try {
+    return document.execCommand("copy");
+  } catch {
+    return false;
+  } finally {
+    place.remove();
+  }
 }
 
 on("submit", "form[data-asks]", (form, event) => {
