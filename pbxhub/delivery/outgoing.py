@@ -1,6 +1,6 @@
 """What goes into the sender and what comes out of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO
 
 from pbxhub.webhooks.request import Request
@@ -15,7 +15,7 @@ class TlsOptions:
 
     ca: str = ""
     certificate: str = ""
-    key: str = ""
+    key: str = field(default="", repr=False)
 
 
 SYSTEM_TLS = TlsOptions()

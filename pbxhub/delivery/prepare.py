@@ -1,6 +1,6 @@
 """What joins a stored request when it leaves: credentials, the webhook's id and attempt, the signature."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 
@@ -23,9 +23,9 @@ class OtherHostError(Exception):
 class Credentials:
     """What is secret of a webhook, opened: of its authentication, its signing keys, the key of its certificate."""
 
-    secret: str = ""
-    keys: SigningKeys | None = None
-    tls_key: str = ""
+    secret: str = field(default="", repr=False)
+    keys: SigningKeys | None = field(default=None, repr=False)
+    tls_key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

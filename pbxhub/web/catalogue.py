@@ -31,6 +31,7 @@ def editor_data(session: Session, access: Access, webhook: Webhook, source: Webh
         "enabled": webhook.enabled,
         "spec": dump_spec(webhook.spec),
         "hasSecret": bool(webhook.secret_sealed),
+        "hasTlsKey": bool(webhook.tls_key_sealed),
         "source": {"stage": source.stage, "name": source.name} if source else None,
         "stages": all_stages(),
         "parameters": parameters(),

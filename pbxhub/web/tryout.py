@@ -23,7 +23,7 @@ from pbxhub.web.hub import hub, now
 from pbxhub.web.language import _
 from pbxhub.web.present import readable
 from pbxhub.web.samples import chosen_values, recent_values
-from pbxhub.web.webhooks import given_secret, moved_errors, same_host, secret_errors
+from pbxhub.web.webhooks import given_key, given_secret, key_errors, moved_errors, same_host, secret_errors
 from pbxhub.webhooks.auth import authorize
 from pbxhub.webhooks.catalogue import QUESTION
 from pbxhub.webhooks.check import advice, problems
@@ -108,7 +108,7 @@ def test_send(session: Session, access: Access, data: Mapping[str, Any], kept: W
     if isinstance(draft, Preview):
         return Tried(draft)
     secret = given_secret(data)
-    if errors := secret_errors(draft.spec, secret, kept):
+    if errors := secret_errors(draft.spec, secret, kept) + key_errors(draft.spec, given_key(data), kept):
         return Tried(Preview(tuple(errors)))
     shown = _shown(session, access, data, draft)
     if isinstance(draft.rendered, NotSent):
@@ -149,7 +149,7 @@ def _draft(session: Session, access: Access, data: Mapping[str, Any], kept: Webh
     rendered = compile_request(spec).render(own, access.zone, access.project.country)
     known = Credentials()
     try:
-        known = _credentials(spec, given_secret(data), kept)
+        known = _credentials(spec, given_secret(data), given_key(data), kept)
     except VaultError as error:
         rendered = NotSent("render_error", f"Not sent: {error}.")
     return _Draft(spec, stage, values, delivery_id, rendered, known, kept)
@@ -164,6 +164,7 @@ def _shown(session: Session, access: Access, data: Mapping[str, Any], draft: _Dr
         notes += tuple(note for note in lint_request(draft.rendered, now()) if note.path not in said)
     if draft.kept is not None and given_secret(data) is None:
         notes += tuple(moved_errors(draft.spec, draft.kept))
+    notes += tuple(key_errors(draft.spec, given_key(data), draft.kept))
     would = matcher.matches(draft.values)
     if isinstance(draft.rendered, NotSent):
         return Preview((), notes, None, draft.rendered, matched, would)
@@ -187,13 +188,13 @@ def _prepared(draft: _Draft, rendered: Request, known: Credentials, at: datetime
     return replace(prepared, outgoing=replace(prepared.outgoing, deadline=float(draft.spec.steering.wait)))
 
 
-def _credentials(spec: WebhookSpec, secret: str | None, kept: Webhook | None) -> Credentials:
+def _credentials(spec: WebhookSpec, secret: str | None, key: str | None, kept: Webhook | None) -> Credentials:
     """What is given, and what is kept; nothing that is kept goes to another host. Raises VaultError as Vault.open."""
     vault = hub().vault
     if kept is None or not same_host(kept, spec):
-        return Credentials(secret or "")
+        return Credentials(secret or "", None, key or "")
     return Credentials(
         secret or vault.open(kept.secret_sealed),
         open_keys(vault, kept.signing_sealed),
-        vault.open(kept.tls_key_sealed) if spec.request.tls_certificate else "",
+        key or vault.open(kept.tls_key_sealed) if spec.request.tls_certificate else "",
     )

@@ -1,7 +1,7 @@
 """Saving webhooks: what the editor and an import send is read, checked as a whole, written with its history."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flask import abort
@@ -11,12 +11,14 @@ from sqlalchemy.orm import Session
 from pbxhub.calls.stages import JSON
 from pbxhub.delivery.outbox import cancel_pending
 from pbxhub.delivery.signing import SigningKeys, new_key, open_keys, rotate, seal_keys
+from pbxhub.store.vault import VaultError
 from pbxhub.store.webhooks import Webhook, WebhookVersion, remember_version, touch_webhooks
 from pbxhub.web.access import Access
 from pbxhub.web.audit import Action, note
 from pbxhub.web.hub import hub, now
 from pbxhub.web.language import _
 from pbxhub.webhooks.auth import keeps_secret, origin_of, secret_error
+from pbxhub.webhooks.certificates import bare_key, key_error
 from pbxhub.webhooks.chains import check_chains
 from pbxhub.webhooks.check import check_spec, check_stage
 from pbxhub.webhooks.gallery import default_event, fill, unfilled
@@ -28,13 +30,14 @@ MOST_WEBHOOKS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A webhook as somebody wants it. secret: None keeps the one that is there."""
+    """A webhook as somebody wants it. secret, and tls_key of its certificate: None keeps the one that is there."""
 
     name: str
     stage: str
     enabled: bool
     spec: WebhookSpec
-    secret: str | None = None
+    secret: str | None = field(default=None, repr=False)
+    tls_key: str | None = field(default=None, repr=False)
 
 
 def read_draft(
@@ -52,13 +55,14 @@ def read_draft(
     elif _taken(session, access, name, webhook):
         errors.append(FieldError("name", _("Another event of this project has this name.")))
     errors += check_stage(stage)
-    spec, secret = WebhookSpec(), given_secret(data)
+    spec, secret, tls_key = WebhookSpec(), given_secret(data), given_key(data)
     try:
         spec = check_spec(data.get("spec") or {})
     except SpecError as error:
         errors += error.errors
     else:
-        errors += secret_errors(spec, secret, webhook or source) + _key_errors(spec, webhook, source)
+        errors += secret_errors(spec, secret, webhook or source) + key_errors(spec, tls_key, webhook or source)
+        errors += _signing_errors(spec, webhook)
         errors += unfilled(spec) if data.get("enabled", True) else []
     if webhook is None and _count(session, access) >= MOST_WEBHOOKS:
         errors.append(FieldError("", _("The project has %(n)s events, as many as it may have.", n=MOST_WEBHOOKS)))
@@ -68,7 +72,7 @@ def read_draft(
         errors.append(FieldError("url", refused.sentence))
     if errors:
         raise SpecError(errors)
-    return Draft(name, stage, bool(data.get("enabled", True)), spec, secret)
+    return Draft(name, stage, bool(data.get("enabled", True)), spec, secret, tls_key)
 
 
 def create(session: Session, access: Access, draft: Draft, source: Webhook | None = None) -> Webhook:
@@ -262,6 +266,11 @@ def _write(webhook: Webhook, draft: Draft) -> None:
         webhook.secret_sealed = ""
     elif draft.secret is not None:
         webhook.secret_sealed = hub().vault.seal(draft.secret)
+    certificate = draft.spec.request.tls_certificate
+    if draft.tls_key is not None:
+        webhook.tls_key_sealed = hub().vault.seal(bare_key(draft.tls_key))
+    elif not certificate or kept_key_error(certificate, webhook.tls_key_sealed):
+        webhook.tls_key_sealed = ""
 
 
 def _remember(session: Session, access: Access, webhook: Webhook) -> None:
@@ -290,6 +299,12 @@ def given_secret(data: Mapping[str, Any]) -> str | None:
     return secret if isinstance(secret, str) and secret else None
 
 
+def given_key(data: Mapping[str, Any]) -> str | None:
+    """The private key of the certificate that a form or a program gives; None when it gives none."""
+    key = data.get("tls_key")
+    return key if isinstance(key, str) and key.strip() else None
+
+
 def secret_errors(spec: WebhookSpec, secret: str | None, kept: Webhook | None) -> list[FieldError]:
     """Why the request cannot be authenticated. kept: the webhook whose secret stays when none is given."""
     if spec.request.auth.kind == "none":
@@ -316,19 +331,40 @@ def moved_errors(spec: WebhookSpec, kept: Webhook) -> list[FieldError]:
     ]
 
 
-def _key_errors(spec: WebhookSpec, webhook: Webhook | None, source: Webhook | None) -> list[FieldError]:
-    """Keys cannot be typed again in the form. A copy for another host simply begins without a signing key."""
-    kept = webhook or source
-    if kept is None or same_host(kept, spec):
+def key_errors(spec: WebhookSpec, key: str | None, kept: Webhook | None) -> list[FieldError]:
+    """Why the certificate cannot be shown. kept: the webhook whose private key stays when none is given."""
+    certificate = spec.request.tls_certificate
+    if not certificate:
+        return [FieldError("tls_key", _("Give the certificate of this key, too."))] if key else []
+    if key is not None:
+        message = key_error(certificate, key)
+    elif kept is None or not kept.tls_key_sealed:
+        message = _("Give the private key of the certificate; it is encrypted and not shown again.")
+    elif not same_host(kept, spec):
+        hosts = {"old": origin_of(kept.spec.request.url), "new": origin_of(spec.request.url)}
+        message = _("Give the private key again: it was given for %(old)s and would go to %(new)s.", **hosts)
+    elif kept_key_error(certificate, kept.tls_key_sealed):
+        message = _("Give the private key of this certificate: the one that was given belongs to another.")
+    else:
+        message = ""
+    return [FieldError("tls_key", message)] if message else []
+
+
+def kept_key_error(certificate: str, sealed: str) -> str:
+    """Why a sealed key is of no use for a certificate. One that cannot be opened now stays until it can."""
+    try:
+        return key_error(certificate, hub().vault.open(sealed)) if sealed else "there is none"
+    except VaultError:
+        return ""
+
+
+def _signing_errors(spec: WebhookSpec, webhook: Webhook | None) -> list[FieldError]:
+    """The signing key cannot be typed again. A copy for another host simply begins without one."""
+    if webhook is None or not webhook.signing_sealed or same_host(webhook, spec):
         return []
-    errors, old = [], origin_of(kept.spec.request.url)
-    if kept.tls_key_sealed and spec.request.tls_certificate:
-        message = _("Its private key was given for %(old)s; delete the certificate or keep the address.", old=old)
-        errors.append(FieldError("tls_certificate", message))
-    if webhook and webhook.signing_sealed:
-        message = _("The signing key was made for %(old)s; choose “Do not sign”, save, and make a new key.", old=old)
-        errors.append(FieldError("signing", message))
-    return errors
+    old = origin_of(webhook.spec.request.url)
+    message = _("The signing key was made for %(old)s; choose “Do not sign”, save, and make a new key.", old=old)
+    return [FieldError("signing", message)]
 
 
 def same_host(webhook: Webhook, spec: WebhookSpec) -> bool:

@@ -1,6 +1,5 @@
 """The door of everything that saves a webhook: all that is wrong with it at once, and what is only unwise."""
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,6 +8,7 @@ from pbxhub.webhooks import params
 from pbxhub.webhooks.answer import check_answer
 from pbxhub.webhooks.auth import check_auth
 from pbxhub.webhooks.catalogue import STAGES
+from pbxhub.webhooks.certificates import certificates_error
 from pbxhub.webhooks.codec import join
 from pbxhub.webhooks.ga4 import lint_ga4
 from pbxhub.webhooks.matching import compile_filters
@@ -21,7 +21,6 @@ from pbxhub.webhooks.template import TemplateError, compile_template
 
 MOST_IN_FLIGHT, LONGEST_DEADLINE = 100, 60
 MOST_FILTERS = 100
-_PEM = re.compile(r"\s*(-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+")
 
 
 def check_spec(data: Any) -> WebhookSpec:
@@ -79,11 +78,12 @@ def _check_limits(limits: Limits) -> list[FieldError]:
 
 def _check_rest(request: RequestSpec) -> list[FieldError]:
     given = (("tls_ca", request.tls_ca), ("tls_certificate", request.tls_certificate))
-    return [
-        FieldError(name, say("is not a certificate in PEM form (-----BEGIN CERTIFICATE-----)"))
-        for name, text in given
-        if text and not _PEM.fullmatch(text)
-    ]
+    errors = [FieldError(name, message) for name, text in given if text and (message := certificates_error(text))]
+    if request.tls_certificate and request.url.lower().startswith("http://"):
+        errors.append(
+            FieldError("tls_certificate", say("is shown over https only; give an https:// address or delete it"))
+        )
+    return errors
 
 
 def advice(spec: WebhookSpec, stage: str) -> list[FieldError]:

@@ -50,7 +50,8 @@ class Difference:
 class Change:
     """What an import does to one webhook.
 
-    needs_secret: its authentication has a secret that the file does not carry and the project does not have.
+    needs_secret: its authentication has a secret, or its certificate a private key, that the file does not carry and
+    the project does not have.
     """
 
     kind: Literal["new", "changed", "same"]
@@ -134,8 +135,9 @@ def _below(path: str, errors: list[FieldError]) -> list[FieldError]:
 def _change(webhook: Exported, before: Exported | None) -> Change:
     request = webhook.spec.request
     if before is None:
-        return Change("new", webhook, (), request.auth.kind != "none")
+        return Change("new", webhook, (), request.auth.kind != "none" or bool(request.tls_certificate))
     needs_secret = request.auth.kind != "none" and not keeps_secret(before.spec.request, request)
+    needs_secret |= bool(request.tls_certificate) and request.tls_certificate != before.spec.request.tls_certificate
     old, new = dict(_leaves(write(before), "")), dict(_leaves(write(webhook), ""))
     paths = [path for path in dict.fromkeys((*old, *new)) if old.get(path) != new.get(path)]
     differences = tuple(Difference(path, old.get(path), new.get(path)) for path in paths)

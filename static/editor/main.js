@@ -10,7 +10,7 @@ const root = document.getElementById("editor");
 const form = document.getElementById("form");
 const sample = document.getElementById("sample");
 const token = document.querySelector("meta[name=csrf-token]").content;
-const state = { name: data.name, stage: data.stage, enabled: data.enabled, spec: complete(data.spec), secret: null };
+const state = { name: data.name, stage: data.stage, enabled: data.enabled, spec: complete(data.spec), secret: null, tls_key: null };
 let revision = data.revision;
 let dirty = false;
 let timer = 0;
@@ -36,7 +36,7 @@ function helper(input) {
 }
 
 const payload = () => ({ id: data.id, copy_of: data.copyOf, revision, name: state.name, stage: state.stage, enabled: state.enabled,
-  spec: state.spec, secret: state.secret, sample: sample.value });
+  spec: state.spec, secret: state.secret, tls_key: state.tls_key, sample: sample.value });
 
 async function send(address) {
   const response = await fetch(address, { method: "POST", headers: { "Content-Type": "application/json", "X-CSRFToken": token }, body: JSON.stringify(payload()) });

@@ -93,7 +93,22 @@ export function auth(state, data, redraw) {
     labelled(words.kind, select(own, "kind", ["none", "basic", "bearer", "header", "query"].map((kind) => [kind, words.authKinds[kind]]), redraw), "auth.kind"),
     own.kind === "basic" && labelled(words.user, text(own, "username", { "data-plain": "" }), "auth.username"),
     (own.kind === "header" || own.kind === "query") && labelled(words.name, text(own, "name", { placeholder: own.kind === "header" ? "X-API-Key" : "api_key", "data-plain": "" }), "auth.name"),
-    own.kind !== "none" && secret());
+    own.kind !== "none" && secret(), certificates(state, data, redraw));
+}
+
+// The key goes out when it is typed, and never comes back.
+function certificates(state, data, redraw) {
+  const { request } = state.spec;
+  const key = el("textarea", { class: "form-control code-area secret-area", rows: 3, spellcheck: "false", autocomplete: "off", "data-plain": "", value: state.tls_key ?? "",
+    placeholder: data.hasTlsKey ? words.secretSet : "-----BEGIN PRIVATE KEY-----", oninput: (event) => { state.tls_key = event.target.value || null; touch(); } });
+  const used = request.tls_ca || request.tls_certificate || state.tls_key;
+  return el("details", { class: "further", open: Boolean(used) }, el("summary", {}, words.tlsTitle),
+    labelled(words.tlsCertificate, area(request, "tls_certificate", { rows: 3, "data-plain": "", placeholder: "-----BEGIN CERTIFICATE-----" }), "tls_certificate", words.tlsCertificateHint),
+    labelled(words.tlsKey, key, "tls_key", words.secretHint),
+    (request.tls_certificate || state.tls_key) && button("trash", words.tlsRemove, () => {
+      request.tls_certificate = ""; state.tls_key = null; data.hasTlsKey = false; touch(); redraw();
+    }),
+    labelled(words.tlsCa, area(request, "tls_ca", { rows: 3, "data-plain": "" }), "tls_ca", words.tlsCaHint));
 }
 
 export function answer(state, data, redraw) {
@@ -137,8 +152,7 @@ export function retries(state, data, redraw) {
     line,
     el("details", { class: "further" }, el("summary", {}, words.more),
       el("div", { class: "two" }, labelled(words.deadline, number("deadline", 1, 60), "limits.deadline"), labelled(words.inFlight, number("in_flight", 1, 100), "limits.in_flight")),
-      check(request, "follow_to_get", words.followToGet),
-      labelled(words.tlsCa, area(request, "tls_ca", { rows: 3, "data-plain": "" }), "tls_ca")));
+      check(request, "follow_to_get", words.followToGet)));
 }
 
 // The attempts as points on a line, one after another, with the wait between them.

@@ -5,7 +5,7 @@ export function complete(spec) {
   return {
     request: {
       method: "POST", url: "", format: "json", content_type: true, top: "object", text: "", file: "", xml_root: "request",
-      rpc_method: "", date_format: "standard", date_pattern: "", follow_to_get: false, tls_ca: "", ...request,
+      rpc_method: "", date_format: "standard", date_pattern: "", follow_to_get: false, tls_ca: "", tls_certificate: "", ...request,
       auth: { kind: "none", username: "", name: "", ...request.auth },
       headers: (request.headers ?? []).map(field), query: (request.query ?? []).map(field),
       parameters: (request.parameters ?? []).map(node),

@@ -1,6 +1,7 @@
 """A program asks the API: who may, what a refusal says, pages, versions, repeated requests, limits."""
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -11,6 +12,10 @@ from served import Served
 from pbxhub.client import ProblemError
 from pbxhub.store.accounts import ApiKey, Employee
 from pbxhub.store.ordered_calls import OrderedCall
+from pbxhub.testing import zoo
+from pbxhub.testing.bad_tls import new_authority
+from pbxhub.testing.waiting import await_until
+from pbxhub.testing.zoo import Cage
 
 SPEC = {"request": {"url": "https://crm.example.com/calls"}}
 
@@ -130,6 +135,34 @@ def test_a_secret_goes_in_and_never_comes_out(hub: Served) -> None:
     shown = [program.get(path).data for path in (f"/webhooks/{made.id}", "/webhooks/export", "/pbxs", "/webhooks")]
     assert made["has_secret"] is True
     assert "tok3n" not in json.dumps(shown) + json.dumps(dict(made.data))
+
+
+def test_a_private_key_goes_in_is_used_and_never_comes_out(hub: Served, working: Callable[[], None]) -> None:
+    authority = new_authority()
+    certificate, key = authority.client()
+    program = hub.client()
+
+    def delivered() -> None:
+        assert [row["outcome"] for row in program.get("/deliveries").data["items"]] == ["ok"]
+
+    with Cage(zoo.says(zoo.OK), authority.strict_server()) as cage:
+        request = {"url": cage.url, "tls_ca": authority.pem, "tls_certificate": certificate}
+        draft = {"name": "CRM", "stage": "form.sent", "spec": {"request": request}}
+        with pytest.raises(ProblemError) as caught:
+            program.add("/webhooks", draft)
+        assert [path for path, _ in caught.value.errors] == ["tls_key"]
+        made = program.add("/webhooks", {**draft, "tls_key": key})
+        assert made["has_tls_key"] is True
+        assert program.add(f"/webhooks/{made.id}/test", {})["success"] is True
+        program.add("/events/in", {"stage": "form.sent", "fields": {"number": "1"}})
+        await_until(delivered)
+        copied = program.add(f"/webhooks/{made.id}/copy", {})
+        assert copied["has_tls_key"] is True
+        plain = {**draft, "spec": {"request": {"url": cage.url}}}
+        assert program.change(f"/webhooks/{made.id}", made, plain, "PUT")["has_tls_key"] is False
+    shown = [program.get(path).data for path in (f"/webhooks/{copied.id}", "/webhooks/export", "/webhooks")]
+    assert "PRIVATE KEY" not in json.dumps(shown) + json.dumps(dict(made.data))
+    assert certificate in [item["spec"]["request"].get("tls_certificate") for item in shown[2]["items"]]
 
 
 def test_the_page_and_the_document_need_no_key_and_no_other_host(hub: Served) -> None:

@@ -4,7 +4,10 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
+from pbxhub.testing import zoo
+from pbxhub.testing.bad_tls import new_authority
 from pbxhub.testing.receiver import Receiver
+from pbxhub.testing.zoo import Cage
 from tests.browser.conftest import ring, sign_in
 from tests.browser.server import Site
 
@@ -128,3 +131,36 @@ def test_a_parameter_without_a_value_at_the_chosen_event_is_marked_where_it_stan
     row = anna.locator(".tree-item", has=anna.locator('[data-path="parameters.talk"]')).last
     expect(row.locator(".field-warning")).to_contain_text("billsec")
     expect(anna.locator("#preview")).to_contain_text("Difference from Calls to the CRM")
+
+
+def test_a_receiver_that_wants_a_certificate_is_set_up_and_the_key_is_never_shown(site: Site, anna: Page) -> None:
+    authority = new_authority()
+    certificate, key = authority.client()
+    edit = f"{site.url}/projects/{site.project}/webhooks/2/edit"
+    with Cage(zoo.says(zoo.OK), authority.strict_server()) as cage:
+        anna.goto(edit)
+        anna.locator("[data-path=url] input").fill(cage.url)
+        anna.locator("[data-path='auth.kind'] select").select_option("none")
+        anna.get_by_text("Certificates", exact=True).click()
+        anna.locator("[data-path=tls_ca] textarea").fill(authority.pem)
+        anna.locator("[data-path=tls_certificate] textarea").fill(certificate)
+        expect(anna.locator("[data-path=tls_key]")).to_contain_text("Give the private key of the certificate")
+        anna.locator("[data-path=tls_key] textarea").fill(authority.client()[1])
+        expect(anna.locator("[data-path=tls_key]")).to_contain_text("does not fit the certificate")
+        anna.locator("[data-path=tls_key] textarea").fill(key)
+        anna.locator("#send-test").click()
+        expect(anna.locator("#tried")).to_contain_text("answered 200")
+        anna.locator("#save").click()
+        anna.wait_for_url("**/webhooks")
+        anna.goto(edit)
+        expect(anna.locator("[data-path=tls_certificate] textarea")).to_have_value(certificate)
+        expect(anna.locator("[data-path=tls_key] textarea")).to_have_value("")
+        assert key.splitlines()[1] not in anna.content()
+        anna.locator("#send-test").click()
+        expect(anna.locator("#tried")).to_contain_text("answered 200")
+        anna.get_by_role("button", name="Remove certificate and key").click()
+        expect(anna.locator("[data-path=tls_certificate] textarea")).to_have_value("")
+        anna.locator("#save").click()
+        anna.wait_for_url("**/webhooks")
+        anna.goto(edit)
+        expect(anna.get_by_role("button", name="Remove certificate and key")).to_have_count(0)

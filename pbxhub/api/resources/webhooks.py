@@ -84,7 +84,8 @@ def one(webhook_id: int) -> Any:
 @webhooks.response(200, schemas.Webhook)
 @scope("write")
 def save(data: dict[str, Any], webhook_id: int) -> Any:
-    """Another revision. Without `secret` the one that is there stays, unless the request goes to another host."""
+    """Another revision. Without `secret` and `tls_key` those that are there stay, unless the request goes to another
+    host; without `spec.request.tls_certificate` its key goes, too."""
     with writing() as session:
         access = enter(session)
         webhook = editable(session, access, _id(webhook_id))
@@ -311,7 +312,8 @@ def show(webhook: store.Webhook) -> dict[str, Any]:
         webhook, "id", "name", "stage", "enabled", "locked", "position", "revision", "paused_on", "paused_reason",
         "created_on",
     )  # fmt: skip
-    return {**own, "spec": dump_spec(webhook.spec), "has_secret": bool(webhook.secret_sealed)}
+    sealed = {"has_secret": bool(webhook.secret_sealed), "has_tls_key": bool(webhook.tls_key_sealed)}
+    return {**own, **sealed, "spec": dump_spec(webhook.spec)}
 
 
 def show_dumped(webhook: store.Webhook) -> Any:

@@ -15,10 +15,13 @@ class Webhook(Schema):
     enabled = fields.Boolean(load_default=True)
     spec = fields.Dict(required=True, metadata={"x-spec": True})
     secret = text(2000, load_only=True, **given("of spec.request.auth; encrypted and not shown again"))
+    tls_key = text(20_000, load_only=True,
+                   **given("private key (PEM) of spec.request.tls_certificate; not shown again"))  # fmt: skip
     locked = fields.Boolean(dump_only=True)
     position = fields.Integer(dump_only=True)
     revision = fields.Integer(dump_only=True)
     has_secret = fields.Boolean(dump_only=True)
+    has_tls_key = fields.Boolean(dump_only=True)
     paused_on = times(dump_only=True, allow_none=True)
     paused_reason = fields.String(dump_only=True)
     created_on = times(dump_only=True)
