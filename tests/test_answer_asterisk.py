@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from pbxhub.agi import recorder
 from pbxhub.agi.server import MOST_UNKNOWN
+from pbxhub.calls.stages import CallReport
+from pbxhub.delivery.outbox import publish
 from pbxhub.services import Parts, answering
 from pbxhub.settings import Settings, read_settings
 from pbxhub.store.accounts import Pbx, Project
@@ -158,17 +161,83 @@ def test_the_question_stands_in_the_history_of_its_call(hub: Hub, receiver: Mock
             )
         )  # fmt: skip
 
-    def written() -> tuple[Delivery, Question]:
-        found = hub.questions()
-        assert len(found) == 1
-        return found[0]
-
-    delivery, question = await_until(written)
+    delivery, question = await_until(lambda: the_question(hub))
     assert (delivery.call_id, delivery.kind, delivery.state, delivery.attempts) == (call_id, "question", "delivered", 1)
     assert question.steps == [{"step": "dial 101 for 30 s", "result": "BUSY"}]
     with hub.database.read() as session:
         answers = session.get_one(Call, call_id).answers
     assert (answers["response_status"], answers["response_status_code"]) == ("SUCCESS", 200)
+
+
+def the_question(hub: Hub) -> tuple[Delivery, Question]:
+    found = hub.questions()
+    assert len(found) == 1
+    return found[0]
+
+
+def ask_in_a_call_that_is_not_written(hub: Hub, receiver: MockServer) -> None:
+    """A call between extensions is written when it is over: its question cannot wait that long."""
+    receiver.respond("POST", "/", json_response({"actions": [{"type": "dial", "number": "101"}]}))
+    hub.webhook(receiver.url + "/")
+    asterisk = hub.asterisk()
+    asterisk.begin("crm", "1.1")
+    asterisk.obey()
+
+    def written() -> None:
+        delivery, question = the_question(hub)
+        assert (delivery.call_id, question.pbx_id, question.linkedid) == (None, hub.pbx_id, "1.1")
+
+    await_until(written)
+
+
+def linked_to(hub: Hub) -> Call:
+    def linked() -> Call:
+        delivery, question = the_question(hub)
+        assert (question.pbx_id, question.linkedid) == (None, "")
+        with hub.database.read() as session:
+            return session.get_one(Call, delivery.call_id)
+
+    return await_until(linked)
+
+
+def test_a_question_of_a_long_internal_call_finds_its_call_when_that_is_written(
+    hub: Hub, receiver: MockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "FOR_THE_CALL", 0.1)
+    monkeypatch.setattr(recorder, "AT_THE_SAME_TIME", 0.0)
+    ask_in_a_call_that_is_not_written(hub, receiver)
+    with hub.database.write() as session:
+        other = Pbx(
+            project_id=hub.project_id, name="2", host="127.0.0.2", username="u", secret_sealed="", created_on=NOW
+        )
+        session.add(other)
+        session.flush()
+        other_id = other.id
+    over = CallReport(
+        linkedid="1.1", direction="internal", caller="102", caller_name="", dst="101", extension="101",
+        started_on=NOW, answered_on=NOW, ended_on=NOW, disposition="ANSWERED", values={},
+    )  # fmt: skip
+    publish(hub.database, hub.vault, other_id, [over], NOW)
+    assert hub.questions()[0][0].call_id is None  # numbers of calls are each PBX's own
+    publish(hub.database, hub.vault, hub.pbx_id, [replace(over, linkedid="1.2"), over], NOW)
+    call = linked_to(hub)
+    assert (call.pbx_id, call.linkedid) == (hub.pbx_id, "1.1")
+
+
+def test_a_question_finds_a_call_that_was_being_written_at_the_same_moment(
+    hub: Hub, receiver: MockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "FOR_THE_CALL", 0.1)
+    monkeypatch.setattr(recorder, "AT_THE_SAME_TIME", 2.0)
+    ask_in_a_call_that_is_not_written(hub, receiver)
+    with hub.database.write() as session:  # as if its transaction had begun before that of the question was done
+        session.add(
+            Call(
+                id=new_id(), project_id=hub.project_id, pbx_id=hub.pbx_id, linkedid="1.1", direction="internal",
+                caller="102", dst="101", started_on=NOW,
+            )
+        )  # fmt: skip
+    assert linked_to(hub).linkedid == "1.1"
 
 
 def test_the_caller_hangs_up_while_the_receiver_thinks(hub: Hub, receiver: MockServer) -> None:

@@ -98,3 +98,17 @@ def test_a_mark_of_the_hubs_own_dialplan_is_read() -> None:
     said = {"eventtype": "USER_DEFINED", "userdeftype": "PBXHubEvaluation", "eventextra": '{"extra":"4"}'}
     mark = replace(caller, eventtime=rows[end].eventtime, **said)
     assert ("incoming.evaluation", "1") in stages(messages_of([*rows[:end], mark, *rows[end:]]))[caller.linkedid]
+
+
+@pytest.mark.parametrize(("cause", "outcome"), [(21, "DECLINE"), (17, "BUSY"), (19, "NO ANSWER"), (0, "NO ANSWER")])
+def test_a_call_that_asterisk_itself_began_ends_as_the_phone_it_rang_did(cause: int, outcome: str) -> None:
+    own = {"uniqueid": "pbxhub-1", "linkedid": "pbxhub-1", "channame": "PJSIP/151-00000000", "context": "from-internal",
+           "exten": "s", "cidnum": "151"}  # fmt: skip
+    rung = own | {"appname": "AppDial2", "appdata": "(Outgoing Line)"}
+    rows = [
+        own | {"eventtype": "CHAN_START", "eventtime": 1795860968.0},
+        rung | {"eventtype": "HANGUP", "eventtime": 1795860970.0, "eventextra": f'{{"hangupcause":{cause}}}'},
+    ]
+    tracker = Tracker()
+    (report,) = [report for message in messages_of(map(read_row, rows)) for report in tracker.feed(message)]
+    assert (report.direction, report.disposition) == ("internal", outcome)

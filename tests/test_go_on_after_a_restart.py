@@ -12,7 +12,7 @@ import pytest
 from gaps import Pbx, headers_of
 
 from pbxhub.calls.memory import outline
-from pbxhub.calls.messages import Status, parse
+from pbxhub.calls.messages import Hangup, Party, Status, parse
 from pbxhub.calls.replay import blocks
 from pbxhub.calls.stages import JSON, CallReport
 from pbxhub.calls.tracker import Tracker
@@ -267,3 +267,16 @@ def test_notes_that_cannot_be_read_are_left_out_and_the_call_is_found_by_resync(
     tracker = Tracker()
     tracker.restore({"1.1": notes})
     assert tracker.live_calls == 0
+
+
+@pytest.mark.parametrize(("cause", "outcome"), [(21, "DECLINE"), (17, "BUSY"), (19, "NO ANSWER")])
+def test_a_phone_that_asterisk_itself_rings_since_before_the_restart_decides_the_outcome(
+    cause: int, outcome: str
+) -> None:
+    """The call of an order: of a channel that only rang nothing had been written."""
+    party = Party("pbxhub-1", "pbxhub-1", "PJSIP/101-00000001", "from-internal", "101")
+    channel = Status(100.0, party, "Ringing", "", "", "", "", "", 3, "AppDial2", {})
+    tracker = Tracker()
+    assert tracker.resync([channel], datetime.fromtimestamp(100, UTC), "lost_while_disconnected") == []
+    (report,) = tracker.feed(Hangup(102.0, "pbxhub-1", "pbxhub-1", cause, "", {}))
+    assert (report.direction, report.disposition) == ("internal", outcome)

@@ -15,12 +15,14 @@ from pbxhub.agi.questions import Asked
 from pbxhub.delivery.answers import Reading
 from pbxhub.delivery.outbox import Finished
 from pbxhub.delivery.outbox.question import Step, record_question, record_steps
+from pbxhub.delivery.outbox.unlinked import link_question
 from pbxhub.delivery.outgoing import Answer
 from pbxhub.store.history import Call
 from pbxhub.store.session import Database
 
 MOST_WAITING = 20_000
-FOR_THE_CALL = 10.0  # seconds to wait for the listener to write the call, then the question stands without it
+FOR_THE_CALL = 10.0  # seconds to wait for the listener to write the call; then the question is written without it
+AT_THE_SAME_TIME = 5.0  # seconds that writing a call may take: it may have begun before its question was written
 LOOK_AGAIN = 0.25
 TRY_FOR = 60.0  # seconds a question is kept while the database is away
 
@@ -43,13 +45,22 @@ class Record:
     since: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Unlinked:
+    """A question that was written before its call, which was perhaps being written at that moment."""
+
+    pbx_id: int
+    linkedid: str
+    since: float
+
+
 class Recorder:
     """put() from any thread. stop() writes what is left."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._clock = clock
-        self._waiting: deque[Record] = deque()
+        self._waiting: deque[Record | Unlinked] = deque()
         self._news = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="questions", daemon=True)
@@ -80,10 +91,10 @@ class Recorder:
             if left:
                 time.sleep(LOOK_AGAIN / 5)
 
-    def _done(self, record: Record) -> bool:
+    def _done(self, record: Record | Unlinked) -> bool:
         """Writes one; False: it is to be tried again."""
         try:
-            return self._write(record)
+            return self._link(record) if isinstance(record, Unlinked) else self._write(record)
         except SQLAlchemyError as error:
             log.warning("a question cannot be written yet", call=record.linkedid, error=str(error)[:300])
             return time.monotonic() - record.since > TRY_FOR
@@ -105,6 +116,19 @@ class Recorder:
                 claimed = replace(claimed, call_id=call_id)
             shown = record.asked.prepared.shown if record.asked.prepared else ()
             finished = Finished(claimed, record.answer, shown, record.finished_on)
-            record_question(session, finished, record.reading, record.line, record.steps, self._clock())
+            record_question(
+                session, finished, record.reading, record.line, record.steps, self._clock(), record.pbx_id,
+                record.linkedid,
+            )  # fmt: skip
         record.written = True
+        if claimed.call_id is None and not self._stopping:
+            self._waiting.append(Unlinked(record.pbx_id, record.linkedid, time.monotonic()))
+        return True
+
+    def _link(self, question: Unlinked) -> bool:
+        """A call that comes later links itself; one whose transaction began before ours could not see the question."""
+        if not self._stopping and time.monotonic() - question.since < AT_THE_SAME_TIME:
+            return False
+        with self._database.write() as session:
+            link_question(session, question.pbx_id, question.linkedid)
         return True

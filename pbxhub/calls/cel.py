@@ -1,7 +1,8 @@
 """CEL rows as the messages that AMI would have sent, so that a call that came and went unheard still has its stages.
 
 CEL knows no dialling: a leg is a channel that starts under another channel's linkedid; the caller dials it unless the
-caller is talking, then it is a consultation. Queues, hold and the begin of an evaluation are not in CEL, nor is a
+caller is talking, then it is a consultation. A first channel with the application AppDial2 was rung by Asterisk itself
+(Originate). Queues, hold and the begin of an evaluation are not in CEL, nor is a
 parking slot that nobody retrieved from. Feed the messages to a tracker of their own: stages already known have the
 same keys. Rows: cel_sqlite3_custom with the columns of CelRow; at least CHAN_START, ANSWER, HANGUP, BLINDTRANSFER,
 ATTENDEDTRANSFER, FORWARD, PICKUP, PARK_START, PARK_END and USER_DEFINED.
@@ -32,6 +33,7 @@ from pbxhub.calls.messages import (
 from pbxhub.calls.state import dialled_number
 
 _REDIRECTED = 23
+_ORIGINATED = "AppDial2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class _Lines:
 
     started: the first row of each channel. slots: the parking slot a channel dialled; retrievers: who took a parked
     channel back. legs: channels dialled and not hung up, by linkedid.
-    party: uniqueid of the channel that the first channel of a linkedid talks to.
+    party: uniqueid of the channel that the first channel of a linkedid talks to. rung: channels Asterisk itself rang.
     """
 
     def __init__(self, rows: Sequence[CelRow]) -> None:
@@ -117,6 +119,7 @@ class _Lines:
         self.linkedids: dict[str, str] = {}
         self.legs: dict[str, list[str]] = {}
         self.party: dict[str, str] = {}
+        self.rung: set[str] = set()
         for row in rows:
             self._look_ahead(row)
 
@@ -129,6 +132,8 @@ class _Lines:
             self.causes[row.uniqueid] = whole(row.extra.get("hangupcause", ""))
         if row.eventtype == "PARK_END":
             self.retrievers[row.uniqueid] = row.extra.get("retriever", "")
+        if row.appname == _ORIGINATED and row.uniqueid == row.linkedid and not row.channame.startswith("Local/"):
+            self.rung.add(row.uniqueid)
         if row.appname == "ParkedCall":
             self.slots[row.channame] = row.appdata.rpartition(",")[2]
 
@@ -152,8 +157,11 @@ class _Lines:
 def _started(lines: _Lines, row: CelRow) -> Iterator[Message]:
     lines.linkedids[row.uniqueid] = row.linkedid
     own, local = row.uniqueid == row.linkedid, row.channame.startswith("Local/")
-    party = lines.channel(row.uniqueid)
-    yield Newchannel(row.time, party, "Ring" if own and not local else "Down", row.exten, row.cidname, NO_VARIABLES)
+    party, rung = lines.channel(row.uniqueid), row.uniqueid in lines.rung
+    state = "Ring" if own and not local and not rung else "Down"
+    yield Newchannel(row.time, party, state, row.exten, row.cidname, NO_VARIABLES)
+    if rung:
+        yield DialBegin(row.time, "", row.linkedid, "", party, "")
     if not own and not local:
         dialler = lines.party.get(row.linkedid, row.linkedid)
         lines.legs.setdefault(row.linkedid, []).append(row.uniqueid)
@@ -162,6 +170,8 @@ def _started(lines: _Lines, row: CelRow) -> Iterator[Message]:
 
 
 def _answered(lines: _Lines, row: CelRow) -> Iterator[Message]:
+    if row.uniqueid in lines.rung:
+        yield DialEnd(row.time, "", row.linkedid, lines.channel(row.uniqueid), "ANSWER", "")
     if row.uniqueid not in lines.legs.get(row.linkedid, ()):
         return
     dialler = lines.party.get(row.linkedid, row.linkedid)

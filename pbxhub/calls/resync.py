@@ -80,6 +80,8 @@ def _begin(book: Book, linkedid: str, group: Sequence[Status], now: float) -> Ca
     call.caller_name, call.dst = first.caller_name, first.exten
     book.begin(call)
     channel = book.adopt(call, first.channel, started)
+    if channel is not None and first.state == "Ringing" and first.channel.uniqueid == linkedid:
+        call.originated, channel.leg = True, True  # Asterisk itself rings it: what comes of that is the outcome
     if channel is not None and _comes_in(book, call, first):
         channel.outside, channel.number = True, first.channel.number
         arrive(book, call, started)

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, SmallInteger
+from sqlalchemy import ForeignKey, Index, SmallInteger, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pbxhub.calls.stages import JSON
@@ -17,7 +17,19 @@ class Question(Base):
     """One webhook asked while a call waited. The request and the answer are its delivery's, of the kind "question"."""
 
     __tablename__ = "question"
+    __table_args__ = (
+        Index(
+            "ix_question_unlinked",
+            "pbx_id",
+            "linkedid",
+            sqlite_where=text("linkedid <> ''"),
+            postgresql_where=text("linkedid <> ''"),
+        ),
+    )
     delivery_id: Mapped[UUID] = mapped_column(ForeignKey("delivery.id", ondelete="CASCADE"), primary_key=True)
     line: Mapped[int] = mapped_column(SmallInteger)  # where the dialplan went on: 0 after a success, 1 otherwise
     # [{"step": "dial 101 for 30 s", "result": "ANSWER"}]: in order; result is empty for what was not done
     steps: Mapped[list[dict[str, JSON]]] = mapped_column(JsonColumn, default=list)
+    # of which call, until that is written and the delivery has its id (delivery/outbox/unlinked.py); empty from then on
+    pbx_id: Mapped[int | None] = mapped_column(ForeignKey("pbx.id", ondelete="SET NULL"))
+    linkedid: Mapped[str] = mapped_column(String(200), default="")

@@ -105,10 +105,14 @@ def gone_through(hub: Hub, placed: OrderedCall) -> list[str]:
         return [str(row.data["status"]) for row in rows if row.data["order_id"] == placed.id]
 
 
+def pbx_of(hub: Hub) -> int:
+    (pbx,) = Client(hub.url, KEY).all("/pbxs")
+    return int(pbx["id"])
+
+
 def dial_plan(hub: Hub, **changes: object) -> None:
     program = Client(hub.url, KEY)
-    (pbx,) = program.all("/pbxs")
-    path = f"/pbxs/{pbx['id']}/dial-plan"
+    path = f"/pbxs/{pbx_of(hub)}/dial-plan"
     program.change(path, program.get(path), changes)
 
 
@@ -321,3 +325,27 @@ def test_a_hub_killed_while_it_rings_never_rings_again(
     await_status(hub, placed, "completed")
     await_told(hub, receiver, placed, "registered", "ongoing", "completed")
     assert len(employee.calls) == 1
+
+
+@pytest.mark.parametrize("answer", ["before the hub is back", "after it"])
+def test_an_agent_who_declines_while_a_killed_hub_is_away_has_declined(
+    pbx: Asterisk, tmp_path: Path, receiver: MockServer, phone: Phone, answer: str
+) -> None:
+    """From its channel when that still rings, from CEL when it is gone."""
+    employee = phone(101)
+    with Hub(tmp_path / "hub") as hub:
+        hub.start()
+        hub.listen_to(CallingUser(pbx.host, pbx.port), cel=pbx.cel_database)
+        give_key(hub)
+        placed = order(hub, receiver)
+        employee.await_incoming()
+        await_told(hub, receiver, placed, "registered")
+        hub.kill()
+        if answer == "before the hub is back":
+            employee.respond_incoming(603)
+        hub.start()
+        if answer == "after it":
+            hub.await_connected(pbx_of(hub))
+            employee.respond_incoming(603)
+        assert await_status(hub, placed, "failed").reason == "The agent did not take it: DECLINE."
+        await_told(hub, receiver, placed, "registered", "failed")

@@ -19,6 +19,7 @@ from pbxhub.delivery.doorbell import ring
 from pbxhub.delivery.outbox.ordered import attach_custom, follow_ordered
 from pbxhub.delivery.outbox.render import error_event, once_in_a_chain, render_rows
 from pbxhub.delivery.outbox.rows import hold_back, insert_deliveries
+from pbxhub.delivery.outbox.unlinked import link_new
 from pbxhub.delivery.storable import clip, storable
 from pbxhub.delivery.values import Cards, Links, StageValues
 from pbxhub.store.bulk import Insert, Query
@@ -73,6 +74,7 @@ def _publish(database: Database, links: Links, pbx_id: int, reports: Sequence[Ca
         attach_custom(session, calls)
         stages = _new_stages(session, calls, reports, _later_stages(session, directory_of(database), calls, reports))
         write_calls(session, calls.values())
+        link_new(session, pbx_id, calls.values())
         follow_ordered(session, links, calls, now)
         return write_stages(session, directory_of(database), links, stages, now)
 

@@ -32,11 +32,13 @@ class Step:
 
 
 def record_question(
-    session: Session, finished: Finished, reading: Reading, line: int, steps: Sequence[Step], now: datetime
-) -> None:
+    session: Session, finished: Finished, reading: Reading, line: int, steps: Sequence[Step], now: datetime,
+    pbx_id: int, linkedid: str,
+) -> None:  # fmt: skip
     """Writes delivery, attempt, what the answer gives to later webhooks, and what the call was told to do.
 
-    A request that could not be put together has no attempt.
+    A request that could not be put together has no attempt. pbx_id, linkedid: the call, for which the question waits
+    when it is not written yet.
     """
     claimed, answer = finished.claimed, finished.answer
     result = Result(finished, reading, DELIVERED if reading.ok else FAILED, now, True)
@@ -56,7 +58,10 @@ def record_question(
     session.flush()
     if sent:
         session.add(Attempt(started_on=claimed.started_on, **attempt_row(result)))
-    session.add(Question(delivery_id=claimed.id, line=line, steps=_rows(steps)))
+    question = Question(delivery_id=claimed.id, line=line, steps=_rows(steps))
+    if claimed.call_id is None:
+        question.pbx_id, question.linkedid = pbx_id, clip(linkedid, 200)
+    session.add(question)
     save_answers(session, [finished], [reading])
     note_health(session, [result], _NEVER_FOR_FAILURES, now)
 
