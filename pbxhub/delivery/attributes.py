@@ -1,7 +1,6 @@
 """Attributes (utm_source, client_id …) on their way onto calls: those kept for a number and a time."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -10,9 +9,11 @@ from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.calls import CallNow
+from pbxhub.delivery.directory import Directory
 from pbxhub.store.api import Attributes
 from pbxhub.store.bulk import Query
 from pbxhub.webhooks.catalogue import ENTRIES
+from pbxhub.webhooks.phones import spell
 
 NAMES = frozenset(
     entry.name for entry in ENTRIES if entry.source == "API" and "incoming.before" in entry.stages
@@ -20,11 +21,18 @@ NAMES = frozenset(
 
 
 @lru_cache(maxsize=10_000)
-def digits(number: str) -> str:
-    """A number as it is looked up, however it was written."""
-    return "".join(letter for letter in number if letter.isascii() and letter.isdigit())[:40]
+def lookup_key(number: str, country: str) -> str:
+    """A number as it is looked up, however it was written: the digits of its E.164 form, else those there are.
+
+    country: ISO 3166 of the project, for numbers without a country code.
+    """
+    spelled = spell(number, country).e164 or number
+    return "".join(letter for letter in spelled if letter.isascii() and letter.isdigit())[:40]
 
 
+_ANY = Query(
+    select(Attributes.project_id).where(Attributes.project_id.in_(bindparam("project_ids", expanding=True))).limit(1)
+)
 _KNOWN = Query(
     select(Attributes.project_id, Attributes.number, Attributes.valid_from, Attributes.valid_until, Attributes.values)
     .where(Attributes.project_id.in_(bindparam("project_ids", expanding=True)))
@@ -35,33 +43,36 @@ _KNOWN = Query(
 )
 
 
-def attach_attributes(session: Session, calls: Mapping[str, CallNow], reports: Sequence[CallReport]) -> None:
+def attach_attributes(
+    session: Session, directory: Directory, calls: Mapping[str, CallNow], reports: Sequence[CallReport]
+) -> None:
     """Gives calls that have just begun what is known of their number. What is known of a call already stays."""
     begun = {report.linkedid: report for report in reversed(reports) if calls[report.linkedid].is_new}
-    asked = {
-        (calls[linkedid].project_id, digits(number))
-        for linkedid, report in begun.items()
-        for number in (report.caller, report.dst)
-        if digits(number)
-    }
-    if not asked:
+    project_ids = {calls[linkedid].project_id for linkedid in begun}
+    if not project_ids or _ANY.first(session, project_ids=list(project_ids)) is None:
+        return
+    projects = directory.fetch(session, project_ids)
+    keys = {linkedid: _keys(report, projects[calls[linkedid].project_id].country) for linkedid, report in begun.items()}
+    numbers = set[str]().union(*keys.values())
+    if not numbers:
         return
     rows = _KNOWN.all(
         session,
-        project_ids=list({project_id for project_id, _ in asked}),
-        numbers=list({number for _, number in asked}),
+        project_ids=list(project_ids),
+        numbers=list(numbers),
         earliest=min(report.started_on for report in begun.values()),
     )
     for linkedid, report in begun.items():
-        call = calls[linkedid]
+        call, begins = calls[linkedid], report.started_on
         for row in rows:
-            if row.project_id == call.project_id and _is_for(row, report):
+            is_its_own = row.project_id == call.project_id and row.number in keys[linkedid]
+            if is_its_own and row.valid_from <= begins <= row.valid_until:
                 call.data = {**row.values, **call.data}
 
 
-def _is_for(row: Any, report: CallReport) -> bool:
-    begins: datetime = report.started_on
-    return row.number in (digits(report.caller), digits(report.dst)) and row.valid_from <= begins <= row.valid_until
+def _keys(report: CallReport, country: str) -> set[str]:
+    """Of the outside number and of ours."""
+    return {key for number in (report.caller, report.dst) if (key := lookup_key(number, country))}
 
 
 def known_names(values: Mapping[str, Any]) -> list[str]:

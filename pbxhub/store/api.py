@@ -53,7 +53,7 @@ class Subscriber(Base):
 class Attributes(Base):
     """What is known of a visitor (utm_source, client_id …), for calls with this number that begin in the window.
 
-    number: of the outside party, or the DID shown to the visitor; digits only.
+    number: of the outside party, or the DID shown to the visitor; the digits of its E.164 form where it has one.
     """
 
     __tablename__ = "attributes"

@@ -9,7 +9,9 @@ from served import Served
 
 from pbxhub.client import ProblemError
 from pbxhub.delivery.outbox import publish
+from pbxhub.store.accounts import Project
 from pbxhub.store.vault import Vault
+from pbxhub.store.webhooks import touch_webhooks
 from pbxhub.testing.mock import MockServer, regex
 from pbxhub.testing.mock_answers import text_response
 from pbxhub.testing.waiting import await_until
@@ -107,6 +109,22 @@ def test_attributes_kept_for_a_number_come_with_its_next_call(
     await_until(lambda: receiver.request_count("/ads") == 2, "15s")
     assert sorted(str(asked.json("source")) for asked in receiver.requests) == ["None", "google"]
     assert hub.client().get("/calls", number="+380441234567")["items"][0]["values"]["client_id"] == "7.8"
+
+
+@pytest.mark.parametrize("given", ["0501112233", "+380 50 111-22-33", "380501112233", "00380501112233"])
+@pytest.mark.parametrize("caller", ["+380501112233", "0501112233"])
+def test_a_number_is_found_however_the_two_have_written_it(hub: Served, given: str, caller: str) -> None:
+    """In the country of the project: what a form asks for is national, what a trunk tells often is not."""
+    with hub.database.write() as session:
+        session.get_one(Project, hub.project_id).country = "UA"
+        touch_webhooks(session, hub.project_id)
+    kept = hub.client().add("/attributes", {"number": given, "values": {"utm_source": "google"}})
+    assert kept["number"] == "380501112233"
+    moment = datetime.now(UTC) + timedelta(seconds=2)
+    publish(
+        hub.database, VAULT, hub.pbx_id, [report("1.1", "incoming.before", started_on=moment, caller=caller)], moment
+    )
+    assert hub.client().get("/calls")["items"][0]["values"]["utm_source"] == "google"
 
 
 def test_only_attributes_can_be_attached(hub: Served) -> None:

@@ -14,7 +14,7 @@ from pbxhub.api.answers import page
 from pbxhub.api.keys import enter, scope
 from pbxhub.api.problems import refuse, wrong_field
 from pbxhub.api.resources.account import id_after
-from pbxhub.delivery.attributes import digits, known_names
+from pbxhub.delivery.attributes import known_names, lookup_key
 from pbxhub.delivery.outbox import add_to_call, call_resthook, subscribe, unsubscribe
 from pbxhub.store import api as store
 from pbxhub.store.history import Call
@@ -143,11 +143,11 @@ def attach(data: dict[str, Any]) -> Any:
     """Attaches utm_source, client_id … to a call, or to calls with a number that begin in a time window."""
     if unknown := known_names(data["values"]):
         wrong_field(f"values.{unknown[0]}", "is not an attribute; see /parameters, source API")
-    number = digits(data["number"])
-    if bool(number) == bool(data["call_id"]):
-        wrong_field("number", "give a number or a call_id, one of them")
     with writing() as session:
         access = enter(session)
+        number = lookup_key(data["number"], access.project.country)
+        if bool(number) == bool(data["call_id"]):
+            wrong_field("number", "give a number or a call_id, one of them")
         if data["call_id"]:
             known = session.get(Call, data["call_id"])
             if known is None or known.project_id != access.project.id:

@@ -70,7 +70,7 @@ def publish(
 def _publish(database: Database, links: Links, pbx_id: int, reports: Sequence[CallReport], now: datetime) -> Published:
     with database.write() as session:
         calls = lock_calls(session, pbx_id, reports)
-        attach_attributes(session, calls, reports)
+        attach_attributes(session, directory_of(database), calls, reports)
         attach_custom(session, calls)
         stages = _new_stages(session, calls, reports, _later_stages(session, directory_of(database), calls, reports))
         write_calls(session, calls.values())
