@@ -80,9 +80,9 @@ class Client:
         """PUT of something that has no version."""
         return self._ask("PUT", path, json=dict(body))
 
-    def remove(self, path: str) -> None:
-        """DELETE."""
-        self._ask("DELETE", path)
+    def remove(self, path: str, seen: Resource | None = None) -> None:
+        """Deletes. seen: only if nobody has changed it since; refused with status 412 otherwise."""
+        self._ask("DELETE", path, headers={"If-Match": seen.etag} if seen else {})
 
     def all(self, path: str, **query: Any) -> Iterator[Mapping[str, Any]]:
         """Every item of a list, page by page."""

@@ -43,6 +43,7 @@ OTHERS = {
     "services.py": "opens the port of FastAGI",
     "http_server.py": "the pages, listens only",
     "delivery/mail.py": "mails, through the server of the operator's settings",
+    "delivery/own_address.py": "asks the kernel for a route; a connected UDP socket sends nothing",
     "web/pages/pbxs.py": "looks whether AMI greets at the address of a PBX",
 }
 

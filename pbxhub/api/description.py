@@ -21,7 +21,7 @@ account under *API keys* and chooses what it may do: `read`, `write`, `call`.
 
 * Refusals are `application/problem+json`; `errors` names each field that is wrong.
 * Lists come in pages: send `next` of a page as `after`.
-* A change needs `If-Match` with the `ETag` of what you read.
+* A change needs `If-Match` with the `ETag` of what you read; a deletion may have it.
 * A POST with an `Idempotency-Key` happens once, however often it is sent within a day.
 * `RateLimit-Remaining` tells how many requests are left in this minute.
 """

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from pbxhub.client import ProblemError
 from pbxhub.delivery.signing import open_keys
-from pbxhub.store.accounts import AuditEntry
+from pbxhub.store.accounts import AuditEntry, Pbx
 from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.played_pbx import PlayedPbx
 from pbxhub.webhooks.gallery import default_event
@@ -91,3 +91,38 @@ def test_a_pbx_is_checked_and_removed(hub: Served) -> None:
     assert "refused the login" in findings[0]["sentence"]
     hub.client().remove(f"/pbxs/{pbx.id}")
     assert refused(hub, f"/pbxs/{pbx.id}", {}, "GET").status == 404
+
+
+def test_nothing_is_deleted_that_somebody_has_changed_since(hub: Served) -> None:
+    program = hub.client()
+    hooks = {"name": "h", "stage": "incoming.before", "spec": {"request": {"url": "https://example.com/"}}}
+    for path, body, change in (
+        ("/employees", {"extension": "901", "name": "Anna"}, {"name": "Hanna"}),
+        ("/numbers", {"did": "380441", "pbx_id": hub.pbx_id}, {"label": "Site"}),
+        ("/pbxs", {"name": "b", "host": "192.0.2.1", "username": "u", "secret": "s"}, {"name": "c"}),
+        ("/webhooks", hooks, {**hooks, "name": "other"}),
+    ):
+        made = program.add(path, body)
+        one = f"{path}/{made.id}"
+        changed = program.change(one, made, change, "PUT" if path == "/webhooks" else "PATCH")
+        with pytest.raises(ProblemError, match="412: It was changed meanwhile"):
+            program.remove(one, made)
+        assert program.get(one).etag == changed.etag
+        program.remove(one, changed)
+        with pytest.raises(ProblemError, match="404"):
+            program.get(one)
+    made = program.add("/employees", {"extension": "902", "name": "Ivan"})
+    program.remove(f"/employees/{made.id}")
+
+
+def test_a_pbx_that_is_heard_all_the_time_can_be_changed(hub: Served) -> None:
+    """What the listener writes is no change that somebody could overwrite; but it is news for who asks again."""
+    program = hub.client()
+    seen = program.get(f"/pbxs/{hub.pbx_id}")
+    with hub.database.write() as session:
+        session.get_one(Pbx, hub.pbx_id).last_event_on = datetime.now(UTC)
+    again = program.get(f"/pbxs/{hub.pbx_id}")
+    assert again.etag != seen.etag
+    assert program.change(f"/pbxs/{hub.pbx_id}", seen, {"name": "Office 2"})["name"] == "Office 2"
+    with pytest.raises(ProblemError, match="412"):
+        program.change(f"/pbxs/{hub.pbx_id}", again, {"name": "Office 3"})

@@ -5,12 +5,13 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 from flask_smorest import Blueprint
+from marshmallow import Schema
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from pbxhub.api import schemas
-from pbxhub.api.answers import check_match, page, tagged
+from pbxhub.api.answers import check_if_match, check_match, page, tagged
 from pbxhub.api.keys import enter, scope
 from pbxhub.api.problems import refuse, wrong_field
 from pbxhub.store.accounts import Employee, Number, Pbx
@@ -26,6 +27,8 @@ _PROJECT = schemas.Project()
 _ADDED: Mapping[type[Any], Action] = {Number: "number added", Employee: "employee added"}
 _DELETED: Mapping[type[Any], Action] = {Number: "number deleted", Employee: "employee deleted"}
 _PBX = schemas.Pbx()
+_CARDS: Mapping[type[Any], Schema] = {Number: schemas.Number(), Employee: schemas.Employee()}
+_LIVE = ("state", "state_reason", "state_since", "last_event_on", "asterisk_version")  # of a PBX: nobody changes them
 _PLAN = schemas.DialPlan()
 
 
@@ -87,7 +90,7 @@ def add_pbx(data: dict[str, Any]) -> Any:
         session.add(row)
         session.flush()
         note(session, access, "PBX added", row.name, {}, fields(row, "host", "port", "username"))
-        return tagged(_PBX.dump(row), 201)
+        return tagged(_PBX.dump(row), 201, _LIVE)
 
 
 @account.get("/pbxs/<int:pbx_id>")
@@ -96,7 +99,7 @@ def add_pbx(data: dict[str, Any]) -> Any:
 def pbx(pbx_id: int) -> Any:
     """One PBX, with what the listener last saw of it."""
     with reading() as session:
-        return tagged(_PBX.dump(_row(session, enter(session), Pbx, pbx_id)))
+        return tagged(_PBX.dump(_row(session, enter(session), Pbx, pbx_id)), live=_LIVE)
 
 
 @account.patch("/pbxs/<int:pbx_id>")
@@ -108,11 +111,11 @@ def change_pbx(data: dict[str, Any], pbx_id: int) -> Any:
     with writing() as session:
         access = enter(session)
         row = _row(session, access, Pbx, pbx_id)
-        check_match(_PBX.dump(row))
+        check_match(_PBX.dump(row), _LIVE)
         if "secret" in data:
             row.secret_sealed = hub().vault.seal(data.pop("secret"))
         _change(session, access, row, data, "PBX changed", row.name)
-        return tagged(_PBX.dump(row))
+        return tagged(_PBX.dump(row), live=_LIVE)
 
 
 @account.delete("/pbxs/<int:pbx_id>")
@@ -123,6 +126,7 @@ def remove_pbx(pbx_id: int) -> None:
     with writing() as session:
         access = enter(session)
         row = _row(session, access, Pbx, pbx_id)
+        check_if_match(_PBX.dump(row), _LIVE)
         note(session, access, "PBX deleted", row.name, fields(row, "host", "port", "username"))
         session.delete(row)
 
@@ -358,6 +362,7 @@ def _remove(kind: type[RowT], row_id: int) -> Any:
     with writing() as session:
         access = enter(session)
         row = _row(session, access, kind, row_id)
+        check_if_match(_CARDS[kind].dump(row))
         note(session, access, _DELETED[kind], str(row_id))
         session.delete(row)
     return None

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.api import schemas
-from pbxhub.api.answers import check_match, tagged
+from pbxhub.api.answers import check_if_match, check_match, tagged
 from pbxhub.api.keys import enter, scope
 from pbxhub.api.problems import refuse
 from pbxhub.api.resources.account import id_after
@@ -103,7 +103,9 @@ def delete(webhook_id: int) -> None:
     """Deletes an event: what waits is cancelled, what was sent stays in the history."""
     with writing() as session:
         access = enter(session)
-        remove(session, access, editable(session, access, _id(webhook_id)))
+        webhook = editable(session, access, _id(webhook_id))
+        check_if_match(show_dumped(webhook))
+        remove(session, access, webhook)
 
 
 @webhooks.put("/webhooks/order")
