@@ -86,6 +86,11 @@ def answering_phone(address: str, ring_ms: int = 100) -> Sipp:
     return Sipp("answer", address, ring=str(ring_ms))
 
 
+def talking_phone(address: str, talk_ms: int, ring_ms: int = 100) -> Sipp:
+    """The same, and it is the one that hangs up, after talk_ms."""
+    return Sipp("talk", address, ring=str(ring_ms), talk=str(talk_ms))
+
+
 def refusing_phone(address: str, status: str, ring_ms: int = 100) -> Sipp:
     """A phone that rings and then refuses; status is "603 Decline", "503 Service Unavailable" …"""
     return Sipp("refuse", address, ring=str(ring_ms), status=status, contact=f"sip:{address}")
