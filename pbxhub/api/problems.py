@@ -6,8 +6,10 @@ from typing import Any, NoReturn
 
 import structlog
 from flask import Flask, Response, json
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
+from pbxhub.store.session import is_away, reason
 from pbxhub.webhooks.spec import FieldError, SpecError
 
 TYPE = "application/problem+json"
@@ -20,6 +22,7 @@ _SENTENCES = {
     413: "A request may carry up to 2 MB.",
     415: "Send JSON, with Content-Type: application/json.",
     500: "Something broke on our side. It is in the log of the hub.",
+    503: "The database does not answer. Read again in a moment what is there before you repeat a change.",
 }
 
 
@@ -50,6 +53,7 @@ def install(api: Flask) -> None:
     api.register_error_handler(Refused, lambda error: problem(error.status, error.detail, error.errors, error.headers))
     api.register_error_handler(SpecError, lambda error: _invalid(error.errors))
     api.register_error_handler(HTTPException, _http)
+    api.register_error_handler(SQLAlchemyError, _away)
     api.register_error_handler(Exception, _bug)
 
 
@@ -76,6 +80,14 @@ def _http(error: HTTPException) -> Response:
     headers = dict(error.get_headers()) if status in (405, 429) else {}
     headers.pop("Content-Type", None)
     return problem(status, _SENTENCES.get(status) or str(error.description), (), headers)
+
+
+def _away(error: SQLAlchemyError) -> Response:
+    """The database is not there, or somebody has locked what was to be changed."""
+    if not is_away(error):
+        return _bug(error)
+    log.warning("database away; a request of the API could not be answered", error=reason(error))
+    return problem(503, _SENTENCES[503], (), {"Retry-After": "5"})
 
 
 def _bug(error: Exception) -> Response:

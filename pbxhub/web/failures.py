@@ -2,19 +2,24 @@
 
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, g, redirect, render_template, request, url_for
+import structlog
+from flask import Flask, Response, current_app, g, redirect, render_template, request, url_for
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, SecurityError
 from werkzeug.wrappers import Response as AnyResponse
 
+from pbxhub.store.session import is_away, reason
 from pbxhub.web.language import _
 
 Answer = AnyResponse | tuple[str, int]
+log = structlog.get_logger(__name__)
 
 
 def install(app: Flask) -> None:
     """One page for every failure; a visitor without a session is sent to sign in and comes back afterwards."""
     app.register_error_handler(401, _sign_in)
     app.register_error_handler(HTTPException, _failed)
+    app.register_error_handler(SQLAlchemyError, _away)
     app.register_error_handler(500, _broken)
 
 
@@ -44,6 +49,19 @@ def _failed(error: HTTPException) -> Answer:
     return render_template("failure.html", code=code, title=title, sentence=sentence), code
 
 
+def _away(error: SQLAlchemyError) -> Answer:
+    """The database is not there, or somebody has locked what was to be changed. Who is signed in is not known then
+    either: the page does without."""
+    if not is_away(error):
+        raise error
+    log.warning("database away; a page could not be given", path=request.path, error=reason(error))
+    g.pop("access", None)
+    g._login_user = current_app.login_manager.anonymous_user()  # type: ignore[attr-defined]
+    title, sentence = _words(503, None)
+    page = render_template("failure.html", code=503, title=title, sentence=sentence)
+    return Response(page, 503, {"Retry-After": "5"})
+
+
 def _broken(_error: Exception) -> Answer:
     g.pop("access", None)
     title, sentence = _words(500, None)
@@ -58,6 +76,7 @@ def _words(code: int, error: HTTPException | None) -> tuple[str, str]:
         405: (_("This cannot be done that way"), _("Go back and use the buttons of the page.")),
         413: (_("That is too large"), _("A form may carry up to 2 MB.")),
         429: (_("Too many tries"), _("Wait five minutes and try again.")),
+        503: (_("The database does not answer"), _("Try again in a moment and look whether your change is there.")),
         500: (_("Something broke on our side"), _("It is in the log of the hub. Trying again is safe.")),
     }
     return known.get(code, (error.name if error else str(code), str(error.description) if error else ""))
