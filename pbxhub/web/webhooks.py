@@ -317,6 +317,13 @@ def secret_errors(spec: WebhookSpec, secret: str | None, kept: Webhook | None) -
     return moved_errors(spec, kept)
 
 
+def incomplete(webhook: Webhook) -> list[FieldError]:
+    """What it lacks to be switched on: a blank of its ready-made form, or what was secret and did not come with an
+    import."""
+    spec = webhook.spec
+    return [*unfilled(spec), *secret_errors(spec, None, webhook), *key_errors(spec, None, webhook)]
+
+
 def moved_errors(spec: WebhookSpec, kept: Webhook) -> list[FieldError]:
     """Whether the secret of the authentication that is kept must be given again."""
     if not kept.secret_sealed or spec.request.auth.kind == "none" or keeps_secret(kept.spec.request, spec.request):

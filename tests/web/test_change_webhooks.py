@@ -100,6 +100,21 @@ def test_an_event_switched_off_meanwhile_is_not_switched_on_again_by_a_form_left
     assert "<code>enabled</code>" in history
 
 
+def test_an_event_whose_secret_has_not_come_with_it_is_not_switched_on(
+    database: Database, people: People, editor: Browser
+) -> None:
+    """An import never has the secret: sent without, the receiver would refuse every request."""
+    there = add(editor, people)
+    with database.write() as session:
+        row = session.get_one(Webhook, there)
+        auth = replace(row.spec.request.auth, kind="bearer")
+        row.spec, row.enabled = replace(row.spec, request=replace(row.spec.request, auth=auth)), False
+    address = f"/projects/{people.project}/webhooks/{there}"
+    answer = editor.post(f"{address}/enabled", {"enabled": "1"}, follow_redirects=True)
+    assert "auth.secret: Give the secret" in answer.get_data(as_text=True)
+    assert not webhook(database, there).enabled
+
+
 def test_a_restored_revision_leaves_an_event_off_that_was_switched_off(
     database: Database, people: People, editor: Browser
 ) -> None:

@@ -23,6 +23,7 @@ from pbxhub.web.webhooks import (
     editable,
     exported,
     flatten,
+    incomplete,
     live_webhooks,
     own_fields,
     plan,
@@ -31,7 +32,6 @@ from pbxhub.web.webhooks import (
     webhook_of,
 )  # fmt: skip
 from pbxhub.web.webhooks import remove as delete
-from pbxhub.webhooks.gallery import unfilled
 from pbxhub.webhooks.paths_in_json import MISSING
 from pbxhub.webhooks.spec import FieldError, SpecError, dump_spec
 from pbxhub.webhooks.success import read_json
@@ -68,8 +68,8 @@ def enable(project_id: int, webhook_id: int) -> ResponseReturnValue:
         if wanted and webhook.locked and not webhook.secret_sealed:
             flash(_("Set it up first: it needs your measurement id and API secret."), "error")
             return redirect(url_for("webhooks.setup_default", project_id=project_id, webhook_id=webhook.id))
-        if wanted and (blanks := unfilled(webhook.spec)):
-            flash(f"{blanks[0].path}: {said(blanks[0].message)}", "error")
+        if wanted and (lacking := incomplete(webhook)):
+            flash(f"{lacking[0].path}: {said(lacking[0].message)}", "error")
             return redirect(url_for("webhooks.index", project_id=project_id))
         if wanted != webhook.enabled:
             switched = Draft(webhook.name, webhook.stage, wanted, webhook.spec)
