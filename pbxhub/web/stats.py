@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import BigInteger, ColumnElement, func, literal_column, select, type_coerce
 from sqlalchemy.orm import Session
 
 from pbxhub.store.columns import unindexed
 from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, Call, Delivery
+from pbxhub.store.ids import first_id_at
 from pbxhub.store.webhooks import Webhook
 
 MOST_ROWS = 100_000
@@ -72,17 +72,12 @@ class Waiting:
     next_on: datetime | None
 
 
-def id_at(moment: datetime) -> UUID:
-    """The smallest id that can have been made at that moment: ids begin with milliseconds (UUIDv7)."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)
-
-
 def deliveries_of_day(session: Session, project_id: int, now: datetime) -> DayOfDeliveries:
     """Outcomes by hour and durations of the last 24 hours. Counted by the database: only groups leave it."""
     start = _hour(now) - timedelta(hours=HOURS - 1)
     newest = (
         select(_hour_number(session).label("hour"), Delivery.state, Delivery.duration_ms)
-        .where(Delivery.project_id == project_id, Delivery.id >= id_at(start), Delivery.state != CANCELLED)
+        .where(Delivery.project_id == project_id, Delivery.id >= first_id_at(start), Delivery.state != CANCELLED)
         .order_by(Delivery.id.desc())
         .limit(MOST_ROWS)
         .subquery()
