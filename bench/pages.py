@@ -19,6 +19,7 @@ from sqlalchemy import Table, event, insert
 
 from pbxhub.settings import read_settings
 from pbxhub.store.accounts import Membership, Pbx, Project, User
+from pbxhub.store.ids import first_id_at
 from pbxhub.store.schema import migrate
 from pbxhub.store.session import Base, Database, open_database
 from pbxhub.store.vault import Vault
@@ -26,7 +27,6 @@ from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.postgres import postgres_server
 from pbxhub.web import create_app
 from pbxhub.web.hub import now
-from pbxhub.web.stats import id_at
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
 
 GOAL_MS = 100
@@ -126,7 +126,7 @@ def _fill(app: Flask, database: Database, deliveries: int) -> str:
     if not database.is_sqlite:  # PostgreSQL does it by itself; a hub on SQLite never has statistics
         with database.engine.begin() as connection:
             connection.exec_driver_sql("ANALYZE")
-    return str(id_at(now() - timedelta(days=15)))
+    return str(first_id_at(now() - timedelta(days=15)))
 
 
 def _fill_part(database: Database, deliveries: int, numbers: range) -> None:
@@ -138,9 +138,9 @@ def _fill_part(database: Database, deliveries: int, numbers: range) -> None:
     sent: list[dict[str, Any]] = []
     for number in numbers:
         moment = first + step * number
-        unique = id_at(moment).int | (0x7 << 76) | (0b10 << 62) | number
+        unique = first_id_at(moment).int | (0x7 << 76) | (0b10 << 62) | number
         if number % 5 == 0:
-            same = type(id_at(moment))(int=unique)
+            same = type(first_id_at(moment))(int=unique)
             caller = f"+38067{number % 10_000_000:07}"
             calls.append({"id": same, "project_id": 1, "pbx_id": 1, "linkedid": str(number), "direction": "incoming",
                           "caller": caller, "caller_name": "", "dst": "380441234567", "extension": "101",
