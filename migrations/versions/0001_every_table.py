@@ -527,7 +527,7 @@ def upgrade() -> None:
             sqlite_where=sa.text("call_id IS NULL"),
             postgresql_where=sa.text("call_id IS NULL"),
         )
-        batch_op.create_index(batch_op.f("ix_stage_event_project_id"), ["project_id"], unique=False)
+        batch_op.create_index("ix_stage_event_recent", ["project_id", "stage", "id"], unique=False)
 
     op.create_table(
         "delivery",
@@ -731,7 +731,7 @@ def downgrade() -> None:
 
     op.drop_table("delivery")
     with op.batch_alter_table("stage_event", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_stage_event_project_id"))
+        batch_op.drop_index("ix_stage_event_recent")
         batch_op.drop_index(
             "ix_stage_event_other", sqlite_where=sa.text("call_id IS NULL"), postgresql_where=sa.text("call_id IS NULL")
         )

@@ -91,9 +91,10 @@ class StageEvent(Base):
             sqlite_where=text("call_id IS NULL"),
             postgresql_where=text("call_id IS NULL"),
         ),
+        Index("ix_stage_event_recent", "project_id", "stage", "id"),  # the editor: the last calls that had this stage
     )
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
-    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"), index=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
     call_id: Mapped[UUID | None] = mapped_column(ForeignKey("call.id", ondelete="CASCADE"))  # none: not about a call
     stage: Mapped[str] = mapped_column(String(100))
     key: Mapped[str] = mapped_column(String(200))

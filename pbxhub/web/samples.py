@@ -12,6 +12,7 @@ from pbxhub.delivery.calls import CallNow
 from pbxhub.delivery.directory import ProjectWebhooks
 from pbxhub.delivery.outbox.chain import answer_before
 from pbxhub.delivery.values import Cards, Links, StageValues
+from pbxhub.store.columns import unindexed
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.web.access import Access
@@ -41,11 +42,14 @@ def recent_calls(session: Session, access: Access, stage: str) -> list[tuple[Sta
     query = (
         select(StageEvent, Call)
         .join(Call, Call.id == StageEvent.call_id)
-        .where(StageEvent.project_id == access.project.id)
         .order_by(StageEvent.id.desc())
         .limit(LAST_CALLS)
     )
-    rows = session.execute(query if stage == CHAIN else query.where(StageEvent.stage == stage))
+    if stage == CHAIN:  # from the newest event backwards, not all of the project's to sort them
+        query = query.where(unindexed(StageEvent.project_id) == access.project.id)
+    else:
+        query = query.where(StageEvent.project_id == access.project.id, StageEvent.stage == stage)
+    rows = session.execute(query)
     return [(event, call) for event, call in rows]
 
 
