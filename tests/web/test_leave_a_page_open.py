@@ -61,7 +61,7 @@ def test_a_part_that_has_not_changed_is_answered_with_nothing(
         assert again.headers["ETag"] == first.headers["ETag"]
 
 
-@pytest.mark.parametrize("path", ["deliveries/{id}", "calls/{id}", "pbxs/{pbx}", "errors"])
+@pytest.mark.parametrize("path", ["deliveries/{id}", "calls/{id}", "errors"])
 def test_what_is_in_the_page_from_the_beginning_is_known_to_be_shown(
     app: Flask, things: dict[str, object], people: People, signed_in: SignedIn, path: str
 ) -> None:
