@@ -19,9 +19,10 @@ run: $(READY) ## start the hub with a demo project: no Asterisk needed
 test: $(READY) packages ## everything: real PostgreSQL, real Asterisk 22 and 16, real browser
 	@$(BIN)/python -m pbxhub.testing.asterisk_install
 	@# real processes, browsers and phones on a busy machine: what failed is tried once more, by itself
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not asterisk and not browser" $(PYTEST) || $(BIN)/pytest -q -m "not asterisk and not browser" --lf $(PYTEST)
-	@$(BIN)/pytest -q -m browser $(PYTEST) || $(BIN)/pytest -q -m browser --lf $(PYTEST)
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m "asterisk and not load" $(PYTEST) || $(BIN)/pytest -q -m "asterisk and not load" --lf $(PYTEST)
+	@# three side by side on two cores: each waits for others a third of its time
+	@$(BIN)/pytest -q -n 3 --dist worksteal -m "not asterisk and not browser" $(PYTEST) || $(BIN)/pytest -q -m "not asterisk and not browser" --lf $(PYTEST)
+	@$(BIN)/pytest -q -n 2 -m browser $(PYTEST) || $(BIN)/pytest -q -m browser --lf $(PYTEST)
+	@$(BIN)/pytest -q -n 3 --dist worksteal -m "asterisk and not load" $(PYTEST) || $(BIN)/pytest -q -m "asterisk and not load" --lf $(PYTEST)
 	@$(BIN)/pytest -q -m "asterisk and load" $(PYTEST) || $(BIN)/pytest -q -m "asterisk and load" --lf $(PYTEST)
 
 check: lint fast ## ruff, mypy, import-linter and the fast tests, in under a minute
