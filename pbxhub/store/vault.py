@@ -20,12 +20,12 @@ class Vault:
 
     def seal(self, secret: str) -> str:
         """The secret encrypted and authenticated (Fernet), as text for a column. An empty secret stays empty."""
-        return self._fernet().encrypt(secret.encode()).decode() if secret else ""
+        return self.fernet("secrets at rest").encrypt(secret.encode()).decode() if secret else ""
 
     def open(self, sealed: str) -> str:
         """The secret behind seal(). Raises VaultError when the key is another one."""
         try:
-            return self._fernet().decrypt(sealed.encode()).decode() if sealed else ""
+            return self.fernet("secrets at rest").decrypt(sealed.encode()).decode() if sealed else ""
         except InvalidToken:
             raise VaultError(
                 "a stored secret was sealed with another PBXHUB_SECRET_KEY; put the old key back"
@@ -35,5 +35,6 @@ class Vault:
         """A 32-byte key for one purpose (sessions, links …), so that no key serves two."""
         return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(self.key)
 
-    def _fernet(self) -> Fernet:
-        return Fernet(base64.urlsafe_b64encode(self.derive("secrets at rest")))
+    def fernet(self, purpose: str) -> Fernet:
+        """Encrypts for one purpose; what it made carries the time, so that a reader can refuse what is old."""
+        return Fernet(base64.urlsafe_b64encode(self.derive(purpose)))

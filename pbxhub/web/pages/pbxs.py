@@ -18,6 +18,7 @@ from pbxhub.web.forms import PbxForm
 from pbxhub.web.hub import hub, now, reading, writing
 from pbxhub.web.language import _
 from pbxhub.web.pbx_live import live
+from pbxhub.web.shown_once import hand_over, take
 
 pages = Blueprint("pbxs", __name__, url_prefix="/projects/<int:project_id>/pbxs")
 
@@ -34,7 +35,7 @@ def index(project_id: int) -> ResponseReturnValue:
 
 @pages.route("/new", methods=["GET", "POST"])
 def create(project_id: int) -> ResponseReturnValue:
-    """A new PBX. Without a secret of the user's own the hub makes one; it is shown on the answer, and never again."""
+    """A new PBX. Without a secret of the user's own the hub makes one; its page shows it once, and never again."""
     with reading() as session:
         enter(session, project_id, "owner")
     form = PbxForm(data={"contexts": ", ".join(DEFAULT_INCOMING_CONTEXTS), "enabled": True, "port": 5038})
@@ -48,7 +49,9 @@ def create(project_id: int) -> ResponseReturnValue:
         session.add(pbx)
         session.flush()
         note(session, access, "PBX added", pbx.name, {}, _shown(pbx))
-        return _detail(session, pbx, secret)
+        pbx_id = pbx.id
+    hand_over(f"PBX {pbx_id}", secret)
+    return redirect(url_for("pbxs.detail", project_id=project_id, pbx_id=pbx_id))
 
 
 @pages.get("/<int:pbx_id>")
@@ -57,7 +60,8 @@ def detail(project_id: int, pbx_id: int) -> ResponseReturnValue:
     with reading() as session:
         enter(session, project_id)
         pbx = _pbx(session, project_id, pbx_id)
-        return _detail(session, pbx)
+        secret = "".join(take(f"PBX {pbx_id}"))
+        return render_template("pbxs/detail.html", pbx=pbx, secret=secret, live=live(session, pbx), files=_files())
 
 
 @pages.get("/<int:pbx_id>/state")
@@ -109,11 +113,6 @@ def remove(project_id: int, pbx_id: int) -> ResponseReturnValue:
         session.delete(pbx)
     flash(_("The hub no longer listens to this PBX."))
     return redirect(url_for("pbxs.index", project_id=project_id))
-
-
-def _detail(session: Session, pbx: Pbx, secret: str = "") -> str:
-    """The page of a PBX. secret: shown this once."""
-    return render_template("pbxs/detail.html", pbx=pbx, secret=secret, live=live(session, pbx), files=_files())
 
 
 def _take(form: PbxForm, pbx: Pbx) -> None:
