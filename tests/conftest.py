@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -43,15 +44,29 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield f"sqlite:///{path}"
         return
     template: str = request.getfixturevalue("postgres_template")
-    server, _, source = template.rpartition("/")
+    with postgres_database(template, f"TEMPLATE {template.rpartition('/')[2]}") as url:
+        yield url
+
+
+@contextmanager
+def postgres_database(beside: str, made: str = "") -> Iterator[str]:
+    """URL of a new database on the same server."""
+    server = beside.rpartition("/")[0]
     name = f"test_{uuid4().hex}"
     admin = create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {source}"))
+        connection.execute(text(f"CREATE DATABASE {name} {made}"))
     yield f"{server}/{name}"
     with admin.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_template: str) -> Iterator[str]:
+    """URL of a PostgreSQL database without a table, beside that of the test."""
+    with postgres_database(postgres_template) as url:
+        yield url
 
 
 @pytest.fixture

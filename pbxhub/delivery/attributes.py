@@ -31,7 +31,10 @@ def lookup_key(number: str, country: str) -> str:
 
 
 _ANY = Query(
-    select(Attributes.project_id).where(Attributes.project_id.in_(bindparam("project_ids", expanding=True))).limit(1)
+    select(Attributes.project_id)
+    .where(Attributes.project_id.in_(bindparam("project_ids", expanding=True)))
+    .order_by(Attributes.project_id, Attributes.number)  # by the index: a project may own few of many rows
+    .limit(1)
 )
 _KNOWN = Query(
     select(Attributes.project_id, Attributes.number, Attributes.valid_from, Attributes.valid_until, Attributes.values)

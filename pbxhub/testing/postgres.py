@@ -42,7 +42,7 @@ class Cluster:
 
     def __init__(self, folder: Path, durable: bool) -> None:
         self._folder = folder
-        self._programs = _programs()
+        self._programs = programs()
         self._durable = durable
         self.port = _free_port()
         self._user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
@@ -100,7 +100,8 @@ class Cluster:
             raise RuntimeError(f"{program} failed: {done.stderr.strip() or done.stdout.strip()}")
 
 
-def _programs() -> Path:
+def programs() -> Path:
+    """The folder of the server's programs, the newest that is there. Raises PostgresMissingError."""
     found = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     on_path = shutil.which("initdb")
     if not found and not on_path:

@@ -16,7 +16,9 @@ from pbxhub.store.session import hurry
 
 _QUIETLY = {"synchronize_session": False}
 _IS_HELD = text("delivery.held")  # as the partial index has it; the column itself would be written held = 1
-_ANY_HELD = Query(text("SELECT 1 AS there FROM delivery WHERE held LIMIT 1"))
+# The order leads to the partial index: without statistics PostgreSQL takes half of the rows for held, and would begin
+# to read the table.
+_ANY_HELD = Query(text("SELECT 1 AS there FROM delivery WHERE held ORDER BY sequence_id LIMIT 1"))
 _HELD = Query(
     select(Delivery.webhook_id, Delivery.sequence_id, Delivery.id)
     .where(_IS_HELD, Delivery.sequence_id.in_(bindparam("sequence_ids", expanding=True)))
