@@ -12,6 +12,7 @@ from test_deliver_calls import wait_until, working
 
 import pbxhub
 from pbxhub import services
+from pbxhub.account.access import Access, Program, rights_of_role
 from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.notices import tell
 from pbxhub.delivery.outbox import publish, resend_one
@@ -27,7 +28,6 @@ from pbxhub.store.notices import FIRST_FAILURE, Notice, NoticeTarget
 from pbxhub.store.session import Database
 from pbxhub.testing.receiver import Receiver, Reply
 from pbxhub.web import create_app
-from pbxhub.web.access import Access, Program
 from pbxhub.web.tryout import test_send as send_test
 from pbxhub.webhooks.spec import dump_spec
 
@@ -88,7 +88,7 @@ def test_23_no_other_module_can_send_a_request() -> None:
 def test_23_a_test_send_is_guarded(app: Flask, database: Database) -> None:
     world = World(database)
     with Receiver() as receiver, app.test_request_context("/"), database.read() as session:
-        access = Access(session.get_one(Project, world.project_id), "editor", Program("test"))
+        access = Access(session.get_one(Project, world.project_id), Program("test"), rights_of_role("editor"))
         tried = send_test(session, access, {"spec": dump_spec(spec(receiver.url)), "stage": BEFORE}, None)
         assert tried.answer is not None
         assert tried.answer.outcome == "blocked_target"

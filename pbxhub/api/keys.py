@@ -13,12 +13,11 @@ from limits.strategies import FixedWindowRateLimiter
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import RIGHTS, Access, Program, Right, rights_of_scopes
 from pbxhub.api.problems import problem, refuse
 from pbxhub.store.accounts import ApiKey, Project
-from pbxhub.web.access import Access, Program
 from pbxhub.web.hub import hub, now
 
-SCOPES = ("read", "write", "call")
 OPEN = frozenset({"api-docs.openapi_json", "docs.page", "docs.start"})
 _SEEN = timedelta(minutes=1)
 GUESSES = parse("60 per minute")  # wrong keys from one address; right ones are not counted
@@ -43,9 +42,9 @@ def install(api: Flask) -> None:
             return problem(401, "Send a key of the project in the header X-API-KEY; an owner makes one under API keys.")
         g.key = row
         _note_use(row)
-        needed = getattr(api.view_functions.get(request.endpoint or ""), "scope", None)
-        if needed and needed not in row.scopes:
-            return problem(403, f'This key may not do that: it lacks the scope "{needed}".')
+        needed: Right | None = getattr(api.view_functions.get(request.endpoint or ""), "right", None)
+        if needed and needed not in rights_of_scopes(row.scopes):
+            return problem(403, f'This key may not do that: it lacks the scope "{RIGHTS[needed].scope}".')
         return None
 
 
@@ -54,15 +53,15 @@ def hash_of(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def scope(name: str) -> Callable[[View], View]:
-    """Marks a view with the scope that its key must have."""
+def needs(right: Right) -> Callable[[View], View]:
+    """Marks a view with the right that its key must have."""
 
     def mark(view: View) -> View:
         @wraps(view)
         def inner(*args: Any, **kwargs: Any) -> Any:
             return view(*args, **kwargs)
 
-        inner.scope = name  # type: ignore[attr-defined]
+        inner.right = right  # type: ignore[attr-defined]
         return inner  # type: ignore[return-value]
 
     return mark
@@ -76,7 +75,7 @@ def enter(session: Session) -> Access:
     project = session.get(Project, row.project_id, with_for_update=lock)
     if project is None:
         refuse(401, "The project of this key is gone.")
-    return Access(project, "editor" if "write" in row.scopes else "viewer", Program(row.name))
+    return Access(project, Program(row.name), rights_of_scopes(row.scopes))
 
 
 def _note_use(row: ApiKey) -> None:

@@ -166,13 +166,13 @@ class Hub:
         return pbx_id
 
     def client(self, *scopes: str) -> Client:
-        """A client of its API with a new key. scopes: read, write, call; all of them by default."""
+        """A client of its API with a new key. scopes: read, write, call, admin; all of them by default."""
         key = f"pbx_{secrets.token_urlsafe(32)}"
         with self.database.write() as session:
             session.add(
                 ApiKey(
                     project_id=self.project_id, name="scenario", prefix=key[:10],
-                    scopes=list(scopes or ("read", "write", "call")),
+                    scopes=list(scopes or ("read", "write", "call", "admin")),
                     key_hash=hashlib.sha256(key.encode()).hexdigest(), created_on=_now(),
                 )
             )  # fmt: skip

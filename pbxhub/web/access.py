@@ -1,48 +1,15 @@
-"""The one door of every page: who asks, in which project, with which role. A stranger learns nothing: 404."""
+"""The one door of every page: who asks, in which project, with which right. A stranger learns nothing: 404."""
 
-from dataclasses import dataclass
-from typing import Literal, cast
-from zoneinfo import ZoneInfo
+from typing import cast
 
 from flask import abort, g
 from flask_login import current_user
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access, Right, Role, rights_of_role
 from pbxhub.store.accounts import Membership, Project
 from pbxhub.web.users import Account
-
-Role = Literal["viewer", "editor", "owner"]
-ROLES: tuple[Role, ...] = ("viewer", "editor", "owner")
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """Whoever comes with an API key: no user, but the history names it."""
-
-    name: str
-    id: None = None
-
-    @property
-    def email(self) -> str:
-        return f"API key {self.name}"[:255]
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """A signed-in user, or a program with a key, inside a project they belong to."""
-
-    project: Project
-    role: Role
-    user: Account | Program
-
-    def may(self, role: Role) -> bool:
-        """Whether the user's role is this one or higher: viewer < editor < owner."""
-        return ROLES.index(self.role) >= ROLES.index(role)
-
-    @property
-    def zone(self) -> ZoneInfo:
-        return ZoneInfo(self.project.time_zone)
 
 
 def signed_in() -> Account:
@@ -53,9 +20,9 @@ def signed_in() -> Account:
     return account
 
 
-def enter(session: Session, project_id: int, role: Role = "viewer") -> Access:
-    """Lets a member with this role or a higher one in. 401 when not signed in, 404 for a stranger, 403 for a role
-    that is too low. The templates find the result as `access`."""
+def enter(session: Session, project_id: int, right: Right = "account.read") -> Access:
+    """Lets a member with this right in. 401 when not signed in, 404 for a stranger, 403 without the right. The
+    templates find the result as `access`."""
     user = signed_in()
     found = session.execute(
         select(Project, Membership.role)
@@ -64,8 +31,8 @@ def enter(session: Session, project_id: int, role: Role = "viewer") -> Access:
     ).first()
     if found is None:
         abort(404)
-    access = Access(found[0], cast(Role, found[1]), user)
+    access = Access(found[0], user, rights_of_role(cast(Role, found[1])))
     g.access = access
-    if not access.may(role):
+    if not access.may(right):
         abort(403)
     return access

@@ -6,9 +6,9 @@ from typing import Any, Literal
 from flask import request
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access
 from pbxhub.calls.stages import JSON
 from pbxhub.store.accounts import AuditEntry
-from pbxhub.web.access import Access
 from pbxhub.web.hub import now
 
 Action = Literal[

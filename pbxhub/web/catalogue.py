@@ -5,8 +5,8 @@ from typing import Any, get_args, get_type_hints
 
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access
 from pbxhub.store.webhooks import Webhook
-from pbxhub.web.access import Access
 from pbxhub.web.samples import recent_calls, sample_names
 from pbxhub.web.webhooks import live_webhooks
 from pbxhub.web.words import all_stages

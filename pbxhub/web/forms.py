@@ -124,8 +124,9 @@ class KeyForm(Form):
         [InputRequired()],
         choices=[
             ("read", _("read calls and deliveries")),
-            ("write", _("change webhooks, send again")),
+            ("write", _("change webhooks, employees and numbers, send again")),
             ("call", _("start calls, report events")),
+            ("admin", _("everything an owner may")),
         ],
         option_widget=CheckboxInput(),
         widget=ListWidget(prefix_label=False),

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.calls import CallNow
 from pbxhub.delivery.directory import ProjectWebhooks
@@ -15,7 +16,6 @@ from pbxhub.delivery.values import Cards, Links, StageValues
 from pbxhub.store.columns import unindexed
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
-from pbxhub.web.access import Access
 from pbxhub.web.hub import hub, now
 from pbxhub.web.language import _
 from pbxhub.web.paging import read_uuid

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access
 from pbxhub.delivery.answers import Reading, read
 from pbxhub.delivery.outgoing import Answer
 from pbxhub.delivery.prepare import Credentials, Prepared, join
@@ -18,7 +19,6 @@ from pbxhub.store.ids import new_id
 from pbxhub.store.vault import VaultError
 from pbxhub.store.webhooks import Webhook
 from pbxhub.web import curl
-from pbxhub.web.access import Access
 from pbxhub.web.hub import hub, now
 from pbxhub.web.language import _
 from pbxhub.web.present import readable

@@ -8,12 +8,12 @@ from flask import abort
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access
 from pbxhub.calls.stages import JSON
 from pbxhub.delivery.outbox import cancel_pending
 from pbxhub.delivery.signing import SigningKeys, new_key, open_keys, rotate, seal_keys
 from pbxhub.store.vault import VaultError
 from pbxhub.store.webhooks import Webhook, WebhookVersion, remember_version, touch_webhooks
-from pbxhub.web.access import Access
 from pbxhub.web.audit import Action, note
 from pbxhub.web.hub import hub, now
 from pbxhub.web.language import _

@@ -39,7 +39,7 @@ class Served:
         return text
 
     def client(self, *scopes: str, project_id: int | None = None) -> Client:
-        return Client(self.address, self.key(*(scopes or ("read", "write", "call")), project_id=project_id))
+        return Client(self.address, self.key(*(scopes or ("read", "write", "call", "admin")), project_id=project_id))
 
     @property
     def stranger(self) -> Client:

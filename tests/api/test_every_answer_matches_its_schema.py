@@ -35,7 +35,7 @@ def _as_often_as_it_likes(hub: Served, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_request_breaks_the_api_and_every_answer_is_as_described(hub: Served) -> None:
-    headers = {"X-API-KEY": hub.key("read", "write", "call")}
+    headers = {"X-API-KEY": hub.key("read", "write", "call", "admin", "admin")}
     schema = schemathesis.openapi.from_url(f"{hub.address}/api/v1/openapi.json")
     asked, broken = 0, list[str]()
     for found in schema.get_all_operations():
@@ -67,7 +67,7 @@ def _said(error: BaseException) -> str:
 
 def test_chains_of_requests_break_nothing(hub: Served) -> None:
     """What one answer says goes into the next request, as programs do it: made, read, changed, deleted, read again."""
-    address, headers = f"{hub.address}/api/v1", {"X-API-KEY": hub.key("read", "write", "call")}
+    address, headers = f"{hub.address}/api/v1", {"X-API-KEY": hub.key("read", "write", "call", "admin", "admin")}
     schema = schemathesis.openapi.from_url(f"{address}/openapi.json").exclude(path=UNENDING)
     schema.analysis.inject_links()
     made, broken = Counter[tuple[str, int]](), list[str]()

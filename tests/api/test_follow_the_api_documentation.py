@@ -20,7 +20,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "api" / "README.md").read_text()
 def test_every_command_of_the_page_works(hub: Served) -> None:
     commands = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     assert len(commands) >= 10
-    environ = {**os.environ, "HUB": hub.address, "KEY": hub.key("read", "write", "call")}
+    environ = {**os.environ, "HUB": hub.address, "KEY": hub.key("read", "write", "call", "admin", "admin")}
     for command in commands:
         done = subprocess.run(
             ["bash", "-c", command.rstrip() + " --fail-with-body"],

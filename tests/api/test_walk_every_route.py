@@ -8,6 +8,7 @@ import pytest
 import requests
 from served import Served
 
+from pbxhub.account.access import RIGHTS, SCOPES, rights_of_scopes
 from pbxhub.store.accounts import Employee, Number
 from pbxhub.store.api import Resthook, Subscriber
 from pbxhub.store.history import Call, Delivery, StageEvent
@@ -88,29 +89,27 @@ def test_no_route_answers_without_a_key(hub: Served, ids: dict[str, object]) -> 
         assert ask(hub, method, fill(rule, ids), None).status_code in (401, 429), (method, rule)
 
 
-def test_every_route_asks_for_its_scope_and_each_scope_alone_is_not_enough_for_the_others(
-    hub: Served, ids: dict[str, object]
-) -> None:
+def test_every_route_asks_for_a_right_and_a_scope_without_it_is_refused(hub: Served, ids: dict[str, object]) -> None:
     api = hub.app.extensions["pbxhub.api"]
     api.config["API_RATE"] = "10000 per minute"
     needed = {
-        (method, rule.rule): getattr(api.view_functions[rule.endpoint], "scope", "")
+        (method, rule.rule): getattr(api.view_functions[rule.endpoint], "right", "")
         for rule in api.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }
-    keys = {name: hub.key(name) for name in ("read", "write", "call")}
+    keys = {name: hub.key(name) for name in SCOPES}
     for method, rule in routes(hub):
-        scope = needed[method, rule]
-        assert scope in keys, f"{method} {rule} asks for no scope"
-        assert (scope == "read") == (method == "GET" or rule.endswith("preview")), (method, rule)
+        right = needed[method, rule]
+        assert right in RIGHTS, f"{method} {rule} asks for no right"
+        assert (right == "account.read") == (method == "GET" or rule.endswith("preview")), (method, rule)
         for name, key in keys.items():
-            if name != scope:
+            if right not in rights_of_scopes([name]):
                 assert ask(hub, method, fill(rule, ids), key).status_code == 403, (method, rule, name)
 
 
 def test_a_stranger_finds_nothing_of_ours_and_changes_nothing(hub: Served, ids: dict[str, object]) -> None:
     hub.app.extensions["pbxhub.api"].config["API_RATE"] = "10000 per minute"
-    key = hub.key("read", "write", "call", project_id=hub.other_id)
+    key = hub.key("read", "write", "call", "admin", project_id=hub.other_id)
     for method, rule in routes(hub):
         named = set(re.findall(r"<(?:\w+:)?(\w+)>", rule)) - {"item_id"}
         status = ask(hub, method, fill(rule, ids), key).status_code

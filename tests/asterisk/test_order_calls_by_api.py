@@ -57,7 +57,7 @@ def give_key(hub: Hub) -> None:
     with hub.database.write() as session:
         session.add(
             ApiKey(
-                project_id=hub.project_id, name="test", prefix="pbx_", scopes=["read", "write", "call"],
+                project_id=hub.project_id, name="test", prefix="pbx_", scopes=["read", "write", "call", "admin"],
                 key_hash=hashlib.sha256(KEY.encode()).hexdigest(), created_on=datetime.now(UTC),
             )
         )  # fmt: skip

@@ -10,14 +10,14 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access
 from pbxhub.api import schemas
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
-from pbxhub.api.keys import enter, scope
+from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse, wrong_field
 from pbxhub.store.accounts import Employee, Number, Pbx
 from pbxhub.store.ordered_calls import DialPlan
 from pbxhub.store.webhooks import touch_webhooks
-from pbxhub.web.access import Access
 from pbxhub.web.audit import Action, fields, note
 from pbxhub.web.hub import hub, now, reading, writing
 
@@ -34,7 +34,7 @@ _PLAN = schemas.DialPlan()
 
 @account.get("/projects")
 @account.response(200, schemas.page_of(schemas.Project))
-@scope("read")
+@needs("account.read")
 def projects() -> Any:
     """The projects of the key: one."""
     with reading() as session:
@@ -43,7 +43,7 @@ def projects() -> Any:
 
 @account.get("/projects/<int:project_id>")
 @account.response(200, schemas.Project)
-@scope("read")
+@needs("account.read")
 def project(project_id: int) -> Any:
     """The project."""
     with reading() as session:
@@ -53,7 +53,7 @@ def project(project_id: int) -> Any:
 @account.patch("/projects/<int:project_id>")
 @account.arguments(schemas.Project(partial=True))
 @account.response(200, schemas.Project)
-@scope("write")
+@needs("project.change")
 def change_project(data: dict[str, Any], project_id: int) -> Any:
     """Changes name, time zone or country."""
     with writing() as session:
@@ -71,7 +71,7 @@ def change_project(data: dict[str, Any], project_id: int) -> Any:
 @account.get("/pbxs")
 @account.arguments(schemas.Paging, location="query")
 @account.response(200, schemas.page_of(schemas.Pbx))
-@scope("read")
+@needs("account.read")
 def pbxs(wanted: dict[str, Any]) -> Any:
     """The PBXs of the project."""
     return _list(Pbx, wanted)
@@ -80,7 +80,7 @@ def pbxs(wanted: dict[str, Any]) -> Any:
 @account.post("/pbxs")
 @account.arguments(schemas.Pbx)
 @account.response(201, schemas.Pbx)
-@scope("write")
+@needs("pbxs.change")
 def add_pbx(data: dict[str, Any]) -> Any:
     """Adds an Asterisk; the listener takes it up by itself."""
     with writing() as session:
@@ -95,7 +95,7 @@ def add_pbx(data: dict[str, Any]) -> Any:
 
 @account.get("/pbxs/<int:pbx_id>")
 @account.response(200, schemas.Pbx)
-@scope("read")
+@needs("account.read")
 def pbx(pbx_id: int) -> Any:
     """One PBX, with what the listener last saw of it."""
     with reading() as session:
@@ -105,7 +105,7 @@ def pbx(pbx_id: int) -> Any:
 @account.patch("/pbxs/<int:pbx_id>")
 @account.arguments(schemas.Pbx(partial=True))
 @account.response(200, schemas.Pbx)
-@scope("write")
+@needs("pbxs.change")
 def change_pbx(data: dict[str, Any], pbx_id: int) -> Any:
     """Changes a PBX; the listener connects anew."""
     with writing() as session:
@@ -120,7 +120,7 @@ def change_pbx(data: dict[str, Any], pbx_id: int) -> Any:
 
 @account.delete("/pbxs/<int:pbx_id>")
 @account.response(204)
-@scope("write")
+@needs("pbxs.change")
 def remove_pbx(pbx_id: int) -> None:
     """Stops listening and forgets the PBX; its calls stay."""
     with writing() as session:
@@ -133,7 +133,7 @@ def remove_pbx(pbx_id: int) -> None:
 
 @account.post("/pbxs/<int:pbx_id>/check")
 @account.response(200, schemas.PbxFinding(many=True))
-@scope("write")
+@needs("pbxs.change")
 def check_pbx(pbx_id: int) -> Any:
     """Signs in to the PBX as the listener does; each finding says what is well, or what to do. Takes half a minute
     at most."""
@@ -144,7 +144,7 @@ def check_pbx(pbx_id: int) -> Any:
 
 @account.get("/pbxs/<int:pbx_id>/dial-plan")
 @account.response(200, schemas.DialPlan)
-@scope("read")
+@needs("account.read")
 def dial_plan(pbx_id: int) -> Any:
     """By which rules ordered calls are placed."""
     with reading() as session:
@@ -155,7 +155,7 @@ def dial_plan(pbx_id: int) -> Any:
 @account.patch("/pbxs/<int:pbx_id>/dial-plan")
 @account.arguments(schemas.DialPlan(partial=True))
 @account.response(200, schemas.DialPlan)
-@scope("write")
+@needs("dial_plan.change")
 def change_dial_plan(data: dict[str, Any], pbx_id: int) -> Any:
     """Changes these rules."""
     with writing() as session:
@@ -177,7 +177,7 @@ def change_dial_plan(data: dict[str, Any], pbx_id: int) -> Any:
 @account.get("/numbers")
 @account.arguments(schemas.Paging, location="query")
 @account.response(200, schemas.page_of(schemas.Number))
-@scope("read")
+@needs("account.read")
 def numbers(wanted: dict[str, Any]) -> Any:
     """The DIDs with their labels."""
     return _list(Number, wanted)
@@ -186,7 +186,7 @@ def numbers(wanted: dict[str, Any]) -> Any:
 @account.post("/numbers")
 @account.arguments(schemas.Number)
 @account.response(201, schemas.Number)
-@scope("write")
+@needs("numbers.change")
 def add_number(data: dict[str, Any]) -> Any:
     """Adds a DID of one of the project's PBXs."""
     with writing() as session:
@@ -198,7 +198,7 @@ def add_number(data: dict[str, Any]) -> Any:
 @account.patch("/numbers/<int:number_id>")
 @account.arguments(schemas.Number(partial=True))
 @account.response(200, schemas.Number)
-@scope("write")
+@needs("numbers.change")
 def change_number(data: dict[str, Any], number_id: int) -> Any:
     """Changes a DID or its label."""
     with writing() as session:
@@ -213,7 +213,7 @@ def change_number(data: dict[str, Any], number_id: int) -> Any:
 
 @account.get("/numbers/<int:number_id>")
 @account.response(200, schemas.Number)
-@scope("read")
+@needs("account.read")
 def number(number_id: int) -> Any:
     """One DID."""
     with reading() as session:
@@ -222,7 +222,7 @@ def number(number_id: int) -> Any:
 
 @account.delete("/numbers/<int:number_id>")
 @account.response(204)
-@scope("write")
+@needs("numbers.change")
 def remove_number(number_id: int) -> Any:
     """Its calls belong to the PBX's own project from now on."""
     return _remove(Number, number_id)
@@ -231,7 +231,7 @@ def remove_number(number_id: int) -> Any:
 @account.get("/employees")
 @account.arguments(schemas.Paging, location="query")
 @account.response(200, schemas.page_of(schemas.Employee))
-@scope("read")
+@needs("account.read")
 def employees(wanted: dict[str, Any]) -> Any:
     """The cards of extensions."""
     return _list(Employee, wanted)
@@ -240,7 +240,7 @@ def employees(wanted: dict[str, Any]) -> Any:
 @account.post("/employees")
 @account.arguments(schemas.Employee)
 @account.response(201, schemas.Employee)
-@scope("write")
+@needs("employees.change")
 def add_employee(data: dict[str, Any]) -> Any:
     """Adds a card."""
     with writing() as session:
@@ -251,7 +251,7 @@ def add_employee(data: dict[str, Any]) -> Any:
 
 @account.get("/employees/<int:employee_id>")
 @account.response(200, schemas.Employee)
-@scope("read")
+@needs("account.read")
 def employee(employee_id: int) -> Any:
     """One card."""
     with reading() as session:
@@ -261,7 +261,7 @@ def employee(employee_id: int) -> Any:
 @account.patch("/employees/<int:employee_id>")
 @account.arguments(schemas.Employee(partial=True))
 @account.response(200, schemas.Employee)
-@scope("write")
+@needs("employees.change")
 def change_employee(data: dict[str, Any], employee_id: int) -> Any:
     """Changes a card."""
     with writing() as session:
@@ -274,7 +274,7 @@ def change_employee(data: dict[str, Any], employee_id: int) -> Any:
 
 @account.delete("/employees/<int:employee_id>")
 @account.response(204)
-@scope("write")
+@needs("employees.change")
 def remove_employee(employee_id: int) -> Any:
     """Removes a card; the extension's calls stay."""
     return _remove(Employee, employee_id)

@@ -8,9 +8,10 @@ from flask_smorest import Blueprint
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access
 from pbxhub.api import schemas
 from pbxhub.api.answers import page
-from pbxhub.api.keys import enter, scope
+from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse, wrong_field
 from pbxhub.api.resources.account import plan_of
 from pbxhub.api.resources.history import uuid_after
@@ -21,7 +22,6 @@ from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import CHANNEL_PREFIX, FINAL, OrderedCall
-from pbxhub.web.access import Access
 from pbxhub.web.audit import note
 from pbxhub.web.hub import hub, now, reading, writing
 from pbxhub.webhooks.headers import header_name_error, header_value_error
@@ -36,7 +36,7 @@ _PLAIN = (
 @calls.get("/calls")
 @calls.arguments(schemas.CallFilter, location="query")
 @calls.response(200, schemas.page_of(schemas.Call))
-@scope("read")
+@needs("account.read")
 def index(wanted: dict[str, Any]) -> Any:
     """The calls of the project, newest first."""
     before = uuid_after(wanted)
@@ -56,7 +56,7 @@ def index(wanted: dict[str, Any]) -> Any:
 @calls.post("/calls")
 @calls.arguments(schemas.CallOrder)
 @calls.response(201, schemas.Call)
-@scope("call")
+@needs("calls.order")
 def order(data: dict[str, Any]) -> Any:
     """Orders a call: the agent's phone rings, then the number is dialled. Its callback hears of every status."""
     with writing() as session:
@@ -79,7 +79,7 @@ def order(data: dict[str, Any]) -> Any:
 
 @calls.get("/calls/<uuid:call_id>")
 @calls.response(200, schemas.Call)
-@scope("read")
+@needs("account.read")
 def one(call_id: UUID) -> Any:
     """A call, by its own id or by the id it was ordered under."""
     with reading() as session:
@@ -89,7 +89,7 @@ def one(call_id: UUID) -> Any:
 
 @calls.delete("/calls/<uuid:call_id>")
 @calls.response(202, schemas.Call)
-@scope("call")
+@needs("calls.order")
 def cancel(call_id: UUID) -> Any:
     """Calls an ordered call off: before it rings, or by hanging up."""
     with writing() as session:
@@ -106,7 +106,7 @@ def cancel(call_id: UUID) -> Any:
 
 @calls.get("/calls/<uuid:call_id>/stages")
 @calls.response(200, schemas.page_of(schemas.Stage))
-@scope("read")
+@needs("account.read")
 def stages(call_id: UUID) -> Any:
     """The stages of a call, in their order."""
     with reading() as session:
@@ -119,7 +119,7 @@ def stages(call_id: UUID) -> Any:
 @calls.put("/calls/<uuid:call_id>/transcript")
 @calls.arguments(schemas.Transcript)
 @calls.response(200, schemas.Call)
-@scope("call")
+@needs("calls.order")
 def transcript(data: dict[str, Any], call_id: UUID) -> Any:
     """Adds what was said. It goes with every later callback and is a parameter from then on."""
     return _add(call_id, "transcript", data["transcript"])
@@ -128,7 +128,7 @@ def transcript(data: dict[str, Any], call_id: UUID) -> Any:
 @calls.put("/calls/<uuid:call_id>/analysis")
 @calls.arguments(schemas.Analysis)
 @calls.response(200, schemas.Call)
-@scope("call")
+@needs("calls.order")
 def analysis(data: dict[str, Any], call_id: UUID) -> Any:
     """Adds an analysis: webhooks of the stage call.analysis go, and the callback gets `data.analysis`."""
     return _add(call_id, "analysis", data["analysis"])

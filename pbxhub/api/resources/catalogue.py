@@ -6,7 +6,7 @@ from flask_smorest import Blueprint
 from sqlalchemy import select
 
 from pbxhub.api import schemas
-from pbxhub.api.keys import enter, scope
+from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse
 from pbxhub.api.resources.webhooks import show
 from pbxhub.store.webhooks import Webhook
@@ -21,7 +21,7 @@ catalogue = Blueprint("catalogue", __name__, description="Ready-made integration
 
 @catalogue.get("/gallery")
 @catalogue.response(200, schemas.page_of(schemas.GalleryItem))
-@scope("read")
+@needs("account.read")
 def items() -> Any:
     """Ready-made events for known systems."""
     return {"items": [_item(item) for item in gallery()], "next": None}
@@ -29,7 +29,7 @@ def items() -> Any:
 
 @catalogue.get("/gallery/<item_id>")
 @catalogue.response(200, schemas.GalleryItem)
-@scope("read")
+@needs("account.read")
 def item(item_id: str) -> Any:
     """One integration: what it asks for and what it adds."""
     return _item(_found(item_id))
@@ -38,7 +38,7 @@ def item(item_id: str) -> Any:
 @catalogue.post("/gallery/<item_id>")
 @catalogue.arguments(schemas.GalleryAnswers)
 @catalogue.response(201, schemas.page_of(schemas.Webhook))
-@scope("write")
+@needs("webhooks.change")
 def add(data: dict[str, Any], item_id: str) -> Any:
     """Adds the events of an integration, switched off; look at the preview, send a test, switch them on."""
     chosen = _found(item_id)
@@ -68,7 +68,7 @@ def add(data: dict[str, Any], item_id: str) -> Any:
 
 @catalogue.get("/parameters")
 @catalogue.response(200, schemas.page_of(schemas.Parameter))
-@scope("read")
+@needs("account.read")
 def parameters() -> Any:
     """Every name that a template may hold, and the beginnings of made-up ones."""
     with reading() as session:

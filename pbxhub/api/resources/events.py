@@ -11,7 +11,7 @@ from marshmallow import Schema, fields
 from sqlalchemy import ColumnElement
 
 from pbxhub.api import schemas
-from pbxhub.api.keys import enter, scope
+from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import wrong_field
 from pbxhub.api.streams import follow, places
 from pbxhub.calls.events import TYPES, EventError, read_event, write_event
@@ -43,7 +43,7 @@ class EventFilter(WhichEvents, schemas.Paging):
 @events.get("/events")
 @events.arguments(EventFilter, location="query")
 @events.response(200, schemas.page_of(schemas.Event))
-@scope("read")
+@needs("account.read")
 def index(wanted: dict[str, Any]) -> Any:
     """Events in the order they were written, oldest first; of one call with `call_id`, of some types with `type`."""
     after = _position(wanted["after"], "after")
@@ -59,7 +59,7 @@ def index(wanted: dict[str, Any]) -> Any:
 @events.response(201, schemas.Event)
 @events.doc(requestBody={"required": True, "content": {"application/json": {
     "schema": {"$ref": "#/components/schemas/Event"}}}})  # fmt: skip
-@scope("call")
+@needs("events.send")
 def hand_in() -> Any:
     """Keeps an event of a known type as it is, the 23 types of goflow included. `call_id` puts it on a call."""
     data = request.get_json(force=True)
@@ -79,7 +79,7 @@ def hand_in() -> Any:
 @events.arguments(WhichEvents, location="query")
 @events.response(200, {"type": "string"}, content_type="text/event-stream")
 @events.doc(parameters=[{"in": "header", "name": "Last-Event-ID", "schema": {"type": "string"}}])
-@scope("read")
+@needs("account.read")
 def stream(wanted: dict[str, Any]) -> Any:
     """Events as they happen (server-sent events). With Last-Event-ID from there on, none missing; without it from now.
 
@@ -101,7 +101,7 @@ def stream(wanted: dict[str, Any]) -> Any:
 @events.post("/events/in")
 @events.arguments(schemas.EventIn)
 @events.response(201, schemas.Happened)
-@scope("call")
+@needs("events.send")
 def happened(data: dict[str, Any]) -> Any:
     """A form was sent, a dialogue opened or closed, a deal changed: webhooks of that stage go."""
     if unknown := known_names(data["attributes"]):

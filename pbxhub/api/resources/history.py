@@ -8,9 +8,10 @@ from flask_smorest import Blueprint
 from sqlalchemy import select
 from sqlalchemy.orm import Session, defer
 
+from pbxhub.account.access import Access
 from pbxhub.api import schemas
 from pbxhub.api.answers import page
-from pbxhub.api.keys import enter, scope
+from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse, wrong_field
 from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.outbox import (
@@ -26,7 +27,6 @@ from pbxhub.delivery.redaction import redact_headers, redact_url
 from pbxhub.delivery.values import Links
 from pbxhub.store import history as store
 from pbxhub.store.resends import Resend
-from pbxhub.web.access import Access
 from pbxhub.web.audit import note
 from pbxhub.web.hub import hub, now, reading, writing
 
@@ -40,7 +40,7 @@ _SHOWN = (
 @history.get("/deliveries")
 @history.arguments(schemas.DeliveryFilter, location="query")
 @history.response(200, schemas.page_of(schemas.Delivery))
-@scope("read")
+@needs("account.read")
 def index(wanted: dict[str, Any]) -> Any:
     """Deliveries, newest first."""
     table = store.Delivery
@@ -59,7 +59,7 @@ def index(wanted: dict[str, Any]) -> Any:
 
 @history.get("/deliveries/<uuid:delivery_id>")
 @history.response(200, schemas.Delivery)
-@scope("read")
+@needs("account.read")
 def one(delivery_id: UUID) -> Any:
     """One delivery."""
     with reading() as session:
@@ -68,7 +68,7 @@ def one(delivery_id: UUID) -> Any:
 
 @history.get("/deliveries/<uuid:delivery_id>/attempts")
 @history.response(200, schemas.page_of(schemas.Attempt))
-@scope("read")
+@needs("account.read")
 def attempts(delivery_id: UUID) -> Any:
     """Every request of a delivery with its answer; credentials are blacked out."""
     with reading() as session:
@@ -81,7 +81,7 @@ def attempts(delivery_id: UUID) -> Any:
 @history.post("/deliveries/<uuid:delivery_id>/resend")
 @history.arguments(schemas.ResendOne)
 @history.response(202, schemas.Delivery)
-@scope("write")
+@needs("deliveries.change")
 def send_one(data: dict[str, Any], delivery_id: UUID) -> Any:
     """Sends one delivery again at once, as it was or with the current settings."""
     with writing() as session:
@@ -102,7 +102,7 @@ def send_one(data: dict[str, Any], delivery_id: UUID) -> Any:
 @history.post("/deliveries/check")
 @history.arguments(schemas.Chosen)
 @history.response(200, schemas.Count)
-@scope("write")
+@needs("deliveries.change")
 def checked(data: dict[str, Any]) -> Any:
     """Takes failed deliveries off the error page; they stay in the history."""
     with writing() as session:
@@ -115,7 +115,7 @@ def checked(data: dict[str, Any]) -> Any:
 @history.post("/resends")
 @history.arguments(schemas.Again)
 @history.response(202, schemas.Resend)
-@scope("write")
+@needs("deliveries.change")
 def send(data: dict[str, Any]) -> Any:
     """Orders the sending again of all failed deliveries that match, at a rate."""
     with writing() as session:
@@ -131,7 +131,7 @@ def send(data: dict[str, Any]) -> Any:
 
 @history.get("/resends/<uuid:resend_id>")
 @history.response(200, schemas.Resend)
-@scope("read")
+@needs("account.read")
 def resend(resend_id: UUID) -> Any:
     """How far it is."""
     with reading() as session:
@@ -140,7 +140,7 @@ def resend(resend_id: UUID) -> Any:
 
 @history.delete("/resends/<uuid:resend_id>")
 @history.response(204)
-@scope("write")
+@needs("deliveries.change")
 def stop(resend_id: UUID) -> None:
     """Stops it; what was not sent yet is failed again, as before."""
     with writing() as session:

@@ -9,9 +9,10 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access
 from pbxhub.api import schemas
 from pbxhub.api.answers import page
-from pbxhub.api.keys import enter, scope
+from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse, wrong_field
 from pbxhub.api.resources.account import id_after
 from pbxhub.delivery.attributes import known_names, lookup_key
@@ -19,7 +20,6 @@ from pbxhub.delivery.outbox import add_to_call, call_resthook, subscribe, unsubs
 from pbxhub.store import api as store
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
-from pbxhub.web.access import Access
 from pbxhub.web.audit import note
 from pbxhub.web.hub import hub, now, reading, writing
 
@@ -31,7 +31,7 @@ LONGEST_WINDOW = timedelta(days=31)
 @hooks.get("/resthooks")
 @hooks.arguments(schemas.Paging, location="query")
 @hooks.response(200, schemas.page_of(schemas.Resthook))
-@scope("read")
+@needs("account.read")
 def index(wanted: dict[str, Any]) -> Any:
     """The hooks of the project."""
     table = store.Resthook
@@ -49,7 +49,7 @@ def index(wanted: dict[str, Any]) -> Any:
 @hooks.post("/resthooks")
 @hooks.arguments(schemas.Resthook)
 @hooks.response(201, schemas.Resthook)
-@scope("write")
+@needs("webhooks.change")
 def add(data: dict[str, Any]) -> Any:
     """Adds a hook."""
     with writing() as session:
@@ -66,7 +66,7 @@ def add(data: dict[str, Any]) -> Any:
 
 @hooks.delete("/resthooks/<name>")
 @hooks.response(204)
-@scope("write")
+@needs("webhooks.change")
 def remove(name: str) -> None:
     """Removes a hook with its subscribers; what waits for them is cancelled."""
     with writing() as session:
@@ -80,7 +80,7 @@ def remove(name: str) -> None:
 
 @hooks.get("/resthooks/<name>/subscribers")
 @hooks.response(200, schemas.page_of(schemas.Subscriber))
-@scope("read")
+@needs("account.read")
 def subscribers(name: str) -> Any:
     """Who is subscribed."""
     with reading() as session:
@@ -91,7 +91,7 @@ def subscribers(name: str) -> Any:
 @hooks.post("/resthooks/<name>/subscribers")
 @hooks.arguments(schemas.SubscriberIn)
 @hooks.response(201, schemas.Subscriber)
-@scope("write")
+@needs("webhooks.change")
 def add_subscriber(data: dict[str, Any], name: str) -> Any:
     """Subscribes an address. One that answers 410 is unsubscribed."""
     if refused := hub().guard().check_url(data["target_url"]):
@@ -108,7 +108,7 @@ def add_subscriber(data: dict[str, Any], name: str) -> Any:
 
 @hooks.delete("/resthooks/<name>/subscribers/<int:subscriber_id>")
 @hooks.response(204)
-@scope("write")
+@needs("webhooks.change")
 def remove_subscriber(name: str, subscriber_id: int) -> None:
     """Unsubscribes an address."""
     with writing() as session:
@@ -124,7 +124,7 @@ def remove_subscriber(name: str, subscriber_id: int) -> None:
 @hooks.post("/resthooks/<name>/call")
 @hooks.arguments(schemas.Payload)
 @hooks.response(202, schemas.Called)
-@scope("call")
+@needs("events.send")
 def call(data: dict[str, Any], name: str) -> Any:
     """Sends the payload to every subscriber; an event tells of it even when there is none."""
     body = json.dumps(data["payload"], ensure_ascii=False).encode("utf-8", "replace")
@@ -138,7 +138,7 @@ def call(data: dict[str, Any], name: str) -> Any:
 @hooks.post("/attributes")
 @hooks.arguments(schemas.AttributesIn)
 @hooks.response(201, schemas.AttributesKept)
-@scope("call")
+@needs("events.send")
 def attach(data: dict[str, Any]) -> Any:
     """Attaches utm_source, client_id … to a call, or to calls with a number that begin in a time window."""
     if unknown := known_names(data["values"]):

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.api import schemas
 from pbxhub.api.answers import check_if_match, check_match, tagged
-from pbxhub.api.keys import enter, scope
+from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse
 from pbxhub.api.resources.account import id_after
 from pbxhub.calls.steering import Plan
@@ -47,7 +47,7 @@ _SCHEMA = schemas.Webhook()
 @webhooks.get("/webhooks")
 @webhooks.arguments(schemas.Paging, location="query")
 @webhooks.response(200, schemas.page_of(schemas.Webhook))
-@scope("read")
+@needs("account.read")
 def index(wanted: dict[str, Any]) -> Any:
     """The events of the project, in the order they were made; `position` is the order of starting."""
     after = id_after(wanted)
@@ -62,7 +62,7 @@ def index(wanted: dict[str, Any]) -> Any:
 @webhooks.post("/webhooks")
 @webhooks.arguments(schemas.Webhook)
 @webhooks.response(201, schemas.Webhook)
-@scope("write")
+@needs("webhooks.change")
 def add(data: dict[str, Any]) -> Any:
     """Adds an event at the end of the table."""
     with writing() as session:
@@ -72,7 +72,7 @@ def add(data: dict[str, Any]) -> Any:
 
 @webhooks.get("/webhooks/<int:webhook_id>")
 @webhooks.response(200, schemas.Webhook)
-@scope("read")
+@needs("account.read")
 def one(webhook_id: int) -> Any:
     """One event."""
     with reading() as session:
@@ -82,7 +82,7 @@ def one(webhook_id: int) -> Any:
 @webhooks.put("/webhooks/<int:webhook_id>")
 @webhooks.arguments(schemas.Webhook)
 @webhooks.response(200, schemas.Webhook)
-@scope("write")
+@needs("webhooks.change")
 def save(data: dict[str, Any], webhook_id: int) -> Any:
     """Another revision. Without `secret` and `tls_key` those that are there stay, unless the request goes to another
     host; without `spec.request.tls_certificate` its key goes, too."""
@@ -98,7 +98,7 @@ def save(data: dict[str, Any], webhook_id: int) -> Any:
 
 @webhooks.delete("/webhooks/<int:webhook_id>")
 @webhooks.response(204)
-@scope("write")
+@needs("webhooks.change")
 def delete(webhook_id: int) -> None:
     """Deletes an event: what waits is cancelled, what was sent stays in the history."""
     with writing() as session:
@@ -111,7 +111,7 @@ def delete(webhook_id: int) -> None:
 @webhooks.put("/webhooks/order")
 @webhooks.arguments(schemas.Order)
 @webhooks.response(204)
-@scope("write")
+@needs("webhooks.change")
 def order(data: dict[str, Any]) -> None:
     """The order in which the events of a stage start."""
     with writing() as session:
@@ -120,7 +120,7 @@ def order(data: dict[str, Any]) -> None:
 
 @webhooks.post("/webhooks/<int:webhook_id>/signing")
 @webhooks.response(200, schemas.SigningKey)
-@scope("write")
+@needs("webhooks.change")
 def sign(webhook_id: int) -> Any:
     """Signs from now on, or rotates the key: for a day requests carry the signatures of both."""
     with writing() as session:
@@ -131,7 +131,7 @@ def sign(webhook_id: int) -> Any:
 
 @webhooks.delete("/webhooks/<int:webhook_id>/signing")
 @webhooks.response(204)
-@scope("write")
+@needs("webhooks.change")
 def sign_no_more(webhook_id: int) -> None:
     """Requests are not signed any more."""
     with writing() as session:
@@ -142,7 +142,7 @@ def sign_no_more(webhook_id: int) -> None:
 @webhooks.put("/webhooks/<int:webhook_id>/google-analytics")
 @webhooks.arguments(schemas.GoogleAnalytics)
 @webhooks.response(200, schemas.Webhook)
-@scope("write")
+@needs("webhooks.change")
 def set_up(data: dict[str, Any], webhook_id: int) -> Any:
     """Sets up the project's locked event and switches it on."""
     with writing() as session:
@@ -155,7 +155,7 @@ def set_up(data: dict[str, Any], webhook_id: int) -> Any:
 @webhooks.post("/webhooks/<int:webhook_id>/simulate")
 @webhooks.arguments(schemas.AnswerTried)
 @webhooks.response(200, schemas.Simulated)
-@scope("write")
+@needs("webhooks.change")
 def simulate(data: dict[str, Any], webhook_id: int) -> Any:
     """What an answer would do with a waiting call. Nobody is called."""
     with reading() as session:
@@ -171,7 +171,7 @@ def simulate(data: dict[str, Any], webhook_id: int) -> Any:
 @webhooks.post("/webhooks/<int:webhook_id>/copy")
 @webhooks.arguments(schemas.WebhookCopy)
 @webhooks.response(201, schemas.Webhook)
-@scope("write")
+@needs("webhooks.change")
 def copy(data: dict[str, Any], webhook_id: int) -> Any:
     """A copy, with its secret and signing keys, for the same or another stage. It comes switched off."""
     with writing() as session:
@@ -189,7 +189,7 @@ def copy(data: dict[str, Any], webhook_id: int) -> Any:
 
 @webhooks.post("/webhooks/<int:webhook_id>/pause")
 @webhooks.response(200, schemas.Webhook)
-@scope("write")
+@needs("webhooks.change")
 def hold(webhook_id: int) -> Any:
     """Stops sending; what is due waits until it is resumed."""
     with writing() as session:
@@ -203,7 +203,7 @@ def hold(webhook_id: int) -> Any:
 
 @webhooks.post("/webhooks/<int:webhook_id>/resume")
 @webhooks.response(200, schemas.Webhook)
-@scope("write")
+@needs("webhooks.change")
 def go_on(webhook_id: int) -> Any:
     """Sends again, what has waited too."""
     with writing() as session:
@@ -218,7 +218,7 @@ def go_on(webhook_id: int) -> Any:
 @webhooks.post("/webhooks/preview")
 @webhooks.arguments(schemas.WebhookTrial)
 @webhooks.response(200, schemas.Rendered)
-@scope("read")
+@needs("account.read")
 def preview_draft(data: dict[str, Any]) -> Any:
     """The exact request that an event which need not be saved would send."""
     with reading() as session:
@@ -228,7 +228,7 @@ def preview_draft(data: dict[str, Any]) -> Any:
 @webhooks.post("/webhooks/<int:webhook_id>/preview")
 @webhooks.arguments(schemas.Sample)
 @webhooks.response(200, schemas.Rendered)
-@scope("read")
+@needs("account.read")
 def preview_one(data: dict[str, Any], webhook_id: int) -> Any:
     """The exact request for a recent call or a sample."""
     with reading() as session:
@@ -239,7 +239,7 @@ def preview_one(data: dict[str, Any], webhook_id: int) -> Any:
 @webhooks.post("/webhooks/<int:webhook_id>/test")
 @webhooks.arguments(schemas.Sample)
 @webhooks.response(200, schemas.Answered)
-@scope("write")
+@needs("webhooks.change")
 def test(data: dict[str, Any], webhook_id: int) -> Any:
     """Sends the previewed request once, the way a delivery is sent, and tells the answer."""
     with reading() as session:
@@ -250,7 +250,7 @@ def test(data: dict[str, Any], webhook_id: int) -> Any:
 @webhooks.get("/webhooks/<int:webhook_id>/versions")
 @webhooks.arguments(schemas.Paging, location="query")
 @webhooks.response(200, schemas.page_of(schemas.Version))
-@scope("read")
+@needs("account.read")
 def versions(wanted: dict[str, Any], webhook_id: int) -> Any:
     """Every revision, newest first."""
     after = id_after(wanted) or schemas.LARGEST_ID
@@ -271,7 +271,7 @@ def versions(wanted: dict[str, Any], webhook_id: int) -> Any:
 
 @webhooks.post("/webhooks/<int:webhook_id>/versions/<int:revision>/restore")
 @webhooks.response(200, schemas.Webhook)
-@scope("write")
+@needs("webhooks.change")
 def restore(webhook_id: int, revision: int) -> Any:
     """Makes an earlier revision the current one, as a new revision, on or off as it is now."""
     with writing() as session:
@@ -286,7 +286,7 @@ def restore(webhook_id: int, revision: int) -> Any:
 
 @webhooks.get("/webhooks/export")
 @webhooks.response(200, schemas.File)
-@scope("read")
+@needs("account.read")
 def export() -> Any:
     """Every event but the locked one, without secrets."""
     with reading() as session:
@@ -298,7 +298,7 @@ def export() -> Any:
 @webhooks.arguments(schemas.ImportOptions, location="query")
 @webhooks.arguments(schemas.File)
 @webhooks.response(200, schemas.ImportResult)
-@scope("write")
+@needs("webhooks.change")
 def take_in(options: dict[str, Any], data: dict[str, Any]) -> Any:
     """Adds and changes events by name. One that lacks its secret comes switched off."""
     with writing() as session:

@@ -17,7 +17,7 @@ def index(project_id: int) -> ResponseReturnValue:
     """Who changed what, newest first."""
     before = request.args.get("before", "")
     with reading() as session:
-        enter(session, project_id, "owner")
+        enter(session, project_id, "audit.read")
         query = select(AuditEntry).where(AuditEntry.project_id == project_id)
         if before.isascii() and before.isdigit() and len(before) < 18:
             query = query.where(AuditEntry.id < int(before))

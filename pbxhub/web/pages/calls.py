@@ -9,11 +9,12 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import Call, Delivery, StageEvent
 from pbxhub.store.questions import Question
 from pbxhub.store.webhooks import Webhook
-from pbxhub.web.access import Access, enter
+from pbxhub.web.access import enter
 from pbxhub.web.hub import reading
 from pbxhub.web.pages.recordings import recording_link
 from pbxhub.web.paging import PAGE, Page, moment_key, read_uuid, write_moment_key

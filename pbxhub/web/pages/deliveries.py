@@ -7,11 +7,12 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.redaction import redact_headers, redact_url
 from pbxhub.store.history import DELIVERED, FAILED, Attempt, Call, Delivery, StageEvent
 from pbxhub.store.webhooks import Webhook, WebhookVersion
-from pbxhub.web.access import Access, enter
+from pbxhub.web.access import enter
 from pbxhub.web.compare import Compared, compare
 from pbxhub.web.curl import as_curl
 from pbxhub.web.deliveries import delivery_rows, newer_rows

@@ -8,10 +8,11 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access
 from pbxhub.calls.stages import JSON
 from pbxhub.store.accounts import User
 from pbxhub.store.webhooks import Webhook, WebhookVersion
-from pbxhub.web.access import Access, enter
+from pbxhub.web.access import enter
 from pbxhub.web.audit import differences
 from pbxhub.web.catalogue import editor_data, used_names
 from pbxhub.web.forms import GoogleAnalyticsForm
@@ -43,7 +44,7 @@ __all__ = ["pages"]
 def templates(project_id: int) -> ResponseReturnValue:
     """Ready-made events for known systems, and the empty one."""
     with reading() as session:
-        enter(session, project_id, "editor")
+        enter(session, project_id, "webhooks.change")
         return render_template("webhooks/gallery.html", items=gallery())
 
 
@@ -55,7 +56,7 @@ def template(project_id: int, item_id: str) -> ResponseReturnValue:
     if request.method == "POST":
         try:
             with writing() as session:
-                access = enter(session, project_id, "editor")
+                access = enter(session, project_id, "webhooks.change")
                 added = [
                     create(session, access, read_draft(session, access, _ready(session, access, ready), None)).id
                     for ready in fill(item, request.form)
@@ -66,7 +67,7 @@ def template(project_id: int, item_id: str) -> ResponseReturnValue:
             flash(_("Added. Look at the preview, send a test, and switch it on."))
             return redirect(url_for("webhooks.edit", project_id=project_id, webhook_id=added[0]))
     with reading() as session:
-        enter(session, project_id, "editor")
+        enter(session, project_id, "webhooks.change")
         page = render_template("webhooks/template.html", item=item, errors=errors, given=request.form)
         return page, 422 if errors else 200
 
@@ -89,7 +90,7 @@ def _ready(session: Session, access: Access, ready: Any) -> dict[str, Any]:
 def new(project_id: int) -> ResponseReturnValue:
     """The empty editor."""
     with reading() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "webhooks.change")
         blank = Webhook(project_id=project_id, name="", stage="incoming.after", enabled=True, spec=WebhookSpec())
         return _editor(session, access, blank, title=_("New event"))
 
@@ -98,7 +99,7 @@ def new(project_id: int) -> ResponseReturnValue:
 def edit(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """The editor of a webhook."""
     with reading() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "webhooks.change")
         webhook = editable(session, access, webhook_id)
         return _editor(session, access, webhook, title=webhook.name)
 
@@ -107,7 +108,7 @@ def edit(project_id: int, webhook_id: int) -> ResponseReturnValue:
 def copy(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Copying: first for which event (the parameters that would not exist there are named), then the editor."""
     with reading() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "webhooks.change")
         source = webhook_of(session, access, webhook_id)
         stage = request.args.get("stage", "")
         if stage not in all_stages():
@@ -121,7 +122,7 @@ def copy(project_id: int, webhook_id: int) -> ResponseReturnValue:
 def save(project_id: int) -> ResponseReturnValue:
     """A new webhook (maybe a copy). 422 with the fields that are wrong."""
     with writing() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "webhooks.change")
         data = _payload()
         source = _copied(session, access, data)
         try:
@@ -136,7 +137,7 @@ def save(project_id: int) -> ResponseReturnValue:
 def update(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Another revision. 409 when somebody else has saved since the form was opened: nothing is overwritten."""
     with writing() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "webhooks.change")
         webhook = editable(session, access, webhook_id)
         data = _payload()
         if data.get("revision") != webhook.revision:
@@ -153,7 +154,7 @@ def update(project_id: int, webhook_id: int) -> ResponseReturnValue:
 def show(project_id: int) -> ResponseReturnValue:
     """The exact request for the chosen call, what is wrong, and how many of the last calls would match."""
     with reading() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "webhooks.change")
         data = _payload()
         found = preview(session, access, data, _kept(session, access, data))
         source = _copied(session, access, data)
@@ -166,7 +167,7 @@ def show(project_id: int) -> ResponseReturnValue:
 def test(project_id: int) -> ResponseReturnValue:
     """Sends the previewed request once and shows the answer."""
     with reading() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "webhooks.change")
         data = _payload()
         tried = test_send(session, access, data, _kept(session, access, data))
         return jsonify(html=render_template("webhooks/_tried.html", tried=tried), errors=_errors(tried.preview.errors))
@@ -177,7 +178,7 @@ def signing(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Makes, rotates or removes the signing key; a new key is shown on this answer and never again."""
     wanted = request.form.get("do", "")
     with writing() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "webhooks.change")
         webhook = editable(session, access, webhook_id)
         key = ""
         if wanted == "remove":
@@ -192,7 +193,7 @@ def setup_default(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """The two things Google Analytics needs to know; with them the locked event can be switched on."""
     form = GoogleAnalyticsForm()
     with writing() if request.method == "POST" else reading() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "webhooks.change")
         webhook = webhook_of(session, access, webhook_id)
         if not webhook.locked:
             abort(404)

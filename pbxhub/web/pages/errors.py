@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access
 from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.outbox import (
     CannotResendError,
@@ -20,7 +21,7 @@ from pbxhub.delivery.outbox import (
 from pbxhub.delivery.values import Links
 from pbxhub.store.history import Delivery
 from pbxhub.store.resends import Resend
-from pbxhub.web.access import Access, enter
+from pbxhub.web.access import enter
 from pbxhub.web.audit import note
 from pbxhub.web.deliveries import delivery_rows
 from pbxhub.web.delivery_filter import DeliveryFilter, moment_of
@@ -49,7 +50,7 @@ def index(project_id: int) -> ResponseReturnValue:
             webhooks=webhook_names(session, access),
             problems=problems(session, project_id),
             resends=_resends(session, project_id),
-            choosing=access.may("editor"),
+            choosing=access.may("deliveries.change"),
             seen=now().isoformat(),
         )
 
@@ -71,7 +72,7 @@ def strip(project_id: int) -> ResponseReturnValue:
 def checked(project_id: int) -> ResponseReturnValue:
     """Takes deliveries off this page; they stay in the history."""
     with writing() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "deliveries.change")
         selection = _selection(access)
         count = check(session, project_id, selection, now())
         note(session, access, "failures checked", str(count))
@@ -83,7 +84,7 @@ def checked(project_id: int) -> ResponseReturnValue:
 def preview_send(project_id: int) -> ResponseReturnValue:
     """How many would be sent again, of which webhooks; nothing is sent yet."""
     with reading() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "deliveries.change")
         selection = _selection(access)
         counts = count_by_webhook(session, project_id, selection)
         names = dict(webhook_names(session, access))
@@ -98,7 +99,7 @@ def send(project_id: int) -> ResponseReturnValue:
     """Orders the sending again of everything chosen, at the given rate."""
     rate = request.form.get("rate", "20")
     with writing() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "deliveries.change")
         selection = _selection(access)
         order = order_resend(
             session,
@@ -118,7 +119,7 @@ def send(project_id: int) -> ResponseReturnValue:
 def send_one(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
     """Sends one delivery again at once, as it was or with the current settings."""
     with writing() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "deliveries.change")
         delivery = session.get(Delivery, delivery_id)
         if delivery is None or delivery.project_id != project_id:
             abort(404)
@@ -146,7 +147,7 @@ def resends(project_id: int) -> ResponseReturnValue:
 def stop(project_id: int, resend_id: UUID) -> ResponseReturnValue:
     """Stops an order; what was not sent yet is as it was before."""
     with writing() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "deliveries.change")
         if not stop_resend(session, project_id, resend_id, now()):
             abort(404)
         note(session, access, "sending again stopped", str(resend_id))

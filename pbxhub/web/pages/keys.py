@@ -22,7 +22,7 @@ pages = Blueprint("keys", __name__, url_prefix="/projects/<int:project_id>/keys"
 def index(project_id: int) -> ResponseReturnValue:
     """The keys there are, without the keys themselves."""
     with reading() as session:
-        enter(session, project_id, "owner")
+        enter(session, project_id, "keys.change")
         return _page(session, project_id, KeyForm())
 
 
@@ -31,7 +31,7 @@ def create(project_id: int) -> ResponseReturnValue:
     """A new key, shown on the answer to this request and never again."""
     form = KeyForm()
     with writing() as session:
-        access = enter(session, project_id, "owner")
+        access = enter(session, project_id, "keys.change")
         if not form.validate_on_submit():
             return _page(session, project_id, form), 422
         key = f"pbx_{secrets.token_urlsafe(32)}"
@@ -53,7 +53,7 @@ def create(project_id: int) -> ResponseReturnValue:
 def remove(project_id: int, key_id: int) -> ResponseReturnValue:
     """Programs with this key are refused from now on."""
     with writing() as session:
-        access = enter(session, project_id, "owner")
+        access = enter(session, project_id, "keys.change")
         row = session.get(ApiKey, key_id)
         if row is None or row.project_id != project_id:
             abort(404)

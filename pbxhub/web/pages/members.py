@@ -8,8 +8,9 @@ from flask_security.recoverable import generate_reset_link
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import ROLES, Access
 from pbxhub.store.accounts import Membership, User
-from pbxhub.web.access import ROLES, Access, enter
+from pbxhub.web.access import enter
 from pbxhub.web.audit import note
 from pbxhub.web.forms import InviteForm
 from pbxhub.web.hub import now, reading, writing
@@ -32,7 +33,7 @@ def invite(project_id: int) -> ResponseReturnValue:
     """Adds somebody by e-mail. Who is new to the hub gets a link to choose a password; the page shows it once."""
     form = InviteForm()
     with writing() as session:
-        access = enter(session, project_id, "owner")
+        access = enter(session, project_id, "members.change")
         if not form.validate_on_submit():
             return _page(session, project_id, form), 422
         user = _user(session, form.email.data.lower())
@@ -52,7 +53,7 @@ def change(project_id: int, user_id: int) -> ResponseReturnValue:
     """Another role for a member, or (role "none") out of the project. One owner always stays."""
     role = request.form.get("role", "")
     with writing() as session:
-        access = enter(session, project_id, "owner")
+        access = enter(session, project_id, "members.change")
         if role not in (*ROLES, "none"):
             abort(400, _("Choose one of the roles."))
         member = _membership(session, access, user_id)

@@ -33,7 +33,7 @@ def index(project_id: int) -> ResponseReturnValue:
 def number(project_id: int, number_id: int | None) -> ResponseReturnValue:
     """One number: new, or changed."""
     with reading() as session:
-        enter(session, project_id, "editor")
+        enter(session, project_id, "numbers.change")
         row = _number(session, project_id, number_id) if number_id else None
         form = NumberForm(obj=row)
         form.pbx_id.choices = _pbxs(session, project_id)
@@ -54,7 +54,7 @@ def number(project_id: int, number_id: int | None) -> ResponseReturnValue:
 def remove(project_id: int, number_id: int) -> ResponseReturnValue:
     """Takes the label away."""
     with writing() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "numbers.change")
         row = _number(session, project_id, number_id)
         note(session, access, "number deleted", row.did)
         session.delete(row)
@@ -64,7 +64,7 @@ def remove(project_id: int, number_id: int) -> ResponseReturnValue:
 
 def _save(project_id: int, number_id: int | None, form: NumberForm) -> bool:
     with writing() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "numbers.change")
         row = _number(session, project_id, number_id) if number_id else Number(project_id=project_id)
         same = select(Number.id).where(
             Number.pbx_id == form.pbx_id.data, Number.did == form.did.data, Number.id != (row.id or 0)

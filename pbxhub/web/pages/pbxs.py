@@ -37,13 +37,13 @@ def index(project_id: int) -> ResponseReturnValue:
 def create(project_id: int) -> ResponseReturnValue:
     """A new PBX. Without a secret of the user's own the hub makes one; its page shows it once, and never again."""
     with reading() as session:
-        enter(session, project_id, "owner")
+        enter(session, project_id, "pbxs.change")
     form = PbxForm(data={"contexts": ", ".join(DEFAULT_INCOMING_CONTEXTS), "enabled": True, "port": 5038})
     if not form.validate_on_submit():
         return render_template("pbxs/form.html", form=form, title=_("Connect a PBX"), pbx=None)
     secret = form.secret.data or secrets.token_urlsafe(24)
     with writing() as session:
-        access = enter(session, project_id, "owner")
+        access = enter(session, project_id, "pbxs.change")
         pbx = Pbx(project_id=project_id, secret_sealed=hub().vault.seal(secret), created_on=now(), state="new")
         _take(form, pbx)
         session.add(pbx)
@@ -77,13 +77,13 @@ def state(project_id: int, pbx_id: int) -> ResponseReturnValue:
 def edit(project_id: int, pbx_id: int) -> ResponseReturnValue:
     """Changes a PBX; an empty secret keeps the old one."""
     with reading() as session:
-        enter(session, project_id, "owner")
+        enter(session, project_id, "pbxs.change")
         pbx = _pbx(session, project_id, pbx_id)
         form = PbxForm(obj=pbx, data={"contexts": ", ".join(pbx.incoming_contexts)})
     if not form.validate_on_submit():
         return render_template("pbxs/form.html", form=form, title=pbx.name, pbx=pbx)
     with writing() as session:
-        access = enter(session, project_id, "owner")
+        access = enter(session, project_id, "pbxs.change")
         pbx = _pbx(session, project_id, pbx_id)
         before = _shown(pbx)
         _take(form, pbx)
@@ -98,7 +98,7 @@ def edit(project_id: int, pbx_id: int) -> ResponseReturnValue:
 def check(project_id: int, pbx_id: int) -> ResponseReturnValue:
     """Signs in to the PBX as the listener does, and says what is well and what to do where something is not."""
     with reading() as session:
-        enter(session, project_id, "owner")
+        enter(session, project_id, "pbxs.change")
         pbx = _pbx(session, project_id, pbx_id)
     return render_template("pbxs/_check.html", pbx=pbx, findings=hub().check_pbx(pbx))
 
@@ -107,7 +107,7 @@ def check(project_id: int, pbx_id: int) -> ResponseReturnValue:
 def remove(project_id: int, pbx_id: int) -> ResponseReturnValue:
     """Stops listening and forgets the PBX; its calls stay."""
     with writing() as session:
-        access = enter(session, project_id, "owner")
+        access = enter(session, project_id, "pbxs.change")
         pbx = _pbx(session, project_id, pbx_id)
         note(session, access, "PBX deleted", pbx.name, _shown(pbx))
         session.delete(pbx)

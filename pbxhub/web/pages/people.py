@@ -33,7 +33,7 @@ def employees(project_id: int) -> ResponseReturnValue:
 def employee(project_id: int, employee_id: int | None) -> ResponseReturnValue:
     """One card: new, or changed."""
     with reading() as session:
-        enter(session, project_id, "editor")
+        enter(session, project_id, "employees.change")
         row = _employee(session, project_id, employee_id) if employee_id else None
         form = EmployeeForm(obj=row)
     if form.validate_on_submit() and _save(project_id, employee_id, form):
@@ -54,7 +54,7 @@ def employee(project_id: int, employee_id: int | None) -> ResponseReturnValue:
 def remove(project_id: int, employee_id: int) -> ResponseReturnValue:
     """Takes the card away; calls keep their extension."""
     with writing() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "employees.change")
         row = _employee(session, project_id, employee_id)
         note(session, access, "employee deleted", row.extension)
         session.delete(row)
@@ -64,7 +64,7 @@ def remove(project_id: int, employee_id: int) -> ResponseReturnValue:
 
 def _save(project_id: int, employee_id: int | None, form: EmployeeForm) -> bool:
     with writing() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "employees.change")
         row = _employee(session, project_id, employee_id) if employee_id else Employee(project_id=project_id)
         same = select(Employee.id).where(
             Employee.project_id == project_id, Employee.extension == form.extension.data, Employee.id != (row.id or 0)

@@ -38,12 +38,12 @@ def create() -> ResponseReturnValue:
 def settings(project_id: int) -> ResponseReturnValue:
     """Name, time zone and country."""
     with reading() as session:
-        access = enter(session, project_id, "owner")
+        access = enter(session, project_id, "project.change")
         form = ProjectForm(obj=access.project)
         if not form.validate_on_submit():
             return _settings_page(session, form, AlertForm(formdata=None))
     with writing() as session:
-        access = enter(session, project_id, "owner")
+        access = enter(session, project_id, "project.change")
         before = fields(access.project, *_KEPT)
         form.populate_obj(access.project)
         touch_webhooks(session, project_id)  # their times and numbers are read by these settings
@@ -57,7 +57,7 @@ def alert(project_id: int) -> ResponseReturnValue:
     """Another place that hears when a webhook fails for the first time in a day, is paused or recovers."""
     form = AlertForm()
     with writing() as session:
-        access = enter(session, project_id, "owner")
+        access = enter(session, project_id, "alerts.change")
         if not form.validate_on_submit():
             return _settings_page(session, ProjectForm(formdata=None, obj=access.project), form), 422
         session.add(NoticeTarget(project_id=project_id, address=form.address.data))
@@ -70,7 +70,7 @@ def alert(project_id: int) -> ResponseReturnValue:
 def mute(project_id: int, target_id: int) -> ResponseReturnValue:
     """One place less."""
     with writing() as session:
-        access = enter(session, project_id, "owner")
+        access = enter(session, project_id, "alerts.change")
         target = session.get(NoticeTarget, target_id)
         if target is None or target.project_id != project_id:
             abort(404)
@@ -85,7 +85,7 @@ def remove(project_id: int) -> ResponseReturnValue:
     """Deletes the project with everything in it, when its name was typed."""
     form = DeleteProjectForm()
     with writing() as session:
-        access = enter(session, project_id, "owner")
+        access = enter(session, project_id, "project.change")
         if not form.validate_on_submit() or form.typed_name.data != access.project.name:
             flash(_("Type the name of the project exactly to delete it."), "error")
             return redirect(url_for("project.settings", project_id=project_id))

@@ -7,11 +7,12 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access
 from pbxhub.calls.steering import Plan
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.agi_tokens import Tokens
 from pbxhub.store.webhooks import Webhook
-from pbxhub.web.access import Access, enter
+from pbxhub.web.access import enter
 from pbxhub.web.hub import hub, reading, writing
 from pbxhub.web.language import _, said
 from pbxhub.web.steering_form import SteeringForm, as_data, fill_in, simulated_of
@@ -31,7 +32,7 @@ def index(project_id: int) -> ResponseReturnValue:
     with reading() as session:
         access = enter(session, project_id)
         rows = [row for row in live_webhooks(session, access) if row.stage == QUESTION]
-        addresses = _addresses(session, project_id) if access.may("owner") else []
+        addresses = _addresses(session, project_id) if access.may("pbxs.change") else []
         return render_template("steering/index.html", rows=rows, addresses=addresses, default=Steering())
 
 
@@ -40,7 +41,7 @@ def index(project_id: int) -> ResponseReturnValue:
 def edit(project_id: int, webhook_id: int | None) -> ResponseReturnValue:
     """One of them: new, or changed. What is sent in detail is set in the editor of webhooks."""
     with writing() if request.method == "POST" else reading() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "webhooks.change")
         webhook = editable(session, access, webhook_id) if webhook_id else None
         if webhook and webhook.stage != QUESTION:  # nobody asks it: its own editor
             return redirect(url_for("webhooks.edit", project_id=project_id, webhook_id=webhook.id))
@@ -55,7 +56,7 @@ def edit(project_id: int, webhook_id: int | None) -> ResponseReturnValue:
 def simulate(project_id: int) -> ResponseReturnValue:
     """What an answer would do: its steps, or why it is refused. Nothing is saved and nobody is called."""
     with reading() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "webhooks.change")
         answer = request.form.get("answer", "").encode()[: LONGEST_ANSWER + 1]
         steering = simulated_of(request.form)
         found = plan_of(steering, answer, rules_of(steering, country=access.project.country))

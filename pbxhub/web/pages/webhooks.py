@@ -62,7 +62,7 @@ def health(project_id: int) -> ResponseReturnValue:
 def enable(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """On or off. Off: what waits is cancelled, and says so."""
     with writing() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "webhooks.change")
         webhook = webhook_of(session, access, webhook_id)
         wanted = request.form.get("enabled") == "1"
         if wanted and webhook.locked and not webhook.secret_sealed:
@@ -83,7 +83,7 @@ def enable(project_id: int, webhook_id: int) -> ResponseReturnValue:
 def hold(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Stops sending and keeps what waits, or sends again."""
     with writing() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "webhooks.change")
         webhook = webhook_of(session, access, webhook_id)
         if webhook.paused_on:
             resume(session, webhook.id)
@@ -99,7 +99,7 @@ def hold(project_id: int, webhook_id: int) -> ResponseReturnValue:
 def remove(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Deletes a webhook: what waits is cancelled, what was sent stays in the history."""
     with writing() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "webhooks.change")
         webhook = editable(session, access, webhook_id)
         delete(session, access, webhook)
     flash(_("%(name)s was deleted.", name=webhook.name))
@@ -111,7 +111,7 @@ def order(project_id: int) -> ResponseReturnValue:
     """The order of starting: ids as the table now shows them."""
     wanted = [int(text) for text in request.form.getlist("id") if text.isascii() and text.isdigit()]
     with writing() as session:
-        reorder(session, enter(session, project_id, "editor"), wanted)
+        reorder(session, enter(session, project_id, "webhooks.change"), wanted)
     return "", 204
 
 
@@ -138,7 +138,7 @@ def restore(project_id: int, webhook_id: int, revision: int) -> ResponseReturnVa
     """Makes an earlier revision the current one, as a new revision: checked like any other, on or off as it is now."""
     back = redirect(url_for("webhooks.history", project_id=project_id, webhook_id=webhook_id))
     with writing() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "webhooks.change")
         webhook = editable(session, access, webhook_id)
         version = session.get(WebhookVersion, (webhook.id, revision))
         if version is None:
@@ -158,7 +158,7 @@ def restore(project_id: int, webhook_id: int, revision: int) -> ResponseReturnVa
 def export(project_id: int) -> ResponseReturnValue:
     """Every webhook but the locked one as a file, without secrets."""
     with reading() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "webhooks.change")
         rows = [exported(row) for row in live_webhooks(session, access) if not row.locked]
     text = json.dumps(export_webhooks(rows), ensure_ascii=False, indent=2)
     return Response(
@@ -170,7 +170,7 @@ def export(project_id: int) -> ResponseReturnValue:
 def choose_file(project_id: int) -> ResponseReturnValue:
     """The form that takes a file."""
     with reading() as session:
-        enter(session, project_id, "editor")
+        enter(session, project_id, "webhooks.change")
         return render_template("webhooks/import.html", plan=None, text="", errors=[])
 
 
@@ -180,7 +180,7 @@ def take_in(project_id: int) -> ResponseReturnValue:
     upload = request.files.get("file")
     text = upload.read().decode("utf-8", "replace") if upload else request.form.get("text", "")
     with writing() as session:
-        access = enter(session, project_id, "editor")
+        access = enter(session, project_id, "webhooks.change")
         try:
             changes = plan(session, access, _json(text))
         except SpecError as error:

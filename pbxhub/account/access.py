@@ -1,0 +1,107 @@
+"""Who may do what: one table of rights, for people by their role and for programs by the scopes of their key."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+from zoneinfo import ZoneInfo
+
+from pbxhub.store.accounts import Project
+
+Role = Literal["viewer", "editor", "owner"]
+ROLES: tuple[Role, ...] = ("viewer", "editor", "owner")
+Scope = Literal["read", "write", "call", "admin"]
+SCOPES: tuple[Scope, ...] = ("read", "write", "call", "admin")
+Right = Literal[
+    "account.read", "webhooks.change", "deliveries.change", "employees.change", "numbers.change", "calls.order",
+    "events.send", "dial_plan.change", "pbxs.change", "project.change", "alerts.change", "members.change",
+    "keys.change", "audit.read",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Who has a right: a member with this role or a higher one, a key with this scope. what: for the documentation."""
+
+    role: Role
+    scope: Scope
+    what: str
+
+
+RIGHTS: dict[Right, Rule] = {
+    "account.read": Rule("viewer", "read", "See calls, deliveries, webhooks, PBXs, employees and numbers; no secrets"),
+    "webhooks.change": Rule("editor", "write", "Add, change, test, pause and delete webhooks; see their secrets"),
+    "deliveries.change": Rule("editor", "write", "Mark failed deliveries as checked, send them again"),
+    "employees.change": Rule("editor", "write", "Add, change and delete employees"),
+    "numbers.change": Rule("editor", "write", "Add, change and delete numbers"),
+    "calls.order": Rule("editor", "call", "Place calls, cancel them"),
+    "events.send": Rule("editor", "call", "Send events and attributes of calls to the hub"),
+    "dial_plan.change": Rule("owner", "admin", "Decide which numbers ordered calls may dial, and how"),
+    "pbxs.change": Rule("owner", "admin", "Add, change, check and delete PBXs"),
+    "project.change": Rule("owner", "admin", "Change the project's name, time zone and country; delete the project"),
+    "alerts.change": Rule("owner", "admin", "Decide where the project's notices go"),
+    "members.change": Rule("owner", "admin", "Invite people, change their roles, remove them"),
+    "keys.change": Rule("owner", "admin", "Make and revoke API keys"),
+    "audit.read": Rule("owner", "admin", "Read the audit log"),
+}
+"""The table that pages, API and docs/security.md share. Roles include the ones below them; scopes do not, except that
+"write" reads what it changes and "admin" may all that an owner may."""
+
+_INCLUDED: dict[Scope, frozenset[Scope]] = {
+    "read": frozenset({"read"}),
+    "write": frozenset({"read", "write"}),
+    "call": frozenset({"call"}),
+    "admin": frozenset(SCOPES),
+}
+
+
+class Actor(Protocol):
+    """Whoever acts, as the audit log names them. id: of a user; None for a program. email: "API key NAME" for one."""
+
+    @property
+    def id(self) -> int | None: ...
+
+    @property
+    def email(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Whoever comes with an API key: no user, but the audit log names it."""
+
+    name: str
+    id: None = None
+
+    @property
+    def email(self) -> str:
+        return f"API key {self.name}"[:255]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A person or a program inside a project they belong to. operator: whether they run the hub itself."""
+
+    project: Project
+    user: Actor
+    rights: frozenset[Right]
+    operator: bool = False
+
+    def may(self, right: Right) -> bool:
+        return right in self.rights
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.project.time_zone)
+
+
+def rights_of_role(role: Role) -> frozenset[Right]:
+    """What a member with this role may."""
+    rank = ROLES.index(role)
+    return frozenset(right for right, rule in RIGHTS.items() if ROLES.index(rule.role) <= rank)
+
+
+def rights_of_scopes(scopes: list[str]) -> frozenset[Right]:
+    """What a key with these scopes may. A scope that is not known gives nothing."""
+    granted = frozenset[Scope]().union(*(_INCLUDED[scope] for scope in SCOPES if scope in scopes))
+    return frozenset(right for right, rule in RIGHTS.items() if rule.scope in granted)
