@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import click
@@ -21,7 +23,7 @@ from pbxhub.calls.tracker import Tracker
 from pbxhub.checkup import check_hub
 from pbxhub.delivery.outbox import prune as prune_history
 from pbxhub.logs import configure_logs
-from pbxhub.services import Parts, answering, app, collect_seldom, listening, measuring, pages, retention, working
+from pbxhub.services import Parts, answering, bound, collect_seldom, listening, measuring, pages, retention, working
 from pbxhub.settings import Settings, SettingsError, read_settings
 from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, Pbx, Project
 from pbxhub.store.schema import draft_migration, is_current
@@ -33,10 +35,11 @@ from pbxhub.testing.commands import monitor, scenario
 from pbxhub.testing.demo.project import retire_demo
 from pbxhub.testing.demo.receiver import describe
 from pbxhub.testing.demo.show import showing
-from pbxhub.web.gunicorn import serve
 from pbxhub.web.pages.setup import setup_link
+from pbxhub.worker_processes import Stop, keep_running
 
 _STOP = 9.5  # seconds; service managers often give ten before they kill
+_WEB_PROCESSES = 2  # of `web`: each answers as many requests at a time as `run` does
 log = structlog.get_logger(__name__)
 Service = Callable[[Parts], AbstractContextManager[None]]
 
@@ -88,11 +91,23 @@ def agi() -> None:
 
 @main.command()
 def web() -> None:
-    """Only the pages, on gunicorn."""
+    """Only the pages, in two processes."""
     parts = _parts()
+    settings = parts.settings
+    with _port_named(settings):
+        listening_on = bound(settings.bind, settings.port)
     _show_addresses(parts)
-    parts.database.close()  # the workers gunicorn forks open connections of their own
-    serve(app(parts), parts.settings)
+    parts.database.close()  # nothing but the socket is open when the processes are forked
+    collect_seldom()
+    keep_running(partial(_serve_pages, settings, listening_on), _WEB_PROCESSES)
+
+
+def _serve_pages(settings: Settings, listening_on: socket.socket, stop: Stop) -> None:
+    parts = Parts(settings, open_database(settings.database_url), Vault(settings.secret_key))
+    with pages(parts, listening_on):
+        stop.wait()
+        _end_in_time()
+    parts.database.close()
 
 
 @main.command()
@@ -250,12 +265,9 @@ def _run_until_stopped(parts: Parts, services: Sequence[Service]) -> None:
         signal.signal(number, lambda _number, _frame: stop.set())
     with ExitStack() as stack:
         stack.callback(parts.database.close)
-        try:
+        with _port_named(parts.settings):
             for service in services:
                 stack.enter_context(service(parts))
-        except OSError as error:
-            where = f"{parts.settings.bind}:{parts.settings.port}"
-            raise click.ClickException(f"PBXHUB_PORT: cannot listen on {where}: {error.strerror}") from None
         try:
             stack.enter_context(measuring(parts))
         except OSError as error:
@@ -265,6 +277,15 @@ def _run_until_stopped(parts: Parts, services: Sequence[Service]) -> None:
         collect_seldom()
         stop.wait()
         _end_in_time()
+
+
+@contextmanager
+def _port_named(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = f"{settings.bind}:{settings.port}"
+        raise click.ClickException(f"PBXHUB_PORT: cannot listen on {where}: {error.strerror}") from None
 
 
 def _end_in_time() -> None:

@@ -47,7 +47,7 @@ from pbxhub.store.vault import Vault
 from pbxhub.web import create_app
 
 _GUARD_LASTS = 300.0  # seconds
-_THREADS = 16  # of the pages and the API; streams of events may hold half of them
+_THREADS = 16  # of the pages and the API, in each process; streams of events may hold half of them
 _STOP = 10.0  # seconds a service may take to end
 log = structlog.get_logger(__name__)
 
@@ -87,9 +87,10 @@ def app(parts: Parts) -> Flask:
 
 
 @contextmanager
-def pages(parts: Parts) -> Iterator[None]:
-    """The pages, on waitress. Raises OSError when the port is taken."""
-    with serving(app(parts), _bound(parts.settings.bind, parts.settings.port), threads=_THREADS, name="pages"):
+def pages(parts: Parts, listening_on: socket.socket | None = None) -> Iterator[None]:
+    """The pages, on a socket that is bound already or on one of its own. Raises OSError when the port is taken."""
+    listening_on = listening_on or bound(parts.settings.bind, parts.settings.port)
+    with serving(app(parts), listening_on, threads=_THREADS, name="pages"):
         yield
 
 
@@ -150,7 +151,7 @@ def answering(parts: Parts) -> Iterator[None]:
     if settings.agi is None:
         yield
         return
-    listening_on = _bound(*settings.agi, backlog=BACKLOG)
+    listening_on = bound(*settings.agi, backlog=BACKLOG)
     sender = Sender(guard(parts), capacity=MOST_CALLS)
     recorder = Recorder(parts.database, utc_now)
     sys.setswitchinterval(0.001)  # a caller waits at every turn of the threads; Python's own 5 ms would be heard
@@ -174,7 +175,8 @@ def answering(parts: Parts) -> Iterator[None]:
         sender.close()
 
 
-def _bound(host: str, port: int, backlog: int = 128) -> socket.socket:
+def bound(host: str, port: int, backlog: int = 128) -> socket.socket:
+    """A listening socket. Raises OSError when the port is taken."""
     return socket.create_server(
         (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=backlog
     )
