@@ -1,6 +1,8 @@
 """All calls that live now, found by linkedid and by channel; where stages are fired and calls end.
 
-Everything is bounded: calls, channels per call, stages per call, and the memory of what is over.
+A channel belongs to one call, and is in the index for as long as its call keeps it. Everything is bounded: calls,
+channels of a call that have hung up, stages of a call, and the memory of what is over. No bound refuses a channel that
+lives: a ring group of 300 phones behind Local channels has 900.
 """
 
 from collections.abc import Collection, Mapping
@@ -13,9 +15,10 @@ from pbxhub.calls.stages import CallReport, Direction, Stage, Value
 from pbxhub.calls.state import Call, Channel, new_channel
 from pbxhub.calls.values import moment, values_of
 
-MOST_CHANNELS = 64
+MOST_ENDED = 64  # channels that have hung up, kept for the outcome of their call
+MOST_LIVE = 10_000  # channels of one call: more than an Asterisk has, so their hangups have been missed
 MOST_ALIASES = 16
-MOST_STAGES = 200
+MOST_STAGES = 2000
 MOST_GONE = 5000
 MOST_TRUNKS = 1000
 
@@ -33,7 +36,7 @@ class Book:
         self.incoming = frozenset(incoming)
         self.trunks: dict[str, None] = {}
         self.calls: dict[str, Call] = {}
-        self.by_channel: dict[str, Call] = {}
+        self._by_channel: dict[str, Call] = {}
         self._by_alias: dict[str, Call] = {}
         self._most_calls = most_calls
         self._gone: dict[str, None] = {}
@@ -55,9 +58,14 @@ class Book:
         self.calls[call.linkedid] = call
         for alias in call.aliases:
             self._by_alias[alias] = call
-        for uniqueid in call.channels:
-            self.by_channel[uniqueid] = call
+        call.channels = {name: channel for name, channel in call.channels.items() if name not in self._by_channel}
+        call.real = call.real or any(not channel.local for channel in call.channels.values())
+        self._by_channel |= dict.fromkeys(call.channels, call)
         return call
+
+    def of_channel(self, uniqueid: str) -> Call | None:
+        """The call that has this channel."""
+        return self._by_channel.get(uniqueid)
 
     def call_of(self, linkedid: str) -> Call | None:
         return self.calls.get(linkedid) or self._by_alias.get(linkedid)
@@ -68,7 +76,7 @@ class Book:
 
     def follow(self, uniqueid: str, linkedid: str, time: float) -> Call | None:
         """The call of a channel; a linkedid that has changed silently means that two calls have become one."""
-        call = self.by_channel.get(uniqueid)
+        call = self._by_channel.get(uniqueid)
         if call is None:
             return None
         if time > call.seen:
@@ -82,31 +90,37 @@ class Book:
         return call
 
     def adopt(self, call: Call, party: Party, time: float) -> Channel | None:
-        """The channel within this call, None when it has hung up, is another call's, or there are too many."""
+        """The channel within this call; None when it has hung up or is another call's."""
         known = call.channels.get(party.uniqueid)
         if known is not None:
             return known
-        if self.is_gone(party.uniqueid) or party.uniqueid in self.by_channel:
+        if self.is_gone(party.uniqueid) or party.uniqueid in self._by_channel:
             return None
-        if len(call.channels) >= MOST_CHANNELS and not self._forget_one(call):
-            return None
+        self._make_room(call)
         channel = new_channel(party, self.incoming, time)
         call.channels[party.uniqueid] = channel
-        self.by_channel[party.uniqueid] = call
+        call.real = call.real or not channel.local
+        self._by_channel[party.uniqueid] = call
         return channel
 
-    def _forget_one(self, call: Call) -> bool:
-        """Drops the oldest channel that has hung up; what its leg came to stays."""
-        kept = (call.first, call.party)
-        for uniqueid, channel in call.channels.items():
-            if channel.ended and uniqueid not in kept:
-                outcome = leg_outcome(channel)
-                if channel.leg and outcome not in call.statuses:
-                    call.statuses.append(outcome)
-                del call.channels[uniqueid]
-                self._forget(uniqueid)
-                return True
-        return False
+    def _make_room(self, call: Call) -> None:
+        """Forgets all but the last channels that have hung up, now and then: looking for them costs their number."""
+        if len(call.channels) < call.room:
+            return
+        others = [channel for channel in call.channels.values() if channel.uniqueid not in (call.first, call.party)]
+        ended = [channel for channel in others if channel.ended]
+        live = [channel for channel in others if not channel.ended]
+        for channel in (*ended[:-MOST_ENDED], *live[:-MOST_LIVE]):
+            self._drop(call, channel)
+        call.room = len(call.channels) + MOST_ENDED
+
+    def _drop(self, call: Call, channel: Channel) -> None:
+        """Forgets a channel of a call that goes on; what its leg came to stays."""
+        outcome = leg_outcome(channel)
+        if channel.leg and (channel.outside or call.direction != "outgoing") and outcome not in call.statuses:
+            call.statuses.append(outcome)
+        del call.channels[channel.uniqueid]
+        self._forget(channel.uniqueid)
 
     def merge(self, one: Call, other: Call, time: float) -> Call:
         """Two calls have become one: the one with an outside caller goes on, the consultation is absorbed by it.
@@ -121,19 +135,23 @@ class Book:
         self._strike(goes)
         for linkedid in (goes.linkedid, *goes.aliases):
             self._alias(stays, linkedid)
-        for uniqueid, channel in goes.channels.items():
-            if len(stays.channels) < MOST_CHANNELS:
-                channel.leg = False
-                stays.channels[uniqueid] = channel
-                self.by_channel[uniqueid] = stays
-            else:
-                del self.by_channel[uniqueid]
+        for channel in goes.channels.values():
+            channel.leg = False
+        stays.channels |= goes.channels
+        stays.real = stays.real or goes.real
+        self._by_channel |= dict.fromkeys(goes.channels, stays)
+        self._make_room(stays)
         return stays
 
     def _alias(self, call: Call, linkedid: str) -> None:
-        if len(call.aliases) < MOST_ALIASES:
-            call.aliases.append(linkedid)
-            self._by_alias[linkedid] = call
+        call.aliases.append(linkedid)
+        self._by_alias[linkedid] = call
+        if len(call.aliases) > MOST_ALIASES:
+            self._unname(call, call.aliases.pop(0))
+
+    def _unname(self, call: Call, alias: str) -> None:
+        if self._by_alias.get(alias) is call:
+            del self._by_alias[alias]
 
     def fire(self, call: Call, name: str, key: str, time: float, **more: Value) -> bool:
         """Reports a stage unless it was reported before; more: parameters that only this stage has.
@@ -170,11 +188,10 @@ class Book:
             reason = call.end_reason
         self._conclude(call, time, reason)
         call.over = call.over or time
-        if any(not channel.local for channel in call.channels.values()):
+        if call.real:
             self.touch(call)
         self._strike(call)
         for uniqueid in call.channels:
-            self.by_channel.pop(uniqueid, None)
             self._forget(uniqueid)
 
     def _strike(self, call: Call) -> None:
@@ -183,10 +200,11 @@ class Book:
             self._reports.append(_report(call, stages, over=True))
         self.calls.pop(call.linkedid, None)
         for alias in call.aliases:
-            if self._by_alias.get(alias) is call:
-                del self._by_alias[alias]
+            self._unname(call, alias)
 
     def _forget(self, uniqueid: str) -> None:
+        """The channel is over and out of the index; what comes of it late is known for that."""
+        self._by_channel.pop(uniqueid, None)
         self._gone[uniqueid] = None
         if len(self._gone) > MOST_GONE:
             for oldest in list(islice(self._gone, MOST_GONE // 10)):

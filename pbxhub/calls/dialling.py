@@ -8,7 +8,7 @@ from pbxhub.calls.state import Call, Channel, dialled_number, endpoint_of, same_
 
 def on_newchannel(book: Book, message: Newchannel) -> None:
     party = message.channel
-    if book.is_gone(party.uniqueid) or party.uniqueid in book.by_channel:
+    if book.is_gone(party.uniqueid) or book.of_channel(party.uniqueid) is not None:
         return
     call = book.call_of(party.linkedid)
     if call is not None:
@@ -119,7 +119,7 @@ def depart(book: Book, call: Call, dest: Channel, our_number: str, time: float) 
     call.caller = call.dst = dest.number
     call.caller_name, call.outbound_number = "", our_number
     call.extension, call.answered, call.party, call.rung = _employee(call), 0.0, "", ""
-    dest.leg = True
+    dest.leg, call.statuses = True, []
     book.fire(call, "outgoing.before", "", time)
 
 
@@ -155,7 +155,7 @@ def forward(book: Book, call: Call, kind: str, to: str, source: str, hop: int, t
 
 def on_dial_end(book: Book, message: DialEnd) -> None:
     call = book.follow(message.uniqueid, message.linkedid, message.time)
-    other = book.by_channel.get(message.dest.uniqueid)
+    other = book.of_channel(message.dest.uniqueid)
     if call is None:
         call = other or book.call_of(message.dest.linkedid)
     elif other is not None and other is not call:
@@ -254,6 +254,6 @@ def on_hangup(book: Book, message: Hangup) -> None:
 
 
 def on_cdr(book: Book, message: Cdr) -> None:
-    call = book.by_channel.get(message.uniqueid)
+    call = book.of_channel(message.uniqueid)
     if call is not None and message.recording:
         call.recording_file = call.recording_file or message.recording

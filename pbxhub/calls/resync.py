@@ -29,7 +29,7 @@ def take_stock(book: Book, channels: Sequence[Status], now: float, reason: str, 
 
 
 def _is_known(book: Book, party: Party) -> bool:
-    return party.uniqueid in book.by_channel or book.call_of(party.linkedid) is not None
+    return book.of_channel(party.uniqueid) is not None or book.call_of(party.linkedid) is not None
 
 
 def _by_uniqueid(channels: Iterable[Status]) -> dict[str, Status]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from pbxhub.calls.messages import Party
 
@@ -20,6 +21,7 @@ class Channel:
     leg: dialled for the call itself (a consultation is not). status: DialStatus of the leg once its dial is over.
     shown: the caller's number that an outside leg was dialled with.
     Times are seconds since 1970, 0.0 while the moment has not come.
+    noted: what memory.dump() last wrote of it, and of which values.
     """
 
     uniqueid: str
@@ -36,6 +38,7 @@ class Channel:
     ended: float = 0.0
     cause: int = 0
     held: float = 0.0
+    noted: tuple[tuple[Any, ...], dict[str, Any]] = field(default=((), {}), compare=False, repr=False)
 
     @property
     def local(self) -> bool:
@@ -56,6 +59,8 @@ class Call:
     named: the destination that began this hop, as the transfer, diversion or redirect gave it.
     awaited: number of the party that an attended transfer, completed while ringing, waits for.
     over: when the conversation part ended (the stage after), while an evaluation may follow.
+    real: it has, or had, a channel that is no plumbing: its end is reported.
+    room: number of channels at which those that hung up long ago are forgotten. statuses: what their legs came to.
     fired: keys of the stages reported so far, by name; "<hop>:<destination>" where hops tell two apart.
     """
 
@@ -107,6 +112,8 @@ class Call:
     recorded: bool = False
     recording_file: str = ""
     marked: float = 0.0
+    real: bool = False
+    room: int = 128
     aliases: list[str] = field(default_factory=list)
     fired: dict[str, list[str]] = field(default_factory=dict)
     statuses: list[str] = field(default_factory=list)

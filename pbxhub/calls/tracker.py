@@ -120,7 +120,7 @@ class Tracker:
     def rings(self, linkedid: str) -> bool:
         """Whether this call lives and has, or had, a real channel: then its end will be reported."""
         call = self._book.call_of(linkedid)
-        return call is not None and any(not channel.local for channel in call.channels.values())
+        return call is not None and call.real
 
     @property
     def live_calls(self) -> int:

@@ -90,7 +90,7 @@ def on_unparked_call(book: Book, message: UnParkedCall) -> None:
     call = book.follow(message.parkee.uniqueid, message.parkee.linkedid, message.time)
     if call is None:
         return
-    other = book.by_channel.get(message.retriever.uniqueid)
+    other = book.of_channel(message.retriever.uniqueid)
     if other is not None and other is not call:
         call = book.merge(call, other, message.time)
     retriever = book.adopt(call, message.retriever, message.time)
@@ -102,6 +102,6 @@ def on_unparked_call(book: Book, message: UnParkedCall) -> None:
 def on_pickup(book: Book, message: Pickup) -> None:
     """*8: the taker's channel joins the call that rings; the DialEnd that follows tells of the answer."""
     call = book.follow(message.target.uniqueid, message.target.linkedid, message.time)
-    other = book.by_channel.get(message.channel.uniqueid)
+    other = book.of_channel(message.channel.uniqueid)
     if call is not None and other is not None and other is not call:
         book.merge(call, other, message.time)
