@@ -120,4 +120,5 @@ def _sign_in(settings: Settings, vault: Vault) -> dict[str, object]:
         "SECURITY_FRESHNESS": timedelta(hours=4),
         "SECURITY_FRESHNESS_GRACE_PERIOD": timedelta(hours=1),
         "SECURITY_CSRF_COOKIE_NAME": None,
+        "SECURITY_CACHE_CONTROL": {},  # the library's own says "no-store=True", which no cache knows: see guard.py
     }

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from flask import Flask
+from flask import Flask, abort, request
 from flask.json.provider import DefaultJSONProvider
 
+from pbxhub.web.language import _
 from pbxhub.webhooks.paths_in_json import MISSING
 from pbxhub.webhooks.success import read_json
 
@@ -23,3 +24,14 @@ def install(app: Flask) -> None:
     """Before everything that derives a provider of its own from the application's, as Flask-Security does."""
     app.json_provider_class = JsonInput
     app.json = JsonInput(app)
+    app.before_request(_refuse_odd_sign_ins)
+
+
+def _refuse_odd_sign_ins() -> None:
+    """The sign-in library makes a form of any JSON, and breaks on what is none: a list, a number, nested values."""
+    if request.blueprint != "security" or request.method != "POST" or not request.is_json:
+        return
+    document = request.get_json()
+    flat = isinstance(document, dict) and all(isinstance(value, str | bool | None) for value in document.values())
+    if not flat:
+        abort(400, _("Send a JSON object of texts, like a form has them."))

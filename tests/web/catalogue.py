@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 PO = ROOT / "pbxhub/web/translations/uk/LC_MESSAGES/messages.po"
 MO = PO.with_suffix(".mo")
 _METHODS = [("pbxhub/web/**.py", "python"), ("templates/**.html", "jinja2")]
-_SAYING = [(f"pbxhub/{floor}/**.py", "python") for floor in ("calls", "webhooks", "store", "delivery", "ami", "web")]
+_FLOORS = ("calls", "webhooks", "store", "delivery", "ami", "account", "web")
+_SAYING = [(f"pbxhub/{floor}/**.py", "python") for floor in _FLOORS]
 
 
 def texts() -> Catalog:

@@ -123,6 +123,41 @@ def _hostile(database: Database, people: People) -> tuple[object, object]:
         return call.id, delivery.id
 
 
+def test_no_cache_keeps_a_page(app: Flask, people: People, signed_in: SignedIn) -> None:
+    """The second-factor pages show secrets, too."""
+    owner = signed_in("owner")
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint not in ("static", "security.static"):
+            path = re.sub(r"<(?:int:|uuid:)?project_id>", str(people.project), rule.rule)
+            answer = owner.get(re.sub(r"<[^>]+>", "1", path))
+            assert answer.headers["Cache-Control"] == "no-store", path
+
+
+ODD_JSON = ("[]", "[1]", "5", '"text"', "null", "true", "{", '{"email": {"a": 1}, "password": [1]}', '{"email": []}',
+            '{"email": 5, "password": 5.5, "code": 1e400}', "[" * 3000, '{"a": ' * 3000, "1" * 100_000)  # fmt: skip
+
+
+def test_json_that_is_no_form_gets_a_clear_answer(
+    app: Flask, people: People, signed_in: SignedIn, browser: Callable[[], Browser]
+) -> None:
+    paths = [re.sub(r"<[^>]+>", "x", rule.rule) for rule in app.url_map.iter_rules()
+             if rule.endpoint.startswith("security.") and "POST" in rule.methods
+             and rule.endpoint != "security.logout"]  # fmt: skip
+    for visitor in (browser(), signed_in("viewer")):
+        visitor.get("/sign-in")
+        for path in paths:
+            for body in ODD_JSON:
+                answer = visitor.client.post(
+                    path, data=body, content_type="application/json", headers={"X-CSRFToken": visitor.token}
+                )
+                assert answer.status_code in (400, 413, 429), (path, body[:20], answer.status_code)
+            for body in ('{"email": "a", "password": "b"}', "{}"):
+                answer = visitor.client.post(
+                    path, data=body, content_type="application/json", headers={"X-CSRFToken": visitor.token}
+                )
+                assert answer.status_code < 500, (path, body, answer.status_code)
+
+
 def test_guessing_a_password_is_stopped_and_tells_nothing(
     app: Flask, people: People, browser: Callable[[], Browser]
 ) -> None:

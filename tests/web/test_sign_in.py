@@ -72,16 +72,6 @@ def test_somebody_invited_chooses_a_password(
     assert again.sign_in("olena@example.com", PASSWORD).status_code == 200, "the link works once"
 
 
-def test_the_last_owner_stays(app: Flask, people: People, signed_in: Callable[[str], Browser]) -> None:
-    owner = signed_in("owner")
-    path = f"/projects/{people.project}/members"
-    ids = re.findall(r"/members/(\d+)", owner.get(path).get_data(as_text=True))
-    assert len(ids) == 3
-    for user_id in ids:
-        owner.post(f"{path}/{user_id}", {"role": "viewer"})
-    assert owner.get(f"/projects/{people.project}/settings").status_code == 200
-
-
 class _Box(Message):
     def __init__(self) -> None:
         super().__init__()

@@ -1,20 +1,22 @@
 """Members of a project and their roles."""
 
 import uuid
+from typing import cast
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_security.recoverable import generate_reset_link
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import ROLES, Access
+from pbxhub.account.access import ROLES, Role
+from pbxhub.account.members import give_role, lock_members, membership_of
 from pbxhub.store.accounts import Membership, User
 from pbxhub.web.access import enter
-from pbxhub.web.audit import note
+from pbxhub.web.audit import Action, note
 from pbxhub.web.forms import InviteForm
 from pbxhub.web.hub import now, reading, writing
-from pbxhub.web.language import _
+from pbxhub.web.language import _, said
 from pbxhub.web.users import Account
 
 pages = Blueprint("members", __name__, url_prefix="/projects/<int:project_id>/members")
@@ -37,7 +39,7 @@ def invite(project_id: int) -> ResponseReturnValue:
         if not form.validate_on_submit():
             return _page(session, project_id, form), 422
         user = _user(session, form.email.data.lower())
-        member = _membership(session, access, user.id)
+        member = membership_of(session, project_id, user.id)
         if member:
             flash(_("%(who)s is a member already.", who=user.email), "error")
             return redirect(url_for("members.index", project_id=project_id))
@@ -53,28 +55,17 @@ def change(project_id: int, user_id: int) -> ResponseReturnValue:
     """Another role for a member, or (role "none") out of the project. One owner always stays."""
     role = request.form.get("role", "")
     with writing() as session:
+        lock_members(session, project_id)
         access = enter(session, project_id, "members.change")
         if role not in (*ROLES, "none"):
             abort(400, _("Choose one of the roles."))
-        member = _membership(session, access, user_id)
-        if member is None:
-            abort(404)
-        if member.role == "owner" and role != "owner" and _owners(session, project_id) == 1:
-            flash(_("A project needs an owner: make somebody else an owner first."), "error")
+        member = membership_of(session, project_id, user_id) or abort(404)
+        before, email = member.role, session.get_one(User, user_id).email
+        if refused := give_role(session, member, None if role == "none" else cast(Role, role)):
+            flash(said(refused), "error")
             return redirect(url_for("members.index", project_id=project_id))
-        email = session.get_one(User, user_id).email
-        note(
-            session,
-            access,
-            "member changed" if role != "none" else "member removed",
-            email,
-            {"role": member.role},
-            {"role": role},
-        )
-        if role == "none":
-            session.delete(member)
-        else:
-            member.role = role
+        done: Action = "member removed" if role == "none" else "member changed"
+        note(session, access, done, email, {"role": before}, {"role": role})
     flash(_("Saved."))
     return redirect(url_for("home.projects" if user_id == access.user.id else "members.index", project_id=project_id))
 
@@ -96,20 +87,3 @@ def _user(session: Session, email: str) -> User:
         session.add(user)
         session.flush()
     return user
-
-
-def _membership(session: Session, access: Access, user_id: int) -> Membership | None:
-    return session.scalar(
-        select(Membership).where(Membership.project_id == access.project.id, Membership.user_id == user_id)
-    )
-
-
-def _owners(session: Session, project_id: int) -> int:
-    return (
-        session.scalar(
-            select(func.count())
-            .select_from(Membership)
-            .where(Membership.project_id == project_id, Membership.role == "owner")
-        )
-        or 0
-    )
