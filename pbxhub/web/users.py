@@ -21,6 +21,7 @@ class Account(UserMixin):
     name: str = ""
     password: str = ""
     active: bool = True
+    operator: bool = False
     fs_uniquifier: str = ""
     tf_primary_method: str | None = None
     tf_totp_secret: str | None = None
@@ -40,6 +41,7 @@ class Account(UserMixin):
             name=row.name,
             password=row.password,
             active=row.active,
+            operator=row.operator,
             fs_uniquifier=row.fs_uniquifier,
             tf_primary_method=row.tf_primary_method,
             tf_totp_secret=row.tf_totp_secret,
