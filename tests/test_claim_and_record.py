@@ -246,20 +246,6 @@ def test_the_order_of_a_call_outlives_a_pause_of_its_webhook(database: Database)
     assert not any(row.out_of_order for row in world.deliveries())
 
 
-def test_an_attempt_that_was_lost_lets_one_stage_go_and_its_repetition_no_other(database: Database) -> None:
-    world = World(database)
-    world.webhook(FORWARD)
-    stages = [forward(str(100 + step), step) for step in (1, 2, 3)]
-    publish(database, VAULT, world.pbx_id, [report("1.1", *stages)], NOON)
-    take(database, 0)
-    again, second = sorted(take(database, 31).claimed + take(database, 31).claimed, key=lambda one: -one.attempt)
-    assert (again.attempt, second.attempt) == (2, 1)
-    finish(database, [again], OK, 32)
-    assert take(database, 32).claimed == ()
-    finish(database, [second], OK, 33)
-    assert len(take(database, 33).claimed) == 1
-
-
 def test_what_a_paused_and_deleted_webhook_had_in_flight_is_not_left_behind(database: Database) -> None:
     world = World(database)
     webhook_id = world.webhook(what=spec(retry=Retry("fast")))

@@ -1,15 +1,17 @@
 """Somebody sends failed deliveries again: one, some, or all that match a filter."""
 
 import json
+from typing import Any
 
 import pytest
 from outbox_world import BEFORE, BUSY, LINKS, NOON, OK, VAULT, World, at, finish, report, spec, take
-from sqlalchemy import update
+from sqlalchemy import inspect, update
 
 from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.outbox import (
     CannotResendError,
     Selection,
+    cancel_pending,
     check,
     count_by_webhook,
     order_resend,
@@ -20,7 +22,7 @@ from pbxhub.delivery.outbox import (
 )
 from pbxhub.delivery.outbox.selection import load_selection
 from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
-from pbxhub.store.resends import DONE, Resend
+from pbxhub.store.resends import DONE, STOPPED, Resend
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 
@@ -151,6 +153,112 @@ def test_stopping_leaves_cancelled_and_delivered_ones_what_they_were(database: D
     with database.write() as session:
         assert stop_resend(session, world.project_id, order.id, at(12))
     assert sorted(row.state for row in world.deliveries()) == before
+
+
+def all_columns(world: World) -> list[dict[str, Any]]:
+    names = [one.key for one in inspect(Delivery).column_attrs if one.key != "resend_id"]
+    return [{name: getattr(row, name) for name in names} for row in world.deliveries()]
+
+
+def order_and_stop(database: Database, world: World, rate: int, current_settings: bool) -> Resend:
+    states = (FAILED, DELIVERED, CANCELLED)
+    with database.write() as session:
+        order = order_resend(
+            session, world.project_id, Selection(states=states), at(10), rate=rate, current_settings=current_settings
+        )
+    assert step(database, 11) == min(rate, 4)
+    with database.write() as session:
+        assert stop_resend(session, world.project_id, order.id, at(12))
+    with database.read() as session:
+        return session.get_one(Resend, order.id)
+
+
+@pytest.mark.parametrize("current_settings", [False, True])
+@pytest.mark.parametrize("rate", [2, 100], ids=["half-way", "when all are queued"])
+def test_a_stopped_resend_puts_everything_back(database: Database, rate: int, current_settings: bool) -> None:
+    world = failed(database, 4)
+    with database.write() as session:
+        checked, delivered, cancelled, _ = session.query(Delivery).order_by(Delivery.id)
+        checked.checked_on, checked.message, checked.duration_ms = at(3), "too busy", 12
+        delivered.state, delivered.outcome, delivered.status_code = DELIVERED, "ok", 200
+        cancelled.state = cancelled.outcome = CANCELLED
+    edit(database, world, "http://127.0.0.1:9/new")
+    before = all_columns(world)
+    order = order_and_stop(database, world, rate, current_settings)
+    assert all_columns(world) == before
+    assert (order.state, order.total, order.queued) == (STOPPED, 4, 0)
+    assert take(database, 20).claimed == ()
+
+
+def test_what_has_left_before_a_resend_is_stopped_is_recorded_as_it_ends(database: Database) -> None:
+    world = failed(database, 2)
+    _, untouched = all_columns(world)
+    with database.write() as session:
+        order = order_resend(session, world.project_id, Selection(), at(10))
+    step(database, 11)
+    (claimed,) = take(database, 11, limit=1).claimed
+    with database.write() as session:
+        assert stop_resend(session, world.project_id, order.id, at(12))
+        assert not stop_resend(session, world.project_id, order.id, at(12))
+    finish(database, [claimed], OK, 13)
+    assert world.deliveries()[0].state == DELIVERED
+    assert all_columns(world)[1] == untouched
+
+
+def test_what_a_lost_worker_had_goes_back_too(database: Database) -> None:
+    world = failed(database, 1)
+    (before,) = all_columns(world)
+    edit(database, world, "http://127.0.0.1:9/new")
+    with database.write() as session:
+        order = order_resend(session, world.project_id, Selection(), at(10), current_settings=True)
+    step(database, 11)
+    take(database, 11)
+    with database.write() as session:
+        assert stop_resend(session, world.project_id, order.id, at(50))
+    assert all_columns(world) == [before | {"attempts": 2}]
+    assert [row.outcome for row in world.attempts(world.deliveries()[0])] == ["http_5xx", "worker_lost"]
+    assert take(database, 90).claimed == ()
+
+
+def test_a_resend_whose_deliveries_have_all_been_tried_cannot_be_stopped(database: Database) -> None:
+    world = failed(database, 1)
+    with database.write() as session:
+        order = order_resend(session, world.project_id, Selection(), at(10))
+    step(database, 11)
+    finish(database, take(database, 11).claimed, BUSY, 12)
+    step(database, 12)
+    with database.write() as session:
+        assert not stop_resend(session, world.project_id, order.id, at(13))
+
+
+@pytest.mark.parametrize("current_settings", [False, True])
+def test_what_waits_to_be_sent_again_when_its_webhook_is_disabled_is_what_it_was(
+    database: Database, current_settings: bool
+) -> None:
+    world = failed(database, 2)
+    with database.write() as session:
+        delivered = session.query(Delivery).order_by(Delivery.id).limit(1).one()
+        delivered.state, delivered.outcome = DELIVERED, "ok"
+    before = all_columns(world)
+    edit(database, world, "http://127.0.0.1:9/new")
+    with database.write() as session:
+        for row in world.deliveries():
+            resend_one(session, directory_of(database), LINKS, world.project_id, row.id, at(5), current_settings)
+    with database.write() as session:
+        session.get_one(Webhook, world.webhooks[0]).enabled = False
+        touch_webhooks(session, world.project_id)
+        assert cancel_pending(session, world.webhooks[0], at(6)) == 2
+    assert all_columns(world) == before
+
+
+def test_what_was_put_back_can_be_sent_and_put_back_again(database: Database) -> None:
+    world = failed(database, 4)
+    before = all_columns(world)
+    for _ in range(2):
+        order_and_stop(database, world, 100, current_settings=True)
+        assert all_columns(world) == before
+    finish(database, take(database, 20).claimed, OK, 21)
+    assert all_columns(world) == before
 
 
 def test_what_cannot_be_sent_again_is_counted_and_stays(database: Database) -> None:

@@ -1,9 +1,10 @@
-"""Deliveries sent again in bulk: what was asked for and how far it is, so that a restart goes on where it stopped."""
+"""Deliveries sent again: what was asked for in bulk and how far it is, so that a restart goes on where it stopped, and
+what each delivery was before."""
 
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Uuid, text
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, SmallInteger, String, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pbxhub.calls.stages import JSON
@@ -17,7 +18,7 @@ class Resend(Base):
     """One order to send many deliveries again.
 
     running  entered by order_resend; left when the last delivery was put in the queue, or by stop_resend.
-    done     everything that matched was put in the queue. Final.
+    done     everything that matched was put in the queue. Left by stop_resend while something of it waits there.
     stopped  somebody stopped it; what was not sent yet is as it was before. Final.
     """
 
@@ -38,9 +39,33 @@ class Resend(Base):
     current_settings: Mapped[bool] = mapped_column()  # rendered anew, or as it was sent
     rate: Mapped[int] = mapped_column(Integer)  # deliveries put in the queue per second
     total: Mapped[int] = mapped_column(BigInteger)  # how many matched when it was ordered
-    queued: Mapped[int] = mapped_column(BigInteger, default=0)
+    queued: Mapped[int] = mapped_column(BigInteger, default=0)  # put in the queue and not taken out by stop_resend
     skipped: Mapped[int] = mapped_column(BigInteger, default=0)  # could not be queued: they stand as before
     cursor: Mapped[UUID | None] = mapped_column(Uuid)  # the last delivery looked at
     stepped_on: Mapped[datetime] = mapped_column(UtcDateTime)
     author_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id", ondelete="SET NULL"), index=True)
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class BeforeResend(Base):
+    """What a delivery was when it was last put into the queue again: it is that again when it is taken out before its
+    next attempt. One of each delivery, and gone with it; it means nothing once that attempt has been made."""
+
+    __tablename__ = "before_resend"
+    delivery_id: Mapped[UUID] = mapped_column(ForeignKey("delivery.id", ondelete="CASCADE"), primary_key=True)
+    state: Mapped[str] = mapped_column(String(10))
+    lane: Mapped[int] = mapped_column(SmallInteger)
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    tries: Mapped[int] = mapped_column(Integer)
+    outcome: Mapped[str] = mapped_column(String(40))
+    message: Mapped[str] = mapped_column(String(1000))
+    status_code: Mapped[int | None] = mapped_column(SmallInteger)
+    duration_ms: Mapped[int | None] = mapped_column(Integer)
+    finished_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    checked_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # the request, where it was rendered anew; otherwise empty: it is sent as it was
+    webhook_revision: Mapped[int | None] = mapped_column(Integer)
+    method: Mapped[str | None] = mapped_column(String(10))
+    url: Mapped[str | None] = mapped_column(String)
+    headers: Mapped[list[list[str]] | None] = mapped_column(JsonColumn)
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)

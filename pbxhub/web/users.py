@@ -21,7 +21,6 @@ class Account(UserMixin):
     name: str = ""
     password: str = ""
     active: bool = True
-    operator: bool = False
     fs_uniquifier: str = ""
     tf_primary_method: str | None = None
     tf_totp_secret: str | None = None
@@ -41,7 +40,6 @@ class Account(UserMixin):
             name=row.name,
             password=row.password,
             active=row.active,
-            operator=row.operator,
             fs_uniquifier=row.fs_uniquifier,
             tf_primary_method=row.tf_primary_method,
             tf_totp_secret=row.tf_totp_secret,

@@ -142,12 +142,12 @@ def resend(resend_id: UUID) -> Any:
 @history.response(204)
 @needs("deliveries.change")
 def stop(resend_id: UUID) -> None:
-    """Stops it; what was not sent yet is failed again, as before."""
+    """Stops it; what was not sent yet is again what it was before."""
     with writing() as session:
         access = enter(session)
         _resend(session, access, resend_id)
         if not stop_resend(session, access.project.id, resend_id, now()):
-            refuse(409, "It is over already.")
+            refuse(409, "It is over already: everything has been sent, or it was stopped before.")
         note(session, access, "sending again stopped", str(resend_id))
 
 

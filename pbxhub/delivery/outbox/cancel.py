@@ -2,9 +2,11 @@
 
 from datetime import datetime
 
-from sqlalchemy import literal_column, or_, select, update
+from sqlalchemy import and_, literal_column, select, update
 from sqlalchemy.orm import Session
 
+from pbxhub.delivery.outbox.lost import end_lost
+from pbxhub.delivery.outbox.put_back import WAS_RESENT, is_free, put_back
 from pbxhub.delivery.outcomes import OUTCOMES
 from pbxhub.store.history import CANCELLED, Delivery
 
@@ -14,15 +16,14 @@ _IS_PENDING = Delivery.state == literal_column("'pending'")  # spelled out, so t
 def cancel_pending(session: Session, webhook_id: int, now: datetime) -> int:
     """Cancels what waits for that webhook; call it in the transaction that disables or deletes it. Returns how many.
 
-    A request that is in flight at this moment is recorded as it ends; it is not tried again. What somebody else has
-    locked at this moment is cancelled by the next claim.
+    What was delivered or had failed and waits to be sent again is what it was before. A request that is in flight at
+    this moment is recorded as it ends; it is not tried again. What somebody else has locked at this moment is
+    cancelled by the next claim.
     """
-    free = (
-        select(Delivery.id)
-        .where(_IS_PENDING, Delivery.lane.in_((1, 2, 3)), Delivery.webhook_id == webhook_id)
-        .where(or_(Delivery.claim_token.is_(None), Delivery.due_at <= now))
-        .with_for_update(skip_locked=True)
-    )
+    waits = and_(_IS_PENDING, Delivery.lane.in_((1, 2, 3)), Delivery.webhook_id == webhook_id)
+    back = put_back(session, waits, now, skip_locked=True)
+    free = select(Delivery.id).where(waits, is_free(now), ~WAS_RESENT).with_for_update(skip_locked=True)
+    end_lost(session, free.where(Delivery.claim_token.is_not(None)), now)
     waiting = (
         update(Delivery)
         .where(Delivery.id.in_(free))
@@ -32,4 +33,4 @@ def cancel_pending(session: Session, webhook_id: int, now: datetime) -> int:
         )
         .execution_options(synchronize_session=False)
     )  # fmt: skip
-    return session.execute(waiting).rowcount  # type: ignore[attr-defined,no-any-return]
+    return back + session.execute(waiting).rowcount  # type: ignore[attr-defined,no-any-return]

@@ -14,7 +14,7 @@ from pbxhub.delivery.calls import CallNow, no_call, read_call
 from pbxhub.delivery.directory import Directory, ProjectWebhooks
 from pbxhub.delivery.outbox.finished import Finished, Result
 from pbxhub.delivery.outbox.render import CHAINED, error_event, once_in_a_chain, render_rows
-from pbxhub.delivery.outbox.rows import insert_deliveries
+from pbxhub.delivery.outbox.rows import hold_back, insert_deliveries
 from pbxhub.delivery.outgoing import Answer
 from pbxhub.delivery.storable import storable
 from pbxhub.delivery.values import Cards, Links, StageValues
@@ -79,6 +79,7 @@ def publish_next(
             rows += render_rows(webhook, values, claimed.call_id, claimed.stage_event_id, CHAINED, now)
     rows = _not_there_yet(session, rows)
     if rows:
+        hold_back(session, rows, now)
         insert_deliveries(session, rows)
         keep(session, [error_event(row) for row in rows if row["state"] == FAILED])
     return any(row["state"] == PENDING for row in rows)

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Row, Uuid, bindparam, func, select, text, update
+from sqlalchemy import Row, Select, Uuid, bindparam, func, select, text, update
 from sqlalchemy.orm import Session, aliased
 
-from pbxhub.delivery.outbox.order import release_next
 from pbxhub.delivery.outcomes import OUTCOMES
 from pbxhub.store.columns import UtcDateTime
-from pbxhub.store.history import Attempt, Delivery
+from pbxhub.store.history import Attempt
 
 MOST_LOST = 5  # in a row: a delivery that takes its worker down with it must not do so for ever
 LOST = "worker_lost"
@@ -20,10 +20,10 @@ _QUIETLY = {"synchronize_session": False}
 _LOCKING = {"sqlite": "", "postgresql": "FOR UPDATE SKIP LOCKED"}
 _WHO = {
     dialect: text(f"""
-    SELECT id, id AS raw, webhook_id, sequence_id FROM delivery
+    SELECT id, id AS raw FROM delivery
      WHERE id IN :ids AND state = 'pending' AND claim_token IS NOT NULL AND due_at <= :now {locking}""")  # noqa: S608
     .bindparams(bindparam("ids", expanding=True), bindparam("now", type_=UtcDateTime()))
-    .columns(id=Uuid(), sequence_id=Uuid())
+    .columns(id=Uuid())
     for dialect, locking in _LOCKING.items()
 }
 
@@ -34,7 +34,8 @@ def leave_lost(session: Session, rows: Sequence[Row[Any]], now: datetime) -> tup
 
     Left out are those that somebody else has locked: their worker may be recording them at this very moment, late. One
     that has been lost MOST_LOST times in a row is to be failed instead of sent; sent again by a user, it may be lost
-    as many times once more.
+    as many times once more. The deliveries themselves are left as they are: whatever waits for the first attempt of
+    one (see order.py) waits for its repetition.
     """
     expired = [row.id for row in rows if row.lost]
     if not expired:
@@ -43,18 +44,21 @@ def leave_lost(session: Session, rows: Sequence[Row[Any]], now: datetime) -> tup
     if not lost:
         return [row for row in rows if not row.lost], []
     ids = [row.id for row in lost]
+    end_lost(session, ids, now)
+    hopeless = _lost_too_often(session, ids)
+    again = {row.raw for row in lost if row.id not in hopeless}
+    given_up = {row.raw for row in lost if row.id in hopeless}
+    return [row for row in rows if not row.lost or row.id in again], [row for row in rows if row.id in given_up]
+
+
+def end_lost(session: Session, ids: Sequence[Any] | Select[UUID], now: datetime) -> None:
+    """Marks the unfinished attempts of these deliveries, or of those that a query finds."""
     session.execute(
         update(Attempt)
         .where(Attempt.delivery_id.in_(ids), Attempt.finished_on.is_(None))
         .values(finished_on=now, outcome=LOST, message=OUTCOMES[LOST].sentence),
         execution_options=_QUIETLY,
     )
-    session.execute(update(Delivery).where(Delivery.id.in_(ids)).values(outcome=LOST), execution_options=_QUIETLY)
-    release_next(session, [(row.webhook_id, row.sequence_id) for row in lost], now)
-    hopeless = _lost_too_often(session, ids)
-    again = {row.raw for row in lost if row.id not in hopeless}
-    given_up = {row.raw for row in lost if row.id in hopeless}
-    return [row for row in rows if not row.lost or row.id in again], [row for row in rows if row.id in given_up]
 
 
 def _lost_too_often(session: Session, ids: list[Any]) -> set[Any]:

@@ -1,72 +1,155 @@
-"""Within a sequence (a call, an ordered call), a webhook sends one delivery after the other: who lets the next go."""
+"""Within a sequence (a call, an ordered call), a webhook sends one delivery after the other.
+
+The rule. A delivery is *ahead* of a later one (by id) of the same webhook and sequence while its first attempt has not
+finished: it is pending, its outcome is still empty, and its lane is at least as urgent (a bulk resend never keeps a
+live call waiting). Whatever has somebody ahead of it is held. It goes when
+
+* the first attempt of the last one ahead is recorded, whatever came of it: a later retry holds nobody back; or
+* that attempt has been on its way for HOLD. It then goes out of order, and is marked.
+
+An attempt whose worker was lost does not count as finished: it is sent again, and the others wait for that. Nor does
+the time count in which nobody could send the one ahead: its webhook was paused, its receiver was slow.
+
+Every held delivery leaves: due_at never is further away than HOLD, and hold_on looks at each that is due.
+"""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Uuid, bindparam, select, text, update
+from sqlalchemy import Row, Uuid, and_, bindparam, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.outbox.rows import HOLD
 from pbxhub.store.bulk import Query
-from pbxhub.store.columns import UtcDateTime
+from pbxhub.store.columns import UtcDateTime, unindexed
 from pbxhub.store.history import Delivery
 from pbxhub.store.session import hurry
 
+Place = tuple[int, UUID | None]
+"""A webhook and a sequence."""
+
 _QUIETLY = {"synchronize_session": False}
 _IS_HELD = text("delivery.held")  # as the partial index has it; the column itself would be written held = 1
+_IS_FIRST = text("delivery.state = 'pending' AND delivery.outcome = ''")  # likewise
 # The order leads to the partial index: without statistics PostgreSQL takes half of the rows for held, and would begin
 # to read the table.
 _ANY_HELD = Query(text("SELECT 1 AS there FROM delivery WHERE held ORDER BY sequence_id LIMIT 1"))
-_HELD = Query(
+_LOCK_HELD = Query(
     select(Delivery.webhook_id, Delivery.sequence_id, Delivery.id)
     .where(_IS_HELD, Delivery.sequence_id.in_(bindparam("sequence_ids", expanding=True)))
-    .order_by(Delivery.id.desc())
+    .where(unindexed(Delivery.webhook_id).in_(bindparam("webhook_ids", expanding=True)))
+    .order_by(Delivery.id)
+    .with_for_update(key_share=True)
 )
+_FIRST = (
+    select(Delivery.webhook_id, Delivery.sequence_id, Delivery.id, Delivery.lane)
+    .where(_IS_FIRST, Delivery.sequence_id.in_(bindparam("sequence_ids", expanding=True)))
+    .order_by(Delivery.id)
+)
+_IN_TURN, _LOCK_IN_TURN = Query(_FIRST), Query(_FIRST.with_for_update(key_share=True))
 
 
-_BEFORE = Query(
+_AHEAD = Query(
     text("""
-    SELECT h.id AS raw, h.id, min(CASE WHEN p.claim_token IS NULL THEN :now ELSE a.started_on END) AS since
+    SELECT h.id AS raw, h.id,
+           max(CASE WHEN p.claim_token IS NULL OR p.due_at <= :now THEN :now ELSE a.started_on END) AS since
       FROM delivery h
       JOIN delivery p ON p.sequence_id = h.sequence_id AND +p.webhook_id = h.webhook_id AND p.id < h.id
-                     AND p.state = 'pending' AND p.outcome = ''
+                     AND p.state = 'pending' AND p.outcome = '' AND p.lane <= h.lane
       LEFT JOIN attempt a ON a.delivery_id = p.id AND a.number = p.attempts
-     WHERE h.id IN :ids GROUP BY h.id""")
+     WHERE h.id IN :ids AND h.outcome = '' GROUP BY h.id""")
     .bindparams(bindparam("now", type_=UtcDateTime()), bindparam("ids", expanding=True))
     .columns(id=Uuid(), since=UtcDateTime())
 )
 
 
 def hold_on(session: Session, rows: Sequence[Row[Any]], now: datetime) -> list[Row[Any]]:
-    """The rows to send: of those whose time of waiting is over, the ones whose stage before has had its HOLD too.
+    """The rows to send: of those that were held until now or lost, the ones with nobody ahead who has not had HOLD.
 
-    A stage before that waits itself (its webhook was paused, its receiver is slow) has not: the order holds until
-    HOLD after its request has left.
+    The latest one ahead decides: with three stages, the second has gone out of order when the first one hangs, and the
+    third waits for the second. When their worker is lost, the second waits again.
     """
-    held = [row.id for row in rows if row.held]
-    before = _BEFORE.all(session, ids=held, now=now) if held else []
-    waiting = {row.raw: (row.id, row.since + HOLD) for row in before if row.since + HOLD > now}
+    held = {row.id for row in rows if row.held}
+    asked = [row.id for row in rows if row.held or row.lost]
+    ahead = _AHEAD.all(session, ids=asked, now=now) if asked else []
+    waiting = {row.raw: (row.id, row.since + HOLD) for row in ahead if row.since + HOLD > now}
+    is_lost = and_(Delivery.claim_token.is_not(None), Delivery.due_at <= now)
     for delivery_id, until in waiting.values():
-        free = select(Delivery.id).where(Delivery.id == delivery_id, _IS_HELD).with_for_update(skip_locked=True)
-        session.execute(update(Delivery).where(Delivery.id.in_(free)).values(due_at=until), execution_options=_QUIETLY)
+        free = select(Delivery.id).where(Delivery.id == delivery_id, or_(_IS_HELD, is_lost))
+        session.execute(
+            update(Delivery)
+            .where(Delivery.id.in_(free.with_for_update(skip_locked=True)))
+            .values(held=True, due_at=until, claim_token=None),
+            execution_options=_QUIETLY,
+        )
+    _let_go(session, held - {row.raw for row in ahead})
     return [row for row in rows if row.id not in waiting]
 
 
-def release_next(session: Session, places: Iterable[tuple[int, UUID | None]], now: datetime) -> bool:
-    """places: (webhook, sequence) whose delivery has had its first attempt or will never have one. True: one goes."""
+_LET_GO = {
+    dialect: text(f"UPDATE delivery SET held = false WHERE id IN (SELECT id FROM delivery WHERE id IN :ids {locking})")  # noqa: S608
+    .bindparams(bindparam("ids", expanding=True))
+    for dialect, locking in (("sqlite", ""), ("postgresql", "FOR UPDATE SKIP LOCKED"))
+}  # fmt: skip
+
+
+def _let_go(session: Session, ids: Iterable[Any]) -> None:
+    """What these waited for is gone without an attempt (a resend was stopped): they are not out of order."""
+    if going := list(ids):
+        session.execute(_LET_GO[session.get_bind().dialect.name], {"ids": going})
+
+
+def release_next(session: Session, places: Iterable[Place], now: datetime) -> bool:
+    """places: of deliveries that have had their first attempt or will never have one. True: somebody goes.
+
+    On PostgreSQL two that end at the same moment do not see each other's end. So what is held is locked first and
+    looked at afterwards: the second one waits, and then sees what the first one has written.
+    """
     wanted = set(places)
-    sequence_ids = {sequence_id for _, sequence_id in wanted if sequence_id is not None}
+    sequence_ids = list({sequence_id for _, sequence_id in wanted if sequence_id is not None})
     if not sequence_ids or _ANY_HELD.first(session) is None:
         return False
-    held = _HELD.all(session, sequence_ids=list(sequence_ids))
-    oldest = {(webhook_id, sequence_id): delivery_id for webhook_id, sequence_id, delivery_id in held}
-    going = [delivery_id for place, delivery_id in oldest.items() if place in wanted]
+    hurry(session)
+    webhook_ids = list({webhook_id for webhook_id, _ in wanted})
+    locked = _LOCK_HELD.all(session, sequence_ids=sequence_ids, webhook_ids=webhook_ids)
+    held = {row.id for row in locked if (row.webhook_id, row.sequence_id) in wanted}
+    going = held - _with_somebody_ahead(session, sequence_ids) if held else set()
     if going:
-        hurry(session)
         session.execute(
             update(Delivery).where(Delivery.id.in_(going)).values(held=False, due_at=now),
             execution_options=_QUIETLY,
         )
     return bool(going)
+
+
+def hold_resent(session: Session, rows: Iterable[Delivery], now: datetime) -> None:
+    """Rows that have just been put into the queue again keep the order of their calls: they wait for others, and later
+    ones that have not left yet wait for them.
+
+    As hold_back: what is ahead is locked, so that whoever records its attempt afterwards sees what waits for it.
+    """
+    sequence_ids = {row.sequence_id for row in rows if row.sequence_id is not None}
+    if not sequence_ids:
+        return
+    session.flush()  # these rows are ahead of each other, too
+    waiting = _with_somebody_ahead(session, list(sequence_ids), _LOCK_IN_TURN)
+    session.execute(
+        update(Delivery)
+        .where(Delivery.id.in_(waiting), Delivery.claim_token.is_(None), ~Delivery.held)
+        .values(held=True, due_at=now + HOLD),
+        execution_options=_QUIETLY,
+    )
+
+
+def _with_somebody_ahead(session: Session, sequence_ids: list[UUID], query: Query = _IN_TURN) -> set[UUID]:
+    """Of all in these sequences that have not had their first attempt."""
+    most_urgent: dict[Place, int] = {}
+    waiting = set()
+    for row in query.all(session, sequence_ids=sequence_ids):
+        place = (row.webhook_id, row.sequence_id)
+        if most_urgent.setdefault(place, row.lane + 1) <= row.lane:
+            waiting.add(row.id)
+        most_urgent[place] = min(most_urgent[place], row.lane)
+    return waiting

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, select
+from sqlalchemy import Table, bindparam, select, text
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.answers import Reading, read
@@ -93,17 +93,34 @@ def _called(result: Result) -> NewEvent:
     return NewEvent(claimed.project_id, "webhook_called", result.finished.finished_on, which, claimed.call_id)
 
 
-_OWNED = Query(
-    select(Delivery.id, Delivery.claim_token)
-    .where(Delivery.id.in_(bindparam("ids", expanding=True)))
-    .order_by(Delivery.id)
-    .with_for_update(key_share=True)
+_ARE_THESE = Delivery.id.in_(bindparam("ids", expanding=True))
+_LEASES = select(Delivery.id, Delivery.claim_token).order_by(Delivery.id).with_for_update(key_share=True)
+_OWNED = Query(_LEASES.where(_ARE_THESE))
+_OWNED_AND_AHEAD = Query(
+    _LEASES.where(
+        _ARE_THESE
+        | Delivery.sequence_id.in_(bindparam("sequence_ids", expanding=True))
+        & text("delivery.state = 'pending' AND delivery.outcome = ''")  # as the partial index has it
+    )
 )
 
 
 def _still_owned(session: Session, finished: Sequence[Finished]) -> set[tuple[UUID, UUID | None]]:
-    """Deliveries with the lease they have now, locked. A worker may hold two leases of one: the later one counts."""
-    return set(_OWNED.all(session, ids=[one.claimed.id for one in finished]))
+    """Deliveries with the lease they have now, locked. A worker may hold two leases of one: the later one counts.
+
+    The next webhook of a chain may have to wait for others of its sequence (hold_back): these are locked here, too, by
+    the same statement. Everybody locks deliveries in the order of their ids, or two would wait for each other.
+    """
+    ids = [one.claimed.id for one in finished]
+    sequence_ids = {one.claimed.sequence_id for one in finished if _has_next(one)} - {None}
+    if not sequence_ids:
+        return set(_OWNED.all(session, ids=ids))
+    return set(_OWNED_AND_AHEAD.all(session, ids=ids, sequence_ids=list(sequence_ids)))
+
+
+def _has_next(one: Finished) -> bool:
+    spec = one.claimed.webhook.spec
+    return bool(spec.on_success or spec.on_failure)
 
 
 def _decide(one: Finished, reading: Reading, owned: bool, now: datetime, chance: float) -> Result:
@@ -149,7 +166,7 @@ def _first_attempts(results: Iterable[Result]) -> list[Any]:
     return [
         (result.finished.claimed.webhook.id, result.finished.claimed.sequence_id)
         for result in results
-        if not result.finished.claimed.outcome  # an attempt that was lost has let the next stage go already
+        if not result.finished.claimed.outcome
     ]
 
 

@@ -8,13 +8,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import literal_column, select, update
+from sqlalchemy import delete, literal_column, select
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.calls import no_call, read_call
 from pbxhub.delivery.directory import Directory, LiveWebhook
 from pbxhub.delivery.doorbell import ring
 from pbxhub.delivery.outbox.chain import answer_before
+from pbxhub.delivery.outbox.order import hold_resent
+from pbxhub.delivery.outbox.put_back import as_it_is, put_back
 from pbxhub.delivery.outbox.render import CHAINED, request_columns
 from pbxhub.delivery.outbox.rows import BULK, FIRST_ATTEMPTS
 from pbxhub.delivery.outbox.selection import Selection, count_by_webhook, load_selection
@@ -22,7 +24,7 @@ from pbxhub.delivery.values import Cards, DeliveryValues, Links, StageValues
 from pbxhub.store.history import PENDING, Delivery, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.questions import KIND
-from pbxhub.store.resends import DONE, RUNNING, STOPPED, Resend
+from pbxhub.store.resends import DONE, RUNNING, STOPPED, BeforeResend, Resend
 from pbxhub.webhooks.params import from_json
 from pbxhub.webhooks.request import NotSent, Request
 
@@ -48,6 +50,7 @@ def resend_one(
     problem = again.put(row, FIRST_ATTEMPTS, None)
     if problem:
         raise CannotResendError(problem)
+    again.finish()
     ring(session)
 
 
@@ -67,23 +70,15 @@ def order_resend(
 
 
 def stop_resend(session: Session, project_id: int, resend_id: UUID, now: datetime) -> bool:
-    """Stops an order. What it has queued and nobody has taken yet is what it was before. False: not running."""
+    """Stops an order. What it has queued and no worker has sent yet is what it was before. False: all of it was sent,
+    or it was stopped before."""
     order = session.get(Resend, resend_id, with_for_update=True, populate_existing=True)
-    if order is None or order.project_id != project_id or order.state != RUNNING:
+    if order is None or order.project_id != project_id or order.state == STOPPED:
         return False
-    order.state = STOPPED
-    session.execute(
-        update(Delivery)
-        .where(Delivery.resend_id == resend_id, Delivery.state == PENDING, Delivery.claim_token.is_(None))
-        .where(Delivery.tries == 0)
-        .values(
-            state=literal_column(
-                "CASE outcome WHEN 'ok' THEN 'delivered' WHEN 'cancelled' THEN 'cancelled' ELSE 'failed' END"
-            ),
-            finished_on=now,
-        ),
-        execution_options=_QUIETLY,
-    )
+    back = put_back(session, Delivery.resend_id == resend_id, now)
+    if order.state == DONE and not back:
+        return False
+    order.state, order.queued = STOPPED, order.queued - back
     return True
 
 
@@ -111,6 +106,7 @@ def _step(session: Session, directory: Directory, links: Links, order: Resend, n
     rows = _next_rows(session, order, allowed)
     again = _Again(session, directory, links, now, order.current_settings)
     queued = sum(not again.put(row, BULK, order.id) for row in rows)
+    again.finish()
     order.queued += queued
     order.skipped += len(rows) - queued
     order.stepped_on = now
@@ -148,9 +144,18 @@ class _Again:
         self._now = now
         self._current = current_settings
         self._cards = Cards(session)
+        self._put: list[Delivery] = []
+        self._before: list[BeforeResend] = []
+
+    def finish(self) -> None:
+        """Keeps what they all were, and brings them into the order of their calls."""
+        ids = [row.id for row in self._put]
+        self._session.execute(delete(BeforeResend).where(BeforeResend.delivery_id.in_(ids)), execution_options=_QUIETLY)
+        self._session.add_all(self._before)
+        hold_resent(self._session, self._put, self._now)
 
     def put(self, row: Delivery, lane: int, resend_id: UUID | None) -> str:
-        """ "" when it is in the queue, otherwise the sentence why it cannot be."""
+        """ "" when it is in the queue, otherwise the sentence why it cannot be. finish() afterwards."""
         if row.kind == KIND:
             return "The call that waited for this answer has gone on: a question is not asked again."
         project = self._directory.fetch(self._session, {row.project_id})[row.project_id]
@@ -163,10 +168,12 @@ class _Again:
             if isinstance(request, NotSent):
                 return request.sentence
             columns = request_columns(request, self._now) | {"webhook_revision": webhook.revision}
-            del columns["outcome"], columns["message"]
+        self._put.append(row)
+        self._before.append(as_it_is(row, bool(columns)))
         columns |= {
             "state": PENDING, "lane": lane, "due_at": self._now, "tries": 0, "claim_token": None, "held": False,
-            "finished_on": None, "checked_on": None, "resend_id": resend_id,
+            "outcome": "", "message": "", "status_code": None, "duration_ms": None, "finished_on": None,
+            "checked_on": None, "resend_id": resend_id,
         }  # fmt: skip
         for name, value in columns.items():
             setattr(row, name, value)

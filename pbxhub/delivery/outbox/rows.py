@@ -25,13 +25,15 @@ _BEFORE = Query(
     select(Delivery.webhook_id, Delivery.sequence_id)
     .where(Delivery.sequence_id.in_(bindparam("sequence_ids", expanding=True)))
     .where(text("delivery.state = 'pending' AND delivery.outcome = ''"))  # as the partial index has it
+    .where(Delivery.lane <= FIRST_ATTEMPTS)
     .order_by(Delivery.id)
-    .with_for_update()
+    .with_for_update(key_share=True)
 )
 
 
 def hold_back(session: Session, rows: list[dict[str, Any]], now: datetime) -> None:
-    """Within a sequence, a webhook's next delivery waits for the first attempt of the one before, HOLD at most.
+    """New rows of the lane FIRST_ATTEMPTS: within a sequence, a webhook's next delivery waits for the first attempt of
+    the one before. See order.py for the rule.
 
     The rows before are locked, so that whoever records their attempt afterwards sees what waits for it.
     """

@@ -15,7 +15,6 @@ from pbxhub.web.pages import (
     keys,
     members,
     numbers,
-    operator,
     pbxs,
     people,
     profile,
@@ -43,7 +42,6 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     members.pages,
     keys.pages,
     audit.pages,
-    operator.pages,
     recordings.pages,
     steering.pages,
 )

@@ -151,7 +151,7 @@ def stop(project_id: int, resend_id: UUID) -> ResponseReturnValue:
         if not stop_resend(session, project_id, resend_id, now()):
             abort(404)
         note(session, access, "sending again stopped", str(resend_id))
-    flash(_("Stopped. What was not sent yet is on the list again."))
+    flash(_("Stopped. What was not sent yet is what it was before."))
     return redirect(url_for("errors.index", project_id=project_id))
 
 

@@ -1,0 +1,57 @@
+"""Takes deliveries that were put into the queue again out of it: each is what it was before."""
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from pbxhub.delivery.outbox.lost import end_lost
+from pbxhub.store.history import PENDING, Delivery
+from pbxhub.store.resends import BeforeResend
+
+_QUIETLY = {"synchronize_session": False}
+_NO_ATTEMPT_SINCE = select(BeforeResend.delivery_id).where(BeforeResend.delivery_id == Delivery.id, Delivery.tries == 0)
+WAS_RESENT = _NO_ATTEMPT_SINCE.exists()
+"""Of a pending delivery: it was put into the queue again, and no attempt has been recorded since."""
+
+
+def is_free(now: datetime) -> ColumnElement[bool]:
+    """Of a pending delivery: no worker has it, or the one that had it is lost."""
+    return or_(Delivery.claim_token.is_(None), Delivery.due_at <= now)
+
+
+def put_back(session: Session, which: ColumnElement[bool], now: datetime, skip_locked: bool = False) -> int:
+    """All of these that are pending, free and WAS_RESENT. Returns how many.
+
+    One that a worker has is left alone: it is recorded as its attempt ends. One whose worker was lost goes back like
+    the others; its attempt stays in the history, as lost.
+    """
+    free = (
+        select(Delivery.id)
+        .where(Delivery.state == PENDING, which, is_free(now), WAS_RESENT)
+        .order_by(Delivery.id)
+        .with_for_update(skip_locked=skip_locked, key_share=True)
+    )
+    end_lost(session, free.where(Delivery.claim_token.is_not(None)), now)
+    restored = (
+        update(Delivery)
+        .where(Delivery.id == BeforeResend.delivery_id, Delivery.id.in_(free))
+        .values(
+            {name: getattr(BeforeResend, name) for name in _ALWAYS}
+            | {name: func.coalesce(getattr(BeforeResend, name), getattr(Delivery, name)) for name in _IF_RENDERED}
+            | {"claim_token": None, "held": False}
+        )
+    )
+    return session.execute(restored, execution_options=_QUIETLY).rowcount  # type: ignore[attr-defined,no-any-return]
+
+
+_ALWAYS = (
+    "state", "lane", "due_at", "tries", "outcome", "message", "status_code", "duration_ms", "finished_on", "checked_on",
+)  # fmt: skip
+_IF_RENDERED = ("webhook_revision", "method", "url", "headers", "body")
+
+
+def as_it_is(row: Delivery, rendered: bool) -> BeforeResend:
+    """A finished delivery, to be kept before it is put into the queue again. rendered: its request changes, too."""
+    names = (*_ALWAYS, *_IF_RENDERED) if rendered else _ALWAYS
+    return BeforeResend(delivery_id=row.id, **{name: getattr(row, name) for name in names})
