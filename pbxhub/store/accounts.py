@@ -35,13 +35,14 @@ class User(Base):
 
     __tablename__ = "user_account"
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    email: Mapped[str] = mapped_column(String(255), unique=True)
+    email: Mapped[str] = mapped_column(String(255), unique=True)  # normalised: account/email_addresses.py
     name: Mapped[str] = mapped_column(String(200), default="")
     password: Mapped[str] = mapped_column(String(255))  # argon2 hash; empty until an invited user chooses one
     active: Mapped[bool] = mapped_column(default=True)
     fs_uniquifier: Mapped[str] = mapped_column(String(64), unique=True)  # a new one ends every session
     tf_primary_method: Mapped[str | None] = mapped_column(String(40))  # "authenticator" with two-factor on
     tf_totp_secret: Mapped[str | None] = mapped_column(String(255))  # encrypted by the sign-in library
+    tf_last_step: Mapped[int | None] = mapped_column(BigInteger)  # of the newest one-time code used (RFC 6238, T)
     recovery_codes: Mapped[list[str]] = mapped_column(JsonColumn, default=list)  # encrypted likewise
     language: Mapped[str] = mapped_column(String(5), default="")  # empty: what the browser asks for
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)

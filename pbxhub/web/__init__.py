@@ -19,6 +19,7 @@ from pbxhub.store.session import Database
 from pbxhub.store.vault import Vault
 from pbxhub.web import (
     assets,
+    devices,
     failures,
     guard,
     json_input,
@@ -34,6 +35,7 @@ from pbxhub.web import (
 from pbxhub.web.hub import Finding, Hub
 from pbxhub.web.mail import Mail
 from pbxhub.web.pages import BLUEPRINTS
+from pbxhub.web.second_factor import OneTimeCodes, RecoveryCodes
 from pbxhub.web.users import Accounts
 
 
@@ -61,8 +63,10 @@ def create_app(
     guard.install(app, settings.public_url, settings.trusted_proxies)
     Babel(app, locale_selector=language.choose)
     CSRFProtect(app)
-    Security(app, Accounts(database), mail_util_cls=Mail)
-    for part in (assets, failures, language, limits, navigation, present, renewal, sessions, words):
+    accounts = Accounts(database)
+    Security(app, accounts, mail_util_cls=Mail, totp_cls=OneTimeCodes, mf_recovery_codes_util_cls=RecoveryCodes)
+    limits.install(app, accounts)
+    for part in (assets, devices, failures, language, navigation, present, renewal, sessions, words):
         part.install(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
@@ -109,6 +113,7 @@ def _sign_in(settings: Settings, vault: Vault) -> dict[str, object]:
         "SECURITY_TWO_FACTOR": True,
         "SECURITY_TWO_FACTOR_ENABLED_METHODS": ["authenticator"],
         "SECURITY_TWO_FACTOR_ALWAYS_VALIDATE": True,
+        "SECURITY_TWO_FACTOR_AUTHENTICATOR_VALIDITY": 30,  # seconds a phone's clock may be off: RFC 6238, 5.2
         "SECURITY_TWO_FACTOR_RESCUE_EMAIL": False,
         "SECURITY_TWO_FACTOR_POST_SETUP_VIEW": "/profile",
         "SECURITY_TWO_FACTOR_VALIDITY_COOKIE": {"httponly": True, "secure": secure, "samesite": "Strict"},

@@ -46,7 +46,9 @@ def _failed(error: HTTPException) -> Answer:
     g.pop("access", None)  # its rows belong to a transaction that was undone
     code = error.code or 500
     title, sentence = _words(code, error)
-    return render_template("failure.html", code=code, title=title, sentence=sentence), code
+    page = render_template("failure.html", code=code, title=title, sentence=sentence)
+    after = getattr(error, "retry_after", None)
+    return Response(page, code, {"Retry-After": str(after)} if after else None)
 
 
 def _away(error: SQLAlchemyError) -> Answer:
@@ -75,7 +77,7 @@ def _words(code: int, error: HTTPException | None) -> tuple[str, str]:
         404: (_("There is nothing here"), _("It was deleted, never existed, or belongs to a project you are not in.")),
         405: (_("This cannot be done that way"), _("Go back and use the buttons of the page.")),
         413: (_("That is too large"), _("A form may carry up to 2 MB.")),
-        429: (_("Too many tries"), _("Wait five minutes and try again.")),
+        429: (_("Too many tries"), str(error.description) if error else ""),
         503: (_("The database does not answer"), _("Try again in a moment and look whether your change is there.")),
         500: (_("Something broke on our side"), _("It is in the log of the hub. Trying again is safe.")),
     }

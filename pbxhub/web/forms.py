@@ -21,14 +21,22 @@ from wtforms import (
 from wtforms.validators import Email, InputRequired, Length, NumberRange, Optional, Regexp, ValidationError
 from wtforms.widgets import CheckboxInput, ListWidget
 
+from pbxhub.account.email_addresses import normalised, refusal_of
 from pbxhub.web.hub import hub
-from pbxhub.web.language import LANGUAGES
+from pbxhub.web.language import LANGUAGES, said
 
 
 def _one_word(_form: Any, field: Any) -> None:
     text = str(field.data)
     if not text.isprintable() or any(mark in text for mark in " ;[]\"'"):
         raise ValidationError(str(_("Use letters, digits, - and _ only.")))
+
+
+def _account_address(_form: Any, field: Any) -> None:
+    """An address that may stand for an account; the field holds its one spelling afterwards."""
+    if refused := refusal_of(str(field.data)):
+        raise ValidationError(said(refused))
+    field.data = normalised(str(field.data))
 
 
 class Form(FlaskForm):  # type: ignore[misc]
@@ -58,7 +66,7 @@ class SetupForm(ProjectForm):
     """The first owner and the first project."""
 
     your_name = StringField(_("Your name"), [Length(max=200)])
-    email = StringField(_("E-mail"), [InputRequired(), Email(), Length(max=255)])
+    email = StringField(_("E-mail"), [InputRequired(), _account_address])
     password = PasswordField(_("Password"), [InputRequired()], description=_("At least 10 characters."))
 
     def validate_password(self, field: PasswordField) -> None:
@@ -111,7 +119,7 @@ class DeleteProjectForm(Form):
 class InviteForm(Form):
     """Who joins a project, as what."""
 
-    email = StringField(_("E-mail"), [InputRequired(), Email(), Length(max=255)])
+    email = StringField(_("E-mail"), [InputRequired(), _account_address])
     role = SelectField(_("Role"), choices=[("viewer", _("viewer")), ("editor", _("editor")), ("owner", _("owner"))])
 
 

@@ -1,35 +1,118 @@
-"""Brute force: how often somebody may try a password or a code."""
+"""Which requests are tries, and what each counts for. The rules are in account/tries.py."""
 
+import math
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
-from flask import Flask, request
-from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
+from flask import Flask, Response, make_response, request, session
+from flask_login import current_user
+from werkzeug.exceptions import TooManyRequests
 
-_GUESSED = ("security.login", "security.two_factor_token_validation", "security.mf_recovery", "security.verify")
-_MAILED = ("security.forgot_password",)
+from pbxhub.account.email_addresses import normalised
+from pbxhub.account.tries import (
+    AGAIN,
+    CODE,
+    MAIL,
+    NETWORK,
+    PASSWORD,
+    PASSWORD_HERE,
+    Bucket,
+    begin,
+    network_of,
+    succeeded,
+)
+from pbxhub.web.devices import device, knows
+from pbxhub.web.hub import now, writing
+from pbxhub.web.language import _
+from pbxhub.web.users import Accounts
 
-
-def install(app: Flask) -> None:
-    """Counts tries in this process's memory: 5 in 5 minutes from one address for one account, 60 an hour for one
-    account from anywhere, 30 in 5 minutes from one address."""
-    limiter = Limiter(get_remote_address, app=app, storage_uri="memory://", headers_enabled=False)
-    for endpoint in (*_GUESSED, *_MAILED):
-        view: Callable[..., Any] = app.view_functions[endpoint]
-        for limit, key in (
-            ("5 per 5 minutes", _address_and_account),
-            ("60 per hour", _account),
-            ("30 per 5 minutes", get_remote_address),
-        ):
-            view = limiter.limit(limit, key_func=key, methods=["POST"])(view)
-        app.view_functions[endpoint] = view
-
-
-def _account() -> str:
-    data = request.get_json(silent=True) if request.is_json else request.form
-    return str((data or {}).get("email", "")).strip().lower() or get_remote_address()
+View = Callable[..., Any]
 
 
-def _address_and_account() -> str:
-    return f"{get_remote_address()} {_account()}"
+def install(app: Flask, accounts: Accounts) -> None:
+    """Slows guessing at every page that takes a password or a code, and mails at the page that sends them."""
+
+    def codes() -> list[Bucket]:
+        return _codes(accounts)
+
+    for endpoint, buckets in (
+        ("login", _passwords),
+        ("two_factor_token_validation", codes),
+        ("mf_recovery", codes),
+        ("verify", _again),
+        ("change_password", _again),
+        ("forgot_password", _mails),
+    ):
+        name = f"security.{endpoint}"
+        app.view_functions[name] = _slowed(app.view_functions[name], buckets)
+
+
+def _slowed(view: View, buckets_of: Callable[[], list[Bucket]]) -> View:
+    @wraps(view)
+    def slowed(*args: Any, **kwargs: Any) -> Any:
+        buckets = buckets_of() if request.method == "POST" else []
+        if not buckets:
+            return view(*args, **kwargs)
+        with writing() as rows:
+            wait = begin(rows, buckets, now())
+        if wait:
+            seconds = math.ceil(wait.total_seconds())
+            raise TooManyRequests(_("Wait %(time)s and try again.", time=_time(seconds)), retry_after=seconds)
+        response = make_response(view(*args, **kwargs))
+        if buckets[0].limit is not MAIL and _was_right(response):
+            with writing() as rows:
+                succeeded(rows, buckets, now())
+        return response
+
+    return slowed
+
+
+def _was_right(response: Response) -> bool:
+    """The library goes on to another page when a password or code was right, and shows the same one when not."""
+    return response.status_code in (302, 303) or (request.is_json and response.status_code == 200)
+
+
+def _time(seconds: int) -> str:
+    if seconds < 120:
+        return _("%(n)s s", n=seconds)
+    return _("%(n)s min", n=math.ceil(seconds / 60))
+
+
+def _passwords() -> list[Bucket]:
+    """A browser that the account knows has tries of its own: what strangers do does not count there."""
+    account = _typed()
+    if knows(account):
+        return [Bucket(PASSWORD_HERE, f"{account} {device()}")]
+    network = network_of(request.remote_addr or "")
+    return [Bucket(PASSWORD_HERE, f"{account} {network}"), Bucket(PASSWORD, account), Bucket(NETWORK, network)]
+
+
+def _codes(accounts: Accounts) -> list[Bucket]:
+    """By the user of the pending sign-in, from wherever the codes come; nobody's without one."""
+    pending = session.get("tf_user_id") if not current_user.is_authenticated else None
+    user = accounts.find_user(fs_uniquifier=pending) if pending else None
+    if user is None:
+        return []
+    if knows(user.email):
+        return [Bucket(CODE, f"{user.email} {device()}")]
+    return [Bucket(CODE, user.email), _network()]
+
+
+def _again() -> list[Bucket]:
+    return [Bucket(AGAIN, current_user.email)] if current_user.is_authenticated else []
+
+
+def _mails() -> list[Bucket]:
+    return [Bucket(MAIL, _typed()), _network()]
+
+
+def _network() -> Bucket:
+    return Bucket(NETWORK, network_of(request.remote_addr or ""))
+
+
+def _typed() -> str:
+    """The account that the form names, as it is spelt everywhere."""
+    data = request.get_json() if request.is_json else request.form
+    text = str(data.get("email") or "")
+    return normalised(text) or text.strip().lower()[:300]

@@ -5,15 +5,29 @@ from typing import Any
 
 import structlog
 from flask_security import MailUtil
+from flask_security.mail_util import EmailValidateException
 
+from pbxhub.account.email_addresses import normalised
 from pbxhub.delivery.mail import send_mail
 from pbxhub.web.hub import hub
+from pbxhub.web.language import _
 
 log = structlog.get_logger()
 
 
 class Mail(MailUtil):
     """Sends through the operator's mail server. Without one nothing leaves; the log says that a mail was due."""
+
+    def normalize(self, email: str) -> str:
+        """The one spelling of an address."""
+        found = normalised(email)
+        if not found:
+            raise EmailValidateException(_("Give an e-mail address, anna@example.com for example."))
+        return found
+
+    def validate(self, email: str) -> str:
+        """Mails go where the address is looked up."""
+        return self.normalize(email)
 
     def send_mail(
         self,

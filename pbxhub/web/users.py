@@ -1,13 +1,15 @@
 """The sign-in library's view of our users: it reads an Account, changes it, and the row follows."""
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
 from flask import g
 from flask_security import RoleMixin, UserMixin
 from flask_security.datastore import UserDatastore
-from sqlalchemy import func, select
+from sqlalchemy import select
 
+from pbxhub.account.email_addresses import normalised
 from pbxhub.store.accounts import User
 from pbxhub.store.session import Database
 
@@ -27,6 +29,7 @@ class Account(UserMixin):
     mf_recovery_codes: list[str] = field(default_factory=list)
     language: str = ""
     roles: list[RoleMixin] = field(default_factory=list)  # none: roles belong to members of projects
+    _read: dict[str, Any] = field(default_factory=dict)  # the values of the row, to write only what has changed
 
     def verify_auth_token(self, _data: Any) -> bool:
         """Browsers sign in with a session, programs with an API key; the library's own tokens are never accepted."""
@@ -34,26 +37,24 @@ class Account(UserMixin):
 
     @classmethod
     def of(cls, row: User) -> "Account":
-        return cls(
-            id=row.id,
-            email=row.email,
-            name=row.name,
-            password=row.password,
-            active=row.active,
-            fs_uniquifier=row.fs_uniquifier,
-            tf_primary_method=row.tf_primary_method,
-            tf_totp_secret=row.tf_totp_secret,
-            mf_recovery_codes=list(row.recovery_codes),
-            language=row.language,
-        )
+        values = _values(row)
+        return cls(id=row.id, email=row.email, name=row.name, language=row.language, _read=values, **deepcopy(values))
 
     def write_to(self, row: User) -> None:
-        row.password = self.password
-        row.active = self.active
-        row.fs_uniquifier = self.fs_uniquifier
-        row.tf_primary_method = self.tf_primary_method
-        row.tf_totp_secret = self.tf_totp_secret
-        row.recovery_codes = list(self.mf_recovery_codes or ())
+        """Only what this request has changed: another one may have changed the rest meanwhile, have used up a recovery
+        code for example."""
+        for name, before in self._read.items():
+            value = getattr(self, name)
+            if value != before:
+                setattr(row, _COLUMNS.get(name, name), list(value or ()) if name == "mf_recovery_codes" else value)
+
+
+_COLUMNS = {"mf_recovery_codes": "recovery_codes"}  # ours, where the library has another name
+_KEPT = ("password", "active", "fs_uniquifier", "tf_primary_method", "tf_totp_secret", "mf_recovery_codes")
+
+
+def _values(row: User) -> dict[str, Any]:
+    return {name: getattr(row, _COLUMNS.get(name, name)) for name in _KEPT}
 
 
 class Accounts(UserDatastore):
@@ -64,11 +65,11 @@ class Accounts(UserDatastore):
         self._database = database
 
     def find_user(self, case_insensitive: bool = False, **attributes: Any) -> Account | None:
+        """By one attribute of the library's choice. E-mail addresses are kept in one spelling and looked up in it."""
         (name, value), *_ = attributes.items()
-        column = getattr(User, name)
-        same = func.lower(column) == str(value).lower() if case_insensitive else column == value
+        wanted = normalised(str(value)) if name == "email" else value
         with self._database.read() as session:
-            row = session.scalar(select(User).where(same))
+            row = session.scalar(select(User).where(getattr(User, name) == wanted))
             return Account.of(row) if row else None
 
     def find_role(self, role: str) -> None:

@@ -1,11 +1,7 @@
 """People sign in: with a second factor, after forgetting the password, after being invited."""
 
-import base64
-import hmac
 import re
 import socket
-import struct
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,29 +14,18 @@ from pbxhub.settings import MailServer, Settings
 from pbxhub.store.session import Database
 from pbxhub.store.vault import Vault
 from pbxhub.web import create_app
+from tests.web.authenticator import code_of, switch_on
 from tests.web.conftest import PASSWORD, Browser, People
 
 NEW = "another long password"
-
-
-def _code(key: str, step: int = 0) -> str:
-    """The six digits an authenticator app shows (RFC 6238)."""
-    counter = struct.pack(">Q", int(time.time()) // 30 + step)
-    digest = hmac.digest(base64.b32decode(key), counter, "sha1")
-    start = digest[-1] & 15
-    return f"{(struct.unpack('>I', digest[start : start + 4])[0] & 0x7FFFFFFF) % 1_000_000:06}"
 
 
 def test_a_second_factor_is_asked_for_once_it_is_on(
     app: Flask, people: People, signed_in: Callable[[str], Browser], browser: Callable[[], Browser]
 ) -> None:
     anna = signed_in("owner")
-    page = anna.get("/tf-setup").get_data(as_text=True)
-    assert "Set up an authenticator app" in page
-    page = anna.post("/tf-setup", {"setup": "authenticator"}).get_data(as_text=True)
-    key = re.search(r"<code>([A-Z2-7 -]+)</code>", page)[1].replace(" ", "").replace("-", "")
-    action = re.search(r'action="(/tf-setup/[^"]+)"', page)[1]
-    assert anna.post(action, {"code": _code(key), "submit": "1"}).status_code == 302
+    assert "Set up an authenticator app" in anna.get("/tf-setup").text
+    key, _used = switch_on(anna)
     assert ">on<" in anna.get("/profile").get_data(as_text=True)
     later = browser()
     answer = later.sign_in("owner@example.com")
@@ -48,7 +33,7 @@ def test_a_second_factor_is_asked_for_once_it_is_on(
     later.get(answer.location)
     wrong = later.post("/tf-validate", {"code": "000000", "submit": "1"})
     assert "The code is wrong" in wrong.get_data(as_text=True)
-    later.post("/tf-validate", {"code": _code(key, 1), "submit": "1"})
+    later.post("/tf-validate", {"code": code_of(key, 1), "submit": "1"})
     assert later.get("/projects").status_code == 200
 
 

@@ -18,8 +18,10 @@ from pbxhub.store.notices import Notice
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.resends import DONE, STOPPED, Resend
 from pbxhub.store.session import Database
+from pbxhub.store.tries import Tries
 
 BATCH = 500
+_TRIES = timedelta(days=1)  # no limit of tries looks further back (account/tries.py)
 PAUSE = 0.05  # seconds between two batches, for those who wait to write
 
 Conditions = Sequence[ColumnElement[bool]]
@@ -66,6 +68,9 @@ def prune(
     )
     with database.write() as session:  # a day's at most: the API drops them, too, whenever it keeps one
         session.execute(delete(KeptAnswer).where(KeptAnswer.created_on < before))
+    with database.write() as session:
+        forgotten = select(Tries.key_hash).where(Tries.seen_on < now - _TRIES).with_for_update(skip_locked=True)
+        session.execute(delete(Tries).where(Tries.key_hash.in_(forgotten)))
     return Pruned(deliveries, calls, others)
 
 

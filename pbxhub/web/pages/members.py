@@ -38,7 +38,7 @@ def invite(project_id: int) -> ResponseReturnValue:
         access = enter(session, project_id, "members.change")
         if not form.validate_on_submit():
             return _page(session, project_id, form), 422
-        user = _user(session, form.email.data.lower())
+        user = _user(session, form.email.data)
         member = membership_of(session, project_id, user.id)
         if member:
             flash(_("%(who)s is a member already.", who=user.email), "error")

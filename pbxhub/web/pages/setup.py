@@ -52,7 +52,7 @@ def setup() -> ResponseReturnValue:
 def _make_owner(session: Session, form: SetupForm, hashed: str) -> User:
     """The user, and the projects they own: those that are there (the demo), or a new one."""
     user = User(
-        email=form.email.data.lower(),
+        email=form.email.data,
         name=form.your_name.data or "",
         password=hashed,
         fs_uniquifier=uuid.uuid4().hex,

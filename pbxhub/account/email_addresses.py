@@ -1,0 +1,51 @@
+"""E-mail addresses that stand for accounts: one spelling for each, at every door.
+
+Sign-in, invitation, reset, setup, command line and the limits of tries all ask here, so that ANNA@example.com, the same
+in full-width letters, and a domain in its own script or in punycode (xn--…) are one account.
+"""
+
+import unicodedata
+
+from email_validator import EmailNotValidError, validate_email
+
+from pbxhub.sentences import Sentence, say
+
+LONGEST = 254  # characters, RFC 5321 4.5.3.1.3
+
+
+def normalised(text: str) -> str:
+    """The one spelling of an address: NFKC, lower case, the domain as DNS has it (IDNA). Empty for what is none."""
+    folded = unicodedata.normalize("NFKC", text).strip().lower()
+    if len(folded) > LONGEST:
+        return ""
+    try:
+        found = validate_email(folded, check_deliverability=False, test_environment=True)
+    except EmailNotValidError:
+        return ""
+    local = unicodedata.normalize("NFKC", found.local_part.lower())
+    return f"{local}@{found.ascii_domain.lower()}"
+
+
+def refusal_of(text: str) -> Sentence | None:
+    """Why no account is made for this address. A name in letters of two alphabets looks like one that it is not:
+    "аnna" with a Cyrillic first letter. Accounts that have such an address already go on to sign in."""
+    if not normalised(text):
+        return say("Give an e-mail address, anna@example.com for example.")
+    local, _, domain = unicodedata.normalize("NFKC", text).strip().lower().partition("@")
+    if any(len(_alphabets(part)) > 1 for part in (local, *_labels(domain))):
+        return say("This address mixes letters of several alphabets that look alike; give it as it is written.")
+    return None
+
+
+def _alphabets(text: str) -> set[str]:
+    """Of those with letters that look alike."""
+    scripts = {unicodedata.name(letter, "").partition(" ")[0] for letter in text if letter.isalpha()}
+    return scripts & {"LATIN", "CYRILLIC", "GREEK", "ARMENIAN"}
+
+
+def _labels(domain: str) -> list[str]:
+    try:
+        readable = validate_email(f"a@{domain}", check_deliverability=False, test_environment=True).domain
+    except EmailNotValidError:
+        readable = domain
+    return readable.split(".")

@@ -1,0 +1,45 @@
+"""What the sign-in library leaves to us: a one-time code, or a recovery code, is good once."""
+
+from typing import Any
+
+from cryptography.fernet import InvalidToken
+from flask_security import Totp
+from flask_security.recovery_codes import MfRecoveryCodesUtil
+from passlib.exc import TokenError  # type: ignore[import-untyped]
+
+from pbxhub.account.second_factor import use_recovery_code, use_time_step
+from pbxhub.web.hub import writing
+
+
+class OneTimeCodes(Totp):
+    """Codes of an authenticator app."""
+
+    def verify_totp(self, token: str, totp_secret: str, user: Any, window: int = 0) -> bool:
+        """Whether the code is right and was never used. A key that is being set up is new: its first code counts as
+        used, whatever was used with the key before."""
+        try:
+            match = self._totp.verify(token, totp_secret, window=window)
+        except TokenError:
+            return False
+        with writing() as session:
+            return use_time_step(session, user.id, match.counter) or totp_secret != user.tf_totp_secret
+
+
+class RecoveryCodes(MfRecoveryCodesUtil):
+    """Codes on paper. The library looks one up, signs in, and deletes it afterwards: two requests at once would both
+    get in. Here looking it up takes it off the list."""
+
+    def check_recovery_code(self, user: Any, code: str) -> bool:
+        with writing() as session:
+            return use_recovery_code(session, user.id, code, self._open)
+
+    def delete_recovery_code(self, user: Any, code: str) -> bool:
+        """check_recovery_code has done it."""
+        return True
+
+    def _open(self, sealed: str) -> str:
+        cryptor: Any = self.cryptor
+        try:
+            return str(cryptor.decrypt(sealed.encode()).decode())
+        except InvalidToken:
+            return ""
