@@ -27,7 +27,7 @@ def test_down_leaves_nothing_and_up_again_is_current(database: Database) -> None
 def test_accounts_whose_addresses_become_one_all_go_on_to_sign_in(database: Database) -> None:
     """The one spelt right keeps the address, or the oldest with a password; the other gets one of its own. All keep
     their projects, and the audit log says who was renamed."""
-    migrate(database, "0002")
+    migrate(database, "0003")
     users = {
         1: ("ANNA@example.com", ""),
         2: ("\uff41nna@example.com", "hash"),
