@@ -6,6 +6,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.ami.checkup import Finding, check_row
 from pbxhub.ami.pbx_rows import read_rows
+from pbxhub.delivery.doorbell import wake_trouble
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.schema import is_current
@@ -16,7 +17,7 @@ from pbxhub.store.vault import Vault
 def check_hub(settings: Settings) -> Iterator[tuple[str, Finding]]:
     """Subject and finding, one after the other; the settings themselves were read before."""
     yield "settings", Finding(True, f"Read; data in {settings.data_dir}.")
-    database = open_database(settings.database_url)
+    database = open_database(settings.database_url, direct_url=settings.database_direct_url)
     try:
         current = is_current(database)
     except SQLAlchemyError as error:
@@ -24,6 +25,8 @@ def check_hub(settings: Settings) -> Iterator[tuple[str, Finding]]:
         yield "database", Finding(False, f"PBXHUB_DATABASE_URL cannot be reached: {reason}")
         return
     yield "database", _schema(database, current)
+    if trouble := wake_trouble(database):
+        yield "database", Finding(False, trouble)
     if current:
         yield from _check_pbxs(settings, database)
 

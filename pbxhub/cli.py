@@ -21,6 +21,7 @@ from pbxhub import __version__
 from pbxhub.calls.replay import replay as replay_lines
 from pbxhub.calls.tracker import Tracker
 from pbxhub.checkup import check_hub
+from pbxhub.delivery.doorbell import wake_trouble
 from pbxhub.delivery.outbox import prune as prune_history
 from pbxhub.logs import configure_logs
 from pbxhub.services import Parts, answering, bound, collect_seldom, listening, measuring, pages, retention, working
@@ -28,7 +29,7 @@ from pbxhub.settings import Settings, SettingsError, read_settings
 from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, Pbx, Project
 from pbxhub.store.schema import draft_migration, is_current
 from pbxhub.store.schema import migrate as migrate_schema
-from pbxhub.store.session import open_database
+from pbxhub.store.session import Database, open_database
 from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import add_project
 from pbxhub.testing.commands import monitor, scenario
@@ -103,7 +104,7 @@ def web() -> None:
 
 
 def _serve_pages(settings: Settings, listening_on: socket.socket, stop: Stop) -> None:
-    parts = Parts(settings, open_database(settings.database_url), Vault(settings.secret_key))
+    parts = Parts(settings, _database(settings), Vault(settings.secret_key))
     with pages(parts, listening_on):
         stop.wait()
         _end_in_time()
@@ -115,7 +116,7 @@ def _serve_pages(settings: Settings, listening_on: socket.socket, stop: Stop) ->
 @click.option("--draft", metavar="MESSAGE", help="For developers: draft the migration to the tables in the code.")
 def migrate(revision: str, draft: str | None) -> None:
     """Brings the database to REVISION, the newest by default; "base" takes everything down."""
-    database = open_database(_settings().database_url)
+    database = _database(_settings())
     if draft:
         draft_migration(database, draft)
     else:
@@ -199,9 +200,13 @@ def _settings() -> Settings:
     return settings
 
 
+def _database(settings: Settings) -> Database:
+    return open_database(settings.database_url, direct_url=settings.database_direct_url)
+
+
 def _parts(migrating: bool = False) -> Parts:
     settings = _settings()
-    database = open_database(settings.database_url)
+    database = _database(settings)
     try:
         if migrating:
             migrate_schema(database)
@@ -263,6 +268,8 @@ def _run_until_stopped(parts: Parts, services: Sequence[Service]) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
+    if working in services and (trouble := wake_trouble(parts.database)):
+        raise click.ClickException(trouble)
     with ExitStack() as stack:
         stack.callback(parts.database.close)
         with _port_named(parts.settings):

@@ -16,7 +16,6 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from flask import Flask
 from prometheus_client import REGISTRY, start_http_server
-from sqlalchemy.engine import make_url
 
 from pbxhub.agi.conversation import Desk
 from pbxhub.agi.questions import Sources
@@ -27,6 +26,7 @@ from pbxhub.ami.listener import listen
 from pbxhub.ami.pbx_rows import pbx_row
 from pbxhub.api import install as install_api
 from pbxhub.calls.stages import CallReport
+from pbxhub.database_url import database_places
 from pbxhub.delivery.address_guard import AddressGuard, Endpoint, endpoints
 from pbxhub.delivery.chores import Chores
 from pbxhub.delivery.directory import directory_of
@@ -254,12 +254,12 @@ def _pbx_places(parts: Parts) -> frozenset[tuple[str, int]]:
 
 def guard(parts: Parts) -> AddressGuard:
     """Which addresses requests may reach: never the PBXs' AMI, the database, the mail server or the hub's own ports."""
-    settings, url = parts.settings, make_url(parts.settings.database_url)
+    settings = parts.settings
     places = {(settings.bind, settings.port), *_pbx_places(parts)}
     places |= {place for place in (settings.agi, settings.metrics) if place}
     if settings.mail:
         places.add((settings.mail.host, settings.mail.port))
-    if url.host:
-        places.add((url.host, url.port or 5432))
+    for url in filter(None, (settings.database_url, settings.database_direct_url)):
+        places.update(database_places(url))
     forbidden = frozenset[Endpoint]().union(*(endpoints(host, port) for host, port in places))
     return AddressGuard(settings.allowed_networks, parts.released, forbidden)

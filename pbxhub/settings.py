@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
+from pbxhub.database_url import read_database_url, sqlite_url
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 T = TypeVar("T")
-_SECRETS = ("SECRET_KEY", "SMTP", "DATABASE_URL")  # never repeated in a message
+_SECRETS = ("SECRET_KEY", "SMTP", "DATABASE_URL", "DATABASE_DIRECT_URL")  # never repeated in a message
 
 
 class SettingsError(Exception):
@@ -38,7 +40,8 @@ class Settings:
     """What an operator may set. Every field is the variable PBXHUB_<NAME>; see docs/settings.md.
 
     data_dir: folder of the SQLite file and of the key made on first start.
-    database_url: SQLAlchemy URL; SQLite in data_dir by default.
+    database_url: SQLAlchemy URL; SQLite in data_dir by default. database_direct_url: the same database past a pooler
+    that gives a connection to another client after each transaction; empty without one.
     secret_key: 32 bytes that encrypt stored secrets and sign sessions.
     bind / port: where the pages listen. public_url: how browsers reach them, without a trailing slash.
     trusted_proxies: networks of reverse proxies whose X-Forwarded-For names the browser's address.
@@ -53,7 +56,8 @@ class Settings:
     """
 
     data_dir: Path
-    database_url: str
+    database_url: str = field(repr=False)
+    database_direct_url: str = field(repr=False)
     secret_key: bytes = field(repr=False)
     bind: str
     port: int
@@ -85,7 +89,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     port = variables.read("PORT", "8080", _between(1, 65535))
     settings = Settings(
         data_dir=data_dir,
-        database_url=variables.read("DATABASE_URL", f"sqlite:///{data_dir / 'pbxhub.sqlite3'}", _database_url),
+        database_url=variables.read("DATABASE_URL", sqlite_url(str(data_dir / "pbxhub.sqlite3")), read_database_url),
+        database_direct_url=variables.read("DATABASE_DIRECT_URL", "", _direct_url),
         secret_key=variables.read("SECRET_KEY", "", _key) or _key_file(data_dir / "secret.key"),
         bind=bind,
         port=port,
@@ -207,12 +212,13 @@ def _folder(text: str) -> Path:
         raise ValueError("give a folder; there is no such user to have a home") from None
 
 
-def _database_url(text: str) -> str:
-    kind, _, rest = text.partition(":///") if text.startswith("sqlite:") else text.partition("://")
-    file = rest if kind == "sqlite" else ""
-    if not (file and file != ":memory:") and not (kind == "postgresql+psycopg" and _has_good_port(text)):
-        raise ValueError("give sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME")
-    return text
+def _direct_url(text: str) -> str:
+    if not text:
+        return ""
+    url = read_database_url(text)
+    if url.startswith("sqlite:"):
+        raise ValueError("only a PostgreSQL has a pooler before it; give its URL, or nothing")
+    return url
 
 
 def _has_good_port(url: str) -> bool:

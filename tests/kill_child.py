@@ -161,7 +161,11 @@ def main(role: str, variables: dict[str, str], line: Connection) -> None:
     steps = Steps(line)
     patch(steps)
     settings = read_settings(variables)
-    parts = Parts(settings, open_database(settings.database_url), Vault(settings.secret_key))
+    parts = Parts(
+        settings,
+        open_database(settings.database_url, direct_url=settings.database_direct_url),
+        Vault(settings.secret_key),
+    )
     with ROLES[role](parts):
         line.send(("ready", None))
         steps.obey()

@@ -9,6 +9,7 @@ declare -A wanted=(
     [/usr/bin/sipp]=sip-tester
     [/usr/sbin/debootstrap]=debootstrap
     [/usr/bin/tcpdump]=tcpdump
+    [/usr/sbin/pgbouncer]=pgbouncer
 )
 missing=()
 for file in "${!wanted[@]}"; do

@@ -73,7 +73,7 @@ class Hub:
         }
         known = read_settings(self._variables)
         self._vault = Vault(known.secret_key)
-        self.database = open_database(known.database_url)
+        self.database = open_database(known.database_url, direct_url=known.database_direct_url)
         migrate(self.database)
         with self.database.write() as session:
             project = Project(name="Scenario", country="UA", created_on=_now())
