@@ -18,6 +18,9 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub import __version__
+from pbxhub.account.access import CommandLine
+from pbxhub.account.audit_log import Action, write_entry
+from pbxhub.account.operators import change_operator
 from pbxhub.calls.replay import replay as replay_lines
 from pbxhub.calls.tracker import Tracker
 from pbxhub.checkup import check_hub
@@ -26,7 +29,7 @@ from pbxhub.delivery.outbox import prune as prune_history
 from pbxhub.logs import configure_logs
 from pbxhub.services import Parts, answering, bound, collect_seldom, listening, measuring, pages, retention, working
 from pbxhub.settings import Settings, SettingsError, read_settings
-from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, Pbx, Project
+from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, Pbx, Project, User
 from pbxhub.store.schema import draft_migration, is_current
 from pbxhub.store.schema import migrate as migrate_schema
 from pbxhub.store.session import Database, open_database
@@ -189,6 +192,35 @@ def add_pbx(
             )
         )  # fmt: skip
     click.echo(f"Added. `pbxhub check` tells whether {host}:{port} lets the hub in.")
+
+
+@main.group()
+def user() -> None:
+    """Those who sign in to the hub, and who of them runs it."""
+
+
+@user.command("list")
+def list_users() -> None:
+    """One line per user: e-mail, whether an operator, name."""
+    with _parts().database.read() as session:
+        for row in session.query(User).order_by(User.email):
+            click.echo(f"{row.email}\t{'operator' if row.operator else 'user'}\t{row.name}")
+
+
+@user.command("operator")
+@click.argument("email")
+@click.option("--revoke", is_flag=True, help="Takes the right back; the last operator keeps it.")
+def make_operator(email: str, revoke: bool) -> None:
+    """Makes the user with this EMAIL an operator of the hub."""
+    with _parts().database.write() as session:
+        row = session.query(User).filter_by(email=email.strip().lower()).first()
+        if row is None:
+            raise click.ClickException(f"There is no user {email}. `pbxhub user list` shows all of them.")
+        if refused := change_operator(session, row.id, not revoke, by=None):
+            raise click.ClickException(refused.text)
+        action: Action = "operator removed" if revoke else "operator added"
+        write_entry(session, None, CommandLine(), action, row.email, {}, {}, "", datetime.now(UTC))
+    click.echo(f"{row.email} is no operator any more." if revoke else f"{row.email} is an operator now.")
 
 
 def _settings() -> Settings:

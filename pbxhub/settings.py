@@ -46,6 +46,7 @@ class Settings:
     bind / port: where the pages listen. public_url: how browsers reach them, without a trailing slash.
     trusted_proxies: networks of reverse proxies whose X-Forwarded-For names the browser's address.
     allowed_networks: networks of the operator's own that webhooks may reach although they are not public.
+    projects: who may make projects, "operator" or "everyone" who signs in.
     workers: HTTP requests that may be in flight at once in one process.
     stage_memory: stages the listener holds while the database is away, before it drops the connection to the PBX.
     metrics: address and port where Prometheus finds this process, or None. mail: None sends no mails.
@@ -64,6 +65,7 @@ class Settings:
     public_url: str
     trusted_proxies: tuple[Network, ...]
     allowed_networks: tuple[Network, ...]
+    projects: str
     workers: int
     stage_memory: int
     metrics: tuple[str, int] | None
@@ -97,6 +99,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         public_url=variables.read("PUBLIC_URL", f"http://{bind}:{port}", _public_url),
         trusted_proxies=variables.read("TRUSTED_PROXIES", "", _networks),
         allowed_networks=variables.read("ALLOWED_NETWORKS", "", _networks),
+        projects=variables.read("PROJECTS", "operator", _one_of("operator", "everyone")),
         workers=variables.read("WORKERS", "256", _between(1, 2000)),
         stage_memory=variables.read("STAGE_MEMORY", "100000", _between(100, 10_000_000)),
         metrics=variables.read("METRICS", "", _endpoint),

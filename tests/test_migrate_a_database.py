@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import MetaData, inspect, select, text
 
+from pbxhub.store.accounts import AuditEntry, User
 from pbxhub.store.schema import is_current, metadata, migrate
 from pbxhub.store.session import Database
 
@@ -64,3 +65,54 @@ _MEMBER = "INSERT INTO membership (id, project_id, user_id, role, created_on) VA
 
 def _now(database: Database) -> object:
     return 0 if database.is_sqlite else datetime.now(UTC)
+
+
+NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
+
+
+class Before:
+    """A database at an older revision, its rows written through the tables as they were then."""
+
+    def __init__(self, database: Database, revision: str) -> None:
+        migrate(database, revision)
+        self._database = database
+        self._tables = MetaData()
+        self._tables.reflect(database.engine)
+
+    def add(self, table: str, **values: object) -> None:
+        moment = int(NOON.timestamp() * 1e6) if self._database.is_sqlite else NOON
+        there = self._tables.tables[table]
+        usual = {name: moment for name in ("created_on",) if name in there.c}
+        with self._database.engine.begin() as connection:
+            connection.execute(there.insert().values(**usual | values))
+
+
+def user(number: int, password: str = "hash") -> dict[str, object]:
+    return {
+        "id": number, "email": f"u{number}@example.com", "name": "", "password": password, "active": True,
+        "fs_uniquifier": str(number), "recovery_codes": [], "language": "",
+    }  # fmt: skip
+
+
+def project(number: int) -> dict[str, object]:
+    return {"id": number, "name": f"p{number}", "time_zone": "UTC", "country": "", "webhooks_revision": 1}
+
+
+def test_the_oldest_user_who_can_sign_in_becomes_the_operator_and_the_audit_log_stays(database: Database) -> None:
+    before = Before(database, "0001")
+    before.add("project", **project(1))
+    for number, password in ((3, ""), (5, "hash"), (7, "hash")):
+        before.add("user_account", **user(number, password))
+    before.add("audit_entry", id=1, project_id=1, user_id=5, who="u5", action="PBX added", subject="s", changes={},
+               address="")  # fmt: skip
+    migrate(database)
+    with database.read() as session:
+        assert session.scalars(select(User.id).where(User.operator)).all() == [5]
+        assert [(entry.project_id, entry.user_id) for entry in session.scalars(select(AuditEntry))] == [(1, 5)]
+
+
+def test_a_hub_without_users_has_no_operator_after_the_migration(database: Database) -> None:
+    Before(database, "0001")
+    migrate(database)
+    with database.read() as session:
+        assert session.scalars(select(User)).all() == []

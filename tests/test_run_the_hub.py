@@ -11,12 +11,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import requests
 from sqlalchemy import func, select
 
+from pbxhub.store.accounts import AuditEntry, User
 from pbxhub.store.history import DELIVERED, Delivery, StageEvent
 from pbxhub.store.session import open_database
 from pbxhub.testing import await_until
@@ -190,6 +192,33 @@ def test_check_says_what_is_missing_and_what_to_do(environ: dict[str, str]) -> N
     done = pbxhub(environ, "check")
     assert done.returncode == 1
     assert "FAIL PBX Asterisk: Nothing listens at 127.0.0.1:9." in done.stdout
+
+
+def test_the_server_makes_and_revokes_operators_and_keeps_the_last(environ: dict[str, str]) -> None:
+    def tell(*arguments: str) -> tuple[int, str]:
+        done = subprocess.run([*PBXHUB, *arguments], env=environ, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    tell("migrate")
+    database = open_database(f"sqlite:///{environ['PBXHUB_DATA_DIR']}/pbxhub.sqlite3")
+    with database.write() as session:
+        for name in ("anna", "boris"):
+            session.add(
+                User(email=f"{name}@example.com", name=name.title(), password="hash", fs_uniquifier=name,
+                     operator=name == "anna", created_on=datetime.now(UTC))
+            )  # fmt: skip
+    assert tell("user", "list")[1] == "anna@example.com\toperator\tAnna\nboris@example.com\tuser\tBoris\n"
+    code, said = tell("user", "operator", "anna@example.com", "--revoke")
+    assert (code, "last operator" in said) == (1, True)
+    assert tell("user", "operator", "Boris@example.com")[0] == 0
+    assert tell("user", "operator", "anna@example.com", "--revoke")[0] == 0
+    assert "anna@example.com\tuser" in tell("user", "list")[1]
+    assert tell("user", "operator", "nobody@example.com")[0] == 1
+    with database.read() as session:
+        entries = session.scalars(select(AuditEntry).order_by(AuditEntry.id))
+        assert [(entry.who, entry.action) for entry in entries] == [
+            ("command line", "operator added"), ("command line", "operator removed")]  # fmt: skip
+    database.close()
 
 
 def test_replay_prints_one_json_object_per_stage(environ: dict[str, str]) -> None:

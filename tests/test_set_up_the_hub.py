@@ -88,6 +88,7 @@ def test_a_key_from_the_environment_needs_no_file(tmp_path: Path) -> None:
         ("PUBLIC_URL", "https://pbx.example.com:abc", "https://pbx.example.com"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", "networks like 192.168.10.0/24"),
         ("ALLOWED_NETWORKS", "192.168.1.1/24", "networks like 192.168.10.0/24"),
+        ("PROJECTS", "nobody", "operator, everyone"),
         ("WORKERS", "-1", "whole number"),
         ("METRICS", "9108", "127.0.0.1:9108 for example"),
         ("KEEP_CALLS", "0", "whole number from 1"),

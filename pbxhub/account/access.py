@@ -1,9 +1,11 @@
-"""Who may do what: one table of rights, for people by their role and for programs by the scopes of their key."""
+"""Who may do what: one table of rights in a project, for people by their role and for programs by the scopes of their
+key; and one of what operators may do with the hub itself, which no role and no key gives."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
 from zoneinfo import ZoneInfo
 
+from pbxhub.settings import Settings
 from pbxhub.store.accounts import Project
 
 Role = Literal["viewer", "editor", "owner"]
@@ -52,6 +54,32 @@ _INCLUDED: dict[Scope, frozenset[Scope]] = {
     "admin": frozenset(SCOPES),
 }
 
+OperatorRight = Literal[
+    "hub.read", "operators.change", "projects.add", "pbx_files.change", "pbx_address.any", "networks.change",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorRule:
+    """A right of operators. setting: the variable that gives it to everybody who signs in; "" for none."""
+
+    what: str
+    setting: str = ""
+
+
+OPERATOR_RIGHTS: dict[OperatorRight, OperatorRule] = {
+    "hub.read": OperatorRule(
+        "See all users, projects with their owners, PBXs and networks, and what operators changed"
+    ),
+    "operators.change": OperatorRule("Make users operators, take that right back; one operator always stays"),
+    "projects.add": OperatorRule("Make projects", "PBXHUB_PROJECTS=everyone"),
+    "pbx_files.change": OperatorRule("Name the CEL file and the recordings folder of a PBX"),
+    "pbx_address.any": OperatorRule("Connect a PBX of their project at any address, not only in its networks"),
+    "networks.change": OperatorRule("Grant a project networks: for its PBXs, and for its webhooks"),
+}
+"""What operators may; the setting beside a right gives it to everybody. An operator is no member of a project by that:
+calls, webhooks and secrets of a project are for its members only. A key never has any of these rights."""
+
 
 class Actor(Protocol):
     """Whoever acts, as the audit log names them. id: of a user; None for a program. email: "API key NAME" for one."""
@@ -76,6 +104,15 @@ class Program:
     @property
     def email(self) -> str:
         return f"API key {self.name}"[:255]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """Whoever runs `pbxhub` on the server: may all that an operator may."""
+
+    name: str = "command line"
+    email: str = "command line"
+    id: None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +142,8 @@ def rights_of_scopes(scopes: list[str]) -> frozenset[Right]:
     """What a key with these scopes may. A scope that is not known gives nothing."""
     granted = frozenset[Scope]().union(*(_INCLUDED[scope] for scope in SCOPES if scope in scopes))
     return frozenset(right for right, rule in RIGHTS.items() if rule.scope in granted)
+
+
+def may_operate(operator: bool, right: OperatorRight, settings: Settings) -> bool:
+    """Whether a user has a right of operators; "projects.add" is everybody's where PBXHUB_PROJECTS says so."""
+    return operator or (right == "projects.add" and settings.projects == "everyone")

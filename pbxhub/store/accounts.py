@@ -39,6 +39,7 @@ class User(Base):
     name: Mapped[str] = mapped_column(String(200), default="")
     password: Mapped[str] = mapped_column(String(255))  # argon2 hash; empty until an invited user chooses one
     active: Mapped[bool] = mapped_column(default=True)
+    operator: Mapped[bool] = mapped_column(default=False)  # runs the hub itself: account/access.OPERATOR_RIGHTS
     fs_uniquifier: Mapped[str] = mapped_column(String(64), unique=True)  # a new one ends every session
     tf_primary_method: Mapped[str | None] = mapped_column(String(40))  # "authenticator" with two-factor on
     tf_totp_secret: Mapped[str | None] = mapped_column(String(255))  # encrypted by the sign-in library
@@ -157,12 +158,12 @@ class Employee(Base):
 
 
 class AuditEntry(Base):
-    """Who changed what. changes: field -> [before, after], never a secret."""
+    """Who changed what. changes: field -> [before, after], never a secret. Without a project: the operators' log."""
 
     __tablename__ = "audit_entry"
     __table_args__ = (Index("ix_audit_entry_project", "project_id", "id"),)
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    project_id: Mapped[int | None] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
     user_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id", ondelete="SET NULL"), index=True)
     who: Mapped[str] = mapped_column(String(255))  # e-mail of the user, readable after the user is gone
     action: Mapped[str] = mapped_column(String(60))  # "webhook edited", "member removed" …

@@ -7,8 +7,9 @@ from flask_login import current_user
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Access, Right, Role, rights_of_role
+from pbxhub.account.access import Access, OperatorRight, Right, Role, may_operate, rights_of_role
 from pbxhub.store.accounts import Membership, Project
+from pbxhub.web.hub import hub
 from pbxhub.web.users import Account
 
 
@@ -31,8 +32,16 @@ def enter(session: Session, project_id: int, right: Right = "account.read") -> A
     ).first()
     if found is None:
         abort(404)
-    access = Access(found[0], user, rights_of_role(cast(Role, found[1])))
+    access = Access(found[0], user, rights_of_role(cast(Role, found[1])), user.operator)
     g.access = access
     if not access.may(right):
         abort(403)
     return access
+
+
+def operating(right: OperatorRight) -> Account:
+    """The operator of this request. 401 when not signed in; for anybody else there is no such page: 404."""
+    user = signed_in()
+    if not may_operate(user.operator, right, hub().settings):
+        abort(404)
+    return user

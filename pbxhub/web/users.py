@@ -23,6 +23,7 @@ class Account(UserMixin):
     name: str = ""
     password: str = ""
     active: bool = True
+    operator: bool = False
     fs_uniquifier: str = ""
     tf_primary_method: str | None = None
     tf_totp_secret: str | None = None
@@ -38,7 +39,15 @@ class Account(UserMixin):
     @classmethod
     def of(cls, row: User) -> "Account":
         values = _values(row)
-        return cls(id=row.id, email=row.email, name=row.name, language=row.language, _read=values, **deepcopy(values))
+        return cls(
+            id=row.id,
+            email=row.email,
+            name=row.name,
+            language=row.language,
+            operator=row.operator,
+            _read=values,
+            **deepcopy(values),
+        )
 
     def write_to(self, row: User) -> None:
         """Only what this request has changed: another one may have changed the rest meanwhile, have used up a recovery

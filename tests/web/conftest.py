@@ -61,7 +61,7 @@ def browser(app: Flask) -> Callable[[], Browser]:
 
 @dataclass(frozen=True)
 class People:
-    """A project with one member of each role, and another project with an owner of its own."""
+    """A project with one member of each role, another project with an owner of its own, and an operator in neither."""
 
     project: int
     other: int
@@ -89,6 +89,16 @@ def people(app: Flask, database: Database) -> People:
             session.flush()
             role = "owner" if name == "stranger" else name
             session.add(Membership(project_id=project.id, user_id=user.id, role=role, created_on=now()))
+        operator = User(
+            email="operator@example.com",
+            name="Operator",
+            password=hashed,
+            operator=True,
+            fs_uniquifier="operator",
+            recovery_codes=[],
+            created_on=now(),
+        )
+        session.add(operator)
         return People(ours.id, theirs.id)
 
 

@@ -46,7 +46,7 @@ def test_two_owners_at_once_do_not_leave_the_project_without_one(
             for browser, name in ((first, "Editor"), (second, "Owner"))
         ]
         if not database.is_sqlite:
-            await_until(lambda: _waiting_for_locks(database) == 2)
+            await_until(lambda: waiting_for_locks(database) == 2)
         other.rollback()
         assert {answer.result().status_code for answer in answers} <= {302, 403, 404}
     with database.read() as session:
@@ -54,7 +54,7 @@ def test_two_owners_at_once_do_not_leave_the_project_without_one(
         assert len(session.scalars(owners).all()) == 1
 
 
-def _waiting_for_locks(database: Database) -> int:
+def waiting_for_locks(database: Database) -> int:
     query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with database.engine.connect() as connection:
         return connection.scalar(text(query))

@@ -155,7 +155,7 @@ def test_a_revision_with_authentication_is_not_restored_without_its_secret(
 def test_the_locked_event_has_a_history_from_the_beginning(
     database: Database, people: People, signed_in: SignedIn
 ) -> None:
-    owner = signed_in("owner")
+    owner = signed_in("operator")
     owner.get("/projects/new")
     owner.post("/projects/new", {"name": "Shop", "time_zone": "UTC", "country": "UA"})
     with database.read() as session:

@@ -1,4 +1,6 @@
-"""Every route as a visitor, a stranger, a viewer, an editor and an owner. A route nobody has classified fails."""
+"""Every route as a visitor, a stranger, a viewer, an editor, an owner and an operator.
+
+A route nobody has classified fails."""
 
 import re
 from collections.abc import Callable
@@ -48,6 +50,7 @@ OWNER = {
     "members.invite", "members.change", "keys.index", "keys.create",
     "keys.remove", "pbxs.create", "pbxs.edit", "pbxs.check", "pbxs.remove", "audit.index",
 }  # fmt: skip
+OPERATOR = {"operator.index", "operator.log", "operator.user"}
 RANK = {"viewer": VIEWER, "editor": VIEWER | EDITOR, "owner": VIEWER | EDITOR | OWNER}
 _OFFER = re.compile(r'(href|action|hx-get|hx-post)="(/[^"/][^"]*)"')
 
@@ -105,7 +108,7 @@ def _targets(app: Flask, things: dict[str, object]) -> list[tuple[str, str, str]
 
 
 def test_every_route_is_classified(app: Flask) -> None:
-    known = PUBLIC | SIGNED_IN | VIEWER | EDITOR | OWNER
+    known = PUBLIC | SIGNED_IN | VIEWER | EDITOR | OWNER | OPERATOR
     routes = {rule.endpoint for rule in app.url_map.iter_rules()}
     assert routes - known == set(), "say in this file who may use the new route"
     assert known - routes == set()
@@ -141,9 +144,33 @@ def test_a_role_opens_its_own_routes_and_no_others(
             continue
         if endpoint not in RANK[role]:
             answer = member.get(path) if method == "GET" else member.post(path)
-            assert answer.status_code == 403, (endpoint, method, answer.status_code)
+            refusal = 404 if endpoint in OPERATOR else 403
+            assert answer.status_code == refusal, (endpoint, method, answer.status_code)
         elif method == "GET" and endpoint != "webhooks.setup_default":  # ours is not the locked one
             assert member.get(path).status_code in (200, 302), (endpoint, path)
+
+
+def test_an_owner_opens_no_page_of_operators(
+    app: Flask, things: dict[str, object], signed_in: Callable[[str], Browser]
+) -> None:
+    owner = signed_in("owner")
+    for endpoint, method, path in _targets(app, things):
+        if endpoint in OPERATOR:
+            answer = owner.get(path) if method == "GET" else owner.post(path, {"operator": "yes"})
+            assert answer.status_code == 404, (endpoint, method, answer.status_code)
+
+
+def test_an_operator_opens_the_pages_of_operators_and_no_project(
+    app: Flask, things: dict[str, object], signed_in: Callable[[str], Browser]
+) -> None:
+    operator = signed_in("operator")
+    for endpoint, method, path in _targets(app, things):
+        if endpoint in OPERATOR:
+            answer = operator.get(path) if method == "GET" else operator.post(path)
+            assert answer.status_code in (200, 302), (endpoint, method, answer.status_code)
+        elif endpoint in VIEWER | EDITOR | OWNER:
+            answer = operator.get(path) if method == "GET" else operator.post(path, json=None)
+            assert answer.status_code == 404, (endpoint, method, path, answer.status_code)
 
 
 @pytest.mark.parametrize("role", ["viewer", "editor", "owner"])

@@ -15,6 +15,7 @@ from pbxhub.web.pages import (
     keys,
     members,
     numbers,
+    operator,
     pbxs,
     people,
     profile,
@@ -42,6 +43,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     members.pages,
     keys.pages,
     audit.pages,
+    operator.pages,
     recordings.pages,
     steering.pages,
 )

@@ -5,10 +5,11 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from sqlalchemy import select
 
+from pbxhub.account.projects import refuse_new_project
 from pbxhub.store.accounts import Membership, Project, User
 from pbxhub.web.access import signed_in
 from pbxhub.web.failures import local_path
-from pbxhub.web.hub import reading
+from pbxhub.web.hub import hub, reading
 from pbxhub.web.language import LANGUAGES
 
 pages = Blueprint("home", __name__)
@@ -35,7 +36,7 @@ def start() -> ResponseReturnValue:
 
 @pages.get("/projects")
 def projects() -> ResponseReturnValue:
-    """Every project of the user."""
+    """Every project of the user; whom to ask for one, where the user may not make it."""
     user = signed_in()
     with reading() as session:
         rows = session.execute(
@@ -44,7 +45,8 @@ def projects() -> ResponseReturnValue:
             .where(Membership.user_id == user.id)
             .order_by(Project.name)
         ).all()
-        return render_template("projects.html", rows=rows)
+        refused = refuse_new_project(session, user.operator, hub().settings)
+        return render_template("projects.html", rows=rows, refused=refused)
 
 
 @pages.post("/language")

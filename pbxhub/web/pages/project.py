@@ -5,14 +5,15 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.projects import refuse_new_project
 from pbxhub.store.accounts import Membership, Project
 from pbxhub.store.notices import NoticeTarget
 from pbxhub.store.webhooks import add_project, touch_webhooks
 from pbxhub.web.access import enter, signed_in
-from pbxhub.web.audit import fields, note
+from pbxhub.web.audit import fields, note, note_of_hub
 from pbxhub.web.forms import AlertForm, DeleteProjectForm, ProjectForm
-from pbxhub.web.hub import now, reading, writing
-from pbxhub.web.language import _
+from pbxhub.web.hub import hub, now, reading, writing
+from pbxhub.web.language import _, said
 
 pages = Blueprint("project", __name__, url_prefix="/projects")
 
@@ -21,8 +22,12 @@ _KEPT = ("name", "time_zone", "country")
 
 @pages.route("/new", methods=["GET", "POST"])
 def create() -> ResponseReturnValue:
-    """A new project; who makes it is its owner."""
+    """A new project; who makes it is its owner. 403, with whom to ask, for those who may not."""
     user = signed_in()
+    with reading() as session:
+        if refused := refuse_new_project(session, user.operator, hub().settings):
+            title = said(refused.sentence)
+            return render_template("failure.html", code=403, title=title, sentence=said(refused.remedy)), 403
     form = ProjectForm()
     if not form.validate_on_submit():
         return render_template("account/form.html", form=form, title=_("New project"), submit=_("Create"))
@@ -31,6 +36,7 @@ def create() -> ResponseReturnValue:
         form.populate_obj(project)
         add_project(session, project)
         session.add(Membership(project_id=project.id, user_id=user.id, role="owner", created_on=now()))
+        note_of_hub(session, user, "project added", project.name, project_id=project.id)
     return redirect(url_for("pbxs.index", project_id=project.id))
 
 
@@ -89,6 +95,7 @@ def remove(project_id: int) -> ResponseReturnValue:
         if not form.validate_on_submit() or form.typed_name.data != access.project.name:
             flash(_("Type the name of the project exactly to delete it."), "error")
             return redirect(url_for("project.settings", project_id=project_id))
+        note_of_hub(session, access.user, "project deleted", access.project.name)
         session.execute(delete(Project).where(Project.id == project_id))
     flash(_("The project was deleted."))
     return redirect(url_for("home.projects"))

@@ -56,6 +56,7 @@ def _make_owner(session: Session, form: SetupForm, hashed: str) -> User:
         name=form.your_name.data or "",
         password=hashed,
         fs_uniquifier=uuid.uuid4().hex,
+        operator=True,
         recovery_codes=[],
         created_on=now(),
     )

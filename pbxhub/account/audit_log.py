@@ -1,0 +1,64 @@
+"""The audit log: who changed what. A project's entries are read by its owners, those of the hub by its operators."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy.orm import Session
+
+from pbxhub.account.access import Actor
+from pbxhub.calls.stages import JSON
+from pbxhub.store.accounts import AuditEntry
+
+Action = Literal[
+    "API key deleted", "API key made", "Google Analytics set up",
+    "PBX added", "PBX changed", "PBX deleted", "alert added", "alert removed",
+    "call called off", "call ordered", "dial plan changed", "employee added", "employee changed", "employee deleted",
+    "failures checked", "member added", "member changed", "member removed", "number added", "number changed",
+    "number deleted", "operator added", "operator removed", "project added", "project changed", "project deleted",
+    "resthook added", "resthook removed", "resthook subscribed",
+    "resthook unsubscribed", "sending again stopped", "sent again", "signing key made", "signing key removed",
+    "webhook added", "webhook changed", "webhook deleted", "webhook paused", "webhook resumed", "webhook switched off",
+    "webhook switched on", "webhooks reordered",
+]  # fmt: skip
+"""Everything the log can say; the pages translate it (words.py), the database keeps it in English."""
+
+
+def write_entry(
+    session: Session,
+    project_id: int | None,
+    actor: Actor,
+    action: Action,
+    subject: str,
+    before: Mapping[str, JSON],
+    after: Mapping[str, JSON],
+    address: str,
+    now: datetime,
+) -> None:
+    """Writes who did what to what, in the transaction of the change; of before and after only what differs is kept.
+
+    project_id: whose log it is; None = the operators'. Never pass a secret.
+    """
+    session.add(
+        AuditEntry(
+            project_id=project_id,
+            user_id=actor.id,
+            who=actor.email,
+            action=action,
+            subject=subject[:200],
+            changes=differences(before, after),
+            address=address,
+            created_on=now,
+        )
+    )
+
+
+def differences(before: Mapping[str, JSON], after: Mapping[str, JSON]) -> dict[str, list[JSON]]:
+    """Field -> [before, after] of what differs."""
+    names = [*before, *(name for name in after if name not in before)]
+    return {name: [before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)}
+
+
+def fields(row: Any, *names: str) -> dict[str, JSON]:
+    """Columns of a row as they are now, for before and after."""
+    return {name: getattr(row, name) for name in names}

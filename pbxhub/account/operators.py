@@ -1,0 +1,40 @@
+"""Who runs the hub: operators, of whom there is always one."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pbxhub.account.refusals import Refusal
+from pbxhub.sentences import say
+from pbxhub.store.accounts import User
+
+
+def operators_of(session: Session) -> list[User]:
+    """Every operator, the oldest user first."""
+    return list(session.scalars(select(User).where(User.operator).order_by(User.created_on, User.id)))
+
+
+def change_operator(session: Session, user_id: int, operator: bool, by: int | None) -> Refusal | None:
+    """Makes a user an operator, or takes the right back. Returns why not: the last operator stays.
+
+    The user must exist. by: the operator who asks; None = the command line. Two who are revoked at once go one after
+    the other: each locks all operators, and the second one finds, behind the lock, that only one is left (READ
+    COMMITTED reads a locked row again; SQLite has one writer).
+    """
+    rows = session.scalars(select(User).where(User.operator).order_by(User.id).with_for_update()).all()
+    user = session.get_one(User, user_id)
+    if by is not None and by not in {row.id for row in rows}:
+        return Refusal("operator", say("You are no operator any more."), say("Ask another operator."))
+    if operator and not (user.active and user.password):
+        return Refusal(
+            "operator",
+            say("%(who)s cannot sign in yet.", who=user.email),
+            say("Make this user an operator once they have chosen a password."),
+        )
+    if not operator and user.operator and not any(row.id != user_id and row.active for row in rows):
+        return Refusal(
+            "operator",
+            say("%(who)s is the last operator of this hub.", who=user.email),
+            say("Make somebody else an operator first."),
+        )
+    user.operator = operator
+    return None

@@ -1,0 +1,126 @@
+"""Operators share their right, keep one of them, and decide who makes projects."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from flask import Flask
+from sqlalchemy import select, update
+
+from pbxhub.settings import Settings
+from pbxhub.store.accounts import AuditEntry, Membership, Project, User
+from pbxhub.store.session import Database
+from pbxhub.store.vault import Vault
+from pbxhub.testing.waiting import await_until
+from pbxhub.web import create_app
+from tests.web.conftest import Browser, People
+from tests.web.test_change_members import waiting_for_locks
+from tests.web.test_set_up_the_owner import FORM, setup_link
+
+SignedIn = Callable[[str], Browser]
+SHOP = {"name": "Shop", "time_zone": "UTC", "country": "UA"}
+
+
+def ids(database: Database) -> dict[str, int]:
+    with database.read() as session:
+        return {row.name.lower(): row.id for row in session.execute(select(User.name, User.id))}
+
+
+def operators(database: Database) -> set[str]:
+    with database.read() as session:
+        return set(session.scalars(select(User.email).where(User.operator)))
+
+
+def test_who_sets_the_hub_up_is_its_operator(
+    app: Flask, database: Database, settings: Settings, browser: Callable[[], Browser]
+) -> None:
+    anna, link = browser(), setup_link(settings, database, Vault(settings.secret_key))
+    anna.get(link)
+    anna.post(link, FORM)
+    assert operators(database) == {"anna@example.com"}
+    assert anna.get("/operator").status_code == 200
+
+
+def test_an_operator_makes_another_and_the_log_says_so(database: Database, people: People, signed_in: SignedIn) -> None:
+    operator, owner = signed_in("operator"), signed_in("owner")
+    operator.post(f"/operator/users/{ids(database)['owner']}", {"operator": "yes"})
+    assert operators(database) == {"operator@example.com", "owner@example.com"}
+    assert "operator added" in owner.get("/operator/log").text
+    owner.post(f"/operator/users/{ids(database)['operator']}", {"operator": "no"})
+    assert operator.get("/operator").status_code == 404
+    assert 'href="/operator"' not in operator.get("/projects").text
+
+
+def test_the_last_operator_stays(database: Database, people: People, signed_in: SignedIn) -> None:
+    operator = signed_in("operator")
+    answer = operator.post(f"/operator/users/{ids(database)['operator']}", {"operator": "no"}, follow_redirects=True)
+    assert "operator@example.com is the last operator of this hub" in answer.text
+    assert operators(database) == {"operator@example.com"}
+
+
+def test_who_cannot_sign_in_yet_becomes_no_operator(database: Database, people: People, signed_in: SignedIn) -> None:
+    with database.write() as session:
+        session.execute(update(User).where(User.name == "Viewer").values(password=""))
+    answer = signed_in("operator").post(
+        f"/operator/users/{ids(database)['viewer']}", {"operator": "yes"}, follow_redirects=True
+    )
+    assert "cannot sign in yet" in answer.text
+    assert operators(database) == {"operator@example.com"}
+
+
+def test_two_operators_at_once_do_not_leave_the_hub_without_one(
+    database: Database, people: People, signed_in: SignedIn
+) -> None:
+    """Each takes the other's right away. Both are let in as operators before either has written."""
+    known = ids(database)
+    both = User.id.in_((known["operator"], known["owner"]))
+    with database.write() as session:
+        session.execute(update(User).where(both).values(operator=True))
+    first, second = signed_in("operator"), signed_in("owner")
+    with ThreadPoolExecutor(2) as threads, database.engine.connect() as other:
+        if not database.is_sqlite:
+            other.execute(select(User.id).where(both).with_for_update())
+        answers = [
+            threads.submit(browser.post, f"/operator/users/{known[name]}", {"operator": "no"})
+            for browser, name in ((first, "owner"), (second, "operator"))
+        ]
+        if not database.is_sqlite:
+            await_until(lambda: waiting_for_locks(database) == 2)
+        other.rollback()
+        assert {answer.result().status_code for answer in answers} <= {302, 404}
+    assert len(operators(database)) == 1
+
+
+def test_only_an_operator_makes_projects_and_others_read_whom_to_ask(
+    database: Database, people: People, signed_in: SignedIn
+) -> None:
+    owner, operator = signed_in("owner"), signed_in("operator")
+    page = owner.get("/projects").text
+    assert "Ask operator@example.com to make one for you" in page
+    assert "/projects/new" not in page
+    refused = owner.post("/projects/new", SHOP)
+    assert refused.status_code == 403
+    assert "Ask operator@example.com" in refused.text
+    assert operator.post("/projects/new", SHOP).status_code == 302
+    with database.read() as session:
+        shop = session.scalars(select(Project).where(Project.name == "Shop")).one()
+        member = session.scalars(select(Membership).where(Membership.project_id == shop.id)).one()
+        assert (member.user_id, member.role) == (ids(database)["operator"], "owner")
+
+
+def test_the_setting_lets_everybody_make_projects(database: Database, people: People, settings: Settings) -> None:
+    opened = replace(settings, projects="everyone")
+    owner = Browser(create_app(opened, database, Vault(settings.secret_key)).test_client())
+    owner.sign_in("owner@example.com")
+    assert "/projects/new" in owner.get("/projects").text
+    assert owner.post("/projects/new", SHOP).status_code == 302
+
+
+def test_a_deleted_project_stays_in_the_log_of_operators(
+    database: Database, people: People, signed_in: SignedIn
+) -> None:
+    owner = signed_in("owner")
+    owner.post(f"/projects/{people.project}/delete", {"typed_name": "Ours"})
+    assert "project deleted" in signed_in("operator").get("/operator/log").text
+    with database.read() as session:
+        assert session.scalars(select(AuditEntry.project_id)).all() == [None]
