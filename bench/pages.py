@@ -145,7 +145,7 @@ def _fill_part(database: Database, deliveries: int, numbers: range) -> None:
             calls.append({"id": same, "project_id": 1, "pbx_id": 1, "linkedid": str(number), "direction": "incoming",
                           "caller": caller, "caller_name": "", "dst": "380441234567", "extension": "101",
                           "started_on": moment, "ended_on": moment, "disposition": "ANSWERED",
-                          "data": {"billsec": 5}, "answers": {}, "memory": {}})  # fmt: skip
+                          "data": {"billsec": 5}, "answers": {}})  # fmt: skip
             events.append({"id": same, "project_id": 1, "call_id": same, "stage": "incoming.after", "key": "",
                            "ordinal": 1, "created_on": moment, "data": {}})  # fmt: skip
         failed = number % 50 == 0

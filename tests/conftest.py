@@ -1,6 +1,7 @@
 """Parts that every test may ask for: a migrated database of either kind."""
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from sqlalchemy import create_engine, text
 
 from pbxhub.store.schema import migrate
 from pbxhub.store.session import Database, open_database
-from pbxhub.testing.postgres import postgres_server
+from pbxhub.testing.postgres import Cluster, postgres_server
 
 
 @pytest.fixture(scope="session")
@@ -80,3 +81,15 @@ def database(database_url: str) -> Iterator[Database]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes minutes in CI begins first: at the end one process would work alone."""
     items.sort(key=lambda item: item.path.name != "test_hostile_values_keep_the_structure.py")
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL of the test's own, which it may stop."""
+    folder = Path(tempfile.mkdtemp(prefix="pbxhub-pg-"))
+    cluster = Cluster(folder, durable=False)
+    cluster.create()
+    cluster.start()
+    yield cluster
+    cluster.stop()
+    shutil.rmtree(folder, ignore_errors=True)

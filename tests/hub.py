@@ -11,10 +11,10 @@ from sqlalchemy import select
 
 from pbxhub.ami.listener import listen
 from pbxhub.ami.login import Patience
-from pbxhub.calls.stages import CallReport
+from pbxhub.calls.stages import JSON, CallReport
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import Pbx, Project
-from pbxhub.store.history import Call, StageEvent
+from pbxhub.store.history import Call, LiveCall, StageEvent
 from pbxhub.store.session import Database
 from pbxhub.store.vault import Vault
 from pbxhub.testing.pbx_player import PbxPlayer
@@ -63,6 +63,13 @@ def stages_of(database: Database) -> list[str]:
     """The names of all stages, in the order they were written."""
     with database.read() as session:
         return list(session.scalars(select(StageEvent.stage).order_by(StageEvent.id)))
+
+
+def notes_of(database: Database) -> dict[str, dict[str, JSON]]:
+    """What is written of the calls that live, by linkedid."""
+    with database.read() as session:
+        rows = session.execute(select(LiveCall.linkedid, LiveCall.memory))
+        return {row.linkedid: row.memory for row in rows}
 
 
 @asynccontextmanager

@@ -43,8 +43,8 @@ class Failures:
             same = UUID(int=first_id_at(moment).int + number)
             calls.append({"id": same, "project_id": self.project, "pbx_id": self.pbx, "linkedid": name, "dst": dst,
                           "direction": "incoming", "caller": caller, "caller_name": "", "extension": "",
-                          "started_on": moment, "ended_on": moment, "disposition": "", "data": {}, "answers": {},
-                          "memory": {}})  # fmt: skip
+                          "started_on": moment, "ended_on": moment, "disposition": "", "data": {},
+                          "answers": {}})  # fmt: skip
             events.append({"id": same, "project_id": self.project, "call_id": same, "stage": "incoming.after",
                            "key": "", "ordinal": 1, "created_on": moment, "data": {}})  # fmt: skip
             rows.append({"id": same, "project_id": self.project, "webhook_id": self.webhook, "webhook_revision": 1,

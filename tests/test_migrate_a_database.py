@@ -1,12 +1,15 @@
 """An operator brings a database up and down."""
 
 from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import MetaData, inspect, select, text
+from sqlalchemy import MetaData, Table, inspect, select, text
 
 from pbxhub.store.accounts import AuditEntry, User
+from pbxhub.store.history import LiveCall
 from pbxhub.store.schema import is_current, metadata, migrate
 from pbxhub.store.session import Database
 
@@ -116,3 +119,42 @@ def test_a_hub_without_users_has_no_operator_after_the_migration(database: Datab
     migrate(database)
     with database.read() as session:
         assert session.scalars(select(User)).all() == []
+
+
+def old_rows(database: Database, table: str, *rows: dict[str, Any]) -> None:
+    """Rows of a table as it is in the database now, with something in every column that must have a value."""
+    with database.write() as session:
+        there = Table(table, MetaData(), autoload_with=session.connection())
+        for row in rows:
+            empty = {column.name: _something(column) for column in there.c if not column.nullable}
+            session.execute(there.insert().values(empty | row))
+
+
+def _something(column: Any) -> Any:
+    if "JSON" in str(column.type):
+        return {}
+    return (
+        "" if column.type.python_type is str else datetime(2026, 1, 1, tzinfo=UTC) if "TIME" in str(column.type) else 0
+    )
+
+
+def test_calls_that_live_during_an_upgrade_keep_their_notes(database: Database) -> None:
+    migrate(database, "0005")
+    old_rows(database, "project", {"id": 1})
+    old_rows(database, "pbx", {"id": 1, "project_id": 1})
+    new, ended = (uuid4, datetime.now(UTC)) if not database.is_sqlite else (lambda: uuid4().hex, 5)
+    call = {"project_id": 1, "pbx_id": 1, "ended_on": None}
+    live, over, homeless = ({**call, "id": new(), "linkedid": f"1.{n}", "memory": {"n": n}} for n in (1, 2, 3))
+    old_rows(database, "call", live, over | {"ended_on": ended, "memory": {}}, homeless | {"pbx_id": None})
+    migrate(database)
+    with database.read() as session:
+        assert session.execute(select(LiveCall.pbx_id, LiveCall.linkedid, LiveCall.memory)).all() == [
+            (1, "1.1", {"n": 1})
+        ]
+    migrate(database, "0005")
+    with database.read() as session:
+        there = Table("call", MetaData(), autoload_with=session.connection())
+        memories = dict(iter(session.execute(select(there.c.linkedid, there.c.memory))))
+    assert memories == {"1.1": {"n": 1}, "1.2": {}, "1.3": {}}
+    migrate(database)
+    assert is_current(database)

@@ -155,10 +155,10 @@ def damaged(draw: st.DrawFn) -> str:
 def assert_consistent(tracker: Tracker) -> None:
     """Every channel of a call is in the index, and nothing else is."""
     book = tracker._book
-    assert book._by_channel == {name: call for call in book.calls.values() for name in call.channels}
-    aliases = {alias: call for call in book.calls.values() for alias in call.aliases}
+    assert book._by_channel == {name: call for call in book._calls.values() for name in call.channels}
+    aliases = {alias: call for call in book._calls.values() for alias in call.aliases}
     assert book._by_alias == aliases
-    assert len(aliases) == sum(len(call.aliases) for call in book.calls.values())
+    assert len(aliases) == sum(len(call.aliases) for call in book._calls.values())
 
 
 def assert_storable(report: CallReport) -> None:

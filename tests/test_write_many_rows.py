@@ -7,15 +7,17 @@ from outbox_world import NOON, World, at
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from pbxhub.store.bulk import Insert, Query, Update
-from pbxhub.store.history import Call
+from pbxhub.store.bulk import Delete, Insert, Query, Update, Upsert
+from pbxhub.store.history import Call, LiveCall
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Base, Database
 
 CALL = Base.metadata.tables["call"]
 WRITTEN = ("id", "project_id", "pbx_id", "linkedid", "direction", "caller", "dst", "started_on", "answered_on", "data")
-EMPTY = {"caller_name": "''", "extension": "''", "disposition": "''", "answers": "'{}'", "memory": "'{}'"}
+EMPTY = {"caller_name": "''", "extension": "''", "disposition": "''", "answers": "'{}'"}
 INSERT = Insert(CALL, WRITTEN, EMPTY)
+LIVE_CALL = Base.metadata.tables["live_call"]
+KEEP, LET_GO = Upsert(LIVE_CALL, ("pbx_id", "linkedid"), ("memory",)), Delete(LIVE_CALL, ("pbx_id", "linkedid"))
 UPDATE = Update(CALL, ("pbx_id", "linkedid"), ("caller", "answered_on", "data"))
 
 
@@ -53,6 +55,28 @@ def test_an_update_touches_only_the_rows_of_its_keys(database: Database) -> None
         assert session.scalars(select(Call.caller).order_by(Call.id)).all() == [
             "+380440", "one", "+380442", "three", "+380444",
         ]  # fmt: skip
+
+
+def kept(database: Database) -> dict[str, Any]:
+    with database.read() as session:
+        rows = session.execute(select(LiveCall.linkedid, LiveCall.memory))
+        return {row.linkedid: row.memory for row in rows}
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 255, 600])
+def test_any_number_of_rows_is_written_whether_they_are_there_or_not_and_taken_away(
+    database: Database, number: int
+) -> None:
+    world = World(database)
+    rows = [{"pbx_id": world.pbx_id, "linkedid": f"1.{one}", "memory": {"one": one}} for one in range(number)]
+    with database.write() as session:
+        KEEP.run(session, rows[: number // 2])
+        KEEP.run(session, [{**row, "memory": {"now": row["linkedid"]}} for row in rows])
+    assert kept(database) == {row["linkedid"]: {"now": row["linkedid"]} for row in rows}
+    with database.write() as session:
+        LET_GO.run(session, [{**row, "linkedid": f"{row['linkedid']} of another"} for row in rows])
+        LET_GO.run(session, rows[1:])
+    assert kept(database) == {"1.0": {"now": "1.0"}}
 
 
 @pytest.mark.parametrize("number", [1, 3])

@@ -1,6 +1,7 @@
 """One PBX from its socket to the database: connection -> inbox -> tracker -> outlet -> publish."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from pbxhub.ami.leftovers import keep_leftovers, leftovers_file, read_leftovers
 from pbxhub.ami.login import Patience
 from pbxhub.ami.outlet import GROUP, Outlet, Publish
 from pbxhub.ami.pace import Pace
-from pbxhub.ami.pbx_rows import PbxRow, Seen, known_trunks, open_memories, write_cursor, write_seen
+from pbxhub.ami.pbx_rows import PbxRow, Seen, known_trunks, read_notes, write_cursor, write_notes, write_seen
 from pbxhub.ami.placing import NotBegun, Placing
 from pbxhub.ami.protocol import Answer, SessionEndedError
 from pbxhub.ami.resync import Heard, Stock, why_gone
@@ -33,6 +34,7 @@ from pbxhub.store.session import Database
 _INBOX = 20_000  # events that may wait for the tracker: about 10 MB
 _SLICE = 200  # events between two looks at the rest of the loop: a few milliseconds
 _SWEEP = 30.0  # seconds between two looks for calls whose end was never seen
+_NOTE = 0.8  # seconds between two writes of what was noted of calls without a stage
 _LOOK = 1.0  # seconds between two looks for new CEL rows
 _BACKLOG = 500  # stages on their way into the database beyond which CEL has to wait
 _AFTER_A_FAULT = 1.0  # seconds
@@ -65,6 +67,8 @@ class Line:
         self._pace = Pace(time.monotonic())
         self._seen = Seen(row.trouble or PbxState("connecting"), _now(), None, "", row.asterisk_started_on)
         self._stopped = asyncio.Event()
+        self._noted = threading.Event()  # set while no notes are on their way into the database
+        self._noted.set()
         self._backfill = Backfill(row.cel_path, row.cel_cursor, row.incoming_contexts)
 
     @property
@@ -74,24 +78,29 @@ class Line:
 
     def keep_unwritten(self) -> None:
         """Puts them into a file for the next start. Raises OSError when the disk has no room either."""
-        keep_leftovers(self._leftovers, self._outlet.unwritten())
+        keep_leftovers(self._leftovers, self._outlet.unwritten(), self._tracker.all_notes())
 
     async def run(self) -> None:
-        """Writes what an earlier run could not, takes up the calls still open in the database, then listens. Raises
+        """Writes what an earlier run could not, takes up the calls that went on when it ended, then listens. Raises
         what the database does at first."""
         await asyncio.to_thread(self._write_leftovers)
-        memories = await asyncio.to_thread(open_memories, self._database, self.row.id)
-        self._tracker.restore(memories, await asyncio.to_thread(known_trunks, self._database, self.row))
+        notes = await asyncio.to_thread(read_notes, self._database, self.row.id)
+        self._tracker.restore(notes, await asyncio.to_thread(known_trunks, self._database, self.row))
+        works = (
+            self._outlet.run, self._follow, self._note, self._sweep, self._show, self._read_cel, self._placing.run,
+        )  # fmt: skip
         async with asyncio.TaskGroup() as tasks:
-            for work in (self._outlet.run, self._follow, self._sweep, self._show, self._read_cel, self._placing.run):
+            for work in works:
                 tasks.create_task(self._keep_on(work))
             if self.row.trouble is None:
                 self._connecting = tasks.create_task(self._keep_on(self._connect))
 
     def _write_leftovers(self) -> None:
-        reports = read_leftovers(self._leftovers)
+        reports, notes = read_leftovers(self._leftovers)
         for start in range(0, len(reports), GROUP):
             self._outlet.publish_group(reports[start : start + GROUP])
+        if notes:
+            write_notes(self._database, self.row.id, notes)
         self._leftovers.unlink(missing_ok=True)
 
     async def _keep_on(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -110,6 +119,7 @@ class Line:
             await asyncio.wait({self._connecting})
         self._inbox.put(PbxState("lost", "stopped"))
         await self._stopped.wait()
+        self._put_notes()
         await self._outlet.empty.wait()
         await asyncio.to_thread(write_seen, self._database, self.row.id, self._present())
 
@@ -163,6 +173,23 @@ class Line:
     def _put(self, reports: Iterable[CallReport]) -> None:
         for report in reports:
             self._outlet.put(report)
+
+    async def _note(self) -> None:
+        """Writes what has changed of calls without a stage, so that a hub that is killed forgets a second at most.
+
+        One write at a time: while the database is away, what has changed is written at once when it is back.
+        """
+        while True:
+            await asyncio.sleep(_NOTE)
+            if self._noted.is_set():
+                self._put_notes()
+
+    def _put_notes(self) -> None:
+        notes = self._tracker.notes()
+        if notes:
+            self._noted.clear()
+            self._outlet.put(partial(write_notes, self._database, self.row.id, notes))
+            self._outlet.put(self._noted.set)
 
     def _turn(self, state: PbxState) -> None:
         """A new state of the connection."""

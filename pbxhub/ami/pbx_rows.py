@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 from pbxhub.ami.login import Address
 from pbxhub.calls.memory import load, outline
 from pbxhub.calls.stages import JSON, CallReport, Direction
+from pbxhub.delivery.calls import keep_notes
 from pbxhub.delivery.storable import clip
 from pbxhub.store.accounts import Pbx, enabled_pbxs
-from pbxhub.store.history import Call, StageEvent
+from pbxhub.store.history import Call, LiveCall, StageEvent
 from pbxhub.store.pbx_states import PbxState
 from pbxhub.store.session import Database
 from pbxhub.store.vault import Vault, VaultError
@@ -73,12 +74,20 @@ def pbx_row(pbx: Pbx, vault: Vault) -> PbxRow:
     )
 
 
-def open_memories(database: Database, pbx_id: int) -> dict[str, dict[str, JSON]]:
-    """What the tracker noted of every call of this PBX that is still open: linkedid -> memory. Notes that cannot be
-    read (of another version of the hub) are made up for: no call stays open for ever."""
+def read_notes(database: Database, pbx_id: int) -> dict[str, dict[str, JSON]]:
+    """What the tracker noted of every call of this PBX that goes on: linkedid -> memory. Of a call of the history that
+    is open, notes that cannot be read (of another version of the hub) are made up for: none stays open for ever."""
     with database.read() as session:
-        calls = session.scalars(select(Call).where(Call.pbx_id == pbx_id, Call.ended_on.is_(None)))
-        return {call.linkedid: call.memory if load(call.memory) else _outline(session, call) for call in calls.all()}
+        kept = session.execute(select(LiveCall.linkedid, LiveCall.memory).where(LiveCall.pbx_id == pbx_id)).all()
+        notes = {linkedid: memory for linkedid, memory in kept if load(memory)}
+        calls = session.scalars(select(Call).where(Call.pbx_id == pbx_id, Call.ended_on.is_(None))).all()
+        return notes | {call.linkedid: _outline(session, call) for call in calls if call.linkedid not in notes}
+
+
+def write_notes(database: Database, pbx_id: int, notes: Mapping[str, Mapping[str, JSON]]) -> None:
+    """Keeps what the tracker noted of calls (Tracker.notes), in one transaction."""
+    with database.write() as session:
+        keep_notes(session, pbx_id, notes)
 
 
 def known_trunks(database: Database, row: PbxRow) -> set[str]:

@@ -1,5 +1,8 @@
 """All calls that live now, found by linkedid and by channel; where stages are fired and calls end.
 
+Nobody gets at a call but through the book, which counts every call that it hands out as changed: so nothing that a
+handler writes down can be missing from the notes that a restarted hub goes on from.
+
 A channel belongs to one call, and is in the index for as long as its call keeps it. Everything is bounded: calls,
 channels of a call that have hung up, stages of a call, and the memory of what is over. No bound refuses a channel that
 lives: a ring group of 300 phones behind Local channels has 900.
@@ -11,7 +14,7 @@ from itertools import islice
 from pbxhub.calls.dispositions import disposition, leg_outcome
 from pbxhub.calls.memory import dump, published_key
 from pbxhub.calls.messages import Party
-from pbxhub.calls.stages import CallReport, Direction, Stage, Value
+from pbxhub.calls.stages import JSON, CallReport, Direction, Stage, Value
 from pbxhub.calls.state import Call, Channel, new_channel
 from pbxhub.calls.values import moment, values_of
 
@@ -35,11 +38,12 @@ class Book:
     def __init__(self, incoming: Collection[str], most_calls: int) -> None:
         self.incoming = frozenset(incoming)
         self.trunks: dict[str, None] = {}
-        self.calls: dict[str, Call] = {}
+        self._calls: dict[str, Call] = {}
         self._by_channel: dict[str, Call] = {}
         self._by_alias: dict[str, Call] = {}
         self._most_calls = most_calls
         self._gone: dict[str, None] = {}
+        self._touched: dict[str, None] = {}  # linkedids of the calls handed out since their notes were
         self._changed: dict[str, tuple[Call, list[Stage]]] = {}
         self._reports: list[CallReport] = []
 
@@ -52,10 +56,11 @@ class Book:
 
     def begin(self, call: Call) -> Call:
         """Follows one more call; the oldest is given up when there are too many."""
-        if len(self.calls) >= self._most_calls:
-            oldest = next(iter(self.calls.values()))
+        if len(self._calls) >= self._most_calls:
+            oldest = next(iter(self._calls.values()))
             self.end(oldest, oldest.seen, "expired")
-        self.calls[call.linkedid] = call
+        self._calls[call.linkedid] = call
+        self._touched[call.linkedid] = None
         for alias in call.aliases:
             self._by_alias[alias] = call
         call.channels = {name: channel for name, channel in call.channels.items() if name not in self._by_channel}
@@ -65,10 +70,41 @@ class Book:
 
     def of_channel(self, uniqueid: str) -> Call | None:
         """The call that has this channel."""
-        return self._by_channel.get(uniqueid)
+        return self._hand_out(self._by_channel.get(uniqueid))
 
     def call_of(self, linkedid: str) -> Call | None:
-        return self.calls.get(linkedid) or self._by_alias.get(linkedid)
+        """The call that is, or was, known by this linkedid."""
+        return self._hand_out(self._calls.get(linkedid) or self._by_alias.get(linkedid))
+
+    def each(self) -> list[Call]:
+        """All calls that live, to be changed."""
+        self._touched |= dict.fromkeys(self._calls)
+        return list(self._calls.values())
+
+    def _hand_out(self, call: Call | None) -> Call | None:
+        if call is not None:
+            self._touched[call.linkedid] = None
+        return call
+
+    @property
+    def heard(self) -> dict[str, float]:
+        """When each call was last heard of, by linkedid."""
+        return {linkedid: call.seen for linkedid, call in self._calls.items()}
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def knows(self, linkedid: str) -> bool:
+        """Whether a call is, or was, known by this linkedid."""
+        return linkedid in self._calls or linkedid in self._by_alias
+
+    def holds(self, uniqueid: str) -> bool:
+        """Whether this channel is a call's."""
+        return uniqueid in self._by_channel
+
+    def let_go(self, linkedid: str) -> None:
+        """What was noted of this call need not be kept."""
+        self._touched[linkedid] = None
 
     def is_gone(self, uniqueid: str) -> bool:
         """Whether this channel has hung up, so that a late or repeated event does not bring it back."""
@@ -76,7 +112,7 @@ class Book:
 
     def follow(self, uniqueid: str, linkedid: str, time: float) -> Call | None:
         """The call of a channel; a linkedid that has changed silently means that two calls have become one."""
-        call = self._by_channel.get(uniqueid)
+        call = self.of_channel(uniqueid)
         if call is None:
             return None
         if time > call.seen:
@@ -198,7 +234,8 @@ class Book:
         _, stages = self._changed.pop(call.linkedid, (call, None))
         if stages is not None:
             self._reports.append(_report(call, stages, over=True))
-        self.calls.pop(call.linkedid, None)
+        self._calls.pop(call.linkedid, None)
+        self.let_go(call.linkedid)
         for alias in call.aliases:
             self._unname(call, alias)
 
@@ -216,7 +253,18 @@ class Book:
             return []
         reports = [*self._reports, *(_report(call, stages, over=False) for call, stages in self._changed.values())]
         self._reports, self._changed = [], {}
+        for report in reports:
+            self._touched.pop(report.linkedid, None)
         return reports
+
+    def notes(self) -> dict[str, dict[str, JSON]]:
+        """Notes on the calls that may have changed since they were given out last; empty on those that are over."""
+        touched, self._touched = self._touched, {}
+        return {linkedid: dump(call) if (call := self._calls.get(linkedid)) else {} for linkedid in touched}
+
+    def all_notes(self) -> dict[str, dict[str, JSON]]:
+        """Notes on all calls that live."""
+        return {linkedid: dump(call) for linkedid, call in self._calls.items()}
 
 
 def _report(call: Call, stages: list[Stage], over: bool) -> CallReport:

@@ -8,7 +8,7 @@ from pbxhub.calls.state import Call, Channel, dialled_number, endpoint_of, same_
 
 def on_newchannel(book: Book, message: Newchannel) -> None:
     party = message.channel
-    if book.is_gone(party.uniqueid) or book.of_channel(party.uniqueid) is not None:
+    if book.is_gone(party.uniqueid) or book.holds(party.uniqueid):
         return
     call = book.call_of(party.linkedid)
     if call is not None:

@@ -20,7 +20,7 @@ def take_stock(book: Book, channels: Sequence[Status], now: float, reason: str, 
     live = _by_uniqueid(channels)
     if reason == "pbx_restarted" and any(_is_known(book, status.channel) for status in live.values()):
         reason = "lost_while_disconnected"  # no channel outlives its Asterisk: it was a clock that had been set
-    for call in list(book.calls.values()):
+    for call in book.each():
         _end_what_is_gone(book, call, {} if reason == "pbx_restarted" else live, min(now, gone_by), reason)
     for linkedid, group in _by_linkedid(live.values()).items():
         joined = _join(book, linkedid, group, now)
@@ -29,7 +29,7 @@ def take_stock(book: Book, channels: Sequence[Status], now: float, reason: str, 
 
 
 def _is_known(book: Book, party: Party) -> bool:
-    return book.of_channel(party.uniqueid) is not None or book.call_of(party.linkedid) is not None
+    return book.holds(party.uniqueid) or book.knows(party.linkedid)
 
 
 def _by_uniqueid(channels: Iterable[Status]) -> dict[str, Status]:
@@ -113,7 +113,8 @@ def _make_up(book: Book, call: Call, group: Sequence[Status], now: float) -> Non
         leg = call.channels.get(status.channel.uniqueid)
         if leg is None or leg.local or leg.uniqueid == call.first:
             continue
-        if not call.direction and leg.outside:
+        dialled = status.state != "Down" or bool(leg.number)  # else its DialBegin is about to come and tells whom
+        if not call.direction and leg.outside and dialled:
             depart(book, call, leg, status.connected, now)
         if call.direction == "incoming" and here is not None and _with_caller(call, status, here):
             _caller_leg(book, call, leg, status, now)
@@ -122,7 +123,7 @@ def _make_up(book: Book, call: Call, group: Sequence[Status], now: float) -> Non
             if status.state == "Up" and status.bridge and not leg.answered:
                 _outgoing_talks(book, call, leg, now)
         elif status.state == "Up" and not leg.answered:
-            leg.answered, leg.status = now, "ANSWER"  # a consultation, should it become a transfer
+            leg.answered = now  # a consultation, should it become a transfer; or *8, whose DialEnd is about to come
 
 
 def _with_caller(call: Call, status: Status, here: Status) -> bool:

@@ -52,7 +52,7 @@ class CallReport:
     ended_on: empty until the very end: after the stage incoming.after the caller may still be giving marks. The last
               report of a call may have no stages.
     memory: the tracker's own notes on a call still open, JSON; given back to Tracker.restore after a restart.
-            Empty once the call is over.
+            Empty once the call is over. None: this tracker does not follow the call (it was told from CEL).
     """
 
     linkedid: str
@@ -67,4 +67,4 @@ class CallReport:
     disposition: str
     values: Mapping[str, Value]
     stages: tuple[Stage, ...] = ()
-    memory: Mapping[str, JSON] = field(default_factory=dict)
+    memory: Mapping[str, JSON] | None = field(default_factory=dict)

@@ -25,7 +25,7 @@ Loss = Literal["lost_while_disconnected", "pbx_restarted"]
 
 def _on_shutdown(book: Book, message: messages.Shutdown) -> None:
     """Asterisk says good-bye last: whatever still seems to live does not."""
-    for call in list(book.calls.values()):
+    for call in book.each():
         book.end(call, max(call.seen, message.time), "pbx_restarted")
 
 
@@ -84,10 +84,10 @@ class Tracker:
         """
         moment, before = now.timestamp(), self._silent
         self._silent = {}
-        for linkedid, call in list(self._book.calls.items()):
-            seen, since = before.get(linkedid, (call.seen, moment))
-            self._silent[linkedid] = call.seen, since if seen == call.seen else moment
-            if moment - self._silent[linkedid][1] > self._longest_silence:
+        for linkedid, heard in self._book.heard.items():
+            seen, since = before.get(linkedid, (heard, moment))
+            self._silent[linkedid] = heard, since if seen == heard else moment
+            if moment - self._silent[linkedid][1] > self._longest_silence and (call := self._book.call_of(linkedid)):
                 self._book.end(call, call.seen, "expired")
         return self._book.take()
 
@@ -106,16 +106,31 @@ class Tracker:
         return self._book.take()
 
     def restore(self, memories: Mapping[str, Mapping[str, JSON]], trunks: Iterable[str] = ()) -> None:
-        """Goes on with calls of an earlier process: linkedid -> CallReport.memory of those still open.
+        """Goes on with calls of an earlier process exactly where it was: linkedid -> the last notes on those that live.
 
         trunks: endpoints known to lead outside, so that calls that came meanwhile are known for incoming ones.
         """
         for endpoint in trunks:
             self._book.learn_trunk(endpoint)
-        for notes in memories.values():
-            call = load(notes)
-            if call is not None and self._book.call_of(call.linkedid) is None:
+        calls = [call for notes in memories.values() if (call := load(notes)) is not None]
+        absorbed = {alias for call in calls for alias in call.aliases}  # by a call whose notes were written first
+        for call in sorted(calls, key=lambda call: call.started):
+            if call.linkedid in absorbed:
+                self._book.let_go(call.linkedid)
+            elif not self._book.knows(call.linkedid):
                 self._book.begin(call)
+
+    def notes(self) -> dict[str, dict[str, JSON]]:
+        """What restore() needs of every call that has changed since its last report or the last time, by linkedid.
+
+        Empty notes mean that the call is over: without a report when it was absorbed by another, or had no real
+        channel. Nothing is here twice, and nothing when nothing has changed.
+        """
+        return self._book.notes()
+
+    def all_notes(self) -> dict[str, dict[str, JSON]]:
+        """The same of every call that lives, changed or not."""
+        return self._book.all_notes()
 
     def rings(self, linkedid: str) -> bool:
         """Whether this call lives and has, or had, a real channel: then its end will be reported."""
@@ -125,4 +140,4 @@ class Tracker:
     @property
     def live_calls(self) -> int:
         """How many calls live now."""
-        return len(self._book.calls)
+        return len(self._book)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from pbxhub.calls.stages import JSON, CallReport
 from pbxhub.delivery.storable import clip, storable
 from pbxhub.store.accounts import Number, Pbx
-from pbxhub.store.bulk import Insert, Query, Update
+from pbxhub.store.bulk import Delete, Insert, Query, Update, Upsert
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Base
@@ -24,6 +24,7 @@ class CallNow:
     """A call as it stands while a group of reports is folded into it.
 
     data: catalogue values, times as datetimes. answers: what webhooks of this call have answered.
+    memory: the tracker's notes: empty once the call is over, None where no report had any.
     """
 
     id: UUID
@@ -42,7 +43,7 @@ class CallNow:
     disposition: str = ""
     data: dict[str, Any] = field(default_factory=dict)
     answers: dict[str, Any] = field(default_factory=dict)
-    memory: dict[str, Any] = field(default_factory=dict)
+    memory: Mapping[str, JSON] | None = None
     changed: bool = False
 
     @property
@@ -68,7 +69,7 @@ class CallNow:
             value = getattr(report, column)
             if value and (not getattr(self, column) or (not late and (partial or column not in _SETTLED))):
                 setattr(self, column, value)
-        self.memory = {} if self.ended_on else dict(report.memory)
+        self.memory = {} if self.ended_on else self.memory if report.memory is None else report.memory
         self.changed = True
 
     def row(self) -> dict[str, Any]:
@@ -87,7 +88,6 @@ class CallNow:
             "ended_on": self.ended_on,
             "disposition": clip(self.disposition, 40),
             "data": storable(self.data),
-            "memory": storable(self.memory),
         }
         return row | ({"answers": self.answers} if self.is_new else {})
 
@@ -101,9 +101,12 @@ _TOLD = (
 )  # fmt: skip
 _SETTLED = frozenset({"direction", "started_on"})  # by the first report of a call
 _CALL: Table = Base.metadata.tables["call"]
-_TOLD_TOO = ("project_id", "pbx_id", "linkedid", "data", "memory")
+_TOLD_TOO = ("project_id", "pbx_id", "linkedid", "data")
 _UPDATE = Update(_CALL, ("id",), (*_TOLD, *_TOLD_TOO))
 _INSERT = Insert(_CALL, ("id", "answers", *_TOLD, *_TOLD_TOO))
+_LIVE_CALL: Table = Base.metadata.tables["live_call"]
+_KEEP = Upsert(_LIVE_CALL, ("pbx_id", "linkedid"), ("memory",))
+_LET_GO = Delete(_LIVE_CALL, ("pbx_id", "linkedid"))
 
 
 def lock_calls(session: Session, pbx_id: int, reports: Sequence[CallReport]) -> dict[str, CallNow]:
@@ -119,8 +122,9 @@ def lock_calls(session: Session, pbx_id: int, reports: Sequence[CallReport]) -> 
     return calls
 
 
-def write_calls(session: Session, calls: Iterable[CallNow]) -> None:
+def write_calls(session: Session, pbx_id: int, calls: Iterable[CallNow]) -> None:
     """Writes what the reports changed, in the order of linkedids: two listeners never wait for each other in a ring.
+    Behind them the tracker's notes on these calls.
 
     Raises IntegrityError when another listener has inserted one of the calls meanwhile.
     """
@@ -131,12 +135,19 @@ def write_calls(session: Session, calls: Iterable[CallNow]) -> None:
         _INSERT.run(session, new)
     if known:
         _UPDATE.run(session, known)
+    notes = {call.linkedid: call.memory for call in ordered if call.memory is not None}
+    if notes:
+        keep_notes(session, pbx_id, notes)
 
 
-def open_calls(session: Session, pbx_id: int) -> dict[str, Mapping[str, JSON]]:
-    """The tracker's notes on the calls of a PBX that have not ended, by linkedid: for Tracker.restore."""
-    rows = session.execute(select(Call.linkedid, Call.memory).where(Call.pbx_id == pbx_id, Call.ended_on.is_(None)))
-    return {row.linkedid: row.memory for row in rows}
+def keep_notes(session: Session, pbx_id: int, notes: Mapping[str, Mapping[str, JSON]]) -> None:
+    """Writes the tracker's notes on calls, by linkedid, in their order; empty ones take what there is away."""
+    rows = [{"pbx_id": pbx_id, "linkedid": linkedid, "memory": storable(notes[linkedid])} for linkedid in sorted(notes)]
+    live, over = [row for row in rows if row["memory"]], [row for row in rows if not row["memory"]]
+    if live:
+        _KEEP.run(session, live)
+    if over:
+        _LET_GO.run(session, over)
 
 
 def read_call(session: Session, call_id: UUID) -> CallNow | None:
@@ -152,7 +163,7 @@ def find_call(session: Session, pbx_id: int, linkedid: str) -> CallNow | None:
     return None if row is None else _from_row(dict(row))
 
 
-_COLUMNS = [column for column in _CALL.c if column.key not in ("memory",)]
+_COLUMNS = list(_CALL.c)
 
 
 _OF_PBX = Query(

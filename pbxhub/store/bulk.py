@@ -73,6 +73,29 @@ class Insert(_Many):
         return f"INSERT INTO {table} ({columns}) VALUES {', '.join([f'({row})'] * number)}"  # noqa: S608
 
 
+class Upsert(Insert):
+    """keys: the columns that say which row it is; of one that is there already the others are set."""
+
+    def __init__(self, table: Table, keys: Sequence[str], names: Sequence[str]) -> None:
+        super().__init__(table, (*keys, *names))
+        self._keys, self._set = tuple(keys), tuple(names)
+
+    def _written(self, dialect: Dialect, number: int) -> str:
+        quote = dialect.identifier_preparer.quote
+        what = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in self._set)
+        keys = ", ".join(map(quote, self._keys))
+        return f"{super()._written(dialect, number)} ON CONFLICT ({keys}) DO UPDATE SET {what}"
+
+
+class Delete(_Many):
+    """The rows with these keys, where there are any."""
+
+    def _written(self, dialect: Dialect, number: int) -> str:
+        quote, table = dialect.identifier_preparer.quote, dialect.identifier_preparer.format_table(self._table)
+        one = " AND ".join(f"{quote(name)} = {_place(dialect)}" for name in self._names)
+        return f"DELETE FROM {table} WHERE {' OR '.join([f'({one})'] * number)}"  # noqa: S608
+
+
 class Update(_Many):
     """keys: the columns that say which row it is; names: those that are set."""
 

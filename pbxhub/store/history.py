@@ -72,8 +72,16 @@ class Call(Base):
     data: Mapped[dict[str, JSON]] = mapped_column(JsonColumn, default=dict)
     # what the webhooks of this call answered, for the next ones and the dialplan (webhook.*, response_*, saved names)
     answers: Mapped[dict[str, JSON]] = mapped_column(JsonColumn, default=dict)
-    # the tracker's notes while the call is open (Tracker.restore); empty afterwards
-    memory: Mapped[dict[str, JSON]] = mapped_column(JsonColumn, default=dict)
+
+
+class LiveCall(Base):
+    """What the tracker has noted of a call that lives (Tracker.restore): from its first second to its end, also when it
+    is no call of the history yet. Written with each of its stages, and within a second of any other change."""
+
+    __tablename__ = "live_call"
+    pbx_id: Mapped[int] = mapped_column(ForeignKey("pbx.id", ondelete="CASCADE"), primary_key=True)
+    linkedid: Mapped[str] = mapped_column(String(150), primary_key=True)
+    memory: Mapped[dict[str, JSON]] = mapped_column(JsonColumn)
 
 
 class StageEvent(Base):

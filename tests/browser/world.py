@@ -157,7 +157,7 @@ def _call(
         direction="incoming" if chance.random() < 0.8 or is_open else "outgoing", caller=data["caller"],
         caller_name=data["caller_name"], dst=data["dst"], extension=extension, started_on=start,
         answered_on=start + timedelta(seconds=8) if answered else None, ended_on=None if is_open else end,
-        disposition="" if is_open else over["disposition"], data=data if is_open else {**data, **over}, memory={},
+        disposition="" if is_open else over["disposition"], data=data if is_open else {**data, **over},
     )  # fmt: skip
     session.add(call)
     session.flush()

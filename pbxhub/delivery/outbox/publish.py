@@ -73,7 +73,7 @@ def _publish(database: Database, links: Links, pbx_id: int, reports: Sequence[Ca
         attach_attributes(session, directory_of(database), calls, reports)
         attach_custom(session, calls)
         stages = _new_stages(session, calls, reports, _later_stages(session, directory_of(database), calls, reports))
-        write_calls(session, calls.values())
+        write_calls(session, pbx_id, calls.values())
         link_new(session, pbx_id, calls.values())
         follow_ordered(session, links, calls, now)
         return write_stages(session, directory_of(database), links, stages, now)
