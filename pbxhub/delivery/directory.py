@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ from pbxhub.calls.stages import Value
 from pbxhub.store.accounts import Project
 from pbxhub.store.bulk import Query
 from pbxhub.store.session import Database
-from pbxhub.store.webhooks import Webhook
+from pbxhub.store.webhooks import Webhook, has_touched_webhooks
 from pbxhub.webhooks.matching import Matcher, compile_filters
 from pbxhub.webhooks.request import CompiledRequest, NotSent, Request, compile_request
 from pbxhub.webhooks.spec import SpecError, WebhookSpec, load_spec
@@ -82,10 +82,15 @@ class ProjectWebhooks:
 
 
 class Directory:
-    """One per database. A project is read again when its webhooks_revision has changed, and never otherwise."""
+    """One per database. A project is read again when its webhooks_revision has changed, and never otherwise.
+
+    Only what is committed is kept. A transaction that has changed webhooks itself reads them anew: it may be rolled
+    back, and then the next change gets the same revision. created_on tells a project from a deleted one: SQLite gives
+    the same id again.
+    """
 
     def __init__(self) -> None:
-        self._projects: dict[int, tuple[int, ProjectWebhooks]] = {}
+        self._projects: dict[int, tuple[tuple[int, datetime], ProjectWebhooks]] = {}
 
     @property
     def has_several(self) -> bool:
@@ -95,10 +100,13 @@ class Directory:
     def fetch(self, session: Session, project_ids: Iterable[int]) -> dict[int, ProjectWebhooks]:
         """The projects that exist among these, as this transaction sees them."""
         found = {}
-        for project_id, revision in _REVISIONS.all(session, ids=sorted(set(project_ids))):
+        for project_id, revision, created_on in _REVISIONS.all(session, ids=sorted(set(project_ids))):
+            if has_touched_webhooks(session, project_id):
+                found[project_id] = _read(session, project_id)
+                continue
             known = self._projects.get(project_id)
-            if known is None or known[0] != revision:
-                known = self._projects[project_id] = (revision, _read(session, project_id))
+            if known is None or known[0] != (revision, created_on):
+                known = self._projects[project_id] = ((revision, created_on), _read(session, project_id))
             found[project_id] = known[1]
         return found
 
@@ -112,7 +120,9 @@ def directory_of(database: Database) -> Directory:
 
 
 _REVISIONS = Query(
-    select(Project.id, Project.webhooks_revision).where(Project.id.in_(bindparam("ids", expanding=True)))
+    select(Project.id, Project.webhooks_revision, Project.created_on).where(
+        Project.id.in_(bindparam("ids", expanding=True))
+    )
 )
 _COLUMNS = (
     Webhook.id, Webhook.kind, Webhook.project_id, Webhook.revision, Webhook.name, Webhook.stage, Webhook.secret_sealed,

@@ -89,6 +89,15 @@ def touch_webhooks(session: Session, project_id: int) -> None:
     session.execute(
         update(Project).where(Project.id == project_id).values(webhooks_revision=Project.webhooks_revision + 1)
     )
+    session.info.setdefault(_TOUCHED, set()).add(project_id)
+
+
+def has_touched_webhooks(session: Session, project_id: int) -> bool:
+    """Whether this transaction has: what it reads of them may never be committed."""
+    return project_id in session.info.get(_TOUCHED, ())
+
+
+_TOUCHED = "pbxhub_touched_webhooks"
 
 
 def add_project(session: Session, project: Project) -> None:
