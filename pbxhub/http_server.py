@@ -28,6 +28,7 @@ _CONNECTIONS = 1000  # of one process; each costs a descriptor and about 2 µs p
 _FILES = 8192  # descriptors a process asks for; some systems give 1,024 unasked
 _IDLE = 60  # seconds without a byte in either direction
 _ARRIVE = 60.0  # seconds from the first to the last byte of a request
+_HEADERS = 64 * 1024  # bytes, the address included
 _BODY = 4 * 1024 * 1024  # bytes; what is smaller and still too large gets a page that says so
 _IN_MEMORY = 64 * 1024  # bytes of a body; the rest waits in a temporary file
 _STALLED = 5.0  # seconds after which a reader who takes nothing may have to make room
@@ -108,6 +109,7 @@ def _server(application: "WSGIApplication", listening_on: socket.socket, map_: d
         asyncore_use_poll=True,  # select() knows no descriptor above 1,023
         channel_timeout=_IDLE,
         cleanup_interval=_LOOK,
+        max_request_header_size=_HEADERS,
         max_request_body_size=_BODY,
         inbuf_overflow=_IN_MEMORY,
         clear_untrusted_proxy_headers=False,  # the application itself decides whom to believe

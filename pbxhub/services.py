@@ -82,7 +82,7 @@ def app(parts: Parts) -> Flask:
         check_pbx=lambda pbx: check_row(pbx_row(pbx, parts.vault)),
         recordings=settings.recordings,
     )
-    install_api(pages_app)
+    install_api(pages_app, _THREADS)
     return pages_app
 
 

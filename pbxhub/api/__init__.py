@@ -3,25 +3,34 @@
 It calls the same functions as the pages (web/webhooks.py, web/tryout.py, web/deliveries.py …), never their views.
 """
 
+from urllib.parse import urlsplit
+
 from flask import Flask
 from flask_babel import Babel
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from pbxhub.api import answers, description, idempotency, keys, problems, rates, streams
 from pbxhub.api.resources import BLUEPRINTS
+from pbxhub.settings import Settings
 from pbxhub.web import json_input
+from pbxhub.web.proxies import seen_from_outside
 
 PREFIX = "/api/v1"
 
 
-def install(app: Flask) -> None:
-    """Puts the API beside the pages of an application of web.create_app."""
-    api = create_api(app)
+def install(app: Flask, threads: int = 16) -> None:
+    """Puts the API beside the pages of an application of web.create_app.
+
+    threads: of the server that answers both; streams of events hold half of them at most.
+    """
+    api = create_api(app, threads)
     app.extensions["pbxhub.api"] = api
-    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {PREFIX: api.wsgi_app})  # type: ignore[method-assign]
+    settings: Settings = app.extensions["pbxhub"].settings
+    outside = seen_from_outside(api.wsgi_app, urlsplit(settings.public_url).scheme, settings.trusted_proxies)
+    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {PREFIX: outside})  # type: ignore[method-assign]
 
 
-def create_api(app: Flask) -> Flask:
+def create_api(app: Flask, threads: int = 16) -> Flask:
     """The API on the same hub as the pages."""
     api = Flask("pbxhub.api", static_folder=None)
     api.extensions["pbxhub"] = app.extensions["pbxhub"]
@@ -34,7 +43,8 @@ def create_api(app: Flask) -> Flask:
     json_input.install(api)
     api.json.sort_keys = False  # type: ignore[attr-defined]
     Babel(api)
-    for part in (problems, answers, rates, keys, idempotency, streams):
+    for part in (problems, answers, rates, keys, idempotency):
         part.install(api)
+    streams.install(api, threads // 2)
     description.install(api, BLUEPRINTS)
     return api

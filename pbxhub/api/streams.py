@@ -14,16 +14,15 @@ from pbxhub.delivery.events import shown
 from pbxhub.store.events import Position, newest, read_after
 from pbxhub.store.session import Database
 
-MOST = 8  # of this process: each holds a thread of the server
-MOST_OF_A_PROJECT = 4
 STREAM_SECONDS = 300.0  # then the reader comes back with its Last-Event-ID
 _LOOK = 0.5
 _BEAT = 2.0  # a reader who has gone is noticed at the next one, and its place is free
 _AT_ONCE = 200
 
 
-def install(api: Flask) -> None:
-    api.extensions["pbxhub.streams"] = Places()
+def install(api: Flask, most: int) -> None:
+    """most: streams of this process at once; each holds a thread of the server."""
+    api.extensions["pbxhub.streams"] = Places(most)
 
 
 def places() -> "Places":
@@ -33,20 +32,22 @@ def places() -> "Places":
 
 
 class Places:
-    """The streams that are open in this process, by project: one project cannot take them all."""
+    """The streams that are open in this process, by project: one project may take half of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._most_of_a_project = max(1, most // 2)
         self._open = Counter[int]()
         self._lock = threading.Lock()
 
     def take(self, project_id: int) -> None:
         """Refuses with 429 when the project has its share, with 503 when the process has no thread to spare."""
         with self._lock:
-            if self._open[project_id] >= MOST_OF_A_PROJECT:
-                sentence = f"This project has {MOST_OF_A_PROJECT} streams open already; close one, or share one."
+            if self._open[project_id] >= self._most_of_a_project:
+                sentence = f"This project has {self._most_of_a_project} streams open already; close one, or share one."
                 refuse(429, sentence, Retry_After="30")
-            if self._open.total() >= MOST:
-                refuse(503, f"{MOST} streams are open already; that is all this server has.", Retry_After="30")
+            if self._open.total() >= self._most:
+                refuse(503, f"{self._most} streams are open already; that is all this server has.", Retry_After="30")
             self._open[project_id] += 1
 
     def give_back(self, project_id: int) -> None:
