@@ -134,9 +134,9 @@ def statements(database: Database, numbers: str, unchecked: int) -> Iterator[str
     call, own = key("i - i % 5", database), key("i", database)
     no, blob = ("0", "x'7b7d'") if database.is_sqlite else ("false", "'{}'::bytea")
     yield f"""INSERT INTO call (id, project_id, pbx_id, linkedid, direction, caller, caller_name, dst, extension,
-        started_on, answered_on, ended_on, disposition, data, answers, memory)
+        started_on, answered_on, ended_on, disposition, data, answers)
         SELECT {call}, 1, 1, i, 'incoming', '+38067' || i, '', '380441234567', '101', :day, :day, :day, 'ANSWERED',
-        '{{}}', '{{}}', '{{}}' FROM {numbers} AS numbers WHERE i % 5 = 0"""
+        '{{}}', '{{}}' FROM {numbers} AS numbers WHERE i % 5 = 0"""
     yield f"""INSERT INTO stage_event (id, project_id, call_id, stage, key, ordinal, created_on, data)
         SELECT {own}, 1, {call}, 'incoming.after', i, 1, :day, '{{}}' FROM {numbers} AS numbers"""
     failed = f"CASE WHEN i % {min(unchecked, 50)} = 0 THEN {{}} ELSE {{}} END".format

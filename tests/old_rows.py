@@ -18,9 +18,9 @@ def fill_postgresql(database: Database, project_id: int, pbx_id: int, webhook_id
             session.execute(text(f"ALTER TABLE {table} SET (autovacuum_enabled = false)"))
         for statement in (
             f"""INSERT INTO call (id, project_id, pbx_id, linkedid, direction, caller, caller_name, dst, extension,
-                started_on, ended_on, disposition, data, answers, memory)
+                started_on, ended_on, disposition, data, answers)
                 SELECT {_CALL}, {project_id}, {pbx_id}, i, 'incoming', i, '', '101', '', {_DAY}, {_DAY}, 'ANSWERED',
-                '{{}}', '{{}}', '{{}}' FROM generate_series(0, {number}) i WHERE i % 5 = 0""",
+                '{{}}', '{{}}' FROM generate_series(0, {number}) i WHERE i % 5 = 0""",
             f"""INSERT INTO stage_event (id, project_id, call_id, stage, key, ordinal, created_on, data)
                 SELECT {_OWN}, {project_id}, {_CALL}, 'incoming.after', i, 1, {_DAY}, '{{}}' FROM {numbers}""",
             f"""INSERT INTO delivery (id, project_id, webhook_id, webhook_revision, stage_event_id, call_id,

@@ -40,7 +40,7 @@ def test_a_change_that_was_rolled_back_is_never_used(database: Database) -> None
     assert sent_to(database, world, "1.1") == "http://127.0.0.1:9/old"
     with pytest.raises(UndoneError):
         change(database, world, "http://127.0.0.1:9/never", undone=True)
-    with database.write() as session:  # nobody has asked meanwhile, and this one gets the revision that the other one had
+    with database.write() as session:  # nobody has asked meanwhile: this one gets the revision that the other had
         session.execute(update(Webhook).where(Webhook.id == world.webhooks[0]).values(spec=spec(NEW)))
         touch_webhooks(session, world.project_id)
     assert sent_to(database, world, "1.2") == NEW

@@ -1,6 +1,5 @@
 """Old history goes, a little at a time; claim, error page and call card never look at it."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,12 +8,10 @@ from typing import Any
 
 import pytest
 from outbox_world import AFTER, BEFORE, BUSY, NOON, OK, VAULT, World, at, finish, report, take
-from sqlalchemy import Connection, Integer, Select, Uuid, bindparam, event, func, insert, select, text, update
+from sqlalchemy import Connection, event, func, insert, select, text, update
 
-from pbxhub.delivery.outbox import Retention, Selection, order, prune, publish, rows
-from pbxhub.delivery.outbox.claim import _FIRST, _HOP, _IN_FLIGHT
+from pbxhub.delivery.outbox import Retention, Selection, prune, publish
 from pbxhub.store.api import Attributes, KeptAnswer
-from pbxhub.store.columns import UtcDateTime
 from pbxhub.store.events import EventRow, NewEvent, keep
 from pbxhub.store.history import DELIVERED, FAILED, Attempt, Call, Delivery, StageEvent
 from pbxhub.store.ids import new_id
@@ -203,46 +200,25 @@ def fill(database: Database, world: World, number: int, state: str = DELIVERED) 
         connection.execute(text("ANALYZE"))
 
 
-def plan(database: Database, statement: Any, values: list[Any]) -> str:
+def plan(database: Database, statement: Any) -> str:
     """What the database says it will do."""
-    if isinstance(statement, Select):
-        bound = statement.params({value.key: value.value for value in values})
-    else:
-        bound = statement.bindparams(*values) if values else statement
-    compiled = bound.compile(dialect=database.engine.dialect, compile_kwargs={"literal_binds": True})
+    compiled = statement.compile(dialect=database.engine.dialect, compile_kwargs={"literal_binds": True})
     explain = "EXPLAIN QUERY PLAN " if database.is_sqlite else "EXPLAIN "
     with database.engine.connect() as connection:
         return "\n".join(str(row) for row in connection.exec_driver_sql(explain + str(compiled)))
 
 
-def test_claim_error_page_and_call_card_use_their_indexes_among_many_old_rows(database: Database) -> None:
+def test_error_page_and_call_card_use_their_indexes_among_many_old_rows(database: Database) -> None:
+    """What publish, claim and record use: test_work_beside_much_history."""
     world = World(database)
     world.webhook()
     fill(database, world, 20_000)
-    dialect = database.engine.dialect.name
-    now = bindparam("now", NOON, UtcDateTime())
-    webhooks = bindparam("webhook_ids", world.webhooks, Integer(), expanding=True)
-    choose = [now, bindparam("lane", 1, Integer()), bindparam("most", 8, Integer()), webhooks]
     unchecked = select(Delivery.id).where(text("state = 'failed' AND checked_on IS NULL")).order_by(Delivery.id.desc())
     errors = unchecked.where(Delivery.project_id == world.project_id).limit(50)
     card = select(Delivery.id).where(Delivery.call_id == new_id())
-    sequence = bindparam("sequence_ids", [new_id()], Uuid(), expanding=True)
-    held = bindparam("ids", [new_id().hex if database.is_sqlite else str(new_id())], expanding=True)
-    for statement, values, index in (
-        (rows._BEFORE.statement, [sequence], "ix_delivery_(before|due)"),
-        (order._BEFORE.statement, [held, now], "ix_delivery_(before|due)"),
-        (order._HELD.statement, [sequence], "ix_delivery_held"),
-        (_HOP.statement, [], "ix_delivery_due"),
-        (_FIRST[dialect].statement, choose, "ix_delivery_due"),
-        (_IN_FLIGHT.statement, [now], "ix_delivery_claimed"),
-        (errors, [], "ix_delivery_unchecked"),
-        (card, [], "ix_delivery_call"),
-    ):
-        steps = plan(database, statement, values)
-        assert re.search(index, steps), steps  # nothing is pending: all indexes of that are equally short
-        assert "SCAN d\n" not in steps, steps
-        assert "SCAN delivery\n" not in steps, steps
-        assert "Seq Scan on delivery" not in steps, steps
+    for statement, index in ((errors, "ix_delivery_unchecked"), (card, "ix_delivery_call")):
+        steps = plan(database, statement)
+        assert index in steps, steps
 
 
 def test_a_selection_without_states_it_may_touch_is_empty(database: Database) -> None:

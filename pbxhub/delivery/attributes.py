@@ -12,6 +12,7 @@ from pbxhub.delivery.calls import CallNow
 from pbxhub.delivery.directory import Directory
 from pbxhub.store.api import Attributes
 from pbxhub.store.bulk import Query
+from pbxhub.store.columns import one_of
 from pbxhub.webhooks.catalogue import ENTRIES
 from pbxhub.webhooks.phones import spell
 
@@ -32,14 +33,14 @@ def lookup_key(number: str, country: str) -> str:
 
 _ANY = Query(
     select(Attributes.project_id)
-    .where(Attributes.project_id.in_(bindparam("project_ids", expanding=True)))
+    .where(one_of(Attributes.project_id, "project_ids"))
     .order_by(Attributes.project_id, Attributes.number)  # by the index: a project may own few of many rows
     .limit(1)
 )
 _KNOWN = Query(
     select(Attributes.project_id, Attributes.number, Attributes.valid_from, Attributes.valid_until, Attributes.values)
-    .where(Attributes.project_id.in_(bindparam("project_ids", expanding=True)))
-    .where(Attributes.number.in_(bindparam("numbers", expanding=True)))
+    .where(one_of(Attributes.project_id, "project_ids"))
+    .where(one_of(Attributes.number, "numbers"))
     .where(Attributes.valid_until >= bindparam("earliest"))
     .order_by(Attributes.created_on.desc())
     .limit(1000)

@@ -13,6 +13,7 @@ from pbxhub.calls.stages import JSON, CallReport
 from pbxhub.delivery.storable import clip, storable
 from pbxhub.store.accounts import Number, Pbx
 from pbxhub.store.bulk import Delete, Insert, Query, Update, Upsert
+from pbxhub.store.columns import one_of
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Base
@@ -168,7 +169,7 @@ _COLUMNS = list(_CALL.c)
 
 _OF_PBX = Query(
     select(*_COLUMNS)
-    .where(_CALL.c.pbx_id == bindparam("pbx_id"), _CALL.c.linkedid.in_(bindparam("linkedids", expanding=True)))
+    .where(_CALL.c.pbx_id == bindparam("pbx_id"), one_of(_CALL.c.linkedid, "linkedids"))
     .order_by(_CALL.c.linkedid)
     .with_for_update(key_share=True)
 )
@@ -194,9 +195,7 @@ def no_call(project_id: int) -> CallNow:
 
 _PROJECT = Query(select(Pbx.project_id).where(Pbx.id == bindparam("pbx_id")))
 _NUMBERS = Query(
-    select(Number.did, Number.project_id).where(
-        Number.pbx_id == bindparam("pbx_id"), Number.did.in_(bindparam("dids", expanding=True))
-    )
+    select(Number.did, Number.project_id).where(Number.pbx_id == bindparam("pbx_id"), one_of(Number.did, "dids"))
 )
 
 

@@ -1,20 +1,23 @@
-"""The webhooks of each project as publish and the workers need them: read once per revision, compiled once."""
+"""The webhooks of each project as publish and the workers need them: read once per revision, compiled when used."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from functools import cached_property
+from itertools import groupby
 from typing import Any
 from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo
 
 import structlog
-from sqlalchemy import JSON, Engine, Row, bindparam, select, type_coerce
+from sqlalchemy import JSON, Engine, select, type_coerce
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import Value
 from pbxhub.store.accounts import Project
 from pbxhub.store.bulk import Query
+from pbxhub.store.columns import one_of
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, has_touched_webhooks
 from pbxhub.webhooks.matching import Matcher, compile_filters
@@ -33,13 +36,44 @@ class Settled:
     request: CompiledRequest
 
 
+class Stored:
+    """What is stored of a webhook's settings, for a time zone: checked and compiled when somebody asks, once.
+
+    A claim needs the limits of a hundred webhooks in a transaction for which others wait: it must not compile them.
+    """
+
+    def __init__(self, raw: Any, zone: tzinfo) -> None:
+        self.raw, self.zone = raw, zone
+
+    @cached_property
+    def _loaded(self) -> WebhookSpec | str:
+        """One damaged webhook must not stop the others of the stage: it becomes a sentence."""
+        try:
+            return load_spec(self.raw)
+        except SpecError as error:
+            return _unreadable(error)
+
+    @cached_property
+    def made(self) -> Settled | str:
+        if isinstance(self._loaded, str):
+            return self._loaded
+        try:
+            return Settled(self._loaded, compile_filters(self._loaded, self.zone), compile_request(self._loaded))
+        except SpecError as error:
+            return _unreadable(error)
+
+    @property
+    def spec(self) -> WebhookSpec:
+        return WebhookSpec() if isinstance(self._loaded, str) else self._loaded
+
+
+def _unreadable(error: SpecError) -> str:
+    return f"what is stored of this webhook cannot be read: {error}; open it, correct it and save"
+
+
 @dataclass(frozen=True, slots=True)
 class LiveWebhook:
-    """An enabled webhook.
-
-    made: compiled; or a sentence when what is stored cannot be read: then nothing is sent and every delivery says so.
-    spec: of made, an empty one beside a sentence.
-    """
+    """An enabled webhook."""
 
     id: int
     project_id: int
@@ -49,8 +83,17 @@ class LiveWebhook:
     secret_sealed: str
     tls_key_sealed: str
     signing_sealed: str
-    made: Settled | str
-    spec: WebhookSpec
+    stored: Stored
+
+    @property
+    def made(self) -> Settled | str:
+        """Compiled; or a sentence when what is stored cannot be read: nothing is sent and every delivery says so."""
+        return self.stored.made
+
+    @property
+    def spec(self) -> WebhookSpec:
+        """An empty one when what is stored cannot be read."""
+        return self.stored.spec
 
     def matches(self, values: Mapping[str, Value]) -> bool:
         return isinstance(self.made, str) or self.made.matcher.matches(values)
@@ -99,15 +142,16 @@ class Directory:
 
     def fetch(self, session: Session, project_ids: Iterable[int]) -> dict[int, ProjectWebhooks]:
         """The projects that exist among these, as this transaction sees them."""
-        found = {}
-        for project_id, revision, created_on in _REVISIONS.all(session, ids=sorted(set(project_ids))):
-            if has_touched_webhooks(session, project_id):
-                found[project_id] = _read(session, project_id)
-                continue
-            known = self._projects.get(project_id)
-            if known is None or known[0] != (revision, created_on):
-                known = self._projects[project_id] = ((revision, created_on), _read(session, project_id))
-            found[project_id] = known[1]
+        rows = _REVISIONS.all(session, ids=sorted(set(project_ids)))
+        versions = {row.id: (row.webhooks_revision, row.created_on) for row in rows}
+        own = {id_ for id_ in versions if has_touched_webhooks(session, id_)}
+        known = {id_: self._projects[id_] for id_ in versions if id_ in self._projects}
+        found = {id_: project for id_, (version, project) in known.items() if version == versions[id_]}
+        missing = [id_ for id_ in versions if id_ in own or id_ not in found]
+        if missing:
+            read = _read(session, missing, [project for _, project in known.values()])
+            self._projects |= {id_: (versions[id_], project) for id_, project in read.items() if id_ not in own}
+            found |= read
         return found
 
 
@@ -119,26 +163,31 @@ def directory_of(database: Database) -> Directory:
     return _directories.setdefault(database.engine, Directory())
 
 
-_REVISIONS = Query(
-    select(Project.id, Project.webhooks_revision, Project.created_on).where(
-        Project.id.in_(bindparam("ids", expanding=True))
+_REVISIONS = Query(select(Project.id, Project.webhooks_revision, Project.created_on).where(one_of(Project.id, "ids")))
+_PROJECTS = Query(select(Project.id, Project.name, Project.time_zone, Project.country).where(one_of(Project.id, "ids")))
+_WEBHOOKS = Query(
+    select(
+        Webhook.id, Webhook.kind, Webhook.project_id, Webhook.revision, Webhook.name, Webhook.stage,
+        Webhook.secret_sealed, Webhook.tls_key_sealed, Webhook.signing_sealed,
+        type_coerce(Webhook.spec, JSON).label("spec"),
     )
-)
-_COLUMNS = (
-    Webhook.id, Webhook.kind, Webhook.project_id, Webhook.revision, Webhook.name, Webhook.stage, Webhook.secret_sealed,
-    Webhook.tls_key_sealed, Webhook.signing_sealed, type_coerce(Webhook.spec, JSON).label("spec"),
+    .where(one_of(Webhook.project_id, "ids"), Webhook.enabled, Webhook.deleted_on.is_(None))
+    .order_by(Webhook.project_id, Webhook.position, Webhook.id)
 )  # fmt: skip
 
 
-def _read(session: Session, project_id: int) -> ProjectWebhooks:
-    project = session.execute(select(Project).where(Project.id == project_id)).scalar_one()
+def _read(session: Session, project_ids: list[int], before: Iterable[ProjectWebhooks]) -> dict[int, ProjectWebhooks]:
+    """before: as they were known; what has not changed since is not compiled again."""
+    known = {webhook.id: webhook.stored for project in before for webhook in project.by_id.values()}
+    session.flush()  # what its transaction has changed itself
+    rows = _WEBHOOKS.all(session, ids=project_ids)
+    of = {project_id: list(group) for project_id, group in groupby(rows, lambda row: row.project_id)}
+    return {row.id: _project(row, of.get(row.id, ()), known) for row in _PROJECTS.all(session, ids=project_ids)}
+
+
+def _project(project: Any, rows: Sequence[Any], known: Mapping[int, Stored]) -> ProjectWebhooks:
     zone = _zone(project.time_zone)
-    rows = session.execute(
-        select(*_COLUMNS)
-        .where(Webhook.project_id == project_id, Webhook.enabled, Webhook.deleted_on.is_(None))
-        .order_by(Webhook.position, Webhook.id)
-    ).all()
-    webhooks = [_live(row, zone) for row in rows]
+    webhooks = [_live(row, zone, known.get(row.id)) for row in rows]
     by_stage: dict[str, list[LiveWebhook]] = {}
     for webhook in webhooks:
         by_stage.setdefault(webhook.stage, []).append(webhook)
@@ -150,30 +199,12 @@ def _read(session: Session, project_id: int) -> ProjectWebhooks:
     )  # fmt: skip
 
 
-def _live(row: Row[Any], zone: tzinfo) -> LiveWebhook:
-    made = _settle(row.spec, zone)
-    spec = WebhookSpec() if isinstance(made, str) else made.spec
+def _live(row: Any, zone: tzinfo, before: Stored | None) -> LiveWebhook:
+    same = before is not None and before.raw == row.spec and before.zone == zone
     return LiveWebhook(
-        row.id,
-        row.project_id,
-        row.revision,
-        row.name,
-        row.stage,
-        row.secret_sealed,
-        row.tls_key_sealed,
-        row.signing_sealed,
-        made,
-        spec,
-    )
-
-
-def _settle(stored: Any, zone: tzinfo) -> Settled | str:
-    """One damaged webhook must not stop the others of the stage: it becomes a sentence."""
-    try:
-        spec = load_spec(stored)
-        return Settled(spec, compile_filters(spec, zone), compile_request(spec))
-    except SpecError as error:
-        return f"what is stored of this webhook cannot be read: {error}; open it, correct it and save"
+        row.id, row.project_id, row.revision, row.name, row.stage, row.secret_sealed, row.tls_key_sealed,
+        row.signing_sealed, before if before and same else Stored(row.spec, zone),
+    )  # fmt: skip
 
 
 def _zone(name: str) -> tzinfo:

@@ -123,34 +123,29 @@ def _place(dialect: Dialect) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A query for one dialect and certain lengths of its lists. expansion: the names of a list's elements."""
+    """A query for one dialect. constants: the values it has been given once for all."""
 
     text: str
-    names: tuple[str, ...]
     pairs: tuple[tuple[str, Process], ...]
-    expansion: Mapping[str, list[str]]
     constants: dict[str, Any]
 
 
 class Query:
-    """A select, or a text with .columns() for those that need a type. Lists are for its expanding bindparams."""
+    """A select, or a text with .columns() for those that need a type. For lists: one_of and ListOf of store/columns."""
 
     def __init__(self, statement: Select[*tuple[Any, ...]] | TextualSelect | TextClause) -> None:
         self.statement = statement
-        self._compile = lru_cache(maxsize=64)(self._compiled)
+        self._compile = lru_cache(maxsize=4)(self._compiled)
         self._describe = lru_cache(maxsize=4)(self._described)
 
     def all(self, session: Session, **values: Any) -> list[Any]:
-        """The rows, as named tuples. An expanding list must not be empty."""
+        """The rows, as named tuples."""
         connection = _connection(session)
-        lists = {name: _padded(value) for name, value in values.items() if isinstance(value, list)}
-        made = self._compile(connection.dialect, tuple((name, len(value)) for name, value in lists.items()))
+        made = self._compile(connection.dialect)
         given = made.constants | values
-        for name, value in lists.items():
-            given.update(zip(made.expansion[name], value, strict=True))
-        bound = [given[name] if process is None else process(given[name]) for name, process in made.pairs]
-        parameters = tuple(bound) if connection.dialect.positional else dict(zip(made.names, bound, strict=True))
-        return self._fetch(connection, made.text, parameters)
+        bound = [(name, given[name] if process is None else process(given[name])) for name, process in made.pairs]
+        positional = connection.dialect.positional
+        return self._fetch(connection, made.text, tuple([value for _, value in bound]) if positional else dict(bound))
 
     def first(self, session: Session, **values: Any) -> Any:
         """The first row; None without one."""
@@ -165,15 +160,13 @@ class Query:
             return [new(row) for row in rows]
         return [new([v if p is None else p(v) for v, p in zip(row, processes, strict=True)]) for row in rows]
 
-    def _compiled(self, dialect: Dialect, sizes: tuple[tuple[str, int], ...]) -> "_Made":
+    def _compiled(self, dialect: Dialect) -> "_Made":
         compiled = self.statement.compile(dialect=dialect)
         constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
-        missing = dict.fromkeys(compiled.binds)
-        state = compiled.construct_expanded_state(missing | {name: [None] * size for name, size in sizes})
-        of = {one: name for name, ones in state.parameter_expansion.items() for one in ones}
+        state = compiled.construct_expanded_state(dict.fromkeys(compiled.binds) | constants)
         names = tuple(state.positiontup or state.parameters)
-        pairs = tuple((name, _binding(compiled.binds[of.get(name, name)].type, dialect)) for name in names)
-        return _Made(state.statement, names, pairs, state.parameter_expansion, constants)
+        pairs = tuple((name, _binding(compiled.binds[name].type, dialect)) for name in names)
+        return _Made(state.statement, pairs, constants)
 
     def _described(
         self, dialect: Dialect, columns: tuple[str, ...]
@@ -212,11 +205,3 @@ def _binding(kind: TypeEngine[Any], dialect: Dialect) -> Process:
 
 def _reading(kind: TypeEngine[Any], dialect: Dialect) -> Process:
     return kind.dialect_impl(dialect).result_processor(dialect, None)
-
-
-def _padded(values: list[Any]) -> list[Any]:
-    """Repeats the last one up to a power of four: one statement to compile and to prepare for many lengths."""
-    size = 1
-    while size < len(values):
-        size *= 4
-    return values + values[-1:] * (size - len(values))

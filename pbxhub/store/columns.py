@@ -1,11 +1,14 @@
-"""Column types of our own: aware UTC times and JSON that is read into a frozen dataclass."""
+"""Column types of our own: aware UTC times, JSON that is read into a frozen dataclass, lists that are one value."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import JSON, BigInteger, ColumnElement, DateTime, Dialect
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import JSON, BigInteger, Boolean, ColumnElement, DateTime, Dialect, Text, Uuid, bindparam
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 T = TypeVar("T")
@@ -71,3 +74,62 @@ class TypedJson(TypeDecorator[T], Generic[T]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> T | None:
         return None if value is None else self._load(value)
+
+
+class ListOf(TypeDecorator[Collection[Any]]):
+    """A list of any length as one parameter: an array on PostgreSQL, JSON on SQLite. Never a column's type.
+
+    A statement with a parameter for each element is another statement for each length, and fails beyond the 65,535
+    parameters of PostgreSQL and the 32,766 of SQLite.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, of: TypeEngine[Any]) -> None:
+        super().__init__()
+        self.of = of
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(ARRAY(self.of) if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: Collection[Any] | None, dialect: Dialect) -> Any:
+        if value is None or dialect.name == "postgresql":
+            return None if value is None else list(value)
+        bind = self.of.dialect_impl(dialect).bind_processor(dialect)
+        return json.dumps([one if bind is None else bind(one) for one in value])
+
+
+AMONG = {"postgresql": "= ANY(:{})", "sqlite": "IN (SELECT value FROM json_each(:{}))"}
+"""What follows a column in a text of SQL, with the name of a bindparam of a ListOf."""
+
+
+RAW_IDS = {"postgresql": ListOf(Uuid()), "sqlite": ListOf(Text())}
+"""Of ids as the driver gave them: they go straight back into the next statement."""
+
+
+class _OneOf(FunctionElement[bool]):
+    type = Boolean()
+    inherit_cache = True
+
+    def self_group(self, against: Any = None) -> Any:
+        """A condition as it is: SQLAlchemy would add "= 1" for SQLite, which finds no index then."""
+        return self
+
+
+@compiles(_OneOf, "postgresql")
+def _in_array(element: _OneOf, compiler: Any, **options: Any) -> str:
+    column, values = (compiler.process(part, **options) for part in element.clauses)
+    return f"{column} = ANY ({values})"
+
+
+@compiles(_OneOf)
+def _in_json(element: _OneOf, compiler: Any, **options: Any) -> str:
+    column, values = (compiler.process(part, **options) for part in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608
+
+
+def one_of(column: Any, values: Collection[Any] | str) -> ColumnElement[bool]:
+    """The column is one of the values, however many; or of those given later under that name."""
+    kind = ListOf(column.type)
+    return _OneOf(column, bindparam(values, type_=kind) if isinstance(values, str) else bindparam(None, values, kind))

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from pbxhub.account.email_addresses import normalised
 from pbxhub.store.accounts import User
+from pbxhub.store.columns import one_of
 from pbxhub.store.session import Database
 
 
@@ -92,5 +93,5 @@ class Accounts(UserDatastore):
         changed: dict[int, Account] = g.pop("changed_accounts", {})
         if changed:
             with self._database.write() as session:
-                for row in session.scalars(select(User).where(User.id.in_(changed))):
+                for row in session.scalars(select(User).where(one_of(User.id, changed))):
                     changed[row.id].write_to(row)

@@ -19,6 +19,7 @@ from pbxhub.calls.dialable import extension_error, number_error
 from pbxhub.delivery.outbox import add_later, ask_cancel, open_orders, publish_later, register
 from pbxhub.delivery.values import Links
 from pbxhub.store.accounts import Pbx, Project
+from pbxhub.store.columns import one_of
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import CHANNEL_PREFIX, FINAL, OrderedCall
@@ -205,7 +206,7 @@ def _ordered(session: Session, rows: Any) -> dict[UUID, OrderedCall]:
     ids = [row.id for row in rows if row.linkedid.startswith(CHANNEL_PREFIX)]
     if not ids:
         return {}
-    found = session.scalars(select(OrderedCall).where(OrderedCall.call_id.in_(ids)))
+    found = session.scalars(select(OrderedCall).where(one_of(OrderedCall.call_id, ids)))
     return {row.call_id: row for row in found if row.call_id}
 
 

@@ -18,6 +18,7 @@ from pbxhub.delivery.outbox.rows import hold_back, insert_deliveries
 from pbxhub.delivery.outgoing import Answer
 from pbxhub.delivery.storable import storable
 from pbxhub.delivery.values import Cards, Links, StageValues
+from pbxhub.store.columns import one_of
 from pbxhub.store.events import keep
 from pbxhub.store.history import FAILED, PENDING, Attempt, Call, Delivery, StageEvent
 from pbxhub.store.session import Base, hurry
@@ -40,7 +41,10 @@ def save_answers(session: Session, finished: Sequence[Finished], readings: Seque
         return
     hurry(session)
     calls = session.execute(
-        select(Call.id, Call.answers).where(Call.id.in_(told)).order_by(Call.linkedid).with_for_update(key_share=True)
+        select(Call.id, Call.answers)
+        .where(one_of(Call.id, told))
+        .order_by(Call.linkedid)
+        .with_for_update(key_share=True)
     )
     rows = [
         {"of": call_id, "answers": storable({**answers, **_merged(answers, told[call_id])})}
@@ -112,7 +116,7 @@ def _not_there_yet(session: Session, rows: list[dict[str, Any]]) -> list[dict[st
         return []
     table = _DELIVERY.c
     there = select(table.stage_event_id, table.webhook_id).where(
-        table.stage_event_id.in_(events), table.kind == CHAINED
+        one_of(table.stage_event_id, events), table.kind == CHAINED
     )
     return once_in_a_chain(rows, {(event_id, webhook_id) for event_id, webhook_id in session.execute(there)})
 

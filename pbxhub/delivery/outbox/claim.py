@@ -1,7 +1,7 @@
 """Hands due deliveries to a worker: a fair choice, leased to it by a token, with the attempt written before it leaves.
 
-Nothing here looks at a row that is not pending: the search hops along ix_delivery_due from webhook to webhook and
-takes a few rows behind each, however many wait there, and ix_delivery_claimed holds only what is in flight.
+Nothing here looks at a row that is not due: find_due tells behind which webhooks something is, a few rows are taken
+behind each, however many wait there, and ix_delivery_claimed holds only what is in flight.
 """
 
 import random
@@ -13,15 +13,16 @@ from itertools import zip_longest
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Row, Table, Uuid, bindparam, text
+from sqlalchemy import BigInteger, Row, Table, Uuid, bindparam, text
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.directory import Directory, LiveWebhook
 from pbxhub.delivery.outbox.cancel import cancel_pending
+from pbxhub.delivery.outbox.due import Due, Queue, find_due
 from pbxhub.delivery.outbox.lost import leave_lost
 from pbxhub.delivery.outbox.order import hold_on
 from pbxhub.store.bulk import Insert, Query
-from pbxhub.store.columns import JsonColumn, UtcDateTime
+from pbxhub.store.columns import AMONG, RAW_IDS, JsonColumn, ListOf, UtcDateTime
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import STALLED, Base
 from pbxhub.webhooks.request import Request
@@ -29,6 +30,8 @@ from pbxhub.webhooks.request import Request
 LEASE = timedelta(seconds=20)  # beyond the deadline of the request
 SHARES = {1: 0.7, 2: 0.2, 3: 0.1}  # of each batch, when every lane has work; what one leaves goes to the others
 FEWEST_ASKED = 8  # rows looked at behind each webhook, at least
+LOOK_ELSEWHERE = timedelta(milliseconds=50)  # where a thousand webhooks with something due had no room
+_UNLIMITED = 1_000_000_000
 TRY_AGAIN = timedelta(milliseconds=5)  # while another process chooses: it takes some ms, unless it has been frozen
 # One process chooses at a time, or two would each fill the last place of a webhook. Nobody waits for it: a frozen one
 # loses its turn after STALLED. Whoever chooses waits for nobody's rows either, at least not for long.
@@ -82,17 +85,6 @@ class Batch:
     given_up: tuple[Claimed, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Queue:
-    """The pending deliveries of one webhook in one lane: when the first of them is due."""
-
-    lane: int
-    webhook: LiveWebhook | None
-    webhook_id: int
-    project_id: int
-    due_at: datetime
-
-
 def claim(
     session: Session, directory: Directory, limit: int, now: datetime, rooms: Mapping[int, int] | None = None,
     lease: timedelta = LEASE, chance: Callable[[], float] = random.random,
@@ -106,20 +98,24 @@ def claim(
     session.flush()  # what record has changed in the same transaction: the rest goes past the session
     if not _may_choose(session):
         return Batch((), now + TRY_AGAIN, False)
-    queues = _queues(session, directory)
-    later = [queue.due_at for queue in queues if queue.due_at > now]
-    ready = [queue for queue in queues if queue.due_at <= now and queue.webhook]
-    for queue in queues:
-        if queue.webhook is None:
-            cancel_pending(session, queue.webhook_id, now)
-    chosen, more = (
-        _choose(session, ready, limit, now, rooms or {}, chance) if ready and limit > 0 else ([], bool(ready))
-    )
+    due = find_due(session, now, chance)
+    for webhook_id in {queue.webhook_id for queue in due.queues if not queue.live}:
+        cancel_pending(session, webhook_id, now)
+    ready = [queue for queue in due.queues if queue.live]
+    if not ready or limit < 1:
+        return Batch((), _ask_again(due, now), bool(ready))
+    room = _Room(session, directory, now, rooms or {})
+    chosen, more = _choose(session, room, ready, limit, now, chance)
     chosen, hopeless = leave_lost(session, chosen, now)
-    webhooks = {queue.webhook_id: queue.webhook for queue in ready}
-    claimed = _lease(session, hold_on(session, chosen, now), webhooks, now, lease)
-    given_up = _own(session, hopeless, webhooks, now, lease)
-    return Batch(tuple(claimed), min(later, default=None), more, tuple(given_up))
+    claimed = _lease(session, hold_on(session, chosen, now), room.webhooks, now, lease)
+    given_up = _own(session, hopeless, room.webhooks, now, lease)
+    next_due = due.next_due if claimed or given_up else _ask_again(due, now)
+    return Batch(tuple(claimed), next_due, more or due.partly, tuple(given_up))
+
+
+def _ask_again(due: Due, now: datetime) -> datetime | None:
+    """Where nothing could be taken of what was seen, there may be something among the rest."""
+    return now + LOOK_ELSEWHERE if due.partly else due.next_due
 
 
 def _may_choose(session: Session) -> bool:
@@ -127,38 +123,6 @@ def _may_choose(session: Session) -> bool:
     if session.get_bind().dialect.name != "postgresql":
         return True
     return bool(session.connection().exec_driver_sql(_MAY_CHOOSE).scalar())
-
-
-_HOP = Query(
-    text("""
-    WITH RECURSIVE hop(lane, webhook_id) AS (
-        SELECT lanes.lane,
-               (SELECT min(d.webhook_id) FROM delivery d WHERE d.state = 'pending' AND d.lane = lanes.lane)
-          FROM (SELECT 1 AS lane UNION ALL SELECT 2 UNION ALL SELECT 3) AS lanes
-        UNION ALL
-        SELECT hop.lane,
-               (SELECT min(d.webhook_id) FROM delivery d
-                 WHERE d.state = 'pending' AND d.lane = hop.lane AND d.webhook_id > hop.webhook_id)
-          FROM hop WHERE hop.webhook_id IS NOT NULL
-    )
-    SELECT hop.lane, hop.webhook_id, webhook.project_id,
-           (SELECT min(d.due_at) FROM delivery d
-             WHERE d.state = 'pending' AND d.lane = hop.lane AND d.webhook_id = hop.webhook_id) AS due_at
-      FROM hop JOIN webhook ON webhook.id = hop.webhook_id
-     WHERE webhook.paused_on IS NULL OR NOT webhook.enabled OR webhook.deleted_on IS NOT NULL
-""").columns(due_at=UtcDateTime())
-)
-
-
-def _queues(session: Session, directory: Directory) -> list[_Queue]:
-    """The first due time behind every webhook that has pending deliveries, unless they wait for its resuming."""
-    rows = _HOP.all(session)
-    projects = directory.fetch(session, {row.project_id for row in rows}) if rows else {}
-    return [
-        _Queue(row.lane, projects[row.project_id].by_id.get(row.webhook_id), row.webhook_id, row.project_id, row.due_at)
-        for row in rows
-        if row.due_at is not None and row.project_id in projects
-    ]
 
 
 _IN_FLIGHT = Query(
@@ -175,28 +139,29 @@ _WAITING = """
 _COLUMNS = "{0}.id, {0}.webhook_id, {0}.project_id, {0}.due_at, {0}.claim_token IS NOT NULL AS lost, {0}.held"
 _FIRST_OF_EACH = {  # nothing but the columns above is put into these statements
     "sqlite": f"SELECT {_COLUMNS.format('d')} FROM webhook w"  # noqa: S608
-    f" JOIN delivery d ON d.id IN ({_WAITING.format(columns='x.id')}) WHERE w.id IN :webhook_ids",
+    f" JOIN delivery d ON d.id IN ({_WAITING.format(columns='x.id')}) WHERE w.id {{}}",
     "postgresql": f"SELECT d.* FROM webhook w"  # noqa: S608
-    f" JOIN LATERAL ({_WAITING.format(columns=_COLUMNS.format('x'))}) d ON true WHERE w.id IN :webhook_ids",
+    f" JOIN LATERAL ({_WAITING.format(columns=_COLUMNS.format('x'))}) d ON true WHERE w.id {{}}",
 }
 _FIRST = {
     dialect: Query(
-        text(statement).bindparams(bindparam("now", type_=UtcDateTime()), bindparam("webhook_ids", expanding=True))
+        text(statement.format(AMONG[dialect].format("webhook_ids"))).bindparams(
+            bindparam("now", type_=UtcDateTime()), bindparam("webhook_ids", type_=ListOf(BigInteger()))
+        )
     )
     # ids stay as the driver gives them: they go straight back into the next statement
     for dialect, statement in _FIRST_OF_EACH.items()
 }
 
 
-def _candidates(session: Session, queues: Sequence[_Queue], room: "_Room", limit: int, now: datetime) -> list[Row[Any]]:
+def _candidates(session: Session, queues: Sequence[Queue], room: "_Room", limit: int, now: datetime) -> list[Row[Any]]:
     """Due rows of one lane in fair order: every project in turn, within it every webhook in turn, oldest first.
 
     Whoever has the fewest in flight begins: where all places are taken by receivers that hang, each one that comes
     free is for somebody else.
     """
-    open_to = [queue for queue in queues if room.of(queue) > 0]
-    waiting = sorted(open_to, key=lambda queue: (*room.taken(queue), queue.due_at))
-    open_queues = _in_turns(waiting, "project_id")[:limit]
+    waiting = sorted(queues, key=lambda queue: (*room.taken(queue), queue.due_at))
+    open_queues = _open_ones(session, _in_turns(waiting, "project_id"), room, limit)
     if not open_queues:
         return []
     most = min(max(map(room.of, open_queues)), max(FEWEST_ASKED, -(-2 * limit // len(open_queues))))
@@ -205,6 +170,18 @@ def _candidates(session: Session, queues: Sequence[_Queue], room: "_Room", limit
     rows = first.all(session, lane=open_queues[0].lane, now=now, most=most, webhook_ids=webhook_ids)
     rows.sort(key=lambda row: (*room.taken(row), row.due_at))
     return _in_turns(_in_turns(rows, "webhook_id"), "project_id")
+
+
+def _open_ones(session: Session, queues: Sequence[Queue], room: "_Room", limit: int) -> list[Queue]:
+    """The first `limit` with room for more. Of a webhook nobody asks for, nothing is read."""
+    found: list[Queue] = []
+    for start in range(0, len(queues), limit):
+        part = queues[start : start + limit]
+        room.learn(session, part)
+        found += [queue for queue in part if room.of(queue) > 0]
+        if len(found) >= limit:
+            break
+    return found[:limit]
 
 
 def _in_turns(rows: Sequence[T], column: str) -> list[T]:
@@ -218,27 +195,43 @@ def _in_turns(rows: Sequence[T], column: str) -> list[T]:
 
 
 class _Room:
-    """How many more of each webhook and project may be in flight."""
+    """How many more of each webhook and project may be in flight. webhooks: those that were looked at."""
 
-    def __init__(self, session: Session, queues: Iterable[_Queue], now: datetime, rooms: Mapping[int, int]) -> None:
+    def __init__(self, session: Session, directory: Directory, now: datetime, rooms: Mapping[int, int]) -> None:
+        self._directory, self._rooms = directory, rooms
         self._by_webhook, self._by_project = Counter[int](), Counter[int]()
         for row in _IN_FLIGHT.all(session, now=now):
             self._by_webhook[row.webhook_id] += row.number
             self._by_project[row.project_id] += row.number
-        self._webhooks = {
-            queue.webhook_id: queue.webhook.spec.limits.in_flight - self._by_webhook[queue.webhook_id]
-            for queue in queues
-            if queue.webhook
-        }
-        unlimited = 1_000_000_000
-        self._projects = {queue.project_id: rooms.get(queue.project_id, unlimited) for queue in queues}
+        self.webhooks: dict[int, LiveWebhook] = {}
+        self._webhooks: dict[int, int] = {}
+        self._projects: dict[int, int] = {}
+
+    def learn(self, session: Session, queues: Sequence[Queue]) -> None:
+        """Looks their webhooks up."""
+        unknown = [queue for queue in queues if queue.webhook_id not in self.webhooks]
+        projects = self._directory.fetch(session, {queue.project_id for queue in unknown}) if unknown else {}
+        for queue in unknown:
+            project = projects.get(queue.project_id)
+            webhook = project.by_id.get(queue.webhook_id) if project else None
+            if webhook is not None:
+                self.webhooks[webhook.id] = webhook
+                self._webhooks[webhook.id] = webhook.spec.limits.in_flight - self._by_webhook[webhook.id]
+            self._projects.setdefault(queue.project_id, self._allowed(queue.project_id))
+
+    def _allowed(self, project_id: int) -> int:
+        try:
+            return self._rooms[project_id]  # it may know a number for every project
+        except KeyError:
+            return _UNLIMITED
 
     def taken(self, of: Any) -> tuple[int, int]:
         """How many of its project and of its webhook were in flight when this claim began."""
         return self._by_project[of.project_id], self._by_webhook[of.webhook_id]
 
-    def of(self, queue: _Queue) -> int:
-        return min(self._webhooks.get(queue.webhook_id, 0), self._projects[queue.project_id])
+    def of(self, queue: Queue) -> int:
+        """0 where it has not been looked up."""
+        return min(self._webhooks.get(queue.webhook_id, 0), self._projects.get(queue.project_id, 0))
 
     def take(self, row: Row[Any]) -> bool:
         if self._webhooks[row.webhook_id] < 1 or self._projects[row.project_id] < 1:
@@ -249,15 +242,13 @@ class _Room:
 
 
 def _choose(
-    session: Session, ready: Sequence[_Queue], limit: int, now: datetime, rooms: Mapping[int, int],
-    chance: Callable[[], float],
+    session: Session, room: _Room, ready: Sequence[Queue], limit: int, now: datetime, chance: Callable[[], float],
 ) -> tuple[list[Row[Any]], bool]:  # fmt: skip
     """Fills a batch: first each lane its share, then what is left in the order of the lanes. True: more may be due.
 
     A share of less than one place is one now and then, and the last lane is asked first: places that come free one by
     one must not all go to first attempts.
     """
-    room = _Room(session, ready, now, rooms)
     lanes = {
         lane: deque(_candidates(session, queues, room, limit, now))
         for lane in SHARES
@@ -283,26 +274,25 @@ def _take(rows: deque[Row[Any]], number: int, room: _Room) -> list[Row[Any]]:
     return taken
 
 
-_DUE = "id IN :ids AND state = 'pending' AND due_at <= :now"
 _FREE = {  # who cannot lock a row now has somebody else's: it is left for the next turn
-    "sqlite": _DUE,
-    "postgresql": f"id IN (SELECT id FROM delivery WHERE {_DUE} FOR UPDATE SKIP LOCKED)",  # noqa: S608
+    "sqlite": "{due}",
+    "postgresql": "id IN (SELECT id FROM delivery WHERE {due} FOR UPDATE SKIP LOCKED)",
 }
 _TAKE = {
     dialect: Query(
         text(f"""
     UPDATE delivery SET claim_token = :token, due_at = :until, attempts = attempts + 1,
            out_of_order = out_of_order OR held, held = false
-     WHERE {free}
+     WHERE {free.format(due=f"id {AMONG[dialect].format('ids')} AND state = 'pending' AND due_at <= :now")}
     RETURNING id, project_id, webhook_id, stage_event_id, call_id, sequence_id, kind, lane, attempts, tries, outcome,
-           created_on, method, url, headers, body""")  # noqa: S608
+           created_on, due_at, method, url, headers, body""")  # noqa: S608
         .bindparams(
             bindparam("token", type_=Uuid()), bindparam("until", type_=UtcDateTime()),
-            bindparam("now", type_=UtcDateTime()), bindparam("ids", expanding=True),
+            bindparam("now", type_=UtcDateTime()), bindparam("ids", type_=RAW_IDS[dialect]),
         )
         .columns(
             id=Uuid(), stage_event_id=Uuid(), call_id=Uuid(), sequence_id=Uuid(), created_on=UtcDateTime(),
-            headers=JsonColumn,
+            due_at=UtcDateTime(), headers=JsonColumn,
         )
     )
     for dialect, free in _FREE.items()
@@ -318,54 +308,56 @@ _BEGIN = Insert(
 
 
 def _lease(
-    session: Session,
-    rows: Sequence[Row[Any]],
-    webhooks: Mapping[int, LiveWebhook | None],
-    now: datetime,
-    lease: timedelta,
-) -> list[Claimed]:
-    """Writes the token, the lease and the attempts of the chosen rows."""
-    if not rows:
-        return []
-    longest = max(_deadline(webhooks[row.webhook_id]) for row in rows)
-    token, until = new_id(), now + timedelta(seconds=longest) + lease
-    values = {"token": token, "until": until, "now": now, "ids": [row.id for row in rows]}
-    leased = _TAKE[session.get_bind().dialect.name].all(session, **values)
+    session: Session, rows: Sequence[Row[Any]], webhooks: Mapping[int, LiveWebhook], now: datetime, lease: timedelta,
+) -> list[Claimed]:  # fmt: skip
+    """Writes the token, the attempts and the leases of the chosen rows, each as long as its own webhook's deadline
+    asks: what a killed worker had of a quick receiver must not wait for that of a slow one."""
+    token, leased = new_id(), list[Any]()
+    take = _TAKE[session.get_bind().dialect.name]
+    for deadline, ids in _by_deadline(rows, webhooks).items():
+        leased += take.all(session, token=token, until=now + timedelta(seconds=deadline) + lease, now=now, ids=ids)
     _BEGIN.run(session, [{"delivery_id": row.id, "number": row.attempts, "started_on": now} for row in leased])
     return [
-        _claimed(row, _request(row), webhooks, token, now, until)
+        _claimed(row, _request(row), webhooks[row.webhook_id], token, now, row.due_at)
         for row in sorted(leased, key=lambda row: (row.lane, row.created_on))
     ]
 
 
-_OWN = Query(
-    text("""
-    UPDATE delivery SET claim_token = :token, due_at = :until WHERE id IN :ids
+def _by_deadline(rows: Iterable[Row[Any]], webhooks: Mapping[int, LiveWebhook]) -> dict[int, list[Any]]:
+    found: dict[int, list[Any]] = {}
+    for row in rows:
+        found.setdefault(webhooks[row.webhook_id].spec.limits.deadline, []).append(row.id)
+    return found
+
+
+_OWN = {
+    dialect: Query(
+        text(f"""
+    UPDATE delivery SET claim_token = :token, due_at = :until WHERE id {among.format("ids")}
     RETURNING id, project_id, webhook_id, stage_event_id, call_id, sequence_id, kind, lane, attempts, tries, outcome,
-           created_on""")
-    .bindparams(
-        bindparam("token", type_=Uuid()), bindparam("until", type_=UtcDateTime()), bindparam("ids", expanding=True)
+           created_on""")  # noqa: S608
+        .bindparams(
+            bindparam("token", type_=Uuid()), bindparam("until", type_=UtcDateTime()),
+            bindparam("ids", type_=RAW_IDS[dialect]),
+        )
+        .columns(id=Uuid(), stage_event_id=Uuid(), call_id=Uuid(), sequence_id=Uuid(), created_on=UtcDateTime())
     )
-    .columns(id=Uuid(), stage_event_id=Uuid(), call_id=Uuid(), sequence_id=Uuid(), created_on=UtcDateTime())
-)
+    for dialect, among in AMONG.items()
+}  # fmt: skip
 
 
 def _own(
-    session: Session, rows: Sequence[Row[Any]], webhooks: Mapping[int, LiveWebhook | None], now: datetime,
-    lease: timedelta,
+    session: Session, rows: Sequence[Row[Any]], webhooks: Mapping[int, LiveWebhook], now: datetime, lease: timedelta,
 ) -> list[Claimed]:  # fmt: skip
     """Writes the token and the lease of rows that leave_lost has locked, and no attempt. Their requests are not read:
     one of them may be what ends the workers."""
     if not rows:
         return []
     token, until = new_id(), now + lease
-    owned = _OWN.all(session, token=token, until=until, ids=[row.id for row in rows])
+    own = _OWN[session.get_bind().dialect.name]
+    owned = own.all(session, token=token, until=until, ids=[row.id for row in rows])
     nothing = Request("", "", (), b"")
-    return [_claimed(row, nothing, webhooks, token, now, until) for row in owned]
-
-
-def _deadline(webhook: LiveWebhook | None) -> int:
-    return webhook.spec.limits.deadline if webhook else 0
+    return [_claimed(row, nothing, webhooks[row.webhook_id], token, now, until) for row in owned]
 
 
 def _request(row: Row[Any]) -> Request:
@@ -373,11 +365,8 @@ def _request(row: Row[Any]) -> Request:
 
 
 def _claimed(
-    row: Row[Any], request: Request, webhooks: Mapping[int, LiveWebhook | None], token: UUID, now: datetime,
-    until: datetime,
-) -> Claimed:  # fmt: skip
-    webhook = webhooks[row.webhook_id]
-    assert webhook is not None  # those of disabled webhooks were cancelled before
+    row: Row[Any], request: Request, webhook: LiveWebhook, token: UUID, now: datetime, until: datetime
+) -> Claimed:
     return Claimed(
         row.id, row.project_id, row.stage_event_id, row.call_id, row.sequence_id, row.kind, row.lane, row.attempts,
         row.tries, row.outcome, token, now, until, row.created_on, request, webhook,

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.delivery.doorbell import ring
 from pbxhub.delivery.outbox.claim import Claimed
+from pbxhub.store.columns import one_of
 from pbxhub.store.history import Delivery
 
 
@@ -18,7 +19,7 @@ def give_back(session: Session, claimed: Iterable[Claimed], now: datetime) -> No
         return
     session.execute(
         update(Delivery)
-        .where(Delivery.id.in_(leases), Delivery.claim_token.in_(set(leases.values())))
+        .where(one_of(Delivery.id, leases), one_of(Delivery.claim_token, set(leases.values())))
         .values(due_at=now)
         .execution_options(synchronize_session=False)
     )

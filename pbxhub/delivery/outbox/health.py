@@ -5,12 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session, load_only
 
 from pbxhub.delivery.doorbell import ring
 from pbxhub.delivery.outbox.finished import Result
 from pbxhub.store.bulk import Query
+from pbxhub.store.columns import one_of
 from pbxhub.store.history import DELIVERED, FAILED
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import FIRST_FAILURE, PAUSED, RECOVERED, Notice
@@ -60,11 +61,7 @@ def resume(session: Session, webhook_id: int) -> None:
     ring(session)
 
 
-_SICK = Query(
-    select(Webhook.id)
-    .where(Webhook.id.in_(bindparam("ids", expanding=True)), Webhook.failures > 0)
-    .order_by(Webhook.id)
-)
+_SICK = Query(select(Webhook.id).where(one_of(Webhook.id, "ids"), Webhook.failures > 0).order_by(Webhook.id))
 
 
 def _recover(session: Session, webhook_ids: Iterable[int], now: datetime) -> None:

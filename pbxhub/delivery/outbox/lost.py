@@ -9,7 +9,7 @@ from sqlalchemy import Row, Select, Uuid, bindparam, func, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from pbxhub.delivery.outcomes import OUTCOMES
-from pbxhub.store.columns import UtcDateTime
+from pbxhub.store.columns import AMONG, RAW_IDS, UtcDateTime, one_of
 from pbxhub.store.history import Attempt
 
 MOST_LOST = 5  # in a row: a delivery that takes its worker down with it must not do so for ever
@@ -21,8 +21,9 @@ _LOCKING = {"sqlite": "", "postgresql": "FOR UPDATE SKIP LOCKED"}
 _WHO = {
     dialect: text(f"""
     SELECT id, id AS raw FROM delivery
-     WHERE id IN :ids AND state = 'pending' AND claim_token IS NOT NULL AND due_at <= :now {locking}""")  # noqa: S608
-    .bindparams(bindparam("ids", expanding=True), bindparam("now", type_=UtcDateTime()))
+     WHERE id {AMONG[dialect].format("ids")} AND state = 'pending' AND claim_token IS NOT NULL AND due_at <= :now
+     {locking}""")  # noqa: S608
+    .bindparams(bindparam("ids", type_=RAW_IDS[dialect]), bindparam("now", type_=UtcDateTime()))
     .columns(id=Uuid())
     for dialect, locking in _LOCKING.items()
 }
@@ -53,9 +54,10 @@ def leave_lost(session: Session, rows: Sequence[Row[Any]], now: datetime) -> tup
 
 def end_lost(session: Session, ids: Sequence[Any] | Select[UUID], now: datetime) -> None:
     """Marks the unfinished attempts of these deliveries, or of those that a query finds."""
+    are_these = Attempt.delivery_id.in_(ids) if isinstance(ids, Select) else one_of(Attempt.delivery_id, ids)
     session.execute(
         update(Attempt)
-        .where(Attempt.delivery_id.in_(ids), Attempt.finished_on.is_(None))
+        .where(are_these, Attempt.finished_on.is_(None))
         .values(finished_on=now, outcome=LOST, message=OUTCOMES[LOST].sentence),
         execution_options=_QUIETLY,
     )
@@ -66,7 +68,7 @@ def _lost_too_often(session: Session, ids: list[Any]) -> set[Any]:
     told = select(func.max(other.number)).where(other.delivery_id == Attempt.delivery_id, other.outcome != LOST)
     counted = (
         select(Attempt.delivery_id)
-        .where(Attempt.delivery_id.in_(ids), Attempt.number > func.coalesce(told.scalar_subquery(), 0))
+        .where(one_of(Attempt.delivery_id, ids), Attempt.number > func.coalesce(told.scalar_subquery(), 0))
         .group_by(Attempt.delivery_id)
         .having(func.count() % MOST_LOST == 0)
     )

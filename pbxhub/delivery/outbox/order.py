@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.delivery.outbox.rows import HOLD
 from pbxhub.store.bulk import Query
-from pbxhub.store.columns import UtcDateTime, unindexed
+from pbxhub.store.columns import AMONG, RAW_IDS, UtcDateTime, one_of, unindexed
 from pbxhub.store.history import Delivery
 from pbxhub.store.session import hurry
 
@@ -38,31 +38,39 @@ _IS_FIRST = text("delivery.state = 'pending' AND delivery.outcome = ''")  # like
 _ANY_HELD = Query(text("SELECT 1 AS there FROM delivery WHERE held ORDER BY sequence_id LIMIT 1"))
 _LOCK_HELD = Query(
     select(Delivery.webhook_id, Delivery.sequence_id, Delivery.id)
-    .where(_IS_HELD, Delivery.sequence_id.in_(bindparam("sequence_ids", expanding=True)))
-    .where(unindexed(Delivery.webhook_id).in_(bindparam("webhook_ids", expanding=True)))
+    .where(_IS_HELD, one_of(Delivery.sequence_id, "sequence_ids"))
+    .where(one_of(unindexed(Delivery.webhook_id), "webhook_ids"))
     .order_by(Delivery.id)
     .with_for_update(key_share=True)
 )
 _FIRST = (
     select(Delivery.webhook_id, Delivery.sequence_id, Delivery.id, Delivery.lane)
-    .where(_IS_FIRST, Delivery.sequence_id.in_(bindparam("sequence_ids", expanding=True)))
+    .where(_IS_FIRST, one_of(Delivery.sequence_id, "sequence_ids"))
     .order_by(Delivery.id)
 )
 _IN_TURN, _LOCK_IN_TURN = Query(_FIRST), Query(_FIRST.with_for_update(key_share=True))
 
 
-_AHEAD = Query(
-    text("""
+_IS_AHEAD = """p.sequence_id = h.sequence_id AND +p.webhook_id = h.webhook_id AND p.id < h.id
+               AND p.state = 'pending' AND p.outcome = '' AND p.lane <= h.lane"""
+_THOSE_AHEAD = {  # of each of the few that are asked for: PostgreSQL would rather begin with all that is pending
+    "sqlite": f"delivery p ON {_IS_AHEAD}",
+    "postgresql": f"LATERAL (SELECT * FROM delivery p WHERE {_IS_AHEAD} OFFSET 0) p ON true",  # noqa: S608
+}
+_AHEAD = {
+    dialect: Query(
+        text(f"""
     SELECT h.id AS raw, h.id,
            max(CASE WHEN p.claim_token IS NULL OR p.due_at <= :now THEN :now ELSE a.started_on END) AS since
       FROM delivery h
-      JOIN delivery p ON p.sequence_id = h.sequence_id AND +p.webhook_id = h.webhook_id AND p.id < h.id
-                     AND p.state = 'pending' AND p.outcome = '' AND p.lane <= h.lane
+      JOIN {_THOSE_AHEAD[dialect]}
       LEFT JOIN attempt a ON a.delivery_id = p.id AND a.number = p.attempts
-     WHERE h.id IN :ids AND h.outcome = '' GROUP BY h.id""")
-    .bindparams(bindparam("now", type_=UtcDateTime()), bindparam("ids", expanding=True))
-    .columns(id=Uuid(), since=UtcDateTime())
-)
+     WHERE h.id {among.format("ids")} AND h.outcome = '' GROUP BY h.id""")  # noqa: S608
+        .bindparams(bindparam("now", type_=UtcDateTime()), bindparam("ids", type_=RAW_IDS[dialect]))
+        .columns(id=Uuid(), since=UtcDateTime())
+    )
+    for dialect, among in AMONG.items()
+}
 
 
 def hold_on(session: Session, rows: Sequence[Row[Any]], now: datetime) -> list[Row[Any]]:
@@ -73,7 +81,7 @@ def hold_on(session: Session, rows: Sequence[Row[Any]], now: datetime) -> list[R
     """
     held = {row.id for row in rows if row.held}
     asked = [row.id for row in rows if row.held or row.lost]
-    ahead = _AHEAD.all(session, ids=asked, now=now) if asked else []
+    ahead = _AHEAD[session.get_bind().dialect.name].all(session, ids=asked, now=now) if asked else []
     waiting = {row.raw: (row.id, row.since + HOLD) for row in ahead if row.since + HOLD > now}
     is_lost = and_(Delivery.claim_token.is_not(None), Delivery.due_at <= now)
     for delivery_id, until in waiting.values():
@@ -89,8 +97,10 @@ def hold_on(session: Session, rows: Sequence[Row[Any]], now: datetime) -> list[R
 
 
 _LET_GO = {
-    dialect: text(f"UPDATE delivery SET held = false WHERE id IN (SELECT id FROM delivery WHERE id IN :ids {locking})")  # noqa: S608
-    .bindparams(bindparam("ids", expanding=True))
+    dialect: text(
+        "UPDATE delivery SET held = false"  # noqa: S608
+        f" WHERE id IN (SELECT id FROM delivery WHERE id {AMONG[dialect].format('ids')} {locking})"
+    ).bindparams(bindparam("ids", type_=RAW_IDS[dialect]))
     for dialect, locking in (("sqlite", ""), ("postgresql", "FOR UPDATE SKIP LOCKED"))
 }  # fmt: skip
 
@@ -118,7 +128,7 @@ def release_next(session: Session, places: Iterable[Place], now: datetime) -> bo
     going = held - _with_somebody_ahead(session, sequence_ids) if held else set()
     if going:
         session.execute(
-            update(Delivery).where(Delivery.id.in_(going)).values(held=False, due_at=now),
+            update(Delivery).where(one_of(Delivery.id, going)).values(held=False, due_at=now),
             execution_options=_QUIETLY,
         )
     return bool(going)
@@ -137,7 +147,7 @@ def hold_resent(session: Session, rows: Iterable[Delivery], now: datetime) -> No
     waiting = _with_somebody_ahead(session, list(sequence_ids), _LOCK_IN_TURN)
     session.execute(
         update(Delivery)
-        .where(Delivery.id.in_(waiting), Delivery.claim_token.is_(None), ~Delivery.held)
+        .where(one_of(Delivery.id, waiting), Delivery.claim_token.is_(None), ~Delivery.held)
         .values(held=True, due_at=now + HOLD),
         execution_options=_QUIETLY,
     )

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, exists, func, select
 
 from pbxhub.store.api import Attributes, KeptAnswer
-from pbxhub.store.columns import UtcDateTime
+from pbxhub.store.columns import UtcDateTime, one_of
 from pbxhub.store.events import EventRow
 from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, Call, Delivery, StageEvent
 from pbxhub.store.ids import first_id_at
@@ -133,7 +133,7 @@ def _delete(database: Database, table: Any, ids: Collection[Any], conditions: Co
     """What somebody has locked is in use: it goes another time."""
     if not ids:
         return 0
-    free = select(table.id).where(table.id.in_(ids), *conditions).with_for_update(skip_locked=True, of=table)
+    free = select(table.id).where(one_of(table.id, ids), *conditions).with_for_update(skip_locked=True, of=table)
     with database.write() as session:
         gone = session.execute(
             delete(table).where(table.id.in_(free)), execution_options={"synchronize_session": False}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, select
+from sqlalchemy import Table, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -23,6 +23,7 @@ from pbxhub.delivery.outbox.unlinked import link_new
 from pbxhub.delivery.storable import clip, storable
 from pbxhub.delivery.values import Cards, Links, StageValues
 from pbxhub.store.bulk import Insert, Query
+from pbxhub.store.columns import one_of
 from pbxhub.store.events import NewEvent, keep
 from pbxhub.store.history import FAILED, StageEvent
 from pbxhub.store.ids import new_id
@@ -162,9 +163,7 @@ def _ending(report: CallReport, call: CallNow, wanted: frozenset[str]) -> list[S
 
 
 _STAGES = Query(
-    select(StageEvent.call_id, StageEvent.stage, StageEvent.key).where(
-        StageEvent.call_id.in_(bindparam("call_ids", expanding=True))
-    )
+    select(StageEvent.call_id, StageEvent.stage, StageEvent.key).where(one_of(StageEvent.call_id, "call_ids"))
 )
 
 

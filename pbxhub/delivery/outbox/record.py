@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, select, text
+from sqlalchemy import Table, select, text
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.answers import Reading, read
@@ -25,6 +25,7 @@ from pbxhub.delivery.outgoing import Answer
 from pbxhub.delivery.storable import clip
 from pbxhub.delivery.values import Links
 from pbxhub.store.bulk import Query, Update
+from pbxhub.store.columns import one_of
 from pbxhub.store.events import NewEvent, keep
 from pbxhub.store.history import DELIVERED, FAILED, PENDING, Attempt, Delivery
 from pbxhub.store.session import Base
@@ -81,7 +82,7 @@ def _told_already(session: Session, finished: Sequence[Finished]) -> set[tuple[U
         return set()
     ends = {_attempt_of(one): one.finished_on for one in finished}
     known = select(Attempt.delivery_id, Attempt.number, Attempt.finished_on).where(
-        Attempt.delivery_id.in_({one.claimed.id for one in finished})
+        one_of(Attempt.delivery_id, {one.claimed.id for one in finished})
     )
     return {(row.delivery_id, row.number) for row in session.execute(known) if ends.get(row[:2]) == row.finished_on}
 
@@ -93,13 +94,13 @@ def _called(result: Result) -> NewEvent:
     return NewEvent(claimed.project_id, "webhook_called", result.finished.finished_on, which, claimed.call_id)
 
 
-_ARE_THESE = Delivery.id.in_(bindparam("ids", expanding=True))
+_ARE_THESE = one_of(Delivery.id, "ids")
 _LEASES = select(Delivery.id, Delivery.claim_token).order_by(Delivery.id).with_for_update(key_share=True)
 _OWNED = Query(_LEASES.where(_ARE_THESE))
 _OWNED_AND_AHEAD = Query(
     _LEASES.where(
         _ARE_THESE
-        | Delivery.sequence_id.in_(bindparam("sequence_ids", expanding=True))
+        | one_of(Delivery.sequence_id, "sequence_ids")
         & text("delivery.state = 'pending' AND delivery.outcome = ''")  # as the partial index has it
     )
 )

@@ -14,6 +14,7 @@ from pbxhub.delivery.outbox.hidden import RESTHOOK, hidden
 from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS, insert_deliveries
 from pbxhub.delivery.storable import storable
 from pbxhub.store.api import Resthook, Subscriber
+from pbxhub.store.columns import one_of
 from pbxhub.store.events import NewEvent, keep
 from pbxhub.store.history import PENDING
 from pbxhub.store.ids import new_id
@@ -73,6 +74,6 @@ def drop_gone(session: Session, webhook_ids: Iterable[int], now: datetime) -> No
     gone = set(webhook_ids)
     if not gone:
         return
-    query = select(Subscriber, Resthook.project_id).join(Resthook).where(Subscriber.webhook_id.in_(gone))
+    query = select(Subscriber, Resthook.project_id).join(Resthook).where(one_of(Subscriber.webhook_id, gone))
     for subscriber, project_id in session.execute(query).all():
         unsubscribe(session, project_id, subscriber, now)

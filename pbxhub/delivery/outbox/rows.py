@@ -4,10 +4,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, select, text
+from sqlalchemy import Table, select, text
 from sqlalchemy.orm import Session
 
 from pbxhub.store.bulk import Insert, Query
+from pbxhub.store.columns import one_of
 from pbxhub.store.history import PENDING, Delivery
 from pbxhub.store.session import Base
 
@@ -23,7 +24,7 @@ _INSERT_DELIVERIES = Insert(_DELIVERY, _FILLED, {"attempts": "0", "tries": "0", 
 
 _BEFORE = Query(
     select(Delivery.webhook_id, Delivery.sequence_id)
-    .where(Delivery.sequence_id.in_(bindparam("sequence_ids", expanding=True)))
+    .where(one_of(Delivery.sequence_id, "sequence_ids"))
     .where(text("delivery.state = 'pending' AND delivery.outcome = ''"))  # as the partial index has it
     .where(Delivery.lane <= FIRST_ATTEMPTS)
     .order_by(Delivery.id)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import JSON
 from pbxhub.store.accounts import Pbx
-from pbxhub.store.columns import unindexed
+from pbxhub.store.columns import one_of, unindexed
 from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, Call, Delivery, StageEvent
 from pbxhub.store.ids import first_id_at
 
@@ -56,9 +56,9 @@ class Selection:
         found = [(Delivery.project_id if calls is None else unindexed(Delivery.project_id)) == project_id]
         found += [*self._times(), *self._of_calls(project_id)]
         if calls is not None:
-            found.append(Delivery.call_id.in_(calls))
+            found.append(one_of(Delivery.call_id, calls))
         if self.ids:
-            found.append(Delivery.id.in_(self.ids))
+            found.append(one_of(Delivery.id, self.ids))
         if self.webhook_id is not None:
             found.append(Delivery.webhook_id == self.webhook_id)
         if self.outcome:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.delivery.calls import CallNow
 from pbxhub.store.bulk import Query
+from pbxhub.store.columns import one_of
 from pbxhub.store.history import Call, Delivery
 from pbxhub.store.questions import Question
 
@@ -18,7 +19,7 @@ _IS_UNLINKED = text("question.linkedid <> ''")  # as the partial index has it
 _QUIETLY = {"synchronize_session": False}
 _UNLINKED = Query(
     select(Question.delivery_id, Question.linkedid).where(
-        Question.pbx_id == bindparam("pbx_id"), Question.linkedid.in_(bindparam("linkedids", expanding=True)),
+        Question.pbx_id == bindparam("pbx_id"), one_of(Question.linkedid, "linkedids"),
         _IS_UNLINKED,
     )
 )  # fmt: skip

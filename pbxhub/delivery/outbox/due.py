@@ -1,0 +1,143 @@
+"""Behind which webhooks something is due: found without a look at what waits, however much that is.
+
+ix_delivery_soon has what is pending in the order of its times, so its beginning is what is due. Where more is due than
+one look takes, one webhook may hide another: then the newest of it counts, too, and a walk along ix_delivery_due that
+hops from webhook to webhook, a thousand of them, from a place that chance chooses. So a claim costs the same however
+many deliveries, webhooks and projects wait, and none of them is passed over for long.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Float, bindparam, text
+from sqlalchemy.orm import Session
+
+from pbxhub.store.bulk import Query
+from pbxhub.store.columns import UtcDateTime
+
+LOOK = 500  # deliveries of a lane
+HOPS = 1000  # webhooks of a lane
+LANES = (1, 2, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The due deliveries of one webhook in one lane: since when the first of them is. live: enabled, not deleted."""
+
+    lane: int
+    webhook_id: int
+    project_id: int
+    due_at: datetime
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """next_due: when the next one that waits now is due. partly: there may be more queues than these."""
+
+    queues: list[Queue]
+    next_due: datetime | None
+    partly: bool
+
+
+def find_due(session: Session, now: datetime, chance: Callable[[], float]) -> Due:
+    """All queues but those of paused webhooks, or LOOK to LOOK + HOPS of each lane."""
+    rows = _SOON[session.get_bind().dialect.name].all(session, now=now, most=LOOK)
+    next_due = next((row.due_at for row in rows if row.lane == 0), None)
+    found = [row for row in rows if row.lane]
+    crowded = [lane for lane in LANES if sum(row.number for row in found if row.lane == lane) >= LOOK]
+    partly = False
+    for lane in crowded:
+        more, all_seen = _look_further(session, lane, now, chance())
+        found += more
+        partly = partly or not all_seen
+    return Due(_queues(found), next_due, partly)
+
+
+def _queues(rows: Iterable[Any]) -> list[Queue]:
+    first: dict[tuple[int, int], Any] = {}
+    for row in rows:
+        known = first.get((row.lane, row.webhook_id))
+        if row.paused == 0 and (known is None or row.due_at < known.due_at):
+            first[row.lane, row.webhook_id] = row
+    return [Queue(row.lane, row.webhook_id, row.project_id, row.due_at, bool(row.live)) for row in first.values()]
+
+
+def _look_further(session: Session, lane: int, now: datetime, start: float) -> tuple[list[Any], bool]:
+    """The newest of a crowded lane, and those that a walk meets. True: there are no others."""
+    dialect = session.get_bind().dialect.name
+    newest = _NEWEST[dialect].all(session, lane=lane, now=now, most=LOOK)
+    hopped = _HOP[dialect].all(session, lane=lane, start=start, hops=HOPS)
+    if len(hopped) < HOPS and start > 0:  # at the end of the table: on from its beginning
+        hopped += _HOP[dialect].all(session, lane=lane, start=0.0, hops=HOPS)
+    return newest + [row for row in hopped if row.due_at <= now], len({row.webhook_id for row in hopped}) < HOPS
+
+
+_PENDING = "SELECT lane, webhook_id, due_at FROM delivery WHERE state = 'pending' AND lane + 0 = {lane}"
+_FIRST = " UNION ALL ".join(
+    f"SELECT * FROM ({_PENDING.format(lane=lane)} AND due_at <= :now ORDER BY due_at LIMIT :most) AS l{lane}"  # noqa: S608
+    for lane in LANES
+)
+_LAST = f"{_PENDING.format(lane=':lane')} AND due_at <= :now ORDER BY due_at DESC LIMIT :most"
+_NEXT = " UNION ALL ".join(
+    f"SELECT * FROM ({_PENDING.format(lane=lane)} AND due_at > :now ORDER BY due_at LIMIT 1) AS l{lane}"  # noqa: S608
+    for lane in LANES
+)
+_FROM = """
+    SELECT due.lane, due.webhook_id, w.project_id, due.due_at, due.number,
+           CASE WHEN w.enabled AND w.deleted_on IS NULL THEN 1 ELSE 0 END AS live,
+           CASE WHEN w.paused_on IS NOT NULL AND w.enabled AND w.deleted_on IS NULL THEN 1 ELSE 0 END AS paused
+      FROM {queues} due JOIN {webhook}"""
+_GROUPED = (
+    "(SELECT lane, webhook_id, min(due_at) AS due_at, count(*) AS number FROM ({}) rows GROUP BY lane, webhook_id)"
+)
+_WEBHOOK = {  # by its id, one by one: PostgreSQL would rather read the whole table
+    "sqlite": "webhook w ON w.id = due.webhook_id",
+    "postgresql": "LATERAL (SELECT * FROM webhook WHERE id = due.webhook_id OFFSET 0) w ON true",
+}
+_OF_LANE = "FROM delivery WHERE state = 'pending' AND lane = :lane"
+_BY_HOPS = f"""
+    WITH RECURSIVE hop(webhook_id, number) AS (
+        SELECT (SELECT webhook_id {_OF_LANE} AND webhook_id >=
+                (SELECT CAST(webhook_id * :start AS bigint) {_OF_LANE} ORDER BY webhook_id DESC LIMIT 1)
+                ORDER BY webhook_id LIMIT 1), 1
+        UNION ALL
+        SELECT (SELECT webhook_id {_OF_LANE} AND webhook_id > hop.webhook_id ORDER BY webhook_id LIMIT 1),
+               hop.number + 1
+          FROM hop WHERE hop.webhook_id IS NOT NULL AND hop.number < :hops
+    )"""  # noqa: S608
+_EACH_HOP = f"""(
+    SELECT CAST(:lane AS integer) AS lane, hop.webhook_id, hop.number,
+           (SELECT due_at {_OF_LANE} AND webhook_id = hop.webhook_id ORDER BY due_at LIMIT 1) AS due_at
+      FROM hop WHERE hop.webhook_id IS NOT NULL)"""  # noqa: S608
+
+
+def _query(statement: str) -> Query:
+    """Nothing but the texts above is put into these statements."""
+    given: dict[str, Any] = {
+        "now": UtcDateTime(),
+        "lane": BigInteger(),
+        "most": BigInteger(),
+        "hops": BigInteger(),
+        "start": Float(),
+    }
+    binds = (bindparam(name, type_=kind) for name, kind in given.items() if f":{name}" in statement)
+    return Query(text(statement).bindparams(*binds).columns(due_at=UtcDateTime()))
+
+
+_SOON = {
+    dialect: _query(
+        _FROM.format(queues=_GROUPED.format(_FIRST), webhook=webhook)  # noqa: S608
+        + f" UNION ALL SELECT 0, 0, 0, min(due_at), 0, 0, 0 FROM ({_NEXT}) AS later"  # noqa: S608
+    )
+    for dialect, webhook in _WEBHOOK.items()
+}
+_NEWEST = {
+    dialect: _query(_FROM.format(queues=_GROUPED.format(_LAST), webhook=webhook))
+    for dialect, webhook in _WEBHOOK.items()
+}
+_HOP = {
+    dialect: _query(_BY_HOPS + _FROM.format(queues=_EACH_HOP, webhook=webhook)) for dialect, webhook in _WEBHOOK.items()
+}
