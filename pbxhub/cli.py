@@ -20,14 +20,27 @@ from sqlalchemy.exc import SQLAlchemyError
 from pbxhub import __version__
 from pbxhub.account.access import CommandLine
 from pbxhub.account.audit_log import Action, write_entry
+from pbxhub.account.email_addresses import normalised
 from pbxhub.account.operators import change_operator
+from pbxhub.account.refusals import Refusal
 from pbxhub.calls.replay import replay as replay_lines
 from pbxhub.calls.tracker import Tracker
 from pbxhub.checkup import check_hub
 from pbxhub.delivery.doorbell import wake_trouble
 from pbxhub.delivery.outbox import prune as prune_history
 from pbxhub.logs import configure_logs
-from pbxhub.services import Parts, answering, bound, collect_seldom, listening, measuring, pages, retention, working
+from pbxhub.services import (
+    Parts,
+    answering,
+    app,
+    bound,
+    collect_seldom,
+    listening,
+    measuring,
+    pages,
+    retention,
+    working,
+)
 from pbxhub.settings import Settings, SettingsError, read_settings
 from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, Pbx, Project, User
 from pbxhub.store.schema import draft_migration, is_current
@@ -39,6 +52,7 @@ from pbxhub.testing.commands import monitor, scenario
 from pbxhub.testing.demo.project import retire_demo
 from pbxhub.testing.demo.receiver import describe
 from pbxhub.testing.demo.show import showing
+from pbxhub.web.account_links import link_for
 from pbxhub.web.pages.setup import setup_link
 from pbxhub.worker_processes import Stop, keep_running
 
@@ -213,7 +227,7 @@ def list_users() -> None:
 def make_operator(email: str, revoke: bool) -> None:
     """Makes the user with this EMAIL an operator of the hub."""
     with _parts().database.write() as session:
-        row = session.query(User).filter_by(email=email.strip().lower()).first()
+        row = session.query(User).filter_by(email=normalised(email)).first()
         if row is None:
             raise click.ClickException(f"There is no user {email}. `pbxhub user list` shows all of them.")
         if refused := change_operator(session, row.id, not revoke, by=None):
@@ -221,6 +235,22 @@ def make_operator(email: str, revoke: bool) -> None:
         action: Action = "operator removed" if revoke else "operator added"
         write_entry(session, None, CommandLine(), action, row.email, {}, {}, "", datetime.now(UTC))
     click.echo(f"{row.email} is no operator any more." if revoke else f"{row.email} is an operator now.")
+
+
+@user.command("link")
+@click.argument("email")
+def print_link(email: str) -> None:
+    """Prints a link for EMAIL and nobody else: to set the password anew, or to accept an invitation. For a hub without
+    a mail server, and for somebody whom its mails do not reach. Hand it over as you would a password."""
+    parts = _parts()
+    try:
+        link = link_for(app(parts), parts.database, email)
+    finally:
+        parts.database.close()
+    if isinstance(link, Refusal):
+        raise click.ClickException(link.text)
+    click.echo(link.address)
+    click.echo(f"It works once and until {link.until:%Y-%m-%d %H:%M} UTC.", err=True)
 
 
 def _settings() -> Settings:

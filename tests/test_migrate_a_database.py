@@ -30,7 +30,7 @@ def test_down_leaves_nothing_and_up_again_is_current(database: Database) -> None
 
 def test_accounts_whose_addresses_become_one_all_go_on_to_sign_in(database: Database) -> None:
     """The one spelt right keeps the address, or the oldest with a password; the other gets one of its own. All keep
-    their projects, and the audit log says who was renamed."""
+    their projects, and the audit log says who was renamed. Who never chose a password is invited as before."""
     migrate(database, "0003")
     users = {
         1: ("ANNA@example.com", ""),
@@ -50,10 +50,12 @@ def test_accounts_whose_addresses_become_one_all_go_on_to_sign_in(database: Data
     with database.engine.connect() as connection:
         found = {row.id: row.email for row in connection.execute(text("SELECT id, email FROM user_account"))}
         members = connection.scalar(text("SELECT count(*) FROM membership"))
+        invited = connection.execute(text("SELECT project_id, email, role, mailed, token_hash FROM invitation")).all()
         subjects = connection.execute(text("SELECT subject FROM audit_entry ORDER BY subject")).scalars().all()
-    assert found == {1: "anna+1@example.com", 2: "anna@example.com", 3: "bob+3@xn--bcher-kva.de",
-                     4: "bob@xn--bcher-kva.de", 5: "carol@example.com", 6: "no address"}  # fmt: skip
-    assert members == 6
+    assert found == {2: "anna@example.com", 3: "bob+3@xn--bcher-kva.de", 4: "bob@xn--bcher-kva.de",
+                     5: "carol@example.com", 6: "no address"}  # fmt: skip
+    assert members == 5
+    assert [tuple(each) for each in invited] == [(1, "anna+1@example.com", "owner", False, None)]
     assert subjects == ["anna+1@example.com", "anna@example.com", "bob+3@xn--bcher-kva.de"]
 
 

@@ -4,7 +4,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Role
-from pbxhub.sentences import Sentence, say
+from pbxhub.account.refusals import Refusal
+from pbxhub.sentences import say
 from pbxhub.store.accounts import Membership, Project
 
 
@@ -18,13 +19,13 @@ def lock_members(session: Session, project_id: int) -> None:
     session.execute(select(Project.id).where(Project.id == project_id).with_for_update(key_share=True))
 
 
-def give_role(session: Session, member: Membership, role: Role | None) -> Sentence | None:
+def give_role(session: Session, member: Membership, role: Role | None) -> Refusal | None:
     """Changes a member's role, or (None) takes him out of the project. Returns why not: the last owner stays.
 
     The members must be locked (lock_members), and the membership read after that.
     """
     if member.role == "owner" and role != "owner" and _owners(session, member.project_id) == 1:
-        return say("A project needs an owner: make somebody else an owner first.")
+        return Refusal("role", say("A project needs an owner."), say("Make somebody else an owner first."))
     if role is None:
         session.delete(member)
     else:

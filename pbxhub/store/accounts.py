@@ -36,8 +36,9 @@ class User(Base):
     __tablename__ = "user_account"
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     email: Mapped[str] = mapped_column(String(255), unique=True)  # normalised: account/email_addresses.py
+    email_confirmed_on: Mapped[datetime | None] = mapped_column(UtcDateTime)  # None: account/invitations.py
     name: Mapped[str] = mapped_column(String(200), default="")
-    password: Mapped[str] = mapped_column(String(255))  # argon2 hash; empty until an invited user chooses one
+    password: Mapped[str] = mapped_column(String(255))  # argon2 hash
     active: Mapped[bool] = mapped_column(default=True)
     operator: Mapped[bool] = mapped_column(default=False)  # runs the hub itself: account/access.OPERATOR_RIGHTS
     fs_uniquifier: Mapped[str] = mapped_column(String(64), unique=True)  # a new one ends every session
@@ -72,6 +73,25 @@ class Membership(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id", ondelete="CASCADE"), index=True)
     role: Mapped[str] = mapped_column(String(10))
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Invitation(Base):
+    """Somebody who may become a member. A table of its own, so that nothing takes an invitation for a membership.
+
+    Made and renewed by owners; gone when it is accepted, declined or withdrawn. email need not have an account.
+    """
+
+    __tablename__ = "invitation"
+    __table_args__ = (UniqueConstraint("project_id", "email"),)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    email: Mapped[str] = mapped_column(String(255), index=True)  # normalised
+    role: Mapped[str] = mapped_column(String(10))
+    token_hash: Mapped[str | None] = mapped_column(String(64), unique=True)  # SHA-256 of what the newest link carries
+    mailed: Mapped[bool] = mapped_column(default=False)  # that link went to the address, and nobody else has seen it
+    invited_by: Mapped[int | None] = mapped_column(ForeignKey("user_account.id", ondelete="SET NULL"), index=True)
+    created_on: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_on: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class ApiKey(Base):

@@ -117,10 +117,21 @@ class DeleteProjectForm(Form):
 
 
 class InviteForm(Form):
-    """Who joins a project, as what."""
+    """Who is invited to a project, as what."""
 
     email = StringField(_("E-mail"), [InputRequired(), _account_address])
     role = SelectField(_("Role"), choices=[("viewer", _("viewer")), ("editor", _("editor")), ("owner", _("owner"))])
+
+
+class NewAccountForm(Form):
+    """Somebody invited makes an account. address: the one that was invited."""
+
+    address = ""
+    your_name = StringField(_("Your name"), [Length(max=200)])
+    password = PasswordField(_("Password"), [InputRequired()], description=_("At least 10 characters."))
+
+    def validate_password(self, field: PasswordField) -> None:
+        check_password(str(field.data), self.address)
 
 
 class KeyForm(Form):

@@ -7,10 +7,11 @@ from typing import Any
 
 from flask import Flask, request, session
 from flask_login import current_user, logout_user, user_logged_out
-from flask_security.signals import user_authenticated
+from flask_security.signals import password_reset, user_authenticated
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from pbxhub.account.invitations import confirm_address
 from pbxhub.store.accounts import SignIn
 from pbxhub.web.hub import hub, now
 from pbxhub.web.users import Account
@@ -25,6 +26,7 @@ def install(app: Flask) -> None:
     """Starts a session at every sign-in and checks it before every page."""
     user_authenticated.connect(_start, app)
     user_logged_out.connect(_end, app)
+    password_reset.connect(_confirm_address, app)
     app.before_request(_check)
 
 
@@ -45,6 +47,12 @@ def _start(_app: Flask, user: Account, **_details: Any) -> None:
             )
         )
     session[_KEY] = token
+
+
+def _confirm_address(_app: Flask, user: Account, **_details: Any) -> None:
+    """A password is set anew by a link that was mailed, or printed for the operator."""
+    with hub().database.write() as database:
+        confirm_address(database, user.id, now())
 
 
 def _end(_app: Flask, **_details: Any) -> None:

@@ -16,6 +16,9 @@ from pbxhub.store.session import Database
 from pbxhub.store.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.web.hub import now
+from tests.web.post_office import post_office
+
+__all__ = ["post_office"]
 
 PASSWORD = "correct horse battery"
 _TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
@@ -83,6 +86,7 @@ def people(app: Flask, database: Database) -> People:
                 password=hashed,
                 fs_uniquifier=name * 4,
                 recovery_codes=[],
+                email_confirmed_on=now(),
                 created_on=now(),
             )
             session.add(user)

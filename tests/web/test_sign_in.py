@@ -1,13 +1,9 @@
 """People sign in: with a second factor, after forgetting the password, after being invited."""
 
 import re
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.handlers import Message
 from flask import Flask
 
 from pbxhub.settings import MailServer, Settings
@@ -15,7 +11,8 @@ from pbxhub.store.session import Database
 from pbxhub.store.vault import Vault
 from pbxhub.web import create_app
 from tests.web.authenticator import code_of, switch_on
-from tests.web.conftest import PASSWORD, Browser, People
+from tests.web.conftest import Browser, People
+from tests.web.post_office import Box
 
 NEW = "another long password"
 
@@ -37,49 +34,8 @@ def test_a_second_factor_is_asked_for_once_it_is_on(
     assert later.get("/projects").status_code == 200
 
 
-def test_somebody_invited_chooses_a_password(
-    app: Flask, people: People, signed_in: Callable[[str], Browser], browser: Callable[[], Browser]
-) -> None:
-    owner = signed_in("owner")
-    path = f"/projects/{people.project}/members"
-    owner.get(path)
-    page = owner.post(path, {"email": "Olena@Example.com", "role": "editor"}).get_data(as_text=True)
-    link = re.search(r'id="invitation">http://localhost(/reset-password/[^<]+)<', page)[1]
-    olena = browser()
-    assert olena.sign_in("olena@example.com", "").status_code == 200
-    olena.get(link)
-    assert olena.post(link, {"password": NEW, "password_confirm": NEW, "submit": "1"}).status_code == 302
-    assert olena.sign_in("olena@example.com", NEW).status_code == 302
-    assert olena.get(f"/projects/{people.project}/calls").status_code == 200
-    again = browser()
-    again.get(link)
-    again.post(link, {"password": PASSWORD, "password_confirm": PASSWORD, "submit": "1"})
-    assert again.sign_in("olena@example.com", PASSWORD).status_code == 200, "the link works once"
-
-
-class _Box(Message):
-    def __init__(self) -> None:
-        super().__init__()
-        self.mails: list[object] = []
-
-    def handle_message(self, message) -> None:
-        self.mails.append(message)
-
-
-@pytest.fixture
-def post_office() -> Iterator[tuple[_Box, MailServer]]:
-    box = _Box()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    controller = Controller(box, hostname="127.0.0.1", port=port)
-    controller.start()
-    yield box, MailServer("127.0.0.1", port, "hub@example.com", starttls=False)
-    controller.stop()
-
-
 def test_a_forgotten_password_is_set_anew_by_mail(
-    database: Database, settings: Settings, people: People, post_office: tuple[_Box, MailServer], tmp_path: Path
+    database: Database, settings: Settings, people: People, post_office: tuple[Box, MailServer], tmp_path: Path
 ) -> None:
     box, server = post_office
     app = create_app(settings, database, Vault(settings.secret_key), mail=server)

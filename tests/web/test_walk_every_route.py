@@ -4,6 +4,7 @@ A route nobody has classified fails."""
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from html import unescape
 from uuid import uuid4
 
@@ -11,7 +12,7 @@ import pytest
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from pbxhub.store.accounts import ApiKey, Employee, Number, Pbx, SignIn
+from pbxhub.store.accounts import ApiKey, Employee, Invitation, Number, Pbx, SignIn
 from pbxhub.store.history import Call, Delivery, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import NoticeTarget
@@ -25,11 +26,12 @@ PUBLIC = {
     "static", "security.static", "health.health", "setup.setup", "home.start", "home.language", "recordings.play",
     "security.login", "security.logout", "security.forgot_password", "security.reset_password",
     "security.two_factor_token_validation", "security.two_factor_rescue", "security.mf_recovery", "security.tf_select",
+    "invitations.with_link",
 }  # fmt: skip
 SIGNED_IN = {
     "home.projects", "project.create", "profile.index", "profile.end_session", "profile.end_others", "recordings.card",
     "security.change_password", "security.verify", "security.two_factor_setup", "security.two_factor_setup_validate",
-    "security.mf_recovery_codes",
+    "security.mf_recovery_codes", "invitations.index", "invitations.accept", "invitations.decline",
 }  # fmt: skip
 VIEWER = {
     "dashboard.index", "calls.index", "calls.live", "calls.card", "deliveries.index", "deliveries.newer",
@@ -47,7 +49,7 @@ EDITOR = {
 }  # fmt: skip
 OWNER = {
     "project.settings", "project.remove", "project.alert", "project.mute",
-    "members.invite", "members.change", "keys.index", "keys.create",
+    "members.invite", "members.change", "members.send_again", "members.withdraw", "keys.index", "keys.create",
     "keys.remove", "pbxs.create", "pbxs.edit", "pbxs.check", "pbxs.remove", "audit.index",
 }  # fmt: skip
 OPERATOR = {"operator.index", "operator.log", "operator.user"}
@@ -73,9 +75,11 @@ def _things(session: Session, people: People) -> dict[str, object]:
     hook = Webhook(project_id=project, name="w", stage="incoming.after", spec=spec, created_on=now())
     employee = Employee(project_id=project, extension="101")
     number = Number(project_id=project, pbx_id=pbx.id, did="2")
+    invitation = Invitation(project_id=project, email="new@example.com", role="viewer", created_on=now(),
+                            expires_on=now() + timedelta(days=7))  # fmt: skip
     target = NoticeTarget(project_id=project, address="a@example.com")
     key = ApiKey(project_id=project, name="k", key_hash="0", prefix="p", scopes=["read"], created_on=now())
-    session.add_all([call, hook, employee, number, key, target])
+    session.add_all([call, hook, employee, number, key, target, invitation])
     session.flush()
     event = StageEvent(id=new_id(), project_id=project, call_id=call.id, stage="incoming.after", key="", ordinal=1,
                        created_on=now(), data={})  # fmt: skip
@@ -91,6 +95,7 @@ def _things(session: Session, people: People) -> dict[str, object]:
     return {
         "project_id": project, "pbx_id": pbx.id, "call_id": call.id, "webhook_id": hook.id, "employee_id": employee.id,
         "number_id": number.id, "key_id": key.id, "delivery_id": delivery.id, "target_id": target.id,
+        "invitation_id": invitation.id,
         "revision": 1, "user_id": 2,
         "resend_id": uuid4(), "which": "deliveries", "kind": "csv", "item_id": "slack", "sign_in_id": 1,
         "version": "0", "filename": "app.css", "token": "x",
@@ -220,6 +225,7 @@ def test_a_row_of_another_project_is_not_found_under_ones_own(
         "delivery_id",
         "user_id",
         "target_id",
+        "invitation_id",
     }
     rules = {rule.endpoint: rule.arguments for rule in app.url_map.iter_rules()}
     for endpoint, method, path in _targets(app, mixed):

@@ -5,11 +5,12 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from sqlalchemy import select
 
+from pbxhub.account.invitations import of_address
 from pbxhub.account.projects import refuse_new_project
 from pbxhub.store.accounts import Membership, Project, User
 from pbxhub.web.access import signed_in
 from pbxhub.web.failures import local_path
-from pbxhub.web.hub import hub, reading
+from pbxhub.web.hub import hub, now, reading
 from pbxhub.web.language import LANGUAGES
 
 pages = Blueprint("home", __name__)
@@ -17,7 +18,7 @@ pages = Blueprint("home", __name__)
 
 @pages.get("/")
 def start() -> ResponseReturnValue:
-    """The project itself when the user has one, else the list of projects."""
+    """The project itself when the user has one and is invited to no other, else the list of projects."""
     with reading() as session:
         if not current_user.is_authenticated:
             someone = session.scalar(select(User.id).limit(1))
@@ -29,7 +30,8 @@ def start() -> ResponseReturnValue:
             .order_by(Project.id)
             .limit(2)
         ).all()
-    if len(projects) == 1:
+        invited = of_address(session, signed_in().email, now())
+    if len(projects) == 1 and not invited:
         return redirect(url_for("dashboard.index", project_id=projects[0]))
     return redirect(url_for("home.projects"))
 
@@ -46,7 +48,8 @@ def projects() -> ResponseReturnValue:
             .order_by(Project.name)
         ).all()
         refused = refuse_new_project(session, user.operator, hub().settings)
-        return render_template("projects.html", rows=rows, refused=refused)
+        invited = of_address(session, user.email, now())
+        return render_template("projects.html", rows=rows, refused=refused, invited=invited)
 
 
 @pages.post("/language")

@@ -1,30 +1,32 @@
-"""Members of a project and their roles."""
+"""Members of a project, their roles, and who is invited."""
 
-import uuid
 from typing import cast
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_security.recoverable import generate_reset_link
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import ROLES, Role
+from pbxhub.account.invitations import invite as make_invitation
+from pbxhub.account.invitations import of_project
 from pbxhub.account.members import give_role, lock_members, membership_of
-from pbxhub.store.accounts import Membership, User
+from pbxhub.account.refusals import Refusal
+from pbxhub.store.accounts import Invitation, Membership, User
 from pbxhub.web.access import enter
 from pbxhub.web.audit import Action, note
 from pbxhub.web.forms import InviteForm
-from pbxhub.web.hub import now, reading, writing
+from pbxhub.web.hub import hub, now, reading, writing
 from pbxhub.web.language import _, said
-from pbxhub.web.users import Account
+from pbxhub.web.sending_links import SendingLink
+from pbxhub.web.shown_once import take
 
 pages = Blueprint("members", __name__, url_prefix="/projects/<int:project_id>/members")
 
 
 @pages.get("")
 def index(project_id: int) -> ResponseReturnValue:
-    """Everybody in the project."""
+    """Everybody in the project, and everybody invited."""
     with reading() as session:
         enter(session, project_id)
         return _page(session, project_id, InviteForm())
@@ -32,22 +34,43 @@ def index(project_id: int) -> ResponseReturnValue:
 
 @pages.post("")
 def invite(project_id: int) -> ResponseReturnValue:
-    """Adds somebody by e-mail. Who is new to the hub gets a link to choose a password; the page shows it once."""
+    """Invites somebody by e-mail. The link goes by mail; without a mail server the next page shows it, where whoever
+    has it can take nothing that belongs to others."""
     form = InviteForm()
     with writing() as session:
         access = enter(session, project_id, "members.change")
         if not form.validate_on_submit():
             return _page(session, project_id, form), 422
-        user = _user(session, form.email.data)
-        member = membership_of(session, project_id, user.id)
-        if member:
-            flash(_("%(who)s is a member already.", who=user.email), "error")
+        made = make_invitation(session, project_id, form.email.data, form.role.data, access.user.id, now())
+        if isinstance(made, Refusal):
+            flash(said(made.text), "error")
             return redirect(url_for("members.index", project_id=project_id))
-        session.add(Membership(project_id=project_id, user_id=user.id, role=form.role.data, created_on=now()))
-        note(session, access, "member added", user.email, {}, {"role": form.role.data})
-        session.flush()
-        link = "" if user.password else generate_reset_link(Account.of(user))[0]  # type: ignore[no-untyped-call]
-        return _page(session, project_id, InviteForm(formdata=None), link, user.email)
+        note(session, access, "member invited", made.email, {}, {"role": made.role})
+        send = SendingLink(session, access, made)
+    send.leave()
+    return redirect(url_for("members.index", project_id=project_id))
+
+
+@pages.post("/invitations/<int:invitation_id>/again")
+def send_again(project_id: int, invitation_id: int) -> ResponseReturnValue:
+    """Another link for somebody invited; the one before no longer works."""
+    with writing() as session:
+        access = enter(session, project_id, "members.change")
+        send = SendingLink(session, access, _invitation(session, project_id, invitation_id))
+    send.leave()
+    return redirect(url_for("members.index", project_id=project_id))
+
+
+@pages.post("/invitations/<int:invitation_id>/withdraw")
+def withdraw(project_id: int, invitation_id: int) -> ResponseReturnValue:
+    """Takes an invitation back."""
+    with writing() as session:
+        access = enter(session, project_id, "members.change")
+        invitation = _invitation(session, project_id, invitation_id)
+        note(session, access, "invitation withdrawn", invitation.email)
+        session.delete(invitation)
+    flash(_("The invitation was withdrawn; its link no longer works."))
+    return redirect(url_for("members.index", project_id=project_id))
 
 
 @pages.post("/<int:user_id>")
@@ -62,7 +85,7 @@ def change(project_id: int, user_id: int) -> ResponseReturnValue:
         member = membership_of(session, project_id, user_id) or abort(404)
         before, email = member.role, session.get_one(User, user_id).email
         if refused := give_role(session, member, None if role == "none" else cast(Role, role)):
-            flash(said(refused), "error")
+            flash(said(refused.text), "error")
             return redirect(url_for("members.index", project_id=project_id))
         done: Action = "member removed" if role == "none" else "member changed"
         note(session, access, done, email, {"role": before}, {"role": role})
@@ -70,20 +93,21 @@ def change(project_id: int, user_id: int) -> ResponseReturnValue:
     return redirect(url_for("home.projects" if user_id == access.user.id else "members.index", project_id=project_id))
 
 
-def _page(session: Session, project_id: int, form: InviteForm, link: str = "", invited: str = "") -> str:
+def _page(session: Session, project_id: int, form: InviteForm) -> str:
     members = session.execute(
         select(User, Membership.role)
         .join(Membership, Membership.user_id == User.id)
         .where(Membership.project_id == project_id)
         .order_by(User.email)
     ).all()
-    return render_template("account/members.html", members=members, form=form, roles=ROLES, link=link, invited=invited)
+    return render_template(
+        "account/members.html", members=members, form=form, roles=ROLES, invited=of_project(session, project_id),
+        shown=take(f"members {project_id}"), mails=hub().mail is not None, now=now(),
+    )  # fmt: skip
 
 
-def _user(session: Session, email: str) -> User:
-    user = session.scalar(select(User).where(User.email == email))
-    if user is None:
-        user = User(email=email, password="", fs_uniquifier=uuid.uuid4().hex, recovery_codes=[], created_on=now())
-        session.add(user)
-        session.flush()
-    return user
+def _invitation(session: Session, project_id: int, invitation_id: int) -> Invitation:
+    invitation = session.get(Invitation, invitation_id)
+    if invitation is None or invitation.project_id != project_id:
+        abort(404)
+    return invitation

@@ -57,6 +57,7 @@ def _make_owner(session: Session, form: SetupForm, hashed: str) -> User:
         password=hashed,
         fs_uniquifier=uuid.uuid4().hex,
         operator=True,
+        email_confirmed_on=now(),
         recovery_codes=[],
         created_on=now(),
     )

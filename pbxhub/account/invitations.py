@@ -1,0 +1,168 @@
+"""Invitations: an owner invites an address, whoever it belongs to accepts or declines, and is no member before.
+
+The danger is an account made by somebody whose address it is not. An owner who is shown a link can open it himself:
+so a link that was shown makes an account only while no other project wants the same address, and an account made by
+one is *unconfirmed*. It belongs to the project that invited it, and accepts the invitation of another project only by
+the link of that invitation, until its owner proves the address by a link that was mailed.
+"""
+
+import hashlib
+import secrets
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from pbxhub.account.access import Role
+from pbxhub.account.members import membership_of
+from pbxhub.account.refusals import Refusal
+from pbxhub.sentences import say
+from pbxhub.store.accounts import Invitation, Membership, Project, User
+
+LASTS = timedelta(days=7)
+MOST = 200  # open ones of a project
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An invitation with what its reader wants to know."""
+
+    invitation: Invitation
+    project: str
+    inviter: str  # e-mail, empty when that account is gone
+
+    def over(self, now: datetime) -> bool:
+        return self.invitation.expires_on <= now
+
+
+def invite(
+    session: Session, project_id: int, email: str, role: Role, by: int | None, now: datetime
+) -> Invitation | Refusal:
+    """A new invitation, or the one there is with another role. email: normalised. It has no link yet (new_link)."""
+    user = account_of(session, email)
+    if user and membership_of(session, project_id, user.id):
+        return Refusal("email", say("%(who)s is a member already.", who=email), say("Change the role in the list."))
+    invitation = session.scalar(
+        select(Invitation).where(Invitation.project_id == project_id, Invitation.email == email).with_for_update()
+    )
+    if invitation is None:
+        if _count(session, project_id) >= MOST:
+            return Refusal("", say("The project has %(n)s open invitations.", n=MOST), say("Withdraw some of them."))
+        invitation = Invitation(project_id=project_id, email=email, created_on=now)
+        session.add(invitation)
+    invitation.role, invitation.invited_by, invitation.expires_on = role, by, now + LASTS
+    session.flush()
+    return invitation
+
+
+def new_link(invitation: Invitation, mailed: bool, now: datetime) -> str:
+    """A token for the link; the one before is worth nothing. mailed: it goes to the address and is shown to nobody."""
+    token = secrets.token_urlsafe(32)
+    invitation.token_hash, invitation.mailed = _hash(token), mailed
+    invitation.expires_on = now + LASTS
+    return token
+
+
+def may_show_link(session: Session, invitation: Invitation, now: datetime) -> bool:
+    """Whether the owner may be shown the link. It opens no account that is there, and makes one only for an address
+    that no other project has invited."""
+    return account_of(session, invitation.email) is not None or not _wanted_elsewhere(session, invitation, now)
+
+
+def may_make_account(session: Session, invitation: Invitation, now: datetime) -> bool:
+    """Whether the newest link may make the account: asked when it is used, as another project may have come since."""
+    return invitation.mailed or not _wanted_elsewhere(session, invitation, now)
+
+
+def opened(session: Session, token: str, now: datetime) -> Waiting | None:
+    """The invitation behind a link, while it is good."""
+    found = _with_names(session, Invitation.token_hash == _hash(token))
+    return found[0] if found and not found[0].over(now) else None
+
+
+def of_address(session: Session, email: str, now: datetime) -> list[Waiting]:
+    """What an account is invited to."""
+    return [each for each in _with_names(session, Invitation.email == email) if not each.over(now)]
+
+
+def of_project(session: Session, project_id: int) -> list[Waiting]:
+    """The open invitations of a project, those that are over among them."""
+    return _with_names(session, Invitation.project_id == project_id)
+
+
+def make_account(session: Session, invitation: Invitation, name: str, hashed: str, now: datetime) -> User:
+    """The account of the invited address, a member of the project that invited it."""
+    user = User(
+        email=invitation.email, name=name, password=hashed, fs_uniquifier=uuid.uuid4().hex, recovery_codes=[],
+        created_on=now,
+    )  # fmt: skip
+    session.add(user)
+    session.flush()
+    accept(session, invitation, user, now, by_link=True)
+    return user
+
+
+def accept(session: Session, invitation: Invitation, user: User, now: datetime, by_link: bool) -> Refusal | None:
+    """Makes the invited user a member. by_link: the link of this invitation was opened."""
+    if not by_link and user.email_confirmed_on is None:
+        return Refusal(
+            "",
+            say("This hub does not know yet whether %(who)s is yours.", who=user.email),
+            say("Open the link that came with the invitation, or set your password anew by mail."),
+        )
+    if by_link and invitation.mailed and user.email_confirmed_on is None:
+        user.email_confirmed_on = now
+    if membership_of(session, invitation.project_id, user.id) is None:
+        session.add(Membership(project_id=invitation.project_id, user_id=user.id, role=invitation.role, created_on=now))
+    session.delete(invitation)
+    return None
+
+
+def confirm_address(session: Session, user_id: int, now: datetime) -> None:
+    """The owner of the address has set the password by a mailed link. A second factor that was set up before was
+    somebody else's, maybe: it must not keep the owner out."""
+    user = session.get_one(User, user_id)
+    if user.email_confirmed_on is None:
+        user.email_confirmed_on = now
+        user.tf_primary_method = user.tf_totp_secret = None
+        user.recovery_codes = []
+
+
+def account_of(session: Session, email: str) -> User | None:
+    """The account with this address (normalised)."""
+    return session.scalar(select(User).where(User.email == email))
+
+
+def _wanted_elsewhere(session: Session, invitation: Invitation, now: datetime) -> bool:
+    others = select(Invitation.id).where(
+        Invitation.email == invitation.email,
+        Invitation.project_id != invitation.project_id,
+        Invitation.expires_on > now,
+    )
+    return session.scalar(others.limit(1)) is not None
+
+
+def _with_names(session: Session, condition: object) -> list[Waiting]:
+    rows: Sequence[tuple[Invitation, str, str | None]] = (
+        session.execute(
+            select(Invitation, Project.name, User.email)
+            .join(Project, Project.id == Invitation.project_id)
+            .outerjoin(User, User.id == Invitation.invited_by)
+            .where(condition)  # type: ignore[arg-type]
+            .order_by(Invitation.email, Invitation.id)
+        )
+        .tuples()
+        .all()
+    )
+    return [Waiting(invitation, project, inviter or "") for invitation, project, inviter in rows]
+
+
+def _count(session: Session, project_id: int) -> int:
+    return session.scalar(select(func.count()).where(Invitation.project_id == project_id)) or 0
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,44 @@
+"""Links that the operator hands over, where no mail can: to a new password, or to an account for somebody invited."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flask import Flask, url_for
+from flask_security.recoverable import generate_reset_link
+from sqlalchemy import select
+
+from pbxhub.account.email_addresses import normalised
+from pbxhub.account.invitations import LASTS, account_of, new_link
+from pbxhub.account.refusals import Refusal
+from pbxhub.sentences import say
+from pbxhub.store.accounts import Invitation
+from pbxhub.store.session import Database
+from pbxhub.web.hub import now
+from pbxhub.web.users import Account
+
+_RESET = timedelta(days=1)  # the sign-in library's own
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What opens an account, and until when."""
+
+    address: str
+    until: datetime
+
+
+def link_for(app: Flask, database: Database, email: str) -> Link | Refusal:
+    """The operator vouches for whom it is handed to: it counts like a link that was mailed."""
+    address = normalised(email)
+    with app.test_request_context(base_url=app.extensions["pbxhub"].settings.public_url), database.write() as session:
+        if user := account_of(session, address):
+            link: str = generate_reset_link(Account.of(user))[0]  # type: ignore[no-untyped-call]
+            return Link(link, now() + _RESET)
+        newest = select(Invitation).where(Invitation.email == address).order_by(Invitation.created_on.desc())
+        if invitation := session.scalars(newest).first():
+            token = new_link(invitation, mailed=True, now=now())
+            return Link(url_for("invitations.with_link", token=token, _external=True), now() + LASTS)
+    return Refusal(
+        "email", say("There is no user and no invitation for %(who)s.", who=email),
+        say("Have an owner of a project invite this address first."),
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+"""What somebody is invited to: accept or decline, signed in or by the link of the invitation."""
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+from flask_security import hash_password, login_user
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from pbxhub.account import invitations
+from pbxhub.account.access import Actor
+from pbxhub.account.audit_log import Action, write_entry
+from pbxhub.account.invitations import Waiting
+from pbxhub.store.accounts import Invitation, User
+from pbxhub.web.access import signed_in
+from pbxhub.web.forms import NewAccountForm
+from pbxhub.web.hub import now, reading, writing
+from pbxhub.web.language import _, said
+from pbxhub.web.users import Account
+
+pages = Blueprint("invitations", __name__, url_prefix="/invitations")
+
+
+@pages.get("")
+def index() -> ResponseReturnValue:
+    """Every project that has invited the user. Whose address is not confirmed learns only that there is something."""
+    user = signed_in()
+    with reading() as session:
+        waiting = invitations.of_address(session, user.email, now())
+        confirmed = session.get_one(User, user.id).email_confirmed_on is not None
+        return render_template("account/invitations.html", waiting=waiting, confirmed=confirmed)
+
+
+@pages.post("/<int:invitation_id>/accept")
+def accept(invitation_id: int) -> ResponseReturnValue:
+    """Becomes a member."""
+    return _answer(invitation_id, "accept")
+
+
+@pages.post("/<int:invitation_id>/decline")
+def decline(invitation_id: int) -> ResponseReturnValue:
+    """Does not become one; the invitation is gone."""
+    return _answer(invitation_id, "decline")
+
+
+@pages.route("/with/<token>", methods=["GET", "POST"])
+def with_link(token: str) -> ResponseReturnValue:
+    """Behind the link of an invitation: who has an account signs in and answers, who has none makes it here."""
+    with reading() as session:
+        waiting = invitations.opened(session, token, now())
+        if waiting is None:
+            page = render_template("account/invitation.html", waiting=None)
+            return page, 404
+        known = invitations.account_of(session, waiting.invitation.email) is not None
+        free = known or invitations.may_make_account(session, waiting.invitation, now())
+    if not known:
+        return _join(token, waiting) if free else (render_template("account/invitation.html", waiting=waiting), 409)
+    if not current_user.is_authenticated:
+        return redirect(url_for("security.login", next=request.path))
+    if request.method == "POST" and current_user.email == waiting.invitation.email:
+        return _answer(waiting.invitation.id, request.form.get("answer", ""), token)
+    return render_template("account/invitation.html", waiting=waiting, answering=True)
+
+
+def _join(token: str, waiting: Waiting) -> ResponseReturnValue:
+    """The form of a new account, and the account."""
+    form = NewAccountForm()
+    form.address = waiting.invitation.email
+    if not form.validate_on_submit():
+        page = render_template("account/invitation.html", waiting=waiting, form=form)
+        return page, 422 if form.is_submitted() else 200
+    hashed = hash_password(form.password.data)
+    try:
+        with writing() as session:
+            invitation = _locked(session, waiting.invitation.id)
+            again = invitations.opened(session, token, now())
+            if again is None or not invitations.may_make_account(session, invitation, now()):
+                return redirect(url_for("invitations.with_link", token=token))
+            project_id, role = invitation.project_id, invitation.role
+            user = invitations.make_account(session, invitation, form.your_name.data or "", hashed, now())
+            _note(session, project_id, user, "member added", role)
+            account = Account.of(user)
+    except IntegrityError:  # two links for one address at the same moment: the other has made the account
+        return redirect(url_for("invitations.with_link", token=token))
+    if current_user.is_authenticated:
+        flash(_("The account is there. Sign out here, and sign in with it."))
+        return redirect(url_for("home.projects"))
+    login_user(account, authn_via=["password"])
+    return redirect(url_for("dashboard.index", project_id=project_id))
+
+
+def _answer(invitation_id: int, answer: str, token: str = "") -> ResponseReturnValue:
+    """token: of the link that was opened, if one was; it may have been replaced meanwhile."""
+    user = signed_in()
+    with writing() as session:
+        invitation = _locked(session, invitation_id)
+        by_link = bool(token) and invitations.opened(session, token, now()) is not None
+        row = session.get_one(User, user.id)
+        if invitation.email != row.email or invitation.expires_on <= now():
+            abort(404)
+        project_id, role = invitation.project_id, invitation.role
+        if answer == "decline" and (by_link or row.email_confirmed_on):
+            session.delete(invitation)
+            _note(session, project_id, row, "invitation declined", role)
+        elif refused := invitations.accept(session, invitation, row, now(), by_link):
+            flash(said(refused.text), "error")
+            return redirect(url_for("invitations.index"))
+        else:
+            _note(session, project_id, row, "member added", role)
+    if answer == "decline":
+        flash(_("You declined; the project sees it in its audit log."))
+        return redirect(url_for("home.projects"))
+    return redirect(url_for("dashboard.index", project_id=project_id))
+
+
+def _locked(session: Session, invitation_id: int) -> Invitation:
+    found = session.scalar(select(Invitation).where(Invitation.id == invitation_id).with_for_update())
+    return found or abort(404)
+
+
+def _note(session: Session, project_id: int, user: Actor, action: Action, role: str) -> None:
+    write_entry(
+        session, project_id, user, action, user.email, {}, {"role": role}, request.remote_addr or "", now()
+    )  # fmt: skip

@@ -1,0 +1,63 @@
+"""The link of an invitation: mailed, shown once, or neither, and then what to do instead."""
+
+from email.message import EmailMessage
+
+from flask import flash, url_for
+from sqlalchemy.orm import Session
+
+from pbxhub.account.access import Access
+from pbxhub.account.invitations import account_of, may_show_link, new_link
+from pbxhub.delivery.mail import send_mail
+from pbxhub.settings import MailServer
+from pbxhub.store.accounts import Invitation
+from pbxhub.web.hub import hub, now
+from pbxhub.web.language import _
+from pbxhub.web.shown_once import hand_over
+
+
+class SendingLink:
+    """The link of an invitation, on its way: made in the transaction, sent or shown when that is committed."""
+
+    def __init__(self, session: Session, access: Access, invitation: Invitation) -> None:
+        self.email, self.project = invitation.email, access.project
+        self.inviter = access.user.email
+        self.known = account_of(session, invitation.email) is not None
+        self.token = ""
+        if hub().mail or may_show_link(session, invitation, now()):
+            self.token = new_link(invitation, hub().mail is not None, now())
+
+    def leave(self) -> None:
+        """By mail where there is a mail server; otherwise on the next page, or nowhere and what to do instead."""
+        server, link = hub().mail, url_for("invitations.with_link", token=self.token or "x", _external=True)
+        if server:
+            if problem := send_mail(server, self._mail(server, link)):
+                flash(_("The mail to %(who)s could not be sent: %(why)s. Send it again when the mail server works.",
+                        who=self.email, why=problem), "error")  # fmt: skip
+            else:
+                flash(_("A mail with a link is on its way to %(who)s.", who=self.email))
+        elif self.token:
+            hand_over(f"members {self.project.id}", link, self.email, "known" if self.known else "new")
+        else:
+            flash(
+                _(
+                    "%(who)s is invited, but the link cannot be shown here: another project has invited this address, "
+                    "and whoever has the link could take the account over. Ask the operator of the hub to set up a "
+                    "mail server (PBXHUB_SMTP), or to run: pbxhub user link %(who)s",
+                    who=self.email,
+                ),
+                "error",
+            )
+
+    def _mail(self, server: MailServer, link: str) -> EmailMessage:
+        message = EmailMessage()
+        message["Subject"] = _("Invitation to %(project)s", project=" ".join(self.project.name.split()))
+        message["From"], message["To"] = server.sender, self.email
+        parts = [
+            _("%(who)s invites you to the project %(project)s.", who=self.inviter, project=self.project.name),
+            link,
+            _("The link works for seven days. It is for you alone: do not pass it on."),
+        ]
+        if not self.known:
+            parts.append(_("It lets you choose a password. If you do not know what this is, you need not do anything."))
+        message.set_content("\n\n".join(parts))
+        return message
