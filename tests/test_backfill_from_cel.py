@@ -1,15 +1,17 @@
 """A call nobody listened to gives, from the rows of Asterisk's CEL, the same stages as live."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pbxhub.calls.cel import CelRow, messages_of, read_row
+from pbxhub.calls.cel import CelRow, read_row
+from pbxhub.calls.cel import messages_of as messages_behind
+from pbxhub.calls.messages import Message
 from pbxhub.calls.replay import blocks
-from pbxhub.calls.tracker import Tracker
+from pbxhub.calls.tracker import INCOMING_CONTEXTS, Tracker
 from tests.recordings import EXPECTED, VERSIONS, scenarios
 from tests.recordings import messages_of as live_messages
 
@@ -41,6 +43,10 @@ def rows_of(version: str, name: str) -> Iterator[CelRow]:
             if columns["eventtype"] == "EVALUATION":
                 columns |= {"eventtype": "USER_DEFINED", "userdeftype": "EVALUATION"}
             yield read_row(columns)
+
+
+def messages_of(rows: Iterable[CelRow]) -> Iterator[Message]:
+    return messages_behind(rows, INCOMING_CONTEXTS)
 
 
 Stages = dict[str, set[tuple[str, str]]]
@@ -112,3 +118,37 @@ def test_a_call_that_asterisk_itself_began_ends_as_the_phone_it_rang_did(cause: 
     tracker = Tracker()
     (report,) = [report for message in messages_of(map(read_row, rows)) for report in tracker.feed(message)]
     assert (report.direction, report.disposition) == ("internal", outcome)
+
+
+def trunk_leg(number: str, appdata: str, first: str = "5550922") -> set[tuple[str, str]]:
+    """The stages of a call that a phone outside took, whose leg shows that number; Dial was told that appdata."""
+    caller = {"uniqueid": "1.1", "linkedid": "1.1", "channame": "PJSIP/trunk-00000000", "context": "from-trunk",
+              "exten": first, "cidnum": "79161234567"}  # fmt: skip
+    leg = {"uniqueid": "1.2", "linkedid": "1.1", "channame": "PJSIP/trunk0-00000001", "context": "from-trunk",
+           "exten": "s"}  # fmt: skip
+    rows = [
+        caller | {"eventtype": "CHAN_START", "eventtime": 100.0},
+        leg | {"eventtype": "CHAN_START", "eventtime": 100.1},
+        leg | {"eventtype": "ANSWER", "eventtime": 102.0, "cidnum": number, "appname": "AppDial"},
+        caller | {"eventtype": "ANSWER", "eventtime": 102.1, "appname": "Dial" if appdata else "", "appdata": appdata},
+        leg | {"eventtype": "HANGUP", "eventtime": 109.0, "cidnum": number},
+        caller | {"eventtype": "HANGUP", "eventtime": 109.1},
+    ]
+    return stages(messages_of(map(read_row, rows)))["1.1"]
+
+
+@pytest.mark.parametrize(
+    ("appdata", "shown", "number"),
+    [
+        ("PJSIP/101&PJSIP/15550001@trunk0,20", "5550922", "15550001"),
+        ("PJSIP/trunk0/sip:15550001@provider.example,20", "79161234567", "15550001"),
+        ("SIP/15550001@another", "15550002", "15550002"),
+        ("", "15550001", "15550001"),
+        ("", "5550922", ""),  # the DID
+        ("", "79161234567", ""),  # the caller
+    ],
+)
+def test_an_outside_leg_is_told_by_what_was_dialled_and_never_by_the_number_of_the_caller_or_the_did(
+    appdata: str, shown: str, number: str
+) -> None:
+    assert {key for _, key in trunk_leg(shown, appdata)} == {"", number}

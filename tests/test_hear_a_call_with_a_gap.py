@@ -15,7 +15,7 @@ from pbxhub.calls.cel import messages_of
 from pbxhub.calls.memory import load, outline
 from pbxhub.calls.messages import Status, parse
 from pbxhub.calls.stages import CallReport
-from pbxhub.calls.tracker import Tracker
+from pbxhub.calls.tracker import INCOMING_CONTEXTS, Tracker
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.history import StageEvent
 from pbxhub.store.session import Database
@@ -52,7 +52,9 @@ def told_too_often(published: Keys, undisturbed: Keys) -> set[tuple[str, str]]:
 def test_a_listener_with_a_gap_adds_no_stage_to_those_of_another_or_of_cel(version: str, name: str) -> None:
     undisturbed = keys_of(with_gap(version, name, 0, 0))
     tracker = Tracker()
-    cel = keys_of(report for message in messages_of(rows_of(version, name)) for report in tracker.feed(message))
+    cel = keys_of(
+        report for message in messages_of(rows_of(version, name), INCOMING_CONTEXTS) for report in tracker.feed(message)
+    )
     for begin, end in sample(version, name):
         gap = keys_of(with_gap(version, name, begin, end))
         for others in (undisturbed, cel):

@@ -1,24 +1,35 @@
 """Calls that came and went while nobody listened are read from Asterisk's CEL file, each stage once."""
 
 import asyncio
+import gzip
 import re
+import shutil
 import sqlite3
 from collections.abc import Coroutine, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hub import add_pbx, calls_of, listening, pbx_of, stages_of
+from hub import VAULT, add_pbx, calls_of, listening, notes_of, pbx_of, stages_of
 from pbx_line import playing, until
+from sqlalchemy import select
 from test_lose_and_find_a_pbx import answered
 
 from pbxhub.ami.backfill import Backfill
 from pbxhub.ami.resync import Stock
-from pbxhub.calls.messages import Status, parse
+from pbxhub.calls.cel_calls import BEFORE_ALL, Place
+from pbxhub.calls.messages import Bridge, Status, parse
+from pbxhub.calls.replay import read
 from pbxhub.calls.stages import CallReport, Stage
+from pbxhub.calls.tracker import Tracker
+from pbxhub.delivery.outbox import publish
+from pbxhub.store.history import StageEvent
 from pbxhub.store.session import Database
+from pbxhub.testing.pbx_player import PbxPlayer
+from tests.recordings import TRACES
 
 ANSWERED = ["incoming.before", "incoming.forward", "incoming.pickup", "incoming.after"]
 COLUMNS = (
@@ -125,10 +136,10 @@ def at(seconds: float) -> datetime:
 
 
 def connected(
-    path: Path, cursor: int, seconds: float = 0, started: float = -9000, live: Sequence[str] = ()
+    path: Path, cursor: Place | int, seconds: float = 0, started: float = -9000, live: Sequence[str] = ()
 ) -> Backfill:
     """A hub that connects that many seconds after noon to an Asterisk with these channels."""
-    backfill = Backfill(str(path), cursor, ["from-trunk"])
+    backfill = Backfill(str(path), cursor if isinstance(cursor, Place) else Place(cursor), ["from-trunk"])
     stock(backfill, seconds, started, live)
     return backfill
 
@@ -146,15 +157,22 @@ def stock(
     assert not list(backfill.take_stock(Stock(channels, at(seconds), "22", at(started), None), reports))
 
 
+def looked_at(backfill: Backfill, moment: datetime) -> list[CallReport]:
+    async def look() -> list[CallReport]:
+        return [report async for report in backfill.look(moment)]
+
+    return asyncio.run(look())
+
+
+def looked(backfill: Backfill, seconds: float) -> list[CallReport]:
+    return looked_at(backfill, at(seconds))
+
+
 def told(backfill: Backfill, seconds: float) -> list[str]:
     """What a look that many seconds after noon tells: call and stage, and why the call ended."""
-
-    async def look() -> list[CallReport]:
-        return [report async for report in backfill.look(at(seconds))]
-
     return [
         f"{report.linkedid} {stage.name.partition('.')[2]} {stage.values.get('end_reason', '')}".strip()
-        for report in asyncio.run(look())
+        for report in looked(backfill, seconds)
         for stage in report.stages
     ]
 
@@ -171,7 +189,7 @@ def test_rows_that_asterisk_writes_late_are_told_when_they_come(cel: Path) -> No
     write_call(cel, "2.1", "2.2", NOON - 60, ENDING)
     assert told(backfill, 3) == whole("2.1")
     assert told(backfill, 4) == []
-    assert backfill.cursor == 9
+    assert backfill.cursor.number == 9
 
 
 def test_rows_that_asterisk_keeps_locked_are_told_when_they_can_be_read(cel: Path) -> None:
@@ -192,12 +210,12 @@ def test_a_hub_killed_again_and_again_finds_every_call_that_was_not_told(cel: Pa
     write_call(cel, "2.1", "2.2", NOON - 40)
     first = connected(cel, -1, live=["1.1"])
     assert told(first, 1) == whole("2.1")
-    assert first.cursor == -1  # the call before it goes on
+    assert first.cursor.number == -1  # the call before it goes on
     write_call(cel, "3.1", "3.2", NOON - 30)
     write_call(cel, "1.1", "1.2", NOON - 50, ENDING)
     second = connected(cel, first.cursor, 5)
     assert sorted(told(second, 6)) == sorted(whole("2.1") + whole("3.1") + whole("1.1"))
-    assert second.cursor == 27
+    assert second.cursor.number == 27
 
 
 def write_transfer(path: Path, leg: str, consultation: str) -> None:
@@ -222,7 +240,7 @@ def test_of_a_call_that_was_done_a_part_after_the_cursor_tells_nothing(cel: Path
     write_transfer(cel, "1.2", "5.1")
     backfill = connected(cel, 4, 1)
     assert told(backfill, 2) == []
-    assert backfill.cursor == 10
+    assert backfill.cursor.number == 10
 
 
 def test_a_call_that_was_heard_whole_is_not_told_again(cel: Path) -> None:
@@ -231,10 +249,10 @@ def test_a_call_that_was_heard_whole_is_not_told_again(cel: Path) -> None:
         for event in ("Newchannel", "Hangup"):
             message = parse(f"Event: {event}\r\nUniqueid: {uniqueid}\r\nLinkedid: 1.1\r\nChannel: PJSIP/1-1", 0)
             assert message is not None
-            backfill.hear(message)
+            assert list(backfill.hear(message, [], at(1))) == []
     write_call(cel, "1.1", "1.2", NOON + 1)
     assert told(backfill, 60) == []
-    assert backfill.cursor == 9
+    assert backfill.cursor.number == 9
 
 
 def test_a_call_whose_events_never_came_is_told_after_a_while(cel: Path) -> None:
@@ -249,7 +267,7 @@ def test_a_call_cut_off_by_a_restart_of_asterisk_ends_with_it_though_names_of_ch
     write_call(cel, "2.1", "2.2", NOON - 20)
     backfill = connected(cel, -1, started=-30)
     assert sorted(told(backfill, 1)) == sorted(whole("1.1", "pbx_restarted") + whole("2.1"))
-    assert backfill.cursor == 13
+    assert backfill.cursor.number == 13
 
 
 def test_a_call_whose_last_rows_were_lost_ends_as_lost(cel: Path) -> None:
@@ -257,7 +275,7 @@ def test_a_call_whose_last_rows_were_lost_ends_as_lost(cel: Path) -> None:
     backfill = connected(cel, -1)
     assert told(backfill, 1) == []
     assert told(backfill, 62) == whole("1.1", "lost_while_disconnected")
-    assert backfill.cursor == 4
+    assert backfill.cursor.number == 4
 
 
 def gone(linkedid: str) -> CallReport:
@@ -297,3 +315,186 @@ def test_a_file_that_cannot_be_read_is_told_and_calls_go_on(database: Database, 
                 await until(lambda: stages_of(database) == ANSWERED)
 
     run(scenario())
+
+
+def begin_anew(path: Path, how: str) -> None:
+    """What logrotate does, and what an administrator does who empties the table."""
+    with closing(sqlite3.connect(path)) as connection:
+        if how == "emptied":
+            connection.execute("DELETE FROM cel")
+            connection.commit()
+            return
+        (made,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'cel'").fetchone()
+    path.rename(path.with_suffix(".1"))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(made)
+        connection.commit()
+
+
+@pytest.mark.parametrize("how", ["rotated", "emptied"])
+@pytest.mark.parametrize("grown", [False, True], ids=["shorter", "longer than the old one"])
+@pytest.mark.parametrize("gone", ["line", "hub"])
+def test_calls_of_a_file_that_was_begun_anew_while_nobody_listened_are_told(
+    cel: Path, how: str, grown: bool, gone: str
+) -> None:
+    write_call(cel, "1.1", "1.2", NOON - 600)
+    if not grown:
+        write_call(cel, "2.1", "2.2", NOON - 500)
+    first = connected(cel, 0)
+    assert told(first, 1) == []  # the past of a file is not the hub's business
+    begin_anew(cel, how)
+    write_call(cel, "3.1", "3.2", NOON - 60)
+    if grown:
+        write_call(cel, "4.1", "4.2", NOON - 40)
+    second = connected(cel, first.cursor) if gone == "hub" else first
+    stock(second, 10)
+    assert told(second, 11) == whole("3.1") + (whole("4.1") if grown else [])
+    assert told(second, 12) == []
+    assert second.cursor.number == (18 if grown else 9)
+
+
+def test_calls_that_were_copied_into_the_new_file_are_not_told_again(cel: Path) -> None:
+    write_call(cel, "1.1", "1.2", NOON - 6000)
+    write_call(cel, "2.1", "2.2", NOON - 500)
+    first = connected(cel, 0)
+    assert told(first, 1) == []
+    begin_anew(cel, "rotated")
+    write_call(cel, "1.1", "1.2", NOON - 6000)
+    write_call(cel, "3.1", "3.2", NOON - 60)
+    assert told(connected(cel, first.cursor), 2) == whole("3.1")
+
+
+def test_a_call_that_goes_on_in_the_new_file_is_told_whole(cel: Path) -> None:
+    backfill = connected(cel, -1)
+    write_call(cel, "1.1", "1.2", NOON - 60, TALKING)
+    assert told(backfill, 1) == []
+    begin_anew(cel, "rotated")
+    write_call(cel, "1.1", "1.2", NOON - 60, ENDING)
+    assert told(backfill, 2) == whole("1.1")
+    assert backfill.cursor.number == 5
+
+
+def test_rows_that_are_taken_out_of_the_file_begin_it_not_anew(cel: Path) -> None:
+    write_call(cel, "1.1", "1.2", NOON - 600)
+    first = connected(cel, 0)
+    assert told(first, 1) == []
+    write_call(cel, "2.1", "2.2", NOON - 60)
+    with closing(sqlite3.connect(cel)) as connection:
+        connection.execute("DELETE FROM cel WHERE AcctId < 10")
+        connection.commit()
+    second = connected(cel, first.cursor)
+    assert told(second, 2) == whole("2.1")
+    assert second.cursor.number == 18
+
+
+def ended_live(linkedid: str, seconds: float, answered: bool, ended: bool = True) -> CallReport:
+    """What the tracker says at the end of the conversation of a call."""
+    values = {"end_reason": "hangup", "disposition": "ANSWERED" if answered else "NO ANSWER", "queue": "sales"}
+    after = Stage("incoming.after", "", 1, at(seconds), values)
+    return CallReport(
+        linkedid, "incoming", "7", "", "5", "", at(-60), at(-58) if answered else None,
+        at(seconds) if ended else None, str(values["disposition"]), values, (after,), {} if ended else {"open": True},
+    )  # fmt: skip
+
+
+def heard_out(backfill: Backfill, seconds: float, *reports: CallReport) -> list[str]:
+    some_event = Bridge(NOON, "9.9", "9.9", {})
+    return [report.linkedid for report in backfill.hear(some_event, reports, at(seconds))]
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["known answered", "answered unheard"])
+def test_the_end_of_a_call_that_lived_through_a_gap_comes_after_the_pickup_that_cel_knows(
+    cel: Path, answered: bool
+) -> None:
+    backfill = connected(cel, -1, seconds=-50, live=["1.1"])
+    write_call(cel, "1.1", "1.2", NOON - 60, TALKING)
+    assert told(backfill, -49) == []
+    assert heard_out(backfill, -51 + 0.1, ended_live("1.1", -51, answered)) == []
+    assert told(backfill, -50.5) == []
+    write_call(cel, "1.1", "1.2", NOON - 60, ENDING)
+    reports = looked(backfill, -50)
+    names = [stage.name for report in reports for stage in report.stages]
+    assert names == ["incoming.before", "incoming.forward", "incoming.pickup", "incoming.after"]
+    end = reports[-1]
+    assert (end.disposition, end.values["disposition"], end.stages[0].values["queue"]) == (
+        "ANSWERED",
+        "ANSWERED",
+        "sales",
+    )
+    assert end.answered_on is not None
+    assert (end.memory, [report.memory for report in reports[:-1]]) == ({}, [None] * 3)
+    assert told(backfill, 60)[3:] in ([], ["1.1 after hangup"])  # the same stages: they are written once
+
+
+def test_the_end_of_a_call_that_lived_through_a_gap_waits_two_seconds_at_most_and_what_follows_it_too(
+    cel: Path,
+) -> None:
+    backfill = connected(cel, -1, live=["1.1"])
+    after = ended_live("1.1", 1, answered=True, ended=False)
+    mark = ended_live("1.1", 2, answered=True)
+    assert heard_out(backfill, 1, after) == []
+    assert heard_out(backfill, 1.5, mark, ended_live("2.1", 1, answered=True)) == ["2.1"]
+    assert looked(backfill, 2.9) == []
+    assert backfill.waits
+    assert looked(backfill, 3) == [after, mark]
+    assert not backfill.waits
+    assert heard_out(backfill, 4, after) == []
+    assert list(backfill.let_out()) == [after]
+
+
+def test_the_end_of_a_conversation_waits_only_until_the_rows_up_to_it_are_read(cel: Path) -> None:
+    """An evaluation begins: its call is not over."""
+    backfill = connected(cel, -1, seconds=-57, live=["1.1"])
+    after = ended_live("1.1", -58, answered=True, ended=False)
+    assert heard_out(backfill, -57.5, after) == []
+    write_call(cel, "1.1", "1.2", NOON - 60, TALKING)
+    names = [stage.name for report in looked(backfill, -57.4) for stage in report.stages]
+    assert names == ["incoming.before", "incoming.forward", "incoming.pickup", "incoming.after"]
+
+
+def recorded_cel() -> Path:
+    return TRACES / "cel" / "mobile-22.sqlite3"
+
+
+def test_what_was_told_live_of_a_call_is_not_told_again_by_cel(database: Database, tmp_path: Path) -> None:
+    """A phone outside rings with one in the office; the hub is killed after the pickup; CEL tells the end."""
+    pbx_id = add_pbx(database, PbxPlayer())
+    tracker = Tracker()
+    with gzip.open(TRACES / "cel" / "mobile-22.ami.gz", "rt") as lines:
+        for message in read(lines):
+            reports = tracker.feed(message)
+            publish(database, VAULT, pbx_id, reports, datetime.now(UTC))
+            if any(stage.name == "incoming.pickup" for report in reports for stage in report.stages):
+                break
+    heard = stages_of(database)
+    assert heard == ["incoming.before", "incoming.forward", "incoming.forward", "incoming.pickup"]
+    copy = tmp_path / "copy.db"
+    shutil.copy(recorded_cel(), copy)
+    for known in (True, False):  # what Dial dialled; without it, the leg shows the DID
+        if not known:
+            with closing(sqlite3.connect(copy)) as connection:
+                connection.execute("UPDATE cel SET appdata = '', appname = ''")
+                connection.execute("UPDATE cel SET cidnum = '5550923' WHERE cidnum = '5550922'")
+                connection.commit()
+        backfill = Backfill(str(copy), Place(BEFORE_ALL), ["from-trunk"])
+        now = datetime.fromtimestamp(1795908681 + 500, UTC)
+        assert list(backfill.take_stock(Stock((), now, "22", None, None), [])) == []
+        publish(database, VAULT, pbx_id, looked_at(backfill, now), datetime.now(UTC))
+        assert stages_of(database) == [*heard, "incoming.after"]
+
+
+def test_a_leg_that_was_not_told_live_is_told_by_cel_though_another_rang_at_that_moment(database: Database) -> None:
+    """The hub was killed between the two legs of a group."""
+    pbx_id = add_pbx(database, PbxPlayer())
+
+    def forward(to: str) -> Stage:
+        return Stage("incoming.forward", to, 1, at(1), {"forward_to": to})
+
+    heard = replace(gone("1.1"), ended_on=None, stages=(forward("101"),), memory={"open": True})
+    publish(database, VAULT, pbx_id, [heard], at(2))
+    keys = ("incoming.forward 101", "incoming.forward 102", "incoming.forward 103")
+    by_cel = replace(heard, stages=(forward("102"), forward("101"), forward("103")), memory=None, by_cel=keys)
+    publish(database, VAULT, pbx_id, [by_cel], at(3))
+    with database.read() as session:
+        assert sorted(session.scalars(select(StageEvent.key))) == ["101", "102", "103"]
+    assert notes_of(database) == {"1.1": {"open": True}}

@@ -1,6 +1,7 @@
 """Reading Asterisk's CEL file (cel_sqlite3_custom, same host) in short read-only transactions.
 
 A read lock over a second makes Asterisk lose its own rows (busy_timeout); while it writes, reading has to wait.
+The file may be rotated or emptied, and numbering begins again: so a place in it is known by what its row says.
 """
 
 import sqlite3
@@ -8,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 
 from pbxhub.calls.cel import CelRow, read_row
+from pbxhub.calls.cel_calls import LONGEST_MARK, Place
 
-BEFORE_ALL = -1  # a number before that of the first row
 _CHUNK = 1_000  # rows read in one transaction, about 6 ms
 _PATIENCE = 1.0  # seconds to wait for Asterisk to unlock the file
 
@@ -22,17 +23,27 @@ class CelUnreadableError(Exception):
         self.busy = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
 
 
-def last_row(path: str) -> int:
-    """The AcctId of the newest row, -1 when there is none yet. Raises CelUnreadableError."""
-    (row,) = _select(path, "SELECT max(AcctId) AS newest FROM cel", {})
-    return int(row["newest"] or BEFORE_ALL)
+def last_place(path: str) -> Place | None:
+    """That of the newest row, None when there is none yet. Raises CelUnreadableError."""
+    rows = _select(path, "SELECT * FROM cel ORDER BY AcctId DESC LIMIT 1", {})
+    return _numbered(rows[0])[0] if rows else None
 
 
-def rows_after(path: str, number: int) -> list[tuple[int, CelRow]]:
-    """The next rows in the order they were written, a thousand at most. Raises CelUnreadableError."""
-    statement = "SELECT * FROM cel WHERE AcctId > :number ORDER BY AcctId LIMIT :most"
-    rows = _select(path, statement, {"number": number, "most": _CHUNK})
-    return [(int(row["AcctId"]), read_row(dict(row))) for row in rows]
+def rows_after(path: str, place: Place) -> list[tuple[Place, CelRow]] | None:
+    """The next rows in the order they were written, each with its place, a thousand at most; None when there is another
+    file than that of the place. Rows that were taken out of the file make it no other. Raises CelUnreadableError."""
+    statement = "SELECT * FROM cel WHERE AcctId >= :number ORDER BY AcctId LIMIT :most"
+    rows = [_numbered(row) for row in _select(path, statement, {"number": place.number, "most": _CHUNK + 1})]
+    if not place.in_a_file:
+        return rows
+    if not rows or (rows[0][0].number == place.number and place.mark not in ("", rows[0][0].mark)):
+        return None
+    return rows[1:] if rows[0][0].number == place.number else rows
+
+
+def _numbered(row: sqlite3.Row) -> tuple[Place, CelRow]:
+    read = read_row(dict(row))
+    return Place(int(row["AcctId"]), f"{read.eventtime} {read.eventtype} {read.uniqueid}"[:LONGEST_MARK]), read
 
 
 def _select(path: str, statement: str, values: dict[str, int]) -> list[sqlite3.Row]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pbxhub.ami.actions import build
-from pbxhub.ami.cel_file import CelUnreadableError, last_row
+from pbxhub.ami.cel_file import CelUnreadableError, last_place
 from pbxhub.ami.login import Address, Patience, open_session, read_version, set_filter, take_stock
 from pbxhub.ami.pbx_rows import PbxRow
 from pbxhub.ami.protocol import SessionEndedError
@@ -98,7 +98,8 @@ def _check_cel(path: str) -> list[Finding]:
     if not path:
         return []
     try:
-        newest = last_row(path)
+        newest = last_place(path)
+        number = newest.number if newest else 0
     except CelUnreadableError as error:
         return [Finding(False, PbxState("connected", "cel_unreadable", str(error)).sentence)]
-    return [Finding(True, say("The CEL file can be read; its newest row is %(number)s.", number=max(newest, 0)))]
+    return [Finding(True, say("The CEL file can be read; its newest row is %(number)s.", number=number))]

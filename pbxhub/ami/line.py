@@ -36,6 +36,7 @@ _SLICE = 200  # events between two looks at the rest of the loop: a few millisec
 _SWEEP = 30.0  # seconds between two looks for calls whose end was never seen
 _NOTE = 0.8  # seconds between two writes of what was noted of calls without a stage
 _LOOK = 1.0  # seconds between two looks for new CEL rows
+_LOOK_AGAIN = 0.2  # the same while the end of a call waits for them
 _BACKLOG = 500  # stages on their way into the database beyond which CEL has to wait
 _AFTER_A_FAULT = 1.0  # seconds
 _SHOW = 1.0  # seconds until a new state is on the PBX's row
@@ -119,6 +120,7 @@ class Line:
             await asyncio.wait({self._connecting})
         self._inbox.put(PbxState("lost", "stopped"))
         await self._stopped.wait()
+        self._put(self._backfill.let_out())
         self._put_notes()
         await self._outlet.empty.wait()
         await asyncio.to_thread(write_seen, self._database, self.row.id, self._present())
@@ -160,8 +162,7 @@ class Line:
             self._pace.hear(item.on)
             message = parse(item.block, item.on)
             if message is not None:
-                self._put(self._tracker.feed(message))
-                self._backfill.hear(message)
+                self._put(self._backfill.hear(message, self._tracker.feed(message), _now()))
         elif isinstance(item, Stock):
             self._take_stock(item)
         elif isinstance(item, NotBegun):
@@ -181,7 +182,7 @@ class Line:
         """
         while True:
             await asyncio.sleep(_NOTE)
-            if self._noted.is_set():
+            if self._noted.is_set() and not self._backfill.waits:  # notes do not tell of a stage that is held back
                 self._put_notes()
 
     def _put_notes(self) -> None:
@@ -210,8 +211,9 @@ class Line:
         """Follows CEL beside the events. The cursor is written once everything before it is."""
         written = self.row.cel_cursor
         while True:
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_LOOK_AGAIN if self._backfill.waits else _LOOK)
             if self._seen.state.name != "connected":
+                self._put(self._backfill.let_out())
                 continue
             async for report in self._backfill.look(_now()):
                 self._outlet.put(report)

@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from pbxhub.ami.login import Address
+from pbxhub.calls.cel_calls import Place
 from pbxhub.calls.memory import load, outline
 from pbxhub.calls.stages import JSON, CallReport, Direction
 from pbxhub.delivery.calls import keep_notes
@@ -33,7 +34,7 @@ class PbxRow:
     incoming_contexts: tuple[str, ...]
     cel_path: str
     trouble: PbxState | None = None
-    cel_cursor: int = field(default=0, compare=False)
+    cel_cursor: Place = field(default=Place(0), compare=False)
     asterisk_started_on: datetime | None = field(default=None, compare=False)
 
 
@@ -69,7 +70,7 @@ def pbx_row(pbx: Pbx, vault: Vault) -> PbxRow:
         incoming_contexts=tuple(pbx.incoming_contexts),
         cel_path=pbx.cel_path,
         trouble=trouble,
-        cel_cursor=pbx.cel_cursor,
+        cel_cursor=Place(pbx.cel_cursor, pbx.cel_mark),
         asterisk_started_on=pbx.asterisk_started_on,
     )
 
@@ -144,7 +145,8 @@ def write_seen(database: Database, pbx_id: int, seen: Seen) -> None:
         session.execute(update(Pbx).where(Pbx.id == pbx_id).values({**state, **known}))
 
 
-def write_cursor(database: Database, pbx_id: int, cursor: int) -> None:
+def write_cursor(database: Database, pbx_id: int, cursor: Place) -> None:
     """Remembers the last CEL row whose stages are in the database."""
     with database.write() as session:
-        session.execute(update(Pbx).where(Pbx.id == pbx_id).values(cel_cursor=cursor))
+        values = {"cel_cursor": cursor.number, "cel_mark": cursor.mark}
+        session.execute(update(Pbx).where(Pbx.id == pbx_id).values(values))

@@ -1,15 +1,16 @@
 """CEL rows as the messages that AMI would have sent, so that a call that came and went unheard still has its stages.
 
 CEL knows no dialling: a leg is a channel that starts under another channel's linkedid; the caller dials it unless the
-caller is talking, then it is a consultation. A first channel with the application AppDial2 was rung by Asterisk itself
-(Originate). Queues, hold and the begin of an evaluation are not in CEL, nor is a
-parking slot that nobody retrieved from. Feed the messages to a tracker of their own: stages already known have the
-same keys. Rows: cel_sqlite3_custom with the columns of CelRow; at least CHAN_START, ANSWER, HANGUP, BLINDTRANSFER,
-ATTENDEDTRANSFER, FORWARD, PICKUP, PARK_START, PARK_END and USER_DEFINED.
+caller is talking, then it is a consultation. Whom an outside leg was dialled for is told by the application Dial of a
+row that comes while it lives; the number it shows may be the caller's or the DID's, which is never the leg's. A first
+channel with the application AppDial2 was rung by Asterisk itself (Originate). Queues, hold and the begin of an
+evaluation are not in CEL, nor is a parking slot that nobody retrieved from. Feed the messages to a tracker of their
+own: stages already known have the same keys. Rows: cel_sqlite3_custom with the columns of CelRow; at least CHAN_START,
+ANSWER, HANGUP, BLINDTRANSFER, ATTENDEDTRANSFER, FORWARD, PICKUP, PARK_START, PARK_END and USER_DEFINED.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
@@ -69,17 +70,23 @@ class CelRow:
     @property
     def time(self) -> float:
         """Seconds since 1970; with a dateformat in cel.conf it is read as UTC. 0.0 when it is unreadable."""
-        try:
-            time = float(self.eventtime)
-        except ValueError:
-            time = self._time_of_text()
-        return time if 0.0 < time < YEAR_2100 else 0.0
+        return seconds_of(self.eventtime)
 
-    def _time_of_text(self) -> float:
-        try:
-            return datetime.fromisoformat(self.eventtime).replace(tzinfo=UTC).timestamp()
-        except ValueError:
-            return 0.0
+
+def seconds_of(eventtime: str) -> float:
+    """A time of CEL, a number or text, as seconds since 1970; 0.0 when it is unreadable."""
+    try:
+        time = float(eventtime)
+    except ValueError:
+        time = _time_of_text(eventtime)
+    return time if 0.0 < time < YEAR_2100 else 0.0
+
+
+def _time_of_text(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return 0.0
 
 
 _COLUMNS = tuple(field.name for field in fields(CelRow))
@@ -91,10 +98,10 @@ def read_row(columns: Mapping[str, object]) -> CelRow:
     return CelRow(**{name: text if name == "eventextra" else clean(text) for name, text in texts.items()})
 
 
-def messages_of(rows: Iterable[CelRow]) -> Iterator[Message]:
+def messages_of(rows: Iterable[CelRow], incoming_contexts: Collection[str]) -> Iterator[Message]:
     """The messages behind rows in the order they were written (AcctId). Looks ahead: give whole calls."""
     whole_calls = list(rows)
-    lines = _Lines(whole_calls)
+    lines = _Lines(whole_calls, incoming_contexts)
     for row in whole_calls:
         translate = _TRANSLATIONS.get(row.userdeftype or row.eventtype)
         if translate is not None and row.uniqueid and row.channame:
@@ -107,9 +114,13 @@ class _Lines:
     started: the first row of each channel. slots: the parking slot a channel dialled; retrievers: who took a parked
     channel back. legs: channels dialled and not hung up, by linkedid.
     party: uniqueid of the channel that the first channel of a linkedid talks to. rung: channels Asterisk itself rang.
+    dialled: the number that Dial gave to a leg's endpoint.
     """
 
-    def __init__(self, rows: Sequence[CelRow]) -> None:
+    def __init__(self, rows: Sequence[CelRow], incoming_contexts: Collection[str]) -> None:
+        self._incoming_contexts = incoming_contexts
+        self._open: dict[str, CelRow] = {}
+        self.dialled: dict[str, str] = {}
         self.started: dict[str, CelRow] = {}
         self.names: dict[str, str] = {}
         self.numbers: dict[str, str] = {}
@@ -124,6 +135,7 @@ class _Lines:
             self._look_ahead(row)
 
     def _look_ahead(self, row: CelRow) -> None:
+        self._note_dialled(row)
         self.started.setdefault(row.uniqueid, row)
         self.names.setdefault(row.channame, row.uniqueid)
         if row.cidnum:
@@ -137,13 +149,35 @@ class _Lines:
         if row.appname == "ParkedCall":
             self.slots[row.channame] = row.appdata.rpartition(",")[2]
 
+    def _note_dialled(self, row: CelRow) -> None:
+        if row.eventtype == "CHAN_START" and row.uniqueid != row.linkedid:
+            self._open[row.uniqueid] = row
+        elif row.eventtype == "HANGUP":
+            self._open.pop(row.uniqueid, None)
+        if row.appname == "Dial":
+            for endpoint, number in _destinations(row.appdata):
+                legs = (leg for leg in self._open.values() if leg.linkedid == row.linkedid)
+                leg = next((leg for leg in legs if leg.uniqueid not in self.dialled and _leads_to(leg, endpoint)), None)
+                if leg is not None:
+                    self.dialled[leg.uniqueid] = number
+
+    def whom(self, row: CelRow) -> str:
+        """The number that a leg was dialled for; empty when it is not known."""
+        return self.dialled.get(row.uniqueid) or self._own(row, self.numbers.get(row.uniqueid, ""))
+
+    def _own(self, begun: CelRow, number: str) -> str:
+        """The number that a channel shows, empty when it is one that a leg to the outside shows of somebody else."""
+        first = self.started.get(begun.linkedid, begun)
+        both_outside = begun.context in self._incoming_contexts and first.context in self._incoming_contexts
+        return "" if first is not begun and both_outside and number in (first.cidnum, first.exten) else number
+
     def channel(self, uniqueid: str, name: str = "") -> Party:
         """The channel as it began: its context then tells whether it leads outside."""
         begun = self.started.get(uniqueid)
         if begun is None:
             return Party(uniqueid or name, uniqueid, name, "", "")
         linkedid = self.linkedids.get(uniqueid, begun.linkedid)
-        return Party(uniqueid, linkedid, begun.channame, begun.context, begun.cidnum)
+        return Party(uniqueid, linkedid, begun.channame, begun.context, self._own(begun, begun.cidnum))
 
     def named(self, name: str) -> Party:
         return self.channel(self.names.get(name, ""), name)
@@ -152,6 +186,20 @@ class _Lines:
         """Whom a channel leads to: its number, or what a Local channel dials."""
         local = name.startswith("Local/")
         return dialled_number(name) if local else self.started[uniqueid].cidnum if uniqueid in self.started else ""
+
+
+def _destinations(appdata: str) -> Iterator[tuple[str, str]]:
+    """PJSIP/101&PJSIP/15551234@trunk,20 -> the endpoints and numbers that are dialled through one."""
+    for destination in appdata.partition(",")[0].split("&"):
+        technology, _, called = destination.partition("/")
+        _, at, host = called.partition("@")
+        endpoint, slash, _ = called.partition("/")
+        if number := dialled_number(called) if technology != "Local" and (at or slash) else "":
+            yield f"{technology}/{endpoint.rpartition('@')[2] if slash else host}", number
+
+
+def _leads_to(leg: CelRow, endpoint: str) -> bool:
+    return leg.channame.rpartition("-")[0] == endpoint
 
 
 def _started(lines: _Lines, row: CelRow) -> Iterator[Message]:
@@ -165,8 +213,7 @@ def _started(lines: _Lines, row: CelRow) -> Iterator[Message]:
     if not own and not local:
         dialler = lines.party.get(row.linkedid, row.linkedid)
         lines.legs.setdefault(row.linkedid, []).append(row.uniqueid)
-        number = lines.numbers.get(row.uniqueid, "")
-        yield DialBegin(row.time, dialler, row.linkedid, lines.numbers.get(dialler, ""), party, number)
+        yield DialBegin(row.time, dialler, row.linkedid, lines.numbers.get(dialler, ""), party, lines.whom(row))
 
 
 def _answered(lines: _Lines, row: CelRow) -> Iterator[Message]:

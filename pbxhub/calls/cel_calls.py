@@ -1,25 +1,50 @@
-"""CEL rows gathered into calls as Asterisk writes them, each row read once, and what a whole call has to tell."""
+"""CEL rows gathered into calls as Asterisk writes them, each row read once, and what a call has to tell."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from pbxhub.calls.cel import CelRow, messages_of
+from pbxhub.calls.cel import CelRow, messages_of, seconds_of
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Loss, Tracker
 from pbxhub.calls.values import moment
 
+BEFORE_ALL = -1
+LONGEST_MARK = 400
 MOST_ROWS = 200_000  # of calls that go on: about 200 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far CEL has been read: the number of the last row, BEFORE_ALL when there was none, 0 when it was never read.
+
+    mark: what that row says, its time first; where there is no row, the time alone. Empty when it is not known.
+    """
+
+    number: int
+    mark: str = ""
+
+    @property
+    def in_a_file(self) -> bool:
+        """Whether it is that of a row."""
+        return self.number > 0
+
+    @property
+    def time(self) -> float:
+        """Seconds since 1970, 0.0 when it is not known."""
+        return seconds_of(self.mark.partition(" ")[0])
 
 
 @dataclass(slots=True, eq=False)
 class CelCall:
     """What is written so far of one call, or of several that have become one.
 
-    first: number of its first row. touched: when its last row was read, seconds by the reader's clock.
+    first: which of all rows that were read is its first. before: the place before that row.
+    touched: when its last row was read, seconds by the reader's clock.
     began, last: times of its first and last row by Asterisk's clock. open: channels that have no HANGUP yet.
     """
 
     first: int
+    before: Place
     began: float
     last: float = 0.0
     touched: float = 0.0
@@ -47,25 +72,39 @@ class CelCalls:
         self._calls: dict[CelCall, None] = {}
         self._by_key: dict[str, CelCall] = {}
         self._rows = 0
+        self._read = 0
 
     def __iter__(self) -> Iterator[CelCall]:
         return iter(list(self._calls))
 
     @property
-    def first(self) -> int | None:
-        """Number of the first row of all calls that are here; None without any."""
-        return min((call.first for call in self._calls), default=None)
+    def before(self) -> Place | None:
+        """The place before the first row of all calls that are here; None without any."""
+        first = min(self._calls, key=lambda call: call.first, default=None)
+        return None if first is None else first.before
 
-    def add(self, number: int, row: CelRow, now: float) -> None:
-        """The next row. It joins calls when it names channels of both, as a transfer, a pickup and a merge do.
+    def of(self, key: str) -> CelCall | None:
+        """The call with this linkedid, uniqueid or name of a channel."""
+        return self._by_key.get(key)
+
+    def begin_file(self, before: Place) -> None:
+        """From now on rows are of another file, which may go on with the calls that are here."""
+        for call in self._calls:
+            call.before = before
+
+    def add(self, before: Place, row: CelRow, now: float) -> None:
+        """The next row, and the place before it.
+
+        It joins calls when it names channels of both, as a transfer, a pickup and a merge do.
 
         Names of channels come again when Asterisk is restarted: the last one of a name is meant.
         """
         related = {self._by_key.get(key): None for key in (row.linkedid, row.uniqueid, *row.extra.values())}
         found = [call for call in related if call is not None]
-        call = self._join(found) if found else CelCall(number, row.time)
+        self._read += 1
+        call = self._join(found) if found else CelCall(self._read, before, row.time)
         self._calls[call] = None
-        _take(call, number, row, now)
+        _take(call, self._read, row, now)
         for key in {row.linkedid, row.uniqueid, row.channame} - {""}:
             call.keys.add(key)
             self._by_key[key] = call
@@ -111,10 +150,22 @@ def tell(call: CelCall, incoming_contexts: Collection[str], end: float, reason: 
 
     Nothing of a call whose beginning is not among the rows.
     """
+    tracker = Tracker(incoming_contexts)
+    return _told_by_cel([*_fed(tracker, call), *tracker.resync([], moment(end), reason)])
+
+
+def tell_so_far(call: CelCall, incoming_contexts: Collection[str]) -> list[CallReport]:
+    """The stages of a call that the rows read so far tell of."""
+    return _told_by_cel(_fed(Tracker(incoming_contexts), call))
+
+
+def _fed(tracker: Tracker, call: CelCall) -> list[CallReport]:
     if not call.begins:
         return []
-    tracker = Tracker(incoming_contexts)
-    reports: list[CallReport] = []
-    for message in messages_of(row for _, row in call.rows):
-        reports += tracker.feed(message)
-    return [*reports, *tracker.resync([], moment(end), reason)]
+    messages = messages_of((row for _, row in call.rows), tracker.incoming_contexts)
+    return [report for message in messages for report in tracker.feed(message)]
+
+
+def _told_by_cel(reports: list[CallReport]) -> list[CallReport]:
+    keys = tuple(f"{stage.name} {stage.key}" for report in reports for stage in report.stages)
+    return [replace(report, memory=None, by_cel=keys) for report in reports]

@@ -4,7 +4,7 @@ Stages and when they fire: incoming.before, .forward, .pickup, .after, .evaluati
 A call between two extensions has no stages; it is reported once, when it is over.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -53,6 +53,8 @@ class CallReport:
               report of a call may have no stages.
     memory: the tracker's own notes on a call still open, JSON; given back to Tracker.restore after a restart.
             Empty once the call is over. None: this tracker does not follow the call (it was told from CEL).
+    by_cel: of a call told from CEL, name and key of all its stages: one that was told live about another number than
+            CEL shows is known for told. Empty of a call that was heard.
     """
 
     linkedid: str
@@ -68,3 +70,4 @@ class CallReport:
     values: Mapping[str, Value]
     stages: tuple[Stage, ...] = ()
     memory: Mapping[str, JSON] | None = field(default_factory=dict)
+    by_cel: Sequence[str] = ()

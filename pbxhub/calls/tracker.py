@@ -64,6 +64,7 @@ class Tracker:
         longest_silence: float = LONGEST_SILENCE,
         most_calls: int = MOST_CALLS,
     ) -> None:
+        self.incoming_contexts = incoming_contexts
         self._book = Book(incoming_contexts, most_calls)
         self._longest_silence = longest_silence
         self._silent: dict[str, tuple[float, float]] = {}  # linkedid: last heard of, and the sweep that found it so

@@ -125,6 +125,7 @@ class Pbx(Base):
     incoming_contexts: Mapped[list[str]] = mapped_column(JsonColumn, default=lambda: list(DEFAULT_INCOMING_CONTEXTS))
     cel_path: Mapped[str] = mapped_column(String(1000), default="")  # sqlite file of cel_sqlite3_custom on this host
     cel_cursor: Mapped[int] = mapped_column(BigInteger, default=0)  # every call without a row after this AcctId is done
+    cel_mark: Mapped[str] = mapped_column(String(400), default="")  # what that row says: it may be another file by now
     enabled: Mapped[bool] = mapped_column(default=True)
     # what the listener last saw, for the pages: new before that, then the names and codes of pbx_states.py
     state: Mapped[str] = mapped_column(String(20), default="new")

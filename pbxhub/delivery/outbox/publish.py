@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -31,6 +31,8 @@ from pbxhub.store.session import Base, Database
 from pbxhub.store.vault import Vault
 
 RECORDING, ANALYSIS, COMPLETE = "call.recording", "call.analysis", "call.complete"
+_SAME_MOMENT = timedelta(seconds=2)  # CEL and AMI may differ by: 0.1 s on a busy Asterisk
+_NOBODYS = datetime.min.replace(tzinfo=UTC)
 _STAGE_EVENT: Table = Base.metadata.tables["stage_event"]
 _INSERT_STAGES = Insert(_STAGE_EVENT, _STAGE_EVENT.c.keys())
 
@@ -129,16 +131,14 @@ def _new_stages(
     session: Session, calls: dict[str, CallNow], reports: Iterable[CallReport], later: Mapping[int, frozenset[str]]
 ) -> list[NewStage]:
     """Folds the reports into their calls, in order, and returns the stages nobody has reported before."""
-    seen = _known_stages(session, [call.id for call in calls.values() if not call.is_new])
+    told = _Told(session, [call.id for call in calls.values() if not call.is_new])
     stages = []
     for report in reports:
         call = calls[report.linkedid]
         before = dict(call.data)
         call.take(report)
         for stage in (*report.stages, *_ending(report, call, later.get(call.project_id, frozenset()))):
-            key = (call.id, stage.name, clip(stage.key, 200))
-            if key not in seen:
-                seen.add(key)
+            if not told.already(call.id, stage, report.by_cel):
                 stages.append(NewStage(new_id(), call, stage, {**before, **report.values, **stage.values}))
     return stages
 
@@ -163,14 +163,39 @@ def _ending(report: CallReport, call: CallNow, wanted: frozenset[str]) -> list[S
 
 
 _STAGES = Query(
-    select(StageEvent.call_id, StageEvent.stage, StageEvent.key).where(one_of(StageEvent.call_id, "call_ids"))
+    select(StageEvent.call_id, StageEvent.stage, StageEvent.key, StageEvent.created_on).where(
+        one_of(StageEvent.call_id, "call_ids")
+    )
 )
 
 
-def _known_stages(session: Session, call_ids: list[UUID]) -> set[tuple[UUID, str, str]]:
-    if not call_ids:
-        return set()
-    return set(_STAGES.all(session, call_ids=call_ids))
+class _Told:
+    """The stages that the calls have had: (call, name) -> key -> when. Whoever reports one again tells nothing new."""
+
+    def __init__(self, session: Session, call_ids: list[UUID]) -> None:
+        self._times: dict[tuple[UUID, str], dict[str, datetime]] = {}
+        rows = _STAGES.all(session, call_ids=call_ids) if call_ids else ()
+        for call_id, name, key, time in rows:
+            self._times.setdefault((call_id, name), {})[key] = time
+
+    def already(self, call_id: UUID, stage: Stage, by_cel: Sequence[str]) -> bool:
+        """Whether this stage has been told; from now on it has. by_cel: CallReport.by_cel.
+
+        A stage of CEL was also told when another of its name was at that moment that CEL does not know: it shows
+        another number for the same leg. That one is no other stage's any more.
+        """
+        times, key = self._times.setdefault((call_id, stage.name), {}), clip(stage.key, 200)
+        if key in times:
+            return True
+        twins = [
+            other
+            for other, time in times.items()
+            if by_cel and abs(time - stage.time) <= _SAME_MOMENT and f"{stage.name} {other}" not in by_cel
+        ]
+        times[key] = _NOBODYS if twins else stage.time
+        if twins:
+            times[twins[0]] = _NOBODYS
+        return bool(twins)
 
 
 def _projects(stages: Iterable[NewStage]) -> set[int]:
