@@ -25,6 +25,7 @@ import requests
 from outbox_world import spec
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
+from two_nodes import TwoNodes
 
 from pbxhub.api.keys import hash_of
 from pbxhub.calls.messages import parse
@@ -158,7 +159,7 @@ class House:
     database: Database
     url: str
     folder: Path
-    cluster: Cluster | None = None  # of a PostgreSQL server that may be killed; started while adopting()
+    cluster: Cluster | TwoNodes | None = None  # of a PostgreSQL server that may be killed; started while adopting()
     kills: list[Kill] = field(default_factory=list)
     expected: set[tuple[str, str, str]] = field(default_factory=set)
     arrived: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -335,7 +336,7 @@ def rounds(house: House, steps: Sequence[tuple[str, bool]], number: int) -> None
         kinds.get(step, house.kill_worker)(step, server)
 
 
-def _started(cluster: Cluster | None) -> bool:
+def _started(cluster: Cluster | TwoNodes | None) -> bool:
     """A killed server leaves processes that hold its memory for a moment."""
     assert cluster
     try:

@@ -14,14 +14,17 @@ import pytest
 from kill_child import LISTENER, WEB, WORKER
 from killing import STAGES, House, Kill, adopting, attempt_of, rounds, wait_until
 from sqlalchemy import select
+from two_nodes import TwoNodes
 
+from pbxhub.database_url import read_database_url
 from pbxhub.store.history import DELIVERED, Attempt, Call, Delivery, StageEvent
 from pbxhub.store.schema import migrate
 from pbxhub.store.session import open_database
 from pbxhub.testing.postgres import Cluster
 
 KILLS = int(os.environ.get("KILLS", "50"))  # KILLS=1000 for the long run; two fifths on SQLite, the rest on PostgreSQL
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + KILLS * 5)]
+KILLS_ON_TWO = int(os.environ.get("KILLS_ON_TWO", "8"))  # KILLS_ON_TWO=200 for the long run; half of them failovers
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + (KILLS + KILLS_ON_TWO) * 8)]
 # a worker's death alternates with others, so that what it held is delivered meanwhile
 OTHERS = (*LISTENER, *WEB)
 STEPS = tuple((step, False) for pair in zip_longest(WORKER, OTHERS) for step in pair if step)
@@ -62,7 +65,31 @@ def test_any_process_and_the_server_killed_at_any_step_on_postgresql_lose_nothin
     killing(cluster.url("pbxhub"), tmp_path, mixed, KILLS * 3 // 5, cluster)
 
 
-def killing(url: str, folder: Path, steps: tuple[tuple[str, bool], ...], number: int, cluster: Cluster | None) -> None:
+@pytest.fixture
+def two_nodes() -> Iterator[TwoNodes]:
+    """A primary and its synchronous standby."""
+    folder = Path(tempfile.mkdtemp(prefix="pbxhub-kill-"))
+    folder.chmod(0o755)
+    servers = TwoNodes(folder)
+    with adopting():
+        servers.create()
+        yield servers
+        servers.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_any_process_killed_and_the_primary_failed_over_at_any_step_lose_nothing(
+    tmp_path: Path, two_nodes: TwoNodes
+) -> None:
+    mixed = tuple(step for pair in zip_longest(SERVER, STEPS) for step in pair if step)
+    url = read_database_url(two_nodes.url("pbxhub"))
+    killing(url, tmp_path, mixed, KILLS_ON_TWO, two_nodes)
+    assert two_nodes.failovers == KILLS_ON_TWO // 2
+
+
+def killing(
+    url: str, folder: Path, steps: tuple[tuple[str, bool], ...], number: int, cluster: Cluster | TwoNodes | None
+) -> None:
     database = open_database(url)
     migrate(database)
     began = time.monotonic()

@@ -386,3 +386,9 @@ def test_texts_that_no_encoding_takes_do_not_stop_the_sender() -> None:
             assert one.send(post(url)).outcome in ("blocked_target", "dns_not_found")
         assert one.send(post(receiver.url, headers=(("X-A", "\ud800"),))).outcome == "render_error"
         assert one.send(post(receiver.url)).outcome == "ok"
+
+
+@pytest.mark.parametrize("host", ["\x9e", "a" * 300, "a..b", "\x00", "x.invalid", "xn--\u0660"])
+def test_a_pbx_whose_host_cannot_be_looked_up_forbids_nothing_and_breaks_nothing(host: str) -> None:
+    """The guard is everybody's, and one project may have typed that."""
+    assert endpoints(host, 5038) == frozenset()

@@ -120,7 +120,7 @@ def endpoints(host: str, port: int) -> frozenset[Endpoint]:
     """
     try:
         found = socket.getaddrinfo(host or "127.0.0.1", port, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name no encoding takes
         return frozenset()
     return frozenset(Endpoint(unwrap(ipaddress.ip_address(str(entry[4][0]))), port) for entry in found)
 

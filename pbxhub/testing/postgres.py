@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -38,12 +38,13 @@ def postgres_server(durable: bool = False) -> Iterator[str]:
 
 
 class Cluster:
-    """One cluster in one folder: create, start, kill, start again, stop."""
+    """One cluster in one folder: create, start, kill, start again, stop. Or a standby: follow, start, promote."""
 
     def __init__(self, folder: Path, durable: bool) -> None:
         self._folder = folder
         self._programs = programs()
         self._durable = durable
+        self._copies = 0
         self.port = _free_port()
         self._user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 
@@ -53,6 +54,21 @@ class Cluster:
         self._run(
             "initdb", "-D", str(self._data), "-U", "pbxhub", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"
         )
+
+    def follow(self, primary: "Cluster", settings: Mapping[str, str]) -> None:
+        """Becomes a standby of a running primary, whatever it was before: start() it then. settings: its own from now
+        on, also when it is promoted."""
+        self._copies += 1  # what a killed server has left behind may still be in use for a moment
+        if os.geteuid() == 0:
+            shutil.chown(self._folder, self._user, self._user)
+        source = f"host=127.0.0.1 port={primary.port} user=pbxhub"
+        self._run("pg_basebackup", "-D", str(self._data), "-d", source, "-R", "-c", "fast", "-N")
+        with (self._data / "postgresql.auto.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+
+    def promote(self) -> None:
+        """The standby takes writes from now on. Raises RuntimeError when it does not within a minute."""
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-t", "60", "promote")
 
     def start(self) -> None:
         sync = "" if self._durable else " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
@@ -89,7 +105,7 @@ class Cluster:
 
     @property
     def _data(self) -> Path:
-        return self._folder / "data"
+        return self._folder / (f"data-{self._copies}" if self._copies else "data")
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._programs / program), *arguments]

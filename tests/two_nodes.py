@@ -1,0 +1,64 @@
+"""A PostgreSQL of two nodes: a primary, and a standby that has every commit before it is acknowledged."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+
+from pbxhub.testing.postgres import Cluster
+
+# the disk itself would only make each start slow: what has reached the operating system survives a kill -9
+_SETTINGS = {"synchronous_standby_names": "*", "fsync": "off", "full_page_writes": "off", "wal_keep_size": "256MB"}
+
+
+@dataclass
+class TwoNodes:
+    """start() after the primary was killed is a failover: the standby takes over, and a new standby follows it."""
+
+    folder: Path
+    failovers: int = 0
+    _nodes: list[Cluster] = field(default_factory=list)  # the primary first
+
+    def create(self) -> None:
+        for name in ("first", "second"):
+            (self.folder / name).mkdir()
+            self._nodes.append(Cluster(self.folder / name, durable=True))
+        primary, standby = self._nodes
+        primary.create()
+        primary.start()
+        standby.follow(primary, _SETTINGS)
+        standby.start()
+        with psycopg.connect(primary.url("postgres").replace("+psycopg", ""), autocommit=True) as admin:
+            for name, value in _SETTINGS.items():
+                admin.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+            admin.execute("SELECT pg_reload_conf()")
+
+    @property
+    def pid(self) -> int:
+        """Of the server that takes writes."""
+        return self._nodes[0].pid
+
+    def start(self) -> None:
+        """Everything that is committed is committed on both again when it returns. Raises RuntimeError: try again."""
+        primary, standby = self._nodes
+        if not _takes_writes(standby):
+            standby.promote()
+        primary.follow(standby, _SETTINGS)
+        primary.start()
+        self._nodes.reverse()
+        self.failovers += 1
+
+    def stop(self) -> None:
+        for node in self._nodes:
+            node.stop()
+
+    def url(self, name: str) -> str:
+        """Both hosts, always in the same order: whichever takes writes is found."""
+        hosts = ",".join(f"127.0.0.1:{port}" for port in sorted(node.port for node in self._nodes))
+        return f"postgresql+psycopg://pbxhub@{hosts}/{name}"
+
+
+def _takes_writes(node: Cluster) -> bool:
+    with psycopg.connect(node.url("postgres").replace("+psycopg", ""), autocommit=True) as connection:
+        row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
+    return row == (False,)
