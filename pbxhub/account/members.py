@@ -6,17 +6,16 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Role
 from pbxhub.account.refusals import Refusal
 from pbxhub.sentences import say
-from pbxhub.store.accounts import Membership, Project
+from pbxhub.store.accounts import Membership, lock_project
 
 
 def lock_members(session: Session, project_id: int) -> None:
     """Lets nobody else change the members of this project until the end of the transaction.
 
     Call it before reading the rights of whoever acts: two owners who demote each other at once both are owners when
-    they begin, and only the second one's own reading, behind the lock, tells that he no longer is. NO KEY UPDATE: rows
-    that refer to the project (stages, deliveries) are written meanwhile. SQLite has one writer at a time anyway.
+    they begin, and only the second one's own reading, behind the lock, tells that he no longer is.
     """
-    session.execute(select(Project.id).where(Project.id == project_id).with_for_update(key_share=True))
+    lock_project(session, project_id)
 
 
 def give_role(session: Session, member: Membership, role: Role | None) -> Refusal | None:

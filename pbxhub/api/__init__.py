@@ -13,6 +13,7 @@ from pbxhub.api import answers, description, idempotency, keys, problems, rates,
 from pbxhub.api.resources import BLUEPRINTS
 from pbxhub.settings import Settings
 from pbxhub.web import json_input
+from pbxhub.web.application import Application
 from pbxhub.web.proxies import seen_from_outside
 
 PREFIX = "/api/v1"
@@ -32,7 +33,7 @@ def install(app: Flask, threads: int = 16) -> None:
 
 def create_api(app: Flask, threads: int = 16) -> Flask:
     """The API on the same hub as the pages."""
-    api = Flask("pbxhub.api", static_folder=None)
+    api = Application("pbxhub.api", static_folder=None)
     api.extensions["pbxhub"] = app.extensions["pbxhub"]
     api.config.update(
         TRUSTED_HOSTS=app.config["TRUSTED_HOSTS"],

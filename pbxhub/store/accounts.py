@@ -194,6 +194,13 @@ class AuditEntry(Base):
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+def lock_project(session: Session, project_id: int) -> None:
+    """Until the end of the transaction, lets nobody else go on who locks it: for what is looked at first and written by
+    what was seen. NO KEY UPDATE: rows that refer to the project (stages, deliveries) are written meanwhile. SQLite has
+    one writer at a time anyway."""
+    session.execute(select(Project.id).where(Project.id == project_id).with_for_update(key_share=True))
+
+
 def enabled_pbxs(session: Session) -> list[Pbx]:
     """The PBXs the listener connects to, oldest first."""
     return list(session.scalars(select(Pbx).where(Pbx.enabled).order_by(Pbx.id)))

@@ -150,6 +150,16 @@ def is_away(error: Exception) -> bool:
 _TO_BLAME = (DataError, IntegrityError)
 
 
+def have_collided(error: Exception) -> bool:
+    """Whether two transactions stood in each other's way: they have written the same, deleted what the other one refers
+    to, or locked rows the other way round. Begun again, the one that was undone sees what the other has done."""
+    sqlstate = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return isinstance(error, IntegrityError) or sqlstate in _COLLISIONS
+
+
+_COLLISIONS = frozenset({"40001", "40P01"})  # serialization_failure, deadlock_detected
+
+
 def hurry(session: Session) -> None:
     """From here on PostgreSQL ends this transaction when its process says nothing for STALLED: call it before locking
     what workers and listeners wait for. The process finds the database away, and does it again."""

@@ -32,6 +32,7 @@ from pbxhub.web import (
     sign_in_words,
     words,
 )
+from pbxhub.web.application import Application
 from pbxhub.web.hub import Finding, Hub
 from pbxhub.web.mail import Mail
 from pbxhub.web.pages import BLUEPRINTS
@@ -55,7 +56,7 @@ def create_app(
     recordings: the folder that recordings are played from, nothing outside it.
     """
     guard_of = guard_of or (lambda: AddressGuard(settings.allowed_networks))
-    app = Flask("pbxhub.web", template_folder=str(TEMPLATES), static_folder=None)
+    app = Application("pbxhub.web", template_folder=str(TEMPLATES), static_folder=None)
     app.config.update(_flask(settings, vault), **_sign_in(settings, vault), **sign_in_words.messages())
     app.extensions["pbxhub"] = Hub(settings, database, vault, guard_of, Sender(guard_of()), mail, check_pbx, recordings)
     json_input.install(app)

@@ -12,6 +12,7 @@ from pbxhub.account.access import Access
 from pbxhub.calls.stages import JSON
 from pbxhub.delivery.outbox import cancel_pending
 from pbxhub.delivery.signing import SigningKeys, new_key, open_keys, rotate, seal_keys
+from pbxhub.store.accounts import lock_project
 from pbxhub.store.vault import VaultError
 from pbxhub.store.webhooks import Webhook, WebhookVersion, remember_version, touch_webhooks
 from pbxhub.web.audit import Action, note
@@ -48,6 +49,7 @@ def read_draft(
     webhook: the one that is changed. source: the one that a new one is copied from. What is secret of either stays
     where the draft does not give it, but for the host it was given for only.
     """
+    lock_project(session, access.project.id)  # no two have one name, nor are there too many, however many save at once
     errors = list[FieldError]()
     name, stage = str(data.get("name") or "").strip(), str(data.get("stage") or "")
     if not 1 <= len(name) <= 200:
@@ -183,6 +185,7 @@ def exported(webhook: Webhook) -> Exported:
 
 def plan(session: Session, access: Access, data: Any) -> tuple[Change, ...]:
     """What importing the file would change. Raises SpecError with everything that is wrong with it."""
+    lock_project(session, access.project.id)  # what is carried out must be what was planned
     there = live_webhooks(session, access)
     rows = {row.name: row for row in there if not row.locked}
     locked = {row.name for row in there if row.locked}

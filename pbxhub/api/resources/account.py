@@ -15,7 +15,7 @@ from pbxhub.api import schemas
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse, wrong_field
-from pbxhub.store.accounts import Employee, Number, Pbx
+from pbxhub.store.accounts import Employee, Number, Pbx, lock_project
 from pbxhub.store.ordered_calls import DialPlan
 from pbxhub.store.webhooks import touch_webhooks
 from pbxhub.web.audit import Action, fields, note
@@ -110,7 +110,7 @@ def change_pbx(data: dict[str, Any], pbx_id: int) -> Any:
     """Changes a PBX; the listener connects anew."""
     with writing() as session:
         access = enter(session)
-        row = _row(session, access, Pbx, pbx_id)
+        row = _row(session, access, Pbx, pbx_id, changing=True)
         check_match(_PBX.dump(row), _LIVE)
         if "secret" in data:
             row.secret_sealed = hub().vault.seal(data.pop("secret"))
@@ -160,6 +160,7 @@ def change_dial_plan(data: dict[str, Any], pbx_id: int) -> Any:
     """Changes these rules."""
     with writing() as session:
         access = enter(session)
+        lock_project(session, access.project.id)  # two at once must not both be the first to write it
         plan = plan_of(session, _row(session, access, Pbx, pbx_id).id)
         check_match(_PLAN.dump(plan))
         for name in ("channel", "context"):
@@ -203,7 +204,7 @@ def change_number(data: dict[str, Any], number_id: int) -> Any:
     """Changes a DID or its label."""
     with writing() as session:
         access = enter(session)
-        row = _row(session, access, Number, number_id)
+        row = _row(session, access, Number, number_id, changing=True)
         check_match(schemas.Number().dump(row))
         if "pbx_id" in data:
             _own_pbx(session, access, data["pbx_id"])
@@ -266,7 +267,7 @@ def change_employee(data: dict[str, Any], employee_id: int) -> Any:
     """Changes a card."""
     with writing() as session:
         access = enter(session)
-        row = _row(session, access, Employee, employee_id)
+        row = _row(session, access, Employee, employee_id, changing=True)
         check_match(schemas.Employee().dump(row))
         _change(session, access, row, data, "employee changed", row.extension)
         return tagged(schemas.Employee().dump(row))
@@ -306,8 +307,10 @@ def _own_pbx(session: Session, access: Access, pbx_id: int) -> None:
         wrong_field("pbx_id", "is not a PBX of this project")
 
 
-def _row(session: Session, access: Access, kind: type[RowT], row_id: int) -> RowT:
-    row = session.get(kind, row_id) if row_id < schemas.LARGEST_ID else None
+def _row(session: Session, access: Access, kind: type[RowT], row_id: int, changing: bool = False) -> RowT:
+    """changing: locked, so that of two who change the same version only the first one does."""
+    lock = {"key_share": True} if changing else None
+    row = session.get(kind, row_id, with_for_update=lock) if row_id < schemas.LARGEST_ID else None
     if row is None or row.project_id != access.project.id:
         refuse(404, "It was deleted, never existed, or belongs to another project.")
     return row

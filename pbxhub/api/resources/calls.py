@@ -18,7 +18,7 @@ from pbxhub.api.resources.history import uuid_after
 from pbxhub.calls.dialable import extension_error, number_error
 from pbxhub.delivery.outbox import add_later, ask_cancel, open_orders, publish_later, register
 from pbxhub.delivery.values import Links
-from pbxhub.store.accounts import Pbx, Project
+from pbxhub.store.accounts import Pbx, lock_project
 from pbxhub.store.columns import one_of
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
@@ -181,7 +181,7 @@ def _check(data: dict[str, Any], allowed: list[str], country: str) -> None:
 
 def _check_limits(session: Session, access: Access, at_once: int, per_minute: int) -> None:
     # counting and writing are one: two orders at the same moment must not both be the last that may
-    session.execute(select(Project.id).where(Project.id == access.project.id).with_for_update(key_share=True))
+    lock_project(session, access.project.id)
     going, recent = open_orders(session, access.project.id, now() - timedelta(minutes=1))
     if going >= at_once:
         refuse(429, f"{going} ordered calls of this project are going on, and {at_once} may.", Retry_After="5")

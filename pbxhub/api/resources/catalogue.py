@@ -9,6 +9,7 @@ from pbxhub.api import schemas
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse
 from pbxhub.api.resources.webhooks import show
+from pbxhub.store.accounts import lock_project
 from pbxhub.store.webhooks import Webhook
 from pbxhub.web.hub import reading, writing
 from pbxhub.web.webhooks import create, read_draft
@@ -44,6 +45,7 @@ def add(data: dict[str, Any], item_id: str) -> Any:
     chosen = _found(item_id)
     with writing() as session:
         access = enter(session)
+        lock_project(session, access.project.id)  # or another one takes the name that is free now
         added = []
         for ready in fill(chosen, data["answers"]):
             taken = select(Webhook.name).where(

@@ -18,6 +18,7 @@ from pbxhub.api.resources.account import id_after
 from pbxhub.delivery.attributes import known_names, lookup_key
 from pbxhub.delivery.outbox import add_to_call, call_resthook, subscribe, unsubscribe
 from pbxhub.store import api as store
+from pbxhub.store.accounts import lock_project
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.web.audit import note
@@ -98,6 +99,7 @@ def add_subscriber(data: dict[str, Any], name: str) -> Any:
         wrong_field("target_url", refused.sentence)
     with writing() as session:
         access = enter(session)
+        lock_project(session, access.project.id)  # counting, looking for the address and writing are one
         row = _hook(session, access, name)
         if len(_subscribers(session, row)) >= MOST_SUBSCRIBERS:
             refuse(409, f"A hook has {MOST_SUBSCRIBERS} subscribers at most.")

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import Stage
@@ -14,7 +14,7 @@ from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.outbox.publish import ANALYSIS, NewStage, Published, write_stages
 from pbxhub.delivery.storable import storable
 from pbxhub.delivery.values import Links
-from pbxhub.store.history import Call, StageEvent
+from pbxhub.store.history import Call, Delivery, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
 
@@ -47,7 +47,7 @@ def publish_other(
 ) -> tuple[UUID, Published]:  # fmt: skip
     """Writes a stage that is not a call's own: form.sent, dialog.opened, deal.changed … Returns its id.
 
-    key: the teller's own id of it; told twice about one project it is written once.
+    key: the teller's own id of it; told twice about one project it is written once, and answered alike.
     """
     call: CallNow | None = read_call(session, call_id) if call_id else None
     known = select(StageEvent.id).where(StageEvent.stage == stage, StageEvent.key == key)
@@ -58,6 +58,12 @@ def publish_other(
     )
     there = session.scalar(known.limit(1))
     if there is not None:
-        return there, Published(0, 0, 0)
+        return there, Published(0, _sent_before(session, there), 0)
     event = NewStage(new_id(), call or no_call(project_id), Stage(stage, key, 1, now, {}), dict(values))
     return event.id, write_stages(session, directory_of(database), links, [event], now)
+
+
+def _sent_before(session: Session, stage_event_id: UUID) -> int:
+    """The deliveries that came of a stage when it was written, without those that could not be rendered."""
+    of_stage = select(func.count()).where(Delivery.stage_event_id == stage_event_id, Delivery.kind == "stage")
+    return session.scalar(of_stage.where(Delivery.method != "")) or 0

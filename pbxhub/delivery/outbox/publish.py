@@ -39,7 +39,7 @@ _INSERT_STAGES = Insert(_STAGE_EVENT, _STAGE_EVENT.c.keys())
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a publish has written. Repeating it writes nothing: all zero.
+    """What a publish has written. Repeating it writes nothing: no stages.
 
     stages: new stage events. deliveries: put in the queue. failed: could not be rendered, on the error page at once.
     """

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.calls.stages import JSON
-from pbxhub.store.accounts import User
+from pbxhub.store.accounts import User, lock_project
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.web.access import enter
 from pbxhub.web.audit import differences
@@ -57,6 +57,7 @@ def template(project_id: int, item_id: str) -> ResponseReturnValue:
         try:
             with writing() as session:
                 access = enter(session, project_id, "webhooks.change")
+                lock_project(session, project_id)  # or another one takes the name that is free now
                 added = [
                     create(session, access, read_draft(session, access, _ready(session, access, ready), None)).id
                     for ready in fill(item, request.form)
