@@ -21,6 +21,7 @@ from pbxhub import __version__
 from pbxhub.account.access import CommandLine
 from pbxhub.account.audit_log import Action, write_entry
 from pbxhub.account.email_addresses import normalised
+from pbxhub.account.first_owner import first_setup
 from pbxhub.account.operators import change_operator
 from pbxhub.account.refusals import Refusal
 from pbxhub.calls.replay import replay as replay_lines
@@ -53,7 +54,6 @@ from pbxhub.testing.demo.project import retire_demo
 from pbxhub.testing.demo.receiver import describe
 from pbxhub.testing.demo.show import showing
 from pbxhub.web.account_links import link_for
-from pbxhub.web.pages.setup import setup_link
 from pbxhub.worker_processes import Stop, keep_running
 
 _STOP = 9.5  # seconds; service managers often give ten before they kill
@@ -208,6 +208,17 @@ def add_pbx(
     click.echo(f"Added. `pbxhub check` tells whether {host}:{port} lets the hub in.")
 
 
+@main.command("setup-link")
+def setup_link() -> None:
+    """Prints a new link to make the first account of this hub; earlier ones no longer work. Only for a database that
+    has no users: also where an owner is remembered, because the database was lost."""
+    parts = _parts(migrating=True)
+    setup = first_setup(parts.settings, parts.database, datetime.now(UTC), anew=True)
+    if not setup.link:
+        raise click.ClickException(str(setup.sentence))
+    click.echo(setup.link)
+
+
 @main.group()
 def user() -> None:
     """Those who sign in to the hub, and who of them runs it."""
@@ -321,8 +332,9 @@ def _answering_if_free(parts: Parts) -> Iterator[None]:
 
 def _show_addresses(parts: Parts) -> None:
     click.echo(f"pbxhub {__version__} at {parts.settings.public_url}")
-    if link := setup_link(parts.settings, parts.database, parts.vault):
-        click.echo(f"First start: make your account at {link}")
+    setup = first_setup(parts.settings, parts.database, datetime.now(UTC))
+    if setup.sentence:
+        click.echo(setup.sentence, err=not setup.link)
 
 
 def _run_until_stopped(parts: Parts, services: Sequence[Service]) -> None:

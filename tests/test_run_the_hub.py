@@ -214,6 +214,11 @@ def test_the_server_makes_and_revokes_operators_and_keeps_the_last(environ: dict
     assert tell("user", "operator", "anna@example.com", "--revoke")[0] == 0
     assert "anna@example.com\tuser" in tell("user", "list")[1]
     assert tell("user", "operator", "nobody@example.com")[0] == 1
+    code, link = tell("user", "link", "BORIS@example.com")
+    assert (code, "/reset-password/" in link) == (0, True)
+    assert tell("user", "link", "nobody@example.com")[0] == 1
+    code, said = tell("setup-link")
+    assert (code, "This hub has an owner" in said) == (1, True)
     with database.read() as session:
         entries = session.scalars(select(AuditEntry).order_by(AuditEntry.id))
         assert [(entry.who, entry.action) for entry in entries] == [

@@ -50,6 +50,16 @@ class User(Base):
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class FirstSetup(Base):
+    """The link that makes the first owner; one row at most, gone when it was used (account/first_owner.py)."""
+
+    __tablename__ = "first_setup"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    token_hash: Mapped[str] = mapped_column(String(64))  # SHA-256
+    asked_for: Mapped[bool] = mapped_column(default=False)  # by `pbxhub setup-link`: also where an owner is remembered
+    created_on: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class SignIn(Base):
     """One browser signed in. Signing out deletes the row, and the cookie that names it is worth nothing."""
 

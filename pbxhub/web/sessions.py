@@ -11,6 +11,7 @@ from flask_security.signals import password_reset, user_authenticated
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from pbxhub.account.first_owner import remember_owner
 from pbxhub.account.invitations import confirm_address
 from pbxhub.store.accounts import SignIn
 from pbxhub.web.hub import hub, now
@@ -47,6 +48,7 @@ def _start(_app: Flask, user: Account, **_details: Any) -> None:
             )
         )
     session[_KEY] = token
+    remember_owner(hub().settings.data_dir)
 
 
 def _confirm_address(_app: Flask, user: Account, **_details: Any) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
+from pbxhub.account.first_owner import first_setup
 from pbxhub.testing.receiver import Receiver
-from pbxhub.web.pages.setup import setup_link
+from pbxhub.web.hub import now
 from tests.browser.conftest import ring
 from tests.browser.server import Site
 
@@ -17,7 +18,7 @@ def test_from_the_link_in_the_terminal_to_the_first_delivery(
     empty: Site, receiver: Receiver, open_page: Callable[..., Page]
 ) -> None:
     page = open_page()
-    page.goto(setup_link(empty.settings, empty.database, empty.vault).replace("http://localhost", empty.url))
+    page.goto(first_setup(empty.settings, empty.database, now()).link.replace("http://localhost", empty.url))
     page.get_by_label("E-mail").fill("anna@example.com")
     page.get_by_label("Password").fill("correct horse battery")
     page.get_by_label("Project name").fill("Flower shop")

@@ -5,9 +5,10 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from sqlalchemy import select
 
+from pbxhub.account.first_owner import had_owner, has_owner, lost_database
 from pbxhub.account.invitations import of_address
 from pbxhub.account.projects import refuse_new_project
-from pbxhub.store.accounts import Membership, Project, User
+from pbxhub.store.accounts import Membership, Project
 from pbxhub.web.access import signed_in
 from pbxhub.web.failures import local_path
 from pbxhub.web.hub import hub, now, reading
@@ -21,8 +22,10 @@ def start() -> ResponseReturnValue:
     """The project itself when the user has one and is invited to no other, else the list of projects."""
     with reading() as session:
         if not current_user.is_authenticated:
-            someone = session.scalar(select(User.id).limit(1))
-            return redirect(url_for("security.login")) if someone else render_template("welcome.html")
+            if has_owner(session):
+                return redirect(url_for("security.login"))
+            lost = lost_database() if had_owner(hub().settings.data_dir) else None
+            return render_template("welcome.html", lost=lost), 503 if lost else 200
         projects = session.scalars(
             select(Project.id)
             .join(Membership)

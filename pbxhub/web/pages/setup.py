@@ -1,6 +1,5 @@
 """The first start: whoever has the link from the server's terminal becomes the owner. There is no default password."""
 
-import hmac
 import uuid
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
@@ -9,10 +8,8 @@ from flask_security import hash_password, login_user
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.settings import Settings
+from pbxhub.account import first_owner
 from pbxhub.store.accounts import Membership, Project, User
-from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import add_project
 from pbxhub.web.forms import SetupForm
 from pbxhub.web.hub import hub, now, reading, writing
@@ -21,19 +18,12 @@ from pbxhub.web.users import Account
 pages = Blueprint("setup", __name__)
 
 
-def setup_link(settings: Settings, database: Database, vault: Vault) -> str:
-    """The address that makes the first owner, for the terminal; empty once there is a user."""
-    with database.read() as session:
-        return "" if _has_owner(session) else f"{settings.public_url}/setup?token={_token(vault)}"
-
-
 @pages.route("/setup", methods=["GET", "POST"])
 def setup() -> ResponseReturnValue:
     """The form of the first owner. Gone (404) without the token and once there is a user."""
-    if not hmac.compare_digest(request.args.get("token", "").encode(), _token(hub().vault).encode()):
-        abort(404)
+    token, data_dir = request.args.get("token", ""), hub().settings.data_dir
     with reading() as session:
-        if _has_owner(session):
+        if not first_owner.is_open(session, data_dir, token):
             abort(404)
         existing = session.scalar(select(Project).order_by(Project.id))
         form = SetupForm(obj=existing, meta={"csrf": True})
@@ -41,10 +31,11 @@ def setup() -> ResponseReturnValue:
         return render_template("setup.html", form=form), 422 if form.is_submitted() else 200
     hashed = hash_password(form.password.data)
     with writing() as session:
-        if _has_owner(session):
+        if not first_owner.is_open(session, data_dir, token) or not first_owner.use(session, token):
             abort(404)
         user = _make_owner(session, form, hashed)
         account = Account.of(user)
+    first_owner.remember_owner(data_dir)
     login_user(account, authn_via=["password"])
     return redirect(url_for("home.start"))
 
@@ -72,11 +63,3 @@ def _make_owner(session: Session, form: SetupForm, hashed: str) -> User:
     for project in projects:
         session.add(Membership(project_id=project.id, user_id=user.id, role="owner", created_on=now()))
     return user
-
-
-def _has_owner(session: Session) -> bool:
-    return session.scalar(select(User.id).limit(1)) is not None
-
-
-def _token(vault: Vault) -> str:
-    return vault.derive("first setup").hex()[:40]

@@ -1,0 +1,102 @@
+"""The first owner of a hub: whoever has the link that its first start printed. There is no default password.
+
+The link is random, printed once, and good once; its hash is in the database. A file in the data folder remembers that
+there was an owner: a hub whose database has vanished, or was replaced by an empty one, must not be given to whoever
+comes first. Only `pbxhub setup-link`, on the server, opens the setup again.
+"""
+
+import hashlib
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from pbxhub.sentences import Sentence, say
+from pbxhub.settings import Settings
+from pbxhub.store.accounts import FirstSetup, User
+from pbxhub.store.session import Database
+
+_MARKER = "owner"
+_ONE = 1  # the id of the only row
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How a start finds the hub. link: to make the first account, shown to nobody but the terminal; empty when this
+    start has made none. sentence: what the operator should know, None once all is well."""
+
+    link: str
+    sentence: Sentence | None
+
+
+def first_setup(settings: Settings, database: Database, now: datetime, anew: bool = False) -> Setup:
+    """Asked at every start of the pages. anew: the operator wants a new link; the old one is worth nothing."""
+    with database.write() as session:
+        if has_owner(session):
+            remember_owner(settings.data_dir)
+            return Setup("", say("This hub has an owner. pbxhub user link makes links for accounts.") if anew else None)
+        if not anew and had_owner(settings.data_dir):
+            return Setup("", lost_database())
+        token = _new_token(session, now, anew)
+    if not token:
+        sentence = say("No account yet. The link to make it was printed at the first start; `pbxhub setup-link` makes "
+                       "a new one.")  # fmt: skip
+        return Setup("", sentence)
+    link = f"{settings.public_url}/setup?token={token}"
+    return Setup(link, say("First start: make your account at %(link)s", link=link))
+
+
+def is_open(session: Session, data_dir: Path, token: str) -> bool:
+    """Whether this token makes the first owner now."""
+    row = session.scalar(select(FirstSetup).where(FirstSetup.token_hash == _hash(token)))
+    return row is not None and not has_owner(session) and (row.asked_for or not had_owner(data_dir))
+
+
+def use(session: Session, token: str) -> bool:
+    """Takes the token: of two who come at once one gets True."""
+    done = session.execute(delete(FirstSetup).where(FirstSetup.token_hash == _hash(token)))
+    return done.rowcount == 1  # type: ignore[attr-defined,no-any-return]
+
+
+def has_owner(session: Session) -> bool:
+    """Whether anybody can sign in."""
+    return session.scalar(select(User.id).limit(1)) is not None
+
+
+def had_owner(data_dir: Path) -> bool:
+    """Whether this host has seen an owner of the hub."""
+    return (data_dir / _MARKER).exists()
+
+
+def remember_owner(data_dir: Path) -> None:
+    """On every host that serves the pages. Where the folder cannot be written, the random link has to be enough."""
+    with suppress(OSError):
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (data_dir / _MARKER).touch(mode=0o600)
+
+
+def lost_database() -> Sentence:
+    """What is wrong when a database without users meets the marker, and what to do."""
+    return say("This hub had an owner, but its database has no users: it was lost, emptied, or is another one. Check "
+               "PBXHUB_DATABASE_URL and PBXHUB_DATA_DIR, and put the database back from a backup. To begin anew with "
+               "this one, run on the server: pbxhub setup-link")  # fmt: skip
+
+
+def _new_token(session: Session, now: datetime, anew: bool) -> str:
+    """Of several processes that start at once one gets it; the others get an empty one."""
+    token = secrets.token_urlsafe(32)
+    if anew:
+        session.execute(delete(FirstSetup))
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    row = {"id": _ONE, "token_hash": _hash(token), "asked_for": anew, "created_on": now}
+    made = session.scalar(insert(FirstSetup).values(row).on_conflict_do_nothing().returning(FirstSetup.id))
+    return token if made else ""
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
