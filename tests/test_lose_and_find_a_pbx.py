@@ -5,6 +5,7 @@ from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from pbxhub.ami.outlet import Outlet
 from pbxhub.ami.protocol import SessionEndedError
 from pbxhub.ami.resync import Heard, Stock, read_channels, sort_held, why_gone
 from pbxhub.calls.stages import CallReport
+from pbxhub.calls.tracker import Tracker
 from pbxhub.store.history import LiveCall
 from pbxhub.store.schema import migrate
 from pbxhub.store.session import Database, open_database
@@ -162,6 +164,34 @@ def test_a_call_whose_notes_cannot_be_read_after_an_upgrade_does_not_stay_open(d
         (call,) = calls_of(database)
         assert (call.disposition, notes_of(database)) == ("ANSWERED", {})
         assert call.data["end_reason"] == ("hangup" if lives else "lost_while_disconnected")
+
+    run(scenario())
+
+
+def test_a_call_silent_for_long_is_asked_for_and_closed_only_when_asterisk_does_not_know_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pbxhub.ami.line._SWEEP", 0.05)
+    monkeypatch.setattr("pbxhub.ami.line.Tracker", partial(Tracker, longest_silence=0.5))
+
+    async def scenario() -> None:
+        talking, _ = answered()
+        async with playing() as player:
+            pbx_id = add_pbx(database, player)
+            async with listening(database):
+                await until(lambda: pbx_of(database, pbx_id).state == "connected")
+                await player.play(talking, speed=0)
+
+                def asked() -> int:
+                    return [action["Action"] for action in player.actions].count("Status")
+
+                before = asked()
+                await until(lambda: asked() > before + 1)
+                assert stages_of(database) == ANSWERED[:3]
+                player._channels.clear()  # their hangups were never sent
+                await until(lambda: stages_of(database) == ANSWERED)
+        (call,) = calls_of(database)
+        assert call.data["end_reason"] == "expired"
 
     run(scenario())
 

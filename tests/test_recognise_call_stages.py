@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pbxhub.calls.messages import parse
+from pbxhub.calls.messages import Status, parse
 from pbxhub.calls.replay import replay
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
@@ -66,6 +66,13 @@ def test_a_whole_recording_with_all_its_noise_gives_the_same(path: Any) -> None:
 def test_a_capture_without_comments_gives_the_same() -> None:
     lines = [line for line in scenarios("22")["ring_group"] if not line.startswith("#")]
     assert_expected("ring_group", calls_of(lines))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_capture_without_any_time_gives_the_same(version: str, name: str) -> None:
+    lines = [line for line in scenarios(version)[name] if not line.startswith(("#", "Timestamp:"))]
+    assert_expected(name, calls_of(lines))
 
 
 def last(version: str, name: str) -> dict[str, Any]:
@@ -292,7 +299,7 @@ def test_a_number_asterisk_does_not_know_is_empty_and_not_invented() -> None:
     assert "caller" not in before
 
 
-def test_a_call_that_is_never_seen_to_end_is_closed_by_age() -> None:
+def silent_call() -> tuple[Tracker, CallReport, datetime]:
     tracker = Tracker(longest_silence=3600)
     message = parse(event("Newchannel", **NEW))
     assert message is not None
@@ -300,8 +307,35 @@ def test_a_call_that_is_never_seen_to_end_is_closed_by_age() -> None:
     now = begun.started_on + timedelta(days=20_000)  # the clock of the PBX may be anywhere
     assert tracker.sweep(now) == []
     assert tracker.sweep(now + timedelta(minutes=59)) == []
-    (closed,) = tracker.sweep(now + timedelta(minutes=61))
+    assert tracker.silent(now + timedelta(minutes=59)) == []
+    assert tracker.sweep(now + timedelta(minutes=61)) == []
+    assert tracker.silent(now + timedelta(minutes=61)) == [begun.linkedid]
+    return tracker, begun, now + timedelta(minutes=61)
+
+
+def test_a_call_silent_for_long_that_asterisk_does_not_know_any_more_ended_when_it_was_last_heard_of() -> None:
+    tracker, begun, now = silent_call()
+    other = parse("Event: Status\nUniqueid: 5.1\nLinkedid: 5.1\nChannel: PJSIP/1-1")
+    assert isinstance(other, Status)
+    (closed,) = tracker.expire([other], now)
     assert [stage.name for stage in closed.stages] == ["incoming.after"]
+    assert (closed.values["end_reason"], closed.ended_on, tracker.live_calls) == ("expired", begun.started_on, 0)
+
+
+def test_a_call_silent_for_long_that_lives_goes_on_and_is_asked_for_again_later() -> None:
+    tracker, begun, now = silent_call()
+    living = parse(event("Status", **CALLER).replace("\r\n", "\n"))
+    assert isinstance(living, Status)
+    assert tracker.expire([living], now) == []
+    assert tracker.sweep(now + timedelta(minutes=59)) == []
+    assert tracker.silent(now + timedelta(minutes=59)) == []
+    assert tracker.sweep(now + timedelta(minutes=61)) == []
+    assert tracker.silent(now + timedelta(minutes=61)) == [begun.linkedid]
+
+
+def test_a_call_silent_for_twice_as_long_of_which_nobody_could_be_asked_is_closed() -> None:
+    tracker, begun, now = silent_call()
+    (closed,) = tracker.sweep(now + timedelta(minutes=60))
     assert (closed.values["end_reason"], closed.ended_on, tracker.live_calls) == ("expired", begun.started_on, 0)
 
 

@@ -26,11 +26,11 @@ from pbxhub.ami.login import (
 )
 from pbxhub.ami.placing import NotBegun
 from pbxhub.ami.protocol import AmiProtocol, Answer, SessionEndedError
-from pbxhub.ami.resync import Heard, Stock, read_channels, sort_held
+from pbxhub.ami.resync import Heard, Living, Stock, read_channels, sort_held
 from pbxhub.delivery.own_address import own_address
 from pbxhub.store.pbx_states import PbxState
 
-Item = Heard | Stock | PbxState | NotBegun
+Item = Heard | Stock | Living | PbxState | NotBegun
 _NOT_CONNECTED = PbxState("lost", "closed")
 _MANY_UNWANTED = 100  # events thrown away: more than a filter lets slip before it is set
 _SETTLED = 2  # seconds after which a channel's Newchannel must have been heard

@@ -13,6 +13,7 @@ import structlog
 from panoramisk.actions import Action
 from sqlalchemy.exc import SQLAlchemyError
 
+from pbxhub.ami.actions import build
 from pbxhub.ami.backfill import Backfill
 from pbxhub.ami.connection import Connection, Item
 from pbxhub.ami.inbox import Inbox
@@ -23,7 +24,7 @@ from pbxhub.ami.pace import Pace
 from pbxhub.ami.pbx_rows import PbxRow, Seen, known_trunks, read_notes, write_cursor, write_notes, write_seen
 from pbxhub.ami.placing import NotBegun, Placing
 from pbxhub.ami.protocol import Answer, SessionEndedError
-from pbxhub.ami.resync import Heard, Stock, why_gone
+from pbxhub.ami.resync import Heard, Living, Stock, read_channels, why_gone
 from pbxhub.calls.messages import parse
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
@@ -165,6 +166,8 @@ class Line:
                 self._put(self._backfill.hear(message, self._tracker.feed(message), _now()))
         elif isinstance(item, Stock):
             self._take_stock(item)
+        elif isinstance(item, Living):
+            self._put(self._tracker.expire(item.channels, item.asked_on))
         elif isinstance(item, NotBegun):
             if not self._tracker.rings(item.channel_id):  # else its end is about to be heard, with the reason
                 self._outlet.put(partial(self._placing.settle, item))
@@ -231,10 +234,21 @@ class Line:
             self._turn(shown)
 
     async def _sweep(self) -> None:
-        """Closes calls whose end was never seen."""
+        """Finds calls of which nothing was heard for long, and asks Asterisk whether they live."""
         while True:
             await asyncio.sleep(_SWEEP)
             self._put(self._tracker.sweep(_now()))
+            if self._tracker.silent(_now()):
+                await self._ask_who_lives()
+
+    async def _ask_who_lives(self) -> None:
+        asked_on = _now()
+        try:
+            answer = await self._ask(build("Status"), self._patience.answer)
+        except SessionEndedError:
+            return  # the stock of the next session tells, or the next sweep asks again
+        if answer.success:
+            self._inbox.put(Living(read_channels(answer.blocks, (), asked_on), asked_on))
 
     async def _show(self) -> None:
         """Writes on the PBX's row how it stands: a new state at once, the rest every few seconds."""

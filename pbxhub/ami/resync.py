@@ -49,6 +49,14 @@ class Stock:
     restarted: bool | None
 
 
+@dataclass(frozen=True, slots=True)
+class Living:
+    """What Asterisk answered when it was asked for its channels because of calls that had been silent for long."""
+
+    channels: tuple[Status, ...]
+    asked_on: datetime
+
+
 def read_channels(status: Iterable[str], shown: Iterable[str], now: datetime) -> tuple[Status, ...]:
     """The channels in the answers to Status and CoreShowChannels, once each; Status knows more and goes first."""
     channels: dict[str, Status] = {}

@@ -91,6 +91,11 @@ class Book:
         """When each call was last heard of, by linkedid."""
         return {linkedid: call.seen for linkedid, call in self._calls.items()}
 
+    def names_of(self, linkedid: str) -> set[str]:
+        """What this call and its channels are known by."""
+        call = self._calls.get(linkedid)
+        return set() if call is None else {linkedid, *call.aliases, *call.channels}
+
     def __len__(self) -> int:
         return len(self._calls)
 

@@ -29,10 +29,12 @@ def blocks(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def read(lines: Iterable[str]) -> Iterator[Message]:
-    """The messages of a capture."""
+    """The messages of a capture. One that says nowhere when it was comes a millisecond after the one before."""
+    latest = 1.0  # since 1970: a capture without any time
     for block, arrived in blocks(lines):
-        message = parse(block, _seconds(arrived))
+        message = parse(block, _seconds(arrived) or latest + 0.001)
         if message is not None:
+            latest = message.time
             yield message
 
 

@@ -54,7 +54,8 @@ class Tracker:
     """Follows the calls of one PBX. Pure: time comes in with the messages, nothing is read or written.
 
     incoming_contexts: contexts of the trunks, the only thing an operator must set.
-    longest_silence: seconds without any event after which a call is taken for lost.
+    longest_silence: seconds without any event after which Asterisk is to be asked whether a call still lives; one of
+    which it cannot be asked for as long again is taken for lost.
     most_calls: calls followed at once; beyond that the oldest is closed as expired.
     """
 
@@ -78,7 +79,7 @@ class Tracker:
         return self._book.take()
 
     def sweep(self, now: datetime) -> list[CallReport]:
-        """Closes calls of which nothing was heard for too long; they end when they were last heard of.
+        """Closes calls of which nothing was heard for twice the longest silence, and nobody could ask; see expire().
 
         Call it now and then: silence counts from the first sweep that meets it, by the clock of the sweeps alone.
         That of the PBX may be years off.
@@ -88,9 +89,31 @@ class Tracker:
         for linkedid, heard in self._book.heard.items():
             seen, since = before.get(linkedid, (heard, moment))
             self._silent[linkedid] = heard, since if seen == heard else moment
-            if moment - self._silent[linkedid][1] > self._longest_silence and (call := self._book.call_of(linkedid)):
-                self._book.end(call, call.seen, "expired")
+        self._expire(self.silent(now, 2 * self._longest_silence))
         return self._book.take()
+
+    def silent(self, now: datetime, longest: float | None = None) -> list[str]:
+        """The calls, by linkedid, of which nothing was heard for too long when sweep() looked last."""
+        longest = self._longest_silence if longest is None else longest
+        return [linkedid for linkedid, (_, since) in self._silent.items() if now.timestamp() - since > longest]
+
+    def expire(self, channels: Sequence[Status], now: datetime) -> list[CallReport]:
+        """What Asterisk answered when it was asked for its channels: a silent call that has none of them is over, since
+        it was last heard of; of one that has, silence counts anew."""
+        moment = now.timestamp()
+        living = {status.channel.linkedid for status in channels} | {status.channel.uniqueid for status in channels}
+        for linkedid in self.silent(now):
+            if not living.isdisjoint(self._book.names_of(linkedid)):
+                self._silent[linkedid] = self._silent[linkedid][0], moment
+        self._expire(self.silent(now))
+        return self._book.take()
+
+    def _expire(self, linkedids: Sequence[str]) -> None:
+        for linkedid in linkedids:
+            heard, _ = self._silent.pop(linkedid)
+            call = self._book.call_of(linkedid)
+            if call is not None and call.seen == heard:
+                self._book.end(call, call.seen, "expired")
 
     def resync(
         self, channels: Sequence[Status], now: datetime, reason: Loss, pbx_started_on: datetime | None = None

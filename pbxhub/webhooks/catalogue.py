@@ -127,7 +127,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("hangup_cause", "int", "Aa", "16", "Q.850 cause", "Hangup"),
     _entry("hangup_cause_txt", "str", "Aa", "Normal Clearing", "the cause in words", "Hangup"),
     _entry("hangup_by", "str", "Aa", "caller", "caller or employee", "HangupRequest"),
-    _entry("end_reason", "str", "Aa", "hangup", "hangup, lost_while_disconnected or pbx_restarted", "hub"),
+    _entry("end_reason", "str", "Aa", "hangup", "hangup, lost_while_disconnected, pbx_restarted or expired", "hub"),
     _entry("is_answered", "bool", "Aa", "true", "somebody talked", "hub"),
     _entry("is_missed", "bool", "Aa", "false", "nobody talked", "hub"),
     _entry("has_recording", "bool", "Aa", "true", "there is a recording", "hub"),
