@@ -54,6 +54,14 @@ class _Connection(HTTPChannel):
         """Since when it owes us something: the rest of a request, or the next one."""
         return float(self.request.began if self.request else self.last_activity)
 
+    def readable(self) -> bool:
+        """Asked before every turn. One that was closed in this turn must not be polled: its descriptor may be the
+        next newcomer's."""
+        return self.connected and bool(super().readable())
+
+    def writable(self) -> bool:
+        return self.connected and bool(super().writable())
+
     def may_go(self, now: float) -> bool:
         """Whether closing it interrupts nobody: nothing is being answered, nothing is being taken."""
         return not self.requests and (not self.total_outbufs_len or self.last_activity < now - _STALLED)
@@ -72,14 +80,18 @@ class _Server(TcpWSGIServer):
 
     def maintenance(self, now: float) -> None:
         super().maintenance(now)  # type: ignore[arg-type]
-        for connection in self.active_channels.values():
-            if connection.request and connection.since < now - _ARRIVE:
-                connection.will_close = True
+        for connection in list(self.active_channels.values()):
+            late = connection.request and connection.since < now - _ARRIVE
+            # a thread waits for a reader who takes nothing of a long answer
+            stuck = connection.total_outbufs_len and connection.last_activity < now - _IDLE
+            if late or stuck:
+                connection.handle_close()
 
     def _make_room(self, now: float) -> None:
-        idle = [one for one in self.active_channels.values() if one.may_go(now) and not one.will_close]
+        idle = [one for one in self.active_channels.values() if one.may_go(now)]
         if idle:
-            min(idle, key=lambda one: one.since).will_close = True
+            # at once: marked as to be closed, it would be when it can be written to, which a full one never can
+            min(idle, key=lambda one: one.since).handle_close()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -151,6 +152,24 @@ def test_a_request_that_does_not_arrive_in_time_is_given_up(database_url: str, m
         slow.sendall(b"GET / HTTP/1.1\r\nX-Long: ")
         with dripping([slow]):
             assert slow.recv(1) == b""
+
+
+def test_a_reader_who_takes_nothing_of_a_long_answer_gives_the_thread_back(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "_IDLE", 1)
+    monkeypatch.setattr(http_server, "_LOOK", 0)
+
+    def answers(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield from [b"x" * 1024 * 1024] * (64 if environ["PATH_INFO"] == "/long" else 1)
+
+    listening_on = socket.create_server(("127.0.0.1", 0))
+    port = listening_on.getsockname()[1]
+    with serving(answers, listening_on, threads=1, name="pages"), connections(port, 1) as (greedy,):
+        greedy.sendall(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert greedy.recv(1) == b"H"
+        assert len(requests.get(f"http://127.0.0.1:{port}/short", timeout=20).content) == 1024 * 1024
 
 
 def pages_answer(pages: Pages) -> None:

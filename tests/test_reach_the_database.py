@@ -59,6 +59,13 @@ def test_every_form_of_several_hosts_means_the_same(
     assert read_database_url(url) == url
 
 
+def test_the_hosts_that_libpq_takes_from_the_environment_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGHOST", "a,/run/postgresql,b")
+    monkeypatch.setenv("PGPORT", "6001,6002,6003")
+    assert database_places("postgresql+psycopg:///db") == (("a", 6001), ("b", 6003))
+    assert database_places("postgresql+psycopg://c:7001/db") == (("c", 7001),)
+
+
 @pytest.mark.parametrize(
     "written", ["a:0/db", "a:b/db", "a:1,b:x/db", "a,,b/db", "a,b/db?host=c", "a/db?host=c", "/db?host=a,b&port=1,2,3",
                 "/db?host=a:1&host=b:70000", "/db?service=main", "[::1,b/db"],

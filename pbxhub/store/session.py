@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -73,7 +73,7 @@ class Database:
     _turn: AbstractContextManager[object]
     _reads: sessionmaker[Session]
     _writes: sessionmaker[Session]
-    direct_url: str  # past a pooler; empty without one
+    direct_url: str = field(repr=False)  # past a pooler; empty without one; it may hold a password
 
     @property
     def is_sqlite(self) -> bool:
