@@ -121,7 +121,8 @@ _TABLE = (
     Outcome(
         "gone",
         "The receiver says that this address is gone for good (410).",
-        "The webhook is paused. Make a new address at the receiver, enter it as the URL and resume.",
+        "A webhook is paused: make a new address at the receiver, enter it as the URL and resume. A subscriber of a "
+        "resthook is removed.",
         False,
     ),
     Outcome(

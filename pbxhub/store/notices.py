@@ -10,7 +10,7 @@ from pbxhub.store.accounts import Id
 from pbxhub.store.columns import JsonColumn, UtcDateTime
 from pbxhub.store.session import Base
 
-PAUSED, RECOVERED, FIRST_FAILURE = "paused", "recovered", "first_failure"
+PAUSED, RECOVERED, FIRST_FAILURE, UNSUBSCRIBED = "paused", "recovered", "first_failure", "unsubscribed"
 
 
 class Notice(Base):

@@ -10,13 +10,15 @@ from sqlalchemy.orm import Session, load_only
 
 from pbxhub.delivery.doorbell import ring
 from pbxhub.delivery.outbox.finished import Result
+from pbxhub.delivery.outbox.hidden import RESTHOOK
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import one_of
 from pbxhub.store.history import DELIVERED, FAILED
 from pbxhub.store.ids import new_id
-from pbxhub.store.notices import FIRST_FAILURE, PAUSED, RECOVERED, Notice
+from pbxhub.store.notices import FIRST_FAILURE, PAUSED, RECOVERED, UNSUBSCRIBED, Notice
 from pbxhub.store.session import hurry
 from pbxhub.store.webhooks import Webhook
+from pbxhub.webhooks.catalogue import QUESTION
 
 HEALTHY_DAY = timedelta(hours=24)
 _QUIETLY = {"synchronize_session": False}
@@ -33,7 +35,8 @@ class Health:
 def note_health(session: Session, results: Sequence[Result], health: Health, now: datetime) -> None:
     """Counts final failures, resets the count after a success, pauses, and leaves a notice of every change.
 
-    Not of callbacks: behind their one webhook are many addresses, and one that fails must not stop the others.
+    Not of callbacks: behind their one webhook are many addresses, and one that fails must not stop the others. A
+    subscriber of a resthook is not paused, nobody could resume it: after a 410 it is removed (resthooks.drop_gone).
     """
     results = [result for result in results if result.finished.claimed.kind != "callback"]
     delivered = {result.finished.claimed.webhook.id for result in results if result.state == DELIVERED}
@@ -70,7 +73,8 @@ def _recover(session: Session, webhook_ids: Iterable[int], now: datetime) -> Non
         hurry(session)
     for (webhook_id,) in sick:
         webhook = _lock(session, webhook_id)
-        if webhook.failures and _is_news(session, webhook_id, now):
+        is_working = webhook.paused_on is None and webhook.deleted_on is None
+        if webhook.failures and is_working and _is_news(session, webhook_id, now):
             _tell(session, webhook, RECOVERED, f"{webhook.name} delivers again after {webhook.failures} failures.", now)
         webhook.failures, webhook.failing_since = 0, None
 
@@ -87,12 +91,14 @@ def _count(session: Session, failed: Counter[int], gone: set[int], health: Healt
     hurry(session)
     for webhook_id, number in sorted(failed.items()):
         webhook = _lock(session, webhook_id)
+        if webhook.deleted_on:  # what was still on its way
+            continue
         if not webhook.failures and (webhook.failed_on is None or now - webhook.failed_on >= HEALTHY_DAY):
             _tell(session, webhook, FIRST_FAILURE, f"{webhook.name} failed for the first time in a day.", now)
         webhook.failures += number
         webhook.failing_since = webhook.failing_since or now
         webhook.failed_on = now
-        if webhook.paused_on:
+        if webhook.paused_on or not webhook.enabled or webhook.kind == RESTHOOK:
             continue
         if webhook_id in gone:
             _pause(session, webhook, "the receiver answered 410: this address is gone for good", now)
@@ -106,7 +112,16 @@ def _count(session: Session, failed: Counter[int], gone: set[int], health: Healt
 def _lock(session: Session, webhook_id: int) -> Webhook:
     """The health of a webhook, locked. The rest of it is not read: a damaged spec must not stop the recording."""
     only = load_only(
-        Webhook.project_id, Webhook.name, Webhook.failures, Webhook.failing_since, Webhook.failed_on, Webhook.paused_on
+        Webhook.project_id,
+        Webhook.name,
+        Webhook.stage,
+        Webhook.kind,
+        Webhook.enabled,
+        Webhook.deleted_on,
+        Webhook.failures,
+        Webhook.failing_since,
+        Webhook.failed_on,
+        Webhook.paused_on,
     )
     return session.get_one(
         Webhook, webhook_id, options=[only], with_for_update={"key_share": True}, populate_existing=True
@@ -115,9 +130,17 @@ def _lock(session: Session, webhook_id: int) -> Webhook:
 
 def _pause(session: Session, webhook: Webhook, reason: str, now: datetime) -> None:
     webhook.paused_on, webhook.paused_reason = now, reason
-    _tell(
-        session, webhook, PAUSED, f"{webhook.name} is paused: {reason}. Its deliveries wait until it is resumed.", now
+    then = "Calls do not ask it" if webhook.stage == QUESTION else "Its deliveries wait"
+    _tell(session, webhook, PAUSED, f"{webhook.name} is paused: {reason}. {then} until it is resumed.", now)
+
+
+def tell_of_subscriber(session: Session, webhook: Webhook, host: str, cancelled: int, now: datetime) -> None:
+    """Leaves a notice that a subscriber was removed after a 410."""
+    sentence = (
+        f"{webhook.name}: the subscriber at {host} answered 410, its address is gone for good. It is unsubscribed"
     )
+    waited = f", and {cancelled} deliveries that waited for it are cancelled" if cancelled else ""
+    _tell(session, webhook, UNSUBSCRIBED, f"{sentence}{waited}.", now)
 
 
 def _tell(session: Session, webhook: Webhook, kind: str, sentence: str, now: datetime) -> None:

@@ -15,6 +15,7 @@ from pbxhub.delivery.calls import no_call, read_call
 from pbxhub.delivery.directory import Directory, LiveWebhook
 from pbxhub.delivery.doorbell import ring
 from pbxhub.delivery.outbox.chain import answer_before
+from pbxhub.delivery.outbox.hidden import RESTHOOK
 from pbxhub.delivery.outbox.order import hold_resent
 from pbxhub.delivery.outbox.put_back import as_it_is, put_back
 from pbxhub.delivery.outbox.render import CHAINED, request_columns
@@ -160,6 +161,8 @@ class _Again:
             return "The call that waited for this answer has gone on: a question is not asked again."
         project = self._directory.fetch(self._session, {row.project_id})[row.project_id]
         webhook = project.by_id.get(row.webhook_id)
+        if webhook is None and row.kind == RESTHOOK:
+            return "Its subscriber was removed; subscribe the address again, and it gets what comes from then on."
         if webhook is None:
             return "Its webhook is disabled or deleted; enable it first."
         columns: dict[str, Any] = {}

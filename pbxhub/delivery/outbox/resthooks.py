@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from sqlalchemy import select
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.delivery.doorbell import ring
 from pbxhub.delivery.outbox.cancel import cancel_pending
+from pbxhub.delivery.outbox.health import tell_of_subscriber
 from pbxhub.delivery.outbox.hidden import RESTHOOK, hidden
 from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS, insert_deliveries
 from pbxhub.delivery.storable import storable
@@ -33,14 +35,16 @@ def subscribe(session: Session, hook: Resthook, target_url: str, now: datetime) 
     return one
 
 
-def unsubscribe(session: Session, project_id: int, subscriber: Subscriber, now: datetime) -> None:
-    """Removes a subscriber; what waits for it is cancelled, what was sent stays in the history."""
+def unsubscribe(session: Session, project_id: int, subscriber: Subscriber, now: datetime) -> int:
+    """Removes a subscriber; what waits for it is cancelled, what was sent stays in the history. Returns how many are
+    cancelled."""
     webhook = session.get_one(Webhook, subscriber.webhook_id)
     webhook.enabled, webhook.deleted_on = False, now
     touch_webhooks(session, project_id)
-    cancel_pending(session, webhook.id, now)
+    cancelled = cancel_pending(session, webhook.id, now)
     session.delete(subscriber)
     session.flush()
+    return cancelled
 
 
 def call_resthook(session: Session, hook: Resthook, payload: Any, body: bytes, now: datetime) -> list[UUID]:
@@ -70,10 +74,13 @@ def call_resthook(session: Session, hook: Resthook, payload: Any, body: bytes, n
 
 
 def drop_gone(session: Session, webhook_ids: Iterable[int], now: datetime) -> None:
-    """Unsubscribes those who have answered 410; other webhooks among these are left alone."""
+    """Unsubscribes those who have answered 410, and tells of it; other webhooks among these are left alone."""
     gone = set(webhook_ids)
     if not gone:
         return
     query = select(Subscriber, Resthook.project_id).join(Resthook).where(one_of(Subscriber.webhook_id, gone))
     for subscriber, project_id in session.execute(query).all():
-        unsubscribe(session, project_id, subscriber, now)
+        webhook = session.get_one(Webhook, subscriber.webhook_id)
+        host = urlsplit(subscriber.target_url).netloc.rpartition("@")[2]  # the rest of the address may be its secret
+        cancelled = unsubscribe(session, project_id, subscriber, now)
+        tell_of_subscriber(session, webhook, host, cancelled, now)
