@@ -12,7 +12,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from pbxhub.api import answers, description, idempotency, keys, problems, rates, streams
 from pbxhub.api.resources import BLUEPRINTS
 from pbxhub.settings import Settings
-from pbxhub.web import json_input
+from pbxhub.web import received
 from pbxhub.web.application import Application
 from pbxhub.web.proxies import seen_from_outside
 
@@ -41,11 +41,13 @@ def create_api(app: Flask, threads: int = 16) -> Flask:
         BABEL_DEFAULT_LOCALE="en",
         PROPAGATE_EXCEPTIONS=False,
     )
-    json_input.install(api)
+    received.install(api)
     api.json.sort_keys = False  # type: ignore[attr-defined]
     Babel(api)
-    for part in (problems, answers, rates, keys, idempotency):
+    for part in (problems, answers, rates, keys):
         part.install(api)
+    api.before_request(received.check_address)
+    idempotency.install(api)
     streams.install(api, threads // 2)
     description.install(api, BLUEPRINTS)
     return api

@@ -9,6 +9,7 @@ from flask import Flask, Response, json
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
+from pbxhub.json_reader import UnreadableError
 from pbxhub.store.session import is_away, reason
 from pbxhub.webhooks.spec import FieldError, SpecError
 
@@ -20,6 +21,7 @@ _SENTENCES = {
     404: "It was deleted, never existed, or belongs to another project.",
     405: "This address does not know this method; see /api/v1/docs.",
     413: "A request may carry up to 2 MB.",
+    414: "The address is too long: its query may have up to 8,000 bytes.",
     415: "Send JSON, with Content-Type: application/json.",
     500: "Something broke on our side. It is in the log of the hub.",
     503: "The database does not answer. Read again in a moment what is there before you repeat a change.",
@@ -52,6 +54,7 @@ def wrong_field(path: str, message: str) -> NoReturn:
 def install(api: Flask) -> None:
     api.register_error_handler(Refused, lambda error: problem(error.status, error.detail, error.errors, error.headers))
     api.register_error_handler(SpecError, lambda error: _invalid(error.errors))
+    api.register_error_handler(UnreadableError, _unreadable)
     api.register_error_handler(HTTPException, _http)
     api.register_error_handler(SQLAlchemyError, _away)
     api.register_error_handler(Exception, _bug)
@@ -70,6 +73,12 @@ def problem(
 def _invalid(errors: list[FieldError]) -> Response:
     said = "; ".join(f"{error.path}: {error.message}" if error.path else error.message for error in errors[:3])
     return problem(422, said, errors)
+
+
+def _unreadable(error: UnreadableError) -> Response:
+    if error.path:
+        return _invalid([FieldError(error.path, error.sentence)])
+    return problem(400, error.sentence)
 
 
 def _http(error: HTTPException) -> Response:

@@ -15,7 +15,6 @@ from uuid import UUID
 from pbxhub.calls.stages import JSON
 
 WEBHOOK_STATUSES = ("success", "connection_error", "response_error", "subscriber_gone")
-LARGEST_DEPTH = 30
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 
@@ -90,8 +89,6 @@ def read_event(data: Any) -> Event:
     if name not in TYPES:
         raise EventError((("type", f"unknown type: {name!r}" if _NAME.fullmatch(name) else "unknown type"),))
     errors = [*_check({"created_on": "time!", "call_id": "str"}, data), *_check(TYPES[name], data)]
-    if _depth(data) > LARGEST_DEPTH:
-        errors.append(("", f"is nested deeper than {LARGEST_DEPTH}"))
     if errors:
         raise EventError(tuple(errors))
     return Event(name, datetime.fromisoformat(str(data["created_on"])), dict(data))
@@ -161,15 +158,3 @@ def _is_time(value: Any) -> bool:
         return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
     except ValueError:
         return False
-
-
-def _depth(data: Any) -> int:
-    """How deep it is nested; stops counting beyond what is allowed."""
-    level, depth = [data], 0
-    while level and depth <= LARGEST_DEPTH:
-        inner: list[Any] = []
-        for item in level:
-            values = item.values() if isinstance(item, Mapping) else item if isinstance(item, list) else ()
-            inner += values
-        level, depth = inner, depth + 1
-    return depth

@@ -22,11 +22,11 @@ from pbxhub.web import (
     devices,
     failures,
     guard,
-    json_input,
     language,
     limits,
     navigation,
     present,
+    received,
     renewal,
     sessions,
     sign_in_words,
@@ -59,7 +59,7 @@ def create_app(
     app = Application("pbxhub.web", template_folder=str(TEMPLATES), static_folder=None)
     app.config.update(_flask(settings, vault), **_sign_in(settings, vault), **sign_in_words.messages())
     app.extensions["pbxhub"] = Hub(settings, database, vault, guard_of, Sender(guard_of()), mail, check_pbx, recordings)
-    json_input.install(app)
+    received.install(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     guard.install(app, settings.public_url, settings.trusted_proxies)
     Babel(app, locale_selector=language.choose)
@@ -69,6 +69,7 @@ def create_app(
     limits.install(app, accounts)
     for part in (assets, devices, failures, language, navigation, present, renewal, sessions, words):
         part.install(app)
+    app.before_request(received.check_page)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     return app

@@ -97,7 +97,7 @@ class _Reader:
 
     def text(self, name: str, label: str) -> str:
         value = self.given.get(name, "")
-        if len(value) > _LONGEST or "\0" in value:
+        if len(value) > _LONGEST:
             _wrong(label, value, _("At most %(n)s characters.", n=_LONGEST))
         return value
 
@@ -137,5 +137,5 @@ class _Reader:
 
 
 def _wrong(label: str, value: str, hint: str) -> NoReturn:
-    said = _("%(field)s: “%(value)s” cannot be used.", field=label, value=value.replace("\0", "�")[:40])
+    said = _("%(field)s: “%(value)s” cannot be used.", field=label, value=value[:40])
     abort(400, f"{said} {hint}".strip())

@@ -5,11 +5,12 @@ from urllib.parse import urlsplit
 import structlog
 from flask import Flask, Response, current_app, g, redirect, render_template, request, url_for
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.exceptions import HTTPException, SecurityError
+from werkzeug.exceptions import BadRequest, HTTPException, SecurityError
 from werkzeug.wrappers import Response as AnyResponse
 
+from pbxhub.json_reader import UnreadableError
 from pbxhub.store.session import is_away, reason
-from pbxhub.web.language import _
+from pbxhub.web.language import _, said
 
 Answer = AnyResponse | tuple[str, int]
 log = structlog.get_logger(__name__)
@@ -18,6 +19,7 @@ log = structlog.get_logger(__name__)
 def install(app: Flask) -> None:
     """One page for every failure; a visitor without a session is sent to sign in and comes back afterwards."""
     app.register_error_handler(401, _sign_in)
+    app.register_error_handler(UnreadableError, lambda error: _failed(BadRequest(_unreadable(error))))
     app.register_error_handler(HTTPException, _failed)
     app.register_error_handler(SQLAlchemyError, _away)
     app.register_error_handler(500, _broken)
@@ -51,6 +53,10 @@ def _failed(error: HTTPException) -> Answer:
     return Response(page, code, {"Retry-After": str(after)} if after else None)
 
 
+def _unreadable(error: UnreadableError) -> str:
+    return f"{error.path}: {said(error.sentence)}" if error.path else said(error.sentence)
+
+
 def _away(error: SQLAlchemyError) -> Answer:
     """The database is not there, or somebody has locked what was to be changed. Who is signed in is not known then
     either: the page does without."""
@@ -76,6 +82,7 @@ def _words(code: int, error: HTTPException | None) -> tuple[str, str]:
         403: (_("Your role does not allow this"), _("Ask an owner of the project for a higher role.")),
         404: (_("There is nothing here"), _("It was deleted, never existed, or belongs to a project you are not in.")),
         405: (_("This cannot be done that way"), _("Go back and use the buttons of the page.")),
+        414: (_("That is too large"), _("The address is too long.")),
         413: (_("That is too large"), _("A form may carry up to 2 MB.")),
         429: (_("Too many tries"), str(error.description) if error else ""),
         503: (_("The database does not answer"), _("Try again in a moment and look whether your change is there.")),

@@ -1,17 +1,16 @@
 """Was it a success? Judges the answer of a receiver by the rule of the webhook."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from pbxhub.json_reader import is_too_deep
 from pbxhub.sentences import say
 from pbxhub.webhooks.matching import as_text
 from pbxhub.webhooks.paths_in_json import MISSING, parse_path, walk
 from pbxhub.webhooks.spec import BodyCheck, FieldError, Success
 
 MOST_STATUSES = 50
-DEEPEST = 100  # levels of JSON: what is read is also copied and written again, level by level
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,27 +70,13 @@ def _body_problem(check: BodyCheck, body: bytes) -> str:
 
 
 def read_json(body: bytes) -> Any:
-    """The body as JSON, or MISSING when it is none or nested beyond DEEPEST. Never raises, however hostile."""
+    """The body as JSON, or MISSING when it is none or nested too deep. Never raises: a receiver
+    answers what it likes; what programs send to us is read by json_reader."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         return MISSING
-    return MISSING if _is_too_deep(document) else document
-
-
-def _is_too_deep(document: Any) -> bool:
-    level = [document]
-    for _ in range(DEEPEST):
-        level = [item for value in level for item in _inside(value)]
-        if not level:
-            return False
-    return True
-
-
-def _inside(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+    return MISSING if is_too_deep(document) else document
 
 
 def _same(value: Any, text: str) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
-from flask_smorest import Blueprint
 from marshmallow import Schema
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -12,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.api import schemas
+from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse, wrong_field
@@ -309,8 +309,7 @@ def _own_pbx(session: Session, access: Access, pbx_id: int) -> None:
 
 def _row(session: Session, access: Access, kind: type[RowT], row_id: int, changing: bool = False) -> RowT:
     """changing: locked, so that of two who change the same version only the first one does."""
-    lock = {"key_share": True} if changing else None
-    row = session.get(kind, row_id, with_for_update=lock) if row_id < schemas.LARGEST_ID else None
+    row = session.get(kind, row_id, with_for_update={"key_share": True} if changing else None)
     if row is None or row.project_id != access.project.id:
         refuse(404, "It was deleted, never existed, or belongs to another project.")
     return row

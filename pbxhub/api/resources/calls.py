@@ -4,12 +4,12 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from flask_smorest import Blueprint
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.api import schemas
+from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.answers import page
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse, wrong_field

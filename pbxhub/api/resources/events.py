@@ -6,11 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from flask import Response, request
-from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 from sqlalchemy import ColumnElement
 
 from pbxhub.api import schemas
+from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import wrong_field
 from pbxhub.api.streams import follow, places
@@ -24,6 +24,7 @@ from pbxhub.store.events import EventRow, NewEvent, Position, keep, newest, posi
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.web.hub import hub, now, reading, writing
+from pbxhub.web.received import json_body
 from pbxhub.webhooks.spec import FieldError, SpecError
 
 events = Blueprint("events", __name__, description="What happened, as typed events")
@@ -62,9 +63,8 @@ def index(wanted: dict[str, Any]) -> Any:
 @needs("events.send")
 def hand_in() -> Any:
     """Keeps an event of a known type as it is, the 23 types of goflow included. `call_id` puts it on a call."""
-    data = request.get_json(force=True)
     try:
-        event = read_event(data)
+        event = read_event(json_body())
     except EventError as error:
         raise SpecError([FieldError(path, message) for path, message in error.errors]) from None
     with writing() as session:

@@ -4,13 +4,13 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from flask_smorest import Blueprint
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.api import schemas
+from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.answers import page
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse, wrong_field
@@ -116,7 +116,7 @@ def remove_subscriber(name: str, subscriber_id: int) -> None:
     with writing() as session:
         access = enter(session)
         row = _hook(session, access, name)
-        one = session.get(store.Subscriber, min(subscriber_id, schemas.LARGEST_ID))
+        one = session.get(store.Subscriber, subscriber_id)
         if one is None or one.resthook_id != row.id:
             refuse(404, "There is no such subscriber of this hook.")
         unsubscribe(session, access.project.id, one, now())

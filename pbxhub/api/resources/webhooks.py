@@ -3,11 +3,11 @@
 from typing import Any
 
 from flask import jsonify
-from flask_smorest import Blueprint
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.api import schemas
+from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.answers import check_if_match, check_match, tagged
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse
@@ -18,6 +18,7 @@ from pbxhub.delivery.redaction import redact_headers, redact_url
 from pbxhub.store import webhooks as store
 from pbxhub.web.audit import note
 from pbxhub.web.hub import now, reading, writing
+from pbxhub.web.received import LARGEST_REVISION
 from pbxhub.web.tryout import Preview, Tried, preview, test_send
 from pbxhub.web.webhooks import (
     carry_out,
@@ -88,7 +89,7 @@ def save(data: dict[str, Any], webhook_id: int) -> Any:
     host; without `spec.request.tls_certificate` its key goes, too."""
     with writing() as session:
         access = enter(session)
-        webhook = editable(session, access, _id(webhook_id))
+        webhook = editable(session, access, webhook_id)
         check_match(show_dumped(webhook))
         change(session, access, webhook, read_draft(session, access, data, webhook))
         if not webhook.enabled:
@@ -103,7 +104,7 @@ def delete(webhook_id: int) -> None:
     """Deletes an event: what waits is cancelled, what was sent stays in the history."""
     with writing() as session:
         access = enter(session)
-        webhook = editable(session, access, _id(webhook_id))
+        webhook = editable(session, access, webhook_id)
         check_if_match(show_dumped(webhook))
         remove(session, access, webhook)
 
@@ -125,7 +126,7 @@ def sign(webhook_id: int) -> Any:
     """Signs from now on, or rotates the key: for a day requests carry the signatures of both."""
     with writing() as session:
         access = enter(session)
-        webhook = editable(session, access, _id(webhook_id))
+        webhook = editable(session, access, webhook_id)
         return {"key": make_signing_key(session, access, webhook, rotating=True)}
 
 
@@ -136,7 +137,7 @@ def sign_no_more(webhook_id: int) -> None:
     """Requests are not signed any more."""
     with writing() as session:
         access = enter(session)
-        remove_signing_key(session, access, editable(session, access, _id(webhook_id)))
+        remove_signing_key(session, access, editable(session, access, webhook_id))
 
 
 @webhooks.put("/webhooks/<int:webhook_id>/google-analytics")
@@ -147,7 +148,7 @@ def set_up(data: dict[str, Any], webhook_id: int) -> Any:
     """Sets up the project's locked event and switches it on."""
     with writing() as session:
         access = enter(session)
-        webhook = webhook_of(session, access, _id(webhook_id))
+        webhook = webhook_of(session, access, webhook_id)
         set_up_default(session, access, webhook, data["measurement_id"], data["api_secret"])
         return tagged(show_dumped(webhook))
 
@@ -160,7 +161,7 @@ def simulate(data: dict[str, Any], webhook_id: int) -> Any:
     """What an answer would do with a waiting call. Nobody is called."""
     with reading() as session:
         access = enter(session)
-        steering = webhook_of(session, access, _id(webhook_id)).spec.steering
+        steering = webhook_of(session, access, webhook_id).spec.steering
         if steering is None:
             refuse(409, "This event does not steer calls: its stage is not call.question.")
         found = plan_of(steering, data["answer"].encode(), rules_of(steering, country=access.project.country))
@@ -176,7 +177,7 @@ def copy(data: dict[str, Any], webhook_id: int) -> Any:
     """A copy, with its secret and signing keys, for the same or another stage. It comes switched off."""
     with writing() as session:
         access = enter(session)
-        source = webhook_of(session, access, _id(webhook_id))
+        source = webhook_of(session, access, webhook_id)
         wanted = {
             "name": data.get("name") or f"{source.name} (copy)"[:200],
             "stage": data.get("stage") or source.stage,
@@ -194,7 +195,7 @@ def hold(webhook_id: int) -> Any:
     """Stops sending; what is due waits until it is resumed."""
     with writing() as session:
         access = enter(session)
-        webhook = webhook_of(session, access, _id(webhook_id))
+        webhook = webhook_of(session, access, webhook_id)
         pause(session, webhook.id, f"paused by {access.user.name}", now())
         note(session, access, "webhook paused", webhook.name)
         session.refresh(webhook)
@@ -208,7 +209,7 @@ def go_on(webhook_id: int) -> Any:
     """Sends again, what has waited too."""
     with writing() as session:
         access = enter(session)
-        webhook = webhook_of(session, access, _id(webhook_id))
+        webhook = webhook_of(session, access, webhook_id)
         resume(session, webhook.id)
         note(session, access, "webhook resumed", webhook.name)
         session.refresh(webhook)
@@ -259,7 +260,7 @@ def versions(wanted: dict[str, Any], webhook_id: int) -> Any:
         version = store.WebhookVersion
         rows = session.scalars(
             select(version)
-            .where(version.webhook_id == webhook.id, version.revision < min(after, 2**31 - 1))
+            .where(version.webhook_id == webhook.id, version.revision < min(after, LARGEST_REVISION))
             .order_by(version.revision.desc())
             .limit(wanted["limit"] + 1)
         ).all()
@@ -269,15 +270,15 @@ def versions(wanted: dict[str, Any], webhook_id: int) -> Any:
         return {"items": items, "next": str(shown[-1].revision) if len(rows) > len(shown) else None}
 
 
-@webhooks.post("/webhooks/<int:webhook_id>/versions/<int:revision>/restore")
+@webhooks.post("/webhooks/<int:webhook_id>/versions/<int(max=2147483647):revision>/restore")
 @webhooks.response(200, schemas.Webhook)
 @needs("webhooks.change")
 def restore(webhook_id: int, revision: int) -> Any:
     """Makes an earlier revision the current one, as a new revision, on or off as it is now."""
     with writing() as session:
         access = enter(session)
-        webhook = editable(session, access, _id(webhook_id))
-        version = session.get(store.WebhookVersion, (webhook.id, revision)) if revision < 2**31 else None
+        webhook = editable(session, access, webhook_id)
+        version = session.get(store.WebhookVersion, (webhook.id, revision))
         if version is None:
             refuse(404, "There is no such revision.")
         restore_version(session, access, webhook, version)
@@ -327,12 +328,8 @@ def _columns(row: Any, *names: str) -> dict[str, Any]:
     return {name: getattr(row, name) for name in names}
 
 
-def _id(webhook_id: int) -> int:
-    return min(webhook_id, schemas.LARGEST_ID)
-
-
 def _of(session: Session, webhook_id: int) -> store.Webhook:
-    return webhook_of(session, enter(session), _id(webhook_id))
+    return webhook_of(session, enter(session), webhook_id)
 
 
 def _trial(webhook: store.Webhook, data: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pbxhub.web.forms import GoogleAnalyticsForm
 from pbxhub.web.hub import reading, writing
 from pbxhub.web.language import _, said
 from pbxhub.web.pages.webhooks import pages
+from pbxhub.web.received import LARGEST_ID
 from pbxhub.web.tryout import preview, test_send
 from pbxhub.web.webhooks import (
     change,
@@ -219,7 +220,8 @@ def _payload() -> Mapping[str, Any]:
 
 def _number(value: Any) -> int:
     """An id as JSON should have it; 404 for anything else."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else abort(404)
+    is_id = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST_ID
+    return int(value) if is_id else abort(404)
 
 
 def _errors(errors: tuple[FieldError, ...] | list[FieldError]) -> list[dict[str, str]]:

@@ -1,7 +1,6 @@
 """The table of webhooks and what its rows can do: switch, pause, order, delete, history, export and import."""
 
 import json
-from typing import Any
 
 from flask import Blueprint, Response, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -9,6 +8,7 @@ from sqlalchemy import select
 
 from pbxhub.calls.stages import JSON
 from pbxhub.delivery.outbox import cancel_pending, pause, resume
+from pbxhub.json_reader import UnreadableError, read_json
 from pbxhub.store.accounts import User
 from pbxhub.store.webhooks import WebhookVersion
 from pbxhub.web.access import enter
@@ -32,9 +32,7 @@ from pbxhub.web.webhooks import (
     webhook_of,
 )  # fmt: skip
 from pbxhub.web.webhooks import remove as delete
-from pbxhub.webhooks.paths_in_json import MISSING
 from pbxhub.webhooks.spec import FieldError, SpecError, dump_spec
-from pbxhub.webhooks.success import read_json
 from pbxhub.webhooks.transfer import export_webhooks
 
 pages = Blueprint("webhooks", __name__, url_prefix="/projects/<int:project_id>/webhooks")
@@ -133,7 +131,7 @@ def history(project_id: int, webhook_id: int) -> ResponseReturnValue:
         return render_template("webhooks/history.html", webhook=webhook, rows=listed[:100])
 
 
-@pages.post("/<int:webhook_id>/restore/<int:revision>")
+@pages.post("/<int:webhook_id>/restore/<int(max=2147483647):revision>")
 def restore(project_id: int, webhook_id: int, revision: int) -> ResponseReturnValue:
     """Makes an earlier revision the current one, as a new revision: checked like any other, on or off as it is now."""
     back = redirect(url_for("webhooks.history", project_id=project_id, webhook_id=webhook_id))
@@ -178,25 +176,24 @@ def choose_file(project_id: int) -> ResponseReturnValue:
 def take_in(project_id: int) -> ResponseReturnValue:
     """A file of webhooks: first what it would change, then, confirmed, the change."""
     upload = request.files.get("file")
-    text = upload.read().decode("utf-8", "replace") if upload else request.form.get("text", "")
+    body = upload.read() if upload else request.form.get("text", "").encode()
     with writing() as session:
         access = enter(session, project_id, "webhooks.change")
         try:
-            changes = plan(session, access, _json(text))
+            changes = plan(session, access, read_json(body))
         except SpecError as error:
-            return render_template("webhooks/import.html", plan=None, text="", errors=error.errors), 422
+            return _import_refused(error.errors)
+        except UnreadableError as error:
+            return _import_refused([FieldError(error.path, error.sentence)])
         if request.form.get("confirmed") != "1":
-            return render_template("webhooks/import.html", plan=changes, text=text, errors=[])
+            return render_template("webhooks/import.html", plan=changes, text=body.decode("utf-8-sig"), errors=[])
         done = carry_out(session, access, changes)
     flash(_("%(n)s webhooks were imported.", n=done))
     return redirect(url_for("webhooks.index", project_id=project_id))
 
 
-def _json(text: str) -> Any:
-    document = read_json(text.encode("utf-8", "replace"))
-    if document is MISSING:
-        raise SpecError([FieldError("", _("This is not a JSON file."))])
-    return document
+def _import_refused(errors: list[FieldError]) -> ResponseReturnValue:
+    return render_template("webhooks/import.html", plan=None, text="", errors=errors), 422
 
 
 def _changes(newer: WebhookVersion, older: WebhookVersion | None) -> dict[str, list[JSON]]:

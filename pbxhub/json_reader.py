@@ -1,0 +1,131 @@
+"""Reads JSON that somebody else wrote: every body, import and typed event goes through here, with the same limits.
+
+What is let through can be walked level by level, written again, and kept by both databases: PostgreSQL takes no
+U+0000, neither takes half of a surrogate pair, and JSON itself has no NaN.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, NoReturn
+
+from pbxhub.sentences import Sentence, say
+
+DEEPEST = 100  # levels: what is read is also copied and written again, level by level
+DIGITS_MAX = 100  # of one number, its point and exponent included
+
+
+class UnreadableError(ValueError):
+    """What was sent cannot be taken. path: the field that is to blame, "" for the whole. sentence: for the sender."""
+
+    def __init__(self, path: str, sentence: Sentence) -> None:
+        super().__init__(f"{path}: {sentence}" if path else sentence)
+        self.path = path
+        self.sentence = sentence
+
+
+def read_json(body: bytes) -> Any:
+    """The document in a body. Raises UnreadableError: no JSON in UTF-8 (RFC 8259), or beyond the limits above."""
+    try:
+        text = body.decode("utf-8-sig")
+        document = json.loads(
+            text, object_pairs_hook=_once, parse_int=_integer, parse_float=_float, parse_constant=_constant
+        )
+    except UnreadableError:
+        raise
+    except UnicodeDecodeError:
+        _refuse(say("This is not JSON: it is not UTF-8."))
+    except json.JSONDecodeError as error:
+        _refuse(say("This is not JSON: see line %(line)s, column %(column)s.", line=error.lineno, column=error.colno))
+    except RecursionError:
+        _refuse(_too_deep())
+    if is_too_deep(document):
+        _refuse(_too_deep())
+    if "\\u" in text:  # raw, JSON allows neither of them
+        for path, letter in _unkept(document, ""):
+            raise UnreadableError(path, unkept(letter))
+    return document
+
+
+def is_too_deep(document: Any) -> bool:
+    """Whether it is nested beyond DEEPEST."""
+    level = [document]
+    for _ in range(DEEPEST):
+        level = [item for value in level for item in _inside(value)]
+        if not level:
+            return False
+    return True
+
+
+def unkept_letter(text: str) -> str:
+    """The first character of a text that a database would refuse, "" when there is none."""
+    if text.isascii():
+        return "\0" if "\0" in text else ""
+    return next((letter for letter in text if letter == "\0" or "\ud800" <= letter <= "\udfff"), "")
+
+
+def unkept(letter: str) -> Sentence:
+    """What is said about such a character."""
+    if letter == "\0":
+        return say("has the character U+0000, which cannot be kept")
+    return say("has U+%(code)s, half of a character; send the whole", code=f"{ord(letter):04X}")
+
+
+def _too_deep() -> Sentence:
+    return say("This is nested deeper than %(most)s levels.", most=DEEPEST)
+
+
+def _refuse(sentence: Sentence) -> NoReturn:
+    raise UnreadableError("", sentence) from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _value in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UnreadableError(twice[:80], say("names the same field twice"))
+    return found
+
+
+def _integer(text: str) -> int:
+    return int(_short(text))
+
+
+def _float(text: str) -> float:
+    number = float(_short(text))
+    if number - number != 0:  # 1e999 is infinite, and JSON has no way to write that again
+        _refuse(say("%(number)s is too large for a number.", number=text))
+    return number
+
+
+def _short(text: str) -> str:
+    if len(text) > DIGITS_MAX:
+        _refuse(
+            say("A number has %(count)s digits; up to %(most)s can be read.", count=len(text), most=DIGITS_MAX)
+        )
+    return text
+
+
+def _constant(text: str) -> NoReturn:
+    _refuse(say("%(value)s is not JSON; give a number, or null.", value=text))
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _unkept(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Where a text or a name cannot be kept: path and character. No deeper than DEEPEST, which is checked before."""
+    if isinstance(value, str):
+        if letter := unkept_letter(value):
+            yield path, letter
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unkept(item, f"{path}[{index}]")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if letter := unkept_letter(name):
+                yield path, letter
+            yield from _unkept(item, f"{path}.{name}" if path else name)
