@@ -65,9 +65,7 @@ def unkept_letter(text: str) -> str:
 
 def unkept(letter: str) -> Sentence:
     """What is said about such a character."""
-    if letter == "\0":
-        return say("has the character U+0000, which cannot be kept")
-    return say("has U+%(code)s, half of a character; send the whole", code=f"{ord(letter):04X}")
+    return say("has the character U+%(code)s, which no database keeps; delete it", code=f"{ord(letter):04X}")
 
 
 def _too_deep() -> Sentence:
@@ -100,9 +98,7 @@ def _float(text: str) -> float:
 
 def _short(text: str) -> str:
     if len(text) > DIGITS_MAX:
-        _refuse(
-            say("A number has %(count)s digits; up to %(most)s can be read.", count=len(text), most=DIGITS_MAX)
-        )
+        _refuse(say("A number has %(count)s digits; up to %(most)s can be read.", count=len(text), most=DIGITS_MAX))
     return text
 
 

@@ -1,4 +1,4 @@
-"""Structured logs: text on a terminal, JSON lines elsewhere. A value under a secret's name never gets out."""
+"""Structured logs: text on a terminal, JSON lines elsewhere. What redaction.py knows as a secret never gets out."""
 
 import logging
 import sys
@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-_SECRET_NAMES = ("secret", "password", "token", "authorization", "signature", "cookie", "api_key")
+from pbxhub.redaction import redact_value
 
 
 def configure_logs(log_format: str, level: str) -> None:
@@ -17,10 +17,10 @@ def configure_logs(log_format: str, level: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
         _hide_secrets,
     ]
     if as_json:
-        steps += [structlog.processors.format_exc_info]
         last: structlog.typing.Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
     else:
         last = structlog.dev.ConsoleRenderer(
@@ -47,7 +47,7 @@ def configure_logs(log_format: str, level: str) -> None:
 
 
 def _hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for name in event:
-        if any(secret in name.lower() for secret in _SECRET_NAMES):
-            event[name] = "…"
+    """After the traceback was written out: what broke may have a URL in its words."""
+    for name, value in event.items():
+        event[name] = redact_value(value, name)
     return event

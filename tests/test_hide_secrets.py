@@ -10,9 +10,9 @@ from test_deliver_calls import wait_until
 from pbxhub.delivery.address_guard import AddressGuard, endpoints
 from pbxhub.delivery.engine import Engine
 from pbxhub.delivery.outbox import publish
-from pbxhub.delivery.redaction import HIDDEN, redact_headers, redact_url, scrub, scrub_bytes
 from pbxhub.delivery.signing import SigningKeys, new_key, seal_keys
 from pbxhub.delivery.worker import Worker, utc_now
+from pbxhub.redaction import HIDDEN, redact_headers, redact_url, scrub, scrub_bytes
 from pbxhub.store.history import FAILED, Attempt
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks

@@ -46,7 +46,7 @@ def create_api(app: Flask, threads: int = 16) -> Flask:
     Babel(api)
     for part in (problems, answers, rates, keys):
         part.install(api)
-    api.before_request(received.check_address)
+    api.before_request(received.check_call)
     idempotency.install(api)
     streams.install(api, threads // 2)
     description.install(api, BLUEPRINTS)

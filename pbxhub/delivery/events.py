@@ -8,7 +8,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.events import webhook_status
-from pbxhub.delivery.redaction import redact_headers, redact_url
+from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.store.events import EventRow, Position
 from pbxhub.store.history import Attempt, Delivery
 
@@ -54,9 +54,9 @@ def _attempts(session: Session, rows: Iterable[EventRow]) -> dict[tuple[Any, Any
 
 
 def _called(attempt: Attempt, delivery: Delivery) -> dict[str, Any]:
-    left = redact_headers([(name, value) for name, value in (*delivery.headers, *attempt.request_headers)])
-    head = "\r\n".join([f"{delivery.method} {redact_url(delivery.url)}", *(f"{name}: {value}" for name, value in left)])
-    came = "\r\n".join([f"HTTP/1.1 {attempt.status_code}", *(f"{n}: {v}" for n, v in attempt.response_headers)])
+    left = _lines((*delivery.headers, *attempt.request_headers))
+    head = "\r\n".join([f"{delivery.method} {redact_url(delivery.url)}", *left])
+    came = "\r\n".join([f"HTTP/1.1 {attempt.status_code}", *_lines(attempt.response_headers)])
     answer = f"{came}\r\n\r\n{attempt.response_body.decode('utf-8', 'replace')}" if attempt.status_code else ""
     return {
         "webhook_id": delivery.webhook_id,
@@ -69,3 +69,7 @@ def _called(attempt: Attempt, delivery: Delivery) -> dict[str, Any]:
         "response": answer[:_DUMPED],
         "body_ignored": attempt.response_truncated,
     }
+
+
+def _lines(headers: Iterable[Iterable[str]]) -> list[str]:
+    return [f"{name}: {value}" for name, value in redact_headers(headers)]

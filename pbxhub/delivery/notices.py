@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from pbxhub.delivery.mail import send_mail
 from pbxhub.delivery.outgoing import Answer, Outgoing
 from pbxhub.delivery.sender import Sender
+from pbxhub.redaction import redact_text
 from pbxhub.settings import MailServer
 from pbxhub.store.notices import Notice, NoticeTarget
 from pbxhub.store.session import Database
@@ -129,7 +130,7 @@ def _post(sender: Sender, notice: _Due, address: str) -> Future[str]:
     ending: Future[str] = Future()
 
     def done(answer: Answer) -> None:
-        ending.set_result("" if answer.outcome == "ok" else f"notice to {address}: {answer.message}")
+        ending.set_result("" if answer.outcome == "ok" else redact_text(f"notice to {address}: {answer.message}"))
 
     sender.begin(Outgoing(request, pool=f"notice:{notice.project_id}"), done)
     return ending

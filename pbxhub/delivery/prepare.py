@@ -7,8 +7,8 @@ from functools import lru_cache
 from pbxhub.delivery.directory import LiveWebhook
 from pbxhub.delivery.outbox.claim import Claimed
 from pbxhub.delivery.outgoing import SYSTEM_TLS, Answer, Outgoing, TlsOptions
-from pbxhub.delivery.redaction import HIDDEN, scrub, scrub_bytes
 from pbxhub.delivery.signing import SigningKeys, identify, open_keys
+from pbxhub.redaction import HIDDEN, scrub, scrub_bytes
 from pbxhub.store.vault import Vault
 from pbxhub.webhooks.auth import authorize
 from pbxhub.webhooks.request import Request

@@ -18,9 +18,9 @@ from pbxhub.delivery.curl_loop import CurlLoop
 from pbxhub.delivery.outcomes import describe
 from pbxhub.delivery.outgoing import Answer, Outgoing
 from pbxhub.delivery.pools import Pool, Pools
-from pbxhub.delivery.redaction import redact_url
 from pbxhub.delivery.resolver import Found, Resolver
 from pbxhub.delivery.target import Refusal, Target, read_target
+from pbxhub.redaction import redact_url
 from pbxhub.webhooks.request import Request
 
 _AFTER_A_FAULT = 0.1  # seconds

@@ -3,8 +3,10 @@
 import json
 from dataclasses import dataclass
 
+from pbxhub.account.access import Access
+from pbxhub.account.visible import visible_body
 from pbxhub.calls.stages import JSON
-from pbxhub.delivery.redaction import redact_url
+from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.store.history import Delivery
 from pbxhub.web.audit import differences
 from pbxhub.web.webhooks import flatten
@@ -18,15 +20,15 @@ class Compared:
     changes: dict[str, list[JSON]]
 
 
-def compare(good: Delivery, ours: Delivery) -> Compared:
-    """URL, headers and body, field by field when the bodies are JSON."""
-    return Compared(good, differences(_fields(good), _fields(ours)))
+def compare(access: Access, good: Delivery, ours: Delivery) -> Compared:
+    """URL, headers and body, field by field when the bodies are JSON; as the reader may see them."""
+    return Compared(good, differences(_fields(access, good), _fields(access, ours)))
 
 
-def _fields(delivery: Delivery) -> dict[str, JSON]:
+def _fields(access: Access, delivery: Delivery) -> dict[str, JSON]:
     own: dict[str, JSON] = {"method": delivery.method, "URL": redact_url(delivery.url)}
-    headers: dict[str, JSON] = {f"header {name}": value for name, value in delivery.headers}
-    return {**own, **headers, **_body(delivery.body)}
+    headers: dict[str, JSON] = {f"header {name}": value for name, value in redact_headers(delivery.headers)}
+    return {**own, **headers, **_body(visible_body(access, delivery.body))}
 
 
 def _body(body: bytes) -> dict[str, JSON]:

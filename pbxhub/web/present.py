@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, tzinfo
 from functools import cache
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -12,7 +13,8 @@ from flask_babel import get_locale
 from flask_login import current_user
 from markupsafe import Markup, escape
 
-from pbxhub.delivery.redaction import redact_headers, redact_url
+from pbxhub.account.visible import visible_body, visible_text, visible_values
+from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.web.assets import asset
 from pbxhub.web.hub import now
 
@@ -25,9 +27,22 @@ def install(app: Flask) -> None:
     app.jinja_env.filters.update(
         moment=moment, path_of=path_of, browser=browser, shown=shown, readable=readable, as_it_came=as_it_came
     )
-    app.jinja_env.filters.update(hide_secrets=redact_url, hide_headers=redact_headers)
+    app.jinja_env.filters.update(
+        hide_secrets=redact_url, hide_headers=redact_headers, visible=visible, visible_value=visible_value
+    )
     app.jinja_env.globals.update(icon=icon, now=now)
     app.context_processor(lambda: {"access": g.get("access"), "me": current_user})
+
+
+def visible(text: str | bytes) -> Any:
+    """A message or a body as the reader of this page may see it."""
+    access = g.get("access")
+    return visible_body(access, text) if isinstance(text, bytes) else visible_text(access, text)
+
+
+def visible_value(value: object, name: str) -> object:
+    """A value of a call as the reader of this page may see it."""
+    return visible_values(g.get("access"), {name: value})[name]
 
 
 def zone() -> tzinfo:

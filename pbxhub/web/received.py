@@ -2,25 +2,24 @@
 
 from typing import Any
 
-from flask import Flask, abort, request
+from flask import Flask, abort, g, request
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.routing import IntegerConverter, Map
 
 from pbxhub.json_reader import UnreadableError, read_json, unkept, unkept_letter
 from pbxhub.sentences import say
 
-LARGEST_ID = 2**53 - 1  # what a database holds and every reader of JSON, too
-LARGEST_REVISION = 2**31 - 1
+ID_DIGITS, REVISION_DIGITS = 15, 9  # less than the 64 and 32 bits of the columns, and than 2**53 of JSON's readers
+LARGEST_ID, LARGEST_REVISION = 10**ID_DIGITS - 1, 10**REVISION_DIGITS - 1
 QUERY_BYTES_MAX = 8000
 
 
 class IdConverter(IntegerConverter):
     """<int:…> in a route: an id that a database can hold. Anything else is an address that does not exist: 404."""
 
-    regex = "[0-9]{1,16}"
-
-    def __init__(self, map: Map, max: int = LARGEST_ID) -> None:  # noqa: A002 - Werkzeug names it
-        super().__init__(map, max=max)
+    def __init__(self, map: Map, digits: int = ID_DIGITS) -> None:
+        super().__init__(map, max=10**digits - 1)
+        self.regex = f"[0-9]{{1,{digits}}}"
 
 
 class JsonInput(DefaultJSONProvider):
@@ -37,9 +36,16 @@ def install(app: Flask) -> None:
     app.url_map.converters["int"] = IdConverter
 
 
+def is_id(text: str) -> bool:
+    """Whether a text is an id that a database can hold."""
+    return text.isascii() and text.isdigit() and len(text) <= ID_DIGITS
+
+
 def json_body() -> Any:
-    """The JSON of the request. Raises UnreadableError."""
-    return read_json(request.get_data())
+    """The JSON of the request, read once. Raises UnreadableError."""
+    if "json_body" not in g:
+        g.json_body = read_json(request.get_data())
+    return g.json_body
 
 
 def check_address() -> None:
@@ -49,6 +55,13 @@ def check_address() -> None:
     if "\0" in request.path:
         abort(404)
     _check_texts(request.args.items(multi=True))
+
+
+def check_call() -> None:
+    """The same for the API, which takes JSON: also where the body would not be looked at."""
+    check_address()
+    if request.method != "GET" and request.is_json and request.get_data():
+        json_body()
 
 
 def check_page() -> None:

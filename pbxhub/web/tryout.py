@@ -12,9 +12,9 @@ from pbxhub.account.access import Access
 from pbxhub.delivery.answers import Reading, read
 from pbxhub.delivery.outgoing import Answer
 from pbxhub.delivery.prepare import Credentials, Prepared, join
-from pbxhub.delivery.redaction import HIDDEN, redact_headers, redact_url
 from pbxhub.delivery.signing import open_keys
 from pbxhub.delivery.values import DeliveryValues, StageValues
+from pbxhub.redaction import HIDDEN, redact_headers, redact_url
 from pbxhub.store.ids import new_id
 from pbxhub.store.vault import VaultError
 from pbxhub.store.webhooks import Webhook

@@ -17,11 +17,18 @@ from pbxhub.delivery.address_guard import AddressGuard
 from pbxhub.delivery.engine import Engine
 from pbxhub.delivery.worker import Worker
 from pbxhub.settings import read_settings
-from pbxhub.store.accounts import Pbx, Project
+from pbxhub.store.accounts import Employee, Number, Pbx, Project
+from pbxhub.store.api import Resthook, Subscriber
+from pbxhub.store.history import Call, Delivery, StageEvent
+from pbxhub.store.ids import new_id
+from pbxhub.store.ordered_calls import OrderedCall
+from pbxhub.store.resends import Resend
 from pbxhub.store.session import Database
 from pbxhub.store.vault import Vault
+from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.testing.mock import MockServer
 from pbxhub.web import create_app
+from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
 
 VAULT = Vault(b"k" * 32)
 LOOPBACK = AddressGuard((ip_network("127.0.0.0/8"),))
@@ -49,6 +56,43 @@ def hub(database: Database, tmp_path: Path) -> Iterator[Served]:
     server.shutdown()
     thread.join(5)
     server.server_close()
+
+
+@pytest.fixture
+def ids(hub: Served) -> dict[str, object]:
+    """One of everything in our project, by the name of the place in the route."""
+    moment = datetime.now(UTC)
+    with hub.database.write() as session:
+        own = {"project_id": hub.project_id}
+        spec = WebhookSpec(request=RequestSpec(url="http://127.0.0.1:9/"))
+        webhook = Webhook(**own, name="CRM", stage="incoming.after", spec=spec, created_on=moment)
+        employee, number = Employee(**own, extension="101"), Number(**own, pbx_id=hub.pbx_id, did="380445550100")
+        call = Call(id=new_id(), **own, pbx_id=hub.pbx_id, linkedid="1.1", direction="incoming", caller="1", dst="2",
+                    started_on=moment, ended_on=moment)  # fmt: skip
+        hook = Resthook(**own, name="new-lead", created_on=moment)
+        session.add_all([webhook, employee, number, call, hook])
+        session.flush()
+        event = StageEvent(id=new_id(), **own, call_id=call.id, stage="incoming.after", key="", ordinal=1,
+                           created_on=moment, data={})  # fmt: skip
+        order = OrderedCall(id=new_id(), **own, pbx_id=hub.pbx_id, mobile_number="+380441234567", agent_id="101",
+                            created_on=moment)  # fmt: skip
+        resend = Resend(id=new_id(), **own, state="running", selection={"ids": []}, current_settings=False, rate=1,
+                        total=0, queued=0, stepped_on=moment, created_on=moment)  # fmt: skip
+        session.add_all([event, order, resend])
+        session.add(WebhookVersion(webhook_id=webhook.id, revision=1, name="CRM", stage="incoming.after",
+                                   enabled=True, spec=spec, created_on=moment))  # fmt: skip
+        session.flush()
+        delivery = Delivery(id=new_id(), **own, webhook_id=webhook.id, webhook_revision=1, stage_event_id=event.id,
+                            call_id=call.id, state="failed", lane=1, due_at=moment, method="POST",
+                            url="http://127.0.0.1:9/", headers=[], body=b"", created_on=moment)  # fmt: skip
+        subscriber = Subscriber(resthook_id=hook.id, webhook_id=webhook.id, target_url="x", created_on=moment)
+        session.add_all([delivery, subscriber])
+        session.flush()
+        return {
+            "project_id": hub.project_id, "pbx_id": hub.pbx_id, "number_id": number.id, "employee_id": employee.id,
+            "webhook_id": webhook.id, "revision": 1, "call_id": order.id, "delivery_id": delivery.id,
+            "resend_id": resend.id, "name": "new-lead", "subscriber_id": subscriber.id, "item_id": "slack",
+        }  # fmt: skip
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A running hub as the tests of the API see it."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -48,3 +49,24 @@ class Served:
     def events(self) -> list[EventRow]:
         with self.database.read() as session:
             return list(session.scalars(select(EventRow).order_by(EventRow.id)))
+
+
+OPEN = {"/openapi.json", "/docs", "/"}
+
+
+def routes(hub: Served) -> list[tuple[str, str]]:
+    """Method and rule of every route that asks for a key."""
+    api = hub.app.extensions["pbxhub.api"]
+    found = [
+        (method, rule.rule)
+        for rule in api.url_map.iter_rules()
+        for method in sorted(rule.methods - {"HEAD", "OPTIONS"})
+        if rule.rule not in OPEN
+    ]
+    assert len(found) > 60
+    return found
+
+
+def fill(rule: str, ids: dict[str, object]) -> str:
+    """The path of a rule, with the ids of the rows that there are."""
+    return re.sub(r"<(?:[^<>:]+:)?(\w+)>", lambda place: str(ids[place[1]]), rule)

@@ -206,7 +206,7 @@ def test_who_begins_now_is_told_of_what_is_being_written(hub: Served) -> None:
 
 def test_events_that_look_like_the_hubs_own_are_listed_as_they_came(hub: Served) -> None:
     program = hub.client()
-    odd = {**GOFLOW["webhook_called"], "delivery_id": "none", "attempt": "x", "id": "1\n\ndata: {}", "text": "a\u0000b"}
+    odd = {**GOFLOW["webhook_called"], "delivery_id": "none", "attempt": "x", "id": "1\n\ndata: {}", "text": "a\u0001b"}
     program.add("/events", event("webhook_called", **odd))
     program.add("/events", event("error", text="after"))
     found = list(program.all("/events", limit=1))

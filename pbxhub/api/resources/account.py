@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.api import schemas
-from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
+from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse, wrong_field
 from pbxhub.store.accounts import Employee, Number, Pbx, lock_project

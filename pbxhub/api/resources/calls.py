@@ -8,9 +8,10 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.visible import visible_url, visible_values
 from pbxhub.api import schemas
-from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.answers import page
+from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse, wrong_field
 from pbxhub.api.resources.account import plan_of
@@ -27,6 +28,8 @@ from pbxhub.web.audit import note
 from pbxhub.web.hub import hub, now, reading, writing
 from pbxhub.webhooks.headers import header_name_error, header_value_error
 
+_ORDERED = ("id", "status", "reason", "name", "mobile_number", "from_number", "agent_id", "created_on", "answered_on",
+            "ended_on")  # fmt: skip
 calls = Blueprint("calls", __name__, description="Calls, and calls ordered by programs")
 _PLAIN = (
     "linkedid", "direction", "caller", "caller_name", "dst", "extension", "started_on", "answered_on", "ended_on",
@@ -42,7 +45,8 @@ def index(wanted: dict[str, Any]) -> Any:
     """The calls of the project, newest first."""
     before = uuid_after(wanted)
     with reading() as session:
-        query = select(Call).where(Call.project_id == enter(session).project.id)
+        access = enter(session)
+        query = select(Call).where(Call.project_id == access.project.id)
         if wanted["direction"]:
             query = query.where(Call.direction == wanted["direction"])
         if wanted["number"]:
@@ -51,7 +55,7 @@ def index(wanted: dict[str, Any]) -> Any:
             query = query.where(Call.id < before)
         rows = session.scalars(query.order_by(Call.id.desc()).limit(wanted["limit"] + 1)).all()
         ordered = _ordered(session, rows)
-        return page([_shown(row, ordered.get(row.id)) for row in rows], wanted["limit"], lambda row: row["id"])
+        return page([_shown(access, row, ordered.get(row.id)) for row in rows], wanted["limit"], lambda row: row["id"])
 
 
 @calls.post("/calls")
@@ -75,7 +79,7 @@ def order(data: dict[str, Any]) -> Any:
         )  # fmt: skip
         register(session, _links(), row, now())
         note(session, access, "call ordered", data["mobile_number"])
-        return _shown(None, row), {"Location": f"/api/v1/calls/{row.id}"}
+        return _shown(access, None, row), {"Location": f"/api/v1/calls/{row.id}"}
 
 
 @calls.get("/calls/<uuid:call_id>")
@@ -84,8 +88,9 @@ def order(data: dict[str, Any]) -> Any:
 def one(call_id: UUID) -> Any:
     """A call, by its own id or by the id it was ordered under."""
     with reading() as session:
-        call, ordered = _find(session, enter(session), call_id)
-        return _shown(call, ordered, call_id)
+        access = enter(session)
+        call, ordered = _find(session, access, call_id)
+        return _shown(access, call, ordered, call_id)
 
 
 @calls.delete("/calls/<uuid:call_id>")
@@ -102,7 +107,7 @@ def cancel(call_id: UUID) -> Any:
         if not ask_cancel(session, _links(), row, now()):
             refuse(409, f"It is over already: {row.status}.")
         note(session, access, "call called off", row.mobile_number)
-        return _shown(call, row, call_id)
+        return _shown(access, call, row, call_id)
 
 
 @calls.get("/calls/<uuid:call_id>/stages")
@@ -111,10 +116,11 @@ def cancel(call_id: UUID) -> Any:
 def stages(call_id: UUID) -> Any:
     """The stages of a call, in their order."""
     with reading() as session:
-        call, _ = _find(session, enter(session), call_id)
+        access = enter(session)
+        call, _ = _find(session, access, call_id)
         rows = session.scalars(select(StageEvent).where(StageEvent.call_id == call.id).order_by(StageEvent.id)).all() \
             if call else []  # fmt: skip
-        return {"items": rows, "next": None}
+        return {"items": [_stage(access, row) for row in rows], "next": None}
 
 
 @calls.put("/calls/<uuid:call_id>/transcript")
@@ -149,7 +155,7 @@ def _add(call_id: UUID, name: str, value: Any) -> Any:
         if call is not None:
             publish_later(session, hub().database, _links(), call.id, name, value, now())
             session.refresh(call)
-        return _shown(call, ordered, call_id)
+        return _shown(access, call, ordered, call_id)
 
 
 def _links() -> Links:
@@ -210,10 +216,25 @@ def _ordered(session: Session, rows: Any) -> dict[UUID, OrderedCall]:
     return {row.call_id: row for row in found if row.call_id}
 
 
-def _shown(call: Call | None, ordered: OrderedCall | None, asked: UUID | None = None) -> dict[str, Any]:
+def _stage(access: Access, row: StageEvent) -> dict[str, Any]:
+    known = {name: getattr(row, name) for name in ("id", "stage", "ordinal", "created_on")}
+    return {**known, "data": visible_values(access, row.data)}
+
+
+def _order(access: Access, row: OrderedCall) -> dict[str, Any]:
+    """custom, transcript and analysis hold what other programs have sent."""
+    known = {name: getattr(row, name) for name in _ORDERED}
+    free = visible_values(access, {name: getattr(row, name) for name in ("custom", "transcript", "analysis")})
+    return {**known, **free, "callback_url": visible_url(access, row.callback_url)}
+
+
+def _shown(access: Access, call: Call | None, ordered: OrderedCall | None, asked: UUID | None = None) -> dict[str, Any]:
     known = {name: getattr(call, name) if call else None for name in _PLAIN}
     own = asked or (call.id if call else ordered.id if ordered else None)
     return {
-        "id": own, "call_id": call.id if call else None, **known, "values": call.data if call else {},
-        "ordered": ordered,
-    }  # fmt: skip
+        "id": own,
+        "call_id": call.id if call else None,
+        **known,
+        "values": visible_values(access, call.data if call else {}),
+        "ordered": _order(access, ordered) if ordered else None,
+    }

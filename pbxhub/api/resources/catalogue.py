@@ -65,7 +65,7 @@ def add(data: dict[str, Any], item_id: str) -> Any:
                 "secret": secret,
             }
             added.append(create(session, access, read_draft(session, access, wanted, None)))
-        return {"items": [show(row) for row in added], "next": None}
+        return {"items": [show(access, row) for row in added], "next": None}
 
 
 @catalogue.get("/parameters")

@@ -9,6 +9,7 @@ from flask import Response, request
 from marshmallow import Schema, fields
 from sqlalchemy import ColumnElement
 
+from pbxhub.account.visible import visible_values
 from pbxhub.api import schemas
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
@@ -49,11 +50,11 @@ def index(wanted: dict[str, Any]) -> Any:
     """Events in the order they were written, oldest first; of one call with `call_id`, of some types with `type`."""
     after = _position(wanted["after"], "after")
     with reading() as session:
-        project_id = enter(session).project.id
-        rows = read_after(session, project_id, after, wanted["limit"] + 1, *_which(wanted))
+        access = enter(session)
+        rows = read_after(session, access.project.id, after, wanted["limit"] + 1, *_which(wanted))
         page = rows[: wanted["limit"]]
         more = str(Position(page[-1].xid, page[-1].id)) if len(rows) > len(page) else None
-        return _json({"items": shown(session, page), "next": more})
+        return _json({"items": [visible_values(access, event) for event in shown(session, page)], "next": more})
 
 
 @events.post("/events")
@@ -88,12 +89,12 @@ def stream(wanted: dict[str, Any]) -> Any:
     which = _which(wanted)
     given = request.headers.get("Last-Event-ID", "")
     with reading() as session:
-        project_id = enter(session).project.id
-        after = _position(given, "Last-Event-ID") if given else newest(session, project_id)
+        access = enter(session)
+        after = _position(given, "Last-Event-ID") if given else newest(session, access.project.id)
     held = places()
-    held.take(project_id)
-    response = Response(follow(hub().database, project_id, after, which), mimetype="text/event-stream")
-    response.call_on_close(partial(held.give_back, project_id))
+    held.take(access.project.id)
+    response = Response(follow(hub().database, access, after, which), mimetype="text/event-stream")
+    response.call_on_close(partial(held.give_back, access.project.id))
     response.headers["X-Accel-Buffering"] = "no"
     return response
 

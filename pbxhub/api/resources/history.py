@@ -8,9 +8,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, defer
 
 from pbxhub.account.access import Access
+from pbxhub.account.visible import visible_body, visible_text
 from pbxhub.api import schemas
-from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.answers import page
+from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse, wrong_field
 from pbxhub.delivery.directory import directory_of
@@ -23,8 +24,8 @@ from pbxhub.delivery.outbox import (
     resend_one,
     stop_resend,
 )
-from pbxhub.delivery.redaction import redact_headers, redact_url
 from pbxhub.delivery.values import Links
+from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.store import history as store
 from pbxhub.store.resends import Resend
 from pbxhub.web.audit import note
@@ -47,14 +48,15 @@ def index(wanted: dict[str, Any]) -> Any:
     before = uuid_after(wanted)
     with reading() as session:
         selection = replace(_matching(wanted), unchecked=wanted["unchecked"])
-        query = select(table).where(*list_conditions(session, enter(session).project.id, selection))
+        access = enter(session)
+        query = select(table).where(*list_conditions(session, access.project.id, selection))
         if wanted["state"]:
             query = query.where(table.state == wanted["state"])
         if before:
             query = query.where(table.id < before)
         query = query.options(defer(table.body), defer(table.headers))
         rows = session.scalars(query.order_by(table.id.desc()).limit(wanted["limit"] + 1)).all()
-        return page([_shown(row) for row in rows], wanted["limit"], lambda row: row["id"])
+        return page([_shown(access, row) for row in rows], wanted["limit"], lambda row: row["id"])
 
 
 @history.get("/deliveries/<uuid:delivery_id>")
@@ -63,7 +65,8 @@ def index(wanted: dict[str, Any]) -> Any:
 def one(delivery_id: UUID) -> Any:
     """One delivery."""
     with reading() as session:
-        return _shown(_of(session, enter(session), delivery_id))
+        access = enter(session)
+        return _shown(access, _of(session, access, delivery_id))
 
 
 @history.get("/deliveries/<uuid:delivery_id>/attempts")
@@ -72,10 +75,11 @@ def one(delivery_id: UUID) -> Any:
 def attempts(delivery_id: UUID) -> Any:
     """Every request of a delivery with its answer; credentials are blacked out."""
     with reading() as session:
-        delivery = _of(session, enter(session), delivery_id)
+        access = enter(session)
+        delivery = _of(session, access, delivery_id)
         table = store.Attempt
         rows = session.scalars(select(table).where(table.delivery_id == delivery.id).order_by(table.number)).all()
-        return {"items": [_attempt(delivery, row) for row in rows], "next": None}
+        return {"items": [_attempt(access, delivery, row) for row in rows], "next": None}
 
 
 @history.post("/deliveries/<uuid:delivery_id>/resend")
@@ -96,7 +100,7 @@ def send_one(data: dict[str, Any], delivery_id: UUID) -> Any:
         except CannotResendError as error:
             refuse(409, str(error))
         note(session, access, "sent again", str(delivery_id))
-        return _shown(row)
+        return _shown(access, row)
 
 
 @history.post("/deliveries/check")
@@ -185,18 +189,19 @@ def _matching(data: dict[str, Any]) -> Selection:
     return Selection(**{name: data[name] for name in schemas.Matching().fields})
 
 
-def _shown(row: store.Delivery) -> dict[str, Any]:
-    return {**{name: getattr(row, name) for name in _SHOWN}, "url": redact_url(row.url)}
+def _shown(access: Access, row: store.Delivery) -> dict[str, Any]:
+    known = {name: getattr(row, name) for name in _SHOWN}
+    return {**known, "url": redact_url(row.url), "message": visible_text(access, row.message)}
 
 
-def _attempt(delivery: store.Delivery, row: store.Attempt) -> dict[str, Any]:
-    names = ("number", "started_on", "finished_on", "outcome", "message", "status_code", "total_us", "peer")
-    left = [(name, value) for name, value in (*delivery.headers, *row.request_headers)]
+def _attempt(access: Access, delivery: store.Delivery, row: store.Attempt) -> dict[str, Any]:
+    names = ("number", "started_on", "finished_on", "outcome", "status_code", "total_us", "peer")
     return {
         **{name: getattr(row, name) for name in names},
-        "request_headers": [list(header) for header in redact_headers(left)],
-        "request_body": delivery.body.decode("utf-8", "replace"),
-        "response_headers": row.response_headers,
-        "response_body": row.response_body.decode("utf-8", "replace"),
+        "request_headers": [list(header) for header in redact_headers((*delivery.headers, *row.request_headers))],
+        "message": visible_text(access, row.message),
+        "request_body": visible_body(access, delivery.body).decode("utf-8", "replace"),
+        "response_headers": [list(header) for header in redact_headers(row.response_headers)],
+        "response_body": visible_body(access, row.response_body).decode("utf-8", "replace"),
         "response_truncated": row.response_truncated,
     }

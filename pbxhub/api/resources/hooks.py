@@ -9,9 +9,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.visible import visible_url
 from pbxhub.api import schemas
-from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.answers import page
+from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse, wrong_field
 from pbxhub.api.resources.account import id_after
@@ -85,8 +86,9 @@ def remove(name: str) -> None:
 def subscribers(name: str) -> Any:
     """Who is subscribed."""
     with reading() as session:
-        row = _hook(session, enter(session), name)
-        return {"items": [_subscriber(row, one) for one in _subscribers(session, row)], "next": None}
+        access = enter(session)
+        row = _hook(session, access, name)
+        return {"items": [_subscriber(access, row, one) for one in _subscribers(session, row)], "next": None}
 
 
 @hooks.post("/resthooks/<name>/subscribers")
@@ -105,7 +107,7 @@ def add_subscriber(data: dict[str, Any], name: str) -> Any:
             refuse(409, f"A hook has {MOST_SUBSCRIBERS} subscribers at most.")
         one = subscribe(session, row, data["target_url"], now())
         note(session, access, "resthook subscribed", name)
-        return _subscriber(row, one)
+        return _subscriber(access, row, one)
 
 
 @hooks.delete("/resthooks/<name>/subscribers/<int:subscriber_id>")
@@ -185,5 +187,6 @@ def _shown(session: Session, row: store.Resthook) -> dict[str, Any]:
     return {"name": row.name, "created_on": row.created_on, "subscribers": session.scalar(count) or 0}
 
 
-def _subscriber(row: store.Resthook, one: store.Subscriber) -> dict[str, Any]:
-    return {"id": one.id, "resthook": row.name, "target_url": one.target_url, "created_on": one.created_on}
+def _subscriber(access: Access, row: store.Resthook, one: store.Subscriber) -> dict[str, Any]:
+    url = visible_url(access, one.target_url)
+    return {"id": one.id, "resthook": row.name, "target_url": url, "created_on": one.created_on}

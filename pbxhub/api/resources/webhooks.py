@@ -4,20 +4,22 @@ from typing import Any
 
 from flask import jsonify
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access
+from pbxhub.account.visible import visible_request, visible_spec
 from pbxhub.api import schemas
-from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.answers import check_if_match, check_match, tagged
+from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse
 from pbxhub.api.resources.account import id_after
 from pbxhub.calls.steering import Plan
 from pbxhub.delivery.outbox import cancel_pending, pause, resume
-from pbxhub.delivery.redaction import redact_headers, redact_url
 from pbxhub.store import webhooks as store
 from pbxhub.web.audit import note
+from pbxhub.web.curl import as_curl
 from pbxhub.web.hub import now, reading, writing
+from pbxhub.web.present import readable
 from pbxhub.web.received import LARGEST_REVISION
 from pbxhub.web.tryout import Preview, Tried, preview, test_send
 from pbxhub.web.webhooks import (
@@ -53,11 +55,12 @@ def index(wanted: dict[str, Any]) -> Any:
     """The events of the project, in the order they were made; `position` is the order of starting."""
     after = id_after(wanted)
     with reading() as session:
-        rows = sorted(live_webhooks(session, enter(session)), key=lambda row: row.id)
+        access = enter(session)
+        rows = sorted(live_webhooks(session, access), key=lambda row: row.id)
         rows = [row for row in rows if row.id > after]
         shown = rows[: wanted["limit"]]
         more = len(rows) > len(shown)
-        return {"items": [show(row) for row in shown], "next": str(shown[-1].id) if more else None}
+        return {"items": [show(access, row) for row in shown], "next": str(shown[-1].id) if more else None}
 
 
 @webhooks.post("/webhooks")
@@ -68,7 +71,7 @@ def add(data: dict[str, Any]) -> Any:
     """Adds an event at the end of the table."""
     with writing() as session:
         access = enter(session)
-        return tagged(show_dumped(create(session, access, read_draft(session, access, data, None))), 201)
+        return tagged(show_dumped(access, create(session, access, read_draft(session, access, data, None))), 201)
 
 
 @webhooks.get("/webhooks/<int:webhook_id>")
@@ -77,7 +80,8 @@ def add(data: dict[str, Any]) -> Any:
 def one(webhook_id: int) -> Any:
     """One event."""
     with reading() as session:
-        return tagged(show_dumped(_of(session, webhook_id)))
+        access = enter(session)
+        return tagged(show_dumped(access, webhook_of(session, access, webhook_id)))
 
 
 @webhooks.put("/webhooks/<int:webhook_id>")
@@ -90,11 +94,11 @@ def save(data: dict[str, Any], webhook_id: int) -> Any:
     with writing() as session:
         access = enter(session)
         webhook = editable(session, access, webhook_id)
-        check_match(show_dumped(webhook))
+        check_match(show_dumped(access, webhook))
         change(session, access, webhook, read_draft(session, access, data, webhook))
         if not webhook.enabled:
             cancel_pending(session, webhook.id, now())
-        return tagged(show_dumped(webhook))
+        return tagged(show_dumped(access, webhook))
 
 
 @webhooks.delete("/webhooks/<int:webhook_id>")
@@ -105,7 +109,7 @@ def delete(webhook_id: int) -> None:
     with writing() as session:
         access = enter(session)
         webhook = editable(session, access, webhook_id)
-        check_if_match(show_dumped(webhook))
+        check_if_match(show_dumped(access, webhook))
         remove(session, access, webhook)
 
 
@@ -150,7 +154,7 @@ def set_up(data: dict[str, Any], webhook_id: int) -> Any:
         access = enter(session)
         webhook = webhook_of(session, access, webhook_id)
         set_up_default(session, access, webhook, data["measurement_id"], data["api_secret"])
-        return tagged(show_dumped(webhook))
+        return tagged(show_dumped(access, webhook))
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/simulate")
@@ -185,7 +189,7 @@ def copy(data: dict[str, Any], webhook_id: int) -> Any:
             "spec": dump_spec(source.spec),
         }
         draft = read_draft(session, access, wanted, None, source)
-        return tagged(show_dumped(create(session, access, draft, source)), 201)
+        return tagged(show_dumped(access, create(session, access, draft, source)), 201)
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/pause")
@@ -199,7 +203,7 @@ def hold(webhook_id: int) -> Any:
         pause(session, webhook.id, f"paused by {access.user.name}", now())
         note(session, access, "webhook paused", webhook.name)
         session.refresh(webhook)
-        return tagged(show_dumped(webhook))
+        return tagged(show_dumped(access, webhook))
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/resume")
@@ -213,7 +217,7 @@ def go_on(webhook_id: int) -> Any:
         resume(session, webhook.id)
         note(session, access, "webhook resumed", webhook.name)
         session.refresh(webhook)
-        return tagged(show_dumped(webhook))
+        return tagged(show_dumped(access, webhook))
 
 
 @webhooks.post("/webhooks/preview")
@@ -223,7 +227,8 @@ def go_on(webhook_id: int) -> Any:
 def preview_draft(data: dict[str, Any]) -> Any:
     """The exact request that an event which need not be saved would send."""
     with reading() as session:
-        return _rendered(preview(session, enter(session), data))
+        access = enter(session)
+        return _rendered(access, preview(session, access, data))
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/preview")
@@ -233,8 +238,9 @@ def preview_draft(data: dict[str, Any]) -> Any:
 def preview_one(data: dict[str, Any], webhook_id: int) -> Any:
     """The exact request for a recent call or a sample."""
     with reading() as session:
-        webhook = _of(session, webhook_id)
-        return _rendered(preview(session, enter(session), _trial(webhook, data), webhook))
+        access = enter(session)
+        webhook = webhook_of(session, access, webhook_id)
+        return _rendered(access, preview(session, access, _trial(webhook, data), webhook))
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/test")
@@ -244,8 +250,9 @@ def preview_one(data: dict[str, Any], webhook_id: int) -> Any:
 def test(data: dict[str, Any], webhook_id: int) -> Any:
     """Sends the previewed request once, the way a delivery is sent, and tells the answer."""
     with reading() as session:
-        webhook = _of(session, webhook_id)
-        return _answered(test_send(session, enter(session), _trial(webhook, data), webhook))
+        access = enter(session)
+        webhook = webhook_of(session, access, webhook_id)
+        return _answered(access, test_send(session, access, _trial(webhook, data), webhook))
 
 
 @webhooks.get("/webhooks/<int:webhook_id>/versions")
@@ -256,7 +263,8 @@ def versions(wanted: dict[str, Any], webhook_id: int) -> Any:
     """Every revision, newest first."""
     after = id_after(wanted) or schemas.LARGEST_ID
     with reading() as session:
-        webhook = _of(session, webhook_id)
+        access = enter(session)
+        webhook = webhook_of(session, access, webhook_id)
         version = store.WebhookVersion
         rows = session.scalars(
             select(version)
@@ -265,12 +273,12 @@ def versions(wanted: dict[str, Any], webhook_id: int) -> Any:
             .limit(wanted["limit"] + 1)
         ).all()
         shown = rows[: wanted["limit"]]
-        items = [{**_columns(row, "revision", "name", "stage", "enabled", "created_on"), "spec": dump_spec(row.spec)}
-                 for row in shown]  # fmt: skip
+        own = ("revision", "name", "stage", "enabled", "created_on")
+        items = [{**_columns(row, *own), "spec": visible_spec(access, row.spec)} for row in shown]
         return {"items": items, "next": str(shown[-1].revision) if len(rows) > len(shown) else None}
 
 
-@webhooks.post("/webhooks/<int:webhook_id>/versions/<int(max=2147483647):revision>/restore")
+@webhooks.post("/webhooks/<int:webhook_id>/versions/<int(digits=9):revision>/restore")
 @webhooks.response(200, schemas.Webhook)
 @needs("webhooks.change")
 def restore(webhook_id: int, revision: int) -> Any:
@@ -282,17 +290,21 @@ def restore(webhook_id: int, revision: int) -> Any:
         if version is None:
             refuse(404, "There is no such revision.")
         restore_version(session, access, webhook, version)
-        return tagged(show_dumped(webhook))
+        return tagged(show_dumped(access, webhook))
 
 
 @webhooks.get("/webhooks/export")
 @webhooks.response(200, schemas.File)
 @needs("account.read")
 def export() -> Any:
-    """Every event but the locked one, without secrets."""
+    """Every event but the locked one. The sealed secrets are not in the file; for a key that may not change webhooks
+    those in URLs, headers and bodies are hidden, too."""
     with reading() as session:
-        rows = [exported(row) for row in live_webhooks(session, enter(session)) if not row.locked]
-    return jsonify(export_webhooks(rows))
+        access = enter(session)
+        rows = [exported(row) for row in live_webhooks(session, access) if not row.locked]
+    specs = {row.name: visible_spec(access, row.spec) for row in rows}
+    file = export_webhooks(rows)
+    return jsonify({**file, "webhooks": [{**row, "spec": specs[row["name"]]} for row in file["webhooks"]]})
 
 
 @webhooks.post("/webhooks/import")
@@ -309,52 +321,48 @@ def take_in(options: dict[str, Any], data: dict[str, Any]) -> Any:
         return {"written": written, "webhooks": [_change_shown(item) for item in changes]}
 
 
-def show(webhook: store.Webhook) -> dict[str, Any]:
-    """A webhook as the schema wants it; no secret is in a spec."""
+def show(access: Access, webhook: store.Webhook) -> dict[str, Any]:
+    """A webhook as the schema wants it, and as this program may see it."""
     own = _columns(
         webhook, "id", "name", "stage", "enabled", "locked", "position", "revision", "paused_on", "paused_reason",
         "created_on",
     )  # fmt: skip
     sealed = {"has_secret": bool(webhook.secret_sealed), "has_tls_key": bool(webhook.tls_key_sealed)}
-    return {**own, **sealed, "spec": dump_spec(webhook.spec)}
+    return {**own, **sealed, "spec": visible_spec(access, webhook.spec)}
 
 
-def show_dumped(webhook: store.Webhook) -> Any:
+def show_dumped(access: Access, webhook: store.Webhook) -> Any:
     """As it is sent, for its ETag."""
-    return _SCHEMA.dump(show(webhook))
+    return _SCHEMA.dump(show(access, webhook))
 
 
 def _columns(row: Any, *names: str) -> dict[str, Any]:
     return {name: getattr(row, name) for name in names}
 
 
-def _of(session: Session, webhook_id: int) -> store.Webhook:
-    return webhook_of(session, enter(session), webhook_id)
-
-
 def _trial(webhook: store.Webhook, data: dict[str, Any]) -> dict[str, Any]:
     return {"name": webhook.name, "stage": webhook.stage, "spec": dump_spec(webhook.spec), "sample": data["sample"]}
 
 
-def _rendered(found: Preview) -> dict[str, Any]:
+def _rendered(access: Access, found: Preview) -> dict[str, Any]:
     if found.errors:
         refuse(422, "This cannot be sent.", found.errors)
-    asked = found.request
+    asked = visible_request(access, found.request) if found.request else None
     return {
         "method": asked.method if asked else None,
-        "url": redact_url(asked.url) if asked else None,
-        "headers": [list(header) for header in redact_headers(asked.headers)] if asked else [],
-        "body": found.body,
-        "curl": found.curl,
+        "url": asked.url if asked else None,
+        "headers": [list(header) for header in asked.headers] if asked else [],
+        "body": readable(asked.body) if asked else "",
+        "curl": as_curl(asked.method, asked.url, asked.headers, asked.body) if asked else "",
         "not_sent": found.not_sent.sentence if found.not_sent else None,
         "would_match": found.would_match,
         "notes": found.notes,
     }
 
 
-def _answered(tried: Tried) -> dict[str, Any]:
+def _answered(access: Access, tried: Tried) -> dict[str, Any]:
     answer = tried.answer
-    shown = _rendered(tried.preview)
+    shown = _rendered(access, tried.preview)
     if answer is None:
         return {**shown, "outcome": None, "message": shown["not_sent"] or "", "status_code": None, "response_body": "",
                 "elapsed_ms": None, "success": None}  # fmt: skip

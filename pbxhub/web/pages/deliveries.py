@@ -8,8 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.visible import visible_request, visible_values
 from pbxhub.calls.stages import Value
-from pbxhub.delivery.redaction import redact_headers, redact_url
 from pbxhub.store.history import DELIVERED, FAILED, Attempt, Call, Delivery, StageEvent
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.web.access import enter
@@ -21,6 +21,7 @@ from pbxhub.web.hub import reading
 from pbxhub.web.paging import read_uuid
 from pbxhub.web.samples import values_of
 from pbxhub.webhooks.check import used_parameters
+from pbxhub.webhooks.message import Request
 from pbxhub.webhooks.params import lookup
 from pbxhub.webhooks.spec import WebhookSpec
 
@@ -63,6 +64,8 @@ def detail(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
         ).all()
         call = session.get(Call, delivery.call_id) if delivery.call_id else None
         stage = session.get(StageEvent, delivery.stage_event_id) if delivery.stage_event_id else None
+        sent = tuple((name, value) for name, value in delivery.headers)
+        asked = visible_request(access, Request(delivery.method, delivery.url, sent, delivery.body))
         template = "deliveries/_detail.html" if "HX-Request" in request.headers else "deliveries/detail.html"
         return render_template(
             template,
@@ -79,8 +82,8 @@ def detail(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
                 call,
                 webhook.name if delivery.kind == "chain" else "",
             ),
-            compared=_compared(session, delivery),
-            command=as_curl(delivery.method, redact_url(delivery.url), _shown_headers(delivery), delivery.body),
+            compared=_compared(session, access, delivery),
+            command=as_curl(asked.method, asked.url, asked.headers, asked.body),
         )
 
 
@@ -94,7 +97,8 @@ def _named_values(
     if stage is None or call is None:
         return []
     values = values_of(session, access, stage, call, chained)
-    return [(path, name, lookup(values, name)) for path, name in used_parameters(spec)][:100]
+    found = [(path, name, lookup(values, name)) for path, name in used_parameters(spec)][:100]
+    return [(path, name, visible_values(access, {name: value})[name]) for path, name, value in found]
 
 
 def _spec_then(session: Session, delivery: Delivery, webhook: Webhook) -> WebhookSpec:
@@ -103,7 +107,7 @@ def _spec_then(session: Session, delivery: Delivery, webhook: Webhook) -> Webhoo
     return version.spec if version else webhook.spec
 
 
-def _compared(session: Session, delivery: Delivery) -> Compared | None:
+def _compared(session: Session, access: Access, delivery: Delivery) -> Compared | None:
     """A failed delivery beside the last good one of its webhook."""
     if delivery.state != FAILED:
         return None
@@ -113,11 +117,7 @@ def _compared(session: Session, delivery: Delivery) -> Compared | None:
         .order_by(Delivery.id.desc())
         .limit(1)
     )
-    return compare(good, delivery) if good else None
-
-
-def _shown_headers(delivery: Delivery) -> tuple[tuple[str, str], ...]:
-    return redact_headers((name, value) for name, value in delivery.headers)
+    return compare(access, good, delivery) if good else None
 
 
 def delivery_of(session: Session, access: Access, delivery_id: UUID) -> tuple[Delivery, Webhook]:

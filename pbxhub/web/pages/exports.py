@@ -9,7 +9,9 @@ from typing import Any
 from flask import Blueprint, Response, abort
 from flask.typing import ResponseReturnValue
 
-from pbxhub.delivery.redaction import redact_url
+from pbxhub.account.access import Access
+from pbxhub.account.visible import visible_text
+from pbxhub.redaction import redact_url
 from pbxhub.store.session import Database
 from pbxhub.web.access import enter
 from pbxhub.web.deliveries import export_rows
@@ -28,20 +30,21 @@ def deliveries(project_id: int, which: str, kind: str) -> ResponseReturnValue:
     if which not in ("deliveries", "errors") or kind not in ("csv", "jsonl"):
         abort(404)
     with reading() as session:
-        zone = enter(session, project_id).zone
-    wanted = DeliveryFilter.of_request(zone, unchecked=which == "errors")
-    rows = _rows(hub().database, project_id, wanted)
+        access = enter(session, project_id)
+    wanted = DeliveryFilter.of_request(access.zone, unchecked=which == "errors")
+    rows = _rows(hub().database, access, wanted)
     content, mimetype = (_csv(rows), "text/csv") if kind == "csv" else (_lines(rows), "application/x-ndjson")
     name = f'attachment; filename="{which}.{kind}"'
     return Response(content, mimetype=mimetype, headers={"Content-Disposition": name})
 
 
-def _rows(database: Database, project_id: int, wanted: DeliveryFilter) -> Iterator[dict[str, Any]]:
+def _rows(database: Database, access: Access, wanted: DeliveryFilter) -> Iterator[dict[str, Any]]:
     """Read in groups, each in a short transaction of its own, so that a slow download holds nothing."""
-    for row, webhook, stage, caller, dst in export_rows(database, project_id, wanted):
+    for row, webhook, stage, caller, dst in export_rows(database, access.project.id, wanted):
         values = (
             str(row.id), row.created_on.isoformat(), webhook, stage or "", caller or "", dst or "", row.state,
-            row.outcome, row.status_code, row.message, row.attempts, row.duration_ms, row.method, redact_url(row.url),
+            row.outcome, row.status_code, visible_text(access, row.message), row.attempts, row.duration_ms, row.method,
+            redact_url(row.url),
         )  # fmt: skip
         yield dict(zip(_COLUMNS, values, strict=True))
 

@@ -6,6 +6,8 @@ from flask import Blueprint, Response, abort, flash, redirect, render_template, 
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
+from pbxhub.account.access import Access
+from pbxhub.account.visible import visible_spec
 from pbxhub.calls.stages import JSON
 from pbxhub.delivery.outbox import cancel_pending, pause, resume
 from pbxhub.json_reader import UnreadableError, read_json
@@ -16,6 +18,7 @@ from pbxhub.web.audit import differences, note
 from pbxhub.web.health import recent_outcomes
 from pbxhub.web.hub import now, reading, writing
 from pbxhub.web.language import _, said
+from pbxhub.web.received import is_id
 from pbxhub.web.webhooks import (
     Draft,
     carry_out,
@@ -107,7 +110,7 @@ def remove(project_id: int, webhook_id: int) -> ResponseReturnValue:
 @pages.post("/order")
 def order(project_id: int) -> ResponseReturnValue:
     """The order of starting: ids as the table now shows them."""
-    wanted = [int(text) for text in request.form.getlist("id") if text.isascii() and text.isdigit()]
+    wanted = [int(text) for text in request.form.getlist("id") if is_id(text)]
     with writing() as session:
         reorder(session, enter(session, project_id, "webhooks.change"), wanted)
     return "", 204
@@ -127,11 +130,11 @@ def history(project_id: int, webhook_id: int) -> ResponseReturnValue:
             .limit(101)
         ).all()
         older = [*(row[0] for row in rows[1:]), None]
-        listed = [(row[0], row[1], _changes(row[0], before)) for row, before in zip(rows, older, strict=False)]
+        listed = [(row[0], row[1], _changes(access, row[0], before)) for row, before in zip(rows, older, strict=False)]
         return render_template("webhooks/history.html", webhook=webhook, rows=listed[:100])
 
 
-@pages.post("/<int:webhook_id>/restore/<int(max=2147483647):revision>")
+@pages.post("/<int:webhook_id>/restore/<int(digits=9):revision>")
 def restore(project_id: int, webhook_id: int, revision: int) -> ResponseReturnValue:
     """Makes an earlier revision the current one, as a new revision: checked like any other, on or off as it is now."""
     back = redirect(url_for("webhooks.history", project_id=project_id, webhook_id=webhook_id))
@@ -196,9 +199,14 @@ def _import_refused(errors: list[FieldError]) -> ResponseReturnValue:
     return render_template("webhooks/import.html", plan=None, text="", errors=errors), 422
 
 
-def _changes(newer: WebhookVersion, older: WebhookVersion | None) -> dict[str, list[JSON]]:
-    return differences(_version(older), _version(newer)) if older else {}
+def _changes(access: Access, newer: WebhookVersion, older: WebhookVersion | None) -> dict[str, list[JSON]]:
+    """What is different, as the reader may see it: of a secret only that it has changed."""
+    if older is None:
+        return {}
+    before, after = (_fields(row, visible_spec(access, row.spec)) for row in (older, newer))
+    changed = differences(_fields(older, dump_spec(older.spec)), _fields(newer, dump_spec(newer.spec)))
+    return {path: [before.get(path), after.get(path)] for path in changed}
 
 
-def _version(version: WebhookVersion) -> dict[str, JSON]:
-    return {**own_fields(version), **flatten(dump_spec(version.spec))}
+def _fields(version: WebhookVersion, spec: JSON) -> dict[str, JSON]:
+    return {**own_fields(version), **flatten(spec)}

@@ -1,0 +1,183 @@
+"""What counts as a secret where it stands in the open, and how it is hidden: the one table for pages, API and logs.
+
+Two kinds are known: a value under a name that marks it (of a header, of a query, of a field in a body, of a log line),
+and a form that is a key by itself (a bot's token in a path, the user and password of a URL, "Bearer …" in a text).
+"""
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+HIDDEN = "•••"
+
+_WORDS = (
+    r"(?:authorization|cookie|passw(?:or)?d|passphrase|pwd|secret|token|credential"
+    r"|(?:api|access|private|auth|webhook|signing|app|client)[-_]?key)"
+)
+_BARE = r"(?:key|auth|sig|sign|signature|pass|hash)"  # which mark a secret when they are the whole name
+_NAME = rf"(?:[\w.\[\]-]*{_WORDS}[\w.\[\]-]*|(?:x-(?:[\w-]*-)?)?{_BARE})"
+_SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
+_SECRET_HEADER = re.compile(rf".*{_WORDS}.*|x-.*-key|x-key|key|auth|x-auth.*", re.IGNORECASE)
+_SECRET_QUERY = re.compile(rf"([?&;](?:[^=&;#]*{_WORDS}[^=&;#]*|code|{_BARE})=)[^&;#]*", re.IGNORECASE)
+_PARTS = re.compile(r"([^/]*//[^/?#]*)([^?#]*)(.*)", re.DOTALL)
+_USER_INFO = re.compile(r"(?<=://)[^/?#@]*@")
+# a step of the path that is a key by itself: Telegram's botID:KEY, and long runs of letters mixed with digits
+_PATH_TOKEN = re.compile(r"(?<=/)(?:bot[0-9]+(?::|%3A)[^/?#]+|(?=[^/?#]*[0-9])(?=[^/?#]*[A-Za-z])[A-Za-z0-9_-]{16,})")
+# hosts whose paths are nothing but a key
+_HOOK_HOST = re.compile(
+    r"(?<=://)((?:hooks\.slack\.com/services|hooks\.zapier\.com/hooks/catch|[^/?#]*\.webhook\.office\.com/webhookb2"
+    r"|discord(?:app)?\.com/api/webhooks|hook\.[a-z0-9.]*make\.com|[^/?#]*/rest/[0-9]+)/)[^?#]+",
+    re.IGNORECASE,
+)
+_BITRIX_METHOD = re.compile(r"[^/]+/([a-z][\w.]*(?:\.json|\.xml)?)", re.IGNORECASE)
+# secrets inside a text of any kind, also one that was cut: each keeps what is before the value
+_URL = re.compile(r"https?:(?:\\?/){2}[^\s\"'<>]+", re.IGNORECASE)
+_SCHEME = re.compile(r"\b(Bearer|Basic)(\s+)[A-Za-z0-9._~+/=-]{4,}", re.IGNORECASE)
+_BOT = re.compile(r"\bbot[0-9]{3,}(?::|%3A)[\w-]+", re.IGNORECASE)
+_IN_JSON = re.compile(
+    rf"(\\?[\"']{_NAME}\\?[\"']\s*[:=]\s*)(?:(\\?[\"'])(?:[^\"'\\]|\\[^\"'])*|-?[0-9][\w.+-]*)", re.IGNORECASE
+)
+_REST_OF_JSON = re.compile(rf"(\\?[\"']{_NAME}\\?[\"']\s*:\s*[\[{{]).*", re.IGNORECASE | re.DOTALL)  # where it is cut
+_IN_FORM = re.compile(rf"((?:^|[?&;\s]){_NAME}=)[^&;\s\"'<>]+", re.IGNORECASE)
+_IN_XML = re.compile(rf"(<(?:[\w-]+:)?{_NAME}(?:\s[^<>]*)?>)[^<]+", re.IGNORECASE)
+_IN_ATTRIBUTE = re.compile(rf"(\s(?:[\w-]+:)?{_NAME}\s*=\s*[\"'])[^\"'<]+", re.IGNORECASE)
+_IN_HEADER = re.compile(rf"(^[ \t]*{_NAME}:[ \t]*)[^\r\n]+", re.IGNORECASE | re.MULTILINE)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether what stands under this name is a secret: of a field, a parameter, a value of a log line."""
+    return bool(_SECRET_NAME.fullmatch(name.strip()))
+
+
+def redact_value(value: Any, name: str = "") -> Any:
+    """JSON with the secrets in it hidden: all that stands under a secret's name, and what is one by its form.
+
+    {"name": "X-Key", "value": "…"}, as headers and parameters of webhooks are written, counts as a field X-Key.
+    """
+    if is_secret_name(name) and value not in ("", None) and not isinstance(value, (dict, list, tuple, bool)):
+        return HIDDEN
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, (list, tuple)):
+        return [redact_value(item, name) for item in value]
+    if isinstance(value, Mapping):
+        own = value.get("name")
+        called = own if isinstance(own, str) and is_secret_name(own) else name if is_secret_name(name) else ""
+        return {key: redact_value(item, str(key) if not called else _below(called, str(key)))
+                for key, item in value.items()}  # fmt: skip
+    return value
+
+
+def _below(called: str, key: str) -> str:
+    """Of something that is named like a secret, everything but how it is set up."""
+    return key if key in _SETTINGS and not is_secret_name(key) else called
+
+
+_SETTINGS = frozenset({"name", "type", "kind", "empty", "mandatory", "attribute", "operator", "parameter"})
+
+
+def redact_text(text: str) -> str:
+    """A text of any kind, a body, a message, a dump of a request, with the secrets in it hidden. May be cut short."""
+    head, blank, body = text.partition("\r\n\r\n")
+    if blank:
+        return _redact_plain(head) + blank + redact_body(body.encode("utf-8", "replace")).decode()
+    return _redact_plain(text)
+
+
+def _redact_plain(text: str) -> str:
+    text = _URL.sub(_redact_found_url, text)
+    text = _SCHEME.sub(rf"\1\2{HIDDEN}", text)
+    text = _BOT.sub(HIDDEN, text)
+    text = _REST_OF_JSON.sub(rf"\g<1>{HIDDEN}", text)
+    text = _IN_JSON.sub(lambda match: f"{match[1]}{match[2] or ''}{HIDDEN}", text)
+    for pattern in (_IN_FORM, _IN_XML, _IN_ATTRIBUTE, _IN_HEADER):
+        text = pattern.sub(rf"\g<1>{HIDDEN}", text)
+    return text
+
+
+def redact_body(body: bytes) -> bytes:
+    """The same for a body. One that is JSON is walked, so that also lists under a secret's name are hidden; it comes
+    out in its own spacing unless something had to be hidden."""
+    text = body.decode("utf-8", "replace")
+    try:
+        document = json.loads(text)
+        hidden = redact_value(document)
+    except (ValueError, RecursionError):
+        changed = _redact_plain(text)
+    else:
+        if hidden == document:
+            return body
+        changed = json.dumps(hidden, ensure_ascii=False)
+    return body if changed == text else changed.encode("utf-8", "replace")
+
+
+def _redact_found_url(match: re.Match[str]) -> str:
+    """Also where JSON has escaped it: https:\\/\\/…"""
+    found = match.group()
+    if "\\/" not in found:
+        return redact_url(found)
+    plain = redact_url(found.replace("\\/", "/"))
+    return plain.replace("/", "\\/")
+
+
+def redact_headers(headers: Iterable[Iterable[str]], also: Iterable[str] = ()) -> tuple[tuple[str, str], ...]:
+    """The headers with credentials hidden, also those in a URL (Location); also: further names, in any letter case."""
+    names = {name.lower() for name in also}
+    return tuple((name, HIDDEN if _is_secret(name, names) else redact_text(value)) for name, value in headers)
+
+
+def _is_secret(name: str, also: set[str]) -> bool:
+    return name.lower() in also or bool(_SECRET_HEADER.fullmatch(name))
+
+
+def redact_url(url: str, also: Iterable[str] = ()) -> str:
+    """The URL without user name, keys in the path and secrets in the query; also: further names of the query."""
+    url = _USER_INFO.sub(f"{HIDDEN}@", url)
+    url = _HOOK_HOST.sub(_hide_hook, url)
+    url = _redact_path(url)
+    url = _SECRET_QUERY.sub(rf"\1{HIDDEN}", url)
+    for name in also:
+        url = re.sub(rf"([?&;]{re.escape(quote(name, safe=''))}=)[^&;#]*", rf"\1{HIDDEN}", url, flags=re.IGNORECASE)
+    return url
+
+
+def _redact_path(url: str) -> str:
+    match = _PARTS.fullmatch(url)
+    return match[1] + _PATH_TOKEN.sub(HIDDEN, match[2]) + match[3] if match else url
+
+
+def _hide_hook(match: re.Match[str]) -> str:
+    """Bitrix24's method behind the key stays readable: /rest/1/KEY/crm.lead.add.json."""
+    rest = match.group()[len(match.group(1)) :]
+    method = _BITRIX_METHOD.fullmatch(rest) if "/rest/" in match.group(1) else None
+    return f"{match.group(1)}{HIDDEN}/{method.group(1)}" if method else match.group(1) + HIDDEN
+
+
+def scrub(text: str, secrets: Iterable[str]) -> str:
+    """The text without the given secrets, whichever way they were encoded: for messages and dumps.
+
+    Secrets shorter than four characters are left: hiding "1" everywhere would make every text unreadable.
+    """
+    for form in _forms(secrets):
+        text = text.replace(form, HIDDEN)
+    return text
+
+
+def scrub_bytes(data: bytes, secrets: Iterable[str]) -> bytes:
+    """As scrub, for bodies: a receiver may echo what it was sent."""
+    for form in _forms(secrets):
+        data = data.replace(form.encode(), HIDDEN.encode())
+    return data
+
+
+def _forms(secrets: Iterable[str]) -> list[str]:
+    """Plain, percent-encoded, form-encoded, and base64 alone; the longest first, so that no rest stays behind."""
+    forms = set()
+    for secret in secrets:
+        if len(secret) >= 4:
+            forms |= {secret, quote(secret, safe=""), quote_plus(secret)}
+            forms.add(base64.b64encode(secret.encode()).decode())
+    return sorted(forms, key=len, reverse=True)

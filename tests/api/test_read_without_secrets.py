@@ -1,0 +1,124 @@
+"""A viewer and a program with a `read` key look at everything there is: no secret of anybody is in it."""
+
+import re
+from base64 import b64decode
+from collections.abc import Iterator
+from itertools import product
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from flask_security import hash_password
+from planted import Planted, plant
+from served import OPEN, Served
+
+from pbxhub.api import streams
+from pbxhub.store.accounts import Membership, User
+from pbxhub.web.hub import now
+
+PASSWORD = "correct horse battery"
+_TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
+_FILE = re.compile(r'"file": ?"([^"]+)"')  # a body as bytes, in base64
+_PLACE = re.compile(r"<(?:[^<>:]+:)?(\w+)>")
+
+
+@pytest.fixture
+def planted(hub: Served, monkeypatch: pytest.MonkeyPatch) -> Planted:
+    monkeypatch.setattr(streams, "STREAM_SECONDS", 0.1)
+    hub.app.extensions["pbxhub.api"].config["API_RATE"] = "100000 per minute"
+    return plant(hub)
+
+
+def member(hub: Served, role: str) -> FlaskClient:
+    """The browser of somebody who has signed in."""
+    with hub.app.app_context():
+        hashed = hash_password(PASSWORD)
+    with hub.database.write() as session:
+        user = User(email=f"{role}@example.com", name=role, password=hashed, fs_uniquifier=role * 8, recovery_codes=[],
+                    created_on=now())  # fmt: skip
+        session.add(user)
+        session.flush()
+        session.add(Membership(project_id=hub.project_id, user_id=user.id, role=role, created_on=now()))
+    client = hub.app.test_client()
+    token = _TOKEN.search(client.get("/sign-in").text)
+    assert token
+    answer = client.post(
+        "/sign-in", data={"csrf_token": token[1], "email": f"{role}@example.com", "password": PASSWORD, "submit": "1"}
+    )
+    assert answer.status_code == 302
+    return client
+
+
+def program(hub: Served, *scopes: str) -> FlaskClient:
+    client = hub.app.test_client()
+    client.environ_base["HTTP_X_API_KEY"] = hub.key(*scopes)
+    return client
+
+
+def paths(app: Flask, planted: Planted, prefix: str = "") -> Iterator[str]:
+    """Every address that can be read, with everything that was planted."""
+    for rule in app.url_map.iter_rules():
+        if "GET" not in rule.methods or rule.rule in OPEN or rule.endpoint.startswith(("security.", "static")):
+            continue
+        names = _PLACE.findall(rule.rule)
+        for values in product(*(planted.ids[name] for name in names)):
+            filled = dict(zip(names, values, strict=True))
+            yield prefix + _PLACE.sub(lambda place, filled=filled: str(filled[place[1]]), rule.rule)
+
+
+def read(client: FlaskClient, path: str, **headers: str) -> str:
+    answer = client.get(path, headers=headers)
+    assert answer.status_code < 500, path
+    files = [b64decode(file).decode() for file in _FILE.findall(answer.text)]
+    return "\n".join([str(answer.headers), answer.text, *files])
+
+
+def found(markers: list[str], text: str, path: str) -> list[str]:
+    return [f"{marker} in {path}" for marker in markers if marker in text]
+
+
+def read_all(hub: Served, client: FlaskClient, planted: Planted) -> dict[str, str]:
+    """What the API answers: every list whole, every stream from its beginning, and the previews."""
+    api = hub.app.extensions["pbxhub.api"]
+    answers = {
+        path: read(client, f"{path}?limit=200" if "stream" not in path else path, **{"Last-Event-ID": "0.0"})
+        for path in paths(api, planted, "/api/v1")
+    }
+    for webhook_id in planted.ids["webhook_id"]:
+        path = f"/api/v1/webhooks/{webhook_id}/preview"
+        answers[path] = client.post(path, json={"sample": "answered"}).text
+    return answers
+
+
+def test_a_viewer_reads_no_secret_on_any_page(hub: Served, planted: Planted) -> None:
+    viewer = member(hub, "viewer")
+    seen = []
+    for path in paths(hub.app, planted):
+        for headers in ({}, {"HX-Request": "true"}):
+            seen += found([*planted.hidden, *planted.always_hidden], read(viewer, path, **headers), path)
+    assert seen == []
+
+
+def test_a_program_with_a_read_key_reads_no_secret(hub: Served, planted: Planted) -> None:
+    answers = read_all(hub, program(hub, "read"), planted)
+    markers = [*planted.hidden, *planted.always_hidden]
+    seen = [item for path, text in answers.items() for item in found(markers, text, path)]
+    assert seen == []
+    assert '"hello"' in answers["/api/v1/webhooks"]  # what is none stays readable
+    assert "destination" in answers["/api/v1/webhooks"]
+
+
+def test_an_editor_reads_no_secret_of_a_request_that_was_sent(hub: Served, planted: Planted) -> None:
+    editor = member(hub, "editor")
+    seen = []
+    for path in paths(hub.app, planted):
+        seen += found(planted.always_hidden, read(editor, path), path)
+    answers = read_all(hub, program(hub, "read", "write", "call"), planted)
+    seen += [item for path, text in answers.items() for item in found(planted.always_hidden, text, path)]
+    assert seen == []
+
+
+def test_who_may_change_webhooks_reads_how_they_are_set_up(hub: Served, planted: Planted) -> None:
+    """That the others find nothing means something: all of it is there."""
+    answers = "".join(read_all(hub, program(hub, "write"), planted).values())
+    assert [marker for marker in planted.hidden if marker not in answers] == []
