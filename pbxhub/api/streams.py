@@ -4,19 +4,20 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from flask import Flask, current_app
 from sqlalchemy import ColumnElement
 
-from pbxhub.account.access import Access
-from pbxhub.account.visible import visible_values
 from pbxhub.api.problems import refuse
 from pbxhub.delivery.events import shown
 from pbxhub.store.events import Position, newest, read_after
 from pbxhub.store.session import Database
 
 STREAM_SECONDS = 300.0  # then the reader comes back with its Last-Event-ID
+Visible = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""What the reader may see of an event."""
 _LOOK = 0.5
 _BEAT = 2.0  # a reader who has gone is noticed at the next one, and its place is free
 _AT_ONCE = 200
@@ -57,16 +58,18 @@ class Places:
             self._open[project_id] -= 1
 
 
-def follow(database: Database, access: Access, after: Position, which: Sequence[ColumnElement[bool]]) -> Iterator[str]:
+def follow(
+    database: Database, project_id: int, after: Position, which: Sequence[ColumnElement[bool]], visible: Visible
+) -> Iterator[str]:
     """Events from there on. The place is told at once and now and then, also when nothing on the way was asked for:
     a reader whose line breaks comes back to it, and one who has gone is noticed."""
     ends, beat = time.monotonic() + STREAM_SECONDS, time.monotonic() + _BEAT
     yield f"retry: 1000\nid: {after}\n\n"
     while time.monotonic() < ends:
         with database.read() as session:
-            known = newest(session, access.project.id)  # first: what is read next has all of it
-            rows = read_after(session, access.project.id, after, _AT_ONCE, *which)
-            found = [visible_values(access, event) for event in shown(session, rows)]
+            known = newest(session, project_id)  # first: what is read next has all of it
+            rows = read_after(session, project_id, after, _AT_ONCE, *which)
+            found = [visible(event) for event in shown(session, rows)]
         for event in found:
             yield f"id: {event['id']}\nevent: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n"
         read = [Position(row.xid, row.id) for row in rows[-1:]]

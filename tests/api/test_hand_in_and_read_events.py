@@ -281,7 +281,7 @@ def test_the_place_of_a_reader_goes_on_past_what_it_has_not_asked_for(hub: Serve
     errors = [EventRow.type == "error"]
     with hub.database.read() as session:
         last = newest(session, hub.project_id)
-    stream = follow(hub.database, hub.project_id, Position(), errors)
+    stream = follow(hub.database, hub.project_id, Position(), errors, dict)
     said = [next(stream), next(stream), next(stream)]
     assert f"id: {last}" not in "".join(said[:2])
     assert said[2] == f": nothing new\nid: {last}\n\n"

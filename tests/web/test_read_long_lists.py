@@ -100,7 +100,7 @@ def test_a_search_finds_beginnings_and_takes_wildcards_as_text(
     assert len(re.findall(r'class="row-link"', answer.get_data(as_text=True))) == found
 
 
-@pytest.mark.parametrize("key", ["x", "1.2", "99999999999999999.0", "' OR 1=1", "-1", "%00"])
+@pytest.mark.parametrize("key", ["x", "1.2", "99999999999999999.0", "' OR 1=1", "-1"])
 def test_a_damaged_key_shows_the_first_page(
     app: Flask, database: Database, people: People, signed_in: SignedIn, key: str
 ) -> None:
