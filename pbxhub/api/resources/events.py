@@ -93,7 +93,10 @@ def stream(wanted: dict[str, Any]) -> Any:
         after = _position(given, "Last-Event-ID") if given else newest(session, access.project.id)
     held = places()
     held.take(access.project.id)
-    response = Response(follow(hub().database, access.project.id, after, which, partial(visible_values, access)), mimetype="text/event-stream")
+    response = Response(
+        follow(hub().database, access.project.id, after, which, partial(visible_values, access)),
+        mimetype="text/event-stream",
+    )
     response.call_on_close(partial(held.give_back, access.project.id))
     response.headers["X-Accel-Buffering"] = "no"
     return response
