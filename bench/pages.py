@@ -17,7 +17,7 @@ from flask import Flask
 from flask_security import hash_password
 from sqlalchemy import Table, event, insert
 
-from pbxhub.settings import read_settings
+from pbxhub.settings import read_settings, with_key
 from pbxhub.store.accounts import Membership, Pbx, Project, User
 from pbxhub.store.ids import first_id_at
 from pbxhub.store.schema import migrate
@@ -63,8 +63,10 @@ PAGES = {
 
 def main(deliveries: int, postgresql: bool) -> None:
     with tempfile.TemporaryDirectory() as folder, _database(folder, postgresql) as (url, kind):
-        settings = read_settings(
-            {"PBXHUB_DATA_DIR": folder, "PBXHUB_DATABASE_URL": url, "PBXHUB_PUBLIC_URL": "http://localhost"}
+        settings = with_key(
+            read_settings(
+                {"PBXHUB_DATA_DIR": folder, "PBXHUB_DATABASE_URL": url, "PBXHUB_PUBLIC_URL": "http://localhost"}
+            )
         )
         database = open_database(url)
         migrate(database)

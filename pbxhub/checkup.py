@@ -9,6 +9,7 @@ from pbxhub.ami.pbx_rows import read_rows
 from pbxhub.delivery.doorbell import wake_trouble
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Pbx
+from pbxhub.store.key_check import WrongKeyError, check_key
 from pbxhub.store.schema import is_current
 from pbxhub.store.session import Database, open_database
 from pbxhub.store.vault import Vault
@@ -27,7 +28,9 @@ def check_hub(settings: Settings) -> Iterator[tuple[str, Finding]]:
     yield "database", _schema(database, current)
     if trouble := wake_trouble(database):
         yield "database", Finding(False, trouble)
-    if current:
+    key = _key(settings, database)
+    yield "secret key", key
+    if current and settings.secret_key and key.well:
         yield from _check_pbxs(settings, database)
 
 
@@ -35,6 +38,14 @@ def _schema(database: Database, current: bool) -> Finding:
     if not current:
         return Finding(False, "The tables are not up to date. Run: pbxhub migrate")
     return Finding(True, f"Reached ({database.engine.dialect.name}); the tables are up to date.")
+
+
+def _key(settings: Settings, database: Database) -> Finding:
+    try:
+        known = check_key(database, settings.secret_key, str(settings.key_file))
+    except WrongKeyError as error:
+        return Finding(False, str(error))
+    return Finding(True, "It is the one of this database." if known else "The first start makes it known.")
 
 
 def _check_pbxs(settings: Settings, database: Database) -> Iterator[tuple[str, Finding]]:

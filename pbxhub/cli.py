@@ -42,8 +42,9 @@ from pbxhub.services import (
     retention,
     working,
 )
-from pbxhub.settings import Settings, SettingsError, read_settings
+from pbxhub.settings import Settings, SettingsError, read_settings, with_key
 from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, Pbx, Project, User
+from pbxhub.store.key_check import WrongKeyError, check_key, remember_key
 from pbxhub.store.schema import draft_migration, is_current
 from pbxhub.store.schema import migrate as migrate_schema
 from pbxhub.store.session import Database, open_database
@@ -131,14 +132,29 @@ def _serve_pages(settings: Settings, listening_on: socket.socket, stop: Stop) ->
 @main.command()
 @click.argument("revision", default="head")
 @click.option("--draft", metavar="MESSAGE", help="For developers: draft the migration to the tables in the code.")
-def migrate(revision: str, draft: str | None) -> None:
+@click.option("--yes-drop-everything", "drop", is_flag=True, help="Needed for base: it deletes all tables.")
+def migrate(revision: str, draft: str | None, drop: bool) -> None:
     """Brings the database to REVISION, the newest by default; "base" takes everything down."""
-    database = _database(_settings())
+    settings = _settings()
+    database = _database(settings)
     if draft:
         draft_migration(database, draft)
-    else:
-        migrate_schema(database, revision)
-        click.echo("The database is up to date." if is_current(database) else f"The database is at {revision}.")
+        return
+    if revision == "base" and not drop:
+        raise click.ClickException(
+            "This deletes every table with everything in it: calls, webhooks, users, the history. Make a backup first; "
+            "then: pbxhub migrate base --yes-drop-everything"
+        )
+    with _database_named():
+        if revision == "base":
+            migrate_schema(database, revision)
+        else:
+            _refuse_wrong_key(settings, database)
+            migrate_schema(database, revision)
+        current = is_current(database)
+        if current:
+            _with_key(settings, database)
+    click.echo("The database is up to date." if current else f"The database is at {revision}.")
 
 
 @main.command()
@@ -280,14 +296,40 @@ def _database(settings: Settings) -> Database:
 def _parts(migrating: bool = False) -> Parts:
     settings = _settings()
     database = _database(settings)
-    try:
+    with _database_named():
+        _refuse_wrong_key(settings, database)
         if migrating:
             migrate_schema(database)
         elif not is_current(database):
             raise click.ClickException("The database's tables are not up to date. Run: pbxhub migrate")
+        settings = _with_key(settings, database)
+    return Parts(settings, database, Vault(settings.secret_key))
+
+
+@contextmanager
+def _database_named() -> Iterator[None]:
+    try:
+        yield
     except SQLAlchemyError as error:
         raise click.ClickException(f"PBXHUB_DATABASE_URL: the database cannot be opened: {_reason(error)}") from None
-    return Parts(settings, database, Vault(settings.secret_key))
+
+
+def _refuse_wrong_key(settings: Settings, database: Database) -> None:
+    """Before anything is touched, the tables too: with another key, what is sealed fails or is sealed a second way."""
+    try:
+        check_key(database, settings.secret_key, str(settings.key_file))
+    except WrongKeyError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _with_key(settings: Settings, database: Database) -> Settings:
+    """A key is made for a database that has none, and remembered there."""
+    try:
+        settings = with_key(settings)
+        remember_key(database, settings.secret_key, str(settings.key_file))
+    except (SettingsError, WrongKeyError) as error:
+        raise click.ClickException(str(error)) from None
+    return settings
 
 
 def _reason(error: SQLAlchemyError) -> str:

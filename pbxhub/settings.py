@@ -42,7 +42,7 @@ class Settings:
     data_dir: folder of the SQLite file and of the key made on first start.
     database_url: SQLAlchemy URL; SQLite in data_dir by default. database_direct_url: the same database past a pooler
     that gives a connection to another client after each transaction; empty without one.
-    secret_key: 32 bytes that encrypt stored secrets and sign sessions.
+    secret_key: 32 bytes that encrypt stored secrets and sign sessions; empty while this host has none (with_key).
     bind / port: where the pages listen. public_url: how browsers reach them, without a trailing slash.
     trusted_proxies: networks of reverse proxies whose X-Forwarded-For names the browser's address.
     allowed_networks: networks of the operator's own that webhooks may reach although they are not public.
@@ -81,6 +81,11 @@ class Settings:
     sounds: Path
     log_format: str
     log_level: str
+
+    @property
+    def key_file(self) -> Path:
+        """Where this host keeps its key when PBXHUB_SECRET_KEY gives none."""
+        return self.data_dir / "secret.key"
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -263,12 +268,29 @@ def _key(text: str) -> bytes:
     return key
 
 
+def with_key(settings: Settings) -> Settings:
+    """The settings with the key of this host; makes the key file when there is none. Only for a database that has no
+    key yet (store/key_check.py): with a key of its own, a second host could open nothing of the first one's."""
+    if settings.secret_key:
+        return settings
+    path = settings.key_file
+    try:
+        _make_key(path)
+    except OSError as error:
+        raise _cannot_keep(path, error) from None
+    return replace(settings, secret_key=_key_file(path))
+
+
+def _cannot_keep(path: Path, error: OSError) -> SettingsError:
+    return SettingsError(f"PBXHUB_DATA_DIR: cannot keep the secret key in {path}: {error.strerror}")
+
+
 def _key_file(path: Path) -> bytes:
-    """The key in the data folder; made on the first start, readable by the owner only."""
+    """The key in the data folder; empty when there is none."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
-            _make_key(path)
+            return b""
         key = _key(path.read_text().strip())
         if not key:
             raise ValueError(
@@ -276,7 +298,7 @@ def _key_file(path: Path) -> bytes:
             )
         return key
     except OSError as error:
-        raise SettingsError(f"PBXHUB_DATA_DIR: cannot keep the secret key in {path}: {error.strerror}") from None
+        raise _cannot_keep(path, error) from None
     except ValueError as error:
         raise SettingsError(f"PBXHUB_SECRET_KEY: the key in {path} is damaged: {error}") from None
 

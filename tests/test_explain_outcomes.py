@@ -9,7 +9,7 @@ from pbxhub.delivery.outcomes import OUTCOMES, code_of_status, describe, may_pas
 CODES = {
     "ok", "http_3xx", "http_4xx", "http_5xx", "check_failed", "dns_not_found", "connect_refused", "connect_timeout",
     "tls_error", "deadline", "reset", "too_many_headers", "blocked_target", "not_sent_mandatory", "render_error",
-    "bad_answer", "gone", "worker_lost", "cancelled", "steering_refused",
+    "secret_unreadable", "bad_answer", "gone", "worker_lost", "cancelled", "steering_refused",
 }  # fmt: skip
 
 
@@ -31,7 +31,8 @@ def test_other_statuses_are_final(status: int) -> None:
 
 
 def test_only_what_may_pass_is_tried_again() -> None:
-    passing = {"http_5xx", "dns_not_found", "connect_refused", "connect_timeout", "deadline", "reset", "worker_lost"}
+    passing = {"http_5xx", "dns_not_found", "connect_refused", "connect_timeout", "deadline", "reset"}
+    passing |= {"worker_lost", "secret_unreadable"}
     assert {code for code in CODES if may_pass(code)} == passing
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pbxhub.settings import SettingsError, read_settings
+from pbxhub.settings import SettingsError, read_settings, with_key
 
 DOCS = Path(__file__).parent.parent / "docs" / "settings.md"
 
@@ -24,7 +24,7 @@ def test_without_any_variable_everything_has_a_default(tmp_path: Path) -> None:
 
 
 def test_the_first_start_makes_a_key_that_only_the_owner_reads_and_later_starts_keep_it(tmp_path: Path) -> None:
-    first = read_settings({"PBXHUB_DATA_DIR": str(tmp_path)}).secret_key
+    first = with_key(read_settings({"PBXHUB_DATA_DIR": str(tmp_path)})).secret_key
     assert len(first) == 32
     assert stat.S_IMODE((tmp_path / "secret.key").stat().st_mode) == 0o600
     assert read_settings({"PBXHUB_DATA_DIR": str(tmp_path)}).secret_key == first
@@ -48,12 +48,12 @@ def test_a_full_disk_at_the_first_start_leaves_no_half_key(tmp_path: Path) -> No
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
     try:
         with pytest.raises(SettingsError, match="PBXHUB_DATA_DIR: cannot keep the secret key"):
-            read_settings({"PBXHUB_DATA_DIR": str(tmp_path)})
+            with_key(read_settings({"PBXHUB_DATA_DIR": str(tmp_path)}))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
     assert list(tmp_path.iterdir()) == []
-    assert len(read_settings({"PBXHUB_DATA_DIR": str(tmp_path)}).secret_key) == 32
+    assert len(with_key(read_settings({"PBXHUB_DATA_DIR": str(tmp_path)})).secret_key) == 32
 
 
 def test_everybody_who_starts_at_the_same_time_gets_the_same_key(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_everybody_who_starts_at_the_same_time_gets_the_same_key(tmp_path: Path)
 
     def start(_number: int) -> bytes:
         starts.wait()
-        return read_settings({"PBXHUB_DATA_DIR": str(tmp_path / "data")}).secret_key
+        return with_key(read_settings({"PBXHUB_DATA_DIR": str(tmp_path / "data")})).secret_key
 
     for _ in range(10):
         with ThreadPoolExecutor(8) as threads:

@@ -20,6 +20,7 @@ class Outcome:
     may_pass: bool
 
 
+UNREADABLE = "secret_unreadable"
 _TABLE = (
     Outcome("ok", "The receiver took the request.", "", False),
     Outcome(
@@ -111,6 +112,12 @@ _TABLE = (
         "Not sent: the request could not be put together from the values of this call.",
         "The reason names the field; change it in the webhook and send again with the current settings.",
         False,
+    ),
+    Outcome(
+        UNREADABLE,
+        "Not sent yet: a secret of this webhook cannot be opened, it was sealed with another PBXHUB_SECRET_KEY.",
+        "Enter the secret of the webhook again, or put the old key back. The delivery waits, and goes by itself then.",
+        True,
     ),
     Outcome(
         "bad_answer",

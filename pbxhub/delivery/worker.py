@@ -21,7 +21,7 @@ from pbxhub.delivery.outbox import Batch, Claimed, Finished, Health, claim, reco
 from pbxhub.delivery.outbox.claim import LEASE
 from pbxhub.delivery.outbox.finished import given_up
 from pbxhub.delivery.outbox.give_back import give_back
-from pbxhub.delivery.outcomes import describe
+from pbxhub.delivery.outcomes import UNREADABLE, describe
 from pbxhub.delivery.outgoing import Answer
 from pbxhub.delivery.prepare import OtherHostError, Prepared, prepare
 from pbxhub.delivery.values import Links
@@ -208,8 +208,11 @@ class Worker:
         self._flying[claimed.id, claimed.attempt] = claimed
         try:
             prepared = prepare(self._vault, claimed, self._clock())
-        except (VaultError, OtherHostError) as error:
+        except OtherHostError as error:
             self._give_up(claimed, f"Not sent: {error}.")
+        except VaultError:  # the start has checked the key: only this webhook's secret was sealed with another one
+            self._keep(claimed, (), Answer(UNREADABLE, describe(UNREADABLE).sentence), self._clock())
+            self._ring()
         except Exception:  # damaged keys of one webhook must not take the rest of the batch with them
             log.exception("a request could not be prepared", delivery=str(claimed.id), webhook=claimed.webhook.id)
             self._give_up(claimed, f"{describe('render_error').sentence} The log of the hub says more.")

@@ -6,11 +6,23 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from pbxhub.paths import MIGRATIONS
-from pbxhub.store import accounts, api, events, history, notices, ordered_calls, questions, resends, tries, webhooks
+from pbxhub.store import (
+    accounts,
+    api,
+    events,
+    history,
+    key_check,
+    notices,
+    ordered_calls,
+    questions,
+    resends,
+    tries,
+    webhooks,
+)
 from pbxhub.store.session import Base, Database
 
 metadata = Base.metadata
-TABLES = (accounts, webhooks, history, questions, resends, notices, ordered_calls, events, api, tries)
+TABLES = (accounts, webhooks, history, questions, resends, notices, ordered_calls, events, api, tries, key_check)
 
 
 def migrate(database: Database, revision: str = "head") -> None:

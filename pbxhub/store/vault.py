@@ -18,6 +18,10 @@ class Vault:
 
     key: bytes
 
+    def __post_init__(self) -> None:
+        if len(self.key) != 32:
+            raise ValueError("a vault needs a key of 32 bytes")
+
     def seal(self, secret: str) -> str:
         """The secret encrypted and authenticated (Fernet), as text for a column. An empty secret stays empty."""
         return self.fernet("secrets at rest").encrypt(secret.encode()).decode() if secret else ""
@@ -30,6 +34,14 @@ class Vault:
             raise VaultError(
                 "a stored secret was sealed with another PBXHUB_SECRET_KEY; put the old key back"
             ) from None
+
+    def can_open(self, sealed: str) -> bool:
+        """Whether it was sealed with this key; nothing sealed is fine, too."""
+        try:
+            self.open(sealed)
+        except VaultError:
+            return False
+        return True
 
     def derive(self, purpose: str) -> bytes:
         """A 32-byte key for one purpose (sessions, links …), so that no key serves two."""

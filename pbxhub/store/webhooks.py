@@ -54,6 +54,11 @@ class Webhook(Base):
          "failed_on", "created_on", "deleted_on"}
     )  # fmt: skip
 
+    @property
+    def secrets_sealed(self) -> tuple[str, str, str]:
+        """All that is secret of it; "" for what it has not."""
+        return self.secret_sealed, self.tls_key_sealed, self.signing_sealed
+
     def copy(self) -> Self:
         """A new webhook with everything of this one that a user has set; not yet in a session."""
         columns = (column.key for column in inspect(type(self)).column_attrs)

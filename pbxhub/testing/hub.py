@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from pbxhub.calls.stages import JSON
 from pbxhub.client import Client
 from pbxhub.delivery.signing import SigningKeys, seal_keys
-from pbxhub.settings import read_settings
+from pbxhub.settings import read_settings, with_key
 from pbxhub.store.accounts import ApiKey, Pbx, Project
 from pbxhub.store.agi_tokens import Tokens
 from pbxhub.store.history import Call, Delivery, StageEvent
@@ -71,7 +71,7 @@ class Hub:
             **({"PBXHUB_DATABASE_URL": database_url} if database_url else {}),
             **(settings or {}),
         }
-        known = read_settings(self._variables)
+        known = with_key(read_settings(self._variables))
         self._vault = Vault(known.secret_key)
         self.database = open_database(known.database_url, direct_url=known.database_direct_url)
         migrate(self.database)

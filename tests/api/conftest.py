@@ -16,7 +16,7 @@ from pbxhub.api import install
 from pbxhub.delivery.address_guard import AddressGuard
 from pbxhub.delivery.engine import Engine
 from pbxhub.delivery.worker import Worker
-from pbxhub.settings import read_settings
+from pbxhub.settings import read_settings, with_key
 from pbxhub.store.accounts import Employee, Number, Pbx, Project
 from pbxhub.store.api import Resthook, Subscriber
 from pbxhub.store.history import Call, Delivery, StageEvent
@@ -36,7 +36,9 @@ LOOPBACK = AddressGuard((ip_network("127.0.0.0/8"),))
 
 @pytest.fixture
 def hub(database: Database, tmp_path: Path) -> Iterator[Served]:
-    settings = read_settings({"PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_PUBLIC_URL": "http://localhost"})
+    settings = with_key(
+        read_settings({"PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_PUBLIC_URL": "http://localhost"})
+    )
     app = create_app(settings, database, VAULT, lambda: LOOPBACK, check_pbx=lambda pbx: check_row(pbx_row(pbx, VAULT)))
     install(app)
     with database.write() as session:

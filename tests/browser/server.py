@@ -16,7 +16,7 @@ from pbxhub.delivery.engine import Engine
 from pbxhub.delivery.sender import Sender
 from pbxhub.delivery.values import Links
 from pbxhub.delivery.worker import Worker, utc_now
-from pbxhub.settings import Network, Settings, read_settings
+from pbxhub.settings import Network, Settings, read_settings, with_key
 from pbxhub.store.schema import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.store.vault import Vault
@@ -41,7 +41,7 @@ class Site:
 @contextmanager
 def serving(folder: Path, fill: Callable[[Flask, Database], int], networks: tuple[Network, ...] = ()) -> Iterator[Site]:
     """Serves a fresh SQLite database filled by `fill`. networks: what webhooks may reach beside public addresses."""
-    settings = read_settings({"PBXHUB_DATA_DIR": str(folder), "PBXHUB_PUBLIC_URL": "http://localhost"})
+    settings = with_key(read_settings({"PBXHUB_DATA_DIR": str(folder), "PBXHUB_PUBLIC_URL": "http://localhost"}))
     database = open_database(settings.database_url)
     migrate(database)
     vault = Vault(settings.secret_key)

@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from flask_security import hash_password
 
-from pbxhub.settings import Settings, read_settings
+from pbxhub.settings import Settings, read_settings, with_key
 from pbxhub.store.accounts import Membership, Project, User
 from pbxhub.store.session import Database
 from pbxhub.store.vault import Vault
@@ -47,7 +47,7 @@ class Browser:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return read_settings({"PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_PUBLIC_URL": "http://localhost"})
+    return with_key(read_settings({"PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_PUBLIC_URL": "http://localhost"}))
 
 
 @pytest.fixture

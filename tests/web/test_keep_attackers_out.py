@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from pbxhub.settings import Settings, read_settings
+from pbxhub.settings import Settings, read_settings, with_key
 from pbxhub.store.accounts import ApiKey, AuditEntry, Pbx, SignIn
 from pbxhub.store.history import Attempt, Call, Delivery, StageEvent
 from pbxhub.store.ids import new_id
@@ -45,7 +45,9 @@ def test_every_answer_carries_the_security_headers(app: Flask, browser: Callable
 
 
 def test_behind_tls_cookies_are_secure_and_the_browser_stays_with_https(database: Database, tmp_path: Path) -> None:
-    settings = read_settings({"PBXHUB_DATA_DIR": str(tmp_path), "PBXHUB_PUBLIC_URL": "https://pbx.example.com"})
+    settings = with_key(
+        read_settings({"PBXHUB_DATA_DIR": str(tmp_path), "PBXHUB_PUBLIC_URL": "https://pbx.example.com"})
+    )
     app = create_app(settings, database, Vault(settings.secret_key))
     answer = app.test_client().get("/sign-in", base_url="https://pbx.example.com")
     assert "max-age" in answer.headers["Strict-Transport-Security"]

@@ -20,7 +20,7 @@ from pbxhub.delivery.outbox.lost import LOST
 from pbxhub.delivery.outbox.order import release_next
 from pbxhub.delivery.outbox.resthooks import drop_gone
 from pbxhub.delivery.outbox.rows import RETRIES
-from pbxhub.delivery.outcomes import may_pass
+from pbxhub.delivery.outcomes import UNREADABLE, may_pass
 from pbxhub.delivery.outgoing import Answer
 from pbxhub.delivery.storable import clip
 from pbxhub.delivery.values import Links
@@ -34,6 +34,7 @@ from pbxhub.webhooks.retry import next_delay
 from pbxhub.webhooks.success import read_json
 
 STORED_BODY = 20_480
+_UNREADABLE_WAITS, _UNREADABLE_WAITS_MOST = timedelta(minutes=1), timedelta(minutes=10)
 
 
 def record(
@@ -57,7 +58,8 @@ def record(
     ]
     told = _told_already(session, [result.finished for result in results if not result.owned])
     _COMPLETE.run(session, [attempt_row(result) for result in results if result.reading.code != LOST])  # that has been
-    keep(session, [_called(result) for result in results if _attempt_of(result.finished) not in told])
+    called = [result for result in results if result.reading.code != UNREADABLE]
+    keep(session, [_called(result) for result in called if _attempt_of(result.finished) not in told])
     ours = [result for result in results if result.owned]
     if ours:
         _MOVE_ON.run(session, map(_delivery_row, ours))
@@ -127,6 +129,9 @@ def _has_next(one: Finished) -> bool:
 def _decide(one: Finished, reading: Reading, owned: bool, now: datetime, chance: float) -> Result:
     if reading.ok:
         return Result(one, reading, DELIVERED, now, owned)
+    if reading.code == UNREADABLE:  # nobody was asked: it costs no try, and waits until somebody repairs the secret
+        wait = min(_UNREADABLE_WAITS * 2 ** min(one.claimed.attempt - 1, 10), _UNREADABLE_WAITS_MOST)
+        return Result(one, reading, PENDING, now + wait, owned)
     delay = next_delay(
         one.claimed.webhook.spec.retry,
         one.claimed.tries + 1,
@@ -167,7 +172,7 @@ def _first_attempts(results: Iterable[Result]) -> list[Any]:
     return [
         (result.finished.claimed.webhook.id, result.finished.claimed.sequence_id)
         for result in results
-        if not result.finished.claimed.outcome
+        if not result.finished.claimed.outcome and result.reading.code != UNREADABLE
     ]
 
 
@@ -217,15 +222,15 @@ def attempt_row(result: Result) -> dict[str, Any]:
 
 def _delivery_row(result: Result) -> dict[str, Any]:
     claimed, answer = result.finished.claimed, result.finished.answer
-    pending = result.state == PENDING
+    pending, sent = result.state == PENDING, result.reading.code != UNREADABLE
     return {
         "id": claimed.id,
         "state": result.state,
-        "lane": max(claimed.lane, RETRIES) if pending else claimed.lane,
+        "lane": max(claimed.lane, RETRIES) if pending and sent else claimed.lane,
         "due_at": result.due_at,
         "claim_token": None,
-        "tries": claimed.tries + 1,
-        "outcome": result.reading.code,
+        "tries": claimed.tries + sent,
+        "outcome": result.reading.code if sent else claimed.outcome,  # what waits for its first attempt goes on waiting
         "message": clip(result.reading.sentence, 1000),
         "status_code": answer.status_code,
         "duration_ms": None if answer.total_us is None else answer.total_us // 1000,

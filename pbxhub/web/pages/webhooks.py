@@ -16,7 +16,7 @@ from pbxhub.store.webhooks import WebhookVersion
 from pbxhub.web.access import enter
 from pbxhub.web.audit import differences, note
 from pbxhub.web.health import recent_outcomes
-from pbxhub.web.hub import now, reading, writing
+from pbxhub.web.hub import hub, now, reading, writing
 from pbxhub.web.language import _, said
 from pbxhub.web.received import is_id
 from pbxhub.web.webhooks import (
@@ -46,7 +46,9 @@ def index(project_id: int) -> ResponseReturnValue:
     """Every webhook: Google Analytics first, then as ordered by the user."""
     with reading() as session:
         access = enter(session, project_id)
-        return render_template("webhooks/index.html", rows=live_webhooks(session, access))
+        rows = live_webhooks(session, access)
+        unreadable = {row.id for row in rows if not all(map(hub().vault.can_open, row.secrets_sealed))}
+        return render_template("webhooks/index.html", rows=rows, unreadable=unreadable)
 
 
 @pages.get("/health")

@@ -1,0 +1,80 @@
+"""Whether a key is the one of a database. A known value, sealed with it, is kept beside what else is sealed."""
+
+from sqlalchemy import Connection, Integer, String, inspect, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Mapped, mapped_column
+
+from pbxhub.store.session import Base, Database
+from pbxhub.store.vault import Vault
+
+_KNOWN = "pbxhub"
+_SEALED = (
+    ("pbx", "secret_sealed"),
+    ("webhook", "secret_sealed"),
+    ("webhook", "tls_key_sealed"),
+    ("webhook", "signing_sealed"),
+)
+
+
+class WrongKeyError(Exception):
+    """The key is not the one of the database, or there is none. The text says what to do."""
+
+
+class KeyCheck(Base):
+    """One row, written at the first start."""
+
+    __tablename__ = "key_check"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    sealed: Mapped[str] = mapped_column(String(200))
+
+
+def check_key(database: Database, key: bytes, where: str) -> bool:
+    """True: the database has been used with this key. False: with none yet, so any will do. Changes nothing, and takes
+    a database of any version, also one without tables. where: the host keeps its key, for the text of WrongKeyError.
+
+    A database from before this check knows its key by what is sealed in it. Most of that must open: some may have been
+    sealed by a host that had another key.
+    """
+    with database.engine.connect() as connection:
+        tables = set(inspect(connection).get_table_names())
+        known = connection.scalar(text("SELECT sealed FROM key_check")) if "key_check" in tables else None
+        sealed = [known] if known else _all_sealed(connection, tables)
+    opened = sum(map(Vault(key).can_open, sealed)) if key else 0
+    if 2 * opened > len(sealed):
+        return True
+    if not sealed:
+        return False
+    raise WrongKeyError(_advice(bool(key), where))
+
+
+def remember_key(database: Database, key: bytes, where: str) -> None:
+    """Writes the known value, unless there is one. Raises WrongKeyError when another host was first with another key.
+    The tables must be up to date."""
+    if check_key(database, key, where) and _is_there(database):
+        return
+    try:
+        with database.write() as session:
+            session.add(KeyCheck(id=1, sealed=Vault(key).seal(_KNOWN)))
+    except IntegrityError:
+        check_key(database, key, where)
+
+
+def _is_there(database: Database) -> bool:
+    with database.read() as session:
+        return session.get(KeyCheck, 1) is not None
+
+
+def _all_sealed(connection: Connection, tables: set[str]) -> list[str]:
+    found: list[str] = []
+    for table, column in _SEALED:
+        if table in tables:
+            found += connection.scalars(text(f"SELECT {column} FROM {table} WHERE {column} <> ''"))  # noqa: S608
+    return found
+
+
+def _advice(has_key: bool, where: str) -> str:
+    what = "is not the one of this database" if has_key else "is missing, and this database has been used with one"
+    return (
+        f"PBXHUB_SECRET_KEY: the key of this host {what}. Set the variable to the key that the other hosts have, or "
+        f"copy their file secret.key (from a backup, after a restore) to {where}. Nothing was changed."
+    )
