@@ -16,7 +16,7 @@ from pbxhub.agi.server import MOST_UNKNOWN
 from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.outbox import publish
 from pbxhub.services import Parts, answering
-from pbxhub.settings import Settings, read_settings
+from pbxhub.settings import Settings, read_settings, with_key
 from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.agi_tokens import Tokens
 from pbxhub.store.history import Call, Delivery
@@ -83,12 +83,11 @@ class Hub:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.settings: Settings = read_settings(
-            {
-                "PBXHUB_DATA_DIR": str(folder), "PBXHUB_AGI": f"127.0.0.1:{self.port}",
-                "PBXHUB_ALLOWED_NETWORKS": "127.0.0.0/8",
-            }
-        )  # fmt: skip
+        variables = {
+            "PBXHUB_DATA_DIR": str(folder), "PBXHUB_AGI": f"127.0.0.1:{self.port}",
+            "PBXHUB_ALLOWED_NETWORKS": "127.0.0.0/8",
+        }  # fmt: skip
+        self.settings: Settings = with_key(read_settings(variables))
         self.database, self.vault = database, Vault(self.settings.secret_key)
         with database.write() as session:
             project = Project(name="Shop", created_on=NOW)
