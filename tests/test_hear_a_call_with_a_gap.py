@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 
@@ -129,6 +130,30 @@ def test_a_call_that_has_moved_on_in_the_dialplan_is_known_for_incoming_by_its_t
     for message, _ in heard("22", "no_answer"):
         tracker.feed(message)
     assert taken_up(tracker) == ("5550100", BEGUN)
+
+
+@pytest.mark.parametrize(
+    ("shown", "dialled", "number"),
+    [
+        ("5550100", "15550001@trunk0", "15550001"),
+        ("15550001", "", "15550001"),
+        ("5550100", "", ""),  # the DID
+        ("79161234567", "", ""),  # the caller
+    ],
+)
+def test_a_phone_outside_that_took_the_call_in_a_gap_is_told_by_what_was_dialled(
+    shown: str, dialled: str, number: str
+) -> None:
+    caller, leg = talking(Context="from-trunk")
+    variables = {"DIALEDPEERNUMBER": dialled} if dialled else {}
+    party = replace(leg.channel, name="PJSIP/trunk0-00000002", context="from-trunk", number=shown)
+    live = [caller, replace(leg, channel=party, variables=variables)]
+    (report,) = Tracker().resync(live, datetime.now(UTC), "lost_while_disconnected")
+    assert [(stage.name, stage.key) for stage in report.stages] == [
+        ("incoming.before", ""),
+        ("incoming.forward", number),
+        ("incoming.pickup", number),
+    ]
 
 
 @pytest.mark.parametrize(("dnid", "stages"), [("5550100", BEGUN), ("", [])])

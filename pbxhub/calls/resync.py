@@ -7,7 +7,7 @@ from pbxhub.calls.book import Book
 from pbxhub.calls.dialling import arrive, depart, next_hop, pickup, ring
 from pbxhub.calls.marks import note_variables
 from pbxhub.calls.messages import Party, Status
-from pbxhub.calls.state import Call, Channel, endpoint_of
+from pbxhub.calls.state import Call, Channel, dialled_number, endpoint_of
 
 _STARTED = re.compile(r"(?:^|-)([0-9]{10}\.)[0-9]+$")
 _DIALLED = ("AppDial", "AppDial2", "AppQueue")
@@ -67,9 +67,18 @@ def _join(book: Book, linkedid: str, group: Sequence[Status], now: float) -> Cal
     for status in group:
         note_variables(call, {name: status.variables[name] for name in _TELLING & status.variables.keys()})
         channel = book.adopt(call, status.channel, _started(status, now))
+        if channel is not None and channel.outside and not channel.hop and channel.uniqueid != call.first:
+            channel.number = _whom(call, status)
         if channel is not None and channel.local and not channel.hop and status.application in _DIALLED:
             channel.hop, channel.parent = call.hop, call.first
     return call
+
+
+def _whom(call: Call, status: Status) -> str:
+    """Whom an outside leg was dialled for; empty when it is not known: it may show the caller's number or the DID."""
+    dialled = dialled_number(status.variables.get("DIALEDPEERNUMBER", ""))
+    shows_another = call.direction == "incoming" and status.channel.number in (call.caller, call.dst)
+    return dialled or ("" if shows_another else status.channel.number)
 
 
 def _begin(book: Book, linkedid: str, group: Sequence[Status], now: float) -> Call:
