@@ -1,4 +1,5 @@
-// What every page has: theme switch, menus, filters that submit by themselves, selection, copy buttons, toasts.
+// What every page has: theme switch, menus, filters that submit by themselves, selection, copy buttons.
+import { renewToken, showSignedOut, toast } from "./requests.js";
 
 const on = (type, selector, act) =>
   document.addEventListener(type, (event) => {
@@ -94,14 +95,6 @@ on("click", "table.rows tbody tr", (row, event) => {
   row.querySelector("a.row-link")?.click();
 });
 
-export function toast(text, bad = false) {
-  const note = document.createElement("div");
-  note.className = bad ? "toast-note bad" : "toast-note";
-  note.textContent = text;
-  document.getElementById("toasts").append(note);
-  setTimeout(() => note.remove(), 4000);
-}
-
 // What renews itself says by its mark what it shows; the server answers 204 while that is so, and nothing moves.
 const marks = new Map();
 document.addEventListener("htmx:configRequest", ({ detail }) => {
@@ -136,7 +129,14 @@ document.addEventListener("htmx:afterSwap", (event) => {
 });
 const foldName = (fold) => [fold.closest("[id]")?.id, fold.querySelector("summary")?.textContent].join(" ");
 
-document.addEventListener("htmx:responseError", (event) => {
+on("click", "#signed-out [data-closes]", (button) => button.closest("dialog").close());
+
+document.addEventListener("htmx:responseError", async (event) => {
+  if (event.detail.xhr.status === 401) { showSignedOut(); return; }
+  if (event.detail.xhr.getResponseHeader("X-Old-Token") && (await renewToken())) {
+    toast(document.getElementById("toasts").dataset.again);
+    return;
+  }
   if (event.detail.requestConfig.triggeringEvent) toast(`${event.detail.xhr.status} ${event.detail.xhr.statusText}`, true);
 });
 document.addEventListener("htmx:sendError", () => document.body.classList.add("offline"));

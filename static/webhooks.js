@@ -1,14 +1,15 @@
 // The order of the table: drag a row by its grip, or move it with the arrow keys while the grip has the focus.
+import { post } from "./requests.js";
+
 const table = document.querySelector("table[data-order]");
 const body = table?.tBodies[0];
 let dragged = null;
 
 async function save() {
   const form = new FormData();
-  form.append("csrf_token", document.querySelector("meta[name=csrf-token]").content);
   for (const row of body.rows) form.append("id", row.dataset.id);
-  const response = await fetch(table.dataset.order, { method: "POST", body: form });
-  if (!response.ok) location.reload();
+  const response = await post(table.dataset.order, () => form, { "HX-Request": "true" });
+  if (response && !response.ok) location.reload();
 }
 
 if (table?.dataset.order) {

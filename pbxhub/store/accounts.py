@@ -73,6 +73,15 @@ class SignIn(Base):
     seen_on: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class KeptForm(Base):
+    """What somebody had typed when their session was over, until they are signed in again (web/kept_forms.py)."""
+
+    __tablename__ = "kept_form"
+    key_hash: Mapped[str] = mapped_column(String(64), primary_key=True)  # of the link's key and the browser's name
+    sealed: Mapped[str] = mapped_column(String)  # where it was sent, and its fields
+    ends_on: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
 class Membership(Base):
     """A user's role in a project: viewer, editor or owner."""
 

@@ -28,6 +28,7 @@ from pbxhub.web import (
     present,
     received,
     renewal,
+    second_factor,
     sessions,
     sign_in_words,
     words,
@@ -67,6 +68,7 @@ def create_app(
     accounts = Accounts(database)
     Security(app, accounts, mail_util_cls=Mail, totp_cls=OneTimeCodes, mf_recovery_codes_util_cls=RecoveryCodes)
     limits.install(app, accounts)
+    second_factor.install(app)
     for part in (assets, devices, failures, language, navigation, present, renewal, sessions, words):
         part.install(app)
     app.before_request(received.check_page)

@@ -1,15 +1,20 @@
 """What a browser sees when a page cannot be given: a sentence and a way on."""
 
+import json
 from urllib.parse import urlsplit
 
 import structlog
-from flask import Flask, Response, current_app, g, redirect, render_template, request, url_for
+from flask import Flask, Response, current_app, flash, g, redirect, render_template, request, url_for
+from flask_login import current_user
+from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import BadRequest, HTTPException, SecurityError
 from werkzeug.wrappers import Response as AnyResponse
 
 from pbxhub.json_reader import UnreadableError
 from pbxhub.store.session import is_away, reason
+from pbxhub.web.devices import device
+from pbxhub.web.kept_forms import keep, page_of_form
 from pbxhub.web.language import _, said
 
 Answer = AnyResponse | tuple[str, int]
@@ -21,6 +26,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(401, _sign_in)
     app.register_error_handler(UnreadableError, lambda error: _failed(BadRequest(_unreadable(error))))
     app.register_error_handler(HTTPException, _failed)
+    app.register_error_handler(CSRFError, _forged_or_old)
     app.register_error_handler(SQLAlchemyError, _away)
     app.register_error_handler(500, _broken)
 
@@ -32,12 +38,45 @@ def local_path(target: str) -> str:
     return target if safe and target.isprintable() else "/"
 
 
-def _sign_in(_error: HTTPException) -> AnyResponse:
-    back = request.full_path.rstrip("?") if request.method == "GET" else "/"
-    target = url_for("security.login", next=local_path(back) if "HX-Request" not in request.headers else "/")
-    if "HX-Request" in request.headers:
-        return Response(status=204, headers={"HX-Redirect": target})
-    return redirect(target)
+def _sign_in(_error: HTTPException) -> Answer:
+    """To the sign-in page, and back. What a form has sent comes back with its user; a script is told, and keeps it."""
+    by_script = "HX-Request" in request.headers or request.is_json
+    if request.method != "GET" and by_script:
+        return Response(json.dumps({"error": "signed out"}), 401, mimetype="application/json")
+    if by_script:
+        return Response(status=204, headers={"HX-Redirect": url_for("security.login", next="/")})
+    back = request.full_path.rstrip("?") if request.method == "GET" else _back_to_form()
+    return redirect(url_for("security.login", next=local_path(back)))
+
+
+def _back_to_form() -> str:
+    page, key = _kept_for_page()
+    if key:
+        flash(_("You are no longer signed in. Sign in, and you get back what you typed."), "error")
+    elif device():
+        flash(_("You are no longer signed in, and nothing was changed. Sign in and do it again."), "error")
+    return page
+
+
+def _kept_for_page() -> tuple[str, str]:
+    """The page of the form that was sent, with the key of what it held where it can be filled in again."""
+    page = page_of_form()
+    key = keep() if page == request.path or request.endpoint == "project.alert" else ""
+    return (f"{page}?kept={key}", key) if key else (page, "")
+
+
+def _forged_or_old(error: CSRFError) -> Answer:
+    """A page of an earlier session has sent this, or another site. The form comes back filled in, to be sent by its
+    own button; without the mark of a page, or from a browser nobody has signed in with, it is refused."""
+    inside = request.blueprint not in ("security", "setup", "home", None)
+    if not inside or not device() or not (request.form.get("csrf_token") or request.headers.get("X-CSRFToken")):
+        return _failed(error)
+    if not current_user.is_authenticated:
+        return _sign_in(error)
+    if "X-CSRFToken" in request.headers:
+        return Response(json.dumps({"error": "old token"}), 400, {"X-Old-Token": "1"}, mimetype="application/json")
+    flash(_("This page was of an earlier session: nothing was changed. Press the button again."), "error")
+    return redirect(_kept_for_page()[0])
 
 
 def _failed(error: HTTPException) -> Answer:

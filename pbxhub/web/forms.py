@@ -9,6 +9,7 @@ from babel import Locale
 from flask_babel import get_locale
 from flask_babel import lazy_gettext as _
 from flask_wtf import FlaskForm
+from flask_wtf.form import _Auto
 from wtforms import (
     BooleanField,
     IntegerField,
@@ -23,6 +24,7 @@ from wtforms.widgets import CheckboxInput, ListWidget
 
 from pbxhub.account.email_addresses import normalised, refusal_of
 from pbxhub.web.hub import hub
+from pbxhub.web.kept_forms import kept
 from pbxhub.web.language import LANGUAGES, said
 
 
@@ -47,6 +49,11 @@ class Form(FlaskForm):  # type: ignore[misc]
             if unbound.field_class is StringField:
                 unbound.kwargs.setdefault("filters", [_strip])
             return super().bind_field(form, unbound, options)
+
+        def wrap_formdata(self, form: Any, formdata: Any) -> Any:
+            """What was typed before the session was over comes back into the form (kept_forms.py)."""
+            given = super().wrap_formdata(form, formdata)
+            return kept() if given is None and formdata is _Auto else given
 
 
 class ProjectForm(Form):

@@ -1,14 +1,30 @@
 """What the sign-in library leaves to us: a one-time code, or a recovery code, is good once."""
 
+from functools import wraps
 from typing import Any
 
 from cryptography.fernet import InvalidToken
+from flask import Flask, make_response, redirect, request, url_for
+from flask.typing import ResponseReturnValue
 from flask_security import Totp
 from flask_security.recovery_codes import MfRecoveryCodesUtil
 from passlib.exc import TokenError  # type: ignore[import-untyped]
 
 from pbxhub.account.second_factor import use_recovery_code, use_time_step
 from pbxhub.web.hub import writing
+
+
+def install(app: Flask) -> None:
+    """New recovery codes are shown by a page that can be reloaded: the library's answer would make others each time."""
+    view = app.view_functions["security.mf_recovery_codes"]
+
+    @wraps(view)
+    def codes() -> ResponseReturnValue:
+        answer = make_response(view())
+        made = request.method == "POST" and answer.status_code == 200 and not request.is_json
+        return redirect(url_for("security.mf_recovery_codes", show_codes="1")) if made else answer
+
+    app.view_functions["security.mf_recovery_codes"] = codes
 
 
 class OneTimeCodes(Totp):

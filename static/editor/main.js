@@ -3,13 +3,12 @@ import { install, open } from "./complete.js";
 import { el, onChange, words } from "./dom.js";
 import { answer, auth, retries, what, when, where } from "./parts.js";
 import { complete } from "./state.js";
-import { toast } from "../app.js";
+import { post, toast } from "../requests.js";
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const root = document.getElementById("editor");
 const form = document.getElementById("form");
 const sample = document.getElementById("sample");
-const token = document.querySelector("meta[name=csrf-token]").content;
 const state = { name: data.name, stage: data.stage, enabled: data.enabled, spec: complete(data.spec), secret: null, tls_key: null };
 let revision = data.revision;
 let dirty = false;
@@ -39,7 +38,8 @@ const payload = () => ({ id: data.id, copy_of: data.copyOf, revision, name: stat
   spec: state.spec, secret: state.secret, tls_key: state.tls_key, sample: sample.value });
 
 async function send(address) {
-  const response = await fetch(address, { method: "POST", headers: { "Content-Type": "application/json", "X-CSRFToken": token }, body: JSON.stringify(payload()) });
+  const response = await post(address, () => JSON.stringify(payload()), { "Content-Type": "application/json" });
+  if (!response) throw new Error(words.signedOut);
   const kind = response.headers.get("Content-Type") ?? "";
   if (response.redirected || !kind.includes("json")) throw new Error(`${response.status}`);
   return { status: response.status, ...(await response.json()) };

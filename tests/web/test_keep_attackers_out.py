@@ -263,7 +263,9 @@ def test_a_key_is_shown_once_and_kept_as_a_hash(
     owner = signed_in("owner")
     path = f"/projects/{people.project}/keys"
     owner.get(path)
-    key = re.search(r"pbx_[\w-]{40,}", owner.post(path, {"name": "CRM", "scopes": "read"}).get_data(as_text=True))[0]
+    key = re.search(r"pbx_[\w-]{40,}", owner.post(path, {"name": "CRM", "scopes": "read"}, follow_redirects=True).text)[
+        0
+    ]
     assert key not in owner.get(path).get_data(as_text=True)
     with database.read() as session:
         row = session.scalars(select(ApiKey)).one()

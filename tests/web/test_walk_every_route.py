@@ -32,6 +32,7 @@ SIGNED_IN = {
     "home.projects", "project.create", "profile.index", "profile.end_session", "profile.end_others", "recordings.card",
     "security.change_password", "security.verify", "security.two_factor_setup", "security.two_factor_setup_validate",
     "security.mf_recovery_codes", "invitations.index", "invitations.accept", "invitations.decline",
+    "home.token",
 }  # fmt: skip
 VIEWER = {
     "dashboard.index", "calls.index", "calls.live", "calls.card", "deliveries.index", "deliveries.newer",

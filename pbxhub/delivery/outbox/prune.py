@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, delete, exists, func, select
 
+from pbxhub.store.accounts import Invitation, KeptForm
 from pbxhub.store.api import Attributes, KeptAnswer
 from pbxhub.store.columns import UtcDateTime, one_of
 from pbxhub.store.events import EventRow
@@ -71,6 +72,8 @@ def prune(
     with database.write() as session:
         forgotten = select(Tries.key_hash).where(Tries.seen_on < now - _TRIES).with_for_update(skip_locked=True)
         session.execute(delete(Tries).where(Tries.key_hash.in_(forgotten)))
+        session.execute(delete(KeptForm).where(KeptForm.ends_on < now))
+        session.execute(delete(Invitation).where(Invitation.expires_on < before))
     return Pruned(deliveries, calls, others)
 
 

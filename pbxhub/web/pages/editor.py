@@ -17,6 +17,7 @@ from pbxhub.web.audit import differences
 from pbxhub.web.catalogue import editor_data, used_names
 from pbxhub.web.forms import GoogleAnalyticsForm
 from pbxhub.web.hub import reading, writing
+from pbxhub.web.kept_forms import kept
 from pbxhub.web.language import _, said
 from pbxhub.web.pages.webhooks import pages
 from pbxhub.web.received import LARGEST_ID
@@ -70,7 +71,7 @@ def template(project_id: int, item_id: str) -> ResponseReturnValue:
             return redirect(url_for("webhooks.edit", project_id=project_id, webhook_id=added[0]))
     with reading() as session:
         enter(session, project_id, "webhooks.change")
-        page = render_template("webhooks/template.html", item=item, errors=errors, given=request.form)
+        page = render_template("webhooks/template.html", item=item, errors=errors, given=request.form or kept() or {})
         return page, 422 if errors else 200
 
 

@@ -1,8 +1,9 @@
 """Where a browser lands: the sign-in page, the setup page, or the user's project."""
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
+from flask_wtf.csrf import generate_csrf
 from sqlalchemy import select
 
 from pbxhub.account.first_owner import had_owner, has_owner, lost_database
@@ -65,3 +66,10 @@ def language() -> ResponseReturnValue:
             "language", chosen, max_age=31536000, httponly=True, samesite="Lax", secure=request.is_secure
         )
     return response
+
+
+@pages.get("/token")
+def token() -> ResponseReturnValue:
+    """For a page that was open while its session ended and another one began: what its requests must carry now."""
+    signed_in()
+    return jsonify(token=generate_csrf())

@@ -14,6 +14,7 @@ from pbxhub.web.audit import note
 from pbxhub.web.forms import KeyForm
 from pbxhub.web.hub import now, reading, writing
 from pbxhub.web.language import _
+from pbxhub.web.shown_once import hand_over, take
 
 pages = Blueprint("keys", __name__, url_prefix="/projects/<int:project_id>/keys")
 
@@ -23,12 +24,12 @@ def index(project_id: int) -> ResponseReturnValue:
     """The keys there are, without the keys themselves."""
     with reading() as session:
         enter(session, project_id, "keys.change")
-        return _page(session, project_id, KeyForm())
+        return _page(session, project_id, KeyForm(), "".join(take(f"keys {project_id}")))
 
 
 @pages.post("")
 def create(project_id: int) -> ResponseReturnValue:
-    """A new key, shown on the answer to this request and never again."""
+    """A new key, shown on the next page and never again."""
     form = KeyForm()
     with writing() as session:
         access = enter(session, project_id, "keys.change")
@@ -45,8 +46,8 @@ def create(project_id: int) -> ResponseReturnValue:
         )
         session.add(row)
         note(session, access, "API key made", row.name, {}, {"may": ", ".join(row.scopes)})
-        session.flush()
-        return _page(session, project_id, KeyForm(formdata=None), key)
+    hand_over(f"keys {project_id}", key)
+    return redirect(url_for("keys.index", project_id=project_id))
 
 
 @pages.post("/<int:key_id>/delete")

@@ -13,6 +13,7 @@ from pbxhub.web.access import enter, signed_in
 from pbxhub.web.audit import fields, note, note_of_hub
 from pbxhub.web.forms import AlertForm, DeleteProjectForm, ProjectForm
 from pbxhub.web.hub import hub, now, reading, writing
+from pbxhub.web.kept_forms import kept
 from pbxhub.web.language import _, said
 
 pages = Blueprint("project", __name__, url_prefix="/projects")
@@ -47,7 +48,8 @@ def settings(project_id: int) -> ResponseReturnValue:
         access = enter(session, project_id, "project.change")
         form = ProjectForm(obj=access.project)
         if not form.validate_on_submit():
-            return _settings_page(session, form, AlertForm(formdata=None))
+            alerts = AlertForm(formdata=kept(url_for("project.alert", project_id=project_id)))
+            return _settings_page(session, form, alerts)
     with writing() as session:
         access = enter(session, project_id, "project.change")
         before = fields(access.project, *_KEPT)
