@@ -67,16 +67,15 @@ def follow(
     yield f"retry: 1000\nid: {after}\n\n"
     while time.monotonic() < ends:
         with database.read() as session:
-            known = newest(session, project_id)  # first: what is read next has all of it
-            rows = read_after(session, project_id, after, _AT_ONCE, *which)
+            known = newest(session)
+            rows = read_after(session, project_id, after, _AT_ONCE, *which, up_to=known)
             found = [visible(event) for event in shown(session, rows)]
         for event in found:
             yield f"id: {event['id']}\nevent: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n"
-        read = [Position(row.xid, row.id) for row in rows[-1:]]
         if len(rows) == _AT_ONCE:
-            after = read[0]
+            after = Position(rows[-1].id)
             continue
-        after = max(after, known, *read)
+        after = max(after, known)
         if time.monotonic() > beat:
             beat = time.monotonic() + _BEAT
             yield f": nothing new\nid: {after}\n\n"

@@ -22,7 +22,7 @@ def shown(session: Session, rows: Sequence[EventRow]) -> list[dict[str, Any]]:
     for row in rows:
         body: dict[str, Any] = {
             **row.data,
-            "id": str(Position(row.xid, row.id)),
+            "id": str(Position(row.id)),
             "call_id": str(row.call_id) if row.call_id else None,
             "type": row.type,
             "created_on": row.data.get("created_on") or row.created_on.isoformat(),

@@ -118,6 +118,7 @@ def open_database(url: str, pool_size: int = 10, direct_url: str = "") -> Databa
         }  # fmt: skip
     else:
         options["connect_args"] = {name: value for name, value in _PATIENCE.items() if name not in make_url(url).query}
+        options["isolation_level"] = "READ COMMITTED"  # whatever the server's default: store/events.py relies on it
     engine = create_engine(url, **options)
     event.listen(engine, "handle_error", _drop_details)
     event.listen(engine, "handle_error", _tell_away)

@@ -188,14 +188,14 @@ def test_who_begins_now_is_told_of_what_is_being_written(hub: Served) -> None:
         with hub.database.write() as session:
             keep(session, [told(hub, "first")])
         with hub.database.read() as session:
-            assert read_after(session, hub.project_id, newest(session, hub.project_id), 10) == []
+            assert read_after(session, hub.project_id, newest(session), 10) == []
         return
     with hub.database.write() as slow:
         keep(slow, [told(hub, "slow")])
         with hub.database.write() as quick:
             keep(quick, [told(hub, "quick")])
         with hub.database.read() as session:
-            begin = newest(session, hub.project_id)
+            begin = newest(session)
 
     def both() -> None:
         with hub.database.read() as session:
@@ -280,7 +280,7 @@ def test_the_place_of_a_reader_goes_on_past_what_it_has_not_asked_for(hub: Serve
     program.add("/events", event("wait_timed_out"))
     errors = [EventRow.type == "error"]
     with hub.database.read() as session:
-        last = newest(session, hub.project_id)
+        last = newest(session)
     stream = follow(hub.database, hub.project_id, Position(), errors, dict)
     said = [next(stream), next(stream), next(stream)]
     assert f"id: {last}" not in "".join(said[:2])
@@ -324,3 +324,12 @@ def test_only_so_many_streams_are_open_at_once(hub: Served) -> None:
         reader.close()
 
     await_until(room, "30s")
+
+
+def test_a_place_from_after_the_backup_is_answered_in_words(hub: Served) -> None:
+    """The database is yesterday's again: events to come would be taken for read."""
+    program = hub.client()
+    program.add("/events", event("error", text="first"))
+    with pytest.raises(ProblemError, match="newer than any event: the database was restored from a backup") as caught:
+        next(hub.client().events("1000000", seconds=20))
+    assert caught.value.status == 422

@@ -8,6 +8,7 @@ from uuid import UUID
 from flask import Response, request
 from marshmallow import Schema, fields
 from sqlalchemy import ColumnElement
+from sqlalchemy.orm import Session
 
 from pbxhub.account.visible import visible_values
 from pbxhub.api import schemas
@@ -21,7 +22,7 @@ from pbxhub.delivery.events import shown
 from pbxhub.delivery.outbox import publish_other
 from pbxhub.delivery.storable import storable
 from pbxhub.delivery.values import Links
-from pbxhub.store.events import EventRow, NewEvent, Position, keep, newest, position_of, read_after
+from pbxhub.store.events import EventRow, NewEvent, Position, keep, last_given, newest, position_of, read_after, today
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.web.hub import hub, now, reading, writing
@@ -48,12 +49,12 @@ class EventFilter(WhichEvents, schemas.Paging):
 @needs("account.read")
 def index(wanted: dict[str, Any]) -> Any:
     """Events in the order they were written, oldest first; of one call with `call_id`, of some types with `type`."""
-    after = _position(wanted["after"], "after")
     with reading() as session:
         access = enter(session)
+        after = _position(session, access.project.id, wanted["after"], "after")
         rows = read_after(session, access.project.id, after, wanted["limit"] + 1, *_which(wanted))
         page = rows[: wanted["limit"]]
-        more = str(Position(page[-1].xid, page[-1].id)) if len(rows) > len(page) else None
+        more = str(Position(page[-1].id)) if len(rows) > len(page) else None
         return _json({"items": [visible_values(access, event) for event in shown(session, page)], "next": more})
 
 
@@ -90,7 +91,7 @@ def stream(wanted: dict[str, Any]) -> Any:
     given = request.headers.get("Last-Event-ID", "")
     with reading() as session:
         access = enter(session)
-        after = _position(given, "Last-Event-ID") if given else newest(session, access.project.id)
+        after = _position(session, access.project.id, given, "Last-Event-ID") if given else newest(session)
     held = places()
     held.take(access.project.id)
     response = Response(
@@ -156,7 +157,12 @@ def _call(session: Any, project_id: int, given: Any) -> UUID | None:
     return UUID(str(call.id))
 
 
-def _position(text: str, name: str) -> Position:
+def _position(session: Session, project_id: int, text: str, name: str) -> Position:
     if not text:
         return Position()
-    return position_of(text) or wrong_field(name, "is not the id of an event")
+    found = position_of(text) or wrong_field(name, "is not the id of an event")
+    if found.id > last_given(session):
+        wrong_field(
+            name, "is newer than any event: the database was restored from a backup; read again from 0 or from now"
+        )
+    return today(session, project_id, found)
