@@ -18,10 +18,12 @@ _WORDS = (
     r"|(?:api|access|private|auth|webhook|signing|app|client)[-_]?key)"
 )
 _BARE = r"(?:key|auth|sig|sign|signature|pass|hash)"  # which mark a secret when they are the whole name
-_NAME = rf"(?:[\w.\[\]-]*{_WORDS}[\w.\[\]-]*|(?:x-(?:[\w-]*-)?)?{_BARE})"
+# A word looked for ahead, and the name then taken as a whole and never given back (++): the work stays in proportion to
+# the text, also where it is "tokentokentoken…" without an end.
+_NAME = rf"(?:(?=[\w.\[\]-]*?{_WORDS})[\w.\[\]-]++|(?:x-(?:[\w-]*-)?)?{_BARE})"
 _SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
 _SECRET_HEADER = re.compile(rf".*{_WORDS}.*|x-.*-key|x-key|key|auth|x-auth.*", re.IGNORECASE)
-_SECRET_QUERY = re.compile(rf"([?&;](?:[^=&;#]*{_WORDS}[^=&;#]*|code|{_BARE})=)[^&;#]*", re.IGNORECASE)
+_SECRET_QUERY = re.compile(rf"([?&;](?:(?=[^=&;#?]*?{_WORDS})[^=&;#?]++|code|{_BARE})=)[^&;#]*", re.IGNORECASE)
 _PARTS = re.compile(r"([^/]*//[^/?#]*)([^?#]*)(.*)", re.DOTALL)
 _USER_INFO = re.compile(r"(?<=://)[^/?#@]*@")
 # a step of the path that is a key by itself: Telegram's botID:KEY, and long runs of letters mixed with digits

@@ -1,6 +1,5 @@
 """Fields that several forms share."""
 
-import re
 from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
@@ -245,8 +244,5 @@ class AlertForm(Form):
         if text.startswith(("http://", "https://")):
             if refused := hub().guard().check_url(text):
                 raise ValidationError(refused.sentence)
-        elif not _EMAIL.fullmatch(text):
+        elif not normalised(text):
             raise ValidationError(str(_("Give an e-mail address, or one that begins with https://.")))
-
-
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")

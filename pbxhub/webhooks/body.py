@@ -152,4 +152,5 @@ def _free_xml(text: str, errors: list[FieldError]) -> Body:
     template = _template(text, "text", errors)
     if template.pieces != ("",) and (message := free_xml_problem(template)):
         errors.append(FieldError("text", message))
+        return lambda _: b""
     return _written(free_xml(template))

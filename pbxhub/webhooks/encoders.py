@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from pbxhub.sentences import say
-from pbxhub.webhooks.rendering import Context, Fragment, RenderError, to_bytes
+from pbxhub.webhooks.rendering import LARGEST_REQUEST, Context, Fragment, RenderError, to_bytes
 from pbxhub.webhooks.tree import XML_TEXT, Attribute
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -70,7 +70,14 @@ def query_text(value: Any, context: Context) -> str:
 
 
 def _joined(value: Any, context: Context, encode: Callable[[str], str]) -> str:
-    return "&".join([f"{encode(name)}={encode(text)}" for name, text in pairs_of(value, context)])
+    pairs, size = [], 0
+    for name, text in pairs_of(value, context):
+        pairs.append(f"{encode(name)}={encode(text)}")
+        size += len(pairs[-1]) + 1
+        if size > LARGEST_REQUEST:  # a long name stands before each of its many fields
+            message = say("the request has %(size)s bytes; at most %(most)s are sent", size=size, most=LARGEST_REQUEST)
+            raise RenderError(message)
+    return "&".join(pairs)
 
 
 def percent(text: str) -> str:

@@ -44,7 +44,8 @@ def free_xml_problem(template: Template) -> str:
 
 
 def free_xml(template: Template) -> Callable[[Context], str]:
-    """The function to the text with its values, which can neither end their place nor change in it."""
+    """The function to the text with its values, which can neither end their place nor change in it. Only for a text
+    without a problem: in another one, each <!-- without an end would be followed to the end."""
     encoders = _encoders(template)
 
     def write(context: Context) -> str:
@@ -60,12 +61,14 @@ def free_xml(template: Template) -> Callable[[Context], str]:
 def _encoders(template: Template) -> tuple[Callable[[str], str], ...]:
     """How the value of each placeholder is escaped: by entities, but in a CDATA section, where there are none."""
     marked = _marked(template)
-    sections = [match.span("text") for match in _SECTION.finditer(marked) if match["text"] is not None]
+    within = {
+        match.start("text") + place.start()
+        for match in _SECTION.finditer(marked)
+        if match["text"] is not None
+        for place in re.finditer(_MARK, match["text"])
+    }
     marks = [match.start() for match in re.finditer(_MARK, marked)]
-    return tuple(
-        xml_escape_cdata if any(begin <= mark < end for begin, end in sections) else xml_escape_everywhere
-        for mark in marks
-    )
+    return tuple(xml_escape_cdata if mark in within else xml_escape_everywhere for mark in marks)
 
 
 def _marked(template: Template) -> str:

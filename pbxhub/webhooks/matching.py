@@ -20,6 +20,7 @@ from pbxhub.webhooks.spec import FieldError, Filter, SpecError, WebhookSpec
 Values = Mapping[str, Value]
 Condition = Callable[[Value], bool]
 Number = int | float | Decimal
+MOST_CONDITIONS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,9 @@ def compile_filters(spec: WebhookSpec, zone: tzinfo = UTC) -> Matcher:
     """
     errors: list[FieldError] = []
     conditions = []
+    if (count := len(spec.filters)) > MOST_CONDITIONS:
+        message = say("has %(count)s; at most %(most)s are kept", count=count, most=MOST_CONDITIONS)
+        raise SpecError([FieldError("filters", message)])
     for index, item in enumerate(spec.filters):
         try:
             conditions.append(_compile(item, zone))

@@ -118,13 +118,15 @@ def _header_value(text: str, path: str) -> str:
 def compile_request(spec: WebhookSpec) -> CompiledRequest:
     """Raises SpecError with everything that is wrong with the request, field by field."""
     request, errors = spec.request, list[FieldError]()
+    _check_size(request, errors)
+    if errors:  # before anything is compiled: what is too large would take its time
+        raise SpecError(errors)
     url = _url(request, errors)
     headers, query = _headers(request, errors), _query(request, errors)
     tree, in_query = _tree(request, errors), request.method in WITHOUT_BODY
     body = compile_body(request, tree, errors)
     if request.date_format == "pattern" and (message := dates.pattern_error(request.date_pattern)):
         errors.append(FieldError("date_pattern", message))
-    _check_size(request, errors)
     if errors or url is None:
         raise SpecError(errors)
     write_date = dates.writer(request.date_format, request.date_pattern)

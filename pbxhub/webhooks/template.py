@@ -15,6 +15,7 @@ from pbxhub.webhooks.rendering import Context, Fragment, is_finite
 _SLOT = re.compile(r"<<([^<>]*)>>")
 _UNCLOSED = re.compile(r"<<[ ]*[A-Za-z_]")
 MOST_FILTERS = 8
+MOST_MISTAKES = 20  # to find the nearest name for each takes its time
 
 Encode = Callable[[str], str]
 
@@ -94,11 +95,13 @@ class Template:
 
 
 def compile_template(text: str) -> Template:
-    """Raises TemplateError with every mistake in the text."""
+    """Raises TemplateError with the mistakes in the text, the first MOST_MISTAKES of them."""
     pieces: list[str | Slot] = []
     messages: list[str] = []
     end = 0
     for match in _SLOT.finditer(text):
+        if len(messages) >= MOST_MISTAKES:
+            raise TemplateError(messages)
         _literal(text, end, match.start(), pieces, messages)
         try:
             pieces.append(_slot(match.group(1)))
