@@ -222,6 +222,16 @@ def test_a_direction_said_for_a_call_that_is_no_history_yet_holds_after_a_restar
     assert [stage.name for _, stages, *_ in hub.told for stage in stages] == ["outgoing.before"]
 
 
+def test_the_trunks_of_the_calls_that_live_are_known_after_a_restart() -> None:
+    outside = {**agent("provider", 2), "DestContext": "from-trunk"}
+    hub = Hub()
+    for block in (event("Newchannel", **NEW), event("DialBegin", **CALLER, **outside, DialString="15550001@provider")):
+        hub.feed(message_of(block))
+    known = set(hub.tracker._book.trunks)
+    hub.restart()
+    assert set(hub.tracker._book.trunks) == known == {"trunk", "provider"}
+
+
 def test_a_call_that_was_absorbed_by_another_stays_absorbed_though_its_notes_are_older() -> None:
     """Killed between the stage that told of the transfer and the next notes: both are still written."""
     messages = recordings()["22/attended_refer"]

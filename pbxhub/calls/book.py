@@ -15,7 +15,7 @@ from pbxhub.calls.dispositions import disposition, leg_outcome
 from pbxhub.calls.memory import dump, published_key
 from pbxhub.calls.messages import Party
 from pbxhub.calls.stages import JSON, CallReport, Direction, Stage, Value
-from pbxhub.calls.state import Call, Channel, new_channel
+from pbxhub.calls.state import Call, Channel, endpoint_of, new_channel
 from pbxhub.calls.values import moment, values_of
 
 MOST_ENDED = 64  # channels that have hung up, kept for the outcome of their call
@@ -67,6 +67,13 @@ class Book:
         call.real = call.real or any(not channel.local for channel in call.channels.values())
         self._by_channel |= dict.fromkeys(call.channels, call)
         return call
+
+    def take_up(self, call: Call) -> None:
+        """Goes on with a call of an earlier process, and knows its trunks again."""
+        self.begin(call)
+        for channel in call.channels.values():
+            if channel.outside and not channel.local:
+                self.learn_trunk(endpoint_of(channel.name))
 
     def of_channel(self, uniqueid: str) -> Call | None:
         """The call that has this channel."""

@@ -12,6 +12,7 @@ from pbxhub.calls.state import Call, Channel
 
 _CALL = {field.name: field for field in fields(Call) if field.name != "channels"}
 _CHANNEL = {field.name: field for field in fields(Channel) if field.name != "noted"}
+_FEW = 10  # channels of a call
 _OF_A_HOP = ("incoming.forward", "incoming.pickup")
 _KINDS: Mapping[Any, tuple[type, ...]] = {float: (float, int)}  # JSON does not tell 1.0 from 1
 
@@ -24,23 +25,27 @@ _GROWING = {name for name, value in zip(_CALL, _fresh, strict=True) if isinstanc
 def dump(call: Call) -> dict[str, JSON]:
     """Everything that differs from a fresh call, as JSON: every field of Call and Channel, whatever is added to them.
 
-    What it returns stays as it is while the call goes on. Notes on channels that have not changed since the last time
-    are the same objects: a call of 900 channels is noted hundreds of times.
+    What it returns stays as it is while the call goes on. Of a call of many channels, notes on those that have not
+    changed since the last time are the same objects: one of 900 is noted hundreds of times.
     """
     pairs = zip(_CALL, _call_notes(call), _fresh, strict=True)
     notes = {name: value for name, value, fresh in pairs if value != fresh}
     for name in _GROWING & notes.keys():
         notes[name] = _copy(notes[name])
-    notes["channels"] = [_note(channel) for channel in call.channels.values()]
+    many = len(call.channels) > _FEW
+    notes["channels"] = [_note(channel, many) for channel in call.channels.values()]
     return notes
 
 
-def _note(channel: Channel) -> dict[str, Any]:
+def _note(channel: Channel, keep: bool) -> dict[str, Any]:
     values = _channel_notes(channel)
-    if values != channel.noted[0]:
+    known, notes = channel.noted
+    if values != known:
         pairs = zip(_CHANNEL, values, _fresh_channel, strict=True)
-        channel.noted = values, {name: value for name, value, fresh in pairs if value != fresh}
-    return channel.noted[1]
+        notes = {name: value for name, value, fresh in pairs if value != fresh}
+        if keep:
+            channel.noted = values, notes
+    return notes
 
 
 def _copy(value: Any) -> Any:

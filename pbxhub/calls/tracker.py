@@ -142,7 +142,7 @@ class Tracker:
             if call.linkedid in absorbed:
                 self._book.let_go(call.linkedid)
             elif not self._book.knows(call.linkedid):
-                self._book.begin(call)
+                self._book.take_up(call)
 
     def notes(self) -> dict[str, dict[str, JSON]]:
         """What restore() needs of every call that has changed since its last report or the last time, by linkedid.
