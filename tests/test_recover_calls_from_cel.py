@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 from hub import VAULT, add_pbx, calls_of, listening, notes_of, pbx_of, stages_of
+from made_events import CALLER, NEW, agent, event
+from made_events import answered as answered_by
+from made_events import at as made_at
 from pbx_line import playing, until
 from sqlalchemy import select
 from test_lose_and_find_a_pbx import answered
@@ -29,6 +32,7 @@ from pbxhub.delivery.outbox import publish
 from pbxhub.store.history import StageEvent
 from pbxhub.store.session import Database
 from pbxhub.testing.pbx_player import PbxPlayer
+from pbxhub.testing.recordings import Played, Recording
 from tests.recordings import TRACES
 
 ANSWERED = ["incoming.before", "incoming.forward", "incoming.pickup", "incoming.after"]
@@ -246,8 +250,8 @@ def test_of_a_call_that_was_done_a_part_after_the_cursor_tells_nothing(cel: Path
 def test_a_call_that_was_heard_whole_is_not_told_again(cel: Path) -> None:
     backfill = connected(cel, -1)
     for uniqueid in ("1.1", "1.2"):
-        for event in ("Newchannel", "Hangup"):
-            message = parse(f"Event: {event}\r\nUniqueid: {uniqueid}\r\nLinkedid: 1.1\r\nChannel: PJSIP/1-1", 0)
+        for name in ("Newchannel", "Hangup"):
+            message = parse(f"Event: {name}\r\nUniqueid: {uniqueid}\r\nLinkedid: 1.1\r\nChannel: PJSIP/1-1", 0)
             assert message is not None
             assert list(backfill.hear(message, [], at(1))) == []
     write_call(cel, "1.1", "1.2", NOON + 1)
@@ -498,3 +502,41 @@ def test_a_leg_that_was_not_told_live_is_told_by_cel_though_another_rang_at_that
     with database.read() as session:
         assert sorted(session.scalars(select(StageEvent.key))) == ["101", "102", "103"]
     assert notes_of(database) == {"1.1": {"open": True}}
+
+
+def played(*talk: str) -> Recording:
+    return Recording("made", tuple(Played(0.0, block.strip().replace("\r\n", "\n")) for block in talk))
+
+
+def test_a_call_answered_in_a_gap_is_picked_up_before_it_ends_and_ends_answered(database: Database, cel: Path) -> None:
+    """While the line is down an employee takes the call and leaves it; its caller hangs up when the line is back."""
+    began = float(CALLER["Uniqueid"])
+    leg = agent("101", 2)
+    unheard = [
+        event("Newchannel", **agent("101", 2, prefix=""), Timestamp=made_at(1), ChannelStateDesc="Down"),
+        *answered_by("101", 2, 1),
+        event("Hangup", **agent("101", 2, prefix=""), Timestamp=made_at(8), Cause="16"),
+    ]
+
+    async def scenario() -> None:
+        async with playing() as player:
+            pbx_id = add_pbx(database, player, cel_path=str(cel))
+            async with listening(database):
+                await until(lambda: pbx_of(database, pbx_id).cel_cursor == -1)
+                await player.play(played(event("Newchannel", **NEW)), speed=0)
+                await until(lambda: stages_of(database) == ANSWERED[:1])
+                stocks = [action["Action"] for action in player.actions].count("CoreShowChannels")
+                player.drop()
+                await player.play(played(*unheard), speed=0)
+                await until(lambda: [action["Action"] for action in player.actions].count("CoreShowChannels") > stocks)
+                await until(lambda: pbx_of(database, pbx_id).state == "connected")
+                await player.play(played(event("Hangup", **CALLER, Timestamp=made_at(9), Cause="16")), speed=0)
+                for rows in (slice(0, 4), slice(6, 8), slice(4, 6)):
+                    write_call(cel, CALLER["Uniqueid"], leg["DestUniqueid"], began, rows)
+                await until(lambda: [call for call in calls_of(database) if call.ended_on])
+        assert stages_of(database) == ANSWERED
+        (call,) = calls_of(database)
+        assert (call.disposition, call.extension, call.data["end_reason"]) == ("ANSWERED", "101", "hangup")
+        assert call.data["is_missed"] is False
+
+    run(scenario())
