@@ -10,12 +10,13 @@ export function toast(text, bad = false) {
 }
 
 // Sends a form by script. A page of an earlier session gets the token of the new one and goes on; without a session
-// nothing is lost: a dialog offers to sign in beside this page. Answers with the response, or null without a session.
-export async function post(address, body, headers = {}) {
+// nothing is lost: a dialog offers to sign in beside this page (not for what nobody has pressed: quiet). Answers with the
+// response, or null without a session.
+export async function post(address, body, headers = {}, quiet = false) {
   const send = () => fetch(address, { method: "POST", body: body(), headers: { ...headers, "X-CSRFToken": token() } });
   let response = await send();
   if (response.headers.has("X-Old-Token") && (await renewToken())) response = await send();
-  if (response.status === 401) showSignedOut();
+  if (response.status === 401 && !quiet) showSignedOut();
   return response.status === 401 ? null : response;
 }
 

@@ -126,7 +126,7 @@ def _labels() -> dict[str, str]:
         "h": _("h"),
         "unreachable": _("The hub cannot be reached. Nothing is lost: try again in a moment."),
         "notSaved": _("Not saved."),
-        "signedOut": _("you are no longer signed in"),
+        "signedOut": _("You are no longer signed in. Nothing is lost: sign in on another page, come back and save."),
         "unsaved": _("not saved yet"),
         "sending": _("Sending…"),
     }

@@ -37,8 +37,8 @@ function helper(input) {
 const payload = () => ({ id: data.id, copy_of: data.copyOf, revision, name: state.name, stage: state.stage, enabled: state.enabled,
   spec: state.spec, secret: state.secret, tls_key: state.tls_key, sample: sample.value });
 
-async function send(address) {
-  const response = await post(address, () => JSON.stringify(payload()), { "Content-Type": "application/json" });
+async function send(address, quiet = false) {
+  const response = await post(address, () => JSON.stringify(payload()), { "Content-Type": "application/json" }, quiet);
   if (!response) throw new Error(words.signedOut);
   const kind = response.headers.get("Content-Type") ?? "";
   if (response.redirected || !kind.includes("json")) throw new Error(`${response.status}`);
@@ -49,13 +49,14 @@ async function preview() {
   const mine = ++asked;
   const place = document.getElementById("preview");
   try {
-    const found = await send(root.dataset.preview);
+    const found = await send(root.dataset.preview, true);
     if (mine !== asked) return;
     place.innerHTML = found.html; // escaped by the server
     shown = found;
     mark();
-  } catch {
-    place.replaceChildren(el("p", { class: "field-error", role: "alert" }, words.unreachable));
+  } catch (error) {
+    const why = error.message === words.signedOut ? words.signedOut : words.unreachable;
+    place.replaceChildren(el("p", { class: "field-error", role: "alert" }, why));
   }
 }
 
@@ -124,8 +125,9 @@ async function test() {
   try {
     const found = await send(root.dataset.test);
     place.innerHTML = found.html; // escaped by the server
-  } catch {
-    place.replaceChildren(el("p", { class: "field-error" }, words.unreachable));
+  } catch (error) {
+    const why = error.message === words.signedOut ? words.signedOut : words.unreachable;
+    place.replaceChildren(el("p", { class: "field-error" }, why));
   } finally {
     button.disabled = false;
   }

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
+from sqlalchemy import delete
 
+from pbxhub.store.accounts import SignIn
 from pbxhub.testing import zoo
 from pbxhub.testing.bad_tls import new_authority
 from pbxhub.testing.receiver import Receiver
@@ -72,6 +74,23 @@ def test_two_editors_at_once_overwrite_nothing_silently(site: Site, anna: Page, 
     expect(second.locator("#conflict")).to_contain_text("First")
     second.get_by_role("button", name="Save mine over theirs").click()
     expect(second.get_by_role("link", name="Second")).to_be_visible()
+
+
+def test_the_editor_waits_until_its_user_is_signed_in_again(site: Site, anna: Page) -> None:
+    anna.goto(f"{site.url}/projects/{site.project}/webhooks/2/edit")
+    with site.database.write() as session:
+        session.execute(delete(SignIn))
+    anna.locator("[data-path=name] input").fill("Typed before")
+    expect(anna.locator("#preview")).to_contain_text("You are no longer signed in")
+    anna.locator("#save").click()
+    dialog = anna.get_by_role("dialog", name="You are no longer signed in")
+    with anna.expect_popup() as beside:
+        dialog.get_by_role("link", name="Sign in").click()
+    sign_in(beside.value, site)
+    beside.value.close()
+    expect(dialog).to_be_hidden()
+    anna.locator("#save").click()
+    expect(anna.get_by_role("link", name="Typed before")).to_be_visible()
 
 
 def test_the_order_is_changed_with_the_keyboard(site: Site, anna: Page) -> None:
