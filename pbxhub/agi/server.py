@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -56,7 +57,8 @@ class Server:
             return
         self._tasks.add(task)
         if (connection := writer.get_extra_info("socket")) is not None:  # a PBX that is gone without a word
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            with suppress(OSError):  # it was closed at once
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         wire = Wire(reader, writer)
         try:
             await self._serve(wire)

@@ -79,7 +79,7 @@ class Wire:
         if self._over.done():
             raise HungUpError
         self._writer.write(_encoded(line))
-        with suppress(ConnectionError):  # told by the pump
+        with suppress(OSError):  # told by the pump
             await self._writer.drain()
         answer = asyncio.ensure_future(self._results.get())
         await asyncio.wait({answer, self._over}, return_when=asyncio.FIRST_COMPLETED)
@@ -110,7 +110,7 @@ class Wire:
         if self._pump is not None:
             self._pump.cancel()
         self._writer.close()
-        with suppress(ConnectionError, TimeoutError):
+        with suppress(OSError):
             async with asyncio.timeout(1):
                 await self._writer.wait_closed()
 
@@ -135,15 +135,16 @@ class Wire:
             line = await self._reader.readuntil(b"\n")
         except asyncio.IncompleteReadError:
             raise BadRequestError("closed before the header was complete") from None
-        except (asyncio.LimitOverrunError, ConnectionError) as error:
+        except (asyncio.LimitOverrunError, OSError) as error:
             raise BadRequestError(f"a line is too long or was broken off ({type(error).__name__})") from None
-        return line.decode("utf-8", "replace").rstrip("\r\n")
+        return _text(line)
 
     async def _read_results(self) -> None:
-        """Sorts what Asterisk says into results and the news that the caller is gone."""
-        with suppress(asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, asyncio.QueueFull):
+        """Sorts what Asterisk says into results and the news that the caller is gone. A PBX that is gone without a word
+        is an OSError of any kind: no route, timed out."""
+        with suppress(asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError, asyncio.QueueFull):
             while True:
-                line = (await self._reader.readuntil(b"\n")).decode("utf-8", "replace").rstrip("\r\n")
+                line = _text(await self._reader.readuntil(b"\n"))
                 if line == "HANGUP":
                     break
                 # 520-Invalid command syntax. … 520 End of proper usage: one answer of several lines
@@ -151,6 +152,11 @@ class Wire:
                     self._results.put_nowait(line)
         if not self._over.done():
             self._over.set_result(None)
+
+
+def _text(line: bytes) -> str:
+    """NUL, which no database takes, becomes U+FFFD as other bytes do that are no text."""
+    return line.decode("utf-8", "replace").rstrip("\r\n").replace("\0", "\ufffd")
 
 
 def _call(headers: Mapping[str, str]) -> Call:

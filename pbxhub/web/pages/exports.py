@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,5 +68,14 @@ def _csv_line(values: Any) -> str:
 
 
 def harmless(value: Any) -> Any:
-    """A text that a spreadsheet would run as a formula gets an apostrophe; phone numbers begin with +, too."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r", "|", "%") else value
+    """A text that a spreadsheet would run as a formula gets an apostrophe, in front of each place where one may begin:
+    the start, and what a spreadsheet that expects another separator takes for the next cell. A phone number stays as
+    it is: as a formula, +380441234567 is that number."""
+    return value if not isinstance(value, str) or _PHONE.fullmatch(value) else _FORMULA.sub(r"\1'\2", value)
+
+
+_PHONE = re.compile(r"\+[0-9]{2,20}", re.ASCII)
+# The signs of OWASP's page on CSV injection, the full-width ones of East Asian spreadsheets, and what stands unseen
+# before them. A line break or a tab is where a cell may begin, too, the first of several.
+_UNSEEN = r"[\s\x00-\x20\u200b\ufeff]"
+_FORMULA = re.compile(rf"(^|[;,\"]|(?<!{_UNSEEN})[\t\r\n])({_UNSEEN}*+[=+\-@|%\uff1d\uff0b\uff0d\uff20])")
