@@ -11,7 +11,6 @@ from pages_server import serving_pages
 from served import Served
 from test_every_answer_matches_its_schema import test_no_request_breaks_the_api_and_every_answer_is_as_described
 from test_walk_every_route import (
-    ids,
     test_a_list_of_a_stranger_holds_nothing_of_ours,
     test_a_stranger_finds_nothing_of_ours_and_changes_nothing,
     test_no_route_answers_without_a_key,
@@ -19,7 +18,6 @@ from test_walk_every_route import (
 )
 
 __all__ = [
-    "ids",
     "test_a_list_of_a_stranger_holds_nothing_of_ours",
     "test_a_stranger_finds_nothing_of_ours_and_changes_nothing",
     "test_no_request_breaks_the_api_and_every_answer_is_as_described",
