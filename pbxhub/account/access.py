@@ -1,7 +1,8 @@
 """Who may do what: one table of rights in a project, for people by their role and for programs by the scopes of their
 key; and one of what operators may do with the hub itself, which no role and no key gives."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Literal, Protocol
 from zoneinfo import ZoneInfo
 
@@ -123,6 +124,8 @@ class Access:
     user: Actor
     rights: frozenset[Right]
     operator: bool = False
+    address: str = ""  # where the request came from, for the audit log
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))  # when it came
 
     def may(self, right: Right) -> bool:
         return right in self.rights

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Actor
+from pbxhub.account.access import Access, Actor
 from pbxhub.calls.stages import JSON
 from pbxhub.store.accounts import AuditEntry
 
@@ -51,6 +51,20 @@ def write_entry(
             address=address,
             created_on=now,
         )
+    )
+
+
+def note(
+    session: Session,
+    access: Access,
+    action: Action,
+    subject: str,
+    before: Mapping[str, JSON] | None = None,
+    after: Mapping[str, JSON] | None = None,
+) -> None:
+    """The same for somebody inside a project: in its log, from the address of the request."""
+    write_entry(
+        session, access.project.id, access.user, action, subject, before or {}, after or {}, access.address, access.now
     )
 
 

@@ -1,13 +1,23 @@
-"""Projects: who may make one."""
+"""Projects: who may make one, and its settings."""
 
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+from zoneinfo import available_timezones
+
+from babel import Locale
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import may_operate
+from pbxhub.account.access import Access, may_operate
+from pbxhub.account.audit_log import fields, note
 from pbxhub.account.operators import operators_of
 from pbxhub.account.refusals import Refusal
+from pbxhub.account.texts import read_lines
 from pbxhub.sentences import say
 from pbxhub.settings import Settings
+from pbxhub.store.webhooks import touch_webhooks
 
+LONGEST = {"name": 200, "time_zone": 64, "country": 2}  # characters
 _MOST_NAMED = 3
 
 
@@ -21,3 +31,52 @@ def refuse_new_project(session: Session, operator: bool, settings: Settings) -> 
         say("On this hub the operator makes the projects."),
         say("Ask %(who)s to make one for you.", who=known),
     )
+
+
+def change_project(session: Session, access: Access, given: Mapping[str, Any]) -> list[Refusal]:
+    """Changes those of name, time zone and country that are given; or says everything that is wrong with them."""
+    read = read_project(given)
+    if isinstance(read, list):
+        return read
+    project = access.project
+    before = fields(project, *LONGEST)
+    for name, text in read.items():
+        setattr(project, name, text)
+    session.flush()
+    touch_webhooks(session, project.id)  # their times and numbers are read by these settings
+    note(session, access, "project changed", project.name, before, fields(project, *LONGEST))
+    return []
+
+
+def read_project(given: Mapping[str, Any]) -> dict[str, str] | list[Refusal]:
+    """The settings of a project, checked. A country in small letters is taken in capitals."""
+    read = read_lines(given, LONGEST, frozenset({"name", "time_zone"}))
+    if isinstance(read, list):
+        return read
+    if "country" in read:
+        read["country"] = read["country"].upper()
+    refused = []
+    if "time_zone" in read and read["time_zone"] not in time_zones():
+        refused.append(Refusal("time_zone", say("This is not a time zone."), say("Give an IANA name, Europe/Kyiv.")))
+    if read.get("country") and read["country"] not in countries():
+        refused.append(
+            Refusal("country", say("This is not a country."), say("Give two letters of ISO 3166, UA, or nothing."))
+        )
+    return refused or read
+
+
+@cache
+def time_zones() -> tuple[str, ...]:
+    """UTC, and every zone that is named after a place: the others are shorthands that clocks changed under."""
+    named = {zone for zone in available_timezones() if "/" in zone and not zone.startswith("Etc/")}
+    return ("UTC", *sorted(named))
+
+
+@cache
+def countries() -> frozenset[str]:
+    """The two letters of ISO 3166 of every country."""
+    codes = map(str, Locale.parse("en").territories)
+    return frozenset(code for code in codes if len(code) == 2 and code.isalpha()) - _NO_COUNTRIES
+
+
+_NO_COUNTRIES = frozenset({"EU", "EZ", "UN", "QO", "XA", "XB", "ZZ"})

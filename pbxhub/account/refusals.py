@@ -17,3 +17,8 @@ class Refusal:
     def text(self) -> Sentence:
         """Both in one line."""
         return say("%(why)s %(advice)s", why=self.sentence, advice=self.remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken(Refusal):
+    """Something else has this name or number already: right by itself, and refused as things stand."""

@@ -1,6 +1,5 @@
 """Who asks: a program with a key of one project. The key says what it may do."""
 
-import hashlib
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
@@ -14,6 +13,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import RIGHTS, Access, Program, Right, rights_of_scopes
+from pbxhub.account.api_keys import hash_of
 from pbxhub.api.problems import problem, refuse
 from pbxhub.store.accounts import ApiKey, Project
 from pbxhub.web.hub import hub, now
@@ -48,11 +48,6 @@ def install(api: Flask) -> None:
         return None
 
 
-def hash_of(key: str) -> str:
-    """What is kept of a key: its SHA-256 is looked up by index, so nothing is compared letter by letter."""
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
-
-
 def needs(right: Right) -> Callable[[View], View]:
     """Marks a view with the right that its key must have."""
 
@@ -75,7 +70,7 @@ def enter(session: Session) -> Access:
     project = session.get(Project, row.project_id, with_for_update=lock)
     if project is None:
         refuse(401, "The project of this key is gone.")
-    return Access(project, Program(row.name), rights_of_scopes(row.scopes))
+    return Access(project, Program(row.name), rights_of_scopes(row.scopes), address=request.remote_addr or "")
 
 
 def _note_use(row: ApiKey) -> None:

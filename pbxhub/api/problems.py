@@ -1,18 +1,20 @@
 """One shape of every refusal: problem+json (RFC 9457) with the path of each field that is wrong."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import structlog
 from flask import Flask, Response, json
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
+from pbxhub.account.refusals import Refusal, Taken
 from pbxhub.json_reader import UnreadableError
 from pbxhub.store.session import is_away, reason
 from pbxhub.webhooks.spec import FieldError, SpecError
 
+T = TypeVar("T")
 TYPE = "application/problem+json"
 log = structlog.get_logger(__name__)
 
@@ -51,6 +53,22 @@ def wrong_field(path: str, message: str) -> NoReturn:
     refuse(422, f"{path}: {message}", [FieldError(path, message)])
 
 
+def refuse_all(refusals: Sequence[Refusal]) -> None:
+    """Ends the request when something is refused, in the words that the page has for it."""
+    if refusals:
+        status = 409 if all(isinstance(each, Taken) for each in refusals) else 422
+        errors = [FieldError(each.path, each.text) for each in refusals]
+        refuse(status, _said(errors), errors)
+
+
+def accepted(found: T | list[Refusal]) -> T:
+    """What was saved; ends the request when it was refused."""
+    if isinstance(found, list):
+        refuse_all(found)
+        raise AssertionError("refused without a reason")
+    return found
+
+
 def install(api: Flask) -> None:
     api.register_error_handler(Refused, lambda error: problem(error.status, error.detail, error.errors, error.headers))
     api.register_error_handler(SpecError, lambda error: _invalid(error.errors))
@@ -71,8 +89,11 @@ def problem(
 
 
 def _invalid(errors: list[FieldError]) -> Response:
-    said = "; ".join(f"{error.path}: {error.message}" if error.path else error.message for error in errors[:3])
-    return problem(422, said, errors)
+    return problem(422, _said(errors), errors)
+
+
+def _said(errors: list[FieldError]) -> str:
+    return "; ".join(f"{error.path}: {error.message}" if error.path else error.message for error in errors[:3])
 
 
 def _unreadable(error: UnreadableError) -> Response:

@@ -4,7 +4,7 @@ from flask import Flask, g, request
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 
-from pbxhub.api.keys import hash_of
+from pbxhub.account.api_keys import hash_of
 
 LIMIT = "600 per minute"
 STRANGERS = "60 per minute"

@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from flask import abort, g
+from flask import abort, g, request
 from flask_login import current_user
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -32,11 +32,16 @@ def enter(session: Session, project_id: int, right: Right = "account.read") -> A
     ).first()
     if found is None:
         abort(404)
-    access = Access(found[0], user, rights_of_role(cast(Role, found[1])), user.operator)
+    access = Access(found[0], user, rights_of_role(cast(Role, found[1])), user.operator, address())
     g.access = access
     if not access.may(right):
         abort(403)
     return access
+
+
+def address() -> str:
+    """Where this request comes from."""
+    return request.remote_addr or ""
 
 
 def operating(right: OperatorRight) -> Account:

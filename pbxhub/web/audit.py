@@ -5,24 +5,12 @@ from collections.abc import Mapping
 from flask import request
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Access, Actor
-from pbxhub.account.audit_log import Action, differences, fields, write_entry
+from pbxhub.account.access import Actor
+from pbxhub.account.audit_log import Action, differences, fields, note, write_entry
 from pbxhub.calls.stages import JSON
 from pbxhub.web.hub import now
 
 __all__ = ["Action", "differences", "fields", "note", "note_of_hub"]
-
-
-def note(
-    session: Session,
-    access: Access,
-    action: Action,
-    subject: str,
-    before: Mapping[str, JSON] | None = None,
-    after: Mapping[str, JSON] | None = None,
-) -> None:
-    """Writes who did what to what in the project's log. Never pass a secret."""
-    _write(session, access.project.id, access.user, action, subject, before, after)
 
 
 def note_of_hub(

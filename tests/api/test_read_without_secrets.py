@@ -8,16 +8,12 @@ from itertools import product
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from flask_security import hash_password
 from planted import Planted, plant
 from served import OPEN, Served
+from signing_in import member, program
 
 from pbxhub.api import streams
-from pbxhub.store.accounts import Membership, User
-from pbxhub.web.hub import now
 
-PASSWORD = "correct horse battery"
-_TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
 _FILE = re.compile(r'"file": ?"([^"]+)"')  # a body as bytes, in base64
 _PLACE = re.compile(r"<(?:[^<>:]+:)?(\w+)>")
 
@@ -27,32 +23,6 @@ def planted(hub: Served, monkeypatch: pytest.MonkeyPatch) -> Planted:
     monkeypatch.setattr(streams, "STREAM_SECONDS", 0.1)
     hub.app.extensions["pbxhub.api"].config["API_RATE"] = "100000 per minute"
     return plant(hub)
-
-
-def member(hub: Served, role: str) -> FlaskClient:
-    """The browser of somebody who has signed in."""
-    with hub.app.app_context():
-        hashed = hash_password(PASSWORD)
-    with hub.database.write() as session:
-        user = User(email=f"{role}@example.com", name=role, password=hashed, fs_uniquifier=role * 8, recovery_codes=[],
-                    created_on=now())  # fmt: skip
-        session.add(user)
-        session.flush()
-        session.add(Membership(project_id=hub.project_id, user_id=user.id, role=role, created_on=now()))
-    client = hub.app.test_client()
-    token = _TOKEN.search(client.get("/sign-in").text)
-    assert token
-    answer = client.post(
-        "/sign-in", data={"csrf_token": token[1], "email": f"{role}@example.com", "password": PASSWORD, "submit": "1"}
-    )
-    assert answer.status_code == 302
-    return client
-
-
-def program(hub: Served, *scopes: str) -> FlaskClient:
-    client = hub.app.test_client()
-    client.environ_base["HTTP_X_API_KEY"] = hub.key(*scopes)
-    return client
 
 
 def paths(app: Flask, planted: Planted, prefix: str = "") -> Iterator[str]:

@@ -72,3 +72,15 @@ def test_a_list_of_a_stranger_holds_nothing_of_ours(hub: Served, ids: dict[str, 
         assert path == "/events" or hub.client().get(path)["items"], path
     assert [item["id"] for item in hub.stranger.get("/projects")["items"]] == [hub.other_id]
     assert isinstance(ids["call_id"], UUID)
+
+
+def test_the_description_names_the_scope_of_every_operation(hub: Served) -> None:
+    api = hub.app.extensions["pbxhub.api"]
+    described = requests.get(f"{hub.address}/api/v1/openapi.json", timeout=20).json()["paths"]
+    for rule in api.url_map.iter_rules():
+        right = getattr(api.view_functions[rule.endpoint], "right", None)
+        for method in rule.methods - {"HEAD", "OPTIONS"} if right else ():
+            operation = described[re.sub(r"<(?:[^<>:]+:)?(\w+)>", r"{\1}", rule.rule)][method.lower()]
+            scope = RIGHTS[right].scope
+            assert operation["security"] == [{"key": [scope]}], (method, rule.rule)
+            assert operation["description"].endswith(f"Scope: `{scope}`.")

@@ -1,33 +1,29 @@
 """The project of the key, its PBXs, numbers and employees."""
 
-from collections.abc import Mapping
 from typing import Any, TypeVar
-from zoneinfo import ZoneInfo, available_timezones
 
-from marshmallow import Schema
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from pbxhub.account import dial_plans as dial_plan_rules
+from pbxhub.account import projects as projects_rules
 from pbxhub.account.access import Access
+from pbxhub.account.dial_plans import dial_plan_of
+from pbxhub.account.employees import delete_employee, save_employee
+from pbxhub.account.numbers import delete_number, save_number
 from pbxhub.api import schemas
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
-from pbxhub.api.problems import refuse, wrong_field
+from pbxhub.api.problems import accepted, refuse, refuse_all, wrong_field
 from pbxhub.store.accounts import Employee, Number, Pbx, lock_project
-from pbxhub.store.ordered_calls import DialPlan
-from pbxhub.store.webhooks import touch_webhooks
 from pbxhub.web.audit import Action, fields, note
 from pbxhub.web.hub import hub, now, reading, writing
 
 account = Blueprint("account", __name__, description="The project, its PBXs, numbers and employees")
 RowT = TypeVar("RowT", Pbx, Number, Employee)
 _PROJECT = schemas.Project()
-_ADDED: Mapping[type[Any], Action] = {Number: "number added", Employee: "employee added"}
-_DELETED: Mapping[type[Any], Action] = {Number: "number deleted", Employee: "employee deleted"}
 _PBX = schemas.Pbx()
-_CARDS: Mapping[type[Any], Schema] = {Number: schemas.Number(), Employee: schemas.Employee()}
 _LIVE = ("state", "state_reason", "state_since", "last_event_on", "asterisk_version")  # of a PBX: nobody changes them
 _PLAN = schemas.DialPlan()
 
@@ -60,11 +56,7 @@ def change_project(data: dict[str, Any], project_id: int) -> Any:
         access = _own(enter(session), project_id)
         row = access.project
         check_match(_PROJECT.dump(row))
-        if data.get("time_zone", "UTC") not in available_timezones():
-            wrong_field("time_zone", "is not a time zone; give an IANA name such as Europe/Kyiv")
-        ZoneInfo(data.get("time_zone", "UTC"))
-        _change(session, access, row, data, "project changed", row.name)
-        touch_webhooks(session, project_id)
+        refuse_all(projects_rules.change_project(session, access, data))
         return tagged(_PROJECT.dump(row))
 
 
@@ -149,7 +141,7 @@ def dial_plan(pbx_id: int) -> Any:
     """By which rules ordered calls are placed."""
     with reading() as session:
         row = _row(session, enter(session), Pbx, pbx_id)
-        return tagged(_PLAN.dump(plan_of(session, row.id)))
+        return tagged(_PLAN.dump(dial_plan_of(session, row.id)))
 
 
 @account.patch("/pbxs/<int:pbx_id>/dial-plan")
@@ -161,17 +153,10 @@ def change_dial_plan(data: dict[str, Any], pbx_id: int) -> Any:
     with writing() as session:
         access = enter(session)
         lock_project(session, access.project.id)  # two at once must not both be the first to write it
-        plan = plan_of(session, _row(session, access, Pbx, pbx_id).id)
+        pbx = _row(session, access, Pbx, pbx_id)
+        plan = dial_plan_of(session, pbx.id)
         check_match(_PLAN.dump(plan))
-        for name in ("channel", "context"):
-            check_dial_word(name, data.get(name, "").replace("{extension}", ""))
-        if "channel" in data and data["channel"].count("{extension}") != 1:
-            wrong_field("channel", "must hold {extension} once: PJSIP/{extension}")
-        for index, pattern in enumerate(data.get("allowed", ())):
-            if not pattern.removesuffix("*").removeprefix("+").isdigit() and pattern not in ("*", "+*"):
-                wrong_field(f"allowed.{index}", "give digits with an optional +, and * at the end: +38044*")
-        session.add(plan)
-        _change(session, access, plan, data, "dial plan changed", str(pbx_id))
+        refuse_all(dial_plan_rules.change_dial_plan(session, access, pbx, plan, data))
         return tagged(_PLAN.dump(plan))
 
 
@@ -192,8 +177,7 @@ def add_number(data: dict[str, Any]) -> Any:
     """Adds a DID of one of the project's PBXs."""
     with writing() as session:
         access = enter(session)
-        _own_pbx(session, access, data["pbx_id"])
-        return _add(session, access, Number(project_id=access.project.id, **data), schemas.Number(), data["did"])
+        return tagged(schemas.Number().dump(accepted(save_number(session, access, None, data))), 201)
 
 
 @account.patch("/numbers/<int:number_id>")
@@ -206,10 +190,7 @@ def change_number(data: dict[str, Any], number_id: int) -> Any:
         access = enter(session)
         row = _row(session, access, Number, number_id, changing=True)
         check_match(schemas.Number().dump(row))
-        if "pbx_id" in data:
-            _own_pbx(session, access, data["pbx_id"])
-        _change(session, access, row, data, "number changed", row.did)
-        return tagged(schemas.Number().dump(row))
+        return tagged(schemas.Number().dump(accepted(save_number(session, access, row, data))))
 
 
 @account.get("/numbers/<int:number_id>")
@@ -224,9 +205,13 @@ def number(number_id: int) -> Any:
 @account.delete("/numbers/<int:number_id>")
 @account.response(204)
 @needs("numbers.change")
-def remove_number(number_id: int) -> Any:
+def remove_number(number_id: int) -> None:
     """Its calls belong to the PBX's own project from now on."""
-    return _remove(Number, number_id)
+    with writing() as session:
+        access = enter(session)
+        row = _row(session, access, Number, number_id, changing=True)
+        check_if_match(schemas.Number().dump(row))
+        delete_number(session, access, row)
 
 
 @account.get("/employees")
@@ -246,8 +231,7 @@ def add_employee(data: dict[str, Any]) -> Any:
     """Adds a card."""
     with writing() as session:
         access = enter(session)
-        row = Employee(project_id=access.project.id, **data)
-        return _add(session, access, row, schemas.Employee(), data["extension"])
+        return tagged(schemas.Employee().dump(accepted(save_employee(session, access, None, data))), 201)
 
 
 @account.get("/employees/<int:employee_id>")
@@ -269,42 +253,25 @@ def change_employee(data: dict[str, Any], employee_id: int) -> Any:
         access = enter(session)
         row = _row(session, access, Employee, employee_id, changing=True)
         check_match(schemas.Employee().dump(row))
-        _change(session, access, row, data, "employee changed", row.extension)
-        return tagged(schemas.Employee().dump(row))
+        return tagged(schemas.Employee().dump(accepted(save_employee(session, access, row, data))))
 
 
 @account.delete("/employees/<int:employee_id>")
 @account.response(204)
 @needs("employees.change")
-def remove_employee(employee_id: int) -> Any:
+def remove_employee(employee_id: int) -> None:
     """Removes a card; the extension's calls stay."""
-    return _remove(Employee, employee_id)
-
-
-def plan_of(session: Session, pbx_id: int) -> DialPlan:
-    """The rules of a PBX, the defaults when nobody has set any."""
-    return session.get(DialPlan, pbx_id) or DialPlan(
-        pbx_id=pbx_id, channel="PJSIP/{extension}", context="from-internal", allowed=["*"], at_once=10, per_minute=60,
-        ring_seconds=30,
-    )  # fmt: skip
-
-
-def check_dial_word(name: str, text: str) -> None:
-    """Refuses what Asterisk's dialplan would read as something else."""
-    if not all(letter.isascii() and (letter.isalnum() or letter in "/_-.@") for letter in text):
-        wrong_field(name, "may hold Latin letters, digits, and / _ - . @")
+    with writing() as session:
+        access = enter(session)
+        row = _row(session, access, Employee, employee_id, changing=True)
+        check_if_match(schemas.Employee().dump(row))
+        delete_employee(session, access, row)
 
 
 def _own(access: Access, project_id: int) -> Access:
     if access.project.id != project_id:
         refuse(404, "There is no such project for this key.")
     return access
-
-
-def _own_pbx(session: Session, access: Access, pbx_id: int) -> None:
-    row = session.get(Pbx, pbx_id)
-    if row is None or row.project_id != access.project.id:
-        wrong_field("pbx_id", "is not a PBX of this project")
 
 
 def _row(session: Session, access: Access, kind: type[RowT], row_id: int, changing: bool = False) -> RowT:
@@ -338,33 +305,9 @@ def id_after(wanted: dict[str, Any]) -> int:
     return int(text)
 
 
-def _add(session: Session, access: Access, row: Any, schema: Any, subject: str) -> Any:
-    session.add(row)
-    _flush(session)
-    note(session, access, _ADDED[type(row)], subject)
-    return tagged(schema.dump(row), 201)
-
-
 def _change(session: Session, access: Access, row: Any, data: dict[str, Any], action: Action, subject: str) -> None:
     before = fields(row, *data)
     for name, value in data.items():
         setattr(row, name, value)
-    _flush(session)
+    session.flush()
     note(session, access, action, subject, before, fields(row, *data))
-
-
-def _flush(session: Session) -> None:
-    try:
-        session.flush()
-    except IntegrityError:
-        refuse(409, "There is one with this extension or number already.")
-
-
-def _remove(kind: type[RowT], row_id: int) -> Any:
-    with writing() as session:
-        access = enter(session)
-        row = _row(session, access, kind, row_id)
-        check_if_match(_CARDS[kind].dump(row))
-        note(session, access, _DELETED[kind], str(row_id))
-        session.delete(row)
-    return None

@@ -8,13 +8,13 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.dial_plans import dial_plan_of
 from pbxhub.account.visible import visible_url, visible_values
 from pbxhub.api import schemas
 from pbxhub.api.answers import page
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse, wrong_field
-from pbxhub.api.resources.account import plan_of
 from pbxhub.api.resources.history import uuid_after
 from pbxhub.calls.dialable import extension_error, number_error
 from pbxhub.delivery.outbox import add_later, ask_cancel, open_orders, publish_later, register
@@ -67,7 +67,7 @@ def order(data: dict[str, Any]) -> Any:
     with writing() as session:
         access = enter(session)
         pbx = _pbx(session, access, data["pbx_id"])
-        plan = plan_of(session, pbx.id)
+        plan = dial_plan_of(session, pbx.id)
         _check(data, plan.allowed, access.project.country)
         _check_limits(session, access, plan.at_once, plan.per_minute)
         args = data["callback_args"]

@@ -2,16 +2,16 @@
 
 from marshmallow import Schema, fields, validate
 
-from pbxhub.api.schemas.base import LARGEST_ID, given, text, times
+from pbxhub.api.schemas.base import LARGEST_ID, given, ruled, text, times
 
 
 class Project(Schema):
     """The project of the key."""
 
     id = fields.Integer(dump_only=True)
-    name = text(200, least=1)
-    time_zone = text(64, **given("IANA name, Europe/Kyiv"))
-    country = text(2, **given("ISO 3166, for numbers without a country code; empty: none"))
+    name = ruled(200, least=1)
+    time_zone = ruled(64, **given("IANA name, Europe/Kyiv"))
+    country = ruled(2, **given("ISO 3166, for numbers without a country code; empty: none"))
     created_on = times(dump_only=True)
 
 
@@ -55,16 +55,16 @@ class Number(Schema):
 
     id = fields.Integer(dump_only=True)
     pbx_id = fields.Integer(required=True, validate=validate.Range(1, LARGEST_ID))
-    did = text(80, least=1, required=True)
-    label = text(200)
+    did = ruled(80, least=1, required=True)
+    label = ruled(200)
 
 
 class Employee(Schema):
     """The card of an extension."""
 
     id = fields.Integer(dump_only=True)
-    extension = text(80, least=1, required=True)
-    name = text(200)
-    email = text(255)
-    department = text(200)
-    crm_id = text(200)
+    extension = ruled(80, least=1, required=True)
+    name = ruled(200)
+    email = ruled(255)
+    department = ruled(200)
+    crm_id = ruled(200)

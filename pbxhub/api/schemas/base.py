@@ -8,12 +8,18 @@ from marshmallow import EXCLUDE, Schema, fields, validate
 from pbxhub.api.answers import MOST
 from pbxhub.web.received import LARGEST_ID
 
-__all__ = ["LARGEST_ID", "Paging", "Problem", "ProblemError", "given", "page_of", "text", "times"]
+__all__ = ["LARGEST_ID", "Paging", "Problem", "ProblemError", "given", "page_of", "ruled", "text", "times"]
 
 
 def text(length: int, **options: Any) -> fields.String:
     """A text of up to so many characters; that both databases can keep them is checked where the request is read."""
     return fields.String(validate=validate.Length(options.pop("least", 0), length), **options)
+
+
+def ruled(length: int, least: int = 0, **options: Any) -> fields.String:
+    """A text whose rule is in account/, where pages ask it, too: here its length is only described."""
+    described = {"maxLength": length, **({"minLength": least} if least else {}), **options.pop("metadata", {})}
+    return fields.String(metadata=described, **options)
 
 
 def given(description: str, **options: Any) -> dict[str, Any]:

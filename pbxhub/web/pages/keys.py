@@ -1,18 +1,15 @@
 """API keys of a project. A key is shown once; only its hash is kept."""
 
-import hashlib
-import secrets
-
 from flask import Blueprint, abort, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.api_keys import make_key, revoke_key
 from pbxhub.store.accounts import ApiKey
 from pbxhub.web.access import enter
-from pbxhub.web.audit import note
 from pbxhub.web.forms import KeyForm
-from pbxhub.web.hub import now, reading, writing
+from pbxhub.web.hub import reading, writing
 from pbxhub.web.language import _
 from pbxhub.web.shown_once import hand_over, take
 
@@ -33,20 +30,11 @@ def create(project_id: int) -> ResponseReturnValue:
     form = KeyForm()
     with writing() as session:
         access = enter(session, project_id, "keys.change")
-        if not form.validate_on_submit():
+        made = make_key(session, access, form.name.data or "", form.scopes.data) if form.validate_on_submit() else []
+        if isinstance(made, list):
+            form.take(made)
             return _page(session, project_id, form), 422
-        key = f"pbx_{secrets.token_urlsafe(32)}"
-        row = ApiKey(
-            project_id=project_id,
-            name=form.name.data,
-            key_hash=hashlib.sha256(key.encode()).hexdigest(),
-            prefix=key[:10],
-            scopes=list(form.scopes.data),
-            created_on=now(),
-        )
-        session.add(row)
-        note(session, access, "API key made", row.name, {}, {"may": ", ".join(row.scopes)})
-    hand_over(f"keys {project_id}", key)
+    hand_over(f"keys {project_id}", made.key)
     return redirect(url_for("keys.index", project_id=project_id))
 
 
@@ -58,9 +46,8 @@ def remove(project_id: int, key_id: int) -> ResponseReturnValue:
         row = session.get(ApiKey, key_id)
         if row is None or row.project_id != project_id:
             abort(404)
-        note(session, access, "API key deleted", row.name)
-        session.delete(row)
-    flash(_("The key is worth nothing now."))
+        revoke_key(session, access, row)
+    flash(_("The key has been revoked."))
     return redirect(url_for("keys.index", project_id=project_id))
 
 

@@ -5,16 +5,14 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.numbers import delete_number, save_number
 from pbxhub.store.accounts import Number, Pbx
 from pbxhub.web.access import enter
-from pbxhub.web.audit import fields, note
 from pbxhub.web.forms import NumberForm
 from pbxhub.web.hub import reading, writing
 from pbxhub.web.language import _
 
 pages = Blueprint("numbers", __name__, url_prefix="/projects/<int:project_id>/numbers")
-
-_KEPT = ("did", "label")
 
 
 @pages.get("")
@@ -56,8 +54,7 @@ def remove(project_id: int, number_id: int) -> ResponseReturnValue:
     with writing() as session:
         access = enter(session, project_id, "numbers.change")
         row = _number(session, project_id, number_id)
-        note(session, access, "number deleted", row.did)
-        session.delete(row)
+        delete_number(session, access, row)
     flash(_("Deleted."))
     return redirect(url_for("numbers.index", project_id=project_id))
 
@@ -65,18 +62,9 @@ def remove(project_id: int, number_id: int) -> ResponseReturnValue:
 def _save(project_id: int, number_id: int | None, form: NumberForm) -> bool:
     with writing() as session:
         access = enter(session, project_id, "numbers.change")
-        row = _number(session, project_id, number_id) if number_id else Number(project_id=project_id)
-        same = select(Number.id).where(
-            Number.pbx_id == form.pbx_id.data, Number.did == form.did.data, Number.id != (row.id or 0)
-        )
-        if session.scalar(same):
-            form.did.errors = [_("This number of this PBX has an entry already, maybe in another project.")]
-            return False
-        before = fields(row, *_KEPT)
-        form.populate_obj(row)
-        session.add(row)
-        note(session, access, "number changed" if number_id else "number added", row.did, before, fields(row, *_KEPT))
-    return True
+        row = _number(session, project_id, number_id) if number_id else None
+        saved = save_number(session, access, row, form.data)
+        return form.take(saved if isinstance(saved, list) else [])
 
 
 def _pbxs(session: Session, project_id: int) -> list[tuple[int, str]]:

@@ -5,16 +5,14 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.employees import delete_employee, save_employee
 from pbxhub.store.accounts import Employee
 from pbxhub.web.access import enter
-from pbxhub.web.audit import Action, fields, note
 from pbxhub.web.forms import EmployeeForm
 from pbxhub.web.hub import reading, writing
 from pbxhub.web.language import _
 
 pages = Blueprint("people", __name__, url_prefix="/projects/<int:project_id>/employees")
-
-_KEPT = ("extension", "name", "email", "department", "crm_id")
 
 
 @pages.get("")
@@ -56,8 +54,7 @@ def remove(project_id: int, employee_id: int) -> ResponseReturnValue:
     with writing() as session:
         access = enter(session, project_id, "employees.change")
         row = _employee(session, project_id, employee_id)
-        note(session, access, "employee deleted", row.extension)
-        session.delete(row)
+        delete_employee(session, access, row)
     flash(_("Deleted."))
     return redirect(url_for("people.employees", project_id=project_id))
 
@@ -65,19 +62,9 @@ def remove(project_id: int, employee_id: int) -> ResponseReturnValue:
 def _save(project_id: int, employee_id: int | None, form: EmployeeForm) -> bool:
     with writing() as session:
         access = enter(session, project_id, "employees.change")
-        row = _employee(session, project_id, employee_id) if employee_id else Employee(project_id=project_id)
-        same = select(Employee.id).where(
-            Employee.project_id == project_id, Employee.extension == form.extension.data, Employee.id != (row.id or 0)
-        )
-        if session.scalar(same):
-            form.extension.errors = [_("This extension has a card already.")]
-            return False
-        before = fields(row, *_KEPT)
-        form.populate_obj(row)
-        session.add(row)
-        action: Action = "employee changed" if employee_id else "employee added"
-        note(session, access, action, row.extension, before, fields(row, *_KEPT))
-    return True
+        row = _employee(session, project_id, employee_id) if employee_id else None
+        saved = save_employee(session, access, row, form.data)
+        return form.take(saved if isinstance(saved, list) else [])
 
 
 def _employee(session: Session, project_id: int, employee_id: int) -> Employee:

@@ -5,20 +5,19 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from pbxhub.account.projects import refuse_new_project
+from pbxhub.account.alerts import add_alert, remove_alert
+from pbxhub.account.projects import change_project, read_project, refuse_new_project
 from pbxhub.store.accounts import Membership, Project
 from pbxhub.store.notices import NoticeTarget
-from pbxhub.store.webhooks import add_project, touch_webhooks
+from pbxhub.store.webhooks import add_project
 from pbxhub.web.access import enter, signed_in
-from pbxhub.web.audit import fields, note, note_of_hub
+from pbxhub.web.audit import note_of_hub
 from pbxhub.web.forms import AlertForm, DeleteProjectForm, ProjectForm
 from pbxhub.web.hub import hub, now, reading, writing
 from pbxhub.web.kept_forms import kept
 from pbxhub.web.language import _, said
 
 pages = Blueprint("project", __name__, url_prefix="/projects")
-
-_KEPT = ("name", "time_zone", "country")
 
 
 @pages.route("/new", methods=["GET", "POST"])
@@ -30,11 +29,11 @@ def create() -> ResponseReturnValue:
             title = said(refused.sentence)
             return render_template("failure.html", code=403, title=title, sentence=said(refused.remedy)), 403
     form = ProjectForm()
-    if not form.validate_on_submit():
+    read = read_project(form.data)
+    if not form.validate_on_submit() or isinstance(read, list):
         return render_template("account/form.html", form=form, title=_("New project"), submit=_("Create"))
     with writing() as session:
-        project = Project(created_on=now())
-        form.populate_obj(project)
+        project = Project(created_on=now(), **read)
         add_project(session, project)
         session.add(Membership(project_id=project.id, user_id=user.id, role="owner", created_on=now()))
         note_of_hub(session, user, "project added", project.name, project_id=project.id)
@@ -52,10 +51,8 @@ def settings(project_id: int) -> ResponseReturnValue:
             return _settings_page(session, form, alerts)
     with writing() as session:
         access = enter(session, project_id, "project.change")
-        before = fields(access.project, *_KEPT)
-        form.populate_obj(access.project)
-        touch_webhooks(session, project_id)  # their times and numbers are read by these settings
-        note(session, access, "project changed", access.project.name, before, fields(access.project, *_KEPT))
+        if not form.take(change_project(session, access, form.data)):
+            return _settings_page(session, form, AlertForm(formdata=None))
     flash(_("Saved."))
     return redirect(url_for("project.settings", project_id=project_id))
 
@@ -66,10 +63,9 @@ def alert(project_id: int) -> ResponseReturnValue:
     form = AlertForm()
     with writing() as session:
         access = enter(session, project_id, "alerts.change")
-        if not form.validate_on_submit():
+        refused = add_alert(session, access, form.address.data or "", _why_not) if form.validate_on_submit() else []
+        if not form.take(refused) or form.errors:
             return _settings_page(session, ProjectForm(formdata=None, obj=access.project), form), 422
-        session.add(NoticeTarget(project_id=project_id, address=form.address.data))
-        note(session, access, "alert added", form.address.data)
     flash(_("Saved."))
     return redirect(url_for("project.settings", project_id=project_id))
 
@@ -82,8 +78,7 @@ def mute(project_id: int, target_id: int) -> ResponseReturnValue:
         target = session.get(NoticeTarget, target_id)
         if target is None or target.project_id != project_id:
             abort(404)
-        note(session, access, "alert removed", target.address)
-        session.delete(target)
+        remove_alert(session, access, target)
     flash(_("Deleted."))
     return redirect(url_for("project.settings", project_id=project_id))
 
@@ -101,6 +96,11 @@ def remove(project_id: int) -> ResponseReturnValue:
         session.execute(delete(Project).where(Project.id == project_id))
     flash(_("The project was deleted."))
     return redirect(url_for("home.projects"))
+
+
+def _why_not(url: str) -> str:
+    refused = hub().guard().check_url(url)
+    return refused.sentence if refused else ""
 
 
 def _settings_page(session: Session, form: ProjectForm, alerts: AlertForm) -> str:

@@ -1,0 +1,31 @@
+"""Single fields as people and programs give them: read by one rule at every door."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pbxhub.account.refusals import Refusal
+from pbxhub.sentences import say
+
+
+def one_line(given: Mapping[str, Any], name: str, longest: int, *, needed: bool = False) -> str | Refusal:
+    """A line of text: white space around it is dropped, tabs and line breaks inside it are refused."""
+    text = str(given.get(name) or "").strip()
+    if needed and not text:
+        return Refusal(name, say("This is empty."), say("Fill it in."))
+    if len(text) > longest:
+        counted = say("This has %(count)s characters.", count=len(text))
+        return Refusal(name, counted, say("Give up to %(most)s.", most=longest))
+    if not text.isprintable():
+        return Refusal(name, say("This has a line break, or a character that does not show."), say("Write one line."))
+    return text
+
+
+def read_lines(
+    given: Mapping[str, Any], longest: Mapping[str, int], needed: frozenset[str]
+) -> dict[str, str] | list[Refusal]:
+    """Of what is given the fields that are known (name -> characters), or everything that is wrong with them."""
+    found = {
+        name: one_line(given, name, most, needed=name in needed) for name, most in longest.items() if name in given
+    }
+    refused = [each for each in found.values() if isinstance(each, Refusal)]
+    return refused or {name: text for name, text in found.items() if isinstance(text, str)}
