@@ -40,7 +40,7 @@ def test_a_refusal_names_the_field_and_the_path_to_it(hub: Served) -> None:
     assert caught.value.status == 422
     assert caught.value.errors[0][0] == "methd"
     with pytest.raises(ProblemError) as caught:
-        hub.client().add("/employees", {"extension": "", "nmae": "x"})
+        hub.client().add("/employees", {"extension": 5, "nmae": "x"})
     assert {path for path, _ in caught.value.errors} == {"extension", "nmae"}
 
 
