@@ -12,6 +12,7 @@ from pbxhub.store.accounts import Pbx
 from pbxhub.store.key_check import WrongKeyError, check_key
 from pbxhub.store.schema import is_current
 from pbxhub.store.session import Database, open_database
+from pbxhub.store.sqlite_file import open_to_others
 from pbxhub.store.vault import Vault
 
 
@@ -26,6 +27,8 @@ def check_hub(settings: Settings) -> Iterator[tuple[str, Finding]]:
         yield "database", Finding(False, f"PBXHUB_DATABASE_URL cannot be reached: {reason}")
         return
     yield "database", _schema(database, current)
+    if database.is_sqlite and open_to_others(path := str(database.engine.url.database)):
+        yield "database", Finding(False, f"Other users of this host may read it. Run: chmod 600 {path}*")
     if trouble := wake_trouble(database):
         yield "database", Finding(False, trouble)
     key = _key(settings, database)

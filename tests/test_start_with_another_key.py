@@ -67,6 +67,16 @@ def test_the_first_start_makes_a_key_and_the_next_ones_keep_it(tmp_path: Path) -
     assert (tmp_path / "data" / "secret.key").exists()
 
 
+def test_everything_is_dropped_only_for_who_says_so(tmp_path: Path) -> None:
+    url, data = f"sqlite:///{tmp_path}/new.sqlite3", tmp_path / "data"
+    assert pbxhub(url, data, "migrate").returncode == 0
+    refused = pbxhub(url, data, "migrate", "base")
+    assert (refused.returncode, "pbxhub migrate base --yes-drop-everything" in refused.stderr) == (1, True)
+    assert "tables are up to date" in pbxhub(url, data, "check").stdout
+    assert pbxhub(url, data, "migrate", "base", "--yes-drop-everything").returncode == 0
+    assert "tables are not up to date" in pbxhub(url, data, "check").stdout
+
+
 def test_a_database_from_before_knows_its_key_by_what_is_sealed(database: Database) -> None:
     world = World(database)
     world.webhook(secret_sealed=VAULT.seal("token"))

@@ -29,6 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from pbxhub.database_url import connect_arguments
+from pbxhub.store.sqlite_file import SqliteFile
 
 CONNECTION = "pbxhub_connection"
 """Where a session of write() has the connection of its one transaction, for those who run many small statements."""
@@ -125,6 +126,7 @@ def open_database(url: str, pool_size: int = 10, direct_url: str = "") -> Databa
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        _watch_file(engine)
     else:
         event.listen(engine, "connect", _prepare_postgresql)
         event.listen(engine, "begin", _begin_postgresql)
@@ -211,6 +213,14 @@ def _tell_away(context: ExceptionContext) -> OperationalError | None:
     # the next transaction connects anew: of several hosts another one may take writes by now
     context.is_disconnect = context.is_disconnect or error.sqlstate == _READ_ONLY  # type: ignore[attr-defined]
     return OperationalError(context.statement, None, error)
+
+
+def _watch_file(engine: Engine) -> None:
+    if engine.url.database and engine.url.database != ":memory:":
+        file = SqliteFile(engine.url.database)
+        event.listen(engine, "do_connect", file.prepare)
+        event.listen(engine, "begin", file.check)
+        event.listen(engine, "commit", file.check)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -5,6 +5,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.store.schema import is_current
+from pbxhub.store.sqlite_file import FileGoneError
 from pbxhub.web.hub import hub
 
 pages = Blueprint("health", __name__)
@@ -15,8 +16,10 @@ def health() -> ResponseReturnValue:
     """200 with {"status": "ok"} when the database answers and its schema is the newest; 503 with what is wrong."""
     try:
         current = is_current(hub().database)
-    except SQLAlchemyError:
-        return jsonify(status="error", database="unreachable", schema="unknown"), 503
+    except SQLAlchemyError as error:
+        gone = getattr(error, "orig", None)
+        what = str(gone) if isinstance(gone, FileGoneError) else "unreachable"
+        return jsonify(status="error", database=what, schema="unknown"), 503
     if not current:
         return jsonify(status="error", database="ok", schema="outdated: run pbxhub migrate"), 503
     return jsonify(status="ok", database="ok", schema="current")
