@@ -9,11 +9,10 @@ the link of that invitation, until its owner proves the address by a link that w
 import hashlib
 import secrets
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Role
@@ -145,17 +144,13 @@ def _wanted_elsewhere(session: Session, invitation: Invitation, now: datetime) -
     return session.scalar(others.limit(1)) is not None
 
 
-def _with_names(session: Session, condition: object) -> list[Waiting]:
-    rows: Sequence[tuple[Invitation, str, str | None]] = (
-        session.execute(
-            select(Invitation, Project.name, User.email)
-            .join(Project, Project.id == Invitation.project_id)
-            .outerjoin(User, User.id == Invitation.invited_by)
-            .where(condition)  # type: ignore[arg-type]
-            .order_by(Invitation.email, Invitation.id)
-        )
-        .tuples()
-        .all()
+def _with_names(session: Session, condition: ColumnElement[bool]) -> list[Waiting]:
+    rows = session.execute(
+        select(Invitation, Project.name, User.email)
+        .join(Project, Project.id == Invitation.project_id)
+        .outerjoin(User, User.id == Invitation.invited_by)
+        .where(condition)
+        .order_by(Invitation.email, Invitation.id)
     )
     return [Waiting(invitation, project, inviter or "") for invitation, project, inviter in rows]
 

@@ -7,15 +7,17 @@ from dataclasses import replace
 from flask import Flask
 from sqlalchemy import select, update
 
+from pbxhub.account.first_owner import first_setup
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import AuditEntry, Membership, Project, User
 from pbxhub.store.session import Database
 from pbxhub.store.vault import Vault
 from pbxhub.testing.waiting import await_until
 from pbxhub.web import create_app
+from pbxhub.web.hub import now
 from tests.web.conftest import Browser, People
 from tests.web.test_change_members import waiting_for_locks
-from tests.web.test_set_up_the_owner import FORM, setup_link
+from tests.web.test_set_up_the_owner import FORM
 
 SignedIn = Callable[[str], Browser]
 SHOP = {"name": "Shop", "time_zone": "UTC", "country": "UA"}
@@ -34,7 +36,7 @@ def operators(database: Database) -> set[str]:
 def test_who_sets_the_hub_up_is_its_operator(
     app: Flask, database: Database, settings: Settings, browser: Callable[[], Browser]
 ) -> None:
-    anna, link = browser(), setup_link(settings, database, Vault(settings.secret_key))
+    anna, link = browser(), first_setup(settings, database, now()).link
     anna.get(link)
     anna.post(link, FORM)
     assert operators(database) == {"anna@example.com"}

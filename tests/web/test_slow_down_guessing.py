@@ -8,7 +8,7 @@ from flask import Flask
 from sqlalchemy import update
 
 from pbxhub.account.tries import CODE, NETWORK, PASSWORD, Bucket, begin, network_of, succeeded
-from pbxhub.settings import Settings, read_settings
+from pbxhub.settings import Settings, read_settings, with_key
 from pbxhub.store.session import Database
 from pbxhub.store.tries import Tries
 from pbxhub.store.vault import Vault
@@ -25,7 +25,7 @@ SignedIn = Callable[[str], Browser]
 def settings(tmp_path) -> Settings:
     environ = {"PBXHUB_DATA_DIR": str(tmp_path), "PBXHUB_PUBLIC_URL": "http://localhost",
                "PBXHUB_TRUSTED_PROXIES": "127.0.0.1/32"}  # fmt: skip
-    return read_settings(environ)
+    return with_key(read_settings(environ))
 
 
 def _from(app: Flask, address: str) -> Browser:
