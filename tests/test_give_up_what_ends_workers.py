@@ -98,3 +98,14 @@ def test_a_worker_that_finds_one_fails_it_and_sends_what_is_for_failures(databas
             wait_until(lambda: [row.state for row in world.deliveries(Delivery.webhook_id == tell_id)] == [DELIVERED])
     assert world.deliveries()[0].state == FAILED
     assert kinds(database) == [FIRST_FAILURE]
+
+
+def test_what_is_given_up_fails_also_when_the_one_who_gives_it_up_is_lost(database: Database) -> None:
+    world = lost_five_times(database)
+    assert len(take(database, 200).given_up) == 1  # and its worker ends before it has recorded that
+    assert take(database, 210).given_up == ()  # it is this worker's for the time of the lease
+    again = take(database, 260)
+    assert again.claimed == ()
+    (result,) = give_up(database, again, 261)
+    assert (result.owned, result.state) == (True, FAILED)
+    assert [row.outcome for row in world.attempts(world.deliveries()[0])] == ["worker_lost"] * 5

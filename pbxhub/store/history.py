@@ -1,15 +1,33 @@
 """What happened: calls, their stages, the deliveries that came of them and every attempt.
 
-States of a delivery (only delivery/outbox.py changes them):
+States of a delivery (only delivery/outbox changes them):
 
-pending    entered by publish, by a failed attempt that will be tried again, by resend. Due at due_at; a claim moves
-           due_at ahead by the lease and puts its token into claim_token. Left by record or cancel. Two kinds wait:
-           held, until the first attempt of the stage before has finished (due_at is when it goes anyway), and the
-           deliveries of a paused webhook, until it is resumed.
+pending    entered by publish, record (of a failed attempt that will be tried again, and the next of a chain) and
+           resend. Due at due_at. Left by record or cancel, or by put_back when it had been sent before.
 delivered  entered by record: an attempt met the success rule. Left by a resend only.
 failed     "with error": entered by record when no try is left, or at publish when the request could not be rendered.
            Left by a resend only. checked_on takes it off the error page.
 cancelled  entered when its webhook was deleted or disabled before it was sent. Left by a resend only.
+
+A pending one is in one of these; every one has an end, whoever is killed meanwhile:
+
+is                 columns                        entered by               left by
+ready              due_at <= now, no token        publish, resend, record  claim
+                   not held                       (a retry: due later)
+held               held; due_at at most HOLD      hold_back, hold_resent,  release_next (what was ahead is recorded);
+                   away                           hold_on (a lost one)     claim, when it is due: hold_on lets it go, or
+                                                                           moves due_at while somebody ahead has not
+                                                                           had HOLD
+leased             claim_token; due_at is when    claim                    record; the next claim after due_at, which
+                   the lease is over                                       takes it as lost; give_back makes that now
+lost too often     leased, no attempt of its own  claim (MOST_LOST lost    record, as failed; a later claim, should that
+                                                  attempts in a row)       worker be lost, too
+of a paused        any of these; the webhook      publish, pause           resume; whoever disables or deletes the
+webhook            has paused_on                                           webhook
+of a webhook that  any of these                   disable, delete          cancel_pending then and there; the next claim
+is gone                                                                    where somebody else had locked it
+sent again         tries = 0 and a row in         resend                   record; put_back (the resend is stopped, the
+                   before_resend                                           webhook is disabled): what it was before
 """
 
 from collections.abc import Collection
