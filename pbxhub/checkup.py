@@ -58,5 +58,5 @@ def _check_pbxs(settings: Settings, database: Database) -> Iterator[tuple[str, F
     with database.read() as session:
         names = {pbx.id: pbx.name for pbx in session.query(Pbx)}
     for row in rows.values():
-        for finding in check_row(row):
+        for finding in check_row(row, operator=True):
             yield f"PBX {names[row.id]}", finding

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 import click
 import structlog
@@ -23,6 +24,9 @@ from pbxhub.account.audit_log import Action, write_entry
 from pbxhub.account.email_addresses import normalised
 from pbxhub.account.first_owner import first_setup
 from pbxhub.account.operators import change_operator
+from pbxhub.account.pbx_files import PbxFiles, name_files
+from pbxhub.account.pbxs import PbxInput, shown
+from pbxhub.account.pbxs import add_pbx as add_pbx_to
 from pbxhub.account.refusals import Refusal
 from pbxhub.calls.replay import replay as replay_lines
 from pbxhub.calls.tracker import Tracker
@@ -43,7 +47,7 @@ from pbxhub.services import (
     working,
 )
 from pbxhub.settings import Settings, SettingsError, read_settings, with_key
-from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, Pbx, Project, User
+from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, Project, User
 from pbxhub.store.key_check import WrongKeyError, check_key, remember_key
 from pbxhub.store.schema import draft_migration, is_current
 from pbxhub.store.schema import migrate as migrate_schema
@@ -200,27 +204,33 @@ def pbx() -> None:
 @click.option("--username", required=True, help="The AMI user, see asterisk-conf/.")
 @click.option("--secret", prompt=True, hide_input=True, help="Its secret; asked for when not given.")
 @click.option("--tls", is_flag=True)
+@click.option("--tls-ca", type=click.File(), help="File of an own certificate authority (PEM).")
+@click.option("--plain-login", is_flag=True, help="For a PBX that refuses the MD5 challenge.")
 @click.option("--context", "contexts", multiple=True, help="An incoming context; repeat it. Default: the usual names.")
 @click.option("--cel", default="", help="The SQLite file of cel_sqlite3_custom, when it is readable on this host.")
+@click.option("--recordings", help="Folder of its recordings here. Default: PBXHUB_RECORDINGS, unless taken.")
 def add_pbx(
     project_name: str, name: str, host: str, port: int, username: str, secret: str, tls: bool,
-    contexts: tuple[str, ...], cel: str,
+    tls_ca: TextIO | None, plain_login: bool, contexts: tuple[str, ...], cel: str, recordings: str | None,
 ) -> None:  # fmt: skip
     """Adds an Asterisk; a running listener takes it up by itself."""
     parts = _parts(migrating=True)
     now = datetime.now(UTC)
+    authority = tls_ca.read() if tls_ca else ""
+    given = PbxInput(name, host, port, username, secret, tls, authority, plain_login, contexts or None)
     with parts.database.write() as session:
         project = session.query(Project).filter_by(name=project_name).first()
         if project is None:
             project = Project(name=project_name, created_on=now)
             add_project(session, project)
-        session.add(
-            Pbx(
-                project=project, name=name, host=host, port=port, username=username, tls=tls, cel_path=cel,
-                secret_sealed=parts.vault.seal(secret), incoming_contexts=list(contexts or DEFAULT_INCOMING_CONTEXTS),
-                created_on=now,
-            )
-        )  # fmt: skip
+        common = parts.settings.recordings
+        row = add_pbx_to(session, project, given, parts.vault, common, now, operator=True)
+        if isinstance(row, list):
+            raise _refused(row)
+        files = PbxFiles(cel, row.recordings if recordings is None else recordings)
+        if refused := name_files(session, row, files, common):
+            raise _refused(refused)
+        write_entry(session, project.id, CommandLine(), "PBX added", row.name, {}, shown(row), "", now)
     click.echo(f"Added. `pbxhub check` tells whether {host}:{port} lets the hub in.")
 
 
@@ -278,6 +288,10 @@ def print_link(email: str) -> None:
         raise click.ClickException(link.text)
     click.echo(link.address)
     click.echo(f"It works once and until {link.until:%Y-%m-%d %H:%M} UTC.", err=True)
+
+
+def _refused(refusals: Sequence[Refusal]) -> click.ClickException:
+    return click.ClickException("\n".join(f"{refusal.path}: {refusal.text}" for refusal in refusals))
 
 
 def _settings() -> Settings:

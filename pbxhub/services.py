@@ -79,7 +79,7 @@ def app(parts: Parts) -> Flask:
         parts.vault,
         guard_of=lambda: guard(parts),
         mail=settings.mail,
-        check_pbx=lambda pbx: check_row(pbx_row(pbx, parts.vault)),
+        check_pbx=lambda pbx, operator: check_row(pbx_row(pbx, parts.vault), operator),
         recordings=settings.recordings,
     )
     install_api(pages_app, _THREADS)

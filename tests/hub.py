@@ -30,6 +30,7 @@ def add_pbx(database: Database, player: PbxPlayer, **changes: object) -> int:
             project=project,
             name="PBX",
             host="127.0.0.1",
+            any_network=True,
             port=player.port,
             username=player.username,
             secret_sealed=VAULT.seal(player.secret),

@@ -300,6 +300,7 @@ class House:
             session.add(
                 Pbx(
                     project_id=project.id, name="PBX", host="127.0.0.1", port=player.port, username=player.username,
+                    any_network=True,
                     secret_sealed=sealed, created_on=now,
                 )
             )  # fmt: skip

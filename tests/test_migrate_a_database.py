@@ -4,11 +4,12 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import MetaData, Table, inspect, select, text
 
-from pbxhub.store.accounts import AuditEntry, User
+from pbxhub.store.accounts import COMMON_FOLDER, AuditEntry, Pbx, Project, User
 from pbxhub.store.history import LiveCall
 from pbxhub.store.schema import is_current, metadata, migrate
 from pbxhub.store.session import Database
@@ -160,3 +161,31 @@ def test_calls_that_live_during_an_upgrade_keep_their_notes(database: Database) 
     assert memories == {"1.1": {"n": 1}, "1.2": {}, "1.3": {}}
     migrate(database)
     assert is_current(database)
+
+
+def pbx(number: int, project_id: int) -> dict[str, object]:
+    return {
+        "id": number, "project_id": project_id, "name": f"pbx{number}", "host": "10.0.0.5", "port": 5038,
+        "username": "u", "secret_sealed": "", "tls": False, "tls_ca": "", "plain_login": False,
+        "incoming_contexts": [], "cel_path": "/var/cel.db", "cel_cursor": 0, "enabled": True, "state": "new",
+        "state_code": "", "state_detail": "", "events_last_minute": 0, "hub_address": "", "asterisk_version": "",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("projects_of_pbxs", "folder"), [((1, 1), COMMON_FOLDER), ((1, 2), "")], ids=["one project", "two projects"]
+)
+def test_pbxs_stay_where_they_are_and_keep_the_common_folder_when_it_is_one_projects_own(
+    database: Database, projects_of_pbxs: tuple[int, int], folder: str
+) -> None:
+    before = Before(database, "0001")
+    before.add("project", **project(1))
+    before.add("project", **project(2))
+    for number, project_id in enumerate(projects_of_pbxs, start=1):
+        before.add("pbx", **pbx(number, project_id))
+    migrate(database)
+    with database.read() as session:
+        rows = session.scalars(select(Pbx)).all()
+        assert [(row.any_network, row.cel_path, row.recordings) for row in rows] == [(True, "/var/cel.db", folder)] * 2
+        grants = [(row.pbx_networks, row.webhook_networks) for row in session.scalars(select(Project))]
+        assert grants == [([], None)] * 2

@@ -41,6 +41,7 @@ OTHERS = {
     "ami/login.py": "AMI, to the PBXs of the operator",
     "agi/server.py": "FastAGI, listens only",
     "services.py": "opens the port of FastAGI",
+    "cli.py": "names the socket of the pages",
     "http_server.py": "the pages, listens only",
     "delivery/mail.py": "mails, through the server of the operator's settings",
     "delivery/own_address.py": "asks the kernel for a route; a connected UDP socket sends nothing",
@@ -103,7 +104,8 @@ def test_23_a_recording_is_fetched_by_the_guarded_sender(app: Flask, database: D
             call = session.query(Call).one()
             call.data = {**call.data, "recording_file": f"{receiver.url}/a.wav"}
             call_id: UUID = call.id
-        link = Links(VAULT, "http://localhost").recording(call_id, utc_now())
+        name = f"{receiver.url}/a.wav"
+        link = Links(VAULT, "http://localhost").recording(call_id, world.pbx_id, name, utc_now())
         assert app.test_client().get(link).status_code == 404
         assert receiver.connections == 0
 
@@ -120,7 +122,8 @@ def test_a_recording_of_hours_is_fetched_whole_and_in_parts(database: Database, 
             call = session.query(Call).one()
             call.data = {**call.data, "recording_file": f"{receiver.url}/a.wav"}
             call_id: UUID = call.id
-        link = Links(VAULT, "http://localhost").recording(call_id, utc_now())
+        name = f"{receiver.url}/a.wav"
+        link = Links(VAULT, "http://localhost").recording(call_id, world.pbx_id, name, utc_now())
         whole = app.test_client().get(link)
         assert (whole.status_code, whole.mimetype, whole.data) == (200, "audio/wav", sound)
         part = app.test_client().get(link, headers={"Range": "bytes=1000000-", "If-Range": whole.headers["ETag"]})

@@ -74,7 +74,10 @@ FIELDS = {
     "call_direction": ({}, lambda one, call: "outbound"),
     "status": ({}, lambda one, call: "completed"),
     "call_duration": ({"billsec": 42}, lambda one, call: 42),
-    "recording_url": ({"recording_file": "/a.wav"}, lambda one, call: LINKS.recording(call.id, at(60))),
+    "recording_url": (
+        {"recording_file": "/a.wav"},
+        lambda one, call: LINKS.recording(call.id, call.pbx_id, "/a.wav", at(60)),
+    ),
     "transcript": ({}, lambda one, call: "Hello?"),
     "agent_id": ({}, lambda one, call: "101"),
     "retry": ({}, lambda one, call: 0),

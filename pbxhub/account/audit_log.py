@@ -12,12 +12,12 @@ from pbxhub.store.accounts import AuditEntry
 
 Action = Literal[
     "API key deleted", "API key made", "Google Analytics set up",
-    "PBX added", "PBX changed", "PBX deleted", "alert added", "alert removed",
+    "PBX added", "PBX changed", "PBX deleted", "PBX files named", "alert added", "alert removed",
     "call called off", "call ordered", "dial plan changed", "employee added", "employee changed", "employee deleted",
     "failures checked", "invitation declined", "invitation withdrawn", "member added", "member changed",
     "member invited", "member removed", "number added", "number changed",
-    "number deleted", "operator added", "operator removed", "project added", "project changed", "project deleted",
-    "resthook added", "resthook removed", "resthook subscribed",
+    "number deleted", "networks granted", "operator added", "operator removed", "project added",
+    "project changed", "project deleted", "resthook added", "resthook removed", "resthook subscribed",
     "resthook unsubscribed", "sending again stopped", "sent again", "signing key made", "signing key removed",
     "webhook added", "webhook changed", "webhook deleted", "webhook paused", "webhook resumed", "webhook switched off",
     "webhook switched on", "webhooks reordered",

@@ -26,9 +26,12 @@ class Finding:
 
 async def check_pbx(address: Address, patience: Patience) -> list[Finding]:
     """Logs in as the listener does, sets the filter, takes stock, compares clocks, and logs off again."""
+    begun = asyncio.get_running_loop().time()
     try:
         protocol = await open_session(address, patience, lambda block: True)
     except SessionEndedError as ended:
+        if ended.state.code == "no_pbx":  # how long it took tells a closed port from a silent host
+            await asyncio.sleep(begun + 2 * patience.connect - asyncio.get_running_loop().time())
         return [Finding(False, ended.state.sentence)]
     try:
         version = await read_version(protocol, patience)
@@ -85,12 +88,14 @@ def _compare_clocks(stamp: str, now: datetime) -> Finding:
     return Finding(False, say("%(difference)s stages carry the PBX's time. Run NTP on both.", difference=first))
 
 
-def check_row(row: PbxRow) -> list[Finding]:
-    """check_pbx for a PBX as it is set up, its CEL file too, without an event loop; at most about half a minute."""
+def check_row(row: PbxRow, operator: bool) -> list[Finding]:
+    """check_pbx for a PBX as it is set up, without an event loop; at most about half a minute. operator: for whom; only
+    an operator hears of the CEL file, which only an operator names."""
     if row.trouble:
         return [Finding(False, row.trouble.sentence)]
+    cel = _check_cel(row.cel_path) if operator else []
     with suppress(TimeoutError):
-        return [*asyncio.run(asyncio.wait_for(check_pbx(row.address, Patience()), 30)), *_check_cel(row.cel_path)]
+        return [*asyncio.run(asyncio.wait_for(check_pbx(row.address, Patience()), 30)), *cel]
     return [Finding(False, say("The PBX did not answer within 30 s. It is overloaded or hangs; see its own log."))]
 
 
@@ -101,5 +106,5 @@ def _check_cel(path: str) -> list[Finding]:
         newest = last_place(path)
         number = newest.number if newest else 0
     except CelUnreadableError as error:
-        return [Finding(False, PbxState("connected", "cel_unreadable", str(error)).sentence)]
+        return [Finding(False, say("The CEL file cannot be read: %(error)s.", error=error))]
     return [Finding(True, say("The CEL file can be read; its newest row is %(number)s.", number=number))]

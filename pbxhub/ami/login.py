@@ -2,25 +2,32 @@
 
 import asyncio
 import hashlib
+import ipaddress
 import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import structlog
+
 from pbxhub.ami.actions import ActionRefusedError, build
 from pbxhub.ami.protocol import HEARD, AmiProtocol, SessionEndedError, headers_of
 from pbxhub.ami.resync import VARIABLES, read_channels
 from pbxhub.calls.messages import Status
+from pbxhub.delivery.pbx_reach import ANYWHERE, PbxReach
+from pbxhub.delivery.target import Address as IpAddress
 from pbxhub.store.pbx_states import PbxState
 
+log = structlog.get_logger(__name__)
 CLASSES = "system,call,agent,user,cdr"
 _NAMED_FILTERS_SINCE = 22  # Action: Filter knows MatchCriteria: name(X); earlier ones match a regular expression
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """How to reach and enter one PBX. tls_ca: PEM of an own authority, empty = those of the system."""
+    """How to reach and enter one PBX. tls_ca: PEM of an own authority, empty = those of the system. reach: where it
+    may be."""
 
     host: str
     port: int
@@ -29,6 +36,7 @@ class Address:
     tls: bool = False
     tls_ca: str = ""
     plain_login: bool = False
+    reach: PbxReach = ANYWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +58,12 @@ class Patience:
 async def open_session(address: Address, patience: Patience, hear: Callable[[str], bool]) -> AmiProtocol:
     """Connects and logs in; returns when the PBX has said that it is fully booted.
 
-    Raises SessionEndedError with the state that says why not.
+    Raises SessionEndedError with the state that says why not. Where no operator has let the project look, everything
+    up to the greeting of an Asterisk ends in one state, "no_pbx": a refusal, a silence and another service would tell
+    what is behind the hub. The log of the hub has the reason.
     """
-    protocol = await _connect(address, patience, hear)
+    protocol = await _greeted(address, patience, hear)
     try:
-        await _greeting(protocol, patience)
         await _log_in(protocol, address, patience)
         await _boot(protocol, patience)
     except BaseException:
@@ -63,16 +72,41 @@ async def open_session(address: Address, patience: Patience, hear: Callable[[str
     return protocol
 
 
-async def _connect(address: Address, patience: Patience, hear: Callable[[str], bool]) -> AmiProtocol:
-    where = f"{address.host}:{address.port}"
+async def _greeted(address: Address, patience: Patience, hear: Callable[[str], bool]) -> AmiProtocol:
+    """The connection to an Asterisk that has greeted."""
     context = _tls(address.tls_ca) if address.tls else None
+    found: list[IpAddress] = []
+    try:
+        protocol = await _connect(address, context, patience, hear, found)
+        try:
+            await _greeting(protocol, patience)
+        except BaseException:
+            protocol.end(PbxState("lost", "stopped"))
+            raise
+    except SessionEndedError as ended:
+        if (found and address.reach.is_granted(found)) or address.reach.anywhere:
+            raise
+        log.info("no PBX there", host=address.host, port=address.port, reason=ended.state.sentence)
+        raise _refused("no_pbx", _where(address)) from None
+    return protocol
+
+
+async def _connect(
+    address: Address,
+    context: ssl.SSLContext | None,
+    patience: Patience,
+    hear: Callable[[str], bool],
+    found: list[IpAddress],
+) -> AmiProtocol:
+    """found: takes the addresses of the host, once they are known."""
     try:
         async with asyncio.timeout(patience.connect):
-            _, protocol = await asyncio.get_running_loop().create_connection(
-                lambda: AmiProtocol(hear), address.host, address.port, ssl=context
-            )
+            found += await _look_up(address)
+            if not address.reach.allows(found):
+                raise _refused("not_allowed", _where(address))
+            return await _try_each(address, found, context, hear)
     except TimeoutError:
-        raise _refused("tls_mismatch" if address.tls else "connect_timeout", where) from None
+        raise _refused("tls_mismatch" if address.tls else "connect_timeout", _where(address)) from None
     except ssl.SSLCertVerificationError as error:
         raise _refused("tls_certificate", error.verify_message) from None
     except ssl.SSLError as error:
@@ -80,12 +114,39 @@ async def _connect(address: Address, patience: Patience, hear: Callable[[str], b
     except socket.gaierror:
         raise _refused("name_not_found", address.host) from None
     except ConnectionRefusedError:
-        raise _refused("connection_refused", where) from None
+        raise _refused("connection_refused", _where(address)) from None
     except OSError as error:
         raise _refused("tls_mismatch" if address.tls else "unreachable", str(error.strerror or error)) from None
     except UnicodeError:  # a host name that IDNA refuses
         raise _refused("name_not_found", address.host) from None
-    return protocol
+
+
+async def _look_up(address: Address) -> list[IpAddress]:
+    """Every address of the host. The connection goes to these and no others: a name may have moved a moment later."""
+    answers = await asyncio.get_running_loop().getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(ipaddress.ip_address(str(entry[4][0])) for entry in answers))
+
+
+async def _try_each(
+    address: Address, found: list[IpAddress], context: ssl.SSLContext | None, hear: Callable[[str], bool]
+) -> AmiProtocol:
+    """A connection to the first address that takes one. Raises the last one's OSError."""
+    loop, name = asyncio.get_running_loop(), address.host if context else None
+    for last, ip in enumerate(found, start=1 - len(found)):
+        try:
+            _, protocol = await loop.create_connection(
+                lambda: AmiProtocol(hear), str(ip), address.port, ssl=context, server_hostname=name
+            )
+        except OSError:
+            if last == 0:
+                raise
+        else:
+            return protocol
+    raise socket.gaierror(socket.EAI_NONAME, "no address")
+
+
+def _where(address: Address) -> str:
+    return f"{address.host}:{address.port}"
 
 
 def _tls(authority: str) -> ssl.SSLContext:

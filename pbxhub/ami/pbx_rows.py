@@ -12,6 +12,7 @@ from pbxhub.calls.cel_calls import Place
 from pbxhub.calls.memory import load, outline
 from pbxhub.calls.stages import JSON, CallReport, Direction
 from pbxhub.delivery.calls import keep_notes
+from pbxhub.delivery.pbx_reach import PbxReach, read_networks
 from pbxhub.delivery.storable import clip
 from pbxhub.store.accounts import Pbx, enabled_pbxs
 from pbxhub.store.history import Call, LiveCall, StageEvent
@@ -66,13 +67,18 @@ def pbx_row(pbx: Pbx, vault: Vault) -> PbxRow:
         trouble = PbxState("refused", "sealed_secret", str(error))
     return PbxRow(
         id=pbx.id,
-        address=Address(pbx.host, pbx.port, pbx.username, secret, pbx.tls, pbx.tls_ca, pbx.plain_login),
+        address=Address(pbx.host, pbx.port, pbx.username, secret, pbx.tls, pbx.tls_ca, pbx.plain_login, reach_of(pbx)),
         incoming_contexts=tuple(pbx.incoming_contexts),
         cel_path=pbx.cel_path,
         trouble=trouble,
         cel_cursor=Place(pbx.cel_cursor, pbx.cel_mark),
         asterisk_started_on=pbx.asterisk_started_on,
     )
+
+
+def reach_of(pbx: Pbx) -> PbxReach:
+    """Where this PBX may be."""
+    return PbxReach(read_networks(pbx.project.pbx_networks), pbx.any_network)
 
 
 def read_notes(database: Database, pbx_id: int) -> dict[str, dict[str, JSON]]:

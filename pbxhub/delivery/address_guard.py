@@ -25,7 +25,7 @@ _NOT_PUBLIC = tuple(
     )
 )  # fmt: skip
 # refused even where the operator allows the network around them: unspecified, multicast, reserved, cloud metadata
-_NEVER = tuple(
+NEVER = tuple(
     ipaddress.ip_network(text)
     for text in (
         "0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "::/128", "ff00::/8",
@@ -34,7 +34,7 @@ _NEVER = tuple(
     )
 )  # fmt: skip
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_METADATA_NAMES = frozenset({"metadata.google.internal", "metadata", "instance-data"})
+METADATA_NAMES = frozenset({"metadata.google.internal", "metadata", "instance-data"})
 
 # Ports of services that are not web servers: those that browsers refuse (Fetch standard) and the common databases,
 # queues, telephony and remote control.
@@ -83,7 +83,7 @@ class AddressGuard:
         """The port, and the host as far as it is an address or a name that is known to be bad."""
         if target.address:
             return self.check_address(target.address, target.port)
-        if target.host in _METADATA_NAMES:
+        if target.host in METADATA_NAMES:
             return BLOCKED
         if target.host == "localhost" or target.host.endswith(".localhost"):
             return self.check_address(ipaddress.IPv4Address("127.0.0.1"), target.port)
@@ -99,18 +99,18 @@ class AddressGuard:
             plain = unwrap(ipaddress.ip_address(address))
         except ValueError:
             return BLOCKED
-        if any(self._is_forbidden(one, port) or _within(one, _NEVER) for one in _ends(plain)):
+        if any(self._is_forbidden(one, port) or within(one, NEVER) for one in ends(plain)):
             return BLOCKED
         if Endpoint(plain, port) in self.allowed_endpoints:
             return None
-        allowed = all(is_public(one) or _within(one, self.allowed_networks) for one in _ends(plain))
+        allowed = all(is_public(one) or within(one, self.allowed_networks) for one in ends(plain))
         return None if allowed and port not in _SERVICE_PORTS else BLOCKED
 
     def _is_forbidden(self, address: Address, port: int) -> bool:
         same_port = [endpoint.address for endpoint in self.forbidden if endpoint.port == port]
         if address in same_port:
             return True
-        return any(_is_here(other) for other in same_port) and _is_here(address)
+        return any(is_here(other) for other in same_port) and is_here(address)
 
 
 def endpoints(host: str, port: int) -> frozenset[Endpoint]:
@@ -129,7 +129,7 @@ def is_public(address: Address) -> bool:
     """Public unicast by the explicit list."""
     if address.version == 6 and (address not in _IPV6_PUBLIC or address.scope_id or _is_isatap(address)):
         return False
-    return not _within(address, _NOT_PUBLIC)
+    return not within(address, _NOT_PUBLIC)
 
 
 def unwrap(address: Address) -> Address:
@@ -138,7 +138,7 @@ def unwrap(address: Address) -> Address:
     return mapped or address
 
 
-def _ends(address: Address) -> tuple[Address, ...]:
+def ends(address: Address) -> tuple[Address, ...]:
     """The address, and the IPv4 address where a translator or tunnel would carry the packet on to."""
     if isinstance(address, ipaddress.IPv4Address):
         return (address,)
@@ -154,11 +154,11 @@ def _is_isatap(address: ipaddress.IPv6Address) -> bool:
     return int(address) >> 32 & 0xFFFF_FFFF in (0x0000_5EFE, 0x0200_5EFE)
 
 
-def _within(address: Address, networks: Iterable[Network]) -> bool:
+def within(address: Address, networks: Iterable[Network]) -> bool:
     return any(address in network for network in networks)
 
 
-def _is_here(address: Address) -> bool:
+def is_here(address: Address) -> bool:
     """Whether the address belongs to this machine: only then can a socket be bound to it."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as probe:

@@ -77,7 +77,7 @@ def _read_origin(scheme: str, authority: str) -> Target | Refusal:
     port = int(match["port"] or {"http": 80, "https": 443}[scheme])
     if not 0 < port < 65536:
         return Refusal("The port must be from 1 to 65535.")
-    host = _read_host(match["host"])
+    host = read_host(match["host"])
     if isinstance(host, Refusal):
         return host
     name, address = host
@@ -87,7 +87,8 @@ def _read_origin(scheme: str, authority: str) -> Target | Refusal:
     return Target("https" if scheme == "https" else "http", name, port, address, origin)
 
 
-def _read_host(text: str) -> tuple[str, Address | None] | Refusal:
+def read_host(text: str) -> tuple[str, Address | None] | Refusal:
+    """A host as it stands in a URL, IPv6 in brackets: its plain name and, where it is a literal one, its address."""
     if text.startswith("["):
         return _read_ipv6(text[1:-1])
     name = text if text.isascii() else _to_ascii(text)

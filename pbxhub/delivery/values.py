@@ -1,8 +1,5 @@
 """The values a request of one stage may name: what AMI told, and what the hub knows, looked up when first asked for."""
 
-import base64
-import hashlib
-import hmac
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,58 +12,32 @@ from sqlalchemy.orm import Session
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.calls import CallNow
 from pbxhub.delivery.directory import ProjectWebhooks
+from pbxhub.delivery.recordings import RecordingFolder, RecordingLinks, folder_of
 from pbxhub.store.accounts import Employee, Number
 from pbxhub.store.history import Call
 from pbxhub.store.vault import Vault
 from pbxhub.webhooks.phones import Spelled, spell
 
-RECORDING_LIFETIME = timedelta(days=7)
 PROPER_TALK, SALE_CYCLE = timedelta(seconds=30), timedelta(days=30)
 MOST_LOOKED_AT = 200
 MOST_COUNTED = 10_000  # call_counter stops here: an anonymous caller must not make every publish slow
 
 
 class Links:
-    """Addresses of pages of the hub, and the signature that lets a recording be fetched without signing in."""
+    """Addresses of pages of the hub that requests name, and the folder where recordings lie by default."""
 
     def __init__(self, vault: Vault, public_url: str, recordings: Path | None = None) -> None:
-        """recordings: the folder the PBX records into, as seen from here; None where no webhook is rendered."""
-        self._recordings = recordings
+        """recordings: Settings.recordings; None where no webhook is rendered."""
+        self.common_folder = recordings
+        self.recordings = RecordingLinks(vault, public_url)
         self._url = public_url
-        self._vault = vault
-        self._key: bytes | None = None
 
     def call_card(self, call_id: UUID) -> str:
         return f"{self._url}/calls/{call_id}"
 
-    def recording(self, call_id: UUID, now: datetime) -> str:
-        """Valid for RECORDING_LIFETIME; /recordings/CALL_ID?expires=UNIX_SECONDS&signature=…"""
-        expires = int((now + RECORDING_LIFETIME).timestamp())
-        return f"{self._url}/recordings/{call_id}?expires={expires}&signature={self._sign(call_id, expires)}"
-
-    def recording_size(self, name: str) -> int | None:
-        """Bytes of a recording; None when its file is not on this host."""
-        path = in_spool(self._recordings, name) if self._recordings and name else None
-        return path.stat().st_size if path else None
-
-    def is_recording(self, call_id: UUID, expires: int, signature: str, now: datetime) -> bool:
-        """Whether the hub made this link and it is still valid."""
-        return hmac.compare_digest(self._sign(call_id, expires), signature) and now.timestamp() < expires
-
-    def _sign(self, call_id: UUID, expires: int) -> str:
-        self._key = self._key or self._vault.derive("recording links")
-        digest = hmac.digest(self._key, f"{call_id}:{expires}".encode(), hashlib.sha256)
-        return base64.urlsafe_b64encode(digest[:18]).decode()
-
-
-def in_spool(spool: Path, name: str) -> Path | None:
-    """A file of the PBX's spool on this host. What leads out of the spool, by .. or a link, does not exist."""
-    try:
-        folder = spool.resolve()
-        path = (folder / name).resolve()
-        return path if path.is_relative_to(folder) and path.is_file() else None
-    except (OSError, ValueError):  # a name no file can have
-        return None
+    def recording(self, call_id: UUID, pbx_id: int | None, name: str, now: datetime) -> str:
+        """The signed address of a recording."""
+        return self.recordings.make(call_id, pbx_id, name, now)
 
 
 class Cards:
@@ -76,6 +47,7 @@ class Cards:
         self._session = session
         self._employees: dict[tuple[int, str], Employee | None] = {}
         self._labels: dict[tuple[int | None, str], str | None] = {}
+        self._folders: dict[int | None, RecordingFolder | None] = {}
 
     def employee(self, project_id: int, extension: str) -> Employee | None:
         key = (project_id, extension)
@@ -90,6 +62,14 @@ class Cards:
             query = select(Number.label).where(Number.pbx_id == pbx_id, Number.did == did)
             self._labels[key] = self._session.scalars(query).one_or_none()
         return self._labels[key]
+
+    def recording_size(self, pbx_id: int | None, name: str, common: Path | None) -> int | None:
+        """Bytes of a recording; None when its file is not in the PBX's folder on this host."""
+        if pbx_id not in self._folders:
+            self._folders[pbx_id] = folder_of(self._session, pbx_id, common)
+        folder = self._folders[pbx_id]
+        path = folder.find(name) if folder and name else None
+        return path.stat().st_size if path else None
 
     def calls_made(self, call: CallNow) -> int | None:
         """How many calls this number has made up to this one, MOST_COUNTED at most; None for a hidden number."""
@@ -237,7 +217,8 @@ def _repeated(values: StageValues) -> bool | None:
 
 
 def _recording_size(values: StageValues) -> int | None:
-    return values.links.recording_size(str(values.get("recording_file") or ""))
+    name = str(values.get("recording_file") or "")
+    return values.cards.recording_size(values.call.pbx_id, name, values.links.common_folder)
 
 
 def _counter(values: StageValues) -> int | None:
@@ -245,7 +226,8 @@ def _counter(values: StageValues) -> int | None:
 
 
 def _recording(values: StageValues) -> Value:
-    return values.links.recording(values.call.id, values.now) if values.get("recording_file") else None
+    name = str(values.get("recording_file") or "")
+    return values.links.recording(values.call.id, values.call.pbx_id, name, values.now) if name else None
 
 
 _AFTER = ("incoming.after", "outgoing.after")

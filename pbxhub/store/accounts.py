@@ -13,6 +13,7 @@ from pbxhub.store.session import Base
 
 Id = BigInteger().with_variant(Integer, "sqlite")
 
+COMMON_FOLDER = "PBXHUB_RECORDINGS"
 DEFAULT_INCOMING_CONTEXTS = ("from-trunk", "from-pstn", "from-did-direct", "from-external")
 
 
@@ -27,6 +28,9 @@ class Project(Base):
     webhooks_revision: Mapped[int] = mapped_column(
         BigInteger, default=1
     )  # grows when any webhook changes: caches ask it
+    pbx_networks: Mapped[list[str]] = mapped_column(JsonColumn, default=list)  # granted by an operator, for its PBXs
+    # which of PBXHUB_ALLOWED_NETWORKS its webhooks may reach; None: all of them
+    webhook_networks: Mapped[list[str] | None] = mapped_column(JsonColumn)
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -136,6 +140,7 @@ class Pbx(Base):
     name: Mapped[str] = mapped_column(String(200))
     host: Mapped[str] = mapped_column(String(255))
     port: Mapped[int] = mapped_column(Integer, default=5038)
+    any_network: Mapped[bool] = mapped_column(default=False)  # an operator put it at host and port; else see PbxReach
     username: Mapped[str] = mapped_column(String(100))
     secret_sealed: Mapped[str] = mapped_column(String(1000))
     tls: Mapped[bool] = mapped_column(default=False)
@@ -143,6 +148,8 @@ class Pbx(Base):
     plain_login: Mapped[bool] = mapped_column(default=False)  # MD5 challenge unless asked otherwise
     incoming_contexts: Mapped[list[str]] = mapped_column(JsonColumn, default=lambda: list(DEFAULT_INCOMING_CONTEXTS))
     cel_path: Mapped[str] = mapped_column(String(1000), default="")  # sqlite file of cel_sqlite3_custom on this host
+    # folder of its recordings on this host; "" = none, COMMON_FOLDER = that of the setting. Only operators name paths
+    recordings: Mapped[str] = mapped_column(String(1000), default="")
     cel_cursor: Mapped[int] = mapped_column(BigInteger, default=0)  # every call without a row after this AcctId is done
     cel_mark: Mapped[str] = mapped_column(String(400), default="")  # what that row says: it may be another file by now
     enabled: Mapped[bool] = mapped_column(default=True)
@@ -158,7 +165,7 @@ class Pbx(Base):
     asterisk_version: Mapped[str] = mapped_column(String(100), default="")
     asterisk_started_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)
-    project: Mapped[Project] = relationship()
+    project: Mapped[Project] = relationship(lazy="joined", innerjoin=True)
 
     @property
     def standing(self) -> PbxState:

@@ -79,6 +79,16 @@ REASONS: Mapping[str, Reason] = {
         "This is not an Asterisk Manager Interface: it said %(detail)s.",
         "Check the port; AMI is 5038 as a rule.",
     ),
+    "no_pbx": Reason(
+        "No PBX answers at %(detail)s.",
+        "Check host, port and TLS; in manager.conf [general] needs enabled = yes and a bindaddr that the hub reaches; "
+        "a firewall must let the hub through. A PBX that is not at a public address has to be in a network that the "
+        "operator of this hub has granted to the project; the operator finds the exact reason in the hub's log.",
+    ),
+    "not_allowed": Reason(
+        "The project may have no PBX at %(detail)s.",
+        "An operator grants the project a network on the page Operator.",
+    ),
     "tls_certificate": Reason(
         "The certificate of the PBX is not trusted: %(detail)s.",
         "Paste the authority that signed it, and connect by the very name in the certificate.",
@@ -129,9 +139,9 @@ REASONS: Mapping[str, Reason] = {
         "Put the eventfilter lines of asterisk-conf/manager.conf there, or add system to write= of this user.",
     ),
     "cel_unreadable": Reason(
-        "Works, but calls that come and go while the line is down cannot be recovered: the CEL file cannot be read: "
-        "%(detail)s.",
-        "Give the path of cel_sqlite3_custom's master.db, readable for the hub's user.",
+        "Works, but calls that come and go while the line is down cannot be recovered: the CEL file cannot be read.",
+        "An operator finds the reason on the page Operator, and names the file there: cel_sqlite3_custom's master.db, "
+        "readable for the hub's user.",
     ),
     # --- lost
     "closed": Reason(

@@ -15,7 +15,7 @@ from pbxhub.calls.stages import JSON
 from pbxhub.client import Client
 from pbxhub.delivery.signing import SigningKeys, seal_keys
 from pbxhub.settings import read_settings, with_key
-from pbxhub.store.accounts import ApiKey, Pbx, Project
+from pbxhub.store.accounts import COMMON_FOLDER, ApiKey, Pbx, Project
 from pbxhub.store.agi_tokens import Tokens
 from pbxhub.store.history import Call, Delivery, StageEvent
 from pbxhub.store.schema import migrate
@@ -136,8 +136,8 @@ class Hub:
         with self.database.write() as session:
             row = Pbx(
                 project_id=self.project_id, name="pbx", host=pbx.host, port=pbx.port, username=pbx.username,
-                secret_sealed=self._vault.seal(pbx.secret), cel_path=str(cel),
-                created_on=_now(),
+                any_network=True, recordings=COMMON_FOLDER, cel_path=str(cel),
+                secret_sealed=self._vault.seal(pbx.secret), created_on=_now(),
             )  # fmt: skip
             session.add(row)
             session.flush()

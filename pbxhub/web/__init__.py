@@ -47,7 +47,7 @@ def create_app(
     vault: Vault,
     guard_of: Callable[[], AddressGuard] | None = None,
     mail: MailServer | None = None,
-    check_pbx: Callable[[Pbx], Sequence[Finding]] = lambda pbx: (),
+    check_pbx: Callable[[Pbx, bool], Sequence[Finding]] = lambda pbx, operator: (),
     recordings: Path = Path("/var/spool/asterisk/monitor"),
 ) -> Flask:
     """A WSGI application with every page. The database must be migrated; nothing is read from the environment.

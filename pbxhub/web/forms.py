@@ -1,6 +1,8 @@
 """Fields that several forms share."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -19,20 +21,17 @@ from wtforms import (
     StringField,
     TextAreaField,
 )
-from wtforms.validators import InputRequired, Length, NumberRange, Regexp, ValidationError
+from wtforms.validators import InputRequired, Length, Regexp, ValidationError
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from pbxhub.account.email_addresses import normalised, refusal_of
+from pbxhub.account.networks import Grant
+from pbxhub.account.pbxs import PbxInput
 from pbxhub.account.projects import LONGEST, countries, read_project, time_zones
 from pbxhub.account.refusals import Refusal
+from pbxhub.web.hub import hub
 from pbxhub.web.kept_forms import kept
 from pbxhub.web.language import LANGUAGES, said
-
-
-def _one_word(_form: Any, field: Any) -> None:
-    text = str(field.data)
-    if not text.isprintable() or any(mark in text for mark in " ;[]\"'"):
-        raise ValidationError(str(_("Use letters, digits, - and _ only.")))
 
 
 def _account_address(_form: Any, field: Any) -> None:
@@ -198,33 +197,74 @@ class NumberForm(Form):
 
 
 class PbxForm(Form):
-    """How the hub reaches a PBX."""
+    """How the hub reaches a PBX. What it may be is decided by account/pbxs.py."""
 
-    name = StringField(_("Name"), [InputRequired(), Length(max=200)])
-    host = StringField(_("Address"), [InputRequired(), Length(max=255)], description=_("Host name or IP of the PBX."))
-    port = IntegerField(_("AMI port"), [InputRequired(), NumberRange(1, 65535)], default=5038)
-    username = StringField(_("AMI user"), [InputRequired(), Length(max=100), _one_word], default="pbxhub")
-    secret = PasswordField(_("AMI secret"), [Length(max=200)])
+    name = StringField(_("Name"), [InputRequired()])
+    host = StringField(_("Address"), [InputRequired()], description=_("Host name or IP of the PBX."))
+    port = IntegerField(_("AMI port"), [InputRequired()], default=5038)
+    username = StringField(_("AMI user"), [InputRequired()], default="pbxhub")
+    secret = PasswordField(_("AMI secret"))
     tls = BooleanField(_("Connect with TLS"))
-    tls_ca = TextAreaField(_("Own certificate authority (PEM)"), [Length(max=20000)])
+    tls_ca = TextAreaField(_("Own certificate authority (PEM)"))
     plain_login = BooleanField(
         _("Send the secret in plain text"), description=_("Only for a PBX that refuses the MD5 challenge.")
     )
     contexts = StringField(
         _("Incoming contexts"),
-        [InputRequired(), Length(max=1000)],
+        [InputRequired()],
         description=_("Dialplan contexts where calls from outside arrive, separated by commas."),
-    )
-    cel_path = StringField(
-        _("CEL database on this host"),
-        [Length(max=1000)],
-        description=_("Path of a cel_sqlite3_custom file, to fill gaps after a lost connection."),
     )
     enabled = BooleanField(_("Listen to this PBX"), default=True)
 
-    def context_list(self) -> list[str]:
-        """The contexts as a list."""
-        return [name.strip() for name in str(self.contexts.data).split(",") if name.strip()]
+    def wanted(self, secret: str) -> PbxInput:
+        """What the form asks for. secret: "" keeps the one there is."""
+        names = tuple(name.strip() for name in str(self.contexts.data).split(",") if name.strip())
+        return PbxInput(
+            self.name.data, self.host.data, self.port.data, self.username.data, secret or None, self.tls.data,
+            (self.tls_ca.data or "").replace("\r\n", "\n").strip(), self.plain_login.data, names, self.enabled.data,
+        )  # fmt: skip
+
+    def take(self, refusals: Sequence[Refusal]) -> bool:
+        """The same, with the name that the field has here."""
+        return super().take([replace(one, path=one.path.replace("incoming_", "")) for one in refusals])
+
+
+class PbxFilesForm(Form):
+    """What operators decide of a PBX."""
+
+    cel_path = StringField(
+        _("CEL database on this host"),
+        description=_("Path of a cel_sqlite3_custom file, to fill gaps after a lost connection. Empty: none."),
+    )
+    recordings = StringField(
+        _("Recordings folder on this host"),
+        description=_("Only this PBX's recordings may lie there. PBXHUB_RECORDINGS stands for the folder of that "
+                      "setting. Empty: none."),
+    )  # fmt: skip
+    any_network = BooleanField(_("May stay where it is, whatever the networks of the project"))
+
+
+class NetworksForm(Form):
+    """What operators grant a project."""
+
+    pbx_networks = TextAreaField(
+        _("Networks of its PBXs"),
+        description=_("Beside public addresses; one a line, 192.168.10.0/24 for example."),
+    )
+    all_webhook_networks = BooleanField(_("Its webhooks may reach all of PBXHUB_ALLOWED_NETWORKS"))
+    webhook_networks = SelectMultipleField(
+        _("Or only these of them"), option_widget=CheckboxInput(), widget=ListWidget(prefix_label=False)
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.webhook_networks.choices = [str(network) for network in hub().settings.allowed_networks]
+
+    def grant(self) -> Grant:
+        """What the form asks for."""
+        pbxs = tuple(re.split(r"[\s,]+", str(self.pbx_networks.data or "").strip()))
+        webhooks = None if self.all_webhook_networks.data else tuple(self.webhook_networks.data or ())
+        return Grant(tuple(filter(None, pbxs)), webhooks)
 
 
 class ProfileForm(Form):

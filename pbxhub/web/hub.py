@@ -38,7 +38,7 @@ class Hub:
     guard: Callable[[], AddressGuard]  # which addresses webhooks may reach, asked anew each time
     sender: Sender
     mail: MailServer | None  # None: links are shown on pages instead of mailed
-    check_pbx: Callable[[Pbx], Sequence[Finding]]  # signs in to a PBX and looks around
+    check_pbx: Callable[[Pbx, bool], Sequence[Finding]]  # signs in to a PBX; True: for an operator
     recordings: Path  # where files of MIXMONITOR_FILENAME lie on this host
 
 

@@ -13,6 +13,7 @@ from flask_babel import get_locale
 from flask_login import current_user
 from markupsafe import Markup, escape
 
+from pbxhub.account.copied_text import argument_of
 from pbxhub.account.visible import visible_body, visible_text, visible_values
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.web.assets import asset
@@ -21,6 +22,7 @@ from pbxhub.web.hub import now
 
 def install(app: Flask) -> None:
     """Makes the filters and functions below known to every template."""
+    app.jinja_env.filters["argument"] = argument_of
     app.jinja_env.filters.update(
         when=when, clock=clock, hour=hour, ago=ago, seconds=seconds, milliseconds=milliseconds, size=size
     )

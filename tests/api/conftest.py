@@ -10,7 +10,7 @@ import pytest
 from served import Served
 from werkzeug.serving import make_server
 
-from pbxhub.ami.checkup import check_row
+from pbxhub.ami.checkup import Finding, check_row
 from pbxhub.ami.pbx_rows import pbx_row
 from pbxhub.api import install
 from pbxhub.delivery.address_guard import AddressGuard
@@ -34,15 +34,26 @@ VAULT = Vault(b"k" * 32)
 LOOPBACK = AddressGuard((ip_network("127.0.0.0/8"),))
 
 
+def _check(pbx: Pbx, operator: bool) -> list[Finding]:
+    return check_row(pbx_row(pbx, VAULT), operator)
+
+
 @pytest.fixture
 def hub(database: Database, tmp_path: Path) -> Iterator[Served]:
     settings = with_key(
         read_settings({"PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_PUBLIC_URL": "http://localhost"})
     )
-    app = create_app(settings, database, VAULT, lambda: LOOPBACK, check_pbx=lambda pbx: check_row(pbx_row(pbx, VAULT)))
+    app = create_app(
+        settings,
+        database,
+        VAULT,
+        lambda: LOOPBACK,
+        check_pbx=lambda pbx, operator: check_row(pbx_row(pbx, VAULT), operator),
+    )
     install(app)
     with database.write() as session:
         ours, theirs = (Project(name=name, country="UA", created_on=datetime.now(UTC)) for name in ("Ours", "Theirs"))
+        ours.pbx_networks = ["127.0.0.0/8", "192.0.2.0/24"]
         session.add_all([ours, theirs])
         session.flush()
         pbx = Pbx(project_id=ours.id, name="office", host="127.0.0.1", username="hub",

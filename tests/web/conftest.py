@@ -77,6 +77,7 @@ def people(app: Flask, database: Database) -> People:
     with database.write() as session:
         ours = Project(name="Ours", time_zone="Europe/Kyiv", country="UA", created_on=now())
         theirs = Project(name="Theirs", time_zone="UTC", created_on=now())
+        ours.pbx_networks = ["192.0.2.0/24"]  # of documentation: not public
         session.add_all([ours, theirs])
         session.flush()
         for name, project in (("viewer", ours), ("editor", ours), ("owner", ours), ("stranger", theirs)):

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy import update
 
 from pbxhub import services
 from pbxhub.settings import Settings
-from pbxhub.store.accounts import Pbx
+from pbxhub.store.accounts import Pbx, User
 from pbxhub.store.session import Database
 from pbxhub.store.vault import Vault
 from pbxhub.testing.played_pbx import PlayedPbx
@@ -22,12 +23,21 @@ def app(settings: Settings, database: Database) -> Flask:
     return services.app(services.Parts(settings, database, Vault(settings.secret_key)))
 
 
-def add(database: Database, settings: Settings, people: People, played: PlayedPbx, secret: str, cel: str = "") -> str:
+def add(
+    database: Database,
+    settings: Settings,
+    people: People,
+    played: PlayedPbx,
+    secret: str,
+    cel: str = "",
+    anywhere: bool = True,
+) -> str:
     with database.write() as session:
         pbx = Pbx(
             project_id=people.project,
             name="Office",
             host="127.0.0.1",
+            any_network=anywhere,
             port=played.port,
             username=played.username,
             secret_sealed=Vault(settings.secret_key).seal(secret),
@@ -58,14 +68,19 @@ def test_a_wrong_password_is_named_with_what_to_do(
     assert "module reload manager" in page
 
 
-def test_a_cel_file_that_cannot_be_read_is_named(
+def test_only_an_operator_hears_whether_the_cel_file_can_be_read(
     database: Database, settings: Settings, people: People, signed_in: Callable[[str], Browser], tmp_path: Path
 ) -> None:
+    """An owner who could name a path would otherwise ask for every file of the host."""
     with PlayedPbx() as played:
         path = add(database, settings, people, played, played.secret, str(tmp_path / "master.db"))
-        page = signed_in("owner").post(path).text
-    assert "the CEL file cannot be read" in page
-    assert "master.db" in page
+        owners = signed_in("owner").post(path).text
+        with database.write() as session:
+            session.execute(update(User).where(User.name == "Owner").values(operator=True))
+        operators = signed_in("owner").post(path).text
+    assert "CEL" not in owners
+    assert "The CEL file cannot be read" in operators
+    assert "master.db" in operators
 
 
 def test_an_editor_may_not_check(

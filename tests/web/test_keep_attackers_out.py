@@ -24,7 +24,6 @@ from pbxhub.web import create_app
 from pbxhub.web.curl import as_curl
 from pbxhub.web.hub import now
 from pbxhub.web.pages.exports import harmless
-from pbxhub.web.pages.recordings import recording_link
 from pbxhub.webhooks.spec import Field, Parameter, RequestSpec, WebhookSpec
 from tests.web.conftest import PASSWORD, Browser, People
 
@@ -292,34 +291,6 @@ def test_the_curl_command_survives_a_shell(body: bytes) -> None:
     assert f"{header[0]}: {header[1]}".encode() in words
     if b"\x00" not in body and body:
         assert body in words
-
-
-def test_a_recording_plays_by_its_own_link_only(
-    database: Database, people: People, settings: Settings, tmp_path: Path
-) -> None:
-    spool = tmp_path / "monitor"
-    spool.mkdir()
-    (spool / "a.wav").write_bytes(b"RIFF....")
-    (tmp_path / "secret.wav").write_bytes(b"secret")
-    (spool / "link.wav").symlink_to(tmp_path / "secret.wav")
-    app = create_app(settings, database, Vault(settings.secret_key), recordings=spool)
-    client = app.test_client()
-
-    def link(name: str) -> str:
-        call = Call(id=new_id(), project_id=people.project, linkedid=name, direction="incoming", caller="1", dst="2",
-                    started_on=now(), ended_on=now(), data={"recording_file": name})  # fmt: skip
-        with database.write() as session:
-            session.add(call)
-        with app.app_context():
-            return recording_link(call)
-
-    good = link(str(spool / "a.wav"))
-    assert client.get(good).data == b"RIFF...."
-    assert client.get(good, headers={"Range": "bytes=0-3"}).status_code == 206
-    assert client.get(good[:-2] + "xx").status_code == 404
-    assert client.get(good.replace("expires=", "expires=9")).status_code == 404
-    for name in ("../secret.wav", str(tmp_path / "secret.wav"), "link.wav", "missing.wav", "/etc/passwd", ""):
-        assert client.get(link(name)).status_code == 404, name
 
 
 def _sign_in_from(app: Flask, peer: str, forwarded: str = "") -> int:

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 from flask import Flask
 from sqlalchemy import select, update
 
 from pbxhub.account.first_owner import first_setup
 from pbxhub.settings import Settings
-from pbxhub.store.accounts import AuditEntry, Membership, Project, User
+from pbxhub.store.accounts import AuditEntry, Membership, Pbx, Project, User
 from pbxhub.store.session import Database
 from pbxhub.store.vault import Vault
 from pbxhub.testing.waiting import await_until
@@ -126,3 +127,51 @@ def test_a_deleted_project_stays_in_the_log_of_operators(
     assert "project deleted" in signed_in("operator").get("/operator/log").text
     with database.read() as session:
         assert session.scalars(select(AuditEntry.project_id)).all() == [None]
+
+
+def add_pbxs(database: Database, people: People) -> tuple[int, int]:
+    with database.write() as session:
+        rows = [
+            Pbx(project_id=project, name=f"pbx{project}", host="10.0.0.5", any_network=True, username="u",
+                secret_sealed="", created_on=now())
+            for project in (people.project, people.other)
+        ]  # fmt: skip
+        session.add_all(rows)
+        session.flush()
+        return rows[0].id, rows[1].id
+
+
+def test_an_operator_names_the_files_of_a_pbx_and_takes_its_address_back(
+    database: Database, people: People, signed_in: SignedIn, tmp_path: Path
+) -> None:
+    ours, theirs = add_pbxs(database, people)
+    operator = signed_in("operator")
+    form = {"cel_path": "/var/cel/master.db", "recordings": str(tmp_path)}
+    assert operator.post(f"/operator/pbxs/{ours}", form).status_code == 302
+    with database.read() as session:
+        row = session.get_one(Pbx, ours)
+        assert (row.cel_path, row.recordings, row.any_network) == ("/var/cel/master.db", str(tmp_path), False)
+    refused = operator.post(f"/operator/pbxs/{theirs}", form)
+    assert refused.status_code == 422
+    assert refused.text.count("pbx1 of the project Ours has this already.") == 2
+    assert operator.post(f"/operator/pbxs/{theirs}", {"recordings": "relative"}).status_code == 422
+    assert "/var/cel/master.db" in operator.get("/operator/log").text
+    assert "/var/cel/master.db" not in signed_in("owner").get(f"/projects/{people.project}/audit").text
+
+
+def test_the_common_folder_belongs_to_one_project(database: Database, people: People, signed_in: SignedIn) -> None:
+    ours, theirs = add_pbxs(database, people)
+    operator, common = signed_in("operator"), {"recordings": "PBXHUB_RECORDINGS"}
+    assert operator.post(f"/operator/pbxs/{ours}", common).status_code == 302
+    assert operator.post(f"/operator/pbxs/{theirs}", common).status_code == 422
+    assert operator.post(f"/operator/pbxs/{theirs}", {"recordings": "/var/spool/asterisk/monitor/"}).status_code == 422
+
+
+def test_an_operator_grants_a_project_networks(database: Database, people: People, signed_in: SignedIn) -> None:
+    operator, page = signed_in("operator"), f"/operator/projects/{people.project}"
+    assert operator.post(page, {"pbx_networks": "10.0.0.5/8"}).status_code == 422
+    assert operator.post(page, {"pbx_networks": "10.0.0.0/8\n fd00::/8"}).status_code == 302
+    with database.read() as session:
+        row = session.get_one(Project, people.project)
+        assert (row.pbx_networks, row.webhook_networks) == (["10.0.0.0/8", "fd00::/8"], [])
+    assert "networks granted" in signed_in("owner").get(f"/projects/{people.project}/audit").text

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from pbxhub.store.accounts import Pbx
+from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.store.pbx_states import REASONS
@@ -122,7 +122,11 @@ def test_an_unknown_address_is_said_and_never_guessed(
     assert "is not known yet" in text
 
 
-def test_the_page_after_connecting_has_the_line_too(people: People, signed_in: Callable[[str], Browser]) -> None:
+def test_the_page_after_connecting_has_the_line_too(
+    database: Database, people: People, signed_in: Callable[[str], Browser]
+) -> None:
+    with database.write() as session:
+        session.get_one(Project, people.project).pbx_networks = ["127.0.0.0/8"]
     owner = signed_in("owner")
     path = f"/projects/{people.project}/pbxs/new"
     owner.get(path)

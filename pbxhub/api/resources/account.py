@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account import dial_plans as dial_plan_rules
+from pbxhub.account import pbxs as pbx_rules
 from pbxhub.account import projects as projects_rules
 from pbxhub.account.access import Access
 from pbxhub.account.dial_plans import dial_plan_of
@@ -77,11 +78,12 @@ def add_pbx(data: dict[str, Any]) -> Any:
     """Adds an Asterisk; the listener takes it up by itself."""
     with writing() as session:
         access = enter(session)
-        secret = data.pop("secret", "")
-        row = Pbx(project_id=access.project.id, created_on=now(), secret_sealed=hub().vault.seal(secret), **data)
-        session.add(row)
-        session.flush()
-        note(session, access, "PBX added", row.name, {}, fields(row, "host", "port", "username"))
+        row = accepted(
+            pbx_rules.add_pbx(
+                session, access.project, _wanted(data), hub().vault, hub().recordings, now(), operator=access.operator
+            )
+        )
+        note(session, access, "PBX added", row.name, {}, pbx_rules.shown(row))
         return tagged(_PBX.dump(row), 201, _LIVE)
 
 
@@ -104,9 +106,9 @@ def change_pbx(data: dict[str, Any], pbx_id: int) -> Any:
         access = enter(session)
         row = _row(session, access, Pbx, pbx_id, changing=True)
         check_match(_PBX.dump(row), _LIVE)
-        if "secret" in data:
-            row.secret_sealed = hub().vault.seal(data.pop("secret"))
-        _change(session, access, row, data, "PBX changed", row.name)
+        before = pbx_rules.shown(row)
+        refuse_all(pbx_rules.change_pbx(row, _wanted(data), hub().vault, operator=access.operator))
+        note(session, access, "PBX changed", row.name, before, pbx_rules.shown(row))
         return tagged(_PBX.dump(row), live=_LIVE)
 
 
@@ -119,7 +121,7 @@ def remove_pbx(pbx_id: int) -> None:
         access = enter(session)
         row = _row(session, access, Pbx, pbx_id)
         check_if_match(_PBX.dump(row), _LIVE)
-        note(session, access, "PBX deleted", row.name, fields(row, "host", "port", "username"))
+        note(session, access, "PBX deleted", row.name, pbx_rules.shown(row))
         session.delete(row)
 
 
@@ -130,8 +132,9 @@ def check_pbx(pbx_id: int) -> Any:
     """Signs in to the PBX as the listener does; each finding says what is well, or what to do. Takes half a minute
     at most."""
     with reading() as session:
-        row = _row(session, enter(session), Pbx, pbx_id)
-    return list(hub().check_pbx(row))
+        access = enter(session)
+        row = _row(session, access, Pbx, pbx_id)
+    return list(hub().check_pbx(row, access.operator))
 
 
 @account.get("/pbxs/<int:pbx_id>/dial-plan")
@@ -266,6 +269,11 @@ def remove_employee(employee_id: int) -> None:
         row = _row(session, access, Employee, employee_id, changing=True)
         check_if_match(schemas.Employee().dump(row))
         delete_employee(session, access, row)
+
+
+def _wanted(data: dict[str, Any]) -> pbx_rules.PbxInput:
+    contexts = data.pop("incoming_contexts", None)
+    return pbx_rules.PbxInput(**data, incoming_contexts=None if contexts is None else tuple(contexts))
 
 
 def _own(access: Access, project_id: int) -> Access:

@@ -36,6 +36,8 @@ class Pbx(Schema):
     username = text(100, least=1, required=True)
     secret = text(200, load_only=True, **given("of the AMI user; encrypted and not shown again"))
     tls = fields.Boolean()
+    tls_ca = text(262144, **given("an authority of the PBX's own, PEM; empty: those of the system"))
+    plain_login = fields.Boolean(**given("sends the secret in the clear; for a PBX that refuses the MD5 challenge"))
     incoming_contexts = fields.List(text(80, least=1), validate=validate.Length(1, 50))
     enabled = fields.Boolean()
     state = fields.String(dump_only=True)

@@ -29,12 +29,13 @@ def callback_data(order: OrderedCall, call: CallNow | None, links: Links, now: d
     to_number and custom_args_values as ordered; retry how often the hub has dialled again: it never does.
     """
     told = call.data if call else {}
+    name = str(told.get("recording_file") or "")
     return {
         "call_id": str(order.id),
         "call_direction": "outbound",
         "status": order.status,
         "call_duration": told.get("billsec"),
-        "recording_url": links.recording(call.id, now) if call and told.get("recording_file") else None,
+        "recording_url": links.recording(call.id, call.pbx_id, name, now) if call and name else None,
         "transcript": order.transcript,
         "agent_id": order.agent_id,
         "retry": 0,

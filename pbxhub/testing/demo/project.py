@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from pbxhub.store.accounts import Employee, Number, Pbx, Project
+from pbxhub.store.accounts import COMMON_FOLDER, Employee, Number, Pbx, Project
 from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import Webhook, add_project, touch_webhooks
 from pbxhub.webhooks.spec import Field, Filter, Parameter, RequestSpec, Retry, WebhookSpec
@@ -51,7 +51,10 @@ def retire_demo(session: Session) -> None:
 
 def _make(session: Session, endpoints: Endpoints, now: datetime) -> Pbx:
     project = Project(name=NAME, country="UA", created_on=now)
-    pbx = Pbx(project=project, name=PBX, host="127.0.0.1", username="", secret_sealed="", created_on=now)
+    pbx = Pbx(
+        project=project, name=PBX, host="127.0.0.1", any_network=True, recordings=COMMON_FOLDER, username="",
+        secret_sealed="", created_on=now,
+    )  # fmt: skip
     add_project(session, project)
     session.add(pbx)
     session.flush()

@@ -5,10 +5,15 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from pbxhub.account import networks, pbx_files
+from pbxhub.account.networks import grant_networks
 from pbxhub.account.operators import change_operator
+from pbxhub.account.pbx_files import PbxFiles, name_files
 from pbxhub.store.accounts import AuditEntry, Membership, Pbx, Project, User
+from pbxhub.store.webhooks import touch_webhooks
 from pbxhub.web.access import operating
 from pbxhub.web.audit import note_of_hub
+from pbxhub.web.forms import NetworksForm, PbxFilesForm
 from pbxhub.web.hub import hub, reading, writing
 from pbxhub.web.language import _, said
 from pbxhub.web.paging import PAGE, Page
@@ -27,6 +32,7 @@ def index() -> ResponseReturnValue:
             projects=session.scalars(select(Project).order_by(Project.name, Project.id)).all(),
             members=_members(session),
             pbxs=session.scalars(select(Pbx).order_by(Pbx.project_id, Pbx.id)).all(),
+            allowed=[str(network) for network in hub().settings.allowed_networks],
             everyone=hub().settings.projects == "everyone",
         )
 
@@ -58,6 +64,65 @@ def user(user_id: int) -> ResponseReturnValue:
         note_of_hub(session, me, "operator added" if wanted else "operator removed", row.email)
     flash(_("Saved."))
     return redirect(url_for("operator.index" if wanted or user_id != me.id else "home.projects"))
+
+
+@pages.route("/pbxs/<int:pbx_id>", methods=["GET", "POST"])
+def pbx(pbx_id: int) -> ResponseReturnValue:
+    """The files of a PBX on this host, and whether its address is vouched for."""
+    me = operating("pbx_files.change")
+    with reading() as session:
+        row = session.get(Pbx, pbx_id) or abort(404)
+        form = PbxFilesForm(obj=row)
+    if not form.validate_on_submit():
+        return _pbx_page(form, row)
+    with writing() as session:
+        row = session.get(Pbx, pbx_id) or abort(404)
+        before = pbx_files.shown(row)
+        files = PbxFiles(form.cel_path.data or "", form.recordings.data or "")
+        if refused := name_files(session, row, files, hub().recordings):
+            form.take(refused)
+            return _pbx_page(form, row)
+        row.any_network = form.any_network.data
+        after = pbx_files.shown(row)
+        note_of_hub(session, me, "PBX files named", f"{row.project.name}: {row.name}", before, after)
+    flash(_("Saved."))
+    return redirect(url_for("operator.index"))
+
+
+@pages.route("/projects/<int:project_id>", methods=["GET", "POST"])
+def project(project_id: int) -> ResponseReturnValue:
+    """The networks of a project."""
+    me = operating("networks.change")
+    with reading() as session:
+        row = session.get(Project, project_id) or abort(404)
+        form = NetworksForm(
+            data={
+                "pbx_networks": "\n".join(row.pbx_networks),
+                "all_webhook_networks": row.webhook_networks is None,
+                "webhook_networks": row.webhook_networks or [],
+            }
+        )
+    if not form.validate_on_submit():
+        return _project_page(form, row)
+    with writing() as session:
+        row = session.get(Project, project_id) or abort(404)
+        before = networks.shown(row)
+        if refused := grant_networks(row, form.grant(), hub().settings.allowed_networks):
+            form.take(refused)
+            return _project_page(form, row)
+        touch_webhooks(session, project_id)
+        note_of_hub(session, me, "networks granted", row.name, before, networks.shown(row), project_id)
+    flash(_("Saved."))
+    return redirect(url_for("operator.index"))
+
+
+def _pbx_page(form: PbxFilesForm, row: Pbx) -> ResponseReturnValue:
+    page = render_template("operator/pbx.html", form=form, pbx=row, common=hub().recordings)
+    return page, 422 if form.errors else 200
+
+
+def _project_page(form: NetworksForm, row: Project) -> ResponseReturnValue:
+    return render_template("operator/project.html", form=form, project=row), 422 if form.errors else 200
 
 
 def _members(session: Session) -> dict[int, list[tuple[str, str]]]:

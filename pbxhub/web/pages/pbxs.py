@@ -8,7 +8,8 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.calls.stages import JSON
+from pbxhub.account.copied_text import section_of, value_of
+from pbxhub.account.pbxs import add_pbx, change_pbx, shown
 from pbxhub.paths import ASTERISK_CONF
 from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, Pbx
 from pbxhub.store.history import open_calls
@@ -38,17 +39,20 @@ def create(project_id: int) -> ResponseReturnValue:
     """A new PBX. Without a secret of the user's own the hub makes one; its page shows it once, and never again."""
     with reading() as session:
         enter(session, project_id, "pbxs.change")
-    form = PbxForm(data={"contexts": ", ".join(DEFAULT_INCOMING_CONTEXTS), "enabled": True, "port": 5038})
+    contexts = ", ".join(DEFAULT_INCOMING_CONTEXTS)
+    form = PbxForm(data={"contexts": contexts, "enabled": True, "port": 5038})
     if not form.validate_on_submit():
-        return render_template("pbxs/form.html", form=form, title=_("Connect a PBX"), pbx=None)
+        return _form_page(form, None)
     secret = form.secret.data or secrets.token_urlsafe(24)
     with writing() as session:
         access = enter(session, project_id, "pbxs.change")
-        pbx = Pbx(project_id=project_id, secret_sealed=hub().vault.seal(secret), created_on=now(), state="new")
-        _take(form, pbx)
-        session.add(pbx)
-        session.flush()
-        note(session, access, "PBX added", pbx.name, {}, _shown(pbx))
+        pbx = add_pbx(
+            session, access.project, form.wanted(secret), hub().vault, hub().recordings, now(), operator=access.operator
+        )
+        if isinstance(pbx, list):
+            form.take(pbx)
+            return _form_page(form, None)
+        note(session, access, "PBX added", pbx.name, {}, shown(pbx))
         pbx_id = pbx.id
     hand_over(f"PBX {pbx_id}", secret)
     return redirect(url_for("pbxs.detail", project_id=project_id, pbx_id=pbx_id))
@@ -61,7 +65,10 @@ def detail(project_id: int, pbx_id: int) -> ResponseReturnValue:
         enter(session, project_id)
         pbx = _pbx(session, project_id, pbx_id)
         secret = "".join(take(f"PBX {pbx_id}"))
-        return render_template("pbxs/detail.html", pbx=pbx, secret=secret, live=live(session, pbx), files=_files())
+        return render_template(
+            "pbxs/detail.html", pbx=pbx, secret=value_of(secret), unsafe_secret=secret != value_of(secret),
+            section=section_of(pbx.username), live=live(session, pbx), files=_files(),
+        )  # fmt: skip
 
 
 @pages.get("/<int:pbx_id>/state")
@@ -79,17 +86,18 @@ def edit(project_id: int, pbx_id: int) -> ResponseReturnValue:
     with reading() as session:
         enter(session, project_id, "pbxs.change")
         pbx = _pbx(session, project_id, pbx_id)
-        form = PbxForm(obj=pbx, data={"contexts": ", ".join(pbx.incoming_contexts)})
+        form = PbxForm(data=_values(pbx))
     if not form.validate_on_submit():
-        return render_template("pbxs/form.html", form=form, title=pbx.name, pbx=pbx)
+        return _form_page(form, pbx)
     with writing() as session:
         access = enter(session, project_id, "pbxs.change")
         pbx = _pbx(session, project_id, pbx_id)
-        before = _shown(pbx)
-        _take(form, pbx)
-        if form.secret.data:
-            pbx.secret_sealed = hub().vault.seal(form.secret.data)
-        note(session, access, "PBX changed", pbx.name, before, _shown(pbx))
+        before = shown(pbx)
+        wanted = form.wanted(form.secret.data or "")
+        if refused := change_pbx(pbx, wanted, hub().vault, operator=access.operator):
+            form.take(refused)
+            return _form_page(form, pbx)
+        note(session, access, "PBX changed", pbx.name, before, shown(pbx))
     flash(_("Saved. The hub connects anew within seconds."))
     return redirect(url_for("pbxs.detail", project_id=project_id, pbx_id=pbx_id))
 
@@ -98,9 +106,9 @@ def edit(project_id: int, pbx_id: int) -> ResponseReturnValue:
 def check(project_id: int, pbx_id: int) -> ResponseReturnValue:
     """Signs in to the PBX as the listener does, and says what is well and what to do where something is not."""
     with reading() as session:
-        enter(session, project_id, "pbxs.change")
+        access = enter(session, project_id, "pbxs.change")
         pbx = _pbx(session, project_id, pbx_id)
-    return render_template("pbxs/_check.html", pbx=pbx, findings=hub().check_pbx(pbx))
+    return render_template("pbxs/_check.html", pbx=pbx, findings=hub().check_pbx(pbx, access.operator))
 
 
 @pages.post("/<int:pbx_id>/delete")
@@ -109,23 +117,21 @@ def remove(project_id: int, pbx_id: int) -> ResponseReturnValue:
     with writing() as session:
         access = enter(session, project_id, "pbxs.change")
         pbx = _pbx(session, project_id, pbx_id)
-        note(session, access, "PBX deleted", pbx.name, _shown(pbx))
+        note(session, access, "PBX deleted", pbx.name, shown(pbx))
         session.delete(pbx)
     flash(_("The hub no longer listens to this PBX."))
     return redirect(url_for("pbxs.index", project_id=project_id))
 
 
-def _take(form: PbxForm, pbx: Pbx) -> None:
-    for name in ("name", "host", "port", "username", "tls", "tls_ca", "plain_login", "cel_path", "enabled"):
-        setattr(pbx, name, getattr(form, name).data)
-    pbx.tls_ca = pbx.tls_ca or ""
-    pbx.cel_path = pbx.cel_path or ""
-    pbx.incoming_contexts = form.context_list()
+def _values(pbx: Pbx) -> dict[str, object]:
+    """What the form shows of a PBX."""
+    names = ("name", "host", "port", "username", "tls", "tls_ca", "plain_login", "enabled")
+    return {**{name: getattr(pbx, name) for name in names}, "contexts": ", ".join(pbx.incoming_contexts)}
 
 
-def _shown(pbx: Pbx) -> dict[str, JSON]:
-    names = ("name", "host", "port", "username", "tls", "plain_login", "cel_path", "enabled")
-    return {**{name: getattr(pbx, name) for name in names}, "incoming_contexts": ", ".join(pbx.incoming_contexts)}
+def _form_page(form: PbxForm, pbx: Pbx | None) -> ResponseReturnValue:
+    page = render_template("pbxs/form.html", form=form, title=pbx.name if pbx else _("Connect a PBX"), pbx=pbx)
+    return page, 422 if form.errors else 200
 
 
 def _files() -> list[tuple[str, str]]:

@@ -8,11 +8,13 @@ from uuid import UUID
 from flask import Blueprint, Response, abort, redirect, request, send_file, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from pbxhub.delivery.outgoing import Outgoing
-from pbxhub.delivery.values import Links, in_spool
+from pbxhub.delivery.recordings import RecordingFolder, folder_of
+from pbxhub.delivery.values import Links
 from pbxhub.store.accounts import Membership
-from pbxhub.store.history import Call
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.web.access import signed_in
 from pbxhub.web.hub import hub, now, reading
 from pbxhub.webhooks.message import Request
@@ -20,6 +22,7 @@ from pbxhub.webhooks.message import Request
 pages = Blueprint("recordings", __name__)
 
 _SOUNDS = {".wav": "audio/wav", ".mp3": "audio/mpeg", ".ogg": "audio/ogg", ".gsm": "audio/gsm", ".wav49": "audio/wav"}
+_MOST_STAGES = 200
 _FETCH_SECONDS = 60.0
 _FETCH_MOST = 200_000_000  # bytes; an hour of 16 bit at 8 kHz has 58 million
 
@@ -30,12 +33,14 @@ def play(call_id: UUID) -> ResponseReturnValue:
     expires, signature = request.args.get("expires", ""), request.args.get("signature", "")
     if not expires.isascii() or not expires.isdigit() or len(expires) > 12 or not signature.isascii():
         abort(404)
-    if not links().is_recording(call_id, int(expires), signature, now()):
-        abort(404)
     with reading() as session:
         call = session.get(Call, call_id) or abort(404)
-        name = str(call.data.get("recording_file") or "")
-    return _fetched(name) if name.startswith(("http://", "https://")) else _from_spool(name)
+        name = _signed_name(session, call, int(expires), signature) or abort(404)
+        if name.startswith(("http://", "https://")):
+            folder = None
+        else:
+            folder = folder_of(session, call.pbx_id, hub().recordings) or abort(404)
+    return _from_folder(folder, name) if folder else _fetched(name)
 
 
 @pages.get("/calls/<uuid:call_id>")
@@ -60,12 +65,28 @@ def links() -> Links:
 
 def recording_link(call: Call) -> str:
     """The signed address of a call's recording, as a path of this site."""
-    return links().recording(call.id, now()).removeprefix(hub().settings.public_url)
+    name = str(call.data.get("recording_file") or "")
+    return links().recording(call.id, call.pbx_id, name, now()).removeprefix(hub().settings.public_url)
 
 
-def _from_spool(name: str) -> Response:
-    """A file of the PBX's spool on this host."""
-    path = in_spool(hub().recordings, name)
+def _signed_name(session: Session, call: Call, expires: int, signature: str) -> str | None:
+    """The recording that the link was made for: the call's, or one that the PBX reported at an earlier stage. A link of
+    version 0.1.0 names none, and means the call's. None when the hub did not make it."""
+    made, last = links().recordings, str(call.data.get("recording_file") or "")
+    if made.is_of(call.id, call.pbx_id, last, expires, signature, now()):
+        return last
+    if made.is_older(call.id, expires, signature, now()):
+        return last
+    for data in session.scalars(select(StageEvent.data).where(StageEvent.call_id == call.id).limit(_MOST_STAGES)):
+        name = str(data.get("recording_file") or "")
+        if name != last and made.is_of(call.id, call.pbx_id, name, expires, signature, now()):
+            return name
+    return None
+
+
+def _from_folder(folder: RecordingFolder, name: str) -> Response:
+    """A file of the PBX on this host."""
+    path = folder.find(name)
     if path is None or path.suffix.lower() not in _SOUNDS:
         abort(404)
     return send_file(path, mimetype=_SOUNDS[path.suffix.lower()], conditional=True)

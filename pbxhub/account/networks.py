@@ -1,0 +1,56 @@
+"""Networks of a project, granted by operators: where its PBXs may be, and which allowed ones its webhooks may reach."""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pbxhub.account.refusals import Refusal
+from pbxhub.calls.stages import JSON
+from pbxhub.sentences import say
+from pbxhub.settings import Network
+from pbxhub.store.accounts import Project
+
+_MOST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """pbxs: any networks, written 10.0.0.0/8. webhooks: of PBXHUB_ALLOWED_NETWORKS; None = all of them."""
+
+    pbxs: tuple[str, ...]
+    webhooks: tuple[str, ...] | None
+
+
+def grant_networks(project: Project, grant: Grant, allowed: Sequence[Network]) -> list[Refusal]:
+    """Gives a project its networks, or changes nothing and returns why not. Whoever calls it tells the caches
+    (touch_webhooks). allowed: Settings.allowed_networks."""
+    wrong = next((text for text in grant.pbxs if not _is_network(text)), None)
+    if wrong is not None or len(grant.pbxs) > _MOST:
+        return [
+            Refusal(
+                "pbx_networks",
+                say("%(text)s is not a network.", text=wrong or ", ".join(grant.pbxs)),
+                say("Give networks like 192.168.10.0/24, one a line; 100 at most."),
+            )
+        ]
+    project.pbx_networks = list(grant.pbxs)
+    known = {str(network) for network in allowed}
+    project.webhook_networks = None if grant.webhooks is None else [text for text in grant.webhooks if text in known]
+    return []
+
+
+def shown(project: Project) -> dict[str, JSON]:
+    """What the log says of the networks."""
+    webhooks = project.webhook_networks
+    return {
+        "pbx_networks": ", ".join(project.pbx_networks),
+        "webhook_networks": "all" if webhooks is None else ", ".join(webhooks),
+    }
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,209 @@
+"""PBXs: the one set of rules for pages, API and command line."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from pbxhub.account.pbx_files import first_folder
+from pbxhub.account.refusals import Refusal
+from pbxhub.calls.stages import JSON
+from pbxhub.delivery.pbx_reach import PbxReach, read_networks, read_pbx_host
+from pbxhub.sentences import Sentence, say
+from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, Pbx, Project
+from pbxhub.store.vault import Vault
+from pbxhub.webhooks.certificates import certificates_error
+
+_USER_NAME = re.compile(r"[A-Za-z0-9_.@+-]{1,100}", re.ASCII)
+_SECTIONS = frozenset({"general", "pbxhub-rights"})  # of manager.conf, with a meaning of their own
+_CONTEXT = re.compile(r"[^\s\[\](){},;\"'\\=]{1,80}")
+_MOST_CONTEXTS = 50
+AUDITED = ("name", "host", "port", "username", "tls", "plain_login", "enabled")
+
+
+@dataclass(frozen=True, slots=True)
+class PbxInput:
+    """What somebody wants of a PBX; None leaves what is there. secret: in the clear."""
+
+    name: str | None = None
+    host: str | None = None
+    port: int | None = None
+    username: str | None = None
+    secret: str | None = None
+    tls: bool | None = None
+    tls_ca: str | None = None
+    plain_login: bool | None = None
+    incoming_contexts: tuple[str, ...] | None = None
+    enabled: bool | None = None
+
+
+def add_pbx(
+    session: Session, project: Project, given: PbxInput, vault: Vault, common: Path, now: datetime, *, operator: bool
+) -> Pbx | list[Refusal]:
+    """A new PBX of the project, or why not. operator: whether an operator adds it, who may put it anywhere.
+
+    given: name, host, username and a secret must be there. common: Settings.recordings.
+    """
+    row = Pbx(
+        project=project, port=5038, tls=False, tls_ca="", plain_login=False, enabled=True, state="new", cel_path="",
+        incoming_contexts=list(DEFAULT_INCOMING_CONTEXTS), created_on=now,
+    )  # fmt: skip
+    missing = replace(given, name=given.name or "", host=given.host or "", username=given.username or "",
+                      secret=given.secret or "")  # fmt: skip
+    if refused := change_pbx(row, missing, vault, operator=operator):
+        return refused
+    row.recordings = first_folder(session, project, common, operator=operator)
+    session.add(row)
+    session.flush()
+    return row
+
+
+def change_pbx(row: Pbx, given: PbxInput, vault: Vault, *, operator: bool) -> list[Refusal]:
+    """Changes a PBX, or changes nothing and returns why not. Only what differs from the row is looked at: what an
+    earlier version of the hub let in stays until somebody changes it.
+
+    operator: whether an operator changes it. Where anybody else moves it, the networks of the project count again.
+    """
+    changes = _changes(row, given)
+    moved = "host" in changes or "port" in changes
+    anywhere = operator if moved else row.any_network
+    refused = list(_refusals(changes))
+    if moved and not refused:
+        host = str(changes.get("host", row.host))
+        refused = _misplaced(host, PbxReach(read_networks(row.project.pbx_networks), anywhere))
+    if refused:
+        return refused
+    for name, value in changes.items():
+        if name == "secret":
+            row.secret_sealed = vault.seal(str(value))
+        else:
+            setattr(row, name, _clean(name, value))
+    row.any_network = anywhere
+    return []
+
+
+def shown(row: Pbx) -> dict[str, JSON]:
+    """What the audit log says of a PBX."""
+    return {
+        **{name: getattr(row, name) for name in AUDITED},
+        "tls_ca": bool(row.tls_ca),
+        "incoming_contexts": ", ".join(row.incoming_contexts),
+    }
+
+
+def _changes(row: Pbx, given: PbxInput) -> dict[str, object]:
+    wanted = {name: value for name, value in asdict(given).items() if value is not None}
+    return {name: value for name, value in wanted.items() if name == "secret" or value != _present(row, name)}
+
+
+def _clean(name: str, value: object) -> object:
+    if name == "host":
+        return read_pbx_host(str(value))
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _present(row: Pbx, name: str) -> object:
+    return tuple(row.incoming_contexts) if name == "incoming_contexts" else getattr(row, name)
+
+
+def _refusals(changes: dict[str, object]) -> Iterator[Refusal]:
+    for name, value in changes.items():
+        if refused := _CHECKS[name](value) if name in _CHECKS else None:
+            yield replace(refused, path=name)
+
+
+def _misplaced(host: str, reach: PbxReach) -> list[Refusal]:
+    if reach.allows_host(read_pbx_host(host) or ""):
+        return []
+    return [Refusal("host", say("A PBX of this project may not be at this address."), _other_address(reach))]
+
+
+def _other_address(reach: PbxReach) -> Sentence:
+    if reach.networks:
+        return say(
+            "Give a public address, or one in %(networks)s; an operator of the hub grants a project more networks.",
+            networks=", ".join(str(network) for network in reach.networks),
+        )
+    return say("Give a public address; an operator of the hub grants a project other networks.")
+
+
+def _name(value: object) -> Refusal | None:
+    text = str(value)
+    if text.strip() and text.isprintable() and len(text) <= 200:
+        return None
+    return Refusal("", say("The name is empty, too long or has control characters."), say("Give 1 to 200 characters."))
+
+
+def _host(value: object) -> Refusal | None:
+    if read_pbx_host(str(value)):
+        return None
+    return Refusal(
+        "",
+        say("This is neither a host name nor an IP address."),
+        say("Give one without http:// and port: pbx.example.com or 203.0.113.7 for example."),
+    )
+
+
+def _port(value: object) -> Refusal | None:
+    if isinstance(value, int) and 0 < value < 65536:
+        return None
+    return Refusal("", say("This is not a port."), say("Give a number from 1 to 65535; AMI is 5038 as a rule."))
+
+
+def user_name(value: object) -> Refusal | None:
+    """Why this is no AMI user name. It becomes the name of a section of manager.conf: [NAME](pbxhub-rights)."""
+    text = str(value)
+    if text.lower() in _SECTIONS:
+        return Refusal(
+            "", say("%(name)s has a meaning of its own in manager.conf.", name=text), say("Choose another user name.")
+        )
+    if _USER_NAME.fullmatch(text):
+        return None
+    return Refusal(
+        "",
+        say("The user name would not stay one word in manager.conf."),
+        say("Use Latin letters, digits and _ . @ + - only, 100 at most."),
+    )
+
+
+def _secret(value: object) -> Refusal | None:
+    text = str(value)
+    if not text:
+        return Refusal("", say("The secret is empty."), say("Give the secret of the AMI user."))
+    if text.isprintable() and len(text) <= 200:
+        return None
+    return Refusal(
+        "", say("The secret is too long or has control characters."), say("Use up to 200 letters, digits and signs.")
+    )
+
+
+def _authority(value: object) -> Refusal | None:
+    error = certificates_error(str(value)) if value else ""
+    if not error:
+        return None
+    return Refusal("", say("The text %(error)s.", error=error), say("Paste the authority that signed the certificate."))
+
+
+def _contexts(value: object) -> Refusal | None:
+    names = value if isinstance(value, tuple) else ()
+    if 0 < len(names) <= _MOST_CONTEXTS and all(_CONTEXT.fullmatch(str(name)) for name in names):
+        return None
+    return Refusal(
+        "",
+        say("These are not names of dialplan contexts."),
+        say("Give 1 to 50 names without spaces, brackets and semicolons: from-trunk for example."),
+    )
+
+
+_CHECKS: Mapping[str, Callable[[object], Refusal | None]] = {
+    "name": _name,
+    "host": _host,
+    "port": _port,
+    "username": user_name,
+    "secret": _secret,
+    "tls_ca": _authority,
+    "incoming_contexts": _contexts,
+}

@@ -1,0 +1,158 @@
+"""A recording plays by its own link, from the folder of the PBX that reported it, and from nowhere else."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from pbxhub.settings import Settings
+from pbxhub.store.accounts import COMMON_FOLDER, Pbx
+from pbxhub.store.history import Call, StageEvent
+from pbxhub.store.ids import new_id
+from pbxhub.store.session import Database
+from pbxhub.store.vault import Vault
+from pbxhub.web import create_app
+from pbxhub.web.hub import now
+from pbxhub.web.pages.recordings import recording_link
+from tests.web.conftest import People
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    """A common folder; in it the folder of the other project's PBX; a secret beside it, and links to both."""
+    folder = tmp_path / "monitor"
+    (folder / "theirs").mkdir(parents=True)
+    (folder / "a.wav").write_bytes(b"RIFF....")
+    (folder / "theirs" / "b.wav").write_bytes(b"theirs")
+    (tmp_path / "secret.wav").write_bytes(b"secret")
+    (folder / "link.wav").symlink_to(tmp_path / "secret.wav")
+    (folder / "inner.wav").symlink_to(folder / "theirs" / "b.wav")
+    return folder
+
+
+@pytest.fixture
+def app(settings: Settings, database: Database, spool: Path) -> Flask:
+    return create_app(settings, database, Vault(settings.secret_key), recordings=spool)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def pbxs(database: Database, people: People, spool: Path) -> dict[str, int]:
+    """Ours records into the common folder, theirs into one of its own inside it, the third has none."""
+    folders = {
+        "ours": (people.project, COMMON_FOLDER),
+        "theirs": (people.other, str(spool / "theirs")),
+        "none": (people.other, ""),
+    }
+    with database.write() as session:
+        rows = {
+            name: Pbx(project_id=project, name=name, host="h", username="u", secret_sealed="", recordings=folder,
+                      created_on=now())
+            for name, (project, folder) in folders.items()
+        }  # fmt: skip
+        session.add_all(rows.values())
+        session.flush()
+        return {name: row.id for name, row in rows.items()}
+
+
+@pytest.fixture
+def recorded(app: Flask, database: Database, people: People, pbxs: dict[str, int]) -> Callable[..., Call]:
+    def record(name: str, pbx: str = "ours") -> Call:
+        call = Call(id=new_id(), project_id=people.project, pbx_id=pbxs.get(pbx), linkedid=str(new_id()),
+                    direction="incoming", caller="1", dst="2", started_on=now(), ended_on=now(),
+                    data={"recording_file": name})  # fmt: skip
+        with database.write() as session:
+            session.add(call)
+        return call
+
+    return record
+
+
+def link(app: Flask, call: Call) -> str:
+    with app.app_context():
+        return recording_link(call)
+
+
+def link_of_0_1_0(settings: Settings, call: Call) -> str:
+    expires = int(now().timestamp()) + 3600
+    key = Vault(settings.secret_key).derive("recording links")
+    digest = hmac.digest(key, f"{call.id}:{expires}".encode(), hashlib.sha256)
+    return f"/recordings/{call.id}?expires={expires}&signature={base64.urlsafe_b64encode(digest[:18]).decode()}"
+
+
+def test_a_recording_plays_by_its_own_link_only(
+    app: Flask, client: FlaskClient, spool: Path, recorded: Callable[..., Call]
+) -> None:
+    good = link(app, recorded(str(spool / "a.wav")))
+    assert client.get(good).data == b"RIFF...."
+    assert client.get(good, headers={"Range": "bytes=0-3"}).status_code == 206
+    assert client.get(good[:-2] + "xx").status_code == 404
+    assert client.get(good.replace("expires=", "expires=9")).status_code == 404
+    assert client.get(link(app, recorded("a.wav"))).data == b"RIFF...."
+    other = recorded("a.wav")
+    assert client.get(good.replace(good.split("?")[0], f"/recordings/{other.id}")).status_code == 404
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["new link", "link of 0.1.0"])
+@pytest.mark.parametrize(
+    "name",
+    ["../secret.wav", "{tmp}/secret.wav", "link.wav", "missing.wav", "/etc/passwd", "", "theirs/b.wav", "inner.wav",
+     "{tmp}/monitor/theirs/b.wav", "./theirs/../theirs/b.wav", "a.wav\0", "x" * 5000],
+)  # fmt: skip
+def test_nothing_outside_the_folder_of_the_pbx_plays(
+    app: Flask, settings: Settings, client: FlaskClient, tmp_path: Path, recorded: Callable[..., Call], name: str,
+    old: bool,
+) -> None:  # fmt: skip
+    if "\0" in name and "postgresql" in str(app.extensions["pbxhub"].database.engine.url):
+        pytest.skip("PostgreSQL keeps no NUL")
+    call = recorded(name.replace("{tmp}", str(tmp_path)))
+    assert client.get(link_of_0_1_0(settings, call) if old else link(app, call)).status_code == 404
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["new link", "link of 0.1.0"])
+def test_a_pbx_plays_its_own_folder_and_not_the_common_one(
+    app: Flask, settings: Settings, client: FlaskClient, spool: Path, recorded: Callable[..., Call], old: bool
+) -> None:
+    """The reproduced attack: an Asterisk of one's own reports the name of a file of somebody else's."""
+
+    def get(name: str, pbx: str) -> tuple[int, bytes]:
+        call = recorded(name, pbx)
+        answer = client.get(link_of_0_1_0(settings, call) if old else link(app, call))
+        return answer.status_code, answer.data if answer.status_code == 200 else b""
+
+    assert get("b.wav", "theirs") == (200, b"theirs")
+    assert get(str(spool / "theirs" / "b.wav"), "theirs") == (200, b"theirs")
+    for pbx in ("theirs", "none", "a PBX that is gone"):
+        assert get(str(spool / "a.wav"), pbx) == (404, b"")
+        assert get("../a.wav", pbx) == (404, b"")
+
+
+def test_a_link_is_for_the_file_it_was_made_for(
+    app: Flask, client: FlaskClient, database: Database, people: People, spool: Path, recorded: Callable[..., Call]
+) -> None:
+    """The PBX reports another file later, after a transfer: the earlier stage's link plays the earlier one, and no link
+    plays what nobody signed."""
+    (spool / "late.wav").write_bytes(b"late")
+    (spool / "third.wav").write_bytes(b"third")
+    call = recorded("a.wav")
+    early = link(app, call)
+    with database.write() as session:
+        session.add(StageEvent(id=new_id(), project_id=people.project, call_id=call.id, stage="incoming.pickup", key="",
+                               ordinal=1, created_on=now(), data={"recording_file": "a.wav"}))  # fmt: skip
+        call = session.get_one(Call, call.id)
+        call.data = {"recording_file": "late.wav"}
+    late = link(app, call)
+    assert client.get(early).data == b"RIFF...."
+    assert client.get(late).data == b"late"
+    with database.write() as session:
+        session.get_one(Call, call.id).data = {"recording_file": "third.wav"}
+    assert client.get(late).status_code == 404
