@@ -1,11 +1,14 @@
 """A PostgreSQL of two nodes: a primary, and a standby that has every commit before it is acknowledged."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
 from pbxhub.testing.postgres import Cluster
+from pbxhub.testing.waiting import await_until
 
 # the disk itself would only make each start slow: what has reached the operating system survives a kill -9
 _SETTINGS = {"synchronous_standby_names": "*", "fsync": "off", "full_page_writes": "off", "wal_keep_size": "256MB"}
@@ -28,10 +31,14 @@ class TwoNodes:
         primary.start()
         standby.follow(primary, _SETTINGS)
         standby.start()
-        with psycopg.connect(primary.url("postgres").replace("+psycopg", ""), autocommit=True) as admin:
-            for name, value in _SETTINGS.items():
-                admin.execute(f"ALTER SYSTEM SET {name} = '{value}'")
-            admin.execute("SELECT pg_reload_conf()")
+        _set(primary, _SETTINGS)
+
+    def deafen(self) -> None:
+        """From here on the standby gets nothing and the primary does not wait for it: what the next failover loses."""
+        primary, standby = self._nodes
+        _set(primary, {"synchronous_standby_names": ""})
+        _set(standby, {"primary_conninfo": ""})
+        await_until(lambda: _ask(standby, "SELECT count(*) FROM pg_stat_wal_receiver") == 0)
 
     @property
     def pid(self) -> int:
@@ -59,6 +66,22 @@ class TwoNodes:
 
 
 def _takes_writes(node: Cluster) -> bool:
-    with psycopg.connect(node.url("postgres").replace("+psycopg", ""), autocommit=True) as connection:
-        row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
-    return row == (False,)
+    return _ask(node, "SELECT pg_is_in_recovery()") is False
+
+
+def _set(node: Cluster, settings: Mapping[str, str]) -> None:
+    with _connected(node) as admin:
+        for name, value in settings.items():
+            admin.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+        admin.execute("SELECT pg_reload_conf()")
+
+
+def _ask(node: Cluster, question: str) -> Any:
+    with _connected(node) as connection:
+        row = connection.execute(question).fetchone()
+    assert row
+    return row[0]
+
+
+def _connected(node: Cluster) -> "psycopg.Connection[Any]":
+    return psycopg.connect(node.url("postgres").replace("+psycopg", ""), autocommit=True)
