@@ -9,8 +9,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.visible import redacted_spec
 from pbxhub.calls.stages import JSON
-from pbxhub.delivery.outbox import cancel_pending
+from pbxhub.delivery.outbox import cancel_pending, pause, resume
 from pbxhub.delivery.signing import SigningKeys, new_key, open_keys, rotate, seal_keys
 from pbxhub.store.accounts import lock_project
 from pbxhub.store.vault import VaultError
@@ -22,7 +23,7 @@ from pbxhub.webhooks.auth import keeps_secret, origin_of, secret_error
 from pbxhub.webhooks.certificates import bare_key, key_error
 from pbxhub.webhooks.chains import check_chains
 from pbxhub.webhooks.check import check_spec, check_stage
-from pbxhub.webhooks.gallery import default_event, fill, unfilled
+from pbxhub.webhooks.gallery import Item, default_event, fill, unfilled
 from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec, dump_spec
 from pbxhub.webhooks.transfer import Change, Exported, plan_import
 
@@ -86,17 +87,57 @@ def create(session: Session, access: Access, draft: Draft, source: Webhook | Non
     session.add(webhook)
     session.flush()
     _remember(session, access, webhook)
-    note(session, access, "webhook added", webhook.name, {}, shown(webhook))
+    note(session, access, "webhook added", webhook.name, {}, _logged(webhook))
     return webhook
 
 
 def change(session: Session, access: Access, webhook: Webhook, draft: Draft, what: Action = "webhook changed") -> None:
-    """Another revision of a webhook. What is queued already goes out as it was rendered."""
-    before = shown(webhook)
+    """Another revision of a webhook. What is queued already goes out as it was rendered; what waits of a webhook that
+    is switched off is cancelled, whichever door switches it."""
+    before, raw, was_on = _logged(webhook), shown(webhook), webhook.enabled
     _write(webhook, draft)
     webhook.revision += 1
     _remember(session, access, webhook)
-    note(session, access, what, webhook.name, before, shown(webhook))
+    if was_on and not webhook.enabled:
+        cancel_pending(session, webhook.id, now())
+    note(session, access, what, webhook.name, before, _changed(webhook, before, raw))
+
+
+def switch(session: Session, access: Access, webhook: Webhook, on: bool) -> None:
+    """On or off, as its own line in the audit log. Look at incomplete() before switching on."""
+    if on != webhook.enabled:
+        switched = Draft(webhook.name, webhook.stage, on, webhook.spec)
+        change(session, access, webhook, switched, "webhook switched on" if on else "webhook switched off")
+
+
+def hold(session: Session, access: Access, webhook: Webhook) -> None:
+    """Stops sending; what is due waits until release()."""
+    pause(session, webhook.id, f"paused by {access.user.name or access.user.email}", now())
+    session.flush()  # a refresh of the row would forget what is not written yet
+    note(session, access, "webhook paused", webhook.name)
+
+
+def release(session: Session, access: Access, webhook: Webhook) -> None:
+    """Sends again, what has waited too."""
+    resume(session, webhook.id)
+    session.refresh(webhook)
+    note(session, access, "webhook resumed", webhook.name)
+
+
+def add_ready(session: Session, access: Access, item: Item, answers: Mapping[str, str], secret: str) -> list[Webhook]:
+    """The webhooks of a ready-made integration, switched off, under names that are free. Raises SpecError."""
+    lock_project(session, access.project.id)  # or another one takes the name that is free now
+    taken = {row.name for row in live_webhooks(session, access)}
+    added = []
+    for ready in fill(item, answers):
+        name, count = ready.name, 2
+        while name in taken:
+            name, count = f"{ready.name} ({count})", count + 1
+        taken.add(name)
+        wanted = {"name": name, "stage": ready.stage, "enabled": False, "spec": dump_spec(ready.spec)}
+        given = {"secret": secret} if ready.spec.request.auth.kind != "none" else {}
+        added.append(create(session, access, read_draft(session, access, {**wanted, **given}, None)))
+    return added
 
 
 def restore_version(session: Session, access: Access, webhook: Webhook, version: WebhookVersion) -> None:
@@ -138,7 +179,7 @@ def remove(session: Session, access: Access, webhook: Webhook) -> None:
     webhook.enabled, webhook.deleted_on = False, now()
     touch_webhooks(session, access.project.id)
     cancel_pending(session, webhook.id, now())
-    note(session, access, "webhook deleted", webhook.name, shown(webhook))
+    note(session, access, "webhook deleted", webhook.name, _logged(webhook))
 
 
 def reorder(session: Session, access: Access, wanted: Iterable[int]) -> None:
@@ -235,8 +276,20 @@ def carry_out(session: Session, access: Access, changes: Iterable[Change]) -> in
 
 
 def shown(webhook: Webhook) -> dict[str, JSON]:
-    """A webhook as flat fields for the audit log and differences; no secrets are in a spec."""
+    """A webhook as flat fields, for the differences that an editor sees; no sealed secret is in a spec."""
     return {**own_fields(webhook), **flatten(dump_spec(webhook.spec))}
+
+
+def _logged(webhook: Webhook) -> dict[str, JSON]:
+    """The same for the audit log, which keeps what it is given: without the secrets in URLs, headers and bodies."""
+    return {**own_fields(webhook), **flatten(redacted_spec(webhook.spec))}
+
+
+def _changed(webhook: Webhook, before: Mapping[str, JSON], raw: Mapping[str, JSON]) -> dict[str, JSON]:
+    """What it is now. Where nothing but a secret is different, that is said: both would look alike."""
+    after, now_raw = _logged(webhook), shown(webhook)
+    hidden = [name for name in after if after[name] == before.get(name) and now_raw.get(name) != raw.get(name)]
+    return {**after, **{name: f"{after[name]} (another secret)" for name in hidden}}
 
 
 def own_fields(webhook: Webhook | WebhookVersion) -> dict[str, JSON]:

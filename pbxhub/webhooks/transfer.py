@@ -4,7 +4,7 @@ Secrets are not part of a spec, so they are not in the file; the plan of an impo
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pbxhub.sentences import say
@@ -80,10 +80,18 @@ def plan_import(
     """
     reader = Reader(transparent=frozenset({"spec", "request", "children"}))
     bundle = reader.read(Bundle, data, "")
-    errors = reader.errors or _check(bundle, existing, locked)
+    if reader.errors:
+        raise SpecError(reader.errors)
+    bundle = _named(bundle)
+    errors = _check(bundle, existing, locked)
     if errors:
         raise SpecError(errors)
     return tuple(_change(webhook, existing.get(webhook.name)) for webhook in bundle.webhooks)
+
+
+def _named(bundle: Bundle) -> Bundle:
+    """Names without the white space around them, as saving has them."""
+    return replace(bundle, webhooks=tuple(replace(item, name=item.name.strip()) for item in bundle.webhooks))
 
 
 def _check(bundle: Bundle, existing: Mapping[str, Exported], locked: Collection[str]) -> list[FieldError]:

@@ -11,6 +11,9 @@ from signing_in import member, program, token_of
 from sqlalchemy import select
 
 from pbxhub.store.accounts import AuditEntry, Employee, Number
+from pbxhub.store.history import Delivery
+from pbxhub.store.ids import new_id
+from pbxhub.web.hub import now
 
 LONG = "x" * 201
 
@@ -151,3 +154,89 @@ def test_the_same_act_leaves_the_same_line_in_the_audit_log(
 @pytest.mark.parametrize("address", ["", "nonsense", "http://10.0.0.1/", "a@b c.example", "x" * 2001])
 def test_an_alert_goes_nowhere_but_to_an_address(hub: Served, owner: FlaskClient, address: str) -> None:
     assert page_says(owner, f"/projects/{hub.project_id}/alerts", {"address": address})
+
+
+def _webhook(script: FlaskClient, name: str, token: str = "one") -> Any:
+    wanted = {
+        "name": name,
+        "stage": "incoming.before",
+        "spec": {"request": {"url": f"https://crm.example.com/?token={token}"}},
+    }
+    answer = script.post("/api/v1/webhooks", json=wanted)
+    assert answer.status_code == 201, answer.text
+    return answer.get_json()
+
+
+def _save_in_editor(owner: FlaskClient, hub: Served, webhook: Any) -> Any:
+    root = f"/projects/{hub.project_id}/webhooks"
+    headers = {"X-CSRFToken": token_of(owner, root)}
+    return owner.post(f"{root}/{webhook['id']}/save", json=webhook, headers=headers)
+
+
+def _save_by_api(script: FlaskClient, webhook: Any) -> Any:
+    path = f"/api/v1/webhooks/{webhook['id']}"
+    wanted = {name: webhook[name] for name in ("name", "stage", "enabled", "spec")}
+    return script.put(path, json=wanted, headers={"If-Match": script.get(path).headers["ETag"]})
+
+
+def test_what_waits_is_cancelled_by_whichever_door_a_webhook_is_switched_off(
+    hub: Served, owner: FlaskClient, script: FlaskClient
+) -> None:
+    paged, called = _webhook(script, "by page"), _webhook(script, "by API")
+    with hub.database.write() as session:
+        for webhook in (paged, called):
+            session.add(Delivery(
+                id=new_id(), project_id=hub.project_id, webhook_id=webhook["id"], webhook_revision=1, state="pending",
+                lane=1, due_at=now(), method="POST", url="https://a.example/", headers=[], body=b"", created_on=now(),
+            ))  # fmt: skip
+    assert _save_in_editor(owner, hub, {**paged, "enabled": False}).status_code == 200
+    assert _save_by_api(script, {**called, "enabled": False}).status_code == 200
+    with hub.database.read() as session:
+        assert set(session.scalars(select(Delivery.state))) == {"cancelled"}
+
+
+def test_a_webhook_is_changed_with_the_same_line_and_its_secrets_are_not_in_the_log(
+    hub: Served, owner: FlaskClient, script: FlaskClient
+) -> None:
+    webhooks = [_webhook(script, name, "hush") for name in ("one", "two")]
+    for webhook in webhooks:
+        webhook["spec"]["request"]["url"] = "https://crm.example.com/?token=mum"
+    assert _save_in_editor(owner, hub, webhooks[0]).status_code == 200
+    assert _save_by_api(script, webhooks[1]).status_code == 200
+    lines = _lines(hub)
+    changed = [changes for action, _subject, changes in lines if action == "webhook changed"]
+    assert changed[0] == changed[1]
+    assert changed[0]["request.url"] == [
+        "https://crm.example.com/?token=•••",
+        "https://crm.example.com/?token=••• (another secret)",
+    ]
+    assert "hush" not in str(lines)
+    assert "mum" not in str(lines)
+
+
+def test_a_webhook_of_a_wrong_name_is_refused_in_the_same_words(
+    hub: Served, owner: FlaskClient, script: FlaskClient
+) -> None:
+    webhook = _webhook(script, "CRM")
+    for name in ("", " ", "x" * 201):
+        paged = _save_in_editor(owner, hub, {**webhook, "name": name})
+        called = _save_by_api(script, {**webhook, "name": name})
+        assert (paged.status_code, called.status_code) == (422, 422)
+        assert paged.get_json()["errors"][0]["message"] == called.get_json()["errors"][0]["message"]
+    file = {"format": "pbxhub-webhooks", "version": 1, "webhooks": [
+        {"name": " CRM ", "stage": "incoming.before", "spec": webhook["spec"]}]}  # fmt: skip
+    answer = script.post("/api/v1/webhooks/import", json=file).get_json()
+    assert [change["change"] for change in answer["webhooks"]] == ["same"]
+
+
+def test_a_pause_says_who_paused_at_both_doors(hub: Served, owner: FlaskClient, script: FlaskClient) -> None:
+    paged, called = _webhook(script, "by page"), _webhook(script, "by API")
+    root = f"/projects/{hub.project_id}/webhooks"
+    owner.post(f"{root}/{paged['id']}/pause", data={"csrf_token": token_of(owner, root)})
+    answer = script.post(f"/api/v1/webhooks/{called['id']}/pause")
+    assert answer.status_code == 200, answer.text
+    found = {item["name"]: item["paused_reason"] for item in script.get("/api/v1/webhooks").get_json()["items"]}
+    assert found == {"by page": "paused by owner", "by API": "paused by test"}
+    assert answer.get_json()["paused_reason"] == "paused by test"
+    answer = script.post(f"/api/v1/webhooks/{called['id']}/resume").get_json()
+    assert (answer["paused_on"], answer["paused_reason"]) == (None, "")

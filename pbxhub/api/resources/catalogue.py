@@ -2,19 +2,15 @@
 
 from typing import Any
 
-from sqlalchemy import select
-
 from pbxhub.api import schemas
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse
 from pbxhub.api.resources.webhooks import show
-from pbxhub.store.accounts import lock_project
-from pbxhub.store.webhooks import Webhook
 from pbxhub.web.hub import reading, writing
-from pbxhub.web.webhooks import create, read_draft
+from pbxhub.web.webhooks import add_ready
 from pbxhub.webhooks.catalogue import ENTRIES, FAMILIES
-from pbxhub.webhooks.gallery import Item, fill, find, gallery
+from pbxhub.webhooks.gallery import Item, find, gallery
 from pbxhub.webhooks.spec import dump_spec
 
 catalogue = Blueprint("catalogue", __name__, description="Ready-made integrations, and parameters")
@@ -45,26 +41,7 @@ def add(data: dict[str, Any], item_id: str) -> Any:
     chosen = _found(item_id)
     with writing() as session:
         access = enter(session)
-        lock_project(session, access.project.id)  # or another one takes the name that is free now
-        added = []
-        for ready in fill(chosen, data["answers"]):
-            taken = select(Webhook.name).where(
-                Webhook.project_id == access.project.id,
-                Webhook.deleted_on.is_(None),
-                Webhook.name.startswith(ready.name),
-            )
-            name, count, names = ready.name, 2, set(session.scalars(taken))
-            while name in names:
-                name, count = f"{ready.name} ({count})", count + 1
-            secret = data["secret"] if ready.spec.request.auth.kind != "none" else None
-            wanted = {
-                "name": name,
-                "stage": ready.stage,
-                "enabled": False,
-                "spec": dump_spec(ready.spec),
-                "secret": secret,
-            }
-            added.append(create(session, access, read_draft(session, access, wanted, None)))
+        added = add_ready(session, access, chosen, data["answers"], data["secret"] or "")
         return {"items": [show(access, row) for row in added], "next": None}
 
 

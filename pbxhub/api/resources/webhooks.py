@@ -14,11 +14,10 @@ from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse
 from pbxhub.api.resources.account import id_after
 from pbxhub.calls.steering import Plan
-from pbxhub.delivery.outbox import cancel_pending, pause, resume
 from pbxhub.store import webhooks as store
-from pbxhub.web.audit import note
+from pbxhub.web import webhooks as rules
 from pbxhub.web.curl import as_curl
-from pbxhub.web.hub import now, reading, writing
+from pbxhub.web.hub import reading, writing
 from pbxhub.web.present import readable
 from pbxhub.web.received import LARGEST_REVISION
 from pbxhub.web.tryout import Preview, Tried, preview, test_send
@@ -96,8 +95,6 @@ def save(data: dict[str, Any], webhook_id: int) -> Any:
         webhook = editable(session, access, webhook_id)
         check_match(show_dumped(access, webhook))
         change(session, access, webhook, read_draft(session, access, data, webhook))
-        if not webhook.enabled:
-            cancel_pending(session, webhook.id, now())
         return tagged(show_dumped(access, webhook))
 
 
@@ -200,9 +197,7 @@ def hold(webhook_id: int) -> Any:
     with writing() as session:
         access = enter(session)
         webhook = webhook_of(session, access, webhook_id)
-        pause(session, webhook.id, f"paused by {access.user.name}", now())
-        note(session, access, "webhook paused", webhook.name)
-        session.refresh(webhook)
+        rules.hold(session, access, webhook)
         return tagged(show_dumped(access, webhook))
 
 
@@ -214,9 +209,7 @@ def go_on(webhook_id: int) -> Any:
     with writing() as session:
         access = enter(session)
         webhook = webhook_of(session, access, webhook_id)
-        resume(session, webhook.id)
-        note(session, access, "webhook resumed", webhook.name)
-        session.refresh(webhook)
+        rules.release(session, access, webhook)
         return tagged(show_dumped(access, webhook))
 
 

@@ -2,7 +2,7 @@
 
 from marshmallow import EXCLUDE, Schema, fields, validate
 
-from pbxhub.api.schemas.base import LARGEST_ID, ProblemError, given, text, times
+from pbxhub.api.schemas.base import LARGEST_ID, ProblemError, given, ruled, text, times
 from pbxhub.webhooks.catalogue import STAGES
 
 
@@ -10,8 +10,8 @@ class Webhook(Schema):
     """An event: when to send what where."""
 
     id = fields.Integer(dump_only=True)
-    name = text(200, least=1, required=True)
-    stage = fields.String(required=True, validate=validate.OneOf(STAGES))
+    name = ruled(200, least=1, required=True)
+    stage = fields.String(required=True, metadata={"enum": list(STAGES)})
     enabled = fields.Boolean(load_default=True)
     spec = fields.Dict(required=True, metadata={"x-spec": True})
     secret = text(2000, load_only=True, **given("of spec.request.auth; encrypted and not shown again"))

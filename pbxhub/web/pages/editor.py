@@ -5,12 +5,11 @@ from typing import Any
 
 from flask import abort, flash, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.calls.stages import JSON
-from pbxhub.store.accounts import User, lock_project
+from pbxhub.store.accounts import User
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.web.access import enter
 from pbxhub.web.audit import differences
@@ -23,6 +22,7 @@ from pbxhub.web.pages.webhooks import pages
 from pbxhub.web.received import LARGEST_ID
 from pbxhub.web.tryout import preview, test_send
 from pbxhub.web.webhooks import (
+    add_ready,
     change,
     create,
     editable,
@@ -35,9 +35,9 @@ from pbxhub.web.webhooks import (
     webhook_of,
 )  # fmt: skip
 from pbxhub.web.words import all_stages
-from pbxhub.webhooks.gallery import default_event, fill, find, gallery
+from pbxhub.webhooks.gallery import default_event, find, gallery
 from pbxhub.webhooks.params import exists_at
-from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec, dump_spec
+from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec
 
 __all__ = ["pages"]
 
@@ -59,10 +59,8 @@ def template(project_id: int, item_id: str) -> ResponseReturnValue:
         try:
             with writing() as session:
                 access = enter(session, project_id, "webhooks.change")
-                lock_project(session, project_id)  # or another one takes the name that is free now
                 added = [
-                    create(session, access, read_draft(session, access, _ready(session, access, ready), None)).id
-                    for ready in fill(item, request.form)
+                    row.id for row in add_ready(session, access, item, request.form, request.form.get("secret", ""))
                 ]
         except SpecError as error:  # nothing of it was added
             errors = error.errors
@@ -73,20 +71,6 @@ def template(project_id: int, item_id: str) -> ResponseReturnValue:
         enter(session, project_id, "webhooks.change")
         page = render_template("webhooks/template.html", item=item, errors=errors, given=request.form or kept() or {})
         return page, 422 if errors else 200
-
-
-def _ready(session: Session, access: Access, ready: Any) -> dict[str, Any]:
-    """A ready-made webhook as a form would send it; its name made unique."""
-    taken = set(
-        session.scalars(
-            select(Webhook.name).where(Webhook.project_id == access.project.id, Webhook.deleted_on.is_(None))
-        )
-    )
-    name, count = ready.name, 2
-    while name in taken:
-        name, count = f"{ready.name} ({count})", count + 1
-    secret = request.form.get("secret", "") if ready.spec.request.auth.kind != "none" else None
-    return {"name": name, "stage": ready.stage, "enabled": False, "spec": dump_spec(ready.spec), "secret": secret}
 
 
 @pages.get("/new")

@@ -9,20 +9,18 @@ from sqlalchemy import select
 from pbxhub.account.access import Access
 from pbxhub.account.visible import visible_spec
 from pbxhub.calls.stages import JSON
-from pbxhub.delivery.outbox import cancel_pending, pause, resume
 from pbxhub.json_reader import UnreadableError, read_json
 from pbxhub.store.accounts import User
 from pbxhub.store.webhooks import WebhookVersion
+from pbxhub.web import webhooks
 from pbxhub.web.access import enter
-from pbxhub.web.audit import differences, note
+from pbxhub.web.audit import differences
 from pbxhub.web.health import recent_outcomes
-from pbxhub.web.hub import hub, now, reading, writing
+from pbxhub.web.hub import hub, reading, writing
 from pbxhub.web.language import _, said
 from pbxhub.web.received import is_id
 from pbxhub.web.webhooks import (
-    Draft,
     carry_out,
-    change,
     editable,
     exported,
     flatten,
@@ -32,6 +30,7 @@ from pbxhub.web.webhooks import (
     plan,
     reorder,
     restore_version,
+    switch,
     webhook_of,
 )  # fmt: skip
 from pbxhub.web.webhooks import remove as delete
@@ -74,11 +73,7 @@ def enable(project_id: int, webhook_id: int) -> ResponseReturnValue:
         if wanted and (lacking := incomplete(webhook)):
             flash(f"{lacking[0].path}: {said(lacking[0].message)}", "error")
             return redirect(url_for("webhooks.index", project_id=project_id))
-        if wanted != webhook.enabled:
-            switched = Draft(webhook.name, webhook.stage, wanted, webhook.spec)
-            change(session, access, webhook, switched, "webhook switched on" if wanted else "webhook switched off")
-            if not wanted:
-                cancel_pending(session, webhook.id, now())
+        switch(session, access, webhook, wanted)
     return redirect(url_for("webhooks.index", project_id=project_id))
 
 
@@ -89,11 +84,9 @@ def hold(project_id: int, webhook_id: int) -> ResponseReturnValue:
         access = enter(session, project_id, "webhooks.change")
         webhook = webhook_of(session, access, webhook_id)
         if webhook.paused_on:
-            resume(session, webhook.id)
-            note(session, access, "webhook resumed", webhook.name)
+            webhooks.release(session, access, webhook)
         else:
-            pause(session, webhook.id, _("paused by %(who)s", who=access.user.name or access.user.email), now())
-            note(session, access, "webhook paused", webhook.name)
+            webhooks.hold(session, access, webhook)
     back = "errors.index" if request.form.get("back") == "errors" else "webhooks.index"
     return redirect(url_for(back, project_id=project_id))
 
