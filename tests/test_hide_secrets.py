@@ -1,5 +1,7 @@
 """Somebody looks at an attempt, an export or a log: no secret is in it."""
 
+import subprocess
+import sys
 from base64 import b64encode
 
 import pytest
@@ -12,7 +14,7 @@ from pbxhub.delivery.engine import Engine
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.signing import SigningKeys, new_key, seal_keys
 from pbxhub.delivery.worker import Worker, utc_now
-from pbxhub.redaction import HIDDEN, redact_headers, redact_url, scrub, scrub_bytes
+from pbxhub.redaction import HIDDEN, redact_body, redact_headers, redact_text, redact_url, scrub, scrub_bytes
 from pbxhub.store.history import FAILED, Attempt
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
@@ -173,3 +175,39 @@ def test_a_request_made_for_the_old_host_does_not_leave_with_a_secret_of_the_new
         worker.stop()
         assert old.connections == 0
     assert "changed to another host" in world.deliveries()[0].message
+
+
+BODIES = (
+    '{"api_key": "hush", "a": 1}', '{"auth": {"login": ["hush"]}}', '{"token": "hush, and cut', '{"auth": {"a": "hush',
+    "a=1&password=hush&b=2", "<r><token>hush</token></r>", "<a secret='hush'/>", "Authorization: Bearer hush\r\n",
+    "POST / HTTP/1.1\r\nX-Api-Key: hush\r\n\r\n{\"pwd\": \"hush\"}",
+    r'{"u": "https:\/\/api.telegram.org\/bot123:hush\/x"}',
+    '{"text": "{\\"secret\\": \\"hush\\"}"}', "see https://a.example/?access_token=hush", '{"secret": 1234567}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_a_secret_in_a_body_of_any_format_is_hidden(body: str) -> None:
+    for shown in (redact_body(body.encode()).decode(), redact_text(body)):
+        assert "hush" not in shown
+        assert "1234567" not in shown
+        assert HIDDEN in shown
+
+
+@pytest.mark.parametrize("body", [b'{ "name":"Ann", "code": "12", "keyboard": 1 }', b"a=1&b=2", b"\xff\x00", b""])
+def test_a_body_without_secrets_stays_as_it_is(body: bytes) -> None:
+    assert redact_body(body) == body
+
+
+@pytest.mark.parametrize("kind", ["json", "text"])
+def test_no_secret_gets_into_the_log_not_even_in_a_traceback(kind: str) -> None:
+    program = (
+        "import structlog; from pbxhub.logs import configure_logs; configure_logs('%s', 'info')\n"
+        "log = structlog.get_logger('x')\n"
+        "try:\n    raise ValueError('https://a.example/?token=hush')\n"
+        "except ValueError:\n    log.exception('broke', url='https://api.telegram.org/bot123:hush/x', api_key='hush')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program % kind], capture_output=True, text=True, timeout=60)
+    line = next(line for line in program.splitlines() if "raise" in line).strip()
+    assert "ValueError" in done.stderr
+    assert "hush" not in done.stderr.replace(line, "")
