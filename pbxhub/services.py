@@ -248,8 +248,12 @@ def _guard_renewal(parts: Parts, engine: Engine[tuple[Claimed, Prepared]], sende
 
 
 def _pbx_places(parts: Parts) -> frozenset[tuple[str, int]]:
+    """Host and port of the PBXs that an operator has let into a network of ours. The others are at public addresses
+    only: whoever adds one there must not close that address to the webhooks of everybody else, nor make every page wait
+    for a name of theirs that the DNS does not know."""
     with parts.database.read() as session:
-        return frozenset((pbx.host, pbx.port) for pbx in enabled_pbxs(session))
+        pbxs = enabled_pbxs(session)
+        return frozenset((pbx.host, pbx.port) for pbx in pbxs if pbx.any_network or pbx.project.pbx_networks)
 
 
 def guard(parts: Parts) -> AddressGuard:

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pbxhub.delivery.address_guard import AddressGuard
+from pbxhub.delivery.address_guard import AddressGuard, NetworkGrant
 from pbxhub.delivery.outgoing import SYSTEM_TLS, Answer, Outgoing, TlsOptions
 from pbxhub.delivery.resolver import Resolver
 from pbxhub.delivery.sender import Sender
@@ -38,10 +38,10 @@ def sender(guard: AddressGuard = LOOPBACK_TOO, dns: Dns | None = None) -> Iterat
 def post(
     url: str, body: bytes = b"{}", headers: tuple[tuple[str, str], ...] = (), *,
     method: str = "POST", pool: str = "webhook:1", deadline: float = 5.0, tls: TlsOptions = SYSTEM_TLS,
-    follow_to_get: bool = False,
+    follow_to_get: bool = False, networks: NetworkGrant = None,
 ) -> Outgoing:  # fmt: skip
     """An Outgoing with defaults."""
-    return Outgoing(Request(method, url, headers, body), pool, deadline, tls, follow_to_get)
+    return Outgoing(Request(method, url, headers, body), pool, deadline, tls, follow_to_get, networks)
 
 
 def send(url: str, guard: AddressGuard = LOOPBACK_TOO, dns: Dns | None = None, **options: object) -> Answer:

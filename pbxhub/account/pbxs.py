@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from pbxhub.account.pbx_files import first_folder
 from pbxhub.account.refusals import Refusal
 from pbxhub.calls.stages import JSON
-from pbxhub.delivery.pbx_reach import PbxReach, read_networks, read_pbx_host
+from pbxhub.delivery.address_guard import read_networks
+from pbxhub.delivery.pbx_reach import PbxReach, read_pbx_host
 from pbxhub.sentences import Sentence, say
 from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, Pbx, Project
 from pbxhub.store.vault import Vault

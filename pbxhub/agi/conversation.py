@@ -22,6 +22,7 @@ from pbxhub.calls.dialplan import NAME, NUMBER, quote
 from pbxhub.calls.stages import Value
 from pbxhub.calls.steering import MOST_QUESTIONS, MOST_STEPS_OF_A_CALL
 from pbxhub.calls.steps import Action, Ask, Dial, ReadDigits
+from pbxhub.delivery.address_guard import NetworkGrant
 from pbxhub.delivery.outbox.question import Step
 from pbxhub.delivery.outgoing import Answer, Outgoing
 from pbxhub.delivery.sender import Sender
@@ -62,6 +63,7 @@ class Conversation:
         self._wire = wire
         self._call = call
         self._pbx_id = pbx_id
+        self._networks: NetworkGrant = frozenset()  # of the project whose webhook was asked last
         self._first = given.get(0, "")
         self._linkedid = given.get(1) or call.uniqueid
         asked = given.get(2, "")
@@ -97,6 +99,7 @@ class Conversation:
             log.warning("not asked", webhook=name, call=self._linkedid, reason=asked)
             await self._fail(asked)
             return ""
+        self._networks = asked.claimed.webhook.networks
         answer = await self._ask(asked)
         await self._limit()
         reading, plan = understand(asked, answer)
@@ -246,7 +249,7 @@ class Conversation:
     async def _fetch_sound(self, url: str) -> str:
         ending_of(url)
         request = Request("GET", url, (), b"")
-        answer = await self._send(Outgoing(request, f"sound:{self._pbx_id}", SOUND_TIME))
+        answer = await self._send(Outgoing(request, f"sound:{self._pbx_id}", SOUND_TIME, networks=self._networks))
         return await asyncio.to_thread(keep_sound, self._desk.sounds, url, answer)
 
 

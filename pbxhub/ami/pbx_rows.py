@@ -11,8 +11,9 @@ from pbxhub.ami.login import Address
 from pbxhub.calls.cel_calls import Place
 from pbxhub.calls.memory import load, outline
 from pbxhub.calls.stages import JSON, CallReport, Direction
+from pbxhub.delivery.address_guard import read_networks
 from pbxhub.delivery.calls import keep_notes
-from pbxhub.delivery.pbx_reach import PbxReach, read_networks
+from pbxhub.delivery.pbx_reach import PbxReach
 from pbxhub.delivery.storable import clip
 from pbxhub.store.accounts import Pbx, enabled_pbxs
 from pbxhub.store.history import Call, LiveCall, StageEvent

@@ -7,11 +7,14 @@ Sources: the IANA special-purpose registries for IPv4 and IPv6, and the metadata
 import ipaddress
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pbxhub.delivery.target import Address, Refusal, Target, read_target
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+NetworkGrant = frozenset[Network] | None
+"""Which of the allowed networks a project's requests may reach; None = all of them."""
 
 _IPV6_PUBLIC = ipaddress.IPv6Network("2000::/3")
 _NOT_PUBLIC = tuple(
@@ -74,6 +77,12 @@ class AddressGuard:
     allowed_endpoints: frozenset[Endpoint] = frozenset()
     forbidden: frozenset[Endpoint] = frozenset()
 
+    def granting(self, grant: NetworkGrant) -> "AddressGuard":
+        """The guard for the requests of a project: of the allowed networks only those it was granted."""
+        if grant is None:
+            return self
+        return replace(self, allowed_networks=tuple(one for one in self.allowed_networks if one in grant))
+
     def check_url(self, url: str) -> Refusal | None:
         """For saving: everything that can be said without asking the DNS."""
         target = read_target(url)
@@ -111,6 +120,22 @@ class AddressGuard:
         if address in same_port:
             return True
         return any(is_here(other) for other in same_port) and is_here(address)
+
+
+def read_grant(texts: Iterable[str] | None) -> NetworkGrant:
+    """Project.webhook_networks as the guard takes it."""
+    return None if texts is None else frozenset(read_networks(texts))
+
+
+def read_networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Networks as they are kept in the database, written 10.0.0.0/8. What cannot be read grants nothing."""
+    found = []
+    for text in texts:
+        try:
+            found.append(ipaddress.ip_network(text))
+        except ValueError:
+            continue
+    return tuple(found)
 
 
 def endpoints(host: str, port: int) -> frozenset[Endpoint]:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import Value
+from pbxhub.delivery.address_guard import NetworkGrant, read_grant
 from pbxhub.store.accounts import Project
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import one_of
@@ -84,6 +85,7 @@ class LiveWebhook:
     tls_key_sealed: str
     signing_sealed: str
     stored: Stored
+    networks: NetworkGrant = None
 
     @property
     def made(self) -> Settled | str:
@@ -164,7 +166,11 @@ def directory_of(database: Database) -> Directory:
 
 
 _REVISIONS = Query(select(Project.id, Project.webhooks_revision, Project.created_on).where(one_of(Project.id, "ids")))
-_PROJECTS = Query(select(Project.id, Project.name, Project.time_zone, Project.country).where(one_of(Project.id, "ids")))
+_PROJECTS = Query(
+    select(Project.id, Project.name, Project.time_zone, Project.country, Project.webhook_networks).where(
+        one_of(Project.id, "ids")
+    )
+)
 _WEBHOOKS = Query(
     select(
         Webhook.id, Webhook.kind, Webhook.project_id, Webhook.revision, Webhook.name, Webhook.stage,
@@ -186,8 +192,8 @@ def _read(session: Session, project_ids: list[int], before: Iterable[ProjectWebh
 
 
 def _project(project: Any, rows: Sequence[Any], known: Mapping[int, Stored]) -> ProjectWebhooks:
-    zone = _zone(project.time_zone)
-    webhooks = [_live(row, zone, known.get(row.id)) for row in rows]
+    zone, networks = _zone(project.time_zone), read_grant(project.webhook_networks)
+    webhooks = [_live(row, zone, known.get(row.id), networks) for row in rows]
     by_stage: dict[str, list[LiveWebhook]] = {}
     for webhook in webhooks:
         by_stage.setdefault(webhook.stage, []).append(webhook)
@@ -199,11 +205,11 @@ def _project(project: Any, rows: Sequence[Any], known: Mapping[int, Stored]) -> 
     )  # fmt: skip
 
 
-def _live(row: Any, zone: tzinfo, before: Stored | None) -> LiveWebhook:
+def _live(row: Any, zone: tzinfo, before: Stored | None, networks: NetworkGrant) -> LiveWebhook:
     same = before is not None and before.raw == row.spec and before.zone == zone
     return LiveWebhook(
         row.id, row.project_id, row.revision, row.name, row.stage, row.secret_sealed, row.tls_key_sealed,
-        row.signing_sealed, before if before and same else Stored(row.spec, zone),
+        row.signing_sealed, before if before and same else Stored(row.spec, zone), networks,
     )  # fmt: skip
 
 

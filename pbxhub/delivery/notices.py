@@ -12,11 +12,13 @@ from uuid import UUID
 from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.orm import Session
 
+from pbxhub.delivery.address_guard import NetworkGrant, read_grant
 from pbxhub.delivery.mail import send_mail
 from pbxhub.delivery.outgoing import Answer, Outgoing
 from pbxhub.delivery.sender import Sender
 from pbxhub.redaction import redact_text
 from pbxhub.settings import MailServer
+from pbxhub.store.accounts import Project
 from pbxhub.store.notices import Notice, NoticeTarget
 from pbxhub.store.session import Database
 from pbxhub.webhooks.request import Request
@@ -42,6 +44,7 @@ class _Due:
     created_on: datetime
     tries: int
     addresses: tuple[str, ...]
+    networks: NetworkGrant
 
 
 def tell(database: Database, sender: Sender, mail: MailServer | None, now: datetime) -> int:
@@ -81,9 +84,20 @@ def _take(session: Session, now: datetime) -> list[_Due]:
     for row in rows:
         row.due_on = now + RETRY
         targets = session.scalars(select(NoticeTarget.address).where(NoticeTarget.project_id == row.project_id))
+        networks = session.scalar(select(Project.webhook_networks).where(Project.id == row.project_id))
         open_ones = tuple(address for address in targets if row.missed is None or address in row.missed)
         taken.append(
-            _Due(row.id, row.project_id, row.webhook_id, row.kind, row.text, row.created_on, row.tries, open_ones)
+            _Due(
+                row.id,
+                row.project_id,
+                row.webhook_id,
+                row.kind,
+                row.text,
+                row.created_on,
+                row.tries,
+                open_ones,
+                read_grant(networks),
+            )
         )
     return taken
 
@@ -132,7 +146,7 @@ def _post(sender: Sender, notice: _Due, address: str) -> Future[str]:
     def done(answer: Answer) -> None:
         ending.set_result("" if answer.outcome == "ok" else redact_text(f"notice to {address}: {answer.message}"))
 
-    sender.begin(Outgoing(request, pool=f"notice:{notice.project_id}"), done)
+    sender.begin(Outgoing(request, pool=f"notice:{notice.project_id}", networks=notice.networks), done)
     return ending
 
 

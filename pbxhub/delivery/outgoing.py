@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import IO
 
+from pbxhub.delivery.address_guard import NetworkGrant
 from pbxhub.webhooks.request import Request
 
 
@@ -29,6 +30,7 @@ class Outgoing:
     pool: who may share keep-alive connections, "webhook:17" for example; never the same for two webhooks.
     deadline: seconds for everything together: name, connection, TLS, request, whole answer.
     follow_to_get: one redirect (301, 302, 303) is followed with a GET that carries nothing of this request.
+    networks: which of the operator's allowed networks it may reach; a request of a project carries its grant.
     most_body: bytes of the answer that are read at most. into: where they are written instead of into Answer.body.
     """
 
@@ -37,6 +39,7 @@ class Outgoing:
     deadline: float = 10.0
     tls: TlsOptions = SYSTEM_TLS
     follow_to_get: bool = False
+    networks: NetworkGrant = None
     most_body: int = MAX_BODY
     into: IO[bytes] | None = None
 

@@ -52,17 +52,6 @@ class PbxReach:
 ANYWHERE = PbxReach(anywhere=True)
 
 
-def read_networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Networks as they are kept in the database, written 10.0.0.0/8. What cannot be read grants nothing."""
-    found = []
-    for text in texts:
-        try:
-            found.append(ipaddress.ip_network(text))
-        except ValueError:
-            continue
-    return tuple(found)
-
-
 def read_pbx_host(text: str) -> str | None:
     """The host of a PBX as it is kept: a name, or an address in its one plain form. None when it is neither."""
     try:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 
+from pbxhub.delivery.address_guard import NetworkGrant
 from pbxhub.delivery.directory import LiveWebhook
 from pbxhub.delivery.outbox.claim import Claimed
 from pbxhub.delivery.outgoing import SYSTEM_TLS, Answer, Outgoing, TlsOptions
@@ -59,12 +60,20 @@ def prepare(vault: Vault, claimed: Claimed, now: datetime) -> Prepared:
     if known != Credentials() and _has_moved(webhook, claimed.request):
         raise OtherHostError("the address has been changed to another host since; send it again as it is set up now")
     return join(
-        webhook.spec, claimed.request, known, str(claimed.id), claimed.attempt, f"webhook:{webhook.id}", now
+        webhook.spec, claimed.request, known, str(claimed.id), claimed.attempt, f"webhook:{webhook.id}", now,
+        webhook.networks,
     )  # fmt: skip
 
 
 def join(
-    spec: WebhookSpec, stored: Request, known: Credentials, message_id: str, attempt: int, pool: str, now: datetime
+    spec: WebhookSpec,
+    stored: Request,
+    known: Credentials,
+    message_id: str,
+    attempt: int,
+    pool: str,
+    now: datetime,
+    networks: NetworkGrant,
 ) -> Prepared:
     """A rendered request with everything that joins it when it leaves; a test is put together here, too."""
     added = identify(stored, message_id, attempt, known.keys, now)
@@ -77,7 +86,7 @@ def join(
         secrets = (known.secret, *(value.rpartition(" ")[2] for _, value in joined))
         request = authorized
     tls = _tls(spec.request, known.tls_key)
-    outgoing = Outgoing(request, pool, float(spec.limits.deadline), tls, spec.request.follow_to_get)
+    outgoing = Outgoing(request, pool, float(spec.limits.deadline), tls, spec.request.follow_to_get, networks)
     return Prepared(outgoing, added, secrets)
 
 

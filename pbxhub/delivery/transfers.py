@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 
 import structlog
 
-from pbxhub.delivery.address_guard import AddressGuard
+from pbxhub.delivery.address_guard import AddressGuard, NetworkGrant
 from pbxhub.delivery.curl_failures import blocked
 from pbxhub.delivery.curl_handle import CurlHandle, unsendable
 from pbxhub.delivery.curl_loop import CurlLoop
@@ -58,7 +58,8 @@ class Transfers:
         self._looking: list[tuple[float, int, _Transfer]] = []
         self._parked = 0
         self._numbers = count()
-        self._verdicts: dict[str, tuple[Found | None, Refusal | None]] = {}
+        self._verdicts: dict[tuple[str, NetworkGrant], tuple[Found | None, Refusal | None]] = {}
+        self._guards: dict[NetworkGrant, AddressGuard] = {}  # the guard as each grant narrows it
         self._verdicts_by = guard
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
@@ -132,7 +133,7 @@ class Transfers:
         found = None if target.address else self._resolver.known(target.host)
         if target.address or found:
             self._connect(transfer, found)
-        elif self._verdict(target, None):
+        elif self._verdict(transfer, target, None):
             transfer.done(blocked())
         else:
             self._look_up(transfer, target)
@@ -168,13 +169,14 @@ class Transfers:
             sentence = describe("dns_not_found").sentence
             transfer.done(Answer("dns_not_found", sentence, dns_us=transfer.dns_us, total_us=transfer.dns_us))
             return
-        if self._verdict(target, found):
+        if self._verdict(transfer, target, found):
             transfer.done(blocked())
             return
         outgoing = transfer.outgoing
         pool = self._pools.get(outgoing.pool, outgoing.tls)
         handle = pool.take()
-        handle.load(outgoing, target, found, transfer.ends - time.monotonic(), transfer.dns_us, self._is_allowed)
+        allowed = partial(self._is_allowed, outgoing.networks)
+        handle.load(outgoing, target, found, transfer.ends - time.monotonic(), transfer.dns_us, allowed)
         self._loop.add(handle, lambda answer: self._finish(transfer, pool, handle, answer))
 
     def _finish(self, transfer: _Transfer, pool: Pool, handle: CurlHandle, answer: Answer) -> None:
@@ -197,24 +199,34 @@ class Transfers:
         except ValueError:
             transfer.done(answer)
             return
-        again = Outgoing(Request("GET", url, (), b""), outgoing.pool, left)
+        again = Outgoing(Request("GET", url, (), b""), outgoing.pool, left, networks=outgoing.networks)
         next_transfer = _Transfer(again, transfer.done)
         next_transfer.ends = transfer.ends
         self._begin(partial(self._check, next_transfer), next_transfer)
 
-    def _verdict(self, target: Target, found: Found | None) -> Refusal | None:
+    def _verdict(self, transfer: _Transfer, target: Target, found: Found | None) -> Refusal | None:
         """The guard's word on a target, remembered until its addresses or the guard change."""
-        if self._verdicts_by is not self.guard or len(self._verdicts) > 10_000:
-            self._verdicts.clear()
-            self._verdicts_by = self.guard
-        remembered = self._verdicts.get(target.origin)
+        guard = self._guard_for(transfer.outgoing.networks)
+        place = target.origin, transfer.outgoing.networks
+        remembered = self._verdicts.get(place)
         if remembered and remembered[0] is found:
             return remembered[1]
-        refusal = self.guard.check_target(target)
+        refusal = guard.check_target(target)
         if found and not refusal:
-            refusal = self.guard.check_addresses(found.addresses, target.port)
-        self._verdicts[target.origin] = (found, refusal)
+            refusal = guard.check_addresses(found.addresses, target.port)
+        self._verdicts[place] = (found, refusal)
         return refusal
 
-    def _is_allowed(self, ip: str, port: int) -> bool:
-        return self.guard.check_address(ip, port) is None
+    def _guard_for(self, grant: NetworkGrant) -> AddressGuard:
+        """The guard of the requests that carry this grant; what was worked out by an earlier guard is forgotten."""
+        if self._verdicts_by is not self.guard or len(self._verdicts) > 10_000:
+            self._verdicts.clear()
+            self._guards.clear()
+            self._verdicts_by = self.guard
+        found = self._guards.get(grant)
+        if found is None:
+            found = self._guards[grant] = self._verdicts_by.granting(grant)
+        return found
+
+    def _is_allowed(self, grant: NetworkGrant, ip: str, port: int) -> bool:
+        return self._guard_for(grant).check_address(ip, port) is None

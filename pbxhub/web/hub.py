@@ -10,10 +10,10 @@ from typing import Protocol
 from flask import current_app
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.address_guard import AddressGuard
+from pbxhub.delivery.address_guard import AddressGuard, read_grant
 from pbxhub.delivery.sender import Sender
 from pbxhub.settings import MailServer, Settings
-from pbxhub.store.accounts import Pbx
+from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.session import Database
 from pbxhub.store.vault import Vault
 
@@ -46,6 +46,11 @@ def hub() -> Hub:
     """The hub of the application that answers the current request."""
     found: Hub = current_app.extensions["pbxhub"]
     return found
+
+
+def guard_of(project: Project) -> AddressGuard:
+    """Which addresses the requests of a project may reach at this moment."""
+    return hub().guard().granting(read_grant(project.webhook_networks))
 
 
 @contextmanager

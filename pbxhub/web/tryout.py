@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.delivery.address_guard import NetworkGrant, read_grant
 from pbxhub.delivery.answers import Reading, read
 from pbxhub.delivery.outgoing import Answer
 from pbxhub.delivery.prepare import Credentials, Prepared, join
@@ -91,6 +92,7 @@ class _Draft:
     rendered: Request | NotSent
     known: Credentials
     kept: Webhook | None
+    networks: NetworkGrant
 
 
 def preview(session: Session, access: Access, data: Mapping[str, Any], kept: Webhook | None = None) -> Preview:
@@ -152,7 +154,7 @@ def _draft(session: Session, access: Access, data: Mapping[str, Any], kept: Webh
         known = _credentials(spec, given_secret(data), given_key(data), kept)
     except VaultError as error:
         rendered = NotSent("render_error", f"Not sent: {error}.")
-    return _Draft(spec, stage, values, delivery_id, rendered, known, kept)
+    return _Draft(spec, stage, values, delivery_id, rendered, known, kept, read_grant(access.project.webhook_networks))
 
 
 def _shown(session: Session, access: Access, data: Mapping[str, Any], draft: _Draft) -> Preview:
@@ -182,7 +184,9 @@ def _hidden(draft: _Draft, rendered: Request) -> Request:
 
 
 def _prepared(draft: _Draft, rendered: Request, known: Credentials, at: datetime) -> Prepared:
-    prepared = join(draft.spec, rendered, known, str(draft.delivery_id), 1, f"test:{draft.delivery_id}", at)
+    prepared = join(
+        draft.spec, rendered, known, str(draft.delivery_id), 1, f"test:{draft.delivery_id}", at, draft.networks
+    )
     if draft.stage != QUESTION or draft.spec.steering is None:
         return prepared
     return replace(prepared, outgoing=replace(prepared.outgoing, deadline=float(draft.spec.steering.wait)))

@@ -17,7 +17,7 @@ from pbxhub.store.accounts import lock_project
 from pbxhub.store.vault import VaultError
 from pbxhub.store.webhooks import Webhook, WebhookVersion, remember_version, touch_webhooks
 from pbxhub.web.audit import Action, note
-from pbxhub.web.hub import hub, now
+from pbxhub.web.hub import guard_of, hub, now
 from pbxhub.web.language import _
 from pbxhub.webhooks.auth import keeps_secret, origin_of, secret_error
 from pbxhub.webhooks.certificates import bare_key, key_error
@@ -71,7 +71,7 @@ def read_draft(
         errors.append(FieldError("", _("The project has %(n)s events, as many as it may have.", n=MOST_WEBHOOKS)))
     if not errors:
         errors += _chain_errors(session, access, name, spec, webhook)
-    if not errors and (refused := hub().guard().check_url(spec.request.url)):
+    if not errors and (refused := guard_of(access.project).check_url(spec.request.url)):
         errors.append(FieldError("url", refused.sentence))
     if errors:
         raise SpecError(errors)
@@ -231,14 +231,14 @@ def plan(session: Session, access: Access, data: Any) -> tuple[Change, ...]:
     rows = {row.name: row for row in there if not row.locked}
     locked = {row.name for row in there if row.locked}
     changes = plan_import(data, {name: exported(row) for name, row in rows.items()}, locked)
-    if errors := _import_errors(changes, len(there)):
+    if errors := _import_errors(access, changes, len(there)):
         raise SpecError(errors)
     return tuple(replace(item, needs_secret=True) if _loses_keys(rows, item) else item for item in changes)
 
 
-def _import_errors(changes: Iterable[Change], there: int) -> list[FieldError]:
+def _import_errors(access: Access, changes: Iterable[Change], there: int) -> list[FieldError]:
     """What the hub itself does not allow of a file that is right."""
-    guard, errors = hub().guard(), list[FieldError]()
+    guard, errors = guard_of(access.project), list[FieldError]()
     for item in changes:
         path, spec = f"webhooks.{item.webhook.name}", item.webhook.spec
         if refused := guard.check_url(spec.request.url):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 from flask import Flask
@@ -16,6 +17,7 @@ from pbxhub.store.vault import Vault
 from pbxhub.testing.waiting import await_until
 from pbxhub.web import create_app
 from pbxhub.web.hub import now
+from pbxhub.webhooks.spec import RequestSpec, WebhookSpec, dump_spec
 from tests.web.conftest import Browser, People
 from tests.web.test_change_members import waiting_for_locks
 from tests.web.test_set_up_the_owner import FORM
@@ -109,6 +111,7 @@ def test_only_an_operator_makes_projects_and_others_read_whom_to_ask(
         shop = session.scalars(select(Project).where(Project.name == "Shop")).one()
         member = session.scalars(select(Membership).where(Membership.project_id == shop.id)).one()
         assert (member.user_id, member.role) == (ids(database)["operator"], "owner")
+        assert shop.webhook_networks is None
 
 
 def test_the_setting_lets_everybody_make_projects(database: Database, people: People, settings: Settings) -> None:
@@ -117,6 +120,8 @@ def test_the_setting_lets_everybody_make_projects(database: Database, people: Pe
     owner.sign_in("owner@example.com")
     assert "/projects/new" in owner.get("/projects").text
     assert owner.post("/projects/new", SHOP).status_code == 302
+    with database.read() as session:
+        assert session.scalars(select(Project).where(Project.name == "Shop")).one().webhook_networks == []
 
 
 def test_a_deleted_project_stays_in_the_log_of_operators(
@@ -175,3 +180,23 @@ def test_an_operator_grants_a_project_networks(database: Database, people: Peopl
         row = session.get_one(Project, people.project)
         assert (row.pbx_networks, row.webhook_networks) == (["10.0.0.0/8", "fd00::/8"], [])
     assert "networks granted" in signed_in("owner").get(f"/projects/{people.project}/audit").text
+
+
+def test_a_webhook_is_saved_in_a_network_that_the_project_was_granted(
+    database: Database, people: People, settings: Settings
+) -> None:
+    opened = replace(settings, allowed_networks=(ip_network("10.0.0.0/8"), ip_network("192.168.0.0/16")))
+    editor = Browser(create_app(opened, database, Vault(settings.secret_key)).test_client())
+    editor.sign_in("editor@example.com")
+    operator = Browser(editor.client.application.test_client())
+    operator.sign_in("operator@example.com")
+    for chosen, status in (([], 422), (["192.168.0.0/16", "127.0.0.0/8"], 422), (["10.0.0.0/8"], 200)):
+        answer = operator.post(f"/operator/projects/{people.project}", {"webhook_networks": chosen})
+        assert answer.status_code == (422 if "127.0.0.0/8" in chosen else 302)
+        spec = dump_spec(WebhookSpec(RequestSpec(url="http://10.1.2.3/")))
+        draft = {"name": f"w{status}", "stage": "incoming.after", "enabled": True, "spec": spec}
+        editor.get("/projects")
+        saved = editor.client.post(
+            f"/projects/{people.project}/webhooks/save", json=draft, headers={"X-CSRFToken": editor.token}
+        )
+        assert saved.status_code == status, chosen

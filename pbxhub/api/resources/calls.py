@@ -19,13 +19,13 @@ from pbxhub.api.resources.history import uuid_after
 from pbxhub.calls.dialable import extension_error, number_error
 from pbxhub.delivery.outbox import add_later, ask_cancel, open_orders, publish_later, register
 from pbxhub.delivery.values import Links
-from pbxhub.store.accounts import Pbx, lock_project
+from pbxhub.store.accounts import Pbx, Project, lock_project
 from pbxhub.store.columns import one_of
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import CHANNEL_PREFIX, FINAL, OrderedCall
 from pbxhub.web.audit import note
-from pbxhub.web.hub import hub, now, reading, writing
+from pbxhub.web.hub import guard_of, hub, now, reading, writing
 from pbxhub.webhooks.headers import header_name_error, header_value_error
 
 _ORDERED = ("id", "status", "reason", "name", "mobile_number", "from_number", "agent_id", "created_on", "answered_on",
@@ -68,7 +68,7 @@ def order(data: dict[str, Any]) -> Any:
         access = enter(session)
         pbx = _pbx(session, access, data["pbx_id"])
         plan = dial_plan_of(session, pbx.id)
-        _check(data, plan.allowed, access.project.country)
+        _check(data, plan.allowed, access.project)
         _check_limits(session, access, plan.at_once, plan.per_minute)
         args = data["callback_args"]
         row = OrderedCall(
@@ -170,13 +170,13 @@ def _pbx(session: Session, access: Access, pbx_id: int | None) -> Pbx:
     return found
 
 
-def _check(data: dict[str, Any], allowed: list[str], country: str) -> None:
+def _check(data: dict[str, Any], allowed: list[str], project: Project) -> None:
     wrong = {
-        "mobile_number": number_error(data["mobile_number"], allowed, country),
+        "mobile_number": number_error(data["mobile_number"], allowed, project.country),
         "from_number": number_error(data["from_number"], ["*"]) if data["from_number"] else "",
         "agent_id": extension_error(data["agent_id"]),
     }
-    if data["callback_url"] and (refused := hub().guard().check_url(data["callback_url"])):
+    if data["callback_url"] and (refused := guard_of(project).check_url(data["callback_url"])):
         wrong["callback_url"] = refused.sentence
     for name, value in data["callback_args"]["headers"].items():
         wrong[f"callback_args.headers.{name}"] = header_name_error(name) or header_value_error(value)

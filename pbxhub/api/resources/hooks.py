@@ -23,7 +23,7 @@ from pbxhub.store.accounts import lock_project
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.web.audit import note
-from pbxhub.web.hub import hub, now, reading, writing
+from pbxhub.web.hub import guard_of, now, reading, writing
 
 hooks = Blueprint("resthooks", __name__, description="Named hooks, and attributes of calls")
 MOST_SUBSCRIBERS = 100
@@ -97,10 +97,10 @@ def subscribers(name: str) -> Any:
 @needs("webhooks.change")
 def add_subscriber(data: dict[str, Any], name: str) -> Any:
     """Subscribes an address. One that answers 410 is unsubscribed."""
-    if refused := hub().guard().check_url(data["target_url"]):
-        wrong_field("target_url", refused.sentence)
     with writing() as session:
         access = enter(session)
+        if refused := guard_of(access.project).check_url(data["target_url"]):
+            wrong_field("target_url", refused.sentence)
         lock_project(session, access.project.id)  # counting, looking for the address and writing are one
         row = _hook(session, access, name)
         if len(_subscribers(session, row)) >= MOST_SUBSCRIBERS:

@@ -13,7 +13,7 @@ from pbxhub.store.webhooks import add_project
 from pbxhub.web.access import enter, signed_in
 from pbxhub.web.audit import note_of_hub
 from pbxhub.web.forms import AlertForm, DeleteProjectForm, ProjectForm
-from pbxhub.web.hub import hub, now, reading, writing
+from pbxhub.web.hub import guard_of, hub, now, reading, writing
 from pbxhub.web.kept_forms import kept
 from pbxhub.web.language import _, said
 
@@ -33,7 +33,7 @@ def create() -> ResponseReturnValue:
     if not form.validate_on_submit() or isinstance(read, list):
         return render_template("account/form.html", form=form, title=_("New project"), submit=_("Create"))
     with writing() as session:
-        project = Project(created_on=now(), **read)
+        project = Project(created_on=now(), webhook_networks=None if user.operator else [], **read)
         add_project(session, project)
         session.add(Membership(project_id=project.id, user_id=user.id, role="owner", created_on=now()))
         note_of_hub(session, user, "project added", project.name, project_id=project.id)
@@ -99,7 +99,7 @@ def remove(project_id: int) -> ResponseReturnValue:
 
 
 def _why_not(url: str) -> str:
-    refused = hub().guard().check_url(url)
+    refused = guard_of(g.access.project).check_url(url)
     return refused.sentence if refused else ""
 
 

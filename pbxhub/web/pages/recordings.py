@@ -10,10 +10,11 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from pbxhub.delivery.address_guard import NetworkGrant, read_grant
 from pbxhub.delivery.outgoing import Outgoing
 from pbxhub.delivery.recordings import RecordingFolder, folder_of
 from pbxhub.delivery.values import Links
-from pbxhub.store.accounts import Membership
+from pbxhub.store.accounts import Membership, Project
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.web.access import signed_in
 from pbxhub.web.hub import hub, now, reading
@@ -36,11 +37,12 @@ def play(call_id: UUID) -> ResponseReturnValue:
     with reading() as session:
         call = session.get(Call, call_id) or abort(404)
         name = _signed_name(session, call, int(expires), signature) or abort(404)
+        networks = read_grant(session.get_one(Project, call.project_id).webhook_networks)
         if name.startswith(("http://", "https://")):
             folder = None
         else:
             folder = folder_of(session, call.pbx_id, hub().recordings) or abort(404)
-    return _from_folder(folder, name) if folder else _fetched(name)
+    return _from_folder(folder, name) if folder else _fetched(name, networks)
 
 
 @pages.get("/calls/<uuid:call_id>")
@@ -92,7 +94,7 @@ def _from_folder(folder: RecordingFolder, name: str) -> Response:
     return send_file(path, mimetype=_SOUNDS[path.suffix.lower()], conditional=True)
 
 
-def _fetched(url: str) -> Response:
+def _fetched(url: str, networks: NetworkGrant) -> Response:
     """A recording that the PBX offers over HTTP, through the sender and its address guard."""
     suffix = Path(url.partition("?")[0]).suffix.lower()
     if suffix not in _SOUNDS:
@@ -101,8 +103,13 @@ def _fetched(url: str) -> Response:
     sender.guard = hub().guard()
     with NamedTemporaryFile(prefix="pbxhub-") as file:
         wanted = Outgoing(
-            Request("GET", url, (), b""), "recordings", _FETCH_SECONDS, most_body=_FETCH_MOST, into=file.file
-        )
+            Request("GET", url, (), b""),
+            "recordings",
+            _FETCH_SECONDS,
+            networks=networks,
+            most_body=_FETCH_MOST,
+            into=file.file,
+        )  # fmt: skip
         answer = sender.send(wanted)
         file.flush()
         if answer.outcome != "ok" or answer.truncated:
