@@ -48,13 +48,14 @@ def _again(project_id: int, key: str, digest: str) -> Response:
     if known is None or known.status == 0:
         return problem(409, "The first request with this Idempotency-Key is still at work; ask again in a moment.")
     if known.request_hash != digest:
-        return problem(422, "This Idempotency-Key was used for another request. Give each request a key of its own.")
+        return problem(422, "This Idempotency-Key was used for another request, or by another API key. Take a new one.")
     headers = {pair[0]: pair[1] for pair in known.headers} | {"Idempotent-Replayed": "true"}
     return Response(known.body, known.status, headers)
 
 
 def _digest() -> str:
-    told = f"{request.path}?{request.query_string.decode('latin-1')}\n".encode()
+    """Of the request and of who asks: what one key was told another one may not read."""
+    told = f"{g.key.id} {request.path}?{request.query_string.decode('latin-1')}\n".encode()
     return hashlib.sha256(told + request.get_data()).hexdigest()
 
 

@@ -80,7 +80,10 @@ def _time(seconds: int) -> str:
 
 
 def _passwords() -> list[Bucket]:
-    """A browser that the account knows has tries of its own: what strangers do does not count there."""
+    """A browser that the account knows has tries of its own: what strangers do does not count there. Somebody signed in
+    tries nothing: the library leads them on unasked, and that must not pass for a password that was right."""
+    if current_user.is_authenticated:
+        return []
     account = _typed()
     if knows(account):
         return [Bucket(PASSWORD_HERE, f"{account} {device()}")]

@@ -8,6 +8,8 @@ from flask import Flask, make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_security import Totp
 from flask_security.recovery_codes import MfRecoveryCodesUtil
+from flask_security.signals import user_authenticated
+from flask_security.tf_plugin import tf_clean_session
 from passlib.exc import TokenError  # type: ignore[import-untyped]
 
 from pbxhub.account.second_factor import use_recovery_code, use_time_step
@@ -15,7 +17,9 @@ from pbxhub.web.hub import writing
 
 
 def install(app: Flask) -> None:
-    """New recovery codes are shown by a page that can be reloaded: the library's answer would make others each time."""
+    """Whoever signs in leaves no other sign-in pending. New recovery codes are shown by a page that can be reloaded:
+    the library's answer would make others each time."""
+    user_authenticated.connect(_forget_pending, app)
     view = app.view_functions["security.mf_recovery_codes"]
 
     @wraps(view)
@@ -25,6 +29,12 @@ def install(app: Flask) -> None:
         return redirect(url_for("security.mf_recovery_codes", show_codes="1")) if made else answer
 
     app.view_functions["security.mf_recovery_codes"] = codes
+
+
+def _forget_pending(_app: Flask, **_details: Any) -> None:
+    """A password of Anna's is right, her code is awaited; then the same browser signs in as Bob by a link, where no
+    sign-in page clears that away. The key of the app that Bob sets up would count as Anna's once Bob is signed out."""
+    tf_clean_session()  # type: ignore[no-untyped-call]
 
 
 class OneTimeCodes(Totp):

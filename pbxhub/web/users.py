@@ -28,6 +28,7 @@ class Account(UserMixin):
     fs_uniquifier: str = ""
     tf_primary_method: str | None = None
     tf_totp_secret: str | None = None
+    tf_phone_number: None = None  # codes come from an app only; the library's answers in JSON name it all the same
     mf_recovery_codes: list[str] = field(default_factory=list)
     language: str = ""
     roles: list[RoleMixin] = field(default_factory=list)  # none: roles belong to members of projects

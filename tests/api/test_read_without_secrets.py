@@ -92,3 +92,12 @@ def test_who_may_change_webhooks_reads_how_they_are_set_up(hub: Served, planted:
     """That the others find nothing means something: all of it is there."""
     answers = "".join(read_all(hub, program(hub, "write"), planted).values())
     assert [marker for marker in planted.hidden if marker not in answers] == []
+
+
+def test_an_idempotency_key_does_not_read_what_another_key_was_told(hub: Served, planted: Planted) -> None:
+    path, again = f"/api/v1/webhooks/{planted.ids['webhook_id'][0]}/preview", {"Idempotency-Key": "one"}
+    told = program(hub, "read", "write").post(path, json={}, headers=again)
+    assert found(planted.hidden, told.text, path)
+    answer = program(hub, "read").post(path, json={}, headers=again)
+    assert (answer.status_code, found(planted.hidden, answer.text, path)) == (422, [])
+    assert program(hub, "read", "write").post(path, json={}, headers=again).text == told.text

@@ -65,6 +65,19 @@ def test_every_spelling_of_an_address_is_one_account(app: Flask, people: People)
     assert [browser.sign_in(text, "wrong").status_code for text in spellings] == [200] * 5 + [429]
 
 
+def test_somebody_signed_in_takes_no_try_back(app: Flask, people: People) -> None:
+    """The sign-in page leads them on whatever they type there: no password was right."""
+    accomplice = _from(app, "192.0.2.7")
+    accomplice.sign_in("stranger@example.com")
+    accomplice.get("/projects")
+    answers = []
+    for number in range(6):
+        answers.append(_from(app, "192.0.2.7").sign_in("owner@example.com", f"wrong {number}").status_code)
+        answer = accomplice.post("/sign-in", {"email": "owner@example.com", "password": "wrong", "submit": "1"})
+        assert answer.status_code == 302
+    assert answers == [200] * 5 + [429]
+
+
 def test_strangers_cannot_keep_an_owner_out(app: Flask, database: Database, people: People) -> None:
     """Neither with his own browser, whatever they do at the same time, nor with a new one for long."""
     anna = _from(app, "203.0.113.5")

@@ -66,6 +66,37 @@ def test_setting_up_another_app_takes_a_code_of_the_same_half_minute(people: Peo
     assert key
 
 
+def test_a_pending_sign_in_ends_when_the_browser_signs_in_as_somebody_else(
+    people: People, signed_in: SignedIn, browser: Callable[[], Browser]
+) -> None:
+    """The app of the second account must not pass for the app of the first one, whose code was never given."""
+    switch_on(signed_in("owner"))
+    link = _invited(signed_in("stranger"), people.other)
+    thief, elsewhere = browser(), browser()
+    _pending(thief)
+    thief.get(link)
+    thief.post(link, {"your_name": "Bob", "password": "a long phrase of words"})
+    thief.get("/tf-setup")
+    page = thief.post("/tf-setup", {"setup": "authenticator"}).text
+    key = re.search(r"<code>([A-Z2-7 -]+)</code>", page)[1].replace(" ", "").replace("-", "")
+    elsewhere.sign_in("bob@example.com", "a long phrase of words")
+    elsewhere.get("/change-password")
+    new = "another phrase of words"
+    changed = {"password": "a long phrase of words", "new_password": new, "new_password_confirm": new, "submit": "1"}
+    assert elsewhere.post("/change-password", changed).status_code == 302  # which signs the first browser out
+    thief.post("/tf-validate", {"code": code_of(key), "submit": "1"})
+    assert thief.get(f"/projects/{people.project}/members").status_code == 302
+
+
+def test_the_second_factor_is_set_up_by_a_program_too(people: People, signed_in: SignedIn) -> None:
+    owner = signed_in("owner")
+    owner.get("/tf-setup")
+    token = {"X-CSRFToken": owner.token}
+    made = owner.client.post("/tf-setup", json={"setup": "authenticator"}, headers=token).json["response"]
+    path, key = f"/tf-setup/{made['tf_state_token']}", made["tf_authr_b32key"]
+    assert owner.client.post(path, json={"code": code_of(key)}, headers=token).status_code == 200
+
+
 def test_a_request_that_began_earlier_brings_no_used_code_back(
     app: Flask, database: Database, people: People, signed_in: SignedIn
 ) -> None:
@@ -83,6 +114,14 @@ def test_a_request_that_began_earlier_brings_no_used_code_back(
     with database.read() as session:
         row = session.scalars(select(User).where(User.email == "owner@example.com")).one()
     assert (row.password, len(row.recovery_codes)) == ("changed", 5)
+
+
+def _invited(owner: Browser, project_id: int) -> str:
+    """The link for bob@example.com, whom this owner invites."""
+    path = f"/projects/{project_id}/members"
+    owner.get(path)
+    owner.post(path, {"email": "bob@example.com", "role": "viewer"})
+    return re.search(r"/invitations/with/[\w-]+", owner.get(path).text)[0]
 
 
 def _pending(browser: Browser) -> Browser:
