@@ -95,6 +95,7 @@ def _plant(hub: Served, session: Session, planted: Planted) -> None:
             session.add(WebhookVersion(webhook_id=webhook.id, revision=revision, name=webhook.name, enabled=True,
                                        stage=webhook.stage, spec=spec, created_on=moment))  # fmt: skip
     data = {"token": secret(), "crm": {"session_token": secret(), "id": 5}, "legs": [],
+            "custom": {"password": secret()},
             "link": f"https://crm.example.com/?key={secret()}"}  # fmt: skip
     calls = [Call(id=new_id(), **own, pbx_id=hub.pbx_id, linkedid=linkedid, direction="incoming", caller="1", dst="2",
                   started_on=moment, ended_on=ended, data=data)

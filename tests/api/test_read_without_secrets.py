@@ -101,3 +101,14 @@ def test_an_idempotency_key_does_not_read_what_another_key_was_told(hub: Served,
     answer = program(hub, "read").post(path, json={}, headers=again)
     assert (answer.status_code, found(planted.hidden, answer.text, path)) == (422, [])
     assert program(hub, "read", "write").post(path, json={}, headers=again).text == told.text
+
+
+def test_nobody_reads_a_hidden_value_by_a_webhook_of_their_own(hub: Served, planted: Planted) -> None:
+    """Under a name that marks no secret it would stand in the open."""
+    path, request = "/api/v1/webhooks/preview", {"url": "https://example.com/", "format": "json"}
+    request["parameters"] = [{"name": "x", "value": "<<custom.password>>"}]
+    for stage, call_id in product(("incoming.after", "call.complete"), planted.ids["call_id"]):
+        asked = {"stage": stage, "sample": str(call_id), "spec": {"request": request}}
+        answer = program(hub, "read").post(path, json=asked)
+        assert (answer.status_code, found(planted.hidden, answer.text, path)) == (403, [])
+        assert program(hub, "write").post(path, json=asked).status_code == 200

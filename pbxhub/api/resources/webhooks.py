@@ -216,9 +216,10 @@ def go_on(webhook_id: int) -> Any:
 @webhooks.post("/webhooks/preview")
 @webhooks.arguments(schemas.WebhookTrial)
 @webhooks.response(200, schemas.Rendered)
-@needs("account.read")
+@needs("webhooks.change")
 def preview_draft(data: dict[str, Any]) -> Any:
-    """The exact request that an event which need not be saved would send."""
+    """The exact request that an event which need not be saved would send. Whoever draws it up chooses which values of a
+    call it shows and under which names, and so reads what is hidden elsewhere."""
     with reading() as session:
         access = enter(session)
         return _rendered(access, preview(session, access, data))
