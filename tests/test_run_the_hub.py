@@ -18,7 +18,7 @@ import pytest
 import requests
 from sqlalchemy import func, select
 
-from pbxhub.store.accounts import AuditEntry, User
+from pbxhub.store.accounts import COMMON_FOLDER, AuditEntry, Pbx, User
 from pbxhub.store.history import DELIVERED, Delivery, StageEvent
 from pbxhub.store.session import open_database
 from pbxhub.testing import await_until
@@ -192,6 +192,28 @@ def test_check_says_what_is_missing_and_what_to_do(environ: dict[str, str]) -> N
     done = pbxhub(environ, "check")
     assert done.returncode == 1
     assert "FAIL PBX Asterisk: Nothing listens at 127.0.0.1:9." in done.stdout
+
+
+def test_a_pbx_is_added_on_the_server_by_the_rules_of_the_pages(environ: dict[str, str]) -> None:
+    def add(*arguments: str) -> tuple[int, str]:
+        command = [*PBXHUB, "pbx", "add", "--host", "10.0.0.5", "--secret", "s3cret", *arguments]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = add("--username", "hub]\npermit = 0.0.0.0/0.0.0.0")
+    assert (code, "username: The user name would not stay one word" in said) == (1, True)
+    assert add("--username", "hub", "--cel", "relative.db")[0] == 1
+    assert add("--username", "hub", "--context", "from-a", "--cel", "/var/cel/master.db")[0] == 0
+    assert add("--username", "hub", "--project", "Other")[0] == 0
+    code, said = add("--username", "hub", "--project", "Third", "--recordings", "PBXHUB_RECORDINGS")
+    assert (code, "of the project My project has this already" in said) == (1, True)
+    database = open_database(f"sqlite:///{environ['PBXHUB_DATA_DIR']}/pbxhub.sqlite3")
+    with database.read() as session:
+        first, second = session.scalars(select(Pbx).order_by(Pbx.id))
+        assert (first.any_network, first.cel_path, first.recordings) == (True, "/var/cel/master.db", COMMON_FOLDER)
+        assert (second.any_network, second.cel_path, second.recordings) == (True, "", "")
+        assert [entry.who for entry in session.scalars(select(AuditEntry))] == ["command line"] * 2
+    database.close()
 
 
 def test_the_server_makes_and_revokes_operators_and_keeps_the_last(environ: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from flask_security import hash_password
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.outcomes import describe
-from pbxhub.store.accounts import Employee, Membership, Number, Pbx, Project, User
+from pbxhub.store.accounts import COMMON_FOLDER, Employee, Membership, Number, Pbx, Project, User
 from pbxhub.store.history import Attempt, Call, Delivery, StageEvent
 from pbxhub.store.ids import first_id_at, new_id
 from pbxhub.store.session import Database
@@ -42,7 +42,7 @@ def fill(app: Flask, database: Database) -> int:
 def _people(session: Session, project: Project) -> None:
     anna = User(
         email=EMAIL, name="Anna Melnyk", password=hash_password(PASSWORD), fs_uniquifier="anna", recovery_codes=[],
-        created_on=now(),
+        operator=True, created_on=now(),
     )  # fmt: skip
     olena = User(email="olena@example.com", password="", fs_uniquifier="olena", recovery_codes=[], created_on=now())
     session.add_all([anna, olena])
@@ -57,6 +57,7 @@ def _people(session: Session, project: Project) -> None:
 def _pbx(session: Session, project: Project) -> Pbx:
     pbx = Pbx(
         project_id=project.id, name="Office", host="192.0.2.20", port=5038, username="pbxhub",
+        any_network=True, cel_path="/var/log/asterisk/master.db", recordings=COMMON_FOLDER,
         secret_sealed=hub().vault.seal("secret"), state="connected", state_since=now() - timedelta(hours=15),
         seen_on=now() + timedelta(hours=1),  # as if a listener ran
         last_event_on=now(), events_last_minute=94, hub_address="192.0.2.10", asterisk_version="22.10.1",
