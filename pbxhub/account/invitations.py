@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Role
 from pbxhub.account.members import membership_of
 from pbxhub.account.refusals import Refusal
+from pbxhub.account.tries import INVITED, INVITING, Bucket, begin
 from pbxhub.sentences import say
 from pbxhub.store.accounts import Invitation, Membership, Project, User
 
@@ -63,6 +64,13 @@ def new_link(invitation: Invitation, mailed: bool, now: datetime) -> str:
     invitation.token_hash, invitation.mailed = _hash(token), mailed
     invitation.expires_on = now + LASTS
     return token
+
+
+def mail_wait(session: Session, invitation: Invitation, now: datetime) -> timedelta | None:
+    """Counts one more mail of the project, to this address and to all, or returns how long it has to wait: nobody's
+    mailbox is flooded through the hub's mail server."""
+    project = str(invitation.project_id)
+    return begin(session, [Bucket(INVITED, f"{project} {invitation.email}"), Bucket(INVITING, project)], now)
 
 
 def may_show_link(session: Session, invitation: Invitation, now: datetime) -> bool:

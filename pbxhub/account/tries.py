@@ -60,6 +60,9 @@ CODE = Limit("code", 5, timedelta(seconds=30), timedelta(hours=1), _DAY)
 # A password asked for again from somebody signed in, who may have found an open browser.
 AGAIN = Limit("password again", 5, timedelta(seconds=30), timedelta(minutes=15), timedelta(hours=1))
 MAIL = Limit("mail", 3, timedelta(minutes=5), timedelta(hours=1), _DAY)
+# Invitations that a project mails: to one address, and to all. They do not delay the address's own mails.
+INVITED = Limit("invited", 3, timedelta(minutes=5), timedelta(hours=1), _DAY)
+INVITING = Limit("inviting", 50, timedelta(minutes=1), timedelta(hours=1), _DAY)
 NETWORK = Limit("network", 30, timedelta(seconds=10), timedelta(minutes=5), timedelta(minutes=15), shared=True)
 
 

@@ -14,13 +14,14 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import RIGHTS, Access, Program, Right, rights_of_scopes
 from pbxhub.account.api_keys import hash_of
+from pbxhub.account.tries import network_of
 from pbxhub.api.problems import problem, refuse
 from pbxhub.store.accounts import ApiKey, Project
 from pbxhub.web.hub import hub, now
 
 OPEN = frozenset({"api-docs.openapi_json", "docs.page", "docs.start"})
 _SEEN = timedelta(minutes=1)
-GUESSES = parse("60 per minute")  # wrong keys from one address; right ones are not counted
+GUESSES = parse("60 per minute")  # wrong keys from one network; right ones are not counted
 View = TypeVar("View", bound=Callable[..., Any])
 
 
@@ -36,7 +37,7 @@ def install(api: Flask) -> None:
         key = request.headers.get("X-API-KEY", "")
         with hub().database.read() as session:
             row = session.scalar(select(ApiKey).where(ApiKey.key_hash == hash_of(key))) if key else None
-        if row is None and key and not guesses.hit(GUESSES, request.remote_addr or ""):
+        if row is None and key and not guesses.hit(GUESSES, network_of(request.remote_addr or "")):
             return problem(429, "Too many wrong keys from this address; wait a minute.", headers={"Retry-After": "60"})
         if row is None:
             return problem(401, "Send a key of the project in the header X-API-KEY; an owner makes one under API keys.")

@@ -2,16 +2,16 @@
 
 from flask import Flask, g, request
 from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
 
 from pbxhub.account.api_keys import hash_of
+from pbxhub.account.tries import network_of
 
 LIMIT = "600 per minute"
 STRANGERS = "60 per minute"
 
 
 def install(api: Flask) -> None:
-    """Counts in this process's memory, by key; requests without a key by address, and fewer."""
+    """Counts in this process's memory, by key; requests without a key by network, and fewer."""
     api.config.update(
         RATELIMIT_HEADERS_ENABLED=True,
         RATELIMIT_HEADER_LIMIT="RateLimit-Limit",
@@ -35,5 +35,5 @@ def _has_key() -> bool:
 
 def _who() -> str:
     key = request.headers.get("X-API-KEY", "")
-    g.rate_key = hash_of(key) if key else get_remote_address()
+    g.rate_key = hash_of(key) if key else network_of(request.remote_addr or "")
     return str(g.rate_key)

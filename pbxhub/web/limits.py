@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from typing import Any
 
@@ -58,7 +59,7 @@ def _slowed(view: View, buckets_of: Callable[[], list[Bucket]]) -> View:
             wait = begin(rows, buckets, now())
         if wait:
             seconds = math.ceil(wait.total_seconds())
-            raise TooManyRequests(_("Wait %(time)s and try again.", time=_time(seconds)), retry_after=seconds)
+            raise TooManyRequests(_("Wait %(time)s and try again.", time=duration(wait)), retry_after=seconds)
         response = make_response(view(*args, **kwargs))
         if buckets[0].limit is not MAIL and _was_right(response):
             with writing() as rows:
@@ -73,7 +74,9 @@ def _was_right(response: Response) -> bool:
     return response.status_code in (302, 303) or (request.is_json and response.status_code == 200)
 
 
-def _time(seconds: int) -> str:
+def duration(wait: timedelta) -> str:
+    """How long to wait, for a sentence."""
+    seconds = math.ceil(wait.total_seconds())
     if seconds < 120:
         return _("%(n)s s", n=seconds)
     return _("%(n)s min", n=math.ceil(seconds / 60))

@@ -6,12 +6,13 @@ from flask import flash, url_for
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
-from pbxhub.account.invitations import account_of, may_show_link, new_link
+from pbxhub.account.invitations import account_of, mail_wait, may_show_link, new_link
 from pbxhub.delivery.mail import send_mail
 from pbxhub.settings import MailServer
 from pbxhub.store.accounts import Invitation
 from pbxhub.web.hub import hub, now
 from pbxhub.web.language import _
+from pbxhub.web.limits import duration
 from pbxhub.web.shown_once import hand_over
 
 
@@ -23,13 +24,17 @@ class SendingLink:
         self.inviter = access.user.email
         self.known = account_of(session, invitation.email) is not None
         self.token = ""
-        if hub().mail or may_show_link(session, invitation, now()):
+        self.wait = mail_wait(session, invitation, now()) if hub().mail else None
+        if self.wait is None and (hub().mail or may_show_link(session, invitation, now())):
             self.token = new_link(invitation, hub().mail is not None, now())
 
     def leave(self) -> None:
         """By mail where there is a mail server; otherwise on the next page, or nowhere and what to do instead."""
         server, link = hub().mail, url_for("invitations.with_link", token=self.token or "x", _external=True)
-        if server:
+        if self.wait:
+            flash(_("Several mails went to %(who)s, or out of this project, already: no other was sent. Wait %(time)s "
+                    "and send it again.", who=self.email, time=duration(self.wait)), "error")  # fmt: skip
+        elif server:
             if problem := send_mail(server, self._mail(server, link)):
                 flash(_("The mail to %(who)s could not be sent: %(why)s. Send it again when the mail server works.",
                         who=self.email, why=problem), "error")  # fmt: skip

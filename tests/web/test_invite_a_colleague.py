@@ -224,6 +224,20 @@ def test_invitations_go_by_mail_and_show_nothing(
     assert is_in(boss, owners[1])
 
 
+def test_nobody_is_flooded_with_mails_of_one_project(
+    database: Database, settings: Settings, people: People, post_office: tuple[Box, MailServer]
+) -> None:
+    box, server = post_office
+    app = create_app(settings, database, Vault(settings.secret_key), mail=server)
+    ours = Owner(Browser(app.test_client()), people.project)
+    ours.browser.sign_in("owner@example.com")
+    pages = [ours.invites("new@example.com"), *(ours.presses("again") for _ in range(4))]
+    assert [len(re.findall("A mail with a link is on its way", page)) for page in pages] == [1, 1, 1, 0, 0]
+    assert "Wait 5 min and send it again" in pages[-1]
+    assert len(box.mails) == 3
+    assert "is on its way to other@example.com" in ours.invites("other@example.com")
+
+
 def test_a_mail_that_cannot_leave_is_told_and_the_invitation_stays(
     database: Database, settings: Settings, people: People
 ) -> None:
