@@ -27,7 +27,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from two_nodes import TwoNodes
 
-from pbxhub.api.keys import hash_of
+from pbxhub.account.tokens import hash_of
 from pbxhub.calls.messages import parse
 from pbxhub.calls.tracker import Tracker
 from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, ApiKey, Pbx, Project

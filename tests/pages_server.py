@@ -12,7 +12,7 @@ from pathlib import Path
 import requests
 from killing import wait_until
 
-from pbxhub.api.keys import hash_of
+from pbxhub.account.tokens import hash_of
 from pbxhub.store.accounts import ApiKey, Project
 from pbxhub.store.session import Database
 from pbxhub.testing.processes import Program

@@ -1,6 +1,5 @@
 """API keys: made and revoked. A key is told once; only its hash is kept."""
 
-import hashlib
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pbxhub.account.access import SCOPES, Access
 from pbxhub.account.audit_log import note
 from pbxhub.account.refusals import Refusal
 from pbxhub.account.texts import one_line
+from pbxhub.account.tokens import hash_of
 from pbxhub.sentences import say
 from pbxhub.store.accounts import ApiKey
 
@@ -48,8 +48,3 @@ def revoke_key(session: Session, access: Access, row: ApiKey) -> None:
     """Programs with this key are refused from now on."""
     note(session, access, "API key deleted", row.name)
     session.delete(row)
-
-
-def hash_of(key: str) -> str:
-    """What is kept of a key: its SHA-256 is looked up by index, so nothing is compared letter by letter."""
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()

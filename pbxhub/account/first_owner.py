@@ -5,7 +5,6 @@ there was an owner: a hub whose database has vanished, or was replaced by an emp
 comes first. Only `pbxhub setup-link`, on the server, opens the setup again.
 """
 
-import hashlib
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from pbxhub.account.tokens import hash_of
 from pbxhub.sentences import Sentence, say
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import FirstSetup, User
@@ -53,13 +53,13 @@ def first_setup(settings: Settings, database: Database, now: datetime, anew: boo
 
 def is_open(session: Session, data_dir: Path, token: str) -> bool:
     """Whether this token makes the first owner now."""
-    row = session.scalar(select(FirstSetup).where(FirstSetup.token_hash == _hash(token)))
+    row = session.scalar(select(FirstSetup).where(FirstSetup.token_hash == hash_of(token)))
     return row is not None and not has_owner(session) and (row.asked_for or not had_owner(data_dir))
 
 
 def use(session: Session, token: str) -> bool:
     """Takes the token: of two who come at once one gets True."""
-    done = session.execute(delete(FirstSetup).where(FirstSetup.token_hash == _hash(token)))
+    done = session.execute(delete(FirstSetup).where(FirstSetup.token_hash == hash_of(token)))
     return done.rowcount == 1  # type: ignore[attr-defined,no-any-return]
 
 
@@ -93,10 +93,6 @@ def _new_token(session: Session, now: datetime, anew: bool) -> str:
     if anew:
         session.execute(delete(FirstSetup))
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    row = {"id": _ONE, "token_hash": _hash(token), "asked_for": anew, "created_on": now}
+    row = {"id": _ONE, "token_hash": hash_of(token), "asked_for": anew, "created_on": now}
     made = session.scalar(insert(FirstSetup).values(row).on_conflict_do_nothing().returning(FirstSetup.id))
     return token if made else ""
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -6,7 +6,6 @@ one is *unconfirmed*. It belongs to the project that invited it, and accepts the
 the link of that invitation, until its owner proves the address by a link that was mailed.
 """
 
-import hashlib
 import secrets
 import uuid
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Role
 from pbxhub.account.members import membership_of
 from pbxhub.account.refusals import Refusal
+from pbxhub.account.tokens import hash_of
 from pbxhub.account.tries import INVITED, INVITING, Bucket, begin
 from pbxhub.sentences import say
 from pbxhub.store.accounts import Invitation, Membership, Project, User
@@ -61,7 +61,7 @@ def invite(
 def new_link(invitation: Invitation, mailed: bool, now: datetime) -> str:
     """A token for the link; the one before is worth nothing. mailed: it goes to the address and is shown to nobody."""
     token = secrets.token_urlsafe(32)
-    invitation.token_hash, invitation.mailed = _hash(token), mailed
+    invitation.token_hash, invitation.mailed = hash_of(token), mailed
     invitation.expires_on = now + LASTS
     return token
 
@@ -86,7 +86,7 @@ def may_make_account(session: Session, invitation: Invitation, now: datetime) ->
 
 def opened(session: Session, token: str, now: datetime) -> Waiting | None:
     """The invitation behind a link, while it is good."""
-    found = _with_names(session, Invitation.token_hash == _hash(token))
+    found = _with_names(session, Invitation.token_hash == hash_of(token))
     return found[0] if found and not found[0].over(now) else None
 
 
@@ -165,7 +165,3 @@ def _with_names(session: Session, condition: ColumnElement[bool]) -> list[Waitin
 
 def _count(session: Session, project_id: int) -> int:
     return session.scalar(select(func.count()).where(Invitation.project_id == project_id)) or 0
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

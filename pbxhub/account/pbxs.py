@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class PbxInput:
     host: str | None = None
     port: int | None = None
     username: str | None = None
-    secret: str | None = None
+    secret: str | None = field(default=None, repr=False)
     tls: bool | None = None
     tls_ca: str | None = None
     plain_login: bool | None = None

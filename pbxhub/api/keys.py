@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import RIGHTS, Access, Program, Right, rights_of_scopes
-from pbxhub.account.api_keys import hash_of
+from pbxhub.account.tokens import hash_of
 from pbxhub.account.tries import network_of
 from pbxhub.api.problems import problem, refuse
 from pbxhub.store.accounts import ApiKey, Project

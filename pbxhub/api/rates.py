@@ -3,7 +3,7 @@
 from flask import Flask, g, request
 from flask_limiter import Limiter
 
-from pbxhub.account.api_keys import hash_of
+from pbxhub.account.tokens import hash_of
 from pbxhub.account.tries import network_of
 
 LIMIT = "600 per minute"

@@ -1,6 +1,5 @@
 """Browsers signed in. The cookie carries a token; the row behind it is the session: without the row it is over."""
 
-import hashlib
 import secrets
 from datetime import timedelta
 from typing import Any
@@ -13,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.first_owner import remember_owner
 from pbxhub.account.invitations import confirm_address
+from pbxhub.account.tokens import hash_of
 from pbxhub.store.accounts import SignIn
 from pbxhub.web.hub import hub, now
 from pbxhub.web.users import Account
@@ -39,7 +39,7 @@ def _start(_app: Flask, user: Account, **_details: Any) -> None:
         _forget_old(database, user.id)
         database.add(
             SignIn(
-                token_hash=_hash(token),
+                token_hash=hash_of(token),
                 user_id=user.id,
                 address=request.remote_addr or "",
                 browser=browser,
@@ -85,13 +85,9 @@ def end_all(database: Session, user_id: int, but: str = "") -> None:
 
 def current_token_hash() -> str:
     """What names the session of this request in the table; matches nothing when the cookie carries none."""
-    return _hash(str(session.get(_KEY, "")))
+    return hash_of(str(session.get(_KEY, "")))
 
 
 def _forget_old(database: Session, user_id: int) -> None:
     limit = now() - IDLE
     database.execute(delete(SignIn).where(SignIn.user_id == user_id, SignIn.seen_on < limit))
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

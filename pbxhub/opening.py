@@ -1,0 +1,76 @@
+"""What every command begins with: settings, database and key. Each failure is one sentence that names the variable."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from sqlalchemy.exc import SQLAlchemyError
+
+from pbxhub.logs import configure_logs
+from pbxhub.services import Parts
+from pbxhub.settings import Settings, SettingsError, read_settings, with_key
+from pbxhub.store.key_check import WrongKeyError, check_key, remember_key
+from pbxhub.store.schema import is_current, migrate
+from pbxhub.store.session import Database, open_database
+from pbxhub.store.vault import Vault
+
+
+def load_settings() -> Settings:
+    """Reads PBXHUB_* and sets up the logs."""
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    configure_logs(settings.log_format, settings.log_level)
+    return settings
+
+
+def database_of(settings: Settings) -> Database:
+    """Connects to nothing yet."""
+    return open_database(settings.database_url, direct_url=settings.database_direct_url)
+
+
+def open_parts(migrating: bool = False) -> Parts:
+    """The database checked, and (migrating) its tables brought up to date; with the key that belongs to it."""
+    settings = load_settings()
+    database = database_of(settings)
+    with database_named():
+        refuse_wrong_key(settings, database)
+        if migrating:
+            migrate(database)
+        elif not is_current(database):
+            raise click.ClickException("The database's tables are not up to date. Run: pbxhub migrate")
+        settings = settings_with_key(settings, database)
+    return Parts(settings, database, Vault(settings.secret_key))
+
+
+@contextmanager
+def database_named() -> Iterator[None]:
+    """Turns an error of the database into a sentence."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise click.ClickException(f"PBXHUB_DATABASE_URL: the database cannot be opened: {_reason(error)}") from None
+
+
+def refuse_wrong_key(settings: Settings, database: Database) -> None:
+    """Call it before anything is written, even by a migration: another key opens no stored secret, and would seal new
+    ones so that the other hosts cannot open them."""
+    try:
+        check_key(database, settings.secret_key, str(settings.key_file))
+    except WrongKeyError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def settings_with_key(settings: Settings, database: Database) -> Settings:
+    """The settings with the key of the database; for a database that has none, a key is made and remembered there."""
+    try:
+        settings = with_key(settings)
+        remember_key(database, settings.secret_key, str(settings.key_file))
+    except (SettingsError, WrongKeyError) as error:
+        raise click.ClickException(str(error)) from None
+    return settings
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
