@@ -17,7 +17,7 @@ run: $(READY) ## start the hub with a demo project: no Asterisk needed
 	@$(BIN)/pbxhub run --demo
 
 test: $(READY) packages ## everything: real PostgreSQL, real Asterisk 22 and 16, real browser
-	@$(BIN)/python -m pbxhub.testing.asterisk_install
+	@$(BIN)/python -m pbxhub.testing.pbx.asterisk_install
 	@# real processes, browsers and phones on a busy machine: what failed is tried once more, by itself
 	@# three side by side on two cores: each waits for others a third of its time
 	@$(BIN)/pytest -q -n 3 --dist worksteal -m "not asterisk and not browser" $(PYTEST) || $(BIN)/pytest -q -m "not asterisk and not browser" --lf $(PYTEST)
@@ -37,7 +37,7 @@ bench: $(READY) packages ## speed and memory, beside something to compare with i
 	@for bench in bench/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
 
 pbx: $(READY) packages ## a real Asterisk with asterisk-conf/ on loopback, for trying by hand
-	@$(BIN)/python -m pbxhub.testing.asterisk_by_hand
+	@$(BIN)/python -m pbxhub.testing.pbx.asterisk_by_hand
 
 migration: $(READY) ## draft a migration: make migration NAME="what changes"
 	@$(BIN)/pbxhub migrate --draft "$(NAME)"

@@ -28,8 +28,8 @@ from rig.hub import VAULT, databases, delivered, is_waiting, populate, report, w
 from rig.receiver import arrivals, receiver
 from sqlalchemy import select, text
 
-from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.outbox import claim, publish
+from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.delivery.worker import utc_now
 from pbxhub.store.history import Delivery
 from pbxhub.store.session import Database, open_database
@@ -188,7 +188,7 @@ def _claim_once(database: Database) -> float:
     clock = time.process_time if database.is_sqlite else time.perf_counter
     with database.write() as session:
         began = clock()
-        claim(session, directory_of(database), 100, utc_now())
+        claim(session, webhook_cache_of(database), 100, utc_now())
         return (clock() - began) * 1000
 
 

@@ -18,17 +18,17 @@ from uuid import UUID
 from flask import Flask
 from sqlalchemy import select, text
 
-from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.outbox import Finished, Selection, claim, publish_other, record
-from pbxhub.delivery.outgoing import Answer
-from pbxhub.delivery.values import Links
+from pbxhub.delivery.stage_values import Links
+from pbxhub.delivery.webhook_cache import webhook_cache_of
+from pbxhub.sending.exchange import Answer
 from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.history import Attempt, Delivery, StageEvent
-from pbxhub.store.schema import migrate
+from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
-from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import Webhook
-from pbxhub.testing.postgres import postgres_server
+from pbxhub.testing.hub.postgres import postgres_server
+from pbxhub.vault import Vault
 from pbxhub.web.deliveries import delivery_rows
 from pbxhub.web.delivery_filter import DeliveryFilter
 from pbxhub.webhooks.spec import Limits, RequestSpec, WebhookSpec
@@ -170,13 +170,13 @@ def worked(database: Database) -> tuple[float, float]:
             publish_other(session, database, LINKS, 1, None, "form.sent", f"{time.time_ns()}.{number}", {}, NOW)
     began = time.perf_counter()
     with database.write() as session:
-        batch = claim(session, directory_of(database), DUE, datetime.now(UTC))
+        batch = claim(session, webhook_cache_of(database), DUE, datetime.now(UTC))
     claimed_at = time.perf_counter()
     assert len(batch.claimed) == DUE
     moment = datetime.now(UTC)
     with database.write() as session:
         done = [Finished(one, OK, (), moment) for one in batch.claimed]
-        record(session, directory_of(database), LINKS, done, moment)
+        record(session, webhook_cache_of(database), LINKS, done, moment)
     return (claimed_at - began) * 1000, (time.perf_counter() - claimed_at) * 1000
 
 

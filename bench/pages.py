@@ -20,11 +20,11 @@ from sqlalchemy import Table, event, insert
 from pbxhub.settings import read_settings, with_key
 from pbxhub.store.accounts import Membership, Pbx, Project, User
 from pbxhub.store.ids import first_id_at
-from pbxhub.store.schema import migrate
+from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Base, Database, open_database
-from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import Webhook
-from pbxhub.testing.postgres import postgres_server
+from pbxhub.testing.hub.postgres import postgres_server
+from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.web.hub import now
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec

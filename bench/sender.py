@@ -17,9 +17,9 @@ import pycurl
 import requests
 from requests.adapters import HTTPAdapter
 
-from pbxhub.delivery.address_guard import AddressGuard
-from pbxhub.delivery.engine import Engine
-from pbxhub.delivery.outgoing import Outgoing
+from pbxhub.sending.address_guard import AddressGuard
+from pbxhub.sending.engine import Engine
+from pbxhub.sending.exchange import Outgoing
 from pbxhub.webhooks.request import Request
 
 BODY = b'{"caller":"380441234567","status":"ANSWERED","billsec":57,"extension":"101","recording":"https://pbx/r/1"}' * 2
@@ -32,7 +32,7 @@ HEADERS = (
 LOOPBACK = AddressGuard(allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),))
 RECEIVER = """
 import sys
-from pbxhub.testing.receiver import Receiver, Reply
+from pbxhub.testing.receivers.receiver import Receiver, Reply
 delay = float(sys.argv[1])
 with Receiver(lambda _: Reply(delay=delay)) as receiver:
     print(receiver.port, flush=True)

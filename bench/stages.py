@@ -15,12 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from rig.hub import VAULT, databases, populate, report
 
-from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.outbox import Batch, Finished, claim, publish, record
-from pbxhub.delivery.outgoing import Answer
 from pbxhub.delivery.prepare import prepare
-from pbxhub.delivery.values import Links
+from pbxhub.delivery.stage_values import Links
+from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.delivery.worker import utc_now
+from pbxhub.sending.exchange import Answer
 from pbxhub.store.session import Database
 
 WEBHOOKS = 4
@@ -39,7 +39,7 @@ class Steps:
         self._database = database
         self._pbx_id = pbx_id
         self._links = Links(VAULT, "")
-        self._directory = directory_of(database)
+        self._cache = webhook_cache_of(database)
 
     def timed(self, step: str, run: Callable[[], T]) -> T:
         began = time.process_time()
@@ -61,11 +61,11 @@ class Steps:
 
     def _claim(self, limit: int) -> Batch:
         with self._database.write() as session:
-            return claim(session, self._directory, limit, utc_now())
+            return claim(session, self._cache, limit, utc_now())
 
     def _record(self, ended: list[Finished]) -> None:
         with self._database.write() as session:
-            record(session, self._directory, self._links, ended, utc_now())
+            record(session, self._cache, self._links, ended, utc_now())
 
 
 def measure(kind: str, calls: int, group: int) -> None:

@@ -23,8 +23,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pbxhub.store.agi_tokens import Tokens
-from pbxhub.testing.asterisk import Asterisk, running_asterisk
-from pbxhub.testing.hub import Hub
+from pbxhub.testing.hub.hub_process import Hub
+from pbxhub.testing.pbx.asterisk import Asterisk, running_asterisk
 
 TIMEOUT = 5
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pbxhub.calls.messages import EVENTS, parse
+from pbxhub.calls.ami_events import EVENTS, parse
 from pbxhub.calls.replay import blocks
 from pbxhub.calls.tracker import Tracker
 

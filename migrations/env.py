@@ -6,7 +6,7 @@ from alembic import context
 from sqlalchemy import JSON, Connection
 
 from pbxhub.store.columns import TypedJson, UtcDateTime
-from pbxhub.store.schema import metadata
+from pbxhub.store.migrate import metadata
 
 
 def _render(kind: str, item: Any, autogen_context: Any) -> str | bool:

@@ -6,14 +6,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.ami.checkup import Finding, check_row
 from pbxhub.ami.pbx_rows import read_rows
-from pbxhub.delivery.doorbell import wake_trouble
+from pbxhub.delivery.wakeup import wake_trouble
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.key_check import WrongKeyError, check_key
-from pbxhub.store.schema import is_current
+from pbxhub.store.migrate import is_current
 from pbxhub.store.session import Database, open_database
 from pbxhub.store.sqlite_file import open_to_others
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 
 
 def check_hub(settings: Settings) -> Iterator[tuple[str, Finding]]:

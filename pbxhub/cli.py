@@ -22,8 +22,11 @@ from pbxhub.admin_commands import pbx, setup_link, user
 from pbxhub.calls.replay import replay as replay_lines
 from pbxhub.calls.tracker import Tracker
 from pbxhub.checkup import check_hub
-from pbxhub.delivery.doorbell import wake_trouble
 from pbxhub.delivery.outbox import prune as prune_history
+from pbxhub.delivery.wakeup import wake_trouble
+from pbxhub.demo.project import retire_demo
+from pbxhub.demo.receiver import describe
+from pbxhub.demo.show import showing
 from pbxhub.opening import database_named, database_of, load_settings, open_parts, refuse_wrong_key, settings_with_key
 from pbxhub.services import (
     Parts,
@@ -38,13 +41,10 @@ from pbxhub.services import (
 )
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS
-from pbxhub.store.schema import draft_migration, is_current
-from pbxhub.store.schema import migrate as migrate_schema
-from pbxhub.store.vault import Vault
+from pbxhub.store.migrate import draft_migration, is_current
+from pbxhub.store.migrate import migrate as migrate_schema
 from pbxhub.testing.commands import monitor, scenario
-from pbxhub.testing.demo.project import retire_demo
-from pbxhub.testing.demo.receiver import describe
-from pbxhub.testing.demo.show import showing
+from pbxhub.vault import Vault
 from pbxhub.worker_processes import Stop, keep_running
 
 _STOP = 9.5  # seconds; service managers often give ten before they kill

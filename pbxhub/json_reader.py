@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
-from pbxhub.sentences import Sentence, say
+from pbxhub.translatable import Sentence, say
 
 DEEPEST = 100  # levels: what is read is also copied and written again, level by level
 DIGITS_MAX = 100  # of one number, its point and exponent included

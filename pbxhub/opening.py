@@ -10,9 +10,9 @@ from pbxhub.logs import configure_logs
 from pbxhub.services import Parts
 from pbxhub.settings import Settings, SettingsError, read_settings, with_key
 from pbxhub.store.key_check import WrongKeyError, check_key, remember_key
-from pbxhub.store.schema import is_current, migrate
+from pbxhub.store.migrate import is_current, migrate
 from pbxhub.store.session import Database, open_database
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 
 
 def load_settings() -> Settings:

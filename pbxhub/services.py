@@ -27,23 +27,23 @@ from pbxhub.ami.pbx_rows import pbx_row
 from pbxhub.api import install as install_api
 from pbxhub.calls.stages import CallReport
 from pbxhub.database_url import database_places
-from pbxhub.delivery.address_guard import AddressGuard, Endpoint, endpoints
-from pbxhub.delivery.chores import Chores
-from pbxhub.delivery.directory import directory_of
-from pbxhub.delivery.engine import Engine
+from pbxhub.delivery.background_jobs import BackgroundJobs
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
 from pbxhub.delivery.outbox import Health, Retention, publish
 from pbxhub.delivery.outbox.claim import Claimed
 from pbxhub.delivery.prepare import Prepared
-from pbxhub.delivery.sender import Sender
-from pbxhub.delivery.values import Links
+from pbxhub.delivery.stage_values import Links
+from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.delivery.worker import Worker, utc_now
 from pbxhub.http_server import serving
+from pbxhub.sending.address_guard import AddressGuard, Endpoint, endpoints
+from pbxhub.sending.engine import Engine
+from pbxhub.sending.sender import Sender
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import enabled_pbxs
 from pbxhub.store.agi_tokens import Tokens
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 from pbxhub.web import create_app
 
 _GUARD_LASTS = 300.0  # seconds
@@ -134,7 +134,7 @@ def working(parts: Parts) -> Iterator[None]:
     )
     links = Links(parts.vault, settings.public_url, settings.recordings)
     renew = _guard_renewal(parts, engine, sender)
-    chores = Chores(parts.database, links, sender, utc_now, settings.mail, retention(settings), renew)
+    chores = BackgroundJobs(parts.database, links, sender, utc_now, settings.mail, retention(settings), renew)
     worker.start()
     chores.start()
     try:
@@ -156,7 +156,7 @@ def answering(parts: Parts) -> Iterator[None]:
     recorder = Recorder(parts.database, utc_now)
     sys.setswitchinterval(0.001)  # a caller waits at every turn of the threads; Python's own 5 ms would be heard
     links = Links(parts.vault, settings.public_url, settings.recordings)
-    sources = Sources(parts.database, parts.vault, directory_of(parts.database), links)
+    sources = Sources(parts.database, parts.vault, webhook_cache_of(parts.database), links)
     try:
         with ThreadPoolExecutor(8, "questions") as threads:
             desk = Desk(sources, sender, recorder, threads, utc_now, settings.sounds)

@@ -10,9 +10,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import create_engine, text
 
-from pbxhub.store.schema import migrate
+from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
-from pbxhub.testing.postgres import Cluster, postgres_server
+from pbxhub.testing.hub.postgres import Cluster, postgres_server
 
 
 @pytest.fixture(scope="session")

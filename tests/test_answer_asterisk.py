@@ -23,11 +23,11 @@ from pbxhub.store.history import Call, Delivery
 from pbxhub.store.ids import new_id
 from pbxhub.store.questions import Question
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import Webhook
-from pbxhub.testing.mock import MockServer
-from pbxhub.testing.mock_answers import hang, json_response, text_response
+from pbxhub.testing.receivers.mock_answers import hang, json_response, text_response
+from pbxhub.testing.receivers.mock_server import MockServer
 from pbxhub.testing.waiting import await_until
+from pbxhub.vault import Vault
 from pbxhub.webhooks.check import check_spec
 
 NOW = datetime.now(UTC)

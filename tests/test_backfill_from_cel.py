@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pbxhub.calls.ami_events import Message
 from pbxhub.calls.cel import CelRow, read_row
 from pbxhub.calls.cel import messages_of as messages_behind
-from pbxhub.calls.messages import Message
 from pbxhub.calls.replay import blocks
 from pbxhub.calls.tracker import INCOMING_CONTEXTS, Tracker
-from tests.recordings import EXPECTED, VERSIONS, scenarios
-from tests.recordings import messages_of as live_messages
+from tests.support.recordings import EXPECTED, VERSIONS, scenarios
+from tests.support.recordings import messages_of as live_messages
 
 # Column -> header of the CEL event that AMI sends of the same row.
 HEADERS = {

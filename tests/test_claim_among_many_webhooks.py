@@ -3,16 +3,16 @@
 from dataclasses import replace
 from typing import Any
 
-from outbox_world import BEFORE, NOON, OK, VAULT, World, at, finish, report, spec, take
 from sqlalchemy import text, update
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.directory import Directory, directory_of
 from pbxhub.delivery.outbox import claim, publish
 from pbxhub.delivery.outbox.due import LOOK
+from pbxhub.delivery.webhook_cache import WebhookCache, webhook_cache_of
 from pbxhub.store.history import Delivery
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
+from tests.support.outbox_world import BEFORE, NOON, OK, VAULT, World, at, finish, report, spec, take
 
 TOO_MANY = 33_000  # for a statement with a parameter for each: SQLite takes 32,766, PostgreSQL 65,535
 _READ = text("SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_xact_user_tables")
@@ -57,7 +57,7 @@ def rows_touched(database: Database, seconds: float) -> tuple[int, int]:
         before = 0 if database.is_sqlite else session.scalar(_READ) or 0
         if database.is_sqlite:
             driver.set_progress_handler(step, 10)
-        batch = claim(session, directory_of(database), 100, at(seconds), chance=lambda: 0.5)
+        batch = claim(session, webhook_cache_of(database), 100, at(seconds), chance=lambda: 0.5)
         if database.is_sqlite:
             driver.set_progress_handler(None, 0)
         else:
@@ -117,7 +117,7 @@ def test_a_claim_does_not_compile_what_it_takes(database: Database) -> None:
     world.webhook()
     publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
     with database.write() as session:
-        (claimed,) = claim(session, Directory(), 100, at(1)).claimed
+        (claimed,) = claim(session, WebhookCache(), 100, at(1)).claimed
     assert "made" not in vars(claimed.webhook.stored)
     assert not isinstance(claimed.webhook.made, str)
 
@@ -125,14 +125,14 @@ def test_a_claim_does_not_compile_what_it_takes(database: Database) -> None:
 def test_an_edit_of_one_webhook_compiles_only_that_one_again(database: Database) -> None:
     world = World(database)
     edited, other = world.webhook(), world.webhook()
-    directory = Directory()
+    cache = WebhookCache()
     with database.read() as session:
-        before = directory.fetch(session, [world.project_id])[world.project_id].by_id
+        before = cache.fetch(session, [world.project_id])[world.project_id].by_id
     with database.write() as session:
         row = session.get_one(Webhook, edited)
         row.spec = replace(row.spec, on_failure="other")
         touch_webhooks(session, world.project_id)
     with database.read() as session:
-        after = directory.fetch(session, [world.project_id])[world.project_id].by_id
+        after = cache.fetch(session, [world.project_id])[world.project_id].by_id
     assert after[other].stored is before[other].stored
     assert after[edited].made != before[edited].made

@@ -2,7 +2,18 @@
 
 from datetime import datetime
 
-from outbox_world import (
+from sqlalchemy import select, update
+
+from pbxhub.delivery.outbox import Finished, cancel_pending, publish, record, resend_one
+from pbxhub.delivery.webhook_cache import webhook_cache_of
+from pbxhub.sending.exchange import Answer
+from pbxhub.store.events import EventRow
+from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Call
+from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook, touch_webhooks
+from pbxhub.webhooks.spec import Answer as AnswerSpec
+from pbxhub.webhooks.spec import Filter, Parameter, RequestSpec, Retry, Saved
+from tests.support.outbox_world import (
     BEFORE,
     BUSY,
     FORWARD,
@@ -19,17 +30,6 @@ from outbox_world import (
     spec,
     take,
 )
-from sqlalchemy import select, update
-
-from pbxhub.delivery.directory import directory_of
-from pbxhub.delivery.outbox import Finished, cancel_pending, publish, record, resend_one
-from pbxhub.delivery.outgoing import Answer
-from pbxhub.store.events import EventRow
-from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Call
-from pbxhub.store.session import Database
-from pbxhub.store.webhooks import Webhook, touch_webhooks
-from pbxhub.webhooks.spec import Answer as AnswerSpec
-from pbxhub.webhooks.spec import Filter, Parameter, RequestSpec, Retry, Saved
 
 
 def test_the_attempt_is_written_before_the_request_leaves(database: Database) -> None:
@@ -105,7 +105,7 @@ def test_a_worker_that_took_its_own_delivery_again_records_only_the_last_lease(d
     assert (late.owned, owned.owned) == (False, True)
     with database.write() as session:
         done = [Finished(again, OK, (), at(33)), Finished(before, BUSY, (), at(33))]
-        record(session, directory_of(database), LINKS, done, at(33))
+        record(session, webhook_cache_of(database), LINKS, done, at(33))
     assert world.deliveries()[0].state == DELIVERED
 
 
@@ -127,7 +127,7 @@ def test_a_delivery_that_kills_every_worker_is_given_up(database: Database) -> N
     (delivery,) = world.deliveries()
     assert (delivery.state, delivery.outcome, delivery.attempts) == (FAILED, "worker_lost", 5)
     with database.write() as session:
-        resend_one(session, directory_of(database), LINKS, world.project_id, delivery.id, at(300))
+        resend_one(session, webhook_cache_of(database), LINKS, world.project_id, delivery.id, at(300))
     for number in range(5):
         assert len(take(database, 300 + number * 40).claimed) == 1
     batch = take(database, 500)
@@ -392,7 +392,9 @@ def test_a_webhook_of_a_chain_is_sent_again_with_the_answer_of_the_one_before(da
     (chained,) = take(database, 1).claimed
     finish(database, [chained], BUSY, 2)
     with database.write() as session:
-        resend_one(session, directory_of(database), LINKS, world.project_id, chained.id, at(3), current_settings=True)
+        resend_one(
+            session, webhook_cache_of(database), LINKS, world.project_id, chained.id, at(3), current_settings=True
+        )
     (again,) = take(database, 3).claimed
     assert again.request.url == "http://127.0.0.1:9/77/200"
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import trustme
-from pbx_line import HASTY, address_of, line_to, playing, until
 
 from pbxhub.ami.actions import ActionRefusedError, build
 from pbxhub.ami.login import Address
 from pbxhub.store.pbx_states import REASONS, PbxState
-from pbxhub.testing.pbx_player import PbxPlayer
+from pbxhub.testing.pbx.pbx_player import PbxPlayer
+from tests.support.pbx_line import HASTY, address_of, line_to, playing, until
 
 NEWCHANNEL = (
     "Event: Newchannel\nPrivilege: call,all\nTimestamp: 1795330979.1\nChannel: PJSIP/trunk-{0:08x}\nChannelState: 4\n"

@@ -8,25 +8,25 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from outbox_world import BEFORE, VAULT, World, report, spec
 from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import event
 
-from pbxhub.delivery.address_guard import AddressGuard, endpoints
-from pbxhub.delivery.doorbell import Doorbell
-from pbxhub.delivery.engine import Engine
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
 from pbxhub.delivery.outbox import publish
+from pbxhub.delivery.wakeup import Wakeup
 from pbxhub.delivery.worker import Worker, utc_now
+from pbxhub.sending.address_guard import AddressGuard, endpoints
+from pbxhub.sending.engine import Engine
 from pbxhub.services import Parts
 from pbxhub.services import working as serving
 from pbxhub.settings import read_settings
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.session import Database, open_database
-from pbxhub.testing import zoo
-from pbxhub.testing.receiver import Receiver, Reply
+from pbxhub.testing.receivers import misbehaving as zoo
+from pbxhub.testing.receivers.receiver import Receiver, Reply
 from pbxhub.webhooks.spec import Retry
+from tests.support.outbox_world import BEFORE, VAULT, World, report, spec
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def test_a_publish_of_this_process_rings_with_its_commit(tmp_path: Path, sqlite_
     world = World(database)
     world.webhook(BEFORE)
     rung_by: set[threading.Thread] = set()
-    doorbell = Doorbell(database, lambda: rung_by.add(threading.current_thread()))
+    doorbell = Wakeup(database, lambda: rung_by.add(threading.current_thread()))
     doorbell.start()
     publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
     doorbell.stop()

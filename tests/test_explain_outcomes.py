@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pbxhub.delivery.outcomes import OUTCOMES, code_of_status, describe, may_pass
+from pbxhub.sending.outcomes import OUTCOMES, code_of_status, describe, may_pass
 
 CODES = {
     "ok", "http_3xx", "http_4xx", "http_5xx", "check_failed", "dns_not_found", "connect_refused", "connect_timeout",

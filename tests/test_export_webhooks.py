@@ -8,8 +8,8 @@ import pytest
 
 from pbxhub.webhooks.check import check_spec
 from pbxhub.webhooks.gallery import fill, gallery
+from pbxhub.webhooks.import_export import Difference, Exported, export_webhooks, plan_import, schema
 from pbxhub.webhooks.spec import Auth, SpecError, WebhookSpec
-from pbxhub.webhooks.transfer import Difference, Exported, export_webhooks, plan_import, schema
 
 SPEC = check_spec(
     {"request": {"url": "https://crm.example.com/calls", "parameters": [{"name": "a", "value": "<<caller>>"}]}}

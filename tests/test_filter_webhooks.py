@@ -6,10 +6,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from golden_cases import call_values
 
 from pbxhub.webhooks.matching import Matched, compile_filters, presets, would_match
 from pbxhub.webhooks.spec import Filter, WebhookSpec
+from tests.support.golden_cases import call_values
 
 CALL = call_values(
     {"forward_kind": "ring", "department": "Sales", "first_call": True, "custom": {"city": "Köln", "n": 2}}

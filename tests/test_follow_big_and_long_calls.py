@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from pbxhub.calls.messages import DialBegin, DialEnd, Hangup, Message, Newchannel, Party
+from pbxhub.calls.ami_events import DialBegin, DialEnd, Hangup, Message, Newchannel, Party
 from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.calls.state import Call, Channel
 from pbxhub.calls.tracker import Tracker
@@ -107,9 +107,9 @@ def stages(reports: Iterable[CallReport]) -> list[Stage]:
 
 def kept(tracker: Tracker) -> dict[str, int]:
     """Whatever the tracker still holds, but for what it is meant to remember of calls that are over."""
-    book = vars(tracker._book)
+    live = vars(tracker._live)
     remembered = {"incoming", "trunks", "_gone", "_most_calls", "_touched"}  # the last is empty once it was asked for
-    return {name: len(held) for name, held in book.items() if name not in remembered and len(held)}
+    return {name: len(held) for name, held in live.items() if name not in remembered and len(held)}
 
 
 @pytest.mark.parametrize("local", [True, False], ids=["behind Local channels", "direct"])
@@ -132,8 +132,8 @@ def test_a_caller_who_waits_for_two_hours_costs_no_more_memory_than_one_who_wait
     for message in rounds(0, 5000, local=True, answered=True):
         for report in tracker.feed(message):
             notes.append(len(json.dumps(report.memory)))
-        sizes.append(sum(len(call.channels) for call in tracker._book._calls.values()))
-        assert len(tracker._book._by_channel) == sizes[-1]
+        sizes.append(sum(len(call.channels) for call in tracker._live._calls.values()))
+        assert len(tracker._live._by_channel) == sizes[-1]
     assert max(sizes) < 150
     assert max(notes) < 40_000
     assert kept(tracker) == {}

@@ -3,7 +3,7 @@
 import pytest
 
 from pbxhub.calls.state import dialled_number
-from tests.made_events import CALLER, NEW, agent, answered, at, event, stages_of
+from tests.support.made_events import CALLER, NEW, agent, answered, at, event, stages_of
 
 # ---------------------------------------------------------------- to the outside
 OWN = {**agent("101", 1, prefix=""), "ChannelStateDesc": "Ring", "Exten": "15551234"}

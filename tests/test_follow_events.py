@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
-from outbox_world import World
 from psycopg import connect
 from sqlalchemy import make_url, text, update
 
 from pbxhub.store.events import EventRow, NewEvent, Position, keep, newest, position_of, read_after, today
 from pbxhub.store.session import Database, open_database
-from pbxhub.testing.postgres import programs
+from pbxhub.testing.hub.postgres import programs
+from tests.support.outbox_world import World
 
 ON_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 

@@ -11,23 +11,23 @@ from random import Random
 from typing import Any
 
 import pytest
-from gaps import Pbx
-from hub import add_pbx, calls_of, listening, notes_of, pbx_of, stages_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_events import CALLER, NEW, agent, answered, at, event
-from pbx_line import HASTY, playing, until
 
-from pbxhub.calls.memory import dump, load
-from pbxhub.calls.messages import Message, parse
+from pbxhub.calls.ami_events import Message, parse
 from pbxhub.calls.replay import blocks, read
+from pbxhub.calls.snapshot import dump, load
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
-from pbxhub.store.schema import migrate
+from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
-from pbxhub.testing.postgres import Cluster
-from pbxhub.testing.recordings import Played, Recording
-from tests.recordings import EXPECTED, VERSIONS, more, scenarios
+from pbxhub.testing.hub.postgres import Cluster
+from pbxhub.testing.pbx.recordings import Played, Recording
+from tests.support.gaps import Pbx
+from tests.support.hub import add_pbx, calls_of, listening, notes_of, pbx_of, stages_of
+from tests.support.made_events import CALLER, NEW, agent, answered, at, event
+from tests.support.pbx_line import HASTY, playing, until
+from tests.support.recordings import EXPECTED, VERSIONS, more, scenarios
 
 
 @cache
@@ -133,7 +133,7 @@ def test_the_notes_that_are_written_are_the_whole_of_every_call_after_every_even
     for message in recordings()[name]:
         hub.feed(message)
         hub.keep(hub.tracker.notes())
-        calls = hub.tracker._book._calls
+        calls = hub.tracker._live._calls
         assert {linkedid: load(json.loads(text)) for linkedid, text in hub.notes.items()} == calls
         assert all(load(json.loads(json.dumps(dump(call)))) == call for call in calls.values())
 
@@ -227,9 +227,9 @@ def test_the_trunks_of_the_calls_that_live_are_known_after_a_restart() -> None:
     hub = Hub()
     for block in (event("Newchannel", **NEW), event("DialBegin", **CALLER, **outside, DialString="15550001@provider")):
         hub.feed(message_of(block))
-    known = set(hub.tracker._book.trunks)
+    known = set(hub.tracker._live.trunks)
     hub.restart()
-    assert set(hub.tracker._book.trunks) == known == {"trunk", "provider"}
+    assert set(hub.tracker._live.trunks) == known == {"trunk", "provider"}
 
 
 def test_a_call_that_was_absorbed_by_another_stays_absorbed_though_its_notes_are_older() -> None:

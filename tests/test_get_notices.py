@@ -13,24 +13,24 @@ from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
-from outbox_world import BEFORE, BUSY, LINKS, NOON, VAULT, World, at, finish, report, take
 from sqlalchemy import select
 from test_deliver_calls import wait_until
 
-from pbxhub.delivery.address_guard import AddressGuard, endpoints
-from pbxhub.delivery.chores import Chores
-from pbxhub.delivery.notices import BATCH, FAIR_SHARE, tell
+from pbxhub.delivery.background_jobs import BackgroundJobs
 from pbxhub.delivery.outbox import Selection, order_resend, publish
-from pbxhub.delivery.sender import Sender
 from pbxhub.delivery.worker import utc_now
+from pbxhub.notices.tell import BATCH, FAIR_SHARE, tell
+from pbxhub.sending.address_guard import AddressGuard, endpoints
+from pbxhub.sending.sender import Sender
 from pbxhub.settings import MailServer
 from pbxhub.store.history import PENDING
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import PAUSED, Notice, NoticeTarget
 from pbxhub.store.session import Database
-from pbxhub.testing import zoo
-from pbxhub.testing.bad_tls import new_authority
-from pbxhub.testing.receiver import Receiver, Reply
+from pbxhub.testing.receivers import misbehaving as zoo
+from pbxhub.testing.receivers.bad_tls import new_authority
+from pbxhub.testing.receivers.receiver import Receiver, Reply
+from tests.support.outbox_world import BEFORE, BUSY, LINKS, NOON, VAULT, World, at, finish, report, take
 
 
 class Mailbox:
@@ -164,7 +164,7 @@ def test_a_target_that_hangs_holds_up_no_other_chore(database: Database) -> None
     resent = threading.Event()
     with Receiver(lambda _: Reply(200 if resent.wait(9) else 500)) as receiver, sending(receiver) as sender:
         world = sick(database, receiver.url)
-        chores = Chores(database, LINKS, sender, utc_now)
+        chores = BackgroundJobs(database, LINKS, sender, utc_now)
         chores.start()
         receiver.wait_for(1)
         with database.write() as session:

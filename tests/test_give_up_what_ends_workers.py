@@ -1,19 +1,19 @@
 """A delivery whose workers have died five times in a row fails as any other does, with all that follows from it."""
 
 import pytest
-from outbox_world import BEFORE, VAULT, World, at, finish, give_up, report, spec, take
 from sqlalchemy import select
 from test_deliver_calls import wait_until, working
 
 from pbxhub.delivery.outbox import Batch, Claimed, Health, publish
-from pbxhub.delivery.outgoing import Answer
+from pbxhub.sending.exchange import Answer
 from pbxhub.store.events import EventRow
 from pbxhub.store.history import DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.notices import FIRST_FAILURE, PAUSED, Notice
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
-from pbxhub.testing.receiver import Receiver
+from pbxhub.testing.receivers.receiver import Receiver
 from pbxhub.webhooks.spec import Retry
+from tests.support.outbox_world import BEFORE, VAULT, World, at, finish, give_up, report, spec, take
 
 TELL = "http://127.0.0.1:9/<<response_error>>/<<caller>>"
 

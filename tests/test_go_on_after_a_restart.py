@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from gaps import Pbx, headers_of
 
-from pbxhub.calls.memory import outline
-from pbxhub.calls.messages import Hangup, Party, Status, parse
+from pbxhub.calls.ami_events import Hangup, Party, Status, parse
 from pbxhub.calls.replay import blocks
+from pbxhub.calls.snapshot import outline
 from pbxhub.calls.stages import JSON, CallReport
 from pbxhub.calls.tracker import Tracker
-from tests.recordings import EXPECTED, VERSIONS, scenarios
+from tests.support.gaps import Pbx, headers_of
+from tests.support.recordings import EXPECTED, VERSIONS, scenarios
 
 RECORDED = [(version, name) for version in VERSIONS for name in EXPECTED]
 

@@ -7,21 +7,21 @@ from datetime import UTC, datetime
 from random import Random
 
 import pytest
-from gaps import heard, with_gap
-from hub import VAULT, add_pbx
 from sqlalchemy import select
 
 from pbxhub.ami.pbx_rows import known_trunks, read_rows
+from pbxhub.calls.ami_events import Status, parse
 from pbxhub.calls.cel import messages_of
-from pbxhub.calls.memory import load, outline
-from pbxhub.calls.messages import Status, parse
+from pbxhub.calls.snapshot import load, outline
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import INCOMING_CONTEXTS, Tracker
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.history import StageEvent
 from pbxhub.store.session import Database
-from pbxhub.testing.pbx_player import PbxPlayer
-from tests.recordings import EXPECTED, VERSIONS
+from pbxhub.testing.pbx.pbx_player import PbxPlayer
+from tests.support.gaps import heard, with_gap
+from tests.support.hub import VAULT, add_pbx
+from tests.support.recordings import EXPECTED, VERSIONS
 from tests.test_backfill_from_cel import rows_of
 
 GAPS = 60  # of each recording; a few hundred are possible

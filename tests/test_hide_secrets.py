@@ -5,21 +5,21 @@ import sys
 from base64 import b64encode
 
 import pytest
-from outbox_world import BEFORE, VAULT, World, report
 from sqlalchemy import select
 from test_deliver_calls import wait_until
 
-from pbxhub.delivery.address_guard import AddressGuard, endpoints
-from pbxhub.delivery.engine import Engine
 from pbxhub.delivery.outbox import publish
-from pbxhub.delivery.signing import SigningKeys, new_key, seal_keys
 from pbxhub.delivery.worker import Worker, utc_now
 from pbxhub.redaction import HIDDEN, redact_body, redact_headers, redact_text, redact_url, scrub, scrub_bytes
+from pbxhub.sending.address_guard import AddressGuard, endpoints
+from pbxhub.sending.engine import Engine
+from pbxhub.sending.webhook_signatures import SigningKeys, new_key, seal_keys
 from pbxhub.store.history import FAILED, Attempt
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
-from pbxhub.testing.receiver import Received, Receiver, Reply
+from pbxhub.testing.receivers.receiver import Received, Receiver, Reply
 from pbxhub.webhooks.spec import Auth, RequestSpec, WebhookSpec
+from tests.support.outbox_world import BEFORE, VAULT, World, report
 
 SIGNED = seal_keys(VAULT, SigningKeys(new_key()))
 

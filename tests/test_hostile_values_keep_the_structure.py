@@ -15,7 +15,11 @@ import defusedxml.ElementTree
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from random_trees import (
+
+from pbxhub.webhooks.message import NotSent, Request
+from pbxhub.webhooks.request import compile_request
+from pbxhub.webhooks.spec import Field, Parameter, RequestSpec, SpecError, WebhookSpec
+from tests.support.random_trees import (
     ANY_NAME,
     DATA,
     FORM_NAME,
@@ -35,10 +39,6 @@ from random_trees import (
     parse_element,
     shapes,
 )  # fmt: skip
-
-from pbxhub.webhooks.message import NotSent, Request
-from pbxhub.webhooks.request import compile_request
-from pbxhub.webhooks.spec import Field, Parameter, RequestSpec, SpecError, WebhookSpec
 
 EXAMPLES = 2_000 if os.environ.get("CI") else 150  # of each of five trees: 10,000 random trees in CI
 thorough = settings(

@@ -1,14 +1,14 @@
 """A change of webhooks that is rolled back, or belongs to a project that is gone, changes nothing of what is sent."""
 
 import pytest
-from outbox_world import BEFORE, NOON, VAULT, World, at, report, spec, take
 from sqlalchemy import delete, select, update
 
-from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.outbox import publish
+from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.store.accounts import Project
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
+from tests.support.outbox_world import BEFORE, NOON, VAULT, World, at, report, spec, take
 
 NEW = "http://127.0.0.1:9/new"
 
@@ -22,7 +22,7 @@ def change(database: Database, world: World, url: str, undone: bool = False) -> 
     with database.write() as session:
         session.execute(update(Webhook).where(Webhook.id == world.webhooks[0]).values(spec=spec(url)))
         touch_webhooks(session, world.project_id)
-        (seen,) = directory_of(database).fetch(session, [world.project_id])[world.project_id].by_id.values()
+        (seen,) = webhook_cache_of(database).fetch(session, [world.project_id])[world.project_id].by_id.values()
         assert seen.spec.request.url == url  # its own change, it sees
         if undone:
             raise UndoneError
@@ -63,5 +63,5 @@ def test_a_project_with_the_id_of_a_deleted_one_has_none_of_its_webhooks(databas
     with database.write() as session:  # SQLite gives the id again by itself
         session.add(Project(id=gone.project_id, name="new", created_on=at(60), webhooks_revision=revision))
     with database.read() as session:
-        found = directory_of(database).fetch(session, session.scalars(select(Project.id)))
+        found = webhook_cache_of(database).fetch(session, session.scalars(select(Project.id)))
     assert [project.by_id for project in found.values()] == [{}]

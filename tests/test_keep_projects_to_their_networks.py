@@ -4,18 +4,16 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from outbox_world import BEFORE, VAULT, World, report, spec
-from sending import LOOPBACK_TOO, post, sender
 from test_deliver_calls import wait_until
 
 from pbxhub import services
 from pbxhub.account.access import Access, Program, rights_of_role
-from pbxhub.delivery.address_guard import AddressGuard
-from pbxhub.delivery.engine import Engine
-from pbxhub.delivery.notices import tell
 from pbxhub.delivery.outbox import publish
-from pbxhub.delivery.sender import Sender
 from pbxhub.delivery.worker import Worker, utc_now
+from pbxhub.notices.tell import tell
+from pbxhub.sending.address_guard import AddressGuard
+from pbxhub.sending.engine import Engine
+from pbxhub.sending.sender import Sender
 from pbxhub.services import Parts
 from pbxhub.settings import read_settings, with_key
 from pbxhub.store.accounts import Pbx, Project
@@ -24,9 +22,11 @@ from pbxhub.store.ids import new_id
 from pbxhub.store.notices import FIRST_FAILURE, Notice, NoticeTarget
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import touch_webhooks
-from pbxhub.testing.receiver import Receiver
+from pbxhub.testing.receivers.receiver import Receiver
 from pbxhub.web.tryout import test_send as send_test
 from pbxhub.webhooks.spec import dump_spec
+from tests.support.outbox_world import BEFORE, VAULT, World, report, spec
+from tests.support.sending import LOOPBACK_TOO, post, sender
 
 LOOPBACK = ip_network("127.0.0.0/8")
 

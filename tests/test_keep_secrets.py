@@ -11,7 +11,7 @@ from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.columns import UtcDateTime
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault, VaultError
+from pbxhub.vault import Vault, VaultError
 
 NOW = datetime(2026, 3, 29, 1, 30, 0, 123456, tzinfo=UTC)
 

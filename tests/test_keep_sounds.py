@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pbxhub.agi.carrying_out import StepError
+from pbxhub.agi.action_runner import StepError
 from pbxhub.agi.sounds import keep_sound
-from pbxhub.delivery.outgoing import Answer
+from pbxhub.sending.exchange import Answer
 from pbxhub.settings import read_settings
 
 URL = "https://example.com/hello.ulaw"

@@ -7,7 +7,28 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from outbox_world import (
+from sqlalchemy import inspect, update
+
+from pbxhub.delivery.outbox import (
+    CannotResendError,
+    Claimed,
+    Selection,
+    cancel_pending,
+    order_resend,
+    pause,
+    publish,
+    resend_one,
+    resume,
+    step_resends,
+    stop_resend,
+)
+from pbxhub.delivery.outbox.release_lease import give_back
+from pbxhub.delivery.webhook_cache import webhook_cache_of
+from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
+from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook, touch_webhooks
+from pbxhub.webhooks.spec import Retry
+from tests.support.outbox_world import (
     BUSY,
     FORWARD,
     LINKS,
@@ -23,27 +44,6 @@ from outbox_world import (
     spec,
     take,
 )
-from sqlalchemy import inspect, update
-
-from pbxhub.delivery.directory import directory_of
-from pbxhub.delivery.outbox import (
-    CannotResendError,
-    Claimed,
-    Selection,
-    cancel_pending,
-    order_resend,
-    pause,
-    publish,
-    resend_one,
-    resume,
-    step_resends,
-    stop_resend,
-)
-from pbxhub.delivery.outbox.give_back import give_back
-from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
-from pbxhub.store.session import Database
-from pbxhub.store.webhooks import Webhook, touch_webhooks
-from pbxhub.webhooks.spec import Retry
 
 HOLD = 30  # seconds
 SEEDS = {"sqlite": range(6), "postgresql": range(6, 10)}
@@ -115,7 +115,7 @@ def test_stages_sent_again_keep_their_order_and_keep_no_live_call_waiting(databa
     with database.write() as session:
         order_resend(session, world.project_id, Selection(), at(10), rate=100)
     with database.write() as session:
-        assert step_resends(session, directory_of(database), LINKS, at(11)) == 3
+        assert step_resends(session, webhook_cache_of(database), LINKS, at(11)) == 3
     publish(database, VAULT, world.pbx_id, [report("1.1", *stages(4, 4))], at(11))
     both = take(database, 11).claimed
     assert sent(both) == ["104", "101"]
@@ -258,7 +258,13 @@ class Anything:
                 one, current = self.chance.choice(ended), self.chance.random() < 0.5
                 try:
                     resend_one(
-                        session, directory_of(self.database), LINKS, self.world.project_id, one, at(self.now), current
+                        session,
+                        webhook_cache_of(self.database),
+                        LINKS,
+                        self.world.project_id,
+                        one,
+                        at(self.now),
+                        current,
                     )
                 except CannotResendError:
                     return
@@ -274,7 +280,7 @@ class Anything:
     def step(self) -> None:
         old = self.rows()
         with self.database.write() as session:
-            step_resends(session, directory_of(self.database), LINKS, at(self.now))
+            step_resends(session, webhook_cache_of(self.database), LINKS, at(self.now))
         self.put_again(old)
 
     def put_again(self, old: dict[UUID, Delivery]) -> None:

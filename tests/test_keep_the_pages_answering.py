@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 import requests
-from killing import wait_until
-from pages_server import Pages, projects_with_keys, serving_pages
 
 from pbxhub import http_server
 from pbxhub.account.tries import NETWORK, Bucket, network_of
@@ -21,6 +19,8 @@ from pbxhub.settings import read_settings
 from pbxhub.store.session import Database
 from pbxhub.store.tries import Tries
 from pbxhub.web.proxies import browser_address
+from tests.support.killing import wait_until
+from tests.support.pages_server import Pages, projects_with_keys, serving_pages
 
 pytestmark = [
     pytest.mark.timeout(180),

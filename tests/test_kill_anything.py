@@ -11,16 +11,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from kill_child import LISTENER, WEB, WORKER
-from killing import STAGES, House, Kill, adopting, attempt_of, rounds, wait_until
 from sqlalchemy import select
-from two_nodes import TwoNodes
 
 from pbxhub.database_url import read_database_url
 from pbxhub.store.history import DELIVERED, Attempt, Call, Delivery, StageEvent
-from pbxhub.store.schema import migrate
+from pbxhub.store.migrate import migrate
 from pbxhub.store.session import open_database
-from pbxhub.testing.postgres import Cluster
+from pbxhub.testing.hub.postgres import Cluster
+from tests.support.kill_child import LISTENER, WEB, WORKER
+from tests.support.killing import STAGES, House, Kill, adopting, attempt_of, rounds, wait_until
+from tests.support.two_nodes import TwoNodes
 
 KILLS = int(os.environ.get("KILLS", "50"))  # KILLS=1000 for the long run; two fifths on SQLite, the rest on PostgreSQL
 KILLS_ON_TWO = int(os.environ.get("KILLS_ON_TWO", "8"))  # KILLS_ON_TWO=200 for the long run; half of them failovers

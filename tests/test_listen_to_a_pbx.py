@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hub import add_pbx, calls_of, change_pbx, listening, pbx_of, stages_of
-from pbx_line import HASTY, address_of, line_to, playing, until
 
 from pbxhub.store.session import Database
-from pbxhub.testing.recordings import freshen, read_recording, shipped
+from pbxhub.testing.pbx.recordings import freshen, read_recording, shipped
+from tests.support.hub import add_pbx, calls_of, change_pbx, listening, pbx_of, stages_of
+from tests.support.pbx_line import HASTY, address_of, line_to, playing, until
 
 ANSWERED = ["incoming.before", "incoming.forward", "incoming.pickup", "incoming.after"]
 NEWCHANNEL = (

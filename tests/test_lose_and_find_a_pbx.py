@@ -9,23 +9,23 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hub import add_pbx, calls_of, listening, notes_of, pbx_of, stages_of
-from pbx_line import HASTY, address_of, line_to, playing, until
 from sqlalchemy import text, update
 
 from pbxhub.ami.actions import build
 from pbxhub.ami.connection import Connection
-from pbxhub.ami.outlet import Outlet
 from pbxhub.ami.protocol import SessionEndedError
+from pbxhub.ami.publisher import Publisher
 from pbxhub.ami.resync import Heard, Stock, read_channels, sort_held, why_gone
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
 from pbxhub.store.history import LiveCall
-from pbxhub.store.schema import migrate
+from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
-from pbxhub.testing.pbx_player import PbxPlayer
-from pbxhub.testing.postgres import Cluster
-from pbxhub.testing.recordings import Recording, freshen, name_of, read_recording, shipped
+from pbxhub.testing.hub.postgres import Cluster
+from pbxhub.testing.pbx.pbx_player import PbxPlayer
+from pbxhub.testing.pbx.recordings import Recording, freshen, name_of, read_recording, shipped
+from tests.support.hub import add_pbx, calls_of, listening, notes_of, pbx_of, stages_of
+from tests.support.pbx_line import HASTY, address_of, line_to, playing, until
 
 ANSWERED = ["incoming.before", "incoming.forward", "incoming.pickup", "incoming.after"]
 
@@ -171,8 +171,8 @@ def test_a_call_whose_notes_cannot_be_read_after_an_upgrade_does_not_stay_open(d
 def test_a_call_silent_for_long_is_asked_for_and_closed_only_when_asterisk_does_not_know_it(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pbxhub.ami.line._SWEEP", 0.05)
-    monkeypatch.setattr("pbxhub.ami.line.Tracker", partial(Tracker, longest_silence=0.5))
+    monkeypatch.setattr("pbxhub.ami.pbx_listener._SWEEP", 0.05)
+    monkeypatch.setattr("pbxhub.ami.pbx_listener.Tracker", partial(Tracker, longest_silence=0.5))
 
     async def scenario() -> None:
         talking, _ = answered()
@@ -283,7 +283,7 @@ def test_a_fault_of_the_hub_in_the_line_loses_no_stage_that_waits_for_the_databa
 def test_work_on_the_database_that_fails_does_not_hold_up_the_stages_behind_it() -> None:
     async def scenario() -> None:
         written: list[CallReport] = []
-        outlet = Outlet(1, lambda _, reports: written.extend(reports), 100)
+        outlet = Publisher(1, lambda _, reports: written.extend(reports), 100)
         outlet.put(lambda: [][1])
         now = datetime.now(UTC)
         outlet.put(CallReport("1.1", "internal", "101", "", "102", "", now, None, now, "", {}))

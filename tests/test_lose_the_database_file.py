@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from outbox_world import BEFORE, NOON, OK, VAULT, World, finish, report, take
 from sqlalchemy.exc import OperationalError
 
 from pbxhub.checkup import check_hub
 from pbxhub.delivery.outbox import publish
 from pbxhub.settings import read_settings, with_key
-from pbxhub.store.schema import migrate
+from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, is_away, open_database
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 from pbxhub.web import create_app
+from tests.support.outbox_world import BEFORE, NOON, OK, VAULT, World, finish, report, take
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 GONE = "the SQLite file was removed or replaced"

@@ -11,7 +11,7 @@ from sqlalchemy import MetaData, Table, inspect, select, text
 
 from pbxhub.store.accounts import COMMON_FOLDER, AuditEntry, Pbx, Project, User
 from pbxhub.store.history import LiveCall
-from pbxhub.store.schema import is_current, metadata, migrate
+from pbxhub.store.migrate import is_current, metadata, migrate
 from pbxhub.store.session import Database
 
 

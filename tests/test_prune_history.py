@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from outbox_world import AFTER, BEFORE, BUSY, NOON, OK, VAULT, World, at, finish, report, take
 from sqlalchemy import Connection, event, func, insert, select, text, update
 
 from pbxhub.delivery.outbox import Retention, Selection, prune, publish
@@ -16,11 +15,12 @@ from pbxhub.store.api import Attributes, KeptAnswer
 from pbxhub.store.events import EventRow, NewEvent, keep
 from pbxhub.store.history import DELIVERED, FAILED, Attempt, Call, Delivery, StageEvent
 from pbxhub.store.ids import new_id
+from pbxhub.store.migrate import metadata
 from pbxhub.store.notices import Notice
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.resends import DONE, Resend
-from pbxhub.store.schema import metadata
 from pbxhub.store.session import Database, open_database
+from tests.support.outbox_world import AFTER, BEFORE, BUSY, NOON, OK, VAULT, World, at, finish, report, take
 
 DAY = 24 * 3600
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from outbox_world import AFTER, BEFORE, FORWARD, NOON, PICKUP, VAULT, World, at, forward, report, spec
 from sqlalchemy import event, select, update
 
 from pbxhub.calls.stages import Stage, Value
@@ -19,6 +18,7 @@ from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.webhooks.params import from_json
 from pbxhub.webhooks.request import CompiledRequest, NotSent, Request
 from pbxhub.webhooks.spec import Filter, Parameter, RequestSpec
+from tests.support.outbox_world import AFTER, BEFORE, FORWARD, NOON, PICKUP, VAULT, World, at, forward, report, spec
 
 NOTHING = Published(0, 0, 0)
 

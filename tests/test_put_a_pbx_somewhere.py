@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hub import add_pbx, listening, pbx_of
-from pbx_line import HASTY, address_of, playing, until
 
 from pbxhub.ami.checkup import check_pbx
-from pbxhub.delivery.pbx_reach import ANYWHERE, PbxReach, read_pbx_host
+from pbxhub.sending.pbx_reach import ANYWHERE, PbxReach, read_pbx_host
 from pbxhub.store.accounts import Project
 from pbxhub.store.session import Database
+from tests.support.hub import add_pbx, listening, pbx_of
+from tests.support.pbx_line import HASTY, address_of, playing, until
 
 LAN = PbxReach((ip_network("10.1.0.0/16"), ip_network("fd00:1::/64")))
 NOWHERE_ELSE = [

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from outbox_world import BEFORE, VAULT, World, report, spec
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
@@ -17,14 +16,15 @@ from structlog.testing import capture_logs
 from test_deliver_calls import wait_until, working
 
 from pbxhub.database_url import connect_arguments, database_places, read_database_url
-from pbxhub.delivery.doorbell import Doorbell
 from pbxhub.delivery.outbox import publish
+from pbxhub.delivery.wakeup import Wakeup
 from pbxhub.delivery.worker import utc_now
 from pbxhub.services import Parts, guard
 from pbxhub.settings import read_settings
-from pbxhub.store.schema import migrate
+from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
-from pbxhub.testing.receiver import Receiver
+from pbxhub.testing.receivers.receiver import Receiver
+from tests.support.outbox_world import BEFORE, VAULT, World, report, spec
 
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 START = "postgresql+psycopg://hub:p%40ss@"
@@ -119,7 +119,7 @@ def test_a_database_that_cannot_wake_anybody_is_told_once_and_its_return_too(
     role = f"bell_{make_url(database_url).database}"
     deaf = open_database(database_url, direct_url=make_url(database_url).set(username=role).render_as_string(False))
     rung = threading.Event()
-    doorbell = Doorbell(deaf, rung.set)
+    doorbell = Wakeup(deaf, rung.set)
     with database.own_connection() as admin, capture_logs() as logs:
         refused = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s"
         admin.execute(f"CREATE ROLE {role} NOLOGIN")
@@ -143,7 +143,7 @@ def test_what_cannot_be_reached_is_told_once_however_often_it_is_tried() -> None
     with socket.create_server(("127.0.0.1", 0)) as hangs_up, capture_logs() as logs:
         hangs_up.settimeout(10)
         deaf = open_database(f"postgresql+psycopg://pbxhub@127.0.0.1:{hangs_up.getsockname()[1]}/db")
-        doorbell = Doorbell(deaf, lambda: None)
+        doorbell = Wakeup(deaf, lambda: None)
         doorbell.start()
         for _ in range(3):
             hangs_up.accept()[0].close()
@@ -188,7 +188,7 @@ def test_any_name_of_the_data_folder_will_do(folder: Path) -> None:
     migrate(database)
     assert (folder / "pbxhub.sqlite3").exists()
     rung = threading.Event()
-    doorbell = Doorbell(database, rung.set)
+    doorbell = Wakeup(database, rung.set)
     with capture_logs() as logs:
         doorbell.start()
         assert rung.wait(5)  # it has found the file

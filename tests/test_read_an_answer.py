@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from pbxhub.webhooks.answer import Answered, chain_values, read_answer
 from pbxhub.webhooks.auth import authorize, secret_error
 from pbxhub.webhooks.chains import check_chains
 from pbxhub.webhooks.check import problems
@@ -13,6 +12,7 @@ from pbxhub.webhooks.matching import compile_filters
 from pbxhub.webhooks.message import Request
 from pbxhub.webhooks.request import compile_request
 from pbxhub.webhooks.retry import delays_of, next_delay, status_may_pass
+from pbxhub.webhooks.saved_values import Answered, chain_values, read_answer
 from pbxhub.webhooks.spec import (
     Answer,
     Auth,

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from pbxhub.calls.messages import Status, parse
+from pbxhub.calls.ami_events import Status, parse
 from pbxhub.calls.replay import replay
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
 from pbxhub.webhooks.params import canonical
-from tests.made_events import CALLER, NEW, agent, answered, at, event, stages_of
-from tests.recordings import EXPECTED, VERSIONS, messages_of, scenarios, whole
+from tests.support.made_events import CALLER, NEW, agent, answered, at, event, stages_of
+from tests.support.recordings import EXPECTED, VERSIONS, messages_of, scenarios, whole
 
 Stages = list[dict[str, Any]]
 

@@ -13,27 +13,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub import VAULT, add_pbx, calls_of, listening, notes_of, pbx_of, stages_of
-from made_events import CALLER, NEW, agent, event
-from made_events import answered as answered_by
-from made_events import at as made_at
-from pbx_line import playing, until
 from sqlalchemy import select
 from test_lose_and_find_a_pbx import answered
 
 from pbxhub.ami.backfill import Backfill
 from pbxhub.ami.resync import Stock
+from pbxhub.calls.ami_events import Bridge, Status, parse
 from pbxhub.calls.cel_calls import BEFORE_ALL, Place
-from pbxhub.calls.messages import Bridge, Status, parse
 from pbxhub.calls.replay import read
 from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.calls.tracker import Tracker
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.history import StageEvent
 from pbxhub.store.session import Database
-from pbxhub.testing.pbx_player import PbxPlayer
-from pbxhub.testing.recordings import Played, Recording
-from tests.recordings import TRACES
+from pbxhub.testing.pbx.pbx_player import PbxPlayer
+from pbxhub.testing.pbx.recordings import Played, Recording
+from tests.support.hub import VAULT, add_pbx, calls_of, listening, notes_of, pbx_of, stages_of
+from tests.support.made_events import CALLER, NEW, agent, event
+from tests.support.made_events import answered as answered_by
+from tests.support.made_events import at as made_at
+from tests.support.pbx_line import playing, until
+from tests.support.recordings import TRACES
 
 ANSWERED = ["incoming.before", "incoming.forward", "incoming.pickup", "incoming.after"]
 COLUMNS = (

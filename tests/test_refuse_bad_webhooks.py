@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from golden_cases import GOLDEN, Refusal, read_refusals
 
 from pbxhub.webhooks.check import advice, check_spec, check_stage
 from pbxhub.webhooks.request import LARGEST_TEMPLATE, compile_request
 from pbxhub.webhooks.spec import FieldError, Parameter, RequestSpec, SpecError, WebhookSpec, dump_spec, load_spec
+from tests.support.golden_cases import GOLDEN, Refusal, read_refusals
 
 GOOD = {"url": "https://crm.example.com/calls"}
 

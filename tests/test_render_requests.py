@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from golden_cases import Case, all_cases
 
 from pbxhub.webhooks.check import check_spec, problems
 from pbxhub.webhooks.gallery import fill, find, gallery
 from pbxhub.webhooks.message import NotSent, Request
 from pbxhub.webhooks.request import compile_request
 from pbxhub.webhooks.spec import Parameter, RequestSpec, WebhookSpec
+from tests.support.golden_cases import Case, all_cases
 
 CASES = all_cases()
 

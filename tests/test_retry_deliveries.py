@@ -3,17 +3,17 @@
 from datetime import timedelta
 
 import pytest
-from outbox_world import BEFORE, BUSY, NOON, OK, VAULT, World, at, finish, report, spec, take
 from sqlalchemy import select
 
 from pbxhub.delivery.outbox import Health, publish, resume
 from pbxhub.delivery.outbox.record import retry_after
-from pbxhub.delivery.outgoing import Answer
+from pbxhub.sending.exchange import Answer
 from pbxhub.store.history import DELIVERED, FAILED, PENDING
 from pbxhub.store.notices import Notice
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.spec import Retry
+from tests.support.outbox_world import BEFORE, BUSY, NOON, OK, VAULT, World, at, finish, report, spec, take
 
 HEALTH = Health(failures=3, over=timedelta(hours=6))
 HOUR = 3600

@@ -22,7 +22,7 @@ from pbxhub.store.accounts import COMMON_FOLDER, AuditEntry, Pbx, User
 from pbxhub.store.history import DELIVERED, Delivery, StageEvent
 from pbxhub.store.session import open_database
 from pbxhub.testing import await_until
-from pbxhub.testing.recordings import shipped
+from pbxhub.testing.pbx.recordings import shipped
 
 PBXHUB = [sys.executable, "-m", "pbxhub"]
 

@@ -4,10 +4,8 @@ import json
 from uuid import UUID
 
 import pytest
-from outbox_world import BEFORE, BUSY, LINKS, NOON, OK, VAULT, World, at, finish, report, spec, take
 from sqlalchemy import select, update
 
-from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.outbox import (
     CannotResendError,
     Health,
@@ -18,13 +16,15 @@ from pbxhub.delivery.outbox import (
     resend_one,
     subscribe,
 )
-from pbxhub.delivery.outgoing import Answer
+from pbxhub.delivery.webhook_cache import webhook_cache_of
+from pbxhub.sending.exchange import Answer
 from pbxhub.store.api import Resthook, Subscriber
 from pbxhub.store.history import CANCELLED, FAILED
 from pbxhub.store.notices import FIRST_FAILURE, PAUSED, UNSUBSCRIBED, Notice
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.webhooks.catalogue import QUESTION
+from tests.support.outbox_world import BEFORE, BUSY, LINKS, NOON, OK, VAULT, World, at, finish, report, spec, take
 
 GONE = Answer("gone", "", 410)
 AT_ONCE = Health(failures=1, over=at(0) - at(0))
@@ -74,7 +74,7 @@ def test_what_was_sent_to_a_subscriber_who_was_removed_cannot_be_sent_again_and_
     world, (sent,) = subscribed(database)
     finish(database, take(database, 1).claimed, GONE, 2)
     with database.write() as session, pytest.raises(CannotResendError, match="subscribe the address again"):
-        resend_one(session, directory_of(database), LINKS, world.project_id, sent, at(3))
+        resend_one(session, webhook_cache_of(database), LINKS, world.project_id, sent, at(3))
 
 
 def test_a_subscriber_that_fails_for_long_goes_on_as_nobody_could_resume_it(database: Database) -> None:

@@ -10,17 +10,17 @@ import time
 from contextlib import ExitStack, suppress
 
 import pytest
-from sending import LOOPBACK_TOO, PUBLIC_ONLY, Dns, post, send, sender
 
-from pbxhub.delivery.curl_loop import CurlLoop
-from pbxhub.delivery.engine import Engine
-from pbxhub.delivery.outgoing import SYSTEM_TLS
-from pbxhub.delivery.pools import Pools
-from pbxhub.delivery.resolver import Resolver
-from pbxhub.delivery.sender import Sender
-from pbxhub.testing import zoo
-from pbxhub.testing.receiver import Receiver, Reply
-from pbxhub.testing.zoo import Cage
+from pbxhub.sending.connection_pools import ConnectionPools
+from pbxhub.sending.curl_loop import CurlLoop
+from pbxhub.sending.engine import Engine
+from pbxhub.sending.exchange import SYSTEM_TLS
+from pbxhub.sending.resolver import Resolver
+from pbxhub.sending.sender import Sender
+from pbxhub.testing.receivers import misbehaving as zoo
+from pbxhub.testing.receivers.misbehaving import Cage
+from pbxhub.testing.receivers.receiver import Receiver, Reply
+from tests.support.sending import LOOPBACK_TOO, PUBLIC_ONLY, Dns, post, send, sender
 
 
 def wire(
@@ -234,7 +234,7 @@ def test_a_place_is_free_again_after_a_name_was_looked_up() -> None:
 
 
 def test_connections_that_rest_for_a_minute_are_closed() -> None:
-    pools = Pools()
+    pools = ConnectionPools()
     for number in range(30):
         pool = pools.get(f"webhook:{number}", SYSTEM_TLS)
         pool.give_back(pool.take(), float(number))

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sending import LOOPBACK_TOO, PUBLIC_ONLY, Dns, post, send, sender
 
-from pbxhub.delivery.address_guard import BLOCKED, AddressGuard, Endpoint, endpoints
-from pbxhub.delivery.target import Refusal, read_target
-from pbxhub.testing.receiver import Received, Receiver, Reply
+from pbxhub.sending.address_guard import BLOCKED, AddressGuard, Endpoint, endpoints
+from pbxhub.sending.target_url import Refusal, read_target
+from pbxhub.testing.receivers.receiver import Received, Receiver, Reply
+from tests.support.sending import LOOPBACK_TOO, PUBLIC_ONLY, Dns, post, send, sender
 
 PUBLIC = "93.184.216.34"
 

@@ -8,18 +8,18 @@ import time
 import tracemalloc
 
 import pytest
-from sending import LOOPBACK_TOO, Dns, post, send, sender
 from sqlalchemy import Column, LargeBinary, MetaData, String, Table, insert, select
 
-from pbxhub.delivery.engine import Engine
-from pbxhub.delivery.outgoing import MAX_BODY, TlsOptions
-from pbxhub.delivery.target import warning_about
+from pbxhub.sending.engine import Engine
+from pbxhub.sending.exchange import MAX_BODY, TlsOptions
+from pbxhub.sending.target_url import warning_about
 from pbxhub.store.columns import JsonColumn
 from pbxhub.store.session import Database
-from pbxhub.testing import zoo
-from pbxhub.testing.bad_tls import Authority, new_authority, self_signed_server
-from pbxhub.testing.receiver import Receiver
-from pbxhub.testing.zoo import Animal, Cage
+from pbxhub.testing.receivers import misbehaving as zoo
+from pbxhub.testing.receivers.bad_tls import Authority, new_authority, self_signed_server
+from pbxhub.testing.receivers.misbehaving import Animal, Cage
+from pbxhub.testing.receivers.receiver import Receiver
+from tests.support.sending import LOOPBACK_TOO, Dns, post, send, sender
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from killing import wait_until
-from pages_server import Pages, open_files, projects_with_keys, serving_pages, sockets
 
 from pbxhub.store.session import Database
+from tests.support.killing import wait_until
+from tests.support.pages_server import Pages, open_files, projects_with_keys, serving_pages, sockets
 
 ASKED = 700
 NAMES = ("Flowers", "Pizza", "Taxi")

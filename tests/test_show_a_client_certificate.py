@@ -1,7 +1,6 @@
 """A webhook trusts an authority of its own and shows a certificate; its private key is kept like any other secret."""
 
 import pytest
-from outbox_world import BEFORE, VAULT, World, report, spec
 from sqlalchemy import select
 from test_deliver_calls import wait_until, working
 
@@ -10,11 +9,12 @@ from pbxhub.delivery.worker import utc_now
 from pbxhub.store.history import DELIVERED, FAILED
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
-from pbxhub.testing import zoo
-from pbxhub.testing.bad_tls import Authority, new_authority
-from pbxhub.testing.zoo import Cage
+from pbxhub.testing.receivers import misbehaving as zoo
+from pbxhub.testing.receivers.bad_tls import Authority, new_authority
+from pbxhub.testing.receivers.misbehaving import Cage
 from pbxhub.webhooks.check import check_spec
 from pbxhub.webhooks.spec import RequestSpec, SpecError, dump_spec
+from tests.support.outbox_world import BEFORE, VAULT, World, report, spec
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hub import VAULT, add_pbx, listening, pbx_of
-from pbx_line import HASTY, address_of, line_to, playing, until
 from sqlalchemy import event
 
 from pbxhub.ami.pace import Pace
-from pbxhub.delivery.own_address import own_address
+from pbxhub.sending.own_address import own_address
 from pbxhub.store.session import Database
+from tests.support.hub import VAULT, add_pbx, listening, pbx_of
+from tests.support.pbx_line import HASTY, address_of, line_to, playing, until
 
 RINGS = (
     "Event: Newchannel\nPrivilege: call,all\nTimestamp: 1795330979.1\nChannel: PJSIP/trunk-{0:08x}\nChannelState: 4\n"

@@ -6,19 +6,17 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
-from outbox_world import BEFORE, VAULT, World, at, report, spec
-from sending import PUBLIC_ONLY
 from test_deliver_calls import wait_until, working
 
 import pbxhub
 from pbxhub import services
 from pbxhub.account.access import Access, Program, rights_of_role
-from pbxhub.delivery.directory import directory_of
-from pbxhub.delivery.notices import tell
 from pbxhub.delivery.outbox import publish, resend_one
-from pbxhub.delivery.sender import Sender
-from pbxhub.delivery.values import Links
+from pbxhub.delivery.stage_values import Links
+from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.delivery.worker import utc_now
+from pbxhub.notices.tell import tell
+from pbxhub.sending.sender import Sender
 from pbxhub.services import Parts, guard
 from pbxhub.settings import read_settings
 from pbxhub.store.accounts import Project
@@ -26,16 +24,18 @@ from pbxhub.store.history import FAILED, Call
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import FIRST_FAILURE, Notice, NoticeTarget
 from pbxhub.store.session import Database
-from pbxhub.testing.receiver import Receiver, Reply
+from pbxhub.testing.receivers.receiver import Receiver, Reply
 from pbxhub.web import create_app
 from pbxhub.web.tryout import test_send as send_test
 from pbxhub.webhooks.spec import dump_spec
+from tests.support.outbox_world import BEFORE, VAULT, World, at, report, spec
+from tests.support.sending import PUBLIC_ONLY
 
 PACKAGE = Path(pbxhub.__file__).parent
 # whatever opens a connection to a place that somebody else names
 CLIENTS = {"requests", "pycurl", "urllib3", "urllib.request", "http.client", "smtplib", "httpx", "aiohttp", "socket"}
-SENDER = {"delivery/address_guard.py", "delivery/curl_failures.py", "delivery/curl_handle.py", "delivery/curl_loop.py",
-          "delivery/pools.py", "delivery/resolver.py", "delivery/transfers.py"}  # fmt: skip
+SENDER = {"sending/address_guard.py", "sending/curl_failures.py", "sending/curl_handle.py", "sending/curl_loop.py",
+          "sending/connection_pools.py", "sending/resolver.py", "sending/requests_in_flight.py"}  # fmt: skip
 OTHERS = {
     "client.py": "for programs that call the hub's API; the hub itself does not import it",
     "ami/login.py": "AMI, to the PBXs of the operator",
@@ -43,8 +43,8 @@ OTHERS = {
     "services.py": "opens the port of FastAGI",
     "cli.py": "names the socket of the pages",
     "http_server.py": "the pages, listens only",
-    "delivery/mail.py": "mails, through the server of the operator's settings",
-    "delivery/own_address.py": "asks the kernel for a route; a connected UDP socket sends nothing",
+    "notices/mail.py": "mails, through the server of the operator's settings",
+    "sending/own_address.py": "asks the kernel for a route; a connected UDP socket sends nothing",
     "web/pages/pbxs.py": "looks whether AMI greets at the address of a PBX",
 }
 
@@ -162,7 +162,7 @@ def test_23_what_is_sent_again_is_guarded_again(database: Database) -> None:
         (delivery,) = world.deliveries()
         with database.write() as session:
             links = Links(VAULT, "")
-            resend_one(session, directory_of(database), links, world.project_id, delivery.id, utc_now())
+            resend_one(session, webhook_cache_of(database), links, world.project_id, delivery.id, utc_now())
         with working(database, other):
             wait_until(lambda: world.deliveries()[0].state == FAILED)
         assert world.deliveries()[0].outcome == "blocked_target"

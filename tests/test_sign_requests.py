@@ -8,10 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import standardwebhooks
 import svix.webhooks
-from sending import post, sender
 
-from pbxhub.delivery.outgoing import Outgoing
-from pbxhub.delivery.signing import (
+from pbxhub.sending.exchange import Outgoing
+from pbxhub.sending.webhook_signatures import (
     SigningKeyError,
     SigningKeys,
     check_key,
@@ -21,9 +20,10 @@ from pbxhub.delivery.signing import (
     rotate,
     seal_keys,
 )
-from pbxhub.store.vault import Vault, VaultError
-from pbxhub.testing.receiver import Received, Receiver
+from pbxhub.testing.receivers.receiver import Received, Receiver
+from pbxhub.vault import Vault, VaultError
 from pbxhub.webhooks.request import Request
+from tests.support.sending import post, sender
 
 NOW = datetime.now(UTC)
 BODIES = [

@@ -9,8 +9,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
-from outbox_world import BEFORE, VAULT, World, report, spec
-from pgbouncer import pgbouncer
 from sqlalchemy import text
 from test_deliver_calls import states, wait_until, working
 from test_work_beside_a_frozen_worker import (
@@ -21,12 +19,14 @@ from test_work_beside_a_frozen_worker import (
 )
 
 from pbxhub.cli import main
-from pbxhub.delivery.doorbell import wake_trouble
 from pbxhub.delivery.outbox import publish
+from pbxhub.delivery.wakeup import wake_trouble
 from pbxhub.delivery.worker import utc_now
 from pbxhub.store.history import DELIVERED
 from pbxhub.store.session import Database, open_database
-from pbxhub.testing.receiver import Receiver
+from pbxhub.testing.receivers.receiver import Receiver
+from tests.support.outbox_world import BEFORE, VAULT, World, report, spec
+from tests.support.pgbouncer import pgbouncer
 
 __all__ = ["test_a_frozen_worker_loses_its_turn", "test_a_late_answer_is_kept"]
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

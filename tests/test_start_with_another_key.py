@@ -10,21 +10,21 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from outbox_world import BEFORE, NOON, VAULT, World, report, spec
 from sqlalchemy import delete, select, update
 
-from pbxhub.delivery.address_guard import AddressGuard
-from pbxhub.delivery.engine import Engine
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.worker import Worker
+from pbxhub.sending.address_guard import AddressGuard
+from pbxhub.sending.engine import Engine
 from pbxhub.store.history import PENDING, Delivery
 from pbxhub.store.key_check import KeyCheck, WrongKeyError, check_key, remember_key
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import Webhook, touch_webhooks
-from pbxhub.testing.receiver import Receiver
+from pbxhub.testing.receivers.receiver import Receiver
 from pbxhub.testing.waiting import await_until
+from pbxhub.vault import Vault
 from pbxhub.webhooks.spec import Auth, Retry
+from tests.support.outbox_world import BEFORE, NOON, VAULT, World, report, spec
 
 OTHER = Vault(b"o" * 32)
 COMMANDS = (["run"], ["listen"], ["work"], ["agi"], ["web"], ["check"], ["prune"], ["migrate"], ["user", "list"])

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pbxhub.account.email_addresses import normalised
-from pbxhub.calls.dialplan import Rules
 from pbxhub.redaction import redact_text, redact_url, scrub
+from pbxhub.steering.number_rules import Rules
 from pbxhub.webhooks.matching import MOST_CONDITIONS, compile_filters
 from pbxhub.webhooks.rendering import LARGEST_REQUEST
 from pbxhub.webhooks.request import LARGEST_TEMPLATE, NotSent, compile_request

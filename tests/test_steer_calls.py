@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbxhub.calls.dialplan import Rules, pattern_error, quote
-from pbxhub.calls.steering import MOST_STEPS, Plan, Refusal, read_destination, read_plan
-from pbxhub.calls.steps import Dial, Hangup, Pickup, Queue, ReadDigits, SetVariables
+from pbxhub.steering.actions import Dial, Hangup, Pickup, Queue, ReadDigits, SetVariables
+from pbxhub.steering.answer import MOST_STEPS, Plan, Refusal, read_destination, read_plan
+from pbxhub.steering.number_rules import Rules, pattern_error, quote
 
 RULES = Rules(("_1XX", "_380XXXXXXXXX", "_0900X."), ("sales",), frozenset({"190"}), "UA")
 

@@ -8,10 +8,6 @@ from pathlib import Path
 
 import pytest
 import structlog
-from hub import VAULT, add_pbx, calls_of, listening, pbx_of
-from killing import stages_of
-from outbox_world import BEFORE, World, report, spec
-from pbx_line import playing, until
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import OperationalError
 from test_deliver_calls import wait_until, working
@@ -22,9 +18,13 @@ from pbxhub.delivery.worker import utc_now
 from pbxhub.store.history import DELIVERED, Call, Delivery, StageEvent
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
-from pbxhub.testing.receiver import Receiver, Reply
-from pbxhub.testing.recordings import freshen, read_recording, shipped
+from pbxhub.testing.pbx.recordings import freshen, read_recording, shipped
+from pbxhub.testing.receivers.receiver import Receiver, Reply
 from pbxhub.webhooks.spec import RequestSpec
+from tests.support.hub import VAULT, add_pbx, calls_of, listening, pbx_of
+from tests.support.killing import stages_of
+from tests.support.outbox_world import BEFORE, World, report, spec
+from tests.support.pbx_line import playing, until
 
 Fault = Callable[[Database], Callable[[], None]]
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pbxhub.calls import book, marks
-from pbxhub.calls.headers import LONGEST_VALUE
-from pbxhub.calls.messages import (
+from pbxhub.calls import annotations as marks
+from pbxhub.calls import live_calls as live
+from pbxhub.calls.ami_events import (
     AttendedTransfer,
     BlindTransfer,
     Bridge,
@@ -30,10 +30,11 @@ from pbxhub.calls.messages import (
     UnParkedCall,
     parse,
 )
+from pbxhub.calls.ami_headers import LONGEST_VALUE
 from pbxhub.calls.replay import blocks
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
-from tests.recordings import EXPECTED, VERSIONS, messages_of, scenarios
+from tests.support.recordings import EXPECTED, VERSIONS, messages_of, scenarios
 
 RECORDED = [(version, name) for version in VERSIONS for name in EXPECTED]
 Keys = dict[str, list[tuple[str, str]]]
@@ -154,11 +155,11 @@ def damaged(draw: st.DrawFn) -> str:
 
 def assert_consistent(tracker: Tracker) -> None:
     """Every channel of a call is in the index, and nothing else is."""
-    book = tracker._book
-    assert book._by_channel == {name: call for call in book._calls.values() for name in call.channels}
-    aliases = {alias: call for call in book._calls.values() for alias in call.aliases}
-    assert book._by_alias == aliases
-    assert len(aliases) == sum(len(call.aliases) for call in book._calls.values())
+    live = tracker._live
+    assert live._by_channel == {name: call for call in live._calls.values() for name in call.channels}
+    aliases = {alias: call for call in live._calls.values() for alias in call.aliases}
+    assert live._by_alias == aliases
+    assert len(aliases) == sum(len(call.aliases) for call in live._calls.values())
 
 
 def assert_storable(report: CallReport) -> None:
@@ -264,7 +265,7 @@ def test_one_call_that_rings_for_ever_is_bounded_and_still_ends_right() -> None:
     assert end is not None
     (report,) = tracker.feed(end)
     assert report.disposition == "DECLINE"
-    assert len(report.values["legs"]) <= 2 * book.MOST_ENDED  # type: ignore[arg-type]
+    assert len(report.values["legs"]) <= 2 * live.MOST_ENDED  # type: ignore[arg-type]
 
 
 def test_variables_of_a_call_are_bounded() -> None:

@@ -4,15 +4,15 @@ import json
 from typing import Any
 
 import pytest
-from outbox_world import BUSY, LINKS, NOON, OK, VAULT, World, at, finish, report, take
 
 from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.outbox import Claimed, publish
-from pbxhub.delivery.outbox.ordered import ask_cancel, register, settle
+from pbxhub.delivery.outbox.ordered_calls import ask_cancel, register, settle
 from pbxhub.store.history import Call, Delivery
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import CHANNEL_PREFIX, OrderedCall
 from pbxhub.store.session import Database
+from tests.support.outbox_world import BUSY, LINKS, NOON, OK, VAULT, World, at, finish, report, take
 
 
 def order(world: World, **columns: Any) -> OrderedCall:

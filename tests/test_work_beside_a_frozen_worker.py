@@ -9,16 +9,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from killing import Child, attempt_of, wait_until
-from outbox_world import BEFORE, BUSY, LINKS, NOON, OK, VAULT, World, at, finish, report, spec, take
 from sqlalchemy.exc import OperationalError
 
-from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.outbox import Finished, claim, publish, record
+from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.delivery.worker import utc_now
 from pbxhub.store.history import DELIVERED
 from pbxhub.store.session import Database
-from pbxhub.testing.receiver import Receiver, Reply
+from pbxhub.testing.receivers.receiver import Receiver, Reply
+from tests.support.killing import Child, attempt_of, wait_until
+from tests.support.outbox_world import BEFORE, BUSY, LINKS, NOON, OK, VAULT, World, at, finish, report, spec, take
 
 FEW = 6.0  # seconds: what PostgreSQL grants a frozen process, and a busy machine
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -102,7 +102,7 @@ def test_who_comes_while_another_chooses_goes_on_at_once_and_asks_again_soon(dat
     world.webhook()
     publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
     with database.write() as choosing:
-        (taken,) = claim(choosing, directory_of(database), 100, at(1)).claimed
+        (taken,) = claim(choosing, webhook_cache_of(database), 100, at(1)).claimed
         began = time.monotonic()
         meanwhile = take(database, 1)
         assert time.monotonic() - began < 1.0
@@ -119,7 +119,7 @@ def test_a_process_frozen_over_the_health_of_a_webhook_holds_nobody_up_for_long(
     began = time.monotonic()
     with ExitStack() as frozen:
         session = frozen.enter_context(database.write())
-        record(session, directory_of(database), LINKS, [Finished(first, BUSY, (), at(1))], at(1))
+        record(session, webhook_cache_of(database), LINKS, [Finished(first, BUSY, (), at(1))], at(1))
         finish(database, [second], BUSY, 1)
         assert time.monotonic() - began < FEW
         with pytest.raises(OperationalError):

@@ -9,16 +9,13 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
-from outbox_world import BEFORE, BUSY, FORWARD, LINKS, NOON, OK, VAULT, World, at, finish, forward, report, spec, take
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from test_deliver_calls import wait_until, working
 from test_get_notices import sending, sick
 
-from pbxhub.delivery.chores import Chores
-from pbxhub.delivery.directory import directory_of
-from pbxhub.delivery.notices import tell
+from pbxhub.delivery.background_jobs import BackgroundJobs
 from pbxhub.delivery.outbox import (
     Claimed,
     Selection,
@@ -29,12 +26,30 @@ from pbxhub.delivery.outbox import (
     publish,
     step_resends,
 )  # fmt: skip
+from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.delivery.worker import utc_now
+from pbxhub.notices.tell import tell
 from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Call, Delivery, StageEvent
 from pbxhub.store.notices import Notice
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
-from pbxhub.testing.receiver import Receiver, Reply
+from pbxhub.testing.receivers.receiver import Receiver, Reply
+from tests.support.outbox_world import (
+    BEFORE,
+    BUSY,
+    FORWARD,
+    LINKS,
+    NOON,
+    OK,
+    VAULT,
+    World,
+    at,
+    finish,
+    forward,
+    report,
+    spec,
+    take,
+)
 
 AT_ONCE = 1.0  # seconds, on a busy machine
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -138,7 +153,7 @@ def test_many_who_claim_at_once_claim_nothing_twice_and_leave_nothing(database: 
         start.wait()
         while any(row.claim_token is None for row in world.deliveries(Delivery.state == PENDING)):
             with database.write() as session:
-                taken = claim(session, directory_of(database), 7, at(1), chance=lambda: 0.0).claimed
+                taken = claim(session, webhook_cache_of(database), 7, at(1), chance=lambda: 0.0).claimed
             mine += taken
             finish(database, taken, OK, 2)
         return mine
@@ -155,9 +170,9 @@ def test_a_bulk_resend_that_another_process_works_on_is_left_to_it(database: Dat
     with database.write() as session:
         order_resend(session, world.project_id, Selection(), at(2), rate=20)
     with database.write() as busy:
-        assert step_resends(busy, directory_of(database), LINKS, at(3)) == 20
+        assert step_resends(busy, webhook_cache_of(database), LINKS, at(3)) == 20
         with promptly(), database.write() as other:
-            assert step_resends(other, directory_of(database), LINKS, at(3)) == 0
+            assert step_resends(other, webhook_cache_of(database), LINKS, at(3)) == 0
     assert len(world.deliveries(Delivery.state == PENDING)) == 20
 
 
@@ -215,7 +230,7 @@ def test_a_bulk_resend_that_meets_a_locked_delivery_goes_on_when_it_is_free(data
     with ExitStack() as stack, sending() as sender:
         holder = stack.enter_context(ExitStack())
         holder.enter_context(locked(database, Delivery, Delivery.id == world.deliveries()[7].id))
-        chores = Chores(database, LINKS, sender, lambda: at(5))
+        chores = BackgroundJobs(database, LINKS, sender, lambda: at(5))
         chores.start()
         stack.callback(chores.stop)
         wait_until(lambda: any("lock timeout" in error for error in met))

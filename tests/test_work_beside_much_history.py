@@ -9,8 +9,24 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from old_rows import FILLED, fill_postgresql, hold_one_in_twenty
-from outbox_world import (
+from sqlalchemy import event, make_url, update
+
+from pbxhub.delivery.outbox import publish, publish_later, publish_other, register, subscribe
+from pbxhub.delivery.outbox.release_lease import give_back
+from pbxhub.sending.exchange import Answer
+from pbxhub.store.accounts import Number
+from pbxhub.store.api import Attributes, Resthook
+from pbxhub.store.history import Call
+from pbxhub.store.ids import new_id
+from pbxhub.store.ordered_calls import CHANNEL_PREFIX, OrderedCall
+from pbxhub.store.questions import Question
+from pbxhub.store.session import Database, open_database
+from pbxhub.store.webhooks import Webhook, touch_webhooks
+from pbxhub.testing.hub.postgres import programs
+from pbxhub.webhooks.spec import Answer as AnswerSpec
+from pbxhub.webhooks.spec import Retry, Saved
+from tests.support.old_rows import FILLED, fill_postgresql, hold_one_in_twenty
+from tests.support.outbox_world import (
     AFTER,
     BEFORE,
     BUSY,
@@ -28,22 +44,6 @@ from outbox_world import (
     spec,
     take,
 )
-from sqlalchemy import event, make_url, update
-
-from pbxhub.delivery.outbox import publish, publish_later, publish_other, register, subscribe
-from pbxhub.delivery.outbox.give_back import give_back
-from pbxhub.delivery.outgoing import Answer
-from pbxhub.store.accounts import Number
-from pbxhub.store.api import Attributes, Resthook
-from pbxhub.store.history import Call
-from pbxhub.store.ids import new_id
-from pbxhub.store.ordered_calls import CHANNEL_PREFIX, OrderedCall
-from pbxhub.store.questions import Question
-from pbxhub.store.session import Database, open_database
-from pbxhub.store.webhooks import Webhook, touch_webhooks
-from pbxhub.testing.postgres import programs
-from pbxhub.webhooks.spec import Answer as AnswerSpec
-from pbxhub.webhooks.spec import Retry, Saved
 
 OLD = 100_000
 _IN_WORK = ("ix_delivery_claimed", "ix_delivery_held")  # hold nothing but what is in flight, or waits for that

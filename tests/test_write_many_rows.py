@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from outbox_world import NOON, World, at
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -11,6 +10,7 @@ from pbxhub.store.bulk import Delete, Insert, Query, Update, Upsert
 from pbxhub.store.history import Call, LiveCall
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Base, Database
+from tests.support.outbox_world import NOON, World, at
 
 CALL = Base.metadata.tables["call"]
 WRITTEN = ("id", "project_id", "pbx_id", "linkedid", "direction", "caller", "dst", "started_on", "answered_on", "data")

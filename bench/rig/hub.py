@@ -9,17 +9,17 @@ from urllib.parse import urlsplit
 from sqlalchemy import func, select, text
 
 from pbxhub.calls.stages import CallReport, Stage
-from pbxhub.delivery.address_guard import AddressGuard, endpoints
-from pbxhub.delivery.engine import Engine
 from pbxhub.delivery.worker import Worker, utc_now
+from pbxhub.sending.address_guard import AddressGuard, endpoints
+from pbxhub.sending.engine import Engine
 from pbxhub.services import collect_seldom
 from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.history import DELIVERED, Delivery
-from pbxhub.store.schema import migrate
+from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
-from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import Webhook
-from pbxhub.testing.postgres import postgres_server
+from pbxhub.testing.hub.postgres import postgres_server
+from pbxhub.vault import Vault
 from pbxhub.webhooks.spec import Limits, Parameter, RequestSpec, WebhookSpec
 
 VAULT = Vault(b"b" * 32)

@@ -10,8 +10,8 @@ from pbxhub.account.email_addresses import normalised
 from pbxhub.account.refusals import Refusal
 from pbxhub.account.texts import one_line
 from pbxhub.redaction import redact_url
-from pbxhub.sentences import say
 from pbxhub.store.notices import NoticeTarget
+from pbxhub.translatable import say
 
 LONGEST = 2000  # characters
 

@@ -11,8 +11,8 @@ from pbxhub.account.audit_log import note
 from pbxhub.account.refusals import Refusal
 from pbxhub.account.texts import one_line
 from pbxhub.account.tokens import hash_of
-from pbxhub.sentences import say
 from pbxhub.store.accounts import ApiKey
+from pbxhub.translatable import say
 
 LONGEST_NAME = 200  # characters
 _PREFIX = 10  # characters of a key by which people tell it from others

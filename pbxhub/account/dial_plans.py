@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import fields, note
 from pbxhub.account.refusals import Refusal
-from pbxhub.sentences import say
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.ordered_calls import DialPlan
+from pbxhub.translatable import say
 
 _FIELDS = ("channel", "context", "allowed", "at_once", "per_minute", "ring_seconds")
 

@@ -8,7 +8,7 @@ import unicodedata
 
 from email_validator import EmailNotValidError, validate_email
 
-from pbxhub.sentences import Sentence, say
+from pbxhub.translatable import Sentence, say
 
 LONGEST = 254  # characters, RFC 5321 4.5.3.1.3
 

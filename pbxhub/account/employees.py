@@ -11,8 +11,8 @@ from pbxhub.account.audit_log import fields, note
 from pbxhub.account.email_addresses import normalised
 from pbxhub.account.refusals import Refusal, Taken
 from pbxhub.account.texts import read_lines
-from pbxhub.sentences import say
 from pbxhub.store.accounts import Employee
+from pbxhub.translatable import say
 
 LONGEST = {"extension": 80, "name": 200, "email": 255, "department": 200, "crm_id": 200}  # characters
 

@@ -16,10 +16,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from pbxhub.account.tokens import hash_of
-from pbxhub.sentences import Sentence, say
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import FirstSetup, User
 from pbxhub.store.session import Database
+from pbxhub.translatable import Sentence, say
 
 _MARKER = "owner"
 _ONE = 1  # the id of the only row

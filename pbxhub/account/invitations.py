@@ -19,8 +19,8 @@ from pbxhub.account.members import membership_of
 from pbxhub.account.refusals import Refusal
 from pbxhub.account.tokens import hash_of
 from pbxhub.account.tries import INVITED, INVITING, Bucket, begin
-from pbxhub.sentences import say
 from pbxhub.store.accounts import Invitation, Membership, Project, User
+from pbxhub.translatable import say
 
 LASTS = timedelta(days=7)
 MOST = 200  # open ones of a project

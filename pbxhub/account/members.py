@@ -5,8 +5,8 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Role
 from pbxhub.account.refusals import Refusal
-from pbxhub.sentences import say
 from pbxhub.store.accounts import Membership, lock_project
+from pbxhub.translatable import say
 
 
 def lock_members(session: Session, project_id: int) -> None:

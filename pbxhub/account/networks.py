@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from pbxhub.account.refusals import Refusal
 from pbxhub.calls.stages import JSON
-from pbxhub.sentences import say
 from pbxhub.settings import Network
 from pbxhub.store.accounts import Project
+from pbxhub.translatable import say
 
 _MOST = 100
 

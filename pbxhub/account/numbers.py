@@ -10,8 +10,8 @@ from pbxhub.account.access import Access
 from pbxhub.account.audit_log import fields, note
 from pbxhub.account.refusals import Refusal, Taken
 from pbxhub.account.texts import read_lines
-from pbxhub.sentences import say
 from pbxhub.store.accounts import Number, Pbx
+from pbxhub.translatable import say
 
 LONGEST = {"did": 80, "label": 200}  # characters
 _KEPT = ("pbx_id", *LONGEST)

@@ -4,8 +4,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.refusals import Refusal
-from pbxhub.sentences import say
 from pbxhub.store.accounts import User
+from pbxhub.translatable import say
 
 
 def operators_of(session: Session) -> list[User]:

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.refusals import Refusal
 from pbxhub.calls.stages import JSON
-from pbxhub.sentences import say
 from pbxhub.store.accounts import COMMON_FOLDER, Pbx, Project
+from pbxhub.translatable import say
 
 _LONGEST = 1000
 

@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 from pbxhub.account.pbx_files import first_folder
 from pbxhub.account.refusals import Refusal
 from pbxhub.calls.stages import JSON
-from pbxhub.delivery.address_guard import read_networks
-from pbxhub.delivery.pbx_reach import PbxReach, read_pbx_host
-from pbxhub.sentences import Sentence, say
+from pbxhub.sending.address_guard import read_networks
+from pbxhub.sending.pbx_reach import PbxReach, read_pbx_host
 from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, Pbx, Project
-from pbxhub.store.vault import Vault
+from pbxhub.translatable import Sentence, say
+from pbxhub.vault import Vault
 from pbxhub.webhooks.certificates import certificates_error
 
 _USER_NAME = re.compile(r"[A-Za-z0-9_.@+-]{1,100}", re.ASCII)

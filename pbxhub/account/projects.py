@@ -13,9 +13,9 @@ from pbxhub.account.audit_log import fields, note
 from pbxhub.account.operators import operators_of
 from pbxhub.account.refusals import Refusal
 from pbxhub.account.texts import read_lines
-from pbxhub.sentences import say
 from pbxhub.settings import Settings
 from pbxhub.store.webhooks import touch_webhooks
+from pbxhub.translatable import say
 
 LONGEST = {"name": 200, "time_zone": 64, "country": 2}  # characters
 _MOST_NAMED = 3

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pbxhub.sentences import Sentence, say
+from pbxhub.translatable import Sentence, say
 
 
 @dataclass(frozen=True, slots=True)

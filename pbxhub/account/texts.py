@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pbxhub.account.refusals import Refusal
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 
 
 def one_line(given: Mapping[str, Any], name: str, longest: int, *, needed: bool = False) -> str | Refusal:

@@ -13,20 +13,20 @@ from pathlib import Path
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from pbxhub.agi.carrying_out import Hands, StepError
+from pbxhub.agi.action_runner import ActionRunner, StepError
 from pbxhub.agi.questions import Asked, Caller, Sources, put_together, understand
 from pbxhub.agi.recorder import Record, Recorder
 from pbxhub.agi.sounds import ending_of, keep_sound
 from pbxhub.agi.wire import Call, CommandError, HungUpError, Wire
-from pbxhub.calls.dialplan import NAME, NUMBER, quote
 from pbxhub.calls.stages import Value
-from pbxhub.calls.steering import MOST_QUESTIONS, MOST_STEPS_OF_A_CALL
-from pbxhub.calls.steps import Action, Ask, Dial, ReadDigits
-from pbxhub.delivery.address_guard import NetworkGrant
 from pbxhub.delivery.outbox.question import Step
-from pbxhub.delivery.outgoing import Answer, Outgoing
-from pbxhub.delivery.sender import Sender
-from pbxhub.store.vault import VaultError
+from pbxhub.sending.address_guard import NetworkGrant
+from pbxhub.sending.exchange import Answer, Outgoing
+from pbxhub.sending.sender import Sender
+from pbxhub.steering.actions import Action, Ask, Dial, ReadDigits
+from pbxhub.steering.answer import MOST_QUESTIONS, MOST_STEPS_OF_A_CALL
+from pbxhub.steering.number_rules import NAME, NUMBER, quote
+from pbxhub.vault import VaultError
 from pbxhub.webhooks.request import Request
 
 PREPARING = 1.5  # seconds the database may take to name the webhook; then the call goes on
@@ -72,7 +72,7 @@ class Conversation:
         self._until = time.monotonic() + float(limit) if _SECONDS.fullmatch(limit) and float(limit) else None
         context = given.get(3, "")
         options = given.get(4, "")
-        self._hands = Hands(
+        self._hands = ActionRunner(
             wire, context if NAME.fullmatch(context) else "from-internal", options if options.isalnum() else "",
             self._fetch_sound,
         )  # fmt: skip

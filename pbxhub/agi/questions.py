@@ -9,28 +9,28 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.agi.wire import Call
-from pbxhub.calls.dialplan import Rules
 from pbxhub.calls.stages import Value
-from pbxhub.calls.steering import Plan, Refusal
-from pbxhub.delivery.answers import Reading, read
-from pbxhub.delivery.calls import CallNow, find_call
-from pbxhub.delivery.directory import Directory, LiveWebhook, ProjectWebhooks
+from pbxhub.delivery.call_rows import CallNow, find_call
 from pbxhub.delivery.outbox import Claimed
 from pbxhub.delivery.outbox.render import render_row
 from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS
-from pbxhub.delivery.outcomes import describe
-from pbxhub.delivery.outgoing import Answer
 from pbxhub.delivery.prepare import Prepared, prepare
-from pbxhub.delivery.values import Cards, Links, StageValues
+from pbxhub.delivery.read_answer import Reading, read
+from pbxhub.delivery.stage_values import Cards, Links, StageValues
+from pbxhub.delivery.webhook_cache import LiveWebhook, ProjectWebhooks, WebhookCache
+from pbxhub.sending.exchange import Answer
+from pbxhub.sending.outcomes import describe
+from pbxhub.steering.answer import Plan, Refusal
+from pbxhub.steering.number_rules import Rules
 from pbxhub.store.accounts import Number, Pbx
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import Webhook
+from pbxhub.vault import Vault
+from pbxhub.webhooks.call_control import plan_of, rules_of
 from pbxhub.webhooks.catalogue import QUESTION
 from pbxhub.webhooks.request import Request
 from pbxhub.webhooks.spec import Steering
-from pbxhub.webhooks.steering import plan_of, rules_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Sources:
 
     database: Database
     vault: Vault
-    directory: Directory
+    cache: WebhookCache
     links: Links
 
 
@@ -74,7 +74,7 @@ def put_together(sources: Sources, caller: Caller, name: str, now: datetime) -> 
         if pbx is None or not pbx.enabled:
             return "The PBX behind this connection is not set up in the hub, or switched off."
         call = find_call(session, pbx.id, caller.linkedid) or _unknown_call(session, pbx, caller, now)
-        project = sources.directory.fetch(session, {call.project_id})[call.project_id]
+        project = sources.cache.fetch(session, {call.project_id})[call.project_id]
         webhook = project.by_name.get(name)
         if webhook is None or webhook.stage != QUESTION:
             return f"{project.name} has no webhook {name!r} that a call may ask, or it is switched off."

@@ -12,11 +12,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.agi.questions import Asked
-from pbxhub.delivery.answers import Reading
 from pbxhub.delivery.outbox import Finished
 from pbxhub.delivery.outbox.question import Step, record_question, record_steps
 from pbxhub.delivery.outbox.unlinked import link_question
-from pbxhub.delivery.outgoing import Answer
+from pbxhub.delivery.read_answer import Reading
+from pbxhub.sending.exchange import Answer
 from pbxhub.store.history import Call
 from pbxhub.store.session import Database
 

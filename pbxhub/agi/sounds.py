@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pbxhub.agi.carrying_out import StepError
-from pbxhub.delivery.outgoing import Answer
+from pbxhub.agi.action_runner import StepError
+from pbxhub.sending.exchange import Answer
 
 FORMATS = ("wav", "ulaw", "alaw", "gsm")
 _ENDING = re.compile(rf".*\.({'|'.join(FORMATS)})")

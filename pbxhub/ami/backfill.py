@@ -22,8 +22,8 @@ import structlog
 from pbxhub.ami.cel_file import CelUnreadableError, last_place, rows_after
 from pbxhub.ami.hearing import Hearing
 from pbxhub.ami.resync import Reason, Stock
+from pbxhub.calls.ami_events import Message
 from pbxhub.calls.cel_calls import BEFORE_ALL, CelCall, CelCalls, Place, tell, tell_so_far
-from pbxhub.calls.messages import Message
 from pbxhub.calls.stages import CallReport
 
 log = structlog.get_logger(__name__)

@@ -10,15 +10,15 @@ from pbxhub.ami.cel_file import CelUnreadableError, last_place
 from pbxhub.ami.login import Address, Patience, open_session, read_version, set_filter, take_stock
 from pbxhub.ami.pbx_rows import PbxRow
 from pbxhub.ami.protocol import SessionEndedError
-from pbxhub.sentences import say
 from pbxhub.store.pbx_states import PbxState
+from pbxhub.translatable import say
 
 CLOCK_TOLERANCE = 2.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at: whether it is well, and what is so or what to do (sentences.py)."""
+    """One thing looked at: whether it is well, and what is so or what to do (translatable.py)."""
 
     well: bool
     sentence: str

@@ -27,7 +27,7 @@ from pbxhub.ami.login import (
 from pbxhub.ami.placing import NotBegun
 from pbxhub.ami.protocol import AmiProtocol, Answer, SessionEndedError
 from pbxhub.ami.resync import Heard, Living, Stock, read_channels, sort_held
-from pbxhub.delivery.own_address import own_address
+from pbxhub.sending.own_address import own_address
 from pbxhub.store.pbx_states import PbxState
 
 Item = Heard | Stock | Living | PbxState | NotBegun

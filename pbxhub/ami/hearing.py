@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from pbxhub.calls.messages import Hangup, Message, Newchannel, Status
+from pbxhub.calls.ami_events import Hangup, Message, Newchannel, Status
 
 _MOST = 50_000  # channels remembered after their end; a CEL row comes seconds later
 

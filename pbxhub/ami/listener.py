@@ -9,13 +9,13 @@ from pathlib import Path
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from pbxhub.ami.line import Line
 from pbxhub.ami.login import Patience
-from pbxhub.ami.outlet import Publish
+from pbxhub.ami.pbx_listener import PbxListener
 from pbxhub.ami.pbx_rows import PbxRow, read_rows
-from pbxhub.delivery.values import Links
+from pbxhub.ami.publisher import Publish
+from pbxhub.delivery.stage_values import Links
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 
 _LOOK = 2.0  # seconds between two looks at the PBX rows
 _CLOSE = 4.0  # seconds a line has to write what it heard before it is given up
@@ -40,7 +40,7 @@ async def listen(
     public_url: Settings.public_url, for the links in callbacks of ordered calls.
     """
     begin = partial(
-        Line, database=database, publish=publish, stage_memory=stage_memory, patience=patience or Patience(),
+        PbxListener, database=database, publish=publish, stage_memory=stage_memory, patience=patience or Patience(),
         links=Links(vault, public_url), data_dir=data_dir,
     )  # fmt: skip
     listener = _Listener(database, vault, begin)
@@ -58,11 +58,11 @@ async def listen(
 
 
 class _Listener:
-    def __init__(self, database: Database, vault: Vault, new_line: Callable[[PbxRow], Line]) -> None:
+    def __init__(self, database: Database, vault: Vault, new_line: Callable[[PbxRow], PbxListener]) -> None:
         self._database = database
         self._vault = vault
         self._new_line = new_line
-        self._lines: dict[int, tuple[Line, asyncio.Task[None]]] = {}
+        self._lines: dict[int, tuple[PbxListener, asyncio.Task[None]]] = {}
 
     async def look(self) -> None:
         """Compares the lines with the rows: ends what is gone or changed or broken, begins what is new."""
@@ -97,7 +97,7 @@ class _Listener:
         await asyncio.gather(*(self._end(key) for key in tuple(self._lines)))
 
 
-def _keep_unwritten(line: Line) -> None:
+def _keep_unwritten(line: PbxListener) -> None:
     try:
         line.keep_unwritten()
     except OSError as error:

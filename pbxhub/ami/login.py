@@ -14,9 +14,9 @@ import structlog
 from pbxhub.ami.actions import ActionRefusedError, build
 from pbxhub.ami.protocol import HEARD, AmiProtocol, SessionEndedError, headers_of
 from pbxhub.ami.resync import VARIABLES, read_channels
-from pbxhub.calls.messages import Status
-from pbxhub.delivery.pbx_reach import ANYWHERE, PbxReach
-from pbxhub.delivery.target import Address as IpAddress
+from pbxhub.calls.ami_events import Status
+from pbxhub.sending.pbx_reach import ANYWHERE, PbxReach
+from pbxhub.sending.target_url import Address as IpAddress
 from pbxhub.store.pbx_states import PbxState
 
 log = structlog.get_logger(__name__)

@@ -9,17 +9,17 @@ from sqlalchemy.orm import Session
 
 from pbxhub.ami.login import Address
 from pbxhub.calls.cel_calls import Place
-from pbxhub.calls.memory import load, outline
+from pbxhub.calls.snapshot import load, outline
 from pbxhub.calls.stages import JSON, CallReport, Direction
-from pbxhub.delivery.address_guard import read_networks
-from pbxhub.delivery.calls import keep_notes
-from pbxhub.delivery.pbx_reach import PbxReach
+from pbxhub.delivery.call_rows import keep_notes
 from pbxhub.delivery.storable import clip
+from pbxhub.sending.address_guard import read_networks
+from pbxhub.sending.pbx_reach import PbxReach
 from pbxhub.store.accounts import Pbx, enabled_pbxs
 from pbxhub.store.history import Call, LiveCall, StageEvent
 from pbxhub.store.pbx_states import PbxState
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault, VaultError
+from pbxhub.vault import Vault, VaultError
 
 _LAST_CALLS = 500  # that tell which endpoints are trunks
 

@@ -12,8 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.ami.actions import ActionRefusedError, build
 from pbxhub.ami.protocol import Answer, SessionEndedError
-from pbxhub.delivery.outbox.ordered import Placement, Turn, has_work, settle, take
-from pbxhub.delivery.values import Links
+from pbxhub.delivery.outbox.ordered_calls import Placement, Turn, has_work, settle, take
+from pbxhub.delivery.stage_values import Links
 from pbxhub.store.session import Database
 
 _LOOK = 0.3  # seconds between two looks for orders: one indexed question each

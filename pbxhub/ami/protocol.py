@@ -19,7 +19,7 @@ from panoramisk.actions import Action
 from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.message import Message
 
-from pbxhub.calls.messages import EVENTS
+from pbxhub.calls.ami_events import EVENTS
 from pbxhub.store.pbx_states import PbxState
 
 LONGEST_MESSAGE = 128 * 1024  # bytes; the longest in the recordings has 2,400

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from pbxhub.calls.messages import Status, parse
+from pbxhub.calls.ami_events import Status, parse
 
 VARIABLES = "CDR(start),CDR(answer),DIALEDPEERNUMBER,MIXMONITOR_FILENAME,CHANNEL(linkedid)"
 _SAME_START = 3  # seconds two readings of one start of Asterisk may differ: Uptime is whole, clocks are set

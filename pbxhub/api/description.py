@@ -14,8 +14,8 @@ from pbxhub import __version__
 from pbxhub.account.access import RIGHTS
 from pbxhub.api.problems import TYPE
 from pbxhub.api.schemas import Problem
-from pbxhub.webhooks.codec import json_schema
 from pbxhub.webhooks.spec import WebhookSpec
+from pbxhub.webhooks.spec_json import json_schema
 
 _ABOUT = """
 Everything the account can do, a program can do. Send the key of a project in `X-API-KEY`; an owner makes one in the

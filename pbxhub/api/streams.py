@@ -11,7 +11,7 @@ from flask import Flask, current_app
 from sqlalchemy import ColumnElement
 
 from pbxhub.api.problems import refuse
-from pbxhub.delivery.events import shown
+from pbxhub.delivery.event_stream import shown
 from pbxhub.store.events import Position, newest, read_after
 from pbxhub.store.session import Database
 

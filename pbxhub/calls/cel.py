@@ -14,8 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
-from pbxhub.calls.headers import NO_VARIABLES, YEAR_2100, clean, whole
-from pbxhub.calls.messages import (
+from pbxhub.calls.ami_events import (
     AttendedTransfer,
     BlindTransfer,
     Bridge,
@@ -31,6 +30,7 @@ from pbxhub.calls.messages import (
     UnParkedCall,
     UserEvent,
 )
+from pbxhub.calls.ami_headers import NO_VARIABLES, YEAR_2100, clean, whole
 from pbxhub.calls.state import dialled_number
 
 _REDIRECTED = 23

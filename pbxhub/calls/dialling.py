@@ -1,51 +1,51 @@
 """Channels come, dial, are answered and hang up: before, ring, diversion, redirect, pickup and the end."""
 
-from pbxhub.calls.book import Book
-from pbxhub.calls.marks import note_variables
-from pbxhub.calls.messages import Bridge, Cdr, DialBegin, DialEnd, Hangup, HangupRequest, Newchannel
+from pbxhub.calls.ami_events import Bridge, Cdr, DialBegin, DialEnd, Hangup, HangupRequest, Newchannel
+from pbxhub.calls.annotations import note_variables
+from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.state import Call, Channel, dialled_number, endpoint_of, same_number
 
 
-def on_newchannel(book: Book, message: Newchannel) -> None:
+def on_newchannel(live: LiveCalls, message: Newchannel) -> None:
     party = message.channel
-    if book.is_gone(party.uniqueid) or book.holds(party.uniqueid):
+    if live.is_gone(party.uniqueid) or live.holds(party.uniqueid):
         return
-    call = book.call_of(party.linkedid)
+    call = live.call_of(party.linkedid)
     if call is not None:
-        book.adopt(call, party, message.time)
+        live.adopt(call, party, message.time)
     elif party.linkedid == party.uniqueid:
-        begin_call(book, message)
+        begin_call(live, message)
 
 
-def begin_call(book: Book, message: Newchannel) -> Call:
+def begin_call(live: LiveCalls, message: Newchannel) -> Call:
     """The first channel of a call decides whether it comes from outside: an incoming context, and it rings us."""
     party = message.channel
     call = Call(party.linkedid, party.uniqueid, message.time, message.time)
     call.channel, call.context, call.dst = party.name, party.context, message.exten
     call.caller, call.caller_name = party.number, message.caller_name
     call.originated = message.state != "Ring"
-    book.begin(call)
-    book.adopt(call, party, message.time)
+    live.begin(call)
+    live.adopt(call, party, message.time)
     note_variables(call, message.variables)
-    if party.context in book.incoming and not call.originated:
-        book.learn_trunk(endpoint_of(call.channel))
-        arrive(book, call, message.time)
+    if party.context in live.incoming and not call.originated:
+        live.learn_trunk(endpoint_of(call.channel))
+        arrive(live, call, message.time)
     return call
 
 
-def arrive(book: Book, call: Call, time: float) -> None:
+def arrive(live: LiveCalls, call: Call, time: float) -> None:
     call.direction, call.trunk = "incoming", endpoint_of(call.channel)
-    book.fire(call, "incoming.before", "", time)
+    live.fire(call, "incoming.before", "", time)
 
 
-def on_dial_begin(book: Book, message: DialBegin) -> None:
-    call = book.follow(message.uniqueid, message.linkedid, message.time) or book.call_of(message.dest.linkedid)
-    dest = book.adopt(call, message.dest, message.time) if call is not None else None
+def on_dial_begin(live: LiveCalls, message: DialBegin) -> None:
+    call = live.follow(message.uniqueid, message.linkedid, message.time) or live.call_of(message.dest.linkedid)
+    dest = live.adopt(call, message.dest, message.time) if call is not None else None
     if call is None or dest is None or dest.hop:
         return
     dialler = call.channels.get(message.uniqueid)
     if dest.outside and not dest.local:
-        book.learn_trunk(endpoint_of(dest.name))
+        live.learn_trunk(endpoint_of(dest.name))
     if call.outward and not dest.local and not call.direction:
         dest.outside = True  # as the dialplan said; of the endpoint that tells nothing
     if dest.outside:
@@ -54,10 +54,10 @@ def on_dial_begin(book: Book, message: DialBegin) -> None:
         call.redirecting = next_hop(call, message.time) or call.redirecting
     dest.parent, dest.hop = message.uniqueid, _hop_of(call, dialler)
     if dest.local:
-        _behind(book, call, dest, message.time)
+        _behind(live, call, dest, message.time)
         return
     if not message.uniqueid or (dialler is not None and call.origin(dialler).uniqueid == call.first):
-        _dialled(book, call, dest, message.time)
+        _dialled(live, call, dest, message.time)
 
 
 def _hop_of(call: Call, dialler: Channel | None) -> int:
@@ -67,13 +67,13 @@ def _hop_of(call: Call, dialler: Channel | None) -> int:
     return call.near_end(dialler).hop or call.hop
 
 
-def _dialled(book: Book, call: Call, dest: Channel, time: float) -> None:
+def _dialled(live: LiveCalls, call: Call, dest: Channel, time: float) -> None:
     """A leg of the call's own."""
     dest.leg = True
     if not call.direction and dest.outside:
-        depart(book, call, dest, dest.shown, time)
+        depart(live, call, dest, dest.shown, time)
     elif call.direction == "incoming":
-        ring(book, call, dest, time)
+        ring(live, call, dest, time)
     elif call.direction != "outgoing" or dest.outside:
         call.dst_channel = dest.name
         call.rung = call.rung or dest.number
@@ -81,16 +81,16 @@ def _dialled(book: Book, call: Call, dest: Channel, time: float) -> None:
             call.trunk = endpoint_of(dest.name)
 
 
-def _behind(book: Book, call: Call, local: Channel, time: float) -> None:
+def _behind(live: LiveCalls, call: Call, local: Channel, time: float) -> None:
     """The legs behind a Local channel are told by who dialled it; they may have begun before that was known."""
     if call.direction == "incoming":
-        book.touch(call)  # a restart must not lose whose Local channel this is
+        live.touch(call)  # a restart must not lose whose Local channel this is
     for leg in list(call.channels.values()):
         if not leg.local and leg.hop and not leg.leg and _rings_for_caller(call, leg, local):
             leg.hop = local.hop
-            _dialled(book, call, leg, time)
+            _dialled(live, call, leg, time)
             if leg.answered:
-                _answered(book, call, leg, leg.answered, ours=True)
+                _answered(live, call, leg, leg.answered, ours=True)
 
 
 def _rings_for_caller(call: Call, leg: Channel, local: Channel) -> bool:
@@ -100,19 +100,19 @@ def _rings_for_caller(call: Call, leg: Channel, local: Channel) -> bool:
     return call.origin(dialler).uniqueid == call.first
 
 
-def ring(book: Book, call: Call, dest: Channel, time: float) -> None:
+def ring(live: LiveCalls, call: Call, dest: Channel, time: float) -> None:
     """A leg of the caller's own rings: a ring, or the first of a redirect."""
     call.dst_channel, call.rung = dest.name, dest.number
     if dest.outside and dest.hop == call.hop and same_number(call.named, dest.number):
         return  # the destination of the transfer, as the dialplan dials it
     if call.redirecting and call.redirecting == dest.hop:
         call.redirecting = 0
-        forward(book, call, "redirect", dest.number, call.extension, dest.hop, time)
+        forward(live, call, "redirect", dest.number, call.extension, dest.hop, time)
     else:
-        forward(book, call, "ring", dest.number, "", dest.hop, time)
+        forward(live, call, "ring", dest.number, "", dest.hop, time)
 
 
-def depart(book: Book, call: Call, dest: Channel, our_number: str, time: float) -> None:
+def depart(live: LiveCalls, call: Call, dest: Channel, our_number: str, time: float) -> None:
     """The first leg towards a trunk makes a call outgoing."""
     call.direction = "outgoing"
     call.trunk, call.dst_channel = endpoint_of(dest.name), dest.name
@@ -120,7 +120,7 @@ def depart(book: Book, call: Call, dest: Channel, our_number: str, time: float) 
     call.caller_name, call.outbound_number = "", our_number
     call.extension, call.answered, call.party, call.rung = _employee(call), 0.0, "", ""
     dest.leg, call.statuses = True, []
-    book.fire(call, "outgoing.before", "", time)
+    live.fire(call, "outgoing.before", "", time)
 
 
 def _employee(call: Call) -> str:
@@ -140,7 +140,7 @@ def next_hop(call: Call, time: float) -> int:
     return call.hop
 
 
-def forward(book: Book, call: Call, kind: str, to: str, source: str, hop: int, time: float) -> None:
+def forward(live: LiveCalls, call: Call, kind: str, to: str, source: str, hop: int, time: float) -> None:
     """A destination fires once per hop; the one that a transfer named does not fire again when it rings."""
     key = f"{hop}:{to}"
     if call.over or key in call.fired.get("incoming.forward", ()):
@@ -150,17 +150,17 @@ def forward(book: Book, call: Call, kind: str, to: str, source: str, hop: int, t
         call.named = to
     step = len(call.fired.get("incoming.forward", ())) + 1
     extension = source if kind == "park" else to
-    book.fire(call, "incoming.forward", key, time, forward_step=step, extension=extension)
+    live.fire(call, "incoming.forward", key, time, forward_step=step, extension=extension)
 
 
-def on_dial_end(book: Book, message: DialEnd) -> None:
-    call = book.follow(message.uniqueid, message.linkedid, message.time)
-    other = book.of_channel(message.dest.uniqueid)
+def on_dial_end(live: LiveCalls, message: DialEnd) -> None:
+    call = live.follow(message.uniqueid, message.linkedid, message.time)
+    other = live.of_channel(message.dest.uniqueid)
     if call is None:
-        call = other or book.call_of(message.dest.linkedid)
+        call = other or live.call_of(message.dest.linkedid)
     elif other is not None and other is not call:
-        call = book.merge(call, other, message.time)  # *8: the one who took it came with a call of its own
-    dest = book.adopt(call, message.dest, message.time) if call is not None else None
+        call = live.merge(call, other, message.time)  # *8: the one who took it came with a call of its own
+    dest = live.adopt(call, message.dest, message.time) if call is not None else None
     if call is None or dest is None or dest.status:
         return
     dest.status = message.status or "CANCEL"
@@ -169,32 +169,32 @@ def on_dial_end(book: Book, message: DialEnd) -> None:
         call.connected = call.connected or message.uniqueid == call.first
         ours = dialler is not None and call.origin(dialler).uniqueid == call.first
         if not dest.local:
-            _answered(book, call, dest, message.time, ours)
+            _answered(live, call, dest, message.time, ours)
     elif message.forward and dest.leg and call.direction == "incoming":
         next_hop(call, message.time)
-        forward(book, call, "diversion", dialled_number(message.forward), dest.number, call.hop, message.time)
+        forward(live, call, "diversion", dialled_number(message.forward), dest.number, call.hop, message.time)
 
 
-def _answered(book: Book, call: Call, dest: Channel, time: float, ours: bool) -> None:
+def _answered(live: LiveCalls, call: Call, dest: Channel, time: float, ours: bool) -> None:
     dest.answered = time
     if call.direction == "incoming":
         if call.awaited and dest.number == call.awaited:
-            pickup(book, call, dest, call.hop, time)
+            pickup(live, call, dest, call.hop, time)
         elif ours:
-            pickup(book, call, dest, dest.hop or call.hop, time)
+            pickup(live, call, dest, dest.hop or call.hop, time)
     elif call.direction == "outgoing" and not dest.outside:
         call.extension = call.extension or dest.number
     else:
-        _outgoing_answered(book, call, dest, time)
+        _outgoing_answered(live, call, dest, time)
 
 
-def _outgoing_answered(book: Book, call: Call, dest: Channel, time: float) -> None:
+def _outgoing_answered(live: LiveCalls, call: Call, dest: Channel, time: float) -> None:
     if not dest.leg:
         return
     _talks(call, dest, time)
     if call.direction == "outgoing":
         call.trunk = endpoint_of(dest.name)
-        book.fire(call, "outgoing.pickup", "", time)
+        live.fire(call, "outgoing.pickup", "", time)
     else:
         call.extension = dest.number
 
@@ -206,7 +206,7 @@ def _talks(call: Call, dest: Channel, time: float) -> None:
     call.party, call.dst_channel, call.hangup_by = dest.uniqueid, dest.name, ""
 
 
-def pickup(book: Book, call: Call, dest: Channel, hop: int, time: float) -> None:
+def pickup(live: LiveCalls, call: Call, dest: Channel, hop: int, time: float) -> None:
     """The caller talks to a new party."""
     if call.direction != "incoming" or call.over:
         return
@@ -214,18 +214,18 @@ def pickup(book: Book, call: Call, dest: Channel, hop: int, time: float) -> None
     call.awaited = ""
     _talks(call, dest, time)
     call.extension = dest.number
-    book.fire(call, "incoming.pickup", f"{hop}:{dest.number}", time)
+    live.fire(call, "incoming.pickup", f"{hop}:{dest.number}", time)
 
 
-def on_bridge(book: Book, message: Bridge) -> None:
-    call = book.follow(message.uniqueid, message.linkedid, message.time)
+def on_bridge(live: LiveCalls, message: Bridge) -> None:
+    call = live.follow(message.uniqueid, message.linkedid, message.time)
     if call is not None and message.variables:
         note_variables(call, message.variables)
 
 
-def on_hangup_request(book: Book, message: HangupRequest) -> None:
+def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
     """Who hung up first: the caller (the outside party) or the employee who talks to it."""
-    call = book.follow(message.uniqueid, message.linkedid, message.time)
+    call = live.follow(message.uniqueid, message.linkedid, message.time)
     if call is None or call.hangup_by or call.over:
         return
     channel = call.channels[message.uniqueid]
@@ -234,8 +234,8 @@ def on_hangup_request(book: Book, message: HangupRequest) -> None:
         call.hangup_by = "caller" if from_outside else "employee"
 
 
-def on_hangup(book: Book, message: Hangup) -> None:
-    call = book.follow(message.uniqueid, message.linkedid, message.time)
+def on_hangup(live: LiveCalls, message: Hangup) -> None:
+    call = live.follow(message.uniqueid, message.linkedid, message.time)
     if call is None:
         return
     channel = call.channels[message.uniqueid]
@@ -250,10 +250,10 @@ def on_hangup(book: Book, message: Hangup) -> None:
     if not call.alive():
         real = [other.ended for other in call.channels.values() if not other.local]
         call.hangup_by = call.hangup_by or "pbx"
-        book.end(call, max(real, default=message.time), "hangup")
+        live.end(call, max(real, default=message.time), "hangup")
 
 
-def on_cdr(book: Book, message: Cdr) -> None:
-    call = book.of_channel(message.uniqueid)
+def on_cdr(live: LiveCalls, message: Cdr) -> None:
+    call = live.of_channel(message.uniqueid)
     if call is not None and message.recording:
         call.recording_file = call.recording_file or message.recording

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from pbxhub.calls.book import Book
+from pbxhub.calls.ami_events import Party, Status
+from pbxhub.calls.annotations import note_variables
 from pbxhub.calls.dialling import arrive, depart, next_hop, pickup, ring
-from pbxhub.calls.marks import note_variables
-from pbxhub.calls.messages import Party, Status
+from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.state import Call, Channel, dialled_number, endpoint_of
 
 _STARTED = re.compile(r"(?:^|-)([0-9]{10}\.)[0-9]+$")
@@ -15,21 +15,21 @@ _TELLING = {"MIXMONITOR_FILENAME"}  # of the variables that Status is asked for,
 _RETRIEVES = "ParkedCall"  # who took a parked caller back was not rung
 
 
-def take_stock(book: Book, channels: Sequence[Status], now: float, reason: str, gone_by: float) -> None:
+def take_stock(live_calls: LiveCalls, channels: Sequence[Status], now: float, reason: str, gone_by: float) -> None:
     """Ends what is gone, at gone_by at the latest, begins what is new, and makes up for what happened to the rest."""
     live = _by_uniqueid(channels)
-    if reason == "pbx_restarted" and any(_is_known(book, status.channel) for status in live.values()):
+    if reason == "pbx_restarted" and any(_is_known(live_calls, status.channel) for status in live.values()):
         reason = "lost_while_disconnected"  # no channel outlives its Asterisk: it was a clock that had been set
-    for call in book.each():
-        _end_what_is_gone(book, call, {} if reason == "pbx_restarted" else live, min(now, gone_by), reason)
+    for call in live_calls.each():
+        _end_what_is_gone(live_calls, call, {} if reason == "pbx_restarted" else live, min(now, gone_by), reason)
     for linkedid, group in _by_linkedid(live.values()).items():
-        joined = _join(book, linkedid, group, now)
+        joined = _join(live_calls, linkedid, group, now)
         joined.seen = max(joined.seen, now)
-        _make_up(book, joined, group, now)
+        _make_up(live_calls, joined, group, now)
 
 
-def _is_known(book: Book, party: Party) -> bool:
-    return book.holds(party.uniqueid) or book.knows(party.linkedid)
+def _is_known(live_calls: LiveCalls, party: Party) -> bool:
+    return live_calls.holds(party.uniqueid) or live_calls.knows(party.linkedid)
 
 
 def _by_uniqueid(channels: Iterable[Status]) -> dict[str, Status]:
@@ -49,24 +49,26 @@ def _by_linkedid(channels: Iterable[Status]) -> dict[str, list[Status]]:
     return groups
 
 
-def _end_what_is_gone(book: Book, call: Call, live: Mapping[str, Status], gone_by: float, reason: str) -> None:
+def _end_what_is_gone(
+    live_calls: LiveCalls, call: Call, live: Mapping[str, Status], gone_by: float, reason: str
+) -> None:
     ended = max(call.seen, gone_by)
     for uniqueid, channel in call.channels.items():
         if uniqueid not in live and not channel.ended:
             channel.ended = ended
     outlined = not call.channels and any(status.channel.linkedid == call.linkedid for status in live.values())
     if not call.alive() and not outlined:
-        book.end(call, ended, reason)
+        live_calls.end(call, ended, reason)
 
 
-def _join(book: Book, linkedid: str, group: Sequence[Status], now: float) -> Call:
+def _join(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: float) -> Call:
     call: Call | None = None
     for status in group:
-        call = book.follow(status.channel.uniqueid, linkedid, call.seen if call else 0.0) or call
-    call = call or book.call_of(linkedid) or _begin(book, linkedid, group, now)
+        call = live_calls.follow(status.channel.uniqueid, linkedid, call.seen if call else 0.0) or call
+    call = call or live_calls.call_of(linkedid) or _begin(live_calls, linkedid, group, now)
     for status in group:
         note_variables(call, {name: status.variables[name] for name in _TELLING & status.variables.keys()})
-        channel = book.adopt(call, status.channel, _started(status, now))
+        channel = live_calls.adopt(call, status.channel, _started(status, now))
         if channel is not None and channel.outside and not channel.hop and channel.uniqueid != call.first:
             channel.number = _whom(call, status)
         if channel is not None and channel.local and not channel.hop and status.application in _DIALLED:
@@ -81,28 +83,28 @@ def _whom(call: Call, status: Status) -> str:
     return dialled or ("" if shows_another else status.channel.number)
 
 
-def _begin(book: Book, linkedid: str, group: Sequence[Status], now: float) -> Call:
+def _begin(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: float) -> Call:
     first = next((status for status in group if status.channel.uniqueid == linkedid), group[0])
     started = _started(first, now)
     call = Call(linkedid, first.channel.uniqueid, started, started)
     call.channel, call.context, call.caller = first.channel.name, first.channel.context, first.channel.number
     call.caller_name, call.dst = first.caller_name, first.exten
-    book.begin(call)
-    channel = book.adopt(call, first.channel, started)
+    live_calls.begin(call)
+    channel = live_calls.adopt(call, first.channel, started)
     if channel is not None and first.state == "Ringing" and first.channel.uniqueid == linkedid:
         call.originated, channel.leg = True, True  # Asterisk itself rings it: what comes of that is the outcome
-    if channel is not None and _comes_in(book, call, first):
+    if channel is not None and _comes_in(live_calls, call, first):
         channel.outside, channel.number = True, first.channel.number
-        arrive(book, call, started)
+        arrive(live_calls, call, started)
     return call
 
 
-def _comes_in(book: Book, call: Call, first: Status) -> bool:
+def _comes_in(live_calls: LiveCalls, call: Call, first: Status) -> bool:
     """Status tells the context of now: a call that went on to a queue or an IVR is known by its trunk."""
     if first.application in _DIALLED:
         return False
-    by_trunk = endpoint_of(call.channel) in book.trunks and first.channel.uniqueid == call.linkedid
-    return first.channel.context in book.incoming or (by_trunk and bool(first.dnid))
+    by_trunk = endpoint_of(call.channel) in live_calls.trunks and first.channel.uniqueid == call.linkedid
+    return first.channel.context in live_calls.incoming or (by_trunk and bool(first.dnid))
 
 
 def _started(status: Status, now: float) -> float:
@@ -113,7 +115,7 @@ def _started(status: Status, now: float) -> float:
     return made if abs(made - guess) < 5.0 else guess
 
 
-def _make_up(book: Book, call: Call, group: Sequence[Status], now: float) -> None:
+def _make_up(live_calls: LiveCalls, call: Call, group: Sequence[Status], now: float) -> None:
     """Legs that ring or talk and of which nothing was reported yet."""
     here = next((status for status in group if status.channel.uniqueid == call.first), None)
     picked_up = call.fired.get("incoming.pickup", ())
@@ -124,13 +126,13 @@ def _make_up(book: Book, call: Call, group: Sequence[Status], now: float) -> Non
             continue
         dialled = status.state != "Down" or bool(leg.number)  # else its DialBegin is about to come and tells whom
         if not call.direction and leg.outside and dialled:
-            depart(book, call, leg, status.connected, now)
+            depart(live_calls, call, leg, status.connected, now)
         if call.direction == "incoming" and here is not None and _with_caller(call, status, here):
-            _caller_leg(book, call, leg, status, now)
+            _caller_leg(live_calls, call, leg, status, now)
         elif call.direction == "outgoing" and leg.outside:
             leg.leg = True
             if status.state == "Up" and status.bridge and not leg.answered:
-                _outgoing_talks(book, call, leg, now)
+                _outgoing_talks(live_calls, call, leg, now)
         elif status.state == "Up" and not leg.answered:
             leg.answered = now  # a consultation, should it become a transfer; or *8, whose DialEnd is about to come
 
@@ -142,7 +144,7 @@ def _with_caller(call: Call, status: Status, here: Status) -> bool:
     return bool(call.caller) and status.connected == call.caller
 
 
-def _caller_leg(book: Book, call: Call, leg: Channel, status: Status, now: float) -> None:
+def _caller_leg(live_calls: LiveCalls, call: Call, leg: Channel, status: Status, now: float) -> None:
     if not leg.leg:
         before = call.channels.get(call.party)
         told = f"{call.hop}:{leg.number}" in call.fired.get("incoming.pickup", ())  # of a call that is only outlined
@@ -152,15 +154,15 @@ def _caller_leg(book: Book, call: Call, leg: Channel, status: Status, now: float
         if status.application == _RETRIEVES:
             call.redirecting = 0
         else:
-            ring(book, call, leg, now)
+            ring(live_calls, call, leg, now)
     if status.state == "Up" and not leg.answered:
         call.connected = True
         leg.status = "ANSWER"
-        pickup(book, call, leg, leg.hop or call.hop, now)
+        pickup(live_calls, call, leg, leg.hop or call.hop, now)
 
 
-def _outgoing_talks(book: Book, call: Call, leg: Channel, now: float) -> None:
+def _outgoing_talks(live_calls: LiveCalls, call: Call, leg: Channel, now: float) -> None:
     leg.answered, leg.status = now, "ANSWER"
     call.answered, call.party = call.answered or now, leg.uniqueid
     call.trunk, call.dst_channel = endpoint_of(leg.name), leg.name
-    book.fire(call, "outgoing.pickup", "", now)
+    live_calls.fire(call, "outgoing.pickup", "", now)

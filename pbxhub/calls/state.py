@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pbxhub.calls.messages import Party
+from pbxhub.calls.ami_events import Party
 
 _DIGITS = re.compile(r"[0-9]+")
 _TELLING = 7  # last digits by which an outside number is known

@@ -1,6 +1,6 @@
 """Messages in, stages of calls out.
 
-The automaton: a call (state.Call) lives in the book from its first channel to its last; each kind of message has one
+The automaton: a call (state.Call) is in LiveCalls from its first channel to its last; each kind of message has one
 handler (the table below) that finds the call by channel or linkedid, changes its notes and fires what follows.
 tests/traces holds recordings of a real Asterisk with the stages that each must give.
 """
@@ -9,11 +9,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from pbxhub.calls import dialling, marks, messages, transfers, userevents
-from pbxhub.calls.book import Book
-from pbxhub.calls.memory import load
-from pbxhub.calls.messages import Message, Status
+from pbxhub.calls import ami_events as messages
+from pbxhub.calls import annotations as marks
+from pbxhub.calls import dialling, transfers
+from pbxhub.calls import user_events as userevents
+from pbxhub.calls.ami_events import Message, Status
+from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.resync import take_stock
+from pbxhub.calls.snapshot import load
 from pbxhub.calls.stages import JSON, CallReport
 
 INCOMING_CONTEXTS = ("from-trunk", "from-pstn", "from-did-direct", "from-external")
@@ -23,13 +26,13 @@ MOST_CALLS = 20000
 Loss = Literal["lost_while_disconnected", "pbx_restarted"]
 
 
-def _on_shutdown(book: Book, message: messages.Shutdown) -> None:
+def _on_shutdown(live: LiveCalls, message: messages.Shutdown) -> None:
     """Asterisk says good-bye last: whatever still seems to live does not."""
-    for call in book.each():
-        book.end(call, max(call.seen, message.time), "pbx_restarted")
+    for call in live.each():
+        live.end(call, max(call.seen, message.time), "pbx_restarted")
 
 
-_HANDLERS: Mapping[type, Callable[[Book, Any], None]] = {
+_HANDLERS: Mapping[type, Callable[[LiveCalls, Any], None]] = {
     messages.Newchannel: dialling.on_newchannel,
     messages.DialBegin: dialling.on_dial_begin,
     messages.DialEnd: dialling.on_dial_end,
@@ -66,7 +69,7 @@ class Tracker:
         most_calls: int = MOST_CALLS,
     ) -> None:
         self.incoming_contexts = incoming_contexts
-        self._book = Book(incoming_contexts, most_calls)
+        self._live = LiveCalls(incoming_contexts, most_calls)
         self._longest_silence = longest_silence
         self._silent: dict[str, tuple[float, float]] = {}  # linkedid: last heard of, and the sweep that found it so
 
@@ -75,8 +78,8 @@ class Tracker:
         handle = _HANDLERS.get(type(message))
         if handle is None:  # FullyBooted, Status: the listener takes stock with resync()
             return []
-        handle(self._book, message)
-        return self._book.take()
+        handle(self._live, message)
+        return self._live.take()
 
     def sweep(self, now: datetime) -> list[CallReport]:
         """Closes calls of which nothing was heard for twice the longest silence, and nobody could ask; see expire().
@@ -86,11 +89,11 @@ class Tracker:
         """
         moment, before = now.timestamp(), self._silent
         self._silent = {}
-        for linkedid, heard in self._book.heard.items():
+        for linkedid, heard in self._live.heard.items():
             seen, since = before.get(linkedid, (heard, moment))
             self._silent[linkedid] = heard, since if seen == heard else moment
         self._expire(self.silent(now, 2 * self._longest_silence))
-        return self._book.take()
+        return self._live.take()
 
     def silent(self, now: datetime, longest: float | None = None) -> list[str]:
         """The calls, by linkedid, of which nothing was heard for too long when sweep() looked last."""
@@ -103,17 +106,17 @@ class Tracker:
         moment = now.timestamp()
         living = {status.channel.linkedid for status in channels} | {status.channel.uniqueid for status in channels}
         for linkedid in self.silent(now):
-            if not living.isdisjoint(self._book.names_of(linkedid)):
+            if not living.isdisjoint(self._live.names_of(linkedid)):
                 self._silent[linkedid] = self._silent[linkedid][0], moment
         self._expire(self.silent(now))
-        return self._book.take()
+        return self._live.take()
 
     def _expire(self, linkedids: Sequence[str]) -> None:
         for linkedid in linkedids:
             heard, _ = self._silent.pop(linkedid)
-            call = self._book.call_of(linkedid)
+            call = self._live.call_of(linkedid)
             if call is not None and call.seen == heard:
-                self._book.end(call, call.seen, "expired")
+                self._live.end(call, call.seen, "expired")
 
     def resync(
         self, channels: Sequence[Status], now: datetime, reason: Loss, pbx_started_on: datetime | None = None
@@ -126,8 +129,8 @@ class Tracker:
         in their order: feeding one twice or late does no harm.
         """
         gone_by = pbx_started_on if pbx_started_on and reason == "pbx_restarted" else now
-        take_stock(self._book, channels, now.timestamp(), reason, gone_by.timestamp())
-        return self._book.take()
+        take_stock(self._live, channels, now.timestamp(), reason, gone_by.timestamp())
+        return self._live.take()
 
     def restore(self, memories: Mapping[str, Mapping[str, JSON]], trunks: Iterable[str] = ()) -> None:
         """Goes on with calls of an earlier process exactly where it was: linkedid -> the last notes on those that live.
@@ -135,14 +138,14 @@ class Tracker:
         trunks: endpoints known to lead outside, so that calls that came meanwhile are known for incoming ones.
         """
         for endpoint in trunks:
-            self._book.learn_trunk(endpoint)
+            self._live.learn_trunk(endpoint)
         calls = [call for notes in memories.values() if (call := load(notes)) is not None]
         absorbed = {alias for call in calls for alias in call.aliases}  # by a call whose notes were written first
         for call in sorted(calls, key=lambda call: call.started):
             if call.linkedid in absorbed:
-                self._book.let_go(call.linkedid)
-            elif not self._book.knows(call.linkedid):
-                self._book.take_up(call)
+                self._live.let_go(call.linkedid)
+            elif not self._live.knows(call.linkedid):
+                self._live.take_up(call)
 
     def notes(self) -> dict[str, dict[str, JSON]]:
         """What restore() needs of every call that has changed since its last report or the last time, by linkedid.
@@ -150,18 +153,18 @@ class Tracker:
         Empty notes mean that the call is over: without a report when it was absorbed by another, or had no real
         channel. Nothing is here twice, and nothing when nothing has changed.
         """
-        return self._book.notes()
+        return self._live.notes()
 
     def all_notes(self) -> dict[str, dict[str, JSON]]:
         """The same of every call that lives, changed or not."""
-        return self._book.all_notes()
+        return self._live.all_notes()
 
     def rings(self, linkedid: str) -> bool:
         """Whether this call lives and has, or had, a real channel: then its end will be reported."""
-        call = self._book.call_of(linkedid)
+        call = self._live.call_of(linkedid)
         return call is not None and call.real
 
     @property
     def live_calls(self) -> int:
         """How many calls live now."""
-        return len(self._book)
+        return len(self._live)

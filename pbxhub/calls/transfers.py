@@ -1,40 +1,40 @@
 """The caller is sent on: blind and attended transfer, park and retrieval, *8."""
 
-from pbxhub.calls.book import Book
+from pbxhub.calls.ami_events import AttendedTransfer, BlindTransfer, ParkedCall, Party, Pickup, UnParkedCall
 from pbxhub.calls.dialling import forward, next_hop, pickup
-from pbxhub.calls.messages import AttendedTransfer, BlindTransfer, ParkedCall, Party, Pickup, UnParkedCall
+from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.state import Call, Channel, new_channel
 
 
-def on_blind_transfer(book: Book, message: BlindTransfer) -> None:
-    call = book.follow(message.transferee.uniqueid, message.transferee.linkedid, message.time)
+def on_blind_transfer(live: LiveCalls, message: BlindTransfer) -> None:
+    call = live.follow(message.transferee.uniqueid, message.transferee.linkedid, message.time)
     if call is None:
-        call = book.follow(message.transferer.uniqueid, message.transferer.linkedid, message.time)
+        call = live.follow(message.transferer.uniqueid, message.transferer.linkedid, message.time)
     if call is None:
         return
-    source = _number(book, call, message.transferer)
+    source = _number(live, call, message.transferer)
     _note_transfer(call, "blind_transfer", source, message.extension)
     if call.direction == "incoming" and next_hop(call, message.time):
-        forward(book, call, "blind_transfer", message.extension, source, call.hop, message.time)
+        forward(live, call, "blind_transfer", message.extension, source, call.hop, message.time)
 
 
-def on_attended_transfer(book: Book, message: AttendedTransfer) -> None:
+def on_attended_transfer(live: LiveCalls, message: AttendedTransfer) -> None:
     """Two lines of the transferer become one call; the party on the other line than the caller's is the new one."""
-    first = _call_of(book, message.original, message.time)
-    second = _call_of(book, message.second, message.time)
+    first = _call_of(live, message.original, message.time)
+    second = _call_of(live, message.second, message.time)
     call = first or second
     if first is not None and second is not None and second is not first:
-        call = book.merge(first, second, message.time)
-        if book.call_of(second.linkedid) is not call:
+        call = live.merge(first, second, message.time)
+        if live.call_of(second.linkedid) is not call:
             second.party = ""  # two callers, who talk to each other from now on
     if call is None:
         return
     to = message.original_connected if _caller_is_second(call, message) else message.second_connected
-    source = _number(book, call, message.original)
+    source = _number(live, call, message.original)
     _note_transfer(call, "attended_transfer", source, to)
     if call.direction == "incoming" and to and next_hop(call, message.time):
-        forward(book, call, "attended_transfer", to, source, call.hop, message.time)
-        _new_party(book, call, to, message)
+        forward(live, call, "attended_transfer", to, source, call.hop, message.time)
+        _new_party(live, call, to, message)
 
 
 def _caller_is_second(call: Call, message: AttendedTransfer) -> bool:
@@ -43,11 +43,11 @@ def _caller_is_second(call: Call, message: AttendedTransfer) -> bool:
     return message.second_connected == call.caller or (lines[1] == call.party and lines[0] != call.party)
 
 
-def _call_of(book: Book, party: Party, time: float) -> Call | None:
-    return book.follow(party.uniqueid, party.linkedid, time) or book.call_of(party.linkedid)
+def _call_of(live: LiveCalls, party: Party, time: float) -> Call | None:
+    return live.follow(party.uniqueid, party.linkedid, time) or live.call_of(party.linkedid)
 
 
-def _new_party(book: Book, call: Call, to: str, message: AttendedTransfer) -> None:
+def _new_party(live: LiveCalls, call: Call, to: str, message: AttendedTransfer) -> None:
     """They talk at once; or the new party still rings, and talks when it answers."""
     party = call.channels.get(message.target) or _latest(call, to)
     if party is not None and party.local:
@@ -57,10 +57,10 @@ def _new_party(book: Book, call: Call, to: str, message: AttendedTransfer) -> No
     elif party is None:
         call.connected, call.extension, call.awaited = True, to, ""
         call.party, call.hangup_by = "", ""  # which channel they talk on is not known
-        book.fire(call, "incoming.pickup", f"{call.hop}:{to}", message.time)
+        live.fire(call, "incoming.pickup", f"{call.hop}:{to}", message.time)
     elif party.answered:
         call.connected = True
-        pickup(book, call, party, call.hop, message.time)
+        pickup(live, call, party, call.hop, message.time)
     else:
         party.leg, party.hop, call.awaited = True, call.hop, to
 
@@ -70,38 +70,38 @@ def _latest(call: Call, number: str) -> Channel | None:
     return next((channel for channel in reversed(live) if not channel.local and channel.uniqueid != call.first), None)
 
 
-def _number(book: Book, call: Call, party: Party) -> str:
+def _number(live: LiveCalls, call: Call, party: Party) -> str:
     known = call.channels.get(party.uniqueid)
-    return known.number if known is not None else new_channel(party, book.incoming, 0.0).number
+    return known.number if known is not None else new_channel(party, live.incoming, 0.0).number
 
 
 def _note_transfer(call: Call, kind: str, source: str, to: str) -> None:
     call.transfer_type, call.transfer_from, call.transfer_to = kind, source, to
 
 
-def on_parked_call(book: Book, message: ParkedCall) -> None:
-    call = book.follow(message.parkee.uniqueid, message.parkee.linkedid, message.time)
+def on_parked_call(live: LiveCalls, message: ParkedCall) -> None:
+    call = live.follow(message.parkee.uniqueid, message.parkee.linkedid, message.time)
     if call is not None and call.direction == "incoming" and next_hop(call, message.time) and message.space:
-        forward(book, call, "park", message.space, call.extension, call.hop, message.time)
+        forward(live, call, "park", message.space, call.extension, call.hop, message.time)
 
 
-def on_unparked_call(book: Book, message: UnParkedCall) -> None:
+def on_unparked_call(live: LiveCalls, message: UnParkedCall) -> None:
     """The retriever talks to the caller; there is no DialEnd."""
-    call = book.follow(message.parkee.uniqueid, message.parkee.linkedid, message.time)
+    call = live.follow(message.parkee.uniqueid, message.parkee.linkedid, message.time)
     if call is None:
         return
-    other = book.of_channel(message.retriever.uniqueid)
+    other = live.of_channel(message.retriever.uniqueid)
     if other is not None and other is not call:
-        call = book.merge(call, other, message.time)
-    retriever = book.adopt(call, message.retriever, message.time)
+        call = live.merge(call, other, message.time)
+    retriever = live.adopt(call, message.retriever, message.time)
     if retriever is not None:
         call.connected = True
-        pickup(book, call, retriever, call.hop, message.time)
+        pickup(live, call, retriever, call.hop, message.time)
 
 
-def on_pickup(book: Book, message: Pickup) -> None:
+def on_pickup(live: LiveCalls, message: Pickup) -> None:
     """*8: the taker's channel joins the call that rings; the DialEnd that follows tells of the answer."""
-    call = book.follow(message.target.uniqueid, message.target.linkedid, message.time)
-    other = book.of_channel(message.channel.uniqueid)
+    call = live.follow(message.target.uniqueid, message.target.linkedid, message.time)
+    other = live.of_channel(message.channel.uniqueid)
     if call is not None and other is not None and other is not call:
-        book.merge(call, other, message.time)
+        live.merge(call, other, message.time)

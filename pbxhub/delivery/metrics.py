@@ -7,9 +7,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from pbxhub.delivery.outbox.backlog import Waiting, waiting
 from pbxhub.delivery.outbox.claim import Claimed
-from pbxhub.delivery.outbox.waiting import Waiting, waiting
-from pbxhub.delivery.outgoing import Answer
+from pbxhub.sending.exchange import Answer
 from pbxhub.store.session import Database
 
 LANES = {1: "first", 2: "retry", 3: "bulk"}

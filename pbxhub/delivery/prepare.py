@@ -4,13 +4,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 
-from pbxhub.delivery.address_guard import NetworkGrant
-from pbxhub.delivery.directory import LiveWebhook
 from pbxhub.delivery.outbox.claim import Claimed
-from pbxhub.delivery.outgoing import SYSTEM_TLS, Answer, Outgoing, TlsOptions
-from pbxhub.delivery.signing import SigningKeys, identify, open_keys
+from pbxhub.delivery.webhook_cache import LiveWebhook
 from pbxhub.redaction import HIDDEN, scrub, scrub_bytes
-from pbxhub.store.vault import Vault
+from pbxhub.sending.address_guard import NetworkGrant
+from pbxhub.sending.exchange import SYSTEM_TLS, Answer, Outgoing, TlsOptions
+from pbxhub.sending.webhook_signatures import SigningKeys, identify, open_keys
+from pbxhub.vault import Vault
 from pbxhub.webhooks.auth import authorize
 from pbxhub.webhooks.request import Request
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec

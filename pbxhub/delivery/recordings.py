@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.store.accounts import COMMON_FOLDER, Pbx
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 
 RECORDING_LIFETIME = timedelta(days=7)
 

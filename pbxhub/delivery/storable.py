@@ -1,6 +1,6 @@
 """Values on their way into the database: what one of the two databases would refuse is replaced, not lost."""
 
-from pbxhub.webhooks.answer import storable
+from pbxhub.webhooks.saved_values import storable
 
 __all__ = ["clip", "storable"]
 

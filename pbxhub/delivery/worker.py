@@ -13,21 +13,21 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.directory import directory_of
-from pbxhub.delivery.doorbell import Doorbell
-from pbxhub.delivery.engine import Engine
 from pbxhub.delivery.metrics import WorkerMetrics
 from pbxhub.delivery.outbox import Batch, Claimed, Finished, Health, claim, record
+from pbxhub.delivery.outbox.attempt_result import given_up
 from pbxhub.delivery.outbox.claim import LEASE
-from pbxhub.delivery.outbox.finished import given_up
-from pbxhub.delivery.outbox.give_back import give_back
-from pbxhub.delivery.outcomes import UNREADABLE, describe
-from pbxhub.delivery.outgoing import Answer
+from pbxhub.delivery.outbox.release_lease import give_back
 from pbxhub.delivery.prepare import OtherHostError, Prepared, prepare
-from pbxhub.delivery.values import Links
+from pbxhub.delivery.stage_values import Links
+from pbxhub.delivery.wakeup import Wakeup
+from pbxhub.delivery.webhook_cache import webhook_cache_of
+from pbxhub.sending.engine import Engine
+from pbxhub.sending.exchange import Answer
+from pbxhub.sending.outcomes import UNREADABLE, describe
 from pbxhub.store.history import PENDING
 from pbxhub.store.session import Database, reason
-from pbxhub.store.vault import Vault, VaultError
+from pbxhub.vault import Vault, VaultError
 
 BATCH = 100
 GATHER = 0.002  # seconds from the end of a turn to the next: a turn costs some ms, one delivery more in it 0.1
@@ -60,13 +60,13 @@ class Worker:
         self._vault = vault
         self._engine = engine
         self._capacity = capacity
-        self._directory = directory_of(database)
+        self._cache = webhook_cache_of(database)
         self._links = Links(vault, public_url, recordings)
         self._health = health or Health()
         self._lease = lease
         self._clock = clock
         self._metrics = metrics or WorkerMetrics()
-        self._doorbell = Doorbell(database, self._ring)
+        self._doorbell = Wakeup(database, self._ring)
         self._bell = threading.Event()
         self._stopping = threading.Event()
         self._flying: dict[tuple[UUID, int], Claimed] = {}  # by attempt: after a jump of the clock there may be two
@@ -116,7 +116,7 @@ class Worker:
         for one in list(self._finished):
             try:
                 with self._database.write() as session:
-                    record(session, self._directory, self._links, [one], self._clock(), self._health)
+                    record(session, self._cache, self._links, [one], self._clock(), self._health)
             except AWAY:
                 return
             except Exception:
@@ -190,15 +190,15 @@ class Worker:
 
     def _record(self, session: Session) -> bool:
         """True: something will be tried again, and only a claim tells when."""
-        results = record(session, self._directory, self._links, self._finished, self._clock(), self._health)
+        results = record(session, self._cache, self._links, self._finished, self._clock(), self._health)
         return any(result.state == PENDING for result in results)
 
     def _claim(self, session: Session) -> Batch:
-        return claim(session, self._directory, self._room(), self._clock(), self._rooms(), self._lease)
+        return claim(session, self._cache, self._room(), self._clock(), self._rooms(), self._lease)
 
     def _rooms(self) -> dict[int, int]:
         """How many more of each project this process may send now; a project that is not there: any number."""
-        if not self._directory.has_several:
+        if not self._cache.has_several:
             return {}
         most = max(1, self._capacity // 2)
         flying = Counter(claimed.project_id for claimed in self._flying.values())

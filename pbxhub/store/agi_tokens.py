@@ -4,7 +4,7 @@ import base64
 import hashlib
 import hmac
 
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 
 
 class Tokens:

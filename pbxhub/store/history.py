@@ -213,7 +213,7 @@ class Delivery(Base):
     url: Mapped[str] = mapped_column(String)
     headers: Mapped[list[list[str]]] = mapped_column(JsonColumn)
     body: Mapped[bytes] = mapped_column(LargeBinary)
-    # the last attempt's outcome: a code of delivery/outcomes.py and the HTTP status, empty before the first
+    # the last attempt's outcome: a code of sending/outcomes.py and the HTTP status, empty before the first
     outcome: Mapped[str] = mapped_column(String(40), default="")
     message: Mapped[str] = mapped_column(String(1000), default="")
     status_code: Mapped[int | None] = mapped_column(SmallInteger)

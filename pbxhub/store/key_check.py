@@ -5,7 +5,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pbxhub.store.session import Base, Database
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 
 _KNOWN = "pbxhub"
 _SEALED = (

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 
 StateName = Literal["connecting", "refused", "connected", "lost"]
 

@@ -39,7 +39,7 @@ class Webhook(Base):
     spec: Mapped[WebhookSpec] = mapped_column(TypedJson(load_spec, dump_spec))
     secret_sealed: Mapped[str] = mapped_column(String(4000), default="")  # of spec.request.auth
     tls_key_sealed: Mapped[str] = mapped_column(String, default="")  # private key of spec.request.tls_certificate
-    signing_sealed: Mapped[str] = mapped_column(String(4000), default="")  # JSON of delivery/signing.py
+    signing_sealed: Mapped[str] = mapped_column(String(4000), default="")  # JSON of sending/webhook_signatures.py
     # health, written by delivery/outbox.py only
     paused_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
     paused_reason: Mapped[str] = mapped_column(String(500), default="")

@@ -9,16 +9,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pbxhub.testing.asterisk import Asterisk, running_asterisk
-    from pbxhub.testing.asterisk_install import AsteriskMissingError
-    from pbxhub.testing.baresip import PhoneFailedError
-    from pbxhub.testing.call_quality import Quality, measure
     from pbxhub.testing.environment import EnvironmentMissingError, env, load_env
     from pbxhub.testing.expectation import Expectation, expect
     from pbxhub.testing.http_call import HttpAnswer, http
-    from pbxhub.testing.hub import Hub, HubFailedError
-    from pbxhub.testing.mock import MockServer, regex
-    from pbxhub.testing.mock_answers import (
+    from pbxhub.testing.hub.hub_process import Hub, HubFailedError
+    from pbxhub.testing.hub.postgres import postgres_server
+    from pbxhub.testing.hub.seen import SeenCall, SeenDelivery, SeenStage
+    from pbxhub.testing.pbx.asterisk import Asterisk, running_asterisk
+    from pbxhub.testing.pbx.asterisk_install import AsteriskMissingError
+    from pbxhub.testing.pbx.played_pbx import PlayedPbx
+    from pbxhub.testing.phones.baresip import PhoneFailedError
+    from pbxhub.testing.phones.call_quality import Quality, measure
+    from pbxhub.testing.phones.phone_call import Call
+    from pbxhub.testing.phones.sip_capture import CaptureFailedError, capturing
+    from pbxhub.testing.phones.sipp import Sipp, answering_phone, place_calls, redirecting_phone, refusing_phone
+    from pbxhub.testing.phones.softphone import Agent
+    from pbxhub.testing.phones.tones import file, tone
+    from pbxhub.testing.processes import ProgramMissingError
+    from pbxhub.testing.receivers.mock_answers import (
         MockAnswer,
         drip,
         hang,
@@ -28,41 +36,33 @@ if TYPE_CHECKING:
         status_response,
         text_response,
     )
-    from pbxhub.testing.mock_request import MockRequest
-    from pbxhub.testing.phone_call import Call
-    from pbxhub.testing.played_pbx import PlayedPbx
-    from pbxhub.testing.postgres import postgres_server
-    from pbxhub.testing.processes import ProgramMissingError
-    from pbxhub.testing.seen import SeenCall, SeenDelivery, SeenStage
-    from pbxhub.testing.sip_capture import CaptureFailedError, capturing
-    from pbxhub.testing.sipp import Sipp, answering_phone, place_calls, redirecting_phone, refusing_phone
-    from pbxhub.testing.softphone import Agent
-    from pbxhub.testing.tones import file, tone
+    from pbxhub.testing.receivers.mock_request import MockRequest
+    from pbxhub.testing.receivers.mock_server import MockServer, regex
     from pbxhub.testing.waiting import await_until, parallel, wait
 
 _WHERE = {
-    "asterisk": ("Asterisk", "running_asterisk"),
-    "asterisk_install": ("AsteriskMissingError",),
-    "baresip": ("PhoneFailedError",),
-    "call_quality": ("Quality", "measure"),
+    "pbx.asterisk": ("Asterisk", "running_asterisk"),
+    "pbx.asterisk_install": ("AsteriskMissingError",),
+    "phones.baresip": ("PhoneFailedError",),
+    "phones.call_quality": ("Quality", "measure"),
     "environment": ("EnvironmentMissingError", "env", "load_env"),
     "expectation": ("Expectation", "expect"),
     "http_call": ("HttpAnswer", "http"),
-    "hub": ("Hub", "HubFailedError"),
-    "mock": ("MockServer", "regex"),
-    "mock_answers": (
+    "hub.hub_process": ("Hub", "HubFailedError"),
+    "receivers.mock_server": ("MockServer", "regex"),
+    "receivers.mock_answers": (
         "MockAnswer", "drip", "hang", "in_turn", "json_response", "reset", "status_response", "text_response",
     ),
-    "mock_request": ("MockRequest",),
-    "phone_call": ("Call",),
-    "played_pbx": ("PlayedPbx",),
-    "postgres": ("postgres_server",),
+    "receivers.mock_request": ("MockRequest",),
+    "phones.phone_call": ("Call",),
+    "pbx.played_pbx": ("PlayedPbx",),
+    "hub.postgres": ("postgres_server",),
     "processes": ("ProgramMissingError",),
-    "seen": ("SeenCall", "SeenDelivery", "SeenStage"),
-    "sip_capture": ("CaptureFailedError", "capturing"),
-    "sipp": ("Sipp", "answering_phone", "place_calls", "redirecting_phone", "refusing_phone"),
-    "softphone": ("Agent",),
-    "tones": ("file", "tone"),
+    "hub.seen": ("SeenCall", "SeenDelivery", "SeenStage"),
+    "phones.sip_capture": ("CaptureFailedError", "capturing"),
+    "phones.sipp": ("Sipp", "answering_phone", "place_calls", "redirecting_phone", "refusing_phone"),
+    "phones.softphone": ("Agent",),
+    "phones.tones": ("file", "tone"),
     "waiting": ("await_until", "parallel", "wait"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}

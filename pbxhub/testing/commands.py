@@ -71,8 +71,8 @@ def run(
 def monitor(file: Path) -> None:
     """Runs the scenarios of FILE (TOML) on their schedules and shows metrics; see docs/testing/monitor.md."""
     _require_parts()
-    from pbxhub.testing.monitor import run_monitor
-    from pbxhub.testing.monitor_plan import PlanError, read_plan
+    from pbxhub.testing.monitor.plan import PlanError, read_plan
+    from pbxhub.testing.monitor.scheduler import run_monitor
 
     try:
         run_monitor(read_plan(file), lambda address: click.echo(f"metrics: {address}/metrics", err=True))

@@ -10,18 +10,18 @@ from flask_babel import Babel
 from flask_security import Security
 from flask_wtf import CSRFProtect
 
-from pbxhub.delivery.address_guard import AddressGuard
-from pbxhub.delivery.sender import Sender
 from pbxhub.paths import TEMPLATES
+from pbxhub.sending.address_guard import AddressGuard
+from pbxhub.sending.sender import Sender
 from pbxhub.settings import MailServer, Settings
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 from pbxhub.web import (
     assets,
     devices,
-    failures,
-    guard,
+    error_pages,
+    http_protection,
     language,
     limits,
     navigation,
@@ -62,14 +62,14 @@ def create_app(
     app.extensions["pbxhub"] = Hub(settings, database, vault, guard_of, Sender(guard_of()), mail, check_pbx, recordings)
     received.install(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    guard.install(app, settings.public_url, settings.trusted_proxies)
+    http_protection.install(app, settings.public_url, settings.trusted_proxies)
     Babel(app, locale_selector=language.choose)
     CSRFProtect(app)
     accounts = Accounts(database)
     Security(app, accounts, mail_util_cls=Mail, totp_cls=OneTimeCodes, mf_recovery_codes_util_cls=RecoveryCodes)
     limits.install(app, accounts)
     second_factor.install(app)
-    for part in (assets, devices, failures, language, navigation, present, renewal, sessions, words):
+    for part in (assets, devices, error_pages, language, navigation, present, renewal, sessions, words):
         part.install(app)
     app.before_request(received.check_page)
     for blueprint in BLUEPRINTS:
@@ -129,5 +129,5 @@ def _sign_in(settings: Settings, vault: Vault) -> dict[str, object]:
         "SECURITY_FRESHNESS": timedelta(hours=4),
         "SECURITY_FRESHNESS_GRACE_PERIOD": timedelta(hours=1),
         "SECURITY_CSRF_COOKIE_NAME": None,
-        "SECURITY_CACHE_CONTROL": {},  # the library's own says "no-store=True", which no cache knows: see guard.py
+        "SECURITY_CACHE_CONTROL": {},  # the library's "no-store=True" is no directive: see http_protection.py
     }

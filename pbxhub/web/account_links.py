@@ -10,9 +10,9 @@ from sqlalchemy import select
 from pbxhub.account.email_addresses import normalised
 from pbxhub.account.invitations import LASTS, account_of, new_link
 from pbxhub.account.refusals import Refusal
-from pbxhub.sentences import say
 from pbxhub.store.accounts import Invitation
 from pbxhub.store.session import Database
+from pbxhub.translatable import say
 from pbxhub.web.hub import now
 from pbxhub.web.users import Account
 

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.outbox import Selection, list_conditions
-from pbxhub.delivery.outcomes import OUTCOMES
+from pbxhub.sending.outcomes import OUTCOMES
 from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.web.language import _
 from pbxhub.web.paging import read_uuid

@@ -10,12 +10,12 @@ from typing import Protocol
 from flask import current_app
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.address_guard import AddressGuard, read_grant
-from pbxhub.delivery.sender import Sender
+from pbxhub.sending.address_guard import AddressGuard, read_grant
+from pbxhub.sending.sender import Sender
 from pbxhub.settings import MailServer, Settings
 from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 
 
 class Finding(Protocol):

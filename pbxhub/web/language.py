@@ -7,7 +7,7 @@ from babel.support import NullTranslations, Translations
 from flask import Flask, g, request
 from flask_login import current_user
 
-from pbxhub.sentences import Sentence
+from pbxhub.translatable import Sentence
 
 LANGUAGES = {"en": "English", "uk": "Українська"}
 CATALOGUES = Path(__file__).parent / "translations"

@@ -8,7 +8,7 @@ from flask_security import MailUtil
 from flask_security.mail_util import EmailValidateException
 
 from pbxhub.account.email_addresses import normalised
-from pbxhub.delivery.mail import send_mail
+from pbxhub.notices.mail import send_mail
 from pbxhub.web.hub import hub
 from pbxhub.web.language import _
 

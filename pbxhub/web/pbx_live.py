@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.own_address import own_address
+from pbxhub.sending.own_address import own_address
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import open_calls
 from pbxhub.web.hub import now

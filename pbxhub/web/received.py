@@ -7,7 +7,7 @@ from flask.json.provider import DefaultJSONProvider
 from werkzeug.routing import IntegerConverter, Map
 
 from pbxhub.json_reader import UnreadableError, read_json, unkept, unkept_letter
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 
 ID_DIGITS, REVISION_DIGITS = 15, 9  # less than the 64 and 32 bits of the columns, and than 2**53 of JSON's readers
 LARGEST_ID, LARGEST_REVISION = 10**ID_DIGITS - 1, 10**REVISION_DIGITS - 1

@@ -9,19 +9,19 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.calls.stages import Value
-from pbxhub.delivery.calls import CallNow
-from pbxhub.delivery.directory import ProjectWebhooks
+from pbxhub.delivery.call_rows import CallNow
 from pbxhub.delivery.outbox.chain import answer_before
-from pbxhub.delivery.values import Cards, Links, StageValues
+from pbxhub.delivery.stage_values import Cards, Links, StageValues
+from pbxhub.delivery.webhook_cache import ProjectWebhooks
 from pbxhub.store.columns import unindexed
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.web.hub import hub, now
 from pbxhub.web.language import _
 from pbxhub.web.paging import read_uuid
-from pbxhub.webhooks.answer import Answered, chain_values
 from pbxhub.webhooks.catalogue import CHAIN, ENTRIES
 from pbxhub.webhooks.params import exists_at, from_json
+from pbxhub.webhooks.saved_values import Answered, chain_values
 
 LAST_CALLS = 50
 

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.invitations import account_of, mail_wait, may_show_link, new_link
-from pbxhub.delivery.mail import send_mail
+from pbxhub.notices.mail import send_mail
 from pbxhub.settings import MailServer
 from pbxhub.store.accounts import Invitation
 from pbxhub.web.hub import hub, now

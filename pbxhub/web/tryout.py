@@ -9,16 +9,16 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
-from pbxhub.delivery.address_guard import NetworkGrant, read_grant
-from pbxhub.delivery.answers import Reading, read
-from pbxhub.delivery.outgoing import Answer
 from pbxhub.delivery.prepare import Credentials, Prepared, join
-from pbxhub.delivery.signing import open_keys
-from pbxhub.delivery.values import DeliveryValues, StageValues
+from pbxhub.delivery.read_answer import Reading, read
+from pbxhub.delivery.stage_values import DeliveryValues, StageValues
 from pbxhub.redaction import HIDDEN, redact_headers, redact_url
+from pbxhub.sending.address_guard import NetworkGrant, read_grant
+from pbxhub.sending.exchange import Answer
+from pbxhub.sending.webhook_signatures import open_keys
 from pbxhub.store.ids import new_id
-from pbxhub.store.vault import VaultError
 from pbxhub.store.webhooks import Webhook
+from pbxhub.vault import VaultError
 from pbxhub.web import curl
 from pbxhub.web.hub import hub, now
 from pbxhub.web.language import _

@@ -12,10 +12,10 @@ from pbxhub.account.access import Access
 from pbxhub.account.visible import redacted_spec
 from pbxhub.calls.stages import JSON
 from pbxhub.delivery.outbox import cancel_pending, pause, resume
-from pbxhub.delivery.signing import SigningKeys, new_key, open_keys, rotate, seal_keys
+from pbxhub.sending.webhook_signatures import SigningKeys, new_key, open_keys, rotate, seal_keys
 from pbxhub.store.accounts import lock_project
-from pbxhub.store.vault import VaultError
 from pbxhub.store.webhooks import Webhook, WebhookVersion, remember_version, touch_webhooks
+from pbxhub.vault import VaultError
 from pbxhub.web.audit import Action, note
 from pbxhub.web.hub import guard_of, hub, now
 from pbxhub.web.language import _
@@ -24,8 +24,8 @@ from pbxhub.webhooks.certificates import bare_key, key_error
 from pbxhub.webhooks.chains import check_chains
 from pbxhub.webhooks.check import check_spec, check_stage
 from pbxhub.webhooks.gallery import Item, default_event, fill, unfilled
+from pbxhub.webhooks.import_export import Change, Exported, plan_import
 from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec, dump_spec
-from pbxhub.webhooks.transfer import Change, Exported, plan_import
 
 MOST_WEBHOOKS = 2000
 

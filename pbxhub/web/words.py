@@ -4,7 +4,7 @@ from typing import get_args
 
 from flask import Flask, g
 
-from pbxhub.delivery.outcomes import OUTCOMES, Outcome, describe
+from pbxhub.sending.outcomes import OUTCOMES, Outcome, describe
 from pbxhub.web.audit import Action
 from pbxhub.web.editor_words import editor_words
 from pbxhub.web.language import _

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 from urllib.parse import quote
 
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 from pbxhub.webhooks.headers import header_name_error
 from pbxhub.webhooks.message import Request
 from pbxhub.webhooks.spec import Auth, FieldError, RequestSpec

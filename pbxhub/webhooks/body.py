@@ -4,13 +4,13 @@ import re
 from collections.abc import Callable, Iterator
 from json.encoder import encode_basestring as quote_json
 
-from pbxhub.sentences import say
-from pbxhub.webhooks.codec import FieldError
+from pbxhub.translatable import say
 from pbxhub.webhooks.encoders import form_text, json_text, xml_text
 from pbxhub.webhooks.free_xml import free_xml, free_xml_problem
 from pbxhub.webhooks.leaves import Node
 from pbxhub.webhooks.rendering import Context, RenderError, to_bytes
 from pbxhub.webhooks.spec import RequestSpec
+from pbxhub.webhooks.spec_json import FieldError
 from pbxhub.webhooks.template import Template, TemplateError, compile_template, literal
 from pbxhub.webhooks.tree import XML_NAME
 

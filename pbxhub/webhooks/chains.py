@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 from pbxhub.webhooks.spec import FieldError, WebhookSpec
 
 LONGEST_CHAIN = 20

@@ -3,19 +3,19 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 from pbxhub.webhooks import params
-from pbxhub.webhooks.answer import check_answer
 from pbxhub.webhooks.auth import check_auth
+from pbxhub.webhooks.call_control import check_steering
 from pbxhub.webhooks.catalogue import STAGES
 from pbxhub.webhooks.certificates import certificates_error
-from pbxhub.webhooks.codec import join
 from pbxhub.webhooks.ga4 import lint_ga4
 from pbxhub.webhooks.matching import compile_filters
 from pbxhub.webhooks.request import compile_request
 from pbxhub.webhooks.retry import check_retry
+from pbxhub.webhooks.saved_values import check_answer
 from pbxhub.webhooks.spec import FieldError, Limits, Parameter, RequestSpec, SpecError, WebhookSpec, load_spec
-from pbxhub.webhooks.steering import check_steering
+from pbxhub.webhooks.spec_json import join
 from pbxhub.webhooks.success import check_success
 from pbxhub.webhooks.template import TemplateError, compile_template
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from email.utils import format_datetime
 
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 from pbxhub.webhooks.spec import DateFormat
 
 Write = Callable[[datetime, tzinfo], str | int]

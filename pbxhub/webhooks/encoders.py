@@ -7,7 +7,7 @@ from json.encoder import encode_basestring as quote_json
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 from pbxhub.webhooks.rendering import LARGEST_REQUEST, Context, Fragment, RenderError, to_bytes
 from pbxhub.webhooks.tree import XML_TEXT, Attribute
 

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from pbxhub.sentences import say
-from pbxhub.webhooks.codec import FieldError, join
+from pbxhub.translatable import say
 from pbxhub.webhooks.spec import Parameter
+from pbxhub.webhooks.spec_json import FieldError, join
 
 _BRACED = re.compile(r"\{\{(.+)\}\}", re.DOTALL)
 _BRACKETS = re.compile(r"\[([^\]]*)\]")

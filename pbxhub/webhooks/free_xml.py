@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, ParseError
 import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 from pbxhub.webhooks.encoders import xml_escape_cdata, xml_escape_everywhere
 from pbxhub.webhooks.rendering import Context, to_bytes
 from pbxhub.webhooks.template import Slot, Template

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
 
-from pbxhub.sentences import say
-from pbxhub.webhooks.codec import FieldError, join
+from pbxhub.translatable import say
 from pbxhub.webhooks.spec import Parameter, WebhookSpec
+from pbxhub.webhooks.spec_json import FieldError, join
 from pbxhub.webhooks.template import TemplateError, compile_template
 
 _HOSTS = frozenset({"www.google-analytics.com", "region1.google-analytics.com"})

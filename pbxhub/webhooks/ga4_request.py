@@ -9,8 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from pbxhub.sentences import say
-from pbxhub.webhooks.codec import FieldError, join
+from pbxhub.translatable import say
 from pbxhub.webhooks.ga4 import (
     LONGEST_NAME,
     LONGEST_PROPERTY,
@@ -26,6 +25,7 @@ from pbxhub.webhooks.ga4 import (
 )
 from pbxhub.webhooks.message import Request
 from pbxhub.webhooks.paths_in_json import MISSING
+from pbxhub.webhooks.spec_json import FieldError, join
 from pbxhub.webhooks.success import read_json
 
 LARGEST_BODY = 130_000

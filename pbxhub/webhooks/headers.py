@@ -2,7 +2,7 @@
 
 import re
 
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
 RESERVED = frozenset(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 from pbxhub.webhooks.rendering import Context, Fragment, MandatoryError, RenderError, to_bytes
 from pbxhub.webhooks.spec import Empty, Format, Parameter
 from pbxhub.webhooks.template import Template, as_number

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 
 from pbxhub.calls.stages import Value
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 from pbxhub.webhooks import params
 from pbxhub.webhooks.dates import iso
 from pbxhub.webhooks.spec import FieldError, Filter, SpecError, WebhookSpec

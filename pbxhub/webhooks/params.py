@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from pbxhub.calls.stages import JSON, Value
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 from pbxhub.webhooks.catalogue import CHAIN, ENTRIES, FAMILIES, QUESTION, STAGES, Entry, Family, Type
 from pbxhub.webhooks.paths_in_json import MISSING, parse_path, walk
 

@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from pbxhub.calls.stages import Value
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 from pbxhub.webhooks.dates import Write
 
 LARGEST_REQUEST = 256 * 1024

@@ -6,16 +6,16 @@ from datetime import UTC, tzinfo
 from typing import Any
 
 from pbxhub.calls.stages import Value
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 from pbxhub.webhooks import dates
 from pbxhub.webhooks.body import CONTENT_TYPES, WITHOUT_BODY, compile_body
-from pbxhub.webhooks.codec import FieldError, SpecError, join
 from pbxhub.webhooks.encoders import percent, query_text
 from pbxhub.webhooks.headers import header_name_error, header_value_error
 from pbxhub.webhooks.leaves import Node
 from pbxhub.webhooks.message import NotSent, Request
 from pbxhub.webhooks.rendering import LARGEST_REQUEST, Context, MandatoryError, RenderError, to_bytes
 from pbxhub.webhooks.spec import Field, RequestSpec, WebhookSpec
+from pbxhub.webhooks.spec_json import FieldError, SpecError, join
 from pbxhub.webhooks.template import Template, TemplateError, compile_template, literal
 from pbxhub.webhooks.tree import compile_tree, template_bytes
 from pbxhub.webhooks.urls import LONGEST_URL, Url, compile_url, join_query

@@ -1,6 +1,6 @@
 """When a failed attempt is tried again, and when it is final. Pure: chance and the clock are the caller's."""
 
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 from pbxhub.webhooks.spec import FieldError, Retry
 
 MINUTE, HOUR = 60, 3600
@@ -30,7 +30,7 @@ def next_delay(
 ) -> float | None:
     """Seconds until the next attempt after `attempts` of them failed; None: the failure is final.
 
-    retryable: whether the failure may pass by itself (status_may_pass, delivery/outcomes.py).
+    retryable: whether the failure may pass by itself (status_may_pass, sending/outcomes.py).
     chance: a random number from 0 to 1; spreads the delay by ±10 %.
     retry_after: seconds the receiver asked for; honoured up to an hour, and never shortens the profile's delay.
     """

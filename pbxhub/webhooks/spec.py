@@ -8,7 +8,7 @@ Secrets are never part of a spec: it names the kind of authentication, the secre
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pbxhub.webhooks.codec import FieldError, Reader, SpecError, write
+from pbxhub.webhooks.spec_json import FieldError, Reader, SpecError, write
 
 __all__ = [
     "Answer", "Auth", "BodyCheck", "Field", "FieldError", "Filter", "Limits", "Parameter", "RequestSpec", "Retry",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pbxhub.json_reader import is_too_deep
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 from pbxhub.webhooks.matching import as_text
 from pbxhub.webhooks.paths_in_json import MISSING, parse_path, walk
 from pbxhub.webhooks.spec import BodyCheck, FieldError, Success

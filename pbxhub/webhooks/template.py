@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 from pbxhub.webhooks import params, value_filters
 from pbxhub.webhooks.rendering import Context, Fragment, is_finite
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pbxhub.sentences import say
-from pbxhub.webhooks.codec import FieldError, join
+from pbxhub.translatable import say
 from pbxhub.webhooks.form_names import clashing_names
 from pbxhub.webhooks.leaves import BOOLEANS, OMITTED, Node, blank_of, boolean_leaf, hash_leaf, number_leaf, text_leaf
 from pbxhub.webhooks.rendering import Context, MandatoryError, RenderError, to_bytes
 from pbxhub.webhooks.spec import Format, Parameter
+from pbxhub.webhooks.spec_json import FieldError, join
 from pbxhub.webhooks.template import Template, TemplateError, compile_template
 from pbxhub.webhooks.value_filters import NUMBER
 

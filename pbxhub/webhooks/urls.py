@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import idna
 
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 from pbxhub.webhooks.encoders import percent
 from pbxhub.webhooks.rendering import Context, RenderError
 from pbxhub.webhooks.template import Slot, Template, TemplateError, compile_template

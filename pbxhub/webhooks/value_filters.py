@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation, localcontext
 from typing import Any
 
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 from pbxhub.webhooks import dates
 from pbxhub.webhooks.phones import spell
 from pbxhub.webhooks.rendering import Context, Fragment, RenderError, to_bytes

@@ -13,9 +13,9 @@ from werkzeug.serving import make_server
 from pbxhub.ami.checkup import Finding, check_row
 from pbxhub.ami.pbx_rows import pbx_row
 from pbxhub.api import install
-from pbxhub.delivery.address_guard import AddressGuard
-from pbxhub.delivery.engine import Engine
 from pbxhub.delivery.worker import Worker
+from pbxhub.sending.address_guard import AddressGuard
+from pbxhub.sending.engine import Engine
 from pbxhub.settings import read_settings, with_key
 from pbxhub.store.accounts import Employee, Number, Pbx, Project
 from pbxhub.store.api import Resthook, Subscriber
@@ -24,9 +24,9 @@ from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.resends import Resend
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import Webhook, WebhookVersion
-from pbxhub.testing.mock import MockServer
+from pbxhub.testing.receivers.mock_server import MockServer
+from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
 

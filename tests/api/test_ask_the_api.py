@@ -12,10 +12,10 @@ from served import Served
 from pbxhub.client import ProblemError
 from pbxhub.store.accounts import ApiKey, Employee
 from pbxhub.store.ordered_calls import OrderedCall
-from pbxhub.testing import zoo
-from pbxhub.testing.bad_tls import new_authority
+from pbxhub.testing.receivers import misbehaving as zoo
+from pbxhub.testing.receivers.bad_tls import new_authority
+from pbxhub.testing.receivers.misbehaving import Cage
 from pbxhub.testing.waiting import await_until
-from pbxhub.testing.zoo import Cage
 
 SPEC = {"request": {"url": "https://crm.example.com/calls"}}
 

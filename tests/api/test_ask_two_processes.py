@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import without_limits
-from pages_server import serving_pages
 from served import Served
 from test_every_answer_matches_its_schema import test_no_request_breaks_the_api_and_every_answer_is_as_described
 from test_walk_every_route import (
@@ -16,6 +14,9 @@ from test_walk_every_route import (
     test_no_route_answers_without_a_key,
     test_our_own_key_finds_all_of_it,
 )
+
+from tests.support import without_limits
+from tests.support.pages_server import serving_pages
 
 __all__ = [
     "test_a_list_of_a_stranger_holds_nothing_of_ours",

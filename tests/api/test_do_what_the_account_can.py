@@ -8,10 +8,10 @@ from served import Served
 from sqlalchemy import select
 
 from pbxhub.client import ProblemError
-from pbxhub.delivery.signing import open_keys
+from pbxhub.sending.webhook_signatures import open_keys
 from pbxhub.store.accounts import AuditEntry, Pbx
 from pbxhub.store.webhooks import Webhook
-from pbxhub.testing.played_pbx import PlayedPbx
+from pbxhub.testing.pbx.played_pbx import PlayedPbx
 from pbxhub.webhooks.gallery import default_event
 
 STEERING = {"reads": "actions", "numbers": ["_1XX"]}

@@ -6,7 +6,7 @@ import pytest
 from served import Served
 
 from pbxhub.client import ProblemError
-from tests.made_failures import NOON, Failures
+from tests.support.made_failures import NOON, Failures
 
 HALF, ONE = (NOON + timedelta(minutes=30)).isoformat(), (NOON + timedelta(hours=1)).isoformat()
 

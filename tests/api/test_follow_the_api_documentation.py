@@ -9,10 +9,10 @@ from pathlib import Path
 from served import Served
 
 from pbxhub.delivery.outbox.callbacks import callback_data
-from pbxhub.delivery.values import Links
+from pbxhub.delivery.stage_values import Links
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import STATUSES, OrderedCall
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api" / "README.md").read_text()
 

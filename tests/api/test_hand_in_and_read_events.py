@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from served import Served
 
 from pbxhub.api.streams import follow
-from pbxhub.calls.events import GOFLOW_TYPES, TYPES, EventError, read_event, write_event
 from pbxhub.client import ProblemError
 from pbxhub.store.accounts import Project
 from pbxhub.store.events import EventRow, NewEvent, Position, keep, newest, position_of, read_after
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.testing.waiting import await_until
+from pbxhub.webhooks.typed_events import GOFLOW_TYPES, TYPES, EventError, read_event, write_event
 
 WHEN = "2026-05-14T12:30:10Z"
 UUID = "0e06f977-cbb7-475f-9d0b-a0c4aaec7f6a"

@@ -4,17 +4,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from outbox_world import report
 from served import Served
 
 from pbxhub.client import ProblemError
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import Project
-from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import touch_webhooks
-from pbxhub.testing.mock import MockServer, regex
-from pbxhub.testing.mock_answers import text_response
+from pbxhub.testing.receivers.mock_answers import text_response
+from pbxhub.testing.receivers.mock_server import MockServer, regex
 from pbxhub.testing.waiting import await_until
+from pbxhub.vault import Vault
+from tests.support.outbox_world import report
 
 Working = Callable[[], None]
 VAULT = Vault(b"k" * 32)

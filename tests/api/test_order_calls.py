@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from outbox_world import NOON, OK, finish
 from served import Served
 from sqlalchemy import select
 
@@ -18,18 +17,19 @@ from pbxhub.ami.actions import ActionRefusedError, build
 from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.client import OrderedCall as Ordered
 from pbxhub.client import ProblemError
-from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.outbox import Claimed, claim, publish
-from pbxhub.delivery.outbox.ordered import STALE, settle, sweep, take
-from pbxhub.delivery.values import Links
+from pbxhub.delivery.outbox.ordered_calls import STALE, settle, sweep, take
+from pbxhub.delivery.stage_values import Links
+from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.store.history import Delivery, StageEvent
 from pbxhub.store.ordered_calls import OrderedCall
-from pbxhub.store.vault import Vault
-from pbxhub.testing.mock import MockServer, regex
-from pbxhub.testing.mock_answers import Answer, text_response
-from pbxhub.testing.mock_request import MockRequest
+from pbxhub.testing.receivers.mock_answers import Answer, text_response
+from pbxhub.testing.receivers.mock_request import MockRequest
+from pbxhub.testing.receivers.mock_server import MockServer, regex
 from pbxhub.testing.waiting import await_until
+from pbxhub.vault import Vault
 from pbxhub.webhooks.params import from_json
+from tests.support.outbox_world import NOON, OK, finish
 
 LINKS = Links(Vault(b"k" * 32), "http://localhost")
 NUMBER = "+380441234567"
@@ -234,7 +234,7 @@ def test_a_callback_whose_worker_was_lost_is_sent_again_before_the_next_one(hub:
     def take_some(seconds: float) -> dict[str, Claimed]:
         with hub.database.write() as session:
             moment = now + timedelta(seconds=seconds)
-            batch = claim(session, directory_of(hub.database), 10, moment, lease=timedelta(seconds=-9.5))
+            batch = claim(session, webhook_cache_of(hub.database), 10, moment, lease=timedelta(seconds=-9.5))
         return {json.loads(one.request.body)["data"]["status"]: one for one in batch.claimed}
 
     assert [*take_some(1)] == ["registered"]

@@ -4,7 +4,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-from pbxhub.testing.asterisk import ADMIN_USER, AMI_PORT, PASSWORD
+from pbxhub.testing.pbx.asterisk import ADMIN_USER, AMI_PORT, PASSWORD
 from pbxhub.testing.waiting import await_until
 
 

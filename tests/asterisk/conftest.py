@@ -6,8 +6,8 @@ from contextlib import ExitStack
 import pytest
 from watch import Watch
 
-from pbxhub.testing.asterisk import PASSWORD, Asterisk, running_asterisk
-from pbxhub.testing.softphone import Agent
+from pbxhub.testing.pbx.asterisk import PASSWORD, Asterisk, running_asterisk
+from pbxhub.testing.phones.softphone import Agent
 
 
 @pytest.fixture(scope="session", params=[22, 16])

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 from watch import Watch
 
-from pbxhub.testing.asterisk import Asterisk
-from pbxhub.testing.sipp import refusing_phone
-from pbxhub.testing.softphone import Agent
+from pbxhub.testing.pbx.asterisk import Asterisk
+from pbxhub.testing.phones.sipp import refusing_phone
+from pbxhub.testing.phones.softphone import Agent
 from pbxhub.testing.waiting import await_until
 
 pytestmark = pytest.mark.asterisk

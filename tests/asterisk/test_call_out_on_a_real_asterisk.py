@@ -6,9 +6,9 @@ import pytest
 from ami_stream import AmiStream
 from watch import Watch
 
-from pbxhub.testing.asterisk import Asterisk
-from pbxhub.testing.sipp import refusing_phone
-from pbxhub.testing.softphone import Agent
+from pbxhub.testing.pbx.asterisk import Asterisk
+from pbxhub.testing.phones.sipp import refusing_phone
+from pbxhub.testing.phones.softphone import Agent
 
 pytestmark = pytest.mark.asterisk
 Phone = Callable[..., Agent]

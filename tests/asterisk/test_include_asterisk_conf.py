@@ -12,8 +12,8 @@ from watch import Watch
 
 from pbxhub.ami.protocol import HEARD
 from pbxhub.paths import ASTERISK_CONF
-from pbxhub.testing.asterisk import HUB_USER, Asterisk
-from pbxhub.testing.softphone import Agent
+from pbxhub.testing.pbx.asterisk import HUB_USER, Asterisk
+from pbxhub.testing.phones.softphone import Agent
 from pbxhub.testing.waiting import await_until
 
 pytestmark = pytest.mark.asterisk

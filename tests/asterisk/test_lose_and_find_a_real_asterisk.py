@@ -7,15 +7,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from hub import add_pbx as add_played_pbx
-from hub import calls_of, listening, pbx_of, stages_of
-from pbx_line import HASTY, line_to, until
 
 from pbxhub.ami.login import Address
 from pbxhub.store.session import Database
-from pbxhub.testing.asterisk import ADMIN_USER, AMI_PORT, HUB_USER, PASSWORD, Asterisk, running_asterisk
-from pbxhub.testing.pbx_player import PbxPlayer
-from pbxhub.testing.softphone import Agent
+from pbxhub.testing.pbx.asterisk import ADMIN_USER, AMI_PORT, HUB_USER, PASSWORD, Asterisk, running_asterisk
+from pbxhub.testing.pbx.pbx_player import PbxPlayer
+from pbxhub.testing.phones.softphone import Agent
+from tests.support.hub import add_pbx as add_played_pbx
+from tests.support.hub import calls_of, listening, pbx_of, stages_of
+from tests.support.pbx_line import HASTY, line_to, until
 
 pytestmark = pytest.mark.asterisk
 REAL = replace(HASTY, connect=5.0, answer=10.0, doubt=1.0)  # a real Asterisk thinks a second about a wrong password

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from pbxhub.testing.asterisk import Asterisk, running_asterisk
-from pbxhub.testing.hub import Hub
-from pbxhub.testing.mock import MockServer, regex
-from pbxhub.testing.mock_answers import text_response
-from pbxhub.testing.sipp import answering_phone, place_calls
+from pbxhub.testing.hub.hub_process import Hub
+from pbxhub.testing.pbx.asterisk import Asterisk, running_asterisk
+from pbxhub.testing.phones.sipp import answering_phone, place_calls
+from pbxhub.testing.receivers.mock_answers import text_response
+from pbxhub.testing.receivers.mock_server import MockServer, regex
 from pbxhub.testing.waiting import await_until
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.load, pytest.mark.slow]

@@ -25,12 +25,12 @@ from pbxhub.store.events import EventRow
 from pbxhub.store.history import Call, Delivery
 from pbxhub.store.ordered_calls import FINAL
 from pbxhub.store.ordered_calls import OrderedCall as Order
-from pbxhub.testing.asterisk import Asterisk, running_asterisk
-from pbxhub.testing.hub import Hub
-from pbxhub.testing.mock import MockServer, regex
-from pbxhub.testing.mock_answers import Answer, text_response
-from pbxhub.testing.mock_request import MockRequest
-from pbxhub.testing.sipp import answering_phone, refusing_phone, talking_phone
+from pbxhub.testing.hub.hub_process import Hub
+from pbxhub.testing.pbx.asterisk import Asterisk, running_asterisk
+from pbxhub.testing.phones.sipp import answering_phone, refusing_phone, talking_phone
+from pbxhub.testing.receivers.mock_answers import Answer, text_response
+from pbxhub.testing.receivers.mock_request import MockRequest
+from pbxhub.testing.receivers.mock_server import MockServer, regex
 from pbxhub.testing.waiting import await_until
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.load, pytest.mark.slow]

@@ -13,12 +13,12 @@ from sqlalchemy import select
 from pbxhub.client import Client, OrderedCall, ProblemError
 from pbxhub.store.accounts import ApiKey
 from pbxhub.store.events import EventRow
-from pbxhub.testing.asterisk import PASSWORD, Asterisk
-from pbxhub.testing.hub import Hub
-from pbxhub.testing.mock import MockServer, regex
-from pbxhub.testing.mock_answers import Answer, text_response
-from pbxhub.testing.mock_request import MockRequest
-from pbxhub.testing.softphone import Agent
+from pbxhub.testing.hub.hub_process import Hub
+from pbxhub.testing.pbx.asterisk import PASSWORD, Asterisk
+from pbxhub.testing.phones.softphone import Agent
+from pbxhub.testing.receivers.mock_answers import Answer, text_response
+from pbxhub.testing.receivers.mock_request import MockRequest
+from pbxhub.testing.receivers.mock_server import MockServer, regex
 from pbxhub.testing.waiting import await_until
 
 pytestmark = pytest.mark.asterisk

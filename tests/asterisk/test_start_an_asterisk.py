@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 from ami_stream import AmiStream
 
-from pbxhub.testing.asterisk import running_asterisk
-from pbxhub.testing.asterisk_install import AsteriskMissingError, asterisk
-from pbxhub.testing.softphone import Agent
+from pbxhub.testing.pbx.asterisk import running_asterisk
+from pbxhub.testing.pbx.asterisk_install import AsteriskMissingError, asterisk
+from pbxhub.testing.phones.softphone import Agent
 from pbxhub.testing.waiting import await_until
 
 pytestmark = pytest.mark.asterisk
 
 _CRASHING = """
 import os, sys
-from pbxhub.testing.asterisk import running_asterisk
-from pbxhub.testing.sipp import answering_phone
-from pbxhub.testing.softphone import Agent
+from pbxhub.testing.pbx.asterisk import running_asterisk
+from pbxhub.testing.phones.sipp import answering_phone
+from pbxhub.testing.phones.softphone import Agent
 with running_asterisk(22) as pbx, Agent("101", pbx.address, "secret"), answering_phone(pbx.network.address(151)):
     print(pbx.pid, pbx.address, flush=True)
     sys.stdin.read()

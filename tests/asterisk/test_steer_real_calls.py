@@ -18,12 +18,12 @@ from watch import Watch
 
 from pbxhub.store.history import Call, Delivery
 from pbxhub.store.questions import Question
-from pbxhub.testing.asterisk import Asterisk
-from pbxhub.testing.hub import Hub, SeenDelivery
-from pbxhub.testing.mock import MockServer
-from pbxhub.testing.mock_answers import Answer, drip, hang, json_response, text_response
-from pbxhub.testing.sipp import answering_phone, place_calls
-from pbxhub.testing.softphone import Agent
+from pbxhub.testing.hub.hub_process import Hub, SeenDelivery
+from pbxhub.testing.pbx.asterisk import Asterisk
+from pbxhub.testing.phones.sipp import answering_phone, place_calls
+from pbxhub.testing.phones.softphone import Agent
+from pbxhub.testing.receivers.mock_answers import Answer, drip, hang, json_response, text_response
+from pbxhub.testing.receivers.mock_server import MockServer
 from pbxhub.testing.waiting import await_until
 
 pytestmark = pytest.mark.asterisk

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pbxhub.testing.asterisk import Asterisk
-from pbxhub.testing.hub import Hub
-from pbxhub.testing.mock import MockServer, regex
-from pbxhub.testing.mock_answers import text_response
-from pbxhub.testing.softphone import Agent
+from pbxhub.testing.hub.hub_process import Hub
+from pbxhub.testing.pbx.asterisk import Asterisk
+from pbxhub.testing.phones.softphone import Agent
+from pbxhub.testing.receivers.mock_answers import text_response
+from pbxhub.testing.receivers.mock_server import MockServer, regex
 from pbxhub.testing.waiting import await_until
 
 pytestmark = pytest.mark.asterisk

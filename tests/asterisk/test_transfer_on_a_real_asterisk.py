@@ -6,9 +6,9 @@ import pytest
 from ami_stream import AmiStream
 from watch import Watch
 
-from pbxhub.testing.asterisk import Asterisk
-from pbxhub.testing.sipp import redirecting_phone
-from pbxhub.testing.softphone import Agent
+from pbxhub.testing.pbx.asterisk import Asterisk
+from pbxhub.testing.phones.sipp import redirecting_phone
+from pbxhub.testing.phones.softphone import Agent
 from pbxhub.testing.waiting import await_until, wait
 
 pytestmark = pytest.mark.asterisk

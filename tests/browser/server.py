@@ -10,16 +10,16 @@ from flask import Flask
 from playwright.sync_api import Browser, sync_playwright
 
 from pbxhub import http_server
-from pbxhub.delivery.address_guard import AddressGuard
-from pbxhub.delivery.chores import Chores
-from pbxhub.delivery.engine import Engine
-from pbxhub.delivery.sender import Sender
-from pbxhub.delivery.values import Links
+from pbxhub.delivery.background_jobs import BackgroundJobs
+from pbxhub.delivery.stage_values import Links
 from pbxhub.delivery.worker import Worker, utc_now
+from pbxhub.sending.address_guard import AddressGuard
+from pbxhub.sending.engine import Engine
+from pbxhub.sending.sender import Sender
 from pbxhub.settings import Network, Settings, read_settings, with_key
-from pbxhub.store.schema import migrate
+from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 from pbxhub.web import create_app
 
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
@@ -58,7 +58,7 @@ def working(site: Site, networks: tuple[Network, ...]) -> Iterator[None]:
     guard = AddressGuard(networks)
     sender = Sender(guard)
     worker = Worker(site.database, site.vault, Engine(guard, 16), capacity=16)
-    chores = Chores(site.database, Links(site.vault, site.url), sender, utc_now)
+    chores = BackgroundJobs(site.database, Links(site.vault, site.url), sender, utc_now)
     worker.start()
     chores.start()
     try:

@@ -6,10 +6,10 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import delete
 
 from pbxhub.store.accounts import SignIn
-from pbxhub.testing import zoo
-from pbxhub.testing.bad_tls import new_authority
-from pbxhub.testing.receiver import Receiver
-from pbxhub.testing.zoo import Cage
+from pbxhub.testing.receivers import misbehaving as zoo
+from pbxhub.testing.receivers.bad_tls import new_authority
+from pbxhub.testing.receivers.misbehaving import Cage
+from pbxhub.testing.receivers.receiver import Receiver
 from tests.browser.conftest import ring, sign_in
 from tests.browser.server import Site
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from playwright.sync_api import Page, expect
 
 from pbxhub.account.first_owner import first_setup
-from pbxhub.testing.receiver import Receiver
+from pbxhub.testing.receivers.receiver import Receiver
 from pbxhub.web.hub import now
 from tests.browser.conftest import ring
 from tests.browser.server import Site

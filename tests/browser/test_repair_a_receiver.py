@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
 from pbxhub.store.history import Attempt, Call, Delivery
-from pbxhub.testing.receiver import Reply
+from pbxhub.testing.receivers.receiver import Reply
 from pbxhub.testing.waiting import await_until
 from pbxhub.web.hub import now
 from tests.browser.conftest import receiving, ring

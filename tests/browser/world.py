@@ -9,7 +9,7 @@ from flask import Flask
 from flask_security import hash_password
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.outcomes import describe
+from pbxhub.sending.outcomes import describe
 from pbxhub.store.accounts import COMMON_FOLDER, Employee, Membership, Number, Pbx, Project, User
 from pbxhub.store.history import Attempt, Call, Delivery, StageEvent
 from pbxhub.store.ids import first_id_at, new_id

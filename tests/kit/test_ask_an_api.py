@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from pbxhub.testing import MockServer, drip, expect, http, in_turn, json_response, reset, text_response, zoo
+from pbxhub.testing import MockServer, drip, expect, http, in_turn, json_response, reset, text_response
 from pbxhub.testing.http_call import NotReachableError
 from pbxhub.testing.json_path import PathMissingError
+from pbxhub.testing.receivers import misbehaving as zoo
 
 
 @pytest.fixture

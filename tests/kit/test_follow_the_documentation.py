@@ -9,9 +9,9 @@ import pytest
 
 from pbxhub import testing
 from pbxhub.testing import plugin
-from pbxhub.testing.monitor_plan import read_plan
+from pbxhub.testing.monitor.plan import read_plan
+from pbxhub.testing.phones.softphone import Consultation
 from pbxhub.testing.scenario import Wanted, run_scenarios
-from pbxhub.testing.softphone import Consultation
 
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "testing").glob("*.md"))
 EXAMPLE = re.compile(r"^```(python(?: asterisk)?|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pbxhub.testing import await_until, expect, file, tone, wait
-from pbxhub.testing.call_quality import mean_opinion, quality_of
-from pbxhub.testing.tones import tone_share
+from pbxhub.testing.phones.call_quality import mean_opinion, quality_of
+from pbxhub.testing.phones.tones import tone_share
 
 PASSWORD = "secret"
 

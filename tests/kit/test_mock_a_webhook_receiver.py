@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from pbxhub.delivery.signing import SigningKeys, identify
+from pbxhub.sending.webhook_signatures import SigningKeys, identify
 from pbxhub.testing import (
     MockAnswer,
     MockServer,
@@ -23,8 +23,8 @@ from pbxhub.testing import (
     reset,
     text_response,
 )
-from pbxhub.testing.mock import NoRequestError, PortOccupiedError, ResponderFailedError
-from pbxhub.testing.mock_request import SignatureWrongError
+from pbxhub.testing.receivers.mock_request import SignatureWrongError
+from pbxhub.testing.receivers.mock_server import NoRequestError, PortOccupiedError, ResponderFailedError
 from pbxhub.webhooks.request import Request
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pbxhub.testing import HttpAnswer, await_until, expect, http
-from pbxhub.testing.monitor import Monitor
-from pbxhub.testing.monitor_plan import PlanError, read_plan
-from pbxhub.testing.monitor_run import Run
+from pbxhub.testing.monitor.plan import PlanError, read_plan
+from pbxhub.testing.monitor.run import Run
+from pbxhub.testing.monitor.scheduler import Monitor
 from pbxhub.testing.processes import Program
 
 pytestmark = pytest.mark.slow

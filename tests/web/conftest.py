@@ -13,7 +13,7 @@ from flask_security import hash_password
 from pbxhub.settings import Settings, read_settings, with_key
 from pbxhub.store.accounts import Membership, Project, User
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.web.hub import now
 from tests.web.post_office import post_office

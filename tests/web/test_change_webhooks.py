@@ -13,17 +13,17 @@ from flask import Flask
 from sqlalchemy import select
 
 from pbxhub.calls.stages import CallReport, Stage
-from pbxhub.delivery.address_guard import AddressGuard
-from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.outbox import publish
+from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.delivery.worker import utc_now
+from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import Delivery
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import Webhook
-from pbxhub.testing.receiver import Receiver
+from pbxhub.testing.receivers.receiver import Receiver
+from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.webhooks.gallery import default_event, fill
 from pbxhub.webhooks.spec import Parameter, RequestSpec, WebhookSpec, dump_spec
@@ -412,7 +412,7 @@ def test_another_zone_of_the_project_is_that_of_its_requests_from_the_next_call_
 ) -> None:
     add(editor, people, spec=spec(parameters=(Parameter("at", value="<<calldate|date:%z>>"),)))
     with database.read() as session:
-        known = directory_of(database).fetch(session, {people.project})[people.project]
+        known = webhook_cache_of(database).fetch(session, {people.project})[people.project]
     assert str(known.zone) == "Europe/Kyiv"
     owner, address = signed_in("owner"), f"/projects/{people.project}/settings"
     owner.get(address)

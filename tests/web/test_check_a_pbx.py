@@ -11,8 +11,8 @@ from pbxhub import services
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Pbx, User
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
-from pbxhub.testing.played_pbx import PlayedPbx
+from pbxhub.testing.pbx.played_pbx import PlayedPbx
+from pbxhub.vault import Vault
 from pbxhub.web.hub import now
 from tests.web.conftest import Browser, People
 

@@ -12,8 +12,8 @@ from pbxhub import services
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import ApiKey, AuditEntry, Pbx, Project, User
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import Webhook
+from pbxhub.vault import Vault
 from pbxhub.web.hub import now
 from pbxhub.webhooks.spec import RequestSpec, Steering, WebhookSpec
 from tests.web.conftest import Browser, People

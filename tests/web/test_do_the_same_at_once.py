@@ -21,8 +21,8 @@ from pbxhub.store.api import Resthook, Subscriber
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ordered_calls import DialPlan, OrderedCall
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import Webhook, WebhookVersion
+from pbxhub.vault import Vault
 from pbxhub.web.hub import now
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec, dump_spec
 from tests.web.conftest import Browser, People

@@ -15,7 +15,7 @@ from pbxhub.account.refusals import Refusal
 from pbxhub.settings import MailServer, Settings
 from pbxhub.store.accounts import AuditEntry, Invitation, Membership, Project, User
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.web.account_links import link_for
 from pbxhub.web.hub import now

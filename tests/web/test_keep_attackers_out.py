@@ -18,8 +18,8 @@ from pbxhub.store.accounts import ApiKey, AuditEntry, Pbx, SignIn
 from pbxhub.store.history import Attempt, Call, Delivery, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import Webhook
+from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.web.curl import as_curl
 from pbxhub.web.hub import now

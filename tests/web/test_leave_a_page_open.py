@@ -14,7 +14,7 @@ from pbxhub.store.ids import new_id
 from pbxhub.store.resends import Resend
 from pbxhub.store.session import Database
 from pbxhub.web.hub import now
-from tests.made_failures import NOON, Failures
+from tests.support.made_failures import NOON, Failures
 from tests.web.conftest import Browser, People
 
 SignedIn = Callable[[str], Browser]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import requests
-from pages_server import KEY, serving_pages
 
 from pbxhub.settings import Settings, read_settings
+from tests.support.pages_server import KEY, serving_pages
 from tests.web.conftest import Browser
 from tests.web.test_walk_every_route import (
     test_a_role_opens_its_own_routes_and_no_others,

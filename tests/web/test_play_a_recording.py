@@ -15,7 +15,7 @@ from pbxhub.store.accounts import COMMON_FOLDER, Pbx
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.web.hub import now
 from pbxhub.web.pages.recordings import recording_link

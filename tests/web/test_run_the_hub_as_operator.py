@@ -13,8 +13,8 @@ from pbxhub.account.first_owner import first_setup
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import AuditEntry, Membership, Pbx, Project, User
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
 from pbxhub.testing.waiting import await_until
+from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.web.hub import now
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec, dump_spec

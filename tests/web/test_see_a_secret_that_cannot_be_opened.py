@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import Webhook
+from pbxhub.vault import Vault
 from pbxhub.web.hub import now
 from pbxhub.webhooks.spec import Auth, RequestSpec, WebhookSpec
 from tests.web.conftest import Browser, People

@@ -9,14 +9,14 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, text
 
-from pbxhub.delivery.address_guard import AddressGuard
+from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.settings import Settings
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
 from pbxhub.store.webhooks import Webhook
-from pbxhub.testing import zoo
-from pbxhub.testing.bad_tls import Authority, new_authority
-from pbxhub.testing.zoo import Cage
+from pbxhub.testing.receivers import misbehaving as zoo
+from pbxhub.testing.receivers.bad_tls import Authority, new_authority
+from pbxhub.testing.receivers.misbehaving import Cage
+from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec, dump_spec
 from tests.web.conftest import Browser, People

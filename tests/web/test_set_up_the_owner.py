@@ -11,7 +11,7 @@ from pbxhub.account.first_owner import first_setup, remember_owner
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Project, User
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.web.hub import now
 from tests.web.conftest import PASSWORD, Browser

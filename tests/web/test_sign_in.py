@@ -8,7 +8,7 @@ from flask import Flask
 
 from pbxhub.settings import MailServer, Settings
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from tests.web.authenticator import code_of, switch_on
 from tests.web.conftest import Browser, People

@@ -11,7 +11,7 @@ from pbxhub.account.tries import CODE, NETWORK, PASSWORD, Bucket, begin, network
 from pbxhub.settings import Settings, read_settings, with_key
 from pbxhub.store.session import Database
 from pbxhub.store.tries import Tries
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.web.hub import now
 from tests.web.authenticator import code_of, switch_on

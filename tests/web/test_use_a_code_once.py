@@ -10,7 +10,7 @@ from sqlalchemy import select
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import User
 from pbxhub.store.session import Database
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from tests.web.authenticator import code_of, switch_on
 from tests.web.conftest import Browser, People

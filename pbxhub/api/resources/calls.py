@@ -16,9 +16,9 @@ from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse, wrong_field
 from pbxhub.api.resources.history import uuid_after
-from pbxhub.calls.dialable import extension_error, number_error
 from pbxhub.delivery.outbox import add_later, ask_cancel, open_orders, publish_later, register
-from pbxhub.delivery.values import Links
+from pbxhub.delivery.stage_values import Links
+from pbxhub.steering.dialable import extension_error, number_error
 from pbxhub.store.accounts import Pbx, Project, lock_project
 from pbxhub.store.columns import one_of
 from pbxhub.store.history import Call, StageEvent

@@ -16,18 +16,18 @@ from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import wrong_field
 from pbxhub.api.streams import follow, places
-from pbxhub.calls.events import TYPES, EventError, read_event, write_event
 from pbxhub.delivery.attributes import known_names
-from pbxhub.delivery.events import shown
+from pbxhub.delivery.event_stream import shown
 from pbxhub.delivery.outbox import publish_other
+from pbxhub.delivery.stage_values import Links
 from pbxhub.delivery.storable import storable
-from pbxhub.delivery.values import Links
 from pbxhub.store.events import EventRow, NewEvent, Position, keep, last_given, newest, position_of, read_after, today
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.web.hub import hub, now, reading, writing
 from pbxhub.web.received import json_body
 from pbxhub.webhooks.spec import FieldError, SpecError
+from pbxhub.webhooks.typed_events import TYPES, EventError, read_event, write_event
 
 events = Blueprint("events", __name__, description="What happened, as typed events")
 

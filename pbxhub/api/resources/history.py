@@ -14,7 +14,6 @@ from pbxhub.api.answers import page
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse, wrong_field
-from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.outbox import (
     CannotResendError,
     Selection,
@@ -24,7 +23,8 @@ from pbxhub.delivery.outbox import (
     resend_one,
     stop_resend,
 )
-from pbxhub.delivery.values import Links
+from pbxhub.delivery.stage_values import Links
+from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.store import history as store
 from pbxhub.store.resends import Resend
@@ -94,7 +94,7 @@ def send_one(data: dict[str, Any], delivery_id: UUID) -> Any:
         links = Links(hub().vault, hub().settings.public_url, hub().recordings)
         try:
             resend_one(
-                session, directory_of(hub().database), links, access.project.id, delivery_id, now(),
+                session, webhook_cache_of(hub().database), links, access.project.id, delivery_id, now(),
                 data["current_settings"],
             )  # fmt: skip
         except CannotResendError as error:

@@ -13,7 +13,7 @@ from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse
 from pbxhub.api.resources.account import id_after
-from pbxhub.calls.steering import Plan
+from pbxhub.steering.answer import Plan
 from pbxhub.store import webhooks as store
 from pbxhub.web import webhooks as rules
 from pbxhub.web.curl import as_curl
@@ -38,9 +38,9 @@ from pbxhub.web.webhooks import (
     set_up_default,
     webhook_of,
 )  # fmt: skip
+from pbxhub.webhooks.call_control import plan_of, rules_of
+from pbxhub.webhooks.import_export import Change, export_webhooks
 from pbxhub.webhooks.spec import dump_spec
-from pbxhub.webhooks.steering import plan_of, rules_of
-from pbxhub.webhooks.transfer import Change, export_webhooks
 
 webhooks = Blueprint("webhooks", __name__, description="Events: when to send what where")
 _SCHEMA = schemas.Webhook()

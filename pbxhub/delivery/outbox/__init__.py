@@ -4,15 +4,15 @@ publish writes what is to be sent, claim hands it to a worker, record writes how
 and resume are what people do to it.
 """
 
+from pbxhub.delivery.outbox.attempt_result import Finished, Result
 from pbxhub.delivery.outbox.cancel import cancel_pending
 from pbxhub.delivery.outbox.check import check
 from pbxhub.delivery.outbox.claim import Batch, Claimed, claim
-from pbxhub.delivery.outbox.finished import Finished, Result
-from pbxhub.delivery.outbox.health import Health, pause, resume
-from pbxhub.delivery.outbox.later import add_to_call, publish_later, publish_other
-from pbxhub.delivery.outbox.ordered import add_later, ask_cancel, open_orders, register
+from pbxhub.delivery.outbox.ordered_calls import add_later, ask_cancel, open_orders, register
+from pbxhub.delivery.outbox.pausing import Health, pause, resume
 from pbxhub.delivery.outbox.prune import Pruned, Retention, prune
 from pbxhub.delivery.outbox.publish import Published, publish
+from pbxhub.delivery.outbox.publish_other import add_to_call, publish_later, publish_other
 from pbxhub.delivery.outbox.record import record
 from pbxhub.delivery.outbox.resend import CannotResendError, order_resend, resend_one, step_resends, stop_resend
 from pbxhub.delivery.outbox.resthooks import call_resthook, subscribe, unsubscribe

@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.calls import CallNow
-from pbxhub.delivery.doorbell import ring
-from pbxhub.delivery.outbox.hidden import CALLBACK, callbacks_of
+from pbxhub.delivery.call_rows import CallNow
+from pbxhub.delivery.outbox.own_webhooks import CALLBACK, callbacks_of
 from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS, hold_back, insert_deliveries
-from pbxhub.delivery.values import Links
+from pbxhub.delivery.stage_values import Links
+from pbxhub.delivery.wakeup import ring
 from pbxhub.store.history import PENDING
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import OrderedCall

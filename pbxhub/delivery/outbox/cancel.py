@@ -5,9 +5,9 @@ from datetime import datetime
 from sqlalchemy import and_, literal_column, select, update
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.outbox.lost import end_lost
+from pbxhub.delivery.outbox.lost_attempts import end_lost
 from pbxhub.delivery.outbox.put_back import WAS_RESENT, is_free, put_back
-from pbxhub.delivery.outcomes import OUTCOMES
+from pbxhub.sending.outcomes import OUTCOMES
 from pbxhub.store.history import CANCELLED, Delivery
 
 _IS_PENDING = Delivery.state == literal_column("'pending'")  # spelled out, so that the partial index serves it

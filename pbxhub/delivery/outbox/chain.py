@@ -9,15 +9,15 @@ from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import Value
-from pbxhub.delivery.answers import Reading, read
-from pbxhub.delivery.calls import CallNow, no_call, read_call
-from pbxhub.delivery.directory import Directory, ProjectWebhooks
-from pbxhub.delivery.outbox.finished import Finished, Result
+from pbxhub.delivery.call_rows import CallNow, no_call, read_call
+from pbxhub.delivery.outbox.attempt_result import Finished, Result
 from pbxhub.delivery.outbox.render import CHAINED, error_event, once_in_a_chain, render_rows
 from pbxhub.delivery.outbox.rows import hold_back, insert_deliveries
-from pbxhub.delivery.outgoing import Answer
+from pbxhub.delivery.read_answer import Reading, read
+from pbxhub.delivery.stage_values import Cards, Links, StageValues
 from pbxhub.delivery.storable import storable
-from pbxhub.delivery.values import Cards, Links, StageValues
+from pbxhub.delivery.webhook_cache import ProjectWebhooks, WebhookCache
+from pbxhub.sending.exchange import Answer
 from pbxhub.store.columns import one_of
 from pbxhub.store.events import keep
 from pbxhub.store.history import FAILED, PENDING, Attempt, Call, Delivery, StageEvent
@@ -63,15 +63,13 @@ def _merged(before: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return {**new, "webhook.saved": {**(before.get("webhook.saved") or {}), **(new.get("webhook.saved") or {})}}
 
 
-def publish_next(
-    session: Session, directory: Directory, links: Links, results: Iterable[Result], now: datetime
-) -> bool:
+def publish_next(session: Session, cache: WebhookCache, links: Links, results: Iterable[Result], now: datetime) -> bool:
     """Puts the on_success / on_failure webhook of every final result in the queue, if its filters fit. True: something
     was put there."""
     following = [(result, name) for result in results if (name := _next_name(result))]
     if not following:
         return False
-    projects = directory.fetch(session, {result.finished.claimed.project_id for result, _ in following})
+    projects = cache.fetch(session, {result.finished.claimed.project_id for result, _ in following})
     cards = Cards(session)
     rows = []
     for result, name in following:

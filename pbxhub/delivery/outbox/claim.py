@@ -16,11 +16,11 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Row, Table, Uuid, bindparam, text
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.directory import Directory, LiveWebhook
 from pbxhub.delivery.outbox.cancel import cancel_pending
 from pbxhub.delivery.outbox.due import Due, Queue, find_due
-from pbxhub.delivery.outbox.lost import leave_lost
-from pbxhub.delivery.outbox.order import hold_on
+from pbxhub.delivery.outbox.lost_attempts import leave_lost
+from pbxhub.delivery.outbox.sequence import hold_on
+from pbxhub.delivery.webhook_cache import LiveWebhook, WebhookCache
 from pbxhub.store.bulk import Insert, Query
 from pbxhub.store.columns import AMONG, RAW_IDS, JsonColumn, ListOf, UtcDateTime
 from pbxhub.store.ids import new_id
@@ -86,7 +86,7 @@ class Batch:
 
 
 def claim(
-    session: Session, directory: Directory, limit: int, now: datetime, rooms: Mapping[int, int] | None = None,
+    session: Session, cache: WebhookCache, limit: int, now: datetime, rooms: Mapping[int, int] | None = None,
     lease: timedelta = LEASE, chance: Callable[[], float] = random.random,
 ) -> Batch:  # fmt: skip
     """Takes up to `limit` due deliveries and writes their attempts, in the caller's transaction; send after its commit.
@@ -104,7 +104,7 @@ def claim(
     ready = [queue for queue in due.queues if queue.live]
     if not ready or limit < 1:
         return Batch((), _ask_again(due, now), bool(ready))
-    room = _Room(session, directory, now, rooms or {})
+    room = _Room(session, cache, now, rooms or {})
     chosen, more = _choose(session, room, ready, limit, now, chance)
     chosen, hopeless = leave_lost(session, chosen, now)
     claimed = _lease(session, hold_on(session, chosen, now), room.webhooks, now, lease)
@@ -197,8 +197,8 @@ def _in_turns(rows: Sequence[T], column: str) -> list[T]:
 class _Room:
     """How many more of each webhook and project may be in flight. webhooks: those that were looked at."""
 
-    def __init__(self, session: Session, directory: Directory, now: datetime, rooms: Mapping[int, int]) -> None:
-        self._directory, self._rooms = directory, rooms
+    def __init__(self, session: Session, cache: WebhookCache, now: datetime, rooms: Mapping[int, int]) -> None:
+        self._cache, self._rooms = cache, rooms
         self._by_webhook, self._by_project = Counter[int](), Counter[int]()
         for row in _IN_FLIGHT.all(session, now=now):
             self._by_webhook[row.webhook_id] += row.number
@@ -210,7 +210,7 @@ class _Room:
     def learn(self, session: Session, queues: Sequence[Queue]) -> None:
         """Looks their webhooks up."""
         unknown = [queue for queue in queues if queue.webhook_id not in self.webhooks]
-        projects = self._directory.fetch(session, {queue.project_id for queue in unknown}) if unknown else {}
+        projects = self._cache.fetch(session, {queue.project_id for queue in unknown}) if unknown else {}
         for queue in unknown:
             project = projects.get(queue.project_id)
             webhook = project.by_id.get(queue.webhook_id) if project else None

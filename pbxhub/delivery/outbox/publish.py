@@ -13,22 +13,22 @@ from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.delivery.attributes import attach_attributes
-from pbxhub.delivery.calls import CallNow, lock_calls, write_calls
-from pbxhub.delivery.directory import Directory, ProjectWebhooks, directory_of
-from pbxhub.delivery.doorbell import ring
-from pbxhub.delivery.outbox.ordered import attach_custom, follow_ordered
+from pbxhub.delivery.call_rows import CallNow, lock_calls, write_calls
+from pbxhub.delivery.outbox.ordered_calls import attach_custom, follow_ordered
 from pbxhub.delivery.outbox.render import error_event, once_in_a_chain, render_rows
 from pbxhub.delivery.outbox.rows import hold_back, insert_deliveries
 from pbxhub.delivery.outbox.unlinked import link_new
+from pbxhub.delivery.stage_values import Cards, Links, StageValues
 from pbxhub.delivery.storable import clip, storable
-from pbxhub.delivery.values import Cards, Links, StageValues
+from pbxhub.delivery.wakeup import ring
+from pbxhub.delivery.webhook_cache import ProjectWebhooks, WebhookCache, webhook_cache_of
 from pbxhub.store.bulk import Insert, Query
 from pbxhub.store.columns import one_of
 from pbxhub.store.events import NewEvent, keep
 from pbxhub.store.history import FAILED, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Base, Database
-from pbxhub.store.vault import Vault
+from pbxhub.vault import Vault
 
 RECORDING, ANALYSIS, COMPLETE = "call.recording", "call.analysis", "call.complete"
 _SAME_MOMENT = timedelta(seconds=2)  # CEL and AMI may differ by: 0.1 s on a busy Asterisk
@@ -72,25 +72,26 @@ def publish(
 
 def _publish(database: Database, links: Links, pbx_id: int, reports: Sequence[CallReport], now: datetime) -> Published:
     with database.write() as session:
+        cache = webhook_cache_of(database)
         calls = lock_calls(session, pbx_id, reports)
-        attach_attributes(session, directory_of(database), calls, reports)
+        attach_attributes(session, cache, calls, reports)
         attach_custom(session, calls)
-        stages = _new_stages(session, calls, reports, _later_stages(session, directory_of(database), calls, reports))
+        stages = _new_stages(session, calls, reports, _later_stages(session, cache, calls, reports))
         write_calls(session, pbx_id, calls.values())
         link_new(session, pbx_id, calls.values())
         follow_ordered(session, links, calls, now)
-        return write_stages(session, directory_of(database), links, stages, now)
+        return write_stages(session, webhook_cache_of(database), links, stages, now)
 
 
 def write_stages(
-    session: Session, directory: Directory, links: Links, stages: "Sequence[NewStage]", now: datetime
+    session: Session, cache: WebhookCache, links: Links, stages: "Sequence[NewStage]", now: datetime
 ) -> Published:
     """Writes new stages with their events and deliveries, in the transaction that writes their calls."""
     if not stages:
         return Published(0, 0, 0)
     _INSERT_STAGES.run(session, [stage.row() for stage in stages])
     keep(session, [stage.event() for stage in stages])
-    rows = _deliveries(session, stages, directory.fetch(session, _projects(stages)), links, now)
+    rows = _deliveries(session, stages, cache.fetch(session, _projects(stages)), links, now)
     hold_back(session, rows, now)
     if rows:
         insert_deliveries(session, rows)
@@ -144,13 +145,13 @@ def _new_stages(
 
 
 def _later_stages(
-    session: Session, directory: Directory, calls: dict[str, CallNow], reports: Iterable[CallReport]
+    session: Session, cache: WebhookCache, calls: dict[str, CallNow], reports: Iterable[CallReport]
 ) -> Mapping[int, frozenset[str]]:
     """Project -> the stages after the end of a call that its webhooks wait for; others are not made."""
     ending = {calls[report.linkedid].project_id for report in reports if report.ended_on}
     if not ending:
         return {}
-    projects = directory.fetch(session, ending)
+    projects = cache.fetch(session, ending)
     return {number: project.by_stage.keys() & {RECORDING, COMPLETE} for number, project in projects.items()}  # type: ignore[misc]
 
 

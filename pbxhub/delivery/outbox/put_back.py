@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.outbox.lost import end_lost
+from pbxhub.delivery.outbox.lost_attempts import end_lost
 from pbxhub.store.history import PENDING, Delivery
 from pbxhub.store.resends import BeforeResend
 

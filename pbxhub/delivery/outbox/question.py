@@ -11,11 +11,11 @@ from uuid import UUID
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.answers import Reading
+from pbxhub.delivery.outbox.attempt_result import Finished, Result
 from pbxhub.delivery.outbox.chain import save_answers
-from pbxhub.delivery.outbox.finished import Finished, Result
-from pbxhub.delivery.outbox.health import Health, note_health
+from pbxhub.delivery.outbox.pausing import Health, note_health
 from pbxhub.delivery.outbox.record import attempt_row
+from pbxhub.delivery.read_answer import Reading
 from pbxhub.delivery.storable import clip, storable
 from pbxhub.store.history import DELIVERED, FAILED, Attempt, Delivery
 from pbxhub.store.questions import KIND, Question

@@ -5,15 +5,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pbxhub.delivery.directory import LiveWebhook
 from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS
+from pbxhub.delivery.stage_values import DeliveryValues, StageValues
 from pbxhub.delivery.storable import clip
-from pbxhub.delivery.values import DeliveryValues, StageValues
+from pbxhub.delivery.webhook_cache import LiveWebhook
 from pbxhub.store.events import NewEvent
 from pbxhub.store.history import FAILED, PENDING
 from pbxhub.store.ids import new_id
-from pbxhub.webhooks.answer import Answered, chain_values
 from pbxhub.webhooks.request import NotSent, Request
+from pbxhub.webhooks.saved_values import Answered, chain_values
 
 CHAINED = "chain"
 """Kind of a delivery that another one has set off."""

@@ -9,12 +9,12 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.doorbell import ring
 from pbxhub.delivery.outbox.cancel import cancel_pending
-from pbxhub.delivery.outbox.health import tell_of_subscriber
-from pbxhub.delivery.outbox.hidden import RESTHOOK, hidden
+from pbxhub.delivery.outbox.own_webhooks import RESTHOOK, hidden
+from pbxhub.delivery.outbox.pausing import tell_of_subscriber
 from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS, insert_deliveries
 from pbxhub.delivery.storable import storable
+from pbxhub.delivery.wakeup import ring
 from pbxhub.store.api import Resthook, Subscriber
 from pbxhub.store.columns import one_of
 from pbxhub.store.events import NewEvent, keep

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, select, text, update
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.calls import CallNow
+from pbxhub.delivery.call_rows import CallNow
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import one_of
 from pbxhub.store.history import Call, Delivery

@@ -8,7 +8,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
-from pbxhub.delivery.directory import directory_of
 from pbxhub.delivery.outbox import (
     CannotResendError,
     Selection,
@@ -18,7 +17,8 @@ from pbxhub.delivery.outbox import (
     resend_one,
     stop_resend,
 )
-from pbxhub.delivery.values import Links
+from pbxhub.delivery.stage_values import Links
+from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.store.history import Delivery
 from pbxhub.store.resends import Resend
 from pbxhub.web.access import enter
@@ -126,7 +126,7 @@ def send_one(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
         links = Links(hub().vault, hub().settings.public_url, hub().recordings)
         current = request.form.get("current") == "1"
         try:
-            resend_one(session, directory_of(hub().database), links, project_id, delivery_id, now(), current)
+            resend_one(session, webhook_cache_of(hub().database), links, project_id, delivery_id, now(), current)
         except CannotResendError as error:
             flash(str(error), "error")
         else:

@@ -4,7 +4,7 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import SQLAlchemyError
 
-from pbxhub.store.schema import is_current
+from pbxhub.store.migrate import is_current
 from pbxhub.store.sqlite_file import FileGoneError
 from pbxhub.web.hub import hub
 

@@ -11,7 +11,7 @@ from pbxhub.account.invitations import of_address
 from pbxhub.account.projects import refuse_new_project
 from pbxhub.store.accounts import Membership, Project
 from pbxhub.web.access import signed_in
-from pbxhub.web.failures import local_path
+from pbxhub.web.error_pages import local_path
 from pbxhub.web.hub import hub, now, reading
 from pbxhub.web.language import LANGUAGES
 

@@ -10,10 +10,10 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.address_guard import NetworkGrant, read_grant
-from pbxhub.delivery.outgoing import Outgoing
 from pbxhub.delivery.recordings import RecordingFolder, folder_of
-from pbxhub.delivery.values import Links
+from pbxhub.delivery.stage_values import Links
+from pbxhub.sending.address_guard import NetworkGrant, read_grant
+from pbxhub.sending.exchange import Outgoing
 from pbxhub.store.accounts import Membership, Project
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.web.access import signed_in

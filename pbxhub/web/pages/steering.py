@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
-from pbxhub.calls.steering import Plan
+from pbxhub.steering.answer import Plan
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.agi_tokens import Tokens
 from pbxhub.store.webhooks import Webhook
@@ -17,9 +17,9 @@ from pbxhub.web.hub import hub, reading, writing
 from pbxhub.web.language import _, said
 from pbxhub.web.steering_form import SteeringForm, as_data, fill_in, simulated_of
 from pbxhub.web.webhooks import change, create, editable, live_webhooks, read_draft
+from pbxhub.webhooks.call_control import plan_of, rules_of
 from pbxhub.webhooks.catalogue import QUESTION
 from pbxhub.webhooks.spec import SpecError, Steering
-from pbxhub.webhooks.steering import plan_of, rules_of
 
 pages = Blueprint("steering", __name__, url_prefix="/projects/<int:project_id>/call-control")
 

@@ -34,8 +34,8 @@ from pbxhub.web.webhooks import (
     webhook_of,
 )  # fmt: skip
 from pbxhub.web.webhooks import remove as delete
+from pbxhub.webhooks.import_export import export_webhooks
 from pbxhub.webhooks.spec import FieldError, SpecError, dump_spec
-from pbxhub.webhooks.transfer import export_webhooks
 
 pages = Blueprint("webhooks", __name__, url_prefix="/projects/<int:project_id>/webhooks")
 

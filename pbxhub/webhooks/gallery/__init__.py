@@ -12,10 +12,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from pbxhub.sentences import say
+from pbxhub.translatable import say
 from pbxhub.webhooks.check import check_spec, texts_of
-from pbxhub.webhooks.codec import FieldError, Reader, SpecError, write
 from pbxhub.webhooks.spec import WebhookSpec
+from pbxhub.webhooks.spec_json import FieldError, Reader, SpecError, write
 
 _BLANK = re.compile(r"\[\[([a-z_0-9]+)\]\]")
 DEFAULT_EVENT = "google-analytics-4"

@@ -1,0 +1,381 @@
+"""AMI events as typed messages. parse() is the border: whatever comes in, only clean and bounded text goes on.
+
+Header names are Asterisk's own. Numbers and names that Asterisk does not know ("<unknown>") are empty here.
+Times are seconds since 1970 from Asterisk's Timestamp (timestampevents=yes), else the time of arrival.
+A message keeps only what the tracker asks for, and is found in the text by name: building a table of all headers
+first would cost three times as much.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pbxhub.calls.ami_headers import MissingError, fields_of, known_of, must_of, text_of, time_of, variables_of, whole
+
+_LONGEST_BLOCK = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """A channel as an event describes it."""
+
+    uniqueid: str
+    linkedid: str
+    name: str
+    context: str
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class Newchannel:
+    time: float
+    channel: Party
+    state: str
+    exten: str
+    caller_name: str
+    variables: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DialBegin:
+    """uniqueid is empty when nobody dials but Asterisk itself (Originate, the consultation of a feature code)."""
+
+    time: float
+    uniqueid: str
+    linkedid: str
+    number: str
+    dest: Party
+    dial_string: str
+
+
+@dataclass(frozen=True, slots=True)
+class DialEnd:
+    """forward: where the phone sent the call on (302)."""
+
+    time: float
+    uniqueid: str
+    linkedid: str
+    dest: Party
+    status: str
+    forward: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """BridgeEnter or BridgeLeave: of interest because a changed Linkedid often shows here first."""
+
+    time: float
+    uniqueid: str
+    linkedid: str
+    variables: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class HangupRequest:
+    time: float
+    uniqueid: str
+    linkedid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hangup:
+    time: float
+    uniqueid: str
+    linkedid: str
+    cause: int
+    cause_text: str
+    variables: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class BlindTransfer:
+    """A blind transfer that succeeded: by REFER, by feature code or by AMI."""
+
+    time: float
+    transferer: Party
+    transferee: Party
+    extension: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttendedTransfer:
+    """An attended transfer that succeeded.
+
+    connected: whom each of the transferer's two lines was talking to. target: uniqueid of the new party, missing in
+    about one of five. to_application: completed while the new party still rings.
+    """
+
+    time: float
+    original: Party
+    original_connected: str
+    second: Party
+    second_connected: str
+    target: str
+    to_application: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pickup:
+    """*8: channel takes the call that rings at target."""
+
+    time: float
+    channel: Party
+    target: Party
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Hold (on) or Unhold."""
+
+    time: float
+    uniqueid: str
+    linkedid: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedCall:
+    time: float
+    parkee: Party
+    space: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnParkedCall:
+    time: float
+    parkee: Party
+    retriever: Party
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCaller:
+    """QueueCallerJoin (joined), QueueCallerAbandon or AgentConnect."""
+
+    time: float
+    uniqueid: str
+    linkedid: str
+    queue: str
+    joined: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MixMonitorStart:
+    time: float
+    uniqueid: str
+    linkedid: str
+    variables: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class UserEvent:
+    """fields: every header; of a repeated one the first, which is Asterisk's own and not the dialplan's."""
+
+    time: float
+    uniqueid: str
+    linkedid: str
+    name: str
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Cdr:
+    """Only the recording matters, where cdr_manager.conf maps it."""
+
+    time: float
+    uniqueid: str
+    recording: str
+
+
+@dataclass(frozen=True, slots=True)
+class FullyBooted:
+    time: float
+    uptime: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One channel that lives now: an answer to Action Status or CoreShowChannels.
+
+    dnid: the number dialled from outside; empty on a channel that Asterisk made itself. exten: the same, or where the
+    channel is in the dialplan now. seconds: its age.
+    """
+
+    time: float
+    channel: Party
+    state: str
+    dnid: str
+    exten: str
+    caller_name: str
+    connected: str
+    bridge: str
+    seconds: int
+    application: str
+    variables: Mapping[str, str]
+
+
+Message = (
+    Newchannel
+    | DialBegin
+    | DialEnd
+    | Bridge
+    | HangupRequest
+    | Hangup
+    | BlindTransfer
+    | AttendedTransfer
+    | Pickup
+    | Hold
+    | ParkedCall
+    | UnParkedCall
+    | QueueCaller
+    | MixMonitorStart
+    | UserEvent
+    | Cdr
+    | FullyBooted
+    | Shutdown
+    | Status
+)
+
+
+def parse(block: str, received: float = 0.0) -> Message | None:
+    """One AMI block (header lines, CRLF or LF) as a message; None when it is not of interest or unreadable.
+
+    received: time of arrival in seconds since 1970, used when the block carries no usable Timestamp.
+    Never raises. Of a repeated header the first counts.
+    """
+    block = block.replace("\r", "")
+    if len(block) > _LONGEST_BLOCK:
+        block = block[: block.rfind("\n", 0, _LONGEST_BLOCK)]
+    block = f"\n{block}\n"
+    read = _READERS.get(text_of(block, "\nEvent: "))
+    if read is None:
+        return None
+    try:
+        return read(block, time_of(block, received))
+    except MissingError:
+        return None
+
+
+def _party_reader(prefix: str) -> Callable[[str], Party]:
+    """Reads the channel whose headers begin with this prefix."""
+    uniqueid, linkedid, name = f"\n{prefix}Uniqueid: ", f"\n{prefix}Linkedid: ", f"\n{prefix}Channel: "
+    context, number = f"\n{prefix}Context: ", f"\n{prefix}CallerIDNum: "
+
+    def read(block: str) -> Party:
+        own = must_of(block, uniqueid)
+        linked = text_of(block, linkedid) or own
+        return Party(own, linked, must_of(block, name), text_of(block, context), known_of(block, number))
+
+    return read
+
+
+_channel, _dest, _target = _party_reader(""), _party_reader("Dest"), _party_reader("Target")
+_transferer, _transferee = _party_reader("Transferer"), _party_reader("Transferee")
+_original, _second = _party_reader("OrigTransferer"), _party_reader("SecondTransferer")
+_parkee, _retriever = _party_reader("Parkee"), _party_reader("Retriever")
+
+
+def _ids(block: str) -> tuple[str, str]:
+    uniqueid = must_of(block, "\nUniqueid: ")
+    return uniqueid, text_of(block, "\nLinkedid: ") or uniqueid
+
+
+def _newchannel(block: str, time: float) -> Newchannel:
+    state, exten = text_of(block, "\nChannelStateDesc: "), text_of(block, "\nExten: ")
+    return Newchannel(time, _channel(block), state, exten, known_of(block, "\nCallerIDName: "), variables_of(block))
+
+
+def _dial_begin(block: str, time: float) -> DialBegin:
+    uniqueid, linkedid = text_of(block, "\nUniqueid: "), text_of(block, "\nLinkedid: ")
+    number, dial_string = known_of(block, "\nCallerIDNum: "), text_of(block, "\nDialString: ")
+    return DialBegin(time, uniqueid, linkedid, number, _dest(block), dial_string)
+
+
+def _dial_end(block: str, time: float) -> DialEnd:
+    uniqueid, linkedid = text_of(block, "\nUniqueid: "), text_of(block, "\nLinkedid: ")
+    status, forward = text_of(block, "\nDialStatus: "), text_of(block, "\nForward: ")
+    return DialEnd(time, uniqueid, linkedid, _dest(block), status, forward)
+
+
+def _bridge(block: str, time: float) -> Bridge:
+    return Bridge(time, *_ids(block), variables_of(block))
+
+
+def _hangup(block: str, time: float) -> Hangup:
+    cause = whole(text_of(block, "\nCause: "))
+    return Hangup(time, *_ids(block), cause, text_of(block, "\nCause-txt: "), variables_of(block))
+
+
+def _blind_transfer(block: str, time: float) -> BlindTransfer | None:
+    if text_of(block, "\nResult: ") != "Success":
+        return None
+    return BlindTransfer(time, _transferer(block), _transferee(block), must_of(block, "\nExtension: "))
+
+
+def _attended_transfer(block: str, time: float) -> AttendedTransfer | None:
+    if text_of(block, "\nResult: ") != "Success":
+        return None
+    return AttendedTransfer(
+        time,
+        _original(block),
+        known_of(block, "\nOrigTransfererConnectedLineNum: "),
+        _second(block),
+        known_of(block, "\nSecondTransfererConnectedLineNum: "),
+        text_of(block, "\nTransferTargetUniqueid: "),
+        text_of(block, "\nDestType: ") == "App",
+    )
+
+
+def _user_event(block: str, time: float) -> UserEvent:
+    return UserEvent(time, *_ids(block), must_of(block, "\nUserEvent: "), fields_of(block))
+
+
+def _status(block: str, time: float) -> Status:
+    hours, minutes, seconds = ["0", "0", *text_of(block, "\nDuration: ").split(":")][-3:]
+    dnid = text_of(block, "\nDNID: ")
+    return Status(
+        time,
+        _channel(block),
+        text_of(block, "\nChannelStateDesc: "),
+        dnid,
+        dnid or text_of(block, "\nExten: "),
+        known_of(block, "\nCallerIDName: "),
+        known_of(block, "\nConnectedLineNum: "),
+        text_of(block, "\nBridgeID: ") or text_of(block, "\nBridgeId: "),
+        whole(text_of(block, "\nSeconds: ")) or whole(hours) * 3600 + whole(minutes) * 60 + whole(seconds),
+        text_of(block, "\nApplication: "),
+        variables_of(block),
+    )
+
+
+_READERS: Mapping[str, Callable[[str, float], Message | None]] = {
+    "Newchannel": _newchannel,
+    "DialBegin": _dial_begin,
+    "DialEnd": _dial_end,
+    "BridgeEnter": _bridge,
+    "BridgeLeave": _bridge,
+    "HangupRequest": lambda block, time: HangupRequest(time, *_ids(block)),
+    "Hangup": _hangup,
+    "BlindTransfer": _blind_transfer,
+    "AttendedTransfer": _attended_transfer,
+    "Pickup": lambda block, time: Pickup(time, _channel(block), _target(block)),
+    "Hold": lambda block, time: Hold(time, *_ids(block), True),
+    "Unhold": lambda block, time: Hold(time, *_ids(block), False),
+    "ParkedCall": lambda block, time: ParkedCall(time, _parkee(block), must_of(block, "\nParkingSpace: ")),
+    "UnParkedCall": lambda block, time: UnParkedCall(time, _parkee(block), _retriever(block)),
+    "QueueCallerJoin": lambda block, time: QueueCaller(time, *_ids(block), must_of(block, "\nQueue: "), True),
+    "QueueCallerAbandon": lambda block, time: QueueCaller(time, *_ids(block), must_of(block, "\nQueue: "), False),
+    "AgentConnect": lambda block, time: QueueCaller(time, *_ids(block), must_of(block, "\nQueue: "), False),
+    "MixMonitorStart": lambda block, time: MixMonitorStart(time, *_ids(block), variables_of(block)),
+    "UserEvent": _user_event,
+    "Cdr": lambda block, time: Cdr(time, must_of(block, "\nUniqueID: "), text_of(block, "\nRecording: ")),
+    "FullyBooted": lambda block, time: FullyBooted(time, whole(text_of(block, "\nUptime: "))),
+    "Shutdown": lambda block, time: Shutdown(time),
+    "Status": _status,
+    "CoreShowChannel": _status,
+}
+
+EVENTS = frozenset(_READERS)

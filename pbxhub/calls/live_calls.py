@@ -1,0 +1,297 @@
+"""All calls that live now, found by linkedid and by channel; where stages are fired and calls end.
+
+Nobody gets at a call but through LiveCalls, which counts every call that it hands out as changed: so nothing that a
+handler writes down can be missing from the notes that a restarted hub goes on from.
+
+A channel belongs to one call, and is in the index for as long as its call keeps it. Everything is bounded: calls,
+channels of a call that have hung up, stages of a call, and the memory of what is over. No bound refuses a channel that
+lives: a ring group of 300 phones behind Local channels has 900.
+"""
+
+from collections.abc import Collection, Mapping
+from itertools import islice
+
+from pbxhub.calls.ami_events import Party
+from pbxhub.calls.dispositions import disposition, leg_outcome
+from pbxhub.calls.snapshot import dump, published_key
+from pbxhub.calls.stages import JSON, CallReport, Direction, Stage, Value
+from pbxhub.calls.state import Call, Channel, endpoint_of, new_channel
+from pbxhub.calls.values import moment, values_of
+
+MOST_ENDED = 64  # channels that have hung up, kept for the outcome of their call
+MOST_LIVE = 10_000  # channels of one call: more than an Asterisk has, so their hangups have been missed
+MOST_ALIASES = 16
+MOST_STAGES = 2000
+MOST_GONE = 5000
+MOST_TRUNKS = 1000
+
+_DIRECTIONS: Mapping[str, Direction] = {"incoming": "incoming", "outgoing": "outgoing"}
+_RANK = {"incoming": 2, "outgoing": 1}
+
+
+class LiveCalls:
+    """incoming: contexts in which the outside world's calls arrive. most_calls: calls followed at once.
+
+    trunks: endpoints that were seen in those contexts: a channel that has moved on in the dialplan is known by its own.
+    """
+
+    def __init__(self, incoming: Collection[str], most_calls: int) -> None:
+        self.incoming = frozenset(incoming)
+        self.trunks: dict[str, None] = {}
+        self._calls: dict[str, Call] = {}
+        self._by_channel: dict[str, Call] = {}
+        self._by_alias: dict[str, Call] = {}
+        self._most_calls = most_calls
+        self._gone: dict[str, None] = {}
+        self._touched: dict[str, None] = {}  # linkedids of the calls handed out since their notes were
+        self._changed: dict[str, tuple[Call, list[Stage]]] = {}
+        self._reports: list[CallReport] = []
+
+    def learn_trunk(self, endpoint: str) -> None:
+        """An endpoint that leads outside; the one learnt first is forgotten when there are too many."""
+        if endpoint and endpoint not in self.trunks:
+            self.trunks[endpoint] = None
+            if len(self.trunks) > MOST_TRUNKS:
+                del self.trunks[next(iter(self.trunks))]
+
+    def begin(self, call: Call) -> Call:
+        """Follows one more call; the oldest is given up when there are too many."""
+        if len(self._calls) >= self._most_calls:
+            oldest = next(iter(self._calls.values()))
+            self.end(oldest, oldest.seen, "expired")
+        self._calls[call.linkedid] = call
+        self._touched[call.linkedid] = None
+        for alias in call.aliases:
+            self._by_alias[alias] = call
+        call.channels = {name: channel for name, channel in call.channels.items() if name not in self._by_channel}
+        call.real = call.real or any(not channel.local for channel in call.channels.values())
+        self._by_channel |= dict.fromkeys(call.channels, call)
+        return call
+
+    def take_up(self, call: Call) -> None:
+        """Goes on with a call of an earlier process, and knows its trunks again."""
+        self.begin(call)
+        for channel in call.channels.values():
+            if channel.outside and not channel.local:
+                self.learn_trunk(endpoint_of(channel.name))
+
+    def of_channel(self, uniqueid: str) -> Call | None:
+        """The call that has this channel."""
+        return self._hand_out(self._by_channel.get(uniqueid))
+
+    def call_of(self, linkedid: str) -> Call | None:
+        """The call that is, or was, known by this linkedid."""
+        return self._hand_out(self._calls.get(linkedid) or self._by_alias.get(linkedid))
+
+    def each(self) -> list[Call]:
+        """All calls that live, to be changed."""
+        self._touched |= dict.fromkeys(self._calls)
+        return list(self._calls.values())
+
+    def _hand_out(self, call: Call | None) -> Call | None:
+        if call is not None:
+            self._touched[call.linkedid] = None
+        return call
+
+    @property
+    def heard(self) -> dict[str, float]:
+        """When each call was last heard of, by linkedid."""
+        return {linkedid: call.seen for linkedid, call in self._calls.items()}
+
+    def names_of(self, linkedid: str) -> set[str]:
+        """What this call and its channels are known by."""
+        call = self._calls.get(linkedid)
+        return set() if call is None else {linkedid, *call.aliases, *call.channels}
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def knows(self, linkedid: str) -> bool:
+        """Whether a call is, or was, known by this linkedid."""
+        return linkedid in self._calls or linkedid in self._by_alias
+
+    def holds(self, uniqueid: str) -> bool:
+        """Whether this channel is a call's."""
+        return uniqueid in self._by_channel
+
+    def let_go(self, linkedid: str) -> None:
+        """What was noted of this call need not be kept."""
+        self._touched[linkedid] = None
+
+    def is_gone(self, uniqueid: str) -> bool:
+        """Whether this channel has hung up, so that a late or repeated event does not bring it back."""
+        return uniqueid in self._gone
+
+    def follow(self, uniqueid: str, linkedid: str, time: float) -> Call | None:
+        """The call of a channel; a linkedid that has changed silently means that two calls have become one."""
+        call = self.of_channel(uniqueid)
+        if call is None:
+            return None
+        if time > call.seen:
+            call.seen = time
+        if linkedid != call.linkedid and linkedid:
+            other = self.call_of(linkedid)
+            if other is None:
+                self._alias(call, linkedid)
+            elif other is not call:
+                return self.merge(call, other, time)
+        return call
+
+    def adopt(self, call: Call, party: Party, time: float) -> Channel | None:
+        """The channel within this call; None when it has hung up or is another call's."""
+        known = call.channels.get(party.uniqueid)
+        if known is not None:
+            return known
+        if self.is_gone(party.uniqueid) or party.uniqueid in self._by_channel:
+            return None
+        self._make_room(call)
+        channel = new_channel(party, self.incoming, time)
+        call.channels[party.uniqueid] = channel
+        call.real = call.real or not channel.local
+        self._by_channel[party.uniqueid] = call
+        return channel
+
+    def _make_room(self, call: Call) -> None:
+        """Forgets all but the last channels that have hung up, now and then: looking for them costs their number."""
+        if len(call.channels) < call.room:
+            return
+        others = [channel for channel in call.channels.values() if channel.uniqueid not in (call.first, call.party)]
+        ended = [channel for channel in others if channel.ended]
+        live = [channel for channel in others if not channel.ended]
+        for channel in (*ended[:-MOST_ENDED], *live[:-MOST_LIVE]):
+            self._drop(call, channel)
+        call.room = len(call.channels) + MOST_ENDED
+
+    def _drop(self, call: Call, channel: Channel) -> None:
+        """Forgets a channel of a call that goes on; what its leg came to stays."""
+        outcome = leg_outcome(channel)
+        if channel.leg and (channel.outside or call.direction != "outgoing") and outcome not in call.statuses:
+            call.statuses.append(outcome)
+        del call.channels[channel.uniqueid]
+        self._forget(channel.uniqueid)
+
+    def merge(self, one: Call, other: Call, time: float) -> Call:
+        """Two calls have become one: the one with an outside caller goes on, the consultation is absorbed by it.
+
+        Two calls that both have stages of the same direction stay apart: each caller's call has its own end.
+        """
+        ranks = _RANK.get(one.direction, 0), _RANK.get(other.direction, 0)
+        if ranks[0] == ranks[1] and ranks[0]:
+            return one
+        stays, goes = sorted((one, other), key=lambda call: (-_RANK.get(call.direction, 0), call.started))
+        self._conclude(goes, time, "hangup")
+        self._strike(goes)
+        for linkedid in (goes.linkedid, *goes.aliases):
+            self._alias(stays, linkedid)
+        for channel in goes.channels.values():
+            channel.leg = False
+        stays.channels |= goes.channels
+        stays.real = stays.real or goes.real
+        self._by_channel |= dict.fromkeys(goes.channels, stays)
+        self._make_room(stays)
+        return stays
+
+    def _alias(self, call: Call, linkedid: str) -> None:
+        call.aliases.append(linkedid)
+        self._by_alias[linkedid] = call
+        if len(call.aliases) > MOST_ALIASES:
+            self._unname(call, call.aliases.pop(0))
+
+    def _unname(self, call: Call, alias: str) -> None:
+        if self._by_alias.get(alias) is call:
+            del self._by_alias[alias]
+
+    def fire(self, call: Call, name: str, key: str, time: float, **more: Value) -> bool:
+        """Reports a stage unless it was reported before; more: parameters that only this stage has.
+
+        key: "", the number of a mark, or "<hop>:<destination>", which is the tracker's own way to tell.
+        """
+        keys = call.fired.setdefault(name, [])
+        if key in keys or len(keys) >= MOST_STAGES:
+            return False
+        keys.append(key)
+        values = {**values_of(call, time), **more}
+        self.touch(call).append(Stage(name, published_key(keys), len(keys), moment(time), values))
+        return True
+
+    def touch(self, call: Call) -> list[Stage]:
+        """The call is reported after this message, for its stages or for notes that a restart must not lose."""
+        return self._changed.setdefault(call.linkedid, (call, []))[1]
+
+    def conclude(self, call: Call, time: float) -> None:
+        """The conversation part is over, while the caller may still give a mark."""
+        if _RANK.get(call.direction) and not call.over:
+            call.over = time
+            self.fire(call, f"{call.direction}.after", "", time)
+
+    def _conclude(self, call: Call, time: float, reason: str) -> None:
+        call.end_reason = reason
+        if _RANK.get(call.direction):
+            self.conclude(call, time)
+            self.touch(call)
+
+    def end(self, call: Call, time: float, reason: str) -> None:
+        """The call is over; its last report goes out."""
+        if call.over:
+            reason = call.end_reason
+        self._conclude(call, time, reason)
+        call.over = call.over or time
+        if call.real:
+            self.touch(call)
+        self._strike(call)
+        for uniqueid in call.channels:
+            self._forget(uniqueid)
+
+    def _strike(self, call: Call) -> None:
+        _, stages = self._changed.pop(call.linkedid, (call, None))
+        if stages is not None:
+            self._reports.append(_report(call, stages, over=True))
+        self._calls.pop(call.linkedid, None)
+        self.let_go(call.linkedid)
+        for alias in call.aliases:
+            self._unname(call, alias)
+
+    def _forget(self, uniqueid: str) -> None:
+        """The channel is over and out of the index; what comes of it late is known for that."""
+        self._by_channel.pop(uniqueid, None)
+        self._gone[uniqueid] = None
+        if len(self._gone) > MOST_GONE:
+            for oldest in list(islice(self._gone, MOST_GONE // 10)):
+                del self._gone[oldest]
+
+    def take(self) -> list[CallReport]:
+        """What has changed since the last time, one report per call."""
+        if not self._changed and not self._reports:
+            return []
+        reports = [*self._reports, *(_report(call, stages, over=False) for call, stages in self._changed.values())]
+        self._reports, self._changed = [], {}
+        for report in reports:
+            self._touched.pop(report.linkedid, None)
+        return reports
+
+    def notes(self) -> dict[str, dict[str, JSON]]:
+        """Notes on the calls that may have changed since they were given out last; empty on those that are over."""
+        touched, self._touched = self._touched, {}
+        return {linkedid: dump(call) if (call := self._calls.get(linkedid)) else {} for linkedid in touched}
+
+    def all_notes(self) -> dict[str, dict[str, JSON]]:
+        """Notes on all calls that live."""
+        return {linkedid: dump(call) for linkedid, call in self._calls.items()}
+
+
+def _report(call: Call, stages: list[Stage], over: bool) -> CallReport:
+    return CallReport(
+        linkedid=call.linkedid,
+        direction=_DIRECTIONS.get(call.direction, "internal"),
+        caller=call.caller[:80],
+        caller_name=call.caller_name,
+        dst=call.dst[:80],
+        extension=(call.extension or call.rung)[:80],
+        started_on=moment(call.started),
+        answered_on=moment(call.answered) if call.answered else None,
+        ended_on=moment(call.over) if over else None,
+        disposition=disposition(call) if call.over else "",
+        values=stages[-1].values if stages else values_of(call, call.seen),
+        stages=tuple(stages),
+        memory={} if over else dump(call),
+    )

@@ -1,0 +1,89 @@
+"""What a worker process does beside sending: bulk resends, notices, abandoned orders, old history."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from pbxhub.delivery.outbox import Retention, prune, step_resends
+from pbxhub.delivery.outbox.ordered_calls import sweep
+from pbxhub.delivery.stage_values import Links
+from pbxhub.delivery.webhook_cache import webhook_cache_of
+from pbxhub.notices.tell import tell
+from pbxhub.sending.sender import Sender
+from pbxhub.settings import MailServer
+from pbxhub.store.session import Database, reason
+
+TURN = 1.0  # seconds
+PRUNE_EVERY = timedelta(hours=1)
+SWEEP_EVERY = timedelta(seconds=30)
+log = structlog.get_logger(__name__)
+
+
+class BackgroundJobs:
+    """A thread for each, so that none waits for another; any number of processes may have them."""
+
+    def __init__(
+        self, database: Database, links: Links, sender: Sender, clock: Callable[[], datetime],
+        mail: MailServer | None = None, keep: Retention | None = None, renew_guard: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
+        """renew_guard: sees whether the addresses that may be reached have changed."""
+        self._database = database
+        self._links = links
+        self._sender = sender
+        self._clock = clock
+        self._mail = mail
+        self._keep = keep
+        self._renew_guard = renew_guard or (lambda: None)
+        self._pruned_on: datetime | None = None
+        self._swept_on: datetime | None = None
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(chore,), name=chore.__name__.strip("_"), daemon=True)
+            for chore in (self._guard, self._resend, self._tell, self._sweep, self._prune)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Waits two seconds at most: whatever is broken off is done again by whoever is left."""
+        self._stopping.set()
+        ends = time.monotonic() + 2.0
+        for thread in self._threads:
+            thread.join(max(0.0, ends - time.monotonic()))
+
+    def _run(self, chore: Callable[[datetime], None]) -> None:
+        while not self._stopping.wait(TURN):
+            try:
+                chore(self._clock())
+            except (DBAPIError, PoolTimeoutError) as error:
+                log.warning("database away; chores wait", chore=chore.__name__, error=reason(error))
+            except Exception:  # a fault in one turn must not end the next ones
+                log.exception("a chore failed; it is tried again", chore=chore.__name__)
+
+    def _guard(self, _now: datetime) -> None:
+        self._renew_guard()
+
+    def _resend(self, now: datetime) -> None:
+        with self._database.write() as session:
+            step_resends(session, webhook_cache_of(self._database), self._links, now)
+
+    def _tell(self, now: datetime) -> None:
+        tell(self._database, self._sender, self._mail, now)
+
+    def _sweep(self, now: datetime) -> None:
+        if self._swept_on is None or now - self._swept_on >= SWEEP_EVERY:
+            self._swept_on = now
+            with self._database.write() as session:
+                sweep(session, self._links, now)
+
+    def _prune(self, now: datetime) -> None:
+        if self._pruned_on is None or now - self._pruned_on >= PRUNE_EVERY:
+            self._pruned_on = now
+            prune(self._database, now, self._keep)

@@ -1,0 +1,75 @@
+"""Attempts whose worker ended before it could tell how they went."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, Uuid, bindparam, func, select, text, update
+from sqlalchemy.orm import Session, aliased
+
+from pbxhub.sending.outcomes import OUTCOMES
+from pbxhub.store.columns import AMONG, RAW_IDS, UtcDateTime, one_of
+from pbxhub.store.history import Attempt
+
+MOST_LOST = 5  # in a row: a delivery that takes its worker down with it must not do so for ever
+LOST = "worker_lost"
+_QUIETLY = {"synchronize_session": False}
+
+
+_LOCKING = {"sqlite": "", "postgresql": "FOR UPDATE SKIP LOCKED"}
+_WHO = {
+    dialect: text(f"""
+    SELECT id, id AS raw FROM delivery
+     WHERE id {AMONG[dialect].format("ids")} AND state = 'pending' AND claim_token IS NOT NULL AND due_at <= :now
+     {locking}""")  # noqa: S608
+    .bindparams(bindparam("ids", type_=RAW_IDS[dialect]), bindparam("now", type_=UtcDateTime()))
+    .columns(id=Uuid())
+    for dialect, locking in _LOCKING.items()
+}
+
+
+def leave_lost(session: Session, rows: Sequence[Row[Any]], now: datetime) -> tuple[list[Row[Any]], list[Row[Any]]]:
+    """Marks the unfinished attempts of the rows that still carry an expired claim, and returns the rows to send, and
+    those to give up.
+
+    Left out are those that somebody else has locked: their worker may be recording them at this very moment, late. One
+    that has been lost MOST_LOST times in a row is to be failed instead of sent; sent again by a user, it may be lost
+    as many times once more. The deliveries themselves are left as they are: whatever waits for the first attempt of
+    one (see order.py) waits for its repetition.
+    """
+    expired = [row.id for row in rows if row.lost]
+    if not expired:
+        return list(rows), []
+    lost = session.execute(_WHO[session.get_bind().dialect.name], {"ids": expired, "now": now}).all()
+    if not lost:
+        return [row for row in rows if not row.lost], []
+    ids = [row.id for row in lost]
+    end_lost(session, ids, now)
+    hopeless = _lost_too_often(session, ids)
+    again = {row.raw for row in lost if row.id not in hopeless}
+    given_up = {row.raw for row in lost if row.id in hopeless}
+    return [row for row in rows if not row.lost or row.id in again], [row for row in rows if row.id in given_up]
+
+
+def end_lost(session: Session, ids: Sequence[Any] | Select[UUID], now: datetime) -> None:
+    """Marks the unfinished attempts of these deliveries, or of those that a query finds."""
+    are_these = Attempt.delivery_id.in_(ids) if isinstance(ids, Select) else one_of(Attempt.delivery_id, ids)
+    session.execute(
+        update(Attempt)
+        .where(are_these, Attempt.finished_on.is_(None))
+        .values(finished_on=now, outcome=LOST, message=OUTCOMES[LOST].sentence),
+        execution_options=_QUIETLY,
+    )
+
+
+def _lost_too_often(session: Session, ids: list[Any]) -> set[Any]:
+    other = aliased(Attempt)
+    told = select(func.max(other.number)).where(other.delivery_id == Attempt.delivery_id, other.outcome != LOST)
+    counted = (
+        select(Attempt.delivery_id)
+        .where(one_of(Attempt.delivery_id, ids), Attempt.number > func.coalesce(told.scalar_subquery(), 0))
+        .group_by(Attempt.delivery_id)
+        .having(func.count() % MOST_LOST == 0)
+    )
+    return set(session.scalars(counted))

@@ -1,0 +1,242 @@
+"""Ordered calls: taken once, followed by what the tracker reports, told to their callbacks. See store/ordered_calls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from pbxhub.delivery.call_rows import CallNow, read_call
+from pbxhub.delivery.outbox.callbacks import callback_data, send_callback
+from pbxhub.delivery.stage_values import Links
+from pbxhub.store.events import NewEvent, keep
+from pbxhub.store.ordered_calls import (
+    CANCELLED,
+    CHANNEL_PREFIX,
+    COMPLETED,
+    ERROR,
+    FAILED,
+    FINAL,
+    ONGOING,
+    REGISTERED,
+    DialPlan,
+    OrderedCall,
+)  # fmt: skip
+
+STALE = timedelta(seconds=60)  # an order nobody has taken by then must not ring somebody out of the blue
+UNTOLD = timedelta(seconds=60)  # beyond the ringing, after which a taken order without a call is given up
+HANG_UP_AGAIN = timedelta(seconds=15)  # the line may have broken, or the channel may not have been there yet
+ABANDONED = timedelta(minutes=3)  # beyond the ringing: no listener of this PBX looks any more
+LONGEST = timedelta(hours=24)  # as the tracker's longest silence: then a call that went on is over
+_NOT_REACHED = frozenset({"NO ANSWER", "BUSY", "DECLINE", "CLIENT NO ANSWER"})
+_MOST_TAKEN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A call to place now, once. plan: by which rules."""
+
+    id: UUID
+    channel_id: str
+    channel: str
+    context: str
+    number: str
+    from_number: str
+    ring_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a listener does about the ordered calls of its PBX. hang_up: channel ids of calls called off."""
+
+    place: tuple[Placement, ...] = ()
+    hang_up: tuple[str, ...] = ()
+
+
+def register(session: Session, links: Links, order: OrderedCall, now: datetime) -> None:
+    """Writes a new order and tells its callback."""
+    session.add(order)
+    session.flush()
+    _tell(session, links, order, None, now)
+
+
+def has_work(session: Session, pbx_id: int) -> bool:
+    """Whether something is open on this PBX: a look that locks nothing."""
+    return session.scalar(select(OrderedCall.id).where(*_open(pbx_id)).limit(1)) is not None
+
+
+def take(session: Session, links: Links, pbx_id: int, now: datetime) -> Turn:
+    """Takes what is to be done, in the caller's transaction; do it after the commit.
+
+    What is taken is never taken again, even when the listener dies before it has spoken to the PBX: a phone may
+    ring once or not at all, never twice.
+    """
+    plan = session.get(DialPlan, pbx_id)
+    rows = session.scalars(
+        select(OrderedCall).where(*_open(pbx_id)).order_by(OrderedCall.id).limit(500).with_for_update(skip_locked=True)
+    ).all()
+    ring_seconds = plan.ring_seconds if plan else 30
+    place, hang_up = list[Placement](), list[str]()
+    for order in rows:
+        if order.taken_on is None and now - order.created_on > STALE:
+            move(session, links, order, ERROR, "No listener was connected to the PBX within a minute.", now)
+        elif order.taken_on is None and len(place) < _MOST_TAKEN:
+            order.taken_on = now
+            place.append(_placement(order, plan, ring_seconds))
+        elif _is_lost(order, now, ring_seconds):
+            move(session, links, order, ERROR, "Nobody knows what became of it: the hub stopped while it began.", now)
+        elif order.cancel_asked_on and (order.cancel_sent_on is None or now - order.cancel_sent_on > HANG_UP_AGAIN):
+            order.cancel_sent_on = now
+            hang_up.append(order.channel_id)
+    return Turn(tuple(place), tuple(hang_up))
+
+
+def sweep(session: Session, links: Links, now: datetime) -> None:
+    """Ends the orders whose PBX nobody listens to any more; those of the others are their listeners' own."""
+    rows = session.scalars(
+        select(OrderedCall)
+        .where(OrderedCall.status.in_((REGISTERED, ONGOING)), OrderedCall.created_on < now - ABANDONED)
+        .order_by(OrderedCall.id)
+        .limit(500)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for order in rows:
+        plan = session.get(DialPlan, order.pbx_id) if order.pbx_id else None
+        begun = order.taken_on or order.created_on
+        patience = ABANDONED + timedelta(seconds=plan.ring_seconds if plan else 30)
+        if order.taken_on is None:
+            move(session, links, order, ERROR, "No listener was connected to the PBX.", now)
+        elif order.call_id is None and now - begun > patience:
+            move(session, links, order, ERROR, "Nobody knows what became of it: the PBX was not heard again.", now)
+        elif now - begun > LONGEST:
+            move(session, links, order, ERROR, "Its end was not told within a day.", now)
+
+
+def attach_custom(session: Session, calls: Mapping[str, CallNow]) -> None:
+    """Gives calls that have just begun by an order its custom_args_values: the parameters custom.NAME."""
+    ids = {linkedid: _order_id(linkedid) for linkedid, call in calls.items() if call.is_new}
+    for linkedid, order_id in ids.items():
+        order = session.get(OrderedCall, order_id) if order_id else None
+        if order is not None and order.custom:
+            calls[linkedid].data = {"custom": order.custom, **calls[linkedid].data}
+
+
+def settle(session: Session, links: Links, order_id: UUID, begun: bool, said: str, now: datetime) -> None:
+    """A call that the PBX did not place and that has no channel. begun: it has tried; else it refused the action."""
+    order = _locked(session, order_id)
+    if order is None or order.status != REGISTERED or order.call_id is not None:
+        return
+    if order.cancel_asked_on:
+        move(session, links, order, CANCELLED, "Called off.", now)
+    elif begun:
+        move(session, links, order, ERROR, "The agent's phone could not be reached: it is not registered.", now)
+    else:
+        move(session, links, order, ERROR, f"The PBX refuses to place it: {said.rstrip('.')}.", now)
+
+
+def ask_cancel(session: Session, links: Links, order: OrderedCall, now: datetime) -> bool:
+    """Calls an order off: at once when nobody has taken it, by hanging up otherwise. False: it is over."""
+    if order.status in FINAL:
+        return False
+    if order.taken_on is None:
+        move(session, links, order, CANCELLED, "Called off before it began.", now)
+    else:
+        order.cancel_asked_on = order.cancel_asked_on or now
+    return True
+
+
+def follow_ordered(session: Session, links: Links, calls: Mapping[str, CallNow], now: datetime) -> None:
+    """Moves the orders behind these calls on; call it in the transaction that writes the calls."""
+    for linkedid, call in calls.items():
+        order_id = _order_id(linkedid)
+        order = _locked(session, order_id) if order_id else None
+        if order is None or order.status in FINAL:
+            continue
+        order.call_id = call.id
+        order.answered_on = order.answered_on or (call.answered_on if call.direction == "outgoing" else None)
+        if order.answered_on:
+            move(session, links, order, ONGOING, "", now, call)
+        if call.ended_on:
+            order.ended_on = call.ended_on
+            status, reason = _outcome(order, call)
+            move(session, links, order, status, reason, now, call)
+
+
+def move(
+    session: Session, links: Links, order: OrderedCall, status: str, reason: str, now: datetime,
+    call: CallNow | None = None,
+) -> None:  # fmt: skip
+    """Gives an order its next status, once, and tells of it."""
+    if order.status == status or order.status in FINAL:
+        return
+    order.status, order.reason = status, reason[:500]
+    if status in FINAL:
+        order.ended_on = order.ended_on or now
+    _tell(session, links, order, call, now)
+
+
+def add_later(session: Session, links: Links, order: OrderedCall, now: datetime) -> None:
+    """The later callback, with the analysis that has arrived."""
+    call = read_call(session, order.call_id) if order.call_id else None
+    data = callback_data(order, call, links, now)
+    send_callback(session, order, {**data, "analysis": order.analysis}, now, call)
+
+
+def open_orders(session: Session, project_id: int, since: datetime) -> tuple[int, int]:
+    """How many ordered calls of a project are open, and how many it has ordered since that moment."""
+    table = OrderedCall
+    going = select(func.count()).where(table.project_id == project_id, table.status.in_((REGISTERED, ONGOING)))
+    recent = select(func.count()).where(table.project_id == project_id, table.created_on > since)
+    return session.scalar(going) or 0, session.scalar(recent) or 0
+
+
+def _tell(session: Session, links: Links, order: OrderedCall, call: CallNow | None, now: datetime) -> None:
+    data = {"order_id": str(order.id), "status": order.status, "reason": order.reason}
+    keep(session, [NewEvent(order.project_id, "call_status_changed", now, data, call.id if call else order.call_id)])
+    send_callback(session, order, callback_data(order, call, links, now), now, call)
+
+
+def _outcome(order: OrderedCall, call: CallNow) -> tuple[str, str]:
+    if order.cancel_asked_on:
+        return CANCELLED, "Called off."
+    if order.answered_on:
+        return COMPLETED, ""
+    if call.direction == "outgoing":
+        reached = call.disposition in _NOT_REACHED
+        return (FAILED, f"Not answered: {call.disposition}.") if reached else (ERROR, "The number was not reached.")
+    if call.disposition in _NOT_REACHED:
+        return FAILED, f"The agent did not take it: {call.disposition}."
+    if call.answered_on is None and call.disposition == "FAILED":
+        return ERROR, "The agent's phone could not be reached."
+    return ERROR, "The agent was there, but the dialplan led to no outside number; see context of the dial plan."
+
+
+def _open(pbx_id: int) -> tuple[ColumnElement[bool], ...]:
+    return OrderedCall.pbx_id == pbx_id, OrderedCall.status.in_((REGISTERED, ONGOING))
+
+
+def _is_lost(order: OrderedCall, now: datetime, ring_seconds: int) -> bool:
+    if order.taken_on is None or order.status != REGISTERED or order.call_id is not None:
+        return False
+    return now - order.taken_on > UNTOLD + timedelta(seconds=ring_seconds)
+
+
+def _placement(order: OrderedCall, plan: DialPlan | None, ring_seconds: int) -> Placement:
+    channel = (plan.channel if plan else "PJSIP/{extension}").replace("{extension}", order.agent_id)
+    context = plan.context if plan else "from-internal"
+    return Placement(order.id, order.channel_id, channel, context, order.mobile_number, order.from_number, ring_seconds)
+
+
+def _locked(session: Session, order_id: UUID) -> OrderedCall | None:
+    return session.get(OrderedCall, order_id, with_for_update=True, populate_existing=True)
+
+
+def _order_id(linkedid: str) -> UUID | None:
+    if not linkedid.startswith(CHANNEL_PREFIX):
+        return None
+    try:
+        return UUID(linkedid.removeprefix(CHANNEL_PREFIX))
+    except ValueError:
+        return None

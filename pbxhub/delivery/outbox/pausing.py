@@ -1,0 +1,152 @@
+"""Whether a webhook is well: it is paused after long failure or a 410, and resumed by a click. Nobody else does it."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session, load_only
+
+from pbxhub.delivery.outbox.attempt_result import Result
+from pbxhub.delivery.outbox.own_webhooks import RESTHOOK
+from pbxhub.delivery.wakeup import ring
+from pbxhub.store.bulk import Query
+from pbxhub.store.columns import one_of
+from pbxhub.store.history import DELIVERED, FAILED
+from pbxhub.store.ids import new_id
+from pbxhub.store.notices import FIRST_FAILURE, PAUSED, RECOVERED, UNSUBSCRIBED, Notice
+from pbxhub.store.session import hurry
+from pbxhub.store.webhooks import Webhook
+from pbxhub.webhooks.catalogue import QUESTION
+
+HEALTHY_DAY = timedelta(hours=24)
+_QUIETLY = {"synchronize_session": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """When a webhook is paused: after that many final failures in a row over at least that long. 0: never."""
+
+    failures: int = 50
+    over: timedelta = timedelta(hours=6)
+
+
+def note_health(session: Session, results: Sequence[Result], health: Health, now: datetime) -> None:
+    """Counts final failures, resets the count after a success, pauses, and leaves a notice of every change.
+
+    Not of callbacks: behind their one webhook are many addresses, and one that fails must not stop the others. A
+    subscriber of a resthook is not paused, nobody could resume it: after a 410 it is removed (resthooks.drop_gone).
+    """
+    results = [result for result in results if result.finished.claimed.kind != "callback"]
+    delivered = {result.finished.claimed.webhook.id for result in results if result.state == DELIVERED}
+    failed = Counter(result.finished.claimed.webhook.id for result in results if result.state == FAILED)
+    gone = {result.finished.claimed.webhook.id for result in results if result.reading.code == "gone"}
+    if delivered:
+        _recover(session, delivered, now)
+    if failed:
+        _count(session, failed, gone, health, now)
+
+
+def pause(session: Session, webhook_id: int, reason: str, now: datetime) -> None:
+    """Stops sending; deliveries wait. reason: a sentence for the page."""
+    _pause(session, _lock(session, webhook_id), reason, now)
+
+
+def resume(session: Session, webhook_id: int) -> None:
+    """Sends again, what has waited too, and counts failures anew."""
+    session.execute(
+        update(Webhook)
+        .where(Webhook.id == webhook_id)
+        .values(paused_on=None, paused_reason="", failures=0, failing_since=None),
+        execution_options=_QUIETLY,
+    )
+    ring(session)
+
+
+_SICK = Query(select(Webhook.id).where(one_of(Webhook.id, "ids"), Webhook.failures > 0).order_by(Webhook.id))
+
+
+def _recover(session: Session, webhook_ids: Iterable[int], now: datetime) -> None:
+    sick = _SICK.all(session, ids=list(webhook_ids))
+    if sick:
+        hurry(session)
+    for (webhook_id,) in sick:
+        webhook = _lock(session, webhook_id)
+        is_working = webhook.paused_on is None and webhook.deleted_on is None
+        if webhook.failures and is_working and _is_news(session, webhook_id, now):
+            _tell(session, webhook, RECOVERED, f"{webhook.name} delivers again after {webhook.failures} failures.", now)
+        webhook.failures, webhook.failing_since = 0, None
+
+
+def _is_news(session: Session, webhook_id: int, now: datetime) -> bool:
+    """Who was not told that it fails need not hear that it recovers; and once a day is enough, however it wavers."""
+    of_webhook = select(Notice.kind).where(Notice.webhook_id == webhook_id)
+    last = session.scalar(of_webhook.order_by(Notice.id.desc()).limit(1))
+    lately = of_webhook.where(Notice.kind == RECOVERED, Notice.created_on > now - HEALTHY_DAY).limit(1)
+    return last in (FIRST_FAILURE, PAUSED) and session.scalar(lately) is None
+
+
+def _count(session: Session, failed: Counter[int], gone: set[int], health: Health, now: datetime) -> None:
+    hurry(session)
+    for webhook_id, number in sorted(failed.items()):
+        webhook = _lock(session, webhook_id)
+        if webhook.deleted_on:  # what was still on its way
+            continue
+        if not webhook.failures and (webhook.failed_on is None or now - webhook.failed_on >= HEALTHY_DAY):
+            _tell(session, webhook, FIRST_FAILURE, f"{webhook.name} failed for the first time in a day.", now)
+        webhook.failures += number
+        webhook.failing_since = webhook.failing_since or now
+        webhook.failed_on = now
+        if webhook.paused_on or not webhook.enabled or webhook.kind == RESTHOOK:
+            continue
+        if webhook_id in gone:
+            _pause(session, webhook, "the receiver answered 410: this address is gone for good", now)
+        elif health.failures and webhook.failures >= health.failures and now - webhook.failing_since >= health.over:
+            reason = (
+                f"{webhook.failures} deliveries in a row have failed since {webhook.failing_since:%Y-%m-%d %H:%M} UTC"
+            )
+            _pause(session, webhook, reason, now)
+
+
+def _lock(session: Session, webhook_id: int) -> Webhook:
+    """The health of a webhook, locked. The rest of it is not read: a damaged spec must not stop the recording."""
+    only = load_only(
+        Webhook.project_id,
+        Webhook.name,
+        Webhook.stage,
+        Webhook.kind,
+        Webhook.enabled,
+        Webhook.deleted_on,
+        Webhook.failures,
+        Webhook.failing_since,
+        Webhook.failed_on,
+        Webhook.paused_on,
+    )
+    return session.get_one(
+        Webhook, webhook_id, options=[only], with_for_update={"key_share": True}, populate_existing=True
+    )
+
+
+def _pause(session: Session, webhook: Webhook, reason: str, now: datetime) -> None:
+    webhook.paused_on, webhook.paused_reason = now, reason
+    then = "Calls do not ask it" if webhook.stage == QUESTION else "Its deliveries wait"
+    _tell(session, webhook, PAUSED, f"{webhook.name} is paused: {reason}. {then} until it is resumed.", now)
+
+
+def tell_of_subscriber(session: Session, webhook: Webhook, host: str, cancelled: int, now: datetime) -> None:
+    """Leaves a notice that a subscriber was removed after a 410."""
+    sentence = (
+        f"{webhook.name}: the subscriber at {host} answered 410, its address is gone for good. It is unsubscribed"
+    )
+    waited = f", and {cancelled} deliveries that waited for it are cancelled" if cancelled else ""
+    _tell(session, webhook, UNSUBSCRIBED, f"{sentence}{waited}.", now)
+
+
+def _tell(session: Session, webhook: Webhook, kind: str, sentence: str, now: datetime) -> None:
+    session.add(
+        Notice(
+            id=new_id(), project_id=webhook.project_id, webhook_id=webhook.id, kind=kind, text=sentence,
+            created_on=now, due_on=now,
+        )
+    )  # fmt: skip

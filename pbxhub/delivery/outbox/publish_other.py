@@ -1,0 +1,69 @@
+"""Stages that no PBX reports: what is added to a call afterwards, and what is not about a call at all."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from pbxhub.calls.stages import Stage
+from pbxhub.delivery.call_rows import CallNow, no_call, read_call
+from pbxhub.delivery.outbox.publish import ANALYSIS, NewStage, Published, write_stages
+from pbxhub.delivery.stage_values import Links
+from pbxhub.delivery.storable import storable
+from pbxhub.delivery.webhook_cache import webhook_cache_of
+from pbxhub.store.history import Call, Delivery, StageEvent
+from pbxhub.store.ids import new_id
+from pbxhub.store.session import Database
+
+
+def publish_later(
+    session: Session, database: Database, links: Links, call_id: UUID, name: str, value: Any, now: datetime
+) -> None:
+    """Puts a transcript or an analysis on a call; an analysis is a stage, each one anew."""
+    add_to_call(session, call_id, {name: value})
+    call = read_call(session, call_id)
+    if call is None or name != "analysis":
+        return
+    earlier = select(StageEvent.id).where(StageEvent.call_id == call_id, StageEvent.stage == ANALYSIS)
+    ordinal = len(session.scalars(earlier).all()) + 1
+    stage = Stage(ANALYSIS, str(ordinal), ordinal, now, {})
+    write_stages(session, webhook_cache_of(database), links, [NewStage(new_id(), call, stage, dict(call.data))], now)
+
+
+def add_to_call(session: Session, call_id: UUID, values: Mapping[str, Any]) -> None:
+    """Attaches values to a call that is there; its later stages have them."""
+    row = session.get(Call, call_id, with_for_update=True, populate_existing=True)
+    if row is not None:
+        row.data = {**row.data, **storable(dict(values))}
+        session.flush()
+
+
+def publish_other(
+    session: Session, database: Database, links: Links, project_id: int, call_id: UUID | None, stage: str, key: str,
+    values: Mapping[str, Any], now: datetime,
+) -> tuple[UUID, Published]:  # fmt: skip
+    """Writes a stage that is not a call's own: form.sent, dialog.opened, deal.changed … Returns its id.
+
+    key: the teller's own id of it; told twice about one project it is written once, and answered alike.
+    """
+    call: CallNow | None = read_call(session, call_id) if call_id else None
+    known = select(StageEvent.id).where(StageEvent.stage == stage, StageEvent.key == key)
+    known = (
+        known.where(StageEvent.call_id == call.id)
+        if call
+        else known.where(StageEvent.project_id == project_id, StageEvent.call_id.is_(None))
+    )
+    there = session.scalar(known.limit(1))
+    if there is not None:
+        return there, Published(0, _sent_before(session, there), 0)
+    event = NewStage(new_id(), call or no_call(project_id), Stage(stage, key, 1, now, {}), dict(values))
+    return event.id, write_stages(session, webhook_cache_of(database), links, [event], now)
+
+
+def _sent_before(session: Session, stage_event_id: UUID) -> int:
+    """The deliveries that came of a stage when it was written, without those that could not be rendered."""
+    of_stage = select(func.count()).where(Delivery.stage_event_id == stage_event_id, Delivery.kind == "stage")
+    return session.scalar(of_stage.where(Delivery.method != "")) or 0

@@ -1,0 +1,148 @@
+"""Wakes the workers when something is due: within the process at once, between processes by the database."""
+
+import contextlib
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import psycopg
+import structlog
+from sqlalchemy import Dialect, event
+from sqlalchemy.orm import Session
+
+from pbxhub.store.session import Database, is_pooled
+
+_CHANNEL = "pbxhub_due"
+_POLL = 0.005  # seconds between two looks at SQLite's data_version: about 2 µs each
+_RECONNECT = 1.0
+_ASK = 10.0  # seconds between two questions whether PostgreSQL is still there
+log = structlog.get_logger(__name__)
+
+# by what all connections of one open_database() share: the engine of its writes is not the engine of its reads
+_listeners: WeakKeyDictionary[Dialect, list[Callable[[], None]]] = WeakKeyDictionary()
+
+
+def ring(session: Session) -> None:
+    """Call it in a transaction that makes something due: the workers wake once it is committed."""
+    dialect = session.get_bind().dialect
+    if dialect.name == "postgresql":
+        session.connection().exec_driver_sql(f"NOTIFY {_CHANNEL}")
+    elif dialect in _listeners:
+        event.listen(session, "after_commit", lambda _session: _ring_here(dialect), once=True)
+
+
+def _ring_here(dialect: Dialect) -> None:
+    for wake in _listeners[dialect]:
+        wake()
+
+
+class Wakeup:
+    """Calls wake() whenever another transaction may have made something due; from a thread of its own.
+
+    SQLite: at once for a commit of this process, within some milliseconds for one of another. PostgreSQL: LISTEN.
+    While the database is away it keeps trying and rings once it is back.
+    """
+
+    def __init__(self, database: Database, wake: Callable[[], None]) -> None:
+        self._database = database
+        self._wake = wake
+        self._stopping = threading.Event()
+        self._trouble = ""  # why it cannot wake anybody at this moment; already said
+        self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
+
+    def start(self) -> None:
+        _listeners.setdefault(self._database.engine.dialect, []).append(self._wake)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        _listeners[self._database.engine.dialect].remove(self._wake)
+        self._thread.join()
+
+    def _run(self) -> None:
+        listen = self._watch_sqlite if self._database.is_sqlite else self._listen_postgresql
+        while not self._stopping.is_set():
+            try:
+                listen()
+            except (psycopg.Error, sqlite3.Error) as error:
+                self._tell(str(error).strip())
+            self._stopping.wait(_RECONNECT)
+
+    def _tell(self, trouble: str) -> None:
+        """A line when it breaks and a line when it works again, however often it was tried between."""
+        if trouble and not self._trouble:
+            log.warning(
+                "the database cannot wake the workers; until it can, they look for themselves and send later",
+                error=trouble,
+            )
+        elif self._trouble and not trouble:
+            log.info("the database wakes the workers again")
+        self._trouble = trouble
+
+    def _watch_sqlite(self) -> None:
+        path = Path(str(self._database.engine.url.database))
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            version = None
+            while not self._stopping.wait(_POLL):
+                (now,) = connection.execute("PRAGMA data_version").fetchone()
+                if now != version:
+                    version = now
+                    self._tell("")
+                    self._wake()
+
+    def _listen_postgresql(self) -> None:
+        """A server whose host has lost its power says nothing, as one where nothing happens: now and then it is
+        asked, and the driver gives up one that does not answer."""
+        with self._database.own_connection() as connection:
+            connection.execute(f"LISTEN {_CHANNEL}")
+            self._tell("")
+            self._wake()
+            ask_at = time.monotonic() + _ASK
+            while not self._stopping.is_set():
+                for _ in connection.notifies(timeout=0.5, stop_after=1):
+                    self._wake()
+                if time.monotonic() > ask_at:
+                    connection.execute("SELECT 1")
+                    ask_at = time.monotonic() + _ASK
+
+
+_POOLED = (
+    "PBXHUB_DATABASE_URL: a connection pooler in transaction mode, PgBouncer for example, stands before PostgreSQL: "
+    "workers would not hear of new deliveries. Give the address of PostgreSQL itself in PBXHUB_DATABASE_DIRECT_URL as "
+    "well, or set the pooler to session mode."
+)
+_ANOTHER = (
+    "PBXHUB_DATABASE_DIRECT_URL: what is told through PBXHUB_DATABASE_URL does not arrive there. It must name the same "
+    "database, past the pooler."
+)
+
+
+def wake_trouble(database: Database, patience: float = 5.0) -> str:
+    """Why workers would not be woken, and what to do; empty when they will be.
+
+    Where a pooler answers, or the way past it is given, it is tried out: told in a transaction, heard within seconds.
+    """
+    if database.is_sqlite:
+        return ""
+    try:
+        with database.own_connection() as connection:
+            if not database.direct_url and not is_pooled(connection):
+                return ""
+            heard = _hears(connection, database, patience)
+    except psycopg.Error as error:
+        # without an address of its own it is the database's: whoever opens that says what is wrong with it
+        return f"PBXHUB_DATABASE_DIRECT_URL: {str(error).strip()}" if database.direct_url else ""
+    return "" if heard else _ANOTHER if database.direct_url else _POOLED
+
+
+def _hears(connection: "psycopg.Connection[Any]", database: Database, patience: float) -> bool:
+    channel = f"pbxhub_{secrets.token_hex(8)}"
+    connection.execute(f"LISTEN {channel}")
+    with database.write() as session:
+        session.connection().exec_driver_sql(f"NOTIFY {channel}")
+    return any(True for _ in connection.notifies(timeout=patience, stop_after=1))

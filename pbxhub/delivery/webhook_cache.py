@@ -1,0 +1,221 @@
+"""The webhooks of each project as publish and the workers need them: read once per revision, compiled when used."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from functools import cached_property
+from itertools import groupby
+from typing import Any
+from weakref import WeakKeyDictionary
+from zoneinfo import ZoneInfo
+
+import structlog
+from sqlalchemy import JSON, Engine, select, type_coerce
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from pbxhub.calls.stages import Value
+from pbxhub.sending.address_guard import NetworkGrant, read_grant
+from pbxhub.store.accounts import Project
+from pbxhub.store.bulk import Query
+from pbxhub.store.columns import one_of
+from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook, has_touched_webhooks
+from pbxhub.webhooks.matching import Matcher, compile_filters
+from pbxhub.webhooks.request import CompiledRequest, NotSent, Request, compile_request
+from pbxhub.webhooks.spec import SpecError, WebhookSpec, load_spec
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a user has set up, checked and compiled."""
+
+    spec: WebhookSpec
+    matcher: Matcher
+    request: CompiledRequest
+
+
+class Stored:
+    """What is stored of a webhook's settings, for a time zone: checked and compiled when somebody asks, once.
+
+    A claim needs the limits of a hundred webhooks in a transaction for which others wait: it must not compile them.
+    """
+
+    def __init__(self, raw: Any, zone: tzinfo) -> None:
+        self.raw, self.zone = raw, zone
+
+    @cached_property
+    def _loaded(self) -> WebhookSpec | str:
+        """One damaged webhook must not stop the others of the stage: it becomes a sentence."""
+        try:
+            return load_spec(self.raw)
+        except SpecError as error:
+            return _unreadable(error)
+
+    @cached_property
+    def made(self) -> Settled | str:
+        if isinstance(self._loaded, str):
+            return self._loaded
+        try:
+            return Settled(self._loaded, compile_filters(self._loaded, self.zone), compile_request(self._loaded))
+        except SpecError as error:
+            return _unreadable(error)
+
+    @property
+    def spec(self) -> WebhookSpec:
+        return WebhookSpec() if isinstance(self._loaded, str) else self._loaded
+
+
+def _unreadable(error: SpecError) -> str:
+    return f"what is stored of this webhook cannot be read: {error}; open it, correct it and save"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveWebhook:
+    """An enabled webhook."""
+
+    id: int
+    project_id: int
+    revision: int
+    name: str
+    stage: str
+    secret_sealed: str
+    tls_key_sealed: str
+    signing_sealed: str
+    stored: Stored
+    networks: NetworkGrant = None
+
+    @property
+    def made(self) -> Settled | str:
+        """Compiled; or a sentence when what is stored cannot be read: nothing is sent and every delivery says so."""
+        return self.stored.made
+
+    @property
+    def spec(self) -> WebhookSpec:
+        """An empty one when what is stored cannot be read."""
+        return self.stored.spec
+
+    def matches(self, values: Mapping[str, Value]) -> bool:
+        return isinstance(self.made, str) or self.made.matcher.matches(values)
+
+    def render(self, values: Mapping[str, Value], zone: tzinfo, country: str) -> Request | NotSent:
+        if isinstance(self.made, str):
+            return NotSent("render_error", self.made)
+        try:
+            return self.made.request.render(values, zone, country)
+        except SQLAlchemyError:  # values are looked up when they are asked for: the database is away
+            raise
+        except Exception:  # a fault of ours must not take the stage from all other webhooks
+            log.exception("a request could not be rendered", webhook=self.id)
+            return NotSent("render_error", "Not sent: a fault of the hub while making the request; its log says more.")
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectWebhooks:
+    """A project with its enabled webhooks, in the order of the table. by_stage: of each stage; by_id; by_name: of those
+    that users have set up."""
+
+    id: int
+    name: str
+    zone: tzinfo
+    country: str
+    by_stage: Mapping[str, tuple[LiveWebhook, ...]]
+    by_id: Mapping[int, LiveWebhook]
+    by_name: Mapping[str, LiveWebhook]
+
+
+class WebhookCache:
+    """One per database. A project is read again when its webhooks_revision has changed, and never otherwise.
+
+    Only what is committed is kept. A transaction that has changed webhooks itself reads them anew: it may be rolled
+    back, and then the next change gets the same revision. created_on tells a project from a deleted one: SQLite gives
+    the same id again.
+    """
+
+    def __init__(self) -> None:
+        self._projects: dict[int, tuple[tuple[int, datetime], ProjectWebhooks]] = {}
+
+    @property
+    def has_several(self) -> bool:
+        """Whether more than one project has had something to send."""
+        return len(self._projects) > 1
+
+    def fetch(self, session: Session, project_ids: Iterable[int]) -> dict[int, ProjectWebhooks]:
+        """The projects that exist among these, as this transaction sees them."""
+        rows = _REVISIONS.all(session, ids=sorted(set(project_ids)))
+        versions = {row.id: (row.webhooks_revision, row.created_on) for row in rows}
+        own = {id_ for id_ in versions if has_touched_webhooks(session, id_)}
+        known = {id_: self._projects[id_] for id_ in versions if id_ in self._projects}
+        found = {id_: project for id_, (version, project) in known.items() if version == versions[id_]}
+        missing = [id_ for id_ in versions if id_ in own or id_ not in found]
+        if missing:
+            read = _read(session, missing, [project for _, project in known.values()])
+            self._projects |= {id_: (versions[id_], project) for id_, project in read.items() if id_ not in own}
+            found |= read
+        return found
+
+
+_directories: WeakKeyDictionary[Engine, WebhookCache] = WeakKeyDictionary()
+
+
+def webhook_cache_of(database: Database) -> WebhookCache:
+    """The cache that everybody in this process shares for that database."""
+    return _directories.setdefault(database.engine, WebhookCache())
+
+
+_REVISIONS = Query(select(Project.id, Project.webhooks_revision, Project.created_on).where(one_of(Project.id, "ids")))
+_PROJECTS = Query(
+    select(Project.id, Project.name, Project.time_zone, Project.country, Project.webhook_networks).where(
+        one_of(Project.id, "ids")
+    )
+)
+_WEBHOOKS = Query(
+    select(
+        Webhook.id, Webhook.kind, Webhook.project_id, Webhook.revision, Webhook.name, Webhook.stage,
+        Webhook.secret_sealed, Webhook.tls_key_sealed, Webhook.signing_sealed,
+        type_coerce(Webhook.spec, JSON).label("spec"),
+    )
+    .where(one_of(Webhook.project_id, "ids"), Webhook.enabled, Webhook.deleted_on.is_(None))
+    .order_by(Webhook.project_id, Webhook.position, Webhook.id)
+)  # fmt: skip
+
+
+def _read(session: Session, project_ids: list[int], before: Iterable[ProjectWebhooks]) -> dict[int, ProjectWebhooks]:
+    """before: as they were known; what has not changed since is not compiled again."""
+    known = {webhook.id: webhook.stored for project in before for webhook in project.by_id.values()}
+    session.flush()  # what its transaction has changed itself
+    rows = _WEBHOOKS.all(session, ids=project_ids)
+    of = {project_id: list(group) for project_id, group in groupby(rows, lambda row: row.project_id)}
+    return {row.id: _project(row, of.get(row.id, ()), known) for row in _PROJECTS.all(session, ids=project_ids)}
+
+
+def _project(project: Any, rows: Sequence[Any], known: Mapping[int, Stored]) -> ProjectWebhooks:
+    zone, networks = _zone(project.time_zone), read_grant(project.webhook_networks)
+    webhooks = [_live(row, zone, known.get(row.id), networks) for row in rows]
+    by_stage: dict[str, list[LiveWebhook]] = {}
+    for webhook in webhooks:
+        by_stage.setdefault(webhook.stage, []).append(webhook)
+    return ProjectWebhooks(
+        project.id, project.name, zone, project.country,
+        {stage: tuple(group) for stage, group in by_stage.items()},
+        {webhook.id: webhook for webhook in webhooks},
+        {row.name: webhook for row, webhook in reversed([*zip(rows, webhooks, strict=True)]) if row.kind == "event"},
+    )  # fmt: skip
+
+
+def _live(row: Any, zone: tzinfo, before: Stored | None, networks: NetworkGrant) -> LiveWebhook:
+    same = before is not None and before.raw == row.spec and before.zone == zone
+    return LiveWebhook(
+        row.id, row.project_id, row.revision, row.name, row.stage, row.secret_sealed, row.tls_key_sealed,
+        row.signing_sealed, before if before and same else Stored(row.spec, zone), networks,
+    )  # fmt: skip
+
+
+def _zone(name: str) -> tzinfo:
+    """The project's time zone; UTC for a name that this machine does not know."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError):
+        return UTC

@@ -1,0 +1,143 @@
+"""The demo's project: a PBX, employees, numbers, and one webhook per moment and format."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from pbxhub.store.accounts import COMMON_FOLDER, Employee, Number, Pbx, Project
+from pbxhub.store.webhooks import Webhook, add_project, touch_webhooks
+from pbxhub.vault import Vault
+from pbxhub.webhooks.spec import Field, Filter, Parameter, RequestSpec, Retry, WebhookSpec
+
+NAME = "Demo"
+PBX = "Built-in PBX"
+EMPLOYEES = (
+    ("101", "Olena Kovalenko", "olena@example.com", "Sales", "17"),
+    ("102", "Taras Melnyk", "taras@example.com", "Sales", "18"),
+    ("103", "Iryna Bondar", "iryna@example.com", "Support", "19"),
+)
+NUMBERS = (("5550100", "Main line"), ("5550103", "Support queue"), ("5550109", "Recorded line"))
+
+
+_BUILT_IN = select(Pbx).where(Pbx.name == PBX, Pbx.host == "127.0.0.1")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where the built-in PBX listens, its user and password, and the receiver's address."""
+
+    ami_port: int
+    ami_username: str
+    ami_secret: str
+    receiver_url: str
+
+
+def prepare_demo(session: Session, vault: Vault, endpoints: Endpoints, now: datetime) -> Project:
+    """Makes the demo project on the first start; later ones only tell its PBX where it listens this time."""
+    pbx = session.scalars(_BUILT_IN).first() or _make(session, endpoints, now)
+    pbx.port = endpoints.ami_port
+    pbx.username = endpoints.ami_username
+    pbx.secret_sealed = vault.seal(endpoints.ami_secret)
+    pbx.enabled = True
+    return pbx.project
+
+
+def retire_demo(session: Session) -> None:
+    """Without --demo nobody plays the built-in PBX: the listener must not wait for it."""
+    session.execute(update(Pbx).where(Pbx.name == PBX, Pbx.host == "127.0.0.1").values(enabled=False))
+
+
+def _make(session: Session, endpoints: Endpoints, now: datetime) -> Pbx:
+    project = Project(name=NAME, country="UA", created_on=now)
+    pbx = Pbx(
+        project=project, name=PBX, host="127.0.0.1", any_network=True, recordings=COMMON_FOLDER, username="",
+        secret_sealed="", created_on=now,
+    )  # fmt: skip
+    add_project(session, project)
+    session.add(pbx)
+    session.flush()
+    session.add_all(
+        Employee(project_id=project.id, extension=extension, name=name, email=email, department=department, crm_id=crm)
+        for extension, name, email, department, crm in EMPLOYEES
+    )
+    session.add_all(Number(project_id=project.id, pbx_id=pbx.id, did=did, label=label) for did, label in NUMBERS)
+    session.add_all(
+        Webhook(project_id=project.id, name=name, stage=stage, position=position, spec=spec, created_on=now)
+        for position, (name, stage, spec) in enumerate(_webhooks(endpoints.receiver_url), start=1)
+    )
+    touch_webhooks(session, project.id)
+    return pbx
+
+
+def _text(name: str, value: str) -> Parameter:
+    return Parameter(name, "text", value)
+
+
+def _webhooks(receiver: str) -> list[tuple[str, str, WebhookSpec]]:
+    """One webhook per moment and format, so that the table shows what is possible."""
+    contact = Parameter(
+        "contact",
+        "object",
+        children=(
+            _text("phone", "<<caller_e164>>"),
+            _text("name", "<<caller_name>>"),
+            Parameter("phone_sha256", "sha256", "<<caller|digits>>"),
+        ),
+    )
+    employee = Parameter(
+        "employee",
+        "object",
+        children=(
+            _text("extension", "<<extension>>"),
+            _text("name", "<<employee_name>>"),
+            _text("id", "<<manager_id>>"),
+        ),
+    )
+    started = RequestSpec(
+        url=f"{receiver}/crm/call-started",
+        parameters=(_text("call", "<<call_id>>"), contact, _text("line", "<<n_alias>>")),
+    )
+    popup = RequestSpec(
+        method="GET",
+        url=f"{receiver}/popup/<<forward_to>>",
+        format="none",
+        query=(Field("phone", "<<caller>>"), Field("line", "<<dst>>"), Field("how", "<<forward_kind>>")),
+    )
+    chat = RequestSpec(
+        url=f"{receiver}/chat",
+        parameters=(_text("text", "<<employee_name|default:Somebody>> talks with <<caller>> <<caller_name>>"),),
+    )
+    finished = RequestSpec(
+        url=f"{receiver}/crm/call-finished",
+        parameters=(
+            _text("call", "<<call_id>>"),
+            contact,
+            employee,
+            _text("status", "<<disposition>>"),
+            _text("started", "<<calldate>>"),
+            _text("talk_seconds", "<<billsec>>"),
+            _text("recording", "<<recording_file>>"),
+        ),
+    )
+    missed = RequestSpec(
+        url=f"{receiver}/analytics/missed",
+        format="form",
+        parameters=(_text("phone", "<<caller>>"), _text("status", "<<disposition>>"), _text("waited", "<<waittime>>")),
+    )
+    outgoing = RequestSpec(
+        url=f"{receiver}/crm/outgoing",
+        parameters=(_text("to", "<<dst>>"), employee, _text("status", "<<disposition>>")),
+    )
+    broken = RequestSpec(url=f"{receiver}/broken/old-crm", parameters=(_text("phone", "<<caller>>"),))
+    not_answered = (Filter("is_answered", "equals", "false"),)
+    return [
+        ("CRM: a call comes in", "incoming.before", WebhookSpec(started)),
+        ("Pop-up at the employee's screen", "incoming.forward", WebhookSpec(popup)),
+        ("Chat: who talks with whom", "incoming.pickup", WebhookSpec(chat)),
+        ("CRM: a call is over", "incoming.after", WebhookSpec(finished)),
+        ("Analytics: missed calls", "incoming.after", WebhookSpec(missed, filters=not_answered)),
+        ("CRM: an outgoing call is over", "outgoing.after", WebhookSpec(outgoing)),
+        ("Old CRM (answers 500)", "incoming.after", WebhookSpec(broken, retry=Retry("fast"))),
+    ]

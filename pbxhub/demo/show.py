@@ -1,0 +1,53 @@
+"""Everything of the demo at once: the built-in PBX plays, the receiver takes what the webhooks send."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
+from itertools import cycle
+
+from pbxhub.demo.project import Endpoints, prepare_demo
+from pbxhub.demo.receiver import DemoReceiver
+from pbxhub.sending.address_guard import Endpoint
+from pbxhub.store.session import Database
+from pbxhub.testing.pbx.played_pbx import PlayedPbx
+from pbxhub.testing.pbx.recordings import shipped
+from pbxhub.testing.receivers.receiver import Received
+from pbxhub.vault import Vault
+
+_PAUSE = 4.0  # seconds between the beginnings of two calls: some overlap
+
+
+@contextmanager
+def showing(
+    database: Database, vault: Vault, receiver_port: int, on_received: Callable[[Received], None]
+) -> Iterator[frozenset[Endpoint]]:
+    """Plays calls for ever while entered. Yields the receiver's endpoint, which the address guard must release.
+
+    Raises OSError when receiver_port is taken.
+    """
+    shown = DemoReceiver(on_received, receiver_port)
+    with shown.receiver as receiver, PlayedPbx() as pbx:
+        with database.write() as session:
+            endpoints = Endpoints(pbx.port, pbx.username, pbx.secret, receiver.url)
+            prepare_demo(session, vault, endpoints, datetime.now(UTC))
+        stop = threading.Event()
+        playing = threading.Thread(target=_play, args=(pbx, stop), name="demo", daemon=True)
+        playing.start()
+        try:
+            yield frozenset({Endpoint(IPv4Address("127.0.0.1"), receiver.port)})
+        finally:
+            stop.set()
+            playing.join()
+
+
+def _play(pbx: PlayedPbx, stop: threading.Event) -> None:
+    """One recording after the other, each at natural speed on a thread of its own; none while nobody listens."""
+    for recording in cycle(shipped()):
+        while not pbx.listeners:
+            if stop.wait(0.2):
+                return
+        threading.Thread(target=pbx.play, args=(recording, 1.0), name="demo call", daemon=True).start()
+        if stop.wait(_PAUSE):
+            return

@@ -1,0 +1,1 @@
+"""One HTTP request on its way: checked, sent, its answer or its failure told. No database."""

@@ -1,0 +1,239 @@
+"""One libcurl easy handle, set up for webhooks: what may be sent, how much is read, where a socket may be opened."""
+
+import re
+import socket
+import ssl
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.metadata import version
+from typing import IO
+
+import certifi
+import pycurl
+
+from pbxhub.sending.curl_failures import Ended, answer_of_failure, answer_of_status
+from pbxhub.sending.exchange import MAX_BODY, SYSTEM_TLS, Answer, Outgoing, TlsOptions
+from pbxhub.sending.resolver import Found
+from pbxhub.sending.target_url import Address, Target, path_and_query
+from pbxhub.webhooks.request import Request
+
+MAX_HEADER_BYTES = 64 * 1024
+MAX_HEADERS = 100
+
+_USER_AGENT = f"pbxhub/{version('pbxhub')}"
+_AUTHORITIES = ssl.get_default_verify_paths().cafile or certifi.where()
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}", re.ASCII)
+_UNSENDABLE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_RESERVED = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "keep-alive"}
+)
+
+AddressCheck = Callable[[str, int], bool]
+
+
+def unsendable(request: Request) -> str:
+    """Why a request cannot go over the wire as it is: a sentence, "" when it can."""
+    if not _TOKEN.fullmatch(request.method):
+        return "The method is not a word HTTP allows."
+    if all(_is_name(name) and not _UNSENDABLE.search(value) for name, value in request.headers):
+        return ""
+    return next(filter(None, (_header_error(name, value) for name, value in request.headers)))
+
+
+def _header_error(name: str, value: str) -> str:
+    if not _is_name(name):
+        return f"The header {name[:60]!r} has a name that HTTP does not allow or that the sender sets itself."
+    bad = _UNSENDABLE.search(value)
+    if not bad:
+        return ""
+    kind = (
+        "characters that no header can carry" if bad.group() > "\xff" else "a line break or another control character"
+    )
+    return f"The value of the header {name} contains {kind}."
+
+
+@lru_cache(maxsize=4096)
+def _is_name(name: str) -> bool:
+    lower = name.lower()
+    return bool(_TOKEN.fullmatch(name)) and lower not in _RESERVED and not lower.startswith("proxy-")
+
+
+class CurlHandle:
+    """Prepared with load(), driven by somebody else, read with failure() or answer(). One request at a time."""
+
+    def __init__(self, share: pycurl.CurlShare, tls: TlsOptions, tls_versions: dict[int, str]) -> None:
+        """share: holds the connections of one pool. tls_versions: of its connections, by libcurl's connection id."""
+        self.easy = pycurl.Curl()
+        self._tls_versions = tls_versions
+        self._tls_version = ""
+        self._allowed: AddressCheck = _nowhere
+        self._into: IO[bytes] | None
+        self._clear()
+        _set_rules(self.easy)
+        _set_tls(self.easy, tls)
+        self.easy.setopt(pycurl.SHARE, share)
+        self.easy.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+        self.easy.setopt(pycurl.HEADERFUNCTION, self._take_header)
+        self.easy.setopt(pycurl.WRITEFUNCTION, self._take_body)
+        self.easy.setopt(pycurl.DEBUGFUNCTION, self._take_note)
+
+    def load(
+        self,
+        outgoing: Outgoing,
+        target: Target,
+        found: Found | None,
+        seconds: float,
+        dns_us: int,
+        allowed: AddressCheck,
+    ) -> None:
+        """Makes the handle ready for one request that passed unsendable().
+
+        found: the addresses of target.host, the only ones libcurl will use; None for a literal address.
+        seconds: what is left of the deadline; dns_us: what the name has cost of it.
+        allowed: asked for the very address of every new connection.
+        """
+        self._clear()
+        self._dns_us = dns_us
+        self._allowed = allowed
+        self._room, self._into = outgoing.most_body, outgoing.into
+        setopt = self.easy.setopt
+        setopt(pycurl.URL, target.origin)
+        setopt(pycurl.REQUEST_TARGET, path_and_query(outgoing.request.url))
+        setopt(pycurl.TIMEOUT_MS, max(1, round(seconds * 1000)))
+        setopt(pycurl.RESOLVE, [_pinned(target, found.addresses)] if found else [])
+        setopt(pycurl.HTTPHEADER, _header_lines(outgoing.request.headers))
+        setopt(pycurl.VERBOSE, target.scheme == "https")
+        _set_body(self.easy, outgoing.request.method, outgoing.request.body)
+
+    def answer(self) -> Answer:
+        """After the transfer has ended well."""
+        return answer_of_status(self._ended())
+
+    def failure(self, code: int, text: str) -> Answer:
+        """After the transfer has ended with a libcurl error."""
+        return answer_of_failure(self._ended(), code, text)
+
+    def close(self) -> None:
+        """Frees the handle; its connections belong to the share."""
+        self.easy.close()
+
+    def _ended(self) -> Ended:
+        return Ended(
+            self.easy, self._pairs(), bytes(self._body), self._tls(), self._dns_us, self._fault,
+            blocked=self._blocked, flooded=self._flooded, cut=self._cut,
+        )  # fmt: skip
+
+    def _clear(self) -> None:
+        self._lines: list[bytes] = []
+        self._body = bytearray()
+        self._room, self._into = MAX_BODY, None
+        self._header_bytes = 0
+        self._dns_us = 0
+        self._fault = ""
+        self._blocked = self._flooded = self._cut = False
+
+    def _open_socket(self, purpose: int, address: pycurl.CurlSockAddr) -> socket.socket | int:
+        ip, port = str(address.addr[0]), address.addr[1]
+        if self._blocked or address.family not in (socket.AF_INET, socket.AF_INET6) or not self._allowed(ip, int(port)):
+            self._blocked = True
+            return pycurl.SOCKET_BAD
+        try:
+            return socket.socket(address.family, address.socktype, address.protocol)
+        except OSError as error:
+            self._fault = f"This server cannot open a connection: {error.strerror}."
+            return pycurl.SOCKET_BAD
+
+    def _take_header(self, line: bytes) -> int:
+        if line.startswith(b"HTTP/"):
+            self._lines.clear()  # what came before was a 1xx
+        self._header_bytes += len(line)
+        self._lines.append(line)
+        if len(self._lines) > MAX_HEADERS + 2 or self._header_bytes > MAX_HEADER_BYTES:
+            self._flooded = True
+            return 0
+        return len(line)
+
+    def _take_body(self, part: bytes) -> int:
+        read = part[: self._room]
+        self._room -= len(read)
+        if self._into:
+            self._into.write(read)
+        else:
+            self._body += read
+        self._cut = len(read) < len(part)
+        return len(read)
+
+    def _take_note(self, kind: int, text: bytes) -> None:
+        if kind == pycurl.INFOTYPE_TEXT and text.startswith(b"SSL connection using "):
+            self._tls_version = text.split()[3].decode("ascii", "replace")
+
+    def _pairs(self) -> tuple[tuple[str, str], ...]:
+        pairs = (line.decode("latin-1").partition(":") for line in self._lines[1:] if len(line) > 2)
+        return tuple((name.strip(), value.strip()) for name, _, value in pairs)
+
+    def _tls(self) -> str:
+        if not self._tls_version and not self._tls_versions:
+            return ""
+        connection: int = self.easy.getinfo(pycurl.CONN_ID)
+        if self._tls_version:
+            self._tls_versions[connection] = self._tls_version
+            self._tls_version = ""
+        return self._tls_versions.get(connection, "")
+
+
+def _set_rules(easy: pycurl.Curl) -> None:
+    """What holds for every request, whatever the environment of the process says."""
+    easy.setopt(pycurl.NOSIGNAL, 1)
+    easy.setopt(pycurl.NOPROXY, "*")
+    easy.setopt(pycurl.NETRC, pycurl.NETRC_IGNORED)
+    easy.setopt(pycurl.FOLLOWLOCATION, 0)
+    easy.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+    easy.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+    easy.setopt(pycurl.PATH_AS_IS, 1)
+    easy.setopt(pycurl.USERAGENT, _USER_AGENT)
+    easy.setopt(pycurl.MAXAGE_CONN, 60)
+
+
+def _set_tls(easy: pycurl.Curl, tls: TlsOptions) -> None:
+    easy.setopt(pycurl.SSL_VERIFYPEER, 1)
+    easy.setopt(pycurl.SSL_VERIFYHOST, 2)
+    easy.setopt(pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2)
+    if tls.ca:
+        easy.setopt(pycurl.CAINFO_BLOB, tls.ca.encode())
+    else:
+        easy.setopt(pycurl.CAINFO, _AUTHORITIES)
+    if tls != SYSTEM_TLS and tls.certificate:
+        easy.setopt(pycurl.SSLCERT_BLOB, tls.certificate.encode())
+        easy.setopt(pycurl.SSLKEY_BLOB, tls.key.encode())
+
+
+def _set_body(easy: pycurl.Curl, method: str, body: bytes) -> None:
+    """HTTPGET and POST undo what an earlier request of the handle left behind."""
+    if body or method in _WITH_BODY:
+        easy.setopt(pycurl.POST, 1)
+        easy.setopt(pycurl.POSTFIELDS, body)
+    else:
+        easy.setopt(pycurl.HTTPGET, 1)
+        easy.setopt(pycurl.NOBODY, method == "HEAD")
+    easy.setopt(pycurl.CUSTOMREQUEST, method)
+
+
+def _header_lines(headers: tuple[tuple[str, str], ...]) -> list[bytes]:
+    """As libcurl wants them: "name;" for an empty value, and "name:" for what it would add by itself but may not."""
+    lines = [f"{name}: {value}".encode("latin-1") if value else f"{name};".encode() for name, value in headers]
+    names = [name.lower() for name, _ in headers]
+    lines += [line for name, line in _ADDED_BY_LIBCURL if name not in names]
+    return lines
+
+
+_ADDED_BY_LIBCURL = (("accept", b"Accept:"), ("content-type", b"Content-Type:"), ("expect", b"Expect:"))
+
+
+def _pinned(target: Target, addresses: tuple[Address, ...]) -> str:
+    listed = ",".join(f"[{address}]" if address.version == 6 else str(address) for address in addresses)
+    return f"{target.host}:{target.port}:{listed}"
+
+
+def _nowhere(_ip: str, _port: int) -> bool:
+    return False

@@ -1,0 +1,232 @@
+"""A request on its way: checked, its name looked up, its handle driven, a redirect followed where that is allowed."""
+
+import heapq
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from urllib.parse import urljoin
+
+import structlog
+
+from pbxhub.redaction import redact_url
+from pbxhub.sending.address_guard import AddressGuard, NetworkGrant
+from pbxhub.sending.connection_pools import ConnectionPool, ConnectionPools
+from pbxhub.sending.curl_failures import blocked
+from pbxhub.sending.curl_handle import CurlHandle, unsendable
+from pbxhub.sending.curl_loop import CurlLoop
+from pbxhub.sending.exchange import Answer, Outgoing
+from pbxhub.sending.outcomes import describe
+from pbxhub.sending.resolver import Found, Resolver
+from pbxhub.sending.target_url import Refusal, Target, read_target
+from pbxhub.webhooks.request import Request
+
+_AFTER_A_FAULT = 0.1  # seconds
+
+log = structlog.get_logger(__name__)
+
+Done = Callable[[Answer], None]
+
+
+class _Transfer:
+    """One Outgoing and who waits for it. looking: parked until the DNS answers."""
+
+    __slots__ = ("dns_us", "done", "ends", "looking", "outgoing", "target")
+
+    def __init__(self, outgoing: Outgoing, done: Done) -> None:
+        self.outgoing = outgoing
+        self.done = done
+        self.ends = 0.0
+        self.dns_us = 0
+        self.looking = False
+        self.target: Target | None = None
+
+
+class RequestsInFlight:
+    """Takes requests from any thread and sends them on one of its own. done(answer) is called there, exactly once."""
+
+    def __init__(self, guard: AddressGuard, resolver: Resolver, capacity: int) -> None:
+        self.guard = guard
+        self._resolver = resolver
+        self._capacity = capacity
+        self._loop = CurlLoop(capacity)
+        self._pools = ConnectionPools()
+        self._inbox: deque[_Transfer] = deque()
+        self._resolved: deque[tuple[_Transfer, Found]] = deque()
+        self._looking: list[tuple[float, int, _Transfer]] = []
+        self._parked = 0
+        self._numbers = count()
+        self._verdicts: dict[tuple[str, NetworkGrant], tuple[Found | None, Refusal | None]] = {}
+        self._guards: dict[NetworkGrant, AddressGuard] = {}  # the guard as each grant narrows it
+        self._verdicts_by = guard
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
+        self._thread.start()
+
+    def begin(self, outgoing: Outgoing, done: Done) -> None:
+        """Returns at once. done must not block and must not raise."""
+        self._inbox.append(_Transfer(outgoing, done))
+        self._loop.wake()
+
+    def close(self) -> None:
+        """Breaks off everything; done is not called for what was under way."""
+        self._stopping = True
+        self._loop.wake()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self._turn()
+            except Exception:
+                log.exception("the sending loop stumbled and goes on")
+                time.sleep(_AFTER_A_FAULT)
+        for handle in self._loop.close():
+            handle.close()
+        self._pools.close()
+
+    def _turn(self) -> None:
+        self._take_in()
+        self._expire_lookups()
+        until = self._looking[0][0] if self._looking else time.monotonic() + 1.0
+        self._loop.turn(until, self._is_work)
+        self._pools.sweep(time.monotonic())
+
+    def _is_work(self) -> bool:
+        return self._stopping or bool(self._resolved) or (bool(self._inbox) and self._has_room())
+
+    def _has_room(self) -> bool:
+        return len(self._loop) + self._parked < self._capacity
+
+    def _take_in(self) -> None:
+        while self._resolved:
+            transfer, found = self._resolved.popleft()
+            if transfer.looking:
+                self._unpark(transfer)
+                transfer.dns_us += found.us
+                self._begin(partial(self._connect, transfer, found), transfer)
+        while self._inbox and self._has_room():
+            transfer = self._inbox.popleft()
+            transfer.ends = time.monotonic() + transfer.outgoing.deadline
+            self._begin(partial(self._check, transfer), transfer)
+
+    def _begin(self, step: Callable[[], None], transfer: _Transfer) -> None:
+        """A fault of ours in one request must not stop the thread that sends all others."""
+        try:
+            step()
+        except Exception:
+            log.exception("sending failed", url=redact_url(transfer.outgoing.request.url), pool=transfer.outgoing.pool)
+            transfer.done(Answer("render_error", f"{describe('render_error').sentence} The log of the hub says more."))
+
+    def _check(self, transfer: _Transfer) -> None:
+        """Ends the transfer if it may not leave, otherwise sees to its addresses."""
+        if reason := unsendable(transfer.outgoing.request):
+            transfer.done(Answer("render_error", f"{describe('render_error').sentence} {reason}"))
+            return
+        target = read_target(transfer.outgoing.request.url)
+        if isinstance(target, Refusal):
+            transfer.done(blocked(target.sentence))
+            return
+        transfer.target = target
+        found = None if target.address else self._resolver.known(target.host)
+        if target.address or found:
+            self._connect(transfer, found)
+        elif self._verdict(transfer, target, None):
+            transfer.done(blocked())
+        else:
+            self._look_up(transfer, target)
+
+    def _look_up(self, transfer: _Transfer, target: Target) -> None:
+        transfer.looking = True
+        self._parked += 1
+        heapq.heappush(self._looking, (transfer.ends, next(self._numbers), transfer))
+        self._resolver.ask(target.host, lambda found: self._tell(transfer, found))
+
+    def _unpark(self, transfer: _Transfer) -> None:
+        transfer.looking = False
+        self._parked -= 1
+
+    def _tell(self, transfer: _Transfer, found: Found) -> None:
+        self._resolved.append((transfer, found))
+        self._loop.wake()
+
+    def _expire_lookups(self) -> None:
+        now = time.monotonic()
+        while self._looking and (self._looking[0][0] <= now or not self._looking[0][2].looking):
+            transfer = heapq.heappop(self._looking)[2]
+            if transfer.looking:
+                self._unpark(transfer)
+                us = round(transfer.outgoing.deadline * 1e6)
+                message = f"{describe('deadline').sentence} The DNS did not even tell its address."
+                transfer.done(Answer("deadline", message, dns_us=us, total_us=us))
+
+    def _connect(self, transfer: _Transfer, found: Found | None) -> None:
+        target = transfer.target
+        assert target
+        if found and not found.addresses:
+            sentence = describe("dns_not_found").sentence
+            transfer.done(Answer("dns_not_found", sentence, dns_us=transfer.dns_us, total_us=transfer.dns_us))
+            return
+        if self._verdict(transfer, target, found):
+            transfer.done(blocked())
+            return
+        outgoing = transfer.outgoing
+        pool = self._pools.get(outgoing.pool, outgoing.tls)
+        handle = pool.take()
+        allowed = partial(self._is_allowed, outgoing.networks)
+        handle.load(outgoing, target, found, transfer.ends - time.monotonic(), transfer.dns_us, allowed)
+        self._loop.add(handle, lambda answer: self._finish(transfer, pool, handle, answer))
+
+    def _finish(self, transfer: _Transfer, pool: ConnectionPool, handle: CurlHandle, answer: Answer) -> None:
+        pool.give_back(handle, time.monotonic())
+        if transfer.outgoing.follow_to_get and answer.status_code in (301, 302, 303):
+            self._follow(transfer, answer)
+        else:
+            transfer.done(answer)
+
+    def _follow(self, transfer: _Transfer, answer: Answer) -> None:
+        """The one redirect: a GET with no header, body or credential of the first request, checked like any other."""
+        location = next((value for name, value in answer.headers if name.lower() == "location"), "")
+        left = transfer.ends - time.monotonic()
+        if not location or left <= 0:
+            transfer.done(answer)
+            return
+        outgoing = transfer.outgoing
+        try:
+            url = urljoin(outgoing.request.url, location)
+        except ValueError:
+            transfer.done(answer)
+            return
+        again = Outgoing(Request("GET", url, (), b""), outgoing.pool, left, networks=outgoing.networks)
+        next_transfer = _Transfer(again, transfer.done)
+        next_transfer.ends = transfer.ends
+        self._begin(partial(self._check, next_transfer), next_transfer)
+
+    def _verdict(self, transfer: _Transfer, target: Target, found: Found | None) -> Refusal | None:
+        """The guard's word on a target, remembered until its addresses or the guard change."""
+        guard = self._guard_for(transfer.outgoing.networks)
+        place = target.origin, transfer.outgoing.networks
+        remembered = self._verdicts.get(place)
+        if remembered and remembered[0] is found:
+            return remembered[1]
+        refusal = guard.check_target(target)
+        if found and not refusal:
+            refusal = guard.check_addresses(found.addresses, target.port)
+        self._verdicts[place] = (found, refusal)
+        return refusal
+
+    def _guard_for(self, grant: NetworkGrant) -> AddressGuard:
+        """The guard of the requests that carry this grant; what was worked out by an earlier guard is forgotten."""
+        if self._verdicts_by is not self.guard or len(self._verdicts) > 10_000:
+            self._verdicts.clear()
+            self._guards.clear()
+            self._verdicts_by = self.guard
+        found = self._guards.get(grant)
+        if found is None:
+            found = self._guards[grant] = self._verdicts_by.granting(grant)
+        return found
+
+    def _is_allowed(self, grant: NetworkGrant, ip: str, port: int) -> bool:
+        return self._guard_for(grant).check_address(ip, port) is None

@@ -1,0 +1,101 @@
+"""Signatures as Standard Webhooks (standardwebhooks.com) describes them, with an overlap when a key is rotated."""
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pbxhub.vault import Vault
+from pbxhub.webhooks.request import Request
+
+OVERLAP = timedelta(hours=24)
+_PREFIX = "whsec_"
+_SHORTEST, _LONGEST = 24, 64  # bytes of a key
+
+
+class SigningKeyError(Exception):
+    """A text is not a signing key. The text says what one looks like."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeys:
+    """current signs; previous signs beside it until previous_until, so that the receiver can change over."""
+
+    current: str
+    previous: str = ""
+    previous_until: datetime | None = None
+
+    def valid(self, now: datetime) -> tuple[str, ...]:
+        """The keys to sign with at that moment, the newest first."""
+        is_overlap = self.previous and self.previous_until and now < self.previous_until
+        return (self.current, self.previous) if is_overlap else (self.current,)
+
+
+def new_key() -> str:
+    """whsec_ and 32 random bytes in standard base64."""
+    return _PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def check_key(key: str) -> None:
+    """Raises SigningKeyError for a key that receivers' libraries would not take."""
+    try:
+        raw = base64.b64decode(key.removeprefix(_PREFIX), validate=True)
+    except ValueError:
+        raw = b""
+    if not key.startswith(_PREFIX) or not _SHORTEST <= len(raw) <= _LONGEST:
+        raise SigningKeyError(
+            "A signing key is whsec_ followed by 24 to 64 random bytes in base64; let the hub make one."
+        )
+
+
+def rotate(keys: SigningKeys, now: datetime, key: str = "") -> SigningKeys:
+    """A new current key (made here, or the given one); the old one stays valid for 24 hours."""
+    if key:
+        check_key(key)
+    return SigningKeys(key or new_key(), keys.current, now + OVERLAP)
+
+
+def seal_keys(vault: Vault, keys: SigningKeys) -> str:
+    """For Webhook.signing_sealed."""
+    until = keys.previous_until.isoformat() if keys.previous_until else None
+    return vault.seal(json.dumps({"current": keys.current, "previous": keys.previous, "previous_until": until}))
+
+
+def open_keys(vault: Vault, sealed: str) -> SigningKeys | None:
+    """What seal_keys has sealed; None for "": the webhook is not signed. Raises VaultError as Vault.open does."""
+    if not sealed:
+        return None
+    data = json.loads(vault.open(sealed))
+    until = data["previous_until"]
+    return SigningKeys(data["current"], data["previous"], datetime.fromisoformat(until) if until else None)
+
+
+def identify(
+    request: Request, message_id: str, attempt: int, keys: SigningKeys | None, now: datetime
+) -> tuple[tuple[str, str], ...]:
+    """The headers that join a request when it is sent.
+
+    webhook-id is the same for every attempt of a delivery; webhook-attempt comes from the second one on.
+    With keys also webhook-timestamp (seconds of this attempt) and webhook-signature over id, time and body.
+    """
+    headers = [("webhook-id", message_id)]
+    if attempt > 1:
+        headers.append(("webhook-attempt", str(attempt)))
+    if keys:
+        timestamp = int(now.timestamp())
+        headers.append(("webhook-timestamp", str(timestamp)))
+        headers.append(("webhook-signature", _signatures(keys.valid(now), message_id, timestamp, request.body)))
+    return tuple(headers)
+
+
+def _signatures(keys: tuple[str, ...], message_id: str, timestamp: int, body: bytes) -> str:
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    return " ".join(f"v1,{_hmac(key, signed)}" for key in keys)
+
+
+def _hmac(key: str, signed: bytes) -> str:
+    raw = base64.b64decode(key.removeprefix(_PREFIX))
+    return base64.b64encode(hmac.digest(raw, signed, hashlib.sha256)).decode()

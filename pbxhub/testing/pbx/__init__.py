@@ -1,0 +1,1 @@
+"""A PBX for tests: a real Asterisk, or one that plays recordings."""

@@ -1,0 +1,1 @@
+"""Real SIP phones, and what they hear."""

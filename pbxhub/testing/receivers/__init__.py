@@ -1,0 +1,1 @@
+"""Servers for tests that take webhooks: well, badly, or as the test says."""

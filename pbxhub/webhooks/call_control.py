@@ -1,0 +1,74 @@
+"""Webhooks that are asked by the dialplan: what is wrong with one, and what its answer wants done with the call."""
+
+from pbxhub.steering.answer import Plan, Refusal, read_destination, read_plan
+from pbxhub.steering.number_rules import NAME, Rules, pattern_error
+from pbxhub.translatable import say
+from pbxhub.webhooks.spec import FieldError, Steering, WebhookSpec
+
+LONGEST_WAIT, LONGEST_RING = 60, 600
+MOST_NUMBERS = 200
+
+
+def plan_of(steering: Steering, body: bytes, rules: Rules) -> Plan | Refusal:
+    """What an answer wants done. Never raises, whatever the body."""
+    if steering.reads == "variables":
+        return Plan(())
+    if steering.reads == "number":
+        return read_destination(body, steering.key, rules, steering.ring)
+    return read_plan(body, rules)
+
+
+def rules_of(steering: Steering, own: frozenset[str] = frozenset(), country: str = "") -> Rules:
+    """What the webhook's answers may do. own: numbers of the call itself. country: of the project."""
+    return Rules(steering.numbers, steering.contexts, own, country)
+
+
+def check_steering(spec: WebhookSpec) -> list[FieldError]:
+    """What is wrong with the part of a webhook that steers a call."""
+    steering = spec.steering
+    if steering is None:
+        return []
+    errors = [
+        FieldError(f"steering.{name}", say("is %(given)s; give 1 to %(most)s", given=given, most=most))
+        for name, given, most in (("wait", steering.wait, LONGEST_WAIT), ("ring", steering.ring, LONGEST_RING))
+        if not 1 <= given <= most
+    ]
+    if len(steering.numbers) > MOST_NUMBERS:
+        errors.append(
+            FieldError(
+                "steering.numbers",
+                say(
+                    "has %(count)s; give at most %(most)s",
+                    count=len(steering.numbers),
+                    most=MOST_NUMBERS,
+                ),
+            )
+        )
+    for index, pattern in enumerate(steering.numbers):
+        if message := pattern_error(pattern):
+            errors.append(
+                FieldError(
+                    f"steering.numbers[{index}]", say("%(pattern)s %(message)s", pattern=repr(pattern), message=message)
+                )
+            )
+    for name in filter(None, (*steering.contexts, steering.music)):
+        if not NAME.fullmatch(name):
+            errors.append(
+                FieldError(
+                    "steering", say("%(name)s is not a name; use Latin letters, digits, - and _", name=repr(name))
+                )
+            )
+    if not errors and steering.default and (reason := rules_of(steering).refuses(steering.default)):
+        errors.append(FieldError("steering.default", say("%(reason)s; add it there", reason=reason)))
+    return errors + _check_rest(spec)
+
+
+def _check_rest(spec: WebhookSpec) -> list[FieldError]:
+    errors = []
+    if spec.retry.profile != "none":
+        errors.append(FieldError("retry", say("a call waits for the answer, so it is asked once: choose no retries")))
+    if spec.on_success or spec.on_failure:
+        errors.append(
+            FieldError("on_success", say("a question has no next event; its answer may ask the next webhook"))
+        )
+    return errors

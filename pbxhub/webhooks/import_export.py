@@ -1,0 +1,163 @@
+"""Webhooks as a JSON file: export, and import with a dry run that says what would change.
+
+Secrets are not part of a spec, so they are not in the file; the plan of an import says which webhooks need theirs.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from pbxhub.translatable import say
+from pbxhub.webhooks.auth import keeps_secret
+from pbxhub.webhooks.chains import check_chains
+from pbxhub.webhooks.check import check_stage, problems
+from pbxhub.webhooks.gallery import unfilled
+from pbxhub.webhooks.spec import WebhookSpec
+from pbxhub.webhooks.spec_json import FieldError, Reader, SpecError, join, json_schema, write
+
+MOST_WEBHOOKS, LONGEST_NAME = 1000, 200
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """One webhook of a file."""
+
+    name: str
+    stage: str
+    spec: WebhookSpec
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A file of webhooks."""
+
+    webhooks: tuple[Exported, ...]
+    format: Literal["pbxhub-webhooks"] = "pbxhub-webhooks"
+    version: Literal[1] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One field that an import would change; before or after is None where the field is not there."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an import does to one webhook.
+
+    needs_secret: its authentication has a secret, or its certificate a private key, that the file does not carry and
+    the project does not have.
+    """
+
+    kind: Literal["new", "changed", "same"]
+    webhook: Exported
+    differences: tuple[Difference, ...]
+    needs_secret: bool
+
+
+def export_webhooks(webhooks: Iterable[Exported]) -> Any:
+    """JSON of the file."""
+    return write(Bundle(tuple(webhooks)))
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of the file."""
+    return json_schema(Bundle)
+
+
+def plan_import(
+    data: Any, existing: Mapping[str, Exported], locked: Collection[str] = ()
+) -> tuple[Change, ...]:  # fmt: skip
+    """What importing the file would do, webhook by webhook; nothing is done here.
+
+    existing: the project's webhooks by name; one of the same name is changed. locked: names that a file cannot have.
+    Raises SpecError with every error.
+    """
+    reader = Reader(transparent=frozenset({"spec", "request", "children"}))
+    bundle = reader.read(Bundle, data, "")
+    if reader.errors:
+        raise SpecError(reader.errors)
+    bundle = _named(bundle)
+    errors = _check(bundle, existing, locked)
+    if errors:
+        raise SpecError(errors)
+    return tuple(_change(webhook, existing.get(webhook.name)) for webhook in bundle.webhooks)
+
+
+def _named(bundle: Bundle) -> Bundle:
+    """Names without the white space around them, as saving has them."""
+    return replace(bundle, webhooks=tuple(replace(item, name=item.name.strip()) for item in bundle.webhooks))
+
+
+def _check(bundle: Bundle, existing: Mapping[str, Exported], locked: Collection[str]) -> list[FieldError]:
+    if len(bundle.webhooks) > MOST_WEBHOOKS:
+        return [
+            FieldError(
+                "webhooks",
+                say(
+                    "has %(count)s webhooks; import at most %(most)s at once",
+                    count=len(bundle.webhooks),
+                    most=MOST_WEBHOOKS,
+                ),
+            )
+        ]
+    errors = []
+    seen: set[str] = set()
+    for index, webhook in enumerate(bundle.webhooks):
+        path = f"webhooks.{webhook.name}" if webhook.name else f"webhooks[{index}]"
+        if not 1 <= len(webhook.name) <= LONGEST_NAME:
+            errors.append(
+                FieldError(
+                    join(path, "name"),
+                    say(
+                        "has %(count)s letters; give 1 to %(longest)s",
+                        count=len(webhook.name),
+                        longest=LONGEST_NAME,
+                    ),
+                )
+            )
+        if webhook.name in seen:
+            errors.append(FieldError(join(path, "name"), say("is there twice in the file")))
+        if webhook.name in locked:
+            errors.append(FieldError(join(path, "name"), say("is that of the locked event; give another one")))
+        seen.add(webhook.name)
+        errors += _below(path, check_stage(webhook.stage) + problems(webhook.spec))
+        errors += _below(path, unfilled(webhook.spec)) if webhook.enabled else []
+    specs = {name: webhook.spec for name, webhook in existing.items()} | {
+        item.name: item.spec for item in bundle.webhooks
+    }
+    for name, found in check_chains(specs).items():
+        errors += _below(f"webhooks.{name}", found) if name in seen else []
+    return errors
+
+
+def _below(path: str, errors: list[FieldError]) -> list[FieldError]:
+    return [FieldError(join(path, error.path) if error.path else path, error.message) for error in errors]
+
+
+def _change(webhook: Exported, before: Exported | None) -> Change:
+    request = webhook.spec.request
+    if before is None:
+        return Change("new", webhook, (), request.auth.kind != "none" or bool(request.tls_certificate))
+    needs_secret = request.auth.kind != "none" and not keeps_secret(before.spec.request, request)
+    needs_secret |= bool(request.tls_certificate) and request.tls_certificate != before.spec.request.tls_certificate
+    old, new = dict(_leaves(write(before), "")), dict(_leaves(write(webhook), ""))
+    paths = [path for path in dict.fromkeys((*old, *new)) if old.get(path) != new.get(path)]
+    differences = tuple(Difference(path, old.get(path), new.get(path)) for path in paths)
+    return Change("changed" if differences else "same", webhook, differences, needs_secret)
+
+
+def _leaves(data: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(data, dict):
+        for name, item in data.items():
+            yield from _leaves(item, join(path, name))
+    elif isinstance(data, list):
+        for index, item in enumerate(data):
+            yield from _leaves(item, f"{path}[{index}]")
+    else:
+        yield path, data

@@ -1,0 +1,198 @@
+"""What a receiver answered, read for the next webhooks of the call: saved values, webhook.* and response_*."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from xml.etree.ElementTree import Element, ParseError
+
+import defusedxml.ElementTree
+from defusedxml import DefusedXmlException
+
+from pbxhub.calls.stages import JSON, Value
+from pbxhub.translatable import say
+from pbxhub.webhooks.paths_in_json import MISSING, parse_path, walk
+from pbxhub.webhooks.spec import Answer, FieldError, Saved
+from pbxhub.webhooks.success import read_json
+
+MOST_SAVED = 50
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
+_XML_STEP = re.compile(r"([^\s/@\[\]]+)(?:\[(\d{1,9})\])?")
+_XML_PATH = re.compile(rf"(?:/?{_XML_STEP.pattern}(?:/{_XML_STEP.pattern})*)?(?:/?@[^\s/@]+)?")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """values: what was found, by the names the user chose. problem: the sentence about what is missing, or ""."""
+
+    values: dict[str, JSON]
+    problem: str
+
+
+def read_answer(answer: Answer, body: bytes) -> Read:
+    """The values a webhook saves from an answer. Never raises, however hostile the body."""
+    if not answer.save:
+        return Read({}, "")
+    document = read_json(body) if answer.format == "json" else _read_xml(body)
+    find = _in_json if answer.format == "json" else _in_xml
+    found = {item.name: MISSING if document is MISSING else find(document, item.path) for item in answer.save}
+    values = {name: storable(value) for name, value in found.items() if value is not MISSING}
+    lost = [item for item in answer.save if item.mandatory and _is_empty(values.get(item.name))]
+    return Read(values, _problem(answer, document, lost, values))
+
+
+def _is_empty(value: JSON) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _problem(answer: Answer, document: Any, lost: list[Saved], values: Mapping[str, JSON]) -> str:
+    if not lost:
+        return ""
+    if document is MISSING:
+        return say(
+            "the body is not %(format)s, so %(path)s cannot be saved", format=answer.format.upper(), path=lost[0].path
+        )
+    if values.get(lost[0].name) is not None:
+        return say("%(path)s of the body is empty, but it is mandatory", path=lost[0].path)
+    return say("the body has no %(path)s, which is mandatory", path=lost[0].path)
+
+
+def _in_json(document: Any, path: str) -> Any:
+    return walk(document, parse_path(path) or ())
+
+
+def _read_xml(body: bytes) -> Any:
+    """The root element, or MISSING. Entities and DOCTYPEs are never resolved."""
+    try:
+        return defusedxml.ElementTree.fromstring(body, forbid_dtd=True)
+    except (ParseError, DefusedXmlException, ValueError, LookupError):
+        return MISSING
+
+
+def _in_xml(root: Element, path: str) -> Any:
+    """Text of the element, or value of the attribute, at a path like call/leg[0]/status or call/@id.
+
+    A path begins below the root or at it. Namespaces are left out of account; [0] is the first of its name.
+    """
+    steps, _, attribute = path.partition("@")
+    names = [step for step in steps.split("/") if step]
+    element = _descend(root, names)
+    if element is None and names and names[0] == _local(root.tag):
+        element = _descend(root, names[1:])
+    if element is None:
+        return MISSING
+    if attribute:
+        return next((text for name, text in element.attrib.items() if _local(name) == attribute), MISSING)
+    return "".join(element.itertext())
+
+
+def _descend(element: Element, steps: list[str]) -> Element | None:
+    for step in steps:
+        match = _XML_STEP.fullmatch(step)
+        if not match:
+            return None
+        same = [child for child in element if _local(child.tag) == match.group(1)]
+        index = int(match.group(2) or 0)
+        if index >= len(same):
+            return None
+        element = same[index]
+    return element
+
+
+def _local(name: object) -> str:
+    return str(name).rpartition("}")[2]
+
+
+def storable(value: Any) -> Any:
+    """The same value without what no database keeps: NUL and half surrogate pairs become U+FFFD."""
+    if isinstance(value, str):
+        return value if value.isascii() and "\0" not in value else _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {storable(name): storable(item) for name, item in value.items()}
+    if isinstance(value, float) and value - value != 0:
+        return None
+    return [storable(item) for item in value] if isinstance(value, list) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """How the previous webhook of a call ended. status: None when there was no answer.
+
+    error: code of the outcome, "" after a success. reason: its sentence. saved: every value saved on
+    this call so far, those of read_answer over earlier ones.
+    """
+
+    status: int | None
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    seconds: float
+    error: str
+    reason: str
+    saved: dict[str, JSON]
+
+
+def chain_values(answered: Answered) -> dict[str, Value]:
+    """The values that the next webhook of the chain, and the dialplan, see of it."""
+    document = read_json(answered.body)
+    return {
+        "webhook.status": answered.status,
+        "webhook.json": None if document is MISSING else storable(document),
+        "webhook.headers": {name.lower(): storable(text) for name, text in answered.headers},
+        "webhook.saved": dict(answered.saved),
+        "response_status": "FAILED" if answered.error else "SUCCESS",
+        "response_status_code": answered.status,
+        "response_status_type": f"{answered.status // 100}xx" if answered.status else None,
+        "response_duration": round(answered.seconds, 3),
+        "response_raw": storable(answered.body.decode("utf-8", "replace")),
+        "response_error": answered.error,
+        "error_reason": answered.reason,
+    }
+
+
+def check_answer(answer: Answer) -> list[FieldError]:
+    """What is wrong with an answer mapping."""
+    errors = []
+    if len(answer.save) > MOST_SAVED:
+        errors.append(
+            FieldError(
+                "answer.save",
+                say(
+                    "has %(count)s values; at most %(most)s are saved",
+                    count=len(answer.save),
+                    most=MOST_SAVED,
+                ),
+            )
+        )
+    for index, item in enumerate(answer.save):
+        if not _NAME.fullmatch(item.name):
+            errors.append(
+                FieldError(
+                    f"answer.save[{index}].name", say("%(name)s is not a name; use Latin letters", name=repr(item.name))
+                )
+            )
+        if not _path_is_right(answer, item.path):
+            example = "result.items[0].id" if answer.format == "json" else "call/leg[0]/status or call/@id"
+            errors.append(
+                FieldError(
+                    f"answer.save[{index}].path",
+                    say("%(path)s is not a path; write %(example)s", path=repr(item.path), example=example),
+                )
+            )
+    return errors + _doubled(item.name for item in answer.save)
+
+
+def _path_is_right(answer: Answer, path: str) -> bool:
+    if answer.format == "json":
+        return parse_path(path) is not None
+    return bool(path) and bool(_XML_PATH.fullmatch(path))
+
+
+def _doubled(names: Iterable[str]) -> list[FieldError]:
+    seen: set[str] = set()
+    errors = []
+    for index, name in enumerate(names):
+        if name in seen:
+            errors.append(FieldError(f"answer.save[{index}].name", say("%(name)s is there twice", name=name)))
+        seen.add(name)
+    return errors

@@ -1,0 +1,235 @@
+"""Frozen dataclasses to JSON and back, with the path of every field that is wrong.
+
+A dataclass here may hold str, int, float, bool, bytes (base64 in JSON), Literal, X | None, tuple[X, ...] and other
+dataclasses. Nothing else is needed to describe a webhook, so nothing else is understood.
+"""
+
+import base64
+import binascii
+import difflib
+import re
+import types
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from pbxhub.translatable import say
+
+_DEEPEST = 50
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One field that cannot be accepted: where it is (`parameters.contact.phones[1]`), what is wrong, what is right."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class SpecError(Exception):
+    """What the user gave cannot be a webhook. errors: every field that is wrong, in the order of the form."""
+
+    def __init__(self, errors: list[FieldError]) -> None:
+        super().__init__("; ".join(map(str, errors)))
+        self.errors = errors
+
+
+def join(path: str, step: str) -> str:
+    """`contact` and `phones` give `contact.phones`; a step in brackets is not preceded by a dot."""
+    return f"{path}{step}" if not path or step.startswith("[") else f"{path}.{step}"
+
+
+class Reader:
+    """Reads JSON into dataclasses and collects what is wrong. Check `errors` before using the result."""
+
+    def __init__(self, transparent: frozenset[str] = frozenset()) -> None:
+        """transparent: names of fields that do not show in paths, because a user does not see that level."""
+        self.errors: list[FieldError] = []
+        self._transparent = transparent
+        self._depth = 0
+
+    def read(self, kind: Any, data: Any, path: str) -> Any:
+        """The value of that type, or None after noting an error."""
+        if is_dataclass(kind):
+            return self._deeper(kind, data, path)
+        origin = get_origin(kind)
+        if origin is tuple:
+            return self._list(get_args(kind)[0], data, path)
+        if origin is Literal:
+            return self._choice(get_args(kind), data, path)
+        if origin in (types.UnionType, Union):
+            inner = next(part for part in get_args(kind) if part is not type(None))
+            return None if data is None else self.read(inner, data, path)
+        return self._plain(kind, data, path)
+
+    def _refuse(self, path: str, message: str) -> None:
+        self.errors.append(FieldError(path, message))
+
+    def _deeper(self, kind: Any, data: Any, path: str) -> Any:
+        self._depth += 1
+        try:
+            if self._depth <= _DEEPEST:
+                return self._object(kind, data, path)
+            self._refuse(path, say("is nested deeper than %(deepest)s levels", deepest=_DEEPEST))
+            return None
+        finally:
+            self._depth -= 1
+
+    def _object(self, kind: Any, data: Any, path: str) -> Any:
+        if not isinstance(data, dict):
+            self._refuse(path, say("is %(called)s; give an object", called=_called(data)))
+            return None
+        before = len(self.errors)
+        types_by_name = _types_of(kind)
+        found = {}
+        for name, value in data.items():
+            if name not in types_by_name:
+                self._refuse(join(path, str(name)), _unknown(str(name), types_by_name))
+            else:
+                found[name] = self.read(types_by_name[name], value, self._below(path, name))
+        for name in types_by_name:
+            if name in _required(kind) and name not in data:
+                self._refuse(join(path, name), say("is missing"))
+        return kind(**found) if len(self.errors) == before else None
+
+    def _below(self, path: str, name: str) -> str:
+        return path if name in self._transparent else join(path, name)
+
+    def _list(self, kind: Any, data: Any, path: str) -> tuple[Any, ...]:
+        if not isinstance(data, list):
+            self._refuse(path, say("is %(called)s; give a list", called=_called(data)))
+            return ()
+        return tuple(self.read(kind, item, join(path, _step(item, index))) for index, item in enumerate(data))
+
+    def _choice(self, choices: tuple[Any, ...], data: Any, path: str) -> Any:
+        if data not in choices or isinstance(data, bool):
+            self._refuse(
+                path,
+                say(
+                    "is %(data)s; give one of %(known)s",
+                    data=repr(data),
+                    known=", ".join(str(choice) for choice in choices),
+                ),
+            )
+        return data
+
+    def _plain(self, kind: type, data: Any, path: str) -> Any:
+        if kind is bytes:
+            return self._bytes(data, path)
+        right = isinstance(data, kind) or (kind is float and isinstance(data, int))
+        if not right or (isinstance(data, bool) and kind is not bool):
+            self._refuse(path, say("is %(called)s; give %(right)s", called=_called(data), right=_NAMES[kind]))
+            return None
+        if kind is str and (bad := _UNSTORABLE.search(data)):
+            self._refuse(
+                path,
+                say("has the character U+%(code)s, which no database keeps; delete it", code=f"{ord(bad.group()):04X}"),
+            )
+        return data
+
+    def _bytes(self, data: Any, path: str) -> bytes:
+        try:
+            return base64.b64decode(data, validate=True)
+        except (TypeError, ValueError, binascii.Error):
+            self._refuse(path, say("is not base64; give the bytes in base64"))
+            return b""
+
+
+def write(value: Any) -> Any:
+    """JSON of a dataclass. A field that says nothing ("", [], false, null) and says so by default is left out."""
+    if is_dataclass(value):
+        kind: Any = type(value)
+        silent = _silent(kind)
+        pairs = ((name, getattr(value, name)) for name in _types_of(kind))
+        return {name: write(item) for name, item in pairs if item or name not in silent}
+    if isinstance(value, tuple):
+        return [write(item) for item in value]
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
+
+
+def json_schema(kind: Any) -> dict[str, Any]:
+    """JSON Schema (2020-12) of a dataclass; dataclasses that it holds are under $defs."""
+    definitions: dict[str, Any] = {}
+    root = _schema(kind, definitions)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": definitions}
+
+
+def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    if is_dataclass(kind):
+        return _object_schema(kind, definitions)
+    origin = get_origin(kind)
+    if origin is tuple:
+        return {"type": "array", "items": _schema(get_args(kind)[0], definitions)}
+    if origin is Literal:
+        return {"enum": list(get_args(kind))}
+    if origin in (types.UnionType, Union):
+        return {"anyOf": [_schema(part, definitions) for part in get_args(kind)]}
+    return dict(_SCHEMAS[kind])
+
+
+def _object_schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    if kind.__name__ not in definitions:
+        definitions[kind.__name__] = {}  # a tree refers to itself
+        definitions[kind.__name__] = {
+            "type": "object",
+            "description": (kind.__doc__ or "").strip().partition("\n")[0],
+            "properties": {name: _schema(inner, definitions) for name, inner in _types_of(kind).items()},
+            "required": sorted(_required(kind)),
+            "additionalProperties": False,
+        }
+    return {"$ref": f"#/$defs/{kind.__name__}"}
+
+
+@cache
+def _types_of(kind: Any) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
+@cache
+def _required(kind: Any) -> frozenset[str]:
+    return frozenset(
+        field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING
+    )
+
+
+@cache
+def _silent(kind: Any) -> frozenset[str]:
+    return frozenset(field.name for field in fields(kind) if field.default is not MISSING and not field.default)
+
+
+def _step(item: Any, index: int) -> str:
+    """A field of a tree is known by its name, an element of a list by its place."""
+    name = item.get("name") if isinstance(item, dict) else None
+    return name if isinstance(name, str) and name else f"[{index}]"
+
+
+def _unknown(name: str, known: dict[str, Any]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    hint = say("did you mean %(value)s?", value=near[0]) if near else say("known are %(known)s", known=", ".join(known))
+    return say("is not known here; %(hint)s", hint=hint)
+
+
+def _called(data: Any) -> str:
+    names: list[tuple[type | tuple[type, ...], str]] = [
+        (type(None), "null"), (bool, say("a boolean")), (str, say("a text")), ((int, float), say("a number")),
+        (list, say("a list")),
+    ]  # fmt: skip
+    return next((name for kind, name in names if isinstance(data, kind)), say("an object"))
+
+
+_NAMES: dict[type, str] = {
+    str: say("a text"), int: say("a whole number"), float: say("a number"), bool: say("true or false"),
+}  # fmt: skip
+_SCHEMAS: dict[Any, dict[str, Any]] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    bytes: {"type": "string", "contentEncoding": "base64"},
+    type(None): {"type": "null"},
+}

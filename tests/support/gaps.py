@@ -1,0 +1,86 @@
+"""A recording heard with a gap: what a listener is told that misses some events and takes stock afterwards."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cache
+
+from pbxhub.calls.ami_events import Message, Status, parse
+from pbxhub.calls.replay import blocks
+from pbxhub.calls.stages import CallReport
+from pbxhub.calls.tracker import Tracker
+from tests.support.recordings import scenarios
+
+CHANNEL_HEADERS = ("Channel", "ChannelStateDesc", "CallerIDNum", "CallerIDName", "ConnectedLineNum", "Context", "Exten")
+
+
+def headers_of(block: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in block.split("\n"):
+        name, _, value = line.partition(":")
+        found.setdefault(name, value.strip())
+    return found
+
+
+class Pbx:
+    """What Asterisk would answer to Status at any moment of a recording.
+
+    running: the application of each channel that nobody dialled, which CEL tells.
+    """
+
+    def __init__(self, running: Mapping[str, str] | None = None) -> None:
+        self.channels: dict[str, dict[str, str]] = {}
+        self.gone: set[str] = set()
+        self._running = running or {}
+
+    def hear(self, block: str) -> None:
+        headers = headers_of(block)
+        for prefix in ("", "Dest"):
+            uniqueid = headers.get(f"{prefix}Uniqueid", "")
+            if f"{prefix}Channel" in headers and uniqueid not in self.gone and headers["Event"] not in ("CEL", "Cdr"):
+                new = {"Uniqueid": uniqueid, "Application": self._running.get(uniqueid, "")}
+                channel = self.channels.setdefault(uniqueid, new)
+                channel |= {name: headers.get(f"{prefix}{name}", "") for name in (*CHANNEL_HEADERS, "Linkedid")}
+        self._note(headers)
+
+    def _note(self, headers: Mapping[str, str]) -> None:
+        event, uniqueid = headers.get("Event"), headers.get("Uniqueid", "")
+        if event == "Hangup":
+            self.gone.add(uniqueid)
+            self.channels.pop(uniqueid, None)
+        elif event == "DialBegin":
+            self.channels[headers["DestUniqueid"]]["Application"] = "AppDial"
+        elif event in ("BridgeEnter", "BridgeLeave"):
+            self.channels[uniqueid]["BridgeID"] = headers["BridgeUniqueid"] if event == "BridgeEnter" else ""
+
+    def status(self) -> list[Status]:
+        answers = []
+        for channel in self.channels.values():
+            answer = parse("\n".join(f"{name}: {value}" for name, value in {"Event": "Status", **channel}.items()))
+            assert isinstance(answer, Status)
+            answers.append(answer)
+        return answers
+
+
+@cache
+def heard(version: str, name: str) -> tuple[tuple[Message, tuple[Status, ...]], ...]:
+    """Each message of a recording with the channels that live after it."""
+    told = [block for block, _ in blocks(scenarios(version)[name])]
+    rows = [headers for headers in map(headers_of, told) if headers["Event"] == "CEL"]
+    pbx = Pbx({row["UniqueID"]: row["Application"] for row in rows if row["Application"] not in ("", "AppDial")})
+    found = []
+    for block in told:
+        pbx.hear(block)
+        message = parse(block)
+        if message is not None:
+            found.append((message, tuple(pbx.status())))
+    return tuple(found)
+
+
+def with_gap(version: str, name: str, begin: int, end: int) -> Iterator[CallReport]:
+    """What a tracker reports that misses the messages from begin up to end, both counted from 0."""
+    tracker = Tracker()
+    for index, (message, live) in enumerate(heard(version, name)):
+        if not begin <= index < end:
+            yield from tracker.feed(message)
+        elif index == end - 1:
+            yield from tracker.resync(live, datetime.fromtimestamp(message.time, UTC), "lost_while_disconnected")

@@ -1,0 +1,107 @@
+"""A listener on a real database inside a test, and what it wrote there."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import select
+
+from pbxhub.ami.listener import listen
+from pbxhub.ami.login import Patience
+from pbxhub.calls.stages import JSON, CallReport
+from pbxhub.delivery.outbox import publish
+from pbxhub.store.accounts import Pbx, Project
+from pbxhub.store.history import Call, LiveCall, StageEvent
+from pbxhub.store.session import Database
+from pbxhub.testing.pbx.pbx_player import PbxPlayer
+from pbxhub.vault import Vault
+from tests.support.pbx_line import HASTY
+
+VAULT = Vault(b"k" * 32)
+
+
+def add_pbx(database: Database, player: PbxPlayer, **changes: object) -> int:
+    """A project with this PBX; the id of the PBX."""
+    with database.write() as session:
+        project = Project(name="Shop", created_on=datetime.now(UTC))
+        pbx = Pbx(
+            project=project,
+            name="PBX",
+            host="127.0.0.1",
+            any_network=True,
+            port=player.port,
+            username=player.username,
+            secret_sealed=VAULT.seal(player.secret),
+            created_on=datetime.now(UTC),
+        )
+        for name, value in changes.items():
+            setattr(pbx, name, value)
+        session.add(pbx)
+        session.flush()
+        return pbx.id
+
+
+def change_pbx(database: Database, pbx_id: int, **changes: object) -> None:
+    with database.write() as session:
+        pbx = session.get_one(Pbx, pbx_id)
+        for name, value in changes.items():
+            setattr(pbx, name, value)
+
+
+def pbx_of(database: Database, pbx_id: int) -> Pbx:
+    with database.read() as session:
+        return session.get_one(Pbx, pbx_id)
+
+
+def calls_of(database: Database) -> list[Call]:
+    with database.read() as session:
+        return list(session.scalars(select(Call).order_by(Call.started_on)))
+
+
+def stages_of(database: Database) -> list[str]:
+    """The names of all stages, in the order they were written."""
+    with database.read() as session:
+        return list(session.scalars(select(StageEvent.stage).order_by(StageEvent.id)))
+
+
+def notes_of(database: Database) -> dict[str, dict[str, JSON]]:
+    """What is written of the calls that live, by linkedid."""
+    with database.read() as session:
+        rows = session.execute(select(LiveCall.linkedid, LiveCall.memory))
+        return {row.linkedid: row.memory for row in rows}
+
+
+@asynccontextmanager
+async def listening(
+    database: Database,
+    patience: Patience = HASTY,
+    stage_memory: int = 1000,
+    stopped: bool = True,
+    data_dir: Path = Path("/nowhere"),
+    tried: list[CallReport] | None = None,
+) -> AsyncIterator[asyncio.Task[None]]:
+    """A listener that runs during the block. stopped: ends it cleanly; otherwise it is killed.
+
+    tried: becomes what it tried last to write.
+    """
+
+    def write(pbx_id: int, reports: Sequence[CallReport]) -> None:
+        if tried is not None:
+            tried[:] = reports
+        publish(database, VAULT, pbx_id, reports, datetime.now(UTC))
+
+    stop = asyncio.Event()
+    task = asyncio.create_task(listen(database, VAULT, write, stage_memory, stop, data_dir, patience))
+    try:
+        yield task
+    finally:
+        if stopped:
+            stop.set()
+            await task
+        else:
+            for each in asyncio.all_tasks() - {asyncio.current_task()}:
+                if "listen" in repr(each.get_coro()) or "Line" in repr(each.get_coro()):
+                    each.cancel()
+            await asyncio.wait({task})

@@ -1,0 +1,186 @@
+"""A process of the kill test: a real listener, worker or web process that stands still at the step it is told.
+
+The parent arms a step; the process goes on until it reaches it, says so and stands there: the parent kills it, or
+kills the PostgreSQL server and lets it go on. The steps are patched in here: the product has no hooks for this.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from importlib import import_module
+from multiprocessing.connection import Connection
+from typing import Any
+
+import structlog
+
+import pbxhub.delivery.worker as worker_module
+import pbxhub.services as services
+from pbxhub.delivery.worker import Worker
+from pbxhub.sending.engine import Engine
+from pbxhub.services import Parts, guard
+from pbxhub.settings import read_settings
+from pbxhub.store.session import Database, open_database
+from pbxhub.vault import Vault
+
+web_events = import_module("pbxhub.api.resources.events")  # the package has a blueprint of that name
+LISTENER = ("publish begun", "publish before commit", "publish after commit")
+WORKER = (
+    "claim begun", "claim before commit", "claim after commit", "before request", "after request", "after answer",
+    "record before commit", "record after commit",
+)  # fmt: skip
+WEB = ("write begun", "write before commit", "write after commit")
+LEASE = timedelta(seconds=-9.4)  # with the deadline of 10 s: what a dead worker held is free after 0.6 s
+
+
+class Steps:
+    """Where the process is to stand still next."""
+
+    def __init__(self, line: Connection) -> None:
+        self._line = line
+        self._armed = ""
+        self._lock = threading.Lock()
+        self._go = threading.Event()
+
+    def at(self, step: str, about: Any = None) -> None:
+        with self._lock:
+            if step != self._armed:
+                return
+            self._armed = ""
+            self._line.send((step, about))
+        self._go.wait()
+        self._go.clear()
+
+    def obey(self) -> None:
+        """Takes what the parent says until it says stop or is gone."""
+        try:
+            while (said := self._line.recv()) != "stop":
+                if said == "go":
+                    self._go.set()
+                    continue
+                with self._lock:
+                    self._armed = said
+                    self._line.send(("armed", said))
+        except EOFError:
+            return
+
+
+def patch(steps: Steps) -> None:
+    """Names the steps: around the commits that publish, claim, record or write for the web, and around a request."""
+    here = threading.local()
+    write = Database.write
+
+    @contextmanager
+    def stepping_write(self: Database) -> Iterator[Any]:
+        here.doing = []
+        with write(self) as session:
+            yield session
+            for name in here.doing:
+                steps.at(f"{name} before commit")
+        for name in here.doing:
+            steps.at(f"{name} after commit")
+
+    def begins(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The transaction this is called in is `name`; an empty turn of the worker is none."""
+
+        def begun(*arguments: Any, **named: Any) -> Any:
+            steps.at(f"{name} begun")
+            result = function(*arguments, **named)
+            if getattr(result, "claimed", True):
+                here.doing.append(name)
+            return result
+
+        return begun
+
+    Database.write = stepping_write  # type: ignore[method-assign]
+    worker_module.claim = begins("claim", worker_module.claim)  # type: ignore[attr-defined]
+    web_events.publish_other = begins("write", web_events.publish_other)  # type: ignore[attr-defined]
+    _patch_record(steps, begins)
+    _patch_publish(steps, here)
+    _patch_requests(steps)
+
+
+def _patch_record(steps: Steps, begins: Callable[..., Callable[..., Any]]) -> None:
+    record = worker_module.record  # type: ignore[attr-defined]
+    stepping = begins("record", record)
+
+    def recording(session: Any, cache: Any, links: Any, finished: Any, *rest: Any) -> Any:
+        chosen = stepping if finished else record
+        return chosen(session, cache, links, finished, *rest)
+
+    worker_module.record = recording  # type: ignore[attr-defined]
+
+
+def _patch_publish(steps: Steps, here: threading.local) -> None:
+    """publish() opens its transaction itself: what it writes is known as soon as it runs."""
+    publish = services.publish  # type: ignore[attr-defined]
+    write = Database.write
+
+    @contextmanager
+    def publishing_write(self: Database) -> Iterator[Any]:
+        with write(self) as session:
+            if getattr(here, "publishing", False):
+                steps.at("publish begun")
+                here.doing.append("publish")
+            yield session
+
+    def stepping(*arguments: Any, **named: Any) -> Any:
+        here.publishing = True
+        try:
+            return publish(*arguments, **named)
+        finally:
+            here.publishing = False
+
+    Database.write = publishing_write  # type: ignore[method-assign]
+    services.publish = stepping  # type: ignore[attr-defined]
+
+
+def _patch_requests(steps: Steps) -> None:
+    """Before a request is given to the sending thread, after it was, and when its answer comes."""
+    start, keep = Engine.start, Worker._keep
+
+    def stepping_start(self: Any, outgoing: Any, tag: Any) -> None:
+        about = (str(tag[0].id), str(tag[0].attempt))
+        steps.at("before request", about)
+        start(self, outgoing, tag)
+        steps.at("after request", about)
+
+    def stepping_keep(self: Any, claimed: Any, *rest: Any) -> None:
+        steps.at("after answer", (str(claimed.id), str(claimed.attempt)))
+        keep(self, claimed, *rest)
+
+    Engine.start = stepping_start  # type: ignore[method-assign]
+    Worker._keep = stepping_keep  # type: ignore[method-assign]
+
+
+def main(role: str, variables: dict[str, str], line: Connection) -> None:
+    """The whole life of the process."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(open(os.devnull, "w")))  # noqa: SIM115
+    steps = Steps(line)
+    patch(steps)
+    settings = read_settings(variables)
+    parts = Parts(
+        settings,
+        open_database(settings.database_url, direct_url=settings.database_direct_url),
+        Vault(settings.secret_key),
+    )
+    with ROLES[role](parts):
+        line.send(("ready", None))
+        steps.obey()
+    sys.exit(0)
+
+
+@contextmanager
+def working(parts: Parts) -> Iterator[None]:
+    """The worker of `pbxhub work` with a shorter lease."""
+    engine: Engine[Any] = Engine(guard(parts), 64)
+    worker = Worker(parts.database, parts.vault, engine, lease=LEASE, capacity=8)
+    worker_module.GOODBYE = 1.0
+    worker.start()
+    yield
+    worker.stop()
+
+
+ROLES = {"listener": services.listening, "worker": working, "web": services.pages}

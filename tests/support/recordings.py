@@ -1,0 +1,51 @@
+"""The recordings in tests/traces: AMI streams of real Asterisk 16 and 22, reduced to the events the hub asks for.
+
+asterisk-VERSION.ami.gz holds all scenarios, each after a line "## name"; whole/ has three as they were recorded.
+expected.json gives the stages of each. more-*.ami.gz are of other dialplans, transfers and channel drivers.
+"""
+
+import gzip
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pbxhub.calls.ami_events import Message
+from pbxhub.calls.replay import read
+
+TRACES = Path(__file__).parents[1] / "traces"
+VERSIONS = ("16", "22")
+EXPECTED: dict[str, Any] = json.loads((TRACES / "expected.json").read_text())
+
+
+@cache
+def scenarios(version: str) -> dict[str, tuple[str, ...]]:
+    """Name of the scenario -> its lines."""
+    return _read(f"asterisk-{version}.ami.gz")
+
+
+@cache
+def more() -> dict[str, tuple[str, ...]]:
+    """The others: more-GROUP/name -> lines."""
+    files = sorted(TRACES.glob("more-*.ami.gz"))
+    return {f"{file.name.split('.')[0]}/{name}": lines for file in files for name, lines in _read(file.name).items()}
+
+
+def _read(file: str) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    with gzip.open(TRACES / file, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("## "):
+                current = found.setdefault(line[3:].strip(), [])
+            else:
+                current.append(line)
+    return {name: tuple(lines) for name, lines in found.items()}
+
+
+@cache
+def messages_of(version: str, name: str) -> tuple[Message, ...]:
+    return tuple(read(scenarios(version)[name]))
+
+
+def whole() -> list[Path]:
+    return sorted((TRACES / "whole").glob("*.ami.gz"))
