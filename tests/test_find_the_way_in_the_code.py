@@ -1,0 +1,23 @@
+"""What docs/architecture.md and the README name is there."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_file_that_the_documentation_names_exists() -> None:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    named = [
+        (page.name, path)
+        for page in pages
+        for path in re.findall(r"`((?:pbxhub|tests|docs|templates|migrations|bench)/[\w./-]*)`", page.read_text())
+    ]
+    assert len(named) > 20
+    assert [(page, path) for page, path in named if not (ROOT / path).exists()] == []
+
+
+def test_every_room_is_in_the_drawing() -> None:
+    drawing = (ROOT / "docs" / "architecture.md").read_text().split("```")[1]
+    rooms = {path.name for path in (ROOT / "pbxhub").iterdir() if (path / "__init__.py").exists()}
+    assert {room for room in rooms if not re.search(rf"\b{room}\b", drawing)} == set()
