@@ -188,7 +188,7 @@ def test_a_log_of_the_trouble_holds_no_key_and_no_answer(
     """61: what cannot be written are rows with the answer, the URL of the next webhook and the caller."""
     world, told, mends = World(database), StringIO(), list[Callable[[], None]]()
     steps = [structlog.processors.add_log_level, structlog.processors.format_exc_info, structlog.dev.ConsoleRenderer()]
-    for module in ("worker", "chores"):
+    for module in ("worker", "background_jobs"):
         monkeypatch.setattr(
             f"pbxhub.delivery.{module}.log", structlog.wrap_logger(structlog.PrintLogger(told), processors=steps)
         )

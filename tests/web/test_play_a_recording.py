@@ -106,14 +106,12 @@ def test_a_recording_plays_by_its_own_link_only(
 @pytest.mark.parametrize(
     "name",
     ["../secret.wav", "{tmp}/secret.wav", "link.wav", "missing.wav", "/etc/passwd", "", "theirs/b.wav", "inner.wav",
-     "{tmp}/monitor/theirs/b.wav", "./theirs/../theirs/b.wav", "a.wav\0", "x" * 5000],
+     "{tmp}/monitor/theirs/b.wav", "./theirs/../theirs/b.wav", "x" * 5000],
 )  # fmt: skip
 def test_nothing_outside_the_folder_of_the_pbx_plays(
     app: Flask, settings: Settings, client: FlaskClient, tmp_path: Path, recorded: Callable[..., Call], name: str,
     old: bool,
 ) -> None:  # fmt: skip
-    if "\0" in name and "postgresql" in str(app.extensions["pbxhub"].database.engine.url):
-        pytest.skip("PostgreSQL keeps no NUL")
     call = recorded(name.replace("{tmp}", str(tmp_path)))
     assert client.get(link_of_0_1_0(settings, call) if old else link(app, call)).status_code == 404
 
