@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +16,7 @@ from pbxhub.settings import MailServer, Settings
 from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
+from pbxhub.web.long_answers import LongAnswers
 
 
 class Finding(Protocol):
@@ -40,6 +41,7 @@ class Hub:
     mail: MailServer | None  # None: links are shown on pages instead of mailed
     check_pbx: Callable[[Pbx, bool], Sequence[Finding]]  # signs in to a PBX; True: for an operator
     recordings: Path  # where files of MIXMONITOR_FILENAME lie on this host
+    long_answers: LongAnswers = field(default_factory=LongAnswers)
 
 
 def hub() -> Hub:

@@ -120,7 +120,8 @@ def test_send(session: Session, access: Access, data: Mapping[str, Any], kept: W
     marked = replace(request, headers=(*request.headers, TEST_MARK))
     sender = hub().sender
     sender.guard = hub().guard()
-    answer = prepared.clean(sender.send(replace(prepared.outgoing, request=twin(marked))))
+    with hub().long_answers.one(access.project.id):
+        answer = prepared.clean(sender.send(replace(prepared.outgoing, request=twin(marked))))
     return Tried(shown, answer, _judged(draft.spec, answer))
 
 

@@ -134,7 +134,8 @@ def check_pbx(pbx_id: int) -> Any:
     with reading() as session:
         access = enter(session)
         row = _row(session, access, Pbx, pbx_id)
-    return list(hub().check_pbx(row, access.operator))
+    with hub().long_answers.one(access.project.id):
+        return list(hub().check_pbx(row, access.operator))
 
 
 @account.get("/pbxs/<int:pbx_id>/dial-plan")

@@ -108,7 +108,9 @@ def check(project_id: int, pbx_id: int) -> ResponseReturnValue:
     with reading() as session:
         access = enter(session, project_id, "pbxs.change")
         pbx = _pbx(session, project_id, pbx_id)
-    return render_template("pbxs/_check.html", pbx=pbx, findings=hub().check_pbx(pbx, access.operator))
+    with hub().long_answers.one(project_id):
+        findings = hub().check_pbx(pbx, access.operator)
+    return render_template("pbxs/_check.html", pbx=pbx, findings=findings)
 
 
 @pages.post("/<int:pbx_id>/delete")
