@@ -1,4 +1,4 @@
-"""Asterisk asks over FastAGI; others connect too. Numbers in names are those of the attack cases the test covers."""
+"""Asterisk asks over FastAGI; others connect too."""
 
 import ipaddress
 import re
@@ -262,7 +262,7 @@ def test_the_caller_hangs_up_while_the_receiver_thinks(hub: Hub, receiver: MockS
         b"".join(b"agi_%d: x\n" % number for number in range(10_000)),
     ],
 )  # fmt: skip
-def test_55_garbage_is_closed(garbage: bytes, hub: Hub) -> None:
+def test_garbage_is_closed(garbage: bytes, hub: Hub) -> None:
     with socket.create_connection(("127.0.0.1", hub.port), timeout=5) as stranger:
         try:
             stranger.sendall(garbage)
@@ -273,7 +273,7 @@ def test_55_garbage_is_closed(garbage: bytes, hub: Hub) -> None:
                 raise
 
 
-def test_55_a_silent_and_a_slow_sender_are_closed_after_three_seconds(hub: Hub) -> None:
+def test_a_silent_and_a_slow_sender_are_closed_after_three_seconds(hub: Hub) -> None:
     began = time.monotonic()
     with socket.create_connection(("127.0.0.1", hub.port), timeout=10) as silent:
         with socket.create_connection(("127.0.0.1", hub.port), timeout=0.2) as slow:
@@ -291,7 +291,7 @@ def test_55_a_silent_and_a_slow_sender_are_closed_after_three_seconds(hub: Hub) 
     assert 2.5 < time.monotonic() - began < 5.5
 
 
-def test_55_thousands_of_idle_connections_do_not_keep_a_call_waiting(hub: Hub, receiver: MockServer) -> None:
+def test_thousands_of_idle_connections_do_not_keep_a_call_waiting(hub: Hub, receiver: MockServer) -> None:
     receiver.respond("POST", "/", text_response("101"))
     hub.webhook(receiver.url + "/", reads="number")
     idle = []
@@ -330,7 +330,7 @@ def test_other_networks_are_closed_at_once(database: Database, tmp_path: Path) -
         assert asterisk.closed()
 
 
-def test_53_a_line_break_in_a_caller_s_name_makes_no_header(hub: Hub, receiver: MockServer) -> None:
+def test_a_line_break_in_a_caller_s_name_makes_no_header(hub: Hub, receiver: MockServer) -> None:
     receiver.respond("POST", "/", text_response("101"))
     hub.webhook(receiver.url + "/", reads="number")
     asterisk = hub.asterisk()
@@ -339,7 +339,7 @@ def test_53_a_line_break_in_a_caller_s_name_makes_no_header(hub: Hub, receiver: 
     assert receiver.requests == []
 
 
-def test_54_what_the_dialplan_reads_is_quoted_and_one_line(hub: Hub, receiver: MockServer) -> None:
+def test_what_the_dialplan_reads_is_quoted_and_one_line(hub: Hub, receiver: MockServer) -> None:
     receiver.respond(
         "POST", "/", json_response({"actions": [{"type": "set", "variables": {"A": 'x\r\n"${SHELL(id)}\\'}}]})
     )

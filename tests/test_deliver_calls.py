@@ -76,7 +76,7 @@ def test_a_published_stage_reaches_its_receiver_and_is_recorded(database: Databa
         (zoo.truncates, "The connection broke before the end of the answer."),
     ],
 )
-def test_15_and_30_the_history_says_where_a_redirect_leads_and_what_is_missing_of_an_answer(
+def test_the_history_says_where_a_redirect_leads_and_what_is_missing_of_an_answer(
     database: Database, animal: zoo.Animal, said: str
 ) -> None:
     world = World(database)

@@ -1,4 +1,4 @@
-"""Whatever a caller is called, the receiver reads the structure that the user has set up (attack cases 41 to 48)."""
+"""Whatever a caller is called, the receiver reads the structure that the user has set up."""
 
 import http.client
 import json
@@ -149,7 +149,7 @@ def test_a_path_and_a_query_of_the_url_hold_their_value(text: str) -> None:
 
 @thorough
 @given(TEXTS)
-def test_37_a_header_value_is_one_line_or_refused(text: str) -> None:
+def test_a_header_value_is_one_line_or_refused(text: str) -> None:
     compiled = compile_request(
         WebhookSpec(RequestSpec(url="http://r.example/", headers=(Field("X-Name", "<<caller_name>>"),)))
     )
@@ -166,14 +166,14 @@ def test_37_a_header_value_is_one_line_or_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["{{caller}}", "{% if x %}", "${caller}", "%(caller)s", "#{x}", "<%= x %>", "{caller}"]
 )
-def test_41_other_template_languages_stay_text_in_templates_and_values(text: str) -> None:
+def test_other_template_languages_stay_text_in_templates_and_values(text: str) -> None:
     body = render(
         {"caller_name": text}, parameters=(Parameter("a", value=text), Parameter("b", value="<<caller_name>>"))
     ).body
     assert json.loads(body) == {"a": text, "b": text}
 
 
-def test_42_a_value_that_looks_like_a_placeholder_is_never_expanded() -> None:
+def test_a_value_that_looks_like_a_placeholder_is_never_expanded() -> None:
     values = {
         "caller_name": "<<queue>>",
         "queue": "<<caller_name>>",
@@ -196,7 +196,7 @@ def test_42_a_value_that_looks_like_a_placeholder_is_never_expanded() -> None:
 
 
 @pytest.mark.parametrize("format_name", ["json", "json-rpc", "form", "xml"])
-def test_43_an_injection_by_a_caller_name_stays_inside_its_field(format_name: str) -> None:
+def test_an_injection_by_a_caller_name_stays_inside_its_field(format_name: str) -> None:
     for name in HOSTILE:
         shape = {"name": Leaf(name), "role": Leaf("user")}
         request = planted(shape, format=format_name, rpc_method="m" if format_name == "json-rpc" else "")
@@ -209,7 +209,7 @@ def test_43_an_injection_by_a_caller_name_stays_inside_its_field(format_name: st
             assert (data if format_name == "json" else data["params"]) == expected(shape, as_json)
 
 
-def test_44_a_ten_kilobyte_name_arrives_whole_and_a_megabyte_is_refused() -> None:
+def test_a_ten_kilobyte_name_arrives_whole_and_a_megabyte_is_refused() -> None:
     assert json.loads(
         render({"caller_name": "я" * 10_000}, parameters=(Parameter("n", value="<<caller_name>>"),)).body
     ) == {"n": "я" * 10_000}
@@ -221,19 +221,19 @@ def test_44_a_ten_kilobyte_name_arrives_whole_and_a_megabyte_is_refused() -> Non
 
 
 @pytest.mark.parametrize("number", ["+79161234567", "007", "1.5", "1e3", str(2**70), "-0", "0.10"])
-def test_45_a_number_written_as_a_text_arrives_letter_by_letter(number: str) -> None:
+def test_a_number_written_as_a_text_arrives_letter_by_letter(number: str) -> None:
     for format_name, read in (("json", json.loads), ("form", lambda body: parse_brackets(body.decode()))):
         body = render({"var.N": number}, format=format_name, parameters=(Parameter("n", value="<<var.N>>"),)).body
         assert read(body) == {"n": number}
 
 
-def test_46_no_entity_is_resolved_or_sent() -> None:
+def test_no_entity_is_resolved_or_sent() -> None:
     bomb = '<!DOCTYPE a [<!ENTITY x "<<caller>>">]><a>&x;</a>'
     with pytest.raises(SpecError, match="DOCTYPE"):
         compile_request(WebhookSpec(RequestSpec(url="http://r.example/", format="xml", text=bomb)))
 
 
-def test_47_an_unknown_placeholder_is_refused_when_it_is_saved() -> None:
+def test_an_unknown_placeholder_is_refused_when_it_is_saved() -> None:
     with pytest.raises(SpecError, match="did you mean caller_name"):
         compile_request(WebhookSpec(RequestSpec(url="http://r.example/<<caler_name>>")))
 
@@ -242,7 +242,7 @@ def test_47_an_unknown_placeholder_is_refused_when_it_is_saved() -> None:
     "template",
     ["<<caller_name|upper>>" * 3000, "<<caller_name|sha256>>" * 2900, "<<caller_name|json>>" * 3000, "<<legs>>" * 6000],
 )
-def test_48_a_template_bomb_is_stopped_in_bounded_time(template: str) -> None:
+def test_a_template_bomb_is_stopped_in_bounded_time(template: str) -> None:
     values = {"caller_name": "x" * 200_000, "legs": [{"n": "y" * 1000}] * 100}
     compiled = compile_request(
         WebhookSpec(RequestSpec(url="http://r.example/", parameters=(Parameter("n", value=template),)))
@@ -254,7 +254,7 @@ def test_48_a_template_bomb_is_stopped_in_bounded_time(template: str) -> None:
     assert time.process_time() - started < 1
 
 
-def test_48_a_value_nested_ten_thousand_deep_is_refused() -> None:
+def test_a_value_nested_ten_thousand_deep_is_refused() -> None:
     deep: Any = 1
     for _ in range(10_000):
         deep = [deep]

@@ -77,7 +77,7 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def test_23_no_other_module_can_send_a_request() -> None:
+def test_no_other_module_can_send_a_request() -> None:
     found = {
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")
@@ -86,7 +86,7 @@ def test_23_no_other_module_can_send_a_request() -> None:
     assert found - SENDER <= OTHERS.keys()
 
 
-def test_23_a_test_send_is_guarded(app: Flask, database: Database) -> None:
+def test_a_test_send_is_guarded(app: Flask, database: Database) -> None:
     world = World(database)
     with Receiver() as receiver, app.test_request_context("/"), database.read() as session:
         access = Access(session.get_one(Project, world.project_id), Program("test"), rights_of_role("editor"))
@@ -96,7 +96,7 @@ def test_23_a_test_send_is_guarded(app: Flask, database: Database) -> None:
         assert receiver.connections == 0
 
 
-def test_23_a_recording_is_fetched_by_the_guarded_sender(app: Flask, database: Database) -> None:
+def test_a_recording_is_fetched_by_the_guarded_sender(app: Flask, database: Database) -> None:
     world = World(database)
     with Receiver() as receiver:
         publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
@@ -130,7 +130,7 @@ def test_a_recording_of_hours_is_fetched_whole_and_in_parts(database: Database, 
         assert (part.status_code, part.data) == (206, sound[1_000_000:])
 
 
-def test_23_a_notice_by_http_is_guarded(database: Database) -> None:
+def test_a_notice_by_http_is_guarded(database: Database) -> None:
     world = World(database)
     webhook = world.webhook()
     with Receiver() as receiver:
@@ -150,7 +150,7 @@ def test_23_a_notice_by_http_is_guarded(database: Database) -> None:
         assert "may not be reached" in session.query(Notice).one().error
 
 
-def test_23_what_is_sent_again_is_guarded_again(database: Database) -> None:
+def test_what_is_sent_again_is_guarded_again(database: Database) -> None:
     """Saved and sent while its address was allowed, sent again when it is not."""
     world = World(database)
     with Receiver() as receiver, Receiver() as other:

@@ -1,7 +1,4 @@
-"""An answer says what to do with a waiting call: it is understood completely, or refused with the field and the reason.
-
-Numbers in names are those of the attack cases the test covers.
-"""
+"""An answer says what to do with a waiting call: it is understood whole, or refused with the field and the reason."""
 
 import json
 from typing import Any
@@ -81,7 +78,7 @@ def test_the_answer_of_the_documentation_answers_and_hangs_up() -> None:
         (b'{"actions": [{"type": "system", "command": "id"}]}', "actions[0].type: 'system' is not an action"),
     ],
 )
-def test_49_what_is_not_the_schema_is_refused(body: bytes, reason: str) -> None:
+def test_what_is_not_the_schema_is_refused(body: bytes, reason: str) -> None:
     found = read_plan(body, RULES)
     assert isinstance(found, Refusal)
     assert str(found).startswith(reason)
@@ -114,11 +111,11 @@ def test_49_what_is_not_the_schema_is_refused(body: bytes, reason: str) -> None:
         ({"type": "music", "class": "a b"}, "class"),
     ],
 )
-def test_49_a_wrong_field_is_named(action: Any, path: str) -> None:
+def test_a_wrong_field_is_named(action: Any, path: str) -> None:
     assert refused({"type": "answer"}, action).startswith(f"actions[1].{path}: ")
 
 
-def test_51_only_allowed_numbers_are_dialled() -> None:
+def test_only_allowed_numbers_are_dialled() -> None:
     assert "not among the numbers" in refused({"type": "dial", "number": "201"})
     assert "not among the numbers" in refused({"type": "dial", "number": "+380441234567"})
     assert "not among the numbers" in refused({"type": "redirect", "number": "79161234567"})
@@ -129,13 +126,13 @@ def test_51_only_allowed_numbers_are_dialled() -> None:
     assert plan({"type": "dial", "number": "0900212345"}, rules=exact) == Plan((Dial("0900212345", 30),))
 
 
-def test_52_more_steps_than_allowed_and_steps_after_the_end() -> None:
+def test_more_steps_than_allowed_and_steps_after_the_end() -> None:
     assert "at most 20" in refused(*[{"type": "answer"}] * (MOST_STEPS + 1))
     assert "would never be done" in refused({"type": "hangup"}, {"type": "answer"})
     assert "would never be done" in refused({"type": "ask", "webhook": "a"}, {"type": "ask", "webhook": "b"})
 
 
-def test_52_two_answers_in_one_are_refused() -> None:
+def test_two_answers_in_one_are_refused() -> None:
     body = b'{"actions": [{"type": "answer"}], "actions": [{"type": "hangup"}]}'
     assert str(read_plan(body, RULES)) == "names the same field twice"
     body = b'{"actions": [{"type": "answer"}]}{"actions": [{"type": "hangup"}]}'
@@ -146,7 +143,7 @@ HOSTILE = ("101,s,1", "101&102", "101@from-internal", "101;rm", "${SHELL(id)}", 
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-def test_54_no_field_that_reaches_the_dialplan_takes_its_syntax(value: str) -> None:
+def test_no_field_that_reaches_the_dialplan_takes_its_syntax(value: str) -> None:
     fields = [
         {"type": "dial", "number": value},
         {"type": "dial", "extension": value},
@@ -167,7 +164,7 @@ def test_54_no_field_that_reaches_the_dialplan_takes_its_syntax(value: str) -> N
 
 
 @given(st.text())
-def test_54_a_quoted_text_has_nothing_for_the_dialplan_and_comes_back(text: str) -> None:
+def test_a_quoted_text_has_nothing_for_the_dialplan_and_comes_back(text: str) -> None:
     from urllib.parse import unquote
 
     quoted = quote(text)
@@ -176,7 +173,7 @@ def test_54_a_quoted_text_has_nothing_for_the_dialplan_and_comes_back(text: str)
 
 
 @given(st.binary(max_size=300))
-def test_49_no_answer_ever_raises(body: bytes) -> None:
+def test_no_answer_ever_raises(body: bytes) -> None:
     assert isinstance(read_plan(body, RULES), Refusal | Plan)
     assert isinstance(read_destination(body, "", RULES, 30), Refusal | Plan)
     assert isinstance(read_destination(body, "a.b", RULES, 30), Refusal | Plan)
@@ -207,7 +204,7 @@ def test_a_forwarding_number_is_the_body_or_a_key_of_it() -> None:
         (b"101", "manager", "manager: is missing"),
     ],
 )
-def test_49_an_answer_without_a_number_is_refused(body: bytes, key: str, reason: str) -> None:
+def test_an_answer_without_a_number_is_refused(body: bytes, key: str, reason: str) -> None:
     assert str(read_destination(body, key, RULES, 20)).startswith(reason)
 
 

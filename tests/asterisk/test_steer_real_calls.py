@@ -1,7 +1,6 @@
 """A call waits on a real Asterisk, the hub asks a real receiver, the answer decides; the caller always gets somewhere.
 
 55503NN asks webhook qNN; afterwards line 0 rings 101, line 1 (the default route of the dialplan) rings 102.
-Numbers in names are those of the attack cases the test covers.
 """
 
 import os
@@ -318,7 +317,7 @@ GARBAGE: dict[str, tuple[Answer | int, str]] = {
 
 
 @pytest.mark.parametrize("name", GARBAGE)
-def test_49_garbage_takes_the_default_route(name: str, line: Line, watch: Watch, phone: Phone, outside: Phone) -> None:
+def test_garbage_takes_the_default_route(name: str, line: Line, watch: Watch, phone: Phone, outside: Phone) -> None:
     employee, caller = phone(102), outside()
     answer, reason = GARBAGE[name]
     did = line.ask(answer)
@@ -334,7 +333,7 @@ def test_49_garbage_takes_the_default_route(name: str, line: Line, watch: Watch,
     assert reason in message
 
 
-def test_50_a_sound_at_an_address_the_guard_refuses(line: Line, phone: Phone, outside: Phone) -> None:
+def test_a_sound_at_an_address_the_guard_refuses(line: Line, phone: Phone, outside: Phone) -> None:
     employee, caller = phone(102), outside()
     did = line.actions({"type": "answer"}, {"type": "play", "url": "http://169.254.169.254/latest/a.wav"})
     caller.dial(did)
@@ -358,7 +357,7 @@ def test_a_sound_is_fetched_and_played(line: Line, phone: Phone, outside: Phone)
     assert line.done(did)[1][1] == "played"
 
 
-def test_51_numbers_outside_the_dial_plan_go_to_the_default_number(line: Line, phone: Phone, outside: Phone) -> None:
+def test_numbers_outside_the_dial_plan_go_to_the_default_number(line: Line, phone: Phone, outside: Phone) -> None:
     employee, caller = phone(104), outside()
     for number in ("0900212345", "15550001", "201"):
         did = line.actions({"type": "dial", "number": number}, default="104")
@@ -370,7 +369,7 @@ def test_51_numbers_outside_the_dial_plan_go_to_the_default_number(line: Line, p
         assert line.done(did) == [("dial 104 for 30 s", "until the call ended")]
 
 
-def test_51_a_loop_to_itself_ends(line: Line, watch: Watch, phone: Phone, outside: Phone) -> None:
+def test_a_loop_to_itself_ends(line: Line, watch: Watch, phone: Phone, outside: Phone) -> None:
     employee, caller = phone(102), outside()
     did = line.actions({"type": "ask", "webhook": f"q{line._count + 1:02d}"})
     caller.dial(did)
@@ -380,7 +379,7 @@ def test_51_a_loop_to_itself_ends(line: Line, watch: Watch, phone: Phone, outsid
     assert "looks like a loop" in asked(watch)["Reason"]
 
 
-def test_52_an_answer_after_the_deadline_is_not_obeyed(line: Line, watch: Watch, phone: Phone, outside: Phone) -> None:
+def test_an_answer_after_the_deadline_is_not_obeyed(line: Line, watch: Watch, phone: Phone, outside: Phone) -> None:
     employee, obeyed, caller = phone(102), phone(103), outside()
     late = drip(json_response({"actions": [{"type": "dial", "number": "103"}]}), "200ms")
     did = line.ask(late, wait=1)
@@ -393,7 +392,7 @@ def test_52_an_answer_after_the_deadline_is_not_obeyed(line: Line, watch: Watch,
 
 
 @pytest.mark.parametrize("value", ["${SHELL(touch /tmp/x)}", "$[1+1]", "a,b&c@d;e"])
-def test_54_hostile_values_are_quoted(value: str, line: Line, watch: Watch, phone: Phone, outside: Phone) -> None:
+def test_hostile_values_are_quoted(value: str, line: Line, watch: Watch, phone: Phone, outside: Phone) -> None:
     employee, caller = phone(101), outside()
     did = line.ask(json_response({"a": value}), save=[{"name": "manager", "path": "a"}], reads="variables")
     caller.dial(did)

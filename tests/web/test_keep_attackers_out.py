@@ -294,7 +294,7 @@ def _sign_in_from(app: Flask, peer: str, forwarded: str = "") -> int:
     return int(answer.status_code)
 
 
-def test_63_behind_a_proxy_of_ours_one_stranger_locks_out_nobody_else(settings: Settings, database: Database) -> None:
+def test_behind_a_proxy_of_ours_one_stranger_locks_out_nobody_else(settings: Settings, database: Database) -> None:
     ours = replace(settings, trusted_proxies=(ipaddress.ip_network("10.0.0.0/24"),))
     app = create_app(ours, database, Vault(settings.secret_key))
     tries = [_sign_in_from(app, "10.0.0.7", "203.0.113.66, 10.0.0.8") for _ in range(31)]
@@ -304,7 +304,7 @@ def test_63_behind_a_proxy_of_ours_one_stranger_locks_out_nobody_else(settings: 
 
 
 @pytest.mark.parametrize("proxies", ["", "10.0.0.0/24"])
-def test_63_a_forged_forwarded_address_gives_no_new_tries(settings: Settings, database: Database, proxies: str) -> None:
+def test_a_forged_forwarded_address_gives_no_new_tries(settings: Settings, database: Database, proxies: str) -> None:
     networks = tuple(ipaddress.ip_network(one) for one in proxies.split(",") if one)
     app = create_app(replace(settings, trusted_proxies=networks), database, Vault(settings.secret_key))
     assert [_sign_in_from(app, "198.51.100.9", f"203.0.113.{n}") for n in range(31)][-1] == 429
