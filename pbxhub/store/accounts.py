@@ -198,6 +198,7 @@ class Employee(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
     extension: Mapped[str] = mapped_column(String(80))
+    endpoints: Mapped[list[str]] = mapped_column(JsonColumn, default=list)  # of its phones, without the technology
     name: Mapped[str] = mapped_column(String(200), default="")
     email: Mapped[str] = mapped_column(String(255), default="")
     department: Mapped[str] = mapped_column(String(200), default="")

@@ -174,10 +174,25 @@ class KeyForm(Form):
     )
 
 
+class NamesField(StringField):  # type: ignore[misc]
+    """Several names in one line, separated by commas."""
+
+    def _value(self) -> str:
+        return ", ".join(self.data or ())
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        self.data = [name.strip() for text in valuelist for name in text.split(",") if name.strip()]
+
+
 class EmployeeForm(Form):
     """The card of an extension."""
 
     extension = StringField(_("Extension"), [Hint(required=True, maxlength=80)])
+    endpoints = NamesField(
+        _("Endpoints"),
+        description=_("Names of the phones in Asterisk, separated by commas: PJSIP/anna2 for example. Needed where "
+                      "they are not called like the extension."),
+    )  # fmt: skip
     name = StringField(_("Name"), [Hint(maxlength=200)])
     email = StringField(_("E-mail"), [Hint(maxlength=255)])
     department = StringField(_("Department"), [Hint(maxlength=200)])

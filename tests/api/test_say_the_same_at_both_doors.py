@@ -51,12 +51,16 @@ def api_says(script: FlaskClient, method: str, path: str, body: dict[str, Any]) 
         ({"extension": "1\n2"}, "extension"),
         ({"extension": "101", "name": LONG}, "name"),
         ({"extension": "1" * 81, "department": LONG}, "extension"),
+        ({"extension": "101", "endpoints": ["anna two"]}, "endpoints"),
+        ({"extension": "101", "endpoints": ["PJSIP/anna/2"]}, "endpoints"),
+        ({"extension": "101", "endpoints": [f"phone-{number}" for number in range(21)]}, "endpoints"),
     ],
 )
 def test_an_employee_is_refused_in_the_same_words(
-    hub: Served, owner: FlaskClient, script: FlaskClient, given: dict[str, str], path: str
+    hub: Served, owner: FlaskClient, script: FlaskClient, given: dict[str, Any], path: str
 ) -> None:
-    said = page_says(owner, f"/projects/{hub.project_id}/employees/new", given)
+    typed = {**given, "endpoints": ", ".join(given.get("endpoints", ()))}
+    said = page_says(owner, f"/projects/{hub.project_id}/employees/new", typed)
     status, messages = api_says(script, "post", "/api/v1/employees", given)
     assert status == 422
     assert messages == said != []
@@ -96,6 +100,26 @@ def test_what_is_there_already_is_told_in_the_same_words(hub: Served, owner: Fla
         assert script.post(path, json=card).status_code == 201
         said = page_says(owner, f"/projects/{hub.project_id}/{page}/new", card)
         assert api_says(script, "post", path, card) == (409, said)
+
+
+def test_an_endpoint_is_kept_without_its_technology_and_on_one_card_only(
+    hub: Served, owner: FlaskClient, script: FlaskClient
+) -> None:
+    path = f"/projects/{hub.project_id}/employees/new"
+    typed = {"extension": "101", "endpoints": "PJSIP/anna2, SIP/anna-desk , anna2"}
+    owner.post(path, data={**typed, "csrf_token": token_of(owner, path)})
+    [card] = script.get("/api/v1/employees").get_json()["items"]
+    assert card["endpoints"] == ["anna2", "anna-desk"]
+    other = {"extension": "102", "endpoints": ["PJSIP/anna2", "Anna2"]}
+    said = page_says(owner, path, {**other, "endpoints": "PJSIP/anna2, Anna2"})
+    assert api_says(script, "post", "/api/v1/employees", other) == (409, said)
+    assert said == ["The endpoint anna2 is on the card of 101. Take it off that card first."]
+    own = f"/api/v1/employees/{card['id']}"
+    assert api_says(script, "patch", own, {"endpoints": ["anna2", "anna3"]}) == (200, [])
+    assert api_says(script, "patch", own, {"endpoints": []}) == (200, [])
+    assert script.post("/api/v1/employees", json=other).status_code == 201
+    assert _lines(hub)[0][2]["endpoints"] == [None, "anna2, anna-desk"]
+    assert _lines(hub)[1][2] == {"endpoints": ["anna2, anna-desk", "anna2, anna3"]}
 
 
 def test_white_space_is_dropped_and_a_country_is_in_capitals_at_both_doors(

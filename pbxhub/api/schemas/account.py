@@ -66,6 +66,9 @@ class Employee(Schema):
 
     id = fields.Integer(dump_only=True)
     extension = ruled(80, least=1, required=True)
+    endpoints = fields.List(
+        fields.String(), **given("names of the phones in Asterisk, anna2 or PJSIP/anna2; without the technology here")
+    )
     name = ruled(200)
     email = ruled(255)
     department = ruled(200)
