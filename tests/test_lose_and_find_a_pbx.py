@@ -15,7 +15,7 @@ from pbxhub.ami.actions import build
 from pbxhub.ami.connection import Connection
 from pbxhub.ami.protocol import SessionEndedError
 from pbxhub.ami.publisher import Publisher
-from pbxhub.ami.resync import Heard, Stock, read_channels, sort_held, why_gone
+from pbxhub.ami.resync import ChannelList, ReceivedEvent, read_channels, sort_held, why_gone
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
 from pbxhub.store.history import LiveCall
@@ -361,8 +361,8 @@ def test_nothing_of_a_connection_outlives_it() -> None:
     run(scenario())
 
 
-def event(name: str, uniqueid: str, linkedid: str) -> Heard:
-    return Heard(f"Event: {name}\r\nChannel: x\r\nUniqueid: {uniqueid}\r\nLinkedid: {linkedid}", 1.0)
+def event(name: str, uniqueid: str, linkedid: str) -> ReceivedEvent:
+    return ReceivedEvent(f"Event: {name}\r\nChannel: x\r\nUniqueid: {uniqueid}\r\nLinkedid: {linkedid}", 1.0)
 
 
 def test_events_told_while_the_stock_is_taken_come_before_or_after_it_by_call() -> None:
@@ -381,12 +381,12 @@ def test_a_restart_is_known_by_asterisks_own_start_and_not_by_a_clock_that_was_s
     now = datetime.now(UTC)
     known = now - timedelta(hours=5)
 
-    def stock(started_on: datetime | None, restarted: bool | None) -> Stock:
-        return Stock((), now, "22.10.1", started_on, restarted)
+    def channel_list(started_on: datetime | None, restarted: bool | None) -> ChannelList:
+        return ChannelList((), now, "22.10.1", started_on, restarted)
 
-    assert why_gone(known, stock(now, None)) == "pbx_restarted"
-    assert why_gone(known, stock(known + timedelta(seconds=1), None)) == "lost_while_disconnected"
-    assert why_gone(known, stock(now, restarted=False)) == "lost_while_disconnected"
-    assert why_gone(known, stock(known, restarted=True)) == "pbx_restarted"
-    assert why_gone(None, stock(now, None)) == "lost_while_disconnected"
-    assert why_gone(known, stock(None, None)) == "lost_while_disconnected"
+    assert why_gone(known, channel_list(now, None)) == "pbx_restarted"
+    assert why_gone(known, channel_list(known + timedelta(seconds=1), None)) == "lost_while_disconnected"
+    assert why_gone(known, channel_list(now, restarted=False)) == "lost_while_disconnected"
+    assert why_gone(known, channel_list(known, restarted=True)) == "pbx_restarted"
+    assert why_gone(None, channel_list(now, None)) == "lost_while_disconnected"
+    assert why_gone(known, channel_list(None, None)) == "lost_while_disconnected"

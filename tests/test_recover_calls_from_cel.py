@@ -17,7 +17,7 @@ from sqlalchemy import select
 from test_lose_and_find_a_pbx import answered
 
 from pbxhub.ami.backfill import Backfill
-from pbxhub.ami.resync import Stock
+from pbxhub.ami.resync import ChannelList
 from pbxhub.calls.ami_events import Bridge, Status, parse
 from pbxhub.calls.cel_calls import BEFORE_ALL, Place
 from pbxhub.calls.replay import read
@@ -144,11 +144,11 @@ def connected(
 ) -> Backfill:
     """A hub that connects that many seconds after noon to an Asterisk with these channels."""
     backfill = Backfill(str(path), cursor if isinstance(cursor, Place) else Place(cursor), ["from-trunk"])
-    stock(backfill, seconds, started, live)
+    resync(backfill, seconds, started, live)
     return backfill
 
 
-def stock(
+def resync(
     backfill: Backfill,
     seconds: float,
     started: float = -9000,
@@ -158,12 +158,12 @@ def stock(
     found = (parse(f"Event: Status\r\nUniqueid: {one}\r\nLinkedid: {one}\r\nChannel: PJSIP/1-1", 0) for one in live)
     channels = tuple(channel for channel in found if isinstance(channel, Status))
     assert len(channels) == len(live)
-    assert not list(backfill.take_stock(Stock(channels, at(seconds), "22", at(started), None), reports))
+    assert not list(backfill.resync(ChannelList(channels, at(seconds), "22", at(started), None), reports))
 
 
 def looked_at(backfill: Backfill, moment: datetime) -> list[CallReport]:
     async def look() -> list[CallReport]:
-        return [report async for report in backfill.look(moment)]
+        return [report async for report in backfill.poll(moment)]
 
     return asyncio.run(look())
 
@@ -253,7 +253,7 @@ def test_a_call_that_was_heard_whole_is_not_told_again(cel: Path) -> None:
         for name in ("Newchannel", "Hangup"):
             message = parse(f"Event: {name}\r\nUniqueid: {uniqueid}\r\nLinkedid: 1.1\r\nChannel: PJSIP/1-1", 0)
             assert message is not None
-            assert list(backfill.hear(message, [], at(1))) == []
+            assert list(backfill.feed(message, [], at(1))) == []
     write_call(cel, "1.1", "1.2", NOON + 1)
     assert told(backfill, 60) == []
     assert backfill.cursor.number == 9
@@ -293,7 +293,7 @@ def test_the_true_end_of_a_call_that_is_gone_is_waited_for(cel: Path) -> None:
     write_call(cel, "1.1", "1.2", NOON - 60, TALKING)
     backfill = connected(cel, -1, live=["1.1"])
     assert told(backfill, 1) == []
-    stock(backfill, 2, reports=[gone("1.1")])
+    resync(backfill, 2, reports=[gone("1.1")])
     assert told(backfill, 3) == []
     write_call(cel, "1.1", "1.2", NOON - 8, ENDING)
     assert told(backfill, 4) == whole("1.1")
@@ -302,7 +302,7 @@ def test_the_true_end_of_a_call_that_is_gone_is_waited_for(cel: Path) -> None:
 
 def test_the_end_of_a_call_that_is_gone_is_told_when_asterisk_has_written_everything(cel: Path) -> None:
     backfill = connected(cel, -1)
-    stock(backfill, 2, reports=[gone("1.1")])
+    resync(backfill, 2, reports=[gone("1.1")])
     assert told(backfill, 3) == []
     assert told(backfill, 8) == ["1.1 after lost_while_disconnected"]
 
@@ -351,7 +351,7 @@ def test_calls_of_a_file_that_was_begun_anew_while_nobody_listened_are_told(
     if grown:
         write_call(cel, "4.1", "4.2", NOON - 40)
     second = connected(cel, first.cursor) if gone == "hub" else first
-    stock(second, 10)
+    resync(second, 10)
     assert told(second, 11) == whole("3.1") + (whole("4.1") if grown else [])
     assert told(second, 12) == []
     assert second.cursor.number == (18 if grown else 9)
@@ -403,7 +403,7 @@ def ended_live(linkedid: str, seconds: float, answered: bool, ended: bool = True
 
 def heard_out(backfill: Backfill, seconds: float, *reports: CallReport) -> list[str]:
     some_event = Bridge(NOON, "9.9", "9.9", {})
-    return [report.linkedid for report in backfill.hear(some_event, reports, at(seconds))]
+    return [report.linkedid for report in backfill.feed(some_event, reports, at(seconds))]
 
 
 @pytest.mark.parametrize("answered", [True, False], ids=["known answered", "answered unheard"])
@@ -439,11 +439,11 @@ def test_the_end_of_a_call_that_lived_through_a_gap_waits_two_seconds_at_most_an
     assert heard_out(backfill, 1, after) == []
     assert heard_out(backfill, 1.5, mark, ended_live("2.1", 1, answered=True)) == ["2.1"]
     assert looked(backfill, 2.9) == []
-    assert backfill.waits
+    assert backfill.holds_ends
     assert looked(backfill, 3) == [after, mark]
-    assert not backfill.waits
+    assert not backfill.holds_ends
     assert heard_out(backfill, 4, after) == []
-    assert list(backfill.let_out()) == [after]
+    assert list(backfill.release_held()) == [after]
 
 
 def test_the_end_of_a_conversation_waits_only_until_the_rows_up_to_it_are_read(cel: Path) -> None:
@@ -482,7 +482,7 @@ def test_what_was_told_live_of_a_call_is_not_told_again_by_cel(database: Databas
                 connection.commit()
         backfill = Backfill(str(copy), Place(BEFORE_ALL), ["from-trunk"])
         now = datetime.fromtimestamp(1795908681 + 500, UTC)
-        assert list(backfill.take_stock(Stock((), now, "22", None, None), [])) == []
+        assert list(backfill.resync(ChannelList((), now, "22", None, None), [])) == []
         publish(database, VAULT, pbx_id, looked_at(backfill, now), datetime.now(UTC))
         assert stages_of(database) == [*heard, "incoming.after"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from pbxhub.ami.pace import Pace
+from pbxhub.ami.pbx_listener import EventRate
 from pbxhub.sending.own_address import own_address
 from pbxhub.store.session import Database
 from tests.support.hub import VAULT, add_pbx, listening, pbx_of
@@ -26,15 +26,15 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
 
 
 def test_the_pace_is_what_came_within_a_minute() -> None:
-    pace = Pace(1000.0)
+    rate = EventRate(1000.0)
     for second in range(200):
         for _ in range(3):
-            pace.hear(float(second))
-        counted = pace.last_minute(1001.0 + second)
+            rate.count(float(second))
+        counted = rate.last_minute(1001.0 + second)
         assert counted == 3 * min(second + 1, 60)
-    assert pace.last == 199.0
-    assert pace.last_minute(1230.0) == 90
-    assert pace.last_minute(1500.0) == 0
+    assert rate.last == 199.0
+    assert rate.last_minute(1230.0) == 90
+    assert rate.last_minute(1500.0) == 0
 
 
 def test_a_row_shows_the_pace_and_the_address_and_is_written_every_few_seconds(database: Database) -> None:

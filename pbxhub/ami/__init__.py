@@ -1,1 +1,1 @@
-"""Asterisk Manager Interface: a guarded connection, the listener, resync after a gap, actions."""
+"""Asterisk Manager Interface: the connection to each PBX, the listener, resync after a gap, actions."""

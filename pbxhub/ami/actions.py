@@ -1,7 +1,7 @@
-"""Every action the hub sends to an Asterisk is built here, and only the listed ones can be.
+"""Builds every action that the hub sends to Asterisk. Only the listed actions and headers are possible.
 
-panoramisk writes values as they are: a CR LF inside a caller id would be a second action. So a value that could end
-its line is refused before a byte is written, and so is a line longer than Asterisk's own buffer.
+panoramisk writes values unchanged, so a CR LF inside a caller id would start a second action. A value that could end
+its line is therefore refused before anything is written, as is a line longer than Asterisk's buffer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ LISTED: Mapping[str, frozenset[str]] = {
 
 
 _DIALPLAN = frozenset({"Originate", "Hangup", "QueuePause"})
-# what separates in the dialplan; the @ of a channel and of a caller id is theirs
+# characters that separate arguments in the dialplan; @ is legal in a channel and in a caller id
 _SEPARATORS: Mapping[str, str] = {
     "Channel": ",&;", "Exten": ",&@;", "Context": ",&@;", "CallerID": ",&;", "Variable": ",&;", "Account": ",&@;",
     "ChannelId": ",&@;", "OtherChannelId": ",&@;", "Queue": ",&@;", "Interface": ",&;",
@@ -50,7 +50,7 @@ _SEPARATORS: Mapping[str, str] = {
 
 
 class ActionRefusedError(ValueError):
-    """An action that must not be sent. field names the header at fault; the text says what is wrong with it."""
+    """An action that must not be sent. field: the header at fault. The message says what is wrong with it."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field}: {problem}")
@@ -58,9 +58,9 @@ class ActionRefusedError(ValueError):
 
 
 def build(name: str, headers: Mapping[str, str | Sequence[str]] | None = None) -> Action:
-    """An action ready to send, with a fresh ActionID. Call it inside the event loop (the answer is a future of it).
+    """An action ready to send, with a new ActionID. Call it inside the event loop, which owns the future of the answer.
 
-    headers: a sequence repeats the header (Variable). Raises ActionRefusedError naming the field.
+    headers: a sequence repeats the header (Variable). Raises ActionRefusedError, which names the field.
     """
     if name not in LISTED:
         raise ActionRefusedError("Action", f"{name!r} is not an action the hub sends")
@@ -72,19 +72,19 @@ def build(name: str, headers: Mapping[str, str | Sequence[str]] | None = None) -
             _check_dialplan(field, value)
         checked[field] = _line(field, value) if isinstance(value, str) else [_line(field, each) for each in value]
     if name == "Originate":
-        checked["Async"] = "true"  # otherwise Asterisk reads nothing else of ours until the phone is answered
+        checked["Async"] = "true"  # otherwise Asterisk reads no further action until the phone is answered
     return Action(checked)  # type: ignore[no-untyped-call]
 
 
 def _check_dialplan(field: str, value: str | Sequence[str]) -> None:
-    """Refuses what Asterisk would carry out (${SHELL()}, $[]) or read as more than one word."""
+    """Refuses what Asterisk would evaluate (${SHELL()}, $[]) or read as more than one argument."""
     for text in (value,) if isinstance(value, str) else value:
         if "${" in text or "$[" in text:
-            raise ActionRefusedError(field, "an expression of the dialplan is not allowed here")
+            raise ActionRefusedError(field, "a dialplan expression (${...} or $[...]) is not allowed here")
         if found := next((letter for letter in _SEPARATORS.get(field, "") if letter in text), ""):
             raise ActionRefusedError(field, f"{found} is not allowed here")
         if field == "Channel" and text.startswith("/"):
-            raise ActionRefusedError(field, "a pattern is not allowed here, only one channel")
+            raise ActionRefusedError(field, "a pattern is not allowed here; name one channel")
 
 
 def _line(field: str, value: str) -> str:
@@ -93,7 +93,7 @@ def _line(field: str, value: str) -> str:
     try:
         size = len(value.encode())
     except UnicodeEncodeError:
-        raise ActionRefusedError(field, "half of a character (a lone surrogate) cannot be sent") from None
+        raise ActionRefusedError(field, "contains an unpaired surrogate, which cannot be sent") from None
     if len(field) + 2 + size > _LONGEST_LINE:
-        raise ActionRefusedError(field, f"{size} bytes are more than Asterisk reads in one line")
+        raise ActionRefusedError(field, f"has {size} bytes, more than Asterisk reads in one line")
     return value

@@ -1,61 +1,92 @@
-"""Every call that Asterisk wrote down is told: by its events, or from its CEL rows when any of them may be missing.
+"""Publishes every call that Asterisk recorded: from its events, or from its CEL rows when events may be missing.
 
-CEL is followed all the time, each row read once. A call is dropped when all its channels were heard live from
-beginning to end; any other is told from its rows as soon as it is over: stages that are known already have the same
-keys and are written once. A busy Asterisk writes its rows seconds after its events; a killed one never writes its last.
+CEL is read all the time, each row once. When every channel of a call was followed live from start to end, its rows
+are dropped. Any other call is published from its rows once it is over; a stage that is in the database already has the
+same key and is not written again. A busy Asterisk writes its rows seconds after its events; one that is killed never
+writes the last rows.
 
-The cursor stands before the first row of every call that is not done. So whenever the hub is killed, the next one
-finds in the rows after the cursor every call that may not be in the database, whole; a call of which it finds only a
-part was done. A file that was rotated or emptied is read from its beginning.
+The cursor stands before the first row of every unfinished call. If the hub is killed, its successor therefore finds
+all rows of every call that may be missing from the database. A call whose first rows are before the cursor was
+finished. A file that was rotated or emptied is read from its beginning.
 
-A call that lived through a gap may have been answered in it: before its end is told, its rows are waited for, two
-seconds at most, and what they tell of goes first.
+A call that was in progress during a gap may have been answered in it. Its end is therefore held for up to two seconds,
+until its rows are read, and the stages found in them are published first.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
 
 from pbxhub.ami.cel_file import CelUnreadableError, last_place, rows_after
-from pbxhub.ami.hearing import Hearing
-from pbxhub.ami.resync import Reason, Stock
-from pbxhub.calls.ami_events import Message
+from pbxhub.ami.resync import ChannelList, Reason
+from pbxhub.calls.ami_events import Hangup, Message, Newchannel, Status
 from pbxhub.calls.cel_calls import BEFORE_ALL, CelCall, CelCalls, Place, tell, tell_so_far
 from pbxhub.calls.stages import CallReport
 
+_MOST_FOLLOWED = 50_000  # channels remembered after their end; a CEL row comes seconds later
 log = structlog.get_logger(__name__)
-_SURELY = 5.0  # seconds before the last row read of another file: what began earlier was done
-_QUIET = 5.0  # seconds without a new row after which everything is written
-_LATEST = 60.0  # seconds after which no row is awaited any more
-_LIVE_FIRST = 10.0  # seconds that the events of a call may come later than its rows
-_ROWS_FIRST = 2.0  # seconds that the end of a call that lived through a gap waits for its rows
+_OVERLAP = 5.0  # seconds before the last row of the previous file: calls that began earlier are finished
+_QUIET = 5.0  # seconds without a new row after which Asterisk has written everything
+_LATEST = 60.0  # seconds to wait for a row at most
+_LIVE_FIRST = 10.0  # seconds that the events of a call may arrive after its rows
+_ROWS_FIRST = 2.0  # seconds to hold the end of a call that was in progress during a gap, for its rows to arrive
 
 
 @dataclass(frozen=True, slots=True)
-class _Gone:
-    """The end of a call that was only concluded, at a stock at `since`, from its channels being gone."""
+class _InferredEnd:
+    """The end of a call whose channels were missing from the channel list read at `since`; no hangup was received."""
 
     report: CallReport
     since: float
 
 
 @dataclass(slots=True)
-class _Ended:
-    """The end of a conversation that was heard at `since`, `at` by Asterisk's clock, and what was heard of the call
-    after it."""
+class _HeldEnd:
+    """The end of a conversation, received at `since`, `at` by Asterisk's clock, and what followed it in the call."""
 
     reports: list[CallReport]
     since: float
     at: float
 
 
-class Backfill:
-    """One PBX's CEL, and what is heard live beside it. Without a path it does nothing.
+class _FollowedChannels:
+    """Which channels the events showed from start to end. live: uniqueids of the channels in existence now."""
 
-    trouble: why the file cannot be read; empty while it can. cursor: to go on from after a restart.
+    def __init__(self) -> None:
+        self.live: set[str] = set()
+        self._begun: set[str] = set()  # whose start was received since the last resync
+        self._whole: dict[str, None] = {}
+
+    def feed(self, message: Message) -> None:
+        """An event that the tracker has processed."""
+        if isinstance(message, Newchannel):
+            self.live.add(message.channel.uniqueid)
+            self._begun.add(message.channel.uniqueid)
+        elif isinstance(message, Hangup):
+            self.live.discard(message.uniqueid)
+            if message.uniqueid in self._begun:
+                self._begun.remove(message.uniqueid)
+                self._whole[message.uniqueid] = None
+                if len(self._whole) > _MOST_FOLLOWED:
+                    del self._whole[next(iter(self._whole))]
+
+    def resync(self, channels: Iterable[Status]) -> None:
+        """Events may have been missed, so none of the channels that exist now was followed without a gap."""
+        self.live = {status.channel.uniqueid for status in channels}
+        self._begun.clear()
+
+    def throughout(self, uniqueids: Iterable[str]) -> bool:
+        """Whether each of these channels was followed from its start to its end without a gap."""
+        return all(uniqueid in self._whole for uniqueid in uniqueids)
+
+
+class Backfill:
+    """Compares one PBX's CEL with its live events. Without a path it does nothing.
+
+    trouble: why the file cannot be read; "" while it can. cursor: where to continue after a restart.
     """
 
     def __init__(self, path: str, cursor: Place, incoming_contexts: Collection[str]) -> None:
@@ -63,82 +94,82 @@ class Backfill:
         self._path = path
         self._read = cursor
         self._incoming_contexts = incoming_contexts
-        self._hearing = Hearing()
+        self._followed = _FollowedChannels()
         self._calls = CelCalls()
-        self._stock: Stock | None = None
-        self._gone: dict[str, _Gone] = {}
-        self._interrupted: frozenset[str] = frozenset()  # linkedids of the calls that lived at the last stock
-        self._ended: dict[str, _Ended] = {}
-        self._since = 0.0 if cursor.in_a_file else cursor.time - _SURELY  # a call that began before it is done
-        self._newest = 0.0  # Asterisk's time of the newest row
-        self._touched = 0.0  # when a row was found last
-        self._failing = 0.0  # since when the file could not be read
+        self._last_list: ChannelList | None = None
+        self._inferred: dict[str, _InferredEnd] = {}
+        self._interrupted: frozenset[str] = frozenset()  # linkedids of the calls in progress at the last resync
+        self._held: dict[str, _HeldEnd] = {}
+        self._since = 0.0 if cursor.in_a_file else cursor.time - _OVERLAP  # calls that began earlier are finished
+        self._newest = 0.0  # the newest row, by Asterisk's clock
+        self._touched = 0.0  # when a new row was last found
+        self._failing = 0.0  # since when the file cannot be read; 0 while it can
 
     @property
     def cursor(self) -> Place:
-        """Every call without a row after it is done."""
+        """A call without a row after it is finished."""
         return self._calls.before or self._read
 
     @property
-    def waits(self) -> bool:
-        """Whether the end of a call is held back."""
-        return bool(self._ended)
+    def holds_ends(self) -> bool:
+        """Whether the end of a call is held until its rows are read."""
+        return bool(self._held)
 
-    def hear(self, message: Message, reports: Sequence[CallReport], now: datetime) -> Iterator[CallReport]:
-        """The reports of an event, without those that wait for CEL: look() gives them out."""
+    def feed(self, message: Message, reports: Sequence[CallReport], now: datetime) -> Iterator[CallReport]:
+        """The reports of an event, except those held until CEL is read; poll() yields these later."""
         for report in reports:
-            ended = self._ended.get(report.linkedid)
-            if ended is not None:
-                ended.reports.append(report)
+            held = self._held.get(report.linkedid)
+            if held is not None:
+                held.reports.append(report)
             elif self._path and not self._failing and _ends(report) and report.linkedid in self._interrupted:
-                self._ended[report.linkedid] = _Ended([report], now.timestamp(), report.stages[-1].time.timestamp())
+                self._held[report.linkedid] = _HeldEnd([report], now.timestamp(), report.stages[-1].time.timestamp())
             else:
                 yield report
         if self._path:
-            self._hearing.hear(message)
+            self._followed.feed(message)
 
-    def let_out(self) -> Iterator[CallReport]:
-        """The ends that are held back: nobody looks any more."""
-        while self._ended:
-            yield from self._ended.pop(next(iter(self._ended))).reports
+    def release_held(self) -> Iterator[CallReport]:
+        """All held ends. Call it when poll() will not be called for a while."""
+        while self._held:
+            yield from self._held.pop(next(iter(self._held))).reports
 
-    def take_stock(self, stock: Stock, reports: Sequence[CallReport]) -> Iterator[CallReport]:
-        """The reports of the tracker at a stock, without those of calls that were found gone: CEL may know their true
-        end, so look() gives them out when it does not."""
-        self._hearing.take_stock(stock.channels)
-        self._stock = stock
-        self._interrupted = frozenset(status.channel.linkedid for status in stock.channels)
+    def resync(self, live: ChannelList, reports: Sequence[CallReport]) -> Iterator[CallReport]:
+        """The tracker's reports of a resync, except those of calls that have disappeared: CEL may have their true end.
+        When it has not, poll() yields them."""
+        self._followed.resync(live.channels)
+        self._last_list = live
+        self._interrupted = frozenset(status.channel.linkedid for status in live.channels)
         for report in reports:
             if self._path and report.ended_on is not None:
-                self._gone[report.linkedid] = _Gone(report, stock.taken_on.timestamp())
+                self._inferred[report.linkedid] = _InferredEnd(report, live.taken_on.timestamp())
             else:
                 yield report
 
-    async def look(self, now: datetime) -> AsyncIterator[CallReport]:
-        """What the rows written meanwhile have to tell; call it every second while events come live."""
+    async def poll(self, now: datetime) -> AsyncIterator[CallReport]:
+        """The reports that follow from the rows written since the last call. Call it every second while connected."""
         if not self._path:
             return
         moment = now.timestamp()
         while await self._read_on(moment):
-            for report in self._let_ends_out(moment):
+            for report in self._release_due(moment):
                 yield report
             for call in self._calls:
                 if call.over:
-                    for report in self._tell(call, moment):
+                    for report in self._publish_ended(call, moment):
                         yield report
-        for report in self._let_ends_out(moment):
+        for report in self._release_due(moment):
             yield report
         if not self._failing:
             for call in self._calls:
-                for report in self._tell(call, moment):
+                for report in self._publish_ended(call, moment):
                     yield report
-        for report in self._let_go(moment):
+        for report in self._accept_inferred(moment):
             yield report
 
     async def _read_on(self, now: float) -> bool:
-        """Reads the next rows; whether there may be more."""
+        """Reads the next rows. True when there may be more."""
         try:
-            if not self._read.number:  # the past of a file at first sight is not the hub's business
+            if not self._read.number:  # rows older than the hub's first look are not published
                 newest = await asyncio.to_thread(last_place, self._path)
                 self._read = newest or Place(BEFORE_ALL, f"{now:.6f}")
             rows = await asyncio.to_thread(rows_after, self._path, self._read)
@@ -157,70 +188,70 @@ class Backfill:
         return bool(rows)
 
     def _begin_file(self) -> None:
-        """Another file has taken the place of the one that was read, or its rows were taken out."""
-        log.info("the CEL file was begun anew", path=self._path, read=self._read.number)
-        self._since = max(self._since, self._read.time - _SURELY)
+        """Starts at the first row: the file was replaced by another, or its rows were deleted."""
+        log.info("CEL file replaced or emptied; reading it from the start", path=self._path, read=self._read.number)
+        self._since = max(self._since, self._read.time - _OVERLAP)
         self._read = Place(BEFORE_ALL, self._read.mark.partition(" ")[0])
         self._calls.begin_file(self._read)
 
-    def _let_ends_out(self, now: float) -> Iterator[CallReport]:
-        """The ends of calls whose rows up to it were read, or waited for long enough; what the rows tell goes first."""
-        for linkedid, ended in list(self._ended.items()):
+    def _release_due(self, now: float) -> Iterator[CallReport]:
+        """The held ends whose rows are read or were waited for long enough, after the stages found in these rows."""
+        for linkedid, held in list(self._held.items()):
             call = self._calls.of(linkedid)
-            read = self._newest >= ended.at if call is None or not call.over else True
-            if self._failing or read or now - ended.since >= _ROWS_FIRST:
-                del self._ended[linkedid]
-                told = [] if call is None else self._reports(call)
-                yield from (before for report in told for before in _before_its_end(report))
-                yield from (_corrected(report, told) for report in ended.reports)
+            read = self._newest >= held.at if call is None or not call.over else True
+            if self._failing or read or now - held.since >= _ROWS_FIRST:
+                del self._held[linkedid]
+                by_cel = [] if call is None else self._reports(call)
+                yield from (before for report in by_cel for before in _before_its_end(report))
+                yield from (_corrected(report, by_cel) for report in held.reports)
 
-    def _tell(self, call: CelCall, now: float) -> Iterator[CallReport]:
-        if self._hearing.heard_whole(call.channels) or call.began < self._since:
+    def _publish_ended(self, call: CelCall, now: float) -> Iterator[CallReport]:
+        if self._followed.throughout(call.channels) or call.began < self._since:
             self._calls.drop(call)
             return
-        if not self._ended.keys().isdisjoint(call.keys):
+        if not self._held.keys().isdisjoint(call.keys):
             return
         end = self._end_of(call, now)
         if end is not None:
             self._calls.drop(call)
             for report in self._reports(call, *end):
-                self._gone.pop(report.linkedid, None)
+                self._inferred.pop(report.linkedid, None)
                 yield report
 
     def _reports(
         self, call: CelCall, end: float | None = None, reason: Reason = "lost_while_disconnected"
     ) -> list[CallReport]:
-        """Of the whole call, or without an end of what was read of it so far."""
+        """The reports of the whole call, or without an end those of its rows so far."""
         try:
             if end is None:
                 return tell_so_far(call, self._incoming_contexts)
             return tell(call, self._incoming_contexts, end, reason)
-        except Exception:  # one odd call must not stop the line
-            log.exception("the CEL rows of a call could not be followed", path=self._path, first=call.first)
+        except Exception:  # one call that cannot be read must not stop the listener
+            log.exception("CEL rows of a call cannot be read; skipping the call", path=self._path, row=call.first)
             return []
 
     def _end_of(self, call: CelCall, now: float) -> tuple[float, Reason] | None:
-        """When and why what is still open of a call ended; None while the call is not to be told yet."""
-        stock, silent = self._stock, now - call.touched
-        if stock is None:
+        """When and why the unfinished part of a call ended; None while it is too early to publish the call."""
+        live, silent = self._last_list, now - call.touched
+        if live is None:
             return None
-        before = call.began <= stock.taken_on.timestamp()
-        lives = not self._hearing.live.isdisjoint(call.channels)
+        before = call.began <= live.taken_on.timestamp()
+        lives = not self._followed.live.isdisjoint(call.channels)
         if call.over:
             return (call.last, "lost_while_disconnected") if silent >= _LIVE_FIRST or (before and not lives) else None
         if lives:
             return None
-        if stock.started_on is not None and call.last < stock.started_on.timestamp():
-            return stock.started_on.timestamp(), "pbx_restarted"
+        if live.started_on is not None and call.last < live.started_on.timestamp():
+            return live.started_on.timestamp(), "pbx_restarted"
         return (call.last, "lost_while_disconnected") if silent >= _LATEST else None
 
-    def _let_go(self, now: float) -> Iterator[CallReport]:
-        """Ends that were concluded and that CEL does not know: its rows have been read up to the stock."""
-        for linkedid, gone in list(self._gone.items()):
-            quiet = not self._failing and now - max(self._touched, gone.since) >= _QUIET
-            if self._newest > gone.since or quiet or now - gone.since >= _LATEST:
-                del self._gone[linkedid]
-                yield gone.report
+    def _accept_inferred(self, now: float) -> Iterator[CallReport]:
+        """The inferred ends that CEL does not correct: its rows have been read up to the resync."""
+        for linkedid, end in list(self._inferred.items()):
+            quiet = not self._failing and now - max(self._touched, end.since) >= _QUIET
+            if self._newest > end.since or quiet or now - end.since >= _LATEST:
+                del self._inferred[linkedid]
+                yield end.report
 
 
 _OF_AN_ANSWER = (
@@ -233,23 +264,23 @@ def _ends(report: CallReport) -> bool:
 
 
 def _before_its_end(report: CallReport) -> Iterator[CallReport]:
-    """The report of what came before the end; none when there is nothing."""
+    """The report of the stages before the end; none when there are no such stages."""
     stages = tuple(stage for stage in report.stages if stage.name.endswith((".before", ".forward", ".pickup")))
     if stages:
         yield replace(report, stages=stages, ended_on=None, disposition="")
 
 
-def _corrected(heard: CallReport, by_cel: Sequence[CallReport]) -> CallReport:
-    """The end that was heard, with the answer that only CEL knows of."""
-    known = next((report for report in by_cel if _ends(report) and report.linkedid == heard.linkedid), None)
-    if known is None or known.answered_on is None or heard.answered_on is not None:
-        return heard
-    answer = {name: known.values[name] for name in _OF_AN_ANSWER if name in known.values}
+def _corrected(live: CallReport, by_cel: Sequence[CallReport]) -> CallReport:
+    """The end as received live, completed with an answer that only CEL has."""
+    recorded = next((report for report in by_cel if _ends(report) and report.linkedid == live.linkedid), None)
+    if recorded is None or recorded.answered_on is None or live.answered_on is not None:
+        return live
+    answer = {name: recorded.values[name] for name in _OF_AN_ANSWER if name in recorded.values}
     return replace(
-        heard,
-        answered_on=known.answered_on,
-        disposition=known.disposition,
-        extension=known.extension,
-        values={**heard.values, **answer},
-        stages=tuple(replace(stage, values={**stage.values, **answer}) for stage in heard.stages),
+        live,
+        answered_on=recorded.answered_on,
+        disposition=recorded.disposition,
+        extension=recorded.extension,
+        values={**live.values, **answer},
+        stages=tuple(replace(stage, values={**stage.values, **answer}) for stage in live.stages),
     )

@@ -1,7 +1,7 @@
 """Reading Asterisk's CEL file (cel_sqlite3_custom, same host) in short read-only transactions.
 
-A read lock over a second makes Asterisk lose its own rows (busy_timeout); while it writes, reading has to wait.
-The file may be rotated or emptied, and numbering begins again: so a place in it is known by what its row says.
+If a read lock lasts over a second, Asterisk loses its own rows (busy_timeout). While Asterisk writes, the hub waits.
+Row numbers start again when the file is rotated or emptied, so a place is identified by the content of its row.
 """
 
 import sqlite3
@@ -16,7 +16,7 @@ _PATIENCE = 1.0  # seconds to wait for Asterisk to unlock the file
 
 
 class CelUnreadableError(Exception):
-    """The CEL file cannot be read; the text says why. busy: Asterisk writes to it, try again."""
+    """The CEL file cannot be read; the message says why. busy: Asterisk is writing to it, so try again."""
 
     def __init__(self, path: str, error: Exception) -> None:
         super().__init__(f"{path}: {error}")
@@ -24,14 +24,14 @@ class CelUnreadableError(Exception):
 
 
 def last_place(path: str) -> Place | None:
-    """That of the newest row, None when there is none yet. Raises CelUnreadableError."""
+    """The place of the newest row; None while the file is empty. Raises CelUnreadableError."""
     rows = _select(path, "SELECT * FROM cel ORDER BY AcctId DESC LIMIT 1", {})
     return _numbered(rows[0])[0] if rows else None
 
 
 def rows_after(path: str, place: Place) -> list[tuple[Place, CelRow]] | None:
-    """The next rows in the order they were written, each with its place, a thousand at most; None when there is another
-    file than that of the place. Rows that were taken out of the file make it no other. Raises CelUnreadableError."""
+    """The next rows in the order written, each with its place, at most a thousand. None when the place belongs to
+    another file; deleting rows does not make it another file. Raises CelUnreadableError."""
     statement = "SELECT * FROM cel WHERE AcctId >= :number ORDER BY AcctId LIMIT :most"
     rows = [_numbered(row) for row in _select(path, statement, {"number": place.number, "most": _CHUNK + 1})]
     if not place.in_a_file:

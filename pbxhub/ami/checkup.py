@@ -1,4 +1,4 @@
-"""What `pbxhub check` and the PBX page's check button find out about one PBX."""
+"""The checks of one PBX that `pbxhub check` and the button "Check" of the page PBX run."""
 
 import asyncio
 from contextlib import suppress
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from pbxhub.ami.actions import build
 from pbxhub.ami.cel_file import CelUnreadableError, last_place
-from pbxhub.ami.login import Address, Patience, open_session, read_version, set_filter, take_stock
+from pbxhub.ami.login import Address, Patience, list_channels, open_session, read_version, set_filter
 from pbxhub.ami.pbx_rows import PbxRow
 from pbxhub.ami.protocol import SessionEndedError
 from pbxhub.store.pbx_states import PbxState
@@ -18,25 +18,25 @@ CLOCK_TOLERANCE = 2.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at: whether it is well, and what is so or what to do (translatable.py)."""
+    """The result of one check: whether it passed, and what was found or what to do (translatable.py)."""
 
     well: bool
     sentence: str
 
 
 async def check_pbx(address: Address, patience: Patience) -> list[Finding]:
-    """Logs in as the listener does, sets the filter, takes stock, compares clocks, and logs off again."""
+    """Logs in as the listener does, sets the filter, lists the channels, compares the clocks, and logs off."""
     begun = asyncio.get_running_loop().time()
     try:
         protocol = await open_session(address, patience, lambda block: True)
     except SessionEndedError as ended:
-        if ended.state.code == "no_pbx":  # how long it took tells a closed port from a silent host
+        if ended.state.code == "no_pbx":  # the duration would reveal whether a port is closed or a host silent
             await asyncio.sleep(begun + 2 * patience.connect - asyncio.get_running_loop().time())
         return [Finding(False, ended.state.sentence)]
     try:
         version = await read_version(protocol, patience)
         refused = await set_filter(protocol, version, patience)
-        channels = await take_stock(protocol, patience)
+        channels = await list_channels(protocol, patience)
         pong = await protocol.ask(build("Ping"), patience.answer)
     except SessionEndedError as ended:
         return [Finding(True, say("Logged in.")), Finding(False, ended.state.sentence)]
@@ -57,7 +57,7 @@ async def check_pbx(address: Address, patience: Patience) -> list[Finding]:
 
 
 def _filter(refused: str) -> Finding:
-    if refused:  # as with the rights of asterisk-conf/manager.conf, which has the filter itself
+    if refused:  # the rights in asterisk-conf/manager.conf do not allow it; the file sets the filter itself
         return Finding(
             True,
             say(
@@ -89,8 +89,10 @@ def _compare_clocks(stamp: str, now: datetime) -> Finding:
 
 
 def check_row(row: PbxRow, operator: bool) -> list[Finding]:
-    """check_pbx for a PBX as it is set up, without an event loop; at most about half a minute. operator: for whom; only
-    an operator hears of the CEL file, which only an operator names."""
+    """check_pbx for a PBX as it is set up, without an event loop. Takes about half a minute at most.
+
+    operator: whether an operator asks. Only operators set the path of the CEL file, so only they see its state.
+    """
     if row.trouble:
         return [Finding(False, row.trouble.sentence)]
     cel = _check_cel(row.cel_path) if operator else []

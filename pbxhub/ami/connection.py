@@ -1,8 +1,8 @@
-"""Keeps one PBX connected: logs in, takes stock, watches the line, comes back after a pause. See protocol.py for
-what is used of panoramisk and what is guarded.
+"""Keeps one PBX connected: logs in, lists the live channels, watches the connection, reconnects after a pause.
 
-Everything goes into one ordered inbox: events as they were heard, the stock of each (re)connect, every new state;
-behind them what the PBX answered to an order that it did not place.
+Everything goes into one inbox, in order: events as they were received, the channel list of each (re)connect, every
+new state, and after these the PBX's answers about ordered calls that it did not place. protocol.py says which parts
+of panoramisk are used.
 """
 
 import asyncio
@@ -17,29 +17,29 @@ from pbxhub.ami.inbox import Inbox
 from pbxhub.ami.login import (
     Address,
     Patience,
+    list_channels,
     open_session,
     read_boot,
     read_version,
     set_filter,
-    take_stock,
     uptime,
 )
 from pbxhub.ami.placing import NotBegun
 from pbxhub.ami.protocol import AmiProtocol, Answer, SessionEndedError
-from pbxhub.ami.resync import Heard, Living, Stock, read_channels, sort_held
+from pbxhub.ami.resync import ChannelList, ReceivedEvent, SilentCheck, read_channels, sort_held
 from pbxhub.sending.own_address import own_address
 from pbxhub.store.pbx_states import PbxState
 
-Item = Heard | Stock | Living | PbxState | NotBegun
+Item = ReceivedEvent | ChannelList | SilentCheck | PbxState | NotBegun
 _NOT_CONNECTED = PbxState("lost", "closed")
-_MANY_UNWANTED = 100  # events thrown away: more than a filter lets slip before it is set
-_SETTLED = 2  # seconds after which a channel's Newchannel must have been heard
+_MANY_UNWANTED = 100  # discarded events: more than can arrive before a filter takes effect
+_NEWCHANNEL_DELAY = 2  # seconds after which a channel's Newchannel must have arrived
 
 
 class Connection:
-    """The line to one PBX. run() holds it until it is cancelled; nothing of it outlives run().
+    """The connection to one PBX. run() keeps it up until cancelled; no task or socket outlives run().
 
-    own_address: where the hub connects from, as its own machine sees it; empty before the first try.
+    own_address: the address the hub connects from, as this machine sees it; "" before the first try.
     """
 
     def __init__(self, address: Address, inbox: Inbox[Item], patience: Patience) -> None:
@@ -49,9 +49,9 @@ class Connection:
         self._inbox = inbox
         self._patience = patience
         self._protocol: AmiProtocol | None = None
-        self._held: list[Heard] | None = None
+        self._held: list[ReceivedEvent] | None = None
         self._filter_refused = ""
-        self._boot = ""  # of the Asterisk of the session before
+        self._boot = ""  # start time of the Asterisk of the previous session
 
     async def run(self) -> None:
         """Connects again and again until cancelled."""
@@ -65,29 +65,29 @@ class Connection:
             await asyncio.sleep(self._pause(failures))
 
     async def ask(self, action: Action, seconds: float | None = None) -> Answer:
-        """Sends an action over the line and waits for the whole answer (of an Originate: its OriginateResponse).
+        """Sends an action and waits for the complete answer (for an Originate: its OriginateResponse).
 
-        It is sent at most once. Raises SessionEndedError when there is no line, it breaks meanwhile, or the answer
-        does not come within these seconds (Patience.answer unless given).
+        Sends it at most once. Raises SessionEndedError when there is no connection, when the connection breaks
+        meanwhile, or when no answer comes within these seconds (Patience.answer unless given).
         """
         if self._protocol is None or self.state.name != "connected":
             raise SessionEndedError(_NOT_CONNECTED)
         return await self._protocol.ask(action, self._patience.answer if seconds is None else seconds)
 
     def drop(self, state: PbxState) -> None:
-        """Ends the present session for this reason; the next one begins after a pause."""
+        """Ends the current session for this reason; the next one begins after a pause."""
         if self._protocol is not None:
             self._protocol.end(state)
 
     async def _session(self) -> PbxState:
-        """One session from connecting to its end; the state it ended in. Until the stock is taken events are held."""
+        """Runs one session; returns the state it ended in. Events are held until the channels are listed."""
         self._held = []
         try:
-            self._protocol = protocol = await open_session(self._address, self._patience, self._hear)
+            self._protocol = protocol = await open_session(self._address, self._patience, self._receive)
             self.own_address = protocol.own_address
             try:
-                known = await self._settle(protocol, _started_on(uptime(protocol)))
-                return await self._watch(protocol, known)
+                listed = await self._prepare(protocol, _started_on(uptime(protocol)))
+                return await self._watch(protocol, listed)
             finally:
                 protocol.end(PbxState("lost", "stopped"))
         except SessionEndedError as ended:
@@ -95,18 +95,18 @@ class Connection:
         finally:
             self._protocol = None
 
-    async def _settle(self, protocol: AmiProtocol, started_on: datetime | None) -> frozenset[str]:
-        """Sets the filter and takes stock; the stock and what was heard meanwhile go into the inbox in order.
-        Returns the uniqueids of the channels in the stock."""
+    async def _prepare(self, protocol: AmiProtocol, started_on: datetime | None) -> frozenset[str]:
+        """Sets the filter, lists the live channels, and puts the list and the held events into the inbox in order.
+        Returns the uniqueids of the listed channels."""
         version = await read_version(protocol, self._patience)
         self._filter_refused = await set_filter(protocol, version, self._patience)
         boot, before_that = await read_boot(protocol, self._patience), self._boot
         restarted = boot != before_that if boot and before_that else None
         self._boot = boot
-        channels = await take_stock(protocol, self._patience)
+        channels = await list_channels(protocol, self._patience)
         before, after = sort_held(self._held or (), channels)
-        stock = Stock(channels, datetime.now(UTC), version, started_on, restarted)
-        items: list[Item] = [*before, stock, *after]
+        live = ChannelList(channels, datetime.now(UTC), version, started_on, restarted)
+        items: list[Item] = [*before, live, *after]
         for item in items:
             self._inbox.put(item)
         self._held = None
@@ -114,17 +114,17 @@ class Connection:
         return frozenset(channel.channel.uniqueid for channel in channels)
 
     async def _find_own_address(self) -> None:
-        """What the PBX has to let in, where a try has failed: the way there may be another one than last time."""
+        """After a refusal: finds the address that the PBX has to let in. The route may have changed since last time."""
         if self.state.name != "refused" or self.state.code == "name_not_found":
             return
         found = await asyncio.to_thread(own_address, self._address.host, self._address.port)
         self.own_address = found or self.own_address
 
-    def _hear(self, block: str) -> bool:
-        heard = Heard(block, time.time())
+    def _receive(self, block: str) -> bool:
+        event = ReceivedEvent(block, time.time())
         if self._held is None:
-            return self._inbox.offer(heard)
-        self._held.append(heard)
+            return self._inbox.offer(event)
+        self._held.append(event)
         return len(self._held) <= self._inbox.room
 
     def _tell(self, state: PbxState) -> None:
@@ -132,12 +132,12 @@ class Connection:
             self.state = state
             self._inbox.put(state)
 
-    async def _watch(self, protocol: AmiProtocol, known: frozenset[str]) -> PbxState:
-        """Waits for the end of the session, and ends it when the PBX is silent or its events do not arrive."""
+    async def _watch(self, protocol: AmiProtocol, listed: frozenset[str]) -> PbxState:
+        """Waits for the end of the session. Ends it when the PBX is silent or its events do not arrive."""
         watchers: set[asyncio.Future[PbxState]] = {
             protocol.ended,
             asyncio.create_task(_watch_silence(protocol, self._patience)),
-            asyncio.create_task(_watch_doubt(protocol, self._patience, known)),
+            asyncio.create_task(_watch_events(protocol, self._patience, listed)),
             asyncio.create_task(self._watch_filter(protocol)),
         }
         try:
@@ -149,7 +149,7 @@ class Connection:
             await asyncio.gather(*(watchers - {protocol.ended}), return_exceptions=True)
 
     async def _watch_filter(self, protocol: AmiProtocol) -> PbxState:
-        """Warns when the PBX refused the hub's filter and has none of its own. Ends with the session only."""
+        """Warns when the PBX refused the hub's filter and has none of its own. Returns when the session ends."""
         while self._filter_refused and protocol.counts.unwanted < _MANY_UNWANTED:
             await asyncio.sleep(self._patience.doubt)
         if self._filter_refused:
@@ -166,7 +166,7 @@ def _started_on(uptime: int | None) -> datetime | None:
 
 
 async def _watch_silence(protocol: AmiProtocol, patience: Patience) -> PbxState:
-    """Returns when the PBX answers no ping any more. Any byte counts as life."""
+    """Returns when the PBX no longer answers pings. Any byte from it counts as an answer."""
     now = asyncio.get_running_loop().time
     while True:
         await asyncio.sleep(max(0.0, protocol.last_byte + patience.quiet - now()))
@@ -183,19 +183,19 @@ async def _ping(protocol: AmiProtocol, seconds: float) -> None:
     try:
         await protocol.ask(build("Ping"), seconds)
     except SessionEndedError:
-        return  # whether a byte came tells more
+        return  # the caller checks whether any byte arrived, which says more
 
 
-async def _watch_doubt(protocol: AmiProtocol, patience: Patience, known: frozenset[str]) -> PbxState:
-    """Returns when channels began since the stock, but no Newchannel was heard: events are filtered or forbidden."""
-    while not protocol.heard_newchannel:
+async def _watch_events(protocol: AmiProtocol, patience: Patience, listed: frozenset[str]) -> PbxState:
+    """Returns when channels began after the list was read but no Newchannel arrived: the PBX withholds its events."""
+    while not protocol.got_newchannel:
         await asyncio.sleep(patience.doubt)
         try:
             status = await protocol.ask(build("Status"), patience.answer)
         except SessionEndedError as ended:
             return ended.state
         for channel in read_channels(status.blocks, (), datetime.now(UTC)):
-            unheard = channel.channel.uniqueid not in known and channel.seconds >= _SETTLED
-            if unheard and not protocol.heard_newchannel:
+            missing = channel.channel.uniqueid not in listed and channel.seconds >= _NEWCHANNEL_DELAY
+            if missing and not protocol.got_newchannel:
                 return PbxState("refused", "no_events", f"{channel.channel.name} for example")
-    return await asyncio.shield(protocol.ended)  # events arrive: no more doubt on this line
+    return await asyncio.shield(protocol.ended)  # events arrive, so there is nothing more to check

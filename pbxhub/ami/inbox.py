@@ -1,4 +1,4 @@
-"""The ordered queue between the connection to a PBX and its tracker: everything in the order it was heard."""
+"""The queue between the connection to a PBX and its tracker: everything in the order it was received."""
 
 import asyncio
 from collections import deque
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class Inbox(Generic[T]):
-    """Bounded for events, so that a flood cannot eat the memory; never full for the hub's own notes."""
+    """Bounded for events, so that a flood cannot fill the memory; never full for the hub's own items."""
 
     def __init__(self, room: int) -> None:
         self.room = room
@@ -19,14 +19,14 @@ class Inbox(Generic[T]):
         return len(self._items)
 
     def offer(self, item: T) -> bool:
-        """Puts an event at the end; False when there is no room for it."""
+        """Appends an event. False when there is no room for it."""
         if len(self._items) >= self.room:
             return False
         self.put(item)
         return True
 
     def put(self, item: T) -> None:
-        """Puts an item at the end, room or not."""
+        """Appends an item even when the queue is full."""
         self._items.append(item)
         self._filled.set()
 

@@ -1,5 +1,5 @@
-"""`pbxhub listen`: a line to every PBX that is switched on. Rows that are added, changed or removed take effect by
-themselves."""
+"""`pbxhub listen`: a connection to every enabled PBX. Added, changed and removed PBX rows take effect without a
+restart."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from pbxhub.delivery.stage_values import Links
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
 
-_LOOK = 2.0  # seconds between two looks at the PBX rows
-_CLOSE = 4.0  # seconds a line has to write what it heard before it is given up
+_POLL = 2.0  # seconds between reads of the PBX rows
+_CLOSE = 4.0  # seconds that a stopping PBX listener may take to write its stages
 log = structlog.get_logger(__name__)
 
 
@@ -32,11 +32,12 @@ async def listen(
     patience: Patience | None = None,
     public_url: str = "",
 ) -> None:
-    """Listens to every enabled PBX until stop is set; then writes what was heard, within 4 s, and returns.
+    """Listens to every enabled PBX until stop is set; then writes the remaining stages within 4 s and returns.
 
-    publish(pbx_id, reports) writes reports in one transaction, in a thread of its own; repeatable.
-    data_dir: where the stages go that cannot be written when it stops; the next start writes them.
-    stage_memory: stages that may wait per PBX while the database is away (Settings.stage_memory).
+    publish(pbx_id, reports) writes reports in one transaction, in a thread of its own. It may be called again with
+    the same reports.
+    data_dir: keeps stages that could not be written before the stop; the next start writes them.
+    stage_memory: stages kept per PBX while the database is unavailable (Settings.stage_memory).
     public_url: Settings.public_url, for the links in callbacks of ordered calls.
     """
     begin = partial(
@@ -48,10 +49,10 @@ async def listen(
     try:
         while not stop.is_set():
             try:
-                await listener.look()
+                await listener.poll()
             except Exception:
-                log.exception("a look at the PBX rows failed; the lines there are go on")
-            await asyncio.wait({stopping}, timeout=_LOOK)
+                log.exception("reading the PBX rows failed; existing connections keep running")
+            await asyncio.wait({stopping}, timeout=_POLL)
     finally:
         stopping.cancel()
         await listener.close()
@@ -64,12 +65,12 @@ class _Listener:
         self._new_line = new_line
         self._lines: dict[int, tuple[PbxListener, asyncio.Task[None]]] = {}
 
-    async def look(self) -> None:
-        """Compares the lines with the rows: ends what is gone or changed or broken, begins what is new."""
+    async def poll(self) -> None:
+        """Compares the listeners with the PBX rows: stops those removed, changed or failed, and starts the new ones."""
         try:
             rows = await asyncio.to_thread(read_rows, self._database, self._vault)
         except SQLAlchemyError as error:
-            log.warning("the PBX rows cannot be read; the lines there are go on", error=str(error))
+            log.warning("PBX rows cannot be read; existing connections keep running", error=str(error))
             return
         wrong = [key for key, (line, task) in self._lines.items() if rows.get(key) != line.row or task.done()]
         await asyncio.gather(*(self._end(key) for key in wrong))
@@ -101,13 +102,15 @@ def _keep_unwritten(line: PbxListener) -> None:
     try:
         line.keep_unwritten()
     except OSError as error:
-        log.error("stages are lost: neither database nor disk takes them", pbx=line.row.id, stages=line.unwritten,
+        log.error("stages lost: neither the database nor the disk accepts them", pbx=line.row.id, stages=line.unwritten,
                   error=error.strerror)  # fmt: skip
     else:
-        log.warning("the database is away; the next start writes these stages", pbx=line.row.id, stages=line.unwritten)
+        log.warning(
+            "database unavailable; the next start will write the stages", pbx=line.row.id, stages=line.unwritten
+        )
 
 
 def _report(task: asyncio.Task[None], key: int) -> None:
-    """Logs what broke a line; it is begun again at the next look."""
+    """Logs why a PBX listener failed; the next poll starts it again."""
     if not task.cancelled() and (error := task.exception()):
-        log.error("the line to a PBX broke", pbx=key, exc_info=error)
+        log.error("PBX listener failed; restarting it", pbx=key, exc_info=error)

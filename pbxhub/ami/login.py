@@ -1,4 +1,4 @@
-"""From a host and a password to a working AMI session. Every way it can fail is a state with a sentence."""
+"""From a host and a password to a working AMI session. Each way it can fail has a state with a sentence."""
 
 import asyncio
 import hashlib
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import structlog
 
 from pbxhub.ami.actions import ActionRefusedError, build
-from pbxhub.ami.protocol import HEARD, AmiProtocol, SessionEndedError, headers_of
+from pbxhub.ami.protocol import FILTERED_EVENTS, AmiProtocol, SessionEndedError, headers_of
 from pbxhub.ami.resync import VARIABLES, read_channels
 from pbxhub.calls.ami_events import Status
 from pbxhub.sending.pbx_reach import ANYWHERE, PbxReach
@@ -21,13 +21,13 @@ from pbxhub.store.pbx_states import PbxState
 
 log = structlog.get_logger(__name__)
 CLASSES = "system,call,agent,user,cdr"
-_NAMED_FILTERS_SINCE = 22  # Action: Filter knows MatchCriteria: name(X); earlier ones match a regular expression
+_NAMED_FILTERS_SINCE = 22  # Action: Filter has MatchCriteria: name(X); before, a regular expression
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """How to reach and enter one PBX. tls_ca: PEM of an own authority, empty = those of the system. reach: where it
-    may be."""
+    """Where a PBX is and how to log in. tls_ca: certificate authority in PEM; "" = those of the system. reach: the
+    networks it may be in."""
 
     host: str
     port: int
@@ -41,9 +41,9 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait, in seconds. answer: for one action. quiet: without a byte before a ping is sent. pong: for
-    any byte after it. doubt: between two looks whether events really arrive. first and longest pause: before a new
-    try, doubled each time. steady: a line that held this long starts again at the first pause."""
+    """How long to wait, in seconds. answer: for one action. quiet: without a byte until a ping is sent. pong: for any
+    byte after the ping. doubt: between checks that events arrive. first_pause, longest_pause: before reconnecting,
+    doubled each time. steady: a connection that lasted this long starts again at first_pause."""
 
     connect: float = 5.0
     answer: float = 10.0
@@ -55,14 +55,14 @@ class Patience:
     steady: float = 30.0
 
 
-async def open_session(address: Address, patience: Patience, hear: Callable[[str], bool]) -> AmiProtocol:
-    """Connects and logs in; returns when the PBX has said that it is fully booted.
+async def open_session(address: Address, patience: Patience, on_event: Callable[[str], bool]) -> AmiProtocol:
+    """Connects and logs in; returns when the PBX reports FullyBooted.
 
-    Raises SessionEndedError with the state that says why not. Where no operator has let the project look, everything
-    up to the greeting of an Asterisk ends in one state, "no_pbx": a refusal, a silence and another service would tell
-    what is behind the hub. The log of the hub has the reason.
+    Raises SessionEndedError with the state that says what failed. Unless an operator has allowed the address, every
+    failure before Asterisk's greeting is the same state, "no_pbx": different answers for a closed port, a silent host
+    and another service would let a project scan the hub's network. The hub's log has the reason.
     """
-    protocol = await _greeted(address, patience, hear)
+    protocol = await _greeted(address, patience, on_event)
     try:
         await _log_in(protocol, address, patience)
         await _boot(protocol, patience)
@@ -72,12 +72,12 @@ async def open_session(address: Address, patience: Patience, hear: Callable[[str
     return protocol
 
 
-async def _greeted(address: Address, patience: Patience, hear: Callable[[str], bool]) -> AmiProtocol:
-    """The connection to an Asterisk that has greeted."""
+async def _greeted(address: Address, patience: Patience, on_event: Callable[[str], bool]) -> AmiProtocol:
+    """A connection on which Asterisk has sent its greeting."""
     context = _tls(address.tls_ca) if address.tls else None
     found: list[IpAddress] = []
     try:
-        protocol = await _connect(address, context, patience, hear, found)
+        protocol = await _connect(address, context, patience, on_event, found)
         try:
             await _greeting(protocol, patience)
         except BaseException:
@@ -86,7 +86,7 @@ async def _greeted(address: Address, patience: Patience, hear: Callable[[str], b
     except SessionEndedError as ended:
         if (found and address.reach.is_granted(found)) or address.reach.anywhere:
             raise
-        log.info("no PBX there", host=address.host, port=address.port, reason=ended.state.sentence)
+        log.info("no PBX at this address", host=address.host, port=address.port, reason=ended.state.sentence)
         raise _refused("no_pbx", _where(address)) from None
     return protocol
 
@@ -95,16 +95,16 @@ async def _connect(
     address: Address,
     context: ssl.SSLContext | None,
     patience: Patience,
-    hear: Callable[[str], bool],
+    on_event: Callable[[str], bool],
     found: list[IpAddress],
 ) -> AmiProtocol:
-    """found: takes the addresses of the host, once they are known."""
+    """Connects within patience.connect. Appends the addresses of the host to found."""
     try:
         async with asyncio.timeout(patience.connect):
             found += await _look_up(address)
             if not address.reach.allows(found):
                 raise _refused("not_allowed", _where(address))
-            return await _try_each(address, found, context, hear)
+            return await _try_each(address, found, context, on_event)
     except TimeoutError:
         raise _refused("tls_mismatch" if address.tls else "connect_timeout", _where(address)) from None
     except ssl.SSLCertVerificationError as error:
@@ -122,20 +122,20 @@ async def _connect(
 
 
 async def _look_up(address: Address) -> list[IpAddress]:
-    """Every address of the host. The connection goes to these and no others: a name may have moved a moment later."""
+    """Every address of the host. The hub connects to these only, because the name may resolve differently later."""
     answers = await asyncio.get_running_loop().getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(ipaddress.ip_address(str(entry[4][0])) for entry in answers))
 
 
 async def _try_each(
-    address: Address, found: list[IpAddress], context: ssl.SSLContext | None, hear: Callable[[str], bool]
+    address: Address, found: list[IpAddress], context: ssl.SSLContext | None, on_event: Callable[[str], bool]
 ) -> AmiProtocol:
-    """A connection to the first address that takes one. Raises the last one's OSError."""
+    """A connection to the first address that accepts one. Raises the last address's OSError."""
     loop, name = asyncio.get_running_loop(), address.host if context else None
     for last, ip in enumerate(found, start=1 - len(found)):
         try:
             _, protocol = await loop.create_connection(
-                lambda: AmiProtocol(hear), str(ip), address.port, ssl=context, server_hostname=name
+                lambda: AmiProtocol(on_event), str(ip), address.port, ssl=context, server_hostname=name
             )
         except OSError:
             if last == 0:
@@ -177,7 +177,7 @@ async def _log_in(protocol: AmiProtocol, address: Address, patience: Patience) -
     try:
         answer = await protocol.ask(action, patience.answer)
     except SessionEndedError as ended:
-        if ended.state.code == "closed":  # some versions hang up on a wrong password before the answer is out
+        if ended.state.code == "closed":  # some versions close the connection after a wrong password before they answer
             raise _refused("login_failed", "it closed the connection") from None
         raise
     if not answer.success:
@@ -190,43 +190,45 @@ async def _boot(protocol: AmiProtocol, patience: Patience) -> None:
 
 
 async def read_version(protocol: AmiProtocol, patience: Patience) -> str:
-    """The version of Asterisk, "22.10.1" for example; empty when the user may not ask."""
+    """The version of Asterisk, such as "22.10.1"; "" when the AMI user may not ask."""
     answer = await protocol.ask(build("CoreSettings"), patience.answer)
     return answer.headers.get("AsteriskVersion", "")[:100] if answer.success else ""
 
 
 async def read_boot(protocol: AmiProtocol, patience: Patience) -> str:
-    """What tells one run of Asterisk from another: its start by its own clock; empty when the user may not ask."""
+    """Identifies one run of Asterisk: its start by its own clock; "" when the AMI user may not ask."""
     headers = (await protocol.ask(build("CoreStatus"), patience.answer)).headers
     return f"{headers.get('CoreStartupDate', '')} {headers.get('CoreStartupTime', '')}".strip()
 
 
 def uptime(protocol: AmiProtocol) -> int | None:
-    """Seconds Asterisk had been up when it said FullyBooted; None when it did not say."""
+    """Asterisk's uptime in seconds when it reported FullyBooted; None when the event has none."""
     text = headers_of(protocol.fully_booted.result()).get("Uptime", "")
     return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
 async def set_filter(protocol: AmiProtocol, version: str, patience: Patience) -> str:
-    """Lets only the events through that the hub reads. Returns why the PBX refused, or nothing."""
+    """Asks the PBX to send only the events that the hub reads. Returns "" or why the PBX refused."""
     asked = [protocol.ask(build("Filter", headers), patience.answer) for headers in filters(version)]
     refused = [answer for answer in await asyncio.gather(*asked) if not answer.success]
     return refused[0].message or "no reason given" if refused else ""
 
 
 def filters(version: str) -> list[dict[str, str]]:
-    """The headers of each Action: Filter. From 22 on one filter per name, compared by hash; before, a regular
-    expression over the whole text of the event, where $ does not match at the end of a line but only at its end."""
+    """The headers of each Action: Filter. From Asterisk 22 one filter per event name; before 22 a regular expression
+    over the whole event, in which $ matches only at the end of the event, not at the end of a line."""
     major = version.partition(".")[0]
     if major.isdecimal() and int(major) >= _NAMED_FILTERS_SINCE:
-        return [{"Operation": "Add", "MatchCriteria": f"action(include),name({name})"} for name in sorted(HEARD)]
-    return [{"Operation": "Add", "Filter": f"Event: ({'|'.join(sorted(HEARD))})[^A-Za-z]"}]
+        return [
+            {"Operation": "Add", "MatchCriteria": f"action(include),name({name})"} for name in sorted(FILTERED_EVENTS)
+        ]
+    return [{"Operation": "Add", "Filter": f"Event: ({'|'.join(sorted(FILTERED_EVENTS))})[^A-Za-z]"}]
 
 
-async def take_stock(protocol: AmiProtocol, patience: Patience) -> tuple[Status, ...]:
-    """The channels that live now. Raises SessionEndedError when the user may not ask for them.
+async def list_channels(protocol: AmiProtocol, patience: Patience) -> tuple[Status, ...]:
+    """The channels that exist now. Raises SessionEndedError when the AMI user may not list them.
 
-    CoreShowChannels wants write = system or reporting; without it Status alone must do.
+    CoreShowChannels needs write = system or reporting; without it Status alone is used.
     """
     status = await protocol.ask(build("Status", {"Variables": VARIABLES}), patience.answer)
     if not status.success:

@@ -1,4 +1,4 @@
-"""The PBX rows as the listener needs them: read into values, and what it saw written back."""
+"""Reads the PBX rows as the listener needs them, and writes back what the listener observed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,14 +21,14 @@ from pbxhub.store.pbx_states import PbxState
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault, VaultError
 
-_LAST_CALLS = 500  # that tell which endpoints are trunks
+_LAST_CALLS = 500  # that show which endpoints are trunks
 
 
 @dataclass(frozen=True, slots=True)
 class PbxRow:
-    """One PBX as somebody set it up; two are equal when nothing was changed that concerns the listener.
+    """One PBX as it is set up. Two are equal when no setting that the listener uses has changed.
 
-    trouble: why it cannot even be tried.
+    trouble: why no connection can be tried.
     """
 
     id: int
@@ -42,7 +42,7 @@ class PbxRow:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the listener last saw of a PBX. hub_address: where it connects from; empty = not known."""
+    """What the listener last observed of a PBX. hub_address: the address the hub connects from; "" = unknown."""
 
     state: PbxState
     since: datetime
@@ -60,7 +60,7 @@ def read_rows(database: Database, vault: Vault) -> dict[int, PbxRow]:
 
 
 def pbx_row(pbx: Pbx, vault: Vault) -> PbxRow:
-    """One PBX as the listener needs it, its secret opened."""
+    """One PBX as the listener needs it, with its secret decrypted."""
     trouble, secret = None, ""
     try:
         secret = vault.open(pbx.secret_sealed)
@@ -78,13 +78,16 @@ def pbx_row(pbx: Pbx, vault: Vault) -> PbxRow:
 
 
 def reach_of(pbx: Pbx) -> PbxReach:
-    """Where this PBX may be."""
+    """The networks in which this PBX may be."""
     return PbxReach(read_networks(pbx.project.pbx_networks), pbx.any_network)
 
 
 def read_notes(database: Database, pbx_id: int) -> dict[str, dict[str, JSON]]:
-    """What the tracker noted of every call of this PBX that goes on: linkedid -> memory. Of a call of the history that
-    is open, notes that cannot be read (of another version of the hub) are made up for: none stays open for ever."""
+    """The tracker's notes on every call in progress on this PBX: linkedid -> snapshot.
+
+    When the notes on an open call cannot be read (another version of the hub wrote them), an outline is made from the
+    history, so that no call stays open for ever.
+    """
     with database.read() as session:
         kept = session.execute(select(LiveCall.linkedid, LiveCall.memory).where(LiveCall.pbx_id == pbx_id)).all()
         notes = {linkedid: memory for linkedid, memory in kept if load(memory)}
@@ -93,14 +96,14 @@ def read_notes(database: Database, pbx_id: int) -> dict[str, dict[str, JSON]]:
 
 
 def write_notes(database: Database, pbx_id: int, notes: Mapping[str, Mapping[str, JSON]]) -> None:
-    """Keeps what the tracker noted of calls (Tracker.notes), in one transaction."""
+    """Saves the tracker's notes on calls (Tracker.notes) in one transaction."""
     with database.write() as session:
         keep_notes(session, pbx_id, notes)
 
 
 def known_trunks(database: Database, row: PbxRow) -> set[str]:
-    """The endpoints that the last calls of this PBX came in or went out by. A call that only the dialplan called
-    incoming tells nothing of its endpoint."""
+    """The endpoints through which the last calls of this PBX came in or went out. A call that is incoming only because
+    the dialplan says so proves nothing about its endpoint."""
     with database.read() as session:
         project = select(Pbx.project_id).where(Pbx.id == row.id).scalar_subquery()
         last = select(Call.pbx_id, Call.direction, Call.data).where(Call.project_id == project)
@@ -132,7 +135,7 @@ def _outline(session: Session, call: Call) -> dict[str, JSON]:
 
 
 def write_seen(database: Database, pbx_id: int, seen: Seen) -> None:
-    """Shows on the PBX's row how it stands now. What is not known, a version or a start, leaves the old value."""
+    """Writes the current state into the PBX row. An unknown version or start leaves the old value."""
     state = {
         "state": seen.state.name,
         "state_code": seen.state.code,
@@ -153,7 +156,7 @@ def write_seen(database: Database, pbx_id: int, seen: Seen) -> None:
 
 
 def write_cursor(database: Database, pbx_id: int, cursor: Place) -> None:
-    """Remembers the last CEL row whose stages are in the database."""
+    """Writes the place in CEL before which every stage is in the database."""
     with database.write() as session:
         values = {"cel_cursor": cursor.number, "cel_mark": cursor.mark}
         session.execute(update(Pbx).where(Pbx.id == pbx_id).values(values))

@@ -1,4 +1,5 @@
-"""Places the calls that programs have ordered, over the line that listens anyway, and hangs up those called off."""
+"""Places the calls that programs order through the API, over the listener's own connection, and hangs up those that
+are cancelled."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,15 +17,15 @@ from pbxhub.delivery.outbox.ordered_calls import Placement, Turn, has_work, sett
 from pbxhub.delivery.stage_values import Links
 from pbxhub.store.session import Database
 
-_LOOK = 0.3  # seconds between two looks for orders: one indexed question each
-_BEYOND = 10.0  # seconds the PBX may take beyond the ringing to say how it went
+_POLL = 0.3  # seconds between queries for orders: one indexed query each
+_BEYOND = 10.0  # seconds the PBX may take beyond the ringing time to report the result
 Ask = Callable[[Action, float], Awaitable[Answer]]
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class NotBegun:
-    """The PBX says that a call did not come about. begun: it had tried, so that there may have been a channel."""
+    """The PBX reports that a call was not set up. begun: it tried, so a channel may have existed."""
 
     id: UUID
     channel_id: str
@@ -33,35 +34,35 @@ class NotBegun:
 
 
 class Placing:
-    """Of one PBX. ask: sends an action over its line, once. connected: whether there is one.
+    """Places calls on one PBX. ask: sends an action over its connection, once. connected: whether it is connected.
 
-    tell: puts what the PBX says of a call behind everything heard of it; settle() it where no channel was heard of.
-    OriginateResponse comes before the Hangup of a phone that refused and calls it a failure (Reason 0), as it calls a
-    phone that is not there: only the channel tells busy and declined from unreachable.
+    report: puts the PBX's answer into the inbox, after the call's events. When no channel of the call exists by then,
+    record_failure() writes it. The order matters: OriginateResponse arrives before the Hangup of a phone that refused,
+    and gives the same Reason 0 for busy, declined and unreachable. Only the channel's Hangup distinguishes them.
     """
 
     def __init__(
         self, pbx_id: int, database: Database, links: Links, ask: Ask, connected: Callable[[], bool],
-        tell: Callable[[NotBegun], None],
+        report: Callable[[NotBegun], None],
     ) -> None:  # fmt: skip
         self._pbx_id = pbx_id
         self._database = database
         self._links = links
         self._ask = ask
         self._connected = connected
-        self._tell = tell
+        self._report = report
 
     async def run(self) -> None:
-        """Goes on until cancelled; what was asked of the PBX and not answered by then stays taken."""
+        """Runs until cancelled. An order sent to the PBX and not answered by then is not sent again."""
         async with asyncio.TaskGroup() as asking:
             while True:
-                await asyncio.sleep(_LOOK)
+                await asyncio.sleep(_POLL)
                 if not self._connected():
                     continue
                 try:
                     turn = await asyncio.to_thread(self._take)
                 except SQLAlchemyError as error:
-                    log.warning("ordered calls cannot be read", pbx=self._pbx_id, error=str(error))
+                    log.warning("ordered calls cannot be read; trying again", pbx=self._pbx_id, error=str(error))
                     continue
                 for placement in turn.place:
                     asking.create_task(self._place(placement))
@@ -79,30 +80,36 @@ class Placing:
         try:
             answer = await self._ask(originate(placement), placement.ring_seconds + _BEYOND)
         except ActionRefusedError as error:
-            self._tell(NotBegun(placement.id, placement.channel_id, str(error), begun=False))
-        except SessionEndedError as ended:  # it may have begun: its events or the time will tell
-            log.warning("the line broke while a call was placed", order=str(placement.id), reason=str(ended))
+            self._report(NotBegun(placement.id, placement.channel_id, str(error), begun=False))
+        except SessionEndedError as ended:  # the call may have begun: its events or the time limit decide
+            log.warning(
+                "connection lost while placing a call; its outcome is unknown",
+                order=str(placement.id),
+                reason=str(ended),
+            )
         else:
             begun = any("Event: OriginateResponse" in block for block in answer.blocks)
             if not answer.success or any("Response: Failure" in block for block in answer.blocks):
-                self._tell(NotBegun(placement.id, placement.channel_id, answer.message, begun))
+                self._report(NotBegun(placement.id, placement.channel_id, answer.message, begun))
 
-    def settle(self, what: NotBegun) -> None:
-        """Writes it on the order. Raises what the database does."""
+    def record_failure(self, failure: NotBegun) -> None:
+        """Writes the failure into the order. Raises database errors."""
         with self._database.write() as session:
-            settle(session, self._links, what.id, what.begun, what.said, datetime.now(UTC))
+            settle(session, self._links, failure.id, failure.begun, failure.said, datetime.now(UTC))
 
     async def _hang_up(self, channel_id: str) -> None:
         try:
             answer = await self._ask(build("Hangup", {"Channel": channel_id}), _BEYOND)
         except SessionEndedError as ended:
-            log.warning("the line broke while a call was called off", channel=channel_id, reason=str(ended))
+            log.warning(
+                "connection lost while cancelling a call; it may still ring", channel=channel_id, reason=str(ended)
+            )
         else:
-            log.info("call called off", channel=channel_id, said=answer.message)
+            log.info("call cancelled", channel=channel_id, answer=answer.message)
 
 
 def originate(placement: Placement) -> Action:
-    """The action: the agent's phone first, then the number in the context. Raises ActionRefusedError."""
+    """The action that calls the agent's phone first, then the number in the context. Raises ActionRefusedError."""
     headers = {
         "Channel": placement.channel,
         "Context": placement.context,

@@ -1,13 +1,13 @@
-"""The bytes of one AMI connection: panoramisk's protocol, guarded.
+"""The bytes of one AMI connection: panoramisk's protocol with limits.
 
-Of panoramisk 1.4 this uses the protocol, its actions and messages, not its Manager: connecting, reconnecting, pinging
-and queueing are what the Manager does, and all four do harm here (an unanswered Originate is sent again after a
-reconnect, close() leaves a pending reconnect alive, a wrong password is retried every 2 s untold, missing pongs go
-unnoticed). Switching them off one by one takes more code than connecting ourselves.
+This uses the protocol, actions and messages of panoramisk 1.4, but not its Manager, whose connecting, reconnecting,
+pinging and queueing do harm here: it sends an unanswered Originate again after a reconnect, close() leaves a pending
+reconnect running, it silently retries a wrong password every 2 s, and it ignores missing pongs. Switching these off
+one by one takes more code than connecting ourselves.
 
-What is guarded in the protocol: segments are joined as bytes before anything is decoded (a letter split between two
-segments stays whole), a message has a greatest size, unwanted events are dropped by name before they are decoded,
-repeated headers count once, and nothing that arrives can raise.
+What this class adds: segments are joined as bytes before decoding, so a character split between two segments stays
+whole; a message has a maximum size; unwanted events are dropped by name before decoding; the first of repeated
+headers counts; nothing that arrives can raise an exception.
 """
 
 import asyncio
@@ -28,13 +28,13 @@ _GREETING = b"Asterisk Call Manager/"
 _LONGEST_GREETING = 200
 _END = b"\r\n\r\n"
 _LISTS = frozenset({"Status", "StatusComplete", "CoreShowChannel", "CoreShowChannelsComplete"})
-HEARD = (EVENTS | {"FullyBooted", "Shutdown", "OriginateResponse"}) - _LISTS  # the event filter lets these pass
-_WANTED = frozenset(name.encode() for name in HEARD)
+FILTERED_EVENTS = (EVENTS | {"FullyBooted", "Shutdown", "OriginateResponse"}) - _LISTS  # the filter lets these pass
+_WANTED = frozenset(name.encode() for name in FILTERED_EVENTS)
 _ANSWERS = frozenset(name.encode() for name in _LISTS)
 
 
 class SessionEndedError(Exception):
-    """Leaves the steps of a session with the state that ended it."""
+    """The session has ended. state says why."""
 
     def __init__(self, state: PbxState) -> None:
         super().__init__(state.sentence)
@@ -43,7 +43,7 @@ class SessionEndedError(Exception):
 
 @dataclass(slots=True)
 class Counts:
-    """What one connection has heard and thrown away."""
+    """How many messages one connection has received and discarded."""
 
     wanted: int = 0
     unwanted: int = 0
@@ -53,7 +53,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an action came to. blocks: the text of every message of the answer, the list events included."""
+    """The answer to an action. blocks: the text of each of its messages, list events included."""
 
     success: bool
     message: str
@@ -62,18 +62,18 @@ class Answer:
 
 
 class AmiProtocol(AMIProtocol):
-    """One connection. hear(block) is called with each wanted event; it says whether there was room for it."""
+    """One connection. on_event(block) is called with each wanted event; it returns False when there is no room."""
 
-    def __init__(self, hear: Callable[[str], bool]) -> None:
-        self.hear = hear
+    def __init__(self, on_event: Callable[[str], bool]) -> None:
+        self.on_event = on_event
         self.counts = Counts()
-        self.heard_newchannel = False
+        self.got_newchannel = False
         self.fully_booted: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.greeting: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[PbxState] = asyncio.get_running_loop().create_future()
         self.last_byte = asyncio.get_running_loop().time()
         self._buffer = bytearray()
-        self._skipped = 0  # bytes thrown away of a message that is too long
+        self._skipped = 0  # bytes discarded of a message that is too long
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[no-untyped-call]
@@ -97,7 +97,7 @@ class AmiProtocol(AMIProtocol):
         self._bound()
 
     def _greet(self) -> bool:
-        """Takes the greeting off the buffer; False while it is incomplete, or when it is none."""
+        """Removes the greeting from the buffer. False while it is incomplete, or when it is not AMI's."""
         line, end, rest = bytes(self._buffer).partition(b"\n")
         right = line.startswith(_GREETING) if end else _GREETING.startswith(line) or line.startswith(_GREETING)
         if not right or len(line) > _LONGEST_GREETING:
@@ -109,7 +109,7 @@ class AmiProtocol(AMIProtocol):
         return self.version is not None
 
     def _bound(self) -> None:
-        """Throws an endless message away as it comes; ends the connection when there is no end to it."""
+        """Discards a message that is too long as it arrives; ends the connection when it never ends."""
         if len(self._buffer) <= LONGEST_MESSAGE:
             return
         self._skipped += len(self._buffer) - 3
@@ -137,13 +137,13 @@ class AmiProtocol(AMIProtocol):
             return
         text = block.decode("utf-8", "replace")
         self.counts.wanted += 1
-        if name == b"OriginateResponse":  # for whoever sent the Originate, and for the tracker
+        if name == b"OriginateResponse":  # both the sender of the Originate and the tracker need it
             self._answer(text)
         elif name == b"Newchannel":
-            self.heard_newchannel = True
+            self.got_newchannel = True
         elif name == b"FullyBooted" and not self.fully_booted.done():
             self.fully_booted.set_result(text)
-        if not self.hear(text):
+        if not self.on_event(text):
             self.end(PbxState("lost", "flooded", str(self.counts.wanted)))
 
     def _answer(self, text: str) -> None:
@@ -153,18 +153,18 @@ class AmiProtocol(AMIProtocol):
             return
         try:
             self.handle_message(Message(headers, content=text))  # type: ignore[no-untyped-call]
-        except (AttributeError, KeyError, TypeError):  # panoramisk's guess what kind of answer this is may stumble
+        except (AttributeError, KeyError, TypeError):  # panoramisk may guess the kind of answer wrongly
             self.counts.unreadable += 1
 
     @property
     def own_address(self) -> str:
-        """The address of this end; empty when the connection broke before anybody could ask."""
+        """The address of this end; "" when the connection broke before it could be read."""
         name = self.transport.get_extra_info("sockname") or ("",)
         return str(name[0]).partition("%")[0]
 
     async def wait_for(self, future: asyncio.Future[str], seconds: float) -> bool:
-        """Waits until the future is done or the time is up; says which. Raises SessionEndedError when the connection
-        ends meanwhile."""
+        """Waits until the future is done (True) or the time is up (False). Raises SessionEndedError when the
+        connection ends meanwhile."""
         either: set[asyncio.Future[Any]] = {future, self.ended}
         await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if not future.done() and self.ended.done():
@@ -172,9 +172,9 @@ class AmiProtocol(AMIProtocol):
         return future.done()
 
     async def ask(self, action: Action, seconds: float) -> Answer:
-        """Sends an action and waits for its whole answer. It is sent once, whatever happens.
+        """Sends an action once and waits for its complete answer.
 
-        Raises SessionEndedError when the connection ends meanwhile or the answer does not come in time.
+        Raises SessionEndedError when the connection ends meanwhile or the answer does not arrive in time.
         """
         if self.ended.done():
             raise SessionEndedError(self.ended.result())
@@ -187,7 +187,7 @@ class AmiProtocol(AMIProtocol):
         return _answer(future.result())
 
     def end(self, state: PbxState) -> None:
-        """Ends the connection at once, for this reason; the first reason stays."""
+        """Ends the connection at once. state is the reason; the first reason given counts."""
         if not self.ended.done():
             self.ended.set_result(state)
         self._buffer.clear()
@@ -208,7 +208,7 @@ class AmiProtocol(AMIProtocol):
 
 
 def headers_of(block: str) -> dict[str, str]:
-    """The headers of a message; of a repeated one the first counts. Lines without a colon are passed over."""
+    """The headers of a message. The first of repeated headers counts; lines without a colon are ignored."""
     headers: dict[str, str] = {}
     for line in block.split("\r\n"):
         name, colon, value = line.partition(":")

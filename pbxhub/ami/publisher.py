@@ -1,4 +1,4 @@
-"""Stages on their way into the database: in order, in groups, kept in memory while the database is away."""
+"""Writes stages to the database: in order, in groups; keeps them in memory while the database is unavailable."""
 
 import asyncio
 from collections import deque
@@ -19,22 +19,22 @@ log = structlog.get_logger(__name__)
 
 
 class Publisher:
-    """One PBX's way into the database. room: stages it holds before it is full."""
+    """Writes one PBX's stages. room: stages it holds until it is full."""
 
     def __init__(self, pbx_id: int, publish: Publish, room: int) -> None:
         self.stages = 0
-        self.away = False  # whether the database failed last
+        self.away = False  # whether the last write failed
         self._pbx_id = pbx_id
         self._publish = publish
         self._room = room
         self._waiting: deque[CallReport | Work] = deque()
         self._filled = asyncio.Event()
-        self.full = asyncio.Event()  # set when there is no room, cleared when everything is written
+        self.full = asyncio.Event()  # set when there is no room, cleared once everything is written
         self.empty = asyncio.Event()
         self.empty.set()
 
     def put(self, item: CallReport | Work) -> None:
-        """A report to publish, or other work on the database to do after everything before it."""
+        """Queues a report, or other database work to do after everything queued before it."""
         self._waiting.append(item)
         self.stages += _weight(item)
         self._filled.set()
@@ -43,7 +43,7 @@ class Publisher:
             self.full.set()
 
     async def run(self) -> None:
-        """Writes until cancelled. What is being written stays in memory until it is in the database."""
+        """Writes until cancelled. An item leaves the queue only after it is in the database."""
         pause = _FIRST_PAUSE
         while True:
             await self._filled.wait()
@@ -58,7 +58,7 @@ class Publisher:
             self._drop(written)
 
     def unwritten(self) -> list[CallReport]:
-        """The reports that wait, the oldest first; the first ones may be on their way into the database."""
+        """The queued reports, oldest first. The first ones may be in the middle of being written."""
         return [item for item in self._waiting if isinstance(item, CallReport)]
 
     def _drop(self, count: int) -> None:
@@ -70,7 +70,7 @@ class Publisher:
             self.empty.set()
 
     def _write_first(self) -> int:
-        """Writes the oldest reports, or does the oldest work; says how many are done. In a thread."""
+        """Writes the oldest reports or does the oldest work; returns how many items are done. Runs in a thread."""
         first = self._waiting[0]
         if not isinstance(first, CallReport):
             self._work_off(first)
@@ -90,25 +90,27 @@ class Publisher:
         except Exception as error:
             if is_away(error):
                 raise
-            log.exception("work on the database failed and is left", pbx=self._pbx_id)
+            log.exception("database write failed; skipping it", pbx=self._pbx_id)
 
     def publish_group(self, group: Sequence[CallReport]) -> None:
-        """Writes up to GROUP reports. Raises what the database does when it is away; a report that it cannot take is
-        logged and left."""
+        """Writes up to GROUP reports. Raises the database's error while it is unavailable. A report that it rejects is
+        logged and skipped."""
         try:
             self._publish(self._pbx_id, group)
-        except Exception as error:  # one report the database cannot take must not hold up all others
+        except Exception as error:  # one report that the database rejects must not delay all others
             if is_away(error):
                 raise
             if len(group) > 1:
                 for report in group:
                     self.publish_group([report])
                 return
-            log.exception("a call could not be written", pbx=self._pbx_id, linkedid=group[0].linkedid)
+            log.exception("the database rejected a call; skipping it", pbx=self._pbx_id, linkedid=group[0].linkedid)
 
     def _tell_away(self, error: Exception) -> None:
         if not self.away:
-            log.warning("database away, stages wait in memory", pbx=self._pbx_id, stages=self.stages, error=str(error))
+            log.warning(
+                "database unavailable; keeping stages in memory", pbx=self._pbx_id, stages=self.stages, error=str(error)
+            )
         self.away = True
 
 

@@ -1,13 +1,13 @@
-"""Taking stock after every (re)connect: which channels live, put in order with the events that interleave.
+"""The resync after every (re)connect: the list of live channels, put in order with the events around it.
 
-Asterisk answers Status with the channels of that moment while events go on. An event told between login and answer
-may be older or newer than the answer, so the events of that while are held and sorted by call:
+Asterisk answers Status with the channels of that moment while it continues to send events. An event received between
+the login and the answer may be older or newer than the answer. These events are held and sorted by call:
 
-* a call with a channel in the answer: its events come after the stock (they may repeat what the stock says);
-* a call that began meanwhile and is not in the answer: after the stock, which otherwise would end it;
-* a call that is not in the answer and did not begin meanwhile: it ended before the answer was made, so its last
-  events come before the stock, which then has nothing left to end.
-Order within a call is kept. measured: traces/*/reconnect.ami.
+* The call has a channel in the list: its events go after the list. They may repeat what the list says.
+* The call began meanwhile and is not in the list: after the list, which would otherwise end the call.
+* The call is not in the list and did not begin meanwhile: it ended before the answer was made. Its last events go
+  before the list, which then has nothing left to end.
+The order within a call is kept. Observed in traces/*/reconnect.ami.
 """
 
 import re
@@ -19,7 +19,7 @@ from typing import Literal
 from pbxhub.calls.ami_events import Status, parse
 
 VARIABLES = "CDR(start),CDR(answer),DIALEDPEERNUMBER,MIXMONITOR_FILENAME,CHANNEL(linkedid)"
-_SAME_START = 3  # seconds two readings of one start of Asterisk may differ: Uptime is whole, clocks are set
+_SAME_START = 3  # seconds by which two readings of one start may differ: Uptime is whole, clocks are adjusted
 _LINKEDID = re.compile(r"^\w*(?i:linkedid): (.+?)\r?$", re.MULTILINE)
 _UNIQUEID = re.compile(r"^Uniqueid: (.+?)\r?$", re.MULTILINE)
 
@@ -27,19 +27,19 @@ Reason = Literal["lost_while_disconnected", "pbx_restarted"]
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """One event as it came. on: time of arrival, seconds since 1970."""
+class ReceivedEvent:
+    """One event as it arrived. on: time of arrival, seconds since 1970."""
 
     block: str
     on: float
 
 
 @dataclass(frozen=True, slots=True)
-class Stock:
-    """The channels of one moment.
+class ChannelList:
+    """The channels that existed at one moment.
 
-    started_on: when Asterisk started, None when it did not say.
-    restarted: whether it is another run of Asterisk than at the stock before; None when that is not known.
+    started_on: when Asterisk started; None when it did not say.
+    restarted: whether Asterisk restarted since the previous list; None when unknown.
     """
 
     channels: tuple[Status, ...]
@@ -50,15 +50,15 @@ class Stock:
 
 
 @dataclass(frozen=True, slots=True)
-class Living:
-    """What Asterisk answered when it was asked for its channels because of calls that had been silent for long."""
+class SilentCheck:
+    """The live channels, requested because some calls had no event for a long time."""
 
     channels: tuple[Status, ...]
     asked_on: datetime
 
 
 def read_channels(status: Iterable[str], shown: Iterable[str], now: datetime) -> tuple[Status, ...]:
-    """The channels in the answers to Status and CoreShowChannels, once each; Status knows more and goes first."""
+    """The channels in the answers to Status and CoreShowChannels, each once. Status has more fields and goes first."""
     channels: dict[str, Status] = {}
     for block in (*status, *shown):
         message = parse(block, now.timestamp())
@@ -67,16 +67,18 @@ def read_channels(status: Iterable[str], shown: Iterable[str], now: datetime) ->
     return tuple(channels.values())
 
 
-def sort_held(held: Sequence[Heard], channels: Sequence[Status]) -> tuple[list[Heard], list[Heard]]:
-    """The events held while the stock was taken: those to be told before it, and those after it."""
+def sort_held(
+    held: Sequence[ReceivedEvent], channels: Sequence[Status]
+) -> tuple[list[ReceivedEvent], list[ReceivedEvent]]:
+    """Splits the held events into those to process before the channel list and those to process after it."""
     later = {status.channel.linkedid for status in channels} | {status.channel.uniqueid for status in channels}
-    before: list[Heard] = []
-    after: list[Heard] = []
-    for heard in held:
-        calls = set(_LINKEDID.findall(heard.block))
-        if _begins_a_call(heard.block):
+    before: list[ReceivedEvent] = []
+    after: list[ReceivedEvent] = []
+    for event in held:
+        calls = set(_LINKEDID.findall(event.block))
+        if _begins_a_call(event.block):
             later |= calls
-        (after if calls & later else before).append(heard)
+        (after if calls & later else before).append(event)
     return before, after
 
 
@@ -90,9 +92,9 @@ def _begins_a_call(block: str) -> bool:
     )
 
 
-def why_gone(known_start: datetime | None, stock: Stock) -> Reason:
-    """Why calls that the hub knew are gone: Asterisk was restarted, or they ended while nobody listened."""
-    restarted = stock.restarted
-    if restarted is None and known_start and stock.started_on:
-        restarted = (stock.started_on - known_start).total_seconds() > _SAME_START
+def why_gone(last_start: datetime | None, live: ChannelList) -> Reason:
+    """Why calls in progress have disappeared: Asterisk restarted, or they ended while the hub was disconnected."""
+    restarted = live.restarted
+    if restarted is None and last_start and live.started_on:
+        restarted = (live.started_on - last_start).total_seconds() > _SAME_START
     return "pbx_restarted" if restarted else "lost_while_disconnected"

@@ -1,7 +1,7 @@
-"""What a stopping listener could not write because the database was away: a file, written by the next start.
+"""Keeps in a file what a stopping listener could not write to the database; the next start writes it.
 
-One JSON line for each report, in the order they were heard, and behind them one with the notes on the calls that go on.
-Publishing a report that did reach the database changes nothing.
+The file has one JSON line per report, in the order of their events, then one line with the notes on the calls in
+progress. Publishing a report that is in the database already changes nothing.
 """
 
 import json
@@ -21,36 +21,37 @@ Notes = Mapping[str, Mapping[str, JSON]]
 log = structlog.get_logger(__name__)
 
 
-def leftovers_file(data_dir: Path, pbx_id: int) -> Path:
-    """Where the leftovers of one PBX lie."""
+def unwritten_file(data_dir: Path, pbx_id: int) -> Path:
+    """The file with the unwritten stages of one PBX."""
     return data_dir / f"unwritten-stages-{pbx_id}.jsonl"
 
 
-def keep_leftovers(file: Path, reports: Iterable[CallReport], notes: Notes) -> None:
-    """Adds reports and notes to the file, on disk when it returns. Raises OSError when there is no room."""
+def keep_unwritten(file: Path, reports: Iterable[CallReport], notes: Notes) -> None:
+    """Appends reports and notes to the file and flushes it to disk. Raises OSError when the disk is full."""
     with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w", encoding="utf-8") as lines:
         for report in reports:
             lines.write(json.dumps(asdict(report), default=datetime.isoformat) + "\n")
-        if notes:  # without any, those of an earlier stop still hold: this run has not taken up its calls
+        if notes:  # without notes this run has not restored its calls: those of the earlier stop stay valid
             lines.write(json.dumps({"notes": notes}) + "\n")
         lines.flush()
         os.fsync(lines.fileno())
 
 
-def read_leftovers(file: Path) -> tuple[list[CallReport], Notes]:
-    """The reports and the last notes in the file, none without one. A line that the disk cut off is logged and left."""
+def read_unwritten(file: Path) -> tuple[list[CallReport], Notes]:
+    """The reports and the last notes in the file; nothing when there is no file. A line that is cut off (the disk was
+    full) is logged and skipped."""
     reports: list[CallReport] = []
     notes: Notes = {}
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else ()
     for line in lines:
         try:
-            told = json.loads(line)
-            if "notes" in told:
-                notes = told["notes"]
+            entry = json.loads(line)
+            if "notes" in entry:
+                notes = entry["notes"]
             else:
-                reports.append(_report(told))
+                reports.append(_report(entry))
         except (ValueError, TypeError, KeyError) as error:
-            log.error("a line of unwritten stages cannot be read", file=str(file), error=str(error))
+            log.error("line of the unwritten stages cannot be read; skipping it", file=str(file), error=str(error))
     return reports, notes
 
 

@@ -10,7 +10,7 @@ import pytest
 from ami_stream import AmiStream
 from watch import Watch
 
-from pbxhub.ami.protocol import HEARD
+from pbxhub.ami.protocol import FILTERED_EVENTS
 from pbxhub.paths import ASTERISK_CONF
 from pbxhub.testing.pbx.asterisk import HUB_USER, Asterisk
 from pbxhub.testing.phones.softphone import Agent
@@ -71,7 +71,7 @@ def test_the_readme_shows_every_subroutine() -> None:
 def test_the_filters_name_exactly_what_the_hub_hears(name: str) -> None:
     text = (ASTERISK_CONF / name).read_text()
     names = re.findall(r"name\((\w+)\)", text) or re.search(r"Event: \((.+?)\)", text)[1].split("|")  # type: ignore[index]
-    assert set(names) >= HEARD
+    assert set(names) >= FILTERED_EVENTS
 
 
 def test_only_what_the_hub_hears_leaves_asterisk_and_every_event_has_its_time(
@@ -84,7 +84,7 @@ def test_only_what_the_hub_hears_leaves_asterisk_and_every_event_has_its_time(
     caller.hangup()
     watch.story()
     events = [block for block in watch.stream.blocks if block.startswith("Event: ")]
-    assert {_name(block) for block in events} <= HEARD | {"FullyBooted"}
+    assert {_name(block) for block in events} <= FILTERED_EVENTS | {"FullyBooted"}
     assert all("\nTimestamp: " in block for block in events if _name(block) != "FullyBooted")
     sent = len([block for block in everything.blocks if "Event: " in block])
     assert len(events) * 3 < sent, f"{len(events)} of {sent} events passed the filter"

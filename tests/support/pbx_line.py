@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pbxhub.ami.connection import Connection, Item
 from pbxhub.ami.inbox import Inbox
 from pbxhub.ami.login import Address, Patience
-from pbxhub.ami.resync import Heard, Stock
+from pbxhub.ami.resync import ChannelList, ReceivedEvent
 from pbxhub.store.pbx_states import PbxState
 from pbxhub.testing.pbx.pbx_player import PbxPlayer
 
@@ -40,12 +40,12 @@ class Line:
     @property
     def events(self) -> list[str]:
         """The events of calls, as text."""
-        blocks = [item.block for item in self.items if isinstance(item, Heard)]
+        blocks = [item.block for item in self.items if isinstance(item, ReceivedEvent)]
         return [block for block in blocks if "FullyBooted" not in block]
 
     @property
-    def stocks(self) -> list[Stock]:
-        return [item for item in self.items if isinstance(item, Stock)]
+    def stocks(self) -> list[ChannelList]:
+        return [item for item in self.items if isinstance(item, ChannelList)]
 
     async def until_state(self, name: str, code: str = "") -> PbxState:
         def reached() -> list[PbxState]:
