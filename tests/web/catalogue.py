@@ -20,8 +20,7 @@ ROOT = Path(__file__).parents[2]
 PO = ROOT / "pbxhub/web/translations/uk/LC_MESSAGES/messages.po"
 MO = PO.with_suffix(".mo")
 _METHODS = [("pbxhub/web/**.py", "python"), ("templates/**.html", "jinja2")]
-_FLOORS = ("calls", "webhooks", "store", "delivery", "ami", "account", "web")
-_SAYING = [("pbxhub/json_reader.py", "python"), *((f"pbxhub/{floor}/**.py", "python") for floor in _FLOORS)]
+_SAYING = [("pbxhub/**.py", "python")]
 
 
 def texts() -> Catalog:
