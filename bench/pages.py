@@ -26,8 +26,8 @@ from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.hub.postgres import postgres_server
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
-from pbxhub.web.hub import now
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
+from pbxhub.wsgi.current import now
 
 GOAL_MS = 100
 ROUNDS = 25

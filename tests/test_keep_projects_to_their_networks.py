@@ -84,7 +84,12 @@ def test_a_test_send_and_a_notice_go_by_the_grant(
     grant(database, world.project_id, networks)
     with Receiver() as receiver:
         with app.test_request_context("/"), database.read() as session:
-            access = Access(session.get_one(Project, world.project_id), Program("test"), rights_of_role("editor"))
+            access = Access(
+                session.get_one(Project, world.project_id),
+                Program("test"),
+                rights_of_role("editor"),
+                app.extensions["pbxhub"],
+            )
             tried = send_test(session, access, {"spec": dump_spec(spec(receiver.url)), "stage": BEFORE}, None)
             assert tried.answer is not None
             assert tried.answer.outcome == outcome

@@ -18,7 +18,7 @@ from pbxhub.http_server import serving
 from pbxhub.settings import read_settings
 from pbxhub.store.session import Database
 from pbxhub.store.tries import Tries
-from pbxhub.web.proxies import browser_address
+from pbxhub.wsgi.proxies import browser_address
 from tests.support.killing import wait_until
 from tests.support.pages_server import Pages, projects_with_keys, serving_pages
 

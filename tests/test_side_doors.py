@@ -89,7 +89,12 @@ def test_no_other_module_can_send_a_request() -> None:
 def test_a_test_send_is_guarded(app: Flask, database: Database) -> None:
     world = World(database)
     with Receiver() as receiver, app.test_request_context("/"), database.read() as session:
-        access = Access(session.get_one(Project, world.project_id), Program("test"), rights_of_role("editor"))
+        access = Access(
+            session.get_one(Project, world.project_id),
+            Program("test"),
+            rights_of_role("editor"),
+            app.extensions["pbxhub"],
+        )
         tried = send_test(session, access, {"spec": dump_spec(spec(receiver.url)), "stage": BEFORE}, None)
         assert tried.answer is not None
         assert tried.answer.outcome == "blocked_target"

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Literal, Protocol
 from zoneinfo import ZoneInfo
 
+from pbxhub.account.installation import Installation
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Project
 
@@ -117,12 +118,24 @@ class CommandLine:
 
 
 @dataclass(frozen=True, slots=True)
+class HubAccess:
+    """A person outside of any project: who makes one, or runs the hub. operator: whether they run the hub."""
+
+    user: Actor
+    hub: Installation
+    operator: bool = False
+    address: str = ""  # where the request came from, for the audit log
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))  # when it came
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
     """A person or a program inside a project they belong to. operator: whether they run the hub itself."""
 
     project: Project
     user: Actor
     rights: frozenset[Right]
+    hub: Installation
     operator: bool = False
     address: str = ""  # where the request came from, for the audit log
     now: datetime = field(default_factory=lambda: datetime.now(UTC))  # when it came

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Access, Actor
+from pbxhub.account.access import Access, Actor, HubAccess
 from pbxhub.calls.stages import JSON
 from pbxhub.store.accounts import AuditEntry
 
@@ -66,6 +66,20 @@ def note(
     write_entry(
         session, access.project.id, access.user, action, subject, before or {}, after or {}, access.address, access.now
     )
+
+
+def note_of_hub(
+    session: Session,
+    by: Access | HubAccess,
+    action: Action,
+    subject: str,
+    before: Mapping[str, JSON] | None = None,
+    after: Mapping[str, JSON] | None = None,
+    project_id: int | None = None,
+) -> None:
+    """Writes to the operators' log, which outlives the project, and to that of the project it concerns (project_id)."""
+    for of in dict.fromkeys((None, project_id)):
+        write_entry(session, of, by.user, action, subject, before or {}, after or {}, by.address, by.now)
 
 
 def differences(before: Mapping[str, JSON], after: Mapping[str, JSON]) -> dict[str, list[JSON]]:

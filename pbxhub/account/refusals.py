@@ -22,3 +22,24 @@ class Refusal:
 @dataclass(frozen=True, slots=True)
 class Taken(Refusal):
     """Something else has this name or number already: right by itself, and refused as things stand."""
+
+
+class NotFoundError(Exception):
+    """There is no such thing in this project: 404, whoever asks."""
+
+
+class NotAllowedError(Exception):
+    """It exists and cannot be changed: 403. sentence: why."""
+
+    def __init__(self, sentence: Sentence) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
+class BusyError(Exception):
+    """Too much at once: 429. retry_after: seconds after which another attempt makes sense."""
+
+    def __init__(self, sentence: Sentence, retry_after: int) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.retry_after = retry_after

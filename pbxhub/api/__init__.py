@@ -12,9 +12,9 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from pbxhub.api import answers, description, idempotency, keys, problems, rates, streams
 from pbxhub.api.resources import BLUEPRINTS
 from pbxhub.settings import Settings
-from pbxhub.web import received
-from pbxhub.web.application import Application
-from pbxhub.web.proxies import seen_from_outside
+from pbxhub.wsgi import request_checks
+from pbxhub.wsgi.application import Application
+from pbxhub.wsgi.proxies import seen_from_outside
 
 PREFIX = "/api/v1"
 
@@ -41,12 +41,12 @@ def create_api(app: Flask, threads: int = 16) -> Flask:
         BABEL_DEFAULT_LOCALE="en",
         PROPAGATE_EXCEPTIONS=False,
     )
-    received.install(api)
+    request_checks.install(api)
     api.json.sort_keys = False  # type: ignore[attr-defined]
     Babel(api)
     for part in (problems, answers, rates, keys):
         part.install(api)
-    api.before_request(received.check_call)
+    api.before_request(request_checks.check_call)
     idempotency.install(api)
     streams.install(api, threads // 2)
     description.install(api, BLUEPRINTS)

@@ -8,7 +8,7 @@ from marshmallow import missing
 from webargs.flaskparser import FlaskParser
 
 from pbxhub.api.problems import refuse
-from pbxhub.web.received import json_body
+from pbxhub.wsgi.request_checks import json_body
 
 
 class _Parser(FlaskParser):

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pbxhub.api.problems import problem
 from pbxhub.store.api import KeptAnswer
-from pbxhub.web.hub import hub, now
+from pbxhub.wsgi.current import hub, now
 
 KEPT = timedelta(hours=24)
 _LONGEST = timedelta(minutes=1)  # after which an unfinished first request was lost with its process

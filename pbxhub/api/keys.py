@@ -17,7 +17,7 @@ from pbxhub.account.tokens import hash_of
 from pbxhub.account.tries import network_of
 from pbxhub.api.problems import problem, refuse
 from pbxhub.store.accounts import ApiKey, Project
-from pbxhub.web.hub import hub, now
+from pbxhub.wsgi.current import hub, now
 
 OPEN = frozenset({"api-docs.openapi_json", "docs.page", "docs.start"})
 _SEEN = timedelta(minutes=1)
@@ -71,7 +71,7 @@ def enter(session: Session) -> Access:
     project = session.get(Project, row.project_id, with_for_update=lock)
     if project is None:
         refuse(401, "The project of this key is gone.")
-    return Access(project, Program(row.name), rights_of_scopes(row.scopes), address=request.remote_addr or "")
+    return Access(project, Program(row.name), rights_of_scopes(row.scopes), hub(), address=request.remote_addr or "")
 
 
 def _note_use(row: ApiKey) -> None:

@@ -9,7 +9,7 @@ from flask import Flask, Response, json
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
-from pbxhub.account.refusals import Refusal, Taken
+from pbxhub.account.refusals import BusyError, NotAllowedError, NotFoundError, Refusal, Taken
 from pbxhub.json_reader import UnreadableError
 from pbxhub.store.session import is_away, reason
 from pbxhub.webhooks.spec import FieldError, SpecError
@@ -71,6 +71,9 @@ def accepted(found: T | list[Refusal]) -> T:
 
 def install(api: Flask) -> None:
     api.register_error_handler(Refused, lambda error: problem(error.status, error.detail, error.errors, error.headers))
+    api.register_error_handler(NotFoundError, lambda _error: problem(404, _SENTENCES[404]))
+    api.register_error_handler(NotAllowedError, lambda error: problem(403, error.sentence))
+    api.register_error_handler(BusyError, _busy)
     api.register_error_handler(SpecError, lambda error: _invalid(error.errors))
     api.register_error_handler(UnreadableError, _unreadable)
     api.register_error_handler(HTTPException, _http)
@@ -86,6 +89,10 @@ def problem(
     body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     body["errors"] = [{"path": error.path, "message": error.message} for error in errors]
     return Response(json.dumps(body), status, headers, content_type=TYPE)
+
+
+def _busy(error: BusyError) -> Response:
+    return problem(429, error.sentence, headers={"Retry-After": str(error.retry_after)})
 
 
 def _invalid(errors: list[FieldError]) -> Response:

@@ -10,6 +10,7 @@ from flask_babel import Babel
 from flask_security import Security
 from flask_wtf import CSRFProtect
 
+from pbxhub.account.installation import Finding, Installation
 from pbxhub.paths import TEMPLATES
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.sender import Sender
@@ -26,19 +27,18 @@ from pbxhub.web import (
     limits,
     navigation,
     present,
-    received,
     renewal,
     second_factor,
     sessions,
     sign_in_words,
     words,
 )
-from pbxhub.web.application import Application
-from pbxhub.web.hub import Finding, Hub
 from pbxhub.web.mail import Mail
 from pbxhub.web.pages import BLUEPRINTS
 from pbxhub.web.second_factor import OneTimeCodes, RecoveryCodes
 from pbxhub.web.users import Accounts
+from pbxhub.wsgi import request_checks
+from pbxhub.wsgi.application import Application
 
 
 def create_app(
@@ -59,8 +59,10 @@ def create_app(
     guard_of = guard_of or (lambda: AddressGuard(settings.allowed_networks))
     app = Application("pbxhub.web", template_folder=str(TEMPLATES), static_folder=None)
     app.config.update(_flask(settings, vault), **_sign_in(settings, vault), **sign_in_words.messages())
-    app.extensions["pbxhub"] = Hub(settings, database, vault, guard_of, Sender(guard_of()), mail, check_pbx, recordings)
-    received.install(app)
+    app.extensions["pbxhub"] = Installation(
+        settings, database, vault, guard_of, Sender(guard_of()), mail, check_pbx, recordings
+    )
+    request_checks.install(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     http_protection.install(app, settings.public_url, settings.trusted_proxies)
     Babel(app, locale_selector=language.choose)
@@ -71,7 +73,7 @@ def create_app(
     second_factor.install(app)
     for part in (assets, devices, error_pages, language, navigation, present, renewal, sessions, words):
         part.install(app)
-    app.before_request(received.check_page)
+    app.before_request(request_checks.check_page)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     return app

@@ -7,10 +7,10 @@ from flask_login import current_user
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Access, OperatorRight, Right, Role, may_operate, rights_of_role
+from pbxhub.account.access import Access, HubAccess, OperatorRight, Right, Role, may_operate, rights_of_role
 from pbxhub.store.accounts import Membership, Project
-from pbxhub.web.hub import hub
 from pbxhub.web.users import Account
+from pbxhub.wsgi.current import hub
 
 
 def signed_in() -> Account:
@@ -32,11 +32,16 @@ def enter(session: Session, project_id: int, right: Right = "account.read") -> A
     ).first()
     if found is None:
         abort(404)
-    access = Access(found[0], user, rights_of_role(cast(Role, found[1])), user.operator, address())
+    access = Access(found[0], user, rights_of_role(cast(Role, found[1])), hub(), user.operator, address())
     g.access = access
     if not access.may(right):
         abort(403)
     return access
+
+
+def at_hub(user: Account) -> HubAccess:
+    """A user outside of any project."""
+    return HubAccess(user, hub(), user.operator, address())
 
 
 def address() -> str:
@@ -44,9 +49,9 @@ def address() -> str:
     return request.remote_addr or ""
 
 
-def operating(right: OperatorRight) -> Account:
+def operating(right: OperatorRight) -> HubAccess:
     """The operator of this request. 401 when not signed in; for anybody else there is no such page: 404."""
     user = signed_in()
     if not may_operate(user.operator, right, hub().settings):
         abort(404)
-    return user
+    return at_hub(user)

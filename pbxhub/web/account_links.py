@@ -13,8 +13,8 @@ from pbxhub.account.refusals import Refusal
 from pbxhub.store.accounts import Invitation
 from pbxhub.store.session import Database
 from pbxhub.translatable import say
-from pbxhub.web.hub import now
 from pbxhub.web.users import Account
+from pbxhub.wsgi.current import now
 
 _RESET = timedelta(days=1)  # the sign-in library's own
 

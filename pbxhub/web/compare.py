@@ -4,11 +4,11 @@ import json
 from dataclasses import dataclass
 
 from pbxhub.account.access import Access
+from pbxhub.account.audit_log import differences
 from pbxhub.account.visible import visible_body
 from pbxhub.calls.stages import JSON
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.store.history import Delivery
-from pbxhub.web.audit import differences
 from pbxhub.web.webhooks import flatten
 
 

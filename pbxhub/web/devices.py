@@ -11,8 +11,8 @@ from flask import Flask, Response, g, request
 from flask_security.signals import password_reset, user_authenticated
 from itsdangerous import BadSignature, URLSafeSerializer
 
-from pbxhub.web.hub import hub
 from pbxhub.web.users import Account
+from pbxhub.wsgi.current import hub
 
 _LASTS = timedelta(days=400)
 _MOST = 5  # accounts of one browser

@@ -8,9 +8,10 @@ from flask import Flask, Response, current_app, flash, g, redirect, render_templ
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.exceptions import BadRequest, HTTPException, SecurityError
+from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, NotFound, SecurityError, TooManyRequests
 from werkzeug.wrappers import Response as AnyResponse
 
+from pbxhub.account.refusals import BusyError, NotAllowedError, NotFoundError
 from pbxhub.json_reader import UnreadableError
 from pbxhub.store.session import is_away, reason
 from pbxhub.web.devices import device
@@ -25,6 +26,9 @@ def install(app: Flask) -> None:
     """One page for every failure; a visitor without a session is sent to sign in and comes back afterwards."""
     app.register_error_handler(401, _sign_in)
     app.register_error_handler(UnreadableError, lambda error: _failed(BadRequest(_unreadable(error))))
+    app.register_error_handler(NotFoundError, lambda _error: _failed(NotFound()))
+    app.register_error_handler(NotAllowedError, lambda error: _failed(Forbidden(said(error.sentence))))
+    app.register_error_handler(BusyError, _busy)
     app.register_error_handler(HTTPException, _failed)
     app.register_error_handler(CSRFError, _forged_or_old)
     app.register_error_handler(SQLAlchemyError, _away)
@@ -90,6 +94,10 @@ def _failed(error: HTTPException) -> Answer:
     page = render_template("failure.html", code=code, title=title, sentence=sentence)
     after = getattr(error, "retry_after", None)
     return Response(page, code, {"Retry-After": str(after)} if after else None)
+
+
+def _busy(error: BusyError) -> Answer:
+    return _failed(TooManyRequests(said(error.sentence), retry_after=error.retry_after))
 
 
 def _unreadable(error: UnreadableError) -> str:

@@ -29,9 +29,9 @@ from pbxhub.account.networks import Grant
 from pbxhub.account.pbxs import PbxInput
 from pbxhub.account.projects import LONGEST, countries, read_project, time_zones
 from pbxhub.account.refusals import Refusal
-from pbxhub.web.hub import hub
 from pbxhub.web.kept_forms import kept
 from pbxhub.web.language import LANGUAGES, said
+from pbxhub.wsgi.current import hub
 
 
 def _account_address(_form: Any, field: Any) -> None:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, request
 
 from pbxhub.settings import Network
-from pbxhub.web.proxies import seen_from_outside
+from pbxhub.wsgi.proxies import seen_from_outside
 
 _POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "

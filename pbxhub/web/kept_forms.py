@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException
 
 from pbxhub.store.accounts import KeptForm
 from pbxhub.web.devices import device
-from pbxhub.web.hub import hub, now, reading, writing
+from pbxhub.wsgi.current import hub, now, reading, writing
 
 _LASTS = timedelta(hours=1)
 _LARGEST = 200_000  # characters

@@ -24,9 +24,9 @@ from pbxhub.account.tries import (
     succeeded,
 )
 from pbxhub.web.devices import device, knows
-from pbxhub.web.hub import now, writing
 from pbxhub.web.language import _
 from pbxhub.web.users import Accounts
+from pbxhub.wsgi.current import now, writing
 
 View = Callable[..., Any]
 

@@ -9,8 +9,8 @@ from flask_security.mail_util import EmailValidateException
 
 from pbxhub.account.email_addresses import normalised
 from pbxhub.notices.mail import send_mail
-from pbxhub.web.hub import hub
 from pbxhub.web.language import _
+from pbxhub.wsgi.current import hub
 
 log = structlog.get_logger()
 

@@ -7,8 +7,8 @@ from flask import Flask, g
 from sqlalchemy import func, select
 
 from pbxhub.store.history import Delivery
-from pbxhub.web.hub import hub
 from pbxhub.web.stats import IS_FAILED
+from pbxhub.wsgi.current import hub
 
 _MOST = 99
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from pbxhub.sending.own_address import own_address
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import open_calls
-from pbxhub.web.hub import now
+from pbxhub.wsgi.current import now
 
 _SILENT = timedelta(seconds=60)  # the listener writes every 15 s
 

@@ -17,7 +17,7 @@ from pbxhub.account.copied_text import argument_of
 from pbxhub.account.visible import visible_body, visible_text, visible_values
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.web.assets import asset
-from pbxhub.web.hub import now
+from pbxhub.wsgi.current import now
 
 
 def install(app: Flask) -> None:

@@ -16,12 +16,12 @@ from pbxhub.delivery.webhook_cache import ProjectWebhooks
 from pbxhub.store.columns import unindexed
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
-from pbxhub.web.hub import hub, now
 from pbxhub.web.language import _
 from pbxhub.web.paging import read_uuid
 from pbxhub.webhooks.catalogue import CHAIN, ENTRIES
 from pbxhub.webhooks.params import exists_at, from_json
 from pbxhub.webhooks.saved_values import Answered, chain_values
+from pbxhub.wsgi.current import hub, now
 
 LAST_CALLS = 50
 

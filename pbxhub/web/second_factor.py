@@ -13,7 +13,7 @@ from flask_security.tf_plugin import tf_clean_session
 from passlib.exc import TokenError  # type: ignore[import-untyped]
 
 from pbxhub.account.second_factor import use_recovery_code, use_time_step
-from pbxhub.web.hub import writing
+from pbxhub.wsgi.current import writing
 
 
 def install(app: Flask) -> None:

@@ -14,8 +14,8 @@ from pbxhub.account.first_owner import remember_owner
 from pbxhub.account.invitations import confirm_address
 from pbxhub.account.tokens import hash_of
 from pbxhub.store.accounts import SignIn
-from pbxhub.web.hub import hub, now
 from pbxhub.web.users import Account
+from pbxhub.wsgi.current import hub, now
 
 IDLE = timedelta(days=3)
 ABSOLUTE = timedelta(days=30)

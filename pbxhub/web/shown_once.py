@@ -9,7 +9,7 @@ import json
 from cryptography.fernet import Fernet, InvalidToken
 from flask import session
 
-from pbxhub.web.hub import hub
+from pbxhub.wsgi.current import hub
 
 _SECONDS = 300  # a redirect takes one; what nobody fetched in this time is gone
 _KEY = "shown_once"

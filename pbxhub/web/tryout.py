@@ -20,7 +20,6 @@ from pbxhub.store.ids import new_id
 from pbxhub.store.webhooks import Webhook
 from pbxhub.vault import VaultError
 from pbxhub.web import curl
-from pbxhub.web.hub import hub, now
 from pbxhub.web.language import _
 from pbxhub.web.present import readable
 from pbxhub.web.samples import chosen_values, recent_values
@@ -34,6 +33,7 @@ from pbxhub.webhooks.matching import Matched, compile_filters, would_match
 from pbxhub.webhooks.message import NotSent, Request
 from pbxhub.webhooks.request import compile_request
 from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec, load_spec
+from pbxhub.wsgi.current import hub, now
 
 TEST_MARK = ("webhook-test", "1")
 """The header by which a receiver can tell a test from a delivery."""
@@ -120,7 +120,7 @@ def test_send(session: Session, access: Access, data: Mapping[str, Any], kept: W
     marked = replace(request, headers=(*request.headers, TEST_MARK))
     sender = hub().sender
     sender.guard = hub().guard()
-    with hub().long_answers.one(access.project.id):
+    with hub().slow_requests.one(access.project.id):
         answer = prepared.clean(sender.send(replace(prepared.outgoing, request=twin(marked))))
     return Tried(shown, answer, _judged(draft.spec, answer))
 

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.audit_log import Action, note
 from pbxhub.account.visible import redacted_spec
 from pbxhub.calls.stages import JSON
 from pbxhub.delivery.outbox import cancel_pending, pause, resume
@@ -16,8 +17,6 @@ from pbxhub.sending.webhook_signatures import SigningKeys, new_key, open_keys, r
 from pbxhub.store.accounts import lock_project
 from pbxhub.store.webhooks import Webhook, WebhookVersion, remember_version, touch_webhooks
 from pbxhub.vault import VaultError
-from pbxhub.web.audit import Action, note
-from pbxhub.web.hub import guard_of, hub, now
 from pbxhub.web.language import _
 from pbxhub.webhooks.auth import keeps_secret, origin_of, secret_error
 from pbxhub.webhooks.certificates import bare_key, key_error
@@ -26,6 +25,7 @@ from pbxhub.webhooks.check import check_spec, check_stage
 from pbxhub.webhooks.gallery import Item, default_event, fill, unfilled
 from pbxhub.webhooks.import_export import Change, Exported, plan_import
 from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec, dump_spec
+from pbxhub.wsgi.current import hub, now
 
 MOST_WEBHOOKS = 2000
 
@@ -71,7 +71,7 @@ def read_draft(
         errors.append(FieldError("", _("The project has %(n)s events, as many as it may have.", n=MOST_WEBHOOKS)))
     if not errors:
         errors += _chain_errors(session, access, name, spec, webhook)
-    if not errors and (refused := guard_of(access.project).check_url(spec.request.url)):
+    if not errors and (refused := hub().guard_of(access.project).check_url(spec.request.url)):
         errors.append(FieldError("url", refused.sentence))
     if errors:
         raise SpecError(errors)
@@ -238,7 +238,7 @@ def plan(session: Session, access: Access, data: Any) -> tuple[Change, ...]:
 
 def _import_errors(access: Access, changes: Iterable[Change], there: int) -> list[FieldError]:
     """What the hub itself does not allow of a file that is right."""
-    guard, errors = guard_of(access.project), list[FieldError]()
+    guard, errors = hub().guard_of(access.project), list[FieldError]()
     for item in changes:
         path, spec = f"webhooks.{item.webhook.name}", item.webhook.spec
         if refused := guard.check_url(spec.request.url):

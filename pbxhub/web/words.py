@@ -4,8 +4,8 @@ from typing import get_args
 
 from flask import Flask, g
 
+from pbxhub.account.audit_log import Action
 from pbxhub.sending.outcomes import OUTCOMES, Outcome, describe
-from pbxhub.web.audit import Action
 from pbxhub.web.editor_words import editor_words
 from pbxhub.web.language import _
 from pbxhub.web.pbx_live import unheard

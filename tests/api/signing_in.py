@@ -7,7 +7,7 @@ from flask_security import hash_password
 from served import Served
 
 from pbxhub.store.accounts import Membership, User
-from pbxhub.web.hub import now
+from pbxhub.wsgi.current import now
 
 PASSWORD = "correct horse battery"
 _TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')

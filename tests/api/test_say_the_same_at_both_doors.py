@@ -13,7 +13,7 @@ from sqlalchemy import select
 from pbxhub.store.accounts import AuditEntry, Employee, Number
 from pbxhub.store.history import Delivery
 from pbxhub.store.ids import new_id
-from pbxhub.web.hub import now
+from pbxhub.wsgi.current import now
 
 LONG = "x" * 201
 

@@ -18,7 +18,7 @@ from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Receiver, Responder
-from pbxhub.web.hub import now
+from pbxhub.wsgi.current import now
 from tests.browser import world
 from tests.browser.server import Site, chromium, serving, working
 

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from pbxhub.account.first_owner import first_setup
 from pbxhub.testing.receivers.receiver import Receiver
-from pbxhub.web.hub import now
+from pbxhub.wsgi.current import now
 from tests.browser.conftest import ring
 from tests.browser.server import Site
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from pbxhub.store.history import Attempt, Call, Delivery
 from pbxhub.testing.receivers.receiver import Reply
 from pbxhub.testing.waiting import await_until
-from pbxhub.web.hub import now
+from pbxhub.wsgi.current import now
 from tests.browser.conftest import receiving, ring
 from tests.browser.server import Site
 

@@ -15,8 +15,8 @@ from pbxhub.store.history import Attempt, Call, Delivery, StageEvent
 from pbxhub.store.ids import first_id_at, new_id
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, add_project
-from pbxhub.web.hub import hub, now
 from pbxhub.webhooks.spec import Auth, Field, Filter, Parameter, RequestSpec, Retry, WebhookSpec
+from pbxhub.wsgi.current import hub, now
 
 EMAIL, PASSWORD = "anna@example.com", "correct horse battery"
 _PEOPLE = (("101", "Ivan Sydorenko", "Sales"), ("102", "Olena Koval", "Sales"), ("103", "Petro Bondar", "Support"))

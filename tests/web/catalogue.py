@@ -11,9 +11,9 @@ from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
+from pbxhub.account.audit_log import Action
 from pbxhub.sending.outcomes import _STATUS_HINTS, OUTCOMES
 from pbxhub.store.pbx_states import REASONS
-from pbxhub.web.audit import Action
 from pbxhub.webhooks.gallery import gallery
 
 ROOT = Path(__file__).parents[2]

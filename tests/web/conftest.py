@@ -15,7 +15,7 @@ from pbxhub.store.accounts import Membership, Project, User
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
-from pbxhub.web.hub import now
+from pbxhub.wsgi.current import now
 from tests.web.post_office import post_office
 
 __all__ = ["post_office"]

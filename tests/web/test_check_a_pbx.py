@@ -13,7 +13,7 @@ from pbxhub.store.accounts import Pbx, User
 from pbxhub.store.session import Database
 from pbxhub.testing.pbx.played_pbx import PlayedPbx
 from pbxhub.vault import Vault
-from pbxhub.web.hub import now
+from pbxhub.wsgi.current import now
 from tests.web.conftest import Browser, People
 
 

@@ -14,8 +14,8 @@ from pbxhub.store.accounts import ApiKey, AuditEntry, Pbx, Project, User
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.vault import Vault
-from pbxhub.web.hub import now
 from pbxhub.webhooks.spec import RequestSpec, Steering, WebhookSpec
+from pbxhub.wsgi.current import now
 from tests.web.conftest import Browser, People
 
 SignedIn = Callable[[str], Browser]

@@ -23,8 +23,8 @@ from pbxhub.store.ordered_calls import DialPlan, OrderedCall
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.vault import Vault
-from pbxhub.web.hub import now
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec, dump_spec
+from pbxhub.wsgi.current import now
 from tests.web.conftest import Browser, People
 
 AT_ONCE = 4

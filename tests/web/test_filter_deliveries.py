@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from pbxhub.store.resends import Resend
 from pbxhub.store.session import Database
-from pbxhub.web.hub import now
+from pbxhub.wsgi.current import now
 from tests.support.made_failures import NOON, Failures
 from tests.web.conftest import Browser, People
 

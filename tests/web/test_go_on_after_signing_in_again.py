@@ -11,7 +11,7 @@ from sqlalchemy import delete, select, update
 from pbxhub.store.accounts import Employee, KeptForm, SignIn
 from pbxhub.store.notices import NoticeTarget
 from pbxhub.store.session import Database
-from pbxhub.web.hub import now
+from pbxhub.wsgi.current import now
 from tests.web.authenticator import code_of, switch_on
 from tests.web.conftest import PASSWORD, Browser, People
 

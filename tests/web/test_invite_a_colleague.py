@@ -18,7 +18,7 @@ from pbxhub.store.session import Database
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.web.account_links import link_for
-from pbxhub.web.hub import now
+from pbxhub.wsgi.current import now
 from tests.web.authenticator import switch_on
 from tests.web.conftest import PASSWORD, Browser, People
 from tests.web.post_office import Box, links_in

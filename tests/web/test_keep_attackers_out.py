@@ -22,8 +22,8 @@ from pbxhub.store.webhooks import Webhook
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.web.curl import as_curl
-from pbxhub.web.hub import now
 from pbxhub.webhooks.spec import Field, Parameter, RequestSpec, WebhookSpec
+from pbxhub.wsgi.current import now
 from tests.web.conftest import PASSWORD, Browser, People
 
 NASTY = """<script>alert(1)</script>"><img src=x onerror=alert(1)>'{{7*7}}"""

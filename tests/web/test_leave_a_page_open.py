@@ -13,7 +13,7 @@ from pbxhub.store.history import Call, Delivery
 from pbxhub.store.ids import new_id
 from pbxhub.store.resends import Resend
 from pbxhub.store.session import Database
-from pbxhub.web.hub import now
+from pbxhub.wsgi.current import now
 from tests.support.made_failures import NOON, Failures
 from tests.web.conftest import Browser, People
 

@@ -17,8 +17,8 @@ from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
-from pbxhub.web.hub import now
 from pbxhub.web.pages.recordings import recording_link
+from pbxhub.wsgi.current import now
 from tests.web.conftest import People
 
 

@@ -13,8 +13,8 @@ from pbxhub.store.history import Call, Delivery, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
-from pbxhub.web.hub import now
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
+from pbxhub.wsgi.current import now
 from tests.web.conftest import Browser, People
 
 SignedIn = Callable[[str], Browser]

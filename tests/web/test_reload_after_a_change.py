@@ -9,8 +9,8 @@ from sqlalchemy import func, select
 from pbxhub.store.accounts import ApiKey, Pbx
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
-from pbxhub.web.hub import now
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
+from pbxhub.wsgi.current import now
 from tests.web.conftest import Browser, People
 from tests.web.test_walk_every_route import _targets, _things
 

@@ -16,8 +16,8 @@ from pbxhub.store.session import Database
 from pbxhub.testing.waiting import await_until
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
-from pbxhub.web.hub import now
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec, dump_spec
+from pbxhub.wsgi.current import now
 from tests.web.conftest import Browser, People
 from tests.web.test_change_members import waiting_for_locks
 from tests.web.test_set_up_the_owner import FORM

@@ -11,16 +11,16 @@ from typing import get_args
 import pytest
 from flask import Flask
 
+from pbxhub.account.audit_log import Action
 from pbxhub.store.accounts import AuditEntry
 from pbxhub.store.pbx_states import REASONS
 from pbxhub.store.session import Database
 from pbxhub.translatable import Sentence, say
-from pbxhub.web.audit import Action
-from pbxhub.web.hub import now
 from pbxhub.web.language import said
 from pbxhub.webhooks.check import advice, check_spec
 from pbxhub.webhooks.gallery import default_event, gallery
 from pbxhub.webhooks.spec import SpecError, WebhookSpec
+from pbxhub.wsgi.current import now
 from tests.support.golden_cases import GOLDEN, read_refusals
 from tests.web.catalogue import ROOT, translated
 from tests.web.conftest import Browser, People

@@ -7,8 +7,8 @@ import pytest
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.vault import Vault
-from pbxhub.web.hub import now
 from pbxhub.webhooks.spec import Auth, RequestSpec, WebhookSpec
+from pbxhub.wsgi.current import now
 from tests.web.conftest import Browser, People
 
 SAID = "Its secret cannot be opened: it was sealed with another PBXHUB_SECRET_KEY."

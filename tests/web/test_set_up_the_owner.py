@@ -13,7 +13,7 @@ from pbxhub.store.accounts import Project, User
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
-from pbxhub.web.hub import now
+from pbxhub.wsgi.current import now
 from tests.web.conftest import PASSWORD, Browser
 
 FORM = {

@@ -7,8 +7,8 @@ from sqlalchemy import select, update
 
 from pbxhub.store.history import Attempt, Delivery
 from pbxhub.store.session import Database
-from pbxhub.web.hub import now
 from pbxhub.web.present import as_it_came
+from pbxhub.wsgi.current import now
 from tests.web.conftest import Browser, People
 from tests.web.test_walk_every_route import things
 

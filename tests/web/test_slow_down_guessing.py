@@ -13,7 +13,7 @@ from pbxhub.store.session import Database
 from pbxhub.store.tries import Tries
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
-from pbxhub.web.hub import now
+from pbxhub.wsgi.current import now
 from tests.web.authenticator import code_of, switch_on
 from tests.web.conftest import PASSWORD as RIGHT
 from tests.web.conftest import Browser, People

@@ -11,8 +11,8 @@ from pbxhub.store.ids import new_id
 from pbxhub.store.resends import Resend
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
-from pbxhub.web.hub import now
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
+from pbxhub.wsgi.current import now
 from tests.web.conftest import Browser, People
 from tests.web.forms import Form, form_with, forms_in, forms_of
 

@@ -18,8 +18,8 @@ from pbxhub.store.ids import new_id
 from pbxhub.store.notices import NoticeTarget
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, WebhookVersion
-from pbxhub.web.hub import now
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
+from pbxhub.wsgi.current import now
 from tests.web.conftest import Browser, People
 
 PUBLIC = {

@@ -12,7 +12,7 @@ from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.store.pbx_states import REASONS
 from pbxhub.store.session import Database
-from pbxhub.web.hub import now
+from pbxhub.wsgi.current import now
 from tests.web.conftest import Browser, People
 
 

@@ -9,6 +9,7 @@ from pbxhub.account import dial_plans as dial_plan_rules
 from pbxhub.account import pbxs as pbx_rules
 from pbxhub.account import projects as projects_rules
 from pbxhub.account.access import Access
+from pbxhub.account.audit_log import Action, fields, note
 from pbxhub.account.dial_plans import dial_plan_of
 from pbxhub.account.employees import delete_employee, save_employee
 from pbxhub.account.numbers import delete_number, save_number
@@ -18,8 +19,7 @@ from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import accepted, refuse, refuse_all, wrong_field
 from pbxhub.store.accounts import Employee, Number, Pbx, lock_project
-from pbxhub.web.audit import Action, fields, note
-from pbxhub.web.hub import hub, now, reading, writing
+from pbxhub.wsgi.current import hub, now, reading, writing
 
 account = Blueprint("account", __name__, description="The project, its PBXs, numbers and employees")
 RowT = TypeVar("RowT", Pbx, Number, Employee)
@@ -134,7 +134,7 @@ def check_pbx(pbx_id: int) -> Any:
     with reading() as session:
         access = enter(session)
         row = _row(session, access, Pbx, pbx_id)
-    with hub().long_answers.one(access.project.id):
+    with hub().slow_requests.one(access.project.id):
         return list(hub().check_pbx(row, access.operator))
 
 

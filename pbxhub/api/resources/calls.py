@@ -8,6 +8,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.audit_log import note
 from pbxhub.account.dial_plans import dial_plan_of
 from pbxhub.account.visible import visible_url, visible_values
 from pbxhub.api import schemas
@@ -24,9 +25,8 @@ from pbxhub.store.columns import one_of
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import CHANNEL_PREFIX, FINAL, OrderedCall
-from pbxhub.web.audit import note
-from pbxhub.web.hub import guard_of, hub, now, reading, writing
 from pbxhub.webhooks.headers import header_name_error, header_value_error
+from pbxhub.wsgi.current import hub, now, reading, writing
 
 _ORDERED = ("id", "status", "reason", "name", "mobile_number", "from_number", "agent_id", "created_on", "answered_on",
             "ended_on")  # fmt: skip
@@ -176,7 +176,7 @@ def _check(data: dict[str, Any], allowed: list[str], project: Project) -> None:
         "from_number": number_error(data["from_number"], ["*"]) if data["from_number"] else "",
         "agent_id": extension_error(data["agent_id"]),
     }
-    if data["callback_url"] and (refused := guard_of(project).check_url(data["callback_url"])):
+    if data["callback_url"] and (refused := hub().guard_of(project).check_url(data["callback_url"])):
         wrong["callback_url"] = refused.sentence
     for name, value in data["callback_args"]["headers"].items():
         wrong[f"callback_args.headers.{name}"] = header_name_error(name) or header_value_error(value)

@@ -7,11 +7,11 @@ from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse
 from pbxhub.api.resources.webhooks import show
-from pbxhub.web.hub import reading, writing
 from pbxhub.web.webhooks import add_ready
 from pbxhub.webhooks.catalogue import ENTRIES, FAMILIES
 from pbxhub.webhooks.gallery import Item, find, gallery
 from pbxhub.webhooks.spec import dump_spec
+from pbxhub.wsgi.current import reading, writing
 
 catalogue = Blueprint("catalogue", __name__, description="Ready-made integrations, and parameters")
 

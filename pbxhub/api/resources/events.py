@@ -24,10 +24,10 @@ from pbxhub.delivery.storable import storable
 from pbxhub.store.events import EventRow, NewEvent, Position, keep, last_given, newest, position_of, read_after, today
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
-from pbxhub.web.hub import hub, now, reading, writing
-from pbxhub.web.received import json_body
 from pbxhub.webhooks.spec import FieldError, SpecError
 from pbxhub.webhooks.typed_events import TYPES, EventError, read_event, write_event
+from pbxhub.wsgi.current import hub, now, reading, writing
+from pbxhub.wsgi.request_checks import json_body
 
 events = Blueprint("events", __name__, description="What happened, as typed events")
 

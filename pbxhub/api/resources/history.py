@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, defer
 
 from pbxhub.account.access import Access
+from pbxhub.account.audit_log import note
 from pbxhub.account.visible import visible_body, visible_text
 from pbxhub.api import schemas
 from pbxhub.api.answers import page
@@ -28,8 +29,7 @@ from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.store import history as store
 from pbxhub.store.resends import Resend
-from pbxhub.web.audit import note
-from pbxhub.web.hub import hub, now, reading, writing
+from pbxhub.wsgi.current import hub, now, reading, writing
 
 history = Blueprint("deliveries", __name__, description="What was sent, and what came back")
 _SHOWN = (

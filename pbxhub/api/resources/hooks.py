@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.audit_log import note
 from pbxhub.account.visible import visible_url
 from pbxhub.api import schemas
 from pbxhub.api.answers import page
@@ -22,8 +23,7 @@ from pbxhub.store import api as store
 from pbxhub.store.accounts import lock_project
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
-from pbxhub.web.audit import note
-from pbxhub.web.hub import guard_of, now, reading, writing
+from pbxhub.wsgi.current import hub, now, reading, writing
 
 hooks = Blueprint("resthooks", __name__, description="Named hooks, and attributes of calls")
 MOST_SUBSCRIBERS = 100
@@ -99,7 +99,7 @@ def add_subscriber(data: dict[str, Any], name: str) -> Any:
     """Subscribes an address. One that answers 410 is unsubscribed."""
     with writing() as session:
         access = enter(session)
-        if refused := guard_of(access.project).check_url(data["target_url"]):
+        if refused := hub().guard_of(access.project).check_url(data["target_url"]):
             wrong_field("target_url", refused.sentence)
         lock_project(session, access.project.id)  # counting, looking for the address and writing are one
         row = _hook(session, access, name)

@@ -17,9 +17,7 @@ from pbxhub.steering.answer import Plan
 from pbxhub.store import webhooks as store
 from pbxhub.web import webhooks as rules
 from pbxhub.web.curl import as_curl
-from pbxhub.web.hub import reading, writing
 from pbxhub.web.present import readable
-from pbxhub.web.received import LARGEST_REVISION
 from pbxhub.web.tryout import Preview, Tried, preview, test_send
 from pbxhub.web.webhooks import (
     carry_out,
@@ -41,6 +39,8 @@ from pbxhub.web.webhooks import (
 from pbxhub.webhooks.call_control import plan_of, rules_of
 from pbxhub.webhooks.import_export import Change, export_webhooks
 from pbxhub.webhooks.spec import dump_spec
+from pbxhub.wsgi.current import reading, writing
+from pbxhub.wsgi.request_checks import LARGEST_REVISION
 
 webhooks = Blueprint("webhooks", __name__, description="Events: when to send what where")
 _SCHEMA = schemas.Webhook()

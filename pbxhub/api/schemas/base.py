@@ -6,7 +6,7 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema, fields, validate
 
 from pbxhub.api.answers import MOST
-from pbxhub.web.received import LARGEST_ID
+from pbxhub.wsgi.request_checks import LARGEST_ID
 
 __all__ = ["LARGEST_ID", "Paging", "Problem", "ProblemError", "given", "page_of", "ruled", "text", "times"]
 

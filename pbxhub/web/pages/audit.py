@@ -6,8 +6,8 @@ from sqlalchemy import select
 
 from pbxhub.store.accounts import AuditEntry
 from pbxhub.web.access import enter
-from pbxhub.web.hub import reading
 from pbxhub.web.paging import PAGE, Page
+from pbxhub.wsgi.current import reading
 
 pages = Blueprint("audit", __name__, url_prefix="/projects/<int:project_id>/audit")
 

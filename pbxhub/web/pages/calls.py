@@ -15,9 +15,9 @@ from pbxhub.store.history import Call, Delivery, StageEvent
 from pbxhub.store.questions import Question
 from pbxhub.store.webhooks import Webhook
 from pbxhub.web.access import enter
-from pbxhub.web.hub import reading
 from pbxhub.web.pages.recordings import recording_link
 from pbxhub.web.paging import PAGE, Page, moment_key, read_uuid, write_moment_key
+from pbxhub.wsgi.current import reading
 
 pages = Blueprint("calls", __name__, url_prefix="/projects/<int:project_id>/calls")
 

@@ -6,9 +6,9 @@ from sqlalchemy import select
 
 from pbxhub.store.accounts import Pbx
 from pbxhub.web.access import enter
-from pbxhub.web.hub import now, reading
 from pbxhub.web.stats import calls_of_day, deliveries_of_day, paused, problems
 from pbxhub.web.webhooks import live_webhooks
+from pbxhub.wsgi.current import now, reading
 
 pages = Blueprint("dashboard", __name__, url_prefix="/projects/<int:project_id>/dashboard")
 

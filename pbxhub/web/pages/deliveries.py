@@ -17,13 +17,13 @@ from pbxhub.web.compare import Compared, compare
 from pbxhub.web.curl import as_curl
 from pbxhub.web.deliveries import delivery_rows, newer_rows
 from pbxhub.web.delivery_filter import DeliveryFilter
-from pbxhub.web.hub import reading
 from pbxhub.web.paging import read_uuid
 from pbxhub.web.samples import values_of
 from pbxhub.webhooks.check import used_parameters
 from pbxhub.webhooks.message import Request
 from pbxhub.webhooks.params import lookup
 from pbxhub.webhooks.spec import WebhookSpec
+from pbxhub.wsgi.current import reading
 
 pages = Blueprint("deliveries", __name__, url_prefix="/projects/<int:project_id>/deliveries")
 

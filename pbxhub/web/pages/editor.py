@@ -8,18 +8,16 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.audit_log import differences
 from pbxhub.calls.stages import JSON
 from pbxhub.store.accounts import User
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.web.access import enter
-from pbxhub.web.audit import differences
 from pbxhub.web.catalogue import editor_data, used_names
 from pbxhub.web.forms import GoogleAnalyticsForm
-from pbxhub.web.hub import reading, writing
 from pbxhub.web.kept_forms import kept
 from pbxhub.web.language import _, said
 from pbxhub.web.pages.webhooks import pages
-from pbxhub.web.received import LARGEST_ID
 from pbxhub.web.tryout import preview, test_send
 from pbxhub.web.webhooks import (
     add_ready,
@@ -38,6 +36,8 @@ from pbxhub.web.words import all_stages
 from pbxhub.webhooks.gallery import default_event, find, gallery
 from pbxhub.webhooks.params import exists_at
 from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec
+from pbxhub.wsgi.current import reading, writing
+from pbxhub.wsgi.request_checks import LARGEST_ID
 
 __all__ = ["pages"]
 

@@ -9,8 +9,8 @@ from pbxhub.account.employees import delete_employee, save_employee
 from pbxhub.store.accounts import Employee
 from pbxhub.web.access import enter
 from pbxhub.web.forms import EmployeeForm
-from pbxhub.web.hub import reading, writing
 from pbxhub.web.language import _
+from pbxhub.wsgi.current import reading, writing
 
 pages = Blueprint("people", __name__, url_prefix="/projects/<int:project_id>/employees")
 

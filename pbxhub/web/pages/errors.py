@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.audit_log import note
 from pbxhub.delivery.outbox import (
     CannotResendError,
     Selection,
@@ -22,14 +23,13 @@ from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.store.history import Delivery
 from pbxhub.store.resends import Resend
 from pbxhub.web.access import enter
-from pbxhub.web.audit import note
 from pbxhub.web.deliveries import delivery_rows
 from pbxhub.web.delivery_filter import DeliveryFilter, moment_of
-from pbxhub.web.hub import hub, now, reading, writing
 from pbxhub.web.language import _
 from pbxhub.web.pages.deliveries import webhook_names
 from pbxhub.web.paging import read_uuid
 from pbxhub.web.stats import deliveries_of_day, paused, problems, waiting
+from pbxhub.wsgi.current import hub, now, reading, writing
 
 pages = Blueprint("errors", __name__, url_prefix="/projects/<int:project_id>/errors")
 

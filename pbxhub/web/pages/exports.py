@@ -17,7 +17,7 @@ from pbxhub.store.session import Database
 from pbxhub.web.access import enter
 from pbxhub.web.deliveries import export_rows
 from pbxhub.web.delivery_filter import DeliveryFilter
-from pbxhub.web.hub import hub, reading
+from pbxhub.wsgi.current import hub, reading
 
 pages = Blueprint("exports", __name__, url_prefix="/projects/<int:project_id>/export")
 

@@ -6,7 +6,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.store.migrate import is_current
 from pbxhub.store.sqlite_file import FileGoneError
-from pbxhub.web.hub import hub
+from pbxhub.wsgi.current import hub
 
 pages = Blueprint("health", __name__)
 

@@ -12,8 +12,8 @@ from pbxhub.account.projects import refuse_new_project
 from pbxhub.store.accounts import Membership, Project
 from pbxhub.web.access import signed_in
 from pbxhub.web.error_pages import local_path
-from pbxhub.web.hub import hub, now, reading
 from pbxhub.web.language import LANGUAGES
+from pbxhub.wsgi.current import hub, now, reading
 
 pages = Blueprint("home", __name__)
 

@@ -15,9 +15,9 @@ from pbxhub.account.invitations import Waiting
 from pbxhub.store.accounts import Invitation, User
 from pbxhub.web.access import signed_in
 from pbxhub.web.forms import NewAccountForm
-from pbxhub.web.hub import now, reading, writing
 from pbxhub.web.language import _, said
 from pbxhub.web.users import Account
+from pbxhub.wsgi.current import now, reading, writing
 
 pages = Blueprint("invitations", __name__, url_prefix="/invitations")
 

@@ -9,9 +9,9 @@ from pbxhub.account.api_keys import make_key, revoke_key
 from pbxhub.store.accounts import ApiKey
 from pbxhub.web.access import enter
 from pbxhub.web.forms import KeyForm
-from pbxhub.web.hub import reading, writing
 from pbxhub.web.language import _
 from pbxhub.web.shown_once import hand_over, take
+from pbxhub.wsgi.current import reading, writing
 
 pages = Blueprint("keys", __name__, url_prefix="/projects/<int:project_id>/keys")
 

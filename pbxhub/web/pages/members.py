@@ -8,18 +8,18 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import ROLES, Role
+from pbxhub.account.audit_log import Action, note
 from pbxhub.account.invitations import invite as make_invitation
 from pbxhub.account.invitations import of_project
 from pbxhub.account.members import give_role, lock_members, membership_of
 from pbxhub.account.refusals import Refusal
 from pbxhub.store.accounts import Invitation, Membership, User
 from pbxhub.web.access import enter
-from pbxhub.web.audit import Action, note
 from pbxhub.web.forms import InviteForm
-from pbxhub.web.hub import hub, now, reading, writing
 from pbxhub.web.language import _, said
 from pbxhub.web.sending_links import SendingLink
 from pbxhub.web.shown_once import take
+from pbxhub.wsgi.current import hub, now, reading, writing
 
 pages = Blueprint("members", __name__, url_prefix="/projects/<int:project_id>/members")
 

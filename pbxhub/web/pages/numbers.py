@@ -9,8 +9,8 @@ from pbxhub.account.numbers import delete_number, save_number
 from pbxhub.store.accounts import Number, Pbx
 from pbxhub.web.access import enter
 from pbxhub.web.forms import NumberForm
-from pbxhub.web.hub import reading, writing
 from pbxhub.web.language import _
+from pbxhub.wsgi.current import reading, writing
 
 pages = Blueprint("numbers", __name__, url_prefix="/projects/<int:project_id>/numbers")
 

@@ -6,17 +6,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account import networks, pbx_files
+from pbxhub.account.audit_log import note_of_hub
 from pbxhub.account.networks import grant_networks
 from pbxhub.account.operators import change_operator
 from pbxhub.account.pbx_files import PbxFiles, name_files
 from pbxhub.store.accounts import AuditEntry, Membership, Pbx, Project, User
 from pbxhub.store.webhooks import touch_webhooks
 from pbxhub.web.access import operating
-from pbxhub.web.audit import note_of_hub
 from pbxhub.web.forms import NetworksForm, PbxFilesForm
-from pbxhub.web.hub import hub, reading, writing
 from pbxhub.web.language import _, said
 from pbxhub.web.paging import PAGE, Page
+from pbxhub.wsgi.current import hub, reading, writing
 
 pages = Blueprint("operator", __name__, url_prefix="/operator")
 
@@ -58,12 +58,12 @@ def user(user_id: int) -> ResponseReturnValue:
     wanted = request.form.get("operator") == "yes"
     with writing() as session:
         row = session.get(User, user_id) or abort(404)
-        if refused := change_operator(session, user_id, wanted, me.id):
+        if refused := change_operator(session, user_id, wanted, me.user.id):
             flash(said(refused.text), "error")
             return redirect(url_for("operator.index"))
         note_of_hub(session, me, "operator added" if wanted else "operator removed", row.email)
     flash(_("Saved."))
-    return redirect(url_for("operator.index" if wanted or user_id != me.id else "home.projects"))
+    return redirect(url_for("operator.index" if wanted or user_id != me.user.id else "home.projects"))
 
 
 @pages.route("/pbxs/<int:pbx_id>", methods=["GET", "POST"])

@@ -8,18 +8,18 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.audit_log import note
 from pbxhub.account.copied_text import section_of, value_of
 from pbxhub.account.pbxs import add_pbx, change_pbx, shown
 from pbxhub.paths import ASTERISK_CONF
 from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, Pbx
 from pbxhub.store.history import open_calls
 from pbxhub.web.access import enter
-from pbxhub.web.audit import note
 from pbxhub.web.forms import PbxForm
-from pbxhub.web.hub import hub, now, reading, writing
 from pbxhub.web.language import _
 from pbxhub.web.pbx_live import live
 from pbxhub.web.shown_once import hand_over, take
+from pbxhub.wsgi.current import hub, now, reading, writing
 
 pages = Blueprint("pbxs", __name__, url_prefix="/projects/<int:project_id>/pbxs")
 
@@ -108,7 +108,7 @@ def check(project_id: int, pbx_id: int) -> ResponseReturnValue:
     with reading() as session:
         access = enter(session, project_id, "pbxs.change")
         pbx = _pbx(session, project_id, pbx_id)
-    with hub().long_answers.one(project_id):
+    with hub().slow_requests.one(project_id):
         findings = hub().check_pbx(pbx, access.operator)
     return render_template("pbxs/_check.html", pbx=pbx, findings=findings)
 

@@ -7,9 +7,9 @@ from sqlalchemy import delete, select
 from pbxhub.store.accounts import SignIn, User
 from pbxhub.web.access import signed_in
 from pbxhub.web.forms import ProfileForm
-from pbxhub.web.hub import reading, writing
 from pbxhub.web.language import _
 from pbxhub.web.sessions import current_token_hash, end_all
+from pbxhub.wsgi.current import reading, writing
 
 pages = Blueprint("profile", __name__, url_prefix="/profile")
 

@@ -6,16 +6,16 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.alerts import add_alert, remove_alert
+from pbxhub.account.audit_log import note_of_hub
 from pbxhub.account.projects import change_project, read_project, refuse_new_project
 from pbxhub.store.accounts import Membership, Project
 from pbxhub.store.notices import NoticeTarget
 from pbxhub.store.webhooks import add_project
-from pbxhub.web.access import enter, signed_in
-from pbxhub.web.audit import note_of_hub
+from pbxhub.web.access import at_hub, enter, signed_in
 from pbxhub.web.forms import AlertForm, DeleteProjectForm, ProjectForm
-from pbxhub.web.hub import guard_of, hub, now, reading, writing
 from pbxhub.web.kept_forms import kept
 from pbxhub.web.language import _, said
+from pbxhub.wsgi.current import hub, now, reading, writing
 
 pages = Blueprint("project", __name__, url_prefix="/projects")
 
@@ -36,7 +36,7 @@ def create() -> ResponseReturnValue:
         project = Project(created_on=now(), webhook_networks=None if user.operator else [], **read)
         add_project(session, project)
         session.add(Membership(project_id=project.id, user_id=user.id, role="owner", created_on=now()))
-        note_of_hub(session, user, "project added", project.name, project_id=project.id)
+        note_of_hub(session, at_hub(user), "project added", project.name, project_id=project.id)
     return redirect(url_for("pbxs.index", project_id=project.id))
 
 
@@ -92,14 +92,14 @@ def remove(project_id: int) -> ResponseReturnValue:
         if not form.validate_on_submit() or form.typed_name.data != access.project.name:
             flash(_("Type the name of the project exactly to delete it."), "error")
             return redirect(url_for("project.settings", project_id=project_id))
-        note_of_hub(session, access.user, "project deleted", access.project.name)
+        note_of_hub(session, access, "project deleted", access.project.name)
         session.execute(delete(Project).where(Project.id == project_id))
     flash(_("The project was deleted."))
     return redirect(url_for("home.projects"))
 
 
 def _why_not(url: str) -> str:
-    refused = guard_of(g.access.project).check_url(url)
+    refused = hub().guard_of(g.access.project).check_url(url)
     return refused.sentence if refused else ""
 
 

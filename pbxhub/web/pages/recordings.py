@@ -17,8 +17,8 @@ from pbxhub.sending.exchange import Outgoing
 from pbxhub.store.accounts import Membership, Project
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.web.access import signed_in
-from pbxhub.web.hub import hub, now, reading
 from pbxhub.webhooks.message import Request
+from pbxhub.wsgi.current import hub, now, reading
 
 pages = Blueprint("recordings", __name__)
 

@@ -12,8 +12,8 @@ from pbxhub.account import first_owner
 from pbxhub.store.accounts import Membership, Project, User
 from pbxhub.store.webhooks import add_project
 from pbxhub.web.forms import SetupForm
-from pbxhub.web.hub import hub, now, reading, writing
 from pbxhub.web.users import Account
+from pbxhub.wsgi.current import hub, now, reading, writing
 
 pages = Blueprint("setup", __name__)
 

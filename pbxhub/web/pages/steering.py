@@ -13,13 +13,13 @@ from pbxhub.store.accounts import Pbx
 from pbxhub.store.agi_tokens import Tokens
 from pbxhub.store.webhooks import Webhook
 from pbxhub.web.access import enter
-from pbxhub.web.hub import hub, reading, writing
 from pbxhub.web.language import _, said
 from pbxhub.web.steering_form import SteeringForm, as_data, fill_in, simulated_of
 from pbxhub.web.webhooks import change, create, editable, live_webhooks, read_draft
 from pbxhub.webhooks.call_control import plan_of, rules_of
 from pbxhub.webhooks.catalogue import QUESTION
 from pbxhub.webhooks.spec import SpecError, Steering
+from pbxhub.wsgi.current import hub, reading, writing
 
 pages = Blueprint("steering", __name__, url_prefix="/projects/<int:project_id>/call-control")
 

@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
 from pbxhub.account.access import Access
+from pbxhub.account.audit_log import differences
 from pbxhub.account.visible import visible_spec
 from pbxhub.calls.stages import JSON
 from pbxhub.json_reader import UnreadableError, read_json
@@ -14,11 +15,8 @@ from pbxhub.store.accounts import User
 from pbxhub.store.webhooks import WebhookVersion
 from pbxhub.web import webhooks
 from pbxhub.web.access import enter
-from pbxhub.web.audit import differences
 from pbxhub.web.health import recent_outcomes
-from pbxhub.web.hub import hub, reading, writing
 from pbxhub.web.language import _, said
-from pbxhub.web.received import is_id
 from pbxhub.web.webhooks import (
     carry_out,
     editable,
@@ -36,6 +34,8 @@ from pbxhub.web.webhooks import (
 from pbxhub.web.webhooks import remove as delete
 from pbxhub.webhooks.import_export import export_webhooks
 from pbxhub.webhooks.spec import FieldError, SpecError, dump_spec
+from pbxhub.wsgi.current import hub, reading, writing
+from pbxhub.wsgi.request_checks import is_id
 
 pages = Blueprint("webhooks", __name__, url_prefix="/projects/<int:project_id>/webhooks")
 

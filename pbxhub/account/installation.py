@@ -1,0 +1,49 @@
+"""What the rules of the account use of the running hub: settings, database, vault, sender."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pbxhub.account.slow_requests import SlowRequests
+from pbxhub.delivery.stage_values import Links
+from pbxhub.sending.address_guard import AddressGuard, read_grant
+from pbxhub.sending.sender import Sender
+from pbxhub.settings import MailServer, Settings
+from pbxhub.store.accounts import Pbx, Project
+from pbxhub.store.session import Database
+from pbxhub.vault import Vault
+
+
+class Finding(Protocol):
+    """The result of one check: whether it passed, and what was found or what to do."""
+
+    @property
+    def well(self) -> bool: ...
+
+    @property
+    def sentence(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """One hub, as it was configured at the start."""
+
+    settings: Settings
+    database: Database
+    vault: Vault
+    guard: Callable[[], AddressGuard]  # which addresses webhooks may reach, evaluated at each call
+    sender: Sender
+    mail: MailServer | None  # None: links are shown on pages instead of mailed
+    check_pbx: Callable[[Pbx, bool], Sequence[Finding]]  # signs in to a PBX; True: for an operator
+    recordings: Path  # where files of MIXMONITOR_FILENAME lie on this host
+    slow_requests: SlowRequests = field(default_factory=SlowRequests)
+
+    @property
+    def links(self) -> Links:
+        """Makes and checks the addresses that requests carry."""
+        return Links(self.vault, self.settings.public_url, self.recordings)
+
+    def guard_of(self, project: Project) -> AddressGuard:
+        """Which addresses the requests of a project may reach at this moment."""
+        return self.guard().granting(read_grant(project.webhook_networks))
