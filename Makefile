@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SHELL := /bin/bash
 
-.PHONY: help install run test check lint fast bench pbx constraints migration packages clean
+.PHONY: help install run test check lint fast bench bench-check pbx constraints migration packages clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -35,6 +35,9 @@ fast: $(READY)
 
 bench: $(READY) packages ## speed and memory, beside something to compare with in the same run
 	@for bench in bench/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+
+bench-check: $(READY) packages ## fails when a delivery costs 20 % more CPU than bench/line.json says, beside a plain script
+	@$(BIN)/python bench/line.py --databases sqlite+postgresql --pbxs 1,10 --rates 40,400 --limit 0 --check bench/line.json
 
 pbx: $(READY) packages ## a real Asterisk with asterisk-conf/ on loopback, for trying by hand
 	@$(BIN)/python -m pbxhub.testing.pbx.asterisk_by_hand

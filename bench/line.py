@@ -1,265 +1,238 @@
-"""Figures of the whole line: publish, claim, send, record, beside a plain script in the same run.
+"""From the bytes on the AMI socket to the request at the receiver: real processes, real calls, four stages of each.
 
-python bench/line.py [sqlite|postgresql] … [--rows 1000000]
+python bench/line.py [--databases sqlite,postgresql] [--pbxs 1,10] [--rates 40,400] [--seconds 10] [--limit 8000]
+                     [--slow] [--json FILE] [--check FILE]
 
-The receiver runs in a process of its own. The publisher is a thread of the hub's process that writes what waits in
-groups, as the listener does. CPU is that of the hub's process alone: it says what a delivery costs even while others
-use the machine. The plain script does what 30 lines of panoramisk and requests do: it reads an event and posts it,
-one after the other, and stores nothing.
+A process plays answered calls of N PBXs. Each stage has one webhook with the limits that the account sets. A receiver
+in a process of its own answers 204 at once (--slow: also after 200 ms). A rate counts deliveries, four to a call.
+Latency is the time from the write of the event that causes a stage to the arrival of its request; a request that never
+comes, or comes twice, ends the run with an error. --limit plays more than the hub can take and counts what arrives
+until the last has come. CPU is that of all processes of the hub, user and system, for each delivery; the PostgreSQL
+server is counted apart. The same run measures what people write instead: a script of 30 lines and a Node.js script,
+which store nothing.
+
+--json writes the figures. --check compares with such a file: the CPU of a delivery, as a multiple of the script's in
+the same run, may not be more than 20 % above what it was.
 """
 
 import argparse
 import json
-import multiprocessing
 import os
-import resource
-import statistics
 import sys
-import threading
+import tempfile
 import time
-from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import requests
-from panoramisk.message import Message
-from rig.hub import VAULT, databases, delivered, is_waiting, populate, report, working
+from rig.pbxs import STAGES, Pbxs, pbxs
 from rig.receiver import arrivals, receiver
-from sqlalchemy import select, text
+from rig.scripts import SCRIPT, commands
 
-from pbxhub.delivery.outbox import claim, publish
-from pbxhub.delivery.webhook_cache import webhook_cache_of
-from pbxhub.delivery.worker import utc_now
-from pbxhub.store.history import Delivery
-from pbxhub.store.session import Database, open_database
+from pbxhub.testing.hub.hub_process import Hub
+from pbxhub.testing.hub.postgres import Cluster
+from pbxhub.testing.processes import Program
 
-WEBHOOKS = 4
-CALLS = 2500
-GROUP = 200  # as the listener's outlet
-EVENT = "Event: Newchannel\r\nPrivilege: call,all\r\nChannel: PJSIP/trunk-0000002a\r\nCallerIDNum: 380441234567\r\n" * 3
+_TICK = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+WORSE = 1.2
+PROCESSES = {"sqlite": ("run",), "postgresql": ("run",), "postgresql, several": ("listen", "work", "work", "web")}
 
 
-def plain_script(url: str, number: int) -> float:
-    """Requests per second."""
-    started = time.perf_counter()
-    for call in range(number):
-        event = Message.from_line(EVENT)
-        body = {"event": "incoming.before", "call_id": str(call), "caller": event.CallerIDNum, "dst": "380445556677"}
-        requests.post(f"{url}/hook", json=body, timeout=10)
-    return number / (time.perf_counter() - started)
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measurement. asked: deliveries a second that were played. rate: that arrived, calls of two seconds included.
+
+    Times in milliseconds, CPU in microseconds for each delivery, memory in MB.
+    """
+
+    who: str
+    pbxs: int
+    asked: int
+    rate: float
+    p50: float
+    p99: float
+    cpu: float
+    server_cpu: float
+    memory: float
+
+    def __str__(self) -> str:
+        server = f" + {self.server_cpu:.0f}" if self.server_cpu else ""
+        return (
+            f"{self.who:24} {self.pbxs:3} PBXs {self.asked:5}/s ({self.rate:4.0f}/s)   "
+            f"p50 {self.p50:7.1f}  p99 {self.p99:7.1f} ms   "
+            f"CPU {self.cpu:5.0f}{server} us   {self.memory:4.0f} MB   load {os.getloadavg()[0]:.1f}"
+        )
 
 
-def throughput(database: Database, pbx_id: int, url: str) -> tuple[float, float]:
-    """Persisted deliveries per second from the first publish to the last record, and microseconds of CPU for each."""
-    before, count = delivered(database), CALLS * WEBHOOKS
-    with working(database, url):
-        started, cpu = time.perf_counter(), time.process_time()
-        for first in range(0, CALLS, GROUP):
-            calls = [report(f"fast.{before}.{first + number}") for number in range(min(GROUP, CALLS - first))]
-            publish(database, VAULT, pbx_id, calls, utc_now())
-        while is_waiting(database):
-            time.sleep(0.01)
-        taken, cpu = time.perf_counter() - started, time.process_time() - cpu
-    assert delivered(database) == before + count
-    return count / taken, cpu / count * 1e6
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Somebody who turns events into requests. pids: his processes; server: those of his database."""
+
+    name: str
+    pids: Callable[[], Sequence[int]]
+    server: Callable[[], Sequence[int]] = lambda: ()
 
 
-class Publisher:
-    """Takes calls at any time and publishes what waits in one transaction, like the listener's outlet."""
-
-    def __init__(self, database: Database, pbx_id: int) -> None:
-        self._database = database
-        self._pbx_id = pbx_id
-        self._waiting: deque[str] = deque()
-        self._filled = threading.Condition()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def put(self, call: str) -> None:
-        with self._filled:
-            self._waiting.append(call)
-            self._filled.notify()
-
-    def close(self) -> None:
-        self.put("")
-        self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            with self._filled:
-                self._filled.wait_for(lambda: self._waiting)
-                calls = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
-            if known := [report(call) for call in calls if call]:
-                publish(self._database, VAULT, self._pbx_id, known, utc_now())
-            if "" in calls:
-                return
-
-
-def latency(database: Database, pbx_id: int, url: str, rate: float, webhooks: int, seconds: float) -> list[float]:
-    """Sorted milliseconds from the event to the request received, at `rate` deliveries per second."""
+def measure(subject: Subject, played: Pbxs, url: str, rate: float, seconds: float, patience: float = 20.0) -> Figure:
+    """Plays calls for so many seconds, and waits until every request has come."""
     arrivals(url)
-    started: dict[str, float] = {}
-    run = f"{time.time():.3f}"
-    with working(database, url):
-        time.sleep(0.3)
-        publisher = Publisher(database, pbx_id)
-        begin = time.perf_counter()
-        for number in range(int(rate * seconds / webhooks)):
-            time.sleep(max(0.0, begin + number * webhooks / rate - time.perf_counter()))
-            call = f"{run}.{number}"
-            started[call] = time.time()
-            publisher.put(call)
-        publisher.close()
-        time.sleep(1.0)
-    there = arrivals(url)
-    with database.read() as session:
-        rows = session.execute(select(Delivery.id, Delivery.body, Delivery.url)).all()
-    calls = {str(row.id): json.loads(row.body)["call_id"] for row in rows if "/hang" not in row.url}
-    return sorted((at - started[calls[one]]) * 1000 for one, at in there.items() if calls.get(one) in started)
+    cpu, server = _cpu(subject.pids()), _cpu(subject.server())
+    written = played.play(rate / len(STAGES), max(1, int(rate * seconds / len(STAGES))))
+    there = _await_all(url, written, patience, subject.name)
+    begun, ended = min(written.values()), max(there.values())
+    taken = sorted((there[moment] - at) * 1000 for moment, at in written.items())
+    number = len(written)
+    return Figure(
+        subject.name, len(played.addresses), int(rate), number / max(ended - begun, seconds), taken[number // 2],
+        taken[min(number - 1, number * 99 // 100)], (_cpu(subject.pids()) - cpu) / number * 1e6,
+        (_cpu(subject.server()) - server) / number * 1e6, sum(map(_memory, subject.pids())) / 1e6,
+    )  # fmt: skip
 
 
-def p50_p99(taken: list[float]) -> tuple[float, float]:
-    return taken[len(taken) // 2], taken[min(len(taken) - 1, len(taken) * 99 // 100)]
+def _await_all(url: str, written: Mapping[str, float], patience: float, who: str) -> dict[str, float]:
+    there: dict[str, float] = {}
+    last = time.monotonic()
+    while written.keys() - there.keys():
+        if found := arrivals(url):
+            assert not found.keys() & there.keys(), f"{who}: came twice: {sorted(found.keys() & there.keys())[:5]}"
+            there |= found
+            last = time.monotonic()
+        missing = sorted(written.keys() - there.keys())
+        assert time.monotonic() - last < patience, f"{who}: {len(missing)} never came, {missing[:5]} among them"
+        time.sleep(0.2)
+    assert not there.keys() - written.keys(), f"{who}: nobody asked for {sorted(there.keys() - written.keys())[:5]}"
+    return there
 
 
-def hanging(kind: str, url: str) -> tuple[float, float]:
-    """p99 in milliseconds of 19 receivers at 200 deliveries/s: all well, and beside one that never answers."""
-    found = []
-    for last in ("hook", "hang"):
-        with databases(kind) as database:
-            pbx_id = populate(database, [*[f"{url}/hook"] * 19, f"{url}/{last}"], in_flight=8)
-            found.append(statistics.median(p50_p99(latency(database, pbx_id, url, 200, 20, 5))[1] for _ in range(3)))
-    return found[0], found[1]
+def _cpu(pids: Sequence[int]) -> float:
+    """Seconds of user and system time, with that of children that have ended."""
+    return sum(sum(map(int, _stat(pid)[11:15])) / _TICK for pid in pids)
 
 
-def memory(kind: str, url: str) -> float:
-    """Bytes of the process for each delivery that waits behind receivers that hang."""
-    with databases(kind) as database:
-        pbx_id = populate(database, [f"{url}/hang"] * WEBHOOKS)
-        with working(database, url):
-            publish(database, VAULT, pbx_id, [report(f"warm.{number}") for number in range(500)], utc_now())
-            time.sleep(2.0)
-            before = _resident()
-            for group in range(25):
-                publish(database, VAULT, pbx_id, [report(f"{group}.{n}") for n in range(GROUP)], utc_now())
-            return max(0, _resident() - before) / (25 * GROUP * WEBHOOKS)
+def _memory(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
 
 
-def _resident() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/<pid>/stat after the name of the program."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def claim_cost(kind: str, rows: int) -> tuple[float, float]:
-    """Milliseconds of CPU of a claim of 100, in an empty table and beside that many delivered rows."""
-    costs = []
-    for old in (0, rows):
-        with databases(kind) as database:
-            pbx_id = populate(database, ["http://127.0.0.1:9/"] * WEBHOOKS)
-            publish(database, VAULT, pbx_id, [report("old")], utc_now())
-            _add_delivered(database, old)
-            publish(database, VAULT, pbx_id, [report(f"new.{number}") for number in range(1000)], utc_now())
-            costs.append(statistics.median(_claim_once(database) for _ in range(30)))
-    return costs[0], costs[1]
+def _family(root: int) -> list[int]:
+    """A process and its children."""
+    others = [int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit()]
+    children = []
+    for pid in others:
+        try:
+            if int(_stat(pid)[1]) == root:
+                children.append(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return [root, *children]
 
 
-def _add_delivered(database: Database, rows: int) -> None:
-    """Copies of one delivered row; the ids sort before all others."""
-    new_id = "printf('%032x', n)" if database.is_sqlite else "lpad(to_hex(n), 32, '0')::uuid"
-    names = [column.name for column in Delivery.__table__.columns]
-    values = {name: name for name in names} | {"id": new_id, "stage_event_id": "NULL", "state": "'delivered'"}
-    numbers = f"WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < {rows})"
-    with database.write() as session:
-        if rows:
-            session.execute(
-                text(
-                    f"INSERT INTO delivery ({', '.join(names)}) {numbers} SELECT {', '.join(values[n] for n in names)}"
-                    " FROM g, (SELECT * FROM delivery LIMIT 1) d"
-                )
-            )
-    if not database.is_sqlite:
-        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("ANALYZE delivery")
+@contextmanager
+def hub(kind: str, played: Pbxs, url: str) -> Iterator[Subject]:
+    """A hub of that kind that hears all the PBXs, one webhook on each stage."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        database, server = "", None
+        if kind.startswith("postgresql"):
+            server = Cluster(Path(stack.enter_context(tempfile.TemporaryDirectory())), durable=True)
+            server.create()
+            server.start()
+            stack.callback(server.stop)
+            database = server.url("pbxhub")
+        one = stack.enter_context(Hub(folder, database, commands=PROCESSES[kind])).start()
+        for stage in STAGES.values():
+            one.webhook(
+                f"incoming.{stage}", f"{url}/hook",
+                request={"headers": [{"name": "moment", "value": "<<call_id>> <<event>>"}]},
+            )  # fmt: skip
+        for address in played.addresses:
+            one.listen_to(address)
+        yield Subject(
+            kind, lambda: [pid for root in one.pids for pid in _family(root)],
+            lambda: _family(server.pid) if server else (),
+        )  # fmt: skip
 
 
-def _claim_once(database: Database) -> float:
-    """Wall on PostgreSQL, whose work is in another process."""
-    clock = time.process_time if database.is_sqlite else time.perf_counter
-    with database.write() as session:
-        began = clock()
-        claim(session, webhook_cache_of(database), 100, utc_now())
-        return (clock() - began) * 1000
+def others(played: Pbxs, url: str) -> Iterator[Subject]:
+    """Those who do the same in a few lines, on the first PBX, one after the other."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, command in commands(played.addresses[0].port, f"{url}/hook", Path(folder)).items():
+            script = Program(command, Path(folder) / "log")
+            time.sleep(1.5)  # until it has logged in: neither says when
+            yield Subject(name, lambda script=script: [script.pid])  # type: ignore[misc]
+            script.kill()
 
 
-def work(database_url: str, url: str, stop: "multiprocessing.synchronize.Event") -> None:
-    """One worker process."""
-    database = open_database(database_url)
-    with working(database, url):
-        stop.wait()
+def compare(asked: argparse.Namespace, url: str) -> Iterator[Figure]:
+    with pbxs(1) as played:
+        for subject in others(played, url):
+            for rate in asked.rates:
+                yield measure(subject, played, url, rate, asked.seconds)
+    for kind in asked.databases:
+        for number in asked.pbxs:
+            with pbxs(number) as played, hub(kind, played, url) as subject:
+                measure(subject, played, url, 40, 2)  # warms up: compiled webhooks, plans, connections
+                for rate in asked.rates:
+                    yield measure(subject, played, url, rate, asked.seconds)
+                if asked.limit:
+                    yield measure(subject, played, url, asked.limit, 3, patience=60)
 
 
-def processes(url: str, number: int) -> float:
-    """Deliveries per second out of a full queue by that many worker processes on PostgreSQL."""
-    context = multiprocessing.get_context("spawn")
-    with databases("postgresql") as database:
-        pbx_id = populate(database, [f"{url}/hook"] * WEBHOOKS)
-        for group in range(10):
-            publish(database, VAULT, pbx_id, [report(f"{group}.{n}") for n in range(GROUP)], utc_now())
-        stop = context.Event()
-        address = database.engine.url.render_as_string(hide_password=False)
-        workers = [context.Process(target=work, args=(address, url, stop)) for _ in range(number)]
-        for one in workers:
-            one.start()
-        while (first := delivered(database)) == 0:
-            time.sleep(0.005)
-        started = time.perf_counter()
-        while is_waiting(database):
-            time.sleep(0.01)
-        speed = (10 * GROUP * WEBHOOKS - first) / (time.perf_counter() - started)
-        stop.set()
-        for one in workers:
-            one.join()
-        return speed
+def regressions(now: Sequence[Figure], before: Sequence[Figure]) -> list[str]:
+    """What has become dearer by more than WORSE, as multiples of the script: this machine's own speed drops out."""
+    old = _multiples(before)
+    return [
+        f"{who}, {pbxs} PBXs, {rate}/s: {multiple:.2f} x the script, {old[who, pbxs, rate]:.2f} before"
+        for (who, pbxs, rate), multiple in _multiples(now).items()
+        if multiple > WORSE * old.get((who, pbxs, rate), float("inf"))
+    ]
 
 
-def show(name: str, pattern: str, *figures: float) -> None:
-    print(f"{name:46} {pattern.format(*figures):60} load {os.getloadavg()[0]:.1f}", flush=True)
+def _multiples(figures: Sequence[Figure]) -> dict[tuple[str, int, int], float]:
+    scripts = {figure.asked: figure.cpu for figure in figures if figure.who == SCRIPT}
+    return {
+        (figure.who, figure.pbxs, figure.asked): (figure.cpu + figure.server_cpu) / scripts[figure.asked]
+        for figure in figures
+        if figure.asked in scripts and figure.who in PROCESSES
+    }
 
 
-def measure(kind: str, fast: str, slow: str, rows: int) -> None:
-    """Every figure of one kind of database."""
-    with databases(kind) as database:
-        pbx_id = populate(database, [f"{fast}/hook"] * WEBHOOKS)
-        runs = [(throughput(database, pbx_id, fast), plain_script(fast, 300)) for _ in range(3)]
-        speed = statistics.median(run[0][0] for run in runs)
-        cpu = statistics.median(run[0][1] for run in runs)
-        ratio = statistics.median(run[0][0] / run[1] for run in runs)
-        show(f"{kind}: fast receiver", "{:.0f} /s, {:.0f} us CPU each, {:.1f} x the script", speed, cpu, ratio)
-        for rate in (40.0, 400.0, speed / 2):
-            taken = p50_p99(latency(database, pbx_id, fast, rate, WEBHOOKS, 4.0))
-            show(f"{kind}: event to request at {rate:.0f}/s", "p50 {:.1f} ms, p99 {:.1f} ms", *taken)
-    with databases(kind) as database:
-        pbx_id = populate(database, [f"{slow}/hook"] * WEBHOOKS)
-        show(f"{kind}: 200 ms receiver", "{:.0f} /s, {:.0f} us CPU each", *throughput(database, pbx_id, slow))
-    show(f"{kind}: p99 of 19, all well / one hangs", "{:.1f} / {:.1f} ms", *hanging(kind, fast))
-    show(f"{kind}: memory of a pending delivery", "{:.0f} bytes", memory(kind, fast))
-    show(f"{kind}: claim of 100, empty / {rows} old rows", "{:.2f} / {:.2f} ms", *claim_cost(kind, rows))
+def _numbers(text: str) -> list[int]:
+    return [int(one) for one in text.split(",")]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kinds", nargs="*", default=["sqlite", "postgresql"])
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    chosen = parser.parse_args()
-    with receiver() as fast, receiver(0.2) as slow:
-        script = statistics.median(plain_script(fast, 300) for _ in range(3))
-        show("plain script, fast receiver", "{:.0f} requests/s", script)
-        for kind in chosen.kinds:
-            measure(kind, fast, slow, chosen.rows)
-        if "postgresql" in chosen.kinds:
-            for number in (1, 2, 4):
-                show(f"postgresql: {number} worker processes", "{:.0f} /s", processes(fast, number))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--databases", type=lambda text: text.split("+"), default=list(PROCESSES))
+    parser.add_argument("--pbxs", type=_numbers, default=[1, 10])
+    parser.add_argument("--rates", type=_numbers, default=[40, 400])
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--limit", type=int, default=8000)
+    parser.add_argument("--slow", action="store_true")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--check", type=Path)
+    asked = parser.parse_args()
+    found: list[Figure] = []
+    for wait in (0.0, 0.2) if asked.slow else (0.0,):
+        print(f"== a receiver that answers after {wait * 1000:.0f} ms")
+        with receiver(wait) as url:
+            for figure in compare(asked, url):
+                print(figure, flush=True)
+                found.append(figure)
+    if asked.json:
+        asked.json.write_text(json.dumps([asdict(figure) for figure in found], indent=1) + "\n")
+    if asked.check and (
+        worse := regressions(found, [Figure(**figure) for figure in json.loads(asked.check.read_text())])
+    ):
+        sys.exit("\n".join(worse))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import requests
 def receive(ready: Any, wait: float) -> None:
     """A receiver as fast as one process can be: answers 204 after `wait` seconds, /hang never.
 
-    Notes when each webhook-id arrived and tells on /report.
+    /report: the time at which each request first arrived, by its header `moment`, else by its webhook-id.
     """
     import asyncio
 
@@ -40,9 +40,11 @@ def receive(ready: Any, wait: float) -> None:
                 arrived.clear()
                 self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
                 return
-            at = head.find(b"webhook-id: ")
-            if at >= 0:
-                arrived[head[at + 12 : at + 48].decode()] = time.time()
+            for name in (b"\r\nmoment: ", b"\r\nwebhook-id: "):
+                if (at := head.find(name)) >= 0:
+                    at += len(name)
+                    arrived.setdefault(head[at : (head + b"\r").find(b"\r", at)].decode(), time.time())
+                    break
             if b"/hang" in head[: head.find(b"\r\n")]:
                 return
             if wait:

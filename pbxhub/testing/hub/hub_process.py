@@ -31,7 +31,7 @@ from pbxhub.webhooks.check import check_spec, check_stage
 from pbxhub.webhooks.spec import SpecError
 
 _START, _STOP = "30s", 15.0
-_COMMAND = (sys.executable, "-c", "from pbxhub.cli import main; main()", "run")
+_COMMAND = (sys.executable, "-c", "from pbxhub.cli import main; main()")
 _DEFAULT_PARAMETERS = {"call_id": "<<call_id>>", "caller": "<<caller>>", "dst": "<<dst>>"}
 
 
@@ -53,12 +53,19 @@ class Ami(Protocol):
 
 
 class Hub:
-    """A hub process and its project. The process can be stopped, killed and started again on the same files."""
+    """A hub and its project. Its processes can be stopped, killed and started again on the same files."""
 
-    def __init__(self, folder: Path, database_url: str = "", settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str = "",
+        settings: Mapping[str, str] | None = None,
+        commands: Sequence[str] = ("run",),
+    ) -> None:
         """folder: for its files. database_url: of an empty PostgreSQL database; SQLite in the folder by default.
 
         settings: PBXHUB_* variables that differ. Webhooks may go to addresses of this machine.
+        commands: one process each; ("listen", "work", "work", "web") for a hub on PostgreSQL in several processes.
         """
         self.folder = folder
         self.port = _free_port()
@@ -80,7 +87,8 @@ class Hub:
             session.add(project)
             session.flush()
             self.project_id: int = project.id
-        self._program: Program | None = None
+        self._commands = tuple(commands)
+        self._programs: list[Program] = []
 
     @property
     def url(self) -> str:
@@ -94,38 +102,48 @@ class Hub:
 
     @property
     def pid(self) -> int:
-        """The process id of the running hub."""
-        return self._running.pid
+        """The process id of the running hub; of its first process when it has several."""
+        return self.pids[0]
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids, in the order of the commands."""
+        return [program.pid for program in self._running]
 
     def start(self) -> Self:
         """Starts the process and waits until its pages answer. Raises HubFailedError with what it printed."""
         with self.database.write() as session:  # what a killed process has left behind must not be taken for news
             session.execute(update(Pbx).values(state="connecting"))
-        program = self._program = Program(_COMMAND, self.folder / "hub.log", environ=self._variables)
+        self._programs = [
+            Program((*_COMMAND, command), self.folder / "hub.log", environ=self._variables)
+            for command in self._commands
+        ]
 
         def answers() -> None:
-            if not program.running:
-                raise HubFailedError(f"the hub ended while starting:\n{program.last_lines()}")
+            if not all(program.running for program in self._programs):
+                raise HubFailedError(f"the hub ended while starting:\n{self._last_lines()}")
             http("GET", self.url)
 
         try:
             await_until(answers, _START)
         except NotReachableError:
-            raise HubFailedError(f"the hub does not answer:\n{program.last_lines()}") from None
+            raise HubFailedError(f"the hub does not answer:\n{self._last_lines()}") from None
         return self
 
     def stop(self) -> None:
         """Ends it in order (SIGTERM)."""
-        self._running.stop(_STOP)
+        for program in self._running:
+            program.stop(_STOP)
 
     def kill(self) -> None:
         """kill -9."""
-        self._running.kill()
+        for program in self._running:
+            program.kill()
 
     def close(self) -> None:
         """Ends it, whatever state it is in, and closes its database."""
-        if self._program is not None:
-            self._program.stop(_STOP)
+        for program in self._programs:
+            program.stop(_STOP)
         self.database.close()
 
     def listen_to(self, pbx: Ami, within: str | float = "20s", cel: Path | str = "") -> int:
@@ -257,12 +275,12 @@ class Hub:
         self.close()
 
     @property
-    def _running(self) -> Program:
-        assert self._program is not None, "start() the hub first"
-        return self._program
+    def _running(self) -> list[Program]:
+        assert self._programs, "start() the hub first"
+        return self._programs
 
     def _last_lines(self) -> str:
-        return self._program.last_lines() if self._program else "the hub is not started"
+        return self._programs[0].last_lines() if self._programs else "the hub is not started"
 
 
 def _parameter(name: str, value: JSON) -> dict[str, JSON]:
