@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contextlib import closing
 
 import pytest
-from ami_stream import AmiStream
 from watch import Watch
 
 from pbxhub.ami.protocol import FILTERED_EVENTS
 from pbxhub.paths import ASTERISK_CONF
+from pbxhub.testing.pbx.ami_stream import AmiStream
 from pbxhub.testing.pbx.asterisk import HUB_USER, Asterisk
 from pbxhub.testing.phones.softphone import Agent
 from pbxhub.testing.waiting import await_until

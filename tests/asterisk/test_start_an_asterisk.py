@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from ami_stream import AmiStream
 
+from pbxhub.testing.pbx.ami_stream import AmiStream
 from pbxhub.testing.pbx.asterisk import running_asterisk
 from pbxhub.testing.pbx.asterisk_install import AsteriskMissingError, asterisk
 from pbxhub.testing.phones.softphone import Agent

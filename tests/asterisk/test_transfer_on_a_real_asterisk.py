@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import pytest
-from ami_stream import AmiStream
 from watch import Watch
 
+from pbxhub.testing.pbx.ami_stream import AmiStream
 from pbxhub.testing.pbx.asterisk import Asterisk
 from pbxhub.testing.phones.sipp import redirecting_phone
 from pbxhub.testing.phones.softphone import Agent

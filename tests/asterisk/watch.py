@@ -3,11 +3,10 @@
 import threading
 import time
 
-from ami_stream import AmiStream
-
 from pbxhub.calls.ami_events import parse
 from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.calls.tracker import Tracker
+from pbxhub.testing.pbx.ami_stream import AmiStream
 from pbxhub.testing.pbx.asterisk import HUB_USER, INCOMING_CONTEXT, Asterisk
 from pbxhub.testing.waiting import await_until
 

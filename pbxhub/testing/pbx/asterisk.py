@@ -5,10 +5,13 @@ Files of the configuration are templates in asterisk_lab/; each one includes ast
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from jinja2 import Template
 
 from pbxhub.paths import ASTERISK_CONF
 from pbxhub.testing.pbx.asterisk_install import Installation, asterisk
@@ -17,6 +20,7 @@ from pbxhub.testing.processes import Program
 from pbxhub.testing.waiting import await_until
 
 _TEMPLATES = Path(__file__).parent / "asterisk_lab"
+_CELLS = Path(__file__).parent / "asterisk_cells"
 _FOLDERS = ("etc", "run", "spool/monitor", "spool/outgoing", "log", "lib/keys", "cache")
 PASSWORD = "secret"  # noqa: S105 - of everything in the laboratory; it is reachable from this machine only
 HUB_USER = "pbxhub"
@@ -25,6 +29,8 @@ INCOMING_CONTEXT = "from-trunk"
 AMI_PORT = 5038
 SIP_PORT = 5060
 BOOT_SECONDS = 60
+Dialplan = Literal["lab", "plain", "freepbx"]
+_TRUNKS = {"plain": ("from-trunk", "from-trunk"), "freepbx": ("from-pstn", "from-trunk-pjsip-pstn-second")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +48,23 @@ class Trunk:
 class Asterisk:
     """One Asterisk process that can be started, stopped, killed and started again on the same files.
 
-    DIDs, extensions and queues are those of asterisk_lab/extensions.conf.
+    dialplan "lab": DIDs, extensions and queues of asterisk_lab/extensions.conf. "plain" and "freepbx": so many cells,
+    each a small company, with the dialplan of that folder in asterisk_cells/.
     """
 
-    def __init__(self, installation: Installation, folder: Path, network: LoopbackNetwork) -> None:
+    def __init__(
+        self,
+        installation: Installation,
+        folder: Path,
+        network: LoopbackNetwork,
+        dialplan: Dialplan = "lab",
+        cells: int = 0,
+    ) -> None:
         self.installation = installation
         self.folder = folder
         self.network = network
         self._program: Program | None = None
-        _write_configuration(installation, folder, network.prefix)
+        _write_configuration(installation, folder, network.prefix, _templates(dialplan, cells))
 
     @property
     def address(self) -> str:
@@ -169,15 +183,17 @@ class Asterisk:
 
 
 @contextmanager
-def running_asterisk(version: int = 22, preferred_network: str = "") -> Iterator[Asterisk]:
+def running_asterisk(
+    version: int = 22, preferred_network: str = "", dialplan: Dialplan = "lab", cells: int = 0
+) -> Iterator[Asterisk]:
     """A started Asterisk of that major version, ended with the block. Raises AsteriskMissingError.
 
-    preferred_network: see LoopbackNetwork.
+    preferred_network: see LoopbackNetwork. dialplan, cells: see Asterisk.
     """
     installation = asterisk(version)
     network = LoopbackNetwork(preferred_network)
     with tempfile.TemporaryDirectory(prefix=f"asterisk-{version}-", ignore_cleanup_errors=True) as folder:
-        instance = Asterisk(installation, Path(folder), network)
+        instance = Asterisk(installation, Path(folder), network, dialplan, cells)
         try:
             instance.start()
             yield instance
@@ -186,7 +202,27 @@ def running_asterisk(version: int = 22, preferred_network: str = "") -> Iterator
             network.close()
 
 
-def _write_configuration(installation: Installation, folder: Path, prefix: str) -> None:
+def incoming_contexts(dialplan: Dialplan) -> tuple[str, ...]:
+    """The contexts in which the trunks of a dialplan arrive."""
+    return tuple(dict.fromkeys(_TRUNKS.get(dialplan, (INCOMING_CONTEXT,))))
+
+
+def _templates(dialplan: Dialplan, cells: int) -> dict[str, str]:
+    """Name -> text of every file; those of cells stand in for the laboratory's."""
+    texts = {path.name: path.read_text() for path in sorted(_TEMPLATES.glob("*.conf"))}
+    if dialplan == "lab":
+        return texts
+    contexts = _TRUNKS[dialplan]
+    trunks = [("pstn-main", 10, contexts[0]), ("pstn-second", 11, contexts[1])]
+    numbers = [f"{cell:02d}" for cell in range(cells)]
+    for path in sorted([*_CELLS.glob("*.conf"), *(_CELLS / dialplan).glob("*.conf")]):
+        texts[path.name] = Template(path.read_text(), trim_blocks=True, comment_start_string="{#-").render(
+            cells=numbers, trunks=trunks, freepbx=dialplan == "freepbx"
+        )
+    return texts
+
+
+def _write_configuration(installation: Installation, folder: Path, prefix: str, templates: Mapping[str, str]) -> None:
     for name in _FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
     places = {
@@ -197,11 +233,10 @@ def _write_configuration(installation: Installation, folder: Path, prefix: str) 
         "PASSWORD": PASSWORD,
         "MANAGER": "manager-16.conf" if installation.version < 22 else "manager.conf",
     }
-    for template in sorted(_TEMPLATES.glob("*.conf")):
-        text = template.read_text()
+    for file, text in templates.items():
         for name, value in places.items():
             text = text.replace(f"@{name}@", value)
-        (folder / "etc" / template.name).write_text(text)
+        (folder / "etc" / file).write_text(text)
     included = folder / "etc" / "pbxhub"
     if not included.exists():
         included.symlink_to(ASTERISK_CONF, target_is_directory=True)

@@ -1,4 +1,4 @@
-"""A plain AMI session for tests: everything Asterisk says goes into a list, actions go out as text."""
+"""A plain AMI session: everything Asterisk says goes into a list, actions go out as text."""
 
 import socket
 import threading
@@ -25,7 +25,7 @@ class AmiStream:
 
     def ask(self, action: str, **headers: str) -> str:
         """Sends an action and returns its answer, which must be a success."""
-        name = f"test-{len(self.blocks)}-{action}"
+        name = f"kit-{len(self.blocks)}-{action}"
         self.send(action, ActionID=name, **headers)
 
         def answered() -> str:
