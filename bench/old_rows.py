@@ -16,11 +16,10 @@ from pathlib import Path
 from uuid import UUID
 
 from flask import Flask
+from rig.hub import context_of
 from sqlalchemy import select, text
 
 from pbxhub.delivery.outbox import Finished, Selection, claim, publish_other, record
-from pbxhub.delivery.stage_values import Links
-from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.history import Attempt, Delivery, StageEvent
@@ -28,7 +27,6 @@ from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.hub.postgres import postgres_server
-from pbxhub.vault import Vault
 from pbxhub.web.deliveries import delivery_rows
 from pbxhub.web.delivery_filter import DeliveryFilter
 from pbxhub.webhooks.spec import Limits, RequestSpec, WebhookSpec
@@ -40,7 +38,6 @@ DUE = 100  # deliveries of one claim
 FEW = 255  # old deliveries of the small database: one in five is an unchecked failure
 STEP = 1_000_000  # rows of one insert
 NOW = datetime.now(UTC)
-LINKS = Links(Vault(b"k" * 32), "http://localhost")
 OK = Answer("ok", "", 200, body=b"ok", total_us=1500)
 _PAGE = Flask(__name__)
 
@@ -167,16 +164,16 @@ def worked(database: Database) -> tuple[float, float]:
     """The milliseconds of a claim and of its recording, each with its commit."""
     with database.write() as session:
         for number in range(DUE // WEBHOOKS):
-            publish_other(session, database, LINKS, 1, None, "form.sent", f"{time.time_ns()}.{number}", {}, NOW)
+            publish_other(context_of(database), session, 1, None, "form.sent", f"{time.time_ns()}.{number}", {}, NOW)
     began = time.perf_counter()
     with database.write() as session:
-        batch = claim(session, webhook_cache_of(database), DUE, datetime.now(UTC))
+        batch = claim(context_of(database), session, DUE, datetime.now(UTC))
     claimed_at = time.perf_counter()
     assert len(batch.claimed) == DUE
     moment = datetime.now(UTC)
     with database.write() as session:
         done = [Finished(one, OK, (), moment) for one in batch.claimed]
-        record(session, webhook_cache_of(database), LINKS, done, moment)
+        record(context_of(database), session, done, moment)
     return (claimed_at - began) * 1000, (time.perf_counter() - claimed_at) * 1000
 
 

@@ -26,13 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import requests
 from panoramisk.message import Message
-from rig.hub import VAULT, databases, delivered, is_waiting, populate, report, working
+from rig.hub import context_of, databases, delivered, is_waiting, populate, report, working
 from rig.receiver import arrivals, receiver
 from sqlalchemy import select, text
 
+from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import claim, publish
-from pbxhub.delivery.webhook_cache import webhook_cache_of
-from pbxhub.delivery.worker import utc_now
 from pbxhub.store.history import Delivery
 from pbxhub.store.session import Database, open_database
 
@@ -59,7 +58,7 @@ def throughput(database: Database, pbx_id: int, url: str) -> tuple[float, float]
         started, cpu = time.perf_counter(), time.process_time()
         for first in range(0, CALLS, GROUP):
             calls = [report(f"fast.{before}.{first + number}") for number in range(min(GROUP, CALLS - first))]
-            publish(database, VAULT, pbx_id, calls, utc_now())
+            publish(context_of(database), pbx_id, calls, utc_now())
         while is_waiting(database):
             time.sleep(0.01)
         taken, cpu = time.perf_counter() - started, time.process_time() - cpu
@@ -93,7 +92,7 @@ class Publisher:
                 self._filled.wait_for(lambda: self._waiting)
                 calls = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
             if known := [report(call) for call in calls if call]:
-                publish(self._database, VAULT, self._pbx_id, known, utc_now())
+                publish(context_of(self._database), self._pbx_id, known, utc_now())
             if "" in calls:
                 return
 
@@ -140,11 +139,11 @@ def memory(kind: str, url: str) -> float:
     with databases(kind) as database:
         pbx_id = populate(database, [f"{url}/hang"] * WEBHOOKS)
         with working(database, url):
-            publish(database, VAULT, pbx_id, [report(f"warm.{number}") for number in range(500)], utc_now())
+            publish(context_of(database), pbx_id, [report(f"warm.{number}") for number in range(500)], utc_now())
             time.sleep(2.0)
             before = _resident()
             for group in range(25):
-                publish(database, VAULT, pbx_id, [report(f"{group}.{n}") for n in range(GROUP)], utc_now())
+                publish(context_of(database), pbx_id, [report(f"{group}.{n}") for n in range(GROUP)], utc_now())
             return max(0, _resident() - before) / (25 * GROUP * WEBHOOKS)
 
 
@@ -159,9 +158,9 @@ def claim_cost(kind: str, rows: int) -> tuple[float, float]:
     for old in (0, rows):
         with databases(kind) as database:
             pbx_id = populate(database, ["http://127.0.0.1:9/"] * WEBHOOKS)
-            publish(database, VAULT, pbx_id, [report("old")], utc_now())
+            publish(context_of(database), pbx_id, [report("old")], utc_now())
             _add_delivered(database, old)
-            publish(database, VAULT, pbx_id, [report(f"new.{number}") for number in range(1000)], utc_now())
+            publish(context_of(database), pbx_id, [report(f"new.{number}") for number in range(1000)], utc_now())
             costs.append(statistics.median(_claim_once(database) for _ in range(30)))
     return costs[0], costs[1]
 
@@ -190,7 +189,7 @@ def _claim_once(database: Database) -> float:
     clock = time.process_time if database.is_sqlite else time.perf_counter
     with database.write() as session:
         began = clock()
-        claim(session, webhook_cache_of(database), 100, utc_now())
+        claim(context_of(database), session, 100, utc_now())
         return (clock() - began) * 1000
 
 
@@ -207,7 +206,7 @@ def processes(url: str, number: int) -> float:
     with databases("postgresql") as database:
         pbx_id = populate(database, [f"{url}/hook"] * WEBHOOKS)
         for group in range(10):
-            publish(database, VAULT, pbx_id, [report(f"{group}.{n}") for n in range(GROUP)], utc_now())
+            publish(context_of(database), pbx_id, [report(f"{group}.{n}") for n in range(GROUP)], utc_now())
         stop = context.Event()
         address = database.engine.url.render_as_string(hide_password=False)
         workers = [context.Process(target=work, args=(address, url, stop)) for _ in range(number)]

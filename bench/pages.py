@@ -17,6 +17,7 @@ from flask import Flask
 from flask_security import hash_password
 from sqlalchemy import Table, event, insert
 
+from pbxhub.delivery.context import open_context
 from pbxhub.settings import read_settings, with_key
 from pbxhub.store.accounts import Membership, Pbx, Project, User
 from pbxhub.store.ids import first_id_at
@@ -70,7 +71,7 @@ def main(deliveries: int, postgresql: bool) -> None:
         )
         database = open_database(url)
         migrate(database)
-        app = create_app(settings, database, Vault(settings.secret_key))
+        app = create_app(settings, open_context(settings, database, Vault(settings.secret_key)))
         started = time.perf_counter()
         middle = _fill(app, database, deliveries)
         print(f"{kind}: {deliveries} deliveries, {WEBHOOKS} webhooks, filled in {time.perf_counter() - started:.0f} s")

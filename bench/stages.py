@@ -13,13 +13,11 @@ from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from rig.hub import VAULT, databases, populate, report
+from rig.hub import VAULT, context_of, databases, populate, report
 
+from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import Batch, Finished, claim, publish, record
 from pbxhub.delivery.prepare import prepare
-from pbxhub.delivery.stage_values import Links
-from pbxhub.delivery.webhook_cache import webhook_cache_of
-from pbxhub.delivery.worker import utc_now
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.session import Database
 
@@ -36,10 +34,8 @@ class Steps:
 
     def __init__(self, database: Database, pbx_id: int) -> None:
         self.spent: dict[str, float] = {}
-        self._database = database
+        self._context = context_of(database)
         self._pbx_id = pbx_id
-        self._links = Links(VAULT, "")
-        self._cache = webhook_cache_of(database)
 
     def timed(self, step: str, run: Callable[[], T]) -> T:
         began = time.process_time()
@@ -49,7 +45,7 @@ class Steps:
 
     def publish(self, calls: list[str]) -> None:
         reports = [report(call) for call in calls]
-        self.timed("publish", lambda: publish(self._database, VAULT, self._pbx_id, reports, utc_now()))
+        self.timed("publish", lambda: publish(self._context, self._pbx_id, reports, utc_now()))
 
     def send(self, limit: int) -> int:
         """Claims, prepares and records one batch. Returns how many there were."""
@@ -60,12 +56,12 @@ class Steps:
         return len(ended)
 
     def _claim(self, limit: int) -> Batch:
-        with self._database.write() as session:
-            return claim(session, self._cache, limit, utc_now())
+        with self._context.database.write() as session:
+            return claim(self._context, session, limit, utc_now())
 
     def _record(self, ended: list[Finished]) -> None:
-        with self._database.write() as session:
-            record(session, self._cache, self._links, ended, utc_now())
+        with self._context.database.write() as session:
+            record(self._context, session, ended, utc_now())
 
 
 def measure(kind: str, calls: int, group: int) -> None:

@@ -49,13 +49,13 @@ def add_pbx(
     now = datetime.now(UTC)
     authority = tls_ca.read() if tls_ca else ""
     given = PbxInput(name, host, port, username, secret, tls, authority, plain_login, contexts or None)
-    with parts.database.write() as session:
+    with parts.context.database.write() as session:
         project = session.query(Project).filter_by(name=project_name).first()
         if project is None:
             project = Project(name=project_name, created_on=now)
             add_project(session, project)
         common = parts.settings.recordings
-        row = add_pbx_to(session, project, given, parts.vault, common, now, operator=True)
+        row = add_pbx_to(session, project, given, parts.context.vault, common, now, operator=True)
         if isinstance(row, list):
             raise _refused(row)
         files = PbxFiles(cel, row.recordings if recordings is None else recordings)
@@ -70,7 +70,7 @@ def setup_link() -> None:
     """Prints a new link to make the first account of this hub; earlier ones no longer work. Only for a database that
     has no users: also where an owner is remembered, because the database was lost."""
     parts = open_parts(migrating=True)
-    setup = first_setup(parts.settings, parts.database, datetime.now(UTC), anew=True)
+    setup = first_setup(parts.settings, parts.context.database, datetime.now(UTC), anew=True)
     if not setup.link:
         raise click.ClickException(str(setup.sentence))
     click.echo(setup.link)
@@ -84,7 +84,7 @@ def user() -> None:
 @user.command("list")
 def list_users() -> None:
     """One line per user: e-mail, whether an operator, name."""
-    with open_parts().database.read() as session:
+    with open_parts().context.database.read() as session:
         for row in session.query(User).order_by(User.email):
             click.echo(f"{row.email}\t{'operator' if row.operator else 'user'}\t{row.name}")
 
@@ -94,7 +94,7 @@ def list_users() -> None:
 @click.option("--revoke", is_flag=True, help="Takes the right back; the last operator keeps it.")
 def make_operator(email: str, revoke: bool) -> None:
     """Makes the user with this EMAIL an operator of the hub."""
-    with open_parts().database.write() as session:
+    with open_parts().context.database.write() as session:
         row = session.query(User).filter_by(email=normalised(email)).first()
         if row is None:
             raise click.ClickException(f"There is no user {email}. `pbxhub user list` shows all of them.")
@@ -114,9 +114,9 @@ def print_link(email: str) -> None:
     a mail server, and for somebody whom its mails do not reach. Hand it over as you would a password."""
     parts = open_parts()
     try:
-        link = link_for(app(parts), parts.database, email)
+        link = link_for(app(parts), parts.context.database, email)
     finally:
-        parts.database.close()
+        parts.context.database.close()
     if isinstance(link, Refusal):
         raise click.ClickException(link.text)
     click.echo(link.address)

@@ -22,6 +22,7 @@ from pbxhub.admin_commands import pbx, setup_link, user
 from pbxhub.calls.replay import replay as replay_lines
 from pbxhub.calls.tracker import Tracker
 from pbxhub.checkup import check_hub
+from pbxhub.delivery.context import open_context
 from pbxhub.delivery.outbox import prune as prune_history
 from pbxhub.delivery.wakeup import wake_trouble
 from pbxhub.demo.project import retire_demo
@@ -75,7 +76,7 @@ def run(demo: bool) -> None:
         if demo:
             parts = _with_demo(parts, stack)
         else:
-            with parts.database.write() as session:
+            with parts.context.database.write() as session:
                 retire_demo(session)
         _run_until_stopped(parts, [pages, working, _answering_if_free, listening])
 
@@ -106,17 +107,17 @@ def web() -> None:
     with _port_named(settings):
         listening_on = bound(settings.bind, settings.port)
     _show_addresses(parts)
-    parts.database.close()  # nothing but the socket is open when the processes are forked
+    parts.context.database.close()  # nothing but the socket is open when the processes are forked
     collect_seldom()
     keep_running(partial(_serve_pages, settings, listening_on), _WEB_PROCESSES)
 
 
 def _serve_pages(settings: Settings, listening_on: socket.socket, stop: Stop) -> None:
-    parts = Parts(settings, database_of(settings), Vault(settings.secret_key))
+    parts = Parts(settings, open_context(settings, database_of(settings), Vault(settings.secret_key)))
     with pages(parts, listening_on):
         stop.wait()
         _end_in_time()
-    parts.database.close()
+    parts.context.database.close()
 
 
 @main.command()
@@ -173,7 +174,7 @@ def check() -> None:
 def prune() -> None:
     """Deletes history older than the settings keep, a little at a time; the worker does it by itself every hour."""
     parts = open_parts()
-    pruned = prune_history(parts.database, datetime.now(UTC), retention(parts.settings))
+    pruned = prune_history(parts.context.database, datetime.now(UTC), retention(parts.settings))
     click.echo(f"Deleted {pruned.deliveries} deliveries, {pruned.calls} calls and {pruned.others} other rows.")
 
 
@@ -181,7 +182,10 @@ def _with_demo(parts: Parts, stack: ExitStack) -> Parts:
     port = parts.settings.port + 1
     if port > 65535:
         raise click.ClickException("PBXHUB_PORT: the demo's receiver needs the next port as well: give 65534 or less")
-    show = showing(parts.database, parts.vault, port, lambda received: click.echo(f"  arrived: {describe(received)}"))
+    context = parts.context
+    show = showing(
+        context.database, context.vault, port, lambda received: click.echo(f"  arrived: {describe(received)}")
+    )
     try:
         released = stack.enter_context(show)
     except OSError as error:
@@ -215,7 +219,7 @@ def _answering_if_free(parts: Parts) -> Iterator[None]:
 
 def _show_addresses(parts: Parts) -> None:
     click.echo(f"pbxhub {__version__} at {parts.settings.public_url}")
-    setup = first_setup(parts.settings, parts.database, datetime.now(UTC))
+    setup = first_setup(parts.settings, parts.context.database, datetime.now(UTC))
     if setup.sentence:
         click.echo(setup.sentence, err=not setup.link)
 
@@ -225,10 +229,10 @@ def _run_until_stopped(parts: Parts, services: Sequence[Service]) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
-    if working in services and (trouble := wake_trouble(parts.database)):
+    if working in services and (trouble := wake_trouble(parts.context.database)):
         raise click.ClickException(trouble)
     with ExitStack() as stack:
-        stack.callback(parts.database.close)
+        stack.callback(parts.context.database.close)
         with _port_named(parts.settings):
             for service in services:
                 stack.enter_context(service(parts))

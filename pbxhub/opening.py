@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
+from pbxhub.delivery.context import open_context
 from pbxhub.logs import configure_logs
 from pbxhub.services import Parts
 from pbxhub.settings import Settings, SettingsError, read_settings, with_key
@@ -41,7 +42,7 @@ def open_parts(migrating: bool = False) -> Parts:
         elif not is_current(database):
             raise click.ClickException("The database's tables are not up to date. Run: pbxhub migrate")
         settings = settings_with_key(settings, database)
-    return Parts(settings, database, Vault(settings.secret_key))
+    return Parts(settings, open_context(settings, database, Vault(settings.secret_key)))
 
 
 @contextmanager

@@ -11,14 +11,13 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 from flask import Flask
 from prometheus_client import REGISTRY, start_http_server
 
 from pbxhub.agi.conversation import Desk
-from pbxhub.agi.questions import Sources
 from pbxhub.agi.recorder import Recorder
 from pbxhub.agi.server import BACKLOG, MOST_CALLS, Server
 from pbxhub.ami.checkup import check_row
@@ -28,13 +27,12 @@ from pbxhub.api import install as install_api
 from pbxhub.calls.stages import CallReport
 from pbxhub.database_url import database_places
 from pbxhub.delivery.background_jobs import BackgroundJobs
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
-from pbxhub.delivery.outbox import Health, Retention, publish
+from pbxhub.delivery.outbox import Retention, publish
 from pbxhub.delivery.outbox.claim import Claimed
 from pbxhub.delivery.prepare import Prepared
-from pbxhub.delivery.stage_values import Links
-from pbxhub.delivery.webhook_cache import webhook_cache_of
-from pbxhub.delivery.worker import Worker, utc_now
+from pbxhub.delivery.worker import Worker
 from pbxhub.http_server import serving
 from pbxhub.sending.address_guard import AddressGuard, Endpoint, endpoints
 from pbxhub.sending.engine import Engine
@@ -42,8 +40,6 @@ from pbxhub.sending.sender import Sender
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import enabled_pbxs
 from pbxhub.store.agi_tokens import Tokens
-from pbxhub.store.session import Database
-from pbxhub.vault import Vault
 from pbxhub.web import create_app
 
 _GUARD_LASTS = 300.0  # seconds
@@ -57,8 +53,7 @@ class Parts:
     """What every service needs. released: endpoints on this machine that webhooks may reach (the demo's receiver)."""
 
     settings: Settings
-    database: Database
-    vault: Vault
+    context: DeliveryContext
     released: frozenset[Endpoint] = frozenset()
 
 
@@ -75,12 +70,10 @@ def app(parts: Parts) -> Flask:
     settings = parts.settings
     pages_app = create_app(
         settings,
-        parts.database,
-        parts.vault,
+        parts.context,
         guard_of=lambda: guard(parts),
         mail=settings.mail,
-        check_pbx=lambda pbx, operator: check_row(pbx_row(pbx, parts.vault), operator),
-        recordings=settings.recordings,
+        check_pbx=lambda pbx, operator: check_row(pbx_row(pbx, parts.context.vault), operator),
     )
     install_api(pages_app, _THREADS)
     return pages_app
@@ -100,17 +93,13 @@ def listening(parts: Parts) -> Iterator[None]:
     settings = parts.settings
 
     def write(pbx_id: int, reports: Sequence[CallReport]) -> None:
-        now = datetime.now(UTC)
-        publish(parts.database, parts.vault, pbx_id, reports, now, settings.public_url, settings.recordings)
+        publish(parts.context, pbx_id, reports, parts.context.clock())
         for report in reports:
             for stage in report.stages:
                 log.info(stage.name, call=report.linkedid, pbx=pbx_id, caller=report.caller, dst=report.dst)
 
     async def work(stop: asyncio.Event) -> None:
-        await listen(
-            parts.database, parts.vault, write, settings.stage_memory, stop, settings.data_dir,
-            public_url=settings.public_url,
-        )  # fmt: skip
+        await listen(parts.context, write, settings.stage_memory, stop, settings.data_dir)
 
     with event_loop("listener", work):
         yield
@@ -122,19 +111,10 @@ def working(parts: Parts) -> Iterator[None]:
     settings = parts.settings
     engine: Engine[tuple[Claimed, Prepared]] = Engine(guard(parts), settings.workers)
     sender = Sender(guard(parts))
-    worker = Worker(
-        parts.database,
-        parts.vault,
-        engine,
-        capacity=settings.workers,
-        public_url=settings.public_url,
-        recordings=settings.recordings,
-        health=Health(settings.pause_failures, timedelta(hours=settings.pause_hours)),
-        metrics=WorkerMetrics(REGISTRY if settings.metrics else None),
-    )
-    links = Links(parts.vault, settings.public_url, settings.recordings)
+    metrics = WorkerMetrics(REGISTRY if settings.metrics else None)
+    worker = Worker(parts.context, engine, capacity=settings.workers, metrics=metrics)
     renew = _guard_renewal(parts, engine, sender)
-    chores = BackgroundJobs(parts.database, links, sender, utc_now, settings.mail, retention(settings), renew)
+    chores = BackgroundJobs(parts.context, sender, settings.mail, retention(settings), renew)
     worker.start()
     chores.start()
     try:
@@ -153,14 +133,12 @@ def answering(parts: Parts) -> Iterator[None]:
         return
     listening_on = bound(*settings.agi, backlog=BACKLOG)
     sender = Sender(guard(parts), capacity=MOST_CALLS)
-    recorder = Recorder(parts.database, utc_now)
+    recorder = Recorder(parts.context)
     sys.setswitchinterval(0.001)  # a caller waits at every turn of the threads; Python's own 5 ms would be heard
-    links = Links(parts.vault, settings.public_url, settings.recordings)
-    sources = Sources(parts.database, parts.vault, webhook_cache_of(parts.database), links)
     try:
         with ThreadPoolExecutor(8, "questions") as threads:
-            desk = Desk(sources, sender, recorder, threads, utc_now, settings.sounds)
-            server = Server(desk, Tokens(parts.vault), settings.agi_networks)
+            desk = Desk(parts.context, sender, recorder, threads, settings.sounds)
+            server = Server(desk, Tokens(parts.context.vault), settings.agi_networks)
 
             async def work(stop: asyncio.Event) -> None:
                 listener = await server.listen(listening_on)
@@ -212,7 +190,7 @@ def measuring(parts: Parts) -> Iterator[None]:
         yield
         return
     address, port = parts.settings.metrics
-    queue = QueueMetrics(parts.database, utc_now)
+    queue = QueueMetrics(parts.context)
     REGISTRY.register(queue)
     server, thread = start_http_server(port, address)
     try:
@@ -251,7 +229,7 @@ def _pbx_places(parts: Parts) -> frozenset[tuple[str, int]]:
     """Host and port of the PBXs that an operator has let into a network of ours. The others are at public addresses
     only: whoever adds one there must not close that address to the webhooks of everybody else, nor make every page wait
     for a name of theirs that the DNS does not know."""
-    with parts.database.read() as session:
+    with parts.context.database.read() as session:
         pbxs = enabled_pbxs(session)
         return frozenset((pbx.host, pbx.port) for pbx in pbxs if pbx.any_network or pbx.project.pbx_networks)
 

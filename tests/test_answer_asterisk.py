@@ -14,6 +14,7 @@ import pytest
 from pbxhub.agi import recorder
 from pbxhub.agi.server import MOST_UNKNOWN
 from pbxhub.calls.stages import CallReport
+from pbxhub.delivery.context import open_context
 from pbxhub.delivery.outbox import publish
 from pbxhub.services import Parts, answering
 from pbxhub.settings import Settings, read_settings, with_key
@@ -29,6 +30,7 @@ from pbxhub.testing.receivers.mock_server import MockServer
 from pbxhub.testing.waiting import await_until
 from pbxhub.vault import Vault
 from pbxhub.webhooks.check import check_spec
+from tests.support.outbox_world import context_of
 
 NOW = datetime.now(UTC)
 
@@ -117,7 +119,7 @@ class Hub:
 @pytest.fixture
 def hub(database: Database, tmp_path: Path) -> Iterator[Hub]:
     hub = Hub(database, tmp_path / "hub")
-    with answering(Parts(hub.settings, database, hub.vault)):
+    with answering(Parts(hub.settings, open_context(hub.settings, database, hub.vault))):
         yield hub
 
 
@@ -216,9 +218,9 @@ def test_a_question_of_a_long_internal_call_finds_its_call_when_that_is_written(
         linkedid="1.1", direction="internal", caller="102", caller_name="", dst="101", extension="101",
         started_on=NOW, answered_on=NOW, ended_on=NOW, disposition="ANSWERED", values={},
     )  # fmt: skip
-    publish(hub.database, hub.vault, other_id, [over], NOW)
+    publish(context_of(hub.database), other_id, [over], NOW)
     assert hub.questions()[0][0].call_id is None  # numbers of calls are each PBX's own
-    publish(hub.database, hub.vault, hub.pbx_id, [replace(over, linkedid="1.2"), over], NOW)
+    publish(context_of(hub.database), hub.pbx_id, [replace(over, linkedid="1.2"), over], NOW)
     call = linked_to(hub)
     assert (call.pbx_id, call.linkedid) == (hub.pbx_id, "1.1")
 
@@ -325,7 +327,7 @@ def test_a_wrong_token_is_closed(path: str, hub: Hub) -> None:
 def test_other_networks_are_closed_at_once(database: Database, tmp_path: Path) -> None:
     hub = Hub(database, tmp_path / "hub")
     settings = replace(hub.settings, agi_networks=(ipaddress.ip_network("192.0.2.0/24"),))
-    with answering(Parts(settings, database, hub.vault)):
+    with answering(Parts(settings, open_context(settings, database, hub.vault))):
         asterisk = hub.asterisk()
         assert asterisk.closed()
 

@@ -18,7 +18,6 @@ from test_deliver_calls import wait_until
 
 from pbxhub.delivery.background_jobs import BackgroundJobs
 from pbxhub.delivery.outbox import Selection, order_resend, publish
-from pbxhub.delivery.worker import utc_now
 from pbxhub.notices.tell import BATCH, FAIR_SHARE, tell
 from pbxhub.sending.address_guard import AddressGuard, endpoints
 from pbxhub.sending.sender import Sender
@@ -30,7 +29,7 @@ from pbxhub.store.session import Database
 from pbxhub.testing.receivers import misbehaving as zoo
 from pbxhub.testing.receivers.bad_tls import new_authority
 from pbxhub.testing.receivers.receiver import Receiver, Reply
-from tests.support.outbox_world import BEFORE, BUSY, LINKS, NOON, VAULT, World, at, finish, report, take
+from tests.support.outbox_world import BEFORE, BUSY, NOON, World, at, context_of, finish, report, take
 
 
 class Mailbox:
@@ -76,7 +75,7 @@ def sick(database: Database, *addresses: str) -> World:
     world.webhook(name="CRM\r\nBcc: x@example.com")
     with database.write() as session:
         session.add_all(NoticeTarget(project_id=world.project_id, address=address) for address in addresses)
-    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
     finish(database, take(database, 0).claimed, BUSY, 1)
     return world
 
@@ -164,7 +163,7 @@ def test_a_target_that_hangs_holds_up_no_other_chore(database: Database) -> None
     resent = threading.Event()
     with Receiver(lambda _: Reply(200 if resent.wait(9) else 500)) as receiver, sending(receiver) as sender:
         world = sick(database, receiver.url)
-        chores = BackgroundJobs(database, LINKS, sender, utc_now)
+        chores = BackgroundJobs(context_of(database), sender)
         chores.start()
         receiver.wait_for(1)
         with database.write() as session:

@@ -4,7 +4,8 @@ import pytest
 from sqlalchemy import select
 from test_deliver_calls import wait_until, working
 
-from pbxhub.delivery.outbox import Batch, Claimed, Health, publish
+from pbxhub.delivery.context import PauseRule
+from pbxhub.delivery.outbox import Batch, Claimed, publish
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.events import EventRow
 from pbxhub.store.history import DELIVERED, FAILED, PENDING, Delivery
@@ -13,7 +14,7 @@ from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.receivers.receiver import Receiver
 from pbxhub.webhooks.spec import Retry
-from tests.support.outbox_world import BEFORE, VAULT, World, at, finish, give_up, report, spec, take
+from tests.support.outbox_world import BEFORE, World, at, context_of, finish, give_up, report, spec, take
 
 TELL = "http://127.0.0.1:9/<<response_error>>/<<caller>>"
 
@@ -22,7 +23,7 @@ def lost_five_times(database: Database, retry: Retry | None = None) -> World:
     """One delivery of the first webhook, which has another one for failures."""
     world = World(database)
     world.webhook(BEFORE, spec(retry=retry, on_failure="tell"))
-    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], at(0))
+    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], at(0))
     for number in range(5):
         (claimed,) = take(database, number * 40).claimed
         assert claimed.attempt == number + 1
@@ -55,7 +56,7 @@ def test_the_webhook_for_failures_goes_and_the_people_are_told(database: Databas
 
 def test_it_counts_towards_the_pause(database: Database) -> None:
     world = lost_five_times(database)
-    give_up(database, take(database, 200), 201, Health(failures=1, over=at(0) - at(0)))
+    give_up(database, take(database, 200), 201, PauseRule(failures=1, over=at(0) - at(0)))
     assert kinds(database) == [FIRST_FAILURE, PAUSED]
     with database.read() as session:
         assert session.get_one(Webhook, world.webhooks[0]).paused_on == at(201)
@@ -77,7 +78,7 @@ def test_a_worker_that_dies_before_it_has_told_leaves_it_to_the_next(database: D
 def test_what_the_last_worker_tells_after_all_is_kept_with_its_attempt(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], at(0))
+    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], at(0))
     last: list[Claimed] = []
     for number in range(5):
         last = list(take(database, number * 40).claimed)

@@ -21,6 +21,7 @@ from pbxhub.store.session import Database
 from pbxhub.testing.pbx.pbx_player import PbxPlayer
 from tests.support.gaps import heard, with_gap
 from tests.support.hub import VAULT, add_pbx
+from tests.support.outbox_world import context_of
 from tests.support.recordings import EXPECTED, VERSIONS
 from tests.test_backfill_from_cel import rows_of
 
@@ -65,7 +66,7 @@ def test_a_listener_with_a_gap_adds_no_stage_to_those_of_another_or_of_cel(versi
 
 def write(database: Database, pbx_id: int, reports: Iterable[CallReport]) -> None:
     for report in reports:
-        publish(database, VAULT, pbx_id, [report], datetime.now(UTC))
+        publish(context_of(database), pbx_id, [report], datetime.now(UTC))
 
 
 @pytest.mark.parametrize("disturbed_first", [False, True])

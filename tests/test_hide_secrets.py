@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import select
 from test_deliver_calls import wait_until
 
+from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish
-from pbxhub.delivery.worker import Worker, utc_now
+from pbxhub.delivery.worker import Worker
 from pbxhub.redaction import HIDDEN, redact_body, redact_headers, redact_text, redact_url, scrub, scrub_bytes
 from pbxhub.sending.address_guard import AddressGuard, endpoints
 from pbxhub.sending.engine import Engine
@@ -19,7 +20,7 @@ from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.receivers.receiver import Received, Receiver, Reply
 from pbxhub.webhooks.spec import Auth, RequestSpec, WebhookSpec
-from tests.support.outbox_world import BEFORE, VAULT, World, report
+from tests.support.outbox_world import BEFORE, VAULT, World, context_of, report
 
 SIGNED = seal_keys(VAULT, SigningKeys(new_key()))
 
@@ -140,9 +141,9 @@ def test_credentials_arrive_but_are_not_stored_even_if_the_receiver_sends_them_b
         what = WebhookSpec(RequestSpec(url=receiver.url, auth=auth))
         world.webhook(BEFORE, what, secret_sealed=VAULT.seal("p@ss w/rd"))
         guard = AddressGuard(allowed_endpoints=endpoints("127.0.0.1", receiver.port))
-        worker = Worker(database, VAULT, Engine(guard))
+        worker = Worker(context_of(database), Engine(guard))
         worker.start()
-        publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+        publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())
         (request,) = receiver.wait_for(1)
         worker.stop()
     assert sent in f"{request.path} {request.headers}"
@@ -164,12 +165,12 @@ def test_a_request_made_for_the_old_host_does_not_leave_with_a_secret_of_the_new
     auth = Auth("bearer" if "secret_sealed" in sealed else "none")
     with Receiver() as old:
         webhook_id = world.webhook(BEFORE, WebhookSpec(RequestSpec(url=old.url, auth=auth)), **sealed)
-        publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+        publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())
         with database.write() as session:
             row = session.get_one(Webhook, webhook_id)
             row.spec = WebhookSpec(RequestSpec(url="https://crm.example.com/", auth=auth))
             touch_webhooks(session, world.project_id)
-        worker = Worker(database, VAULT, Engine(AddressGuard(allowed_endpoints=endpoints("127.0.0.1", old.port))))
+        worker = Worker(context_of(database), Engine(AddressGuard(allowed_endpoints=endpoints("127.0.0.1", old.port))))
         worker.start()
         wait_until(lambda: world.deliveries()[0].state == FAILED)
         worker.stop()

@@ -4,11 +4,10 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from pbxhub.delivery.outbox import publish
-from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.store.accounts import Project
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
-from tests.support.outbox_world import BEFORE, NOON, VAULT, World, at, report, spec, take
+from tests.support.outbox_world import BEFORE, NOON, World, at, context_of, report, spec, take
 
 NEW = "http://127.0.0.1:9/new"
 
@@ -22,14 +21,14 @@ def change(database: Database, world: World, url: str, undone: bool = False) -> 
     with database.write() as session:
         session.execute(update(Webhook).where(Webhook.id == world.webhooks[0]).values(spec=spec(url)))
         touch_webhooks(session, world.project_id)
-        (seen,) = webhook_cache_of(database).fetch(session, [world.project_id])[world.project_id].by_id.values()
+        (seen,) = context_of(database).webhook_cache.fetch(session, [world.project_id])[world.project_id].by_id.values()
         assert seen.spec.request.url == url  # its own change, it sees
         if undone:
             raise UndoneError
 
 
 def sent_to(database: Database, world: World, linkedid: str) -> str:
-    publish(database, VAULT, world.pbx_id, [report(linkedid, BEFORE)], NOON)
+    publish(context_of(database), world.pbx_id, [report(linkedid, BEFORE)], NOON)
     (claimed,) = take(database, 1).claimed
     return claimed.request.url
 
@@ -63,5 +62,5 @@ def test_a_project_with_the_id_of_a_deleted_one_has_none_of_its_webhooks(databas
     with database.write() as session:  # SQLite gives the id again by itself
         session.add(Project(id=gone.project_id, name="new", created_on=at(60), webhooks_revision=revision))
     with database.read() as session:
-        found = webhook_cache_of(database).fetch(session, session.scalars(select(Project.id)))
+        found = context_of(database).webhook_cache.fetch(session, session.scalars(select(Project.id)))
     assert [project.by_id for project in found.values()] == [{}]

@@ -8,8 +8,9 @@ from test_deliver_calls import wait_until
 
 from pbxhub import services
 from pbxhub.account.access import Access, Program, rights_of_role
+from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish
-from pbxhub.delivery.worker import Worker, utc_now
+from pbxhub.delivery.worker import Worker
 from pbxhub.notices.tell import tell
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.engine import Engine
@@ -25,7 +26,7 @@ from pbxhub.store.webhooks import touch_webhooks
 from pbxhub.testing.receivers.receiver import Receiver
 from pbxhub.web.tryout import test_send as send_test
 from pbxhub.webhooks.spec import dump_spec
-from tests.support.outbox_world import BEFORE, VAULT, World, report, spec
+from tests.support.outbox_world import BEFORE, World, context_of, report, spec
 from tests.support.sending import LOOPBACK_TOO, post, sender
 
 LOOPBACK = ip_network("127.0.0.0/8")
@@ -57,17 +58,17 @@ def test_a_grant_is_never_more_than_what_the_settings_allow() -> None:
 def test_the_worker_sends_by_the_grant_of_each_project_as_it_is_now(database: Database) -> None:
     world = World(database)
     grant(database, world.project_id, [])
-    worker = Worker(database, VAULT, Engine(LOOPBACK_TOO))
+    worker = Worker(context_of(database), Engine(LOOPBACK_TOO))
     worker.start()
     with Receiver() as receiver:
         try:
             world.webhook(BEFORE, spec(receiver.url))
-            publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+            publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())
             wait_until(lambda: [row.state for row in world.deliveries()] == [FAILED])
             assert world.deliveries()[0].outcome == "blocked_target"
             assert receiver.connections == 0
             grant(database, world.project_id, ["127.0.0.0/8"])
-            publish(database, VAULT, world.pbx_id, [report("1.2", BEFORE)], utc_now())
+            publish(context_of(database), world.pbx_id, [report("1.2", BEFORE)], utc_now())
             wait_until(lambda: world.deliveries()[-1].state == DELIVERED)
         finally:
             worker.stop()
@@ -78,7 +79,7 @@ def test_a_test_send_and_a_notice_go_by_the_grant(
     database: Database, tmp_path: Path, networks: list[str] | None, outcome: str
 ) -> None:
     variables = {"PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_ALLOWED_NETWORKS": "127.0.0.0/8"}
-    app = services.app(Parts(with_key(read_settings(variables)), database, VAULT))
+    app = services.app(Parts(with_key(read_settings(variables)), context_of(database)))
     world = World(database)
     webhook = world.webhook()
     grant(database, world.project_id, networks)
@@ -106,7 +107,7 @@ def test_a_test_send_and_a_notice_go_by_the_grant(
 def test_a_pbx_at_a_public_address_closes_it_to_nobody(database: Database, tmp_path: Path) -> None:
     """AMI stays out of reach of webhooks where an operator let the PBX in. A tenant who says that his PBX is where
     others have their CRM must not cut them off."""
-    parts = Parts(with_key(read_settings({"PBXHUB_DATA_DIR": str(tmp_path / "data")})), database, VAULT)
+    parts = Parts(with_key(read_settings({"PBXHUB_DATA_DIR": str(tmp_path / "data")})), context_of(database))
     world = World(database)
     with database.write() as session:
         pbx = session.get_one(Pbx, world.pbx_id)

@@ -9,13 +9,14 @@ from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
 
 from pbxhub.checkup import check_hub
+from pbxhub.delivery.context import open_context
 from pbxhub.delivery.outbox import publish
 from pbxhub.settings import read_settings, with_key
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, is_away, open_database
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
-from tests.support.outbox_world import BEFORE, NOON, OK, VAULT, World, finish, report, take
+from tests.support.outbox_world import BEFORE, NOON, OK, World, context_of, finish, report, take
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 GONE = "the SQLite file was removed or replaced"
@@ -33,14 +34,14 @@ def test_a_removed_file_is_an_outage_and_nothing_is_lost_when_it_is_back(
 ) -> None:
     world = World(database)
     world.webhook()
-    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
     claimed = take(database, 0).claimed
     kept = tmp_path / "kept"
     file.rename(kept)
     if replaced:
         shutil.copy(kept, file)
     for work in (
-        lambda: publish(database, VAULT, world.pbx_id, [report("1.2", BEFORE)], NOON),
+        lambda: publish(context_of(database), world.pbx_id, [report("1.2", BEFORE)], NOON),
         lambda: finish(database, claimed, OK, 1),
         lambda: world.deliveries(),
     ):
@@ -75,7 +76,9 @@ def test_what_was_written_while_the_file_went_is_not_acknowledged(
 @ON_SQLITE
 def test_the_health_page_says_so(database: Database, database_url: str, file: Path, tmp_path: Path) -> None:
     settings = with_key(read_settings({"PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_DATABASE_URL": database_url}))
-    client: FlaskClient = create_app(settings, database, Vault(settings.secret_key)).test_client()
+    client: FlaskClient = create_app(
+        settings, open_context(settings, database, Vault(settings.secret_key))
+    ).test_client()
     assert client.get("/health").status_code == 200
     file.unlink()
     answer = client.get("/health")

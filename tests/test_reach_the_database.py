@@ -16,15 +16,15 @@ from structlog.testing import capture_logs
 from test_deliver_calls import wait_until, working
 
 from pbxhub.database_url import connect_arguments, database_places, read_database_url
+from pbxhub.delivery.context import open_context, utc_now
 from pbxhub.delivery.outbox import publish
-from pbxhub.delivery.wakeup import Wakeup
-from pbxhub.delivery.worker import utc_now
+from pbxhub.delivery.wakeup import WakeupListener, Wakeups
 from pbxhub.services import Parts, guard
 from pbxhub.settings import read_settings
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.receivers.receiver import Receiver
-from tests.support.outbox_world import BEFORE, VAULT, World, report, spec
+from tests.support.outbox_world import BEFORE, VAULT, World, context_of, report, spec
 
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 START = "postgresql+psycopg://hub:p%40ss@"
@@ -90,7 +90,7 @@ def test_webhooks_reach_none_of_the_hosts(database: Database, tmp_path: Path) ->
             "PBXHUB_DATABASE_DIRECT_URL": f"{START}/db?host=127.0.0.1:16003&host=/run/postgresql",
         }
     )  # fmt: skip
-    found = guard(Parts(settings, database, VAULT))
+    found = guard(Parts(settings, open_context(settings, database, VAULT)))
     closed = [("127.0.0.1", 16001), ("192.0.2.7", 16002), ("127.0.0.1", 16003)]
     assert [found.check_address(*place) for place in [("127.0.0.1", 16004), ("192.0.2.7", 16001)]] == [None, None]
     assert all(found.check_address(*place) for place in closed)
@@ -107,7 +107,7 @@ def test_the_second_of_two_hosts_wakes_the_worker_at_once(database: Database, da
         world.webhook(BEFORE, spec(receiver.url))
         with working(two, receiver) as worker:
             wait_until(lambda: worker.in_flight == 0)
-            publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+            publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())
             receiver.wait_for(1, 1.5)  # the worker's own look would take two seconds
     two.close()
 
@@ -119,11 +119,11 @@ def test_a_database_that_cannot_wake_anybody_is_told_once_and_its_return_too(
     role = f"bell_{make_url(database_url).database}"
     deaf = open_database(database_url, direct_url=make_url(database_url).set(username=role).render_as_string(False))
     rung = threading.Event()
-    doorbell = Wakeup(deaf, rung.set)
+    listener = WakeupListener(deaf, Wakeups(), rung.set)
     with database.own_connection() as admin, capture_logs() as logs:
         refused = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s"
         admin.execute(f"CREATE ROLE {role} NOLOGIN")
-        doorbell.start()
+        listener.start()
         wait_until(lambda: len(logs) == 1)
         admin.execute(f"ALTER ROLE {role} LOGIN")
         assert rung.wait(10)
@@ -131,7 +131,7 @@ def test_a_database_that_cannot_wake_anybody_is_told_once_and_its_return_too(
         admin.execute(f"ALTER ROLE {role} NOLOGIN")
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", (role,))
         wait_until(lambda: len(logs) == 3)
-        doorbell.stop()
+        listener.stop()
         assert admin.execute(refused, (role,)).fetchone() == (0,)
         admin.execute(f"DROP ROLE {role}")
     deaf.close()
@@ -143,11 +143,11 @@ def test_what_cannot_be_reached_is_told_once_however_often_it_is_tried() -> None
     with socket.create_server(("127.0.0.1", 0)) as hangs_up, capture_logs() as logs:
         hangs_up.settimeout(10)
         deaf = open_database(f"postgresql+psycopg://pbxhub@127.0.0.1:{hangs_up.getsockname()[1]}/db")
-        doorbell = Wakeup(deaf, lambda: None)
-        doorbell.start()
+        listener = WakeupListener(deaf, Wakeups(), lambda: None)
+        listener.start()
         for _ in range(3):
             hangs_up.accept()[0].close()
-        doorbell.stop()
+        listener.stop()
     assert [log["log_level"] for log in logs] == ["warning"]
 
 
@@ -188,15 +188,15 @@ def test_any_name_of_the_data_folder_will_do(folder: Path) -> None:
     migrate(database)
     assert (folder / "pbxhub.sqlite3").exists()
     rung = threading.Event()
-    doorbell = Wakeup(database, rung.set)
+    listener = WakeupListener(database, Wakeups(), rung.set)
     with capture_logs() as logs:
-        doorbell.start()
+        listener.start()
         assert rung.wait(5)  # it has found the file
         rung.clear()
         with other.write() as session:
             session.execute(text("CREATE TABLE anything (id INTEGER)"))
         assert rung.wait(5)
-        doorbell.stop()
+        listener.stop()
     assert logs == []
     assert {each.name for each in folder.parent.iterdir()} == {folder.name}
     for each in (database, other):

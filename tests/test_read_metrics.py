@@ -7,8 +7,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, generate_latest
 
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
-from pbxhub.delivery.worker import utc_now
 from pbxhub.store.session import Database
+from tests.support.outbox_world import context_of
 
 MONITORING = Path(__file__).resolve().parents[1] / "docs" / "monitoring"
 NAME = re.compile(r"pbxhub_[a-z_]+")
@@ -16,7 +16,7 @@ NAME = re.compile(r"pbxhub_[a-z_]+")
 
 def test_dashboard_and_documentation_name_exactly_the_metrics_there_are(database: Database) -> None:
     registry = CollectorRegistry()
-    registry.register(QueueMetrics(database, utc_now))
+    registry.register(QueueMetrics(context_of(database)))
     WorkerMetrics(registry)
     there = set(
         re.findall(r"^# TYPE (pbxhub_\w+) (?:counter|gauge|histogram)$", generate_latest(registry).decode(), re.M)

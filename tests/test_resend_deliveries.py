@@ -19,19 +19,30 @@ from pbxhub.delivery.outbox import (
     stop_resend,
 )
 from pbxhub.delivery.outbox.selection import load_selection
-from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.resends import DONE, STOPPED, Resend
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
-from tests.support.outbox_world import BEFORE, BUSY, LINKS, NOON, OK, VAULT, World, at, finish, report, spec, take
+from tests.support.outbox_world import (
+    BEFORE,
+    BUSY,
+    NOON,
+    OK,
+    World,
+    at,
+    context_of,
+    finish,
+    report,
+    spec,
+    take,
+)
 
 
 def failed(database: Database, number: int) -> World:
     """A world with that many failed deliveries of one webhook."""
     world = World(database)
     world.webhook(what=spec(in_flight=100))
-    publish(database, VAULT, world.pbx_id, [report(f"1.{call}", BEFORE) for call in range(number)], NOON)
+    publish(context_of(database), world.pbx_id, [report(f"1.{call}", BEFORE) for call in range(number)], NOON)
     finish(database, take(database, 0).claimed, BUSY, 1)
     return world
 
@@ -39,9 +50,7 @@ def failed(database: Database, number: int) -> World:
 def again(database: Database, world: World, seconds: float, current_settings: bool = False) -> None:
     (delivery,) = world.deliveries()
     with database.write() as session:
-        resend_one(
-            session, webhook_cache_of(database), LINKS, world.project_id, delivery.id, at(seconds), current_settings
-        )
+        resend_one(context_of(database), session, world.project_id, delivery.id, at(seconds), current_settings)
 
 
 def edit(database: Database, world: World, url: str) -> None:
@@ -52,7 +61,7 @@ def edit(database: Database, world: World, url: str) -> None:
 
 def step(database: Database, seconds: float) -> int:
     with database.write() as session:
-        return step_resends(session, webhook_cache_of(database), LINKS, at(seconds))
+        return step_resends(context_of(database), session, at(seconds))
 
 
 def test_a_failed_delivery_goes_again_under_the_same_id(database: Database) -> None:
@@ -82,7 +91,7 @@ def test_what_is_pending_or_somebody_elses_is_refused_with_a_sentence(database: 
     world, stranger = failed(database, 1), World(database)
     (delivery,) = world.deliveries()
     with database.write() as session, pytest.raises(CannotResendError, match="no such delivery"):
-        resend_one(session, webhook_cache_of(database), LINKS, stranger.project_id, delivery.id, at(5))
+        resend_one(context_of(database), session, stranger.project_id, delivery.id, at(5))
     again(database, world, 5)
     with pytest.raises(CannotResendError, match="already"):
         again(database, world, 6)
@@ -108,7 +117,7 @@ def test_a_resend_goes_on_where_a_killed_process_stopped(database: Database) -> 
         order_resend(session, world.project_id, Selection(), at(10), rate=4)
     step(database, 11)
     with database.write() as session:
-        assert step_resends(session, webhook_cache_of(database), LINKS, at(12)) == 4
+        assert step_resends(context_of(database), session, at(12)) == 4
         session.rollback()  # the process dies before its commit
     step(database, 12)
     step(database, 13)
@@ -245,7 +254,7 @@ def test_what_waits_to_be_sent_again_when_its_webhook_is_disabled_is_what_it_was
     edit(database, world, "http://127.0.0.1:9/new")
     with database.write() as session:
         for row in world.deliveries():
-            resend_one(session, webhook_cache_of(database), LINKS, world.project_id, row.id, at(5), current_settings)
+            resend_one(context_of(database), session, world.project_id, row.id, at(5), current_settings)
     with database.write() as session:
         session.get_one(Webhook, world.webhooks[0]).enabled = False
         touch_webhooks(session, world.project_id)
@@ -282,7 +291,7 @@ def test_checked_deliveries_leave_the_error_page_and_a_resend_brings_a_new_error
     with database.write() as session:
         assert check(session, world.project_id, Selection(ids=(first.id,)), at(5)) == 1
         assert count_by_webhook(session, world.project_id, Selection(unchecked=True)) == {world.webhooks[0]: 1}
-        resend_one(session, webhook_cache_of(database), LINKS, world.project_id, first.id, at(6))
+        resend_one(context_of(database), session, world.project_id, first.id, at(6))
     finish(database, take(database, 6).claimed, BUSY, 7)
     assert [row.checked_on for row in world.deliveries()] == [None, None]
 

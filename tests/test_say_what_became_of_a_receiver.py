@@ -6,9 +6,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, update
 
+from pbxhub.delivery.context import PauseRule
 from pbxhub.delivery.outbox import (
     CannotResendError,
-    Health,
     call_resthook,
     cancel_pending,
     pause,
@@ -16,7 +16,6 @@ from pbxhub.delivery.outbox import (
     resend_one,
     subscribe,
 )
-from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.api import Resthook, Subscriber
 from pbxhub.store.history import CANCELLED, FAILED
@@ -24,10 +23,22 @@ from pbxhub.store.notices import FIRST_FAILURE, PAUSED, UNSUBSCRIBED, Notice
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.webhooks.catalogue import QUESTION
-from tests.support.outbox_world import BEFORE, BUSY, LINKS, NOON, OK, VAULT, World, at, finish, report, spec, take
+from tests.support.outbox_world import (
+    BEFORE,
+    BUSY,
+    NOON,
+    OK,
+    World,
+    at,
+    context_of,
+    finish,
+    report,
+    spec,
+    take,
+)
 
 GONE = Answer("gone", "", 410)
-AT_ONCE = Health(failures=1, over=at(0) - at(0))
+AT_ONCE = PauseRule(failures=1, over=at(0) - at(0))
 SECRET = "hooks.example.com/hooks/catch/12345/s3cret?token=t0ken"
 
 
@@ -46,7 +57,10 @@ def subscribed(database: Database, payloads: int = 1) -> tuple[World, list[UUID]
         subscribe(session, hook, f"https://{SECRET}", NOON)
     with database.write() as session:
         hook = session.scalars(select(Resthook)).one()
-        sent = [call_resthook(session, hook, {}, json.dumps(n).encode(), NOON) for n in range(payloads)]
+        sent = [
+            call_resthook(context_of(database), session, hook, {}, json.dumps(n).encode(), NOON)
+            for n in range(payloads)
+        ]
     return world, [one for some in sent for one in some]
 
 
@@ -74,7 +88,7 @@ def test_what_was_sent_to_a_subscriber_who_was_removed_cannot_be_sent_again_and_
     world, (sent,) = subscribed(database)
     finish(database, take(database, 1).claimed, GONE, 2)
     with database.write() as session, pytest.raises(CannotResendError, match="subscribe the address again"):
-        resend_one(session, webhook_cache_of(database), LINKS, world.project_id, sent, at(3))
+        resend_one(context_of(database), session, world.project_id, sent, at(3))
 
 
 def test_a_subscriber_that_fails_for_long_goes_on_as_nobody_could_resume_it(database: Database) -> None:
@@ -87,7 +101,7 @@ def test_a_subscriber_that_fails_for_long_goes_on_as_nobody_could_resume_it(data
 def test_a_webhook_that_is_gone_is_paused_and_its_deliveries_wait(database: Database) -> None:
     world = World(database)
     world.webhook(name="CRM")
-    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
     finish(database, take(database, 1).claimed, GONE, 2)
     assert notices(database)[-1] == (
         PAUSED,
@@ -108,7 +122,7 @@ def test_a_webhook_that_calls_ask_is_not_asked_while_it_is_paused(database: Data
 def test_a_webhook_that_is_switched_off_or_deleted_is_not_paused_too(database: Database, deleted: bool) -> None:
     world = World(database)
     webhook_id = world.webhook()
-    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
     flying = take(database, 1).claimed
     with database.write() as session:
         off = {"enabled": False, "deleted_on": at(2) if deleted else None}
@@ -123,7 +137,7 @@ def test_a_webhook_that_is_switched_off_or_deleted_is_not_paused_too(database: D
 def test_a_paused_webhook_does_not_deliver_again_because_of_what_was_on_its_way(database: Database) -> None:
     world = World(database)
     world.webhook(what=spec(in_flight=2))
-    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE), report("1.2", BEFORE)], NOON)
+    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE), report("1.2", BEFORE)], NOON)
     first, second = take(database, 1).claimed
     finish(database, [first], BUSY, 2, AT_ONCE)
     finish(database, [second], OK, 3)

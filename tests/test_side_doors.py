@@ -11,10 +11,9 @@ from test_deliver_calls import wait_until, working
 import pbxhub
 from pbxhub import services
 from pbxhub.account.access import Access, Program, rights_of_role
+from pbxhub.delivery.context import open_context, utc_now
+from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox import publish, resend_one
-from pbxhub.delivery.stage_values import Links
-from pbxhub.delivery.webhook_cache import webhook_cache_of
-from pbxhub.delivery.worker import utc_now
 from pbxhub.notices.tell import tell
 from pbxhub.sending.sender import Sender
 from pbxhub.services import Parts, guard
@@ -28,7 +27,7 @@ from pbxhub.testing.receivers.receiver import Receiver, Reply
 from pbxhub.web import create_app
 from pbxhub.web.tryout import test_send as send_test
 from pbxhub.webhooks.spec import dump_spec
-from tests.support.outbox_world import BEFORE, VAULT, World, at, report, spec
+from tests.support.outbox_world import BEFORE, VAULT, World, at, context_of, report, spec
 from tests.support.sending import PUBLIC_ONLY
 
 PACKAGE = Path(pbxhub.__file__).parent
@@ -52,7 +51,7 @@ OTHERS = {
 @pytest.fixture
 def app(database: Database, tmp_path: Path) -> Flask:
     variables = {"PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_PUBLIC_URL": "http://localhost"}
-    return create_app(read_settings(variables), database, VAULT)
+    return create_app(read_settings(variables), open_context(read_settings(variables), database, VAULT))
 
 
 def test_the_hubs_own_services_stay_out_of_reach_in_an_allowed_network(database: Database, tmp_path: Path) -> None:
@@ -61,7 +60,7 @@ def test_the_hubs_own_services_stay_out_of_reach_in_an_allowed_network(database:
         "PBXHUB_AGI": "127.0.0.1:14573", "PBXHUB_METRICS": "127.0.0.1:19108",
         "PBXHUB_SMTP": "smtp+plain://127.0.0.1:12525", "PBXHUB_MAIL_FROM": "hub@example.com",
     }  # fmt: skip
-    door = guard(Parts(read_settings(variables), database, VAULT))
+    door = guard(Parts(read_settings(variables), context_of(database)))
     for port in (18080, 14573, 19108, 12525):
         assert door.check_url(f"http://127.0.0.1:{port}/"), port
     assert door.check_url("http://127.0.0.1:18081/") is None
@@ -104,7 +103,7 @@ def test_a_test_send_is_guarded(app: Flask, database: Database) -> None:
 def test_a_recording_is_fetched_by_the_guarded_sender(app: Flask, database: Database) -> None:
     world = World(database)
     with Receiver() as receiver:
-        publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+        publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())
         with database.write() as session:
             call = session.query(Call).one()
             call.data = {**call.data, "recording_file": f"{receiver.url}/a.wav"}
@@ -119,10 +118,10 @@ def test_a_recording_of_hours_is_fetched_whole_and_in_parts(database: Database, 
     sound = bytes(range(256)) * 8000  # 2 MB
     variables = {"PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_ALLOWED_NETWORKS": "127.0.0.0/8"}
     settings = read_settings(variables | {"PBXHUB_PUBLIC_URL": "http://localhost"})
-    app = services.app(Parts(settings, database, VAULT))
+    app = services.app(Parts(settings, open_context(settings, database, VAULT)))
     world = World(database)
     with Receiver(lambda _request: Reply(200, sound)) as receiver:
-        publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+        publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())
         with database.write() as session:
             call = session.query(Call).one()
             call.data = {**call.data, "recording_file": f"{receiver.url}/a.wav"}
@@ -161,13 +160,12 @@ def test_what_is_sent_again_is_guarded_again(database: Database) -> None:
     with Receiver() as receiver, Receiver() as other:
         world.webhook(BEFORE, spec(receiver.url))
         with working(database, receiver):
-            publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+            publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())
             receiver.wait_for(1)
             wait_until(lambda: bool(world.deliveries()[0].finished_on))
         (delivery,) = world.deliveries()
         with database.write() as session:
-            links = Links(VAULT, "")
-            resend_one(session, webhook_cache_of(database), links, world.project_id, delivery.id, utc_now())
+            resend_one(context_of(database), session, world.project_id, delivery.id, utc_now())
         with working(database, other):
             wait_until(lambda: world.deliveries()[0].state == FAILED)
         assert world.deliveries()[0].outcome == "blocked_target"

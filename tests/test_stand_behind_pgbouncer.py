@@ -19,13 +19,13 @@ from test_work_beside_a_frozen_worker import (
 )
 
 from pbxhub.cli import main
+from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.wakeup import wake_trouble
-from pbxhub.delivery.worker import utc_now
 from pbxhub.store.history import DELIVERED
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.receivers.receiver import Receiver
-from tests.support.outbox_world import BEFORE, VAULT, World, report, spec
+from tests.support.outbox_world import BEFORE, VAULT, World, context_of, report, spec
 from tests.support.pgbouncer import pgbouncer
 
 __all__ = ["test_a_frozen_worker_loses_its_turn", "test_a_late_answer_is_kept"]
@@ -63,11 +63,11 @@ def test_calls_are_delivered_once_each_and_another_process_wakes_the_worker_at_o
     with Receiver() as receiver, working(database, receiver) as worker, ThreadPoolExecutor(6) as threads:
         world.webhook(BEFORE, spec(receiver.url))
         wait_until(lambda: worker.in_flight == 0)
-        publish(publisher, VAULT, world.pbx_id, [report("0.1", BEFORE)], utc_now())
+        publish(context_of(publisher), world.pbx_id, [report("0.1", BEFORE)], utc_now())
         receiver.wait_for(1, 1.5)  # the worker's own look would take two seconds
 
         def more(number: int) -> None:
-            publish(publisher, VAULT, world.pbx_id, [report(f"1.{number}", BEFORE)], utc_now())
+            publish(context_of(publisher), world.pbx_id, [report(f"1.{number}", BEFORE)], utc_now())
 
         list(threads.map(more, range(CALLS)))
         receiver.wait_for(CALLS + 1)

@@ -24,7 +24,7 @@ from pbxhub.testing.receivers.receiver import Receiver
 from pbxhub.testing.waiting import await_until
 from pbxhub.vault import Vault
 from pbxhub.webhooks.spec import Auth, Retry
-from tests.support.outbox_world import BEFORE, NOON, VAULT, World, report, spec
+from tests.support.outbox_world import BEFORE, NOON, VAULT, World, context_of, report, spec
 
 OTHER = Vault(b"o" * 32)
 COMMANDS = (["run"], ["listen"], ["work"], ["agi"], ["web"], ["check"], ["prune"], ["migrate"], ["user", "list"])
@@ -94,7 +94,7 @@ def test_a_database_from_before_knows_its_key_by_what_is_sealed(database: Databa
 
 @contextmanager
 def working(database: Database) -> Iterator[None]:
-    worker = Worker(database, VAULT, Engine(AddressGuard((ip_network("127.0.0.0/8"),))))
+    worker = Worker(context_of(database), Engine(AddressGuard((ip_network("127.0.0.0/8"),))))
     worker.start()
     yield
     worker.stop()
@@ -108,7 +108,7 @@ def test_a_secret_that_cannot_be_opened_leaves_its_delivery_pending_until_it_is_
         what = spec(receiver.url, retry=Retry("none"))
         what = replace(what, request=replace(what.request, auth=Auth("bearer")))
         webhook_id = world.webhook(what=what, secret_sealed=OTHER.seal("token"))
-        publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+        publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
         with working(database):
             await_until(lambda: bool(world.deliveries()[0].message))
         (delivery,) = world.deliveries()

@@ -12,7 +12,7 @@ from pbxhub.store.history import Call, Delivery
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import CHANNEL_PREFIX, OrderedCall
 from pbxhub.store.session import Database
-from tests.support.outbox_world import BUSY, LINKS, NOON, OK, VAULT, World, at, finish, report, take
+from tests.support.outbox_world import BUSY, LINKS, NOON, OK, World, at, context_of, finish, report, take
 
 
 def order(world: World, **columns: Any) -> OrderedCall:
@@ -24,7 +24,7 @@ def order(world: World, **columns: Any) -> OrderedCall:
     }  # fmt: skip
     made = OrderedCall(**(given | columns))
     with world.database.write() as session:
-        register(session, LINKS, made, NOON)
+        register(context_of(world.database), session, made, NOON)
     return made
 
 
@@ -43,8 +43,8 @@ def test_ongoing_waits_for_the_first_attempt_of_registered(database: Database) -
     one = order(world)
     registered = take(database, 0).claimed
     assert statuses(registered) == ["registered"]
-    publish(database, VAULT, world.pbx_id, [outgoing(one, answered_on=at(1))], at(1))
-    publish(database, VAULT, world.pbx_id, [outgoing(one, answered_on=at(1), ended=3.0)], at(3))
+    publish(context_of(database), world.pbx_id, [outgoing(one, answered_on=at(1))], at(1))
+    publish(context_of(database), world.pbx_id, [outgoing(one, answered_on=at(1), ended=3.0)], at(3))
     assert take(database, 4).claimed == ()
     finish(database, registered, BUSY, 5)
     ongoing = take(database, 5).claimed
@@ -59,8 +59,8 @@ def test_an_order_without_a_call_is_told_in_order_too(database: Database) -> Non
     first = take(database, 0).claimed
     assert statuses(first) == ["registered", "registered"]
     with database.write() as session:
-        settle(session, LINKS, one.id, True, "Originate failed", at(1))
-        ask_cancel(session, LINKS, session.get_one(OrderedCall, other.id), at(1))
+        settle(context_of(database), session, one.id, True, "Originate failed", at(1))
+        ask_cancel(context_of(database), session, session.get_one(OrderedCall, other.id), at(1))
     assert take(database, 2).claimed == ()
     finish(database, [claimed for claimed in first if claimed.sequence_id == other.id], OK, 3)
     assert statuses(take(database, 3).claimed) == ["cancelled"]
@@ -96,7 +96,7 @@ def last_told(world: World, values: dict[str, Any]) -> tuple[dict[str, Any], Ord
         custom={"deal": 7, "name": 'O\'Neil "x"'},
     )
     ended = outgoing(one, answered_on=at(1), ended=60.0, values=values)
-    publish(world.database, VAULT, world.pbx_id, [ended], at(60), "https://pbx.example.com")
+    publish(context_of(world.database), world.pbx_id, [ended], at(60))
     body = json.loads(world.deliveries(Delivery.kind == "callback")[-1].body)
     assert body.keys() == {"status", "data", "message"}
     assert (body["status"], body["message"]) == ("success", "Call Details")

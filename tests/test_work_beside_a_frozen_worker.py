@@ -11,14 +11,26 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import Finished, claim, publish, record
-from pbxhub.delivery.webhook_cache import webhook_cache_of
-from pbxhub.delivery.worker import utc_now
 from pbxhub.store.history import DELIVERED
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Receiver, Reply
 from tests.support.killing import Child, attempt_of, wait_until
-from tests.support.outbox_world import BEFORE, BUSY, LINKS, NOON, OK, VAULT, World, at, finish, report, spec, take
+from tests.support.outbox_world import (
+    BEFORE,
+    BUSY,
+    NOON,
+    OK,
+    VAULT,
+    World,
+    at,
+    context_of,
+    finish,
+    report,
+    spec,
+    take,
+)
 
 FEW = 6.0  # seconds: what PostgreSQL grants a frozen process, and a busy machine
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -59,16 +71,16 @@ def test_a_worker_frozen_while_it_chooses_loses_its_turn(database: Database, var
     with Receiver() as receiver, worker(variables) as frozen:
         world.webhook(BEFORE, spec(receiver.url))
         frozen.arm("claim before commit")
-        publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+        publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())
         frozen.stand("claim before commit")
         freeze(frozen)
         with worker(variables):
             receiver.wait_for(1, FEW)
-            publish(database, VAULT, world.pbx_id, [report("1.2", BEFORE)], utc_now())
+            publish(context_of(database), world.pbx_id, [report("1.2", BEFORE)], utc_now())
             receiver.wait_for(2, FEW)
             wait_until(lambda: {row.state for row in world.deliveries()} == {DELIVERED}, "both are delivered")
         thaw(frozen)  # and alone: it finds its transaction gone, and goes on
-        publish(database, VAULT, world.pbx_id, [report("1.3", BEFORE)], utc_now())
+        publish(context_of(database), world.pbx_id, [report("1.3", BEFORE)], utc_now())
         receiver.wait_for(3, FEW)
     assert [len(world.attempts(row)) for row in world.deliveries()] == [1, 1, 1]
     assert len({attempt_of(request) for request in receiver.requests}) == receiver.count == 3
@@ -82,7 +94,7 @@ def test_a_worker_frozen_with_an_answer_tells_what_it_was_and_changes_nothing_el
     with Receiver(lambda _: next(answers, Reply())) as receiver, worker(variables) as frozen:
         world.webhook(BEFORE, spec(receiver.url))
         frozen.arm("after answer")
-        publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], utc_now())
+        publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())
         frozen.stand("after answer")
         freeze(frozen)
         with worker(variables):
@@ -100,9 +112,9 @@ def test_a_worker_frozen_with_an_answer_tells_what_it_was_and_changes_nothing_el
 def test_who_comes_while_another_chooses_goes_on_at_once_and_asks_again_soon(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
     with database.write() as choosing:
-        (taken,) = claim(choosing, webhook_cache_of(database), 100, at(1)).claimed
+        (taken,) = claim(context_of(database), choosing, 100, at(1)).claimed
         began = time.monotonic()
         meanwhile = take(database, 1)
         assert time.monotonic() - began < 1.0
@@ -114,12 +126,12 @@ def test_who_comes_while_another_chooses_goes_on_at_once_and_asks_again_soon(dat
 def test_a_process_frozen_over_the_health_of_a_webhook_holds_nobody_up_for_long(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE), report("1.2", BEFORE)], NOON)
+    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE), report("1.2", BEFORE)], NOON)
     first, second = take(database, 0).claimed
     began = time.monotonic()
     with ExitStack() as frozen:
         session = frozen.enter_context(database.write())
-        record(session, webhook_cache_of(database), LINKS, [Finished(first, BUSY, (), at(1))], at(1))
+        record(context_of(database), session, [Finished(first, BUSY, (), at(1))], at(1))
         finish(database, [second], BUSY, 1)
         assert time.monotonic() - began < FEW
         with pytest.raises(OperationalError):

@@ -16,6 +16,7 @@ from test_deliver_calls import wait_until, working
 from test_get_notices import sending, sick
 
 from pbxhub.delivery.background_jobs import BackgroundJobs
+from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import (
     Claimed,
     Selection,
@@ -26,8 +27,6 @@ from pbxhub.delivery.outbox import (
     publish,
     step_resends,
 )  # fmt: skip
-from pbxhub.delivery.webhook_cache import webhook_cache_of
-from pbxhub.delivery.worker import utc_now
 from pbxhub.notices.tell import tell
 from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Call, Delivery, StageEvent
 from pbxhub.store.notices import Notice
@@ -38,12 +37,11 @@ from tests.support.outbox_world import (
     BEFORE,
     BUSY,
     FORWARD,
-    LINKS,
     NOON,
     OK,
-    VAULT,
     World,
     at,
+    context_of,
     finish,
     forward,
     report,
@@ -76,7 +74,10 @@ def calls(database: Database, number: int, *stages: str) -> World:
     for stage in stages or (BEFORE,):
         world.webhook(stage, spec(in_flight=100))
     publish(
-        database, VAULT, world.pbx_id, [report(f"1.{call}", *(stages or (BEFORE,))) for call in range(number)], NOON
+        context_of(database),
+        world.pbx_id,
+        [report(f"1.{call}", *(stages or (BEFORE,))) for call in range(number)],
+        NOON,
     )
     return world
 
@@ -121,10 +122,10 @@ def test_a_claim_passes_over_a_locked_delivery_that_waits_for_its_turn_in_the_ca
     world.webhook(FORWARD)
     world.webhook(BEFORE)
     for step in (1, 2):
-        publish(database, VAULT, world.pbx_id, [report("1.1", forward("101", step))], NOON)
+        publish(context_of(database), world.pbx_id, [report("1.1", forward("101", step))], NOON)
     first, second = world.deliveries()
     assert [one.id for one in take(database, 29).claimed] == [first.id]
-    publish(database, VAULT, world.pbx_id, [report("1.2", BEFORE)], at(31))
+    publish(context_of(database), world.pbx_id, [report("1.2", BEFORE)], at(31))
     with locked(database, Delivery, Delivery.id == second.id), promptly():
         (other,) = take(database, 31).claimed  # the second has had its time of waiting, but not since the first left
         assert other.call_id != second.call_id
@@ -153,7 +154,7 @@ def test_many_who_claim_at_once_claim_nothing_twice_and_leave_nothing(database: 
         start.wait()
         while any(row.claim_token is None for row in world.deliveries(Delivery.state == PENDING)):
             with database.write() as session:
-                taken = claim(session, webhook_cache_of(database), 7, at(1), chance=lambda: 0.0).claimed
+                taken = claim(context_of(database), session, 7, at(1), chance=lambda: 0.0).claimed
             mine += taken
             finish(database, taken, OK, 2)
         return mine
@@ -170,9 +171,9 @@ def test_a_bulk_resend_that_another_process_works_on_is_left_to_it(database: Dat
     with database.write() as session:
         order_resend(session, world.project_id, Selection(), at(2), rate=20)
     with database.write() as busy:
-        assert step_resends(busy, webhook_cache_of(database), LINKS, at(3)) == 20
+        assert step_resends(context_of(database), busy, at(3)) == 20
         with promptly(), database.write() as other:
-            assert step_resends(other, webhook_cache_of(database), LINKS, at(3)) == 0
+            assert step_resends(context_of(database), other, at(3)) == 0
     assert len(world.deliveries(Delivery.state == PENDING)) == 20
 
 
@@ -211,10 +212,10 @@ def test_a_publish_that_meets_its_call_locked_writes_nothing_and_is_repeated(dat
     impatient(database)
     later = [report("1.0", FORWARD, values={"forward_to": "101"}), report("1.1", BEFORE)]
     with locked(database, Call), pytest.raises(OperationalError, match="lock timeout"):
-        publish(database, VAULT, world.pbx_id, later, at(1))
+        publish(context_of(database), world.pbx_id, later, at(1))
     assert count(database, StageEvent) == 1
     for _ in range(2):
-        publish(database, VAULT, world.pbx_id, later, at(2))
+        publish(context_of(database), world.pbx_id, later, at(2))
     assert count(database, StageEvent) == 3
     assert len(world.deliveries()) == 2
 
@@ -230,7 +231,7 @@ def test_a_bulk_resend_that_meets_a_locked_delivery_goes_on_when_it_is_free(data
     with ExitStack() as stack, sending() as sender:
         holder = stack.enter_context(ExitStack())
         holder.enter_context(locked(database, Delivery, Delivery.id == world.deliveries()[7].id))
-        chores = BackgroundJobs(database, LINKS, sender, lambda: at(5))
+        chores = BackgroundJobs(context_of(database, clock=lambda: at(5)), sender)
         chores.start()
         stack.callback(chores.stop)
         wait_until(lambda: any("lock timeout" in error for error in met))
@@ -245,7 +246,7 @@ def test_a_worker_that_cannot_record_a_failure_yet_keeps_it_and_sends_nothing_tw
     met: list[str] = []
     with Receiver(lambda _: Reply(503)) as receiver, ExitStack() as holder:
         webhook_id = world.webhook(BEFORE, spec(receiver.url))
-        publish(database, VAULT, world.pbx_id, [report("1.1", BEFORE), report("1.2", BEFORE)], utc_now())
+        publish(context_of(database), world.pbx_id, [report("1.1", BEFORE), report("1.2", BEFORE)], utc_now())
         holder.enter_context(locked(database, Webhook, Webhook.id == webhook_id))
         impatient(database)
         event.listen(database.engine, "handle_error", lambda context: met.append(str(context.original_exception)))

@@ -31,12 +31,11 @@ from tests.support.outbox_world import (
     BEFORE,
     BUSY,
     FORWARD,
-    LINKS,
     NOON,
     OK,
-    VAULT,
     World,
     at,
+    context_of,
     finish,
     forward,
     give_up,
@@ -95,13 +94,13 @@ def everything(world: World) -> None:
     database = world.database
     order = an_order(world)
     calls = [report("1", BEFORE, forward("101"), forward("102", 2)), report(f"{CHANNEL_PREFIX}{order.id}", BEFORE)]
-    publish(database, VAULT, world.pbx_id, calls, NOON)
-    publish(database, VAULT, world.pbx_id, calls, NOON)
+    publish(context_of(database), world.pbx_id, calls, NOON)
+    publish(context_of(database), world.pbx_id, calls, NOON)
     claimed = take(database, 0).claimed
     a_question_before_its_call(world, claimed[0].id)
-    publish(database, VAULT, world.pbx_id, [report("asked", BEFORE)], NOON)
+    publish(context_of(database), world.pbx_id, [report("asked", BEFORE)], NOON)
     finish(database, claimed, Answer("ok", "", 200, body=b'{"id": 7}', total_us=1), 1)
-    publish(database, VAULT, world.pbx_id, [report("1", AFTER, ended=5.0)], at(5))
+    publish(context_of(database), world.pbx_id, [report("1", AFTER, ended=5.0)], at(5))
     later(world, at(5))
     for seconds in (6, 40, 80, 120, 160, 200):  # held on, lost, lost too often
         give_up(database, take(database, seconds), seconds)
@@ -110,7 +109,7 @@ def everything(world: World) -> None:
     finish(database, taken[:1], BUSY, 301)  # not its own any more
     finish(database, taken[1:2], GONE, 302)
     with database.write() as session:
-        give_back(session, taken[2:], at(303))
+        give_back(context_of(database), session, taken[2:], at(303))
         session.execute(update(Webhook).where(Webhook.id == world.webhooks[3]).values(enabled=False))
         touch_webhooks(session, world.project_id)
     finish(database, take(database, 400).claimed, OK, 401)
@@ -123,7 +122,7 @@ def an_order(world: World) -> OrderedCall:
         callback_url="http://127.0.0.1:9/told", created_on=NOON,
     )  # fmt: skip
     with world.database.write() as session:
-        register(session, LINKS, order, NOON)
+        register(context_of(world.database), session, order, NOON)
     return order
 
 
@@ -135,8 +134,8 @@ def a_question_before_its_call(world: World, delivery_id: UUID) -> None:
 def later(world: World, now: datetime) -> None:
     with world.database.write() as session:
         call_id = session.query(Call.id).filter_by(pbx_id=world.pbx_id, linkedid="1").scalar()
-        publish_later(session, world.database, LINKS, call_id, "analysis", {"mood": "good"}, now)
-        publish_other(session, world.database, LINKS, world.project_id, None, "form.sent", "k", {}, now)
+        publish_later(context_of(world.database), session, call_id, "analysis", {"mood": "good"}, now)
+        publish_other(context_of(world.database), session, world.project_id, None, "form.sent", "k", {}, now)
 
 
 def heard_of(database: Database) -> tuple[World, list[Statement]]:

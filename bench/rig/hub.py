@@ -4,12 +4,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from urllib.parse import urlsplit
 
 from sqlalchemy import func, select, text
 
 from pbxhub.calls.stages import CallReport, Stage
-from pbxhub.delivery.worker import Worker, utc_now
+from pbxhub.delivery.context import DeliveryContext, utc_now
+from pbxhub.delivery.links import Links
+from pbxhub.delivery.worker import Worker
 from pbxhub.sending.address_guard import AddressGuard, endpoints
 from pbxhub.sending.engine import Engine
 from pbxhub.services import collect_seldom
@@ -40,6 +43,12 @@ def databases(kind: str) -> Iterator[Database]:
             migrate(database)
             yield database
             database.close()
+
+
+@cache
+def context_of(database: Database) -> DeliveryContext:
+    """The one that everybody of this process shares."""
+    return DeliveryContext(database, VAULT, Links(VAULT, "http://localhost"))
 
 
 def populate(database: Database, urls: Sequence[str], in_flight: int = 1000) -> int:
@@ -91,7 +100,7 @@ def is_waiting(database: Database) -> bool:
 def working(database: Database, url: str, capacity: int = 1000) -> Iterator[Worker]:
     port = urlsplit(url).port or 80
     guard = AddressGuard(allowed_endpoints=endpoints("127.0.0.1", port))
-    worker = Worker(database, VAULT, Engine(guard, capacity), capacity=capacity)
+    worker = Worker(context_of(database), Engine(guard, capacity), capacity=capacity)
     collect_seldom()
     worker.start()
     try:

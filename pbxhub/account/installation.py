@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from pbxhub.account.slow_requests import SlowRequests
-from pbxhub.delivery.stage_values import Links
+from pbxhub.delivery.context import DeliveryContext
+from pbxhub.delivery.links import Links
 from pbxhub.sending.address_guard import AddressGuard, read_grant
 from pbxhub.sending.sender import Sender
 from pbxhub.settings import MailServer, Settings
@@ -30,19 +30,25 @@ class Installation:
     """One hub, as it was configured at the start."""
 
     settings: Settings
-    database: Database
-    vault: Vault
+    context: DeliveryContext
     guard: Callable[[], AddressGuard]  # which addresses webhooks may reach, evaluated at each call
     sender: Sender
     mail: MailServer | None  # None: links are shown on pages instead of mailed
     check_pbx: Callable[[Pbx, bool], Sequence[Finding]]  # signs in to a PBX; True: for an operator
-    recordings: Path  # where files of MIXMONITOR_FILENAME lie on this host
     slow_requests: SlowRequests = field(default_factory=SlowRequests)
+
+    @property
+    def database(self) -> Database:
+        return self.context.database
+
+    @property
+    def vault(self) -> Vault:
+        return self.context.vault
 
     @property
     def links(self) -> Links:
         """Makes and checks the addresses that requests carry."""
-        return Links(self.vault, self.settings.public_url, self.recordings)
+        return self.context.links
 
     def guard_of(self, project: Project) -> AddressGuard:
         """Which addresses the requests of a project may reach at this moment."""

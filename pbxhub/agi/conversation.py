@@ -3,10 +3,9 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -14,11 +13,12 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.agi.action_runner import ActionRunner, StepError
-from pbxhub.agi.questions import Asked, Caller, Sources, put_together, understand
+from pbxhub.agi.questions import Asked, Caller, put_together, understand
 from pbxhub.agi.recorder import Record, Recorder
 from pbxhub.agi.sounds import ending_of, keep_sound
 from pbxhub.agi.wire import Call, CommandError, HungUpError, Wire
 from pbxhub.calls.stages import Value
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.question import Step
 from pbxhub.sending.address_guard import NetworkGrant
 from pbxhub.sending.exchange import Answer, Outgoing
@@ -42,11 +42,10 @@ log = structlog.get_logger(__name__)
 class Desk:
     """What every conversation shares. sounds: the folder of what is fetched from URLs."""
 
-    sources: Sources
+    context: DeliveryContext
     sender: Sender
     recorder: Recorder
     threads: Executor
-    clock: Callable[[], datetime]
     sounds: Path
 
 
@@ -108,7 +107,7 @@ class Conversation:
         actions: tuple[Action, ...] = plan.actions if plan else (_default(asked),) if default else ()
         steps = [Step(str(action)) for action in actions]
         record = Record(
-            self._pbx_id, self._linkedid, asked, answer, reading, self._desk.clock(), int(plan is None), steps
+            self._pbx_id, self._linkedid, asked, answer, reading, self._desk.context.clock(), int(plan is None), steps
         )
         self._desk.recorder.put(record)
         await self._tell(reading.values, record.line)
@@ -116,7 +115,7 @@ class Conversation:
 
     async def _put_together(self, name: str) -> Asked | str:
         caller = Caller(self._pbx_id, self._linkedid, self._call, dict(self._known))
-        work = partial(put_together, self._desk.sources, caller, name, self._desk.clock())
+        work = partial(put_together, self._desk.context, caller, name, self._desk.context.clock())
         try:
             async with asyncio.timeout(PREPARING):
                 return await asyncio.get_running_loop().run_in_executor(self._desk.threads, work)
@@ -163,7 +162,7 @@ class Conversation:
         reading, _ = understand(asked, answer)
         steps = [Step("none", "the caller hung up before the answer")]
         self._desk.recorder.put(
-            Record(self._pbx_id, self._linkedid, asked, answer, reading, self._desk.clock(), 1, steps)
+            Record(self._pbx_id, self._linkedid, asked, answer, reading, self._desk.context.clock(), 1, steps)
         )
 
     def _send(self, outgoing: Outgoing) -> "asyncio.Future[Answer]":

@@ -11,36 +11,25 @@ from sqlalchemy.orm import Session
 from pbxhub.agi.wire import Call
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.call_rows import CallNow, find_call
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox import Claimed
 from pbxhub.delivery.outbox.render import render_row
 from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS
 from pbxhub.delivery.prepare import Prepared, prepare
 from pbxhub.delivery.read_answer import Reading, read
-from pbxhub.delivery.stage_values import Cards, Links, StageValues
-from pbxhub.delivery.webhook_cache import LiveWebhook, ProjectWebhooks, WebhookCache
+from pbxhub.delivery.stage_values import Cards, StageValues
+from pbxhub.delivery.webhook_cache import LiveWebhook, ProjectWebhooks
 from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import describe
 from pbxhub.steering.answer import Plan, Refusal
 from pbxhub.steering.number_rules import Rules
 from pbxhub.store.accounts import Number, Pbx
 from pbxhub.store.ids import new_id
-from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
-from pbxhub.vault import Vault
 from pbxhub.webhooks.call_control import plan_of, rules_of
 from pbxhub.webhooks.catalogue import QUESTION
 from pbxhub.webhooks.request import Request
 from pbxhub.webhooks.spec import Steering
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """What a question is put together from."""
-
-    database: Database
-    vault: Vault
-    cache: WebhookCache
-    links: Links
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,31 +53,31 @@ class Asked:
     rules: Rules
 
 
-def put_together(sources: Sources, caller: Caller, name: str, now: datetime) -> Asked | str:
+def put_together(context: DeliveryContext, caller: Caller, name: str, now: datetime) -> Asked | str:
     """The question, or the sentence why there is none. Blocks for a few milliseconds: it asks the database.
 
     Raises SQLAlchemy's DBAPIError when the database is away, VaultError when a secret cannot be opened.
     """
-    with sources.database.read() as session:
+    with context.database.read() as session:
         pbx = session.get(Pbx, caller.pbx_id)
         if pbx is None or not pbx.enabled:
             return "The PBX behind this connection is not set up in the hub, or switched off."
         call = find_call(session, pbx.id, caller.linkedid) or _unknown_call(session, pbx, caller, now)
-        project = sources.cache.fetch(session, {call.project_id})[call.project_id]
+        project = context.webhook_cache.fetch(session, {call.project_id})[call.project_id]
         webhook = project.by_name.get(name)
         if webhook is None or webhook.stage != QUESTION:
             return f"{project.name} has no webhook {name!r} that a call may ask, or it is switched off."
         if session.scalar(select(Webhook.paused_on).where(Webhook.id == webhook.id)):
             return f"{name} is paused."
-        values = _values(session, sources, caller, project, call, now)
+        values = _values(context, session, caller, project, call, now)
         if not webhook.matches(values):
             return f"The filters of {name} do not fit this call."
         row = render_row(webhook, values, None if call.is_new else call.id, None, "question", now)
-    return _asked(sources, caller, project, webhook, row, now)
+    return _asked(context, caller, project, webhook, row, now)
 
 
 def _asked(
-    sources: Sources, caller: Caller, project: ProjectWebhooks, webhook: LiveWebhook, row: Mapping[str, Any],
+    context: DeliveryContext, caller: Caller, project: ProjectWebhooks, webhook: LiveWebhook, row: Mapping[str, Any],
     now: datetime,
 ) -> Asked:  # fmt: skip
     steering = webhook.spec.steering or Steering()
@@ -103,7 +92,7 @@ def _asked(
     rules = rules_of(steering, own, project.country)
     if not row["method"]:
         return Asked(claimed, None, Answer(row["outcome"], row["message"]), steering, rules)
-    prepared = prepare(sources.vault, claimed, now)
+    prepared = prepare(context.vault, claimed, now)
     outgoing = replace(prepared.outgoing, pool=f"question:{webhook.id}", deadline=float(steering.wait))
     return Asked(claimed, replace(prepared, outgoing=outgoing), None, steering, rules)
 
@@ -133,8 +122,8 @@ def _unknown_call(session: Session, pbx: Pbx, caller: Caller, now: datetime) -> 
 
 
 def _values(
-    session: Session, sources: Sources, caller: Caller, project: ProjectWebhooks, call: CallNow, now: datetime
+    context: DeliveryContext, session: Session, caller: Caller, project: ProjectWebhooks, call: CallNow, now: datetime
 ) -> StageValues:
     said = {"channel": caller.call.channel, "context": caller.call.context}
     told = {**said, **call.data, **caller.known}
-    return StageValues(told, project, call, QUESTION, new_id(), Cards(session), sources.links, now)
+    return StageValues(told, project, call, QUESTION, new_id(), Cards(session), context.links, now)

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -12,13 +11,13 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.agi.questions import Asked
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox import Finished
 from pbxhub.delivery.outbox.question import Step, record_question, record_steps
 from pbxhub.delivery.outbox.unlinked import link_question
 from pbxhub.delivery.read_answer import Reading
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.history import Call
-from pbxhub.store.session import Database
 
 MOST_WAITING = 20_000
 FOR_THE_CALL = 10.0  # seconds to wait for the listener to write the call; then the question is written without it
@@ -57,9 +56,8 @@ class Unlinked:
 class Recorder:
     """put() from any thread. stop() writes what is left."""
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
-        self._database = database
-        self._clock = clock
+    def __init__(self, context: DeliveryContext) -> None:
+        self._context = context
         self._waiting: deque[Record | Unlinked] = deque()
         self._news = threading.Event()
         self._stopping = False
@@ -103,7 +101,7 @@ class Recorder:
             return True
 
     def _write(self, record: Record) -> bool:
-        with self._database.write() as session:
+        with self._context.database.write() as session:
             if record.written:
                 record_steps(session, record.asked.claimed.id, record.line, record.steps)
                 return True
@@ -117,7 +115,7 @@ class Recorder:
             shown = record.asked.prepared.shown if record.asked.prepared else ()
             finished = Finished(claimed, record.answer, shown, record.finished_on)
             record_question(
-                session, finished, record.reading, record.line, record.steps, self._clock(), record.pbx_id,
+                session, finished, record.reading, record.line, record.steps, self._context.clock(), record.pbx_id,
                 record.linkedid,
             )  # fmt: skip
         record.written = True
@@ -129,6 +127,6 @@ class Recorder:
         """A call that comes later links itself; one whose transaction began before ours could not see the question."""
         if not self._stopping and time.monotonic() - question.since < AT_THE_SAME_TIME:
             return False
-        with self._database.write() as session:
+        with self._context.database.write() as session:
             link_question(session, question.pbx_id, question.linkedid)
         return True

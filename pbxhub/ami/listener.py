@@ -13,7 +13,7 @@ from pbxhub.ami.login import Patience
 from pbxhub.ami.pbx_listener import PbxListener
 from pbxhub.ami.pbx_rows import PbxRow, read_rows
 from pbxhub.ami.publisher import Publish
-from pbxhub.delivery.stage_values import Links
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
 
@@ -23,14 +23,12 @@ log = structlog.get_logger(__name__)
 
 
 async def listen(
-    database: Database,
-    vault: Vault,
+    context: DeliveryContext,
     publish: Publish,
     stage_memory: int,
     stop: asyncio.Event,
     data_dir: Path,
     patience: Patience | None = None,
-    public_url: str = "",
 ) -> None:
     """Listens to every enabled PBX until stop is set; then writes the remaining stages within 4 s and returns.
 
@@ -38,13 +36,12 @@ async def listen(
     the same reports.
     data_dir: keeps stages that could not be written before the stop; the next start writes them.
     stage_memory: stages kept per PBX while the database is unavailable (Settings.stage_memory).
-    public_url: Settings.public_url, for the links in callbacks of ordered calls.
     """
     begin = partial(
-        PbxListener, database=database, publish=publish, stage_memory=stage_memory, patience=patience or Patience(),
-        links=Links(vault, public_url), data_dir=data_dir,
+        PbxListener, context=context, publish=publish, stage_memory=stage_memory, patience=patience or Patience(),
+        data_dir=data_dir,
     )  # fmt: skip
-    listener = _Listener(database, vault, begin)
+    listener = _Listener(context.database, context.vault, begin)
     stopping = asyncio.create_task(stop.wait())
     try:
         while not stop.is_set():

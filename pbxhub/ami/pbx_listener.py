@@ -28,9 +28,8 @@ from pbxhub.ami.unwritten_stages import keep_unwritten, read_unwritten, unwritte
 from pbxhub.calls.ami_events import parse
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
-from pbxhub.delivery.stage_values import Links
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.store.pbx_states import PbxState
-from pbxhub.store.session import Database
 
 _INBOX = 20_000  # events that may wait for the tracker: about 10 MB
 _SLICE = 200  # events processed before other tasks of the loop run: a few milliseconds
@@ -71,12 +70,12 @@ class PbxListener:
     """Runs one PBX until it is cancelled; close() ends it without losing a stage."""
 
     def __init__(
-        self, row: PbxRow, database: Database, publish: Publish, stage_memory: int, patience: Patience, links: Links,
+        self, row: PbxRow, context: DeliveryContext, publish: Publish, stage_memory: int, patience: Patience,
         data_dir: Path,
     ) -> None:  # fmt: skip
         self.row = row
         self._unwritten_file = unwritten_file(data_dir, row.id)
-        self._database = database
+        self._database = context.database
         self._patience = patience
         self._inbox: Inbox[Item] = Inbox(_INBOX)
         self._publisher = Publisher(row.id, publish, stage_memory)
@@ -84,7 +83,7 @@ class PbxListener:
         self._connecting: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
         self._placing = Placing(
-            row.id, database, links, self._ask, lambda: self._seen.state.name == "connected", self._inbox.put
+            context, row.id, self._ask, lambda: self._seen.state.name == "connected", self._inbox.put
         )
         self._started_on = row.asterisk_started_on
         self._rate = EventRate(time.monotonic())

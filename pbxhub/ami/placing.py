@@ -13,9 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.ami.actions import ActionRefusedError, build
 from pbxhub.ami.protocol import Answer, SessionEndedError
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.ordered_calls import Placement, Turn, has_work, settle, take
-from pbxhub.delivery.stage_values import Links
-from pbxhub.store.session import Database
 
 _POLL = 0.3  # seconds between queries for orders: one indexed query each
 _BEYOND = 10.0  # seconds the PBX may take beyond the ringing time to report the result
@@ -42,12 +41,11 @@ class Placing:
     """
 
     def __init__(
-        self, pbx_id: int, database: Database, links: Links, ask: Ask, connected: Callable[[], bool],
+        self, context: DeliveryContext, pbx_id: int, ask: Ask, connected: Callable[[], bool],
         report: Callable[[NotBegun], None],
     ) -> None:  # fmt: skip
+        self._context = context
         self._pbx_id = pbx_id
-        self._database = database
-        self._links = links
         self._ask = ask
         self._connected = connected
         self._report = report
@@ -70,11 +68,11 @@ class Placing:
                     asking.create_task(self._hang_up(channel_id))
 
     def _take(self) -> Turn:
-        with self._database.read() as session:
+        with self._context.database.read() as session:
             if not has_work(session, self._pbx_id):
                 return Turn()
-        with self._database.write() as session:
-            return take(session, self._links, self._pbx_id, datetime.now(UTC))
+        with self._context.database.write() as session:
+            return take(self._context, session, self._pbx_id, datetime.now(UTC))
 
     async def _place(self, placement: Placement) -> None:
         try:
@@ -94,8 +92,8 @@ class Placing:
 
     def record_failure(self, failure: NotBegun) -> None:
         """Writes the failure into the order. Raises database errors."""
-        with self._database.write() as session:
-            settle(session, self._links, failure.id, failure.begun, failure.said, datetime.now(UTC))
+        with self._context.database.write() as session:
+            settle(self._context, session, failure.id, failure.begun, failure.said, datetime.now(UTC))
 
     async def _hang_up(self, channel_id: str) -> None:
         try:

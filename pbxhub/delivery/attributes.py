@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.call_rows import CallNow
-from pbxhub.delivery.webhook_cache import WebhookCache
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.store.api import Attributes
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import one_of
@@ -48,14 +48,14 @@ _KNOWN = Query(
 
 
 def attach_attributes(
-    session: Session, cache: WebhookCache, calls: Mapping[str, CallNow], reports: Sequence[CallReport]
+    context: DeliveryContext, session: Session, calls: Mapping[str, CallNow], reports: Sequence[CallReport]
 ) -> None:
     """Gives calls that have just begun what is known of their number. What is known of a call already stays."""
     begun = {report.linkedid: report for report in reversed(reports) if calls[report.linkedid].is_new}
     project_ids = {calls[linkedid].project_id for linkedid in begun}
     if not project_ids or _ANY.first(session, project_ids=list(project_ids)) is None:
         return
-    projects = cache.fetch(session, project_ids)
+    projects = context.webhook_cache.fetch(session, project_ids)
     keys = {linkedid: _keys(report, projects[calls[linkedid].project_id].country) for linkedid, report in begun.items()}
     numbers = set[str]().union(*keys.values())
     if not numbers:

@@ -9,14 +9,13 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox import Retention, prune, step_resends
 from pbxhub.delivery.outbox.ordered_calls import sweep
-from pbxhub.delivery.stage_values import Links
-from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.notices.tell import tell
 from pbxhub.sending.sender import Sender
 from pbxhub.settings import MailServer
-from pbxhub.store.session import Database, reason
+from pbxhub.store.session import reason
 
 TURN = 1.0  # seconds
 PRUNE_EVERY = timedelta(hours=1)
@@ -28,14 +27,12 @@ class BackgroundJobs:
     """A thread for each, so that none waits for another; any number of processes may have them."""
 
     def __init__(
-        self, database: Database, links: Links, sender: Sender, clock: Callable[[], datetime],
+        self, context: DeliveryContext, sender: Sender,
         mail: MailServer | None = None, keep: Retention | None = None, renew_guard: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         """renew_guard: sees whether the addresses that may be reached have changed."""
-        self._database = database
-        self._links = links
+        self._context = context
         self._sender = sender
-        self._clock = clock
         self._mail = mail
         self._keep = keep
         self._renew_guard = renew_guard or (lambda: None)
@@ -61,7 +58,7 @@ class BackgroundJobs:
     def _run(self, chore: Callable[[datetime], None]) -> None:
         while not self._stopping.wait(TURN):
             try:
-                chore(self._clock())
+                chore(self._context.clock())
             except (DBAPIError, PoolTimeoutError) as error:
                 log.warning("database away; chores wait", chore=chore.__name__, error=reason(error))
             except Exception:  # a fault in one turn must not end the next ones
@@ -71,19 +68,19 @@ class BackgroundJobs:
         self._renew_guard()
 
     def _resend(self, now: datetime) -> None:
-        with self._database.write() as session:
-            step_resends(session, webhook_cache_of(self._database), self._links, now)
+        with self._context.database.write() as session:
+            step_resends(self._context, session, now)
 
     def _tell(self, now: datetime) -> None:
-        tell(self._database, self._sender, self._mail, now)
+        tell(self._context.database, self._sender, self._mail, now)
 
     def _sweep(self, now: datetime) -> None:
         if self._swept_on is None or now - self._swept_on >= SWEEP_EVERY:
             self._swept_on = now
-            with self._database.write() as session:
-                sweep(session, self._links, now)
+            with self._context.database.write() as session:
+                sweep(self._context, session, now)
 
     def _prune(self, now: datetime) -> None:
         if self._pruned_on is None or now - self._pruned_on >= PRUNE_EVERY:
             self._pruned_on = now
-            prune(self._database, now, self._keep)
+            prune(self._context.database, now, self._keep)

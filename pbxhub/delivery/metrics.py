@@ -1,16 +1,16 @@
 """Numbers for Prometheus: what this process has sent, and what waits in the database."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.backlog import Waiting, waiting
 from pbxhub.delivery.outbox.claim import Claimed
 from pbxhub.sending.exchange import Answer
-from pbxhub.store.session import Database
 
 LANES = {1: "first", 2: "retry", 3: "bulk"}
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -41,16 +41,15 @@ class WorkerMetrics:
 class QueueMetrics(Collector):
     """Asks the database when it is scraped; register it in one process. Prometheus sees nothing while it is away."""
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
-        self._database = database
-        self._clock = clock
+    def __init__(self, context: DeliveryContext) -> None:
+        self._context = context
 
     def describe(self) -> Iterable[Metric]:
-        return _families({}, self._clock())
+        return _families({}, self._context.clock())
 
     def collect(self) -> Iterator[Metric]:
-        now = self._clock()
-        with self._database.read() as session:
+        now = self._context.clock()
+        with self._context.database.read() as session:
             lanes = waiting(session, now)
         yield from _families(lanes, now)
 

@@ -11,33 +11,16 @@ from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.call_rows import CallNow
-from pbxhub.delivery.recordings import RecordingFolder, RecordingLinks, folder_of
+from pbxhub.delivery.links import Links
+from pbxhub.delivery.recordings import RecordingFolder, folder_of
 from pbxhub.delivery.webhook_cache import ProjectWebhooks
 from pbxhub.store.accounts import Employee, Number
 from pbxhub.store.history import Call
-from pbxhub.vault import Vault
 from pbxhub.webhooks.phones import Spelled, spell
 
 PROPER_TALK, SALE_CYCLE = timedelta(seconds=30), timedelta(days=30)
 MOST_LOOKED_AT = 200
 MOST_COUNTED = 10_000  # call_counter stops here: an anonymous caller must not make every publish slow
-
-
-class Links:
-    """Addresses of pages of the hub that requests name, and the folder where recordings lie by default."""
-
-    def __init__(self, vault: Vault, public_url: str, recordings: Path | None = None) -> None:
-        """recordings: Settings.recordings; None where no webhook is rendered."""
-        self.common_folder = recordings
-        self.recordings = RecordingLinks(vault, public_url)
-        self._url = public_url
-
-    def call_card(self, call_id: UUID) -> str:
-        return f"{self._url}/calls/{call_id}"
-
-    def recording(self, call_id: UUID, pbx_id: int | None, name: str, now: datetime) -> str:
-        """The signed address of a recording."""
-        return self.recordings.make(call_id, pbx_id, name, now)
 
 
 class Cards:

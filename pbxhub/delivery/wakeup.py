@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import psycopg
 import structlog
-from sqlalchemy import Dialect, event
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from pbxhub.store.session import Database, is_pooled
@@ -23,45 +22,58 @@ _RECONNECT = 1.0
 _ASK = 10.0  # seconds between two questions whether PostgreSQL is still there
 log = structlog.get_logger(__name__)
 
-# by what all connections of one open_database() share: the engine of its writes is not the engine of its reads
-_listeners: WeakKeyDictionary[Dialect, list[Callable[[], None]]] = WeakKeyDictionary()
+
+class Wakeups:
+    """Wakes the workers of one open database when something is due: give all of its users the same one.
+
+    The order of events: 1. a transaction makes something due and calls send(); 2. it commits; 3. PostgreSQL delivers
+    its NOTIFY, SQLite's after_commit calls the workers of this process; 4. a worker wakes and claims. A worker woken
+    before step 2 would find nothing and sleep on. tests/test_deliver_calls.py
+    """
+
+    def __init__(self) -> None:
+        self._wake: list[Callable[[], None]] = []
+
+    def add(self, wake: Callable[[], None]) -> None:
+        self._wake.append(wake)
+
+    def remove(self, wake: Callable[[], None]) -> None:
+        self._wake.remove(wake)
+
+    def send(self, session: Session) -> None:
+        """Call it in a transaction that makes something due: the workers wake once it is committed."""
+        if session.get_bind().dialect.name == "postgresql":
+            session.connection().exec_driver_sql(f"NOTIFY {_CHANNEL}")
+        elif self._wake:
+            event.listen(session, "after_commit", self._wake_all, once=True)
+
+    def _wake_all(self, _session: Session) -> None:
+        for wake in self._wake:
+            wake()
 
 
-def ring(session: Session) -> None:
-    """Call it in a transaction that makes something due: the workers wake once it is committed."""
-    dialect = session.get_bind().dialect
-    if dialect.name == "postgresql":
-        session.connection().exec_driver_sql(f"NOTIFY {_CHANNEL}")
-    elif dialect in _listeners:
-        event.listen(session, "after_commit", lambda _session: _ring_here(dialect), once=True)
-
-
-def _ring_here(dialect: Dialect) -> None:
-    for wake in _listeners[dialect]:
-        wake()
-
-
-class Wakeup:
+class WakeupListener:
     """Calls wake() whenever another transaction may have made something due; from a thread of its own.
 
     SQLite: at once for a commit of this process, within some milliseconds for one of another. PostgreSQL: LISTEN.
     While the database is away it keeps trying and rings once it is back.
     """
 
-    def __init__(self, database: Database, wake: Callable[[], None]) -> None:
+    def __init__(self, database: Database, wakeups: Wakeups, wake: Callable[[], None]) -> None:
         self._database = database
+        self._wakeups = wakeups
         self._wake = wake
         self._stopping = threading.Event()
         self._trouble = ""  # why it cannot wake anybody at this moment; already said
-        self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="wakeup listener", daemon=True)
 
     def start(self) -> None:
-        _listeners.setdefault(self._database.engine.dialect, []).append(self._wake)
+        self._wakeups.add(self._wake)
         self._thread.start()
 
     def stop(self) -> None:
         self._stopping.set()
-        _listeners[self._database.engine.dialect].remove(self._wake)
+        self._wakeups.remove(self._wake)
         self._thread.join()
 
     def _run(self) -> None:

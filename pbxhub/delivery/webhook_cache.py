@@ -6,11 +6,10 @@ from datetime import UTC, datetime, tzinfo
 from functools import cached_property
 from itertools import groupby
 from typing import Any
-from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo
 
 import structlog
-from sqlalchemy import JSON, Engine, select, type_coerce
+from sqlalchemy import JSON, select, type_coerce
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -19,7 +18,6 @@ from pbxhub.sending.address_guard import NetworkGrant, read_grant
 from pbxhub.store.accounts import Project
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import one_of
-from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, has_touched_webhooks
 from pbxhub.webhooks.matching import Matcher, compile_filters
 from pbxhub.webhooks.request import CompiledRequest, NotSent, Request, compile_request
@@ -155,14 +153,6 @@ class WebhookCache:
             self._projects |= {id_: (versions[id_], project) for id_, project in read.items() if id_ not in own}
             found |= read
         return found
-
-
-_directories: WeakKeyDictionary[Engine, WebhookCache] = WeakKeyDictionary()
-
-
-def webhook_cache_of(database: Database) -> WebhookCache:
-    """The cache that everybody in this process shares for that database."""
-    return _directories.setdefault(database.engine, WebhookCache())
 
 
 _REVISIONS = Query(select(Project.id, Project.webhooks_revision, Project.created_on).where(one_of(Project.id, "ids")))

@@ -3,9 +3,7 @@
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -13,21 +11,20 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.metrics import WorkerMetrics
-from pbxhub.delivery.outbox import Batch, Claimed, Finished, Health, claim, record
+from pbxhub.delivery.outbox import Batch, Claimed, Finished, claim, record
 from pbxhub.delivery.outbox.attempt_result import given_up
 from pbxhub.delivery.outbox.claim import LEASE
 from pbxhub.delivery.outbox.release_lease import give_back
 from pbxhub.delivery.prepare import OtherHostError, Prepared, prepare
-from pbxhub.delivery.stage_values import Links
-from pbxhub.delivery.wakeup import Wakeup
-from pbxhub.delivery.webhook_cache import webhook_cache_of
+from pbxhub.delivery.wakeup import WakeupListener
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import UNREADABLE, describe
 from pbxhub.store.history import PENDING
-from pbxhub.store.session import Database, reason
-from pbxhub.vault import Vault, VaultError
+from pbxhub.store.session import reason
+from pbxhub.vault import VaultError
 
 BATCH = 100
 GATHER = 0.002  # seconds from the end of a turn to the next: a turn costs some ms, one delivery more in it 0.1
@@ -39,34 +36,26 @@ GOODBYE = 8.0  # seconds that what is in flight may take after stop()
 log = structlog.get_logger(__name__)
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Worker:
     """start() and stop() from any thread. Whatever happens to it, a delivery is sent again by whoever is left."""
 
     def __init__(
-        self, database: Database, vault: Vault, engine: "Engine[tuple[Claimed, Prepared]]", *,
-        capacity: int = 64, public_url: str = "", recordings: Path | None = None, health: Health | None = None,
-        lease: timedelta = LEASE, clock: Callable[[], datetime] = utc_now, metrics: WorkerMetrics | None = None,
+        self, context: DeliveryContext, engine: "Engine[tuple[Claimed, Prepared]]", *,
+        capacity: int = 64, lease: timedelta = LEASE, metrics: WorkerMetrics | None = None,
     ) -> None:  # fmt: skip
         """engine: the worker starts, wakes and closes it. capacity: requests in flight at once in this process; with
         several projects one may have half of them, so that one whose receivers all hang leaves room for the others.
 
         lease: how long beyond its deadline a request belongs to this worker before another one may send it.
         """
-        self._database = database
-        self._vault = vault
+        self._context = context
+        self._database = context.database
+        self._clock = context.clock
         self._engine = engine
         self._capacity = capacity
-        self._cache = webhook_cache_of(database)
-        self._links = Links(vault, public_url, recordings)
-        self._health = health or Health()
         self._lease = lease
-        self._clock = clock
         self._metrics = metrics or WorkerMetrics()
-        self._doorbell = Wakeup(database, self._ring)
+        self._wakeup_listener = WakeupListener(context.database, context.wakeups, self._ring)
         self._bell = threading.Event()
         self._stopping = threading.Event()
         self._flying: dict[tuple[UUID, int], Claimed] = {}  # by attempt: after a jump of the clock there may be two
@@ -75,7 +64,7 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
     def start(self) -> None:
-        self._doorbell.start()
+        self._wakeup_listener.start()
         self._thread.start()
 
     def stop(self) -> None:
@@ -83,7 +72,7 @@ class Worker:
         self._stopping.set()
         self._ring()
         self._thread.join()
-        self._doorbell.stop()
+        self._wakeup_listener.stop()
 
     @property
     def in_flight(self) -> int:
@@ -116,7 +105,7 @@ class Worker:
         for one in list(self._finished):
             try:
                 with self._database.write() as session:
-                    record(session, self._cache, self._links, [one], self._clock(), self._health)
+                    record(self._context, session, [one], self._clock())
             except AWAY:
                 return
             except Exception:
@@ -190,15 +179,15 @@ class Worker:
 
     def _record(self, session: Session) -> bool:
         """True: something will be tried again, and only a claim tells when."""
-        results = record(session, self._cache, self._links, self._finished, self._clock(), self._health)
+        results = record(self._context, session, self._finished, self._clock())
         return any(result.state == PENDING for result in results)
 
     def _claim(self, session: Session) -> Batch:
-        return claim(session, self._cache, self._room(), self._clock(), self._rooms(), self._lease)
+        return claim(self._context, session, self._room(), self._clock(), self._rooms(), self._lease)
 
     def _rooms(self) -> dict[int, int]:
         """How many more of each project this process may send now; a project that is not there: any number."""
-        if not self._cache.has_several:
+        if not self._context.webhook_cache.has_several:
             return {}
         most = max(1, self._capacity // 2)
         flying = Counter(claimed.project_id for claimed in self._flying.values())
@@ -207,7 +196,7 @@ class Worker:
     def _send(self, claimed: Claimed) -> None:
         self._flying[claimed.id, claimed.attempt] = claimed
         try:
-            prepared = prepare(self._vault, claimed, self._clock())
+            prepared = prepare(self._context.vault, claimed, self._clock())
         except OtherHostError as error:
             self._give_up(claimed, f"Not sent: {error}.")
         except VaultError:  # the start has checked the key: only this webhook's secret was sealed with another one
@@ -232,7 +221,7 @@ class Worker:
         try:
             with self._database.write() as session:
                 self._record(session)
-                give_back(session, self._flying.values(), self._clock())
+                give_back(self._context, session, self._flying.values(), self._clock())
         except AWAY as error:
             log.error("database away; what was sent last will be sent again", error=reason(error))
         except Exception:

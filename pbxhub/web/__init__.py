@@ -3,7 +3,6 @@
 import base64
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from pathlib import Path
 
 from flask import Flask
 from flask_babel import Babel
@@ -11,12 +10,12 @@ from flask_security import Security
 from flask_wtf import CSRFProtect
 
 from pbxhub.account.installation import Finding, Installation
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.paths import TEMPLATES
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.sender import Sender
 from pbxhub.settings import MailServer, Settings
 from pbxhub.store.accounts import Pbx
-from pbxhub.store.session import Database
 from pbxhub.vault import Vault
 from pbxhub.web import (
     assets,
@@ -43,31 +42,26 @@ from pbxhub.wsgi.application import Application
 
 def create_app(
     settings: Settings,
-    database: Database,
-    vault: Vault,
+    context: DeliveryContext,
     guard_of: Callable[[], AddressGuard] | None = None,
     mail: MailServer | None = None,
     check_pbx: Callable[[Pbx, bool], Sequence[Finding]] = lambda pbx, operator: (),
-    recordings: Path = Path("/var/spool/asterisk/monitor"),
 ) -> Flask:
     """A WSGI application with every page. The database must be migrated; nothing is read from the environment.
 
     guard_of: which addresses webhooks may reach at this moment; without it, public ones and the operator's networks.
     mail: where reset links go out. check_pbx: what the check button of a PBX finds out.
-    recordings: the folder that recordings are played from, nothing outside it.
     """
     guard_of = guard_of or (lambda: AddressGuard(settings.allowed_networks))
     app = Application("pbxhub.web", template_folder=str(TEMPLATES), static_folder=None)
-    app.config.update(_flask(settings, vault), **_sign_in(settings, vault), **sign_in_words.messages())
-    app.extensions["pbxhub"] = Installation(
-        settings, database, vault, guard_of, Sender(guard_of()), mail, check_pbx, recordings
-    )
+    app.config.update(_flask(settings, context.vault), **_sign_in(settings, context.vault), **sign_in_words.messages())
+    app.extensions["pbxhub"] = Installation(settings, context, guard_of, Sender(guard_of()), mail, check_pbx)
     request_checks.install(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     http_protection.install(app, settings.public_url, settings.trusted_proxies)
     Babel(app, locale_selector=language.choose)
     CSRFProtect(app)
-    accounts = Accounts(database)
+    accounts = Accounts(context.database)
     Security(app, accounts, mail_util_cls=Mail, totp_cls=OneTimeCodes, mf_recovery_codes_util_cls=RecoveryCodes)
     limits.install(app, accounts)
     second_factor.install(app)

@@ -119,7 +119,7 @@ def hold(session: Session, access: Access, webhook: Webhook) -> None:
 
 def release(session: Session, access: Access, webhook: Webhook) -> None:
     """Sends again, what has waited too."""
-    resume(session, webhook.id)
+    resume(hub().context, session, webhook.id)
     session.refresh(webhook)
     note(session, access, "webhook resumed", webhook.name)
 

@@ -13,6 +13,7 @@ from werkzeug.serving import make_server
 from pbxhub.ami.checkup import Finding, check_row
 from pbxhub.ami.pbx_rows import pbx_row
 from pbxhub.api import install
+from pbxhub.delivery.context import open_context
 from pbxhub.delivery.worker import Worker
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.engine import Engine
@@ -45,8 +46,7 @@ def hub(database: Database, tmp_path: Path) -> Iterator[Served]:
     )
     app = create_app(
         settings,
-        database,
-        VAULT,
+        open_context(settings, database, VAULT),
         lambda: LOOPBACK,
         check_pbx=lambda pbx, operator: check_row(pbx_row(pbx, VAULT), operator),
     )
@@ -116,7 +116,7 @@ def receiver() -> Iterator[MockServer]:
 
 @pytest.fixture
 def working(hub: Served) -> Iterator[Callable[[], None]]:
-    worker = Worker(hub.database, VAULT, Engine(LOOPBACK, 50), capacity=50, public_url="http://localhost")
+    worker = Worker(hub.context, Engine(LOOPBACK, 50), capacity=50)
     worker.start()
     yield lambda: None
     worker.stop()

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from pbxhub.client import Client
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.store.accounts import ApiKey
 from pbxhub.store.events import EventRow
 from pbxhub.store.session import Database
@@ -24,6 +25,11 @@ class Served:
     other_id: int
     pbx_id: int
     app: Any
+
+    @property
+    def context(self) -> DeliveryContext:
+        found: DeliveryContext = self.app.extensions["pbxhub"].context
+        return found
 
     def key(self, *scopes: str, project_id: int | None = None) -> str:
         project = project_id or self.project_id

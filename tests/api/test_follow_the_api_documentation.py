@@ -4,15 +4,16 @@ import json
 import os
 import re
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 from served import Served
 
 from pbxhub.delivery.outbox.callbacks import callback_data
-from pbxhub.delivery.stage_values import Links
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import STATUSES, OrderedCall
-from pbxhub.vault import Vault
+from pbxhub.store.session import open_database
+from tests.support.outbox_world import context_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api" / "README.md").read_text()
 
@@ -35,7 +36,7 @@ def test_every_command_of_the_page_works(hub: Served) -> None:
 
 def test_every_field_of_a_callback_and_every_status_is_explained() -> None:
     order = OrderedCall(id=new_id(), mobile_number="1", from_number="2", agent_id="101", status="registered", custom={})
-    data = callback_data(order, None, Links(Vault(b"k" * 32), ""), None)
+    data = callback_data(context_of(open_database("sqlite://")), order, None, datetime.now(UTC))
     table = PAGE.split("| field of `data`", 1)[1].split("\n\n")[0]
     assert set(data) | {"analysis"} == set(
         re.findall(r"`(\w+)`", "".join(row.split("|")[1] for row in table.splitlines()[2:]))

@@ -17,10 +17,9 @@ from pbxhub.ami.actions import ActionRefusedError, build
 from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.client import OrderedCall as Ordered
 from pbxhub.client import ProblemError
+from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox import Claimed, claim, publish
 from pbxhub.delivery.outbox.ordered_calls import STALE, settle, sweep, take
-from pbxhub.delivery.stage_values import Links
-from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.store.history import Delivery, StageEvent
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.testing.receivers.mock_answers import Answer, text_response
@@ -100,7 +99,7 @@ def test_orders_of_one_moment_hold_the_limit_together(hub: Served) -> None:
 
 def later(hub: Served, **time: float) -> None:
     with hub.database.write() as session:
-        sweep(session, LINKS, datetime.now(UTC) + timedelta(**time))
+        sweep(hub.context, session, datetime.now(UTC) + timedelta(**time))
 
 
 def test_an_order_of_a_pbx_that_nobody_listens_to_ends(hub: Served) -> None:
@@ -122,7 +121,7 @@ def test_a_call_that_is_called_off_is_hung_up_until_it_is_over(hub: Served) -> N
     for seconds in (0, 1, 2, 20):
         moment = datetime.now(UTC) + timedelta(seconds=seconds)
         with hub.database.write() as session:
-            hung_up.append(len(take(session, LINKS, hub.pbx_id, moment).hang_up))
+            hung_up.append(len(take(hub.context, session, hub.pbx_id, moment).hang_up))
         if seconds == 0:
             hub.client().cancel(order.id)
     assert hung_up == [0, 1, 0, 1]
@@ -135,7 +134,7 @@ def test_the_callers_own_values_are_parameters_of_the_call(hub: Served) -> None:
         direction="outgoing", caller="101", caller_name="", dst=NUMBER, extension="101", started_on=datetime.now(UTC),
         answered_on=None, ended_on=None, disposition="", memory={},
     )  # fmt: skip
-    publish(hub.database, Vault(b"k" * 32), hub.pbx_id, [report], datetime.now(UTC))
+    publish(hub.context, hub.pbx_id, [report], datetime.now(UTC))
     with hub.database.read() as session:
         (stage,) = session.scalars(select(StageEvent))
     assert from_json(stage.data)["custom"] == {"order": 7, "tags": ["a"]}
@@ -146,7 +145,7 @@ def test_an_order_is_taken_once_however_many_listeners_look(hub: Served) -> None
 
     def look(_: int) -> list[str]:
         with hub.database.write() as session:
-            return [str(one.id) for one in take(session, LINKS, hub.pbx_id, datetime.now(UTC)).place]
+            return [str(one.id) for one in take(hub.context, session, hub.pbx_id, datetime.now(UTC)).place]
 
     with ThreadPoolExecutor(4) as listeners:
         taken = [one for found in listeners.map(look, range(8)) for one in found]
@@ -156,7 +155,7 @@ def test_an_order_is_taken_once_however_many_listeners_look(hub: Served) -> None
 def test_an_order_nobody_took_in_time_does_not_ring_later(hub: Served) -> None:
     order = hub.client().order_call(NUMBER, "101")
     with hub.database.write() as session:
-        assert take(session, LINKS, hub.pbx_id, datetime.now(UTC) + STALE + timedelta(seconds=1)).place == ()
+        assert take(hub.context, session, hub.pbx_id, datetime.now(UTC) + STALE + timedelta(seconds=1)).place == ()
     assert hub.client().call(order.id).status == "error"
 
 
@@ -164,7 +163,7 @@ def test_what_was_taken_and_never_heard_of_again_is_told_and_not_placed_again(hu
     order = hub.client().order_call(NUMBER, "101")
     for later in (0, 40, 100):
         with hub.database.write() as session:
-            turn = take(session, LINKS, hub.pbx_id, datetime.now(UTC) + timedelta(seconds=later))
+            turn = take(hub.context, session, hub.pbx_id, datetime.now(UTC) + timedelta(seconds=later))
         assert len(turn.place) == (1 if later == 0 else 0)
     assert hub.client().call(order.id).status == "error"
 
@@ -217,7 +216,7 @@ def test_callbacks_go_in_order_however_slow_their_receiver_is(
         report_of(talks, "outgoing.pickup", answered_on=now),
         report_of(talks, "outgoing.after", answered_on=now, ended_on=now),
     ):
-        publish(hub.database, Vault(b"k" * 32), hub.pbx_id, [report], now)
+        publish(hub.context, hub.pbx_id, [report], now)
     with hub.database.read() as session:
         held = session.scalars(select(Delivery.held).order_by(Delivery.id)).all()
     assert held == [False, False, True, True, True]
@@ -234,7 +233,7 @@ def test_a_callback_whose_worker_was_lost_is_sent_again_before_the_next_one(hub:
     def take_some(seconds: float) -> dict[str, Claimed]:
         with hub.database.write() as session:
             moment = now + timedelta(seconds=seconds)
-            batch = claim(session, webhook_cache_of(hub.database), 10, moment, lease=timedelta(seconds=-9.5))
+            batch = claim(hub.context, session, 10, moment, lease=timedelta(seconds=-9.5))
         return {json.loads(one.request.body)["data"]["status"]: one for one in batch.claimed}
 
     assert [*take_some(1)] == ["registered"]
@@ -262,9 +261,9 @@ def test_what_the_agents_phone_did_decides_whatever_the_pbx_says_of_the_order(
     order = hub.client().order_call(NUMBER, "101")
     now = datetime.now(UTC)
     ended = replace(report_of(order, "", direction="internal", ended_on=now), disposition=disposition)
-    publish(hub.database, Vault(b"k" * 32), hub.pbx_id, [ended], now)
+    publish(hub.context, hub.pbx_id, [ended], now)
     with hub.database.write() as session:
-        settle(session, LINKS, UUID(order.id), True, "Originate failed", now)
+        settle(hub.context, session, UUID(order.id), True, "Originate failed", now)
     told = hub.client().call(order.id)
     assert (told.status, told.reason) == (status, reason)
 
@@ -272,6 +271,6 @@ def test_what_the_agents_phone_did_decides_whatever_the_pbx_says_of_the_order(
 def test_an_order_that_the_pbx_refuses_says_why(hub: Served) -> None:
     order = hub.client().order_call(NUMBER, "101")
     with hub.database.write() as session:
-        settle(session, LINKS, UUID(order.id), False, "Extension does not exist.", datetime.now(UTC))
+        settle(hub.context, session, UUID(order.id), False, "Extension does not exist.", datetime.now(UTC))
     told = hub.client().call(order.id)
     assert (told.status, told.reason) == ("error", "The PBX refuses to place it: Extension does not exist.")

@@ -21,6 +21,7 @@ from pbxhub.testing.receivers.receiver import Receiver, Responder
 from pbxhub.wsgi.current import now
 from tests.browser import world
 from tests.browser.server import Site, chromium, serving, working
+from tests.support.outbox_world import context_of
 
 expect.set_options(timeout=30_000)
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -125,4 +126,4 @@ def ring(site: Site, linkedid: str, caller: str = "+380671112233", answered: boo
     with site.database.read() as session:
         pbx = session.scalars(select(Pbx.id)).first()
     assert pbx is not None
-    publish(site.database, site.vault, pbx, [told], now())
+    publish(context_of(site.database), pbx, [told], now())

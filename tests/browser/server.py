@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 from pbxhub import http_server
 from pbxhub.delivery.background_jobs import BackgroundJobs
-from pbxhub.delivery.stage_values import Links
-from pbxhub.delivery.worker import Worker, utc_now
+from pbxhub.delivery.context import DeliveryContext, open_context
+from pbxhub.delivery.worker import Worker
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.sender import Sender
@@ -32,10 +32,13 @@ class Site:
 
     url: str
     app: Flask
-    database: Database
+    context: DeliveryContext
     settings: Settings
-    vault: Vault
     project: int
+
+    @property
+    def database(self) -> Database:
+        return self.context.database
 
 
 @contextmanager
@@ -45,11 +48,12 @@ def serving(folder: Path, fill: Callable[[Flask, Database], int], networks: tupl
     database = open_database(settings.database_url)
     migrate(database)
     vault = Vault(settings.secret_key)
-    app = create_app(settings, database, vault, lambda: AddressGuard(networks))
+    context = open_context(settings, database, vault)
+    app = create_app(settings, context, lambda: AddressGuard(networks))
     listening_on = socket.create_server(("127.0.0.1", 0))
     with closing(database), http_server.serving(app, listening_on, threads=6, name="site"):
         project = fill(app, database)
-        yield Site(f"http://127.0.0.1:{listening_on.getsockname()[1]}", app, database, settings, vault, project)
+        yield Site(f"http://127.0.0.1:{listening_on.getsockname()[1]}", app, context, settings, project)
 
 
 @contextmanager
@@ -57,8 +61,8 @@ def working(site: Site, networks: tuple[Network, ...]) -> Iterator[None]:
     """The worker and its chores beside the site, as `pbxhub run` has them."""
     guard = AddressGuard(networks)
     sender = Sender(guard)
-    worker = Worker(site.database, site.vault, Engine(guard, 16), capacity=16)
-    chores = BackgroundJobs(site.database, Links(site.vault, site.url), sender, utc_now)
+    worker = Worker(site.context, Engine(guard, 16), capacity=16)
+    chores = BackgroundJobs(site.context, sender)
     worker.start()
     chores.start()
     try:

@@ -11,6 +11,8 @@ from sqlalchemy import select
 from pbxhub.ami.listener import listen
 from pbxhub.ami.login import Patience
 from pbxhub.calls.stages import JSON, CallReport
+from pbxhub.delivery.context import DeliveryContext
+from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.history import Call, LiveCall, StageEvent
@@ -87,13 +89,15 @@ async def listening(
     tried: becomes what it tried last to write.
     """
 
+    context = DeliveryContext(database, VAULT, Links(VAULT, ""))
+
     def write(pbx_id: int, reports: Sequence[CallReport]) -> None:
         if tried is not None:
             tried[:] = reports
-        publish(database, VAULT, pbx_id, reports, datetime.now(UTC))
+        publish(context, pbx_id, reports, datetime.now(UTC))
 
     stop = asyncio.Event()
-    task = asyncio.create_task(listen(database, VAULT, write, stage_memory, stop, data_dir, patience))
+    task = asyncio.create_task(listen(context, write, stage_memory, stop, data_dir, patience))
     try:
         yield task
     finally:

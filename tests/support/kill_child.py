@@ -18,6 +18,7 @@ import structlog
 
 import pbxhub.delivery.worker as worker_module
 import pbxhub.services as services
+from pbxhub.delivery.context import open_context
 from pbxhub.delivery.worker import Worker
 from pbxhub.sending.engine import Engine
 from pbxhub.services import Parts, guard
@@ -106,9 +107,9 @@ def _patch_record(steps: Steps, begins: Callable[..., Callable[..., Any]]) -> No
     record = worker_module.record  # type: ignore[attr-defined]
     stepping = begins("record", record)
 
-    def recording(session: Any, cache: Any, links: Any, finished: Any, *rest: Any) -> Any:
+    def recording(context: Any, session: Any, finished: Any, *rest: Any) -> Any:
         chosen = stepping if finished else record
-        return chosen(session, cache, links, finished, *rest)
+        return chosen(context, session, finished, *rest)
 
     worker_module.record = recording  # type: ignore[attr-defined]
 
@@ -161,12 +162,8 @@ def main(role: str, variables: dict[str, str], line: Connection) -> None:
     steps = Steps(line)
     patch(steps)
     settings = read_settings(variables)
-    parts = Parts(
-        settings,
-        open_database(settings.database_url, direct_url=settings.database_direct_url),
-        Vault(settings.secret_key),
-    )
-    with ROLES[role](parts):
+    database = open_database(settings.database_url, direct_url=settings.database_direct_url)
+    with ROLES[role](Parts(settings, open_context(settings, database, Vault(settings.secret_key)))):
         line.send(("ready", None))
         steps.obey()
     sys.exit(0)
@@ -176,7 +173,7 @@ def main(role: str, variables: dict[str, str], line: Connection) -> None:
 def working(parts: Parts) -> Iterator[None]:
     """The worker of `pbxhub work` with a shorter lease."""
     engine: Engine[Any] = Engine(guard(parts), 64)
-    worker = Worker(parts.database, parts.vault, engine, lease=LEASE, capacity=8)
+    worker = Worker(parts.context, engine, lease=LEASE, capacity=8)
     worker_module.GOODBYE = 1.0
     worker.start()
     yield

@@ -3,15 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import select
 
 from pbxhub.calls.stages import CallReport, Stage, Value
-from pbxhub.delivery.outbox import Batch, Claimed, Finished, Health, Result, claim, record
+from pbxhub.delivery.context import DeliveryContext, PauseRule
+from pbxhub.delivery.links import Links
+from pbxhub.delivery.outbox import Batch, Claimed, Finished, Result, claim, record
 from pbxhub.delivery.outbox.attempt_result import given_up
-from pbxhub.delivery.stage_values import Links
-from pbxhub.delivery.webhook_cache import webhook_cache_of
+from pbxhub.delivery.wakeup import Wakeups
+from pbxhub.delivery.webhook_cache import WebhookCache
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.history import Attempt, Delivery
@@ -117,25 +120,35 @@ BUSY = Answer("http_5xx", "", 503)
 LINKS = Links(VAULT, "https://pbx.example.com")
 
 
+@lru_cache(maxsize=20)
+def _kept(database: Database) -> dict[str, Any]:
+    return {"links": LINKS, "webhook_cache": WebhookCache(), "wakeups": Wakeups()}
+
+
+def context_of(database: Database, **changes: Any) -> DeliveryContext:
+    """What publish, claim and record work with in one process: the same cache each time."""
+    return DeliveryContext(database, VAULT, **{**_kept(database), **changes})
+
+
 def take(
     database: Database, seconds: float, limit: int = 100, rooms: Mapping[int, int] | None = None, chance: float = 0.0
 ) -> Batch:
     """A claim that many seconds after NOON. chance: rounds the share of each lane, 0.0 down and 0.99 up."""
     with database.write() as session:
-        return claim(session, webhook_cache_of(database), limit, at(seconds), rooms, chance=lambda: chance)
+        return claim(context_of(database), session, limit, at(seconds), rooms, chance=lambda: chance)
 
 
-def give_up(database: Database, batch: Batch, seconds: float, health: Health | None = None) -> list[Result]:
+def give_up(database: Database, batch: Batch, seconds: float, rule: PauseRule | None = None) -> list[Result]:
     """Records what a claim has given up that many seconds after NOON."""
     done = [given_up(one, at(seconds)) for one in batch.given_up]
     with database.write() as session:
-        return record(session, webhook_cache_of(database), LINKS, done, at(seconds), health)
+        return record(context_of(database, pause_rule=rule or PauseRule()), session, done, at(seconds))
 
 
 def finish(
-    database: Database, claimed: Sequence[Claimed], answer: Answer, seconds: float, health: Health | None = None
+    database: Database, claimed: Sequence[Claimed], answer: Answer, seconds: float, rule: PauseRule | None = None
 ) -> list[Result]:
     """Records the same answer for all of them that many seconds after NOON, without jitter."""
     done = [Finished(one, answer, (), at(seconds)) for one in claimed]
     with database.write() as session:
-        return record(session, webhook_cache_of(database), LINKS, done, at(seconds), health, lambda: 0.5)
+        return record(context_of(database, pause_rule=rule or PauseRule()), session, done, at(seconds), lambda: 0.5)

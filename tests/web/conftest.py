@@ -10,6 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from flask_security import hash_password
 
+from pbxhub.delivery.context import open_context
 from pbxhub.settings import Settings, read_settings, with_key
 from pbxhub.store.accounts import Membership, Project, User
 from pbxhub.store.session import Database
@@ -52,7 +53,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def app(settings: Settings, database: Database) -> Flask:
-    application = create_app(settings, database, Vault(settings.secret_key))
+    application = create_app(settings, open_context(settings, database, Vault(settings.secret_key)))
     application.testing = True
     return application
 

@@ -13,9 +13,8 @@ from flask import Flask
 from sqlalchemy import select
 
 from pbxhub.calls.stages import CallReport, Stage
+from pbxhub.delivery.context import open_context, utc_now
 from pbxhub.delivery.outbox import publish
-from pbxhub.delivery.webhook_cache import webhook_cache_of
-from pbxhub.delivery.worker import utc_now
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Pbx
@@ -27,6 +26,7 @@ from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.webhooks.gallery import default_event, fill
 from pbxhub.webhooks.spec import Parameter, RequestSpec, WebhookSpec, dump_spec
+from tests.support.outbox_world import context_of
 from tests.web.conftest import Browser, People
 
 SignedIn = Callable[[str], Browser]
@@ -36,7 +36,7 @@ SignedIn = Callable[[str], Browser]
 def app(settings: Settings, database: Database) -> Flask:
     """The account of an operator whose receivers stand on this machine."""
     guard = AddressGuard((ipaddress.ip_network("127.0.0.0/8"),))
-    application = create_app(settings, database, Vault(settings.secret_key), lambda: guard)
+    application = create_app(settings, open_context(settings, database, Vault(settings.secret_key)), lambda: guard)
     application.testing = True
     return application
 
@@ -77,7 +77,7 @@ def call_over(database: Database, vault: Vault, people: People) -> UUID:
     report = CallReport(
         "1.1", "incoming", "+380441234567", "", "380445556677", "", now, None, now, "BUSY", after.values
     )
-    publish(database, vault, pbx_id, [replace(report, stages=(after,))], now)
+    publish(context_of(database), pbx_id, [replace(report, stages=(after,))], now)
     with database.read() as session:
         return session.scalars(select(Delivery.id)).one()
 
@@ -412,7 +412,7 @@ def test_another_zone_of_the_project_is_that_of_its_requests_from_the_next_call_
 ) -> None:
     add(editor, people, spec=spec(parameters=(Parameter("at", value="<<calldate|date:%z>>"),)))
     with database.read() as session:
-        known = webhook_cache_of(database).fetch(session, {people.project})[people.project]
+        known = context_of(database).webhook_cache.fetch(session, {people.project})[people.project]
     assert str(known.zone) == "Europe/Kyiv"
     owner, address = signed_in("owner"), f"/projects/{people.project}/settings"
     owner.get(address)

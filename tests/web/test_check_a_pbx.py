@@ -8,6 +8,7 @@ from flask import Flask
 from sqlalchemy import update
 
 from pbxhub import services
+from pbxhub.delivery.context import open_context
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Pbx, User
 from pbxhub.store.session import Database
@@ -20,7 +21,7 @@ from tests.web.conftest import Browser, People
 @pytest.fixture
 def app(settings: Settings, database: Database) -> Flask:
     """The application as the hub starts it: the check is the listener's own way in."""
-    return services.app(services.Parts(settings, database, Vault(settings.secret_key)))
+    return services.app(services.Parts(settings, open_context(settings, database, Vault(settings.secret_key))))
 
 
 def add(

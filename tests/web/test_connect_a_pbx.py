@@ -9,6 +9,7 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from pbxhub import services
+from pbxhub.delivery.context import open_context
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import ApiKey, AuditEntry, Pbx, Project, User
 from pbxhub.store.session import Database
@@ -27,7 +28,7 @@ KEY = "pbx_test_key"
 @pytest.fixture
 def app(settings: Settings, database: Database) -> Flask:
     """Pages and API, as the hub starts them."""
-    return services.app(services.Parts(settings, database, Vault(settings.secret_key)))
+    return services.app(services.Parts(settings, open_context(settings, database, Vault(settings.secret_key))))
 
 
 @pytest.fixture

@@ -22,9 +22,9 @@ from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ordered_calls import DialPlan, OrderedCall
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, WebhookVersion
-from pbxhub.vault import Vault
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec, dump_spec
 from pbxhub.wsgi.current import now
+from tests.support.outbox_world import context_of
 from tests.web.conftest import Browser, People
 
 AT_ONCE = 4
@@ -129,7 +129,7 @@ def world(app: Flask, database: Database, people: People) -> dict[str, Any]:
                                    spec=spec, created_on=moment))  # fmt: skip
         ids = {"project": people.project, "pbx": pbx.id, "webhook": hook.id, "employee": employee.id}
     report = CallReport("1.1", "incoming", "1", "", "2", "", moment, None, moment, "ANSWERED", {}, ())
-    publish(database, Vault(b"k" * 32), ids["pbx"], [report], moment)
+    publish(context_of(database), ids["pbx"], [report], moment)
     with database.read() as session:
         return ids | {"call": str(session.scalar(select(Call.id)))}
 

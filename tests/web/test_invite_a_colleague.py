@@ -12,6 +12,7 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from pbxhub.account.refusals import Refusal
+from pbxhub.delivery.context import open_context
 from pbxhub.settings import MailServer, Settings
 from pbxhub.store.accounts import AuditEntry, Invitation, Membership, Project, User
 from pbxhub.store.session import Database
@@ -202,7 +203,7 @@ def test_invitations_go_by_mail_and_show_nothing(
     database: Database, settings: Settings, people: People, post_office: tuple[Box, MailServer]
 ) -> None:
     box, server = post_office
-    app = create_app(settings, database, Vault(settings.secret_key), mail=server)
+    app = create_app(settings, open_context(settings, database, Vault(settings.secret_key)), mail=server)
     owners = []
     for name, project in (("owner", people.project), ("stranger", people.other)):
         browser = Browser(app.test_client())
@@ -228,7 +229,7 @@ def test_nobody_is_flooded_with_mails_of_one_project(
     database: Database, settings: Settings, people: People, post_office: tuple[Box, MailServer]
 ) -> None:
     box, server = post_office
-    app = create_app(settings, database, Vault(settings.secret_key), mail=server)
+    app = create_app(settings, open_context(settings, database, Vault(settings.secret_key)), mail=server)
     ours = Owner(Browser(app.test_client()), people.project)
     ours.browser.sign_in("owner@example.com")
     pages = [ours.invites("new@example.com"), *(ours.presses("again") for _ in range(4))]
@@ -241,7 +242,11 @@ def test_nobody_is_flooded_with_mails_of_one_project(
 def test_a_mail_that_cannot_leave_is_told_and_the_invitation_stays(
     database: Database, settings: Settings, people: People
 ) -> None:
-    app = create_app(settings, database, Vault(settings.secret_key), mail=MailServer("127.0.0.1", 1, "h@example.com"))
+    app = create_app(
+        settings,
+        open_context(settings, database, Vault(settings.secret_key)),
+        mail=MailServer("127.0.0.1", 1, "h@example.com"),
+    )
     browser = Browser(app.test_client())
     browser.sign_in("owner@example.com")
     page = Owner(browser, people.project).invites("boss@example.com")

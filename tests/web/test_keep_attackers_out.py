@@ -13,6 +13,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
+from pbxhub.delivery.context import open_context
 from pbxhub.settings import Settings, read_settings, with_key
 from pbxhub.store.accounts import ApiKey, AuditEntry, Pbx, SignIn
 from pbxhub.store.history import Attempt, Call, Delivery, StageEvent
@@ -46,7 +47,7 @@ def test_behind_tls_cookies_are_secure_and_the_browser_stays_with_https(database
     settings = with_key(
         read_settings({"PBXHUB_DATA_DIR": str(tmp_path), "PBXHUB_PUBLIC_URL": "https://pbx.example.com"})
     )
-    app = create_app(settings, database, Vault(settings.secret_key))
+    app = create_app(settings, open_context(settings, database, Vault(settings.secret_key)))
     answer = app.test_client().get("/sign-in", base_url="https://pbx.example.com")
     assert "max-age" in answer.headers["Strict-Transport-Security"]
     cookie = answer.headers["Set-Cookie"]
@@ -296,7 +297,7 @@ def _sign_in_from(app: Flask, peer: str, forwarded: str = "") -> int:
 
 def test_behind_a_proxy_of_ours_one_stranger_locks_out_nobody_else(settings: Settings, database: Database) -> None:
     ours = replace(settings, trusted_proxies=(ipaddress.ip_network("10.0.0.0/24"),))
-    app = create_app(ours, database, Vault(settings.secret_key))
+    app = create_app(ours, open_context(ours, database, Vault(settings.secret_key)))
     tries = [_sign_in_from(app, "10.0.0.7", "203.0.113.66, 10.0.0.8") for _ in range(31)]
     assert tries[-1] == 429
     assert _sign_in_from(app, "10.0.0.7", "203.0.113.66") == 429
@@ -306,5 +307,7 @@ def test_behind_a_proxy_of_ours_one_stranger_locks_out_nobody_else(settings: Set
 @pytest.mark.parametrize("proxies", ["", "10.0.0.0/24"])
 def test_a_forged_forwarded_address_gives_no_new_tries(settings: Settings, database: Database, proxies: str) -> None:
     networks = tuple(ipaddress.ip_network(one) for one in proxies.split(",") if one)
-    app = create_app(replace(settings, trusted_proxies=networks), database, Vault(settings.secret_key))
+    app = create_app(
+        replace(settings, trusted_proxies=networks), open_context(settings, database, Vault(settings.secret_key))
+    )
     assert [_sign_in_from(app, "198.51.100.9", f"203.0.113.{n}") for n in range(31)][-1] == 429

@@ -4,12 +4,14 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from pbxhub.delivery.context import open_context
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import COMMON_FOLDER, Pbx
 from pbxhub.store.history import Call, StageEvent
@@ -37,7 +39,8 @@ def spool(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def app(settings: Settings, database: Database, spool: Path) -> Flask:
-    return create_app(settings, database, Vault(settings.secret_key), recordings=spool)
+    settings = replace(settings, recordings=spool)
+    return create_app(settings, open_context(settings, database, Vault(settings.secret_key)))
 
 
 @pytest.fixture

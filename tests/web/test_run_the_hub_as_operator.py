@@ -10,6 +10,7 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from pbxhub.account.first_owner import first_setup
+from pbxhub.delivery.context import open_context
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import AuditEntry, Membership, Pbx, Project, User
 from pbxhub.store.session import Database
@@ -116,7 +117,7 @@ def test_only_an_operator_makes_projects_and_others_read_whom_to_ask(
 
 def test_the_setting_lets_everybody_make_projects(database: Database, people: People, settings: Settings) -> None:
     opened = replace(settings, projects="everyone")
-    owner = Browser(create_app(opened, database, Vault(settings.secret_key)).test_client())
+    owner = Browser(create_app(opened, open_context(opened, database, Vault(settings.secret_key))).test_client())
     owner.sign_in("owner@example.com")
     assert "/projects/new" in owner.get("/projects").text
     assert owner.post("/projects/new", SHOP).status_code == 302
@@ -186,7 +187,7 @@ def test_a_webhook_is_saved_in_a_network_that_the_project_was_granted(
     database: Database, people: People, settings: Settings
 ) -> None:
     opened = replace(settings, allowed_networks=(ip_network("10.0.0.0/8"), ip_network("192.168.0.0/16")))
-    editor = Browser(create_app(opened, database, Vault(settings.secret_key)).test_client())
+    editor = Browser(create_app(opened, open_context(opened, database, Vault(settings.secret_key))).test_client())
     editor.sign_in("editor@example.com")
     operator = Browser(editor.client.application.test_client())
     operator.sign_in("operator@example.com")

@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, text
 
+from pbxhub.delivery.context import open_context
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.settings import Settings
 from pbxhub.store.session import Database
@@ -33,7 +34,7 @@ def authority() -> Authority:
 def app(settings: Settings, database: Database) -> Flask:
     """The account of an operator whose receivers stand on this machine."""
     guard = AddressGuard((ipaddress.ip_network("127.0.0.0/8"),))
-    application = create_app(settings, database, Vault(settings.secret_key), lambda: guard)
+    application = create_app(settings, open_context(settings, database, Vault(settings.secret_key)), lambda: guard)
     application.testing = True
     return application
 

@@ -8,6 +8,7 @@ from flask import Flask
 from sqlalchemy import delete
 
 from pbxhub.account.first_owner import first_setup, remember_owner
+from pbxhub.delivery.context import open_context
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Project, User
 from pbxhub.store.session import Database
@@ -87,7 +88,7 @@ def test_a_hub_whose_database_was_lost_is_given_to_nobody(
         session.execute(delete(User))
         session.execute(delete(Project))
     for host in (settings, other_host):
-        visitor = Browser(create_app(host, database, Vault(host.secret_key)).test_client())
+        visitor = Browser(create_app(host, open_context(host, database, Vault(host.secret_key))).test_client())
         setup = first_setup(host, database, now())
         assert setup.link == ""
         assert "put the database back" in str(setup.sentence)

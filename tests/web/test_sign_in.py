@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flask import Flask
 
+from pbxhub.delivery.context import open_context
 from pbxhub.settings import MailServer, Settings
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
@@ -38,7 +39,7 @@ def test_a_forgotten_password_is_set_anew_by_mail(
     database: Database, settings: Settings, people: People, post_office: tuple[Box, MailServer], tmp_path: Path
 ) -> None:
     box, server = post_office
-    app = create_app(settings, database, Vault(settings.secret_key), mail=server)
+    app = create_app(settings, open_context(settings, database, Vault(settings.secret_key)), mail=server)
     anna, elsewhere = Browser(app.test_client()), Browser(app.test_client())
     elsewhere.sign_in("owner@example.com")
     anna.get("/reset-password")

@@ -8,6 +8,7 @@ from flask import Flask
 from sqlalchemy import update
 
 from pbxhub.account.tries import CODE, NETWORK, PASSWORD, Bucket, begin, network_of, succeeded
+from pbxhub.delivery.context import open_context
 from pbxhub.settings import Settings, read_settings, with_key
 from pbxhub.store.session import Database
 from pbxhub.store.tries import Tries
@@ -38,7 +39,7 @@ def test_wrong_codes_count_by_user_from_whatever_address_and_process(
     app: Flask, settings: Settings, database: Database, people: People, signed_in: SignedIn
 ) -> None:
     key, _used = switch_on(signed_in("owner"))
-    processes = [app, create_app(settings, database, Vault(settings.secret_key))]
+    processes = [app, create_app(settings, open_context(settings, database, Vault(settings.secret_key)))]
     answers = []
     for number in range(7):
         browser = _from(processes[number % 2], f"198.51.100.{number}")

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from flask import Flask
 from sqlalchemy import select
 
+from pbxhub.delivery.context import open_context
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import User
 from pbxhub.store.session import Database
@@ -23,7 +24,7 @@ def test_a_code_opens_once_also_in_another_process(
 ) -> None:
     key, set_up_with = switch_on(signed_in("owner"))
     code = code_of(key, 1)
-    other_process = create_app(settings, database, Vault(settings.secret_key))
+    other_process = create_app(settings, open_context(settings, database, Vault(settings.secret_key)))
     thief, anna, later = browser(), browser(), Browser(other_process.test_client())
     assert not _enter(thief, set_up_with), "used when it was set up"
     assert _enter(anna, code)

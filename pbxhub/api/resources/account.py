@@ -80,7 +80,13 @@ def add_pbx(data: dict[str, Any]) -> Any:
         access = enter(session)
         row = accepted(
             pbx_rules.add_pbx(
-                session, access.project, _wanted(data), hub().vault, hub().recordings, now(), operator=access.operator
+                session,
+                access.project,
+                _wanted(data),
+                hub().vault,
+                hub().settings.recordings,
+                now(),
+                operator=access.operator,
             )
         )
         note(session, access, "PBX added", row.name, {}, pbx_rules.shown(row))

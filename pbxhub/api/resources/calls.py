@@ -18,7 +18,6 @@ from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse, wrong_field
 from pbxhub.api.resources.history import uuid_after
 from pbxhub.delivery.outbox import add_later, ask_cancel, open_orders, publish_later, register
-from pbxhub.delivery.stage_values import Links
 from pbxhub.steering.dialable import extension_error, number_error
 from pbxhub.store.accounts import Pbx, Project, lock_project
 from pbxhub.store.columns import one_of
@@ -77,7 +76,7 @@ def order(data: dict[str, Any]) -> Any:
             callback_url=data["callback_url"], callback_headers=args["headers"], callback_params=args["params"],
             custom=data["custom_args_values"], status="registered", reason="", created_on=now(),
         )  # fmt: skip
-        register(session, _links(), row, now())
+        register(hub().context, session, row, now())
         note(session, access, "call ordered", data["mobile_number"])
         return _shown(access, None, row), {"Location": f"/api/v1/calls/{row.id}"}
 
@@ -104,7 +103,7 @@ def cancel(call_id: UUID) -> Any:
         if ordered is None:
             refuse(409, "Only ordered calls can be called off.")
         row = session.get_one(OrderedCall, ordered.id, with_for_update=True, populate_existing=True)
-        if not ask_cancel(session, _links(), row, now()):
+        if not ask_cancel(hub().context, session, row, now()):
             refuse(409, f"It is over already: {row.status}.")
         note(session, access, "call called off", row.mobile_number)
         return _shown(access, call, row, call_id)
@@ -151,15 +150,11 @@ def _add(call_id: UUID, name: str, value: Any) -> Any:
             setattr(ordered, name, value)
             session.flush()
             if name == "analysis":
-                add_later(session, _links(), ordered, now())
+                add_later(hub().context, session, ordered, now())
         if call is not None:
-            publish_later(session, hub().database, _links(), call.id, name, value, now())
+            publish_later(hub().context, session, call.id, name, value, now())
             session.refresh(call)
         return _shown(access, call, ordered, call_id)
-
-
-def _links() -> Links:
-    return Links(hub().vault, hub().settings.public_url, hub().recordings)
 
 
 def _pbx(session: Session, access: Access, pbx_id: int | None) -> Pbx:

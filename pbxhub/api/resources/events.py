@@ -19,7 +19,6 @@ from pbxhub.api.streams import follow, places
 from pbxhub.delivery.attributes import known_names
 from pbxhub.delivery.event_stream import shown
 from pbxhub.delivery.outbox import publish_other
-from pbxhub.delivery.stage_values import Links
 from pbxhub.delivery.storable import storable
 from pbxhub.store.events import EventRow, NewEvent, Position, keep, last_given, newest, position_of, read_after, today
 from pbxhub.store.history import Call
@@ -116,11 +115,9 @@ def happened(data: dict[str, Any]) -> Any:
         project_id = enter(session).project.id
         call_id = _call(session, project_id, data["call_id"])
         values = {**data["attributes"], tree: data["fields_"]}
-        links = Links(hub().vault, hub().settings.public_url, hub().recordings)
         event_id, published = publish_other(
+            hub().context,
             session,
-            hub().database,
-            links,
             project_id,
             call_id,
             data["stage"],

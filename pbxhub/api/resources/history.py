@@ -24,8 +24,6 @@ from pbxhub.delivery.outbox import (
     resend_one,
     stop_resend,
 )
-from pbxhub.delivery.stage_values import Links
-from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.store import history as store
 from pbxhub.store.resends import Resend
@@ -91,11 +89,9 @@ def send_one(data: dict[str, Any], delivery_id: UUID) -> Any:
     with writing() as session:
         access = enter(session)
         row = _of(session, access, delivery_id)
-        links = Links(hub().vault, hub().settings.public_url, hub().recordings)
         try:
             resend_one(
-                session, webhook_cache_of(hub().database), links, access.project.id, delivery_id, now(),
-                data["current_settings"],
+                hub().context, session, access.project.id, delivery_id, now(), data["current_settings"],
             )  # fmt: skip
         except CannotResendError as error:
             refuse(409, str(error))

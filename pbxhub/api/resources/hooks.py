@@ -136,7 +136,8 @@ def call(data: dict[str, Any], name: str) -> Any:
         wrong_field("payload", "has more than 256 KB")
     with writing() as session:
         row = _hook(session, enter(session), name)
-        return {"resthook": name, "deliveries": call_resthook(session, row, data["payload"], body, now())}
+        deliveries = call_resthook(hub().context, session, row, data["payload"], body, now())
+        return {"resthook": name, "deliveries": deliveries}
 
 
 @hooks.post("/attributes")

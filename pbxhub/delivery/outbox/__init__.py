@@ -9,7 +9,7 @@ from pbxhub.delivery.outbox.cancel import cancel_pending
 from pbxhub.delivery.outbox.check import check
 from pbxhub.delivery.outbox.claim import Batch, Claimed, claim
 from pbxhub.delivery.outbox.ordered_calls import add_later, ask_cancel, open_orders, register
-from pbxhub.delivery.outbox.pausing import Health, pause, resume
+from pbxhub.delivery.outbox.pausing import pause, resume
 from pbxhub.delivery.outbox.prune import Pruned, Retention, prune
 from pbxhub.delivery.outbox.publish import Published, publish
 from pbxhub.delivery.outbox.publish_other import add_to_call, publish_later, publish_other
@@ -19,7 +19,7 @@ from pbxhub.delivery.outbox.resthooks import call_resthook, subscribe, unsubscri
 from pbxhub.delivery.outbox.selection import Selection, count_by_webhook, list_conditions
 
 __all__ = [
-    "Batch", "CannotResendError", "Claimed", "Finished", "Health", "Pruned", "Published", "Result", "Retention",
+    "Batch", "CannotResendError", "Claimed", "Finished", "Pruned", "Published", "Result", "Retention",
     "Selection", "add_later", "add_to_call", "ask_cancel", "call_resthook", "cancel_pending", "check", "claim",
     "count_by_webhook", "list_conditions", "open_orders", "order_resend", "pause", "prune", "publish", "publish_later",
     "publish_other", "record", "register", "resend_one", "resume", "step_resends", "stop_resend", "subscribe",

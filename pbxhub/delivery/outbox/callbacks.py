@@ -10,10 +10,9 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.call_rows import CallNow
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.own_webhooks import CALLBACK, callbacks_of
 from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS, hold_back, insert_deliveries
-from pbxhub.delivery.stage_values import Links
-from pbxhub.delivery.wakeup import ring
 from pbxhub.store.history import PENDING
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import OrderedCall
@@ -21,7 +20,7 @@ from pbxhub.webhooks.encoders import percent
 from pbxhub.webhooks.urls import join_query
 
 
-def callback_data(order: OrderedCall, call: CallNow | None, links: Links, now: datetime) -> dict[str, Any]:
+def callback_data(context: DeliveryContext, order: OrderedCall, call: CallNow | None, now: datetime) -> dict[str, Any]:
     """Field by field, and where each comes from:
 
     call_id the order; call_direction outbound, always; status of the order; call_duration seconds of talk;
@@ -35,7 +34,7 @@ def callback_data(order: OrderedCall, call: CallNow | None, links: Links, now: d
         "call_direction": "outbound",
         "status": order.status,
         "call_duration": told.get("billsec"),
-        "recording_url": links.recording(call.id, call.pbx_id, name, now) if call and name else None,
+        "recording_url": context.links.recording(call.id, call.pbx_id, name, now) if call and name else None,
         "transcript": order.transcript,
         "agent_id": order.agent_id,
         "retry": 0,
@@ -46,7 +45,12 @@ def callback_data(order: OrderedCall, call: CallNow | None, links: Links, now: d
 
 
 def send_callback(
-    session: Session, order: OrderedCall, data: dict[str, Any], now: datetime, call: CallNow | None = None
+    context: DeliveryContext,
+    session: Session,
+    order: OrderedCall,
+    data: dict[str, Any],
+    now: datetime,
+    call: CallNow | None = None,
 ) -> None:
     """Puts a callback in the queue, in the transaction of what it tells of. Nothing without an address."""
     if not order.callback_url:
@@ -65,4 +69,4 @@ def send_callback(
     }  # fmt: skip
     hold_back(session, [row], now)
     insert_deliveries(session, [row])
-    ring(session)
+    context.wakeups.send(session)

@@ -10,13 +10,14 @@ from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.call_rows import CallNow, no_call, read_call
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.attempt_result import Finished, Result
 from pbxhub.delivery.outbox.render import CHAINED, error_event, once_in_a_chain, render_rows
 from pbxhub.delivery.outbox.rows import hold_back, insert_deliveries
 from pbxhub.delivery.read_answer import Reading, read
-from pbxhub.delivery.stage_values import Cards, Links, StageValues
+from pbxhub.delivery.stage_values import Cards, StageValues
 from pbxhub.delivery.storable import storable
-from pbxhub.delivery.webhook_cache import ProjectWebhooks, WebhookCache
+from pbxhub.delivery.webhook_cache import ProjectWebhooks
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.columns import one_of
 from pbxhub.store.events import keep
@@ -63,19 +64,19 @@ def _merged(before: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return {**new, "webhook.saved": {**(before.get("webhook.saved") or {}), **(new.get("webhook.saved") or {})}}
 
 
-def publish_next(session: Session, cache: WebhookCache, links: Links, results: Iterable[Result], now: datetime) -> bool:
+def publish_next(context: DeliveryContext, session: Session, results: Iterable[Result], now: datetime) -> bool:
     """Puts the on_success / on_failure webhook of every final result in the queue, if its filters fit. True: something
     was put there."""
     following = [(result, name) for result in results if (name := _next_name(result))]
     if not following:
         return False
-    projects = cache.fetch(session, {result.finished.claimed.project_id for result, _ in following})
+    projects = context.webhook_cache.fetch(session, {result.finished.claimed.project_id for result, _ in following})
     cards = Cards(session)
     rows = []
     for result, name in following:
         project = projects.get(result.finished.claimed.project_id)
         webhook = project.by_name.get(name) if project else None
-        values = project and webhook and _values(session, project, result, cards, links, now)
+        values = project and webhook and _values(context, session, project, result, cards, now)
         if webhook and values and webhook.matches(values):
             claimed = result.finished.claimed
             rows += render_rows(webhook, values, claimed.call_id, claimed.stage_event_id, CHAINED, now)
@@ -95,7 +96,7 @@ def _next_name(result: Result) -> str:
 
 
 def _values(
-    session: Session, project: ProjectWebhooks, result: Result, cards: Cards, links: Links, now: datetime
+    context: DeliveryContext, session: Session, project: ProjectWebhooks, result: Result, cards: Cards, now: datetime
 ) -> StageValues | None:
     """The values of the stage the chain began with, and the answer just received."""
     claimed = result.finished.claimed
@@ -104,7 +105,7 @@ def _values(
     if event is None or call is None:
         return None
     told = {**from_json(event.data), **_with_saved(result.reading.values, call)}
-    return StageValues(told, project, call, event.stage, event.id, cards, links, now)
+    return StageValues(told, project, call, event.stage, event.id, cards, context.links, now)
 
 
 def _not_there_yet(session: Session, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

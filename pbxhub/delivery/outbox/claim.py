@@ -16,6 +16,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Row, Table, Uuid, bindparam, text
 from sqlalchemy.orm import Session
 
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.cancel import cancel_pending
 from pbxhub.delivery.outbox.due import Due, Queue, find_due
 from pbxhub.delivery.outbox.lost_attempts import leave_lost
@@ -86,7 +87,7 @@ class Batch:
 
 
 def claim(
-    session: Session, cache: WebhookCache, limit: int, now: datetime, rooms: Mapping[int, int] | None = None,
+    context: DeliveryContext, session: Session, limit: int, now: datetime, rooms: Mapping[int, int] | None = None,
     lease: timedelta = LEASE, chance: Callable[[], float] = random.random,
 ) -> Batch:  # fmt: skip
     """Takes up to `limit` due deliveries and writes their attempts, in the caller's transaction; send after its commit.
@@ -104,7 +105,7 @@ def claim(
     ready = [queue for queue in due.queues if queue.live]
     if not ready or limit < 1:
         return Batch((), _ask_again(due, now), bool(ready))
-    room = _Room(session, cache, now, rooms or {})
+    room = _Room(session, context.webhook_cache, now, rooms or {})
     chosen, more = _choose(session, room, ready, limit, now, chance)
     chosen, hopeless = leave_lost(session, chosen, now)
     claimed = _lease(session, hold_on(session, chosen, now), room.webhooks, now, lease)

@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.call_rows import CallNow, read_call
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.callbacks import callback_data, send_callback
-from pbxhub.delivery.stage_values import Links
 from pbxhub.store.events import NewEvent, keep
 from pbxhub.store.ordered_calls import (
     CANCELLED,
@@ -55,11 +55,11 @@ class Turn:
     hang_up: tuple[str, ...] = ()
 
 
-def register(session: Session, links: Links, order: OrderedCall, now: datetime) -> None:
+def register(context: DeliveryContext, session: Session, order: OrderedCall, now: datetime) -> None:
     """Writes a new order and tells its callback."""
     session.add(order)
     session.flush()
-    _tell(session, links, order, None, now)
+    _tell(context, session, order, None, now)
 
 
 def has_work(session: Session, pbx_id: int) -> bool:
@@ -67,7 +67,7 @@ def has_work(session: Session, pbx_id: int) -> bool:
     return session.scalar(select(OrderedCall.id).where(*_open(pbx_id)).limit(1)) is not None
 
 
-def take(session: Session, links: Links, pbx_id: int, now: datetime) -> Turn:
+def take(context: DeliveryContext, session: Session, pbx_id: int, now: datetime) -> Turn:
     """Takes what is to be done, in the caller's transaction; do it after the commit.
 
     What is taken is never taken again, even when the listener dies before it has spoken to the PBX: a phone may
@@ -81,19 +81,19 @@ def take(session: Session, links: Links, pbx_id: int, now: datetime) -> Turn:
     place, hang_up = list[Placement](), list[str]()
     for order in rows:
         if order.taken_on is None and now - order.created_on > STALE:
-            move(session, links, order, ERROR, "No listener was connected to the PBX within a minute.", now)
+            move(context, session, order, ERROR, "No listener was connected to the PBX within a minute.", now)
         elif order.taken_on is None and len(place) < _MOST_TAKEN:
             order.taken_on = now
             place.append(_placement(order, plan, ring_seconds))
         elif _is_lost(order, now, ring_seconds):
-            move(session, links, order, ERROR, "Nobody knows what became of it: the hub stopped while it began.", now)
+            move(context, session, order, ERROR, "Nobody knows what became of it: the hub stopped while it began.", now)
         elif order.cancel_asked_on and (order.cancel_sent_on is None or now - order.cancel_sent_on > HANG_UP_AGAIN):
             order.cancel_sent_on = now
             hang_up.append(order.channel_id)
     return Turn(tuple(place), tuple(hang_up))
 
 
-def sweep(session: Session, links: Links, now: datetime) -> None:
+def sweep(context: DeliveryContext, session: Session, now: datetime) -> None:
     """Ends the orders whose PBX nobody listens to any more; those of the others are their listeners' own."""
     rows = session.scalars(
         select(OrderedCall)
@@ -107,11 +107,11 @@ def sweep(session: Session, links: Links, now: datetime) -> None:
         begun = order.taken_on or order.created_on
         patience = ABANDONED + timedelta(seconds=plan.ring_seconds if plan else 30)
         if order.taken_on is None:
-            move(session, links, order, ERROR, "No listener was connected to the PBX.", now)
+            move(context, session, order, ERROR, "No listener was connected to the PBX.", now)
         elif order.call_id is None and now - begun > patience:
-            move(session, links, order, ERROR, "Nobody knows what became of it: the PBX was not heard again.", now)
+            move(context, session, order, ERROR, "Nobody knows what became of it: the PBX was not heard again.", now)
         elif now - begun > LONGEST:
-            move(session, links, order, ERROR, "Its end was not told within a day.", now)
+            move(context, session, order, ERROR, "Its end was not told within a day.", now)
 
 
 def attach_custom(session: Session, calls: Mapping[str, CallNow]) -> None:
@@ -123,31 +123,31 @@ def attach_custom(session: Session, calls: Mapping[str, CallNow]) -> None:
             calls[linkedid].data = {"custom": order.custom, **calls[linkedid].data}
 
 
-def settle(session: Session, links: Links, order_id: UUID, begun: bool, said: str, now: datetime) -> None:
+def settle(context: DeliveryContext, session: Session, order_id: UUID, begun: bool, said: str, now: datetime) -> None:
     """A call that the PBX did not place and that has no channel. begun: it has tried; else it refused the action."""
     order = _locked(session, order_id)
     if order is None or order.status != REGISTERED or order.call_id is not None:
         return
     if order.cancel_asked_on:
-        move(session, links, order, CANCELLED, "Called off.", now)
+        move(context, session, order, CANCELLED, "Called off.", now)
     elif begun:
-        move(session, links, order, ERROR, "The agent's phone could not be reached: it is not registered.", now)
+        move(context, session, order, ERROR, "The agent's phone could not be reached: it is not registered.", now)
     else:
-        move(session, links, order, ERROR, f"The PBX refuses to place it: {said.rstrip('.')}.", now)
+        move(context, session, order, ERROR, f"The PBX refuses to place it: {said.rstrip('.')}.", now)
 
 
-def ask_cancel(session: Session, links: Links, order: OrderedCall, now: datetime) -> bool:
+def ask_cancel(context: DeliveryContext, session: Session, order: OrderedCall, now: datetime) -> bool:
     """Calls an order off: at once when nobody has taken it, by hanging up otherwise. False: it is over."""
     if order.status in FINAL:
         return False
     if order.taken_on is None:
-        move(session, links, order, CANCELLED, "Called off before it began.", now)
+        move(context, session, order, CANCELLED, "Called off before it began.", now)
     else:
         order.cancel_asked_on = order.cancel_asked_on or now
     return True
 
 
-def follow_ordered(session: Session, links: Links, calls: Mapping[str, CallNow], now: datetime) -> None:
+def follow_ordered(context: DeliveryContext, session: Session, calls: Mapping[str, CallNow], now: datetime) -> None:
     """Moves the orders behind these calls on; call it in the transaction that writes the calls."""
     for linkedid, call in calls.items():
         order_id = _order_id(linkedid)
@@ -157,15 +157,15 @@ def follow_ordered(session: Session, links: Links, calls: Mapping[str, CallNow],
         order.call_id = call.id
         order.answered_on = order.answered_on or (call.answered_on if call.direction == "outgoing" else None)
         if order.answered_on:
-            move(session, links, order, ONGOING, "", now, call)
+            move(context, session, order, ONGOING, "", now, call)
         if call.ended_on:
             order.ended_on = call.ended_on
             status, reason = _outcome(order, call)
-            move(session, links, order, status, reason, now, call)
+            move(context, session, order, status, reason, now, call)
 
 
 def move(
-    session: Session, links: Links, order: OrderedCall, status: str, reason: str, now: datetime,
+    context: DeliveryContext, session: Session, order: OrderedCall, status: str, reason: str, now: datetime,
     call: CallNow | None = None,
 ) -> None:  # fmt: skip
     """Gives an order its next status, once, and tells of it."""
@@ -174,14 +174,14 @@ def move(
     order.status, order.reason = status, reason[:500]
     if status in FINAL:
         order.ended_on = order.ended_on or now
-    _tell(session, links, order, call, now)
+    _tell(context, session, order, call, now)
 
 
-def add_later(session: Session, links: Links, order: OrderedCall, now: datetime) -> None:
+def add_later(context: DeliveryContext, session: Session, order: OrderedCall, now: datetime) -> None:
     """The later callback, with the analysis that has arrived."""
     call = read_call(session, order.call_id) if order.call_id else None
-    data = callback_data(order, call, links, now)
-    send_callback(session, order, {**data, "analysis": order.analysis}, now, call)
+    data = callback_data(context, order, call, now)
+    send_callback(context, session, order, {**data, "analysis": order.analysis}, now, call)
 
 
 def open_orders(session: Session, project_id: int, since: datetime) -> tuple[int, int]:
@@ -192,10 +192,10 @@ def open_orders(session: Session, project_id: int, since: datetime) -> tuple[int
     return session.scalar(going) or 0, session.scalar(recent) or 0
 
 
-def _tell(session: Session, links: Links, order: OrderedCall, call: CallNow | None, now: datetime) -> None:
+def _tell(context: DeliveryContext, session: Session, order: OrderedCall, call: CallNow | None, now: datetime) -> None:
     data = {"order_id": str(order.id), "status": order.status, "reason": order.reason}
     keep(session, [NewEvent(order.project_id, "call_status_changed", now, data, call.id if call else order.call_id)])
-    send_callback(session, order, callback_data(order, call, links, now), now, call)
+    send_callback(context, session, order, callback_data(context, order, call, now), now, call)
 
 
 def _outcome(order: OrderedCall, call: CallNow) -> tuple[str, str]:

@@ -2,15 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, load_only
 
+from pbxhub.delivery.context import DeliveryContext, PauseRule
 from pbxhub.delivery.outbox.attempt_result import Result
 from pbxhub.delivery.outbox.own_webhooks import RESTHOOK
-from pbxhub.delivery.wakeup import ring
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import one_of
 from pbxhub.store.history import DELIVERED, FAILED
@@ -24,15 +23,7 @@ HEALTHY_DAY = timedelta(hours=24)
 _QUIETLY = {"synchronize_session": False}
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
-    """When a webhook is paused: after that many final failures in a row over at least that long. 0: never."""
-
-    failures: int = 50
-    over: timedelta = timedelta(hours=6)
-
-
-def note_health(session: Session, results: Sequence[Result], health: Health, now: datetime) -> None:
+def note_health(session: Session, results: Sequence[Result], rule: PauseRule, now: datetime) -> None:
     """Counts final failures, resets the count after a success, pauses, and leaves a notice of every change.
 
     Not of callbacks: behind their one webhook are many addresses, and one that fails must not stop the others. A
@@ -45,7 +36,7 @@ def note_health(session: Session, results: Sequence[Result], health: Health, now
     if delivered:
         _recover(session, delivered, now)
     if failed:
-        _count(session, failed, gone, health, now)
+        _count(session, failed, gone, rule, now)
 
 
 def pause(session: Session, webhook_id: int, reason: str, now: datetime) -> None:
@@ -53,7 +44,7 @@ def pause(session: Session, webhook_id: int, reason: str, now: datetime) -> None
     _pause(session, _lock(session, webhook_id), reason, now)
 
 
-def resume(session: Session, webhook_id: int) -> None:
+def resume(context: DeliveryContext, session: Session, webhook_id: int) -> None:
     """Sends again, what has waited too, and counts failures anew."""
     session.execute(
         update(Webhook)
@@ -61,7 +52,7 @@ def resume(session: Session, webhook_id: int) -> None:
         .values(paused_on=None, paused_reason="", failures=0, failing_since=None),
         execution_options=_QUIETLY,
     )
-    ring(session)
+    context.wakeups.send(session)
 
 
 _SICK = Query(select(Webhook.id).where(one_of(Webhook.id, "ids"), Webhook.failures > 0).order_by(Webhook.id))
@@ -87,7 +78,7 @@ def _is_news(session: Session, webhook_id: int, now: datetime) -> bool:
     return last in (FIRST_FAILURE, PAUSED) and session.scalar(lately) is None
 
 
-def _count(session: Session, failed: Counter[int], gone: set[int], health: Health, now: datetime) -> None:
+def _count(session: Session, failed: Counter[int], gone: set[int], rule: PauseRule, now: datetime) -> None:
     hurry(session)
     for webhook_id, number in sorted(failed.items()):
         webhook = _lock(session, webhook_id)
@@ -102,7 +93,7 @@ def _count(session: Session, failed: Counter[int], gone: set[int], health: Healt
             continue
         if webhook_id in gone:
             _pause(session, webhook, "the receiver answered 410: this address is gone for good", now)
-        elif health.failures and webhook.failures >= health.failures and now - webhook.failing_since >= health.over:
+        elif rule.failures and webhook.failures >= rule.failures and now - webhook.failing_since >= rule.over:
             reason = (
                 f"{webhook.failures} deliveries in a row have failed since {webhook.failing_since:%Y-%m-%d %H:%M} UTC"
             )

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -14,21 +13,19 @@ from sqlalchemy.orm import Session
 from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.delivery.attributes import attach_attributes
 from pbxhub.delivery.call_rows import CallNow, lock_calls, write_calls
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.ordered_calls import attach_custom, follow_ordered
 from pbxhub.delivery.outbox.render import error_event, once_in_a_chain, render_rows
 from pbxhub.delivery.outbox.rows import hold_back, insert_deliveries
 from pbxhub.delivery.outbox.unlinked import link_new
-from pbxhub.delivery.stage_values import Cards, Links, StageValues
+from pbxhub.delivery.stage_values import Cards, StageValues
 from pbxhub.delivery.storable import clip, storable
-from pbxhub.delivery.wakeup import ring
-from pbxhub.delivery.webhook_cache import ProjectWebhooks, WebhookCache, webhook_cache_of
 from pbxhub.store.bulk import Insert, Query
 from pbxhub.store.columns import one_of
 from pbxhub.store.events import NewEvent, keep
 from pbxhub.store.history import FAILED, StageEvent
 from pbxhub.store.ids import new_id
-from pbxhub.store.session import Base, Database
-from pbxhub.vault import Vault
+from pbxhub.store.session import Base
 
 RECORDING, ANALYSIS, COMPLETE = "call.recording", "call.analysis", "call.complete"
 _SAME_MOMENT = timedelta(seconds=2)  # CEL and AMI may differ by: 0.1 s on a busy Asterisk
@@ -49,54 +46,47 @@ class Published:
     failed: int
 
 
-def publish(
-    database: Database, vault: Vault, pbx_id: int, reports: Sequence[CallReport], now: datetime, public_url: str = "",
-    recordings: Path | None = None,
-) -> Published:  # fmt: skip
+def publish(context: DeliveryContext, pbx_id: int, reports: Sequence[CallReport], now: datetime) -> Published:
     """Writes a group of reports of one PBX in one transaction; give up to a few hundred at once.
 
     A stage is known by (call, name, key): reported again, by a second listener too, it changes nothing. A call
     that has ended stays ended. A DID with a Number belongs to the number's project, any other to the PBX's.
-    public_url: Settings.public_url, for the links among the values. recordings: Settings.recordings.
     Raises SQLAlchemy's DBAPIError when the database is away; nothing is written then, and the same
     reports can be published again.
     """
     for patience in (2, 1, 0):
         try:
-            return _publish(database, Links(vault, public_url, recordings), pbx_id, reports, now)
+            return _publish(context, pbx_id, reports, now)
         except IntegrityError:  # another listener on this PBX inserted the same call first: now it is known
             if not patience:
                 raise
     raise AssertionError("unreachable")
 
 
-def _publish(database: Database, links: Links, pbx_id: int, reports: Sequence[CallReport], now: datetime) -> Published:
-    with database.write() as session:
-        cache = webhook_cache_of(database)
+def _publish(context: DeliveryContext, pbx_id: int, reports: Sequence[CallReport], now: datetime) -> Published:
+    with context.database.write() as session:
         calls = lock_calls(session, pbx_id, reports)
-        attach_attributes(session, cache, calls, reports)
+        attach_attributes(context, session, calls, reports)
         attach_custom(session, calls)
-        stages = _new_stages(session, calls, reports, _later_stages(session, cache, calls, reports))
+        stages = _new_stages(session, calls, reports, _later_stages(context, session, calls, reports))
         write_calls(session, pbx_id, calls.values())
         link_new(session, pbx_id, calls.values())
-        follow_ordered(session, links, calls, now)
-        return write_stages(session, webhook_cache_of(database), links, stages, now)
+        follow_ordered(context, session, calls, now)
+        return write_stages(context, session, stages, now)
 
 
-def write_stages(
-    session: Session, cache: WebhookCache, links: Links, stages: "Sequence[NewStage]", now: datetime
-) -> Published:
+def write_stages(context: DeliveryContext, session: Session, stages: "Sequence[NewStage]", now: datetime) -> Published:
     """Writes new stages with their events and deliveries, in the transaction that writes their calls."""
     if not stages:
         return Published(0, 0, 0)
     _INSERT_STAGES.run(session, [stage.row() for stage in stages])
     keep(session, [stage.event() for stage in stages])
-    rows = _deliveries(session, stages, cache.fetch(session, _projects(stages)), links, now)
+    rows = _deliveries(context, session, stages, now)
     hold_back(session, rows, now)
     if rows:
         insert_deliveries(session, rows)
         keep(session, [error_event(row) for row in rows if row["state"] == FAILED])
-        ring(session)
+        context.wakeups.send(session)
     failed = sum(row["state"] == FAILED for row in rows)
     return Published(len(stages), len(rows) - failed, failed)
 
@@ -145,13 +135,13 @@ def _new_stages(
 
 
 def _later_stages(
-    session: Session, cache: WebhookCache, calls: dict[str, CallNow], reports: Iterable[CallReport]
+    context: DeliveryContext, session: Session, calls: dict[str, CallNow], reports: Iterable[CallReport]
 ) -> Mapping[int, frozenset[str]]:
     """Project -> the stages after the end of a call that its webhooks wait for; others are not made."""
     ending = {calls[report.linkedid].project_id for report in reports if report.ended_on}
     if not ending:
         return {}
-    projects = cache.fetch(session, ending)
+    projects = context.webhook_cache.fetch(session, ending)
     return {number: project.by_stage.keys() & {RECORDING, COMPLETE} for number, project in projects.items()}  # type: ignore[misc]
 
 
@@ -199,21 +189,18 @@ class _Told:
         return bool(twins)
 
 
-def _projects(stages: Iterable[NewStage]) -> set[int]:
-    return {stage.call.project_id for stage in stages}
-
-
 def _deliveries(
-    session: Session, stages: Iterable[NewStage], webhooks: dict[int, ProjectWebhooks], links: Links, now: datetime
+    context: DeliveryContext, session: Session, stages: Sequence[NewStage], now: datetime
 ) -> list[dict[str, Any]]:
+    projects = context.webhook_cache.fetch(session, {stage.call.project_id for stage in stages})
     cards = Cards(session)
     rows = []
     for new in stages:
-        project = webhooks[new.call.project_id]
+        project = projects[new.call.project_id]
         live = project.by_stage.get(new.stage.name)
         if not live:
             continue
-        values = StageValues(new.known, project, new.call, new.stage.name, new.id, cards, links, now)
+        values = StageValues(new.known, project, new.call, new.stage.name, new.id, cards, context.links, now)
         wanted = [webhook for webhook in live if webhook.matches(values)]
         for webhook in wanted:
             rows += render_rows(webhook, values, new.call.known_id, new.id, "stage", now)

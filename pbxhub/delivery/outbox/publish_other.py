@@ -10,17 +10,15 @@ from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import Stage
 from pbxhub.delivery.call_rows import CallNow, no_call, read_call
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.publish import ANALYSIS, NewStage, Published, write_stages
-from pbxhub.delivery.stage_values import Links
 from pbxhub.delivery.storable import storable
-from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.store.history import Call, Delivery, StageEvent
 from pbxhub.store.ids import new_id
-from pbxhub.store.session import Database
 
 
 def publish_later(
-    session: Session, database: Database, links: Links, call_id: UUID, name: str, value: Any, now: datetime
+    context: DeliveryContext, session: Session, call_id: UUID, name: str, value: Any, now: datetime
 ) -> None:
     """Puts a transcript or an analysis on a call; an analysis is a stage, each one anew."""
     add_to_call(session, call_id, {name: value})
@@ -30,7 +28,7 @@ def publish_later(
     earlier = select(StageEvent.id).where(StageEvent.call_id == call_id, StageEvent.stage == ANALYSIS)
     ordinal = len(session.scalars(earlier).all()) + 1
     stage = Stage(ANALYSIS, str(ordinal), ordinal, now, {})
-    write_stages(session, webhook_cache_of(database), links, [NewStage(new_id(), call, stage, dict(call.data))], now)
+    write_stages(context, session, [NewStage(new_id(), call, stage, dict(call.data))], now)
 
 
 def add_to_call(session: Session, call_id: UUID, values: Mapping[str, Any]) -> None:
@@ -42,7 +40,7 @@ def add_to_call(session: Session, call_id: UUID, values: Mapping[str, Any]) -> N
 
 
 def publish_other(
-    session: Session, database: Database, links: Links, project_id: int, call_id: UUID | None, stage: str, key: str,
+    context: DeliveryContext, session: Session, project_id: int, call_id: UUID | None, stage: str, key: str,
     values: Mapping[str, Any], now: datetime,
 ) -> tuple[UUID, Published]:  # fmt: skip
     """Writes a stage that is not a call's own: form.sent, dialog.opened, deal.changed … Returns its id.
@@ -60,7 +58,7 @@ def publish_other(
     if there is not None:
         return there, Published(0, _sent_before(session, there), 0)
     event = NewStage(new_id(), call or no_call(project_id), Stage(stage, key, 1, now, {}), dict(values))
-    return event.id, write_stages(session, webhook_cache_of(database), links, [event], now)
+    return event.id, write_stages(context, session, [event], now)
 
 
 def _sent_before(session: Session, stage_event_id: UUID) -> int:

@@ -11,16 +11,17 @@ from uuid import UUID
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from pbxhub.delivery.context import PauseRule
 from pbxhub.delivery.outbox.attempt_result import Finished, Result
 from pbxhub.delivery.outbox.chain import save_answers
-from pbxhub.delivery.outbox.pausing import Health, note_health
+from pbxhub.delivery.outbox.pausing import note_health
 from pbxhub.delivery.outbox.record import attempt_row
 from pbxhub.delivery.read_answer import Reading
 from pbxhub.delivery.storable import clip, storable
 from pbxhub.store.history import DELIVERED, FAILED, Attempt, Delivery
 from pbxhub.store.questions import KIND, Question
 
-_NEVER_FOR_FAILURES = Health(failures=0)  # a call waits: better a question in vain than a caller sent away unasked
+_NEVER_FOR_FAILURES = PauseRule(failures=0)  # a call waits: better a question in vain than a caller sent away unasked
 
 
 @dataclass(frozen=True, slots=True)

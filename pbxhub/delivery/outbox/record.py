@@ -10,18 +10,16 @@ from uuid import UUID
 from sqlalchemy import Table, select, text
 from sqlalchemy.orm import Session
 
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.attempt_result import Finished, Result
 from pbxhub.delivery.outbox.chain import publish_next, save_answers
 from pbxhub.delivery.outbox.lost_attempts import LOST
-from pbxhub.delivery.outbox.pausing import Health, note_health
+from pbxhub.delivery.outbox.pausing import note_health
 from pbxhub.delivery.outbox.resthooks import drop_gone
 from pbxhub.delivery.outbox.rows import RETRIES
 from pbxhub.delivery.outbox.sequence import release_next
 from pbxhub.delivery.read_answer import Reading, read
-from pbxhub.delivery.stage_values import Links
 from pbxhub.delivery.storable import clip
-from pbxhub.delivery.wakeup import ring
-from pbxhub.delivery.webhook_cache import WebhookCache
 from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import UNREADABLE, may_pass
 from pbxhub.store.bulk import Query, Update
@@ -38,8 +36,8 @@ _UNREADABLE_WAITS, _UNREADABLE_WAITS_MOST = timedelta(minutes=1), timedelta(minu
 
 
 def record(
-    session: Session, cache: WebhookCache, links: Links, finished: Sequence[Finished], now: datetime,
-    health: Health | None = None, chance: Callable[[], float] = random.random,
+    context: DeliveryContext, session: Session, finished: Sequence[Finished], now: datetime,
+    chance: Callable[[], float] = random.random,
 ) -> list[Result]:  # fmt: skip
     """Completes the attempts and moves the deliveries on, in the caller's transaction.
 
@@ -64,13 +62,13 @@ def record(
     if ours:
         _MOVE_ON.run(session, map(_delivery_row, ours))
         released = release_next(session, _first_attempts(ours), now)
-        chained = publish_next(session, cache, links, ours, now)
-        note_health(session, ours, health or Health(), now)
+        chained = publish_next(context, session, ours, now)
+        note_health(session, ours, context.pause_rule, now)
         drop_gone(
             session, {result.finished.claimed.webhook.id for result in ours if result.reading.code == "gone"}, now
         )
         if released or chained:
-            ring(session)
+            context.wakeups.send(session)
     return results
 
 

@@ -6,13 +6,13 @@ from datetime import datetime
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.claim import Claimed
-from pbxhub.delivery.wakeup import ring
 from pbxhub.store.columns import one_of
 from pbxhub.store.history import Delivery
 
 
-def give_back(session: Session, claimed: Iterable[Claimed], now: datetime) -> None:
+def give_back(context: DeliveryContext, session: Session, claimed: Iterable[Claimed], now: datetime) -> None:
     """The next claim finds them at once, marks the attempt worker_lost (nobody knows how it ended) and sends again."""
     leases = {one.id: one.token for one in claimed}
     if not leases:
@@ -23,4 +23,4 @@ def give_back(session: Session, claimed: Iterable[Claimed], now: datetime) -> No
         .values(due_at=now)
         .execution_options(synchronize_session=False)
     )
-    ring(session)
+    context.wakeups.send(session)

@@ -12,6 +12,7 @@ from sqlalchemy import delete, literal_column, select
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.call_rows import no_call, read_call
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.chain import answer_before
 from pbxhub.delivery.outbox.own_webhooks import RESTHOOK
 from pbxhub.delivery.outbox.put_back import as_it_is, put_back
@@ -19,9 +20,8 @@ from pbxhub.delivery.outbox.render import CHAINED, request_columns
 from pbxhub.delivery.outbox.rows import BULK, FIRST_ATTEMPTS
 from pbxhub.delivery.outbox.selection import Selection, count_by_webhook, load_selection
 from pbxhub.delivery.outbox.sequence import hold_resent
-from pbxhub.delivery.stage_values import Cards, DeliveryValues, Links, StageValues
-from pbxhub.delivery.wakeup import ring
-from pbxhub.delivery.webhook_cache import LiveWebhook, WebhookCache
+from pbxhub.delivery.stage_values import Cards, DeliveryValues, StageValues
+from pbxhub.delivery.webhook_cache import LiveWebhook
 from pbxhub.store.history import PENDING, Delivery, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.questions import KIND
@@ -38,7 +38,7 @@ class CannotResendError(Exception):
 
 
 def resend_one(
-    session: Session, cache: WebhookCache, links: Links, project_id: int, delivery_id: UUID, now: datetime,
+    context: DeliveryContext, session: Session, project_id: int, delivery_id: UUID, now: datetime,
     current_settings: bool = False,
 ) -> None:  # fmt: skip
     """Puts one delivery in the queue at once. Raises CannotResendError with a sentence for the user."""
@@ -47,12 +47,12 @@ def resend_one(
         raise CannotResendError("There is no such delivery.")
     if row.state == PENDING:
         raise CannotResendError("It is waiting to be sent already.")
-    again = _Again(session, cache, links, now, current_settings)
+    again = _Again(context, session, now, current_settings)
     problem = again.put(row, FIRST_ATTEMPTS, None)
     if problem:
         raise CannotResendError(problem)
     again.finish()
-    ring(session)
+    context.wakeups.send(session)
 
 
 def order_resend(
@@ -83,7 +83,7 @@ def stop_resend(session: Session, project_id: int, resend_id: UUID, now: datetim
     return True
 
 
-def step_resends(session: Session, cache: WebhookCache, links: Links, now: datetime) -> int:
+def step_resends(context: DeliveryContext, session: Session, now: datetime) -> int:
     """Puts the next deliveries of every running order in the queue, as many as its rate allows since the last step.
 
     Call it about once a second, from any number of processes. Returns how many were queued.
@@ -94,18 +94,18 @@ def step_resends(session: Session, cache: WebhookCache, links: Links, now: datet
         .order_by(Resend.id)
         .with_for_update(skip_locked=True)
     ).all()
-    queued = sum(_step(session, cache, links, order, now) for order in orders)
+    queued = sum(_step(context, session, order, now) for order in orders)
     if queued:
-        ring(session)
+        context.wakeups.send(session)
     return queued
 
 
-def _step(session: Session, cache: WebhookCache, links: Links, order: Resend, now: datetime) -> int:
+def _step(context: DeliveryContext, session: Session, order: Resend, now: datetime) -> int:
     allowed = min(STEP, int((now - order.stepped_on).total_seconds() * order.rate))
     if allowed < 1:
         return 0
     rows = _next_rows(session, order, allowed)
-    again = _Again(session, cache, links, now, order.current_settings)
+    again = _Again(context, session, now, order.current_settings)
     queued = sum(not again.put(row, BULK, order.id) for row in rows)
     again.finish()
     order.queued += queued
@@ -136,12 +136,9 @@ def _next_rows(session: Session, order: Resend, number: int) -> Sequence[Deliver
 class _Again:
     """Puts deliveries back into the queue."""
 
-    def __init__(
-        self, session: Session, cache: WebhookCache, links: Links, now: datetime, current_settings: bool
-    ) -> None:
+    def __init__(self, context: DeliveryContext, session: Session, now: datetime, current_settings: bool) -> None:
+        self._context = context
         self._session = session
-        self._cache = cache
-        self._links = links
         self._now = now
         self._current = current_settings
         self._cards = Cards(session)
@@ -159,7 +156,7 @@ class _Again:
         """ "" when it is in the queue, otherwise the sentence why it cannot be. finish() afterwards."""
         if row.kind == KIND:
             return "The call that waited for this answer has gone on: a question is not asked again."
-        project = self._cache.fetch(self._session, {row.project_id})[row.project_id]
+        project = self._context.webhook_cache.fetch(self._session, {row.project_id})[row.project_id]
         webhook = project.by_id.get(row.webhook_id)
         if webhook is None and row.kind == RESTHOOK:
             return "Its subscriber was removed; subscribe the address again, and it gets what comes from then on."
@@ -187,9 +184,9 @@ class _Again:
         call = read_call(self._session, row.call_id) if row.call_id else no_call(row.project_id)
         if event is None or call is None:
             return NotSent("render_error", "Its call is no longer kept, so it can only be sent as it was.")
-        project = self._cache.fetch(self._session, {row.project_id})[row.project_id]
+        project = self._context.webhook_cache.fetch(self._session, {row.project_id})[row.project_id]
         told = from_json(event.data)
         if row.kind == CHAINED:
             told |= answer_before(self._session, call, event.id, webhook.name)
-        values = StageValues(told, project, call, event.stage, event.id, self._cards, self._links, self._now)
+        values = StageValues(told, project, call, event.stage, event.id, self._cards, self._context.links, self._now)
         return webhook.render(DeliveryValues(values, row.id, row.attempts + 1), project.zone, project.country)

@@ -9,12 +9,12 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.cancel import cancel_pending
 from pbxhub.delivery.outbox.own_webhooks import RESTHOOK, hidden
 from pbxhub.delivery.outbox.pausing import tell_of_subscriber
 from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS, insert_deliveries
 from pbxhub.delivery.storable import storable
-from pbxhub.delivery.wakeup import ring
 from pbxhub.store.api import Resthook, Subscriber
 from pbxhub.store.columns import one_of
 from pbxhub.store.events import NewEvent, keep
@@ -47,7 +47,9 @@ def unsubscribe(session: Session, project_id: int, subscriber: Subscriber, now: 
     return cancelled
 
 
-def call_resthook(session: Session, hook: Resthook, payload: Any, body: bytes, now: datetime) -> list[UUID]:
+def call_resthook(
+    context: DeliveryContext, session: Session, hook: Resthook, payload: Any, body: bytes, now: datetime
+) -> list[UUID]:
     """One event, also when nobody is subscribed, and one delivery per subscriber. Returns their ids."""
     told = {"resthook": hook.name, "payload": storable(payload)}
     keep(session, [NewEvent(hook.project_id, "resthook_called", now, told)])
@@ -69,7 +71,7 @@ def call_resthook(session: Session, hook: Resthook, payload: Any, body: bytes, n
     ]  # fmt: skip
     if rows:
         insert_deliveries(session, rows)
-        ring(session)
+        context.wakeups.send(session)
     return [row["id"] for row in rows]
 
 

@@ -18,8 +18,6 @@ from pbxhub.delivery.outbox import (
     resend_one,
     stop_resend,
 )
-from pbxhub.delivery.stage_values import Links
-from pbxhub.delivery.webhook_cache import webhook_cache_of
 from pbxhub.store.history import Delivery
 from pbxhub.store.resends import Resend
 from pbxhub.web.access import enter
@@ -123,10 +121,9 @@ def send_one(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
         delivery = session.get(Delivery, delivery_id)
         if delivery is None or delivery.project_id != project_id:
             abort(404)
-        links = Links(hub().vault, hub().settings.public_url, hub().recordings)
         current = request.form.get("current") == "1"
         try:
-            resend_one(session, webhook_cache_of(hub().database), links, project_id, delivery_id, now(), current)
+            resend_one(hub().context, session, project_id, delivery_id, now(), current)
         except CannotResendError as error:
             flash(str(error), "error")
         else:

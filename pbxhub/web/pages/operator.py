@@ -79,7 +79,7 @@ def pbx(pbx_id: int) -> ResponseReturnValue:
         row = session.get(Pbx, pbx_id) or abort(404)
         before = pbx_files.shown(row)
         files = PbxFiles(form.cel_path.data or "", form.recordings.data or "")
-        if refused := name_files(session, row, files, hub().recordings):
+        if refused := name_files(session, row, files, hub().settings.recordings):
             form.take(refused)
             return _pbx_page(form, row)
         row.any_network = form.any_network.data
@@ -117,7 +117,7 @@ def project(project_id: int) -> ResponseReturnValue:
 
 
 def _pbx_page(form: PbxFilesForm, row: Pbx) -> ResponseReturnValue:
-    page = render_template("operator/pbx.html", form=form, pbx=row, common=hub().recordings)
+    page = render_template("operator/pbx.html", form=form, pbx=row, common=hub().settings.recordings)
     return page, 422 if form.errors else 200
 
 

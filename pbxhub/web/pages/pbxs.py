@@ -47,7 +47,13 @@ def create(project_id: int) -> ResponseReturnValue:
     with writing() as session:
         access = enter(session, project_id, "pbxs.change")
         pbx = add_pbx(
-            session, access.project, form.wanted(secret), hub().vault, hub().recordings, now(), operator=access.operator
+            session,
+            access.project,
+            form.wanted(secret),
+            hub().vault,
+            hub().settings.recordings,
+            now(),
+            operator=access.operator,
         )
         if isinstance(pbx, list):
             form.take(pbx)

@@ -11,7 +11,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.recordings import RecordingFolder, folder_of
-from pbxhub.delivery.stage_values import Links
 from pbxhub.sending.address_guard import NetworkGrant, read_grant
 from pbxhub.sending.exchange import Outgoing
 from pbxhub.store.accounts import Membership, Project
@@ -41,7 +40,7 @@ def play(call_id: UUID) -> ResponseReturnValue:
         if name.startswith(("http://", "https://")):
             folder = None
         else:
-            folder = folder_of(session, call.pbx_id, hub().recordings) or abort(404)
+            folder = folder_of(session, call.pbx_id, hub().settings.recordings) or abort(404)
     return _from_folder(folder, name) if folder else _fetched(name, networks)
 
 
@@ -60,21 +59,16 @@ def card(call_id: UUID) -> ResponseReturnValue:
     return redirect(url_for("calls.card", project_id=project_id, call_id=call_id))
 
 
-def links() -> Links:
-    """Makes and checks the signed addresses."""
-    return Links(hub().vault, hub().settings.public_url, hub().recordings)
-
-
 def recording_link(call: Call) -> str:
     """The signed address of a call's recording, as a path of this site."""
     name = str(call.data.get("recording_file") or "")
-    return links().recording(call.id, call.pbx_id, name, now()).removeprefix(hub().settings.public_url)
+    return hub().links.recording(call.id, call.pbx_id, name, now()).removeprefix(hub().settings.public_url)
 
 
 def _signed_name(session: Session, call: Call, expires: int, signature: str) -> str | None:
     """The recording that the link was made for: the call's, or one that the PBX reported at an earlier stage. A link of
     version 0.1.0 names none, and means the call's. None when the hub did not make it."""
-    made, last = links().recordings, str(call.data.get("recording_file") or "")
+    made, last = hub().links.recordings, str(call.data.get("recording_file") or "")
     if made.is_of(call.id, call.pbx_id, last, expires, signature, now()):
         return last
     if made.is_older(call.id, expires, signature, now()):
