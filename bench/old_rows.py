@@ -22,7 +22,8 @@ from sqlalchemy import select, text
 from pbxhub.delivery.outbox import Finished, Selection, claim, publish_other, record
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.accounts import Pbx, Project
-from pbxhub.store.history import Attempt, Delivery, StageEvent
+from pbxhub.store.delivery_rows import Attempt, Delivery
+from pbxhub.store.history import StageEvent
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.store.webhooks import Webhook

@@ -32,7 +32,7 @@ from sqlalchemy import select, text
 
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import claim, publish
-from pbxhub.store.history import Delivery
+from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.session import Database, open_database
 
 WEBHOOKS = 4

@@ -20,7 +20,8 @@ from pbxhub.services import Parts, answering
 from pbxhub.settings import Settings, read_settings, with_key
 from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.agi_tokens import Tokens
-from pbxhub.store.history import Call, Delivery
+from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.store.questions import Question
 from pbxhub.store.session import Database

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from pbxhub.delivery.outbox import claim, publish
 from pbxhub.delivery.outbox.due import LOOK
 from pbxhub.delivery.webhook_cache import WebhookCache
-from pbxhub.store.history import Delivery
+from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from tests.support.outbox_world import BEFORE, NOON, OK, World, at, context_of, finish, report, spec, take

@@ -6,8 +6,9 @@ from sqlalchemy import select, update
 
 from pbxhub.delivery.outbox import Finished, cancel_pending, publish, record, resend_one
 from pbxhub.sending.exchange import Answer
+from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING
 from pbxhub.store.events import EventRow
-from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Call
+from pbxhub.store.history import Call
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.webhooks.spec import Answer as AnswerSpec

@@ -22,7 +22,7 @@ from pbxhub.services import Parts
 from pbxhub.services import working as serving
 from pbxhub.settings import read_settings
 from pbxhub.store.accounts import Pbx
-from pbxhub.store.history import DELIVERED, FAILED, PENDING, Delivery
+from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.receivers import misbehaving as zoo
 from pbxhub.testing.receivers.receiver import Receiver, Reply

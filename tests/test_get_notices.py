@@ -22,7 +22,7 @@ from pbxhub.notices.tell import BATCH, FAIR_SHARE, tell
 from pbxhub.sending.address_guard import AddressGuard, endpoints
 from pbxhub.sending.sender import Sender
 from pbxhub.settings import MailServer
-from pbxhub.store.history import PENDING
+from pbxhub.store.delivery_rows import PENDING
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import PAUSED, Notice, NoticeTarget
 from pbxhub.store.session import Database

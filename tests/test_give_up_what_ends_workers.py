@@ -7,8 +7,8 @@ from test_deliver_calls import wait_until, working
 from pbxhub.delivery.context import PauseRule
 from pbxhub.delivery.outbox import Batch, Claimed, publish
 from pbxhub.sending.exchange import Answer
+from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.events import EventRow
-from pbxhub.store.history import DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.notices import FIRST_FAILURE, PAUSED, Notice
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook

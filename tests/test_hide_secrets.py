@@ -15,7 +15,7 @@ from pbxhub.redaction import HIDDEN, redact_body, redact_headers, redact_text, r
 from pbxhub.sending.address_guard import AddressGuard, endpoints
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.webhook_signatures import SigningKeys, new_key, seal_keys
-from pbxhub.store.history import FAILED, Attempt
+from pbxhub.store.delivery_rows import FAILED, Attempt
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.receivers.receiver import Received, Receiver, Reply

@@ -18,7 +18,7 @@ from pbxhub.sending.sender import Sender
 from pbxhub.services import Parts
 from pbxhub.settings import read_settings, with_key
 from pbxhub.store.accounts import Pbx, Project
-from pbxhub.store.history import DELIVERED, FAILED
+from pbxhub.store.delivery_rows import DELIVERED, FAILED
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import FIRST_FAILURE, Notice, NoticeTarget
 from pbxhub.store.session import Database

@@ -23,7 +23,7 @@ from pbxhub.delivery.outbox import (
     stop_resend,
 )
 from pbxhub.delivery.outbox.release_lease import give_back
-from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
+from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.webhooks.spec import Retry

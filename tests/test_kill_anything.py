@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import select
 
 from pbxhub.database_url import read_database_url
-from pbxhub.store.history import DELIVERED, Attempt, Call, Delivery, StageEvent
+from pbxhub.store.delivery_rows import DELIVERED, Attempt, Delivery
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import open_database
 from pbxhub.testing.hub.postgres import Cluster

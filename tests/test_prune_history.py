@@ -12,8 +12,9 @@ from sqlalchemy import Connection, event, func, insert, select, text, update
 from pbxhub.delivery.outbox import Retention, Selection, prune, publish
 from pbxhub.store.accounts import Invitation
 from pbxhub.store.api import Attributes, KeptAnswer
+from pbxhub.store.delivery_rows import DELIVERED, FAILED, Attempt, Delivery
 from pbxhub.store.events import EventRow, NewEvent, keep
-from pbxhub.store.history import DELIVERED, FAILED, Attempt, Call, Delivery, StageEvent
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.migrate import metadata
 from pbxhub.store.notices import Notice

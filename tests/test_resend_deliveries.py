@@ -19,7 +19,7 @@ from pbxhub.delivery.outbox import (
     stop_resend,
 )
 from pbxhub.delivery.outbox.selection import load_selection
-from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
+from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.resends import DONE, STOPPED, Resend
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks

@@ -9,7 +9,7 @@ from pbxhub.delivery.context import PauseRule
 from pbxhub.delivery.outbox import publish, resume
 from pbxhub.delivery.outbox.record import retry_after
 from pbxhub.sending.exchange import Answer
-from pbxhub.store.history import DELIVERED, FAILED, PENDING
+from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING
 from pbxhub.store.notices import Notice
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook

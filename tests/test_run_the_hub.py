@@ -19,7 +19,8 @@ import requests
 from sqlalchemy import func, select
 
 from pbxhub.store.accounts import COMMON_FOLDER, AuditEntry, Pbx, User
-from pbxhub.store.history import DELIVERED, Delivery, StageEvent
+from pbxhub.store.delivery_rows import DELIVERED, Delivery
+from pbxhub.store.history import StageEvent
 from pbxhub.store.session import open_database
 from pbxhub.testing import await_until
 from pbxhub.testing.pbx.recordings import shipped

@@ -18,7 +18,7 @@ from pbxhub.delivery.outbox import (
 )
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.api import Resthook, Subscriber
-from pbxhub.store.history import CANCELLED, FAILED
+from pbxhub.store.delivery_rows import CANCELLED, FAILED
 from pbxhub.store.notices import FIRST_FAILURE, PAUSED, UNSUBSCRIBED, Notice
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks

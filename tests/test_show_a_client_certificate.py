@@ -6,7 +6,7 @@ from test_deliver_calls import wait_until, working
 
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish
-from pbxhub.store.history import DELIVERED, FAILED
+from pbxhub.store.delivery_rows import DELIVERED, FAILED
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.receivers import misbehaving as zoo

@@ -19,7 +19,8 @@ from pbxhub.sending.sender import Sender
 from pbxhub.services import Parts, guard
 from pbxhub.settings import read_settings
 from pbxhub.store.accounts import Project
-from pbxhub.store.history import FAILED, Call
+from pbxhub.store.delivery_rows import FAILED
+from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import FIRST_FAILURE, Notice, NoticeTarget
 from pbxhub.store.session import Database

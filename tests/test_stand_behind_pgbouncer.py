@@ -22,7 +22,7 @@ from pbxhub.cli import main
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.wakeup import wake_trouble
-from pbxhub.store.history import DELIVERED
+from pbxhub.store.delivery_rows import DELIVERED
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.receivers.receiver import Receiver
 from tests.support.outbox_world import BEFORE, VAULT, World, context_of, report, spec

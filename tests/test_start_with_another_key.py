@@ -16,7 +16,7 @@ from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.worker import Worker
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.engine import Engine
-from pbxhub.store.history import PENDING, Delivery
+from pbxhub.store.delivery_rows import PENDING, Delivery
 from pbxhub.store.key_check import KeyCheck, WrongKeyError, check_key, remember_key
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks

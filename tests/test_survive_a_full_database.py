@@ -15,7 +15,8 @@ from test_deliver_calls import wait_until, working
 from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish
-from pbxhub.store.history import DELIVERED, Call, Delivery, StageEvent
+from pbxhub.store.delivery_rows import DELIVERED, Delivery
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.pbx.recordings import freshen, read_recording, shipped

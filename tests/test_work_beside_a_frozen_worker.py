@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import Finished, claim, publish, record
-from pbxhub.store.history import DELIVERED
+from pbxhub.store.delivery_rows import DELIVERED
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Receiver, Reply
 from tests.support.killing import Child, attempt_of, wait_until

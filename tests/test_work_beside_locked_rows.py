@@ -28,7 +28,8 @@ from pbxhub.delivery.outbox import (
     step_resends,
 )  # fmt: skip
 from pbxhub.notices.tell import tell
-from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Call, Delivery, StageEvent
+from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.notices import Notice
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks

@@ -17,7 +17,7 @@ from pbxhub.sending.address_guard import AddressGuard, endpoints
 from pbxhub.sending.engine import Engine
 from pbxhub.services import collect_seldom
 from pbxhub.store.accounts import Pbx, Project
-from pbxhub.store.history import DELIVERED, Delivery
+from pbxhub.store.delivery_rows import DELIVERED, Delivery
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.store.webhooks import Webhook

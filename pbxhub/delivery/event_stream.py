@@ -8,8 +8,8 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from pbxhub.redaction import redact_headers, redact_url
+from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.store.events import EventRow, Position
-from pbxhub.store.history import Attempt, Delivery
 from pbxhub.webhooks.typed_events import webhook_status
 
 _DUMPED = 10_000  # characters of a request or an answer in an event

@@ -22,7 +22,7 @@ from pbxhub.delivery.wakeup import WakeupListener
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import UNREADABLE, describe
-from pbxhub.store.history import PENDING
+from pbxhub.store.delivery_rows import PENDING
 from pbxhub.store.session import reason
 from pbxhub.vault import VaultError
 

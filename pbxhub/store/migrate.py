@@ -9,6 +9,7 @@ from pbxhub.paths import MIGRATIONS
 from pbxhub.store import (
     accounts,
     api,
+    delivery_rows,
     events,
     history,
     key_check,
@@ -22,7 +23,20 @@ from pbxhub.store import (
 from pbxhub.store.session import Base, Database
 
 metadata = Base.metadata
-TABLES = (accounts, webhooks, history, questions, resends, notices, ordered_calls, events, api, tries, key_check)
+TABLES = (
+    accounts,
+    webhooks,
+    history,
+    delivery_rows,
+    questions,
+    resends,
+    notices,
+    ordered_calls,
+    events,
+    api,
+    tries,
+    key_check,
+)
 
 
 def migrate(database: Database, revision: str = "head") -> None:

@@ -8,7 +8,7 @@ from pbxhub.account.audit_log import differences
 from pbxhub.account.visible import visible_body
 from pbxhub.calls.stages import JSON
 from pbxhub.redaction import redact_headers, redact_url
-from pbxhub.store.history import Delivery
+from pbxhub.store.delivery_rows import Delivery
 from pbxhub.web.webhooks import flatten
 
 

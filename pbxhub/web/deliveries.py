@@ -7,7 +7,8 @@ from uuid import UUID
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, defer
 
-from pbxhub.store.history import Call, Delivery, StageEvent
+from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.web.delivery_filter import DeliveryFilter

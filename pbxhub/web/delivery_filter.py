@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.delivery.outbox import Selection, list_conditions
 from pbxhub.sending.outcomes import OUTCOMES
-from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
+from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.web.language import _
 from pbxhub.web.paging import read_uuid
 from pbxhub.webhooks.catalogue import STAGES

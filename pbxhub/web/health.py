@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from sqlalchemy import literal, select, union_all
 from sqlalchemy.orm import Session
 
-from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, Delivery
+from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, Delivery
 
 DOTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """The last outcomes of a webhook, newest last; a state of store/history.py each."""
+    """The last outcomes of a webhook, newest last; a state of store/delivery_rows.py each."""
 
     states: tuple[str, ...]
     durations: tuple[int, ...]

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from flask import Flask, g
 from sqlalchemy import func, select
 
-from pbxhub.store.history import Delivery
+from pbxhub.store.delivery_rows import Delivery
 from pbxhub.web.stats import IS_FAILED
 from pbxhub.wsgi.current import hub
 

@@ -11,7 +11,8 @@ from sqlalchemy import BigInteger, ColumnElement, func, literal_column, select, 
 from sqlalchemy.orm import Session
 
 from pbxhub.store.columns import unindexed
-from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, Call, Delivery
+from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, Delivery
+from pbxhub.store.history import Call
 from pbxhub.store.ids import first_id_at
 from pbxhub.store.webhooks import Webhook
 

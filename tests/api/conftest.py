@@ -20,7 +20,8 @@ from pbxhub.sending.engine import Engine
 from pbxhub.settings import read_settings, with_key
 from pbxhub.store.accounts import Employee, Number, Pbx, Project
 from pbxhub.store.api import Resthook, Subscriber
-from pbxhub.store.history import Call, Delivery, StageEvent
+from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.resends import Resend

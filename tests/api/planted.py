@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 
 from pbxhub.store.accounts import Employee, Number
 from pbxhub.store.api import Resthook, Subscriber
+from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.store.events import NewEvent, keep
-from pbxhub.store.history import Attempt, Call, Delivery, StageEvent
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import Notice, NoticeTarget
 from pbxhub.store.ordered_calls import CHANNEL_PREFIX, OrderedCall

@@ -20,7 +20,8 @@ from pbxhub.client import ProblemError
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox import Claimed, claim, publish
 from pbxhub.delivery.outbox.ordered_calls import STALE, settle, sweep, take
-from pbxhub.store.history import Delivery, StageEvent
+from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.history import StageEvent
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.testing.receivers.mock_answers import Answer, text_response
 from pbxhub.testing.receivers.mock_request import MockRequest

@@ -11,7 +11,7 @@ from signing_in import member, program, token_of
 from sqlalchemy import select
 
 from pbxhub.store.accounts import AuditEntry, Employee, Number
-from pbxhub.store.history import Delivery
+from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.ids import new_id
 from pbxhub.wsgi.current import now
 

@@ -21,8 +21,9 @@ from sqlalchemy import select
 from test_order_calls_by_api import CallingUser
 
 from pbxhub.client import Client, OrderedCall
+from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.events import EventRow
-from pbxhub.store.history import Call, Delivery
+from pbxhub.store.history import Call
 from pbxhub.store.ordered_calls import FINAL
 from pbxhub.store.ordered_calls import OrderedCall as Order
 from pbxhub.testing.hub.hub_process import Hub

@@ -15,7 +15,8 @@ import pytest
 from sqlalchemy import select
 from watch import Watch
 
-from pbxhub.store.history import Call, Delivery
+from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.history import Call
 from pbxhub.store.questions import Question
 from pbxhub.testing.hub.hub_process import Hub, SeenDelivery
 from pbxhub.testing.pbx.asterisk import Asterisk

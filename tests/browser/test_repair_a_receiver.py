@@ -6,7 +6,8 @@ from uuid import UUID
 from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
-from pbxhub.store.history import Attempt, Call, Delivery
+from pbxhub.store.delivery_rows import Attempt, Delivery
+from pbxhub.store.history import Call
 from pbxhub.testing.receivers.receiver import Reply
 from pbxhub.testing.waiting import await_until
 from pbxhub.wsgi.current import now

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from pbxhub.sending.outcomes import describe
 from pbxhub.store.accounts import COMMON_FOLDER, Employee, Membership, Number, Pbx, Project, User
-from pbxhub.store.history import Attempt, Call, Delivery, StageEvent
+from pbxhub.store.delivery_rows import Attempt, Delivery
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import first_id_at, new_id
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, add_project

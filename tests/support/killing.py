@@ -28,7 +28,8 @@ from pbxhub.account.tokens import hash_of
 from pbxhub.calls.ami_events import parse
 from pbxhub.calls.tracker import Tracker
 from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, ApiKey, Pbx, Project
-from pbxhub.store.history import PENDING, Call, Delivery, StageEvent
+from pbxhub.store.delivery_rows import PENDING, Delivery
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.hub.postgres import Cluster

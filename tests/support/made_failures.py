@@ -7,7 +7,8 @@ from uuid import UUID
 from sqlalchemy import insert, select
 
 from pbxhub.store.accounts import Pbx
-from pbxhub.store.history import Call, Delivery, StageEvent
+from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import first_id_at
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook

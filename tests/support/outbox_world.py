@@ -17,7 +17,7 @@ from pbxhub.delivery.wakeup import Wakeups
 from pbxhub.delivery.webhook_cache import WebhookCache
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.accounts import Pbx, Project
-from pbxhub.store.history import Attempt, Delivery
+from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.vault import Vault

@@ -18,7 +18,7 @@ from pbxhub.delivery.outbox import publish
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Pbx
-from pbxhub.store.history import Delivery
+from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.receivers.receiver import Receiver

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
-from pbxhub.store.history import Attempt, Call, Delivery
+from pbxhub.store.delivery_rows import Attempt, Delivery
+from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.store.questions import Question
 from pbxhub.store.session import Database

@@ -9,7 +9,8 @@ from flask import Flask
 from sqlalchemy import update
 
 from pbxhub.store.accounts import Pbx
-from pbxhub.store.history import Call, Delivery
+from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.store.resends import Resend
 from pbxhub.store.session import Database

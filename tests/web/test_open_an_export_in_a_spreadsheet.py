@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pbxhub.store.history import Call, Delivery, StageEvent
+from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook

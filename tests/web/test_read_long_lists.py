@@ -9,7 +9,8 @@ from flask import Flask
 from sqlalchemy import event
 
 from pbxhub.store.accounts import Pbx
-from pbxhub.store.history import Call, Delivery, StageEvent
+from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook

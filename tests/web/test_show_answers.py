@@ -5,7 +5,7 @@ from collections.abc import Callable
 from flask import Flask
 from sqlalchemy import select, update
 
-from pbxhub.store.history import Attempt, Delivery
+from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.store.session import Database
 from pbxhub.web.present import as_it_came
 from pbxhub.wsgi.current import now

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import select
 
 from pbxhub.store.accounts import AuditEntry, Membership, Pbx, User
-from pbxhub.store.history import Call, Delivery, StageEvent
+from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.resends import Resend
 from pbxhub.store.session import Database

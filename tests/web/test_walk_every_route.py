@@ -13,7 +13,8 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from pbxhub.store.accounts import ApiKey, Employee, Invitation, Number, Pbx, SignIn
-from pbxhub.store.history import Call, Delivery, StageEvent
+from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import NoticeTarget
 from pbxhub.store.session import Database

@@ -25,7 +25,7 @@ from pbxhub.delivery.outbox import (
     stop_resend,
 )
 from pbxhub.redaction import redact_headers, redact_url
-from pbxhub.store import history as store
+from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.store.resends import Resend
 from pbxhub.wsgi.current import hub, now, reading, writing
 
@@ -42,7 +42,7 @@ _SHOWN = (
 @needs("account.read")
 def index(wanted: dict[str, Any]) -> Any:
     """Deliveries, newest first."""
-    table = store.Delivery
+    table = Delivery
     before = uuid_after(wanted)
     with reading() as session:
         selection = replace(_matching(wanted), unchecked=wanted["unchecked"])
@@ -75,7 +75,7 @@ def attempts(delivery_id: UUID) -> Any:
     with reading() as session:
         access = enter(session)
         delivery = _of(session, access, delivery_id)
-        table = store.Attempt
+        table = Attempt
         rows = session.scalars(select(table).where(table.delivery_id == delivery.id).order_by(table.number)).all()
         return {"items": [_attempt(access, delivery, row) for row in rows], "next": None}
 
@@ -161,8 +161,8 @@ def uuid_after(wanted: dict[str, Any]) -> UUID | None:
         wrong_field("after", "is not the key of a page; take `next` of the page before")
 
 
-def _of(session: Session, access: Access, delivery_id: UUID) -> store.Delivery:
-    row = session.get(store.Delivery, delivery_id)
+def _of(session: Session, access: Access, delivery_id: UUID) -> Delivery:
+    row = session.get(Delivery, delivery_id)
     if row is None or row.project_id != access.project.id:
         refuse(404, "There is no such delivery in this project.")
     return row
@@ -185,12 +185,12 @@ def _matching(data: dict[str, Any]) -> Selection:
     return Selection(**{name: data[name] for name in schemas.Matching().fields})
 
 
-def _shown(access: Access, row: store.Delivery) -> dict[str, Any]:
+def _shown(access: Access, row: Delivery) -> dict[str, Any]:
     known = {name: getattr(row, name) for name in _SHOWN}
     return {**known, "url": redact_url(row.url), "message": visible_text(access, row.message)}
 
 
-def _attempt(access: Access, delivery: store.Delivery, row: store.Attempt) -> dict[str, Any]:
+def _attempt(access: Access, delivery: Delivery, row: Attempt) -> dict[str, Any]:
     names = ("number", "started_on", "finished_on", "outcome", "status_code", "total_us", "peer")
     return {
         **{name: getattr(row, name) for name in names},

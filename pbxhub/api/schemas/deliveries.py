@@ -4,7 +4,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from pbxhub.api.schemas.base import LARGEST_ID, Paging, given, text, times
 from pbxhub.sending.outcomes import OUTCOMES
-from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, PENDING
+from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING
 from pbxhub.webhooks.catalogue import STAGES
 
 

@@ -13,7 +13,7 @@ from pbxhub.delivery.call_rows import CallNow
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.own_webhooks import CALLBACK, callbacks_of
 from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS, hold_back, insert_deliveries
-from pbxhub.store.history import PENDING
+from pbxhub.store.delivery_rows import PENDING
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.webhooks.encoders import percent

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from pbxhub.delivery.outbox.lost_attempts import end_lost
 from pbxhub.delivery.outbox.put_back import WAS_RESENT, is_free, put_back
 from pbxhub.sending.outcomes import OUTCOMES
-from pbxhub.store.history import CANCELLED, Delivery
+from pbxhub.store.delivery_rows import CANCELLED, Delivery
 
 _IS_PENDING = Delivery.state == literal_column("'pending'")  # spelled out, so that the partial index serves it
 

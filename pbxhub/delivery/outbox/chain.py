@@ -20,8 +20,9 @@ from pbxhub.delivery.storable import storable
 from pbxhub.delivery.webhook_cache import ProjectWebhooks
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.columns import one_of
+from pbxhub.store.delivery_rows import FAILED, PENDING, Attempt, Delivery
 from pbxhub.store.events import keep
-from pbxhub.store.history import FAILED, PENDING, Attempt, Call, Delivery, StageEvent
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.session import Base, hurry
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.params import from_json

@@ -6,7 +6,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.outbox.selection import Selection
-from pbxhub.store.history import FAILED, Delivery
+from pbxhub.store.delivery_rows import FAILED, Delivery
 
 
 def check(session: Session, project_id: int, selection: Selection, now: datetime) -> int:

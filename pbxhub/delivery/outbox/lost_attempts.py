@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, aliased
 
 from pbxhub.sending.outcomes import OUTCOMES
 from pbxhub.store.columns import AMONG, RAW_IDS, UtcDateTime, one_of
-from pbxhub.store.history import Attempt
+from pbxhub.store.delivery_rows import Attempt
 
 MOST_LOST = 5  # in a row: a delivery that takes its worker down with it must not do so for ever
 LOST = "worker_lost"

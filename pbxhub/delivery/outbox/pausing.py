@@ -12,7 +12,7 @@ from pbxhub.delivery.outbox.attempt_result import Result
 from pbxhub.delivery.outbox.own_webhooks import RESTHOOK
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import one_of
-from pbxhub.store.history import DELIVERED, FAILED
+from pbxhub.store.delivery_rows import DELIVERED, FAILED
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import FIRST_FAILURE, PAUSED, RECOVERED, UNSUBSCRIBED, Notice
 from pbxhub.store.session import hurry

@@ -12,8 +12,9 @@ from sqlalchemy import ColumnElement, delete, exists, func, select
 from pbxhub.store.accounts import Invitation, KeptForm
 from pbxhub.store.api import Attributes, KeptAnswer
 from pbxhub.store.columns import UtcDateTime, one_of
+from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, Delivery
 from pbxhub.store.events import EventRow
-from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, Call, Delivery, StageEvent
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import first_id_at
 from pbxhub.store.notices import Notice
 from pbxhub.store.ordered_calls import OrderedCall

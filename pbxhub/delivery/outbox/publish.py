@@ -22,8 +22,9 @@ from pbxhub.delivery.stage_values import Cards, StageValues
 from pbxhub.delivery.storable import clip, storable
 from pbxhub.store.bulk import Insert, Query
 from pbxhub.store.columns import one_of
+from pbxhub.store.delivery_rows import FAILED
 from pbxhub.store.events import NewEvent, keep
-from pbxhub.store.history import FAILED, StageEvent
+from pbxhub.store.history import StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Base
 

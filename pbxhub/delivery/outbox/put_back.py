@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.outbox.lost_attempts import end_lost
-from pbxhub.store.history import PENDING, Delivery
+from pbxhub.store.delivery_rows import PENDING, Delivery
 from pbxhub.store.resends import BeforeResend
 
 _QUIETLY = {"synchronize_session": False}

@@ -18,7 +18,7 @@ from pbxhub.delivery.outbox.pausing import note_health
 from pbxhub.delivery.outbox.record import attempt_row
 from pbxhub.delivery.read_answer import Reading
 from pbxhub.delivery.storable import clip, storable
-from pbxhub.store.history import DELIVERED, FAILED, Attempt, Delivery
+from pbxhub.store.delivery_rows import DELIVERED, FAILED, Attempt, Delivery
 from pbxhub.store.questions import KIND, Question
 
 _NEVER_FOR_FAILURES = PauseRule(failures=0)  # a call waits: better a question in vain than a caller sent away unasked

@@ -24,8 +24,8 @@ from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import UNREADABLE, may_pass
 from pbxhub.store.bulk import Query, Update
 from pbxhub.store.columns import one_of
+from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING, Attempt, Delivery
 from pbxhub.store.events import NewEvent, keep
-from pbxhub.store.history import DELIVERED, FAILED, PENDING, Attempt, Delivery
 from pbxhub.store.session import Base
 from pbxhub.webhooks.paths_in_json import walk
 from pbxhub.webhooks.retry import next_delay

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.claim import Claimed
 from pbxhub.store.columns import one_of
-from pbxhub.store.history import Delivery
+from pbxhub.store.delivery_rows import Delivery
 
 
 def give_back(context: DeliveryContext, session: Session, claimed: Iterable[Claimed], now: datetime) -> None:

@@ -9,8 +9,8 @@ from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS
 from pbxhub.delivery.stage_values import DeliveryValues, StageValues
 from pbxhub.delivery.storable import clip
 from pbxhub.delivery.webhook_cache import LiveWebhook
+from pbxhub.store.delivery_rows import FAILED, PENDING
 from pbxhub.store.events import NewEvent
-from pbxhub.store.history import FAILED, PENDING
 from pbxhub.store.ids import new_id
 from pbxhub.webhooks.request import NotSent, Request
 from pbxhub.webhooks.saved_values import Answered, chain_values

@@ -22,7 +22,8 @@ from pbxhub.delivery.outbox.selection import Selection, count_by_webhook, load_s
 from pbxhub.delivery.outbox.sequence import hold_resent
 from pbxhub.delivery.stage_values import Cards, DeliveryValues, StageValues
 from pbxhub.delivery.webhook_cache import LiveWebhook
-from pbxhub.store.history import PENDING, Delivery, StageEvent
+from pbxhub.store.delivery_rows import PENDING, Delivery
+from pbxhub.store.history import StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.questions import KIND
 from pbxhub.store.resends import DONE, RUNNING, STOPPED, BeforeResend, Resend

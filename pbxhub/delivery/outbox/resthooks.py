@@ -17,8 +17,8 @@ from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS, insert_deliveries
 from pbxhub.delivery.storable import storable
 from pbxhub.store.api import Resthook, Subscriber
 from pbxhub.store.columns import one_of
+from pbxhub.store.delivery_rows import PENDING
 from pbxhub.store.events import NewEvent, keep
-from pbxhub.store.history import PENDING
 from pbxhub.store.ids import new_id
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 

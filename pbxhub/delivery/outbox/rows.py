@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.store.bulk import Insert, Query
 from pbxhub.store.columns import one_of
-from pbxhub.store.history import PENDING, Delivery
+from pbxhub.store.delivery_rows import PENDING, Delivery
 from pbxhub.store.session import Base
 
 FIRST_ATTEMPTS, RETRIES, BULK = 1, 2, 3

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from pbxhub.calls.stages import JSON
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.columns import one_of, unindexed
-from pbxhub.store.history import CANCELLED, DELIVERED, FAILED, Call, Delivery, StageEvent
+from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, Delivery
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import first_id_at
 
 _IS_FAILED = Delivery.state == literal_column("'failed'")  # spelled out, so that the partial index serves it

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from pbxhub.delivery.outbox.rows import HOLD
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import AMONG, RAW_IDS, UtcDateTime, one_of, unindexed
-from pbxhub.store.history import Delivery
+from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.session import hurry
 
 Place = tuple[int, UUID | None]

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from pbxhub.delivery.call_rows import CallNow
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import one_of
-from pbxhub.store.history import Call, Delivery
+from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.history import Call
 from pbxhub.store.questions import Question
 
 _IS_UNLINKED = text("question.linkedid <> ''")  # as the partial index has it

@@ -17,7 +17,8 @@ from pbxhub.sending.webhook_signatures import SigningKeys, seal_keys
 from pbxhub.settings import read_settings, with_key
 from pbxhub.store.accounts import COMMON_FOLDER, ApiKey, Pbx, Project
 from pbxhub.store.agi_tokens import Tokens
-from pbxhub.store.history import Call, Delivery, StageEvent
+from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import open_database
 from pbxhub.store.webhooks import Webhook, touch_webhooks

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from pbxhub.calls.stages import JSON
-from pbxhub.store.history import Call, Delivery, StageEvent
+from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.history import Call, StageEvent
 
 
 @dataclass(frozen=True, slots=True)

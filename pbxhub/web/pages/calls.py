@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.store.accounts import Pbx
-from pbxhub.store.history import Call, Delivery, StageEvent
+from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.questions import Question
 from pbxhub.store.webhooks import Webhook
 from pbxhub.web.access import enter

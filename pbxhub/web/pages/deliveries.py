@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access
 from pbxhub.account.visible import visible_request, visible_values
 from pbxhub.calls.stages import Value
-from pbxhub.store.history import DELIVERED, FAILED, Attempt, Call, Delivery, StageEvent
+from pbxhub.store.delivery_rows import DELIVERED, FAILED, Attempt, Delivery
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.web.access import enter
 from pbxhub.web.compare import Compared, compare

@@ -18,7 +18,7 @@ from pbxhub.delivery.outbox import (
     resend_one,
     stop_resend,
 )
-from pbxhub.store.history import Delivery
+from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.resends import Resend
 from pbxhub.web.access import enter
 from pbxhub.web.deliveries import delivery_rows
