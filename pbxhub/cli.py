@@ -19,6 +19,7 @@ import structlog
 from pbxhub import __version__
 from pbxhub.account.first_owner import first_setup
 from pbxhub.admin_commands import pbx, setup_link, user
+from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.replay import replay as replay_lines
 from pbxhub.calls.tracker import Tracker
 from pbxhub.checkup import check_hub
@@ -41,7 +42,6 @@ from pbxhub.services import (
     working,
 )
 from pbxhub.settings import Settings
-from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.store.migrate import draft_migration, is_current
 from pbxhub.store.migrate import migrate as migrate_schema
 from pbxhub.testing.commands import monitor, scenario

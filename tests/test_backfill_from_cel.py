@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from pbxhub.calls.ami_events import Message
 from pbxhub.calls.cel import CelRow, read_row
 from pbxhub.calls.cel import messages_of as messages_behind
+from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.replay import blocks
-from pbxhub.calls.tracker import INCOMING_CONTEXTS, Tracker
+from pbxhub.calls.tracker import Tracker
 from tests.support.recordings import EXPECTED, VERSIONS, scenarios
 from tests.support.recordings import messages_of as live_messages
 
@@ -46,7 +47,7 @@ def rows_of(version: str, name: str) -> Iterator[CelRow]:
 
 
 def messages_of(rows: Iterable[CelRow]) -> Iterator[Message]:
-    return messages_behind(rows, INCOMING_CONTEXTS)
+    return messages_behind(rows, DEFAULT_INCOMING_CONTEXTS)
 
 
 Stages = dict[str, set[tuple[str, str]]]

@@ -1,6 +1,7 @@
 """A hub that is stopped or killed forgets nothing of the calls that live: what follows is as if it had not stopped."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -27,7 +28,7 @@ from tests.support.gaps import Pbx
 from tests.support.hub import add_pbx, calls_of, listening, notes_of, pbx_of, stages_of
 from tests.support.made_events import CALLER, NEW, agent, answered, at, event
 from tests.support.pbx_line import HASTY, playing, until
-from tests.support.recordings import EXPECTED, VERSIONS, more, scenarios
+from tests.support.recordings import EXPECTED, TRACES, VERSIONS, more, scenarios
 
 
 @cache
@@ -102,6 +103,27 @@ def test_a_hub_that_restarts_anywhere_in_many_calls_at_once_tells_the_same(data:
         mixed.append(random.choice(waiting).pop())
     cuts = data.draw(st.lists(st.integers(0, len(mixed)), max_size=4))
     assert told(mixed, cuts) == told(mixed)
+
+
+@cache
+def written_by_0_1_0() -> dict[str, Any]:
+    """Name of a recording -> the event before which 0.1.0 was stopped, and what it had written of the calls."""
+    with gzip.open(TRACES / "snapshots-of-0.1.0.json.gz") as file:
+        return dict(json.load(file))
+
+
+@pytest.mark.parametrize("name", written_by_0_1_0())
+def test_a_call_that_0_1_0_was_following_goes_on_after_the_upgrade(name: str) -> None:
+    messages, written = recordings()[name], written_by_0_1_0()[name]
+    upgraded, same_version = Hub(), Hub()
+    for message in messages[: written["cut"]]:
+        same_version.feed(message)
+    same_version.told.clear()
+    upgraded.tracker.restore(written["notes"])
+    for hub in (upgraded, same_version):
+        for message in messages[written["cut"] :]:
+            hub.feed(message)
+    assert upgraded.told == same_version.told
 
 
 def streams() -> dict[str, list[str]]:

@@ -12,9 +12,11 @@ from sqlalchemy import select
 from pbxhub.ami.pbx_rows import known_trunks, read_rows
 from pbxhub.calls.ami_events import Status, parse
 from pbxhub.calls.cel import messages_of
+from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.snapshot import load, outline
 from pbxhub.calls.stages import CallReport
-from pbxhub.calls.tracker import INCOMING_CONTEXTS, Tracker
+from pbxhub.calls.state import StageKey
+from pbxhub.calls.tracker import Tracker
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.history import StageEvent
 from pbxhub.store.session import Database
@@ -54,9 +56,8 @@ def told_too_often(published: Keys, undisturbed: Keys) -> set[tuple[str, str]]:
 def test_a_listener_with_a_gap_adds_no_stage_to_those_of_another_or_of_cel(version: str, name: str) -> None:
     undisturbed = keys_of(with_gap(version, name, 0, 0))
     tracker = Tracker()
-    cel = keys_of(
-        report for message in messages_of(rows_of(version, name), INCOMING_CONTEXTS) for report in tracker.feed(message)
-    )
+    told_by_cel = messages_of(rows_of(version, name), DEFAULT_INCOMING_CONTEXTS)
+    cel = keys_of(report for message in told_by_cel for report in tracker.feed(message))
     for begin, end in sample(version, name):
         gap = keys_of(with_gap(version, name, begin, end))
         for others in (undisturbed, cel):
@@ -88,19 +89,19 @@ def test_of_two_listeners_one_misses_a_diversion_and_every_stage_is_written_once
     ]
 
 
-def outlined(forwards: Sequence[str], pickups: Sequence[str]) -> tuple[int, dict[str, list[str]]]:
+def outlined(forwards: Sequence[str], pickups: Sequence[str]) -> tuple[int, dict[str, list[StageKey]]]:
     now = datetime.now(UTC)
     known = CallReport("1.1", "incoming", "79161234567", "", "5550100", "103", now, now, None, "", {})
     call = load(outline(known, {"incoming.forward": list(forwards), "incoming.pickup": list(pickups)}))
     assert call is not None
-    return call.hop, call.fired
+    return call.hop.number, call.fired
 
 
 def test_a_call_known_by_its_published_stages_alone_counts_its_hops_again() -> None:
     hop, fired = outlined(["101", "103", "101#2"], ["101", "103", "101#2"])
-    assert (hop, fired["incoming.pickup"]) == (2, ["1:101", "1:103", "2:101"])
+    assert (hop, fired["incoming.pickup"]) == (2, [(1, "101"), (1, "103"), (2, "101")])
     hop, fired = outlined(["101", "*21#2"], ["*21#2"])
-    assert (hop, fired) == (1, {"incoming.forward": ["1:101", "1:*21#2"], "incoming.pickup": ["1:*21#2"]})
+    assert (hop, fired) == (1, {"incoming.forward": [(1, "101"), (1, "*21#2")], "incoming.pickup": [(1, "*21#2")]})
 
 
 def talking(**caller: str) -> list[Status]:

@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.pbx_files import first_folder
 from pbxhub.account.refusals import Refusal
+from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.stages import JSON
 from pbxhub.sending.address_guard import read_networks
 from pbxhub.sending.pbx_reach import PbxReach, read_pbx_host
-from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, Pbx, Project
+from pbxhub.store.accounts import Pbx, Project
 from pbxhub.translatable import Sentence, say
 from pbxhub.vault import Vault
 from pbxhub.webhooks.certificates import certificates_error

@@ -1,21 +1,22 @@
-"""What is noted of a call on the way: hold, queue, recording, channel variables."""
+"""What a call collects on its way: holds, its queue, the recording, channel variables."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pbxhub.calls.ami_events import Hold, MixMonitorStart, QueueCaller
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.state import Call
+from pbxhub.calls.state import Call, Channel, Holds, Queue
 
 MOST_VARIABLES = 32
 """Per call; of more the first are kept."""
 
 
-def note_variables(call: Call, variables: Mapping[str, str]) -> None:
+def keep_variables(call: Call, variables: Mapping[str, str]) -> None:
     for name, value in variables.items():
         if name == "MIXMONITOR_FILENAME":
-            call.recording_file = value or call.recording_file
-        elif value and (name in call.variables or len(call.variables) < MOST_VARIABLES):
-            call.variables[name] = value
+            call.recording = replace(call.recording, file=value or call.recording.file)
+        elif value and (name in call.dialplan.variables or len(call.dialplan.variables) < MOST_VARIABLES):
+            call.dialplan.variables[name] = value
 
 
 def on_hold(live: LiveCalls, message: Hold) -> None:
@@ -24,22 +25,28 @@ def on_hold(live: LiveCalls, message: Hold) -> None:
         return
     channel = call.channels[message.uniqueid]
     if message.on and not channel.held:
-        channel.held, call.hold_count = message.time, call.hold_count + 1
-    elif not message.on and channel.held:
-        call.hold_time, channel.held = call.hold_time + max(0.0, message.time - channel.held), 0.0
+        channel.held, call.holds = message.time, Holds(call.holds.count + 1, call.holds.seconds)
+    elif not message.on:
+        end_hold(call, channel, message.time)
+
+
+def end_hold(call: Call, channel: Channel, time: float) -> None:
+    """By Unhold, or by the hangup of a channel that was on hold."""
+    if channel.held:
+        call.holds = Holds(call.holds.count, call.holds.seconds + max(0.0, time - channel.held))
+        channel.held = 0.0
 
 
 def on_queue_caller(live: LiveCalls, message: QueueCaller) -> None:
     call = live.follow(message.uniqueid, message.linkedid, message.time)
     if call is None:
         return
-    call.queue = message.queue
-    if message.joined and not call.answered:
-        call.queued = message.time
+    joined = message.time if message.joined and not call.answered else call.queue.joined
+    call.queue = Queue(message.queue, joined, call.queue.wait)
 
 
 def on_mix_monitor(live: LiveCalls, message: MixMonitorStart) -> None:
     call = live.follow(message.uniqueid, message.linkedid, message.time)
     if call is not None:
-        call.recorded = True
-        note_variables(call, message.variables)
+        call.recording = replace(call.recording, started=True)
+        keep_variables(call, message.variables)

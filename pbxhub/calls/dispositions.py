@@ -8,7 +8,7 @@ ANSWERED, BUSY, DECLINE, NO_ANSWER, FAILED = "ANSWERED", "BUSY", "DECLINE", "NO 
 NO_FORWARD = "NO-FORWARD"
 
 # What only the dialplan can know; it says so by the UserEvent PBXHubDisposition.
-MARKS = frozenset(
+OF_THE_DIALPLAN = frozenset(
     {
         "VOICEMAIL",
         "WRONG EXTENSION",
@@ -36,9 +36,9 @@ def leg_outcome(leg: Channel) -> str:
 
 
 def disposition(call: Call) -> str:
-    """The call's outcome: a mark of the dialplan, else ANSWERED, else what became of the legs."""
-    if call.outcome:
-        return call.outcome
+    """The call's outcome: what the dialplan said, else ANSWERED, else what became of the legs."""
+    if call.dialplan.disposition:
+        return call.dialplan.disposition
     if call.answered:
         return ANSWERED
     return _unanswered({*call.statuses, *(leg_outcome(leg) for leg in deciding_legs(call))})

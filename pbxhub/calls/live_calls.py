@@ -1,7 +1,7 @@
 """All calls that live now, found by linkedid and by channel; where stages are fired and calls end.
 
 Nobody gets at a call but through LiveCalls, which counts every call that it hands out as changed: so nothing that a
-handler writes down can be missing from the notes that a restarted hub goes on from.
+handler changes can be missing from the snapshot that a restarted hub goes on from.
 
 A channel belongs to one call, and is in the index for as long as its call keeps it. Everything is bounded: calls,
 channels of a call that have hung up, stages of a call, and the memory of what is over. No bound refuses a channel that
@@ -15,7 +15,7 @@ from pbxhub.calls.ami_events import Party
 from pbxhub.calls.dispositions import disposition, leg_outcome
 from pbxhub.calls.snapshot import dump, published_key
 from pbxhub.calls.stages import JSON, CallReport, Direction, Stage, Value
-from pbxhub.calls.state import Call, Channel, endpoint_of, new_channel
+from pbxhub.calls.state import Call, Channel, EndReason, StageKey, endpoint_of, new_channel
 from pbxhub.calls.values import moment, values_of
 
 MOST_ENDED = 64  # channels that have hung up, kept for the outcome of their call
@@ -25,8 +25,8 @@ MOST_STAGES = 2000
 MOST_GONE = 5000
 MOST_TRUNKS = 1000
 
-_DIRECTIONS: Mapping[str, Direction] = {"incoming": "incoming", "outgoing": "outgoing"}
-_RANK = {"incoming": 2, "outgoing": 1}
+_RANK: Mapping[Direction | None, int] = {"incoming": 2, "outgoing": 1, "internal": 0, None: 0}
+"""Which of two calls that become one goes on; 0: it has no stages."""
 
 
 class LiveCalls:
@@ -43,7 +43,7 @@ class LiveCalls:
         self._by_alias: dict[str, Call] = {}
         self._most_calls = most_calls
         self._gone: dict[str, None] = {}
-        self._touched: dict[str, None] = {}  # linkedids of the calls handed out since their notes were
+        self._touched: dict[str, None] = {}  # linkedids of the calls handed out since their last snapshot
         self._changed: dict[str, tuple[Call, list[Stage]]] = {}
         self._reports: list[CallReport] = []
 
@@ -94,8 +94,8 @@ class LiveCalls:
         return call
 
     @property
-    def heard(self) -> dict[str, float]:
-        """When each call was last heard of, by linkedid."""
+    def last_events(self) -> dict[str, float]:
+        """When the last event of each call was, by linkedid."""
         return {linkedid: call.seen for linkedid, call in self._calls.items()}
 
     def names_of(self, linkedid: str) -> set[str]:
@@ -111,11 +111,11 @@ class LiveCalls:
         return linkedid in self._calls or linkedid in self._by_alias
 
     def holds(self, uniqueid: str) -> bool:
-        """Whether this channel is a call's."""
+        """Whether this channel belongs to a call."""
         return uniqueid in self._by_channel
 
     def let_go(self, linkedid: str) -> None:
-        """What was noted of this call need not be kept."""
+        """The snapshot of this call need not be kept."""
         self._touched[linkedid] = None
 
     def is_gone(self, uniqueid: str) -> bool:
@@ -153,14 +153,14 @@ class LiveCalls:
 
     def _make_room(self, call: Call) -> None:
         """Forgets all but the last channels that have hung up, now and then: looking for them costs their number."""
-        if len(call.channels) < call.room:
+        if len(call.channels) < call.channel_limit:
             return
         others = [channel for channel in call.channels.values() if channel.uniqueid not in (call.first, call.party)]
         ended = [channel for channel in others if channel.ended]
         live = [channel for channel in others if not channel.ended]
         for channel in (*ended[:-MOST_ENDED], *live[:-MOST_LIVE]):
             self._drop(call, channel)
-        call.room = len(call.channels) + MOST_ENDED
+        call.channel_limit = len(call.channels) + MOST_ENDED
 
     def _drop(self, call: Call, channel: Channel) -> None:
         """Forgets a channel of a call that goes on; what its leg came to stays."""
@@ -175,10 +175,10 @@ class LiveCalls:
 
         Two calls that both have stages of the same direction stay apart: each caller's call has its own end.
         """
-        ranks = _RANK.get(one.direction, 0), _RANK.get(other.direction, 0)
+        ranks = _RANK[one.direction], _RANK[other.direction]
         if ranks[0] == ranks[1] and ranks[0]:
             return one
-        stays, goes = sorted((one, other), key=lambda call: (-_RANK.get(call.direction, 0), call.started))
+        stays, goes = sorted((one, other), key=lambda call: (-_RANK[call.direction], call.started))
         self._conclude(goes, time, "hangup")
         self._strike(goes)
         for linkedid in (goes.linkedid, *goes.aliases):
@@ -201,11 +201,8 @@ class LiveCalls:
         if self._by_alias.get(alias) is call:
             del self._by_alias[alias]
 
-    def fire(self, call: Call, name: str, key: str, time: float, **more: Value) -> bool:
-        """Reports a stage unless it was reported before; more: parameters that only this stage has.
-
-        key: "", the number of a mark, or "<hop>:<destination>", which is the tracker's own way to tell.
-        """
+    def fire(self, call: Call, name: str, key: StageKey, time: float, **more: Value) -> bool:
+        """Reports a stage unless it was reported before; more: parameters that only this stage has."""
         keys = call.fired.setdefault(name, [])
         if key in keys or len(keys) >= MOST_STAGES:
             return False
@@ -215,27 +212,27 @@ class LiveCalls:
         return True
 
     def touch(self, call: Call) -> list[Stage]:
-        """The call is reported after this message, for its stages or for notes that a restart must not lose."""
+        """The call is reported after this message, for its stages or for what a restart must not lose."""
         return self._changed.setdefault(call.linkedid, (call, []))[1]
 
     def conclude(self, call: Call, time: float) -> None:
         """The conversation part is over, while the caller may still give a mark."""
-        if _RANK.get(call.direction) and not call.over:
-            call.over = time
-            self.fire(call, f"{call.direction}.after", "", time)
+        if not call.move("is_over"):
+            return
+        call.over = time
+        if _RANK[call.direction]:
+            self.fire(call, f"{call.direction}.after", StageKey(), time)
 
-    def _conclude(self, call: Call, time: float, reason: str) -> None:
-        call.end_reason = reason
-        if _RANK.get(call.direction):
-            self.conclude(call, time)
+    def _conclude(self, call: Call, time: float, reason: EndReason) -> None:
+        if call.phase != "over":
+            call.end_reason = reason
+        self.conclude(call, time)
+        if _RANK[call.direction]:
             self.touch(call)
 
-    def end(self, call: Call, time: float, reason: str) -> None:
+    def end(self, call: Call, time: float, reason: EndReason) -> None:
         """The call is over; its last report goes out."""
-        if call.over:
-            reason = call.end_reason
         self._conclude(call, time, reason)
-        call.over = call.over or time
         if call.real:
             self.touch(call)
         self._strike(call)
@@ -270,19 +267,19 @@ class LiveCalls:
         return reports
 
     def notes(self) -> dict[str, dict[str, JSON]]:
-        """Notes on the calls that may have changed since they were given out last; empty on those that are over."""
+        """Snapshots of the calls that may have changed since the last time; empty for those that are over."""
         touched, self._touched = self._touched, {}
         return {linkedid: dump(call) if (call := self._calls.get(linkedid)) else {} for linkedid in touched}
 
     def all_notes(self) -> dict[str, dict[str, JSON]]:
-        """Notes on all calls that live."""
+        """Snapshots of all calls that live."""
         return {linkedid: dump(call) for linkedid, call in self._calls.items()}
 
 
 def _report(call: Call, stages: list[Stage], over: bool) -> CallReport:
     return CallReport(
         linkedid=call.linkedid,
-        direction=_DIRECTIONS.get(call.direction, "internal"),
+        direction=call.direction or "internal",
         caller=call.caller[:80],
         caller_name=call.caller_name,
         dst=call.dst[:80],
@@ -290,7 +287,7 @@ def _report(call: Call, stages: list[Stage], over: bool) -> CallReport:
         started_on=moment(call.started),
         answered_on=moment(call.answered) if call.answered else None,
         ended_on=moment(call.over) if over else None,
-        disposition=disposition(call) if call.over else "",
+        disposition=disposition(call) if call.phase == "over" else "",
         values=stages[-1].values if stages else values_of(call, call.seen),
         stages=tuple(stages),
         memory={} if over else dump(call),

@@ -4,10 +4,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from pbxhub.calls.ami_events import Party, Status
-from pbxhub.calls.annotations import note_variables
-from pbxhub.calls.dialling import arrive, depart, next_hop, pickup, ring
+from pbxhub.calls.annotations import keep_variables
+from pbxhub.calls.arrivals import arrive
+from pbxhub.calls.dialling import depart, ring
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.state import Call, Channel, dialled_number, endpoint_of
+from pbxhub.calls.pickups import pickup
+from pbxhub.calls.sending_on import next_hop
+from pbxhub.calls.state import Call, Channel, EndReason, StageKey, dialled_number, endpoint_of
 
 _STARTED = re.compile(r"(?:^|-)([0-9]{10}\.)[0-9]+$")
 _DIALLED = ("AppDial", "AppDial2", "AppQueue")
@@ -15,7 +18,9 @@ _TELLING = {"MIXMONITOR_FILENAME"}  # of the variables that Status is asked for,
 _RETRIEVES = "ParkedCall"  # who took a parked caller back was not rung
 
 
-def take_stock(live_calls: LiveCalls, channels: Sequence[Status], now: float, reason: str, gone_by: float) -> None:
+def take_stock(
+    live_calls: LiveCalls, channels: Sequence[Status], now: float, reason: EndReason, gone_by: float
+) -> None:
     """Ends what is gone, at gone_by at the latest, begins what is new, and makes up for what happened to the rest."""
     live = _by_uniqueid(channels)
     if reason == "pbx_restarted" and any(_is_known(live_calls, status.channel) for status in live.values()):
@@ -50,7 +55,7 @@ def _by_linkedid(channels: Iterable[Status]) -> dict[str, list[Status]]:
 
 
 def _end_what_is_gone(
-    live_calls: LiveCalls, call: Call, live: Mapping[str, Status], gone_by: float, reason: str
+    live_calls: LiveCalls, call: Call, live: Mapping[str, Status], gone_by: float, reason: EndReason
 ) -> None:
     ended = max(call.seen, gone_by)
     for uniqueid, channel in call.channels.items():
@@ -67,12 +72,12 @@ def _join(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: fl
         call = live_calls.follow(status.channel.uniqueid, linkedid, call.seen if call else 0.0) or call
     call = call or live_calls.call_of(linkedid) or _begin(live_calls, linkedid, group, now)
     for status in group:
-        note_variables(call, {name: status.variables[name] for name in _TELLING & status.variables.keys()})
+        keep_variables(call, {name: status.variables[name] for name in _TELLING & status.variables.keys()})
         channel = live_calls.adopt(call, status.channel, _started(status, now))
         if channel is not None and channel.outside and not channel.hop and channel.uniqueid != call.first:
             channel.number = _whom(call, status)
         if channel is not None and channel.local and not channel.hop and status.application in _DIALLED:
-            channel.hop, channel.parent = call.hop, call.first
+            channel.hop, channel.parent = call.hop.number, call.first
     return call
 
 
@@ -119,7 +124,7 @@ def _make_up(live_calls: LiveCalls, call: Call, group: Sequence[Status], now: fl
     """Legs that ring or talk and of which nothing was reported yet."""
     here = next((status for status in group if status.channel.uniqueid == call.first), None)
     picked_up = call.fired.get("incoming.pickup", ())
-    call.connected = call.connected or any(key.startswith(f"{call.hop}:") for key in picked_up)
+    call.hop.connected = call.hop.connected or any(key.hop == call.hop.number for key in picked_up)
     for status in group:
         leg = call.channels.get(status.channel.uniqueid)
         if leg is None or leg.local or leg.uniqueid == call.first:
@@ -147,22 +152,23 @@ def _with_caller(call: Call, status: Status, here: Status) -> bool:
 def _caller_leg(live_calls: LiveCalls, call: Call, leg: Channel, status: Status, now: float) -> None:
     if not leg.leg:
         before = call.channels.get(call.party)
-        told = f"{call.hop}:{leg.number}" in call.fired.get("incoming.pickup", ())  # of a call that is only outlined
-        if call.connected and (before.ended if before else not told):
-            call.redirecting = next_hop(call, now) or call.redirecting
-        leg.leg, leg.hop = True, call.hop
+        reported = call.has_fired("incoming.pickup", StageKey(call.hop.number, leg.number))  # a call only outlined
+        if call.hop.connected and (before.ended if before else not reported) and next_hop(call, now):
+            call.hop.redirecting = call.hop.number
+        leg.leg, leg.hop = True, call.hop.number
         if status.application == _RETRIEVES:
-            call.redirecting = 0
+            call.hop.redirecting = 0
         else:
             ring(live_calls, call, leg, now)
     if status.state == "Up" and not leg.answered:
-        call.connected = True
+        call.hop.connected = True
         leg.status = "ANSWER"
-        pickup(live_calls, call, leg, leg.hop or call.hop, now)
+        pickup(live_calls, call, leg, leg.hop or call.hop.number, now)
 
 
 def _outgoing_talks(live_calls: LiveCalls, call: Call, leg: Channel, now: float) -> None:
     leg.answered, leg.status = now, "ANSWER"
+    call.move("is_answered")
     call.answered, call.party = call.answered or now, leg.uniqueid
     call.trunk, call.dst_channel = endpoint_of(leg.name), leg.name
-    live_calls.fire(call, "outgoing.pickup", "", now)
+    live_calls.fire(call, "outgoing.pickup", StageKey(), now)

@@ -1,79 +1,198 @@
-"""A call's notes as JSON and back, so that a restarted hub goes on where it was killed."""
+"""A call as JSON and back, so that a restarted hub goes on where it was killed."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from operator import attrgetter
-from typing import Any, get_origin
+from typing import Any
 
 from pbxhub.calls.ami_headers import whole
 from pbxhub.calls.dispositions import NO_ANSWER
+from pbxhub.calls.phases import PHASES, Phase
 from pbxhub.calls.stages import JSON, CallReport
-from pbxhub.calls.state import Call, Channel
+from pbxhub.calls.state import Call, Channel, Dialplan, HangupCause, Holds, Hop, Queue, Recording, SentOn, StageKey
 
-_CALL = {field.name: field for field in fields(Call) if field.name != "channels"}
-_CHANNEL = {field.name: field for field in fields(Channel) if field.name != "noted"}
 _FEW = 10  # channels of a call
 _OF_A_HOP = ("incoming.forward", "incoming.pickup")
-_KINDS: Mapping[Any, tuple[type, ...]] = {float: (float, int)}  # JSON does not tell 1.0 from 1
+_APART = ("channels", "fired", "dumped")  # written and read in their own way, or not at all
+
+# The fields of Call as snapshots of 0.1.0 name them: all beside each other, where now some stand in groups.
+_FIELDS_OF_0_1_0: Mapping[str, tuple[str, str]] = {
+    "hop": ("hop", "number"), "hop_times": ("hop", "times"), "connected": ("hop", "connected"),
+    "redirecting": ("hop", "redirecting"), "named": ("hop", "destination"), "awaited": ("hop", "awaited"),
+    "queue": ("queue", "name"), "queued": ("queue", "joined"), "queue_wait": ("queue", "wait"),
+    "forward_kind": ("forward", "kind"), "forward_from": ("forward", "source"), "forward_to": ("forward", "to"),
+    "transfer_type": ("transfer", "kind"), "transfer_from": ("transfer", "source"), "transfer_to": ("transfer", "to"),
+    "hold_count": ("holds", "count"), "hold_time": ("holds", "seconds"),
+    "hangup_by": ("hangup", "by"), "cause": ("hangup", "code"), "cause_text": ("hangup", "text"),
+    "recorded": ("recording", "started"), "recording_file": ("recording", "file"),
+    "outward": ("dialplan", "outward"), "outcome": ("dialplan", "disposition"), "scheme": ("dialplan", "scheme"),
+    "digits": ("dialplan", "digits"), "marked": ("dialplan", "marked"), "variables": ("dialplan", "variables"),
+}  # fmt: skip
 
 
-_call_notes, _channel_notes = attrgetter(*_CALL), attrgetter(*_CHANNEL)
-_fresh, _fresh_channel = _call_notes(Call("", "")), _channel_notes(Channel("", ""))
-_GROWING = {name for name, value in zip(_CALL, _fresh, strict=True) if isinstance(value, list | dict)}
+_Reader = tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]], tuple[Any, ...]]
+
+
+def _reader(fresh: Any) -> _Reader:
+    """The fields of a kind: their names, a function that reads their values, and the values of a fresh one."""
+    names = tuple(each.name for each in fields(fresh) if each.name not in _APART)
+    read = attrgetter(*names)
+    return names, read, read(fresh)
+
+
+_KINDS = (Call("", ""), Hop(), SentOn(), Queue(), Holds(), HangupCause(), Recording(), Dialplan())
+_READERS: Mapping[type, _Reader] = {type(fresh): _reader(fresh) for fresh in _KINDS}
+_CHANNEL, _channel_values, _FRESH_CHANNEL = _reader(Channel("", ""))
+_PLAIN = frozenset({str, int, float, bool})
 
 
 def dump(call: Call) -> dict[str, JSON]:
     """Everything that differs from a fresh call, as JSON: every field of Call and Channel, whatever is added to them.
 
-    What it returns stays as it is while the call goes on. Of a call of many channels, notes on those that have not
-    changed since the last time are the same objects: one of 900 is noted hundreds of times.
+    What it returns stays as it is while the call goes on. Of a call of many channels, what is written of those that
+    have not changed since the last time are the same objects: one of 900 channels is written hundreds of times.
     """
-    pairs = zip(_CALL, _call_notes(call), _fresh, strict=True)
-    notes = {name: value for name, value, fresh in pairs if value != fresh}
-    for name in _GROWING & notes.keys():
-        notes[name] = _copy(notes[name])
+    notes = {"phase": call.phase, **_changed(call)}
+    if call.fired:
+        notes["fired"] = {name: [[hop, to] for hop, to in keys] for name, keys in call.fired.items()}
     many = len(call.channels) > _FEW
-    notes["channels"] = [_note(channel, many) for channel in call.channels.values()]
+    notes["channels"] = [_dump_channel(channel, many) for channel in call.channels.values()]
     return notes
 
 
-def _note(channel: Channel, keep: bool) -> dict[str, Any]:
-    values = _channel_notes(channel)
-    known, notes = channel.noted
-    if values != known:
-        pairs = zip(_CHANNEL, values, _fresh_channel, strict=True)
-        notes = {name: value for name, value, fresh in pairs if value != fresh}
-        if keep:
-            channel.noted = values, notes
-    return notes
+def _changed(of: Any) -> dict[str, Any]:
+    names, read, fresh = _READERS[type(of)]
+    return {
+        name: value if type(value) in _PLAIN else _copy(value)
+        for name, value, empty in zip(names, read(of), fresh, strict=True)
+        if value is not empty and value != empty
+    }
 
 
 def _copy(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _copy(inner) for key, inner in value.items()}
-    return list(value) if isinstance(value, list) else value
+        return dict(value)
+    return list(value) if isinstance(value, list) else _changed(value)
+
+
+def _dump_channel(channel: Channel, keep: bool) -> dict[str, Any]:
+    values = _channel_values(channel)
+    last_values, notes = channel.dumped
+    if values != last_values:
+        pairs = zip(_CHANNEL, values, _FRESH_CHANNEL, strict=True)
+        notes = {name: value for name, value, empty in pairs if value != empty}
+        if keep:
+            channel.dumped = values, notes
+    return notes
 
 
 def load(notes: Mapping[str, JSON]) -> Call | None:
-    """The call behind notes of dump(); None when they are not readable (written by another version)."""
+    """The call behind notes of dump(); None when they are not readable (written by a later version)."""
     try:
-        call = Call(**_fit(notes, _CALL))
-        listed = notes["channels"]
-        channels = [Channel(**_fit(item, _CHANNEL)) for item in listed if isinstance(item, dict)]  # type: ignore[union-attr]
+        notes = notes if "phase" in notes else _from_0_1_0(notes)
+        fresh = Call(str(notes["linkedid"]), str(notes["first"]))
+        call = replace(fresh, **_read_fields(fresh, notes))
+        call.phase = _phase_of(notes["phase"])
+        call.fired = {name: _read_keys(keys) for name, keys in _table(notes.get("fired", {})).items()}
+        call.channels = {channel.uniqueid: channel for channel in _read_channels(notes["channels"])}
     except (KeyError, TypeError, ValueError):
         return None
-    call.channels = {channel.uniqueid: channel for channel in channels}
     return call
 
 
-def _fit(notes: Mapping[str, JSON], known: Mapping[str, Any]) -> dict[str, Any]:
-    """The notes that are still known fields; raises ValueError when one has the wrong type."""
-    fitting = {name: _copy(value) for name, value in notes.items() if name in known}
-    for name, value in fitting.items():
-        kind = get_origin(known[name].type) or known[name].type
-        if not isinstance(value, _KINDS.get(kind, kind)):
-            raise ValueError(name)
-    return fitting
+def _read_fields(of: Any, notes: Mapping[str, JSON]) -> dict[str, Any]:
+    """The fields that stand in the notes; names that are no longer fields are left out.
+
+    of: has the fields, each with a value of its type. Raises ValueError when a value has the wrong type.
+    """
+    names = [each.name for each in fields(of) if each.name in notes and each.name not in _APART]
+    return {name: _fitting(notes[name], getattr(of, name), name) for name in names}
+
+
+def _fitting(value: JSON, now: Any, name: str) -> Any:
+    """The value, when it has the type of the one that stands there now; JSON does not tell 1.0 from 1."""
+    if is_dataclass(now) and not isinstance(now, type):
+        return replace(now, **_read_fields(now, _table(value)))
+    kinds = (float, int) if isinstance(now, float) else (str,) if now is None else (type(now),)
+    if not isinstance(value, kinds):
+        raise ValueError(name)
+    return value if type(value) in _PLAIN else _copy(value)
+
+
+def _table(value: JSON) -> Mapping[str, JSON]:
+    if not isinstance(value, dict):
+        raise ValueError(value)
+    return value
+
+
+def _phase_of(value: JSON) -> Phase:
+    if value not in PHASES:
+        raise ValueError(value)
+    return value  # type: ignore[return-value]
+
+
+def _read_keys(keys: JSON) -> list[StageKey]:
+    """Raises ValueError when they are no pairs of a hop and a destination."""
+    if not isinstance(keys, list):
+        raise ValueError(keys)
+    return [_read_key(key) for key in keys]
+
+
+def _read_key(key: JSON) -> StageKey:
+    if not isinstance(key, list) or len(key) != 2 or not isinstance(key[0], int) or not isinstance(key[1], str):
+        raise ValueError(key)
+    return StageKey(key[0], key[1])
+
+
+def _read_channels(listed: JSON) -> Iterator[Channel]:
+    """Raises ValueError when they are no channels."""
+    if not isinstance(listed, list):
+        raise ValueError(listed)
+    for item in listed:
+        fresh = Channel(str(_table(item)["uniqueid"]), str(_table(item)["name"]))
+        yield replace(fresh, **_read_fields(fresh, _table(item)))
+
+
+def _from_0_1_0(notes: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Notes of 0.1.0 in the form of today: groups, the phase, keys as pairs."""
+    today: dict[str, Any] = {}
+    for name, value in notes.items():
+        group, field = _FIELDS_OF_0_1_0.get(name, ("", name))
+        (today.setdefault(group, {}) if group else today)[field] = value
+    today["channel_limit"] = today.pop("room", Call("", "").channel_limit)
+    fired = {name: [_key_of_0_1_0(str(key)) for key in keys] for name, keys in _lists(notes.get("fired", {}))}
+    if isinstance(channels := notes["channels"], list):
+        today["channels"] = [_channel_of_0_1_0(_table(item)) for item in channels]
+    return today | {"fired": fired, "phase": _phase_of_0_1_0(today, fired)}
+
+
+def _lists(value: JSON) -> Iterable[tuple[str, list[JSON]]]:
+    return ((name, keys) for name, keys in _table(value).items() if isinstance(keys, list))
+
+
+def _key_of_0_1_0(text: str) -> list[JSON]:
+    """ "2:103" was the 103 of the second hop; before, after and evaluation had no hop."""
+    hop, colon, to = text.partition(":")
+    return [whole(hop), to] if colon else [0, text]
+
+
+def _channel_of_0_1_0(notes: Mapping[str, JSON]) -> dict[str, JSON]:
+    return {"caller_id" if name == "shown" else name: value for name, value in notes.items()}
+
+
+def _phase_of_0_1_0(notes: Mapping[str, Any], fired: Mapping[str, Sequence[Sequence[JSON]]]) -> Phase:
+    """0.1.0 had no phase; what was reported and noted tells it."""
+    if notes.get("over"):
+        return "over"
+    hop = notes.get("hop", {}).get("number", 1)
+    talks = notes.get("answered") and (notes.get("direction") != "incoming" or notes.get("hop", {}).get("connected"))
+    if talks:
+        return "talking"
+    if hop > 1:
+        return "sent_on"
+    if notes.get("rung") or notes.get("direction") == "outgoing":
+        return "ringing"
+    return "arrived" if "incoming.before" in fired else "begun"
 
 
 def outline(known: CallReport, fired: Mapping[str, list[str]]) -> dict[str, JSON]:
@@ -81,35 +200,41 @@ def outline(known: CallReport, fired: Mapping[str, list[str]]) -> dict[str, JSON
     goes on with the channels that live and repeats no stage. fired: keys of the stages reported, by name."""
     started = known.started_on.timestamp()
     call = Call(known.linkedid, known.linkedid, started, started)
-    call.direction = "" if known.direction == "internal" else known.direction
     call.caller, call.caller_name, call.dst = known.caller, known.caller_name, known.dst
     call.extension = known.extension
     call.answered = known.answered_on.timestamp() if known.answered_on else 0.0
     call.statuses = [NO_ANSWER] if call.extension else []
+    _repeat_moves(call, known)
     for name, keys in fired.items():
-        call.fired[name] = list(keys)
+        call.fired[name] = [StageKey(0, key) for key in keys]
         if name in _OF_A_HOP:
             call.fired[name], hop = _with_hops(keys)
-            call.hop = max(call.hop, hop)
+            call.hop.number = max(call.hop.number, hop)
     return dump(call)
 
 
-def published_key(keys: Sequence[str]) -> str:
-    """The last of these keys as it is published: "2:103" is "103", and "103#2" when 103 is among them before."""
-    _, colon, destination = keys[-1].partition(":")
-    if not colon:
-        return keys[-1]
-    times = sum(key.partition(":")[2] == destination for key in keys)
-    return destination if times == 1 else f"{destination}#{times}"
+def _repeat_moves(call: Call, known: CallReport) -> None:
+    """Brings the call into the phase that its last report was made in."""
+    if known.direction != "internal":
+        call.move("arrives" if known.direction == "incoming" else "departs")
+    if known.answered_on:
+        call.move("is_answered")
 
 
-def _with_hops(published: Sequence[str]) -> tuple[list[str], int]:
+def published_key(keys: Sequence[StageKey]) -> str:
+    """The last of these keys as it is published: the destination, and "103#2" when 103 is among them before."""
+    to = keys[-1].to
+    times = sum(key.to == to for key in keys)
+    return to if times == 1 else f"{to}#{times}"
+
+
+def _with_hops(published: Sequence[str]) -> tuple[list[StageKey], int]:
     """Keys that are published as these, and the hop of the last: whatever came again came in another hop."""
-    keys: list[str] = []
+    keys: list[StageKey] = []
     hop = 1
     for key in published:
         destination, mark, times = key.rpartition("#")
         again = bool(mark) and destination in published
         hop = max(hop, whole(times)) if again else hop
-        keys.append(f"{hop}:{destination if again else key}")
+        keys.append(StageKey(hop, destination if again else key))
     return keys, hop

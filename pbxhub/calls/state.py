@@ -3,13 +3,25 @@
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from pbxhub.calls.ami_events import Party
+from pbxhub.calls.phases import Moment, Phase, direction_after, next_phase
+from pbxhub.calls.stages import Direction
+
+ForwardKind = Literal["ring", "diversion", "blind_transfer", "attended_transfer", "redirect", "park"]
+EndReason = Literal["hangup", "lost_while_disconnected", "pbx_restarted", "expired"]
 
 _DIGITS = re.compile(r"[0-9]+")
 _TELLING = 7  # last digits by which an outside number is known
 _SHORTEST_OUTSIDE = 5  # digits; a shorter one is an extension or a group
+
+
+class StageKey(NamedTuple):
+    """What tells two stages of one name apart: the hop, 0 where hops do not count, and the destination or number."""
+
+    hop: int = 0
+    to: str = ""
 
 
 @dataclass(slots=True)
@@ -19,9 +31,9 @@ class Channel:
     number: the employee's extension, or the number dialled when the channel leads outside.
     parent: uniqueid of the channel that dialled it. hop: the hop it was dialled in, 0 when nobody dialled it.
     leg: dialled for the call itself (a consultation is not). status: DialStatus of the leg once its dial is over.
-    shown: the caller's number that an outside leg was dialled with.
+    caller_id: the caller's number that an outside leg was dialled with.
     Times are seconds since 1970, 0.0 while the moment has not come.
-    noted: what memory.dump() last wrote of it, and of which values.
+    dumped: what snapshot.dump() last wrote of it, and of which values.
     """
 
     uniqueid: str
@@ -32,17 +44,89 @@ class Channel:
     parent: str = ""
     hop: int = 0
     leg: bool = False
-    shown: str = ""
+    caller_id: str = ""
     status: str = ""
     answered: float = 0.0
     ended: float = 0.0
     cause: int = 0
     held: float = 0.0
-    noted: tuple[tuple[Any, ...], dict[str, Any]] = field(default=((), {}), compare=False, repr=False)
+    dumped: tuple[tuple[Any, ...], dict[str, Any]] = field(default=((), {}), compare=False, repr=False)
 
     @property
     def local(self) -> bool:
         return self.name.startswith("Local/")
+
+
+@dataclass(slots=True)
+class Hop:
+    """Where the call is sent to now: a transfer, diversion, park or redirect begins the next hop.
+
+    number: counts from 1. times: when the last hops began, which tells a repeated message.
+    connected: somebody took this hop's dial, so that another dial of the first channel is a redirect.
+    redirecting: number of a redirect's hop that has not rung anybody yet, else 0.
+    destination: what the transfer, diversion or redirect named.
+    awaited: number of the party that an attended transfer, completed while ringing, waits for.
+    """
+
+    number: int = 1
+    times: list[float] = field(default_factory=list)
+    connected: bool = False
+    redirecting: int = 0
+    destination: str = ""
+    awaited: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SentOn:
+    """A forward or a transfer: what kind, who sent the call on, where to."""
+
+    kind: ForwardKind | Literal[""] = ""
+    source: str = ""
+    to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The last queue. joined: when the caller entered it, 0.0 = not yet. wait: seconds until the answer."""
+
+    name: str = ""
+    joined: float = 0.0
+    wait: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """How often and for how many seconds the caller was on hold."""
+
+    count: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class HangupCause:
+    """by: caller, employee or pbx. code: Asterisk's cause, -1 = not known."""
+
+    by: str = ""
+    code: int = -1
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    started: bool = False
+    file: str = ""
+
+
+@dataclass(slots=True)
+class Dialplan:
+    """What the dialplan told by UserEvent. marked: time of the last mark, which tells a repeated message."""
+
+    outward: bool = False
+    disposition: str = ""
+    scheme: str = ""
+    digits: str = ""
+    marked: float = 0.0
+    variables: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -51,26 +135,21 @@ class Call:
 
     linkedid: the one it began with; aliases: those it was known by after calls had merged.
     first: uniqueid of the channel that began it. party: uniqueid of the channel the caller talks to.
-    hop: counts from 1; a transfer, diversion, park or redirect begins the next. hop_times: when the last ones began,
-        which tells a repeated message.
-    connected: somebody took this hop's dial, so that another dial of the first channel is a redirect.
-    redirecting: the hop of a redirect that has not rung anybody yet, else 0.
-    outward: the dialplan has said that it goes out, and nobody outside has been dialled yet.
-    named: the destination that began this hop, as the transfer, diversion or redirect gave it.
-    awaited: number of the party that an attended transfer, completed while ringing, waits for.
+    phase, direction: changed by move() alone; direction is None until it is settled.
     over: when the conversation part ended (the stage after), while an evaluation may follow.
     real: it has, or had, a channel that is no plumbing: its end is reported.
-    room: number of channels at which those that hung up long ago are forgotten. statuses: what their legs came to.
-    fired: keys of the stages reported so far, by name; "<hop>:<destination>" where hops tell two apart.
+    channel_limit: number of channels at which those that hung up long ago are forgotten. statuses: outcomes of their
+        legs.
+    fired: keys of the stages reported so far, by name.
     """
 
     linkedid: str
     first: str
     started: float = 0.0
     seen: float = 0.0
-    direction: str = ""
+    phase: Phase = "begun"
+    direction: Direction | None = None
     originated: bool = False
-    outward: bool = False
     channel: str = ""
     dst_channel: str = ""
     context: str = ""
@@ -82,43 +161,36 @@ class Call:
     extension: str = ""
     rung: str = ""
     party: str = ""
-    hop: int = 1
-    hop_times: list[float] = field(default_factory=list)
-    connected: bool = False
-    redirecting: int = 0
-    named: str = ""
-    awaited: str = ""
     answered: float = 0.0
     over: float = 0.0
     ring_time: float = 0.0
-    queue: str = ""
-    queued: float = 0.0
-    queue_wait: float = 0.0
-    forward_kind: str = ""
-    forward_from: str = ""
-    forward_to: str = ""
-    transfer_type: str = ""
-    transfer_from: str = ""
-    transfer_to: str = ""
-    hold_count: int = 0
-    hold_time: float = 0.0
-    hangup_by: str = ""
-    cause: int = -1
-    cause_text: str = ""
-    end_reason: str = "hangup"
-    outcome: str = ""
-    scheme: str = ""
-    digits: str = ""
-    recorded: bool = False
-    recording_file: str = ""
-    marked: float = 0.0
+    end_reason: EndReason = "hangup"
     real: bool = False
-    room: int = 128
+    channel_limit: int = 128
+    hop: Hop = field(default_factory=Hop)
+    queue: Queue = Queue()
+    forward: SentOn = SentOn()
+    transfer: SentOn = SentOn()
+    holds: Holds = Holds()
+    hangup: HangupCause = field(default_factory=HangupCause)
+    recording: Recording = Recording()
+    dialplan: Dialplan = field(default_factory=Dialplan)
     aliases: list[str] = field(default_factory=list)
-    fired: dict[str, list[str]] = field(default_factory=dict)
+    fired: dict[str, list[StageKey]] = field(default_factory=dict)
     statuses: list[str] = field(default_factory=list)
-    variables: dict[str, str] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
+
+    def move(self, moment: Moment) -> bool:
+        """Something happened; False when it means nothing in this phase."""
+        phase = next_phase(self.phase, self.direction, moment)
+        if phase is None:
+            return False
+        self.phase, self.direction = phase, direction_after(moment, self.direction)
+        return True
+
+    def has_fired(self, name: str, key: StageKey) -> bool:
+        """Whether this stage has been reported."""
+        return key in self.fired.get(name, ())
 
     def legs(self) -> Iterator[Channel]:
         """The legs dialled for this call; of an outgoing one only those to the outside decide its outcome."""

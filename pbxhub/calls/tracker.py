@@ -1,7 +1,7 @@
 """Messages in, stages of calls out.
 
-The automaton: a call (state.Call) is in LiveCalls from its first channel to its last; each kind of message has one
-handler (the table below) that finds the call by channel or linkedid, changes its notes and fires what follows.
+A call (state.Call) is in LiveCalls from its first channel to its last. Each kind of message has one handler (the table
+below): it finds the call by channel or linkedid, moves it to its next phase (phases.TABLE) and fires what follows.
 tests/traces holds recordings of a real Asterisk with the stages that each must give.
 """
 
@@ -9,47 +9,44 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from pbxhub.calls import ami_events as messages
-from pbxhub.calls import annotations as marks
-from pbxhub.calls import dialling, transfers
-from pbxhub.calls import user_events as userevents
+from pbxhub.calls import ami_events, annotations, arrivals, dialling, hangups, transfers, user_events
 from pbxhub.calls.ami_events import Message, Status
+from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.resync import take_stock
 from pbxhub.calls.snapshot import load
 from pbxhub.calls.stages import JSON, CallReport
 
-INCOMING_CONTEXTS = ("from-trunk", "from-pstn", "from-did-direct", "from-external")
 LONGEST_SILENCE = 24 * 3600.0
 MOST_CALLS = 20000
 
 Loss = Literal["lost_while_disconnected", "pbx_restarted"]
 
 
-def _on_shutdown(live: LiveCalls, message: messages.Shutdown) -> None:
-    """Asterisk says good-bye last: whatever still seems to live does not."""
+def _on_shutdown(live: LiveCalls, message: ami_events.Shutdown) -> None:
+    """Asterisk sends Shutdown last: calls that have not hung up by then were cut off by it."""
     for call in live.each():
         live.end(call, max(call.seen, message.time), "pbx_restarted")
 
 
 _HANDLERS: Mapping[type, Callable[[LiveCalls, Any], None]] = {
-    messages.Newchannel: dialling.on_newchannel,
-    messages.DialBegin: dialling.on_dial_begin,
-    messages.DialEnd: dialling.on_dial_end,
-    messages.Bridge: dialling.on_bridge,
-    messages.HangupRequest: dialling.on_hangup_request,
-    messages.Hangup: dialling.on_hangup,
-    messages.Cdr: dialling.on_cdr,
-    messages.BlindTransfer: transfers.on_blind_transfer,
-    messages.AttendedTransfer: transfers.on_attended_transfer,
-    messages.Pickup: transfers.on_pickup,
-    messages.ParkedCall: transfers.on_parked_call,
-    messages.UnParkedCall: transfers.on_unparked_call,
-    messages.Hold: marks.on_hold,
-    messages.QueueCaller: marks.on_queue_caller,
-    messages.MixMonitorStart: marks.on_mix_monitor,
-    messages.UserEvent: userevents.on_user_event,
-    messages.Shutdown: _on_shutdown,
+    ami_events.Newchannel: arrivals.on_newchannel,
+    ami_events.DialBegin: dialling.on_dial_begin,
+    ami_events.DialEnd: dialling.on_dial_end,
+    ami_events.Bridge: dialling.on_bridge,
+    ami_events.HangupRequest: hangups.on_hangup_request,
+    ami_events.Hangup: hangups.on_hangup,
+    ami_events.Cdr: hangups.on_cdr,
+    ami_events.BlindTransfer: transfers.on_blind_transfer,
+    ami_events.AttendedTransfer: transfers.on_attended_transfer,
+    ami_events.Pickup: transfers.on_pickup,
+    ami_events.ParkedCall: transfers.on_parked_call,
+    ami_events.UnParkedCall: transfers.on_unparked_call,
+    ami_events.Hold: annotations.on_hold,
+    ami_events.QueueCaller: annotations.on_queue_caller,
+    ami_events.MixMonitorStart: annotations.on_mix_monitor,
+    ami_events.UserEvent: user_events.on_user_event,
+    ami_events.Shutdown: _on_shutdown,
 }
 
 
@@ -64,14 +61,14 @@ class Tracker:
 
     def __init__(
         self,
-        incoming_contexts: Collection[str] = INCOMING_CONTEXTS,
+        incoming_contexts: Collection[str] = DEFAULT_INCOMING_CONTEXTS,
         longest_silence: float = LONGEST_SILENCE,
         most_calls: int = MOST_CALLS,
     ) -> None:
         self.incoming_contexts = incoming_contexts
         self._live = LiveCalls(incoming_contexts, most_calls)
         self._longest_silence = longest_silence
-        self._silent: dict[str, tuple[float, float]] = {}  # linkedid: last heard of, and the sweep that found it so
+        self._silent: dict[str, tuple[float, float]] = {}  # linkedid: its last event, and the sweep that first saw it
 
     def feed(self, message: Message) -> list[CallReport]:
         """What one message changed: usually nothing, else one report per call. Never raises."""
@@ -89,9 +86,9 @@ class Tracker:
         """
         moment, before = now.timestamp(), self._silent
         self._silent = {}
-        for linkedid, heard in self._live.heard.items():
-            seen, since = before.get(linkedid, (heard, moment))
-            self._silent[linkedid] = heard, since if seen == heard else moment
+        for linkedid, last in self._live.last_events.items():
+            seen, since = before.get(linkedid, (last, moment))
+            self._silent[linkedid] = last, since if seen == last else moment
         self._expire(self.silent(now, 2 * self._longest_silence))
         return self._live.take()
 
@@ -113,9 +110,9 @@ class Tracker:
 
     def _expire(self, linkedids: Sequence[str]) -> None:
         for linkedid in linkedids:
-            heard, _ = self._silent.pop(linkedid)
+            last, _ = self._silent.pop(linkedid)
             call = self._live.call_of(linkedid)
-            if call is not None and call.seen == heard:
+            if call is not None and call.seen == last:
                 self._live.end(call, call.seen, "expired")
 
     def resync(

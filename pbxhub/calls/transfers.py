@@ -1,9 +1,10 @@
 """The caller is sent on: blind and attended transfer, park and retrieval, *8."""
 
 from pbxhub.calls.ami_events import AttendedTransfer, BlindTransfer, ParkedCall, Party, Pickup, UnParkedCall
-from pbxhub.calls.dialling import forward, next_hop, pickup
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.state import Call, Channel, new_channel
+from pbxhub.calls.pickups import pickup
+from pbxhub.calls.sending_on import forward, next_hop
+from pbxhub.calls.state import Call, Channel, SentOn, StageKey, new_channel
 
 
 def on_blind_transfer(live: LiveCalls, message: BlindTransfer) -> None:
@@ -12,10 +13,9 @@ def on_blind_transfer(live: LiveCalls, message: BlindTransfer) -> None:
         call = live.follow(message.transferer.uniqueid, message.transferer.linkedid, message.time)
     if call is None:
         return
-    source = _number(live, call, message.transferer)
-    _note_transfer(call, "blind_transfer", source, message.extension)
+    call.transfer = SentOn("blind_transfer", _number(live, call, message.transferer), message.extension)
     if call.direction == "incoming" and next_hop(call, message.time):
-        forward(live, call, "blind_transfer", message.extension, source, call.hop, message.time)
+        forward(live, call, call.transfer, call.hop.number, message.time)
 
 
 def on_attended_transfer(live: LiveCalls, message: AttendedTransfer) -> None:
@@ -30,10 +30,9 @@ def on_attended_transfer(live: LiveCalls, message: AttendedTransfer) -> None:
     if call is None:
         return
     to = message.original_connected if _caller_is_second(call, message) else message.second_connected
-    source = _number(live, call, message.original)
-    _note_transfer(call, "attended_transfer", source, to)
+    call.transfer = SentOn("attended_transfer", _number(live, call, message.original), to)
     if call.direction == "incoming" and to and next_hop(call, message.time):
-        forward(live, call, "attended_transfer", to, source, call.hop, message.time)
+        forward(live, call, call.transfer, call.hop.number, message.time)
         _new_party(live, call, to, message)
 
 
@@ -53,16 +52,17 @@ def _new_party(live: LiveCalls, call: Call, to: str, message: AttendedTransfer) 
     if party is not None and party.local:
         party = _latest(call, to)
     if party is None and message.to_application:
-        call.awaited = to
+        call.hop.awaited = to
     elif party is None:
-        call.connected, call.extension, call.awaited = True, to, ""
-        call.party, call.hangup_by = "", ""  # which channel they talk on is not known
-        live.fire(call, "incoming.pickup", f"{call.hop}:{to}", message.time)
+        call.hop.connected, call.extension, call.hop.awaited = True, to, ""
+        call.party, call.hangup.by = "", ""  # which channel they talk on is not known
+        call.move("is_answered")
+        live.fire(call, "incoming.pickup", StageKey(call.hop.number, to), message.time)
     elif party.answered:
-        call.connected = True
-        pickup(live, call, party, call.hop, message.time)
+        call.hop.connected = True
+        pickup(live, call, party, call.hop.number, message.time)
     else:
-        party.leg, party.hop, call.awaited = True, call.hop, to
+        party.leg, party.hop, call.hop.awaited = True, call.hop.number, to
 
 
 def _latest(call: Call, number: str) -> Channel | None:
@@ -75,14 +75,10 @@ def _number(live: LiveCalls, call: Call, party: Party) -> str:
     return known.number if known is not None else new_channel(party, live.incoming, 0.0).number
 
 
-def _note_transfer(call: Call, kind: str, source: str, to: str) -> None:
-    call.transfer_type, call.transfer_from, call.transfer_to = kind, source, to
-
-
 def on_parked_call(live: LiveCalls, message: ParkedCall) -> None:
     call = live.follow(message.parkee.uniqueid, message.parkee.linkedid, message.time)
     if call is not None and call.direction == "incoming" and next_hop(call, message.time) and message.space:
-        forward(live, call, "park", message.space, call.extension, call.hop, message.time)
+        forward(live, call, SentOn("park", call.extension, message.space), call.hop.number, message.time)
 
 
 def on_unparked_call(live: LiveCalls, message: UnParkedCall) -> None:
@@ -95,8 +91,8 @@ def on_unparked_call(live: LiveCalls, message: UnParkedCall) -> None:
         call = live.merge(call, other, message.time)
     retriever = live.adopt(call, message.retriever, message.time)
     if retriever is not None:
-        call.connected = True
-        pickup(live, call, retriever, call.hop, message.time)
+        call.hop.connected = True
+        pickup(live, call, retriever, call.hop.number, message.time)
 
 
 def on_pickup(live: LiveCalls, message: Pickup) -> None:

@@ -1,4 +1,4 @@
-"""What the dialplan says of a call.
+"""What the dialplan tells of a call.
 
 UserEvents of the hub's own dialplan (asterisk-conf/), all on the caller's channel:
 PBXHubEvaluationStart                              the evaluation menu begins: the conversation is over
@@ -7,33 +7,35 @@ PBXHubForward      To, Kind, From                  the dialplan sends the call o
 PBXHubVar          Name, Value                     a value for var.NAME; Name additional_number: digits pressed
 PBXHubScheme       Name                            route or IVR passed
 PBXHubDirection    Direction                       incoming, outgoing or internal, when contexts do not tell
-PBXHubDisposition  Disposition                     one of dispositions.MARKS
+PBXHubDisposition  Disposition                     one of dispositions.OF_THE_DIALPLAN
 Malformed ones are ignored.
 """
 
 from collections.abc import Callable, Mapping
+from typing import get_args
 
 from pbxhub.calls.ami_events import UserEvent
 from pbxhub.calls.ami_headers import whole
-from pbxhub.calls.annotations import note_variables
-from pbxhub.calls.dialling import arrive, forward, next_hop
-from pbxhub.calls.dispositions import MARKS
+from pbxhub.calls.annotations import keep_variables
+from pbxhub.calls.arrivals import arrive
+from pbxhub.calls.dispositions import OF_THE_DIALPLAN
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.state import Call, dialled_number
+from pbxhub.calls.sending_on import forward, next_hop
+from pbxhub.calls.state import Call, ForwardKind, SentOn, StageKey, dialled_number
 
-KINDS = frozenset({"ring", "diversion", "blind_transfer", "attended_transfer", "redirect", "park"})
+KINDS: Mapping[str, ForwardKind] = {kind: kind for kind in get_args(ForwardKind)}
 
 
 def on_user_event(live: LiveCalls, message: UserEvent) -> None:
     call = live.follow(message.uniqueid, message.linkedid, message.time)
-    act = _SAID.get(message.name)
+    act = _HANDLERS.get(message.name)
     if call is not None and act is not None:
         act(live, call, message)
 
 
 def _evaluation_starts(live: LiveCalls, call: Call, message: UserEvent) -> None:
-    if call.direction == "incoming" and not call.over:
-        call.hangup_by = call.hangup_by or "pbx"
+    if call.direction == "incoming" and call.phase != "over":
+        call.hangup.by = call.hangup.by or "pbx"
         live.conclude(call, message.time)
 
 
@@ -42,58 +44,56 @@ def _evaluation(live: LiveCalls, call: Call, message: UserEvent) -> None:
     mark = message.fields.get("Mark") or message.fields.get("Score", "")
     if call.direction != "incoming" or not mark.isascii() or not mark.isdigit() or len(mark) > 4:
         return
-    if message.time == call.marked:
+    if message.time == call.dialplan.marked:
         return
-    call.marked = message.time
+    call.dialplan.marked = message.time
     number = str(len(call.fired.get("incoming.evaluation", ())) + 1)
     more = {"category_number": "CategoryNumber", "category_mark": "CategoryMark"}
     given = {name: message.fields[header] for name, header in more.items() if message.fields.get(header)}
-    live.fire(call, "incoming.evaluation", number, message.time, evaluation_mark=whole(mark), **given)
+    live.fire(call, "incoming.evaluation", StageKey(0, number), message.time, evaluation_mark=whole(mark), **given)
 
 
 def _variable(_: LiveCalls, call: Call, message: UserEvent) -> None:
     name, value = message.fields.get("Name", ""), message.fields.get("Value", "")
     if name in ("additional_number", "dtmf"):
-        call.digits = value
+        call.dialplan.digits = value
     elif name:
-        note_variables(call, {name: value})
+        keep_variables(call, {name: value})
 
 
 def _scheme(_: LiveCalls, call: Call, message: UserEvent) -> None:
-    call.scheme = message.fields.get("Name", "") or call.scheme
+    call.dialplan.scheme = message.fields.get("Name", "") or call.dialplan.scheme
 
 
 def _forward(live: LiveCalls, call: Call, message: UserEvent) -> None:
     """A new hop; when its destination rings it does not fire again."""
     to, kind = dialled_number(message.fields.get("To", "")), message.fields.get("Kind") or "redirect"
-    if call.direction != "incoming" or not to or kind not in KINDS or call.over:
+    if call.direction != "incoming" or not to or kind not in KINDS or call.phase == "over":
         return
     if next_hop(call, message.time):
         source = message.fields.get("From") or call.extension
-        forward(live, call, kind, to, source, call.hop, message.time)
+        forward(live, call, SentOn(KINDS[kind], source, to), call.hop.number, message.time)
 
 
 def _direction(live: LiveCalls, call: Call, message: UserEvent) -> None:
     """Settles a direction that is still open; one that is settled never flips. Outgoing is a call with its first dial,
     which names the number."""
     said = message.fields.get("Direction", "")
-    if call.direction:
-        return
     if said == "incoming":
         arrive(live, call, message.time)
-    elif said == "outgoing":
-        call.outward = True
+    elif said == "outgoing" and not call.direction:
+        call.dialplan.outward = True
     elif said == "internal":
-        call.direction = said
+        call.move("stays_inside")
 
 
 def _disposition(_: LiveCalls, call: Call, message: UserEvent) -> None:
     said = message.fields.get("Disposition", "").upper()
-    if said in MARKS:
-        call.outcome = said
+    if said in OF_THE_DIALPLAN:
+        call.dialplan.disposition = said
 
 
-_SAID: Mapping[str, Callable[[LiveCalls, Call, UserEvent], None]] = {
+_HANDLERS: Mapping[str, Callable[[LiveCalls, Call, UserEvent], None]] = {
     "PBXHubEvaluationStart": _evaluation_starts,
     "EvaluationStart": _evaluation_starts,
     "PBXHubEvaluation": _evaluation,

@@ -13,7 +13,7 @@ def moment(time: float) -> datetime:
     return datetime.fromtimestamp(time, UTC)
 
 
-# Parameters that are notes of the call as they stand; an empty one is not known.
+# Parameters that are fields of the call as they stand; an empty one is not known.
 _PLAIN = {
     "call_id": "linkedid",
     "channel": "channel",
@@ -24,32 +24,32 @@ _PLAIN = {
     "outbound_number": "outbound_number",
     "trunk": "trunk",
     "context": "context",
-    "additional_number": "digits",
-    "queue": "queue",
-    "scheme_name": "scheme",
-    "forward_kind": "forward_kind",
-    "forward_from": "forward_from",
-    "forward_to": "forward_to",
-    "recording_file": "recording_file",
+    "additional_number": "dialplan.digits",
+    "queue": "queue.name",
+    "scheme_name": "dialplan.scheme",
+    "forward_kind": "forward.kind",
+    "forward_from": "forward.source",
+    "forward_to": "forward.to",
+    "recording_file": "recording.file",
 }
-_plain_notes = attrgetter(*_PLAIN.values())
+_plain_values = attrgetter(*_PLAIN.values())
 
 
 def values_of(call: Call, time: float) -> dict[str, Value]:
     """What is known of the call at this time; at its end also the outcome, the lengths and the legs."""
-    values: dict[str, Value] = {name: value for name, value in zip(_PLAIN, _plain_notes(call), strict=True) if value}
+    values: dict[str, Value] = {name: value for name, value in zip(_PLAIN, _plain_values(call), strict=True) if value}
     values["direction"] = call.direction or "internal"
     values["calldate"] = moment(call.started)
     if call.direction:
         values["call_type"] = _call_type(call)
     if call.extension or call.rung:
         values["extension"] = call.extension or call.rung
-    if call.forward_kind:
+    if call.forward.kind:
         values["forward_step"] = len(call.fired.get("incoming.forward", ()))
-    for name, value in call.variables.items():
+    for name, value in call.dialplan.variables.items():
         values[f"var.{name}"] = value
     values.update(_waiting(call, time))
-    if call.over:
+    if call.phase == "over":
         values.update(_ending(call))
     return values
 
@@ -66,8 +66,8 @@ def _call_type(call: Call) -> str:
 def _waiting(call: Call, time: float) -> Mapping[str, Value]:
     until = call.answered or call.over or time
     waited: dict[str, Value] = {}
-    if call.queue and call.queued:
-        waited["queue_wait"] = int(call.queue_wait or max(0.0, until - call.queued))
+    if call.queue.name and call.queue.joined:
+        waited["queue_wait"] = int(call.queue.wait or max(0.0, until - call.queue.joined))
     if call.answered:
         waited["answer_time"] = moment(call.answered)
         waited["ring_time"] = int(call.ring_time)
@@ -79,11 +79,11 @@ def _waiting(call: Call, time: float) -> Mapping[str, Value]:
 def _ending(call: Call) -> Mapping[str, Value]:
     length = max(0.0, call.over - call.started)
     known: dict[str, Value] = {
-        "hangup_cause_txt": call.cause_text,
-        "hangup_by": call.hangup_by,
-        "transfer_from": call.transfer_from,
-        "transfer_to": call.transfer_to,
-        "transfer_type": call.transfer_type,
+        "hangup_cause_txt": call.hangup.text,
+        "hangup_by": call.hangup.by,
+        "transfer_from": call.transfer.source,
+        "transfer_to": call.transfer.to,
+        "transfer_type": call.transfer.kind,
     }
     ending: dict[str, Value] = {
         "end_time": moment(call.over),
@@ -94,14 +94,14 @@ def _ending(call: Call) -> Mapping[str, Value]:
         "end_reason": call.end_reason,
         "is_answered": bool(call.answered),
         "is_missed": call.direction == "incoming" and not call.answered,
-        "has_recording": call.recorded or bool(call.recording_file),
-        "hold_count": call.hold_count,
-        "hold_time": int(call.hold_time),
+        "has_recording": call.recording.started or bool(call.recording.file),
+        "hold_count": call.holds.count,
+        "hold_time": int(call.holds.seconds),
         "legs": [_leg(leg) for leg in call.legs()],
         **{name: value for name, value in known.items() if value},
     }
-    if call.cause >= 0:
-        ending["hangup_cause"] = call.cause
+    if call.hangup.code >= 0:
+        ending["hangup_cause"] = call.hangup.code
     return ending
 
 

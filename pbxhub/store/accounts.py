@@ -6,6 +6,7 @@ from typing import cast
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
+from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.stages import JSON
 from pbxhub.store.columns import JsonColumn, UtcDateTime
 from pbxhub.store.pbx_states import PbxState, StateName
@@ -14,7 +15,6 @@ from pbxhub.store.session import Base
 Id = BigInteger().with_variant(Integer, "sqlite")
 
 COMMON_FOLDER = "PBXHUB_RECORDINGS"
-DEFAULT_INCOMING_CONTEXTS = ("from-trunk", "from-pstn", "from-did-direct", "from-external")
 
 
 class Project(Base):

@@ -26,8 +26,9 @@ from sqlalchemy.exc import DBAPIError
 
 from pbxhub.account.tokens import hash_of
 from pbxhub.calls.ami_events import parse
+from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.tracker import Tracker
-from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, ApiKey, Pbx, Project
+from pbxhub.store.accounts import ApiKey, Pbx, Project
 from pbxhub.store.delivery_rows import PENDING, Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.session import Database

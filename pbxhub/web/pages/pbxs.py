@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from pbxhub.account.audit_log import note
 from pbxhub.account.copied_text import section_of, value_of
 from pbxhub.account.pbxs import add_pbx, change_pbx, shown
+from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.paths import ASTERISK_CONF
-from pbxhub.store.accounts import DEFAULT_INCOMING_CONTEXTS, Pbx
+from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import open_calls
 from pbxhub.web.access import enter
 from pbxhub.web.forms import PbxForm

@@ -1,0 +1,42 @@
+"""Who hung up first, the last hangup of a call, and its CDR."""
+
+from dataclasses import replace
+
+from pbxhub.calls.ami_events import Cdr, Hangup, HangupRequest
+from pbxhub.calls.annotations import end_hold, keep_variables
+from pbxhub.calls.live_calls import LiveCalls
+
+
+def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
+    """Who hung up first: the caller (the outside party) or the employee who talks to it."""
+    call = live.follow(message.uniqueid, message.linkedid, message.time)
+    if call is None or call.hangup.by or call.phase == "over":
+        return
+    channel = call.channels[message.uniqueid]
+    if message.uniqueid in (call.first, call.party) or (call.direction == "outgoing" and not channel.local):
+        from_outside = channel.outside if call.direction == "outgoing" else message.uniqueid == call.first
+        call.hangup.by = "caller" if from_outside else "employee"
+
+
+def on_hangup(live: LiveCalls, message: Hangup) -> None:
+    call = live.follow(message.uniqueid, message.linkedid, message.time)
+    if call is None:
+        return
+    channel = call.channels[message.uniqueid]
+    if channel.ended:
+        return
+    keep_variables(call, message.variables)
+    channel.ended, channel.cause = message.time, message.cause
+    end_hold(call, channel, message.time)
+    if message.uniqueid == call.first or call.hangup.code < 0:
+        call.hangup.code, call.hangup.text = message.cause, message.cause_text
+    if not call.alive():
+        real = [other.ended for other in call.channels.values() if not other.local]
+        call.hangup.by = call.hangup.by or "pbx"
+        live.end(call, max(real, default=message.time), "hangup")
+
+
+def on_cdr(live: LiveCalls, message: Cdr) -> None:
+    call = live.of_channel(message.uniqueid)
+    if call is not None and message.recording:
+        call.recording = replace(call.recording, file=call.recording.file or message.recording)

@@ -1,0 +1,51 @@
+"""A leg of a call is answered: the stages incoming.pickup and outgoing.pickup."""
+
+from dataclasses import replace
+
+from pbxhub.calls.live_calls import LiveCalls
+from pbxhub.calls.state import Call, Channel, StageKey, endpoint_of
+
+
+def answer(live: LiveCalls, call: Call, leg: Channel, time: float, ours: bool) -> None:
+    """A leg was answered. ours: the first channel of the call dialled it, so that the caller talks to it now."""
+    leg.answered = time
+    if call.direction == "incoming":
+        if call.hop.awaited and leg.number == call.hop.awaited:
+            pickup(live, call, leg, call.hop.number, time)
+        elif ours:
+            pickup(live, call, leg, leg.hop or call.hop.number, time)
+    elif call.direction == "outgoing" and not leg.outside:
+        call.extension = call.extension or leg.number
+    elif leg.leg:
+        _answer_without_caller(live, call, leg, time)
+
+
+def _answer_without_caller(live: LiveCalls, call: Call, leg: Channel, time: float) -> None:
+    """Of a call that goes out, or stays inside."""
+    _talk(call, leg, time)
+    if call.direction == "outgoing":
+        call.trunk = endpoint_of(leg.name)
+        live.fire(call, "outgoing.pickup", StageKey(), time)
+    else:
+        call.extension = leg.number
+
+
+def pickup(live: LiveCalls, call: Call, leg: Channel, hop: int, time: float) -> None:
+    """The caller talks to a new party."""
+    if call.direction != "incoming" or call.phase == "over":
+        return
+    leg.leg, leg.answered = True, leg.answered or time
+    call.hop.awaited = ""
+    _talk(call, leg, time)
+    call.extension = leg.number
+    live.fire(call, "incoming.pickup", StageKey(hop, leg.number), time)
+
+
+def _talk(call: Call, leg: Channel, time: float) -> None:
+    if not call.move("is_answered"):
+        return
+    if not call.answered:
+        call.answered, call.ring_time = time, max(0.0, time - leg.started)
+        if call.queue.joined:
+            call.queue = replace(call.queue, wait=max(0.0, time - call.queue.joined))
+    call.party, call.dst_channel, call.hangup.by = leg.uniqueid, leg.name, ""
