@@ -1,9 +1,11 @@
 """What `pbxhub check` looks at, and what it says about it."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from pbxhub.account.contexts import strange_contexts
 from pbxhub.ami.checkup import Finding, check_row
 from pbxhub.ami.pbx_rows import read_rows
 from pbxhub.delivery.wakeup import wake_trouble
@@ -58,5 +60,19 @@ def _check_pbxs(settings: Settings, database: Database) -> Iterator[tuple[str, F
     with database.read() as session:
         names = {pbx.id: pbx.name for pbx in session.query(Pbx)}
     for row in rows.values():
-        for finding in check_row(row, operator=True):
+        for finding in (*check_row(row, operator=True), *_contexts(database, row.id)):
             yield f"PBX {names[row.id]}", finding
+
+
+def _contexts(database: Database, pbx_id: int) -> list[Finding]:
+    """Where calls from outside may come in without the hub knowing."""
+    with database.read() as session:
+        found = strange_contexts(session, session.get_one(Pbx, pbx_id), datetime.now(UTC))
+    return [
+        Finding(
+            False,
+            f"{each.calls} call(s) today came in the context {each.context}, which is not an incoming one. If it is a "
+            "trunk's, make it one on the page of the PBX; if it is a phone's, put its endpoint on the employee's card.",
+        )
+        for each in found
+    ]

@@ -190,13 +190,19 @@ def _authority(value: object) -> Refusal | None:
 
 
 def _contexts(value: object) -> Refusal | None:
-    names = value if isinstance(value, tuple) else ()
-    if 0 < len(names) <= _MOST_CONTEXTS and all(_CONTEXT.fullmatch(str(name)) for name in names):
+    names = [str(name) for name in value] if isinstance(value, tuple) else []
+    if any(name and not name.strip("*?") for name in names):
+        return Refusal(
+            "",
+            say("A pattern of wildcards only would make every call an incoming one."),
+            say("Begin it with the name that the contexts share: from-trunk* for example."),
+        )
+    if 0 < len(names) <= _MOST_CONTEXTS and all(_CONTEXT.fullmatch(name) for name in names):
         return None
     return Refusal(
         "",
         say("These are not names of dialplan contexts."),
-        say("Give 1 to 50 names without spaces, brackets and semicolons: from-trunk for example."),
+        say("Give 1 to 50 names without spaces, brackets and semicolons: from-trunk or from-trunk* for example."),
     )
 
 

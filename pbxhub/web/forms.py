@@ -227,7 +227,10 @@ class PbxForm(Form):
     contexts = StringField(
         _("Incoming contexts"),
         [InputRequired()],
-        description=_("Dialplan contexts where calls from outside arrive, separated by commas."),
+        description=_(
+            "Dialplan contexts where calls from outside arrive, separated by commas. from-trunk* stands for "
+            "all that begin with from-trunk."
+        ),
     )
     enabled = BooleanField(_("Listen to this PBX"), default=True)
 

@@ -52,7 +52,7 @@ EDITOR = {
 OWNER = {
     "project.settings", "project.remove", "project.alert", "project.mute",
     "members.invite", "members.change", "members.send_again", "members.withdraw", "keys.index", "keys.create",
-    "keys.remove", "pbxs.create", "pbxs.edit", "pbxs.check", "pbxs.remove", "audit.index",
+    "keys.remove", "pbxs.create", "pbxs.edit", "pbxs.check", "pbxs.remove", "pbxs.take_context", "audit.index",
 }  # fmt: skip
 OPERATOR = {"operator.index", "operator.log", "operator.user", "operator.pbx", "operator.project"}
 RANK = {"viewer": VIEWER, "editor": VIEWER | EDITOR, "owner": VIEWER | EDITOR | OWNER}

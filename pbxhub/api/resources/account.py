@@ -10,6 +10,7 @@ from pbxhub.account import pbxs as pbx_rules
 from pbxhub.account import projects as projects_rules
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import Action, fields, note
+from pbxhub.account.contexts import strange_contexts
 from pbxhub.account.dial_plans import dial_plan_of
 from pbxhub.account.employees import delete_employee, save_employee
 from pbxhub.account.numbers import delete_number, save_number
@@ -142,6 +143,17 @@ def check_pbx(pbx_id: int) -> Any:
         row = _row(session, access, Pbx, pbx_id)
     with hub().slow_requests.one(access.project.id):
         return list(hub().check_pbx(row, access.operator))
+
+
+@account.get("/pbxs/<int:pbx_id>/contexts")
+@account.response(200, schemas.StrangeContext(many=True))
+@needs("account.read")
+def contexts(pbx_id: int) -> Any:
+    """Contexts that are not among `incoming_contexts`, though calls of strangers began in them today, the busiest
+    first."""
+    with reading() as session:
+        row = _row(session, enter(session), Pbx, pbx_id)
+        return strange_contexts(session, row, now())
 
 
 @account.get("/pbxs/<int:pbx_id>/dial-plan")

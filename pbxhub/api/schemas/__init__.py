@@ -1,6 +1,6 @@
 """What programs send and get, field by field. The OpenAPI document is made of these."""
 
-from pbxhub.api.schemas.account import DialPlan, Employee, Number, Pbx, PbxFinding, Project
+from pbxhub.api.schemas.account import DialPlan, Employee, Number, Pbx, PbxFinding, Project, StrangeContext
 from pbxhub.api.schemas.base import LARGEST_ID, Paging, Problem, ProblemError, given, page_of, text, times
 from pbxhub.api.schemas.calls import Analysis, Call, CallbackArgs, CallFilter, CallOrder, Ordered, Stage, Transcript
 from pbxhub.api.schemas.deliveries import (
@@ -102,6 +102,7 @@ __all__ = [
     "SigningKey",
     "Simulated",
     "Stage",
+    "StrangeContext",
     "Subscriber",
     "SubscriberIn",
     "Transcript",

@@ -38,7 +38,9 @@ class Pbx(Schema):
     tls = fields.Boolean()
     tls_ca = text(262144, **given("an authority of the PBX's own, PEM; empty: those of the system"))
     plain_login = fields.Boolean(**given("sends the secret in the clear; for a PBX that refuses the MD5 challenge"))
-    incoming_contexts = fields.List(text(80, least=1), validate=validate.Length(1, 50))
+    incoming_contexts = fields.List(
+        text(80, least=1), validate=validate.Length(1, 50), **given("names, or patterns: from-trunk*")
+    )
     enabled = fields.Boolean()
     state = fields.String(dump_only=True)
     state_reason = fields.String(dump_only=True)
@@ -50,6 +52,11 @@ class Pbx(Schema):
 class PbxFinding(Schema):
     well = fields.Boolean()
     sentence = fields.String()
+
+
+class StrangeContext(Schema):
+    context = fields.String()
+    calls = fields.Integer(**given("of today, in the project's time zone"))
 
 
 class Number(Schema):

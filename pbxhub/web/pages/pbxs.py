@@ -3,12 +3,13 @@
 import secrets
 from pathlib import Path
 
-from flask import Blueprint, abort, flash, redirect, render_template, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.audit_log import note
+from pbxhub.account.contexts import add_context, strange_contexts
 from pbxhub.account.copied_text import section_of, value_of
 from pbxhub.account.pbxs import add_pbx, change_pbx, shown
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
@@ -17,7 +18,7 @@ from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import open_calls
 from pbxhub.web.access import enter
 from pbxhub.web.forms import PbxForm
-from pbxhub.web.language import _
+from pbxhub.web.language import _, said
 from pbxhub.web.pbx_live import live
 from pbxhub.web.shown_once import hand_over, take
 from pbxhub.wsgi.current import hub, now, reading, writing
@@ -75,6 +76,7 @@ def detail(project_id: int, pbx_id: int) -> ResponseReturnValue:
         return render_template(
             "pbxs/detail.html", pbx=pbx, secret=value_of(secret), unsafe_secret=secret != value_of(secret),
             section=section_of(pbx.username), live=live(session, pbx), files=_files(),
+            strange=strange_contexts(session, pbx, now()),
         )  # fmt: skip
 
 
@@ -118,6 +120,21 @@ def check(project_id: int, pbx_id: int) -> ResponseReturnValue:
     with hub().slow_requests.one(project_id):
         findings = hub().check_pbx(pbx, access.operator)
     return render_template("pbxs/_check.html", pbx=pbx, findings=findings)
+
+
+@pages.post("/<int:pbx_id>/contexts")
+def take_context(project_id: int, pbx_id: int) -> ResponseReturnValue:
+    """Makes a context (context=...) one more incoming one."""
+    context = request.form.get("context", "")
+    with writing() as session:
+        access = enter(session, project_id, "pbxs.change")
+        pbx = _pbx(session, project_id, pbx_id)
+        refused = add_context(session, access, pbx, context, hub().vault)
+    for refusal in refused:
+        flash(said(refusal.text), "error")
+    if not refused:
+        flash(_("Calls that begin in %(context)s are incoming from now on.", context=context))
+    return redirect(url_for("pbxs.detail", project_id=project_id, pbx_id=pbx_id))
 
 
 @pages.post("/<int:pbx_id>/delete")
