@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox import Retention, prune, step_resends
 from pbxhub.delivery.outbox.ordered_calls import sweep
+from pbxhub.delivery.persons import fill_persons
 from pbxhub.notices.tell import tell
 from pbxhub.sending.sender import Sender
 from pbxhub.settings import MailServer
@@ -41,7 +42,7 @@ class BackgroundJobs:
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(chore,), name=chore.__name__.strip("_"), daemon=True)
-            for chore in (self._guard, self._resend, self._tell, self._sweep, self._prune)
+            for chore in (self._guard, self._resend, self._tell, self._sweep, self._prune, self._name_persons)
         ]
 
     def start(self) -> None:
@@ -79,6 +80,9 @@ class BackgroundJobs:
             self._swept_on = now
             with self._context.database.write() as session:
                 sweep(self._context, session, now)
+
+    def _name_persons(self, _now: datetime) -> None:
+        fill_persons(self._context.database)
 
     def _prune(self, now: datetime) -> None:
         if self._pruned_on is None or now - self._pruned_on >= PRUNE_EVERY:

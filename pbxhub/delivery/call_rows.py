@@ -25,6 +25,7 @@ class CallNow:
     """A call as it stands while a group of reports is folded into it.
 
     data: catalogue values, times as datetimes. answers: what webhooks of this call have answered.
+    person: Call.person; None while nobody has looked at the caller as it is now.
     memory: the tracker's notes: empty once the call is over, None where no report had any.
     """
 
@@ -35,6 +36,7 @@ class CallNow:
     is_new: bool
     direction: str = ""
     caller: str = ""
+    person: str | None = None
     caller_name: str = ""
     dst: str = ""
     extension: str = ""
@@ -70,6 +72,7 @@ class CallNow:
             value = getattr(report, column)
             if value and (not getattr(self, column) or (not late and (partial or column not in _SETTLED))):
                 setattr(self, column, value)
+                self.person = None if column == "caller" else self.person
         self.memory = {} if self.ended_on else self.memory if report.memory is None else report.memory
         self.changed = True
 
@@ -81,6 +84,7 @@ class CallNow:
             "linkedid": self.linkedid,
             "direction": self.direction,
             "caller": clip(self.caller, 80),
+            "person": None if self.person is None else clip(self.person, 80),
             "caller_name": clip(self.caller_name, 200),
             "dst": clip(self.dst, 80),
             "extension": clip(self.extension, 80),
@@ -102,7 +106,7 @@ _TOLD = (
 )  # fmt: skip
 _SETTLED = frozenset({"direction", "started_on"})  # by the first report of a call
 _CALL: Table = Base.metadata.tables["call"]
-_TOLD_TOO = ("project_id", "pbx_id", "linkedid", "data")
+_TOLD_TOO = ("project_id", "pbx_id", "linkedid", "data", "person")
 _UPDATE = Update(_CALL, ("id",), (*_TOLD, *_TOLD_TOO))
 _INSERT = Insert(_CALL, ("id", "answers", *_TOLD, *_TOLD_TOO))
 _LIVE_CALL: Table = Base.metadata.tables["live_call"]
@@ -184,7 +188,7 @@ def _from_row(row: Mapping[str, Any]) -> CallNow:
     columns = {column: row[column] for column in _TOLD}
     return CallNow(
         row["id"], row["project_id"], row["pbx_id"], row["linkedid"], False,
-        data=from_json(row["data"]), answers=row["answers"], **columns,
+        data=from_json(row["data"]), answers=row["answers"], person=row["person"], **columns,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.call_rows import CallNow
 from pbxhub.delivery.links import Links
+from pbxhub.delivery.persons import same_person
 from pbxhub.delivery.recordings import RecordingFolder, folder_of
 from pbxhub.delivery.webhook_cache import ProjectWebhooks
 from pbxhub.store.accounts import Employee, Number
@@ -54,31 +55,33 @@ class Cards:
         path = folder.find(name) if folder and name else None
         return path.stat().st_size if path else None
 
-    def calls_made(self, call: CallNow) -> int | None:
-        """How many calls this number has made up to this one, MOST_COUNTED at most; None for a hidden number."""
-        if not call.caller:
-            return None
-        earlier = (
-            select(Call.id)
-            .where(Call.project_id == call.project_id, Call.caller == call.caller, Call.direction == call.direction)
-            .where(Call.started_on <= call.started_on, Call.id != call.id)
-            .limit(MOST_COUNTED - 1)
-        )
-        return 1 + (self._session.scalar(select(func.count()).select_from(earlier.subquery())) or 0)
+    def calls_made(self, call: CallNow, country: str) -> int | None:
+        """How many calls this person has made up to this one, MOST_COUNTED at most; None for a hidden number."""
+        total = 1
+        for of_person in same_person(call, country):
+            earlier = (
+                select(Call.id)
+                .where(*of_person, Call.direction == call.direction)
+                .where(Call.started_on <= call.started_on, Call.id != call.id)
+                .limit(MOST_COUNTED - total)
+            )
+            total += self._session.scalar(select(func.count()).select_from(earlier.subquery())) or 0
+        return total if same_person(call, country) else None
 
-    def talked_lately(self, call: CallNow) -> bool | None:
-        """Whether this number has had a proper talk within SALE_CYCLE before this call; None for a hidden number."""
-        if not call.caller or call.started_on is None:
+    def talked_lately(self, call: CallNow, country: str) -> bool | None:
+        """Whether this person has had a proper talk within SALE_CYCLE before this call; None for a hidden number."""
+        conditions = same_person(call, country)
+        if not conditions or call.started_on is None:
             return None
         earlier = (
             select(Call.answered_on, Call.ended_on)
-            .where(Call.project_id == call.project_id, Call.caller == call.caller, Call.direction == call.direction)
+            .where(Call.direction == call.direction)
             .where(Call.started_on <= call.started_on, Call.started_on >= call.started_on - SALE_CYCLE)
             .where(Call.id != call.id, Call.answered_on.is_not(None), Call.ended_on.is_not(None))
             .order_by(Call.started_on.desc())
             .limit(MOST_LOOKED_AT)
         )
-        talks = self._session.execute(earlier)
+        talks = [talk for of_person in conditions for talk in self._session.execute(earlier.where(*of_person))]
         return any(answered and ended and ended - answered >= PROPER_TALK for answered, ended in talks)
 
 
@@ -190,7 +193,7 @@ def _proper(values: StageValues) -> bool | None:
         return None
     if billsec < PROPER_TALK.total_seconds():
         return False
-    lately = values.cards.talked_lately(values.call)
+    lately = values.cards.talked_lately(values.call, values.project.country)
     return None if lately is None else not lately
 
 
@@ -205,7 +208,7 @@ def _recording_size(values: StageValues) -> int | None:
 
 
 def _counter(values: StageValues) -> int | None:
-    return values.cards.calls_made(values.call)
+    return values.cards.calls_made(values.call, values.project.country)
 
 
 def _recording(values: StageValues) -> Value:

@@ -25,6 +25,7 @@ class Project(Base):
     name: Mapped[str] = mapped_column(String(200))
     time_zone: Mapped[str] = mapped_column(String(64), default="UTC")
     country: Mapped[str] = mapped_column(String(2), default="")  # ISO 3166, for numbers without a country code
+    persons_by: Mapped[str | None] = mapped_column(String(2))  # the country by which Call.person is written everywhere
     webhooks_revision: Mapped[int] = mapped_column(
         BigInteger, default=1
     )  # grows when any webhook changes: caches ask it

@@ -36,6 +36,7 @@ class Call(Base):
             postgresql_where=text("ended_on IS NULL"),
         ),
         Index("ix_call_project_caller", "project_id", "caller"),
+        Index("ix_call_project_person", "project_id", "person"),
         Index("ix_call_project_dst", "project_id", "dst"),
     )
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
@@ -44,6 +45,8 @@ class Call(Base):
     linkedid: Mapped[str] = mapped_column(String(150))
     direction: Mapped[str] = mapped_column(String(10))
     caller: Mapped[str] = mapped_column(String(80))  # number of the outside party
+    # the same however it was written (webhooks/phones.person_of); "" = hidden, None = not known yet: persons.py
+    person: Mapped[str | None] = mapped_column(String(80))
     caller_name: Mapped[str] = mapped_column(String(200), default="")
     dst: Mapped[str] = mapped_column(String(80))  # the DID (incoming), the outside number (outgoing)
     extension: Mapped[str] = mapped_column(String(80), default="")

@@ -6,6 +6,8 @@ from functools import lru_cache
 import phonenumbers
 
 LONGEST = 50  # characters looked at: what is longer is no number, and slow to read
+_POSSIBLE = phonenumbers.ValidationResult.IS_POSSIBLE  # a number that wants its area code is only possible locally
+_HIDDEN = frozenset({"", "anonymous", "unknown", "unavailable", "restricted", "private", "withheld"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,21 @@ def _spell(text: str, country: str) -> Spelled:
         whole = _read(f"+{text}", None) if text.isascii() and text.isdigit() else None  # some trunks leave out the +
         if whole and phonenumbers.is_valid_number(whole):
             number = whole
-    if number is None or not phonenumbers.is_possible_number(number):
+    if number is None or phonenumbers.is_possible_number_with_reason(number) != _POSSIBLE:
         return Spelled()
     e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return Spelled(number, e164, phonenumbers.region_code_for_number(number))
+
+
+def person_of(text: str, country: str) -> str:
+    """One caller, however written: the E.164 form, else the number as it came; empty when it is hidden."""
+    return "" if is_hidden(text) else spell(text, country).e164 or text.strip()
+
+
+def is_hidden(text: str) -> bool:
+    """Whether this stands for a number that is not shown."""
+    user, _, domain = text.strip().strip("<>").lower().partition("@")
+    return user.removeprefix("sip:").strip(' +<>"') in _HIDDEN or domain == "anonymous.invalid"
 
 
 def _read(text: str, country: str | None) -> phonenumbers.PhoneNumber | None:

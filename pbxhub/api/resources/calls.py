@@ -25,6 +25,7 @@ from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import CHANNEL_PREFIX, FINAL, OrderedCall
 from pbxhub.webhooks.headers import header_name_error, header_value_error
+from pbxhub.webhooks.phones import person_of
 from pbxhub.wsgi.current import hub, now, reading, writing
 
 _ORDERED = ("id", "status", "reason", "name", "mobile_number", "from_number", "agent_id", "created_on", "answered_on",
@@ -49,7 +50,9 @@ def index(wanted: dict[str, Any]) -> Any:
         if wanted["direction"]:
             query = query.where(Call.direction == wanted["direction"])
         if wanted["number"]:
-            query = query.where(or_(Call.caller == wanted["number"], Call.dst == wanted["number"]))
+            number = wanted["number"]
+            of_person = Call.person == person_of(number, access.project.country)
+            query = query.where(or_(Call.caller == number, of_person, Call.dst == number))
         if before:
             query = query.where(Call.id < before)
         rows = session.scalars(query.order_by(Call.id.desc()).limit(wanted["limit"] + 1)).all()

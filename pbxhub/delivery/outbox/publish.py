@@ -18,6 +18,7 @@ from pbxhub.delivery.outbox.ordered_calls import attach_custom, follow_ordered
 from pbxhub.delivery.outbox.render import error_event, once_in_a_chain, render_rows
 from pbxhub.delivery.outbox.rows import hold_back, insert_deliveries
 from pbxhub.delivery.outbox.unlinked import link_new
+from pbxhub.delivery.persons import name_persons
 from pbxhub.delivery.stage_values import Cards, StageValues
 from pbxhub.delivery.storable import clip, storable
 from pbxhub.store.bulk import Insert, Query
@@ -70,6 +71,7 @@ def _publish(context: DeliveryContext, pbx_id: int, reports: Sequence[CallReport
         attach_attributes(context, session, calls, reports)
         attach_custom(session, calls)
         stages = _new_stages(session, calls, reports, _later_stages(context, session, calls, reports))
+        name_persons(context, session, calls.values())
         write_calls(session, pbx_id, calls.values())
         link_new(session, pbx_id, calls.values())
         follow_ordered(context, session, calls, now)

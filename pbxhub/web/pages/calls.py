@@ -166,7 +166,6 @@ def _newer(session: Session, access: Access, since: str) -> int:
 def _has_number(text: str) -> ColumnElement[bool]:
     """Calls whose outside number, DID or extension begins with the text, or whose linkedid it is. With or without +."""
     starts = {text, text.lstrip("+"), f"+{text.lstrip('+')}"}
-    ranges = [
-        and_(column >= start, column < start + "\U0010ffff") for column in (Call.caller, Call.dst) for start in starts
-    ]
+    numbers = (Call.caller, Call.person, Call.dst)
+    ranges = [and_(column >= start, column < start + "\U0010ffff") for column in numbers for start in starts]
     return or_(*ranges, Call.extension == text, Call.linkedid == text)
