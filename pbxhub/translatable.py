@@ -17,7 +17,7 @@ class Sentence(str):
 def say(text: str, /, **values: object) -> Sentence:
     """A sentence with its %(name)s filled in. A value may be a Sentence too, and is translated with it.
 
-    The texts given here are found by tests.web.catalogue: write them in the call, in one piece.
+    The texts given here are found by tests.support.catalogue: write them in the call, in one piece.
     """
     sentence = Sentence(text % values if values else text)
     sentence.text, sentence.values = text, values

@@ -11,39 +11,10 @@ from pbxhub.calls.ami_events import Message
 from pbxhub.calls.cel import CelRow, read_row
 from pbxhub.calls.cel import messages_of as messages_behind
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
-from pbxhub.calls.replay import blocks
 from pbxhub.calls.tracker import Tracker
-from tests.support.recordings import EXPECTED, VERSIONS, scenarios
+from tests.support.cel_recordings import HEADERS, rows_of
+from tests.support.recordings import EXPECTED, VERSIONS
 from tests.support.recordings import messages_of as live_messages
-
-# Column -> header of the CEL event that AMI sends of the same row.
-HEADERS = {
-    "eventtype": "EventName",
-    "eventtime": "Timestamp",
-    "cidname": "CallerIDname",
-    "cidnum": "CallerIDnum",
-    "ciddnid": "CallerIDdnid",
-    "exten": "Exten",
-    "context": "Context",
-    "channame": "Channel",
-    "appname": "Application",
-    "appdata": "AppData",
-    "uniqueid": "UniqueID",
-    "linkedid": "LinkedID",
-    "peer": "Peer",
-    "userfield": "Userfield",
-    "eventextra": "Extra",
-}
-
-
-def rows_of(version: str, name: str) -> Iterator[CelRow]:
-    for block, _ in blocks(scenarios(version)[name]):
-        headers = dict(line.split(": ", 1) if ": " in line else (line.rstrip(":"), "") for line in block.split("\n"))
-        if headers.get("Event") == "CEL":
-            columns = {column: headers.get(header, "") for column, header in HEADERS.items()}
-            if columns["eventtype"] == "EVALUATION":
-                columns |= {"eventtype": "USER_DEFINED", "userdeftype": "EVALUATION"}
-            yield read_row(columns)
 
 
 def messages_of(rows: Iterable[CelRow]) -> Iterator[Message]:

@@ -1,10 +1,7 @@
 """Stages go in, requests come out: worker, engine and real receivers; nothing is lost when something breaks."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,9 +12,6 @@ from pbxhub.delivery.context import open_context, utc_now
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.wakeup import WakeupListener
-from pbxhub.delivery.worker import Worker
-from pbxhub.sending.address_guard import AddressGuard, endpoints
-from pbxhub.sending.engine import Engine
 from pbxhub.services import Parts
 from pbxhub.services import working as serving
 from pbxhub.settings import read_settings
@@ -28,32 +22,8 @@ from pbxhub.testing.receivers import misbehaving as zoo
 from pbxhub.testing.receivers.receiver import Receiver, Reply
 from pbxhub.webhooks.spec import Retry
 from tests.support.outbox_world import BEFORE, VAULT, World, context_of, report, spec
-
-
-@contextmanager
-def working(
-    database: Database, *receivers: Receiver | zoo.Cage, metrics: WorkerMetrics | None = None,
-    clock: Callable[[], datetime] = utc_now,
-) -> Iterator[Worker]:  # fmt: skip
-    allowed = frozenset().union(*(endpoints("127.0.0.1", receiver.port) for receiver in receivers))
-    worker = Worker(context_of(database, clock=clock), Engine(AddressGuard(allowed_endpoints=allowed)), metrics=metrics)
-    worker.start()
-    try:
-        yield worker
-    finally:
-        worker.stop()
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    ends = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > ends:
-            raise TimeoutError("it did not come true")
-        time.sleep(0.01)
-
-
-def states(world: World) -> set[str]:
-    return {row.state for row in world.deliveries()}
+from tests.support.waiting import wait_until
+from tests.support.working import states, working
 
 
 def test_a_published_stage_reaches_its_receiver_and_is_recorded(database: Database) -> None:

@@ -1,26 +1,15 @@
 """A webhook is paused or recovers: the people of the project are told by mail and by HTTP."""
 
-import asyncio
-import socket
-import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from email.message import Message
-from email.parser import BytesParser
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 from sqlalchemy import select
-from test_deliver_calls import wait_until
 
 from pbxhub.delivery.background_jobs import BackgroundJobs
-from pbxhub.delivery.outbox import Selection, order_resend, publish
+from pbxhub.delivery.outbox import Selection, order_resend
 from pbxhub.notices.tell import BATCH, FAIR_SHARE, tell
-from pbxhub.sending.address_guard import AddressGuard, endpoints
-from pbxhub.sending.sender import Sender
 from pbxhub.settings import MailServer
 from pbxhub.store.delivery_rows import PENDING
 from pbxhub.store.ids import new_id
@@ -29,55 +18,16 @@ from pbxhub.store.session import Database
 from pbxhub.testing.receivers import misbehaving as zoo
 from pbxhub.testing.receivers.bad_tls import new_authority
 from pbxhub.testing.receivers.receiver import Receiver, Reply
-from tests.support.outbox_world import BEFORE, BUSY, NOON, World, at, context_of, finish, report, take
-
-
-class Mailbox:
-    """Keeps what the SMTP server takes."""
-
-    def __init__(self) -> None:
-        self.mails: list[Message] = []
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        await asyncio.sleep(0)
-        self.mails.append(BytesParser().parsebytes(envelope.content))
-        return "250 taken"
-
-
-@contextmanager
-def serving_mail(tls: ssl.SSLContext | None = None) -> Iterator[tuple[Mailbox, MailServer]]:
-    box = Mailbox()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    controller = Controller(box, hostname="127.0.0.1", port=port, tls_context=tls)
-    controller.start()
-    yield box, MailServer("127.0.0.1", port, "hub@example.com", starttls=tls is not None)
-    controller.stop()
+from tests.support.outbox_world import NOON, World, at, context_of, sick
+from tests.support.post_office import Box, serving_mail
+from tests.support.sending import sending
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
-def mailbox() -> Iterator[tuple[Mailbox, MailServer]]:
+def mailbox() -> Iterator[tuple[Box, MailServer]]:
     with serving_mail() as served:
         yield served
-
-
-@contextmanager
-def sending(*receivers: Receiver | zoo.Cage) -> Iterator[Sender]:
-    allowed = frozenset().union(*(endpoints("127.0.0.1", receiver.port) for receiver in receivers))
-    sender = Sender(AddressGuard(allowed_endpoints=allowed))
-    yield sender
-    sender.close()
-
-
-def sick(database: Database, *addresses: str) -> World:
-    """A world whose webhook has just failed for the first time."""
-    world = World(database)
-    world.webhook(name="CRM\r\nBcc: x@example.com")
-    with database.write() as session:
-        session.add_all(NoticeTarget(project_id=world.project_id, address=address) for address in addresses)
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
-    finish(database, take(database, 0).claimed, BUSY, 1)
-    return world
 
 
 def only(database: Database) -> Notice:
@@ -85,7 +35,7 @@ def only(database: Database) -> Notice:
         return session.scalars(select(Notice)).one()
 
 
-def test_a_notice_goes_out_by_mail_and_by_http_once(database: Database, mailbox: tuple[Mailbox, MailServer]) -> None:
+def test_a_notice_goes_out_by_mail_and_by_http_once(database: Database, mailbox: tuple[Box, MailServer]) -> None:
     box, server = mailbox
     with Receiver() as receiver, sending(receiver) as sender:
         sick(database, "anna@example.com", receiver.url)

@@ -2,7 +2,6 @@
 
 import pytest
 from sqlalchemy import select
-from test_deliver_calls import wait_until, working
 
 from pbxhub.delivery.context import PauseRule
 from pbxhub.delivery.outbox import Batch, Claimed, publish
@@ -15,6 +14,8 @@ from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.receivers.receiver import Receiver
 from pbxhub.webhooks.spec import Retry
 from tests.support.outbox_world import BEFORE, World, at, context_of, finish, give_up, report, spec, take
+from tests.support.waiting import wait_until
+from tests.support.working import working
 
 TELL = "http://127.0.0.1:9/<<response_error>>/<<caller>>"
 

@@ -21,11 +21,11 @@ from pbxhub.delivery.outbox import publish
 from pbxhub.store.history import StageEvent
 from pbxhub.store.session import Database
 from pbxhub.testing.pbx.pbx_player import PbxPlayer
+from tests.support.cel_recordings import rows_of
 from tests.support.gaps import heard, with_gap
 from tests.support.hub import VAULT, add_pbx
 from tests.support.outbox_world import context_of
 from tests.support.recordings import EXPECTED, VERSIONS
-from tests.test_backfill_from_cel import rows_of
 
 GAPS = 60  # of each recording; a few hundred are possible
 # Status does not tell who took a call by *8 from who was rung.

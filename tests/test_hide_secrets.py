@@ -6,7 +6,6 @@ from base64 import b64encode
 
 import pytest
 from sqlalchemy import select
-from test_deliver_calls import wait_until
 
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish
@@ -21,6 +20,7 @@ from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.receivers.receiver import Received, Receiver, Reply
 from pbxhub.webhooks.spec import Auth, RequestSpec, WebhookSpec
 from tests.support.outbox_world import BEFORE, VAULT, World, context_of, report
+from tests.support.waiting import wait_until
 
 SIGNED = seal_keys(VAULT, SigningKeys(new_key()))
 

@@ -4,7 +4,6 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from test_deliver_calls import wait_until
 
 from pbxhub import services
 from pbxhub.account.access import Access, Program, rights_of_role
@@ -28,6 +27,7 @@ from pbxhub.web.tryout import test_send as send_test
 from pbxhub.webhooks.spec import dump_spec
 from tests.support.outbox_world import BEFORE, World, context_of, report, spec
 from tests.support.sending import LOOPBACK_TOO, post, sender
+from tests.support.waiting import wait_until
 
 LOOPBACK = ip_network("127.0.0.0/8")
 

@@ -19,8 +19,8 @@ from pbxhub.settings import read_settings
 from pbxhub.store.session import Database
 from pbxhub.store.tries import Tries
 from pbxhub.wsgi.proxies import browser_address
-from tests.support.killing import wait_until
 from tests.support.pages_server import Pages, projects_with_keys, serving_pages
+from tests.support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.timeout(180),

@@ -20,8 +20,9 @@ from pbxhub.store.migrate import migrate
 from pbxhub.store.session import open_database
 from pbxhub.testing.hub.postgres import Cluster
 from tests.support.kill_child import LISTENER, WEB, WORKER
-from tests.support.killing import STAGES, House, Kill, adopting, attempt_of, rounds, wait_until
+from tests.support.killing import STAGES, House, Kill, adopting, attempt_of, rounds
 from tests.support.two_nodes import TwoNodes
+from tests.support.waiting import wait_until
 
 KILLS = int(os.environ.get("KILLS", "50"))  # KILLS=1000 for the long run; two fifths on SQLite, the rest on PostgreSQL
 KILLS_ON_TWO = int(os.environ.get("KILLS_ON_TWO", "8"))  # KILLS_ON_TWO=200 for the long run; half of them failovers

@@ -23,8 +23,8 @@ from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.hub.postgres import Cluster
 from pbxhub.testing.pbx.pbx_player import PbxPlayer
-from pbxhub.testing.pbx.recordings import Recording, freshen, name_of, read_recording, shipped
-from tests.support.hub import add_pbx, calls_of, listening, notes_of, pbx_of, stages_of
+from pbxhub.testing.pbx.recordings import freshen, read_recording, shipped
+from tests.support.hub import add_pbx, answered, calls_of, listening, notes_of, pbx_of, stages_of
 from tests.support.pbx_line import HASTY, address_of, line_to, playing, until
 
 ANSWERED = ["incoming.before", "incoming.forward", "incoming.pickup", "incoming.after"]
@@ -32,15 +32,6 @@ ANSWERED = ["incoming.before", "incoming.forward", "incoming.pickup", "incoming.
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(scenario, 60))
-
-
-def answered() -> tuple[Recording, Recording]:
-    """The recording of an answered call in two parts: up to the moment they talk, and the rest."""
-    (path,) = [path for path in shipped() if path.stem == "answered"]
-    whole = freshen(read_recording(path), datetime.now(UTC))
-    names = [name_of(played.block) for played in whole.events]
-    cut = max(index for index, name in enumerate(names) if name in ("DialEnd", "BridgeEnter")) + 1
-    return replace(whole, events=whole.events[:cut]), replace(whole, events=whole.events[cut:])
 
 
 def test_a_call_that_outlives_a_lost_line_goes_on_as_the_same_call(database: Database) -> None:

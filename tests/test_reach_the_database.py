@@ -13,7 +13,6 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
-from test_deliver_calls import wait_until, working
 
 from pbxhub.database_url import connect_arguments, database_places, read_database_url
 from pbxhub.delivery.context import open_context, utc_now
@@ -25,6 +24,8 @@ from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.receivers.receiver import Receiver
 from tests.support.outbox_world import BEFORE, VAULT, World, context_of, report, spec
+from tests.support.waiting import wait_until
+from tests.support.working import working
 
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 START = "postgresql+psycopg://hub:p%40ss@"

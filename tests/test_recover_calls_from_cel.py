@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from test_lose_and_find_a_pbx import answered
 
 from pbxhub.ami.backfill import Backfill
 from pbxhub.ami.resync import ChannelList
@@ -28,7 +27,7 @@ from pbxhub.store.history import StageEvent
 from pbxhub.store.session import Database
 from pbxhub.testing.pbx.pbx_player import PbxPlayer
 from pbxhub.testing.pbx.recordings import Played, Recording
-from tests.support.hub import add_pbx, calls_of, listening, notes_of, pbx_of, stages_of
+from tests.support.hub import add_pbx, answered, calls_of, listening, notes_of, pbx_of, stages_of
 from tests.support.made_events import CALLER, NEW, agent, event
 from tests.support.made_events import answered as answered_by
 from tests.support.made_events import at as made_at

@@ -9,8 +9,8 @@ import pytest
 import requests
 
 from pbxhub.store.session import Database
-from tests.support.killing import wait_until
 from tests.support.pages_server import Pages, open_files, projects_with_keys, serving_pages, sockets
+from tests.support.waiting import wait_until
 
 ASKED = 700
 NAMES = ("Flowers", "Pizza", "Taxi")

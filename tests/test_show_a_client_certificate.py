@@ -2,7 +2,6 @@
 
 import pytest
 from sqlalchemy import select
-from test_deliver_calls import wait_until, working
 
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish
@@ -15,6 +14,8 @@ from pbxhub.testing.receivers.misbehaving import Cage
 from pbxhub.webhooks.check import check_spec
 from pbxhub.webhooks.spec import RequestSpec, SpecError, dump_spec
 from tests.support.outbox_world import BEFORE, VAULT, World, context_of, report, spec
+from tests.support.waiting import wait_until
+from tests.support.working import working
 
 
 @pytest.fixture(scope="module")

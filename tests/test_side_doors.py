@@ -6,7 +6,6 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
-from test_deliver_calls import wait_until, working
 
 import pbxhub
 from pbxhub import services
@@ -30,6 +29,8 @@ from pbxhub.web.tryout import test_send as send_test
 from pbxhub.webhooks.spec import dump_spec
 from tests.support.outbox_world import BEFORE, VAULT, World, at, context_of, report, spec
 from tests.support.sending import PUBLIC_ONLY
+from tests.support.waiting import wait_until
+from tests.support.working import working
 
 PACKAGE = Path(pbxhub.__file__).parent
 # whatever opens a connection to a place that somebody else names

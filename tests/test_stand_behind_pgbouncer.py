@@ -10,13 +10,6 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import text
-from test_deliver_calls import states, wait_until, working
-from test_work_beside_a_frozen_worker import (
-    test_a_worker_frozen_while_it_chooses_loses_its_turn as test_a_frozen_worker_loses_its_turn,
-)
-from test_work_beside_a_frozen_worker import (
-    test_a_worker_frozen_with_an_answer_tells_what_it_was_and_changes_nothing_else as test_a_late_answer_is_kept,
-)
 
 from pbxhub.cli import main
 from pbxhub.delivery.context import utc_now
@@ -27,8 +20,9 @@ from pbxhub.store.session import Database, open_database
 from pbxhub.testing.receivers.receiver import Receiver
 from tests.support.outbox_world import BEFORE, VAULT, World, context_of, report, spec
 from tests.support.pgbouncer import pgbouncer
+from tests.support.waiting import wait_until
+from tests.support.working import states, working
 
-__all__ = ["test_a_frozen_worker_loses_its_turn", "test_a_late_answer_is_kept"]
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 CALLS = 40
 

@@ -10,7 +10,6 @@ import pytest
 import structlog
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import OperationalError
-from test_deliver_calls import wait_until, working
 
 from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.context import utc_now
@@ -26,6 +25,8 @@ from tests.support.hub import add_pbx, calls_of, listening, pbx_of
 from tests.support.killing import stages_of
 from tests.support.outbox_world import BEFORE, World, context_of, report, spec
 from tests.support.pbx_line import playing, until
+from tests.support.waiting import wait_until
+from tests.support.working import working
 
 Fault = Callable[[Database], Callable[[], None]]
 

@@ -14,9 +14,9 @@ from sqlalchemy.exc import OperationalError
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import Finished, claim, publish, record
 from pbxhub.store.delivery_rows import DELIVERED
-from pbxhub.store.session import Database
+from pbxhub.store.session import Database, open_database
 from pbxhub.testing.receivers.receiver import Receiver, Reply
-from tests.support.killing import Child, attempt_of, wait_until
+from tests.support.killing import Child, attempt_of
 from tests.support.outbox_world import (
     BEFORE,
     BUSY,
@@ -31,15 +31,35 @@ from tests.support.outbox_world import (
     spec,
     take,
 )
+from tests.support.pgbouncer import pgbouncer
+from tests.support.waiting import wait_until
 
 FEW = 6.0  # seconds: what PostgreSQL grants a frozen process, and a busy machine
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
+@pytest.fixture(params=["straight", "by PgBouncer"])
+def address(request: pytest.FixtureRequest, database_url: str) -> Iterator[str]:
+    """Of the database, as the hub is told it."""
+    if request.param == "straight":
+        yield database_url
+        return
+    with pgbouncer(database_url, "transaction") as url:
+        yield url
+
+
 @pytest.fixture
-def variables(database_url: str, tmp_path: Path) -> dict[str, str]:
+def database(address: str, database_url: str) -> Iterator[Database]:
+    database = open_database(address, direct_url=database_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def variables(address: str, database_url: str, tmp_path: Path) -> dict[str, str]:
     return {
-        "PBXHUB_DATA_DIR": str(tmp_path), "PBXHUB_DATABASE_URL": database_url, "PBXHUB_AGI": "",
+        "PBXHUB_DATA_DIR": str(tmp_path), "PBXHUB_DATABASE_URL": address, "PBXHUB_AGI": "",
+        "PBXHUB_DATABASE_DIRECT_URL": database_url,
         "PBXHUB_SECRET_KEY": urlsafe_b64encode(VAULT.key).decode(), "PBXHUB_ALLOWED_NETWORKS": "127.0.0.0/8",
     }  # fmt: skip
 

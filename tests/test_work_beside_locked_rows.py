@@ -12,8 +12,6 @@ import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
-from test_deliver_calls import wait_until, working
-from test_get_notices import sending, sick
 
 from pbxhub.delivery.background_jobs import BackgroundJobs
 from pbxhub.delivery.context import utc_now
@@ -46,9 +44,13 @@ from tests.support.outbox_world import (
     finish,
     forward,
     report,
+    sick,
     spec,
     take,
 )
+from tests.support.sending import sending
+from tests.support.waiting import wait_until
+from tests.support.working import working
 
 AT_ONCE = 1.0  # seconds, on a busy machine
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

@@ -1,13 +1,15 @@
 """A hub that answers over HTTP, with a project, keys of every kind, and a stranger's project beside it."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from served import Served
 from werkzeug.serving import make_server
 
 from pbxhub.ami.checkup import Finding, check_row
@@ -28,11 +30,13 @@ from pbxhub.store.resends import Resend
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.testing.receivers.mock_server import MockServer
-from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
+from tests.support import without_limits
+from tests.support.pages_server import serving_pages
+from tests.support.served import VAULT, Served
+from tests.support.two_processes import TWO_PROCESSES
 
-VAULT = Vault(b"k" * 32)
 LOOPBACK = AddressGuard((ip_network("127.0.0.0/8"),))
 
 
@@ -41,7 +45,20 @@ def _check(pbx: Pbx, operator: bool) -> list[Finding]:
 
 
 @pytest.fixture
-def hub(database: Database, tmp_path: Path) -> Iterator[Served]:
+def hub(request: pytest.FixtureRequest, database: Database, database_url: str, tmp_path: Path) -> Iterator[Served]:
+    with serving_here(database, tmp_path) as served:
+        if getattr(request, "param", "") != TWO_PROCESSES:
+            yield served
+            return
+        command = (sys.executable, without_limits.__file__)
+        with serving_pages("web", database_url, tmp_path, program=command) as web:
+            assert len(web.workers) == 2
+            yield replace(served, address=web.url)
+        assert "Traceback" not in web.said()
+
+
+@contextmanager
+def serving_here(database: Database, tmp_path: Path) -> Iterator[Served]:
     settings = with_key(
         read_settings({"PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_PUBLIC_URL": "http://localhost"})
     )

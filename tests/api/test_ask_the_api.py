@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 import pytest
 import requests
-from served import Served
 
 from pbxhub.client import ProblemError
 from pbxhub.store.accounts import ApiKey, Employee
@@ -16,6 +15,7 @@ from pbxhub.testing.receivers import misbehaving as zoo
 from pbxhub.testing.receivers.bad_tls import new_authority
 from pbxhub.testing.receivers.misbehaving import Cage
 from pbxhub.testing.waiting import await_until
+from tests.support.served import Served
 
 SPEC = {"request": {"url": "https://crm.example.com/calls"}}
 

@@ -3,8 +3,6 @@
 from datetime import UTC, datetime
 
 import pytest
-from conftest import VAULT
-from served import Served
 from sqlalchemy import select
 
 from pbxhub.client import ProblemError
@@ -13,6 +11,7 @@ from pbxhub.store.accounts import AuditEntry, Pbx
 from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.pbx.played_pbx import PlayedPbx
 from pbxhub.webhooks.gallery import default_event
+from tests.support.served import VAULT, Served
 
 STEERING = {"reads": "actions", "numbers": ["_1XX"]}
 

@@ -17,9 +17,10 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from served import Served
 
 from pbxhub.api import keys
+from tests.support.served import Served
+from tests.support.two_processes import here_and_in_two_processes
 
 CHECKS = [not_a_server_error, response_schema_conformance, content_type_conformance, status_code_conformance]
 UNENDING = ["/events/stream", "/pbxs/{pbx_id}/check"]  # the second asks hosts that schemathesis has made up
@@ -34,6 +35,7 @@ def _as_often_as_it_likes(hub: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "GUESSES", parse("100000 per minute"))
 
 
+@here_and_in_two_processes("hub")
 def test_no_request_breaks_the_api_and_every_answer_is_as_described(hub: Served) -> None:
     headers = {"X-API-KEY": hub.key("read", "write", "call", "admin", "admin")}
     schema = schemathesis.openapi.from_url(f"{hub.address}/api/v1/openapi.json")

@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 import pytest
-from served import Served
 
 from pbxhub.client import ProblemError
 from tests.support.made_failures import NOON, Failures
+from tests.support.served import Served
 
 HALF, ONE = (NOON + timedelta(minutes=30)).isoformat(), (NOON + timedelta(hours=1)).isoformat()
 

@@ -7,13 +7,12 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-from served import Served
-
 from pbxhub.delivery.outbox.callbacks import callback_data
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import STATUSES, OrderedCall
 from pbxhub.store.session import open_database
 from tests.support.outbox_world import context_of
+from tests.support.served import Served
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api" / "README.md").read_text()
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from served import Served
 
 from pbxhub.api.streams import follow
 from pbxhub.client import ProblemError
@@ -19,6 +18,7 @@ from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.testing.waiting import await_until
 from pbxhub.webhooks.typed_events import GOFLOW_TYPES, TYPES, EventError, read_event, write_event
+from tests.support.served import Served
 
 WHEN = "2026-05-14T12:30:10Z"
 UUID = "0e06f977-cbb7-475f-9d0b-a0c4aaec7f6a"

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from served import Served
 
 from pbxhub.client import ProblemError
 from pbxhub.delivery.outbox import publish
@@ -15,6 +14,7 @@ from pbxhub.testing.receivers.mock_server import MockServer, regex
 from pbxhub.testing.waiting import await_until
 from pbxhub.vault import Vault
 from tests.support.outbox_world import report
+from tests.support.served import Served
 
 Working = Callable[[], None]
 VAULT = Vault(b"k" * 32)

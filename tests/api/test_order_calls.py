@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from served import Served
 from sqlalchemy import select
 
 from pbxhub.ami.actions import ActionRefusedError, build
@@ -30,6 +29,7 @@ from pbxhub.testing.waiting import await_until
 from pbxhub.vault import Vault
 from pbxhub.webhooks.params import from_json
 from tests.support.outbox_world import NOON, OK, finish
+from tests.support.served import Served
 
 LINKS = Links(Vault(b"k" * 32), "http://localhost")
 NUMBER = "+380441234567"

@@ -8,11 +8,11 @@ from itertools import product
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from planted import Planted, plant
-from served import OPEN, Served
-from signing_in import member, program
 
 from pbxhub.api import streams
+from tests.support.planted import Planted, plant
+from tests.support.served import OPEN, Served
+from tests.support.signing_in import member, program
 
 _FILE = re.compile(r'"file": ?"([^"]+)"')  # a body as bytes, in base64
 _PLACE = re.compile(r"<(?:[^<>:]+:)?(\w+)>")

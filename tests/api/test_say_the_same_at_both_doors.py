@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from served import Served
-from signing_in import member, program, token_of
 from sqlalchemy import select
 
 from pbxhub.store.accounts import AuditEntry, Employee, Number
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.ids import new_id
 from pbxhub.wsgi.current import now
+from tests.support.served import Served
+from tests.support.signing_in import member, program, token_of
 
 LONG = "x" * 201
 

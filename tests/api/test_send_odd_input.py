@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from flask.testing import FlaskClient
-from served import Served, fill, routes
 from werkzeug.test import TestResponse
+
+from tests.support.served import Served, fill, routes
 
 UNREADABLE = {
     "deep": b"[" * 3000, "deep and closed": b'{"a":' * 3000 + b"1" + b"}" * 3000,

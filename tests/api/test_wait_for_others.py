@@ -4,10 +4,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import requests
-from served import Served
 
 from pbxhub.testing.receivers.misbehaving import Cage, hangs
 from pbxhub.testing.waiting import await_until
+from tests.support.served import Served
 
 
 def trial(hub: Served, project_id: int, url: str) -> Callable[[], requests.Response]:

@@ -4,12 +4,13 @@ import re
 from uuid import UUID
 
 import requests
-from served import Served, fill, routes
 
 from pbxhub.account.access import RIGHTS, SCOPES, rights_of_scopes
 from pbxhub.store.history import Call
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.webhooks import Webhook
+from tests.support.served import Served, fill, routes
+from tests.support.two_processes import here_and_in_two_processes
 
 
 def ask(hub: Served, method: str, path: str, key: str | None) -> requests.Response:
@@ -22,6 +23,7 @@ def ask(hub: Served, method: str, path: str, key: str | None) -> requests.Respon
     return answer
 
 
+@here_and_in_two_processes("hub")
 def test_no_route_answers_without_a_key(hub: Served, ids: dict[str, object]) -> None:
     for method, rule in routes(hub):
         assert ask(hub, method, fill(rule, ids), None).status_code in (401, 429), (method, rule)
@@ -45,6 +47,7 @@ def test_every_route_asks_for_a_right_and_a_scope_without_it_is_refused(hub: Ser
                 assert ask(hub, method, fill(rule, ids), key).status_code == 403, (method, rule, name)
 
 
+@here_and_in_two_processes("hub")
 def test_a_stranger_finds_nothing_of_ours_and_changes_nothing(hub: Served, ids: dict[str, object]) -> None:
     hub.app.extensions["pbxhub.api"].config["API_RATE"] = "10000 per minute"
     key = hub.key("read", "write", "call", "admin", project_id=hub.other_id)
@@ -60,12 +63,14 @@ def test_a_stranger_finds_nothing_of_ours_and_changes_nothing(hub: Served, ids: 
         assert session.query(OrderedCall).one().status == "registered"
 
 
+@here_and_in_two_processes("hub")
 def test_our_own_key_finds_all_of_it(hub: Served, ids: dict[str, object]) -> None:
     for method, rule in routes(hub):
         if method == "GET" and "stream" not in rule:
             assert ask(hub, method, fill(rule, ids), hub.key("read")).status_code == 200, rule
 
 
+@here_and_in_two_processes("hub")
 def test_a_list_of_a_stranger_holds_nothing_of_ours(hub: Served, ids: dict[str, object]) -> None:
     for path in ("/pbxs", "/numbers", "/employees", "/webhooks", "/calls", "/deliveries", "/events", "/resthooks"):
         assert hub.stranger.get(path)["items"] == []

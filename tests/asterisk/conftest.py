@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from watch import Watch
 
 from pbxhub.testing.pbx.asterisk import PASSWORD, Asterisk, running_asterisk
 from pbxhub.testing.phones.softphone import Agent
+from tests.support.watch import Watch
 
 
 @pytest.fixture(scope="session", params=[22, 16])

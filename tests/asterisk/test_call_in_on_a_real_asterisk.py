@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 import pytest
-from watch import Watch
 
 from pbxhub.testing.pbx.asterisk import Asterisk
 from pbxhub.testing.phones.sipp import refusing_phone
 from pbxhub.testing.phones.softphone import Agent
 from pbxhub.testing.waiting import await_until
+from tests.support.watch import Watch
 
 pytestmark = pytest.mark.asterisk
 Phone = Callable[..., Agent]

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 import pytest
-from watch import Watch
 
 from pbxhub.testing.pbx.ami_stream import AmiStream
 from pbxhub.testing.pbx.asterisk import Asterisk
 from pbxhub.testing.phones.sipp import refusing_phone
 from pbxhub.testing.phones.softphone import Agent
+from tests.support.watch import Watch
 
 pytestmark = pytest.mark.asterisk
 Phone = Callable[..., Agent]

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import closing
 
 import pytest
-from watch import Watch
 
 from pbxhub.ami.protocol import FILTERED_EVENTS
 from pbxhub.paths import ASTERISK_CONF
@@ -15,6 +14,7 @@ from pbxhub.testing.pbx.ami_stream import AmiStream
 from pbxhub.testing.pbx.asterisk import HUB_USER, Asterisk
 from pbxhub.testing.phones.softphone import Agent
 from pbxhub.testing.waiting import await_until
+from tests.support.watch import Watch
 
 pytestmark = pytest.mark.asterisk
 Phone = Callable[..., Agent]

@@ -18,7 +18,6 @@ from uuid import UUID
 import pytest
 import requests
 from sqlalchemy import select
-from test_order_calls_by_api import CallingUser
 
 from pbxhub.client import Client, OrderedCall
 from pbxhub.store.delivery_rows import Delivery
@@ -33,6 +32,7 @@ from pbxhub.testing.receivers.mock_answers import Answer, text_response
 from pbxhub.testing.receivers.mock_request import MockRequest
 from pbxhub.testing.receivers.mock_server import MockServer, regex
 from pbxhub.testing.waiting import await_until
+from tests.support.calling_user import CallingUser
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.load, pytest.mark.slow]
 RATE = 5  # orders a second

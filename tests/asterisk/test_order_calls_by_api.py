@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
@@ -14,27 +13,18 @@ from pbxhub.client import Client, OrderedCall, ProblemError
 from pbxhub.store.accounts import ApiKey
 from pbxhub.store.events import EventRow
 from pbxhub.testing.hub.hub_process import Hub
-from pbxhub.testing.pbx.asterisk import PASSWORD, Asterisk
+from pbxhub.testing.pbx.asterisk import Asterisk
 from pbxhub.testing.phones.softphone import Agent
 from pbxhub.testing.receivers.mock_answers import Answer, text_response
 from pbxhub.testing.receivers.mock_request import MockRequest
 from pbxhub.testing.receivers.mock_server import MockServer, regex
 from pbxhub.testing.waiting import await_until
+from tests.support.calling_user import CallingUser
 
 pytestmark = pytest.mark.asterisk
 Phone = Callable[..., Agent]
 NUMBER = "15550001"  # at the far end of trunk 0
 KEY = "pbx_test"
-
-
-@dataclass(frozen=True)
-class CallingUser:
-    """The AMI user that may start calls, [pbxhub-calls] of asterisk-conf/."""
-
-    host: str
-    port: int
-    username: str = "pbxhub-caller"
-    secret: str = PASSWORD
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from watch import Watch
 
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call
@@ -25,6 +24,7 @@ from pbxhub.testing.phones.softphone import Agent
 from pbxhub.testing.receivers.mock_answers import Answer, drip, hang, json_response, text_response
 from pbxhub.testing.receivers.mock_server import MockServer
 from pbxhub.testing.waiting import await_until
+from tests.support.watch import Watch
 
 pytestmark = pytest.mark.asterisk
 Phone = Callable[..., Agent]

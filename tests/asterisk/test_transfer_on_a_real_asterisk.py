@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import pytest
-from watch import Watch
 
 from pbxhub.testing.pbx.ami_stream import AmiStream
 from pbxhub.testing.pbx.asterisk import Asterisk
 from pbxhub.testing.phones.sipp import redirecting_phone
 from pbxhub.testing.phones.softphone import Agent
 from pbxhub.testing.waiting import await_until, wait
+from tests.support.watch import Watch
 
 pytestmark = pytest.mark.asterisk
 Phone = Callable[..., Agent]

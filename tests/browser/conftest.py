@@ -2,26 +2,16 @@
 
 import ipaddress
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from sqlalchemy import select
 
-from pbxhub.calls.stages import CallReport, Stage
-from pbxhub.delivery.outbox import publish
-from pbxhub.store.accounts import Pbx
 from pbxhub.store.session import Database
-from pbxhub.testing.receivers.receiver import Receiver, Responder
-from pbxhub.wsgi.current import now
-from tests.browser import world
-from tests.browser.server import Site, chromium, serving, working
-from tests.support.outbox_world import context_of
+from pbxhub.testing.receivers.receiver import Receiver
+from tests.support import shop
+from tests.support.site import Site, chromium, receiving, serving, sign_in, working
 
 expect.set_options(timeout=30_000)
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -53,7 +43,7 @@ def empty(tmp_path: Path) -> Iterator[Site]:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """A hub with the flower shop, with a worker."""
-    with serving(tmp_path, world.fill, LOOPBACK) as site, working(site, LOOPBACK):
+    with serving(tmp_path, shop.fill, LOOPBACK) as site, working(site, LOOPBACK):
         yield site
 
 
@@ -61,18 +51,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def receiver() -> Iterator[Receiver]:
     with receiving() as receiver:
         yield receiver
-
-
-@contextmanager
-def receiving(responder: Responder | None = None) -> Iterator[Receiver]:
-    """A receiver, started and stopped on a thread of its own: this one runs the browser's event loop."""
-    receiver = Receiver(responder)
-    with ThreadPoolExecutor(1) as aside:
-        aside.submit(receiver.__enter__).result()
-        try:
-            yield receiver
-        finally:
-            aside.submit(receiver.__exit__, None, None, None).result()
 
 
 @pytest.fixture
@@ -100,30 +78,3 @@ def open_page(chrome: Browser) -> Iterator[Callable[..., Page]]:
 def anna(site: Site, open_page: Callable[..., Page]) -> Page:
     """The owner of the flower shop, signed in."""
     return sign_in(open_page(), site)
-
-
-def sign_in(page: Page, site: Site, email: str = world.EMAIL, password: str = world.PASSWORD) -> Page:
-    page.goto(f"{site.url}/sign-in")
-    page.get_by_label("E-mail").fill(email)
-    page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/projects/**")
-    return page
-
-
-def ring(site: Site, linkedid: str, caller: str = "+380671112233", answered: bool = False, over: bool = True) -> None:
-    """A call, over or just begun, as the listener would report it."""
-    end = now()
-    start = end - timedelta(seconds=20)
-    values = {"caller": caller, "dst": "380441234567", "billsec": 12 if answered else 0, "disposition": "NO ANSWER"}
-    after = Stage("incoming.after", "", 1, end, values)
-    report = CallReport(
-        linkedid, "incoming", caller, "Ірина", "380441234567", "", start, None, end, "NO ANSWER", values
-    )
-    told = replace(report, stages=(after,))
-    if not over:
-        told = replace(report, stages=(Stage("incoming.before", "", 1, start, {}),), ended_on=None, disposition="")
-    with site.database.read() as session:
-        pbx = session.scalars(select(Pbx.id)).first()
-    assert pbx is not None
-    publish(context_of(site.database), pbx, [told], now())

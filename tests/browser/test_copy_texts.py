@@ -6,8 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from pbxhub.paths import ASTERISK_CONF
-from tests.browser.conftest import sign_in
-from tests.browser.server import Site
+from tests.support.site import Site, sign_in
 
 # what browsers do with pages that came by plain http from another machine
 NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', {value: undefined});"

@@ -10,8 +10,7 @@ from pbxhub.testing.receivers import misbehaving as zoo
 from pbxhub.testing.receivers.bad_tls import new_authority
 from pbxhub.testing.receivers.misbehaving import Cage
 from pbxhub.testing.receivers.receiver import Receiver
-from tests.browser.conftest import ring, sign_in
-from tests.browser.server import Site
+from tests.support.site import Site, ring, sign_in
 
 
 def test_an_unknown_name_is_marked_at_once_with_the_nearest_one(site: Site, anna: Page) -> None:

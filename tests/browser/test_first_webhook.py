@@ -10,8 +10,7 @@ from playwright.sync_api import Page, expect
 from pbxhub.account.first_owner import first_setup
 from pbxhub.testing.receivers.receiver import Receiver
 from pbxhub.wsgi.current import now
-from tests.browser.conftest import ring
-from tests.browser.server import Site
+from tests.support.site import Site, ring
 
 
 def test_from_the_link_in_the_terminal_to_the_first_delivery(

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.conftest import sign_in
-from tests.browser.screenshots import PAGES, visit
-from tests.browser.server import Site
+from tests.support.screenshots import PAGES, visit
+from tests.support.site import Site, sign_in
 
 _AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
 _RUN = """axe.run({resultTypes: ["violations"]}).then((found) => found.violations

@@ -11,8 +11,7 @@ from pbxhub.store.history import Call
 from pbxhub.testing.receivers.receiver import Reply
 from pbxhub.testing.waiting import await_until
 from pbxhub.wsgi.current import now
-from tests.browser.conftest import receiving, ring
-from tests.browser.server import Site
+from tests.support.site import Site, receiving, ring
 
 
 def test_find_the_reason_repair_send_again_and_check(site: Site, anna: Page) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.history import Call, LiveCall, StageEvent
 from pbxhub.store.session import Database
 from pbxhub.testing.pbx.pbx_player import PbxPlayer
+from pbxhub.testing.pbx.recordings import Recording, freshen, name_of, read_recording, shipped
 from pbxhub.vault import Vault
 from tests.support.pbx_line import HASTY
 
@@ -109,3 +111,12 @@ async def listening(
                 if "listen" in repr(each.get_coro()) or "Line" in repr(each.get_coro()):
                     each.cancel()
             await asyncio.wait({task})
+
+
+def answered() -> tuple[Recording, Recording]:
+    """The recording of an answered call in two parts: up to the moment they talk, and the rest."""
+    (path,) = [path for path in shipped() if path.stem == "answered"]
+    whole = freshen(read_recording(path), datetime.now(UTC))
+    names = [name_of(played.block) for played in whole.events]
+    cut = max(index for index, name in enumerate(names) if name in ("DialEnd", "BridgeEnter")) + 1
+    return replace(whole, events=whole.events[:cut]), replace(whole, events=whole.events[cut:])

@@ -7,10 +7,9 @@ import os
 import signal
 import socket
 import threading
-import time
 from base64 import urlsafe_b64encode
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,24 +40,15 @@ from pbxhub.vault import Vault
 from tests.support import kill_child
 from tests.support.outbox_world import spec
 from tests.support.two_nodes import TwoNodes
+from tests.support.waiting import PATIENCE, wait_until
 
 KEY = b"k" * 32
 API_KEY = "pbx_of_the_kill_test"
 STAGES = ("incoming.before", "incoming.pickup", "incoming.after", "outgoing.after", "form.sent")
-PATIENCE = 60.0
 PR_SET_CHILD_SUBREAPER = 36  # of prctl(2)
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["pytest", "pbxhub.cli", "pbxhub.api.resources"])
-
-
-def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
-    """Looks every 10 ms. Raises TimeoutError naming what did not come true."""
-    ends = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > ends:
-            raise TimeoutError(what)
-        time.sleep(0.01)
 
 
 class Child:

@@ -11,13 +11,14 @@ from sqlalchemy import select
 from pbxhub.calls.stages import CallReport, Stage, Value
 from pbxhub.delivery.context import DeliveryContext, PauseRule
 from pbxhub.delivery.links import Links
-from pbxhub.delivery.outbox import Batch, Claimed, Finished, Result, claim, record
+from pbxhub.delivery.outbox import Batch, Claimed, Finished, Result, claim, publish, record
 from pbxhub.delivery.outbox.attempt_result import given_up
 from pbxhub.delivery.wakeup import Wakeups
 from pbxhub.delivery.webhook_cache import WebhookCache
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.delivery_rows import Attempt, Delivery
+from pbxhub.store.notices import NoticeTarget
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.vault import Vault
@@ -152,3 +153,14 @@ def finish(
     done = [Finished(one, answer, (), at(seconds)) for one in claimed]
     with database.write() as session:
         return record(context_of(database, pause_rule=rule or PauseRule()), session, done, at(seconds), lambda: 0.5)
+
+
+def sick(database: Database, *addresses: str) -> World:
+    """A world whose webhook has just failed for the first time."""
+    world = World(database)
+    world.webhook(name="CRM\r\nBcc: x@example.com")
+    with database.write() as session:
+        session.add_all(NoticeTarget(project_id=world.project_id, address=address) for address in addresses)
+    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    finish(database, take(database, 0).claimed, BUSY, 1)
+    return world

@@ -15,7 +15,7 @@ from pbxhub.account.tokens import hash_of
 from pbxhub.store.accounts import ApiKey, Project
 from pbxhub.store.session import Database
 from pbxhub.testing.processes import Program
-from tests.support.killing import wait_until
+from tests.support.waiting import wait_until
 
 KEY = b"k" * 32
 _COMMAND = (sys.executable, "-c", "from pbxhub.cli import main; main()")

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from pbxhub.testing.processes import Program, program
-from tests.support.killing import wait_until
+from tests.support.waiting import wait_until
 
 _CONFIG = """
 [databases]

@@ -4,11 +4,13 @@ import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pbxhub.sending.address_guard import AddressGuard, NetworkGrant
+from pbxhub.sending.address_guard import AddressGuard, NetworkGrant, endpoints
 from pbxhub.sending.exchange import SYSTEM_TLS, Answer, Outgoing, TlsOptions
 from pbxhub.sending.resolver import Resolver
 from pbxhub.sending.sender import Sender
 from pbxhub.sending.target_url import Address
+from pbxhub.testing.receivers import misbehaving as zoo
+from pbxhub.testing.receivers.receiver import Receiver
 from pbxhub.webhooks.request import Request
 
 PUBLIC_ONLY = AddressGuard()
@@ -48,3 +50,11 @@ def send(url: str, guard: AddressGuard = LOOPBACK_TOO, dns: Dns | None = None, *
     """One request by a sender of its own."""
     with sender(guard, dns) as one:
         return one.send(post(url, **options))  # type: ignore[arg-type]
+
+
+@contextmanager
+def sending(*receivers: Receiver | zoo.Cage) -> Iterator[Sender]:
+    allowed = frozenset().union(*(endpoints("127.0.0.1", receiver.port) for receiver in receivers))
+    sender = Sender(AddressGuard(allowed_endpoints=allowed))
+    yield sender
+    sender.close()

@@ -1,54 +1,35 @@
 """The whole application on a fresh database, and browsers that sign in as people would."""
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 from flask_security import hash_password
 
 from pbxhub.delivery.context import open_context
-from pbxhub.settings import Settings, read_settings, with_key
+from pbxhub.settings import MailServer, Settings, read_settings
 from pbxhub.store.accounts import Membership, Project, User
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.wsgi.current import now
-from tests.web.post_office import post_office
-
-__all__ = ["post_office"]
-
-PASSWORD = "correct horse battery"
-_TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
-
-
-@dataclass
-class Browser:
-    """A browser with its cookies: get pages, post forms with the token of a page seen before."""
-
-    client: FlaskClient
-    token: str = field(default="")
-
-    def get(self, path: str, **options):
-        answer = self.client.get(path, **options)
-        if found := _TOKEN.search(answer.get_data(as_text=True)):
-            self.token = found[1]
-        return answer
-
-    def post(self, path: str, data: dict | None = None, **options):
-        return self.client.post(path, data={"csrf_token": self.token, **(data or {})}, **options)
-
-    def sign_in(self, email: str, password: str = PASSWORD):
-        self.get("/sign-in")
-        return self.post("/sign-in", {"email": email, "password": password, "submit": "1"})
+from tests.support.page_routes import one_of_everything
+from tests.support.pages_server import KEY, serving_pages
+from tests.support.people import PASSWORD, Browser, People
+from tests.support.post_office import Box, serving_mail
+from tests.support.two_processes import TWO_PROCESSES, Visitor
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return with_key(read_settings({"PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_PUBLIC_URL": "http://localhost"}))
+    return read_settings(
+        {
+            "PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_PUBLIC_URL": "http://localhost",
+            "PBXHUB_SECRET_KEY": urlsafe_b64encode(KEY).decode(),
+        }
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -59,16 +40,15 @@ def app(settings: Settings, database: Database) -> Flask:
 
 
 @pytest.fixture
-def browser(app: Flask) -> Callable[[], Browser]:
-    return lambda: Browser(app.test_client())
-
-
-@dataclass(frozen=True)
-class People:
-    """A project with one member of each role, another project with an owner of its own, and an operator in neither."""
-
-    project: int
-    other: int
+def browser(
+    request: pytest.FixtureRequest, app: Flask, database_url: str, tmp_path: Path
+) -> Iterator[Callable[[], Browser]]:
+    if getattr(request, "param", "") != TWO_PROCESSES:
+        yield lambda: Browser(app.test_client())
+        return
+    with serving_pages("web", database_url, tmp_path) as web:
+        yield lambda: Browser(Visitor(web.url))
+    assert "Traceback" not in web.said()
 
 
 @pytest.fixture
@@ -117,3 +97,16 @@ def signed_in(browser: Callable[[], Browser], people: People) -> Callable[[str],
         return fresh
 
     return sign_in
+
+
+@pytest.fixture
+def post_office() -> Iterator[tuple[Box, MailServer]]:
+    with serving_mail() as served:
+        yield served
+
+
+@pytest.fixture
+def things(database: Database, people: People) -> dict[str, object]:
+    """One row of everything in our project: what the variables of a route are filled with."""
+    with database.write() as session:
+        return one_of_everything(session, people)

@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 
 from pbxhub.store.accounts import Membership, User
 from pbxhub.store.session import Database
 from pbxhub.testing.waiting import await_until
-from tests.web.conftest import Browser, People
+from tests.support.locks import waiting_for_locks
+from tests.support.people import Browser, People
 
 SignedIn = Callable[[str], Browser]
 
@@ -52,9 +53,3 @@ def test_two_owners_at_once_do_not_leave_the_project_without_one(
     with database.read() as session:
         owners = select(Membership.user_id).where(Membership.role == "owner", Membership.project_id == people.project)
         assert len(session.scalars(owners).all()) == 1
-
-
-def waiting_for_locks(database: Database) -> int:
-    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    with database.engine.connect() as connection:
-        return connection.scalar(text(query))

@@ -27,7 +27,7 @@ from pbxhub.web import create_app
 from pbxhub.webhooks.gallery import default_event, fill
 from pbxhub.webhooks.spec import Parameter, RequestSpec, WebhookSpec, dump_spec
 from tests.support.outbox_world import context_of
-from tests.web.conftest import Browser, People
+from tests.support.people import Browser, People
 
 SignedIn = Callable[[str], Browser]
 

@@ -15,7 +15,7 @@ from pbxhub.store.session import Database
 from pbxhub.testing.pbx.played_pbx import PlayedPbx
 from pbxhub.vault import Vault
 from pbxhub.wsgi.current import now
-from tests.web.conftest import Browser, People
+from tests.support.people import Browser, People
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from pbxhub.store.webhooks import Webhook
 from pbxhub.vault import Vault
 from pbxhub.webhooks.spec import RequestSpec, Steering, WebhookSpec
 from pbxhub.wsgi.current import now
-from tests.web.conftest import Browser, People
+from tests.support.people import Browser, People
 
 SignedIn = Callable[[str], Browser]
 GOOD = {"name": "Office", "host": "pbx.example.com", "port": 5038, "username": "hub", "secret": "s3cret word"}

@@ -13,7 +13,7 @@ from pbxhub.store.questions import Question
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.spec import WebhookSpec
-from tests.web.conftest import Browser, People
+from tests.support.people import Browser, People
 
 SignIn = Callable[[str], Browser]
 

@@ -25,7 +25,7 @@ from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec, dump_spec
 from pbxhub.wsgi.current import now
 from tests.support.outbox_world import context_of
-from tests.web.conftest import Browser, People
+from tests.support.people import Browser, People
 
 AT_ONCE = 4
 KEY = "pbx_key"

@@ -12,8 +12,8 @@ from pbxhub.store.accounts import Employee, KeptForm, SignIn
 from pbxhub.store.notices import NoticeTarget
 from pbxhub.store.session import Database
 from pbxhub.wsgi.current import now
-from tests.web.authenticator import code_of, switch_on
-from tests.web.conftest import PASSWORD, Browser, People
+from tests.support.authenticator import code_of, switch_on
+from tests.support.people import PASSWORD, Browser, People
 
 SignedIn = Callable[[str], Browser]
 CARD = {"extension": "105", "name": "Олена <b>", "email": "o@example.com", "department": "", "crm_id": "7"}

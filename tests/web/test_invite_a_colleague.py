@@ -20,9 +20,9 @@ from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.web.account_links import link_for
 from pbxhub.wsgi.current import now
-from tests.web.authenticator import switch_on
-from tests.web.conftest import PASSWORD, Browser, People
-from tests.web.post_office import Box, links_in
+from tests.support.authenticator import switch_on
+from tests.support.people import PASSWORD, Browser, People
+from tests.support.post_office import Box, links_in
 
 SignedIn = Callable[[str], Browser]
 NEW = "another long password"

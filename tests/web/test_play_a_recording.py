@@ -21,7 +21,7 @@ from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.web.pages.recordings import recording_link
 from pbxhub.wsgi.current import now
-from tests.web.conftest import People
+from tests.support.people import People
 
 
 @pytest.fixture

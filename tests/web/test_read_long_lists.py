@@ -16,7 +16,7 @@ from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
 from pbxhub.wsgi.current import now
-from tests.web.conftest import Browser, People
+from tests.support.people import Browser, People
 
 SignedIn = Callable[[str], Browser]
 

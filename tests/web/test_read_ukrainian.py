@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from flask import Flask
 
-from tests.web.catalogue import MO, texts, translated
-from tests.web.conftest import Browser, People
+from tests.support.catalogue import MO, texts, translated
+from tests.support.people import Browser, People
 
 _HOLE = re.compile(r"%\(\w+\)s")
 
@@ -15,7 +15,7 @@ _HOLE = re.compile(r"%\(\w+\)s")
 def test_every_text_has_its_translation() -> None:
     ours = {message.id: message.string for message in translated() if message.id}
     wanted = [message.id for message in texts() if message.id]
-    assert [text for text in wanted if text not in ours] == [], "run python -m tests.web.catalogue and translate"
+    assert [text for text in wanted if text not in ours] == [], "run python -m tests.support.catalogue and translate"
     assert [text for text, string in ours.items() if not (string if isinstance(string, str) else all(string))] == []
 
 

@@ -11,8 +11,8 @@ from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
 from pbxhub.wsgi.current import now
-from tests.web.conftest import Browser, People
-from tests.web.test_walk_every_route import _targets, _things
+from tests.support.page_routes import one_of_everything, page_routes
+from tests.support.people import Browser, People
 
 SignedIn = Callable[[str], Browser]
 
@@ -105,14 +105,14 @@ def test_every_form_that_changes_something_leads_to_another_page(
 ) -> None:
     """So that a reload sends nothing again. A new form has to be listed here: with what it sends, or why not."""
     with database.write() as session:
-        things = _things(session, people)
+        things = one_of_everything(session, people)
         locked = Webhook(project_id=people.project, name="ga", stage="incoming.after", locked=True, created_on=now(),
                          spec=WebhookSpec(RequestSpec(url="https://example.com/")))  # fmt: skip
         session.add(locked)
         session.flush()
         default = locked.id
     owner, operator = signed_in("owner"), signed_in("operator")
-    posts = [(endpoint, path) for endpoint, method, path in _targets(app, things) if method == "POST"]
+    posts = [(endpoint, path) for endpoint, method, path in page_routes(app, things) if method == "POST"]
     posts.sort(key=lambda post: (LAST.index(post[0]) if post[0] in LAST else -1, "remove" in post[0]))
     stayed = []
     for endpoint, path in posts:

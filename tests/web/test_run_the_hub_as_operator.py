@@ -19,9 +19,8 @@ from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec, dump_spec
 from pbxhub.wsgi.current import now
-from tests.web.conftest import Browser, People
-from tests.web.test_change_members import waiting_for_locks
-from tests.web.test_set_up_the_owner import FORM
+from tests.support.locks import waiting_for_locks
+from tests.support.people import FORM, Browser, People
 
 SignedIn = Callable[[str], Browser]
 SHOP = {"name": "Shop", "time_zone": "UTC", "country": "UA"}

@@ -21,9 +21,9 @@ from pbxhub.webhooks.check import advice, check_spec
 from pbxhub.webhooks.gallery import default_event, gallery
 from pbxhub.webhooks.spec import SpecError, WebhookSpec
 from pbxhub.wsgi.current import now
+from tests.support.catalogue import ROOT, translated
 from tests.support.golden_cases import GOLDEN, read_refusals
-from tests.web.catalogue import ROOT, translated
-from tests.web.conftest import Browser, People
+from tests.support.people import Browser, People
 
 SignedIn = Callable[[str], Browser]
 LOWER = [path for floor in ("calls", "webhooks", "ami") for path in sorted((ROOT / "pbxhub" / floor).rglob("*.py"))]

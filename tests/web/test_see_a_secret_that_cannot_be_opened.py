@@ -9,7 +9,7 @@ from pbxhub.store.webhooks import Webhook
 from pbxhub.vault import Vault
 from pbxhub.webhooks.spec import Auth, RequestSpec, WebhookSpec
 from pbxhub.wsgi.current import now
-from tests.web.conftest import Browser, People
+from tests.support.people import Browser, People
 
 SAID = "Its secret cannot be opened: it was sealed with another PBXHUB_SECRET_KEY."
 

@@ -7,10 +7,9 @@ import pytest
 from flask import Flask
 
 from pbxhub.store.session import Database
-from tests.web.conftest import Browser
-from tests.web.test_walk_every_route import _targets, things
+from tests.support.page_routes import page_routes
+from tests.support.people import Browser
 
-__all__ = ["things"]
 SignedIn = Callable[[str], Browser]
 UNREADABLE = {
     "deep": b"[" * 3000, "deep and closed": b'{"a":' * 3000 + b"1" + b"}" * 3000,
@@ -31,7 +30,7 @@ def owner(app: Flask, signed_in: SignedIn) -> Browser:
 def test_json_that_cannot_be_read_or_kept_is_refused_by_every_page(
     app: Flask, things: dict[str, object], owner: Browser
 ) -> None:
-    for endpoint, method, path in _targets(app, things):
+    for endpoint, method, path in page_routes(app, things):
         if method != "POST" or endpoint in ("security.logout", "profile.end_session", "profile.end_others"):
             continue
         for name, body in UNREADABLE.items():
@@ -44,7 +43,7 @@ def test_json_that_cannot_be_read_or_kept_is_refused_by_every_page(
 def test_a_character_that_no_database_keeps_is_named_with_its_field(
     app: Flask, things: dict[str, object], owner: Browser
 ) -> None:
-    for endpoint, method, path in _targets(app, things):
+    for endpoint, method, path in page_routes(app, things):
         if method == "POST" and endpoint not in ("security.logout", "profile.end_session", "profile.end_others"):
             answer = owner.post(path, {"name": "a\0b"})
             assert answer.status_code in (400, 429), (endpoint, answer.status_code)
@@ -94,7 +93,7 @@ def test_an_id_of_the_editors_form_that_no_database_holds_is_not_found(
 def test_numbers_of_a_form_that_no_database_holds_break_nothing(
     app: Flask, things: dict[str, object], owner: Browser
 ) -> None:
-    for endpoint, method, path in _targets(app, things):
+    for endpoint, method, path in page_routes(app, things):
         if method != "POST" or endpoint in ("security.logout", "profile.end_session", "profile.end_others"):
             continue
         for large in ("9" * 5000, "9" * 30, "-1", "١"):
@@ -104,7 +103,7 @@ def test_numbers_of_a_form_that_no_database_holds_break_nothing(
 
 
 def test_a_body_of_another_kind_breaks_nothing(app: Flask, things: dict[str, object], owner: Browser) -> None:
-    for endpoint, method, path in _targets(app, things):
+    for endpoint, method, path in page_routes(app, things):
         if method != "POST" or endpoint == "security.logout":
             continue
         for kind in ("text/plain", "application/xml", "multipart/form-data", "multipart/form-data; boundary=x", ""):

@@ -20,7 +20,7 @@ from pbxhub.testing.receivers.misbehaving import Cage
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec, dump_spec
-from tests.web.conftest import Browser, People
+from tests.support.people import Browser, People
 
 SignedIn = Callable[[str], Browser]
 

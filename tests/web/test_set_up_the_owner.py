@@ -15,16 +15,7 @@ from pbxhub.store.session import Database
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.wsgi.current import now
-from tests.web.conftest import PASSWORD, Browser
-
-FORM = {
-    "email": "Anna@Example.com",
-    "your_name": "Anna",
-    "password": PASSWORD,
-    "name": "Shop",
-    "time_zone": "Europe/Kyiv",
-    "country": "UA",
-}
+from tests.support.people import FORM, Browser
 
 
 def test_the_link_of_the_first_start_makes_the_owner_once(

@@ -9,10 +9,7 @@ from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.store.session import Database
 from pbxhub.web.present import as_it_came
 from pbxhub.wsgi.current import now
-from tests.web.conftest import Browser, People
-from tests.web.test_walk_every_route import things
-
-__all__ = ["things"]
+from tests.support.people import Browser, People
 
 
 def test_what_cannot_be_shown_is_written_out() -> None:

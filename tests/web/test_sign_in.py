@@ -11,9 +11,9 @@ from pbxhub.settings import MailServer, Settings
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
-from tests.web.authenticator import code_of, switch_on
-from tests.web.conftest import Browser, People
-from tests.web.post_office import Box
+from tests.support.authenticator import code_of, switch_on
+from tests.support.people import Browser, People
+from tests.support.post_office import Box
 
 NEW = "another long password"
 

@@ -15,9 +15,9 @@ from pbxhub.store.tries import Tries
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.wsgi.current import now
-from tests.web.authenticator import code_of, switch_on
-from tests.web.conftest import PASSWORD as RIGHT
-from tests.web.conftest import Browser, People
+from tests.support.authenticator import code_of, switch_on
+from tests.support.people import PASSWORD as RIGHT
+from tests.support.people import Browser, People
 
 SignedIn = Callable[[str], Browser]
 

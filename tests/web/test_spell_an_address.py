@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from pbxhub.account.email_addresses import normalised, refusal_of
-from tests.web.conftest import Browser, People
+from tests.support.people import Browser, People
 
 SPELLINGS = {
     "anna@example.com": ["ANNA@example.com", "anna@EXAMPLE.com", " anna@example.com\n", "\uff41nna@example.com",

@@ -13,8 +13,8 @@ from pbxhub.store.accounts import User
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
-from tests.web.authenticator import code_of, switch_on
-from tests.web.conftest import Browser, People
+from tests.support.authenticator import code_of, switch_on
+from tests.support.people import Browser, People
 
 SignedIn = Callable[[str], Browser]
 

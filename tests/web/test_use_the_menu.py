@@ -6,7 +6,7 @@ from html import unescape
 
 import pytest
 
-from tests.web.conftest import Browser, People
+from tests.support.people import Browser, People
 
 _MENU = re.compile(r'<nav id="side-menu".*?</nav>', re.DOTALL)
 _LINK = re.compile(r'<a [^>]*href="(/[^"]*)"')

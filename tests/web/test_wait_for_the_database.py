@@ -10,7 +10,7 @@ from sqlalchemy import event
 
 from pbxhub.api import create_api
 from pbxhub.store.session import Database
-from tests.web.conftest import Browser, People
+from tests.support.people import Browser, People
 
 SignedIn = Callable[[str], Browser]
 

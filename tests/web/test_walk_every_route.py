@@ -4,24 +4,17 @@ A route nobody has classified fails."""
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
 from html import unescape
-from uuid import uuid4
 
 import pytest
 from flask import Flask
-from sqlalchemy.orm import Session
 
-from pbxhub.store.accounts import ApiKey, Employee, Invitation, Number, Pbx, SignIn
-from pbxhub.store.delivery_rows import Delivery
-from pbxhub.store.history import Call, StageEvent
-from pbxhub.store.ids import new_id
-from pbxhub.store.notices import NoticeTarget
+from pbxhub.store.accounts import SignIn
 from pbxhub.store.session import Database
-from pbxhub.store.webhooks import Webhook, WebhookVersion
-from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
-from pbxhub.wsgi.current import now
-from tests.web.conftest import Browser, People
+from pbxhub.store.webhooks import Webhook
+from tests.support.page_routes import page_routes
+from tests.support.people import Browser, People
+from tests.support.two_processes import here_and_in_two_processes
 
 PUBLIC = {
     "static", "security.static", "health.health", "setup.setup", "home.start", "home.language", "recordings.play",
@@ -59,61 +52,6 @@ RANK = {"viewer": VIEWER, "editor": VIEWER | EDITOR, "owner": VIEWER | EDITOR | 
 _OFFER = re.compile(r'(href|action|hx-get|hx-post)="(/[^"/][^"]*)"')
 
 
-@pytest.fixture
-def things(database: Database, people: People) -> dict[str, object]:
-    """One row of everything in our project: what the variables of a route are filled with."""
-    with database.write() as session:
-        return _things(session, people)
-
-
-def _things(session: Session, people: People) -> dict[str, object]:
-    project = people.project
-    pbx = Pbx(project_id=project, name="p", host="h", username="u", secret_sealed="", created_on=now())
-    session.add(pbx)
-    session.flush()
-    call = Call(id=new_id(), project_id=project, pbx_id=pbx.id, linkedid="1.1", direction="incoming", caller="1",
-                dst="2", started_on=now(), ended_on=now())  # fmt: skip
-    spec = WebhookSpec(RequestSpec(url="https://example.com/"))
-    hook = Webhook(project_id=project, name="w", stage="incoming.after", spec=spec, created_on=now())
-    employee = Employee(project_id=project, extension="101")
-    number = Number(project_id=project, pbx_id=pbx.id, did="2")
-    invitation = Invitation(project_id=project, email="new@example.com", role="viewer", created_on=now(),
-                            expires_on=now() + timedelta(days=7))  # fmt: skip
-    target = NoticeTarget(project_id=project, address="a@example.com")
-    key = ApiKey(project_id=project, name="k", key_hash="0", prefix="p", scopes=["read"], created_on=now())
-    session.add_all([call, hook, employee, number, key, target, invitation])
-    session.flush()
-    event = StageEvent(id=new_id(), project_id=project, call_id=call.id, stage="incoming.after", key="", ordinal=1,
-                       created_on=now(), data={})  # fmt: skip
-    session.add(event)
-    session.flush()
-    delivery = Delivery(id=new_id(), project_id=project, webhook_id=hook.id, webhook_revision=1, call_id=call.id,
-                        stage_event_id=event.id, state="failed", lane=1, due_at=now(), method="POST",
-                        url="https://example.com/", headers=[], body=b"", created_on=now())  # fmt: skip
-    version = WebhookVersion(webhook_id=hook.id, revision=1, name="w", stage=hook.stage, enabled=True, spec=spec,
-                             created_on=now())  # fmt: skip
-    session.add_all([delivery, version])
-    session.flush()
-    return {
-        "project_id": project, "pbx_id": pbx.id, "call_id": call.id, "webhook_id": hook.id, "employee_id": employee.id,
-        "number_id": number.id, "key_id": key.id, "delivery_id": delivery.id, "target_id": target.id,
-        "invitation_id": invitation.id,
-        "revision": 1, "user_id": 2,
-        "resend_id": uuid4(), "which": "deliveries", "kind": "csv", "item_id": "slack", "sign_in_id": 1,
-        "version": "0", "filename": "app.css", "token": "x",
-    }  # fmt: skip
-
-
-def _targets(app: Flask, things: dict[str, object]) -> list[tuple[str, str, str]]:
-    """Endpoint, method and path of every route."""
-    adapter = app.url_map.bind("localhost")
-    found = []
-    for rule in app.url_map.iter_rules():
-        path = adapter.build(rule.endpoint, {name: things[name] for name in rule.arguments if name in things})
-        found += [(rule.endpoint, method, path) for method in sorted(rule.methods & {"GET", "POST"})]
-    return found
-
-
 def test_every_route_is_classified(app: Flask) -> None:
     known = PUBLIC | SIGNED_IN | VIEWER | EDITOR | OWNER | OPERATOR
     routes = {rule.endpoint for rule in app.url_map.iter_rules()}
@@ -121,10 +59,11 @@ def test_every_route_is_classified(app: Flask) -> None:
     assert known - routes == set()
 
 
+@here_and_in_two_processes("browser")
 def test_a_visitor_is_sent_to_sign_in(app: Flask, things: dict[str, object], browser: Callable[[], Browser]) -> None:
     visitor = browser()
     visitor.get("/sign-in")
-    for endpoint, method, path in _targets(app, things):
+    for endpoint, method, path in page_routes(app, things):
         if endpoint in PUBLIC:
             continue
         answer = visitor.get(path) if method == "GET" else visitor.post(path)
@@ -132,21 +71,23 @@ def test_a_visitor_is_sent_to_sign_in(app: Flask, things: dict[str, object], bro
         assert "/sign-in" in answer.location, (endpoint, answer.location)
 
 
+@here_and_in_two_processes("browser")
 def test_a_stranger_learns_nothing(app: Flask, things: dict[str, object], signed_in: Callable[[str], Browser]) -> None:
     stranger = signed_in("stranger")
-    for endpoint, method, path in _targets(app, things):
+    for endpoint, method, path in page_routes(app, things):
         if endpoint in PUBLIC | SIGNED_IN - {"recordings.card"}:
             continue
         answer = stranger.get(path) if method == "GET" else stranger.post(path, json=None)
         assert answer.status_code == 404, (endpoint, method, path, answer.status_code)
 
 
+@here_and_in_two_processes("browser")
 @pytest.mark.parametrize("role", ["viewer", "editor"])
 def test_a_role_opens_its_own_routes_and_no_others(
     app: Flask, things: dict[str, object], signed_in: Callable[[str], Browser], role: str
 ) -> None:
     member = signed_in(role)
-    for endpoint, method, path in _targets(app, things):
+    for endpoint, method, path in page_routes(app, things):
         if endpoint in PUBLIC | SIGNED_IN:
             continue
         if endpoint not in RANK[role]:
@@ -161,17 +102,18 @@ def test_an_owner_opens_no_page_of_operators(
     app: Flask, things: dict[str, object], signed_in: Callable[[str], Browser]
 ) -> None:
     owner = signed_in("owner")
-    for endpoint, method, path in _targets(app, things):
+    for endpoint, method, path in page_routes(app, things):
         if endpoint in OPERATOR:
             answer = owner.get(path) if method == "GET" else owner.post(path, {"operator": "yes"})
             assert answer.status_code == 404, (endpoint, method, answer.status_code)
 
 
+@here_and_in_two_processes("browser")
 def test_an_operator_opens_the_pages_of_operators_and_no_project(
     app: Flask, things: dict[str, object], signed_in: Callable[[str], Browser]
 ) -> None:
     operator = signed_in("operator")
-    for endpoint, method, path in _targets(app, things):
+    for endpoint, method, path in page_routes(app, things):
         if endpoint in OPERATOR:
             answer = operator.get(path) if method == "GET" else operator.post(path)
             assert answer.status_code in (200, 302, 422), (endpoint, method, answer.status_code)
@@ -204,9 +146,10 @@ def test_no_page_offers_what_the_role_may_not_do(
     assert len(seen) > 12
 
 
+@here_and_in_two_processes("browser")
 def test_an_owner_sees_every_page(app: Flask, things: dict[str, object], signed_in: Callable[[str], Browser]) -> None:
     owner = signed_in("owner")
-    for endpoint, method, path in _targets(app, things):
+    for endpoint, method, path in page_routes(app, things):
         if endpoint in VIEWER | EDITOR | OWNER and method == "GET" and endpoint != "webhooks.setup_default":
             assert owner.get(path).status_code in (200, 302), (endpoint, path)
 
@@ -230,7 +173,7 @@ def test_a_row_of_another_project_is_not_found_under_ones_own(
         "invitation_id",
     }
     rules = {rule.endpoint: rule.arguments for rule in app.url_map.iter_rules()}
-    for endpoint, method, path in _targets(app, mixed):
+    for endpoint, method, path in page_routes(app, mixed):
         if endpoint not in VIEWER | EDITOR | OWNER or not rules[endpoint] & rows:
             continue
         if endpoint in ("people.employee", "numbers.number") and path.endswith("/new"):
@@ -243,7 +186,7 @@ def test_nothing_is_changed_without_the_token_of_the_form(
     app: Flask, things: dict[str, object], signed_in: Callable[[str], Browser], database: Database
 ) -> None:
     owner = signed_in("owner")
-    for endpoint, method, path in _targets(app, things):
+    for endpoint, method, path in page_routes(app, things):
         if method == "POST" and endpoint not in PUBLIC - {"security.login", "home.language", "security.logout"}:
             answer = owner.client.post(path, data={})
             assert answer.status_code == 400, (endpoint, answer.status_code)
@@ -255,6 +198,7 @@ def test_nothing_is_changed_without_the_token_of_the_form(
 ODD = ("-1", "0", "9" * 23, "\u0000", "a\u0000b", "😀", "'; --", "%", "2026-99-99", "NaN", "1e400", "x" * 5000)
 
 
+@here_and_in_two_processes("browser")
 def test_no_page_breaks_on_odd_addresses(
     app: Flask, things: dict[str, object], signed_in: Callable[[str], Browser]
 ) -> None:
@@ -263,7 +207,7 @@ def test_no_page_breaks_on_odd_addresses(
     names = ["before", "expires", "reads", "signature", "since", "stage", "token", "state", "webhook", "outcome",
              "code", "number", "hour", "call", "from", "to", "of", "direction", "q"]  # fmt: skip
     broken = []
-    for endpoint, method, path in _targets(app, things):
+    for endpoint, method, path in page_routes(app, things):
         if method != "GET" or endpoint.startswith("static"):
             continue
         for odd in ODD:
@@ -271,7 +215,7 @@ def test_no_page_breaks_on_odd_addresses(
             if answer.status_code >= 500:
                 broken.append((endpoint, "query", odd[:20]))
     for name in ("project_id", *(name for name, value in things.items() if isinstance(value, int))):
-        for endpoint, method, path in _targets(app, {**things, name: 10**23}):
+        for endpoint, method, path in page_routes(app, {**things, name: 10**23}):
             answer = owner.client.get(path) if method == "GET" else owner.post(path, {})
             if answer.status_code >= 500:
                 broken.append((endpoint, method, name))

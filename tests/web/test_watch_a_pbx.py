@@ -13,7 +13,7 @@ from pbxhub.store.ids import new_id
 from pbxhub.store.pbx_states import REASONS
 from pbxhub.store.session import Database
 from pbxhub.wsgi.current import now
-from tests.web.conftest import Browser, People
+from tests.support.people import Browser, People
 
 
 def add(database: Database, people: People, **changes: object) -> str:

@@ -1,6 +1,6 @@
 """Every text of the pages, as the Ukrainian catalogue must have it.
 
-After changing texts: python -m tests.web.catalogue adds what is new, translate it in messages.po, run it again.
+After changing texts: python -m tests.support.catalogue adds what is new, translate it in messages.po, run it again.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pictures of every page, light, dark and on a phone: python -m tests.browser.screenshots [name …]"""
+"""Pictures of every page, light, dark and on a phone: python -m tests.support.screenshots [name …]"""
 
 import sys
 import tempfile
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page
 
-from tests.browser import world
-from tests.browser.server import Site, chromium, serving
+from tests.support import shop
+from tests.support.site import Site, chromium, serving
 
 _FOLDER = Path("screenshots")
 _LOOKS = {
@@ -56,7 +56,7 @@ PAGES = {
 
 def main(wanted: list[str]) -> None:
     _FOLDER.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), world.fill) as site, chromium() as browser:
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), shop.fill) as site, chromium() as browser:
         for look in _LOOKS:
             with _signed_in(browser, site.url, look) as page:
                 for name, path in PAGES.items():
@@ -81,8 +81,8 @@ def _signed_in(browser: Browser, url: str, look: str) -> Iterator[Page]:
     page = context.new_page()
     page.goto(f"{url}/sign-in")
     page.screenshot(path=_FOLDER / f"sign-in-{look}.png")
-    page.get_by_label("E-mail").fill(world.EMAIL)
-    page.get_by_label("Password").fill(world.PASSWORD)
+    page.get_by_label("E-mail").fill(shop.EMAIL)
+    page.get_by_label("Password").fill(shop.PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/projects/**")
     yield page

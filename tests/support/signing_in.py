@@ -1,21 +1,17 @@
 """Browsers and programs inside the project of a served hub."""
 
-import re
-
 from flask.testing import FlaskClient
 from flask_security import hash_password
-from served import Served
 
 from pbxhub.store.accounts import Membership, User
 from pbxhub.wsgi.current import now
-
-PASSWORD = "correct horse battery"
-_TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
+from tests.support.people import PASSWORD, TOKEN
+from tests.support.served import Served
 
 
 def token_of(client: FlaskClient, path: str) -> str:
     """The token in the forms of a page."""
-    found = _TOKEN.search(client.get(path).text)
+    found = TOKEN.search(client.get(path).text)
     assert found, path
     return found[1]
 

@@ -6,7 +6,7 @@ import re
 import struct
 import time
 
-from tests.web.conftest import Browser
+from tests.support.people import Browser
 
 
 def code_of(key: str, step: int = 0) -> str:

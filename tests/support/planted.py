@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from served import Served
 from sqlalchemy.orm import Session
 
 from pbxhub.store.accounts import Employee, Number
@@ -20,6 +19,7 @@ from pbxhub.store.questions import Question
 from pbxhub.store.resends import Resend
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.webhooks.spec import Auth, Field, Parameter, RequestSpec, Steering, WebhookSpec
+from tests.support.served import Served
 
 
 @dataclass

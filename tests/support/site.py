@@ -2,25 +2,35 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 from flask import Flask
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
+from sqlalchemy import select
 
 from pbxhub import http_server
+from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.delivery.background_jobs import BackgroundJobs
 from pbxhub.delivery.context import DeliveryContext, open_context
+from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.worker import Worker
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.sender import Sender
 from pbxhub.settings import Network, Settings, read_settings, with_key
+from pbxhub.store.accounts import Pbx
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
+from pbxhub.testing.receivers.receiver import Receiver, Responder
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
+from pbxhub.wsgi.current import now
+from tests.support import shop
+from tests.support.outbox_world import context_of
 
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
           "--disable-component-update", "--disable-sync")  # fmt: skip
@@ -80,3 +90,42 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=list(_FLAGS))
         yield browser
         browser.close()
+
+
+@contextmanager
+def receiving(responder: Responder | None = None) -> Iterator[Receiver]:
+    """A receiver, started and stopped on a thread of its own: this one runs the browser's event loop."""
+    receiver = Receiver(responder)
+    with ThreadPoolExecutor(1) as aside:
+        aside.submit(receiver.__enter__).result()
+        try:
+            yield receiver
+        finally:
+            aside.submit(receiver.__exit__, None, None, None).result()
+
+
+def sign_in(page: Page, site: Site, email: str = shop.EMAIL, password: str = shop.PASSWORD) -> Page:
+    page.goto(f"{site.url}/sign-in")
+    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/projects/**")
+    return page
+
+
+def ring(site: Site, linkedid: str, caller: str = "+380671112233", answered: bool = False, over: bool = True) -> None:
+    """A call, over or just begun, as the listener would report it."""
+    end = now()
+    start = end - timedelta(seconds=20)
+    values = {"caller": caller, "dst": "380441234567", "billsec": 12 if answered else 0, "disposition": "NO ANSWER"}
+    after = Stage("incoming.after", "", 1, end, values)
+    report = CallReport(
+        linkedid, "incoming", caller, "Ірина", "380441234567", "", start, None, end, "NO ANSWER", values
+    )
+    told = replace(report, stages=(after,))
+    if not over:
+        told = replace(report, stages=(Stage("incoming.before", "", 1, start, {}),), ended_on=None, disposition="")
+    with site.database.read() as session:
+        pbx = session.scalars(select(Pbx.id)).first()
+    assert pbx is not None
+    publish(context_of(site.database), pbx, [told], now())

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import urljoin
 
-from tests.web.conftest import Browser
+from tests.support.people import Browser
 
 
 @dataclass

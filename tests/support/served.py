@@ -13,6 +13,9 @@ from pbxhub.delivery.context import DeliveryContext
 from pbxhub.store.accounts import ApiKey
 from pbxhub.store.events import EventRow
 from pbxhub.store.session import Database
+from pbxhub.vault import Vault
+
+VAULT = Vault(b"k" * 32)
 
 
 @dataclass

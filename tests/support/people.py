@@ -1,0 +1,47 @@
+"""Browsers that sign in as people would, and the people of two projects."""
+
+import re
+from dataclasses import dataclass, field
+
+from flask.testing import FlaskClient
+
+PASSWORD = "correct horse battery"
+# what the page asks the first owner
+FORM = {
+    "email": "Anna@Example.com",
+    "your_name": "Anna",
+    "password": PASSWORD,
+    "name": "Shop",
+    "time_zone": "Europe/Kyiv",
+    "country": "UA",
+}
+TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
+
+
+@dataclass
+class Browser:
+    """A browser with its cookies: get pages, post forms with the token of a page seen before."""
+
+    client: FlaskClient
+    token: str = field(default="")
+
+    def get(self, path: str, **options):
+        answer = self.client.get(path, **options)
+        if found := TOKEN.search(answer.get_data(as_text=True)):
+            self.token = found[1]
+        return answer
+
+    def post(self, path: str, data: dict | None = None, **options):
+        return self.client.post(path, data={"csrf_token": self.token, **(data or {})}, **options)
+
+    def sign_in(self, email: str, password: str = PASSWORD):
+        self.get("/sign-in")
+        return self.post("/sign-in", {"email": email, "password": password, "submit": "1"})
+
+
+@dataclass(frozen=True)
+class People:
+    """A project with one member of each role, another project with an owner of its own, and an operator in neither."""
+
+    project: int
+    other: int

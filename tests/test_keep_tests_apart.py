@@ -1,0 +1,35 @@
+"""A test module stands alone: what tests share is in tests/support, and is imported from there by its full name."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+FILES = sorted(TESTS.rglob("*.py"))
+
+
+def imported(file: Path) -> Iterator[str]:
+    """The full name of everything that the file imports."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{'.' * node.level}{node.module or ''}.{each.name}" for each in node.names)
+
+
+def test_no_test_module_is_imported_by_another() -> None:
+    modules = {file.stem for file in FILES if file.stem.startswith("test_") or file.stem == "conftest"}
+    found = [(file.name, name) for file in FILES for name in imported(file) if modules & set(name.split("."))]
+    assert found == [], "move what both need to tests/support"
+
+
+def test_helpers_are_in_the_folder_of_support_and_imported_by_their_full_name() -> None:
+    elsewhere = [
+        str(file.relative_to(TESTS))
+        for file in FILES
+        if file.parent.name != "support" and not file.stem.startswith(("test_", "conftest", "__init__"))
+    ]
+    assert elsewhere == []
+    helpers = {file.stem for file in TESTS.joinpath("support").glob("*.py")}
+    bare = [(file.name, name) for file in FILES for name in imported(file) if name.split(".")[0] in helpers | {""}]
+    assert bare == []
