@@ -44,3 +44,28 @@ def test_what_the_pages_show_is_all_there(installed: Path) -> None:
     ).stdout.split()  # fmt: skip
     assert tracked
     assert [name for name in tracked if not (installed / "pbxhub" / "_data" / name).exists()] == []
+
+
+def test_the_kit_joins_only_the_pytest_runs_that_ask_for_it(installed: Path, tmp_path: Path) -> None:
+    theirs = """
+import sys
+import pytest
+
+@pytest.fixture
+def hub():
+    return "their own"
+
+def test_theirs(hub, pytestconfig):
+    assert hub == "their own"
+    assert not [name for name in sys.modules if name.startswith("pbxhub")]
+    assert not pytestconfig.getoption("--pbxhub-env-file", None)
+"""
+    tmp_path.joinpath("test_theirs.py").write_text(theirs)
+    done = run(installed, tmp_path, "-m", "pytest", "-q")
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+    tmp_path.joinpath("test_theirs.py").write_text("def test_ours(mock_server): assert mock_server().url")
+    assert "fixture 'mock_server' not found" in run(installed, tmp_path, "-m", "pytest", "-q").stdout
+    tmp_path.joinpath("conftest.py").write_text('pytest_plugins = ["pbxhub.testing.plugin"]')
+    asked = run(installed, tmp_path, "-m", "pytest", "-q", "--pbxhub-database", "sqlite")
+    assert asked.returncode == 0, asked.stdout + asked.stderr

@@ -1,8 +1,7 @@
 """The test kit: script calls and webhooks, assert what happened; and the parts that need no telephony: a PBX that
 plays recorded calls, a receiver that shows what arrives.
 
-The names below are loaded when they are first used: pytest imports this package in every run on a machine that has
-pbxhub installed.
+The names below are loaded when they are first used: a scenario without phones does not load what phones need.
 """
 
 from importlib import import_module

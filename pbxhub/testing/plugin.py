@@ -1,5 +1,6 @@
-"""The pytest plugin: the kit's fixtures. Loaded in every pytest run where pbxhub is installed, so it imports nothing
-but pytest; the parts load when a test first asks for them.
+"""The pytest plugin: the kit's fixtures, for the pytest runs that ask for them (`pytest -p pbxhub.testing.plugin`).
+
+It imports nothing but pytest; the parts load when a test first asks for them.
 """
 
 import os
