@@ -7,6 +7,7 @@ import pytest
 
 from pbxhub import services
 from pbxhub.account.access import Access, Program, rights_of_role
+from pbxhub.account.preview import test_send as send_test
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.worker import Worker
@@ -23,7 +24,6 @@ from pbxhub.store.notices import FIRST_FAILURE, Notice, NoticeTarget
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import touch_webhooks
 from pbxhub.testing.receivers.receiver import Receiver
-from pbxhub.web.tryout import test_send as send_test
 from pbxhub.webhooks.spec import dump_spec
 from tests.support.outbox_world import BEFORE, World, context_of, report, spec
 from tests.support.sending import LOOPBACK_TOO, post, sender

@@ -10,6 +10,7 @@ from flask import Flask
 import pbxhub
 from pbxhub import services
 from pbxhub.account.access import Access, Program, rights_of_role
+from pbxhub.account.preview import test_send as send_test
 from pbxhub.delivery.context import open_context, utc_now
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox import publish, resend_one
@@ -25,7 +26,6 @@ from pbxhub.store.notices import FIRST_FAILURE, Notice, NoticeTarget
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Receiver, Reply
 from pbxhub.web import create_app
-from pbxhub.web.tryout import test_send as send_test
 from pbxhub.webhooks.spec import dump_spec
 from tests.support.outbox_world import BEFORE, VAULT, World, at, context_of, report, spec
 from tests.support.sending import PUBLIC_ONLY

@@ -5,6 +5,7 @@ table of pbxhub/redaction.py. The URL and the headers of a delivery are redacted
 """
 
 import base64
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -60,3 +61,16 @@ def visible_request(access: Access | None, request: Request) -> Request:
 def visible_values(access: Access | None, values: Mapping[str, Any]) -> dict[str, Any]:
     """Values of a call, or the fields of an event."""
     return dict(values) if sees_secrets(access) else {**redact_value(values)}
+
+
+def readable(body: bytes) -> str:
+    """A body as text: JSON in lines, bytes that are not UTF-8 replaced."""
+    return indented(body.decode("utf-8", "replace"))
+
+
+def indented(text: str) -> str:
+    """JSON in lines; any other text unchanged."""
+    try:
+        return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+    except (ValueError, RecursionError):
+        return text

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import differences
 from pbxhub.account.visible import visible_body
+from pbxhub.account.webhook_fields import flatten
 from pbxhub.calls.stages import JSON
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.store.delivery_rows import Delivery
-from pbxhub.web.webhooks import flatten
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from wtforms import (
     StringField,
     TextAreaField,
 )
-from wtforms.validators import InputRequired, Length, Regexp, ValidationError
+from wtforms.validators import InputRequired, Length, ValidationError
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from pbxhub.account.email_addresses import normalised, refusal_of
@@ -297,12 +297,12 @@ class GoogleAnalyticsForm(Form):
 
     measurement_id = StringField(
         _("Measurement id"),
-        [InputRequired(), Regexp(r"G-[A-Z0-9]{4,20}\Z", message=_("It looks like G-ABC123DEF4."))],
+        [Hint(required=True)],
         description=_("Admin → Data streams → your stream."),
     )
     api_secret = PasswordField(
         _("API secret"),
-        [InputRequired(), Length(max=200)],
+        [Hint(required=True, maxlength=200)],
         description=_("Admin → Data streams → your stream → Measurement Protocol API secrets."),
     )
 

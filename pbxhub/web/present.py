@@ -14,7 +14,7 @@ from flask_login import current_user
 from markupsafe import Markup, escape
 
 from pbxhub.account.copied_text import argument_of
-from pbxhub.account.visible import visible_body, visible_text, visible_values
+from pbxhub.account.visible import readable, visible_body, visible_text, visible_values
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.web.assets import asset
 from pbxhub.wsgi.current import now
@@ -128,19 +128,6 @@ def as_it_came(body: bytes) -> str:
     """A body unchanged; bytes and characters that cannot be shown as \\x.."""
     text = body.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() or c in "\n\r\t" else c.encode("unicode_escape").decode() for c in text)
-
-
-def readable(body: bytes) -> str:
-    """A body as text: JSON in lines, bytes that are no text marked."""
-    return indented(body.decode("utf-8", "replace"))
-
-
-def indented(text: str) -> str:
-    """JSON in lines; any other text unchanged."""
-    try:
-        return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
-    except (ValueError, RecursionError):
-        return text
 
 
 def shown(value: object) -> str:

@@ -6,10 +6,10 @@ from typing import Any
 
 from flask_babel import lazy_gettext as _
 from wtforms import BooleanField, IntegerField, SelectField, StringField
-from wtforms.validators import InputRequired, Length, NumberRange, Regexp
+from wtforms.validators import InputRequired
 
 from pbxhub.store.webhooks import Webhook
-from pbxhub.web.forms import Form
+from pbxhub.web.forms import Form, Hint
 from pbxhub.webhooks.catalogue import QUESTION
 from pbxhub.webhooks.spec import Steering, dump_spec
 
@@ -22,14 +22,10 @@ class SteeringForm(Form):
 
     name = StringField(
         _("Name"),
-        [
-            InputRequired(),
-            Length(max=200),
-            Regexp(r"[^,()$]*$", message=_("Without , ( ) and $: dialplans read them.")),
-        ],
+        [Hint(required=True, maxlength=200)],
         description=_("The dialplan asks by this name."),
     )
-    url = StringField("URL", [InputRequired(), Length(max=8000)])
+    url = StringField("URL", [Hint(required=True, maxlength=8000)])
     method = SelectField(_("Method"), choices=["POST", "GET", "PUT", "PATCH"])
     format = SelectField(_("Format"), choices=["json", "form", "xml", "none"])
     reads = SelectField(
@@ -41,21 +37,21 @@ class SteeringForm(Form):
         ],
     )
     key = StringField(
-        _("Name in response for destination"), [Length(max=200)],
+        _("Name in response for destination"), [Hint(maxlength=200)],
         description=_("destination or data.phone in a JSON answer; empty: the whole answer is the number."),
     )  # fmt: skip
-    wait = IntegerField(_("Seconds to wait for the answer"), [InputRequired(), NumberRange(1, 60)])
-    music = StringField(_("Music class meanwhile"), [Length(max=80)], description=_("Empty: silence."))
+    wait = IntegerField(_("Seconds to wait for the answer"), [InputRequired(), Hint(min=1, max=60)])
+    music = StringField(_("Music class meanwhile"), [Hint(maxlength=80)], description=_("Empty: silence."))
     numbers = StringField(
-        _("Numbers it may call"), [Length(max=8000)],
+        _("Numbers it may call"), [Hint(maxlength=8000)],
         description=_("As Asterisk writes them, separated by spaces: 101 _2XX _380XXXXXXXXX."),
     )  # fmt: skip
-    contexts = StringField(_("Contexts the action goto may choose"), [Length(max=2000)])
+    contexts = StringField(_("Contexts the action goto may choose"), [Hint(maxlength=2000)])
     default = StringField(
-        _("Default route"), [Length(max=40)],
+        _("Default route"), [Hint(maxlength=40)],
         description=_("Number called when the answer is of no use. Empty: the dialplan goes on at line 1."),
     )  # fmt: skip
-    ring = IntegerField(_("Seconds the destination rings"), [InputRequired(), NumberRange(1, 600)])
+    ring = IntegerField(_("Seconds the destination rings"), [InputRequired(), Hint(min=1, max=600)])
     enabled = BooleanField(_("Switched on"))
 
     def take_error(self, path: str, message: str) -> None:

@@ -7,7 +7,7 @@ from pbxhub.translatable import say
 from pbxhub.webhooks import params
 from pbxhub.webhooks.auth import check_auth
 from pbxhub.webhooks.call_control import check_steering
-from pbxhub.webhooks.catalogue import STAGES
+from pbxhub.webhooks.catalogue import QUESTION, STAGES
 from pbxhub.webhooks.certificates import certificates_error
 from pbxhub.webhooks.ga4 import lint_ga4
 from pbxhub.webhooks.matching import compile_filters
@@ -21,6 +21,8 @@ from pbxhub.webhooks.template import TemplateError, compile_template
 
 MOST_IN_FLIGHT, LONGEST_DEADLINE = 100, 60
 MOST_FILTERS = 100
+LONGEST_NAME = 200  # characters
+_DIALPLAN_SIGNS = frozenset(",()$")
 
 
 def check_spec(data: Any) -> WebhookSpec:
@@ -48,6 +50,16 @@ def problems(spec: WebhookSpec) -> list[FieldError]:
     errors += check_auth(spec.request.auth) + check_success(spec.success) + check_retry(spec.retry)
     errors += check_answer(spec.answer) + _check_limits(spec.limits) + _check_rest(spec.request)
     return errors + check_steering(spec)
+
+
+def check_name(name: str, stage: str) -> list[FieldError]:
+    """Whether an event of this stage may be called that. The dialplan asks for a call.question by its name, as one
+    argument of AGI()."""
+    if not 1 <= len(name) <= LONGEST_NAME:
+        return [FieldError("name", say("Give the event a name of 1 to %(most)s characters.", most=LONGEST_NAME))]
+    if stage == QUESTION and set(name) & _DIALPLAN_SIGNS:
+        return [FieldError("name", say("Leave out , ( ) and $: the dialplan asks for this event by its name."))]
+    return []
 
 
 def check_stage(stage: str) -> list[FieldError]:

@@ -10,12 +10,12 @@ from typing import Any, Literal
 from pbxhub.translatable import say
 from pbxhub.webhooks.auth import keeps_secret
 from pbxhub.webhooks.chains import check_chains
-from pbxhub.webhooks.check import check_stage, problems
+from pbxhub.webhooks.check import check_name, check_stage, problems
 from pbxhub.webhooks.gallery import unfilled
 from pbxhub.webhooks.spec import WebhookSpec
 from pbxhub.webhooks.spec_json import FieldError, Reader, SpecError, join, json_schema, write
 
-MOST_WEBHOOKS, LONGEST_NAME = 1000, 200
+MOST_WEBHOOKS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +110,13 @@ def _check(bundle: Bundle, existing: Mapping[str, Exported], locked: Collection[
     seen: set[str] = set()
     for index, webhook in enumerate(bundle.webhooks):
         path = f"webhooks.{webhook.name}" if webhook.name else f"webhooks[{index}]"
-        if not 1 <= len(webhook.name) <= LONGEST_NAME:
-            errors.append(
-                FieldError(
-                    join(path, "name"),
-                    say(
-                        "has %(count)s letters; give 1 to %(longest)s",
-                        count=len(webhook.name),
-                        longest=LONGEST_NAME,
-                    ),
-                )
-            )
         if webhook.name in seen:
             errors.append(FieldError(join(path, "name"), say("is there twice in the file")))
         if webhook.name in locked:
             errors.append(FieldError(join(path, "name"), say("is that of the locked event; give another one")))
         seen.add(webhook.name)
-        errors += _below(path, check_stage(webhook.stage) + problems(webhook.spec))
+        named = check_name(webhook.name, webhook.stage) + check_stage(webhook.stage)
+        errors += _below(path, named + problems(webhook.spec))
         errors += _below(path, unfilled(webhook.spec)) if webhook.enabled else []
     specs = {name: webhook.spec for name, webhook in existing.items()} | {
         item.name: item.spec for item in bundle.webhooks
@@ -146,18 +136,19 @@ def _change(webhook: Exported, before: Exported | None) -> Change:
         return Change("new", webhook, (), request.auth.kind != "none" or bool(request.tls_certificate))
     needs_secret = request.auth.kind != "none" and not keeps_secret(before.spec.request, request)
     needs_secret |= bool(request.tls_certificate) and request.tls_certificate != before.spec.request.tls_certificate
-    old, new = dict(_leaves(write(before), "")), dict(_leaves(write(webhook), ""))
+    old, new = dict(leaves(write(before), "")), dict(leaves(write(webhook), ""))
     paths = [path for path in dict.fromkeys((*old, *new)) if old.get(path) != new.get(path)]
     differences = tuple(Difference(path, old.get(path), new.get(path)) for path in paths)
     return Change("changed" if differences else "same", webhook, differences, needs_secret)
 
 
-def _leaves(data: Any, path: str) -> Iterator[tuple[str, Any]]:
+def leaves(data: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Nested JSON as path and leaf: `request.headers[0].name`, `X-Key`."""
     if isinstance(data, dict):
         for name, item in data.items():
-            yield from _leaves(item, join(path, name))
+            yield from leaves(item, join(path, name))
     elif isinstance(data, list):
         for index, item in enumerate(data):
-            yield from _leaves(item, f"{path}[{index}]")
+            yield from leaves(item, f"{path}[{index}]")
     else:
         yield path, data

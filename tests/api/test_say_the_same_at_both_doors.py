@@ -11,6 +11,8 @@ from sqlalchemy import select
 from pbxhub.store.accounts import AuditEntry, Employee, Number
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.ids import new_id
+from pbxhub.store.webhooks import Webhook
+from pbxhub.webhooks.gallery import default_event
 from pbxhub.wsgi.current import now
 from tests.support.served import Served
 from tests.support.signing_in import member, program, token_of
@@ -264,3 +266,60 @@ def test_a_pause_says_who_paused_at_both_doors(hub: Served, owner: FlaskClient, 
     assert answer.get_json()["paused_reason"] == "paused by test"
     answer = script.post(f"/api/v1/webhooks/{called['id']}/resume").get_json()
     assert (answer["paused_on"], answer["paused_reason"]) == (None, "")
+
+
+def test_a_question_that_a_dialplan_could_not_ask_is_refused_at_every_door(
+    hub: Served, owner: FlaskClient, script: FlaskClient
+) -> None:
+    spec = {"request": {"url": "https://crm.example.com/"}, "steering": {}}
+    webhook = {"name": "where, to", "stage": "call.question", "enabled": True, "spec": spec}
+    root = f"/projects/{hub.project_id}/webhooks"
+    paged = owner.post(f"{root}/save", json=webhook, headers={"X-CSRFToken": token_of(owner, root)}).get_json()
+    _status, called = api_says(script, "post", "/api/v1/webhooks", webhook)
+    file = {"format": "pbxhub-webhooks", "version": 1, "webhooks": [webhook]}
+    _status, imported = api_says(script, "post", "/api/v1/webhooks/import", file)
+    assert [error["message"] for error in paged["errors"]] == called == imported != []
+
+
+@pytest.mark.parametrize("given", [{"measurement_id": "UA-1"}, {"measurement_id": " G-1"}, {"api_secret": "x" * 201}])
+def test_google_analytics_is_refused_in_the_same_words(
+    hub: Served, owner: FlaskClient, script: FlaskClient, given: dict[str, str]
+) -> None:
+    locked = _locked(hub)
+    whole = {"measurement_id": "G-ABC1234567", "api_secret": "secret", **given}
+    said = page_says(owner, f"/projects/{hub.project_id}/webhooks/{locked}/setup", whole)
+    answer = script.put(f"/api/v1/webhooks/{locked}/google-analytics", json=whole)
+    assert answer.status_code == 422
+    assert [error["message"] for error in answer.get_json()["errors"]] == said != []
+
+
+def test_a_webhook_is_switched_with_the_same_line_and_the_same_refusal(
+    hub: Served, owner: FlaskClient, script: FlaskClient
+) -> None:
+    root = f"/projects/{hub.project_id}/webhooks"
+    paged, called = _webhook(script, "by page"), _webhook(script, "by API")
+    before = len(_lines(hub))
+    for on in (False, True):
+        form = {"enabled": "1" if on else "0", "csrf_token": token_of(owner, root)}
+        owner.post(f"{root}/{paged['id']}/enabled", data=form)
+        answer = script.put(f"/api/v1/webhooks/{called['id']}/enabled", json={"enabled": on})
+        assert (answer.status_code, answer.get_json()["enabled"]) == (200, on)
+    off_page, off_api, on_page, on_api = _lines(hub)[before:]
+    assert (
+        (off_page[0], off_page[2]) == (off_api[0], off_api[2]) == ("webhook switched off", {"enabled": [True, False]})
+    )
+    assert (on_page[0], on_page[2]) == (on_api[0], on_api[2]) == ("webhook switched on", {"enabled": [False, True]})
+    refused = script.put(f"/api/v1/webhooks/{_locked(hub)}/enabled", json={"enabled": True})
+    assert refused.status_code == 422
+    assert "has the blank" in refused.get_json()["detail"]
+
+
+def _locked(hub: Served) -> int:
+    """The event of Google Analytics, as a new project has it."""
+    (ready,) = default_event().webhooks
+    with hub.database.write() as session:
+        row = Webhook(project_id=hub.project_id, name=ready.name, stage=ready.stage, enabled=False, locked=True,
+                      spec=ready.spec, created_on=now())  # fmt: skip
+        session.add(row)
+        session.flush()
+        return row.id

@@ -53,11 +53,11 @@ def test_a_forwarding_number_is_added_and_shows_its_dialplan_line(
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"wait": "61"}, "between 1 and 60"),
+        ({"wait": "61"}, "is 61; give 1 to 60"),
         ({"numbers": "${X}"}, "is not a number"),
         ({"default": "999"}, "not among the numbers"),
         ({"url": "http://127.0.0.1/"}, "may not be reached"),
-        ({"name": "a,b"}, "dialplans read them"),
+        ({"name": "a,b"}, "the dialplan asks for this event by its name"),
     ],
 )
 def test_what_cannot_work_is_said_at_saving(

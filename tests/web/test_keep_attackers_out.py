@@ -23,7 +23,7 @@ from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
-from pbxhub.web.curl import as_curl
+from pbxhub.webhooks.curl_command import as_curl
 from pbxhub.webhooks.spec import Field, Parameter, RequestSpec, WebhookSpec
 from pbxhub.wsgi.current import now
 from tests.support.people import PASSWORD, Browser, People

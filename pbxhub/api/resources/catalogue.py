@@ -2,12 +2,12 @@
 
 from typing import Any
 
+from pbxhub.account.ready_made import add_ready
 from pbxhub.api import schemas
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse
 from pbxhub.api.resources.webhooks import show
-from pbxhub.web.webhooks import add_ready
 from pbxhub.webhooks.catalogue import ENTRIES, FAMILIES
 from pbxhub.webhooks.gallery import Item, find, gallery
 from pbxhub.webhooks.spec import dump_spec

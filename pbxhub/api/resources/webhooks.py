@@ -3,41 +3,27 @@
 from typing import Any
 
 from flask import jsonify
-from sqlalchemy import select
 
+from pbxhub.account import webhooks as rules
 from pbxhub.account.access import Access
-from pbxhub.account.visible import visible_request, visible_spec
+from pbxhub.account.preview import Preview, Tried, preview, test_send
+from pbxhub.account.ready_made import GoogleAnalytics, set_up_google_analytics
+from pbxhub.account.visible import readable, visible_request, visible_spec
+from pbxhub.account.webhook_drafts import live_webhooks, read_draft
+from pbxhub.account.webhook_files import carry_out, export_file, plan
+from pbxhub.account.webhook_secrets import make_signing_key, remove_signing_key
+from pbxhub.account.webhooks import change, create, editable, webhook_of
 from pbxhub.api import schemas
-from pbxhub.api.answers import check_if_match, check_match, tagged
+from pbxhub.api.answers import check_if_match, check_match, page, tagged
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
-from pbxhub.api.problems import refuse
+from pbxhub.api.problems import refuse, refuse_all
 from pbxhub.api.resources.account import id_after
 from pbxhub.steering.answer import Plan
 from pbxhub.store import webhooks as store
-from pbxhub.web import webhooks as rules
-from pbxhub.web.curl import as_curl
-from pbxhub.web.present import readable
-from pbxhub.web.tryout import Preview, Tried, preview, test_send
-from pbxhub.web.webhooks import (
-    carry_out,
-    change,
-    create,
-    editable,
-    exported,
-    live_webhooks,
-    make_signing_key,
-    plan,
-    read_draft,
-    remove,
-    remove_signing_key,
-    reorder,
-    restore_version,
-    set_up_default,
-    webhook_of,
-)  # fmt: skip
 from pbxhub.webhooks.call_control import plan_of, rules_of
-from pbxhub.webhooks.import_export import Change, export_webhooks
+from pbxhub.webhooks.curl_command import as_curl
+from pbxhub.webhooks.import_export import Change
 from pbxhub.webhooks.spec import dump_spec
 from pbxhub.wsgi.current import reading, writing
 from pbxhub.wsgi.request_checks import LARGEST_REVISION
@@ -56,10 +42,8 @@ def index(wanted: dict[str, Any]) -> Any:
     with reading() as session:
         access = enter(session)
         rows = sorted(live_webhooks(session, access), key=lambda row: row.id)
-        rows = [row for row in rows if row.id > after]
-        shown = rows[: wanted["limit"]]
-        more = len(rows) > len(shown)
-        return {"items": [show(access, row) for row in shown], "next": str(shown[-1].id) if more else None}
+        found = page([row for row in rows if row.id > after], wanted["limit"], lambda row: row.id)
+        return {**found, "items": [show(access, row) for row in found["items"]]}
 
 
 @webhooks.post("/webhooks")
@@ -107,7 +91,7 @@ def delete(webhook_id: int) -> None:
         access = enter(session)
         webhook = editable(session, access, webhook_id)
         check_if_match(show_dumped(access, webhook))
-        remove(session, access, webhook)
+        rules.remove(session, access, webhook)
 
 
 @webhooks.put("/webhooks/order")
@@ -117,7 +101,7 @@ def delete(webhook_id: int) -> None:
 def order(data: dict[str, Any]) -> None:
     """The order in which the events of a stage start."""
     with writing() as session:
-        reorder(session, enter(session), data["ids"])
+        rules.reorder(session, enter(session), data["ids"])
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/signing")
@@ -150,7 +134,7 @@ def set_up(data: dict[str, Any], webhook_id: int) -> Any:
     with writing() as session:
         access = enter(session)
         webhook = webhook_of(session, access, webhook_id)
-        set_up_default(session, access, webhook, data["measurement_id"], data["api_secret"])
+        refuse_all(set_up_google_analytics(session, access, webhook, GoogleAnalytics(**data)))
         return tagged(show_dumped(access, webhook))
 
 
@@ -179,14 +163,22 @@ def copy(data: dict[str, Any], webhook_id: int) -> Any:
     with writing() as session:
         access = enter(session)
         source = webhook_of(session, access, webhook_id)
-        wanted = {
-            "name": data.get("name") or f"{source.name} (copy)"[:200],
-            "stage": data.get("stage") or source.stage,
-            "enabled": False,
-            "spec": dump_spec(source.spec),
-        }
-        draft = read_draft(session, access, wanted, None, source)
-        return tagged(show_dumped(access, create(session, access, draft, source)), 201)
+        copied = rules.copy(session, access, source, data.get("name", ""), data.get("stage", ""))
+        return tagged(show_dumped(access, copied), 201)
+
+
+@webhooks.put("/webhooks/<int:webhook_id>/enabled")
+@webhooks.arguments(schemas.Switch)
+@webhooks.response(200, schemas.Webhook)
+@needs("webhooks.change")
+def switch(data: dict[str, Any], webhook_id: int) -> Any:
+    """Switches an event on or off, the locked one too; refused when something is missing. What is queued of an event
+    that is switched off is cancelled."""
+    with writing() as session:
+        access = enter(session)
+        webhook = webhook_of(session, access, webhook_id)
+        rules.switch(session, access, webhook, data["enabled"])
+        return tagged(show_dumped(access, webhook))
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/pause")
@@ -259,17 +251,11 @@ def versions(wanted: dict[str, Any], webhook_id: int) -> Any:
     with reading() as session:
         access = enter(session)
         webhook = webhook_of(session, access, webhook_id)
-        version = store.WebhookVersion
-        rows = session.scalars(
-            select(version)
-            .where(version.webhook_id == webhook.id, version.revision < min(after, LARGEST_REVISION))
-            .order_by(version.revision.desc())
-            .limit(wanted["limit"] + 1)
-        ).all()
-        shown = rows[: wanted["limit"]]
+        rows = rules.revisions(session, access, webhook, min(after, LARGEST_REVISION + 1), wanted["limit"] + 1)
+        found = page([row.version for row in rows], wanted["limit"], lambda row: row.revision)
         own = ("revision", "name", "stage", "enabled", "created_on")
-        items = [{**_columns(row, *own), "spec": visible_spec(access, row.spec)} for row in shown]
-        return {"items": items, "next": str(shown[-1].revision) if len(rows) > len(shown) else None}
+        shown = [{**_columns(row, *own), "spec": visible_spec(access, row.spec)} for row in found["items"]]
+        return {**found, "items": shown}
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/versions/<int(digits=9):revision>/restore")
@@ -280,10 +266,7 @@ def restore(webhook_id: int, revision: int) -> Any:
     with writing() as session:
         access = enter(session)
         webhook = editable(session, access, webhook_id)
-        version = session.get(store.WebhookVersion, (webhook.id, revision))
-        if version is None:
-            refuse(404, "There is no such revision.")
-        restore_version(session, access, webhook, version)
+        rules.restore(session, access, webhook, revision)
         return tagged(show_dumped(access, webhook))
 
 
@@ -295,10 +278,7 @@ def export() -> Any:
     those in URLs, headers and bodies are hidden, too."""
     with reading() as session:
         access = enter(session)
-        rows = [exported(row) for row in live_webhooks(session, access) if not row.locked]
-    specs = {row.name: visible_spec(access, row.spec) for row in rows}
-    file = export_webhooks(rows)
-    return jsonify({**file, "webhooks": [{**row, "spec": specs[row["name"]]} for row in file["webhooks"]]})
+        return jsonify(export_file(session, access))
 
 
 @webhooks.post("/webhooks/import")

@@ -34,6 +34,10 @@ class WebhookCopy(Schema):
     name = text(200, least=1)
 
 
+class Switch(Schema):
+    enabled = fields.Boolean(required=True)
+
+
 class Order(Schema):
     ids = fields.List(fields.Integer(validate=validate.Range(1, LARGEST_ID)), required=True,
                       **given("in the order of starting; those left out follow as they were"))  # fmt: skip
@@ -46,11 +50,8 @@ class SigningKey(Schema):
 class GoogleAnalytics(Schema):
     """What the locked event needs to know."""
 
-    measurement_id = fields.String(
-        required=True,
-        validate=validate.Regexp(r"\AG-[A-Z0-9]{4,20}\Z", error="begins with G-; see Data streams"),
-    )
-    api_secret = text(200, least=1, required=True)
+    measurement_id = fields.String(required=True, **given("G-ABC123DEF4, of the data stream"))
+    api_secret = ruled(200, least=1, required=True)
 
 
 class AnswerTried(Schema):

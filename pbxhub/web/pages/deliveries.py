@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.sample_calls import values_of
 from pbxhub.account.visible import visible_request, visible_values
 from pbxhub.calls.stages import Value
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, Attempt, Delivery
@@ -15,12 +16,11 @@ from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.web.access import enter
 from pbxhub.web.compare import Compared, compare
-from pbxhub.web.curl import as_curl
 from pbxhub.web.deliveries import delivery_rows, newer_rows
 from pbxhub.web.delivery_filter import DeliveryFilter
 from pbxhub.web.paging import read_uuid
-from pbxhub.web.samples import values_of
 from pbxhub.webhooks.check import used_parameters
+from pbxhub.webhooks.curl_command import as_curl
 from pbxhub.webhooks.message import Request
 from pbxhub.webhooks.params import lookup
 from pbxhub.webhooks.spec import WebhookSpec

@@ -9,29 +9,22 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import differences
+from pbxhub.account.preview import preview, test_send
+from pbxhub.account.ready_made import GoogleAnalytics, add_ready, set_up_google_analytics
+from pbxhub.account.refusals import NotFoundError
+from pbxhub.account.webhook_drafts import read_draft
+from pbxhub.account.webhook_fields import all_fields, flatten
+from pbxhub.account.webhook_secrets import make_signing_key, remove_signing_key
+from pbxhub.account.webhooks import change, create, editable, webhook_of
 from pbxhub.calls.stages import JSON
 from pbxhub.store.accounts import User
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.web.access import enter
-from pbxhub.web.catalogue import editor_data, used_names
+from pbxhub.web.editor_data import editor_data, used_names
 from pbxhub.web.forms import GoogleAnalyticsForm
 from pbxhub.web.kept_forms import kept
 from pbxhub.web.language import _, said
 from pbxhub.web.pages.webhooks import pages
-from pbxhub.web.tryout import preview, test_send
-from pbxhub.web.webhooks import (
-    add_ready,
-    change,
-    create,
-    editable,
-    flatten,
-    make_signing_key,
-    read_draft,
-    remove_signing_key,
-    set_up_default,
-    shown,
-    webhook_of,
-)  # fmt: skip
 from pbxhub.web.words import all_stages
 from pbxhub.webhooks.gallery import default_event, find, gallery
 from pbxhub.webhooks.params import exists_at
@@ -145,7 +138,7 @@ def show(project_id: int) -> ResponseReturnValue:
         data = _payload()
         found = preview(session, access, data, _kept(session, access, data))
         source = _copied(session, access, data)
-        changes = differences(shown(source), _as_shown(data)) if source else {}
+        changes = differences(all_fields(source), _as_shown(data)) if source else {}
         html = render_template("webhooks/_preview.html", preview=found, source=source, changes=changes)
         return jsonify(html=html, errors=_errors(found.errors), notes=_errors(found.notes))
 
@@ -183,10 +176,10 @@ def setup_default(project_id: int, webhook_id: int) -> ResponseReturnValue:
         access = enter(session, project_id, "webhooks.change")
         webhook = webhook_of(session, access, webhook_id)
         if not webhook.locked:
-            abort(404)
-        if not form.validate_on_submit():
+            raise NotFoundError
+        given = GoogleAnalytics(form.measurement_id.data or "", form.api_secret.data or "")
+        if not form.validate_on_submit() or not form.take(set_up_google_analytics(session, access, webhook, given)):
             return render_template("webhooks/setup.html", form=form, webhook=webhook, item=default_event())
-        set_up_default(session, access, webhook, form.measurement_id.data, form.api_secret.data)
     flash(_("Calls go to Google Analytics from now on."))
     return redirect(url_for("webhooks.index", project_id=project_id))
 
@@ -222,14 +215,14 @@ def _conflict(session: Session, webhook: Webhook, data: Mapping[str, Any]) -> Re
     version = session.get(WebhookVersion, (webhook.id, webhook.revision))
     author = session.get(User, version.author_id) if version and version.author_id else None
     mine = _as_shown(data)
-    theirs = {name: value for name, value in shown(webhook).items() if name in mine}
+    theirs = {name: value for name, value in all_fields(webhook).items() if name in mine}
     who = author.name or author.email if author else _("Somebody")
     html = render_template("webhooks/_conflict.html", who=who, version=version, changes=differences(theirs, mine))
     return jsonify(html=html, revision=webhook.revision), 409
 
 
 def _as_shown(data: Mapping[str, Any]) -> dict[str, JSON]:
-    """What the form holds, as shown() gives a webhook."""
+    """What the form holds, as all_fields() gives a webhook."""
     return {**{name: data.get(name) for name in ("name", "stage", "enabled")}, **flatten(data.get("spec"))}
 
 

@@ -8,6 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.webhook_drafts import live_webhooks, read_draft
+from pbxhub.account.webhooks import change, create, editable
 from pbxhub.steering.answer import Plan
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.agi_tokens import Tokens
@@ -15,7 +17,6 @@ from pbxhub.store.webhooks import Webhook
 from pbxhub.web.access import enter
 from pbxhub.web.language import _, said
 from pbxhub.web.steering_form import SteeringForm, as_data, fill_in, simulated_of
-from pbxhub.web.webhooks import change, create, editable, live_webhooks, read_draft
 from pbxhub.webhooks.call_control import plan_of, rules_of
 from pbxhub.webhooks.catalogue import QUESTION
 from pbxhub.webhooks.spec import SpecError, Steering

@@ -2,40 +2,19 @@
 
 import json
 
-from flask import Blueprint, Response, abort, flash, redirect, render_template, request, url_for
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
 
-from pbxhub.account.access import Access
-from pbxhub.account.audit_log import differences
-from pbxhub.account.visible import visible_spec
-from pbxhub.calls.stages import JSON
+from pbxhub.account import webhooks
+from pbxhub.account.webhook_drafts import live_webhooks
+from pbxhub.account.webhook_files import carry_out, export_file, plan
 from pbxhub.json_reader import UnreadableError, read_json
-from pbxhub.store.accounts import User
-from pbxhub.store.webhooks import WebhookVersion
-from pbxhub.web import webhooks
 from pbxhub.web.access import enter
 from pbxhub.web.health import recent_outcomes
 from pbxhub.web.language import _, said
-from pbxhub.web.webhooks import (
-    carry_out,
-    editable,
-    exported,
-    flatten,
-    incomplete,
-    live_webhooks,
-    own_fields,
-    plan,
-    reorder,
-    restore_version,
-    switch,
-    webhook_of,
-)  # fmt: skip
-from pbxhub.web.webhooks import remove as delete
-from pbxhub.webhooks.import_export import export_webhooks
-from pbxhub.webhooks.spec import FieldError, SpecError, dump_spec
+from pbxhub.webhooks.spec import FieldError, SpecError
 from pbxhub.wsgi.current import hub, reading, writing
-from pbxhub.wsgi.request_checks import is_id
+from pbxhub.wsgi.request_checks import LARGEST_REVISION, is_id
 
 pages = Blueprint("webhooks", __name__, url_prefix="/projects/<int:project_id>/webhooks")
 
@@ -65,15 +44,15 @@ def enable(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """On or off. Off: what waits is cancelled, and says so."""
     with writing() as session:
         access = enter(session, project_id, "webhooks.change")
-        webhook = webhook_of(session, access, webhook_id)
+        webhook = webhooks.webhook_of(session, access, webhook_id)
         wanted = request.form.get("enabled") == "1"
         if wanted and webhook.locked and not webhook.secret_sealed:
             flash(_("Set it up first: it needs your measurement id and API secret."), "error")
             return redirect(url_for("webhooks.setup_default", project_id=project_id, webhook_id=webhook.id))
-        if wanted and (lacking := incomplete(webhook)):
-            flash(f"{lacking[0].path}: {said(lacking[0].message)}", "error")
-            return redirect(url_for("webhooks.index", project_id=project_id))
-        switch(session, access, webhook, wanted)
+        try:
+            webhooks.switch(session, access, webhook, wanted)
+        except SpecError as error:
+            flash(f"{error.errors[0].path}: {said(error.errors[0].message)}", "error")
     return redirect(url_for("webhooks.index", project_id=project_id))
 
 
@@ -82,7 +61,7 @@ def hold(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Stops sending and keeps what waits, or sends again."""
     with writing() as session:
         access = enter(session, project_id, "webhooks.change")
-        webhook = webhook_of(session, access, webhook_id)
+        webhook = webhooks.webhook_of(session, access, webhook_id)
         if webhook.paused_on:
             webhooks.release(session, access, webhook)
         else:
@@ -96,8 +75,8 @@ def remove(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Deletes a webhook: what waits is cancelled, what was sent stays in the history."""
     with writing() as session:
         access = enter(session, project_id, "webhooks.change")
-        webhook = editable(session, access, webhook_id)
-        delete(session, access, webhook)
+        webhook = webhooks.editable(session, access, webhook_id)
+        webhooks.remove(session, access, webhook)
     flash(_("%(name)s was deleted.", name=webhook.name))
     return redirect(url_for("webhooks.index", project_id=project_id))
 
@@ -107,7 +86,7 @@ def order(project_id: int) -> ResponseReturnValue:
     """The order of starting: ids as the table now shows them."""
     wanted = [int(text) for text in request.form.getlist("id") if is_id(text)]
     with writing() as session:
-        reorder(session, enter(session, project_id, "webhooks.change"), wanted)
+        webhooks.reorder(session, enter(session, project_id, "webhooks.change"), wanted)
     return "", 204
 
 
@@ -116,17 +95,9 @@ def history(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Every revision with its author and what it changed."""
     with reading() as session:
         access = enter(session, project_id)
-        webhook = webhook_of(session, access, webhook_id)
-        rows = session.execute(
-            select(WebhookVersion, User.email)
-            .outerjoin(User, User.id == WebhookVersion.author_id)
-            .where(WebhookVersion.webhook_id == webhook.id)
-            .order_by(WebhookVersion.revision.desc())
-            .limit(101)
-        ).all()
-        older = [*(row[0] for row in rows[1:]), None]
-        listed = [(row[0], row[1], _changes(access, row[0], before)) for row, before in zip(rows, older, strict=False)]
-        return render_template("webhooks/history.html", webhook=webhook, rows=listed[:100])
+        webhook = webhooks.webhook_of(session, access, webhook_id)
+        rows = webhooks.revisions(session, access, webhook, LARGEST_REVISION + 1, 100)
+        return render_template("webhooks/history.html", webhook=webhook, rows=rows)
 
 
 @pages.post("/<int:webhook_id>/restore/<int(digits=9):revision>")
@@ -135,12 +106,9 @@ def restore(project_id: int, webhook_id: int, revision: int) -> ResponseReturnVa
     back = redirect(url_for("webhooks.history", project_id=project_id, webhook_id=webhook_id))
     with writing() as session:
         access = enter(session, project_id, "webhooks.change")
-        webhook = editable(session, access, webhook_id)
-        version = session.get(WebhookVersion, (webhook.id, revision))
-        if version is None:
-            abort(404)
+        webhook = webhooks.editable(session, access, webhook_id)
         try:
-            restore_version(session, access, webhook, version)
+            webhooks.restore(session, access, webhook, revision)
         except SpecError as error:
             flash(
                 _("Revision %(n)s cannot be restored: %(why)s", n=revision, why=said(error.errors[0].message)), "error"
@@ -155,8 +123,7 @@ def export(project_id: int) -> ResponseReturnValue:
     """Every webhook but the locked one as a file, without secrets."""
     with reading() as session:
         access = enter(session, project_id, "webhooks.change")
-        rows = [exported(row) for row in live_webhooks(session, access) if not row.locked]
-    text = json.dumps(export_webhooks(rows), ensure_ascii=False, indent=2)
+        text = json.dumps(export_file(session, access), ensure_ascii=False, indent=2)
     return Response(
         text, mimetype="application/json", headers={"Content-Disposition": 'attachment; filename="webhooks.json"'}
     )
@@ -192,16 +159,3 @@ def take_in(project_id: int) -> ResponseReturnValue:
 
 def _import_refused(errors: list[FieldError]) -> ResponseReturnValue:
     return render_template("webhooks/import.html", plan=None, text="", errors=errors), 422
-
-
-def _changes(access: Access, newer: WebhookVersion, older: WebhookVersion | None) -> dict[str, list[JSON]]:
-    """What is different, as the reader may see it: of a secret only that it has changed."""
-    if older is None:
-        return {}
-    before, after = (_fields(row, visible_spec(access, row.spec)) for row in (older, newer))
-    changed = differences(_fields(older, dump_spec(older.spec)), _fields(newer, dump_spec(newer.spec)))
-    return {path: [before.get(path), after.get(path)] for path in changed}
-
-
-def _fields(version: WebhookVersion, spec: JSON) -> dict[str, JSON]:
-    return {**own_fields(version), **flatten(spec)}

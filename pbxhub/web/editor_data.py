@@ -6,9 +6,10 @@ from typing import Any, get_args, get_type_hints
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.sample_calls import recent_calls, sample_names
+from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.store.webhooks import Webhook
-from pbxhub.web.samples import recent_calls, sample_names
-from pbxhub.web.webhooks import live_webhooks
+from pbxhub.web.language import said
 from pbxhub.web.words import all_stages
 from pbxhub.webhooks.catalogue import CHAIN, ENTRIES, FAMILIES
 from pbxhub.webhooks.check import used_parameters
@@ -41,7 +42,7 @@ def editor_data(session: Session, access: Access, webhook: Webhook, source: Webh
         "retries": {name: list(delays) for name, delays in PROFILES.items()},
         "chain": others,
         "samples": [
-            *({"value": code, "name": name} for code, name in sample_names().items()),
+            *({"value": code, "name": said(name)} for code, name in sample_names().items()),
             *({"value": str(call.id), "name": f"{call.caller or '—'} → {call.dst}"} for _event, call in calls),
         ],
     }

@@ -9,6 +9,16 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.sample_calls import chosen_values, recent_values
+from pbxhub.account.visible import readable
+from pbxhub.account.webhook_secrets import (
+    given_key,
+    given_secret,
+    key_errors,
+    moved_errors,
+    same_host,
+    secret_errors,
+)
 from pbxhub.delivery.prepare import Credentials, Prepared, join
 from pbxhub.delivery.read_answer import Reading, read
 from pbxhub.delivery.stage_values import DeliveryValues, StageValues
@@ -18,22 +28,18 @@ from pbxhub.sending.exchange import Answer
 from pbxhub.sending.webhook_signatures import open_keys
 from pbxhub.store.ids import new_id
 from pbxhub.store.webhooks import Webhook
-from pbxhub.vault import VaultError
-from pbxhub.web import curl
-from pbxhub.web.language import _
-from pbxhub.web.present import readable
-from pbxhub.web.samples import chosen_values, recent_values
-from pbxhub.web.webhooks import given_key, given_secret, key_errors, moved_errors, same_host, secret_errors
+from pbxhub.translatable import say
+from pbxhub.vault import Vault, VaultError
 from pbxhub.webhooks.auth import authorize
 from pbxhub.webhooks.catalogue import QUESTION
 from pbxhub.webhooks.check import advice, problems
+from pbxhub.webhooks.curl_command import as_curl
 from pbxhub.webhooks.ga4 import is_ga4
 from pbxhub.webhooks.ga4_request import lint_request, twin, twin_messages
 from pbxhub.webhooks.matching import Matched, compile_filters, would_match
 from pbxhub.webhooks.message import NotSent, Request
 from pbxhub.webhooks.request import compile_request
 from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec, load_spec
-from pbxhub.wsgi.current import hub, now
 
 TEST_MARK = ("webhook-test", "1")
 """The header by which a receiver can tell a test from a delivery."""
@@ -66,7 +72,7 @@ class Preview:
         if self.request is None:
             return ""
         headers = redact_headers(self.request.headers)
-        return curl.as_curl(self.request.method, redact_url(self.request.url), headers, self.request.body)
+        return as_curl(self.request.method, redact_url(self.request.url), headers, self.request.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +116,19 @@ def test_send(session: Session, access: Access, data: Mapping[str, Any], kept: W
     if isinstance(draft, Preview):
         return Tried(draft)
     secret = given_secret(data)
-    if errors := secret_errors(draft.spec, secret, kept) + key_errors(draft.spec, given_key(data), kept):
+    errors = secret_errors(draft.spec, secret, kept)
+    errors += key_errors(access.hub.vault, draft.spec, given_key(data), kept)
+    if errors:
         return Tried(Preview(tuple(errors)))
     shown = _shown(session, access, data, draft)
     if isinstance(draft.rendered, NotSent):
         return Tried(shown)
-    prepared = _prepared(draft, draft.rendered, draft.known, now())
+    prepared = _prepared(draft, draft.rendered, draft.known, access.now)
     request = prepared.outgoing.request
     marked = replace(request, headers=(*request.headers, TEST_MARK))
-    sender = hub().sender
-    sender.guard = hub().guard()
-    with hub().slow_requests.one(access.project.id):
+    sender = access.hub.sender
+    sender.guard = access.hub.guard()
+    with access.hub.slow_requests.one(access.project.id):
         answer = prepared.clean(sender.send(replace(prepared.outgoing, request=twin(marked))))
     return Tried(shown, answer, _judged(draft.spec, answer))
 
@@ -132,9 +140,9 @@ def _judged(spec: WebhookSpec, answer: Answer) -> Reading:
     if messages is None:
         return reading
     if messages:
-        sentence = _("Google would drop this: %(why)s", why="; ".join(messages))
+        sentence = say("Google would drop this: %(why)s", why="; ".join(messages))
         return replace(reading, ok=False, code="check_failed", sentence=sentence)
-    sentence = _("Google's check finds nothing wrong. It records nothing and does not look at the API secret.")
+    sentence = say("Google's check finds nothing wrong. It records nothing and does not look at the API secret.")
     return replace(reading, sentence=sentence)
 
 
@@ -152,9 +160,9 @@ def _draft(session: Session, access: Access, data: Mapping[str, Any], kept: Webh
     rendered = compile_request(spec).render(own, access.zone, access.project.country)
     known = Credentials()
     try:
-        known = _credentials(spec, given_secret(data), given_key(data), kept)
+        known = _credentials(access.hub.vault, spec, given_secret(data), given_key(data), kept)
     except VaultError as error:
-        rendered = NotSent("render_error", f"Not sent: {error}.")
+        rendered = NotSent("render_error", say("Not sent: %(why)s.", why=str(error)))
     return _Draft(spec, stage, values, delivery_id, rendered, known, kept, read_grant(access.project.webhook_networks))
 
 
@@ -164,20 +172,20 @@ def _shown(session: Session, access: Access, data: Mapping[str, Any], draft: _Dr
     notes = tuple(advice(draft.spec, draft.stage))
     if isinstance(draft.rendered, Request):
         said = {note.path for note in notes}
-        notes += tuple(note for note in lint_request(draft.rendered, now()) if note.path not in said)
+        notes += tuple(note for note in lint_request(draft.rendered, access.now) if note.path not in said)
     if draft.kept is not None and given_secret(data) is None:
         notes += tuple(moved_errors(draft.spec, draft.kept))
-    notes += tuple(key_errors(draft.spec, given_key(data), draft.kept))
+    notes += tuple(key_errors(access.hub.vault, draft.spec, given_key(data), draft.kept))
     would = matcher.matches(draft.values)
     if isinstance(draft.rendered, NotSent):
         return Preview((), notes, None, draft.rendered, matched, would)
-    return Preview((), notes, _hidden(draft, draft.rendered), None, matched, would)
+    return Preview((), notes, _hidden(draft, draft.rendered, access.now), None, matched, would)
 
 
-def _hidden(draft: _Draft, rendered: Request) -> Request:
+def _hidden(draft: _Draft, rendered: Request, at: datetime) -> Request:
     """The request as it would leave, with the credentials hidden."""
     auth = draft.spec.request.auth
-    prepared = _prepared(draft, rendered, Credentials("hidden", draft.known.keys), now())
+    prepared = _prepared(draft, rendered, Credentials("hidden", draft.known.keys), at)
     url = prepared.outgoing.request.url
     if auth.kind == "query":
         url = authorize(rendered, auth, "hidden").url.removesuffix("hidden") + HIDDEN
@@ -193,9 +201,10 @@ def _prepared(draft: _Draft, rendered: Request, known: Credentials, at: datetime
     return replace(prepared, outgoing=replace(prepared.outgoing, deadline=float(draft.spec.steering.wait)))
 
 
-def _credentials(spec: WebhookSpec, secret: str | None, key: str | None, kept: Webhook | None) -> Credentials:
+def _credentials(
+    vault: Vault, spec: WebhookSpec, secret: str | None, key: str | None, kept: Webhook | None
+) -> Credentials:
     """What is given, and what is kept; nothing that is kept goes to another host. Raises VaultError as Vault.open."""
-    vault = hub().vault
     if kept is None or not same_host(kept, spec):
         return Credentials(secret or "", None, key or "")
     return Credentials(

@@ -16,24 +16,22 @@ from pbxhub.delivery.webhook_cache import ProjectWebhooks
 from pbxhub.store.columns import unindexed
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
-from pbxhub.web.language import _
-from pbxhub.web.paging import read_uuid
+from pbxhub.translatable import Sentence, say
 from pbxhub.webhooks.catalogue import CHAIN, ENTRIES
 from pbxhub.webhooks.params import exists_at, from_json
 from pbxhub.webhooks.saved_values import Answered, chain_values
-from pbxhub.wsgi.current import hub, now
 
 LAST_CALLS = 50
 
 
-def sample_names() -> dict[str, str]:
+def sample_names() -> dict[str, Sentence]:
     """The made-up calls of the editor: code and name."""
     return {
-        "answered": _("Sample: answered call"),
-        "missed": _("Sample: missed call"),
-        "anonymous": _("Sample: hidden number"),
-        "transferred": _("Sample: transferred call"),
-        "nasty": _("Sample: odd characters"),
+        "answered": say("Sample: answered call"),
+        "missed": say("Sample: missed call"),
+        "anonymous": say("Sample: hidden number"),
+        "transferred": say("Sample: transferred call"),
+        "nasty": say("Sample: odd characters"),
     }
 
 
@@ -63,10 +61,9 @@ def recent_values(session: Session, access: Access, stage: str, name: str) -> li
 
 def chosen_values(session: Session, access: Access, stage: str, sample: str, name: str) -> StageValues:
     """The values of a sample, or of a recent call by its id. name: of the webhook that is tried."""
-    if wanted := read_uuid(sample):
-        for event, call in recent_calls(session, access, stage):
-            if call.id == wanted:
-                return values_of(session, access, event, call, name if stage == CHAIN else "")
+    for event, call in recent_calls(session, access, stage) if sample not in sample_names() else ():
+        if str(call.id) == sample.lower():
+            return values_of(session, access, event, call, name if stage == CHAIN else "")
     return _sample_values(session, access, stage, sample)
 
 
@@ -96,7 +93,7 @@ def values_of(session: Session, access: Access, event: StageEvent, call: Call, c
 
 def _sample_values(session: Session, access: Access, stage: str, code: str) -> StageValues:
     """A made-up call at that stage; an unknown code gives the answered one."""
-    moment = now().replace(microsecond=0)
+    moment = access.now.replace(microsecond=0)
     told = {**_examples(stage, moment), **_CHANGES.get(code, {})}
     if stage == CHAIN:
         told |= chain_values(_ANSWERED)
@@ -127,7 +124,7 @@ def _values(
 ) -> StageValues:
     project = access.project
     plain = ProjectWebhooks(project.id, project.name, access.zone, project.country, {}, {}, {})
-    return StageValues(told, plain, call, stage, event_id, Cards(session), hub().links, now())
+    return StageValues(told, plain, call, stage, event_id, Cards(session), access.hub.links, access.now)
 
 
 def _examples(stage: str, moment: datetime) -> dict[str, Value]:

@@ -1,0 +1,107 @@
+"""A webhook as somebody wants it: what an editor, a program or a ready-made form gives, read and checked as a whole."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from pbxhub.account.access import Access
+from pbxhub.account.webhook_secrets import given_key, given_secret, key_errors, secret_errors, signing_errors
+from pbxhub.store.accounts import lock_project
+from pbxhub.store.webhooks import Webhook
+from pbxhub.translatable import say
+from pbxhub.webhooks.chains import check_chains
+from pbxhub.webhooks.check import check_name, check_spec, check_stage
+from pbxhub.webhooks.gallery import unfilled
+from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec
+
+MOST_WEBHOOKS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A checked webhook. secret, and tls_key of its certificate: None keeps the stored one."""
+
+    name: str
+    stage: str
+    enabled: bool
+    spec: WebhookSpec
+    secret: str | None = field(default=None, repr=False)
+    tls_key: str | None = field(default=None, repr=False)
+
+
+def read_draft(
+    session: Session, access: Access, data: Mapping[str, Any], webhook: Webhook | None, source: Webhook | None = None
+) -> Draft:
+    """The draft behind name, stage, enabled, spec, secret and tls_key. Raises SpecError with everything that is wrong.
+
+    webhook: the one that is changed. source: the one that a new one is copied from. A secret of either is kept where
+    the draft gives none, but for the host it was given for only.
+    """
+    lock_project(session, access.project.id)  # else two that save at once both find the name free, or the last place
+    name, stage = str(data.get("name") or "").strip(), str(data.get("stage") or "")
+    enabled = bool(data.get("enabled", True))
+    spec, errors = _read_spec(access, data, webhook, source, enabled)
+    errors = [*check_name(name, stage), *_taken(session, access, name, webhook), *check_stage(stage), *errors]
+    if webhook is None and _count(session, access) >= MOST_WEBHOOKS:
+        errors.append(FieldError("", say("The project has %(n)s events, as many as it may have.", n=MOST_WEBHOOKS)))
+    errors = errors or _chain_errors(session, access, name, spec, webhook)
+    if errors := errors or address_errors(access, spec):
+        raise SpecError(errors)
+    return Draft(name, stage, enabled, spec, given_secret(data), given_key(data))
+
+
+def address_errors(access: Access, spec: WebhookSpec) -> list[FieldError]:
+    """Whether requests of this project may be sent to the address of the webhook."""
+    refused = access.hub.guard_of(access.project).check_url(spec.request.url)
+    return [FieldError("url", refused.sentence)] if refused else []
+
+
+def live_webhooks(session: Session, access: Access) -> list[Webhook]:
+    """The webhooks of the project in the order of the table: the locked one first."""
+    return list(
+        session.scalars(
+            select(Webhook)
+            .where(*_live(access))
+            .order_by(Webhook.locked.desc(), Webhook.position, Webhook.id)
+            .limit(MOST_WEBHOOKS)
+        )
+    )
+
+
+def _read_spec(
+    access: Access, data: Mapping[str, Any], webhook: Webhook | None, source: Webhook | None, enabled: bool
+) -> tuple[WebhookSpec, list[FieldError]]:
+    try:
+        spec = check_spec(data.get("spec") or {})
+    except SpecError as error:
+        return WebhookSpec(), list(error.errors)
+    kept = webhook or source
+    errors = secret_errors(spec, given_secret(data), kept)
+    errors += key_errors(access.hub.vault, spec, given_key(data), kept) + signing_errors(spec, webhook)
+    return spec, errors + (unfilled(spec) if enabled else [])
+
+
+def _taken(session: Session, access: Access, name: str, webhook: Webhook | None) -> list[FieldError]:
+    same = select(Webhook.id).where(*_live(access), Webhook.name == name)
+    found = session.scalar(same.where(Webhook.id != webhook.id) if webhook else same)
+    return [] if found is None else [FieldError("name", say("Another event of this project has this name."))]
+
+
+def _count(session: Session, access: Access) -> int:
+    return session.scalar(select(func.count()).where(*_live(access))) or 0
+
+
+def _live(access: Access) -> tuple[Any, ...]:
+    return (Webhook.project_id == access.project.id, Webhook.deleted_on.is_(None), Webhook.kind == "event")
+
+
+def _chain_errors(
+    session: Session, access: Access, name: str, spec: WebhookSpec, webhook: Webhook | None
+) -> list[FieldError]:
+    if not spec.on_success and not spec.on_failure:
+        return []
+    others = [row for row in live_webhooks(session, access) if webhook is None or row.id != webhook.id]
+    return check_chains({**{row.name: row.spec for row in others}, name: spec}).get(name, [])

@@ -1,0 +1,75 @@
+"""The webhooks of a project as a file: written, and read again here or in another project."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from pbxhub.account.access import Access
+from pbxhub.account.visible import visible_spec
+from pbxhub.account.webhook_drafts import MOST_WEBHOOKS, Draft, address_errors, live_webhooks
+from pbxhub.account.webhook_secrets import same_host
+from pbxhub.account.webhooks import change, create
+from pbxhub.store.accounts import lock_project
+from pbxhub.store.webhooks import Webhook
+from pbxhub.translatable import say
+from pbxhub.webhooks.import_export import Change, Exported, export_webhooks, plan_import
+from pbxhub.webhooks.spec import FieldError, SpecError
+
+
+def export_file(session: Session, access: Access) -> dict[str, Any]:
+    """JSON of every webhook but the locked one. The sealed secrets are not in the file; for those who may not change
+    webhooks those in URLs, headers and bodies are redacted, too."""
+    rows = [row for row in live_webhooks(session, access) if not row.locked]
+    specs = {row.name: visible_spec(access, row.spec) for row in rows}
+    file: dict[str, Any] = export_webhooks(_exported(row) for row in rows)
+    return {**file, "webhooks": [{**each, "spec": specs[each["name"]]} for each in file["webhooks"]]}
+
+
+def plan(session: Session, access: Access, data: Any) -> tuple[Change, ...]:
+    """What importing the file would change. Raises SpecError with everything that is wrong with it."""
+    lock_project(session, access.project.id)  # what is carried out must be what was planned
+    webhooks = live_webhooks(session, access)
+    rows = {row.name: row for row in webhooks if not row.locked}
+    locked = {row.name for row in webhooks if row.locked}
+    changes = plan_import(data, {name: _exported(row) for name, row in rows.items()}, locked)
+    if errors := _errors(access, changes, len(webhooks)):
+        raise SpecError(errors)
+    return tuple(replace(item, needs_secret=True) if _loses_keys(rows, item) else item for item in changes)
+
+
+def carry_out(session: Session, access: Access, changes: Iterable[Change]) -> int:
+    """Writes a plan; a webhook that lacks its secret comes switched off. Returns how many were written."""
+    existing = {row.name: row for row in live_webhooks(session, access) if not row.locked}
+    wanted = [item for item in changes if item.kind != "same"]
+    for item in wanted:
+        new, old = item.webhook, existing.get(item.webhook.name)
+        draft = Draft(new.name, new.stage, new.enabled and not item.needs_secret, new.spec)
+        if old is None:
+            create(session, access, draft)
+        else:
+            change(session, access, old, draft)
+    return len(wanted)
+
+
+def _exported(webhook: Webhook) -> Exported:
+    return Exported(webhook.name, webhook.stage, webhook.spec, webhook.enabled)
+
+
+def _errors(access: Access, changes: Iterable[Change], count: int) -> list[FieldError]:
+    """What this hub does not allow of a file that is right by itself. count: webhooks of the project before."""
+    errors = list[FieldError]()
+    for item in changes:
+        path = f"webhooks.{item.webhook.name}"
+        errors += [FieldError(f"{path}.{one.path}", one.message) for one in address_errors(access, item.webhook.spec)]
+        count += item.kind == "new"
+    if count > MOST_WEBHOOKS:
+        errors.append(FieldError("webhooks", say("The project may have %(n)s events at most.", n=MOST_WEBHOOKS)))
+    return errors
+
+
+def _loses_keys(rows: Mapping[str, Webhook], item: Change) -> bool:
+    old = rows.get(item.webhook.name)
+    has_keys = old is not None and bool(old.signing_sealed or old.tls_key_sealed)
+    return has_keys and old is not None and not same_host(old, item.webhook.spec)

@@ -1,0 +1,180 @@
+"""The webhooks of a project: found, added, changed, switched, paused, ordered, deleted."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from pbxhub.account.access import Access
+from pbxhub.account.audit_log import Action, differences, note
+from pbxhub.account.refusals import NotAllowedError, NotFoundError
+from pbxhub.account.visible import visible_spec
+from pbxhub.account.webhook_drafts import Draft, live_webhooks, read_draft
+from pbxhub.account.webhook_fields import all_fields, changed_fields, flatten, logged_fields, own_fields
+from pbxhub.account.webhook_secrets import drop_moved_secrets, key_errors, secret_errors, store_secrets
+from pbxhub.calls.stages import JSON
+from pbxhub.delivery.outbox import cancel_pending, pause, resume
+from pbxhub.store.accounts import User
+from pbxhub.store.webhooks import Webhook, WebhookVersion, remember_version, touch_webhooks
+from pbxhub.translatable import say
+from pbxhub.webhooks.gallery import unfilled
+from pbxhub.webhooks.spec import FieldError, SpecError, dump_spec
+
+
+def webhook_of(session: Session, access: Access, webhook_id: int) -> Webhook:
+    """A webhook of the project that is not deleted. Raises NotFoundError for anything else."""
+    webhook = session.get(Webhook, webhook_id)
+    if webhook is None or webhook.project_id != access.project.id or webhook.deleted_on or webhook.kind != "event":
+        raise NotFoundError
+    return webhook
+
+
+def editable(session: Session, access: Access, webhook_id: int) -> Webhook:
+    """The same. Raises NotAllowedError for the locked one: it can be switched and set up, nothing else."""
+    webhook = webhook_of(session, access, webhook_id)
+    if webhook.locked:
+        raise NotAllowedError(say("The event of Google Analytics can only be set up and switched on or off."))
+    return webhook
+
+
+def create(session: Session, access: Access, draft: Draft, source: Webhook | None = None) -> Webhook:
+    """A new webhook at the end of the table; a copy takes over the secret and the signing keys of its source."""
+    last = session.scalar(select(func.max(Webhook.position)).where(Webhook.project_id == access.project.id)) or 0
+    webhook = source.copy() if source else Webhook(project_id=access.project.id)
+    webhook.created_on, webhook.position = access.now, last + 1
+    _write(access, webhook, draft)
+    session.add(webhook)
+    session.flush()
+    _remember(session, access, webhook)
+    note(session, access, "webhook added", webhook.name, {}, logged_fields(webhook))
+    return webhook
+
+
+def change(session: Session, access: Access, webhook: Webhook, draft: Draft, what: Action = "webhook changed") -> None:
+    """Another revision of a webhook. What is queued is sent as it was rendered; of a webhook that is switched off it is
+    cancelled."""
+    before, raw, was_on = logged_fields(webhook), all_fields(webhook), webhook.enabled
+    _write(access, webhook, draft)
+    webhook.revision += 1
+    _remember(session, access, webhook)
+    if was_on and not webhook.enabled:
+        cancel_pending(session, webhook.id, access.now)
+    note(session, access, what, webhook.name, before, changed_fields(webhook, before, raw))
+
+
+def switch(session: Session, access: Access, webhook: Webhook, on: bool) -> None:
+    """On or off, as its own line in the audit log. Raises SpecError with what it lacks to be switched on."""
+    if on and (lacking := incomplete(access, webhook)):
+        raise SpecError(lacking)
+    if on != webhook.enabled:
+        switched = Draft(webhook.name, webhook.stage, on, webhook.spec)
+        change(session, access, webhook, switched, "webhook switched on" if on else "webhook switched off")
+
+
+def incomplete(access: Access, webhook: Webhook) -> list[FieldError]:
+    """What a webhook lacks to be switched on: a blank of its ready-made form, or a secret that an import did not
+    bring."""
+    spec = webhook.spec
+    secrets = secret_errors(spec, None, webhook) + key_errors(access.hub.vault, spec, None, webhook)
+    return unfilled(spec) + secrets
+
+
+def copy(session: Session, access: Access, source: Webhook, name: str, stage: str) -> Webhook:
+    """A copy, switched off. name, stage: "" for those of the source. Raises SpecError as read_draft."""
+    wanted = {
+        "name": name or f"{source.name} (copy)"[:200],
+        "stage": stage or source.stage,
+        "enabled": False,
+        "spec": dump_spec(source.spec),
+    }
+    return create(session, access, read_draft(session, access, wanted, None, source), source)
+
+
+def hold(session: Session, access: Access, webhook: Webhook) -> None:
+    """Stops sending; what is due waits until release()."""
+    pause(session, webhook.id, f"paused by {access.user.name or access.user.email}", access.now)
+    session.flush()  # a refresh of the row would forget what is not written yet
+    note(session, access, "webhook paused", webhook.name)
+
+
+def release(session: Session, access: Access, webhook: Webhook) -> None:
+    """Sends again, what was held back too."""
+    resume(access.hub.context, session, webhook.id)
+    session.refresh(webhook)
+    note(session, access, "webhook resumed", webhook.name)
+
+
+def remove(session: Session, access: Access, webhook: Webhook) -> None:
+    """Deletes a webhook: what is queued is cancelled, what was sent stays in the history."""
+    webhook.enabled, webhook.deleted_on = False, access.now
+    touch_webhooks(session, access.project.id)
+    cancel_pending(session, webhook.id, access.now)
+    note(session, access, "webhook deleted", webhook.name, logged_fields(webhook))
+
+
+def reorder(session: Session, access: Access, wanted: Iterable[int]) -> None:
+    """The order of starting: these first, the others after them as they were. Unknown ids are skipped."""
+    rows = {row.id: row for row in live_webhooks(session, access)}
+    ranked = [item for item in dict.fromkeys((*wanted, *rows)) if item in rows]
+    for position, webhook_id in enumerate(ranked, 1):
+        rows[webhook_id].position = position
+    touch_webhooks(session, access.project.id)
+    note(session, access, "webhooks reordered", f"{len(ranked)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A revision with its author's e-mail (None: a program, or a user that is gone) and what it changed:
+    field -> [before, after], as the reader may see it; of a secret only that it has changed."""
+
+    version: WebhookVersion
+    author: str | None
+    changes: dict[str, list[JSON]]
+
+
+def revisions(session: Session, access: Access, webhook: Webhook, before: int, limit: int) -> list[Revision]:
+    """The revisions below that number, newest first."""
+    rows = session.execute(
+        select(WebhookVersion, User.email)
+        .outerjoin(User, User.id == WebhookVersion.author_id)
+        .where(WebhookVersion.webhook_id == webhook.id, WebhookVersion.revision < before)
+        .order_by(WebhookVersion.revision.desc())
+        .limit(limit + 1)
+    ).all()
+    older: Sequence[WebhookVersion | None] = [*(row[0] for row in rows[1:]), None]
+    found = [Revision(row[0], row[1], _changes(access, row[0], old)) for row, old in zip(rows, older, strict=False)]
+    return found[:limit]
+
+
+def restore(session: Session, access: Access, webhook: Webhook, revision: int) -> None:
+    """Makes an earlier revision the current one, as a new revision: checked like any other, on or off as it is now.
+    Raises NotFoundError, or SpecError as read_draft."""
+    version = session.get(WebhookVersion, (webhook.id, revision))
+    if version is None:
+        raise NotFoundError
+    wanted = {**own_fields(version), "enabled": webhook.enabled, "spec": dump_spec(version.spec)}
+    change(session, access, webhook, read_draft(session, access, wanted, webhook))
+
+
+def _write(access: Access, webhook: Webhook, draft: Draft) -> None:
+    drop_moved_secrets(webhook, draft.spec)
+    webhook.name, webhook.stage, webhook.enabled, webhook.spec = draft.name, draft.stage, draft.enabled, draft.spec
+    store_secrets(access.hub.vault, webhook, draft.secret, draft.tls_key)
+
+
+def _remember(session: Session, access: Access, webhook: Webhook) -> None:
+    remember_version(session, webhook, access.user.id, access.now)
+    touch_webhooks(session, access.project.id)
+
+
+def _changes(access: Access, newer: WebhookVersion, older: WebhookVersion | None) -> dict[str, list[JSON]]:
+    if older is None:
+        return {}
+    before, after = (_flat(row, visible_spec(access, row.spec)) for row in (older, newer))
+    changed = differences(_flat(older, dump_spec(older.spec)), _flat(newer, dump_spec(newer.spec)))
+    return {path: [before.get(path), after.get(path)] for path in changed}
+
+
+def _flat(version: WebhookVersion, spec: JSON) -> dict[str, JSON]:
+    return {**own_fields(version), **flatten(spec)}
