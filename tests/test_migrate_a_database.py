@@ -9,10 +9,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import MetaData, Table, inspect, select, text
 
+from pbxhub.steering.number_rules import wrong_rules
 from pbxhub.store.accounts import COMMON_FOLDER, AuditEntry, Pbx, Project, User
 from pbxhub.store.history import LiveCall
 from pbxhub.store.migrate import is_current, metadata, migrate
+from pbxhub.store.ordered_calls import DialPlan
 from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook, WebhookVersion
 
 
 def test_a_migrated_database_is_what_the_code_says(database: Database) -> None:
@@ -189,3 +192,39 @@ def test_pbxs_stay_where_they_are_and_keep_the_common_folder_when_it_is_one_proj
         assert [(row.any_network, row.cel_path, row.recordings) for row in rows] == [(True, "/var/cel.db", folder)] * 2
         grants = [(row.pbx_networks, row.webhook_networks) for row in session.scalars(select(Project))]
         assert grants == [([], None)] * 2
+
+
+OLD_PLAN = ["*", "+*", "+38044*", "0*", "112", "+19005551234", "9" * 40]
+NEW_PLAN = ["_X.", "_+X.", "_+X.", "_+38044!", "_0!", "112", "+19005551234"]
+OLD_RULES = ["_1XX", "101", "*8", "38044*", "_.", "_[1-3-5]X", "_[-]", "_+", "_" + "X" * 33, "_[2-5]ZN.", "#31"]
+NEW_RULES = ["_1XX", "101", "_*8", "_38044*", "_X!", "_*!", "_#!", "_[1235]X", "_[2-5]ZN.", "#31"]
+
+
+def test_stored_number_rules_become_asterisks_and_match_what_they_matched(database: Database) -> None:
+    before = Before(database, "0017")
+    before.add("project", **project(1))
+    before.add("pbx", **pbx(1, 1), any_network=True, recordings="")
+    plan = {"channel": "PJSIP/{extension}", "context": "c", "at_once": 1, "per_minute": 1, "ring_seconds": 5}
+    before.add("dial_plan", pbx_id=1, allowed=OLD_PLAN, **plan)
+    request = {"request": {"url": "https://example.com/"}}
+    for number, numbers in ((1, OLD_RULES), (2, ["_1XX"]), (3, None)):
+        steering = {"steering": {"reads": "actions", "numbers": numbers}} if numbers else {}
+        before.add("webhook", id=number, project_id=1, name="w", stage="call.question", enabled=True, locked=False,
+                   kind="event", position=0, revision=1, spec=request | steering, secret_sealed="", tls_key_sealed="",
+                   signing_sealed="", paused_reason="", failures=0)  # fmt: skip
+        before.add("webhook_version", webhook_id=number, revision=1, name="w", stage="call.question", enabled=True,
+                   spec=request | steering)  # fmt: skip
+    migrate(database)
+    with database.read() as session:
+        assert session.scalars(select(DialPlan)).one().allowed == NEW_PLAN
+        for kind, order in ((Webhook, Webhook.id), (WebhookVersion, WebhookVersion.webhook_id)):
+            specs = session.scalars(select(kind.spec).order_by(order)).all()
+            assert [spec.steering and spec.steering.numbers for spec in specs] == [tuple(NEW_RULES), ("_1XX",), None]
+            assert wrong_rules(specs[0].steering.numbers) == []
+        assert wrong_rules(NEW_PLAN) == []
+        assert session.scalars(select(Project.webhooks_revision)).one() == 2
+    migrate(database, "0017")
+    with database.read() as session:
+        there = Table("dial_plan", MetaData(), autoload_with=session.connection())
+        was = session.scalars(select(there.c.allowed)).one()
+    assert was == ["*", "+*", "+*", "+38044*", "0*", "112", "+19005551234"]

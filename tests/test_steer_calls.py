@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from pbxhub.steering.actions import Dial, Hangup, Pickup, Queue, ReadDigits, SetVariables
 from pbxhub.steering.answer import MOST_STEPS, Plan, Refusal, read_destination, read_plan
-from pbxhub.steering.number_rules import Rules, pattern_error, quote
+from pbxhub.steering.dialplan_text import quote
+from pbxhub.steering.number_rules import Rules
 
 RULES = Rules(("_1XX", "_380XXXXXXXXX", "_0900X."), ("sales",), frozenset({"190"}), "UA")
 
@@ -206,13 +207,3 @@ def test_a_forwarding_number_is_the_body_or_a_key_of_it() -> None:
 )
 def test_an_answer_without_a_number_is_refused(body: bytes, key: str, reason: str) -> None:
     assert str(read_destination(body, key, RULES, 20)).startswith(reason)
-
-
-def test_patterns_are_those_of_asterisk() -> None:
-    for pattern in ("101", "+380441234567", "_1XX", "_[2-5]ZN.", "_+380X.", "_9!"):
-        assert pattern_error(pattern) == "", pattern
-    for pattern in ("", "_", "1XX", "_1XX.5", "_A", "${X}", "_[5-", "_.,1", "_[9-0]"):
-        assert pattern_error(pattern), pattern
-    assert Rules(("_[2-5]ZN.",)).refuses("31299") == ""
-    assert Rules(("_9!",)).refuses("9") == ""
-    assert Rules(("_9.",)).refuses("9") != ""

@@ -1,6 +1,7 @@
-"""By which rules a PBX places ordered calls: what rings first, what may be dialled, how many at once."""
+"""The dial plan of a PBX: what rings first for an ordered call, which numbers may be called, how many at once."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -8,61 +9,71 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import fields, note
 from pbxhub.account.refusals import Refusal
-from pbxhub.store.accounts import Pbx
-from pbxhub.store.ordered_calls import DialPlan
+from pbxhub.account.texts import read_lines, read_whole_numbers
+from pbxhub.steering.number_rules import MOST_RULES, NUMBER, Rules, wrong_rules
+from pbxhub.store.accounts import Pbx, lock_project
+from pbxhub.store.ordered_calls import DialPlan, dial_plan_of
 from pbxhub.translatable import say
 
-_FIELDS = ("channel", "context", "allowed", "at_once", "per_minute", "ring_seconds")
+LONGEST = {"channel": 100, "context": 80}  # characters
+RANGES = {"at_once": (1, 1000), "per_minute": (1, 10_000), "ring_seconds": (5, 300)}
+_FIELDS = (*LONGEST, "allowed", *RANGES)
 
 
-def dial_plan_of(session: Session, pbx_id: int) -> DialPlan:
-    """The rules of a PBX, the defaults when nobody has set any."""
-    return session.get(DialPlan, pbx_id) or DialPlan(
-        pbx_id=pbx_id, channel="PJSIP/{extension}", context="from-internal", allowed=["*"], at_once=10, per_minute=60,
-        ring_seconds=30,
-    )  # fmt: skip
+def dial_plan_to_change(session: Session, access: Access, pbx: Pbx) -> DialPlan:
+    """The dial plan, which nobody else changes before this transaction is over."""
+    lock_project(session, access.project.id)  # two at once must not both be the first to write it
+    return dial_plan_of(session, pbx.id)
 
 
 def change_dial_plan(
     session: Session, access: Access, pbx: Pbx, plan: DialPlan, given: Mapping[str, Any]
 ) -> list[Refusal]:
-    """Changes what is given of the rules; or says everything that is wrong with it."""
-    if refused := _refusals(given):
-        return refused
+    """Changes what is given of a dial plan, or nothing when something is wrong with it."""
+    read = _read(given)
+    if isinstance(read, list):
+        return read
     before = fields(plan, *_FIELDS)
-    for name in _FIELDS:
-        if name in given:
-            setattr(plan, name, given[name])
+    for name, value in read.items():
+        setattr(plan, name, value)
     session.add(plan)
     session.flush()
     note(session, access, "dial plan changed", pbx.name, before, fields(plan, *_FIELDS))
     return []
 
 
-def _refusals(given: Mapping[str, Any]) -> list[Refusal]:
-    found = [
-        Refusal(name, say("Asterisk would read this as something else."),
-                say("Use Latin letters, digits, and / _ - . @ only."))
-        for name in ("channel", "context")
-        if not _is_dial_word(given.get(name, "").replace("{extension}", ""))
-    ]  # fmt: skip
-    if "channel" in given and given["channel"].count("{extension}") != 1:
-        found.append(
-            Refusal("channel", say("This must hold {extension} once."), say("Write it like PJSIP/{extension}."))
-        )
-    found += [
-        Refusal(f"allowed.{index}", say("This is not the beginning of a number."),
-                say("Give digits with an optional +, and * at the end: +38044*."))
-        for index, pattern in enumerate(given.get("allowed", ()))
-        if pattern not in ("*", "+*") and not _is_pattern(pattern)
-    ]  # fmt: skip
-    return found
+def refuse_number(plan: DialPlan, number: str, country: str) -> str:
+    """Why a PBX with this dial plan does not call a number; "" when it does. country: of the project, ISO 3166."""
+    reason = Rules(tuple(plan.allowed), country=country).refuses(number)
+    is_number = NUMBER.fullmatch(number)
+    return f"{reason}; an owner can change the dial plan of the PBX" if reason and is_number else reason
 
 
-def _is_pattern(text: str) -> bool:
-    digits = text.removesuffix("*").removeprefix("+")
-    return digits.isascii() and digits.isdigit()
+def _read(given: Mapping[str, Any]) -> dict[str, Any] | list[Refusal]:
+    lines = read_lines(given, LONGEST, frozenset(LONGEST))
+    numbers = read_whole_numbers(given, RANGES)
+    refused = [one for read in (lines, numbers) if isinstance(read, list) for one in read]
+    refused += [*_refuse_words(given), *_refuse_rules(given.get("allowed", ()))]
+    if refused or isinstance(lines, list) or isinstance(numbers, list):
+        return refused
+    return {**lines, **numbers, **({"allowed": list(given["allowed"])} if "allowed" in given else {})}
 
 
-def _is_dial_word(text: str) -> bool:
-    return all(letter.isascii() and (letter.isalnum() or letter in "/_-.@") for letter in text)
+def _refuse_words(given: Mapping[str, Any]) -> Iterator[Refusal]:
+    for name in LONGEST:
+        if not _WORD.fullmatch(str(given.get(name) or "").replace("{extension}", "")):
+            yield Refusal(name, say("Asterisk would read this as something else."),
+                          say("Use Latin letters, digits, and / _ - . @ only."))  # fmt: skip
+    if "channel" in given and str(given["channel"]).count("{extension}") != 1:
+        yield Refusal("channel", say("This must hold {extension} once."), say("Write it like PJSIP/{extension}."))
+
+
+def _refuse_rules(rules: Sequence[str]) -> Iterator[Refusal]:
+    if len(rules) > MOST_RULES:
+        counted = say("This has %(count)s rules.", count=len(rules))
+        yield Refusal("allowed", counted, say("Give up to %(most)s.", most=MOST_RULES))
+    for wrong in wrong_rules(rules[:MOST_RULES]):
+        yield Refusal(f"allowed.{wrong.index}", wrong.sentence, wrong.remedy)
+
+
+_WORD = re.compile(r"[A-Za-z0-9/_\-.@]*")

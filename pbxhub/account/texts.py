@@ -29,3 +29,21 @@ def read_lines(
     }
     refused = [each for each in found.values() if isinstance(each, Refusal)]
     return refused or {name: text for name, text in found.items() if isinstance(text, str)}
+
+
+def read_whole_numbers(
+    given: Mapping[str, Any], ranges: Mapping[str, tuple[int, int]]
+) -> dict[str, int] | list[Refusal]:
+    """Of what is given the fields that are known (name -> least and most), or everything that is wrong with them."""
+    found = {name: given[name] for name in ranges if name in given}
+    wrong = [name for name, value in found.items() if not _is_between(value, *ranges[name])]
+    refused = [
+        Refusal(name, say("This is out of range."),
+                say("Give a whole number from %(least)s to %(most)s.", least=ranges[name][0], most=ranges[name][1]))
+        for name in wrong
+    ]  # fmt: skip
+    return refused or found
+
+
+def _is_between(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

@@ -21,7 +21,7 @@ from pbxhub.steering.actions import (
     SetVariables,
     Voicemail,
 )
-from pbxhub.steering.number_rules import quote
+from pbxhub.steering.dialplan_text import quote
 
 Fetch = Callable[[str], Awaitable[str]]
 

@@ -25,7 +25,8 @@ from pbxhub.sending.exchange import Answer, Outgoing
 from pbxhub.sending.sender import Sender
 from pbxhub.steering.actions import Action, Ask, Dial, ReadDigits
 from pbxhub.steering.answer import MOST_QUESTIONS, MOST_STEPS_OF_A_CALL
-from pbxhub.steering.number_rules import NAME, NUMBER, quote
+from pbxhub.steering.dialplan_text import NAME, quote
+from pbxhub.steering.number_rules import NUMBER
 from pbxhub.vault import VaultError
 from pbxhub.webhooks.request import Request
 

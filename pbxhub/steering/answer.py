@@ -29,7 +29,8 @@ from pbxhub.steering.actions import (
     SetVariables,
     Voicemail,
 )
-from pbxhub.steering.number_rules import MAILBOX, NAME, NUMBER, SOUND, VARIABLE, Rules, is_quoted, plain_number
+from pbxhub.steering.dialplan_text import MAILBOX, NAME, SOUND, VARIABLE, is_quoted
+from pbxhub.steering.number_rules import NUMBER, Rules, plain_number
 
 MOST_STEPS = 20  # of one answer
 MOST_STEPS_OF_A_CALL = 50

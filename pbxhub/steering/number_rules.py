@@ -1,46 +1,73 @@
-"""What may reach an Asterisk dialplan: numbers the user has allowed, plain names, and texts without a second meaning.
+"""Which numbers may be called: rules of the dial plan of a PBX, and of the numbers that a webhook's answer may call.
 
-Asterisk reads `,` as the next argument, `&` as one more destination, `@` as a context, `;` as a comment, `${` and `$[`
-as something to evaluate. Numbers and names may hold none of them; texts are percent-encoded where they do.
+Both are written as Asterisk's own dialplan writes extensions, because whoever looks after a PBX reads that already and
+can copy a rule from extensions.conf:
+
+    101  +380441234567     this number
+    _1XX  _380[3-9]X.      a pattern: X is 0-9, Z 1-9, N 2-9, [3-9] one of these; at the end . is one key or more,
+                           ! none or more
+    _*8  _*21*X.           a feature code is a pattern, too
+
+Asterisk also takes *8 without _, but the API once had * for "and anything after it": a rule with * and without _ could
+mean either, so it is refused. So is a pattern that matches no number at all.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import phonenumbers
 
-from pbxhub.translatable import say
+from pbxhub.translatable import Sentence, say
 
+LONGEST_NUMBER = 32  # keys
+MOST_RULES = 200
 NUMBER = re.compile(r"\+?[0-9*#]{1,32}")
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,79}")  # of a context, a queue, a music class
-SOUND = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]{0,79}(/[A-Za-z0-9_][A-Za-z0-9_\-]{0,79}){0,5}")
-MAILBOX = re.compile(r"[0-9]{1,20}(@[A-Za-z0-9_\-]{1,40})?")
-VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}")
-DEFAULT_NUMBERS = ("_XXX", "_XXXX")
-"""Extensions of three and four digits: nothing that costs money."""
+EVERY_NUMBER = ("_X.", "_+X.")
+"""Of two digits or more, with and without a + before them; no feature codes, no premium-rate numbers."""
+EXTENSIONS = ("_XXX", "_XXXX")
+"""Of three and four digits: nothing that costs money."""
 
-_QUOTED = re.compile(r"[\x00-\x1f\x7f%,&@;$\"\\|()\[\]{}<>\u0085\u2028\u2029\ud800-\udfff]")
+_PREMIUM = phonenumbers.PhoneNumberType.PREMIUM_RATE
 _SEPARATORS = str.maketrans("", "", " -().\u00a0")
 _PATTERN = re.compile(r"_(\+?)((?:[0-9*#XZNxzn]|\[[0-9\-]{1,20}\])*)([.!]?)")
-_CLASSES = {"X": "[0-9]", "Z": "[1-9]", "N": "[2-9]"}
+_POSITION = re.compile(r"\[[^\]]*\]|.")
+_LETTERS = {"X": "[0-9]", "Z": "[1-9]", "N": "[2-9]"}
+_CLASS = re.compile(r"\[(?:[0-9](?:-[0-9])?)+\]")
+_REST = {"": "", ".": "[0-9*#]+", "!": "[0-9*#]*"}
+
+
+@dataclass(frozen=True, slots=True)
+class WrongRule:
+    """A rule that is not accepted. sentence: what is wrong. remedy: what to write instead."""
+
+    index: int
+    sentence: Sentence
+    remedy: Sentence
+
+    @property
+    def text(self) -> Sentence:
+        """Both in one line."""
+        return say("%(why)s %(advice)s", why=self.sentence, advice=self.remedy)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What an answer may do with this call.
+    """What a program may do with a call.
 
-    numbers: Asterisk's own notation, "101" or "_1XX" or "_380X.". contexts: those `goto` may choose.
-    own: numbers of this call itself, where dialling would be a loop. country: ISO 3166, to know premium numbers.
+    numbers: rules as above. contexts: those `goto` may choose. own: numbers of this call itself, where dialling would
+    be a loop. country: ISO 3166, to know premium numbers.
     """
 
-    numbers: tuple[str, ...] = DEFAULT_NUMBERS
+    numbers: tuple[str, ...] = EXTENSIONS
     contexts: tuple[str, ...] = ()
     own: frozenset[str] = frozenset()
     country: str = ""
 
     def refuses(self, number: str) -> str:
-        """Why a number may not be dialled; "" when it may."""
+        """Why a number may not be called; "" when it may. A premium-rate number must be listed digit by digit: that
+        a pattern happens to match it is not enough."""
         if not NUMBER.fullmatch(number):
             return say("is not a phone number")
         if number in self.own:
@@ -48,8 +75,10 @@ class Rules:
         if number in self.numbers:
             return ""
         if not any(_compiled(pattern).fullmatch(number) for pattern in self.numbers if pattern.startswith("_")):
-            return say("%(number)s is not among the numbers this webhook may call", number=number)
-        return say("%(number)s is a premium-rate number", number=number) if _is_premium(number, self.country) else ""
+            return say("%(number)s is not among the numbers that may be called", number=number)
+        if _is_premium(number, self.country):
+            return say("%(number)s is a premium-rate number, which must be listed digit by digit", number=number)
+        return ""
 
 
 def plain_number(text: str) -> str:
@@ -58,59 +87,93 @@ def plain_number(text: str) -> str:
     return stripped if NUMBER.fullmatch(stripped) else text
 
 
-def is_quoted(text: str) -> bool:
-    """Whether quote() would change nothing."""
-    return not _QUOTED.search(text)
+def wrong_rules(rules: Sequence[str]) -> list[WrongRule]:
+    """Every rule that is not accepted."""
+    found = [_check_pattern(rule) if rule.startswith("_") else _check_literal(rule) for rule in rules]
+    return [WrongRule(index, *wrong) for index, wrong in enumerate(found) if wrong]
 
 
-def quote(text: str) -> str:
-    """The text with everything a dialplan could take for more than text as %XX of its UTF-8.
+def _check_literal(rule: str) -> tuple[Sentence, Sentence] | None:
+    if "*" in rule:
+        return say("%(rule)s has a * but no _ before it.", rule=rule), _write_for_star(rule)
+    if NUMBER.fullmatch(rule):
+        return None
+    wrong = say("%(rule)s is not a number.", rule=rule) if rule.strip() else say("This is empty.")
+    if rule and not _check_pattern(f"_{rule}"):
+        return wrong, say("A pattern begins with _: write _%(rule)s.", rule=rule)
+    return wrong, say("Write 101, +380441234567, or a pattern like _1XX.")
 
-    `${URIDECODE(${NAME})}` gives the original back. Letters of any alphabet, digits and spaces stay.
-    """
-    return _QUOTED.sub(_percent, text)
+
+def _write_for_star(rule: str) -> Sentence:
+    beginning = rule.rstrip("*")
+    if beginning in ("", "+"):
+        return _ALL
+    if NUMBER.fullmatch(beginning) and "*" not in beginning:
+        return say("Write _%(begins)s. for every number that begins with %(begins)s.", begins=beginning)
+    return say("Write _%(rule)s when * is a key that is pressed, as in the feature code _*8.", rule=rule)
 
 
-def pattern_error(pattern: str) -> str:
-    """What is wrong with a number or a pattern of the allow-list; "" when nothing is."""
-    if not pattern.startswith("_"):
-        return (
-            ""
-            if NUMBER.fullmatch(pattern)
-            else say("is not a number; write 101, +380441234567, or a pattern like _1XX")
+def _check_pattern(rule: str) -> tuple[Sentence, Sentence] | None:
+    parts = _POSITION.findall(rule[1:].removeprefix("+"))
+    ended = next((index for index, part in enumerate(parts[:-1]) if part in ".!"), None)
+    if ended is not None:
+        begins = "_" + "+" * rule.startswith("_+") + "".join(parts[: ended + 1])
+        return say("%(rule)s goes on after its end, . or !.", rule=rule), say(
+            "Write %(begins)s and nothing after it.", begins=begins
         )
-    try:
-        if _PATTERN.fullmatch(pattern) and len(pattern) > 1:
-            _compiled(pattern)
-            return ""
-    except re.error:
-        pass
-    return say(
-        "is not a pattern; after _ write digits, X (0-9), Z (1-9), N (2-9), [1-5], and . at the end for any more"
-    )
+    for part in parts:
+        if part.startswith("[") and not _is_class(part):
+            return say("%(part)s in %(rule)s is not a set of digits.", part=part, rule=rule), _BRACKETS
+    if rule in ("_.", "_!"):
+        return say("%(rule)s matches feature codes, too.", rule=rule), _ALL
+    if not _PATTERN.fullmatch(rule) or rule in ("_", "_+"):
+        return say("%(rule)s is not a pattern.", rule=rule), _POSITIONS
+    if len(parts) - (parts[-1] == "!") > LONGEST_NUMBER:
+        return say("%(rule)s is longer than any number.", rule=rule), say(
+            "Write up to %(most)s digits.", most=LONGEST_NUMBER
+        )
+    return None
+
+
+_ALL = say("Write _X. for every number, and _+X. for every number that begins with +.")
+_BRACKETS = say("Between brackets write digits, or ranges from the lower to the higher: [1-5], [137], [1-35].")
+_POSITIONS = say("After _ write digits, X (0-9), Z (1-9), N (2-9), [1-5], and . at the end for any more.")
+
+
+def _is_class(part: str) -> bool:
+    """Whether [...] is a list of digits and rising ranges."""
+    falls = any(low > high for low, high in re.findall("([0-9])-([0-9])", part))
+    return bool(_CLASS.fullmatch(part)) and not falls
 
 
 @lru_cache(maxsize=10_000)
 def _compiled(pattern: str) -> re.Pattern[str]:
+    """Of a rule that is accepted; any other matches nothing."""
     match = _PATTERN.fullmatch(pattern)
-    if not match:
+    if not match or _check_pattern(pattern):
         return re.compile(r"(?!)")
-    plus, digits, rest = match.groups()
+    plus, positions, rest = match.groups()
     parts = (
-        _CLASSES.get(part.upper(), part if part.startswith("[") else re.escape(part))
-        for part in re.findall(r"\[[^\]]*\]|.", digits)
+        _LETTERS.get(part.upper(), part if part.startswith("[") else re.escape(part))
+        for part in _POSITION.findall(positions)
     )
-    return re.compile(re.escape(plus) + "".join(parts) + {"": "", ".": "[0-9*#]+", "!": "[0-9*#]*"}[rest])
+    return re.compile(re.escape(plus) + "".join(parts) + _REST[rest])
 
 
 @lru_cache(maxsize=10_000)
 def _is_premium(number: str, country: str) -> bool:
+    """Whether calling it costs extra, as far as numbering plans tell. Exchanges ignore keys after a whole number, so a
+    premium-rate number with more digits, * or # behind it is one, too."""
+    digits = re.sub("[*#]", "", number)
+    found = _kind(digits, country)
+    ends = range(len(digits) - 1, 3, -1) if found is None else ()
+    return _PREMIUM in (found, *(_kind(digits[:end], country) for end in ends))
+
+
+def _kind(number: str, country: str) -> int | None:
+    """None: it is not a whole number of any numbering plan."""
     try:
         parsed = phonenumbers.parse(number, country or None)
     except phonenumbers.NumberParseException:
-        return False
-    return bool(phonenumbers.number_type(parsed) == phonenumbers.PhoneNumberType.PREMIUM_RATE)
-
-
-def _percent(match: re.Match[str]) -> str:
-    return "".join(f"%{byte:02X}" for byte in match.group().encode("utf-8", "replace"))
+        return None
+    return int(phonenumbers.number_type(parsed)) if phonenumbers.is_valid_number(parsed) else None

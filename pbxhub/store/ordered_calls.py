@@ -14,9 +14,10 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, Index, Integer, String, Uuid, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from pbxhub.calls.stages import JSON
+from pbxhub.steering.number_rules import EVERY_NUMBER
 from pbxhub.store.columns import JsonColumn, UtcDateTime
 from pbxhub.store.session import Base
 
@@ -71,17 +72,25 @@ class OrderedCall(Base):
 
 
 class DialPlan(Base):
-    """How a PBX places ordered calls, and which it refuses. Without a row the defaults hold.
+    """How a PBX places ordered calls, and which it refuses.
 
     channel: what rings first, with {extension}. context: where the outside number is dialled from then on.
-    allowed: patterns of numbers, digits with an optional + and * at the end; nothing else is ever dialled.
+    allowed: rules of steering/number_rules.py; no other number is ever dialled.
     """
 
     __tablename__ = "dial_plan"
     pbx_id: Mapped[int] = mapped_column(ForeignKey("pbx.id", ondelete="CASCADE"), primary_key=True)
     channel: Mapped[str] = mapped_column(String(100), default="PJSIP/{extension}")
     context: Mapped[str] = mapped_column(String(80), default="from-internal")
-    allowed: Mapped[list[str]] = mapped_column(JsonColumn, default=lambda: ["*"])
+    allowed: Mapped[list[str]] = mapped_column(JsonColumn, default=lambda: list(EVERY_NUMBER))
     at_once: Mapped[int] = mapped_column(Integer, default=10)
     per_minute: Mapped[int] = mapped_column(Integer, default=60)
     ring_seconds: Mapped[int] = mapped_column(Integer, default=30)
+
+
+def dial_plan_of(session: Session, pbx_id: int) -> DialPlan:
+    """The rules of a PBX; the defaults, in no session, when nobody has set any."""
+    return session.get(DialPlan, pbx_id) or DialPlan(
+        pbx_id=pbx_id, channel="PJSIP/{extension}", context="from-internal", allowed=list(EVERY_NUMBER), at_once=10,
+        per_minute=60, ring_seconds=30,
+    )  # fmt: skip

@@ -247,6 +247,34 @@ class PbxForm(Form):
         return super().take([replace(one, path=one.path.replace("incoming_", "")) for one in refusals])
 
 
+class NumberRulesField(TextAreaField):  # type: ignore[misc]
+    """Rules of steering/number_rules.py, separated by line breaks, spaces or commas; its data is their list. Show it by
+    the macro of _number_rules.html."""
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        self.data = [rule for rule in re.split(r"[\s,]+", "".join(valuelist)) if rule]
+
+    def _value(self) -> str:
+        return "\n".join(self.data or ())
+
+
+class DialPlanForm(Form):
+    """Which calls that programs order a PBX places. The rules are those of account/dial_plans.py."""
+
+    allowed = NumberRulesField(_("Numbers that may be called"))
+    channel = StringField(
+        _("What rings first"), [Hint(required=True, maxlength=100)],
+        description=_("A channel of Asterisk. {extension} stands for the employee's extension."),
+    )  # fmt: skip
+    context = StringField(
+        _("Context"), [Hint(required=True, maxlength=80)],
+        description=_("The dialplan context in which the number is dialled once the employee has answered."),
+    )  # fmt: skip
+    ring_seconds = IntegerField(_("Seconds the employee's phone rings"), [Hint(required=True)])
+    at_once = IntegerField(_("Ordered calls at once"), [Hint(required=True)])
+    per_minute = IntegerField(_("Ordered calls a minute"), [Hint(required=True)])
+
+
 class PbxFilesForm(Form):
     """What operators decide of a PBX."""
 

@@ -9,7 +9,7 @@ from wtforms import BooleanField, IntegerField, SelectField, StringField
 from wtforms.validators import InputRequired
 
 from pbxhub.store.webhooks import Webhook
-from pbxhub.web.forms import Form, Hint
+from pbxhub.web.forms import Form, Hint, NumberRulesField
 from pbxhub.webhooks.catalogue import QUESTION
 from pbxhub.webhooks.spec import Steering, dump_spec
 
@@ -42,10 +42,7 @@ class SteeringForm(Form):
     )  # fmt: skip
     wait = IntegerField(_("Seconds to wait for the answer"), [InputRequired(), Hint(min=1, max=60)])
     music = StringField(_("Music class meanwhile"), [Hint(maxlength=80)], description=_("Empty: silence."))
-    numbers = StringField(
-        _("Numbers it may call"), [Hint(maxlength=8000)],
-        description=_("As Asterisk writes them, separated by spaces: 101 _2XX _380XXXXXXXXX."),
-    )  # fmt: skip
+    numbers = NumberRulesField(_("Numbers it may call"))
     contexts = StringField(_("Contexts the action goto may choose"), [Hint(maxlength=2000)])
     default = StringField(
         _("Default route"), [Hint(maxlength=40)],
@@ -55,10 +52,12 @@ class SteeringForm(Form):
     enabled = BooleanField(_("Switched on"))
 
     def take_error(self, path: str, message: str) -> None:
-        """Shows an error beside the field it is about, or beside the name."""
+        """Shows an error beside the field it is about, or with its path beside the name."""
         name = path.split(".")[-1].partition("[")[0]
-        field = self[name] if name in self else self["name"]
-        field.errors = [*field.errors, message]
+        field, shown = (
+            (self[name], message) if name in self else (self["name"], f"{path}: {message}" if path else message)
+        )
+        field.errors = [*field.errors, shown]
 
 
 def fill_in(webhook: Webhook | None, reads: str) -> SimpleNamespace:
@@ -75,7 +74,7 @@ def fill_in(webhook: Webhook | None, reads: str) -> SimpleNamespace:
 
 def _filled(steering: Steering, **rest: object) -> SimpleNamespace:
     plain = {name: getattr(steering, name) for name in ("reads", "key", "wait", "music", "default", "ring")}
-    lists = {"numbers": " ".join(steering.numbers), "contexts": " ".join(steering.contexts)}
+    lists = {"numbers": steering.numbers, "contexts": " ".join(steering.contexts)}
     return SimpleNamespace(**plain, **lists, **rest)
 
 
@@ -87,7 +86,7 @@ def as_data(form: SteeringForm, webhook: Webhook | None) -> dict[str, Any]:
     spec["steering"] = {
         **{name: (given[name] or "").strip() for name in ("reads", "key", "music", "default")},
         "wait": given["wait"], "ring": given["ring"],
-        "numbers": (given["numbers"] or "").split(), "contexts": (given["contexts"] or "").split(),
+        "numbers": given["numbers"], "contexts": (given["contexts"] or "").split(),
     }  # fmt: skip
     return {"name": given["name"], "stage": QUESTION, "enabled": given["enabled"], "spec": spec}
 

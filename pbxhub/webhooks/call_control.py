@@ -1,12 +1,12 @@
 """Webhooks that are asked by the dialplan: what is wrong with one, and what its answer wants done with the call."""
 
 from pbxhub.steering.answer import Plan, Refusal, read_destination, read_plan
-from pbxhub.steering.number_rules import NAME, Rules, pattern_error
+from pbxhub.steering.dialplan_text import NAME
+from pbxhub.steering.number_rules import MOST_RULES, Rules, wrong_rules
 from pbxhub.translatable import say
 from pbxhub.webhooks.spec import FieldError, Steering, WebhookSpec
 
 LONGEST_WAIT, LONGEST_RING = 60, 600
-MOST_NUMBERS = 200
 
 
 def plan_of(steering: Steering, body: bytes, rules: Rules) -> Plan | Refusal:
@@ -33,24 +33,19 @@ def check_steering(spec: WebhookSpec) -> list[FieldError]:
         for name, given, most in (("wait", steering.wait, LONGEST_WAIT), ("ring", steering.ring, LONGEST_RING))
         if not 1 <= given <= most
     ]
-    if len(steering.numbers) > MOST_NUMBERS:
+    if len(steering.numbers) > MOST_RULES:
         errors.append(
             FieldError(
                 "steering.numbers",
                 say(
                     "has %(count)s; give at most %(most)s",
                     count=len(steering.numbers),
-                    most=MOST_NUMBERS,
+                    most=MOST_RULES,
                 ),
             )
         )
-    for index, pattern in enumerate(steering.numbers):
-        if message := pattern_error(pattern):
-            errors.append(
-                FieldError(
-                    f"steering.numbers[{index}]", say("%(pattern)s %(message)s", pattern=repr(pattern), message=message)
-                )
-            )
+    wrong_ones = wrong_rules(steering.numbers[:MOST_RULES])
+    errors += [FieldError(f"steering.numbers[{wrong.index}]", wrong.text) for wrong in wrong_ones]
     for name in filter(None, (*steering.contexts, steering.music)):
         if not NAME.fullmatch(name):
             errors.append(

@@ -8,6 +8,7 @@ Secrets are never part of a spec: it names the kind of authentication, the secre
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pbxhub.steering.number_rules import EXTENSIONS
 from pbxhub.webhooks.spec_json import FieldError, Reader, SpecError, write
 
 __all__ = [
@@ -172,7 +173,7 @@ class Steering:
     reads: "variables" takes nothing but the values it saves, "actions" takes {"actions": […]}, "number" takes a
     destination: the field `key` of a JSON answer, or the whole body when key is empty.
     wait: seconds the caller waits for the answer. music: class of the music on hold meanwhile, "" for silence.
-    numbers: what may be dialled, as Asterisk writes it: 101, _1XX, _380X. contexts: those the action goto may choose.
+    numbers: what may be dialled (steering/number_rules). contexts: those the action goto may choose.
     default: number dialled when the answer is of no use; "" lets the dialplan go on. ring: seconds that a destination
     of "number" or the default rings.
     """
@@ -181,7 +182,7 @@ class Steering:
     key: str = ""
     wait: int = 5
     music: str = ""
-    numbers: tuple[str, ...] = ("_XXX", "_XXXX")
+    numbers: tuple[str, ...] = EXTENSIONS
     contexts: tuple[str, ...] = ()
     default: str = ""
     ring: int = 30

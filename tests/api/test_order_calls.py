@@ -58,7 +58,7 @@ def test_a_premium_number_and_one_outside_the_dial_plan_are_refused(hub: Served)
     assert refused(hub, mobile_number="+19005551234") == ["mobile_number"]
     program = hub.client()
     path = f"/pbxs/{hub.pbx_id}/dial-plan"
-    program.change(path, program.get(path), {"allowed": ["+38044*", "+19005551234"]})
+    program.change(path, program.get(path), {"allowed": ["_+38044.", "+19005551234"]})
     assert refused(hub, mobile_number="+79161234567") == ["mobile_number"]
     assert program.order_call("+19005551234", "101").status == "registered"
 

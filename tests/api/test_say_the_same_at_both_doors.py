@@ -94,6 +94,45 @@ def test_settings_of_a_project_are_refused_in_the_same_words(
     assert messages == said != []
 
 
+PLAN = {
+    "allowed": ["_X."], "channel": "PJSIP/{extension}", "context": "from-internal", "ring_seconds": 30, "at_once": 10,
+    "per_minute": 60,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"allowed": ["38044*"]}, {"allowed": ["*", "101", "_[9-1]", "_"]}, {"allowed": ["101"] * 201},
+        {"channel": "PJSIP/101"}, {"channel": ""}, {"context": "a,b"}, {"context": "x" * 81}, {"at_once": 0},
+        {"ring_seconds": 4, "per_minute": 10_001},
+    ],
+)  # fmt: skip
+def test_a_dial_plan_is_refused_in_the_same_words(
+    hub: Served, owner: FlaskClient, script: FlaskClient, given: dict[str, Any]
+) -> None:
+    form = {**PLAN, **given}
+    page = f"/projects/{hub.project_id}/pbxs/{hub.pbx_id}/dial-plan"
+    said = page_says(owner, page, {**form, "allowed": "\n".join(form["allowed"])})
+    path = f"/api/v1/pbxs/{hub.pbx_id}/dial-plan"
+    before = script.get(path).get_json()
+    status, messages = api_says(script, "patch", path, given)
+    assert status == 422
+    assert sorted(messages) == sorted(said) != []
+    assert script.get(path).get_json() == before
+
+
+def test_a_rule_for_numbers_is_refused_in_the_same_words_in_a_dial_plan_and_in_a_webhook(
+    hub: Served, script: FlaskClient
+) -> None:
+    rules = ["38044*", "101", "_[9-1]X"]
+    _, plan = api_says(script, "patch", f"/api/v1/pbxs/{hub.pbx_id}/dial-plan", {"allowed": rules})
+    spec = {"request": {"url": "https://crm.example.com/"}, "steering": {"numbers": rules}}
+    _, webhook = api_says(script, "post", "/api/v1/webhooks", {"name": "w", "stage": "call.question", "spec": spec})
+    assert plan == [message for message in webhook if message in plan]
+    assert plan[0].endswith("Write _38044. for every number that begins with 38044.")
+
+
 def test_what_is_there_already_is_told_in_the_same_words(hub: Served, owner: FlaskClient, script: FlaskClient) -> None:
     for page, path, card in (
         ("employees", "/api/v1/employees", {"extension": "101"}),
@@ -162,6 +201,9 @@ def test_the_same_act_leaves_the_same_line_in_the_audit_log(
     by_page(f"/numbers/{ids(Number)}/delete", {}, "/numbers/new")
     by_page("/employees/new", card, "/employees/new")
     by_page(f"/employees/{ids(Employee)}/delete", {}, "/numbers/new")
+    plan = f"/pbxs/{hub.pbx_id}/dial-plan"
+    by_page(plan, {**PLAN, "allowed": "_X.\r\n_38044. 112"}, plan)
+    by_page(plan, {**PLAN, "allowed": "_X., _+X."}, plan)
     by_page("/settings", {"name": "Other", "time_zone": "Europe/Kyiv", "country": "UA"}, "/settings")
     by_page("/settings", {"name": "Ours", "time_zone": "UTC", "country": "UA"}, "/settings")
     paged = _lines(hub)
@@ -169,12 +211,15 @@ def test_the_same_act_leaves_the_same_line_in_the_audit_log(
     script.delete(f"/api/v1/numbers/{made}")
     script.post("/api/v1/employees", json={**card, "email": "", "department": "", "crm_id": ""})
     script.delete(f"/api/v1/employees/{ids(Employee)}")
+    for allowed in (["_X.", "_38044.", "112"], ["_X.", "_+X."]):
+        tag = script.get(f"/api/v1{plan}").headers["ETag"]
+        script.patch(f"/api/v1{plan}", json={"allowed": allowed}, headers={"If-Match": tag})
     for name, zone in (("Other", "Europe/Kyiv"), ("Ours", "UTC")):
         path = f"/api/v1/projects/{hub.project_id}"
         tag = script.get(path).headers["ETag"]
         script.patch(path, json={"name": name, "time_zone": zone}, headers={"If-Match": tag})
-    assert len(paged) == 6
-    assert _lines(hub)[6:] == paged
+    assert len(paged) == 8
+    assert _lines(hub)[8:] == paged
 
 
 @pytest.mark.parametrize("address", ["", "nonsense", "http://10.0.0.1/", "a@b c.example", "x" * 2001])

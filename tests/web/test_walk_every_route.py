@@ -31,8 +31,8 @@ SIGNED_IN = {
 VIEWER = {
     "dashboard.index", "calls.index", "calls.live", "calls.card", "deliveries.index", "deliveries.newer",
     "deliveries.detail", "errors.index", "errors.strip", "errors.resends", "exports.deliveries", "pbxs.index",
-    "pbxs.detail", "pbxs.state", "people.employees", "numbers.index", "members.index", "webhooks.index",
-    "webhooks.health", "webhooks.history", "steering.index",
+    "pbxs.detail", "pbxs.dial_plan", "pbxs.state", "people.employees", "numbers.index", "members.index",
+    "webhooks.index", "webhooks.health", "webhooks.history", "steering.index",
 }  # fmt: skip
 EDITOR = {
     "people.employee", "people.remove", "numbers.number", "numbers.remove", "errors.checked", "errors.preview_send",

@@ -11,7 +11,7 @@ from pbxhub.account import projects as projects_rules
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import Action, fields, note
 from pbxhub.account.contexts import strange_contexts
-from pbxhub.account.dial_plans import dial_plan_of
+from pbxhub.account.dial_plans import dial_plan_to_change
 from pbxhub.account.employees import delete_employee, save_employee
 from pbxhub.account.numbers import delete_number, save_number
 from pbxhub.api import schemas
@@ -19,7 +19,8 @@ from pbxhub.api.answers import check_if_match, check_match, page, tagged
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import accepted, refuse, refuse_all, wrong_field
-from pbxhub.store.accounts import Employee, Number, Pbx, lock_project
+from pbxhub.store.accounts import Employee, Number, Pbx
+from pbxhub.store.ordered_calls import dial_plan_of
 from pbxhub.wsgi.current import hub, now, reading, writing
 
 account = Blueprint("account", __name__, description="The project, its PBXs, numbers and employees")
@@ -174,9 +175,8 @@ def change_dial_plan(data: dict[str, Any], pbx_id: int) -> Any:
     """Changes these rules."""
     with writing() as session:
         access = enter(session)
-        lock_project(session, access.project.id)  # two at once must not both be the first to write it
         pbx = _row(session, access, Pbx, pbx_id)
-        plan = dial_plan_of(session, pbx.id)
+        plan = dial_plan_to_change(session, access, pbx)
         check_match(_PLAN.dump(plan))
         refuse_all(dial_plan_rules.change_dial_plan(session, access, pbx, plan, data))
         return tagged(_PLAN.dump(plan))

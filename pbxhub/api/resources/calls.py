@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import note
-from pbxhub.account.dial_plans import dial_plan_of
+from pbxhub.account.dial_plans import refuse_number
 from pbxhub.account.visible import visible_url, visible_values
 from pbxhub.api import schemas
 from pbxhub.api.answers import page
@@ -18,12 +18,13 @@ from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse, wrong_field
 from pbxhub.api.resources.history import uuid_after
 from pbxhub.delivery.outbox import add_later, ask_cancel, open_orders, publish_later, register
-from pbxhub.steering.dialable import extension_error, number_error
+from pbxhub.steering.dialplan_text import EXTENSION
+from pbxhub.steering.number_rules import NUMBER
 from pbxhub.store.accounts import Pbx, Project, lock_project
 from pbxhub.store.columns import one_of
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
-from pbxhub.store.ordered_calls import CHANNEL_PREFIX, FINAL, OrderedCall
+from pbxhub.store.ordered_calls import CHANNEL_PREFIX, FINAL, DialPlan, OrderedCall, dial_plan_of
 from pbxhub.webhooks.headers import header_name_error, header_value_error
 from pbxhub.webhooks.phones import person_of
 from pbxhub.wsgi.current import hub, now, reading, writing
@@ -70,7 +71,7 @@ def order(data: dict[str, Any]) -> Any:
         access = enter(session)
         pbx = _pbx(session, access, data["pbx_id"])
         plan = dial_plan_of(session, pbx.id)
-        _check(data, plan.allowed, access.project)
+        _check(data, plan, access.project)
         _check_limits(session, access, plan.at_once, plan.per_minute)
         args = data["callback_args"]
         row = OrderedCall(
@@ -168,11 +169,12 @@ def _pbx(session: Session, access: Access, pbx_id: int | None) -> Pbx:
     return found
 
 
-def _check(data: dict[str, Any], allowed: list[str], project: Project) -> None:
+def _check(data: dict[str, Any], plan: DialPlan, project: Project) -> None:
+    shown, agent = data["from_number"], data["agent_id"]
     wrong = {
-        "mobile_number": number_error(data["mobile_number"], allowed, project.country),
-        "from_number": number_error(data["from_number"], ["*"]) if data["from_number"] else "",
-        "agent_id": extension_error(data["agent_id"]),
+        "mobile_number": refuse_number(plan, data["mobile_number"], project.country),
+        "from_number": "is not a phone number" if shown and not NUMBER.fullmatch(shown) else "",
+        "agent_id": "" if EXTENSION.fullmatch(agent) else "give an extension: digits, Latin letters, - and _",
     }
     if data["callback_url"] and (refused := hub().guard_of(project).check_url(data["callback_url"])):
         wrong["callback_url"] = refused.sentence

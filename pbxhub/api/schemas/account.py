@@ -2,7 +2,9 @@
 
 from marshmallow import Schema, fields, validate
 
-from pbxhub.api.schemas.base import LARGEST_ID, given, ruled, text, times
+from pbxhub.account.dial_plans import LONGEST, RANGES
+from pbxhub.api.schemas.base import LARGEST_ID, given, ranged, ruled, text, times
+from pbxhub.steering.number_rules import MOST_RULES
 
 
 class Project(Schema):
@@ -18,12 +20,15 @@ class Project(Schema):
 class DialPlan(Schema):
     """How a PBX places ordered calls."""
 
-    channel = text(100, least=1, **given("what rings first; {extension} stands for the agent's"))
-    context = text(80, least=1, **given("the dialplan context in which the number is dialled then"))
-    allowed = fields.List(text(40, least=1), validate=validate.Length(0, 200), **given("+38044*, 0800*, 112"))
-    at_once = fields.Integer(validate=validate.Range(1, 1000), **given("ordered calls going on at once"))
-    per_minute = fields.Integer(validate=validate.Range(1, 10000))
-    ring_seconds = fields.Integer(validate=validate.Range(5, 300), **given("how long the agent's phone rings"))
+    channel = ruled(LONGEST["channel"], least=1, **given("what rings first; {extension} stands for the agent's"))
+    context = ruled(LONGEST["context"], least=1, **given("the dialplan context in which the number is dialled then"))
+    allowed = fields.List(
+        fields.String(),
+        metadata={"description": "numbers that may be called: 112, _38044., _0800X.", "maxItems": MOST_RULES},
+    )
+    at_once = ranged(RANGES["at_once"], "ordered calls going on at once")
+    per_minute = ranged(RANGES["per_minute"], "ordered calls begun within a minute")
+    ring_seconds = ranged(RANGES["ring_seconds"], "how long the agent's phone rings")
 
 
 class Pbx(Schema):

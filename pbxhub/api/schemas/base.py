@@ -8,7 +8,7 @@ from marshmallow import EXCLUDE, Schema, fields, validate
 from pbxhub.api.answers import MOST
 from pbxhub.wsgi.request_checks import LARGEST_ID
 
-__all__ = ["LARGEST_ID", "Paging", "Problem", "ProblemError", "given", "page_of", "ruled", "text", "times"]
+__all__ = ["LARGEST_ID", "Paging", "Problem", "ProblemError", "given", "page_of", "ranged", "ruled", "text", "times"]
 
 
 def text(length: int, **options: Any) -> fields.String:
@@ -20,6 +20,12 @@ def ruled(length: int, least: int = 0, **options: Any) -> fields.String:
     """A text whose rule is in account/, where pages ask it, too: here its length is only described."""
     described = {"maxLength": length, **({"minLength": least} if least else {}), **options.pop("metadata", {})}
     return fields.String(metadata=described, **options)
+
+
+def ranged(between: tuple[int, int], description: str) -> fields.Integer:
+    """A whole number whose rule is in account/."""
+    least, most = between
+    return fields.Integer(metadata={"description": description, "minimum": least, "maximum": most})
 
 
 def given(description: str, **options: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from pbxhub.store.ordered_calls import (
     REGISTERED,
     DialPlan,
     OrderedCall,
+    dial_plan_of,
 )  # fmt: skip
 
 STALE = timedelta(seconds=60)  # an order nobody has taken by then must not ring somebody out of the blue
@@ -73,19 +74,18 @@ def take(context: DeliveryContext, session: Session, pbx_id: int, now: datetime)
     What is taken is never taken again, even when the listener dies before it has spoken to the PBX: a phone may
     ring once or not at all, never twice.
     """
-    plan = session.get(DialPlan, pbx_id)
+    plan = dial_plan_of(session, pbx_id)
     rows = session.scalars(
         select(OrderedCall).where(*_open(pbx_id)).order_by(OrderedCall.id).limit(500).with_for_update(skip_locked=True)
     ).all()
-    ring_seconds = plan.ring_seconds if plan else 30
     place, hang_up = list[Placement](), list[str]()
     for order in rows:
         if order.taken_on is None and now - order.created_on > STALE:
             move(context, session, order, ERROR, "No listener was connected to the PBX within a minute.", now)
         elif order.taken_on is None and len(place) < _MOST_TAKEN:
             order.taken_on = now
-            place.append(_placement(order, plan, ring_seconds))
-        elif _is_lost(order, now, ring_seconds):
+            place.append(_placement(order, plan))
+        elif _is_lost(order, now, plan.ring_seconds):
             move(context, session, order, ERROR, "Nobody knows what became of it: the hub stopped while it began.", now)
         elif order.cancel_asked_on and (order.cancel_sent_on is None or now - order.cancel_sent_on > HANG_UP_AGAIN):
             order.cancel_sent_on = now
@@ -103,9 +103,8 @@ def sweep(context: DeliveryContext, session: Session, now: datetime) -> None:
         .with_for_update(skip_locked=True)
     ).all()
     for order in rows:
-        plan = session.get(DialPlan, order.pbx_id) if order.pbx_id else None
         begun = order.taken_on or order.created_on
-        patience = ABANDONED + timedelta(seconds=plan.ring_seconds if plan else 30)
+        patience = ABANDONED + timedelta(seconds=dial_plan_of(session, order.pbx_id or 0).ring_seconds)
         if order.taken_on is None:
             move(context, session, order, ERROR, "No listener was connected to the PBX.", now)
         elif order.call_id is None and now - begun > patience:
@@ -223,10 +222,11 @@ def _is_lost(order: OrderedCall, now: datetime, ring_seconds: int) -> bool:
     return now - order.taken_on > UNTOLD + timedelta(seconds=ring_seconds)
 
 
-def _placement(order: OrderedCall, plan: DialPlan | None, ring_seconds: int) -> Placement:
-    channel = (plan.channel if plan else "PJSIP/{extension}").replace("{extension}", order.agent_id)
-    context = plan.context if plan else "from-internal"
-    return Placement(order.id, order.channel_id, channel, context, order.mobile_number, order.from_number, ring_seconds)
+def _placement(order: OrderedCall, plan: DialPlan) -> Placement:
+    channel = plan.channel.replace("{extension}", order.agent_id)
+    return Placement(
+        order.id, order.channel_id, channel, plan.context, order.mobile_number, order.from_number, plan.ring_seconds
+    )
 
 
 def _locked(session: Session, order_id: UUID) -> OrderedCall | None:

@@ -11,13 +11,15 @@ from sqlalchemy.orm import Session
 from pbxhub.account.audit_log import note
 from pbxhub.account.contexts import add_context, strange_contexts
 from pbxhub.account.copied_text import section_of, value_of
+from pbxhub.account.dial_plans import change_dial_plan, dial_plan_to_change
 from pbxhub.account.pbxs import add_pbx, change_pbx, shown
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.paths import ASTERISK_CONF
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import open_calls
+from pbxhub.store.ordered_calls import dial_plan_of
 from pbxhub.web.access import enter
-from pbxhub.web.forms import PbxForm
+from pbxhub.web.forms import DialPlanForm, PbxForm
 from pbxhub.web.language import _, said
 from pbxhub.web.pbx_live import live
 from pbxhub.web.shown_once import hand_over, take
@@ -109,6 +111,20 @@ def edit(project_id: int, pbx_id: int) -> ResponseReturnValue:
         note(session, access, "PBX changed", pbx.name, before, shown(pbx))
     flash(_("Saved. The hub connects anew within seconds."))
     return redirect(url_for("pbxs.detail", project_id=project_id, pbx_id=pbx_id))
+
+
+@pages.route("/<int:pbx_id>/dial-plan", methods=["GET", "POST"])
+def dial_plan(project_id: int, pbx_id: int) -> ResponseReturnValue:
+    """How the PBX places calls that programs order. Every member sees it, owners change it."""
+    with writing() if request.method == "POST" else reading() as session:
+        access = enter(session, project_id, "dial_plan.change" if request.method == "POST" else "account.read")
+        pbx = _pbx(session, project_id, pbx_id)
+        plan = dial_plan_to_change(session, access, pbx) if request.method == "POST" else dial_plan_of(session, pbx_id)
+        form = DialPlanForm(obj=plan)
+        if form.validate_on_submit() and form.take(change_dial_plan(session, access, pbx, plan, form.data)):
+            flash(_("Saved."))
+            return redirect(url_for("pbxs.dial_plan", project_id=project_id, pbx_id=pbx_id))
+        return render_template("pbxs/dial_plan.html", form=form, pbx=pbx), 422 if form.errors else 200
 
 
 @pages.post("/<int:pbx_id>/check")

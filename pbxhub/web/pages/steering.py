@@ -72,8 +72,7 @@ def _save(session: Session, access: Access, webhook: Webhook | None, form: Steer
         draft = read_draft(session, access, as_data(form, webhook), webhook)
     except SpecError as error:
         for wrong in error.errors:
-            message = said(wrong.message)
-            form.take_error(wrong.path, f"{wrong.path}: {message}" if wrong.path else message)
+            form.take_error(wrong.path, said(wrong.message))
         return None
     if webhook is None:
         return create(session, access, draft).id
