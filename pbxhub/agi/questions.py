@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,8 +12,7 @@ from pbxhub.calls.stages import Value
 from pbxhub.delivery.call_rows import CallNow, find_call
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox import Claimed
-from pbxhub.delivery.outbox.render import render_row
-from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS
+from pbxhub.delivery.outbox.render import render_delivery
 from pbxhub.delivery.prepare import Prepared, prepare
 from pbxhub.delivery.read_answer import Reading, read
 from pbxhub.delivery.stage_values import Cards, StageValues
@@ -24,6 +22,7 @@ from pbxhub.sending.outcomes import describe
 from pbxhub.steering.answer import Plan, Refusal
 from pbxhub.steering.number_rules import Rules
 from pbxhub.store.accounts import Number, Pbx
+from pbxhub.store.delivery_rows import NewDelivery
 from pbxhub.store.ids import new_id
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.call_control import plan_of, rules_of
@@ -72,26 +71,25 @@ def put_together(context: DeliveryContext, caller: Caller, name: str, now: datet
         values = _values(context, session, caller, project, call, now)
         if not webhook.matches(values):
             return f"The filters of {name} do not fit this call."
-        row = render_row(webhook, values, None if call.is_new else call.id, None, "question", now)
-    return _asked(context, caller, project, webhook, row, now)
+        delivery = render_delivery(webhook, values, None if call.is_new else call.id, None, "question", now)
+    return _asked(context, caller, project, webhook, delivery, now)
 
 
 def _asked(
-    context: DeliveryContext, caller: Caller, project: ProjectWebhooks, webhook: LiveWebhook, row: Mapping[str, Any],
-    now: datetime,
+    context: DeliveryContext, caller: Caller, project: ProjectWebhooks, webhook: LiveWebhook,
+    delivery: NewDelivery, now: datetime,
 ) -> Asked:  # fmt: skip
     steering = webhook.spec.steering or Steering()
-    headers = tuple((name, value) for name, value in row["headers"])
     claimed = Claimed(
-        id=row["id"], project_id=webhook.project_id, stage_event_id=None, call_id=row["call_id"], sequence_id=None,
-        kind="question", lane=FIRST_ATTEMPTS, attempt=1, tries=0, outcome="", token=row["id"], started_on=now,
+        id=delivery.id, project_id=webhook.project_id, stage_event_id=None, call_id=delivery.call_id, sequence_id=None,
+        kind="question", lane=delivery.lane, attempt=1, tries=0, outcome="", token=delivery.id, started_on=now,
         lease_until=now + timedelta(seconds=steering.wait), created_on=now,
-        request=Request(row["method"], row["url"], headers, row["body"]), webhook=webhook,
+        request=Request(delivery.method, delivery.url, delivery.headers, delivery.body), webhook=webhook,
     )  # fmt: skip
     own = frozenset(number for number in (caller.call.dnid, caller.call.extension) if number)
     rules = rules_of(steering, own, project.country)
-    if not row["method"]:
-        return Asked(claimed, None, Answer(row["outcome"], row["message"]), steering, rules)
+    if not delivery.method:
+        return Asked(claimed, None, Answer(delivery.outcome, delivery.message), steering, rules)
     prepared = prepare(context.vault, claimed, now)
     outgoing = replace(prepared.outgoing, pool=f"question:{webhook.id}", deadline=float(steering.wait))
     return Asked(claimed, replace(prepared, outgoing=outgoing), None, steering, rules)

@@ -13,8 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pbxhub.agi.questions import Asked
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox import Finished
-from pbxhub.delivery.outbox.question import Step, record_question, record_steps
-from pbxhub.delivery.outbox.unlinked import link_question
+from pbxhub.delivery.outbox.question import Step, link_question, record_question, record_steps
 from pbxhub.delivery.read_answer import Reading
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.history import Call

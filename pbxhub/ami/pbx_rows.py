@@ -12,9 +12,9 @@ from pbxhub.calls.cel_calls import Place
 from pbxhub.calls.snapshot import load, outline
 from pbxhub.calls.stages import JSON, CallReport, Direction
 from pbxhub.delivery.call_rows import keep_notes
-from pbxhub.delivery.storable import clip
 from pbxhub.sending.address_guard import read_networks
 from pbxhub.sending.pbx_reach import PbxReach
+from pbxhub.storable import clip
 from pbxhub.store.accounts import Pbx, enabled_pbxs
 from pbxhub.store.history import Call, LiveCall, StageEvent
 from pbxhub.store.pbx_states import PbxState

@@ -10,7 +10,7 @@ from sqlalchemy import Table, bindparam, select
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import JSON, CallReport
-from pbxhub.delivery.storable import clip, storable
+from pbxhub.storable import clip, storable
 from pbxhub.store.accounts import Number, Pbx
 from pbxhub.store.bulk import Delete, Insert, Query, Update, Upsert
 from pbxhub.store.columns import one_of

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.delivery.call_rows import CallNow
 from pbxhub.delivery.context import DeliveryContext
-from pbxhub.delivery.storable import clip
+from pbxhub.storable import clip
 from pbxhub.store.accounts import Project
 from pbxhub.store.bulk import Update
 from pbxhub.store.columns import one_of

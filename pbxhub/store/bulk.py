@@ -6,10 +6,11 @@ needs for them, but with SQLAlchemy's types, events and exceptions. Nothing of t
 
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import chain
-from typing import Any
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Dialect, Select, Table, TextClause
 from sqlalchemy.engine.interfaces import DBAPICursor
@@ -19,28 +20,39 @@ from sqlalchemy.types import TypeEngine
 
 from pbxhub.store.session import CONNECTION
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Process = Callable[[Any], Any] | None
 _MOST_ROWS = 256  # of one statement: SQLite takes 32,766 values
 
 
 class _Many:
-    """Many rows: mappings from column names.
+    """Many rows: mappings from column names, or objects of the dataclass whose fields the columns are.
 
     On SQLite by few statements, for as many rows as a power of two each: a statement is one step of the database, and
     for each step Python's lock is given back and fought for. On PostgreSQL by the driver's pipeline of prepared
     statements for one row, which costs it less than a long text.
     """
 
-    def __init__(self, table: Table, names: Sequence[str]) -> None:
+    def __init__(self, table: Table, columns: "Sequence[str] | type[DataclassInstance]") -> None:
         self._table = table
-        self._names = tuple(names)
+        if isinstance(columns, type):
+            self._names = tuple(field.name for field in fields(columns))
+            self._values_of: Callable[[Any], tuple[Any, ...]] = attrgetter(*self._names)
+        else:
+            self._names = tuple(columns)
+            self._values_of = itemgetter(*self._names)
         self._text = lru_cache(maxsize=64)(self._written)
         self._processes = lru_cache(maxsize=4)(self._processing)
 
-    def run(self, session: Session, rows: Iterable[Mapping[str, Any]]) -> None:
+    def run(self, session: Session, rows: Iterable[Any]) -> None:
         connection = _connection(session)
-        pairs = self._processes(connection.dialect)
-        values = [[row[n] if p is None else p(row[n]) for n, p in pairs] for row in rows]
+        processes = self._processes(connection.dialect)
+        values = [
+            [value if process is None else process(value) for value, process in zip(given, processes, strict=True)]
+            for given in map(self._values_of, rows)
+        ]
         if len(values) > 1 and not connection.dialect.positional:
             _execute(connection, self._text(connection.dialect, 1), values, many=True).close()
             return
@@ -51,8 +63,8 @@ class _Many:
             _execute(connection, self._text(connection.dialect, size), flat).close()
             start += size
 
-    def _processing(self, dialect: Dialect) -> tuple[tuple[str, Process], ...]:
-        return tuple((name, _binding(self._table.c[name].type, dialect)) for name in self._names)
+    def _processing(self, dialect: Dialect) -> tuple[Process, ...]:
+        return tuple(_binding(self._table.c[name].type, dialect) for name in self._names)
 
     def _written(self, dialect: Dialect, number: int) -> str:
         """The statement for that many rows."""
@@ -62,8 +74,13 @@ class _Many:
 class Insert(_Many):
     """constants: SQL for columns that have the same in every row."""
 
-    def __init__(self, table: Table, names: Sequence[str], constants: Mapping[str, str] | None = None) -> None:
-        super().__init__(table, names)
+    def __init__(
+        self,
+        table: Table,
+        columns: "Sequence[str] | type[DataclassInstance]",
+        constants: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(table, columns)
         self._constants = constants or {}
 
     def _written(self, dialect: Dialect, number: int) -> str:

@@ -30,6 +30,8 @@ sent again         tries = 0 and a row in         resend                   recor
                    before_resend                                           webhook is disabled): what it was before
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -45,12 +47,15 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from pbxhub.store.bulk import Insert
 from pbxhub.store.columns import JsonColumn, UtcDateTime
 from pbxhub.store.session import Base
 
 PENDING, DELIVERED, FAILED, CANCELLED = "pending", "delivered", "failed", "cancelled"
+FIRST_ATTEMPTS, RETRIES, BULK = LANES = 1, 2, 3
+"""Queues of their own, in the order of urgency: nobody's first attempt waits behind retries or a bulk resend."""
 
 
 class Delivery(Base):
@@ -124,7 +129,7 @@ class Delivery(Base):
     sequence_id: Mapped[UUID | None] = mapped_column(Uuid)
     kind: Mapped[str] = mapped_column(String(20), default="stage")  # stage, test, chain …
     state: Mapped[str] = mapped_column(String(10))
-    lane: Mapped[int] = mapped_column(SmallInteger)  # 1 first attempts, 2 retries, 3 bulk resend
+    lane: Mapped[int] = mapped_column(SmallInteger)  # one of LANES
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
     claim_token: Mapped[UUID | None] = mapped_column(Uuid)
     attempts: Mapped[int] = mapped_column(Integer, default=0)  # all that were started, the lost ones too
@@ -145,6 +150,48 @@ class Delivery(Base):
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)
     finished_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
     checked_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+@dataclass(slots=True)
+class NewDelivery:
+    """A delivery about to be inserted: nobody else names the columns of a new row.
+
+    Without a request (method "") it has failed, and outcome and message say why. See Delivery for the fields; those
+    left out begin as a delivery without any attempt.
+    """
+
+    id: UUID
+    project_id: int
+    webhook_id: int
+    webhook_revision: int
+    kind: str
+    created_on: datetime
+    due_at: datetime
+    stage_event_id: UUID | None = None
+    call_id: UUID | None = None
+    sequence_id: UUID | None = None
+    lane: int = FIRST_ATTEMPTS
+    held: bool = False
+    state: str = PENDING
+    method: str = ""
+    url: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    outcome: str = ""
+    message: str = ""
+    finished_on: datetime | None = None
+    attempts: int = 0
+    tries: int = 0
+    status_code: int | None = None
+    duration_ms: int | None = None
+
+
+_INSERT = Insert(Base.metadata.tables["delivery"], NewDelivery, {"out_of_order": "false"})
+
+
+def insert_deliveries(session: Session, deliveries: Sequence[NewDelivery]) -> None:
+    """Writes new rows, in the caller's transaction."""
+    _INSERT.run(session, deliveries)
 
 
 class Attempt(Base):

@@ -74,8 +74,7 @@ class Position:
 
 
 _EVENT: Table = Base.metadata.tables["event"]
-_FIELDS = ("project_id", "call_id", "type", "created_on", "data")
-_KEEP = Insert(_EVENT, _FIELDS, {"xid": "0"})
+_KEEP = Insert(_EVENT, NewEvent, {"xid": "0"})
 _LOCKED = "pbxhub_events"
 _CLASS = 0x7078  # the upper 16 bits of our locks; the bound is in the other 48
 _BOUND_BITS = 48
@@ -95,7 +94,7 @@ def keep(session: Session, events: Sequence[NewEvent]) -> None:
     if session.get_bind().dialect.name == "postgresql" and session.info.get(_LOCKED) is not session.get_transaction():
         session.connection().exec_driver_sql(_LOCK)
         session.info[_LOCKED] = session.get_transaction()
-    _KEEP.run(session, ({name: getattr(event, name) for name in _FIELDS} for event in events))
+    _KEEP.run(session, events)
 
 
 def read_after(

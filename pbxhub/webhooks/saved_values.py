@@ -10,6 +10,7 @@ import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
 from pbxhub.calls.stages import JSON, Value
+from pbxhub.storable import storable
 from pbxhub.translatable import say
 from pbxhub.webhooks.paths_in_json import MISSING, parse_path, walk
 from pbxhub.webhooks.spec import Answer, FieldError, Saved
@@ -19,7 +20,6 @@ MOST_SAVED = 50
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
 _XML_STEP = re.compile(r"([^\s/@\[\]]+)(?:\[(\d{1,9})\])?")
 _XML_PATH = re.compile(rf"(?:/?{_XML_STEP.pattern}(?:/{_XML_STEP.pattern})*)?(?:/?@[^\s/@]+)?")
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +102,6 @@ def _descend(element: Element, steps: list[str]) -> Element | None:
 
 def _local(name: object) -> str:
     return str(name).rpartition("}")[2]
-
-
-def storable(value: Any) -> Any:
-    """The same value without what no database keeps: NUL and half surrogate pairs become U+FFFD."""
-    if isinstance(value, str):
-        return value if value.isascii() and "\0" not in value else _UNSTORABLE.sub("\ufffd", value)
-    if isinstance(value, dict):
-        return {storable(name): storable(item) for name, item in value.items()}
-    if isinstance(value, float) and value - value != 0:
-        return None
-    return [storable(item) for item in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, slots=True)

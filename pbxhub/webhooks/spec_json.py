@@ -7,16 +7,15 @@ dataclasses. Nothing else is needed to describe a webhook, so nothing else is un
 import base64
 import binascii
 import difflib
-import re
 import types
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from pbxhub.storable import UNSTORABLE
 from pbxhub.translatable import say
 
 _DEEPEST = 50
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ class Reader:
         if not right or (isinstance(data, bool) and kind is not bool):
             self._refuse(path, say("is %(called)s; give %(right)s", called=_called(data), right=_NAMES[kind]))
             return None
-        if kind is str and (bad := _UNSTORABLE.search(data)):
+        if kind is str and (bad := UNSTORABLE.search(data)):
             self._refuse(
                 path,
                 say("has the character U+%(code)s, which no database keeps; delete it", code=f"{ord(bad.group()):04X}"),

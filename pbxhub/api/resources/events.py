@@ -19,7 +19,7 @@ from pbxhub.api.streams import follow, places
 from pbxhub.delivery.attributes import known_names
 from pbxhub.delivery.event_stream import shown
 from pbxhub.delivery.outbox import publish_other
-from pbxhub.delivery.storable import storable
+from pbxhub.storable import storable
 from pbxhub.store.events import EventRow, NewEvent, Position, keep, last_given, newest, position_of, read_after, today
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id

@@ -5,8 +5,7 @@ and resume are what people do to it.
 """
 
 from pbxhub.delivery.outbox.attempt_result import Finished, Result
-from pbxhub.delivery.outbox.cancel import cancel_pending
-from pbxhub.delivery.outbox.check import check
+from pbxhub.delivery.outbox.cancel import cancel_pending, check
 from pbxhub.delivery.outbox.claim import Batch, Claimed, claim
 from pbxhub.delivery.outbox.ordered_calls import add_later, ask_cancel, open_orders, register
 from pbxhub.delivery.outbox.pausing import pause, resume

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from pbxhub.delivery.call_rows import CallNow
 from pbxhub.delivery.context import DeliveryContext
+from pbxhub.delivery.outbox.enqueue import enqueue
 from pbxhub.delivery.outbox.own_webhooks import CALLBACK, callbacks_of
-from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS, hold_back, insert_deliveries
-from pbxhub.store.delivery_rows import PENDING
+from pbxhub.store.delivery_rows import NewDelivery
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.webhooks.encoders import percent
@@ -58,15 +58,10 @@ def send_callback(
     webhook = callbacks_of(session, order.project_id, now)
     body = {"status": "success", "data": data, "message": "Call Details"}
     query = "&".join(f"{percent(name)}={percent(value)}" for name, value in order.callback_params.items())
-    row = {
-        "id": new_id(), "project_id": order.project_id, "webhook_id": webhook.id, "webhook_revision": webhook.revision,
-        "stage_event_id": None, "call_id": call.id if call else order.call_id, "sequence_id": order.id,
-        "kind": CALLBACK, "lane": FIRST_ATTEMPTS, "due_at": now, "held": False, "created_on": now, "state": PENDING,
-        "method": "POST", "url": join_query(order.callback_url, query),
-        "headers": [list(pair) for pair in order.callback_headers.items()],
-        "body": json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"), "outcome": "", "message": "",
-        "finished_on": None,
-    }  # fmt: skip
-    hold_back(session, [row], now)
-    insert_deliveries(session, [row])
-    context.wakeups.send(session)
+    delivery = NewDelivery(
+        new_id(), order.project_id, webhook.id, webhook.revision, CALLBACK, now, now,
+        call_id=call.id if call else order.call_id, sequence_id=order.id, method="POST",
+        url=join_query(order.callback_url, query), headers=tuple(order.callback_headers.items()),
+        body=json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
+    )  # fmt: skip
+    enqueue(context, session, [delivery], now)

@@ -1,4 +1,4 @@
-"""Deliveries that will not be sent: their webhook was deleted or disabled."""
+"""Deliveries that nobody waits for: cancelled with their webhook, or failed and seen by somebody."""
 
 from datetime import datetime
 
@@ -7,8 +7,9 @@ from sqlalchemy.orm import Session
 
 from pbxhub.delivery.outbox.lost_attempts import end_lost
 from pbxhub.delivery.outbox.put_back import WAS_RESENT, is_free, put_back
+from pbxhub.delivery.outbox.selection import Selection
 from pbxhub.sending.outcomes import OUTCOMES
-from pbxhub.store.delivery_rows import CANCELLED, Delivery
+from pbxhub.store.delivery_rows import CANCELLED, FAILED, LANES, Delivery
 
 _IS_PENDING = Delivery.state == literal_column("'pending'")  # spelled out, so that the partial index serves it
 
@@ -20,7 +21,7 @@ def cancel_pending(session: Session, webhook_id: int, now: datetime) -> int:
     this moment is recorded as it ends; it is not tried again. What somebody else has locked at this moment is
     cancelled by the next claim.
     """
-    waits = and_(_IS_PENDING, Delivery.lane.in_((1, 2, 3)), Delivery.webhook_id == webhook_id)
+    waits = and_(_IS_PENDING, Delivery.lane.in_(LANES), Delivery.webhook_id == webhook_id)
     back = put_back(session, waits, now, skip_locked=True)
     free = select(Delivery.id).where(waits, is_free(now), ~WAS_RESENT).with_for_update(skip_locked=True)
     end_lost(session, free.where(Delivery.claim_token.is_not(None)), now)
@@ -34,3 +35,14 @@ def cancel_pending(session: Session, webhook_id: int, now: datetime) -> int:
         .execution_options(synchronize_session=False)
     )  # fmt: skip
     return back + session.execute(waiting).rowcount  # type: ignore[attr-defined,no-any-return]
+
+
+def check(session: Session, project_id: int, selection: Selection, now: datetime) -> int:
+    """Takes the selected failed deliveries off the error page; they stay in the history. Returns how many."""
+    seen = (
+        update(Delivery)
+        .where(*selection.conditions(project_id), Delivery.state == FAILED, Delivery.checked_on.is_(None))
+        .values(checked_on=now)
+        .execution_options(synchronize_session=False)
+    )
+    return session.execute(seen).rowcount  # type: ignore[attr-defined,no-any-return]

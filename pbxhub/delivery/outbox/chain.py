@@ -12,16 +12,15 @@ from pbxhub.calls.stages import Value
 from pbxhub.delivery.call_rows import CallNow, no_call, read_call
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.attempt_result import Finished, Result
-from pbxhub.delivery.outbox.render import CHAINED, error_event, once_in_a_chain, render_rows
-from pbxhub.delivery.outbox.rows import hold_back, insert_deliveries
+from pbxhub.delivery.outbox.enqueue import enqueue
+from pbxhub.delivery.outbox.render import CHAINED, once_in_a_chain, render_chain
 from pbxhub.delivery.read_answer import Reading, read
 from pbxhub.delivery.stage_values import Cards, StageValues
-from pbxhub.delivery.storable import storable
 from pbxhub.delivery.webhook_cache import ProjectWebhooks
 from pbxhub.sending.exchange import Answer
+from pbxhub.storable import storable
 from pbxhub.store.columns import one_of
-from pbxhub.store.delivery_rows import FAILED, PENDING, Attempt, Delivery
-from pbxhub.store.events import keep
+from pbxhub.store.delivery_rows import PENDING, Attempt, Delivery, NewDelivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.session import Base, hurry
 from pbxhub.store.webhooks import Webhook
@@ -65,28 +64,22 @@ def _merged(before: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return {**new, "webhook.saved": {**(before.get("webhook.saved") or {}), **(new.get("webhook.saved") or {})}}
 
 
-def publish_next(context: DeliveryContext, session: Session, results: Iterable[Result], now: datetime) -> bool:
-    """Puts the on_success / on_failure webhook of every final result in the queue, if its filters fit. True: something
-    was put there."""
+def publish_next(context: DeliveryContext, session: Session, results: Iterable[Result], now: datetime) -> None:
+    """Puts the on_success / on_failure webhook of every final result in the queue, if its filters fit."""
     following = [(result, name) for result in results if (name := _next_name(result))]
     if not following:
-        return False
+        return
     projects = context.webhook_cache.fetch(session, {result.finished.claimed.project_id for result, _ in following})
     cards = Cards(session)
-    rows = []
+    deliveries: list[NewDelivery] = []
     for result, name in following:
         project = projects.get(result.finished.claimed.project_id)
         webhook = project.by_name.get(name) if project else None
         values = project and webhook and _values(context, session, project, result, cards, now)
         if webhook and values and webhook.matches(values):
             claimed = result.finished.claimed
-            rows += render_rows(webhook, values, claimed.call_id, claimed.stage_event_id, CHAINED, now)
-    rows = _not_there_yet(session, rows)
-    if rows:
-        hold_back(session, rows, now)
-        insert_deliveries(session, rows)
-        keep(session, [error_event(row) for row in rows if row["state"] == FAILED])
-    return any(row["state"] == PENDING for row in rows)
+            deliveries += render_chain(webhook, values, claimed.call_id, claimed.stage_event_id, CHAINED, now)
+    enqueue(context, session, _not_there_yet(session, deliveries), now)
 
 
 def _next_name(result: Result) -> str:
@@ -109,16 +102,16 @@ def _values(
     return StageValues(told, project, call, event.stage, event.id, cards, context.links, now)
 
 
-def _not_there_yet(session: Session, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _not_there_yet(session: Session, deliveries: Sequence[NewDelivery]) -> list[NewDelivery]:
     """Without what a stage has sent as part of a chain already, also when the first link is sent again by hand."""
-    events = {row["stage_event_id"] for row in rows}
+    events = {one.stage_event_id for one in deliveries}
     if not events:
         return []
     table = _DELIVERY.c
     there = select(table.stage_event_id, table.webhook_id).where(
         one_of(table.stage_event_id, events), table.kind == CHAINED
     )
-    return once_in_a_chain(rows, {(event_id, webhook_id) for event_id, webhook_id in session.execute(there)})
+    return once_in_a_chain(deliveries, {(event_id, webhook_id) for event_id, webhook_id in session.execute(there)})
 
 
 def _with_saved(answer: Mapping[str, Value], call: CallNow) -> Mapping[str, Value]:

@@ -16,10 +16,10 @@ from sqlalchemy.orm import Session
 
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import UtcDateTime
+from pbxhub.store.delivery_rows import LANES
 
 LOOK = 500  # deliveries of a lane
 HOPS = 1000  # webhooks of a lane
-LANES = (1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,16 @@ from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.delivery.attributes import attach_attributes
 from pbxhub.delivery.call_rows import CallNow, lock_calls, write_calls
 from pbxhub.delivery.context import DeliveryContext
+from pbxhub.delivery.outbox.enqueue import enqueue
 from pbxhub.delivery.outbox.ordered_calls import attach_custom, follow_ordered
-from pbxhub.delivery.outbox.render import error_event, once_in_a_chain, render_rows
-from pbxhub.delivery.outbox.rows import hold_back, insert_deliveries
-from pbxhub.delivery.outbox.unlinked import link_new
+from pbxhub.delivery.outbox.question import link_new
+from pbxhub.delivery.outbox.render import once_in_a_chain, render_chain
 from pbxhub.delivery.persons import name_persons
 from pbxhub.delivery.stage_values import Cards, StageValues
-from pbxhub.delivery.storable import clip, storable
+from pbxhub.storable import clip, storable
 from pbxhub.store.bulk import Insert, Query
 from pbxhub.store.columns import one_of
-from pbxhub.store.delivery_rows import FAILED
+from pbxhub.store.delivery_rows import FAILED, NewDelivery
 from pbxhub.store.events import NewEvent, keep
 from pbxhub.store.history import StageEvent
 from pbxhub.store.ids import new_id
@@ -84,14 +84,10 @@ def write_stages(context: DeliveryContext, session: Session, stages: "Sequence[N
         return Published(0, 0, 0)
     _INSERT_STAGES.run(session, [stage.row() for stage in stages])
     keep(session, [stage.event() for stage in stages])
-    rows = _deliveries(context, session, stages, now)
-    hold_back(session, rows, now)
-    if rows:
-        insert_deliveries(session, rows)
-        keep(session, [error_event(row) for row in rows if row["state"] == FAILED])
-        context.wakeups.send(session)
-    failed = sum(row["state"] == FAILED for row in rows)
-    return Published(len(stages), len(rows) - failed, failed)
+    deliveries = _deliveries(context, session, stages, now)
+    enqueue(context, session, deliveries, now)
+    failed = sum(one.state == FAILED for one in deliveries)
+    return Published(len(stages), len(deliveries) - failed, failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +190,10 @@ class _Told:
 
 def _deliveries(
     context: DeliveryContext, session: Session, stages: Sequence[NewStage], now: datetime
-) -> list[dict[str, Any]]:
+) -> list[NewDelivery]:
     projects = context.webhook_cache.fetch(session, {stage.call.project_id for stage in stages})
     cards = Cards(session)
-    rows = []
+    deliveries: list[NewDelivery] = []
     for new in stages:
         project = projects[new.call.project_id]
         live = project.by_stage.get(new.stage.name)
@@ -206,5 +202,5 @@ def _deliveries(
         values = StageValues(new.known, project, new.call, new.stage.name, new.id, cards, context.links, now)
         wanted = [webhook for webhook in live if webhook.matches(values)]
         for webhook in wanted:
-            rows += render_rows(webhook, values, new.call.known_id, new.id, "stage", now)
-    return once_in_a_chain(rows)
+            deliveries += render_chain(webhook, values, new.call.known_id, new.id, "stage", now)
+    return once_in_a_chain(deliveries)

@@ -12,7 +12,7 @@ from pbxhub.calls.stages import Stage
 from pbxhub.delivery.call_rows import CallNow, no_call, read_call
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.publish import ANALYSIS, NewStage, Published, write_stages
-from pbxhub.delivery.storable import storable
+from pbxhub.storable import storable
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id

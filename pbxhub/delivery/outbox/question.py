@@ -1,24 +1,32 @@
 """Writes what a waiting call asked, once it is answered: a finished delivery that never was in the queue.
 
 It stands with all others on the error page, in the list and on the card of the call, but is never sent again.
+
+The order of events: a call between extensions is written when it is over, so a question may be written before its call.
+Whichever comes later links the two: the call as it is written (link_new), or whoever has written the question and finds
+the call there by then (link_question). tests/test_answer_asterisk.py
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, select, text, update
 from sqlalchemy.orm import Session
 
+from pbxhub.delivery.call_rows import CallNow
 from pbxhub.delivery.context import PauseRule
 from pbxhub.delivery.outbox.attempt_result import Finished, Result
 from pbxhub.delivery.outbox.chain import save_answers
 from pbxhub.delivery.outbox.pausing import note_health
 from pbxhub.delivery.outbox.record import attempt_row
 from pbxhub.delivery.read_answer import Reading
-from pbxhub.delivery.storable import clip, storable
-from pbxhub.store.delivery_rows import DELIVERED, FAILED, Attempt, Delivery
+from pbxhub.storable import clip, storable
+from pbxhub.store.bulk import Query
+from pbxhub.store.columns import one_of
+from pbxhub.store.delivery_rows import DELIVERED, FAILED, Attempt, Delivery, NewDelivery, insert_deliveries
+from pbxhub.store.history import Call
 from pbxhub.store.questions import KIND, Question
 
 _NEVER_FOR_FAILURES = PauseRule(failures=0)  # a call waits: better a question in vain than a caller sent away unasked
@@ -41,22 +49,10 @@ def record_question(
     A request that could not be put together has no attempt. pbx_id, linkedid: the call, for which the question waits
     when it is not written yet.
     """
-    claimed, answer = finished.claimed, finished.answer
+    claimed = finished.claimed
     result = Result(finished, reading, DELIVERED if reading.ok else FAILED, now, True)
     sent = bool(claimed.request.method)
-    session.add(
-        Delivery(
-            id=claimed.id, project_id=claimed.project_id, webhook_id=claimed.webhook.id,
-            webhook_revision=claimed.webhook.revision, stage_event_id=None, call_id=claimed.call_id, kind=KIND,
-            state=result.state, lane=claimed.lane, due_at=claimed.started_on, attempts=int(sent), tries=int(sent),
-            method=claimed.request.method, url=claimed.request.url, body=claimed.request.body,
-            headers=[list(header) for header in claimed.request.headers], outcome=reading.code,
-            message=clip(reading.sentence, 1000), status_code=answer.status_code,
-            duration_ms=None if answer.total_us is None else answer.total_us // 1000,
-            created_on=claimed.created_on, finished_on=finished.finished_on,
-        )
-    )  # fmt: skip
-    session.flush()
+    insert_deliveries(session, [_delivery(result, sent)])
     if sent:
         session.add(Attempt(started_on=claimed.started_on, **attempt_row(result)))
     question = Question(delivery_id=claimed.id, line=line, steps=_rows(steps))
@@ -67,6 +63,18 @@ def record_question(
     note_health(session, [result], _NEVER_FOR_FAILURES, now)
 
 
+def _delivery(result: Result, sent: bool) -> NewDelivery:
+    claimed, answer, request = result.finished.claimed, result.finished.answer, result.finished.claimed.request
+    return NewDelivery(
+        claimed.id, claimed.project_id, claimed.webhook.id, claimed.webhook.revision, KIND, claimed.created_on,
+        claimed.started_on, call_id=claimed.call_id, lane=claimed.lane, state=result.state, method=request.method,
+        url=request.url, headers=request.headers, body=request.body, outcome=result.reading.code,
+        message=clip(result.reading.sentence, 1000), finished_on=result.finished.finished_on, attempts=int(sent),
+        tries=int(sent), status_code=answer.status_code,
+        duration_ms=None if answer.total_us is None else answer.total_us // 1000,
+    )  # fmt: skip
+
+
 def record_steps(session: Session, delivery_id: UUID, line: int, steps: Sequence[Step]) -> None:
     """Writes what was done with the call in the end."""
     session.execute(update(Question).where(Question.delivery_id == delivery_id).values(line=line, steps=_rows(steps)))
@@ -74,3 +82,33 @@ def record_steps(session: Session, delivery_id: UUID, line: int, steps: Sequence
 
 def _rows(steps: Sequence[Step]) -> list[dict[str, str]]:
     return [{"step": storable(one.step), "result": storable(one.result)} for one in steps]
+
+
+_IS_UNLINKED = text("question.linkedid <> ''")  # as the partial index has it
+_QUIETLY = {"synchronize_session": False}
+_UNLINKED = Query(
+    select(Question.delivery_id, Question.linkedid).where(
+        Question.pbx_id == bindparam("pbx_id"), one_of(Question.linkedid, "linkedids"),
+        _IS_UNLINKED,
+    )
+)  # fmt: skip
+
+
+def link_new(session: Session, pbx_id: int, calls: Iterable[CallNow]) -> None:
+    """Gives questions the calls that have just been written, in the transaction that writes these."""
+    _link(session, pbx_id, {call.linkedid: call.id for call in calls if call.is_new and call.changed})
+
+
+def link_question(session: Session, pbx_id: int, linkedid: str) -> None:
+    """Gives the questions of this call its id, when it is there."""
+    call_id = session.scalar(select(Call.id).where(Call.pbx_id == pbx_id, Call.linkedid == linkedid))
+    if call_id is not None:
+        _link(session, pbx_id, {linkedid: call_id})
+
+
+def _link(session: Session, pbx_id: int, ids: Mapping[str, UUID]) -> None:
+    for question in _UNLINKED.all(session, pbx_id=pbx_id, linkedids=sorted(ids)) if ids else ():
+        of, call_id = question.delivery_id, ids[question.linkedid]
+        session.execute(update(Delivery).where(Delivery.id == of).values(call_id=call_id), execution_options=_QUIETLY)
+        done = update(Question).where(Question.delivery_id == of).values(linkedid="", pbx_id=None)
+        session.execute(done, execution_options=_QUIETLY)

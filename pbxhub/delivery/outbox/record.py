@@ -16,15 +16,14 @@ from pbxhub.delivery.outbox.chain import publish_next, save_answers
 from pbxhub.delivery.outbox.lost_attempts import LOST
 from pbxhub.delivery.outbox.pausing import note_health
 from pbxhub.delivery.outbox.resthooks import drop_gone
-from pbxhub.delivery.outbox.rows import RETRIES
 from pbxhub.delivery.outbox.sequence import release_next
 from pbxhub.delivery.read_answer import Reading, read
-from pbxhub.delivery.storable import clip
 from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import UNREADABLE, may_pass
+from pbxhub.storable import clip
 from pbxhub.store.bulk import Query, Update
 from pbxhub.store.columns import one_of
-from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING, Attempt, Delivery
+from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING, RETRIES, Attempt, Delivery
 from pbxhub.store.events import NewEvent, keep
 from pbxhub.store.session import Base
 from pbxhub.webhooks.paths_in_json import walk
@@ -62,12 +61,12 @@ def record(
     if ours:
         _MOVE_ON.run(session, map(_delivery_row, ours))
         released = release_next(session, _first_attempts(ours), now)
-        chained = publish_next(context, session, ours, now)
+        publish_next(context, session, ours, now)
         note_health(session, ours, context.pause_rule, now)
         drop_gone(
             session, {result.finished.claimed.webhook.id for result in ours if result.reading.code == "gone"}, now
         )
-        if released or chained:
+        if released:
             context.wakeups.send(session)
     return results
 

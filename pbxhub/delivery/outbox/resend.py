@@ -17,12 +17,11 @@ from pbxhub.delivery.outbox.chain import answer_before
 from pbxhub.delivery.outbox.own_webhooks import RESTHOOK
 from pbxhub.delivery.outbox.put_back import as_it_is, put_back
 from pbxhub.delivery.outbox.render import CHAINED, request_columns
-from pbxhub.delivery.outbox.rows import BULK, FIRST_ATTEMPTS
 from pbxhub.delivery.outbox.selection import Selection, count_by_webhook, load_selection
 from pbxhub.delivery.outbox.sequence import hold_resent
 from pbxhub.delivery.stage_values import Cards, DeliveryValues, StageValues
 from pbxhub.delivery.webhook_cache import LiveWebhook
-from pbxhub.store.delivery_rows import PENDING, Delivery
+from pbxhub.store.delivery_rows import BULK, FIRST_ATTEMPTS, PENDING, Delivery
 from pbxhub.store.history import StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.questions import KIND

@@ -11,13 +11,13 @@ from sqlalchemy.orm import Session
 
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.cancel import cancel_pending
+from pbxhub.delivery.outbox.enqueue import enqueue
 from pbxhub.delivery.outbox.own_webhooks import RESTHOOK, hidden
 from pbxhub.delivery.outbox.pausing import tell_of_subscriber
-from pbxhub.delivery.outbox.rows import FIRST_ATTEMPTS, insert_deliveries
-from pbxhub.delivery.storable import storable
+from pbxhub.storable import storable
 from pbxhub.store.api import Resthook, Subscriber
 from pbxhub.store.columns import one_of
-from pbxhub.store.delivery_rows import PENDING
+from pbxhub.store.delivery_rows import NewDelivery
 from pbxhub.store.events import NewEvent, keep
 from pbxhub.store.ids import new_id
 from pbxhub.store.webhooks import Webhook, touch_webhooks
@@ -59,20 +59,15 @@ def call_resthook(
         .where(Subscriber.resthook_id == hook.id)
         .order_by(Subscriber.id)
     )
-    rows: list[dict[str, Any]] = [
-        {
-            "id": new_id(), "project_id": hook.project_id, "webhook_id": one.webhook_id, "webhook_revision": revision,
-            "stage_event_id": None, "call_id": None, "sequence_id": None, "kind": RESTHOOK,
-            "lane": FIRST_ATTEMPTS, "due_at": now, "held": False, "created_on": now, "state": PENDING,
-            "method": "POST", "url": one.target_url, "headers": [["Content-Type", "application/json"]], "body": body,
-            "outcome": "", "message": "", "finished_on": None,
-        }
+    deliveries = [
+        NewDelivery(
+            new_id(), hook.project_id, one.webhook_id, revision, RESTHOOK, now, now, method="POST", url=one.target_url,
+            headers=(("Content-Type", "application/json"),), body=body,
+        )
         for one, revision in session.execute(query)
     ]  # fmt: skip
-    if rows:
-        insert_deliveries(session, rows)
-        context.wakeups.send(session)
-    return [row["id"] for row in rows]
+    enqueue(context, session, deliveries, now)
+    return [one.id for one in deliveries]
 
 
 def drop_gone(session: Session, webhook_ids: Iterable[int], now: datetime) -> None:

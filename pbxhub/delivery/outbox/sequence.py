@@ -14,19 +14,19 @@ Every held delivery leaves: due_at never is further away than HOLD, and hold_on 
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, Uuid, and_, bindparam, or_, select, text, update
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.outbox.rows import HOLD
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import AMONG, RAW_IDS, UtcDateTime, one_of, unindexed
-from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.delivery_rows import FIRST_ATTEMPTS, PENDING, Delivery, NewDelivery
 from pbxhub.store.session import hurry
 
+HOLD = timedelta(seconds=30)  # how long a stage waits for the first attempt of the one before
 Place = tuple[int, UUID | None]
 """A webhook and a sequence."""
 
@@ -49,6 +49,33 @@ _FIRST = (
     .order_by(Delivery.id)
 )
 _IN_TURN, _LOCK_IN_TURN = Query(_FIRST), Query(_FIRST.with_for_update(key_share=True))
+
+
+_BEFORE = Query(
+    select(Delivery.webhook_id, Delivery.sequence_id)
+    .where(_IS_FIRST, one_of(Delivery.sequence_id, "sequence_ids"), Delivery.lane <= FIRST_ATTEMPTS)
+    .order_by(Delivery.id)
+    .with_for_update(key_share=True)
+)
+
+
+def hold_back(session: Session, deliveries: Sequence[NewDelivery], now: datetime) -> None:
+    """Holds those about to be inserted that have somebody ahead of them, in the table or among themselves.
+
+    The rows ahead are locked, so that whoever records their attempt afterwards sees what waits for it.
+    """
+    sequence_ids = {one.sequence_id for one in deliveries if one.sequence_id is not None}
+    if not sequence_ids:
+        return
+    session.flush()
+    taken: set[Place] = set(_BEFORE.all(session, sequence_ids=list(sequence_ids)))
+    for one in deliveries:
+        if one.state != PENDING or one.sequence_id is None:
+            continue
+        place = (one.webhook_id, one.sequence_id)
+        if place in taken:
+            one.held, one.due_at = True, now + HOLD
+        taken.add(place)
 
 
 _IS_AHEAD = """p.sequence_id = h.sequence_id AND +p.webhook_id = h.webhook_id AND p.id < h.id

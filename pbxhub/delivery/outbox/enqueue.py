@@ -1,0 +1,30 @@
+"""Puts new deliveries into the queue: whoever has rendered some calls this, in the transaction of what they tell of."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from pbxhub.delivery.context import DeliveryContext
+from pbxhub.delivery.outbox.sequence import hold_back
+from pbxhub.store.delivery_rows import FAILED, PENDING, NewDelivery, insert_deliveries
+from pbxhub.store.events import NewEvent, keep
+
+
+def enqueue(context: DeliveryContext, session: Session, deliveries: Sequence[NewDelivery], now: datetime) -> None:
+    """Inserts them, held where one before them in their sequence has not been tried, and wakes the workers.
+
+    One that could not be rendered is inserted as failed, with an error event.
+    """
+    if not deliveries:
+        return
+    hold_back(session, deliveries, now)
+    insert_deliveries(session, deliveries)
+    keep(session, [_error_event(one) for one in deliveries if one.state == FAILED])
+    if any(one.state == PENDING for one in deliveries):
+        context.wakeups.send(session)
+
+
+def _error_event(failed: NewDelivery) -> NewEvent:
+    data = {"text": failed.message or failed.outcome, "fatal": False, "delivery_id": str(failed.id)}
+    return NewEvent(failed.project_id, "error", failed.created_on, data, failed.call_id)
