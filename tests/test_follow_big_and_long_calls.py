@@ -108,7 +108,14 @@ def stages(reports: Iterable[CallReport]) -> list[Stage]:
 def kept(tracker: Tracker) -> dict[str, int]:
     """Whatever the tracker still holds, but for what it is meant to remember of calls that are over."""
     live = vars(tracker._live)
-    remembered = {"incoming", "trunks", "_gone", "_most_calls", "_touched"}  # the last is empty once it was asked for
+    remembered = {
+        "incoming",
+        "extensions",
+        "trunks",
+        "_gone",
+        "_most_calls",
+        "_touched",
+    }  # the last is empty once it was asked for
     return {name: len(held) for name, held in live.items() if name not in remembered and len(held)}
 
 

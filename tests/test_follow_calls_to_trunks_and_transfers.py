@@ -2,7 +2,7 @@
 
 import pytest
 
-from pbxhub.calls.state import dialled_number
+from pbxhub.calls.phone_numbers import dialled_number
 from tests.support.made_events import CALLER, NEW, agent, answered, at, event, stages_of
 
 # ---------------------------------------------------------------- to the outside

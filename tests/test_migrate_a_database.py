@@ -9,6 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import MetaData, Table, inspect, select, text
 
+from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.steering.number_rules import wrong_rules
 from pbxhub.store.accounts import COMMON_FOLDER, AuditEntry, Pbx, Project, User
 from pbxhub.store.history import LiveCall
@@ -228,3 +229,17 @@ def test_stored_number_rules_become_asterisks_and_match_what_they_matched(databa
         there = Table("dial_plan", MetaData(), autoload_with=session.connection())
         was = session.scalars(select(there.c.allowed)).one()
     assert was == ["*", "+*", "+*", "+38044*", "0*", "112", "+19005551234"]
+
+
+def test_a_pbx_with_the_contexts_it_was_set_up_with_gets_patterns_and_any_other_keeps_its_own(
+    database: Database,
+) -> None:
+    before = Before(database, "0001")
+    before.add("project", **project(1))
+    names = ["from-trunk", "from-pstn", "from-did-direct", "from-external"]
+    before.add("pbx", **pbx(1, 1) | {"incoming_contexts": names})
+    before.add("pbx", **pbx(2, 1) | {"incoming_contexts": [*names, "ivr-in"]})
+    migrate(database)
+    with database.read() as session:
+        rows = session.scalars(select(Pbx.incoming_contexts).order_by(Pbx.id)).all()
+        assert rows == [list(DEFAULT_INCOMING_CONTEXTS), [*names, "ivr-in"]]

@@ -25,6 +25,7 @@ from pbxhub.ami.resync import ChannelList, Reason
 from pbxhub.calls.ami_events import Hangup, Message, Newchannel, Status
 from pbxhub.calls.cel_calls import BEFORE_ALL, CelCall, CelCalls, Place, tell, tell_so_far
 from pbxhub.calls.stages import CallReport
+from pbxhub.calls.tracker import Tracker
 
 _MOST_FOLLOWED = 50_000  # channels remembered after their end; a CEL row comes seconds later
 log = structlog.get_logger(__name__)
@@ -224,8 +225,8 @@ class Backfill:
         """The reports of the whole call, or without an end those of its rows so far."""
         try:
             if end is None:
-                return tell_so_far(call, self._incoming_contexts)
-            return tell(call, self._incoming_contexts, end, reason)
+                return tell_so_far(call, Tracker(self._incoming_contexts))
+            return tell(call, Tracker(self._incoming_contexts), end, reason)
         except Exception:  # one call that cannot be read must not stop the listener
             log.exception("CEL rows of a call cannot be read; skipping the call", path=self._path, row=call.first)
             return []

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.ami.login import Address
 from pbxhub.calls.cel_calls import Place
+from pbxhub.calls.incoming_contexts import IncomingContexts
 from pbxhub.calls.snapshot import load, outline
 from pbxhub.calls.stages import JSON, CallReport, Direction
 from pbxhub.delivery.call_rows import keep_notes
@@ -108,10 +109,11 @@ def known_trunks(database: Database, row: PbxRow) -> set[str]:
         project = select(Pbx.project_id).where(Pbx.id == row.id).scalar_subquery()
         last = select(Call.pbx_id, Call.direction, Call.data).where(Call.project_id == project)
         calls = session.execute(last.order_by(Call.started_on.desc()).limit(_LAST_CALLS)).all()
+    incoming = IncomingContexts(row.incoming_contexts)
     trunks = {
         str(data.get("trunk", ""))
         for pbx_id, direction, data in calls
-        if pbx_id == row.id and (direction == "outgoing" or data.get("context") in row.incoming_contexts)
+        if pbx_id == row.id and (direction == "outgoing" or str(data.get("context", "")) in incoming)
     }
     return trunks - {""}
 

@@ -9,7 +9,17 @@ first would cost three times as much.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pbxhub.calls.ami_headers import MissingError, fields_of, known_of, must_of, text_of, time_of, variables_of, whole
+from pbxhub.calls.ami_headers import (
+    MissingError,
+    fields_of,
+    known_of,
+    must_of,
+    number_of,
+    text_of,
+    time_of,
+    variables_of,
+    whole,
+)
 
 _LONGEST_BLOCK = 65536
 
@@ -33,6 +43,15 @@ class Newchannel:
     exten: str
     caller_name: str
     variables: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Newstate:
+    """A channel reached Ring (it dials the PBX) or Up."""
+
+    time: float
+    channel: Party
+    exten: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +238,7 @@ class Status:
 
 Message = (
     Newchannel
+    | Newstate
     | DialBegin
     | DialEnd
     | Bridge
@@ -267,7 +287,7 @@ def _party_reader(prefix: str) -> Callable[[str], Party]:
     def read(block: str) -> Party:
         own = must_of(block, uniqueid)
         linked = text_of(block, linkedid) or own
-        return Party(own, linked, must_of(block, name), text_of(block, context), known_of(block, number))
+        return Party(own, linked, must_of(block, name), text_of(block, context), number_of(block, number))
 
     return read
 
@@ -288,9 +308,15 @@ def _newchannel(block: str, time: float) -> Newchannel:
     return Newchannel(time, _channel(block), state, exten, known_of(block, "\nCallerIDName: "), variables_of(block))
 
 
+def _newstate(block: str, time: float) -> Newstate | None:
+    if text_of(block, "\nChannelStateDesc: ") not in ("Ring", "Up"):
+        return None
+    return Newstate(time, _channel(block), text_of(block, "\nExten: "))
+
+
 def _dial_begin(block: str, time: float) -> DialBegin:
     uniqueid, linkedid = text_of(block, "\nUniqueid: "), text_of(block, "\nLinkedid: ")
-    number, dial_string = known_of(block, "\nCallerIDNum: "), text_of(block, "\nDialString: ")
+    number, dial_string = number_of(block, "\nCallerIDNum: "), text_of(block, "\nDialString: ")
     return DialBegin(time, uniqueid, linkedid, number, _dest(block), dial_string)
 
 
@@ -321,9 +347,9 @@ def _attended_transfer(block: str, time: float) -> AttendedTransfer | None:
     return AttendedTransfer(
         time,
         _original(block),
-        known_of(block, "\nOrigTransfererConnectedLineNum: "),
+        number_of(block, "\nOrigTransfererConnectedLineNum: "),
         _second(block),
-        known_of(block, "\nSecondTransfererConnectedLineNum: "),
+        number_of(block, "\nSecondTransfererConnectedLineNum: "),
         text_of(block, "\nTransferTargetUniqueid: "),
         text_of(block, "\nDestType: ") == "App",
     )
@@ -343,7 +369,7 @@ def _status(block: str, time: float) -> Status:
         dnid,
         dnid or text_of(block, "\nExten: "),
         known_of(block, "\nCallerIDName: "),
-        known_of(block, "\nConnectedLineNum: "),
+        number_of(block, "\nConnectedLineNum: "),
         text_of(block, "\nBridgeID: ") or text_of(block, "\nBridgeId: "),
         whole(text_of(block, "\nSeconds: ")) or whole(hours) * 3600 + whole(minutes) * 60 + whole(seconds),
         text_of(block, "\nApplication: "),
@@ -353,6 +379,7 @@ def _status(block: str, time: float) -> Status:
 
 _READERS: Mapping[str, Callable[[str, float], Message | None]] = {
     "Newchannel": _newchannel,
+    "Newstate": _newstate,
     "DialBegin": _dial_begin,
     "DialEnd": _dial_end,
     "BridgeEnter": _bridge,

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping
 
+from pbxhub.calls.phone_numbers import is_hidden
+
 LONGEST_VALUE = 150
 _MOST_FIELDS = 60
 YEAR_2100 = 4102444800.0
@@ -40,6 +42,12 @@ def must_of(block: str, key: str) -> str:
 def known_of(block: str, key: str) -> str:
     value = text_of(block, key)
     return "" if value == "<unknown>" else value
+
+
+def number_of(block: str, key: str) -> str:
+    """A number; empty when Asterisk does not know it or the caller hides it."""
+    value = text_of(block, key)
+    return "" if value and not value.isdigit() and is_hidden(value) else value
 
 
 def time_of(block: str, received: float) -> float:

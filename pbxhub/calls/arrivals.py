@@ -1,36 +1,72 @@
-"""The first channel of a call comes, and with it the stage incoming.before when it comes from outside."""
+"""The first channel of a call comes, and with it the stage incoming.before when it comes from outside.
 
-from pbxhub.calls.ami_events import Newchannel
+A call comes from outside when its first channel is in an incoming context and reaches the state Ring. Drivers differ:
+chan_pjsip, IAX2  Newchannel says Ring
+chan_sip          Newchannel says Down and has the number dialled, Newstate says Ring
+DAHDI             Newchannel says Rsrvd or Pre-ring, Newstate says Ring
+GSM cards         Newchannel says Rsrvd; without ever saying Ring it is answered, or dials on
+A trunk's channel that Asterisk itself dials (Originate) has no number dialled, and a DialBegin that names no dialler.
+"""
+
+from pbxhub.calls.ami_events import Newchannel, Newstate
 from pbxhub.calls.annotations import keep_variables
+from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.state import Call, StageKey, endpoint_of
+from pbxhub.calls.plumbing import is_plumbing
+from pbxhub.calls.state import Call, StageKey
+
+_NO_NUMBER = ("", "s")  # what Exten says of a channel that was not dialled by a number
 
 
 def on_newchannel(live: LiveCalls, message: Newchannel) -> None:
     party = message.channel
     if live.is_gone(party.uniqueid) or live.holds(party.uniqueid):
         return
+    if not is_plumbing(party.name) and party.context not in live.incoming:
+        live.extensions.learn(endpoint_of(party.name), party.number)
     call = live.call_of(party.linkedid)
     if call is not None:
         live.adopt(call, party, message.time)
-    elif party.linkedid == party.uniqueid:
+    elif party.linkedid == party.uniqueid and (not is_plumbing(party.name) or party.name.startswith("Local/")):
         begin_call(live, message)
 
 
-def begin_call(live: LiveCalls, message: Newchannel) -> Call:
-    """The first channel of a call decides whether it comes from outside: an incoming context, and it rings us."""
+def begin_call(live: LiveCalls, message: Newchannel) -> None:
     party = message.channel
     call = Call(party.linkedid, party.uniqueid, message.time, message.time)
     call.channel, call.context, call.dst = party.name, party.context, message.exten
     call.caller, call.caller_name = party.number, message.caller_name
-    call.originated = message.state != "Ring"
     live.begin(call)
     live.adopt(call, party, message.time)
     keep_variables(call, message.variables)
-    if party.context in live.incoming and not call.originated:
+    if message.state == "Ring" or message.exten not in _NO_NUMBER:
+        arrive_by_context(live, call, message.time)
+
+
+def on_newstate(live: LiveCalls, message: Newstate) -> None:
+    """The first channel rings the PBX, or was answered by it. Its context and numbers may be known only now."""
+    party = message.channel
+    call = live.follow(party.uniqueid, party.linkedid, message.time)
+    if call is None or party.uniqueid != call.first or call.direction or call.originated:
+        return
+    if party.context in live.incoming:
+        call.context, call.dst = party.context, message.exten or call.dst
+        call.caller = party.number or call.caller
+        channel = call.channels[party.uniqueid]
+        channel.outside, channel.number = True, call.caller
+        arrive_by_context(live, call, message.time)
+
+
+def arrive_by_dialling(live: LiveCalls, call: Call, time: float) -> None:
+    """The first channel runs the dialplan: it dials, or enters a queue."""
+    if not call.direction and not call.originated:
+        arrive_by_context(live, call, time)
+
+
+def arrive_by_context(live: LiveCalls, call: Call, time: float) -> None:
+    if call.context in live.incoming and not is_plumbing(call.channel):
         live.learn_trunk(endpoint_of(call.channel))
-        arrive(live, call, message.time)
-    return call
+        arrive(live, call, time)
 
 
 def arrive(live: LiveCalls, call: Call, time: float) -> None:

@@ -31,7 +31,8 @@ from pbxhub.calls.ami_events import (
     UserEvent,
 )
 from pbxhub.calls.ami_headers import NO_VARIABLES, YEAR_2100, clean, whole
-from pbxhub.calls.state import dialled_number
+from pbxhub.calls.incoming_contexts import IncomingContexts
+from pbxhub.calls.phone_numbers import dialled_number
 
 _REDIRECTED = 23
 _ORIGINATED = "AppDial2"
@@ -118,7 +119,7 @@ class _Lines:
     """
 
     def __init__(self, rows: Sequence[CelRow], incoming_contexts: Collection[str]) -> None:
-        self._incoming_contexts = incoming_contexts
+        self._incoming_contexts = IncomingContexts(incoming_contexts)
         self._open: dict[str, CelRow] = {}
         self.dialled: dict[str, str] = {}
         self.started: dict[str, CelRow] = {}

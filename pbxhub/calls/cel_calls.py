@@ -1,6 +1,6 @@
 """CEL rows gathered into calls as Asterisk writes them, each row read once, and what a call has to tell."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from pbxhub.calls.cel import CelRow, messages_of, seconds_of
@@ -145,18 +145,17 @@ def _take(call: CelCall, number: int, row: CelRow, now: float) -> None:
         call.open.discard(row.uniqueid)
 
 
-def tell(call: CelCall, incoming_contexts: Collection[str], end: float, reason: Loss) -> list[CallReport]:
+def tell(call: CelCall, tracker: Tracker, end: float, reason: Loss) -> list[CallReport]:
     """All stages of a call and its end. What has no HANGUP among the rows ends at `end` for this reason.
 
-    Nothing of a call whose beginning is not among the rows.
+    tracker: a new one for each call. Nothing of a call whose beginning is not among the rows.
     """
-    tracker = Tracker(incoming_contexts)
     return _told_by_cel([*_fed(tracker, call), *tracker.resync([], moment(end), reason)])
 
 
-def tell_so_far(call: CelCall, incoming_contexts: Collection[str]) -> list[CallReport]:
-    """The stages of a call that the rows read so far tell of."""
-    return _told_by_cel(_fed(Tracker(incoming_contexts), call))
+def tell_so_far(call: CelCall, tracker: Tracker) -> list[CallReport]:
+    """The stages of a call that the rows read so far tell of. tracker: a new one for each call."""
+    return _told_by_cel(_fed(tracker, call))
 
 
 def _fed(tracker: Tracker, call: CelCall) -> list[CallReport]:

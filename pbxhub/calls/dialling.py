@@ -2,10 +2,13 @@
 
 from pbxhub.calls.ami_events import Bridge, DialBegin, DialEnd
 from pbxhub.calls.annotations import keep_variables
+from pbxhub.calls.arrivals import arrive_by_dialling
+from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
+from pbxhub.calls.phone_numbers import dialled_number, same_number
 from pbxhub.calls.pickups import answer
 from pbxhub.calls.sending_on import forward, next_hop
-from pbxhub.calls.state import Call, Channel, SentOn, StageKey, dialled_number, endpoint_of, same_number
+from pbxhub.calls.state import Call, Channel, SentOn, StageKey
 
 
 def on_dial_begin(live: LiveCalls, message: DialBegin) -> None:
@@ -13,6 +16,10 @@ def on_dial_begin(live: LiveCalls, message: DialBegin) -> None:
     dest = live.adopt(call, message.dest, message.time) if call is not None else None
     if call is None or dest is None or dest.hop:
         return
+    if message.uniqueid == call.first:
+        arrive_by_dialling(live, call, message.time)
+    elif not message.uniqueid and dest.uniqueid == call.first:
+        call.originated = True  # Asterisk itself dials the first channel: somebody asked for the call by AMI
     dialler = call.channels.get(message.uniqueid)
     _learn_outside(live, call, dest, message)
     # Newchannel, DialBegin, DialEnd ANSWER, then another DialBegin of the same channel: nobody transferred the caller,
@@ -21,16 +28,22 @@ def on_dial_begin(live: LiveCalls, message: DialBegin) -> None:
     if again and next_hop(call, message.time):
         call.hop.redirecting = call.hop.number
     dest.parent, dest.hop = message.uniqueid, _hop_of(call, dialler)
-    if dest.local:
+    if dest.plumbing:
         _begin_behind(live, call, dest, message.time)
     elif not message.uniqueid or (dialler is not None and call.origin(dialler).uniqueid == call.first):
         _begin_leg(live, call, dest, message.time)
 
 
 def _learn_outside(live: LiveCalls, call: Call, dest: Channel, message: DialBegin) -> None:
-    if dest.outside and not dest.local:
-        live.learn_trunk(endpoint_of(dest.name))
-    if call.dialplan.outward and not dest.local and not call.direction:
+    """The context of the leg at this moment tells, not that of its Newchannel, which IAX2 gives as `default`."""
+    endpoint, context = endpoint_of(dest.name), message.dest.context
+    if not dest.plumbing and context:
+        if context in live.incoming:
+            dest.outside = True
+            live.learn_trunk(endpoint)
+        elif endpoint in live.trunks:
+            dest.outside = True
+    if call.dialplan.outward and not dest.plumbing and not call.direction:
         dest.outside = True  # as the dialplan said; of the endpoint that tells nothing
     if dest.outside:
         dest.number, dest.caller_id = dialled_number(message.dial_string) or dest.number, message.number

@@ -13,7 +13,7 @@ def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
     if call is None or call.hangup.by or call.phase == "over":
         return
     channel = call.channels[message.uniqueid]
-    if message.uniqueid in (call.first, call.party) or (call.direction == "outgoing" and not channel.local):
+    if message.uniqueid in (call.first, call.party) or (call.direction == "outgoing" and not channel.plumbing):
         from_outside = channel.outside if call.direction == "outgoing" else message.uniqueid == call.first
         call.hangup.by = "caller" if from_outside else "employee"
 
@@ -31,7 +31,7 @@ def on_hangup(live: LiveCalls, message: Hangup) -> None:
     if message.uniqueid == call.first or call.hangup.code < 0:
         call.hangup.code, call.hangup.text = message.cause, message.cause_text
     if not call.alive():
-        real = [other.ended for other in call.channels.values() if not other.local]
+        real = [other.ended for other in call.channels.values() if not other.plumbing]
         call.hangup.by = call.hangup.by or "pbx"
         live.end(call, max(real, default=message.time), "hangup")
 

@@ -13,9 +13,11 @@ from itertools import islice
 
 from pbxhub.calls.ami_events import Party
 from pbxhub.calls.dispositions import disposition, leg_outcome
+from pbxhub.calls.extensions import Extensions, endpoint_of
+from pbxhub.calls.incoming_contexts import IncomingContexts
 from pbxhub.calls.snapshot import dump, published_key
 from pbxhub.calls.stages import JSON, CallReport, Direction, Stage, Value
-from pbxhub.calls.state import Call, Channel, EndReason, StageKey, endpoint_of, new_channel
+from pbxhub.calls.state import Call, Channel, EndReason, StageKey
 from pbxhub.calls.values import moment, values_of
 
 MOST_ENDED = 64  # channels that have hung up, kept for the outcome of their call
@@ -30,13 +32,14 @@ _RANK: Mapping[Direction | None, int] = {"incoming": 2, "outgoing": 1, "internal
 
 
 class LiveCalls:
-    """incoming: contexts in which the outside world's calls arrive. most_calls: calls followed at once.
+    """incoming: contexts in which calls from outside arrive. most_calls: calls followed at once.
 
     trunks: endpoints that were seen in those contexts: a channel that has moved on in the dialplan is known by its own.
     """
 
-    def __init__(self, incoming: Collection[str], most_calls: int) -> None:
-        self.incoming = frozenset(incoming)
+    def __init__(self, incoming: Collection[str], extensions: Extensions, most_calls: int) -> None:
+        self.incoming = IncomingContexts(incoming)
+        self.extensions = extensions
         self.trunks: dict[str, None] = {}
         self._calls: dict[str, Call] = {}
         self._by_channel: dict[str, Call] = {}
@@ -64,7 +67,7 @@ class LiveCalls:
         for alias in call.aliases:
             self._by_alias[alias] = call
         call.channels = {name: channel for name, channel in call.channels.items() if name not in self._by_channel}
-        call.real = call.real or any(not channel.local for channel in call.channels.values())
+        call.real = call.real or any(not channel.plumbing for channel in call.channels.values())
         self._by_channel |= dict.fromkeys(call.channels, call)
         return call
 
@@ -72,7 +75,7 @@ class LiveCalls:
         """Goes on with a call of an earlier process, and knows its trunks again."""
         self.begin(call)
         for channel in call.channels.values():
-            if channel.outside and not channel.local:
+            if channel.outside and not channel.plumbing:
                 self.learn_trunk(endpoint_of(channel.name))
 
     def of_channel(self, uniqueid: str) -> Call | None:
@@ -145,11 +148,17 @@ class LiveCalls:
         if self.is_gone(party.uniqueid) or party.uniqueid in self._by_channel:
             return None
         self._make_room(call)
-        channel = new_channel(party, self.incoming, time)
+        channel = self.new_channel(party, time)
         call.channels[party.uniqueid] = channel
-        call.real = call.real or not channel.local
+        call.real = call.real or not channel.plumbing
         self._by_channel[party.uniqueid] = call
         return channel
+
+    def new_channel(self, party: Party, time: float) -> Channel:
+        """A channel as its context and its endpoint tell: outside, or an employee's."""
+        outside = party.context in self.incoming
+        number = party.number if outside else self.extensions.of(endpoint_of(party.name), party.number)
+        return Channel(party.uniqueid, party.name, number, outside, time)
 
     def _make_room(self, call: Call) -> None:
         """Forgets all but the last channels that have hung up, now and then: looking for them costs their number."""

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.state import Call, Channel, StageKey, endpoint_of
+from pbxhub.calls.state import Call, Channel, StageKey
 
 
 def answer(live: LiveCalls, call: Call, leg: Channel, time: float, ours: bool) -> None:

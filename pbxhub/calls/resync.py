@@ -7,10 +7,12 @@ from pbxhub.calls.ami_events import Party, Status
 from pbxhub.calls.annotations import keep_variables
 from pbxhub.calls.arrivals import arrive
 from pbxhub.calls.dialling import depart, ring
+from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
+from pbxhub.calls.phone_numbers import dialled_number
 from pbxhub.calls.pickups import pickup
 from pbxhub.calls.sending_on import next_hop
-from pbxhub.calls.state import Call, Channel, EndReason, StageKey, dialled_number, endpoint_of
+from pbxhub.calls.state import Call, Channel, EndReason, StageKey
 
 _STARTED = re.compile(r"(?:^|-)([0-9]{10}\.)[0-9]+$")
 _DIALLED = ("AppDial", "AppDial2", "AppQueue")

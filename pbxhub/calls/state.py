@@ -1,20 +1,15 @@
 """What the tracker knows of a call while it lives: its channels, whom it rang, who talks, what was reported."""
 
-import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from pbxhub.calls.ami_events import Party
 from pbxhub.calls.phases import Moment, Phase, direction_after, next_phase
+from pbxhub.calls.plumbing import is_plumbing
 from pbxhub.calls.stages import Direction
 
 ForwardKind = Literal["ring", "diversion", "blind_transfer", "attended_transfer", "redirect", "park"]
 EndReason = Literal["hangup", "lost_while_disconnected", "pbx_restarted", "expired"]
-
-_DIGITS = re.compile(r"[0-9]+")
-_TELLING = 7  # last digits by which an outside number is known
-_SHORTEST_OUTSIDE = 5  # digits; a shorter one is an extension or a group
 
 
 class StageKey(NamedTuple):
@@ -54,7 +49,12 @@ class Channel:
 
     @property
     def local(self) -> bool:
+        """One of a pair of Local channels, behind which somebody else is found."""
         return self.name.startswith("Local/")
+
+    @property
+    def plumbing(self) -> bool:
+        return is_plumbing(self.name)
 
 
 @dataclass(slots=True)
@@ -197,9 +197,9 @@ class Call:
         return (channel for channel in self.channels.values() if channel.leg)
 
     def alive(self) -> bool:
-        """A Local channel is plumbing and keeps no call alive, unless the call began with it (Originate)."""
+        """Plumbing keeps no call alive, unless the call began with it (Originate of a Local channel)."""
         for uniqueid, channel in self.channels.items():
-            if not channel.ended and (uniqueid == self.first or not channel.local):
+            if not channel.ended and (uniqueid == self.first or not channel.plumbing):
                 return True
         return False
 
@@ -221,35 +221,3 @@ class Call:
             return channel
         name = f"{channel.name[:-1]}1"
         return next((other for other in self.channels.values() if other.name == name), channel)
-
-
-def endpoint_of(name: str) -> str:
-    """PJSIP/101-0000002a -> 101"""
-    return name.partition("/")[2].rpartition("-")[0]
-
-
-def dialled_number(dial_string: str) -> str:
-    """15551234@trunk, PJSIP/15551234@trunk, trunk/15551234, PJSIP/trunk/sip:15551234@host -> 15551234"""
-    user, _, host = dial_string.partition("@")
-    number = user.rpartition("/")[2]
-    scheme, colon, rest = number.partition(":")
-    if not colon:
-        return number
-    if scheme.lower() == "tel" or (scheme.lower() in ("sip", "sips") and host):
-        return rest.partition(";")[0]
-    return host.rpartition("/")[2].partition("@")[0] if "/" in host else ""  # IAX2/user:secret@peer/15551234
-
-
-def same_number(one: str, other: str) -> bool:
-    """Whether they may be one outside number, written with and without the prefix to dial it by."""
-    shorter, longer = sorted((one, other), key=len)
-    return len(shorter) >= _SHORTEST_OUTSIDE and longer.endswith(shorter[-_TELLING:])
-
-
-def new_channel(party: Party, incoming: Collection[str], time: float) -> Channel:
-    """An outside channel is told by its context: an endpoint's own channels start in the endpoint's context."""
-    outside = party.context in incoming
-    endpoint = endpoint_of(party.name)
-    found = _DIGITS.findall(endpoint)
-    number = party.number if outside else (found[-1] if found else party.number or endpoint)
-    return Channel(party.uniqueid, party.name, number, outside, time)

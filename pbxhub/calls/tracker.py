@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pbxhub.calls import ami_events, annotations, arrivals, dialling, hangups, transfers, user_events
 from pbxhub.calls.ami_events import Message, Status
+from pbxhub.calls.extensions import Extensions
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.resync import take_stock
@@ -31,6 +32,7 @@ def _on_shutdown(live: LiveCalls, message: ami_events.Shutdown) -> None:
 
 _HANDLERS: Mapping[type, Callable[[LiveCalls, Any], None]] = {
     ami_events.Newchannel: arrivals.on_newchannel,
+    ami_events.Newstate: arrivals.on_newstate,
     ami_events.DialBegin: dialling.on_dial_begin,
     ami_events.DialEnd: dialling.on_dial_end,
     ami_events.Bridge: dialling.on_bridge,
@@ -53,7 +55,9 @@ _HANDLERS: Mapping[type, Callable[[LiveCalls, Any], None]] = {
 class Tracker:
     """Follows the calls of one PBX. Pure: time comes in with the messages, nothing is read or written.
 
-    incoming_contexts: contexts of the trunks, the only thing an operator must set.
+    incoming_contexts: contexts of the trunks or patterns of them, the only thing an operator must set.
+    endpoints: names of endpoints (without technology) on the cards of the employees -> their extension.
+    own_numbers: the company's numbers, which a phone may show instead of its extension.
     longest_silence: seconds without any event after which Asterisk is to be asked whether a call still lives; one of
     which it cannot be asked for as long again is taken for lost.
     most_calls: calls followed at once; beyond that the oldest is closed as expired.
@@ -64,11 +68,18 @@ class Tracker:
         incoming_contexts: Collection[str] = DEFAULT_INCOMING_CONTEXTS,
         longest_silence: float = LONGEST_SILENCE,
         most_calls: int = MOST_CALLS,
+        endpoints: Mapping[str, str] = {},
+        own_numbers: Collection[str] = (),
     ) -> None:
         self.incoming_contexts = incoming_contexts
-        self._live = LiveCalls(incoming_contexts, most_calls)
+        self._live = LiveCalls(incoming_contexts, Extensions(endpoints, own_numbers), most_calls)
         self._longest_silence = longest_silence
         self._silent: dict[str, tuple[float, float]] = {}  # linkedid: its last event, and the sweep that first saw it
+
+    def know_employees(self, endpoints: Mapping[str, str], own_numbers: Collection[str]) -> None:
+        """The cards of the employees or the company's numbers have changed; channels that live keep their names."""
+        self._live.extensions.endpoints = endpoints
+        self._live.extensions.own_numbers = frozenset(own_numbers)
 
     def feed(self, message: Message) -> list[CallReport]:
         """What one message changed: usually nothing, else one report per call. Never raises."""

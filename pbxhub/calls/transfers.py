@@ -4,7 +4,7 @@ from pbxhub.calls.ami_events import AttendedTransfer, BlindTransfer, ParkedCall,
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.pickups import pickup
 from pbxhub.calls.sending_on import forward, next_hop
-from pbxhub.calls.state import Call, Channel, SentOn, StageKey, new_channel
+from pbxhub.calls.state import Call, Channel, SentOn, StageKey
 
 
 def on_blind_transfer(live: LiveCalls, message: BlindTransfer) -> None:
@@ -72,7 +72,7 @@ def _latest(call: Call, number: str) -> Channel | None:
 
 def _number(live: LiveCalls, call: Call, party: Party) -> str:
     known = call.channels.get(party.uniqueid)
-    return known.number if known is not None else new_channel(party, live.incoming, 0.0).number
+    return known.number if known is not None else live.new_channel(party, 0.0).number
 
 
 def on_parked_call(live: LiveCalls, message: ParkedCall) -> None:

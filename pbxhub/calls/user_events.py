@@ -20,8 +20,9 @@ from pbxhub.calls.annotations import keep_variables
 from pbxhub.calls.arrivals import arrive
 from pbxhub.calls.dispositions import OF_THE_DIALPLAN
 from pbxhub.calls.live_calls import LiveCalls
+from pbxhub.calls.phone_numbers import dialled_number
 from pbxhub.calls.sending_on import forward, next_hop
-from pbxhub.calls.state import Call, ForwardKind, SentOn, StageKey, dialled_number
+from pbxhub.calls.state import Call, ForwardKind, SentOn, StageKey
 
 KINDS: Mapping[str, ForwardKind] = {kind: kind for kind in get_args(ForwardKind)}
 

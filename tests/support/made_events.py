@@ -21,8 +21,8 @@ def agent(extension: str, number: int, linkedid: str = "1795328662.1", prefix: s
     return {f"{prefix}{header}": value for header, value in named.items()}
 
 
-def stages_of(*blocks: str) -> list[tuple[str, str, dict[str, Any]]]:
-    tracker = Tracker()
+def stages_of(*blocks: str, tracker: Tracker | None = None) -> list[tuple[str, str, dict[str, Any]]]:
+    tracker = tracker or Tracker()
     found = []
     for block in blocks:
         message = parse(block)
