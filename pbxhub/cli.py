@@ -29,6 +29,7 @@ from pbxhub.delivery.wakeup import wake_trouble
 from pbxhub.demo.project import retire_demo
 from pbxhub.demo.receiver import describe
 from pbxhub.demo.show import showing
+from pbxhub.maintenance_commands import backup, move, restore
 from pbxhub.opening import database_named, database_of, load_settings, open_parts, refuse_wrong_key, settings_with_key
 from pbxhub.services import (
     Parts,
@@ -63,7 +64,7 @@ def main() -> None:
     """
 
 
-for command in (pbx, setup_link, user, scenario, monitor):
+for command in (pbx, setup_link, user, backup, restore, move, scenario, monitor):
     main.add_command(command)
 
 

@@ -9,7 +9,7 @@ from pbxhub.sending.outcomes import OUTCOMES, code_of_status, describe, may_pass
 CODES = {
     "ok", "http_3xx", "http_4xx", "http_5xx", "check_failed", "dns_not_found", "connect_refused", "connect_timeout",
     "tls_error", "deadline", "reset", "too_many_headers", "blocked_target", "not_sent_mandatory", "render_error",
-    "secret_unreadable", "bad_answer", "gone", "worker_lost", "cancelled", "steering_refused",
+    "secret_unreadable", "bad_answer", "gone", "worker_lost", "restored", "cancelled", "steering_refused",
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ class Outcome:
 
 
 UNREADABLE = "secret_unreadable"
+RESTORED = "restored"
 _TABLE = (
     Outcome("ok", "The receiver took the request.", "", False),
     Outcome(
@@ -137,6 +138,12 @@ _TABLE = (
         "The process that sent the request ended before the outcome was known.",
         "The request is sent again by itself; the receiver may see it twice, with the same webhook-id.",
         True,
+    ),
+    Outcome(
+        RESTORED,
+        "Not sent: it was waiting in the backup from which this hub was restored.",
+        "It may have been sent since. If the receiver does not have it, press Send; the webhook-id is the same.",
+        False,
     ),
     Outcome("cancelled", "Not sent: the webhook was deleted or disabled.", "", False),
 )

@@ -56,6 +56,11 @@ def is_current(database: Database) -> bool:
     return set(current) == set(ScriptDirectory.from_config(_config()).get_heads())
 
 
+def is_known(revision: str) -> bool:
+    """Whether this version of the hub can bring a database of that revision up to date."""
+    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
 def draft_migration(database: Database, message: str) -> None:
     """Writes a migration from the database's schema to the tables as they are in code: a draft to read and mend."""
     with database.engine.begin() as connection:

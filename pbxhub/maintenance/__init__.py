@@ -1,0 +1,1 @@
+"""What an operator does to a whole database: back it up, restore it, move it to another one."""

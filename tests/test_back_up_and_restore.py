@@ -1,0 +1,246 @@
+"""An operator backs a hub up while it works, and restores it elsewhere."""
+
+import base64
+import errno
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, func, select, text
+
+from pbxhub.delivery.outbox import publish, resend_one
+from pbxhub.maintenance.backup import back_up
+from pbxhub.maintenance.backup_file import BackupError, open_backup
+from pbxhub.maintenance.restore import restore
+from pbxhub.settings import Settings, read_settings
+from pbxhub.store.accounts import Pbx
+from pbxhub.store.delivery_rows import DELIVERED, FAILED, Delivery
+from pbxhub.store.history import Call
+from pbxhub.store.key_check import check_key, remember_key
+from pbxhub.store.session import Database, open_database
+from tests.support.outbox_world import BEFORE, NOON, OK, VAULT, World, at, context_of, finish, report, take
+
+PASSPHRASE = "correct horse battery"
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    remember_key(database, VAULT.key, "")
+    return World(database)
+
+
+@pytest.fixture
+def elsewhere(world: World, tmp_path: Path) -> Iterator[Settings]:
+    """The settings of a host without key, with an empty database of the same kind."""
+    folder = tmp_path / "elsewhere"
+    if world.database.is_sqlite:
+        yield read_settings({"PBXHUB_DATA_DIR": str(folder)})
+        return
+    here = world.database.engine.url
+    admin = create_engine(here.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    name = f"{here.database}_elsewhere"
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    url = here.set(database=name).render_as_string(hide_password=False)
+    yield read_settings({"PBXHUB_DATA_DIR": str(folder), "PBXHUB_DATABASE_URL": url})
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+def backed_up(world: World, path: Path, passphrase: str = PASSPHRASE) -> Path:
+    url = world.database.engine.url.render_as_string(hide_password=False)
+    back_up(world.database, url, VAULT.key, passphrase, path, at(100))
+    return path
+
+
+def opened(settings: Settings) -> Database:
+    return open_database(settings.database_url)
+
+
+def test_what_was_sent_stays_sent_and_what_waited_is_a_persons_to_decide(
+    world: World, elsewhere: Settings, tmp_path: Path
+) -> None:
+    world.webhook(BEFORE)
+    with world.database.write() as session:
+        session.get_one(Pbx, world.pbx_id).secret_sealed = VAULT.seal("amipass")
+    context = context_of(world.database)
+    publish(context, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    finish(world.database, take(world.database, 1).claimed, OK, 2)
+    for number in range(3):
+        publish(context, world.pbx_id, [report(f"2.{number}", BEFORE)], at(3 + number))
+    take(world.database, 10, limit=1)  # one is in flight while the backup is made
+    file = backed_up(world, tmp_path / "hub.tar")
+
+    done = restore(file, elsewhere, PASSPHRASE, at(200))
+
+    assert (done.made_on, done.held) == (at(100), 3)
+    database = opened(elsewhere)
+    assert check_key(database, read_settings(_variables(elsewhere)).secret_key, "")
+    with database.read() as session:
+        assert VAULT.open(session.query(Pbx).one().secret_sealed) == "amipass"
+        rows = session.scalars(select(Delivery).order_by(Delivery.id)).all()
+        assert [(row.state, row.outcome, row.claim_token) for row in rows] == [(DELIVERED, "ok", None)] + [
+            (FAILED, "restored", None)
+        ] * 3
+    with database.write() as session:
+        resend_one(context_of(database), session, rows[1].project_id, rows[1].id, at(300))
+    assert [one.id for one in take(database, 301).claimed] == [rows[1].id]  # the id that the receiver may know
+    database.close()
+
+
+def _variables(settings: Settings) -> dict[str, str]:
+    return {"PBXHUB_DATA_DIR": str(settings.data_dir), "PBXHUB_DATABASE_URL": settings.database_url}
+
+
+def test_nothing_acknowledged_before_a_backup_is_missing_from_it(
+    world: World, elsewhere: Settings, tmp_path: Path
+) -> None:
+    """Calls are published all the time while backups are made."""
+    world.webhook(BEFORE)
+    published, stop = list[str](), threading.Event()
+
+    def publish_all_the_time() -> None:
+        while not stop.is_set():
+            linkedid = f"3.{len(published)}"
+            publish(context_of(world.database), world.pbx_id, [report(linkedid, BEFORE)], NOON)
+            published.append(linkedid)
+
+    publisher = threading.Thread(target=publish_all_the_time)
+    publisher.start()
+    try:
+        for number in range(3):
+            before = len(published)
+            file = backed_up(world, tmp_path / f"{number}.tar")
+    finally:
+        stop.set()
+        publisher.join()
+    assert before > 0
+    restore(file, elsewhere, PASSPHRASE, at(200))
+    database = opened(elsewhere)
+    with database.read() as session:
+        there = set(session.scalars(select(Call.linkedid)))
+        assert set(published[:before]) <= there
+        assert session.scalar(select(func.count()).select_from(Delivery)) == len(there)  # a call and what it sends
+    database.close()
+
+
+def test_a_backup_is_for_its_owner_alone_and_holds_no_open_key(world: World, tmp_path: Path) -> None:
+    os.umask(0o022)
+    file = backed_up(world, tmp_path / "hub.tar")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert VAULT.key not in file.read_bytes()
+    assert list(tmp_path.glob(".pbxhub-backup-*")) == []
+    with tarfile.open(file) as tar:
+        assert {(entry.mode, entry.uid, entry.uname) for entry in tar} == {(0o600, 0, "")}
+    backed_up(world, file, passphrase="")
+    with open_backup(file) as backup:
+        assert backup.sealed_key == b""
+
+
+@pytest.mark.parametrize(
+    ("passphrase", "key", "sentence"),
+    [
+        ("another passphrase", b"", "The passphrase does not open the key of this backup."),
+        ("", b"", "The key of this backup is missing on this host. Give the passphrase of the backup."),
+        ("", b"x" * 32, "The key of this host is not the one of the backup."),
+        (PASSPHRASE, b"x" * 32, "This host has another key than the backup."),
+    ],
+)
+def test_a_wrong_key_is_refused_before_anything_is_touched(
+    world: World, elsewhere: Settings, tmp_path: Path, passphrase: str, key: bytes, sentence: str
+) -> None:
+    file = backed_up(world, tmp_path / "hub.tar")
+    with pytest.raises(BackupError, match=sentence.replace(".", r"\.")):
+        restore(file, replace(elsewhere, secret_key=key), passphrase, at(200))
+    assert not elsewhere.key_file.exists()
+    restore(file, elsewhere, PASSPHRASE, at(200))  # nothing was left in the way
+
+
+def test_a_database_with_rows_is_never_overwritten(world: World, elsewhere: Settings, tmp_path: Path) -> None:
+    file = backed_up(world, tmp_path / "hub.tar")
+    restore(file, elsewhere, PASSPHRASE, at(200))
+    again = read_settings(_variables(elsewhere))
+    with pytest.raises(BackupError, match=r"already|not empty"):
+        restore(file, again, "", at(300))
+
+
+def test_what_is_no_backup_is_refused_in_words(world: World, elsewhere: Settings, tmp_path: Path) -> None:
+    file = backed_up(world, tmp_path / "hub.tar")
+    whole = file.read_bytes()
+    cases = {
+        "cut.tar": (whole[: len(whole) // 2], "damaged|cut off|failed"),
+        "text.tar": (b"hello", "cannot be read as a backup"),
+        "empty.tar": (b"", "cannot be read as a backup|not a backup"),
+    }
+    for name, (content, sentence) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(BackupError, match=sentence):
+            restore(tmp_path / name, elsewhere, PASSPHRASE, at(200))
+    with pytest.raises(BackupError, match="There is no file"):
+        restore(tmp_path / "missing.tar", elsewhere, PASSPHRASE, at(200))
+    restore(file, elsewhere, PASSPHRASE, at(200))
+
+
+def test_a_backup_of_a_newer_version_says_what_to_install(
+    world: World, elsewhere: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world.database.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    monkeypatch.setattr("pbxhub.maintenance.backup.__version__", "9.9.0")
+    file = backed_up(world, tmp_path / "hub.tar")
+    with pytest.raises(BackupError, match=r"made by pbxhub 9\.9\.0.*Install version 9\.9\.0 or a newer one"):
+        restore(file, elsewhere, PASSPHRASE, at(200))
+
+
+def test_the_commands_save_and_restore(world: World, elsewhere: Settings, tmp_path: Path) -> None:
+    """As an operator types them, with the passphrase in a file."""
+    (tmp_path / "passphrase").write_text(f"{PASSPHRASE}\n")
+    here = {
+        "PBXHUB_DATA_DIR": str(tmp_path / "here"),
+        "PBXHUB_DATABASE_URL": world.database.engine.url.render_as_string(hide_password=False),
+        "PBXHUB_SECRET_KEY": base64.urlsafe_b64encode(VAULT.key).decode(),
+    }
+    with_passphrase = ("--passphrase-file", str(tmp_path / "passphrase"))
+    assert _run(here, "backup", "hub.tar", cwd=tmp_path)[0] == 2  # neither a passphrase nor --without-key
+    status, said = _run(here, "backup", "hub.tar", *with_passphrase, cwd=tmp_path)
+    assert status == 0, said
+    status, said = _run(_variables(elsewhere), "restore", "hub.tar", *with_passphrase, cwd=tmp_path)
+    assert status == 0, said
+    assert "Restored the backup of" in said
+    status, said = _run(_variables(elsewhere), "restore", "hub.tar", *with_passphrase, cwd=tmp_path)
+    assert status == 1
+    assert "Traceback" not in said
+
+
+def _run(variables: dict[str, str], *arguments: str, cwd: Path) -> tuple[int, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PBXHUB_")}
+    command = [sys.executable, "-m", "pbxhub", *arguments]
+    done = subprocess.run(
+        command, env={**clean, **variables}, cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_backup_that_cannot_be_written_leaves_the_old_one(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = backed_up(world, tmp_path / "hub.tar")
+    before = file.read_bytes()
+    with pytest.raises(BackupError, match="existing folder"):
+        backed_up(world, tmp_path / "nowhere" / "hub.tar")
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("pbxhub.maintenance.backup_file.os.fsync", full)
+    with pytest.raises(BackupError, match="No space left on device"):
+        backed_up(world, file)
+    assert file.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir() if "hub.tar" in path.name} == {"hub.tar"}
