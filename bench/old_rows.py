@@ -19,6 +19,7 @@ from flask import Flask
 from rig.hub import context_of
 from sqlalchemy import select, text
 
+from pbxhub.account.deliveries import listed
 from pbxhub.delivery.outbox import Finished, Selection, claim, publish_other, record
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.accounts import Pbx, Project
@@ -28,8 +29,6 @@ from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.hub.postgres import postgres_server
-from pbxhub.web.deliveries import delivery_rows
-from pbxhub.web.delivery_filter import DeliveryFilter
 from pbxhub.webhooks.spec import Limits, RequestSpec, WebhookSpec
 
 GOAL = 1.2
@@ -181,7 +180,7 @@ def worked(database: Database) -> tuple[float, float]:
 def error_page(database: Database) -> float:
     began = time.perf_counter()
     with _PAGE.test_request_context("/"), database.read() as session:
-        delivery_rows(session, 1, DeliveryFilter(Selection(unchecked=True)))
+        listed(session, 1, Selection(unchecked=True), "", None, 51)
     return (time.perf_counter() - began) * 1000
 
 

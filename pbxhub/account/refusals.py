@@ -36,6 +36,14 @@ class NotAllowedError(Exception):
         self.sentence = sentence
 
 
+class ConflictError(Exception):
+    """Right by itself, and refused as things stand: 409. sentence: why."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
 class BusyError(Exception):
     """Too much at once: 429. retry_after: seconds after which another attempt makes sense."""
 

@@ -9,7 +9,7 @@ from flask import Flask, Response, json
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
-from pbxhub.account.refusals import BusyError, NotAllowedError, NotFoundError, Refusal, Taken
+from pbxhub.account.refusals import BusyError, ConflictError, NotAllowedError, NotFoundError, Refusal, Taken
 from pbxhub.json_reader import UnreadableError
 from pbxhub.store.session import is_away, reason
 from pbxhub.webhooks.spec import FieldError, SpecError
@@ -73,6 +73,7 @@ def install(api: Flask) -> None:
     api.register_error_handler(Refused, lambda error: problem(error.status, error.detail, error.errors, error.headers))
     api.register_error_handler(NotFoundError, lambda _error: problem(404, _SENTENCES[404]))
     api.register_error_handler(NotAllowedError, lambda error: problem(403, error.sentence))
+    api.register_error_handler(ConflictError, lambda error: problem(409, error.sentence))
     api.register_error_handler(BusyError, _busy)
     api.register_error_handler(SpecError, lambda error: _invalid(error.errors))
     api.register_error_handler(UnreadableError, _unreadable)

@@ -6,14 +6,14 @@ from datetime import datetime, timedelta, tzinfo
 from typing import NoReturn
 
 from flask import abort, request
-from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.outbox import Selection, list_conditions
+from pbxhub.account.deliveries import Listed, listed
+from pbxhub.delivery.outbox import Selection
 from pbxhub.sending.outcomes import OUTCOMES
-from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
+from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING
 from pbxhub.web.language import _
-from pbxhub.web.paging import read_uuid
+from pbxhub.web.paging import PAGE, Page, read_uuid, uuid_key
 from pbxhub.webhooks.catalogue import STAGES
 
 FIELDS = ("state", "webhook", "stage", "outcome", "code", "number", "call", "from", "to", "hour")
@@ -73,10 +73,10 @@ class DeliveryFilter:
         """Whether anything is left out."""
         return bool(self.given)
 
-    def conditions(self, session: Session, project_id: int) -> list[ColumnElement[bool]]:
-        """What every row of the list is."""
-        of_state = [Delivery.state == self.state] if self.state else []
-        return of_state + list_conditions(session, project_id, self.selection)
+    def page(self, session: Session, project_id: int) -> Page[Listed]:
+        """One page of the list, newest first."""
+        rows = listed(session, project_id, self.selection, self.state, uuid_key(), PAGE + 1)
+        return Page(rows[:PAGE], str(rows[PAGE - 1].delivery.id) if len(rows) > PAGE else "")
 
     def shown_by(self, moment: datetime) -> Selection:
         """The failures that a page made at that moment has shown: none that came since."""

@@ -8,10 +8,10 @@ from flask import Flask, Response, current_app, flash, g, redirect, render_templ
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, NotFound, SecurityError, TooManyRequests
+from werkzeug.exceptions import BadRequest, Conflict, Forbidden, HTTPException, NotFound, SecurityError, TooManyRequests
 from werkzeug.wrappers import Response as AnyResponse
 
-from pbxhub.account.refusals import BusyError, NotAllowedError, NotFoundError
+from pbxhub.account.refusals import BusyError, ConflictError, NotAllowedError, NotFoundError
 from pbxhub.json_reader import UnreadableError
 from pbxhub.store.session import is_away, reason
 from pbxhub.web.devices import device
@@ -28,6 +28,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(UnreadableError, lambda error: _failed(BadRequest(_unreadable(error))))
     app.register_error_handler(NotFoundError, lambda _error: _failed(NotFound()))
     app.register_error_handler(NotAllowedError, lambda error: _failed(Forbidden(said(error.sentence))))
+    app.register_error_handler(ConflictError, lambda error: _failed(Conflict(said(error.sentence))))
     app.register_error_handler(BusyError, _busy)
     app.register_error_handler(HTTPException, _failed)
     app.register_error_handler(CSRFError, _forged_or_old)
@@ -131,6 +132,7 @@ def _words(code: int, error: HTTPException | None) -> tuple[str, str]:
         405: (_("This cannot be done that way"), _("Go back and use the buttons of the page.")),
         414: (_("That is too large"), _("The address is too long.")),
         413: (_("That is too large"), _("A form may carry up to 2 MB.")),
+        409: (_("This cannot be done now"), str(error.description) if error else ""),
         429: (_("Too many tries"), str(error.description) if error else ""),
         503: (_("The database does not answer"), _("Try again in a moment and look whether your change is there.")),
         500: (_("Something broke on our side"), _("It is in the log of the hub. Trying again is safe.")),

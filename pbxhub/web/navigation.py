@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from flask import Flask, g
-from sqlalchemy import func, select
 
-from pbxhub.store.delivery_rows import Delivery
-from pbxhub.web.stats import IS_FAILED
+from pbxhub.account.statistics import count_unchecked
 from pbxhub.wsgi.current import hub
 
 _MOST = 99
@@ -28,12 +26,6 @@ def remake(arguments: Mapping[str, str], **changes: str) -> str:
 
 def failing_now() -> str:
     """How many unchecked failures the project has, for the badge: "", "7", "99+"."""
-    project_id = g.access.project.id
-    unchecked = (
-        select(Delivery.id)
-        .where(Delivery.project_id == project_id, IS_FAILED, Delivery.checked_on.is_(None))
-        .limit(_MOST + 1)
-    )
     with hub().database.read() as session:
-        count = session.scalar(select(func.count()).select_from(unchecked.subquery())) or 0
+        count = count_unchecked(session, g.access.project.id, _MOST + 1)
     return f"{_MOST}+" if count > _MOST else str(count or "")

@@ -4,30 +4,19 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session, defer
-
 from pbxhub.account.access import Access
-from pbxhub.account.audit_log import note
+from pbxhub.account.deliveries import attempts_of, delivery_of, listed
+from pbxhub.account.resending import mark_checked, resend_of, send_again, send_one_again, stop_sending
 from pbxhub.account.visible import visible_body, visible_text
 from pbxhub.api import schemas
 from pbxhub.api.answers import page
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
-from pbxhub.api.problems import refuse, wrong_field
-from pbxhub.delivery.outbox import (
-    CannotResendError,
-    Selection,
-    check,
-    list_conditions,
-    order_resend,
-    resend_one,
-    stop_resend,
-)
+from pbxhub.api.problems import wrong_field
+from pbxhub.delivery.outbox import Selection
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.store.delivery_rows import Attempt, Delivery
-from pbxhub.store.resends import Resend
-from pbxhub.wsgi.current import hub, now, reading, writing
+from pbxhub.wsgi.current import now, reading, writing
 
 history = Blueprint("deliveries", __name__, description="What was sent, and what came back")
 _SHOWN = (
@@ -42,19 +31,12 @@ _SHOWN = (
 @needs("account.read")
 def index(wanted: dict[str, Any]) -> Any:
     """Deliveries, newest first."""
-    table = Delivery
     before = uuid_after(wanted)
     with reading() as session:
         selection = replace(_matching(wanted), unchecked=wanted["unchecked"])
         access = enter(session)
-        query = select(table).where(*list_conditions(session, access.project.id, selection))
-        if wanted["state"]:
-            query = query.where(table.state == wanted["state"])
-        if before:
-            query = query.where(table.id < before)
-        query = query.options(defer(table.body), defer(table.headers))
-        rows = session.scalars(query.order_by(table.id.desc()).limit(wanted["limit"] + 1)).all()
-        return page([_shown(access, row) for row in rows], wanted["limit"], lambda row: row["id"])
+        rows = listed(session, access.project.id, selection, wanted["state"], before, wanted["limit"] + 1)
+        return page([_shown(access, row.delivery) for row in rows], wanted["limit"], lambda row: row["id"])
 
 
 @history.get("/deliveries/<uuid:delivery_id>")
@@ -64,7 +46,7 @@ def one(delivery_id: UUID) -> Any:
     """One delivery."""
     with reading() as session:
         access = enter(session)
-        return _shown(access, _of(session, access, delivery_id))
+        return _shown(access, delivery_of(session, access, delivery_id))
 
 
 @history.get("/deliveries/<uuid:delivery_id>/attempts")
@@ -74,9 +56,8 @@ def attempts(delivery_id: UUID) -> Any:
     """Every request of a delivery with its answer; credentials are blacked out."""
     with reading() as session:
         access = enter(session)
-        delivery = _of(session, access, delivery_id)
-        table = Attempt
-        rows = session.scalars(select(table).where(table.delivery_id == delivery.id).order_by(table.number)).all()
+        delivery = delivery_of(session, access, delivery_id)
+        rows = reversed(attempts_of(session, delivery))
         return {"items": [_attempt(access, delivery, row) for row in rows], "next": None}
 
 
@@ -88,14 +69,8 @@ def send_one(data: dict[str, Any], delivery_id: UUID) -> Any:
     """Sends one delivery again at once, as it was or with the current settings."""
     with writing() as session:
         access = enter(session)
-        row = _of(session, access, delivery_id)
-        try:
-            resend_one(
-                hub().context, session, access.project.id, delivery_id, now(), data["current_settings"],
-            )  # fmt: skip
-        except CannotResendError as error:
-            refuse(409, str(error))
-        note(session, access, "sent again", str(delivery_id))
+        row = delivery_of(session, access, delivery_id)
+        send_one_again(session, access, delivery_id, data["current_settings"])
         return _shown(access, row)
 
 
@@ -107,9 +82,7 @@ def checked(data: dict[str, Any]) -> Any:
     """Takes failed deliveries off the error page; they stay in the history."""
     with writing() as session:
         access = enter(session)
-        count = check(session, access.project.id, _selection(data), now())
-        note(session, access, "failures checked", str(count))
-        return {"count": count}
+        return {"count": mark_checked(session, access, _selection(data))}
 
 
 @history.post("/resends")
@@ -120,13 +93,7 @@ def send(data: dict[str, Any]) -> Any:
     """Orders the sending again of all failed deliveries that match, at a rate."""
     with writing() as session:
         access = enter(session)
-        order = order_resend(
-            session, access.project.id, _selection(data), now(), rate=data["rate"],
-            current_settings=data["current_settings"],
-        )  # fmt: skip
-        note(session, access, "sent again", str(order.total))
-        session.flush()
-        return order
+        return send_again(session, access, _selection(data), data["rate"], data["current_settings"])
 
 
 @history.get("/resends/<uuid:resend_id>")
@@ -135,7 +102,7 @@ def send(data: dict[str, Any]) -> Any:
 def resend(resend_id: UUID) -> Any:
     """How far it is."""
     with reading() as session:
-        return _resend(session, enter(session), resend_id)
+        return resend_of(session, enter(session), resend_id)
 
 
 @history.delete("/resends/<uuid:resend_id>")
@@ -144,11 +111,7 @@ def resend(resend_id: UUID) -> Any:
 def stop(resend_id: UUID) -> None:
     """Stops it; what was not sent yet is again what it was before."""
     with writing() as session:
-        access = enter(session)
-        _resend(session, access, resend_id)
-        if not stop_resend(session, access.project.id, resend_id, now()):
-            refuse(409, "It is over already: everything has been sent, or it was stopped before.")
-        note(session, access, "sending again stopped", str(resend_id))
+        stop_sending(session, enter(session), resend_id)
 
 
 def uuid_after(wanted: dict[str, Any]) -> UUID | None:
@@ -159,20 +122,6 @@ def uuid_after(wanted: dict[str, Any]) -> UUID | None:
         return UUID(wanted["after"])
     except ValueError:
         wrong_field("after", "is not the key of a page; take `next` of the page before")
-
-
-def _of(session: Session, access: Access, delivery_id: UUID) -> Delivery:
-    row = session.get(Delivery, delivery_id)
-    if row is None or row.project_id != access.project.id:
-        refuse(404, "There is no such delivery in this project.")
-    return row
-
-
-def _resend(session: Session, access: Access, resend_id: UUID) -> Resend:
-    row = session.get(Resend, resend_id)
-    if row is None or row.project_id != access.project.id:
-        refuse(404, "There is no such order in this project.")
-    return row
 
 
 def _selection(data: dict[str, Any]) -> Selection:

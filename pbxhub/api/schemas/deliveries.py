@@ -2,6 +2,7 @@
 
 from marshmallow import Schema, ValidationError, fields, validate
 
+from pbxhub.account.resending import FASTEST, MOST_SELECTED, USUAL_RATE
 from pbxhub.api.schemas.base import LARGEST_ID, Paging, given, text, times
 from pbxhub.sending.outcomes import OUTCOMES
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING
@@ -77,11 +78,11 @@ class DeliveryFilter(Matching, Paging):
 class Chosen(Matching):
     """Which deliveries: these, or all failed ones that match and nobody has checked."""
 
-    ids = fields.List(fields.UUID(), load_default=list, validate=validate.Length(0, 1000))
+    ids = fields.List(fields.UUID(), load_default=list, validate=validate.Length(0, MOST_SELECTED))
 
 
 class Again(Chosen):
-    rate = fields.Integer(load_default=20, validate=validate.Range(1, 1000), **given("deliveries a second"))
+    rate = fields.Integer(load_default=USUAL_RATE, validate=validate.Range(1, FASTEST), **given("deliveries a second"))
     current_settings = fields.Boolean(load_default=False, **given("false: as they were sent"))
 
 

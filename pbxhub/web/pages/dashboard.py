@@ -4,10 +4,10 @@ from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
+from pbxhub.account.statistics import calls_of_day, deliveries_of_day, paused, problems
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.store.accounts import Pbx
 from pbxhub.web.access import enter
-from pbxhub.web.stats import calls_of_day, deliveries_of_day, paused, problems
 from pbxhub.wsgi.current import now, reading
 
 pages = Blueprint("dashboard", __name__, url_prefix="/projects/<int:project_id>/dashboard")

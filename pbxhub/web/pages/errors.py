@@ -4,35 +4,31 @@ from uuid import UUID
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
-from pbxhub.account.audit_log import note
-from pbxhub.delivery.outbox import (
-    CannotResendError,
-    Selection,
-    check,
-    count_by_webhook,
-    order_resend,
-    resend_one,
-    stop_resend,
+from pbxhub.account.deliveries import delivery_of, webhook_names
+from pbxhub.account.refusals import ConflictError
+from pbxhub.account.resending import (
+    MOST_SELECTED,
+    USUAL_RATE,
+    mark_checked,
+    newest_resends,
+    send_again,
+    send_one_again,
+    stop_sending,
 )
-from pbxhub.store.delivery_rows import Delivery
-from pbxhub.store.resends import Resend
+from pbxhub.account.statistics import deliveries_of_day, paused, problems, waiting
+from pbxhub.delivery.outbox import Selection, count_by_webhook
 from pbxhub.web.access import enter
-from pbxhub.web.deliveries import delivery_rows
 from pbxhub.web.delivery_filter import DeliveryFilter, moment_of
-from pbxhub.web.language import _
-from pbxhub.web.pages.deliveries import webhook_names
+from pbxhub.web.language import _, said
 from pbxhub.web.paging import read_uuid
-from pbxhub.web.stats import deliveries_of_day, paused, problems, waiting
-from pbxhub.wsgi.current import hub, now, reading, writing
+from pbxhub.wsgi.current import now, reading, writing
 
 pages = Blueprint("errors", __name__, url_prefix="/projects/<int:project_id>/errors")
 
 RATES = (5, 20, 100)
-MOST_SELECTED = 1000
+_RESENDS = 3
 
 
 @pages.get("")
@@ -43,11 +39,11 @@ def index(project_id: int) -> ResponseReturnValue:
         wanted = DeliveryFilter.of_request(access.zone, unchecked=True)
         return render_template(
             "errors/index.html",
-            page=delivery_rows(session, access.project.id, wanted),
+            page=wanted.page(session, project_id),
             wanted=wanted,
             webhooks=webhook_names(session, access),
             problems=problems(session, project_id),
-            resends=_resends(session, project_id),
+            resends=newest_resends(session, access, _RESENDS),
             choosing=access.may("deliveries.change"),
             seen=now().isoformat(),
         )
@@ -71,9 +67,7 @@ def checked(project_id: int) -> ResponseReturnValue:
     """Takes deliveries off this page; they stay in the history."""
     with writing() as session:
         access = enter(session, project_id, "deliveries.change")
-        selection = _selection(access)
-        count = check(session, project_id, selection, now())
-        note(session, access, "failures checked", str(count))
+        count = mark_checked(session, access, _selection(access))
     flash(_("%(n)s taken off the list.", n=count))
     return _back(project_id)
 
@@ -95,20 +89,11 @@ def preview_send(project_id: int) -> ResponseReturnValue:
 @pages.post("/send")
 def send(project_id: int) -> ResponseReturnValue:
     """Orders the sending again of everything chosen, at the given rate."""
-    rate = request.form.get("rate", "20")
+    wanted = request.form.get("rate", "")
+    rate = int(wanted) if wanted in map(str, RATES) else USUAL_RATE
     with writing() as session:
         access = enter(session, project_id, "deliveries.change")
-        selection = _selection(access)
-        order = order_resend(
-            session,
-            project_id,
-            selection,
-            now(),
-            rate=int(rate) if rate in map(str, RATES) else 20,
-            current_settings=request.form.get("current") == "1",
-            author_id=access.user.id,
-        )
-        note(session, access, "sent again", str(order.total))
+        order = send_again(session, access, _selection(access), rate, request.form.get("current") == "1")
     flash(_("%(n)s are being sent again.", n=order.total))
     return redirect(url_for("errors.index", project_id=project_id))
 
@@ -118,16 +103,12 @@ def send_one(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
     """Sends one delivery again at once, as it was or with the current settings."""
     with writing() as session:
         access = enter(session, project_id, "deliveries.change")
-        delivery = session.get(Delivery, delivery_id)
-        if delivery is None or delivery.project_id != project_id:
-            abort(404)
-        current = request.form.get("current") == "1"
+        delivery_of(session, access, delivery_id)
         try:
-            resend_one(hub().context, session, project_id, delivery_id, now(), current)
-        except CannotResendError as error:
-            flash(str(error), "error")
+            send_one_again(session, access, delivery_id, request.form.get("current") == "1")
+        except ConflictError as error:
+            flash(said(error.sentence), "error")
         else:
-            note(session, access, "sent again", str(delivery_id))
             flash(_("It is being sent again."))
     return redirect(url_for("deliveries.detail", project_id=project_id, delivery_id=delivery_id))
 
@@ -136,8 +117,8 @@ def send_one(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
 def resends(project_id: int) -> ResponseReturnValue:
     """The progress of what is being sent again."""
     with reading() as session:
-        enter(session, project_id)
-        return render_template("errors/_resends.html", resends=_resends(session, project_id))
+        access = enter(session, project_id)
+        return render_template("errors/_resends.html", resends=newest_resends(session, access, _RESENDS))
 
 
 @pages.post("/resends/<uuid:resend_id>/stop")
@@ -145,9 +126,7 @@ def stop(project_id: int, resend_id: UUID) -> ResponseReturnValue:
     """Stops an order; what was not sent yet is as it was before."""
     with writing() as session:
         access = enter(session, project_id, "deliveries.change")
-        if not stop_resend(session, project_id, resend_id, now()):
-            abort(404)
-        note(session, access, "sending again stopped", str(resend_id))
+        stop_sending(session, access, resend_id)
     flash(_("Stopped. What was not sent yet is what it was before."))
     return redirect(url_for("errors.index", project_id=project_id))
 
@@ -164,12 +143,6 @@ def _selection(access: Access) -> Selection:
         abort(400, _("Choose at least one delivery."))
     shown = moment_of(form.get("seen", ""), _("When the page was made"))
     return DeliveryFilter.of(form, access.zone, unchecked=True).shown_by(min(shown, now()))
-
-
-def _resends(session: Session, project_id: int) -> list[Resend]:
-    return list(
-        session.scalars(select(Resend).where(Resend.project_id == project_id).order_by(Resend.id.desc()).limit(3))
-    )
 
 
 def _back(project_id: int) -> ResponseReturnValue:

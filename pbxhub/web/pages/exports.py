@@ -11,11 +11,11 @@ from flask import Blueprint, Response, abort
 from flask.typing import ResponseReturnValue
 
 from pbxhub.account.access import Access
+from pbxhub.account.deliveries import exported
 from pbxhub.account.visible import visible_text
 from pbxhub.redaction import redact_url
 from pbxhub.store.session import Database
 from pbxhub.web.access import enter
-from pbxhub.web.deliveries import export_rows
 from pbxhub.web.delivery_filter import DeliveryFilter
 from pbxhub.wsgi.current import hub, reading
 
@@ -40,8 +40,9 @@ def deliveries(project_id: int, which: str, kind: str) -> ResponseReturnValue:
 
 
 def _rows(database: Database, access: Access, wanted: DeliveryFilter) -> Iterator[dict[str, Any]]:
-    """Read in groups, each in a short transaction of its own, so that a slow download holds nothing."""
-    for row, webhook, stage, caller, dst in export_rows(database, access.project.id, wanted):
+    for row, webhook, stage, caller, dst, _direction in exported(
+        database, access.project.id, wanted.selection, wanted.state
+    ):
         values = (
             str(row.id), row.created_on.isoformat(), webhook, stage or "", caller or "", dst or "", row.state,
             row.outcome, row.status_code, visible_text(access, row.message), row.attempts, row.duration_ms, row.method,

@@ -6,11 +6,11 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
 from pbxhub.account import webhooks
+from pbxhub.account.recent_outcomes import recent_outcomes
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.account.webhook_files import carry_out, export_file, plan
 from pbxhub.json_reader import UnreadableError, read_json
 from pbxhub.web.access import enter
-from pbxhub.web.health import recent_outcomes
 from pbxhub.web.language import _, said
 from pbxhub.webhooks.spec import FieldError, SpecError
 from pbxhub.wsgi.current import hub, reading, writing

@@ -19,7 +19,7 @@ from pbxhub.store.webhooks import Webhook
 MOST_ROWS = 100_000
 MOST_PROBLEMS = 10_000
 HOURS = 24
-IS_FAILED = Delivery.state == literal_column("'failed'")  # spelled out, so that the partial indexes serve it
+_IS_FAILED = Delivery.state == literal_column("'failed'")  # spelled out, so that the partial indexes serve it
 _IS_PENDING = Delivery.state == literal_column("'pending'")
 
 
@@ -123,7 +123,7 @@ def problems(session: Session, project_id: int) -> list[Problem]:
     """Unchecked failures, grouped by webhook and reason, the largest group first."""
     newest = (
         select(Delivery.webhook_id, Delivery.outcome, Delivery.status_code, Delivery.created_on)
-        .where(Delivery.project_id == project_id, IS_FAILED, Delivery.checked_on.is_(None))
+        .where(Delivery.project_id == project_id, _IS_FAILED, Delivery.checked_on.is_(None))
         .order_by(Delivery.id.desc())
         .limit(MOST_PROBLEMS)
         .subquery()
@@ -145,6 +145,16 @@ def problems(session: Session, project_id: int) -> list[Problem]:
     rows = session.execute(select(Webhook, grouped).join(grouped, grouped.c.webhook_id == Webhook.id))
     found = [Problem(row[0], row.outcome, row.status_code, row.failures, row.since, row.last) for row in rows]
     return sorted(found, key=lambda problem: -problem.count)
+
+
+def count_unchecked(session: Session, project_id: int, most: int) -> int:
+    """How many failures nobody has checked, up to most."""
+    unchecked = (
+        select(Delivery.id)
+        .where(Delivery.project_id == project_id, _IS_FAILED, Delivery.checked_on.is_(None))
+        .limit(most)
+    )
+    return session.scalar(select(func.count()).select_from(unchecked.subquery())) or 0
 
 
 def waiting(session: Session, project_id: int) -> Waiting:

@@ -1,0 +1,101 @@
+"""Everything about one delivery, as its reader may see it: the request, the values it was made of, and, of a failed
+one, how it differs from the last good one."""
+
+import json
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pbxhub.account.access import Access
+from pbxhub.account.audit_log import differences
+from pbxhub.account.sample_calls import values_of
+from pbxhub.account.visible import visible_body, visible_request, visible_values
+from pbxhub.account.webhook_fields import flatten
+from pbxhub.calls.stages import JSON, Value
+from pbxhub.redaction import redact_headers, redact_url
+from pbxhub.store.delivery_rows import DELIVERED, FAILED, Delivery
+from pbxhub.store.history import Call, StageEvent
+from pbxhub.store.webhooks import Webhook, WebhookVersion
+from pbxhub.webhooks.check import used_parameters
+from pbxhub.webhooks.message import Request
+from pbxhub.webhooks.params import lookup
+from pbxhub.webhooks.spec import WebhookSpec
+
+_MOST_NAMED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The last good delivery and what is different in ours: path -> [good, ours]."""
+
+    good: Delivery
+    changes: dict[str, list[JSON]]
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """named: where each parameter stands in the webhook, its name, and the value it had."""
+
+    delivery: Delivery
+    webhook: Webhook
+    call: Call | None
+    stage_event: StageEvent | None
+    request: Request
+    named: list[tuple[str, str, Value]]
+    compared: Compared | None
+
+
+def details_of(session: Session, access: Access, delivery: Delivery) -> Details:
+    """What belongs to a delivery of the project."""
+    webhook = session.get_one(Webhook, delivery.webhook_id)
+    call = session.get(Call, delivery.call_id) if delivery.call_id else None
+    stage = session.get(StageEvent, delivery.stage_event_id) if delivery.stage_event_id else None
+    headers = tuple((name, value) for name, value in delivery.headers)
+    request = visible_request(access, Request(delivery.method, delivery.url, headers, delivery.body))
+    named = _named_values(session, access, delivery, webhook, stage, call)
+    return Details(delivery, webhook, call, stage, request, named, _compared(session, access, delivery))
+
+
+def _named_values(
+    session: Session, access: Access, delivery: Delivery, webhook: Webhook, stage: StageEvent | None, call: Call | None
+) -> list[tuple[str, str, Value]]:
+    if stage is None or call is None:
+        return []
+    values = values_of(session, access, stage, call, webhook.name if delivery.kind == "chain" else "")
+    used = used_parameters(_spec_then(session, delivery, webhook))
+    found = [(path, name, lookup(values, name)) for path, name in used][:_MOST_NAMED]
+    return [(path, name, visible_values(access, {name: value})[name]) for path, name, value in found]
+
+
+def _spec_then(session: Session, delivery: Delivery, webhook: Webhook) -> WebhookSpec:
+    """What the webhook was when this request was made from it."""
+    version = session.get(WebhookVersion, (webhook.id, delivery.webhook_revision))
+    return version.spec if version else webhook.spec
+
+
+def _compared(session: Session, access: Access, ours: Delivery) -> Compared | None:
+    """URL, headers and body, field by field when the bodies are JSON."""
+    if ours.state != FAILED:
+        return None
+    good = session.scalar(
+        select(Delivery)
+        .where(Delivery.webhook_id == ours.webhook_id, Delivery.state == DELIVERED, Delivery.id < ours.id)
+        .order_by(Delivery.id.desc())
+        .limit(1)
+    )
+    return Compared(good, differences(_fields(access, good), _fields(access, ours))) if good else None
+
+
+def _fields(access: Access, delivery: Delivery) -> dict[str, JSON]:
+    own: dict[str, JSON] = {"method": delivery.method, "URL": redact_url(delivery.url)}
+    headers: dict[str, JSON] = {f"header {name}": value for name, value in redact_headers(delivery.headers)}
+    return {**own, **headers, **_body(visible_body(access, delivery.body))}
+
+
+def _body(body: bytes) -> dict[str, JSON]:
+    text = body.decode("utf-8", "replace")
+    try:
+        return {f"body {path}": value for path, value in flatten(json.loads(text)).items()}
+    except (ValueError, RecursionError):
+        return {"body": text[:2000]}
