@@ -251,6 +251,11 @@ class NumberRulesField(TextAreaField):  # type: ignore[misc]
     """Rules of steering/number_rules.py, separated by line breaks, spaces or commas; its data is their list. Show it by
     the macro of _number_rules.html."""
 
+    def __init__(self, label: str, **options: Any) -> None:
+        super().__init__(
+            label, description=_("Empty: no number."), render_kw={"rows": 5, "spellcheck": "false"}, **options
+        )
+
     def process_formdata(self, valuelist: list[str]) -> None:
         self.data = [rule for rule in re.split(r"[\s,]+", "".join(valuelist)) if rule]
 

@@ -34,6 +34,7 @@ PAGES = {
     "deliveries": "/projects/{p}/deliveries",
     "pbxs": "/projects/{p}/pbxs",
     "pbx": "/projects/{p}/pbxs/1",
+    "dial-plan": "/projects/{p}/pbxs/1/dial-plan",
     "pbx-new": "/projects/{p}/pbxs/new",
     "employees": "/projects/{p}/employees",
     "employee": "/projects/{p}/employees/new",
