@@ -30,7 +30,7 @@ from pbxhub.delivery.background_jobs import BackgroundJobs
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
 from pbxhub.delivery.outbox import Retention, publish
-from pbxhub.delivery.outbox.claim import Claimed
+from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.delivery.prepare import Prepared
 from pbxhub.delivery.worker import Worker
 from pbxhub.http_server import serving

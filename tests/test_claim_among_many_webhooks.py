@@ -117,7 +117,7 @@ def test_a_claim_does_not_compile_what_it_takes(database: Database) -> None:
     world.webhook()
     publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
     with database.write() as session:
-        (claimed,) = claim(session, WebhookCache(), 100, at(1)).claimed
+        (claimed,) = claim(context_of(database, webhook_cache=WebhookCache()), session, 100, at(1)).claimed
     assert "made" not in vars(claimed.webhook.stored)
     assert not isinstance(claimed.webhook.made, str)
 

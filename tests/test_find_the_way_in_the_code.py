@@ -1,4 +1,4 @@
-"""What docs/architecture.md and the README name is there."""
+"""What docs/architecture.md, the README and the comments in the code name is there."""
 
 import re
 from pathlib import Path
@@ -21,3 +21,14 @@ def test_every_room_is_in_the_drawing() -> None:
     drawing = (ROOT / "docs" / "architecture.md").read_text().split("```")[1]
     rooms = {path.name for path in (ROOT / "pbxhub").iterdir() if (path / "__init__.py").exists()}
     assert {room for room in rooms if not re.search(rf"\b{room}\b", drawing)} == set()
+
+
+def test_every_module_that_the_code_names_exists() -> None:
+    modules = {f"/{path.relative_to(ROOT)}" for path in ROOT.rglob("*.py") if ".venv" not in path.parts}
+    named = [
+        (str(path.relative_to(ROOT)), name)
+        for path in (ROOT / "pbxhub").rglob("*.py")
+        for name in re.findall(r"(?<![\w./-])((?:[a-z_]+/)*[a-z_]+\.py)\b", path.read_text())
+    ]
+    assert len(named) > 20
+    assert [(where, name) for where, name in named if not any(one.endswith(f"/{name}") for one in modules)] == []

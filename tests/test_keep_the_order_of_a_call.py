@@ -22,7 +22,7 @@ from pbxhub.delivery.outbox import (
     step_resends,
     stop_resend,
 )
-from pbxhub.delivery.outbox.release_lease import give_back
+from pbxhub.delivery.outbox.lost_attempts import give_back
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks

@@ -11,7 +11,7 @@ from pbxhub.webhooks.check import problems
 from pbxhub.webhooks.matching import compile_filters
 from pbxhub.webhooks.message import Request
 from pbxhub.webhooks.request import compile_request
-from pbxhub.webhooks.retry import delays_of, next_delay, status_may_pass
+from pbxhub.webhooks.retry import delays_of, next_delay
 from pbxhub.webhooks.saved_values import Answered, chain_values, read_answer
 from pbxhub.webhooks.spec import (
     Answer,
@@ -229,10 +229,6 @@ def test_when_a_delivery_is_tried_again() -> None:
     assert delays_of(Retry("fast")) == (2, 4, 8)
     assert len(delays_of(Retry("ringostat"))) == 3
     assert (delays_of(Retry("standard"))[0], delays_of(Retry("standard"))[-1]) == (5, 24 * 3600)
-
-
-def test_which_statuses_may_pass() -> None:
-    assert [code for code in range(200, 600) if status_may_pass(code)] == [408, 425, 429, *range(500, 600)]
 
 
 REQUEST = Request(

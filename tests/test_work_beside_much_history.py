@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event, make_url, update
 
 from pbxhub.delivery.outbox import publish, publish_later, publish_other, register, subscribe
-from pbxhub.delivery.outbox.release_lease import give_back
+from pbxhub.delivery.outbox.lost_attempts import give_back
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.accounts import Number
 from pbxhub.store.api import Attributes, Resthook

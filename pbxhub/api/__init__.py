@@ -1,6 +1,6 @@
 """The API for programs: `/api/v1`, an application of its own beside the pages, without cookies, sessions or forms.
 
-It calls the same functions as the pages (web/webhooks.py, web/tryout.py, web/deliveries.py …), never their views.
+It calls the same functions as the pages, never their views.
 """
 
 from urllib.parse import urlsplit

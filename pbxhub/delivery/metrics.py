@@ -1,18 +1,22 @@
 """Numbers for Prometheus: what this process has sent, and what waits in the database."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from sqlalchemy import bindparam, text
+from sqlalchemy.orm import Session
 
 from pbxhub.delivery.context import DeliveryContext
-from pbxhub.delivery.outbox.backlog import Waiting, waiting
-from pbxhub.delivery.outbox.claim import Claimed
+from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.sending.exchange import Answer
+from pbxhub.store.columns import UtcDateTime
+from pbxhub.store.delivery_rows import BULK, FIRST_ATTEMPTS, LANES, RETRIES
 
-LANES = {1: "first", 2: "retry", 3: "bulk"}
+_LANE_NAMES = {FIRST_ATTEMPTS: "first", RETRIES: "retry", BULK: "bulk"}
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -30,7 +34,7 @@ class WorkerMetrics:
     def ended(self, claimed: Claimed, answer: Answer) -> None:
         key = (claimed.lane, answer.outcome)
         if key not in self._children:
-            lane = LANES[claimed.lane]
+            lane = _LANE_NAMES[claimed.lane]
             self._children[key] = (self._ended.labels(lane, answer.outcome), self._seconds.labels(lane))
         counter, seconds = self._children[key]
         counter.inc()
@@ -50,11 +54,11 @@ class QueueMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         now = self._context.clock()
         with self._context.database.read() as session:
-            lanes = waiting(session, now)
+            lanes = _backlog(session, now)
         yield from _families(lanes, now)
 
 
-def _families(lanes: dict[int, Waiting], now: datetime) -> list[Metric]:
+def _families(lanes: "dict[int, Backlog]", now: datetime) -> list[Metric]:
     due = GaugeMetricFamily("pbxhub_deliveries_due", "Deliveries that should be sent now", labels=["lane"])
     flying = GaugeMetricFamily("pbxhub_deliveries_in_flight", "Deliveries that are being sent", labels=["lane"])
     later = GaugeMetricFamily(
@@ -62,9 +66,45 @@ def _families(lanes: dict[int, Waiting], now: datetime) -> list[Metric]:
     )
     oldest = GaugeMetricFamily("pbxhub_oldest_due_seconds", "How long the oldest due delivery waits", labels=["lane"])
     for lane, numbers in lanes.items():
-        label = [LANES[lane]]
+        label = [_LANE_NAMES[lane]]
         due.add_metric(label, numbers.due)
         flying.add_metric(label, numbers.in_flight)
         later.add_metric(label, numbers.later)
         oldest.add_metric(label, (now - numbers.oldest_due).total_seconds() if numbers.oldest_due else 0.0)
     return [due, flying, later, oldest]
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The pending deliveries of one lane. due: should be sent now. in_flight: claimed. later: wait for their time, for
+    the stage before, or until their webhook is resumed. oldest_due: since when the longest of the due ones waits."""
+
+    due: int
+    in_flight: int
+    later: int
+    oldest_due: datetime | None
+
+
+_NOTHING = Backlog(0, 0, 0, None)
+_QUERY = (
+    text("""
+    SELECT d.lane,
+           sum(CASE WHEN w.paused_on IS NULL AND d.due_at <= :now THEN 1 ELSE 0 END) AS due,
+           sum(CASE WHEN d.claim_token IS NOT NULL AND d.due_at > :now THEN 1 ELSE 0 END) AS in_flight,
+           sum(CASE WHEN w.paused_on IS NOT NULL OR (d.claim_token IS NULL AND d.due_at > :now) THEN 1 ELSE 0 END)
+               AS later,
+           min(CASE WHEN w.paused_on IS NULL AND d.due_at <= :now THEN d.due_at END) AS oldest_due
+      FROM delivery d JOIN webhook w ON w.id = d.webhook_id
+     WHERE d.state = 'pending' GROUP BY d.lane""")
+    .bindparams(bindparam("now", type_=UtcDateTime()))
+    .columns(oldest_due=UtcDateTime())
+)
+
+
+def _backlog(session: Session, now: datetime) -> dict[int, Backlog]:
+    """Of each lane, over all projects."""
+    rows = {row.lane: row for row in session.execute(_QUERY, {"now": now})}
+    return {
+        lane: Backlog(row.due, row.in_flight, row.later, row.oldest_due) if (row := rows.get(lane)) else _NOTHING
+        for lane in LANES
+    }

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 
-from pbxhub.delivery.outbox.claim import Claimed
+from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.delivery.webhook_cache import LiveWebhook
 from pbxhub.redaction import HIDDEN, scrub, scrub_bytes
 from pbxhub.sending.address_guard import NetworkGrant

@@ -16,7 +16,7 @@ from pbxhub.delivery.metrics import WorkerMetrics
 from pbxhub.delivery.outbox import Batch, Claimed, Finished, claim, record
 from pbxhub.delivery.outbox.attempt_result import given_up
 from pbxhub.delivery.outbox.claim import LEASE
-from pbxhub.delivery.outbox.release_lease import give_back
+from pbxhub.delivery.outbox.lost_attempts import give_back
 from pbxhub.delivery.prepare import OtherHostError, Prepared, prepare
 from pbxhub.delivery.wakeup import WakeupListener
 from pbxhub.sending.engine import Engine

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import pycurl
 
 from pbxhub.sending.exchange import Answer
-from pbxhub.sending.outcomes import code_of_status, describe
+from pbxhub.sending.outcomes import describe
+from pbxhub.webhooks.success import code_of_status
 
 _BLOCKED_MESSAGE = describe("blocked_target").sentence
 

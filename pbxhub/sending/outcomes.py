@@ -6,6 +6,8 @@ The codes are stored in Delivery.outcome and Attempt.outcome. The page, the API 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pbxhub.webhooks.success import GONE
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -20,8 +22,7 @@ class Outcome:
     may_pass: bool
 
 
-UNREADABLE = "secret_unreadable"
-RESTORED = "restored"
+UNREADABLE, LOST, RESTORED = "secret_unreadable", "worker_lost", "restored"
 _TABLE = (
     Outcome("ok", "The receiver took the request.", "", False),
     Outcome(
@@ -127,14 +128,14 @@ _TABLE = (
         False,
     ),
     Outcome(
-        "gone",
+        GONE,
         "The receiver says that this address is gone for good (410).",
         "A webhook is paused: make a new address at the receiver, enter it as the URL and resume. A subscriber of a "
         "resthook is removed.",
         False,
     ),
     Outcome(
-        "worker_lost",
+        LOST,
         "The process that sent the request ended before the outcome was known.",
         "The request is sent again by itself; the receiver may see it twice, with the same webhook-id.",
         True,
@@ -166,13 +167,6 @@ _STATUS_HINTS = {
     504: "A proxy before the receiver waited too long for it.",
 }
 _STATUS_MAY_PASS = frozenset({408, 425, 429})
-
-
-def code_of_status(status: int) -> str:
-    """The code that an HTTP status means by default: 2xx is ok, 410 is gone."""
-    if status == 410:
-        return "gone"
-    return {2: "ok", 3: "http_3xx", 4: "http_4xx", 5: "http_5xx"}.get(status // 100, "bad_answer")
 
 
 def describe(code: str, status: int | None = None) -> Outcome:

@@ -30,6 +30,6 @@ class Question(Base):
     line: Mapped[int] = mapped_column(SmallInteger)  # where the dialplan went on: 0 after a success, 1 otherwise
     # [{"step": "dial 101 for 30 s", "result": "ANSWER"}]: in order; result is empty for what was not done
     steps: Mapped[list[dict[str, JSON]]] = mapped_column(JsonColumn, default=list)
-    # of which call, until that is written and the delivery has its id (delivery/outbox/unlinked.py); empty from then on
+    # of which call, until that is written and the delivery has its id (delivery/outbox/question.py); empty from then on
     pbx_id: Mapped[int | None] = mapped_column(ForeignKey("pbx.id", ondelete="SET NULL"))
     linkedid: Mapped[str] = mapped_column(String(200), default="")

@@ -40,7 +40,7 @@ class Webhook(Base):
     secret_sealed: Mapped[str] = mapped_column(String(4000), default="")  # of spec.request.auth
     tls_key_sealed: Mapped[str] = mapped_column(String, default="")  # private key of spec.request.tls_certificate
     signing_sealed: Mapped[str] = mapped_column(String(4000), default="")  # JSON of sending/webhook_signatures.py
-    # health, written by delivery/outbox.py only
+    # health, written by delivery/outbox/pausing.py only
     paused_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
     paused_reason: Mapped[str] = mapped_column(String(500), default="")
     failures: Mapped[int] = mapped_column(Integer, default=0)  # final failures in a row

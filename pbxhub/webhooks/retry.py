@@ -30,7 +30,7 @@ def next_delay(
 ) -> float | None:
     """Seconds until the next attempt after `attempts` of them failed; None: the failure is final.
 
-    retryable: whether the failure may pass by itself (status_may_pass, sending/outcomes.py).
+    retryable: whether the failure may pass by itself (may_pass of sending/outcomes.py).
     chance: a random number from 0 to 1; spreads the delay by ±10 %.
     retry_after: seconds the receiver asked for; honoured up to an hour, and never shortens the profile's delay.
     """
@@ -39,11 +39,6 @@ def next_delay(
         return None
     delay = delays[attempts - 1] * (1 + JITTER * (2 * chance - 1))
     return max(delay, min(retry_after or 0.0, LONGEST_RETRY_AFTER))
-
-
-def status_may_pass(status: int) -> bool:
-    """An HTTP status that a later attempt may not meet again: 408, 425, 429 and every 5xx."""
-    return status in (408, 425, 429) or 500 <= status <= 599
 
 
 def check_retry(retry: Retry) -> list[FieldError]:

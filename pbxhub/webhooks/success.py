@@ -13,6 +13,16 @@ from pbxhub.webhooks.spec import BodyCheck, FieldError, Success
 MOST_STATUSES = 50
 
 
+GONE = "gone"
+
+
+def code_of_status(status: int) -> str:
+    """The code that an HTTP status means by default: 2xx is ok, 410 is gone."""
+    if status == 410:
+        return GONE
+    return {2: "ok", 3: "http_3xx", 4: "http_4xx", 5: "http_5xx"}.get(status // 100, "bad_answer")
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """code: ok, http_3xx, http_4xx, http_5xx, gone or check_failed. sentence: what the receiver said, for the user."""
@@ -44,9 +54,10 @@ def _status_counts(success: Success, status: int) -> bool:
 
 def _refused(success: Success, status: int) -> Verdict:
     wanted = " or ".join(map(str, success.statuses)) or say("any 2xx")
-    if status == 410:
-        return Verdict(False, "gone", say("The receiver answered 410: this address takes no webhooks any more."))
-    code = f"http_{status // 100}xx" if 300 <= status <= 599 else "check_failed"
+    code = code_of_status(status)
+    if code == GONE:
+        return Verdict(False, code, say("The receiver answered 410: this address takes no webhooks any more."))
+    code = code if code.startswith("http_") else "check_failed"
     return Verdict(
         False,
         code,

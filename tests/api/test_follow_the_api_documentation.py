@@ -35,7 +35,7 @@ def test_every_command_of_the_page_works(hub: Served) -> None:
 
 def test_every_field_of_a_callback_and_every_status_is_explained() -> None:
     order = OrderedCall(id=new_id(), mobile_number="1", from_number="2", agent_id="101", status="registered", custom={})
-    data = callback_data(context_of(open_database("sqlite://")), order, None, datetime.now(UTC))
+    data = callback_data(context_of(open_database("sqlite:///never-opened.sqlite3")), order, None, datetime.now(UTC))
     table = PAGE.split("| field of `data`", 1)[1].split("\n\n")[0]
     assert set(data) | {"analysis"} == set(
         re.findall(r"`(\w+)`", "".join(row.split("|")[1] for row in table.splitlines()[2:]))

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from pbxhub.delivery.outbox.claim import Claimed
-from pbxhub.delivery.outbox.lost_attempts import LOST, MOST_LOST
+from pbxhub.delivery.outbox.claimed import Claimed
+from pbxhub.delivery.outbox.lost_attempts import MOST_LOST
 from pbxhub.delivery.read_answer import Reading
 from pbxhub.sending.exchange import Answer
-from pbxhub.sending.outcomes import OUTCOMES
+from pbxhub.sending.outcomes import LOST, OUTCOMES, UNREADABLE
+from pbxhub.webhooks.success import GONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +39,13 @@ class Result:
     state: str
     due_at: datetime
     owned: bool
+
+    @property
+    def was_sent(self) -> bool:
+        """False: a secret could not be opened, so nobody was asked, and it counts as no try."""
+        return self.reading.code != UNREADABLE
+
+    @property
+    def is_gone(self) -> bool:
+        """The receiver answered 410: it will never take this webhook again."""
+        return self.reading.code == GONE

@@ -1,6 +1,6 @@
 """Attempts whose worker ended before it could tell how they went."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -8,13 +8,28 @@ from uuid import UUID
 from sqlalchemy import Row, Select, Uuid, bindparam, func, select, text, update
 from sqlalchemy.orm import Session, aliased
 
-from pbxhub.sending.outcomes import OUTCOMES
+from pbxhub.delivery.context import DeliveryContext
+from pbxhub.delivery.outbox.claimed import Claimed
+from pbxhub.sending.outcomes import LOST, OUTCOMES
 from pbxhub.store.columns import AMONG, RAW_IDS, UtcDateTime, one_of
-from pbxhub.store.delivery_rows import Attempt
+from pbxhub.store.delivery_rows import Attempt, Delivery
 
 MOST_LOST = 5  # in a row: a delivery that takes its worker down with it must not do so for ever
-LOST = "worker_lost"
 _QUIETLY = {"synchronize_session": False}
+
+
+def give_back(context: DeliveryContext, session: Session, claimed: Iterable[Claimed], now: datetime) -> None:
+    """The next claim finds them at once, marks the attempt worker_lost (nobody knows how it ended) and sends again."""
+    leases = {one.id: one.token for one in claimed}
+    if not leases:
+        return
+    session.execute(
+        update(Delivery)
+        .where(one_of(Delivery.id, leases), one_of(Delivery.claim_token, set(leases.values())))
+        .values(due_at=now)
+        .execution_options(synchronize_session=False)
+    )
+    context.wakeups.send(session)
 
 
 _LOCKING = {"sqlite": "", "postgresql": "FOR UPDATE SKIP LOCKED"}
@@ -36,7 +51,7 @@ def leave_lost(session: Session, rows: Sequence[Row[Any]], now: datetime) -> tup
     Left out are those that somebody else has locked: their worker may be recording them at this very moment, late. One
     that has been lost MOST_LOST times in a row is to be failed instead of sent; sent again by a user, it may be lost
     as many times once more. The deliveries themselves are left as they are: whatever waits for the first attempt of
-    one (see order.py) waits for its repetition.
+    one (see sequence.py) waits for its repetition.
     """
     expired = [row.id for row in rows if row.lost]
     if not expired:

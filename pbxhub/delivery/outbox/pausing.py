@@ -32,7 +32,7 @@ def note_health(session: Session, results: Sequence[Result], rule: PauseRule, no
     results = [result for result in results if result.finished.claimed.kind != "callback"]
     delivered = {result.finished.claimed.webhook.id for result in results if result.state == DELIVERED}
     failed = Counter(result.finished.claimed.webhook.id for result in results if result.state == FAILED)
-    gone = {result.finished.claimed.webhook.id for result in results if result.reading.code == "gone"}
+    gone = {result.finished.claimed.webhook.id for result in results if result.is_gone}
     if delivered:
         _recover(session, delivered, now)
     if failed:

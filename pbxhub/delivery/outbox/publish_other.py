@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from pbxhub.calls.stages import Stage
 from pbxhub.delivery.call_rows import CallNow, no_call, read_call
 from pbxhub.delivery.context import DeliveryContext
-from pbxhub.delivery.outbox.publish import ANALYSIS, NewStage, Published, write_stages
+from pbxhub.delivery.outbox.new_stages import ANALYSIS, NewStage
+from pbxhub.delivery.outbox.publish import Published, write_stages
 from pbxhub.storable import storable
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent

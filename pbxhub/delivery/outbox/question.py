@@ -20,7 +20,7 @@ from pbxhub.delivery.context import PauseRule
 from pbxhub.delivery.outbox.attempt_result import Finished, Result
 from pbxhub.delivery.outbox.chain import save_answers
 from pbxhub.delivery.outbox.pausing import note_health
-from pbxhub.delivery.outbox.record import attempt_row
+from pbxhub.delivery.outbox.write_attempts import attempt_row
 from pbxhub.delivery.read_answer import Reading
 from pbxhub.storable import clip, storable
 from pbxhub.store.bulk import Query

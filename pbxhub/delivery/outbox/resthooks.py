@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.context import DeliveryContext
+from pbxhub.delivery.outbox.attempt_result import Result
 from pbxhub.delivery.outbox.cancel import cancel_pending
 from pbxhub.delivery.outbox.enqueue import enqueue
 from pbxhub.delivery.outbox.own_webhooks import RESTHOOK, hidden
@@ -70,9 +71,9 @@ def call_resthook(
     return [one.id for one in deliveries]
 
 
-def drop_gone(session: Session, webhook_ids: Iterable[int], now: datetime) -> None:
-    """Unsubscribes those who have answered 410, and tells of it; other webhooks among these are left alone."""
-    gone = set(webhook_ids)
+def drop_gone(session: Session, results: Iterable[Result], now: datetime) -> None:
+    """Unsubscribes those who have answered 410, and tells of it; other webhooks are left alone."""
+    gone = {result.finished.claimed.webhook.id for result in results if result.is_gone}
     if not gone:
         return
     query = select(Subscriber, Resthook.project_id).join(Resthook).where(one_of(Subscriber.webhook_id, gone))

@@ -1,0 +1,50 @@
+"""What a claim hands to a worker."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from pbxhub.delivery.webhook_cache import LiveWebhook
+from pbxhub.webhooks.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """One delivery that this worker must send before lease_until, and nobody else may.
+
+    attempt: its number, already written. tries: finished attempts since publish or the last resend.
+    outcome: of the attempt before, "" at the first. request: as stored, without credentials and signature.
+    """
+
+    id: UUID
+    project_id: int
+    stage_event_id: UUID | None
+    call_id: UUID | None
+    sequence_id: UUID | None
+    kind: str
+    lane: int
+    attempt: int
+    tries: int
+    outcome: str
+    token: UUID
+    started_on: datetime
+    lease_until: datetime
+    created_on: datetime
+    request: Request
+    webhook: LiveWebhook
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a claim brought. next_due: when to ask again at the latest, None while nothing waits for its time; very
+    soon when another process was choosing.
+
+    given_up: lost by too many workers in a row; they are this worker's, to be recorded as such and not to be sent.
+    more: something due may have been left behind, for want of room or because it was enough: ask again at the next
+    turn.
+    """
+
+    claimed: tuple[Claimed, ...]
+    next_due: datetime | None
+    more: bool
+    given_up: tuple[Claimed, ...] = ()

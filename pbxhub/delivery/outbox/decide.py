@@ -1,0 +1,57 @@
+"""What becomes of a delivery when its attempt has ended: delivered, failed, or pending until it is tried again."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from pbxhub.delivery.outbox.attempt_result import Finished, Result
+from pbxhub.delivery.read_answer import Reading
+from pbxhub.sending.exchange import Answer
+from pbxhub.sending.outcomes import LOST, UNREADABLE, may_pass
+from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING
+from pbxhub.webhooks.paths_in_json import walk
+from pbxhub.webhooks.retry import next_delay
+from pbxhub.webhooks.success import read_json
+
+_UNREADABLE_WAITS, _UNREADABLE_WAITS_MOST = timedelta(minutes=1), timedelta(minutes=10)
+
+
+def decide(one: Finished, reading: Reading, owned: bool, now: datetime, chance: float) -> Result:
+    if reading.ok:
+        return Result(one, reading, DELIVERED, now, owned)
+    if reading.code == UNREADABLE:  # nobody was asked: it costs no try, and waits until somebody repairs the secret
+        wait = min(_UNREADABLE_WAITS * 2 ** min(one.claimed.attempt - 1, 10), _UNREADABLE_WAITS_MOST)
+        return Result(one, reading, PENDING, now + wait, owned)
+    delay = next_delay(
+        one.claimed.webhook.spec.retry,
+        one.claimed.tries + 1,
+        one.answer.outcome != LOST and may_pass(reading.code, one.answer.status_code),
+        chance,
+        retry_after(one.answer, now),
+    )
+    if delay is None:
+        return Result(one, reading, FAILED, now, owned)
+    return Result(one, reading, PENDING, now + timedelta(seconds=delay), owned)
+
+
+def retry_after(answer: Answer, now: datetime) -> float | None:
+    """Seconds the receiver asks to wait: in a Retry-After header, as a number or a date, or beside a 429 in the body
+    as Telegram does. None without a readable one."""
+    for name, value in answer.headers:
+        if name.lower() == "retry-after":
+            return _wait(value.strip(), now)
+    return _wait_in_body(answer.body) if answer.status_code == 429 else None
+
+
+def _wait(text: str, now: datetime) -> float | None:
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
+
+
+def _wait_in_body(body: bytes) -> float | None:
+    seconds = walk(read_json(body), ("parameters", "retry_after"))
+    return float(seconds) if type(seconds) is int and 0 <= seconds < 1_000_000_000 else None

@@ -1,0 +1,75 @@
+"""Moves recorded deliveries to their next state: only those whose lease is still the worker's."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from pbxhub.delivery.outbox.attempt_result import Finished, Result
+from pbxhub.storable import clip
+from pbxhub.store.bulk import Query, Update
+from pbxhub.store.columns import one_of
+from pbxhub.store.delivery_rows import PENDING, RETRIES, Delivery
+from pbxhub.store.session import Base
+
+_MOVE_ON = Update(
+    Base.metadata.tables["delivery"],
+    ("id",),
+    (
+        "state", "lane", "due_at", "claim_token", "tries", "outcome", "message", "status_code", "duration_ms",
+        "finished_on",
+    ),
+)  # fmt: skip
+_ARE_THESE = one_of(Delivery.id, "ids")
+_LEASES = select(Delivery.id, Delivery.claim_token).order_by(Delivery.id).with_for_update(key_share=True)
+_OWNED = Query(_LEASES.where(_ARE_THESE))
+_OWNED_AND_AHEAD = Query(
+    _LEASES.where(
+        _ARE_THESE
+        | one_of(Delivery.sequence_id, "sequence_ids")
+        & text("delivery.state = 'pending' AND delivery.outcome = ''")  # as the partial index has it
+    )
+)
+
+
+def lock_owned(session: Session, finished: Sequence[Finished]) -> set[tuple[UUID, UUID | None]]:
+    """Deliveries with the lease they have now, locked. A worker may hold two leases of one: the later one counts.
+
+    The next webhook of a chain may have to wait for others of its sequence (hold_back): these are locked here, too, by
+    the same statement. Everybody locks deliveries in the order of their ids, or two would wait for each other.
+    """
+    ids = [one.claimed.id for one in finished]
+    sequence_ids = {one.claimed.sequence_id for one in finished if _has_next(one)} - {None}
+    if not sequence_ids:
+        return set(_OWNED.all(session, ids=ids))
+    return set(_OWNED_AND_AHEAD.all(session, ids=ids, sequence_ids=list(sequence_ids)))
+
+
+def _has_next(one: Finished) -> bool:
+    spec = one.claimed.webhook.spec
+    return bool(spec.on_success or spec.on_failure)
+
+
+def move_on(session: Session, results: Iterable[Result]) -> None:
+    """Writes the new states, and takes the leases away."""
+    _MOVE_ON.run(session, [_delivery_row(result) for result in results])
+
+
+def _delivery_row(result: Result) -> dict[str, Any]:
+    claimed, answer = result.finished.claimed, result.finished.answer
+    pending, sent = result.state == PENDING, result.was_sent
+    return {
+        "id": claimed.id,
+        "state": result.state,
+        "lane": max(claimed.lane, RETRIES) if pending and sent else claimed.lane,
+        "due_at": result.due_at,
+        "claim_token": None,
+        "tries": claimed.tries + sent,
+        "outcome": result.reading.code if sent else claimed.outcome,  # what waits for its first attempt goes on waiting
+        "message": clip(result.reading.sentence, 1000),
+        "status_code": answer.status_code,
+        "duration_ms": None if answer.total_us is None else answer.total_us // 1000,
+        "finished_on": None if pending else result.finished.finished_on,
+    }

@@ -1,0 +1,124 @@
+"""Which of the reported stages are new: each is written once, whoever reports it and however often."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pbxhub.calls.stages import CallReport, Stage
+from pbxhub.delivery.call_rows import CallNow
+from pbxhub.delivery.context import DeliveryContext
+from pbxhub.storable import clip, storable
+from pbxhub.store.bulk import Query
+from pbxhub.store.columns import one_of
+from pbxhub.store.events import NewEvent
+from pbxhub.store.history import StageEvent
+from pbxhub.store.ids import new_id
+
+RECORDING, ANALYSIS, COMPLETE = "call.recording", "call.analysis", "call.complete"
+_CEL_APART = timedelta(seconds=2)  # at most, of CEL and AMI about one moment: 0.1 s on a busy Asterisk
+_MATCHED = datetime.min.replace(tzinfo=UTC)  # in place of the time: at no moment where another stage could be
+
+
+@dataclass(frozen=True, slots=True)
+class NewStage:
+    """A stage event about to be written, with everything known of its call at that moment."""
+
+    id: UUID
+    call: CallNow
+    stage: Stage
+    known: dict[str, Any]
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "project_id": self.call.project_id,
+            "call_id": self.call.known_id,
+            "stage": self.stage.name,
+            "key": clip(self.stage.key, 200),
+            "ordinal": self.stage.ordinal,
+            "created_on": self.stage.time,
+            "data": storable(self.known),
+        }
+
+    def event(self) -> NewEvent:
+        """The typed event that tells of it; the values are with the stage."""
+        data = {"event_id": str(self.id), "stage": self.stage.name, "ordinal": self.stage.ordinal}
+        return NewEvent(self.call.project_id, "call_stage", self.stage.time, data, self.call.known_id)
+
+
+def new_stages(
+    context: DeliveryContext, session: Session, calls: Mapping[str, CallNow], reports: Sequence[CallReport]
+) -> list[NewStage]:
+    """Folds the reports into their calls, in order, and returns the stages nobody has reported before."""
+    later = _later_stages(context, session, calls, reports)
+    known = _KnownStages(session, [call.id for call in calls.values() if not call.is_new])
+    stages = []
+    for report in reports:
+        call = calls[report.linkedid]
+        before = dict(call.data)
+        call.take(report)
+        for stage in (*report.stages, *_ending(report, call, later.get(call.project_id, frozenset()))):
+            if not known.add(call.id, stage, report.by_cel):
+                stages.append(NewStage(new_id(), call, stage, {**before, **report.values, **stage.values}))
+    return stages
+
+
+def _later_stages(
+    context: DeliveryContext, session: Session, calls: Mapping[str, CallNow], reports: Iterable[CallReport]
+) -> Mapping[int, frozenset[str]]:
+    """Project -> the stages after the end of a call that its webhooks wait for; others are not made."""
+    ending = {calls[report.linkedid].project_id for report in reports if report.ended_on}
+    if not ending:
+        return {}
+    projects = context.webhook_cache.fetch(session, ending)
+    return {number: project.by_stage.keys() & {RECORDING, COMPLETE} for number, project in projects.items()}  # type: ignore[misc]
+
+
+def _ending(report: CallReport, call: CallNow, wanted: frozenset[str]) -> list[Stage]:
+    """The recording is complete, and so is the call, at its very end."""
+    if not wanted or report.ended_on is None or call.direction == "internal":
+        return []
+    names = [RECORDING] if call.data.get("recording_file") else []
+    return [Stage(name, "", 1, report.ended_on, dict(call.data)) for name in (*names, COMPLETE) if name in wanted]
+
+
+_STAGES = Query(
+    select(StageEvent.call_id, StageEvent.stage, StageEvent.key, StageEvent.created_on).where(
+        one_of(StageEvent.call_id, "call_ids")
+    )
+)
+
+
+class _KnownStages:
+    """The stages that the calls have had: (call, name) -> key -> when. One that is reported again is not new."""
+
+    def __init__(self, session: Session, call_ids: list[UUID]) -> None:
+        self._times: dict[tuple[UUID, str], dict[str, datetime]] = {}
+        rows = _STAGES.all(session, call_ids=call_ids) if call_ids else ()
+        for call_id, name, key, time in rows:
+            self._times.setdefault((call_id, name), {})[key] = time
+
+    def add(self, call_id: UUID, stage: Stage, by_cel: Sequence[str]) -> bool:
+        """Whether this stage is known; from now on it is. by_cel: CallReport.by_cel.
+
+        CEL may show another number for the same leg, and so give the stage another key: 1. AMI reports a pickup by
+        101; 2. the connection breaks; 3. CEL reports a pickup by 100 at the same moment, and none by 101. Then the two
+        are one stage, and neither is matched with any other again. tests/test_recover_calls_from_cel.py
+        """
+        times, key = self._times.setdefault((call_id, stage.name), {}), clip(stage.key, 200)
+        if key in times:
+            return True
+        same = [
+            other
+            for other, time in times.items()
+            if by_cel and abs(time - stage.time) <= _CEL_APART and f"{stage.name} {other}" not in by_cel
+        ]
+        times[key] = _MATCHED if same else stage.time
+        if same:
+            times[same[0]] = _MATCHED
+        return bool(same)
