@@ -17,7 +17,7 @@ import structlog
 from flask import Flask
 from prometheus_client import REGISTRY, start_http_server
 
-from pbxhub.agi.conversation import Desk
+from pbxhub.agi.conversation import Shared
 from pbxhub.agi.recorder import Recorder
 from pbxhub.agi.server import BACKLOG, MOST_CALLS, Server
 from pbxhub.ami.checkup import check_row
@@ -137,8 +137,8 @@ def answering(parts: Parts) -> Iterator[None]:
     sys.setswitchinterval(0.001)  # a caller waits at every turn of the threads; Python's own 5 ms would be heard
     try:
         with ThreadPoolExecutor(8, "questions") as threads:
-            desk = Desk(parts.context, sender, recorder, threads, settings.sounds)
-            server = Server(desk, Tokens(parts.context.vault), settings.agi_networks)
+            shared = Shared(parts.context, sender, recorder, threads, settings.sounds)
+            server = Server(shared, Tokens(parts.context.vault), settings.agi_networks)
 
             async def work(stop: asyncio.Event) -> None:
                 listener = await server.listen(listening_on)

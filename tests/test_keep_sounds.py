@@ -43,7 +43,7 @@ def test_calls_that_fetch_the_same_sound_at_once_all_get_it(tmp_path: Path) -> N
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StepError, match="cannot be kept in"):
+    with pytest.raises(StepError, match="cannot be saved in"):
         keep_sound(tmp_path / "file" / "sounds", URL, Answer("ok", "", body=b"hello"))
 
 

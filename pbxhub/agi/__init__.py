@@ -1,7 +1,7 @@
-"""FastAGI: a call waits, the hub asks a webhook, the answer decides.
+"""FastAGI: while a call waits in the dialplan, the hub sends a webhook; its answer decides what happens to the call.
 
-Not panoramisk's fast_agi. It was looked at and cannot be guarded from outside: its handler reads the header itself in
-a loop that never ends once the peer has closed, without any limit of size or time; it takes a line `HANGUP`, which
-Asterisk sends unasked, for the answer to the command before, so that all later answers are off by one; and a waiting
-endpoint is not told that the caller is gone. What is left beside these is one decode and one split.
+panoramisk's fast_agi is not used, because its faults cannot be avoided from outside. Its handler reads the header in a
+loop without limits of size or time, and never leaves the loop when the peer closes the connection. It treats an
+unrequested line `HANGUP` as the answer to the previous command, so all later answers are off by one. A handler that
+waits does not learn that the caller has hung up. Without these parts only a decode and a split would remain.
 """

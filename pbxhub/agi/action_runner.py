@@ -1,4 +1,4 @@
-"""The steps of a plan as AGI commands. Asterisk expands no variables in what EXEC is given (AGIEXECFULL is unset)."""
+"""Runs the actions of a plan as AGI commands. Asterisk expands no variables in EXEC's arguments (AGIEXECFULL unset)."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -27,16 +27,17 @@ Fetch = Callable[[str], Awaitable[str]]
 
 
 class StepError(Exception):
-    """A step could not be done; the call takes the default route. The text is shown on the card of the call."""
+    """An action failed, so the call takes the default route. The call's page shows the message."""
 
 
 @dataclass(slots=True)
 class ActionRunner:
-    """What carries out steps on one call.
+    """Runs actions on one call.
 
-    context: where numbers are dialled, from-internal on FreePBX. options: of Dial, set by the dialplan.
-    fetch: gets the sound behind a URL and returns the name Asterisk plays, or raises StepError.
-    digits: the keys read last. over: nothing more is to be done, somebody talked or the dialplan goes on elsewhere.
+    context: the context in which numbers are dialled, from-internal on FreePBX. options: of Dial, set by the dialplan.
+    fetch: downloads the sound at a URL and returns the file name for Playback, or raises StepError.
+    digits: the keys pressed last. over: no further action runs, because the call was answered or continues elsewhere
+    in the dialplan.
     """
 
     wire: Wire
@@ -47,11 +48,11 @@ class ActionRunner:
     over: bool = field(default=False)
 
     async def do(self, action: Action) -> str:
-        """Does one step; the result in Asterisk's words. Raises StepError, HungUpError, CommandError."""
+        """Runs one action; returns the result as Asterisk names it. Raises StepError, HungUpError, CommandError."""
         return await _STEPS[type(action)](self, action)
 
     async def dial(self, number: str, timeout: int) -> str:
-        """Rings a number as an extension of the context would, so that its own dialplan decides how."""
+        """Dials a number through the context, so that the PBX's own dialplan decides how. Returns DIALSTATUS."""
         await self.execute("Dial", f"Local/{number}@{self.context},{timeout},{self.options}")
         status = await self.wire.get("DIALSTATUS")
         self.over = status == "ANSWER"
@@ -63,118 +64,118 @@ class ActionRunner:
             raise StepError(f"this PBX has no application {application}")
 
 
-async def _answer(hands: ActionRunner, _: Pickup) -> str:
-    if (await hands.wire.command("ANSWER")).value != "0":
+async def _answer(runner: ActionRunner, _: Pickup) -> str:
+    if (await runner.wire.command("ANSWER")).value != "0":
         raise StepError("the call could not be answered")
     return "answered"
 
 
-async def _hang_up(hands: ActionRunner, action: Hangup) -> str:
-    hands.over = True
-    with suppress(HungUpError):  # which comes first, the result or the news of the hangup, is chance
-        await hands.execute("Hangup", str(action.cause))
+async def _hang_up(runner: ActionRunner, action: Hangup) -> str:
+    runner.over = True
+    with suppress(HungUpError):  # the result and the hangup may arrive in either order
+        await runner.execute("Hangup", str(action.cause))
     return "hung up"
 
 
-async def _dial(hands: ActionRunner, action: Dial) -> str:
-    await _show(hands, action.caller_name)
-    return await hands.dial(action.number, action.timeout)
+async def _dial(runner: ActionRunner, action: Dial) -> str:
+    await _show(runner, action.caller_name)
+    return await runner.dial(action.number, action.timeout)
 
 
-async def _queue(hands: ActionRunner, action: Queue) -> str:
-    """Always with c: only then does QUEUESTATUS tell a talk that is over. It stays empty when the caller has left for
-    another place, by a transfer or a key, and is UNKNOWN where there is no such queue."""
-    await _show(hands, action.caller_name)
-    await hands.wire.command("SET VARIABLE", "QUEUESTATUS", "")
-    await hands.execute("Queue", f"{action.name},c,,,{action.timeout}")
-    status = await hands.wire.get("QUEUESTATUS")
+async def _queue(runner: ActionRunner, action: Queue) -> str:
+    """Always uses option c: without it QUEUESTATUS does not show that the call was answered and has ended. The variable
+    stays empty when the caller left the queue by a transfer or a key, and is UNKNOWN when the queue does not exist."""
+    await _show(runner, action.caller_name)
+    await runner.wire.command("SET VARIABLE", "QUEUESTATUS", "")
+    await runner.execute("Queue", f"{action.name},c,,,{action.timeout}")
+    status = await runner.wire.get("QUEUESTATUS")
     if status == "UNKNOWN":
         raise StepError(f"this PBX has no queue {action.name}")
-    hands.over = status in ("", "CONTINUE")
+    runner.over = status in ("", "CONTINUE")
     return status or "left the queue"
 
 
-async def _show(hands: ActionRunner, caller_name: str) -> None:
+async def _show(runner: ActionRunner, caller_name: str) -> None:
     if caller_name:
-        await hands.wire.command("SET VARIABLE", "CALLERID(name)", caller_name)
+        await runner.wire.command("SET VARIABLE", "CALLERID(name)", caller_name)
 
 
-async def _play(hands: ActionRunner, action: Play) -> str:
-    sound = action.file or await hands.fetch(action.url)
-    await hands.execute("Playback", f"{sound},noanswer")
-    if await hands.wire.get("PLAYBACKSTATUS") != "SUCCESS":
+async def _play(runner: ActionRunner, action: Play) -> str:
+    sound = action.file or await runner.fetch(action.url)
+    await runner.execute("Playback", f"{sound},noanswer")
+    if await runner.wire.get("PLAYBACKSTATUS") != "SUCCESS":
         raise StepError(f"this PBX cannot play {action.file or action.url}")
     return "played"
 
 
-async def _say(hands: ActionRunner, action: Say) -> str:
-    await hands.wire.command(f"SAY {action.kind.upper()}", action.text, "")
+async def _say(runner: ActionRunner, action: Say) -> str:
+    await runner.wire.command(f"SAY {action.kind.upper()}", action.text, "")
     return "said"
 
 
-async def _read(hands: ActionRunner, action: ReadDigits) -> str:
-    hands.digits = ""
+async def _read(runner: ActionRunner, action: ReadDigits) -> str:
+    runner.digits = ""
     for _ in range(action.attempts):
-        result = await hands.wire.command("GET DATA", action.file, str(action.timeout * 1000), str(action.most))
+        result = await runner.wire.command("GET DATA", action.file, str(action.timeout * 1000), str(action.most))
         if result.value.startswith("-1"):
-            await hands.wire.command("NOOP")  # the news of a hangup comes before its answer
-            if hands.wire.over:
+            await runner.wire.command("NOOP")  # a HANGUP line arrives before the answer to this
+            if runner.wire.over:
                 raise HungUpError
-            raise StepError(f"this PBX cannot play {action.file}")
+            raise StepError(f"this PBX cannot play {action.file!r}")
         if result.value:
-            hands.digits = result.value
+            runner.digits = result.value
             break
-    await hands.wire.command("SET VARIABLE", "PBXHUB_DIGITS", quote(hands.digits))
-    if not hands.digits:
+    await runner.wire.command("SET VARIABLE", "PBXHUB_DIGITS", quote(runner.digits))
+    if not runner.digits:
         return "no digits"
-    # for the stages of the call that are still to come
-    await hands.execute("UserEvent", f"PBXHubVar,Name: additional_number,Value: {hands.digits}")
-    return f"digits {hands.digits}"
+    # makes the digits a parameter of the call's later stages
+    await runner.execute("UserEvent", f"PBXHubVar,Name: additional_number,Value: {runner.digits}")
+    return f"digits {runner.digits}"
 
 
-async def _set(hands: ActionRunner, action: SetVariables) -> str:
+async def _set(runner: ActionRunner, action: SetVariables) -> str:
     for name, value in action.variables:
-        await hands.wire.command("SET VARIABLE", f"HUB_{name}", quote(value)[:1500])
+        await runner.wire.command("SET VARIABLE", f"HUB_{name}", quote(value)[:1500])
     return "set"
 
 
-async def _music(hands: ActionRunner, action: Music) -> str:
-    await hands.execute("MusicOnHold", f"{action.name},{action.seconds}")
+async def _music(runner: ActionRunner, action: Music) -> str:
+    await runner.execute("MusicOnHold", f"{action.name},{action.seconds}")
     return "played"
 
 
-async def _voicemail(hands: ActionRunner, action: Voicemail) -> str:
-    await hands.wire.command("SET VARIABLE", "VMSTATUS", "")
-    await hands.execute("VoiceMail", f"{action.mailbox},u")
-    status = await hands.wire.get("VMSTATUS")
+async def _voicemail(runner: ActionRunner, action: Voicemail) -> str:
+    await runner.wire.command("SET VARIABLE", "VMSTATUS", "")
+    await runner.execute("VoiceMail", f"{action.mailbox},u")
+    status = await runner.wire.get("VMSTATUS")
     if status == "FAILED" or not status:
         raise StepError(f"this PBX has no mailbox {action.mailbox}")
-    hands.over = True
+    runner.over = True
     return status
 
 
-async def _redirect(hands: ActionRunner, action: Redirect) -> str:
-    host = (await hands.wire.get("CHANNEL(pjsip,request_uri)")).partition("@")[2]
+async def _redirect(runner: ActionRunner, action: Redirect) -> str:
+    host = (await runner.wire.get("CHANNEL(pjsip,request_uri)")).partition("@")[2]
     target = f"sip:{action.number}@{host.partition(';')[0].rstrip('>')}" if host else action.number
-    hands.over = True
+    runner.over = True
     try:
-        await hands.execute("Transfer", target)
-        status = await hands.wire.get("TRANSFERSTATUS")
-    except HungUpError:  # Asterisk ends the call with the 302
+        await runner.execute("Transfer", target)
+        status = await runner.wire.get("TRANSFERSTATUS")
+    except HungUpError:  # after the 302 Asterisk ends the call
         return "redirected"
     if status != "SUCCESS":
-        raise StepError(f"the caller's line does not take redirects ({status})")
+        raise StepError(f"the caller's trunk does not support redirects ({status})")
     return "redirected"
 
 
-async def _go_to(hands: ActionRunner, action: Goto) -> str:
+async def _go_to(runner: ActionRunner, action: Goto) -> str:
     place = f"{action.context},{action.extension},{action.priority}"
-    if await hands.wire.get(f"DIALPLAN_EXISTS({place})") != "1":
-        raise StepError(f"this PBX has no {place}")
-    await hands.execute("StackPop", "")
-    await hands.execute("Goto", place)
-    hands.over = True
-    return "gone there"
+    if await runner.wire.get(f"DIALPLAN_EXISTS({place})") != "1":
+        raise StepError(f"this PBX has no extension {place}")
+    await runner.execute("StackPop", "")
+    await runner.execute("Goto", place)
+    runner.over = True
+    return "sent there"
 
 
 _STEPS: Mapping[type[Any], Callable[[ActionRunner, Any], Awaitable[str]]] = {

@@ -1,4 +1,4 @@
-"""One waiting call from its first question to the moment the dialplan gets it back."""
+"""One waiting call, from its first webhook until the dialplan continues."""
 
 import asyncio
 import re
@@ -30,18 +30,18 @@ from pbxhub.steering.number_rules import NUMBER
 from pbxhub.vault import VaultError
 from pbxhub.webhooks.request import Request
 
-PREPARING = 1.5  # seconds the database may take to name the webhook; then the call goes on
+PREPARING = 1.5  # seconds the database may take to find the webhook; after that the dialplan continues
 SOUND_TIME = 5.0
 LONGEST_VALUE = 1500  # bytes of a channel variable
-_MARGIN = 3  # seconds between the end of the wait and the moment the dialplan goes on by itself
+_MARGIN = 3  # seconds after the webhook's time limit until Asterisk continues without an answer
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """What every conversation shares. sounds: the folder of what is fetched from URLs."""
+class Shared:
+    """What all conversations share. sounds: the folder for sounds downloaded from URLs."""
 
     context: DeliveryContext
     sender: Sender
@@ -51,19 +51,20 @@ class Desk:
 
 
 class Conversation:
-    """AGI(agi://…,WEBHOOK,LINKEDID,ASKED,DIAL_CONTEXT,DIAL_OPTIONS,LIMIT) as pbxhub-ask of asterisk-conf/ begins it.
+    """AGI(agi://…,WEBHOOK,LINKEDID,ASKED,DIAL_CONTEXT,DIAL_OPTIONS,LIMIT), started by pbxhub-ask in asterisk-conf/.
 
-    ASKED: questions of this call, this one included; the dialplan counts. Channels that the call makes inherit the
-    count, so that no loop is endless. LIMIT: seconds left of a TIMEOUT(absolute) the dialplan had set, 0 for none.
+    ASKED: number of questions of this call, this one included. The dialplan counts them, and channels created by the
+    call inherit the count, so that no loop is endless. LIMIT: seconds left of a TIMEOUT(absolute) that the dialplan
+    had set; 0 for none.
     """
 
-    def __init__(self, desk: Desk, wire: Wire, call: Call, pbx_id: int) -> None:
+    def __init__(self, shared: Shared, wire: Wire, call: Call, pbx_id: int) -> None:
         given = dict(enumerate(call.arguments))
-        self._desk = desk
+        self._shared = shared
         self._wire = wire
         self._call = call
         self._pbx_id = pbx_id
-        self._networks: NetworkGrant = frozenset()  # of the project whose webhook was asked last
+        self._networks: NetworkGrant = frozenset()  # of the project whose webhook was sent last
         self._first = given.get(0, "")
         self._linkedid = given.get(1) or call.uniqueid
         asked = given.get(2, "")
@@ -72,16 +73,16 @@ class Conversation:
         self._until = time.monotonic() + float(limit) if _SECONDS.fullmatch(limit) and float(limit) else None
         context = given.get(3, "")
         options = given.get(4, "")
-        self._hands = ActionRunner(
+        self._runner = ActionRunner(
             wire, context if NAME.fullmatch(context) else "from-internal", options if options.isalnum() else "",
             self._fetch_sound,
         )  # fmt: skip
         self._steps = 0
         self._known: dict[str, Value] = {}
-        self._told = {"PBXHUB_LINE": "1"}
+        self._variables = {"PBXHUB_LINE": "1"}
 
     async def run(self) -> None:
-        """Asks until no answer names a next webhook. Raises HungUpError when the caller is gone."""
+        """Sends webhooks until an answer names no next one. Raises HungUpError when the caller hangs up."""
         name = self._first
         while name:
             if self._asked > MOST_QUESTIONS:
@@ -93,10 +94,10 @@ class Conversation:
                 await self._wire.command("SET VARIABLE", "__PBXHUB_ASKED", str(self._asked))
 
     async def _question(self, name: str) -> str:
-        """One webhook; the name of the next one, "" when it is over."""
+        """Sends one webhook and carries out its answer. Returns the name of the next webhook, or ""."""
         asked = await self._put_together(name)
         if isinstance(asked, str):
-            log.warning("not asked", webhook=name, call=self._linkedid, reason=asked)
+            log.warning("webhook not asked; the dialplan continues", webhook=name, call=self._linkedid, reason=asked)
             await self._fail(asked)
             return ""
         self._networks = asked.claimed.webhook.networks
@@ -108,28 +109,28 @@ class Conversation:
         actions: tuple[Action, ...] = plan.actions if plan else (_default(asked),) if default else ()
         steps = [Step(str(action)) for action in actions]
         record = Record(
-            self._pbx_id, self._linkedid, asked, answer, reading, self._desk.context.clock(), int(plan is None), steps
+            self._pbx_id, self._linkedid, asked, answer, reading, self._shared.context.clock(), int(plan is None), steps
         )
-        self._desk.recorder.put(record)
+        self._shared.recorder.put(record)
         await self._tell(reading.values, record.line)
         return await self._carry_out(actions, record, "" if plan is None else default, asked)
 
     async def _put_together(self, name: str) -> Asked | str:
         caller = Caller(self._pbx_id, self._linkedid, self._call, dict(self._known))
-        work = partial(put_together, self._desk.context, caller, name, self._desk.context.clock())
+        work = partial(put_together, self._shared.context, caller, name, self._shared.context.clock())
         try:
             async with asyncio.timeout(PREPARING):
-                return await asyncio.get_running_loop().run_in_executor(self._desk.threads, work)
+                return await asyncio.get_running_loop().run_in_executor(self._shared.threads, work)
         except TimeoutError:
             return "The hub's database is too slow."
         except SQLAlchemyError as error:
-            log.warning("the database is away; the call goes on", call=self._linkedid, error=str(error)[:300])
-            return "The hub's database is away."
+            log.warning("database unavailable; the dialplan continues", call=self._linkedid, error=str(error)[:300])
+            return "The hub's database is unavailable."
         except VaultError as error:
             return f"Not sent: {error}."
 
     async def _ask(self, asked: Asked) -> Answer:
-        """The answer. When the caller hangs up before it comes it is recorded all the same, and HungUpError raised."""
+        """The answer. Raises HungUpError when the caller hangs up first; the answer is then recorded when it comes."""
         if asked.prepared is None:
             assert asked.not_sent
             return asked.not_sent
@@ -150,7 +151,7 @@ class Conversation:
         return asked.prepared.clean(future.result())
 
     async def _limit(self, seconds: float = 0) -> None:
-        """The dialplan goes on by itself after so many seconds; 0: only when a limit of its own says so."""
+        """Makes Asterisk continue after so many seconds. 0: only the dialplan's own limit applies."""
         limits = [seconds] if seconds else []
         if self._until is not None:
             limits.append(max(self._until - time.monotonic(), 0.1))
@@ -162,8 +163,8 @@ class Conversation:
         answer = asked.prepared.clean(future.result())
         reading, _ = understand(asked, answer)
         steps = [Step("none", "the caller hung up before the answer")]
-        self._desk.recorder.put(
-            Record(self._pbx_id, self._linkedid, asked, answer, reading, self._desk.context.clock(), 1, steps)
+        self._shared.recorder.put(
+            Record(self._pbx_id, self._linkedid, asked, answer, reading, self._shared.context.clock(), 1, steps)
         )
 
     def _send(self, outgoing: Outgoing) -> "asyncio.Future[Answer]":
@@ -177,26 +178,27 @@ class Conversation:
         def done(answer: Answer) -> None:
             try:
                 loop.call_soon_threadsafe(settle, answer)
-            except RuntimeError:  # the loop has ended: nobody waits any more
+            except RuntimeError:  # the loop has ended, so nothing waits for the answer
                 return
 
-        self._desk.sender.begin(outgoing, done)
+        self._shared.sender.begin(outgoing, done)
         return future
 
     async def _tell(self, values: Mapping[str, Value], line: int) -> None:
-        """The answer as channel variables: PBXHUB_RESPONSE_*, PBXHUB_ERROR_REASON, HUB_ of saved names."""
-        told: dict[str, object] = {f"PBXHUB_{name.upper()}": values.get(name) for name in _TOLD}
-        told["PBXHUB_RESPONSE_STATUS"] = "FAILED" if line else "SUCCESS"
+        """Sets the channel variables of the answer: PBXHUB_RESPONSE_*, PBXHUB_ERROR_REASON, HUB_* for saved values."""
+        variables: dict[str, object] = {f"PBXHUB_{name.upper()}": values.get(name) for name in _ANSWER_VALUES}
+        variables["PBXHUB_RESPONSE_STATUS"] = "FAILED" if line else "SUCCESS"
         saved = values.get("webhook.saved")
         if isinstance(saved, dict):
-            told |= {f"HUB_{name}": value for name, value in saved.items()}
-        for name, value in told.items():
+            variables |= {f"HUB_{name}": value for name, value in saved.items()}
+        for name, value in variables.items():
             await self._set(name, _as_text(value))
 
     async def _carry_out(self, actions: tuple[Action, ...], record: Record, default: str, asked: Asked) -> str:
-        """Does the steps; the default route when one cannot be done. Returns the webhook to ask next.
+        """Runs the actions; takes the default route when one fails. Returns the name of the next webhook, or "".
 
-        Line 0 only when all is done: if the hub dies before, the caller is on the default route.
+        PBXHUB_LINE becomes 0 only after all actions have run: if the hub dies earlier, the caller takes the default
+        route.
         """
         steps = record.steps
         try:
@@ -206,22 +208,22 @@ class Conversation:
                     return action.webhook
                 self._steps += 1
                 if self._steps > MOST_STEPS_OF_A_CALL:
-                    raise StepError(f"this call has done {MOST_STEPS_OF_A_CALL} steps; that looks like a loop")
+                    raise StepError(f"this call has run {MOST_STEPS_OF_A_CALL} actions; that looks like a loop")
                 steps[index] = Step(str(action), "begun")
-                steps[index] = Step(str(action), await self._hands.do(action))
-                if isinstance(action, ReadDigits):  # none pressed this time are none, whatever was pressed before
-                    self._known["additional_number"] = self._hands.digits
-                if self._hands.over:
+                steps[index] = Step(str(action), await self._runner.do(action))
+                if isinstance(action, ReadDigits):  # no digits this time replace the digits of an earlier menu
+                    self._known["additional_number"] = self._runner.digits
+                if self._runner.over:
                     break
         except (StepError, CommandError) as error:
-            steps[index] = Step(str(action), f"not done: {error}")
+            steps[index] = Step(str(action), f"failed: {error}")
             await self._take_default(record, default, asked, str(error))
         except HungUpError:
             if steps[index].result == "begun":
                 steps[index] = Step(str(action), "until the call ended")
             raise
         finally:
-            self._desk.recorder.put(record)
+            self._shared.recorder.put(record)
         if record.line == 0:
             await self._set("PBXHUB_LINE", "0")
         return ""
@@ -232,14 +234,16 @@ class Conversation:
         if default:
             shown = f"default route: dial {default}"
             record.steps.append(Step(shown, "until the call ended"))
-            record.steps[-1] = Step(shown, await self._hands.dial(default, asked.steering.ring))
+            record.steps[-1] = Step(shown, await self._runner.dial(default, asked.steering.ring))
 
     async def _set(self, name: str, text: str) -> None:
-        """Sets a channel variable, unless it is so already: each takes a turn on the wire. PBXHUB_ ones begin empty,
-        which the dialplan sees to; HUB_ may be left of an earlier question."""
-        if self._told.get(name, "" if name.startswith("PBXHUB_") else None) != text:
+        """Sets a channel variable unless it has this value already, because each command costs a round trip.
+
+        PBXHUB_* variables start empty (the dialplan clears them); HUB_* may have a value from an earlier question.
+        """
+        if self._variables.get(name, "" if name.startswith("PBXHUB_") else None) != text:
             await self._wire.command("SET VARIABLE", name, text)
-            self._told[name] = text
+            self._variables[name] = text
 
     async def _fail(self, reason: str) -> None:
         await self._set("PBXHUB_LINE", "1")
@@ -250,10 +254,10 @@ class Conversation:
         ending_of(url)
         request = Request("GET", url, (), b"")
         answer = await self._send(Outgoing(request, f"sound:{self._pbx_id}", SOUND_TIME, networks=self._networks))
-        return await asyncio.to_thread(keep_sound, self._desk.sounds, url, answer)
+        return await asyncio.to_thread(keep_sound, self._shared.sounds, url, answer)
 
 
-_TOLD = (
+_ANSWER_VALUES = (
     "response_status_code", "response_status_type", "response_duration", "response_raw", "response_error",
     "error_reason",
 )  # fmt: skip

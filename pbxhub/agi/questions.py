@@ -1,4 +1,4 @@
-"""From the name of a webhook and a waiting call to the request that asks it, and from the answer to the plan."""
+"""Builds the request for a waiting call from the webhook's name, and the plan from the webhook's answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ from pbxhub.webhooks.spec import Steering
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A waiting call. linkedid: of the call; known: values learnt while it waits, for the next question."""
+    """A waiting call. known: values collected while it waits, for the next question."""
 
     pbx_id: int
     linkedid: str
@@ -43,7 +43,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question ready to be sent. not_sent: why its request could not be put together; prepared is None then."""
+    """A question ready to be sent. not_sent: why its request could not be built; prepared is None then."""
 
     claimed: Claimed
     prepared: Prepared | None
@@ -55,22 +55,22 @@ class Asked:
 def put_together(context: DeliveryContext, caller: Caller, name: str, now: datetime) -> Asked | str:
     """The question, or the sentence why there is none. Blocks for a few milliseconds: it asks the database.
 
-    Raises SQLAlchemy's DBAPIError when the database is away, VaultError when a secret cannot be opened.
+    Raises SQLAlchemy's DBAPIError when the database is unavailable, VaultError when a secret cannot be decrypted.
     """
     with context.database.read() as session:
         pbx = session.get(Pbx, caller.pbx_id)
         if pbx is None or not pbx.enabled:
-            return "The PBX behind this connection is not set up in the hub, or switched off."
+            return "The PBX of this FastAGI address does not exist in the hub or is switched off."
         call = find_call(session, pbx.id, caller.linkedid) or _unknown_call(session, pbx, caller, now)
         project = context.webhook_cache.fetch(session, {call.project_id})[call.project_id]
         webhook = project.by_name.get(name)
         if webhook is None or webhook.stage != QUESTION:
-            return f"{project.name} has no webhook {name!r} that a call may ask, or it is switched off."
+            return f"The project {project.name} has no enabled webhook {name!r} of the stage “call.question”."
         if session.scalar(select(Webhook.paused_on).where(Webhook.id == webhook.id)):
-            return f"{name} is paused."
+            return f"The webhook {name} is paused."
         values = _values(context, session, caller, project, call, now)
         if not webhook.matches(values):
-            return f"The filters of {name} do not fit this call."
+            return f"The filters of the webhook {name} exclude this call."
         delivery = render_delivery(webhook, values, None if call.is_new else call.id, None, "question", now)
     return _asked(context, caller, project, webhook, delivery, now)
 
@@ -96,7 +96,7 @@ def _asked(
 
 
 def understand(asked: Asked, answer: Answer) -> tuple[Reading, Plan | None]:
-    """What the answer says of the webhook's success, and the plan when it can be carried out."""
+    """Whether the webhook succeeded, and the plan in its answer; None when the plan cannot be carried out."""
     spec = asked.claimed.webhook.spec
     reading = read(spec, answer, always_values=True)
     if not reading.ok:
@@ -109,7 +109,7 @@ def understand(asked: Asked, answer: Answer) -> tuple[Reading, Plan | None]:
 
 
 def _unknown_call(session: Session, pbx: Pbx, caller: Caller, now: datetime) -> CallNow:
-    """A call that the listener has not written yet: what AGI says of it."""
+    """A call that the listener has not written to the database yet, with what AGI says about it."""
     call = caller.call
     routed = select(Number.project_id).where(Number.pbx_id == pbx.id, Number.did == (call.dnid or call.extension))
     project_id = session.scalar(routed) or pbx.project_id

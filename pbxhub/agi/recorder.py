@@ -1,4 +1,4 @@
-"""Writes questions into the history on a thread of its own, so that no caller waits for the database."""
+"""Writes questions to the history on a separate thread, so that no caller waits for the database."""
 
 import threading
 import time
@@ -19,17 +19,17 @@ from pbxhub.sending.exchange import Answer
 from pbxhub.store.history import Call
 
 MOST_WAITING = 20_000
-FOR_THE_CALL = 10.0  # seconds to wait for the listener to write the call; then the question is written without it
-AT_THE_SAME_TIME = 5.0  # seconds that writing a call may take: it may have begun before its question was written
+FOR_THE_CALL = 10.0  # seconds to wait until the listener has written the call; then the question is written without it
+AT_THE_SAME_TIME = 5.0  # seconds that the transaction writing the call may take
 LOOK_AGAIN = 0.25
-TRY_FOR = 60.0  # seconds a question is kept while the database is away
+TRY_FOR = 60.0  # seconds a question is kept in memory while the database is unavailable
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class Record:
-    """One question, written when it is answered and once more when its steps are done."""
+    """One question. Written when it is answered, and updated when its actions have run."""
 
     pbx_id: int
     linkedid: str
@@ -45,7 +45,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Unlinked:
-    """A question that was written before its call, which was perhaps being written at that moment."""
+    """A question written without its call; the transaction of the call may have been open at that moment."""
 
     pbx_id: int
     linkedid: str
@@ -53,7 +53,7 @@ class Unlinked:
 
 
 class Recorder:
-    """put() from any thread. stop() writes what is left."""
+    """Call put() from any thread. stop() writes what is queued."""
 
     def __init__(self, context: DeliveryContext) -> None:
         self._context = context
@@ -64,9 +64,11 @@ class Recorder:
         self._thread.start()
 
     def put(self, record: Record) -> None:
-        """Takes a question that was answered, or one that was put before and whose steps are done."""
+        """Queues an answered question, or queues it again when its actions have run."""
         if len(self._waiting) >= MOST_WAITING:
-            log.error("too many questions wait for the database; one is not in the history", call=record.linkedid)
+            log.error(
+                "queue for the database is full; a question will be missing from the history", call=record.linkedid
+            )
             return
         record.since = time.monotonic()
         self._waiting.append(record)
@@ -89,14 +91,14 @@ class Recorder:
                 time.sleep(LOOK_AGAIN / 5)
 
     def _done(self, record: Record | Unlinked) -> bool:
-        """Writes one; False: it is to be tried again."""
+        """Writes one. False when it has to be tried again."""
         try:
             return self._link(record) if isinstance(record, Unlinked) else self._write(record)
         except SQLAlchemyError as error:
-            log.warning("a question cannot be written yet", call=record.linkedid, error=str(error)[:300])
+            log.warning("question cannot be written; trying again", call=record.linkedid, error=str(error)[:300])
             return time.monotonic() - record.since > TRY_FOR
         except Exception:
-            log.exception("a question could not be written", call=record.linkedid)
+            log.exception("question could not be written; it will be missing from the history", call=record.linkedid)
             return True
 
     def _write(self, record: Record) -> bool:
@@ -123,7 +125,11 @@ class Recorder:
         return True
 
     def _link(self, question: Unlinked) -> bool:
-        """A call that comes later links itself; one whose transaction began before ours could not see the question."""
+        """Links a question to its call.
+
+        A call written later finds the question and links it. A call whose transaction began before the question was
+        committed cannot see it, so this runs once that transaction must have ended.
+        """
         if not self._stopping and time.monotonic() - question.since < AT_THE_SAME_TIME:
             return False
         with self._context.database.write() as session:

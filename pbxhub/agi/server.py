@@ -1,4 +1,4 @@
-"""Listens for Asterisk. Whoever else connects gets nothing, costs little, and is gone after three seconds."""
+"""Accepts FastAGI connections from Asterisk. Other clients get no answer and are disconnected within three seconds."""
 
 import asyncio
 import ipaddress
@@ -8,37 +8,37 @@ from contextlib import suppress
 
 import structlog
 
-from pbxhub.agi.conversation import Conversation, Desk
+from pbxhub.agi.conversation import Conversation, Shared
 from pbxhub.agi.wire import LONGEST_LINE, BadRequestError, CommandError, HungUpError, Wire
 from pbxhub.settings import Network
 from pbxhub.store.agi_tokens import Tokens
 
-MOST_CALLS = 2000  # conversations at once; beyond it the dialplan goes on at once
-MOST_UNKNOWN = 500  # connections that have not said yet who they are
+MOST_CALLS = 2000  # conversations at once; beyond it the dialplan continues without asking
+MOST_UNKNOWN = 500  # connections that have not sent their header yet
 BACKLOG = 1024
-GOODBYE = 5.0  # seconds that conversations may take after stop
+CLOSE = 5.0  # seconds that conversations may take after stop
 
 log = structlog.get_logger(__name__)
 
 
 class Server:
-    """networks: from where Asterisk may connect. Every other address is closed at once."""
+    """networks: the addresses from which Asterisk may connect. Connections from others are closed at once."""
 
-    def __init__(self, desk: Desk, tokens: Tokens, networks: Sequence[Network]) -> None:
-        self._desk = desk
+    def __init__(self, shared: Shared, tokens: Tokens, networks: Sequence[Network]) -> None:
+        self._shared = shared
         self._tokens = tokens
         self._networks = networks
         self._tasks: set[asyncio.Task[None]] = set()
         self._unknown = 0
 
     async def listen(self, listening: socket.socket) -> asyncio.Server:
-        """Takes connections from a socket that listens already."""
+        """Accepts connections on a listening socket."""
         return await asyncio.start_server(self._accept, sock=listening, limit=LONGEST_LINE, backlog=BACKLOG)
 
     async def close(self) -> None:
-        """Waits a little for the conversations, then ends them: their calls go on in the dialplan."""
+        """Waits CLOSE seconds for the conversations, then ends them; the dialplan continues with their calls."""
         if self._tasks:
-            _, left = await asyncio.wait(self._tasks, timeout=GOODBYE)
+            _, left = await asyncio.wait(self._tasks, timeout=CLOSE)
             for task in left:
                 task.cancel()
             if left:
@@ -46,7 +46,7 @@ class Server:
 
     @property
     def calls(self) -> int:
-        """Connections open now."""
+        """Number of open connections."""
         return len(self._tasks)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,8 +56,10 @@ class Server:
             writer.transport.abort()
             return
         self._tasks.add(task)
-        if (connection := writer.get_extra_info("socket")) is not None:  # a PBX that is gone without a word
-            with suppress(OSError):  # it was closed at once
+        if (
+            connection := writer.get_extra_info("socket")
+        ) is not None:  # detects a PBX that disappeared without closing the connection
+            with suppress(OSError):  # the connection is closed already
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         wire = Wire(reader, writer)
         try:
@@ -71,22 +73,22 @@ class Server:
         try:
             call = await wire.read_call()
         except BadRequestError as error:
-            log.debug("not a FastAGI request", reason=str(error))
+            log.debug("not a FastAGI request; connection closed", reason=str(error))
             return
         finally:
             self._unknown -= 1
         pbx_id = self._tokens.pbx_of(call.path)
         if pbx_id is None:
-            log.warning("a FastAGI request with a wrong token; see Call control in the account for the right line")
+            log.warning("FastAGI request with a wrong token; copy the dialplan line from the page Call control")
             return
         try:
-            await Conversation(self._desk, wire, call, pbx_id).run()
+            await Conversation(self._shared, wire, call, pbx_id).run()
         except HungUpError:
-            log.debug("the caller hung up", call=call.uniqueid)
+            log.debug("caller hung up", call=call.uniqueid)
         except CommandError as error:
-            log.warning("the call goes on in the dialplan", call=call.uniqueid, reason=str(error))
+            log.warning("AGI command failed; the dialplan continues", call=call.uniqueid, reason=str(error))
         except Exception:
-            log.exception("a conversation failed; the call goes on in the dialplan", call=call.uniqueid)
+            log.exception("unexpected error in a FastAGI conversation; the dialplan continues", call=call.uniqueid)
 
     def _may_come(self, writer: asyncio.StreamWriter) -> bool:
         peer = writer.get_extra_info("peername")

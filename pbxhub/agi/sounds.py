@@ -1,8 +1,8 @@
-"""Sounds that an answer names by URL: fetched by the hub through its guarded sender, played by Asterisk from a file.
+"""Sounds that an answer names by URL. The hub downloads them through the address guard; Asterisk plays the file.
 
-The folder is PBXHUB_SOUNDS; Asterisk, which runs as another user, must be able to read it, and on another host it must
-be shared. A sound has at most 64 KB, as every answer has:
-8 seconds of G.711 (.ulaw, .alaw), 40 of GSM, 4 of WAV.
+The folder is PBXHUB_SOUNDS. Asterisk runs as another user and must be able to read it; if Asterisk runs on another
+host, share the folder. A sound has at most 64 KB, as every answer: 8 seconds of G.711 (.ulaw, .alaw), 40 of GSM,
+4 of WAV.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _ENDING = re.compile(rf".*\.({'|'.join(FORMATS)})")
 
 
 def ending_of(url: str) -> str:
-    """The format of the sound, by the end of the URL's path. Raises StepError for what Asterisk could not play."""
+    """The format of the sound, from the ending of the URL's path. Raises StepError for formats Asterisk cannot play."""
     match = _ENDING.fullmatch(urlsplit(url).path.lower())
     if not match:
         raise StepError(f"{url} does not end in {', '.join('.' + one for one in FORMATS)}")
@@ -28,12 +28,12 @@ def ending_of(url: str) -> str:
 
 
 def keep_sound(folder: Path, url: str, answer: Answer) -> str:
-    """Writes a fetched sound, for everybody to read; the name that Playback takes: an absolute path without the ending.
+    """Writes a downloaded sound, readable by every user. Returns the name for Playback: absolute path without ending.
 
-    Raises StepError when it was not fetched or cannot be written.
+    Raises StepError when the download failed or the file cannot be written.
     """
     if answer.outcome != "ok":
-        raise StepError(f"{url} was not fetched: {answer.message}")
+        raise StepError(f"{url} could not be downloaded: {answer.message}")
     if answer.truncated or not answer.body:
         raise StepError(f"{url} is empty or larger than 64 KB")
     name = folder / hashlib.sha256(answer.body).hexdigest()[:32]
@@ -42,12 +42,12 @@ def keep_sound(folder: Path, url: str, answer: Answer) -> str:
         if not path.exists():
             _write(path, answer.body)
     except OSError as error:
-        raise StepError(f"{url} cannot be kept in {folder}: {error.strerror}") from None
+        raise StepError(f"{url} cannot be saved in {folder}: {error.strerror}") from None
     return str(name)
 
 
 def _write(path: Path, body: bytes) -> None:
-    """Appears whole or not at all: two calls may fetch the same sound at once."""
+    """Writes the file in one step, because two calls may download the same sound at once."""
     if not path.parent.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.parent.chmod(0o755)

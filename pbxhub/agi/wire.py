@@ -1,7 +1,7 @@
-"""The AGI protocol on one connection: the header Asterisk begins with, commands and their results, the hangup.
+"""The AGI protocol on one connection: Asterisk's header, commands and their results, the hangup.
 
-Source: res_agi.c of Asterisk 16 and 22. Everything that arrives is bounded in size and time; everything that leaves
-is one line of at most LONGEST bytes, refused when it would be two.
+Source: res_agi.c of Asterisk 16 and 22. Input is limited in size and time. Each command is one line of at most LONGEST
+bytes; a command with a line break is refused.
 """
 
 import asyncio
@@ -14,25 +14,25 @@ from typing import Any
 MOST_HEADERS = 100
 LONGEST_LINE = 8 * 1024
 LONGEST = 2000  # bytes of a command: Asterisk reads into a buffer of 2048
-HEADER_TIME = 3.0  # seconds a connection has to say what it wants
+HEADER_TIME = 3.0  # seconds within which the header must arrive
 _RESULT = re.compile(r"200 result=(\S*) ?(?:\((.*)\))?")
 
 
 class HungUpError(Exception):
-    """The caller hung up, or Asterisk closed the connection. Nobody is left to talk to."""
+    """The caller hung up, or Asterisk closed the connection."""
 
 
 class BadRequestError(Exception):
-    """What arrived is not the beginning of a FastAGI request. The text says why."""
+    """The input is not a FastAGI request. The message says why."""
 
 
 class CommandError(Exception):
-    """Asterisk refused a command, or it cannot be written as one line."""
+    """Asterisk refused a command, or the command cannot be written as one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The call behind a connection. path: of the agi:// URL, without the leading slash. arguments: of AGI()."""
+    """The call of a connection. path: of the agi:// URL, without the leading slash. arguments: of AGI()."""
 
     path: str
     arguments: tuple[str, ...]
@@ -47,14 +47,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What Asterisk answered: result=101 (timeout) gives "101" and "timeout"."""
+    """Asterisk's answer: result=101 (timeout) gives "101" and "timeout"."""
 
     value: str
     note: str = ""
 
 
 class Wire:
-    """One connection. Commands go one after the other; every one raises HungUpError once the caller is gone."""
+    """One connection. Send one command at a time; each raises HungUpError once the caller has hung up."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -74,12 +74,12 @@ class Wire:
         return _call(headers)
 
     async def command(self, *words: str) -> Result:
-        """Gives one command; every word after the first is quoted. Raises HungUpError and CommandError."""
+        """Sends one command; every word after the first is quoted. Raises HungUpError and CommandError."""
         line = " ".join([words[0], *(_quoted(word) for word in words[1:])])
         if self._over.done():
             raise HungUpError
         self._writer.write(_encoded(line))
-        with suppress(OSError):  # told by the pump
+        with suppress(OSError):  # _read_results notices it
             await self._writer.drain()
         answer = asyncio.ensure_future(self._results.get())
         await asyncio.wait({answer, self._over}, return_when=asyncio.FIRST_COMPLETED)
@@ -92,21 +92,21 @@ class Wire:
         return Result(match.group(1), match.group(2) or "")
 
     async def get(self, variable: str) -> str:
-        """The value of a channel variable or function, "" when it has none."""
+        """The value of a channel variable or function; "" when it has none."""
         return (await self.command("GET VARIABLE", variable)).note
 
     async def wait_for(self, future: "asyncio.Future[Any]") -> bool:
-        """Waits until the future is done (True) or the caller is gone (False)."""
+        """Waits until the future is done (True) or the caller hangs up (False)."""
         await asyncio.wait({future, self._over}, return_when=asyncio.FIRST_COMPLETED)
         return future.done()
 
     @property
     def over(self) -> bool:
-        """Whether the caller is gone."""
+        """Whether the caller has hung up."""
         return self._over.done()
 
     async def close(self) -> None:
-        """Gives the call back to the dialplan."""
+        """Closes the connection; the dialplan continues."""
         if self._pump is not None:
             self._pump.cancel()
         self._writer.close()
@@ -124,9 +124,9 @@ class Wire:
             if not colon and line.endswith(":"):
                 name, colon = line[:-1], ":"
             if not colon or not name.startswith("agi_"):
-                raise BadRequestError("a line of the header is not agi_name: value")
-            if name in headers:  # a line break in a caller's name makes a header of its own
-                raise BadRequestError(f"{name} is there twice")
+                raise BadRequestError("a header line is not agi_name: value")
+            if name in headers:  # a line break in a caller's name would forge a header
+                raise BadRequestError(f"the header has {name} twice")
             headers[name] = value
         raise BadRequestError(f"more than {MOST_HEADERS} header lines")
 
@@ -134,14 +134,14 @@ class Wire:
         try:
             line = await self._reader.readuntil(b"\n")
         except asyncio.IncompleteReadError:
-            raise BadRequestError("closed before the header was complete") from None
+            raise BadRequestError("connection closed before the header was complete") from None
         except (asyncio.LimitOverrunError, OSError) as error:
-            raise BadRequestError(f"a line is too long or was broken off ({type(error).__name__})") from None
+            raise BadRequestError(f"a header line is too long or incomplete ({type(error).__name__})") from None
         return _text(line)
 
     async def _read_results(self) -> None:
-        """Sorts what Asterisk says into results and the news that the caller is gone. A PBX that is gone without a word
-        is an OSError of any kind: no route, timed out."""
+        """Separates results from the message that the caller hung up. A PBX that disappears shows as any OSError, such
+        as no route or a timeout."""
         with suppress(asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError, asyncio.QueueFull):
             while True:
                 line = _text(await self._reader.readuntil(b"\n"))
@@ -155,7 +155,7 @@ class Wire:
 
 
 def _text(line: bytes) -> str:
-    """NUL, which no database takes, becomes U+FFFD as other bytes do that are no text."""
+    """Decodes a line. NUL, which no database stores, becomes U+FFFD, as do bytes that are not UTF-8."""
     return line.decode("utf-8", "replace").rstrip("\r\n").replace("\0", "\ufffd")
 
 
@@ -164,7 +164,7 @@ def _call(headers: Mapping[str, str]) -> Call:
     while (value := headers.get(f"agi_arg_{len(arguments) + 1}")) is not None:
         arguments.append(value)
     if "agi_network_script" not in headers or "agi_uniqueid" not in headers:
-        raise BadRequestError("there is no agi_network_script or agi_uniqueid in the header")
+        raise BadRequestError("the header has no agi_network_script or no agi_uniqueid")
     known = {name: "" if (value := headers.get(f"agi_{name}", "")) == "unknown" else value for name in _NAMES}
     return Call(
         headers["agi_network_script"], tuple(arguments), headers.get("agi_channel", ""), headers["agi_uniqueid"],
@@ -181,8 +181,8 @@ def _quoted(word: str) -> str:
 
 def _encoded(line: str) -> bytes:
     if any(letter in line for letter in "\r\n\0"):
-        raise CommandError("a command must be one line")
+        raise CommandError("the command contains a line break or NUL")
     data = line.encode("utf-8", "replace") + b"\n"
     if len(data) > LONGEST:
-        raise CommandError(f"a command has {len(data)} bytes; at most {LONGEST} are read")
+        raise CommandError(f"the command has {len(data)} bytes; Asterisk reads at most {LONGEST}")
     return data

@@ -1,1 +1,1 @@
-"""Who is told what, and when: by mail and by HTTP."""
+"""Notices to the members of a project, by e-mail and by HTTP: who gets which, and when."""

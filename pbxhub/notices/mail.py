@@ -1,4 +1,4 @@
-"""The one way a mail leaves: through the operator's server, encrypted to somebody whose certificate was verified."""
+"""Sends e-mail. All mail goes through the operator's server, over TLS with a verified certificate."""
 
 import smtplib
 import ssl
@@ -8,9 +8,10 @@ from pbxhub.settings import MailServer
 
 
 def send_mail(server: MailServer, message: EmailMessage) -> str:
-    """ "" when the server took it, otherwise the sentence why not. server.timeout bounds each step.
+    """Returns "" when the server accepted the mail, otherwise why it did not. server.timeout limits each step.
 
-    smtplib by itself verifies nothing on Python 3.11; here the system's authorities count (SSL_CERT_FILE for others).
+    On Python 3.11 smtplib does not verify certificates unless it is given a context. This one trusts the system's
+    authorities (set SSL_CERT_FILE for others).
     """
     try:
         with smtplib.SMTP(server.host, server.port, timeout=server.timeout) as connection:

@@ -1,4 +1,4 @@
-"""Tells the people of a project what happened to a webhook: by e-mail and by HTTP."""
+"""Notifies a project by e-mail and by HTTP when its webhook fails, is paused or works again."""
 
 import json
 import time
@@ -24,17 +24,17 @@ from pbxhub.store.session import Database
 from pbxhub.webhooks.request import Request
 
 BATCH = 50
-FAIR_SHARE = 5  # notices of one project in a batch: nobody's hanging target holds up the notices of the others
+FAIR_SHARE = 5  # notices of one project per batch, so that a target that hangs delays no other project
 RETRY = timedelta(minutes=5)
-MOST_TRIES = 12  # an hour; then the notice stays on the page, with the reason why nobody got it
+MOST_TRIES = 12  # an hour; after that the notice stays on the page with the reason why it was not delivered
 MAILS_AT_ONCE = 4
-MAILING = 120.0  # seconds after which a batch begins no further mail; well within RETRY, when others may take it
-_IS_DUE = text("due_on IS NOT NULL")  # spelled out, so that the partial index serves it
+MAILING = 120.0  # seconds after which a batch starts no further mail; below RETRY, when another process may retry
+_IS_DUE = text("due_on IS NOT NULL")  # as text, so that the database uses the partial index
 
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """A notice with those of its targets that have not got it yet."""
+    """A notice and the targets that have not received it yet."""
 
     id: UUID
     project_id: int
@@ -48,10 +48,10 @@ class _Due:
 
 
 def tell(database: Database, sender: Sender, mail: MailServer | None, now: datetime) -> int:
-    """Sends the notices that are due, all at once, each to every target of its project that has not got it yet.
-    Returns how many have reached everybody.
+    """Sends the due notices at the same time, each to every target that has not received it yet.
+    Returns how many have reached all their targets.
 
-    A target that fails is tried again RETRY later. It may get a notice twice, but none is lost.
+    A failed target is tried again after RETRY. A target may get a notice twice, but never misses one within MOST_TRIES.
     """
     with database.read() as session:
         if not session.scalar(_due_ids(now).limit(1)):
@@ -66,14 +66,14 @@ def tell(database: Database, sender: Sender, mail: MailServer | None, now: datet
 
 
 def _due_ids(now: datetime) -> Select[tuple[UUID]]:
-    """FAIR_SHARE of each project, the oldest first."""
+    """At most FAIR_SHARE notices of each project, oldest first."""
     place = func.row_number().over(partition_by=Notice.project_id, order_by=Notice.due_on).label("place")
     due = select(Notice.id, Notice.due_on, place).where(_IS_DUE, Notice.due_on <= now).subquery()
     return select(due.c.id).where(due.c.place <= FAIR_SHARE).order_by(due.c.due_on).limit(BATCH)
 
 
 def _take(session: Session, now: datetime) -> list[_Due]:
-    """Due notices with their targets; another process will not take them before RETRY is over."""
+    """Due notices with their targets. No other process takes them until RETRY is over."""
     rows = session.scalars(
         select(Notice)
         .where(Notice.id.in_(_due_ids(now)), Notice.due_on <= now)
@@ -114,7 +114,7 @@ def _note(session: Session, notice: _Due, errors: Mapping[str, str], now: dateti
 
 
 def _send_all(sender: Sender, mail: MailServer | None, due: Sequence[_Due]) -> dict[UUID, dict[str, str]]:
-    """By notice: the addresses that did not get it, with the sentence why."""
+    """For each notice: the addresses that failed, each with the reason."""
     until = time.monotonic() + MAILING
     with ThreadPoolExecutor(MAILS_AT_ONCE, "mails") as mailing:
         sent = [
@@ -152,7 +152,7 @@ def _post(sender: Sender, notice: _Due, address: str) -> Future[str]:
 
 def _mail(mail: MailServer | None, notice: _Due, address: str, until: float) -> str:
     if mail is None:
-        return f"no mail to {address}: no mail server is set"
+        return f"no mail to {address}: no mail server is set (PBXHUB_SMTP)"
     if time.monotonic() > until:
         return f"no mail to {address}: the mail server is too slow"
     message = EmailMessage()

@@ -1,1 +1,1 @@
-"""One HTTP request on its way: checked, sent, its answer or its failure told. No database."""
+"""Sends one HTTP request: checks the target, sends, returns the answer or the failure. Uses no database."""

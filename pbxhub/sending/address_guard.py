@@ -1,6 +1,8 @@
-"""Which addresses a webhook may reach. Asked when a webhook is saved and again for the very address of each connection.
+"""Decides which addresses a webhook may reach. Checked when a webhook is saved, and again for the address of each
+connection.
 
-Only public unicast from an explicit list: `ipaddress.is_global` is true for multicast, 6to4 of 127.0.0.1 and others.
+Public unicast is decided by an explicit list, because `ipaddress.is_global` is true for multicast, for 6to4 of
+127.0.0.1 and others.
 Sources: the IANA special-purpose registries for IPv4 and IPv6, and the metadata addresses of the clouds.
 """
 
@@ -27,7 +29,7 @@ _NOT_PUBLIC = tuple(
         "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20",
     )
 )  # fmt: skip
-# refused even where the operator allows the network around them: unspecified, multicast, reserved, cloud metadata
+# refused even inside a network that the operator allows: unspecified, multicast, reserved, cloud metadata
 NEVER = tuple(
     ipaddress.ip_network(text)
     for text in (
@@ -50,7 +52,7 @@ _SERVICE_PORTS = frozenset((
     27017, 27018, 27019,
 ))  # fmt: skip
 
-# One sentence for every address and port, so that nobody can find out what is behind the server.
+# The same sentence for every address and port, so that webhooks cannot scan the network behind the hub.
 BLOCKED = Refusal(
     "The address of this webhook may not be reached from here: only public web servers and those that the operator "
     "of this server has allowed (PBXHUB_ALLOWED_NETWORKS) can."
@@ -67,10 +69,11 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class AddressGuard:
-    """allowed_networks: what the operator released beside the public addresses; allowed_endpoints: single ones.
+    """The addresses that requests may reach.
 
-    forbidden: AMI, database and the hub's own ports; refused whatever is allowed. One on this machine is refused on
-    every address of this machine.
+    allowed_networks: networks that the operator allows in addition to public addresses; allowed_endpoints: single
+    addresses and ports. forbidden: AMI, database and the hub's own ports; always refused. A forbidden port on this
+    machine is refused on every address of this machine.
     """
 
     allowed_networks: tuple[Network, ...] = ()
@@ -78,18 +81,18 @@ class AddressGuard:
     forbidden: frozenset[Endpoint] = frozenset()
 
     def granting(self, grant: NetworkGrant) -> "AddressGuard":
-        """The guard for the requests of a project: of the allowed networks only those it was granted."""
+        """The guard for a project: keeps only those allowed networks that the project was granted."""
         if grant is None:
             return self
         return replace(self, allowed_networks=tuple(one for one in self.allowed_networks if one in grant))
 
     def check_url(self, url: str) -> Refusal | None:
-        """For saving: everything that can be said without asking the DNS."""
+        """For saving: checks everything that needs no DNS lookup."""
         target = read_target(url)
         return target if isinstance(target, Refusal) else self.check_target(target)
 
     def check_target(self, target: Target) -> Refusal | None:
-        """The port, and the host as far as it is an address or a name that is known to be bad."""
+        """Checks the port, and the host if it is an address, localhost or a cloud's metadata name."""
         if target.address:
             return self.check_address(target.address, target.port)
         if target.host in METADATA_NAMES:
@@ -99,11 +102,11 @@ class AddressGuard:
         return BLOCKED if target.port in _SERVICE_PORTS else None
 
     def check_addresses(self, addresses: Iterable[Address], port: int) -> Refusal | None:
-        """For the answers of the DNS: one bad address refuses the name."""
+        """For DNS answers: one refused address refuses the name."""
         return next((BLOCKED for address in addresses if self.check_address(address, port)), None)
 
     def check_address(self, address: Address | str, port: int) -> Refusal | None:
-        """For the very address about to be connected. A text that is not an address is refused."""
+        """For the address about to be connected to. Refuses a text that is not an address."""
         try:
             plain = unwrap(ipaddress.ip_address(address))
         except ValueError:
@@ -123,12 +126,12 @@ class AddressGuard:
 
 
 def read_grant(texts: Iterable[str] | None) -> NetworkGrant:
-    """Project.webhook_networks as the guard takes it."""
+    """Converts Project.webhook_networks for the guard."""
     return None if texts is None else frozenset(read_networks(texts))
 
 
 def read_networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Networks as they are kept in the database, written 10.0.0.0/8. What cannot be read grants nothing."""
+    """Reads networks from the database, written like 10.0.0.0/8. A text that cannot be read grants nothing."""
     found = []
     for text in texts:
         try:
@@ -139,32 +142,32 @@ def read_networks(texts: Iterable[str]) -> tuple[Network, ...]:
 
 
 def endpoints(host: str, port: int) -> frozenset[Endpoint]:
-    """The endpoints behind a host name or address of the settings, for AddressGuard.forbidden. Asks the DNS.
+    """The endpoints of a host name or address from the settings, for AddressGuard.forbidden. Looks the name up.
 
-    Empty when the name is unknown: nothing can be reached there either.
+    Empty when the name does not resolve: then no webhook can reach it either.
     """
     try:
         found = socket.getaddrinfo(host or "127.0.0.1", port, type=socket.SOCK_STREAM)
-    except (OSError, ValueError):  # ValueError: a name no encoding takes
+    except (OSError, ValueError):  # ValueError: a name that IDNA cannot encode
         return frozenset()
     return frozenset(Endpoint(unwrap(ipaddress.ip_address(str(entry[4][0]))), port) for entry in found)
 
 
 def is_public(address: Address) -> bool:
-    """Public unicast by the explicit list."""
+    """Whether the address is public unicast by the explicit list."""
     if address.version == 6 and (address not in _IPV6_PUBLIC or address.scope_id or _is_isatap(address)):
         return False
     return not within(address, _NOT_PUBLIC)
 
 
 def unwrap(address: Address) -> Address:
-    """The IPv4 address behind ::ffff:a.b.c.d: the kernel connects to that one."""
+    """The IPv4 address inside ::ffff:a.b.c.d, because the kernel connects to that one."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 
 
 def ends(address: Address) -> tuple[Address, ...]:
-    """The address, and the IPv4 address where a translator or tunnel would carry the packet on to."""
+    """The address, and the IPv4 address to which a translator or tunnel would forward the packet."""
     if isinstance(address, ipaddress.IPv4Address):
         return (address,)
     if address.sixtofour:
@@ -184,7 +187,7 @@ def within(address: Address, networks: Iterable[Network]) -> bool:
 
 
 def is_here(address: Address) -> bool:
-    """Whether the address belongs to this machine: only then can a socket be bound to it."""
+    """Whether the address belongs to this machine: a socket can be bound to it only then."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:

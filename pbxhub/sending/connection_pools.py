@@ -1,4 +1,4 @@
-"""Keep-alive connections, kept apart: what one webhook has opened is never used by another."""
+"""Keep-alive connections. A connection opened for one webhook is never used for another."""
 
 from dataclasses import dataclass, field
 
@@ -23,32 +23,32 @@ class ConnectionPool:
     used_at: float = 0.0
 
     def take(self) -> CurlHandle:
-        """A handle that nobody uses."""
+        """A free handle."""
         self.busy += 1
         return self.idle.pop() if self.idle else CurlHandle(self.share, self.tls, self.tls_versions)
 
     def give_back(self, handle: CurlHandle, now: float) -> None:
-        """The handle of a finished request."""
+        """Returns the handle of a finished request."""
         self.busy -= 1
         self.used_at = now
         self.idle.append(handle)
 
     def close(self) -> None:
-        """Closes the connections. Nobody may use the pool any more."""
+        """Closes the connections. Do not use the pool afterwards."""
         for handle in self.idle:
             handle.close()
         self.share.close()
 
 
 class ConnectionPools:
-    """The pools in use, by pool key and TLS options; those that rest for a minute are closed."""
+    """The pools by pool key and TLS options. A pool that is idle for a minute is closed."""
 
     def __init__(self) -> None:
         self._pools: dict[tuple[str, TlsOptions], ConnectionPool] = {}
         self._swept_at = 0.0
 
     def get(self, key: str, tls: TlsOptions) -> ConnectionPool:
-        """The pool of this key; a new one has no connections."""
+        """The pool of this key; creates it when there is none."""
         pool = self._pools.get((key, tls))
         if pool is None:
             share = pycurl.CurlShare()
@@ -57,16 +57,16 @@ class ConnectionPools:
         return pool
 
     def sweep(self, now: float) -> None:
-        """Closes what has rested for a minute, and the longest resting ones when there are too many.
+        """Closes pools that have been idle for a minute, and the longest idle ones when there are too many.
 
-        Call it as often as you like; it looks once a second. now: monotonic.
+        May be called often; acts once a second. now: monotonic.
         """
         if now - self._swept_at < 1:
             return
         self._swept_at = now
         idle = sum(len(pool.idle) for pool in self._pools.values())
-        resting = sorted((p for p in self._pools.items() if not p[1].busy), key=lambda item: item[1].used_at)
-        for key, pool in resting:
+        unused = sorted((p for p in self._pools.items() if not p[1].busy), key=lambda item: item[1].used_at)
+        for key, pool in unused:
             if now - pool.used_at < _IDLE_SECONDS and idle <= _MOST_IDLE:
                 return
             del self._pools[key]

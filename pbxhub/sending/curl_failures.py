@@ -1,4 +1,4 @@
-"""libcurl's result codes and phase times as an Answer in the words of outcomes.py."""
+"""Converts libcurl's result codes and phase times into an Answer with a code from outcomes.py."""
 
 import errno
 from collections.abc import Mapping
@@ -29,20 +29,20 @@ _CODES: Mapping[int, str] = {
     pycurl.E_HTTP2: "bad_answer",
 }
 
-# what libcurl or OpenSSL says, in words a user can act on
+# message of libcurl or OpenSSL -> a sentence that the user can act on
 _TLS_WORDS = (
     ("self-signed certificate in certificate chain", "Its certificate comes from an authority that is not trusted."),
     ("self-signed certificate", "Its certificate is self-signed."),
     ("certificate has expired", "Its certificate has expired."),
-    ("certificate is not yet valid", "Its certificate is not valid yet; the clock of this server may be wrong, too."),
+    ("certificate is not yet valid", "Its certificate is not valid yet. Check the clock of this server, too."),
     ("unable to get local issuer", "The authority of its certificate is not trusted, or the chain is incomplete."),
-    ("does not match target host", "Its certificate was made for another host name."),
-    ("no alternative certificate subject name", "Its certificate was made for another host name."),
-    ("wrong version number", "It does not speak TLS at this port; http instead of https may be right."),
-    ("packet length too long", "It does not speak TLS at this port; http instead of https may be right."),
+    ("does not match target host", "Its certificate is for another host name."),
+    ("no alternative certificate subject name", "Its certificate is for another host name."),
+    ("wrong version number", "It does not use TLS on this port; try http instead of https."),
+    ("packet length too long", "It does not use TLS on this port; try http instead of https."),
     ("protocol version", "It offers only TLS versions that are no longer safe (1.2 or newer is needed)."),
     ("unsupported protocol", "It offers only TLS versions that are no longer safe (1.2 or newer is needed)."),
-    ("certificate required", "It asks for a client certificate."),
+    ("certificate required", "It requires a client certificate."),
     ("could not parse PEM", "The certificate or the key set in this webhook cannot be read."),
     ("unable to set", "The certificate or the key set in this webhook cannot be used."),
 )  # fmt: skip
@@ -51,21 +51,21 @@ _TLS_BROKEN = ("SYSCALL", "reset by peer", "closed abruptly", "unexpected eof")
 _TOO_LARGE = 100  # CURLE_TOO_LARGE: libcurl's own limit for headers
 
 _UNREACHABLE = {
-    errno.EHOSTUNREACH: "No way leads to this address.",
-    errno.ENETUNREACH: "This server has no connection to that kind of address.",
+    errno.EHOSTUNREACH: "There is no route to this address.",
+    errno.ENETUNREACH: "This server has no network for that kind of address (IPv4 or IPv6).",
 }
 
 
 def blocked(reason: str = "") -> Answer:
-    """A target that may not be reached: the same answer for every reason that depends on the address."""
+    """The answer for a forbidden target. It is the same for every reason that depends on the address."""
     return Answer("blocked_target", reason or _BLOCKED_MESSAGE)
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A finished transfer. blocked, flooded, cut: ended by us for the address, the headers, the long body.
+    """A finished transfer. blocked, flooded, cut: the hub ended it because of the address, the headers, the long body.
 
-    dns_us: what the name took before libcurl was asked. fault: why this machine could not open a socket.
+    dns_us: microseconds of the lookup before libcurl started. fault: why this machine could not open a socket.
     """
 
     easy: pycurl.Curl
@@ -80,7 +80,7 @@ class Ended:
 
 
 def answer_of_status(ended: Ended, missing: str = "") -> Answer:
-    """An answer whose status counts; missing says what did not come of it."""
+    """The answer with its HTTP status. missing: which part of the body is missing."""
     status: int = ended.easy.getinfo(pycurl.RESPONSE_CODE)
     code = code_of_status(status)
     location = next((value for name, value in ended.headers if name.lower() == "location"), "")
@@ -91,7 +91,7 @@ def answer_of_status(ended: Ended, missing: str = "") -> Answer:
 
 
 def answer_of_failure(ended: Ended, code: int, text: str) -> Answer:
-    """What a failed transfer means. code, text: libcurl's."""
+    """The answer for a failed transfer. code, text: libcurl's."""
     if ended.blocked:
         return blocked()
     if ended.flooded or code == _TOO_LARGE:
@@ -129,7 +129,8 @@ def _failed(ended: Ended, outcome: str, particulars: str) -> Answer:
 def _with_phases(
     ended: Ended, outcome: str, message: str, status: int | None, truncated: bool, note: str = ""
 ) -> Answer:
-    """libcurl counts each phase from the start; the differences are ours. TCP and TLS are 0 on a kept connection."""
+    """Adds the phase times. libcurl counts each from the start, so the phases are the differences. On a keep-alive
+    connection TCP and TLS are 0."""
     info = ended.easy.getinfo
     connected: int = info(pycurl.CONNECT_TIME_T)
     secured: int = info(pycurl.APPCONNECT_TIME_T)

@@ -1,4 +1,4 @@
-"""One libcurl easy handle, set up for webhooks: what may be sent, how much is read, where a socket may be opened."""
+"""One libcurl easy handle, set up for webhooks: what may be sent, how much is read, which addresses are allowed."""
 
 import re
 import socket
@@ -33,9 +33,9 @@ AddressCheck = Callable[[str, int], bool]
 
 
 def unsendable(request: Request) -> str:
-    """Why a request cannot go over the wire as it is: a sentence, "" when it can."""
+    """Why a request cannot be sent as it is, as a sentence; "" when it can."""
     if not _TOKEN.fullmatch(request.method):
-        return "The method is not a word HTTP allows."
+        return "The method is not a valid HTTP method."
     if all(_is_name(name) and not _UNSENDABLE.search(value) for name, value in request.headers):
         return ""
     return next(filter(None, (_header_error(name, value) for name, value in request.headers)))
@@ -43,7 +43,7 @@ def unsendable(request: Request) -> str:
 
 def _header_error(name: str, value: str) -> str:
     if not _is_name(name):
-        return f"The header {name[:60]!r} has a name that HTTP does not allow or that the sender sets itself."
+        return f"The header {name[:60]!r} has a name that HTTP does not allow or that the hub sets itself."
     bad = _UNSENDABLE.search(value)
     if not bad:
         return ""
@@ -60,10 +60,10 @@ def _is_name(name: str) -> bool:
 
 
 class CurlHandle:
-    """Prepared with load(), driven by somebody else, read with failure() or answer(). One request at a time."""
+    """Call load(), run the transfer, then read failure() or answer(). One request at a time."""
 
     def __init__(self, share: pycurl.CurlShare, tls: TlsOptions, tls_versions: dict[int, str]) -> None:
-        """share: holds the connections of one pool. tls_versions: of its connections, by libcurl's connection id."""
+        """share: the connections of one pool. tls_versions: their TLS versions by libcurl's connection id."""
         self.easy = pycurl.Curl()
         self._tls_versions = tls_versions
         self._tls_version = ""
@@ -87,11 +87,11 @@ class CurlHandle:
         dns_us: int,
         allowed: AddressCheck,
     ) -> None:
-        """Makes the handle ready for one request that passed unsendable().
+        """Prepares the handle for one request that passed unsendable().
 
-        found: the addresses of target.host, the only ones libcurl will use; None for a literal address.
-        seconds: what is left of the deadline; dns_us: what the name has cost of it.
-        allowed: asked for the very address of every new connection.
+        found: the addresses of target.host; libcurl uses no others. None for a literal address.
+        seconds: the rest of the deadline; dns_us: how much of it the lookup took.
+        allowed: called with the address of every new connection.
         """
         self._clear()
         self._dns_us = dns_us
@@ -107,11 +107,11 @@ class CurlHandle:
         _set_body(self.easy, outgoing.request.method, outgoing.request.body)
 
     def answer(self) -> Answer:
-        """After the transfer has ended well."""
+        """The answer of a successful transfer."""
         return answer_of_status(self._ended())
 
     def failure(self, code: int, text: str) -> Answer:
-        """After the transfer has ended with a libcurl error."""
+        """The answer of a transfer that ended with a libcurl error."""
         return answer_of_failure(self._ended(), code, text)
 
     def close(self) -> None:
@@ -146,7 +146,7 @@ class CurlHandle:
 
     def _take_header(self, line: bytes) -> int:
         if line.startswith(b"HTTP/"):
-            self._lines.clear()  # what came before was a 1xx
+            self._lines.clear()  # the previous lines were a 1xx answer
         self._header_bytes += len(line)
         self._lines.append(line)
         if len(self._lines) > MAX_HEADERS + 2 or self._header_bytes > MAX_HEADER_BYTES:
@@ -183,7 +183,7 @@ class CurlHandle:
 
 
 def _set_rules(easy: pycurl.Curl) -> None:
-    """What holds for every request, whatever the environment of the process says."""
+    """Sets the options of every request, so that the process's environment does not matter."""
     easy.setopt(pycurl.NOSIGNAL, 1)
     easy.setopt(pycurl.NOPROXY, "*")
     easy.setopt(pycurl.NETRC, pycurl.NETRC_IGNORED)
@@ -209,7 +209,7 @@ def _set_tls(easy: pycurl.Curl, tls: TlsOptions) -> None:
 
 
 def _set_body(easy: pycurl.Curl, method: str, body: bytes) -> None:
-    """HTTPGET and POST undo what an earlier request of the handle left behind."""
+    """HTTPGET and POST reset what an earlier request of the handle set."""
     if body or method in _WITH_BODY:
         easy.setopt(pycurl.POST, 1)
         easy.setopt(pycurl.POSTFIELDS, body)
@@ -220,7 +220,7 @@ def _set_body(easy: pycurl.Curl, method: str, body: bytes) -> None:
 
 
 def _header_lines(headers: tuple[tuple[str, str], ...]) -> list[bytes]:
-    """As libcurl wants them: "name;" for an empty value, and "name:" for what it would add by itself but may not."""
+    """The headers for libcurl: "name;" for an empty value; "name:" suppresses a header that libcurl would add."""
     lines = [f"{name}: {value}".encode("latin-1") if value else f"{name};".encode() for name, value in headers]
     names = [name.lower() for name, _ in headers]
     lines += [line for name, line in _ADDED_BY_LIBCURL if name not in names]

@@ -1,4 +1,4 @@
-"""Many requests at once from one thread: the sender of the worker."""
+"""Sends many requests at once from one thread: the sender of the worker."""
 
 import threading
 import time
@@ -15,14 +15,14 @@ Tag = TypeVar("Tag")
 
 
 class Engine(Generic[Tag]):
-    """Sends on a thread of its own; start() and finished() may be called from any other thread.
+    """Sends on its own thread; call start() and finished() from any other thread.
 
-    Every started request comes back from finished() exactly once, at its deadline at the latest.
+    finished() returns every started request exactly once, at its deadline at the latest.
     """
 
     def __init__(self, guard: AddressGuard, capacity: int = 1000, resolver: Resolver | None = None) -> None:
         """guard: which addresses may be reached.
-        capacity: requests in flight at once; what is started beyond it waits inside, its deadline not yet running.
+        capacity: requests in flight at once. Further ones wait inside; their deadline starts when they are sent.
         """
         self.capacity = capacity
         self._transfers = RequestsInFlight(guard, resolver or Resolver(), capacity)
@@ -48,16 +48,16 @@ class Engine(Generic[Tag]):
         return self._started - self._returned
 
     def start(self, outgoing: Outgoing, tag: Tag) -> None:
-        """Begins to send and returns at once. Raises RuntimeError after close()."""
+        """Starts sending and returns at once. Raises RuntimeError after close()."""
         if self._closed:
             raise RuntimeError("the engine is closed")
         self._started += 1
         self._transfers.begin(outgoing, partial(self._take, tag))
 
     def finished(self, wait: float | None = None) -> list[tuple[Tag, Answer]]:
-        """All that has finished since the last call; when nothing has, waits for the first up to `wait` seconds.
+        """Everything finished since the last call. If there is nothing, waits up to `wait` seconds for the first.
 
-        Empty when the time is over or somebody called wake(). None waits for ever.
+        Empty when the time is up or wake() was called. wait=None waits without limit.
         """
         ends = None if wait is None else time.monotonic() + wait
         while not (taken := self._drain()) and not self._woken:
@@ -70,14 +70,14 @@ class Engine(Generic[Tag]):
         return taken
 
     def wake(self) -> None:
-        """Lets a waiting finished() return at once."""
+        """Makes a waiting finished() return at once."""
         self._woken = True
         self._news.set()
 
     def close(self, wait: float = 0.0) -> list[tuple[Tag, Answer]]:
-        """Takes no more, waits up to `wait` seconds for what is in flight, breaks off the rest, ends the thread.
+        """Accepts no more requests, waits up to `wait` seconds for those in flight, aborts the rest, ends the thread.
 
-        Returns what finished and was not fetched yet. What was broken off is not in it: nobody knows how it ended.
+        Returns what has finished and was not fetched yet, without the aborted requests: their outcome is unknown.
         """
         self._closed = True
         ends = time.monotonic() + wait

@@ -1,4 +1,4 @@
-"""What goes into the sender and what comes out of it."""
+"""The request that goes into the sender and the answer that comes out."""
 
 from dataclasses import dataclass, field
 from typing import IO
@@ -11,7 +11,7 @@ from pbxhub.webhooks.request import Request
 class TlsOptions:
     """PEM texts. ca: authorities trusted instead of the system's; certificate and key: shown to the receiver.
 
-    The receiver's certificate is verified always; there is no switch.
+    The receiver's certificate is always verified; this cannot be switched off.
     """
 
     ca: str = ""
@@ -25,13 +25,13 @@ MAX_BODY = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One request as it leaves: credentials and signature headers included.
+    """One request as it is sent, with credentials and signature headers.
 
-    pool: who may share keep-alive connections, "webhook:17" for example; never the same for two webhooks.
-    deadline: seconds for everything together: name, connection, TLS, request, whole answer.
-    follow_to_get: one redirect (301, 302, 303) is followed with a GET that carries nothing of this request.
-    networks: which of the operator's allowed networks it may reach; a request of a project carries its grant.
-    most_body: bytes of the answer that are read at most. into: where they are written instead of into Answer.body.
+    pool: requests of one pool share keep-alive connections, such as "webhook:17"; two webhooks never share one.
+    deadline: seconds for everything: lookup, connection, TLS, request, complete answer.
+    follow_to_get: follows one redirect (301, 302, 303) with a GET that contains nothing of this request.
+    networks: which of the operator's allowed networks it may reach (the grant of the project).
+    most_body: bytes of the answer to read at most. into: writes them here instead of into Answer.body.
     """
 
     request: Request
@@ -49,12 +49,11 @@ class Answer:
     """How one attempt ended. A failure is an Answer like any other.
 
     outcome: a code of outcomes.py; "ok" means a 2xx status, the webhook's own success rule comes later.
-    message: the sentence for the user, with the particulars of this attempt. note: those that a status does not tell
-    (where a redirect leads, what is missing of the body); they belong to every other sentence about it, too.
-    body: as it came, never decompressed, at most Outgoing.most_body; truncated tells that there was or should have
-    been more.
-    *_us: microseconds of each phase (name, TCP, TLS, sending and waiting up to the first byte) and of everything;
-    None for a phase that was not reached. peer: address and port connected to.
+    message: the sentence for the user, with the details of this attempt. note: details that the status does not show
+    (where a redirect leads, which part of the body is missing); other sentences about the answer include them, too.
+    body: as received, never decompressed, at most Outgoing.most_body. truncated: there was more, or should have been.
+    *_us: microseconds of each phase (lookup, TCP, TLS, sending and waiting until the first byte) and of everything;
+    None for a phase that was not reached. peer: address and port of the receiver.
     """
 
     outcome: str

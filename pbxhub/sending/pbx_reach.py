@@ -1,8 +1,8 @@
-"""Where a PBX may be. Asked when a PBX is saved, and again for the very addresses of each connection to it.
+"""Decides at which addresses a PBX may be. Checked when a PBX is saved, and again for the addresses of each connection.
 
-The rules are those of webhooks (address_guard.py), without their ports: public addresses, and the networks that an
-operator has granted to the project. This machine's own public addresses are not public for a PBX: behind them are
-services that only this machine may reach.
+The rules are those of webhooks (address_guard.py) without the ports: public addresses, and the networks that an
+operator has granted to the project. This machine's own public addresses do not count as public, because services that
+only this machine may reach can listen on them.
 """
 
 import ipaddress
@@ -15,13 +15,13 @@ from pbxhub.sending.target_url import Address, Refusal, read_host
 
 @dataclass(frozen=True, slots=True)
 class PbxReach:
-    """networks: granted to the project. anywhere: an operator has put the PBX there; nothing is refused."""
+    """networks: those granted to the project. anywhere: an operator set up the PBX, so no address is refused."""
 
     networks: tuple[Network, ...] = ()
     anywhere: bool = False
 
     def allows_host(self, host: str) -> bool:
-        """For saving: what can be said without asking the DNS. The host passed read_pbx_host."""
+        """For saving: checks what needs no DNS lookup. The host has passed read_pbx_host."""
         if self.anywhere:
             return True
         try:
@@ -33,11 +33,11 @@ class PbxReach:
         return name not in METADATA_NAMES
 
     def allows(self, addresses: Iterable[Address]) -> bool:
-        """For the answers of the DNS: one bad address refuses the name."""
+        """For DNS answers: one refused address refuses the name."""
         return self.anywhere or all(self._allows(unwrap(address)) for address in addresses)
 
     def is_granted(self, addresses: Iterable[Address]) -> bool:
-        """Whether an operator has let the project see what is there: every address, by name or by network."""
+        """Whether an operator has granted the project every one of these addresses, by name or by network."""
         return self.anywhere or all(self._is_granted(unwrap(address)) for address in addresses)
 
     def _allows(self, address: Address) -> bool:
@@ -53,7 +53,7 @@ ANYWHERE = PbxReach(anywhere=True)
 
 
 def read_pbx_host(text: str) -> str | None:
-    """The host of a PBX as it is kept: a name, or an address in its one plain form. None when it is neither."""
+    """The host of a PBX as it is stored: a name, or an address in its standard form. None when it is neither."""
     try:
         if "%" not in text:
             return str(ipaddress.ip_address(text.removeprefix("[").removesuffix("]") if "[" in text else text))

@@ -1,4 +1,4 @@
-"""A request on its way: checked, its name looked up, its handle driven, a redirect followed where that is allowed."""
+"""Runs requests: checks each, looks its name up, sends it, and follows a redirect where that is allowed."""
 
 import heapq
 import threading
@@ -31,7 +31,7 @@ Done = Callable[[Answer], None]
 
 
 class _Transfer:
-    """One Outgoing and who waits for it. looking: parked until the DNS answers."""
+    """One Outgoing and its callback. looking: waits for the DNS."""
 
     __slots__ = ("dns_us", "done", "ends", "looking", "outgoing", "target")
 
@@ -45,7 +45,7 @@ class _Transfer:
 
 
 class RequestsInFlight:
-    """Takes requests from any thread and sends them on one of its own. done(answer) is called there, exactly once."""
+    """Accepts requests from any thread and sends them on its own, where it calls done(answer) exactly once."""
 
     def __init__(self, guard: AddressGuard, resolver: Resolver, capacity: int) -> None:
         self.guard = guard
@@ -56,10 +56,10 @@ class RequestsInFlight:
         self._inbox: deque[_Transfer] = deque()
         self._resolved: deque[tuple[_Transfer, Found]] = deque()
         self._looking: list[tuple[float, int, _Transfer]] = []
-        self._parked = 0
+        self._looking_up = 0
         self._numbers = count()
         self._verdicts: dict[tuple[str, NetworkGrant], tuple[Found | None, Refusal | None]] = {}
-        self._guards: dict[NetworkGrant, AddressGuard] = {}  # the guard as each grant narrows it
+        self._guards: dict[NetworkGrant, AddressGuard] = {}  # the guard for each grant
         self._verdicts_by = guard
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
@@ -71,7 +71,7 @@ class RequestsInFlight:
         self._loop.wake()
 
     def close(self) -> None:
-        """Breaks off everything; done is not called for what was under way."""
+        """Aborts everything. done is not called for requests in flight."""
         self._stopping = True
         self._loop.wake()
         self._thread.join()
@@ -81,7 +81,7 @@ class RequestsInFlight:
             try:
                 self._turn()
             except Exception:
-                log.exception("the sending loop stumbled and goes on")
+                log.exception("unexpected error in the sending loop; continuing")
                 time.sleep(_AFTER_A_FAULT)
         for handle in self._loop.close():
             handle.close()
@@ -98,13 +98,13 @@ class RequestsInFlight:
         return self._stopping or bool(self._resolved) or (bool(self._inbox) and self._has_room())
 
     def _has_room(self) -> bool:
-        return len(self._loop) + self._parked < self._capacity
+        return len(self._loop) + self._looking_up < self._capacity
 
     def _take_in(self) -> None:
         while self._resolved:
             transfer, found = self._resolved.popleft()
             if transfer.looking:
-                self._unpark(transfer)
+                self._end_lookup(transfer)
                 transfer.dns_us += found.us
                 self._begin(partial(self._connect, transfer, found), transfer)
         while self._inbox and self._has_room():
@@ -113,15 +113,19 @@ class RequestsInFlight:
             self._begin(partial(self._check, transfer), transfer)
 
     def _begin(self, step: Callable[[], None], transfer: _Transfer) -> None:
-        """A fault of ours in one request must not stop the thread that sends all others."""
+        """Runs a step. A bug that affects one request must not stop the thread that sends all others."""
         try:
             step()
         except Exception:
-            log.exception("sending failed", url=redact_url(transfer.outgoing.request.url), pool=transfer.outgoing.pool)
-            transfer.done(Answer("render_error", f"{describe('render_error').sentence} The log of the hub says more."))
+            log.exception(
+                "request could not be sent: unexpected error",
+                url=redact_url(transfer.outgoing.request.url),
+                pool=transfer.outgoing.pool,
+            )
+            transfer.done(Answer("render_error", f"{describe('render_error').sentence} The hub's log has the details."))
 
     def _check(self, transfer: _Transfer) -> None:
-        """Ends the transfer if it may not leave, otherwise sees to its addresses."""
+        """Ends the transfer if it may not be sent; otherwise connects, or looks its name up first."""
         if reason := unsendable(transfer.outgoing.request):
             transfer.done(Answer("render_error", f"{describe('render_error').sentence} {reason}"))
             return
@@ -130,7 +134,7 @@ class RequestsInFlight:
             transfer.done(blocked(target.sentence))
             return
         transfer.target = target
-        found = None if target.address else self._resolver.known(target.host)
+        found = None if target.address else self._resolver.cached(target.host)
         if target.address or found:
             self._connect(transfer, found)
         elif self._verdict(transfer, target, None):
@@ -140,15 +144,15 @@ class RequestsInFlight:
 
     def _look_up(self, transfer: _Transfer, target: Target) -> None:
         transfer.looking = True
-        self._parked += 1
+        self._looking_up += 1
         heapq.heappush(self._looking, (transfer.ends, next(self._numbers), transfer))
-        self._resolver.ask(target.host, lambda found: self._tell(transfer, found))
+        self._resolver.ask(target.host, lambda found: self._on_resolved(transfer, found))
 
-    def _unpark(self, transfer: _Transfer) -> None:
+    def _end_lookup(self, transfer: _Transfer) -> None:
         transfer.looking = False
-        self._parked -= 1
+        self._looking_up -= 1
 
-    def _tell(self, transfer: _Transfer, found: Found) -> None:
+    def _on_resolved(self, transfer: _Transfer, found: Found) -> None:
         self._resolved.append((transfer, found))
         self._loop.wake()
 
@@ -157,9 +161,9 @@ class RequestsInFlight:
         while self._looking and (self._looking[0][0] <= now or not self._looking[0][2].looking):
             transfer = heapq.heappop(self._looking)[2]
             if transfer.looking:
-                self._unpark(transfer)
+                self._end_lookup(transfer)
                 us = round(transfer.outgoing.deadline * 1e6)
-                message = f"{describe('deadline').sentence} The DNS did not even tell its address."
+                message = f"{describe('deadline').sentence} The DNS did not answer."
                 transfer.done(Answer("deadline", message, dns_us=us, total_us=us))
 
     def _connect(self, transfer: _Transfer, found: Found | None) -> None:
@@ -187,7 +191,7 @@ class RequestsInFlight:
             transfer.done(answer)
 
     def _follow(self, transfer: _Transfer, answer: Answer) -> None:
-        """The one redirect: a GET with no header, body or credential of the first request, checked like any other."""
+        """Follows the one redirect: a GET without headers, body and credentials, checked like every request."""
         location = next((value for name, value in answer.headers if name.lower() == "location"), "")
         left = transfer.ends - time.monotonic()
         if not location or left <= 0:
@@ -205,7 +209,7 @@ class RequestsInFlight:
         self._begin(partial(self._check, next_transfer), next_transfer)
 
     def _verdict(self, transfer: _Transfer, target: Target, found: Found | None) -> Refusal | None:
-        """The guard's word on a target, remembered until its addresses or the guard change."""
+        """The guard's decision on a target, cached until its addresses or the guard change."""
         guard = self._guard_for(transfer.outgoing.networks)
         place = target.origin, transfer.outgoing.networks
         remembered = self._verdicts.get(place)
@@ -218,7 +222,7 @@ class RequestsInFlight:
         return refusal
 
     def _guard_for(self, grant: NetworkGrant) -> AddressGuard:
-        """The guard of the requests that carry this grant; what was worked out by an earlier guard is forgotten."""
+        """The guard for requests with this grant. Decisions of an earlier guard are discarded."""
         if self._verdicts_by is not self.guard or len(self._verdicts) > 10_000:
             self._verdicts.clear()
             self._guards.clear()

@@ -1,4 +1,4 @@
-"""Every HTTP request that the product sends goes through here: one at a time (Sender) or many at once (Engine)."""
+"""Every HTTP request that the hub sends goes through here: one at a time (Sender) or many at once (Engine)."""
 
 import threading
 from collections.abc import Callable
@@ -14,9 +14,9 @@ __all__ = ["Answer", "Engine", "Outgoing", "Sender", "TlsOptions"]
 
 
 class Sender:
-    """Sends one request and waits for the answer. Safe to share between threads.
+    """Sends one request and waits for the answer. Threads may share it.
 
-    Its thread starts with the first request: a process that only forks or serves pages has none.
+    Its own thread starts with the first request, so a process that only forks or serves pages has none.
     """
 
     def __init__(self, guard: AddressGuard, resolver: Resolver | None = None, capacity: int = 1000) -> None:
@@ -39,21 +39,21 @@ class Sender:
                 self._transfers.guard = guard
 
     def send(self, outgoing: Outgoing) -> Answer:
-        """The answer, at the deadline at the latest. Never raises: every failure is an Answer."""
+        """Returns the answer, at the deadline at the latest. Never raises: every failure is an Answer."""
         answers: SimpleQueue[Answer] = SimpleQueue()
         self.begin(outgoing, answers.put)
         return answers.get()
 
     def begin(self, outgoing: Outgoing, done: Callable[[Answer], None]) -> None:
-        """Begins to send and returns at once. done(answer) is called exactly once, on the sending thread: it must
-        neither block nor raise."""
+        """Starts sending and returns at once. Calls done(answer) exactly once, on the sending thread; done must neither
+        block nor raise."""
         with self._lock:
             if not self._transfers:
                 self._transfers = RequestsInFlight(self._guard, self._resolver, self._capacity)
             self._transfers.begin(outgoing, done)
 
     def close(self) -> None:
-        """Closes the kept-alive connections. Nobody may be sending any more."""
+        """Closes the keep-alive connections. Call it when no request is in flight."""
         with self._lock:
             if self._transfers:
                 self._transfers.close()

@@ -1,6 +1,6 @@
-"""The one reading of a webhook's URL: a strict grammar, so that no two parsers can disagree about the host.
+"""Parses a webhook's URL with a strict grammar, so that no two parsers can disagree about the host.
 
-What curl gets is put together again from the parts found here.
+libcurl gets a URL that is rebuilt from the parts found here.
 """
 
 import ipaddress
@@ -30,9 +30,9 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a URL leads. host: ASCII (an IDN as xn--…) without brackets; address: set when host is a literal one.
+    """The target of a URL. host: ASCII (an IDN as xn--…) without brackets. address: set when host is an address.
 
-    origin: scheme://host:port as curl reads it, IPv6 in brackets.
+    origin: scheme://host:port for libcurl, IPv6 in brackets.
     """
 
     scheme: Literal["http", "https"]
@@ -50,14 +50,14 @@ def read_target(url: str) -> Target | Refusal:
     if _UNPRINTABLE.search(url):
         return Refusal("The URL contains a space or a control character; write %20 for a space.")
     if "\\" in url:
-        return Refusal("The URL contains a backslash; programs disagree about what it means. Use / instead.")
+        return Refusal("The URL contains a backslash, which programs read differently. Use / instead.")
     if "#" in url:
-        return Refusal("The URL contains #; what follows it never reaches a server. Write %23 if you mean the sign.")
+        return Refusal("The URL contains #; the part after it is never sent. Write %23 for the character itself.")
     return _read_origin(match["scheme"].lower(), match["authority"])
 
 
 def path_and_query(url: str) -> str:
-    """What follows the host in a URL that read_target accepts, "/" at least. Non-ASCII as percent-encoded UTF-8."""
+    """Path and query of a URL that read_target accepts, at least "/". Non-ASCII becomes percent-encoded UTF-8."""
     match = _URL.fullmatch(url)
     rest = match["rest"] if match else ""
     if not rest.isascii():
@@ -68,7 +68,7 @@ def path_and_query(url: str) -> str:
 @lru_cache(maxsize=4096)
 def _read_origin(scheme: str, authority: str) -> Target | Refusal:
     if scheme not in ("http", "https"):
-        return Refusal(f"{scheme}: cannot be used for a webhook; only http and https can.")
+        return Refusal(f"{scheme}: cannot be used for a webhook. Use http or https.")
     if "@" in authority:
         return Refusal("The URL contains a user name or @ before the host; enter them under Authentication instead.")
     match = _AUTHORITY.fullmatch(authority)
@@ -88,7 +88,7 @@ def _read_origin(scheme: str, authority: str) -> Target | Refusal:
 
 
 def read_host(text: str) -> tuple[str, Address | None] | Refusal:
-    """A host as it stands in a URL, IPv6 in brackets: its plain name and, where it is a literal one, its address."""
+    """Reads the host of a URL (IPv6 in brackets): its name and, when it is a literal address, the address."""
     if text.startswith("["):
         return _read_ipv6(text[1:-1])
     name = text if text.isascii() else _to_ascii(text)
@@ -117,12 +117,12 @@ def _read_ipv6(text: str) -> tuple[str, Address | None] | Refusal:
     try:
         address = ipaddress.IPv6Address(text)
     except ValueError:
-        return Refusal("What stands in brackets is not an IPv6 address.")
+        return Refusal("The text in brackets is not an IPv6 address.")
     return str(address), address
 
 
 def _to_ascii(text: str) -> str | Refusal:
-    """xn-- form of an international name. Digits and dots of other scripts would turn into an address: refused."""
+    """The xn-- form of an international name. Refuses digits and dots of other scripts, which could form an address."""
     if any(not c.isascii() and (unicodedata.category(c)[0] == "N" or _means_ascii(c)) for c in text):
         return Refusal("The host contains digits, dots or letters in a disguised form; write it in plain characters.")
     try:
@@ -136,9 +136,10 @@ def _means_ascii(character: str) -> bool:
 
 
 def warning_about(url: str) -> str:
-    """What a user should know when saving a URL that is allowed; "" when nothing."""
+    """A warning to show when an allowed URL is saved; "" when there is none."""
     if url.lower().startswith("http://"):
         return (
-            "http sends everything readable for anybody on the way, keys and phone numbers too; use https if you can."
+            "http is not encrypted: anyone on the network path can read the request, including keys and phone numbers. "
+            "Use https if you can."
         )
     return ""

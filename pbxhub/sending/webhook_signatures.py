@@ -1,4 +1,4 @@
-"""Signatures as Standard Webhooks (standardwebhooks.com) describes them, with an overlap when a key is rotated."""
+"""Signatures by the Standard Webhooks specification (standardwebhooks.com), with an overlap when a key is rotated."""
 
 import base64
 import hashlib
@@ -17,12 +17,12 @@ _SHORTEST, _LONGEST = 24, 64  # bytes of a key
 
 
 class SigningKeyError(Exception):
-    """A text is not a signing key. The text says what one looks like."""
+    """A text is not a signing key. The message says what one looks like."""
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKeys:
-    """current signs; previous signs beside it until previous_until, so that the receiver can change over."""
+    """current signs. Until previous_until, previous signs as well, so that the receiver can switch keys."""
 
     current: str
     previous: str = ""
@@ -40,14 +40,14 @@ def new_key() -> str:
 
 
 def check_key(key: str) -> None:
-    """Raises SigningKeyError for a key that receivers' libraries would not take."""
+    """Raises SigningKeyError for a key that receivers' libraries reject."""
     try:
         raw = base64.b64decode(key.removeprefix(_PREFIX), validate=True)
     except ValueError:
         raw = b""
     if not key.startswith(_PREFIX) or not _SHORTEST <= len(raw) <= _LONGEST:
         raise SigningKeyError(
-            "A signing key is whsec_ followed by 24 to 64 random bytes in base64; let the hub make one."
+            "A signing key is whsec_ followed by 24 to 64 random bytes in base64. Leave the field empty to get one."
         )
 
 
@@ -59,13 +59,13 @@ def rotate(keys: SigningKeys, now: datetime, key: str = "") -> SigningKeys:
 
 
 def seal_keys(vault: Vault, keys: SigningKeys) -> str:
-    """For Webhook.signing_sealed."""
+    """Encrypts the keys for Webhook.signing_sealed."""
     until = keys.previous_until.isoformat() if keys.previous_until else None
     return vault.seal(json.dumps({"current": keys.current, "previous": keys.previous, "previous_until": until}))
 
 
 def open_keys(vault: Vault, sealed: str) -> SigningKeys | None:
-    """What seal_keys has sealed; None for "": the webhook is not signed. Raises VaultError as Vault.open does."""
+    """Decrypts what seal_keys returned; None for "" (the webhook is not signed). Raises VaultError like Vault.open."""
     if not sealed:
         return None
     data = json.loads(vault.open(sealed))
@@ -76,10 +76,10 @@ def open_keys(vault: Vault, sealed: str) -> SigningKeys | None:
 def identify(
     request: Request, message_id: str, attempt: int, keys: SigningKeys | None, now: datetime
 ) -> tuple[tuple[str, str], ...]:
-    """The headers that join a request when it is sent.
+    """The headers that are added to a request when it is sent.
 
-    webhook-id is the same for every attempt of a delivery; webhook-attempt comes from the second one on.
-    With keys also webhook-timestamp (seconds of this attempt) and webhook-signature over id, time and body.
+    webhook-id is the same for every attempt of a delivery; webhook-attempt is present from the second attempt on.
+    With keys also webhook-timestamp (seconds since 1970) and webhook-signature over id, time and body.
     """
     headers = [("webhook-id", message_id)]
     if attempt > 1:

@@ -226,7 +226,7 @@ def test_a_queue_that_does_not_exist_takes_the_default_route(line: Line, phone: 
     caller.dial(did)
     employee.accept()
     caller.hangup()
-    assert line.done(did)[1][1] == "not done: this PBX has no queue nowhere"
+    assert line.done(did)[1][1] == "failed: this PBX has no queue nowhere"
 
 
 def test_go_to_an_allowed_context(line: Line, phone: Phone, outside: Phone) -> None:
@@ -235,7 +235,7 @@ def test_go_to_an_allowed_context(line: Line, phone: Phone, outside: Phone) -> N
     caller.dial(did)
     employee.accept()
     caller.hangup()
-    assert line.done(did) == [("go to lab-sales,s,1", "gone there")]
+    assert line.done(did) == [("go to lab-sales,s,1", "sent there")]
 
 
 def test_redirect_tells_the_caller_s_line_the_new_number(line: Line, outside: Phone) -> None:
@@ -254,7 +254,7 @@ def test_voicemail_or_the_default_route_where_there_is_none(
     did = line.actions({"type": "answer"}, {"type": "voicemail", "mailbox": "101@default"})
     caller.dial(did)
     employee.accept("15s")
-    assert "not done: this PBX has no " in line.done(did)[1][1]
+    assert "failed: this PBX has no " in line.done(did)[1][1]
     assert asked(watch)["Line"] == "1"
 
 
