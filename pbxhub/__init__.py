@@ -1,3 +1,3 @@
-"""pbxhub: the stages of a call on your Asterisk become the HTTP requests you set up."""
+"""pbxhub: turns the stages of calls on your Asterisk into the HTTP requests that you set up."""
 
 __version__ = "0.1.0"

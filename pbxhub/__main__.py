@@ -1,4 +1,4 @@
-"""python -m pbxhub is the command pbxhub."""
+"""Runs the command pbxhub: python -m pbxhub."""
 
 from pbxhub.cli import main
 

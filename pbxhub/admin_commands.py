@@ -1,4 +1,4 @@
-"""Commands for whoever runs the hub: PBXs, users, and the links that open accounts."""
+"""Commands for operators: PBXs, users, and the links with which users create their accounts."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -28,23 +28,30 @@ def pbx() -> None:
 
 
 @pbx.command("add")
-@click.option("--project", "project_name", default="My project", show_default=True, help="Made when it is not there.")
+@click.option(
+    "--project", "project_name", default="My project", show_default=True, help="Created when it does not exist."
+)
 @click.option("--name", default="Asterisk", show_default=True)
 @click.option("--host", required=True)
 @click.option("--port", default=5038, show_default=True)
-@click.option("--username", required=True, help="The AMI user, see asterisk-conf/.")
-@click.option("--secret", prompt=True, hide_input=True, help="Its secret; asked for when not given.")
+@click.option("--username", required=True, help="The AMI user; see asterisk-conf/.")
+@click.option("--secret", prompt=True, hide_input=True, help="The AMI user's secret; prompted for if omitted.")
 @click.option("--tls", is_flag=True)
-@click.option("--tls-ca", type=click.File(), help="File of an own certificate authority (PEM).")
+@click.option("--tls-ca", type=click.File(), help="PEM file of the certificate authority, if it is your own.")
 @click.option("--plain-login", is_flag=True, help="For a PBX that refuses the MD5 challenge.")
-@click.option("--context", "contexts", multiple=True, help="An incoming context; repeat it. Default: the usual names.")
-@click.option("--cel", default="", help="The SQLite file of cel_sqlite3_custom, when it is readable on this host.")
-@click.option("--recordings", help="Folder of its recordings here. Default: PBXHUB_RECORDINGS, unless taken.")
+@click.option(
+    "--context", "contexts", multiple=True, help="An incoming context; may be repeated. Default: the usual names."
+)
+@click.option("--cel", default="", help="SQLite file of cel_sqlite3_custom, if this host can read it.")
+@click.option(
+    "--recordings",
+    help="Folder of its recordings on this host. Default: PBXHUB_RECORDINGS, unless another PBX uses it.",
+)
 def add_pbx(
     project_name: str, name: str, host: str, port: int, username: str, secret: str, tls: bool,
     tls_ca: TextIO | None, plain_login: bool, contexts: tuple[str, ...], cel: str, recordings: str | None,
 ) -> None:  # fmt: skip
-    """Adds an Asterisk; a running listener takes it up by itself."""
+    """Adds a PBX. A running listener connects to it automatically."""
     parts = open_parts(migrating=True)
     now = datetime.now(UTC)
     authority = tls_ca.read() if tls_ca else ""
@@ -62,13 +69,13 @@ def add_pbx(
         if refused := name_files(session, row, files, common):
             raise _refused(refused)
         write_entry(session, project.id, CommandLine(), "PBX added", row.name, {}, shown(row), "", now)
-    click.echo(f"Added. `pbxhub check` tells whether {host}:{port} lets the hub in.")
+    click.echo(f"Added. Run `pbxhub check` to see whether the hub can log in to {host}:{port}.")
 
 
 @click.command("setup-link")
 def setup_link() -> None:
-    """Prints a new link to make the first account of this hub; earlier ones no longer work. Only for a database that
-    has no users: also where an owner is remembered, because the database was lost."""
+    """Prints a new link with which to create the first account. Earlier links stop working. Only for a database without
+    users."""
     parts = open_parts(migrating=True)
     setup = first_setup(parts.settings, parts.context.database, datetime.now(UTC), anew=True)
     if not setup.link:
@@ -78,12 +85,12 @@ def setup_link() -> None:
 
 @click.group()
 def user() -> None:
-    """Those who sign in to the hub, and who of them runs it."""
+    """Users and operators of the hub."""
 
 
 @user.command("list")
 def list_users() -> None:
-    """One line per user: e-mail, whether an operator, name."""
+    """Lists the users, one per line: e-mail address, operator or user, name."""
     with open_parts().context.database.read() as session:
         for row in session.query(User).order_by(User.email):
             click.echo(f"{row.email}\t{'operator' if row.operator else 'user'}\t{row.name}")
@@ -91,13 +98,13 @@ def list_users() -> None:
 
 @user.command("operator")
 @click.argument("email")
-@click.option("--revoke", is_flag=True, help="Takes the right back; the last operator keeps it.")
+@click.option("--revoke", is_flag=True, help="Removes the right. The last operator cannot be removed.")
 def make_operator(email: str, revoke: bool) -> None:
     """Makes the user with this EMAIL an operator of the hub."""
     with open_parts().context.database.write() as session:
         row = session.query(User).filter_by(email=normalised(email)).first()
         if row is None:
-            raise click.ClickException(f"There is no user {email}. `pbxhub user list` shows all of them.")
+            raise click.ClickException(f"There is no user {email}. `pbxhub user list` shows all users.")
         was = row.operator
         if refused := change_operator(session, row.id, not revoke, by=None):
             raise click.ClickException(refused.text)
@@ -110,8 +117,8 @@ def make_operator(email: str, revoke: bool) -> None:
 @user.command("link")
 @click.argument("email")
 def print_link(email: str) -> None:
-    """Prints a link for EMAIL and nobody else: to set the password anew, or to accept an invitation. For a hub without
-    a mail server, and for somebody whom its mails do not reach. Hand it over as you would a password."""
+    """Prints a link for EMAIL to reset the password or to accept an invitation. For a hub without a mail server, or a
+    user who does not get its mail. Treat the link like a password."""
     parts = open_parts()
     try:
         link = link_for(app(parts), parts.context.database, email)
@@ -120,7 +127,7 @@ def print_link(email: str) -> None:
     if isinstance(link, Refusal):
         raise click.ClickException(link.text)
     click.echo(link.address)
-    click.echo(f"It works once and until {link.until:%Y-%m-%d %H:%M} UTC.", err=True)
+    click.echo(f"It works once, until {link.until:%Y-%m-%d %H:%M} UTC.", err=True)
 
 
 def _refused(refusals: Sequence[Refusal]) -> click.ClickException:

@@ -1,4 +1,4 @@
-"""What `pbxhub check` looks at, and what it says about it."""
+"""The checks of `pbxhub check`."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from pbxhub.vault import Vault
 
 
 def check_hub(settings: Settings) -> Iterator[tuple[str, Finding]]:
-    """Subject and finding, one after the other; the settings themselves were read before."""
+    """Yields the subject and result of each check. The settings have been read before."""
     yield "settings", Finding(True, f"Read; data in {settings.data_dir}.")
     database = open_database(settings.database_url, direct_url=settings.database_direct_url)
     try:
@@ -50,13 +50,13 @@ def _key(settings: Settings, database: Database) -> Finding:
         known = check_key(database, settings.secret_key, str(settings.key_file))
     except WrongKeyError as error:
         return Finding(False, str(error))
-    return Finding(True, "It is the one of this database." if known else "The first start makes it known.")
+    return Finding(True, "It is the one of this database." if known else "The first start stores it in the database.")
 
 
 def _check_pbxs(settings: Settings, database: Database) -> Iterator[tuple[str, Finding]]:
     rows = read_rows(database, Vault(settings.secret_key))
     if not rows:
-        yield "PBX", Finding(False, "None is set up. Add one on the page PBX, or by: pbxhub pbx add")
+        yield "PBX", Finding(False, "No PBX is set up. Add one on the page PBX, or run: pbxhub pbx add")
     with database.read() as session:
         names = {pbx.id: pbx.name for pbx in session.query(Pbx)}
     for row in rows.values():

@@ -1,4 +1,4 @@
-"""The command `pbxhub`. Nothing else wires the parts of the hub together."""
+"""The command `pbxhub`: the only place where the parts of the hub are put together."""
 
 import json
 import os
@@ -49,8 +49,8 @@ from pbxhub.testing.commands import monitor, scenario
 from pbxhub.vault import Vault
 from pbxhub.worker_processes import Stop, keep_running
 
-_STOP = 9.5  # seconds; service managers often give ten before they kill
-_WEB_PROCESSES = 2  # of `web`: each answers as many requests at a time as `run` does
+_STOP = 9.5  # seconds; service managers often kill a process after ten
+_WEB_PROCESSES = 2  # of `web`; each handles as many requests at a time as `run` does
 log = structlog.get_logger(__name__)
 Service = Callable[[Parts], AbstractContextManager[None]]
 
@@ -58,9 +58,9 @@ Service = Callable[[Parts], AbstractContextManager[None]]
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
-    """pbxhub: the stages of a call on your Asterisk become the HTTP requests you set up.
+    """pbxhub turns the stages of calls on your Asterisk into the HTTP requests that you set up.
 
-    Settings are PBXHUB_* variables; docs/settings.md lists them.
+    Settings are PBXHUB_* environment variables; docs/settings.md lists them.
     """
 
 
@@ -69,9 +69,9 @@ for command in (pbx, setup_link, user, backup, restore, move, scenario, monitor)
 
 
 @main.command()
-@click.option("--demo", is_flag=True, help="With a built-in PBX that plays recorded calls, and a receiver.")
+@click.option("--demo", is_flag=True, help="Adds a built-in PBX that plays recorded calls, and a receiver.")
 def run(demo: bool) -> None:
-    """Everything in one process: pages, listener, worker and FastAGI. Brings the database up to date first."""
+    """Runs everything in one process: pages, listener, worker and FastAGI. Migrates the database first."""
     parts = open_parts(migrating=True)
     with ExitStack() as stack:
         if demo:
@@ -84,31 +84,31 @@ def run(demo: bool) -> None:
 
 @main.command()
 def listen() -> None:
-    """Only the listener. Two of them on one PBX write each stage once."""
+    """Runs the listener only. Several listeners may run; each stage is still published once."""
     _run_until_stopped(open_parts(), [listening])
 
 
 @main.command()
 def work() -> None:
-    """Only the worker. Any number of them share what is due."""
+    """Runs the worker only. Several workers share the due deliveries."""
     _run_until_stopped(open_parts(), [working])
 
 
 @main.command()
 def agi() -> None:
-    """Only FastAGI: waiting calls ask webhooks what to do."""
+    """Runs FastAGI only: waiting calls ask webhooks what to do."""
     _run_until_stopped(open_parts(), [_answering])
 
 
 @main.command()
 def web() -> None:
-    """Only the pages, in two processes."""
+    """Runs the pages and the API only, in two processes."""
     parts = open_parts()
     settings = parts.settings
     with _port_named(settings):
         listening_on = bound(settings.bind, settings.port)
     _show_addresses(parts)
-    parts.context.database.close()  # nothing but the socket is open when the processes are forked
+    parts.context.database.close()  # only the socket may be open when the processes are forked
     collect_seldom()
     keep_running(partial(_serve_pages, settings, listening_on), _WEB_PROCESSES)
 
@@ -123,10 +123,10 @@ def _serve_pages(settings: Settings, listening_on: socket.socket, stop: Stop) ->
 
 @main.command()
 @click.argument("revision", default="head")
-@click.option("--draft", metavar="MESSAGE", help="For developers: draft the migration to the tables in the code.")
-@click.option("--yes-drop-everything", "drop", is_flag=True, help="Needed for base: it deletes all tables.")
+@click.option("--draft", metavar="MESSAGE", help="For developers: drafts a migration to the tables in the code.")
+@click.option("--yes-drop-everything", "drop", is_flag=True, help="Required for base, which deletes all tables.")
 def migrate(revision: str, draft: str | None, drop: bool) -> None:
-    """Brings the database to REVISION, the newest by default; "base" takes everything down."""
+    """Migrates the database to REVISION (default: the newest). "base" deletes all tables."""
     settings = load_settings()
     database = database_of(settings)
     if draft:
@@ -153,7 +153,7 @@ def migrate(revision: str, draft: str | None, drop: bool) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--context", "contexts", multiple=True, help="An incoming context; repeat it. Default: the usual names.")
 def replay(file: Path, contexts: tuple[str, ...]) -> None:
-    """Prints one JSON object per stage of the AMI stream recorded in FILE. Touches no database."""
+    """Prints the stages of the AMI stream recorded in FILE, one JSON object each. Uses no database."""
     tracker = Tracker(contexts or DEFAULT_INCOMING_CONTEXTS)
     with file.open(encoding="utf-8", errors="replace") as lines:
         for stage in replay_lines(lines, tracker):
@@ -162,7 +162,7 @@ def replay(file: Path, contexts: tuple[str, ...]) -> None:
 
 @main.command()
 def check() -> None:
-    """Looks at settings, database, PBX logins, event filters and clocks, and says what to do."""
+    """Checks settings, database, PBX logins, event filters and clocks, and says what to do."""
     settings = load_settings()
     well = True
     for subject, finding in check_hub(settings):
@@ -173,7 +173,7 @@ def check() -> None:
 
 @main.command()
 def prune() -> None:
-    """Deletes history older than the settings keep, a little at a time; the worker does it by itself every hour."""
+    """Deletes history that is older than the settings allow, in small steps. The worker does this every hour anyway."""
     parts = open_parts()
     pruned = prune_history(parts.context.database, datetime.now(UTC), retention(parts.settings))
     click.echo(f"Deleted {pruned.deliveries} deliveries, {pruned.calls} calls and {pruned.others} other rows.")
@@ -182,7 +182,7 @@ def prune() -> None:
 def _with_demo(parts: Parts, stack: ExitStack) -> Parts:
     port = parts.settings.port + 1
     if port > 65535:
-        raise click.ClickException("PBXHUB_PORT: the demo's receiver needs the next port as well: give 65534 or less")
+        raise click.ClickException("PBXHUB_PORT: the demo's receiver uses the next port as well; give 65534 or less")
     context = parts.context
     show = showing(
         context.database, context.vault, port, lambda received: click.echo(f"  arrived: {describe(received)}")
@@ -191,9 +191,9 @@ def _with_demo(parts: Parts, stack: ExitStack) -> Parts:
         released = stack.enter_context(show)
     except OSError as error:
         raise click.ClickException(
-            f"PBXHUB_PORT: the demo's receiver needs port {port} as well: {error.strerror}"
+            f"PBXHUB_PORT: the demo's receiver cannot listen on port {port}: {error.strerror}"
         ) from None
-    click.echo(f"What the demo's webhooks send arrives at http://127.0.0.1:{port}/")
+    click.echo(f"The demo's receiver shows what the webhooks send: http://127.0.0.1:{port}/")
     return replace(parts, released=released)
 
 
@@ -209,7 +209,7 @@ def _answering(parts: Parts) -> Iterator[None]:
 
 @contextmanager
 def _answering_if_free(parts: Parts) -> Iterator[None]:
-    """Another program at the usual port of FastAGI must not keep calls from being reported."""
+    """Runs FastAGI, or continues without it when another program uses the port: calls are still reported."""
     with ExitStack() as stack:
         try:
             stack.enter_context(answering(parts))
@@ -226,7 +226,7 @@ def _show_addresses(parts: Parts) -> None:
 
 
 def _run_until_stopped(parts: Parts, services: Sequence[Service]) -> None:
-    """Starts the services in order; at SIGTERM or Ctrl-C ends them in the opposite order."""
+    """Starts the services in order. SIGTERM or Ctrl-C stops them in reverse order."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
@@ -258,10 +258,11 @@ def _port_named(settings: Settings) -> Iterator[None]:
 
 
 def _end_in_time() -> None:
-    """What waits for a database that is away must not keep the process alive: its leases and files bring it back."""
+    """Ends the process even while threads wait for an unavailable database. Nothing is lost: leases expire, and files
+    keep unwritten stages."""
 
     def end() -> None:
-        log.error("the database did not answer in time; what was under way is taken up again at the next start")
+        log.error("database did not answer in time; the next start continues the unfinished work")
         os._exit(1)
 
     timer = threading.Timer(_STOP, end)

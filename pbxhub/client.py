@@ -1,4 +1,4 @@
-"""A client of a hub's API, on requests: what a program writes to order calls, change webhooks and read what happened.
+"""A client for the hub's API, built on requests: order calls, change webhooks, read what happened.
 
 hub = Client("https://pbx.example.com", "pbx_…")
 call = hub.order_call("+380441234567", "101", callback_url="https://crm.example.com/calls")
@@ -21,7 +21,7 @@ _PAUSE = 0.5  # seconds before a stream that has ended is opened again
 
 
 class ProblemError(Exception):
-    """The hub refused. status: of HTTP. errors: (path, message) of each field that is wrong."""
+    """The hub refused a request. status: HTTP status. errors: (path, message) of each wrong field."""
 
     def __init__(self, status: int, detail: str, errors: tuple[tuple[str, str], ...]) -> None:
         super().__init__(f"{status}: {detail}")
@@ -32,7 +32,7 @@ class ProblemError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What the hub sent, and its version (for a change). resource["name"] reads a field."""
+    """A resource and its version (needed to change it). resource["name"] reads a field."""
 
     data: Mapping[str, Any]
     etag: str = ""
@@ -47,7 +47,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class OrderedCall:
-    """A call ordered by API. status: registered, ongoing, completed, failed, error or cancelled; reason: why."""
+    """A call ordered by API. status: registered, ongoing, completed, failed, error or cancelled. reason: why."""
 
     id: str
     status: str
@@ -65,23 +65,23 @@ class Client:
         self._session.headers["X-API-KEY"] = key
 
     def get(self, path: str, **query: Any) -> Resource:
-        """A resource. Raises ProblemError as everything here does."""
+        """A resource. Like every method, raises ProblemError when the hub refuses."""
         return self._ask("GET", path, params=query)
 
     def add(self, path: str, body: Mapping[str, Any], key: str = "") -> Resource:
-        """POST. key: an Idempotency-Key; with the same one it happens once, however often it is sent."""
+        """POST. key: an Idempotency-Key. Requests with the same key take effect once, however often they are sent."""
         return self._ask("POST", path, json=dict(body), headers={"Idempotency-Key": key} if key else {})
 
     def change(self, path: str, seen: Resource, body: Mapping[str, Any], method: str = "PATCH") -> Resource:
-        """Changes what was seen; refused with status 412 when somebody else has changed it since."""
+        """Changes a resource. The hub refuses with status 412 when it has been changed since it was read."""
         return self._ask(method, path, json=dict(body), headers={"If-Match": seen.etag})
 
     def put(self, path: str, body: Mapping[str, Any]) -> Resource:
-        """PUT of something that has no version."""
+        """PUT of a resource that has no version."""
         return self._ask("PUT", path, json=dict(body))
 
     def remove(self, path: str, seen: Resource | None = None) -> None:
-        """Deletes. seen: only if nobody has changed it since; refused with status 412 otherwise."""
+        """Deletes. seen: delete only if it is unchanged since then; otherwise the hub refuses with status 412."""
         self._ask("DELETE", path, headers={"If-Match": seen.etag} if seen else {})
 
     def all(self, path: str, **query: Any) -> Iterator[Mapping[str, Any]]:
@@ -107,22 +107,22 @@ class Client:
         return _ordered(self.add("/calls", body, key))
 
     def call(self, call_id: str) -> OrderedCall:
-        """What became of an ordered call."""
+        """The current state of an ordered call."""
         return _ordered(self.get(f"/calls/{quote(call_id)}"))
 
     def cancel(self, call_id: str) -> OrderedCall:
-        """Calls it off."""
+        """Cancels an ordered call."""
         return _ordered(self._ask("DELETE", f"/calls/{quote(call_id)}"))
 
     def events(
         self, last_id: str = "", seconds: float = _DEADLINE, *, types: Iterable[str] = (), call_id: str = ""
     ) -> Iterator[Mapping[str, Any]]:
-        """Events as they happen, from last_id on, without end: when the line breaks it goes on where it was.
+        """Yields events as they happen, from last_id on, without end. Reconnects after a break without losing any.
 
-        types, call_id: only those.
+        types, call_id: yields only these.
 
-        Raises what requests does when the hub has not been heard for so many seconds, and ProblemError when it
-        refuses at the beginning.
+        Raises an exception of requests when the hub sends nothing for so many seconds, and ProblemError when the hub
+        refuses the first request.
         """
         heard = time.monotonic()
         begun = False

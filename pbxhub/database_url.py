@@ -1,4 +1,4 @@
-"""The address of the database: what an operator may write, and which hosts and ports it names."""
+"""The database URL: which forms an operator may write, and which hosts and ports it names."""
 
 import re
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ Place = tuple[str, int]
 
 
 def read_database_url(text: str) -> str:
-    """The URL as SQLAlchemy takes it. Raises ValueError with what to write instead.
+    """The URL for SQLAlchemy. Raises ValueError that says what to write instead.
 
-    Several hosts of one PostgreSQL may stand in the place of one, as libpq's own URLs have them, or in the query
-    (`?host=a:1&host=b:2`, `?host=a,b&port=1,2`). Then the hub goes to the one that can be written to, unless the URL
-    says otherwise.
+    A PostgreSQL cluster may be written with several hosts, either as in libpq's URLs or in the query
+    (`?host=a:1&host=b:2`, `?host=a,b&port=1,2`). The hub then connects to the primary, which accepts writes, unless
+    the URL says otherwise.
     """
     try:
         return _read_sqlite(text) if text.startswith("sqlite:") else _read_postgres(text)
@@ -37,14 +37,14 @@ def sqlite_url(path: str) -> str:
 
 
 def connect_arguments(url: str | URL) -> dict[str, Any]:
-    """What the driver is given to connect to a PostgreSQL."""
+    """The driver's arguments to connect to PostgreSQL."""
     made = make_url(url)
     _nothing, arguments = made.get_dialect()().create_connect_args(made)
     return dict(arguments)
 
 
 def database_places(url: str) -> tuple[Place, ...]:
-    """Every host and port a connection may go to; none for SQLite and for sockets in the file system."""
+    """Every host and port to which a connection may go; none for SQLite and for Unix sockets."""
     if url.startswith("sqlite:"):
         return ()
     given = {**_defaults(), **connect_arguments(url)}
@@ -60,7 +60,7 @@ def database_places(url: str) -> tuple[Place, ...]:
 
 
 def _defaults() -> Mapping[str, str]:
-    """What libpq takes where the URL is silent: PGHOST, PGPORT and the service file of PGSERVICE."""
+    """libpq's values for what the URL omits: PGHOST, PGPORT and the service file of PGSERVICE."""
     options = {option.keyword.decode(): option.val for option in Conninfo.get_defaults()}
     return {name: value.decode() for name in ("host", "hostaddr", "port") if (value := options.get(name))}
 
@@ -88,7 +88,7 @@ def _read_postgres(text: str) -> str:
     else:
         url = make_url(text)
         places = _places(url.query, _port(POSTGRES if url.port is None else url.port))
-        if url.host and places:  # which of the two would be meant?
+        if url.host and places:  # it would be unclear which of the two counts
             raise ValueError
     if "service" in url.query:  # it would hide the hosts from the address guard
         raise ValueError
@@ -99,7 +99,7 @@ def _read_postgres(text: str) -> str:
 
 
 def _places(query: Mapping[str, Any], usual: int) -> list[Place]:
-    """Those of the query, in either of its two forms."""
+    """The hosts and ports in the query, in either of its two forms."""
     hosts, ports = query.get("host", ()), query.get("port", ())
     if isinstance(hosts, str):
         hosts = hosts.split(",")

@@ -1,9 +1,9 @@
-"""WSGI applications on waitress, on a thread of their own, that stop without tearing a request apart.
+"""Runs WSGI applications on waitress in a separate thread, and stops without interrupting a request.
 
-One server for `run`, `web` and the kit. waitress reads and writes all connections on one thread and gives a request a
-thread of the pool only once all of it has arrived: neither an idle connection nor a request sent drop by drop holds up
-a page. (gunicorn's threads wait for both.) What waitress leaves open is limited here: how many connections there are,
-how long a request may take to arrive, and how large it may be.
+`run`, `web` and the testing kit use the same server. waitress reads and writes all connections on one thread and
+passes a request to the thread pool only once it is complete, so neither an idle connection nor a very slow request
+delays a page. (gunicorn's threads wait for both.) This module adds the limits that waitress lacks: the number of
+connections, the time a request may take to arrive, and its size.
 """
 
 import resource
@@ -24,21 +24,21 @@ from waitress.task import ThreadedTaskDispatcher
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-_CONNECTIONS = 1000  # of one process; each costs a descriptor and about 2 µs per turn of the loop
-_FILES = 8192  # descriptors a process asks for; some systems give 1,024 unasked
+_CONNECTIONS = 1000  # per process; each costs a file descriptor and about 2 µs per turn of the loop
+_FILES = 8192  # file descriptors to ask for; some systems allow 1,024 by default
 _IDLE = 60  # seconds without a byte in either direction
 _ARRIVE = 60.0  # seconds from the first to the last byte of a request
-_HEADERS = 64 * 1024  # bytes, the address included
-_BODY = 4 * 1024 * 1024  # bytes; what is smaller and still too large gets a page that says so
+_HEADERS = 64 * 1024  # bytes, including the address
+_BODY = 4 * 1024 * 1024  # bytes; a body below this that the page finds too large gets an explanation
 _IN_MEMORY = 64 * 1024  # bytes of a body; the rest waits in a temporary file
-_STALLED = 5.0  # seconds after which a reader who takes nothing may have to make room
-_LOOK = 5  # seconds between two looks for connections that have had their time
-_FINISH = 3.0  # seconds that requests being answered may take when it stops
+_STALLED = 5.0  # seconds after which a client that reads nothing may be disconnected to make room
+_CHECK = 5  # seconds between checks for connections that have timed out
+_FINISH = 3.0  # seconds that running requests may take when the server stops
 _STOP = 5.0  # seconds for the thread to end
 
 
 class _Request(HTTPRequestParser):
-    """One that knows when its first byte came: drops sent one by one keep a connection busy, not its request."""
+    """A request that records when its first byte arrived: bytes sent one by one must not extend its time limit."""
 
     def __init__(self, adj: Adjustments) -> None:
         super().__init__(adj)
@@ -51,19 +51,19 @@ class _Connection(HTTPChannel):
 
     @property
     def since(self) -> float:
-        """Since when it owes us something: the rest of a request, or the next one."""
+        """Since when the client has kept us waiting: for the rest of a request, or for the next one."""
         return float(self.request.began if self.request else self.last_activity)
 
     def readable(self) -> bool:
-        """Asked before every turn. One that was closed in this turn must not be polled: its descriptor may be the
-        next newcomer's."""
+        """Called before every turn. A connection closed in this turn must not be polled: a new connection may get its
+        descriptor."""
         return self.connected and bool(super().readable())
 
     def writable(self) -> bool:
         return self.connected and bool(super().writable())
 
     def may_go(self, now: float) -> bool:
-        """Whether closing it interrupts nobody: nothing is being answered, nothing is being taken."""
+        """Whether closing it interrupts nothing: no request is running, and the client is not reading an answer."""
         return not self.requests and (not self.total_outbufs_len or self.last_activity < now - _STALLED)
 
 
@@ -72,8 +72,8 @@ class _Server(TcpWSGIServer):
     active_channels: dict[int, _Connection]  # type: ignore[assignment]
 
     def readable(self) -> bool:
-        """Asked before every turn. Full, it closes the connection that has kept us waiting longest: whoever opens
-        thousands pushes out their own, and a newcomer is heard."""
+        """Called before every turn. When all connections are in use, closes the one that has kept us waiting longest:
+        a client that opens thousands loses its own, and a new client gets in."""
         if len(self.active_channels) >= self.adj.connection_limit - 2:
             self._make_room(time.time())
         return bool(super().readable())
@@ -82,7 +82,7 @@ class _Server(TcpWSGIServer):
         super().maintenance(now)  # type: ignore[arg-type]
         for connection in list(self.active_channels.values()):
             late = connection.request and connection.since < now - _ARRIVE
-            # a thread waits for a reader who takes nothing of a long answer
+            # a thread waits for a client that does not read a long answer
             stuck = connection.total_outbufs_len and connection.last_activity < now - _IDLE
             if late or stuck:
                 connection.handle_close()
@@ -90,15 +90,15 @@ class _Server(TcpWSGIServer):
     def _make_room(self, now: float) -> None:
         idle = [one for one in self.active_channels.values() if one.may_go(now)]
         if idle:
-            # at once: marked as to be closed, it would be when it can be written to, which a full one never can
+            # closed now: one only marked for closing is closed when it becomes writable, and a full one never does
             min(idle, key=lambda one: one.since).handle_close()
 
 
 @contextmanager
 def serving(application: "WSGIApplication", listening_on: socket.socket, *, threads: int, name: str) -> Iterator[None]:
-    """Serves on a bound TCP socket until left; what is being answered then is finished, within three seconds.
+    """Serves on a bound TCP socket while the context is open; then finishes running requests within three seconds.
 
-    threads: requests answered at the same time. name: of the thread that reads and writes the connections.
+    threads: requests handled at the same time. name: of the thread that reads and writes the connections.
     """
     connections: dict[int, Any] = {}
     server = _server(application, listening_on, connections, threads)
@@ -108,7 +108,7 @@ def serving(application: "WSGIApplication", listening_on: socket.socket, *, thre
         yield
     finally:
         server.task_dispatcher.shutdown(timeout=_FINISH)
-        # closed by the thread that polls them: from here, it could be left polling a descriptor that is gone
+        # the polling thread closes them: closed from here, it could poll a descriptor that no longer exists
         server.trigger.pull_trigger(lambda: wasyncore.close_all(connections))
         thread.join(_STOP)
 
@@ -120,11 +120,11 @@ def _server(application: "WSGIApplication", listening_on: socket.socket, map_: d
         connection_limit=min(_CONNECTIONS, _files() // 2) + 2,  # waitress counts the listening socket and its pipe
         asyncore_use_poll=True,  # select() knows no descriptor above 1,023
         channel_timeout=_IDLE,
-        cleanup_interval=_LOOK,
+        cleanup_interval=_CHECK,
         max_request_header_size=_HEADERS,
         max_request_body_size=_BODY,
         inbuf_overflow=_IN_MEMORY,
-        clear_untrusted_proxy_headers=False,  # the application itself decides whom to believe
+        clear_untrusted_proxy_headers=False,  # the application decides which proxies to trust
     )
     dispatcher = ThreadedTaskDispatcher()
     dispatcher.set_thread_count(threads)
@@ -136,7 +136,7 @@ def _server(application: "WSGIApplication", listening_on: socket.socket, map_: d
 
 
 def _files() -> int:
-    """How many descriptors this process may have; it asks for more where few were given."""
+    """How many file descriptors this process may open; raises a low limit first."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,7 +1,7 @@
-"""Reads JSON that somebody else wrote: every body, import and typed event goes through here, with the same limits.
+"""Reads JSON from outside: every request body, import and typed event goes through here, with the same limits.
 
-What is let through can be walked level by level, written again, and kept by both databases: PostgreSQL takes no
-U+0000, neither takes half of a surrogate pair, and JSON itself has no NaN.
+Accepted JSON can be processed recursively, written again, and stored by both databases: PostgreSQL rejects U+0000, both
+reject an unpaired surrogate, and JSON has no NaN.
 """
 
 import json
@@ -10,12 +10,12 @@ from typing import Any, NoReturn
 
 from pbxhub.translatable import Sentence, say
 
-DEEPEST = 100  # levels: what is read is also copied and written again, level by level
-DIGITS_MAX = 100  # of one number, its point and exponent included
+DEEPEST = 100  # levels; the document is also copied and written again recursively
+DIGITS_MAX = 100  # of one number, including its point and exponent
 
 
 class UnreadableError(ValueError):
-    """What was sent cannot be taken. path: the field that is to blame, "" for the whole. sentence: for the sender."""
+    """The JSON cannot be accepted. path: the field at fault, "" for the document. sentence: for the sender."""
 
     def __init__(self, path: str, sentence: Sentence) -> None:
         super().__init__(f"{path}: {sentence}" if path else sentence)
@@ -24,7 +24,7 @@ class UnreadableError(ValueError):
 
 
 def read_json(body: bytes) -> Any:
-    """The document in a body. Raises UnreadableError: no JSON in UTF-8 (RFC 8259), or beyond the limits above."""
+    """The document in a body. Raises UnreadableError: not JSON in UTF-8 (RFC 8259), or beyond the limits above."""
     try:
         text = body.decode("utf-8-sig")
         document = json.loads(
@@ -40,7 +40,7 @@ def read_json(body: bytes) -> Any:
         _refuse(_too_deep())
     if is_too_deep(document):
         _refuse(_too_deep())
-    if "\\u" in text:  # raw, JSON allows neither of them
+    if "\\u" in text:  # unescaped, JSON allows neither of them
         for path, letter in _unkept(document, ""):
             raise UnreadableError(path, unkept(letter))
     return document
@@ -57,14 +57,14 @@ def is_too_deep(document: Any) -> bool:
 
 
 def unkept_letter(text: str) -> str:
-    """The first character of a text that a database would refuse, "" when there is none."""
+    """The first character of a text that a database would reject; "" when there is none."""
     if text.isascii():
         return "\0" if "\0" in text else ""
     return next((letter for letter in text if letter == "\0" or "\ud800" <= letter <= "\udfff"), "")
 
 
 def unkept(letter: str) -> Sentence:
-    """What is said about such a character."""
+    """The sentence about such a character."""
     return say("has the character U+%(code)s, which no database keeps; delete it", code=f"{ord(letter):04X}")
 
 
@@ -91,7 +91,7 @@ def _integer(text: str) -> int:
 
 def _float(text: str) -> float:
     number = float(_short(text))
-    if number - number != 0:  # 1e999 is infinite, and JSON has no way to write that again
+    if number - number != 0:  # 1e999 becomes infinite, which JSON cannot express
         _refuse(say("%(number)s is too large for a number.", number=text))
     return number
 
@@ -113,7 +113,7 @@ def _inside(value: Any) -> Iterable[Any]:
 
 
 def _unkept(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Where a text or a name cannot be kept: path and character. No deeper than DEEPEST, which is checked before."""
+    """Path and character of each text or name that cannot be stored. The depth was checked before (DEEPEST)."""
     if isinstance(value, str):
         if letter := unkept_letter(value):
             yield path, letter

@@ -1,4 +1,4 @@
-"""Structured logs: text on a terminal, JSON lines elsewhere. What redaction.py knows as a secret never gets out."""
+"""Structured logs: text on a terminal, JSON lines elsewhere. Secrets that redaction.py recognizes are never logged."""
 
 import logging
 import sys
@@ -47,7 +47,7 @@ def configure_logs(log_format: str, level: str) -> None:
 
 
 def _hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """After the traceback was written out: what broke may have a URL in its words."""
+    """Runs after the traceback is formatted, because the message of an exception may contain a URL."""
     for name, value in event.items():
         event[name] = redact_value(value, name)
     return event

@@ -1,4 +1,4 @@
-"""What every command begins with: settings, database and key. Each failure is one sentence that names the variable."""
+"""The start of every command: settings, database and key. Each failure is one sentence that names the variable."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,12 +27,12 @@ def load_settings() -> Settings:
 
 
 def database_of(settings: Settings) -> Database:
-    """Connects to nothing yet."""
+    """The database. Does not connect yet."""
     return open_database(settings.database_url, direct_url=settings.database_direct_url)
 
 
 def open_parts(migrating: bool = False) -> Parts:
-    """The database checked, and (migrating) its tables brought up to date; with the key that belongs to it."""
+    """Checks the database, with migrating=True migrates its tables, and finds the key that belongs to it."""
     settings = load_settings()
     database = database_of(settings)
     with database_named():
@@ -47,7 +47,7 @@ def open_parts(migrating: bool = False) -> Parts:
 
 @contextmanager
 def database_named() -> Iterator[None]:
-    """Turns an error of the database into a sentence."""
+    """Turns a database error into a sentence."""
     try:
         yield
     except SQLAlchemyError as error:
@@ -55,8 +55,8 @@ def database_named() -> Iterator[None]:
 
 
 def refuse_wrong_key(settings: Settings, database: Database) -> None:
-    """Call it before anything is written, even by a migration: another key opens no stored secret, and would seal new
-    ones so that the other hosts cannot open them."""
+    """Call it before anything is written, even by a migration: a different key cannot decrypt the stored secrets, and
+    would encrypt new ones so that the other hosts cannot read them."""
     try:
         check_key(database, settings.secret_key, str(settings.key_file))
     except WrongKeyError as error:
@@ -64,7 +64,7 @@ def refuse_wrong_key(settings: Settings, database: Database) -> None:
 
 
 def settings_with_key(settings: Settings, database: Database) -> Settings:
-    """The settings with the key of the database; for a database that has none, a key is made and remembered there."""
+    """The settings with the database's key. When the database has none, creates a key and stores its check value."""
     try:
         settings = with_key(settings)
         remember_key(database, settings.secret_key, str(settings.key_file))

@@ -1,4 +1,4 @@
-"""Where templates/, static/, migrations/ and asterisk-conf/ lie: beside the package or, in a wheel, inside it."""
+"""The paths of templates/, static/, migrations/ and asterisk-conf/: beside the package or, in a wheel, inside it."""
 
 from pathlib import Path
 

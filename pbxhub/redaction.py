@@ -1,7 +1,7 @@
-"""What counts as a secret where it stands in the open, and how it is hidden: the one table for pages, API and logs.
+"""Recognizes and hides secrets: the one table for pages, API and logs.
 
-Two kinds are known: a value under a name that marks it (of a header, of a query, of a field in a body, of a log line),
-and a form that is a key by itself (a bot's token in a path, the user and password of a URL, "Bearer …" in a text).
+There are two kinds: a value whose name marks it as secret (a header, a query parameter, a field in a body or in a log
+line), and text with the form of a key (a bot's token in a path, user and password in a URL, "Bearer …").
 """
 
 import base64
@@ -17,32 +17,34 @@ _WORDS = (
     r"(?:authorization|cookie|passw(?:or)?d|passphrase|pwd|secret|token|credential"
     r"|(?:api|access|private|auth|webhook|signing|app|client)[-_]?key)"
 )
-_BARE = r"(?:key|auth|sig|sign|signature|pass|hash)"  # which mark a secret when they are the whole name
-# A word looked for ahead, and the name then taken as a whole and never given back (++): the work stays in proportion to
-# the text, also where it is "tokentokentoken…" without an end.
+_BARE = r"(?:key|auth|sig|sign|signature|pass|hash)"  # these mark a secret only as the whole name
+# A lookahead finds the word; the name is then matched possessively (++), without backtracking. The time stays
+# proportional to the length of the text, even for an endless "tokentokentoken…".
 _NAME = rf"(?:(?=[\w.\[\]-]*?{_WORDS})[\w.\[\]-]++|(?:x-(?:[\w-]*-)?)?{_BARE})"
 _SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
 _SECRET_HEADER = re.compile(rf".*{_WORDS}.*|x-.*-key|x-key|key|auth|x-auth.*", re.IGNORECASE)
 _SECRET_QUERY = re.compile(rf"([?&;](?:(?=[^=&;#?]*?{_WORDS})[^=&;#?]++|code|{_BARE})=)[^&;#]*", re.IGNORECASE)
 _PARTS = re.compile(r"([^/]*//[^/?#]*)([^?#]*)(.*)", re.DOTALL)
 _USER_INFO = re.compile(r"(?<=://)[^/?#@]*@")
-# a step of the path that is a key by itself: Telegram's botID:KEY, and long runs of letters mixed with digits
+# a path segment that is a key: Telegram's botID:KEY, and long runs of letters mixed with digits
 _PATH_TOKEN = re.compile(r"(?<=/)(?:bot[0-9]+(?::|%3A)[^/?#]+|(?=[^/?#]*[0-9])(?=[^/?#]*[A-Za-z])[A-Za-z0-9_-]{16,})")
-# hosts whose paths are nothing but a key
+# hosts whose whole path is a key
 _HOOK_HOST = re.compile(
     r"(?<=://)((?:hooks\.slack\.com/services|hooks\.zapier\.com/hooks/catch|[^/?#]*\.webhook\.office\.com/webhookb2"
     r"|discord(?:app)?\.com/api/webhooks|hook\.[a-z0-9.]*make\.com|[^/?#]*/rest/[0-9]+)/)[^?#]+",
     re.IGNORECASE,
 )
 _BITRIX_METHOD = re.compile(r"[^/]+/([a-z][\w.]*(?:\.json|\.xml)?)", re.IGNORECASE)
-# secrets inside a text of any kind, also one that was cut: each keeps what is before the value
+# secrets inside any text, even a truncated one; each match keeps what is before the value
 _URL = re.compile(r"https?:(?:\\?/){2}[^\s\"'<>]+", re.IGNORECASE)
 _SCHEME = re.compile(r"\b(Bearer|Basic)(\s+)[A-Za-z0-9._~+/=-]{4,}", re.IGNORECASE)
 _BOT = re.compile(r"\bbot[0-9]{3,}(?::|%3A)[\w-]+", re.IGNORECASE)
 _IN_JSON = re.compile(
     rf"(\\?[\"']{_NAME}\\?[\"']\s*[:=]\s*)(?:(\\?[\"'])(?:[^\"'\\]|\\[^\"'])*|-?[0-9][\w.+-]*)", re.IGNORECASE
 )
-_REST_OF_JSON = re.compile(rf"(\\?[\"']{_NAME}\\?[\"']\s*:\s*[\[{{]).*", re.IGNORECASE | re.DOTALL)  # where it is cut
+_REST_OF_JSON = re.compile(  # for a truncated document
+    rf"(\\?[\"']{_NAME}\\?[\"']\s*:\s*[\[{{]).*", re.IGNORECASE | re.DOTALL
+)
 _IN_FORM = re.compile(rf"((?:^|[?&;\s]){_NAME}=)[^&;\s\"'<>]+", re.IGNORECASE)
 _IN_XML = re.compile(rf"(<(?:[\w-]+:)?{_NAME}(?:\s[^<>]*)?>)[^<]+", re.IGNORECASE)
 _IN_ATTRIBUTE = re.compile(rf"(\s(?:[\w-]+:)?{_NAME}\s*=\s*[\"'])[^\"'<]+", re.IGNORECASE)
@@ -50,14 +52,14 @@ _IN_HEADER = re.compile(rf"(^[ \t]*{_NAME}:[ \t]*)[^\r\n]+", re.IGNORECASE | re.
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether what stands under this name is a secret: of a field, a parameter, a value of a log line."""
+    """Whether a field, parameter or log value of this name is a secret."""
     return bool(_SECRET_NAME.fullmatch(name.strip()))
 
 
 def redact_value(value: Any, name: str = "") -> Any:
-    """JSON with the secrets in it hidden: all that stands under a secret's name, and what is one by its form.
+    """JSON with its secrets hidden: all values under a secret name, and texts with the form of a key.
 
-    {"name": "X-Key", "value": "…"}, as headers and parameters of webhooks are written, counts as a field X-Key.
+    {"name": "X-Key", "value": "…"}, the form of webhook headers and parameters, counts as a field X-Key.
     """
     if is_secret_name(name) and value not in ("", None) and not isinstance(value, (dict, list, tuple, bool)):
         return HIDDEN
@@ -74,7 +76,7 @@ def redact_value(value: Any, name: str = "") -> Any:
 
 
 def _below(called: str, key: str) -> str:
-    """Of something that is named like a secret, everything but how it is set up."""
+    """The name under which a value inside a secret-named object counts; its configuration fields stay visible."""
     return key if key in _SETTINGS and not is_secret_name(key) else called
 
 
@@ -82,7 +84,7 @@ _SETTINGS = frozenset({"name", "type", "kind", "empty", "mandatory", "attribute"
 
 
 def redact_text(text: str) -> str:
-    """A text of any kind, a body, a message, a dump of a request, with the secrets in it hidden. May be cut short."""
+    """Any text (a body, a message, a dump of a request) with its secrets hidden. The text may be truncated."""
     head, blank, body = text.partition("\r\n\r\n")
     if blank:
         return _redact_plain(head) + blank + redact_body(body.encode("utf-8", "replace")).decode()
@@ -101,8 +103,8 @@ def _redact_plain(text: str) -> str:
 
 
 def redact_body(body: bytes) -> bytes:
-    """The same for a body. One that is JSON is walked, so that also lists under a secret's name are hidden; it comes
-    out in its own spacing unless something had to be hidden."""
+    """The same for a body. JSON is parsed, so that lists under a secret name are hidden, too; its spacing changes only
+    when something is hidden."""
     text = body.decode("utf-8", "replace")
     try:
         document = json.loads(text)
@@ -117,7 +119,7 @@ def redact_body(body: bytes) -> bytes:
 
 
 def _redact_found_url(match: re.Match[str]) -> str:
-    """Also where JSON has escaped it: https:\\/\\/…"""
+    """Redacts one URL, also one that JSON has escaped: https:\\/\\/…"""
     found = match.group()
     if "\\/" not in found:
         return redact_url(found)
@@ -126,7 +128,7 @@ def _redact_found_url(match: re.Match[str]) -> str:
 
 
 def redact_headers(headers: Iterable[Iterable[str]], also: Iterable[str] = ()) -> tuple[tuple[str, str], ...]:
-    """The headers with credentials hidden, also those in a URL (Location); also: further names, in any letter case."""
+    """The headers with credentials hidden, also in a URL (Location). also: further secret names, in any letter case."""
     names = {name.lower() for name in also}
     return tuple((name, HIDDEN if _is_secret(name, names) else redact_text(value)) for name, value in headers)
 
@@ -136,7 +138,7 @@ def _is_secret(name: str, also: set[str]) -> bool:
 
 
 def redact_url(url: str, also: Iterable[str] = ()) -> str:
-    """The URL without user name, keys in the path and secrets in the query; also: further names of the query."""
+    """The URL without user name, keys in the path and secrets in the query. also: further secret parameter names."""
     url = _USER_INFO.sub(f"{HIDDEN}@", url)
     url = _HOOK_HOST.sub(_hide_hook, url)
     url = _redact_path(url)
@@ -152,16 +154,16 @@ def _redact_path(url: str) -> str:
 
 
 def _hide_hook(match: re.Match[str]) -> str:
-    """Bitrix24's method behind the key stays readable: /rest/1/KEY/crm.lead.add.json."""
+    """Keeps the method after Bitrix24's key readable: /rest/1/KEY/crm.lead.add.json."""
     rest = match.group()[len(match.group(1)) :]
     method = _BITRIX_METHOD.fullmatch(rest) if "/rest/" in match.group(1) else None
     return f"{match.group(1)}{HIDDEN}/{method.group(1)}" if method else match.group(1) + HIDDEN
 
 
 def scrub(text: str, secrets: Iterable[str]) -> str:
-    """The text without the given secrets, whichever way they were encoded: for messages and dumps.
+    """The text without the given secrets, in any encoding. For messages and dumps.
 
-    Secrets shorter than four characters are left: hiding "1" everywhere would make every text unreadable.
+    Secrets shorter than four characters are not hidden: hiding "1" everywhere would make every text unreadable.
     """
     for form in _forms(secrets):
         text = text.replace(form, HIDDEN)
@@ -169,14 +171,14 @@ def scrub(text: str, secrets: Iterable[str]) -> str:
 
 
 def scrub_bytes(data: bytes, secrets: Iterable[str]) -> bytes:
-    """As scrub, for bodies: a receiver may echo what it was sent."""
+    """scrub for bodies: a receiver may echo the request."""
     for form in _forms(secrets):
         data = data.replace(form.encode(), HIDDEN.encode())
     return data
 
 
 def _forms(secrets: Iterable[str]) -> list[str]:
-    """Plain, percent-encoded, form-encoded, and base64 alone; the longest first, so that no rest stays behind."""
+    """Each secret plain, percent-encoded, form-encoded and in base64; longest first, so that no part remains."""
     forms = set()
     for secret in secrets:
         if len(secret) >= 4:

@@ -1,5 +1,5 @@
-"""The long-running parts of the hub as context managers: entered, they run on threads of their own; left, they end
-within ten seconds and lose nothing."""
+"""The long-running parts of the hub as context managers. Each runs on its own threads while the context is open; on
+exit it stops within ten seconds and loses nothing."""
 
 import asyncio
 import gc
@@ -43,14 +43,15 @@ from pbxhub.store.agi_tokens import Tokens
 from pbxhub.web import create_app
 
 _GUARD_LASTS = 300.0  # seconds
-_THREADS = 16  # of the pages and the API, in each process; streams of events may hold half of them
-_STOP = 10.0  # seconds a service may take to end
+_THREADS = 16  # of the pages and the API, per process; event streams may use half of them
+_STOP = 10.0  # seconds a service may take to stop
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What every service needs. released: endpoints on this machine that webhooks may reach (the demo's receiver)."""
+    """What every service needs. released: endpoints on this machine that webhooks may reach, such as the demo's
+    receiver."""
 
     settings: Settings
     context: DeliveryContext
@@ -58,15 +59,16 @@ class Parts:
 
 
 def collect_seldom() -> None:
-    """Once everything is loaded: Python's collector leaves that alone from now on, and looks for cycles after 50,000
-    new objects instead of 700. It cost a fifth of the CPU of a delivery, and what ends here is freed without it."""
+    """Call it once everything is loaded. From then on Python's garbage collector ignores the loaded objects, and looks
+    for cycles after 50,000 new objects instead of 700. It took a fifth of the CPU time of a delivery; reference
+    counting frees the rest."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
 
 
 def app(parts: Parts) -> Flask:
-    """The pages and what they need of the settings, and the API beside them."""
+    """The Flask application: the pages and the API."""
     settings = parts.settings
     pages_app = create_app(
         settings,
@@ -81,7 +83,7 @@ def app(parts: Parts) -> Flask:
 
 @contextmanager
 def pages(parts: Parts, listening_on: socket.socket | None = None) -> Iterator[None]:
-    """The pages, on a socket that is bound already or on one of its own. Raises OSError when the port is taken."""
+    """Serves the pages on a bound socket or on a new one. Raises OSError when the port is in use."""
     listening_on = listening_on or bound(parts.settings.bind, parts.settings.port)
     with serving(app(parts), listening_on, threads=_THREADS, name="pages"):
         yield
@@ -89,7 +91,7 @@ def pages(parts: Parts, listening_on: socket.socket | None = None) -> Iterator[N
 
 @contextmanager
 def listening(parts: Parts) -> Iterator[None]:
-    """The listener: what Asterisk tells becomes stages in the outbox."""
+    """Runs the listener: events of Asterisk become stages in the outbox."""
     settings = parts.settings
 
     def write(pbx_id: int, reports: Sequence[CallReport]) -> None:
@@ -107,13 +109,13 @@ def listening(parts: Parts) -> Iterator[None]:
 
 @contextmanager
 def working(parts: Parts) -> Iterator[None]:
-    """The worker: what is due in the outbox is sent; bulk resends, notices and retention go on beside it."""
+    """Runs the worker: sends due deliveries; bulk resends, notices and retention run in the background."""
     settings = parts.settings
     engine: Engine[tuple[Claimed, Prepared]] = Engine(guard(parts), settings.workers)
     sender = Sender(guard(parts))
     metrics = WorkerMetrics(REGISTRY if settings.metrics else None)
     worker = Worker(parts.context, engine, capacity=settings.workers, metrics=metrics)
-    renew = _guard_renewal(parts, engine, sender)
+    renew = _guard_updater(parts, engine, sender)
     chores = BackgroundJobs(parts.context, sender, settings.mail, retention(settings), renew)
     worker.start()
     chores.start()
@@ -126,7 +128,7 @@ def working(parts: Parts) -> Iterator[None]:
 
 @contextmanager
 def answering(parts: Parts) -> Iterator[None]:
-    """FastAGI: waiting calls ask webhooks what to do. Raises OSError when the port is taken."""
+    """Runs FastAGI: waiting calls ask webhooks what to do. Raises OSError when the port is in use."""
     settings = parts.settings
     if settings.agi is None:
         yield
@@ -134,7 +136,7 @@ def answering(parts: Parts) -> Iterator[None]:
     listening_on = bound(*settings.agi, backlog=BACKLOG)
     sender = Sender(guard(parts), capacity=MOST_CALLS)
     recorder = Recorder(parts.context)
-    sys.setswitchinterval(0.001)  # a caller waits at every turn of the threads; Python's own 5 ms would be heard
+    sys.setswitchinterval(0.001)  # a caller waits for every thread switch; Python's default of 5 ms would be audible
     try:
         with ThreadPoolExecutor(8, "questions") as threads:
             shared = Shared(parts.context, sender, recorder, threads, settings.sounds)
@@ -154,7 +156,7 @@ def answering(parts: Parts) -> Iterator[None]:
 
 
 def bound(host: str, port: int, backlog: int = 128) -> socket.socket:
-    """A listening socket. Raises OSError when the port is taken."""
+    """A listening socket. Raises OSError when the port is in use."""
     return socket.create_server(
         (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=backlog
     )
@@ -162,7 +164,7 @@ def bound(host: str, port: int, backlog: int = 128) -> socket.socket:
 
 @contextmanager
 def event_loop(name: str, work: Callable[[asyncio.Event], Awaitable[None]]) -> Iterator[None]:
-    """Runs work(stop) in a thread with an event loop of its own; leaving sets stop and waits for work to return."""
+    """Runs work(stop) in a thread with its own event loop. On exit sets stop and waits until work returns."""
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
 
@@ -185,7 +187,7 @@ async def _finish(work: Awaitable[None]) -> None:
 
 @contextmanager
 def measuring(parts: Parts) -> Iterator[None]:
-    """This process's numbers for Prometheus, where the settings ask for them. Raises OSError when the port is taken."""
+    """Serves this process's metrics for Prometheus if enabled. Raises OSError when the port is in use."""
     if parts.settings.metrics is None:
         yield
         return
@@ -203,7 +205,7 @@ def measuring(parts: Parts) -> Iterator[None]:
 
 
 def retention(settings: Settings) -> Retention:
-    """How long history is kept."""
+    """How long the history is kept."""
     return Retention(
         timedelta(days=settings.keep_delivered),
         timedelta(days=settings.keep_failed),
@@ -211,8 +213,9 @@ def retention(settings: Settings) -> Retention:
     )
 
 
-def _guard_renewal(parts: Parts, engine: Engine[tuple[Claimed, Prepared]], sender: Sender) -> Callable[[], None]:
-    """Gives both a new guard when a PBX has come, gone or moved, and now and then for what the DNS says by now."""
+def _guard_updater(parts: Parts, engine: Engine[tuple[Claimed, Prepared]], sender: Sender) -> Callable[[], None]:
+    """Returns a function that gives both a new guard: when a PBX was added, removed or moved, and every few minutes
+    because the DNS may have changed."""
     known, due = _pbx_places(parts), time.monotonic() + _GUARD_LASTS
 
     def renew() -> None:
@@ -226,16 +229,16 @@ def _guard_renewal(parts: Parts, engine: Engine[tuple[Claimed, Prepared]], sende
 
 
 def _pbx_places(parts: Parts) -> frozenset[tuple[str, int]]:
-    """Host and port of the PBXs that an operator has let into a network of ours. The others are at public addresses
-    only: whoever adds one there must not close that address to the webhooks of everybody else, nor make every page wait
-    for a name of theirs that the DNS does not know."""
+    """Host and port of the PBXs that an operator has allowed in the hub's own networks. All other PBXs are at public
+    addresses. These are left out: otherwise a user who adds a PBX could block its address for the webhooks of all
+    projects, or make every page wait for a name that the DNS does not resolve."""
     with parts.context.database.read() as session:
         pbxs = enabled_pbxs(session)
         return frozenset((pbx.host, pbx.port) for pbx in pbxs if pbx.any_network or pbx.project.pbx_networks)
 
 
 def guard(parts: Parts) -> AddressGuard:
-    """Which addresses requests may reach: never the PBXs' AMI, the database, the mail server or the hub's own ports."""
+    """The address guard for requests: forbids the PBXs' AMI, the database, the mail server and the hub's own ports."""
     settings = parts.settings
     places = {(settings.bind, settings.port), *_pbx_places(parts)}
     places |= {place for place in (settings.agi, settings.metrics) if place}

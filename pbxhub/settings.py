@@ -1,4 +1,4 @@
-"""One Settings object, read once from PBXHUB_* variables. A bad variable stops the start and names itself."""
+"""One Settings object, read once from PBXHUB_* variables. A wrong variable stops the start with a message naming it."""
 
 import base64
 import ipaddress
@@ -15,16 +15,16 @@ from pbxhub.database_url import read_database_url, sqlite_url
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 T = TypeVar("T")
-_SECRETS = ("SECRET_KEY", "SMTP", "DATABASE_URL", "DATABASE_DIRECT_URL")  # never repeated in a message
+_SECRETS = ("SECRET_KEY", "SMTP", "DATABASE_URL", "DATABASE_DIRECT_URL")  # whose values never appear in a message
 
 
 class SettingsError(Exception):
-    """A variable has a value the hub cannot start with. The text names the variable and the way out."""
+    """A variable has a wrong value. The message names the variable and says what to write."""
 
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """Where mails go out. timeout: seconds for each step of the conversation. starttls: encrypt before signing in."""
+    """The mail server. timeout: seconds for each step of SMTP. starttls: encrypt before logging in."""
 
     host: str
     port: int
@@ -37,23 +37,24 @@ class MailServer:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an operator may set. Every field is the variable PBXHUB_<NAME>; see docs/settings.md.
+    """The operator's settings. Every field is the variable PBXHUB_<NAME>; see docs/settings.md.
 
-    data_dir: folder of the SQLite file and of the key made on first start.
-    database_url: SQLAlchemy URL; SQLite in data_dir by default. database_direct_url: the same database past a pooler
-    that gives a connection to another client after each transaction; empty without one.
+    data_dir: folder of the SQLite file and of the key created on first start.
+    database_url: SQLAlchemy URL; SQLite in data_dir by default. database_direct_url: the same database without the
+    transaction pooler in front of it; empty without a pooler.
     secret_key: 32 bytes that encrypt stored secrets and sign sessions; empty while this host has none (with_key).
     bind / port: where the pages listen. public_url: how browsers reach them, without a trailing slash.
-    trusted_proxies: networks of reverse proxies whose X-Forwarded-For names the browser's address.
-    allowed_networks: networks of the operator's own that webhooks may reach although they are not public.
-    projects: who may make projects, "operator" or "everyone" who signs in.
+    trusted_proxies: networks of reverse proxies whose X-Forwarded-For is trusted.
+    allowed_networks: private networks that webhooks may reach.
+    projects: who may create projects, "operator" or "everyone" who signs in.
     workers: HTTP requests that may be in flight at once in one process.
-    stage_memory: stages the listener holds while the database is away, before it drops the connection to the PBX.
-    metrics: address and port where Prometheus finds this process, or None. mail: None sends no mails.
-    keep_*: days that deliveries and calls are kept. pause_*: final failures in a row, and hours they must span,
-    after which a webhook is paused. recordings: the folder the PBX records into, as seen from the hub.
-    agi: address and port where Asterisk asks what to do with a call (FastAGI), or None. agi_networks: who may ask.
-    sounds: the folder of sounds that answers name by URL; Asterisk plays them from there.
+    stage_memory: stages the listener keeps in memory while the database is unavailable; then it disconnects from the
+    PBX.
+    metrics: address and port for Prometheus, or None. mail: None sends no mail.
+    keep_*: days that deliveries and calls are kept. pause_*: a webhook is paused after this many consecutive final
+    failures, if they span this many hours. recordings: the folder into which the PBX records, as the hub sees it.
+    agi: address and port for FastAGI, or None. agi_networks: from where Asterisk may connect to it.
+    sounds: the folder for sounds that answers name by URL; Asterisk plays them from there.
     """
 
     data_dir: Path
@@ -89,7 +90,7 @@ class Settings:
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Reads PBXHUB_* once. Raises SettingsError naming the variable; unknown PBXHUB_* names are refused too."""
+    """Reads PBXHUB_* once. Raises SettingsError, which names the variable; unknown PBXHUB_* names are refused, too."""
     variables = _Variables(os.environ if environ is None else environ)
     data_dir = variables.read("DATA_DIR", "data", _folder)
     bind = variables.read("BIND", "127.0.0.1", _address)
@@ -126,15 +127,15 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 class _Variables:
-    """Reads variables one by one and remembers which names exist, so that a typing error is not ignored."""
+    """Reads variables one by one and collects the valid names, so that a misspelled one is refused."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self._known: set[str] = set()
+        self._names: set[str] = set()
 
     def read(self, name: str, default: str, convert: Callable[[str], T]) -> T:
         variable = f"PBXHUB_{name}"
-        self._known.add(variable)
+        self._names.add(variable)
         text = self._environ.get(variable, default).strip()
         try:
             return convert(text)
@@ -143,9 +144,10 @@ class _Variables:
             raise SettingsError(f"{variable}{shown}: {error}") from None
 
     def refuse_unknown(self) -> None:
-        unknown = sorted(name for name in self._environ if name.startswith("PBXHUB_") and name not in self._known)
+        unknown = sorted(name for name in self._environ if name.startswith("PBXHUB_") and name not in self._names)
         if unknown:
-            raise SettingsError(f"{unknown[0]} is not a setting of pbxhub; known are {', '.join(sorted(self._known))}")
+            names = ", ".join(sorted(self._names))
+            raise SettingsError(f"{unknown[0]} is not a setting of pbxhub. The settings are: {names}")
 
 
 def _mail(variables: _Variables) -> MailServer | None:
@@ -154,7 +156,7 @@ def _mail(variables: _Variables) -> MailServer | None:
     if server is None:
         return None
     if not sender:
-        raise SettingsError("PBXHUB_MAIL_FROM: give the address mails come from, pbxhub@example.com for example")
+        raise SettingsError("PBXHUB_MAIL_FROM: give the sender's address, such as pbxhub@example.com")
     return replace(server, sender=sender)
 
 
@@ -172,7 +174,7 @@ def _smtp(text: str) -> MailServer | None:
 
 def _mail_address(text: str) -> str:
     if text and ("@" not in text or any(character.isspace() for character in text)):
-        raise ValueError("give one address, pbxhub@example.com for example")
+        raise ValueError("give one address, such as pbxhub@example.com")
     return text
 
 
@@ -183,7 +185,7 @@ def _endpoint(text: str) -> tuple[str, int] | None:
     try:
         return _address(host.strip("[]")), _between(1, 65535)(port)
     except ValueError:
-        raise ValueError("give ADDRESS:PORT, 127.0.0.1:9108 for example") from None
+        raise ValueError("give ADDRESS:PORT, such as 127.0.0.1:9108") from None
 
 
 def _address(text: str) -> str:
@@ -192,7 +194,7 @@ def _address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        raise ValueError("give the IP address to listen on, 127.0.0.1 or 0.0.0.0 for example") from None
+        raise ValueError("give the IP address to listen on, such as 127.0.0.1 or 0.0.0.0") from None
 
 
 def _between(low: int, high: int) -> Callable[[str], int]:
@@ -217,7 +219,7 @@ def _folder(text: str) -> Path:
     try:
         return Path(text).expanduser().resolve()
     except RuntimeError:
-        raise ValueError("give a folder; there is no such user to have a home") from None
+        raise ValueError("give a folder; the user after ~ does not exist") from None
 
 
 def _direct_url(text: str) -> str:
@@ -225,7 +227,7 @@ def _direct_url(text: str) -> str:
         return ""
     url = read_database_url(text)
     if url.startswith("sqlite:"):
-        raise ValueError("only a PostgreSQL has a pooler before it; give its URL, or nothing")
+        raise ValueError("give the URL of a PostgreSQL database, or leave it empty: only PostgreSQL can have a pooler")
     return url
 
 
@@ -245,7 +247,7 @@ def _public_url(text: str) -> str:
         or parts.fragment
         or not _has_good_port(text)
     ):
-        raise ValueError("give the address browsers use, https://pbx.example.com for example")
+        raise ValueError("give the address that browsers use, such as https://pbx.example.com")
     return text.rstrip("/")
 
 
@@ -269,8 +271,8 @@ def _key(text: str) -> bytes:
 
 
 def with_key(settings: Settings) -> Settings:
-    """The settings with the key of this host; makes the key file when there is none. Only for a database that has no
-    key yet (store/key_check.py): with a key of its own, a second host could open nothing of the first one's."""
+    """The settings with the key of this host; creates the key file when there is none. Call it only when the database
+    has no key yet (store/key_check.py): a second host with its own key could not decrypt the first one's secrets."""
     if settings.secret_key:
         return settings
     path = settings.key_file
@@ -282,11 +284,11 @@ def with_key(settings: Settings) -> Settings:
 
 
 def _cannot_keep(path: Path, error: OSError) -> SettingsError:
-    return SettingsError(f"PBXHUB_DATA_DIR: cannot keep the secret key in {path}: {error.strerror}")
+    return SettingsError(f"PBXHUB_DATA_DIR: cannot save the secret key in {path}: {error.strerror}")
 
 
 def _key_file(path: Path) -> bytes:
-    """The key in the data folder; empty when there is none."""
+    """The key in the data folder; b"" when there is none."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
@@ -294,7 +296,7 @@ def _key_file(path: Path) -> bytes:
         key = _key(path.read_text().strip())
         if not key:
             raise ValueError(
-                "it is empty. Put it back from a backup; without one, delete it and give the secrets again"
+                "it is empty. Restore it from a backup; without one, delete it and enter all secrets again"
             )
         return key
     except OSError as error:
@@ -304,7 +306,7 @@ def _key_file(path: Path) -> bytes:
 
 
 def _make_key(path: Path) -> None:
-    """Appears whole or not at all, and only once, whoever starts at the same time and wherever the disk gets full."""
+    """Creates the key file in one step: two processes that start at once, or a full disk, cannot damage it."""
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # readable by the owner only
     try:
         with os.fdopen(handle, "wb") as file:

@@ -1,21 +1,21 @@
-"""Sentences for people that remember how they were made.
+"""English sentences that can be translated later.
 
-The floors that find out what is wrong know no languages: they make an English sentence, which programs and logs get
-as it is. A page makes the same sentence again in the language of its reader (web/language.py: said).
+The lower layers do not know the reader's language. They build an English sentence, which programs and logs get
+unchanged; a page builds the same sentence in its reader's language (web/language.py: said).
 """
 
 from collections.abc import Mapping
 
 
 class Sentence(str):
-    """The filled in English text. text: before that, as the catalogues have it; values: what was filled in."""
+    """The English text with its values. text: without the values, as in the message catalogue; values: the values."""
 
     text: str
     values: Mapping[str, object]
 
 
 def say(text: str, /, **values: object) -> Sentence:
-    """A sentence with its %(name)s filled in. A value may be a Sentence too, and is translated with it.
+    """A sentence with its %(name)s filled in. A value may be a Sentence too; it is translated as well.
 
     The texts given here are found by tests.support.catalogue: write them in the call, in one piece.
     """

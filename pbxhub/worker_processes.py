@@ -1,8 +1,8 @@
-"""Several processes that do the same work: forked, watched, and replaced when one ends.
+"""Forks several processes that do the same work, watches them, and replaces one that ends.
 
-What is open in a process that forks is shared by its children: two that read from one connection to the database get
-each other's answers. So nothing may be open here but what is meant to be shared, a listening socket; each child opens
-the rest for itself. A child that is started later finds the same, because this process never does anything else.
+Children share what is open when a process forks: two children that read from one database connection would get each
+other's answers. Only what is meant to be shared may therefore be open here, a listening socket; each child opens the
+rest itself. Children started later find the same state, because this process does nothing else.
 """
 
 import multiprocessing
@@ -16,17 +16,17 @@ from multiprocessing.context import ForkProcess
 
 import structlog
 
-_QUICK = 5.0  # seconds: a child that lived shorter is replaced after _PAUSE, not at once
+_QUICK = 5.0  # seconds; a child that ends sooner is replaced after _PAUSE, not at once
 _PAUSE = 1.0
-_STOP = 10.0  # seconds the children may take to end
-_PARENT = 1.0  # seconds between a child's looks whether its parent is still there
+_STOP = 10.0  # seconds the children may take to stop
+_PARENT = 1.0  # seconds between a child's checks that its parent is alive
 _HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 _fork = multiprocessing.get_context("fork")
 log = structlog.get_logger(__name__)
 
 
 class Stop:
-    """What a child waits for: its end by a signal, or the end of its parent."""
+    """What a child waits for: a signal, or the end of its parent."""
 
     def __init__(self) -> None:
         self._parent = os.getppid()
@@ -46,10 +46,10 @@ class _Child:
 
 
 def keep_running(work: Callable[[Stop], None], count: int) -> None:
-    """Runs work(stop) in `count` processes until SIGTERM or SIGINT; a process that ends before is replaced.
+    """Runs work(stop) in `count` processes until SIGTERM or SIGINT; replaces a process that ends earlier.
 
-    work: builds what it needs, serves until stop.wait() returns, and tidies up within ten seconds. The calling process
-    must have one thread and nothing open that its children may not share.
+    work: opens what it needs, serves until stop.wait() returns, and cleans up within ten seconds. The calling process
+    must have one thread and nothing open that its children must not share.
     """
     # they wait until sigwait() takes them: none is lost between two looks, and a child never runs a handler of ours
     signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
@@ -72,7 +72,7 @@ def _live(work: Callable[[Stop], None]) -> None:
 
 
 def _replace(child: _Child, work: Callable[[Stop], None]) -> _Child:
-    log.error("a worker process has ended; starting another", pid=child.process.pid, status=child.process.exitcode)
+    log.error("process ended; starting another", pid=child.process.pid, status=child.process.exitcode)
     if time.monotonic() - child.born < _QUICK:
         time.sleep(_PAUSE)
     return _start(work)

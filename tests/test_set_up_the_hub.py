@@ -47,7 +47,7 @@ def test_a_full_disk_at_the_first_start_leaves_no_half_key(tmp_path: Path) -> No
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
     try:
-        with pytest.raises(SettingsError, match="PBXHUB_DATA_DIR: cannot keep the secret key"):
+        with pytest.raises(SettingsError, match="PBXHUB_DATA_DIR: cannot save the secret key"):
             with_key(read_settings({"PBXHUB_DATA_DIR": str(tmp_path)}))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -90,7 +90,7 @@ def test_a_key_from_the_environment_needs_no_file(tmp_path: Path) -> None:
         ("ALLOWED_NETWORKS", "192.168.1.1/24", "networks like 192.168.10.0/24"),
         ("PROJECTS", "nobody", "operator, everyone"),
         ("WORKERS", "-1", "whole number"),
-        ("METRICS", "9108", "127.0.0.1:9108 for example"),
+        ("METRICS", "9108", "such as 127.0.0.1:9108"),
         ("KEEP_CALLS", "0", "whole number from 1"),
         ("MAIL_FROM", "somebody", "one address"),
         ("LOG_LEVEL", "loud", "debug, info, warning, error"),
@@ -138,12 +138,12 @@ def test_a_misspelt_variable_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_named() -> None:
-    with pytest.raises(SettingsError, match=r"PBXHUB_DATA_DIR: cannot keep the secret key in /proc/"):
+    with pytest.raises(SettingsError, match=r"PBXHUB_DATA_DIR: cannot save the secret key in /proc/"):
         read_settings({"PBXHUB_DATA_DIR": "/proc/nowhere"})
 
 
 def test_the_documentation_lists_every_variable(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as refusal:
         read_settings({"PBXHUB_DATA_DIR": str(tmp_path), "PBXHUB_X": ""})
-    known = set(re.findall(r"PBXHUB_[A-Z_]+", str(refusal.value).split("known are")[1]))
+    known = set(re.findall(r"PBXHUB_[A-Z_]+", str(refusal.value).split("The settings are")[1]))
     assert set(re.findall(r"^\| `(PBXHUB_[A-Z_]+)`", DOCS.read_text(), re.MULTILINE)) == known

@@ -1,1 +1,1 @@
-"""The hub at work without an Asterisk: recorded calls are played, their webhooks arrive where one can look at them."""
+"""The demo: the hub without an Asterisk. A built-in PBX plays recorded calls; a receiver shows what webhooks send."""

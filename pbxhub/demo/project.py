@@ -35,7 +35,7 @@ class Endpoints:
 
 
 def prepare_demo(session: Session, vault: Vault, endpoints: Endpoints, now: datetime) -> Project:
-    """Makes the demo project on the first start; later ones only tell its PBX where it listens this time."""
+    """Creates the demo project on the first start; later starts only update the address of its PBX."""
     pbx = session.scalars(_BUILT_IN).first() or _make(session, endpoints, now)
     pbx.port = endpoints.ami_port
     pbx.username = endpoints.ami_username
@@ -45,7 +45,7 @@ def prepare_demo(session: Session, vault: Vault, endpoints: Endpoints, now: date
 
 
 def retire_demo(session: Session) -> None:
-    """Without --demo nobody plays the built-in PBX: the listener must not wait for it."""
+    """Disables the built-in PBX. Without --demo it does not run, and the listener must not try to connect to it."""
     session.execute(update(Pbx).where(Pbx.name == PBX, Pbx.host == "127.0.0.1").values(enabled=False))
 
 

@@ -1,4 +1,4 @@
-"""The demo's receiver: its start page shows what arrived."""
+"""The demo's receiver. Its start page shows the requests that arrived."""
 
 import json
 from collections import deque
@@ -10,7 +10,7 @@ from pbxhub.testing.receivers.receiver import Received, Receiver, Reply
 
 
 class DemoReceiver:
-    """A receiver whose start page shows what arrived; /broken/… answers 500, so that the error page has work."""
+    """A receiver whose start page shows the requests. /broken/… answers 500, to fill the page Webhook error check."""
 
     def __init__(self, on_received: Callable[[Received], None], port: int = 0) -> None:
         self._arrived: deque[Received] = deque(maxlen=50)
@@ -29,7 +29,7 @@ class DemoReceiver:
 
 
 def describe(received: Received) -> str:
-    """One line about a request that arrived: method, path without its query, and what is in it."""
+    """One line about a request: method, path without its query, and content."""
     parts = urlsplit(received.path)
     content = received.body.decode("utf-8", "replace") or unquote_plus(parts.query)
     return f"{received.method} {parts.path}  {content[:150]}{'…' if len(content) > 150 else ''}"
@@ -41,7 +41,7 @@ def _page(arrived: Iterable[Received]) -> str:
         f"<time>{request.received_on:%H:%M:%S} UTC</time><pre>{escape(_content(request))}</pre></article>"
         for request in arrived
     )
-    return _PAGE.replace("@ROWS@", rows or "<p>Nothing has arrived yet. The first call comes in a few seconds.</p>")
+    return _PAGE.replace("@ROWS@", rows or "<p>Nothing has arrived yet. The first call starts in a few seconds.</p>")
 
 
 def _content(request: Received) -> str:
@@ -63,5 +63,5 @@ time { opacity: .65; font-size: .85rem }
 pre { margin: .5rem 0 0; white-space: pre-wrap; overflow-wrap: anywhere; font: .85rem/1.45 ui-monospace, monospace }
 </style>
 <h1>What arrived</h1>
-<p>This is the built-in receiver: each webhook of the demo project ends here, the newest on top.</p>
+<p>This is the built-in receiver. It gets the requests of the demo project; the newest is on top.</p>
 @ROWS@</html>"""

@@ -1,4 +1,4 @@
-"""Everything of the demo at once: the built-in PBX plays, the receiver takes what the webhooks send."""
+"""Runs the demo: the built-in PBX plays calls, the receiver accepts what the webhooks send."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -16,16 +16,16 @@ from pbxhub.testing.pbx.recordings import shipped
 from pbxhub.testing.receivers.receiver import Received
 from pbxhub.vault import Vault
 
-_PAUSE = 4.0  # seconds between the beginnings of two calls: some overlap
+_PAUSE = 4.0  # seconds between the starts of two calls, so that some overlap
 
 
 @contextmanager
 def showing(
     database: Database, vault: Vault, receiver_port: int, on_received: Callable[[Received], None]
 ) -> Iterator[frozenset[Endpoint]]:
-    """Plays calls for ever while entered. Yields the receiver's endpoint, which the address guard must release.
+    """Plays calls while the context is open. Yields the receiver's endpoint, which the address guard must allow.
 
-    Raises OSError when receiver_port is taken.
+    Raises OSError when receiver_port is in use.
     """
     shown = DemoReceiver(on_received, receiver_port)
     with shown.receiver as receiver, PlayedPbx() as pbx:
@@ -43,7 +43,7 @@ def showing(
 
 
 def _play(pbx: PlayedPbx, stop: threading.Event) -> None:
-    """One recording after the other, each at natural speed on a thread of its own; none while nobody listens."""
+    """Plays the recordings in turn, each in real time on its own thread; none while no listener is connected."""
     for recording in cycle(shipped()):
         while not pbx.listeners:
             if stop.wait(0.2):

@@ -440,5 +440,5 @@ def test_a_secret_sealed_with_another_key_is_said_and_nothing_is_sent(
         data = {"id": there, "name": "Lead", "stage": "incoming.after", "spec": with_bearer(receiver.url)}
         for path in ("preview", "test"):
             answer = send(editor, f"/projects/{people.project}/webhooks/{path}", {**data, "sample": "answered"})
-            assert "put the old key back" in answer.json["html"]
+            assert "restore the old key" in answer.json["html"]
         assert receiver.connections == 0
