@@ -33,7 +33,7 @@ def read_json(body: bytes) -> Any:
     except UnreadableError:
         raise
     except UnicodeDecodeError:
-        _refuse(say("This is not JSON: it is not UTF-8."))
+        _refuse(say("This is not JSON: the text is not UTF-8."))
     except json.JSONDecodeError as error:
         _refuse(say("This is not JSON: see line %(line)s, column %(column)s.", line=error.lineno, column=error.colno))
     except RecursionError:
@@ -65,11 +65,11 @@ def unkept_letter(text: str) -> str:
 
 def unkept(letter: str) -> Sentence:
     """The sentence about such a character."""
-    return say("has the character U+%(code)s, which no database keeps; delete it", code=f"{ord(letter):04X}")
+    return say("has the character U+%(code)s, which cannot be stored; delete it", code=f"{ord(letter):04X}")
 
 
 def _too_deep() -> Sentence:
-    return say("This is nested deeper than %(most)s levels.", most=DEEPEST)
+    return say("The JSON is nested deeper than %(most)s levels.", most=DEEPEST)
 
 
 def _refuse(sentence: Sentence) -> NoReturn:
@@ -81,7 +81,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _value in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise UnreadableError(twice[:80], say("names the same field twice"))
+        raise UnreadableError(twice[:80], say("contains the same field twice"))
     return found
 
 
@@ -98,12 +98,12 @@ def _float(text: str) -> float:
 
 def _short(text: str) -> str:
     if len(text) > DIGITS_MAX:
-        _refuse(say("A number has %(count)s digits; up to %(most)s can be read.", count=len(text), most=DIGITS_MAX))
+        _refuse(say("A number has %(count)s digits; at most %(most)s are allowed.", count=len(text), most=DIGITS_MAX))
     return text
 
 
 def _constant(text: str) -> NoReturn:
-    _refuse(say("%(value)s is not JSON; give a number, or null.", value=text))
+    _refuse(say("%(value)s is not valid JSON; give a number or null.", value=text))
 
 
 def _inside(value: Any) -> Iterable[Any]:

@@ -17,7 +17,7 @@ class Sentence(str):
 def say(text: str, /, **values: object) -> Sentence:
     """A sentence with its %(name)s filled in. A value may be a Sentence too; it is translated as well.
 
-    The texts given here are found by tests.support.catalogue: write them in the call, in one piece.
+    tests.support.catalogue collects the texts from these calls, so write each text in the call as one literal.
     """
     sentence = Sentence(text % values if values else text)
     sentence.text, sentence.values = text, values

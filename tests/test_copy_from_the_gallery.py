@@ -173,7 +173,7 @@ def test_the_request_of_the_default_event_keeps_every_rule_of_google() -> None:
     assert lint_request(rendered(GOOD), CALLED) == []
 
 
-TOO_OLD = "parameters.timestamp_micros: is not a time of the last 72 hours, in microseconds; GA4 takes no other"
+TOO_OLD = "parameters.timestamp_micros: is not within the last 72 hours; GA4 accepts only such times, in microseconds"
 DROPPED: list[tuple[dict[str, Value], str]] = [
     ({"client_id": "visitor-7"}, "parameters.client_id: is 'visitor-7'; the client id that Google Analytics gives"),
     ({"client_id": "GA1.1.11.22"}, "parameters.client_id: is the whole cookie _ga; GA4 knows this visitor as 11.22"),

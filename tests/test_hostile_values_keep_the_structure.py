@@ -262,7 +262,7 @@ def test_a_value_nested_ten_thousand_deep_is_refused() -> None:
         WebhookSpec(RequestSpec(url="http://r.example/", parameters=(Parameter("n", value="<<custom.x>>"),)))
     )
     result = compiled.render({"custom.x": deep})
-    assert result == NotSent("render_error", "parameters.n: the value is nested too deep")
+    assert result == NotSent("render_error", "parameters.n: the value is nested too deeply")
 
 
 def test_values_that_are_not_finite_and_times_inside_lists() -> None:

@@ -132,7 +132,7 @@ def test_what_is_only_unwise_is_said_and_saved() -> None:
             "filters": [{"parameter": "status", "operator": "equals", "value": "BUSY"}],
         }
     )
-    plain = FieldError("url", "is not encrypted: whoever is on the way reads along; use https:// if you can")
+    plain = FieldError("url", "is not encrypted: anyone on the network path can read it; use https:// if you can")
     assert advice(spec, "incoming.before") == [
         FieldError("filters[0]", "disposition has no value at incoming.before and will be empty"),
         FieldError("url", "billsec has no value at incoming.before and will be empty"),

@@ -135,7 +135,7 @@ def test_more_steps_than_allowed_and_steps_after_the_end() -> None:
 
 def test_two_answers_in_one_are_refused() -> None:
     body = b'{"actions": [{"type": "answer"}], "actions": [{"type": "hangup"}]}'
-    assert str(read_plan(body, RULES)) == "names the same field twice"
+    assert str(read_plan(body, RULES)) == "contains the same field twice"
     body = b'{"actions": [{"type": "answer"}]}{"actions": [{"type": "hangup"}]}'
     assert str(read_plan(body, RULES)) == "is not JSON"
 

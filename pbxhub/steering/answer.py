@@ -105,7 +105,7 @@ def _read_json(body: bytes) -> Any:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise _RefusedError("", "names the same field twice")
+        raise _RefusedError("", "contains the same field twice")
     return found
 
 

@@ -1,1 +1,1 @@
-"""Pure: what a webhook is, when it matches and what request it renders. No I/O, no clock, no database."""
+"""What a webhook is, when it matches, and which request it renders. Pure: no I/O, no clock, no database."""

@@ -1,4 +1,4 @@
-"""Credentials join a rendered request only when it is sent; what is stored, shown or exported never has them."""
+"""Credentials are added to a rendered request only when it is sent. What is stored, shown or exported has none."""
 
 import base64
 import re
@@ -39,15 +39,16 @@ def _header(auth: Auth, secret: str) -> tuple[str, str]:
 
 
 def keeps_secret(before: RequestSpec, after: RequestSpec) -> bool:
-    """Whether the sealed secret of a webhook may stay when its request is changed.
+    """Whether a webhook keeps its stored secret when its request is changed.
 
-    Not when it would travel another way or to another scheme, host or port: whoever changes those gives it again.
+    Not when the authentication, scheme, host or port changes: whoever changes these has to enter the secret again, so
+    that nobody can send it to a server of their own.
     """
     return before.auth == after.auth and origin_of(before.url) == origin_of(after.url)
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of a webhook's address; all of an address that cannot be sent to."""
+    """Scheme, host and port of a webhook's URL; the whole text if it is not a valid URL."""
     try:
         return compile_url(url).origin
     except TemplateError:
@@ -55,10 +56,15 @@ def origin_of(url: str) -> str:
 
 
 def check_auth(auth: Auth) -> list[FieldError]:
-    """What is wrong with the public part of the credentials."""
+    """Errors in the public part of the credentials."""
     if auth.kind == "basic":
         if ":" in auth.username or not auth.username.isprintable():
-            return [FieldError("auth.username", say("has a colon or a control character, which Basic cannot carry"))]
+            return [
+                FieldError(
+                    "auth.username",
+                    say("has a colon or a control character, which Basic authentication does not allow"),
+                )
+            ]
     elif auth.kind == "header":
         message = header_name_error(auth.name)
         return [FieldError("auth.name", message)] if message else []
@@ -68,9 +74,11 @@ def check_auth(auth: Auth) -> list[FieldError]:
 
 
 def secret_error(auth: Auth, secret: str) -> str:
-    """Why this secret cannot be sent that way; "" when it can."""
+    """Why this secret cannot be sent with this authentication; "" when it can."""
     if auth.kind in ("bearer", "header") and not _PRINTABLE.fullmatch(secret):
-        return say("the secret is empty, begins or ends with a space, or has a character that a header cannot carry")
+        return say(
+            "the secret is empty, begins or ends with a space, or has a character that is not allowed in a header"
+        )
     if auth.kind == "query" and not secret:
         return say("the secret is empty")
     return ""

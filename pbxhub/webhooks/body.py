@@ -1,4 +1,4 @@
-"""The body of a request, format by format: which methods have one, what is written into it, its Content-Type."""
+"""The body of a request for each format: which methods have one, its content, its Content-Type."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from pbxhub.webhooks.template import Template, TemplateError, compile_template, 
 from pbxhub.webhooks.tree import XML_NAME
 
 WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods that carry their parameters in the query."""
+"""Methods whose parameters go into the query."""
 
 CONTENT_TYPES = {
     "json": "application/json",
@@ -30,7 +30,7 @@ _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([^\s;\"'<]+)", re.IGNORECASE)
 
 
 def compile_body(request: RequestSpec, tree: Node, errors: list[FieldError]) -> Body:
-    """The function from a context to the body. Adds to errors what does not go together."""
+    """A function that renders the body for a context. Appends contradictions in the request to errors."""
     _check_parts(request, errors)
     if request.method in WITHOUT_BODY or request.format == "none":
         return lambda _: b""
@@ -45,7 +45,7 @@ def compile_body(request: RequestSpec, tree: Node, errors: list[FieldError]) -> 
 
 
 def _check_parts(request: RequestSpec, errors: list[FieldError]) -> None:
-    """Refuses what the user has given but the chosen method and format would not send."""
+    """Refuses settings that the chosen method and format would not send."""
     chosen = say("the format %(format)s", format=request.format)
     if request.method in WITHOUT_BODY and request.format in ("raw", "xml", "json-rpc"):
         errors.append(
@@ -69,7 +69,7 @@ def _check_parts(request: RequestSpec, errors: list[FieldError]) -> None:
             FieldError("text", say("is not sent by %(chosen)s; delete it or choose raw or xml", chosen=chosen))
         )
     if request.file and (request.format != "raw" or request.text):
-        errors.append(FieldError("file", say("is sent by the format raw without a text only")))
+        errors.append(FieldError("file", say("is sent only by the format raw without a text")))
     if request.rpc_method and request.format != "json-rpc":
         errors.append(
             FieldError("rpc_method", say("is not sent by %(chosen)s; delete it or choose json-rpc", chosen=chosen))
@@ -79,7 +79,7 @@ def _check_parts(request: RequestSpec, errors: list[FieldError]) -> None:
 
 
 def _charsets(request: RequestSpec) -> Iterator[FieldError]:
-    """What is written from texts is UTF-8; a Content-Type that says otherwise would be a lie."""
+    """Bodies made from texts are UTF-8, so a Content-Type must not declare another charset."""
     for header in request.headers:
         declared = _CHARSET.search(header.value) if header.name.lower() == "content-type" else None
         if declared and declared.group(1).lower() != "utf-8":
@@ -116,7 +116,7 @@ def _written(text: Callable[[Context], str]) -> Body:
 
 
 def _json_rpc(request: RequestSpec, tree: Node, errors: list[FieldError]) -> Body:
-    """JSON-RPC 2.0; the id is that of the delivery, so that an answer in a log can be found again."""
+    """JSON-RPC 2.0. The id is the delivery's id, so that an answer in the receiver's log can be traced."""
     if not request.rpc_method:
         errors.append(FieldError("rpc_method", say("is empty; give the name of the remote method")))
     method = _template(request.rpc_method, "rpc_method", errors)
@@ -141,14 +141,15 @@ def _xml(request: RequestSpec, tree: Node, errors: list[FieldError]) -> Body:
     if not XML_NAME.fullmatch(root):
         errors.append(
             FieldError(
-                "xml_root", say("%(name)s is not a name of an XML element; use letters, digits, _ . -", name=repr(root))
+                "xml_root",
+                say("%(name)s is not a valid name of an XML element; use letters, digits, _ . -", name=repr(root)),
             )
         )
     return lambda context: to_bytes(xml_text(root, tree(context), context))
 
 
 def _free_xml(text: str, errors: list[FieldError]) -> Body:
-    """The user's own XML, each value escaped as its place wants it."""
+    """The user's own XML, with each value escaped for its place."""
     template = _template(text, "text", errors)
     if template.pieces != ("",) and (message := free_xml_problem(template)):
         errors.append(FieldError("text", message))

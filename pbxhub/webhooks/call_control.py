@@ -1,4 +1,4 @@
-"""Webhooks that are asked by the dialplan: what is wrong with one, and what its answer wants done with the call."""
+"""Webhooks that the dialplan asks: validates one, and reads what its answer does with the call."""
 
 from pbxhub.steering.answer import Plan, Refusal, read_destination, read_plan
 from pbxhub.steering.dialplan_text import NAME
@@ -10,7 +10,7 @@ LONGEST_WAIT, LONGEST_RING = 60, 600
 
 
 def plan_of(steering: Steering, body: bytes, rules: Rules) -> Plan | Refusal:
-    """What an answer wants done. Never raises, whatever the body."""
+    """The plan in an answer, or why it is refused. Never raises, whatever the body contains."""
     if steering.reads == "variables":
         return Plan(())
     if steering.reads == "number":
@@ -19,12 +19,12 @@ def plan_of(steering: Steering, body: bytes, rules: Rules) -> Plan | Refusal:
 
 
 def rules_of(steering: Steering, own: frozenset[str] = frozenset(), country: str = "") -> Rules:
-    """What the webhook's answers may do. own: numbers of the call itself. country: of the project."""
+    """What the webhook's answers may do. own: the call's own numbers. country: of the project."""
     return Rules(steering.numbers, steering.contexts, own, country)
 
 
 def check_steering(spec: WebhookSpec) -> list[FieldError]:
-    """What is wrong with the part of a webhook that steers a call."""
+    """Errors in the part of a webhook that steers a call."""
     steering = spec.steering
     if steering is None:
         return []
@@ -50,7 +50,7 @@ def check_steering(spec: WebhookSpec) -> list[FieldError]:
         if not NAME.fullmatch(name):
             errors.append(
                 FieldError(
-                    "steering", say("%(name)s is not a name; use Latin letters, digits, - and _", name=repr(name))
+                    "steering", say("%(name)s is not a valid name; use Latin letters, digits, - and _", name=repr(name))
                 )
             )
     if not errors and steering.default and (reason := rules_of(steering).refuses(steering.default)):
@@ -61,9 +61,13 @@ def check_steering(spec: WebhookSpec) -> list[FieldError]:
 def _check_rest(spec: WebhookSpec) -> list[FieldError]:
     errors = []
     if spec.retry.profile != "none":
-        errors.append(FieldError("retry", say("a call waits for the answer, so it is asked once: choose no retries")))
+        errors.append(
+            FieldError("retry", say("the call waits for the answer, so the webhook is sent once: choose no retries"))
+        )
     if spec.on_success or spec.on_failure:
         errors.append(
-            FieldError("on_success", say("a question has no next event; its answer may ask the next webhook"))
+            FieldError(
+                "on_success", say("a webhook that a call asks has no next event; its answer may name the next webhook")
+            )
         )
     return errors

@@ -1,4 +1,4 @@
-"""The catalogue of parameters: every name that <<name>> may hold. One list feeds templates, filters, pages and docs."""
+"""The catalogue of parameters: every name that <<name>> accepts, in one list for templates, filters, pages and docs."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,11 +10,11 @@ Type = Literal["str", "int", "float", "bool", "datetime", "list", "object", "any
 LATER_STAGES = ("call.recording", "call.analysis", "call.complete")
 OTHER_STAGES = ("form.sent", "dialog.opened", "dialog.closed", "deal.changed")
 CHAIN = "chain"
-"""Of a webhook that goes only when another one names it as its next."""
+"""Stage of a webhook that is sent only as the next webhook of another one."""
 QUESTION = "call.question"
-"""Of a webhook that the dialplan asks while the call waits for its answer."""
+"""Stage of a webhook that the dialplan asks while the call waits for the answer."""
 STAGES = (*CALL_STAGES, *LATER_STAGES, *OTHER_STAGES, QUESTION, CHAIN)
-"""Every moment a webhook may be set up for."""
+"""Every stage that a webhook can be set up for."""
 
 _LETTERS = {
     "B": ("incoming.before",),
@@ -36,7 +36,7 @@ _ALL = _CALL + "fds"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One parameter. stages: the moments at which it can have a value; a webhook of a chain sees those of its call."""
+    """One parameter. stages: those at which it can have a value; a webhook of a chain has the values of its call."""
 
     name: str
     type: Type
@@ -49,7 +49,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Parameters whose names a user or a receiver makes up: everything that begins with prefix."""
+    """Parameters whose names a user or a receiver chooses: all that begin with prefix."""
 
     prefix: str
     type: Type
@@ -60,7 +60,7 @@ class Family:
 
 
 def stages_of(letters: str) -> tuple[str, ...]:
-    """B F P A E incoming, b p a outgoing, X later, f d s form, dialogue and deal."""
+    """Expands letters to stages: B F P A E incoming, b p a outgoing, X later, f d s form, dialogue and deal."""
     return tuple(stage for letter in letters for stage in _LETTERS[letter])
 
 

@@ -1,4 +1,4 @@
-"""Chains: a webhook names the one that goes next on success and on failure. No cycles, however long."""
+"""Chains: a webhook names the next webhook on success and on failure. Cycles of any length are refused."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ LONGEST_CHAIN = 20
 
 
 def check_chains(specs: Mapping[str, WebhookSpec]) -> dict[str, list[FieldError]]:
-    """What is wrong with the chains among the webhooks of a project: name of the webhook → its errors."""
+    """Errors in the chains of a project's webhooks: webhook name -> errors."""
     errors = {name: _check(name, specs) for name in specs}
     return {name: found for name, found in errors.items() if found}
 
@@ -24,7 +24,7 @@ def _check(name: str, specs: Mapping[str, WebhookSpec]) -> list[FieldError]:
             errors.append(FieldError(field, say("names the webhook %(target)s, which does not exist", target=target)))
         elif cycle := _way_back(name, target, specs):
             errors.append(
-                FieldError(field, say("leads back to itself: %(way)s; a chain must end", way=" → ".join(cycle)))
+                FieldError(field, say("leads back to itself: %(way)s; a chain must have an end", way=" → ".join(cycle)))
             )
         elif _length(target, specs) >= LONGEST_CHAIN:
             errors.append(
@@ -39,7 +39,7 @@ def _next(name: str, specs: Mapping[str, WebhookSpec]) -> list[str]:
 
 
 def _way_back(start: str, first: str, specs: Mapping[str, WebhookSpec]) -> list[str]:
-    """The webhooks from start to start again by way of first; empty when there is no such way."""
+    """The names along the cycle from start through first back to start; empty when there is no cycle."""
     came_from: dict[str, str] = {first: start}
     waiting = [first]
     while waiting:
@@ -59,7 +59,7 @@ def _way_back(start: str, first: str, specs: Mapping[str, WebhookSpec]) -> list[
 
 
 def _length(name: str, specs: Mapping[str, WebhookSpec]) -> int:
-    """Webhooks of the longest chain that begins here; stops counting where a chain is too long or has a cycle."""
+    """Number of webhooks in the longest chain that begins here. Stops counting when it is too long or has a cycle."""
     level, length = {name}, 0
     while level and length <= LONGEST_CHAIN:
         level = {target for member in level for target in _next(member, specs)}

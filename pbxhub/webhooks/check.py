@@ -1,4 +1,4 @@
-"""The door of everything that saves a webhook: all that is wrong with it at once, and what is only unwise."""
+"""Validates a webhook before it is saved, wherever it comes from: all errors at once, and warnings."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,7 +26,7 @@ _DIALPLAN_SIGNS = frozenset(",()$")
 
 
 def check_spec(data: Any) -> WebhookSpec:
-    """The webhook of that JSON, ready to be saved. Raises SpecError with every field that is wrong."""
+    """The webhook in the JSON, ready to be saved. Raises SpecError with every wrong field."""
     spec = load_spec(data)
     if errors := problems(spec):
         raise SpecError(errors)
@@ -34,7 +34,7 @@ def check_spec(data: Any) -> WebhookSpec:
 
 
 def problems(spec: WebhookSpec) -> list[FieldError]:
-    """Everything that keeps a webhook from being saved."""
+    """The errors that prevent a webhook from being saved."""
     errors = _errors_of(compile_request, spec) + _errors_of(compile_filters, spec)
     if len(spec.filters) > MOST_FILTERS:
         errors.append(
@@ -63,11 +63,11 @@ def check_name(name: str, stage: str) -> list[FieldError]:
 
 
 def check_stage(stage: str) -> list[FieldError]:
-    """Whether there is such a moment."""
+    """An error when the stage does not exist."""
     return (
         []
         if stage in STAGES
-        else [FieldError("stage", say("is %(data)s; give one of %(known)s", data=repr(stage), known=", ".join(STAGES)))]
+        else [FieldError("stage", say("is %(data)s; use one of %(known)s", data=repr(stage), known=", ".join(STAGES)))]
     )
 
 
@@ -93,27 +93,27 @@ def _check_rest(request: RequestSpec) -> list[FieldError]:
     errors = [FieldError(name, message) for name, text in given if text and (message := certificates_error(text))]
     if request.tls_certificate and request.url.lower().startswith("http://"):
         errors.append(
-            FieldError("tls_certificate", say("is shown over https only; give an https:// address or delete it"))
+            FieldError("tls_certificate", say("is used with https only; give an https:// address or delete it"))
         )
     return errors
 
 
 def advice(spec: WebhookSpec, stage: str) -> list[FieldError]:
-    """What may be saved but will hardly do what the user wants."""
+    """Warnings: settings that may be saved but probably do not do what the user wants."""
     notes = [
-        FieldError(path, say("%(name)s has no value at %(stage)s and will be empty", name=name, stage=stage))
+        FieldError(path, say("%(name)s has no value at the stage %(stage)s and will be empty", name=name, stage=stage))
         for path, name in used_parameters(spec)
         if not params.exists_at(name, stage)
     ]
     if spec.request.url.lower().startswith("http://"):
         notes.append(
-            FieldError("url", say("is not encrypted: whoever is on the way reads along; use https:// if you can"))
+            FieldError("url", say("is not encrypted: anyone on the network path can read it; use https:// if you can"))
         )
     return notes + lint_ga4(spec)
 
 
 def texts_of(spec: WebhookSpec) -> Iterator[tuple[str, str]]:
-    """Path and text of everything a user has typed into what is sent and compared."""
+    """Path and text of everything the user has typed into the request and the filters."""
     yield from _templates(spec.request)
     yield from (("auth.username", spec.request.auth.username), ("auth.name", spec.request.auth.name))
     for index, item in enumerate(spec.filters):
@@ -123,7 +123,7 @@ def texts_of(spec: WebhookSpec) -> Iterator[tuple[str, str]]:
 
 
 def used_parameters(spec: WebhookSpec) -> Iterator[tuple[str, str]]:
-    """Path and canonical name of every parameter a webhook uses, each path and name once."""
+    """Path and canonical name of every parameter that a webhook uses, each pair once."""
     names = ((f"filters[{index}]", item.parameter) for index, item in enumerate(spec.filters))
     yield from ((path, known) for path, name in names if (known := params.canonical(name)))
     for path, text in _templates(spec.request):

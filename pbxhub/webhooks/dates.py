@@ -1,4 +1,4 @@
-"""How a time is written in a request: the format of the webhook, in the time zone of the project."""
+"""Writes times in requests: in the webhook's format and the project's time zone."""
 
 import re
 from collections.abc import Callable
@@ -18,7 +18,7 @@ LONGEST_PATTERN = 200
 
 
 def local(moment: datetime, zone: tzinfo) -> datetime:
-    """The moment on the clocks of the zone."""
+    """The time in this time zone."""
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(zone)
 
 
@@ -56,24 +56,24 @@ def unix_us(moment: datetime, zone: tzinfo) -> int:
 
 
 def pattern(text: str) -> Write:
-    """Writes by a strftime pattern, which pattern_error has accepted."""
+    """Formats times by a strftime pattern that pattern_error has accepted."""
     return lambda moment, zone: local(moment, zone).strftime(text)
 
 
 def pattern_error(text: str) -> str:
-    """Why that is not a date pattern; "" when it is. Widths and flags are refused: %1000000d is a template bomb."""
+    """Why a text is not a date pattern; "" when it is. Refuses widths and flags: %1000000d would fill the memory."""
     if not text.strip():
         return say("the date pattern is empty; write it like %d.%m.%Y %H:%M")
     if len(text) > LONGEST_PATTERN:
         return say(
-            "the date pattern is %(count)s letters long; it may have %(longest)s",
+            "the date pattern has %(count)s characters; it may have %(longest)s",
             count=len(text),
             longest=LONGEST_PATTERN,
         )
     for match in _DIRECTIVE.finditer(text):
         if match.group(1) not in _KNOWN or not match.group(1):
             return say(
-                "%(value)s is not known in a date pattern; known are %%%(known)s",
+                "%(value)s is not allowed in a date pattern; use %%%(known)s",
                 value=match.group(),
                 known=" %".join(sorted(_KNOWN)),
             )
@@ -93,5 +93,5 @@ _FORMATS: dict[str, Write] = {
 
 
 def writer(date_format: DateFormat, date_pattern: str) -> Write:
-    """How a webhook writes times."""
+    """The function that writes times for a webhook."""
     return pattern(date_pattern) if date_format == "pattern" else _FORMATS[date_format]

@@ -1,4 +1,4 @@
-"""The page docs/parameters.md: python -m pbxhub.webhooks.docs_of_params > docs/parameters.md"""
+"""Generates docs/parameters.md: python -m pbxhub.webhooks.docs_of_params > docs/parameters.md"""
 
 import sys
 
@@ -11,8 +11,8 @@ _HEAD = """# Parameters
 This page is generated from `pbxhub/webhooks/catalogue.py`.
 
 Write `<<name>>` in any value, header, query parameter, path or body of a webhook. Names in brackets are aliases.
-A JSON value that is exactly one placeholder keeps the type of its value; with other text around it becomes a text.
-A parameter that has no value at a stage follows the field's rule for empty values.
+A JSON value that is exactly one placeholder keeps its type; with other text around it, it becomes a text.
+If a parameter has no value, the field's rule for empty values applies.
 """
 
 _FILTERS = {
@@ -31,7 +31,7 @@ _FILTERS = {
     "crc32": "checksum, unsigned, eight hex digits",
     "sha1": "hash, hex in lower case",
     "sha256": "hash, hex in lower case",
-    "map": "replaces values; `*` is any other; without `*` others stay. A target like 4, 1.5 or true is no text",
+    "map": "replaces values; `*` is any other; without `*` others stay. A target like 4, 1.5 or true is not a text",
     "mmss": "seconds as minutes:seconds",
     "mul": "multiplied by a number, exact; numbers of up to 100 digits",
     "text": "a number or a boolean as a text",
@@ -41,7 +41,7 @@ _FILTERS = {
 
 
 def page() -> str:
-    """The whole page, Markdown."""
+    """The whole page in Markdown."""
     return "\n".join([_HEAD, *_parameters(), "", *_families(), "", *_filters(), "", *_stages(), ""])
 
 

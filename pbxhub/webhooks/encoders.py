@@ -1,4 +1,4 @@
-"""The structure of a tree as JSON, as bracketed urlencoded pairs, as XML. Each place has its own encoder."""
+"""Writes a parameter tree as JSON, as form pairs with brackets, or as XML. Each place has its own encoder."""
 
 import json
 import re
@@ -20,7 +20,7 @@ _XML_EVERYWHERE = str.maketrans(
 
 
 class _NotPlainError(Exception):
-    """There is a fragment in the structure, which the encoder of the library cannot write."""
+    """The structure contains a Fragment, which the library's encoder cannot write."""
 
 
 def _not_plain(value: object) -> Any:
@@ -31,7 +31,7 @@ _plain = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circu
 
 
 def json_text(value: Any, context: Context) -> str:
-    """Compact JSON of a structure. Numbers keep every digit."""
+    """Compact JSON of a structure. Numbers keep all their digits."""
     try:
         return _plain.encode(value)
     except _NotPlainError:
@@ -51,7 +51,7 @@ def _with_fragments(value: Any, context: Context) -> str:
 
 
 def pairs_of(value: Any, context: Context, name: str = "") -> Iterator[tuple[str, str]]:
-    """Name and text of every leaf, nested as a[b][0]. An empty object or array has no leaf and is not sent."""
+    """Name and text of every leaf, nested as a[b][0]. An empty object or array has no leaf, so it is not sent."""
     if not isinstance(value, (dict, list)):
         yield name, context.text(value)
         return
@@ -74,19 +74,19 @@ def _joined(value: Any, context: Context, encode: Callable[[str], str]) -> str:
     for name, text in pairs_of(value, context):
         pairs.append(f"{encode(name)}={encode(text)}")
         size += len(pairs[-1]) + 1
-        if size > LARGEST_REQUEST:  # a long name stands before each of its many fields
+        if size > LARGEST_REQUEST:  # a long name is repeated for each of its fields
             message = say("the request has %(size)s bytes; at most %(most)s are sent", size=size, most=LARGEST_REQUEST)
             raise RenderError(message)
     return "&".join(pairs)
 
 
 def percent(text: str) -> str:
-    """A text as part of a path or a query: it cannot end its place there."""
+    """A text encoded for a path or a query, so that it cannot end the part it is in."""
     return quote(to_bytes(text), safe="")
 
 
 def xml_text(name: str, value: Any, context: Context) -> str:
-    """One element. Values of an array are elements named item; attributes and {{#text}} are those of the element."""
+    """One element. Array values become elements named item; attributes and {{#text}} belong to the element."""
     if isinstance(value, list):
         return _element(name, "", "".join([xml_text("item", item, context) for item in value]))
     if not isinstance(value, dict):
@@ -105,17 +105,17 @@ def _element(name: str, attributes: str, inside: str) -> str:
 
 
 def xml_escape(text: str) -> str:
-    """A text between tags. Characters that XML does not know become U+FFFD."""
+    """Escapes a text between tags. Characters that XML forbids become U+FFFD."""
     return _NOT_XML.sub("\ufffd", text).translate(_XML_TEXT)
 
 
 def xml_escape_everywhere(text: str) -> str:
-    """A text in an attribute, or wherever in a document a user has put the placeholder."""
+    """Escapes a text for an attribute, or for any place where a user may put a placeholder."""
     return _NOT_XML.sub("\ufffd", text).translate(_XML_EVERYWHERE)
 
 
 def xml_escape_cdata(text: str) -> str:
-    """A text in a CDATA section: where ]]> could arise, within it or with what stands around it, the section is ended
-    and begun again, which a reader does not see."""
+    """Escapes a text in a CDATA section. Wherever ]]> could arise, within the text or at its ends, closes the section
+    and opens a new one; a reader sees the same text."""
     safe = _CDATA_END.sub(r"\1]]><![CDATA[", _NOT_XML.sub("\ufffd", text))
     return safe.replace("\r", "]]>&#13;<![CDATA[")

@@ -1,4 +1,4 @@
-"""Names of a form that a receiver would lay over each other: a and a[b], or an object and the same by hand."""
+"""Finds form names that overwrite each other at a receiver: a and a[b], or an object and the same name by hand."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ Steps = tuple[str, ...]
 
 
 def clashing_names(parameters: tuple[Parameter, ...], top: str) -> list[FieldError]:
-    """What is sent under a name that is also the beginning of another one, or is there twice."""
+    """Errors for names that occur twice or are the beginning of another name."""
     values: dict[Steps, str] = {}
     groups: dict[Steps, str] = {}
     errors = []
@@ -28,7 +28,7 @@ def clashing_names(parameters: tuple[Parameter, ...], top: str) -> list[FieldErr
                 FieldError(
                     path,
                     say(
-                        "goes out as %(name)s beside %(value)s: a receiver keeps one of them; rename it",
+                        "is sent as %(name)s beside %(value)s; a receiver keeps only one of them: rename it",
                         name=name,
                         value=met[0],
                     ),
@@ -43,7 +43,7 @@ def clashing_names(parameters: tuple[Parameter, ...], top: str) -> list[FieldErr
 def _sent_names(
     parameters: tuple[Parameter, ...], prefix: str, path: str, is_array: bool
 ) -> Iterator[tuple[str, str]]:  # fmt: skip
-    """Path and full name of every value of the tree, as encoders.pairs_of writes it."""
+    """Path and full name of every value in the tree, as encoders.pairs_of writes them."""
     for index, item in enumerate(parameters):
         step = str(index) if is_array else _BRACED.sub(r"\1", item.name)
         name = f"{prefix}[{step}]" if prefix else step
@@ -55,6 +55,6 @@ def _sent_names(
 
 
 def _steps(name: str) -> Steps:
-    """a[b][] as PHP, Rails and others read it; each [] is a place of its own."""
+    """The steps of a[b][] as PHP, Rails and others read it; each [] is a new element."""
     first, bracket, rest = name.partition("[")
     return (first, *(step or name for step in _BRACKETS.findall(bracket + rest)))

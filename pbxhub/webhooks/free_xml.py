@@ -1,4 +1,4 @@
-"""XML written by hand with placeholders in it: checked when it is saved, every value escaped as its place wants it."""
+"""XML written by the user, with placeholders. Checked when it is saved; each value is escaped for its place."""
 
 import re
 from collections.abc import Callable
@@ -12,40 +12,40 @@ from pbxhub.webhooks.encoders import xml_escape_cdata, xml_escape_everywhere
 from pbxhub.webhooks.rendering import Context, to_bytes
 from pbxhub.webhooks.template import Slot, Template
 
-_MARK = "\ue000"  # stands for a placeholder while the text around it is checked; of the private use area
+_MARK = "\ue000"  # replaces a placeholder while the XML is checked; from the private use area
 _DECLARATION = re.compile(r"\ufeff?<\?xml\s[^>]*?encoding\s*=\s*[\"']([^\"']*)[\"']")
 _SECTION = re.compile(r"<!--.*?-->|<\?.*?\?>|<!\[CDATA\[(?P<text>.*?)\]\]>", re.DOTALL)
 
 
 def free_xml_problem(template: Template) -> str:
-    """Why that text cannot be sent as XML; "" when it can."""
+    """Why a text cannot be sent as XML; "" when it can."""
     marked = _marked(template)
     if _MARK in template.literal:
         return say("has the character U+E000, which is reserved")
     declared = _DECLARATION.match(marked)
     if declared and declared.group(1).lower() != "utf-8":
         return say(
-            'declares the encoding %(value)s, but requests are sent as UTF-8; write encoding="UTF-8" or leave it out',
+            'declares the encoding %(value)s, but requests are sent as UTF-8; write encoding="UTF-8" or omit it',
             value=declared.group(1),
         )
     try:
         root = defusedxml.ElementTree.fromstring(to_bytes(marked), forbid_dtd=True)
     except DefusedXmlException:
-        return say("has a DOCTYPE or an entity, which is never sent")
+        return say("has a DOCTYPE or an entity, which is not allowed")
     except (ParseError, LookupError, ValueError) as error:
         return say(
-            "is not well-formed XML: %(error)s; a parameter may stand in a text or in an attribute only", error=error
+            "is not well-formed XML: %(error)s; parameters are allowed only in texts and attributes", error=error
         )
     if _places(root) != len(template.slots):
         return say(
-            "has a parameter in a name, a comment or an instruction; it may stand in a text or in an attribute only"
+            "has a parameter in a name, comment or instruction; parameters are allowed only in texts and attributes"
         )
     return ""
 
 
 def free_xml(template: Template) -> Callable[[Context], str]:
-    """The function to the text with its values, which can neither end their place nor change in it. Only for a text
-    without a problem: in another one, each <!-- without an end would be followed to the end."""
+    """A function that renders the text. Values can neither end the place they are in nor change meaning there. Only for
+    texts without a problem: in others, each <!-- without an end would be searched to the end of the text."""
     encoders = _encoders(template)
 
     def write(context: Context) -> str:
@@ -59,7 +59,7 @@ def free_xml(template: Template) -> Callable[[Context], str]:
 
 
 def _encoders(template: Template) -> tuple[Callable[[str], str], ...]:
-    """How the value of each placeholder is escaped: by entities, but in a CDATA section, where there are none."""
+    """The escape function of each placeholder: entities, except in a CDATA section, where they do not exist."""
     marked = _marked(template)
     within = {
         match.start("text") + place.start()
@@ -76,6 +76,6 @@ def _marked(template: Template) -> str:
 
 
 def _places(root: Element) -> int:
-    """How many marks stand in texts and attribute values."""
+    """How many marks are in texts and attribute values."""
     texts = [text for element in root.iter() for text in (element.text, element.tail, *element.attrib.values())]
     return sum((text or "").count(_MARK) for text in texts)

@@ -1,8 +1,8 @@
-"""Google Analytics 4 takes everything with 204 and drops what breaks its rules: the documented limits, checked here.
+"""Checks webhooks against the limits of Google Analytics 4, which answers 204 to everything and drops what is invalid.
 
-Source: Measurement Protocol reference of GA4 (limitations, reserved names). Here the names and texts of a webhook are
-checked, in ga4_request.py what came out of it for a call. What Google says itself shows only at the endpoint
-/debug/mp/collect, which debug_url gives.
+Source: Measurement Protocol reference of GA4 (limitations, reserved names). This module checks a webhook's names and
+texts, ga4_request.py the rendered request. Only the endpoint /debug/mp/collect (see debug_url) returns Google's own
+errors.
 """
 
 import re
@@ -32,19 +32,19 @@ MOST_PROPERTIES, LONGEST_PROPERTY, LONGEST_PROPERTY_VALUE = 25, 24, 36
 
 
 def is_ga4(url: str) -> bool:
-    """Whether the address is that of the GA4 Measurement Protocol."""
+    """Whether the URL is the GA4 Measurement Protocol."""
     parts = urlsplit(url)
     return parts.hostname in _HOSTS and parts.path in ("/mp/collect", "/debug/mp/collect")
 
 
 def debug_url(url: str) -> str:
-    """The same address at the validation twin, which answers with validationMessages and records nothing."""
+    """The URL of the validation server, which answers with validationMessages and records nothing."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(path="/debug/mp/collect")) if parts.path == "/mp/collect" else url
 
 
 def lint_ga4(spec: WebhookSpec) -> list[FieldError]:
-    """What GA4 would silently drop, and what its policy forbids. Empty for every other address."""
+    """What GA4 would silently drop, and what its policy forbids. Empty for every other URL."""
     if not is_ga4(spec.request.url):
         return []
     top = {item.name: item for item in spec.request.parameters}
@@ -70,7 +70,7 @@ def _events(events: Parameter | None) -> list[FieldError]:
             FieldError(
                 path,
                 say(
-                    "has %(count)s events; GA4 takes %(most)s",
+                    "has %(count)s events; GA4 accepts %(most)s",
                     count=len(events.children),
                     most=MOST_EVENTS,
                 ),
@@ -91,7 +91,7 @@ def _event(event: Parameter, path: str) -> list[FieldError]:
         notes += name_notes(name.value, f"{path}.name", LONGEST_NAME)
         if name.value in RESERVED_EVENTS:
             notes.append(
-                FieldError(f"{path}.name", say("%(value)s is reserved by GA4; choose another name", value=name.value))
+                FieldError(f"{path}.name", say("%(value)s is reserved by GA4; use another name", value=name.value))
             )
     parameters = fields["params"].children if "params" in fields else ()
     if len(parameters) > MOST_PARAMS:
@@ -99,7 +99,7 @@ def _event(event: Parameter, path: str) -> list[FieldError]:
             FieldError(
                 f"{path}.params",
                 say(
-                    "has %(count)s parameters; GA4 takes %(most)s",
+                    "has %(count)s parameters; GA4 accepts %(most)s",
                     count=len(parameters),
                     most=MOST_PARAMS,
                 ),
@@ -120,7 +120,7 @@ def _properties(properties: Parameter | None) -> list[FieldError]:
             FieldError(
                 path,
                 say(
-                    "has %(count)s properties; GA4 takes %(most)s",
+                    "has %(count)s properties; GA4 accepts %(most)s",
                     count=len(children),
                     most=MOST_PROPERTIES,
                 ),
@@ -134,16 +134,20 @@ def _properties(properties: Parameter | None) -> list[FieldError]:
 
 
 def name_notes(name: str, path: str, longest: int) -> list[FieldError]:
-    """Why GA4 would not take that name of an event, a parameter or a property."""
+    """Why GA4 rejects the name of an event, a parameter or a property."""
     if not _NAME.fullmatch(name):
         return [
             FieldError(
-                path, say("%(name)s is not a name GA4 takes: letters, digits and _, a letter first", name=repr(name))
+                path,
+                say(
+                    "%(name)s is not a name that GA4 accepts: letters, digits and _, beginning with a letter",
+                    name=repr(name),
+                ),
             )
         ]
     if len(name) > longest:
         return [
-            FieldError(path, say("is %(count)s letters long; GA4 takes %(longest)s", count=len(name), longest=longest))
+            FieldError(path, say("has %(count)s characters; GA4 accepts %(longest)s", count=len(name), longest=longest))
         ]
     if name.lower().startswith(_RESERVED_PREFIXES):
         return [
@@ -165,14 +169,14 @@ def _value_notes(item: Parameter, path: str, longest: int) -> list[FieldError]:
     except TemplateError:
         return []
     return (
-        [FieldError(path, say("is %(count)s letters long; GA4 takes %(longest)s", count=fixed, longest=longest))]
+        [FieldError(path, say("has %(count)s characters; GA4 accepts %(longest)s", count=fixed, longest=longest))]
         if fixed > longest
         else []
     )
 
 
 def _personal(parameters: tuple[Parameter, ...], path: str) -> Iterator[FieldError]:
-    """Google forbids sending what tells who a person is. A hash in place of it is another matter."""
+    """Warns about personal data, which Google forbids. Hashes are allowed."""
     for index, item in enumerate(parameters):
         own = join(path, item.name or f"[{index}]")
         yield from _personal(item.children, own)

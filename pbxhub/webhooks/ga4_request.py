@@ -1,6 +1,6 @@
-"""What Google Analytics 4 would drop of one rendered request, and what its validation twin has answered.
+"""What Google Analytics 4 would drop from one rendered request, and the answer of its validation server.
 
-Source: Measurement Protocol reference of GA4. Google answers 204 to everything, so nobody else would tell.
+Source: Measurement Protocol reference of GA4. Google answers 204 to everything, so its own answer says nothing.
 """
 
 import re
@@ -36,22 +36,26 @@ _EPOCH_US = 1_000_000
 
 
 def lint_request(request: Request, now: datetime) -> list[FieldError]:
-    """What GA4 would silently drop of this very request. Empty for every other address."""
+    """What GA4 would silently drop from this request. Empty for every other URL."""
     if not is_ga4(request.url):
         return []
     body = read_json(request.body)
     if not isinstance(body, dict):
-        return [FieldError("format", say("GA4 takes a JSON object; choose POST, the format json and an object on top"))]
+        return [
+            FieldError(
+                "format", say("GA4 accepts a JSON object only; choose POST, the format json and an object at the top")
+            )
+        ]
     return [*_size(request), *_client(body), *_time(body, now), *_events(body.get("events")), *_properties(body)]
 
 
 def twin(request: Request) -> Request:
-    """The same request to the validation twin of GA4: nothing is recorded. Any other request as it is."""
+    """The same request for GA4's validation server, which records nothing. Other requests stay unchanged."""
     return replace(request, url=debug_url(request.url)) if is_ga4(request.url) else request
 
 
 def twin_messages(body: bytes) -> list[str] | None:
-    """What the twin has found wrong; None when this is not its answer."""
+    """The errors in the validation server's answer; None when it is not such an answer."""
     answer = read_json(body)
     messages = answer.get("validationMessages") if isinstance(answer, dict) else None
     if not isinstance(messages, list):
@@ -67,7 +71,7 @@ def _size(request: Request) -> Iterator[FieldError]:
     if len(request.body) > LARGEST_BODY:
         yield FieldError(
             "parameters",
-            say("are %(count)s bytes; GA4 takes %(most)s", count=len(request.body), most=LARGEST_BODY),
+            say("have %(count)s bytes; GA4 accepts %(most)s", count=len(request.body), most=LARGEST_BODY),
         )
 
 
@@ -79,13 +83,13 @@ def _client(body: dict[str, Any]) -> Iterator[FieldError]:
         yield FieldError(path, say("is %(client)s, a number; GA4 requires a text", client=client))
     elif cookie := _COOKIE.fullmatch(client):
         yield FieldError(
-            path, say("is the whole cookie _ga; GA4 knows this visitor as %(value)s", value=cookie.group(1))
+            path, say("is the whole cookie _ga; the client id of this visitor is %(value)s", value=cookie.group(1))
         )
     elif not _CLIENT.fullmatch(client):
         yield FieldError(
             path,
             say(
-                "is %(client)s; the client id that Google Analytics gives is like 1391543214.177875",
+                "is %(client)s; a client id from Google Analytics looks like 1391543214.177875",
                 client=repr(client),
             ),
         )
@@ -102,7 +106,7 @@ def _time(body: dict[str, Any], now: datetime) -> Iterator[FieldError]:
         return
     age = now.timestamp() - micros / _EPOCH_US
     if age > OLDEST.total_seconds() or age < -3600:
-        yield FieldError(path, say("is not a time of the last 72 hours, in microseconds; GA4 takes no other"))
+        yield FieldError(path, say("is not within the last 72 hours; GA4 accepts only such times, in microseconds"))
 
 
 def _events(events: Any) -> Iterator[FieldError]:
@@ -111,7 +115,7 @@ def _events(events: Any) -> Iterator[FieldError]:
         yield FieldError(path, say("is missing; give an array of 1 to 25 events"))
         return
     if len(events) > MOST_EVENTS:
-        yield FieldError(path, say("has %(count)s events; GA4 takes %(most)s", count=len(events), most=MOST_EVENTS))
+        yield FieldError(path, say("has %(count)s events; GA4 accepts %(most)s", count=len(events), most=MOST_EVENTS))
     for index, event in enumerate(events):
         yield from _event(event, f"{path}[{index}]")
 
@@ -122,14 +126,14 @@ def _event(event: Any, path: str) -> Iterator[FieldError]:
         return
     yield from name_notes(event["name"], f"{path}.name", LONGEST_NAME)
     if event["name"] in RESERVED_EVENTS:
-        yield FieldError(f"{path}.name", say("%(value)s is reserved by GA4; choose another name", value=event["name"]))
+        yield FieldError(f"{path}.name", say("%(value)s is reserved by GA4; use another name", value=event["name"]))
     parameters = event.get("params")
     if not isinstance(parameters, dict):
         return
     if len(parameters) > MOST_PARAMS:
         yield FieldError(
             f"{path}.params",
-            say("has %(count)s parameters; GA4 takes %(most)s", count=len(parameters), most=MOST_PARAMS),
+            say("has %(count)s parameters; GA4 accepts %(most)s", count=len(parameters), most=MOST_PARAMS),
         )
     for name, value in parameters.items():
         yield from name_notes(name, join(f"{path}.params", name), LONGEST_NAME)
@@ -138,11 +142,11 @@ def _event(event: Any, path: str) -> Iterator[FieldError]:
 
 def _value(name: str, value: Any, path: str) -> Iterator[FieldError]:
     if name == "session_id" and not str(value).isdigit():
-        yield FieldError(path, say("is %(value)s; GA4 takes digits only", value=repr(value)))
+        yield FieldError(path, say("is %(value)s; GA4 accepts digits only", value=repr(value)))
     elif name == "engagement_time_msec" and (not isinstance(value, (int, float)) or isinstance(value, bool)):
-        yield FieldError(path, say("is %(value)s; GA4 takes a number", value=repr(value)))
+        yield FieldError(path, say("is %(value)s; GA4 accepts a number", value=repr(value)))
     elif isinstance(value, dict) or (isinstance(value, list) and name != "items"):
-        yield FieldError(path, say("is a list or an object; GA4 takes texts and numbers"))
+        yield FieldError(path, say("is a list or an object; GA4 accepts texts and numbers"))
     else:
         yield from _length(value, path, LONGEST_VALUE)
 
@@ -155,7 +159,7 @@ def _properties(body: dict[str, Any]) -> Iterator[FieldError]:
         yield FieldError(
             path,
             say(
-                "has %(count)s properties; GA4 takes %(most)s",
+                "has %(count)s properties; GA4 accepts %(most)s",
                 count=len(properties),
                 most=MOST_PROPERTIES,
             ),
@@ -169,5 +173,5 @@ def _properties(body: dict[str, Any]) -> Iterator[FieldError]:
 def _length(value: Any, path: str, longest: int) -> Iterator[FieldError]:
     if isinstance(value, str) and len(value) > longest:
         yield FieldError(
-            path, say("is %(count)s letters long; GA4 takes %(longest)s", count=len(value), longest=longest)
+            path, say("has %(count)s characters; GA4 accepts %(longest)s", count=len(value), longest=longest)
         )

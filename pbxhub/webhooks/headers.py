@@ -1,4 +1,4 @@
-"""Header names and values: what may be sent, and why not."""
+"""Checks header names and values."""
 
 import re
 
@@ -15,35 +15,35 @@ LONGEST_NAME, LONGEST_VALUE = 200, 8192
 
 
 def header_name_error(name: str) -> str:
-    """Why a header of that name cannot be sent; "" when it can."""
+    """Why a header of this name cannot be sent; "" when it can."""
     if not TOKEN.fullmatch(name):
-        return say("is not a header name; use Latin letters, digits and -")
+        return say("is not a valid header name; use Latin letters, digits and -")
     if len(name) > LONGEST_NAME:
         return say(
-            "is %(count)s letters long; a header name may have %(longest)s",
+            "has %(count)s characters; a header name may have %(longest)s",
             count=len(name),
             longest=LONGEST_NAME,
         )
     if name.lower() in RESERVED or name.lower().startswith(_RESERVED_PREFIXES):
-        return say("%(name)s is set by the hub itself and cannot be given", name=name)
+        return say("%(name)s is set by the hub and cannot be changed", name=name)
     return ""
 
 
 def header_value_error(value: str) -> str:
-    """Why a header cannot have that value; "" when it can."""
+    """Why a header cannot have this value; "" when it can."""
     if bad := _FORBIDDEN.search(value):
         return say(
-            "has a control character (U+%(code)s), which a header cannot carry; send it in the body",
+            "has a control character (U+%(code)s), which is not allowed in a header; send it in the body",
             code=f"{ord(bad.group()):04X}",
         )
     if wide := _NOT_LATIN.search(value):
         return say(
-            "has %(value)s, which a header cannot carry (latin-1 only); send it in the query or in the body",
+            "has %(value)s, which is not allowed in a header (latin-1 only); send it in the query or in the body",
             value=repr(wide.group()),
         )
     if len(value) > LONGEST_VALUE:
         return say(
-            "is %(count)s letters long; a header may have %(longest)s",
+            "has %(count)s characters; a header may have %(longest)s",
             count=len(value),
             longest=LONGEST_VALUE,
         )

@@ -1,6 +1,6 @@
-"""Webhooks as a JSON file: export, and import with a dry run that says what would change.
+"""Exports webhooks to a JSON file, and plans an import: a dry run that says what would change.
 
-Secrets are not part of a spec, so they are not in the file; the plan of an import says which webhooks need theirs.
+Secrets are not part of a spec, so the file has none; the plan says for which webhooks they must be entered.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -39,7 +39,7 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One field that an import would change; before or after is None where the field is not there."""
+    """One field that an import would change. before or after is None when the field does not exist."""
 
     path: str
     before: Any
@@ -48,10 +48,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an import does to one webhook.
+    """How an import changes one webhook.
 
-    needs_secret: its authentication has a secret, or its certificate a private key, that the file does not carry and
-    the project does not have.
+    needs_secret: the secret of its authentication or the private key of its certificate must be entered, because the
+    project does not have it.
     """
 
     kind: Literal["new", "changed", "same"]
@@ -61,7 +61,7 @@ class Change:
 
 
 def export_webhooks(webhooks: Iterable[Exported]) -> Any:
-    """JSON of the file."""
+    """The file as JSON."""
     return write(Bundle(tuple(webhooks)))
 
 
@@ -73,9 +73,9 @@ def schema() -> dict[str, Any]:
 def plan_import(
     data: Any, existing: Mapping[str, Exported], locked: Collection[str] = ()
 ) -> tuple[Change, ...]:  # fmt: skip
-    """What importing the file would do, webhook by webhook; nothing is done here.
+    """What importing the file would change, webhook by webhook. Changes nothing itself.
 
-    existing: the project's webhooks by name; one of the same name is changed. locked: names that a file cannot have.
+    existing: the project's webhooks by name; one of the same name is changed. locked: names that a file must not use.
     Raises SpecError with every error.
     """
     reader = Reader(transparent=frozenset({"spec", "request", "children"}))
@@ -90,7 +90,7 @@ def plan_import(
 
 
 def _named(bundle: Bundle) -> Bundle:
-    """Names without the white space around them, as saving has them."""
+    """Removes white space around names, as saving does."""
     return replace(bundle, webhooks=tuple(replace(item, name=item.name.strip()) for item in bundle.webhooks))
 
 
@@ -111,9 +111,9 @@ def _check(bundle: Bundle, existing: Mapping[str, Exported], locked: Collection[
     for index, webhook in enumerate(bundle.webhooks):
         path = f"webhooks.{webhook.name}" if webhook.name else f"webhooks[{index}]"
         if webhook.name in seen:
-            errors.append(FieldError(join(path, "name"), say("is there twice in the file")))
+            errors.append(FieldError(join(path, "name"), say("occurs twice in the file")))
         if webhook.name in locked:
-            errors.append(FieldError(join(path, "name"), say("is that of the locked event; give another one")))
+            errors.append(FieldError(join(path, "name"), say("is the name of the locked event; use another name")))
         seen.add(webhook.name)
         named = check_name(webhook.name, webhook.stage) + check_stage(webhook.stage)
         errors += _below(path, named + problems(webhook.spec))

@@ -1,4 +1,4 @@
-"""The leaves of a parameter tree: text, number, boolean, hash; what each becomes for a call and when it is empty."""
+"""The leaves of a parameter tree (text, number, boolean, hash): their value for a call, and when they are empty."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -14,16 +14,16 @@ BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "
 
 
 class _Omitted:
-    """What a field becomes that is left out."""
+    """The value of a field that is left out."""
 
 
 OMITTED: Final = _Omitted()
 Node = Callable[[Context], Any]
-"""A compiled part of a tree: the values of a call in, what goes out under its name out."""
+"""A compiled part of a tree: a function from a call's values to the value that is sent."""
 
 
 def blank_of(item: Parameter, request_format: Format) -> Node:
-    """What a leaf becomes when nothing comes out of it."""
+    """The value of a leaf that is empty."""
     if item.mandatory:
         return _missing
     rule: Empty = item.empty or ("null" if request_format in ("json", "json-rpc") else "empty")
@@ -36,7 +36,7 @@ def _missing(_: Context) -> Any:
 
 
 def text_leaf(template: Template, blank: Node, mandatory: bool, typed: bool) -> Node:
-    """typed: the format has types, so a template that is exactly one placeholder keeps the type of its value."""
+    """A text. typed: the format has types, so a template of exactly one placeholder keeps the type of its value."""
     if not template.slots and template.literal:
         text = template.literal
         return lambda _: text
@@ -56,7 +56,7 @@ def text_leaf(template: Template, blank: Node, mandatory: bool, typed: bool) -> 
 
 
 def _typed(value: Any, context: Context) -> Any:
-    """What JSON writes as it is, and the JSON of everything else."""
+    """A value that JSON can write, or a Fragment with the JSON of anything else."""
     return value if isinstance(value, (bool, int, Fragment)) else Fragment(context.json(value))
 
 
@@ -91,7 +91,7 @@ def boolean_leaf(template: Template, blank: Node) -> Node:
 
 
 def hash_leaf(template: Template, blank: Node, item: Parameter) -> Node:
-    """The hash of nothing is a hash too, unless the field says what to do when it is empty."""
+    """A hash. An empty text has a hash too, unless the field says what to do when it is empty."""
     digest = HASHES[item.type]
 
     def node(context: Context) -> Any:

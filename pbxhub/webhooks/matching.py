@@ -1,9 +1,9 @@
-"""Filters: does a webhook want this stage of this call? All conditions must hold.
+"""Filters: whether a webhook is sent for this stage of this call. All conditions must hold.
 
-A filter compares a parameter of the catalogue with a text. Numbers compare as numbers, times as times, booleans as
-true and false, everything else letter by letter; a text that the type of the parameter cannot have is refused when the
-webhook is saved. A time without a zone is one of the project's zone. A parameter without a value is like an empty text;
-it is neither greater nor less than anything.
+A filter compares a parameter with a text. Numbers are compared as numbers, times as times, booleans as true and false,
+everything else character by character. A text that does not fit the parameter's type is refused when the webhook is
+saved. A time without a zone is in the project's time zone. A parameter without a value equals an empty text and is
+neither greater nor less than anything.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,21 +41,21 @@ class Matcher:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """How many of the calls looked at a webhook would have taken."""
+    """How many of the examined calls match a webhook."""
 
     matched: int
     of: int
 
 
 def compile_filters(spec: WebhookSpec, zone: tzinfo = UTC) -> Matcher:
-    """The filters of a webhook, ready to be asked often. zone: of the project.
+    """Compiles the filters of a webhook. zone: of the project.
 
-    Raises SpecError for a filter that makes no sense.
+    Raises SpecError for an invalid filter.
     """
     errors: list[FieldError] = []
     conditions = []
     if (count := len(spec.filters)) > MOST_CONDITIONS:
-        message = say("has %(count)s; at most %(most)s are kept", count=count, most=MOST_CONDITIONS)
+        message = say("has %(count)s; give at most %(most)s", count=count, most=MOST_CONDITIONS)
         raise SpecError([FieldError("filters", message)])
     for index, item in enumerate(spec.filters):
         try:
@@ -68,23 +68,23 @@ def compile_filters(spec: WebhookSpec, zone: tzinfo = UTC) -> Matcher:
 
 
 def would_match(matcher: Matcher, calls: Iterable[Values]) -> Matched:
-    """What the editor shows: how many of these stored calls the filters would have let through."""
+    """For the editor: how many of these stored calls pass the filters."""
     answers = [matcher.matches(values) for values in calls]
     return Matched(sum(answers), len(answers))
 
 
 def missed_call() -> tuple[Filter, ...]:
-    """Preset: nobody talked to the caller."""
+    """Preset: the caller reached nobody."""
     return (Filter("is_answered", "equals", "false"),)
 
 
 def answered_call() -> tuple[Filter, ...]:
-    """Preset: somebody talked to the caller."""
+    """Preset: the call was answered."""
     return (Filter("is_answered", "equals", "true"),)
 
 
 def longer_than(seconds: int) -> tuple[Filter, ...]:
-    """Preset: talk of more than that many seconds."""
+    """Preset: a conversation longer than this many seconds."""
     return (Filter("billsec", "greater", str(seconds)),)
 
 
@@ -126,13 +126,15 @@ def _check_values(item: Filter) -> None:
 
 
 def _check_type(item: Filter, name: str, zone: tzinfo) -> None:
-    """Whether the parameter can ever have such a value; an empty one means that it has none."""
+    """Refuses a value that the parameter's type cannot have. An empty value means that the parameter has none."""
     kind = params.type_of(name)
     if kind == "bool" and item.operator in _ORDERS:
         raise _WrongError(
             "operator",
             say(
-                "%(operator)s compares numbers and times; %(name)s is true or false", operator=item.operator, name=name
+                "%(operator)s compares numbers and times; %(name)s must be true or false",
+                operator=item.operator,
+                name=name,
             ),
         )
     if item.operator in ("contains", "starts_with"):
@@ -149,11 +151,11 @@ def _check_type(item: Filter, name: str, zone: tzinfo) -> None:
 
 def _type_error(text: str, name: str, kind: str, zone: tzinfo) -> str:
     if kind in ("int", "float") and _number(text) is None:
-        return say("%(name)s is a number, give one like 60", name=name)
+        return say("%(name)s is a number; give a number like 60", name=name)
     if kind == "bool" and text not in ("true", "false"):
-        return say("%(name)s is true or false", name=name)
+        return say("%(name)s must be true or false", name=name)
     if kind == "datetime" and _time(text, zone) is None:
-        return say("%(name)s is a time, give one like 2026-05-01T09:00:00", name=name)
+        return say("%(name)s is a time; give a time like 2026-05-01T09:00:00", name=name)
     return ""
 
 
@@ -241,7 +243,7 @@ def _ordered_time(item: Filter, zone: tzinfo) -> Condition:
 
 
 def _number(value: Value) -> Number | None:
-    """The number a value is or spells; None for everything else, and for what is not finite."""
+    """The value as a number; None when it is not a number or not finite."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     if isinstance(value, int):
@@ -254,7 +256,7 @@ def _number(value: Value) -> Number | None:
 
 
 def _time(value: Value, zone: tzinfo) -> datetime | None:
-    """The time a value is or spells. zone: of one that names none."""
+    """The value as a time; None when it is not one. zone: for a time without a zone."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
@@ -266,7 +268,7 @@ def _time(value: Value, zone: tzinfo) -> datetime | None:
 
 
 def as_text(value: Value, zone: tzinfo = UTC) -> str:
-    """How a value reads in a condition: booleans as true and false, times as ISO 8601, nothing as an empty text."""
+    """The value as text for a condition: booleans as true and false, times in ISO 8601, None as an empty text."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -277,5 +279,5 @@ def as_text(value: Value, zone: tzinfo = UTC) -> str:
 
 
 def presets() -> Sequence[tuple[str, tuple[Filter, ...]]]:
-    """Name and filters of each preset the editor offers; the seconds of the last one are the user's to change."""
+    """Name and filters of each preset in the editor. The user may change the seconds of the last one."""
     return (("missed", missed_call()), ("answered", answered_call()), ("longer_than", longer_than(60)))

@@ -1,11 +1,11 @@
-"""A rendered request, and the answer that there is none."""
+"""A rendered request, or the reason why there is none."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Exactly what will be sent, before credentials and signature join it.
+    """Exactly what will be sent, before credentials and signature are added.
 
     url: ASCII, percent-encoded, host in its IDN form. headers: names and values that fit latin-1, in order.
     """
@@ -18,9 +18,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """Why no request came of a webhook and a call.
+    """Why no request was created for a call.
 
-    code: not_sent_mandatory (a mandatory field is empty) or render_error (a value does not fit its place).
+    code: not_sent_mandatory (a mandatory field is empty) or render_error (a value is not valid in its place).
     sentence: names the field by its path and says what to change.
     """
 

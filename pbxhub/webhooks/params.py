@@ -1,4 +1,4 @@
-"""Looking names up in the catalogue, and values up by name."""
+"""Looks up names in the catalogue, and values by name."""
 
 import difflib
 from collections.abc import Mapping
@@ -29,16 +29,16 @@ def names() -> list[str]:
 
 @lru_cache(maxsize=4096)
 def canonical(name: str) -> str | None:
-    """The name under which values are kept, for a name, an alias or a member of a family; None when unknown."""
+    """The name under which the value is stored, for a name, an alias or a member of a family; None when unknown."""
     if entry := _BY_NAME.get(name):
         return entry.name
-    if name.startswith(_HEADERS):  # HTTP does not mind the case of a header's name
+    if name.startswith(_HEADERS):  # header names are case-insensitive
         name = name.lower()
     return name if family_of(name) else None
 
 
 def family_of(name: str) -> Family | None:
-    """The family a made-up name belongs to."""
+    """The family that a name chosen by the user belongs to."""
     for family in FAMILIES:
         if family.prefix.endswith("."):
             if name.startswith(family.prefix) and parse_path(name) is not None:
@@ -55,7 +55,7 @@ def type_of(name: str) -> Type:
 
 
 def unknown(name: str) -> str:
-    """The sentence about a name that does not exist, with the nearest one that does."""
+    """The sentence about a name that does not exist, with the most similar one that does."""
     known = [*_BY_NAME, *(family.prefix + "NAME" for family in FAMILIES if family.prefix.endswith("."))]
     by_lower = {candidate.lower(): candidate for candidate in reversed(known)}
     near = difflib.get_close_matches(name.lower(), by_lower, 1, 0.5)
@@ -64,7 +64,7 @@ def unknown(name: str) -> str:
 
 
 def exists_at(name: str, stage: str) -> bool:
-    """Whether a canonical name can have a value at that stage. A chain continues any stage, a question comes at any."""
+    """Whether a parameter can have a value at a stage. Chains and questions can follow any stage."""
     if stage in (CHAIN, QUESTION):
         return True
     entry = _BY_NAME.get(name) or family_of(name)
@@ -72,9 +72,9 @@ def exists_at(name: str, stage: str) -> bool:
 
 
 def lookup(values: Mapping[str, Value], name: str) -> Value:
-    """The value of a canonical name, None when there is none.
+    """The value of a canonical name; None when there is none.
 
-    A member of a family may be given flat (`custom.order`) or inside a tree (`custom` → {"order": …}).
+    A member of a family may be stored flat (`custom.order`) or as a tree (`custom` → {"order": …}).
     """
     value = values.get(name)
     if value is not None or "." not in name:
@@ -92,7 +92,7 @@ def _path(text: str) -> tuple[str | int, ...]:
 
 
 def from_json(values: Mapping[str, JSON]) -> dict[str, Value]:
-    """Values as the database keeps them: times of the catalogue and of its legs, ISO 8601 there, become datetimes."""
+    """Values from the database, with the times of parameters and legs (ISO 8601) converted to datetimes."""
     result = _timed(values, _TIMES)
     legs = values.get("legs")
     if isinstance(legs, list):

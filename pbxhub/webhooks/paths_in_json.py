@@ -9,7 +9,7 @@ MISSING = object()
 
 
 def parse_path(text: str) -> Path | None:
-    """The steps of a path; None when the text is not one. An index may be written [0] or .0"""
+    """The steps of a path; None when the text is not a path. An index may be written [0] or .0"""
     steps: list[str | int] = []
     end = 0
     for match in _STEP.finditer(text):
@@ -22,7 +22,7 @@ def parse_path(text: str) -> Path | None:
 
 
 def walk(data: Any, path: Path) -> Any:
-    """What lies at the path, or MISSING (null is a value and not missing)."""
+    """The value at the path, or MISSING. null is a value, not missing."""
     for step in path:
         if isinstance(data, dict):
             data = data.get(str(step), MISSING)

@@ -1,18 +1,18 @@
-"""Phone numbers as phonenumbers understands them: one reading for the parameters and for the filter e164."""
+"""Reads phone numbers with the library phonenumbers, for the parameters and for the filter e164."""
 
 from dataclasses import dataclass
 from functools import lru_cache
 
 import phonenumbers
 
-LONGEST = 50  # characters looked at: what is longer is no number, and slow to read
+LONGEST = 50  # characters; anything longer is not a number and would be slow to parse
 _POSSIBLE = phonenumbers.ValidationResult.IS_POSSIBLE  # a number that wants its area code is only possible locally
 _HIDDEN = frozenset({"", "anonymous", "unknown", "unavailable", "restricted", "private", "withheld"})
 
 
 @dataclass(frozen=True, slots=True)
 class Spelled:
-    """A phone number as phonenumbers understands it; everything None when it is not one."""
+    """A phone number as phonenumbers reads it; every field is None when it is not a phone number."""
 
     number: phonenumbers.PhoneNumber | None = None
     e164: str | None = None
@@ -33,7 +33,7 @@ class Spelled:
 
 
 def spell(text: str, country: str) -> Spelled:
-    """The number in the words of phonenumbers. country: ISO 3166 of the project, for numbers without a country code."""
+    """Reads a number. country: the project's (ISO 3166), for numbers without a country code."""
     return _spell(text[:LONGEST], country)
 
 
@@ -41,7 +41,7 @@ def spell(text: str, country: str) -> Spelled:
 def _spell(text: str, country: str) -> Spelled:
     number = _read(text, country or None)
     if number is None or not phonenumbers.is_valid_number(number):
-        whole = _read(f"+{text}", None) if text.isascii() and text.isdigit() else None  # some trunks leave out the +
+        whole = _read(f"+{text}", None) if text.isascii() and text.isdigit() else None  # some trunks omit the +
         if whole and phonenumbers.is_valid_number(whole):
             number = whole
     if number is None or phonenumbers.is_possible_number_with_reason(number) != _POSSIBLE:

@@ -1,4 +1,4 @@
-"""What a value becomes on its way into a request, and the context one rendering shares."""
+"""Converts values for a request; the context of one rendering."""
 
 import json
 import re
@@ -17,19 +17,19 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class RenderError(Exception):
-    """A value does not fit its place. The text says what is wrong and what to do; whoever knows the path adds it."""
+    """A value is not valid in its place. The message says what to do; a caller that knows the path adds it by at()."""
 
     code = "render_error"
     path = ""
 
     def at(self, path: str) -> "RenderError":
-        """The same error with its path; the innermost one stays."""
+        """The same error with its path. The innermost path counts."""
         self.path = self.path or path
         return self
 
     @property
     def sentence(self) -> str:
-        """The text with its path: a Sentence where it was made by say()."""
+        """The message with its path; a Sentence if the message was made by say()."""
         problem: str = self.args[0]
         return say("%(path)s: %(problem)s", path=self.path, problem=problem) if self.path else problem
 
@@ -45,16 +45,16 @@ class MandatoryError(RenderError):
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """Text that is JSON already: a number with every digit, a list or an object out of call data."""
+    """Text that is JSON already: a number with all its digits, or a list or an object from call data."""
 
     text: str
 
 
 @dataclass(slots=True)
 class Context:
-    """One rendering: the values of a call, and how times and numbers of the project are written.
+    """One rendering: the values of a call, and the formats of the project's times and numbers.
 
-    left: how much text may still come out of values; what bounds the time and memory of a rendering.
+    left: how many characters values may still produce. This limits the time and memory of a rendering.
     """
 
     values: Mapping[str, Value]
@@ -70,12 +70,12 @@ class Context:
         self.left -= len(text)
         if self.left < 0:
             raise RenderError(
-                say("the values are too long: a request may have %(most)s KB", most=LARGEST_REQUEST // 1024)
+                say("the values are too long; a request may have %(most)s KB", most=LARGEST_REQUEST // 1024)
             )
         return text
 
     def text(self, value: Any) -> str:
-        """How a value reads as text: booleans as true and false, nothing as "", lists and objects as JSON."""
+        """The value as text: booleans as true and false, None as "", lists and objects as JSON."""
         if isinstance(value, str):
             return self.spend(value)
         if value is None:
@@ -91,7 +91,7 @@ class Context:
         return self.spend(value.text if isinstance(value, Fragment) else self.json(value))
 
     def json(self, value: Any) -> str:
-        """JSON of a value, compact; times as the webhook writes them, what is not finite as null."""
+        """The value as compact JSON; times in the webhook's format, numbers that are not finite as null."""
         if isinstance(value, Fragment):
             return value.text
         try:
@@ -99,7 +99,7 @@ class Context:
         except ValueError:
             return json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), default=self._default)
         except RecursionError:
-            raise RenderError(say("the value is nested too deep")) from None
+            raise RenderError(say("the value is nested too deeply")) from None
 
     def _default(self, value: object) -> Any:
         return self.date(value) if isinstance(value, datetime) else str(value)
@@ -126,7 +126,7 @@ def digits_of(number: int) -> str:
 
 
 def to_bytes(text: str) -> bytes:
-    """UTF-8. Half a surrogate pair, which no encoding can carry, becomes U+FFFD."""
+    """The text in UTF-8. An unpaired surrogate, which UTF-8 cannot encode, becomes U+FFFD."""
     try:
         return text.encode()
     except UnicodeEncodeError:

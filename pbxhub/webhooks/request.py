@@ -1,4 +1,4 @@
-"""From a webhook and the values of a call to the exact request, or to the sentence why there is none."""
+"""Renders the exact request for a webhook and a call, or says why there is none."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,7 +29,8 @@ Body = Callable[[Context], bytes]
 
 @dataclass(frozen=True, slots=True)
 class CompiledField:
-    """A header or query parameter, ready to render. trim: of headers, whose ends HTTP drops. path: as in FieldError."""
+    """A compiled header or query parameter. trim: remove white space at the ends, which HTTP drops in headers. path: as
+    in FieldError."""
 
     name: str
     template: Template
@@ -39,7 +40,7 @@ class CompiledField:
     trim: bool
 
     def render(self, context: Context) -> str | None:
-        """The text, or None when the field is left out."""
+        """The rendered text; None when the field is left out."""
         try:
             text = self.template.text(context)
             text = text.strip(" ") if self.trim else text
@@ -52,7 +53,7 @@ class CompiledField:
 
 @dataclass(frozen=True, slots=True)
 class CompiledRequest:
-    """A webhook's request, compiled. Make it once per revision of the webhook and render often."""
+    """A webhook's compiled request. Compile it once per revision of the webhook, then render it often."""
 
     method: str
     url: Url
@@ -63,7 +64,7 @@ class CompiledRequest:
     write_date: dates.Write
 
     def render(self, values: Mapping[str, Value], zone: tzinfo = UTC, country: str = "") -> Request | NotSent:
-        """The request for these values of the catalogue.
+        """The request for these parameter values.
 
         zone: of the project, for its times. country: of the project (ISO 3166), for the filter e164.
         """
@@ -81,7 +82,7 @@ class CompiledRequest:
                 )
         except RenderError as error:
             return NotSent(error.code, error.sentence)
-        except OverflowError:  # of datetime, when a zone would put a time outside its calendar
+        except OverflowError:  # from datetime, when a time zone moves a time outside its calendar
             return NotSent(RenderError.code, say("a time is outside the years 1 to 9999 and cannot be written"))
         return request
 
@@ -94,7 +95,7 @@ class CompiledRequest:
         if len(url) > LONGEST_URL:
             raise RenderError(
                 say(
-                    "url: has %(count)s letters; at most %(longest)s are sent; use POST and a body",
+                    "url: has %(count)s characters, at most %(longest)s are allowed; use POST and a body",
                     count=len(url),
                     longest=LONGEST_URL,
                 )
@@ -116,10 +117,10 @@ def _header_value(text: str, path: str) -> str:
 
 
 def compile_request(spec: WebhookSpec) -> CompiledRequest:
-    """Raises SpecError with everything that is wrong with the request, field by field."""
+    """Compiles a request. Raises SpecError with every wrong field."""
     request, errors = spec.request, list[FieldError]()
     _check_size(request, errors)
-    if errors:  # before anything is compiled: what is too large would take its time
+    if errors:  # before compiling, because a request that is too large would take too long
         raise SpecError(errors)
     url = _url(request, errors)
     headers, query = _headers(request, errors), _query(request, errors)
@@ -143,7 +144,7 @@ def _url(request: RequestSpec, errors: list[FieldError]) -> Url | None:
 
 
 def _tree(request: RequestSpec, errors: list[FieldError]) -> Node:
-    """In a query there are no types, so the tree is compiled as for a form."""
+    """The compiled tree. A query has no types, so it is compiled like a form."""
     as_form = request.method in WITHOUT_BODY and request.format == "json"
     return compile_tree(request.parameters, request.top, "form" if as_form else request.format, errors)
 
@@ -168,7 +169,7 @@ def _headers(request: RequestSpec, errors: list[FieldError]) -> tuple[CompiledFi
         if message := header_name_error(item.name):
             errors.append(FieldError(field.path, message))
         elif item.name.lower() in seen:
-            errors.append(FieldError(field.path, say("%(name)s is there twice", name=item.name)))
+            errors.append(FieldError(field.path, say("%(name)s occurs twice", name=item.name)))
         if message := header_value_error(field.template.literal):
             errors.append(FieldError(field.path, message))
         seen.add(item.name.lower())
@@ -199,7 +200,7 @@ def _query(request: RequestSpec, errors: list[FieldError]) -> tuple[CompiledFiel
 def _field(item: Field, group: str, index: int, omit_empty: bool, errors: list[FieldError]) -> CompiledField:
     path = join(group, item.name or f"[{index}]")
     if item.empty == "null":
-        errors.append(FieldError(path, say("cannot be null; choose an empty text or leave it out")))
+        errors.append(FieldError(path, say("cannot be null; send an empty text or omit the field")))
     try:
         template = compile_template(item.value)
     except TemplateError as error:
@@ -217,7 +218,7 @@ def _check_size(request: RequestSpec, errors: list[FieldError]) -> None:
             FieldError(
                 "",
                 say(
-                    "the webhook has %(size)s bytes of text; at most %(most)s are kept",
+                    "the webhook has %(size)s bytes of text; at most %(most)s are allowed",
                     size=size,
                     most=LARGEST_TEMPLATE,
                 ),

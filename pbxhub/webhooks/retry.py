@@ -1,4 +1,4 @@
-"""When a failed attempt is tried again, and when it is final. Pure: chance and the clock are the caller's."""
+"""Decides when a failed attempt is retried and when it is final. Pure: the caller provides chance and time."""
 
 from pbxhub.translatable import say
 from pbxhub.webhooks.spec import FieldError, Retry
@@ -14,10 +14,10 @@ PROFILES: dict[str, tuple[int, ...]] = {
     "ringostat": (MINUTE, MINUTE, MINUTE),
     "minutes": (MINUTE, 5 * MINUTE, 15 * MINUTE),
     "fast": (2, 4, 8),
-    # the schedule the Standard Webhooks specification proposes
+    # the schedule that the Standard Webhooks specification recommends
     "standard": (5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR),
 }
-"""Seconds to wait before the 2nd, 3rd … attempt."""
+"""Seconds before the 2nd, 3rd … attempt."""
 
 
 def delays_of(retry: Retry) -> tuple[int, ...]:
@@ -28,7 +28,7 @@ def delays_of(retry: Retry) -> tuple[int, ...]:
 def next_delay(
     retry: Retry, attempts: int, retryable: bool, chance: float = 0.5, retry_after: float | None = None
 ) -> float | None:
-    """Seconds until the next attempt after `attempts` of them failed; None: the failure is final.
+    """Seconds until the next attempt after `attempts` failed ones; None when the failure is final.
 
     retryable: whether the failure may pass by itself (may_pass of sending/outcomes.py).
     chance: a random number from 0 to 1; spreads the delay by ±10 %.
@@ -42,9 +42,9 @@ def next_delay(
 
 
 def check_retry(retry: Retry) -> list[FieldError]:
-    """What is wrong with a retry profile."""
+    """Errors in a retry profile."""
     if retry.profile != "own":
-        wrong = [FieldError("retry.delays", say("belong to the profile own; delete them or choose own"))]
+        wrong = [FieldError("retry.delays", say("belong to the profile “own”; delete them or choose that profile"))]
         return wrong if retry.delays else []
     if not 1 <= len(retry.delays) <= MOST_DELAYS:
         return [

@@ -1,4 +1,4 @@
-"""What a receiver answered, read for the next webhooks of the call: saved values, webhook.* and response_*."""
+"""Reads a receiver's answer for the next webhooks of the call: saved values, webhook.* and response_*."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -24,14 +24,14 @@ _XML_PATH = re.compile(rf"(?:/?{_XML_STEP.pattern}(?:/{_XML_STEP.pattern})*)?(?:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """values: what was found, by the names the user chose. problem: the sentence about what is missing, or ""."""
+    """values: what was found, under the names the user chose. problem: a sentence about what is missing, or ""."""
 
     values: dict[str, JSON]
     problem: str
 
 
 def read_answer(answer: Answer, body: bytes) -> Read:
-    """The values a webhook saves from an answer. Never raises, however hostile the body."""
+    """The values that a webhook saves from an answer. Never raises, whatever the body contains."""
     if not answer.save:
         return Read({}, "")
     document = read_json(body) if answer.format == "json" else _read_xml(body)
@@ -63,7 +63,7 @@ def _in_json(document: Any, path: str) -> Any:
 
 
 def _read_xml(body: bytes) -> Any:
-    """The root element, or MISSING. Entities and DOCTYPEs are never resolved."""
+    """The root element, or MISSING. Never resolves entities or DOCTYPEs."""
     try:
         return defusedxml.ElementTree.fromstring(body, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError, LookupError):
@@ -71,9 +71,9 @@ def _read_xml(body: bytes) -> Any:
 
 
 def _in_xml(root: Element, path: str) -> Any:
-    """Text of the element, or value of the attribute, at a path like call/leg[0]/status or call/@id.
+    """Text of the element or value of the attribute at a path like call/leg[0]/status or call/@id.
 
-    A path begins below the root or at it. Namespaces are left out of account; [0] is the first of its name.
+    A path begins at the root or below it. Namespaces are ignored; [0] is the first element of its name.
     """
     steps, _, attribute = path.partition("@")
     names = [step for step in steps.split("/") if step]
@@ -108,8 +108,8 @@ def _local(name: object) -> str:
 class Answered:
     """How the previous webhook of a call ended. status: None when there was no answer.
 
-    error: code of the outcome, "" after a success. reason: its sentence. saved: every value saved on
-    this call so far, those of read_answer over earlier ones.
+    error: code of the outcome, "" after a success. reason: its sentence. saved: every value saved on this call so far;
+    new values replace earlier ones.
     """
 
     status: int | None
@@ -122,7 +122,7 @@ class Answered:
 
 
 def chain_values(answered: Answered) -> dict[str, Value]:
-    """The values that the next webhook of the chain, and the dialplan, see of it."""
+    """The parameters about this answer for the next webhook of the chain and for the dialplan."""
     document = read_json(answered.body)
     return {
         "webhook.status": answered.status,
@@ -140,14 +140,14 @@ def chain_values(answered: Answered) -> dict[str, Value]:
 
 
 def check_answer(answer: Answer) -> list[FieldError]:
-    """What is wrong with an answer mapping."""
+    """Errors in an answer mapping."""
     errors = []
     if len(answer.save) > MOST_SAVED:
         errors.append(
             FieldError(
                 "answer.save",
                 say(
-                    "has %(count)s values; at most %(most)s are saved",
+                    "has %(count)s values; at most %(most)s are allowed",
                     count=len(answer.save),
                     most=MOST_SAVED,
                 ),
@@ -157,7 +157,8 @@ def check_answer(answer: Answer) -> list[FieldError]:
         if not _NAME.fullmatch(item.name):
             errors.append(
                 FieldError(
-                    f"answer.save[{index}].name", say("%(name)s is not a name; use Latin letters", name=repr(item.name))
+                    f"answer.save[{index}].name",
+                    say("%(name)s is not a valid name; use Latin letters", name=repr(item.name)),
                 )
             )
         if not _path_is_right(answer, item.path):
@@ -182,6 +183,6 @@ def _doubled(names: Iterable[str]) -> list[FieldError]:
     errors = []
     for index, name in enumerate(names):
         if name in seen:
-            errors.append(FieldError(f"answer.save[{index}].name", say("%(name)s is there twice", name=name)))
+            errors.append(FieldError(f"answer.save[{index}].name", say("%(name)s occurs twice", name=name)))
         seen.add(name)
     return errors

@@ -1,8 +1,8 @@
-"""What a user has set up: frozen dataclasses of a webhook, and their JSON form.
+"""The settings of a webhook: frozen dataclasses and their JSON form.
 
-load_spec checks the shape (names, types, choices). What a template, a URL, a name or a path says is checked by
-check.check_spec, the door of everything that saves a webhook; a stored webhook is only read back.
-Secrets are never part of a spec: it names the kind of authentication, the secret is sealed beside it.
+load_spec checks the structure (names, types, choices). check.check_spec also checks the content of templates, URLs,
+names and paths; everything that saves a webhook calls it. A stored webhook is only loaded.
+Secrets are never part of a spec: it names the kind of authentication; the secret is stored encrypted beside it.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ DateFormat = Literal["standard", "iso", "iso_utc", "dotted", "us", "rfc2822", "u
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """One condition: a parameter of the catalogue compared with a text. in and not_in compare with values."""
+    """One condition: compares a parameter with a text. in and not_in compare with values."""
 
     parameter: str
     operator: Operator
@@ -40,8 +40,8 @@ class Filter:
 class Field:
     """A header or a query parameter. value may hold <<placeholders>>.
 
-    empty: what to do when nothing comes out: "empty" sends it empty, "omit" leaves it out; "" means omit for a
-    header and empty for a query parameter. mandatory: nothing comes out → the request is not sent.
+    empty: what to do when the rendered text is empty: "empty" sends it, "omit" leaves the field out; "" means omit for
+    a header and empty for a query parameter. mandatory: when the text is empty, the request is not sent.
     """
 
     name: str
@@ -56,9 +56,9 @@ class Parameter:
 
     name: Latin without spaces, or any text as {{any text}}; empty inside an array.
     value: text with <<placeholders>> of every type but array and object, which have children instead.
-    empty: when nothing comes out: "null", "empty" (an empty string) or "omit" the name; "" is null in JSON and an
-    empty string elsewhere. mandatory: nothing comes out → the request is not sent.
-    attribute: in XML, an attribute of the element around it. A field named {{#text}} is the text of that element.
+    empty: what to send for an empty value: "null", "empty" (an empty string) or "omit" (leave the name out); "" means
+    null in JSON and an empty string elsewhere. mandatory: when the value is empty, the request is not sent.
+    attribute: in XML, an attribute of the enclosing element. A field named {{#text}} is the text of that element.
     """
 
     name: str = ""
@@ -72,7 +72,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    """How a request is authenticated; the secret itself is sealed elsewhere and joins the request when it is sent.
+    """How a request is authenticated. The secret is stored elsewhere, encrypted, and added when the request is sent.
 
     username: of basic. name: of the header or of the query parameter that carries the secret.
     """
@@ -84,15 +84,15 @@ class Auth:
 
 @dataclass(frozen=True, slots=True)
 class RequestSpec:
-    """Where to send what.
+    """The request to send.
 
-    headers: a Content-Type among them replaces the one of the format; content_type=False deletes that one.
-    query: joins the query the URL already has. parameters: the tree; top says whether it is an object or an array.
+    headers: a Content-Type here replaces that of the format; content_type=False removes it.
+    query: appended to the query in the URL. parameters: the tree; top says whether it is an object or an array.
     text: the body of raw, or free XML. file: the body of raw as bytes, without placeholders.
     xml_root: name of the outermost element of a tree. rpc_method: "method" of JSON-RPC.
     date_pattern: strftime, when date_format is "pattern".
-    follow_to_get: one redirect is followed with GET (Google Apps Script). tls_ca: PEM of an own authority.
-    tls_certificate: PEM shown to the receiver; its private key is a secret and sealed beside the spec.
+    follow_to_get: follows one redirect with GET (Google Apps Script). tls_ca: certificate authority in PEM.
+    tls_certificate: client certificate in PEM; its private key is a secret and stored encrypted beside the spec.
     """
 
     method: Method = "POST"
@@ -117,7 +117,7 @@ class RequestSpec:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """When a failed delivery is tried again. delays: seconds before each further try, of the profile "own"."""
+    """When a failed delivery is retried. delays: seconds before each retry, for the profile "own"."""
 
     profile: Literal["none", "ringostat", "minutes", "fast", "standard", "own"] = "none"
     delays: tuple[int, ...] = ()
@@ -125,7 +125,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class BodyCheck:
-    """What the body must say: JSON path equals value, JSON path exists, or the text contains value."""
+    """A condition on the body: a JSON path equals value, a JSON path exists, or the text contains value."""
 
     kind: Literal["json_equals", "json_exists", "text_contains"]
     path: str = ""
@@ -134,7 +134,7 @@ class BodyCheck:
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """Which answer is a success. statuses: empty means any 2xx; (200,) is what Ringostat asks."""
+    """Which answer is a success. statuses: empty means any 2xx; (200,) is Ringostat's rule."""
 
     statuses: tuple[int, ...] = ()
     body: BodyCheck | None = None
@@ -142,8 +142,8 @@ class Success:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """One value of the answer, kept on the call as webhook.saved.NAME. mandatory: missing or
-    empty → the delivery failed."""
+    """One value of the answer, saved on the call as webhook.saved.NAME. mandatory: when it is missing or empty, the
+    delivery has failed."""
 
     name: str
     path: str
@@ -152,7 +152,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How the answer is read."""
+    """How to read the answer."""
 
     format: Literal["json", "xml"] = "json"
     save: tuple[Saved, ...] = ()
@@ -168,14 +168,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Steering:
-    """How the answer steers the call that waits for it; only of webhooks that are asked by the dialplan.
+    """How the answer steers the waiting call; only for webhooks that the dialplan asks.
 
-    reads: "variables" takes nothing but the values it saves, "actions" takes {"actions": […]}, "number" takes a
-    destination: the field `key` of a JSON answer, or the whole body when key is empty.
+    reads: "variables" reads only the saved values, "actions" reads {"actions": […]}, "number" reads a destination: the
+    field `key` of a JSON answer, or the whole body when key is empty.
     wait: seconds the caller waits for the answer. music: class of the music on hold meanwhile, "" for silence.
     numbers: what may be dialled (steering/number_rules). contexts: those the action goto may choose.
-    default: number dialled when the answer is of no use; "" lets the dialplan go on. ring: seconds that a destination
-    of "number" or the default rings.
+    default: number dialled when the answer cannot be carried out; "" lets the dialplan continue. ring: seconds that a
+    destination of "number" or the default number rings.
     """
 
     reads: Literal["variables", "actions", "number"] = "actions"
@@ -190,7 +190,7 @@ class Steering:
 
 @dataclass(frozen=True, slots=True)
 class WebhookSpec:
-    """One webhook: all filters must hold; on_success / on_failure name the webhook that goes next."""
+    """One webhook. All filters must match. on_success, on_failure: name of the webhook that is sent next."""
 
     request: RequestSpec = RequestSpec()
     filters: tuple[Filter, ...] = ()
@@ -204,7 +204,7 @@ class WebhookSpec:
 
 
 def load_spec(data: Any) -> WebhookSpec:
-    """The webhook of that JSON. Raises SpecError with every field that is wrong."""
+    """The webhook in the JSON. Raises SpecError with every wrong field."""
     reader = Reader(transparent=frozenset({"request", "children"}))
     spec = reader.read(WebhookSpec, data, "")
     if reader.errors:
@@ -214,5 +214,5 @@ def load_spec(data: Any) -> WebhookSpec:
 
 
 def dump_spec(spec: WebhookSpec) -> Any:
-    """JSON that load_spec reads back into an equal spec."""
+    """The JSON of a webhook; load_spec reads it back into an equal spec."""
     return write(spec)

@@ -1,7 +1,7 @@
-"""Frozen dataclasses to JSON and back, with the path of every field that is wrong.
+"""Converts frozen dataclasses to JSON and back, with the path of every wrong field.
 
-A dataclass here may hold str, int, float, bool, bytes (base64 in JSON), Literal, X | None, tuple[X, ...] and other
-dataclasses. Nothing else is needed to describe a webhook, so nothing else is understood.
+Supports fields of str, int, float, bool, bytes (base64 in JSON), Literal, X | None, tuple[X, ...] and other
+dataclasses. A webhook needs no other types.
 """
 
 import base64
@@ -20,7 +20,7 @@ _DEEPEST = 50
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One field that cannot be accepted: where it is (`parameters.contact.phones[1]`), what is wrong, what is right."""
+    """One wrong field: its path (`parameters.contact.phones[1]`), what is wrong, and what would be right."""
 
     path: str
     message: str
@@ -30,7 +30,7 @@ class FieldError:
 
 
 class SpecError(Exception):
-    """What the user gave cannot be a webhook. errors: every field that is wrong, in the order of the form."""
+    """The input is not a valid webhook. errors: every wrong field, in the order of the form."""
 
     def __init__(self, errors: list[FieldError]) -> None:
         super().__init__("; ".join(map(str, errors)))
@@ -38,21 +38,21 @@ class SpecError(Exception):
 
 
 def join(path: str, step: str) -> str:
-    """`contact` and `phones` give `contact.phones`; a step in brackets is not preceded by a dot."""
+    """Joins `contact` and `phones` to `contact.phones`. A step in brackets gets no dot."""
     return f"{path}{step}" if not path or step.startswith("[") else f"{path}.{step}"
 
 
 class Reader:
-    """Reads JSON into dataclasses and collects what is wrong. Check `errors` before using the result."""
+    """Reads JSON into dataclasses and collects errors. Check `errors` before using the result."""
 
     def __init__(self, transparent: frozenset[str] = frozenset()) -> None:
-        """transparent: names of fields that do not show in paths, because a user does not see that level."""
+        """transparent: names of fields that are left out of paths, because the user does not see that level."""
         self.errors: list[FieldError] = []
         self._transparent = transparent
         self._depth = 0
 
     def read(self, kind: Any, data: Any, path: str) -> Any:
-        """The value of that type, or None after noting an error."""
+        """The value as this type; None after recording an error."""
         if is_dataclass(kind):
             return self._deeper(kind, data, path)
         origin = get_origin(kind)
@@ -109,7 +109,7 @@ class Reader:
             self._refuse(
                 path,
                 say(
-                    "is %(data)s; give one of %(known)s",
+                    "is %(data)s; use one of %(known)s",
                     data=repr(data),
                     known=", ".join(str(choice) for choice in choices),
                 ),
@@ -126,7 +126,7 @@ class Reader:
         if kind is str and (bad := UNSTORABLE.search(data)):
             self._refuse(
                 path,
-                say("has the character U+%(code)s, which no database keeps; delete it", code=f"{ord(bad.group()):04X}"),
+                say("has the character U+%(code)s, which cannot be stored; delete it", code=f"{ord(bad.group()):04X}"),
             )
         return data
 
@@ -134,12 +134,12 @@ class Reader:
         try:
             return base64.b64decode(data, validate=True)
         except (TypeError, ValueError, binascii.Error):
-            self._refuse(path, say("is not base64; give the bytes in base64"))
+            self._refuse(path, say("is not valid base64; give the bytes in base64"))
             return b""
 
 
 def write(value: Any) -> Any:
-    """JSON of a dataclass. A field that says nothing ("", [], false, null) and says so by default is left out."""
+    """The JSON of a dataclass. Leaves out fields that are empty ("", [], false, null) by default."""
     if is_dataclass(value):
         kind: Any = type(value)
         silent = _silent(kind)
@@ -151,7 +151,7 @@ def write(value: Any) -> Any:
 
 
 def json_schema(kind: Any) -> dict[str, Any]:
-    """JSON Schema (2020-12) of a dataclass; dataclasses that it holds are under $defs."""
+    """The JSON Schema (2020-12) of a dataclass; nested dataclasses are under $defs."""
     definitions: dict[str, Any] = {}
     root = _schema(kind, definitions)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": definitions}
@@ -172,7 +172,7 @@ def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 
 def _object_schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if kind.__name__ not in definitions:
-        definitions[kind.__name__] = {}  # a tree refers to itself
+        definitions[kind.__name__] = {}  # first, because a tree refers to itself
         definitions[kind.__name__] = {
             "type": "object",
             "description": (kind.__doc__ or "").strip().partition("\n")[0],
@@ -202,15 +202,19 @@ def _silent(kind: Any) -> frozenset[str]:
 
 
 def _step(item: Any, index: int) -> str:
-    """A field of a tree is known by its name, an element of a list by its place."""
+    """The step of a path: the name of a field in a tree, the index of an element in a list."""
     name = item.get("name") if isinstance(item, dict) else None
     return name if isinstance(name, str) and name else f"[{index}]"
 
 
 def _unknown(name: str, known: dict[str, Any]) -> str:
     near = difflib.get_close_matches(name, known, 1)
-    hint = say("did you mean %(value)s?", value=near[0]) if near else say("known are %(known)s", known=", ".join(known))
-    return say("is not known here; %(hint)s", hint=hint)
+    hint = (
+        say("did you mean %(value)s?", value=near[0])
+        if near
+        else say("the fields here are %(known)s", known=", ".join(known))
+    )
+    return say("is not a field here; %(hint)s", hint=hint)
 
 
 def _called(data: Any) -> str:

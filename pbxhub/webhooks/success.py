@@ -1,4 +1,4 @@
-"""Was it a success? Judges the answer of a receiver by the rule of the webhook."""
+"""Decides by the webhook's success rule whether a receiver's answer is a success."""
 
 import json
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ def code_of_status(status: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """code: ok, http_3xx, http_4xx, http_5xx, gone or check_failed. sentence: what the receiver said, for the user."""
+    """code: ok, http_3xx, http_4xx, http_5xx, gone or check_failed. sentence: the receiver's answer, for the user."""
 
     ok: bool
     code: str
@@ -33,7 +33,7 @@ class Verdict:
 
 
 def judge(success: Success, status: int, body: bytes) -> Verdict:
-    """The verdict on a complete answer. body: as much of it as was read."""
+    """Judges a complete answer. body: the part that was read."""
     if not _status_counts(success, status):
         return _refused(success, status)
     if success.body is None:
@@ -45,7 +45,9 @@ def judge(success: Success, status: int, body: bytes) -> Verdict:
             "check_failed",
             say("The receiver answered %(status)s, but %(problem)s.", status=status, problem=problem),
         )
-    return Verdict(True, "ok", say("The receiver answered %(status)s and the body says what it must.", status=status))
+    return Verdict(
+        True, "ok", say("The receiver answered %(status)s and the body meets the success rule.", status=status)
+    )
 
 
 def _status_counts(success: Success, status: int) -> bool:
@@ -61,7 +63,7 @@ def _refused(success: Success, status: int) -> Verdict:
     return Verdict(
         False,
         code,
-        say("The receiver answered %(status)s; %(wanted)s counts as a success.", status=status, wanted=wanted),
+        say("The receiver answered %(status)s, but only %(wanted)s counts as a success.", status=status, wanted=wanted),
     )
 
 
@@ -76,13 +78,13 @@ def _body_problem(check: BodyCheck, body: bytes) -> str:
     if value is MISSING:
         return say("the body has no %(path)s", path=check.path)
     if check.kind == "json_equals" and not _same(value, check.value):
-        return say("%(path)s is %(found)s and not %(wanted)s", path=check.path, found=_short(value), wanted=check.value)
+        return say("%(path)s is %(found)s, not %(wanted)s", path=check.path, found=_short(value), wanted=check.value)
     return ""
 
 
 def read_json(body: bytes) -> Any:
-    """The body as JSON, or MISSING when it is none or nested too deep. Never raises: a receiver
-    answers what it likes; what programs send to us is read by json_reader."""
+    """The body as JSON; MISSING when it is not JSON or nested too deep. Never raises, because a receiver may answer
+    anything. json_reader reads what programs send to the hub."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -91,7 +93,7 @@ def read_json(body: bytes) -> Any:
 
 
 def _same(value: Any, text: str) -> bool:
-    """The text of the rule may be meant as a text or as JSON: 0, true, null, {"a":1}."""
+    """Compares a value with the rule's text, as a text or as JSON: 0, true, null, {"a":1}."""
     if isinstance(value, str):
         return value == text
     wanted = read_json(text.encode())
@@ -105,7 +107,7 @@ def _short(value: Any) -> str:
 
 
 def check_success(success: Success) -> list[FieldError]:
-    """What is wrong with a success rule."""
+    """Errors in a success rule."""
     errors = [
         FieldError(
             f"success.statuses[{index}]", say("is %(status)s; give an HTTP status from 200 to 599", status=status)

@@ -1,6 +1,6 @@
-"""Texts with <<name|filter:argument|…>>: compiled once, rendered often, one pass.
+"""Texts with <<name|filter:argument|…>>: compiled once, rendered often, in one pass.
 
-What came out of a value is never looked at again, and nothing but << >> means anything: {{…}}, ${…}, {% %} are text.
+Inserted values are never expanded again, and only << >> has a meaning: {{…}}, ${…} and {% %} are plain text.
 """
 
 import re
@@ -15,13 +15,13 @@ from pbxhub.webhooks.rendering import Context, Fragment, is_finite
 _SLOT = re.compile(r"<<([^<>]*)>>")
 _UNCLOSED = re.compile(r"<<[ ]*[A-Za-z_]")
 MOST_FILTERS = 8
-MOST_MISTAKES = 20  # to find the nearest name for each takes its time
+MOST_MISTAKES = 20  # finding a similar name for each takes time
 
 Encode = Callable[[str], str]
 
 
 class TemplateError(Exception):
-    """A template that cannot be accepted. messages: one sentence per mistake, each with its position."""
+    """An invalid template. messages: one sentence per mistake, with its position."""
 
     def __init__(self, messages: list[str]) -> None:
         super().__init__("; ".join(messages))
@@ -30,7 +30,7 @@ class TemplateError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One placeholder: the canonical name of its parameter and what is done with the value."""
+    """One placeholder: the canonical name of its parameter and the filters for its value."""
 
     name: str
     filters: tuple[value_filters.Apply, ...]
@@ -40,7 +40,7 @@ class Slot:
         if value is None:
             value = params.lookup(context.values, self.name)
         if type(value) is float and not is_finite(value):
-            value = None  # no format can write it: nothing comes out
+            value = None  # no format can write it, so it counts as empty
         for apply in self.filters:
             value = apply(value, context)
         return value
@@ -48,7 +48,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A compiled text: literal pieces and slots in turn. slots: those alone."""
+    """A compiled text: alternating literal pieces and slots. slots: only the slots."""
 
     pieces: tuple[str | Slot, ...]
     slots: tuple[Slot, ...] = field(init=False, repr=False, compare=False)
@@ -62,7 +62,7 @@ class Template:
         return "".join(piece for piece in self.pieces if isinstance(piece, str))
 
     def text(self, context: Context, encode: Encode | None = None) -> str:
-        """The rendered text; encode is applied to what comes out of each placeholder, not to the text around."""
+        """The rendered text. encode is applied to each inserted value, not to the text around it."""
         pieces = self.pieces
         if len(pieces) == 1:
             only = pieces[0]
@@ -80,14 +80,14 @@ class Template:
         return "".join(parts)
 
     def value(self, context: Context) -> Any:
-        """Like text, but a template that is exactly one placeholder keeps the type of its value."""
+        """Like text, but a template of exactly one placeholder keeps the type of its value."""
         pieces = self.pieces
         if len(pieces) == 1 and isinstance(pieces[0], Slot):
             return pieces[0].value(context)
         return self.text(context)
 
     def is_blank(self, context: Context) -> bool:
-        """Whether nothing comes out: no text at all, or placeholders of which every one is empty."""
+        """Whether the result counts as empty: no text, or only placeholders without values."""
         slots = self.slots
         if not slots:
             return not self.literal
@@ -95,7 +95,7 @@ class Template:
 
 
 def compile_template(text: str) -> Template:
-    """Raises TemplateError with the mistakes in the text, the first MOST_MISTAKES of them."""
+    """Compiles a text. Raises TemplateError with its first MOST_MISTAKES mistakes."""
     pieces: list[str | Slot] = []
     messages: list[str] = []
     end = 0
@@ -149,7 +149,7 @@ def _filter(step: str) -> value_filters.Apply:
 
 
 def literal(text: str) -> Template:
-    """A template without placeholders, whatever the text says."""
+    """A template without placeholders, whatever the text contains."""
     return Template((text,))
 
 

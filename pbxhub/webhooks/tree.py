@@ -1,7 +1,7 @@
-"""The parameter tree: compiled once, then values in, a structure of dicts, lists, texts and numbers out.
+"""The parameter tree: compiled once; then turns values into a structure of dicts, lists, texts and numbers.
 
-The structure is the user's alone. Where a format has structure (JSON) a list or an object among the values keeps its
-own; a name from call data never becomes a name of the tree.
+Only the user defines the structure. In JSON, a value that is a list or an object keeps its own structure. Call data
+never adds names to the tree.
 """
 
 import re
@@ -28,7 +28,7 @@ XML_TEXT = "#text"
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A compiled node in its place: the name it goes out under ("" in an array) and its path for messages."""
+    """A compiled node in its place: the name it is sent under ("" in an array) and its path for messages."""
 
     name: str
     node: Node
@@ -36,13 +36,13 @@ class Child:
 
 
 class Attribute(str):
-    """A name that goes out as an XML attribute of the element around it."""
+    """A name that is sent as an XML attribute of the enclosing element."""
 
     __slots__ = ()
 
 
 def compile_tree(parameters: tuple[Parameter, ...], top: str, request_format: Format, errors: list[FieldError]) -> Node:
-    """The function from a context to the structure. Adds to errors everything that is wrong with the tree."""
+    """A function from a context to the structure. Appends every error in the tree to errors."""
     root = Parameter(type="array" if top == "array" else "object", children=parameters)
     compiler = _Compiler(request_format, errors)
     node = compiler.container(root, "parameters", 1)
@@ -63,7 +63,7 @@ def compile_tree(parameters: tuple[Parameter, ...], top: str, request_format: Fo
 
 
 def out_name(name: str) -> str | None:
-    """The name as it goes out: {{any text}} without its braces; None when the name is not allowed."""
+    """The name as it is sent: {{any text}} without its braces; None when the name is not allowed."""
     if braced := _BRACED.fullmatch(name):
         return braced.group(1)
     return name if _NAME.fullmatch(name) else None
@@ -98,7 +98,7 @@ class _Compiler:
             child_path = join(path, f"[{index}]" if item.type == "array" else name or f"[{index}]")
             if item.type == "array" and child.name:
                 self._refuse(
-                    child_path, say("has the name %(name)s; values of an array have no names", name=child.name)
+                    child_path, say("has the name %(name)s; elements of an array have no names", name=child.name)
                 )
             yield Child(self._marked(name, child, child_path), self.node(child, child_path, depth), child_path)
 
@@ -133,7 +133,7 @@ class _Compiler:
         return hash_leaf(template, blank, item)
 
     def _static(self, item: Parameter, template: Template, path: str, accepts: Callable[[str], Any]) -> None:
-        """A number or a boolean that is written out must be one; with placeholders it shows at rendering."""
+        """Checks a number or boolean without placeholders; one with placeholders is checked when it is rendered."""
         text = template.literal.strip()
         if not template.slots and text and accepts(text) is None:
             right = say("a number like 57 or 1.5") if item.type == "number" else say("true or false")
@@ -158,14 +158,14 @@ class _Compiler:
             self._refuse(
                 path,
                 say(
-                    "%(name)s is not a name of Latin letters, digits and _ . - [ ]; %(hint)s",
+                    "%(name)s is not a valid name; use Latin letters, digits and _ . - [ ]; %(hint)s",
                     name=repr(child.name),
                     hint=hint,
                 ),
             )
             return child.name
         if name in seen:
-            self._refuse(path, say("the name %(name)s is there twice at this level", name=name))
+            self._refuse(path, say("the name %(name)s occurs twice at this level", name=name))
         seen.add(name)
         return name
 
@@ -174,11 +174,11 @@ class _Compiler:
             self._refuse(path, say("cannot be an attribute: only a named value of an XML element can"))
         if self.format == "xml" and name and not XML_NAME.fullmatch(name) and name != XML_TEXT:
             self._refuse(
-                path, say("%(name)s is not a name of an XML element; use letters, digits, _ . -", name=repr(name))
+                path, say("%(name)s is not a valid name of an XML element; use letters, digits, _ . -", name=repr(name))
             )
         if self.format == "xml" and name == XML_TEXT and child.type in ("array", "object"):
             self._refuse(
-                path, say("%(name)s is the text of the element around it; choose the type text", name=XML_TEXT)
+                path, say("%(name)s is the text of the enclosing element; choose the type text", name=XML_TEXT)
             )
         return Attribute(name) if child.attribute else name
 
@@ -217,7 +217,7 @@ def _array(children: list[Child]) -> Node:
 
 
 def _emptied(build: Node, item: Parameter, path: str) -> Node:
-    """An object or an array of which nothing is left follows its own rule, when it has one."""
+    """Applies an object's or array's own rule for empty values when nothing is left in it."""
     if not item.mandatory and not item.empty:
         return build
     instead = {"omit": OMITTED, "null": None, "empty": ""}

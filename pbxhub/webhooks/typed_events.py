@@ -1,8 +1,8 @@
-"""Typed events: what happened, as JSON with `type`, `created_on` and the fields of its type.
+"""Typed events: what happened, as JSON with `type`, `created_on` and the fields of the type.
 
-The registry names every type and its fields; read_event checks an event against it and keeps it as it came, so that
-what is written again is equal to what was read. Beside the hub's own types it knows the 23 of the goflow package
-(releases 0.28 to 0.47), so that a program that speaks those can hand its events in and get them back unchanged.
+The registry lists every type and its fields. read_event checks an event against it and keeps the event unchanged, so
+that writing it again gives the same JSON. Besides the hub's own types it contains the 23 types of goflow (releases 0.28
+to 0.47), so that programs that use those can submit events and read them back unchanged.
 """
 
 import re
@@ -20,7 +20,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 @dataclass(frozen=True, slots=True)
 class EventError(Exception):
-    """An event that cannot be read: path of the field -> what is wrong with it."""
+    """An invalid event: path of the field and what is wrong with it."""
 
     errors: tuple[tuple[str, str], ...]
 
@@ -30,14 +30,14 @@ class EventError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. body: all of it as JSON, type and created_on included."""
+    """One event. body: all its JSON, including type and created_on."""
 
     type: str
     created_on: datetime
     body: Mapping[str, JSON]
 
 
-# A field is written as its kind, with ! when it must be there. ref: an object with uuid or id; refs: a list of those.
+# Each field has a kind; ! means mandatory. ref: an object with uuid or id; refs: a list of such objects.
 _GOFLOW: Mapping[str, Mapping[str, str]] = {
     "broadcast_created": {"translations": "object!", "base_language": "text!", "urns": "texts", "contacts": "refs",
                           "groups": "refs"},
@@ -77,9 +77,9 @@ GOFLOW_TYPES = tuple(_GOFLOW)
 
 
 def read_event(data: Any) -> Event:
-    """The event of that JSON. Raises EventError: not an object, an unknown type, or fields that are wrong.
+    """The event in the JSON. Raises EventError when it is not an object, its type is unknown, or a field is wrong.
 
-    Fields that the type does not have are kept as they are: a newer writer may know more than this reader.
+    Keeps unknown fields unchanged: a newer writer may use more fields than this reader.
     """
     if not isinstance(data, Mapping):
         raise EventError((("", "is not an object"),))
@@ -100,7 +100,7 @@ def write_event(event: Event) -> dict[str, JSON]:
 
 
 def webhook_status(outcome: str) -> str:
-    """The status of a webhook_called for an outcome of a delivery."""
+    """The status of a webhook_called event for a delivery's outcome."""
     if outcome == "ok":
         return "success"
     if outcome == "gone":
@@ -120,9 +120,9 @@ def _check(fields: Mapping[str, str], data: Mapping[str, Any]) -> list[tuple[str
 
 
 def _wrong(kind: str, value: Any, mandatory: bool) -> str:
-    """What is wrong with a value of that kind, "" when nothing is."""
+    """What is wrong with a value of this kind; "" when nothing is."""
     if kind in ("str", "text"):
-        return "" if isinstance(value, str) and (value or kind == "str") else "must be a text, and not empty"
+        return "" if isinstance(value, str) and (value or kind == "str") else "must be a text that is not empty"
     if kind == "int":
         return "" if isinstance(value, int) and not isinstance(value, bool) else "must be a whole number"
     if kind == "bool":
@@ -130,7 +130,7 @@ def _wrong(kind: str, value: Any, mandatory: bool) -> str:
     if kind == "uuid":
         return "" if _is_uuid(value) else "must be a UUID"
     if kind == "time":
-        return "" if _is_time(value) else "must be a time with a zone, 2026-05-14T12:30:10Z"
+        return "" if _is_time(value) else "must be a time with a zone, such as 2026-05-14T12:30:10Z"
     if kind == "status":
         return "" if value in WEBHOOK_STATUSES else f"must be one of {', '.join(WEBHOOK_STATUSES)}"
     if kind == "object":

@@ -1,6 +1,6 @@
-"""The address of a webhook: checked and brought to its final form when it is saved, filled in when it is sent.
+"""A webhook's URL: checked and normalized when it is saved, filled in when it is sent.
 
-A placeholder may stand in the path and in the query, where its value is percent-encoded; never in scheme, host, port.
+Placeholders are allowed in the path and the query, where values are percent-encoded; never in scheme, host and port.
 """
 
 import ipaddress
@@ -24,7 +24,7 @@ _CLIMBING = re.compile(r"(^|/)(\.|%2e){1,2}(?=/|$)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """A compiled address: origin is scheme, host and port; rest the path and query as a template."""
+    """A compiled URL. origin: scheme, host and port. rest: path and query as a template."""
 
     origin: str
     rest: Template
@@ -33,14 +33,14 @@ class Url:
         try:
             rest = self.rest.text(context, percent)
             if self.rest.slots and _CLIMBING.search(rest.partition("?")[0]):
-                raise RenderError(say("a value would make . or .. a step of the path, which leads to another address"))
+                raise RenderError(say("a value would make a path segment . or .., which leads to another address"))
         except RenderError as error:
             raise error.at("url") from None
         return self.origin + rest
 
 
 def join_query(url: str, query: str) -> str:
-    """The address with more parameters behind those it has."""
+    """The URL with further query parameters appended."""
     if not query:
         return url
     joint = "" if url.endswith(("?", "&")) else "&" if "?" in url else "?"
@@ -48,8 +48,8 @@ def join_query(url: str, query: str) -> str:
 
 
 def compile_url(text: str) -> Url:
-    """Raises TemplateError with a sentence for everything that is wrong."""
-    compile_template(text)  # for its messages, whose positions count from the beginning of the address
+    """Compiles a URL. Raises TemplateError with a sentence for each mistake."""
+    compile_template(text)  # for its errors, whose positions count from the beginning of the URL
     match = _PARTS.fullmatch(text.strip())
     if not match:
         raise TemplateError([_no_scheme(text.strip())])
@@ -64,17 +64,19 @@ def _no_scheme(text: str) -> str:
     if not text:
         return say("is empty; give the address, like https://crm.example.com/calls")
     if text.partition("://")[0].find("<<") >= 0:
-        return say("has a parameter in the scheme; parameters may stand in the path and the query only")
+        return say("has a parameter in the scheme; parameters are allowed only in the path and the query")
     return say("does not begin with http:// or https://; give the address, like https://crm.example.com/calls")
 
 
 def _authority(text: str) -> str:
     if "<<" in text:
         raise TemplateError(
-            [say("has a parameter in the host or port; parameters may stand in the path and query only")]
+            [say("has a parameter in the host or port; parameters are allowed only in the path and the query")]
         )
     if "@" in text:
-        raise TemplateError([say("has a user name before the host; give user name and password under authentication")])
+        raise TemplateError(
+            [say("has a user name before the host; enter the user name and password under Authentication")]
+        )
     if _CONTROL.search(text) or " " in text:
         raise TemplateError([say("has a backslash, a space or a control character in the host")])
     host, colon, port = (text, "", "") if text.endswith("]") else text.rpartition(":")
@@ -86,7 +88,7 @@ def _authority(text: str) -> str:
 
 
 def _host(host: str) -> str:
-    """The host in ASCII: IDN in its xn-- form, IPv6 in brackets, letters small."""
+    """The host in ASCII: IDN as xn--…, IPv6 in brackets, lower case."""
     if host.startswith("["):
         return _ipv6(host)
     if not host.isascii():
@@ -110,7 +112,7 @@ def _ipv6(host: str) -> str:
         raise TemplateError(
             [
                 say(
-                    "has the host %(host)s, which is not an IPv6 address; a scope id (%%) cannot be given",
+                    "has the host %(host)s, which is not an IPv6 address; a scope id (%%) is not allowed",
                     host=repr(host),
                 )
             ]
@@ -122,12 +124,14 @@ def _rest(text: str) -> Template:
     template = compile_template(text if text.startswith("/") else "/" + text)
     literal = template.literal
     if "#" in literal:
-        raise TemplateError([say("has a # part, which HTTP never sends; delete it, or write %23 for the sign itself")])
+        raise TemplateError(
+            [say("has a part after #, which HTTP never sends; delete it, or write %23 for the character itself")]
+        )
     if _CLIMBING.search(literal.partition("?")[0]):
-        raise TemplateError([say("has . or .. as a step of the path; give the path it leads to")])
+        raise TemplateError([say("has . or .. as a path segment; give the path it leads to")])
     return Template(tuple(piece if isinstance(piece, Slot) else encode_literal(piece) for piece in template.pieces))
 
 
 def encode_literal(text: str) -> str:
-    """What a user has typed into an address: %XX stays, what a URL cannot hold is percent-encoded as UTF-8."""
+    """Encodes the user's text in a URL: %XX stays; characters not allowed in a URL are percent-encoded as UTF-8."""
     return _TO_ENCODE.sub(lambda match: percent(match.group()), text)

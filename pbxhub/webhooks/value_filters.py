@@ -1,6 +1,6 @@
-"""The filters after a bar: <<calldate|unix>>, <<caller|digits|sha256>>, <<disposition|map:ANSWERED=4,*=6>>.
+"""The filters in placeholders: <<calldate|unix>>, <<caller|digits|sha256>>, <<disposition|map:ANSWERED=4,*=6>>.
 
-An empty value stays empty through every filter but default, map and json.
+An empty value stays empty, except through default, map and json.
 """
 
 import hashlib
@@ -30,28 +30,28 @@ HASHES: dict[str, Callable[[bytes], str]] = {
     "sha1": lambda data: hashlib.sha1(data, usedforsecurity=False).hexdigest(),
     "sha256": lambda data: hashlib.sha256(data).hexdigest(),
 }
-"""Hex in lower case; crc32 unsigned, eight digits."""
+"""Lower-case hex; crc32 is unsigned and has eight digits."""
 
 
 class FilterError(Exception):
-    """A filter that does not exist or has a wrong argument."""
+    """The filter does not exist or has a wrong argument."""
 
 
 @dataclass(frozen=True, slots=True)
 class FilterKind:
-    """argument: what stands after the colon, for messages; "" when there is none."""
+    """argument: an example of what follows the colon, for messages; "" when the filter has no argument."""
 
     argument: str
     build: Callable[[str], Apply]
 
 
 def build(name: str, argument: str | None) -> Apply:
-    """The function of one filter. Raises FilterError with a sentence."""
+    """The function of one filter. Raises FilterError, which says what is wrong."""
     kind = FILTERS.get(name)
     if kind is None:
         raise FilterError(
             say(
-                "%(value)s is not a filter; known are %(known)s",
+                "%(value)s is not a filter; the filters are %(known)s",
                 value=name or say("an empty filter"),
                 known=", ".join(FILTERS),
             )
@@ -65,7 +65,7 @@ def build(name: str, argument: str | None) -> Apply:
             )
         )
     if argument is not None and not kind.argument:
-        raise FilterError(say("the filter %(name)s takes no argument", name=name))
+        raise FilterError(say("the filter %(name)s has no argument", name=name))
     return kind.build(argument or "")
 
 
@@ -118,7 +118,7 @@ def _map(argument: str) -> Apply:
 
 
 def _literal(text: str) -> Any:
-    """A target that reads as a JSON number or boolean is one; anything else is text."""
+    """A target of map: a number or boolean if it is one in JSON, otherwise a text."""
     if text in ("true", "false"):
         return text == "true"
     return Fragment(text) if NUMBER.fullmatch(text) else text
@@ -141,28 +141,26 @@ def _product(number: str, factor: Decimal) -> Fragment:
 
 
 def number_of(value: Any, context: Context) -> str:
-    """The number a value is or spells, as it is written in JSON. Raises RenderError for anything else."""
+    """The value as a JSON number. Raises RenderError when it is not a number."""
     text = context.text(value).strip()
     if not NUMBER.fullmatch(text) or isinstance(value, bool):
-        raise RenderError(
-            say("%(short)s is not a number; numbers with + or leading zeros are texts", short=_short(text))
-        )
+        raise RenderError(say("%(short)s is not a number; a number has no + and no leading zeros", short=_short(text)))
     if len(text) > _LONGEST_NUMBER and not isinstance(value, int):
-        raise RenderError(say("%(short)s is too long a number", short=_short(text)))
+        raise RenderError(say("the number %(short)s is too long", short=_short(text)))
     return text
 
 
 def _decimal(number: str) -> Decimal:
-    """A number to calculate with. Raises RenderError when it has more than 100 digits before or behind the point: one
-    like 1e999999999 is short to write and fills the memory when it is written out."""
+    """The number as a Decimal. Raises RenderError when it has more than 100 digits before or after the point: a number
+    like 1e999999999 is short but would fill the memory when written out."""
     try:
         value = Decimal(number)
-    except InvalidOperation:  # an exponent beyond what Decimal knows
-        raise RenderError(say("%(short)s is too large or too small a number", short=_short(number))) from None
+    except InvalidOperation:  # an exponent beyond Decimal's range
+        raise RenderError(say("the number %(short)s is too large or too small", short=_short(number))) from None
     _sign, digits, exponent = value.as_tuple()
     places = int(exponent)
     if value and (len(digits) + places > _LONGEST_NUMBER or -places > _LONGEST_NUMBER):
-        raise RenderError(say("%(short)s is too large or too small a number", short=_short(number)))
+        raise RenderError(say("the number %(short)s is too large or too small", short=_short(number)))
     return value if value else Decimal(0)
 
 
@@ -170,7 +168,7 @@ def _mmss(value: Any, context: Context) -> str:
     number = number_of(value, context)
     seconds = _decimal(number)
     if not 0 <= seconds <= 366 * 86400:
-        raise RenderError(say("%(short)s is not a number of seconds that mmss can write", short=_short(number)))
+        raise RenderError(say("%(short)s is not a number of seconds that mmss can format", short=_short(number)))
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes:02d}:{rest:02d}"
 
@@ -204,4 +202,4 @@ FILTERS: dict[str, FilterKind] = {
     "html": _on_text(lambda text: html.escape(text, quote=False)),
     "json": FilterKind("", lambda _: lambda value, context: context.spend(context.json(value))),
 }
-"""text makes a number or a boolean a text; html writes & < > for Slack and Telegram; json quotes a value for raw."""
+"""text makes a number or boolean a text; html escapes & < > for Slack and Telegram; json quotes a value for raw."""

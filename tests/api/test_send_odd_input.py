@@ -68,7 +68,7 @@ def test_the_sentence_names_the_fault_and_its_field(hub: Served, program: FlaskC
     assert told(UNREADABLE["digits"])[0] == "A number has 100000 digits; up to 100 can be read."
     assert told(b'{\n"name": }') == ("This is not JSON: see line 2, column 9.", [])
     assert told(b'{"name": NaN}')[0] == "NaN is not JSON; give a number, or null."
-    assert told(UNREADABLE["twice"]) == ("name: names the same field twice", ["name"])
+    assert told(UNREADABLE["twice"]) == ("name: contains the same field twice", ["name"])
     assert told(b'{"a": [{"b": "\\u0000"}]}')[1] == ["a[0].b"]
 
 

@@ -63,7 +63,7 @@ def test_the_page_says_what_is_wrong_with_the_json(things: dict[str, object], ow
 
     assert "This is nested deeper than 100 levels." in told(UNREADABLE["deep"])
     assert "A number has 100000 digits; up to 100 can be read." in told(UNREADABLE["digits"])
-    assert "spec: names the same field twice" in told(UNREADABLE["twice"])
+    assert "spec: contains the same field twice" in told(UNREADABLE["twice"])
     assert "This is JSON, but not an object: begin it with {." in told(b"[]")
 
 
@@ -123,7 +123,7 @@ def test_an_import_says_what_is_wrong_with_its_file(
     path = f"/projects/{things['project_id']}/webhooks/import"
     for text, why in (
         ("[" * 3000, "nested deeper than 100 levels"), ("<html>", "This is not JSON: see line 1, column 1."),
-        ('{"webhooks": [], "webhooks": []}', "names the same field twice"),
+        ('{"webhooks": [], "webhooks": []}', "contains the same field twice"),
         ('{"webhooks": [{"name": "a\\u0000"}]}', "has the character U+0000"),
     ):  # fmt: skip
         answer = owner.post(path, {"text": text})

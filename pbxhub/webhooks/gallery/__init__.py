@@ -1,7 +1,7 @@
-"""Ready-made webhooks for the systems people connect: one JSON file per integration, of the shape of Item.
+"""Ready-made webhooks for common systems: one JSON file per integration, in the form of Item.
 
-A text in [[brackets]] is what the user must fill in; until then the webhook cannot be switched on. No item holds a
-secret: it names what the user's is called.
+The user must fill in each text in [[brackets]] before the webhook can be switched on. No item contains a secret; it
+says what the system calls the secret that the user must enter.
 """
 
 import json
@@ -23,7 +23,7 @@ DEFAULT_EVENT = "google-analytics-4"
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One thing the user fills in. name: as in [[name]]."""
+    """One value the user fills in. name: as in [[name]]."""
 
     name: str
     label: str
@@ -32,7 +32,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """One webhook of an integration; those of the stage "chain" are started by another one of the same file."""
+    """One webhook of an integration. A webhook of the stage "chain" follows another one of the same file."""
 
     name: str
     stage: str
@@ -43,8 +43,8 @@ class Ready:
 class Item:
     """One integration.
 
-    ask: what the user fills in. secret: what the secret of the authentication is called there, "" when there is none.
-    note: what to know before using it, such as that the shape should be checked with the provider.
+    ask: the values the user fills in. secret: the system's name for the authentication secret; "" when there is none.
+    note: what to know before using it, such as that the format should be checked with the provider.
     """
 
     id: str
@@ -69,12 +69,12 @@ def find(item_id: str) -> Item | None:
 
 
 def default_event() -> Item:
-    """After call → Google Analytics 4: in every project, locked, off until measurement id and secret are given."""
+    """After call → Google Analytics 4: in every project, locked, off until measurement id and secret are entered."""
     return next(item for item in gallery() if item.id == DEFAULT_EVENT)
 
 
 def load_item(data: Any) -> Item:
-    """Raises SpecError with every field that is wrong."""
+    """Reads an integration. Raises SpecError with every wrong field."""
     reader = Reader(transparent=frozenset({"spec", "request", "children"}))
     item = reader.read(Item, data, "")
     if reader.errors:
@@ -84,9 +84,9 @@ def load_item(data: Any) -> Item:
 
 
 def fill(item: Item, answers: Mapping[str, str]) -> tuple[Ready, ...]:
-    """The webhooks of an integration with the user's answers in place, checked.
+    """The webhooks of an integration with the user's values filled in, validated.
 
-    Raises SpecError: an answer is missing (path "ask.NAME"), or what it makes of a webhook cannot be sent.
+    Raises SpecError when a value is missing (path "ask.NAME"), or when a webhook with these values cannot be sent.
     """
     missing = [ask for ask in item.ask if not answers.get(ask.name, "").strip()]
     if missing:
@@ -98,10 +98,14 @@ def fill(item: Item, answers: Mapping[str, str]) -> tuple[Ready, ...]:
 
 
 def unfilled(spec: WebhookSpec) -> list[FieldError]:
-    """The blanks of ready-made webhooks that nobody has filled in: such a webhook must not be switched on."""
+    """Errors for [[brackets]] that are not filled in: such a webhook must not be switched on."""
     return [
         FieldError(
-            path, say("has the blank %(value)s of a template; fill it in before switching on", value=blank.group())
+            path,
+            say(
+                "still contains %(value)s of the template; fill it in before you switch the webhook on",
+                value=blank.group(),
+            ),
         )
         for path, text in texts_of(spec)
         for blank in _BLANK.finditer(text)
