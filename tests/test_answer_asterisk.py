@@ -372,7 +372,7 @@ def test_unknown_names_and_refusing_asterisks_leave_the_default_route(hub: Hub, 
     asterisk.begin("nothing", "1.1")
     asterisk.obey()
     assert asterisk.variables["PBXHUB_LINE"] == "1"
-    assert "has no webhook" in asterisk.variables["PBXHUB_ERROR_REASON"]
+    assert "has no enabled webhook" in asterisk.variables["PBXHUB_ERROR_REASON"]
     receiver.respond("POST", "/", text_response("101"))
     hub.webhook(receiver.url + "/", reads="number", default="102")
     asterisk = hub.asterisk()

@@ -132,17 +132,20 @@ PERSONAL = "sends caller; the policy of Google Analytics forbids personal data"
 PROPERTY = Parameter("user_properties", "object", children=(Parameter("x" * 25, "object"),))
 BROKEN = [
     (events(), "parameters.events: is missing; give an array of 1 to 25 events"),
-    (events(*(event("e") for _ in range(26))), "parameters.events: has 26 events; GA4 takes 25"),
-    (events(event("session_start")), f"{EVENT}.name: session_start is reserved by GA4; choose another name"),
-    (events(event("1st")), f"{EVENT}.name: '1st' is not a name GA4 takes: letters, digits and _, a letter first"),
+    (events(*(event("e") for _ in range(26))), "parameters.events: has 26 events; GA4 accepts 25"),
+    (events(event("session_start")), f"{EVENT}.name: session_start is reserved by GA4; use another name"),
+    (
+        events(event("1st")),
+        f"{EVENT}.name: '1st' is not a name that GA4 accepts: letters, digits and _, beginning with a letter",
+    ),
     (events(event("ga_x")), f"{EVENT}.name: ga_x {RESERVED}"),
-    (events(event("x" * 41)), f"{EVENT}.name: is 41 letters long; GA4 takes 40"),
+    (events(event("x" * 41)), f"{EVENT}.name: has 41 characters; GA4 accepts 40"),
     (events(event("")), f"{EVENT}.name: is missing; GA4 requires it"),
-    (events(event("e", *(Parameter(f"p{n}") for n in range(26)))), f"{PARAMS}: has 26 parameters; GA4 takes 25"),
-    (events(event("e", Parameter("p", value="x" * 101))), f"{PARAMS}.p: is 101 letters long; GA4 takes 100"),
+    (events(event("e", *(Parameter(f"p{n}") for n in range(26)))), f"{PARAMS}: has 26 parameters; GA4 accepts 25"),
+    (events(event("e", Parameter("p", value="x" * 101))), f"{PARAMS}.p: has 101 characters; GA4 accepts 100"),
     (events(event("e", Parameter("phone", value="<<caller>>"))), f"{PARAMS}.phone: {PERSONAL}"),
     (events(event("e", Parameter("google_p"))), f"{PARAMS}.google_p: google_p {RESERVED}"),
-    ((*events(event("e")), PROPERTY), f"parameters.user_properties.{'x' * 25}: is 25 letters long; GA4 takes 24"),
+    ((*events(event("e")), PROPERTY), f"parameters.user_properties.{'x' * 25}: has 25 characters; GA4 accepts 24"),
     (events(event("e"))[1:], "parameters.client_id: is missing; GA4 requires it"),
 ]
 
@@ -175,10 +178,13 @@ def test_the_request_of_the_default_event_keeps_every_rule_of_google() -> None:
 
 TOO_OLD = "parameters.timestamp_micros: is not within the last 72 hours; GA4 accepts only such times, in microseconds"
 DROPPED: list[tuple[dict[str, Value], str]] = [
-    ({"client_id": "visitor-7"}, "parameters.client_id: is 'visitor-7'; the client id that Google Analytics gives"),
-    ({"client_id": "GA1.1.11.22"}, "parameters.client_id: is the whole cookie _ga; GA4 knows this visitor as 11.22"),
-    ({"ga_session_id": "GS1.1.177"}, f"{PARAMS}.session_id: is 'GS1.1.177'; GA4 takes digits only"),
-    ({"utm_source": "x" * 101}, f"{PARAMS}.source: is 101 letters long; GA4 takes 100"),
+    ({"client_id": "visitor-7"}, "parameters.client_id: is 'visitor-7'; a client id from Google Analytics"),
+    (
+        {"client_id": "GA1.1.11.22"},
+        "parameters.client_id: is the whole cookie _ga; the client id of this visitor is 11.22",
+    ),
+    ({"ga_session_id": "GS1.1.177"}, f"{PARAMS}.session_id: is 'GS1.1.177'; GA4 accepts digits only"),
+    ({"utm_source": "x" * 101}, f"{PARAMS}.source: has 101 characters; GA4 accepts 100"),
     ({"calldate": CALLED - timedelta(hours=73)}, TOO_OLD),
     ({"calldate": CALLED + timedelta(hours=2)}, TOO_OLD),
 ]
@@ -193,7 +199,7 @@ def test_what_google_would_drop_of_this_very_request_is_said(values: dict[str, V
 def test_a_name_that_only_shows_for_a_call_is_measured_too() -> None:
     request = rendered({**GOOD, "disposition": "NO ANSWER"}, parameters=events(event("<<disposition>>")))
     assert [str(note) for note in lint_request(request, CALLED)] == [
-        f"{EVENT}.name: 'NO ANSWER' is not a name GA4 takes: letters, digits and _, a letter first"
+        f"{EVENT}.name: 'NO ANSWER' is not a name that GA4 accepts: letters, digits and _, beginning with a letter"
     ]
     reserved = rendered({**GOOD, "disposition": "session_start"}, parameters=events(event("<<disposition>>")))
     assert [note.path for note in lint_request(reserved, CALLED)] == [f"{EVENT}.name"]

@@ -84,7 +84,7 @@ def test_every_mistake_of_a_file_is_told_by_its_path() -> None:
     ]  # fmt: skip
     bad["webhooks"][0]["spec"]["request"]["parameters"][0]["value"] = 5
     assert errors_of(bad) == ["webhooks.CRM.parameters.a.value: is a number; give a text"]
-    assert errors_of({"webhooks": [], "version": 2}) == ["version: is 2; give one of 1"]
+    assert errors_of({"webhooks": [], "version": 2}) == ["version: is 2; use one of 1"]
     assert errors_of({"webhooks": [{"name": "x"}]}) == ["webhooks.x.stage: is missing", "webhooks.x.spec: is missing"]
     assert errors_of("x") == ["is a text; give an object"]
 
@@ -95,7 +95,7 @@ def test_chains_are_checked_with_the_webhooks_that_are_there() -> None:
     assert errors_of(exported(first)) == ["webhooks.first.on_success: names the webhook second, which does not exist"]
     assert plan_import(exported(first), {"second": Exported("second", "chain", SPEC)})
     assert errors_of(exported(first), {"second": second}) == [
-        "webhooks.first.on_success: leads back to itself: first → second → first; a chain must end"
+        "webhooks.first.on_success: leads back to itself: first → second → first; a chain must have an end"
     ]
 
 

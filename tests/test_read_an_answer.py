@@ -83,7 +83,7 @@ def test_the_body_decides_too(check: BodyCheck, body: bytes, ok: bool) -> None:
 
 def test_a_wrong_body_is_told_in_a_sentence() -> None:
     verdict = judge(Success((), BodyCheck("json_equals", "result.code", "0")), 200, b'{"result": {"code": 5}}')
-    assert verdict.sentence == "The receiver answered 200, but result.code is 5 and not 0."
+    assert verdict.sentence == "The receiver answered 200, but result.code is 5, not 0."
 
 
 JSON_ANSWER = b'{"result": {"CALL_ID": "C1", "items": [{"id": 7}], "none": null}, "nul": "a\\u0000b"}'
@@ -191,12 +191,12 @@ def linked(**targets: tuple[str, str]) -> dict[str, WebhookSpec]:
 def test_chains_end() -> None:
     assert check_chains(linked(a=("b", "c"), b=("c", ""), c=("", ""))) == {}
     assert check_chains(linked(a=("a", ""))) == {
-        "a": [FieldError("on_success", "leads back to itself: a → a; a chain must end")]
+        "a": [FieldError("on_success", "leads back to itself: a → a; a chain must have an end")]
     }
     assert check_chains(linked(a=("b", ""), b=("", "c"), c=("a", ""))) == {
-        "a": [FieldError("on_success", "leads back to itself: a → b → c → a; a chain must end")],
-        "b": [FieldError("on_failure", "leads back to itself: b → c → a → b; a chain must end")],
-        "c": [FieldError("on_success", "leads back to itself: c → a → b → c; a chain must end")],
+        "a": [FieldError("on_success", "leads back to itself: a → b → c → a; a chain must have an end")],
+        "b": [FieldError("on_failure", "leads back to itself: b → c → a → b; a chain must have an end")],
+        "c": [FieldError("on_success", "leads back to itself: c → a → b → c; a chain must have an end")],
     }
     assert check_chains(linked(a=("x", ""))) == {
         "a": [FieldError("on_success", "names the webhook x, which does not exist")]

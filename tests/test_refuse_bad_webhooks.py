@@ -60,7 +60,7 @@ def test_unicode_digits_become_the_address_the_guard_will_see(url: str) -> None:
      "Trailer", "expect", "Expect", "Proxy-Authorization", "proxy-connection", "webhook-id", "Webhook-Signature"],
 )  # fmt: skip
 def test_reserved_headers_are_refused_in_any_letter_case(name: str) -> None:
-    refusal = f"headers.{name}: {name} is set by the hub itself and cannot be given"
+    refusal = f"headers.{name}: {name} is set by the hub and cannot be changed"
     assert errors_of(request(headers=[field(name, "1")])) == [refusal]
 
 
@@ -71,14 +71,15 @@ def test_a_cyrillic_header_value_is_a_message_at_saving() -> None:
 def test_templates_of_more_than_64_kilobytes_are_refused() -> None:
     size = LARGEST_TEMPLATE - len(GOOD["url"]) - len("request") - len("a")
     assert check_spec(tree(field("a", "x" * size)))
-    refusal = "the webhook has 65537 bytes of text; at most 65536 are kept"
+    refusal = "the webhook has 65537 bytes of text; at most 65536 are allowed"
     assert errors_of(tree(field("a", "x" * (size + 1)))) == [refusal]
 
 
 def test_a_request_of_more_than_256_kilobytes_and_a_url_of_more_than_8_are_not_sent() -> None:
     get = WebhookSpec(RequestSpec("GET", "https://crm.example.com/?q=<<caller_name>>"))
     assert str(compile_request(get).render({"caller_name": "x" * 8192})) == (
-        "NotSent(code='render_error', sentence='url: has 8219 letters; at most 8192 are sent; use POST and a body')"
+        "NotSent(code='render_error', "
+        "sentence='url: has 8219 characters, at most 8192 are allowed; use POST and a body')"
     )
     name = (Parameter("a", value="<<caller_name>>"),)
     post = WebhookSpec(RequestSpec(url="https://crm.example.com/", parameters=name))
@@ -110,14 +111,14 @@ def test_what_is_nested_without_end_is_refused() -> None:
 
 @pytest.mark.parametrize(("letter", "name"), [("\x00", "U+0000"), ("\ud800", "U+D800")])
 def test_letters_that_no_database_keeps_are_refused(letter: str, name: str) -> None:
-    refusal = f"has the character {name}, which no database keeps; delete it"
+    refusal = f"has the character {name}, which cannot be stored; delete it"
     assert errors_of(tree(field("a", f"x{letter}"))) == [f"parameters.a.value: {refusal}"]
 
 
 def test_a_moment_that_does_not_exist_is_refused() -> None:
     assert check_stage("incoming.after") == []
     refusal = check_stage("incoming.afterwards")[0].message
-    assert refusal.startswith("is 'incoming.afterwards'; give one of incoming.before, ")
+    assert refusal.startswith("is 'incoming.afterwards'; use one of incoming.before, ")
 
 
 def test_what_is_only_unwise_is_said_and_saved() -> None:
@@ -134,9 +135,9 @@ def test_what_is_only_unwise_is_said_and_saved() -> None:
     )
     plain = FieldError("url", "is not encrypted: anyone on the network path can read it; use https:// if you can")
     assert advice(spec, "incoming.before") == [
-        FieldError("filters[0]", "disposition has no value at incoming.before and will be empty"),
-        FieldError("url", "billsec has no value at incoming.before and will be empty"),
-        FieldError("parameters.a[1]", "evaluation_mark has no value at incoming.before and will be empty"),
+        FieldError("filters[0]", "disposition has no value at the stage incoming.before and will be empty"),
+        FieldError("url", "billsec has no value at the stage incoming.before and will be empty"),
+        FieldError("parameters.a[1]", "evaluation_mark has no value at the stage incoming.before and will be empty"),
         plain,
     ]
     assert advice(spec, "chain") == [plain]

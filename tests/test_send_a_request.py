@@ -126,7 +126,7 @@ def test_an_unknown_name_is_an_outcome() -> None:
     answer = send("http://no.example/", PUBLIC_ONLY, Dns())
     assert (answer.outcome, answer.status_code) == ("dns_not_found", None)
     assert "typing error" not in answer.message
-    assert "not found" in answer.message
+    assert "no address for" in answer.message
 
 
 def test_a_name_is_asked_once_while_it_is_remembered() -> None:

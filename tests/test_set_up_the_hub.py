@@ -79,7 +79,7 @@ def test_a_key_from_the_environment_needs_no_file(tmp_path: Path) -> None:
     ("variable", "value", "advice"),
     [
         ("PORT", "80x", "whole number from 1 to 65535"),
-        ("DATA_DIR", "~nobody-of-this-name/x", "no such user"),
+        ("DATA_DIR", "~nobody-of-this-name/x", "after ~ does not exist"),
         ("PORT", "0", "whole number from 1 to 65535"),
         ("PORT", "٣", "whole number from 1 to 65535"),
         ("BIND", "everywhere", "IP address to listen on"),
@@ -122,7 +122,7 @@ def test_a_refused_secret_is_not_repeated(tmp_path: Path, variable: str, value: 
 
 def test_mails_need_a_sender(tmp_path: Path) -> None:
     environ = {"PBXHUB_DATA_DIR": str(tmp_path), "PBXHUB_SMTP": "smtp://hub:p%40ss@mail.example.com"}
-    with pytest.raises(SettingsError, match="PBXHUB_MAIL_FROM: give the address"):
+    with pytest.raises(SettingsError, match="PBXHUB_MAIL_FROM: give the sender's address"):
         read_settings(environ)
     mail = read_settings({**environ, "PBXHUB_MAIL_FROM": "hub@example.com"}).mail
     assert mail is not None

@@ -153,7 +153,7 @@ def test_a_notice_by_http_is_guarded(database: Database) -> None:
         sender.close()
         assert receiver.connections == 0
     with database.read() as session:
-        assert "may not be reached" in session.query(Notice).one().error
+        assert "not allowed to connect" in session.query(Notice).one().error
 
 
 def test_what_is_sent_again_is_guarded_again(database: Database) -> None:

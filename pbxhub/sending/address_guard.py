@@ -54,8 +54,8 @@ _SERVICE_PORTS = frozenset((
 
 # The same sentence for every address and port, so that webhooks cannot scan the network behind the hub.
 BLOCKED = Refusal(
-    "The address of this webhook may not be reached from here: only public web servers and those that the operator "
-    "of this server has allowed (PBXHUB_ALLOWED_NETWORKS) can."
+    "This hub is not allowed to connect to this address. Webhooks may reach public web servers, and those that the "
+    "operator of this server allows (PBXHUB_ALLOWED_NETWORKS)."
 )
 
 

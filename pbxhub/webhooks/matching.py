@@ -132,7 +132,7 @@ def _check_type(item: Filter, name: str, zone: tzinfo) -> None:
         raise _WrongError(
             "operator",
             say(
-                "%(operator)s compares numbers and times; %(name)s must be true or false",
+                "%(operator)s compares numbers and times, but %(name)s is true or false",
                 operator=item.operator,
                 name=name,
             ),

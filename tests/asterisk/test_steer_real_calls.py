@@ -340,12 +340,12 @@ def test_a_sound_at_an_address_the_guard_refuses(line: Line, phone: Phone, outsi
     caller.dial(did)
     employee.accept()
     caller.hangup()
-    assert "may not be reached from here" in line.done(did)[1][1]
+    assert "not allowed to connect" in line.done(did)[1][1]
     did = line.actions({"type": "play", "url": f"http://127.0.0.1:{line.hub.agi_port}/a.wav"})
     caller.dial(did)
     employee.accept()
     caller.hangup()
-    assert "may not be reached from here" in line.done(did)[0][1]
+    assert "not allowed to connect" in line.done(did)[0][1]
 
 
 def test_a_sound_is_fetched_and_played(line: Line, phone: Phone, outside: Phone) -> None:

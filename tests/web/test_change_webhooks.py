@@ -396,7 +396,10 @@ def test_an_event_with_blanks_of_a_template_is_not_switched_on(
     draft = {"name": "Lead", "stage": "incoming.after", "spec": left}
     answer = send(editor, f"{address}/save", {**draft, "enabled": True})
     assert answer.json["errors"] == [
-        {"path": path, "message": f"has the blank [[{blank}]] of a template; fill it in before switching on"}
+        {
+            "path": path,
+            "message": f"still contains [[{blank}]] of the template; fill it in before you switch the webhook on",
+        }
         for path, blank in (("url", "id"), ("parameters.chat", "chat_id"))
     ]
     there = send(editor, f"{address}/save", {**draft, "enabled": False}).json["id"]

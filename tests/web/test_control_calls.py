@@ -56,7 +56,7 @@ def test_a_forwarding_number_is_added_and_shows_its_dialplan_line(
         ({"wait": "61"}, "is 61; give 1 to 60"),
         ({"numbers": "${X}"}, "is not a number"),
         ({"default": "999"}, "not among the numbers"),
-        ({"url": "http://127.0.0.1/"}, "may not be reached"),
+        ({"url": "http://127.0.0.1/"}, "not allowed to connect"),
         ({"name": "a,b"}, "the dialplan asks for this event by its name"),
     ],
 )

@@ -48,10 +48,10 @@ def test_a_character_that_no_database_keeps_is_named_with_its_field(
             answer = owner.post(path, {"name": "a\0b"})
             assert answer.status_code in (400, 429), (endpoint, answer.status_code)
     answer = owner.post(f"/projects/{things['project_id']}/employees/new", {"extension": "10\0"})
-    assert "extension: has the character U+0000, which no database keeps" in answer.text
+    assert "extension: has the character U+0000, which cannot be stored" in answer.text
     answer = owner.get(f"/projects/{things['project_id']}/calls", query_string={"number": "1\0"})
     assert answer.status_code == 400
-    assert "number: has the character U+0000, which no database keeps" in answer.text
+    assert "number: has the character U+0000, which cannot be stored" in answer.text
 
 
 def test_the_page_says_what_is_wrong_with_the_json(things: dict[str, object], owner: Browser) -> None:
@@ -61,8 +61,8 @@ def test_the_page_says_what_is_wrong_with_the_json(things: dict[str, object], ow
             path, data=body, content_type="application/json", headers={"X-CSRFToken": owner.token}
         ).text
 
-    assert "This is nested deeper than 100 levels." in told(UNREADABLE["deep"])
-    assert "A number has 100000 digits; up to 100 can be read." in told(UNREADABLE["digits"])
+    assert "The JSON is nested deeper than 100 levels." in told(UNREADABLE["deep"])
+    assert "A number has 100000 digits; at most 100 are allowed." in told(UNREADABLE["digits"])
     assert "spec: contains the same field twice" in told(UNREADABLE["twice"])
     assert "This is JSON, but not an object: begin it with {." in told(b"[]")
 
