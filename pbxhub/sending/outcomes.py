@@ -129,9 +129,9 @@ _TABLE = (
     ),
     Outcome(
         GONE,
-        "The receiver says that this address is gone for good (410).",
-        "A webhook is paused: make a new address at the receiver, enter it as the URL and resume. A subscriber of a "
-        "resthook is removed.",
+        "The receiver says that this address no longer exists (410).",
+        "The webhook is paused: create a new address at the receiver, enter it as the URL, and resume. A REST hook's "
+        "subscription is removed.",
         False,
     ),
     Outcome(

@@ -30,9 +30,9 @@ def next_delay(
 ) -> float | None:
     """Seconds until the next attempt after `attempts` failed ones; None when the failure is final.
 
-    retryable: whether the failure may pass by itself (may_pass of sending/outcomes.py).
-    chance: a random number from 0 to 1; spreads the delay by ±10 %.
-    retry_after: seconds the receiver asked for; honoured up to an hour, and never shortens the profile's delay.
+    retryable: whether a later attempt may succeed (may_pass of sending/outcomes.py).
+    chance: a random number from 0 to 1; varies the delay by ±10 %.
+    retry_after: seconds that the receiver asked for. Honoured up to an hour; never shortens the profile's delay.
     """
     delays = delays_of(retry)
     if not retryable or not 1 <= attempts <= len(delays):

@@ -58,7 +58,7 @@ def _refused(success: Success, status: int) -> Verdict:
     wanted = " or ".join(map(str, success.statuses)) or say("any 2xx")
     code = code_of_status(status)
     if code == GONE:
-        return Verdict(False, code, say("The receiver answered 410: this address takes no webhooks any more."))
+        return Verdict(False, code, say("The receiver answered 410: this address no longer accepts webhooks."))
     code = code if code.startswith("http_") else "check_failed"
     return Verdict(
         False,
