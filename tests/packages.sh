@@ -10,6 +10,8 @@ declare -A wanted=(
     [/usr/sbin/debootstrap]=debootstrap
     [/usr/bin/tcpdump]=tcpdump
     [/usr/sbin/pgbouncer]=pgbouncer
+    [/usr/sbin/nginx]=nginx-light
+    [/usr/bin/systemd-analyze]=systemd
 )
 missing=()
 for file in "${!wanted[@]}"; do

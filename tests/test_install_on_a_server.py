@@ -1,0 +1,192 @@
+"""An operator installs the wheel on a server, as docs/operations/install.md says: a service, nginx in front."""
+
+import configparser
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+import trustme
+from sqlalchemy import func, select
+
+from pbxhub.store.delivery_rows import DELIVERED, Delivery
+from pbxhub.store.session import open_database
+from pbxhub.testing import await_until
+from pbxhub.testing.processes import Program, program
+
+ROOT = Path(__file__).parent.parent
+UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
+NOBODY = 64321  # a user of no other process
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+def test_a_unit_is_shut_in(unit: Path) -> None:
+    """systemd's own measure: 0 is perfect, below 3 was asked for."""
+    done = subprocess.run(
+        [program("systemd-analyze", "systemd"), "security", "--offline=true", "--threshold=20", "--no-pager", unit],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-500:] + done.stderr
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+def test_a_unit_is_one_that_systemd_understands(unit: Path, tmp_path: Path) -> None:
+    """Of an unknown key or value systemd only warns, and the sandbox would be open there."""
+    here = tmp_path / unit.name.replace("@", "@1")
+    here.write_text(unit.read_text().replace("/opt/pbxhub/bin/pbxhub", sys.executable))
+    done = subprocess.run(
+        [program("systemd-analyze", "systemd"), "verify", "--man=no", here], capture_output=True, text=True
+    )
+    assert [line for line in done.stderr.splitlines() if here.name in line] == []
+
+
+def test_the_units_start_commands_that_exist() -> None:
+    said = subprocess.run([sys.executable, "-m", "pbxhub", "--help"], capture_output=True, text=True).stdout
+    for unit in UNITS:
+        assert re.search(rf"^  {_service(unit)['ExecStart'].split()[1]} ", said, re.MULTILINE), unit.name
+
+
+def _service(unit: Path) -> configparser.SectionProxy:
+    parsed = configparser.ConfigParser(strict=False, interpolation=None, comment_prefixes=("#",))
+    parsed.optionxform = str  # type: ignore[assignment,method-assign]
+    parsed.read_string(unit.read_text())
+    return parsed["Service"]
+
+
+@dataclass(frozen=True)
+class Service:
+    """The hub of the unit. state: what is /var/lib/pbxhub there. log: what its journal would show."""
+
+    port: int
+    state: Path
+    log: Path
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with nothing but the wheel and what it needs."""
+    folder = tmp_path_factory.mktemp("opt")
+    build = "import hatchling.build, sys; print(hatchling.build.build_wheel(sys.argv[1]))"
+    wheel = subprocess.run([sys.executable, "-c", build, folder], cwd=ROOT, capture_output=True, text=True, check=True)
+    subprocess.run([sys.executable, "-m", "venv", folder / "pbxhub"], check=True)
+    subprocess.run(
+        [folder / "pbxhub" / "bin" / "pip", "install", "-q", "--disable-pip-version-check",
+         "-c", ROOT / "constraints.txt", folder / wheel.stdout.split()[-1]],
+        check=True, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    script = folder / "pbxhub" / "bin" / "pbxhub"
+    script.write_text(script.read_text().replace(str(folder), "/opt"))  # where the service finds it
+    return folder / "pbxhub"
+
+
+@contextmanager
+def served(installed: Path, folder: Path) -> Iterator[Service]:
+    """Runs ExecStart of pbxhub.service with the settings of the example, as systemd would: another user without any
+    right, everything read-only but its state, a /tmp of its own."""
+    if os.geteuid() != 0:
+        pytest.fail("this test changes users and mounts: run it as root, as CI does")
+    service, state, log = _service(ROOT / "deploy/systemd/pbxhub.service"), folder / "state", folder / "log"
+    state.mkdir(mode=int(service["StateDirectoryMode"], 8))
+    os.chown(state, NOBODY, NOBODY)
+    port = _free_port()
+    example = (ROOT / "deploy/pbxhub.env.example").read_text()
+    settings = dict(re.findall(r"^(PBXHUB_\w+)=(.*)$", example, re.MULTILINE))
+    settings |= {
+        "PBXHUB_PORT": str(port), "PBXHUB_AGI": "", "PBXHUB_DATA_DIR": "/var/lib/pbxhub", "PBXHUB_LOG_FORMAT": "text",
+    }  # fmt: skip
+    mounts = [
+        "mount --make-rprivate /",
+        *(f"mount -t tmpfs none {folder}" for folder in ("/opt", "/var/lib")),
+        "mkdir /opt/pbxhub /var/lib/pbxhub",
+        f"mount --bind {installed} /opt/pbxhub",
+        f"mount --bind {state} /var/lib/pbxhub",
+        *(f"mount -o remount,bind,ro {folder}" for folder in ("/", "/opt/pbxhub")),
+        "mount -t tmpfs -o mode=1777 none /tmp",
+        "cd /",
+        f"umask {service['UMask']}",
+    ]
+    as_nobody = (
+        f"exec {program('setpriv', 'util-linux')} --reuid={NOBODY} --regid={NOBODY} --clear-groups --no-new-privs"
+        f" --bounding-set=-all --inh-caps=-all -- {service['ExecStart']} --demo"
+    )
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PBXHUB_", "PYTHON"))}
+    process = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", " && ".join([*mounts, as_nobody])], env={**clean, **settings},
+        stdin=subprocess.DEVNULL, stdout=log.open("wb"), stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        yield Service(port, state, log)
+    finally:
+        process.terminate()
+        assert process.wait(15) == 0, log.read_text()[-2000:]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def proxied(hub_port: int, folder: Path) -> Iterator[tuple[str, Path]]:
+    """nginx with the shipped configuration but for ports and certificate. Yields its address and the authority."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    certificate.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+    plain, secure = _free_port(), _free_port()
+    shipped = (ROOT / "deploy/nginx.conf").read_text()
+    site = re.sub(r"listen \[::\]:.*\n", "", shipped)
+    site = site.replace("listen 80;", f"listen 127.0.0.1:{plain};").replace(
+        "listen 443 ssl;", f"listen 127.0.0.1:{secure} ssl;"
+    )
+    site = re.sub(r"/etc/letsencrypt\S+\.pem", str(folder / "server.pem"), site).replace(
+        "127.0.0.1:8080", f"127.0.0.1:{hub_port}"
+    )
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; user root;\n"
+        f"events {{}}\nhttp {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n"
+        f"fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n{site}}}\n"
+    )
+    command = [program("nginx", "nginx-light"), "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"]
+    nginx = Program(command, folder / "nginx.log")
+    try:
+        yield f"https://localhost:{secure}", folder / "ca.pem"
+    finally:
+        nginx.stop()
+
+
+def test_the_service_plays_a_call_behind_nginx_and_touches_nothing_else(installed: Path, tmp_path: Path) -> None:
+    with served(installed, tmp_path) as hub, proxied(hub.port, tmp_path) as (url, authority):
+
+        def page() -> requests.Response:
+            try:
+                answer = requests.get(url, verify=str(authority), timeout=5)
+            except requests.ConnectionError as error:
+                raise AssertionError("nginx does not listen yet") from error
+            assert answer.status_code == 200, f"{answer.status_code}\n{hub.log.read_text()[-1000:]}"
+            return answer
+
+        await_until(page, "60s")
+        assert page().headers["Strict-Transport-Security"]
+        assert requests.get(f"{url}/health", verify=str(authority), timeout=5).status_code == 200
+
+        def deliveries() -> None:
+            database = open_database(f"sqlite:///{hub.state}/pbxhub.sqlite3")
+            with database.read() as session:
+                query = select(func.count()).select_from(Delivery).where(Delivery.state == DELIVERED)
+                assert session.scalar(query), hub.log.read_text()[-1000:]
+            database.close()
+
+        await_until(deliveries, "60s")
+        assert {path.stat().st_uid for path in hub.state.rglob("*")} == {NOBODY}
+        assert {path.stat().st_mode & 0o077 for path in hub.state.rglob("*")} == {0}
