@@ -101,7 +101,10 @@ def listening(parts: Parts) -> Iterator[None]:
                 log.info(stage.name, call=report.linkedid, pbx=pbx_id, caller=report.caller, dst=report.dst)
 
     async def work(stop: asyncio.Event) -> None:
-        await listen(parts.context, write, settings.stage_memory, stop, settings.data_dir)
+        await listen(
+                parts.context, write, settings.stage_memory, stop, settings.data_dir,
+                keep_events=settings.keep_call_events > 0,
+            )  # fmt: skip
 
     with event_loop("listener", work):
         yield
@@ -210,6 +213,7 @@ def retention(settings: Settings) -> Retention:
         timedelta(days=settings.keep_delivered),
         timedelta(days=settings.keep_failed),
         timedelta(days=settings.keep_calls),
+        timedelta(days=settings.keep_call_events),
     )
 
 

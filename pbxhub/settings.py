@@ -51,7 +51,7 @@ class Settings:
     stage_memory: stages the listener keeps in memory while the database is unavailable; then it disconnects from the
     PBX.
     metrics: address and port for Prometheus, or None. mail: None sends no mail.
-    keep_*: days that deliveries and calls are kept. pause_*: a webhook is paused after this many consecutive final
+    keep_*: days that deliveries, calls and the AMI events of calls (0: none) are kept. pause_*: a webhook is paused after this many consecutive final
     failures, if they span this many hours. recordings: the folder into which the PBX records, as the hub sees it.
     agi: address and port for FastAGI, or None. agi_networks: from where Asterisk may connect to it.
     sounds: the folder for sounds that answers name by URL; Asterisk plays them from there.
@@ -74,6 +74,7 @@ class Settings:
     keep_delivered: int
     keep_failed: int
     keep_calls: int
+    keep_call_events: int
     pause_failures: int
     pause_hours: int
     recordings: Path
@@ -113,6 +114,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         keep_delivered=variables.read("KEEP_DELIVERED", "30", _between(1, 36500)),
         keep_failed=variables.read("KEEP_FAILED", "90", _between(1, 36500)),
         keep_calls=variables.read("KEEP_CALLS", "365", _between(1, 36500)),
+        keep_call_events=variables.read("KEEP_CALL_EVENTS", "7", _between(0, 36500)),
         pause_failures=variables.read("PAUSE_FAILURES", "50", _between(0, 1_000_000)),
         pause_hours=variables.read("PAUSE_HOURS", "6", _between(0, 8760)),
         recordings=variables.read("RECORDINGS", "/var/spool/asterisk/monitor", Path),

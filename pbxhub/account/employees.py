@@ -1,7 +1,7 @@
 """Employees: the cards behind extensions. Pages and API add, change and delete them here."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -15,6 +15,7 @@ from pbxhub.account.refusals import Refusal, Taken
 from pbxhub.account.texts import read_lines
 from pbxhub.calls.stages import JSON
 from pbxhub.store.accounts import Employee, lock_project
+from pbxhub.store.columns import one_of
 from pbxhub.translatable import say
 
 LONGEST = {"extension": 80, "name": 200, "email": 255, "department": 200, "crm_id": 200}  # characters
@@ -44,6 +45,13 @@ def save_employee(
         return [Taken("extension", say("This extension has a card already."), say("Change that card."))]
     note(session, access, "employee changed" if row else "employee added", card.extension, before, _audited(card))
     return card
+
+
+def employee_names(session: Session, project_id: int, extensions: Collection[str]) -> dict[str, str]:
+    """The names on the cards of these extensions."""
+    known = select(Employee.extension, Employee.name).where(Employee.project_id == project_id, Employee.name != "")
+    rows = session.execute(known.where(one_of(Employee.extension, extensions))).all()
+    return {row.extension: row.name for row in rows}
 
 
 def delete_employee(session: Session, access: Access, row: Employee) -> None:

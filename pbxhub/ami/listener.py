@@ -29,6 +29,7 @@ async def listen(
     stop: asyncio.Event,
     data_dir: Path,
     patience: Patience | None = None,
+    keep_events: bool = True,
 ) -> None:
     """Listens to every enabled PBX until stop is set; then writes the remaining stages within 4 s and returns.
 
@@ -36,10 +37,11 @@ async def listen(
     the same reports.
     data_dir: keeps stages that could not be written before the stop; the next start writes them.
     stage_memory: stages kept per PBX while the database is unavailable (Settings.stage_memory).
+    keep_events: whether the events of calls are kept beside their stages (call_events.py).
     """
     begin = partial(
         PbxListener, context=context, publish=publish, stage_memory=stage_memory, patience=patience or Patience(),
-        data_dir=data_dir,
+        data_dir=data_dir, keep_events=keep_events,
     )  # fmt: skip
     listener = _Listener(context.database, context.vault, begin)
     stopping = asyncio.create_task(stop.wait())

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.ami.actions import build
 from pbxhub.ami.backfill import Backfill
+from pbxhub.ami.call_events import EventLog
 from pbxhub.ami.connection import Connection, Item
 from pbxhub.ami.inbox import Inbox
 from pbxhub.ami.login import Patience
@@ -71,7 +72,7 @@ class PbxListener:
 
     def __init__(
         self, row: PbxRow, context: DeliveryContext, publish: Publish, stage_memory: int, patience: Patience,
-        data_dir: Path,
+        data_dir: Path, keep_events: bool = True,
     ) -> None:  # fmt: skip
         self.row = row
         self._unwritten_file = unwritten_file(data_dir, row.id)
@@ -79,6 +80,7 @@ class PbxListener:
         self._patience = patience
         self._inbox: Inbox[Item] = Inbox(_INBOX)
         self._publisher = Publisher(row.id, publish, stage_memory)
+        self._events = EventLog(context.database, row.id, self._publisher.put) if keep_events else None
         self._tracker = Tracker(row.incoming_contexts)
         self._connecting: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
@@ -109,9 +111,11 @@ class PbxListener:
         await asyncio.to_thread(self._write_unwritten)
         notes = await asyncio.to_thread(read_notes, self._database, self.row.id)
         self._tracker.restore(notes, await asyncio.to_thread(known_trunks, self._database, self.row))
-        works = (
+        works = [
             self._publisher.run, self._follow, self._note, self._sweep, self._show, self._read_cel, self._placing.run,
-        )  # fmt: skip
+        ]  # fmt: skip
+        if self._events is not None:
+            works.append(self._events.run)
         async with asyncio.TaskGroup() as tasks:
             for work in works:
                 tasks.create_task(self._keep_on(work))
@@ -144,6 +148,8 @@ class PbxListener:
         await self._stopped.wait()
         self._put(self._backfill.release_held())
         self._put_notes()
+        if self._events is not None:
+            self._events.flush()
         await self._publisher.empty.wait()
         await asyncio.to_thread(write_seen, self._database, self.row.id, self._current())
 
@@ -184,6 +190,8 @@ class PbxListener:
             self._rate.count(item.on)
             message = parse(item.block, item.on)
             if message is not None:
+                if self._events is not None:
+                    self._events.add(item)
                 self._put(self._backfill.feed(message, self._tracker.feed(message), _now()))
         elif isinstance(item, ChannelList):
             self._resync(item)

@@ -32,13 +32,14 @@ def read(lines: Iterable[str]) -> Iterator[Message]:
     """The messages of a capture. One that says nowhere when it was comes a millisecond after the one before."""
     latest = 1.0  # since 1970: a capture without any time
     for block, arrived in blocks(lines):
-        message = parse(block, _seconds(arrived) or latest + 0.001)
+        message = parse(block, seconds_of(arrived) or latest + 0.001)
         if message is not None:
             latest = message.time
             yield message
 
 
-def _seconds(arrived: str) -> float:
+def seconds_of(arrived: str) -> float:
+    """A time of arrival as seconds since 1970; 0.0 when there is none."""
     try:
         return datetime.fromisoformat(arrived + "+00:00").timestamp()
     except ValueError:

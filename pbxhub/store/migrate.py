@@ -9,6 +9,7 @@ from pbxhub.paths import MIGRATIONS
 from pbxhub.store import (
     accounts,
     api,
+    call_events,
     delivery_rows,
     events,
     history,
@@ -34,6 +35,7 @@ TABLES = (
     ordered_calls,
     events,
     api,
+    call_events,
     tries,
     key_check,
 )

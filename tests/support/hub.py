@@ -85,6 +85,7 @@ async def listening(
     stopped: bool = True,
     data_dir: Path = Path("/nowhere"),
     tried: list[CallReport] | None = None,
+    keep_events: bool = True,
 ) -> AsyncIterator[asyncio.Task[None]]:
     """A listener that runs during the block. stopped: ends it cleanly; otherwise it is killed.
 
@@ -99,7 +100,7 @@ async def listening(
         publish(context, pbx_id, reports, datetime.now(UTC))
 
     stop = asyncio.Event()
-    task = asyncio.create_task(listen(context, write, stage_memory, stop, data_dir, patience))
+    task = asyncio.create_task(listen(context, write, stage_memory, stop, data_dir, patience, keep_events))
     try:
         yield task
     finally:

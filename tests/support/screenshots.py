@@ -21,6 +21,7 @@ PAGES = {
     "dashboard": "/projects/{p}/dashboard",
     "calls": "/projects/{p}/calls",
     "call": "/projects/{p}/calls > table .row-link",
+    "call-events": "/projects/{p}/calls > table .row-link > a[href$='/events']",
     "webhooks": "/projects/{p}/webhooks",
     "gallery": "/projects/{p}/webhooks/gallery",
     "template": "/projects/{p}/webhooks/gallery/slack",
@@ -68,9 +69,9 @@ def main(wanted: list[str]) -> None:
 
 def visit(page: Page, site: Site, path: str) -> None:
     """Opens a page of PAGES and waits until nothing of it is loading."""
-    address, _, click = path.format(p=site.project).partition(" > ")
+    address, *clicks = path.format(p=site.project).split(" > ")
     page.goto(site.url + address)
-    if click:
+    for click in clicks:
         page.locator(click).first.click()
         page.wait_for_load_state("load")
     page.locator(".loading-line, .dots.loading").first.wait_for(state="hidden")

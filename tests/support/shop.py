@@ -1,21 +1,25 @@
 """A project that looks lived in: calls of a day, webhooks, deliveries that went well and badly."""
 
 import random
+import zlib
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from flask import Flask
 from flask_security import hash_password
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.sending.outcomes import describe
 from pbxhub.store.accounts import COMMON_FOLDER, Employee, Membership, Number, Pbx, Project, User
+from pbxhub.store.call_events import CallEvents
 from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import first_id_at, new_id
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, add_project
+from pbxhub.testing.pbx.recordings import FOLDER
 from pbxhub.webhooks.spec import Auth, Field, Filter, Parameter, RequestSpec, Retry, WebhookSpec
 from pbxhub.wsgi.current import hub, now
 
@@ -37,7 +41,20 @@ def fill(app: Flask, database: Database) -> int:
             _call(session, project, pbx, webhooks, now() - timedelta(minutes=minutes), chance)
         for seconds in (8, 41):
             _call(session, project, pbx, [], now() - timedelta(seconds=seconds), chance, is_open=True)
+        _told(session, pbx)
         return project.id
+
+
+def _told(session: Session, pbx: Pbx) -> None:
+    """The newest call is that of a recording, with its events; another one came in by a context nobody named."""
+    text = (FOLDER / "answered.ami").read_text()
+    linkedid = text.partition("Linkedid: ")[2].partition("\n")[0]
+    newest = select(Call).where(Call.ended_on.is_not(None)).order_by(Call.started_on.desc()).limit(1)
+    session.scalars(newest).one().linkedid = linkedid
+    session.add(CallEvents(id=new_id(), pbx_id=pbx.id, linkedid=linkedid, recorded=zlib.compress(text.encode())))
+    session.add(Call(id=new_id(), project_id=pbx.project_id, pbx_id=pbx.id, linkedid="1.1", direction="internal",
+                     caller="+380671112233", dst="101", started_on=now() - timedelta(minutes=20), ended_on=now(),
+                     data={"context": "ivr-in", "channel": "SIP/gsm-0000002a"}))  # fmt: skip
 
 
 def _people(session: Session, project: Project) -> None:
@@ -51,8 +68,9 @@ def _people(session: Session, project: Project) -> None:
     for user, role in ((anna, "owner"), (olena, "editor")):
         session.add(Membership(project_id=project.id, user_id=user.id, role=role, created_on=now()))
     for extension, name, department in _PEOPLE:
-        email = f"{name.split()[0].lower()}@example.com"
-        session.add(Employee(project_id=project.id, extension=extension, name=name, department=department, email=email))
+        first = name.split()[0].lower()
+        session.add(Employee(project_id=project.id, extension=extension, name=name, department=department,
+                             endpoints=[extension, f"{first}-mobile"], email=f"{first}@example.com"))  # fmt: skip
 
 
 def _pbx(session: Session, project: Project) -> Pbx:

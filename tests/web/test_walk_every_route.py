@@ -29,7 +29,8 @@ SIGNED_IN = {
     "home.token",
 }  # fmt: skip
 VIEWER = {
-    "dashboard.index", "calls.index", "calls.live", "calls.card", "deliveries.index", "deliveries.newer",
+    "dashboard.index", "calls.index", "calls.live", "calls.card", "calls.events", "calls.recording",
+    "deliveries.index", "deliveries.newer",
     "deliveries.detail", "errors.index", "errors.strip", "errors.resends", "exports.deliveries", "pbxs.index",
     "pbxs.detail", "pbxs.dial_plan", "pbxs.state", "people.employees", "numbers.index", "members.index",
     "webhooks.index", "webhooks.health", "webhooks.history", "steering.index",

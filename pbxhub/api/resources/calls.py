@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import note
+from pbxhub.account.call_events import events_of
 from pbxhub.account.dial_plans import refuse_number
 from pbxhub.account.visible import visible_url, visible_values
 from pbxhub.api import schemas
@@ -124,6 +125,18 @@ def stages(call_id: UUID) -> Any:
         rows = session.scalars(select(StageEvent).where(StageEvent.call_id == call.id).order_by(StageEvent.id)).all() \
             if call else []  # fmt: skip
         return {"items": [_stage(access, row) for row in rows], "next": None}
+
+
+@calls.get("/calls/<uuid:call_id>/ami-events")
+@calls.response(200, schemas.page_of(schemas.CallEvent))
+@needs("account.read")
+def ami_events(call_id: UUID) -> Any:
+    """What Asterisk reported about a call, in the order of arrival, with the stages that each event led to; kept for a
+    week as a rule."""
+    with reading() as session:
+        access = enter(session)
+        call, _ = _find(session, access, call_id)
+        return {"items": events_of(session, access, call) if call else [], "next": None}
 
 
 @calls.put("/calls/<uuid:call_id>/transcript")

@@ -2,7 +2,17 @@
 
 from pbxhub.api.schemas.account import DialPlan, Employee, Number, Pbx, PbxFinding, Project, StrangeContext
 from pbxhub.api.schemas.base import LARGEST_ID, Paging, Problem, ProblemError, given, page_of, text, times
-from pbxhub.api.schemas.calls import Analysis, Call, CallbackArgs, CallFilter, CallOrder, Ordered, Stage, Transcript
+from pbxhub.api.schemas.calls import (
+    Analysis,
+    Call,
+    CallbackArgs,
+    CallEvent,
+    CallFilter,
+    CallOrder,
+    Ordered,
+    Stage,
+    Transcript,
+)
 from pbxhub.api.schemas.deliveries import (
     Again,
     Attempt,
@@ -62,6 +72,7 @@ __all__ = [
     "AttributesIn",
     "AttributesKept",
     "Call",
+    "CallEvent",
     "CallFilter",
     "CallOrder",
     "CallbackArgs",

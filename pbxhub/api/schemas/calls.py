@@ -70,6 +70,15 @@ class CallOrder(Schema):
     custom_args_values = fields.Dict(keys=text(100, least=1), load_default=dict)
 
 
+class CallEvent(Schema):
+    """An AMI event of a call."""
+
+    arrived = fields.String(**given("UTC, ISO 8601"))
+    name = fields.String()
+    block = fields.String(**given("its header lines"))
+    stages = fields.List(fields.String(), **given("of the call, which the event led to"))
+
+
 class Transcript(Schema):
     transcript = fields.Raw(required=True, **given("text, or whatever your transcription gives"))
 

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, delete, exists, func, select
 
 from pbxhub.store.accounts import Invitation, KeptForm
 from pbxhub.store.api import Attributes, KeptAnswer
+from pbxhub.store.call_events import CallEvents
 from pbxhub.store.columns import UtcDateTime, one_of
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, Delivery
 from pbxhub.store.events import EventRow
@@ -37,6 +38,7 @@ class Retention:
     delivered: timedelta = timedelta(days=30)
     failed: timedelta = timedelta(days=90)
     calls: timedelta = timedelta(days=365)
+    call_events: timedelta = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ def prune(
         + remove(OrderedCall, _made(OrderedCall, before))
         + remove(Resend, [*_made(Resend, before), Resend.state.in_((DONE, STOPPED))])
         + remove(Attributes, _expired(now - keep.delivered))
+        + remove(CallEvents, [CallEvents.id < first_id_at(now - keep.call_events)])
         + _remove_events(database, batch, pause, before)
     )
     with database.write() as session:  # a day's at most: the API drops them, too, whenever it keeps one

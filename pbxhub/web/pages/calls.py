@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from flask import Blueprint, abort, render_template, request
+from flask import Blueprint, Response, abort, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.call_events import events_of, recording_of
+from pbxhub.account.employees import employee_names
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
@@ -18,7 +20,7 @@ from pbxhub.store.webhooks import Webhook
 from pbxhub.web.access import enter
 from pbxhub.web.pages.recordings import recording_link
 from pbxhub.web.paging import PAGE, Page, moment_key, read_uuid, write_moment_key
-from pbxhub.wsgi.current import reading
+from pbxhub.wsgi.current import hub, reading
 
 pages = Blueprint("calls", __name__, url_prefix="/projects/<int:project_id>/calls")
 
@@ -62,7 +64,8 @@ def index(project_id: int) -> ResponseReturnValue:
         page = _history(session, access, wanted)
         template = "calls/_rows.html" if "HX-Request" in request.headers else "calls/index.html"
         live = _live(session, access)
-        return render_template(template, page=page, live=live, wanted=wanted, dispositions=DISPOSITIONS)
+        names = employee_names(session, project_id, {call.extension for call in page.rows})
+        return render_template(template, page=page, live=live, wanted=wanted, dispositions=DISPOSITIONS, names=names)
 
 
 @pages.get("/live")
@@ -79,9 +82,7 @@ def card(project_id: int, call_id: UUID) -> ResponseReturnValue:
     """Everything about one call: stages, legs, deliveries, parameters."""
     with reading() as session:
         access = enter(session, project_id)
-        call = session.get(Call, call_id)
-        if call is None or call.project_id != access.project.id:
-            abort(404)
+        call = _call(session, access, call_id)
         stages = session.scalars(
             select(StageEvent).where(StageEvent.call_id == call.id).order_by(StageEvent.created_on, StageEvent.id)
         ).all()
@@ -97,8 +98,46 @@ def card(project_id: int, call_id: UUID) -> ResponseReturnValue:
         recording = recording_link(call) if call.data.get("recording_file") else ""
         return render_template(
             template, call=call, stages=stages, deliveries=deliveries, pbx=pbx, recording=recording,
-            questions=questions_of(session, call.id),
+            questions=questions_of(session, call.id), endpoint=_endpoint(call),
+            employee=employee_names(session, project_id, {call.extension}).get(call.extension, ""),
         )  # fmt: skip
+
+
+@pages.get("/<uuid:call_id>/events")
+def events(project_id: int, call_id: UUID) -> ResponseReturnValue:
+    """How the call was told: what AMI sent of it, and which stage was told after which event."""
+    with reading() as session:
+        access = enter(session, project_id)
+        call = _call(session, access, call_id)
+        found = events_of(session, access, call)
+        return render_template("calls/events.html", call=call, events=found, days=hub().settings.keep_call_events)
+
+
+@pages.get("/<uuid:call_id>/events.ami")
+def recording(project_id: int, call_id: UUID) -> ResponseReturnValue:
+    """The same as a file that `pbxhub replay` reads."""
+    with reading() as session:
+        access = enter(session, project_id)
+        call = _call(session, access, call_id)
+        pbx = session.get(Pbx, call.pbx_id) if call.pbx_id else None
+        text = recording_of(
+            events_of(session, access, call), f"call {call.linkedid}", pbx.incoming_contexts if pbx else ()
+        )
+    name = f'attachment; filename="call-{call.id}.ami"'
+    return Response(text, mimetype="text/plain", headers={"Content-Disposition": name})
+
+
+def _call(session: Session, access: Access, call_id: UUID) -> Call:
+    call = session.get(Call, call_id)
+    if call is None or call.project_id != access.project.id:
+        abort(404)
+    return call
+
+
+def _endpoint(call: Call) -> str:
+    """The phone of the employee, as the PBX calls it: PJSIP/anna2; empty where nobody was called."""
+    channel = call.data.get("dst_channel" if call.direction == "incoming" else "channel")
+    return str(channel or "").rpartition("-")[0]
 
 
 def questions_of(session: Session, call_id: UUID) -> list[tuple[Delivery, Question, str]]:

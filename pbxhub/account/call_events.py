@@ -1,0 +1,97 @@
+"""How a call was told: the events that came of it, in order, and behind which of them each stage was told."""
+
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from pbxhub.account.access import Access
+from pbxhub.account.visible import visible_text
+from pbxhub.calls.ami_events import parse
+from pbxhub.calls.replay import blocks, seconds_of
+from pbxhub.calls.tracker import Tracker
+from pbxhub.store.accounts import Pbx
+from pbxhub.store.call_events import CallEvents
+from pbxhub.store.history import Call
+
+_MOST_ROWS = 2000
+_MOST_CALLS = 16  # whose events are joined: transfers make one call of several
+_LONGEST = 4 * 1024 * 1024  # characters of one row once it is unpacked
+_LINKEDID = re.compile(r"inkedid: ([^\n]+)")
+_HEADER = re.compile(r"^(\w+): (.+)$", re.MULTILINE)
+_TELLING = ("Channel", "DestChannel", "DialStatus", "Extension", "Cause-txt", "UserEvent")
+
+
+@dataclass(frozen=True, slots=True)
+class CallEvent:
+    """arrived: ISO 8601, UTC, without a zone. stages: those of the call that were told after it."""
+
+    arrived: str
+    block: str
+    stages: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.block.partition("\n")[0].removeprefix("Event: ")
+
+    @property
+    def moment(self) -> datetime:
+        return datetime.fromtimestamp(seconds_of(self.arrived), UTC)
+
+    @property
+    def gist(self) -> str:
+        """What tells most of it, in one line."""
+        headers = dict(_HEADER.findall(self.block))
+        return " · ".join(headers[name] for name in _TELLING if name in headers)
+
+
+def events_of(session: Session, access: Access | None, call: Call) -> list[CallEvent]:
+    """The events of a call that are still kept, for this person to read."""
+    pbx = session.get(Pbx, call.pbx_id) if call.pbx_id else None
+    if pbx is None:
+        return []
+    events = [CallEvent(arrived, block) for arrived, block in _gather(session, pbx.id, call.linkedid)]
+    told = _replayed(events, call.linkedid, pbx.incoming_contexts)
+    return [CallEvent(one.arrived, visible_text(access, one.block), one.stages) for one in told]
+
+
+def recording_of(events: Iterable[CallEvent], title: str, contexts: Sequence[str]) -> str:
+    """The same as a text that `pbxhub replay` reads."""
+    options = "".join(f" --context '{context}'" for context in contexts)
+    head = f"#H {title}\n#H pbxhub replay FILE{options}\n"
+    return head + "".join(f"#T {event.arrived}\n{event.block}\n\n" for event in events)
+
+
+def _gather(session: Session, pbx_id: int, linkedid: str) -> list[tuple[str, str]]:
+    """Of the call and of the calls that became one with it, in the order they came; what two listeners heard once."""
+    found: dict[str, str] = {}
+    names = [linkedid]
+    for name in names:  # grows while it is walked
+        for arrived, block in _read(session, pbx_id, name):
+            found.setdefault(block, arrived)
+            others = [other for other in dict.fromkeys(_LINKEDID.findall(block)) if other not in names]
+            names += others[: _MOST_CALLS - len(names)]
+    return sorted(((arrived, block) for block, arrived in found.items()), key=lambda pair: pair[0])
+
+
+def _read(session: Session, pbx_id: int, linkedid: str) -> Iterable[tuple[str, str]]:
+    rows = select(CallEvents.recorded).where(CallEvents.pbx_id == pbx_id, CallEvents.linkedid == linkedid)
+    for recorded in session.scalars(rows.order_by(CallEvents.id).limit(_MOST_ROWS)):
+        text = zlib.decompressobj().decompress(recorded, _LONGEST).decode(errors="replace")
+        yield from ((arrived, block) for block, arrived in blocks(text.split("\n")))
+
+
+def _replayed(events: Iterable[CallEvent], linkedid: str, contexts: Sequence[str]) -> list[CallEvent]:
+    """With the stages that each gives: by the rules of today, which may be others than when the call was told."""
+    tracker = Tracker(contexts)
+    told = []
+    for event in events:
+        message = parse(event.block, seconds_of(event.arrived))
+        reports = tracker.feed(message) if message else []
+        stages = tuple(stage.name for report in reports if report.linkedid == linkedid for stage in report.stages)
+        told.append(CallEvent(event.arrived, event.block, stages))
+    return told

@@ -1,0 +1,136 @@
+"""Support asks why a call was told as it was: the events behind its stages are kept a while, and can be replayed."""
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import func, select
+
+from pbxhub.account.call_events import CallEvent, events_of, recording_of
+from pbxhub.ami.call_events import EventLog, write_events
+from pbxhub.ami.resync import ReceivedEvent
+from pbxhub.cli import main
+from pbxhub.delivery.outbox import prune, publish
+from pbxhub.delivery.outbox.prune import Retention
+from pbxhub.store.call_events import CallEvents
+from pbxhub.store.session import Database
+from pbxhub.testing.pbx.recordings import freshen, read_recording, shipped
+from tests.support.hub import add_pbx, calls_of, listening, pbx_of, stages_of
+from tests.support.outbox_world import BEFORE, NOON, World, context_of, report
+from tests.support.pbx_line import playing, until
+
+CONTEXTS = ("from-trunk",)
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(scenario, 60))
+
+
+def told(database: Database) -> list[list[CallEvent]]:
+    """The events of each call of the database, as a viewer reads them."""
+    with database.read() as session:
+        return [events_of(session, None, call) for call in calls_of(database)]
+
+
+def replayed(text: str, tmp_path: Path) -> list[str]:
+    file = tmp_path / "call.ami"
+    file.write_text(text, "utf-8")
+    printed = CliRunner().invoke(main, ["replay", str(file), "--context", "from-trunk"])
+    assert printed.exit_code == 0
+    return [line.split('"', 4)[3] for line in printed.output.splitlines()]
+
+
+def test_the_events_of_every_call_are_kept_and_replay_to_its_stages(database: Database, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with playing() as player:
+            pbx_id = add_pbx(database, player)
+            async with listening(database):
+                await until(lambda: pbx_of(database, pbx_id).state == "connected")
+                for path in shipped():
+                    await player.play(freshen(read_recording(path), datetime.now(UTC)), speed=0)
+                await until(lambda: sum(call.ended_on is not None for call in calls_of(database)) == len(shipped()))
+
+    run(scenario())
+    events = told(database)
+    assert len(events) == len(shipped())
+    assert all(events)
+    stages = [[stage for event in call for stage in event.stages] for call in events]
+    assert [stage for call in stages for stage in call] == stages_of(database)
+    texts = [recording_of(call, "a call", CONTEXTS) for call in events]
+    assert [replayed(text, tmp_path) for text in texts] == stages
+    assert any("Иван Петров" in text for text in texts)
+
+
+def test_nothing_is_kept_where_the_setting_says_so(database: Database) -> None:
+    async def scenario() -> None:
+        async with playing() as player:
+            pbx_id = add_pbx(database, player)
+            async with listening(database, keep_events=False):
+                await until(lambda: pbx_of(database, pbx_id).state == "connected")
+                await player.play(freshen(read_recording(shipped()[0]), datetime.now(UTC)), speed=0)
+                await until(lambda: all(call.ended_on for call in calls_of(database)) and calls_of(database))
+
+    run(scenario())
+    assert told(database) == [[]]
+
+
+def event(linkedid: str, on: float, more: str = "", size: int = 0) -> ReceivedEvent:
+    return ReceivedEvent(f"Event: Hangup\r\nLinkedid: {linkedid}\r\nX: {'x' * size}\r\n{more}", on)
+
+
+def test_a_call_is_kept_up_to_half_a_megabyte_and_an_outage_of_the_database_up_to_eight() -> None:
+    work: list[Any] = []
+    log = EventLog(None, 1, work.append)  # type: ignore[arg-type]
+    for number in range(1000):
+        log.add(event("1.1", number, size=1000))
+    assert sum(len(one.block) for one in log._waiting["1.1"]) <= 512 * 1024
+    for call in range(1000):
+        log.add(event(f"2.{call}", call, size=100_000))
+    assert log._size < 9 * 1024 * 1024
+    log.flush()
+    assert len(work) == 2
+    assert log._waiting == {}
+
+
+def test_calls_that_became_one_are_shown_as_one_and_two_listeners_as_one(database: Database, pbx: int) -> None:
+    joined = event("1.1", 3, "SecondTransfererLinkedid: 1.2")
+    for _ in range(2):  # two listeners
+        write_events(database, pbx, {"1.1": [event("1.1", 1), joined], "1.2": [event("1.2", 2), joined],
+                                     "1.3": [event("1.3", 4)]})  # fmt: skip
+    [found] = told(database)
+    assert [one.block.split("\n")[1] for one in found] == ["Linkedid: 1.1", "Linkedid: 1.2", "Linkedid: 1.1"]
+
+
+def test_secrets_in_variables_are_for_those_who_may_change_webhooks(database: Database, pbx: int) -> None:
+    write_events(database, pbx, {"1.1": [event("1.1", 1, "ChanVariable: CRM_TOKEN=hushhush\r\nApi-Key: hushhush")]})
+    [[shown]] = told(database)
+    assert "hushhush" not in shown.block
+    assert "CRM_TOKEN" in shown.block
+
+
+def test_events_are_deleted_after_a_week(database: Database, pbx: int) -> None:
+    write_events(database, pbx, {"1.1": [event("1.1", 1)]})
+    moment = datetime.now(UTC)
+    prune(database, moment + timedelta(days=6), pause=0)
+    assert count(database) == 1
+    prune(database, moment + timedelta(days=8), Retention(call_events=timedelta(days=9)), pause=0)
+    assert count(database) == 1
+    prune(database, moment + timedelta(days=8), pause=0)
+    assert count(database) == 0
+
+
+def count(database: Database) -> int:
+    with database.read() as session:
+        return session.scalar(select(func.count()).select_from(CallEvents)) or 0
+
+
+@pytest.fixture
+def pbx(database: Database) -> int:
+    """A PBX with one call, 1.1."""
+    world = World(database)
+    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    return world.pbx_id
