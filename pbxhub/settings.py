@@ -51,8 +51,9 @@ class Settings:
     stage_memory: stages the listener keeps in memory while the database is unavailable; then it disconnects from the
     PBX.
     metrics: address and port for Prometheus, or None. mail: None sends no mail.
-    keep_*: days that deliveries, calls and the AMI events of calls (0: none) are kept. pause_*: a webhook is paused after this many consecutive final
-    failures, if they span this many hours. recordings: the folder into which the PBX records, as the hub sees it.
+    keep_*: days that deliveries, calls and the AMI events of calls (0: none) are kept.
+    pause_*: a webhook is paused after this many consecutive final failures, if they span this many hours.
+    recordings: the folder into which the PBX records, as the hub sees it.
     agi: address and port for FastAGI, or None. agi_networks: from where Asterisk may connect to it.
     sounds: the folder for sounds that answers name by URL; Asterisk plays them from there.
     """
