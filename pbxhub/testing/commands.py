@@ -66,6 +66,38 @@ def run(
     sys.exit(code)
 
 
+@scenario.command()
+@click.option("--calls", default=100, show_default=True, help="How many.")
+@click.option("--seed", default=1, show_default=True, help="The same seed makes the same calls.")
+@click.option("--asterisk", type=click.Choice(["22", "16"]), default="22", show_default=True)
+@click.option("--dialplan", type=click.Choice(["freepbx", "plain"]), default="freepbx", show_default=True)
+@click.option("--at-once", default=10, show_default=True, help="Calls side by side, at most 30.")
+@click.option("--without", "off", multiple=True, help='A kind to leave out, "consult code"; repeat it for more.')
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Record disagreements there, one a class."
+)
+def random(
+    calls: int, seed: int, asterisk: str, dialplan: str, at_once: int, off: tuple[str, ...], out: Path | None
+) -> None:
+    """Plays random calls with phones on a real Asterisk and compares what they saw with what the hub tells.
+
+    Ends with 0 when all agree, 1 when one does not.
+    """
+    _require_parts()
+    from pbxhub.testing.pbx.asterisk_install import AsteriskMissingError
+    from pbxhub.testing.random_calls.report import Wanted, disagreeing, play_random, summary
+
+    wanted = Wanted(
+        calls, seed, int(asterisk), "plain" if dialplan == "plain" else "freepbx", min(at_once, 30), off, out
+    )
+    try:
+        outcomes = play_random(wanted, click.echo)
+    except AsteriskMissingError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(summary(outcomes))
+    sys.exit(bool(disagreeing(outcomes)))
+
+
 @click.command()
 @click.argument("file", type=_FILE)
 def monitor(file: Path) -> None:

@@ -202,11 +202,6 @@ def running_asterisk(
             network.close()
 
 
-def incoming_contexts(dialplan: Dialplan) -> tuple[str, ...]:
-    """The contexts in which the trunks of a dialplan arrive."""
-    return tuple(dict.fromkeys(_TRUNKS.get(dialplan, (INCOMING_CONTEXT,))))
-
-
 def _templates(dialplan: Dialplan, cells: int) -> dict[str, str]:
     """Name -> text of every file; those of cells stand in for the laboratory's."""
     texts = {path.name: path.read_text() for path in sorted(_TEMPLATES.glob("*.conf"))}

@@ -29,12 +29,14 @@ class Leg:
         self.phone, self.number, self.peer = phone, number, peer
         self.state: State = "ringing" if invite else "dialling"
         self.status = 0  # with which it failed or was refused
+        self.diverted_to = ""
         self.transfer_status = 0  # what the PBX said of our REFER: 100, 200, 503 …
         self.tag, self.remote_tag = wire.token(), invite.tag("From") if invite else ""
         self.call_id = (invite.header("Call-ID") or "") if invite else wire.token()
         self.target = wire.address_in(invite.header("Contact") or "") if invite else f"sip:{peer}@{phone.pbx}"
         self.voice = Voice(phone.address, number)
         self.on_hold = False
+        self.tried = False  # the PBX has said something to our call
         self._remote = (invite.header("From") or "") if invite else f"<{self.target}>"
         self._cseq = 0
         self.invite_id = "", 0  # branch and CSeq of the INVITE that calls, for a CANCEL
@@ -76,7 +78,7 @@ class Leg:
         """Says no: "486 Busy Here", "603 Decline"; "302 Moved Temporarily" with the number to call instead."""
         if self.state != "ringing" or self._invite is None:
             return
-        self.status = int(status[:3])
+        self.status, self.diverted_to = int(status[:3]), contact
         headers = [f"Contact: <sip:{contact}@{self.phone.pbx}>"] if contact else []
         self.phone.reply(self._invite, wire.reply(self._invite, status, self.tag, *headers))
         self._end("refused")
@@ -206,14 +208,18 @@ class Leg:
             if method == "INVITE" and self.state == "dialling":
                 self.invite_id = branch, self._cseq
             lines = [*self._lines(branch), f"CSeq: {self._cseq} {method}", *headers, *credentials]
-            final = await self.phone.transact(
-                wire.compose(f"{method} {self.target} SIP/2.0", lines, body, content_type)
-            )
+            text = wire.compose(f"{method} {self.target} SIP/2.0", lines, body, content_type)
+            final = await self.phone.transact(text, self._tried)
             if wire.status_of(final) not in (401, 407) or not self.phone.password:
                 break
             phone = self.phone
             credentials = [wire.authorization(final, method, self.target, phone.number, phone.password)]
         return final
+
+    def _tried(self, answer: SipMessage) -> None:
+        """The PBX has our INVITE; from 180 on it names the other side, which may then be transferred to."""
+        self.tried = True
+        self.remote_tag = self.remote_tag or answer.tag("To")
 
     def _end(self, seen: Seen) -> None:
         if self.state != "over":

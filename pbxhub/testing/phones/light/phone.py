@@ -90,8 +90,8 @@ class LightPhone(asyncio.DatagramProtocol):
 
     # ---------------------------------------------------------------- requests of ours
 
-    async def transact(self, text: str) -> SipMessage:
-        """Sends a request, again while nothing comes, and returns the final answer.
+    async def transact(self, text: str, tried: Callable[[SipMessage], None] = lambda message: None) -> SipMessage:
+        """Sends a request, again while nothing comes, and returns the final answer; tried hears of those before it.
 
         Raises AssertionError when the PBX does not answer.
         """
@@ -99,14 +99,16 @@ class LightPhone(asyncio.DatagramProtocol):
         branch = wire.branch_of(request)
         answers = self._waiting[branch] = asyncio.Queue()
         try:
-            final = await self._final_answer(text, answers)
+            final = await self._final_answer(text, answers, tried)
         finally:
             del self._waiting[branch]
         if wire.method_of(request) == "INVITE" and wire.status_of(final) >= 300:
             self._acknowledge_refusal(request, final)
         return final
 
-    async def _final_answer(self, text: str, answers: "asyncio.Queue[SipMessage]") -> SipMessage:
+    async def _final_answer(
+        self, text: str, answers: "asyncio.Queue[SipMessage]", tried: Callable[[SipMessage], None]
+    ) -> SipMessage:
         for pause in _PAUSES:
             self.send(text)
             try:
@@ -114,6 +116,7 @@ class LightPhone(asyncio.DatagramProtocol):
             except TimeoutError:
                 continue
             while wire.status_of(answer) < 200:
+                tried(answer)
                 answer = await asyncio.wait_for(answers.get(), _PATIENCE)
             return answer
         raise AssertionError(f"the PBX does not answer {text.partition(chr(13))[0]}")

@@ -10,7 +10,7 @@ import socket
 import struct
 import time
 
-_SPOKEN = re.compile(rb"<(\w+)>")
+_SPOKEN = re.compile(rb"<(\d{4,15})>")  # music has no such bytes
 _FRESH = 0.35  # seconds: three packets may be missing
 PACKET = 160  # samples of 20 ms
 EVERY = 0.1  # seconds between two packets: a fifth of what a real phone sends is enough
@@ -28,7 +28,7 @@ class Voice:
         self._spoken = (f"<{number}>".encode() * PACKET)[:PACKET]
         self._sequence = 0
         self._last: tuple[str, float] = "", 0.0
-        self._first: dict[str, float] = {}
+        self.changes: list[tuple[float, str]] = []  # when somebody was heard who was not just before
         asyncio.get_running_loop().add_reader(self._socket, self._hear)
 
     def speak(self) -> None:
@@ -48,9 +48,10 @@ class Voice:
         number, last = self._last
         return number if time.time() - last < _FRESH else ""
 
-    def heard(self, number: str) -> float:
-        """When that number was heard first, in seconds since 1970; 0 when never."""
-        return self._first.get(number, 0.0)
+    @property
+    def heard_until(self) -> float:
+        """When anybody was heard last, in seconds since 1970; 0 when never."""
+        return self._last[1]
 
     def close(self) -> None:
         """Ends it."""
@@ -65,5 +66,6 @@ class Voice:
         found = _SPOKEN.search(packet, 12)
         if found:
             number, now = found[1].decode(), time.time()
+            if number != self.hears:
+                self.changes.append((now, number))
             self._last = number, now
-            self._first.setdefault(number, now)

@@ -1,0 +1,89 @@
+"""The phones of one cell of the PBX, the numbers of its roles, and the log of what its phones saw."""
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from pbxhub.testing.phones.light.leg import Leg, Seen
+from pbxhub.testing.phones.light.phone import LightPhone
+
+# What the one who plays the script adds to what phones see: an act that the phones have shown to have worked.
+Done = Literal["blind", "consult", "complete", "abort", "park", "retrieve", "pickup"]
+_DIDS = {"queue": "10", "group": "11", "menu": "12", "followme": "13"}
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """time: seconds since 1970. who: a number. to: where a call was sent on to. leg: on which it was seen."""
+
+    time: float
+    what: Seen | Done
+    who: str
+    to: str = ""
+    status: int = 0
+    leg: int = 0
+
+
+class Cell:
+    """name: two digits. phones: e1 to e6. main and second: the outside world behind the trunks, shared by all cells."""
+
+    def __init__(self, name: str, phones: dict[str, LightPhone], main: LightPhone, second: LightPhone) -> None:
+        self.name, self.phones, self.main, self.second = name, phones, main, second
+        self.begin(1)
+
+    def begin(self, serial: int) -> None:
+        """The next script: outside numbers that were never used before, and an empty log."""
+        self.serial = serial
+        self.out_of_order = False  # the main trunk
+        self.legs: list[Leg] = []
+        self.log: list[Moment] = []
+
+    def saw(self, what: Seen, leg: Leg) -> None:
+        """What one of its phones sees."""
+        if leg not in self.legs:
+            self.legs.append(leg)
+        to = leg.peer if what == "placed" else leg.diverted_to
+        self.log.append(Moment(time.time(), what, leg.number, to, leg.status, id(leg)))
+        if what == "rings" and leg.phone is self.main and self.out_of_order:
+            leg.refuse("503 Service Unavailable")
+
+    def done(self, what: Done, who: str, to: str = "", when: float = 0.0) -> None:
+        """An act has worked."""
+        self.log.append(Moment(when or time.time(), what, self.number(who), to))
+
+    def number(self, role: str) -> str:
+        """The number of a role, as an employee dials it and as phones show it."""
+        if role.startswith("e"):
+            return f"2{self.name}{role[1]}"
+        if role == "m9":
+            return f"89{self.name}0000009"
+        if role.startswith("m"):
+            return f"89{self.name}{self.serial:06d}{role[1]}"
+        fixed = {
+            "queue": f"4{self.name}0",
+            "group": f"6{self.name}0",
+            "park": f"7{self.name}0",
+            "slot": f"7{self.name}1",
+        }
+        return fixed.get(role, f"79{self.name}{self.serial:06d}0")
+
+    def did(self, role: str) -> str:
+        """The number by which the outside world reaches a role."""
+        return f"55{self.name}0{_DIDS.get(role) or f'0{role[1]}'}"
+
+    def leg(self, role: str, *states: str) -> Leg | None:
+        """The latest call of a role that is in one of these states."""
+        number = self.number(role)
+        return next((leg for leg in reversed(self.legs) if leg.number == number and leg.state in states), None)
+
+    def quiet(self, seconds: float) -> bool:
+        """Whether no phone began to ring in the last so many seconds."""
+        rang = [moment.time for moment in self.log if moment.what == "rings"]
+        return not rang or time.time() - rang[-1] > seconds
+
+
+def cell_of(number: str) -> str:
+    """The name of the cell that a number belongs to; empty when it belongs to none."""
+    if len(number) in (7, 11) and number[:2] in ("55", "79", "89"):
+        return number[2:4]
+    return number[1:3] if len(number) == 4 and number[0] in "2467" else ""

@@ -1,0 +1,254 @@
+"""Draws a script from a seed: a walk over what people do with calls, each step chosen from those that make sense.
+
+The walk keeps to a simple picture of the call (who rings, who talks); whether things come out so on the PBX is for the
+phones to see.
+"""
+
+from collections.abc import Collection, Generator, Iterator, Sequence
+from random import Random
+
+from pbxhub.testing.random_calls.script import Act, Script
+
+EMPLOYEES = ("e1", "e2", "e3", "e4", "e5", "e6")
+MEMBERS = ("e1", "e2", "e3")  # of the queue and the ring group
+_Holder = Generator[Act, None, str]
+_REFUSALS = ("486 Busy Here", "486 Busy Here", "603 Decline", "480 Temporarily Unavailable")
+
+
+def draw(seed: int, number: int, freepbx: bool, off: Collection[str] = ()) -> Script:
+    """The script of this seed and number, the same every time. off: kinds that must not be in it (see kinds())."""
+    for attempt in range(1000):
+        random = Random(f"{seed}/{number}/{attempt}")  # noqa: S311 - it must be repeatable
+        script = Script(f"{seed}-{number}", tuple(_Walk(random, freepbx).acts()))
+        if not kinds(script).intersection(off):
+            return script
+    raise ValueError(f"nothing is left to draw without {', '.join(sorted(off))}")
+
+
+def kinds(script: Script) -> set[str]:
+    """What kind of calls this is: its beginning, and each verb with how it is done ("blind code", "consult refer")."""
+    first = next(act for act in script.acts if act.verb != "set")
+    found = {f"{first.verb} {first.to.rstrip('0123456789')}"}
+    found |= {
+        f"{act.verb} {act.how}".strip()
+        for act in script.acts
+        if act.verb in ("blind", "consult", "park", "pickup", "set")
+    }
+    found |= {act.verb for act in script.acts if act.verb in ("divert", "hold", "retrieve", "come_back", "abort")}
+    for act in script.acts:
+        if act.verb in ("blind", "consult", "divert"):
+            found.add(f"{act.verb} to {act.to.rstrip('0123456789')}")
+    for before, act in zip(script.acts, script.acts[1:], strict=False):
+        if act.verb == "complete" and before.verb == "consult":
+            found.add("complete while ringing")
+    return found
+
+
+class _Walk:
+    def __init__(self, random: Random, freepbx: bool) -> None:
+        self.random, self.freepbx = random, freepbx
+        self.busy: set[str] = set()  # who takes part
+
+    def acts(self) -> Iterator[Act]:
+        begin = self.random.choices((self._incoming, self._outgoing, self._ordered, self._internal), (14, 4, 2, 2))[0]
+        yield from begin()
+
+    # ---------------------------------------------------------------- beginnings
+
+    def _incoming(self) -> Iterator[Act]:
+        target = self._one((*EMPLOYEES, *EMPLOYEES, "queue", "queue", "group", "group", "menu", "followme"))
+        if self.freepbx and target in ("e5", "e6") and self._chance(0.5):
+            yield from self._sent_on(target)
+            return
+        yield Act("call", "c", target, self._one(("main", "main", "second")))
+        if target == "menu":
+            target = self._one(("e1", "queue", "group", ""))
+            yield Act("press", "c", how={"e1": "1", "queue": "2", "group": "3", "": "9"}[target])
+            if not target:
+                yield Act("ring_out")
+                return
+        holder = yield from self._ringing(target, "c")
+        if holder:
+            yield from self._talking(holder, "c")
+
+    def _sent_on(self, target: str) -> Iterator[Act]:
+        how, to = self._one(("CF", "CFB", "CFU")), self._one(("e1", "m1"))
+        yield Act("set", target, to, how)
+        yield Act("call", "c", target, "main")
+        if how == "CFB":
+            yield Act("refuse", target, how="486 Busy Here")
+        elif how == "CFU":
+            yield Act("ring_out", target)
+        holder = yield from self._ringing(to, "c")
+        if holder:
+            yield from self._talking(holder, "c")
+
+    def _outgoing(self) -> Iterator[Act]:
+        who = self._one(EMPLOYEES)
+        self.busy.add(who)
+        yield Act("dial", who, "m1", self._one(("main", "main", "main", "second")))
+        if (yield from self._ringing("m1", who)):
+            yield from self._talking(who, "m1")
+
+    def _ordered(self) -> Iterator[Act]:
+        who = self._one(self._plain_phones())
+        self.busy.add(who)
+        yield Act("order", who, "m1", self._one(("phone", "local")))
+        if self._chance(0.15):
+            yield Act("refuse", who, how="486 Busy Here")
+            return
+        yield Act("answer", who)
+        if (yield from self._ringing("m1", who)):
+            yield from self._talking(who, "m1")
+
+    def _internal(self) -> Iterator[Act]:
+        who, to = self.random.sample(self._plain_phones(), 2)
+        self.busy.add(who)
+        yield Act("dial", who, to)
+        if not (yield from self._ringing(to, who, simple=True)):
+            return
+        if self._chance(0.4):
+            yield Act("blind", to, "m1", self._means())
+            self.busy.discard(to)
+            yield from self._ringing("m1", who, simple=True)
+        yield Act("talk", how="0.5")
+        yield Act("hang_up", who)
+
+    # ---------------------------------------------------------------- it rings
+
+    def _ringing(self, target: str, waits: str, simple: bool = False) -> _Holder:
+        """Somebody takes it, and is returned; or nobody does. waits: who hears it ring."""
+        members: tuple[str, ...] = (
+            MEMBERS if target in ("queue", "group") else ("e4", "m9") if target == "followme" else (target,)
+        )
+        members = tuple(member for member in members if member not in self.busy) or members
+        chosen = self._one(members)
+        odds = (60, 8, 8, 8) if simple else (60, 6, 8, 7, 5, 5)
+        choice = self.random.choices(
+            ("answer", "ring_out", "refuse", "give_up", "divert", "pickup")[: len(odds)], odds
+        )[0]
+        outside = target.startswith("m")
+        if choice in ("divert", "pickup") and (outside or chosen.startswith("m")):
+            choice = "answer"
+        if choice == "answer":
+            others = [member for member in members if member != chosen]
+            if others and self._chance(0.25):
+                yield Act("refuse", self._one(others), how=self._one(_REFUSALS))
+            yield Act("answer", chosen)
+            self.busy.add(chosen)
+            return chosen
+        if choice == "pickup":
+            taker = self._free(avoid=MEMBERS)
+            yield Act("pickup", taker, chosen, self._one(("*8", "**")))
+            self.busy.add(taker)
+            return taker
+        if choice == "divert":
+            to = self._one((self._free(avoid=(*members, *MEMBERS)), "m2"))
+            yield Act("divert", chosen, to)
+            if self._chance(0.75):
+                yield Act("answer", to)
+                self.busy.add(to)
+                return to
+            yield Act("refuse", to, how=self._one(_REFUSALS))
+        elif choice == "refuse":
+            for member in members:
+                yield Act("refuse", member, how=self._one(_REFUSALS))
+        elif choice == "give_up":
+            yield Act("talk", how="0.5")
+            yield Act("hang_up", waits)
+            return ""
+        yield Act("ring_out")
+        return ""
+
+    # ---------------------------------------------------------------- they talk
+
+    def _talking(self, holder: str, other: str) -> Iterator[Act]:
+        past: list[str] = []
+        for _ in range(self.random.choices((0, 1, 2, 3), (30, 40, 20, 10))[0]):
+            step = self._one(("hold", "blind", "blind", "consult", "consult", "park"))
+            if holder.startswith("m"):
+                break  # somebody outside has no transfer
+            if step == "hold":
+                yield Act("hold", holder)
+                continue
+            before = holder
+            move = {"blind": self._blind, "consult": self._consult, "park": self._park}[step]
+            holder = yield from move(holder, other, past)
+            if not holder:
+                return
+            if holder != before:
+                past.append(before)
+        yield Act("talk", how=self._one(("0.3", "0.8", "1.5")))
+        yield Act("hang_up", self._one((other, holder)))
+
+    def _blind(self, holder: str, other: str, past: Sequence[str]) -> _Holder:
+        to = self._target(past)
+        yield Act("blind", holder, to, self._means())
+        self.busy.discard(holder)
+        return (yield from self._ringing(to, other))
+
+    def _consult(self, holder: str, other: str, past: Sequence[str]) -> _Holder:
+        to = self._target(past)
+        means = self._means()
+        yield Act("consult", holder, to, means)
+        members = tuple(member for member in MEMBERS if member not in self.busy)
+        taker = to if to not in ("queue", "group") else self._one(members or MEMBERS)
+        if taker == to and means == "refer" and self._chance(0.2):
+            yield Act("complete", holder)
+            self.busy.discard(holder)
+            return (yield from self._ringing(to, other, simple=True))
+        if self._chance(0.12):
+            yield Act("refuse", taker, how="486 Busy Here")
+            yield Act("abort", holder)
+            return holder
+        yield Act("answer", taker)
+        yield Act("talk", how="0.3")
+        if self._chance(0.25):
+            yield Act("abort", holder)
+            return holder
+        yield Act("complete", holder)
+        self.busy.discard(holder)
+        self.busy.add(taker)
+        return taker
+
+    def _park(self, holder: str, other: str, past: Sequence[str]) -> _Holder:
+        yield Act("park", holder, how=self._means())
+        self.busy.discard(holder)
+        choice = self.random.choices(("retrieve", "come_back", "give_up"), (70, 20, 10))[0]
+        if choice == "retrieve":
+            taker = self._free()
+            yield Act("talk", how="0.3")
+            yield Act("retrieve", taker)
+            self.busy.add(taker)
+            return taker
+        if choice == "come_back":
+            yield Act("come_back", holder)
+            yield Act("answer", holder)
+            self.busy.add(holder)
+            return holder
+        yield Act("talk", how="0.3")
+        yield Act("hang_up", other)
+        return ""
+
+    # ---------------------------------------------------------------- choices
+
+    def _target(self, past: Sequence[str]) -> str:
+        back = [who for who in past[-1:] if who not in self.busy and who.startswith("e")]
+        return self._one([self._free(), self._free(), "queue", "group", self._one(("m2", "m3")), *back])
+
+    def _free(self, avoid: Collection[str] = ()) -> str:
+        free = [who for who in EMPLOYEES if who not in self.busy]
+        return self._one([who for who in free if who not in avoid] or free)
+
+    def _plain_phones(self) -> Sequence[str]:
+        """Those that ring nobody outside: with follow-me a call inside the house is an outgoing one as well."""
+        return [who for who in EMPLOYEES if not (self.freepbx and who == "e4")]
+
+    def _means(self) -> str:
+        return self._one(("refer", "code"))
+
+    def _one(self, choices: Sequence[str]) -> str:
+        return self.random.choice(choices)
+
+    def _chance(self, share: float) -> bool:
+        return self.random.random() < share

@@ -1,0 +1,131 @@
+"""Plays many random calls side by side and counts how often the hub told what the phones saw."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pbxhub.testing.pbx.ami_stream import AmiStream
+from pbxhub.testing.pbx.asterisk import PASSWORD, Asterisk, Dialplan
+from pbxhub.testing.phones.light.leg import Leg, Seen
+from pbxhub.testing.phones.light.phone import LightPhone
+from pbxhub.testing.random_calls.cell import Cell, Moment, cell_of
+from pbxhub.testing.random_calls.compare import Difference, differences
+from pbxhub.testing.random_calls.listening import Block, Listening
+from pbxhub.testing.random_calls.play import Play
+from pbxhub.testing.random_calls.script import Script
+from pbxhub.testing.random_calls.truth import Call, truth
+
+_CODES = {
+    "plain": {"blind": "#1", "consult": "*2"},
+    "freepbx": {"blind": "##", "consult": "*2"},
+}
+_AFTERWARDS = 0.7  # seconds in which the hub hears the last of a call
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One script as it was played: what the phones saw, what the hub told, and where they differ."""
+
+    script: Script
+    cell: str
+    saw: Call
+    told: tuple[Call, ...]
+    differences: tuple[Difference, ...]
+    log: tuple[Moment, ...]
+    events: tuple[Block, ...]
+    failed: str = ""  # the phones could not play it
+
+    @property
+    def kind(self) -> str:
+        """The first difference, as it is counted; empty when there is none."""
+        return self.differences[0].kind if self.differences else ""
+
+
+class Lab:
+    """Cells on a running Asterisk, and the hub's ear on it."""
+
+    def __init__(self, pbx: Asterisk, dialplan: Dialplan, cells: int) -> None:
+        self.pbx, self.dialplan = pbx, dialplan
+        self.listening = Listening(pbx)
+        self._admin = AmiStream(pbx.address)
+        self._serial = 0
+        outside = [
+            LightPhone(name, pbx.network.address(host), pbx.address, "", self._saw)
+            for name, host in (("main", 10), ("second", 11))
+        ]
+        self._phones = list(outside)
+        self.cells: dict[str, Cell] = {}
+        for index in range(cells):
+            name = f"{index:02d}"
+            phones = {f"e{n}": self._phone(name, index, n) for n in range(1, 7)}
+            self.cells[name] = Cell(name, phones, *outside)
+
+    def _phone(self, cell: str, index: int, n: int) -> LightPhone:
+        host = self.pbx.network.address(20 + index * 6 + n)
+        phone = LightPhone(f"2{cell}{n}", host, self.pbx.address, PASSWORD, self._saw)
+        self._phones.append(phone)
+        return phone
+
+    async def start(self) -> None:
+        """Opens and registers all phones."""
+        for phone in self._phones:
+            await phone.start()
+
+    def close(self) -> None:
+        """Ends phones and ear; the Asterisk lives on."""
+        for phone in self._phones:
+            phone.close()
+        self.listening.close()
+        self._admin.close()
+
+    def _saw(self, what: Seen, leg: Leg) -> None:
+        cell = self.cells.get(cell_of(leg.number))
+        if cell is not None:
+            cell.saw(what, leg)
+
+    async def originate(self, channel: str, number: str) -> None:
+        """Calls the channel and then the number."""
+        headers = {"Channel": channel, "Context": "from-internal", "Exten": number, "Priority": "1", "Async": "true"}
+        await asyncio.to_thread(self._admin.ask, "Originate", **headers, Timeout="6000", CallerID=number)
+
+    async def remember(self, family: str, key: str, value: str) -> None:
+        """Sets a value of Asterisk's database; an empty one is deleted."""
+        if value:
+            await asyncio.to_thread(self._admin.ask, "DBPut", Family=family, Key=key, Val=value)
+        else:
+            await asyncio.to_thread(self._admin.ask, "DBDel", Family=family, Key=key)
+
+    async def play(self, cell: Cell, script: Script) -> Outcome:
+        """Plays one script on one cell."""
+        self._serial += 1
+        cell.begin(self._serial)
+        began, failed = time.time() - 0.05, ""
+        try:
+            await Play(cell, script, _CODES[self.dialplan], self).play()
+        except AssertionError as error:
+            failed = str(error)
+        await asyncio.sleep(_AFTERWARDS)
+        saw, told = truth(cell), self.listening.calls(cell.name, began)
+        found = differences(saw, told, park=cell.number("park"))
+        events = self.listening.events(cell.name, began) if found else []
+        return Outcome(script, cell.name, saw, tuple(told), tuple(found), tuple(cell.log), tuple(events), failed)
+
+    async def play_all(
+        self, scripts: Sequence[Script], seen: Callable[[Outcome], None] = lambda outcome: None
+    ) -> list[Outcome]:
+        """Plays them on all cells side by side and returns the outcomes in the order of the scripts.
+
+        seen is called with each when it is over.
+        """
+        waiting = list(reversed(list(enumerate(scripts))))
+        outcomes: dict[int, Outcome] = {}
+
+        async def on(cell: Cell) -> None:
+            while waiting:
+                at, script = waiting.pop()
+                outcomes[at] = await self.play(cell, script)
+                seen(outcomes[at])
+
+        await asyncio.gather(*(on(cell) for cell in self.cells.values()))
+        return [outcomes[at] for at in range(len(scripts))]

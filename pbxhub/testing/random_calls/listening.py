@@ -1,0 +1,96 @@
+"""What the hub tells of the calls on a PBX: its own parser and tracker behind its own AMI user."""
+
+import re
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pbxhub.calls.ami_events import parse
+from pbxhub.calls.stages import CallReport, Stage
+from pbxhub.calls.tracker import Tracker
+from pbxhub.testing.pbx.ami_stream import AmiStream
+from pbxhub.testing.pbx.asterisk import HUB_USER, Asterisk
+from pbxhub.testing.random_calls.cell import cell_of
+from pbxhub.testing.random_calls.truth import FIELDS, Call, Line
+
+_NAMED = re.compile(r"\d{4,11}")
+_IDS = re.compile(r"^\w*(?:Uniqueid|Linkedid): (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One AMI event and when it came, in seconds since 1970."""
+
+    time: float
+    text: str
+
+
+class Listening:
+    """Follows the calls from now on."""
+
+    def __init__(self, pbx: Asterisk) -> None:
+        self._tracker = Tracker()
+        self._lock = threading.Lock()
+        self._reports: list[CallReport] = []
+        self._blocks: list[Block] = []
+        self._stream = AmiStream(pbx.address, HUB_USER, self._hear)
+
+    def close(self) -> None:
+        """Hears no more."""
+        self._stream.close()
+
+    def calls(self, cell: str, since: float) -> list[Call]:
+        """The calls of a cell that began since then, as told so far; those inside the house have no stages."""
+        with self._lock:
+            reports = [report for report in self._reports if report.started_on.timestamp() > since]
+        told: dict[str, list[CallReport]] = {}
+        for report in reports:
+            told.setdefault(report.linkedid, []).append(report)
+        return [_call(each) for each in told.values() if any(cell in _cells(report) for report in each)]
+
+    def events(self, cell: str, since: float) -> list[Block]:
+        """The events of the calls of a cell since then."""
+        with self._lock:
+            recent = [block for block in self._blocks if block.time > since]
+        ids = {found for block in recent if cell in _cells_in(block.text) for found in _IDS.findall(block.text)}
+        return [block for block in recent if ids.intersection(_IDS.findall(block.text))]
+
+    def forget(self, before: float) -> None:
+        """Drops what is older."""
+        with self._lock:
+            self._blocks = [block for block in self._blocks if block.time > before]
+            self._reports = [report for report in self._reports if report.started_on.timestamp() > before]
+
+    def _hear(self, text: str) -> None:
+        now = time.time()
+        message = parse(text, now)
+        with self._lock:
+            self._blocks.append(Block(now, text))
+            if message is not None:
+                self._reports += self._tracker.feed(message)
+
+
+def _cells(report: CallReport) -> set[str]:
+    return {cell_of(number) for number in (report.caller, report.dst, report.extension)} - {""}
+
+
+def _cells_in(text: str) -> set[str]:
+    names = re.findall(r"^(?:Dest)?(?:Channel|CallerIDNum|Exten): (.*)$", text, re.MULTILINE)
+    return {cell_of(number) for name in names for number in _NAMED.findall(name.partition("-")[0])} - {""}
+
+
+def _call(reports: Sequence[CallReport]) -> Call:
+    last = reports[-1]
+    stages = [stage for report in reports for stage in report.stages]
+    after = next((stage.values for stage in stages if stage.name.endswith(".after")), {})
+    talk = after.get("billsec")
+    talked = float(talk) if isinstance(talk, int) and after.get("is_answered") else None
+    return Call(last.direction, tuple(_line(stage) for stage in stages), talked, str(after.get("hangup_by", "")))
+
+
+def _line(stage: Stage) -> Line:
+    values = [str(stage.values.get(name, "")) for name in FIELDS.get(stage.name, ())]
+    if stage.name == "incoming.forward" and values[0] == "ring":
+        values.pop()
+    return Line(stage.name, tuple(values))

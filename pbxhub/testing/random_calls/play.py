@@ -1,0 +1,306 @@
+"""Plays a script with the phones of a cell. An act that makes no sense as things stand is left out, so a script of
+which acts were dropped can be played too.
+
+Nothing here waits for a time to pass where it can wait for something that a phone sees: that it rings, that two phones
+hear each other.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from pbxhub.testing.phones.light.leg import Leg
+from pbxhub.testing.random_calls.cell import Cell
+from pbxhub.testing.random_calls.script import Act, Script, Verb
+
+_SOON = 3.0  # seconds in which what must happen happens
+_SETTLED = 0.15  # seconds without another phone that begins to ring
+_FAREWELL = 1.0  # seconds in which a hang-up reaches everybody
+_SILENCE = 1.8  # seconds in which no phone sees anything
+_RINGS_OUT = 14.0  # seconds: longer than any destination of the dialplans rings
+
+
+class Orders(Protocol):
+    """What is asked of the PBX beside the phones."""
+
+    async def originate(self, channel: str, number: str) -> None:
+        """Calls the channel and then the number."""
+
+    async def remember(self, family: str, key: str, value: str) -> None:
+        """Sets a value of Asterisk's database; an empty one is deleted."""
+
+
+@dataclass(slots=True)
+class Consultation:
+    """who asks somebody while the other side waits; second: the call for that, None with a feature code."""
+
+    who: str
+    to: str
+    first: Leg
+    second: Leg | None
+    taker: Leg | None = None
+
+
+class Play:
+    """One script on one cell."""
+
+    def __init__(self, cell: Cell, script: Script, codes: Mapping[str, str], orders: Orders) -> None:
+        """codes: the feature codes blind, consult, abort of the dialplan."""
+        self.cell, self.script, self.codes, self.orders = cell, script, codes, orders
+        self.consultation: Consultation | None = None
+        self._set: list[tuple[str, str]] = []
+
+    async def play(self) -> None:
+        """From the first act to the last; then everybody hangs up."""
+        verbs: Mapping[Verb, Callable[[Act], Awaitable[None]]] = {
+            "set": self._set_forward, "call": self._call, "dial": self._dial, "order": self._order,
+            "press": self._press, "answer": self._answer, "refuse": self._refuse, "divert": self._divert,
+            "pickup": self._pickup, "ring_out": self._ring_out, "talk": self._talk, "hold": self._hold,
+            "blind": self._blind,
+            "consult": self._consult, "complete": self._complete, "abort": self._abort, "park": self._park,
+            "retrieve": self._retrieve, "come_back": self._come_back, "hang_up": self._hang_up,
+        }  # fmt: skip
+        try:
+            for act in self.script.acts:
+                await verbs[act.verb](act)
+        finally:
+            await self._finish()
+
+    # ---------------------------------------------------------------- beginnings
+
+    async def _set_forward(self, act: Act) -> None:
+        who = self.cell.number(act.who)
+        self._set.append((act.how, who))
+        await self.orders.remember(act.how, who, self.cell.number(act.to))
+
+    async def _call(self, act: Act) -> None:
+        phone = self.cell.second if act.how == "second" else self.cell.main
+        leg = phone.dial(self.cell.did(act.to), self.cell.number("c"))
+        await self._taken_up(leg)
+        await self._until(lambda: self._somebody_rings() or self.cell.leg("c", "talking", "over"))
+
+    async def _dial(self, act: Act) -> None:
+        self.cell.out_of_order = act.how == "second"
+        await self._taken_up(self.cell.phones[act.who].dial(self.cell.number(act.to)))
+        await self._until(lambda: self._somebody_rings() or self.cell.leg(act.who, "over"))
+
+    async def _taken_up(self, leg: Leg) -> None:
+        """Raises AssertionError when the PBX has no time for the call."""
+        assert await self._until(lambda: leg.tried or leg.state == "over", 20), "the PBX did not take the call"
+
+    async def _order(self, act: Act) -> None:
+        who = self.cell.number(act.who)
+        channel = f"Local/{who}@from-internal" if act.how == "local" else f"PJSIP/{who}"
+        await self.orders.originate(channel, self.cell.number(act.to))
+
+    async def _press(self, act: Act) -> None:
+        if await self._until(lambda: self.cell.leg("c", "talking")):
+            await asyncio.sleep(0.5)  # the menu begins to listen
+            leg = self.cell.leg("c", "talking")
+            if leg is not None:
+                await leg.press(act.how)
+
+    # ---------------------------------------------------------------- it rings
+
+    async def _answer(self, act: Act) -> None:
+        leg = await self._ringing(act.who)
+        if leg is None:
+            return
+        leg.phone.start_task(leg.answer())
+        if self.consultation is not None:
+            self.consultation.taker = leg
+        await self._until(lambda: leg.state == "over" or self._is_heard(leg))
+
+    async def _refuse(self, act: Act) -> None:
+        leg = await self._ringing(act.who)
+        if leg is not None:
+            leg.refuse(act.how)
+
+    async def _divert(self, act: Act) -> None:
+        leg = await self._ringing(act.who)
+        if leg is not None:
+            leg.refuse("302 Moved Temporarily", self.cell.number(act.to))
+
+    async def _pickup(self, act: Act) -> None:
+        target = await self._ringing(act.to)
+        if target is None:
+            return
+        number = "*8" if act.how == "*8" else f"**{self.cell.number(act.to)}"
+        leg = self.cell.phones[act.who].dial(number)
+        if await self._until(lambda: leg.state == "over" or self._is_heard(leg)) and leg.state == "talking":
+            self.cell.done("pickup", act.who)
+
+    async def _ring_out(self, act: Act) -> None:
+        """who: until that phone rings no more; nobody: until no phone does and nobody waits for one."""
+        if act.who:
+            await self._until(lambda: not self.cell.leg(act.who, "ringing"), _RINGS_OUT)
+            return
+        await self._until(self._nothing_rings, _RINGS_OUT)
+
+    # ---------------------------------------------------------------- they talk
+
+    async def _talk(self, act: Act) -> None:
+        await asyncio.sleep(float(act.how))
+
+    async def _hold(self, act: Act) -> None:
+        leg = self._talking(act.who)
+        if leg is None:
+            return
+        await leg.hold()
+        await asyncio.sleep(0.6)
+        if leg.state == "talking":
+            await leg.hold(False)
+            await self._until(lambda: leg.state == "over" or self._is_heard(leg))
+
+    async def _blind(self, act: Act) -> None:
+        leg, number = self._talking(act.who), self.cell.number(act.to)
+        began = time.time()
+        if leg is not None and await self._send_on(leg, number, act.how):
+            self.cell.done("blind", act.who, number, began)
+
+    async def _park(self, act: Act) -> None:
+        leg = self._talking(act.who)
+        began = time.time()
+        if leg is not None and await self._send_on(leg, self.cell.number("park"), act.how):
+            self.cell.done("park", act.who, self.cell.number("slot"), began)
+
+    async def _send_on(self, leg: Leg, number: str, how: str) -> bool:
+        """A blind transfer; whether it worked, as the phone sees it."""
+        parking = number == self.cell.number("park")
+        if how == "code":
+            await leg.press(self.codes["blind"] + number)
+            return await (self._parked(leg) if parking else self._until(lambda: leg.state == "over", 8))
+        if await leg.refer(number) != 202:
+            return False
+        if parking:
+            return await self._parked(leg)
+        await self._until(lambda: leg.state == "over" or leg.transfer_status >= 180)
+        if 180 <= leg.transfer_status < 300:
+            await leg.hang_up()  # as phones do when it rings there
+        return leg.state == "over"
+
+    async def _parked(self, leg: Leg) -> bool:
+        """The PBX says the slot, and nobody waits for the end of it."""
+        worked = await self._until(lambda: not leg.voice.hears)
+        await asyncio.sleep(0.5)
+        await leg.hang_up()
+        return worked
+
+    async def _retrieve(self, act: Act) -> None:
+        leg = self.cell.phones[act.who].dial(self.cell.number("slot"))
+        if await self._until(lambda: leg.state == "over" or self._is_heard(leg)) and leg.state == "talking":
+            self.cell.done("retrieve", act.who)
+
+    async def _come_back(self, act: Act) -> None:
+        await self._until(lambda: self.cell.leg(act.who, "ringing"), 8)
+
+    # ---------------------------------------------------------------- they ask first
+
+    async def _consult(self, act: Act) -> None:
+        leg, number = self._talking(act.who), self.cell.number(act.to)
+        if leg is None or self.consultation is not None:
+            return
+        self.cell.done("consult", act.who, number)
+        second = None
+        if act.how == "refer":
+            await leg.hold()
+            second = self.cell.phones[act.who].dial(number)
+        else:
+            await leg.press(self.codes["consult"] + number)
+        self.consultation = Consultation(act.who, number, leg, second)
+        await self._until(lambda: self._somebody_rings() or (second is not None and second.state == "over"), 6)
+
+    async def _complete(self, act: Act) -> None:
+        consultation, self.consultation = self.consultation, None
+        if consultation is None:
+            return
+        first, second, began = consultation.first, consultation.second, time.time()
+        if second is None:
+            await first.hang_up()
+            worked = await self._until(lambda: self._other_hears(consultation))
+        else:
+            if second.state == "dialling":
+                await self._until(lambda: second.remote_tag)
+            accepted = await first.refer(consultation.to, second) if second.state != "over" else 0
+            worked = accepted == 202 and await self._until(
+                lambda: first.transfer_status >= 180 or first.state == "over"
+            )
+            for leg in (first, second):
+                await leg.hang_up()
+        answered = consultation.taker
+        to = answered.number if answered is not None else consultation.to
+        self.cell.done("complete" if worked else "abort", act.who, to, began)
+
+    def _other_hears(self, consultation: Consultation) -> bool:
+        taker = consultation.taker
+        return taker is not None and taker.voice.hears not in ("", self.cell.number(consultation.who))
+
+    async def _abort(self, act: Act) -> None:
+        consultation, self.consultation = self.consultation, None
+        if consultation is None:
+            return
+        first, second, taker = consultation.first, consultation.second, consultation.taker
+        if second is not None:
+            await second.hang_up()
+            if first.state == "talking":
+                await first.hold(False)
+        elif taker is not None and taker.state == "talking":
+            await taker.hang_up()
+        await self._until(lambda: first.state == "over" or self._is_heard(first), 8)
+        self.cell.done("abort", act.who)
+
+    # ---------------------------------------------------------------- the end
+
+    async def _hang_up(self, act: Act) -> None:
+        leg = self.cell.leg(act.who, "talking", "dialling")
+        if leg is not None:
+            await leg.hang_up()
+
+    async def _finish(self) -> None:
+        await self._until(lambda: all(leg.state == "over" for leg in self.cell.legs), _FAREWELL)
+        first = self.cell.legs[0] if self.cell.legs else None
+        if first is not None and first.state in ("talking", "dialling"):
+            await first.hang_up()
+            await asyncio.sleep(0.3)
+        for leg in [leg for leg in self.cell.legs if leg.state != "over"]:
+            await leg.hang_up()
+        await self._until(lambda: all(leg.state == "over" for leg in self.cell.legs))
+        for family, key in self._set:
+            await self.orders.remember(family, key, "")
+
+    # ---------------------------------------------------------------- what phones see
+
+    async def _ringing(self, role: str) -> Leg | None:
+        """The call that rings there, when all that ring together do."""
+        await self._until(lambda: self.cell.leg(role, "ringing"))
+        if self.cell.leg(role, "ringing"):
+            await self._until(lambda: self.cell.quiet(_SETTLED))
+        return self.cell.leg(role, "ringing")
+
+    def _somebody_rings(self) -> bool:
+        return any(leg.state == "ringing" for leg in self.cell.legs)
+
+    def _nothing_rings(self) -> bool:
+        """Whether nobody calls any more; a queue is silent for a second before it rings again."""
+        states = {leg.state for leg in self.cell.legs}
+        silent = time.time() - self.cell.log[-1].time > _SILENCE if self.cell.log else False
+        return not states.intersection(("ringing", "dialling")) and (silent or states == {"over"})
+
+    def _talking(self, role: str) -> Leg | None:
+        return self.cell.leg(role, "talking")
+
+    def _is_heard(self, leg: Leg) -> bool:
+        """Whether the phone hears another one, which hears it."""
+        other = leg.voice.hears
+        legs = [each for each in self.cell.legs if each.number == other and each.state == "talking"]
+        return any(each.voice.hears == leg.number for each in legs)
+
+    async def _until(self, check: Callable[[], object], seconds: float = _SOON) -> bool:
+        ends = time.monotonic() + seconds
+        while not check():
+            if time.monotonic() > ends:
+                return False
+            await asyncio.sleep(0.02)
+        return True

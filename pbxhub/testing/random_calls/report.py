@@ -1,0 +1,90 @@
+"""Many random calls: played, counted, the disagreements reduced and recorded, and told on the terminal."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pbxhub.testing.pbx.asterisk import Asterisk, Dialplan, running_asterisk
+from pbxhub.testing.random_calls.draw import draw
+from pbxhub.testing.random_calls.lab import Lab, Outcome
+from pbxhub.testing.random_calls.recordings import write
+from pbxhub.testing.random_calls.reduce import reduce
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """calls: how many, drawn from the seed. version, dialplan: of the Asterisk. cells: how many calls at once.
+
+    off: kinds of calls that are not drawn. folder: where disagreements are recorded, one of each class.
+    """
+
+    calls: int
+    seed: int
+    version: int = 22
+    dialplan: Dialplan = "freepbx"
+    cells: int = 10
+    off: Collection[str] = ()
+    folder: Path | None = None
+
+
+def play_random(wanted: Wanted, say: Say = lambda line: None) -> list[Outcome]:
+    """Starts an Asterisk, plays the calls and returns how each came out. Raises AsteriskMissingError."""
+    with running_asterisk(wanted.version, dialplan=wanted.dialplan, cells=wanted.cells) as pbx:
+        return asyncio.run(_play(pbx, wanted, say))
+
+
+async def _play(pbx: Asterisk, wanted: Wanted, say: Say) -> list[Outcome]:
+    lab = Lab(pbx, wanted.dialplan, wanted.cells)
+    try:
+        await lab.start()
+        scripts = [
+            draw(wanted.seed, number, wanted.dialplan == "freepbx", wanted.off) for number in range(wanted.calls)
+        ]
+        outcomes = await lab.play_all(scripts, lambda outcome: _tell(outcome, say))
+        if wanted.folder is not None:
+            await _record(lab, wanted, outcomes, say)
+        return outcomes
+    finally:
+        lab.close()
+
+
+def _tell(outcome: Outcome, say: Say) -> None:
+    if outcome.failed:
+        say(f"{outcome.script.name}: not played, {outcome.failed}: {outcome.script}")
+    elif outcome.differences:
+        say(f"{outcome.script.name}: {outcome.script}")
+        for difference in outcome.differences:
+            say(f"    {difference.kind}: {difference.sentence}")
+
+
+async def _record(lab: Lab, wanted: Wanted, outcomes: Sequence[Outcome], say: Say) -> None:
+    """One of each class, the shortest script first, reduced further."""
+    assert wanted.folder is not None
+    classes: dict[str, Outcome] = {}
+    for outcome in sorted(disagreeing(outcomes), key=lambda outcome: len(outcome.script.acts)):
+        classes.setdefault(outcome.kind, outcome)
+    for kind, outcome in classes.items():
+        shortest = await reduce(lab, outcome)
+        name = f"{wanted.dialplan}_{wanted.version}_{kind.replace(' ', '_').replace('.', '_')}"
+        setting = f"Asterisk {wanted.version}, {wanted.dialplan} cells, script {outcome.script.name}"
+        say(f"{kind}: {shortest.script} -> {write(shortest, wanted.folder, name, setting)}")
+
+
+def disagreeing(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Those that were played, and of which the hub told something else than the phones saw."""
+    return [outcome for outcome in outcomes if outcome.differences and not outcome.failed]
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """One line: how many agree, and how many disagree in which way."""
+    played = [outcome for outcome in outcomes if not outcome.failed]
+    wrong = disagreeing(outcomes)
+    share = 100 * (len(played) - len(wrong)) / len(played) if played else 0.0
+    ways = Counter(outcome.kind for outcome in wrong).most_common()
+    failed = f", {len(outcomes) - len(played)} could not be played" if len(played) < len(outcomes) else ""
+    told = "".join(f"; {count} {kind}" for kind, count in ways)
+    return f"{len(played) - len(wrong)} of {len(played)} random calls agree ({share:.1f} %){failed}{told}"
