@@ -15,7 +15,7 @@ from pbxhub.account.pbx_files import PbxFiles, name_files
 from pbxhub.account.pbxs import PbxInput, shown
 from pbxhub.account.pbxs import add_pbx as add_pbx_to
 from pbxhub.account.refusals import Refusal
-from pbxhub.opening import open_parts
+from pbxhub.opening import open_hub
 from pbxhub.services import app
 from pbxhub.store.accounts import Project, User
 from pbxhub.store.webhooks import add_project
@@ -52,17 +52,17 @@ def add_pbx(
     tls_ca: TextIO | None, plain_login: bool, contexts: tuple[str, ...], cel: str, recordings: str | None,
 ) -> None:  # fmt: skip
     """Adds a PBX. A running listener connects to it automatically."""
-    parts = open_parts(migrating=True)
+    hub = open_hub(migrating=True)
     now = datetime.now(UTC)
     authority = tls_ca.read() if tls_ca else ""
     given = PbxInput(name, host, port, username, secret, tls, authority, plain_login, contexts or None)
-    with parts.context.database.write() as session:
+    with hub.context.database.write() as session:
         project = session.query(Project).filter_by(name=project_name).first()
         if project is None:
             project = Project(name=project_name, created_on=now)
             add_project(session, project)
-        common = parts.settings.recordings
-        row = add_pbx_to(session, project, given, parts.context.vault, common, now, operator=True)
+        common = hub.settings.recordings
+        row = add_pbx_to(session, project, given, hub.context.vault, common, now, operator=True)
         if isinstance(row, list):
             raise _refused(row)
         files = PbxFiles(cel, row.recordings if recordings is None else recordings)
@@ -76,8 +76,8 @@ def add_pbx(
 def setup_link() -> None:
     """Prints a new link with which to create the first account. Earlier links stop working. Only for a database without
     users."""
-    parts = open_parts(migrating=True)
-    setup = first_setup(parts.settings, parts.context.database, datetime.now(UTC), anew=True)
+    hub = open_hub(migrating=True)
+    setup = first_setup(hub.settings, hub.context.database, datetime.now(UTC), anew=True)
     if not setup.link:
         raise click.ClickException(str(setup.sentence))
     click.echo(setup.link)
@@ -91,7 +91,7 @@ def user() -> None:
 @user.command("list")
 def list_users() -> None:
     """Lists the users, one per line: e-mail address, operator or user, name."""
-    with open_parts().context.database.read() as session:
+    with open_hub().context.database.read() as session:
         for row in session.query(User).order_by(User.email):
             click.echo(f"{row.email}\t{'operator' if row.operator else 'user'}\t{row.name}")
 
@@ -101,7 +101,7 @@ def list_users() -> None:
 @click.option("--revoke", is_flag=True, help="Removes the right. The last operator cannot be removed.")
 def make_operator(email: str, revoke: bool) -> None:
     """Makes the user with this EMAIL an operator of the hub."""
-    with open_parts().context.database.write() as session:
+    with open_hub().context.database.write() as session:
         row = session.query(User).filter_by(email=normalised(email)).first()
         if row is None:
             raise click.ClickException(f"There is no user {email}. `pbxhub user list` shows all users.")
@@ -119,11 +119,11 @@ def make_operator(email: str, revoke: bool) -> None:
 def print_link(email: str) -> None:
     """Prints a link for EMAIL to reset the password or to accept an invitation. For a hub without a mail server, or a
     user who does not get its mail. Treat the link like a password."""
-    parts = open_parts()
+    hub = open_hub()
     try:
-        link = link_for(app(parts), parts.context.database, email)
+        link = link_for(app(hub), hub.context.database, email)
     finally:
-        parts.context.database.close()
+        hub.context.database.close()
     if isinstance(link, Refusal):
         raise click.ClickException(link.text)
     click.echo(link.address)

@@ -30,9 +30,9 @@ from pbxhub.demo.project import retire_demo
 from pbxhub.demo.receiver import describe
 from pbxhub.demo.show import showing
 from pbxhub.maintenance_commands import backup, move, restore
-from pbxhub.opening import database_named, database_of, load_settings, open_parts, refuse_wrong_key, settings_with_key
+from pbxhub.opening import database_named, database_of, load_settings, open_hub, refuse_wrong_key, settings_with_key
 from pbxhub.services import (
-    Parts,
+    OpenHub,
     answering,
     bound,
     collect_seldom,
@@ -52,7 +52,7 @@ from pbxhub.worker_processes import Stop, keep_running
 _STOP = 9.5  # seconds; service managers often kill a process after ten
 _WEB_PROCESSES = 2  # of `web`; each handles as many requests at a time as `run` does
 log = structlog.get_logger(__name__)
-Service = Callable[[Parts], AbstractContextManager[None]]
+Service = Callable[[OpenHub], AbstractContextManager[None]]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,53 +72,53 @@ for command in (pbx, setup_link, user, backup, restore, move, scenario, monitor)
 @click.option("--demo", is_flag=True, help="Adds a built-in PBX that plays recorded calls, and a receiver.")
 def run(demo: bool) -> None:
     """Runs everything in one process: pages, listener, worker and FastAGI. Migrates the database first."""
-    parts = open_parts(migrating=True)
+    hub = open_hub(migrating=True)
     with ExitStack() as stack:
         if demo:
-            parts = _with_demo(parts, stack)
+            hub = _with_demo(hub, stack)
         else:
-            with parts.context.database.write() as session:
+            with hub.context.database.write() as session:
                 retire_demo(session)
-        _run_until_stopped(parts, [pages, working, _answering_if_free, listening])
+        _run_until_stopped(hub, [pages, working, _answering_if_free, listening])
 
 
 @main.command()
 def listen() -> None:
     """Runs the listener only. Several listeners may run; each stage is still published once."""
-    _run_until_stopped(open_parts(), [listening])
+    _run_until_stopped(open_hub(), [listening])
 
 
 @main.command()
 def work() -> None:
     """Runs the worker only. Several workers share the due deliveries."""
-    _run_until_stopped(open_parts(), [working])
+    _run_until_stopped(open_hub(), [working])
 
 
 @main.command()
 def agi() -> None:
     """Runs FastAGI only: waiting calls ask webhooks what to do."""
-    _run_until_stopped(open_parts(), [_answering])
+    _run_until_stopped(open_hub(), [_answering])
 
 
 @main.command()
 def web() -> None:
     """Runs the pages and the API only, in two processes."""
-    parts = open_parts()
-    settings = parts.settings
+    hub = open_hub()
+    settings = hub.settings
     with _port_named(settings):
         listening_on = bound(settings.bind, settings.port)
-    _show_addresses(parts)
-    parts.context.database.close()  # only the socket may be open when the processes are forked
+    _show_addresses(hub)
+    hub.context.database.close()  # only the socket may be open when the processes are forked
     collect_seldom()
     keep_running(partial(_serve_pages, settings, listening_on), _WEB_PROCESSES)
 
 
 def _serve_pages(settings: Settings, listening_on: socket.socket, stop: Stop) -> None:
-    parts = Parts(settings, open_context(settings, database_of(settings), Vault(settings.secret_key)))
-    with pages(parts, listening_on):
+    hub = OpenHub(settings, open_context(settings, database_of(settings), Vault(settings.secret_key)))
+    with pages(hub, listening_on):
         stop.wait()
         _end_in_time()
-    parts.context.database.close()
+    hub.context.database.close()
 
 
 @main.command()
@@ -174,16 +174,16 @@ def check() -> None:
 @main.command()
 def prune() -> None:
     """Deletes history that is older than the settings allow, in small steps. The worker does this every hour anyway."""
-    parts = open_parts()
-    pruned = prune_history(parts.context.database, datetime.now(UTC), retention(parts.settings))
+    hub = open_hub()
+    pruned = prune_history(hub.context.database, datetime.now(UTC), retention(hub.settings))
     click.echo(f"Deleted {pruned.deliveries} deliveries, {pruned.calls} calls and {pruned.others} other rows.")
 
 
-def _with_demo(parts: Parts, stack: ExitStack) -> Parts:
-    port = parts.settings.port + 1
+def _with_demo(hub: OpenHub, stack: ExitStack) -> OpenHub:
+    port = hub.settings.port + 1
     if port > 65535:
         raise click.ClickException("PBXHUB_PORT: the demo's receiver uses the next port as well; give 65534 or less")
-    context = parts.context
+    context = hub.context
     show = showing(
         context.database, context.vault, port, lambda received: click.echo(f"  arrived: {describe(received)}")
     )
@@ -194,55 +194,55 @@ def _with_demo(parts: Parts, stack: ExitStack) -> Parts:
             f"PBXHUB_PORT: the demo's receiver cannot listen on port {port}: {error.strerror}"
         ) from None
     click.echo(f"The demo's receiver shows what the webhooks send: http://127.0.0.1:{port}/")
-    return replace(parts, released=released)
+    return replace(hub, released=released)
 
 
 @contextmanager
-def _answering(parts: Parts) -> Iterator[None]:
+def _answering(hub: OpenHub) -> Iterator[None]:
     with ExitStack() as stack:
         try:
-            stack.enter_context(answering(parts))
+            stack.enter_context(answering(hub))
         except OSError as error:
             raise click.ClickException(f"PBXHUB_AGI: cannot listen there: {error.strerror}") from None
         yield
 
 
 @contextmanager
-def _answering_if_free(parts: Parts) -> Iterator[None]:
+def _answering_if_free(hub: OpenHub) -> Iterator[None]:
     """Runs FastAGI, or continues without it when another program uses the port: calls are still reported."""
     with ExitStack() as stack:
         try:
-            stack.enter_context(answering(parts))
+            stack.enter_context(answering(hub))
         except OSError as error:
             click.echo(f"PBXHUB_AGI: cannot listen there: {error.strerror}. Calls cannot ask webhooks.", err=True)
         yield
 
 
-def _show_addresses(parts: Parts) -> None:
-    click.echo(f"pbxhub {__version__} at {parts.settings.public_url}")
-    setup = first_setup(parts.settings, parts.context.database, datetime.now(UTC))
+def _show_addresses(hub: OpenHub) -> None:
+    click.echo(f"pbxhub {__version__} at {hub.settings.public_url}")
+    setup = first_setup(hub.settings, hub.context.database, datetime.now(UTC))
     if setup.sentence:
         click.echo(setup.sentence, err=not setup.link)
 
 
-def _run_until_stopped(parts: Parts, services: Sequence[Service]) -> None:
+def _run_until_stopped(hub: OpenHub, services: Sequence[Service]) -> None:
     """Starts the services in order. SIGTERM or Ctrl-C stops them in reverse order."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
-    if working in services and (trouble := wake_trouble(parts.context.database)):
+    if working in services and (trouble := wake_trouble(hub.context.database)):
         raise click.ClickException(trouble)
     with ExitStack() as stack:
-        stack.callback(parts.context.database.close)
-        with _port_named(parts.settings):
+        stack.callback(hub.context.database.close)
+        with _port_named(hub.settings):
             for service in services:
-                stack.enter_context(service(parts))
+                stack.enter_context(service(hub))
         try:
-            stack.enter_context(measuring(parts))
+            stack.enter_context(measuring(hub))
         except OSError as error:
             raise click.ClickException(f"PBXHUB_METRICS: cannot listen there: {error.strerror}") from None
         if pages in services:
-            _show_addresses(parts)
+            _show_addresses(hub)
         collect_seldom()
         stop.wait()
         _end_in_time()

@@ -14,7 +14,7 @@ from pbxhub.maintenance.backup import back_up
 from pbxhub.maintenance.backup_file import BackupError
 from pbxhub.maintenance.move import move as move_database
 from pbxhub.maintenance.restore import restore as restore_database
-from pbxhub.opening import database_named, load_settings, open_parts
+from pbxhub.opening import database_named, load_settings, open_hub
 from pbxhub.store.session import open_database
 
 _SHORTEST = 12  # characters of a passphrase
@@ -32,15 +32,15 @@ def backup(file: Path, passphrase_file: TextIO | None, without_key: bool) -> Non
 
     A PostgreSQL database needs pg_dump on this host.
     """
-    parts = open_parts()
+    hub = open_hub()
     passphrase = "" if without_key else _read_passphrase(passphrase_file, confirm=True)
-    url = parts.settings.database_direct_url or parts.settings.database_url
+    url = hub.settings.database_direct_url or hub.settings.database_url
     with _in_words(), database_named():
-        manifest = back_up(parts.context.database, url, parts.settings.secret_key, passphrase, file.absolute(), _now())
-    parts.context.database.close()
+        manifest = back_up(hub.context.database, url, hub.settings.secret_key, passphrase, file.absolute(), _now())
+    hub.context.database.close()
     click.echo(f"Wrote {file}: {manifest.kind}, {file.stat().st_size / 1e6:.1f} MB.")
     if without_key:
-        click.echo(f"The key is not in it. Keep a copy of {parts.settings.key_file} or of PBXHUB_SECRET_KEY.", err=True)
+        click.echo(f"The key is not in it. Keep a copy of {hub.settings.key_file} or of PBXHUB_SECRET_KEY.", err=True)
 
 
 @click.command()
@@ -69,15 +69,15 @@ def move(url: str) -> None:
 
     Interrupted, run it again: it continues. The old database stays as it is.
     """
-    parts = open_parts()
+    hub = open_hub()
     try:
         target = open_database(read_database_url(url))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--to") from None
-    if target.engine.url == parts.context.database.engine.url:
+    if target.engine.url == hub.context.database.engine.url:
         raise click.BadParameter("this is the database of the hub itself", param_hint="--to")
     with _in_words(), database_named():
-        moved = move_database(parts.context.database, target, _show)
+        moved = move_database(hub.context.database, target, _show)
     click.echo(f"Moved {sum(moved.rows.values())} rows; the counts of all {len(moved.rows)} tables agree.")
     click.echo("Set PBXHUB_DATABASE_URL to the new database and start the hub.")
 

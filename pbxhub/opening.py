@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.delivery.context import open_context
 from pbxhub.logs import configure_logs
-from pbxhub.services import Parts
+from pbxhub.services import OpenHub
 from pbxhub.settings import Settings, SettingsError, read_settings, with_key
 from pbxhub.store.key_check import WrongKeyError, check_key, remember_key
 from pbxhub.store.migrate import is_current, migrate
@@ -31,7 +31,7 @@ def database_of(settings: Settings) -> Database:
     return open_database(settings.database_url, direct_url=settings.database_direct_url)
 
 
-def open_parts(migrating: bool = False) -> Parts:
+def open_hub(migrating: bool = False) -> OpenHub:
     """Checks the database, with migrating=True migrates its tables, and finds the key that belongs to it."""
     settings = load_settings()
     database = database_of(settings)
@@ -42,7 +42,7 @@ def open_parts(migrating: bool = False) -> Parts:
         elif not is_current(database):
             raise click.ClickException("The database's tables are not up to date. Run: pbxhub migrate")
         settings = settings_with_key(settings, database)
-    return Parts(settings, open_context(settings, database, Vault(settings.secret_key)))
+    return OpenHub(settings, open_context(settings, database, Vault(settings.secret_key)))
 
 
 @contextmanager

@@ -49,7 +49,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class OpenHub:
     """What every service needs. released: endpoints on this machine that webhooks may reach, such as the demo's
     receiver."""
 
@@ -67,42 +67,42 @@ def collect_seldom() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def app(parts: Parts) -> Flask:
+def app(hub: OpenHub) -> Flask:
     """The Flask application: the pages and the API."""
-    settings = parts.settings
+    settings = hub.settings
     pages_app = create_app(
         settings,
-        parts.context,
-        guard_of=lambda: guard(parts),
+        hub.context,
+        guard_of=lambda: guard(hub),
         mail=settings.mail,
-        check_pbx=lambda pbx, operator: check_row(pbx_row(pbx, parts.context.vault), operator),
+        check_pbx=lambda pbx, operator: check_row(pbx_row(pbx, hub.context.vault), operator),
     )
     install_api(pages_app, _THREADS)
     return pages_app
 
 
 @contextmanager
-def pages(parts: Parts, listening_on: socket.socket | None = None) -> Iterator[None]:
+def pages(hub: OpenHub, listening_on: socket.socket | None = None) -> Iterator[None]:
     """Serves the pages on a bound socket or on a new one. Raises OSError when the port is in use."""
-    listening_on = listening_on or bound(parts.settings.bind, parts.settings.port)
-    with serving(app(parts), listening_on, threads=_THREADS, name="pages"):
+    listening_on = listening_on or bound(hub.settings.bind, hub.settings.port)
+    with serving(app(hub), listening_on, threads=_THREADS, name="pages"):
         yield
 
 
 @contextmanager
-def listening(parts: Parts) -> Iterator[None]:
+def listening(hub: OpenHub) -> Iterator[None]:
     """Runs the listener: events of Asterisk become stages in the outbox."""
-    settings = parts.settings
+    settings = hub.settings
 
     def write(pbx_id: int, reports: Sequence[CallReport]) -> None:
-        publish(parts.context, pbx_id, reports, parts.context.clock())
+        publish(hub.context, pbx_id, reports, hub.context.clock())
         for report in reports:
             for stage in report.stages:
                 log.info(stage.name, call=report.linkedid, pbx=pbx_id, caller=report.caller, dst=report.dst)
 
     async def work(stop: asyncio.Event) -> None:
         await listen(
-                parts.context, write, settings.stage_memory, stop, settings.data_dir,
+                hub.context, write, settings.stage_memory, stop, settings.data_dir,
                 keep_events=settings.keep_call_events > 0,
             )  # fmt: skip
 
@@ -111,15 +111,15 @@ def listening(parts: Parts) -> Iterator[None]:
 
 
 @contextmanager
-def working(parts: Parts) -> Iterator[None]:
+def working(hub: OpenHub) -> Iterator[None]:
     """Runs the worker: sends due deliveries; bulk resends, notices and retention run in the background."""
-    settings = parts.settings
-    engine: Engine[tuple[Claimed, Prepared]] = Engine(guard(parts), settings.workers)
-    sender = Sender(guard(parts))
+    settings = hub.settings
+    engine: Engine[tuple[Claimed, Prepared]] = Engine(guard(hub), settings.workers)
+    sender = Sender(guard(hub))
     metrics = WorkerMetrics(REGISTRY if settings.metrics else None)
-    worker = Worker(parts.context, engine, capacity=settings.workers, metrics=metrics)
-    renew = _guard_updater(parts, engine, sender)
-    chores = BackgroundJobs(parts.context, sender, settings.mail, retention(settings), renew)
+    worker = Worker(hub.context, engine, capacity=settings.workers, metrics=metrics)
+    renew = _guard_updater(hub, engine, sender)
+    chores = BackgroundJobs(hub.context, sender, settings.mail, retention(settings), renew)
     worker.start()
     chores.start()
     try:
@@ -130,20 +130,20 @@ def working(parts: Parts) -> Iterator[None]:
 
 
 @contextmanager
-def answering(parts: Parts) -> Iterator[None]:
+def answering(hub: OpenHub) -> Iterator[None]:
     """Runs FastAGI: waiting calls ask webhooks what to do. Raises OSError when the port is in use."""
-    settings = parts.settings
+    settings = hub.settings
     if settings.agi is None:
         yield
         return
     listening_on = bound(*settings.agi, backlog=BACKLOG)
-    sender = Sender(guard(parts), capacity=MOST_CALLS)
-    recorder = Recorder(parts.context)
+    sender = Sender(guard(hub), capacity=MOST_CALLS)
+    recorder = Recorder(hub.context)
     sys.setswitchinterval(0.001)  # a caller waits for every thread switch; Python's default of 5 ms would be audible
     try:
         with ThreadPoolExecutor(8, "questions") as threads:
-            shared = Shared(parts.context, sender, recorder, threads, settings.sounds)
-            server = Server(shared, Tokens(parts.context.vault), settings.agi_networks)
+            shared = Shared(hub.context, sender, recorder, threads, settings.sounds)
+            server = Server(shared, Tokens(hub.context.vault), settings.agi_networks)
 
             async def work(stop: asyncio.Event) -> None:
                 listener = await server.listen(listening_on)
@@ -189,13 +189,13 @@ async def _finish(work: Awaitable[None]) -> None:
 
 
 @contextmanager
-def measuring(parts: Parts) -> Iterator[None]:
+def measuring(hub: OpenHub) -> Iterator[None]:
     """Serves this process's metrics for Prometheus if enabled. Raises OSError when the port is in use."""
-    if parts.settings.metrics is None:
+    if hub.settings.metrics is None:
         yield
         return
-    address, port = parts.settings.metrics
-    queue = QueueMetrics(parts.context)
+    address, port = hub.settings.metrics
+    queue = QueueMetrics(hub.context)
     REGISTRY.register(queue)
     server, thread = start_http_server(port, address)
     try:
@@ -217,38 +217,38 @@ def retention(settings: Settings) -> Retention:
     )
 
 
-def _guard_updater(parts: Parts, engine: Engine[tuple[Claimed, Prepared]], sender: Sender) -> Callable[[], None]:
+def _guard_updater(hub: OpenHub, engine: Engine[tuple[Claimed, Prepared]], sender: Sender) -> Callable[[], None]:
     """Returns a function that gives both a new guard: when a PBX was added, removed or moved, and every few minutes
     because the DNS may have changed."""
-    known, due = _pbx_places(parts), time.monotonic() + _GUARD_LASTS
+    known, due = _pbx_places(hub), time.monotonic() + _GUARD_LASTS
 
     def renew() -> None:
         nonlocal known, due
-        places = _pbx_places(parts)
+        places = _pbx_places(hub)
         if places != known or time.monotonic() > due:
-            engine.guard = sender.guard = guard(parts)
+            engine.guard = sender.guard = guard(hub)
             known, due = places, time.monotonic() + _GUARD_LASTS
 
     return renew
 
 
-def _pbx_places(parts: Parts) -> frozenset[tuple[str, int]]:
+def _pbx_places(hub: OpenHub) -> frozenset[tuple[str, int]]:
     """Host and port of the PBXs that an operator has allowed in the hub's own networks. All other PBXs are at public
     addresses. These are left out: otherwise a user who adds a PBX could block its address for the webhooks of all
     projects, or make every page wait for a name that the DNS does not resolve."""
-    with parts.context.database.read() as session:
+    with hub.context.database.read() as session:
         pbxs = enabled_pbxs(session)
         return frozenset((pbx.host, pbx.port) for pbx in pbxs if pbx.any_network or pbx.project.pbx_networks)
 
 
-def guard(parts: Parts) -> AddressGuard:
+def guard(hub: OpenHub) -> AddressGuard:
     """The address guard for requests: forbids the PBXs' AMI, the database, the mail server and the hub's own ports."""
-    settings = parts.settings
-    places = {(settings.bind, settings.port), *_pbx_places(parts)}
+    settings = hub.settings
+    places = {(settings.bind, settings.port), *_pbx_places(hub)}
     places |= {place for place in (settings.agi, settings.metrics) if place}
     if settings.mail:
         places.add((settings.mail.host, settings.mail.port))
     for url in filter(None, (settings.database_url, settings.database_direct_url)):
         places.update(database_places(url))
     forbidden = frozenset[Endpoint]().union(*(endpoints(host, port) for host, port in places))
-    return AddressGuard(settings.allowed_networks, parts.released, forbidden)
+    return AddressGuard(settings.allowed_networks, hub.released, forbidden)

@@ -1,4 +1,4 @@
-"""Parts that every test may ask for: a migrated database of either kind."""
+"""Fixtures that every test may ask for: a migrated database of either kind."""
 
 import shutil
 import tempfile

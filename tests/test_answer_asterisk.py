@@ -16,7 +16,7 @@ from pbxhub.agi.server import MOST_UNKNOWN
 from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.context import open_context
 from pbxhub.delivery.outbox import publish
-from pbxhub.services import Parts, answering
+from pbxhub.services import OpenHub, answering
 from pbxhub.settings import Settings, read_settings, with_key
 from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.agi_tokens import Tokens
@@ -120,7 +120,7 @@ class Hub:
 @pytest.fixture
 def hub(database: Database, tmp_path: Path) -> Iterator[Hub]:
     hub = Hub(database, tmp_path / "hub")
-    with answering(Parts(hub.settings, open_context(hub.settings, database, hub.vault))):
+    with answering(OpenHub(hub.settings, open_context(hub.settings, database, hub.vault))):
         yield hub
 
 
@@ -328,7 +328,7 @@ def test_a_wrong_token_is_closed(path: str, hub: Hub) -> None:
 def test_other_networks_are_closed_at_once(database: Database, tmp_path: Path) -> None:
     hub = Hub(database, tmp_path / "hub")
     settings = replace(hub.settings, agi_networks=(ipaddress.ip_network("192.0.2.0/24"),))
-    with answering(Parts(settings, open_context(settings, database, hub.vault))):
+    with answering(OpenHub(settings, open_context(settings, database, hub.vault))):
         asterisk = hub.asterisk()
         assert asterisk.closed()
 

@@ -12,7 +12,7 @@ from pbxhub.delivery.context import open_context, utc_now
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.wakeup import WakeupListener
-from pbxhub.services import Parts
+from pbxhub.services import OpenHub
 from pbxhub.services import working as serving
 from pbxhub.settings import read_settings
 from pbxhub.store.accounts import Pbx
@@ -135,7 +135,7 @@ def test_the_ami_of_a_pbx_added_while_the_worker_runs_cannot_be_reached(
         wait_until(lambda: states(world).isdisjoint({PENDING}))
         return world.deliveries()[-1].outcome
 
-    with Receiver() as receiver, serving(Parts(settings, open_context(settings, database, VAULT))):
+    with Receiver() as receiver, serving(OpenHub(settings, open_context(settings, database, VAULT))):
         world.webhook(BEFORE, spec(receiver.url))
         assert one_more(0) == "ok"
         with database.write() as session:

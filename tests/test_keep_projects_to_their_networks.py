@@ -15,7 +15,7 @@ from pbxhub.notices.tell import tell
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.sender import Sender
-from pbxhub.services import Parts
+from pbxhub.services import OpenHub
 from pbxhub.settings import read_settings, with_key
 from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.delivery_rows import DELIVERED, FAILED
@@ -79,7 +79,7 @@ def test_a_test_send_and_a_notice_go_by_the_grant(
     database: Database, tmp_path: Path, networks: list[str] | None, outcome: str
 ) -> None:
     variables = {"PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_ALLOWED_NETWORKS": "127.0.0.0/8"}
-    app = services.app(Parts(with_key(read_settings(variables)), context_of(database)))
+    app = services.app(OpenHub(with_key(read_settings(variables)), context_of(database)))
     world = World(database)
     webhook = world.webhook()
     grant(database, world.project_id, networks)
@@ -107,12 +107,12 @@ def test_a_test_send_and_a_notice_go_by_the_grant(
 def test_a_pbx_at_a_public_address_closes_it_to_nobody(database: Database, tmp_path: Path) -> None:
     """AMI stays out of reach of webhooks where an operator let the PBX in. A tenant who says that his PBX is where
     others have their CRM must not cut them off."""
-    parts = Parts(with_key(read_settings({"PBXHUB_DATA_DIR": str(tmp_path / "data")})), context_of(database))
+    hub = OpenHub(with_key(read_settings({"PBXHUB_DATA_DIR": str(tmp_path / "data")})), context_of(database))
     world = World(database)
     with database.write() as session:
         pbx = session.get_one(Pbx, world.pbx_id)
         pbx.host, pbx.port, pbx.any_network = "8.8.8.8", 443, False
-    assert services.guard(parts).check_address("8.8.8.8", 443) is None
+    assert services.guard(hub).check_address("8.8.8.8", 443) is None
     with database.write() as session:
         session.get_one(Pbx, world.pbx_id).any_network = True
-    assert services.guard(parts).check_address("8.8.8.8", 443)
+    assert services.guard(hub).check_address("8.8.8.8", 443)

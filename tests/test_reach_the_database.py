@@ -18,7 +18,7 @@ from pbxhub.database_url import connect_arguments, database_places, read_databas
 from pbxhub.delivery.context import open_context, utc_now
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.wakeup import WakeupListener, Wakeups
-from pbxhub.services import Parts, guard
+from pbxhub.services import OpenHub, guard
 from pbxhub.settings import read_settings
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
@@ -91,7 +91,7 @@ def test_webhooks_reach_none_of_the_hosts(database: Database, tmp_path: Path) ->
             "PBXHUB_DATABASE_DIRECT_URL": f"{START}/db?host=127.0.0.1:16003&host=/run/postgresql",
         }
     )  # fmt: skip
-    found = guard(Parts(settings, open_context(settings, database, VAULT)))
+    found = guard(OpenHub(settings, open_context(settings, database, VAULT)))
     closed = [("127.0.0.1", 16001), ("192.0.2.7", 16002), ("127.0.0.1", 16003)]
     assert [found.check_address(*place) for place in [("127.0.0.1", 16004), ("192.0.2.7", 16001)]] == [None, None]
     assert all(found.check_address(*place) for place in closed)

@@ -16,7 +16,7 @@ from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox import publish, resend_one
 from pbxhub.notices.tell import tell
 from pbxhub.sending.sender import Sender
-from pbxhub.services import Parts, guard
+from pbxhub.services import OpenHub, guard
 from pbxhub.settings import read_settings
 from pbxhub.store.accounts import Project
 from pbxhub.store.delivery_rows import FAILED
@@ -62,7 +62,7 @@ def test_the_hubs_own_services_stay_out_of_reach_in_an_allowed_network(database:
         "PBXHUB_AGI": "127.0.0.1:14573", "PBXHUB_METRICS": "127.0.0.1:19108",
         "PBXHUB_SMTP": "smtp+plain://127.0.0.1:12525", "PBXHUB_MAIL_FROM": "hub@example.com",
     }  # fmt: skip
-    door = guard(Parts(read_settings(variables), context_of(database)))
+    door = guard(OpenHub(read_settings(variables), context_of(database)))
     for port in (18080, 14573, 19108, 12525):
         assert door.check_url(f"http://127.0.0.1:{port}/"), port
     assert door.check_url("http://127.0.0.1:18081/") is None
@@ -120,7 +120,7 @@ def test_a_recording_of_hours_is_fetched_whole_and_in_parts(database: Database, 
     sound = bytes(range(256)) * 8000  # 2 MB
     variables = {"PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_ALLOWED_NETWORKS": "127.0.0.0/8"}
     settings = read_settings(variables | {"PBXHUB_PUBLIC_URL": "http://localhost"})
-    app = services.app(Parts(settings, open_context(settings, database, VAULT)))
+    app = services.app(OpenHub(settings, open_context(settings, database, VAULT)))
     world = World(database)
     with Receiver(lambda _request: Reply(200, sound)) as receiver:
         publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())

@@ -11,7 +11,7 @@ from pbxhub.account.access import Access
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.call_rows import CallNow
 from pbxhub.delivery.outbox.chain import answer_before
-from pbxhub.delivery.stage_values import Cards, StageValues
+from pbxhub.delivery.stage_values import Lookups, StageValues
 from pbxhub.delivery.webhook_cache import ProjectWebhooks
 from pbxhub.store.columns import unindexed
 from pbxhub.store.history import Call, StageEvent
@@ -124,7 +124,7 @@ def _values(
 ) -> StageValues:
     project = access.project
     plain = ProjectWebhooks(project.id, project.name, access.zone, project.country, {}, {}, {})
-    return StageValues(told, plain, call, stage, event_id, Cards(session), access.hub.links, access.now)
+    return StageValues(told, plain, call, stage, event_id, Lookups(session), access.hub.links, access.now)
 
 
 def _examples(stage: str, moment: datetime) -> dict[str, Value]:

@@ -15,7 +15,7 @@ from pbxhub.delivery.outbox import Claimed
 from pbxhub.delivery.outbox.render import render_delivery
 from pbxhub.delivery.prepare import Prepared, prepare
 from pbxhub.delivery.read_answer import Reading, read
-from pbxhub.delivery.stage_values import Cards, StageValues
+from pbxhub.delivery.stage_values import Lookups, StageValues
 from pbxhub.delivery.webhook_cache import LiveWebhook, ProjectWebhooks
 from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import describe
@@ -124,4 +124,4 @@ def _values(
 ) -> StageValues:
     said = {"channel": caller.call.channel, "context": caller.call.context}
     told = {**said, **call.data, **caller.known}
-    return StageValues(told, project, call, QUESTION, new_id(), Cards(session), context.links, now)
+    return StageValues(told, project, call, QUESTION, new_id(), Lookups(session), context.links, now)

@@ -1,4 +1,4 @@
-"""The values a request of one stage may name: what AMI told, and what the hub knows, looked up when first asked for."""
+"""The values a request of one stage may name: what AMI reported, and what the hub knows, looked up on first use."""
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -24,8 +24,8 @@ MOST_LOOKED_AT = 200
 MOST_COUNTED = 10_000  # call_counter stops here: an anonymous caller must not make every publish slow
 
 
-class Cards:
-    """What the hub knows of extensions and numbers, each looked up once per publish."""
+class Lookups:
+    """What the database knows of extensions and numbers: each is looked up once, and kept until the publish ends."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -89,18 +89,18 @@ class StageValues(Mapping[str, Value]):
     """Catalogue names and their values at one stage of one call. Computed once, however many webhooks ask."""
 
     def __init__(
-        self, told: Mapping[str, Any], project: ProjectWebhooks, call: CallNow, stage: str, event_id: UUID,
-        cards: Cards, links: Links, now: datetime,
+        self, reported: Mapping[str, Any], project: ProjectWebhooks, call: CallNow, stage: str, event_id: UUID,
+        lookups: Lookups, links: Links, now: datetime,
     ) -> None:  # fmt: skip
-        """told: what AMI has reported so far and what was attached to the call; it goes before the hub's own."""
+        """reported: what AMI has reported so far and what was attached to the call; it overrides the hub's own."""
         self.project = project
         self.call = call
         self.stage = stage
         self.event_id = event_id
-        self.cards = cards
+        self.lookups = lookups
         self.links = links
         self.now = now
-        self._known: dict[str, Value] = {**call.answers, **told}
+        self._known: dict[str, Value] = {**call.answers, **reported}
         self._looked_up: set[str] = set()
 
     def __getitem__(self, name: str) -> Value:
@@ -117,12 +117,11 @@ class StageValues(Mapping[str, Value]):
 
     def after(self, answer: Mapping[str, Value]) -> "StageValues":
         """The values for the next webhook of a chain: the same, and the answer of the one before."""
-        told = {**self._known, **answer}
         return StageValues(
-            told, self.project, self.call, self.stage, self.event_id, self.cards, self.links, self.now
+            {**self._known, **answer}, self.project, self.call, self.stage, self.event_id, self.lookups, self.links, self.now
         )  # fmt: skip
 
-    def told(self) -> Value:
+    def details(self) -> Value:
         """Everything reported and attached so far, as one object."""
         return {name: value for name, value in self._known.items() if value is not None}
 
@@ -156,7 +155,7 @@ class DeliveryValues(Mapping[str, Value]):
 def _employee(attribute: str) -> Callable[[StageValues], Value]:
     def look_up(values: StageValues) -> Value:
         extension = values.get("extension") or values.call.extension
-        employee = values.cards.employee(values.project.id, str(extension or ""))
+        employee = values.lookups.employee(values.project.id, str(extension or ""))
         return getattr(employee, attribute) or None if employee else None
 
     return look_up
@@ -168,7 +167,7 @@ def _number(values: StageValues) -> Spelled:
 
 def _label(values: StageValues) -> Value:
     ours = values.get("dst") if values.call.direction == "incoming" else values.get("outbound_number")
-    return values.cards.label(values.call.pbx_id, str(ours or "")) or None
+    return values.lookups.label(values.call.pbx_id, str(ours or "")) or None
 
 
 def _answered(values: StageValues) -> bool:
@@ -193,7 +192,7 @@ def _proper(values: StageValues) -> bool | None:
         return None
     if billsec < PROPER_TALK.total_seconds():
         return False
-    lately = values.cards.talked_lately(values.call, values.project.country)
+    lately = values.lookups.talked_lately(values.call, values.project.country)
     return None if lately is None else not lately
 
 
@@ -204,11 +203,11 @@ def _repeated(values: StageValues) -> bool | None:
 
 def _recording_size(values: StageValues) -> int | None:
     name = str(values.get("recording_file") or "")
-    return values.cards.recording_size(values.call.pbx_id, name, values.links.common_folder)
+    return values.lookups.recording_size(values.call.pbx_id, name, values.links.common_folder)
 
 
 def _counter(values: StageValues) -> int | None:
-    return values.cards.calls_made(values.call, values.project.country)
+    return values.lookups.calls_made(values.call, values.project.country)
 
 
 def _recording(values: StageValues) -> Value:
@@ -250,5 +249,5 @@ _HUB: Mapping[str, Callable[[StageValues], Value]] = {
     "has_recording": lambda values: bool(values.get("recording_file")),
     "recording": _recording,
     "call_card": lambda values: values.links.call_card(values.call.id) if values.call.linkedid else None,
-    "details": lambda values: values.told(),
+    "details": StageValues.details,
 }

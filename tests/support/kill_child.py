@@ -21,7 +21,7 @@ import pbxhub.services as services
 from pbxhub.delivery.context import open_context
 from pbxhub.delivery.worker import Worker
 from pbxhub.sending.engine import Engine
-from pbxhub.services import Parts, guard
+from pbxhub.services import OpenHub, guard
 from pbxhub.settings import read_settings
 from pbxhub.store.session import Database, open_database
 from pbxhub.vault import Vault
@@ -163,17 +163,17 @@ def main(role: str, variables: dict[str, str], line: Connection) -> None:
     patch(steps)
     settings = read_settings(variables)
     database = open_database(settings.database_url, direct_url=settings.database_direct_url)
-    with ROLES[role](Parts(settings, open_context(settings, database, Vault(settings.secret_key)))):
+    with ROLES[role](OpenHub(settings, open_context(settings, database, Vault(settings.secret_key)))):
         line.send(("ready", None))
         steps.obey()
     sys.exit(0)
 
 
 @contextmanager
-def working(parts: Parts) -> Iterator[None]:
+def working(hub: OpenHub) -> Iterator[None]:
     """The worker of `pbxhub work` with a shorter lease."""
-    engine: Engine[Any] = Engine(guard(parts), 64)
-    worker = Worker(parts.context, engine, lease=LEASE, capacity=8)
+    engine: Engine[Any] = Engine(guard(hub), 64)
+    worker = Worker(hub.context, engine, lease=LEASE, capacity=8)
     worker_module.GOODBYE = 1.0
     worker.start()
     yield

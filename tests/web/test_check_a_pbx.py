@@ -21,7 +21,7 @@ from tests.support.people import Browser, People
 @pytest.fixture
 def app(settings: Settings, database: Database) -> Flask:
     """The application as the hub starts it: the check is the listener's own way in."""
-    return services.app(services.Parts(settings, open_context(settings, database, Vault(settings.secret_key))))
+    return services.app(services.OpenHub(settings, open_context(settings, database, Vault(settings.secret_key))))
 
 
 def add(

@@ -28,7 +28,7 @@ KEY = "pbx_test_key"
 @pytest.fixture
 def app(settings: Settings, database: Database) -> Flask:
     """Pages and API, as the hub starts them."""
-    return services.app(services.Parts(settings, open_context(settings, database, Vault(settings.secret_key))))
+    return services.app(services.OpenHub(settings, open_context(settings, database, Vault(settings.secret_key))))
 
 
 @pytest.fixture

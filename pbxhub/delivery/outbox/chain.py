@@ -15,7 +15,7 @@ from pbxhub.delivery.outbox.attempt_result import Finished, Result
 from pbxhub.delivery.outbox.enqueue import enqueue
 from pbxhub.delivery.outbox.render import CHAINED, once_in_a_chain, render_chain
 from pbxhub.delivery.read_answer import Reading, read
-from pbxhub.delivery.stage_values import Cards, StageValues
+from pbxhub.delivery.stage_values import Lookups, StageValues
 from pbxhub.delivery.webhook_cache import ProjectWebhooks
 from pbxhub.sending.exchange import Answer
 from pbxhub.storable import storable
@@ -70,12 +70,12 @@ def publish_next(context: DeliveryContext, session: Session, results: Iterable[R
     if not following:
         return
     projects = context.webhook_cache.fetch(session, {result.finished.claimed.project_id for result, _ in following})
-    cards = Cards(session)
+    lookups = Lookups(session)
     deliveries: list[NewDelivery] = []
     for result, name in following:
         project = projects.get(result.finished.claimed.project_id)
         webhook = project.by_name.get(name) if project else None
-        values = project and webhook and _values(context, session, project, result, cards, now)
+        values = project and webhook and _values(context, session, project, result, lookups, now)
         if webhook and values and webhook.matches(values):
             claimed = result.finished.claimed
             deliveries += render_chain(webhook, values, claimed.call_id, claimed.stage_event_id, CHAINED, now)
@@ -90,7 +90,12 @@ def _next_name(result: Result) -> str:
 
 
 def _values(
-    context: DeliveryContext, session: Session, project: ProjectWebhooks, result: Result, cards: Cards, now: datetime
+    context: DeliveryContext,
+    session: Session,
+    project: ProjectWebhooks,
+    result: Result,
+    lookups: Lookups,
+    now: datetime,
 ) -> StageValues | None:
     """The values of the stage the chain began with, and the answer just received."""
     claimed = result.finished.claimed
@@ -99,7 +104,7 @@ def _values(
     if event is None or call is None:
         return None
     told = {**from_json(event.data), **_with_saved(result.reading.values, call)}
-    return StageValues(told, project, call, event.stage, event.id, cards, context.links, now)
+    return StageValues(told, project, call, event.stage, event.id, lookups, context.links, now)
 
 
 def _not_there_yet(session: Session, deliveries: Sequence[NewDelivery]) -> list[NewDelivery]:

@@ -18,7 +18,7 @@ from pbxhub.delivery.outbox.ordered_calls import attach_custom, follow_ordered
 from pbxhub.delivery.outbox.question import link_new
 from pbxhub.delivery.outbox.render import once_in_a_chain, render_chain
 from pbxhub.delivery.persons import name_persons
-from pbxhub.delivery.stage_values import Cards, StageValues
+from pbxhub.delivery.stage_values import Lookups, StageValues
 from pbxhub.store.bulk import Insert
 from pbxhub.store.delivery_rows import FAILED, NewDelivery
 from pbxhub.store.events import keep
@@ -90,14 +90,14 @@ def _deliveries(
     context: DeliveryContext, session: Session, stages: Sequence[NewStage], now: datetime
 ) -> list[NewDelivery]:
     projects = context.webhook_cache.fetch(session, {stage.call.project_id for stage in stages})
-    cards = Cards(session)
+    lookups = Lookups(session)
     deliveries: list[NewDelivery] = []
     for new in stages:
         project = projects[new.call.project_id]
         live = project.by_stage.get(new.stage.name)
         if not live:
             continue
-        values = StageValues(new.known, project, new.call, new.stage.name, new.id, cards, context.links, now)
+        values = StageValues(new.known, project, new.call, new.stage.name, new.id, lookups, context.links, now)
         wanted = [webhook for webhook in live if webhook.matches(values)]
         for webhook in wanted:
             deliveries += render_chain(webhook, values, new.call.known_id, new.id, "stage", now)

@@ -19,7 +19,7 @@ from pbxhub.delivery.outbox.put_back import as_it_is, put_back
 from pbxhub.delivery.outbox.render import CHAINED, request_columns
 from pbxhub.delivery.outbox.selection import Selection, count_by_webhook, load_selection
 from pbxhub.delivery.outbox.sequence import hold_resent
-from pbxhub.delivery.stage_values import Cards, DeliveryValues, StageValues
+from pbxhub.delivery.stage_values import DeliveryValues, Lookups, StageValues
 from pbxhub.delivery.webhook_cache import LiveWebhook
 from pbxhub.store.delivery_rows import BULK, FIRST_ATTEMPTS, PENDING, Delivery
 from pbxhub.store.history import StageEvent
@@ -141,7 +141,7 @@ class _Again:
         self._session = session
         self._now = now
         self._current = current_settings
-        self._cards = Cards(session)
+        self._lookups = Lookups(session)
         self._put: list[Delivery] = []
         self._before: list[BeforeResend] = []
 
@@ -188,5 +188,5 @@ class _Again:
         told = from_json(event.data)
         if row.kind == CHAINED:
             told |= answer_before(self._session, call, event.id, webhook.name)
-        values = StageValues(told, project, call, event.stage, event.id, self._cards, self._context.links, self._now)
+        values = StageValues(told, project, call, event.stage, event.id, self._lookups, self._context.links, self._now)
         return webhook.render(DeliveryValues(values, row.id, row.attempts + 1), project.zone, project.country)
