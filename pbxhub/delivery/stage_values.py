@@ -118,7 +118,8 @@ class StageValues(Mapping[str, Value]):
     def after(self, answer: Mapping[str, Value]) -> "StageValues":
         """The values for the next webhook of a chain: the same, and the answer of the one before."""
         return StageValues(
-            {**self._known, **answer}, self.project, self.call, self.stage, self.event_id, self.lookups, self.links, self.now
+            {**self._known, **answer}, self.project, self.call, self.stage, self.event_id, self.lookups, self.links,
+            self.now,
         )  # fmt: skip
 
     def details(self) -> Value:

@@ -34,21 +34,21 @@ _NOT_KEPT = ("webhook.json", "webhook.headers", "response_raw")  # large: they g
 
 def save_answers(session: Session, finished: Sequence[Finished], readings: Sequence[Reading]) -> None:
     """Keeps on the call what webhooks save from their answers. Locks the calls first, in one order for everybody."""
-    told: dict[UUID, dict[str, Any]] = {}
+    saved: dict[UUID, dict[str, Any]] = {}
     for one, reading in zip(finished, readings, strict=True):
         if reading.values and one.claimed.call_id:
-            told.setdefault(one.claimed.call_id, {}).update(_kept(told.get(one.claimed.call_id, {}), reading))
-    if not told:
+            saved.setdefault(one.claimed.call_id, {}).update(_kept(saved.get(one.claimed.call_id, {}), reading))
+    if not saved:
         return
     hurry(session)
     calls = session.execute(
         select(Call.id, Call.answers)
-        .where(one_of(Call.id, told))
+        .where(one_of(Call.id, saved))
         .order_by(Call.linkedid)
         .with_for_update(key_share=True)
     )
     rows = [
-        {"of": call_id, "answers": storable({**answers, **_merged(answers, told[call_id])})}
+        {"of": call_id, "answers": storable({**answers, **_merged(answers, saved[call_id])})}
         for call_id, answers in calls.all()
     ]
     if rows:
@@ -103,8 +103,8 @@ def _values(
     call = read_call(session, claimed.call_id) if claimed.call_id else no_call(claimed.project_id)
     if event is None or call is None:
         return None
-    told = {**from_json(event.data), **_with_saved(result.reading.values, call)}
-    return StageValues(told, project, call, event.stage, event.id, lookups, context.links, now)
+    known = {**from_json(event.data), **_with_saved(result.reading.values, call)}
+    return StageValues(known, project, call, event.stage, event.id, lookups, context.links, now)
 
 
 def _not_there_yet(session: Session, deliveries: Sequence[NewDelivery]) -> list[NewDelivery]:

@@ -185,8 +185,8 @@ class _Again:
         if event is None or call is None:
             return NotSent("render_error", "Its call is no longer kept, so it can only be sent as it was.")
         project = self._context.webhook_cache.fetch(self._session, {row.project_id})[row.project_id]
-        told = from_json(event.data)
+        known = from_json(event.data)
         if row.kind == CHAINED:
-            told |= answer_before(self._session, call, event.id, webhook.name)
-        values = StageValues(told, project, call, event.stage, event.id, self._lookups, self._context.links, self._now)
+            known |= answer_before(self._session, call, event.id, webhook.name)
+        values = StageValues(known, project, call, event.stage, event.id, self._lookups, self._context.links, self._now)
         return webhook.render(DeliveryValues(values, row.id, row.attempts + 1), project.zone, project.country)
