@@ -139,11 +139,15 @@ def at(seconds: float) -> datetime:
     return datetime.fromtimestamp(NOON + seconds, UTC)
 
 
+def _tracker() -> Tracker:
+    return Tracker(["from-trunk"])
+
+
 def connected(
     path: Path, cursor: Place | int, seconds: float = 0, started: float = -9000, live: Sequence[str] = ()
 ) -> Backfill:
     """A hub that connects that many seconds after noon to an Asterisk with these channels."""
-    backfill = Backfill(str(path), cursor if isinstance(cursor, Place) else Place(cursor), ["from-trunk"])
+    backfill = Backfill(str(path), cursor if isinstance(cursor, Place) else Place(cursor), _tracker)
     resync(backfill, seconds, started, live)
     return backfill
 
@@ -480,7 +484,7 @@ def test_what_was_told_live_of_a_call_is_not_told_again_by_cel(database: Databas
                 connection.execute("UPDATE cel SET appdata = '', appname = ''")
                 connection.execute("UPDATE cel SET cidnum = '5550923' WHERE cidnum = '5550922'")
                 connection.commit()
-        backfill = Backfill(str(copy), Place(BEFORE_ALL), ["from-trunk"])
+        backfill = Backfill(str(copy), Place(BEFORE_ALL), _tracker)
         now = datetime.fromtimestamp(1795908681 + 500, UTC)
         assert list(backfill.resync(ChannelList((), now, "22", None, None), [])) == []
         publish(context_of(database), pbx_id, looked_at(backfill, now), datetime.now(UTC))

@@ -14,7 +14,7 @@ from pbxhub.account.visible import visible_text
 from pbxhub.calls.ami_events import parse
 from pbxhub.calls.replay import blocks, seconds_of
 from pbxhub.calls.tracker import Tracker
-from pbxhub.store.accounts import Pbx
+from pbxhub.store.accounts import Pbx, endpoints_of, numbers_of
 from pbxhub.store.call_events import CallEvents
 from pbxhub.store.history import Call
 
@@ -55,7 +55,7 @@ def events_of(session: Session, access: Access | None, call: Call) -> list[CallE
     if pbx is None:
         return []
     events = [CallEvent(arrived, block) for arrived, block in _gather(session, pbx.id, call.linkedid)]
-    told = _replayed(events, call.linkedid, pbx.incoming_contexts)
+    told = _replayed(events, call.linkedid, _tracker(session, pbx))
     return [CallEvent(one.arrived, visible_text(access, one.block), one.stages) for one in told]
 
 
@@ -85,9 +85,14 @@ def _read(session: Session, pbx_id: int, linkedid: str) -> Iterable[tuple[str, s
         yield from ((arrived, block) for block, arrived in blocks(text.split("\n")))
 
 
-def _replayed(events: Iterable[CallEvent], linkedid: str, contexts: Sequence[str]) -> list[CallEvent]:
+def _tracker(session: Session, pbx: Pbx) -> Tracker:
+    endpoints = endpoints_of(session, [pbx.project_id]).get(pbx.project_id, {})
+    numbers = numbers_of(session, [pbx.id]).get(pbx.id, ())
+    return Tracker(pbx.incoming_contexts, endpoints=endpoints, own_numbers=numbers)
+
+
+def _replayed(events: Iterable[CallEvent], linkedid: str, tracker: Tracker) -> list[CallEvent]:
     """With the stages that each gives: by the rules of today, which may be others than when the call was told."""
-    tracker = Tracker(contexts)
     told = []
     for event in events:
         message = parse(event.block, seconds_of(event.arrived))

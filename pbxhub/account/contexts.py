@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
-from fnmatch import fnmatchcase
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
@@ -13,6 +12,7 @@ from pbxhub.account.access import Access
 from pbxhub.account.audit_log import note
 from pbxhub.account.pbxs import PbxInput, change_pbx, shown
 from pbxhub.account.refusals import Refusal
+from pbxhub.calls.incoming_contexts import IncomingContexts
 from pbxhub.store.accounts import Employee, Pbx
 from pbxhub.store.history import Call
 from pbxhub.vault import Vault
@@ -69,7 +69,7 @@ def add_context(session: Session, access: Access, pbx: Pbx, context: str, vault:
 
 def is_incoming(context: str, pbx: Pbx) -> bool:
     """Whether calls that begin in this context come from outside."""
-    return any(fnmatchcase(context, pattern) for pattern in pbx.incoming_contexts)
+    return context in IncomingContexts(pbx.incoming_contexts)
 
 
 def _midnight(pbx: Pbx, now: datetime) -> datetime:

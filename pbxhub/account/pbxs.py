@@ -191,7 +191,7 @@ def _authority(value: object) -> Refusal | None:
 
 def _contexts(value: object) -> Refusal | None:
     names = [str(name) for name in value] if isinstance(value, tuple) else []
-    if any(name and not name.strip("*?") for name in names):
+    if any(name and not name.strip("*") for name in names):
         return Refusal(
             "",
             say("A pattern of wildcards only would make every call an incoming one."),

@@ -14,7 +14,7 @@ until its rows are read, and the stages found in them are published first.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -90,11 +90,11 @@ class Backfill:
     trouble: why the file cannot be read; "" while it can. cursor: where to continue after a restart.
     """
 
-    def __init__(self, path: str, cursor: Place, incoming_contexts: Collection[str]) -> None:
+    def __init__(self, path: str, cursor: Place, new_tracker: Callable[[], Tracker]) -> None:
         self.trouble = ""
         self._path = path
         self._read = cursor
-        self._incoming_contexts = incoming_contexts
+        self._new_tracker = new_tracker
         self._followed = _FollowedChannels()
         self._calls = CelCalls()
         self._last_list: ChannelList | None = None
@@ -225,8 +225,8 @@ class Backfill:
         """The reports of the whole call, or without an end those of its rows so far."""
         try:
             if end is None:
-                return tell_so_far(call, Tracker(self._incoming_contexts))
-            return tell(call, Tracker(self._incoming_contexts), end, reason)
+                return tell_so_far(call, self._new_tracker())
+            return tell(call, self._new_tracker(), end, reason)
         except Exception:  # one call that cannot be read must not stop the listener
             log.exception("CEL rows of a call cannot be read; skipping the call", path=self._path, row=call.first)
             return []

@@ -28,7 +28,6 @@ from pbxhub.ami.resync import ChannelList, ReceivedEvent, SilentCheck, read_chan
 from pbxhub.ami.unwritten_stages import keep_unwritten, read_unwritten, unwritten_file
 from pbxhub.calls.ami_events import parse
 from pbxhub.calls.stages import CallReport
-from pbxhub.calls.tracker import Tracker
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.store.pbx_states import PbxState
 
@@ -81,7 +80,7 @@ class PbxListener:
         self._inbox: Inbox[Item] = Inbox(_INBOX)
         self._publisher = Publisher(row.id, publish, stage_memory)
         self._events = EventLog(context.database, row.id, self._publisher.put) if keep_events else None
-        self._tracker = Tracker(row.incoming_contexts)
+        self._tracker = row.new_tracker()
         self._connecting: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
         self._placing = Placing(
@@ -93,7 +92,13 @@ class PbxListener:
         self._stopped = asyncio.Event()
         self._noted = threading.Event()  # set while no notes are being written to the database
         self._noted.set()
-        self._backfill = Backfill(row.cel_path, row.cel_cursor, row.incoming_contexts)
+        self._backfill = Backfill(row.cel_path, row.cel_cursor, lambda: self.row.new_tracker())
+
+    def know_employees(self, row: PbxRow) -> None:
+        """Follows the cards of employees and the numbers, which are no reason to connect anew."""
+        if (row.endpoints, row.own_numbers) != (self.row.endpoints, self.row.own_numbers):
+            self.row = row
+            self._tracker.know_employees(row.endpoints, row.own_numbers)
 
     @property
     def unwritten(self) -> int:

@@ -1,7 +1,7 @@
 """Reads the PBX rows as the listener needs them, and writes back what the listener observed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import select, update
@@ -12,11 +12,12 @@ from pbxhub.calls.cel_calls import Place
 from pbxhub.calls.incoming_contexts import IncomingContexts
 from pbxhub.calls.snapshot import load, outline
 from pbxhub.calls.stages import JSON, CallReport, Direction
+from pbxhub.calls.tracker import Tracker
 from pbxhub.delivery.call_rows import keep_notes
 from pbxhub.sending.address_guard import read_networks
 from pbxhub.sending.pbx_reach import PbxReach
 from pbxhub.storable import clip
-from pbxhub.store.accounts import Pbx, enabled_pbxs
+from pbxhub.store.accounts import Pbx, enabled_pbxs, endpoints_of, numbers_of
 from pbxhub.store.history import Call, LiveCall, StageEvent
 from pbxhub.store.pbx_states import PbxState
 from pbxhub.store.session import Database
@@ -29,7 +30,7 @@ _LAST_CALLS = 500  # that show which endpoints are trunks
 class PbxRow:
     """One PBX as it is set up. Two are equal when no setting that the listener uses has changed.
 
-    trouble: why no connection can be tried.
+    trouble: why no connection can be tried. endpoints and own_numbers: as for Tracker; the listener follows them.
     """
 
     id: int
@@ -39,6 +40,11 @@ class PbxRow:
     trouble: PbxState | None = None
     cel_cursor: Place = field(default=Place(0), compare=False)
     asterisk_started_on: datetime | None = field(default=None, compare=False)
+    endpoints: Mapping[str, str] = field(default_factory=dict, compare=False)
+    own_numbers: frozenset[str] = field(default=frozenset(), compare=False)
+
+    def new_tracker(self) -> Tracker:
+        return Tracker(self.incoming_contexts, endpoints=self.endpoints, own_numbers=self.own_numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,17 @@ class Seen:
 def read_rows(database: Database, vault: Vault) -> dict[int, PbxRow]:
     """The PBXs to listen to, by id."""
     with database.read() as session:
-        return {pbx.id: pbx_row(pbx, vault) for pbx in enabled_pbxs(session)}
+        pbxs = enabled_pbxs(session)
+        endpoints = endpoints_of(session, {pbx.project_id for pbx in pbxs})
+        numbers = numbers_of(session, [pbx.id for pbx in pbxs])
+        return {
+            pbx.id: replace(
+                pbx_row(pbx, vault),
+                endpoints=endpoints.get(pbx.project_id, {}),
+                own_numbers=frozenset(numbers.get(pbx.id, ())),
+            )
+            for pbx in pbxs
+        }
 
 
 def pbx_row(pbx: Pbx, vault: Vault) -> PbxRow:

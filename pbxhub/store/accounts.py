@@ -1,14 +1,16 @@
 """Who may do what: projects, users, members, API keys, PBXs, numbers, employees."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import cast
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, UniqueConstraint, select
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.stages import JSON
-from pbxhub.store.columns import JsonColumn, UtcDateTime
+from pbxhub.store.columns import JsonColumn, UtcDateTime, one_of
 from pbxhub.store.pbx_states import PbxState, StateName
 from pbxhub.store.session import Base
 
@@ -232,3 +234,21 @@ def lock_project(session: Session, project_id: int) -> None:
 def enabled_pbxs(session: Session) -> list[Pbx]:
     """The PBXs the listener connects to, oldest first."""
     return list(session.scalars(select(Pbx).where(Pbx.enabled).order_by(Pbx.id)))
+
+
+def endpoints_of(session: Session, project_ids: Collection[int]) -> dict[int, dict[str, str]]:
+    """By project: name of an endpoint -> extension of the employee whose card has it."""
+    cards = select(Employee.project_id, Employee.extension, Employee.endpoints)
+    cards = cards.where(one_of(Employee.project_id, project_ids), sql_cast(Employee.endpoints, String) != "[]")
+    found: dict[int, dict[str, str]] = {}
+    for project_id, extension, names in session.execute(cards):
+        found.setdefault(project_id, {}).update(dict.fromkeys(names, extension))
+    return found
+
+
+def numbers_of(session: Session, pbx_ids: Collection[int]) -> dict[int, list[str]]:
+    """By PBX: its DIDs."""
+    found: dict[int, list[str]] = {}
+    for pbx_id, did in session.execute(select(Number.pbx_id, Number.did).where(one_of(Number.pbx_id, pbx_ids))):
+        found.setdefault(pbx_id, []).append(did)
+    return found

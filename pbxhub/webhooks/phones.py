@@ -5,9 +5,10 @@ from functools import lru_cache
 
 import phonenumbers
 
+from pbxhub.calls.phone_numbers import is_hidden
+
 LONGEST = 50  # characters; anything longer is not a number and would be slow to parse
 _POSSIBLE = phonenumbers.ValidationResult.IS_POSSIBLE  # a number that wants its area code is only possible locally
-_HIDDEN = frozenset({"", "anonymous", "unknown", "unavailable", "restricted", "private", "withheld"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,6 @@ def _spell(text: str, country: str) -> Spelled:
 def person_of(text: str, country: str) -> str:
     """One caller, however written: the E.164 form, else the number as it came; empty when it is hidden."""
     return "" if is_hidden(text) else spell(text, country).e164 or text.strip()
-
-
-def is_hidden(text: str) -> bool:
-    """Whether this stands for a number that is not shown."""
-    user, _, domain = text.strip().strip("<>").lower().partition("@")
-    return user.removeprefix("sip:").strip(' +<>"') in _HIDDEN or domain == "anonymous.invalid"
 
 
 def _read(text: str, country: str | None) -> phonenumbers.PhoneNumber | None:
