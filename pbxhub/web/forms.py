@@ -21,6 +21,7 @@ from wtforms import (
     StringField,
     TextAreaField,
 )
+from wtforms.fields import SelectChoice
 from wtforms.validators import InputRequired, Length, ValidationError
 from wtforms.widgets import CheckboxInput, ListWidget
 
@@ -91,7 +92,7 @@ class ProjectForm(Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.time_zone.choices = list(time_zones())
-        self.country.choices = [("", "—"), *_countries(str(get_locale()))]
+        self.country.choices = [SelectChoice("", "—"), *_countries(str(get_locale()))]
 
     def validate(self, extra_validators: Any = None) -> bool:
         """By the rule of account/projects.py, also where a project is not changed but made."""
@@ -128,9 +129,9 @@ def _strip(value: str | None) -> str | None:
 
 
 @cache
-def _countries(locale: str) -> list[tuple[str, str]]:
+def _countries(locale: str) -> list[SelectChoice]:
     names = Locale.parse(locale).territories
-    return sorted(((code, names[code]) for code in countries()), key=lambda pair: pair[1])
+    return [SelectChoice(code, names[code]) for code in sorted(countries(), key=lambda code: names[code])]
 
 
 class DeleteProjectForm(Form):
@@ -143,7 +144,12 @@ class InviteForm(Form):
     """Who is invited to a project, as what."""
 
     email = StringField(_("E-mail"), [InputRequired(), _account_address])
-    role = SelectField(_("Role"), choices=[("viewer", _("viewer")), ("editor", _("editor")), ("owner", _("owner"))])
+    role = SelectField(
+        _("Role"),
+        choices=[
+            SelectChoice("viewer", _("viewer")), SelectChoice("editor", _("editor")), SelectChoice("owner", _("owner")),
+        ],
+    )  # fmt: skip
 
 
 class NewAccountForm(Form):
@@ -164,10 +170,14 @@ class KeyForm(Form):
     scopes = SelectMultipleField(
         _("May"),
         choices=[
-            ("read", _("read calls, deliveries, webhooks, PBXs, employees and numbers; no secrets")),
-            ("write", _("what an editor may: change webhooks, employees and numbers, send again; reads, too")),
-            ("call", _("order calls, send events and attributes of calls")),
-            ("admin", _("everything that an owner may: also PBXs, the dial plan and the settings of the project")),
+            SelectChoice("read", _("read calls, deliveries, webhooks, PBXs, employees and numbers; no secrets")),
+            SelectChoice(
+                "write", _("what an editor may: change webhooks, employees and numbers, send again; reads, too")
+            ),
+            SelectChoice("call", _("order calls, send events and attributes of calls")),
+            SelectChoice(
+                "admin", _("everything that an owner may: also PBXs, the dial plan and the settings of the project")
+            ),
         ],
         option_widget=CheckboxInput(),
         widget=ListWidget(prefix_label=False),
@@ -322,7 +332,10 @@ class ProfileForm(Form):
     """What others see of a user."""
 
     name = StringField(_("Your name"), [Length(max=200)])
-    language = SelectField(_("Language"), choices=[("", _("as the browser")), *LANGUAGES.items()])
+    language = SelectField(
+        _("Language"),
+        choices=[SelectChoice("", _("as the browser")), *(SelectChoice(*language) for language in LANGUAGES.items())],
+    )
 
 
 class GoogleAnalyticsForm(Form):

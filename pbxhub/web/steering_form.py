@@ -6,6 +6,7 @@ from typing import Any
 
 from flask_babel import lazy_gettext as _
 from wtforms import BooleanField, IntegerField, SelectField, StringField
+from wtforms.fields import SelectChoice
 from wtforms.validators import InputRequired
 
 from pbxhub.store.webhooks import Webhook
@@ -31,9 +32,9 @@ class SteeringForm(Form):
     reads = SelectField(
         _("The answer holds"),
         choices=[
-            ("number", _("the number to forward to")),
-            ("actions", _("actions")),
-            ("variables", _("values for the dialplan")),
+            SelectChoice("number", _("the number to forward to")),
+            SelectChoice("actions", _("actions")),
+            SelectChoice("variables", _("values for the dialplan")),
         ],
     )
     key = StringField(

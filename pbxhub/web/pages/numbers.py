@@ -4,6 +4,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from wtforms.fields import SelectChoice
 
 from pbxhub.account.numbers import delete_number, save_number
 from pbxhub.store.accounts import Number, Pbx
@@ -67,9 +68,9 @@ def _save(project_id: int, number_id: int | None, form: NumberForm) -> bool:
         return form.take(saved if isinstance(saved, list) else [])
 
 
-def _pbxs(session: Session, project_id: int) -> list[tuple[int, str]]:
+def _pbxs(session: Session, project_id: int) -> list[SelectChoice]:
     rows = session.execute(select(Pbx.id, Pbx.name).where(Pbx.project_id == project_id).order_by(Pbx.id))
-    return [(row.id, row.name) for row in rows]
+    return [SelectChoice(row.id, row.name) for row in rows]
 
 
 def _number(session: Session, project_id: int, number_id: int) -> Number:
