@@ -12,7 +12,6 @@ from sqlalchemy import Column, LargeBinary, MetaData, String, Table, insert, sel
 
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.exchange import MAX_BODY, TlsOptions
-from pbxhub.sending.target_url import warning_about
 from pbxhub.store.columns import JsonColumn
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers import misbehaving as zoo
@@ -258,11 +257,6 @@ def test_http_at_the_port_of_https_is_named() -> None:
         answer = send(cage.url.replace("http:", "https:"))
     assert answer.outcome == "tls_error"
     assert "http instead of https" in answer.message
-
-
-def test_a_url_without_tls_gets_a_warning_when_it_is_saved() -> None:
-    assert "https" in warning_about("HTTP://crm.example/")
-    assert warning_about("https://crm.example/") == ""
 
 
 def test_an_own_authority_and_a_client_certificate_are_accepted(authority: Authority) -> None:

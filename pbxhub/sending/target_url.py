@@ -133,13 +133,3 @@ def _to_ascii(text: str) -> str | Refusal:
 
 def _means_ascii(character: str) -> bool:
     return character == "。" or unicodedata.normalize("NFKC", character).isascii()
-
-
-def warning_about(url: str) -> str:
-    """A warning to show when an allowed URL is saved; "" when there is none."""
-    if url.lower().startswith("http://"):
-        return (
-            "http is not encrypted: anyone on the network path can read the request, including keys and phone numbers. "
-            "Use https if you can."
-        )
-    return ""

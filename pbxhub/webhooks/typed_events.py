@@ -73,7 +73,6 @@ _OWN: Mapping[str, Mapping[str, str]] = {
     "event_received": {"event_id": "uuid!", "stage": "text!"},
 }
 TYPES: Mapping[str, Mapping[str, str]] = {**_GOFLOW, **_OWN}
-GOFLOW_TYPES = tuple(_GOFLOW)
 
 
 def read_event(data: Any) -> Event:

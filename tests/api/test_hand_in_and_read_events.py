@@ -17,7 +17,7 @@ from pbxhub.store.events import EventRow, NewEvent, Position, keep, newest, posi
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.testing.waiting import await_until
-from pbxhub.webhooks.typed_events import GOFLOW_TYPES, TYPES, EventError, read_event, write_event
+from pbxhub.webhooks.typed_events import TYPES, EventError, read_event, write_event
 from tests.support.served import Served
 
 WHEN = "2026-05-14T12:30:10Z"
@@ -63,8 +63,8 @@ def event(kind: str, /, **fields: object) -> dict[str, object]:
 
 
 def test_all_23_types_of_goflow_are_read_and_written_back_equal() -> None:
-    assert len(GOFLOW_TYPES) == 23
-    assert set(GOFLOW) == set(GOFLOW_TYPES)
+    assert len(GOFLOW) == 23
+    assert set(GOFLOW) == set(TYPES) - {"call_stage", "call_status_changed", "event_received"}  # the hub's own
     for name, fields in GOFLOW.items():
         data = event(name, step_uuid=UUID, **fields)
         assert write_event(read_event(data)) == data

@@ -27,7 +27,6 @@ HUB_USER = "pbxhub"
 ADMIN_USER = "admin"
 INCOMING_CONTEXT = "from-trunk"
 AMI_PORT = 5038
-SIP_PORT = 5060
 BOOT_SECONDS = 60
 Dialplan = Literal["lab", "plain", "freepbx"]
 _TRUNKS = {"plain": ("from-trunk", "from-trunk"), "freepbx": ("from-pstn", "from-trunk-pjsip-pstn-second")}

@@ -74,15 +74,6 @@ def reduce(recording: Recording, names: Collection[str]) -> Recording:
     return replace(recording, events=tuple(each for each in recording.events if name_of(each.block) in names))
 
 
-def write_recording(recording: Recording, path: Path, began: datetime) -> None:
-    """Writes a recording in the form read_recording reads. began: UTC time of its first event."""
-    parts = [f"#H {recording.title}\n"]
-    for played in recording.events:
-        moment = datetime.fromtimestamp(began.timestamp() + played.after, UTC)
-        parts.append(f"#T {moment.strftime('%Y-%m-%dT%H:%M:%S.%f')}\n{played.block}\n\n")
-    path.write_text("".join(parts), "utf-8")
-
-
 def freshen(recording: Recording, now: datetime) -> Recording:
     """The same calls as if they began now: new uniqueids, linkedids, channel numbers and bridges, moved times.
 
