@@ -1,5 +1,6 @@
 """An operator brings a database up and down."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -10,6 +11,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import MetaData, Table, inspect, select, text
 
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
+from pbxhub.paths import MIGRATIONS
 from pbxhub.steering.number_rules import wrong_rules
 from pbxhub.store.accounts import COMMON_FOLDER, AuditEntry, Pbx, Project, User
 from pbxhub.store.history import LiveCall
@@ -243,3 +245,11 @@ def test_a_pbx_with_the_contexts_it_was_set_up_with_gets_patterns_and_any_other_
     with database.read() as session:
         rows = session.scalars(select(Pbx.incoming_contexts).order_by(Pbx.id)).all()
         assert rows == [list(DEFAULT_INCOMING_CONTEXTS), [*names, "ivr-in"]]
+
+
+def test_a_migration_says_itself_what_columns_it_makes() -> None:
+    """It runs years later, when the code has gone on: types and tables of the code would make it another migration."""
+    for file in sorted(MIGRATIONS.glob("versions/*.py")):
+        written = file.read_text()
+        assert re.findall(r"^\s*(?:from|import) pbxhub\S*", written, re.MULTILINE) == [], file.name
+        assert "auto generated" not in written, file.name

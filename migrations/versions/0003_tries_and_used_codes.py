@@ -3,12 +3,12 @@
 import sqlalchemy as sa
 from alembic import op
 
-from pbxhub.store.columns import UtcDateTime
-
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
+
+MOMENT = sa.DateTime(timezone=True).with_variant(sa.BigInteger(), "sqlite")
 
 
 def upgrade() -> None:
@@ -16,8 +16,8 @@ def upgrade() -> None:
         "tries",
         sa.Column("key_hash", sa.String(length=64), nullable=False),
         sa.Column("count", sa.Integer(), nullable=False),
-        sa.Column("seen_on", UtcDateTime(), nullable=False),
-        sa.Column("free_on", UtcDateTime(), nullable=False),
+        sa.Column("seen_on", MOMENT, nullable=False),
+        sa.Column("free_on", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("key_hash", name=op.f("pk_tries")),
     )
     op.create_index(op.f("ix_tries_seen_on"), "tries", ["seen_on"])

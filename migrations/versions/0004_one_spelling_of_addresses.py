@@ -16,20 +16,22 @@ import idna
 import sqlalchemy as sa
 import structlog
 from alembic import op
-
-from pbxhub.store.columns import JsonColumn, UtcDateTime
+from sqlalchemy.dialects import postgresql
 
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+MOMENT = sa.DateTime(timezone=True).with_variant(sa.BigInteger(), "sqlite")
+JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+
 log = structlog.get_logger(__name__)
 _users = sa.table("user_account", sa.column("id"), sa.column("email"), sa.column("password"))
 _members = sa.table("membership", sa.column("project_id"), sa.column("user_id"))
 _audit = sa.table(
     "audit_entry", sa.column("project_id"), sa.column("who"), sa.column("action"), sa.column("subject"),
-    sa.column("changes", JsonColumn), sa.column("address"), sa.column("created_on", UtcDateTime()),
+    sa.column("changes", JSON), sa.column("address"), sa.column("created_on", MOMENT),
 )  # fmt: skip
 
 
@@ -80,6 +82,11 @@ def _rename(connection: sa.Connection, user: Any, address: str) -> None:
         connection.execute(
             sa.insert(_audit).values(
                 project_id=project_id, who="pbxhub", action="member changed", subject=address[:200], changes=changes,
-                address="", created_on=datetime.now(UTC),
+                address="", created_on=_stored(connection, datetime.now(UTC)),
             )
         )  # fmt: skip
+
+
+def _stored(connection: sa.Connection, moment: datetime) -> datetime | int:
+    """As the column has it: microseconds since 1970 on SQLite."""
+    return moment if connection.dialect.name == "postgresql" else round(moment.timestamp() * 1_000_000)

@@ -2,13 +2,14 @@
 
 import sqlalchemy as sa
 from alembic import op
-
-from pbxhub.store.columns import JsonColumn
+from sqlalchemy.dialects import postgresql
 
 revision = "0006"
 down_revision = "0005"
 branch_labels = None
 depends_on = None
+
+JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 
 def upgrade() -> None:
@@ -17,7 +18,7 @@ def upgrade() -> None:
         "live_call",
         sa.Column("pbx_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("linkedid", sa.String(length=150), nullable=False),
-        sa.Column("memory", JsonColumn, nullable=False),
+        sa.Column("memory", JSON, nullable=False),
         sa.ForeignKeyConstraint(["pbx_id"], ["pbx.id"], name=op.f("fk_live_call_pbx_id_pbx"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("pbx_id", "linkedid", name=op.f("pk_live_call")),
     )
@@ -29,7 +30,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.add_column("call", sa.Column("memory", JsonColumn, nullable=False, server_default="{}"))
+    op.add_column("call", sa.Column("memory", JSON, nullable=False, server_default="{}"))
     op.execute(
         "UPDATE call SET memory = (SELECT live.memory FROM live_call AS live"
         " WHERE live.pbx_id = call.pbx_id AND live.linkedid = call.linkedid)"

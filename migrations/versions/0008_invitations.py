@@ -9,23 +9,23 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 from alembic import op
 
-from pbxhub.store.columns import UtcDateTime
-
 revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
 
+MOMENT = sa.DateTime(timezone=True).with_variant(sa.BigInteger(), "sqlite")
+
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _users = sa.table(
     "user_account", sa.column("id"), sa.column("email"), sa.column("password"), sa.column("operator", sa.Boolean),
-    sa.column("created_on", UtcDateTime()), sa.column("email_confirmed_on", UtcDateTime()),
+    sa.column("created_on", MOMENT), sa.column("email_confirmed_on", MOMENT),
 )  # fmt: skip
 _members = sa.table("membership", sa.column("project_id"), sa.column("user_id"), sa.column("role"))
 
 
 def upgrade() -> None:
-    op.add_column("user_account", sa.Column("email_confirmed_on", UtcDateTime(), nullable=True))
+    op.add_column("user_account", sa.Column("email_confirmed_on", MOMENT, nullable=True))
     op.execute(sa.update(_users).where(_users.c.operator.is_(sa.true())).values(email_confirmed_on=_users.c.created_on))
     invitations = op.create_table(
         "invitation",
@@ -36,8 +36,8 @@ def upgrade() -> None:
         sa.Column("token_hash", sa.String(length=64), nullable=True),
         sa.Column("mailed", sa.Boolean(), nullable=False),
         sa.Column("invited_by", _ID, nullable=True),
-        sa.Column("created_on", UtcDateTime(), nullable=False),
-        sa.Column("expires_on", UtcDateTime(), nullable=False),
+        sa.Column("created_on", MOMENT, nullable=False),
+        sa.Column("expires_on", MOMENT, nullable=False),
         sa.ForeignKeyConstraint(
             ["invited_by"],
             ["user_account.id"],
@@ -58,18 +58,23 @@ def upgrade() -> None:
 
 def _make_invitations(connection: sa.Connection, invitations: sa.Table) -> None:
     now = datetime.now(UTC)
+    dates = {"created_on": _stored(connection, now), "expires_on": _stored(connection, now + timedelta(days=7))}
     waiting = sa.select(_members.c.project_id, _users.c.email, _members.c.role).where(
         _members.c.user_id == _users.c.id, _users.c.password == ""
     )
     for row in connection.execute(waiting).all():
         connection.execute(
             sa.insert(invitations).values(
-                project_id=row.project_id, email=row.email, role=row.role, mailed=False, created_on=now,
-                expires_on=now + timedelta(days=7),
+                project_id=row.project_id, email=row.email, role=row.role, mailed=False, **dates
             )
         )  # fmt: skip
     connection.execute(sa.delete(_members).where(_members.c.user_id.in_(_without_password())))
     connection.execute(sa.delete(_users).where(_users.c.password == ""))
+
+
+def _stored(connection: sa.Connection, moment: datetime) -> datetime | int:
+    """As the column has it: microseconds since 1970 on SQLite."""
+    return moment if connection.dialect.name == "postgresql" else round(moment.timestamp() * 1_000_000)
 
 
 def _without_password() -> sa.Select[tuple[int]]:

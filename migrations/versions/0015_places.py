@@ -2,21 +2,22 @@
 
 import sqlalchemy as sa
 from alembic import op
-
-from pbxhub.store.columns import JsonColumn
+from sqlalchemy.dialects import postgresql
 
 revision = "0015"
 down_revision = "0014"
 branch_labels = None
 depends_on = None
 
+JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+
 
 def upgrade() -> None:
     # what is there goes on working: PBXs stay where they are, webhooks reach what they reached
     op.add_column("pbx", sa.Column("any_network", sa.Boolean(), nullable=False, server_default=sa.true()))
     op.add_column("pbx", sa.Column("recordings", sa.String(1000), nullable=False, server_default=""))
-    op.add_column("project", sa.Column("pbx_networks", JsonColumn, nullable=False, server_default="[]"))
-    op.add_column("project", sa.Column("webhook_networks", JsonColumn, nullable=True))
+    op.add_column("project", sa.Column("pbx_networks", JSON, nullable=False, server_default="[]"))
+    op.add_column("project", sa.Column("webhook_networks", JSON, nullable=True))
     # the common folder belongs to the PBXs of one project; where several share it, an operator takes it apart
     pbx = sa.table("pbx", sa.column("project_id"), sa.column("recordings"))
     of_one_project = sa.select(sa.func.count(sa.distinct(pbx.c.project_id))).scalar_subquery() == 1
