@@ -1,25 +1,25 @@
 """Commands for operators: PBXs, users, and the links with which users create their accounts."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import TextIO, TypeVar, cast
 
 import click
 
-from pbxhub.account.access import CommandLine
-from pbxhub.account.audit_log import Action, write_entry
+from pbxhub.account.access import RIGHTS, Access, CommandLine, HubAccess
 from pbxhub.account.email_addresses import normalised
 from pbxhub.account.first_owner import first_setup
 from pbxhub.account.operators import change_operator
 from pbxhub.account.pbx_files import PbxFiles, name_files
-from pbxhub.account.pbxs import PbxInput, shown
+from pbxhub.account.pbxs import PbxInput
 from pbxhub.account.pbxs import add_pbx as add_pbx_to
+from pbxhub.account.projects import make_project
 from pbxhub.account.refusals import Refusal
 from pbxhub.opening import open_hub
-from pbxhub.services import app
+from pbxhub.services import OpenHub, app
 from pbxhub.store.accounts import Project, User
-from pbxhub.store.webhooks import add_project
 from pbxhub.web.account_links import link_for
+
+T = TypeVar("T")
 
 
 @click.group()
@@ -53,22 +53,17 @@ def add_pbx(
 ) -> None:  # fmt: skip
     """Adds a PBX. A running listener connects to it automatically."""
     hub = open_hub(migrating=True)
-    now = datetime.now(UTC)
+    by = _by_command_line(hub)
     authority = tls_ca.read() if tls_ca else ""
     given = PbxInput(name, host, port, username, secret, tls, authority, plain_login, contexts or None)
     with hub.context.database.write() as session:
         project = session.query(Project).filter_by(name=project_name).first()
-        if project is None:
-            project = Project(name=project_name, created_on=now)
-            add_project(session, project)
-        common = hub.settings.recordings
-        row = add_pbx_to(session, project, given, hub.context.vault, common, now, operator=True)
-        if isinstance(row, list):
-            raise _refused(row)
-        files = PbxFiles(cel, row.recordings if recordings is None else recordings)
-        if refused := name_files(session, row, files, common):
-            raise _refused(refused)
-        write_entry(session, project.id, CommandLine(), "PBX added", row.name, {}, shown(row), "", now)
+        project = _accepted(project or make_project(session, by, {"name": project_name}))
+        access = Access(project, by.user, frozenset(RIGHTS), by.hub, operator=True)
+        row = _accepted(add_pbx_to(session, access, given))
+        if cel or recordings is not None:
+            files = PbxFiles(cel, row.recordings if recordings is None else recordings)
+            _accepted(name_files(session, by, row, files, row.any_network))
     click.echo(f"Added. Run `pbxhub check` to see whether the hub can log in to {host}:{port}.")
 
 
@@ -101,16 +96,14 @@ def list_users() -> None:
 @click.option("--revoke", is_flag=True, help="Removes the right. The last operator cannot be removed.")
 def make_operator(email: str, revoke: bool) -> None:
     """Makes the user with this EMAIL an operator of the hub."""
-    with open_hub().context.database.write() as session:
+    hub = open_hub()
+    by = _by_command_line(hub)
+    with hub.context.database.write() as session:
         row = session.query(User).filter_by(email=normalised(email)).first()
         if row is None:
             raise click.ClickException(f"There is no user {email}. `pbxhub user list` shows all users.")
-        was = row.operator
-        if refused := change_operator(session, row.id, not revoke, by=None):
+        if refused := change_operator(session, by, row.id, not revoke):
             raise click.ClickException(refused.text)
-        action: Action = "operator removed" if revoke else "operator added"
-        if was == revoke:  # otherwise nothing has changed
-            write_entry(session, None, CommandLine(), action, row.email, {}, {}, "", datetime.now(UTC))
     click.echo(f"{row.email} is no longer an operator." if revoke else f"{row.email} is an operator now.")
 
 
@@ -130,5 +123,12 @@ def print_link(email: str) -> None:
     click.echo(f"It works once, until {link.until:%Y-%m-%d %H:%M} UTC.", err=True)
 
 
-def _refused(refusals: Sequence[Refusal]) -> click.ClickException:
-    return click.ClickException("\n".join(f"{refusal.path}: {refusal.text}" for refusal in refusals))
+def _by_command_line(hub: OpenHub) -> HubAccess:
+    return HubAccess(CommandLine(), app(hub).extensions["pbxhub"], operator=True)
+
+
+def _accepted(found: T | list[Refusal]) -> T:
+    """What was made; ends the command when it was refused."""
+    if isinstance(found, list) and found:
+        raise click.ClickException("\n".join(f"{refusal.path}: {refusal.text}" for refusal in found))
+    return cast(T, found)

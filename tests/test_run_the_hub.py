@@ -213,7 +213,11 @@ def test_a_pbx_is_added_on_the_server_by_the_rules_of_the_pages(environ: dict[st
         first, second = session.scalars(select(Pbx).order_by(Pbx.id))
         assert (first.any_network, first.cel_path, first.recordings) == (True, "/var/cel/master.db", COMMON_FOLDER)
         assert (second.any_network, second.cel_path, second.recordings) == (True, "", "")
-        assert [entry.who for entry in session.scalars(select(AuditEntry))] == ["command line"] * 2
+        log = session.scalars(
+            select(AuditEntry).where(AuditEntry.project_id.is_not(None)).order_by(AuditEntry.id)
+        ).all()
+        assert [entry.action for entry in log] == ["project added", "PBX added"] * 2
+        assert {entry.who for entry in log} == {"command line"}
     database.close()
 
 

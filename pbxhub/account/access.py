@@ -3,12 +3,16 @@ key; and one of what operators may do with the hub itself, which no role and no 
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
+from sqlalchemy.orm import Session
+
 from pbxhub.account.installation import Installation
+from pbxhub.account.refusals import NotFoundError
 from pbxhub.settings import Settings
-from pbxhub.store.accounts import Project
+from pbxhub.store.accounts import ApiKey, Employee, Invitation, Number, Pbx, Project
+from pbxhub.store.notices import NoticeTarget
 
 Role = Literal["viewer", "editor", "owner"]
 ROLES: tuple[Role, ...] = ("viewer", "editor", "owner")
@@ -146,6 +150,20 @@ class Access:
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.project.time_zone)
+
+
+RowT = TypeVar("RowT", ApiKey, Employee, Invitation, NoticeTarget, Number, Pbx)
+
+
+def row_of(session: Session, access: Access, kind: type[RowT], row_id: int, changing: bool = False) -> RowT:
+    """A row of the project by its id. Raises NotFoundError for anything else.
+
+    changing: locked, so that of two requests that change the version they have read only the first one does.
+    """
+    row = session.get(kind, row_id, with_for_update={"key_share": True} if changing else None)
+    if row is None or row.project_id != access.project.id:
+        raise NotFoundError
+    return row
 
 
 def rights_of_role(role: Role) -> frozenset[Right]:

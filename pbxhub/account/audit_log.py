@@ -1,9 +1,10 @@
 """The audit log: who changed what. A project's entries are read by its owners, those of the hub by its operators."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access, Actor, HubAccess
@@ -80,6 +81,13 @@ def note_of_hub(
     """Writes to the operators' log, which outlives the project, and to that of the project it concerns (project_id)."""
     for of in dict.fromkeys((None, project_id)):
         write_entry(session, of, by.user, action, subject, before or {}, after or {}, by.address, by.now)
+
+
+def entries(session: Session, project_id: int | None, before: int | None, limit: int) -> Sequence[AuditEntry]:
+    """The log of a project (None: the operators'), newest first. before: only entries with a lower id."""
+    query = select(AuditEntry).where(AuditEntry.project_id == project_id)
+    query = query if before is None else query.where(AuditEntry.id < before)
+    return session.scalars(query.order_by(AuditEntry.id.desc()).limit(limit)).all()
 
 
 def differences(before: Mapping[str, JSON], after: Mapping[str, JSON]) -> dict[str, list[JSON]]:

@@ -9,13 +9,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
-from pbxhub.account.audit_log import note
-from pbxhub.account.pbxs import PbxInput, change_pbx, shown
+from pbxhub.account.pbxs import PbxInput, change_pbx
 from pbxhub.account.refusals import Refusal
 from pbxhub.calls.incoming_contexts import IncomingContexts
 from pbxhub.store.accounts import Employee, Pbx
 from pbxhub.store.history import Call
-from pbxhub.vault import Vault
 
 _MOST_CALLS = 5000  # the newest of the day
 _EXTENSION = re.compile(r"[0-9]{2,6}", re.ASCII)
@@ -55,16 +53,11 @@ def strange_contexts(session: Session, pbx: Pbx, now: datetime) -> list[StrangeC
     return sorted(found, key=lambda each: (-each.calls, each.context))
 
 
-def add_context(session: Session, access: Access, pbx: Pbx, context: str, vault: Vault) -> list[Refusal]:
+def add_context(session: Session, access: Access, pbx: Pbx, context: str) -> list[Refusal]:
     """Makes it one more incoming context of the PBX, or returns why not. The listener follows within seconds."""
     if is_incoming(context, pbx):
         return []
-    before = shown(pbx)
-    wanted = PbxInput(incoming_contexts=(*pbx.incoming_contexts, context))
-    if refused := change_pbx(pbx, wanted, vault, operator=access.operator):
-        return refused
-    note(session, access, "PBX changed", pbx.name, before, shown(pbx))
-    return []
+    return change_pbx(session, access, pbx, PbxInput(incoming_contexts=(*pbx.incoming_contexts, context)))
 
 
 def is_incoming(context: str, pbx: Pbx) -> bool:

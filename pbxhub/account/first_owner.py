@@ -6,6 +6,8 @@ comes first. Only `pbxhub setup-link`, on the server, opens the setup again.
 """
 
 import secrets
+import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,8 +19,9 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.tokens import hash_of
 from pbxhub.settings import Settings
-from pbxhub.store.accounts import FirstSetup, User
+from pbxhub.store.accounts import FirstSetup, Membership, Project, User
 from pbxhub.store.session import Database
+from pbxhub.store.webhooks import add_project
 from pbxhub.translatable import Sentence, say
 
 _MARKER = "owner"
@@ -61,6 +64,28 @@ def use(session: Session, token: str) -> bool:
     """Takes the token: of two who come at once one gets True."""
     done = session.execute(delete(FirstSetup).where(FirstSetup.token_hash == hash_of(token)))
     return done.rowcount == 1  # type: ignore[attr-defined,no-any-return]
+
+
+def make_owner(
+    session: Session, email: str, name: str, hashed: str, settings: Mapping[str, str], now: datetime
+) -> User:
+    """The first user, an operator. They own the projects that are there (the demo), or a new one. settings: name,
+    time_zone and country of their project, as read_project gives them."""
+    user = User(
+        email=email, name=name, password=hashed, fs_uniquifier=uuid.uuid4().hex, operator=True, email_confirmed_on=now,
+        recovery_codes=[], created_on=now,
+    )  # fmt: skip
+    projects = list(session.scalars(select(Project).order_by(Project.id)))
+    if not projects:
+        projects = [Project(name=settings["name"], created_on=now)]
+        add_project(session, projects[0])
+    for field, text in settings.items():
+        setattr(projects[0], field, text)
+    session.add(user)
+    session.flush()
+    for project in projects:
+        session.add(Membership(project_id=project.id, user_id=user.id, role="owner", created_on=now))
+    return user
 
 
 def has_owner(session: Session) -> bool:

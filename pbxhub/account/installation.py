@@ -32,7 +32,7 @@ class Installation:
     settings: Settings
     context: DeliveryContext
     guard: Callable[[], AddressGuard]  # which addresses webhooks may reach, evaluated at each call
-    sender: Sender
+    sender: Sender  # is given the guard of the moment before each use
     mail: MailServer | None  # None: links are shown on pages instead of mailed
     check_pbx: Callable[[Pbx, bool], Sequence[Finding]]  # signs in to a PBX; True: for an operator
     slow_requests: SlowRequests = field(default_factory=SlowRequests)

@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Role
+from pbxhub.account.access import Access, Role
+from pbxhub.account.audit_log import Action, note, write_entry
 from pbxhub.account.members import membership_of
 from pbxhub.account.refusals import Refusal
 from pbxhub.account.tokens import hash_of
@@ -38,10 +39,9 @@ class Waiting:
         return self.invitation.expires_on <= now
 
 
-def invite(
-    session: Session, project_id: int, email: str, role: Role, by: int | None, now: datetime
-) -> Invitation | Refusal:
+def invite(session: Session, access: Access, email: str, role: Role) -> Invitation | Refusal:
     """A new invitation, or the one there is with another role. email: normalised. It has no link yet (new_link)."""
+    project_id, now = access.project.id, access.now
     user = account_of(session, email)
     if user and membership_of(session, project_id, user.id):
         return Refusal("email", say("%(who)s is a member already.", who=email), say("Change the role in the list."))
@@ -53,9 +53,16 @@ def invite(
             return Refusal("", say("The project has %(n)s open invitations.", n=MOST), say("Withdraw some of them."))
         invitation = Invitation(project_id=project_id, email=email, created_on=now)
         session.add(invitation)
-    invitation.role, invitation.invited_by, invitation.expires_on = role, by, now + LASTS
+    invitation.role, invitation.invited_by, invitation.expires_on = role, access.user.id, now + LASTS
     session.flush()
+    note(session, access, "member invited", invitation.email, {}, {"role": invitation.role})
     return invitation
+
+
+def withdraw(session: Session, access: Access, invitation: Invitation) -> None:
+    """Takes an invitation back; its link no longer works."""
+    note(session, access, "invitation withdrawn", invitation.email)
+    session.delete(invitation)
 
 
 def new_link(invitation: Invitation, mailed: bool, now: datetime) -> str:
@@ -100,7 +107,7 @@ def of_project(session: Session, project_id: int) -> list[Waiting]:
     return _with_names(session, Invitation.project_id == project_id)
 
 
-def make_account(session: Session, invitation: Invitation, name: str, hashed: str, now: datetime) -> User:
+def make_account(session: Session, invitation: Invitation, name: str, hashed: str, address: str, now: datetime) -> User:
     """The account of the invited address, a member of the project that invited it."""
     user = User(
         email=invitation.email, name=name, password=hashed, fs_uniquifier=uuid.uuid4().hex, recovery_codes=[],
@@ -108,23 +115,31 @@ def make_account(session: Session, invitation: Invitation, name: str, hashed: st
     )  # fmt: skip
     session.add(user)
     session.flush()
-    accept(session, invitation, user, now, by_link=True)
+    accept(session, invitation, user, address, now, by_link=True)
     return user
 
 
-def accept(session: Session, invitation: Invitation, user: User, now: datetime, by_link: bool) -> Refusal | None:
-    """Makes the invited user a member. by_link: the link of this invitation was opened."""
-    if not by_link and user.email_confirmed_on is None:
-        return Refusal(
-            "",
-            say("This hub does not know yet whether %(who)s is yours.", who=user.email),
-            say("Open the link that came with the invitation, or set your password anew by mail."),
-        )
+def accept(
+    session: Session, invitation: Invitation, user: User, address: str, now: datetime, *, by_link: bool
+) -> Refusal | None:
+    """Makes the invited user a member, or says why not. by_link: the link of this invitation was opened."""
+    if refused := _unconfirmed(user, by_link):
+        return refused
     if by_link and invitation.mailed and user.email_confirmed_on is None:
         user.email_confirmed_on = now
     if membership_of(session, invitation.project_id, user.id) is None:
         session.add(Membership(project_id=invitation.project_id, user_id=user.id, role=invitation.role, created_on=now))
-    session.delete(invitation)
+    _answered(session, invitation, user, "member added", address, now)
+    return None
+
+
+def decline(
+    session: Session, invitation: Invitation, user: User, address: str, now: datetime, *, by_link: bool
+) -> Refusal | None:
+    """The invited user does not become a member; the project reads it in its audit log. Refused as accept() is."""
+    if refused := _unconfirmed(user, by_link):
+        return refused
+    _answered(session, invitation, user, "invitation declined", address, now)
     return None
 
 
@@ -141,6 +156,24 @@ def confirm_address(session: Session, user_id: int, now: datetime) -> None:
 def account_of(session: Session, email: str) -> User | None:
     """The account with this address (normalised)."""
     return session.scalar(select(User).where(User.email == email))
+
+
+def _unconfirmed(user: User, by_link: bool) -> Refusal | None:
+    if by_link or user.email_confirmed_on is not None:
+        return None
+    return Refusal(
+        "",
+        say("This hub does not know yet whether %(who)s is yours.", who=user.email),
+        say("Open the link that came with the invitation, or set your password anew by mail."),
+    )
+
+
+def _answered(
+    session: Session, invitation: Invitation, user: User, action: Action, address: str, now: datetime
+) -> None:
+    of, role = invitation.project_id, {"role": invitation.role}
+    write_entry(session, of, user, action, user.email, {}, role, address, now)
+    session.delete(invitation)
 
 
 def _wanted_elsewhere(session: Session, invitation: Invitation, now: datetime) -> bool:

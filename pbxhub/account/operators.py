@@ -3,7 +3,9 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.account.refusals import Refusal
+from pbxhub.account.access import HubAccess
+from pbxhub.account.audit_log import note_of_hub
+from pbxhub.account.refusals import NotFoundError, Refusal
 from pbxhub.store.accounts import User
 from pbxhub.translatable import say
 
@@ -13,16 +15,18 @@ def operators_of(session: Session) -> list[User]:
     return list(session.scalars(select(User).where(User.operator).order_by(User.created_on, User.id)))
 
 
-def change_operator(session: Session, user_id: int, operator: bool, by: int | None) -> Refusal | None:
+def change_operator(session: Session, by: HubAccess, user_id: int, operator: bool) -> Refusal | None:
     """Makes a user an operator, or takes the right back. Returns why not: the last operator stays.
 
-    The user must exist. by: the operator who asks; None = the command line. Two who are revoked at once go one after
+    Raises NotFoundError for no user. Two who are revoked at once go one after
     the other: each locks all operators, and the second one finds, behind the lock, that only one is left (READ
     COMMITTED reads a locked row again; SQLite has one writer).
     """
     rows = session.scalars(select(User).where(User.operator).order_by(User.id).with_for_update()).all()
-    user = session.get_one(User, user_id)
-    if by is not None and by not in {row.id for row in rows}:
+    user = session.get(User, user_id)
+    if user is None:
+        raise NotFoundError
+    if by.user.id is not None and by.user.id not in {row.id for row in rows}:
         return Refusal("operator", say("You are no operator any more."), say("Ask another operator."))
     if operator and not (user.active and user.password):
         return Refusal(
@@ -36,5 +40,7 @@ def change_operator(session: Session, user_id: int, operator: bool, by: int | No
             say("%(who)s is the last operator of this hub.", who=user.email),
             say("Make somebody else an operator first."),
         )
-    user.operator = operator
+    if user.operator != operator:
+        user.operator = operator
+        note_of_hub(session, by, "operator added" if operator else "operator removed", user.email)
     return None

@@ -9,6 +9,8 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access, HubAccess
+from pbxhub.account.audit_log import note_of_hub
 from pbxhub.account.refusals import Refusal
 from pbxhub.calls.stages import JSON
 from pbxhub.store.accounts import COMMON_FOLDER, Pbx, Project
@@ -25,28 +27,32 @@ class PbxFiles:
     recordings: str
 
 
-def name_files(session: Session, row: Pbx, files: PbxFiles, common: Path) -> list[Refusal]:
-    """Gives a PBX its files, or changes nothing and returns why not. common: Settings.recordings."""
+def name_files(session: Session, by: HubAccess, row: Pbx, files: PbxFiles, any_network: bool) -> list[Refusal]:
+    """Gives a PBX its files, or changes nothing and returns why not. any_network: it may stay where it is, whatever
+    the networks of its project."""
+    common = by.hub.settings.recordings
     refused = [*_not_a_path("cel_path", files.cel_path), *_not_a_path("recordings", files.recordings)]
-    if not refused:
-        refused = _taken(session, row, files, common)
-    if not refused:
-        row.cel_path, row.recordings = files.cel_path, files.recordings
-    return refused
+    if refused := refused or _taken(session, row, files, common):
+        return refused
+    before = _shown(row)
+    row.cel_path, row.recordings, row.any_network = files.cel_path, files.recordings, any_network
+    note_of_hub(session, by, "PBX files named", f"{row.project.name}: {row.name}", before, _shown(row))
+    return []
 
 
-def first_folder(session: Session, project: Project, common: Path, *, operator: bool) -> str:
+def first_folder(session: Session, access: Access) -> str:
     """The recordings folder that a new PBX of this project begins with: the common one where it is nobody else's, that
     is when an operator adds the PBX, or when there is no other project on the hub."""
+    common = access.hub.settings.recordings
     alone = (session.scalar(select(func.count()).select_from(Project)) or 0) <= 1
-    if not (operator or alone):
+    if not (access.operator or alone):
         return ""
-    of_others = session.scalars(select(Pbx.recordings).where(Pbx.project_id != project.id, Pbx.recordings != ""))
+    of_others = session.scalars(select(Pbx.recordings).where(Pbx.project_id != access.project.id, Pbx.recordings != ""))
     taken = any(_folder(text, common) == _folder(COMMON_FOLDER, common) for text in of_others)
     return "" if taken else COMMON_FOLDER
 
 
-def shown(row: Pbx) -> dict[str, JSON]:
+def _shown(row: Pbx) -> dict[str, JSON]:
     """What the operators' log says of the files."""
     return {"cel_path": row.cel_path, "recordings": row.recordings, "any_network": row.any_network}
 

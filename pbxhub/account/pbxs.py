@@ -3,20 +3,20 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
-from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access
+from pbxhub.account.audit_log import note
+from pbxhub.account.installation import Finding
 from pbxhub.account.pbx_files import first_folder
 from pbxhub.account.refusals import Refusal
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.stages import JSON
 from pbxhub.sending.address_guard import read_networks
 from pbxhub.sending.pbx_reach import PbxReach, read_pbx_host
-from pbxhub.store.accounts import Pbx, Project
+from pbxhub.store.accounts import Pbx
 from pbxhub.translatable import Sentence, say
-from pbxhub.vault import Vault
 from pbxhub.webhooks.certificates import certificates_error
 
 _USER_NAME = re.compile(r"[A-Za-z0-9_.@+-]{1,100}", re.ASCII)
@@ -42,36 +42,52 @@ class PbxInput:
     enabled: bool | None = None
 
 
-def add_pbx(
-    session: Session, project: Project, given: PbxInput, vault: Vault, common: Path, now: datetime, *, operator: bool
-) -> Pbx | list[Refusal]:
-    """A new PBX of the project, or why not. operator: whether an operator adds it, who may put it anywhere.
-
-    given: name, host, username and a secret must be there. common: Settings.recordings.
-    """
+def add_pbx(session: Session, access: Access, given: PbxInput) -> Pbx | list[Refusal]:
+    """A new PBX of the project, or why not. given: name, host, username and a secret must be there. Operators may put
+    it at any address."""
     row = Pbx(
-        project=project, port=5038, tls=False, tls_ca="", plain_login=False, enabled=True, state="new", cel_path="",
-        incoming_contexts=list(DEFAULT_INCOMING_CONTEXTS), created_on=now,
+        project=access.project, port=5038, tls=False, tls_ca="", plain_login=False, enabled=True, state="new",
+        cel_path="", incoming_contexts=list(DEFAULT_INCOMING_CONTEXTS), created_on=access.now,
     )  # fmt: skip
-    missing = replace(given, name=given.name or "", host=given.host or "", username=given.username or "",
-                      secret=given.secret or "")  # fmt: skip
-    if refused := change_pbx(row, missing, vault, operator=operator):
+    complete = replace(given, name=given.name or "", host=given.host or "", username=given.username or "",
+                       secret=given.secret or "")  # fmt: skip
+    if refused := _apply(row, complete, access):
         return refused
-    row.recordings = first_folder(session, project, common, operator=operator)
+    row.recordings = first_folder(session, access)
     session.add(row)
     session.flush()
+    note(session, access, "PBX added", row.name, {}, shown(row))
     return row
 
 
-def change_pbx(row: Pbx, given: PbxInput, vault: Vault, *, operator: bool) -> list[Refusal]:
-    """Changes a PBX, or changes nothing and returns why not. Only what differs from the row is looked at: what an
-    earlier version of the hub let in stays until somebody changes it.
+def change_pbx(session: Session, access: Access, row: Pbx, given: PbxInput) -> list[Refusal]:
+    """Changes a PBX, or changes nothing and returns why not. Only what differs from the row is checked: what an earlier
+    version of the hub accepted stays until somebody changes it."""
+    before = shown(row)
+    refused = _apply(row, given, access)
+    if not refused:
+        note(session, access, "PBX changed", row.name, before, shown(row))
+    return refused
 
-    operator: whether an operator changes it. Where anybody else moves it, the networks of the project count again.
-    """
+
+def delete_pbx(session: Session, access: Access, row: Pbx) -> None:
+    """Stops listening and forgets the PBX; its calls stay."""
+    note(session, access, "PBX deleted", row.name, shown(row))
+    session.delete(row)
+
+
+def check_pbx(access: Access, row: Pbx) -> list[Finding]:
+    """Signs in to the PBX as the listener does. Takes up to half a minute; raises BusyError when too many checks are
+    running."""
+    with access.hub.slow_requests.one(access.project.id):
+        return list(access.hub.check_pbx(row, access.operator))
+
+
+def _apply(row: Pbx, given: PbxInput, access: Access) -> list[Refusal]:
+    """An operator may move a PBX anywhere. When anybody else moves it, the networks of the project count again."""
     changes = _changes(row, given)
     moved = "host" in changes or "port" in changes
-    anywhere = operator if moved else row.any_network
+    anywhere = access.operator if moved else row.any_network
     refused = list(_refusals(changes))
     if moved and not refused:
         host = str(changes.get("host", row.host))
@@ -80,7 +96,7 @@ def change_pbx(row: Pbx, given: PbxInput, vault: Vault, *, operator: bool) -> li
         return refused
     for name, value in changes.items():
         if name == "secret":
-            row.secret_sealed = vault.seal(str(value))
+            row.secret_sealed = access.hub.vault.seal(str(value))
         else:
             setattr(row, name, _clean(name, value))
     row.any_network = anywhere

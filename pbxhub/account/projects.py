@@ -6,24 +6,25 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from babel import Locale
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Access, may_operate
-from pbxhub.account.audit_log import fields, note
+from pbxhub.account.access import Access, HubAccess, may_operate
+from pbxhub.account.audit_log import fields, note, note_of_hub
 from pbxhub.account.operators import operators_of
 from pbxhub.account.refusals import Refusal
 from pbxhub.account.texts import read_lines
-from pbxhub.settings import Settings
-from pbxhub.store.webhooks import touch_webhooks
+from pbxhub.store.accounts import Membership, Project
+from pbxhub.store.webhooks import add_project, touch_webhooks
 from pbxhub.translatable import say
 
 LONGEST = {"name": 200, "time_zone": 64, "country": 2}  # characters
 _MOST_NAMED = 3
 
 
-def refuse_new_project(session: Session, operator: bool, settings: Settings) -> Refusal | None:
+def refuse_new_project(session: Session, by: HubAccess) -> Refusal | None:
     """Why a user may not make a project: only operators may, unless PBXHUB_PROJECTS says everyone."""
-    if may_operate(operator, "projects.add", settings):
+    if may_operate(by.operator, "projects.add", by.hub.settings):
         return None
     known = ", ".join(user.email for user in operators_of(session)[:_MOST_NAMED])
     return Refusal(
@@ -31,6 +32,32 @@ def refuse_new_project(session: Session, operator: bool, settings: Settings) -> 
         say("On this hub the operator makes the projects."),
         say("Ask %(who)s to make one for you.", who=known),
     )
+
+
+def make_project(session: Session, by: HubAccess, given: Mapping[str, Any]) -> Project | list[Refusal]:
+    """A new project, or everything that is wrong with its settings. Who makes it is its owner; the command line makes
+    one without members. A project of an operator's may reach all of PBXHUB_ALLOWED_NETWORKS."""
+    read = read_project({"name": "", **given})
+    if isinstance(read, list):
+        return read
+    project = Project(created_on=by.now, webhook_networks=None if by.operator else [], **read)
+    add_project(session, project)
+    if by.user.id is not None:
+        session.add(Membership(project_id=project.id, user_id=by.user.id, role="owner", created_on=by.now))
+    note_of_hub(session, by, "project added", project.name, project_id=project.id)
+    return project
+
+
+def projects_of(session: Session, user_id: int) -> list[tuple[Project, str]]:
+    """The projects of a user with the user's role, by name."""
+    mine = select(Project, Membership.role).join(Membership).where(Membership.user_id == user_id)
+    return [(row[0], row[1]) for row in session.execute(mine.order_by(Project.name, Project.id))]
+
+
+def delete_project(session: Session, access: Access) -> None:
+    """Deletes the project with everything in it."""
+    note_of_hub(session, access, "project deleted", access.project.name)
+    session.execute(delete(Project).where(Project.id == access.project.id))
 
 
 def change_project(session: Session, access: Access, given: Mapping[str, Any]) -> list[Refusal]:

@@ -55,7 +55,7 @@ def create_app(
     guard_of = guard_of or (lambda: AddressGuard(settings.allowed_networks))
     app = Application("pbxhub.web", template_folder=str(TEMPLATES), static_folder=None)
     app.config.update(_flask(settings, context.vault), **_sign_in(settings, context.vault), **sign_in_words.messages())
-    app.extensions["pbxhub"] = Installation(settings, context, guard_of, Sender(guard_of()), mail, check_pbx)
+    app.extensions["pbxhub"] = Installation(settings, context, guard_of, Sender(AddressGuard()), mail, check_pbx)
     request_checks.install(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     http_protection.install(app, settings.public_url, settings.trusted_proxies)

@@ -94,10 +94,14 @@ class ProjectForm(Form):
         self.time_zone.choices = list(time_zones())
         self.country.choices = [SelectChoice("", "—"), *_countries(str(get_locale()))]
 
+    def settings(self) -> dict[str, str]:
+        """What the form gives of the settings of a project."""
+        return {name: str(self[name].data or "") for name in LONGEST}
+
     def validate(self, extra_validators: Any = None) -> bool:
         """By the rule of account/projects.py, also where a project is not changed but made."""
         valid = super().validate(extra_validators)
-        read = read_project({name: self[name].data for name in LONGEST})
+        read = read_project(self.settings())
         return self.take(read if isinstance(read, list) else []) and valid
 
 

@@ -3,13 +3,11 @@
 from typing import Any, TypeVar
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from pbxhub.account import dial_plans as dial_plan_rules
 from pbxhub.account import pbxs as pbx_rules
 from pbxhub.account import projects as projects_rules
-from pbxhub.account.access import Access
-from pbxhub.account.audit_log import Action, fields, note
+from pbxhub.account.access import Access, row_of
 from pbxhub.account.contexts import strange_contexts
 from pbxhub.account.dial_plans import dial_plan_to_change
 from pbxhub.account.employees import delete_employee, save_employee
@@ -21,7 +19,7 @@ from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import accepted, refuse, refuse_all, wrong_field
 from pbxhub.store.accounts import Employee, Number, Pbx
 from pbxhub.store.ordered_calls import dial_plan_of
-from pbxhub.wsgi.current import hub, now, reading, writing
+from pbxhub.wsgi.current import now, reading, writing
 
 account = Blueprint("account", __name__, description="The project, its PBXs, numbers and employees")
 RowT = TypeVar("RowT", Pbx, Number, Employee)
@@ -80,18 +78,7 @@ def add_pbx(data: dict[str, Any]) -> Any:
     """Adds an Asterisk; the listener takes it up by itself."""
     with writing() as session:
         access = enter(session)
-        row = accepted(
-            pbx_rules.add_pbx(
-                session,
-                access.project,
-                _wanted(data),
-                hub().vault,
-                hub().settings.recordings,
-                now(),
-                operator=access.operator,
-            )
-        )
-        note(session, access, "PBX added", row.name, {}, pbx_rules.shown(row))
+        row = accepted(pbx_rules.add_pbx(session, access, _wanted(data)))
         return tagged(_PBX.dump(row), 201, _LIVE)
 
 
@@ -101,7 +88,7 @@ def add_pbx(data: dict[str, Any]) -> Any:
 def pbx(pbx_id: int) -> Any:
     """One PBX, with what the listener last saw of it."""
     with reading() as session:
-        return tagged(_PBX.dump(_row(session, enter(session), Pbx, pbx_id)), live=_LIVE)
+        return tagged(_PBX.dump(row_of(session, enter(session), Pbx, pbx_id)), live=_LIVE)
 
 
 @account.patch("/pbxs/<int:pbx_id>")
@@ -112,11 +99,9 @@ def change_pbx(data: dict[str, Any], pbx_id: int) -> Any:
     """Changes a PBX; the listener connects anew."""
     with writing() as session:
         access = enter(session)
-        row = _row(session, access, Pbx, pbx_id, changing=True)
+        row = row_of(session, access, Pbx, pbx_id, changing=True)
         check_match(_PBX.dump(row), _LIVE)
-        before = pbx_rules.shown(row)
-        refuse_all(pbx_rules.change_pbx(row, _wanted(data), hub().vault, operator=access.operator))
-        note(session, access, "PBX changed", row.name, before, pbx_rules.shown(row))
+        refuse_all(pbx_rules.change_pbx(session, access, row, _wanted(data)))
         return tagged(_PBX.dump(row), live=_LIVE)
 
 
@@ -127,10 +112,9 @@ def remove_pbx(pbx_id: int) -> None:
     """Stops listening and forgets the PBX; its calls stay."""
     with writing() as session:
         access = enter(session)
-        row = _row(session, access, Pbx, pbx_id)
+        row = row_of(session, access, Pbx, pbx_id)
         check_if_match(_PBX.dump(row), _LIVE)
-        note(session, access, "PBX deleted", row.name, pbx_rules.shown(row))
-        session.delete(row)
+        pbx_rules.delete_pbx(session, access, row)
 
 
 @account.post("/pbxs/<int:pbx_id>/check")
@@ -141,9 +125,8 @@ def check_pbx(pbx_id: int) -> Any:
     at most."""
     with reading() as session:
         access = enter(session)
-        row = _row(session, access, Pbx, pbx_id)
-    with hub().slow_requests.one(access.project.id):
-        return list(hub().check_pbx(row, access.operator))
+        row = row_of(session, access, Pbx, pbx_id)
+    return pbx_rules.check_pbx(access, row)
 
 
 @account.get("/pbxs/<int:pbx_id>/contexts")
@@ -153,7 +136,7 @@ def contexts(pbx_id: int) -> Any:
     """Contexts that are not among `incoming_contexts`, though calls of strangers began in them today, the busiest
     first."""
     with reading() as session:
-        row = _row(session, enter(session), Pbx, pbx_id)
+        row = row_of(session, enter(session), Pbx, pbx_id)
         return strange_contexts(session, row, now())
 
 
@@ -163,7 +146,7 @@ def contexts(pbx_id: int) -> Any:
 def dial_plan(pbx_id: int) -> Any:
     """By which rules ordered calls are placed."""
     with reading() as session:
-        row = _row(session, enter(session), Pbx, pbx_id)
+        row = row_of(session, enter(session), Pbx, pbx_id)
         return tagged(_PLAN.dump(dial_plan_of(session, row.id)))
 
 
@@ -175,7 +158,7 @@ def change_dial_plan(data: dict[str, Any], pbx_id: int) -> Any:
     """Changes these rules."""
     with writing() as session:
         access = enter(session)
-        pbx = _row(session, access, Pbx, pbx_id)
+        pbx = row_of(session, access, Pbx, pbx_id)
         plan = dial_plan_to_change(session, access, pbx)
         check_match(_PLAN.dump(plan))
         refuse_all(dial_plan_rules.change_dial_plan(session, access, pbx, plan, data))
@@ -210,7 +193,7 @@ def change_number(data: dict[str, Any], number_id: int) -> Any:
     """Changes a DID or its label."""
     with writing() as session:
         access = enter(session)
-        row = _row(session, access, Number, number_id, changing=True)
+        row = row_of(session, access, Number, number_id, changing=True)
         check_match(schemas.Number().dump(row))
         return tagged(schemas.Number().dump(accepted(save_number(session, access, row, data))))
 
@@ -221,7 +204,7 @@ def change_number(data: dict[str, Any], number_id: int) -> Any:
 def number(number_id: int) -> Any:
     """One DID."""
     with reading() as session:
-        return tagged(schemas.Number().dump(_row(session, enter(session), Number, number_id)))
+        return tagged(schemas.Number().dump(row_of(session, enter(session), Number, number_id)))
 
 
 @account.delete("/numbers/<int:number_id>")
@@ -231,7 +214,7 @@ def remove_number(number_id: int) -> None:
     """Its calls belong to the PBX's own project from now on."""
     with writing() as session:
         access = enter(session)
-        row = _row(session, access, Number, number_id, changing=True)
+        row = row_of(session, access, Number, number_id, changing=True)
         check_if_match(schemas.Number().dump(row))
         delete_number(session, access, row)
 
@@ -262,7 +245,7 @@ def add_employee(data: dict[str, Any]) -> Any:
 def employee(employee_id: int) -> Any:
     """One card."""
     with reading() as session:
-        return tagged(schemas.Employee().dump(_row(session, enter(session), Employee, employee_id)))
+        return tagged(schemas.Employee().dump(row_of(session, enter(session), Employee, employee_id)))
 
 
 @account.patch("/employees/<int:employee_id>")
@@ -273,7 +256,7 @@ def change_employee(data: dict[str, Any], employee_id: int) -> Any:
     """Changes a card."""
     with writing() as session:
         access = enter(session)
-        row = _row(session, access, Employee, employee_id, changing=True)
+        row = row_of(session, access, Employee, employee_id, changing=True)
         check_match(schemas.Employee().dump(row))
         return tagged(schemas.Employee().dump(accepted(save_employee(session, access, row, data))))
 
@@ -285,7 +268,7 @@ def remove_employee(employee_id: int) -> None:
     """Removes a card; the extension's calls stay."""
     with writing() as session:
         access = enter(session)
-        row = _row(session, access, Employee, employee_id, changing=True)
+        row = row_of(session, access, Employee, employee_id, changing=True)
         check_if_match(schemas.Employee().dump(row))
         delete_employee(session, access, row)
 
@@ -299,14 +282,6 @@ def _own(access: Access, project_id: int) -> Access:
     if access.project.id != project_id:
         refuse(404, "There is no such project for this key.")
     return access
-
-
-def _row(session: Session, access: Access, kind: type[RowT], row_id: int, changing: bool = False) -> RowT:
-    """changing: locked, so that of two who change the same version only the first one does."""
-    row = session.get(kind, row_id, with_for_update={"key_share": True} if changing else None)
-    if row is None or row.project_id != access.project.id:
-        refuse(404, "It was deleted, never existed, or belongs to another project.")
-    return row
 
 
 def _list(kind: type[RowT], wanted: dict[str, Any]) -> Any:
@@ -330,11 +305,3 @@ def id_after(wanted: dict[str, Any]) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 16):
         wrong_field("after", "is not the key of a page; take `next` of the page before")
     return int(text)
-
-
-def _change(session: Session, access: Access, row: Any, data: dict[str, Any], action: Action, subject: str) -> None:
-    before = fields(row, *data)
-    for name, value in data.items():
-        setattr(row, name, value)
-    session.flush()
-    note(session, access, action, subject, before, fields(row, *data))

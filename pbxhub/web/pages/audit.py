@@ -2,12 +2,14 @@
 
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
+from sqlalchemy.orm import Session
 
+from pbxhub.account.audit_log import entries
 from pbxhub.store.accounts import AuditEntry
 from pbxhub.web.access import enter
 from pbxhub.web.paging import PAGE, Page
 from pbxhub.wsgi.current import reading
+from pbxhub.wsgi.request_checks import is_id
 
 pages = Blueprint("audit", __name__, url_prefix="/projects/<int:project_id>/audit")
 
@@ -15,12 +17,13 @@ pages = Blueprint("audit", __name__, url_prefix="/projects/<int:project_id>/audi
 @pages.get("")
 def index(project_id: int) -> ResponseReturnValue:
     """Who changed what, newest first."""
-    before = request.args.get("before", "")
     with reading() as session:
         enter(session, project_id, "audit.read")
-        query = select(AuditEntry).where(AuditEntry.project_id == project_id)
-        if before.isascii() and before.isdigit() and len(before) < 18:
-            query = query.where(AuditEntry.id < int(before))
-        rows = session.scalars(query.order_by(AuditEntry.id.desc()).limit(PAGE + 1)).all()
-        page = Page(rows[:PAGE], str(rows[PAGE - 1].id) if len(rows) > PAGE else "")
-        return render_template("account/audit.html", page=page)
+        return render_template("account/audit.html", page=audit_page(session, project_id))
+
+
+def audit_page(session: Session, project_id: int | None) -> Page[AuditEntry]:
+    """The page of a log that the address asks for (?before=). None: the operators' log."""
+    before = request.args.get("before", "")
+    rows = entries(session, project_id, int(before) if is_id(before) else None, PAGE + 1)
+    return Page(rows[:PAGE], str(rows[PAGE - 1].id) if len(rows) > PAGE else "")

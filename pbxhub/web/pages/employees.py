@@ -1,10 +1,10 @@
 """Employees: the cards behind extensions."""
 
-from flask import Blueprint, abort, flash, redirect, render_template, url_for
+from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
+from pbxhub.account.access import row_of
 from pbxhub.account.employees import delete_employee, save_employee
 from pbxhub.store.accounts import Employee
 from pbxhub.web.access import enter
@@ -31,8 +31,8 @@ def employees(project_id: int) -> ResponseReturnValue:
 def employee(project_id: int, employee_id: int | None) -> ResponseReturnValue:
     """One card: new, or changed."""
     with reading() as session:
-        enter(session, project_id, "employees.change")
-        row = _employee(session, project_id, employee_id) if employee_id else None
+        access = enter(session, project_id, "employees.change")
+        row = row_of(session, access, Employee, employee_id) if employee_id else None
         form = EmployeeForm(obj=row)
     if form.validate_on_submit() and _save(project_id, employee_id, form):
         flash(_("Saved."))
@@ -53,7 +53,7 @@ def remove(project_id: int, employee_id: int) -> ResponseReturnValue:
     """Takes the card away; calls keep their extension."""
     with writing() as session:
         access = enter(session, project_id, "employees.change")
-        row = _employee(session, project_id, employee_id)
+        row = row_of(session, access, Employee, employee_id)
         delete_employee(session, access, row)
     flash(_("Deleted."))
     return redirect(url_for("people.employees", project_id=project_id))
@@ -62,13 +62,6 @@ def remove(project_id: int, employee_id: int) -> ResponseReturnValue:
 def _save(project_id: int, employee_id: int | None, form: EmployeeForm) -> bool:
     with writing() as session:
         access = enter(session, project_id, "employees.change")
-        row = _employee(session, project_id, employee_id) if employee_id else None
+        row = row_of(session, access, Employee, employee_id) if employee_id else None
         saved = save_employee(session, access, row, form.data)
         return form.take(saved if isinstance(saved, list) else [])
-
-
-def _employee(session: Session, project_id: int, employee_id: int) -> Employee:
-    row = session.get(Employee, employee_id)
-    if row is None or row.project_id != project_id:
-        abort(404)
-    return row

@@ -4,13 +4,11 @@ from flask import Blueprint, jsonify, redirect, render_template, request, url_fo
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
-from sqlalchemy import select
 
 from pbxhub.account.first_owner import had_owner, has_owner, lost_database
 from pbxhub.account.invitations import of_address
-from pbxhub.account.projects import refuse_new_project
-from pbxhub.store.accounts import Membership, Project
-from pbxhub.web.access import signed_in
+from pbxhub.account.projects import projects_of, refuse_new_project
+from pbxhub.web.access import at_hub, signed_in
 from pbxhub.web.error_pages import local_path
 from pbxhub.web.language import LANGUAGES
 from pbxhub.wsgi.current import hub, now, reading
@@ -27,13 +25,7 @@ def start() -> ResponseReturnValue:
                 return redirect(url_for("security.login"))
             lost = lost_database() if had_owner(hub().settings.data_dir) else None
             return render_template("welcome.html", lost=lost), 503 if lost else 200
-        projects = session.scalars(
-            select(Project.id)
-            .join(Membership)
-            .where(Membership.user_id == signed_in().id)
-            .order_by(Project.id)
-            .limit(2)
-        ).all()
+        projects = [project.id for project, _role in projects_of(session, signed_in().id)]
         invited = of_address(session, signed_in().email, now())
     if len(projects) == 1 and not invited:
         return redirect(url_for("dashboard.index", project_id=projects[0]))
@@ -45,13 +37,8 @@ def projects() -> ResponseReturnValue:
     """Every project of the user; whom to ask for one, where the user may not make it."""
     user = signed_in()
     with reading() as session:
-        rows = session.execute(
-            select(Project, Membership.role)
-            .join(Membership)
-            .where(Membership.user_id == user.id)
-            .order_by(Project.name)
-        ).all()
-        refused = refuse_new_project(session, user.operator, hub().settings)
+        rows = projects_of(session, user.id)
+        refused = refuse_new_project(session, at_hub(user))
         invited = of_address(session, user.email, now())
         return render_template("projects.html", rows=rows, refused=refused, invited=invited)
 

@@ -9,11 +9,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from pbxhub.account import invitations
-from pbxhub.account.access import Actor
-from pbxhub.account.audit_log import Action, write_entry
 from pbxhub.account.invitations import Waiting
 from pbxhub.store.accounts import Invitation, User
-from pbxhub.web.access import signed_in
+from pbxhub.web.access import address, signed_in
 from pbxhub.web.forms import NewAccountForm
 from pbxhub.web.language import _, said
 from pbxhub.web.users import Account
@@ -77,9 +75,8 @@ def _join(token: str, waiting: Waiting) -> ResponseReturnValue:
             again = invitations.opened(session, token, now())
             if again is None or not invitations.may_make_account(session, invitation, now()):
                 return redirect(url_for("invitations.with_link", token=token))
-            project_id, role = invitation.project_id, invitation.role
-            user = invitations.make_account(session, invitation, form.your_name.data or "", hashed, now())
-            _note(session, project_id, user, "member added", role)
+            project_id = invitation.project_id
+            user = invitations.make_account(session, invitation, form.your_name.data or "", hashed, address(), now())
             account = Account.of(user)
     except IntegrityError:  # two links for one address at the same moment: the other has made the account
         return redirect(url_for("invitations.with_link", token=token))
@@ -99,15 +96,11 @@ def _answer(invitation_id: int, answer: str, token: str = "") -> ResponseReturnV
         row = session.get_one(User, user.id)
         if invitation.email != row.email or invitation.expires_on <= now():
             abort(404)
-        project_id, role = invitation.project_id, invitation.role
-        if answer == "decline" and (by_link or row.email_confirmed_on):
-            session.delete(invitation)
-            _note(session, project_id, row, "invitation declined", role)
-        elif refused := invitations.accept(session, invitation, row, now(), by_link):
+        project_id = invitation.project_id
+        answered = invitations.decline if answer == "decline" else invitations.accept
+        if refused := answered(session, invitation, row, address(), now(), by_link=by_link):
             flash(said(refused.text), "error")
             return redirect(url_for("invitations.index"))
-        else:
-            _note(session, project_id, row, "member added", role)
     if answer == "decline":
         flash(_("You declined; the project sees it in its audit log."))
         return redirect(url_for("home.projects"))
@@ -117,9 +110,3 @@ def _answer(invitation_id: int, answer: str, token: str = "") -> ResponseReturnV
 def _locked(session: Session, invitation_id: int) -> Invitation:
     found = session.scalar(select(Invitation).where(Invitation.id == invitation_id).with_for_update())
     return found or abort(404)
-
-
-def _note(session: Session, project_id: int, user: Actor, action: Action, role: str) -> None:
-    write_entry(
-        session, project_id, user, action, user.email, {}, {"role": role}, request.remote_addr or "", now()
-    )  # fmt: skip

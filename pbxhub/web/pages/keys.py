@@ -1,10 +1,11 @@
 """API keys of a project. A key is shown once; only its hash is kept."""
 
-from flask import Blueprint, abort, flash, redirect, render_template, url_for
+from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import row_of
 from pbxhub.account.api_keys import make_key, revoke_key
 from pbxhub.store.accounts import ApiKey
 from pbxhub.web.access import enter
@@ -43,10 +44,7 @@ def remove(project_id: int, key_id: int) -> ResponseReturnValue:
     """Programs with this key are refused from now on."""
     with writing() as session:
         access = enter(session, project_id, "keys.change")
-        row = session.get(ApiKey, key_id)
-        if row is None or row.project_id != project_id:
-            abort(404)
-        revoke_key(session, access, row)
+        revoke_key(session, access, row_of(session, access, ApiKey, key_id))
     flash(_("The key has been revoked."))
     return redirect(url_for("keys.index", project_id=project_id))
 

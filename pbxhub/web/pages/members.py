@@ -4,16 +4,13 @@ from typing import cast
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import ROLES, Role
-from pbxhub.account.audit_log import Action, note
-from pbxhub.account.invitations import invite as make_invitation
-from pbxhub.account.invitations import of_project
-from pbxhub.account.members import give_role, lock_members, membership_of
+from pbxhub.account import invitations
+from pbxhub.account.access import ROLES, Role, row_of
+from pbxhub.account.members import change_role, lock_members, members_of
 from pbxhub.account.refusals import Refusal
-from pbxhub.store.accounts import Invitation, Membership, User
+from pbxhub.store.accounts import Invitation
 from pbxhub.web.access import enter
 from pbxhub.web.forms import InviteForm
 from pbxhub.web.language import _, said
@@ -41,11 +38,10 @@ def invite(project_id: int) -> ResponseReturnValue:
         access = enter(session, project_id, "members.change")
         if not form.validate_on_submit():
             return _page(session, project_id, form), 422
-        made = make_invitation(session, project_id, form.email.data, form.role.data, access.user.id, now())
+        made = invitations.invite(session, access, form.email.data, form.role.data)
         if isinstance(made, Refusal):
             flash(said(made.text), "error")
             return redirect(url_for("members.index", project_id=project_id))
-        note(session, access, "member invited", made.email, {}, {"role": made.role})
         send = SendingLink(session, access, made)
     send.leave()
     return redirect(url_for("members.index", project_id=project_id))
@@ -56,7 +52,7 @@ def send_again(project_id: int, invitation_id: int) -> ResponseReturnValue:
     """Another link for somebody invited; the one before no longer works."""
     with writing() as session:
         access = enter(session, project_id, "members.change")
-        send = SendingLink(session, access, _invitation(session, project_id, invitation_id))
+        send = SendingLink(session, access, row_of(session, access, Invitation, invitation_id))
     send.leave()
     return redirect(url_for("members.index", project_id=project_id))
 
@@ -66,9 +62,7 @@ def withdraw(project_id: int, invitation_id: int) -> ResponseReturnValue:
     """Takes an invitation back."""
     with writing() as session:
         access = enter(session, project_id, "members.change")
-        invitation = _invitation(session, project_id, invitation_id)
-        note(session, access, "invitation withdrawn", invitation.email)
-        session.delete(invitation)
+        invitations.withdraw(session, access, row_of(session, access, Invitation, invitation_id))
     flash(_("The invitation was withdrawn; its link no longer works."))
     return redirect(url_for("members.index", project_id=project_id))
 
@@ -82,32 +76,16 @@ def change(project_id: int, user_id: int) -> ResponseReturnValue:
         access = enter(session, project_id, "members.change")
         if role not in (*ROLES, "none"):
             abort(400, _("Choose one of the roles."))
-        member = membership_of(session, project_id, user_id) or abort(404)
-        before, email = member.role, session.get_one(User, user_id).email
-        if refused := give_role(session, member, None if role == "none" else cast(Role, role)):
+        if refused := change_role(session, access, user_id, None if role == "none" else cast(Role, role)):
             flash(said(refused.text), "error")
             return redirect(url_for("members.index", project_id=project_id))
-        done: Action = "member removed" if role == "none" else "member changed"
-        note(session, access, done, email, {"role": before}, {"role": role})
     flash(_("Saved."))
     return redirect(url_for("home.projects" if user_id == access.user.id else "members.index", project_id=project_id))
 
 
 def _page(session: Session, project_id: int, form: InviteForm) -> str:
-    members = session.execute(
-        select(User, Membership.role)
-        .join(Membership, Membership.user_id == User.id)
-        .where(Membership.project_id == project_id)
-        .order_by(User.email)
-    ).all()
     return render_template(
-        "account/members.html", members=members, form=form, roles=ROLES, invited=of_project(session, project_id),
+        "account/members.html", members=members_of(session, project_id), form=form, roles=ROLES,
+        invited=invitations.of_project(session, project_id),
         shown=take(f"members {project_id}"), mails=hub().mail is not None, now=now(),
     )  # fmt: skip
-
-
-def _invitation(session: Session, project_id: int, invitation_id: int) -> Invitation:
-    invitation = session.get(Invitation, invitation_id)
-    if invitation is None or invitation.project_id != project_id:
-        abort(404)
-    return invitation

@@ -1,11 +1,12 @@
 """Numbers: labels of the DIDs, and which project their calls belong to."""
 
-from flask import Blueprint, abort, flash, redirect, render_template, url_for
+from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from wtforms.fields import SelectChoice
 
+from pbxhub.account.access import row_of
 from pbxhub.account.numbers import delete_number, save_number
 from pbxhub.store.accounts import Number, Pbx
 from pbxhub.web.access import enter
@@ -32,8 +33,8 @@ def index(project_id: int) -> ResponseReturnValue:
 def number(project_id: int, number_id: int | None) -> ResponseReturnValue:
     """One number: new, or changed."""
     with reading() as session:
-        enter(session, project_id, "numbers.change")
-        row = _number(session, project_id, number_id) if number_id else None
+        access = enter(session, project_id, "numbers.change")
+        row = row_of(session, access, Number, number_id) if number_id else None
         form = NumberForm(obj=row)
         form.pbx_id.choices = _pbxs(session, project_id)
     if form.validate_on_submit() and _save(project_id, number_id, form):
@@ -54,7 +55,7 @@ def remove(project_id: int, number_id: int) -> ResponseReturnValue:
     """Takes the label away."""
     with writing() as session:
         access = enter(session, project_id, "numbers.change")
-        row = _number(session, project_id, number_id)
+        row = row_of(session, access, Number, number_id)
         delete_number(session, access, row)
     flash(_("Deleted."))
     return redirect(url_for("numbers.index", project_id=project_id))
@@ -63,18 +64,11 @@ def remove(project_id: int, number_id: int) -> ResponseReturnValue:
 def _save(project_id: int, number_id: int | None, form: NumberForm) -> bool:
     with writing() as session:
         access = enter(session, project_id, "numbers.change")
-        row = _number(session, project_id, number_id) if number_id else None
+        row = row_of(session, access, Number, number_id) if number_id else None
         saved = save_number(session, access, row, form.data)
         return form.take(saved if isinstance(saved, list) else [])
 
 
 def _pbxs(session: Session, project_id: int) -> list[SelectChoice]:
     rows = session.execute(select(Pbx.id, Pbx.name).where(Pbx.project_id == project_id).order_by(Pbx.id))
-    return [SelectChoice(row.id, row.name) for row in rows]
-
-
-def _number(session: Session, project_id: int, number_id: int) -> Number:
-    row = session.get(Number, number_id)
-    if row is None or row.project_id != project_id:
-        abort(404)
-    return row
+    return [(row.id, row.name) for row in rows]

@@ -5,17 +5,14 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.account import networks, pbx_files
-from pbxhub.account.audit_log import note_of_hub
 from pbxhub.account.networks import grant_networks
 from pbxhub.account.operators import change_operator
 from pbxhub.account.pbx_files import PbxFiles, name_files
-from pbxhub.store.accounts import AuditEntry, Membership, Pbx, Project, User
-from pbxhub.store.webhooks import touch_webhooks
+from pbxhub.store.accounts import Membership, Pbx, Project, User
 from pbxhub.web.access import operating
 from pbxhub.web.forms import NetworksForm, PbxFilesForm
 from pbxhub.web.language import _, said
-from pbxhub.web.paging import PAGE, Page
+from pbxhub.web.pages.audit import audit_page
 from pbxhub.wsgi.current import hub, reading, writing
 
 pages = Blueprint("operator", __name__, url_prefix="/operator")
@@ -41,13 +38,8 @@ def index() -> ResponseReturnValue:
 def log() -> ResponseReturnValue:
     """What operators changed, newest first."""
     operating("hub.read")
-    before = request.args.get("before", "")
     with reading() as session:
-        query = select(AuditEntry).where(AuditEntry.project_id.is_(None))
-        if before.isascii() and before.isdigit() and len(before) < 18:
-            query = query.where(AuditEntry.id < int(before))
-        rows = session.scalars(query.order_by(AuditEntry.id.desc()).limit(PAGE + 1)).all()
-        page = Page(rows[:PAGE], str(rows[PAGE - 1].id) if len(rows) > PAGE else "")
+        page = audit_page(session, None)
         return render_template("account/audit.html", page=page, title=_("What operators changed"))
 
 
@@ -57,11 +49,9 @@ def user(user_id: int) -> ResponseReturnValue:
     me = operating("operators.change")
     wanted = request.form.get("operator") == "yes"
     with writing() as session:
-        row = session.get(User, user_id) or abort(404)
-        if refused := change_operator(session, user_id, wanted, me.user.id):
+        if refused := change_operator(session, me, user_id, wanted):
             flash(said(refused.text), "error")
             return redirect(url_for("operator.index"))
-        note_of_hub(session, me, "operator added" if wanted else "operator removed", row.email)
     flash(_("Saved."))
     return redirect(url_for("operator.index" if wanted or user_id != me.user.id else "home.projects"))
 
@@ -77,14 +67,10 @@ def pbx(pbx_id: int) -> ResponseReturnValue:
         return _pbx_page(form, row)
     with writing() as session:
         row = session.get(Pbx, pbx_id) or abort(404)
-        before = pbx_files.shown(row)
         files = PbxFiles(form.cel_path.data or "", form.recordings.data or "")
-        if refused := name_files(session, row, files, hub().settings.recordings):
+        if refused := name_files(session, me, row, files, form.any_network.data):
             form.take(refused)
             return _pbx_page(form, row)
-        row.any_network = form.any_network.data
-        after = pbx_files.shown(row)
-        note_of_hub(session, me, "PBX files named", f"{row.project.name}: {row.name}", before, after)
     flash(_("Saved."))
     return redirect(url_for("operator.index"))
 
@@ -106,12 +92,9 @@ def project(project_id: int) -> ResponseReturnValue:
         return _project_page(form, row)
     with writing() as session:
         row = session.get(Project, project_id) or abort(404)
-        before = networks.shown(row)
-        if refused := grant_networks(row, form.grant(), hub().settings.allowed_networks):
+        if refused := grant_networks(session, me, row, form.grant()):
             form.take(refused)
             return _project_page(form, row)
-        touch_webhooks(session, project_id)
-        note_of_hub(session, me, "networks granted", row.name, before, networks.shown(row), project_id)
     flash(_("Saved."))
     return redirect(url_for("operator.index"))
 

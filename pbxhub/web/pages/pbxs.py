@@ -3,16 +3,15 @@
 import secrets
 from pathlib import Path
 
-from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
-from pbxhub.account.audit_log import note
+from pbxhub.account.access import row_of
 from pbxhub.account.contexts import add_context, strange_contexts
 from pbxhub.account.copied_text import section_of, value_of
 from pbxhub.account.dial_plans import change_dial_plan, dial_plan_to_change
-from pbxhub.account.pbxs import add_pbx, change_pbx, shown
+from pbxhub.account.pbxs import add_pbx, change_pbx, check_pbx, delete_pbx
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.paths import ASTERISK_CONF
 from pbxhub.store.accounts import Pbx
@@ -23,7 +22,7 @@ from pbxhub.web.forms import DialPlanForm, PbxForm
 from pbxhub.web.language import _, said
 from pbxhub.web.pbx_live import live
 from pbxhub.web.shown_once import hand_over, take
-from pbxhub.wsgi.current import hub, now, reading, writing
+from pbxhub.wsgi.current import now, reading, writing
 
 pages = Blueprint("pbxs", __name__, url_prefix="/projects/<int:project_id>/pbxs")
 
@@ -50,19 +49,10 @@ def create(project_id: int) -> ResponseReturnValue:
     secret = form.secret.data or secrets.token_urlsafe(24)
     with writing() as session:
         access = enter(session, project_id, "pbxs.change")
-        pbx = add_pbx(
-            session,
-            access.project,
-            form.wanted(secret),
-            hub().vault,
-            hub().settings.recordings,
-            now(),
-            operator=access.operator,
-        )
+        pbx = add_pbx(session, access, form.wanted(secret))
         if isinstance(pbx, list):
             form.take(pbx)
             return _form_page(form, None)
-        note(session, access, "PBX added", pbx.name, {}, shown(pbx))
         pbx_id = pbx.id
     hand_over(f"PBX {pbx_id}", secret)
     return redirect(url_for("pbxs.detail", project_id=project_id, pbx_id=pbx_id))
@@ -72,8 +62,8 @@ def create(project_id: int) -> ResponseReturnValue:
 def detail(project_id: int, pbx_id: int) -> ResponseReturnValue:
     """State, reason, and what to put into Asterisk's configuration."""
     with reading() as session:
-        enter(session, project_id)
-        pbx = _pbx(session, project_id, pbx_id)
+        access = enter(session, project_id)
+        pbx = row_of(session, access, Pbx, pbx_id)
         secret = "".join(take(f"PBX {pbx_id}"))
         return render_template(
             "pbxs/detail.html", pbx=pbx, secret=value_of(secret), unsafe_secret=secret != value_of(secret),
@@ -86,8 +76,8 @@ def detail(project_id: int, pbx_id: int) -> ResponseReturnValue:
 def state(project_id: int, pbx_id: int) -> ResponseReturnValue:
     """The live part of the page, and the line of manager.conf that depends on it."""
     with reading() as session:
-        enter(session, project_id)
-        pbx = _pbx(session, project_id, pbx_id)
+        access = enter(session, project_id)
+        pbx = row_of(session, access, Pbx, pbx_id)
         return render_template("pbxs/_state.html", pbx=pbx, live=live(session, pbx), polled=True)
 
 
@@ -95,20 +85,17 @@ def state(project_id: int, pbx_id: int) -> ResponseReturnValue:
 def edit(project_id: int, pbx_id: int) -> ResponseReturnValue:
     """Changes a PBX; an empty secret keeps the old one."""
     with reading() as session:
-        enter(session, project_id, "pbxs.change")
-        pbx = _pbx(session, project_id, pbx_id)
+        access = enter(session, project_id, "pbxs.change")
+        pbx = row_of(session, access, Pbx, pbx_id)
         form = PbxForm(data=_values(pbx))
     if not form.validate_on_submit():
         return _form_page(form, pbx)
     with writing() as session:
         access = enter(session, project_id, "pbxs.change")
-        pbx = _pbx(session, project_id, pbx_id)
-        before = shown(pbx)
-        wanted = form.wanted(form.secret.data or "")
-        if refused := change_pbx(pbx, wanted, hub().vault, operator=access.operator):
+        pbx = row_of(session, access, Pbx, pbx_id)
+        if refused := change_pbx(session, access, pbx, form.wanted(form.secret.data or "")):
             form.take(refused)
             return _form_page(form, pbx)
-        note(session, access, "PBX changed", pbx.name, before, shown(pbx))
     flash(_("Saved. The hub connects anew within seconds."))
     return redirect(url_for("pbxs.detail", project_id=project_id, pbx_id=pbx_id))
 
@@ -118,7 +105,7 @@ def dial_plan(project_id: int, pbx_id: int) -> ResponseReturnValue:
     """How the PBX places calls that programs order. Every member sees it, owners change it."""
     with writing() if request.method == "POST" else reading() as session:
         access = enter(session, project_id, "dial_plan.change" if request.method == "POST" else "account.read")
-        pbx = _pbx(session, project_id, pbx_id)
+        pbx = row_of(session, access, Pbx, pbx_id)
         plan = dial_plan_to_change(session, access, pbx) if request.method == "POST" else dial_plan_of(session, pbx_id)
         form = DialPlanForm(obj=plan)
         if form.validate_on_submit() and form.take(change_dial_plan(session, access, pbx, plan, form.data)):
@@ -132,10 +119,8 @@ def check(project_id: int, pbx_id: int) -> ResponseReturnValue:
     """Signs in to the PBX as the listener does, and says what is well and what to do where something is not."""
     with reading() as session:
         access = enter(session, project_id, "pbxs.change")
-        pbx = _pbx(session, project_id, pbx_id)
-    with hub().slow_requests.one(project_id):
-        findings = hub().check_pbx(pbx, access.operator)
-    return render_template("pbxs/_check.html", pbx=pbx, findings=findings)
+        pbx = row_of(session, access, Pbx, pbx_id)
+    return render_template("pbxs/_check.html", pbx=pbx, findings=check_pbx(access, pbx))
 
 
 @pages.post("/<int:pbx_id>/contexts")
@@ -144,8 +129,8 @@ def take_context(project_id: int, pbx_id: int) -> ResponseReturnValue:
     context = request.form.get("context", "")
     with writing() as session:
         access = enter(session, project_id, "pbxs.change")
-        pbx = _pbx(session, project_id, pbx_id)
-        refused = add_context(session, access, pbx, context, hub().vault)
+        pbx = row_of(session, access, Pbx, pbx_id)
+        refused = add_context(session, access, pbx, context)
     for refusal in refused:
         flash(said(refusal.text), "error")
     if not refused:
@@ -158,9 +143,8 @@ def remove(project_id: int, pbx_id: int) -> ResponseReturnValue:
     """Stops listening and forgets the PBX; its calls stay."""
     with writing() as session:
         access = enter(session, project_id, "pbxs.change")
-        pbx = _pbx(session, project_id, pbx_id)
-        note(session, access, "PBX deleted", pbx.name, shown(pbx))
-        session.delete(pbx)
+        pbx = row_of(session, access, Pbx, pbx_id)
+        delete_pbx(session, access, pbx)
     flash(_("The hub no longer listens to this PBX."))
     return redirect(url_for("pbxs.index", project_id=project_id))
 
@@ -183,10 +167,3 @@ def _files() -> list[tuple[str, str]]:
 
 def _first_needed(path: Path) -> tuple[bool, str]:
     return not path.name.startswith("manager"), path.name
-
-
-def _pbx(session: Session, project_id: int, pbx_id: int) -> Pbx:
-    pbx = session.get(Pbx, pbx_id)
-    if pbx is None or pbx.project_id != project_id:
-        abort(404)
-    return pbx

@@ -1,21 +1,20 @@
 """Projects: make one, change its name, zone and country, delete it."""
 
-from flask import Blueprint, abort, flash, g, redirect, render_template, url_for
+from flask import Blueprint, flash, g, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import row_of
 from pbxhub.account.alerts import add_alert, remove_alert
-from pbxhub.account.audit_log import note_of_hub
-from pbxhub.account.projects import change_project, read_project, refuse_new_project
-from pbxhub.store.accounts import Membership, Project
+from pbxhub.account.projects import change_project, delete_project, make_project, refuse_new_project
+from pbxhub.store.accounts import Project
 from pbxhub.store.notices import NoticeTarget
-from pbxhub.store.webhooks import add_project
 from pbxhub.web.access import at_hub, enter, signed_in
 from pbxhub.web.forms import AlertForm, DeleteProjectForm, ProjectForm
 from pbxhub.web.kept_forms import kept
 from pbxhub.web.language import _, said
-from pbxhub.wsgi.current import hub, now, reading, writing
+from pbxhub.wsgi.current import reading, writing
 
 pages = Blueprint("project", __name__, url_prefix="/projects")
 
@@ -25,19 +24,16 @@ def create() -> ResponseReturnValue:
     """A new project; who makes it is its owner. 403, with whom to ask, for those who may not."""
     user = signed_in()
     with reading() as session:
-        if refused := refuse_new_project(session, user.operator, hub().settings):
+        if refused := refuse_new_project(session, at_hub(user)):
             title = said(refused.sentence)
             return render_template("failure.html", code=403, title=title, sentence=said(refused.remedy)), 403
     form = ProjectForm()
-    read = read_project(form.data)
-    if not form.validate_on_submit() or isinstance(read, list):
-        return render_template("account/form.html", form=form, title=_("New project"), submit=_("Create"))
-    with writing() as session:
-        project = Project(created_on=now(), webhook_networks=None if user.operator else [], **read)
-        add_project(session, project)
-        session.add(Membership(project_id=project.id, user_id=user.id, role="owner", created_on=now()))
-        note_of_hub(session, at_hub(user), "project added", project.name, project_id=project.id)
-    return redirect(url_for("pbxs.index", project_id=project.id))
+    if form.validate_on_submit():
+        with writing() as session:
+            made = make_project(session, at_hub(user), form.settings())
+            if isinstance(made, Project):
+                return redirect(url_for("pbxs.index", project_id=made.id))
+    return render_template("account/form.html", form=form, title=_("New project"), submit=_("Create"))
 
 
 @pages.route("/<int:project_id>/settings", methods=["GET", "POST"])
@@ -63,7 +59,7 @@ def alert(project_id: int) -> ResponseReturnValue:
     form = AlertForm()
     with writing() as session:
         access = enter(session, project_id, "alerts.change")
-        refused = add_alert(session, access, form.address.data or "", _why_not) if form.validate_on_submit() else []
+        refused = add_alert(session, access, form.address.data or "") if form.validate_on_submit() else []
         if not form.take(refused) or form.errors:
             return _settings_page(session, ProjectForm(formdata=None, obj=access.project), form), 422
     flash(_("Saved."))
@@ -75,10 +71,7 @@ def mute(project_id: int, target_id: int) -> ResponseReturnValue:
     """One place less."""
     with writing() as session:
         access = enter(session, project_id, "alerts.change")
-        target = session.get(NoticeTarget, target_id)
-        if target is None or target.project_id != project_id:
-            abort(404)
-        remove_alert(session, access, target)
+        remove_alert(session, access, row_of(session, access, NoticeTarget, target_id))
     flash(_("Deleted."))
     return redirect(url_for("project.settings", project_id=project_id))
 
@@ -92,15 +85,9 @@ def remove(project_id: int) -> ResponseReturnValue:
         if not form.validate_on_submit() or form.typed_name.data != access.project.name:
             flash(_("Type the name of the project exactly to delete it."), "error")
             return redirect(url_for("project.settings", project_id=project_id))
-        note_of_hub(session, access, "project deleted", access.project.name)
-        session.execute(delete(Project).where(Project.id == project_id))
+        delete_project(session, access)
     flash(_("The project was deleted."))
     return redirect(url_for("home.projects"))
-
-
-def _why_not(url: str) -> str:
-    refused = hub().guard_of(g.access.project).check_url(url)
-    return refused.sentence if refused else ""
 
 
 def _settings_page(session: Session, form: ProjectForm, alerts: AlertForm) -> str:

@@ -1,16 +1,12 @@
 """The first start: whoever has the link from the server's terminal becomes the owner. There is no default password."""
 
-import uuid
-
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_security import hash_password, login_user
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from pbxhub.account import first_owner
-from pbxhub.store.accounts import Membership, Project, User
-from pbxhub.store.webhooks import add_project
+from pbxhub.store.accounts import Project
 from pbxhub.web.forms import SetupForm
 from pbxhub.web.users import Account
 from pbxhub.wsgi.current import hub, now, reading, writing
@@ -33,33 +29,10 @@ def setup() -> ResponseReturnValue:
     with writing() as session:
         if not first_owner.is_open(session, data_dir, token) or not first_owner.use(session, token):
             abort(404)
-        user = _make_owner(session, form, hashed)
+        user = first_owner.make_owner(
+            session, form.email.data, form.your_name.data or "", hashed, form.settings(), now()
+        )
         account = Account.of(user)
     first_owner.remember_owner(data_dir)
     login_user(account, authn_via=["password"])
     return redirect(url_for("home.start"))
-
-
-def _make_owner(session: Session, form: SetupForm, hashed: str) -> User:
-    """The user, and the projects they own: those that are there (the demo), or a new one."""
-    user = User(
-        email=form.email.data,
-        name=form.your_name.data or "",
-        password=hashed,
-        fs_uniquifier=uuid.uuid4().hex,
-        operator=True,
-        email_confirmed_on=now(),
-        recovery_codes=[],
-        created_on=now(),
-    )
-    projects = list(session.scalars(select(Project)))
-    if not projects:
-        projects = [Project(name=form.name.data, created_on=now())]
-        add_project(session, projects[0])
-    projects[0].name, projects[0].time_zone = form.name.data, form.time_zone.data
-    projects[0].country = form.country.data
-    session.add(user)
-    session.flush()
-    for project in projects:
-        session.add(Membership(project_id=project.id, user_id=user.id, role="owner", created_on=now()))
-    return user
