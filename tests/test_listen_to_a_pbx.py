@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pbxhub.store.accounts import Pbx
 from pbxhub.store.session import Database
 from pbxhub.testing.pbx.recordings import freshen, read_recording, shipped
 from tests.support.hub import add_pbx, calls_of, change_pbx, listening, pbx_of, stages_of
@@ -104,7 +105,7 @@ def test_garbage_between_events_is_counted_and_the_events_go_on() -> None:
                 await player.send_bytes(block)
             await player.send_bytes(NEWCHANNEL.format("Иван").encode().replace("Иван".encode(), b"\xd0\x98\xff!"))
             await until(lambda: any("Uniqueid: 1795330979.1" in event for event in line.events))
-            assert "CallerIDName: И\ufffd!" in line.events[-1]
+            assert "CallerIDName: Ð\x98ÿ!" in line.events[-1], "what is no UTF-8 is read as latin-1"
             assert len(line.events) == 2
             protocol = line.connection._protocol
             assert protocol is not None
@@ -121,6 +122,33 @@ def test_a_message_without_any_end_ends_the_connection_and_takes_no_memory() -> 
             await player.send_bytes(b"Event: Newchannel\r\nCallerIDName: " + b"x" * 17_000_000)
             assert "without end" in (await line.until_state("lost", "garbage")).sentence
             await until(lambda: line.connection.state.name == "connected")
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("country", "setting", "sent", "shown"),
+    [
+        ("UA", "", "Віталій Ґудзь".encode("windows-1251"), "Віталій Ґудзь"),
+        ("", "koi8-r", "Иван".encode("koi8-r"), "Иван"),
+        ("FR", "", "Zoé".encode("latin-1"), "Zoé"),
+        ("UA", "", "Олена Коваль".encode(), "Олена Коваль"),
+        ("UA", "", "Олена Коваль".encode()[:-1], "Олена Ковал\ufffd"),  # cut by Asterisk
+    ],
+)
+def test_a_name_that_is_not_utf_8_is_read_in_the_charset_of_the_pbx(
+    database: Database, country: str, setting: str, sent: bytes, shown: str
+) -> None:
+    async def scenario() -> None:
+        async with playing() as player:
+            pbx_id = add_pbx(database, player, charset=setting)
+            with database.write() as session:
+                session.get_one(Pbx, pbx_id).project.country = country
+            async with listening(database):
+                await until(lambda: pbx_of(database, pbx_id).state == "connected")
+                await player.send_bytes(NEWCHANNEL.format("NAME").encode().replace(b"NAME", sent))
+                await until(lambda: calls_of(database))
+        assert calls_of(database)[0].caller_name == shown
 
     run(scenario())
 

@@ -80,7 +80,7 @@ def test_nothing_that_a_pbx_says_breaks_the_line() -> None:
     async def scenario() -> None:
         for seed in range(300):
             chance = random.Random(seed)
-            protocol = AmiProtocol(lambda _block: True)
+            protocol = AmiProtocol(lambda _block: True, "iso-8859-1")
             protocol.connection_made(Nowhere())
             protocol.data_received(b"Asterisk Call Manager/7.0.3\r\n")
             asked = [Action({"Action": "Status"}) for _ in range(2)]

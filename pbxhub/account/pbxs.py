@@ -11,6 +11,7 @@ from pbxhub.account.audit_log import note
 from pbxhub.account.installation import Finding
 from pbxhub.account.pbx_files import first_folder
 from pbxhub.account.refusals import Refusal
+from pbxhub.calls.charsets import CHARSETS
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.stages import JSON
 from pbxhub.sending.address_guard import read_networks
@@ -23,7 +24,7 @@ _USER_NAME = re.compile(r"[A-Za-z0-9_.@+-]{1,100}", re.ASCII)
 _SECTIONS = frozenset({"general", "pbxhub-rights"})  # of manager.conf, with a meaning of their own
 _CONTEXT = re.compile(r"[^\s\[\](){},;\"'\\=]{1,80}")
 _MOST_CONTEXTS = 50
-AUDITED = ("name", "host", "port", "username", "tls", "plain_login", "enabled")
+AUDITED = ("name", "host", "port", "username", "tls", "plain_login", "charset", "enabled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class PbxInput:
     plain_login: bool | None = None
     incoming_contexts: tuple[str, ...] | None = None
     enabled: bool | None = None
+    charset: str | None = None
 
 
 def add_pbx(session: Session, access: Access, given: PbxInput) -> Pbx | list[Refusal]:
@@ -47,7 +49,7 @@ def add_pbx(session: Session, access: Access, given: PbxInput) -> Pbx | list[Ref
     it at any address."""
     row = Pbx(
         project=access.project, port=5038, tls=False, tls_ca="", plain_login=False, enabled=True, state="new",
-        cel_path="", incoming_contexts=list(DEFAULT_INCOMING_CONTEXTS), created_on=access.now,
+        cel_path="", charset="", incoming_contexts=list(DEFAULT_INCOMING_CONTEXTS), created_on=access.now,
     )  # fmt: skip
     complete = replace(given, name=given.name or "", host=given.host or "", username=given.username or "",
                        secret=given.secret or "")  # fmt: skip
@@ -222,6 +224,16 @@ def _contexts(value: object) -> Refusal | None:
     )
 
 
+def _charset(value: object) -> Refusal | None:
+    if value in ("", *CHARSETS):
+        return None
+    return Refusal(
+        "",
+        say("The hub does not know this charset."),
+        say("Leave it empty for that of the country, or give one of %(known)s.", known=", ".join(CHARSETS)),
+    )
+
+
 _CHECKS: Mapping[str, Callable[[object], Refusal | None]] = {
     "name": _name,
     "host": _host,
@@ -230,4 +242,5 @@ _CHECKS: Mapping[str, Callable[[object], Refusal | None]] = {
     "secret": _secret,
     "tls_ca": _authority,
     "incoming_contexts": _contexts,
+    "charset": _charset,
 }

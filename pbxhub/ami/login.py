@@ -15,6 +15,7 @@ from pbxhub.ami.actions import ActionRefusedError, build
 from pbxhub.ami.protocol import FILTERED_EVENTS, AmiProtocol, SessionEndedError, headers_of
 from pbxhub.ami.resync import VARIABLES, read_channels
 from pbxhub.calls.ami_events import Status
+from pbxhub.calls.charsets import charset_of
 from pbxhub.sending.pbx_reach import ANYWHERE, PbxReach
 from pbxhub.sending.target_url import Address as IpAddress
 from pbxhub.store.pbx_states import PbxState
@@ -37,6 +38,7 @@ class Address:
     tls_ca: str = ""
     plain_login: bool = False
     reach: PbxReach = ANYWHERE
+    charset: str = charset_of("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ async def _try_each(
     for last, ip in enumerate(found, start=1 - len(found)):
         try:
             _, protocol = await loop.create_connection(
-                lambda: AmiProtocol(on_event), str(ip), address.port, ssl=context, server_hostname=name
+                lambda: AmiProtocol(on_event, address.charset), str(ip), address.port, ssl=context, server_hostname=name
             )
         except OSError:
             if last == 0:

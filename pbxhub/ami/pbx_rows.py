@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.ami.login import Address
 from pbxhub.calls.cel_calls import Place
+from pbxhub.calls.charsets import charset_of
 from pbxhub.calls.incoming_contexts import IncomingContexts
 from pbxhub.calls.snapshot import load, outline
 from pbxhub.calls.stages import JSON, CallReport, Direction
@@ -85,7 +86,17 @@ def pbx_row(pbx: Pbx, vault: Vault) -> PbxRow:
         trouble = PbxState("refused", "sealed_secret", str(error))
     return PbxRow(
         id=pbx.id,
-        address=Address(pbx.host, pbx.port, pbx.username, secret, pbx.tls, pbx.tls_ca, pbx.plain_login, reach_of(pbx)),
+        address=Address(
+            pbx.host,
+            pbx.port,
+            pbx.username,
+            secret,
+            pbx.tls,
+            pbx.tls_ca,
+            pbx.plain_login,
+            reach_of(pbx),
+            charset_of(pbx.charset, pbx.project.country),
+        ),
         incoming_contexts=tuple(pbx.incoming_contexts),
         cel_path=pbx.cel_path,
         trouble=trouble,

@@ -20,6 +20,7 @@ from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.message import Message
 
 from pbxhub.calls.ami_events import EVENTS
+from pbxhub.calls.charsets import decode
 from pbxhub.store.pbx_states import PbxState
 
 LONGEST_MESSAGE = 128 * 1024  # bytes; the longest in the recordings has 2,400
@@ -62,10 +63,12 @@ class Answer:
 
 
 class AmiProtocol(AMIProtocol):
-    """One connection. on_event(block) is called with each wanted event; it returns False when there is no room."""
+    """One connection. on_event(block) is called with each wanted event; it returns False when there is no room.
+    charset: of what is not UTF-8."""
 
-    def __init__(self, on_event: Callable[[str], bool]) -> None:
+    def __init__(self, on_event: Callable[[str], bool], charset: str) -> None:
         self.on_event = on_event
+        self._charset = charset
         self.counts = Counts()
         self.got_newchannel = False
         self.fully_booted: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -124,18 +127,18 @@ class AmiProtocol(AMIProtocol):
         elif block.startswith(b"Event: "):
             self._event(block, block[7 : block.find(b"\r\n")] if b"\r\n" in block else block[7:])
         elif block.startswith(b"Response: "):
-            self._answer(block.decode("utf-8", "replace"))
+            self._answer(decode(block, self._charset))
         elif block:
             self.counts.unreadable += 1
 
     def _event(self, block: bytes, name: bytes) -> None:
         if name in _ANSWERS:
-            self._answer(block.decode("utf-8", "replace"))
+            self._answer(decode(block, self._charset))
             return
         if name not in _WANTED:
             self.counts.unwanted += 1
             return
-        text = block.decode("utf-8", "replace")
+        text = decode(block, self._charset)
         self.counts.wanted += 1
         if name == b"OriginateResponse":  # both the sender of the Originate and the tracker need it
             self._answer(text)

@@ -150,6 +150,7 @@ class Pbx(Base):
     tls_ca: Mapped[str] = mapped_column(String, default="")  # PEM of an own authority; empty = the system's
     plain_login: Mapped[bool] = mapped_column(default=False)  # MD5 challenge unless asked otherwise
     incoming_contexts: Mapped[list[str]] = mapped_column(JsonColumn, default=lambda: list(DEFAULT_INCOMING_CONTEXTS))
+    charset: Mapped[str] = mapped_column(String(20), default="")  # of names that are not UTF-8: calls/charsets.py
     cel_path: Mapped[str] = mapped_column(String(1000), default="")  # sqlite file of cel_sqlite3_custom on this host
     # folder of its recordings on this host; "" = none, COMMON_FOLDER = that of the setting. Only operators name paths
     recordings: Mapped[str] = mapped_column(String(1000), default="")

@@ -30,6 +30,7 @@ from pbxhub.account.networks import Grant
 from pbxhub.account.pbxs import PbxInput
 from pbxhub.account.projects import LONGEST, countries, read_project, time_zones
 from pbxhub.account.refusals import Refusal
+from pbxhub.calls.charsets import CHARSETS
 from pbxhub.web.kept_forms import kept
 from pbxhub.web.language import LANGUAGES, said
 from pbxhub.wsgi.current import hub
@@ -246,6 +247,12 @@ class PbxForm(Form):
             "all that begin with from-trunk."
         ),
     )
+    charset = SelectField(
+        _("Charset of names"),
+        validate_choice=False,
+        choices=[("", _("that of the country")), *((name, name) for name in CHARSETS)],
+        description=_("Of callers' names that are not UTF-8. In Ukraine and its neighbours windows-1251 as a rule."),
+    )
     enabled = BooleanField(_("Listen to this PBX"), default=True)
 
     def wanted(self, secret: str) -> PbxInput:
@@ -254,6 +261,7 @@ class PbxForm(Form):
         return PbxInput(
             self.name.data, self.host.data, self.port.data, self.username.data, secret or None, self.tls.data,
             (self.tls_ca.data or "").replace("\r\n", "\n").strip(), self.plain_login.data, names, self.enabled.data,
+            self.charset.data or "",
         )  # fmt: skip
 
     def take(self, refusals: Sequence[Refusal]) -> bool:

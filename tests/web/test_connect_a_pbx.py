@@ -73,6 +73,7 @@ def put(database: Database, people: People, **values: object) -> str:
         ("name", "a\tb", "control characters"),
         ("incoming_contexts", "from-trunk]", "not names of dialplan contexts"),
         ("incoming_contexts", "from trunk", "not names of dialplan contexts"),
+        ("charset", "utf-16", "does not know this charset"),
         ("tls_ca", "-----BEGIN NONSENSE-----", "is not a certificate in PEM form"),
     ],
 )

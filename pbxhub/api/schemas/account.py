@@ -46,6 +46,7 @@ class Pbx(Schema):
     incoming_contexts = fields.List(
         text(80, least=1), validate=validate.Length(1, 50), **given("names, or patterns: from-trunk*")
     )
+    charset = fields.String(**given("of names that are not UTF-8, windows-1251; empty: that of the country"))
     enabled = fields.Boolean()
     state = fields.String(dump_only=True)
     state_reason = fields.String(dump_only=True)

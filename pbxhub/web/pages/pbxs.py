@@ -151,7 +151,7 @@ def remove(project_id: int, pbx_id: int) -> ResponseReturnValue:
 
 def _values(pbx: Pbx) -> dict[str, object]:
     """What the form shows of a PBX."""
-    names = ("name", "host", "port", "username", "tls", "tls_ca", "plain_login", "enabled")
+    names = ("name", "host", "port", "username", "tls", "tls_ca", "plain_login", "charset", "enabled")
     return {**{name: getattr(pbx, name) for name in names}, "contexts": ", ".join(pbx.incoming_contexts)}
 
 
