@@ -184,19 +184,22 @@ def test_an_attended_transfer_names_the_colleague_whichever_line_is_the_older(
     assert [(name, key) for name, key, _ in fired][-2:] == [("incoming.forward", "102"), ("incoming.pickup", "102")]
 
 
-def test_the_talk_with_a_new_party_whose_channel_nothing_tells_counts() -> None:
+@pytest.mark.parametrize(("consultation", "party"), [(colleague_answers(3), "102"), ([], "7102")])
+def test_the_new_party_is_the_one_who_was_consulted_and_what_the_line_shows_where_nobody_saw_it(
+    consultation: list[str], party: str
+) -> None:
     rewritten = attended(TALKS, CONSULTS, ("79161234567", "7102"), 6)
     fired = stages_of(
         event("Newchannel", **NEW),
         *answered("101", 2, 1),
-        *colleague_answers(3),
+        *consultation,
         rewritten,
         event("Hangup", Timestamp=at(6), **TALKS, Cause="16"),
         event("Hangup", Timestamp=at(6), **CONSULTS, Cause="16"),
         event("Hangup", Timestamp=at(66), **CALLER, Cause="16"),
         event("Hangup", Timestamp=at(66), **agent("102", 9, prefix=""), Cause="16"),
     )
-    assert [(name, key) for name, key, _ in fired][3:5] == [("incoming.forward", "7102"), ("incoming.pickup", "7102")]
+    assert [(name, key) for name, key, _ in fired][3:5] == [("incoming.forward", party), ("incoming.pickup", party)]
     assert fired[-1][2]["billsec"] == 64
 
 

@@ -80,12 +80,17 @@ class DialEnd:
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """BridgeEnter or BridgeLeave: of interest because a changed Linkedid often shows here first."""
+    """BridgeEnter, or BridgeLeave with an empty bridge. A changed Linkedid often shows here first.
+
+    kind: basic for a talk of two; base, parking, agent_hold and others.
+    """
 
     time: float
     uniqueid: str
     linkedid: str
     variables: Mapping[str, str]
+    bridge: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +331,12 @@ def _dial_end(block: str, time: float) -> DialEnd:
     return DialEnd(time, uniqueid, linkedid, _dest(block), status, forward)
 
 
-def _bridge(block: str, time: float) -> Bridge:
+def _bridge_enter(block: str, time: float) -> Bridge:
+    bridge, kind = text_of(block, "\nBridgeUniqueid: "), text_of(block, "\nBridgeType: ")
+    return Bridge(time, *_ids(block), variables_of(block), bridge, kind)
+
+
+def _bridge_leave(block: str, time: float) -> Bridge:
     return Bridge(time, *_ids(block), variables_of(block))
 
 
@@ -382,8 +392,8 @@ _READERS: Mapping[str, Callable[[str, float], Message | None]] = {
     "Newstate": _newstate,
     "DialBegin": _dial_begin,
     "DialEnd": _dial_end,
-    "BridgeEnter": _bridge,
-    "BridgeLeave": _bridge,
+    "BridgeEnter": _bridge_enter,
+    "BridgeLeave": _bridge_leave,
     "HangupRequest": lambda block, time: HangupRequest(time, *_ids(block)),
     "Hangup": _hangup,
     "BlindTransfer": _blind_transfer,

@@ -1,7 +1,6 @@
 """Somebody is dialled and answers or not: rings, diversions, redirects, and calls that go out."""
 
-from pbxhub.calls.ami_events import Bridge, DialBegin, DialEnd
-from pbxhub.calls.annotations import keep_variables
+from pbxhub.calls.ami_events import DialBegin, DialEnd
 from pbxhub.calls.arrivals import arrive_by_dialling
 from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
@@ -140,7 +139,8 @@ def on_dial_end(live: LiveCalls, message: DialEnd) -> None:
         if not dest.local:
             answer(live, call, dest, message.time, ours)
     elif message.forward and dest.leg and call.direction == "incoming":
-        next_hop(call, message.time)
+        if next_hop(call, message.time):
+            call.move_pairs(dialler)
         to = dialled_number(message.forward)
         forward(live, call, SentOn("diversion", dest.number, to), call.hop.number, message.time)
 
@@ -154,9 +154,3 @@ def _call_of(live: LiveCalls, message: DialEnd) -> Call | None:
     if other is not None and other is not call:
         return live.merge(call, other, message.time)
     return call
-
-
-def on_bridge(live: LiveCalls, message: Bridge) -> None:
-    call = live.follow(message.uniqueid, message.linkedid, message.time)
-    if call is not None and message.variables:
-        keep_variables(call, message.variables)

@@ -13,12 +13,14 @@ def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
     if call is None or call.hangup.by or call.phase == "over":
         return
     channel = call.channels[message.uniqueid]
-    if message.uniqueid in (call.first, call.party) or (call.direction == "outgoing" and not channel.plumbing):
+    talks = (call.first,) if call.phase == "sent_on" else (call.first, call.party)
+    if message.uniqueid in talks or (call.direction == "outgoing" and not channel.plumbing):
         from_outside = channel.outside if call.direction == "outgoing" else message.uniqueid == call.first
         call.hangup.by = "caller" if from_outside else "employee"
 
 
 def on_hangup(live: LiveCalls, message: Hangup) -> None:
+    live.bridges.leave(message.uniqueid)
     call = live.follow(message.uniqueid, message.linkedid, message.time)
     if call is None:
         return
@@ -26,7 +28,7 @@ def on_hangup(live: LiveCalls, message: Hangup) -> None:
     if channel.ended:
         return
     keep_variables(call, message.variables)
-    channel.ended, channel.cause = message.time, message.cause
+    channel.ended, channel.cause, channel.waits = message.time, message.cause, 0
     end_hold(call, channel, message.time)
     if message.uniqueid == call.first or call.hangup.code < 0:
         call.hangup.code, call.hangup.text = message.cause, message.cause_text

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from itertools import islice
 
 from pbxhub.calls.ami_events import Party
+from pbxhub.calls.bridges import Bridges
 from pbxhub.calls.dispositions import disposition, leg_outcome
 from pbxhub.calls.extensions import Extensions, endpoint_of
 from pbxhub.calls.incoming_contexts import IncomingContexts
@@ -40,6 +41,7 @@ class LiveCalls:
     def __init__(self, incoming: Collection[str], extensions: Extensions, most_calls: int) -> None:
         self.incoming = IncomingContexts(incoming)
         self.extensions = extensions
+        self.bridges = Bridges()
         self.trunks: dict[str, None] = {}
         self._calls: dict[str, Call] = {}
         self._by_channel: dict[str, Call] = {}
@@ -66,15 +68,20 @@ class LiveCalls:
         self._touched[call.linkedid] = None
         for alias in call.aliases:
             self._by_alias[alias] = call
-        call.channels = {name: channel for name, channel in call.channels.items() if name not in self._by_channel}
+        call.channels = {
+            name: channel for name, channel in call.channels.items() if channel.lent or name not in self._by_channel
+        }
         call.real = call.real or any(not channel.plumbing for channel in call.channels.values())
-        self._by_channel |= dict.fromkeys(call.channels, call)
+        self._by_channel |= dict.fromkeys(_own(call), call)
         return call
 
     def take_up(self, call: Call) -> None:
-        """Goes on with a call of an earlier process, and knows its trunks again."""
+        """Goes on with a call of an earlier process, and knows its trunks and bridges again."""
         self.begin(call)
         for channel in call.channels.values():
+            self.bridges.seen = self.bridges.seen or channel.bridged
+            if channel.bridge and not channel.ended:
+                self.bridges.enter(channel.uniqueid, channel.bridge, "")
             if channel.outside and not channel.plumbing:
                 self.learn_trunk(endpoint_of(channel.name))
 
@@ -177,13 +184,17 @@ class LiveCalls:
         if channel.leg and (channel.outside or call.direction != "outgoing") and outcome not in call.statuses:
             call.statuses.append(outcome)
         del call.channels[channel.uniqueid]
-        self._forget(channel.uniqueid)
+        if not channel.lent:
+            self._forget(channel.uniqueid)
 
     def merge(self, one: Call, other: Call, time: float) -> Call:
         """Two calls have become one: the one with an outside caller goes on, the consultation is absorbed by it.
 
-        Two calls that both have stages of the same direction stay apart: each caller's call has its own end.
+        Two calls that both have stages of the same direction stay apart: each caller's call has its own end. So does
+        the login of an agent, which goes on after the call.
         """
+        if one.agent or other.agent:
+            return one
         ranks = _RANK[one.direction], _RANK[other.direction]
         if ranks[0] == ranks[1] and ranks[0]:
             return one
@@ -196,7 +207,7 @@ class LiveCalls:
             channel.leg = False
         stays.channels |= goes.channels
         stays.real = stays.real or goes.real
-        self._by_channel |= dict.fromkeys(goes.channels, stays)
+        self._by_channel |= dict.fromkeys(_own(goes), stays)
         self._make_room(stays)
         return stays
 
@@ -219,6 +230,11 @@ class LiveCalls:
         values = {**values_of(call, time), **more}
         self.touch(call).append(Stage(name, published_key(keys), len(keys), moment(time), values))
         return True
+
+    def served_by(self, agent: Call, uniqueid: str) -> Call:
+        """The call of the caller with whom this channel of an agent talks; the agent's own when there is none."""
+        serving = (call for call in self._calls.values() if uniqueid in call.channels and call is not agent)
+        return self._hand_out(next(serving, agent)) or agent
 
     def touch(self, call: Call) -> list[Stage]:
         """The call is reported after this message, for its stages or for what a restart must not lose."""
@@ -245,7 +261,7 @@ class LiveCalls:
         if call.real:
             self.touch(call)
         self._strike(call)
-        for uniqueid in call.channels:
+        for uniqueid in _own(call):
             self._forget(uniqueid)
 
     def _strike(self, call: Call) -> None:
@@ -283,6 +299,11 @@ class LiveCalls:
     def all_notes(self) -> dict[str, dict[str, JSON]]:
         """Snapshots of all calls that live."""
         return {linkedid: dump(call) for linkedid, call in self._calls.items()}
+
+
+def _own(call: Call) -> list[str]:
+    """Its channels but for those of agents, which are calls of their own."""
+    return [uniqueid for uniqueid, channel in call.channels.items() if not channel.lent]
 
 
 def _report(call: Call, stages: list[Stage], over: bool) -> CallReport:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.state import Call, Channel, StageKey
+from pbxhub.calls.state import Call, Channel, SentOn, StageKey
 
 
 def answer(live: LiveCalls, call: Call, leg: Channel, time: float, ours: bool) -> None:
@@ -13,12 +13,22 @@ def answer(live: LiveCalls, call: Call, leg: Channel, time: float, ours: bool) -
     if call.direction == "incoming":
         if call.hop.awaited and leg.number == call.hop.awaited:
             pickup(live, call, leg, call.hop.number, time)
-        elif ours:
-            pickup(live, call, leg, leg.hop or call.hop.number, time)
+        elif ours or leg.leg:
+            _answer_for_caller(live, call, leg, time)
     elif call.direction == "outgoing" and not leg.outside:
         call.extension = call.extension or leg.number
     elif leg.leg:
         _answer_without_caller(live, call, leg, time)
+
+
+def _answer_for_caller(live: LiveCalls, call: Call, leg: Channel, time: float) -> None:
+    """DialEnd ANSWER, then BridgeEnter: in between the phone may be asked whether it takes the call."""
+    leg.leg = True
+    hop = leg.hop or call.hop.number
+    if live.bridges.seen and not leg.bridged:
+        leg.waits = hop
+    else:
+        pickup(live, call, leg, hop, time)
 
 
 def _answer_without_caller(live: LiveCalls, call: Call, leg: Channel, time: float) -> None:
@@ -35,7 +45,11 @@ def pickup(live: LiveCalls, call: Call, leg: Channel, hop: int, time: float) -> 
     """The caller talks to a new party."""
     if call.direction != "incoming" or call.phase == "over":
         return
-    leg.leg, leg.answered = True, leg.answered or time
+    leg.leg, leg.answered, leg.waits = True, leg.answered or time, 0
+    if leg.number == call.transfer.source and leg.number != call.hop.destination:
+        call.transfer = SentOn()  # who had sent the caller on talks to them again
+    if hop == call.hop.number and hop > 1:  # of the first hop, the end of the first channel's own dial tells
+        call.hop.connected = True
     call.hop.awaited = ""
     _talk(call, leg, time)
     call.extension = leg.number

@@ -28,6 +28,9 @@ class Channel:
     leg: dialled for the call itself (a consultation is not). status: DialStatus of the leg once its dial is over.
     caller_id: the caller's number that an outside leg was dialled with.
     Times are seconds since 1970, 0.0 while the moment has not come.
+    bridge: the bridge for two in which it is now. bridged: it has entered a bridge.
+    waits: the hop for which the leg was answered, until it is bridged.
+    lent: the channel of an agent who is logged in: it lives before and after the call.
     dumped: what snapshot.dump() last wrote of it, and of which values.
     """
 
@@ -45,6 +48,10 @@ class Channel:
     ended: float = 0.0
     cause: int = 0
     held: float = 0.0
+    bridge: str = ""
+    bridged: bool = False
+    waits: int = 0
+    lent: bool = False
     dumped: tuple[tuple[Any, ...], dict[str, Any]] = field(default=((), {}), compare=False, repr=False)
 
     @property
@@ -137,6 +144,7 @@ class Call:
     first: uniqueid of the channel that began it. party: uniqueid of the channel the caller talks to.
     phase, direction: changed by move() alone; direction is None until it is settled.
     over: when the conversation part ended (the stage after), while an evaluation may follow.
+    agent: it is the login of an agent, who waits for calls.
     real: it has, or had, a channel that is no plumbing: its end is reported.
     channel_limit: number of channels at which those that hung up long ago are forgotten. statuses: outcomes of their
         legs.
@@ -166,6 +174,7 @@ class Call:
     ring_time: float = 0.0
     end_reason: EndReason = "hangup"
     real: bool = False
+    agent: bool = False
     channel_limit: int = 128
     hop: Hop = field(default_factory=Hop)
     queue: Queue = Queue()
@@ -199,7 +208,7 @@ class Call:
     def alive(self) -> bool:
         """Plumbing keeps no call alive, unless the call began with it (Originate of a Local channel)."""
         for uniqueid, channel in self.channels.items():
-            if not channel.ended and (uniqueid == self.first or not channel.plumbing):
+            if not channel.ended and not channel.lent and (uniqueid == self.first or not channel.plumbing):
                 return True
         return False
 
@@ -215,9 +224,22 @@ class Call:
             channel = parent
         return channel
 
+    def move_pairs(self, channel: Channel | None) -> None:
+        """The pairs of Local channels between the caller and this channel belong to the current hop from now on: whom
+        they dial next is dialled for it."""
+        for _ in range(10):
+            if channel is None or channel.uniqueid == self.first:
+                break
+            if channel.local:
+                channel = self.near_end(channel)
+                channel.hop = self.hop.number
+            channel = self.channels.get(channel.parent)
+
     def near_end(self, channel: Channel) -> Channel:
         """The ;1 of a pair of Local channels: the end that was dialled."""
-        if not channel.name.endswith(";2"):
-            return channel
-        name = f"{channel.name[:-1]}1"
-        return next((other for other in self.channels.values() if other.name == name), channel)
+        return self.other_end(channel) or channel if channel.name.endswith(";2") else channel
+
+    def other_end(self, channel: Channel) -> Channel | None:
+        """The other one of a pair of Local channels."""
+        name = f"{channel.name[:-1]}{'1' if channel.name.endswith('2') else '2'}"
+        return next((other for other in self.channels.values() if other.name == name), None)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from pbxhub.calls import ami_events, annotations, arrivals, dialling, hangups, transfers, user_events
+from pbxhub.calls import ami_events, annotations, arrivals, dialling, hangups, talks, transfers, user_events
 from pbxhub.calls.ami_events import Message, Status
 from pbxhub.calls.extensions import Extensions
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
@@ -35,7 +35,7 @@ _HANDLERS: Mapping[type, Callable[[LiveCalls, Any], None]] = {
     ami_events.Newstate: arrivals.on_newstate,
     ami_events.DialBegin: dialling.on_dial_begin,
     ami_events.DialEnd: dialling.on_dial_end,
-    ami_events.Bridge: dialling.on_bridge,
+    ami_events.Bridge: talks.on_bridge,
     ami_events.HangupRequest: hangups.on_hangup_request,
     ami_events.Hangup: hangups.on_hangup,
     ami_events.Cdr: hangups.on_cdr,

@@ -1,10 +1,11 @@
 """The caller is sent on: blind and attended transfer, park and retrieval, *8."""
 
 from pbxhub.calls.ami_events import AttendedTransfer, BlindTransfer, ParkedCall, Party, Pickup, UnParkedCall
+from pbxhub.calls.consultations import Consultation, consultation_of
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.pickups import pickup
 from pbxhub.calls.sending_on import forward, next_hop
-from pbxhub.calls.state import Call, Channel, SentOn, StageKey
+from pbxhub.calls.state import Call, SentOn, StageKey
 
 
 def on_blind_transfer(live: LiveCalls, message: BlindTransfer) -> None:
@@ -13,8 +14,11 @@ def on_blind_transfer(live: LiveCalls, message: BlindTransfer) -> None:
         call = live.follow(message.transferer.uniqueid, message.transferer.linkedid, message.time)
     if call is None:
         return
+    if call.phase == "sent_on" and call.forward.kind == "park":
+        return  # a REFER to the parking extension: ParkedCall, then the BlindTransfer that led to it
     call.transfer = SentOn("blind_transfer", _number(live, call, message.transferer), message.extension)
     if call.direction == "incoming" and next_hop(call, message.time):
+        call.move_pairs(call.channels.get(message.transferee.uniqueid))
         forward(live, call, call.transfer, call.hop.number, message.time)
 
 
@@ -25,59 +29,51 @@ def on_attended_transfer(live: LiveCalls, message: AttendedTransfer) -> None:
     call = first or second
     if first is not None and second is not None and second is not first:
         call = live.merge(first, second, message.time)
-        if live.call_of(second.linkedid) is not call:
-            second.party = ""  # two callers, who talk to each other from now on
+        if live.call_of(second.linkedid) is not call:  # two callers, who talk to each other from now on
+            first.party = second.party = ""
+            return
     if call is None:
         return
-    to = message.original_connected if _caller_is_second(call, message) else message.second_connected
-    call.transfer = SentOn("attended_transfer", _number(live, call, message.original), to)
-    if call.direction == "incoming" and to and next_hop(call, message.time):
+    found = consultation_of(call, message)
+    call.transfer = SentOn("attended_transfer", _number(live, call, message.original), found.to)
+    if call.direction == "incoming" and found.to and next_hop(call, message.time):
+        call.move_pairs(call.channels.get(found.caller_line))
         forward(live, call, call.transfer, call.hop.number, message.time)
-        _new_party(live, call, to, message)
-
-
-def _caller_is_second(call: Call, message: AttendedTransfer) -> bool:
-    """Whether the caller is on the transferer's second line; of a feature code both lines are one channel."""
-    lines = message.original.uniqueid, message.second.uniqueid
-    return message.second_connected == call.caller or (lines[1] == call.party and lines[0] != call.party)
+        _join(live, call, found, message)
 
 
 def _call_of(live: LiveCalls, party: Party, time: float) -> Call | None:
-    return live.follow(party.uniqueid, party.linkedid, time) or live.call_of(party.linkedid)
+    call = live.follow(party.uniqueid, party.linkedid, time) or live.call_of(party.linkedid)
+    return live.served_by(call, party.uniqueid) if call is not None and call.agent else call
 
 
-def _new_party(live: LiveCalls, call: Call, to: str, message: AttendedTransfer) -> None:
-    """They talk at once; or the new party still rings, and talks when it answers."""
-    party = call.channels.get(message.target) or _latest(call, to)
-    if party is not None and party.local:
-        party = _latest(call, to)
-    if party is None and message.to_application:
-        call.hop.awaited = to
-    elif party is None:
-        call.hop.connected, call.extension, call.hop.awaited = True, to, ""
+def _join(live: LiveCalls, call: Call, found: Consultation, message: AttendedTransfer) -> None:
+    """The caller talks to whom the transferer consulted at once; or those still ring, and talk when they answer."""
+    found.give_to_caller(call)
+    if found.party is not None and found.party.answered:
+        pickup(live, call, found.party, call.hop.number, message.time)
+    elif found.legs:
+        for leg in found.legs:
+            leg.leg, leg.hop = True, call.hop.number
+            forward(live, call, SentOn("ring", "", leg.number), call.hop.number, message.time)
+    elif message.to_application:
+        call.hop.awaited = found.to
+    else:
+        call.hop.connected, call.extension = True, found.to
         call.party, call.hangup.by = "", ""  # which channel they talk on is not known
         call.move("is_answered")
-        live.fire(call, "incoming.pickup", StageKey(call.hop.number, to), message.time)
-    elif party.answered:
-        call.hop.connected = True
-        pickup(live, call, party, call.hop.number, message.time)
-    else:
-        party.leg, party.hop, call.hop.awaited = True, call.hop.number, to
-
-
-def _latest(call: Call, number: str) -> Channel | None:
-    live = [channel for channel in call.channels.values() if channel.number == number and not channel.ended]
-    return next((channel for channel in reversed(live) if not channel.local and channel.uniqueid != call.first), None)
+        live.fire(call, "incoming.pickup", StageKey(call.hop.number, found.to), message.time)
 
 
 def _number(live: LiveCalls, call: Call, party: Party) -> str:
-    known = call.channels.get(party.uniqueid)
-    return known.number if known is not None else live.new_channel(party, 0.0).number
+    channel = call.channels.get(party.uniqueid)
+    return channel.number if channel is not None else live.new_channel(party, 0.0).number
 
 
 def on_parked_call(live: LiveCalls, message: ParkedCall) -> None:
     call = live.follow(message.parkee.uniqueid, message.parkee.linkedid, message.time)
-    if call is not None and call.direction == "incoming" and next_hop(call, message.time) and message.space:
+    if call is not None and call.direction == "incoming" and message.space and next_hop(call, message.time):
+        call.move_pairs(call.channels.get(message.parkee.uniqueid))
         forward(live, call, SentOn("park", call.extension, message.space), call.hop.number, message.time)
 
 
@@ -91,7 +87,6 @@ def on_unparked_call(live: LiveCalls, message: UnParkedCall) -> None:
         call = live.merge(call, other, message.time)
     retriever = live.adopt(call, message.retriever, message.time)
     if retriever is not None:
-        call.hop.connected = True
         pickup(live, call, retriever, call.hop.number, message.time)
 
 

@@ -1,0 +1,98 @@
+"""Bridges tell who talks to the caller, where dialling does not.
+
+* A question on the employee's leg (U() of Dial, FollowMe, a confirming ring group): DialEnd ANSWER, the question, and
+  only when it was accepted BridgeEnter of the leg: so the pickup waits for the bridge.
+* An agent who has logged in (AgentLogin) waits in a bridge of its own: BridgeEnter agent_hold. A call for the agent is
+  BridgeEnter of that channel in the caller's bridge. Asterisk then gives the caller the agent's linkedid, which is the
+  older one; the two stay two calls all the same.
+* AMI Bridge, and a transfer that comes back to the transferer: a channel enters the caller's bridge without any dial.
+"""
+
+from collections.abc import Iterator
+
+from pbxhub.calls.ami_events import Bridge
+from pbxhub.calls.annotations import keep_variables
+from pbxhub.calls.bridges import HOLDING
+from pbxhub.calls.live_calls import LiveCalls
+from pbxhub.calls.pickups import pickup
+from pbxhub.calls.state import Call, Channel
+
+_AGENT = "agent_hold"
+
+
+def on_bridge(live: LiveCalls, message: Bridge) -> None:
+    if message.bridge:
+        live.bridges.seen = True
+        live.bridges.enter(message.uniqueid, message.bridge, message.kind)
+    else:
+        live.bridges.leave(message.uniqueid)
+    call = live.follow(message.uniqueid, message.linkedid, message.time)
+    if call is None:
+        return
+    keep_variables(call, message.variables)
+    call.channels[message.uniqueid].bridge = ""
+    if message.kind == _AGENT and not call.direction:
+        call.agent = True
+    elif message.bridge:
+        channel = call.channels[message.uniqueid]
+        channel.bridged = message.kind not in HOLDING
+        channel.bridge = "" if live.bridges.is_conference(message.uniqueid) else message.bridge
+        for each in _concerned(live, call, message.uniqueid):
+            connect(live, each, message.time)
+
+
+def _concerned(live: LiveCalls, call: Call, uniqueid: str) -> Iterator[Call]:
+    """The call of a channel that has entered a bridge; of an agent's channel, the calls of the others there."""
+    if not call.agent:
+        yield call
+        return
+    for other in live.bridges.others(uniqueid):
+        theirs = live.of_channel(other)
+        if theirs is not None and not theirs.agent:
+            yield theirs
+
+
+def connect(live: LiveCalls, call: Call, time: float) -> None:
+    """Somebody has entered a bridge of this call: legs that were waiting for it are picked up, and without any dial
+    whoever talks to a caller who has nobody else."""
+    if call.direction != "incoming" or call.phase == "over":
+        return
+    for leg in [leg for leg in call.channels.values() if leg.waits and leg.bridged]:
+        pickup(live, call, leg, leg.waits, time)
+    if call.phase != "talking":
+        for other in talkers(live, call):
+            if other.uniqueid != call.party:  # who has sent the caller on may still be in the bridge
+                call.channels[other.uniqueid] = other
+                pickup(live, call, other, other.hop or call.hop.number, time)
+
+
+def talkers(live: LiveCalls, call: Call) -> list[Channel]:
+    """The employees who can hear the caller, without those in a conference."""
+    found: dict[str, Channel] = {}
+    waiting, passed = [call.first], {call.first}
+    while waiting:
+        here = waiting.pop()
+        if live.bridges.is_conference(here):
+            continue
+        for uniqueid in live.bridges.others(here):
+            if uniqueid in passed:
+                continue
+            passed.add(uniqueid)
+            channel = call.channels.get(uniqueid) or _agent(live, call, uniqueid)
+            if channel is None:
+                continue
+            if channel.local and (pair := call.other_end(channel)) is not None:
+                passed.add(pair.uniqueid)
+                waiting.append(pair.uniqueid)
+            elif not channel.plumbing:
+                found[uniqueid] = channel
+    return list(found.values())
+
+
+def _agent(live: LiveCalls, call: Call, uniqueid: str) -> Channel | None:
+    """The channel of an agent, as one of this call's own that does not keep it alive."""
+    theirs = live.of_channel(uniqueid)
+    if theirs is None or not theirs.agent or uniqueid not in theirs.channels:
+        return None
+    own = theirs.channels[uniqueid]
+    return Channel(own.uniqueid, own.name, own.number, own.outside, own.started, lent=True)
