@@ -119,14 +119,14 @@ def working(hub: OpenHub) -> Iterator[None]:
     metrics = WorkerMetrics(REGISTRY if settings.metrics else None)
     worker = Worker(hub.context, engine, capacity=settings.workers, metrics=metrics)
     renew = _guard_updater(hub, engine, sender)
-    chores = BackgroundJobs(hub.context, sender, settings.mail, retention(settings), renew)
+    jobs = BackgroundJobs(hub.context, sender, settings.mail, retention(settings), renew)
     worker.start()
-    chores.start()
+    jobs.start()
     try:
         yield
     finally:
         worker.stop()
-        chores.stop()
+        jobs.stop()
 
 
 @contextmanager

@@ -113,15 +113,15 @@ def test_a_target_that_hangs_holds_up_no_other_chore(database: Database) -> None
     resent = threading.Event()
     with Receiver(lambda _: Reply(200 if resent.wait(9) else 500)) as receiver, sending(receiver) as sender:
         world = sick(database, receiver.url)
-        chores = BackgroundJobs(context_of(database), sender)
-        chores.start()
+        jobs = BackgroundJobs(context_of(database), sender)
+        jobs.start()
         receiver.wait_for(1)
         with database.write() as session:
             order_resend(session, world.project_id, Selection(), at(3))
         wait_until(lambda: {row.state for row in world.deliveries()} == {PENDING})
         resent.set()
         wait_until(lambda: only(database).due_on is None)
-        chores.stop()
+        jobs.stop()
 
 
 def test_a_mail_server_must_prove_who_it_is(

@@ -234,9 +234,9 @@ def test_a_bulk_resend_that_meets_a_locked_delivery_goes_on_when_it_is_free(data
     with ExitStack() as stack, sending() as sender:
         holder = stack.enter_context(ExitStack())
         holder.enter_context(locked(database, Delivery, Delivery.id == world.deliveries()[7].id))
-        chores = BackgroundJobs(context_of(database, clock=lambda: at(5)), sender)
-        chores.start()
-        stack.callback(chores.stop)
+        jobs = BackgroundJobs(context_of(database, clock=lambda: at(5)), sender)
+        jobs.start()
+        stack.callback(jobs.stop)
         wait_until(lambda: any("lock timeout" in error for error in met))
         assert {row.state for row in world.deliveries()} == {FAILED}
         holder.close()

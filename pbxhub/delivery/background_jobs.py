@@ -1,4 +1,4 @@
-"""What a worker process does beside sending: bulk resends, notices, abandoned orders, old history."""
+"""What a worker process does besides sending: bulk resends, notices, abandoned orders, retention of history."""
 
 import threading
 import time
@@ -25,13 +25,13 @@ log = structlog.get_logger(__name__)
 
 
 class BackgroundJobs:
-    """A thread for each, so that none waits for another; any number of processes may have them."""
+    """Runs each job in a thread of its own, so that no job waits for another. Several processes may run them."""
 
     def __init__(
         self, context: DeliveryContext, sender: Sender,
         mail: MailServer | None = None, keep: Retention | None = None, renew_guard: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
-        """renew_guard: sees whether the addresses that may be reached have changed."""
+        """renew_guard: called every second; updates the address guard when PBXs or the DNS have changed."""
         self._context = context
         self._sender = sender
         self._mail = mail
@@ -41,8 +41,8 @@ class BackgroundJobs:
         self._swept_on: datetime | None = None
         self._stopping = threading.Event()
         self._threads = [
-            threading.Thread(target=self._run, args=(chore,), name=chore.__name__.strip("_"), daemon=True)
-            for chore in (self._guard, self._resend, self._tell, self._sweep, self._prune, self._name_persons)
+            threading.Thread(target=self._run, args=(job,), name=job.__name__.strip("_"), daemon=True)
+            for job in (self._guard, self._resend, self._tell, self._sweep, self._prune, self._name_persons)
         ]
 
     def start(self) -> None:
@@ -50,20 +50,20 @@ class BackgroundJobs:
             thread.start()
 
     def stop(self) -> None:
-        """Waits two seconds at most: whatever is broken off is done again by whoever is left."""
+        """Waits two seconds at most. An interrupted job is repeated by another process or after the next start."""
         self._stopping.set()
         ends = time.monotonic() + 2.0
         for thread in self._threads:
             thread.join(max(0.0, ends - time.monotonic()))
 
-    def _run(self, chore: Callable[[datetime], None]) -> None:
+    def _run(self, job: Callable[[datetime], None]) -> None:
         while not self._stopping.wait(TURN):
             try:
-                chore(self._context.clock())
+                job(self._context.clock())
             except (DBAPIError, PoolTimeoutError) as error:
-                log.warning("database away; chores wait", chore=chore.__name__, error=reason(error))
-            except Exception:  # a fault in one turn must not end the next ones
-                log.exception("a chore failed; it is tried again", chore=chore.__name__)
+                log.warning("database away; background jobs wait", job=job.__name__, error=reason(error))
+            except Exception:  # a bug must not end the thread
+                log.exception("a background job failed; it is repeated", job=job.__name__)
 
     def _guard(self, _now: datetime) -> None:
         self._renew_guard()

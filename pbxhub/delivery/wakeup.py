@@ -1,4 +1,4 @@
-"""Wakes the workers when something is due: within the process at once, between processes by the database."""
+"""Wakes the workers when something is due: directly within a process, through the database between processes."""
 
 import contextlib
 import secrets
@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session
 from pbxhub.store.session import Database, is_pooled
 
 _CHANNEL = "pbxhub_due"
-_POLL = 0.005  # seconds between two looks at SQLite's data_version: about 2 µs each
+_POLL = 0.005  # seconds between two reads of SQLite's data_version; each takes about 2 µs
 _RECONNECT = 1.0
-_ASK = 10.0  # seconds between two questions whether PostgreSQL is still there
+_ASK = 10.0  # seconds between two checks whether PostgreSQL still answers
 log = structlog.get_logger(__name__)
 
 
@@ -55,8 +55,8 @@ class Wakeups:
 class WakeupListener:
     """Calls wake() whenever another transaction may have made something due; from a thread of its own.
 
-    SQLite: at once for a commit of this process, within some milliseconds for one of another. PostgreSQL: LISTEN.
-    While the database is away it keeps trying and rings once it is back.
+    SQLite: at once after a commit of this process, within milliseconds after one of another process. PostgreSQL:
+    LISTEN. While the database is away it keeps trying, and calls wake() once the database is back.
     """
 
     def __init__(self, database: Database, wakeups: Wakeups, wake: Callable[[], None]) -> None:
@@ -64,7 +64,7 @@ class WakeupListener:
         self._wakeups = wakeups
         self._wake = wake
         self._stopping = threading.Event()
-        self._trouble = ""  # why it cannot wake anybody at this moment; already said
+        self._trouble = ""  # why no wakeups arrive at this moment; logged already
         self._thread = threading.Thread(target=self._run, name="wakeup listener", daemon=True)
 
     def start(self) -> None:
@@ -82,18 +82,18 @@ class WakeupListener:
             try:
                 listen()
             except (psycopg.Error, sqlite3.Error) as error:
-                self._tell(str(error).strip())
+                self._log(str(error).strip())
             self._stopping.wait(_RECONNECT)
 
-    def _tell(self, trouble: str) -> None:
-        """A line when it breaks and a line when it works again, however often it was tried between."""
+    def _log(self, trouble: str) -> None:
+        """Logs one line when wakeups stop and one when they work again, however many tries lie between."""
         if trouble and not self._trouble:
             log.warning(
-                "the database cannot wake the workers; until it can, they look for themselves and send later",
+                "no wakeups from the database; until they work again, workers poll and send later",
                 error=trouble,
             )
         elif self._trouble and not trouble:
-            log.info("the database wakes the workers again")
+            log.info("wakeups from the database work again")
         self._trouble = trouble
 
     def _watch_sqlite(self) -> None:
@@ -104,15 +104,15 @@ class WakeupListener:
                 (now,) = connection.execute("PRAGMA data_version").fetchone()
                 if now != version:
                     version = now
-                    self._tell("")
+                    self._log("")
                     self._wake()
 
     def _listen_postgresql(self) -> None:
-        """A server whose host has lost its power says nothing, as one where nothing happens: now and then it is
-        asked, and the driver gives up one that does not answer."""
+        """A server whose host has lost power is as silent as one where nothing happens. So it is asked every _ASK
+        seconds, and the driver ends a connection that does not answer."""
         with self._database.own_connection() as connection:
             connection.execute(f"LISTEN {_CHANNEL}")
-            self._tell("")
+            self._log("")
             self._wake()
             ask_at = time.monotonic() + _ASK
             while not self._stopping.is_set():
@@ -125,19 +125,20 @@ class WakeupListener:
 
 _POOLED = (
     "PBXHUB_DATABASE_URL: a connection pooler in transaction mode, PgBouncer for example, stands before PostgreSQL: "
-    "workers would not hear of new deliveries. Give the address of PostgreSQL itself in PBXHUB_DATABASE_DIRECT_URL as "
+    "workers would get no wakeups. Give the address of PostgreSQL itself in PBXHUB_DATABASE_DIRECT_URL as "
     "well, or set the pooler to session mode."
 )
 _ANOTHER = (
-    "PBXHUB_DATABASE_DIRECT_URL: what is told through PBXHUB_DATABASE_URL does not arrive there. It must name the same "
+    "PBXHUB_DATABASE_DIRECT_URL: a NOTIFY through PBXHUB_DATABASE_URL does not arrive there. It must name the same "
     "database, past the pooler."
 )
 
 
 def wake_trouble(database: Database, patience: float = 5.0) -> str:
-    """Why workers would not be woken, and what to do; empty when they will be.
+    """Why workers would get no wakeups, and what to do; "" if they will.
 
-    Where a pooler answers, or the way past it is given, it is tried out: told in a transaction, heard within seconds.
+    Behind a pooler, or with an address past it, this sends a NOTIFY in a transaction and waits `patience` seconds for
+    it to arrive.
     """
     if database.is_sqlite:
         return ""
@@ -145,14 +146,14 @@ def wake_trouble(database: Database, patience: float = 5.0) -> str:
         with database.own_connection() as connection:
             if not database.direct_url and not is_pooled(connection):
                 return ""
-            heard = _hears(connection, database, patience)
+            arrives = _arrives(connection, database, patience)
     except psycopg.Error as error:
         # without an address of its own it is the database's: whoever opens that says what is wrong with it
         return f"PBXHUB_DATABASE_DIRECT_URL: {str(error).strip()}" if database.direct_url else ""
-    return "" if heard else _ANOTHER if database.direct_url else _POOLED
+    return "" if arrives else _ANOTHER if database.direct_url else _POOLED
 
 
-def _hears(connection: "psycopg.Connection[Any]", database: Database, patience: float) -> bool:
+def _arrives(connection: "psycopg.Connection[Any]", database: Database, patience: float) -> bool:
     channel = f"pbxhub_{secrets.token_hex(8)}"
     connection.execute(f"LISTEN {channel}")
     with database.write() as session:

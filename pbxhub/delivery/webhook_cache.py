@@ -27,8 +27,8 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """What a user has set up, checked and compiled."""
+class CompiledWebhook:
+    """The settings of a webhook, checked and compiled."""
 
     spec: WebhookSpec
     matcher: Matcher
@@ -36,9 +36,9 @@ class Settled:
 
 
 class Stored:
-    """What is stored of a webhook's settings, for a time zone: checked and compiled when somebody asks, once.
+    """The stored settings of a webhook, for a time zone: checked and compiled once, on first use.
 
-    A claim needs the limits of a hundred webhooks in a transaction for which others wait: it must not compile them.
+    A claim needs the limits of a hundred webhooks, in a transaction that others wait for: it must not compile them.
     """
 
     def __init__(self, raw: Any, zone: tzinfo) -> None:
@@ -46,18 +46,20 @@ class Stored:
 
     @cached_property
     def _loaded(self) -> WebhookSpec | str:
-        """One damaged webhook must not stop the others of the stage: it becomes a sentence."""
+        """Damaged settings become a sentence, so that they do not stop the other webhooks of the stage."""
         try:
             return load_spec(self.raw)
         except SpecError as error:
             return _unreadable(error)
 
     @cached_property
-    def made(self) -> Settled | str:
+    def made(self) -> CompiledWebhook | str:
         if isinstance(self._loaded, str):
             return self._loaded
         try:
-            return Settled(self._loaded, compile_filters(self._loaded, self.zone), compile_request(self._loaded))
+            return CompiledWebhook(
+                self._loaded, compile_filters(self._loaded, self.zone), compile_request(self._loaded)
+            )
         except SpecError as error:
             return _unreadable(error)
 
@@ -67,7 +69,7 @@ class Stored:
 
 
 def _unreadable(error: SpecError) -> str:
-    return f"what is stored of this webhook cannot be read: {error}; open it, correct it and save"
+    return f"the stored settings of this webhook cannot be read: {error}; open it, correct it and save"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +88,13 @@ class LiveWebhook:
     networks: NetworkGrant = None
 
     @property
-    def made(self) -> Settled | str:
-        """Compiled; or a sentence when what is stored cannot be read: nothing is sent and every delivery says so."""
+    def made(self) -> CompiledWebhook | str:
+        """Compiled; or, for settings that cannot be read, the sentence that each delivery fails with."""
         return self.stored.made
 
     @property
     def spec(self) -> WebhookSpec:
-        """An empty one when what is stored cannot be read."""
+        """An empty one if the stored settings cannot be read."""
         return self.stored.spec
 
     def matches(self, values: Mapping[str, Value]) -> bool:
@@ -103,9 +105,9 @@ class LiveWebhook:
             return NotSent("render_error", self.made)
         try:
             return self.made.request.render(values, zone, country)
-        except SQLAlchemyError:  # values are looked up when they are asked for: the database is away
+        except SQLAlchemyError:  # a value is looked up in the database, which is away
             raise
-        except Exception:  # a fault of ours must not take the stage from all other webhooks
+        except Exception:  # a bug of the hub must not stop the other webhooks of the stage
             log.exception("a request could not be rendered", webhook=self.id)
             return NotSent("render_error", "Not sent: a fault of the hub while making the request; its log says more.")
 
@@ -125,11 +127,13 @@ class ProjectWebhooks:
 
 
 class WebhookCache:
-    """One per database. A project is read again when its webhooks_revision has changed, and never otherwise.
+    """One in each process for each database. A project is read again only after its webhooks_revision has changed.
 
-    Only what is committed is kept. A transaction that has changed webhooks itself reads them anew: it may be rolled
-    back, and then the next change gets the same revision. created_on tells a project from a deleted one: SQLite gives
-    the same id again.
+    Only committed webhooks are kept. What would happen otherwise: 1. a transaction changes a webhook (revision 8), uses
+    it, and is rolled back; 2. another one changes it in another way and commits: revision 8 again; 3. the cache has the
+    webhook of step 1 under revision 8, for ever. So a transaction that has changed webhooks reads them itself, past the
+    cache. created_on tells a project from a deleted one, because SQLite may give its id again.
+    tests/test_keep_only_committed_webhooks.py
     """
 
     def __init__(self) -> None:
@@ -137,7 +141,7 @@ class WebhookCache:
 
     @property
     def has_several(self) -> bool:
-        """Whether more than one project has had something to send."""
+        """Whether more than one project has had something to send since the start."""
         return len(self._projects) > 1
 
     def fetch(self, session: Session, project_ids: Iterable[int]) -> dict[int, ProjectWebhooks]:

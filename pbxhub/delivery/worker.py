@@ -1,4 +1,4 @@
-"""Claims, sends, records, over and over: one loop per process, any number of processes."""
+"""The worker's loop: claim, send, record. One loop in each process, and any number of processes."""
 
 import threading
 import time
@@ -27,26 +27,32 @@ from pbxhub.store.session import reason
 from pbxhub.vault import VaultError
 
 BATCH = 100
-GATHER = 0.002  # seconds from the end of a turn to the next: a turn costs some ms, one delivery more in it 0.1
-LOOK_AGAIN = 2.0  # seconds without any ring: what another host's clock or a lost connection may have hidden
+GATHER = 0.002  # seconds between turns: a turn costs some ms, and 0.1 ms for each delivery in it
+LOOK_AGAIN = 2.0  # seconds until the next claim without a wakeup: one may be lost, and clocks of hosts differ
 DATABASE_AWAY = 0.5  # seconds between two tries
-AWAY = (OperationalError, InterfaceError, PoolTimeoutError)  # not there, full, read-only, or locked for long
-GOODBYE = 8.0  # seconds that what is in flight may take after stop()
+AWAY = (OperationalError, InterfaceError, PoolTimeoutError)  # not reachable, full, read-only, or locked for long
+STOP_WAIT = 8.0  # seconds that requests in flight may take after stop()
 
 log = structlog.get_logger(__name__)
 
 
 class Worker:
-    """start() and stop() from any thread. Whatever happens to it, a delivery is sent again by whoever is left."""
+    """start() and stop() may be called from any thread. If the process is killed, another worker sends its deliveries
+    again (outbox/lost_attempts.py).
+
+    One turn: 1. what has ended is fetched from the engine and kept; 2. one transaction records it and claims more; 3.
+    after its commit, and not before, the kept results are dropped and the claimed requests are sent. A turn that fails
+    is repeated with the same results. tests/test_survive_a_full_database.py
+    """
 
     def __init__(
         self, context: DeliveryContext, engine: "Engine[tuple[Claimed, Prepared]]", *,
         capacity: int = 64, lease: timedelta = LEASE, metrics: WorkerMetrics | None = None,
     ) -> None:  # fmt: skip
-        """engine: the worker starts, wakes and closes it. capacity: requests in flight at once in this process; with
-        several projects one may have half of them, so that one whose receivers all hang leaves room for the others.
+        """engine: the worker starts, wakes and closes it. capacity: requests in flight at once in this process. With
+        several projects, one of them gets half at most: if all its receivers hang, the others still have places.
 
-        lease: how long beyond its deadline a request belongs to this worker before another one may send it.
+        lease: how long after the deadline of a request its delivery stays with this worker.
         """
         self._context = context
         self._database = context.database
@@ -55,10 +61,12 @@ class Worker:
         self._capacity = capacity
         self._lease = lease
         self._metrics = metrics or WorkerMetrics()
-        self._wakeup_listener = WakeupListener(context.database, context.wakeups, self._ring)
-        self._bell = threading.Event()
+        self._wakeup_listener = WakeupListener(context.database, context.wakeups, self._wake)
+        self._woken = threading.Event()
         self._stopping = threading.Event()
-        self._flying: dict[tuple[UUID, int], Claimed] = {}  # by attempt: after a jump of the clock there may be two
+        self._flying: dict[
+            tuple[UUID, int], Claimed
+        ] = {}  # by attempt: after a jump of the clock there may be two of one delivery
         self._finished: list[Finished] = []
         self._turned_at = 0.0  # monotonic
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
@@ -68,9 +76,9 @@ class Worker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Claims nothing more, waits GOODBYE seconds for what is in flight, records it and gives the rest back."""
+        """Claims nothing more, waits STOP_WAIT seconds for requests in flight, records them, gives the rest back."""
         self._stopping.set()
-        self._ring()
+        self._wake()
         self._thread.join()
         self._wakeup_listener.stop()
 
@@ -78,8 +86,8 @@ class Worker:
     def in_flight(self) -> int:
         return len(self._flying)
 
-    def _ring(self) -> None:
-        self._bell.set()
+    def _wake(self) -> None:
+        self._woken.set()
         self._engine.wake()
 
     def _run(self) -> None:
@@ -91,17 +99,20 @@ class Worker:
                 batch = self._turn(batch)
             except AWAY as error:
                 log.warning("database away; workers wait", error=reason(error))
-                self._bell.set()
+                self._woken.set()
                 self._stopping.wait(DATABASE_AWAY)
             except Exception:
-                log.exception("a turn failed", deliveries=[str(one.claimed.id) for one in self._finished])
+                log.exception(
+                    "unexpected error in the worker; trying again",
+                    deliveries=[str(one.claimed.id) for one in self._finished],
+                )
                 self._record_one_by_one()
-                self._bell.set()
+                self._woken.set()
                 self._stopping.wait(DATABASE_AWAY)
-        self._say_goodbye()
+        self._finish()
 
     def _record_one_by_one(self) -> None:
-        """One answer that cannot be recorded must not hold up the others. Its lease runs out: it counts as lost."""
+        """One answer that cannot be recorded must not block the others. Its lease ends, and it counts as lost."""
         for one in list(self._finished):
             try:
                 with self._database.write() as session:
@@ -113,8 +124,8 @@ class Worker:
             self._finished.remove(one)
 
     def _patience(self, batch: Batch) -> float:
-        """Seconds the loop may sleep without missing anything: until a request ends, a ring or a due time."""
-        if self._bell.is_set() or (batch.claimed and batch.more and self._room() > 0):
+        """Seconds until the next due time; a request that ends or a wakeup interrupts the wait."""
+        if self._woken.is_set() or (batch.claimed and batch.more and self._room() > 0):
             return 0.0
         if batch.next_due is None:
             return LOOK_AGAIN
@@ -124,14 +135,14 @@ class Worker:
         return min(BATCH, self._capacity - len(self._flying))
 
     def _collect(self, wait: float) -> None:
-        """Fetches what has ended; it is kept until a transaction with it has been committed."""
+        """Fetches what has ended, and keeps it until a transaction with it is committed."""
         finished = self._engine.finished(wait)
         now = self._clock()
         for (claimed, prepared), answer in finished:
             self._keep(claimed, prepared.shown, prepared.clean(answer), now)
 
     def _gather(self) -> None:
-        """Right after a turn, lets some more end and become due, so that all of it costs one turn."""
+        """Waits a little after a turn, so that several endings share the cost of the next one."""
         too_early = self._turned_at + GATHER - time.monotonic()
         if too_early > 0:
             time.sleep(too_early)
@@ -143,11 +154,11 @@ class Worker:
         self._finished.append(Finished(claimed, answer, shown, now))
 
     def _turn(self, before: Batch) -> Batch:
-        """Records what has ended and claims what is due: one commit on SQLite, where only one writes anyway; two on
-        PostgreSQL, where recording need not wait until another process has chosen."""
+        """Records what has ended and claims what is due. On SQLite in one transaction, because only one can write at a
+        time. On PostgreSQL in two: recording must not wait until another process has chosen (claim.py)."""
         asked = self._is_something_due(before)
-        if asked:  # otherwise a ring that comes just now is for the next turn
-            self._bell.clear()
+        if asked:  # a wakeup that comes from now on is for the next turn
+            self._woken.clear()
         batch = Batch((), before.next_due, False)
         if self._database.is_sqlite:
             with self._database.write() as session:
@@ -168,17 +179,17 @@ class Worker:
             lost = given_up(claimed, self._clock())
             self._metrics.ended(claimed, lost.answer)
             self._finished.append(lost)
-            self._ring()
+            self._wake()
         return batch
 
     def _is_something_due(self, batch: Batch) -> bool:
-        """Whether a claim may find something; not when the loop has woken only because requests have ended."""
-        if not self._finished or self._bell.is_set() or batch.more:
+        """Whether a claim may find something: not if the loop woke up only because requests have ended."""
+        if not self._finished or self._woken.is_set() or batch.more:
             return True
         return batch.next_due is not None and batch.next_due <= self._clock()
 
     def _record(self, session: Session) -> bool:
-        """True: something will be tried again, and only a claim tells when."""
+        """True: something will be tried again, and a claim is needed to know when."""
         results = record(self._context, session, self._finished, self._clock())
         return any(result.state == PENDING for result in results)
 
@@ -186,7 +197,7 @@ class Worker:
         return claim(self._context, session, self._room(), self._clock(), self._rooms(), self._lease)
 
     def _rooms(self) -> dict[int, int]:
-        """How many more of each project this process may send now; a project that is not there: any number."""
+        """How many more requests of each project this process may send now. A missing project has no limit."""
         if not self._context.webhook_cache.has_several:
             return {}
         most = max(1, self._capacity // 2)
@@ -199,10 +210,10 @@ class Worker:
             prepared = prepare(self._context.vault, claimed, self._clock())
         except OtherHostError as error:
             self._give_up(claimed, f"Not sent: {error}.")
-        except VaultError:  # the start has checked the key: only this webhook's secret was sealed with another one
+        except VaultError:  # the key was checked at the start, so only this webhook's secret is sealed with another one
             self._keep(claimed, (), Answer(UNREADABLE, describe(UNREADABLE).sentence), self._clock())
-            self._ring()
-        except Exception:  # damaged keys of one webhook must not take the rest of the batch with them
+            self._wake()
+        except Exception:  # damaged keys of one webhook must not stop the rest of the batch
             log.exception("a request could not be prepared", delivery=str(claimed.id), webhook=claimed.webhook.id)
             self._give_up(claimed, f"{describe('render_error').sentence} The log of the hub says more.")
         else:
@@ -210,10 +221,10 @@ class Worker:
 
     def _give_up(self, claimed: Claimed, sentence: str) -> None:
         self._keep(claimed, (), Answer("render_error", sentence), self._clock())
-        self._ring()
+        self._wake()
 
-    def _say_goodbye(self) -> None:
-        deadline = time.monotonic() + GOODBYE
+    def _finish(self) -> None:
+        deadline = time.monotonic() + STOP_WAIT
         while self._flying and (left := deadline - time.monotonic()) > 0:
             self._collect(left)
         for (claimed, prepared), answer in self._engine.close():
@@ -223,7 +234,7 @@ class Worker:
                 self._record(session)
                 give_back(self._context, session, self._flying.values(), self._clock())
         except AWAY as error:
-            log.error("database away; what was sent last will be sent again", error=reason(error))
+            log.error("database away; the last requests cannot be recorded and will be sent again", error=reason(error))
         except Exception:
-            log.exception("the last attempts could not be recorded together")
+            log.exception("the last attempts could not be recorded together; recording them one by one")
             self._record_one_by_one()

@@ -174,7 +174,7 @@ def working(hub: OpenHub) -> Iterator[None]:
     """The worker of `pbxhub work` with a shorter lease."""
     engine: Engine[Any] = Engine(guard(hub), 64)
     worker = Worker(hub.context, engine, lease=LEASE, capacity=8)
-    worker_module.GOODBYE = 1.0
+    worker_module.STOP_WAIT = 1.0
     worker.start()
     yield
     worker.stop()

@@ -68,17 +68,17 @@ def serving(folder: Path, fill: Callable[[Flask, Database], int], networks: tupl
 
 @contextmanager
 def working(site: Site, networks: tuple[Network, ...]) -> Iterator[None]:
-    """The worker and its chores beside the site, as `pbxhub run` has them."""
+    """The worker and the background jobs beside the site, as `pbxhub run` has them."""
     guard = AddressGuard(networks)
     sender = Sender(guard)
     worker = Worker(site.context, Engine(guard, 16), capacity=16)
-    chores = BackgroundJobs(site.context, sender)
+    jobs = BackgroundJobs(site.context, sender)
     worker.start()
-    chores.start()
+    jobs.start()
     try:
         yield
     finally:
-        chores.stop()
+        jobs.stop()
         worker.stop()
         sender.close()
 

@@ -1,4 +1,4 @@
-"""What a worker hands back of a claimed delivery, and what became of it."""
+"""The outcome of an attempt as the worker hands it over, and what record made of it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ from pbxhub.webhooks.success import GONE
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """One claimed delivery whose request has come to an end. headers: as they left, credentials blacked out."""
+    """One claimed delivery whose request has ended. headers: as they were sent, credentials blacked out."""
 
     claimed: Claimed
     answer: Answer
@@ -22,16 +22,16 @@ class Finished:
 
 
 def given_up(claimed: Claimed, now: datetime) -> Finished:
-    """One that too many workers have lost: recorded, it has failed like any other, whatever its retries."""
-    sentence = f"{OUTCOMES[LOST].sentence} That was time {MOST_LOST} in a row: it is not sent again by itself."
+    """A delivery that too many workers have lost. Recorded, it has failed, whatever its retry profile says."""
+    sentence = f"{OUTCOMES[LOST].sentence} This happened {MOST_LOST} times in a row: it is not sent again by itself."
     return Finished(claimed, Answer(LOST, sentence), (), now)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one delivery: its new state, and when it is tried again if that is pending.
+    """The new state of one delivery. due_at: the next attempt, if that is pending.
 
-    owned: the lease was still this worker's; otherwise only the attempt was completed.
+    owned: the worker still had the lease; otherwise only the attempt was completed.
     """
 
     finished: Finished
@@ -42,10 +42,10 @@ class Result:
 
     @property
     def was_sent(self) -> bool:
-        """False: a secret could not be opened, so nobody was asked, and it counts as no try."""
+        """False: a secret could not be opened. No request was sent, so this counts as no try."""
         return self.reading.code != UNREADABLE
 
     @property
     def is_gone(self) -> bool:
-        """The receiver answered 410: it will never take this webhook again."""
+        """The receiver answered 410: it will accept no request at this address again."""
         return self.reading.code == GONE

@@ -1,4 +1,4 @@
-"""Deliveries that nobody waits for: cancelled with their webhook, or failed and seen by somebody."""
+"""Deliveries that need no more attention: cancelled with their webhook, or failed and checked by a user."""
 
 from datetime import datetime
 
@@ -11,15 +11,16 @@ from pbxhub.delivery.outbox.selection import Selection
 from pbxhub.sending.outcomes import OUTCOMES
 from pbxhub.store.delivery_rows import CANCELLED, FAILED, LANES, Delivery
 
-_IS_PENDING = Delivery.state == literal_column("'pending'")  # spelled out, so that the partial index serves it
+_IS_PENDING = Delivery.state == literal_column("'pending'")  # a literal, so that the partial index can be used
 
 
 def cancel_pending(session: Session, webhook_id: int, now: datetime) -> int:
-    """Cancels what waits for that webhook; call it in the transaction that disables or deletes it. Returns how many.
+    """Cancels the pending deliveries of a webhook. Call it in the transaction that disables or deletes the webhook.
+    Returns how many are no longer pending.
 
-    What was delivered or had failed and waits to be sent again is what it was before. A request that is in flight at
-    this moment is recorded as it ends; it is not tried again. What somebody else has locked at this moment is
-    cancelled by the next claim.
+    A delivery that was to be sent again returns to the state it had before. A request in flight is recorded when it
+    ends, and not retried. A row that is locked at this moment is cancelled by the next claim.
+    tests/test_work_beside_locked_rows.py
     """
     waits = and_(_IS_PENDING, Delivery.lane.in_(LANES), Delivery.webhook_id == webhook_id)
     back = put_back(session, waits, now, skip_locked=True)

@@ -1,7 +1,18 @@
-"""Hands due deliveries to a worker: a fair choice, leased to it by a token, with the attempt written before it leaves.
+"""Hands due deliveries to a worker: chosen fairly, leased by a token, each with its attempt written before it is sent.
 
-Nothing here looks at a row that is not due: find_due tells behind which webhooks something is, a few rows are taken
-behind each, however many wait there, and ix_delivery_claimed holds only what is in flight.
+No row is read that is not due: find_due says which webhooks have a due delivery, fair_choice reads a few rows of each,
+however many wait there, and ix_delivery_claimed holds only the deliveries in flight.
+
+The order of events, for one delivery:
+
+1. The claim writes claim_token, due_at (the end of the lease) and the attempt, and commits.
+2. The worker sends the request. Killed from here on, it leaves an attempt without an end.
+3. record finds the token unchanged, completes the attempt and moves the delivery on.
+4. Or the lease ends first: the next claim marks the attempt worker_lost and leases the delivery again with a new
+   token. If the first worker records after all, its token no longer fits, and only its own attempt is completed.
+
+So a request may be sent twice, but never without an attempt in the history, and a delivery is never lost.
+tests/test_claim_and_record.py, tests/test_kill_anything.py
 """
 
 import random
@@ -28,10 +39,12 @@ from pbxhub.store.session import STALLED, Base
 from pbxhub.webhooks.request import Request
 
 LEASE = timedelta(seconds=20)  # beyond the deadline of the request
-LOOK_ELSEWHERE = timedelta(milliseconds=50)  # where a thousand webhooks with something due had no room
-TRY_AGAIN = timedelta(milliseconds=5)  # while another process chooses: it takes some ms, unless it has been frozen
-# One process chooses at a time, or two would each fill the last place of a webhook. Nobody waits for it: a frozen one
-# loses its turn after STALLED. Whoever chooses waits for nobody's rows either, at least not for long.
+LOOK_ELSEWHERE = timedelta(milliseconds=50)  # until the next claim, when all webhooks seen were at their limits
+TRY_AGAIN = timedelta(milliseconds=5)  # until the next claim, when another process was choosing: that takes some ms
+# One process chooses at a time. Without the lock: 1. A and B both count 7 of 8 requests of a webhook in flight; 2. each
+# claims one more: 9. Who does not get the lock returns at once and asks again after TRY_AGAIN. PostgreSQL ends the
+# transaction of a process that was frozen while it chose, after STALLED, and a lock of rows is waited for 1 s at most.
+# tests/test_work_beside_a_frozen_worker.py
 _MAY_CHOOSE = (
     f"SELECT pg_try_advisory_xact_lock({0x70627868}), set_config('lock_timeout', '1s', true),"
     f" set_config('idle_in_transaction_session_timeout', '{STALLED}', true)"
@@ -42,14 +55,16 @@ def claim(
     context: DeliveryContext, session: Session, limit: int, now: datetime, rooms: Mapping[int, int] | None = None,
     lease: timedelta = LEASE, chance: Callable[[], float] = random.random,
 ) -> Batch:  # fmt: skip
-    """Takes up to `limit` due deliveries and writes their attempts, in the caller's transaction; send after its commit.
+    """Claims up to `limit` due deliveries and writes their attempts, in the caller's transaction.
 
-    No more than spec.limits.in_flight of a webhook are ever claimed at once, over all processes, and no more than
-    rooms[project_id] of a project now, where that is given. Paused webhooks wait; deliveries of disabled or deleted
-    ones are cancelled on the way. Whatever an earlier worker left unfinished is marked worker_lost and taken again.
+    Send the requests after its commit.
+    Over all processes, a webhook never has more than spec.limits.in_flight claimed at once; this claim takes at most
+    rooms[project_id] of a project, where that is given. Deliveries of paused webhooks wait, those of disabled or
+    deleted webhooks are cancelled here. Attempts that a worker left unfinished are marked worker_lost, and their
+    deliveries are claimed again.
     """
-    session.flush()  # what record has changed in the same transaction: the rest goes past the session
-    if not _maychoose(session):
+    session.flush()  # changes that record made in this transaction: the statements below bypass the session
+    if not _may_choose(session):
         return Batch((), now + TRY_AGAIN, False)
     due = find_due(session, now, chance)
     for webhook_id in {queue.webhook_id for queue in due.queues if not queue.live}:
@@ -67,18 +82,18 @@ def claim(
 
 
 def _ask_again(due: Due, now: datetime) -> datetime | None:
-    """Where nothing could be taken of what was seen, there may be something among the rest."""
+    """Soon, if nothing could be claimed of the queues that were looked at, and there are others."""
     return now + LOOK_ELSEWHERE if due.partly else due.next_due
 
 
-def _maychoose(session: Session) -> bool:
-    """SQLite lets nobody else in anyway."""
+def _may_choose(session: Session) -> bool:
+    """On SQLite always: the write lock of the transaction keeps everybody else out."""
     if session.get_bind().dialect.name != "postgresql":
         return True
     return bool(session.connection().exec_driver_sql(_MAY_CHOOSE).scalar())
 
 
-_FREE = {  # who cannot lock a row now has somebody else's: it is left for the next turn
+_FREE = {  # a row that is locked at this moment is left for the next claim
     "sqlite": "{due}",
     "postgresql": "id IN (SELECT id FROM delivery WHERE {due} FOR UPDATE SKIP LOCKED)",
 }
@@ -114,8 +129,8 @@ _BEGIN = Insert(
 def _lease(
     session: Session, rows: Sequence[Row[Any]], webhooks: Mapping[int, LiveWebhook], now: datetime, lease: timedelta,
 ) -> list[Claimed]:  # fmt: skip
-    """Writes the token, the attempts and the leases of the chosen rows, each as long as its own webhook's deadline
-    asks: what a killed worker had of a quick receiver must not wait for that of a slow one."""
+    """Writes token, attempt and lease of the chosen rows. Each lease is as long as the deadline of its own webhook
+    requires: after a worker is killed, a delivery to a quick receiver must not wait for the deadline of a slow one."""
     token, leased = new_id(), list[Any]()
     take = _TAKE[session.get_bind().dialect.name]
     for deadline, ids in _by_deadline(rows, webhooks).items():
@@ -153,8 +168,8 @@ _OWN = {
 def _own(
     session: Session, rows: Sequence[Row[Any]], webhooks: Mapping[int, LiveWebhook], now: datetime, lease: timedelta,
 ) -> list[Claimed]:  # fmt: skip
-    """Writes the token and the lease of rows that leave_lost has locked, and no attempt. Their requests are not read:
-    one of them may be what ends the workers."""
+    """Writes token and lease, but no attempt, of rows that leave_lost has locked. Their requests are not read: one of
+    them may be what kills the workers."""
     if not rows:
         return []
     token, until = new_id(), now + lease

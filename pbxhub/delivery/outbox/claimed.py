@@ -10,7 +10,7 @@ from pbxhub.webhooks.request import Request
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """One delivery that this worker must send before lease_until, and nobody else may.
+    """One delivery that only this worker may send, before lease_until.
 
     attempt: its number, already written. tries: finished attempts since publish or the last resend.
     outcome: of the attempt before, "" at the first. request: as stored, without credentials and signature.
@@ -36,12 +36,10 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a claim brought. next_due: when to ask again at the latest, None while nothing waits for its time; very
-    soon when another process was choosing.
+    """The result of a claim. next_due: claim again then at the latest; None while nothing is scheduled.
 
-    given_up: lost by too many workers in a row; they are this worker's, to be recorded as such and not to be sent.
-    more: something due may have been left behind, for want of room or because it was enough: ask again at the next
-    turn.
+    given_up: lost by too many workers in a row. They are leased to this worker, to be recorded as failed, not sent.
+    more: due deliveries may be left, for want of room or because the batch is full: claim again at the next turn.
     """
 
     claimed: tuple[Claimed, ...]

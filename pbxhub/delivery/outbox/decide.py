@@ -1,4 +1,4 @@
-"""What becomes of a delivery when its attempt has ended: delivered, failed, or pending until it is tried again."""
+"""The next state of a delivery after an attempt: delivered, failed, or pending until the next attempt."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -18,7 +18,7 @@ _UNREADABLE_WAITS, _UNREADABLE_WAITS_MOST = timedelta(minutes=1), timedelta(minu
 def decide(one: Finished, reading: Reading, owned: bool, now: datetime, chance: float) -> Result:
     if reading.ok:
         return Result(one, reading, DELIVERED, now, owned)
-    if reading.code == UNREADABLE:  # nobody was asked: it costs no try, and waits until somebody repairs the secret
+    if reading.code == UNREADABLE:  # no request was sent: no try is used up
         wait = min(_UNREADABLE_WAITS * 2 ** min(one.claimed.attempt - 1, 10), _UNREADABLE_WAITS_MOST)
         return Result(one, reading, PENDING, now + wait, owned)
     delay = next_delay(

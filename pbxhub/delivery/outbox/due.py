@@ -1,9 +1,9 @@
-"""Behind which webhooks something is due: found without a look at what waits, however much that is.
+"""Finds the webhooks that have something due, at a cost that does not grow with the number of waiting deliveries.
 
-ix_delivery_soon has what is pending in the order of its times, so its beginning is what is due. Where more is due than
-one look takes, one webhook may hide another: then the newest of it counts, too, and a walk along ix_delivery_due that
-hops from webhook to webhook, a thousand of them, from a place that chance chooses. So a claim costs the same however
-many deliveries, webhooks and projects wait, and none of them is passed over for long.
+ix_delivery_soon has the pending deliveries in the order of their times, so what is due is at its beginning: the first
+LOOK of each lane are read. If there are more, the deliveries of one webhook may hide those of another. Then the newest
+LOOK due ones are read as well, and a recursive query hops along ix_delivery_due from webhook to webhook, HOPS of them,
+from a random place. So no webhook is passed over for long. tests/test_claim_among_many_webhooks.py
 """
 
 from collections.abc import Callable, Iterable
@@ -24,7 +24,7 @@ HOPS = 1000  # webhooks of a lane
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """The due deliveries of one webhook in one lane: since when the first of them is. live: enabled, not deleted."""
+    """The due deliveries of one webhook in one lane. due_at: of the first of them. live: enabled, not deleted."""
 
     lane: int
     webhook_id: int
@@ -35,7 +35,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """next_due: when the next one that waits now is due. partly: there may be more queues than these."""
+    """next_due: when the next delivery that is not due yet will be. partly: there may be more queues than these."""
 
     queues: list[Queue]
     next_due: datetime | None
@@ -43,7 +43,7 @@ class Due:
 
 
 def find_due(session: Session, now: datetime, chance: Callable[[], float]) -> Due:
-    """All queues but those of paused webhooks, or LOOK to LOOK + HOPS of each lane."""
+    """All queues but those of paused webhooks; of a crowded lane, LOOK to LOOK + HOPS of them."""
     rows = _SOON[session.get_bind().dialect.name].all(session, now=now, most=LOOK)
     next_due = next((row.due_at for row in rows if row.lane == 0), None)
     found = [row for row in rows if row.lane]
@@ -66,11 +66,11 @@ def _queues(rows: Iterable[Any]) -> list[Queue]:
 
 
 def _look_further(session: Session, lane: int, now: datetime, start: float) -> tuple[list[Any], bool]:
-    """The newest of a crowded lane, and those that a walk meets. True: there are no others."""
+    """The newest due deliveries of a crowded lane, and the webhooks met by hops. True: there are no others."""
     dialect = session.get_bind().dialect.name
     newest = _NEWEST[dialect].all(session, lane=lane, now=now, most=LOOK)
     hopped = _HOP[dialect].all(session, lane=lane, start=start, hops=HOPS)
-    if len(hopped) < HOPS and start > 0:  # at the end of the table: on from its beginning
+    if len(hopped) < HOPS and start > 0:  # at the end of the index: go on from its beginning
         hopped += _HOP[dialect].all(session, lane=lane, start=0.0, hops=HOPS)
     return newest + [row for row in hopped if row.due_at <= now], len({row.webhook_id for row in hopped}) < HOPS
 
@@ -93,7 +93,7 @@ _FROM = """
 _GROUPED = (
     "(SELECT lane, webhook_id, min(due_at) AS due_at, count(*) AS number FROM ({}) rows GROUP BY lane, webhook_id)"
 )
-_WEBHOOK = {  # by its id, one by one: PostgreSQL would rather read the whole table
+_WEBHOOK = {  # by its id, one by one: PostgreSQL would otherwise read the whole table
     "sqlite": "webhook w ON w.id = due.webhook_id",
     "postgresql": "LATERAL (SELECT * FROM webhook WHERE id = due.webhook_id OFFSET 0) w ON true",
 }
@@ -115,7 +115,7 @@ _EACH_HOP = f"""(
 
 
 def _query(statement: str) -> Query:
-    """Nothing but the texts above is put into these statements."""
+    """Only the texts above are formatted into these statements."""
     given: dict[str, Any] = {
         "now": UtcDateTime(),
         "lane": BigInteger(),

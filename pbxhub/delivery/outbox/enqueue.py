@@ -12,9 +12,9 @@ from pbxhub.store.events import NewEvent, keep
 
 
 def enqueue(context: DeliveryContext, session: Session, deliveries: Sequence[NewDelivery], now: datetime) -> None:
-    """Inserts them, held where one before them in their sequence has not been tried, and wakes the workers.
+    """Inserts them, held if another delivery is ahead in their sequence, and wakes the workers.
 
-    One that could not be rendered is inserted as failed, with an error event.
+    A delivery that could not be rendered is inserted as failed, with an error event.
     """
     if not deliveries:
         return

@@ -1,4 +1,4 @@
-"""Which due deliveries a worker gets: lanes by their shares, projects and webhooks in turns, none beyond its limits."""
+"""Which due deliveries a claim takes: lanes by their shares, projects and webhooks in turn, none beyond its limits."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +15,8 @@ from pbxhub.store.bulk import Query
 from pbxhub.store.columns import AMONG, ListOf, UtcDateTime
 from pbxhub.store.delivery_rows import BULK, FIRST_ATTEMPTS, RETRIES
 
-SHARES = {FIRST_ATTEMPTS: 0.7, RETRIES: 0.2, BULK: 0.1}  # of each batch; what one lane leaves goes to the others
-FEWEST_ASKED = 8  # rows looked at behind each webhook, at least
+SHARES = {FIRST_ATTEMPTS: 0.7, RETRIES: 0.2, BULK: 0.1}  # of each batch; the others get what a lane does not use
+FEWEST_ASKED = 8  # rows read of each webhook, at least
 _UNLIMITED = 1_000_000_000
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ _WAITING = """
      WHERE x.state = 'pending' AND x.lane = :lane AND x.webhook_id = w.id AND x.due_at <= :now
      ORDER BY x.due_at LIMIT :most"""
 _COLUMNS = "{0}.id, {0}.webhook_id, {0}.project_id, {0}.due_at, {0}.claim_token IS NOT NULL AS lost, {0}.held"
-_FIRST_OF_EACH = {  # nothing but the columns above is put into these statements
+_FIRST_OF_EACH = {  # only the columns above are formatted into these statements
     "sqlite": f"SELECT {_COLUMNS.format('d')} FROM webhook w"  # noqa: S608
     f" JOIN delivery d ON d.id IN ({_WAITING.format(columns='x.id')}) WHERE w.id {{}}",
     "postgresql": f"SELECT d.* FROM webhook w"  # noqa: S608
@@ -45,19 +45,19 @@ _FIRST = {
             bindparam("now", type_=UtcDateTime()), bindparam("webhook_ids", type_=ListOf(BigInteger()))
         )
     )
-    # ids stay as the driver gives them: they go straight back into the next statement
+    # ids stay as the driver returns them, because the next statement takes them back
     for dialect, statement in _FIRST_OF_EACH.items()
 }
 
 
 def _candidates(session: Session, queues: Sequence[Queue], room: "Room", limit: int, now: datetime) -> list[Row[Any]]:
-    """Due rows of one lane in fair order: every project in turn, within it every webhook in turn, oldest first.
+    """Due rows of one lane in fair order: the projects in turn, within each its webhooks in turn, oldest first.
 
-    Whoever has the fewest in flight begins: where all places are taken by receivers that hang, each one that comes
-    free is for somebody else.
+    Those with the fewest requests in flight come first: when hanging receivers have taken all places, each place that
+    becomes free goes to somebody else.
     """
     waiting = sorted(queues, key=lambda queue: (*room.taken(queue), queue.due_at))
-    open_queues = _open_ones(session, _in_turns(waiting, "project_id"), room, limit)
+    open_queues = _with_room(session, _in_turns(waiting, "project_id"), room, limit)
     if not open_queues:
         return []
     most = min(max(map(room.of, open_queues)), max(FEWEST_ASKED, -(-2 * limit // len(open_queues))))
@@ -68,8 +68,8 @@ def _candidates(session: Session, queues: Sequence[Queue], room: "Room", limit: 
     return _in_turns(_in_turns(rows, "webhook_id"), "project_id")
 
 
-def _open_ones(session: Session, queues: Sequence[Queue], room: "Room", limit: int) -> list[Queue]:
-    """The first `limit` with room for more. Of a webhook nobody asks for, nothing is read."""
+def _with_room(session: Session, queues: Sequence[Queue], room: "Room", limit: int) -> list[Queue]:
+    """The first `limit` queues with room for more. Webhooks beyond these are not looked up."""
     found: list[Queue] = []
     for start in range(0, len(queues), limit):
         part = queues[start : start + limit]
@@ -81,7 +81,7 @@ def _open_ones(session: Session, queues: Sequence[Queue], room: "Room", limit: i
 
 
 def _in_turns(rows: Sequence[T], column: str) -> list[T]:
-    """The first row of each value of the column, then the second of each, and so on; otherwise in the order given."""
+    """The first row of each value of the column, then the second of each, and so on; otherwise in the given order."""
     queues: dict[Any, list[T]] = {}
     for row in rows:
         queues.setdefault(getattr(row, column), []).append(row)
@@ -91,7 +91,7 @@ def _in_turns(rows: Sequence[T], column: str) -> list[T]:
 
 
 class Room:
-    """How many more of each webhook and project may be in flight. webhooks: those that were looked at."""
+    """How many more requests of each webhook and project may be in flight. webhooks: those looked up so far."""
 
     def __init__(self, session: Session, cache: WebhookCache, now: datetime, rooms: Mapping[int, int]) -> None:
         self._cache, self._rooms = cache, rooms
@@ -104,7 +104,7 @@ class Room:
         self._projects: dict[int, int] = {}
 
     def learn(self, session: Session, queues: Sequence[Queue]) -> None:
-        """Looks their webhooks up."""
+        """Looks up the webhooks of these queues."""
         unknown = [queue for queue in queues if queue.webhook_id not in self.webhooks]
         projects = self._cache.fetch(session, {queue.project_id for queue in unknown}) if unknown else {}
         for queue in unknown:
@@ -117,16 +117,16 @@ class Room:
 
     def _allowed(self, project_id: int) -> int:
         try:
-            return self._rooms[project_id]  # it may know a number for every project
+            return self._rooms[project_id]  # a defaultdict has a number for every project
         except KeyError:
             return _UNLIMITED
 
     def taken(self, of: Any) -> tuple[int, int]:
-        """How many of its project and of its webhook were in flight when this claim began."""
+        """How many requests of its project and of its webhook were in flight when this claim began."""
         return self._by_project[of.project_id], self._by_webhook[of.webhook_id]
 
     def of(self, queue: Queue) -> int:
-        """0 where it has not been looked up."""
+        """How many more of this queue may be claimed; 0 if its webhook has not been looked up."""
         return min(self._webhooks.get(queue.webhook_id, 0), self._projects.get(queue.project_id, 0))
 
     def take(self, row: Row[Any]) -> bool:
@@ -140,10 +140,11 @@ class Room:
 def choose(
     session: Session, room: Room, ready: Sequence[Queue], limit: int, now: datetime, chance: Callable[[], float],
 ) -> tuple[list[Row[Any]], bool]:  # fmt: skip
-    """Fills a batch: first each lane its share, then what is left in the order of the lanes. True: more may be due.
+    """Fills a batch: first each lane gets its share, then the rest goes to the lanes in their order. True: more may be
+    due.
 
-    A share of less than one place is one now and then, and the last lane is asked first: places that come free one by
-    one must not all go to first attempts.
+    chance() rounds a share to a whole place, sometimes up and sometimes down, and the last lane comes first: places
+    that become free one by one must not all go to first attempts.
     """
     lanes = {
         lane: deque(_candidates(session, queues, room, limit, now))

@@ -1,4 +1,10 @@
-"""Attempts whose worker ended before it could tell how they went."""
+"""Attempts whose worker ended before it recorded them: nobody knows whether the receiver got the request.
+
+The order of events: 1. a worker is killed, or stands still, with a request in flight; 2. its lease ends (give_back ends
+it at once, when a worker stops in order); 3. the next claim marks the attempt worker_lost and sends the delivery again;
+4. after MOST_LOST such attempts in a row the delivery is given up, because its request may be what kills the workers.
+tests/test_give_up_what_ends_workers.py
+"""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -14,12 +20,12 @@ from pbxhub.sending.outcomes import LOST, OUTCOMES
 from pbxhub.store.columns import AMONG, RAW_IDS, UtcDateTime, one_of
 from pbxhub.store.delivery_rows import Attempt, Delivery
 
-MOST_LOST = 5  # in a row: a delivery that takes its worker down with it must not do so for ever
+MOST_LOST = 5  # in a row
 _QUIETLY = {"synchronize_session": False}
 
 
 def give_back(context: DeliveryContext, session: Session, claimed: Iterable[Claimed], now: datetime) -> None:
-    """The next claim finds them at once, marks the attempt worker_lost (nobody knows how it ended) and sends again."""
+    """Ends the leases of deliveries that a stopping worker could not finish: the next claim need not wait for that."""
     leases = {one.id: one.token for one in claimed}
     if not leases:
         return
@@ -45,13 +51,11 @@ _WHO = {
 
 
 def leave_lost(session: Session, rows: Sequence[Row[Any]], now: datetime) -> tuple[list[Row[Any]], list[Row[Any]]]:
-    """Marks the unfinished attempts of the rows that still carry an expired claim, and returns the rows to send, and
-    those to give up.
+    """Marks the unfinished attempts of rows whose lease has ended. Returns the rows to send and those to give up.
 
-    Left out are those that somebody else has locked: their worker may be recording them at this very moment, late. One
-    that has been lost MOST_LOST times in a row is to be failed instead of sent; sent again by a user, it may be lost
-    as many times once more. The deliveries themselves are left as they are: whatever waits for the first attempt of
-    one (see sequence.py) waits for its repetition.
+    A row that somebody has locked is in neither: its worker may be recording it at this moment, late. A delivery that
+    was given up and is sent again by a user may be lost MOST_LOST times once more. The deliveries stay as they are:
+    what waits for the first attempt of one (see sequence.py) waits for the next.
     """
     expired = [row.id for row in rows if row.lost]
     if not expired:
@@ -80,10 +84,10 @@ def end_lost(session: Session, ids: Sequence[Any] | Select[UUID], now: datetime)
 
 def _lost_too_often(session: Session, ids: list[Any]) -> set[Any]:
     other = aliased(Attempt)
-    told = select(func.max(other.number)).where(other.delivery_id == Attempt.delivery_id, other.outcome != LOST)
+    recorded = select(func.max(other.number)).where(other.delivery_id == Attempt.delivery_id, other.outcome != LOST)
     counted = (
         select(Attempt.delivery_id)
-        .where(one_of(Attempt.delivery_id, ids), Attempt.number > func.coalesce(told.scalar_subquery(), 0))
+        .where(one_of(Attempt.delivery_id, ids), Attempt.number > func.coalesce(recorded.scalar_subquery(), 0))
         .group_by(Attempt.delivery_id)
         .having(func.count() % MOST_LOST == 0)
     )

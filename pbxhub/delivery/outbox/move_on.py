@@ -35,10 +35,11 @@ _OWNED_AND_AHEAD = Query(
 
 
 def lock_owned(session: Session, finished: Sequence[Finished]) -> set[tuple[UUID, UUID | None]]:
-    """Deliveries with the lease they have now, locked. A worker may hold two leases of one: the later one counts.
+    """Locks the deliveries and returns each with the token it has now. One that another worker has claimed since has
+    that worker's token; one that this worker has claimed a second time has the later one.
 
-    The next webhook of a chain may have to wait for others of its sequence (hold_back): these are locked here, too, by
-    the same statement. Everybody locks deliveries in the order of their ids, or two would wait for each other.
+    Everybody locks deliveries in the order of their ids, or two workers would wait for each other. So the rows that the
+    next webhook of a chain may have to wait for (hold_back) are locked by the same statement.
     """
     ids = [one.claimed.id for one in finished]
     sequence_ids = {one.claimed.sequence_id for one in finished if _has_next(one)} - {None}
@@ -53,7 +54,7 @@ def _has_next(one: Finished) -> bool:
 
 
 def move_on(session: Session, results: Iterable[Result]) -> None:
-    """Writes the new states, and takes the leases away."""
+    """Writes the new states and ends the leases."""
     _MOVE_ON.run(session, [_delivery_row(result) for result in results])
 
 
@@ -67,7 +68,9 @@ def _delivery_row(result: Result) -> dict[str, Any]:
         "due_at": result.due_at,
         "claim_token": None,
         "tries": claimed.tries + sent,
-        "outcome": result.reading.code if sent else claimed.outcome,  # what waits for its first attempt goes on waiting
+        "outcome": result.reading.code
+        if sent
+        else claimed.outcome,  # without a request the first attempt is still to come
         "message": clip(result.reading.sentence, 1000),
         "status_code": answer.status_code,
         "duration_ms": None if answer.total_us is None else answer.total_us // 1000,

@@ -1,4 +1,4 @@
-"""Webhooks of the hub's own: callbacks of ordered calls and subscribers of resthooks ride on the same deliveries."""
+"""Webhooks that the hub sets up itself, so that callbacks of ordered calls and resthooks are deliveries like others."""
 
 from datetime import datetime
 
@@ -12,20 +12,20 @@ CALLBACK, RESTHOOK = "callback", "resthook"
 
 
 def callbacks_of(session: Session, project_id: int, now: datetime) -> Webhook:
-    """The webhook behind all callbacks of a project: 10 s, again after 1, 5 and 15 minutes."""
+    """The webhook of all callbacks of a project. Deadline 10 s; retries after 1, 5 and 15 minutes."""
     found = session.scalar(
         select(Webhook)
         .where(Webhook.project_id == project_id, Webhook.kind == CALLBACK, Webhook.deleted_on.is_(None))
         .order_by(Webhook.id)
         .limit(1)
     )
-    return found or hidden(session, project_id, CALLBACK, "Callbacks of ordered calls", "", now, in_flight=50)
+    return found or add_own_webhook(session, project_id, CALLBACK, "Callbacks of ordered calls", "", now, in_flight=50)
 
 
-def hidden(
+def add_own_webhook(
     session: Session, project_id: int, kind: str, name: str, url: str, now: datetime, in_flight: int = 8
 ) -> Webhook:
-    """A new webhook that nobody edits."""
+    """Adds a webhook that no page shows and nobody can edit."""
     spec = WebhookSpec(
         request=RequestSpec(url=url), retry=Retry("minutes"), limits=Limits(in_flight=in_flight, deadline=10)
     )

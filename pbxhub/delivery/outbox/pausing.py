@@ -1,4 +1,4 @@
-"""Whether a webhook is well: it is paused after long failure or a 410, and resumed by a click. Nobody else does it."""
+"""The only place that pauses and resumes webhooks: after many failures in a row, after a 410, and by hand."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -24,10 +24,11 @@ _QUIETLY = {"synchronize_session": False}
 
 
 def note_health(session: Session, results: Sequence[Result], rule: PauseRule, now: datetime) -> None:
-    """Counts final failures, resets the count after a success, pauses, and leaves a notice of every change.
+    """Counts final failures, resets the count after a success, pauses, and writes a notice of each change.
 
-    Not of callbacks: behind their one webhook are many addresses, and one that fails must not stop the others. A
-    subscriber of a resthook is not paused, nobody could resume it: after a 410 it is removed (resthooks.drop_gone).
+    Callbacks are left out: one webhook carries those to many addresses, and one failing address must not stop the
+    others. Subscribers of resthooks are never paused, because nobody could resume them; after a 410 they are removed
+    (resthooks.drop_gone).
     """
     results = [result for result in results if result.finished.claimed.kind != "callback"]
     delivered = {result.finished.claimed.webhook.id for result in results if result.state == DELIVERED}
@@ -45,7 +46,7 @@ def pause(session: Session, webhook_id: int, reason: str, now: datetime) -> None
 
 
 def resume(context: DeliveryContext, session: Session, webhook_id: int) -> None:
-    """Sends again, what has waited too, and counts failures anew."""
+    """Sends again, including the deliveries that have waited, and counts failures from zero."""
     session.execute(
         update(Webhook)
         .where(Webhook.id == webhook_id)
@@ -71,7 +72,7 @@ def _recover(session: Session, webhook_ids: Iterable[int], now: datetime) -> Non
 
 
 def _is_news(session: Session, webhook_id: int, now: datetime) -> bool:
-    """Who was not told that it fails need not hear that it recovers; and once a day is enough, however it wavers."""
+    """Only people who got a notice of the failure get one of the recovery, and at most one a day."""
     of_webhook = select(Notice.kind).where(Notice.webhook_id == webhook_id)
     last = session.scalar(of_webhook.order_by(Notice.id.desc()).limit(1))
     lately = of_webhook.where(Notice.kind == RECOVERED, Notice.created_on > now - HEALTHY_DAY).limit(1)
@@ -82,7 +83,7 @@ def _count(session: Session, failed: Counter[int], gone: set[int], rule: PauseRu
     hurry(session)
     for webhook_id, number in sorted(failed.items()):
         webhook = _lock(session, webhook_id)
-        if webhook.deleted_on:  # what was still on its way
+        if webhook.deleted_on:  # its last requests were in flight
             continue
         if not webhook.failures and (webhook.failed_on is None or now - webhook.failed_on >= HEALTHY_DAY):
             _tell(session, webhook, FIRST_FAILURE, f"{webhook.name} failed for the first time in a day.", now)
@@ -101,7 +102,7 @@ def _count(session: Session, failed: Counter[int], gone: set[int], rule: PauseRu
 
 
 def _lock(session: Session, webhook_id: int) -> Webhook:
-    """The health of a webhook, locked. The rest of it is not read: a damaged spec must not stop the recording."""
+    """Locks a webhook, and reads only what is needed here: a damaged spec must not stop the recording."""
     only = load_only(
         Webhook.project_id,
         Webhook.name,
@@ -126,7 +127,7 @@ def _pause(session: Session, webhook: Webhook, reason: str, now: datetime) -> No
 
 
 def tell_of_subscriber(session: Session, webhook: Webhook, host: str, cancelled: int, now: datetime) -> None:
-    """Leaves a notice that a subscriber was removed after a 410."""
+    """Writes a notice that a subscriber was removed after a 410."""
     sentence = (
         f"{webhook.name}: the subscriber at {host} answered 410, its address is gone for good. It is unsubscribed"
     )

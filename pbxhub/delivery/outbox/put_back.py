@@ -1,4 +1,4 @@
-"""Takes deliveries that were put into the queue again out of it: each is what it was before."""
+"""Takes deliveries that are to be sent again out of the queue and restores the state they had before."""
 
 from datetime import datetime
 
@@ -12,19 +12,19 @@ from pbxhub.store.resends import BeforeResend
 _QUIETLY = {"synchronize_session": False}
 _NO_ATTEMPT_SINCE = select(BeforeResend.delivery_id).where(BeforeResend.delivery_id == Delivery.id, Delivery.tries == 0)
 WAS_RESENT = _NO_ATTEMPT_SINCE.exists()
-"""Of a pending delivery: it was put into the queue again, and no attempt has been recorded since."""
+"""A condition on pending deliveries: queued to be sent again, and no attempt recorded since."""
 
 
 def is_free(now: datetime) -> ColumnElement[bool]:
-    """Of a pending delivery: no worker has it, or the one that had it is lost."""
+    """A condition on pending deliveries: no worker has leased it, or the lease has ended."""
     return or_(Delivery.claim_token.is_(None), Delivery.due_at <= now)
 
 
 def put_back(session: Session, which: ColumnElement[bool], now: datetime, skip_locked: bool = False) -> int:
-    """All of these that are pending, free and WAS_RESENT. Returns how many.
+    """Restores those of `which` that are pending, is_free and WAS_RESENT. Returns how many.
 
-    One that a worker has is left alone: it is recorded as its attempt ends. One whose worker was lost goes back like
-    the others; its attempt stays in the history, as lost.
+    A delivery that a worker has leased is left alone: its attempt is recorded when it ends. One whose worker was lost
+    is restored; its attempt stays in the history, as lost.
     """
     free = (
         select(Delivery.id)
@@ -52,6 +52,6 @@ _IF_RENDERED = ("webhook_revision", "method", "url", "headers", "body")
 
 
 def as_it_is(row: Delivery, rendered: bool) -> BeforeResend:
-    """A finished delivery, to be kept before it is put into the queue again. rendered: its request changes, too."""
+    """The state of a finished delivery, kept while it is sent again. rendered: with its request, which changes, too."""
     names = (*_ALWAYS, *_IF_RENDERED) if rendered else _ALWAYS
     return BeforeResend(delivery_id=row.id, **{name: getattr(row, name) for name in names})

@@ -1,4 +1,4 @@
-"""Resthooks: a subscriber is a hidden webhook, so that its deliveries have lanes, retries and a history."""
+"""Resthooks: each subscriber is a webhook of the hub's own, so its deliveries have lanes, retries and a history."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -13,7 +13,7 @@ from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.attempt_result import Result
 from pbxhub.delivery.outbox.cancel import cancel_pending
 from pbxhub.delivery.outbox.enqueue import enqueue
-from pbxhub.delivery.outbox.own_webhooks import RESTHOOK, hidden
+from pbxhub.delivery.outbox.own_webhooks import RESTHOOK, add_own_webhook
 from pbxhub.delivery.outbox.pausing import tell_of_subscriber
 from pbxhub.storable import storable
 from pbxhub.store.api import Resthook, Subscriber
@@ -25,11 +25,11 @@ from pbxhub.store.webhooks import Webhook, touch_webhooks
 
 
 def subscribe(session: Session, hook: Resthook, target_url: str, now: datetime) -> Subscriber:
-    """Adds a subscriber; the same address again is the same subscriber."""
+    """Adds a subscriber. For an address that is subscribed already, returns that subscriber."""
     known = select(Subscriber).where(Subscriber.resthook_id == hook.id, Subscriber.target_url == target_url)
     if (there := session.scalar(known)) is not None:
         return there
-    webhook = hidden(session, hook.project_id, RESTHOOK, f"Resthook {hook.name}", target_url, now)
+    webhook = add_own_webhook(session, hook.project_id, RESTHOOK, f"Resthook {hook.name}", target_url, now)
     one = Subscriber(resthook_id=hook.id, webhook_id=webhook.id, target_url=target_url, created_on=now)
     session.add(one)
     session.flush()
@@ -37,8 +37,7 @@ def subscribe(session: Session, hook: Resthook, target_url: str, now: datetime) 
 
 
 def unsubscribe(session: Session, project_id: int, subscriber: Subscriber, now: datetime) -> int:
-    """Removes a subscriber; what waits for it is cancelled, what was sent stays in the history. Returns how many are
-    cancelled."""
+    """Removes a subscriber and cancels its pending deliveries; the history stays. Returns how many were cancelled."""
     webhook = session.get_one(Webhook, subscriber.webhook_id)
     webhook.enabled, webhook.deleted_on = False, now
     touch_webhooks(session, project_id)
@@ -51,9 +50,9 @@ def unsubscribe(session: Session, project_id: int, subscriber: Subscriber, now: 
 def call_resthook(
     context: DeliveryContext, session: Session, hook: Resthook, payload: Any, body: bytes, now: datetime
 ) -> list[UUID]:
-    """One event, also when nobody is subscribed, and one delivery per subscriber. Returns their ids."""
-    told = {"resthook": hook.name, "payload": storable(payload)}
-    keep(session, [NewEvent(hook.project_id, "resthook_called", now, told)])
+    """Writes one event, even without subscribers, and one delivery for each subscriber. Returns the deliveries' ids."""
+    data = {"resthook": hook.name, "payload": storable(payload)}
+    keep(session, [NewEvent(hook.project_id, "resthook_called", now, data)])
     query = (
         select(Subscriber, Webhook.revision)
         .join(Webhook, Webhook.id == Subscriber.webhook_id)
@@ -72,13 +71,13 @@ def call_resthook(
 
 
 def drop_gone(session: Session, results: Iterable[Result], now: datetime) -> None:
-    """Unsubscribes those who have answered 410, and tells of it; other webhooks are left alone."""
+    """Unsubscribes those that answered 410, with a notice. Results of other webhooks are ignored."""
     gone = {result.finished.claimed.webhook.id for result in results if result.is_gone}
     if not gone:
         return
     query = select(Subscriber, Resthook.project_id).join(Resthook).where(one_of(Subscriber.webhook_id, gone))
     for subscriber, project_id in session.execute(query).all():
         webhook = session.get_one(Webhook, subscriber.webhook_id)
-        host = urlsplit(subscriber.target_url).netloc.rpartition("@")[2]  # the rest of the address may be its secret
+        host = urlsplit(subscriber.target_url).netloc.rpartition("@")[2]  # without the path, which may be a secret
         cancelled = unsubscribe(session, project_id, subscriber, now)
         tell_of_subscriber(session, webhook, host, cancelled, now)

@@ -1,16 +1,21 @@
 """Within a sequence (a call, an ordered call), a webhook sends one delivery after the other.
 
-The rule. A delivery is *ahead* of a later one (by id) of the same webhook and sequence while its first attempt has not
-finished: it is pending, its outcome is still empty, and its lane is at least as urgent (a bulk resend never keeps a
-live call waiting). Whatever has somebody ahead of it is held. It goes when
+The rule: a delivery is *ahead* of a later one (by id) of the same webhook and sequence until its first attempt has
+ended: it is pending, its outcome is empty, and its lane is at least as urgent (a bulk resend never delays a live call).
+A delivery that has another one ahead of it is held. It is sent when
 
-* the first attempt of the last one ahead is recorded, whatever came of it: a later retry holds nobody back; or
-* that attempt has been on its way for HOLD. It then goes out of order, and is marked.
+* the first attempt of the last one ahead is recorded, with whatever outcome: later retries hold nobody back; or
+* that attempt has been in flight for HOLD. The held delivery is then sent out of order, and marked so.
 
-An attempt whose worker was lost does not count as finished: it is sent again, and the others wait for that. Nor does
-the time count in which nobody could send the one ahead: its webhook was paused, its receiver was slow.
+An attempt whose worker was lost has not ended: the delivery is sent again, and those behind it wait. Time in which the
+one ahead could not be sent does not count either: its webhook was paused, or the receiver had no free place.
 
-Every held delivery leaves: due_at never is further away than HOLD, and hold_on looks at each that is due.
+No delivery is held for ever: its due_at is at most HOLD away, and hold_on checks each one that becomes due.
+
+The order of events that must not lose a wakeup, on PostgreSQL, where two transactions do not see each other's changes:
+1. publish is about to insert B behind A, while record is completing A's attempt; 2. both lock A's row first (hold_back
+and lock_owned), so one waits for the other; 3. if publish commits first, record sees B and releases it; if record
+commits first, publish sees that nothing is ahead and does not hold B. tests/test_keep_the_order_of_a_call.py
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,15 +31,15 @@ from pbxhub.store.columns import AMONG, RAW_IDS, UtcDateTime, one_of, unindexed
 from pbxhub.store.delivery_rows import FIRST_ATTEMPTS, PENDING, Delivery, NewDelivery
 from pbxhub.store.session import hurry
 
-HOLD = timedelta(seconds=30)  # how long a stage waits for the first attempt of the one before
+HOLD = timedelta(seconds=30)  # that a delivery waits for the attempt of the one ahead
 Place = tuple[int, UUID | None]
 """A webhook and a sequence."""
 
 _QUIETLY = {"synchronize_session": False}
-_IS_HELD = text("delivery.held")  # as the partial index has it; the column itself would be written held = 1
+_IS_HELD = text("delivery.held")  # as in the partial index; SQLAlchemy would write held = 1
 _IS_FIRST = text("delivery.state = 'pending' AND delivery.outcome = ''")  # likewise
-# The order leads to the partial index: without statistics PostgreSQL takes half of the rows for held, and would begin
-# to read the table.
+# ORDER BY leads to the partial index: without statistics PostgreSQL expects half of the rows to be held, and would read
+# the whole table.
 _ANY_HELD = Query(text("SELECT 1 AS there FROM delivery WHERE held ORDER BY sequence_id LIMIT 1"))
 _LOCK_HELD = Query(
     select(Delivery.webhook_id, Delivery.sequence_id, Delivery.id)
@@ -60,9 +65,9 @@ _BEFORE = Query(
 
 
 def hold_back(session: Session, deliveries: Sequence[NewDelivery], now: datetime) -> None:
-    """Holds those about to be inserted that have somebody ahead of them, in the table or among themselves.
+    """Holds those of the new deliveries that have another one ahead, in the table or among themselves.
 
-    The rows ahead are locked, so that whoever records their attempt afterwards sees what waits for it.
+    The rows ahead stay locked until the commit: record then sees what waits for them.
     """
     sequence_ids = {one.sequence_id for one in deliveries if one.sequence_id is not None}
     if not sequence_ids:
@@ -80,7 +85,7 @@ def hold_back(session: Session, deliveries: Sequence[NewDelivery], now: datetime
 
 _IS_AHEAD = """p.sequence_id = h.sequence_id AND +p.webhook_id = h.webhook_id AND p.id < h.id
                AND p.state = 'pending' AND p.outcome = '' AND p.lane <= h.lane"""
-_THOSE_AHEAD = {  # of each of the few that are asked for: PostgreSQL would rather begin with all that is pending
+_THOSE_AHEAD = {  # for each of the few rows: PostgreSQL would otherwise begin with everything that is pending
     "sqlite": f"delivery p ON {_IS_AHEAD}",
     "postgresql": f"LATERAL (SELECT * FROM delivery p WHERE {_IS_AHEAD} OFFSET 0) p ON true",  # noqa: S608
 }
@@ -101,10 +106,10 @@ _AHEAD = {
 
 
 def hold_on(session: Session, rows: Sequence[Row[Any]], now: datetime) -> list[Row[Any]]:
-    """The rows to send: of those that were held until now or lost, the ones with nobody ahead who has not had HOLD.
+    """Returns the rows to send: without those that were held or lost and have one ahead that has not had HOLD yet.
 
-    The latest one ahead decides: with three stages, the second has gone out of order when the first one hangs, and the
-    third waits for the second. When their worker is lost, the second waits again.
+    The latest one ahead decides. With three stages: 1. the first one hangs; 2. after HOLD the second is sent out of
+    order; 3. the third waits for the second. When their worker is lost, the second waits for the first again.
     """
     held = {row.id for row in rows if row.held}
     asked = [row.id for row in rows if row.held or row.lost]
@@ -133,16 +138,19 @@ _LET_GO = {
 
 
 def _let_go(session: Session, ids: Iterable[Any]) -> None:
-    """What these waited for is gone without an attempt (a resend was stopped): they are not out of order."""
+    """Marks them as not held: what was ahead has left the queue without an attempt, so they are not out of order."""
     if going := list(ids):
         session.execute(_LET_GO[session.get_bind().dialect.name], {"ids": going})
 
 
 def release_next(session: Session, places: Iterable[Place], now: datetime) -> bool:
-    """places: of deliveries that have had their first attempt or will never have one. True: somebody goes.
+    """Releases what was held behind deliveries of these places. True: something is due now.
 
-    On PostgreSQL two that end at the same moment do not see each other's end. So what is held is locked first and
-    looked at afterwards: the second one waits, and then sees what the first one has written.
+    places: of deliveries whose first attempt has ended or will never be made.
+
+    Two attempts of one sequence may end at the same moment: 1. both transactions write their outcome; 2. the first one
+    locks the held rows, the second one waits for it; 3. the first one commits; 4. the second one has the lock, looks at
+    what is ahead only now, and sees both outcomes. Looking before locking, each would see the other one still ahead.
     """
     wanted = set(places)
     sequence_ids = list({sequence_id for _, sequence_id in wanted if sequence_id is not None})
@@ -152,7 +160,7 @@ def release_next(session: Session, places: Iterable[Place], now: datetime) -> bo
     webhook_ids = list({webhook_id for webhook_id, _ in wanted})
     locked = _LOCK_HELD.all(session, sequence_ids=sequence_ids, webhook_ids=webhook_ids)
     held = {row.id for row in locked if (row.webhook_id, row.sequence_id) in wanted}
-    going = held - _with_somebody_ahead(session, sequence_ids) if held else set()
+    going = held - _with_one_ahead(session, sequence_ids) if held else set()
     if going:
         session.execute(
             update(Delivery).where(one_of(Delivery.id, going)).values(held=False, due_at=now),
@@ -162,16 +170,14 @@ def release_next(session: Session, places: Iterable[Place], now: datetime) -> bo
 
 
 def hold_resent(session: Session, rows: Iterable[Delivery], now: datetime) -> None:
-    """Rows that have just been put into the queue again keep the order of their calls: they wait for others, and later
-    ones that have not left yet wait for them.
-
-    As hold_back: what is ahead is locked, so that whoever records its attempt afterwards sees what waits for it.
+    """Brings deliveries that are sent again into the order of their sequences: they wait for those ahead, and later
+    ones that have not been sent yet wait for them. Rows ahead are locked, as by hold_back.
     """
     sequence_ids = {row.sequence_id for row in rows if row.sequence_id is not None}
     if not sequence_ids:
         return
-    session.flush()  # these rows are ahead of each other, too
-    waiting = _with_somebody_ahead(session, list(sequence_ids), _LOCK_IN_TURN)
+    session.flush()  # these deliveries may be ahead of each other
+    waiting = _with_one_ahead(session, list(sequence_ids), _LOCK_IN_TURN)
     session.execute(
         update(Delivery)
         .where(one_of(Delivery.id, waiting), Delivery.claim_token.is_(None), ~Delivery.held)
@@ -180,8 +186,8 @@ def hold_resent(session: Session, rows: Iterable[Delivery], now: datetime) -> No
     )
 
 
-def _with_somebody_ahead(session: Session, sequence_ids: list[UUID], query: Query = _IN_TURN) -> set[UUID]:
-    """Of all in these sequences that have not had their first attempt."""
+def _with_one_ahead(session: Session, sequence_ids: list[UUID], query: Query = _IN_TURN) -> set[UUID]:
+    """The ids of the deliveries of these sequences, not attempted yet, that have another one ahead."""
     most_urgent: dict[Place, int] = {}
     waiting = set()
     for row in query.all(session, sequence_ids=sequence_ids):
