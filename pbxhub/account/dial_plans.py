@@ -42,11 +42,14 @@ def change_dial_plan(
     return []
 
 
-def refuse_number(plan: DialPlan, number: str, country: str) -> str:
-    """Why a PBX with this dial plan does not call a number; "" when it does. country: of the project, ISO 3166."""
+def refuse_number(plan: DialPlan, number: str, country: str) -> Refusal | None:
+    """Why a PBX with this dial plan does not call a number; None when it does. country: of the project, ISO 3166."""
     reason = Rules(tuple(plan.allowed), country=country).refuses(number)
-    is_number = NUMBER.fullmatch(number)
-    return f"{reason}; an owner can change the dial plan of the PBX" if reason and is_number else reason
+    if not reason:
+        return None
+    if not NUMBER.fullmatch(number):
+        return Refusal("", say("This is not a phone number."), say("Write it like +380441234567."))
+    return Refusal("", say("%(why)s.", why=reason), say("An owner can change the dial plan of the PBX."))
 
 
 def _read(given: Mapping[str, Any]) -> dict[str, Any] | list[Refusal]:

@@ -3,29 +3,24 @@
 import json
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 from flask import Response, request
 from marshmallow import Schema, fields
 from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
+from pbxhub.account import reported_events as rules
 from pbxhub.account.visible import visible_values
 from pbxhub.api import schemas
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
-from pbxhub.api.problems import wrong_field
+from pbxhub.api.problems import accepted, refuse_all, wrong_field
 from pbxhub.api.streams import follow, places
-from pbxhub.delivery.attributes import known_names
 from pbxhub.delivery.event_stream import shown
-from pbxhub.delivery.outbox import publish_other
-from pbxhub.storable import storable
-from pbxhub.store.events import EventRow, NewEvent, Position, keep, last_given, newest, position_of, read_after, today
-from pbxhub.store.history import Call
-from pbxhub.store.ids import new_id
+from pbxhub.store.events import EventRow, Position, last_given, newest, position_of, read_after, today
 from pbxhub.webhooks.spec import FieldError, SpecError
 from pbxhub.webhooks.typed_events import TYPES, EventError, read_event, write_event
-from pbxhub.wsgi.current import hub, now, reading, writing
+from pbxhub.wsgi.current import hub, reading, writing
 from pbxhub.wsgi.request_checks import json_body
 
 events = Blueprint("events", __name__, description="What happened, as typed events")
@@ -69,10 +64,7 @@ def hand_in() -> Any:
     except EventError as error:
         raise SpecError([FieldError(path, message) for path, message in error.errors]) from None
     with writing() as session:
-        project_id = enter(session).project.id
-        call_id = _call(session, project_id, event.body.get("call_id"))
-        body = {name: value for name, value in storable(write_event(event)).items() if name not in ("type", "call_id")}
-        keep(session, [NewEvent(project_id, event.type, event.created_on, body, call_id)])
+        refuse_all(rules.hand_in(session, enter(session), event))
     return _json(write_event(event), 201)
 
 
@@ -108,24 +100,10 @@ def stream(wanted: dict[str, Any]) -> Any:
 @needs("events.send")
 def happened(data: dict[str, Any]) -> Any:
     """A form was sent, a dialogue opened or closed, a deal changed: webhooks of that stage go."""
-    if unknown := known_names(data["attributes"]):
-        wrong_field(f"attributes.{unknown[0]}", "is not an attribute; see /parameters, source API")
-    tree = data["stage"].partition(".")[0]
+    given = rules.Happening(data["stage"], data["fields_"], data["attributes"], data["call_id"], data["key"])
     with writing() as session:
-        project_id = enter(session).project.id
-        call_id = _call(session, project_id, data["call_id"])
-        values = {**data["attributes"], tree: data["fields_"]}
-        event_id, published = publish_other(
-            hub().context,
-            session,
-            project_id,
-            call_id,
-            data["stage"],
-            data["key"] or str(new_id()),
-            values,
-            now(),
-        )
-        return {"id": event_id, "stage": data["stage"], "deliveries": published.deliveries}
+        published = accepted(rules.report(session, enter(session), given))
+        return {"id": published.id, "stage": data["stage"], "deliveries": published.deliveries}
 
 
 def _which(wanted: dict[str, Any]) -> list[ColumnElement[bool]]:
@@ -140,18 +118,6 @@ def _which(wanted: dict[str, Any]) -> list[ColumnElement[bool]]:
 def _json(data: Any, status: int = 200) -> Response:
     """As it is: a schema would leave out the fields of each type."""
     return Response(json.dumps(data, ensure_ascii=False), status, content_type="application/json")
-
-
-def _call(session: Any, project_id: int, given: Any) -> UUID | None:
-    if given is None:
-        return None
-    try:
-        call = session.get(Call, given if isinstance(given, UUID) else UUID(str(given)))
-    except ValueError:
-        call = None
-    if call is None or call.project_id != project_id:
-        wrong_field("call_id", "is not a call of this project")
-    return UUID(str(call.id))
 
 
 def _position(session: Session, project_id: int, text: str, name: str) -> Position:

@@ -71,4 +71,4 @@ def _save(project_id: int, number_id: int | None, form: NumberForm) -> bool:
 
 def _pbxs(session: Session, project_id: int) -> list[SelectChoice]:
     rows = session.execute(select(Pbx.id, Pbx.name).where(Pbx.project_id == project_id).order_by(Pbx.id))
-    return [(row.id, row.name) for row in rows]
+    return [SelectChoice(row.id, row.name) for row in rows]

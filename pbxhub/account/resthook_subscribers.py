@@ -1,0 +1,95 @@
+"""Resthooks: named hooks that programs subscribe to, and call."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from pbxhub.account.access import Access
+from pbxhub.account.addresses import refuse_address
+from pbxhub.account.audit_log import note
+from pbxhub.account.refusals import ConflictError, NotFoundError, Refusal
+from pbxhub.delivery.outbox import call_resthook, subscribe, unsubscribe
+from pbxhub.store.accounts import lock_project
+from pbxhub.store.api import Resthook, Subscriber
+from pbxhub.translatable import say
+
+MOST_SUBSCRIBERS = 100
+_LARGEST_PAYLOAD = 256 * 1024  # bytes
+
+
+def add_hook(session: Session, access: Access, name: str) -> Resthook:
+    """A new hook. Raises ConflictError when the project has one of this name."""
+    row = Resthook(project_id=access.project.id, name=name, created_on=access.now)
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        raise ConflictError(say("The project has a hook of this name already.")) from None
+    note(session, access, "resthook added", row.name)
+    return row
+
+
+def remove_hook(session: Session, access: Access, name: str) -> None:
+    """Removes a hook with its subscribers; what is queued for them is cancelled."""
+    row = hook_of(session, access, name)
+    for subscriber in subscribers_of(session, row):
+        unsubscribe(session, access.project.id, subscriber, access.now)
+    session.delete(row)
+    note(session, access, "resthook removed", name)
+
+
+def hooks_after(session: Session, access: Access, after: int, limit: int) -> list[tuple[Resthook, int]]:
+    """The hooks of the project with the number of their subscribers, by id. after: the last id of the page before."""
+    count = select(func.count()).where(Subscriber.resthook_id == Resthook.id).scalar_subquery()
+    query = select(Resthook, count).where(Resthook.project_id == access.project.id, Resthook.id > after)
+    return [(row[0], row[1]) for row in session.execute(query.order_by(Resthook.id).limit(limit))]
+
+
+def hook_of(session: Session, access: Access, name: str) -> Resthook:
+    """A hook of the project. Raises NotFoundError."""
+    mine = select(Resthook).where(Resthook.project_id == access.project.id, Resthook.name == name[:80])
+    row = session.scalar(mine)
+    if row is None:
+        raise NotFoundError
+    return row
+
+
+def subscribers_of(session: Session, hook: Resthook) -> list[Subscriber]:
+    """Who is subscribed, oldest first."""
+    return list(session.scalars(select(Subscriber).where(Subscriber.resthook_id == hook.id).order_by(Subscriber.id)))
+
+
+def add_subscriber(session: Session, access: Access, name: str, url: str) -> Subscriber | list[Refusal]:
+    """Subscribes an address to a hook; one that is subscribed already stays. Raises ConflictError when it is full."""
+    if refused := refuse_address(access, "target_url", url):
+        return [refused]
+    lock_project(session, access.project.id)  # counting, looking for the address and inserting are one
+    hook = hook_of(session, access, name)
+    if len(subscribers_of(session, hook)) >= MOST_SUBSCRIBERS:
+        raise ConflictError(say("The hook has %(n)s subscribers, as many as it may have.", n=MOST_SUBSCRIBERS))
+    found = subscribe(session, hook, url, access.now)
+    note(session, access, "resthook subscribed", name)
+    return found
+
+
+def remove_subscriber(session: Session, access: Access, name: str, subscriber_id: int) -> None:
+    """Unsubscribes an address. Raises NotFoundError."""
+    hook, found = hook_of(session, access, name), session.get(Subscriber, subscriber_id)
+    if found is None or found.resthook_id != hook.id:
+        raise NotFoundError
+    unsubscribe(session, access.project.id, found, access.now)
+    note(session, access, "resthook unsubscribed", name)
+
+
+def call_hook(session: Session, access: Access, name: str, payload: Any) -> tuple[UUID, ...] | list[Refusal]:
+    """Sends the payload to every subscriber; an event records it even when there is none. The ids of the
+    deliveries."""
+    body = json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace")
+    if len(body) > _LARGEST_PAYLOAD:
+        return [Refusal("payload", say("This has more than 256 KB."), say("Send less, or an address to fetch it."))]
+    hook = hook_of(session, access, name)
+    return tuple(call_resthook(access.hub.context, session, hook, payload, body, access.now))
