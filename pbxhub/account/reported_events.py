@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.refusals import Refusal
-from pbxhub.delivery.attributes import known_names, lookup_key
+from pbxhub.delivery.attributes import lookup_key, unknown_names
 from pbxhub.delivery.outbox import add_to_call, publish_other
 from pbxhub.storable import storable
 from pbxhub.store.api import Attributes
@@ -120,5 +120,5 @@ def attach(session: Session, access: Access, given: Known) -> Attributes | list[
 def _unknown(path: str, names: Mapping[str, str]) -> list[Refusal]:
     return [
         Refusal(f"{path}.{name}", say("This is not an attribute."), say("See /parameters, source API."))
-        for name in known_names(names)[:1]
+        for name in unknown_names(names)[:1]
     ]

@@ -1,4 +1,4 @@
-"""Attributes (utm_source, client_id …) on their way onto calls: those kept for a number and a time."""
+"""Attributes (utm_source, client_id …) kept for a number and a time, and attached to the calls of that number."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -18,12 +18,12 @@ from pbxhub.webhooks.phones import spell
 
 NAMES = frozenset(
     entry.name for entry in ENTRIES if entry.source == "API" and "incoming.before" in entry.stages
-)  # what may be attached: of the catalogue, and nothing the PBX tells
+)  # parameters of the catalogue whose source is the API
 
 
 @lru_cache(maxsize=10_000)
 def lookup_key(number: str, country: str) -> str:
-    """A number as it is looked up, however it was written: the digits of its E.164 form, else those there are.
+    """The key of a number, however it is written: the digits of its E.164 form, or its own digits if it has none.
 
     country: ISO 3166 of the project, for numbers without a country code.
     """
@@ -34,7 +34,9 @@ def lookup_key(number: str, country: str) -> str:
 _ANY = Query(
     select(Attributes.project_id)
     .where(one_of(Attributes.project_id, "project_ids"))
-    .order_by(Attributes.project_id, Attributes.number)  # by the index: a project may own few of many rows
+    .order_by(
+        Attributes.project_id, Attributes.number
+    )  # in the order of the index: the project may own a few rows among many
     .limit(1)
 )
 _KNOWN = Query(
@@ -50,7 +52,7 @@ _KNOWN = Query(
 def attach_attributes(
     context: DeliveryContext, session: Session, calls: Mapping[str, CallNow], reports: Sequence[CallReport]
 ) -> None:
-    """Gives calls that have just begun what is known of their number. What is known of a call already stays."""
+    """Attaches the attributes of their numbers to calls that have just begun. Values that a call has already stay."""
     begun = {report.linkedid: report for report in reversed(reports) if calls[report.linkedid].is_new}
     project_ids = {calls[linkedid].project_id for linkedid in begun}
     if not project_ids or _ANY.first(session, project_ids=list(project_ids)) is None:
@@ -75,10 +77,10 @@ def attach_attributes(
 
 
 def _keys(report: CallReport, country: str) -> set[str]:
-    """Of the outside number and of ours."""
+    """The keys of the outside number and of our own."""
     return {key for number in (report.caller, report.dst) if (key := lookup_key(number, country))}
 
 
-def known_names(values: Mapping[str, Any]) -> list[str]:
-    """Those of the names that cannot be attached."""
+def unknown_names(values: Mapping[str, Any]) -> list[str]:
+    """The names among these that cannot be attached."""
     return [name for name in values if name not in NAMES]

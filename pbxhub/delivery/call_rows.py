@@ -1,4 +1,4 @@
-"""The calls of a group of reports: read, merged, written. What is known of a call never shrinks."""
+"""Reads the calls of a group of reports, merges the reports into them and writes them. No value of a call is lost."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -55,22 +55,24 @@ class CallNow:
         return self.id if self.linkedid else None
 
     def take(self, report: CallReport) -> None:
-        """Takes over what a report tells. Once the call has ended, whatever comes only fills gaps; but an end that was
-        only concluded from the call being gone gives way to one that somebody heard. A call that was taken for internal
-        because only its last channels were seen gives way to what it really was."""
+        """Merges a report into the call. After the end of the call, a report only fills gaps, with two exceptions:
+
+        * an end that was concluded because the call was gone is replaced by one with a Hangup event;
+        * a call that looked internal, because only its last channels were seen, becomes incoming or outgoing.
+        """
         partial = self.direction == "internal" and report.direction != "internal"
         if partial:
             self.ended_on = None
-        late = self.ended_on is not None and not (_is_heard(report.values) and not _is_heard(self.data))
-        told = {**report.values}
+        late = self.ended_on is not None and not (_has_hangup(report.values) and not _has_hangup(self.data))
+        values = {**report.values}
         for stage in report.stages:
-            told |= stage.values
-        for name, value in told.items():
+            values |= stage.values
+        for name, value in values.items():
             if self.data.get(name) is None or (value is not None and not late):
                 self.data[name] = value
-        for column in _TOLD:
+        for column in _REPORTED:
             value = getattr(report, column)
-            if value and (not getattr(self, column) or (not late and (partial or column not in _SETTLED))):
+            if value and (not getattr(self, column) or (not late and (partial or column not in _FIXED))):
                 setattr(self, column, value)
                 self.person = None if column == "caller" else self.person
         self.memory = {} if self.ended_on else self.memory if report.memory is None else report.memory
@@ -97,25 +99,25 @@ class CallNow:
         return row | ({"answers": self.answers} if self.is_new else {})
 
 
-def _is_heard(values: Mapping[str, Any]) -> bool:
+def _has_hangup(values: Mapping[str, Any]) -> bool:
     return values.get("end_reason") == "hangup"
 
 
-_TOLD = (
+_REPORTED = (
     "direction", "caller", "caller_name", "dst", "extension", "started_on", "answered_on", "ended_on", "disposition",
 )  # fmt: skip
-_SETTLED = frozenset({"direction", "started_on"})  # by the first report of a call
+_FIXED = frozenset({"direction", "started_on"})  # by the first report; later ones do not change them
 _CALL: Table = Base.metadata.tables["call"]
-_TOLD_TOO = ("project_id", "pbx_id", "linkedid", "data", "person")
-_UPDATE = Update(_CALL, ("id",), (*_TOLD, *_TOLD_TOO))
-_INSERT = Insert(_CALL, ("id", "answers", *_TOLD, *_TOLD_TOO))
+_ALSO_WRITTEN = ("project_id", "pbx_id", "linkedid", "data", "person")
+_UPDATE = Update(_CALL, ("id",), (*_REPORTED, *_ALSO_WRITTEN))
+_INSERT = Insert(_CALL, ("id", "answers", *_REPORTED, *_ALSO_WRITTEN))
 _LIVE_CALL: Table = Base.metadata.tables["live_call"]
 _KEEP = Upsert(_LIVE_CALL, ("pbx_id", "linkedid"), ("memory",))
 _LET_GO = Delete(_LIVE_CALL, ("pbx_id", "linkedid"))
 
 
 def lock_calls(session: Session, pbx_id: int, reports: Sequence[CallReport]) -> dict[str, CallNow]:
-    """The calls of the reports by linkedid: known ones locked for this transaction, the others still to be inserted."""
+    """The calls of the reports by linkedid: known ones are locked for this transaction, new ones not inserted yet."""
     linkedids = sorted({report.linkedid for report in reports})
     calls = _read(session, pbx_id, linkedids)
     missing = [report for report in reports if report.linkedid not in calls]
@@ -128,8 +130,8 @@ def lock_calls(session: Session, pbx_id: int, reports: Sequence[CallReport]) -> 
 
 
 def write_calls(session: Session, pbx_id: int, calls: Iterable[CallNow]) -> None:
-    """Writes what the reports changed, in the order of linkedids: two listeners never wait for each other in a ring.
-    Behind them the tracker's notes on these calls.
+    """Writes the changed calls, then the tracker's notes on them. Always in the order of linkedids: two listeners that
+    write the same calls in different orders would wait for each other.
 
     Raises IntegrityError when another listener has inserted one of the calls meanwhile.
     """
@@ -146,7 +148,7 @@ def write_calls(session: Session, pbx_id: int, calls: Iterable[CallNow]) -> None
 
 
 def keep_notes(session: Session, pbx_id: int, notes: Mapping[str, Mapping[str, JSON]]) -> None:
-    """Writes the tracker's notes on calls, by linkedid, in their order; empty ones take what there is away."""
+    """Writes the tracker's notes on calls, in the order of linkedids. Empty notes delete the row."""
     rows = [{"pbx_id": pbx_id, "linkedid": linkedid, "memory": storable(notes[linkedid])} for linkedid in sorted(notes)]
     live, over = [row for row in rows if row["memory"]], [row for row in rows if not row["memory"]]
     if live:
@@ -156,13 +158,13 @@ def keep_notes(session: Session, pbx_id: int, notes: Mapping[str, Mapping[str, J
 
 
 def read_call(session: Session, call_id: UUID) -> CallNow | None:
-    """A call as publish sees it; None when it is gone."""
+    """A call by its id; None if it is not kept any more."""
     row = session.execute(select(*_COLUMNS).where(Call.id == call_id)).mappings().one_or_none()
     return None if row is None else _from_row(dict(row))
 
 
 def find_call(session: Session, pbx_id: int, linkedid: str) -> CallNow | None:
-    """The same by what Asterisk calls it; None while the listener has not written it."""
+    """A call by its linkedid; None until the listener has written it."""
     known = (_CALL.c.pbx_id == pbx_id, _CALL.c.linkedid == linkedid)
     row = session.execute(select(*_COLUMNS).where(*known)).mappings().one_or_none()
     return None if row is None else _from_row(dict(row))
@@ -185,7 +187,7 @@ def _read(session: Session, pbx_id: int, linkedids: list[str]) -> dict[str, Call
 
 
 def _from_row(row: Mapping[str, Any]) -> CallNow:
-    columns = {column: row[column] for column in _TOLD}
+    columns = {column: row[column] for column in _REPORTED}
     return CallNow(
         row["id"], row["project_id"], row["pbx_id"], row["linkedid"], False,
         data=from_json(row["data"]), answers=row["answers"], person=row["person"], **columns,
@@ -193,7 +195,7 @@ def _from_row(row: Mapping[str, Any]) -> CallNow:
 
 
 def no_call(project_id: int) -> CallNow:
-    """In place of the call, at a stage that is not about one: a form, a dialogue, a deal."""
+    """Stands in for the call at a stage that is not about a call: a form, a dialogue, a deal."""
     return CallNow(new_id(), project_id, None, "", False)
 
 
@@ -217,7 +219,7 @@ class _Projects:
 
 
 def _did(report: CallReport) -> str:
-    """Our own number in a call: dialled in an incoming one, shown outside in an outgoing one."""
+    """Our own number: the one dialled in an incoming call, the one shown to the outside in an outgoing call."""
     if report.direction == "incoming":
         return report.dst
     return str(report.values.get("outbound_number") or "")

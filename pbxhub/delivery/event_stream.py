@@ -1,4 +1,4 @@
-"""Typed events as programs read them: rows joined with what they tell of."""
+"""Typed events as programs read them: rows of the event table, joined with the attempts they refer to."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ _DUMPED = 10_000  # characters of a request or an answer in an event
 
 
 def shown(session: Session, rows: Sequence[EventRow]) -> list[dict[str, Any]]:
-    """The events of these rows, in their order; an attempt that is no longer kept is left out."""
+    """The events of these rows, in their order, without those whose attempt is no longer kept."""
     attempts = _attempts(session, [row for row in rows if _is_our_attempt(row)])
     found = []
     for row in rows:
@@ -37,7 +37,7 @@ def shown(session: Session, rows: Sequence[EventRow]) -> list[dict[str, Any]]:
 
 
 def _is_our_attempt(row: EventRow) -> bool:
-    """Of an attempt of the hub only its place is kept; a webhook_called that was handed in has fields of its own."""
+    """The hub's own webhook_called has only the key of an attempt; one sent by a program has all its fields."""
     return row.type == "webhook_called" and row.data.keys() == {"delivery_id", "attempt"}
 
 

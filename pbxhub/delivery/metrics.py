@@ -1,4 +1,4 @@
-"""Numbers for Prometheus: what this process has sent, and what waits in the database."""
+"""Metrics for Prometheus: the attempts of this process, and the deliveries that wait in the database."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class WorkerMetrics:
 
 
 class QueueMetrics(Collector):
-    """Asks the database when it is scraped; register it in one process. Prometheus sees nothing while it is away."""
+    """Queries the database on each scrape. Register it in one process only. Scrapes fail while the database is away."""
 
     def __init__(self, context: DeliveryContext) -> None:
         self._context = context

@@ -1,4 +1,4 @@
-"""Who calls: one person, however the number was written. Kept with each call, so that counting is one look-up.
+"""The person who calls: the same, however the number is written. Stored with each call, so that counting is fast.
 
 A number is read by the country of its project. Where that changes, and of calls older than this column, fill_persons()
 goes through the history, the newest first; meanwhile a call that has no person yet is found by its number as it came.
@@ -23,13 +23,13 @@ from pbxhub.store.session import Base, Database
 from pbxhub.webhooks.phones import person_of
 
 BATCH = 500
-PAUSE = 0.05  # seconds between two batches, for those who wait to write
+PAUSE = 0.05  # seconds between two batches, so that others can write
 _CALL: Table = Base.metadata.tables["call"]
 _WRITE = Update(_CALL, ("id",), ("person",))
 
 
 def name_persons(context: DeliveryContext, session: Session, calls: Iterable[CallNow]) -> None:
-    """Gives the calls about to be written their person."""
+    """Sets the person of calls that are about to be written."""
     unknown = [call for call in calls if call.changed and call.person is None]
     if unknown:
         projects = context.webhook_cache.fetch(session, {call.project_id for call in unknown})
@@ -47,7 +47,7 @@ def same_person(call: CallNow, country: str) -> list[Sequence[ColumnElement[bool
 
 
 def fill_persons(database: Database, batch: int = BATCH, pause: float = PAUSE) -> int:
-    """Brings the persons of old calls up to date with the countries of their projects; says how many were written."""
+    """Updates the persons of old calls after the country of their project has changed. Returns how many it wrote."""
     with database.read() as session:
         late = select(Project.id, Project.country).where(Project.persons_by.is_distinct_from(Project.country))
         projects = session.execute(late.order_by(Project.id)).all()
@@ -64,7 +64,7 @@ def _fill(database: Database, project_id: int, country: str, batch: int, pause: 
             break
         last = rows[-1].started_on, rows[-1].id
         time.sleep(pause)
-    with database.write() as session:  # unless the country has changed meanwhile: then all is done again
+    with database.write() as session:  # unless the country has changed again: then everything is repeated
         done = update(Project).where(Project.id == project_id, Project.country == country)
         session.execute(done.values(persons_by=country))
     return written
@@ -80,7 +80,7 @@ def _older(project_id: int, last: tuple[datetime, UUID] | None) -> Select[UUID, 
 
 
 def _write(database: Database, ids: Sequence[UUID], country: str) -> int:
-    """A call that is locked is being published, and gets its person there."""
+    """Calls that are locked are left out: publish is writing them, with their person."""
     if not ids:
         return 0
     free = select(Call.id, Call.caller).where(one_of(Call.id, ids)).with_for_update(skip_locked=True, key_share=True)

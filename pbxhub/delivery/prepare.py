@@ -1,4 +1,4 @@
-"""What joins a stored request when it leaves: credentials, the webhook's id and attempt, the signature."""
+"""Completes a stored request before it is sent: credentials, webhook-id and attempt, signature."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,12 +17,12 @@ from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
 
 
 class OtherHostError(Exception):
-    """What is secret of a webhook was given for another host than a stored request goes to."""
+    """The secrets of the webhook were entered for another host than the stored request goes to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What is secret of a webhook, opened: of its authentication, its signing keys, the key of its certificate."""
+    """The decrypted secrets of a webhook: of its authentication, its signing keys, the key of its certificate."""
 
     secret: str = field(default="", repr=False)
     keys: SigningKeys | None = field(default=None, repr=False)
@@ -31,15 +31,15 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """shown: the headers that joined the stored request, credentials hidden. secrets: what must not be stored, in
-    the form it was sent in, too."""
+    """shown: the headers added to the stored request, credentials hidden. secrets: texts that must not be stored, as
+    entered and as sent."""
 
     outgoing: Outgoing
     shown: tuple[tuple[str, str], ...]
     secrets: tuple[str, ...]
 
     def clean(self, answer: Answer) -> Answer:
-        """The answer without the secret: a receiver may send back what it got."""
+        """The answer without the secrets: a receiver may send them back."""
         known = self.secrets
         if not known:
             return answer
@@ -54,7 +54,7 @@ class Prepared:
 
 
 def prepare(vault: Vault, claimed: Claimed, now: datetime) -> Prepared:
-    """The request as it leaves. Raises VaultError when a secret was sealed with another key, and OtherHostError."""
+    """The request as it will be sent. Raises VaultError if a secret was sealed with another key, and OtherHostError."""
     webhook = claimed.webhook
     known = _credentials(vault, webhook)
     if known != Credentials() and _has_moved(webhook, claimed.request):
@@ -75,7 +75,7 @@ def join(
     now: datetime,
     networks: NetworkGrant,
 ) -> Prepared:
-    """A rendered request with everything that joins it when it leaves; a test is put together here, too."""
+    """A rendered request with everything that is added before sending. Test requests are made here, too."""
     added = identify(stored, message_id, attempt, known.keys, now)
     request = Request(stored.method, stored.url, (*stored.headers, *added), stored.body)
     secrets: tuple[str, ...] = ()
@@ -91,7 +91,7 @@ def join(
 
 
 def _has_moved(webhook: LiveWebhook, stored: Request) -> bool:
-    """A request keeps the address it was rendered with; what is secret now may have been given for another host."""
+    """Whether the webhook has another host now: the stored request keeps its address, and the secrets are of today."""
     return not (isinstance(webhook.made, str) or stored.url.startswith(f"{webhook.made.request.url.origin}/"))
 
 
@@ -105,13 +105,13 @@ def _credentials(vault: Vault, webhook: LiveWebhook) -> Credentials:
 
 
 def _tls(request: RequestSpec, key: str) -> TlsOptions:
-    """Whom a webhook trusts and what it shows of itself."""
+    """The certificate authority that a webhook trusts, and its client certificate."""
     if not (request.tls_ca or request.tls_certificate):
         return SYSTEM_TLS
     return TlsOptions(request.tls_ca, request.tls_certificate if key else "", key)
 
 
-# Opening derives a key and decrypts, 0.1 ms: too much for every request of a busy webhook.
+# Decrypting derives a key, 0.1 ms: too much for every request of a busy webhook.
 @lru_cache(maxsize=1000)
 def _open_secret(vault: Vault, sealed: str) -> str:
     return vault.open(sealed)

@@ -1,4 +1,4 @@
-"""What an answer means: whether it is a success by the webhook's own rule, and the values it gives to what follows."""
+"""Reads an answer: is it a success by the rule of the webhook, and which values does it give to later webhooks?"""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Reading:
 
 
 def read(spec: WebhookSpec, answer: Answer, always_values: bool = False) -> Reading:
-    """Judges an answer by the success rule and takes out what the webhook saves. Never raises, whatever came.
+    """Judges an answer by the success rule and extracts what the webhook saves. Never raises, whatever the answer is.
 
     always_values: of an answer that a call waits for.
     """
@@ -59,5 +59,5 @@ def _judge(spec: WebhookSpec, answer: Answer) -> tuple[bool, str, str]:
 
 
 def _noted(sentence: str, answer: Answer) -> str:
-    """With what the sender found out beside the status: a success may be half an answer, a 302 leads somewhere."""
+    """Adds what the sender noticed besides the status: a truncated answer, where a redirect leads."""
     return say("%(what)s %(more)s", what=sentence, more=answer.note) if answer.note else sentence

@@ -113,7 +113,7 @@ def test_an_order_of_a_pbx_that_nobody_listens_to_ends(hub: Served) -> None:
     told = [hub.client().call(one.id) for one in (waiting, begun)]
     assert [one.status for one in told] == ["error", "error"]
     assert "No listener" in told[0].reason
-    assert "not heard again" in told[1].reason
+    assert "no connection to the PBX" in told[1].reason
 
 
 def test_a_call_that_is_called_off_is_hung_up_until_it_is_over(hub: Served) -> None:

@@ -1,4 +1,4 @@
-"""What an ordered call tells its callback address: the body, and the delivery that carries it.
+"""Callbacks of ordered calls: the body, and its delivery.
 
 The body has one shape whatever the status: {"status": "success", "data": {…}, "message": "Call Details"}.
 """
@@ -21,19 +21,19 @@ from pbxhub.webhooks.urls import join_query
 
 
 def callback_data(context: DeliveryContext, order: OrderedCall, call: CallNow | None, now: datetime) -> dict[str, Any]:
-    """Field by field, and where each comes from:
+    """The fields, and where each comes from:
 
     call_id the order; call_direction outbound, always; status of the order; call_duration seconds of talk;
     recording_url a signed link of the hub; transcript and analysis as given later by API; agent_id, from_number,
-    to_number and custom_args_values as ordered; retry how often the hub has dialled again: it never does.
+    to_number and custom_args_values as ordered; retry always 0: the hub does not dial again.
     """
-    told = call.data if call else {}
-    name = str(told.get("recording_file") or "")
+    values = call.data if call else {}
+    name = str(values.get("recording_file") or "")
     return {
         "call_id": str(order.id),
         "call_direction": "outbound",
         "status": order.status,
-        "call_duration": told.get("billsec"),
+        "call_duration": values.get("billsec"),
         "recording_url": context.links.recording(call.id, call.pbx_id, name, now) if call and name else None,
         "transcript": order.transcript,
         "agent_id": order.agent_id,
@@ -52,7 +52,7 @@ def send_callback(
     now: datetime,
     call: CallNow | None = None,
 ) -> None:
-    """Puts a callback in the queue, in the transaction of what it tells of. Nothing without an address."""
+    """Queues a callback, in the transaction that changes the order. Does nothing for an order without an address."""
     if not order.callback_url:
         return
     webhook = callbacks_of(session, order.project_id, now)

@@ -1,4 +1,4 @@
-"""What an answer sets in motion: values kept on the call, and the webhook that comes next."""
+"""What follows from an answer: values are saved on the call, and the next webhook of a chain is queued."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -29,11 +29,11 @@ from pbxhub.webhooks.params import from_json
 _CALL: Table = Base.metadata.tables["call"]
 _DELIVERY: Table = Base.metadata.tables["delivery"]
 _SAVE = update(_CALL).where(_CALL.c.id == bindparam("of")).values(answers=bindparam("answers"))
-_NOT_KEPT = ("webhook.json", "webhook.headers", "response_raw")  # large: they go to the next webhook only
+_NOT_KEPT = ("webhook.json", "webhook.headers", "response_raw")  # large: only the next webhook gets them
 
 
 def save_answers(session: Session, finished: Sequence[Finished], readings: Sequence[Reading]) -> None:
-    """Keeps on the call what webhooks save from their answers. Locks the calls first, in one order for everybody."""
+    """Saves values of the answers on their calls. Locks the calls in the order of linkedids, as publish does."""
     saved: dict[UUID, dict[str, Any]] = {}
     for one, reading in zip(finished, readings, strict=True):
         if reading.values and one.claimed.call_id:
@@ -60,12 +60,12 @@ def _kept(before: dict[str, Any], reading: Reading) -> dict[str, Any]:
 
 
 def _merged(before: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Saved names of several webhooks stay side by side; everything else is of the last one."""
+    """webhook.saved has the names of all webhooks; every other value is of the last one."""
     return {**new, "webhook.saved": {**(before.get("webhook.saved") or {}), **(new.get("webhook.saved") or {})}}
 
 
 def publish_next(context: DeliveryContext, session: Session, results: Iterable[Result], now: datetime) -> None:
-    """Puts the on_success / on_failure webhook of every final result in the queue, if its filters fit."""
+    """Queues the on_success / on_failure webhook of every final result whose filters match."""
     following = [(result, name) for result in results if (name := _next_name(result))]
     if not following:
         return
@@ -97,7 +97,7 @@ def _values(
     lookups: Lookups,
     now: datetime,
 ) -> StageValues | None:
-    """The values of the stage the chain began with, and the answer just received."""
+    """The values of the stage that began the chain, with those of the answer just received."""
     claimed = result.finished.claimed
     event = session.get(StageEvent, claimed.stage_event_id) if claimed.stage_event_id else None
     call = read_call(session, claimed.call_id) if claimed.call_id else no_call(claimed.project_id)
@@ -108,7 +108,7 @@ def _values(
 
 
 def _not_there_yet(session: Session, deliveries: Sequence[NewDelivery]) -> list[NewDelivery]:
-    """Without what a stage has sent as part of a chain already, also when the first link is sent again by hand."""
+    """Without webhooks that this stage has already sent in a chain, even if the first of the chain is sent again."""
     events = {one.stage_event_id for one in deliveries}
     if not events:
         return []
@@ -120,13 +120,13 @@ def _not_there_yet(session: Session, deliveries: Sequence[NewDelivery]) -> list[
 
 
 def _with_saved(answer: Mapping[str, Value], call: CallNow) -> Mapping[str, Value]:
-    """An answer, and what every webhook of the call has saved so far."""
+    """The answer, with everything that webhooks of the call have saved so far."""
     own: Any = answer.get("webhook.saved") or {}
     return {**answer, "webhook.saved": {**own, **(call.answers.get("webhook.saved") or {})}}
 
 
 def answer_before(session: Session, call: CallNow, stage_event_id: UUID, name: str) -> Mapping[str, Value]:
-    """What the webhook that has the one of that name as its next was answered last at this stage; {} without one."""
+    """The last answer at this stage to the webhook that has `name` as its next one; {} if there is none."""
     rows = session.execute(
         select(Attempt, Webhook)
         .join(Delivery, Delivery.id == Attempt.delivery_id)

@@ -20,13 +20,13 @@ from pbxhub.store.history import StageEvent
 from pbxhub.store.ids import new_id
 
 RECORDING, ANALYSIS, COMPLETE = "call.recording", "call.analysis", "call.complete"
-_CEL_APART = timedelta(seconds=2)  # at most, of CEL and AMI about one moment: 0.1 s on a busy Asterisk
-_MATCHED = datetime.min.replace(tzinfo=UTC)  # in place of the time: at no moment where another stage could be
+_CEL_APART = timedelta(seconds=2)  # the most that times of CEL and AMI differ for one moment; 0.1 s on a busy Asterisk
+_MATCHED = datetime.min.replace(tzinfo=UTC)  # instead of the time of a stage: near no other stage
 
 
 @dataclass(frozen=True, slots=True)
 class NewStage:
-    """A stage event about to be written, with everything known of its call at that moment."""
+    """A stage event about to be written. known: all values of its call at that moment."""
 
     id: UUID
     call: CallNow
@@ -46,7 +46,7 @@ class NewStage:
         }
 
     def event(self) -> NewEvent:
-        """The typed event that tells of it; the values are with the stage."""
+        """The typed event that reports it. The values stay with the stage."""
         data = {"event_id": str(self.id), "stage": self.stage.name, "ordinal": self.stage.ordinal}
         return NewEvent(self.call.project_id, "call_stage", self.stage.time, data, self.call.known_id)
 
@@ -54,7 +54,7 @@ class NewStage:
 def new_stages(
     context: DeliveryContext, session: Session, calls: Mapping[str, CallNow], reports: Sequence[CallReport]
 ) -> list[NewStage]:
-    """Folds the reports into their calls, in order, and returns the stages nobody has reported before."""
+    """Merges the reports into their calls, in order, and returns the stages that were not reported before."""
     later = _later_stages(context, session, calls, reports)
     known = _KnownStages(session, [call.id for call in calls.values() if not call.is_new])
     stages = []
@@ -71,7 +71,7 @@ def new_stages(
 def _later_stages(
     context: DeliveryContext, session: Session, calls: Mapping[str, CallNow], reports: Iterable[CallReport]
 ) -> Mapping[int, frozenset[str]]:
-    """Project -> the stages after the end of a call that its webhooks wait for; others are not made."""
+    """For each project, the stages after the end of a call that its webhooks use. Others are not written."""
     ending = {calls[report.linkedid].project_id for report in reports if report.ended_on}
     if not ending:
         return {}
@@ -80,7 +80,7 @@ def _later_stages(
 
 
 def _ending(report: CallReport, call: CallNow, wanted: frozenset[str]) -> list[Stage]:
-    """The recording is complete, and so is the call, at its very end."""
+    """The stages that follow the end of a call: its recording is complete, and so is the call."""
     if not wanted or report.ended_on is None or call.direction == "internal":
         return []
     names = [RECORDING] if call.data.get("recording_file") else []

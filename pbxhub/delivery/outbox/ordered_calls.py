@@ -1,4 +1,10 @@
-"""Ordered calls: taken once, followed by what the tracker reports, told to their callbacks. See store/ordered_calls."""
+"""The only place that changes the status of an ordered call. The states are explained in store/ordered_calls.py.
+
+The order of events: 1. the API registers the order; 2. a listener takes it (taken_on) and commits; 3. it sends
+Originate to the PBX; 4. the tracker reports the call, and publish moves the order on with it. If the listener dies
+between 2 and 3, nobody places the call, and the order ends as an error: a phone rings once or not at all, never twice.
+tests/api/test_order_calls.py
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,18 +32,18 @@ from pbxhub.store.ordered_calls import (
     dial_plan_of,
 )  # fmt: skip
 
-STALE = timedelta(seconds=60)  # an order nobody has taken by then must not ring somebody out of the blue
-UNTOLD = timedelta(seconds=60)  # beyond the ringing, after which a taken order without a call is given up
-HANG_UP_AGAIN = timedelta(seconds=15)  # the line may have broken, or the channel may not have been there yet
-ABANDONED = timedelta(minutes=3)  # beyond the ringing: no listener of this PBX looks any more
-LONGEST = timedelta(hours=24)  # as the tracker's longest silence: then a call that went on is over
+STALE = timedelta(seconds=60)  # after that an order is not placed any more: the phone would ring unexpectedly
+NO_CALL = timedelta(seconds=60)  # after the ringing; a taken order without a call has failed then
+HANG_UP_AGAIN = timedelta(seconds=15)  # the connection may have broken, or there may have been no channel yet
+ABANDONED = timedelta(minutes=3)  # after the ringing; an order that no listener has moved on by then is ended
+LONGEST = timedelta(hours=24)  # as long as the tracker keeps a silent call; an ongoing order ends then
 _NOT_REACHED = frozenset({"NO ANSWER", "BUSY", "DECLINE", "CLIENT NO ANSWER"})
 _MOST_TAKEN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A call to place now, once. plan: by which rules."""
+    """A call to place now, exactly once, as the dial plan of the PBX says."""
 
     id: UUID
     channel_id: str
@@ -50,30 +56,26 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a listener does about the ordered calls of its PBX. hang_up: channel ids of calls called off."""
+    """What a listener has to do for the ordered calls of its PBX. hang_up: channel ids of cancelled calls."""
 
     place: tuple[Placement, ...] = ()
     hang_up: tuple[str, ...] = ()
 
 
 def register(context: DeliveryContext, session: Session, order: OrderedCall, now: datetime) -> None:
-    """Writes a new order and tells its callback."""
+    """Writes a new order and sends its first callback."""
     session.add(order)
     session.flush()
-    _tell(context, session, order, None, now)
+    _report(context, session, order, None, now)
 
 
 def has_work(session: Session, pbx_id: int) -> bool:
-    """Whether something is open on this PBX: a look that locks nothing."""
+    """Whether an order is open on this PBX. Locks nothing."""
     return session.scalar(select(OrderedCall.id).where(*_open(pbx_id)).limit(1)) is not None
 
 
 def take(context: DeliveryContext, session: Session, pbx_id: int, now: datetime) -> Turn:
-    """Takes what is to be done, in the caller's transaction; do it after the commit.
-
-    What is taken is never taken again, even when the listener dies before it has spoken to the PBX: a phone may
-    ring once or not at all, never twice.
-    """
+    """Takes the work for this PBX, in the caller's transaction. Do it after the commit: it is never given out again."""
     plan = dial_plan_of(session, pbx_id)
     rows = session.scalars(
         select(OrderedCall).where(*_open(pbx_id)).order_by(OrderedCall.id).limit(500).with_for_update(skip_locked=True)
@@ -86,7 +88,7 @@ def take(context: DeliveryContext, session: Session, pbx_id: int, now: datetime)
             order.taken_on = now
             place.append(_placement(order, plan))
         elif _is_lost(order, now, plan.ring_seconds):
-            move(context, session, order, ERROR, "Nobody knows what became of it: the hub stopped while it began.", now)
+            move(context, session, order, ERROR, "Outcome unknown: the hub stopped while placing the call.", now)
         elif order.cancel_asked_on and (order.cancel_sent_on is None or now - order.cancel_sent_on > HANG_UP_AGAIN):
             order.cancel_sent_on = now
             hang_up.append(order.channel_id)
@@ -94,7 +96,7 @@ def take(context: DeliveryContext, session: Session, pbx_id: int, now: datetime)
 
 
 def sweep(context: DeliveryContext, session: Session, now: datetime) -> None:
-    """Ends the orders whose PBX nobody listens to any more; those of the others are their listeners' own."""
+    """Ends open orders of PBXs without a listener. The other orders are ended by their listeners."""
     rows = session.scalars(
         select(OrderedCall)
         .where(OrderedCall.status.in_((REGISTERED, ONGOING)), OrderedCall.created_on < now - ABANDONED)
@@ -108,13 +110,15 @@ def sweep(context: DeliveryContext, session: Session, now: datetime) -> None:
         if order.taken_on is None:
             move(context, session, order, ERROR, "No listener was connected to the PBX.", now)
         elif order.call_id is None and now - begun > patience:
-            move(context, session, order, ERROR, "Nobody knows what became of it: the PBX was not heard again.", now)
+            move(
+                context, session, order, ERROR, "Outcome unknown: the hub has had no connection to the PBX since.", now
+            )
         elif now - begun > LONGEST:
-            move(context, session, order, ERROR, "Its end was not told within a day.", now)
+            move(context, session, order, ERROR, "No end of the call was reported within a day.", now)
 
 
 def attach_custom(session: Session, calls: Mapping[str, CallNow]) -> None:
-    """Gives calls that have just begun by an order its custom_args_values: the parameters custom.NAME."""
+    """Gives ordered calls that have just begun the custom_args_values of the order: the parameters custom.NAME."""
     ids = {linkedid: _order_id(linkedid) for linkedid, call in calls.items() if call.is_new}
     for linkedid, order_id in ids.items():
         order = session.get(OrderedCall, order_id) if order_id else None
@@ -123,7 +127,7 @@ def attach_custom(session: Session, calls: Mapping[str, CallNow]) -> None:
 
 
 def settle(context: DeliveryContext, session: Session, order_id: UUID, begun: bool, said: str, now: datetime) -> None:
-    """A call that the PBX did not place and that has no channel. begun: it has tried; else it refused the action."""
+    """Ends an order whose call has no channel. begun: the PBX tried to place it; otherwise it refused the action."""
     order = _locked(session, order_id)
     if order is None or order.status != REGISTERED or order.call_id is not None:
         return
@@ -136,7 +140,7 @@ def settle(context: DeliveryContext, session: Session, order_id: UUID, begun: bo
 
 
 def ask_cancel(context: DeliveryContext, session: Session, order: OrderedCall, now: datetime) -> bool:
-    """Calls an order off: at once when nobody has taken it, by hanging up otherwise. False: it is over."""
+    """Cancels an order: at once if no listener has taken it, otherwise by hanging up. False: it is over already."""
     if order.status in FINAL:
         return False
     if order.taken_on is None:
@@ -147,7 +151,7 @@ def ask_cancel(context: DeliveryContext, session: Session, order: OrderedCall, n
 
 
 def follow_ordered(context: DeliveryContext, session: Session, calls: Mapping[str, CallNow], now: datetime) -> None:
-    """Moves the orders behind these calls on; call it in the transaction that writes the calls."""
+    """Moves the orders of these calls on. Call it in the transaction that writes the calls."""
     for linkedid, call in calls.items():
         order_id = _order_id(linkedid)
         order = _locked(session, order_id) if order_id else None
@@ -167,17 +171,17 @@ def move(
     context: DeliveryContext, session: Session, order: OrderedCall, status: str, reason: str, now: datetime,
     call: CallNow | None = None,
 ) -> None:  # fmt: skip
-    """Gives an order its next status, once, and tells of it."""
+    """Gives an order its next status, once, and reports it by event and callback."""
     if order.status == status or order.status in FINAL:
         return
     order.status, order.reason = status, reason[:500]
     if status in FINAL:
         order.ended_on = order.ended_on or now
-    _tell(context, session, order, call, now)
+    _report(context, session, order, call, now)
 
 
 def add_later(context: DeliveryContext, session: Session, order: OrderedCall, now: datetime) -> None:
-    """The later callback, with the analysis that has arrived."""
+    """Sends one more callback, with the analysis that has arrived."""
     call = read_call(session, order.call_id) if order.call_id else None
     data = callback_data(context, order, call, now)
     send_callback(context, session, order, {**data, "analysis": order.analysis}, now, call)
@@ -191,7 +195,9 @@ def open_orders(session: Session, project_id: int, since: datetime) -> tuple[int
     return session.scalar(going) or 0, session.scalar(recent) or 0
 
 
-def _tell(context: DeliveryContext, session: Session, order: OrderedCall, call: CallNow | None, now: datetime) -> None:
+def _report(
+    context: DeliveryContext, session: Session, order: OrderedCall, call: CallNow | None, now: datetime
+) -> None:
     data = {"order_id": str(order.id), "status": order.status, "reason": order.reason}
     keep(session, [NewEvent(order.project_id, "call_status_changed", now, data, call.id if call else order.call_id)])
     send_callback(context, session, order, callback_data(context, order, call, now), now, call)
@@ -219,7 +225,7 @@ def _open(pbx_id: int) -> tuple[ColumnElement[bool], ...]:
 def _is_lost(order: OrderedCall, now: datetime, ring_seconds: int) -> bool:
     if order.taken_on is None or order.status != REGISTERED or order.call_id is not None:
         return False
-    return now - order.taken_on > UNTOLD + timedelta(seconds=ring_seconds)
+    return now - order.taken_on > NO_CALL + timedelta(seconds=ring_seconds)
 
 
 def _placement(order: OrderedCall, plan: DialPlan) -> Placement:

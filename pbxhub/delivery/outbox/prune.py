@@ -1,4 +1,4 @@
-"""Retention: what is old enough is deleted, a little at a time, so that nobody waits for it."""
+"""Retention: deletes old history in small transactions, so that nobody waits for it."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -32,8 +32,8 @@ Conditions = Sequence[ColumnElement[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long things are kept: everything else that a call has left goes by `calls`, too. A call is kept while one
-    of its deliveries is; attributes that are no longer valid go by `delivered`."""
+    """How long history is kept. calls: of calls, and of everything else about them; a call stays as long as one of its
+    deliveries does. delivered: also of attributes that are no longer valid."""
 
     delivered: timedelta = timedelta(days=30)
     failed: timedelta = timedelta(days=90)
@@ -43,8 +43,8 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """How many rows were deleted. Attempts go with their delivery, stage events with their call. others: events,
-    notices, ordered calls, orders to send again and what is known of visitors."""
+    """How many rows were deleted, without attempts (deleted with their delivery) and stage events (with their call).
+    others: events, notices, ordered calls, resends and records of visitors."""
 
     deliveries: int
     calls: int
@@ -54,7 +54,7 @@ class Pruned:
 def prune(
     database: Database, now: datetime, keep: Retention | None = None, batch: int = BATCH, pause: float = PAUSE
 ) -> Pruned:
-    """Deletes everything that is past its time, in transactions of `batch` rows, `pause` seconds apart. Pending
+    """Deletes everything that is older than `keep`, in transactions of `batch` rows, `pause` seconds apart. Pending
     deliveries always stay."""
     keep = keep or Retention()
     before = now - keep.calls
@@ -82,7 +82,7 @@ def prune(
 
 
 def _made(table: Any, before: datetime) -> list[ColumnElement[bool]]:
-    """By id, which carries the time and has an index, and to the microsecond."""
+    """By the id, which has an index and begins with the time, and exactly by created_on."""
     return [table.id < first_id_at(before), table.created_on < before]
 
 
@@ -97,7 +97,7 @@ def _ended(before: datetime) -> Conditions:
 
 
 def _about_no_call(before: datetime) -> Conditions:
-    """Events handed in by programs. A delivery goes with its event, so one that is kept keeps it."""
+    """Stages reported by programs. Deleting one would delete its deliveries, so one that has any stays."""
     has_delivery = exists().where(Delivery.stage_event_id == StageEvent.id)
     return *_made(StageEvent, before), StageEvent.call_id.is_(None), ~has_delivery
 
@@ -107,8 +107,9 @@ def _expired(before: datetime) -> Conditions:
 
 
 def _remove(database: Database, batch: int, pause: float, table: Any, conditions: Conditions) -> int:
-    """Each batch is chosen by a reader, from where the last one ended: what is kept is walked over once, and nobody
-    waits for that. The conditions hold again when it is deleted: a failure may have been sent again meanwhile."""
+    """Each batch is: 1. chosen in a reading transaction, from where the last one ended, so that what is kept is read
+    once and nobody waits; 2. deleted in a writing one, which checks the conditions again, because a failure may have
+    been sent again in between."""
     total, after = 0, None
     while True:
         old = select(table.id).where(*conditions).order_by(table.id).limit(batch)
@@ -122,7 +123,7 @@ def _remove(database: Database, batch: int, pause: float, table: Any, conditions
 
 
 def _remove_events(database: Database, batch: int, pause: float, before: datetime) -> int:
-    """Their time has no index, but their ids grow with it: a batch without an old one is the end."""
+    """Their time has no index, but ids grow with it: the first batch without an old event is the end."""
     total, after = 0, 0
     while True:
         walk = select(EventRow.id, EventRow.created_on).where(EventRow.id > after).order_by(EventRow.id).limit(batch)
@@ -137,7 +138,7 @@ def _remove_events(database: Database, batch: int, pause: float, before: datetim
 
 
 def _delete(database: Database, table: Any, ids: Collection[Any], conditions: Conditions) -> int:
-    """What somebody has locked is in use: it goes another time."""
+    """Rows that are locked are in use; they are deleted another time."""
     if not ids:
         return 0
     free = select(table.id).where(one_of(table.id, ids), *conditions).with_for_update(skip_locked=True, of=table)

@@ -1,4 +1,4 @@
-"""Writes what the tracker reports: calls, stages and one delivery per matching webhook, before anything is sent."""
+"""Writes what the tracker reports, before anything is sent: calls, stages, and a delivery for each matching webhook."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ _INSERT_STAGES = Insert(_STAGE_EVENT, _STAGE_EVENT.c.keys())
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a publish has written. Repeating it writes nothing: no stages.
+    """What publish has written. A repeated publish writes no stages.
 
-    stages: new stage events. deliveries: put in the queue. failed: could not be rendered, on the error page at once.
+    stages: new stage events. deliveries: queued. failed: could not be rendered, and are on the error page.
     """
 
     stages: int

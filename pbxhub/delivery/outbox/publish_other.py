@@ -1,4 +1,4 @@
-"""Stages that no PBX reports: what is added to a call afterwards, and what is not about a call at all."""
+"""Stages that no PBX reports: those added to a call afterwards, and those that are not about a call."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -22,7 +22,7 @@ from pbxhub.store.ids import new_id
 def publish_later(
     context: DeliveryContext, session: Session, call_id: UUID, name: str, value: Any, now: datetime
 ) -> None:
-    """Puts a transcript or an analysis on a call; an analysis is a stage, each one anew."""
+    """Adds a transcript or an analysis to a call. Each analysis is a stage of its own."""
     add_to_call(session, call_id, {name: value})
     call = read_call(session, call_id)
     if call is None or name != "analysis":
@@ -34,7 +34,7 @@ def publish_later(
 
 
 def add_to_call(session: Session, call_id: UUID, values: Mapping[str, Any]) -> None:
-    """Attaches values to a call that is there; its later stages have them."""
+    """Adds values to a call that is kept; its later stages have them."""
     row = session.get(Call, call_id, with_for_update=True, populate_existing=True)
     if row is not None:
         row.data = {**row.data, **storable(dict(values))}
@@ -45,9 +45,9 @@ def publish_other(
     context: DeliveryContext, session: Session, project_id: int, call_id: UUID | None, stage: str, key: str,
     values: Mapping[str, Any], now: datetime,
 ) -> tuple[UUID, Published]:  # fmt: skip
-    """Writes a stage that is not a call's own: form.sent, dialog.opened, deal.changed … Returns its id.
+    """Writes a stage that a program reports: form.sent, dialog.opened, deal.changed … Returns its id.
 
-    key: the teller's own id of it; told twice about one project it is written once, and answered alike.
+    key: the sender's own id of it. The same key again writes nothing, and returns the same.
     """
     call: CallNow | None = read_call(session, call_id) if call_id else None
     known = select(StageEvent.id).where(StageEvent.stage == stage, StageEvent.key == key)
@@ -64,6 +64,6 @@ def publish_other(
 
 
 def _sent_before(session: Session, stage_event_id: UUID) -> int:
-    """The deliveries that came of a stage when it was written, without those that could not be rendered."""
+    """How many deliveries were queued when the stage was written."""
     of_stage = select(func.count()).where(Delivery.stage_event_id == stage_event_id, Delivery.kind == "stage")
     return session.scalar(of_stage.where(Delivery.method != "")) or 0

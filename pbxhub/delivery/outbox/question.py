@@ -1,6 +1,6 @@
-"""Writes what a waiting call asked, once it is answered: a finished delivery that never was in the queue.
+"""Writes the question of a waiting call once it is answered: a finished delivery that never was in the queue.
 
-It stands with all others on the error page, in the list and on the card of the call, but is never sent again.
+Pages show it like any other delivery, but it is never sent again.
 
 The order of events: a call between extensions is written when it is over, so a question may be written before its call.
 Whichever comes later links the two: the call as it is written (link_new), or whoever has written the question and finds
@@ -29,12 +29,12 @@ from pbxhub.store.delivery_rows import DELIVERED, FAILED, Attempt, Delivery, New
 from pbxhub.store.history import Call
 from pbxhub.store.questions import KIND, Question
 
-_NEVER_FOR_FAILURES = PauseRule(failures=0)  # a call waits: better a question in vain than a caller sent away unasked
+_NEVER_FOR_FAILURES = PauseRule(failures=0)  # a caller waits: a failing webhook is still asked
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a call's plan. result: what Asterisk said of it, "" while it was not done."""
+    """One step of a call's plan. result: as Asterisk reported it, "" until it is done."""
 
     step: str
     result: str = ""
@@ -44,10 +44,10 @@ def record_question(
     session: Session, finished: Finished, reading: Reading, line: int, steps: Sequence[Step], now: datetime,
     pbx_id: int, linkedid: str,
 ) -> None:  # fmt: skip
-    """Writes delivery, attempt, what the answer gives to later webhooks, and what the call was told to do.
+    """Writes delivery, attempt, the values for later webhooks, and the steps of the call.
 
-    A request that could not be put together has no attempt. pbx_id, linkedid: the call, for which the question waits
-    when it is not written yet.
+    A request that could not be rendered has no attempt. pbx_id, linkedid: of the call, to link the question with it
+    when it is written later.
     """
     claimed = finished.claimed
     result = Result(finished, reading, DELIVERED if reading.ok else FAILED, now, True)
@@ -76,7 +76,7 @@ def _delivery(result: Result, sent: bool) -> NewDelivery:
 
 
 def record_steps(session: Session, delivery_id: UUID, line: int, steps: Sequence[Step]) -> None:
-    """Writes what was done with the call in the end."""
+    """Writes which steps of the call were done, with their results."""
     session.execute(update(Question).where(Question.delivery_id == delivery_id).values(line=line, steps=_rows(steps)))
 
 
@@ -95,12 +95,12 @@ _UNLINKED = Query(
 
 
 def link_new(session: Session, pbx_id: int, calls: Iterable[CallNow]) -> None:
-    """Gives questions the calls that have just been written, in the transaction that writes these."""
+    """Links questions with calls that have just been written, in the transaction that writes them."""
     _link(session, pbx_id, {call.linkedid: call.id for call in calls if call.is_new and call.changed})
 
 
 def link_question(session: Session, pbx_id: int, linkedid: str) -> None:
-    """Gives the questions of this call its id, when it is there."""
+    """Links the questions of a call with it, if it has been written."""
     call_id = session.scalar(select(Call.id).where(Call.pbx_id == pbx_id, Call.linkedid == linkedid))
     if call_id is not None:
         _link(session, pbx_id, {linkedid: call_id})

@@ -1,4 +1,4 @@
-"""Deliveries with their rendered requests; one that cannot be rendered has failed, and its chain goes on at once."""
+"""Deliveries with their rendered requests. One that cannot be rendered has failed, and its chain continues at once."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
@@ -14,7 +14,7 @@ from pbxhub.webhooks.request import NotSent, Request
 from pbxhub.webhooks.saved_values import Answered, chain_values
 
 CHAINED = "chain"
-"""Kind of a delivery that another one has set off."""
+"""The kind of deliveries that follow another one in a chain."""
 
 
 def render_chain(
@@ -25,7 +25,7 @@ def render_chain(
     kind: str,
     now: datetime,
 ) -> list[NewDelivery]:
-    """The delivery of a webhook; when nothing can be sent, also that of its on_failure, and so on."""
+    """The delivery of a webhook. If it cannot be rendered, also that of its on_failure webhook, and so on."""
     chain = [render_delivery(webhook, values, call_id, stage_event_id, kind, now)]
     while chain[-1].state == FAILED and (following := values.project.by_name.get(webhook.spec.on_failure)):
         values = values.after(_never_sent(chain[-1], values))
@@ -49,7 +49,7 @@ def render_delivery(
     kind: str,
     now: datetime,
 ) -> NewDelivery:
-    """A delivery with its rendered request; a failed one, with the reason, when nothing can be sent."""
+    """A delivery with its rendered request; a failed one, with the reason, if it cannot be rendered."""
     delivery_id = new_id()
     request = webhook.render(DeliveryValues(values, delivery_id), values.project.zone, values.project.country)
     return NewDelivery(
@@ -59,7 +59,7 @@ def render_delivery(
 
 
 def request_columns(request: Request | NotSent, now: datetime) -> dict[str, Any]:
-    """The columns that a rendering fills: the request and pending, or failed and why."""
+    """The columns that depend on the rendering: pending with the request, or failed with the reason."""
     if isinstance(request, NotSent):
         return {
             "state": FAILED,
@@ -86,7 +86,7 @@ def request_columns(request: Request | NotSent, now: datetime) -> dict[str, Any]
 def once_in_a_chain(
     deliveries: Iterable[NewDelivery], there: Collection[tuple[UUID | None, int]] = ()
 ) -> list[NewDelivery]:
-    """A stage sends a webhook as part of a chain once. there: stage and webhook of those that exist already."""
+    """Without repeated webhooks: a stage sends each webhook once in a chain. there: (stage, webhook) in the table."""
     seen = set(there)
     fresh = []
     for one in deliveries:

@@ -41,7 +41,7 @@ def resend_one(
     context: DeliveryContext, session: Session, project_id: int, delivery_id: UUID, now: datetime,
     current_settings: bool = False,
 ) -> None:  # fmt: skip
-    """Puts one delivery in the queue at once. Raises CannotResendError with a sentence for the user."""
+    """Queues one delivery at once. Raises CannotResendError with a sentence for the user."""
     row = session.get(Delivery, delivery_id, with_for_update=True, populate_existing=True)
     if row is None or row.project_id != project_id:
         raise CannotResendError("There is no such delivery.")
@@ -59,7 +59,7 @@ def order_resend(
     session: Session, project_id: int, selection: Selection, now: datetime, *, rate: int = 20,
     current_settings: bool = False, author_id: int | None = None,
 ) -> Resend:  # fmt: skip
-    """Notes that everything selected is to be sent again, `rate` deliveries a second; step_resends does it."""
+    """Orders that everything selected is sent again, `rate` deliveries a second. step_resends does the work."""
     order = Resend(
         id=new_id(), project_id=project_id, state=RUNNING, selection=selection.dump(),
         current_settings=current_settings, rate=max(1, rate),
@@ -71,8 +71,8 @@ def order_resend(
 
 
 def stop_resend(session: Session, project_id: int, resend_id: UUID, now: datetime) -> bool:
-    """Stops an order. What it has queued and no worker has sent yet is what it was before. False: all of it was sent,
-    or it was stopped before."""
+    """Stops an order. Deliveries that it has queued, and that no worker has sent yet, return to their state before.
+    False: all of them were sent, or the order was stopped before."""
     order = session.get(Resend, resend_id, with_for_update=True, populate_existing=True)
     if order is None or order.project_id != project_id or order.state == STOPPED:
         return False
@@ -84,7 +84,7 @@ def stop_resend(session: Session, project_id: int, resend_id: UUID, now: datetim
 
 
 def step_resends(context: DeliveryContext, session: Session, now: datetime) -> int:
-    """Puts the next deliveries of every running order in the queue, as many as its rate allows since the last step.
+    """Queues the next deliveries of every running order, as many as its rate allows since the last step.
 
     Call it about once a second, from any number of processes. Returns how many were queued.
     """
@@ -119,7 +119,7 @@ def _step(context: DeliveryContext, session: Session, order: Resend, now: dateti
 
 
 def _next_rows(session: Session, order: Resend, number: int) -> Sequence[Delivery]:
-    """In the order of their ids, which is the order they were published in; none that failed after the order."""
+    """By id, the order they were published in. Without those that failed after the order was given."""
     query = (
         select(Delivery)
         .where(*load_selection(order.selection).conditions(order.project_id))
@@ -146,14 +146,14 @@ class _Again:
         self._before: list[BeforeResend] = []
 
     def finish(self) -> None:
-        """Keeps what they all were, and brings them into the order of their calls."""
+        """Keeps the state that each had before, and brings them into the order of their calls."""
         ids = [row.id for row in self._put]
         self._session.execute(delete(BeforeResend).where(BeforeResend.delivery_id.in_(ids)), execution_options=_QUIETLY)
         self._session.add_all(self._before)
         hold_resent(self._session, self._put, self._now)
 
     def put(self, row: Delivery, lane: int, resend_id: UUID | None) -> str:
-        """ "" when it is in the queue, otherwise the sentence why it cannot be. finish() afterwards."""
+        """Queues one. Returns "", or the sentence why it cannot be sent again. Call finish() after the last one."""
         if row.kind == KIND:
             return "The call that waited for this answer has gone on: a question is not asked again."
         project = self._context.webhook_cache.fetch(self._session, {row.project_id})[row.project_id]
@@ -163,7 +163,7 @@ class _Again:
         if webhook is None:
             return "Its webhook is disabled or deleted; enable it first."
         columns: dict[str, Any] = {}
-        if self._current or not row.method:  # what could never be rendered has no request to send as it was
+        if self._current or not row.method:  # a delivery that could not be rendered has no stored request
             request = self._render(row, webhook)
             if isinstance(request, NotSent):
                 return request.sentence

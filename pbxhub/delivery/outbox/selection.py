@@ -16,15 +16,15 @@ from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import first_id_at
 
-_IS_FAILED = Delivery.state == literal_column("'failed'")  # spelled out, so that the partial index serves it
+_IS_FAILED = Delivery.state == literal_column("'failed'")  # a literal, so that the partial index can be used
 _HAS_REASON = (Delivery.outcome != literal_column("''"), Delivery.outcome != literal_column("'ok'"))  # likewise
 _MOST_CALLS = 1000
-_APART = 3600  # seconds: created_on and the id are read from one clock one after the other, and it may be set meanwhile
+_APART = 3600  # seconds between created_on and the time in the id: the clock may be set between the two readings
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Deliveries of one project; every field that is given must hold.
+    """Conditions on the deliveries of one project; all that are given must hold.
 
     ids: these only. states: of a bulk action, failed alone unless said otherwise. unchecked: still on the error page.
     since / until: when they were published, until not included. failed_by: none that ended later, for whoever acts on
@@ -47,13 +47,13 @@ class Selection:
     number: str = ""
 
     def conditions(self, project_id: int) -> list[ColumnElement[bool]]:
-        """For bulk actions: pending ones are never among them."""
+        """For bulk actions: never includes pending deliveries."""
         allowed = [state for state in self.states if state in (FAILED, DELIVERED, CANCELLED)]
         of_state = _IS_FAILED if allowed == [FAILED] else Delivery.state.in_(allowed)
         return [of_state, *self.of_any_state(project_id)]
 
     def of_any_state(self, project_id: int, calls: Collection[UUID] | None = None) -> list[ColumnElement[bool]]:
-        """Everything but the states: for lists, which have pending ones too. calls: of these, looked up before."""
+        """Everything but the states, for lists that show pending deliveries too. calls: only of these."""
         found = [(Delivery.project_id if calls is None else unindexed(Delivery.project_id)) == project_id]
         found += [*self._times(), *self._of_calls(project_id)]
         if calls is not None:
@@ -74,7 +74,7 @@ class Selection:
         return found
 
     def _times(self) -> list[ColumnElement[bool]]:
-        """Exact by created_on, found by the id, which begins with nearly the same moment and has an index."""
+        """Exactly by created_on, and roughly by the id, which has an index and begins with nearly the same time."""
         found: list[ColumnElement[bool]] = []
         if self.since:
             found += [Delivery.created_on >= self.since, Delivery.id >= first_id_at(self.since, -_APART)]
@@ -107,7 +107,7 @@ _TIMES = ("since", "until", "failed_by")
 
 
 def load_selection(data: dict[str, Any]) -> Selection:
-    """What Selection.dump has made."""
+    """The inverse of Selection.dump."""
     times = {name: datetime.fromisoformat(data[name]) if data[name] else None for name in _TIMES}
     ids = tuple(UUID(one) for one in data["ids"])
     call_id = UUID(data["call_id"]) if data["call_id"] else None
@@ -115,19 +115,19 @@ def load_selection(data: dict[str, Any]) -> Selection:
 
 
 def list_conditions(session: Session, project_id: int, selection: Selection) -> list[ColumnElement[bool]]:
-    """As of_any_state: the same deliveries, found by their calls where these are few."""
+    """The conditions of of_any_state, by the ids of the calls if these are few."""
     return selection.of_any_state(project_id, _few_calls(session, project_id, selection))
 
 
 def _few_calls(session: Session, project_id: int, selection: Selection) -> Collection[UUID] | None:
-    """The calls it is among. None: all, or so many that the newest deliveries are looked through sooner."""
+    """The calls that the selection names; None if it names none, or so many that reading deliveries is faster."""
     if selection.call_id:
         return (selection.call_id,)
     if selection.linkedid:
         query: Select[UUID] | CompoundSelect[UUID] = _with_linkedid(project_id, selection.linkedid)
     elif selection.number:
         written = _written(selection.number)
-        by_number = (Call.caller.in_(written), Call.dst.in_(written))  # one after the other, each by its index
+        by_number = (Call.caller.in_(written), Call.dst.in_(written))  # one query for each, by its index
         query = union_all(*(select(Call.id).where(Call.project_id == project_id, one) for one in by_number))
     else:
         return None
@@ -136,20 +136,20 @@ def _few_calls(session: Session, project_id: int, selection: Selection) -> Colle
 
 
 def _with_linkedid(project_id: int, linkedid: str) -> Select[UUID]:
-    """The index of linkedids begins with the PBX; a call whose PBX was removed has none."""
+    """pbx_id is in the query because the index begins with it; it is empty for a call whose PBX was removed."""
     of_pbx = or_(Call.pbx_id.in_(select(Pbx.id)), Call.pbx_id.is_(None))
     of_project = unindexed(Call.project_id) == project_id
     return select(Call.id).where(Call.linkedid == linkedid, of_pbx, of_project)
 
 
 def _written(number: str) -> tuple[str, ...]:
-    """How a number may stand in a call: with or without "+"."""
+    """The forms of a number in a call: with and without "+"."""
     bare = number.lstrip("+")
     return number, bare, f"+{bare}"
 
 
 def count_by_webhook(session: Session, project_id: int, selection: Selection) -> dict[int, int]:
-    """The preview of a bulk action: how many deliveries of each webhook it is about."""
+    """How many deliveries of each webhook a bulk action would change."""
     rows = session.execute(
         select(Delivery.webhook_id, func.count()).where(*selection.conditions(project_id)).group_by(Delivery.webhook_id)
     )
