@@ -97,9 +97,8 @@ def _sample_values(session: Session, access: Access, stage: str, code: str) -> S
     told = {**_examples(stage, moment), **_CHANGES.get(code, {})}
     if stage == CHAIN:
         told |= chain_values(_ANSWERED)
-    direction = "outgoing" if stage.startswith("outgoing") else "incoming"
-    told["direction"] = direction
-    told["call_type"] = "out" if direction == "outgoing" else "in"
+    direction = stage.partition(".")[0] if stage.startswith(("outgoing.", "internal.")) else "incoming"
+    told |= {"direction": direction, **_OF_DIRECTION[direction]}
     if "legs" in told:
         told["legs"] = [_leg(told, moment)]
     known = CallNow(
@@ -163,6 +162,11 @@ def _typed(kind: str, text: str) -> Value:
     return text
 
 
+_OF_DIRECTION: Mapping[str, Mapping[str, Value]] = {
+    "incoming": {"call_type": "in"},
+    "outgoing": {"call_type": "out"},
+    "internal": {"call_type": "internal", "caller": "102", "caller_name": "Olga", "dst": "101"},
+}
 _ANSWERED = Answered(200, (("Content-Type", "application/json"),), b'{"result":{"id":12}}', 0.184, "", "", {})
 _MISSED: dict[str, Value] = {
     "disposition": "NO ANSWER",

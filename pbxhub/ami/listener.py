@@ -73,10 +73,10 @@ class _Listener:
             return
         wrong = [key for key, (line, task) in self._lines.items() if rows.get(key) != line.row or task.done()]
         await asyncio.gather(*(self._end(key) for key in wrong))
-        for key, (line, _) in self._lines.items():
-            line.know_employees(rows[key])
         for key in rows.keys() - self._lines.keys():
             self._begin(rows[key])
+        for key, (line, _) in self._lines.items():
+            line.follow(rows[key])
 
     def _begin(self, row: PbxRow) -> None:
         line = self._new_line(row)

@@ -94,8 +94,9 @@ class PbxListener:
         self._noted.set()
         self._backfill = Backfill(row.cel_path, row.cel_cursor, lambda: self.row.new_tracker())
 
-    def know_employees(self, row: PbxRow) -> None:
-        """Follows the cards of employees and the numbers, which are no reason to connect anew."""
+    def follow(self, row: PbxRow) -> None:
+        """Follows what is no reason to connect anew: the cards of employees, the numbers, the optional stages."""
+        self._tracker.report_optional(row.optional_stages)
         if (row.endpoints, row.own_numbers) != (self.row.endpoints, self.row.own_numbers):
             self.row = row
             self._tracker.know_employees(row.endpoints, row.own_numbers)

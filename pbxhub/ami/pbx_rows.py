@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import select, union, update
 from sqlalchemy.orm import Session
 
 from pbxhub.ami.login import Address
@@ -12,16 +12,17 @@ from pbxhub.calls.cel_calls import Place
 from pbxhub.calls.charsets import charset_of
 from pbxhub.calls.incoming_contexts import IncomingContexts
 from pbxhub.calls.snapshot import load, outline
-from pbxhub.calls.stages import JSON, CallReport, Direction
+from pbxhub.calls.stages import JSON, OPTIONAL_STAGES, CallReport, Direction
 from pbxhub.calls.tracker import Tracker
 from pbxhub.delivery.call_rows import keep_notes
 from pbxhub.sending.address_guard import read_networks
 from pbxhub.sending.pbx_reach import PbxReach
 from pbxhub.storable import clip
-from pbxhub.store.accounts import Pbx, enabled_pbxs, endpoints_of, numbers_of
+from pbxhub.store.accounts import Number, Pbx, enabled_pbxs, endpoints_of, numbers_of
 from pbxhub.store.history import Call, LiveCall, StageEvent
 from pbxhub.store.pbx_states import PbxState
 from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook
 from pbxhub.vault import Vault, VaultError
 
 _LAST_CALLS = 500  # that show which endpoints are trunks
@@ -29,9 +30,10 @@ _LAST_CALLS = 500  # that show which endpoints are trunks
 
 @dataclass(frozen=True, slots=True)
 class PbxRow:
-    """One PBX as it is set up. Two are equal when no setting that the listener uses has changed.
+    """One PBX as it is set up. Two are equal when no setting has changed for which the listener must begin anew.
 
     trouble: why no connection can be tried. endpoints and own_numbers: as for Tracker; the listener follows them.
+    optional_stages: those that webhooks of its projects wait for; the listener follows them, too.
     """
 
     id: int
@@ -43,6 +45,7 @@ class PbxRow:
     asterisk_started_on: datetime | None = field(default=None, compare=False)
     endpoints: Mapping[str, str] = field(default_factory=dict, compare=False)
     own_numbers: frozenset[str] = field(default=frozenset(), compare=False)
+    optional_stages: frozenset[str] = field(default=frozenset(), compare=False)
 
     def new_tracker(self) -> Tracker:
         return Tracker(self.incoming_contexts, endpoints=self.endpoints, own_numbers=self.own_numbers)
@@ -67,14 +70,27 @@ def read_rows(database: Database, vault: Vault) -> dict[int, PbxRow]:
         pbxs = enabled_pbxs(session)
         endpoints = endpoints_of(session, {pbx.project_id for pbx in pbxs})
         numbers = numbers_of(session, [pbx.id for pbx in pbxs])
+        wanted = _optional_stages(session)
         return {
             pbx.id: replace(
                 pbx_row(pbx, vault),
                 endpoints=endpoints.get(pbx.project_id, {}),
                 own_numbers=frozenset(numbers.get(pbx.id, ())),
+                optional_stages=frozenset(wanted.get(pbx.id, ())),
             )
             for pbx in pbxs
         }
+
+
+def _optional_stages(session: Session) -> Mapping[int, set[str]]:
+    """PBX -> the optional stages that webhooks wait for: of its own project, and of those that have its numbers."""
+    wanted = Webhook.stage.in_(OPTIONAL_STAGES), Webhook.enabled, Webhook.deleted_on.is_(None)
+    own = select(Pbx.id, Webhook.stage).join(Webhook, Webhook.project_id == Pbx.project_id).where(*wanted)
+    of_numbers = select(Number.pbx_id, Webhook.stage).join(Webhook, Webhook.project_id == Number.project_id)
+    found: dict[int, set[str]] = {}
+    for pbx_id, stage in session.execute(union(own, of_numbers.where(*wanted))):
+        found.setdefault(pbx_id, set()).add(stage)
+    return found
 
 
 def pbx_row(pbx: Pbx, vault: Vault) -> PbxRow:

@@ -8,6 +8,7 @@ first would cost three times as much.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from pbxhub.calls.ami_headers import (
     MissingError,
@@ -172,13 +173,13 @@ class UnParkedCall:
 
 @dataclass(frozen=True, slots=True)
 class QueueCaller:
-    """QueueCallerJoin (joined), QueueCallerAbandon or AgentConnect."""
+    """QueueCallerJoin, QueueCallerAbandon or AgentConnect."""
 
     time: float
     uniqueid: str
     linkedid: str
     queue: str
-    joined: bool
+    what: Literal["joined", "abandoned", "connected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,9 +404,9 @@ _READERS: Mapping[str, Callable[[str, float], Message | None]] = {
     "Unhold": lambda block, time: Hold(time, *_ids(block), False),
     "ParkedCall": lambda block, time: ParkedCall(time, _parkee(block), must_of(block, "\nParkingSpace: ")),
     "UnParkedCall": lambda block, time: UnParkedCall(time, _parkee(block), _retriever(block)),
-    "QueueCallerJoin": lambda block, time: QueueCaller(time, *_ids(block), must_of(block, "\nQueue: "), True),
-    "QueueCallerAbandon": lambda block, time: QueueCaller(time, *_ids(block), must_of(block, "\nQueue: "), False),
-    "AgentConnect": lambda block, time: QueueCaller(time, *_ids(block), must_of(block, "\nQueue: "), False),
+    "QueueCallerJoin": lambda block, time: QueueCaller(time, *_ids(block), must_of(block, "\nQueue: "), "joined"),
+    "QueueCallerAbandon": lambda block, time: QueueCaller(time, *_ids(block), must_of(block, "\nQueue: "), "abandoned"),
+    "AgentConnect": lambda block, time: QueueCaller(time, *_ids(block), must_of(block, "\nQueue: "), "connected"),
     "MixMonitorStart": lambda block, time: MixMonitorStart(time, *_ids(block), variables_of(block)),
     "UserEvent": _user_event,
     "Cdr": lambda block, time: Cdr(time, must_of(block, "\nUniqueID: "), text_of(block, "\nRecording: ")),

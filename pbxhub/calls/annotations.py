@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from pbxhub.calls.ami_events import Hold, MixMonitorStart, QueueCaller
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.state import Call, Channel, Holds, Queue
+from pbxhub.calls.state import Call, Channel, Holds, Queue, StageKey
 
 MOST_VARIABLES = 32
 """Per call; of more the first are kept."""
@@ -26,23 +26,34 @@ def on_hold(live: LiveCalls, message: Hold) -> None:
     channel = call.channels[message.uniqueid]
     if message.on and not channel.held:
         channel.held, call.holds = message.time, Holds(call.holds.count + 1, call.holds.seconds)
+        _report_hold(live, call, "call.hold", message.time)
     elif not message.on:
-        end_hold(call, channel, message.time)
+        end_hold(live, call, channel, message.time)
 
 
-def end_hold(call: Call, channel: Channel, time: float) -> None:
+def end_hold(live: LiveCalls, call: Call, channel: Channel, time: float) -> None:
     """By Unhold, or by the hangup of a channel that was on hold."""
     if channel.held:
         call.holds = Holds(call.holds.count, call.holds.seconds + max(0.0, time - channel.held))
         channel.held = 0.0
+        _report_hold(live, call, "call.unhold", time)
+
+
+def _report_hold(live: LiveCalls, call: Call, name: str, time: float) -> None:
+    if call.with_outside and call.phase != "over":
+        number = len(call.fired.get(name, ())) + 1
+        holds = {"hold_count": call.holds.count, "hold_time": int(call.holds.seconds)}
+        live.fire(call, name, StageKey(0, str(number)), time, **holds)
 
 
 def on_queue_caller(live: LiveCalls, message: QueueCaller) -> None:
     call = live.follow(message.uniqueid, message.linkedid, message.time)
     if call is None:
         return
-    joined = message.time if message.joined and not call.answered else call.queue.joined
+    joined = message.time if message.what == "joined" and not call.answered else call.queue.joined
     call.queue = Queue(message.queue, joined, call.queue.wait)
+    if message.what == "abandoned" and call.direction == "incoming" and call.phase != "over":
+        live.fire(call, "incoming.abandoned", StageKey(0, message.queue), message.time)
 
 
 def on_mix_monitor(live: LiveCalls, message: MixMonitorStart) -> None:

@@ -13,6 +13,7 @@ from pbxhub.calls.annotations import keep_variables
 from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.plumbing import is_plumbing
+from pbxhub.calls.ringing import leave_inside
 from pbxhub.calls.state import Call, StageKey
 
 _NO_NUMBER = ("", "s")  # what Exten says of a channel that was not dialled by a number
@@ -70,6 +71,7 @@ def arrive_by_context(live: LiveCalls, call: Call, time: float) -> None:
 
 
 def arrive(live: LiveCalls, call: Call, time: float) -> None:
+    leave_inside(live, call, time)
     if call.move("arrives"):
         call.trunk = endpoint_of(call.channel)
         live.fire(call, "incoming.before", StageKey(), time)

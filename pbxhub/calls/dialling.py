@@ -6,6 +6,7 @@ from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.phone_numbers import dialled_number, same_number
 from pbxhub.calls.pickups import answer
+from pbxhub.calls.ringing import leave_inside, ring_inside
 from pbxhub.calls.sending_on import forward, next_hop
 from pbxhub.calls.state import Call, Channel, SentOn, StageKey
 
@@ -66,6 +67,7 @@ def _begin_leg(live: LiveCalls, call: Call, dest: Channel, time: float) -> None:
         call.move("rings")
         call.dst_channel = dest.name
         call.rung = call.rung or dest.number
+        ring_inside(live, call, dest, time)
         if call.direction == "outgoing":
             call.trunk = endpoint_of(dest.name)
 
@@ -108,6 +110,7 @@ def ring(live: LiveCalls, call: Call, dest: Channel, time: float) -> None:
 
 def depart(live: LiveCalls, call: Call, dest: Channel, our_number: str, time: float) -> None:
     """The first leg towards a trunk makes a call outgoing; a talk inside that led to it does not count."""
+    leave_inside(live, call, time)
     if not call.move("departs"):
         return
     call.trunk, call.dst_channel = endpoint_of(dest.name), dest.name

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pbxhub.calls.ami_events import Cdr, Hangup, HangupRequest
 from pbxhub.calls.annotations import end_hold, keep_variables
 from pbxhub.calls.live_calls import LiveCalls
+from pbxhub.calls.ringing import stop_ringing
 
 
 def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
@@ -29,7 +30,8 @@ def on_hangup(live: LiveCalls, message: Hangup) -> None:
         return
     keep_variables(call, message.variables)
     channel.ended, channel.cause, channel.waits = message.time, message.cause, 0
-    end_hold(call, channel, message.time)
+    end_hold(live, call, channel, message.time)
+    stop_ringing(live, call, channel)
     if message.uniqueid == call.first or call.hangup.code < 0:
         call.hangup.code, call.hangup.text = message.cause, message.cause_text
     if not call.alive():

@@ -17,7 +17,7 @@ from pbxhub.calls.dispositions import disposition, leg_outcome
 from pbxhub.calls.extensions import Extensions, endpoint_of
 from pbxhub.calls.incoming_contexts import IncomingContexts
 from pbxhub.calls.snapshot import dump, published_key
-from pbxhub.calls.stages import JSON, CallReport, Direction, Stage, Value
+from pbxhub.calls.stages import JSON, OPTIONAL_STAGES, CallReport, Direction, Stage, Value
 from pbxhub.calls.state import Call, Channel, EndReason, StageKey
 from pbxhub.calls.values import moment, values_of
 
@@ -42,6 +42,7 @@ class LiveCalls:
         self.incoming = IncomingContexts(incoming)
         self.extensions = extensions
         self.bridges = Bridges()
+        self.optional: Collection[str] = ()  # which of OPTIONAL_STAGES are reported
         self.trunks: dict[str, None] = {}
         self._calls: dict[str, Call] = {}
         self._by_channel: dict[str, Call] = {}
@@ -223,6 +224,8 @@ class LiveCalls:
 
     def fire(self, call: Call, name: str, key: StageKey, time: float, **more: Value) -> bool:
         """Reports a stage unless it was reported before; more: parameters that only this stage has."""
+        if name in OPTIONAL_STAGES and name not in self.optional:
+            return False
         keys = call.fired.setdefault(name, [])
         if key in keys or len(keys) >= MOST_STAGES:
             return False
@@ -245,8 +248,8 @@ class LiveCalls:
         if not call.move("is_over"):
             return
         call.over = time
-        if _RANK[call.direction]:
-            self.fire(call, f"{call.direction}.after", StageKey(), time)
+        if call.with_outside or call.rang_inside:
+            self.fire(call, f"{call.direction or 'internal'}.after", StageKey(), time)
 
     def _conclude(self, call: Call, time: float, reason: EndReason) -> None:
         if call.phase != "over":
@@ -307,6 +310,7 @@ def _own(call: Call) -> list[str]:
 
 
 def _report(call: Call, stages: list[Stage], over: bool) -> CallReport:
+    of_call = [stage.values for stage in stages if stage.name not in OPTIONAL_STAGES]
     return CallReport(
         linkedid=call.linkedid,
         direction=call.direction or "internal",
@@ -318,7 +322,7 @@ def _report(call: Call, stages: list[Stage], over: bool) -> CallReport:
         answered_on=moment(call.answered) if call.answered else None,
         ended_on=moment(call.over) if over else None,
         disposition=disposition(call) if call.phase == "over" else "",
-        values=stages[-1].values if stages else values_of(call, call.seen),
+        values=of_call[-1] if of_call else values_of(call, call.seen),
         stages=tuple(stages),
         memory={} if over else dump(call),
     )

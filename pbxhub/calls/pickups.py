@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
+from pbxhub.calls.ringing import answer_inside
 from pbxhub.calls.state import Call, Channel, SentOn, StageKey
 
 
@@ -39,6 +40,7 @@ def _answer_without_caller(live: LiveCalls, call: Call, leg: Channel, time: floa
         live.fire(call, "outgoing.pickup", StageKey(), time)
     else:
         call.extension = leg.number
+        answer_inside(live, call, leg, time)
 
 
 def pickup(live: LiveCalls, call: Call, leg: Channel, hop: int, time: float) -> None:

@@ -11,6 +11,7 @@ from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.phone_numbers import dialled_number
 from pbxhub.calls.pickups import pickup
+from pbxhub.calls.ringing import stop_ringing
 from pbxhub.calls.sending_on import next_hop
 from pbxhub.calls.state import Call, Channel, EndReason, StageKey
 
@@ -63,6 +64,7 @@ def _end_what_is_gone(
     for uniqueid, channel in call.channels.items():
         if uniqueid not in live and not channel.ended:
             channel.ended = ended
+            stop_ringing(live_calls, call, channel)
     outlined = not call.channels and any(status.channel.linkedid == call.linkedid for status in live.values())
     if not call.alive() and not outlined:
         live_calls.end(call, ended, reason)

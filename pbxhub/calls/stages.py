@@ -1,7 +1,8 @@
 """What leaves the tracker: the stages of a call and what is known of the call at that moment.
 
 Stages and when they fire: incoming.before, .forward, .pickup, .after, .evaluation; outgoing.before, .pickup, .after.
-A call between two extensions has no stages; it is reported once, when it is over.
+A call between two extensions has none of these; it is reported once, when it is over.
+Optional stages are reported only where a webhook waits for them: a ring group of 300 phones has 300 more of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,17 @@ CALL_STAGES = (
     "outgoing.after",
 )
 
+OPTIONAL_STAGES = (
+    "incoming.unring",
+    "incoming.abandoned",
+    "call.voicemail",
+    "call.hold",
+    "call.unhold",
+    "internal.before",
+    "internal.pickup",
+    "internal.after",
+)
+
 Direction = Literal["incoming", "outgoing", "internal"]
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 Value = None | bool | int | float | str | datetime | list["Value"] | dict[str, "Value"]
@@ -31,8 +43,9 @@ class Stage:
 
     key: what makes two stages of one name different ones, whoever reports them: "" for before and after, the
          destination for forward and the extension for incoming.pickup ("103", the second time "103#2"; "" for
-         outgoing.pickup), the number of the mark for evaluation. Hops are not in it: a tracker that missed a transfer
-         counts them differently.
+         outgoing.pickup), the number of the mark for evaluation; of optional stages the phone that stopped ringing,
+         the queue, the number of the hold, the extension that picked up. Hops are not in it: a tracker that missed a
+         transfer counts them differently.
     ordinal: 1, 2, 3 … among the stages of this name in this call, in the order they fired.
     time: Asterisk's own timestamp of the event behind it, aware, UTC.
     values: catalogue names (webhooks/params.py) of what AMI told so far; times are aware datetimes.

@@ -197,6 +197,19 @@ class Call:
         self.phase, self.direction = phase, direction_after(moment, self.direction)
         return True
 
+    @property
+    def with_outside(self) -> bool:
+        """It came in or goes out."""
+        return self.direction in ("incoming", "outgoing")
+
+    @property
+    def rang_inside(self) -> bool:
+        """It is not one with the outside, so far, and a phone was dialled for somebody inside: by the first channel, and
+        not by Asterisk itself (Originate), which rings whoever asked for the call."""
+        if self.with_outside or is_plumbing(self.channel):
+            return False
+        return any(leg.parent and not leg.outside for leg in self.legs())
+
     def has_fired(self, name: str, key: StageKey) -> bool:
         """Whether this stage has been reported."""
         return key in self.fired.get(name, ())

@@ -58,6 +58,7 @@ class Tracker:
     incoming_contexts: contexts of the trunks or patterns of them, the only thing an operator must set.
     endpoints: names of endpoints (without technology) on the cards of the employees -> their extension.
     own_numbers: the company's numbers, which a phone may show instead of its extension.
+    optional: which of OPTIONAL_STAGES are reported.
     longest_silence: seconds without any event after which Asterisk is to be asked whether a call still lives; one of
     which it cannot be asked for as long again is taken for lost.
     most_calls: calls followed at once; beyond that the oldest is closed as expired.
@@ -70,9 +71,11 @@ class Tracker:
         most_calls: int = MOST_CALLS,
         endpoints: Mapping[str, str] = {},
         own_numbers: Collection[str] = (),
+        optional: Collection[str] = (),
     ) -> None:
         self.incoming_contexts = incoming_contexts
         self._live = LiveCalls(incoming_contexts, Extensions(endpoints, own_numbers), most_calls)
+        self._live.optional = optional
         self._longest_silence = longest_silence
         self._silent: dict[str, tuple[float, float]] = {}  # linkedid: its last event, and the sweep that first saw it
 
@@ -80,6 +83,10 @@ class Tracker:
         """The cards of the employees or the company's numbers have changed; channels that live keep their names."""
         self._live.extensions.endpoints = endpoints
         self._live.extensions.own_numbers = frozenset(own_numbers)
+
+    def report_optional(self, stages: Collection[str]) -> None:
+        """Which of OPTIONAL_STAGES are reported from now on."""
+        self._live.optional = stages
 
     def feed(self, message: Message) -> list[CallReport]:
         """What one message changed: usually nothing, else one report per call. Never raises."""

@@ -88,10 +88,12 @@ def _direction(live: LiveCalls, call: Call, message: UserEvent) -> None:
         call.move("stays_inside")
 
 
-def _disposition(_: LiveCalls, call: Call, message: UserEvent) -> None:
+def _disposition(live: LiveCalls, call: Call, message: UserEvent) -> None:
     said = message.fields.get("Disposition", "").upper()
     if said in OF_THE_DIALPLAN:
         call.dialplan.disposition = said
+    if said == "VOICEMAIL" and call.with_outside and call.phase != "over":
+        live.fire(call, "call.voicemail", StageKey(), message.time)
 
 
 _HANDLERS: Mapping[str, Callable[[LiveCalls, Call, UserEvent], None]] = {

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Table, bindparam, select
 from sqlalchemy.orm import Session
 
-from pbxhub.calls.stages import JSON, CallReport
+from pbxhub.calls.stages import JSON, OPTIONAL_STAGES, CallReport
 from pbxhub.storable import clip, storable
 from pbxhub.store.accounts import Number, Pbx
 from pbxhub.store.bulk import Delete, Insert, Query, Update, Upsert
@@ -66,7 +66,8 @@ class CallNow:
         late = self.ended_on is not None and not (_has_hangup(report.values) and not _has_hangup(self.data))
         values = {**report.values}
         for stage in report.stages:
-            values |= stage.values
+            if stage.name not in OPTIONAL_STAGES:  # what they say of one phone is not so of the call
+                values |= stage.values
         for name, value in values.items():
             if self.data.get(name) is None or (value is not None and not late):
                 self.data[name] = value

@@ -37,9 +37,17 @@ def stages() -> dict[str, str]:
         "incoming.pickup": _("Incoming · picked up"),
         "incoming.after": _("Incoming · after the call"),
         "incoming.evaluation": _("Incoming · evaluated"),
+        "incoming.unring": _("Incoming · a phone stopped ringing"),
+        "incoming.abandoned": _("Incoming · left a queue"),
         "outgoing.before": _("Outgoing · before the call"),
         "outgoing.pickup": _("Outgoing · answered"),
         "outgoing.after": _("Outgoing · after the call"),
+        "internal.before": _("Internal · before the call"),
+        "internal.pickup": _("Internal · picked up"),
+        "internal.after": _("Internal · after the call"),
+        "call.hold": _("Put on hold"),
+        "call.unhold": _("Taken back from hold"),
+        "call.voicemail": _("Went to voicemail"),
     }
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from pbxhub.calls.stages import CALL_STAGES
+from pbxhub.calls.stages import CALL_STAGES, OPTIONAL_STAGES
 
 Type = Literal["str", "int", "float", "bool", "datetime", "list", "object", "any"]
 
@@ -13,7 +13,7 @@ CHAIN = "chain"
 """Stage of a webhook that is sent only as the next webhook of another one."""
 QUESTION = "call.question"
 """Stage of a webhook that the dialplan asks while the call waits for the answer."""
-STAGES = (*CALL_STAGES, *LATER_STAGES, *OTHER_STAGES, QUESTION, CHAIN)
+STAGES = (*CALL_STAGES, *OPTIONAL_STAGES, *LATER_STAGES, *OTHER_STAGES, QUESTION, CHAIN)
 """Every stage that a webhook can be set up for."""
 
 _LETTERS = {
@@ -25,12 +25,20 @@ _LETTERS = {
     "b": ("outgoing.before",),
     "p": ("outgoing.pickup",),
     "a": ("outgoing.after",),
+    "U": ("incoming.unring",),
+    "Q": ("incoming.abandoned",),
+    "V": ("call.voicemail",),
+    "H": ("call.hold", "call.unhold"),
+    "i": ("internal.before",),
+    "j": ("internal.pickup",),
+    "k": ("internal.after",),
     "X": LATER_STAGES,
     "f": ("form.sent",),
     "d": ("dialog.opened", "dialog.closed"),
     "s": ("deal.changed",),
 }
-_CALL = "BFPAEbpaX"
+_CALL = "BFPAEUQVHbpaijkX"
+_SITE = "BFPAEUQVH"  # a call from outside: where the caller saw our number
 _ALL = _CALL + "fds"
 
 
@@ -60,7 +68,8 @@ class Family:
 
 
 def stages_of(letters: str) -> tuple[str, ...]:
-    """Expands letters to stages: B F P A E incoming, b p a outgoing, X later, f d s form, dialogue and deal."""
+    """Expands letters to stages: B F P A E U Q incoming, b p a outgoing, i j k internal, V H voicemail and hold, X later,
+    f d s form, dialogue and deal."""
     return tuple(stage for letter in letters for stage in _LETTERS[letter])
 
 
@@ -84,10 +93,11 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("channel", "str", _CALL, "PJSIP/trunk-0000002a", "channel of the calling side", "Newchannel"),
     _entry("dst_channel", "str", _CALL, "PJSIP/101-0000002b", "channel of the called side", "DialBegin"),
     _entry("direction", "str", _CALL, "incoming", "incoming, outgoing or internal", "contexts"),
-    _entry("call_type", "str", _CALL, "in", "in, out, callback, transitin or transitout", "direction; Originate"),
+    _entry("call_type", "str", _CALL, "in", "in, out, callback, transitin, transitout or internal",
+           "direction; Originate"),
     _entry("calldate start_time", "datetime", _CALL, "2026-05-14 12:30:10", "start of the call", "Newchannel"),
-    _entry("answer_time", "datetime", "PAEpa", "2026-05-14 12:30:18", "first pickup", "DialEnd ANSWER"),
-    _entry("end_time", "datetime", "AaX", "2026-05-14 12:31:07", "end of the call", "Hangup"),
+    _entry("answer_time", "datetime", "PAEHpajk", "2026-05-14 12:30:18", "first pickup", "DialEnd ANSWER"),
+    _entry("end_time", "datetime", "AakX", "2026-05-14 12:31:07", "end of the call", "Hangup"),
     _entry("caller caller_number userfield", "str", _CALL, "+79161234567",
            "number of the outside party as received", "CallerIDNum or the dialled number"),
     _entry("caller_e164 E164", "str", _CALL, "+79161234567",
@@ -99,74 +109,77 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("dst callee called_did", "str", _CALL, "74951234567",
            "number dialled: the DID (incoming), the outside number (outgoing)", "Exten or DialString"),
     _entry("n_alias", "str", _CALL, "Site, main page", "the project's label of that number", "hub"),
-    _entry("outbound_number", "str", "bpa", "74951234567", "our number shown outside", "DialBegin CallerIDNum"),
+    _entry("outbound_number", "str", "Hbpa", "74951234567", "our number shown outside", "DialBegin CallerIDNum"),
     _entry("trunk", "str", _CALL, "trunk", "trunk the call came or went by", "channel"),
     _entry("context", "str", _CALL, "from-trunk", "dialplan context of the first channel", "Context"),
-    _entry("extension extension_number internal connected_with", "str", "FPAEbpa", "101",
+    _entry("extension extension_number internal connected_with", "str", "FPAEUVHbpaijk", "101",
            "the employee's extension", "DestChannel"),
-    _entry("additional_number dtmf", "str", "PA", "2", "digits the caller pressed", "UserEvent or variable"),
-    _entry("employee_name employee_fio", "str", "FPAEbpa", "Ivan Sidorov", "name on the card of the extension", "hub"),
-    _entry("employee_email", "str", "FPAEbpa", "ivan@example.com", "e-mail on the card of the extension", "hub"),
-    _entry("department", "str", "FPAEbpa", "Sales", "department on the card of the extension", "hub"),
-    _entry("manager_id", "str", "FPAEbpa", "504141", "the employee's id in the CRM", "hub"),
-    _entry("queue", "str", "FPA", "sales", "queue the call waited in", "QueueCallerJoin"),
-    _entry("queue_wait", "int", "FPA", "6", "seconds waited in the queue", "AgentConnect"),
-    _entry("ring_time", "int", "FPA", "4", "seconds the employee's phone rang", "AgentConnect, DialEnd"),
+    _entry("additional_number dtmf", "str", "PAQV", "2", "digits the caller pressed", "UserEvent or variable"),
+    _entry("employee_name employee_fio", "str", "FPAEUVHbpaijk", "Ivan Sidorov",
+           "name on the card of the extension", "hub"),
+    _entry("employee_email", "str", "FPAEUVHbpaijk", "ivan@example.com", "e-mail on the card of the extension", "hub"),
+    _entry("department", "str", "FPAEUVHbpaijk", "Sales", "department on the card of the extension", "hub"),
+    _entry("manager_id", "str", "FPAEUVHbpaijk", "504141", "the employee's id in the CRM", "hub"),
+    _entry("queue", "str", "FPAUQVH", "sales", "queue the call waited in", "QueueCallerJoin"),
+    _entry("queue_wait", "int", "FPAUQVH", "6", "seconds waited in the queue", "AgentConnect"),
+    _entry("ring_time", "int", "FPAUHjk", "4", "seconds the employee's phone rang", "AgentConnect, DialEnd"),
+    _entry("ring_status", "str", "U", "NO ANSWER", "how the phone stopped ringing: NO ANSWER, BUSY, DECLINE or FAILED",
+           "Hangup"),
     _entry("scheme_name", "str", _CALL, "Working hours", "route or voice menu passed", "dialplan hook"),
     _entry("forward_kind", "str", "FA", "blind_transfer",
            "ring, diversion, blind_transfer, attended_transfer, redirect or park", "AMI"),
     _entry("forward_from", "str", "FA", "101", "extension that sent the call on", "AMI"),
     _entry("forward_to", "str", "FA", "102", "extension, outside number or parking slot", "AMI"),
     _entry("forward_step", "int", "FA", "2", "1, 2, 3 … within the call", "AMI"),
-    _entry("waittime waiting", "int", "PApa", "8", "seconds to the first pickup, or to the end", "own clock"),
-    _entry("duration", "int", "Aa", "57", "seconds of the whole call", "event Timestamps"),
-    _entry("duration_ms", "int", "Aa", "57012", "milliseconds of the whole call", "event Timestamps"),
-    _entry("billsec", "int", "Aa", "49", "seconds of talk", "event Timestamps"),
-    _entry("disposition status call_status", "str", "AaEX", "ANSWERED",
+    _entry("waittime waiting", "int", "PAHpajk", "8", "seconds to the first pickup, or to the end", "own clock"),
+    _entry("duration", "int", "Aak", "57", "seconds of the whole call", "event Timestamps"),
+    _entry("duration_ms", "int", "Aak", "57012", "milliseconds of the whole call", "event Timestamps"),
+    _entry("billsec", "int", "Aak", "49", "seconds of talk", "event Timestamps"),
+    _entry("disposition status call_status", "str", "AakEX", "ANSWERED",
            "ANSWERED, NO ANSWER, BUSY, DECLINE, NO-FORWARD, FAILED, …", "legs of the call"),
-    _entry("hangup_cause", "int", "Aa", "16", "Q.850 cause", "Hangup"),
-    _entry("hangup_cause_txt", "str", "Aa", "Normal Clearing", "the cause in words", "Hangup"),
-    _entry("hangup_by", "str", "Aa", "caller", "caller or employee", "HangupRequest"),
-    _entry("end_reason", "str", "Aa", "hangup", "hangup, lost_while_disconnected, pbx_restarted or expired", "hub"),
-    _entry("is_answered", "bool", "Aa", "true", "somebody talked", "hub"),
+    _entry("hangup_cause", "int", "Aak", "16", "Q.850 cause", "Hangup"),
+    _entry("hangup_cause_txt", "str", "Aak", "Normal Clearing", "the cause in words", "Hangup"),
+    _entry("hangup_by", "str", "Aak", "caller", "caller or employee", "HangupRequest"),
+    _entry("end_reason", "str", "Aak", "hangup", "hangup, lost_while_disconnected, pbx_restarted or expired", "hub"),
+    _entry("is_answered", "bool", "Aak", "true", "somebody talked", "hub"),
     _entry("is_missed", "bool", "Aa", "false", "nobody talked", "hub"),
-    _entry("has_recording", "bool", "Aa", "true", "there is a recording", "hub"),
+    _entry("has_recording", "bool", "Aak", "true", "there is a recording", "hub"),
     _entry("proper_flag", "bool", "Aa", "true",
            "talk of 30 seconds or more, the first such one of this number in 30 days", "hub"),
     _entry("repeated_flag", "bool", "Aa", "false", "the caller has called before", "hub"),
     _entry("first_call", "bool", "ABa", "true", "first call of this number", "hub"),
     _entry("call_counter", "int", "BA", "1", "how many calls this number has made", "hub"),
-    _entry("recording recording_url record_link", "str", "AaX",
+    _entry("recording recording_url record_link", "str", "AakX",
            "https://pbx.example.com/r/1778754610.42?sig=5b1f", "signed, expiring link to the recording", "hub"),
-    _entry("recording_file", "str", "AaX", "/var/spool/asterisk/monitor/1778754610.42.wav",
+    _entry("recording_file", "str", "AakX", "/var/spool/asterisk/monitor/1778754610.42.wav",
            "file on the PBX", "MIXMONITOR_FILENAME"),
-    _entry("recording_size", "int", "AaX", "918044",
+    _entry("recording_size", "int", "AakX", "918044",
            "bytes of the recording, when its file is on the host of the hub", "hub"),
     _entry("call_card", "str", _CALL, "https://pbx.example.com/calls/1778754610.42",
            "link to the call in the account", "hub"),
-    _entry("transfer_from", "str", "Aa", "101", "who transferred last", "AMI"),
-    _entry("transfer_to", "str", "Aa", "102", "whom the last transfer went to", "AMI"),
-    _entry("transfer_type", "str", "Aa", "attended", "blind or attended", "AMI"),
-    _entry("hold_count", "int", "Aa", "1", "how often the call was put on hold", "Hold"),
-    _entry("hold_time", "int", "Aa", "12", "seconds on hold", "Hold, Unhold"),
-    _entry("legs", "list", "Aa",
+    _entry("transfer_from", "str", "Aak", "101", "who transferred last", "AMI"),
+    _entry("transfer_to", "str", "Aak", "102", "whom the last transfer went to", "AMI"),
+    _entry("transfer_type", "str", "Aak", "attended", "blind or attended", "AMI"),
+    _entry("hold_count", "int", "AaHk", "1", "how often the call was put on hold", "Hold"),
+    _entry("hold_time", "int", "AaHk", "12", "seconds on hold", "Hold, Unhold"),
+    _entry("legs", "list", "Aak",
            '[{"number":"101","extension":"101","start":"2026-05-14 12:30:12","status":"ANSWERED"}]',
            "one object per leg: number, extension, start, answer, end, status", "Dial events"),
     _entry("evaluation_mark employee_mark", "int", "E", "5", "the mark", "UserEvent"),
     _entry("category_number", "str", "E", "2", "category of the rating menu", "UserEvent"),
     _entry("category_mark", "str", "E", "4", "mark of that category", "UserEvent"),
-    _entry("pool_name", "str", "BFPAE", "Ads", "pool of numbers", "API"),
-    _entry("utm_source", "str", "BFPAE", "google", "attribution: source", "API"),
-    _entry("utm_medium", "str", "BFPAE", "cpc", "attribution: medium", "API"),
-    _entry("utm_campaign", "str", "BFPAE", "spring", "attribution: campaign", "API"),
-    _entry("utm_content", "str", "BFPAE", "banner-2", "attribution: content", "API"),
-    _entry("utm_term", "str", "BFPAE", "buy roses", "attribution: term", "API"),
-    _entry("client_id", "str", "BFPAE", "1391543214.1778750000", "Google Analytics client", "API"),
-    _entry("ga_session_id", "str", "BFPAE", "1778753990", "Google Analytics session", "API"),
-    _entry("gclid", "str", "BFPAE", "Cj0KCQjw", "Google Ads click", "API"),
-    _entry("remote_ip", "str", "BFPAE", "203.0.113.9", "address of the visitor", "API"),
-    _entry("landing", "str", "BFPAE", "https://shop.example.com/roses", "page the visitor came to", "API"),
-    _entry("referrer refferrer", "str", "BFPAE", "https://www.google.com/", "page the visitor came from", "API"),
+    _entry("pool_name", "str", _SITE, "Ads", "pool of numbers", "API"),
+    _entry("utm_source", "str", _SITE, "google", "attribution: source", "API"),
+    _entry("utm_medium", "str", _SITE, "cpc", "attribution: medium", "API"),
+    _entry("utm_campaign", "str", _SITE, "spring", "attribution: campaign", "API"),
+    _entry("utm_content", "str", _SITE, "banner-2", "attribution: content", "API"),
+    _entry("utm_term", "str", _SITE, "buy roses", "attribution: term", "API"),
+    _entry("client_id", "str", _SITE, "1391543214.1778750000", "Google Analytics client", "API"),
+    _entry("ga_session_id", "str", _SITE, "1778753990", "Google Analytics session", "API"),
+    _entry("gclid", "str", _SITE, "Cj0KCQjw", "Google Ads click", "API"),
+    _entry("remote_ip", "str", _SITE, "203.0.113.9", "address of the visitor", "API"),
+    _entry("landing", "str", _SITE, "https://shop.example.com/roses", "page the visitor came to", "API"),
+    _entry("referrer refferrer", "str", _SITE, "https://www.google.com/", "page the visitor came from", "API"),
     _entry("transcript", "any", "X", "Good morning …", "given later by API", "API"),
     _entry("analysis", "any", "X", '{"mood":"calm"}', "given later by API", "API"),
     _entry("details", "object", "X", '{"caller":"+79161234567","billsec":49}',
@@ -183,7 +196,7 @@ ENTRIES: tuple[Entry, ...] = (
 FAMILIES: tuple[Family, ...] = (
     Family("var.", "str", "channel variable sent by the dialplan", stages_of(_CALL), "var.CAMPAIGN",
            "channelvars, UserEvent"),
-    Family("custom.", "any", "custom_args_values of the call API", stages_of("bpaX"), "custom.order_id", "API"),
+    Family("custom.", "any", "custom_args_values of the call API", stages_of("VHbpaX"), "custom.order_id", "API"),
     Family("form.", "any", "field of a form that was sent", stages_of("f"), "form.email", "API"),
     Family("dialog.", "any", "field of a dialogue", stages_of("d"), "dialog.operator", "API"),
     Family("deal.", "any", "field of a deal", stages_of("s"), "deal.amount", "API"),

@@ -2,7 +2,7 @@
 
 import sys
 
-from pbxhub.calls.stages import CALL_STAGES
+from pbxhub.calls.stages import CALL_STAGES, OPTIONAL_STAGES
 from pbxhub.webhooks.catalogue import CHAIN, ENTRIES, FAMILIES, LATER_STAGES, QUESTION, STAGES
 from pbxhub.webhooks.value_filters import FILTERS
 
@@ -37,6 +37,34 @@ _FILTERS = {
     "text": "a number or a boolean as a text",
     "html": "`&`, `<` and `>` escaped, for Slack and Telegram",
     "json": "the value as JSON with its quotes, for bodies written by hand",
+}
+
+_STAGES = {
+    "incoming.before": "a call from outside reached the PBX",
+    "incoming.forward": "a phone rings for it, or it is diverted, transferred, parked or redirected",
+    "incoming.pickup": "an employee, or an outside number, talks with the caller; again for each new party",
+    "incoming.after": "the conversation is over",
+    "incoming.evaluation": "the caller gave a mark in the menu after the call",
+    "incoming.unring": "a phone stopped ringing without taking the call: see `extension` and `ring_status`",
+    "incoming.abandoned": "the caller hung up while waiting in a queue",
+    "call.voicemail": "the dialplan says that the call went to voicemail (UserEvent PBXHubDisposition)",
+    "call.hold": "one side put the other on hold",
+    "call.unhold": "the hold is over: taken back, or the side that held hung up",
+    "internal.before": "an extension calls another: the first phone rings",
+    "internal.pickup": "that call was picked up; again for each new party",
+    "internal.after": "it is over, or became a call to the outside or a part of one (a consultation before a transfer)",
+    "outgoing.before": "the first leg towards the outside is dialled",
+    "outgoing.pickup": "the outside number answered",
+    "outgoing.after": "the conversation is over",
+    "call.recording": "after the end, when there is a recording",
+    "call.analysis": "an analysis was added by API",
+    "call.complete": "the very end of a call, marks included",
+    "form.sent": "a form was sent, reported by API",
+    "dialog.opened": "a dialogue was opened, reported by API",
+    "dialog.closed": "a dialogue was closed, reported by API",
+    "deal.changed": "a deal changed, reported by API",
+    "call.question": "the dialplan asks while the call waits: see [call control](call-control.md)",
+    "chain": "only when another webhook names this one as its next, with that call's values",
 }
 
 
@@ -77,14 +105,17 @@ def _filters() -> list[str]:
 
 
 def _stages() -> list[str]:
-    end = "A webhook of the stage `chain` goes only when another one names it as its next, with that call's values."
-    return ["## Stages", "", ", ".join(f"`{stage}`" for stage in STAGES), "", end]
+    rows = ["## Stages", "", _row("stage", "when"), "|---|---|"]
+    rows += [_row(f"`{stage}`", _STAGES[stage]) for stage in STAGES]
+    optional = ", ".join(f"`{stage}`" for stage in OPTIONAL_STAGES)
+    end = f"These are reported only while a webhook of the project waits for them, and only live: {optional}."
+    return [*rows, "", end]
 
 
 def _moments(stages: tuple[str, ...]) -> str:
     if set(stages) == set(STAGES) - {CHAIN, QUESTION}:
         return "all"
-    if set(stages) == {*CALL_STAGES, *LATER_STAGES}:
+    if set(stages) == {*CALL_STAGES, *OPTIONAL_STAGES, *LATER_STAGES}:
         return "all of a call"
     return ", ".join(stages)
 

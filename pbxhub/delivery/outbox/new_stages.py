@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.calls.stages import CallReport, Stage
+from pbxhub.calls.stages import OPTIONAL_STAGES, CallReport, Stage
 from pbxhub.delivery.call_rows import CallNow
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.storable import clip, storable
@@ -20,6 +20,7 @@ from pbxhub.store.history import StageEvent
 from pbxhub.store.ids import new_id
 
 RECORDING, ANALYSIS, COMPLETE = "call.recording", "call.analysis", "call.complete"
+_ONLY_IF_WANTED = frozenset({RECORDING, COMPLETE, *OPTIONAL_STAGES})
 _CEL_APART = timedelta(seconds=2)  # the most that times of CEL and AMI differ for one moment; 0.1 s on a busy Asterisk
 _MATCHED = datetime.min.replace(tzinfo=UTC)  # instead of the time of a stage: near no other stage
 
@@ -55,28 +56,37 @@ def new_stages(
     context: DeliveryContext, session: Session, calls: Mapping[str, CallNow], reports: Sequence[CallReport]
 ) -> list[NewStage]:
     """Merges the reports into their calls, in order, and returns the stages that were not reported before."""
-    later = _later_stages(context, session, calls, reports)
+    wanted = _wanted_stages(context, session, calls, reports)
     known = _KnownStages(session, [call.id for call in calls.values() if not call.is_new])
     stages = []
     for report in reports:
         call = calls[report.linkedid]
         before = dict(call.data)
         call.take(report)
-        for stage in (*report.stages, *_ending(report, call, later.get(call.project_id, frozenset()))):
+        for stage in _stages(report, call, wanted.get(call.project_id, frozenset())):
             if not known.add(call.id, stage, report.by_cel):
                 stages.append(NewStage(new_id(), call, stage, {**before, **report.values, **stage.values}))
     return stages
 
 
-def _later_stages(
+def _wanted_stages(
     context: DeliveryContext, session: Session, calls: Mapping[str, CallNow], reports: Iterable[CallReport]
 ) -> Mapping[int, frozenset[str]]:
-    """For each project, the stages after the end of a call that its webhooks use. Others are not written."""
-    ending = {calls[report.linkedid].project_id for report in reports if report.ended_on}
-    if not ending:
-        return {}
-    projects = context.webhook_cache.fetch(session, ending)
-    return {number: project.by_stage.keys() & {RECORDING, COMPLETE} for number, project in projects.items()}  # type: ignore[misc]
+    """For each project, the stages that its webhooks use, of those that are not written otherwise."""
+    asked = {
+        calls[report.linkedid].project_id
+        for report in reports
+        if report.ended_on or any(stage.name in OPTIONAL_STAGES for stage in report.stages)
+    }
+    projects = context.webhook_cache.fetch(session, asked) if asked else {}
+    return {number: _ONLY_IF_WANTED & project.by_stage.keys() for number, project in projects.items()}
+
+
+def _stages(report: CallReport, call: CallNow, wanted: frozenset[str]) -> list[Stage]:
+    """Those of the report, and those that follow from the end of the call. The tracker reports optional stages for all
+    projects of its PBX; each project keeps those that it waits for."""
+    reported = [stage for stage in report.stages if stage.name in wanted or stage.name not in OPTIONAL_STAGES]
+    return reported + _ending(report, call, wanted)
 
 
 def _ending(report: CallReport, call: CallNow, wanted: frozenset[str]) -> list[Stage]:

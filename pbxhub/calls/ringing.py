@@ -1,0 +1,36 @@
+"""Optional stages of ringing: a phone stops without taking the call, and what happens in a call inside the company."""
+
+from pbxhub.calls.dispositions import leg_outcome
+from pbxhub.calls.live_calls import LiveCalls
+from pbxhub.calls.state import Call, Channel, StageKey
+
+
+def stop_ringing(live: LiveCalls, call: Call, leg: Channel) -> None:
+    """A leg has hung up. Its hangup, not the end of its dial, tells how: DialEnd NOANSWER, then Hangup with cause 21 is
+    a phone that declined."""
+    if call.direction != "incoming" or call.phase == "over" or not leg.leg or leg.answered or not leg.number:
+        return
+    number = len(call.fired.get("incoming.unring", ())) + 1  # a queue rings a phone again and again
+    length = int(leg.ended - leg.started)
+    live.fire(
+        call, "incoming.unring", StageKey(number, leg.number), leg.ended, extension=leg.number, ring_time=length,
+        ring_status=leg_outcome(leg),
+    )  # fmt: skip
+
+
+def ring_inside(live: LiveCalls, call: Call, leg: Channel, time: float) -> None:
+    """A phone rings for somebody inside; that of an Originate rings for nobody yet."""
+    if call.rang_inside:
+        live.fire(call, "internal.before", StageKey(), time, extension=leg.number)
+
+
+def answer_inside(live: LiveCalls, call: Call, leg: Channel, time: float) -> None:
+    """It was picked up."""
+    if call.rang_inside:
+        live.fire(call, "internal.pickup", StageKey(leg.hop, leg.number), time)
+
+
+def leave_inside(live: LiveCalls, call: Call, time: float) -> None:
+    """The call turns out to be one with the outside: what was reported of it as an internal one is closed."""
+    if call.rang_inside:
+        live.fire(call, "internal.after", StageKey(), time)
