@@ -204,8 +204,8 @@ class Call:
 
     @property
     def rang_inside(self) -> bool:
-        """It is not one with the outside, so far, and a phone was dialled for somebody inside: by the first channel, and
-        not by Asterisk itself (Originate), which rings whoever asked for the call."""
+        """It is not one with the outside, so far, and a phone was dialled for somebody inside. Asterisk itself dials
+        (Originate) whoever asked for the call: that does not count."""
         if self.with_outside or is_plumbing(self.channel):
             return False
         return any(leg.parent and not leg.outside for leg in self.legs())

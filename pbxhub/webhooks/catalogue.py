@@ -68,8 +68,8 @@ class Family:
 
 
 def stages_of(letters: str) -> tuple[str, ...]:
-    """Expands letters to stages: B F P A E U Q incoming, b p a outgoing, i j k internal, V H voicemail and hold, X later,
-    f d s form, dialogue and deal."""
+    """Expands letters to stages: B F P A E U Q incoming, b p a outgoing, i j k internal, V H voicemail and hold,
+    X later, f d s form, dialogue and deal."""
     return tuple(stage for letter in letters for stage in _LETTERS[letter])
 
 

@@ -1,0 +1,61 @@
+"""Webhooks wait for moments that are not reported otherwise; calls on a real Asterisk bring each of them once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pbxhub.testing.hub.hub_process import Hub
+from pbxhub.testing.pbx.asterisk import Asterisk
+from pbxhub.testing.phones.softphone import Agent
+from pbxhub.testing.receivers.mock_answers import text_response
+from pbxhub.testing.receivers.mock_server import MockServer, regex
+from pbxhub.testing.waiting import await_until
+
+pytestmark = pytest.mark.asterisk
+WANTED = ("incoming.unring", "incoming.abandoned", "call.hold", "call.unhold", "call.voicemail", "internal.before",
+          "internal.pickup", "internal.after")  # fmt: skip
+BODY = {"caller": "<<caller>>", "extension": "<<extension>>", "queue": "<<queue>>", "how": "<<ring_status>>"}
+
+
+def test_each_moment_arrives_once_where_a_webhook_waits_for_it(
+    pbx: Asterisk, phone: Callable[..., Agent], outside: Callable[..., Agent], tmp_path: Path
+) -> None:
+    employee, colleague, caller = phone(101), phone(102), outside("79161234567")
+    with MockServer() as receiver, Hub(tmp_path / "hub") as hub:
+        receiver.respond("*", regex(".*"), text_response("ok"))
+        hub.start()
+
+        seen: list[str] = []
+
+        def arrived(*stages: str) -> None:
+            seen.extend(stages)
+            await_until(lambda: sorted(request.path[1:] for request in receiver.requests) == sorted(seen))
+
+        for stage in WANTED:
+            hub.webhook(stage, f"{receiver.url}/{stage}", parameters=BODY)
+        hub.listen_to(pbx)
+
+        caller.dial("5550103")
+        employee.await_incoming()
+        caller.hangup()
+        arrived("incoming.abandoned", "incoming.unring")
+
+        caller.dial("5550100")
+        employee.accept()
+        caller.await_established()
+        employee.hold()
+        arrived("call.hold")
+        employee.resume()
+        arrived("call.unhold")
+        caller.hangup()
+        employee.await_closed()
+
+        caller.dial("5550117")
+        arrived("call.voicemail")
+
+        colleague.dial("101")
+        employee.accept()
+        colleague.await_established()
+        colleague.hangup()
+        arrived("internal.before", "internal.pickup", "internal.after")
