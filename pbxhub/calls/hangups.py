@@ -29,9 +29,10 @@ def on_hangup(live: LiveCalls, message: Hangup) -> None:
     if channel.ended:
         return
     keep_variables(call, message.variables)
-    channel.ended, channel.cause, channel.waits = message.time, message.cause, 0
+    channel.ended, channel.cause = message.time, message.cause
     end_hold(live, call, channel, message.time)
     stop_ringing(live, call, channel)
+    channel.waits = 0
     if message.uniqueid == call.first or call.hangup.code < 0:
         call.hangup.code, call.hangup.text = message.cause, message.cause_text
     if not call.alive():
