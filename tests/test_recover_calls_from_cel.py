@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import select
 
 from pbxhub.ami.backfill import Backfill
+from pbxhub.ami.cel_file import CelFile
 from pbxhub.ami.resync import ChannelList
 from pbxhub.calls.ami_events import Bridge, Status, parse
 from pbxhub.calls.cel_calls import BEFORE_ALL, Place
@@ -147,7 +148,8 @@ def connected(
     path: Path, cursor: Place | int, seconds: float = 0, started: float = -9000, live: Sequence[str] = ()
 ) -> Backfill:
     """A hub that connects that many seconds after noon to an Asterisk with these channels."""
-    backfill = Backfill(str(path), cursor if isinstance(cursor, Place) else Place(cursor), _tracker)
+    place = cursor if isinstance(cursor, Place) else Place(cursor)
+    backfill = Backfill(CelFile(str(path), "iso-8859-1"), place, _tracker)
     resync(backfill, seconds, started, live)
     return backfill
 
@@ -316,7 +318,7 @@ def test_a_file_that_cannot_be_read_is_told_and_calls_go_on(database: Database, 
         async with playing() as player:
             pbx_id = add_pbx(database, player, cel_path=str(tmp_path / "no such.db"))
             async with listening(database):
-                await until(lambda: "CEL file" in pbx_of(database, pbx_id).state_reason)
+                await until(lambda: "CEL cannot be read" in pbx_of(database, pbx_id).state_reason)
                 assert pbx_of(database, pbx_id).state == "connected"
                 for part in answered():
                     await player.play(part, speed=0)
@@ -484,7 +486,7 @@ def test_what_was_told_live_of_a_call_is_not_told_again_by_cel(database: Databas
                 connection.execute("UPDATE cel SET appdata = '', appname = ''")
                 connection.execute("UPDATE cel SET cidnum = '5550923' WHERE cidnum = '5550922'")
                 connection.commit()
-        backfill = Backfill(str(copy), Place(BEFORE_ALL), _tracker)
+        backfill = Backfill(CelFile(str(copy), "iso-8859-1"), Place(BEFORE_ALL), _tracker)
         now = datetime.fromtimestamp(1795908681 + 500, UTC)
         assert list(backfill.resync(ChannelList((), now, "22", None, None), [])) == []
         publish(context_of(database), pbx_id, looked_at(backfill, now), datetime.now(UTC))

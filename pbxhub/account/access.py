@@ -79,7 +79,7 @@ OPERATOR_RIGHTS: dict[OperatorRight, OperatorRule] = {
     ),
     "operators.change": OperatorRule("Make users operators, take that right back; one operator always stays"),
     "projects.add": OperatorRule("Make projects", "PBXHUB_PROJECTS=everyone"),
-    "pbx_files.change": OperatorRule("Name the CEL file and the recordings folder of a PBX"),
+    "pbx_files.change": OperatorRule("Name the CEL file or table and the recordings folder of a PBX"),
     "pbx_address.any": OperatorRule("Connect a PBX of their project at any address, not only in its networks"),
     "networks.change": OperatorRule("Grant a project networks: for its PBXs, and for its webhooks"),
 }

@@ -3,7 +3,7 @@
 What two PBXs of different projects name belongs to neither alone: one would read the other's calls. So it is refused.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -14,29 +14,37 @@ from pbxhub.account.audit_log import note_of_hub
 from pbxhub.account.refusals import Refusal
 from pbxhub.calls.stages import JSON
 from pbxhub.store.accounts import COMMON_FOLDER, Pbx, Project
+from pbxhub.store.cel_url import read_cel_url
 from pbxhub.translatable import say
+from pbxhub.vault import Vault, VaultError
 
 _LONGEST = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class PbxFiles:
-    """cel_path: "" = none. recordings: "" = none, COMMON_FOLDER = the folder of the setting."""
+    """cel_path: "" = none. recordings: "" = none, COMMON_FOLDER = the folder of the setting. cel_url: of a table in
+    place of the file, in the clear; "" = none, None leaves what is there."""
 
     cel_path: str
     recordings: str
+    cel_url: str | None = field(default=None, repr=False)
 
 
 def name_files(session: Session, by: HubAccess, row: Pbx, files: PbxFiles, any_network: bool) -> list[Refusal]:
     """Gives a PBX its files, or changes nothing and returns why not. any_network: it may stay where it is, whatever
     the networks of its project."""
     common = by.hub.settings.recordings
+    vault = by.hub.vault
     refused = [*_not_a_path("cel_path", files.cel_path), *_not_a_path("recordings", files.recordings)]
-    if refused := refused or _taken(session, row, files, common):
+    refused += _wrong_table(row, files)
+    if refused := refused or _taken(session, row, files, common) or _taken_table(session, row, files, vault):
         return refused
-    before = _shown(row)
+    before = _shown(row, vault)
+    if files.cel_url is not None:
+        row.cel_url_sealed = vault.seal(files.cel_url) if files.cel_url else ""
     row.cel_path, row.recordings, row.any_network = files.cel_path, files.recordings, any_network
-    note_of_hub(session, by, "PBX files named", f"{row.project.name}: {row.name}", before, _shown(row))
+    note_of_hub(session, by, "PBX files named", f"{row.project.name}: {row.name}", before, _shown(row, vault))
     return []
 
 
@@ -52,9 +60,49 @@ def first_folder(session: Session, access: Access) -> str:
     return "" if taken else COMMON_FOLDER
 
 
-def _shown(row: Pbx) -> dict[str, JSON]:
+def _shown(row: Pbx, vault: Vault) -> dict[str, JSON]:
     """What the operators' log says of the files."""
-    return {"cel_path": row.cel_path, "recordings": row.recordings, "any_network": row.any_network}
+    return {
+        "cel_path": row.cel_path, "cel_table": cel_table_of(row, vault), "recordings": row.recordings,
+        "any_network": row.any_network,
+    }  # fmt: skip
+
+
+def cel_table_of(row: Pbx, vault: Vault) -> str:
+    """Its CEL table as people may read it, without the password; "" for none."""
+    if not row.cel_url_sealed:
+        return ""
+    try:
+        known = read_cel_url(vault.open(row.cel_url_sealed))
+    except VaultError:
+        return "?"
+    return known.name if known else "?"
+
+
+def _wrong_table(row: Pbx, files: PbxFiles) -> list[Refusal]:
+    if files.cel_url and read_cel_url(files.cel_url) is None:
+        return [
+            Refusal(
+                "cel_url",
+                say("This is not the address of a PostgreSQL table."),
+                say("Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE?table=cel; sslmode may be added."),
+            )
+        ]
+    has_table = row.cel_url_sealed if files.cel_url is None else files.cel_url
+    if has_table and files.cel_path:
+        both = say("CEL is read from a file or from a table, not from both.")
+        return [Refusal("cel_path", both, say("Empty one of the two."))]
+    return []
+
+
+def _taken_table(session: Session, row: Pbx, files: PbxFiles, vault: Vault) -> list[Refusal]:
+    wanted = read_cel_url(files.cel_url) if files.cel_url else None
+    others = select(Pbx).where(Pbx.project_id != row.project_id, Pbx.cel_url_sealed != "")
+    return [
+        _is_of("cel_url", other)
+        for other in (session.scalars(others) if wanted else ())
+        if wanted and cel_table_of(other, vault) == wanted.name
+    ]
 
 
 def _not_a_path(field: str, text: str) -> list[Refusal]:
@@ -83,7 +131,7 @@ def _is_of(field: str, other: Pbx) -> Refusal:
     return Refusal(
         field,
         say("%(pbx)s of the project %(project)s has this already.", pbx=other.name, project=other.project.name),
-        say("Let each PBX write into a folder of its own, and name that."),
+        say("Let each PBX write into a folder or a table of its own, and name that."),
     )
 
 

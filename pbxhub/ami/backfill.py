@@ -20,7 +20,8 @@ from datetime import datetime
 
 import structlog
 
-from pbxhub.ami.cel_file import CelUnreadableError, last_place, rows_after
+from pbxhub.ami.cel_file import CelUnreadableError
+from pbxhub.ami.cel_table import CelSource
 from pbxhub.ami.resync import ChannelList, Reason
 from pbxhub.calls.ami_events import Hangup, Message, Newchannel, Status
 from pbxhub.calls.cel_calls import BEFORE_ALL, CelCall, CelCalls, Place, tell, tell_so_far
@@ -85,14 +86,15 @@ class _FollowedChannels:
 
 
 class Backfill:
-    """Compares one PBX's CEL with its live events. Without a path it does nothing.
+    """Compares one PBX's CEL with its live events. Without a source it does nothing.
 
-    trouble: why the file cannot be read; "" while it can. cursor: where to continue after a restart.
+    trouble: why it cannot be read; "" while it can. cursor: where to continue after a restart.
     """
 
-    def __init__(self, path: str, cursor: Place, new_tracker: Callable[[], Tracker]) -> None:
+    def __init__(self, source: CelSource | None, cursor: Place, new_tracker: Callable[[], Tracker]) -> None:
         self.trouble = ""
-        self._path = path
+        self._source = source
+        self._name = source.name if source else ""
         self._read = cursor
         self._new_tracker = new_tracker
         self._followed = _FollowedChannels()
@@ -122,12 +124,17 @@ class Backfill:
             held = self._held.get(report.linkedid)
             if held is not None:
                 held.reports.append(report)
-            elif self._path and not self._failing and _ends(report) and report.linkedid in self._interrupted:
+            elif self._source and not self._failing and _ends(report) and report.linkedid in self._interrupted:
                 self._held[report.linkedid] = _HeldEnd([report], now.timestamp(), report.stages[-1].time.timestamp())
             else:
                 yield report
-        if self._path:
+        if self._source:
             self._followed.feed(message)
+
+    def close(self) -> None:
+        """Nothing is read any more."""
+        if self._source:
+            self._source.close()
 
     def release_held(self) -> Iterator[CallReport]:
         """All held ends. Call it when poll() will not be called for a while."""
@@ -141,14 +148,14 @@ class Backfill:
         self._last_list = live
         self._interrupted = frozenset(status.channel.linkedid for status in live.channels)
         for report in reports:
-            if self._path and report.ended_on is not None:
+            if self._source and report.ended_on is not None:
                 self._inferred[report.linkedid] = _InferredEnd(report, live.taken_on.timestamp())
             else:
                 yield report
 
     async def poll(self, now: datetime) -> AsyncIterator[CallReport]:
         """The reports that follow from the rows written since the last call. Call it every second while connected."""
-        if not self._path:
+        if not self._source:
             return
         moment = now.timestamp()
         while await self._read_on(moment):
@@ -170,13 +177,15 @@ class Backfill:
     async def _read_on(self, now: float) -> bool:
         """Reads the next rows. True when there may be more."""
         try:
+            if self._source is None:
+                return False
             if not self._read.number:  # rows older than the hub's first look are not published
-                newest = await asyncio.to_thread(last_place, self._path)
+                newest = await asyncio.to_thread(self._source.last_place)
                 self._read = newest or Place(BEFORE_ALL, f"{now:.6f}")
-            rows = await asyncio.to_thread(rows_after, self._path, self._read)
+            rows = await asyncio.to_thread(self._source.rows_after, self._read)
             if rows is None:
                 self._begin_file()
-                rows = await asyncio.to_thread(rows_after, self._path, self._read) or []
+                rows = await asyncio.to_thread(self._source.rows_after, self._read) or []
         except CelUnreadableError as error:
             self._failing = self._failing or now
             if not error.busy or now - self._failing > _QUIET:
@@ -190,7 +199,11 @@ class Backfill:
 
     def _begin_file(self) -> None:
         """Starts at the first row: the file was replaced by another, or its rows were deleted."""
-        log.info("CEL file replaced or emptied; reading it from the start", path=self._path, read=self._read.number)
+        log.info(
+            "CEL file replaced or emptied; reading it from the start",
+            source=self._name,
+            read=self._read.number,
+        )
         self._since = max(self._since, self._read.time - _OVERLAP)
         self._read = Place(BEFORE_ALL, self._read.mark.partition(" ")[0])
         self._calls.begin_file(self._read)
@@ -228,7 +241,11 @@ class Backfill:
                 return tell_so_far(call, self._new_tracker())
             return tell(call, self._new_tracker(), end, reason)
         except Exception:  # one call that cannot be read must not stop the listener
-            log.exception("CEL rows of a call cannot be read; skipping the call", path=self._path, row=call.first)
+            log.exception(
+                "CEL rows of a call cannot be read; skipping the call",
+                source=self._name,
+                row=call.first,
+            )
             return []
 
     def _end_of(self, call: CelCall, now: float) -> tuple[float, Reason] | None:

@@ -5,53 +5,69 @@ Row numbers start again when the file is rotated or emptied, so a place is ident
 """
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
 from pbxhub.calls.cel import CelRow, read_row
 from pbxhub.calls.cel_calls import LONGEST_MARK, Place
+from pbxhub.calls.charsets import decode
 
-_CHUNK = 1_000  # rows read in one transaction, about 6 ms
+CHUNK = 1_000  # rows read in one transaction, about 6 ms
 _PATIENCE = 1.0  # seconds to wait for Asterisk to unlock the file
 
 
 class CelUnreadableError(Exception):
-    """The CEL file cannot be read; the message says why. busy: Asterisk is writing to it, so try again."""
+    """CEL cannot be read; the message says why. busy: Asterisk is writing to it, so try again."""
 
-    def __init__(self, path: str, error: Exception) -> None:
-        super().__init__(f"{path}: {error}")
+    def __init__(self, name: str, error: Exception) -> None:
+        super().__init__(f"{name}: {str(error).strip()}")
         self.busy = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
 
 
-def last_place(path: str) -> Place | None:
-    """The place of the newest row; None while the file is empty. Raises CelUnreadableError."""
-    rows = _select(path, "SELECT * FROM cel ORDER BY AcctId DESC LIMIT 1", {})
-    return _numbered(rows[0])[0] if rows else None
+class CelFile:
+    """A file. charset: of names in it that are not UTF-8."""
+
+    def __init__(self, path: str, charset: str) -> None:
+        self.name = path
+        self._charset = charset
+
+    def last_place(self) -> Place | None:
+        """The place of the newest row; None while there is none. Raises CelUnreadableError."""
+        rows = self._select("SELECT * FROM cel ORDER BY AcctId DESC LIMIT 1", {})
+        return rows[0][0] if rows else None
+
+    def rows_after(self, place: Place) -> list[tuple[Place, CelRow]] | None:
+        """The next rows in the order written, each with its place, at most CHUNK. None when the place belongs to
+        another file; deleting rows does not make it another file. Raises CelUnreadableError."""
+        statement = "SELECT * FROM cel WHERE AcctId >= :number ORDER BY AcctId LIMIT :most"
+        return behind(place, self._select(statement, {"number": place.number, "most": CHUNK + 1}))
+
+    def close(self) -> None:
+        """Nothing is open between two readings."""
+
+    def _select(self, statement: str, values: dict[str, int]) -> list[tuple[Place, CelRow]]:
+        try:
+            address = f"{Path(self.name).absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(address, uri=True, timeout=_PATIENCE)) as connection:
+                connection.row_factory = sqlite3.Row
+                connection.text_factory = lambda text: decode(text, self._charset)
+                rows = connection.execute(statement, values).fetchall()
+        except (sqlite3.Error, OSError) as error:
+            raise CelUnreadableError(self.name, error) from None
+        return [numbered(int(row["AcctId"]), dict(row)) for row in rows]
 
 
-def rows_after(path: str, place: Place) -> list[tuple[Place, CelRow]] | None:
-    """The next rows in the order written, each with its place, at most a thousand. None when the place belongs to
-    another file; deleting rows does not make it another file. Raises CelUnreadableError."""
-    statement = "SELECT * FROM cel WHERE AcctId >= :number ORDER BY AcctId LIMIT :most"
-    rows = [_numbered(row) for row in _select(path, statement, {"number": place.number, "most": _CHUNK + 1})]
+def numbered(number: int, columns: Mapping[str, object]) -> tuple[Place, CelRow]:
+    """A row with its place."""
+    row = read_row(columns)
+    return Place(number, f"{row.eventtime} {row.eventtype} {row.uniqueid}"[:LONGEST_MARK]), row
+
+
+def behind(place: Place, rows: list[tuple[Place, CelRow]]) -> list[tuple[Place, CelRow]] | None:
+    """The rows behind a place, of those from its number on; None when that number has another row by now."""
     if not place.in_a_file:
         return rows
     if not rows or (rows[0][0].number == place.number and place.mark not in ("", rows[0][0].mark)):
         return None
     return rows[1:] if rows[0][0].number == place.number else rows
-
-
-def _numbered(row: sqlite3.Row) -> tuple[Place, CelRow]:
-    read = read_row(dict(row))
-    return Place(int(row["AcctId"]), f"{read.eventtime} {read.eventtype} {read.uniqueid}"[:LONGEST_MARK]), read
-
-
-def _select(path: str, statement: str, values: dict[str, int]) -> list[sqlite3.Row]:
-    try:
-        address = f"{Path(path).absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True, timeout=_PATIENCE)) as connection:
-            connection.row_factory = sqlite3.Row
-            connection.text_factory = lambda text: text.decode("utf-8", "replace")
-            return connection.execute(statement, values).fetchall()
-    except (sqlite3.Error, OSError) as error:
-        raise CelUnreadableError(path, error) from None

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pbxhub.ami.actions import build
-from pbxhub.ami.cel_file import CelUnreadableError, last_place
+from pbxhub.ami.cel_file import CelUnreadableError
+from pbxhub.ami.cel_table import CelSource
 from pbxhub.ami.login import Address, Patience, list_channels, open_session, read_version, set_filter
 from pbxhub.ami.pbx_rows import PbxRow
 from pbxhub.ami.protocol import SessionEndedError
@@ -95,18 +96,20 @@ def check_row(row: PbxRow, operator: bool) -> list[Finding]:
     """
     if row.trouble:
         return [Finding(False, row.trouble.sentence)]
-    cel = _check_cel(row.cel_path) if operator else []
+    cel = _check_cel(row.new_cel_source()) if operator else []
     with suppress(TimeoutError):
         return [*asyncio.run(asyncio.wait_for(check_pbx(row.address, Patience()), 30)), *cel]
     return [Finding(False, say("The PBX did not answer within 30 s. It is overloaded or hangs; see its own log."))]
 
 
-def _check_cel(path: str) -> list[Finding]:
-    if not path:
+def _check_cel(source: CelSource | None) -> list[Finding]:
+    if source is None:
         return []
     try:
-        newest = last_place(path)
+        newest = source.last_place()
         number = newest.number if newest else 0
     except CelUnreadableError as error:
-        return [Finding(False, say("The CEL file cannot be read: %(error)s.", error=error))]
-    return [Finding(True, say("The CEL file can be read; its newest row is %(number)s.", number=number))]
+        return [Finding(False, say("CEL cannot be read: %(error)s.", error=error))]
+    finally:
+        source.close()
+    return [Finding(True, say("CEL can be read; its newest row is %(number)s.", number=number))]

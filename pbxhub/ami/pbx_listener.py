@@ -92,7 +92,7 @@ class PbxListener:
         self._stopped = asyncio.Event()
         self._noted = threading.Event()  # set while no notes are being written to the database
         self._noted.set()
-        self._backfill = Backfill(row.cel_path, row.cel_cursor, lambda: self.row.new_tracker())
+        self._backfill = Backfill(row.new_cel_source(), row.cel_cursor, lambda: self.row.new_tracker())
 
     def follow(self, row: PbxRow) -> None:
         """Follows what is no reason to connect anew: the cards of employees, the numbers, the optional stages."""
@@ -122,11 +122,14 @@ class PbxListener:
         ]  # fmt: skip
         if self._events is not None:
             works.append(self._events.run)
-        async with asyncio.TaskGroup() as tasks:
-            for work in works:
-                tasks.create_task(self._keep_on(work))
-            if self.row.trouble is None:
-                self._connecting = tasks.create_task(self._keep_on(self._connect))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for work in works:
+                    tasks.create_task(self._keep_on(work))
+                if self.row.trouble is None:
+                    self._connecting = tasks.create_task(self._keep_on(self._connect))
+        finally:
+            self._backfill.close()
 
     def _write_unwritten(self) -> None:
         reports, notes = read_unwritten(self._unwritten_file)

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from sqlalchemy import select, union, update
 from sqlalchemy.orm import Session
 
+from pbxhub.ami.cel_file import CelFile
+from pbxhub.ami.cel_table import CelSource, CelTable
 from pbxhub.ami.login import Address
 from pbxhub.calls.cel_calls import Place
 from pbxhub.calls.charsets import charset_of
@@ -19,6 +21,7 @@ from pbxhub.sending.address_guard import read_networks
 from pbxhub.sending.pbx_reach import PbxReach
 from pbxhub.storable import clip
 from pbxhub.store.accounts import Number, Pbx, enabled_pbxs, endpoints_of, numbers_of
+from pbxhub.store.cel_url import CelUrl, read_cel_url
 from pbxhub.store.history import Call, LiveCall, StageEvent
 from pbxhub.store.pbx_states import PbxState
 from pbxhub.store.session import Database
@@ -40,12 +43,19 @@ class PbxRow:
     address: Address
     incoming_contexts: tuple[str, ...]
     cel_path: str
+    cel_url: CelUrl | None = None
     trouble: PbxState | None = None
     cel_cursor: Place = field(default=Place(0), compare=False)
     asterisk_started_on: datetime | None = field(default=None, compare=False)
     endpoints: Mapping[str, str] = field(default_factory=dict, compare=False)
     own_numbers: frozenset[str] = field(default=frozenset(), compare=False)
     optional_stages: frozenset[str] = field(default=frozenset(), compare=False)
+
+    def new_cel_source(self) -> CelSource | None:
+        """Where its CEL is read from; None where it is not."""
+        if self.cel_url:
+            return CelTable(self.cel_url)
+        return CelFile(self.cel_path, self.address.charset) if self.cel_path else None
 
     def new_tracker(self) -> Tracker:
         return Tracker(self.incoming_contexts, endpoints=self.endpoints, own_numbers=self.own_numbers)
@@ -95,9 +105,10 @@ def _optional_stages(session: Session) -> Mapping[int, set[str]]:
 
 def pbx_row(pbx: Pbx, vault: Vault) -> PbxRow:
     """One PBX as the listener needs it, with its secret decrypted."""
-    trouble, secret = None, ""
+    trouble, secret, cel_url = None, "", ""
     try:
         secret = vault.open(pbx.secret_sealed)
+        cel_url = vault.open(pbx.cel_url_sealed) if pbx.cel_url_sealed else ""
     except VaultError as error:
         trouble = PbxState("refused", "sealed_secret", str(error))
     return PbxRow(
@@ -115,6 +126,7 @@ def pbx_row(pbx: Pbx, vault: Vault) -> PbxRow:
         ),
         incoming_contexts=tuple(pbx.incoming_contexts),
         cel_path=pbx.cel_path,
+        cel_url=read_cel_url(cel_url),
         trouble=trouble,
         cel_cursor=Place(pbx.cel_cursor, pbx.cel_mark),
         asterisk_started_on=pbx.asterisk_started_on,

@@ -152,6 +152,7 @@ class Pbx(Base):
     incoming_contexts: Mapped[list[str]] = mapped_column(JsonColumn, default=lambda: list(DEFAULT_INCOMING_CONTEXTS))
     charset: Mapped[str] = mapped_column(String(20), default="")  # of names that are not UTF-8: calls/charsets.py
     cel_path: Mapped[str] = mapped_column(String(1000), default="")  # sqlite file of cel_sqlite3_custom on this host
+    cel_url_sealed: Mapped[str] = mapped_column(String(3000), default="")  # its CEL as a table, in place of the file
     # folder of its recordings on this host; "" = none, COMMON_FOLDER = that of the setting. Only operators name paths
     recordings: Mapped[str] = mapped_column(String(1000), default="")
     cel_cursor: Mapped[int] = mapped_column(BigInteger, default=0)  # every call without a row after this AcctId is done

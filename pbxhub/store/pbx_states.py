@@ -139,9 +139,9 @@ REASONS: Mapping[str, Reason] = {
         "Put the eventfilter lines of asterisk-conf/manager.conf there, or add system to write= of this user.",
     ),
     "cel_unreadable": Reason(
-        "Works, but calls that come and go while the line is down cannot be recovered: the CEL file cannot be read.",
-        "An operator finds the reason on the page Operator, and names the file there: cel_sqlite3_custom's master.db, "
-        "readable for the hub's user.",
+        "Works, but calls that come and go while the line is down cannot be recovered: CEL cannot be read.",
+        "An operator finds the reason on the page Operator, and names the file or the table there: master.db of "
+        "cel_sqlite3_custom, readable for the hub's user, or the PostgreSQL table into which the PBX writes.",
     ),
     # --- lost
     "closed": Reason(

@@ -309,12 +309,25 @@ class PbxFilesForm(Form):
         _("CEL database on this host"),
         description=_("Path of a cel_sqlite3_custom file, to fill gaps after a lost connection. Empty: none."),
     )
+    cel_url = PasswordField(
+        _("Or CEL table on the network"),
+        description=_(
+            "postgresql://USER:PASSWORD@HOST/DATABASE?table=cel, where cel_pgsql or cel_odbc of this PBX "
+            "writes. It is encrypted and not shown again; empty keeps what there is."
+        ),
+    )
+    no_cel_url = BooleanField(_("Read no CEL table any more"))
     recordings = StringField(
         _("Recordings folder on this host"),
         description=_("Only this PBX's recordings may lie there. PBXHUB_RECORDINGS stands for the folder of that "
                       "setting. Empty: none."),
     )  # fmt: skip
     any_network = BooleanField(_("May stay where it is, whatever the networks of the project"))
+
+    @property
+    def wanted_cel_url(self) -> str | None:
+        """None: as it is."""
+        return "" if self.no_cel_url.data else (self.cel_url.data or "").strip() or None
 
 
 class NetworksForm(Form):

@@ -80,7 +80,7 @@ def test_only_an_operator_hears_whether_the_cel_file_can_be_read(
             session.execute(update(User).where(User.name == "Owner").values(operator=True))
         operators = signed_in("owner").post(path).text
     assert "CEL" not in owners
-    assert "The CEL file cannot be read" in operators
+    assert "CEL cannot be read" in operators
     assert "master.db" in operators
 
 

@@ -163,7 +163,7 @@ def test_the_page_tells_neither_path_of_a_pbx(database: Database, people: People
     assert "/var/cel" not in page
     assert "/var/spool/a" not in page
     assert page.count("named by the operator") == 2
-    assert "the CEL file cannot be read" in page
+    assert "CEL cannot be read" in page
 
 
 def test_a_user_name_that_an_earlier_version_let_in_is_not_printed_into_manager_conf(

@@ -164,6 +164,32 @@ def test_an_operator_names_the_files_of_a_pbx_and_takes_its_address_back(
     assert "/var/cel/master.db" not in signed_in("owner").get(f"/projects/{people.project}/audit").text
 
 
+def test_an_operator_names_a_cel_table_whose_password_nobody_reads(
+    database: Database, people: People, signed_in: SignedIn
+) -> None:
+    ours, theirs = add_pbxs(database, people)
+    operator, url = signed_in("operator"), "postgresql://asterisk:hushhush@db.example.com/asterisk"
+    assert operator.post(f"/operator/pbxs/{ours}", {"cel_url": url}).status_code == 302
+    page = operator.get(f"/operator/pbxs/{ours}").text
+    assert "db.example.com:5432/asterisk cel" in page
+    assert "hushhush" not in page + operator.get("/operator/log").text + operator.get("/operator").text
+    assert operator.post(f"/operator/pbxs/{ours}", {}).status_code == 302, "an empty one keeps what there is"
+    with database.read() as session:
+        assert "hushhush" not in session.get_one(Pbx, ours).cel_url_sealed != ""
+    for pbx, form in (
+        (theirs, {"cel_url": url.replace("asterisk:hushhush", "other:other")}),
+        (theirs, {"cel_url": "sqlite:////var/cel.db"}),
+        (ours, {"cel_path": "/var/cel/master.db"}),
+    ):
+        assert operator.post(f"/operator/pbxs/{pbx}", form).status_code == 422
+    assert operator.post(f"/operator/pbxs/{ours}", {"no_cel_url": "y"}).status_code == 302
+    with database.read() as session:
+        assert session.get_one(Pbx, ours).cel_url_sealed == ""
+    owner = signed_in("owner")
+    owner.get("/projects")
+    assert owner.post(f"/operator/pbxs/{ours}", {"cel_url": url}).status_code in (403, 404)
+
+
 def test_the_common_folder_belongs_to_one_project(database: Database, people: People, signed_in: SignedIn) -> None:
     ours, theirs = add_pbxs(database, people)
     operator, common = signed_in("operator"), {"recordings": "PBXHUB_RECORDINGS"}

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.networks import grant_networks
 from pbxhub.account.operators import change_operator
-from pbxhub.account.pbx_files import PbxFiles, name_files
+from pbxhub.account.pbx_files import PbxFiles, cel_table_of, name_files
 from pbxhub.store.accounts import Membership, Pbx, Project, User
 from pbxhub.web.access import operating
 from pbxhub.web.forms import NetworksForm, PbxFilesForm
@@ -67,7 +67,7 @@ def pbx(pbx_id: int) -> ResponseReturnValue:
         return _pbx_page(form, row)
     with writing() as session:
         row = session.get(Pbx, pbx_id) or abort(404)
-        files = PbxFiles(form.cel_path.data or "", form.recordings.data or "")
+        files = PbxFiles(form.cel_path.data or "", form.recordings.data or "", form.wanted_cel_url)
         if refused := name_files(session, me, row, files, form.any_network.data):
             form.take(refused)
             return _pbx_page(form, row)
@@ -100,7 +100,8 @@ def project(project_id: int) -> ResponseReturnValue:
 
 
 def _pbx_page(form: PbxFilesForm, row: Pbx) -> ResponseReturnValue:
-    page = render_template("operator/pbx.html", form=form, pbx=row, common=hub().settings.recordings)
+    page = render_template("operator/pbx.html", form=form, pbx=row, common=hub().settings.recordings,
+                           table=cel_table_of(row, hub().vault))  # fmt: skip
     return page, 422 if form.errors else 200
 
 
