@@ -76,8 +76,18 @@ def run(
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Record disagreements there, one a class."
 )
+@click.option("--cel", is_flag=True, help="Compare as well what CEL alone tells.")
+@click.option("--gaps", is_flag=True, help="Compare as well what a hub tells that is killed now and then.")
 def random(
-    calls: int, seed: int, asterisk: str, dialplan: str, at_once: int, off: tuple[str, ...], out: Path | None
+    calls: int,
+    seed: int,
+    asterisk: str,
+    dialplan: str,
+    at_once: int,
+    off: tuple[str, ...],
+    out: Path | None,
+    cel: bool,
+    gaps: bool,
 ) -> None:
     """Plays random calls with phones on a real Asterisk and compares what they saw with what the hub tells.
 
@@ -88,7 +98,7 @@ def random(
     from pbxhub.testing.random_calls.report import Wanted, disagreeing, play_random, summary
 
     wanted = Wanted(
-        calls, seed, int(asterisk), "plain" if dialplan == "plain" else "freepbx", min(at_once, 30), off, out
+        calls, seed, int(asterisk), "plain" if dialplan == "plain" else "freepbx", min(at_once, 30), off, out, cel, gaps
     )
     try:
         outcomes = play_random(wanted, click.echo)

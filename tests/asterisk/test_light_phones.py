@@ -8,16 +8,11 @@ import pytest
 from pbxhub.testing.pbx.asterisk import PASSWORD, Asterisk, Dialplan, running_asterisk
 from pbxhub.testing.phones.light.leg import Leg, Seen
 from pbxhub.testing.phones.light.phone import LightPhone
+from pbxhub.testing.phones.light.until import until
 
 pytestmark = pytest.mark.asterisk
 CALLER = "79000000010"
 Play = Callable[[dict[str, LightPhone]], Awaitable[None]]
-
-
-async def until(check: Callable[[], object]) -> None:
-    async with asyncio.timeout(8):
-        while not check():
-            await asyncio.sleep(0.02)
 
 
 def play(pbx: Asterisk, scene: Play) -> list[tuple[Seen, str]]:
@@ -50,7 +45,7 @@ def play(pbx: Asterisk, scene: Play) -> list[tuple[Seen, str]]:
 
 
 async def take(phone: LightPhone) -> Leg:
-    await until(lambda: phone.legs)
+    assert await until(lambda: phone.legs)
     leg = phone.legs[-1]
     phone.start_task(leg.answer())
     return leg
@@ -67,22 +62,22 @@ def test_a_call_is_held_transferred_and_hung_up(pbx: Asterisk) -> None:
     async def scene(phones: dict[str, LightPhone]) -> None:
         caller = phones["outside"].dial("5500001", CALLER)
         first = await take(phones["2001"])
-        await until(lambda: caller.voice.hears == "2001" and first.voice.hears == CALLER)
+        assert await until(lambda: caller.voice.hears == "2001" and first.voice.hears == CALLER)
         await first.hold()
-        await until(lambda: not caller.voice.hears)
+        assert await until(lambda: not caller.voice.hears)
         await first.hold(False)
-        await until(lambda: caller.voice.hears)
+        assert await until(lambda: caller.voice.hears)
         assert await first.refer("2002") == 202
         second = await take(phones["2002"])
-        await until(lambda: caller.voice.hears == "2002" and first.transfer_status == 200)
+        assert await until(lambda: caller.voice.hears == "2002" and first.transfer_status == 200)
         await first.hang_up()
         consultation = phones["2002"].dial("2003")
         await take(phones["2003"])
-        await until(lambda: consultation.voice.hears == "2003")
+        assert await until(lambda: consultation.voice.hears == "2003")
         assert await second.refer("2003", consultation) == 202
-        await until(lambda: caller.voice.hears == "2003" and consultation.state == "over")
+        assert await until(lambda: caller.voice.hears == "2003" and consultation.state == "over")
         await caller.hang_up()
-        await until(lambda: not phones["2003"].legs)
+        assert await until(lambda: not phones["2003"].legs)
 
     saw = play(pbx, scene)
     assert [number for kind, number in saw if kind == "answered"] == ["2001", "2002", "2003"]
@@ -93,15 +88,15 @@ def test_a_call_is_held_transferred_and_hung_up(pbx: Asterisk) -> None:
 def test_a_menu_and_a_queue_are_walked_by_keys(pbx: Asterisk) -> None:
     async def scene(phones: dict[str, LightPhone]) -> None:
         caller = phones["outside"].dial("5500012", CALLER)
-        await until(lambda: caller.state == "talking")
+        assert await until(lambda: caller.state == "talking")
         await asyncio.sleep(0.5)
         await caller.press("2")
-        await until(lambda: all(phones[number].legs for number in ("2001", "2002", "2003")))
+        assert await until(lambda: all(phones[number].legs for number in ("2001", "2002", "2003")))
         phones["2001"].legs[0].refuse("603 Decline")
         member = await take(phones["2002"])
-        await until(lambda: caller.voice.hears == "2002")
+        assert await until(lambda: caller.voice.hears == "2002")
         await member.hang_up()
-        await until(lambda: not phones["outside"].legs)
+        assert await until(lambda: not phones["outside"].legs)
 
     saw = play(pbx, scene)
     assert ("refused", "2001") in saw

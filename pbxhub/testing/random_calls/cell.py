@@ -76,6 +76,21 @@ class Cell:
         number = self.number(role)
         return next((leg for leg in reversed(self.legs) if leg.number == number and leg.state in states), None)
 
+    def rings(self) -> bool:
+        """Whether any phone rings."""
+        return any(leg.state == "ringing" for leg in self.legs)
+
+    def over(self, silence: float) -> bool:
+        """Whether nobody calls any more; a queue is silent for a second before it rings again."""
+        states = {leg.state for leg in self.legs}
+        silent = time.time() - self.log[-1].time > silence if self.log else False
+        return not states.intersection(("ringing", "dialling")) and (silent or states == {"over"})
+
+    def talks(self, leg: Leg) -> bool:
+        """Whether the phone hears another one, which hears it."""
+        others = [each for each in self.legs if each.number == leg.voice.hears and each.state == "talking"]
+        return any(each.voice.hears == leg.number for each in others)
+
     def quiet(self, seconds: float) -> bool:
         """Whether no phone began to ring in the last so many seconds."""
         rang = [moment.time for moment in self.log if moment.what == "rings"]

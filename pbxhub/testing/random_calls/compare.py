@@ -17,17 +17,35 @@ class Difference:
     sentence: str
 
 
-def differences(saw: Call, told: Sequence[Call], slot: str = "", park: str = "") -> list[Difference]:
-    """Empty when they agree. slot, park: numbers of the parking: a transfer to it may be told before the park."""
+def differences(saw: Call, told: Sequence[Call], park: str = "") -> list[Difference]:
+    """Empty when they agree. park: the parking extension: a transfer to it may be told before the park."""
     staged = [call for call in told if call.lines and not _is_aside(saw, call)]
     if not saw.lines:
         return [_extra(call) for call in staged]
     mine = [call for call in staged if call.direction == saw.direction and _same_call(saw, call)]
     if not mine:
-        return [Difference(f"no {saw.direction} call", f"not told at all: {_text(saw.lines)}"), *map(_extra, staged)]
+        return [Difference(f"no {saw.direction} call", f"not told: {_text(saw.lines)}"), *map(_extra, staged)]
     found = _of_stages(saw.lines, _without_parking(mine[0].lines, park))
     found = found or _of_end(saw, mine[0])
     return found + [_extra(call) for call in staged if call is not mine[0]]
+
+
+def rough_differences(saw: Call, told: Sequence[Call]) -> list[Difference]:
+    """Only direction, answered, who answered first and disposition: what CEL must tell by itself."""
+    staged = [call for call in told if call.lines and not _is_aside(saw, call)]
+    mine = next((call for call in staged if saw.lines and _same_call(saw, call)), None)
+    if not saw.lines:
+        return [_extra(call) for call in staged]
+    if mine is None:
+        others = "; told ".join(_text(call.lines) or call.direction for call in told)
+        return [Difference(f"no {saw.direction} call", f"not told: {_text(saw.lines)}; told {others or 'nothing'}")]
+    one, other = _rough(saw), _rough(mine)
+    return [] if one == other else [Difference("wrong outcome", f"saw {_text(one)}; told {_text(other)}")]
+
+
+def _rough(call: Call) -> list[Line]:
+    pickups = [line for line in call.lines if line.stage.endswith(".pickup")]
+    return [Line(call.direction), *pickups[:1], *(line for line in call.lines if line.stage.endswith(".after"))]
 
 
 def _same_call(saw: Call, told: Call) -> bool:
@@ -81,7 +99,8 @@ def _name(line: Line) -> str:
 
 def _of_end(saw: Call, told: Call) -> list[Difference]:
     if saw.hangup_by != told.hangup_by:
-        return [Difference("wrong hangup_by", f"{saw.hangup_by} hung up; told {told.hangup_by}")]
+        kind = f"hangup_by {told.hangup_by} instead of {saw.hangup_by}"
+        return [Difference(kind, f"{saw.hangup_by} hung up; told {told.hangup_by}")]
     if (saw.talk is None) != (told.talk is None):
         return [Difference("wrong talk time", f"talked {saw.talk} s; told {told.talk}")]
     if saw.talk is None or told.talk is None or told.talk - _TALK_OFF <= saw.talk <= told.talk + 1 + _TALK_OFF:

@@ -12,6 +12,7 @@ from pbxhub.testing.random_calls.script import Act, Script
 EMPLOYEES = ("e1", "e2", "e3", "e4", "e5", "e6")
 MEMBERS = ("e1", "e2", "e3")  # of the queue and the ring group
 _Holder = Generator[Act, None, str]
+_WITH_VOICEMAIL = ("e3", "e5")  # which answers for them, also when the PBX calls them for a click-to-call
 _REFUSALS = ("486 Busy Here", "486 Busy Here", "603 Decline", "480 Temporarily Unavailable")
 
 
@@ -91,7 +92,7 @@ class _Walk:
             yield from self._talking(who, "m1")
 
     def _ordered(self) -> Iterator[Act]:
-        who = self._one(self._plain_phones())
+        who = self._one([who for who in self._plain_phones() if who not in _WITH_VOICEMAIL])
         self.busy.add(who)
         yield Act("order", who, "m1", self._one(("phone", "local")))
         if self._chance(0.15):

@@ -29,6 +29,8 @@ class Outcome:
 
     script: Script
     cell: str
+    began: float  # seconds since 1970
+    ended: float
     saw: Call
     told: tuple[Call, ...]
     differences: tuple[Difference, ...]
@@ -109,7 +111,8 @@ class Lab:
         saw, told = truth(cell), self.listening.calls(cell.name, began)
         found = differences(saw, told, park=cell.number("park"))
         events = self.listening.events(cell.name, began) if found else []
-        return Outcome(script, cell.name, saw, tuple(told), tuple(found), tuple(cell.log), tuple(events), failed)
+        seen = saw, tuple(told), tuple(found), tuple(cell.log), tuple(events)
+        return Outcome(script, cell.name, began, time.time(), *seen, failed)
 
     async def play_all(
         self, scripts: Sequence[Script], seen: Callable[[Outcome], None] = lambda outcome: None

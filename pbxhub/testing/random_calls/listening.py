@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from pbxhub.calls.ami_events import parse
 from pbxhub.calls.stages import CallReport, Stage
@@ -41,13 +42,9 @@ class Listening:
         self._stream.close()
 
     def calls(self, cell: str, since: float) -> list[Call]:
-        """The calls of a cell that began since then, as told so far; those inside the house have no stages."""
+        """The calls of a cell that began since then, as told so far."""
         with self._lock:
-            reports = [report for report in self._reports if report.started_on.timestamp() > since]
-        told: dict[str, list[CallReport]] = {}
-        for report in reports:
-            told.setdefault(report.linkedid, []).append(report)
-        return [_call(each) for each in told.values() if any(cell in _cells(report) for report in each)]
+            return calls_of(self._reports, cell, since)
 
     def events(self, cell: str, since: float) -> list[Block]:
         """The events of the calls of a cell since then."""
@@ -56,12 +53,6 @@ class Listening:
         ids = {found for block in recent if cell in _cells_in(block.text) for found in _IDS.findall(block.text)}
         return [block for block in recent if ids.intersection(_IDS.findall(block.text))]
 
-    def forget(self, before: float) -> None:
-        """Drops what is older."""
-        with self._lock:
-            self._blocks = [block for block in self._blocks if block.time > before]
-            self._reports = [report for report in self._reports if report.started_on.timestamp() > before]
-
     def _hear(self, text: str) -> None:
         now = time.time()
         message = parse(text, now)
@@ -69,6 +60,15 @@ class Listening:
             self._blocks.append(Block(now, text))
             if message is not None:
                 self._reports += self._tracker.feed(message)
+
+
+def calls_of(reports: Sequence[CallReport], cell: str, since: float = 0.0, until: float = inf) -> list[Call]:
+    """The calls of a cell that began in that time; those inside the house have no stages."""
+    told: dict[str, list[CallReport]] = {}
+    for report in reports:
+        if since < report.started_on.timestamp() < until:
+            told.setdefault(report.linkedid, []).append(report)
+    return [_call(each) for each in told.values() if any(cell in _cells(report) for report in each)]
 
 
 def _cells(report: CallReport) -> set[str]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pbxhub.testing.phones.light.leg import Leg
+from pbxhub.testing.phones.light.until import until
 from pbxhub.testing.random_calls.cell import Cell
 from pbxhub.testing.random_calls.script import Act, Script, Verb
 
-_SOON = 3.0  # seconds in which what must happen happens
 _SETTLED = 0.15  # seconds without another phone that begins to ring
 _FAREWELL = 1.0  # seconds in which a hang-up reaches everybody
 _SILENCE = 1.8  # seconds in which no phone sees anything
@@ -79,16 +79,16 @@ class Play:
         phone = self.cell.second if act.how == "second" else self.cell.main
         leg = phone.dial(self.cell.did(act.to), self.cell.number("c"))
         await self._taken_up(leg)
-        await self._until(lambda: self._somebody_rings() or self.cell.leg("c", "talking", "over"))
+        await until(lambda: self.cell.rings() or self.cell.leg("c", "talking", "over"))
 
     async def _dial(self, act: Act) -> None:
         self.cell.out_of_order = act.how == "second"
         await self._taken_up(self.cell.phones[act.who].dial(self.cell.number(act.to)))
-        await self._until(lambda: self._somebody_rings() or self.cell.leg(act.who, "over"))
+        await until(lambda: self.cell.rings() or self.cell.leg(act.who, "over"))
 
     async def _taken_up(self, leg: Leg) -> None:
         """Raises AssertionError when the PBX has no time for the call."""
-        assert await self._until(lambda: leg.tried or leg.state == "over", 20), "the PBX did not take the call"
+        assert await until(lambda: leg.tried or leg.state == "over", 20), "the PBX did not take the call"
 
     async def _order(self, act: Act) -> None:
         who = self.cell.number(act.who)
@@ -96,7 +96,7 @@ class Play:
         await self.orders.originate(channel, self.cell.number(act.to))
 
     async def _press(self, act: Act) -> None:
-        if await self._until(lambda: self.cell.leg("c", "talking")):
+        if await until(lambda: self.cell.leg("c", "talking")):
             await asyncio.sleep(0.5)  # the menu begins to listen
             leg = self.cell.leg("c", "talking")
             if leg is not None:
@@ -111,7 +111,7 @@ class Play:
         leg.phone.start_task(leg.answer())
         if self.consultation is not None:
             self.consultation.taker = leg
-        await self._until(lambda: leg.state == "over" or self._is_heard(leg))
+        await until(lambda: leg.state == "over" or self.cell.talks(leg))
 
     async def _refuse(self, act: Act) -> None:
         leg = await self._ringing(act.who)
@@ -129,15 +129,15 @@ class Play:
             return
         number = "*8" if act.how == "*8" else f"**{self.cell.number(act.to)}"
         leg = self.cell.phones[act.who].dial(number)
-        if await self._until(lambda: leg.state == "over" or self._is_heard(leg)) and leg.state == "talking":
+        if await until(lambda: leg.state == "over" or self.cell.talks(leg)) and leg.state == "talking":
             self.cell.done("pickup", act.who)
 
     async def _ring_out(self, act: Act) -> None:
         """who: until that phone rings no more; nobody: until no phone does and nobody waits for one."""
         if act.who:
-            await self._until(lambda: not self.cell.leg(act.who, "ringing"), _RINGS_OUT)
+            await until(lambda: not self.cell.leg(act.who, "ringing"), _RINGS_OUT)
             return
-        await self._until(self._nothing_rings, _RINGS_OUT)
+        await until(lambda: self.cell.over(_SILENCE), _RINGS_OUT)
 
     # ---------------------------------------------------------------- they talk
 
@@ -145,23 +145,23 @@ class Play:
         await asyncio.sleep(float(act.how))
 
     async def _hold(self, act: Act) -> None:
-        leg = self._talking(act.who)
+        leg = self.cell.leg(act.who, "talking")
         if leg is None:
             return
         await leg.hold()
         await asyncio.sleep(0.6)
         if leg.state == "talking":
             await leg.hold(False)
-            await self._until(lambda: leg.state == "over" or self._is_heard(leg))
+            await until(lambda: leg.state == "over" or self.cell.talks(leg))
 
     async def _blind(self, act: Act) -> None:
-        leg, number = self._talking(act.who), self.cell.number(act.to)
+        leg, number = self.cell.leg(act.who, "talking"), self.cell.number(act.to)
         began = time.time()
         if leg is not None and await self._send_on(leg, number, act.how):
             self.cell.done("blind", act.who, number, began)
 
     async def _park(self, act: Act) -> None:
-        leg = self._talking(act.who)
+        leg = self.cell.leg(act.who, "talking")
         began = time.time()
         if leg is not None and await self._send_on(leg, self.cell.number("park"), act.how):
             self.cell.done("park", act.who, self.cell.number("slot"), began)
@@ -171,35 +171,35 @@ class Play:
         parking = number == self.cell.number("park")
         if how == "code":
             await leg.press(self.codes["blind"] + number)
-            return await (self._parked(leg) if parking else self._until(lambda: leg.state == "over", 8))
+            return await (self._parked(leg) if parking else until(lambda: leg.state == "over", 8))
         if await leg.refer(number) != 202:
             return False
         if parking:
             return await self._parked(leg)
-        await self._until(lambda: leg.state == "over" or leg.transfer_status >= 180)
+        await until(lambda: leg.state == "over" or leg.transfer_status >= 180)
         if 180 <= leg.transfer_status < 300:
             await leg.hang_up()  # as phones do when it rings there
         return leg.state == "over"
 
     async def _parked(self, leg: Leg) -> bool:
         """The PBX says the slot, and nobody waits for the end of it."""
-        worked = await self._until(lambda: not leg.voice.hears)
+        worked = await until(lambda: not leg.voice.hears)
         await asyncio.sleep(0.5)
         await leg.hang_up()
         return worked
 
     async def _retrieve(self, act: Act) -> None:
         leg = self.cell.phones[act.who].dial(self.cell.number("slot"))
-        if await self._until(lambda: leg.state == "over" or self._is_heard(leg)) and leg.state == "talking":
+        if await until(lambda: leg.state == "over" or self.cell.talks(leg)) and leg.state == "talking":
             self.cell.done("retrieve", act.who)
 
     async def _come_back(self, act: Act) -> None:
-        await self._until(lambda: self.cell.leg(act.who, "ringing"), 8)
+        await until(lambda: self.cell.leg(act.who, "ringing"), 8)
 
     # ---------------------------------------------------------------- they ask first
 
     async def _consult(self, act: Act) -> None:
-        leg, number = self._talking(act.who), self.cell.number(act.to)
+        leg, number = self.cell.leg(act.who, "talking"), self.cell.number(act.to)
         if leg is None or self.consultation is not None:
             return
         self.cell.done("consult", act.who, number)
@@ -210,7 +210,7 @@ class Play:
         else:
             await leg.press(self.codes["consult"] + number)
         self.consultation = Consultation(act.who, number, leg, second)
-        await self._until(lambda: self._somebody_rings() or (second is not None and second.state == "over"), 6)
+        await until(lambda: self.cell.rings() or (second is not None and second.state == "over"), 6)
 
     async def _complete(self, act: Act) -> None:
         consultation, self.consultation = self.consultation, None
@@ -219,14 +219,12 @@ class Play:
         first, second, began = consultation.first, consultation.second, time.time()
         if second is None:
             await first.hang_up()
-            worked = await self._until(lambda: self._other_hears(consultation))
+            worked = await until(lambda: self._other_hears(consultation))
         else:
             if second.state == "dialling":
-                await self._until(lambda: second.remote_tag)
+                await until(lambda: second.remote_tag)
             accepted = await first.refer(consultation.to, second) if second.state != "over" else 0
-            worked = accepted == 202 and await self._until(
-                lambda: first.transfer_status >= 180 or first.state == "over"
-            )
+            worked = accepted == 202 and await until(lambda: first.transfer_status >= 180 or first.state == "over")
             for leg in (first, second):
                 await leg.hang_up()
         answered = consultation.taker
@@ -248,7 +246,7 @@ class Play:
                 await first.hold(False)
         elif taker is not None and taker.state == "talking":
             await taker.hang_up()
-        await self._until(lambda: first.state == "over" or self._is_heard(first), 8)
+        await until(lambda: first.state == "over" or self.cell.talks(first), 8)
         self.cell.done("abort", act.who)
 
     # ---------------------------------------------------------------- the end
@@ -259,48 +257,20 @@ class Play:
             await leg.hang_up()
 
     async def _finish(self) -> None:
-        await self._until(lambda: all(leg.state == "over" for leg in self.cell.legs), _FAREWELL)
+        await until(lambda: all(leg.state == "over" for leg in self.cell.legs), _FAREWELL)
         first = self.cell.legs[0] if self.cell.legs else None
         if first is not None and first.state in ("talking", "dialling"):
             await first.hang_up()
             await asyncio.sleep(0.3)
         for leg in [leg for leg in self.cell.legs if leg.state != "over"]:
             await leg.hang_up()
-        await self._until(lambda: all(leg.state == "over" for leg in self.cell.legs))
+        await until(lambda: all(leg.state == "over" for leg in self.cell.legs))
         for family, key in self._set:
             await self.orders.remember(family, key, "")
 
-    # ---------------------------------------------------------------- what phones see
-
     async def _ringing(self, role: str) -> Leg | None:
         """The call that rings there, when all that ring together do."""
-        await self._until(lambda: self.cell.leg(role, "ringing"))
+        await until(lambda: self.cell.leg(role, "ringing"))
         if self.cell.leg(role, "ringing"):
-            await self._until(lambda: self.cell.quiet(_SETTLED))
+            await until(lambda: self.cell.quiet(_SETTLED))
         return self.cell.leg(role, "ringing")
-
-    def _somebody_rings(self) -> bool:
-        return any(leg.state == "ringing" for leg in self.cell.legs)
-
-    def _nothing_rings(self) -> bool:
-        """Whether nobody calls any more; a queue is silent for a second before it rings again."""
-        states = {leg.state for leg in self.cell.legs}
-        silent = time.time() - self.cell.log[-1].time > _SILENCE if self.cell.log else False
-        return not states.intersection(("ringing", "dialling")) and (silent or states == {"over"})
-
-    def _talking(self, role: str) -> Leg | None:
-        return self.cell.leg(role, "talking")
-
-    def _is_heard(self, leg: Leg) -> bool:
-        """Whether the phone hears another one, which hears it."""
-        other = leg.voice.hears
-        legs = [each for each in self.cell.legs if each.number == other and each.state == "talking"]
-        return any(each.voice.hears == leg.number for each in legs)
-
-    async def _until(self, check: Callable[[], object], seconds: float = _SOON) -> bool:
-        ends = time.monotonic() + seconds
-        while not check():
-            if time.monotonic() > ends:
-                return False
-            await asyncio.sleep(0.02)
-        return True

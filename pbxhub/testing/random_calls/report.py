@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pbxhub.testing.pbx.asterisk import Asterisk, Dialplan, running_asterisk
+from pbxhub.testing.random_calls.cel import compare_with_cel
+from pbxhub.testing.random_calls.compare import Difference
 from pbxhub.testing.random_calls.draw import draw
+from pbxhub.testing.random_calls.gaps import play_with_gaps
 from pbxhub.testing.random_calls.lab import Lab, Outcome
 from pbxhub.testing.random_calls.recordings import write
 from pbxhub.testing.random_calls.reduce import reduce
+from pbxhub.testing.random_calls.script import Script
 
+_CEL_IS_WRITTEN = 2.0  # seconds
 Say = Callable[[str], None]
 
 
@@ -20,6 +25,7 @@ class Wanted:
     """calls: how many, drawn from the seed. version, dialplan: of the Asterisk. cells: how many calls at once.
 
     off: kinds of calls that are not drawn. folder: where disagreements are recorded, one of each class.
+    cel: whether what CEL alone tells is compared as well. gaps: whether a hub that is killed now and then is.
     """
 
     calls: int
@@ -29,6 +35,8 @@ class Wanted:
     cells: int = 10
     off: Collection[str] = ()
     folder: Path | None = None
+    cel: bool = False
+    gaps: bool = False
 
 
 def play_random(wanted: Wanted, say: Say = lambda line: None) -> list[Outcome]:
@@ -44,12 +52,32 @@ async def _play(pbx: Asterisk, wanted: Wanted, say: Say) -> list[Outcome]:
         scripts = [
             draw(wanted.seed, number, wanted.dialplan == "freepbx", wanted.off) for number in range(wanted.calls)
         ]
-        outcomes = await lab.play_all(scripts, lambda outcome: _tell(outcome, say))
+        outcomes = await _play_all(lab, wanted, scripts, say)
+        if wanted.cel:
+            await asyncio.sleep(_CEL_IS_WRITTEN)
+            _tell_rough("from CEL alone", compare_with_cel(pbx.cel_database, outcomes), outcomes, say)
         if wanted.folder is not None:
             await _record(lab, wanted, outcomes, say)
         return outcomes
     finally:
         lab.close()
+
+
+async def _play_all(lab: Lab, wanted: Wanted, scripts: Sequence[Script], say: Say) -> list[Outcome]:
+    playing = lab.play_all(scripts, lambda outcome: _tell(outcome, say))
+    if not wanted.gaps:
+        return await playing
+    outcomes, found = await play_with_gaps(lab.pbx, wanted.seed, playing)
+    _tell_rough("with gaps", found, outcomes, say)
+    return outcomes
+
+
+def _tell_rough(how: str, found: Sequence[tuple[Outcome, Difference]], outcomes: Sequence[Outcome], say: Say) -> None:
+    for outcome, difference in found:
+        say(f"{how}, {outcome.script.name}: {outcome.script}\n    {difference.kind}: {difference.sentence}")
+    played = [outcome for outcome in outcomes if not outcome.failed]
+    right = len(played) - len({outcome.script.name for outcome, _ in found})
+    say(f"{how}: {right} of {len(played)} calls are right")
 
 
 def _tell(outcome: Outcome, say: Say) -> None:

@@ -161,9 +161,8 @@ class _Incoming:
 
     def _caller_hears(self, moment: Moment) -> bool:
         caller = next(leg for leg in self.cell.legs if leg.number == self.cell.number("c"))
-        return any(
-            who == moment.who and -0.1 < when - moment.time < _ANSWER_IS_HEARD for when, who in caller.voice.changes
-        )
+        spans = [heard for heard in caller.voice.heard if heard.number == moment.who]
+        return any(span.until > moment.time and span.since < moment.time + _ANSWER_IS_HEARD for span in spans)
 
     def _connected(self, who: str) -> int:
         return next((seen.leg for seen in reversed(self.log) if seen.what == "connected" and seen.who == who), 0)
@@ -205,15 +204,16 @@ def _outgoing_hung_up_by(log: Sequence[Moment], answered: Moment | None) -> str:
         return "pbx"
     moves = [seen for seen in log if seen.what in _MOVES]
     left = [seen for seen in ends if seen.what == "left" and last.time - 1 < seen.time <= last.time]
-    left = [seen for seen in left if not any(_moved_on(seen, move) for move in moves)]
+    began = {seen.leg: seen.time for seen in reversed(log)}
+    left = [seen for seen in left if not any(_moved_on(seen, move, began[seen.leg]) for move in moves)]
     if not left:
         return "pbx"
     return "caller" if left[-1].who.startswith("89") else "employee"
 
 
-def _moved_on(left: Moment, move: Moment) -> bool:
-    """Whether somebody hung up because the other side was sent on."""
-    return left.who == move.who and 0 <= left.time - move.time < _FAREWELL
+def _moved_on(left: Moment, move: Moment, began: float) -> bool:
+    """Whether somebody hung up because the other side was sent on. began: of the call that was hung up."""
+    return left.who == move.who and began < move.time <= left.time < move.time + _FAREWELL
 
 
 def _outcome(moment: Moment) -> str:

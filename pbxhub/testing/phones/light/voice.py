@@ -9,11 +9,21 @@ import re
 import socket
 import struct
 import time
+from dataclasses import dataclass
 
 _SPOKEN = re.compile(rb"<(\d{4,15})>")  # music has no such bytes
 _FRESH = 0.35  # seconds: three packets may be missing
 PACKET = 160  # samples of 20 ms
 EVERY = 0.1  # seconds between two packets: a fifth of what a real phone sends is enough
+
+
+@dataclass(slots=True)
+class Heard:
+    """Who was heard from when to when, in seconds since 1970."""
+
+    number: str
+    since: float
+    until: float
 
 
 class Voice:
@@ -27,8 +37,7 @@ class Voice:
         self.target: tuple[str, int] | None = None
         self._spoken = (f"<{number}>".encode() * PACKET)[:PACKET]
         self._sequence = 0
-        self._last: tuple[str, float] = "", 0.0
-        self.changes: list[tuple[float, str]] = []  # when somebody was heard who was not just before
+        self.heard: list[Heard] = []
         asyncio.get_running_loop().add_reader(self._socket, self._hear)
 
     def speak(self) -> None:
@@ -45,13 +54,13 @@ class Voice:
     @property
     def hears(self) -> str:
         """The number that is heard now; empty in silence and music."""
-        number, last = self._last
-        return number if time.time() - last < _FRESH else ""
+        last = self.heard[-1] if self.heard else None
+        return last.number if last and time.time() - last.until < _FRESH else ""
 
     @property
     def heard_until(self) -> float:
         """When anybody was heard last, in seconds since 1970; 0 when never."""
-        return self._last[1]
+        return self.heard[-1].until if self.heard else 0.0
 
     def close(self) -> None:
         """Ends it."""
@@ -67,5 +76,5 @@ class Voice:
         if found:
             number, now = found[1].decode(), time.time()
             if number != self.hears:
-                self.changes.append((now, number))
-            self._last = number, now
+                self.heard.append(Heard(number, now, now))
+            self.heard[-1].until = now

@@ -1,0 +1,35 @@
+"""What the hub makes of the same calls from CEL alone, as if it had been down all the time."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pbxhub.calls.cel import read_row
+from pbxhub.calls.cel_calls import BEFORE_ALL, CelCalls, Place, tell
+from pbxhub.calls.stages import CallReport
+from pbxhub.calls.tracker import Tracker
+from pbxhub.testing.random_calls.compare import Difference, rough_differences
+from pbxhub.testing.random_calls.lab import Outcome
+from pbxhub.testing.random_calls.listening import calls_of
+
+
+def compare_with_cel(database: Path, outcomes: Sequence[Outcome]) -> list[tuple[Outcome, Difference]]:
+    """Where direction, answered, who answered first or disposition differ from what the phones saw."""
+    reports = list(_told(database))
+    return [(outcome, difference) for outcome in outcomes for difference in _differences(outcome, reports)]
+
+
+def _told(database: Path) -> Iterator[CallReport]:
+    calls = CelCalls()
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        connection.row_factory = sqlite3.Row
+        for row in connection.execute("SELECT * FROM cel ORDER BY AcctId"):
+            calls.add(Place(BEFORE_ALL), read_row(dict(row)), 0.0)
+    for call in calls:
+        yield from tell(call, Tracker(), call.last, "lost_while_disconnected")
+
+
+def _differences(outcome: Outcome, reports: Sequence[CallReport]) -> list[Difference]:
+    if outcome.failed:
+        return []
+    return rough_differences(outcome.saw, calls_of(reports, outcome.cell, outcome.began, outcome.ended))
