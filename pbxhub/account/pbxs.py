@@ -1,9 +1,10 @@
 """PBXs: the one set of rules for pages, API and command line."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
@@ -42,6 +43,11 @@ class PbxInput:
     incoming_contexts: tuple[str, ...] | None = None
     enabled: bool | None = None
     charset: str | None = None
+
+
+def pbxs_of(session: Session, access: Access) -> Sequence[Pbx]:
+    """The PBXs of the project, oldest first."""
+    return session.scalars(select(Pbx).where(Pbx.project_id == access.project.id).order_by(Pbx.id)).all()
 
 
 def add_pbx(session: Session, access: Access, given: PbxInput) -> Pbx | list[Refusal]:

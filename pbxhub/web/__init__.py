@@ -10,6 +10,7 @@ from flask_security import Security
 from flask_wtf import CSRFProtect
 
 from pbxhub.account.installation import Finding, Installation
+from pbxhub.account.passwords import SHORTEST
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.paths import TEMPLATES
 from pbxhub.sending.address_guard import AddressGuard
@@ -35,7 +36,7 @@ from pbxhub.web import (
 from pbxhub.web.mail import Mail
 from pbxhub.web.pages import BLUEPRINTS
 from pbxhub.web.second_factor import OneTimeCodes, RecoveryCodes
-from pbxhub.web.users import Accounts
+from pbxhub.web.users import Accounts, Passwords
 from pbxhub.wsgi import request_checks
 from pbxhub.wsgi.application import Application
 
@@ -62,7 +63,14 @@ def create_app(
     Babel(app, locale_selector=language.choose)
     CSRFProtect(app)
     accounts = Accounts(context.database)
-    Security(app, accounts, mail_util_cls=Mail, totp_cls=OneTimeCodes, mf_recovery_codes_util_cls=RecoveryCodes)
+    Security(
+        app,
+        accounts,
+        mail_util_cls=Mail,
+        password_util_cls=Passwords,
+        totp_cls=OneTimeCodes,
+        mf_recovery_codes_util_cls=RecoveryCodes,
+    )
     limits.install(app, accounts)
     second_factor.install(app)
     for part in (assets, devices, error_pages, language, navigation, present, renewal, sessions, words):
@@ -96,7 +104,7 @@ def _sign_in(settings: Settings, vault: Vault) -> dict[str, object]:
     return {
         "SECURITY_PASSWORD_SALT": vault.derive("passwords").hex(),
         "SECURITY_PASSWORD_HASH": "argon2",
-        "SECURITY_PASSWORD_LENGTH_MIN": 10,
+        "SECURITY_PASSWORD_LENGTH_MIN": SHORTEST,
         "SECURITY_RETURN_GENERIC_RESPONSES": True,  # a wrong e-mail and a wrong password look alike
         "SECURITY_LOGIN_URL": "/sign-in",
         "SECURITY_LOGOUT_URL": "/sign-out",

@@ -27,6 +27,7 @@ from wtforms.widgets import CheckboxInput, ListWidget
 
 from pbxhub.account.email_addresses import normalised, refusal_of
 from pbxhub.account.networks import Grant
+from pbxhub.account.passwords import refuse_password
 from pbxhub.account.pbxs import PbxInput
 from pbxhub.account.projects import LONGEST, countries, read_project, time_zones
 from pbxhub.account.refusals import Refusal
@@ -118,15 +119,9 @@ class SetupForm(ProjectForm):
 
 
 def check_password(password: str, email: str) -> None:
-    """Raises ValidationError for a password that is short or easy to guess."""
-    if len(password) < 10:
-        raise ValidationError(str(_("Use at least 10 characters.")))
-    name = email.partition("@")[0].lower()
-    if len(set(password)) < 5 or (len(name) > 3 and name in password.lower()) or password.lower() in _COMMON:
-        raise ValidationError(str(_("This is easy to guess. A few unrelated words are better.")))
-
-
-_COMMON = frozenset({"password12", "password123", "1234567890", "qwertyuiop", "0123456789", "administrator"})
+    """Raises ValidationError for a password that account/passwords.py refuses."""
+    if refused := refuse_password(password, email):
+        raise ValidationError(said(refused.text))
 
 
 def _strip(value: str | None) -> str | None:

@@ -5,14 +5,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flask import g
-from flask_security import RoleMixin, UserMixin
+from flask_security import PasswordUtil, RoleMixin, UserMixin
 from flask_security.datastore import UserDatastore
 from sqlalchemy import select
 
 from pbxhub.account.email_addresses import normalised
+from pbxhub.account.passwords import normalised as normalised_password
+from pbxhub.account.passwords import refuse_password
 from pbxhub.store.accounts import User
 from pbxhub.store.columns import one_of
 from pbxhub.store.session import Database
+from pbxhub.web.language import said
 
 
 @dataclass(eq=False)
@@ -96,3 +99,16 @@ class Accounts(UserDatastore):
             with self._database.write() as session:
                 for row in session.scalars(select(User).where(one_of(User.id, changed))):
                     changed[row.id].write_to(row)
+
+
+class Passwords(PasswordUtil):
+    """What the library asks when a password is changed, or set anew by mail."""
+
+    def normalize(self, password: str) -> str:
+        return normalised_password(password)
+
+    def validate(self, password: str, is_register: bool, **kwargs: Any) -> tuple[list[str] | None, str]:
+        """The sentences that refuse a password, None for none, and its one spelling."""
+        user = kwargs.get("user")
+        refused = refuse_password(password, user.email if user else "")
+        return ([said(refused.text)] if refused else None), self.normalize(password)

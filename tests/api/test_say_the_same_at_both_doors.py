@@ -133,6 +133,31 @@ def test_a_rule_for_numbers_is_refused_in_the_same_words_in_a_dial_plan_and_in_a
     assert plan[0].endswith("Write _38044. for every number that begins with 38044.")
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"name": LONG},
+        {"name": " "},
+        {"host": "http://pbx"},
+        {"host": "10.9.8.7"},
+        {"port": 65536},
+        {"username": "hub]"},
+        {"incoming_contexts": ["a b"]},
+        {"tls_ca": "nonsense"},
+    ],
+)
+def test_a_pbx_is_refused_in_the_same_words(
+    hub: Served, owner: FlaskClient, script: FlaskClient, given: dict[str, Any]
+) -> None:
+    whole = {"name": "b", "host": "192.0.2.1", "port": 5038, "username": "u", "secret": "s",
+             "incoming_contexts": ["from-trunk"], **given}  # fmt: skip
+    form = {**whole, "contexts": ", ".join(whole["incoming_contexts"])}
+    said = page_says(owner, f"/projects/{hub.project_id}/pbxs/new", form)
+    status, messages = api_says(script, "post", "/api/v1/pbxs", whole)
+    assert status == 422
+    assert messages == said != []
+
+
 def test_what_is_there_already_is_told_in_the_same_words(hub: Served, owner: FlaskClient, script: FlaskClient) -> None:
     for page, path, card in (
         ("employees", "/api/v1/employees", {"extension": "101"}),

@@ -6,8 +6,10 @@ from flask import jsonify
 
 from pbxhub.account import webhooks as rules
 from pbxhub.account.access import Access
+from pbxhub.account.call_questions import simulate as simulate_answer
 from pbxhub.account.preview import Preview, Tried, preview, test_send
 from pbxhub.account.ready_made import GoogleAnalytics, set_up_google_analytics
+from pbxhub.account.refusals import ConflictError
 from pbxhub.account.visible import readable, visible_request, visible_spec
 from pbxhub.account.webhook_drafts import live_webhooks, read_draft
 from pbxhub.account.webhook_files import carry_out, export_file, plan
@@ -19,9 +21,8 @@ from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse, refuse_all
 from pbxhub.api.resources.account import id_after
-from pbxhub.steering.answer import Plan
 from pbxhub.store import webhooks as store
-from pbxhub.webhooks.call_control import plan_of, rules_of
+from pbxhub.translatable import say
 from pbxhub.webhooks.curl_command import as_curl
 from pbxhub.webhooks.import_export import Change
 from pbxhub.webhooks.spec import dump_spec
@@ -148,10 +149,8 @@ def simulate(data: dict[str, Any], webhook_id: int) -> Any:
         access = enter(session)
         steering = webhook_of(session, access, webhook_id).spec.steering
         if steering is None:
-            refuse(409, "This event does not steer calls: its stage is not call.question.")
-        found = plan_of(steering, data["answer"].encode(), rules_of(steering, country=access.project.country))
-        steps = [str(action) for action in found.actions] if isinstance(found, Plan) else []
-        return {"steps": steps, "refused": "" if isinstance(found, Plan) else str(found)}
+            raise ConflictError(say("This event does not steer calls: its stage is not call.question."))
+        return simulate_answer(access, steering, data["answer"].encode())
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/copy")

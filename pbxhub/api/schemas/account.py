@@ -3,7 +3,7 @@
 from marshmallow import Schema, fields, validate
 
 from pbxhub.account.dial_plans import LONGEST, RANGES
-from pbxhub.api.schemas.base import LARGEST_ID, given, ranged, ruled, text, times
+from pbxhub.api.schemas.base import LARGEST_ID, given, ranged, ruled, times
 from pbxhub.steering.number_rules import MOST_RULES
 
 
@@ -35,16 +35,16 @@ class Pbx(Schema):
     """An Asterisk. Its secret is never shown."""
 
     id = fields.Integer(dump_only=True)
-    name = text(200, least=1, required=True)
-    host = text(255, least=1, required=True)
-    port = fields.Integer(validate=validate.Range(1, 65535))
-    username = text(100, least=1, required=True)
-    secret = text(200, load_only=True, **given("of the AMI user; encrypted and not shown again"))
+    name = ruled(200, least=1, required=True)
+    host = ruled(255, least=1, required=True)
+    port = ranged((1, 65535), "of AMI")
+    username = ruled(100, least=1, required=True)
+    secret = ruled(200, load_only=True, **given("of the AMI user; encrypted and not shown again"))
     tls = fields.Boolean()
-    tls_ca = text(262144, **given("an authority of the PBX's own, PEM; empty: those of the system"))
+    tls_ca = ruled(262144, **given("an authority of the PBX's own, PEM; empty: those of the system"))
     plain_login = fields.Boolean(**given("sends the secret in the clear; for a PBX that refuses the MD5 challenge"))
     incoming_contexts = fields.List(
-        text(80, least=1), validate=validate.Length(1, 50), **given("names, or patterns: from-trunk*")
+        ruled(80, least=1), metadata={"description": "names, or patterns: from-trunk*", "minItems": 1, "maxItems": 50}
     )
     charset = fields.String(**given("of names that are not UTF-8, windows-1251; empty: that of the country"))
     enabled = fields.Boolean()

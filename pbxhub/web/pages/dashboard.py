@@ -2,11 +2,10 @@
 
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
 
+from pbxhub.account.pbxs import pbxs_of
 from pbxhub.account.statistics import calls_of_day, deliveries_of_day, paused, problems
 from pbxhub.account.webhook_drafts import live_webhooks
-from pbxhub.store.accounts import Pbx
 from pbxhub.web.access import enter
 from pbxhub.wsgi.current import now, reading
 
@@ -25,6 +24,6 @@ def index(project_id: int) -> ResponseReturnValue:
             day=deliveries_of_day(session, project_id, moment),
             problems=problems(session, project_id)[:3],
             paused=paused(session, project_id),
-            pbxs=session.scalars(select(Pbx).where(Pbx.project_id == project_id).order_by(Pbx.id)).all(),
+            pbxs=pbxs_of(session, access),
             webhooks=[row for row in live_webhooks(session, access) if not row.locked],
         )

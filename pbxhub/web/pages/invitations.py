@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account import invitations
 from pbxhub.account.invitations import Waiting
+from pbxhub.account.passwords import normalised
 from pbxhub.store.accounts import Invitation, User
 from pbxhub.web.access import address, signed_in
 from pbxhub.web.forms import NewAccountForm
@@ -68,7 +69,7 @@ def _join(token: str, waiting: Waiting) -> ResponseReturnValue:
     if not form.validate_on_submit():
         page = render_template("account/invitation.html", waiting=waiting, form=form)
         return page, 422 if form.is_submitted() else 200
-    hashed = hash_password(form.password.data)
+    hashed = hash_password(normalised(form.password.data))
     try:
         with writing() as session:
             invitation = _locked(session, waiting.invitation.id)

@@ -5,13 +5,12 @@ from pathlib import Path
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
 
 from pbxhub.account.access import row_of
 from pbxhub.account.contexts import add_context, strange_contexts
 from pbxhub.account.copied_text import section_of, value_of
 from pbxhub.account.dial_plans import change_dial_plan, dial_plan_to_change
-from pbxhub.account.pbxs import add_pbx, change_pbx, check_pbx, delete_pbx
+from pbxhub.account.pbxs import add_pbx, change_pbx, check_pbx, delete_pbx, pbxs_of
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.paths import ASTERISK_CONF
 from pbxhub.store.accounts import Pbx
@@ -31,8 +30,7 @@ pages = Blueprint("pbxs", __name__, url_prefix="/projects/<int:project_id>/pbxs"
 def index(project_id: int) -> ResponseReturnValue:
     """Every PBX with its state."""
     with reading() as session:
-        enter(session, project_id)
-        rows = session.scalars(select(Pbx).where(Pbx.project_id == project_id).order_by(Pbx.id)).all()
+        rows = pbxs_of(session, enter(session, project_id))
         calls = open_calls(session, [row.id for row in rows])
         return render_template("pbxs/index.html", rows=rows, calls=calls)
 

@@ -6,6 +6,7 @@ from flask_security import hash_password, login_user
 from sqlalchemy import select
 
 from pbxhub.account import first_owner
+from pbxhub.account.passwords import normalised
 from pbxhub.store.accounts import Project
 from pbxhub.web.forms import SetupForm
 from pbxhub.web.users import Account
@@ -25,7 +26,7 @@ def setup() -> ResponseReturnValue:
         form = SetupForm(obj=existing, meta={"csrf": True})
     if not form.validate_on_submit():
         return render_template("setup.html", form=form), 422 if form.is_submitted() else 200
-    hashed = hash_password(form.password.data)
+    hashed = hash_password(normalised(form.password.data))
     with writing() as session:
         if not first_owner.is_open(session, data_dir, token) or not first_owner.use(session, token):
             abort(404)

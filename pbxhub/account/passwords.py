@@ -1,0 +1,26 @@
+"""Passwords: one rule wherever one is chosen: at the first start, with an invitation, changed, or set anew by mail."""
+
+import unicodedata
+
+from pbxhub.account.refusals import Refusal
+from pbxhub.translatable import say
+
+SHORTEST = 10  # characters
+_COMMON = frozenset({"password12", "password123", "1234567890", "qwertyuiop", "0123456789", "administrator"})
+
+
+def normalised(password: str) -> str:
+    """The one spelling of a password (NFKD) to hash and compare: keyboards write й as one or two characters."""
+    return unicodedata.normalize("NFKD", password)
+
+
+def refuse_password(password: str, email: str) -> Refusal | None:
+    """Why this is no password for the account of that address; None when it is. It is short, or easy to guess."""
+    if len(password) < SHORTEST:
+        return Refusal(
+            "password", say("This is too short."), say("Use at least %(least)s characters.", least=SHORTEST)
+        )  # fmt: skip
+    lower, name = password.lower(), email.partition("@")[0].lower()
+    if len(set(password)) < 5 or (len(name) > 3 and name in lower) or lower in _COMMON:
+        return Refusal("password", say("This is easy to guess."), say("A few unrelated words are better."))
+    return None
