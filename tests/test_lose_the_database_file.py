@@ -12,8 +12,9 @@ from pbxhub.checkup import check_hub
 from pbxhub.delivery.context import open_context
 from pbxhub.delivery.outbox import publish
 from pbxhub.settings import read_settings, with_key
+from pbxhub.store.database_errors import is_away
 from pbxhub.store.migrate import migrate
-from pbxhub.store.session import Database, is_away, open_database
+from pbxhub.store.session import Database, open_database
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from tests.support.outbox_world import BEFORE, NOON, OK, World, context_of, finish, report, take

@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.calls.stages import CallReport
-from pbxhub.store.session import is_away
+from pbxhub.store.database_errors import is_away
 
 Publish = Callable[[int, Sequence[CallReport]], object]
 Work = Callable[[], None]

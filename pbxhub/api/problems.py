@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from pbxhub.account.refusals import BusyError, ConflictError, NotAllowedError, NotFoundError, Refusal, Taken
 from pbxhub.json_reader import UnreadableError
-from pbxhub.store.session import is_away, reason
+from pbxhub.store.database_errors import is_away, reason
 from pbxhub.webhooks.spec import FieldError, SpecError
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from pbxhub.delivery.persons import fill_persons
 from pbxhub.notices.tell import tell
 from pbxhub.sending.sender import Sender
 from pbxhub.settings import MailServer
-from pbxhub.store.session import reason
+from pbxhub.store.database_errors import reason
 
 TURN = 1.0  # seconds
 PRUNE_EVERY = timedelta(hours=1)

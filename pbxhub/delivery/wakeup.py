@@ -14,7 +14,8 @@ import structlog
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from pbxhub.store.session import Database, is_pooled
+from pbxhub.store.postgresql import is_pooled
+from pbxhub.store.session import Database
 
 _CHANNEL = "pbxhub_due"
 _POLL = 0.005  # seconds between two reads of SQLite's data_version; each takes about 2 µs

@@ -22,8 +22,8 @@ from pbxhub.delivery.wakeup import WakeupListener
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import UNREADABLE, describe
+from pbxhub.store.database_errors import reason
 from pbxhub.store.delivery_rows import PENDING
-from pbxhub.store.session import reason
 from pbxhub.vault import VaultError
 
 BATCH = 100

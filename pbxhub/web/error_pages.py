@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from pbxhub.account.refusals import BusyError, ConflictError, NotAllowedError, NotFoundError
 from pbxhub.json_reader import UnreadableError
-from pbxhub.store.session import is_away, reason
+from pbxhub.store.database_errors import is_away, reason
 from pbxhub.web.devices import device
 from pbxhub.web.kept_forms import keep, page_of_form
 from pbxhub.web.language import _, said

@@ -4,7 +4,7 @@ from flask import Flask, g
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import DBAPIError
 
-from pbxhub.store.session import have_collided
+from pbxhub.store.database_errors import have_collided
 
 TRIES = 5
 

@@ -22,7 +22,8 @@ from pbxhub.storable import storable
 from pbxhub.store.columns import one_of
 from pbxhub.store.delivery_rows import PENDING, Attempt, Delivery, NewDelivery
 from pbxhub.store.history import Call, StageEvent
-from pbxhub.store.session import Base, hurry
+from pbxhub.store.postgresql import hurry
+from pbxhub.store.session import Base
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.params import from_json
 

@@ -35,7 +35,8 @@ from pbxhub.delivery.webhook_cache import LiveWebhook
 from pbxhub.store.bulk import Insert, Query
 from pbxhub.store.columns import AMONG, RAW_IDS, JsonColumn, UtcDateTime
 from pbxhub.store.ids import new_id
-from pbxhub.store.session import STALLED, Base
+from pbxhub.store.postgresql import STALLED
+from pbxhub.store.session import Base
 from pbxhub.webhooks.request import Request
 
 LEASE = timedelta(seconds=20)  # beyond the deadline of the request

@@ -15,7 +15,7 @@ from pbxhub.store.columns import one_of
 from pbxhub.store.delivery_rows import DELIVERED, FAILED
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import FIRST_FAILURE, PAUSED, RECOVERED, UNSUBSCRIBED, Notice
-from pbxhub.store.session import hurry
+from pbxhub.store.postgresql import hurry
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.catalogue import QUESTION
 

@@ -29,7 +29,7 @@ from sqlalchemy.orm import Session
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import AMONG, RAW_IDS, UtcDateTime, one_of, unindexed
 from pbxhub.store.delivery_rows import FIRST_ATTEMPTS, PENDING, Delivery, NewDelivery
-from pbxhub.store.session import hurry
+from pbxhub.store.postgresql import hurry
 
 HOLD = timedelta(seconds=30)  # that a delivery waits for the attempt of the one ahead
 Place = tuple[int, UUID | None]
