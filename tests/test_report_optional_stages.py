@@ -1,9 +1,12 @@
 """Moments that are reported only where a webhook asks for them; every other stage stays what it is without them."""
 
+import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import select, update
 
 from pbxhub.ami.pbx_rows import read_rows
@@ -11,6 +14,7 @@ from pbxhub.calls.ami_events import parse
 from pbxhub.calls.replay import replay
 from pbxhub.calls.stages import OPTIONAL_STAGES, CallReport
 from pbxhub.calls.tracker import Tracker
+from pbxhub.cli import main
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import Number
 from pbxhub.store.history import Call, StageEvent
@@ -215,3 +219,29 @@ def test_the_listener_asks_for_what_webhooks_of_its_projects_wait_for(database: 
     with database.write() as session:
         session.execute(update(Webhook).values(enabled=False))
     assert asked() == {world.pbx_id: frozenset(), other.pbx_id: frozenset()}
+
+
+def test_a_phone_that_refuses_what_it_is_asked_stops_ringing_and_took_no_call() -> None:
+    """Dial with U(): 101 answers, is asked whether it takes the call, and hangs up before it is bridged."""
+    elsewhere = event("BridgeEnter", Timestamp=at(0), Uniqueid="9.9", Linkedid="9.9", BridgeUniqueid="b")
+    tracker = Tracker(optional=OPTIONAL_STAGES)
+    blocks = [elsewhere, event("Newchannel", **NEW), *ring("101", 2, 1, "ANSWER"),
+              event("Hangup", Timestamp=at(5), **CALLER, Cause="16")]  # fmt: skip
+    found = [report for block in blocks if (message := parse(block)) for report in tracker.feed(message)]
+    stages = [stage for report in found for stage in report.stages]
+    assert [stage.name for stage in stages] == [
+        "incoming.before", "incoming.forward", "incoming.unring", "incoming.after",
+    ]  # fmt: skip
+    assert stages[2].values["ring_status"] == "DECLINE"
+
+
+def test_replay_shows_them_when_it_is_asked_to(tmp_path: Path) -> None:
+    file = tmp_path / "call.ami"
+    file.write_text("".join(scenarios("22")["declined"]))
+
+    def printed(*options: str) -> list[str]:
+        lines = CliRunner().invoke(main, ["replay", str(file), *options]).output.splitlines()
+        return [json.loads(line)["stage"] for line in lines]
+
+    assert printed() == ["incoming.before", "incoming.forward", "incoming.after"]
+    assert printed("--optional") == ["incoming.before", "incoming.forward", "incoming.unring", "incoming.after"]

@@ -28,6 +28,7 @@ MOST_STAGES = 2000
 MOST_GONE = 5000
 MOST_TRUNKS = 1000
 
+_OPTIONAL = frozenset(OPTIONAL_STAGES)
 _RANK: Mapping[Direction | None, int] = {"incoming": 2, "outgoing": 1, "internal": 0, None: 0}
 """Which of two calls that become one goes on; 0: it has no stages."""
 
@@ -224,7 +225,7 @@ class LiveCalls:
 
     def fire(self, call: Call, name: str, key: StageKey, time: float, **more: Value) -> bool:
         """Reports a stage unless it was reported before; more: parameters that only this stage has."""
-        if name in OPTIONAL_STAGES and name not in self.optional:
+        if name in _OPTIONAL and name not in self.optional:
             return False
         keys = call.fired.setdefault(name, [])
         if key in keys or len(keys) >= MOST_STAGES:
@@ -248,7 +249,7 @@ class LiveCalls:
         if not call.move("is_over"):
             return
         call.over = time
-        if call.with_outside or call.rang_inside:
+        if call.with_outside or (self.optional and call.rang_inside):
             self.fire(call, f"{call.direction or 'internal'}.after", StageKey(), time)
 
     def _conclude(self, call: Call, time: float, reason: EndReason) -> None:
@@ -310,7 +311,7 @@ def _own(call: Call) -> list[str]:
 
 
 def _report(call: Call, stages: list[Stage], over: bool) -> CallReport:
-    of_call = [stage.values for stage in stages if stage.name not in OPTIONAL_STAGES]
+    of_call = [stage.values for stage in stages if stage.name not in _OPTIONAL]
     return CallReport(
         linkedid=call.linkedid,
         direction=call.direction or "internal",

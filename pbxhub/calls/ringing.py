@@ -8,7 +8,7 @@ from pbxhub.calls.state import Call, Channel, StageKey
 def stop_ringing(live: LiveCalls, call: Call, leg: Channel) -> None:
     """A leg has hung up. Its hangup, not the end of its dial, tells how: DialEnd NOANSWER, then Hangup with cause 21 is
     a phone that declined. One that answered and was never bridged has declined what it was asked (Dial option U)."""
-    if call.direction != "incoming" or call.phase == "over" or not leg.leg or not leg.number:
+    if not live.optional or call.direction != "incoming" or call.phase == "over" or not leg.leg or not leg.number:
         return
     if leg.answered and not leg.waits:
         return
@@ -22,17 +22,17 @@ def stop_ringing(live: LiveCalls, call: Call, leg: Channel) -> None:
 
 def ring_inside(live: LiveCalls, call: Call, leg: Channel, time: float) -> None:
     """A phone rings for somebody inside; that of an Originate rings for nobody yet."""
-    if call.rang_inside:
+    if live.optional and call.rang_inside:
         live.fire(call, "internal.before", StageKey(), time, extension=leg.number)
 
 
 def answer_inside(live: LiveCalls, call: Call, leg: Channel, time: float) -> None:
     """It was picked up."""
-    if call.rang_inside:
+    if live.optional and call.rang_inside:
         live.fire(call, "internal.pickup", StageKey(leg.hop, leg.number), time)
 
 
 def leave_inside(live: LiveCalls, call: Call, time: float) -> None:
     """The call turns out to be one with the outside: what was reported of it as an internal one is closed."""
-    if call.rang_inside:
+    if live.optional and call.rang_inside:
         live.fire(call, "internal.after", StageKey(), time)

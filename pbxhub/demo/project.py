@@ -105,6 +105,12 @@ def _webhooks(receiver: str) -> list[tuple[str, str, WebhookSpec]]:
         format="none",
         query=(Field("phone", "<<caller>>"), Field("line", "<<dst>>"), Field("how", "<<forward_kind>>")),
     )
+    close_popup = RequestSpec(
+        method="GET",
+        url=f"{receiver}/popup/<<extension>>/close",
+        format="none",
+        query=(Field("phone", "<<caller>>"), Field("how", "<<ring_status>>")),
+    )
     chat = RequestSpec(
         url=f"{receiver}/chat",
         parameters=(_text("text", "<<employee_name|default:Somebody>> talks with <<caller>> <<caller_name>>"),),
@@ -135,6 +141,7 @@ def _webhooks(receiver: str) -> list[tuple[str, str, WebhookSpec]]:
     return [
         ("CRM: a call comes in", "incoming.before", WebhookSpec(started)),
         ("Pop-up at the employee's screen", "incoming.forward", WebhookSpec(popup)),
+        ("Close the pop-up: the phone stopped ringing", "incoming.unring", WebhookSpec(close_popup)),
         ("Chat: who talks with whom", "incoming.pickup", WebhookSpec(chat)),
         ("CRM: a call is over", "incoming.after", WebhookSpec(finished)),
         ("Analytics: missed calls", "incoming.after", WebhookSpec(missed, filters=not_answered)),

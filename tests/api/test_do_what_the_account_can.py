@@ -1,16 +1,21 @@
 """A program does what a user does on the pages: order, sign, set Google Analytics up, simulate, check and remove."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import select
 
+from pbxhub.account.sample_calls import sample_names
+from pbxhub.calls.stages import OPTIONAL_STAGES
 from pbxhub.client import ProblemError
 from pbxhub.sending.webhook_signatures import open_keys
 from pbxhub.store.accounts import AuditEntry, Pbx
 from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.pbx.played_pbx import PlayedPbx
+from pbxhub.webhooks.catalogue import ENTRIES
 from pbxhub.webhooks.gallery import default_event
+from pbxhub.webhooks.params import exists_at
 from tests.support.served import VAULT, Served
 
 STEERING = {"reads": "actions", "numbers": ["_1XX"]}
@@ -125,3 +130,17 @@ def test_a_pbx_that_is_heard_all_the_time_can_be_changed(hub: Served) -> None:
     assert program.change(f"/pbxs/{hub.pbx_id}", seen, {"name": "Office 2"})["name"] == "Office 2"
     with pytest.raises(ProblemError, match="412"):
         program.change(f"/pbxs/{hub.pbx_id}", again, {"name": "Office 3"})
+
+
+@pytest.mark.parametrize("stage", OPTIONAL_STAGES)
+def test_a_webhook_of_an_optional_stage_is_added_and_previewed_with_every_sample(hub: Served, stage: str) -> None:
+    names = [entry.name for entry in ENTRIES if exists_at(entry.name, stage)]
+    parameters = [{"name": name, "value": f"<<{name}>>"} for name in names]
+    spec = {"request": {"url": "https://crm.example.com/", "parameters": parameters}}
+    hub.client().add("/webhooks", {"name": "w", "stage": stage, "spec": spec})
+    for sample in sample_names():
+        shown = hub.client().add("/webhooks/preview", {"stage": stage, "sample": sample, "spec": spec})
+        sent = json.loads(shown["body"])
+        assert sent["stage"] == stage
+        if stage.startswith("internal."):
+            assert (sent["direction"], sent["call_type"], sent["caller"]) == ("internal", "internal", "102")
