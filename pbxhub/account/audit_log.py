@@ -23,7 +23,7 @@ Action = Literal[
     "webhook added", "webhook changed", "webhook deleted", "webhook paused", "webhook resumed", "webhook switched off",
     "webhook switched on", "webhooks reordered",
 ]  # fmt: skip
-"""Everything the log can say; the pages translate it (words.py), the database keeps it in English."""
+"""Everything the log can say; the pages translate it (web/labels.py), the database keeps it in English."""
 
 
 def write_entry(

@@ -22,16 +22,16 @@ from pbxhub.web import (
     assets,
     devices,
     error_pages,
+    formatting,
     http_protection,
+    labels,
     language,
     limits,
     navigation,
-    present,
-    renewal,
+    polling,
     second_factor,
     sessions,
-    sign_in_words,
-    words,
+    sign_in_messages,
 )
 from pbxhub.web.mail import Mail
 from pbxhub.web.pages import BLUEPRINTS
@@ -55,7 +55,9 @@ def create_app(
     """
     guard_of = guard_of or (lambda: AddressGuard(settings.allowed_networks))
     app = Application("pbxhub.web", template_folder=str(TEMPLATES), static_folder=None)
-    app.config.update(_flask(settings, context.vault), **_sign_in(settings, context.vault), **sign_in_words.messages())
+    app.config.update(
+        _flask(settings, context.vault), **_sign_in(settings, context.vault), **sign_in_messages.messages()
+    )
     app.extensions["pbxhub"] = Installation(settings, context, guard_of, Sender(AddressGuard()), mail, check_pbx)
     request_checks.install(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
@@ -73,7 +75,7 @@ def create_app(
     )
     limits.install(app, accounts)
     second_factor.install(app)
-    for part in (assets, devices, error_pages, language, navigation, present, renewal, sessions, words):
+    for part in (assets, devices, error_pages, language, navigation, formatting, polling, sessions, labels):
         part.install(app)
     app.before_request(request_checks.check_page)
     for blueprint in BLUEPRINTS:

@@ -9,8 +9,8 @@ from pbxhub.account.access import Access
 from pbxhub.account.sample_calls import recent_calls, sample_names
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.store.webhooks import Webhook
+from pbxhub.web.labels import all_stages
 from pbxhub.web.language import said
-from pbxhub.web.words import all_stages
 from pbxhub.webhooks.catalogue import CHAIN, ENTRIES, FAMILIES
 from pbxhub.webhooks.check import used_parameters
 from pbxhub.webhooks.matching import presets

@@ -78,6 +78,9 @@ CASES = {
     "an earlier revision by API": Case(
         WebhookVersion, "POST", f"{API}/webhooks/{{webhook}}/versions/1/restore", each=True
     ),
+    "a webhook switched off by API": Case(
+        WebhookVersion, "PUT", f"{API}/webhooks/{{webhook}}/enabled", {"enabled": False}
+    ),
     "an import by API": Case(Webhook, "POST", f"{API}/webhooks/import", FILE),
     "one of the gallery by API": Case(
         Webhook, "POST", f"{API}/gallery/slack", {"answers": {"path": "T00000000/B00000000/XXXXXXXX"}}, each=True

@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 
 from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.store.session import Database
-from pbxhub.web.present import as_it_came
+from pbxhub.web.formatting import as_it_came
 from pbxhub.wsgi.current import now
 from tests.support.people import Browser, People
 

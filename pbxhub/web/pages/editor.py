@@ -23,9 +23,9 @@ from pbxhub.web.access import enter
 from pbxhub.web.editor_data import editor_data, used_names
 from pbxhub.web.forms import GoogleAnalyticsForm
 from pbxhub.web.kept_forms import kept
+from pbxhub.web.labels import all_stages
 from pbxhub.web.language import _, said
 from pbxhub.web.pages.webhooks import pages
-from pbxhub.web.words import all_stages
 from pbxhub.webhooks.gallery import default_event, find, gallery
 from pbxhub.webhooks.params import exists_at
 from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec

@@ -13,8 +13,8 @@ from pbxhub.account.refusals import Refusal
 from pbxhub.store.accounts import Invitation
 from pbxhub.web.access import enter
 from pbxhub.web.forms import InviteForm
+from pbxhub.web.invitation_links import SendingLink
 from pbxhub.web.language import _, said
-from pbxhub.web.sending_links import SendingLink
 from pbxhub.web.shown_once import take
 from pbxhub.wsgi.current import hub, now, reading, writing
 

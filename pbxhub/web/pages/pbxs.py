@@ -10,6 +10,7 @@ from pbxhub.account.access import row_of
 from pbxhub.account.contexts import add_context, strange_contexts
 from pbxhub.account.copied_text import section_of, value_of
 from pbxhub.account.dial_plans import change_dial_plan, dial_plan_to_change
+from pbxhub.account.pbx_status import live
 from pbxhub.account.pbxs import add_pbx, change_pbx, check_pbx, delete_pbx, pbxs_of
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.paths import ASTERISK_CONF
@@ -19,7 +20,6 @@ from pbxhub.store.ordered_calls import dial_plan_of
 from pbxhub.web.access import enter
 from pbxhub.web.forms import DialPlanForm, PbxForm
 from pbxhub.web.language import _, said
-from pbxhub.web.pbx_live import live
 from pbxhub.web.shown_once import hand_over, take
 from pbxhub.wsgi.current import now, reading, writing
 
@@ -65,7 +65,7 @@ def detail(project_id: int, pbx_id: int) -> ResponseReturnValue:
         secret = "".join(take(f"PBX {pbx_id}"))
         return render_template(
             "pbxs/detail.html", pbx=pbx, secret=value_of(secret), unsafe_secret=secret != value_of(secret),
-            section=section_of(pbx.username), live=live(session, pbx), files=_files(),
+            section=section_of(pbx.username), live=live(session, pbx, now()), files=_files(),
             strange=strange_contexts(session, pbx, now()),
         )  # fmt: skip
 
@@ -76,7 +76,7 @@ def state(project_id: int, pbx_id: int) -> ResponseReturnValue:
     with reading() as session:
         access = enter(session, project_id)
         pbx = row_of(session, access, Pbx, pbx_id)
-        return render_template("pbxs/_state.html", pbx=pbx, live=live(session, pbx), polled=True)
+        return render_template("pbxs/_state.html", pbx=pbx, live=live(session, pbx, now()), polled=True)
 
 
 @pages.route("/<int:pbx_id>/edit", methods=["GET", "POST"])

@@ -5,7 +5,7 @@ from typing import Any
 from pbxhub.web.language import _
 
 
-def editor_words() -> dict[str, Any]:
+def editor_labels() -> dict[str, Any]:
     """JSON for the page; the keys are those of static/editor/."""
     return {
         **_labels(),

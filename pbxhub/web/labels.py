@@ -5,11 +5,13 @@ from typing import get_args
 from flask import Flask, g
 
 from pbxhub.account.audit_log import Action
+from pbxhub.account.pbx_status import unheard as is_unheard
 from pbxhub.sending.outcomes import OUTCOMES, Outcome, describe
-from pbxhub.web.editor_words import editor_words
+from pbxhub.store.accounts import Pbx
+from pbxhub.web.editor_labels import editor_labels
 from pbxhub.web.language import _
-from pbxhub.web.pbx_live import unheard
 from pbxhub.webhooks.catalogue import CHAIN, LATER_STAGES, OTHER_STAGES, QUESTION
+from pbxhub.wsgi.current import now
 
 
 def install(app: Flask) -> None:
@@ -18,7 +20,7 @@ def install(app: Flask) -> None:
         stage=stage, disposition=disposition, role=role, pbx_state=pbx_state, unheard=unheard, action=action
     )
     app.jinja_env.globals.update(
-        outcome=outcome, all_stages=all_stages, all_reasons=all_reasons, editor_words=editor_words
+        outcome=outcome, all_stages=all_stages, all_reasons=all_reasons, editor_labels=editor_labels
     )
 
 
@@ -91,6 +93,11 @@ def pbx_state(code: str) -> str:
         "connected": _("connected"),
         "lost": _("connection lost"),
     }.get(code, code)
+
+
+def unheard(pbx: Pbx) -> bool:
+    """Whether nothing listens to a PBX that is enabled."""
+    return is_unheard(pbx, now())
 
 
 def action(text: str) -> str:
