@@ -10,12 +10,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
 
 import structlog
 
+import pbxhub.account.reported_events as reported_events
 import pbxhub.delivery.worker as worker_module
 import pbxhub.services as services
 from pbxhub.delivery.context import open_context
@@ -26,7 +26,6 @@ from pbxhub.settings import read_settings
 from pbxhub.store.session import Database, open_database
 from pbxhub.vault import Vault
 
-web_events = import_module("pbxhub.api.resources.events")  # the package has a blueprint of that name
 LISTENER = ("publish begun", "publish before commit", "publish after commit")
 WORKER = (
     "claim begun", "claim before commit", "claim after commit", "before request", "after request", "after answer",
@@ -97,7 +96,7 @@ def patch(steps: Steps) -> None:
 
     Database.write = stepping_write  # type: ignore[method-assign]
     worker_module.claim = begins("claim", worker_module.claim)  # type: ignore[attr-defined]
-    web_events.publish_other = begins("write", web_events.publish_other)  # type: ignore[attr-defined]
+    reported_events.publish_other = begins("write", reported_events.publish_other)  # type: ignore[attr-defined]
     _patch_record(steps, begins)
     _patch_publish(steps, here)
     _patch_requests(steps)
