@@ -15,8 +15,14 @@ def keep_variables(call: Call, variables: Mapping[str, str]) -> None:
     for name, value in variables.items():
         if name == "MIXMONITOR_FILENAME":
             call.recording = replace(call.recording, file=value or call.recording.file)
-        elif value and (name in call.dialplan.variables or len(call.dialplan.variables) < MOST_VARIABLES):
-            call.dialplan.variables[name] = value
+        elif value and value != call.dialplan.variables.get(name):
+            _keep_variable(call, name, value)
+
+
+def _keep_variable(call: Call, name: str, value: str) -> None:
+    kept = call.dialplan.variables
+    if name in kept or len(kept) < MOST_VARIABLES:
+        call.dialplan = replace(call.dialplan, variables={**kept, name: value})
 
 
 def on_hold(live: LiveCalls, message: Hold) -> None:

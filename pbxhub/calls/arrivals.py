@@ -23,11 +23,9 @@ def on_newchannel(live: LiveCalls, message: Newchannel) -> None:
     party = message.channel
     if live.is_gone(party.uniqueid) or live.holds(party.uniqueid):
         return
-    if not is_plumbing(party.name) and party.context not in live.incoming:
-        live.extensions.learn(endpoint_of(party.name), party.number)
     call = live.call_of(party.linkedid)
     if call is not None:
-        live.adopt(call, party, message.time)
+        live.adopt(call, party, message.time, begins=True)
     elif party.linkedid == party.uniqueid and (not is_plumbing(party.name) or party.name.startswith("Local/")):
         begin_call(live, message)
 
@@ -38,7 +36,7 @@ def begin_call(live: LiveCalls, message: Newchannel) -> None:
     call.channel, call.context, call.dst = party.name, party.context, message.exten
     call.caller, call.caller_name = party.number, message.caller_name
     live.begin(call)
-    live.adopt(call, party, message.time)
+    live.adopt(call, party, message.time, begins=True)
     keep_variables(call, message.variables)
     if message.state == "Ring" or message.exten not in _NO_NUMBER:
         arrive_by_context(live, call, message.time)

@@ -26,8 +26,7 @@ class Extensions:
         self._number_of: dict[str, str] = {}
         self._shown_by: dict[str, set[str]] = {}
 
-    def learn(self, endpoint: str, number: str) -> None:
-        """The caller id with which a channel of an endpoint began, which is the endpoint's own."""
+    def _learn(self, endpoint: str, number: str) -> None:
         before = self._number_of.get(endpoint)
         if number == before or not _EXTENSION.fullmatch(number) or len(self._number_of) >= _MOST:
             return
@@ -36,12 +35,16 @@ class Extensions:
         self._number_of[endpoint] = number
         self._shown_by.setdefault(number, set()).add(endpoint)
 
-    def of(self, endpoint: str, number: str) -> str:
+    def of(self, endpoint: str, number: str, learn: bool = False) -> str:
         """The extension of an endpoint that shows this number: what the first of these can tell.
+
+        learn: it is the number with which its channel began, which is the endpoint's own.
 
         The employee's card; the endpoint's own caller id; the endpoint's name, when it is a number or has one between
         separators (desk-101); the endpoint's name as it is.
         """
+        if learn:
+            self._learn(endpoint, number)
         on_card = self.endpoints.get(endpoint)
         if on_card:
             return on_card

@@ -5,19 +5,23 @@ from dataclasses import replace
 from pbxhub.calls.ami_events import Cdr, Hangup, HangupRequest
 from pbxhub.calls.annotations import end_hold, keep_variables
 from pbxhub.calls.live_calls import LiveCalls
+<<<<<<< HEAD
 from pbxhub.calls.ringing import stop_ringing
+=======
+from pbxhub.calls.state import HangupCause
+>>>>>>> 118c7f9 (Follow calls with less work for each event)
 
 
 def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
     """Who hung up first: the caller (the outside party) or the employee who talks to it."""
     call = live.follow(message.uniqueid, message.linkedid, message.time)
-    if call is None or call.hangup.by or call.phase == "over":
+    if call is None or call.hangup_by or call.phase == "over":
         return
     channel = call.channels[message.uniqueid]
     talks = (call.first,) if call.phase == "sent_on" else (call.first, call.party)
     if message.uniqueid in talks or (call.direction == "outgoing" and not channel.plumbing):
         from_outside = channel.outside if call.direction == "outgoing" else message.uniqueid == call.first
-        call.hangup.by = "caller" if from_outside else "employee"
+        call.hangup_by = "caller" if from_outside else "employee"
 
 
 def on_hangup(live: LiveCalls, message: Hangup) -> None:
@@ -30,14 +34,19 @@ def on_hangup(live: LiveCalls, message: Hangup) -> None:
         return
     keep_variables(call, message.variables)
     channel.ended, channel.cause = message.time, message.cause
+<<<<<<< HEAD
     end_hold(live, call, channel, message.time)
     stop_ringing(live, call, channel)
     channel.waits = 0
+=======
+    call.waiting.pop(message.uniqueid, None)
+    end_hold(call, channel, message.time)
+>>>>>>> 118c7f9 (Follow calls with less work for each event)
     if message.uniqueid == call.first or call.hangup.code < 0:
-        call.hangup.code, call.hangup.text = message.cause, message.cause_text
+        call.hangup = HangupCause(message.cause, message.cause_text)
     if not call.alive():
         real = [other.ended for other in call.channels.values() if not other.plumbing]
-        call.hangup.by = call.hangup.by or "pbx"
+        call.hangup_by = call.hangup_by or "pbx"
         live.end(call, max(real, default=message.time), "hangup")
 
 

@@ -16,6 +16,7 @@ from pbxhub.calls.bridges import Bridges
 from pbxhub.calls.dispositions import disposition, leg_outcome
 from pbxhub.calls.extensions import Extensions, endpoint_of
 from pbxhub.calls.incoming_contexts import IncomingContexts
+from pbxhub.calls.phone_numbers import dialled_number
 from pbxhub.calls.snapshot import dump, published_key
 from pbxhub.calls.stages import JSON, OPTIONAL_STAGES, CallReport, Direction, Stage, Value
 from pbxhub.calls.state import Call, Channel, EndReason, StageKey
@@ -83,7 +84,7 @@ class LiveCalls:
         for channel in call.channels.values():
             self.bridges.seen = self.bridges.seen or channel.bridged
             if channel.bridge and not channel.ended:
-                self.bridges.enter(channel.uniqueid, channel.bridge, "")
+                self.bridges.enter(channel.uniqueid, channel.bridge)
             if channel.outside and not channel.plumbing:
                 self.learn_trunk(endpoint_of(channel.name))
 
@@ -149,25 +150,28 @@ class LiveCalls:
                 return self.merge(call, other, time)
         return call
 
-    def adopt(self, call: Call, party: Party, time: float) -> Channel | None:
-        """The channel within this call; None when it has hung up or is another call's."""
+    def adopt(self, call: Call, party: Party, time: float, begins: bool = False) -> Channel | None:
+        """The channel within this call; None when it has hung up or is another call's. begins: by its Newchannel."""
         known = call.channels.get(party.uniqueid)
         if known is not None:
             return known
         if self.is_gone(party.uniqueid) or party.uniqueid in self._by_channel:
             return None
         self._make_room(call)
-        channel = self.new_channel(party, time)
+        channel = self.new_channel(party, time, begins)
         call.channels[party.uniqueid] = channel
         call.real = call.real or not channel.plumbing
         self._by_channel[party.uniqueid] = call
         return channel
 
-    def new_channel(self, party: Party, time: float) -> Channel:
+    def new_channel(self, party: Party, time: float, begins: bool = False) -> Channel:
         """A channel as its context and its endpoint tell: outside, or an employee's."""
-        outside = party.context in self.incoming
-        number = party.number if outside else self.extensions.of(endpoint_of(party.name), party.number)
-        return Channel(party.uniqueid, party.name, number, outside, time)
+        channel = Channel(party.uniqueid, party.name, party.number, party.context in self.incoming, time)
+        if channel.plumbing:
+            channel.number = dialled_number(party.name)
+        elif not channel.outside:
+            channel.number = self.extensions.of(endpoint_of(party.name), party.number, learn=begins)
+        return channel
 
     def _make_room(self, call: Call) -> None:
         """Forgets all but the last channels that have hung up, now and then: looking for them costs their number."""

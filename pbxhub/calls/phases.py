@@ -1,7 +1,7 @@
 """The phases of a call, as one table: nothing else changes the phase or the direction of a call.
 
-A handler says what happened (a moment) by move(). A moment that the phase has no entry for changes nothing, and the
-handler then leaves the call alone: an odd, late or repeated event does no harm.
+A handler says what happened (a moment) by Call.move(). A moment that the phase has no entry for changes nothing, and
+the handler then leaves the call alone: an odd, late or repeated event does no harm.
 """
 
 from collections.abc import Mapping
@@ -46,16 +46,5 @@ TABLE: Mapping[Phase, Mapping[Moment, Phase]] = {
     "over": {},
 }  # fmt: skip
 
-_SETTLES: Mapping[Moment, Direction] = {"arrives": "incoming", "departs": "outgoing", "stays_inside": "internal"}
-
-
-def next_phase(phase: Phase, direction: Direction | None, moment: Moment) -> Phase | None:
-    """The phase after this moment; None when the moment means nothing now. A direction that is settled never flips."""
-    if moment in _SETTLES and direction:
-        return None
-    return TABLE[phase].get(moment)
-
-
-def direction_after(moment: Moment, direction: Direction | None) -> Direction | None:
-    """The direction that this moment settles, or the one that the call had."""
-    return _SETTLES.get(moment, direction)
+SETTLES: Mapping[Moment, Direction] = {"arrives": "incoming", "departs": "outgoing", "stays_inside": "internal"}
+"""The direction that a moment settles: once, it never flips."""

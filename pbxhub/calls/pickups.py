@@ -27,7 +27,7 @@ def _answer_for_caller(live: LiveCalls, call: Call, leg: Channel, time: float) -
     leg.leg = True
     hop = leg.hop or call.hop.number
     if live.bridges.seen and not leg.bridged:
-        leg.waits = hop
+        call.waiting[leg.uniqueid] = hop
     else:
         pickup(live, call, leg, hop, time)
 
@@ -47,7 +47,8 @@ def pickup(live: LiveCalls, call: Call, leg: Channel, hop: int, time: float) -> 
     """The caller talks to a new party."""
     if call.direction != "incoming" or call.phase == "over":
         return
-    leg.leg, leg.answered, leg.waits = True, leg.answered or time, 0
+    leg.leg, leg.answered = True, leg.answered or time
+    call.waiting.pop(leg.uniqueid, None)
     if leg.number == call.transfer.source and leg.number != call.hop.destination:
         call.transfer = SentOn()  # who had sent the caller on talks to them again
     if hop == call.hop.number and hop > 1:  # of the first hop, the end of the first channel's own dial tells
@@ -65,4 +66,4 @@ def _talk(call: Call, leg: Channel, time: float) -> None:
         call.answered, call.ring_time = time, max(0.0, time - leg.started)
         if call.queue.joined:
             call.queue = replace(call.queue, wait=max(0.0, time - call.queue.joined))
-    call.party, call.dst_channel, call.hangup.by = leg.uniqueid, leg.name, ""
+    call.party, call.dst_channel, call.hangup_by = leg.uniqueid, leg.name, ""

@@ -13,7 +13,7 @@ from pbxhub.calls.state import Call, Channel, Dialplan, HangupCause, Holds, Hop,
 
 _FEW = 10  # channels of a call
 _OF_A_HOP = ("incoming.forward", "incoming.pickup")
-_APART = ("channels", "fired", "dumped")  # written and read in their own way, or not at all
+_APART = ("channels", "fired", "dumped", "plumbing", "local")  # written and read in their own way, or not at all
 
 # The fields of Call as snapshots of 0.1.0 name them: all beside each other, where now some stand in groups.
 _FIELDS_OF_0_1_0: Mapping[str, tuple[str, str]] = {
@@ -23,27 +23,29 @@ _FIELDS_OF_0_1_0: Mapping[str, tuple[str, str]] = {
     "forward_kind": ("forward", "kind"), "forward_from": ("forward", "source"), "forward_to": ("forward", "to"),
     "transfer_type": ("transfer", "kind"), "transfer_from": ("transfer", "source"), "transfer_to": ("transfer", "to"),
     "hold_count": ("holds", "count"), "hold_time": ("holds", "seconds"),
-    "hangup_by": ("hangup", "by"), "cause": ("hangup", "code"), "cause_text": ("hangup", "text"),
+    "cause": ("hangup", "code"), "cause_text": ("hangup", "text"),
     "recorded": ("recording", "started"), "recording_file": ("recording", "file"),
     "outward": ("dialplan", "outward"), "outcome": ("dialplan", "disposition"), "scheme": ("dialplan", "scheme"),
     "digits": ("dialplan", "digits"), "marked": ("dialplan", "marked"), "variables": ("dialplan", "variables"),
 }  # fmt: skip
 
 
-_Reader = tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]], tuple[Any, ...]]
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_Reader = tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]], tuple[Any, ...], frozenset[str]]
 
 
 def _reader(fresh: Any) -> _Reader:
-    """The fields of a kind: their names, a function that reads their values, and the values of a fresh one."""
+    """The fields of a kind: their names, a function that reads their values, the values of a fresh one, and the names
+    of those that are no plain values."""
     names = tuple(each.name for each in fields(fresh) if each.name not in _APART)
     read = attrgetter(*names)
-    return names, read, read(fresh)
+    nested = frozenset(name for name in names if type(getattr(fresh, name)) not in _PLAIN)
+    return names, read, read(fresh), nested
 
 
 _KINDS = (Call("", ""), Hop(), SentOn(), Queue(), Holds(), HangupCause(), Recording(), Dialplan())
 _READERS: Mapping[type, _Reader] = {type(fresh): _reader(fresh) for fresh in _KINDS}
-_CHANNEL, _channel_values, _FRESH_CHANNEL = _reader(Channel("", ""))
-_PLAIN = frozenset({str, int, float, bool})
+_CHANNEL, _channel_values, _FRESH_CHANNEL, _ = _reader(Channel("", ""))
 
 
 def dump(call: Call) -> dict[str, JSON]:
@@ -61,12 +63,12 @@ def dump(call: Call) -> dict[str, JSON]:
 
 
 def _changed(of: Any) -> dict[str, Any]:
-    names, read, fresh = _READERS[type(of)]
-    return {
-        name: value if type(value) in _PLAIN else _copy(value)
-        for name, value, empty in zip(names, read(of), fresh, strict=True)
-        if value is not empty and value != empty
-    }
+    names, read, fresh, nested = _READERS[type(of)]
+    pairs = zip(names, read(of), fresh, strict=True)
+    notes = {name: value for name, value, empty in pairs if value is not empty and value != empty}
+    for name in nested & notes.keys():
+        notes[name] = _copy(notes[name])
+    return notes
 
 
 def _copy(value: Any) -> Any:

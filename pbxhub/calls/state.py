@@ -1,10 +1,10 @@
 """What the tracker knows of a call while it lives: its channels, whom it rang, who talks, what was reported."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from pbxhub.calls.phases import Moment, Phase, direction_after, next_phase
+from pbxhub.calls.phases import SETTLES, TABLE, Moment, Phase
 from pbxhub.calls.plumbing import is_plumbing
 from pbxhub.calls.stages import Direction
 
@@ -29,8 +29,9 @@ class Channel:
     caller_id: the caller's number that an outside leg was dialled with.
     Times are seconds since 1970, 0.0 while the moment has not come.
     bridge: the bridge for two in which it is now. bridged: it has entered a bridge.
-    waits: the hop for which the leg was answered, until it is bridged.
     lent: the channel of an agent who is logged in: it lives before and after the call.
+    plumbing: a channel that Asterisk made for itself. local: one of a pair of Local channels, behind which somebody
+        else is found.
     dumped: what snapshot.dump() last wrote of it, and of which values.
     """
 
@@ -50,18 +51,14 @@ class Channel:
     held: float = 0.0
     bridge: str = ""
     bridged: bool = False
-    waits: int = 0
     lent: bool = False
+    plumbing: bool = field(init=False, compare=False, repr=False)
+    local: bool = field(init=False, compare=False, repr=False)
     dumped: tuple[tuple[Any, ...], dict[str, Any]] = field(default=((), {}), compare=False, repr=False)
 
-    @property
-    def local(self) -> bool:
-        """One of a pair of Local channels, behind which somebody else is found."""
-        return self.name.startswith("Local/")
-
-    @property
-    def plumbing(self) -> bool:
-        return is_plumbing(self.name)
+    def __post_init__(self) -> None:
+        self.plumbing = is_plumbing(self.name)
+        self.local = self.plumbing and self.name.startswith("Local/")
 
 
 @dataclass(slots=True)
@@ -109,11 +106,10 @@ class Holds:
     seconds: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class HangupCause:
-    """by: caller, employee or pbx. code: Asterisk's cause, -1 = not known."""
+    """code: Asterisk's cause, -1 = not known."""
 
-    by: str = ""
     code: int = -1
     text: str = ""
 
@@ -124,7 +120,7 @@ class Recording:
     file: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Dialplan:
     """What the dialplan told by UserEvent. marked: time of the last mark, which tells a repeated message."""
 
@@ -133,7 +129,7 @@ class Dialplan:
     scheme: str = ""
     digits: str = ""
     marked: float = 0.0
-    variables: dict[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -143,11 +139,13 @@ class Call:
     linkedid: the one it began with; aliases: those it was known by after calls had merged.
     first: uniqueid of the channel that began it. party: uniqueid of the channel the caller talks to.
     phase, direction: changed by move() alone; direction is None until it is settled.
+    hangup_by: who hung up first: caller, employee or pbx.
     over: when the conversation part ended (the stage after), while an evaluation may follow.
     agent: it is the login of an agent, who waits for calls.
     real: it has, or had, a channel that is no plumbing: its end is reported.
     channel_limit: number of channels at which those that hung up long ago are forgotten. statuses: outcomes of their
         legs.
+    waiting: legs that were answered and are not bridged yet, with the hop they were answered for.
     fired: keys of the stages reported so far, by name.
     """
 
@@ -181,20 +179,22 @@ class Call:
     forward: SentOn = SentOn()
     transfer: SentOn = SentOn()
     holds: Holds = Holds()
-    hangup: HangupCause = field(default_factory=HangupCause)
+    hangup: HangupCause = HangupCause()
+    hangup_by: str = ""
     recording: Recording = Recording()
-    dialplan: Dialplan = field(default_factory=Dialplan)
+    dialplan: Dialplan = Dialplan()
     aliases: list[str] = field(default_factory=list)
+    waiting: dict[str, int] = field(default_factory=dict)
     fired: dict[str, list[StageKey]] = field(default_factory=dict)
     statuses: list[str] = field(default_factory=list)
     channels: dict[str, Channel] = field(default_factory=dict)
 
     def move(self, moment: Moment) -> bool:
         """Something happened; False when it means nothing in this phase."""
-        phase = next_phase(self.phase, self.direction, moment)
-        if phase is None:
+        phase, direction = TABLE[self.phase].get(moment), SETTLES.get(moment)
+        if phase is None or (direction and self.direction):
             return False
-        self.phase, self.direction = phase, direction_after(moment, self.direction)
+        self.phase, self.direction = phase, direction or self.direction
         return True
 
     @property

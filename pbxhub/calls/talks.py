@@ -8,11 +8,9 @@
 * AMI Bridge, and a transfer that comes back to the transferer: a channel enters the caller's bridge without any dial.
 """
 
-from collections.abc import Iterator
-
 from pbxhub.calls.ami_events import Bridge
 from pbxhub.calls.annotations import keep_variables
-from pbxhub.calls.bridges import HOLDING
+from pbxhub.calls.bridges import FOR_TWO, HOLDING
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.pickups import pickup
 from pbxhub.calls.state import Call, Channel
@@ -21,35 +19,36 @@ _AGENT = "agent_hold"
 
 
 def on_bridge(live: LiveCalls, message: Bridge) -> None:
-    if message.bridge:
-        live.bridges.seen = True
-        live.bridges.enter(message.uniqueid, message.bridge, message.kind)
+    live.bridges.seen = live.bridges.seen or bool(message.bridge)
+    if message.bridge and message.kind in FOR_TWO:
+        live.bridges.enter(message.uniqueid, message.bridge)
     else:
         live.bridges.leave(message.uniqueid)
     call = live.follow(message.uniqueid, message.linkedid, message.time)
     if call is None:
         return
-    keep_variables(call, message.variables)
-    call.channels[message.uniqueid].bridge = ""
+    if message.variables:
+        keep_variables(call, message.variables)
+    channel = call.channels[message.uniqueid]
+    channel.bridge = message.bridge if message.kind in FOR_TWO else ""
+    if not message.bridge:
+        return
     if message.kind == _AGENT and not call.direction:
         call.agent = True
-    elif message.bridge:
-        channel = call.channels[message.uniqueid]
-        channel.bridged = message.kind not in HOLDING
-        channel.bridge = "" if live.bridges.is_conference(message.uniqueid) else message.bridge
-        for each in _concerned(live, call, message.uniqueid):
-            connect(live, each, message.time)
-
-
-def _concerned(live: LiveCalls, call: Call, uniqueid: str) -> Iterator[Call]:
-    """The call of a channel that has entered a bridge; of an agent's channel, the calls of the others there."""
-    if not call.agent:
-        yield call
         return
-    for other in live.bridges.others(uniqueid):
-        theirs = live.of_channel(other)
-        if theirs is not None and not theirs.agent:
-            yield theirs
+    channel.bridged = channel.bridged or message.kind not in HOLDING
+    if call.agent:
+        _serve(live, message)
+    elif call.waiting or call.phase != "talking":
+        connect(live, call, message.time)
+
+
+def _serve(live: LiveCalls, message: Bridge) -> None:
+    """An agent's channel has entered the bridge of a caller."""
+    for other in live.bridges.others(message.uniqueid):
+        call = live.of_channel(other)
+        if call is not None and not call.agent:
+            connect(live, call, message.time)
 
 
 def connect(live: LiveCalls, call: Call, time: float) -> None:
@@ -57,8 +56,10 @@ def connect(live: LiveCalls, call: Call, time: float) -> None:
     whoever talks to a caller who has nobody else."""
     if call.direction != "incoming" or call.phase == "over":
         return
-    for leg in [leg for leg in call.channels.values() if leg.waits and leg.bridged]:
-        pickup(live, call, leg, leg.waits, time)
+    for uniqueid, hop in list(call.waiting.items()):
+        leg = call.channels.get(uniqueid)
+        if leg is not None and leg.bridged:
+            pickup(live, call, leg, hop, time)
     if call.phase != "talking":
         for other in talkers(live, call):
             if other.uniqueid != call.party:  # who has sent the caller on may still be in the bridge
@@ -72,8 +73,6 @@ def talkers(live: LiveCalls, call: Call) -> list[Channel]:
     waiting, passed = [call.first], {call.first}
     while waiting:
         here = waiting.pop()
-        if live.bridges.is_conference(here):
-            continue
         for uniqueid in live.bridges.others(here):
             if uniqueid in passed:
                 continue

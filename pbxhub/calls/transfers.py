@@ -60,7 +60,7 @@ def _join(live: LiveCalls, call: Call, found: Consultation, message: AttendedTra
         call.hop.awaited = found.to
     else:
         call.hop.connected, call.extension = True, found.to
-        call.party, call.hangup.by = "", ""  # which channel they talk on is not known
+        call.party, call.hangup_by = "", ""  # which channel they talk on is not known
         call.move("is_answered")
         live.fire(call, "incoming.pickup", StageKey(call.hop.number, found.to), message.time)
 

@@ -12,6 +12,7 @@ Malformed ones are ignored.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import get_args
 
 from pbxhub.calls.ami_events import UserEvent
@@ -36,7 +37,7 @@ def on_user_event(live: LiveCalls, message: UserEvent) -> None:
 
 def _evaluation_starts(live: LiveCalls, call: Call, message: UserEvent) -> None:
     if call.direction == "incoming" and call.phase != "over":
-        call.hangup.by = call.hangup.by or "pbx"
+        call.hangup_by = call.hangup_by or "pbx"
         live.conclude(call, message.time)
 
 
@@ -47,7 +48,7 @@ def _evaluation(live: LiveCalls, call: Call, message: UserEvent) -> None:
         return
     if message.time == call.dialplan.marked:
         return
-    call.dialplan.marked = message.time
+    call.dialplan = replace(call.dialplan, marked=message.time)
     number = str(len(call.fired.get("incoming.evaluation", ())) + 1)
     more = {"category_number": "CategoryNumber", "category_mark": "CategoryMark"}
     given = {name: message.fields[header] for name, header in more.items() if message.fields.get(header)}
@@ -57,13 +58,13 @@ def _evaluation(live: LiveCalls, call: Call, message: UserEvent) -> None:
 def _variable(_: LiveCalls, call: Call, message: UserEvent) -> None:
     name, value = message.fields.get("Name", ""), message.fields.get("Value", "")
     if name in ("additional_number", "dtmf"):
-        call.dialplan.digits = value
+        call.dialplan = replace(call.dialplan, digits=value)
     elif name:
         keep_variables(call, {name: value})
 
 
 def _scheme(_: LiveCalls, call: Call, message: UserEvent) -> None:
-    call.dialplan.scheme = message.fields.get("Name", "") or call.dialplan.scheme
+    call.dialplan = replace(call.dialplan, scheme=message.fields.get("Name", "") or call.dialplan.scheme)
 
 
 def _forward(live: LiveCalls, call: Call, message: UserEvent) -> None:
@@ -83,7 +84,7 @@ def _direction(live: LiveCalls, call: Call, message: UserEvent) -> None:
     if said == "incoming":
         arrive(live, call, message.time)
     elif said == "outgoing" and not call.direction:
-        call.dialplan.outward = True
+        call.dialplan = replace(call.dialplan, outward=True)
     elif said == "internal":
         call.move("stays_inside")
 
@@ -91,7 +92,7 @@ def _direction(live: LiveCalls, call: Call, message: UserEvent) -> None:
 def _disposition(live: LiveCalls, call: Call, message: UserEvent) -> None:
     said = message.fields.get("Disposition", "").upper()
     if said in OF_THE_DIALPLAN:
-        call.dialplan.disposition = said
+        call.dialplan = replace(call.dialplan, disposition=said)
     if said == "VOICEMAIL" and call.with_outside and call.phase != "over":
         live.fire(call, "call.voicemail", StageKey(), message.time)
 

@@ -80,7 +80,7 @@ def _ending(call: Call) -> Mapping[str, Value]:
     length = max(0.0, call.over - call.started)
     known: dict[str, Value] = {
         "hangup_cause_txt": call.hangup.text,
-        "hangup_by": call.hangup.by,
+        "hangup_by": call.hangup_by,
         "transfer_from": call.transfer.source,
         "transfer_to": call.transfer.to,
         "transfer_type": call.transfer.kind,
