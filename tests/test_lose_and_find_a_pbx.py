@@ -163,7 +163,7 @@ def test_a_call_silent_for_long_is_asked_for_and_closed_only_when_asterisk_does_
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pbxhub.ami.pbx_listener._SWEEP", 0.05)
-    monkeypatch.setattr("pbxhub.ami.pbx_listener.Tracker", partial(Tracker, longest_silence=0.5))
+    monkeypatch.setattr("pbxhub.ami.pbx_rows.Tracker", partial(Tracker, longest_silence=0.5))
 
     async def scenario() -> None:
         talking, _ = answered()

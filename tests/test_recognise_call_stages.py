@@ -3,7 +3,6 @@
 import gzip
 import json
 from datetime import datetime, timedelta
-from itertools import groupby
 from typing import Any
 
 import pytest
@@ -14,22 +13,7 @@ from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
 from pbxhub.webhooks.params import canonical
 from tests.support.made_events import CALLER, NEW, agent, answered, at, event, stages_of
-from tests.support.recordings import EXPECTED, VERSIONS, messages_of, scenarios, whole
-
-Stages = list[dict[str, Any]]
-
-
-def is_ring(stage: dict[str, Any]) -> bool:
-    return stage["stage"] == "incoming.forward" and stage["forward_kind"] == "ring"
-
-
-def in_comparable_order(stages: Stages) -> Stages:
-    """Asterisk rings a group at once: rings next to each other may come in either order."""
-    ordered: Stages = []
-    for ringing, group in groupby(stages, is_ring):
-        together = list(group)
-        ordered += sorted(together, key=lambda stage: str(stage["forward_to"])) if ringing else together
-    return ordered
+from tests.support.recordings import EXPECTED, VERSIONS, Stages, in_comparable_order, messages_of, scenarios, whole
 
 
 def calls_of(lines: Any) -> list[Stages]:

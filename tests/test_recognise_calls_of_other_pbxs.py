@@ -1,16 +1,17 @@
 """Other drivers, dialplans and phones than those of a plain Asterisk with chan_pjsip: recordings and their stages."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from pbxhub.calls.ami_events import Status, parse
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS, IncomingContexts
 from pbxhub.calls.replay import replay
 from pbxhub.calls.tracker import Tracker
 from tests.support.made_events import CALLER, NEW, agent, at, event, stages_of
-from tests.support.recordings import TRACES, more
-from tests.test_recognise_call_stages import Stages, in_comparable_order
+from tests.support.recordings import TRACES, Stages, in_comparable_order, more
 
 EXPECTED: dict[str, Any] = json.loads((TRACES / "more-expected.json").read_text())
 RECORDED = [name for name in more() if name.partition("/")[2] in EXPECTED]
@@ -370,3 +371,52 @@ def test_an_attended_transfer_to_a_group_that_still_rings_rings_its_members_for_
     assert keys_of(*start, transfer, taken)[3:] == [
         ("forward", "600"), ("forward", "102"), ("forward", "103"), ("pickup", "103"),
     ]  # fmt: skip
+
+
+# ---------------------------------------------------------------- after the hub was away
+def status_of(channel: dict[str, str], second: float = 0, **more: str) -> Status:
+    lines = {"Event": "Status", **channel, "Timestamp": at(second), "ChannelStateDesc": "Up", **more}
+    message = parse("\n".join(f"{name}: {value}" for name, value in lines.items()))
+    assert isinstance(message, Status)
+    return message
+
+
+def stock(tracker: Tracker, *channels: Status) -> list[tuple[str, str]]:
+    now = datetime.fromtimestamp(float(at(20)), UTC)
+    reports = tracker.resync(channels, now, "lost_while_disconnected")
+    return [(stage.name.removeprefix("incoming."), stage.key) for report in reports for stage in report.stages]
+
+
+def test_an_agent_and_the_caller_are_two_calls_for_a_hub_that_was_away() -> None:
+    tracker = Tracker()
+    agent_logged_in = status_of(AGENT, Application="AgentLogin", BridgeID="b", Seconds="9000")
+    assert stock(tracker, agent_logged_in, status_of(MERGED, Application="Queue", BridgeID="b", Seconds="9")) == [
+        ("before", ""), ("pickup", "101"),
+    ]  # fmt: skip
+    hangup = parse(event("Hangup", Timestamp=at(30), **MERGED, Cause="16"))
+    assert hangup is not None
+    (report,) = tracker.feed(hangup)
+    assert (report.linkedid, [stage.name for stage in report.stages]) == (CALLER["Uniqueid"], ["incoming.after"])
+    assert tracker.live_calls == 1
+
+
+def test_an_agent_who_waits_is_nobodys_pickup_for_a_hub_that_was_away() -> None:
+    waiting = status_of(AGENT, Application="AgentLogin", BridgeID="hold", Seconds="9000")
+    assert stock(Tracker(), waiting, status_of(CALLER, Application="Queue", Seconds="9")) == [("before", "")]
+
+
+def test_plumbing_that_lives_is_no_call_for_a_hub_that_was_away() -> None:
+    media = {**CALLER, "Channel": "UnicastRTP/127.0.0.1:4000-0x1"}
+    tracker = Tracker()
+    assert stock(tracker, status_of(media)) == []
+    assert tracker.live_calls == 0
+
+
+def test_a_phone_that_is_still_asked_is_picked_up_when_it_is_connected_after_the_hub_was_away() -> None:
+    tracker = Tracker()
+    asked = status_of(PHONE, Application="AppDial", ConnectedLineNum=CALLER["CallerIDNum"], Seconds="3")
+    assert stock(tracker, status_of(CALLER, Application="Dial", Seconds="9"), asked) == [
+        ("before", ""), ("forward", "101"),
+    ]  # fmt: skip
+    fired = stages_of(bridged(PHONE, 25), bridged(CALLER, 25), tracker=tracker)
+    assert [(name, key) for name, key, _ in fired] == [("incoming.pickup", "101")]

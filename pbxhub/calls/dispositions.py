@@ -18,6 +18,9 @@ OF_THE_DIALPLAN = frozenset(
     }
 )
 
+REFUSED = "REFUSED"
+"""The status of a leg that answered and refused what it was asked; Asterisk has none for it."""
+
 _CALL_REJECTED, _USER_BUSY = 21, 17
 _UNREACHABLE = frozenset({1, 2, 3, 20, 27, 28, 34, 38, 41, 42})
 
@@ -26,7 +29,7 @@ def leg_outcome(leg: Channel) -> str:
     """A leg's NOANSWER also covers 603 and 404; the cause of its hangup tells them apart."""
     if leg.answered:
         return ANSWERED
-    if leg.cause == _CALL_REJECTED:
+    if leg.cause == _CALL_REJECTED or leg.status == REFUSED:
         return DECLINE
     if leg.status == "BUSY" or (not leg.status and leg.cause == _USER_BUSY):
         return BUSY

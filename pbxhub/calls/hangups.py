@@ -5,11 +5,8 @@ from dataclasses import replace
 from pbxhub.calls.ami_events import Cdr, Hangup, HangupRequest
 from pbxhub.calls.annotations import end_hold, keep_variables
 from pbxhub.calls.live_calls import LiveCalls
-<<<<<<< HEAD
-from pbxhub.calls.ringing import stop_ringing
-=======
+from pbxhub.calls.ringing import stop_ringing, stop_waiting
 from pbxhub.calls.state import HangupCause
->>>>>>> 118c7f9 (Follow calls with less work for each event)
 
 
 def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
@@ -34,14 +31,9 @@ def on_hangup(live: LiveCalls, message: Hangup) -> None:
         return
     keep_variables(call, message.variables)
     channel.ended, channel.cause = message.time, message.cause
-<<<<<<< HEAD
     end_hold(live, call, channel, message.time)
+    stop_waiting(call, channel)
     stop_ringing(live, call, channel)
-    channel.waits = 0
-=======
-    call.waiting.pop(message.uniqueid, None)
-    end_hold(call, channel, message.time)
->>>>>>> 118c7f9 (Follow calls with less work for each event)
     if message.uniqueid == call.first or call.hangup.code < 0:
         call.hangup = HangupCause(message.cause, message.cause_text)
     if not call.alive():

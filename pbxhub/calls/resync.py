@@ -11,13 +11,17 @@ from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.phone_numbers import dialled_number
 from pbxhub.calls.pickups import pickup
-from pbxhub.calls.ringing import stop_ringing
+from pbxhub.calls.plumbing import is_plumbing
+from pbxhub.calls.ringing import stop_ringing, stop_waiting
 from pbxhub.calls.sending_on import next_hop
 from pbxhub.calls.state import Call, Channel, EndReason, StageKey
+from pbxhub.calls.talks import connect
 
 _STARTED = re.compile(r"(?:^|-)([0-9]{10}\.)[0-9]+$")
 _DIALLED = ("AppDial", "AppDial2", "AppQueue")
 _TELLING = {"MIXMONITOR_FILENAME"}  # of the variables that Status is asked for, what events would have told
+_AGENT = "AgentLogin"
+_NOT_FOR_TWO = ("Park", "ConfBridge", "MeetMe", "Page")
 _RETRIEVES = "ParkedCall"  # who took a parked caller back was not rung
 
 
@@ -30,10 +34,14 @@ def take_stock(
         reason = "lost_while_disconnected"  # no channel outlives its Asterisk: it was a clock that had been set
     for call in live_calls.each():
         _end_what_is_gone(live_calls, call, {} if reason == "pbx_restarted" else live, min(now, gone_by), reason)
-    for linkedid, group in _by_linkedid(live.values()).items():
-        joined = _join(live_calls, linkedid, group, now)
-        joined.seen = max(joined.seen, now)
-        _make_up(live_calls, joined, group, now)
+    joined = [
+        (_join(live_calls, linkedid, group, now), group) for linkedid, group in _by_linkedid(live.values()).items()
+    ]
+    _see_bridges(live_calls, live.values())
+    for call, group in joined:
+        call.seen = max(call.seen, now)
+        _make_up(live_calls, call, group, now)
+        connect(live_calls, call, now)
 
 
 def _is_known(live_calls: LiveCalls, party: Party) -> bool:
@@ -41,9 +49,12 @@ def _is_known(live_calls: LiveCalls, party: Party) -> bool:
 
 
 def _by_uniqueid(channels: Iterable[Status]) -> dict[str, Status]:
-    """Status and CoreShowChannels may both list a channel; the one that knows the bridge counts."""
+    """Status and CoreShowChannels may both list a channel; the one that knows the bridge counts. Plumbing is nobody's
+    call, but for Local channels, which lead to one."""
     live: dict[str, Status] = {}
     for status in channels:
+        if is_plumbing(status.channel.name) and not status.channel.name.startswith("Local/"):
+            continue
         known = live.get(status.channel.uniqueid)
         if known is None or (status.bridge and not known.bridge):
             live[status.channel.uniqueid] = status
@@ -51,10 +62,39 @@ def _by_uniqueid(channels: Iterable[Status]) -> dict[str, Status]:
 
 
 def _by_linkedid(channels: Iterable[Status]) -> dict[str, list[Status]]:
+    """The oldest first. The caller of an agent has the linkedid of the agent's login, which is another call: such a
+    caller's call goes by its own oldest channel."""
+    oldest_first = sorted(channels, key=lambda status: -status.seconds)
+    agents = {status.channel.linkedid for status in oldest_first if status.application == _AGENT}
+    renamed: dict[str, str] = {}
     groups: dict[str, list[Status]] = {}
-    for status in sorted(channels, key=lambda status: -status.seconds):
-        groups.setdefault(status.channel.linkedid, []).append(status)
+    for status in oldest_first:
+        linkedid = status.channel.linkedid
+        if linkedid in agents and status.application != _AGENT:
+            linkedid = renamed.setdefault(linkedid, status.channel.uniqueid)
+        groups.setdefault(linkedid, []).append(status)
     return groups
+
+
+def _see_bridges(live_calls: LiveCalls, channels: Iterable[Status]) -> None:
+    """Who talks with whom now. An agent alone, a parked caller or a conference is no talk of two."""
+    together: dict[str, list[Status]] = {}
+    for status in channels:
+        if status.bridge and status.application not in _NOT_FOR_TWO:
+            together.setdefault(status.bridge, []).append(status)
+    live_calls.bridges.clear()
+    for bridge, members in together.items():
+        if any(status.application != _AGENT for status in members):
+            for status in members:
+                _enter(live_calls, status.channel.uniqueid, bridge)
+
+
+def _enter(live_calls: LiveCalls, uniqueid: str, bridge: str) -> None:
+    live_calls.bridges.enter(uniqueid, bridge)
+    call = live_calls.of_channel(uniqueid)
+    if call is not None:
+        channel = call.channels[uniqueid]
+        channel.bridge, channel.bridged = bridge, True
 
 
 def _end_what_is_gone(
@@ -64,6 +104,7 @@ def _end_what_is_gone(
     for uniqueid, channel in call.channels.items():
         if uniqueid not in live and not channel.ended:
             channel.ended = ended
+            stop_waiting(call, channel)
             stop_ringing(live_calls, call, channel)
     outlined = not call.channels and any(status.channel.linkedid == call.linkedid for status in live.values())
     if not call.alive() and not outlined:
@@ -102,7 +143,8 @@ def _begin(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: f
     channel = live_calls.adopt(call, first.channel, started)
     if channel is not None and first.state == "Ringing" and first.channel.uniqueid == linkedid:
         call.originated, channel.leg = True, True  # Asterisk itself rings it: what comes of that is the outcome
-    if channel is not None and _comes_in(live_calls, call, first):
+    call.agent = first.application == _AGENT
+    if channel is not None and not channel.plumbing and _comes_in(live_calls, call, first):
         channel.outside, channel.number = True, first.channel.number
         arrive(live_calls, call, started)
     return call
@@ -131,7 +173,7 @@ def _make_up(live_calls: LiveCalls, call: Call, group: Sequence[Status], now: fl
     call.hop.connected = call.hop.connected or any(key.hop == call.hop.number for key in picked_up)
     for status in group:
         leg = call.channels.get(status.channel.uniqueid)
-        if leg is None or leg.local or leg.uniqueid == call.first:
+        if leg is None or leg.plumbing or leg.uniqueid == call.first:
             continue
         dialled = status.state != "Down" or bool(leg.number)  # else its DialBegin is about to come and tells whom
         if not call.direction and leg.outside and dialled:
@@ -165,9 +207,18 @@ def _caller_leg(live_calls: LiveCalls, call: Call, leg: Channel, status: Status,
         else:
             ring(live_calls, call, leg, now)
     if status.state == "Up" and not leg.answered:
-        call.hop.connected = True
         leg.status = "ANSWER"
+        _answered(live_calls, call, leg, bool(status.bridge), now)
+
+
+def _answered(live_calls: LiveCalls, call: Call, leg: Channel, bridged: bool, now: float) -> None:
+    """Not in a bridge yet: the phone is asked something, or BridgeEnter is about to come."""
+    if bridged:
+        call.hop.connected = True
         pickup(live_calls, call, leg, leg.hop or call.hop.number, now)
+    else:
+        leg.answered = now
+        call.waiting[leg.uniqueid] = leg.hop or call.hop.number
 
 
 def _outgoing_talks(live_calls: LiveCalls, call: Call, leg: Channel, now: float) -> None:

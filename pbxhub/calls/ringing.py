@@ -1,23 +1,30 @@
 """Optional stages of ringing: a phone stops without taking the call, and what happens in a call inside the company."""
 
-from pbxhub.calls.dispositions import DECLINE, leg_outcome
+from pbxhub.calls.dispositions import REFUSED, leg_outcome
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.state import Call, Channel, StageKey
 
 
 def stop_ringing(live: LiveCalls, call: Call, leg: Channel) -> None:
     """A leg has hung up. Its hangup, not the end of its dial, tells how: DialEnd NOANSWER, then Hangup with cause 21 is
-    a phone that declined. One that answered and was never bridged has declined what it was asked (Dial option U)."""
+    a phone that declined."""
     if not live.optional or call.direction != "incoming" or call.phase == "over" or not leg.leg or not leg.number:
         return
-    if leg.answered and not leg.waits:
+    if leg.answered:
         return
     number = len(call.fired.get("incoming.unring", ())) + 1  # a queue rings a phone again and again
     length = int(leg.ended - leg.started)
     live.fire(
         call, "incoming.unring", StageKey(number, leg.number), leg.ended, extension=leg.number, ring_time=length,
-        ring_status=DECLINE if leg.waits else leg_outcome(leg),
+        ring_status=leg_outcome(leg),
     )  # fmt: skip
+
+
+def stop_waiting(call: Call, leg: Channel) -> None:
+    """A leg that was answered and has hung up without a bridge: it has refused what it was asked (Dial option U), or
+    the caller has left meanwhile. It was no answer."""
+    if call.waiting.pop(leg.uniqueid, None) is not None:
+        leg.answered, leg.status = 0.0, "NOANSWER" if call.hangup_by else REFUSED
 
 
 def ring_inside(live: LiveCalls, call: Call, leg: Channel, time: float) -> None:

@@ -7,12 +7,14 @@ expected.json gives the stages of each. more-*.ami.gz are of other dialplans, tr
 import gzip
 import json
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from pbxhub.calls.ami_events import Message
 from pbxhub.calls.replay import read
 
+Stages = list[dict[str, Any]]
 TRACES = Path(__file__).parents[1] / "traces"
 VERSIONS = ("16", "22")
 EXPECTED: dict[str, Any] = json.loads((TRACES / "expected.json").read_text())
@@ -49,3 +51,16 @@ def messages_of(version: str, name: str) -> tuple[Message, ...]:
 
 def whole() -> list[Path]:
     return sorted((TRACES / "whole").glob("*.ami.gz"))
+
+
+def is_ring(stage: dict[str, Any]) -> bool:
+    return stage["stage"] == "incoming.forward" and stage["forward_kind"] == "ring"
+
+
+def in_comparable_order(stages: Stages) -> Stages:
+    """Asterisk rings a group at once: rings next to each other may come in either order."""
+    ordered: Stages = []
+    for ringing, group in groupby(stages, is_ring):
+        together = list(group)
+        ordered += sorted(together, key=lambda stage: str(stage["forward_to"])) if ringing else together
+    return ordered
