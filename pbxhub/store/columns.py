@@ -1,4 +1,4 @@
-"""Column types of our own: aware UTC times, JSON that is read into a frozen dataclass, lists that are one value."""
+"""Column types: aware UTC times, JSON that is read into a frozen dataclass, lists as one parameter."""
 
 import json
 from collections.abc import Callable, Collection
@@ -18,8 +18,8 @@ JsonColumn = JSON().with_variant(JSONB(), "postgresql")
 
 
 def unindexed(column: Any) -> ColumnElement[Any]:
-    """A number's column, hidden from the planner. SQLite keeps no statistics: it would take the index that begins with
-    this column, and read a whole project, where another one leads to a few rows."""
+    """A numeric column, hidden from the planner. SQLite keeps no statistics: it would use the index that begins with
+    this column and read a whole project, although another index leads to a few rows."""
     hidden: ColumnElement[Any] = column + 0
     return hidden
 
@@ -101,11 +101,11 @@ class ListOf(TypeDecorator[Collection[Any]]):
 
 
 AMONG = {"postgresql": "= ANY(:{})", "sqlite": "IN (SELECT value FROM json_each(:{}))"}
-"""What follows a column in a text of SQL, with the name of a bindparam of a ListOf."""
+"""For SQL texts: the condition after a column; format it with the name of a bindparam of type ListOf."""
 
 
 RAW_IDS = {"postgresql": ListOf(Uuid()), "sqlite": ListOf(Text())}
-"""Of ids as the driver gave them: they go straight back into the next statement."""
+"""The type of ids as the driver returned them, for a statement that takes them back."""
 
 
 class _OneOf(FunctionElement[bool]):
@@ -113,7 +113,7 @@ class _OneOf(FunctionElement[bool]):
     inherit_cache = True
 
     def self_group(self, against: Any = None) -> Any:
-        """A condition as it is: SQLAlchemy would add "= 1" for SQLite, which finds no index then."""
+        """Leaves the condition as it is: SQLAlchemy would add "= 1" on SQLite, which then uses no index."""
         return self
 
 
@@ -130,6 +130,6 @@ def _in_json(element: _OneOf, compiler: Any, **options: Any) -> str:
 
 
 def one_of(column: Any, values: Collection[Any] | str) -> ColumnElement[bool]:
-    """The column is one of the values, however many; or of those given later under that name."""
+    """The condition that the column is one of the values, however many; or of those bound later under that name."""
     kind = ListOf(column.type)
     return _OneOf(column, bindparam(values, type_=kind) if isinstance(values, str) else bindparam(None, values, kind))

@@ -1,33 +1,32 @@
-"""Deliveries: one webhook for one stage event each, the queue and the history in one table, and every attempt.
+"""Deliveries: one webhook for one stage event each, the queue and the history in one table; and their attempts.
 
-States of a delivery (only delivery/outbox changes them):
+The states of a delivery. Only delivery/outbox changes them:
 
-pending    entered by publish, record (of a failed attempt that will be tried again, and the next of a chain) and
-           resend. Due at due_at. Left by record or cancel, or by put_back when it had been sent before.
-delivered  entered by record: an attempt met the success rule. Left by a resend only.
-failed     "with error": entered by record when no try is left, or at publish when the request could not be rendered.
-           Left by a resend only. checked_on takes it off the error page.
-cancelled  entered when its webhook was deleted or disabled before it was sent. Left by a resend only.
+pending    entered by publish, record (a failed attempt with retries left; the next webhook of a chain) and resend.
+           Due at due_at. Left by record, by cancel, or by put_back if it was sent before.
+delivered  entered by record: an attempt met the success rule. Left only by a resend.
+failed     entered by record when no retry is left, or by publish when the request could not be rendered. Left only by
+           a resend. On the error page until checked_on is set.
+cancelled  entered by cancel: its webhook was disabled or deleted before it was sent. Left only by a resend.
 
-A pending one is in one of these; every one has an end, whoever is killed meanwhile:
+A pending delivery is in one of these conditions. Each has an exit, whichever process is killed in between:
 
-is                 columns                        entered by               left by
-ready              due_at <= now, no token        publish, resend, record  claim
+condition          columns                        entered by               left by
+ready              due_at <= now, no claim_token, publish, resend, record  claim
                    not held                       (a retry: due later)
-held               held; due_at at most HOLD      hold_back, hold_resent,  release_next (what was ahead is recorded);
-                   away                           hold_on (a lost one)     claim, when it is due: hold_on lets it go, or
-                                                                           moves due_at while somebody ahead has not
-                                                                           had HOLD
-leased             claim_token; due_at is when    claim                    record; the next claim after due_at, which
-                   the lease is over                                       takes it as lost; give_back makes that now
-lost too often     leased, no attempt of its own  claim (MOST_LOST lost    record, as failed; a later claim, should that
-                                                  attempts in a row)       worker be lost, too
-of a paused        any of these; the webhook      publish, pause           resume; whoever disables or deletes the
-webhook            has paused_on                                           webhook
-of a webhook that  any of these                   disable, delete          cancel_pending then and there; the next claim
-is gone                                                                    where somebody else had locked it
-sent again         tries = 0 and a row in         resend                   record; put_back (the resend is stopped, the
-                   before_resend                                           webhook is disabled): what it was before
+held               held, due_at at most HOLD away hold_back, hold_resent,  release_next, when the attempt of the one
+                                                  hold_on                  ahead is recorded; claim, when due_at has
+                                                                           passed: hold_on sends it, or holds it again
+leased             claim_token; due_at is the end claim                    record; the next claim after due_at, as a
+                   of the lease                                            lost attempt; give_back ends the lease now
+given up           leased without a new attempt   claim, after MOST_LOST   record, as failed; a later claim, if that
+                                                  lost attempts in a row   worker is lost, too
+webhook paused     any; the webhook has paused_on publish, pause           resume; cancel, when the webhook is disabled
+                                                                           or deleted
+webhook disabled   any                            disable, delete          cancel_pending at once; the next claim, for
+or deleted                                                                 rows that were locked at that moment
+sent again         tries = 0, and a row in        resend                   record; put_back, when the resend is stopped
+                   before_resend                                           or the webhook disabled: the state before
 """
 
 from collections.abc import Sequence
@@ -55,7 +54,7 @@ from pbxhub.store.session import Base
 
 PENDING, DELIVERED, FAILED, CANCELLED = "pending", "delivered", "failed", "cancelled"
 FIRST_ATTEMPTS, RETRIES, BULK = LANES = 1, 2, 3
-"""Queues of their own, in the order of urgency: nobody's first attempt waits behind retries or a bulk resend."""
+"""Lanes are separate queues, in the order of urgency: first attempts never wait behind retries or a bulk resend."""
 
 
 class Delivery(Base):
@@ -65,15 +64,15 @@ class Delivery(Base):
     __table_args__ = (
         UniqueConstraint("stage_event_id", "webhook_id", "kind"),
         Index(
-            "ix_delivery_soon",  # the claim: behind which webhooks something is due, whatever else waits
-            text("(lane + 0)"),  # so that nobody takes it in place of the next one, and walks past all that is due
+            "ix_delivery_soon",  # claim: which webhooks have something due, however much waits
+            text("(lane + 0)"),  # + 0, so that the planner does not use it for queries that the next index serves
             "due_at",
             "webhook_id",
             sqlite_where=text("state = 'pending'"),
             postgresql_where=text("state = 'pending'"),
         ),
         Index(
-            "ix_delivery_due",  # the claim: the first ones of each webhook
+            "ix_delivery_due",  # claim: the first due deliveries of each webhook
             "lane",
             "webhook_id",
             "due_at",
@@ -95,7 +94,7 @@ class Delivery(Base):
         ),
         Index("ix_delivery_held", "sequence_id", sqlite_where=text("held"), postgresql_where=text("held")),
         Index(
-            "ix_delivery_before",  # what others of the same sequence may have to wait for
+            "ix_delivery_before",  # the deliveries that later ones of the same sequence wait for
             "sequence_id",
             sqlite_where=text("state = 'pending' AND outcome = ''"),
             postgresql_where=text("state = 'pending' AND outcome = ''"),
@@ -108,7 +107,7 @@ class Delivery(Base):
             postgresql_where=text("state = 'failed' AND checked_on IS NULL"),
         ),
         Index(
-            "ix_delivery_reason",  # without what went well at once, so that it costs nothing there
+            "ix_delivery_reason",  # without deliveries that succeeded at once, so that these cost nothing
             "project_id",
             "outcome",
             "id",
@@ -154,10 +153,10 @@ class Delivery(Base):
 
 @dataclass(slots=True)
 class NewDelivery:
-    """A delivery about to be inserted: nobody else names the columns of a new row.
+    """A delivery about to be inserted: the only list of the columns of a new row. See Delivery for their meaning.
 
-    Without a request (method "") it has failed, and outcome and message say why. See Delivery for the fields; those
-    left out begin as a delivery without any attempt.
+    The defaults are those of a delivery without an attempt. One that could not be rendered has no request (method ""),
+    has failed, and says why in outcome and message.
     """
 
     id: UUID

@@ -1,4 +1,4 @@
-"""Typed events as they are kept: one row each, in an order in which a reader misses nothing."""
+"""Typed events: one row each, in an order in which a reader misses none."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from pbxhub.store.session import Base
 
 
 class EventRow(Base):
-    """One event of a project. data: its own fields; of a delivery's attempt only which one it was.
+    """One event of a project. data: its own fields; for an attempt of a delivery only its key.
 
     A reader goes by the ids and skips nothing, although two transactions of PostgreSQL may commit in another order than
     they took their ids:
@@ -53,7 +53,7 @@ class EventRow(Base):
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event about to be kept. data: everything but type and created_on."""
+    """An event about to be written. data: everything but type and created_on."""
 
     project_id: int
     type: str
@@ -64,7 +64,7 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """Where a reader of the stream stands: everything up to this id is read. xid: see EventRow; 0 of a new one."""
+    """A reader's position in the stream: everything up to this id is read. xid: see EventRow; 0 in new positions."""
 
     id: int = 0
     xid: int = 0
@@ -88,7 +88,7 @@ _OLD_OVERLAP = 100_000  # ids that writers of the same moment may lie apart
 
 
 def keep(session: Session, events: Sequence[NewEvent]) -> None:
-    """Writes events in the caller's transaction: they exist if and only if what they tell of does."""
+    """Writes events in the caller's transaction, together with what they report."""
     if not events:
         return
     if session.get_bind().dialect.name == "postgresql" and session.info.get(_LOCKED) is not session.get_transaction():
@@ -101,7 +101,7 @@ def read_after(
     session: Session, project_id: int, after: Position, limit: int, *which: ColumnElement[bool],
     up_to: Position | None = None,
 ) -> list[EventRow]:  # fmt: skip
-    """The next events in the order of the stream; never one before which another may still appear.
+    """The next events of the stream, in order; never one before which another one may still appear.
 
     up_to: what newest() has said, where it has been asked already.
     """
@@ -111,7 +111,7 @@ def read_after(
 
 
 def newest(session: Session) -> Position:
-    """Where somebody begins who wants only what happens from now on; what is being written now is to come."""
+    """The position for a reader that wants only future events. Events that are being written now are future ones."""
     last = last_given(session)  # first: see EventRow
     if session.get_bind().dialect.name != "postgresql":
         return Position(last)
@@ -120,14 +120,14 @@ def newest(session: Session) -> Position:
 
 
 def last_given(session: Session) -> int:
-    """The id that the newest event has got, committed or not; 0 before the first."""
+    """The newest id, committed or not; 0 before the first event."""
     postgresql = session.get_bind().dialect.name == "postgresql"
     query = _GIVEN if postgresql else "SELECT seq FROM sqlite_sequence WHERE name = 'event'"
     return int(session.connection().exec_driver_sql(query).scalar() or 0)
 
 
 def position_of(text: str) -> Position | None:
-    """What str(Position) wrote, now or when it was XID.ID; None for anything else."""
+    """The inverse of str(Position), and of the older form XID.ID; None for anything else."""
     xid, dot, number = text.rpartition(".")
     if not all(part.isascii() and part.isdigit() and len(part) < 19 for part in (number, xid if dot else "0")):
         return None

@@ -1,4 +1,4 @@
-"""Calls and their stages, as they are kept: what happened, written by the listener."""
+"""The history of calls and their stages, written by publish."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -61,8 +61,8 @@ class Call(Base):
 
 
 class LiveCall(Base):
-    """What the tracker has noted of a call that lives (Tracker.restore): from its first second to its end, also when it
-    is no call of the history yet. Written with each of its stages, and within a second of any other change."""
+    """The tracker's notes on a live call (Tracker.restore), from its first second to its end, even before it is in
+    the history. Written with each of its stages, and within a second of any other change."""
 
     __tablename__ = "live_call"
     pbx_id: Mapped[int] = mapped_column(ForeignKey("pbx.id", ondelete="CASCADE"), primary_key=True)
@@ -71,7 +71,7 @@ class LiveCall(Base):
 
 
 class StageEvent(Base):
-    """One stage of one call: once, whoever reports it."""
+    """One stage of one call. Written once, however many listeners report it."""
 
     __tablename__ = "stage_event"
     __table_args__ = (
@@ -98,6 +98,6 @@ class StageEvent(Base):
 
 
 def open_calls(session: Session, pbx_ids: Collection[int]) -> dict[int, int]:
-    """How many calls are live now, by PBX; one without any is missing."""
+    """How many calls are live now, by PBX. PBXs without a call are missing."""
     counted = select(Call.pbx_id, func.count()).where(Call.ended_on.is_(None), one_of(Call.pbx_id, pbx_ids))
     return {pbx_id: count for pbx_id, count in session.execute(counted.group_by(Call.pbx_id)) if pbx_id is not None}

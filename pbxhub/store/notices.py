@@ -1,4 +1,4 @@
-"""What the hub has to tell the people of a project, and whether they were told."""
+"""Notices for the members of a project, and whether they were sent."""
 
 from datetime import datetime
 from uuid import UUID
@@ -14,7 +14,7 @@ PAUSED, RECOVERED, FIRST_FAILURE, UNSUBSCRIBED = "paused", "recovered", "first_f
 
 
 class Notice(Base):
-    """One sentence about a webhook. due_on is empty once it was told or given up (error says why)."""
+    """One sentence about a webhook. due_on is empty once it was sent or given up (error says why)."""
 
     __tablename__ = "notice"
     __table_args__ = (

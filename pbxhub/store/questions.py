@@ -1,4 +1,4 @@
-"""What calls were told to do: the answers of webhooks that the dialplan asked."""
+"""Questions that the dialplan asked webhooks, and what the calls did with the answers."""
 
 from uuid import UUID
 
@@ -10,11 +10,11 @@ from pbxhub.store.columns import JsonColumn
 from pbxhub.store.session import Base
 
 KIND = "question"
-"""Delivery.kind of what was asked."""
+"""Delivery.kind of a question."""
 
 
 class Question(Base):
-    """One webhook asked while a call waited. The request and the answer are its delivery's, of the kind "question"."""
+    """One webhook asked while a call waited. Its delivery, of kind "question", has the request and the answer."""
 
     __tablename__ = "question"
     __table_args__ = (

@@ -1,5 +1,5 @@
-"""Deliveries sent again: what was asked for in bulk and how far it is, so that a restart goes on where it stopped, and
-what each delivery was before."""
+"""Deliveries that are sent again: bulk orders with their progress, so that a restart continues them, and the state that
+each delivery had before."""
 
 from datetime import datetime
 from uuid import UUID
@@ -17,9 +17,9 @@ RUNNING, DONE, STOPPED = "running", "done", "stopped"
 class Resend(Base):
     """One order to send many deliveries again.
 
-    running  entered by order_resend; left when the last delivery was put in the queue, or by stop_resend.
-    done     everything that matched was put in the queue. Left by stop_resend while something of it waits there.
-    stopped  somebody stopped it; what was not sent yet is as it was before. Final.
+    running  entered by order_resend; left when the last delivery is queued, or by stop_resend.
+    done     everything that matched is queued. Left by stop_resend while some of it has not been sent.
+    stopped  entered by stop_resend; deliveries that were not sent are in the state they had before. Final.
     """
 
     __tablename__ = "resend"
@@ -48,8 +48,8 @@ class Resend(Base):
 
 
 class BeforeResend(Base):
-    """What a delivery was when it was last put into the queue again: it is that again when it is taken out before its
-    next attempt. One of each delivery, and gone with it; it means nothing once that attempt has been made."""
+    """The state of a delivery before it was last queued again; restored if it leaves the queue before its next attempt.
+    One row for each delivery, deleted with it, and without meaning after that attempt."""
 
     __tablename__ = "before_resend"
     delivery_id: Mapped[UUID] = mapped_column(ForeignKey("delivery.id", ondelete="CASCADE"), primary_key=True)
