@@ -58,7 +58,7 @@ def throughput(database: Database, pbx_id: int, url: str) -> tuple[float, float]
         started, cpu = time.perf_counter(), time.process_time()
         for first in range(0, CALLS, GROUP):
             calls = [report(f"fast.{before}.{first + number}") for number in range(min(GROUP, CALLS - first))]
-            publish(context_of(database), pbx_id, calls, utc_now())
+            publish(context_of(database), {pbx_id: calls}, utc_now())
         while is_waiting(database):
             time.sleep(0.01)
         taken, cpu = time.perf_counter() - started, time.process_time() - cpu
@@ -92,7 +92,7 @@ class Publisher:
                 self._filled.wait_for(lambda: self._waiting)
                 calls = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
             if known := [report(call) for call in calls if call]:
-                publish(context_of(self._database), self._pbx_id, known, utc_now())
+                publish(context_of(self._database), {self._pbx_id: known}, utc_now())
             if "" in calls:
                 return
 
@@ -139,11 +139,11 @@ def memory(kind: str, url: str) -> float:
     with databases(kind) as database:
         pbx_id = populate(database, [f"{url}/hang"] * WEBHOOKS)
         with working(database, url):
-            publish(context_of(database), pbx_id, [report(f"warm.{number}") for number in range(500)], utc_now())
+            publish(context_of(database), {pbx_id: [report(f"warm.{number}") for number in range(500)]}, utc_now())
             time.sleep(2.0)
             before = _resident()
             for group in range(25):
-                publish(context_of(database), pbx_id, [report(f"{group}.{n}") for n in range(GROUP)], utc_now())
+                publish(context_of(database), {pbx_id: [report(f"{group}.{n}") for n in range(GROUP)]}, utc_now())
             return max(0, _resident() - before) / (25 * GROUP * WEBHOOKS)
 
 
@@ -158,9 +158,9 @@ def claim_cost(kind: str, rows: int) -> tuple[float, float]:
     for old in (0, rows):
         with databases(kind) as database:
             pbx_id = populate(database, ["http://127.0.0.1:9/"] * WEBHOOKS)
-            publish(context_of(database), pbx_id, [report("old")], utc_now())
+            publish(context_of(database), {pbx_id: [report("old")]}, utc_now())
             _add_delivered(database, old)
-            publish(context_of(database), pbx_id, [report(f"new.{number}") for number in range(1000)], utc_now())
+            publish(context_of(database), {pbx_id: [report(f"new.{number}") for number in range(1000)]}, utc_now())
             costs.append(statistics.median(_claim_once(database) for _ in range(30)))
     return costs[0], costs[1]
 
@@ -206,7 +206,7 @@ def processes(url: str, number: int) -> float:
     with databases("postgresql") as database:
         pbx_id = populate(database, [f"{url}/hook"] * WEBHOOKS)
         for group in range(10):
-            publish(context_of(database), pbx_id, [report(f"{group}.{n}") for n in range(GROUP)], utc_now())
+            publish(context_of(database), {pbx_id: [report(f"{group}.{n}") for n in range(GROUP)]}, utc_now())
         stop = context.Event()
         address = database.engine.url.render_as_string(hide_password=False)
         workers = [context.Process(target=work, args=(address, url, stop)) for _ in range(number)]

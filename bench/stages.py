@@ -45,7 +45,7 @@ class Steps:
 
     def publish(self, calls: list[str]) -> None:
         reports = [report(call) for call in calls]
-        self.timed("publish", lambda: publish(self._context, self._pbx_id, reports, utc_now()))
+        self.timed("publish", lambda: publish(self._context, {self._pbx_id: reports}, utc_now()))
 
     def send(self, limit: int) -> int:
         """Claims, prepares and records one batch. Returns how many there were."""

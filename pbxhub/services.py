@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ from pbxhub.ami.checkup import check_row
 from pbxhub.ami.listener import listen
 from pbxhub.ami.pbx_rows import pbx_row
 from pbxhub.api import install as install_api
-from pbxhub.calls.stages import CallReport
 from pbxhub.database_url import database_places
 from pbxhub.delivery.background_jobs import BackgroundJobs
+from pbxhub.delivery.call_rows import Reports
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
 from pbxhub.delivery.outbox import Retention, publish
@@ -94,11 +94,12 @@ def listening(hub: OpenHub) -> Iterator[None]:
     """Runs the listener: events of Asterisk become stages in the outbox."""
     settings = hub.settings
 
-    def write(pbx_id: int, reports: Sequence[CallReport]) -> None:
-        publish(hub.context, pbx_id, reports, hub.context.clock())
-        for report in reports:
-            for stage in report.stages:
-                log.info(stage.name, call=report.linkedid, pbx=pbx_id, caller=report.caller, dst=report.dst)
+    def write(reports: Reports) -> None:
+        publish(hub.context, reports, hub.context.clock())
+        for pbx_id, of_pbx in reports.items():
+            for report in of_pbx:
+                for stage in report.stages:
+                    log.info(stage.name, call=report.linkedid, pbx=pbx_id, caller=report.caller, dst=report.dst)
 
     async def work(stop: asyncio.Event) -> None:
         await listen(

@@ -71,10 +71,10 @@ def test_what_was_sent_stays_sent_and_what_waited_is_a_persons_to_decide(
     with world.database.write() as session:
         session.get_one(Pbx, world.pbx_id).secret_sealed = VAULT.seal("amipass")
     context = context_of(world.database)
-    publish(context, world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context, {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     finish(world.database, take(world.database, 1).claimed, OK, 2)
     for number in range(3):
-        publish(context, world.pbx_id, [report(f"2.{number}", BEFORE)], at(3 + number))
+        publish(context, {world.pbx_id: [report(f"2.{number}", BEFORE)]}, at(3 + number))
     take(world.database, 10, limit=1)  # one is in flight while the backup is made
     file = backed_up(world, tmp_path / "hub.tar")
 
@@ -109,7 +109,7 @@ def test_nothing_acknowledged_before_a_backup_is_missing_from_it(
     def publish_all_the_time() -> None:
         while not stop.is_set():
             linkedid = f"3.{len(published)}"
-            publish(context_of(world.database), world.pbx_id, [report(linkedid, BEFORE)], NOON)
+            publish(context_of(world.database), {world.pbx_id: [report(linkedid, BEFORE)]}, NOON)
             published.append(linkedid)
 
     publisher = threading.Thread(target=publish_all_the_time)

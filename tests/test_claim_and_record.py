@@ -34,7 +34,7 @@ from tests.support.outbox_world import (
 def test_the_attempt_is_written_before_the_request_leaves(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     (claimed,) = take(database, 0).claimed
     (delivery,) = world.deliveries()
     (attempt,) = world.attempts(delivery)
@@ -46,7 +46,7 @@ def test_the_attempt_is_written_before_the_request_leaves(database: Database) ->
 def test_a_success_is_recorded_with_its_answer(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     finish(database, take(database, 0).claimed, OK, 1)
     (delivery,) = world.deliveries()
     assert (delivery.state, delivery.outcome, delivery.status_code) == (DELIVERED, "ok", 200)
@@ -58,7 +58,7 @@ def test_a_success_is_recorded_with_its_answer(database: Database) -> None:
 def test_without_retries_anything_but_success_is_with_error(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     finish(database, take(database, 0).claimed, BUSY, 1)
     (delivery,) = world.deliveries()
     assert (delivery.state, delivery.outcome, delivery.finished_on) == (FAILED, "http_5xx", at(1))
@@ -67,7 +67,7 @@ def test_without_retries_anything_but_success_is_with_error(database: Database) 
 def test_what_a_dead_worker_left_is_marked_lost_and_sent_again(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     (dead,) = take(database, 0).claimed
     assert take(database, 29).claimed == ()
     (alive,) = take(database, 31).claimed
@@ -80,7 +80,7 @@ def test_what_a_dead_worker_left_is_marked_lost_and_sent_again(database: Databas
 def test_a_slow_worker_cannot_overwrite_the_new_owner(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     (slow,) = take(database, 0).claimed
     (owner,) = take(database, 31).claimed
     (late,) = finish(database, [slow], BUSY, 32)
@@ -95,9 +95,9 @@ def test_a_slow_worker_cannot_overwrite_the_new_owner(database: Database) -> Non
 def test_a_worker_that_took_its_own_delivery_again_records_only_the_last_lease(database: Database) -> None:
     world = World(database)
     world.webhook(what=spec(retry=Retry("fast")))
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     (before,) = take(database, 0).claimed
-    publish(context_of(database), world.pbx_id, [report("1.2", BEFORE)], at(31))
+    publish(context_of(database), {world.pbx_id: [report("1.2", BEFORE)]}, at(31))
     again, other = sorted(take(database, 31).claimed, key=lambda one: one.attempt != 2)
     assert again.id == before.id
     late, owned = finish(database, [before, other], BUSY, 32)
@@ -117,7 +117,7 @@ def pause(world: World, webhook_id: int, since: datetime | None) -> None:
 def test_a_delivery_that_kills_every_worker_is_given_up(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     for number in range(5):
         assert len(take(database, number * 40).claimed) == 1
     batch = take(database, 5 * 40)
@@ -138,7 +138,7 @@ def test_a_delivery_that_kills_every_worker_is_given_up(database: Database) -> N
 def test_no_more_requests_of_a_webhook_are_in_flight_than_it_allows(database: Database) -> None:
     world = World(database)
     narrow, wide = world.webhook(what=spec(in_flight=2)), world.webhook(what=spec(in_flight=8))
-    publish(context_of(database), world.pbx_id, [report(f"1.{number}", BEFORE) for number in range(20)], NOON)
+    publish(context_of(database), {world.pbx_id: [report(f"1.{number}", BEFORE) for number in range(20)]}, NOON)
     claimed = take(database, 0).claimed
     assert [one.webhook.id for one in claimed].count(narrow) == 2
     assert [one.webhook.id for one in claimed].count(wide) == 8
@@ -150,10 +150,10 @@ def test_no_more_requests_of_a_webhook_are_in_flight_than_it_allows(database: Da
 def test_a_hanging_webhook_leaves_the_places_of_a_batch_to_others(database: Database) -> None:
     world = World(database)
     world.webhook(what=spec(in_flight=8))
-    publish(context_of(database), world.pbx_id, [report(f"1.{number}", BEFORE) for number in range(50)], NOON)
+    publish(context_of(database), {world.pbx_id: [report(f"1.{number}", BEFORE) for number in range(50)]}, NOON)
     assert len(take(database, 0).claimed) == 8
     other = world.webhook()
-    publish(context_of(database), world.pbx_id, [report("2.1", BEFORE)], at(1))
+    publish(context_of(database), {world.pbx_id: [report("2.1", BEFORE)]}, at(1))
     assert [one.webhook.id for one in take(database, 1, limit=1).claimed] == [other]
 
 
@@ -161,10 +161,10 @@ def test_one_project_cannot_take_all_places(database: Database) -> None:
     greedy, modest = World(database), World(database)
     for _ in range(5):
         greedy.webhook()
-    publish(context_of(database), greedy.pbx_id, [report(f"1.{number}", BEFORE) for number in range(20)], NOON)
+    publish(context_of(database), {greedy.pbx_id: [report(f"1.{number}", BEFORE) for number in range(20)]}, NOON)
     assert len(take(database, 0, limit=20, rooms={greedy.project_id: 10}).claimed) == 10
     modest.webhook()
-    publish(context_of(database), modest.pbx_id, [report("2.1", BEFORE)], at(1))
+    publish(context_of(database), {modest.pbx_id: [report("2.1", BEFORE)]}, at(1))
     rooms = {greedy.project_id: 0, modest.project_id: 10}
     assert [one.project_id for one in take(database, 1, limit=10, rooms=rooms).claimed] == [modest.project_id]
 
@@ -172,10 +172,10 @@ def test_one_project_cannot_take_all_places(database: Database) -> None:
 def test_a_place_that_comes_free_is_for_who_has_the_fewest_in_flight(database: Database) -> None:
     world = World(database)
     hanging = [world.webhook(what=spec(in_flight=3)) for _ in range(3)]
-    publish(context_of(database), world.pbx_id, [report(f"1.{number}", BEFORE) for number in range(9)], NOON)
+    publish(context_of(database), {world.pbx_id: [report(f"1.{number}", BEFORE) for number in range(9)]}, NOON)
     assert len(take(database, 0, limit=6).claimed) == 6
     healthy = world.webhook()
-    publish(context_of(database), world.pbx_id, [report("2.1", BEFORE)], at(1))
+    publish(context_of(database), {world.pbx_id: [report("2.1", BEFORE)]}, at(1))
     assert [one.webhook.id for one in take(database, 1, limit=1).claimed] == [healthy]
     assert {one.webhook.id for one in take(database, 1, limit=3).claimed} == set(hanging)
 
@@ -183,9 +183,9 @@ def test_a_place_that_comes_free_is_for_who_has_the_fewest_in_flight(database: D
 def test_places_that_come_free_one_by_one_are_for_every_lane(database: Database) -> None:
     world = World(database)
     world.webhook(what=spec(retry=Retry("fast"), in_flight=50))
-    publish(context_of(database), world.pbx_id, [report(f"1.{number}", BEFORE) for number in range(3)], NOON)
+    publish(context_of(database), {world.pbx_id: [report(f"1.{number}", BEFORE) for number in range(3)]}, NOON)
     finish(database, take(database, 0).claimed, BUSY, 1)
-    publish(context_of(database), world.pbx_id, [report(f"2.{number}", BEFORE) for number in range(3)], at(9))
+    publish(context_of(database), {world.pbx_id: [report(f"2.{number}", BEFORE) for number in range(3)]}, at(9))
     assert [one.lane for one in take(database, 9, limit=1, chance=0.5).claimed] == [1]
     assert [one.lane for one in take(database, 9, limit=1, chance=0.85).claimed] == [2]
 
@@ -195,8 +195,8 @@ def test_projects_take_turns_within_a_batch(database: Database) -> None:
     for _ in range(6):
         many.webhook()
     few.webhook()
-    publish(context_of(database), many.pbx_id, [report(f"1.{number}", BEFORE) for number in range(10)], NOON)
-    publish(context_of(database), few.pbx_id, [report(f"2.{number}", BEFORE) for number in range(3)], at(1))
+    publish(context_of(database), {many.pbx_id: [report(f"1.{number}", BEFORE) for number in range(10)]}, NOON)
+    publish(context_of(database), {few.pbx_id: [report(f"2.{number}", BEFORE) for number in range(3)]}, at(1))
     claimed = take(database, 1, limit=6).claimed
     assert [one.project_id for one in claimed].count(few.project_id) == 3
 
@@ -204,8 +204,8 @@ def test_projects_take_turns_within_a_batch(database: Database) -> None:
 def test_a_later_stage_waits_for_the_first_attempt_of_the_one_before(database: Database) -> None:
     world = World(database)
     world.webhook(FORWARD)
-    publish(context_of(database), world.pbx_id, [report("1.1", forward("101"), forward("102", 2))], NOON)
-    publish(context_of(database), world.pbx_id, [report("1.1", forward("103", 3))], at(1))
+    publish(context_of(database), {world.pbx_id: [report("1.1", forward("101"), forward("102", 2))]}, NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", forward("103", 3))]}, at(1))
     (first,) = take(database, 2).claimed
     assert b'"forward_to":"101"' in first.request.body
     finish(database, [first], BUSY, 3)
@@ -220,9 +220,9 @@ def test_a_later_stage_waits_for_the_first_attempt_of_the_one_before(database: D
 def test_after_thirty_seconds_a_stage_goes_all_the_same_and_is_marked(database: Database) -> None:
     world = World(database)
     world.webhook(FORWARD, spec(deadline=60))
-    publish(context_of(database), world.pbx_id, [report("1.1", forward("101"))], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", forward("101"))]}, NOON)
     take(database, 9)
-    publish(context_of(database), world.pbx_id, [report("1.1", forward("102", 2))], at(5))
+    publish(context_of(database), {world.pbx_id: [report("1.1", forward("102", 2))]}, at(5))
     assert take(database, 35.5).claimed == ()  # the one before has left at 9 s
     assert take(database, 38.5).claimed == ()
     (second,) = take(database, 39.5).claimed
@@ -234,7 +234,7 @@ def test_the_order_of_a_call_outlives_a_pause_of_its_webhook(database: Database)
     world = World(database)
     webhook_id = world.webhook(FORWARD)
     stages = [forward(str(100 + step), step) for step in (1, 2, 3)]
-    publish(context_of(database), world.pbx_id, [report("1.1", *stages)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", *stages)]}, NOON)
     pause(world, webhook_id, at(1))
     assert take(database, 100).claimed == ()
     pause(world, webhook_id, None)
@@ -248,7 +248,7 @@ def test_the_order_of_a_call_outlives_a_pause_of_its_webhook(database: Database)
 def test_what_a_paused_and_deleted_webhook_had_in_flight_is_not_left_behind(database: Database) -> None:
     world = World(database)
     webhook_id = world.webhook(what=spec(retry=Retry("fast")))
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     claimed = take(database, 0).claimed
     pause(world, webhook_id, at(1))
     with database.write() as session:
@@ -263,7 +263,7 @@ def test_what_a_paused_and_deleted_webhook_had_in_flight_is_not_left_behind(data
 def test_recording_again_after_a_commit_whose_answer_was_lost_tells_nothing_twice(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     claimed = take(database, 0).claimed
     for _ in range(2):
         finish(database, claimed, OK, 1)
@@ -275,14 +275,14 @@ def test_recording_again_after_a_commit_whose_answer_was_lost_tells_nothing_twic
 def test_calls_do_not_wait_for_each_other(database: Database) -> None:
     world = World(database)
     world.webhook(FORWARD)
-    publish(context_of(database), world.pbx_id, [report("1.1", forward("101")), report("1.2", forward("101"))], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", forward("101")), report("1.2", forward("101"))]}, NOON)
     assert len(take(database, 0).claimed) == 2
 
 
 def test_disabling_a_webhook_cancels_what_waits_for_it(database: Database) -> None:
     world = World(database)
     webhook_id = world.webhook(what=spec(in_flight=1))
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE), report("1.2", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE), report("1.2", BEFORE)]}, NOON)
     flying = take(database, 0).claimed
     with database.write() as session:
         session.execute(update(Webhook).where(Webhook.id == webhook_id).values(enabled=False))
@@ -296,7 +296,7 @@ def test_disabling_a_webhook_cancels_what_waits_for_it(database: Database) -> No
 def test_a_stage_published_while_its_webhook_was_being_disabled_is_cancelled_by_the_claim(database: Database) -> None:
     world = World(database)
     webhook_id = world.webhook()
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     with database.write() as session:
         session.execute(update(Webhook).where(Webhook.id == webhook_id).values(enabled=False))
         touch_webhooks(session, world.project_id)
@@ -307,7 +307,7 @@ def test_a_stage_published_while_its_webhook_was_being_disabled_is_cancelled_by_
 def test_an_answer_with_nul_bytes_and_broken_text_is_stored(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     nasty = Answer("http_4xx", "a\0b", 400, headers=(("X-Odd", "\xff\0"),), body=b"\0\xff" * 20_000)
     finish(database, take(database, 0).claimed, nasty, 1)
     (attempt,) = world.attempts(world.deliveries()[0])
@@ -321,7 +321,7 @@ def test_the_next_webhook_of_a_chain_sees_the_answer(database: Database) -> None
     world.webhook(what=spec(answer=saving, on_success="next"))
     request = spec(url="http://127.0.0.1:9/<<webhook.saved.ID>>/<<caller>>")
     following = world.webhook("chain", request, name="next")
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     finish(database, take(database, 0).claimed, Answer("ok", "", 200, body=b'{"result":{"id":77}}'), 1)
     (chained,) = take(database, 1).claimed
     assert (chained.webhook.id, chained.kind) == (following, "chain")
@@ -337,7 +337,7 @@ def test_the_third_webhook_of_a_chain_sees_what_the_first_one_saved(database: Da
     world.webhook("chain", spec(answer=AnswerSpec(save=(Saved("USER", "user"),)), on_success="finish"), name="show")
     url = "http://127.0.0.1:9/<<webhook.saved.CALL_ID>>/<<webhook.saved.USER>>"
     world.webhook("chain", spec(url), name="finish")
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     finish(database, take(database, 0).claimed, Answer("ok", "", 200, body=b'{"result":"C1","user":1}'), 1)
     finish(database, take(database, 1).claimed, Answer("ok", "", 200, body=b'{"user":2}'), 2)
     (third,) = take(database, 2).claimed
@@ -349,7 +349,7 @@ def test_a_webhook_of_a_chain_goes_only_when_its_own_filters_hold(database: Data
     world.webhook(what=spec(on_success="to Anna", on_failure="to Ivan"))
     world.webhook("chain", spec(filters=(Filter("caller_name", "equals", "Ivan"),)), name="to Ivan")
     world.webhook("chain", spec(filters=(Filter("caller_name", "equals", "Anna"),)), name="to Anna")
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE), report("1.2", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE), report("1.2", BEFORE)]}, NOON)
     first, second = take(database, 0).claimed
     finish(database, [first], BUSY, 1)
     assert take(database, 1).claimed == ()
@@ -365,7 +365,7 @@ def test_a_chain_goes_on_after_a_request_that_could_not_be_made(database: Databa
     world.webhook("chain", spec(request=empty, on_failure="tell"), name="also empty")
     told = spec(url="http://127.0.0.1:9/<<response_status>>/<<response_error>>?<<error_reason>>")
     world.webhook("chain", told, name="tell")
-    assert publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON).failed == 3
+    assert publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON).failed == 3
     (tells,) = take(database, 0).claimed
     assert (tells.webhook.name, tells.kind) == ("tell", "chain")
     assert "/FAILED/not_sent_mandatory?parameters.x" in tells.request.url
@@ -375,7 +375,7 @@ def test_a_chain_goes_on_after_an_address_that_was_refused(database: Database) -
     world = World(database)
     world.webhook(what=spec(on_failure="tell"))
     world.webhook("chain", spec(url="http://127.0.0.1:9/<<response_error>>"), name="tell")
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     finish(database, take(database, 0).claimed, Answer("blocked_target", ""), 1)
     (tells,) = take(database, 1).claimed
     assert tells.request.url == "http://127.0.0.1:9/blocked_target"
@@ -386,7 +386,7 @@ def test_a_webhook_of_a_chain_is_sent_again_with_the_answer_of_the_one_before(da
     saving = AnswerSpec(save=(Saved("ID", "result.id"),))
     world.webhook(what=spec(answer=saving, on_success="next"))
     world.webhook("chain", spec(url="http://127.0.0.1:9/<<webhook.saved.ID>>/<<webhook.status>>"), name="next")
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     finish(database, take(database, 0).claimed, Answer("ok", "", 200, body=b'{"result":{"id":77}}'), 1)
     (chained,) = take(database, 1).claimed
     finish(database, [chained], BUSY, 2)
@@ -399,7 +399,7 @@ def test_a_webhook_of_a_chain_is_sent_again_with_the_answer_of_the_one_before(da
 def test_an_answer_without_a_mandatory_value_is_a_failure(database: Database) -> None:
     world = World(database)
     world.webhook(what=spec(answer=AnswerSpec(save=(Saved("ID", "result.id", mandatory=True),))))
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     finish(database, take(database, 0).claimed, Answer("ok", "", 200, body=b'{"result":{}}'), 1)
     (delivery,) = world.deliveries()
     assert (delivery.state, delivery.outcome) == (FAILED, "check_failed")

@@ -23,7 +23,7 @@ def call(database: Database, world: World, number: int, caller: str) -> dict[str
     began = 3600 * number
     one = report(f"1.{number}", AFTER, caller=caller, started_on=at(began), answered_on=at(began), ended=began + 60,
                  values={"billsec": 60})  # fmt: skip
-    publish(context_of(database), world.pbx_id, [one], at(began + 60))
+    publish(context_of(database), {world.pbx_id: [one]}, at(began + 60))
     return dict(json.loads(world.deliveries()[-1].body))
 
 

@@ -67,7 +67,7 @@ def test_a_listener_with_a_gap_adds_no_stage_to_those_of_another_or_of_cel(versi
 
 def write(database: Database, pbx_id: int, reports: Iterable[CallReport]) -> None:
     for report in reports:
-        publish(context_of(database), pbx_id, [report], datetime.now(UTC))
+        publish(context_of(database), {pbx_id: [report]}, datetime.now(UTC))
 
 
 @pytest.mark.parametrize("disturbed_first", [False, True])

@@ -143,7 +143,7 @@ def test_credentials_arrive_but_are_not_stored_even_if_the_receiver_sends_them_b
         guard = AddressGuard(allowed_endpoints=endpoints("127.0.0.1", receiver.port))
         worker = Worker(context_of(database), Engine(guard))
         worker.start()
-        publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())
+        publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
         (request,) = receiver.wait_for(1)
         worker.stop()
     assert sent in f"{request.path} {request.headers}"
@@ -165,7 +165,7 @@ def test_a_request_made_for_the_old_host_does_not_leave_with_a_secret_of_the_new
     auth = Auth("bearer" if "secret_sealed" in sealed else "none")
     with Receiver() as old:
         webhook_id = world.webhook(BEFORE, WebhookSpec(RequestSpec(url=old.url, auth=auth)), **sealed)
-        publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())
+        publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
         with database.write() as session:
             row = session.get_one(Webhook, webhook_id)
             row.spec = WebhookSpec(RequestSpec(url="https://crm.example.com/", auth=auth))

@@ -28,7 +28,7 @@ def change(database: Database, world: World, url: str, undone: bool = False) -> 
 
 
 def sent_to(database: Database, world: World, linkedid: str) -> str:
-    publish(context_of(database), world.pbx_id, [report(linkedid, BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report(linkedid, BEFORE)]}, NOON)
     (claimed,) = take(database, 1).claimed
     return claimed.request.url
 

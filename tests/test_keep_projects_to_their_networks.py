@@ -63,12 +63,12 @@ def test_the_worker_sends_by_the_grant_of_each_project_as_it_is_now(database: Da
     with Receiver() as receiver:
         try:
             world.webhook(BEFORE, spec(receiver.url))
-            publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())
+            publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
             wait_until(lambda: [row.state for row in world.deliveries()] == [FAILED])
             assert world.deliveries()[0].outcome == "blocked_target"
             assert receiver.connections == 0
             grant(database, world.project_id, ["127.0.0.0/8"])
-            publish(context_of(database), world.pbx_id, [report("1.2", BEFORE)], utc_now())
+            publish(context_of(database), {world.pbx_id: [report("1.2", BEFORE)]}, utc_now())
             wait_until(lambda: world.deliveries()[-1].state == DELIVERED)
         finally:
             worker.stop()

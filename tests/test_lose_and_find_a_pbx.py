@@ -274,12 +274,13 @@ def test_a_fault_of_the_hub_in_the_line_loses_no_stage_that_waits_for_the_databa
 def test_work_on_the_database_that_fails_does_not_hold_up_the_stages_behind_it() -> None:
     async def scenario() -> None:
         written: list[CallReport] = []
-        outlet = Publisher(1, lambda _, reports: written.extend(reports), 100)
-        outlet.put(lambda: [][1])
+        publisher = Publisher(lambda reports: written.extend(reports[1]))
+        queue = publisher.open_queue(1, 100)
+        queue.put(lambda: [][1])
         now = datetime.now(UTC)
-        outlet.put(CallReport("1.1", "internal", "101", "", "102", "", now, None, now, "", {}))
-        writing = asyncio.create_task(outlet.run())
-        await asyncio.wait_for(outlet.empty.wait(), 5)
+        queue.put(CallReport("1.1", "internal", "101", "", "102", "", now, None, now, "", {}))
+        writing = asyncio.create_task(publisher.run())
+        await asyncio.wait_for(queue.empty.wait(), 5)
         writing.cancel()
         assert [report.linkedid for report in written] == ["1.1"]
 

@@ -35,14 +35,14 @@ def test_a_removed_file_is_an_outage_and_nothing_is_lost_when_it_is_back(
 ) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     claimed = take(database, 0).claimed
     kept = tmp_path / "kept"
     file.rename(kept)
     if replaced:
         shutil.copy(kept, file)
     for work in (
-        lambda: publish(context_of(database), world.pbx_id, [report("1.2", BEFORE)], NOON),
+        lambda: publish(context_of(database), {world.pbx_id: [report("1.2", BEFORE)]}, NOON),
         lambda: finish(database, claimed, OK, 1),
         lambda: world.deliveries(),
     ):

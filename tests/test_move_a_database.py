@@ -34,7 +34,7 @@ def world(database: Database) -> World:
     world = World(database)
     world.webhook(BEFORE, name="Замовлення")
     world.webhook(AFTER)
-    publish(context_of(database), world.pbx_id, [report(f"1.{n}", BEFORE, AFTER) for n in range(60)], NOON)
+    publish(context_of(database), {world.pbx_id: [report(f"1.{n}", BEFORE, AFTER) for n in range(60)]}, NOON)
     finish(database, take(database, 1, limit=40).claimed, OK, 2)
     with database.write() as session:
         session.execute(
@@ -89,7 +89,7 @@ def test_the_hub_goes_on_in_the_new_database(world: World, target: Database) -> 
     move(world.database, target, ignore)
     with target.write() as session:
         session.add(Project(name="Next", created_on=NOON))
-    publish(context_of(target), world.pbx_id, [report("2.1", BEFORE)], at(5))
+    publish(context_of(target), {world.pbx_id: [report("2.1", BEFORE)]}, at(5))
     assert len(take(target, 1000, limit=500).claimed) >= 8
     with target.read() as session:
         assert session.query(Project).count() == 2

@@ -43,9 +43,9 @@ def test_delivered_goes_first_then_failed_then_calls(database: Database) -> None
     world = World(database)
     world.webhook(BEFORE)
     world.webhook(AFTER)
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     finish(database, take(database, 0).claimed, OK, 1)
-    publish(context_of(database), world.pbx_id, [report("1.1", AFTER, ended=2)], at(2))
+    publish(context_of(database), {world.pbx_id: [report("1.1", AFTER, ended=2)]}, at(2))
     finish(database, take(database, 2).claimed, BUSY, 3)
     assert prune(database, at(29 * DAY)).deliveries == 0
     assert prune(database, at(31 * DAY)).deliveries == 1
@@ -60,7 +60,7 @@ def test_delivered_goes_first_then_failed_then_calls(database: Database) -> None
 def test_a_pending_delivery_is_never_deleted_and_keeps_its_call(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE, ended=2)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE, ended=2)]}, NOON)
     pruned = prune(database, at(1000 * DAY))
     assert (pruned.deliveries, pruned.calls) == (0, 0)
 
@@ -69,7 +69,7 @@ def test_a_pending_delivery_is_never_deleted_and_keeps_its_call(database: Databa
 def test_more_than_one_batch_is_deleted_in_small_transactions(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), world.pbx_id, [report(f"1.{number}", BEFORE, ended=1) for number in range(7)], NOON)
+    publish(context_of(database), {world.pbx_id: [report(f"1.{number}", BEFORE, ended=1) for number in range(7)]}, NOON)
     for _ in range(7):
         finish(database, take(database, 0).claimed, OK, 1)
     assert prune(database, at(400 * DAY), batch=3).deliveries == 7
@@ -87,7 +87,7 @@ def test_no_table_keeps_anything_beyond_the_longest_retention(database: Database
     """Every table with created_on: one row of NOON in each, besides what a call of that time has left."""
     world = World(database)
     world.webhook()
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE, ended=1)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE, ended=1)]}, NOON)
     finish(database, take(database, 0).claimed, OK, 1)
     mine = {"project_id": world.project_id, "created_on": NOON}
     with database.write() as session:
@@ -113,7 +113,7 @@ def test_no_table_keeps_anything_beyond_the_longest_retention(database: Database
 def test_an_event_that_a_kept_delivery_is_about_is_kept(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE, ended=1)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE, ended=1)]}, NOON)
     with database.write() as session:
         session.execute(update(StageEvent).values(call_id=None))
         session.execute(update(Delivery).values(call_id=None))
@@ -227,7 +227,7 @@ def test_error_page_and_call_card_use_their_indexes_among_many_old_rows(database
 def test_a_selection_without_states_it_may_touch_is_empty(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     with database.read() as session:
         pending = Selection(states=("pending",)).conditions(world.project_id)
         assert session.scalars(select(Delivery.id).where(*pending)).all() == []

@@ -108,7 +108,7 @@ def test_the_second_of_two_hosts_wakes_the_worker_at_once(database: Database, da
         world.webhook(BEFORE, spec(receiver.url))
         with working(two, receiver) as worker:
             wait_until(lambda: worker.in_flight == 0)
-            publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())
+            publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
             receiver.wait_for(1, 1.5)  # the worker's own look would take two seconds
     two.close()
 

@@ -473,7 +473,7 @@ def test_what_was_told_live_of_a_call_is_not_told_again_by_cel(database: Databas
     with gzip.open(TRACES / "cel" / "mobile-22.ami.gz", "rt") as lines:
         for message in read(lines):
             reports = tracker.feed(message)
-            publish(context_of(database), pbx_id, reports, datetime.now(UTC))
+            publish(context_of(database), {pbx_id: reports}, datetime.now(UTC))
             if any(stage.name == "incoming.pickup" for report in reports for stage in report.stages):
                 break
     heard = stages_of(database)
@@ -489,7 +489,7 @@ def test_what_was_told_live_of_a_call_is_not_told_again_by_cel(database: Databas
         backfill = Backfill(CelFile(str(copy), "iso-8859-1"), Place(BEFORE_ALL), _tracker)
         now = datetime.fromtimestamp(1795908681 + 500, UTC)
         assert list(backfill.resync(ChannelList((), now, "22", None, None), [])) == []
-        publish(context_of(database), pbx_id, looked_at(backfill, now), datetime.now(UTC))
+        publish(context_of(database), {pbx_id: looked_at(backfill, now)}, datetime.now(UTC))
         assert stages_of(database) == [*heard, "incoming.after"]
 
 
@@ -501,10 +501,10 @@ def test_a_leg_that_was_not_told_live_is_told_by_cel_though_another_rang_at_that
         return Stage("incoming.forward", to, 1, at(1), {"forward_to": to})
 
     heard = replace(gone("1.1"), ended_on=None, stages=(forward("101"),), memory={"open": True})
-    publish(context_of(database), pbx_id, [heard], at(2))
+    publish(context_of(database), {pbx_id: [heard]}, at(2))
     keys = ("incoming.forward 101", "incoming.forward 102", "incoming.forward 103")
     by_cel = replace(heard, stages=(forward("102"), forward("101"), forward("103")), memory=None, by_cel=keys)
-    publish(context_of(database), pbx_id, [by_cel], at(3))
+    publish(context_of(database), {pbx_id: [by_cel]}, at(3))
     with database.read() as session:
         assert sorted(session.scalars(select(StageEvent.key))) == ["101", "102", "103"]
     assert notes_of(database) == {"1.1": {"open": True}}

@@ -164,12 +164,12 @@ def what(*names: str) -> WebhookSpec:
 def test_a_project_that_waits_for_none_keeps_none_of_those_told_for_another(database: Database) -> None:
     world = World(database)
     world.webhook(AFTER)
-    publish(context_of(database), world.pbx_id, reports("ring_group"), NOON)
+    publish(context_of(database), {world.pbx_id: reports("ring_group")}, NOON)
     with database.read() as session:
         assert {event.stage for event in session.scalars(select(StageEvent))}.isdisjoint(OPTIONAL_STAGES)
         with_them = session.scalars(select(Call)).one()
     other = World(database)
-    publish(context_of(database), other.pbx_id, reports("ring_group", ()), NOON)
+    publish(context_of(database), {other.pbx_id: reports("ring_group", ())}, NOON)
     with database.read() as session:
         without = session.scalars(select(Call).where(Call.pbx_id == other.pbx_id)).one()
     assert (with_them.data, with_them.extension) == (without.data, without.extension)
@@ -178,7 +178,7 @@ def test_a_project_that_waits_for_none_keeps_none_of_those_told_for_another(data
 def test_a_webhook_gets_the_stage_that_it_waits_for_and_no_other(database: Database) -> None:
     world = World(database)
     hook = world.webhook("incoming.unring", what("extension", "ring_status"))
-    publish(context_of(database), world.pbx_id, reports("ring_group"), NOON)
+    publish(context_of(database), {world.pbx_id: reports("ring_group")}, NOON)
     deliveries = world.deliveries()
     assert {row.webhook_id for row in deliveries} == {hook}
     assert sorted(row.body for row in deliveries) == [
@@ -191,7 +191,7 @@ def test_an_internal_call_that_is_told_live_is_one_call_of_the_history(database:
     for stage in ("internal.before", "internal.pickup", "internal.after"):
         world.webhook(stage, what("stage", "caller", "extension"))
     for report in reports("internal"):
-        publish(context_of(database), world.pbx_id, [report], NOON)
+        publish(context_of(database), {world.pbx_id: [report]}, NOON)
     assert [row.body for row in world.deliveries()] == [
         f'{{"stage":"internal.{stage}","caller":"101","extension":"102"}}'.encode()
         for stage in ("before", "pickup", "after")

@@ -42,7 +42,7 @@ def failed(database: Database, number: int) -> World:
     """A world with that many failed deliveries of one webhook."""
     world = World(database)
     world.webhook(what=spec(in_flight=100))
-    publish(context_of(database), world.pbx_id, [report(f"1.{call}", BEFORE) for call in range(number)], NOON)
+    publish(context_of(database), {world.pbx_id: [report(f"1.{call}", BEFORE) for call in range(number)]}, NOON)
     finish(database, take(database, 0).claimed, BUSY, 1)
     return world
 

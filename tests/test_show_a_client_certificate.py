@@ -30,7 +30,7 @@ def delivered(database: Database, authority: Authority, request: RequestSpec, se
         what = spec(request=RequestSpec(url=cage.url, tls_ca=request.tls_ca, tls_certificate=request.tls_certificate))
         world.webhook(BEFORE, what, tls_key_sealed=sealed)
         with working(database, cage):  # type: ignore[arg-type]
-            publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())
+            publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
             wait_until(lambda: world.deliveries()[0].state in (DELIVERED, FAILED))
     return world
 

@@ -105,7 +105,7 @@ def test_a_test_send_is_guarded(app: Flask, database: Database) -> None:
 def test_a_recording_is_fetched_by_the_guarded_sender(app: Flask, database: Database) -> None:
     world = World(database)
     with Receiver() as receiver:
-        publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())
+        publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
         with database.write() as session:
             call = session.query(Call).one()
             call.data = {**call.data, "recording_file": f"{receiver.url}/a.wav"}
@@ -123,7 +123,7 @@ def test_a_recording_of_hours_is_fetched_whole_and_in_parts(database: Database, 
     app = services.app(OpenHub(settings, open_context(settings, database, VAULT)))
     world = World(database)
     with Receiver(lambda _request: Reply(200, sound)) as receiver:
-        publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())
+        publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
         with database.write() as session:
             call = session.query(Call).one()
             call.data = {**call.data, "recording_file": f"{receiver.url}/a.wav"}
@@ -162,7 +162,7 @@ def test_what_is_sent_again_is_guarded_again(database: Database) -> None:
     with Receiver() as receiver, Receiver() as other:
         world.webhook(BEFORE, spec(receiver.url))
         with working(database, receiver):
-            publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())
+            publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
             receiver.wait_for(1)
             wait_until(lambda: bool(world.deliveries()[0].finished_on))
         (delivery,) = world.deliveries()

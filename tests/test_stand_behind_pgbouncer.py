@@ -57,11 +57,11 @@ def test_calls_are_delivered_once_each_and_another_process_wakes_the_worker_at_o
     with Receiver() as receiver, working(database, receiver) as worker, ThreadPoolExecutor(6) as threads:
         world.webhook(BEFORE, spec(receiver.url))
         wait_until(lambda: worker.in_flight == 0)
-        publish(context_of(publisher), world.pbx_id, [report("0.1", BEFORE)], utc_now())
+        publish(context_of(publisher), {world.pbx_id: [report("0.1", BEFORE)]}, utc_now())
         receiver.wait_for(1, 1.5)  # the worker's own look would take two seconds
 
         def more(number: int) -> None:
-            publish(context_of(publisher), world.pbx_id, [report(f"1.{number}", BEFORE)], utc_now())
+            publish(context_of(publisher), {world.pbx_id: [report(f"1.{number}", BEFORE)]}, utc_now())
 
         list(threads.map(more, range(CALLS)))
         receiver.wait_for(CALLS + 1)

@@ -172,7 +172,7 @@ def test_workers_wait_and_burn_no_attempt(database: Database, fault: Fault) -> N
     world = World(database)
     with Receiver() as receiver:
         world.webhook(BEFORE, spec(receiver.url, in_flight=100))
-        publish(context_of(database), world.pbx_id, [report(f"1.{n}", BEFORE) for n in range(100)], utc_now())
+        publish(context_of(database), {world.pbx_id: [report(f"1.{n}", BEFORE) for n in range(100)]}, utc_now())
         mend = fault(database)
         with working(database, receiver) as worker:
             refused(database)
@@ -203,7 +203,7 @@ def test_a_log_of_the_trouble_holds_no_key_and_no_answer(
     with Receiver(break_and_answer) as receiver:
         world.webhook("", spec(f"{receiver.url}/bot12345:BOT-KEY/send"), name="next")
         world.webhook(BEFORE, spec(receiver.url, on_success="next"))
-        publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())
+        publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
         with working(database, receiver):
             wait_until(lambda: "database away" in told.getvalue())
             mends[0]()
@@ -218,7 +218,7 @@ def test_an_answer_that_cannot_be_written_yet_is_kept(database: Database, fault:
     mends: list[Callable[[], None]] = []
     with Receiver(lambda _: mends.append(fault(database)) or Reply(body=b"x" * BIG)) as receiver:  # type: ignore[func-returns-value]
         world.webhook(BEFORE, spec(receiver.url))
-        publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], utc_now())
+        publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
         with working(database, receiver):
             wait_until(lambda: bool(mends))
             refused(database)

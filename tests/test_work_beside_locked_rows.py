@@ -78,8 +78,7 @@ def calls(database: Database, number: int, *stages: str) -> World:
         world.webhook(stage, spec(in_flight=100))
     publish(
         context_of(database),
-        world.pbx_id,
-        [report(f"1.{call}", *(stages or (BEFORE,))) for call in range(number)],
+        {world.pbx_id: [report(f"1.{call}", *(stages or (BEFORE,))) for call in range(number)]},
         NOON,
     )
     return world
@@ -125,10 +124,10 @@ def test_a_claim_passes_over_a_locked_delivery_that_waits_for_its_turn_in_the_ca
     world.webhook(FORWARD)
     world.webhook(BEFORE)
     for step in (1, 2):
-        publish(context_of(database), world.pbx_id, [report("1.1", forward("101", step))], NOON)
+        publish(context_of(database), {world.pbx_id: [report("1.1", forward("101", step))]}, NOON)
     first, second = world.deliveries()
     assert [one.id for one in take(database, 29).claimed] == [first.id]
-    publish(context_of(database), world.pbx_id, [report("1.2", BEFORE)], at(31))
+    publish(context_of(database), {world.pbx_id: [report("1.2", BEFORE)]}, at(31))
     with locked(database, Delivery, Delivery.id == second.id), promptly():
         (other,) = take(database, 31).claimed  # the second has had its time of waiting, but not since the first left
         assert other.call_id != second.call_id
@@ -215,10 +214,10 @@ def test_a_publish_that_meets_its_call_locked_writes_nothing_and_is_repeated(dat
     impatient(database)
     later = [report("1.0", FORWARD, values={"forward_to": "101"}), report("1.1", BEFORE)]
     with locked(database, Call), pytest.raises(OperationalError, match="lock timeout"):
-        publish(context_of(database), world.pbx_id, later, at(1))
+        publish(context_of(database), {world.pbx_id: later}, at(1))
     assert count(database, StageEvent) == 1
     for _ in range(2):
-        publish(context_of(database), world.pbx_id, later, at(2))
+        publish(context_of(database), {world.pbx_id: later}, at(2))
     assert count(database, StageEvent) == 3
     assert len(world.deliveries()) == 2
 
@@ -249,7 +248,7 @@ def test_a_worker_that_cannot_record_a_failure_yet_keeps_it_and_sends_nothing_tw
     met: list[str] = []
     with Receiver(lambda _: Reply(503)) as receiver, ExitStack() as holder:
         webhook_id = world.webhook(BEFORE, spec(receiver.url))
-        publish(context_of(database), world.pbx_id, [report("1.1", BEFORE), report("1.2", BEFORE)], utc_now())
+        publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE), report("1.2", BEFORE)]}, utc_now())
         holder.enter_context(locked(database, Webhook, Webhook.id == webhook_id))
         impatient(database)
         event.listen(database.engine, "handle_error", lambda context: met.append(str(context.original_exception)))

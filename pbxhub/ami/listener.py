@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pbxhub.ami.login import Patience
 from pbxhub.ami.pbx_listener import PbxListener
 from pbxhub.ami.pbx_rows import PbxRow, read_rows
-from pbxhub.ami.publisher import Publish
+from pbxhub.ami.publisher import Publish, Publisher
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
@@ -33,18 +33,19 @@ async def listen(
 ) -> None:
     """Listens to every enabled PBX until stop is set; then writes the remaining stages within 4 s and returns.
 
-    publish(pbx_id, reports) writes reports in one transaction, in a thread of its own. It may be called again with
-    the same reports.
+    publish(reports) writes reports by PBX in one transaction, in a thread of its own. It may be called again with the
+    same reports.
     data_dir: keeps stages that could not be written before the stop; the next start writes them.
     stage_memory: stages kept per PBX while the database is unavailable (Settings.stage_memory).
     keep_events: whether the events of calls are kept beside their stages (call_events.py).
     """
+    publisher = Publisher(publish)
     begin = partial(
-        PbxListener, context=context, publish=publish, stage_memory=stage_memory, patience=patience or Patience(),
+        PbxListener, context=context, publisher=publisher, stage_memory=stage_memory, patience=patience or Patience(),
         data_dir=data_dir, keep_events=keep_events,
     )  # fmt: skip
     listener = _Listener(context.database, context.vault, begin)
-    stopping = asyncio.create_task(stop.wait())
+    stopping, writing = asyncio.create_task(stop.wait()), asyncio.create_task(publisher.run())
     try:
         while not stop.is_set():
             try:
@@ -55,6 +56,7 @@ async def listen(
     finally:
         stopping.cancel()
         await listener.close()
+        writing.cancel()
 
 
 class _Listener:

@@ -23,7 +23,7 @@ from pbxhub.ami.login import Patience
 from pbxhub.ami.pbx_rows import PbxRow, Seen, known_trunks, read_notes, write_cursor, write_notes, write_seen
 from pbxhub.ami.placing import NotBegun, Placing
 from pbxhub.ami.protocol import Answer, SessionEndedError
-from pbxhub.ami.publisher import GROUP, Publish, Publisher
+from pbxhub.ami.publisher import GROUP, Publisher
 from pbxhub.ami.resync import ChannelList, ReceivedEvent, SilentCheck, read_channels, why_gone
 from pbxhub.ami.unwritten_stages import keep_unwritten, read_unwritten, unwritten_file
 from pbxhub.calls.ami_events import parse
@@ -70,7 +70,7 @@ class PbxListener:
     """Runs one PBX until it is cancelled; close() ends it without losing a stage."""
 
     def __init__(
-        self, row: PbxRow, context: DeliveryContext, publish: Publish, stage_memory: int, patience: Patience,
+        self, row: PbxRow, context: DeliveryContext, publisher: Publisher, stage_memory: int, patience: Patience,
         data_dir: Path, keep_events: bool = True,
     ) -> None:  # fmt: skip
         self.row = row
@@ -78,8 +78,9 @@ class PbxListener:
         self._database = context.database
         self._patience = patience
         self._inbox: Inbox[Item] = Inbox(_INBOX)
-        self._publisher = Publisher(row.id, publish, stage_memory)
-        self._events = EventLog(context.database, row.id, self._publisher.put) if keep_events else None
+        self._publisher = publisher
+        self._queue = publisher.open_queue(row.id, stage_memory)
+        self._events = EventLog(context.database, row.id, self._queue.put) if keep_events else None
         self._tracker = row.new_tracker()
         self._connecting: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
@@ -104,11 +105,11 @@ class PbxListener:
     @property
     def unwritten(self) -> int:
         """Stages not yet in the database."""
-        return self._publisher.stages
+        return self._queue.stages
 
     def keep_unwritten(self) -> None:
         """Saves them in a file for the next start. Raises OSError when the disk is full."""
-        keep_unwritten(self._unwritten_file, self._publisher.unwritten(), self._tracker.all_notes())
+        keep_unwritten(self._unwritten_file, self._queue.unwritten(), self._tracker.all_notes())
 
     async def run(self) -> None:
         """Writes the stages that an earlier run could not, restores the calls in progress, then listens.
@@ -118,7 +119,7 @@ class PbxListener:
         notes = await asyncio.to_thread(read_notes, self._database, self.row.id)
         self._tracker.restore(notes, await asyncio.to_thread(known_trunks, self._database, self.row))
         works = [
-            self._publisher.run, self._follow, self._note, self._sweep, self._show, self._read_cel, self._placing.run,
+            self._follow, self._note, self._sweep, self._show, self._read_cel, self._placing.run,
         ]  # fmt: skip
         if self._events is not None:
             works.append(self._events.run)
@@ -130,11 +131,12 @@ class PbxListener:
                     self._connecting = tasks.create_task(self._keep_on(self._connect))
         finally:
             self._backfill.close()
+            self._publisher.close_queue(self._queue)
 
     def _write_unwritten(self) -> None:
         reports, notes = read_unwritten(self._unwritten_file)
         for start in range(0, len(reports), GROUP):
-            self._publisher.publish_group(reports[start : start + GROUP])
+            self._publisher.write({self.row.id: reports[start : start + GROUP]})
         if notes:
             write_notes(self._database, self.row.id, notes)
         self._unwritten_file.unlink(missing_ok=True)
@@ -159,7 +161,7 @@ class PbxListener:
         self._put_notes()
         if self._events is not None:
             self._events.flush()
-        await self._publisher.empty.wait()
+        await self._queue.empty.wait()
         await asyncio.to_thread(write_seen, self._database, self.row.id, self._current())
 
     async def _connect(self) -> None:
@@ -167,7 +169,7 @@ class PbxListener:
         while True:
             self._connection = Connection(self.row.address, self._inbox, self._patience)
             connection = asyncio.create_task(self._connection.run())
-            full = asyncio.create_task(self._publisher.full.wait())
+            full = asyncio.create_task(self._queue.full.wait())
             try:
                 await asyncio.wait({connection, full}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -176,8 +178,8 @@ class PbxListener:
                 await asyncio.wait({connection})
             if not connection.cancelled():
                 connection.result()  # run() returns only by an exception: raise it here
-            self._inbox.put(PbxState("lost", "memory_full", str(self._publisher.stages)))
-            await self._publisher.empty.wait()
+            self._inbox.put(PbxState("lost", "memory_full", str(self._queue.stages)))
+            await self._queue.empty.wait()
 
     async def _ask(self, action: Action, seconds: float) -> Answer:
         if self._connection is None:
@@ -208,13 +210,13 @@ class PbxListener:
             self._put(self._tracker.expire(item.channels, item.asked_on))
         elif isinstance(item, NotBegun):
             if not self._tracker.rings(item.channel_id):  # otherwise its Hangup follows, with the reason
-                self._publisher.put(partial(self._placing.record_failure, item))
+                self._queue.put(partial(self._placing.record_failure, item))
         else:
             self._set_state(item)
 
     def _put(self, reports: Iterable[CallReport]) -> None:
         for report in reports:
-            self._publisher.put(report)
+            self._queue.put(report)
 
     async def _note(self) -> None:
         """Saves what changed in calls without a new stage, so that a killed hub forgets one second at most.
@@ -230,8 +232,8 @@ class PbxListener:
         notes = self._tracker.notes()
         if notes:
             self._noted.clear()
-            self._publisher.put(partial(write_notes, self._database, self.row.id, notes))
-            self._publisher.put(self._noted.set)
+            self._queue.put(partial(write_notes, self._database, self.row.id, notes))
+            self._queue.put(self._noted.set)
 
     def _set_state(self, state: PbxState) -> None:
         """A new state of the connection."""
@@ -257,12 +259,12 @@ class PbxListener:
                 self._put(self._backfill.release_held())
                 continue
             async for report in self._backfill.poll(_now()):
-                self._publisher.put(report)
-                if self._publisher.stages > _BACKLOG:  # live stages go first
-                    await self._publisher.empty.wait()
+                self._queue.put(report)
+                if self._queue.stages > _BACKLOG:  # live stages go first
+                    await self._queue.empty.wait()
             if self._backfill.cursor != written:
                 written = self._backfill.cursor
-                self._publisher.put(partial(write_cursor, self._database, self.row.id, written))
+                self._queue.put(partial(write_cursor, self._database, self.row.id, written))
             self._show_cel(self._backfill.trouble)
 
     def _show_cel(self, trouble: str) -> None:
@@ -295,7 +297,7 @@ class PbxListener:
             seen, since = self._current(), time.monotonic() - written
             turned = shown is None or seen.state != shown.state
             due = turned or since >= _ALIVE or (since >= _BETWEEN and seen != shown)
-            if due and not self._publisher.away:
+            if due and not self._queue.away:
                 try:
                     await asyncio.to_thread(write_seen, self._database, self.row.id, seen)
                     shown, written = seen, time.monotonic()

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import CallReport
-from pbxhub.delivery.call_rows import CallNow
+from pbxhub.delivery.call_rows import Reported
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.store.api import Attributes
 from pbxhub.store.bulk import Query
@@ -49,16 +49,14 @@ _KNOWN = Query(
 )
 
 
-def attach_attributes(
-    context: DeliveryContext, session: Session, calls: Mapping[str, CallNow], reports: Sequence[CallReport]
-) -> None:
+def attach_attributes(context: DeliveryContext, session: Session, reported: Sequence[Reported]) -> None:
     """Attaches the attributes of their numbers to calls that have just begun. Values that a call has already stay."""
-    begun = {report.linkedid: report for report in reversed(reports) if calls[report.linkedid].is_new}
-    project_ids = {calls[linkedid].project_id for linkedid in begun}
+    begun = {one.call.id: one for one in reversed(reported) if one.call.is_new}.values()
+    project_ids = {one.call.project_id for one in begun}
     if not project_ids or _ANY.first(session, project_ids=list(project_ids)) is None:
         return
     projects = context.webhook_cache.fetch(session, project_ids)
-    keys = {linkedid: _keys(report, projects[calls[linkedid].project_id].country) for linkedid, report in begun.items()}
+    keys = {one.call.id: _keys(one.report, projects[one.call.project_id].country) for one in begun}
     numbers = set[str]().union(*keys.values())
     if not numbers:
         return
@@ -66,12 +64,12 @@ def attach_attributes(
         session,
         project_ids=list(project_ids),
         numbers=list(numbers),
-        earliest=min(report.started_on for report in begun.values()),
+        earliest=min(one.report.started_on for one in begun),
     )
-    for linkedid, report in begun.items():
-        call, begins = calls[linkedid], report.started_on
+    for one in begun:
+        call, begins = one.call, one.report.started_on
         for row in rows:
-            is_its_own = row.project_id == call.project_id and row.number in keys[linkedid]
+            is_its_own = row.project_id == call.project_id and row.number in keys[call.id]
             if is_its_own and row.valid_from <= begins <= row.valid_until:
                 call.data = {**row.values, **call.data}
 

@@ -117,40 +117,68 @@ _KEEP = Upsert(_LIVE_CALL, ("pbx_id", "linkedid"), ("memory",))
 _LET_GO = Delete(_LIVE_CALL, ("pbx_id", "linkedid"))
 
 
-def lock_calls(session: Session, pbx_id: int, reports: Sequence[CallReport]) -> dict[str, CallNow]:
-    """The calls of the reports by linkedid: known ones are locked for this transaction, new ones not inserted yet."""
-    linkedids = sorted({report.linkedid for report in reports})
-    calls = _read(session, pbx_id, linkedids)
-    missing = [report for report in reports if report.linkedid not in calls]
+Reports = Mapping[int, Sequence[CallReport]]
+"""What the PBXs reported: by their ids, each in its order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A report and its call, which several reports of a group may share."""
+
+    call: CallNow
+    report: CallReport
+
+
+def lock_calls(session: Session, reports: Reports) -> list[Reported]:
+    """Every report with its call. Known calls are locked for this transaction, new ones not inserted yet."""
+    calls = _read(session, reports)
+    missing = {
+        (pbx_id, report.linkedid): report
+        for pbx_id, of_pbx in reports.items()
+        for report in reversed(of_pbx)  # the first report of a call says whose it is
+        if (pbx_id, report.linkedid) not in calls
+    }
     if missing:
-        projects = _Projects(session, pbx_id, missing)
-        for report in missing:
-            if report.linkedid not in calls:
-                calls[report.linkedid] = CallNow(new_id(), projects.of(report), pbx_id, report.linkedid, True)
-    return calls
+        projects = _Projects(session, missing)
+        for (pbx_id, linkedid), report in missing.items():
+            calls[pbx_id, linkedid] = CallNow(new_id(), projects.of(pbx_id, report), pbx_id, linkedid, True)
+    return [Reported(calls[pbx_id, report.linkedid], report) for pbx_id, of_pbx in reports.items() for report in of_pbx]
 
 
-def write_calls(session: Session, pbx_id: int, calls: Iterable[CallNow]) -> None:
-    """Writes the changed calls, then the tracker's notes on them. Always in the order of linkedids: two listeners that
-    write the same calls in different orders would wait for each other.
+def distinct_calls(reported: Iterable[Reported]) -> list[CallNow]:
+    """Each call once, in the order of their first reports."""
+    return list({one.call.id: one.call for one in reported}.values())
+
+
+def write_calls(session: Session, calls: Iterable[CallNow]) -> None:
+    """Writes the changed calls, then the tracker's notes on them. Always in the order of PBXs and linkedids: two
+    listeners that write the same calls in different orders would wait for each other.
 
     Raises IntegrityError when another listener has inserted one of the calls meanwhile.
     """
-    ordered = sorted((call for call in calls if call.changed), key=lambda call: call.linkedid)
+    ordered = sorted((call for call in calls if call.changed), key=lambda call: (call.pbx_id or 0, call.linkedid))
     new = [call.row() for call in ordered if call.is_new]
     known = [call.row() for call in ordered if not call.is_new]
     if new:
         _INSERT.run(session, new)
     if known:
         _UPDATE.run(session, known)
-    notes = {call.linkedid: call.memory for call in ordered if call.memory is not None}
-    if notes:
-        keep_notes(session, pbx_id, notes)
+    _write_notes(
+        session, {(call.pbx_id or 0, call.linkedid): call.memory for call in ordered if call.memory is not None}
+    )
 
 
 def keep_notes(session: Session, pbx_id: int, notes: Mapping[str, Mapping[str, JSON]]) -> None:
-    """Writes the tracker's notes on calls, in the order of linkedids. Empty notes delete the row."""
-    rows = [{"pbx_id": pbx_id, "linkedid": linkedid, "memory": storable(notes[linkedid])} for linkedid in sorted(notes)]
+    """Writes the tracker's notes on calls of one PBX, by linkedid. Empty notes delete the row."""
+    _write_notes(session, {(pbx_id, linkedid): memory for linkedid, memory in notes.items()})
+
+
+def _write_notes(session: Session, notes: Mapping[tuple[int, str], Mapping[str, JSON]]) -> None:
+    """In the order of PBXs and linkedids, as the calls."""
+    rows = [
+        {"pbx_id": pbx_id, "linkedid": linkedid, "memory": storable(notes[pbx_id, linkedid])}
+        for pbx_id, linkedid in sorted(notes)
+    ]
     live, over = [row for row in rows if row["memory"]], [row for row in rows if not row["memory"]]
     if live:
         _KEEP.run(session, live)
@@ -182,9 +210,14 @@ _OF_PBX = Query(
 )
 
 
-def _read(session: Session, pbx_id: int, linkedids: list[str]) -> dict[str, CallNow]:
-    rows = _OF_PBX.all(session, pbx_id=pbx_id, linkedids=linkedids) if linkedids else []
-    return {row.linkedid: _from_row(row._asdict()) for row in rows}
+def _read(session: Session, reports: Reports) -> dict[tuple[int, str], CallNow]:
+    """The calls that are in the database, locked PBX by PBX: in one order, whoever locks them."""
+    calls = {}
+    for pbx_id in sorted(reports):
+        linkedids = sorted({report.linkedid for report in reports[pbx_id]})
+        for row in _OF_PBX.all(session, pbx_id=pbx_id, linkedids=linkedids) if linkedids else ():
+            calls[pbx_id, row.linkedid] = _from_row(row._asdict())
+    return calls
 
 
 def _from_row(row: Mapping[str, Any]) -> CallNow:
@@ -200,23 +233,27 @@ def no_call(project_id: int) -> CallNow:
     return CallNow(new_id(), project_id, None, "", False)
 
 
-_PROJECT = Query(select(Pbx.project_id).where(Pbx.id == bindparam("pbx_id")))
+_PROJECTS = Query(select(Pbx.id, Pbx.project_id).where(one_of(Pbx.id, "pbx_ids")))
 _NUMBERS = Query(
-    select(Number.did, Number.project_id).where(Number.pbx_id == bindparam("pbx_id"), one_of(Number.did, "dids"))
+    select(Number.pbx_id, Number.did, Number.project_id).where(
+        one_of(Number.pbx_id, "pbx_ids"), one_of(Number.did, "dids")
+    )
 )
 
 
 class _Projects:
     """Which project a new call belongs to: the one of its DID, else the PBX's."""
 
-    def __init__(self, session: Session, pbx_id: int, reports: Iterable[CallReport]) -> None:
-        dids = sorted({did for report in reports if (did := _did(report))})
-        self._default: int = _PROJECT.all(session, pbx_id=pbx_id)[0].project_id
-        numbers = _NUMBERS.all(session, pbx_id=pbx_id, dids=dids) if dids else ()
-        self._by_did: dict[str, int] = dict(numbers)
+    def __init__(self, session: Session, first: Mapping[tuple[int, str], CallReport]) -> None:
+        pbx_ids = sorted({pbx_id for pbx_id, _linkedid in first})
+        dids = sorted({did for report in first.values() if (did := _did(report))})
+        self._defaults = {row.id: row.project_id for row in _PROJECTS.all(session, pbx_ids=pbx_ids)}
+        numbers = _NUMBERS.all(session, pbx_ids=pbx_ids, dids=dids) if dids else ()
+        self._by_did = {(row.pbx_id, row.did): row.project_id for row in numbers}
 
-    def of(self, report: CallReport) -> int:
-        return self._by_did.get(_did(report), self._default)
+    def of(self, pbx_id: int, report: CallReport) -> int:
+        number: int = self._by_did.get((pbx_id, _did(report))) or self._defaults[pbx_id]
+        return number
 
 
 def _did(report: CallReport) -> str:

@@ -105,7 +105,7 @@ def test_attributes_kept_for_a_number_come_with_its_next_call(
     program.add("/attributes", {"number": "+380 44 123-45-67", "values": {"utm_source": "google", "client_id": "7.8"}})
     for linkedid, began in (("early", moment - timedelta(hours=1)), ("now", moment + timedelta(seconds=2))):
         called = report(linkedid, "incoming.before", started_on=began)
-        publish(hub.context, hub.pbx_id, [called], moment)
+        publish(hub.context, {hub.pbx_id: [called]}, moment)
     await_until(lambda: receiver.request_count("/ads") == 2, "15s")
     assert sorted(str(asked.json("source")) for asked in receiver.requests) == ["None", "google"]
     assert hub.client().get("/calls", number="+380441234567")["items"][0]["values"]["client_id"] == "7.8"
@@ -123,8 +123,7 @@ def test_a_number_is_found_however_the_two_have_written_it(hub: Served, given: s
     moment = datetime.now(UTC) + timedelta(seconds=2)
     publish(
         hub.context,
-        hub.pbx_id,
-        [report("1.1", "incoming.before", started_on=moment, caller=caller)],
+        {hub.pbx_id: [report("1.1", "incoming.before", started_on=moment, caller=caller)]},
         moment,
     )
     assert hub.client().get("/calls")["items"][0]["values"]["utm_source"] == "google"
@@ -144,8 +143,8 @@ def test_a_call_complete_webhook_has_everything(hub: Served, receiver: MockServe
     moment = datetime.now(UTC)
     told = {"billsec": 49, "recording_file": "/var/spool/a.wav", "disposition": "ANSWERED"}
     over = report("1.1", "incoming.after", values=told, started_on=moment, ended_on=moment)
-    publish(hub.context, hub.pbx_id, [over], moment)
-    publish(hub.context, hub.pbx_id, [over], moment)
+    publish(hub.context, {hub.pbx_id: [over]}, moment)
+    publish(hub.context, {hub.pbx_id: [over]}, moment)
     await_until(lambda: len(receiver.requests) == 2, "15s")
     assert receiver.last_request("/all").json("all.billsec") == 49
     assert "/recordings/" in receiver.last_request("/tape").json("link")

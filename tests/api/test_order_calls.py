@@ -135,7 +135,7 @@ def test_the_callers_own_values_are_parameters_of_the_call(hub: Served) -> None:
         direction="outgoing", caller="101", caller_name="", dst=NUMBER, extension="101", started_on=datetime.now(UTC),
         answered_on=None, ended_on=None, disposition="", memory={},
     )  # fmt: skip
-    publish(hub.context, hub.pbx_id, [report], datetime.now(UTC))
+    publish(hub.context, {hub.pbx_id: [report]}, datetime.now(UTC))
     with hub.database.read() as session:
         (stage,) = session.scalars(select(StageEvent))
     assert from_json(stage.data)["custom"] == {"order": 7, "tags": ["a"]}
@@ -217,7 +217,7 @@ def test_callbacks_go_in_order_however_slow_their_receiver_is(
         report_of(talks, "outgoing.pickup", answered_on=now),
         report_of(talks, "outgoing.after", answered_on=now, ended_on=now),
     ):
-        publish(hub.context, hub.pbx_id, [report], now)
+        publish(hub.context, {hub.pbx_id: [report]}, now)
     with hub.database.read() as session:
         held = session.scalars(select(Delivery.held).order_by(Delivery.id)).all()
     assert held == [False, False, True, True, True]
@@ -262,7 +262,7 @@ def test_what_the_agents_phone_did_decides_whatever_the_pbx_says_of_the_order(
     order = hub.client().order_call(NUMBER, "101")
     now = datetime.now(UTC)
     ended = replace(report_of(order, "", direction="internal", ended_on=now), disposition=disposition)
-    publish(hub.context, hub.pbx_id, [ended], now)
+    publish(hub.context, {hub.pbx_id: [ended]}, now)
     with hub.database.write() as session:
         settle(hub.context, session, UUID(order.id), True, "Originate failed", now)
     told = hub.client().call(order.id)

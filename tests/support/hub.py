@@ -1,7 +1,7 @@
 """A listener on a real database inside a test, and what it wrote there."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from sqlalchemy import select
 from pbxhub.ami.listener import listen
 from pbxhub.ami.login import Patience
 from pbxhub.calls.stages import JSON, CallReport
+from pbxhub.delivery.call_rows import Reports
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox import publish
@@ -94,10 +95,10 @@ async def listening(
 
     context = DeliveryContext(database, VAULT, Links(VAULT, ""))
 
-    def write(pbx_id: int, reports: Sequence[CallReport]) -> None:
+    def write(reports: Reports) -> None:
         if tried is not None:
-            tried[:] = reports
-        publish(context, pbx_id, reports, datetime.now(UTC))
+            tried[:] = [report for of_pbx in reports.values() for report in of_pbx]
+        publish(context, reports, datetime.now(UTC))
 
     stop = asyncio.Event()
     task = asyncio.create_task(listen(context, write, stage_memory, stop, data_dir, patience, keep_events))

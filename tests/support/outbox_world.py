@@ -161,6 +161,6 @@ def sick(database: Database, *addresses: str) -> World:
     world.webhook(name="CRM\r\nBcc: x@example.com")
     with database.write() as session:
         session.add_all(NoticeTarget(project_id=world.project_id, address=address) for address in addresses)
-    publish(context_of(database), world.pbx_id, [report("1.1", BEFORE)], NOON)
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     finish(database, take(database, 0).claimed, BUSY, 1)
     return world

@@ -128,4 +128,4 @@ def ring(site: Site, linkedid: str, caller: str = "+380671112233", answered: boo
     with site.database.read() as session:
         pbx = session.scalars(select(Pbx.id)).first()
     assert pbx is not None
-    publish(context_of(site.database), pbx, [told], now())
+    publish(context_of(site.database), {pbx: [told]}, now())

@@ -132,7 +132,7 @@ def world(app: Flask, database: Database, people: People) -> dict[str, Any]:
                                    spec=spec, created_on=moment))  # fmt: skip
         ids = {"project": people.project, "pbx": pbx.id, "webhook": hook.id, "employee": employee.id}
     report = CallReport("1.1", "incoming", "1", "", "2", "", moment, None, moment, "ANSWERED", {}, ())
-    publish(context_of(database), ids["pbx"], [report], moment)
+    publish(context_of(database), {ids["pbx"]: [report]}, moment)
     with database.read() as session:
         return ids | {"call": str(session.scalar(select(Call.id)))}
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import OPTIONAL_STAGES, CallReport, Stage
-from pbxhub.delivery.call_rows import CallNow
+from pbxhub.delivery.call_rows import CallNow, Reported, distinct_calls
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.storable import clip, storable
 from pbxhub.store.bulk import Query
@@ -52,15 +52,13 @@ class NewStage:
         return NewEvent(self.call.project_id, "call_stage", self.stage.time, data, self.call.known_id)
 
 
-def new_stages(
-    context: DeliveryContext, session: Session, calls: Mapping[str, CallNow], reports: Sequence[CallReport]
-) -> list[NewStage]:
+def new_stages(context: DeliveryContext, session: Session, reported: Sequence[Reported]) -> list[NewStage]:
     """Merges the reports into their calls, in order, and returns the stages that were not reported before."""
-    wanted = _wanted_stages(context, session, calls, reports)
-    known = _KnownStages(session, [call.id for call in calls.values() if not call.is_new])
+    wanted = _wanted_stages(context, session, reported)
+    known = _KnownStages(session, [call.id for call in distinct_calls(reported) if not call.is_new])
     stages = []
-    for report in reports:
-        call = calls[report.linkedid]
+    for one in reported:
+        call, report = one.call, one.report
         before = dict(call.data)
         call.take(report)
         for stage in _stages(report, call, wanted.get(call.project_id, frozenset())):
@@ -70,13 +68,13 @@ def new_stages(
 
 
 def _wanted_stages(
-    context: DeliveryContext, session: Session, calls: Mapping[str, CallNow], reports: Iterable[CallReport]
+    context: DeliveryContext, session: Session, reported: Iterable[Reported]
 ) -> Mapping[int, frozenset[str]]:
     """For each project, the stages that its webhooks use, of those that are not written otherwise."""
     asked = {
-        calls[report.linkedid].project_id
-        for report in reports
-        if report.ended_on or any(stage.name in OPTIONAL_STAGES for stage in report.stages)
+        one.call.project_id
+        for one in reported
+        if one.report.ended_on or any(stage.name in OPTIONAL_STAGES for stage in one.report.stages)
     }
     projects = context.webhook_cache.fetch(session, asked) if asked else {}
     return {number: _ONLY_IF_WANTED & project.by_stage.keys() for number, project in projects.items()}

@@ -6,7 +6,7 @@ between 2 and 3, nobody places the call, and the order ends as an error: a phone
 tests/api/test_order_calls.py
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -117,13 +117,13 @@ def sweep(context: DeliveryContext, session: Session, now: datetime) -> None:
             move(context, session, order, ERROR, "No end of the call was reported within a day.", now)
 
 
-def attach_custom(session: Session, calls: Mapping[str, CallNow]) -> None:
+def attach_custom(session: Session, calls: Iterable[CallNow]) -> None:
     """Gives ordered calls that have just begun the custom_args_values of the order: the parameters custom.NAME."""
-    ids = {linkedid: _order_id(linkedid) for linkedid, call in calls.items() if call.is_new}
-    for linkedid, order_id in ids.items():
+    for call in calls:
+        order_id = _order_id(call.linkedid) if call.is_new else None
         order = session.get(OrderedCall, order_id) if order_id else None
         if order is not None and order.custom:
-            calls[linkedid].data = {"custom": order.custom, **calls[linkedid].data}
+            call.data = {"custom": order.custom, **call.data}
 
 
 def settle(context: DeliveryContext, session: Session, order_id: UUID, begun: bool, said: str, now: datetime) -> None:
@@ -150,10 +150,10 @@ def ask_cancel(context: DeliveryContext, session: Session, order: OrderedCall, n
     return True
 
 
-def follow_ordered(context: DeliveryContext, session: Session, calls: Mapping[str, CallNow], now: datetime) -> None:
+def follow_ordered(context: DeliveryContext, session: Session, calls: Iterable[CallNow], now: datetime) -> None:
     """Moves the orders of these calls on. Call it in the transaction that writes the calls."""
-    for linkedid, call in calls.items():
-        order_id = _order_id(linkedid)
+    for call in calls:
+        order_id = _order_id(call.linkedid)
         order = _locked(session, order_id) if order_id else None
         if order is None or order.status in FINAL:
             continue

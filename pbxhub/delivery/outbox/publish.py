@@ -8,9 +8,8 @@ from sqlalchemy import Table
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.attributes import attach_attributes
-from pbxhub.delivery.call_rows import lock_calls, write_calls
+from pbxhub.delivery.call_rows import Reports, distinct_calls, lock_calls, write_calls
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.enqueue import enqueue
 from pbxhub.delivery.outbox.new_stages import NewStage, new_stages
@@ -40,8 +39,8 @@ class Published:
     failed: int
 
 
-def publish(context: DeliveryContext, pbx_id: int, reports: Sequence[CallReport], now: datetime) -> Published:
-    """Writes a group of reports of one PBX in one transaction; give up to a few hundred at once.
+def publish(context: DeliveryContext, reports: Reports, now: datetime) -> Published:
+    """Writes a group of reports of one or more PBXs in one transaction; give up to a few hundred at once.
 
     A stage is known by (call, name, key): reported again, by a second listener too, it changes nothing. A call
     that has ended stays ended. A DID with a Number belongs to the number's project, any other to the PBX's.
@@ -54,22 +53,23 @@ def publish(context: DeliveryContext, pbx_id: int, reports: Sequence[CallReport]
     """
     for tries_left in (2, 1, 0):
         try:
-            return _publish(context, pbx_id, reports, now)
+            return _publish(context, reports, now)
         except IntegrityError:
             if not tries_left:
                 raise
     raise AssertionError("unreachable")
 
 
-def _publish(context: DeliveryContext, pbx_id: int, reports: Sequence[CallReport], now: datetime) -> Published:
+def _publish(context: DeliveryContext, reports: Reports, now: datetime) -> Published:
     with context.database.write() as session:
-        calls = lock_calls(session, pbx_id, reports)
-        attach_attributes(context, session, calls, reports)
+        reported = lock_calls(session, reports)
+        calls = distinct_calls(reported)
+        attach_attributes(context, session, reported)
         attach_custom(session, calls)
-        stages = new_stages(context, session, calls, reports)
-        name_persons(context, session, calls.values())
-        write_calls(session, pbx_id, calls.values())
-        link_new(session, pbx_id, calls.values())
+        stages = new_stages(context, session, reported)
+        name_persons(context, session, calls)
+        write_calls(session, calls)
+        link_new(session, calls)
         follow_ordered(context, session, calls, now)
         return write_stages(context, session, stages, now)
 

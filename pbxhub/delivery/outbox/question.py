@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.call_rows import CallNow
@@ -87,28 +87,34 @@ def _rows(steps: Sequence[Step]) -> list[dict[str, str]]:
 _IS_UNLINKED = text("question.linkedid <> ''")  # as the partial index has it
 _QUIETLY = {"synchronize_session": False}
 _UNLINKED = Query(
-    select(Question.delivery_id, Question.linkedid).where(
-        Question.pbx_id == bindparam("pbx_id"), one_of(Question.linkedid, "linkedids"),
+    select(Question.delivery_id, Question.pbx_id, Question.linkedid).where(
+        one_of(Question.pbx_id, "pbx_ids"), one_of(Question.linkedid, "linkedids"),
         _IS_UNLINKED,
     )
 )  # fmt: skip
 
 
-def link_new(session: Session, pbx_id: int, calls: Iterable[CallNow]) -> None:
+def link_new(session: Session, calls: Iterable[CallNow]) -> None:
     """Links questions with calls that have just been written, in the transaction that writes them."""
-    _link(session, pbx_id, {call.linkedid: call.id for call in calls if call.is_new and call.changed})
+    _link(session, {(call.pbx_id or 0, call.linkedid): call.id for call in calls if call.is_new and call.changed})
 
 
 def link_question(session: Session, pbx_id: int, linkedid: str) -> None:
     """Links the questions of a call with it, if it has been written."""
     call_id = session.scalar(select(Call.id).where(Call.pbx_id == pbx_id, Call.linkedid == linkedid))
     if call_id is not None:
-        _link(session, pbx_id, {linkedid: call_id})
+        _link(session, {(pbx_id, linkedid): call_id})
 
 
-def _link(session: Session, pbx_id: int, ids: Mapping[str, UUID]) -> None:
-    for question in _UNLINKED.all(session, pbx_id=pbx_id, linkedids=sorted(ids)) if ids else ():
-        of, call_id = question.delivery_id, ids[question.linkedid]
+def _link(session: Session, ids: Mapping[tuple[int, str], UUID]) -> None:
+    """ids: of calls, by PBX and linkedid."""
+    if not ids:
+        return
+    pbx_ids, linkedids = sorted({pbx_id for pbx_id, _ in ids}), sorted({linkedid for _, linkedid in ids})
+    for question in _UNLINKED.all(session, pbx_ids=pbx_ids, linkedids=linkedids):
+        of, call_id = question.delivery_id, ids.get((question.pbx_id, question.linkedid))
+        if call_id is None:  # two PBXs may use the same linkedid
+            continue
         session.execute(update(Delivery).where(Delivery.id == of).values(call_id=call_id), execution_options=_QUIETLY)
         done = update(Question).where(Question.delivery_id == of).values(linkedid="", pbx_id=None)
         session.execute(done, execution_options=_QUIETLY)
