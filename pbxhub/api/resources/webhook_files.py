@@ -1,0 +1,81 @@
+"""Webhooks as they were, and as a file: revisions, export, import."""
+
+from typing import Any
+
+from flask import jsonify
+
+from pbxhub.account import webhooks as rules
+from pbxhub.account.visible import visible_spec
+from pbxhub.account.webhook_files import carry_out, export_file, plan
+from pbxhub.account.webhooks import editable, webhook_of
+from pbxhub.api import schemas
+from pbxhub.api.answers import page, tagged
+from pbxhub.api.keys import enter, needs
+from pbxhub.api.resources.account import id_after
+from pbxhub.api.resources.webhooks import columns, show_dumped, webhooks
+from pbxhub.webhooks.import_export import Change
+from pbxhub.wsgi.current import reading, writing
+from pbxhub.wsgi.request_checks import LARGEST_REVISION
+
+
+@webhooks.get("/webhooks/<int:webhook_id>/versions")
+@webhooks.arguments(schemas.Paging, location="query")
+@webhooks.response(200, schemas.page_of(schemas.Version))
+@needs("account.read")
+def versions(wanted: dict[str, Any], webhook_id: int) -> Any:
+    """Every revision, newest first."""
+    after = id_after(wanted) or schemas.LARGEST_ID
+    with reading() as session:
+        access = enter(session)
+        webhook = webhook_of(session, access, webhook_id)
+        rows = rules.revisions(session, access, webhook, min(after, LARGEST_REVISION + 1), wanted["limit"] + 1)
+        found = page([row.version for row in rows], wanted["limit"], lambda row: row.revision)
+        own = ("revision", "name", "stage", "enabled", "created_on")
+        shown = [{**columns(row, *own), "spec": visible_spec(access, row.spec)} for row in found["items"]]
+        return {**found, "items": shown}
+
+
+@webhooks.post("/webhooks/<int:webhook_id>/versions/<int(digits=9):revision>/restore")
+@webhooks.response(200, schemas.Webhook)
+@needs("webhooks.change")
+def restore(webhook_id: int, revision: int) -> Any:
+    """Makes an earlier revision the current one, as a new revision, on or off as it is now."""
+    with writing() as session:
+        access = enter(session)
+        webhook = editable(session, access, webhook_id)
+        rules.restore(session, access, webhook, revision)
+        return tagged(show_dumped(access, webhook))
+
+
+@webhooks.get("/webhooks/export")
+@webhooks.response(200, schemas.File)
+@needs("account.read")
+def export() -> Any:
+    """Every event but the locked one. The sealed secrets are not in the file; for a key that may not change webhooks
+    those in URLs, headers and bodies are hidden, too."""
+    with reading() as session:
+        access = enter(session)
+        return jsonify(export_file(session, access))
+
+
+@webhooks.post("/webhooks/import")
+@webhooks.arguments(schemas.ImportOptions, location="query")
+@webhooks.arguments(schemas.File)
+@webhooks.response(200, schemas.ImportResult)
+@needs("webhooks.change")
+def take_in(options: dict[str, Any], data: dict[str, Any]) -> Any:
+    """Adds and changes events by name. One that lacks its secret comes switched off."""
+    with writing() as session:
+        access = enter(session)
+        changes = plan(session, access, data)
+        written = 0 if options["dry_run"] else carry_out(session, access, changes)
+        return {"written": written, "webhooks": [_change_shown(item) for item in changes]}
+
+
+def _change_shown(item: Change) -> dict[str, Any]:
+    return {
+        "name": item.webhook.name,
+        "change": item.kind,
+        "needs_secret": item.needs_secret,
+        "fields_changed": [difference.path for difference in item.differences],
+    }

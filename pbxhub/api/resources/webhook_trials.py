@@ -1,0 +1,106 @@
+"""A webhook tried out: previewed, sent once, or asked as a waiting call would ask it."""
+
+from typing import Any
+
+from pbxhub.account.access import Access
+from pbxhub.account.call_questions import simulate as simulate_answer
+from pbxhub.account.preview import Preview, Tried, preview, test_send
+from pbxhub.account.refusals import ConflictError
+from pbxhub.account.visible import readable, visible_request
+from pbxhub.account.webhooks import webhook_of
+from pbxhub.api import schemas
+from pbxhub.api.keys import enter, needs
+from pbxhub.api.problems import refuse
+from pbxhub.api.resources.webhooks import webhooks
+from pbxhub.store import webhooks as store
+from pbxhub.translatable import say
+from pbxhub.webhooks.curl_command import as_curl
+from pbxhub.webhooks.spec import dump_spec
+from pbxhub.wsgi.current import reading
+
+
+@webhooks.post("/webhooks/<int:webhook_id>/simulate")
+@webhooks.arguments(schemas.AnswerTried)
+@webhooks.response(200, schemas.Simulated)
+@needs("webhooks.change")
+def simulate(data: dict[str, Any], webhook_id: int) -> Any:
+    """What an answer would do with a waiting call. Nobody is called."""
+    with reading() as session:
+        access = enter(session)
+        steering = webhook_of(session, access, webhook_id).spec.steering
+        if steering is None:
+            raise ConflictError(say("This event does not steer calls: its stage is not call.question."))
+        return simulate_answer(access, steering, data["answer"].encode())
+
+
+@webhooks.post("/webhooks/preview")
+@webhooks.arguments(schemas.WebhookTrial)
+@webhooks.response(200, schemas.Rendered)
+@needs("webhooks.change")
+def preview_draft(data: dict[str, Any]) -> Any:
+    """The exact request that an event which need not be saved would send. Whoever draws it up chooses which values of a
+    call it shows and under which names, and so reads what is hidden elsewhere."""
+    with reading() as session:
+        access = enter(session)
+        return _rendered(access, preview(session, access, data))
+
+
+@webhooks.post("/webhooks/<int:webhook_id>/preview")
+@webhooks.arguments(schemas.Sample)
+@webhooks.response(200, schemas.Rendered)
+@needs("account.read")
+def preview_one(data: dict[str, Any], webhook_id: int) -> Any:
+    """The exact request for a recent call or a sample."""
+    with reading() as session:
+        access = enter(session)
+        webhook = webhook_of(session, access, webhook_id)
+        return _rendered(access, preview(session, access, _trial(webhook, data), webhook))
+
+
+@webhooks.post("/webhooks/<int:webhook_id>/test")
+@webhooks.arguments(schemas.Sample)
+@webhooks.response(200, schemas.Answered)
+@needs("webhooks.change")
+def test(data: dict[str, Any], webhook_id: int) -> Any:
+    """Sends the previewed request once, the way a delivery is sent, and tells the answer."""
+    with reading() as session:
+        access = enter(session)
+        webhook = webhook_of(session, access, webhook_id)
+        return _answered(access, test_send(session, access, _trial(webhook, data), webhook))
+
+
+def _trial(webhook: store.Webhook, data: dict[str, Any]) -> dict[str, Any]:
+    return {"name": webhook.name, "stage": webhook.stage, "spec": dump_spec(webhook.spec), "sample": data["sample"]}
+
+
+def _rendered(access: Access, found: Preview) -> dict[str, Any]:
+    if found.errors:
+        refuse(422, "This cannot be sent.", found.errors)
+    asked = visible_request(access, found.request) if found.request else None
+    return {
+        "method": asked.method if asked else None,
+        "url": asked.url if asked else None,
+        "headers": [list(header) for header in asked.headers] if asked else [],
+        "body": readable(asked.body) if asked else "",
+        "curl": as_curl(asked.method, asked.url, asked.headers, asked.body) if asked else "",
+        "not_sent": found.not_sent.sentence if found.not_sent else None,
+        "would_match": found.would_match,
+        "notes": found.notes,
+    }
+
+
+def _answered(access: Access, tried: Tried) -> dict[str, Any]:
+    answer = tried.answer
+    shown = _rendered(access, tried.preview)
+    if answer is None:
+        return {**shown, "outcome": None, "message": shown["not_sent"] or "", "status_code": None, "response_body": "",
+                "elapsed_ms": None, "success": None}  # fmt: skip
+    return {
+        **shown,
+        "outcome": answer.outcome,
+        "message": tried.verdict.sentence if tried.verdict else answer.message,
+        "status_code": answer.status_code,
+        "response_body": answer.body.decode("utf-8", "replace"),
+        "elapsed_ms": None if answer.total_us is None else answer.total_us // 1000,
+        "success": tried.verdict.ok if tried.verdict else False,
+    }
