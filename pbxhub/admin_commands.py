@@ -1,23 +1,17 @@
-"""Commands for operators: PBXs, users, and the links with which users create their accounts."""
+"""Commands for operators: PBXs, users, and the links with which users create their accounts.
+
+What a command works with is imported when it runs; see cli.py.
+"""
 
 from datetime import UTC, datetime
-from typing import TextIO, TypeVar, cast
+from typing import TYPE_CHECKING, TextIO, TypeVar, cast
 
 import click
 
-from pbxhub.account.access import RIGHTS, Access, CommandLine, HubAccess
-from pbxhub.account.email_addresses import normalised
-from pbxhub.account.first_owner import first_setup
-from pbxhub.account.operators import change_operator
-from pbxhub.account.pbx_files import PbxFiles, name_files
-from pbxhub.account.pbxs import PbxInput
-from pbxhub.account.pbxs import add_pbx as add_pbx_to
-from pbxhub.account.projects import make_project
-from pbxhub.account.refusals import Refusal
-from pbxhub.opening import open_hub
-from pbxhub.services import OpenHub, app
-from pbxhub.store.accounts import Project, User
-from pbxhub.web.account_links import link_for
+if TYPE_CHECKING:
+    from pbxhub.account.access import HubAccess
+    from pbxhub.account.refusals import Refusal
+    from pbxhub.opening import OpenHub
 
 T = TypeVar("T")
 
@@ -52,6 +46,14 @@ def add_pbx(
     tls_ca: TextIO | None, plain_login: bool, contexts: tuple[str, ...], cel: str, recordings: str | None,
 ) -> None:  # fmt: skip
     """Adds a PBX. A running listener connects to it automatically."""
+    from pbxhub.account.access import RIGHTS, Access
+    from pbxhub.account.pbx_files import PbxFiles, name_files
+    from pbxhub.account.pbxs import PbxInput
+    from pbxhub.account.pbxs import add_pbx as add_pbx_to
+    from pbxhub.account.projects import make_project
+    from pbxhub.opening import open_hub
+    from pbxhub.store.accounts import Project
+
     hub = open_hub(migrating=True)
     by = _by_command_line(hub)
     authority = tls_ca.read() if tls_ca else ""
@@ -71,6 +73,9 @@ def add_pbx(
 def setup_link() -> None:
     """Prints a new link with which to create the first account. Earlier links stop working. Only for a database without
     users."""
+    from pbxhub.account.first_owner import first_setup
+    from pbxhub.opening import open_hub
+
     hub = open_hub(migrating=True)
     setup = first_setup(hub.settings, hub.context.database, datetime.now(UTC), anew=True)
     if not setup.link:
@@ -86,6 +91,9 @@ def user() -> None:
 @user.command("list")
 def list_users() -> None:
     """Lists the users, one per line: e-mail address, operator or user, name."""
+    from pbxhub.opening import open_hub
+    from pbxhub.store.accounts import User
+
     with open_hub().context.database.read() as session:
         for row in session.query(User).order_by(User.email):
             click.echo(f"{row.email}\t{'operator' if row.operator else 'user'}\t{row.name}")
@@ -96,6 +104,11 @@ def list_users() -> None:
 @click.option("--revoke", is_flag=True, help="Removes the right. The last operator cannot be removed.")
 def make_operator(email: str, revoke: bool) -> None:
     """Makes the user with this EMAIL an operator of the hub."""
+    from pbxhub.account.email_addresses import normalised
+    from pbxhub.account.operators import change_operator
+    from pbxhub.opening import open_hub
+    from pbxhub.store.accounts import User
+
     hub = open_hub()
     by = _by_command_line(hub)
     with hub.context.database.write() as session:
@@ -112,6 +125,11 @@ def make_operator(email: str, revoke: bool) -> None:
 def print_link(email: str) -> None:
     """Prints a link for EMAIL to reset the password or to accept an invitation. For a hub without a mail server, or a
     user who does not get its mail. Treat the link like a password."""
+    from pbxhub.account.refusals import Refusal
+    from pbxhub.opening import open_hub
+    from pbxhub.services import app
+    from pbxhub.web.account_links import link_for
+
     hub = open_hub()
     try:
         link = link_for(app(hub), hub.context.database, email)
@@ -123,11 +141,14 @@ def print_link(email: str) -> None:
     click.echo(f"It works once, until {link.until:%Y-%m-%d %H:%M} UTC.", err=True)
 
 
-def _by_command_line(hub: OpenHub) -> HubAccess:
+def _by_command_line(hub: "OpenHub") -> "HubAccess":
+    from pbxhub.account.access import CommandLine, HubAccess
+    from pbxhub.services import app
+
     return HubAccess(CommandLine(), app(hub).extensions["pbxhub"], operator=True)
 
 
-def _accepted(found: T | list[Refusal]) -> T:
+def _accepted(found: "T | list[Refusal]") -> T:
     """What was made; ends the command when it was refused."""
     if isinstance(found, list) and found:
         raise click.ClickException("\n".join(f"{refusal.path}: {refusal.text}" for refusal in found))

@@ -1,4 +1,7 @@
-"""Commands for the whole database of a hub: backup, restore, move."""
+"""Commands for the whole database of a hub: backup, restore, move.
+
+What a command works with is imported when it runs; see cli.py.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -8,14 +11,6 @@ from pathlib import Path
 from typing import TextIO
 
 import click
-
-from pbxhub.database_url import read_database_url
-from pbxhub.maintenance.backup import back_up
-from pbxhub.maintenance.backup_file import BackupError
-from pbxhub.maintenance.move import move as move_database
-from pbxhub.maintenance.restore import restore as restore_database
-from pbxhub.opening import database_named, load_settings, open_hub
-from pbxhub.store.session import open_database
 
 _SHORTEST = 12  # characters of a passphrase
 _passphrase = click.option(
@@ -32,6 +27,9 @@ def backup(file: Path, passphrase_file: TextIO | None, without_key: bool) -> Non
 
     A PostgreSQL database needs pg_dump on this host.
     """
+    from pbxhub.maintenance.backup import back_up
+    from pbxhub.opening import database_named, open_hub
+
     hub = open_hub()
     passphrase = "" if without_key else _read_passphrase(passphrase_file, confirm=True)
     url = hub.settings.database_direct_url or hub.settings.database_url
@@ -52,6 +50,9 @@ def restore(file: Path, passphrase_file: TextIO | None) -> None:
     Without --passphrase-file the key of this host is used, or the passphrase is asked for when it has none. Deliveries
     that were waiting when the backup was made are not sent: they are on the Webhook error check.
     """
+    from pbxhub.maintenance.restore import restore as restore_database
+    from pbxhub.opening import database_named, load_settings
+
     settings = load_settings()
     needed = passphrase_file is not None or not settings.secret_key
     passphrase = _read_passphrase(passphrase_file, confirm=False) if needed else ""
@@ -69,6 +70,11 @@ def move(url: str) -> None:
 
     Interrupted, run it again: it continues. The old database stays as it is.
     """
+    from pbxhub.database_url import read_database_url
+    from pbxhub.maintenance.move import move as move_database
+    from pbxhub.opening import database_named, open_hub
+    from pbxhub.store.session import open_database
+
     hub = open_hub()
     try:
         target = open_database(read_database_url(url))
@@ -102,6 +108,8 @@ def _show(table: str, done: int, total: int) -> None:
 
 @contextmanager
 def _in_words() -> Iterator[None]:
+    from pbxhub.maintenance.backup_file import BackupError
+
     try:
         yield
     except BackupError as error:

@@ -2,18 +2,30 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from pbxhub.delivery.context import open_context
+from pbxhub.delivery.context import DeliveryContext, open_context
 from pbxhub.logs import configure_logs
-from pbxhub.services import OpenHub
+from pbxhub.sending.address_guard import Endpoint
 from pbxhub.settings import Settings, SettingsError, read_settings, with_key
 from pbxhub.store.key_check import WrongKeyError, check_key, remember_key
+from pbxhub.store.migrate import draft_migration as write_draft
 from pbxhub.store.migrate import is_current, migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class OpenHub:
+    """What every service needs. released: endpoints on this machine that webhooks may reach, such as the demo's
+    receiver."""
+
+    settings: Settings
+    context: DeliveryContext
+    released: frozenset[Endpoint] = frozenset()
 
 
 def load_settings() -> Settings:
@@ -75,3 +87,22 @@ def settings_with_key(settings: Settings, database: Database) -> Settings:
 
 def _reason(error: SQLAlchemyError) -> str:
     return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+
+
+def migrate_database(revision: str) -> bool:
+    """Brings the tables to the revision; "base" deletes them all. Whether they are the newest then."""
+    settings = load_settings()
+    database = database_of(settings)
+    with database_named():
+        if revision != "base":
+            refuse_wrong_key(settings, database)
+        migrate(database, revision)
+        current = is_current(database)
+        if current:
+            settings_with_key(settings, database)
+    return current
+
+
+def draft_migration(message: str) -> None:
+    """For developers: writes a migration to the tables in the code."""
+    write_draft(database_of(load_settings()), message)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
@@ -27,13 +26,13 @@ from pbxhub.api import install as install_api
 from pbxhub.database_url import database_places
 from pbxhub.delivery.background_jobs import BackgroundJobs
 from pbxhub.delivery.call_rows import Reports
-from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
 from pbxhub.delivery.outbox import Retention, publish
 from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.delivery.prepare import Prepared
 from pbxhub.delivery.worker import Worker
 from pbxhub.http_server import serving
+from pbxhub.opening import OpenHub
 from pbxhub.sending.address_guard import AddressGuard, Endpoint, endpoints
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.sender import Sender
@@ -46,16 +45,6 @@ _GUARD_LASTS = 300.0  # seconds
 _THREADS = 16  # of the pages and the API, per process; event streams may use half of them
 _STOP = 10.0  # seconds a service may take to stop
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class OpenHub:
-    """What every service needs. released: endpoints on this machine that webhooks may reach, such as the demo's
-    receiver."""
-
-    settings: Settings
-    context: DeliveryContext
-    released: frozenset[Endpoint] = frozenset()
 
 
 def collect_seldom() -> None:

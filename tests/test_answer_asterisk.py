@@ -16,7 +16,8 @@ from pbxhub.agi.server import MOST_UNKNOWN
 from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.context import open_context
 from pbxhub.delivery.outbox import publish
-from pbxhub.services import OpenHub, answering
+from pbxhub.opening import OpenHub
+from pbxhub.services import answering
 from pbxhub.settings import Settings, read_settings, with_key
 from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.agi_tokens import Tokens

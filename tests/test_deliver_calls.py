@@ -12,7 +12,7 @@ from pbxhub.delivery.context import open_context, utc_now
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.wakeup import WakeupListener
-from pbxhub.services import OpenHub
+from pbxhub.opening import OpenHub
 from pbxhub.services import working as serving
 from pbxhub.settings import read_settings
 from pbxhub.store.accounts import Pbx

@@ -12,10 +12,10 @@ from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.worker import Worker
 from pbxhub.notices.tell import tell
+from pbxhub.opening import OpenHub
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.sender import Sender
-from pbxhub.services import OpenHub
 from pbxhub.settings import read_settings, with_key
 from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.delivery_rows import DELIVERED, FAILED

@@ -18,7 +18,8 @@ from pbxhub.database_url import connect_arguments, database_places, read_databas
 from pbxhub.delivery.context import open_context, utc_now
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.wakeup import WakeupListener, Wakeups
-from pbxhub.services import OpenHub, guard
+from pbxhub.opening import OpenHub
+from pbxhub.services import guard
 from pbxhub.settings import read_settings
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database

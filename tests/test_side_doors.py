@@ -15,8 +15,9 @@ from pbxhub.delivery.context import open_context, utc_now
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox import publish, resend_one
 from pbxhub.notices.tell import tell
+from pbxhub.opening import OpenHub
 from pbxhub.sending.sender import Sender
-from pbxhub.services import OpenHub, guard
+from pbxhub.services import guard
 from pbxhub.settings import read_settings
 from pbxhub.store.accounts import Project
 from pbxhub.store.delivery_rows import FAILED

@@ -20,8 +20,9 @@ import pbxhub.delivery.worker as worker_module
 import pbxhub.services as services
 from pbxhub.delivery.context import open_context
 from pbxhub.delivery.worker import Worker
+from pbxhub.opening import OpenHub
 from pbxhub.sending.engine import Engine
-from pbxhub.services import OpenHub, guard
+from pbxhub.services import guard
 from pbxhub.settings import read_settings
 from pbxhub.store.session import Database, open_database
 from pbxhub.vault import Vault

@@ -48,7 +48,7 @@ STAGES = ("incoming.before", "incoming.pickup", "incoming.after", "outgoing.afte
 PR_SET_CHILD_SUBREAPER = 36  # of prctl(2)
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["pytest", "pbxhub.cli", "pbxhub.api.resources"])
+_processes.set_forkserver_preload(["pytest", "pbxhub.running", "pbxhub.api.resources"])
 
 
 class Child:

@@ -1,0 +1,168 @@
+"""Runs parts of the hub in this process, or pages in several, until the process is told to stop."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+
+import click
+import structlog
+
+from pbxhub import __version__
+from pbxhub.account.first_owner import first_setup
+from pbxhub.delivery.context import open_context
+from pbxhub.delivery.outbox import prune
+from pbxhub.delivery.outbox.prune import Pruned
+from pbxhub.delivery.wakeup import wake_trouble
+from pbxhub.demo.project import retire_demo
+from pbxhub.demo.receiver import describe
+from pbxhub.demo.show import showing
+from pbxhub.opening import OpenHub, database_of, open_hub
+from pbxhub.services import answering, bound, collect_seldom, listening, measuring, pages, retention, working
+from pbxhub.settings import Settings
+from pbxhub.vault import Vault
+from pbxhub.worker_processes import Stop, keep_running
+
+_STOP = 9.5  # seconds; service managers often kill a process after ten
+_WEB_PROCESSES = 2  # of `web`; each handles as many requests at a time as `run` does
+log = structlog.get_logger(__name__)
+Service = Callable[[OpenHub], AbstractContextManager[None]]
+
+
+def run_all(demo: bool) -> None:
+    """Everything in one process. demo: with the built-in PBX and receiver."""
+    hub = open_hub(migrating=True)
+    with ExitStack() as stack:
+        if demo:
+            hub = _with_demo(hub, stack)
+        else:
+            with hub.context.database.write() as session:
+                retire_demo(session)
+        _run_until_stopped(hub, [pages, working, _answering_if_free, listening])
+
+
+def run_pages() -> None:
+    """The pages and the API, in two processes."""
+    hub = open_hub()
+    settings = hub.settings
+    with _port_named(settings):
+        listening_on = bound(settings.bind, settings.port)
+    _show_addresses(hub)
+    hub.context.database.close()  # only the socket may be open when the processes are forked
+    collect_seldom()
+    keep_running(partial(_serve_pages, settings, listening_on), _WEB_PROCESSES)
+
+
+def run_part(name: str) -> None:
+    """One part: listen, work or agi."""
+    _run_until_stopped(open_hub(), [{"listen": listening, "work": working, "agi": _answering}[name]])
+
+
+def delete_old_history() -> Pruned:
+    """What is older than the settings allow."""
+    hub = open_hub()
+    return prune(hub.context.database, datetime.now(UTC), retention(hub.settings))
+
+
+def _serve_pages(settings: Settings, listening_on: socket.socket, stop: Stop) -> None:
+    hub = OpenHub(settings, open_context(settings, database_of(settings), Vault(settings.secret_key)))
+    with pages(hub, listening_on):
+        stop.wait()
+        _end_in_time()
+    hub.context.database.close()
+
+
+def _with_demo(hub: OpenHub, stack: ExitStack) -> OpenHub:
+    port = hub.settings.port + 1
+    if port > 65535:
+        raise click.ClickException("PBXHUB_PORT: the demo's receiver uses the next port as well; give 65534 or less")
+    context = hub.context
+    show = showing(
+        context.database, context.vault, port, lambda received: click.echo(f"  arrived: {describe(received)}")
+    )
+    try:
+        released = stack.enter_context(show)
+    except OSError as error:
+        raise click.ClickException(
+            f"PBXHUB_PORT: the demo's receiver cannot listen on port {port}: {error.strerror}"
+        ) from None
+    click.echo(f"The demo's receiver shows what the webhooks send: http://127.0.0.1:{port}/")
+    return replace(hub, released=released)
+
+
+@contextmanager
+def _answering(hub: OpenHub) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(answering(hub))
+        except OSError as error:
+            raise click.ClickException(f"PBXHUB_AGI: cannot listen there: {error.strerror}") from None
+        yield
+
+
+@contextmanager
+def _answering_if_free(hub: OpenHub) -> Iterator[None]:
+    """Runs FastAGI, or continues without it when another program uses the port: calls are still reported."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(answering(hub))
+        except OSError as error:
+            click.echo(f"PBXHUB_AGI: cannot listen there: {error.strerror}. Calls cannot ask webhooks.", err=True)
+        yield
+
+
+def _show_addresses(hub: OpenHub) -> None:
+    click.echo(f"pbxhub {__version__} at {hub.settings.public_url}")
+    setup = first_setup(hub.settings, hub.context.database, datetime.now(UTC))
+    if setup.sentence:
+        click.echo(setup.sentence, err=not setup.link)
+
+
+def _run_until_stopped(hub: OpenHub, services: Sequence[Service]) -> None:
+    """Starts the services in order. SIGTERM or Ctrl-C stops them in reverse order."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    if working in services and (trouble := wake_trouble(hub.context.database)):
+        raise click.ClickException(trouble)
+    with ExitStack() as stack:
+        stack.callback(hub.context.database.close)
+        with _port_named(hub.settings):
+            for service in services:
+                stack.enter_context(service(hub))
+        try:
+            stack.enter_context(measuring(hub))
+        except OSError as error:
+            raise click.ClickException(f"PBXHUB_METRICS: cannot listen there: {error.strerror}") from None
+        if pages in services:
+            _show_addresses(hub)
+        collect_seldom()
+        stop.wait()
+        _end_in_time()
+
+
+@contextmanager
+def _port_named(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = f"{settings.bind}:{settings.port}"
+        raise click.ClickException(f"PBXHUB_PORT: cannot listen on {where}: {error.strerror}") from None
+
+
+def _end_in_time() -> None:
+    """Ends the process even while threads wait for an unavailable database. Nothing is lost: leases expire, and files
+    keep unwritten stages."""
+
+    def end() -> None:
+        log.error("database did not answer in time; the next start continues the unfinished work")
+        os._exit(1)
+
+    timer = threading.Timer(_STOP, end)
+    timer.daemon = True
+    timer.start()

@@ -1,0 +1,50 @@
+"""A command loads what it works with and nothing else: help and a replay are there at once, on any machine."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.recordings import EXPECTED, scenarios
+
+NAME = next(iter(EXPECTED))
+LOADED = "import json, sys; print(json.dumps(sorted(name.split('.')[0] for name in sys.modules)), file=sys.stderr)"
+PARTS = {"sqlalchemy", "psycopg", "alembic", "flask", "pycurl", "asyncio", "phonenumbers", "cryptography", "structlog"}
+PAGES = {"flask", "werkzeug", "jinja2", "wtforms", "flask_security", "marshmallow", "waitress", "pytest"}
+
+
+def loaded_by(code: str, *arguments: object) -> set[str]:
+    """The packages that a Python process has loaded when this code is done."""
+    command = [sys.executable, "-c", f"import sys\n{code}\n{LOADED}", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def test_no_help_loads_a_part_of_the_hub() -> None:
+    code = """
+import click
+from pbxhub.cli import main
+
+def show(command, parent=None):
+    with click.Context(command, parent) as context:
+        assert command.get_help(context)
+        for each in getattr(command, "commands", {}).values():
+            show(each, context)
+
+show(main)
+"""
+    assert loaded_by(code) & (PARTS | PAGES) == set()
+
+
+def test_a_replay_loads_the_tracker_alone(tmp_path: Path) -> None:
+    recording = tmp_path / "recording.ami"
+    recording.write_text("\n\n".join(scenarios("22")[NAME]))
+    code = "from pbxhub.cli import main; main(['replay', sys.argv[1]], standalone_mode=False)"
+    assert loaded_by(code, recording) & (PARTS | PAGES) == set()
+
+
+@pytest.mark.parametrize("module", ["pbxhub.checkup", "pbxhub.maintenance.backup", "pbxhub.store.migrate"])
+def test_checks_backups_and_migrations_load_no_pages(module: str) -> None:
+    assert loaded_by(f"import {module}, pbxhub.opening") & PAGES == set()
