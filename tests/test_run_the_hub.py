@@ -133,7 +133,7 @@ def test_a_stop_does_not_hang_on_a_locked_database_and_the_next_start_goes_on(
 def test_a_port_over_the_last_one_is_named(environ: dict[str, str]) -> None:
     done = pbxhub({**environ, "PBXHUB_PORT": "65535"}, "run", "--demo")
     assert done.returncode == 1
-    assert "PBXHUB_PORT: the demo's receiver needs the next port as well" in done.stderr
+    assert "PBXHUB_PORT: the demo's receiver uses the next port as well" in done.stderr
 
 
 def test_a_port_that_is_taken_is_named(environ: dict[str, str]) -> None:
