@@ -192,7 +192,7 @@ def test_check_says_what_is_missing_and_what_to_do(environ: dict[str, str]) -> N
     assert added.returncode == 0
     done = pbxhub(environ, "check")
     assert done.returncode == 1
-    assert "FAIL PBX Asterisk: Nothing listens at 127.0.0.1:9." in done.stdout
+    assert "FAIL PBX Asterisk: Nothing accepts connections at 127.0.0.1:9." in done.stdout
 
 
 def test_a_pbx_is_added_on_the_server_by_the_rules_of_the_pages(environ: dict[str, str]) -> None:

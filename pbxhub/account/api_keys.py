@@ -32,7 +32,7 @@ def make_key(session: Session, access: Access, name: str, scopes: Iterable[str])
     called = one_line({"name": name}, "name", LONGEST_NAME, needed=True)
     refused = [called] if isinstance(called, Refusal) else []
     if not wanted or set(scopes) - set(SCOPES):
-        refused.append(Refusal("scopes", say("A key must be allowed something."), say("Choose what it may do.")))
+        refused.append(Refusal("scopes", say("Choose at least one right for the key."), say("Choose what it may do.")))
     if refused or isinstance(called, Refusal):
         return refused
     key = f"pbx_{secrets.token_urlsafe(32)}"

@@ -65,10 +65,10 @@ def _read(given: Mapping[str, Any]) -> dict[str, Any] | list[Refusal]:
 def _refuse_words(given: Mapping[str, Any]) -> Iterator[Refusal]:
     for name in LONGEST:
         if not _WORD.fullmatch(str(given.get(name) or "").replace("{extension}", "")):
-            yield Refusal(name, say("Asterisk would read this as something else."),
+            yield Refusal(name, say("Asterisk would interpret this in another way."),
                           say("Use Latin letters, digits, and / _ - . @ only."))  # fmt: skip
     if "channel" in given and str(given["channel"]).count("{extension}") != 1:
-        yield Refusal("channel", say("This must hold {extension} once."), say("Write it like PJSIP/{extension}."))
+        yield Refusal("channel", say("This must contain {extension} once."), say("Write it like PJSIP/{extension}."))
 
 
 def _refuse_rules(rules: Sequence[str]) -> Iterator[Refusal]:

@@ -33,7 +33,7 @@ def refusal_of(text: str) -> Sentence | None:
         return say("Give an e-mail address, anna@example.com for example.")
     local, _, domain = unicodedata.normalize("NFKC", text).strip().lower().partition("@")
     if any(len(_alphabets(part)) > 1 for part in (local, *_labels(domain))):
-        return say("This address mixes letters of several alphabets that look alike; give it as it is written.")
+        return say("This address mixes similar letters of several alphabets; type it as it is written.")
     return None
 
 

@@ -84,7 +84,7 @@ def read_endpoints(given: Sequence[str]) -> list[str] | Refusal:
             return Refusal(
                 "endpoints",
                 say("%(name)s is not the name of an endpoint.", name=name[:80]),
-                say("Write it as Asterisk has it, anna2 or PJSIP/anna2 for example, up to 80 characters."),
+                say("Write it as in Asterisk, such as anna2 or PJSIP/anna2, with up to 80 characters."),
             )
     return names
 
@@ -99,7 +99,7 @@ def _taken_endpoints(session: Session, access: Access, card: Employee, names: Se
         Taken(
             "endpoints",
             say("The endpoint %(name)s is on the card of %(extension)s.", name=name, extension=owners[name]),
-            say("Take it off that card first."),
+            say("Remove it from that card first."),
         )
         for name in names
         if name in owners

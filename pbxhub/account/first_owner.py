@@ -42,16 +42,19 @@ def first_setup(settings: Settings, database: Database, now: datetime, anew: boo
     with database.write() as session:
         if has_owner(session):
             remember_owner(settings.data_dir)
-            return Setup("", say("This hub has an owner. pbxhub user link makes links for accounts.") if anew else None)
+            return Setup(
+                "",
+                say("This hub has an owner. Run pbxhub user link to create a link for an account.") if anew else None,
+            )
         if not anew and had_owner(settings.data_dir):
             return Setup("", lost_database())
         token = _new_token(session, now, anew)
     if not token:
-        sentence = say("No account yet. The link to make it was printed at the first start; `pbxhub setup-link` makes "
-                       "a new one.")  # fmt: skip
+        sentence = say("No account yet. The first start printed the link to create it; `pbxhub setup-link` prints a "
+        "new one.")  # fmt: skip
         return Setup("", sentence)
     link = f"{settings.public_url}/setup?token={token}"
-    return Setup(link, say("First start: make your account at %(link)s", link=link))
+    return Setup(link, say("First start: create your account at %(link)s", link=link))
 
 
 def is_open(session: Session, data_dir: Path, token: str) -> bool:
@@ -107,9 +110,9 @@ def remember_owner(data_dir: Path) -> None:
 
 def lost_database() -> Sentence:
     """What is wrong when a database without users meets the marker, and what to do."""
-    return say("This hub had an owner, but its database has no users: it was lost, emptied, or is another one. Check "
-               "PBXHUB_DATABASE_URL and PBXHUB_DATA_DIR, and put the database back from a backup. To begin anew with "
-               "this one, run on the server: pbxhub setup-link")  # fmt: skip
+    return say("This hub had an owner, but its database has no users: the database was lost, emptied or replaced by "
+    "another. Check PBXHUB_DATABASE_URL and PBXHUB_DATA_DIR, and restore the database from a backup. To start over "
+    "with this one, run on the server: pbxhub setup-link")  # fmt: skip
 
 
 def _new_token(session: Session, now: datetime, anew: bool) -> str:

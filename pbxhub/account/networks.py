@@ -33,7 +33,7 @@ def grant_networks(session: Session, by: HubAccess, project: Project, grant: Gra
             Refusal(
                 "pbx_networks",
                 say("%(text)s is not a network.", text=wrong or ", ".join(grant.pbxs)),
-                say("Give networks like 192.168.10.0/24, one a line; 100 at most."),
+                say("Give networks like 192.168.10.0/24, one per line; 100 at most."),
             )
         ]
     before = _shown(project)

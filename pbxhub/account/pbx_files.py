@@ -109,7 +109,7 @@ def _not_a_path(field: str, text: str) -> list[Refusal]:
     whole = text in ("", COMMON_FOLDER) if field == "recordings" else not text
     if whole or (text.startswith("/") and text.isprintable() and len(text) <= _LONGEST):
         return []
-    return [Refusal(field, say("This is no path on this host."), say("Begin with /, or leave it empty for none."))]
+    return [Refusal(field, say("This is not a path on this host."), say("Begin with /, or leave it empty for none."))]
 
 
 def _taken(session: Session, row: Pbx, files: PbxFiles, common: Path) -> list[Refusal]:

@@ -144,16 +144,16 @@ def _refusals(changes: dict[str, object]) -> Iterator[Refusal]:
 def _misplaced(host: str, reach: PbxReach) -> list[Refusal]:
     if reach.allows_host(read_pbx_host(host) or ""):
         return []
-    return [Refusal("host", say("A PBX of this project may not be at this address."), _other_address(reach))]
+    return [Refusal("host", say("A PBX of this project must not be at this address."), _other_address(reach))]
 
 
 def _other_address(reach: PbxReach) -> Sentence:
     if reach.networks:
         return say(
-            "Give a public address, or one in %(networks)s; an operator of the hub grants a project more networks.",
+            "Give a public address, or one in %(networks)s; an operator of the hub can grant more networks.",
             networks=", ".join(str(network) for network in reach.networks),
         )
-    return say("Give a public address; an operator of the hub grants a project other networks.")
+    return say("Give a public address; an operator of the hub can grant other networks.")
 
 
 def _name(value: object) -> Refusal | None:
@@ -168,7 +168,7 @@ def _host(value: object) -> Refusal | None:
         return None
     return Refusal(
         "",
-        say("This is neither a host name nor an IP address."),
+        say("This is not a host name or an IP address."),
         say("Give one without http:// and port: pbx.example.com or 203.0.113.7 for example."),
     )
 
@@ -176,7 +176,7 @@ def _host(value: object) -> Refusal | None:
 def _port(value: object) -> Refusal | None:
     if isinstance(value, int) and 0 < value < 65536:
         return None
-    return Refusal("", say("This is not a port."), say("Give a number from 1 to 65535; AMI is 5038 as a rule."))
+    return Refusal("", say("This is not a port."), say("Give a number from 1 to 65535; AMI usually uses 5038."))
 
 
 def user_name(value: object) -> Refusal | None:
@@ -184,13 +184,13 @@ def user_name(value: object) -> Refusal | None:
     text = str(value)
     if text.lower() in _SECTIONS:
         return Refusal(
-            "", say("%(name)s has a meaning of its own in manager.conf.", name=text), say("Choose another user name.")
+            "", say("%(name)s has a special meaning in manager.conf.", name=text), say("Choose another user name.")
         )
     if _USER_NAME.fullmatch(text):
         return None
     return Refusal(
         "",
-        say("The user name would not stay one word in manager.conf."),
+        say("Asterisk would not read this user name as one word in manager.conf."),
         say("Use Latin letters, digits and _ . @ + - only, 100 at most."),
     )
 
@@ -201,9 +201,7 @@ def _secret(value: object) -> Refusal | None:
         return Refusal("", say("The secret is empty."), say("Give the secret of the AMI user."))
     if text.isprintable() and len(text) <= 200:
         return None
-    return Refusal(
-        "", say("The secret is too long or has control characters."), say("Use up to 200 letters, digits and signs.")
-    )
+    return Refusal("", say("The secret is too long or has control characters."), say("Use up to 200 characters."))
 
 
 def _authority(value: object) -> Refusal | None:
@@ -219,7 +217,7 @@ def _contexts(value: object) -> Refusal | None:
         return Refusal(
             "",
             say("A pattern of wildcards only would make every call an incoming one."),
-            say("Begin it with the name that the contexts share: from-trunk* for example."),
+            say("Begin it with the part that the names have in common, such as from-trunk*."),
         )
     if 0 < len(names) <= _MOST_CONTEXTS and all(_CONTEXT.fullmatch(name) for name in names):
         return None

@@ -142,7 +142,7 @@ def _judged(spec: WebhookSpec, answer: Answer) -> Reading:
     if messages:
         sentence = say("Google would drop this: %(why)s", why="; ".join(messages))
         return replace(reading, ok=False, code="check_failed", sentence=sentence)
-    sentence = say("Google's check finds nothing wrong. It records nothing and does not look at the API secret.")
+    sentence = say("Google's check found no error. It records nothing and does not check the API secret.")
     return replace(reading, sentence=sentence)
 
 

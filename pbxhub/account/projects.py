@@ -29,8 +29,8 @@ def refuse_new_project(session: Session, by: HubAccess) -> Refusal | None:
     known = ", ".join(user.email for user in operators_of(session)[:_MOST_NAMED])
     return Refusal(
         "",
-        say("On this hub the operator makes the projects."),
-        say("Ask %(who)s to make one for you.", who=known),
+        say("On this hub, operators create the projects."),
+        say("Ask %(who)s to create one for you.", who=known),
     )
 
 
@@ -87,7 +87,11 @@ def read_project(given: Mapping[str, Any]) -> dict[str, str] | list[Refusal]:
         refused.append(Refusal("time_zone", say("This is not a time zone."), say("Give an IANA name, Europe/Kyiv.")))
     if read.get("country") and read["country"] not in countries():
         refused.append(
-            Refusal("country", say("This is not a country."), say("Give two letters of ISO 3166, UA, or nothing."))
+            Refusal(
+                "country",
+                say("This is not a country."),
+                say("Give two letters of ISO 3166, such as UA, or leave it empty."),
+            )
         )
     return refused or read
 

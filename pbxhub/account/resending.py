@@ -66,5 +66,5 @@ def stop_sending(session: Session, access: Access, resend_id: UUID) -> None:
     over."""
     resend_of(session, access, resend_id)
     if not stop_resend(session, access.project.id, resend_id, access.now):
-        raise ConflictError(say("It is over already: everything has been sent, or it was stopped before."))
+        raise ConflictError(say("It has ended already: everything was sent, or it was stopped."))
     note(session, access, "sending again stopped", str(resend_id))

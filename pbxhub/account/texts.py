@@ -16,7 +16,7 @@ def one_line(given: Mapping[str, Any], name: str, longest: int, *, needed: bool 
         counted = say("This has %(count)s characters.", count=len(text))
         return Refusal(name, counted, say("Give up to %(most)s.", most=longest))
     if not text.isprintable():
-        return Refusal(name, say("This has a line break, or a character that does not show."), say("Write one line."))
+        return Refusal(name, say("This has a line break or an invisible character."), say("Write one line."))
     return text
 
 

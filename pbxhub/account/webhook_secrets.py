@@ -39,7 +39,7 @@ def secret_errors(spec: WebhookSpec, secret: str | None, kept: Webhook | None) -
         message = secret_error(spec.request.auth, secret)
         return [FieldError("auth.secret", message)] if message else []
     if kept is None or not kept.secret_sealed:
-        return [FieldError("auth.secret", say("Give the secret; it is encrypted and not shown again."))]
+        return [FieldError("auth.secret", say("Enter the secret; it is encrypted and never shown again."))]
     return moved_errors(spec, kept)
 
 
@@ -48,8 +48,12 @@ def moved_errors(spec: WebhookSpec, kept: Webhook) -> list[FieldError]:
     if not kept.secret_sealed or spec.request.auth.kind == "none" or keeps_secret(kept.spec.request, spec.request):
         return []
     if same_host(kept, spec):
-        return [FieldError("auth.secret", say("Give the secret again: it was given to be sent in another way."))]
-    again = say("Give the secret again: it was given for %(old)s and would go to %(new)s.", **_hosts(kept, spec))
+        return [
+            FieldError("auth.secret", say("Enter the secret again: it was entered for another kind of authentication."))
+        ]
+    again = say(
+        "Enter the secret again: it was entered for %(old)s and would be sent to %(new)s.", **_hosts(kept, spec)
+    )
     return [FieldError("auth.secret", again)]
 
 
@@ -64,12 +68,12 @@ def key_errors(vault: Vault, spec: WebhookSpec, key: str | None, kept: Webhook |
 
 def _kept_key_error(vault: Vault, spec: WebhookSpec, kept: Webhook | None) -> str:
     if kept is None or not kept.tls_key_sealed:
-        return say("Give the private key of the certificate; it is encrypted and not shown again.")
+        return say("Enter the private key of the certificate; it is encrypted and never shown again.")
     if not same_host(kept, spec):
         hosts = _hosts(kept, spec)
-        return say("Give the private key again: it was given for %(old)s and would go to %(new)s.", **hosts)
+        return say("Enter the private key again: it was entered for %(old)s and would be used for %(new)s.", **hosts)
     if not _fits(vault, spec.request.tls_certificate, kept.tls_key_sealed):
-        return say("Give the private key of this certificate: the one that was given belongs to another.")
+        return say("Enter the private key of this certificate: the stored one belongs to another certificate.")
     return ""
 
 

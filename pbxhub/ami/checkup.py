@@ -62,13 +62,12 @@ def _filter(refused: str) -> Finding:
         return Finding(
             True,
             say(
-                "The PBX refused the hub's own event filter (%(refused)s). That is well as long as manager.conf has "
-                "the eventfilter lines of asterisk-conf/manager.conf for this user; otherwise add system to its "
-                "write=.",
+                "The PBX refused the hub's event filter (%(refused)s). This is no problem if manager.conf has the "
+                "eventfilter lines of asterisk-conf/manager.conf for this user; otherwise add system to its write=.",
                 refused=refused,
             ),
         )
-    return Finding(True, say("The event filter is set: only events of calls will arrive."))
+    return Finding(True, say("The event filter is set: only events about calls will arrive."))
 
 
 def _compare_clocks(stamp: str, now: datetime) -> Finding:
@@ -76,17 +75,17 @@ def _compare_clocks(stamp: str, now: datetime) -> Finding:
         ahead = float(stamp) - now.timestamp()
     except ValueError:
         return Finding(
-            False, say("The PBX does not tell its time. Set timestampevents = yes in manager.conf [general].")
+            False, say("The PBX's events have no time. Set timestampevents = yes in [general] of manager.conf.")
         )
     if abs(ahead) <= CLOCK_TOLERANCE:
-        agree = say("The clocks of the PBX and the hub agree to %(seconds)s s.", seconds=f"{abs(ahead):.1f}")
+        agree = say("The clocks of the PBX and the hub differ by %(seconds)s s at most.", seconds=f"{abs(ahead):.1f}")
         return Finding(True, agree)
     seconds = f"{abs(ahead):.0f}"
     if ahead > 0:
         first = say("The PBX's clock is %(seconds)s s ahead of the hub's:", seconds=seconds)
     else:
         first = say("The PBX's clock is %(seconds)s s behind the hub's:", seconds=seconds)
-    return Finding(False, say("%(difference)s stages carry the PBX's time. Run NTP on both.", difference=first))
+    return Finding(False, say("%(difference)s stages have the PBX's time. Run NTP on both.", difference=first))
 
 
 def check_row(row: PbxRow, operator: bool) -> list[Finding]:
@@ -99,7 +98,7 @@ def check_row(row: PbxRow, operator: bool) -> list[Finding]:
     cel = _check_cel(row.new_cel_source()) if operator else []
     with suppress(TimeoutError):
         return [*asyncio.run(asyncio.wait_for(check_pbx(row.address, Patience()), 30)), *cel]
-    return [Finding(False, say("The PBX did not answer within 30 s. It is overloaded or hangs; see its own log."))]
+    return [Finding(False, say("The PBX did not answer within 30 s. It is overloaded or hangs; see Asterisk's log."))]
 
 
 def _check_cel(source: CelSource | None) -> list[Finding]:

@@ -25,7 +25,7 @@ _SENTENCES = {
     413: "A request may carry up to 2 MB.",
     414: "The address is too long: its query may have up to 8,000 bytes.",
     415: "Send JSON, with Content-Type: application/json.",
-    500: "Something broke on our side. It is in the log of the hub.",
+    500: "Something failed in the hub. It is in the log of the hub.",
     503: "The database does not answer. Read again in a moment what is there before you repeat a change.",
 }
 

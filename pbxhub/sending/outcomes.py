@@ -142,8 +142,9 @@ _TABLE = (
     ),
     Outcome(
         RESTORED,
-        "Not sent: it was waiting in the backup from which this hub was restored.",
-        "It may have been sent since. If the receiver does not have it, press Send; the webhook-id is the same.",
+        "Not sent: it was pending in the backup from which this hub was restored.",
+        "It may have been sent after the backup. If the receiver does not have it, press Send; the webhook-id is the "
+        "same.",
         False,
     ),
     Outcome("cancelled", "Not sent: the webhook was deleted or disabled.", "", False),

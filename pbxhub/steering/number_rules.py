@@ -71,7 +71,7 @@ class Rules:
         if not NUMBER.fullmatch(number):
             return say("is not a phone number")
         if number in self.own:
-            return say("%(number)s is where this call came in: that would be a loop", number=number)
+            return say("this call came in on %(number)s: that would be a loop", number=number)
         if number in self.numbers:
             return ""
         if not any(_compiled(pattern).fullmatch(number) for pattern in self.numbers if pattern.startswith("_")):
@@ -118,7 +118,7 @@ def _check_pattern(rule: str) -> tuple[Sentence, Sentence] | None:
     ended = next((index for index, part in enumerate(parts[:-1]) if part in ".!"), None)
     if ended is not None:
         begins = "_" + "+" * rule.startswith("_+") + "".join(parts[: ended + 1])
-        return say("%(rule)s goes on after its end, . or !.", rule=rule), say(
+        return say("%(rule)s has characters after its end, . or !.", rule=rule), say(
             "Write %(begins)s and nothing after it.", begins=begins
         )
     for part in parts:

@@ -51,74 +51,74 @@ class PbxState:
 REASONS: Mapping[str, Reason] = {
     # --- refused: no line
     "connection_refused": Reason(
-        "Nothing listens at %(detail)s.",
-        "Check host and port; in manager.conf [general] needs enabled = yes and a bindaddr that the hub reaches; "
-        "then: module reload manager.",
+        "Nothing accepts connections at %(detail)s.",
+        "Check host and port. In manager.conf, [general] needs enabled = yes and a bindaddr that the hub can reach; "
+        "then run: module reload manager.",
     ),
     "name_not_found": Reason(
         "The host name %(detail)s is not known.",
         "Check it, or give the IP address.",
     ),
     "unreachable": Reason(
-        "The network does not lead to the PBX: %(detail)s.",
+        "There is no network route to the PBX: %(detail)s.",
         "Check the host, the route and firewalls.",
     ),
     "connect_timeout": Reason(
         "No answer from %(detail)s.",
-        "Check host and port, and that a firewall lets the hub through.",
+        "Check host and port, and that no firewall blocks the hub.",
     ),
     "no_banner": Reason(
-        "The server accepted the connection and said nothing.",
-        "A TLS port (5039) wants TLS switched on here; otherwise something else listens on this port.",
+        "The server accepted the connection but sent nothing.",
+        "If this is a TLS port (5039), switch TLS on here; otherwise another service listens on this port.",
     ),
     "closed_at_once": Reason(
         "The server closed the connection before its greeting.",
-        "The PBX may be starting, at its limit of sessions, or want TLS on this port.",
+        "The PBX may be starting, may have reached its limit of sessions, or requires TLS on this port.",
     ),
     "not_ami": Reason(
-        "This is not an Asterisk Manager Interface: it said %(detail)s.",
-        "Check the port; AMI is 5038 as a rule.",
+        "This is not an Asterisk Manager Interface: it sent %(detail)s.",
+        "Check the port; AMI usually uses 5038.",
     ),
     "no_pbx": Reason(
         "No PBX answers at %(detail)s.",
-        "Check host, port and TLS; in manager.conf [general] needs enabled = yes and a bindaddr that the hub reaches; "
-        "a firewall must let the hub through. A PBX that is not at a public address has to be in a network that the "
+        "Check host, port and TLS. In manager.conf, [general] needs enabled = yes and a bindaddr that the hub can "
+        "reach, and a firewall must allow the hub. A PBX without a public address must be in a network that the "
         "operator of this hub has granted to the project; the operator finds the exact reason in the hub's log.",
     ),
     "not_allowed": Reason(
-        "The project may have no PBX at %(detail)s.",
+        "The project must not have a PBX at %(detail)s.",
         "An operator grants the project a network on the page Operator.",
     ),
     "tls_certificate": Reason(
         "The certificate of the PBX is not trusted: %(detail)s.",
-        "Paste the authority that signed it, and connect by the very name in the certificate.",
+        "Paste the certificate authority that signed it, and use the exact host name in the certificate.",
     ),
     "tls_mismatch": Reason(
-        "This port does not speak TLS: %(detail)s.",
-        "Switch TLS off here, or give the port of tlsbindaddr.",
+        "This port does not use TLS: %(detail)s.",
+        "Switch TLS off here, or enter the port of tlsbindaddr.",
     ),
     "tls_authority": Reason(
         "The certificate authority given for this PBX cannot be read: %(detail)s.",
-        "Paste it as PEM.",
+        "Paste it in PEM form.",
     ),
     # --- refused: no login
     "login_failed": Reason(
         "The PBX refused the login: %(detail)s.",
-        "Check user name and secret, and that permit= of this user in manager.conf lets the hub's address in; then: "
-        "module reload manager.",
+        "Check the user name and secret, and that permit= of this user in manager.conf includes the hub's address; "
+        "then run: module reload manager.",
     ),
     "unsendable_login": Reason(
         "The user name or secret cannot be sent: %(detail)s.",
         "Choose others, of Latin letters and digits.",
     ),
     "sealed_secret": Reason(
-        "The stored secret cannot be opened: %(detail)s.",
-        "Put the old key back, or enter the secret again.",
+        "The stored secret cannot be decrypted: %(detail)s.",
+        "Restore the old key, or enter the secret again.",
     ),
     "not_booted": Reason(
-        "FullyBooted did not come after the login.",
+        "FullyBooted did not arrive after the login.",
         "Add system to read= of this user in manager.conf (read = system,call,agent,user,cdr). If Asterisk is just "
-        "starting, the hub will get in by itself.",
+        "starting, the hub will log in automatically.",
     ),
     "too_few_rights": Reason(
         "The user may not run the action %(detail)s.",
@@ -126,7 +126,7 @@ REASONS: Mapping[str, Reason] = {
     ),
     "no_answer": Reason(
         "The PBX did not answer the action %(detail)s in time.",
-        "It is overloaded or hangs; see its own log.",
+        "It is overloaded or hangs; see Asterisk's log.",
     ),
     "no_events": Reason(
         "Asterisk has live calls, but none of their events reach the hub (%(detail)s).",
@@ -135,8 +135,8 @@ REASONS: Mapping[str, Reason] = {
     ),
     # --- connected, but not as it should be
     "filter_denied": Reason(
-        "Works, but the PBX sends far more events than the hub reads, and refused the hub's filter: %(detail)s.",
-        "Put the eventfilter lines of asterisk-conf/manager.conf there, or add system to write= of this user.",
+        "Connected, but the PBX sends far more events than the hub uses, and refused the hub's filter: %(detail)s.",
+        "Copy the eventfilter lines of asterisk-conf/manager.conf to the PBX, or add system to write= of this user.",
     ),
     "cel_unreadable": Reason(
         "Works, but calls that come and go while the line is down cannot be recovered: CEL cannot be read.",
@@ -146,23 +146,23 @@ REASONS: Mapping[str, Reason] = {
     # --- lost
     "closed": Reason(
         "The PBX closed the connection%(detail)s.",
-        "The hub connects again by itself.",
+        "The hub reconnects automatically.",
     ),
     "silent": Reason(
-        "The PBX did not answer a ping for %(detail)s s; the connection was dropped.",
+        "The PBX did not answer a ping for %(detail)s s; the connection was closed.",
         "The hub connects again.",
     ),
     "flooded": Reason(
-        "Events came faster than they could be read (%(detail)s waited); the connection was dropped.",
-        "The hub connects again and asks Asterisk for the live calls.",
+        "Events arrived faster than the hub could process them (%(detail)s were queued); the connection was closed.",
+        "The hub reconnects and asks Asterisk for the live calls.",
     ),
     "garbage": Reason(
-        "The PBX sent a message without end (%(detail)s bytes); the connection was dropped.",
-        "The hub connects again. Check that nothing but Asterisk answers on this port.",
+        "The PBX sent a message that never ended (%(detail)s bytes); the connection was closed.",
+        "The hub reconnects. Check that Asterisk is the only service on this port.",
     ),
     "memory_full": Reason(
-        "The database is away and %(detail)s stages wait in memory: no more are taken in.",
-        "Repair the database; the hub then writes what waits, connects again and asks Asterisk for the live calls.",
+        "The database is unavailable and %(detail)s stages are held in memory: the hub accepts no more.",
+        "Repair the database. The hub then writes these stages, reconnects and asks Asterisk for the live calls.",
     ),
     "stopped": Reason(
         "The hub does not listen to this PBX now: it was stopped, or the PBX was switched off here.",

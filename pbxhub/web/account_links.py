@@ -40,5 +40,5 @@ def link_for(app: Flask, database: Database, email: str) -> Link | Refusal:
             return Link(url_for("invitations.with_link", token=token, _external=True), now() + LASTS)
     return Refusal(
         "email", say("There is no user and no invitation for %(who)s.", who=email),
-        say("Have an owner of a project invite this address first."),
+        say("First, an owner of a project must invite this address."),
     )  # fmt: skip

@@ -57,7 +57,7 @@ def _sign_in(_error: HTTPException) -> Answer:
 def _back_to_form() -> str:
     page, key = _kept_for_page()
     if key:
-        flash(_("You are no longer signed in. Sign in, and you get back what you typed."), "error")
+        flash(_("You are no longer signed in. Sign in to get back what you entered."), "error")
     elif device():
         flash(_("You are no longer signed in, and nothing was changed. Sign in and do it again."), "error")
     return page
@@ -80,7 +80,7 @@ def _forged_or_old(error: CSRFError) -> Answer:
         return _sign_in(error)
     if "X-CSRFToken" in request.headers:
         return Response(json.dumps({"error": "old token"}), 400, {"X-Old-Token": "1"}, mimetype="application/json")
-    flash(_("This page was of an earlier session: nothing was changed. Press the button again."), "error")
+    flash(_("This page belonged to an earlier session, so nothing was changed. Press the button again."), "error")
     return redirect(_kept_for_page()[0])
 
 
@@ -88,7 +88,7 @@ def _failed(error: HTTPException) -> Answer:
     if error.code in (301, 302, 303, 307, 308) or error.response is not None:
         return error.get_response()
     if isinstance(error, SecurityError):  # a foreign Host: nothing of the request can be trusted, links neither
-        return Response(_("The hub is not known under this name: see PBXHUB_PUBLIC_URL."), 400, mimetype="text/plain")
+        return Response(_("The hub does not use this host name: see PBXHUB_PUBLIC_URL."), 400, mimetype="text/plain")
     g.pop("access", None)  # its rows belong to a transaction that was undone
     code = error.code or 500
     title, sentence = _words(code, error)
@@ -126,15 +126,15 @@ def _broken(_error: Exception) -> Answer:
 
 def _words(code: int, error: HTTPException | None) -> tuple[str, str]:
     known = {
-        400: (_("This request is not complete"), str(error.description) if error else ""),
+        400: (_("This request is incomplete"), str(error.description) if error else ""),
         403: (_("Your role does not allow this"), _("Ask an owner of the project for a higher role.")),
         404: (_("There is nothing here"), _("It was deleted, never existed, or belongs to a project you are not in.")),
-        405: (_("This cannot be done that way"), _("Go back and use the buttons of the page.")),
+        405: (_("This cannot be done that way"), _("Go back and use the buttons on the page.")),
         414: (_("That is too large"), _("The address is too long.")),
-        413: (_("That is too large"), _("A form may carry up to 2 MB.")),
+        413: (_("That is too large"), _("A form may have up to 2 MB.")),
         409: (_("This cannot be done now"), str(error.description) if error else ""),
-        429: (_("Too many tries"), str(error.description) if error else ""),
-        503: (_("The database does not answer"), _("Try again in a moment and look whether your change is there.")),
-        500: (_("Something broke on our side"), _("It is in the log of the hub. Trying again is safe.")),
+        429: (_("Too many attempts"), str(error.description) if error else ""),
+        503: (_("The database does not answer"), _("Try again in a moment and check whether your change was saved.")),
+        500: (_("Something failed in the hub"), _("The hub's log has the details. It is safe to try again.")),
     }
     return known.get(code, (error.name if error else str(code), str(error.description) if error else ""))

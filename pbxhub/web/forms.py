@@ -85,7 +85,7 @@ class ProjectForm(Form):
 
     name = StringField(_("Project name"), [Hint(required=True, maxlength=200)])
     time_zone = SelectField(
-        _("Time zone"), validate_choice=False, description=_("Times on pages and in requests are in this zone.")
+        _("Time zone"), validate_choice=False, description=_("Times on pages and in requests are in this time zone.")
     )
     country = SelectField(
         _("Country"), validate_choice=False, description=_("For numbers written without a country code.")
@@ -200,13 +200,13 @@ class EmployeeForm(Form):
     extension = StringField(_("Extension"), [Hint(required=True, maxlength=80)])
     endpoints = NamesField(
         _("Endpoints"),
-        description=_("Names of the phones in Asterisk, separated by commas: PJSIP/anna2 for example. Needed where "
-                      "they are not called like the extension."),
+        description=_("Names of the phones in Asterisk, separated by commas, such as PJSIP/anna2. Required if they "
+        "differ from the extension."),
     )  # fmt: skip
     name = StringField(_("Name"), [Hint(maxlength=200)])
     email = StringField(_("E-mail"), [Hint(maxlength=255)])
     department = StringField(_("Department"), [Hint(maxlength=200)])
-    crm_id = StringField(_("Id in your CRM"), [Hint(maxlength=200)], description=_("Goes out as <<manager_id>>."))
+    crm_id = StringField(_("Id in your CRM"), [Hint(maxlength=200)], description=_("Sent as <<manager_id>>."))
 
 
 class NumberForm(Form):
@@ -218,7 +218,7 @@ class NumberForm(Form):
         [Hint(required=True, maxlength=80)],
         description=_("Exactly as the PBX receives it."),
     )
-    label = StringField(_("Label"), [Hint(maxlength=200)], description=_("Goes out as <<n_alias>>."))
+    label = StringField(_("Label"), [Hint(maxlength=200)], description=_("Sent as <<n_alias>>."))
 
 
 class PbxForm(Form):
@@ -238,8 +238,8 @@ class PbxForm(Form):
         _("Incoming contexts"),
         [InputRequired()],
         description=_(
-            "Dialplan contexts where calls from outside arrive, separated by commas. from-trunk* stands for "
-            "all that begin with from-trunk."
+            "Dialplan contexts in which calls from outside arrive, separated by commas. from-trunk* means all that "
+            "begin with from-trunk."
         ),
     )
     charset = SelectField(
@@ -293,8 +293,8 @@ class DialPlanForm(Form):
         description=_("The dialplan context in which the number is dialled once the employee has answered."),
     )  # fmt: skip
     ring_seconds = IntegerField(_("Seconds the employee's phone rings"), [Hint(required=True)])
-    at_once = IntegerField(_("Ordered calls at once"), [Hint(required=True)])
-    per_minute = IntegerField(_("Ordered calls a minute"), [Hint(required=True)])
+    at_once = IntegerField(_("Ordered calls at the same time"), [Hint(required=True)])
+    per_minute = IntegerField(_("Ordered calls per minute"), [Hint(required=True)])
 
 
 class PbxFilesForm(Form):
@@ -302,7 +302,7 @@ class PbxFilesForm(Form):
 
     cel_path = StringField(
         _("CEL database on this host"),
-        description=_("Path of a cel_sqlite3_custom file, to fill gaps after a lost connection. Empty: none."),
+        description=_("Path of the cel_sqlite3_custom file, to fill gaps after a lost connection. Empty: none."),
     )
     cel_url = PasswordField(
         _("Or CEL table on the network"),
@@ -314,10 +314,10 @@ class PbxFilesForm(Form):
     no_cel_url = BooleanField(_("Read no CEL table any more"))
     recordings = StringField(
         _("Recordings folder on this host"),
-        description=_("Only this PBX's recordings may lie there. PBXHUB_RECORDINGS stands for the folder of that "
-                      "setting. Empty: none."),
+        description=_("The folder may contain only this PBX's recordings. PBXHUB_RECORDINGS means the folder of that "
+        "setting. Empty: none."),
     )  # fmt: skip
-    any_network = BooleanField(_("May stay where it is, whatever the networks of the project"))
+    any_network = BooleanField(_("May keep its address, whatever the project's networks"))
 
     @property
     def wanted_cel_url(self) -> str | None:
@@ -330,11 +330,11 @@ class NetworksForm(Form):
 
     pbx_networks = TextAreaField(
         _("Networks of its PBXs"),
-        description=_("Beside public addresses; one a line, 192.168.10.0/24 for example."),
+        description=_("In addition to public addresses; one per line, such as 192.168.10.0/24."),
     )
     all_webhook_networks = BooleanField(_("Its webhooks may reach all of PBXHUB_ALLOWED_NETWORKS"))
     webhook_networks = SelectMultipleField(
-        _("Or only these of them"), option_widget=CheckboxInput(), widget=ListWidget(prefix_label=False)
+        _("Or only these"), option_widget=CheckboxInput(), widget=ListWidget(prefix_label=False)
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -379,5 +379,5 @@ class AlertForm(Form):
     address = StringField(
         _("E-mail or https address"),
         [Hint(required=True, maxlength=2000)],
-        description=_("An address that begins with http gets the notice as JSON."),
+        description=_("A URL (http://…, https://…) gets the notice as JSON."),
     )

@@ -32,22 +32,22 @@ class SendingLink:
         """By mail where there is a mail server; otherwise on the next page, or nowhere and what to do instead."""
         server, link = hub().mail, url_for("invitations.with_link", token=self.token or "x", _external=True)
         if self.wait:
-            flash(_("Several mails went to %(who)s, or out of this project, already: no other was sent. Wait %(time)s "
-                    "and send it again.", who=self.email, time=duration(self.wait)), "error")  # fmt: skip
+            flash(_("Too many mails were sent to %(who)s or by this project, so this one was not sent. Wait %(time)s "
+            "and send it again.", who=self.email, time=duration(self.wait)), "error")  # fmt: skip
         elif server:
             if problem := send_mail(server, self._mail(server, link)):
-                flash(_("The mail to %(who)s could not be sent: %(why)s. Send it again when the mail server works.",
+                flash(_("The mail to %(who)s could not be sent: %(why)s. Send it again once the mail server works.",
                         who=self.email, why=problem), "error")  # fmt: skip
             else:
-                flash(_("A mail with a link is on its way to %(who)s.", who=self.email))
+                flash(_("A mail with a link was sent to %(who)s.", who=self.email))
         elif self.token:
             hand_over(f"members {self.project.id}", link, self.email, "known" if self.known else "new")
         else:
             flash(
                 _(
-                    "%(who)s is invited, but the link cannot be shown here: another project has invited this address, "
-                    "and whoever has the link could take the account over. Ask the operator of the hub to set up a "
-                    "mail server (PBXHUB_SMTP), or to run: pbxhub user link %(who)s",
+                    "%(who)s is invited, but the link cannot be shown here: another project has invited this "
+                    "address, and anyone with the link could take over the account. Ask the operator of the hub to "
+                    "set up a mail server (PBXHUB_SMTP), or to run: pbxhub user link %(who)s",
                     who=self.email,
                 ),
                 "error",
@@ -63,6 +63,6 @@ class SendingLink:
             _("The link works for seven days. It is for you alone: do not pass it on."),
         ]
         if not self.known:
-            parts.append(_("It lets you choose a password. If you do not know what this is, you need not do anything."))
+            parts.append(_("It lets you choose a password. If you did not expect this mail, ignore it."))
         message.set_content("\n\n".join(parts))
         return message

@@ -9,7 +9,7 @@ def messages() -> dict[str, Any]:
     """Its settings SECURITY_MSG_*: text and kind."""
     texts = {
         "GENERIC_AUTHN_FAILED": (_("E-mail or password is wrong."), "error"),
-        "GENERIC_RECOVERY": (_("If there is such a user, a mail with a link is on its way."), "info"),
+        "GENERIC_RECOVERY": (_("If there is such a user, a mail with a link was sent."), "info"),
         "INVALID_PASSWORD": (_("The password is wrong."), "error"),
         "INVALID_CODE": (_("The code is wrong or used already."), "error"),
         "INVALID_RECOVERY_CODE": (_("The code is wrong or used already."), "error"),
@@ -20,6 +20,6 @@ def messages() -> dict[str, Any]:
         "PASSWORD_IS_THE_SAME": (_("This is the old password; choose another."), "error"),
         "PASSWORD_CHANGE": (_("The password is changed."), "success"),
         "PASSWORD_RESET_NO_LOGIN": (_("The password is set. Sign in with it."), "success"),
-        "INVALID_RESET_PASSWORD_TOKEN": (_("This link is not valid any more; ask for a new one."), "error"),
+        "INVALID_RESET_PASSWORD_TOKEN": (_("This link is no longer valid; ask for a new one."), "error"),
     }
     return {f"SECURITY_MSG_{name}": text for name, text in texts.items()}

@@ -24,13 +24,13 @@ class SteeringForm(Form):
     name = StringField(
         _("Name"),
         [Hint(required=True, maxlength=200)],
-        description=_("The dialplan asks by this name."),
+        description=_("The dialplan refers to the webhook by this name."),
     )
     url = StringField("URL", [Hint(required=True, maxlength=8000)])
     method = SelectField(_("Method"), choices=["POST", "GET", "PUT", "PATCH"])
     format = SelectField(_("Format"), choices=["json", "form", "xml", "none"])
     reads = SelectField(
-        _("The answer holds"),
+        _("The answer contains"),
         choices=[
             SelectChoice("number", _("the number to forward to")),
             SelectChoice("actions", _("actions")),
@@ -47,7 +47,7 @@ class SteeringForm(Form):
     contexts = StringField(_("Contexts the action goto may choose"), [Hint(maxlength=2000)])
     default = StringField(
         _("Default route"), [Hint(maxlength=40)],
-        description=_("Number called when the answer is of no use. Empty: the dialplan goes on at line 1."),
+        description=_("Number to call when the answer cannot be carried out. Empty: the dialplan continues at line 1."),
     )  # fmt: skip
     ring = IntegerField(_("Seconds the destination rings"), [InputRequired(), Hint(min=1, max=600)])
     enabled = BooleanField(_("Switched on"))

@@ -84,7 +84,7 @@ def _charsets(request: RequestSpec) -> Iterator[FieldError]:
         declared = _CHARSET.search(header.value) if header.name.lower() == "content-type" else None
         if declared and declared.group(1).lower() != "utf-8":
             message = say(
-                "declares %(value)s, but requests are sent as UTF-8; write charset=utf-8 or delete it",
+                "declares %(value)s, but requests are sent as UTF-8; write charset=utf-8 or delete the header",
                 value=declared.group(1),
             )
             yield FieldError(f"headers.{header.name}", message)

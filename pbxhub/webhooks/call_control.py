@@ -54,7 +54,7 @@ def check_steering(spec: WebhookSpec) -> list[FieldError]:
                 )
             )
     if not errors and steering.default and (reason := rules_of(steering).refuses(steering.default)):
-        errors.append(FieldError("steering.default", say("%(reason)s; add it there", reason=reason)))
+        errors.append(FieldError("steering.default", say("%(reason)s; add it to them", reason=reason)))
     return errors + _check_rest(spec)
 
 

@@ -58,7 +58,7 @@ def check_name(name: str, stage: str) -> list[FieldError]:
     if not 1 <= len(name) <= LONGEST_NAME:
         return [FieldError("name", say("Give the event a name of 1 to %(most)s characters.", most=LONGEST_NAME))]
     if stage == QUESTION and set(name) & _DIALPLAN_SIGNS:
-        return [FieldError("name", say("Leave out , ( ) and $: the dialplan asks for this event by its name."))]
+        return [FieldError("name", say("Do not use , ( ) and $: the dialplan refers to this event by its name."))]
     return []
 
 

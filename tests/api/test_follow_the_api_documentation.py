@@ -40,5 +40,5 @@ def test_every_field_of_a_callback_and_every_status_is_explained() -> None:
     assert set(data) | {"analysis"} == set(
         re.findall(r"`(\w+)`", "".join(row.split("|")[1] for row in table.splitlines()[2:]))
     )
-    statuses = PAGE.split("| status | means |", 1)[1].split("\n\n")[0]
+    statuses = PAGE.split("| status | meaning |", 1)[1].split("\n\n")[0]
     assert re.findall(r"^\| `(\w+)`", statuses, re.MULTILINE) == list(STATUSES)

@@ -179,7 +179,7 @@ def test_an_endpoint_is_kept_without_its_technology_and_on_one_card_only(
     other = {"extension": "102", "endpoints": ["PJSIP/anna2", "Anna2"]}
     said = page_says(owner, path, {**other, "endpoints": "PJSIP/anna2, Anna2"})
     assert api_says(script, "post", "/api/v1/employees", other) == (409, said)
-    assert said == ["The endpoint anna2 is on the card of 101. Take it off that card first."]
+    assert said == ["The endpoint anna2 is on the card of 101. Remove it from that card first."]
     own = f"/api/v1/employees/{card['id']}"
     assert api_says(script, "patch", own, {"endpoints": ["anna2", "anna3"]}) == (200, [])
     assert api_says(script, "patch", own, {"endpoints": []}) == (200, [])

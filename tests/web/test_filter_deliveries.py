@@ -120,7 +120,7 @@ def test_without_the_moment_of_its_page_nothing_is_checked_or_sent(
     for path in ("check", "send", "send/preview"):
         answer = editor.post(f"{root}/errors/{path}", {"all": "1", "seen": seen})
         assert answer.status_code == 400
-        assert "When the page was made: “" in answer.text
+        assert "Time of this page: “" in answer.text
     assert failures.unchecked() == set(failures.ids)
 
 

@@ -47,7 +47,7 @@ def test_wrong_codes_count_by_user_from_whatever_address_and_process(
         answers.append(browser.post("/tf-validate", {"code": f"00000{number}", "submit": "1"}))
     assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
     assert 0 < int(answers[5].headers["Retry-After"]) <= 30
-    assert "Too many tries" in answers[5].text
+    assert "Too many attempts" in answers[5].text
     _time_goes_by(database)
     assert browser.post("/tf-validate", {"code": code_of(key, 1), "submit": "1"}).status_code == 302
 

@@ -54,11 +54,11 @@ def test_a_connected_pbx_shows_its_pace_and_its_calls(
 @pytest.mark.parametrize(
     ("state", "code", "title"),
     [
-        ("refused", "login_failed", "The hub cannot get into this PBX"),
-        ("refused", "connection_refused", "The hub cannot get into this PBX"),
-        ("refused", "tls_mismatch", "The hub cannot get into this PBX"),
-        ("lost", "silent", "The line to this PBX is down"),
-        ("connected", "filter_denied", "Connected, but not as it should be"),
+        ("refused", "login_failed", "The hub cannot log in to this PBX"),
+        ("refused", "connection_refused", "The hub cannot log in to this PBX"),
+        ("refused", "tls_mismatch", "The hub cannot log in to this PBX"),
+        ("lost", "silent", "The connection to this PBX is down"),
+        ("connected", "filter_denied", "Connected, with a problem"),
     ],
 )
 def test_a_pbx_that_does_not_work_says_why_since_when_and_what_to_do(

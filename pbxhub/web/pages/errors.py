@@ -127,7 +127,7 @@ def stop(project_id: int, resend_id: UUID) -> ResponseReturnValue:
     with writing() as session:
         access = enter(session, project_id, "deliveries.change")
         stop_sending(session, access, resend_id)
-    flash(_("Stopped. What was not sent yet is what it was before."))
+    flash(_("Stopped. Deliveries not sent yet have their previous state again."))
     return redirect(url_for("errors.index", project_id=project_id))
 
 
@@ -141,7 +141,7 @@ def _selection(access: Access) -> Selection:
         return Selection(ids=tuple(filter(None, ids)))
     if form.get("all") != "1":
         abort(400, _("Choose at least one delivery."))
-    shown = moment_of(form.get("seen", ""), _("When the page was made"))
+    shown = moment_of(form.get("seen", ""), _("Time of this page"))
     return DeliveryFilter.of(form, access.zone, unchecked=True).shown_by(min(shown, now()))
 
 

@@ -82,7 +82,7 @@ def _join(token: str, waiting: Waiting) -> ResponseReturnValue:
     except IntegrityError:  # two links for one address at the same moment: the other has made the account
         return redirect(url_for("invitations.with_link", token=token))
     if current_user.is_authenticated:
-        flash(_("The account is there. Sign out here, and sign in with it."))
+        flash(_("The account exists. Sign out here, and sign in with it."))
         return redirect(url_for("home.projects"))
     login_user(account, authn_via=["password"])
     return redirect(url_for("dashboard.index", project_id=project_id))

@@ -46,5 +46,5 @@ def end_others() -> ResponseReturnValue:
     user = signed_in()
     with writing() as session:
         end_all(session, user.id, but=current_token_hash())
-    flash(_("Every other browser is signed out."))
+    flash(_("All other browsers are signed out."))
     return redirect(url_for("profile.index"))

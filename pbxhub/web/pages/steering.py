@@ -41,7 +41,7 @@ def edit(project_id: int, webhook_id: int | None) -> ResponseReturnValue:
             return redirect(url_for("webhooks.edit", project_id=project_id, webhook_id=webhook.id))
         form = SteeringForm(obj=None if request.method == "POST" else fill_in(webhook, request.args.get("reads", "")))
         if form.validate_on_submit() and (saved := _save(session, access, webhook, form)):
-            flash(_("Saved. Now put the line below into your dialplan."))
+            flash(_("Saved. Now copy the line below to your dialplan."))
             return redirect(url_for("steering.edit", project_id=project_id, webhook_id=saved))
         return render_template("steering/edit.html", form=form, webhook=webhook)
 

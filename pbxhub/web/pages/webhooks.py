@@ -114,7 +114,7 @@ def restore(project_id: int, webhook_id: int, revision: int) -> ResponseReturnVa
                 _("Revision %(n)s cannot be restored: %(why)s", n=revision, why=said(error.errors[0].message)), "error"
             )
             return back
-    flash(_("Revision %(n)s is the current one again.", n=revision))
+    flash(_("Revision %(n)s is current again.", n=revision))
     return back
 
 
