@@ -79,15 +79,15 @@ def test_a_subscriber_that_is_gone_is_unsubscribed_and_that_is_what_is_said(data
     (first, _), (kind, text) = notices(database)
     assert (first, kind) == (FIRST_FAILURE, UNSUBSCRIBED)
     assert text == (
-        "Resthook new-lead: the subscriber at hooks.example.com answered 410, its address is gone for good. "
-        "It is unsubscribed, and 2 deliveries that waited for it are cancelled."
+        "Resthook new-lead: the subscriber at hooks.example.com answered 410: its address no longer exists. "
+        "It was removed, and its 2 pending deliveries were cancelled."
     )
 
 
 def test_what_was_sent_to_a_subscriber_who_was_removed_cannot_be_sent_again_and_says_why(database: Database) -> None:
     world, (sent,) = subscribed(database)
     finish(database, take(database, 1).claimed, GONE, 2)
-    with database.write() as session, pytest.raises(CannotResendError, match="subscribe the address again"):
+    with database.write() as session, pytest.raises(CannotResendError, match="Subscribe the URL again"):
         resend_one(context_of(database), session, world.project_id, sent, at(3))
 
 
@@ -105,8 +105,8 @@ def test_a_webhook_that_is_gone_is_paused_and_its_deliveries_wait(database: Data
     finish(database, take(database, 1).claimed, GONE, 2)
     assert notices(database)[-1] == (
         PAUSED,
-        "CRM is paused: the receiver answered 410: this address is gone for good. "
-        "Its deliveries wait until it is resumed.",
+        "CRM is paused: the receiver answered 410: this address no longer exists. "
+        "Its deliveries are held until it is resumed.",
     )
 
 

@@ -205,7 +205,7 @@ def test_a_log_of_the_trouble_holds_no_key_and_no_answer(
         world.webhook(BEFORE, spec(receiver.url, on_success="next"))
         publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
         with working(database, receiver):
-            wait_until(lambda: "database away" in told.getvalue())
+            wait_until(lambda: "database unavailable" in told.getvalue())
             mends[0]()
             wait_until(lambda: [row.state for row in world.deliveries()] == [DELIVERED] * 2)
     for secret in ("BOT-KEY", "380441112233", "+380441234567"):

@@ -25,7 +25,7 @@ _SENTENCES = {
     413: "A request may carry up to 2 MB.",
     414: "The address is too long: its query may have up to 8,000 bytes.",
     415: "Send JSON, with Content-Type: application/json.",
-    500: "Something failed in the hub. It is in the log of the hub.",
+    500: "Something failed in the hub. The hub's log has the details.",
     503: "The database does not answer. Read again in a moment what is there before you repeat a change.",
 }
 
@@ -124,12 +124,12 @@ def _away(error: SQLAlchemyError) -> Response:
     """The database is not there, or somebody has locked what was to be changed."""
     if not is_away(error):
         return _bug(error)
-    log.warning("database away; a request of the API could not be answered", error=reason(error))
+    log.warning("database unavailable; API request not served", error=reason(error))
     return problem(503, _SENTENCES[503], (), {"Retry-After": "5"})
 
 
 def _bug(error: Exception) -> Response:
-    log.exception("a request of the API broke", exc_info=error)
+    log.exception("unexpected error in an API request", exc_info=error)
     return problem(500, _SENTENCES[500])
 
 

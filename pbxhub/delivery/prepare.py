@@ -58,7 +58,9 @@ def prepare(vault: Vault, claimed: Claimed, now: datetime) -> Prepared:
     webhook = claimed.webhook
     known = _credentials(vault, webhook)
     if known != Credentials() and _has_moved(webhook, claimed.request):
-        raise OtherHostError("the address has been changed to another host since; send it again as it is set up now")
+        raise OtherHostError(
+            "the URL of the webhook was changed to another host; send the delivery again with the current settings"
+        )
     return join(
         webhook.spec, claimed.request, known, str(claimed.id), claimed.attempt, f"webhook:{webhook.id}", now,
         webhook.networks,

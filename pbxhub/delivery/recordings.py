@@ -1,8 +1,7 @@
 """Recordings: the folder of each PBX on this host.
 
-A recording belongs to the PBX that reported it: its name is looked for in the folder of that PBX and nowhere else. What
-leads out of it, by .., a link or an absolute path, does not exist; nor does what lies in a folder of another PBX
-inside it.
+A recording belongs to the PBX that reported it: only that PBX's folder is searched. Paths that leave the folder, by ..,
+a link or an absolute path, are treated as missing, as is everything in another PBX's folder inside it.
 """
 
 from dataclasses import dataclass

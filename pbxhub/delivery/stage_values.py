@@ -21,7 +21,7 @@ from pbxhub.webhooks.phones import Spelled, spell
 
 PROPER_TALK, SALE_CYCLE = timedelta(seconds=30), timedelta(days=30)
 MOST_LOOKED_AT = 200
-MOST_COUNTED = 10_000  # call_counter stops here: an anonymous caller must not make every publish slow
+MOST_COUNTED = 10_000  # call_counter stops here, so that a frequent caller does not slow down every publish
 
 
 class Lookups:

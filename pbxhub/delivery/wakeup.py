@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class Wakeups:
-    """Wakes the workers of one open database when something is due: give all of its users the same one.
+    """Wakes the workers of one open database when something is due. All its users must share one object.
 
     The order of events: 1. a transaction makes something due and calls send(); 2. it commits; 3. PostgreSQL delivers
     its NOTIFY, SQLite's after_commit calls the workers of this process; 4. a worker wakes and claims. A worker woken
@@ -54,7 +54,7 @@ class Wakeups:
 
 
 class WakeupListener:
-    """Calls wake() whenever another transaction may have made something due; from a thread of its own.
+    """Calls wake() from its own thread whenever another transaction may have made something due.
 
     SQLite: at once after a commit of this process, within milliseconds after one of another process. PostgreSQL:
     LISTEN. While the database is away it keeps trying, and calls wake() once the database is back.

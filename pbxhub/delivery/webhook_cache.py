@@ -108,8 +108,8 @@ class LiveWebhook:
         except SQLAlchemyError:  # a value is looked up in the database, which is away
             raise
         except Exception:  # a bug of the hub must not stop the other webhooks of the stage
-            log.exception("a request could not be rendered", webhook=self.id)
-            return NotSent("render_error", "Not sent: a fault of the hub while making the request; its log says more.")
+            log.exception("request could not be rendered: unexpected error", webhook=self.id)
+            return NotSent("render_error", "Not sent: unexpected error while rendering the request. The hub's log has the details.")
 
 
 @dataclass(frozen=True, slots=True)

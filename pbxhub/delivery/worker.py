@@ -98,7 +98,7 @@ class Worker:
                 self._gather()
                 batch = self._turn(batch)
             except AWAY as error:
-                log.warning("database away; workers wait", error=reason(error))
+                log.warning("database unavailable; trying again", error=reason(error))
                 self._woken.set()
                 self._stopping.wait(DATABASE_AWAY)
             except Exception:
@@ -120,7 +120,7 @@ class Worker:
             except AWAY:
                 return
             except Exception:
-                log.exception("an attempt could not be recorded", delivery=str(one.claimed.id))
+                log.exception("attempt could not be recorded; it will be sent again", delivery=str(one.claimed.id))
             self._finished.remove(one)
 
     def _patience(self, batch: Batch) -> float:
@@ -214,8 +214,8 @@ class Worker:
             self._keep(claimed, (), Answer(UNREADABLE, describe(UNREADABLE).sentence), self._clock())
             self._wake()
         except Exception:  # damaged keys of one webhook must not stop the rest of the batch
-            log.exception("a request could not be prepared", delivery=str(claimed.id), webhook=claimed.webhook.id)
-            self._give_up(claimed, f"{describe('render_error').sentence} The log of the hub says more.")
+            log.exception("request could not be prepared: unexpected error", delivery=str(claimed.id), webhook=claimed.webhook.id)
+            self._give_up(claimed, f"{describe('render_error').sentence} The hub's log has the details.")
         else:
             self._engine.start(prepared.outgoing, (claimed, prepared))
 

@@ -110,7 +110,7 @@ def _away(error: SQLAlchemyError) -> Answer:
     either: the page does without."""
     if not is_away(error):
         raise error
-    log.warning("database away; a page could not be given", path=request.path, error=reason(error))
+    log.warning("database unavailable; page not served", path=request.path, error=reason(error))
     g.pop("access", None)
     g._login_user = current_app.login_manager.anonymous_user()  # type: ignore[attr-defined]
     title, sentence = _words(503, None)

@@ -42,11 +42,11 @@ class Mail(MailUtil):
         """A mail that cannot leave is logged, without its text: it may carry a link that opens the account."""
         server = hub().mail
         if server is None:
-            log.warning("mail_not_sent", reason="no mail server is set", to=str(recipient))
+            log.warning("mail not sent", reason="no mail server is set (PBXHUB_SMTP)", to=str(recipient))
             return
         message = EmailMessage()
         message["Subject"], message["From"], message["To"] = str(subject), server.sender, str(recipient)
         message.set_content(body or "")
         problem = send_mail(server, message)
         if problem:
-            log.error("mail_not_sent", reason=problem, to=str(recipient))
+            log.error("mail not sent", reason=problem, to=str(recipient))

@@ -250,9 +250,9 @@ def test_a_callback_whose_worker_was_lost_is_sent_again_before_the_next_one(hub:
 @pytest.mark.parametrize(
     ("disposition", "status", "reason"),
     [
-        ("BUSY", "failed", "The agent did not take it: BUSY."),
-        ("DECLINE", "failed", "The agent did not take it: DECLINE."),
-        ("NO ANSWER", "failed", "The agent did not take it: NO ANSWER."),
+        ("BUSY", "failed", "The agent did not answer: BUSY."),
+        ("DECLINE", "failed", "The agent did not answer: DECLINE."),
+        ("NO ANSWER", "failed", "The agent did not answer: NO ANSWER."),
         ("FAILED", "error", "The agent's phone could not be reached."),
     ],
 )
@@ -274,4 +274,4 @@ def test_an_order_that_the_pbx_refuses_says_why(hub: Served) -> None:
     with hub.database.write() as session:
         settle(hub.context, session, UUID(order.id), False, "Extension does not exist.", datetime.now(UTC))
     told = hub.client().call(order.id)
-    assert (told.status, told.reason) == ("error", "The PBX refuses to place it: Extension does not exist.")
+    assert (told.status, told.reason) == ("error", "The PBX refused to place the call: Extension does not exist.")

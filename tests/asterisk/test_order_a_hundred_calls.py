@@ -55,9 +55,9 @@ class Kind:
 TALK, NOBODY = ("registered", "ongoing", "completed"), ("registered", "failed")
 KINDS = {
     Kind("15550001", "151", TALK): 56,
-    Kind("15550001", "152", NOBODY, "The agent did not take it: BUSY."): 8,
-    Kind("15550001", "153", NOBODY, "The agent did not take it: DECLINE."): 8,
-    Kind("15550001", "154", NOBODY, "The agent did not take it: NO ANSWER."): 4,
+    Kind("15550001", "152", NOBODY, "The agent did not answer: BUSY."): 8,
+    Kind("15550001", "153", NOBODY, "The agent did not answer: DECLINE."): 8,
+    Kind("15550001", "154", NOBODY, "The agent did not answer: NO ANSWER."): 4,
     Kind("15551001", "151", NOBODY, "Not answered: BUSY."): 6,
     Kind("15552001", "151", NOBODY, "Not answered: DECLINE."): 4,
     Kind("15553001", "151", NOBODY, "Not answered: NO ANSWER."): 4,

@@ -157,7 +157,7 @@ def test_the_agent_does_not_take_it(
     employee = phone(101)
     placed = order(hub, receiver)
     employee.respond_incoming(answer)
-    assert await_status(hub, placed, "failed").reason == f"The agent did not take it: {disposition}."
+    assert await_status(hub, placed, "failed").reason == f"The agent did not answer: {disposition}."
     await_told(hub, receiver, placed, "registered", "failed")
 
 
@@ -166,7 +166,7 @@ def test_the_agents_phone_rings_out(hub: Hub, receiver: MockServer, phone: Phone
     employee = phone(101)
     placed = order(hub, receiver)
     employee.await_incoming()
-    assert await_status(hub, placed, "failed").reason == "The agent did not take it: NO ANSWER."
+    assert await_status(hub, placed, "failed").reason == "The agent did not answer: NO ANSWER."
     await_told(hub, receiver, placed, "registered", "failed")
     pbx.wait_idle()
 
@@ -210,7 +210,7 @@ def test_the_dialplan_of_asterisk_has_no_such_number(hub: Hub, receiver: MockSer
     employee = phone(101)
     placed = order(hub, receiver, "442071234567")
     reason = await_status(hub, placed, "error").reason
-    assert reason == "The PBX refuses to place it: Extension does not exist."
+    assert reason == "The PBX refused to place the call: Extension does not exist."
     await_told(hub, receiver, placed, "registered", "error")
     assert employee.calls == []
 
@@ -337,5 +337,5 @@ def test_an_agent_who_declines_while_a_killed_hub_is_away_has_declined(
         if answer == "after it":
             hub.await_connected(pbx_of(hub))
             employee.respond_incoming(603)
-        assert await_status(hub, placed, "failed").reason == "The agent did not take it: DECLINE."
+        assert await_status(hub, placed, "failed").reason == "The agent did not answer: DECLINE."
         await_told(hub, receiver, placed, "registered", "failed")

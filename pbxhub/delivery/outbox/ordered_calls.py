@@ -136,7 +136,7 @@ def settle(context: DeliveryContext, session: Session, order_id: UUID, begun: bo
     elif begun:
         move(context, session, order, ERROR, "The agent's phone could not be reached: it is not registered.", now)
     else:
-        move(context, session, order, ERROR, f"The PBX refuses to place it: {said.rstrip('.')}.", now)
+        move(context, session, order, ERROR, f"The PBX refused to place the call: {said.rstrip('.')}.", now)
 
 
 def ask_cancel(context: DeliveryContext, session: Session, order: OrderedCall, now: datetime) -> bool:
@@ -144,7 +144,7 @@ def ask_cancel(context: DeliveryContext, session: Session, order: OrderedCall, n
     if order.status in FINAL:
         return False
     if order.taken_on is None:
-        move(context, session, order, CANCELLED, "Called off before it began.", now)
+        move(context, session, order, CANCELLED, "Cancelled before it began.", now)
     else:
         order.cancel_asked_on = order.cancel_asked_on or now
     return True
@@ -212,10 +212,13 @@ def _outcome(order: OrderedCall, call: CallNow) -> tuple[str, str]:
         reached = call.disposition in _NOT_REACHED
         return (FAILED, f"Not answered: {call.disposition}.") if reached else (ERROR, "The number was not reached.")
     if call.disposition in _NOT_REACHED:
-        return FAILED, f"The agent did not take it: {call.disposition}."
+        return FAILED, f"The agent did not answer: {call.disposition}."
     if call.answered_on is None and call.disposition == "FAILED":
         return ERROR, "The agent's phone could not be reached."
-    return ERROR, "The agent was there, but the dialplan led to no outside number; see context of the dial plan."
+    return (
+        ERROR,
+        "The agent answered, but the dialplan did not dial an outside number; check the context of the dial plan.",
+    )
 
 
 def _open(pbx_id: int) -> tuple[ColumnElement[bool], ...]:

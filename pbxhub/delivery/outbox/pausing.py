@@ -41,7 +41,7 @@ def note_health(session: Session, results: Sequence[Result], rule: PauseRule, no
 
 
 def pause(session: Session, webhook_id: int, reason: str, now: datetime) -> None:
-    """Stops sending; deliveries wait. reason: a sentence for the page."""
+    """Stops sending; deliveries are held. reason: a sentence for the page."""
     _pause(session, _lock(session, webhook_id), reason, now)
 
 
@@ -67,7 +67,7 @@ def _recover(session: Session, webhook_ids: Iterable[int], now: datetime) -> Non
         webhook = _lock(session, webhook_id)
         is_working = webhook.paused_on is None and webhook.deleted_on is None
         if webhook.failures and is_working and _is_news(session, webhook_id, now):
-            _tell(session, webhook, RECOVERED, f"{webhook.name} delivers again after {webhook.failures} failures.", now)
+            _tell(session, webhook, RECOVERED, f"{webhook.name} works again after {webhook.failures} failures.", now)
         webhook.failures, webhook.failing_since = 0, None
 
 
@@ -93,7 +93,7 @@ def _count(session: Session, failed: Counter[int], gone: set[int], rule: PauseRu
         if webhook.paused_on or not webhook.enabled or webhook.kind == RESTHOOK:
             continue
         if webhook_id in gone:
-            _pause(session, webhook, "the receiver answered 410: this address is gone for good", now)
+            _pause(session, webhook, "the receiver answered 410: this address no longer exists", now)
         elif rule.failures and webhook.failures >= rule.failures and now - webhook.failing_since >= rule.over:
             reason = (
                 f"{webhook.failures} deliveries in a row have failed since {webhook.failing_since:%Y-%m-%d %H:%M} UTC"
@@ -122,16 +122,16 @@ def _lock(session: Session, webhook_id: int) -> Webhook:
 
 def _pause(session: Session, webhook: Webhook, reason: str, now: datetime) -> None:
     webhook.paused_on, webhook.paused_reason = now, reason
-    then = "Calls do not ask it" if webhook.stage == QUESTION else "Its deliveries wait"
+    then = "Calls do not ask it" if webhook.stage == QUESTION else "Its deliveries are held"
     _tell(session, webhook, PAUSED, f"{webhook.name} is paused: {reason}. {then} until it is resumed.", now)
 
 
 def tell_of_subscriber(session: Session, webhook: Webhook, host: str, cancelled: int, now: datetime) -> None:
     """Writes a notice that a subscriber was removed after a 410."""
     sentence = (
-        f"{webhook.name}: the subscriber at {host} answered 410, its address is gone for good. It is unsubscribed"
+        f"{webhook.name}: the subscriber at {host} answered 410: its address no longer exists. It was removed"
     )
-    waited = f", and {cancelled} deliveries that waited for it are cancelled" if cancelled else ""
+    waited = f", and its {cancelled} pending deliveries were cancelled" if cancelled else ""
     _tell(session, webhook, UNSUBSCRIBED, f"{sentence}{waited}.", now)
 
 

@@ -42,10 +42,10 @@ class Published:
 def publish(context: DeliveryContext, reports: Reports, now: datetime) -> Published:
     """Writes a group of reports of one or more PBXs in one transaction; give up to a few hundred at once.
 
-    A stage is known by (call, name, key): reported again, by a second listener too, it changes nothing. A call
-    that has ended stays ended. A DID with a Number belongs to the number's project, any other to the PBX's.
-    Raises SQLAlchemy's DBAPIError when the database is away; nothing is written then, and the same
-    reports can be published again.
+    A stage is identified by (call, name, key): reporting it again, also by a second listener, changes nothing. An ended
+    call stays ended. A call on a DID with a Number belongs to the number's project, any other to the PBX's project.
+    Raises SQLAlchemy's DBAPIError when the database is unavailable. Then nothing is written, and the same reports can
+    be published again.
 
     Two listeners on one PBX: 1. both find that the call is not there; 2. both insert it; 3. the second waits for the
     first one's commit and gets an IntegrityError; 4. it begins again, finds the call and its stages, and writes what

@@ -1,4 +1,4 @@
-"""Writes how attempts ended, in groups, and what follows from that."""
+"""Records the outcomes of attempts, in groups, and what follows from them."""
 
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -22,13 +22,13 @@ def record(
     context: DeliveryContext, session: Session, finished: Sequence[Finished], now: datetime,
     chance: Callable[[], float] = random.random,
 ) -> list[Result]:  # fmt: skip
-    """Completes the attempts and moves the deliveries on, in the caller's transaction.
+    """Completes the attempts and moves the deliveries to their next states, in the caller's transaction.
 
-    Success saves the answer on the call, frees what waited for this stage of the call and sends the next webhook of a
-    chain on its way; a final failure counts against the webhook, and enough of them pause it.
+    A success saves the answer on the call, releases what was held for this stage of the call, and queues the next
+    webhook of a chain. A final failure counts against the webhook; enough of them pause it.
 
-    The order of locks is everybody's: calls, then deliveries by id, then webhooks. Two workers that record at the same
-    time never wait for each other in a ring. tests/test_work_beside_locked_rows.py
+    All code locks in the same order: calls, then deliveries by id, then webhooks. So two workers that record at once
+    cannot deadlock. tests/test_work_beside_locked_rows.py
 
     A lease that has run out: 1. worker A claims and stands still; 2. its lease ends, worker B claims the delivery
     anew, with another token; 3. A wakes and records: its attempt is completed, the delivery is B's and not touched.

@@ -1,6 +1,6 @@
 """Sends deliveries again, one or many, as they were or with the current settings of their webhooks.
 
-The id of a delivery, and so webhook-id, stays the same: a receiver can tell that it is the same message.
+The id of a delivery, and so webhook-id, stays the same, so that a receiver recognizes the message.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ _QUIETLY = {"synchronize_session": False}
 
 
 class CannotResendError(Exception):
-    """A delivery cannot be sent again. The text says why."""
+    """A delivery cannot be sent again. The message says why."""
 
 
 def resend_one(
@@ -46,7 +46,7 @@ def resend_one(
     if row is None or row.project_id != project_id:
         raise CannotResendError("There is no such delivery.")
     if row.state == PENDING:
-        raise CannotResendError("It is waiting to be sent already.")
+        raise CannotResendError("It is pending already.")
     again = _Again(context, session, now, current_settings)
     problem = again.put(row, FIRST_ATTEMPTS, None)
     if problem:
@@ -155,11 +155,11 @@ class _Again:
     def put(self, row: Delivery, lane: int, resend_id: UUID | None) -> str:
         """Queues one. Returns "", or the sentence why it cannot be sent again. Call finish() after the last one."""
         if row.kind == KIND:
-            return "The call that waited for this answer has gone on: a question is not asked again."
+            return "The call no longer waits for this answer, so the question is not asked again."
         project = self._context.webhook_cache.fetch(self._session, {row.project_id})[row.project_id]
         webhook = project.by_id.get(row.webhook_id)
         if webhook is None and row.kind == RESTHOOK:
-            return "Its subscriber was removed; subscribe the address again, and it gets what comes from then on."
+            return "Its subscriber was removed. Subscribe the URL again to send it new events."
         if webhook is None:
             return "Its webhook is disabled or deleted; enable it first."
         columns: dict[str, Any] = {}
@@ -183,7 +183,7 @@ class _Again:
         event = self._session.get(StageEvent, row.stage_event_id) if row.stage_event_id else None
         call = read_call(self._session, row.call_id) if row.call_id else no_call(row.project_id)
         if event is None or call is None:
-            return NotSent("render_error", "Its call is no longer kept, so it can only be sent as it was.")
+            return NotSent("render_error", "Its call was deleted from the history, so it can only be sent as it was.")
         project = self._context.webhook_cache.fetch(self._session, {row.project_id})[row.project_id]
         known = from_json(event.data)
         if row.kind == CHAINED:
