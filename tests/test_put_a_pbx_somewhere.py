@@ -90,7 +90,7 @@ def test_in_a_granted_network_the_reason_is_told() -> None:
             with neighbours() as (_server, _other, closed):
                 (nobody,) = await check_pbx(address_of(player, reach=granted, port=closed), HASTY)
         assert "SSH-2.0" in other.sentence
-        assert "Nothing listens at" in nobody.sentence
+        assert "Nothing accepts connections at" in nobody.sentence
 
     asyncio.run(scenario())
 

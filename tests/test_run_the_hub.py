@@ -89,7 +89,7 @@ def test_the_demo_shows_calls_and_webhooks_and_stops_cleanly(
     demo.wait_for("arrived: POST /crm/call-finished")
     assert "crm/call-finished" in requests.get(f"http://127.0.0.1:{port + 1}/", timeout=5).text
     assert requests.get(f"http://127.0.0.1:{port}/health", timeout=5).json()["status"] == "ok"
-    link = re.search(r"make your account at (\S+)", demo.printed.read_text())
+    link = re.search(r"create your account at (\S+)", demo.printed.read_text())
     assert link
     assert requests.get(link[1], timeout=5).status_code == 200
     demo.process.send_signal(signal.SIGTERM)
@@ -202,12 +202,12 @@ def test_a_pbx_is_added_on_the_server_by_the_rules_of_the_pages(environ: dict[st
         return done.returncode, done.stdout + done.stderr
 
     code, said = add("--username", "hub]\npermit = 0.0.0.0/0.0.0.0")
-    assert (code, "username: The user name would not stay one word" in said) == (1, True)
+    assert (code, "username: Asterisk would not read this user name as one word" in said) == (1, True)
     assert add("--username", "hub", "--cel", "relative.db")[0] == 1
     assert add("--username", "hub", "--context", "from-a", "--cel", "/var/cel/master.db")[0] == 0
     assert add("--username", "hub", "--project", "Other")[0] == 0
     code, said = add("--username", "hub", "--project", "Third", "--recordings", "PBXHUB_RECORDINGS")
-    assert (code, "of the project My project has this already" in said) == (1, True)
+    assert (code, "of the project My project uses this already" in said) == (1, True)
     database = open_database(f"sqlite:///{environ['PBXHUB_DATA_DIR']}/pbxhub.sqlite3")
     with database.read() as session:
         first, second = session.scalars(select(Pbx).order_by(Pbx.id))

@@ -445,7 +445,7 @@ def test_an_unknown_webhook_is_a_sentence(line: Line, watch: Watch, phone: Phone
     employee, caller = phone(102), outside()
     caller.dial("5550399")
     employee.accept()
-    assert "has no webhook" in asked(watch)["Reason"]
+    assert "has no enabled webhook" in asked(watch)["Reason"]
     caller.hangup()
 
 

@@ -221,7 +221,7 @@ def moved(url: str, **more: Any) -> dict[str, Any]:
     return {"name": "Lead", "stage": "incoming.after", "enabled": True, "spec": with_bearer(url), "revision": 1, **more}
 
 
-AGAIN = "Give the secret again: it was given for https://crm.example.com and would go to "
+AGAIN = "Enter the secret again: it was entered for https://crm.example.com and would be sent to "
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_a_revision_for_another_host_is_not_restored_with_the_secret_of_this_one
     address = f"/projects/{people.project}/webhooks/{there}"
     assert send(editor, f"{address}/save", moved("https://other.example.com/", secret="an0ther")).status_code == 200
     page = editor.post(f"{address}/restore/1", follow_redirects=True).get_data(as_text=True)
-    assert "Revision 1 cannot be restored: Give the secret again" in page
+    assert "Revision 1 cannot be restored: Enter the secret again" in page
     assert webhook(database, there).spec.request.url == "https://other.example.com/"
 
 
@@ -405,7 +405,7 @@ def test_an_event_with_blanks_of_a_template_is_not_switched_on(
     there = send(editor, f"{address}/save", {**draft, "enabled": False}).json["id"]
     editor.get(address)
     page = editor.post(f"{address}/{there}/enabled", {"enabled": "1"}, follow_redirects=True).get_data(as_text=True)
-    assert "url: has the blank [[id]] of a template" in page
+    assert "url: still contains [[id]] of a template" in page
     assert not webhook(database, there).enabled
     assert take_in(editor, people, {"name": "B", "stage": "incoming.after", "spec": left}).status_code == 422
 

@@ -58,16 +58,16 @@ def put(database: Database, people: People, **values: object) -> str:
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
     [
-        ("username", INJECTED, "would not stay one word in manager.conf"),
-        ("username", "two words", "would not stay one word in manager.conf"),
-        ("username", "a;b", "would not stay one word in manager.conf"),
-        ("username", "General", "has a meaning of its own in manager.conf"),
-        ("username", "pbxhub-rights", "has a meaning of its own in manager.conf"),
-        ("host", "http://pbx.example.com", "neither a host name nor an IP address"),
-        ("host", "127.1", "neither a host name nor an IP address"),
-        ("host", "127.0.0.1", "may not be at this address"),
-        ("host", "10.0.0.5", "may not be at this address"),
-        ("host", "localhost", "may not be at this address"),
+        ("username", INJECTED, "as one word in manager.conf"),
+        ("username", "two words", "as one word in manager.conf"),
+        ("username", "a;b", "as one word in manager.conf"),
+        ("username", "General", "has a special meaning in manager.conf"),
+        ("username", "pbxhub-rights", "has a special meaning in manager.conf"),
+        ("host", "http://pbx.example.com", "not a host name or an IP address"),
+        ("host", "127.1", "not a host name or an IP address"),
+        ("host", "127.0.0.1", "must not be at this address"),
+        ("host", "10.0.0.5", "must not be at this address"),
+        ("host", "localhost", "must not be at this address"),
         ("port", 65536, ""),
         ("secret", "a\nb", "control characters"),
         ("name", "a\tb", "control characters"),
@@ -172,7 +172,7 @@ def test_a_user_name_that_an_earlier_version_let_in_is_not_printed_into_manager_
     page = unescape(signed_in("owner").get(put(database, people, username=INJECTED)).text)
     assert "permit = 0.0.0.0" not in page
     assert 'id="snippet"' not in page
-    assert "The user name of this PBX cannot stand in manager.conf" in page
+    assert "The user name of this PBX cannot be used in manager.conf" in page
 
 
 def test_such_a_pbx_can_still_be_changed_elsewhere_and_asks_for_a_name_when_that_is_changed(
@@ -193,7 +193,7 @@ def test_a_secret_that_manager_conf_would_read_otherwise_is_not_printed(
     form = {**GOOD, "contexts": "a", "secret": secret}
     page = signed_in("owner").post(f"/projects/{people.project}/pbxs/new", form, follow_redirects=True)
     assert secret not in unescape(page.text)
-    assert "would not be read as it is from manager.conf" in page.text
+    assert "would not read the secret you entered correctly from manager.conf" in page.text
 
 
 def test_the_name_of_a_question_that_would_change_the_dialplan_is_not_printed_there(
@@ -207,5 +207,5 @@ def test_the_name_of_a_question_that_would_change_the_dialplan_is_not_printed_th
         session.flush()
         page = f"/projects/{people.project}/call-control/{hook.id}"
     shown = signed_in("editor").get(page)
-    assert "cannot stand in the dialplan" in shown.text
+    assert "cannot be used in the dialplan" in shown.text
     assert "pbxhub-ask" not in shown.text

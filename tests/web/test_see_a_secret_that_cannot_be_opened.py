@@ -11,7 +11,7 @@ from pbxhub.webhooks.spec import Auth, RequestSpec, WebhookSpec
 from pbxhub.wsgi.current import now
 from tests.support.people import Browser, People
 
-SAID = "Its secret cannot be opened: it was sealed with another PBXHUB_SECRET_KEY."
+SAID = "Its secret cannot be decrypted: it was encrypted with another PBXHUB_SECRET_KEY."
 
 
 @pytest.mark.parametrize("column", ["secret_sealed", "tls_key_sealed", "signing_sealed"])

@@ -84,7 +84,7 @@ def test_a_test_send_shows_the_certificate_that_was_given_and_the_kept_one(
 ) -> None:
     certificate, key = authority.client()
     form = Form(editor, people, cage.url, tls_ca=authority.pem, tls_certificate=certificate)
-    assert "Give the private key" in form.send("test").json["errors"][0]["message"]
+    assert "Enter the private key" in form.send("test").json["errors"][0]["message"]
     assert "answered 200" in form.send("test", tls_key=key).json["html"]
     assert form.save(tls_key=key) == {}
     assert "answered 200" in form.send("test").json["html"]
@@ -116,12 +116,12 @@ def test_a_key_that_is_none_or_another_ones_is_refused_at_its_field(
 ) -> None:
     certificate, key = authority.client()
     given, said = {
-        "another": (authority.client()[1], "does not fit the certificate"),
+        "another": (authority.client()[1], "does not match the certificate"),
         "locked": (key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY").replace("RSA ", "").replace("EC ", ""),
                    "is protected by a password"),
         "garbage": ("my key", "is not a private key in PEM form"),
-        "none": ("", "Give the private key of the certificate"),
-        "cut": ("".join(key.splitlines(True)[:2] + key.splitlines(True)[-1:]), "what is between cannot be read"),
+        "none": ("", "Enter the private key of the certificate"),
+        "cut": ("".join(key.splitlines(True)[:2] + key.splitlines(True)[-1:]), "the text between cannot be read"),
         "certificate": (certificate, "is not a private key in PEM form"),
     }[wrong]  # fmt: skip
     form = Form(editor, people, "https://crm.example.com/", tls_certificate=certificate)
@@ -163,7 +163,7 @@ def test_certificate_and_key_are_replaced_together_and_removed(
     assert form.save() == {}
     assert sealed(database, form) == ""
     form.request["tls_certificate"] = first
-    assert "Give the private key" in form.save()["tls_key"]
+    assert "Enter the private key" in form.save()["tls_key"]
 
 
 def test_the_key_does_not_follow_to_another_host(
@@ -173,9 +173,11 @@ def test_the_key_does_not_follow_to_another_host(
     form = Form(editor, people, "https://crm.example.com/", tls_ca=authority.pem, tls_certificate=certificate)
     assert form.save(tls_key=key) == {}
     form.request["url"] = cage.url
-    assert form.save()["tls_key"].startswith("Give the private key again: it was given for https://crm.example.com and")
-    assert "Give the private key again" in form.send("test").json["errors"][0]["message"]
-    assert "Give the private key again" in str(form.send("preview").json["notes"])
+    assert form.save()["tls_key"].startswith(
+        "Enter the private key again: it was entered for https://crm.example.com and"
+    )
+    assert "Enter the private key again" in form.send("test").json["errors"][0]["message"]
+    assert "Enter the private key again" in str(form.send("preview").json["notes"])
     assert form.save(tls_key=key) == {}
     assert sealed(database, form)
 

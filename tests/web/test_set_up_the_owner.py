@@ -82,10 +82,10 @@ def test_a_hub_whose_database_was_lost_is_given_to_nobody(
         visitor = Browser(create_app(host, open_context(host, database, Vault(host.secret_key))).test_client())
         setup = first_setup(host, database, now())
         assert setup.link == ""
-        assert "put the database back" in str(setup.sentence)
+        assert "restore the database" in str(setup.sentence)
         page = visitor.get("/")
         assert page.status_code == 503
-        assert "put the database back" in page.text
+        assert "restore the database" in page.text
         assert visitor.get(link).status_code == 404
     asked_for = first_setup(settings, database, now(), anew=True).link
     visitor.get(asked_for)
