@@ -109,7 +109,9 @@ class LiveWebhook:
             raise
         except Exception:  # a bug of the hub must not stop the other webhooks of the stage
             log.exception("request could not be rendered: unexpected error", webhook=self.id)
-            return NotSent("render_error", "Not sent: unexpected error while rendering the request. The hub's log has the details.")
+            return NotSent(
+                "render_error", "Not sent: unexpected error while rendering the request. The hub's log has the details."
+            )
 
 
 @dataclass(frozen=True, slots=True)

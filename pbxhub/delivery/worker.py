@@ -214,7 +214,9 @@ class Worker:
             self._keep(claimed, (), Answer(UNREADABLE, describe(UNREADABLE).sentence), self._clock())
             self._wake()
         except Exception:  # damaged keys of one webhook must not stop the rest of the batch
-            log.exception("request could not be prepared: unexpected error", delivery=str(claimed.id), webhook=claimed.webhook.id)
+            log.exception(
+                "request could not be prepared: unexpected error", delivery=str(claimed.id), webhook=claimed.webhook.id
+            )
             self._give_up(claimed, f"{describe('render_error').sentence} The hub's log has the details.")
         else:
             self._engine.start(prepared.outgoing, (claimed, prepared))

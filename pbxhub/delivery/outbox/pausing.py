@@ -128,9 +128,7 @@ def _pause(session: Session, webhook: Webhook, reason: str, now: datetime) -> No
 
 def tell_of_subscriber(session: Session, webhook: Webhook, host: str, cancelled: int, now: datetime) -> None:
     """Writes a notice that a subscriber was removed after a 410."""
-    sentence = (
-        f"{webhook.name}: the subscriber at {host} answered 410: its address no longer exists. It was removed"
-    )
+    sentence = f"{webhook.name}: the subscriber at {host} answered 410: its address no longer exists. It was removed"
     waited = f", and its {cancelled} pending deliveries were cancelled" if cancelled else ""
     _tell(session, webhook, UNSUBSCRIBED, f"{sentence}{waited}.", now)
 
