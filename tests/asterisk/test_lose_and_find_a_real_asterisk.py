@@ -6,15 +6,18 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
 from pbxhub.ami.login import Address
+from pbxhub.paths import ASTERISK_CONF
 from pbxhub.store.session import Database
 from pbxhub.testing.pbx.asterisk import ADMIN_USER, AMI_PORT, HUB_USER, PASSWORD, Asterisk, running_asterisk
 from pbxhub.testing.pbx.pbx_player import PbxPlayer
 from pbxhub.testing.phones.softphone import Agent
+from tests.support.hub import VAULT, calls_of, listening, pbx_of, stages_of
 from tests.support.hub import add_pbx as add_played_pbx
-from tests.support.hub import calls_of, listening, pbx_of, stages_of
 from tests.support.pbx_line import HASTY, line_to, until
 
 pytestmark = pytest.mark.asterisk
@@ -135,6 +138,41 @@ def test_a_call_that_came_and_went_while_the_hub_was_dead_is_read_from_cel(
             await until(lambda: stages_of(database) == ANSWERED)
         (call,) = calls_of(database)
         assert (call.disposition, call.data["hangup_by"]) == ("ANSWERED", "caller")
+
+    asyncio.run(scenario())
+
+
+@pytest.fixture
+def cel_url(own: Asterisk, empty_postgres_url: str) -> Iterator[str]:
+    """The table of asterisk-conf/README.md, into which the Asterisk writes by cel_pgsql."""
+    url = make_url(empty_postgres_url)
+    readme = (ASTERISK_CONF / "README.md").read_text()
+    with psycopg.connect(empty_postgres_url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(readme.partition("```sql\n")[2].partition("GRANT")[0])
+        (own.folder / "etc" / "cel_pgsql.conf").write_text(
+            f"[global]\nhostname = {url.host}\nport = {url.port}\ndbname = {url.database}\nuser = {url.username}\n"
+            "password = none\ntable = cel\nusegmtime = yes\n"
+        )
+        assert "Loaded cel_pgsql.so" in own.cli("module load cel_pgsql.so")
+        yield f"{empty_postgres_url.replace('+psycopg', '')}?table=cel"
+        own.cli("module unload cel_pgsql.so")
+
+
+def test_a_call_that_came_and_went_while_the_hub_was_dead_is_read_from_a_cel_table(
+    own: Asterisk, talking: tuple[Agent, Agent], database: Database, cel_url: str
+) -> None:
+    async def scenario() -> None:
+        pbx_id = add_pbx(database, own, cel_url_sealed=VAULT.seal(cel_url))
+        async with listening(database, REAL):
+            await until(lambda: pbx_of(database, pbx_id).cel_cursor != 0)
+        await asyncio.to_thread(begin_call, *talking)
+        await asyncio.to_thread(talking[1].hangup)
+        await asyncio.to_thread(own.wait_idle)
+        async with listening(database, REAL):
+            await until(lambda: stages_of(database) == ANSWERED)
+        (call,) = calls_of(database)
+        assert (call.disposition, call.data["hangup_by"], call.extension) == ("ANSWERED", "caller", "101")
+        assert abs((call.started_on - datetime.now(UTC)).total_seconds()) < 60
 
     asyncio.run(scenario())
 
