@@ -57,7 +57,7 @@ class Asterisk:
         self.send("".join(f"agi_{name}: {value}\n" for name, value in known.items()) + "\n")
 
     def send(self, text: str) -> None:
-        self.socket.sendall(text.encode())
+        self.socket.sendall(text.encode("utf-8", "surrogateescape"))
 
     def obey(self, **results: str) -> list[str]:
         """Answers commands until the hub closes the connection; the commands. results: of the first word of each."""
@@ -332,6 +332,20 @@ def test_other_networks_are_closed_at_once(database: Database, tmp_path: Path) -
     with answering(OpenHub(settings, open_context(settings, database, hub.vault))):
         asterisk = hub.asterisk()
         assert asterisk.closed()
+
+
+def test_a_name_is_read_in_the_charset_of_the_pbx_and_a_hidden_number_is_none(
+    hub: Hub, receiver: MockServer, database: Database
+) -> None:
+    with database.write() as session:
+        session.get_one(Pbx, hub.pbx_id).charset = "windows-1251"
+    receiver.respond("POST", "/", text_response("101"))
+    hub.webhook(receiver.url + "/", {"name": "who", "value": "<<caller_name>>/<<caller>>"}, reads="number")
+    asterisk = hub.asterisk()
+    sent = "Віталій".encode("windows-1251").decode("utf-8", "surrogateescape")
+    asterisk.begin("crm", "1.1", calleridname=sent, callerid="Anonymous")
+    asterisk.obey()
+    assert receiver.last_request("/").json("who") == "Віталій/"
 
 
 def test_a_line_break_in_a_caller_s_name_makes_no_header(hub: Hub, receiver: MockServer) -> None:

@@ -8,6 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.agi.wire import Call
+from pbxhub.calls.ami_headers import clean
+from pbxhub.calls.charsets import charset_of, decode
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.call_rows import CallNow, find_call
 from pbxhub.delivery.context import DeliveryContext
@@ -115,7 +117,8 @@ def _unknown_call(session: Session, pbx: Pbx, caller: Caller, now: datetime) -> 
     project_id = session.scalar(routed) or pbx.project_id
     return CallNow(
         new_id(), project_id, pbx.id, caller.linkedid, True, direction="incoming", caller=call.caller,
-        caller_name=call.caller_name, dst=call.dnid or call.extension, started_on=now,
+        caller_name=clean(decode(call.caller_name, charset_of(pbx.charset, pbx.project.country))),
+        dst=call.dnid or call.extension, started_on=now,
     )  # fmt: skip
 
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from pbxhub.calls.phone_numbers import is_hidden
+
 MOST_HEADERS = 100
 LONGEST_LINE = 8 * 1024
 LONGEST = 2000  # bytes of a command: Asterisk reads into a buffer of 2048
@@ -32,14 +34,17 @@ class CommandError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The call of a connection. path: of the agi:// URL, without the leading slash. arguments: of AGI()."""
+    """The call of a connection. path: of the agi:// URL, without the leading slash. arguments: of AGI().
+
+    caller: empty when it is hidden. caller_name: as it came, to be read in the charset of the PBX (calls/charsets.py).
+    """
 
     path: str
     arguments: tuple[str, ...]
     channel: str
     uniqueid: str
     caller: str
-    caller_name: str
+    caller_name: bytes
     dnid: str
     context: str
     extension: str
@@ -62,6 +67,7 @@ class Wire:
         self._results: asyncio.Queue[str] = asyncio.Queue(100)
         self._over = asyncio.get_running_loop().create_future()
         self._pump: asyncio.Task[None] | None = None
+        self._caller_name = b""
 
     async def read_call(self) -> Call:
         """Reads the header. Raises BadRequestError for anything else, after HEADER_TIME at the latest."""
@@ -71,7 +77,7 @@ class Wire:
         except TimeoutError:
             raise BadRequestError(f"no complete header within {HEADER_TIME:g} s") from None
         self._pump = asyncio.create_task(self._read_results())
-        return _call(headers)
+        return _call(headers, self._caller_name)
 
     async def command(self, *words: str) -> Result:
         """Sends one command; every word after the first is quoted. Raises HungUpError and CommandError."""
@@ -117,7 +123,8 @@ class Wire:
     async def _read_header(self) -> Mapping[str, str]:
         headers: dict[str, str] = {}
         for _ in range(MOST_HEADERS + 1):
-            line = await self._line()
+            raw = await self._line()
+            line = _text(raw)
             if not line:
                 return headers
             name, colon, value = line.partition(": ")
@@ -128,16 +135,18 @@ class Wire:
             if name in headers:  # a line break in a caller's name would forge a header
                 raise BadRequestError(f"the header has {name} twice")
             headers[name] = value
+            if name == "agi_calleridname":
+                self._caller_name = raw.rstrip(b"\r\n").partition(b": ")[2]
         raise BadRequestError(f"more than {MOST_HEADERS} header lines")
 
-    async def _line(self) -> str:
+    async def _line(self) -> bytes:
         try:
             line = await self._reader.readuntil(b"\n")
         except asyncio.IncompleteReadError:
             raise BadRequestError("connection closed before the header was complete") from None
         except (asyncio.LimitOverrunError, OSError) as error:
             raise BadRequestError(f"a header line is too long or incomplete ({type(error).__name__})") from None
-        return _text(line)
+        return line
 
     async def _read_results(self) -> None:
         """Separates results from the message that the caller hung up. A PBX that disappears shows as any OSError, such
@@ -159,20 +168,22 @@ def _text(line: bytes) -> str:
     return line.decode("utf-8", "replace").rstrip("\r\n").replace("\0", "\ufffd")
 
 
-def _call(headers: Mapping[str, str]) -> Call:
+def _call(headers: Mapping[str, str], caller_name: bytes) -> Call:
     arguments = list[str]()
     while (value := headers.get(f"agi_arg_{len(arguments) + 1}")) is not None:
         arguments.append(value)
     if "agi_network_script" not in headers or "agi_uniqueid" not in headers:
         raise BadRequestError("the header has no agi_network_script or no agi_uniqueid")
     known = {name: "" if (value := headers.get(f"agi_{name}", "")) == "unknown" else value for name in _NAMES}
+    caller = "" if is_hidden(known["callerid"]) else known["callerid"]
+    name = b"" if caller_name == b"unknown" else caller_name
     return Call(
         headers["agi_network_script"], tuple(arguments), headers.get("agi_channel", ""), headers["agi_uniqueid"],
-        known["callerid"], known["calleridname"], known["dnid"], known["context"], known["extension"],
+        caller, name, known["dnid"], known["context"], known["extension"],
     )  # fmt: skip
 
 
-_NAMES = ("callerid", "calleridname", "dnid", "context", "extension")
+_NAMES = ("callerid", "dnid", "context", "extension")
 
 
 def _quoted(word: str) -> str:
