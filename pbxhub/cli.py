@@ -91,15 +91,18 @@ def migrate(revision: str, draft: str | None, drop: bool) -> None:
 @main.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--context", "contexts", multiple=True, help="An incoming context; repeat it. Default: the usual names.")
+@click.option("--endpoint", "endpoints", multiple=True, help="NAME=EXTENSION, as on an employee's card; repeat it.")
 @click.option("--optional", is_flag=True, help="Also the stages that are reported only where a webhook waits for them.")
-def replay(file: Path, contexts: tuple[str, ...], optional: bool) -> None:
+def replay(file: Path, contexts: tuple[str, ...], endpoints: tuple[str, ...], optional: bool) -> None:
     """Prints the stages of the AMI stream recorded in FILE, one JSON object each. Uses no database."""
     from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
     from pbxhub.calls.replay import replay as replay_lines
     from pbxhub.calls.stages import OPTIONAL_STAGES
     from pbxhub.calls.tracker import Tracker
 
-    tracker = Tracker(contexts or DEFAULT_INCOMING_CONTEXTS, optional=OPTIONAL_STAGES if optional else ())
+    cards = dict(card.split("=", 1) for card in endpoints if "=" in card)
+    stages = OPTIONAL_STAGES if optional else ()
+    tracker = Tracker(contexts or DEFAULT_INCOMING_CONTEXTS, optional=stages, endpoints=cards)
     with file.open(encoding="utf-8", errors="replace") as lines:
         for stage in replay_lines(lines, tracker):
             click.echo(json.dumps(stage, ensure_ascii=False))

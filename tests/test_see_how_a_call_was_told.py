@@ -23,8 +23,6 @@ from tests.support.hub import add_pbx, calls_of, listening, pbx_of, stages_of
 from tests.support.outbox_world import BEFORE, NOON, World, context_of, report
 from tests.support.pbx_line import playing, until
 
-CONTEXTS = ("from-trunk",)
-
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(scenario, 60))
@@ -60,7 +58,9 @@ def test_the_events_of_every_call_are_kept_and_replay_to_its_stages(database: Da
     assert all(events)
     stages = [[stage for event in call for stage in event.stages] for call in events]
     assert [stage for call in stages for stage in call] == stages_of(database)
-    texts = [recording_of(call, "a call", CONTEXTS) for call in events]
+    with database.read() as session:
+        texts = [recording_of(session, None, call) for call in calls_of(database)]
+    assert all("\n#H pbxhub replay FILE --context 'from-trunk*'" in text for text in texts)
     assert [replayed(text, tmp_path) for text in texts] == stages
     assert any("Иван Петров" in text for text in texts)
 

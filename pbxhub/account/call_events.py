@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -59,11 +59,14 @@ def events_of(session: Session, access: Access | None, call: Call) -> list[CallE
     return [CallEvent(one.arrived, visible_text(access, one.block), one.stages) for one in told]
 
 
-def recording_of(events: Iterable[CallEvent], title: str, contexts: Sequence[str]) -> str:
-    """The same as a text that `pbxhub replay` reads."""
-    options = "".join(f" --context '{context}'" for context in contexts)
-    head = f"#H {title}\n#H pbxhub replay FILE{options}\n"
-    return head + "".join(f"#T {event.arrived}\n{event.block}\n\n" for event in events)
+def recording_of(session: Session, access: Access | None, call: Call) -> str:
+    """The same as a text that `pbxhub replay` reads; its second line is the command that gives the same stages."""
+    pbx = session.get(Pbx, call.pbx_id) if call.pbx_id else None
+    text = "".join(f"#T {event.arrived}\n{event.block}\n\n" for event in events_of(session, access, call))
+    options = [f"--context '{context}'" for context in (pbx.incoming_contexts if pbx else ())]
+    cards = endpoints_of(session, [call.project_id]).get(call.project_id, {})
+    options += [f"--endpoint '{name}={extension}'" for name, extension in cards.items() if f"/{name}-" in text]
+    return f"#H call {call.linkedid}\n#H {' '.join(['pbxhub replay FILE', *options])}\n{text}"
 
 
 def _gather(session: Session, pbx_id: int, linkedid: str) -> list[tuple[str, str]]:

@@ -36,6 +36,7 @@ def strange_contexts(session: Session, pbx: Pbx, now: datetime) -> list[StrangeC
     calls = select(
         Call.direction, Call.caller, Call.data["context"].as_string(), Call.data["channel"].as_string()
     ).where(Call.project_id == pbx.project_id, Call.pbx_id == pbx.id, Call.started_on >= _midnight(pbx, now))
+    calls = calls.where(Call.direction != "incoming")
     rows = session.execute(calls.order_by(Call.started_on.desc()).limit(_MOST_CALLS)).all()
     known = _phones(session, pbx)
     strangers: dict[str, int] = {}

@@ -40,7 +40,7 @@ def index(project_id: int) -> ResponseReturnValue:
         page = _history(session, access, wanted)
         template = "calls/_rows.html" if "HX-Request" in request.headers else "calls/index.html"
         live = live_calls(session, access)
-        names = employee_names(session, project_id, {call.extension for call in page.rows})
+        names = employee_names(session, project_id, {row.extension for row in (*page.rows, *(one for one, _ in live))})
         return render_template(template, page=page, live=live, wanted=wanted, dispositions=DISPOSITIONS, names=names)
 
 
@@ -50,7 +50,9 @@ def live(project_id: int) -> ResponseReturnValue:
     with reading() as session:
         access = enter(session, project_id)
         newer = count_ended_since(session, access, read_uuid(request.args.get("since", "")))
-        return render_template("calls/_live.html", live=live_calls(session, access), newer=newer)
+        live = live_calls(session, access)
+        names = employee_names(session, project_id, {call.extension for call, _ in live})
+        return render_template("calls/_live.html", live=live, newer=newer, names=names)
 
 
 @pages.get("/<uuid:call_id>")
@@ -86,10 +88,7 @@ def recording(project_id: int, call_id: UUID) -> ResponseReturnValue:
     with reading() as session:
         access = enter(session, project_id)
         call = call_of(session, access, call_id)
-        pbx = session.get(Pbx, call.pbx_id) if call.pbx_id else None
-        text = recording_of(
-            events_of(session, access, call), f"call {call.linkedid}", pbx.incoming_contexts if pbx else ()
-        )
+        text = recording_of(session, access, call)
     name = f'attachment; filename="call-{call.id}.ami"'
     return Response(text, mimetype="text/plain", headers={"Content-Disposition": name})
 
