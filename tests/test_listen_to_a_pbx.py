@@ -7,10 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.pbx.recordings import freshen, read_recording, shipped
+from pbxhub.webhooks.spec import WebhookSpec
 from tests.support.hub import add_pbx, calls_of, change_pbx, listening, pbx_of, stages_of
 from tests.support.pbx_line import HASTY, address_of, line_to, playing, until
 
@@ -54,6 +57,39 @@ def test_every_shipped_recording_gives_its_stages_and_none_is_told_twice(databas
         assert row.asterisk_version == "22.10.1"
         assert row.last_event_on is not None
         assert row.asterisk_started_on is not None
+
+    run(scenario())
+
+
+def test_a_stage_is_reported_from_when_a_webhook_waits_for_it_until_none_does(database: Database) -> None:
+    async def scenario() -> None:
+        async with playing() as player:
+            pbx_id = add_pbx(database, player)
+            async with listening(database):
+                await until(lambda: pbx_of(database, pbx_id).state == "connected")
+                since = pbx_of(database, pbx_id).state_since
+
+                async def missed() -> bool:
+                    before = len(calls_of(database))
+                    await player.play(recording("missed"), speed=0)
+                    await until(
+                        lambda: len(calls_of(database)) > before and all(c.ended_on for c in calls_of(database))
+                    )
+                    return stages_of(database)[-2] == "incoming.unring"
+
+                assert not await missed()
+                with database.write() as session:
+                    project = session.get_one(Pbx, pbx_id).project_id
+                    session.add(Webhook(project_id=project, name="w", stage="incoming.unring", spec=WebhookSpec(),
+                                        created_on=datetime.now(UTC)))  # fmt: skip
+                    touch_webhooks(session, project)
+                while not await missed():
+                    pass
+                with database.write() as session:
+                    session.execute(update(Webhook).values(enabled=False))
+                while await missed():
+                    pass
+                assert pbx_of(database, pbx_id).state_since == since, "it must not have connected anew"
 
     run(scenario())
 
