@@ -22,6 +22,7 @@ from pbxhub.calls.ami_headers import (
     whole,
 )
 
+_CANCELLED = "487"  # what SIP answers to a caller who leaves before the answer
 _LONGEST_BLOCK = 65536
 
 
@@ -96,9 +97,13 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True)
 class HangupRequest:
+    """refused: Asterisk has refused the channel (its state is Busy, or SIP answered a failure); nobody has hung up."""
+
     time: float
     uniqueid: str
     linkedid: str
+    cause: int = 0
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +346,12 @@ def _bridge_leave(block: str, time: float) -> Bridge:
     return Bridge(time, *_ids(block), variables_of(block))
 
 
+def _hangup_request(block: str, time: float) -> HangupRequest:
+    state, sip = text_of(block, "\nChannelStateDesc: "), text_of(block, "\nTechCause: ")
+    refused = state == "Busy" or (sip >= "400" and sip != _CANCELLED)
+    return HangupRequest(time, *_ids(block), whole(text_of(block, "\nCause: ")), refused)
+
+
 def _hangup(block: str, time: float) -> Hangup:
     cause = whole(text_of(block, "\nCause: "))
     return Hangup(time, *_ids(block), cause, text_of(block, "\nCause-txt: "), variables_of(block))
@@ -395,7 +406,7 @@ _READERS: Mapping[str, Callable[[str, float], Message | None]] = {
     "DialEnd": _dial_end,
     "BridgeEnter": _bridge_enter,
     "BridgeLeave": _bridge_leave,
-    "HangupRequest": lambda block, time: HangupRequest(time, *_ids(block)),
+    "HangupRequest": _hangup_request,
     "Hangup": _hangup,
     "BlindTransfer": _blind_transfer,
     "AttendedTransfer": _attended_transfer,

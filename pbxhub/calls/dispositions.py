@@ -33,7 +33,9 @@ def leg_outcome(leg: Channel) -> str:
         return DECLINE
     if leg.status == "BUSY" or (not leg.status and leg.cause == _USER_BUSY):
         return BUSY
-    if leg.status in ("NOANSWER", "CANCEL", ""):
+    if leg.status == "CANCEL":  # its cause is the caller's, who has left
+        return NO_ANSWER
+    if leg.status in ("NOANSWER", ""):
         return FAILED if leg.cause in _UNREACHABLE else NO_ANSWER
     return FAILED
 

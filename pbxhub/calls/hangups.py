@@ -6,19 +6,33 @@ from pbxhub.calls.ami_events import Cdr, Hangup, HangupRequest
 from pbxhub.calls.annotations import end_hold, keep_variables
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.ringing import stop_ringing, stop_waiting
-from pbxhub.calls.state import HangupCause
+from pbxhub.calls.state import Channel, HangupCause
+
+_REJECTS = frozenset({17, 21})  # busy, rejected
 
 
 def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
-    """Who hung up first: the caller (the outside party) or the employee who talks to it."""
+    """Who hung up first: the caller (the outside party) or the employee who talks to it.
+
+    Asterisk sends it also for channels that nobody has hung up: of a trunk that refuses the number, of Local channels
+    that are optimised away, of an employee who has sent the other one on.
+    """
     call = live.follow(message.uniqueid, message.linkedid, message.time)
     if call is None or call.hangup_by or call.phase == "over":
         return
     channel = call.channels[message.uniqueid]
-    talks = (call.first,) if call.phase == "sent_on" else (call.first, call.party)
-    if message.uniqueid in talks or (call.direction == "outgoing" and not channel.plumbing):
-        from_outside = channel.outside if call.direction == "outgoing" else message.uniqueid == call.first
-        call.hangup_by = "caller" if from_outside else "employee"
+    if channel.plumbing or channel.left or (message.refused and not call.answered and not channel.leg):
+        return
+    if call.direction == "outgoing":
+        call.hangup_by = _of_outgoing(channel, message.cause)
+    elif channel.uniqueid in (call.first, call.party):
+        call.hangup_by = "caller" if channel.uniqueid == call.first else "employee"
+
+
+def _of_outgoing(channel: Channel, cause: int) -> str:
+    if not channel.outside:
+        return "employee"
+    return "caller" if channel.answered or cause in _REJECTS else ""
 
 
 def on_hangup(live: LiveCalls, message: Hangup) -> None:

@@ -38,7 +38,7 @@ TABLE: Mapping[Phase, Mapping[Moment, Phase]] = {
     # On the way to somebody new, who has not answered yet.
     # Enters: BlindTransfer, AttendedTransfer, ParkedCall, a diversion (302), a redirect, UserEvent PBXHubForward.
     "sent_on": {
-        "rings": "sent_on", "is_answered": "talking", "is_sent_on": "sent_on", "is_over": "over",
+        "departs": "ringing", "rings": "sent_on", "is_answered": "talking", "is_sent_on": "sent_on", "is_over": "over",
     },
     # The conversation part has ended, incoming.after or outgoing.after has fired. The caller may still be in the menu
     # that asks for a mark; the last Hangup takes the call out of LiveCalls.

@@ -18,6 +18,7 @@ def answer(live: LiveCalls, call: Call, leg: Channel, time: float, ours: bool) -
             _answer_for_caller(live, call, leg, time)
     elif call.direction == "outgoing" and not leg.outside:
         call.extension = call.extension or leg.number
+        talk_again(call)
     elif leg.leg:
         _answer_without_caller(live, call, leg, time)
 
@@ -59,9 +60,16 @@ def pickup(live: LiveCalls, call: Call, leg: Channel, hop: int, time: float) -> 
     live.fire(call, "incoming.pickup", StageKey(hop, leg.number), time)
 
 
+def talk_again(call: Call) -> None:
+    """Somebody new talks to the outside party of a call that went out."""
+    if call.phase == "sent_on" and call.move("is_answered"):
+        call.talk_ended = 0.0
+
+
 def _talk(call: Call, leg: Channel, time: float) -> None:
     if not call.move("is_answered"):
         return
+    call.talk_ended = 0.0
     if not call.answered:
         call.answered, call.ring_time = time, max(0.0, time - leg.started)
         if call.queue.joined:

@@ -12,8 +12,16 @@ def next_hop(call: Call, time: float) -> bool:
     hop.number += 1
     hop.times = [*hop.times[-7:], time]
     hop.connected, hop.redirecting, hop.awaited, hop.destination = False, 0, "", ""
-    call.move("is_sent_on")
+    leave(call, time)
     return True
+
+
+def leave(call: Call, time: float, by: str = "") -> None:
+    """A talk has ended because somebody sends the call on. by: uniqueid of their channel."""
+    if call.move("is_sent_on"):
+        call.talk_ended = time
+    if by in call.channels:
+        call.channels[by].left = True
 
 
 def forward(live: LiveCalls, call: Call, sent: SentOn, hop: int, time: float) -> None:

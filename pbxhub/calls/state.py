@@ -29,6 +29,7 @@ class Channel:
     caller_id: the caller's number that an outside leg was dialled with.
     Times are seconds since 1970, 0.0 while the moment has not come.
     bridge: the bridge for two in which it is now. bridged: it has entered a bridge.
+    left: its owner has sent the call on, and hangs up.
     lent: the channel of an agent who is logged in: it lives before and after the call.
     plumbing: a channel that Asterisk made for itself. local: one of a pair of Local channels, behind which somebody
         else is found.
@@ -51,6 +52,7 @@ class Channel:
     held: float = 0.0
     bridge: str = ""
     bridged: bool = False
+    left: bool = False
     lent: bool = False
     plumbing: bool = field(init=False, compare=False, repr=False)
     local: bool = field(init=False, compare=False, repr=False)
@@ -142,6 +144,7 @@ class Call:
     hangup_by: who hung up first: caller, employee or pbx.
     over: when the conversation part ended (the stage after), while an evaluation may follow.
     agent: it is the login of an agent, who waits for calls.
+    talk_ended: when the call was sent on and nobody has answered since.
     real: it has, or had, a channel that is no plumbing: its end is reported.
     channel_limit: number of channels at which those that hung up long ago are forgotten. statuses: outcomes of their
         legs.
@@ -170,6 +173,7 @@ class Call:
     answered: float = 0.0
     over: float = 0.0
     ring_time: float = 0.0
+    talk_ended: float = 0.0
     end_reason: EndReason = "hangup"
     real: bool = False
     agent: bool = False

@@ -3,8 +3,8 @@
 from pbxhub.calls.ami_events import AttendedTransfer, BlindTransfer, ParkedCall, Party, Pickup, UnParkedCall
 from pbxhub.calls.consultations import Consultation, consultation_of
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.pickups import pickup
-from pbxhub.calls.sending_on import forward, next_hop
+from pbxhub.calls.pickups import pickup, talk_again
+from pbxhub.calls.sending_on import forward, leave, next_hop
 from pbxhub.calls.state import Call, SentOn, StageKey
 
 
@@ -17,6 +17,7 @@ def on_blind_transfer(live: LiveCalls, message: BlindTransfer) -> None:
     if call.phase == "sent_on" and call.forward.kind == "park":
         return  # a REFER to the parking extension: ParkedCall, then the BlindTransfer that led to it
     call.transfer = SentOn("blind_transfer", _number(live, call, message.transferer), message.extension)
+    leave(call, message.time, message.transferer.uniqueid)
     if call.direction == "incoming" and next_hop(call, message.time):
         call.move_pairs(call.channels.get(message.transferee.uniqueid))
         forward(live, call, call.transfer, call.hop.number, message.time)
@@ -36,6 +37,9 @@ def on_attended_transfer(live: LiveCalls, message: AttendedTransfer) -> None:
         return
     found = consultation_of(call, message)
     call.transfer = SentOn("attended_transfer", _number(live, call, message.original), found.to)
+    for line in (message.original.uniqueid, message.second.uniqueid):
+        if line in call.channels:
+            call.channels[line].left = True
     if call.direction == "incoming" and found.to and next_hop(call, message.time):
         call.move_pairs(call.channels.get(found.caller_line))
         forward(live, call, call.transfer, call.hop.number, message.time)
@@ -62,6 +66,7 @@ def _join(live: LiveCalls, call: Call, found: Consultation, message: AttendedTra
         call.hop.connected, call.extension = True, found.to
         call.party, call.hangup_by = "", ""  # which channel they talk on is not known
         call.move("is_answered")
+        call.talk_ended = 0.0
         live.fire(call, "incoming.pickup", StageKey(call.hop.number, found.to), message.time)
 
 
@@ -72,8 +77,11 @@ def _number(live: LiveCalls, call: Call, party: Party) -> str:
 
 def on_parked_call(live: LiveCalls, message: ParkedCall) -> None:
     call = live.follow(message.parkee.uniqueid, message.parkee.linkedid, message.time)
+    if call is not None and call.direction == "outgoing":
+        leave(call, message.time)
     if call is not None and call.direction == "incoming" and message.space and next_hop(call, message.time):
         call.move_pairs(call.channels.get(message.parkee.uniqueid))
+        leave(call, message.time, call.party)
         forward(live, call, SentOn("park", call.extension, message.space), call.hop.number, message.time)
 
 
@@ -86,6 +94,8 @@ def on_unparked_call(live: LiveCalls, message: UnParkedCall) -> None:
     if other is not None and other is not call:
         call = live.merge(call, other, message.time)
     retriever = live.adopt(call, message.retriever, message.time)
+    if call.direction == "outgoing":
+        talk_again(call)
     if retriever is not None:
         pickup(live, call, retriever, call.hop.number, message.time)
 

@@ -109,7 +109,7 @@ def talk_time(call: Call) -> float:
     """Seconds from the first pickup to the end of the last conversation (not Cdr's: that counts IVR and queue)."""
     if not call.answered:
         return 0.0
-    ends = [call.over]
+    ends = [call.over, call.talk_ended or call.over]
     party, first = call.channels.get(call.party), call.channels.get(call.first)
     if party is not None and party.ended:
         ends.append(party.ended)
