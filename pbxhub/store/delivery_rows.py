@@ -179,18 +179,31 @@ class NewDelivery:
     outcome: str = ""
     message: str = ""
     finished_on: datetime | None = None
+
+
+@dataclass(slots=True)
+class AnsweredQuestion(NewDelivery):
+    """A delivery that is inserted when it is over: the call that asked has its answer."""
+
     attempts: int = 0
     tries: int = 0
     status_code: int | None = None
     duration_ms: int | None = None
 
 
-_INSERT = Insert(Base.metadata.tables["delivery"], NewDelivery, {"out_of_order": "false"})
+_TABLE = Base.metadata.tables["delivery"]
+_INSERT = Insert(_TABLE, NewDelivery, {"attempts": "0", "tries": "0", "out_of_order": "false"})
+_INSERT_QUESTION = Insert(_TABLE, AnsweredQuestion, {"out_of_order": "false"})
 
 
 def insert_deliveries(session: Session, deliveries: Sequence[NewDelivery]) -> None:
     """Writes new rows, in the caller's transaction."""
     _INSERT.run(session, deliveries)
+
+
+def insert_question(session: Session, question: AnsweredQuestion) -> None:
+    """Writes the row of a question, in the caller's transaction."""
+    _INSERT_QUESTION.run(session, [question])
 
 
 class Attempt(Base):

@@ -25,7 +25,7 @@ from pbxhub.delivery.read_answer import Reading
 from pbxhub.storable import clip, storable
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import one_of
-from pbxhub.store.delivery_rows import DELIVERED, FAILED, Attempt, Delivery, NewDelivery, insert_deliveries
+from pbxhub.store.delivery_rows import DELIVERED, FAILED, AnsweredQuestion, Attempt, Delivery, insert_question
 from pbxhub.store.history import Call
 from pbxhub.store.questions import KIND, Question
 
@@ -52,7 +52,7 @@ def record_question(
     claimed = finished.claimed
     result = Result(finished, reading, DELIVERED if reading.ok else FAILED, now, True)
     sent = bool(claimed.request.method)
-    insert_deliveries(session, [_delivery(result, sent)])
+    insert_question(session, _delivery(result, sent))
     if sent:
         session.add(Attempt(started_on=claimed.started_on, **attempt_row(result)))
     question = Question(delivery_id=claimed.id, line=line, steps=_rows(steps))
@@ -63,9 +63,9 @@ def record_question(
     note_health(session, [result], _NEVER_FOR_FAILURES, now)
 
 
-def _delivery(result: Result, sent: bool) -> NewDelivery:
+def _delivery(result: Result, sent: bool) -> AnsweredQuestion:
     claimed, answer, request = result.finished.claimed, result.finished.answer, result.finished.claimed.request
-    return NewDelivery(
+    return AnsweredQuestion(
         claimed.id, claimed.project_id, claimed.webhook.id, claimed.webhook.revision, KIND, claimed.created_on,
         claimed.started_on, call_id=claimed.call_id, lane=claimed.lane, state=result.state, method=request.method,
         url=request.url, headers=request.headers, body=request.body, outcome=result.reading.code,
