@@ -1,4 +1,4 @@
-"""The API for programs: `/api/v1`, an application of its own beside the pages, without cookies, sessions or forms.
+"""The API for programs, `/api/v1`: a separate application beside the pages, without cookies, sessions or forms.
 
 It calls the same functions as the pages, never their views.
 """
@@ -20,7 +20,7 @@ PREFIX = "/api/v1"
 
 
 def install(app: Flask, threads: int = 16) -> None:
-    """Puts the API beside the pages of an application of web.create_app.
+    """Adds the API to the pages' application made by web.create_app.
 
     threads: of the server that answers both; streams of events hold half of them at most.
     """
@@ -32,7 +32,7 @@ def install(app: Flask, threads: int = 16) -> None:
 
 
 def create_api(app: Flask, threads: int = 16) -> Flask:
-    """The API on the same hub as the pages."""
+    """The API's application, on the same hub as the pages."""
     api = Application("pbxhub.api", static_folder=None)
     api.extensions["pbxhub"] = app.extensions["pbxhub"]
     api.config.update(

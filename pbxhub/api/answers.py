@@ -1,4 +1,4 @@
-"""What answers have in common: pages by key, ETags, security headers."""
+"""Common parts of answers: paging by key, ETags, security headers."""
 
 import hashlib
 import time
@@ -29,15 +29,16 @@ def install(api: Flask) -> None:
 
 
 def page(rows: Sequence[T], limit: int, key: Callable[[T], object]) -> dict[str, Any]:
-    """Rows of one page (asked for limit + 1 of them) and the key of the next one, null on the last page."""
+    """One page of rows (limit + 1 were read) and the key of the next page, null on the last one."""
     shown = list(rows[:limit])
     return {"items": shown, "next": str(key(shown[-1])) if len(rows) > limit else None}
 
 
 def etag_of(data: Mapping[str, Any], live: Collection[str] = ()) -> str:
-    """The version of a resource as it was shown: of what can be changed, and behind a dash of what changes by itself.
+    """The version of a resource: of its settings and, after a dash, of its live fields.
 
-    live: the names of the latter. A PBX that is heard every second must not make every change of its settings late.
+    live: fields that change by themselves. A PBX that reports events every second must not make every change of
+    its settings fail.
     """
     settings = _settings(data, live)
     return f"{settings}-{_digest({name: data[name] for name in live})}" if live else settings
@@ -53,7 +54,7 @@ def _digest(data: Mapping[str, Any]) -> str:
 
 
 def tagged(data: Mapping[str, Any], status: int = 200, live: Collection[str] = ()) -> Response:
-    """A resource, dumped already, with its ETag; 304 when the asker has it already."""
+    """A serialized resource with its ETag; 304 when the client has this version already."""
     tag = etag_of(data, live)
     headers = {"ETag": f'"{tag}"'}
     if request.method == "GET" and tag in request.if_none_match:
@@ -62,14 +63,16 @@ def tagged(data: Mapping[str, Any], status: int = 200, live: Collection[str] = (
 
 
 def check_match(data: Mapping[str, Any], live: Collection[str] = ()) -> None:
-    """Refuses a change of something that is no longer as the asker saw it (If-Match)."""
+    """Refuses a change of a resource that has changed since the client read it (If-Match)."""
     if not request.headers.get("If-Match"):
-        refuse(428, "Send If-Match with the ETag you got, so that nobody's change is overwritten unseen.")
+        refuse(
+            428, "Send If-Match with the ETag that you received, so that you do not overwrite somebody else's change."
+        )
     check_if_match(data, live)
 
 
 def check_if_match(data: Mapping[str, Any], live: Collection[str] = ()) -> None:
-    """The same where If-Match may be left out: to delete something, whatever it has become, is a wish, too."""
+    """The same for deletions, where If-Match is optional."""
     seen = {tag.partition("-")[0] for tag in request.if_match.as_set(include_weak=True)}
     if request.headers.get("If-Match") and not request.if_match.star_tag and _settings(data, live) not in seen:
-        refuse(412, "It was changed meanwhile. Read it again, then send your change.")
+        refuse(412, "It has been changed meanwhile. Read it again, then send your change.")

@@ -1,4 +1,4 @@
-"""The blueprint of every family of resources: bodies are read by the one reader of JSON."""
+"""The base blueprint of all resources; json_reader reads the bodies."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from pbxhub.wsgi.request_checks import json_body
 
 class _Parser(FlaskParser):
     def _raw_load_json(self, req: Request) -> Any:
-        """No body is no argument; one that does not say that it is JSON is not guessed at."""
+        """The body as JSON. A missing body means no argument; a body without the JSON content type is refused."""
         if not req.get_data():
             return missing
         if not req.is_json:

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, and the page that shows it and lets one try."""
+"""The OpenAPI 3.1 document, and the page on which to read and try it."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -18,16 +18,16 @@ from pbxhub.webhooks.spec import WebhookSpec
 from pbxhub.webhooks.spec_json import json_schema
 
 _ABOUT = """
-Everything the account can do, a program can do. Send the key of a project in `X-API-KEY`; an owner makes one in the
-account under *API keys* and chooses what it may do, its scopes: `read` sees everything but secrets; `write` is what an
-editor may, and reads; `call` orders calls and sends events; `admin` is what an owner may. Each operation names the
-scope it needs; a key without it gets 403.
+A program can do everything that the pages can. Send the key of a project in `X-API-KEY`. An owner creates keys under
+*API keys* and chooses their scopes: `read` sees everything except secrets; `write` may do what an editor may, and
+includes `read`; `call` orders calls and sends events; `admin` may do what an owner may. Each operation names the scope
+it needs; a key without it gets 403.
 
-* Refusals are `application/problem+json`; `errors` names each field that is wrong.
-* Lists come in pages: send `next` of a page as `after`.
-* A change needs `If-Match` with the `ETag` of what you read; a deletion may have it.
-* A POST with an `Idempotency-Key` happens once, however often it is sent within a day.
-* `RateLimit-Remaining` tells how many requests are left in this minute.
+* Refusals are `application/problem+json`; `errors` names each wrong field.
+* Lists are paged: send `next` of a page as `after`.
+* A change needs `If-Match` with the `ETag` of what you read; it is optional for a deletion.
+* A POST with an `Idempotency-Key` takes effect once, however often it is sent within a day.
+* `RateLimit-Remaining` says how many requests are left in this minute.
 """
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>pbxhub API</title>
@@ -76,7 +76,7 @@ def install(api: Flask, blueprints: Sequence[Blueprint]) -> None:
 
 
 def _name(schema: Any) -> str:
-    """The same fields, none of them required, are a change of the resource."""
+    """The name of a schema. The same fields, none of them required, describe a change of the resource."""
     kind = schema if isinstance(schema, type) else type(schema)
     return f"{kind.__name__}Change" if getattr(schema, "partial", None) else kind.__name__
 
@@ -109,7 +109,7 @@ def _document(described: _Api) -> str:
 
 
 def _tell_scopes(described: _Api, paths: dict[str, Any]) -> None:
-    """The scope that each operation needs, for people in its text and for machines as a role (OpenAPI 3.1, 4.8.30)."""
+    """Adds the scope that each operation needs: to its text, and as a role for machines (OpenAPI 3.1, 4.8.30)."""
     app = described._app
     for rule in app.url_map.iter_rules():
         right = getattr(app.view_functions[rule.endpoint], "right", None)
@@ -127,7 +127,7 @@ def _own_name(name: str) -> str:
 
 
 def _moved(schema: Any) -> Any:
-    """References of a schema of its own, as references within the document."""
+    """Turns the references of a standalone schema into references within the document."""
     if isinstance(schema, dict):
         return {
             name: f"#/components/schemas/{_own_name(item.removeprefix('#/$defs/'))}" if name == "$ref" else _moved(item)

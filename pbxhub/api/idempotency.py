@@ -1,4 +1,4 @@
-"""A POST with an Idempotency-Key happens once: repeated, it gets the answer of the first time."""
+"""A POST with an Idempotency-Key takes effect once; a repetition gets the answer of the first request."""
 
 import hashlib
 from datetime import timedelta
@@ -13,7 +13,7 @@ from pbxhub.store.api import KeptAnswer
 from pbxhub.wsgi.current import hub, now
 
 KEPT = timedelta(hours=24)
-_LONGEST = timedelta(minutes=1)  # after which an unfinished first request was lost with its process
+_LONGEST = timedelta(minutes=1)  # after this, an unfinished first request was lost with its process
 _HEADERS = ("Content-Type", "Location", "ETag")
 
 
@@ -28,7 +28,7 @@ def _repeat() -> Any:
     if request.method != "POST" or key is None or not hasattr(g, "key"):
         return None
     if not 1 <= len(key) <= 255:
-        return problem(422, "Idempotency-Key: give 1 to 255 letters.")
+        return problem(422, "Idempotency-Key: give 1 to 255 characters.")
     project_id, digest = g.key.project_id, _digest()
     try:
         with hub().database.write() as session:
@@ -44,23 +44,25 @@ def _again(project_id: int, key: str, digest: str) -> Response:
     with hub().database.read() as session:
         known = session.get(KeptAnswer, (project_id, key))
     if known and known.status == 0 and now() - known.created_on > _LONGEST:
-        return problem(409, "The hub stopped during the first request. See whether it was done; then use another key.")
+        return problem(
+            409, "The hub stopped during the first request. Check whether it took effect, then use another key."
+        )
     if known is None or known.status == 0:
-        return problem(409, "The first request with this Idempotency-Key is still at work; ask again in a moment.")
+        return problem(409, "The first request with this Idempotency-Key is still running; try again in a moment.")
     if known.request_hash != digest:
-        return problem(422, "This Idempotency-Key was used for another request, or by another API key. Take a new one.")
+        return problem(422, "This Idempotency-Key was used for another request or by another API key. Use a new one.")
     headers = {pair[0]: pair[1] for pair in known.headers} | {"Idempotent-Replayed": "true"}
     return Response(known.body, known.status, headers)
 
 
 def _digest() -> str:
-    """Of the request and of who asks: what one key was told another one may not read."""
+    """A digest of the request and the API key, so that one key cannot read the answer of another."""
     told = f"{g.key.id} {request.path}?{request.query_string.decode('latin-1')}\n".encode()
     return hashlib.sha256(told + request.get_data()).hexdigest()
 
 
 def _keep(response: Response) -> Response:
-    """Keeps what was done or refused for good; a failure of the hub's own or a full hour may be tried again."""
+    """Stores final answers. Errors of the hub and exceeded rates are not stored, so the request may be tried again."""
     claimed = g.pop("idempotency", None)
     if claimed is None:
         return response

@@ -1,4 +1,4 @@
-"""Who asks: a program with a key of one project. The key says what it may do."""
+"""Authenticates programs by the API key of one project; its scopes say what they may do."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -21,12 +21,12 @@ from pbxhub.wsgi.current import hub, now
 
 OPEN = frozenset({"api-docs.openapi_json", "docs.page", "docs.start"})
 _SEEN = timedelta(minutes=1)
-GUESSES = parse("60 per minute")  # wrong keys from one network; right ones are not counted
+GUESSES = parse("60 per minute")  # wrong keys from one network; valid ones are not counted
 View = TypeVar("View", bound=Callable[..., Any])
 
 
 def install(api: Flask) -> None:
-    """Asks for a key before anything else is told, the routes there are included."""
+    """Requires a key before anything else is answered, even whether a route exists."""
 
     guesses = FixedWindowRateLimiter(MemoryStorage())
 
@@ -45,7 +45,7 @@ def install(api: Flask) -> None:
         _note_use(row)
         needed: Right | None = getattr(api.view_functions.get(request.endpoint or ""), "right", None)
         if needed and needed not in rights_of_scopes(row.scopes):
-            return problem(403, f'This key may not do that: it lacks the scope "{RIGHTS[needed].scope}".')
+            return problem(403, f'This key lacks the scope "{RIGHTS[needed].scope}".')
         return None
 
 
@@ -70,7 +70,7 @@ def enter(session: Session) -> Access:
     lock = {"key_share": True} if "If-Match" in request.headers else None
     project = session.get(Project, row.project_id, with_for_update=lock)
     if project is None:
-        refuse(401, "The project of this key is gone.")
+        refuse(401, "The project of this key was deleted.")
     return Access(project, Program(row.name), rights_of_scopes(row.scopes), hub(), address=request.remote_addr or "")
 
 

@@ -1,4 +1,4 @@
-"""One shape of every refusal: problem+json (RFC 9457) with the path of each field that is wrong."""
+"""The form of every refusal: problem+json (RFC 9457) with the path of each wrong field."""
 
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
@@ -21,17 +21,17 @@ log = structlog.get_logger(__name__)
 _SENTENCES = {
     401: "Send a key of the project in the header X-API-KEY; an owner makes one under API keys.",
     404: "It was deleted, never existed, or belongs to another project.",
-    405: "This address does not know this method; see /api/v1/docs.",
-    413: "A request may carry up to 2 MB.",
+    405: "This address does not support this method; see /api/v1/docs.",
+    413: "A request may have up to 2 MB.",
     414: "The address is too long: its query may have up to 8,000 bytes.",
     415: "Send JSON, with Content-Type: application/json.",
     500: "Something failed in the hub. The hub's log has the details.",
-    503: "The database does not answer. Read again in a moment what is there before you repeat a change.",
+    503: "The database does not answer. Before you repeat a change, check in a moment whether it took effect.",
 }
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a bug
-    """A request that is not carried out."""
+    """A refused request."""
 
     def __init__(
         self, status: int, detail: str, errors: Iterable[FieldError] = (), headers: dict[str, str] | None = None
@@ -44,7 +44,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not a bug
 
 
 def refuse(status: int, detail: str, errors: Iterable[FieldError] = (), **headers: str) -> NoReturn:
-    """Ends the request; the transaction around it is undone."""
+    """Ends the request; its transaction is rolled back."""
     raise Refused(status, detail, errors, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
@@ -54,7 +54,7 @@ def wrong_field(path: str, message: str) -> NoReturn:
 
 
 def refuse_all(refusals: Sequence[Refusal]) -> None:
-    """Ends the request when something is refused, in the words that the page has for it."""
+    """Ends the request if there are refusals, with the same sentences as the pages."""
     if refusals:
         status = 409 if all(isinstance(each, Taken) for each in refusals) else 422
         errors = [FieldError(each.path, each.text) for each in refusals]
@@ -62,7 +62,7 @@ def refuse_all(refusals: Sequence[Refusal]) -> None:
 
 
 def accepted(found: T | list[Refusal]) -> T:
-    """What was saved; ends the request when it was refused."""
+    """The saved object; ends the request if it was refused."""
     if isinstance(found, list):
         refuse_all(found)
         raise AssertionError("refused without a reason")
@@ -121,7 +121,7 @@ def _http(error: HTTPException) -> Response:
 
 
 def _away(error: SQLAlchemyError) -> Response:
-    """The database is not there, or somebody has locked what was to be changed."""
+    """The database is unavailable, or another transaction has locked the rows to change."""
     if not is_away(error):
         return _bug(error)
     log.warning("database unavailable; API request not served", error=reason(error))

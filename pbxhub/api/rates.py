@@ -1,4 +1,4 @@
-"""How often a key may ask, told in every answer: RateLimit-Limit, -Remaining, -Reset; Retry-After when it is over."""
+"""Rate limits per key, reported in every answer: RateLimit-Limit, -Remaining, -Reset; Retry-After when exceeded."""
 
 from flask import Flask, g, request
 from flask_limiter import Limiter
@@ -11,7 +11,7 @@ STRANGERS = "60 per minute"
 
 
 def install(api: Flask) -> None:
-    """Counts in this process's memory, by key; requests without a key by network, and fewer."""
+    """Counts in this process's memory, by key. Requests without a key count by network, with a lower limit."""
     api.config.update(
         RATELIMIT_HEADERS_ENABLED=True,
         RATELIMIT_HEADER_LIMIT="RateLimit-Limit",

@@ -1,4 +1,4 @@
-"""Server-sent events: who may hold a stream open, and what is sent on it."""
+"""Server-sent events: who may have a stream open, and what is sent on it."""
 
 import json
 import threading
@@ -15,11 +15,11 @@ from pbxhub.delivery.event_stream import shown
 from pbxhub.store.events import Position, newest, read_after
 from pbxhub.store.session import Database
 
-STREAM_SECONDS = 300.0  # then the reader comes back with its Last-Event-ID
+STREAM_SECONDS = 300.0  # then the client reconnects with its Last-Event-ID
 Visible = Callable[[Mapping[str, Any]], dict[str, Any]]
 """What the reader may see of an event."""
 _LOOK = 0.5
-_BEAT = 2.0  # a reader who has gone is noticed at the next one, and its place is free
+_BEAT = 2.0  # seconds between writes; the next write notices a client that has gone and frees its place
 _AT_ONCE = 200
 
 
@@ -61,8 +61,8 @@ class Places:
 def follow(
     database: Database, project_id: int, after: Position, which: Sequence[ColumnElement[bool]], visible: Visible
 ) -> Iterator[str]:
-    """Events from there on. The place is told at once and now and then, also when nothing on the way was asked for:
-    a reader whose line breaks comes back to it, and one who has gone is noticed."""
+    """Events after a place. Sends the place at once and at intervals, even when no event matched: a client reconnects
+    there, and one that has gone is noticed."""
     ends, beat = time.monotonic() + STREAM_SECONDS, time.monotonic() + _BEAT
     yield f"retry: 1000\nid: {after}\n\n"
     while time.monotonic() < ends:

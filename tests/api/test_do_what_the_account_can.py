@@ -109,7 +109,7 @@ def test_nothing_is_deleted_that_somebody_has_changed_since(hub: Served) -> None
         made = program.add(path, body)
         one = f"{path}/{made.id}"
         changed = program.change(one, made, change, "PUT" if path == "/webhooks" else "PATCH")
-        with pytest.raises(ProblemError, match="412: It was changed meanwhile"):
+        with pytest.raises(ProblemError, match="412: It has been changed meanwhile"):
             program.remove(one, made)
         assert program.get(one).etag == changed.etag
         program.remove(one, changed)

@@ -25,7 +25,13 @@ account = Blueprint("account", __name__, description="The project, its PBXs, num
 RowT = TypeVar("RowT", Pbx, Number, Employee)
 _PROJECT = schemas.Project()
 _PBX = schemas.Pbx()
-_LIVE = ("state", "state_reason", "state_since", "last_event_on", "asterisk_version")  # of a PBX: nobody changes them
+_LIVE = (
+    "state",
+    "state_reason",
+    "state_since",
+    "last_event_on",
+    "asterisk_version",
+)  # fields of a PBX that nobody can set
 _PLAN = schemas.DialPlan()
 
 
@@ -75,7 +81,7 @@ def pbxs(wanted: dict[str, Any]) -> Any:
 @account.response(201, schemas.Pbx)
 @needs("pbxs.change")
 def add_pbx(data: dict[str, Any]) -> Any:
-    """Adds an Asterisk; the listener takes it up by itself."""
+    """Adds a PBX; the listener connects to it automatically."""
     with writing() as session:
         access = enter(session)
         row = accepted(pbx_rules.add_pbx(session, access, _wanted(data)))
@@ -86,7 +92,7 @@ def add_pbx(data: dict[str, Any]) -> Any:
 @account.response(200, schemas.Pbx)
 @needs("account.read")
 def pbx(pbx_id: int) -> Any:
-    """One PBX, with what the listener last saw of it."""
+    """One PBX, with the state that the listener last saw."""
     with reading() as session:
         return tagged(_PBX.dump(row_of(session, enter(session), Pbx, pbx_id)), live=_LIVE)
 
@@ -96,7 +102,7 @@ def pbx(pbx_id: int) -> Any:
 @account.response(200, schemas.Pbx)
 @needs("pbxs.change")
 def change_pbx(data: dict[str, Any], pbx_id: int) -> Any:
-    """Changes a PBX; the listener connects anew."""
+    """Changes a PBX; the listener reconnects."""
     with writing() as session:
         access = enter(session)
         row = row_of(session, access, Pbx, pbx_id, changing=True)
@@ -109,7 +115,7 @@ def change_pbx(data: dict[str, Any], pbx_id: int) -> Any:
 @account.response(204)
 @needs("pbxs.change")
 def remove_pbx(pbx_id: int) -> None:
-    """Stops listening and forgets the PBX; its calls stay."""
+    """Stops listening and deletes the PBX; its calls are kept."""
     with writing() as session:
         access = enter(session)
         row = row_of(session, access, Pbx, pbx_id)
@@ -144,7 +150,7 @@ def contexts(pbx_id: int) -> Any:
 @account.response(200, schemas.DialPlan)
 @needs("account.read")
 def dial_plan(pbx_id: int) -> Any:
-    """By which rules ordered calls are placed."""
+    """The rules for ordered calls."""
     with reading() as session:
         row = row_of(session, enter(session), Pbx, pbx_id)
         return tagged(_PLAN.dump(dial_plan_of(session, row.id)))
@@ -211,7 +217,7 @@ def number(number_id: int) -> Any:
 @account.response(204)
 @needs("numbers.change")
 def remove_number(number_id: int) -> None:
-    """Its calls belong to the PBX's own project from now on."""
+    """Deletes a DID; its future calls belong to the PBX's own project."""
     with writing() as session:
         access = enter(session)
         row = row_of(session, access, Number, number_id, changing=True)
@@ -265,7 +271,7 @@ def change_employee(data: dict[str, Any], employee_id: int) -> Any:
 @account.response(204)
 @needs("employees.change")
 def remove_employee(employee_id: int) -> None:
-    """Removes a card; the extension's calls stay."""
+    """Deletes a card; the extension's calls are kept."""
     with writing() as session:
         access = enter(session)
         row = row_of(session, access, Employee, employee_id, changing=True)
@@ -298,10 +304,10 @@ def _list(kind: type[RowT], wanted: dict[str, Any]) -> Any:
 
 
 def id_after(wanted: dict[str, Any]) -> int:
-    """The id behind ?after=, 0 on the first page."""
+    """The id in ?after=; 0 on the first page."""
     text = wanted["after"]
     if not text:
         return 0
     if not (text.isascii() and text.isdigit() and len(text) < 16):
-        wrong_field("after", "is not the key of a page; take `next` of the page before")
+        wrong_field("after", "is not the key of a page; use `next` of the previous page")
     return int(text)

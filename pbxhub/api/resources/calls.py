@@ -47,7 +47,7 @@ def index(wanted: dict[str, Any]) -> Any:
 @calls.response(201, schemas.Call)
 @needs("calls.order")
 def order(data: dict[str, Any]) -> Any:
-    """Orders a call: the agent's phone rings, then the number is dialled. Its callback hears of every status."""
+    """Orders a call: the agent's phone rings, then the number is dialled. Every status is sent to its callback."""
     with writing() as session:
         access = enter(session)
         row = accepted(order_call(session, access, _wanted(data)))
@@ -58,7 +58,7 @@ def order(data: dict[str, Any]) -> Any:
 @calls.response(200, schemas.Call)
 @needs("account.read")
 def one(call_id: UUID) -> Any:
-    """A call, by its own id or by the id it was ordered under."""
+    """A call, by its own id or by the id of its order."""
     with reading() as session:
         access = enter(session)
         call, ordered = find_call(session, access, call_id)
@@ -69,7 +69,7 @@ def one(call_id: UUID) -> Any:
 @calls.response(202, schemas.Call)
 @needs("calls.order")
 def cancel(call_id: UUID) -> Any:
-    """Calls an ordered call off: before it rings, or by hanging up."""
+    """Cancels an ordered call: before it rings, or by hanging up."""
     with writing() as session:
         access = enter(session)
         return _shown(access, *cancel_call(session, access, call_id), call_id)
@@ -104,7 +104,7 @@ def ami_events(call_id: UUID) -> Any:
 @calls.response(200, schemas.Call)
 @needs("calls.order")
 def transcript(data: dict[str, Any], call_id: UUID) -> Any:
-    """Adds what was said. It goes with every later callback and is a parameter from then on."""
+    """Adds a transcript. Every later callback contains it, and it becomes a parameter."""
     return _add(call_id, "transcript", data["transcript"])
 
 
@@ -113,7 +113,7 @@ def transcript(data: dict[str, Any], call_id: UUID) -> Any:
 @calls.response(200, schemas.Call)
 @needs("calls.order")
 def analysis(data: dict[str, Any], call_id: UUID) -> Any:
-    """Adds an analysis: webhooks of the stage call.analysis go, and the callback gets `data.analysis`."""
+    """Adds an analysis: sends webhooks of the stage call.analysis, and a callback with `data.analysis`."""
     return _add(call_id, "analysis", data["analysis"])
 
 

@@ -1,4 +1,4 @@
-"""What there is to choose from: ready-made integrations and the parameters that <<name>> may hold."""
+"""Ready-made integrations, and the parameters that <<name>> accepts."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ catalogue = Blueprint("catalogue", __name__, description="Ready-made integration
 @catalogue.response(200, schemas.page_of(schemas.GalleryItem))
 @needs("account.read")
 def items() -> Any:
-    """Ready-made events for known systems."""
+    """Ready-made events for common systems."""
     return {"items": [_item(item) for item in gallery()], "next": None}
 
 
@@ -28,7 +28,7 @@ def items() -> Any:
 @catalogue.response(200, schemas.GalleryItem)
 @needs("account.read")
 def item(item_id: str) -> Any:
-    """One integration: what it asks for and what it adds."""
+    """One integration: the values it needs and the events it adds."""
     return _item(_found(item_id))
 
 
@@ -37,7 +37,7 @@ def item(item_id: str) -> Any:
 @catalogue.response(201, schemas.page_of(schemas.Webhook))
 @needs("webhooks.change")
 def add(data: dict[str, Any], item_id: str) -> Any:
-    """Adds the events of an integration, switched off; look at the preview, send a test, switch them on."""
+    """Adds the events of an integration, switched off: check the preview, send a test, switch them on."""
     chosen = _found(item_id)
     with writing() as session:
         access = enter(session)
@@ -49,7 +49,7 @@ def add(data: dict[str, Any], item_id: str) -> Any:
 @catalogue.response(200, schemas.page_of(schemas.Parameter))
 @needs("account.read")
 def parameters() -> Any:
-    """Every name that a template may hold, and the beginnings of made-up ones."""
+    """Every parameter, and the prefixes of those whose names you choose."""
     with reading() as session:
         enter(session)
     families = [

@@ -1,4 +1,4 @@
-"""Typed events: handed in, listed, streamed; and events that are not calls."""
+"""Typed events: submitted, listed, streamed; and events that are not calls."""
 
 import json
 from functools import partial
@@ -58,7 +58,7 @@ def index(wanted: dict[str, Any]) -> Any:
     "schema": {"$ref": "#/components/schemas/Event"}}}})  # fmt: skip
 @needs("events.send")
 def hand_in() -> Any:
-    """Keeps an event of a known type as it is, the 23 types of goflow included. `call_id` puts it on a call."""
+    """Stores an event of a known type unchanged, including the 23 types of goflow. `call_id` adds it to a call."""
     try:
         event = read_event(json_body())
     except EventError as error:
@@ -74,9 +74,9 @@ def hand_in() -> Any:
 @events.doc(parameters=[{"in": "header", "name": "Last-Event-ID", "schema": {"type": "string"}}])
 @needs("account.read")
 def stream(wanted: dict[str, Any]) -> Any:
-    """Events as they happen (server-sent events). With Last-Event-ID from there on, none missing; without it from now.
+    """Events as they happen (server-sent events): after Last-Event-ID without a gap, or from now on without it.
 
-    Ends by itself after five minutes; a browser's EventSource comes back where it was. A project may hold four open.
+    A stream ends after five minutes; a browser's EventSource reconnects where it was. A project may have four open.
     """
     which = _which(wanted)
     given = request.headers.get("Last-Event-ID", "")
@@ -99,7 +99,7 @@ def stream(wanted: dict[str, Any]) -> Any:
 @events.response(201, schemas.Happened)
 @needs("events.send")
 def happened(data: dict[str, Any]) -> Any:
-    """A form was sent, a dialogue opened or closed, a deal changed: webhooks of that stage go."""
+    """Reports that a form was sent, a dialogue opened or closed, or a deal changed: webhooks of that stage are sent."""
     given = rules.Happening(data["stage"], data["fields_"], data["attributes"], data["call_id"], data["key"])
     with writing() as session:
         published = accepted(rules.report(session, enter(session), given))
@@ -110,7 +110,9 @@ def _which(wanted: dict[str, Any]) -> list[ColumnElement[bool]]:
     """What the filters ask of a row."""
     types = [name.strip() for name in wanted["type"].split(",") if name.strip()]
     if unknown := next((name for name in types if name not in TYPES), None):
-        wrong_field("type", f"has {unknown[:60]!r}, which is no type of event; there are {', '.join(sorted(TYPES))}")
+        wrong_field(
+            "type", f"has {unknown[:60]!r}, which is not a type of event; the types are {', '.join(sorted(TYPES))}"
+        )
     which: list[ColumnElement[bool]] = [EventRow.type.in_(types)] if types else []
     return which + ([EventRow.call_id == wanted["call_id"]] if wanted["call_id"] else [])
 
@@ -126,6 +128,6 @@ def _position(session: Session, project_id: int, text: str, name: str) -> Positi
     found = position_of(text) or wrong_field(name, "is not the id of an event")
     if found.id > last_given(session):
         wrong_field(
-            name, "is newer than any event: the database was restored from a backup; read again from 0 or from now"
+            name, "is newer than any event, because the database was restored from a backup; read from 0 or from now"
         )
     return today(session, project_id, found)

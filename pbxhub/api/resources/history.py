@@ -1,4 +1,4 @@
-"""Deliveries and their attempts: what was sent, what failed, Checked and Send."""
+"""Deliveries and their attempts: list them, mark them as checked, send them again."""
 
 from dataclasses import replace
 from typing import Any
@@ -53,7 +53,7 @@ def one(delivery_id: UUID) -> Any:
 @history.response(200, schemas.page_of(schemas.Attempt))
 @needs("account.read")
 def attempts(delivery_id: UUID) -> Any:
-    """Every request of a delivery with its answer; credentials are blacked out."""
+    """Every request of a delivery with its answer; credentials are hidden."""
     with reading() as session:
         access = enter(session)
         delivery = delivery_of(session, access, delivery_id)
@@ -79,7 +79,7 @@ def send_one(data: dict[str, Any], delivery_id: UUID) -> Any:
 @history.response(200, schemas.Count)
 @needs("deliveries.change")
 def checked(data: dict[str, Any]) -> Any:
-    """Takes failed deliveries off the error page; they stay in the history."""
+    """Removes failed deliveries from the error page; they stay in the history."""
     with writing() as session:
         access = enter(session)
         return {"count": mark_checked(session, access, _selection(data))}
@@ -90,7 +90,7 @@ def checked(data: dict[str, Any]) -> Any:
 @history.response(202, schemas.Resend)
 @needs("deliveries.change")
 def send(data: dict[str, Any]) -> Any:
-    """Orders the sending again of all failed deliveries that match, at a rate."""
+    """Resends all matching failed deliveries at a rate."""
     with writing() as session:
         access = enter(session)
         return send_again(session, access, _selection(data), data["rate"], data["current_settings"])
@@ -100,7 +100,7 @@ def send(data: dict[str, Any]) -> Any:
 @history.response(200, schemas.Resend)
 @needs("account.read")
 def resend(resend_id: UUID) -> Any:
-    """How far it is."""
+    """The progress of a bulk resend."""
     with reading() as session:
         return resend_of(session, enter(session), resend_id)
 
@@ -109,19 +109,19 @@ def resend(resend_id: UUID) -> Any:
 @history.response(204)
 @needs("deliveries.change")
 def stop(resend_id: UUID) -> None:
-    """Stops it; what was not sent yet is again what it was before."""
+    """Stops a bulk resend; unsent deliveries get their previous state again."""
     with writing() as session:
         stop_sending(session, enter(session), resend_id)
 
 
 def uuid_after(wanted: dict[str, Any]) -> UUID | None:
-    """The id behind ?after=, None on the first page."""
+    """The id in ?after=; None on the first page."""
     if not wanted["after"]:
         return None
     try:
         return UUID(wanted["after"])
     except ValueError:
-        wrong_field("after", "is not the key of a page; take `next` of the page before")
+        wrong_field("after", "is not the key of a page; use `next` of the previous page")
 
 
 def _selection(data: dict[str, Any]) -> Selection:

@@ -1,4 +1,4 @@
-"""Resthooks: named hooks that programs subscribe to; and attributes for calls there are or will be."""
+"""REST hooks, to which programs subscribe; and attributes for existing or future calls."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def add(data: dict[str, Any]) -> Any:
 @hooks.response(204)
 @needs("webhooks.change")
 def remove(name: str) -> None:
-    """Removes a hook with its subscribers; what waits for them is cancelled."""
+    """Deletes a hook with its subscribers and cancels their pending deliveries."""
     with writing() as session:
         rules.remove_hook(session, enter(session), name)
 
@@ -55,7 +55,7 @@ def remove(name: str) -> None:
 @hooks.response(200, schemas.page_of(schemas.Subscriber))
 @needs("account.read")
 def subscribers(name: str) -> Any:
-    """Who is subscribed."""
+    """The subscribers of a hook."""
     with reading() as session:
         access = enter(session)
         rows = rules.subscribers_of(session, rules.hook_of(session, access, name))
@@ -67,7 +67,7 @@ def subscribers(name: str) -> Any:
 @hooks.response(201, schemas.Subscriber)
 @needs("webhooks.change")
 def add_subscriber(data: dict[str, Any], name: str) -> Any:
-    """Subscribes an address. One that answers 410 is unsubscribed."""
+    """Subscribes a URL. If it answers 410, it is removed."""
     with writing() as session:
         access = enter(session)
         return _subscriber(access, name, accepted(rules.add_subscriber(session, access, name, data["target_url"])))
@@ -77,7 +77,7 @@ def add_subscriber(data: dict[str, Any], name: str) -> Any:
 @hooks.response(204)
 @needs("webhooks.change")
 def remove_subscriber(name: str, subscriber_id: int) -> None:
-    """Unsubscribes an address."""
+    """Removes a subscriber."""
     with writing() as session:
         rules.remove_subscriber(session, enter(session), name, subscriber_id)
 
@@ -87,7 +87,7 @@ def remove_subscriber(name: str, subscriber_id: int) -> None:
 @hooks.response(202, schemas.Called)
 @needs("events.send")
 def call(data: dict[str, Any], name: str) -> Any:
-    """Sends the payload to every subscriber; an event tells of it even when there is none."""
+    """Sends the payload to every subscriber, and writes an event even if there is none."""
     with writing() as session:
         deliveries = accepted(rules.call_hook(session, enter(session), name, data["payload"]))
         return {"resthook": name, "deliveries": list(deliveries)}

@@ -1,4 +1,4 @@
-"""Webhooks as they were, and as a file: revisions, export, import."""
+"""Revisions, export and import of webhooks."""
 
 from typing import Any
 
@@ -51,8 +51,8 @@ def restore(webhook_id: int, revision: int) -> Any:
 @webhooks.response(200, schemas.File)
 @needs("account.read")
 def export() -> Any:
-    """Every event but the locked one. The sealed secrets are not in the file; for a key that may not change webhooks
-    those in URLs, headers and bodies are hidden, too."""
+    """Every event except the locked one, without the encrypted secrets. For a key that may not change webhooks, secrets
+    in URLs, headers and bodies are hidden, too."""
     with reading() as session:
         access = enter(session)
         return jsonify(export_file(session, access))
@@ -64,7 +64,7 @@ def export() -> Any:
 @webhooks.response(200, schemas.ImportResult)
 @needs("webhooks.change")
 def take_in(options: dict[str, Any], data: dict[str, Any]) -> Any:
-    """Adds and changes events by name. One that lacks its secret comes switched off."""
+    """Adds and changes events by name. An event without its secret is imported switched off."""
     with writing() as session:
         access = enter(session)
         changes = plan(session, access, data)

@@ -1,4 +1,4 @@
-"""A webhook tried out: previewed, sent once, or asked as a waiting call would ask it."""
+"""Tries a webhook: previews it, sends it once, or asks it as a waiting call would."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ from pbxhub.wsgi.current import reading
 @webhooks.response(200, schemas.Simulated)
 @needs("webhooks.change")
 def simulate(data: dict[str, Any], webhook_id: int) -> Any:
-    """What an answer would do with a waiting call. Nobody is called."""
+    """What an answer would do with a waiting call. No call is made."""
     with reading() as session:
         access = enter(session)
         steering = webhook_of(session, access, webhook_id).spec.steering
@@ -38,8 +38,8 @@ def simulate(data: dict[str, Any], webhook_id: int) -> Any:
 @webhooks.response(200, schemas.Rendered)
 @needs("webhooks.change")
 def preview_draft(data: dict[str, Any]) -> Any:
-    """The exact request that an event which need not be saved would send. Whoever draws it up chooses which values of a
-    call it shows and under which names, and so reads what is hidden elsewhere."""
+    """The exact request that an unsaved event would send. Its author chooses which values of a call it shows and under
+    which names, and can therefore read values that are hidden elsewhere."""
     with reading() as session:
         access = enter(session)
         return _rendered(access, preview(session, access, data))
@@ -62,7 +62,7 @@ def preview_one(data: dict[str, Any], webhook_id: int) -> Any:
 @webhooks.response(200, schemas.Answered)
 @needs("webhooks.change")
 def test(data: dict[str, Any], webhook_id: int) -> Any:
-    """Sends the previewed request once, the way a delivery is sent, and tells the answer."""
+    """Sends the previewed request once, in the same way as a delivery, and returns the answer."""
     with reading() as session:
         access = enter(session)
         webhook = webhook_of(session, access, webhook_id)

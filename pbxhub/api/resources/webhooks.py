@@ -27,7 +27,7 @@ _SCHEMA = schemas.Webhook()
 @webhooks.response(200, schemas.page_of(schemas.Webhook))
 @needs("account.read")
 def index(wanted: dict[str, Any]) -> Any:
-    """The events of the project, in the order they were made; `position` is the order of starting."""
+    """The events of the project, in the order they were created; `position` is the order of sending."""
     after = id_after(wanted)
     with reading() as session:
         access = enter(session)
@@ -62,8 +62,8 @@ def one(webhook_id: int) -> Any:
 @webhooks.response(200, schemas.Webhook)
 @needs("webhooks.change")
 def save(data: dict[str, Any], webhook_id: int) -> Any:
-    """Another revision. Without `secret` and `tls_key` those that are there stay, unless the request goes to another
-    host; without `spec.request.tls_certificate` its key goes, too."""
+    """Saves a new revision. Without `secret` and `tls_key` the stored ones are kept, unless the request goes to another
+    host; without `spec.request.tls_certificate` its key is deleted, too."""
     with writing() as session:
         access = enter(session)
         webhook = editable(session, access, webhook_id)
@@ -76,7 +76,7 @@ def save(data: dict[str, Any], webhook_id: int) -> Any:
 @webhooks.response(204)
 @needs("webhooks.change")
 def delete(webhook_id: int) -> None:
-    """Deletes an event: what waits is cancelled, what was sent stays in the history."""
+    """Deletes an event: pending deliveries are cancelled, sent ones stay in the history."""
     with writing() as session:
         access = enter(session)
         webhook = editable(session, access, webhook_id)
@@ -89,7 +89,7 @@ def delete(webhook_id: int) -> None:
 @webhooks.response(204)
 @needs("webhooks.change")
 def order(data: dict[str, Any]) -> None:
-    """The order in which the events of a stage start."""
+    """Sets the order in which the events of a stage are sent."""
     with writing() as session:
         rules.reorder(session, enter(session), data["ids"])
 
@@ -98,7 +98,7 @@ def order(data: dict[str, Any]) -> None:
 @webhooks.response(200, schemas.SigningKey)
 @needs("webhooks.change")
 def sign(webhook_id: int) -> Any:
-    """Signs from now on, or rotates the key: for a day requests carry the signatures of both."""
+    """Starts signing, or rotates the key: for a day requests have the signatures of both keys."""
     with writing() as session:
         access = enter(session)
         webhook = editable(session, access, webhook_id)
@@ -109,7 +109,7 @@ def sign(webhook_id: int) -> Any:
 @webhooks.response(204)
 @needs("webhooks.change")
 def sign_no_more(webhook_id: int) -> None:
-    """Requests are not signed any more."""
+    """Stops signing requests."""
     with writing() as session:
         access = enter(session)
         remove_signing_key(session, access, editable(session, access, webhook_id))
@@ -133,7 +133,7 @@ def set_up(data: dict[str, Any], webhook_id: int) -> Any:
 @webhooks.response(201, schemas.Webhook)
 @needs("webhooks.change")
 def copy(data: dict[str, Any], webhook_id: int) -> Any:
-    """A copy, with its secret and signing keys, for the same or another stage. It comes switched off."""
+    """Copies an event, with its secret and signing keys, for the same or another stage. The copy is switched off."""
     with writing() as session:
         access = enter(session)
         source = webhook_of(session, access, webhook_id)
@@ -146,8 +146,8 @@ def copy(data: dict[str, Any], webhook_id: int) -> Any:
 @webhooks.response(200, schemas.Webhook)
 @needs("webhooks.change")
 def switch(data: dict[str, Any], webhook_id: int) -> Any:
-    """Switches an event on or off, the locked one too; refused when something is missing. What is queued of an event
-    that is switched off is cancelled."""
+    """Switches an event on or off, also the locked one; refused when something is missing. Switching off cancels the
+    pending deliveries."""
     with writing() as session:
         access = enter(session)
         webhook = webhook_of(session, access, webhook_id)
@@ -159,7 +159,7 @@ def switch(data: dict[str, Any], webhook_id: int) -> Any:
 @webhooks.response(200, schemas.Webhook)
 @needs("webhooks.change")
 def hold(webhook_id: int) -> Any:
-    """Stops sending; what is due waits until it is resumed."""
+    """Pauses an event: deliveries are held until it is resumed."""
     with writing() as session:
         access = enter(session)
         webhook = webhook_of(session, access, webhook_id)
@@ -171,7 +171,7 @@ def hold(webhook_id: int) -> Any:
 @webhooks.response(200, schemas.Webhook)
 @needs("webhooks.change")
 def go_on(webhook_id: int) -> Any:
-    """Sends again, what has waited too."""
+    """Resumes an event and sends what was held."""
     with writing() as session:
         access = enter(session)
         webhook = webhook_of(session, access, webhook_id)
@@ -180,7 +180,7 @@ def go_on(webhook_id: int) -> Any:
 
 
 def show(access: Access, webhook: store.Webhook) -> dict[str, Any]:
-    """A webhook as the schema wants it, and as this program may see it."""
+    """A webhook for the schema, as this program may see it."""
     own = columns(
         webhook, "id", "name", "stage", "enabled", "locked", "position", "revision", "paused_on", "paused_reason",
         "created_on",

@@ -1,4 +1,4 @@
-"""What programs send and get, field by field. The OpenAPI document is made of these."""
+"""The fields that programs send and get. The OpenAPI document is generated from these."""
 
 from pbxhub.api.schemas.account import DialPlan, Employee, Number, Pbx, PbxFinding, Project, StrangeContext
 from pbxhub.api.schemas.base import LARGEST_ID, Paging, Problem, ProblemError, given, page_of, text, times

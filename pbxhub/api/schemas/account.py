@@ -20,8 +20,8 @@ class Project(Schema):
 class DialPlan(Schema):
     """How a PBX places ordered calls."""
 
-    channel = ruled(LONGEST["channel"], least=1, **given("what rings first; {extension} stands for the agent's"))
-    context = ruled(LONGEST["context"], least=1, **given("the dialplan context in which the number is dialled then"))
+    channel = ruled(LONGEST["channel"], least=1, **given("what rings first; {extension} means the agent's extension"))
+    context = ruled(LONGEST["context"], least=1, **given("the dialplan context in which the number is then dialled"))
     allowed = fields.List(
         fields.String(),
         metadata={"description": "numbers that may be called: 112, _38044., _0800X.", "maxItems": MOST_RULES},
@@ -39,10 +39,10 @@ class Pbx(Schema):
     host = ruled(255, least=1, required=True)
     port = ranged((1, 65535), "of AMI")
     username = ruled(100, least=1, required=True)
-    secret = ruled(200, load_only=True, **given("of the AMI user; encrypted and not shown again"))
+    secret = ruled(200, load_only=True, **given("of the AMI user; encrypted and never shown again"))
     tls = fields.Boolean()
-    tls_ca = ruled(262144, **given("an authority of the PBX's own, PEM; empty: those of the system"))
-    plain_login = fields.Boolean(**given("sends the secret in the clear; for a PBX that refuses the MD5 challenge"))
+    tls_ca = ruled(262144, **given("the PBX's own certificate authority in PEM; empty: those of the system"))
+    plain_login = fields.Boolean(**given("sends the secret in plain text; for a PBX that refuses the MD5 challenge"))
     incoming_contexts = fields.List(
         ruled(80, least=1), metadata={"description": "names, or patterns: from-trunk*", "minItems": 1, "maxItems": 50}
     )

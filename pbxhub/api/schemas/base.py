@@ -1,4 +1,4 @@
-"""The fields and forms all schemas share: texts that databases keep, pages by key, problems."""
+"""What all schemas share: text fields, paging, problems."""
 
 from functools import cache
 from typing import Any
@@ -52,7 +52,7 @@ class ProblemError(Schema):
 
 
 class Problem(Schema):
-    """What every refusal says."""
+    """The content of every refusal."""
 
     type = fields.String(required=True)
     title = fields.String(required=True)

@@ -6,7 +6,7 @@ from pbxhub.api.schemas.base import LARGEST_ID, Paging, given, text, times
 
 
 class Ordered(Schema):
-    """What was ordered, and what became of it."""
+    """An order and its outcome."""
 
     id = fields.UUID()
     status = fields.String(
@@ -41,7 +41,7 @@ class Call(Schema):
     answered_on = times(allow_none=True)
     ended_on = times(allow_none=True)
     disposition = fields.String(allow_none=True)
-    values = fields.Dict(**given("everything known of the call, by the names of the catalogue"))
+    values = fields.Dict(**given("all values of the call, by parameter name"))
     ordered = fields.Nested(Ordered, allow_none=True)
 
 
@@ -60,10 +60,10 @@ class CallbackArgs(Schema):
 class CallOrder(Schema):
     """A call to place: the agent's phone rings first, then the number is dialled."""
 
-    mobile_number = text(20, least=2, required=True, **given("whom to call; digits with an optional +"))
+    mobile_number = text(20, least=2, required=True, **given("the number to call; digits with an optional +"))
     agent_id = text(40, least=1, required=True, **given("extension of the employee"))
     name = text(200, load_default="", **given("of the person called"))
-    from_number = text(20, load_default="", **given("our number, shown outside when the dialplan lets it"))
+    from_number = text(20, load_default="", **given("our number, shown outside if the dialplan allows it"))
     pbx_id = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(1, LARGEST_ID))
     callback_url = text(4000, load_default="")
     callback_args = fields.Nested(CallbackArgs, load_default=lambda: {"headers": {}, "params": {}})

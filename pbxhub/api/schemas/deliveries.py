@@ -32,7 +32,7 @@ class Delivery(Schema):
 
 
 class Attempt(Schema):
-    """One request that left."""
+    """One request that was sent."""
 
     number = fields.Integer()
     started_on = times()
@@ -55,7 +55,7 @@ def _is_status(value: int) -> None:
 
 
 class Matching(Schema):
-    """What deliveries must be, in a list and in a bulk action; everything given must hold."""
+    """The filters for a list or a bulk action; all given filters must match."""
 
     webhook_id = fields.Integer(load_default=None, allow_none=True, validate=validate.Range(1, LARGEST_ID))
     call_id = fields.UUID(load_default=None, allow_none=True)
@@ -76,7 +76,7 @@ class DeliveryFilter(Matching, Paging):
 
 
 class Chosen(Matching):
-    """Which deliveries: these, or all failed ones that match and nobody has checked."""
+    """Which deliveries: these, or all matching failed ones that nobody has checked."""
 
     ids = fields.List(fields.UUID(), load_default=list, validate=validate.Length(0, MOST_SELECTED))
 
@@ -91,7 +91,7 @@ class Resend(Schema):
     state = fields.String()
     total = fields.Integer()
     queued = fields.Integer()
-    skipped = fields.Integer(**given("could not be sent again; they stand as they did"))
+    skipped = fields.Integer(**given("could not be sent again; they are unchanged"))
 
 
 class Count(Schema):

@@ -1,4 +1,4 @@
-"""Typed events, what other systems hand in, resthooks."""
+"""Typed events, events from other systems, REST hooks."""
 
 from marshmallow import Schema, fields, validate
 
@@ -16,7 +16,7 @@ class Event(Schema):
 
 
 class EventIn(Schema):
-    """Something that is not a call: a form, a dialogue, a deal. It becomes a stage that webhooks wait for."""
+    """An event that is not a call: a form, a dialogue, a deal. It becomes a stage for which webhooks can be set up."""
 
     stage = fields.String(
         required=True, validate=validate.OneOf(["form.sent", "dialog.opened", "dialog.closed", "deal.changed"])
@@ -26,7 +26,7 @@ class EventIn(Schema):
     )
     attributes = fields.Dict(keys=text(60), values=text(2000), load_default=dict, **given("utm_source, client_id …"))
     call_id = fields.UUID(load_default=None, allow_none=True)
-    key = text(150, load_default="", **given("your id of it: told twice, it happens once"))
+    key = text(150, load_default="", **given("your id of the event: if you send it twice, it takes effect once"))
 
 
 class Happened(Schema):
@@ -36,7 +36,7 @@ class Happened(Schema):
 
 
 class AttributesIn(Schema):
-    """What is known of a visitor, for a call that is there or for calls with a number in a time window."""
+    """Attributes of a visitor, for an existing call or for calls with a number in a time window."""
 
     call_id = fields.UUID(load_default=None, allow_none=True)
     number = text(40, load_default="", **given("of the visitor, or the number shown to them"))
@@ -74,7 +74,7 @@ class Subscriber(Schema):
 
 
 class Payload(Schema):
-    payload = fields.Raw(required=True, **given("any JSON; subscribers get exactly it"))
+    payload = fields.Raw(required=True, **given("any JSON; subscribers get it unchanged"))
 
 
 class Called(Schema):

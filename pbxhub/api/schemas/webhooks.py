@@ -28,7 +28,7 @@ class Webhook(Schema):
 
 
 class WebhookCopy(Schema):
-    """What is different in the copy."""
+    """What differs in the copy."""
 
     stage = fields.String(validate=validate.OneOf(STAGES))
     name = text(200, least=1)
@@ -40,7 +40,7 @@ class Switch(Schema):
 
 class Order(Schema):
     ids = fields.List(fields.Integer(validate=validate.Range(1, LARGEST_ID)), required=True,
-                      **given("in the order of starting; those left out follow as they were"))  # fmt: skip
+                      **given("in the order of sending; omitted ones follow in their present order"))  # fmt: skip
 
 
 class SigningKey(Schema):
@@ -48,7 +48,7 @@ class SigningKey(Schema):
 
 
 class GoogleAnalytics(Schema):
-    """What the locked event needs to know."""
+    """The values that the locked event needs."""
 
     measurement_id = fields.String(required=True, **given("G-ABC123DEF4, of the data stream"))
     api_secret = ruled(200, least=1, required=True)
@@ -59,21 +59,21 @@ class AnswerTried(Schema):
 
 
 class Simulated(Schema):
-    """The steps of a call, or why the answer is refused and the default route taken."""
+    """The actions of a call, or why the answer is refused and the call takes the default route."""
 
     steps = fields.List(fields.String())
     refused = fields.String(**given("empty when it is not"))
 
 
 class Sample(Schema):
-    """Which call to try a webhook on."""
+    """The call with which to try a webhook."""
 
     sample = text(40, load_default="answered",
                   **given("id of a recent call, or answered, missed, anonymous, transferred, nasty"))  # fmt: skip
 
 
 class WebhookTrial(Sample):
-    """A webhook that need not be saved."""
+    """A webhook, saved or not."""
 
     stage = fields.String(required=True, validate=validate.OneOf(STAGES))
     spec = fields.Dict(required=True, metadata={"x-spec": True})
@@ -93,7 +93,7 @@ class Rendered(Schema):
 
 
 class Answered(Rendered):
-    """What a test send came to."""
+    """The result of a test send."""
 
     outcome = fields.String(allow_none=True)
     message = fields.String()
@@ -104,7 +104,7 @@ class Answered(Rendered):
 
 
 class Version(Schema):
-    """What a webhook was at one revision."""
+    """A webhook at one revision."""
 
     revision = fields.Integer()
     name = fields.String()
@@ -130,7 +130,7 @@ class ImportOptions(Schema):
 
 
 class Imported(Schema):
-    """What an import does, or has done, to one webhook."""
+    """What an import changes, or has changed, in one webhook."""
 
     name = fields.String()
     change = fields.String(validate=validate.OneOf(["new", "changed", "same"]))
@@ -168,7 +168,7 @@ class GalleryItem(Schema):
 
 
 class GalleryAnswers(Schema):
-    """What the integration asks for."""
+    """The values that the integration needs."""
 
     answers = fields.Dict(keys=fields.String(), values=text(2000), load_default=dict)
     secret = text(2000, load_default="")
