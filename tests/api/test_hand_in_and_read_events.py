@@ -330,6 +330,8 @@ def test_a_place_from_after_the_backup_is_answered_in_words(hub: Served) -> None
     """The database is yesterday's again: events to come would be taken for read."""
     program = hub.client()
     program.add("/events", event("error", text="first"))
-    with pytest.raises(ProblemError, match="newer than any event, because the database was restored from a backup") as caught:
+    with pytest.raises(
+        ProblemError, match="newer than any event, because the database was restored from a backup"
+    ) as caught:
         next(hub.client().events("1000000", seconds=20))
     assert caught.value.status == 422
