@@ -20,11 +20,11 @@ from pbxhub.maintenance.backup_file import BackupError, open_backup
 from pbxhub.maintenance.restore import restore
 from pbxhub.settings import Settings, read_settings
 from pbxhub.store.accounts import Pbx
-from pbxhub.store.delivery_rows import DELIVERED, FAILED, Delivery
-from pbxhub.store.history import Call
+from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING, Delivery
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.key_check import check_key, remember_key
 from pbxhub.store.session import Database, open_database
-from tests.support.outbox_world import BEFORE, NOON, OK, VAULT, World, at, context_of, finish, report, take
+from tests.support.outbox_world import AFTER, BEFORE, NOON, OK, VAULT, World, at, context_of, finish, report, take
 
 PASSPHRASE = "correct horse battery"
 
@@ -93,6 +93,34 @@ def test_what_was_sent_stays_sent_and_what_waited_is_a_persons_to_decide(
         resend_one(context_of(database), session, rows[1].project_id, rows[1].id, at(300))
     assert [one.id for one in take(database, 301).claimed] == [rows[1].id]  # the id that the receiver may know
     database.close()
+
+
+def test_what_tells_of_calls_from_before_a_restore_may_have_been_sent_already(
+    world: World, elsewhere: Settings, tmp_path: Path
+) -> None:
+    """The end of a call that was in progress, and a whole call that CEL brings back: the lost hub has told of both."""
+    world.webhook(BEFORE)
+    world.webhook(AFTER)
+    publish(context_of(world.database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    finish(world.database, take(world.database, 1).claimed, OK, 2)
+    restore(backed_up(world, tmp_path / "hub.tar"), elsewhere, PASSPHRASE, at(200))
+    database = opened(elsewhere)
+    ended, from_cel = report("1.1", AFTER, ended=201), report("1.2", BEFORE, AFTER, started_on=at(150), ended=160)
+    later = report("1.3", BEFORE, AFTER, started_on=at(210), ended=220)
+    publish(context_of(database), {world.pbx_id: [ended, from_cel, later]}, at(230))
+    with database.read() as session:
+        rows = session.execute(
+            select(Call.linkedid, StageEvent.stage, Delivery.state, Delivery.outcome)
+            .join(StageEvent, StageEvent.id == Delivery.stage_event_id)
+            .join(Call, Call.id == Delivery.call_id)
+            .order_by(Call.linkedid, StageEvent.id)
+        ).all()
+    database.close()
+    assert [tuple(row) for row in rows] == [
+        ("1.1", BEFORE, DELIVERED, "ok"), ("1.1", AFTER, FAILED, "restored"),
+        ("1.2", BEFORE, FAILED, "restored"), ("1.2", AFTER, FAILED, "restored"),
+        ("1.3", BEFORE, PENDING, ""), ("1.3", AFTER, PENDING, ""),
+    ]  # fmt: skip
 
 
 def _variables(settings: Settings) -> dict[str, str]:

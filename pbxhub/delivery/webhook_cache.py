@@ -117,7 +117,7 @@ class LiveWebhook:
 @dataclass(frozen=True, slots=True)
 class ProjectWebhooks:
     """A project with its enabled webhooks, in the order of the table. by_stage: of each stage; by_id; by_name: of those
-    that users have set up."""
+    that users have set up. restored_on: Project.restored_on."""
 
     id: int
     name: str
@@ -126,6 +126,7 @@ class ProjectWebhooks:
     by_stage: Mapping[str, tuple[LiveWebhook, ...]]
     by_id: Mapping[int, LiveWebhook]
     by_name: Mapping[str, LiveWebhook]
+    restored_on: datetime | None = None
 
 
 class WebhookCache:
@@ -163,9 +164,9 @@ class WebhookCache:
 
 _REVISIONS = Query(select(Project.id, Project.webhooks_revision, Project.created_on).where(one_of(Project.id, "ids")))
 _PROJECTS = Query(
-    select(Project.id, Project.name, Project.time_zone, Project.country, Project.webhook_networks).where(
-        one_of(Project.id, "ids")
-    )
+    select(
+        Project.id, Project.name, Project.time_zone, Project.country, Project.webhook_networks, Project.restored_on
+    ).where(one_of(Project.id, "ids"))
 )
 _WEBHOOKS = Query(
     select(
@@ -198,6 +199,7 @@ def _project(project: Any, rows: Sequence[Any], known: Mapping[int, Stored]) -> 
         {stage: tuple(group) for stage, group in by_stage.items()},
         {webhook.id: webhook for webhook in webhooks},
         {row.name: webhook for row, webhook in reversed([*zip(rows, webhooks, strict=True)]) if row.kind == "event"},
+        project.restored_on,
     )  # fmt: skip
 
 

@@ -142,9 +142,8 @@ _TABLE = (
     ),
     Outcome(
         RESTORED,
-        "Not sent: it was pending in the backup from which this hub was restored.",
-        "It may have been sent after the backup. If the receiver does not have it, press Send; the webhook-id is the "
-        "same.",
+        "Not sent: this hub was restored from a backup, and the request may have been sent before that.",
+        "Look at the receiver. If it does not have the request, press Send.",
         False,
     ),
     Outcome("cancelled", "Not sent: the webhook was deleted or disabled.", "", False),

@@ -1,5 +1,11 @@
-"""What waited in a database when it was backed up, and may have been sent since: a person decides about it."""
+"""Deliveries that may have been sent between a backup and the restore: a person decides about them.
 
+The order of events: 1. a backup is made; 2. the hub goes on, and sends what was waiting, and what tells of calls in
+progress and of new ones; 3. it is lost; 4. the backup is restored. What was waiting in 1 is pending again, and the
+listener finds the calls of 2 in CEL or finds them gone. tests/test_back_up_and_restore.py
+"""
+
+from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import literal_column, select, true, update
@@ -8,7 +14,8 @@ from sqlalchemy.orm import Session
 from pbxhub.delivery.outbox.lost_attempts import end_lost
 from pbxhub.delivery.outbox.put_back import put_back
 from pbxhub.sending.outcomes import OUTCOMES, RESTORED
-from pbxhub.store.delivery_rows import FAILED, Delivery
+from pbxhub.store.accounts import Project
+from pbxhub.store.delivery_rows import FAILED, PENDING, Delivery, NewDelivery
 from pbxhub.store.resends import RUNNING, STOPPED, Resend
 
 _QUIETLY = {"synchronize_session": False}
@@ -17,10 +24,10 @@ _QUIETLY = {"synchronize_session": False}
 def fail_restored(session: Session, now: datetime) -> int:
     """Call it once after a restore, before any worker runs. Returns how many deliveries stand on the error check.
 
-    Between the backup and the restore the hub went on: what was pending in the backup may have reached the receiver.
-    It is not sent by itself again; Send on the error check does it, with the same webhook-id. Resends are stopped, and
-    what they had put into the queue is what it was before.
+    What was pending in the backup is not sent by itself; Send on the error check does it, with the same webhook-id.
+    Resends are stopped, and what they had put into the queue is what it was before.
     """
+    session.execute(update(Project).values(restored_on=now), execution_options=_QUIETLY)
     session.execute(update(Resend).where(Resend.state == RUNNING).values(state=STOPPED), execution_options=_QUIETLY)
     session.execute(update(Delivery).where(_IS_PENDING).values(claim_token=None), execution_options=_QUIETLY)
     end_lost(session, select(Delivery.id).where(_IS_PENDING), now)
@@ -29,6 +36,18 @@ def fail_restored(session: Session, now: datetime) -> int:
         state=FAILED, held=False, outcome=RESTORED, message=OUTCOMES[RESTORED].sentence, finished_on=now
     )  # fmt: skip
     return session.execute(waiting, execution_options=_QUIETLY).rowcount  # type: ignore[attr-defined,no-any-return]
+
+
+def fail_if_told_before(
+    deliveries: Iterable[NewDelivery], began: datetime | None, restored_on: datetime | None, now: datetime
+) -> None:
+    """New deliveries that tell of a call or an order from before the restore: each may have been sent already, by the
+    hub that was lost. began: of the call or the order."""
+    if restored_on is None or began is None or began >= restored_on:
+        return
+    for one in deliveries:
+        if one.state == PENDING:
+            one.state, one.outcome, one.message, one.finished_on = FAILED, RESTORED, OUTCOMES[RESTORED].sentence, now
 
 
 _IS_PENDING = Delivery.state == literal_column("'pending'")  # spelled out, so that the partial index serves it
