@@ -92,16 +92,21 @@ def migrate(revision: str, draft: str | None, drop: bool) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--context", "contexts", multiple=True, help="An incoming context; repeat it. Default: the usual names.")
 @click.option("--endpoint", "endpoints", multiple=True, help="NAME=EXTENSION, as on an employee's card; repeat it.")
-@click.option("--optional", is_flag=True, help="Also the stages that are reported only where a webhook waits for them.")
-def replay(file: Path, contexts: tuple[str, ...], endpoints: tuple[str, ...], optional: bool) -> None:
+@click.option(
+    "--optional", multiple=True, help="Also this optional stage (docs/parameters.md); repeat it, or give all."
+)
+def replay(file: Path, contexts: tuple[str, ...], endpoints: tuple[str, ...], optional: tuple[str, ...]) -> None:
     """Prints the stages of the AMI stream recorded in FILE, one JSON object each. Uses no database."""
     from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
     from pbxhub.calls.replay import replay as replay_lines
     from pbxhub.calls.stages import OPTIONAL_STAGES
     from pbxhub.calls.tracker import Tracker
 
+    if unknown := {*optional} - {"all", *OPTIONAL_STAGES}:
+        known = ", ".join(OPTIONAL_STAGES)
+        raise click.BadParameter(f"{unknown.pop()} is not an optional stage; give all, or one of {known}.")
     cards = dict(card.split("=", 1) for card in endpoints if "=" in card)
-    stages = OPTIONAL_STAGES if optional else ()
+    stages = OPTIONAL_STAGES if "all" in optional else optional
     tracker = Tracker(contexts or DEFAULT_INCOMING_CONTEXTS, optional=stages, endpoints=cards)
     with file.open(encoding="utf-8", errors="replace") as lines:
         for stage in replay_lines(lines, tracker):

@@ -244,4 +244,7 @@ def test_replay_shows_them_when_it_is_asked_to(tmp_path: Path) -> None:
         return [json.loads(line)["stage"] for line in lines]
 
     assert printed() == ["incoming.before", "incoming.forward", "incoming.after"]
-    assert printed("--optional") == ["incoming.before", "incoming.forward", "incoming.unring", "incoming.after"]
+    assert printed("--optional", "call.hold") == printed()
+    refused = CliRunner().invoke(main, ["replay", str(file), "--optional", "call.hld"])
+    assert (refused.exit_code, "call.hld is not an optional stage; give all, or one of" in refused.output) == (2, True)
+    assert printed("--optional", "all") == ["incoming.before", "incoming.forward", "incoming.unring", "incoming.after"]

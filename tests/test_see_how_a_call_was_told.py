@@ -1,6 +1,7 @@
 """Support asks why a call was told as it was: the events behind its stages are kept a while, and can be replayed."""
 
 import asyncio
+import re
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,9 +17,12 @@ from pbxhub.ami.resync import ReceivedEvent
 from pbxhub.cli import main
 from pbxhub.delivery.outbox import prune, publish
 from pbxhub.delivery.outbox.prune import Retention
+from pbxhub.store.accounts import Pbx
 from pbxhub.store.call_events import CallEvents
 from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.pbx.recordings import freshen, read_recording, shipped
+from pbxhub.webhooks.spec import WebhookSpec
 from tests.support.hub import add_pbx, calls_of, listening, pbx_of, stages_of
 from tests.support.outbox_world import BEFORE, NOON, World, context_of, report
 from tests.support.pbx_line import playing, until
@@ -37,7 +41,9 @@ def told(database: Database) -> list[list[CallEvent]]:
 def replayed(text: str, tmp_path: Path) -> list[str]:
     file = tmp_path / "call.ami"
     file.write_text(text, "utf-8")
-    printed = CliRunner().invoke(main, ["replay", str(file), "--context", "from-trunk"])
+    optional = re.findall(r"--optional (\S+)", text)
+    options = [word for stage in optional for word in ("--optional", stage)]
+    printed = CliRunner().invoke(main, ["replay", str(file), "--context", "from-trunk", *options])
     assert printed.exit_code == 0
     return [line.split('"', 4)[3] for line in printed.output.splitlines()]
 
@@ -46,6 +52,7 @@ def test_the_events_of_every_call_are_kept_and_replay_to_its_stages(database: Da
     async def scenario() -> None:
         async with playing() as player:
             pbx_id = add_pbx(database, player)
+            wait_for("incoming.unring", database, pbx_id)
             async with listening(database):
                 await until(lambda: pbx_of(database, pbx_id).state == "connected")
                 for path in shipped():
@@ -62,7 +69,17 @@ def test_the_events_of_every_call_are_kept_and_replay_to_its_stages(database: Da
         texts = [recording_of(session, None, call) for call in calls_of(database)]
     assert all("\n#H pbxhub replay FILE --context 'from-trunk*'" in text for text in texts)
     assert [replayed(text, tmp_path) for text in texts] == stages
+    assert ["--optional incoming.unring" in text for text in texts] == ["incoming.unring" in call for call in stages]
+    assert "incoming.unring" in stages_of(database)
     assert any("Иван Петров" in text for text in texts)
+
+
+def wait_for(stage: str, database: Database, pbx_id: int) -> None:
+    """A webhook that wants an optional stage."""
+    with database.write() as session:
+        project = session.get_one(Pbx, pbx_id).project_id
+        session.add(Webhook(project_id=project, name="w", stage=stage, spec=WebhookSpec(), created_on=NOON))
+        touch_webhooks(session, project)
 
 
 def test_nothing_is_kept_where_the_setting_says_so(database: Database) -> None:

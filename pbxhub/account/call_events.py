@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,10 +13,11 @@ from pbxhub.account.access import Access
 from pbxhub.account.visible import visible_text
 from pbxhub.calls.ami_events import parse
 from pbxhub.calls.replay import blocks, seconds_of
+from pbxhub.calls.stages import OPTIONAL_STAGES
 from pbxhub.calls.tracker import Tracker
 from pbxhub.store.accounts import Pbx, endpoints_of, numbers_of
 from pbxhub.store.call_events import CallEvents
-from pbxhub.store.history import Call
+from pbxhub.store.history import Call, StageEvent
 
 _MOST_ROWS = 2000
 _MOST_CALLS = 16  # whose events are joined: transfers make one call of several
@@ -55,7 +56,7 @@ def events_of(session: Session, access: Access | None, call: Call) -> list[CallE
     if pbx is None:
         return []
     events = [CallEvent(arrived, block) for arrived, block in _gather(session, pbx.id, call.linkedid)]
-    told = _replayed(events, call.linkedid, _tracker(session, pbx))
+    told = _replayed(events, call.linkedid, _tracker(session, pbx, _optional_stages(session, call)))
     return [CallEvent(one.arrived, visible_text(access, one.block), one.stages) for one in told]
 
 
@@ -66,6 +67,7 @@ def recording_of(session: Session, access: Access | None, call: Call) -> str:
     options = [f"--context '{context}'" for context in (pbx.incoming_contexts if pbx else ())]
     cards = endpoints_of(session, [call.project_id]).get(call.project_id, {})
     options += [f"--endpoint '{name}={extension}'" for name, extension in cards.items() if f"/{name}-" in text]
+    options += [f"--optional {stage}" for stage in _optional_stages(session, call)]
     return f"#H call {call.linkedid}\n#H {' '.join(['pbxhub replay FILE', *options])}\n{text}"
 
 
@@ -88,10 +90,16 @@ def _read(session: Session, pbx_id: int, linkedid: str) -> Iterable[tuple[str, s
         yield from ((arrived, block) for block, arrived in blocks(text.split("\n")))
 
 
-def _tracker(session: Session, pbx: Pbx) -> Tracker:
+def _optional_stages(session: Session, call: Call) -> list[str]:
+    """Those that were reported of the call, because a webhook waited for them then."""
+    rows = select(StageEvent.stage).where(StageEvent.call_id == call.id, StageEvent.stage.in_(OPTIONAL_STAGES))
+    return sorted(session.scalars(rows.distinct()))
+
+
+def _tracker(session: Session, pbx: Pbx, optional: Collection[str]) -> Tracker:
     endpoints = endpoints_of(session, [pbx.project_id]).get(pbx.project_id, {})
     numbers = numbers_of(session, [pbx.id]).get(pbx.id, ())
-    return Tracker(pbx.incoming_contexts, endpoints=endpoints, own_numbers=numbers)
+    return Tracker(pbx.incoming_contexts, endpoints=endpoints, own_numbers=numbers, optional=optional)
 
 
 def _replayed(events: Iterable[CallEvent], linkedid: str, tracker: Tracker) -> list[CallEvent]:

@@ -109,7 +109,7 @@ def _stages() -> list[str]:
     rows += [_row(f"`{stage}`", _STAGES[stage]) for stage in STAGES]
     optional = ", ".join(f"`{stage}`" for stage in OPTIONAL_STAGES)
     end = f"These are reported only while a webhook of the project waits for them, and only live: {optional}."
-    return [*rows, "", end, "`pbxhub replay FILE --optional` shows them in a recording."]
+    return [*rows, "", end, "`pbxhub replay FILE --optional all` shows them in a recording."]
 
 
 def _moments(stages: tuple[str, ...]) -> str:
