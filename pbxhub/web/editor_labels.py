@@ -3,6 +3,7 @@
 from typing import Any
 
 from pbxhub.web.language import _
+from pbxhub.webhooks.retry import DAY, MINUTE, PROFILES
 
 
 def editor_labels() -> dict[str, Any]:
@@ -24,13 +25,17 @@ def editor_labels() -> dict[str, Any]:
         },
         "profiles": {
             "none": _("never (Ringostat's default)"),
-            "ringostat": _("Ringostat: 3 times"),
-            "minutes": _("after 1, 5 and 15 minutes"),
-            "fast": _("fast: after 2, 4 and 8 seconds"),
-            "standard": _("Standard Webhooks: up to 3 days"),
+            "ringostat": _("Ringostat: %(count)s times", count=len(PROFILES["ringostat"])),
+            "minutes": _("after %(delays)s minutes", delays=_delays("minutes", MINUTE)),
+            "fast": _("fast: after %(delays)s seconds", delays=_delays("fast", 1)),
+            "standard": _("Standard Webhooks: up to %(days)s days", days=sum(PROFILES["standard"]) // DAY),
             "own": _("own list"),
         },
     }
+
+
+def _delays(profile: str, unit: int) -> str:
+    return ", ".join(str(delay // unit) for delay in PROFILES[profile])
 
 
 def _labels() -> dict[str, str]:

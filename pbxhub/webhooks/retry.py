@@ -3,9 +3,9 @@
 from pbxhub.translatable import say
 from pbxhub.webhooks.spec import FieldError, Retry
 
-MINUTE, HOUR = 60, 3600
+MINUTE, HOUR, DAY = 60, 3600, 86_400
 LONGEST_RETRY_AFTER = HOUR
-LONGEST_DELAY = 7 * 24 * HOUR
+LONGEST_DELAY = 7 * DAY
 MOST_DELAYS = 50
 JITTER = 0.1
 
@@ -15,7 +15,7 @@ PROFILES: dict[str, tuple[int, ...]] = {
     "minutes": (MINUTE, 5 * MINUTE, 15 * MINUTE),
     "fast": (2, 4, 8),
     # the schedule that the Standard Webhooks specification recommends
-    "standard": (5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR),
+    "standard": (5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, DAY),
 }
 """Seconds before the 2nd, 3rd … attempt."""
 

@@ -12,7 +12,7 @@ CALLBACK, RESTHOOK = "callback", "resthook"
 
 
 def callbacks_of(session: Session, project_id: int, now: datetime) -> Webhook:
-    """The webhook of all callbacks of a project. Deadline 10 s; retries after 1, 5 and 15 minutes."""
+    """The webhook of all callbacks of a project."""
     found = session.scalar(
         select(Webhook)
         .where(Webhook.project_id == project_id, Webhook.kind == CALLBACK, Webhook.deleted_on.is_(None))
@@ -25,7 +25,7 @@ def callbacks_of(session: Session, project_id: int, now: datetime) -> Webhook:
 def add_own_webhook(
     session: Session, project_id: int, kind: str, name: str, url: str, now: datetime, in_flight: int = 8
 ) -> Webhook:
-    """Adds a webhook that no page shows and nobody can edit."""
+    """Adds a webhook that no page shows and nobody can edit. Deadline 10 s; the retry profile "minutes"."""
     spec = WebhookSpec(
         request=RequestSpec(url=url), retry=Retry("minutes"), limits=Limits(in_flight=in_flight, deadline=10)
     )
