@@ -30,7 +30,7 @@ from pbxhub.calls.ami_events import (
     UnParkedCall,
     parse,
 )
-from pbxhub.calls.ami_headers import LONGEST_VALUE
+from pbxhub.calls.ami_headers import LONGEST_TEXT, LONGEST_VALUE
 from pbxhub.calls.replay import blocks
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
@@ -164,7 +164,7 @@ def assert_consistent(tracker: Tracker) -> None:
 
 def assert_storable(report: CallReport) -> None:
     for text in (report.linkedid, report.caller, report.dst, report.extension):
-        assert len(text) <= LONGEST_VALUE
+        assert len(text) <= LONGEST_TEXT
     assert len(report.caller) <= 80 >= len(report.extension)
     for stage in report.stages:
         assert len(stage.key) <= 200
@@ -214,7 +214,22 @@ def test_control_characters_and_lone_surrogates_are_replaced_and_long_values_cut
     name = "a\x00b\ud800c\x1bd" + "e" * 10_000
     message = parse(f"Event: Newchannel\nChannel: PJSIP/1-1\nUniqueid: 1.1\nCallerIDName: {name}\n")
     assert isinstance(message, Newchannel)
-    assert message.caller_name == ("a�b�c�d" + "e" * 10_000)[:LONGEST_VALUE]
+    assert message.caller_name == ("a�b�c�d" + "e" * 10_000)[: LONGEST_VALUE - 1] + "…"
+
+
+def test_a_value_is_whole_up_to_the_limit_and_the_path_of_a_recording_beyond_it() -> None:
+    path, order = "/r/" + "x" * 4000 + ".wav", "y" * LONGEST_VALUE
+    message = parse(
+        f"Event: Newchannel\nChannel: PJSIP/1-1\nUniqueid: 1.1\nCallerIDName: {order}\n"
+        f"ChanVariable: MIXMONITOR_FILENAME={path}\nChanVariable: ORDER={order}\nChanVariable: LONG={order}z\n"
+    )
+    assert isinstance(message, Newchannel)
+    assert (message.caller_name, message.variables["ORDER"]) == (order, order)
+    assert message.variables["MIXMONITOR_FILENAME"] == path
+    assert message.variables["LONG"] == order[:-1] + "…"
+    cdr = parse(f"Event: Cdr\nUniqueID: 1.1\nRecording: {path}\n")
+    assert isinstance(cdr, Cdr)
+    assert cdr.recording == path
 
 
 # ---------------------------------------------------------------- memory is bounded

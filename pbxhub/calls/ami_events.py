@@ -16,6 +16,7 @@ from pbxhub.calls.ami_headers import (
     known_of,
     must_of,
     number_of,
+    path_of,
     text_of,
     time_of,
     variables_of,
@@ -102,7 +103,6 @@ class HangupRequest:
     time: float
     uniqueid: str
     linkedid: str
-    cause: int = 0
     refused: bool = False
 
 
@@ -349,7 +349,7 @@ def _bridge_leave(block: str, time: float) -> Bridge:
 def _hangup_request(block: str, time: float) -> HangupRequest:
     state, sip = text_of(block, "\nChannelStateDesc: "), text_of(block, "\nTechCause: ")
     refused = state == "Busy" or (sip >= "400" and sip != _CANCELLED)
-    return HangupRequest(time, *_ids(block), whole(text_of(block, "\nCause: ")), refused)
+    return HangupRequest(time, *_ids(block), refused)
 
 
 def _hangup(block: str, time: float) -> Hangup:
@@ -420,7 +420,7 @@ _READERS: Mapping[str, Callable[[str, float], Message | None]] = {
     "AgentConnect": lambda block, time: QueueCaller(time, *_ids(block), must_of(block, "\nQueue: "), "connected"),
     "MixMonitorStart": lambda block, time: MixMonitorStart(time, *_ids(block), variables_of(block)),
     "UserEvent": _user_event,
-    "Cdr": lambda block, time: Cdr(time, must_of(block, "\nUniqueID: "), text_of(block, "\nRecording: ")),
+    "Cdr": lambda block, time: Cdr(time, must_of(block, "\nUniqueID: "), path_of(block, "\nRecording: ")),
     "FullyBooted": lambda block, time: FullyBooted(time, whole(text_of(block, "\nUptime: "))),
     "Shutdown": lambda block, time: Shutdown(time),
     "Status": _status,

@@ -5,7 +5,11 @@ from collections.abc import Mapping
 
 from pbxhub.calls.phone_numbers import is_hidden
 
-LONGEST_VALUE = 150
+LONGEST_TEXT = 150
+"""Characters of what names something: channels, ids, numbers, contexts."""
+LONGEST_VALUE = 2000
+"""Characters of what people and dialplans write: names of callers, variables. A longer one ends in an ellipsis."""
+_RECORDING = "MIXMONITOR_FILENAME"
 _MOST_FIELDS = 60
 YEAR_2100 = 4102444800.0
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\ufeff\ufffe\uffff]")
@@ -22,14 +26,32 @@ class MissingError(Exception):
 def text_of(block: str, key: str) -> str:
     """The value of the first header with this key ("\\nName: "), clean and bounded; empty when there is none."""
     value = block.partition(key)[2].partition("\n")[0]
-    if len(value) <= LONGEST_VALUE and value.isprintable():
+    if len(value) <= LONGEST_TEXT and value.isprintable():
         return value
     return clean(value)
 
 
 def clean(text: str) -> str:
     """Text that every database can store: bounded, without control characters and lone surrogates."""
-    return _UNFIT.sub("\ufffd", text.strip()[:LONGEST_VALUE])
+    return _UNFIT.sub("\ufffd", text.strip()[:LONGEST_TEXT])
+
+
+def value_of(block: str, key: str) -> str:
+    """The same of a value that people or the dialplan write; it may be longer."""
+    return clean_value(block.partition(key)[2].partition("\n")[0])
+
+
+def clean_value(text: str) -> str:
+    """A value that every database can store; one that is too long ends in an ellipsis."""
+    value = text.strip()
+    if len(value) > LONGEST_VALUE:
+        value = f"{value[: LONGEST_VALUE - 1]}…"
+    return value if value.isprintable() else _UNFIT.sub("\ufffd", value)
+
+
+def path_of(block: str, key: str) -> str:
+    """The path of a recording, whole: half of one leads nowhere."""
+    return _UNFIT.sub("\ufffd", block.partition(key)[2].partition("\n")[0].strip())
 
 
 def must_of(block: str, key: str) -> str:
@@ -40,7 +62,8 @@ def must_of(block: str, key: str) -> str:
 
 
 def known_of(block: str, key: str) -> str:
-    value = text_of(block, key)
+    """A name; empty when Asterisk does not know it."""
+    value = value_of(block, key)
     return "" if value == "<unknown>" else value
 
 
@@ -68,12 +91,16 @@ def variables_of(block: str) -> Mapping[str, str]:
     if "Variable: " not in block:
         return NO_VARIABLES
     found = (match.groups() for match, _ in zip(_VARIABLE.finditer(block), range(_MOST_FIELDS), strict=False))
-    return {clean(name): clean(value) for name, value in found}
+    return {clean(name): _variable(name, value) for name, value in found}
+
+
+def _variable(name: str, value: str) -> str:
+    return _UNFIT.sub("\ufffd", value.strip()) if name == _RECORDING else clean_value(value)
 
 
 def fields_of(block: str) -> Mapping[str, str]:
     """Every header; of a repeated one the first."""
     fields: dict[str, str] = {}
     for match, _ in zip(_FIELD.finditer(block), range(_MOST_FIELDS), strict=False):
-        fields.setdefault(clean(match[1]), clean(match[2]))
+        fields.setdefault(clean(match[1]), clean_value(match[2]))
     return fields

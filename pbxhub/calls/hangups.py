@@ -8,8 +8,6 @@ from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.ringing import stop_ringing, stop_waiting
 from pbxhub.calls.state import Channel, HangupCause
 
-_REJECTS = frozenset({17, 21})  # busy, rejected
-
 
 def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
     """Who hung up first: the caller (the outside party) or the employee who talks to it.
@@ -24,15 +22,15 @@ def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
     if channel.plumbing or channel.left or (message.refused and not call.answered and not channel.leg):
         return
     if call.direction == "outgoing":
-        call.hangup_by = _of_outgoing(channel, message.cause)
+        call.hangup_by = _of_outgoing(channel)
     elif channel.uniqueid in (call.first, call.party):
         call.hangup_by = "caller" if channel.uniqueid == call.first else "employee"
 
 
-def _of_outgoing(channel: Channel, cause: int) -> str:
+def _of_outgoing(channel: Channel) -> str:
     if not channel.outside:
         return "employee"
-    return "caller" if channel.answered or cause in _REJECTS else ""
+    return "caller" if channel.answered else ""
 
 
 def on_hangup(live: LiveCalls, message: Hangup) -> None:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import get_args
 
 from pbxhub.calls.ami_events import UserEvent
-from pbxhub.calls.ami_headers import whole
+from pbxhub.calls.ami_headers import clean, whole
 from pbxhub.calls.annotations import keep_variables
 from pbxhub.calls.arrivals import arrive
 from pbxhub.calls.dispositions import OF_THE_DIALPLAN
@@ -56,7 +56,7 @@ def _evaluation(live: LiveCalls, call: Call, message: UserEvent) -> None:
 
 
 def _variable(_: LiveCalls, call: Call, message: UserEvent) -> None:
-    name, value = message.fields.get("Name", ""), message.fields.get("Value", "")
+    name, value = clean(message.fields.get("Name", "")), message.fields.get("Value", "")
     if name in ("additional_number", "dtmf"):
         call.dialplan = replace(call.dialplan, digits=value)
     elif name:
@@ -69,11 +69,11 @@ def _scheme(_: LiveCalls, call: Call, message: UserEvent) -> None:
 
 def _forward(live: LiveCalls, call: Call, message: UserEvent) -> None:
     """A new hop; when its destination rings it does not fire again."""
-    to, kind = dialled_number(message.fields.get("To", "")), message.fields.get("Kind") or "redirect"
+    to, kind = clean(dialled_number(message.fields.get("To", ""))), message.fields.get("Kind") or "redirect"
     if call.direction != "incoming" or not to or kind not in KINDS or call.phase == "over":
         return
     if next_hop(call, message.time):
-        source = message.fields.get("From") or call.extension
+        source = clean(message.fields.get("From", "")) or call.extension
         forward(live, call, SentOn(KINDS[kind], source, to), call.hop.number, message.time)
 
 

@@ -13,6 +13,7 @@ This page is generated from `pbxhub/webhooks/catalogue.py`.
 Write `<<name>>` in any value, header, query parameter, path or body of a webhook. Names in brackets are aliases.
 A JSON value that is exactly one placeholder keeps its type; with other text around it, it becomes a text.
 If a parameter has no value, the field's rule for empty values applies.
+A value of the PBX is kept whole up to 2,000 characters; a longer one ends in `…`. The path of a recording is whole.
 """
 
 _FILTERS = {
