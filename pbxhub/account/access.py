@@ -1,5 +1,5 @@
-"""Who may do what: one table of rights in a project, for people by their role and for programs by the scopes of their
-key; and one of what operators may do with the hub itself, which no role and no key gives."""
+"""Who may do what: one table of rights in a project, by role for people and by scope for programs; and one of the
+operators' rights on the hub, which no role and no key includes."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ Right = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Who has a right: a member with this role or a higher one, a key with this scope. what: for the documentation."""
+    """Who has a right: members with this role or a higher one, keys with this scope. what: for the documentation."""
 
     role: Role
     scope: Scope
@@ -88,7 +88,8 @@ calls, webhooks and secrets of a project are for its members only. A key never h
 
 
 class Actor(Protocol):
-    """Whoever acts, as the audit log names them. id: of a user; None for a program. email: "API key NAME" for one."""
+    """The person or program that acts, for the audit log. id: of a user; None for a program. email: "API key NAME" for
+    a program."""
 
     @property
     def id(self) -> int | None: ...
@@ -102,7 +103,7 @@ class Actor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Whoever comes with an API key: no user, but the audit log names it."""
+    """A program with an API key: it is not a user, but appears in the audit log."""
 
     name: str
     id: None = None
@@ -114,7 +115,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """Whoever runs `pbxhub` on the server: may all that an operator may."""
+    """The person who runs `pbxhub` on the server, with all rights of an operator."""
 
     name: str = "command line"
     email: str = "command line"
@@ -123,7 +124,7 @@ class CommandLine:
 
 @dataclass(frozen=True, slots=True)
 class HubAccess:
-    """A person outside of any project: who makes one, or runs the hub. operator: whether they run the hub."""
+    """A person outside of any project, who creates a project or is an operator."""
 
     user: Actor
     hub: Installation

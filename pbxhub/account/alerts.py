@@ -1,4 +1,4 @@
-"""Where the notices of a project go: mail addresses, and addresses that get them as JSON."""
+"""The targets of a project's notices: e-mail addresses, and URLs that get them as JSON."""
 
 from sqlalchemy.orm import Session
 
@@ -31,6 +31,6 @@ def add_alert(session: Session, access: Access, given: str) -> list[Refusal]:
 
 
 def remove_alert(session: Session, access: Access, target: NoticeTarget) -> None:
-    """One place less."""
+    """Removes a target."""
     note(session, access, "alert removed", redact_url(target.address))
     session.delete(target)

@@ -1,4 +1,4 @@
-"""API keys: made and revoked. A key is told once; only its hash is kept."""
+"""Creates and revokes API keys. A key is shown once; only its hash is stored."""
 
 import secrets
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ _PREFIX = 10  # characters of a key by which people tell it from others
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """What is told once."""
+    """A new key, which is shown once."""
 
     id: int
     key: str = field(repr=False)

@@ -63,7 +63,7 @@ def note(
     before: Mapping[str, JSON] | None = None,
     after: Mapping[str, JSON] | None = None,
 ) -> None:
-    """The same for somebody inside a project: in its log, from the address of the request."""
+    """Writes an entry for a member or program of a project, with the address of the request."""
     write_entry(
         session, access.project.id, access.user, action, subject, before or {}, after or {}, access.address, access.now
     )

@@ -1,4 +1,4 @@
-"""How a call was told: the events that came of it, in order, and behind which of them each stage was told."""
+"""The AMI events of a call in order, each with the stages that it led to."""
 
 import re
 import zlib
@@ -29,7 +29,7 @@ _TELLING = ("Channel", "DestChannel", "DialStatus", "Extension", "Cause-txt", "U
 
 @dataclass(frozen=True, slots=True)
 class CallEvent:
-    """arrived: ISO 8601, UTC, without a zone. stages: those of the call that were told after it."""
+    """arrived: ISO 8601, UTC, without a zone. stages: those of the call that the event led to."""
 
     arrived: str
     block: str
@@ -45,7 +45,7 @@ class CallEvent:
 
     @property
     def gist(self) -> str:
-        """What tells most of it, in one line."""
+        """The most important headers in one line."""
         headers = dict(_HEADER.findall(self.block))
         return " · ".join(headers[name] for name in _TELLING if name in headers)
 
@@ -72,7 +72,8 @@ def recording_of(session: Session, access: Access | None, call: Call) -> str:
 
 
 def _gather(session: Session, pbx_id: int, linkedid: str) -> list[tuple[str, str]]:
-    """Of the call and of the calls that became one with it, in the order they came; what two listeners heard once."""
+    """The events of the call and of calls merged with it, in order of arrival; an event received by two listeners
+    once."""
     found: dict[str, str] = {}
     names = [linkedid]
     for name in names:  # grows while it is walked
@@ -103,7 +104,7 @@ def _tracker(session: Session, pbx: Pbx, optional: Collection[str]) -> Tracker:
 
 
 def _replayed(events: Iterable[CallEvent], linkedid: str, tracker: Tracker) -> list[CallEvent]:
-    """With the stages that each gives: by the rules of today, which may be others than when the call was told."""
+    """Adds the stages of each event, by the present rules, which may differ from those when the call was reported."""
     told = []
     for event in events:
         message = parse(event.block, seconds_of(event.arrived))

@@ -1,4 +1,4 @@
-"""Contexts of a PBX in which calls come in that the hub takes for internal: a trunk's that nobody has named."""
+"""Contexts of a PBX in which calls from strangers begin but that are not incoming contexts: probably a trunk's."""
 
 import re
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ def strange_contexts(session: Session, pbx: Pbx, now: datetime) -> list[StrangeC
 
 
 def add_context(session: Session, access: Access, pbx: Pbx, context: str) -> list[Refusal]:
-    """Makes it one more incoming context of the PBX, or returns why not. The listener follows within seconds."""
+    """Adds an incoming context to the PBX, or returns why not. The listener uses it within seconds."""
     if is_incoming(context, pbx):
         return []
     return change_pbx(session, access, pbx, PbxInput(incoming_contexts=(*pbx.incoming_contexts, context)))

@@ -1,7 +1,7 @@
-"""What may be printed inside configuration that a page offers to copy: manager.conf, the dialplan.
+"""Which values a page may print in configuration to copy: manager.conf, the dialplan.
 
-Checked where it is printed, whatever was checked when it was saved: a row may be older than a rule, or come from
-another door. A value that cannot stand there is not printed; the page says so instead.
+Checked when it is printed, whatever was checked when it was saved: a row may be older than a rule. A value that is not
+allowed there is not printed; the page says so instead.
 """
 
 from pbxhub.account.pbxs import user_name

@@ -1,7 +1,7 @@
-"""E-mail addresses that stand for accounts: one spelling for each, at every door.
+"""E-mail addresses of accounts: one normalized spelling for each.
 
-Sign-in, invitation, reset, setup, command line and the limits of tries all ask here, so that ANNA@example.com, the same
-in full-width letters, and a domain in its own script or in punycode (xn--…) are one account.
+Sign-in, invitation, reset, setup, command line and the limits of attempts all use this module, so that
+ANNA@example.com, the same in full-width letters, and a domain in its own script or in punycode (xn--…) are one account.
 """
 
 import unicodedata
@@ -14,7 +14,7 @@ LONGEST = 254  # characters, RFC 5321 4.5.3.1.3
 
 
 def normalised(text: str) -> str:
-    """The one spelling of an address: NFKC, lower case, the domain as DNS has it (IDNA). Empty for what is none."""
+    """The normalized address: NFKC, lower case, the domain in IDNA form. "" when it is not an address."""
     folded = unicodedata.normalize("NFKC", text).strip().lower()
     if len(folded) > LONGEST:
         return ""
@@ -27,8 +27,8 @@ def normalised(text: str) -> str:
 
 
 def refusal_of(text: str) -> Sentence | None:
-    """Why no account is made for this address. A name in letters of two alphabets looks like one that it is not:
-    "аnna" with a Cyrillic first letter. Accounts that have such an address already go on to sign in."""
+    """Why no account is created for this address. A name with letters of two alphabets looks like another one: "аnna"
+    with a Cyrillic first letter. Existing accounts with such an address can still sign in."""
     if not normalised(text):
         return say("Give an e-mail address, anna@example.com for example.")
     local, _, domain = unicodedata.normalize("NFKC", text).strip().lower().partition("@")

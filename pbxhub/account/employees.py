@@ -1,4 +1,4 @@
-"""Employees: the cards behind extensions. Pages and API add, change and delete them here."""
+"""Employees: the cards of extensions. Pages and API add, change and delete them here."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -55,7 +55,7 @@ def employee_names(session: Session, project_id: int, extensions: Collection[str
 
 
 def delete_employee(session: Session, access: Access, row: Employee) -> None:
-    """Takes the card away; calls keep their extension."""
+    """Deletes the card; calls keep their extension."""
     note(session, access, "employee deleted", row.extension, _audited(row))
     session.delete(row)
 

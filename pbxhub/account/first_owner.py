@@ -1,8 +1,8 @@
-"""The first owner of a hub: whoever has the link that its first start printed. There is no default password.
+"""The first owner of a hub: the person with the link that the first start printed. There is no default password.
 
-The link is random, printed once, and good once; its hash is in the database. A file in the data folder remembers that
-there was an owner: a hub whose database has vanished, or was replaced by an empty one, must not be given to whoever
-comes first. Only `pbxhub setup-link`, on the server, opens the setup again.
+The link is random, printed once, and works once; its hash is in the database. A file in the data folder records that
+there was an owner: if the database is lost or replaced by an empty one, the hub must not be given to the first visitor.
+Only `pbxhub setup-link`, on the server, opens the setup again.
 """
 
 import secrets
@@ -38,7 +38,7 @@ class Setup:
 
 
 def first_setup(settings: Settings, database: Database, now: datetime, anew: bool = False) -> Setup:
-    """Asked at every start of the pages. anew: the operator wants a new link; the old one is worth nothing."""
+    """Called at every start of the pages. anew: the operator requests a new link; the old one stops working."""
     with database.write() as session:
         if has_owner(session):
             remember_owner(settings.data_dir)
@@ -58,13 +58,13 @@ def first_setup(settings: Settings, database: Database, now: datetime, anew: boo
 
 
 def is_open(session: Session, data_dir: Path, token: str) -> bool:
-    """Whether this token makes the first owner now."""
+    """Whether this token can create the first owner now."""
     row = session.scalar(select(FirstSetup).where(FirstSetup.token_hash == hash_of(token)))
     return row is not None and not has_owner(session) and (row.asked_for or not had_owner(data_dir))
 
 
 def use(session: Session, token: str) -> bool:
-    """Takes the token: of two who come at once one gets True."""
+    """Uses the token up: of two requests at once, one gets True."""
     done = session.execute(delete(FirstSetup).where(FirstSetup.token_hash == hash_of(token)))
     return done.rowcount == 1  # type: ignore[attr-defined,no-any-return]
 
@@ -92,12 +92,12 @@ def make_owner(
 
 
 def has_owner(session: Session) -> bool:
-    """Whether anybody can sign in."""
+    """Whether there is a user who can sign in."""
     return session.scalar(select(User.id).limit(1)) is not None
 
 
 def had_owner(data_dir: Path) -> bool:
-    """Whether this host has seen an owner of the hub."""
+    """Whether this host has recorded an owner."""
     return (data_dir / _MARKER).exists()
 
 

@@ -1,9 +1,9 @@
-"""Invitations: an owner invites an address, whoever it belongs to accepts or declines, and is no member before.
+"""Invitations: an owner invites an address; its user accepts or declines, and becomes a member only by accepting.
 
-The danger is an account made by somebody whose address it is not. An owner who is shown a link can open it himself:
-so a link that was shown makes an account only while no other project wants the same address, and an account made by
-one is *unconfirmed*. It belongs to the project that invited it, and accepts the invitation of another project only by
-the link of that invitation, until its owner proves the address by a link that was mailed.
+The danger is an account created by somebody who does not own the address. An owner who sees a link can open it himself.
+Therefore a shown link creates an account only while no other project has invited the address, and that account is
+*unconfirmed*: it belongs to the inviting project, and accepts another invitation only by that invitation's link, until
+its user proves the address by a mailed link.
 """
 
 import secrets
@@ -66,7 +66,7 @@ def withdraw(session: Session, access: Access, invitation: Invitation) -> None:
 
 
 def new_link(invitation: Invitation, mailed: bool, now: datetime) -> str:
-    """A token for the link; the one before is worth nothing. mailed: it goes to the address and is shown to nobody."""
+    """A new token for the link; the previous one stops working. mailed: it is sent to the address and never shown."""
     token = secrets.token_urlsafe(32)
     invitation.token_hash, invitation.mailed = hash_of(token), mailed
     invitation.expires_on = now + LASTS

@@ -11,10 +11,10 @@ from pbxhub.translatable import say
 
 
 def lock_members(session: Session, project_id: int) -> None:
-    """Lets nobody else change the members of this project until the end of the transaction.
+    """Locks the members of this project until the end of the transaction.
 
-    Call it before reading the rights of whoever acts: two owners who demote each other at once both are owners when
-    they begin, and only the second one's own reading, behind the lock, tells that he no longer is.
+    Call it before reading the rights of the acting user. When two owners demote each other at once, both are owners at
+    first; only by reading after the lock does the second one's request see that he no longer is.
     """
     lock_project(session, project_id)
 

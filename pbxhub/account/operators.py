@@ -1,4 +1,4 @@
-"""Who runs the hub: operators, of whom there is always one."""
+"""Operators of the hub; there is always at least one."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session

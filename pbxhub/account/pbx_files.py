@@ -1,6 +1,6 @@
-"""Files of a PBX on this host, which only operators name: its CEL database and the folder of its recordings.
+"""The files of a PBX on this host, which only operators set: its CEL database and the folder of its recordings.
 
-What two PBXs of different projects name belongs to neither alone: one would read the other's calls. So it is refused.
+PBXs of different projects must not have the same file or folder, because one project could read the other's calls.
 """
 
 from dataclasses import dataclass, field

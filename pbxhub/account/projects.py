@@ -1,4 +1,4 @@
-"""Projects: who may make one, and its settings."""
+"""Projects: who may create one, and its settings."""
 
 from collections.abc import Mapping
 from functools import cache

@@ -1,4 +1,4 @@
-"""Why something is not done: a value that the page, the API and the command line each show in their own way."""
+"""Refusals: values that say why something was not done; the page, the API and the command line show them."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from pbxhub.translatable import Sentence, say
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """path: the field it concerns, "" for the whole. sentence: what is wrong. remedy: what to do about it."""
+    """path: the field, "" for the whole. sentence: what is wrong. remedy: what to do about it."""
 
     path: str
     sentence: Sentence

@@ -1,4 +1,4 @@
-"""Failed deliveries: marked as checked, or sent again, one or many."""
+"""Marks failed deliveries as checked, or sends them again, one or many."""
 
 from uuid import UUID
 
@@ -18,7 +18,7 @@ USUAL_RATE = 20
 
 
 def mark_checked(session: Session, access: Access, selection: Selection) -> int:
-    """Takes failed deliveries off the error page; they stay in the history. Returns how many."""
+    """Removes failed deliveries from the error page; they stay in the history. Returns how many."""
     count = check(session, access.project.id, selection, access.now)
     note(session, access, "failures checked", str(count))
     return count

@@ -1,4 +1,4 @@
-"""Single fields as people and programs give them: read by one rule at every door."""
+"""Reads single fields from people and programs, by the same rules everywhere."""
 
 from collections.abc import Mapping
 from typing import Any

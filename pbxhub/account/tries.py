@@ -1,8 +1,8 @@
-"""Guessing is slowed: after some free tries every further one has to wait, twice as long each time.
+"""Slows down guessing: after some free attempts each further one has to wait, twice as long each time.
 
-A delay and no block: whoever knows the password gets in, however much strangers try. A try is counted before it is
-looked at, in the database: a hundred at once, by several processes or hosts, are a hundred. What is refused for coming
-too early is neither looked at nor counted, so nobody makes another's delay longer by hammering.
+This is a delay, not a lock: the owner of a password gets in, however often strangers try. An attempt is counted in the
+database before it is checked, so a hundred at once, by several processes or hosts, count as a hundred. An attempt that
+comes too early is neither checked nor counted, so nobody can prolong another user's delay.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
-"""What somebody may read of the secrets that stand in the open: in URLs, headers, bodies, answers and values of calls.
+"""Who may read secrets in URLs, headers, bodies, answers and values of calls.
 
-Whoever may change webhooks sees how they are set up and what was sent; for everybody else it is redacted, by the one
-table of pbxhub/redaction.py. The URL and the headers of a delivery are redacted for everybody.
+Users who may change webhooks see their settings and what was sent; for all others it is redacted by
+pbxhub/redaction.py. The URL and the headers of a delivery are redacted for everybody.
 """
 
 import base64

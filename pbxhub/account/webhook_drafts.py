@@ -1,4 +1,4 @@
-"""A webhook as somebody wants it: what an editor, a program or a ready-made form gives, read and checked as a whole."""
+"""Reads and checks a webhook from the editor, a program or a ready-made form as a whole."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

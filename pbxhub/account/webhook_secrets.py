@@ -1,6 +1,6 @@
-"""What is secret of a webhook: that of its authentication, the private key of its certificate, its signing keys.
+"""The secrets of a webhook: of its authentication, the private key of its certificate, its signing keys.
 
-A secret was given for one host: it never follows the webhook to another one, whichever door changes the address.
+A secret was entered for one host. It is never sent to another one, however the URL is changed.
 """
 
 from collections.abc import Mapping
@@ -92,7 +92,7 @@ def same_host(webhook: Webhook, spec: WebhookSpec) -> bool:
 
 
 def drop_moved_secrets(webhook: Webhook, spec: WebhookSpec) -> None:
-    """Before a webhook gets this spec: what was given for another host is erased."""
+    """Deletes secrets that were entered for another host, before a webhook gets this spec."""
     if webhook.spec is not None and not same_host(webhook, spec):
         webhook.signing_sealed = webhook.tls_key_sealed = ""
     if webhook.spec is not None and not keeps_secret(webhook.spec.request, spec.request):
@@ -100,7 +100,7 @@ def drop_moved_secrets(webhook: Webhook, spec: WebhookSpec) -> None:
 
 
 def store_secrets(vault: Vault, webhook: Webhook, secret: str | None, key: str | None) -> None:
-    """Seals what was given for the spec that the webhook has now, and erases what that spec does not use."""
+    """Encrypts and stores the secrets for the webhook's present spec; deletes those that it does not use."""
     if webhook.spec.request.auth.kind == "none":
         webhook.secret_sealed = ""
     elif secret is not None:

@@ -92,21 +92,21 @@ def copy(session: Session, access: Access, source: Webhook, name: str, stage: st
 
 
 def hold(session: Session, access: Access, webhook: Webhook) -> None:
-    """Stops sending; what is due waits until release()."""
+    """Pauses a webhook: deliveries are held until release()."""
     pause(session, webhook.id, f"paused by {access.user.name or access.user.email}", access.now)
     session.flush()  # a refresh of the row would forget what is not written yet
     note(session, access, "webhook paused", webhook.name)
 
 
 def release(session: Session, access: Access, webhook: Webhook) -> None:
-    """Sends again, what was held back too."""
+    """Resumes a webhook and sends what was held."""
     resume(access.hub.context, session, webhook.id)
     session.refresh(webhook)
     note(session, access, "webhook resumed", webhook.name)
 
 
 def remove(session: Session, access: Access, webhook: Webhook) -> None:
-    """Deletes a webhook: what is queued is cancelled, what was sent stays in the history."""
+    """Deletes a webhook: pending deliveries are cancelled, sent ones stay in the history."""
     webhook.enabled, webhook.deleted_on = False, access.now
     touch_webhooks(session, access.project.id)
     cancel_pending(session, webhook.id, access.now)
@@ -114,7 +114,7 @@ def remove(session: Session, access: Access, webhook: Webhook) -> None:
 
 
 def reorder(session: Session, access: Access, wanted: Iterable[int]) -> None:
-    """The order of starting: these first, the others after them as they were. Unknown ids are skipped."""
+    """Sets the order of sending: these first, then the others in their present order. Unknown ids are skipped."""
     rows = {row.id: row for row in live_webhooks(session, access)}
     ranked = [item for item in dict.fromkeys((*wanted, *rows)) if item in rows]
     for position, webhook_id in enumerate(ranked, 1):

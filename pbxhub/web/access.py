@@ -1,4 +1,4 @@
-"""The one door of every page: who asks, in which project, with which right. A stranger learns nothing: 404."""
+"""Access control of every page: which user, in which project, with which right. Strangers get 404."""
 
 from typing import cast
 
@@ -14,7 +14,7 @@ from pbxhub.wsgi.current import hub
 
 
 def signed_in() -> Account:
-    """The user of this request. Without one the browser is sent to sign in (401)."""
+    """The user of this request. 401 (the sign-in page) when nobody is signed in."""
     if not current_user.is_authenticated:
         abort(401)
     account: Account = current_user._get_current_object()
@@ -22,8 +22,8 @@ def signed_in() -> Account:
 
 
 def enter(session: Session, project_id: int, right: Right = "account.read") -> Access:
-    """Lets a member with this right in. 401 when not signed in, 404 for a stranger, 403 without the right. The
-    templates find the result as `access`."""
+    """The access of a member with this right. 401 when not signed in, 404 for a stranger, 403 without the right.
+    Templates get the result as `access`."""
     user = signed_in()
     found = session.execute(
         select(Project, Membership.role)
@@ -50,7 +50,7 @@ def address() -> str:
 
 
 def operating(right: OperatorRight) -> HubAccess:
-    """The operator of this request. 401 when not signed in; for anybody else there is no such page: 404."""
+    """The operator of this request. 401 when not signed in, 404 for other users."""
     user = signed_in()
     if not may_operate(user.operator, right, hub().settings):
         abort(404)

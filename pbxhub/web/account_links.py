@@ -1,4 +1,4 @@
-"""Links that the operator hands over, where no mail can: to a new password, or to an account for somebody invited."""
+"""Links that the operator hands over when mail is not possible: to reset a password, or to accept an invitation."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,14 +21,14 @@ _RESET = timedelta(days=1)  # the sign-in library's own
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What opens an account, and until when."""
+    """A link to an account, and when it expires."""
 
     address: str
     until: datetime
 
 
 def link_for(app: Flask, database: Database, email: str) -> Link | Refusal:
-    """The operator vouches for whom it is handed to: it counts like a link that was mailed."""
+    """A link for this address. It counts like a mailed link, because the operator vouches for the recipient."""
     address = normalised(email)
     with app.test_request_context(base_url=app.extensions["pbxhub"].settings.public_url), database.write() as session:
         if user := account_of(session, address):

@@ -1,4 +1,4 @@
-"""static/, compressed once and cached for good: the address of a file changes when its content does."""
+"""Serves static/, compressed once and cached permanently: the URL of a file changes with its content."""
 
 import gzip
 import hashlib
@@ -19,7 +19,7 @@ def install(app: Flask) -> None:
 
 
 def asset(filename: str) -> str:
-    """The address of a file of static/."""
+    """The URL of a file in static/."""
     return url_for("static", version=_read(filename)[0], filename=filename)
 
 

@@ -1,4 +1,4 @@
-"""The filters of a list of deliveries, as they stand in an address or a form, made into what the outbox selects."""
+"""Reads the filters of a list of deliveries from a URL or a form into a selection of the outbox."""
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ FIELDS = ("state", "webhook", "stage", "outcome", "code", "number", "call", "fro
 STATES = (DELIVERED, FAILED, PENDING, CANCELLED)
 _LONGEST = 150
 _STATUSES = (0, *range(100, 1000))
-_YEARS = range(1970, 9999)  # what ids, both databases and every zone can hold
+_YEARS = range(1970, 9999)  # the range that ids, both databases and every time zone support
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class DeliveryFilter:
 
     @property
     def active(self) -> bool:
-        """Whether anything is left out."""
+        """Whether the filter excludes anything."""
         return bool(self.given)
 
     def page(self, session: Session, project_id: int) -> Page[Listed]:
@@ -79,12 +79,12 @@ class DeliveryFilter:
         return Page(rows[:PAGE], str(rows[PAGE - 1].delivery.id) if len(rows) > PAGE else "")
 
     def shown_by(self, moment: datetime) -> Selection:
-        """The failures that a page made at that moment has shown: none that came since."""
+        """The failures that a page rendered at that moment has shown, without later ones."""
         return replace(self.selection, failed_by=moment)
 
 
 def moment_of(text: str, label: str) -> datetime:
-    """The aware moment that a text of our own pages says; a damaged one ends the request with 400 and a sentence."""
+    """The aware time in a text from our own pages; a damaged text ends the request with 400 and a sentence."""
     moment = _Reader({"": text}).moment("", label, aware=True)
     return moment or _wrong(label, text, "")
 

@@ -1,6 +1,7 @@
-"""Browsers that an account has signed in with: their tries are counted apart, so that strangers cannot lock it out.
+"""Browsers with which an account has signed in. Their attempts are counted separately, so that strangers cannot lock
+the account out.
 
-A cookie says so, for more than a year, signed; it opens nothing. See "device cookies" of OWASP.
+A signed cookie identifies them for more than a year; it gives no access. See "device cookies" of OWASP.
 """
 
 import hashlib
@@ -19,14 +20,14 @@ _MOST = 5  # accounts of one browser
 
 
 def install(app: Flask) -> None:
-    """A browser is known to an account that has signed in with it, or has set its password by a mailed link."""
+    """Marks a browser when an account signs in with it or resets its password there by a mailed link."""
     user_authenticated.connect(_remember, app)
     password_reset.connect(_remember, app)
     app.after_request(_set_cookie)
 
 
 def device() -> str:
-    """What names this browser; empty when no account has signed in with it."""
+    """The id of this browser; "" when no account has signed in with it."""
     return _read()[0]
 
 

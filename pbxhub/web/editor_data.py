@@ -1,4 +1,4 @@
-"""What the editor's script needs to know: the webhook, the parameters that exist, the calls to try it on."""
+"""Data for the editor's script: the webhook, the parameters, the calls to try it with."""
 
 from collections.abc import Sequence
 from typing import Any, get_args, get_type_hints
@@ -20,7 +20,7 @@ from pbxhub.webhooks.value_filters import FILTERS
 
 
 def editor_data(session: Session, access: Access, webhook: Webhook, source: Webhook | None) -> dict[str, Any]:
-    """JSON for the page: no secret is in it."""
+    """JSON for the page, without secrets."""
     others = [row.name for row in live_webhooks(session, access) if row.id != webhook.id and row.stage == CHAIN]
     calls = recent_calls(session, access, webhook.stage)[:20]
     return {

@@ -1,4 +1,4 @@
-"""The words of the editor's script, in the user's language."""
+"""The texts of the editor's script in the user's language."""
 
 from typing import Any
 

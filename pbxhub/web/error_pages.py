@@ -1,4 +1,4 @@
-"""What a browser sees when a page cannot be given: a sentence and a way on."""
+"""The pages for errors: a sentence and a link to continue."""
 
 import json
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 def install(app: Flask) -> None:
-    """One page for every failure; a visitor without a session is sent to sign in and comes back afterwards."""
+    """Installs one page for every error. A visitor without a session is sent to sign in, and returns afterwards."""
     app.register_error_handler(401, _sign_in)
     app.register_error_handler(UnreadableError, lambda error: _failed(BadRequest(_unreadable(error))))
     app.register_error_handler(NotFoundError, lambda _error: _failed(NotFound()))
@@ -37,14 +37,14 @@ def install(app: Flask) -> None:
 
 
 def local_path(target: str) -> str:
-    """The target when it is a path of this site, "/" otherwise: a link must never lead somebody elsewhere."""
+    """The target if it is a path of this site, otherwise "/": a link must never lead to another site."""
     parts = urlsplit(target)
     safe = target.startswith("/") and not target.startswith(("//", "/\\")) and not parts.netloc and "\\" not in target
     return target if safe and target.isprintable() else "/"
 
 
 def _sign_in(_error: HTTPException) -> Answer:
-    """To the sign-in page, and back. What a form has sent comes back with its user; a script is told, and keeps it."""
+    """Redirects to the sign-in page and back. A form's content is kept for its user; a script gets 401 and keeps it."""
     by_script = "HX-Request" in request.headers or request.is_json
     if request.method != "GET" and by_script:
         return Response(json.dumps({"error": "signed out"}), 401, mimetype="application/json")
@@ -71,8 +71,8 @@ def _kept_for_page() -> tuple[str, str]:
 
 
 def _forged_or_old(error: CSRFError) -> Answer:
-    """A page of an earlier session has sent this, or another site. The form comes back filled in, to be sent by its
-    own button; without the mark of a page, or from a browser nobody has signed in with, it is refused."""
+    """The request came from a page of an earlier session, or from another site. The form is shown again, filled in, to
+    be sent with its own button. Without the token of a page, or from an unknown browser, it is refused."""
     inside = request.blueprint not in ("security", "setup", "home", None)
     if not inside or not device() or not (request.form.get("csrf_token") or request.headers.get("X-CSRFToken")):
         return _failed(error)
@@ -87,9 +87,11 @@ def _forged_or_old(error: CSRFError) -> Answer:
 def _failed(error: HTTPException) -> Answer:
     if error.code in (301, 302, 303, 307, 308) or error.response is not None:
         return error.get_response()
-    if isinstance(error, SecurityError):  # a foreign Host: nothing of the request can be trusted, links neither
+    if isinstance(
+        error, SecurityError
+    ):  # an unknown Host header: nothing in the request can be trusted, including links
         return Response(_("The hub does not use this host name: see PBXHUB_PUBLIC_URL."), 400, mimetype="text/plain")
-    g.pop("access", None)  # its rows belong to a transaction that was undone
+    g.pop("access", None)  # its rows belong to a transaction that was rolled back
     code = error.code or 500
     title, sentence = _words(code, error)
     page = render_template("failure.html", code=code, title=title, sentence=sentence)
@@ -106,8 +108,8 @@ def _unreadable(error: UnreadableError) -> str:
 
 
 def _away(error: SQLAlchemyError) -> Answer:
-    """The database is not there, or somebody has locked what was to be changed. Who is signed in is not known then
-    either: the page does without."""
+    """The database is unavailable, or another transaction has locked the rows to change. The user is unknown then, so
+    the page is shown without one."""
     if not is_away(error):
         raise error
     log.warning("database unavailable; page not served", path=request.path, error=reason(error))

@@ -1,4 +1,4 @@
-"""How values look on a page: times in the project's zone, durations, sizes, icons."""
+"""Formats values for pages: times in the project's time zone, durations, sizes, icons."""
 
 import json
 from datetime import UTC, datetime, tzinfo
@@ -21,7 +21,7 @@ from pbxhub.wsgi.current import now
 
 
 def install(app: Flask) -> None:
-    """Makes the filters and functions below known to every template."""
+    """Makes the filters and functions below available in every template."""
     app.jinja_env.filters["argument"] = argument_of
     app.jinja_env.filters.update(
         when=when, clock=clock, hour=hour, ago=ago, seconds=seconds, milliseconds=milliseconds, size=size
@@ -77,7 +77,7 @@ def ago(moment: datetime | None, empty: str = "—") -> Markup:
 
 
 def seconds(value: float | None, empty: str = "—") -> str:
-    """A duration as people say it: 45 s, 2:05, 1:02:03."""
+    """A duration for people: 45 s, 2:05, 1:02:03."""
     if value is None:
         return empty
     whole = int(value)
@@ -116,7 +116,7 @@ def path_of(address: str) -> str:
 
 
 def browser(agent: str) -> str:
-    """Which browser on which system a User-Agent names: "Firefox, Linux"."""
+    """Browser and system of a User-Agent, such as "Firefox, Linux"."""
     names = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
     systems = (("Android", "Android"), ("iPhone", "iOS"), ("iPad", "iOS"), ("Windows", "Windows"), ("Mac OS", "macOS"),
                ("Linux", "Linux"))  # fmt: skip
@@ -137,7 +137,7 @@ def shown(value: object) -> str:
 
 @cache
 def icon(name: str, label: str = "") -> Markup:
-    """An icon of static/vendor/icons.svg. label: what it says to somebody who cannot see it; empty = decoration."""
+    """An icon of static/vendor/icons.svg. label: text for screen readers; "" = decoration."""
     said = Markup('role="img" aria-label="{}"').format(label) if label else Markup('aria-hidden="true"')
     return Markup('<svg class="icon" {}><use href="{}#{}"/></svg>').format(
         said, asset("vendor/icons.svg"), escape(name)

@@ -38,14 +38,14 @@ from pbxhub.wsgi.current import hub
 
 
 def _account_address(_form: Any, field: Any) -> None:
-    """An address that may stand for an account; the field holds its one spelling afterwards."""
+    """Validates an account's e-mail address; afterwards the field contains its normalized spelling."""
     if refused := refusal_of(str(field.data)):
         raise ValidationError(said(refused))
     field.data = normalised(str(field.data))
 
 
 class Form(FlaskForm):  # type: ignore[misc]
-    """Every form of ours: white space around a text is dropped before it is checked."""
+    """The base of all forms: removes white space around texts before validation."""
 
     class Meta(FlaskForm.Meta):  # type: ignore[misc]
         def bind_field(self, form: Any, unbound: Any, options: Any) -> Any:
@@ -54,13 +54,13 @@ class Form(FlaskForm):  # type: ignore[misc]
             return super().bind_field(form, unbound, options)
 
         def wrap_formdata(self, form: Any, formdata: Any) -> Any:
-            """What was typed before the session was over comes back into the form (kept_forms.py)."""
+            """Restores what was entered before the session ended (kept_forms.py)."""
             given = super().wrap_formdata(form, formdata)
             return kept() if given is None and formdata is _Auto else given
 
     def take(self, refusals: Sequence[Refusal]) -> bool:
-        """Shows what account/ has refused beside its fields; what concerns none of them, above. Returns whether all
-        was well."""
+        """Shows the refusals of account/ beside their fields, those without a field above the form. Returns whether
+        there were none."""
         for refusal in refusals:
             field = self._fields.get(refusal.path.partition(".")[0])
             if field is None:
@@ -71,7 +71,7 @@ class Form(FlaskForm):  # type: ignore[misc]
 
 
 class Hint:
-    """What the browser is told of a field. Its rule is in account/, where the API asks it, too."""
+    """A field's attributes for the browser. The rule itself is in account/, which the API uses, too."""
 
     def __init__(self, **flags: Any) -> None:
         self.field_flags = flags
@@ -81,7 +81,7 @@ class Hint:
 
 
 class ProjectForm(Form):
-    """What a project is called and where it lives."""
+    """A project's name, time zone and country."""
 
     name = StringField(_("Project name"), [Hint(required=True, maxlength=200)])
     time_zone = SelectField(
@@ -135,13 +135,13 @@ def _countries(locale: str) -> list[SelectChoice]:
 
 
 class DeleteProjectForm(Form):
-    """Typing the name is the confirmation."""
+    """Entering the project's name confirms the deletion."""
 
     typed_name = StringField(_("Name of the project"), [InputRequired()])
 
 
 class InviteForm(Form):
-    """Who is invited to a project, as what."""
+    """An invitation: e-mail address and role."""
 
     email = StringField(_("E-mail"), [InputRequired(), _account_address])
     role = SelectField(
@@ -153,7 +153,7 @@ class InviteForm(Form):
 
 
 class NewAccountForm(Form):
-    """Somebody invited makes an account. address: the one that was invited."""
+    """The new account of an invited person. address: the invited one."""
 
     address = ""
     your_name = StringField(_("Your name"), [Length(max=200)])
@@ -164,7 +164,7 @@ class NewAccountForm(Form):
 
 
 class KeyForm(Form):
-    """What a program may do with its key."""
+    """An API key and its scopes."""
 
     name = StringField(_("What is it for?"), [Hint(required=True, maxlength=200)])
     scopes = SelectMultipleField(
@@ -222,7 +222,7 @@ class NumberForm(Form):
 
 
 class PbxForm(Form):
-    """How the hub reaches a PBX. What it may be is decided by account/pbxs.py."""
+    """The connection to a PBX. account/pbxs.py has the rules."""
 
     name = StringField(_("Name"), [InputRequired()])
     host = StringField(_("Address"), [InputRequired()], description=_("Host name or IP of the PBX."))
@@ -298,7 +298,7 @@ class DialPlanForm(Form):
 
 
 class PbxFilesForm(Form):
-    """What operators decide of a PBX."""
+    """The settings of a PBX that only operators change."""
 
     cel_path = StringField(
         _("CEL database on this host"),
@@ -326,7 +326,7 @@ class PbxFilesForm(Form):
 
 
 class NetworksForm(Form):
-    """What operators grant a project."""
+    """The networks that operators grant a project."""
 
     pbx_networks = TextAreaField(
         _("Networks of its PBXs"),
@@ -349,7 +349,7 @@ class NetworksForm(Form):
 
 
 class ProfileForm(Form):
-    """What others see of a user."""
+    """A user's name and language."""
 
     name = StringField(_("Your name"), [Length(max=200)])
     language = SelectField(
@@ -359,7 +359,7 @@ class ProfileForm(Form):
 
 
 class GoogleAnalyticsForm(Form):
-    """What the locked default event needs."""
+    """The values that the locked event needs."""
 
     measurement_id = StringField(
         _("Measurement id"),

@@ -1,4 +1,4 @@
-"""What protects every answer: security headers, names the hub answers to, and the public address behind a proxy."""
+"""Protects every answer: security headers, allowed Host names, the public address behind a proxy."""
 
 from collections.abc import Sequence
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ _POLICY = (
 
 
 def install(app: Flask, public_url: str, proxies: Sequence[Network]) -> None:
-    """Puts the headers on every answer and refuses every Host but those of the public address and this machine."""
+    """Adds the headers to every answer; refuses every Host except the public address and this machine."""
     public = urlsplit(public_url)
     app.config["TRUSTED_HOSTS"] = [str(public.hostname), "localhost", "127.0.0.1", "[::1]"]
     app.wsgi_app = seen_from_outside(app.wsgi_app, public.scheme, proxies)  # type: ignore[assignment,method-assign]

@@ -1,4 +1,4 @@
-"""The link of an invitation: mailed, shown once, or neither, and then what to do instead."""
+"""The link of an invitation: mailed, shown once, or neither; then a sentence says what to do."""
 
 from email.message import EmailMessage
 
@@ -17,7 +17,7 @@ from pbxhub.wsgi.current import hub, now
 
 
 class SendingLink:
-    """The link of an invitation, on its way: made in the transaction, sent or shown when that is committed."""
+    """The link of an invitation: created in the transaction, sent or shown after the commit."""
 
     def __init__(self, session: Session, access: Access, invitation: Invitation) -> None:
         self.email, self.project = invitation.email, access.project
@@ -29,7 +29,7 @@ class SendingLink:
             self.token = new_link(invitation, hub().mail is not None, now())
 
     def leave(self) -> None:
-        """By mail where there is a mail server; otherwise on the next page, or nowhere and what to do instead."""
+        """Mails the link if there is a mail server; otherwise shows it, or what to do, on the next page."""
         server, link = hub().mail, url_for("invitations.with_link", token=self.token or "x", _external=True)
         if self.wait:
             flash(_("Too many mails were sent to %(who)s or by this project, so this one was not sent. Wait %(time)s "

@@ -1,8 +1,8 @@
-"""What somebody typed is not lost when their session is over: signed in again, they get the form back.
+"""Keeps the content of a form when the session ends: after signing in again, the user gets the form back.
 
-It is kept for an hour, encrypted, for the browser that sent it, and only for a browser that an account has signed in
-with before (devices.py): nobody else can fill the table. The form comes back filled in, and is saved when its button is
-pressed: a form that another site made the browser send does nothing.
+The content is kept for an hour, encrypted, for the browser that sent it, and only for browsers with which an account
+has signed in before (devices.py), so that nobody else can fill the table. The form is shown again and saved only when
+its button is pressed, so a form that another site made the browser send has no effect.
 """
 
 import hashlib
@@ -22,12 +22,12 @@ from pbxhub.wsgi.current import hub, now, reading, writing
 
 _LASTS = timedelta(hours=1)
 _LARGEST = 200_000  # characters
-_PAGES = ("/settings",)  # where forms stand whose own address and those above it are no pages
+_PAGES = ("/settings",)  # pages of forms whose own URL and the URLs above it are not pages
 _SECRET = ("password", "secret", "csrf_token")
 
 
 def page_of_form() -> str:
-    """The page that the form of this request stands on, as far as its address tells."""
+    """The page of this request's form, as far as its URL shows."""
     path = request.path.rstrip("/")
     while path:
         for page in (path, *(f"{path}{end}" for end in _PAGES)):
@@ -38,7 +38,7 @@ def page_of_form() -> str:
 
 
 def keep() -> str:
-    """Keeps what this request has sent, but for secrets; returns the key for the link back, empty for nothing kept."""
+    """Keeps the form of this request without secrets; returns the key for the link back, "" when nothing was kept."""
     fields = [
         (name, value)
         for name, value in request.form.items(multi=True)

@@ -1,4 +1,4 @@
-"""The hub's own codes in the user's language: stages, dispositions, roles, outcomes."""
+"""Names of the hub's codes in the user's language: stages, dispositions, roles, outcomes."""
 
 from typing import get_args
 
@@ -25,7 +25,7 @@ def install(app: Flask) -> None:
 
 
 def stage(code: str) -> str:
-    """What a stage is called in the account; events that are not calls keep their own name."""
+    """The name of a stage on the pages; events that are not calls keep their own name."""
     if "stage_names" not in g:  # a long list asks for every row
         g.stage_names = all_stages()
     return str(g.stage_names.get(code, code))
@@ -54,7 +54,7 @@ def stages() -> dict[str, str]:
 
 
 def all_stages() -> dict[str, str]:
-    """Every moment a webhook may be set up for, with its name."""
+    """Every stage for which a webhook can be set up, with its name."""
     others = {stage: stage for stage in (*LATER_STAGES, *OTHER_STAGES)}
     return {
         **stages(),
@@ -85,7 +85,7 @@ def role(code: str) -> str:
 
 
 def pbx_state(code: str) -> str:
-    """How the hub stands with a PBX."""
+    """The state of the connection to a PBX."""
     return {
         "new": _("not tried yet"),
         "connecting": _("connecting"),
@@ -101,7 +101,7 @@ def unheard(pbx: Pbx) -> bool:
 
 
 def action(text: str) -> str:
-    """What the audit log says was done; text of another version of the hub stays as it is."""
+    """An action of the audit log; an action of another version of the hub stays untranslated."""
     return _(text) if text in get_args(Action) else text
 
 
@@ -117,6 +117,6 @@ def outcome(code: str, status: int | None = None) -> Outcome:
 
 
 def all_reasons(failures: bool) -> dict[str, str]:
-    """Every way a delivery can end with its sentence. failures: only those that come to the error page."""
+    """Every outcome with its sentence. failures: only those that appear on the error page."""
     left_out = ("ok", "cancelled") if failures else ()
     return {code: _(one.sentence) for code, one in OUTCOMES.items() if code not in left_out}

@@ -1,4 +1,4 @@
-"""English and Ukrainian: which one, and the texts in it."""
+"""English and Ukrainian: chooses the language and translates texts."""
 
 from functools import cache
 from pathlib import Path
@@ -42,7 +42,7 @@ def _(text: str, /, **values: object) -> str:
 
 
 def said(text: str) -> str:
-    """A Sentence of the lower floors in the language of this request; any other text as it is."""
+    """A Sentence of the lower layers in the language of this request; any other text unchanged."""
     if not isinstance(text, Sentence):
         return text
     return _(text.text, **{name: said(each) if isinstance(each, str) else each for name, each in text.values.items()})
@@ -58,5 +58,5 @@ def _ngettext(one: str, many: str, count: int) -> str:
 
 @cache
 def _catalogue(code: str) -> NullTranslations:
-    """The compiled catalogue of a language; English is in the code itself."""
+    """The compiled catalogue of a language; the English texts are in the code."""
     return Translations.load(CATALOGUES, [code], "messages")

@@ -1,4 +1,4 @@
-"""Which requests are tries, and what each counts for. The rules are in account/tries.py."""
+"""Which requests are attempts to guess, and what each counts against. The rules are in account/tries.py."""
 
 import math
 from collections.abc import Callable
@@ -70,7 +70,7 @@ def _slowed(view: View, buckets_of: Callable[[], list[Bucket]]) -> View:
 
 
 def _was_right(response: Response) -> bool:
-    """The library goes on to another page when a password or code was right, and shows the same one when not."""
+    """Whether a password or code was right: then the library redirects; otherwise it shows the same page."""
     return response.status_code in (302, 303) or (request.is_json and response.status_code == 200)
 
 
@@ -83,8 +83,9 @@ def duration(wait: timedelta) -> str:
 
 
 def _passwords() -> list[Bucket]:
-    """A browser that the account knows has tries of its own: what strangers do does not count there. Somebody signed in
-    tries nothing: the library leads them on unasked, and that must not pass for a password that was right."""
+    """The limits for a password. A browser known to the account has its own count, which strangers cannot use up. A
+    signed-in user makes no attempt: the library redirects without checking, which must not count as a right
+    password."""
     if current_user.is_authenticated:
         return []
     account = _typed()
@@ -95,7 +96,7 @@ def _passwords() -> list[Bucket]:
 
 
 def _codes(accounts: Accounts) -> list[Bucket]:
-    """By the user of the pending sign-in, from wherever the codes come; nobody's without one."""
+    """The limits for a code: by the user of the pending sign-in, from any network; none without one."""
     pending = session.get("tf_user_id") if not current_user.is_authenticated else None
     user = accounts.find_user(fs_uniquifier=pending) if pending else None
     if user is None:

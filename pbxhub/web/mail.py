@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 class Mail(MailUtil):
-    """Sends through the operator's mail server. Without one nothing leaves; the log says that a mail was due."""
+    """Sends through the operator's mail server. Without one, the log says that a mail was not sent."""
 
     def normalize(self, email: str) -> str:
         """The one spelling of an address."""
@@ -39,7 +39,7 @@ class Mail(MailUtil):
         html: str | None,
         **kwargs: Any,
     ) -> None:
-        """A mail that cannot leave is logged, without its text: it may carry a link that opens the account."""
+        """Sends a mail. A failure is logged without the text, which may contain a link to the account."""
         server = hub().mail
         if server is None:
             log.warning("mail not sent", reason="no mail server is set (PBXHUB_SMTP)", to=str(recipient))

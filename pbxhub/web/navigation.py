@@ -1,4 +1,4 @@
-"""What the side menu and links need beside their texts."""
+"""Data for the side menu and for links."""
 
 from collections.abc import Mapping
 from urllib.parse import urlencode
@@ -12,14 +12,14 @@ _MOST = 99
 
 
 def install(app: Flask) -> None:
-    """Templates ask which pages exist, write links that keep their filters, and show how much fails now."""
+    """Gives templates the existing pages, links that keep their filters, and the number of failures."""
     app.jinja_env.globals["known_endpoints"] = app.view_functions
     app.jinja_env.globals["failing_now"] = failing_now
     app.jinja_env.filters["remake"] = remake
 
 
 def remake(arguments: Mapping[str, str], **changes: str) -> str:
-    """A query string with some arguments changed; an empty value takes one away."""
+    """A query string with some arguments changed; an empty value removes one."""
     merged = {**arguments, **changes}
     return urlencode({name: value for name, value in merged.items() if value})
 

@@ -1,4 +1,4 @@
-"""Lists in pages by key: the next page starts after the last row of this one, so that deep pages cost the same."""
+"""Paging by key: the next page starts after the last row of this one, so that all pages cost the same."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""Parts of pages that ask for themselves again: what the browser shows already is answered 204, and nothing moves.
+"""Parts of pages that poll: when the browser shows the current content already, the answer is 204 and nothing changes.
 
-The browser says what it shows by the part's mark (If-None-Match). 204 and not 304, because htmx puts in its place
-whatever comes with any other status up to 399.
+The browser sends the part's ETag (If-None-Match). 204 instead of 304, because htmx inserts the body of any other status
+up to 399.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What the sign-in library leaves to us: a one-time code, or a recovery code, is good once."""
+"""Makes one-time codes and recovery codes valid once, which the sign-in library does not do."""
 
 from functools import wraps
 from typing import Any
@@ -32,8 +32,9 @@ def install(app: Flask) -> None:
 
 
 def _forget_pending(_app: Flask, **_details: Any) -> None:
-    """A password of Anna's is right, her code is awaited; then the same browser signs in as Bob by a link, where no
-    sign-in page clears that away. The key of the app that Bob sets up would count as Anna's once Bob is signed out."""
+    """Ends a pending sign-in. Otherwise: 1. Anna's password is right and her code is pending; 2. the same browser signs
+    in as Bob by a link, which does not clear the pending sign-in; 3. Bob sets up an app; its key would count as
+    Anna's."""
     tf_clean_session()  # type: ignore[no-untyped-call]
 
 

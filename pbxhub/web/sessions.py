@@ -1,4 +1,4 @@
-"""Browsers signed in. The cookie carries a token; the row behind it is the session: without the row it is over."""
+"""Sessions of browsers. The cookie contains a token; its row in the table is the session, which ends with the row."""
 
 import secrets
 from datetime import timedelta
@@ -19,7 +19,7 @@ from pbxhub.wsgi.current import hub, now
 
 IDLE = timedelta(days=3)
 ABSOLUTE = timedelta(days=30)
-_SEEN_EVERY = timedelta(minutes=5)  # how fresh "last seen" is kept; not a write for every page
+_SEEN_EVERY = timedelta(minutes=5)  # how often "last seen" is updated, to avoid a write for every page
 _KEY = "sign_in"
 
 

@@ -1,7 +1,7 @@
-"""A secret for the next page of this browser, and never again: so that the answer to every POST can be a redirect.
+"""Hands a secret to the next page of this browser, once, so that the answer to every POST can be a redirect.
 
-It travels in the session's cookie, encrypted, because that cookie is signed but readable. A page reloaded, or opened
-by somebody else, does not have it.
+The secret is in the session's cookie, encrypted, because the cookie is signed but readable. A reloaded page, or one
+opened by somebody else, does not have it.
 """
 
 import json

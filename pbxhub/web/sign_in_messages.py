@@ -1,4 +1,4 @@
-"""The sign-in library's messages in our words, so that they are translated like everything else."""
+"""Our texts for the sign-in library's messages, so that they are translated."""
 
 from typing import Any
 

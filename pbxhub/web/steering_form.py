@@ -1,4 +1,4 @@
-"""The form of a webhook that a waiting call asks, and the way between it and the webhook's JSON."""
+"""The form of a webhook that a waiting call asks, and its conversion to and from the webhook's JSON."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ _PARAMETERS = [{"name": name, "value": f"<<{value}>>"} for name, value in _SENT.
 
 
 class SteeringForm(Form):
-    """What is asked, how its answer is read, and what it may do."""
+    """The webhook's request, how its answer is read, and what the answer may do."""
 
     name = StringField(
         _("Name"),

@@ -1,4 +1,4 @@
-"""The sign-in library's view of our users: it reads an Account, changes it, and the row follows."""
+"""Adapts our users to the sign-in library: it reads and changes an Account; changes are written to the row."""
 
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class Account(UserMixin):
     fs_uniquifier: str = ""
     tf_primary_method: str | None = None
     tf_totp_secret: str | None = None
-    tf_phone_number: None = None  # codes come from an app only; the library's answers in JSON name it all the same
+    tf_phone_number: None = None  # codes come from an app only, but the library's JSON answers read this
     mf_recovery_codes: list[str] = field(default_factory=list)
     language: str = ""
     roles: list[RoleMixin] = field(default_factory=list)  # none: roles belong to members of projects
@@ -63,7 +63,7 @@ class Account(UserMixin):
                 setattr(row, _COLUMNS.get(name, name), list(value or ()) if name == "mf_recovery_codes" else value)
 
 
-_COLUMNS = {"mf_recovery_codes": "recovery_codes"}  # ours, where the library has another name
+_COLUMNS = {"mf_recovery_codes": "recovery_codes"}  # library's name -> our column
 _KEPT = ("password", "active", "fs_uniquifier", "tf_primary_method", "tf_totp_secret", "mf_recovery_codes")
 
 

@@ -1,4 +1,4 @@
-"""Calls of a project: those going on now, the history with search, and the card of one call."""
+"""Calls of a project: those in progress, the history with search, and the page of one call."""
 
 from uuid import UUID
 
@@ -46,7 +46,7 @@ def index(project_id: int) -> ResponseReturnValue:
 
 @pages.get("/live")
 def live(project_id: int) -> ResponseReturnValue:
-    """The calls going on now, and whether the history has grown since the page was loaded."""
+    """The calls in progress, and whether the history has grown since the page was loaded."""
     with reading() as session:
         access = enter(session, project_id)
         newer = count_ended_since(session, access, read_uuid(request.args.get("since", "")))
@@ -74,7 +74,7 @@ def card(project_id: int, call_id: UUID) -> ResponseReturnValue:
 
 @pages.get("/<uuid:call_id>/events")
 def events(project_id: int, call_id: UUID) -> ResponseReturnValue:
-    """How the call was told: what AMI sent of it, and which stage was told after which event."""
+    """The AMI events of the call, each with the stages that it led to."""
     with reading() as session:
         access = enter(session, project_id)
         call = call_of(session, access, call_id)
@@ -94,7 +94,7 @@ def recording(project_id: int, call_id: UUID) -> ResponseReturnValue:
 
 
 def _endpoint(call: Call) -> str:
-    """The phone of the employee, as the PBX calls it: PJSIP/anna2; empty where nobody was called."""
+    """The employee's phone as Asterisk names it, such as PJSIP/anna2; "" when nobody was called."""
     channel = call.data.get("dst_channel" if call.direction == "incoming" else "channel")
     return str(channel or "").rpartition("-")[0]
 

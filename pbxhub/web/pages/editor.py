@@ -37,7 +37,7 @@ __all__ = ["pages"]
 
 @pages.get("/gallery")
 def templates(project_id: int) -> ResponseReturnValue:
-    """Ready-made events for known systems, and the empty one."""
+    """Ready-made events for common systems, and an empty one."""
     with reading() as session:
         enter(session, project_id, "webhooks.change")
         return render_template("webhooks/gallery.html", items=gallery())
@@ -45,7 +45,7 @@ def templates(project_id: int) -> ResponseReturnValue:
 
 @pages.route("/gallery/<item_id>", methods=["GET", "POST"])
 def template(project_id: int, item_id: str) -> ResponseReturnValue:
-    """One ready-made event: what it needs to know, then it is added and opened in the editor."""
+    """One ready-made event: asks for its values, then adds it and opens it in the editor."""
     item = find(item_id) or abort(404)
     errors: list[FieldError] = []
     if request.method == "POST":
@@ -100,7 +100,7 @@ def copy(project_id: int, webhook_id: int) -> ResponseReturnValue:
 
 @pages.post("/save")
 def save(project_id: int) -> ResponseReturnValue:
-    """A new webhook (maybe a copy). 422 with the fields that are wrong."""
+    """Saves a new webhook, possibly a copy. 422 with the wrong fields."""
     with writing() as session:
         access = enter(session, project_id, "webhooks.change")
         data = _payload()
@@ -115,7 +115,7 @@ def save(project_id: int) -> ResponseReturnValue:
 
 @pages.post("/<int:webhook_id>/save")
 def update(project_id: int, webhook_id: int) -> ResponseReturnValue:
-    """Another revision. 409 when somebody else has saved since the form was opened: nothing is overwritten."""
+    """Saves a new revision. 409 when somebody else has saved since the form was opened; nothing is overwritten."""
     with writing() as session:
         access = enter(session, project_id, "webhooks.change")
         webhook = editable(session, access, webhook_id)
@@ -155,7 +155,7 @@ def test(project_id: int) -> ResponseReturnValue:
 
 @pages.post("/<int:webhook_id>/signing")
 def signing(project_id: int, webhook_id: int) -> ResponseReturnValue:
-    """Makes, rotates or removes the signing key; a new key is shown on this answer and never again."""
+    """Creates, rotates or removes the signing key; a new key is shown in this answer only."""
     wanted = request.form.get("do", "")
     with writing() as session:
         access = enter(session, project_id, "webhooks.change")
@@ -170,7 +170,7 @@ def signing(project_id: int, webhook_id: int) -> ResponseReturnValue:
 
 @pages.route("/<int:webhook_id>/setup", methods=["GET", "POST"])
 def setup_default(project_id: int, webhook_id: int) -> ResponseReturnValue:
-    """The two things Google Analytics needs to know; with them the locked event can be switched on."""
+    """Saves the two values that Google Analytics needs, so that the locked event can be switched on."""
     form = GoogleAnalyticsForm()
     with writing() if request.method == "POST" else reading() as session:
         access = enter(session, project_id, "webhooks.change")
@@ -211,7 +211,7 @@ def _refuse(error: SpecError) -> ResponseReturnValue:
 
 
 def _conflict(session: Session, webhook: Webhook, data: Mapping[str, Any]) -> ResponseReturnValue:
-    """Who saved meanwhile, and what is different between theirs and ours."""
+    """Who saved meanwhile, and how their version differs from ours."""
     version = session.get(WebhookVersion, (webhook.id, webhook.revision))
     author = session.get(User, version.author_id) if version and version.author_id else None
     mine = _as_shown(data)

@@ -50,7 +50,7 @@ def employee(project_id: int, employee_id: int | None) -> ResponseReturnValue:
 
 @pages.post("/<int:employee_id>/delete")
 def remove(project_id: int, employee_id: int) -> ResponseReturnValue:
-    """Takes the card away; calls keep their extension."""
+    """Deletes a card; calls keep their extension."""
     with writing() as session:
         access = enter(session, project_id, "employees.change")
         row = row_of(session, access, Employee, employee_id)

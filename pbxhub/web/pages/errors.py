@@ -64,7 +64,7 @@ def strip(project_id: int) -> ResponseReturnValue:
 
 @pages.post("/check")
 def checked(project_id: int) -> ResponseReturnValue:
-    """Takes deliveries off this page; they stay in the history."""
+    """Removes deliveries from this page; they stay in the history."""
     with writing() as session:
         access = enter(session, project_id, "deliveries.change")
         count = mark_checked(session, access, _selection(access))
@@ -88,7 +88,7 @@ def preview_send(project_id: int) -> ResponseReturnValue:
 
 @pages.post("/send")
 def send(project_id: int) -> ResponseReturnValue:
-    """Orders the sending again of everything chosen, at the given rate."""
+    """Resends everything chosen at the given rate."""
     wanted = request.form.get("rate", "")
     rate = int(wanted) if wanted in map(str, RATES) else USUAL_RATE
     with writing() as session:
@@ -123,7 +123,7 @@ def resends(project_id: int) -> ResponseReturnValue:
 
 @pages.post("/resends/<uuid:resend_id>/stop")
 def stop(project_id: int, resend_id: UUID) -> ResponseReturnValue:
-    """Stops an order; what was not sent yet is as it was before."""
+    """Stops a bulk resend; unsent deliveries get their previous state again."""
     with writing() as session:
         access = enter(session, project_id, "deliveries.change")
         stop_sending(session, access, resend_id)
@@ -132,7 +132,7 @@ def stop(project_id: int, resend_id: UUID) -> ResponseReturnValue:
 
 
 def _selection(access: Access) -> Selection:
-    """What a form is about: ticked rows, or everything that its filters match and that its page has shown."""
+    """The selection of a form: the ticked rows, or everything that matches its filters and was shown on its page."""
     form = request.form
     ids = [read_uuid(text) for text in form.getlist("id")]
     if ids:

@@ -1,4 +1,4 @@
-"""Is the hub fit to serve: for load balancers and monitors, without signing in."""
+"""The health check for load balancers and monitors, without signing in."""
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue

@@ -1,4 +1,4 @@
-"""Where a browser lands: the sign-in page, the setup page, or the user's project."""
+"""The start page: sign-in, setup, or the user's project."""
 
 from flask import Blueprint, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -34,7 +34,7 @@ def start() -> ResponseReturnValue:
 
 @pages.get("/projects")
 def projects() -> ResponseReturnValue:
-    """Every project of the user; whom to ask for one, where the user may not make it."""
+    """Every project of the user, and whom to ask for one if the user may not create projects."""
     user = signed_in()
     with reading() as session:
         rows = projects_of(session, user.id)
@@ -57,6 +57,6 @@ def language() -> ResponseReturnValue:
 
 @pages.get("/token")
 def token() -> ResponseReturnValue:
-    """For a page that was open while its session ended and another one began: what its requests must carry now."""
+    """The current CSRF token, for a page that stayed open while its session ended and another began."""
     signed_in()
     return jsonify(token=generate_csrf())

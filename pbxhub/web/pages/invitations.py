@@ -1,4 +1,4 @@
-"""What somebody is invited to: accept or decline, signed in or by the link of the invitation."""
+"""Invitations: accept or decline, signed in or by the link of the invitation."""
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -39,13 +39,13 @@ def accept(invitation_id: int) -> ResponseReturnValue:
 
 @pages.post("/<int:invitation_id>/decline")
 def decline(invitation_id: int) -> ResponseReturnValue:
-    """Does not become one; the invitation is gone."""
+    """Declines; the invitation is deleted."""
     return _answer(invitation_id, "decline")
 
 
 @pages.route("/with/<token>", methods=["GET", "POST"])
 def with_link(token: str) -> ResponseReturnValue:
-    """Behind the link of an invitation: who has an account signs in and answers, who has none makes it here."""
+    """The page of an invitation link: sign in and answer, or create an account."""
     with reading() as session:
         waiting = invitations.opened(session, token, now())
         if waiting is None:
@@ -79,7 +79,7 @@ def _join(token: str, waiting: Waiting) -> ResponseReturnValue:
             project_id = invitation.project_id
             user = invitations.make_account(session, invitation, form.your_name.data or "", hashed, address(), now())
             account = Account.of(user)
-    except IntegrityError:  # two links for one address at the same moment: the other has made the account
+    except IntegrityError:  # two links for one address at the same moment: the other one has created the account
         return redirect(url_for("invitations.with_link", token=token))
     if current_user.is_authenticated:
         flash(_("The account exists. Sign out here, and sign in with it."))

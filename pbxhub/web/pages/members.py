@@ -49,7 +49,7 @@ def invite(project_id: int) -> ResponseReturnValue:
 
 @pages.post("/invitations/<int:invitation_id>/again")
 def send_again(project_id: int, invitation_id: int) -> ResponseReturnValue:
-    """Another link for somebody invited; the one before no longer works."""
+    """Sends a new link to an invited person; the previous one no longer works."""
     with writing() as session:
         access = enter(session, project_id, "members.change")
         send = SendingLink(session, access, row_of(session, access, Invitation, invitation_id))
@@ -59,7 +59,7 @@ def send_again(project_id: int, invitation_id: int) -> ResponseReturnValue:
 
 @pages.post("/invitations/<int:invitation_id>/withdraw")
 def withdraw(project_id: int, invitation_id: int) -> ResponseReturnValue:
-    """Takes an invitation back."""
+    """Withdraws an invitation."""
     with writing() as session:
         access = enter(session, project_id, "members.change")
         invitations.withdraw(session, access, row_of(session, access, Invitation, invitation_id))

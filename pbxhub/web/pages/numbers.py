@@ -52,7 +52,7 @@ def number(project_id: int, number_id: int | None) -> ResponseReturnValue:
 
 @pages.post("/<int:number_id>/delete")
 def remove(project_id: int, number_id: int) -> ResponseReturnValue:
-    """Takes the label away."""
+    """Deletes a number's entry."""
     with writing() as session:
         access = enter(session, project_id, "numbers.change")
         row = row_of(session, access, Number, number_id)

@@ -1,4 +1,4 @@
-"""The page of those who run the hub: users, projects, PBXs, and what operators changed."""
+"""The operators' page: users, projects, PBXs, and what operators changed."""
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -20,7 +20,7 @@ pages = Blueprint("operator", __name__, url_prefix="/operator")
 
 @pages.get("")
 def index() -> ResponseReturnValue:
-    """Everybody who signs in, every project with its owners, every PBX."""
+    """Every user, every project with its owners, every PBX."""
     operating("hub.read")
     with reading() as session:
         return render_template(
@@ -45,7 +45,7 @@ def log() -> ResponseReturnValue:
 
 @pages.post("/users/<int:user_id>")
 def user(user_id: int) -> ResponseReturnValue:
-    """Makes a user an operator (operator=yes), or takes the right back (no). One operator always stays."""
+    """Makes a user an operator (operator=yes) or removes the right (no). The last operator stays."""
     me = operating("operators.change")
     wanted = request.form.get("operator") == "yes"
     with writing() as session:
@@ -58,7 +58,7 @@ def user(user_id: int) -> ResponseReturnValue:
 
 @pages.route("/pbxs/<int:pbx_id>", methods=["GET", "POST"])
 def pbx(pbx_id: int) -> ResponseReturnValue:
-    """The files of a PBX on this host, and whether its address is vouched for."""
+    """The files of a PBX on this host, and whether it may be in any network."""
     me = operating("pbx_files.change")
     with reading() as session:
         row = session.get(Pbx, pbx_id) or abort(404)

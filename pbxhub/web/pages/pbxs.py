@@ -1,4 +1,4 @@
-"""PBXs of a project: their live state, how to connect one, and a check of the way there."""
+"""PBXs of a project: their live state, how to connect one, and the check of the connection."""
 
 import secrets
 from pathlib import Path
@@ -114,7 +114,7 @@ def dial_plan(project_id: int, pbx_id: int) -> ResponseReturnValue:
 
 @pages.post("/<int:pbx_id>/check")
 def check(project_id: int, pbx_id: int) -> ResponseReturnValue:
-    """Signs in to the PBX as the listener does, and says what is well and what to do where something is not."""
+    """Logs in to the PBX as the listener does, and says what works and how to fix what does not."""
     with reading() as session:
         access = enter(session, project_id, "pbxs.change")
         pbx = row_of(session, access, Pbx, pbx_id)
@@ -138,7 +138,7 @@ def take_context(project_id: int, pbx_id: int) -> ResponseReturnValue:
 
 @pages.post("/<int:pbx_id>/delete")
 def remove(project_id: int, pbx_id: int) -> ResponseReturnValue:
-    """Stops listening and forgets the PBX; its calls stay."""
+    """Stops listening and deletes the PBX; its calls are kept."""
     with writing() as session:
         access = enter(session, project_id, "pbxs.change")
         pbx = row_of(session, access, Pbx, pbx_id)

@@ -55,7 +55,7 @@ def settings(project_id: int) -> ResponseReturnValue:
 
 @pages.post("/<int:project_id>/alerts")
 def alert(project_id: int) -> ResponseReturnValue:
-    """Another place that hears when a webhook fails for the first time in a day, is paused or recovers."""
+    """Adds an address that gets a notice when a webhook fails for the first time in a day, is paused, or recovers."""
     form = AlertForm()
     with writing() as session:
         access = enter(session, project_id, "alerts.change")
@@ -68,7 +68,7 @@ def alert(project_id: int) -> ResponseReturnValue:
 
 @pages.post("/<int:project_id>/alerts/<int:target_id>/delete")
 def mute(project_id: int, target_id: int) -> ResponseReturnValue:
-    """One place less."""
+    """Removes such an address."""
     with writing() as session:
         access = enter(session, project_id, "alerts.change")
         remove_alert(session, access, row_of(session, access, NoticeTarget, target_id))

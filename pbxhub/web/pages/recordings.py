@@ -46,7 +46,7 @@ def play(call_id: UUID) -> ResponseReturnValue:
 
 @pages.get("/calls/<uuid:call_id>")
 def card(call_id: UUID) -> ResponseReturnValue:
-    """The address that requests carry as <<call_card>>: leads a member to the call in its project."""
+    """The URL in <<call_card>>: redirects a member to the call in its project."""
     user = signed_in()
     with reading() as session:
         project_id = session.scalar(

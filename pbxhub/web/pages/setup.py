@@ -1,4 +1,5 @@
-"""The first start: whoever has the link from the server's terminal becomes the owner. There is no default password."""
+"""The first start: the person with the link from the server's terminal becomes the owner. There is no default
+password."""
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue

@@ -48,7 +48,7 @@ def edit(project_id: int, webhook_id: int | None) -> ResponseReturnValue:
 
 @pages.post("/simulate")
 def simulate(project_id: int) -> ResponseReturnValue:
-    """What an answer would do: its steps, or why it is refused. Nothing is saved and nobody is called."""
+    """What an answer would do: its actions, or why it is refused. Saves nothing and makes no call."""
     with reading() as session:
         access = enter(session, project_id, "webhooks.change")
         steering = simulated_of(request.form)

@@ -41,7 +41,7 @@ def health(project_id: int) -> ResponseReturnValue:
 
 @pages.post("/<int:webhook_id>/enabled")
 def enable(project_id: int, webhook_id: int) -> ResponseReturnValue:
-    """On or off. Off: what waits is cancelled, and says so."""
+    """Switches a webhook on or off. Switching off cancels its pending deliveries."""
     with writing() as session:
         access = enter(session, project_id, "webhooks.change")
         webhook = webhooks.webhook_of(session, access, webhook_id)
@@ -58,7 +58,7 @@ def enable(project_id: int, webhook_id: int) -> ResponseReturnValue:
 
 @pages.post("/<int:webhook_id>/pause")
 def hold(project_id: int, webhook_id: int) -> ResponseReturnValue:
-    """Stops sending and keeps what waits, or sends again."""
+    """Pauses a webhook and holds its deliveries, or resumes it."""
     with writing() as session:
         access = enter(session, project_id, "webhooks.change")
         webhook = webhooks.webhook_of(session, access, webhook_id)
@@ -72,7 +72,7 @@ def hold(project_id: int, webhook_id: int) -> ResponseReturnValue:
 
 @pages.post("/<int:webhook_id>/delete")
 def remove(project_id: int, webhook_id: int) -> ResponseReturnValue:
-    """Deletes a webhook: what waits is cancelled, what was sent stays in the history."""
+    """Deletes a webhook: pending deliveries are cancelled, sent ones stay in the history."""
     with writing() as session:
         access = enter(session, project_id, "webhooks.change")
         webhook = webhooks.editable(session, access, webhook_id)
@@ -83,7 +83,7 @@ def remove(project_id: int, webhook_id: int) -> ResponseReturnValue:
 
 @pages.post("/order")
 def order(project_id: int) -> ResponseReturnValue:
-    """The order of starting: ids as the table now shows them."""
+    """Saves the order of sending: the ids as the table shows them now."""
     wanted = [int(text) for text in request.form.getlist("id") if is_id(text)]
     with writing() as session:
         webhooks.reorder(session, enter(session, project_id, "webhooks.change"), wanted)
