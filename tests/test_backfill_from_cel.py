@@ -124,3 +124,25 @@ def test_an_outside_leg_is_told_by_what_was_dialled_and_never_by_the_number_of_t
     appdata: str, shown: str, number: str
 ) -> None:
     assert {key for _, key in trunk_leg(shown, appdata)} == {"", number}
+
+
+def freepbx_rows(exten: str) -> list[CelRow]:
+    """2001 dials out; FreePBX dials the trunk in a Gosub, so that the leg shows "s"."""
+    own = {"channame": "PJSIP/2001-00000000", "uniqueid": "1.1", "linkedid": "1.1", "cidnum": "2001"}
+    leg = {"channame": "PJSIP/pstn-main-00000001", "uniqueid": "1.2", "linkedid": "1.1", "context": "from-pstn"}
+    rows = [
+        own | {"eventtype": "CHAN_START", "exten": exten, "context": "from-internal"},
+        leg | {"eventtype": "CHAN_START", "exten": "s"},
+        leg | {"eventtype": "ANSWER", "exten": "s", "cidnum": "s"},
+        leg | {"eventtype": "HANGUP"},
+        own | {"eventtype": "HANGUP", "exten": "s", "context": "macro-dialout-trunk"},
+    ]
+    return [read_row(row | {"eventtime": f"{1795939677 + at}.5"}) for at, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize(("exten", "number"), [("89000000011", "89000000011"), ("s", None)])
+def test_a_number_dialled_in_a_gosub_is_what_the_employee_dialled_and_never_s(exten: str, number: str | None) -> None:
+    tracker = Tracker()
+    reports = [report for message in messages_of(freepbx_rows(exten)) for report in tracker.feed(message)]
+    fired = [(stage.name, stage.values.get("dst")) for report in reports for stage in report.stages]
+    assert fired == [("outgoing.before", number), ("outgoing.pickup", number), ("outgoing.after", number)]
