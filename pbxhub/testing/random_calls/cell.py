@@ -9,6 +9,7 @@ from pbxhub.testing.phones.light.phone import LightPhone
 
 # What the one who plays the script adds to what phones see: an act that the phones have shown to have worked.
 Done = Literal["blind", "consult", "complete", "abort", "park", "retrieve", "pickup"]
+_TAKEN = ("answered", "connected")
 _DIDS = {"queue": "10", "group": "11", "menu": "12", "followme": "13"}
 
 
@@ -87,9 +88,10 @@ class Cell:
         return not states.intersection(("ringing", "dialling")) and (silent or states == {"over"})
 
     def talks(self, leg: Leg) -> bool:
-        """Whether the phone hears another one, which hears it."""
+        """Whether the phone hears another one, which has heard it since this call was taken."""
+        taken = max((seen.time for seen in self.log if seen.leg == id(leg) and seen.what in _TAKEN), default=0.0)
         others = [each for each in self.legs if each.number == leg.voice.hears and each.state == "talking"]
-        return any(each.voice.hears == leg.number for each in others)
+        return any(each.voice.hears == leg.number and each.voice.heard_until > taken for each in others)
 
     def quiet(self, seconds: float) -> bool:
         """Whether no phone began to ring in the last so many seconds."""

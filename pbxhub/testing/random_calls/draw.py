@@ -27,22 +27,25 @@ def draw(seed: int, number: int, freepbx: bool, off: Collection[str] = ()) -> Sc
 
 
 def kinds(script: Script) -> set[str]:
-    """What kind of calls this is: its beginning, and each verb with how it is done ("blind code", "consult refer")."""
+    """What kind of call this is, as it can be left out: how it begins, what is done and how, and what comes of it."""
     first = next(act for act in script.acts if act.verb != "set")
-    found = {f"{first.verb} {first.to.rstrip('0123456789')}"}
-    found |= {
-        f"{act.verb} {act.how}".strip()
-        for act in script.acts
-        if act.verb in ("blind", "consult", "park", "pickup", "set")
-    }
-    found |= {act.verb for act in script.acts if act.verb in ("divert", "hold", "retrieve", "come_back", "abort")}
+    found = {f"{first.verb} {_group(first.to)}"}
     for act in script.acts:
+        if act.verb in ("blind", "consult", "park", "pickup", "set"):
+            found.add(f"{act.verb} {act.how}")
         if act.verb in ("blind", "consult", "divert"):
-            found.add(f"{act.verb} to {act.to.rstrip('0123456789')}")
-    for before, act in zip(script.acts, script.acts[1:], strict=False):
-        if act.verb == "complete" and before.verb == "consult":
-            found.add("complete while ringing")
+            found.add(f"{act.verb} to {_group(act.to)}")
+        if act.verb in ("hold", "retrieve", "come_back", "abort"):
+            found.add(act.verb)
+    found |= {f"{before.verb}, then {act.verb}" for before, act in zip(script.acts, script.acts[1:], strict=False)}
+    if first.verb in ("dial", "order") and any(act.verb in ("blind", "consult", "park") for act in script.acts):
+        found.add("out, then sent on")
     return found
+
+
+def _group(role: str) -> str:
+    """e of e1 to e6, m of m1 to m3."""
+    return role.rstrip("0123456789")
 
 
 class _Walk:
@@ -194,7 +197,8 @@ class _Walk:
         yield Act("consult", holder, to, means)
         members = tuple(member for member in MEMBERS if member not in self.busy)
         taker = to if to not in ("queue", "group") else self._one(members or MEMBERS)
-        if taker == to and means == "refer" and self._chance(0.2):
+        follows = self.freepbx and to == "e4"  # which rings somebody outside as well, as a group does
+        if taker == to and means == "refer" and not follows and self._chance(0.2):
             yield Act("complete", holder)
             self.busy.discard(holder)
             return (yield from self._ringing(to, other, simple=True))
