@@ -266,3 +266,26 @@ def test_a_worker_that_cannot_record_a_failure_yet_keeps_it_and_sends_nothing_tw
 def count(database: Database, table: Any) -> int:
     with database.read() as session:
         return len(session.scalars(select(table.id)).all())
+
+
+def test_publish_and_record_lock_calls_of_several_pbxs_in_one_order(database: Database) -> None:
+    """1. publish has the call of the first PBX; 2. record wants both; 3. publish goes on to the call of the second."""
+    worlds = [World(database), World(database)]
+    for world, linkedid in zip(worlds, ("9", "1"), strict=True):  # the later PBX has the lower linkedid
+        world.webhook(BEFORE, spec(on_success="next"))
+        publish(context_of(database), {world.pbx_id: [report(linkedid, BEFORE)]}, NOON)
+    claimed = take(database, 1).claimed
+    assert len(claimed) == 2
+    with ThreadPoolExecutor(1) as threads:
+        with locked(database, Call, Call.pbx_id == worlds[0].pbx_id) as session:
+            recording = threads.submit(finish, database, claimed, OK, 2)
+            wait_until(lambda: _waits_for_a_lock(database))
+            of_second = select(Call.id).where(Call.pbx_id == worlds[1].pbx_id)
+            session.execute(of_second.with_for_update(nowait=True))
+        assert [result.state for result in recording.result(10)] == [DELIVERED, DELIVERED]
+
+
+def _waits_for_a_lock(database: Database) -> bool:
+    with database.read() as session:
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        return bool(session.scalar(text(f"{waiting} AND datname = current_database()")))

@@ -34,7 +34,7 @@ _NOT_KEPT = ("webhook.json", "webhook.headers", "response_raw")  # large: only t
 
 
 def save_answers(session: Session, finished: Sequence[Finished], readings: Sequence[Reading]) -> None:
-    """Saves values of the answers on their calls. Locks the calls in the order of linkedids, as publish does."""
+    """Saves values of the answers on their calls. Locks the calls in the order of PBXs and linkedids, as publish."""
     saved: dict[UUID, dict[str, Any]] = {}
     for one, reading in zip(finished, readings, strict=True):
         if reading.values and one.claimed.call_id:
@@ -45,7 +45,7 @@ def save_answers(session: Session, finished: Sequence[Finished], readings: Seque
     calls = session.execute(
         select(Call.id, Call.answers)
         .where(one_of(Call.id, saved))
-        .order_by(Call.linkedid)
+        .order_by(Call.pbx_id, Call.linkedid)
         .with_for_update(key_share=True)
     )
     rows = [
