@@ -1,1 +1,1 @@
-"""The tables. The database is all that the processes of the hub share."""
+"""The tables. The processes of the hub share nothing except the database."""

@@ -1,4 +1,4 @@
-"""Who may do what: projects, users, members, API keys, PBXs, numbers, employees."""
+"""Tables of the account: projects, users, members, API keys, PBXs, numbers, employees."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -40,7 +40,7 @@ class Project(Base):
 
 
 class User(Base):
-    """Somebody who signs in. The columns from password to recovery_codes are the sign-in library's (web/users.py)."""
+    """A user who signs in. The columns from password to recovery_codes belong to the sign-in library (web/users.py)."""
 
     __tablename__ = "user_account"
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -50,17 +50,17 @@ class User(Base):
     password: Mapped[str] = mapped_column(String(255))  # argon2 hash
     active: Mapped[bool] = mapped_column(default=True)
     operator: Mapped[bool] = mapped_column(default=False)  # runs the hub itself: account/access.OPERATOR_RIGHTS
-    fs_uniquifier: Mapped[str] = mapped_column(String(64), unique=True)  # a new one ends every session
+    fs_uniquifier: Mapped[str] = mapped_column(String(64), unique=True)  # a new value ends every session
     tf_primary_method: Mapped[str | None] = mapped_column(String(40))  # "authenticator" with two-factor on
     tf_totp_secret: Mapped[str | None] = mapped_column(String(255))  # encrypted by the sign-in library
     tf_last_step: Mapped[int | None] = mapped_column(BigInteger)  # of the newest one-time code used (RFC 6238, T)
-    recovery_codes: Mapped[list[str]] = mapped_column(JsonColumn, default=list)  # encrypted likewise
-    language: Mapped[str] = mapped_column(String(5), default="")  # empty: what the browser asks for
+    recovery_codes: Mapped[list[str]] = mapped_column(JsonColumn, default=list)  # encrypted in the same way
+    language: Mapped[str] = mapped_column(String(5), default="")  # empty: the browser's language
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class FirstSetup(Base):
-    """The link that makes the first owner; one row at most, gone when it was used (account/first_owner.py)."""
+    """The link that creates the first owner. At most one row, deleted when it is used (account/first_owner.py)."""
 
     __tablename__ = "first_setup"
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -70,11 +70,11 @@ class FirstSetup(Base):
 
 
 class SignIn(Base):
-    """One browser signed in. Signing out deletes the row, and the cookie that names it is worth nothing."""
+    """One signed-in browser. Signing out deletes the row, which makes its cookie invalid."""
 
     __tablename__ = "sign_in"
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    token_hash: Mapped[str] = mapped_column(String(64), unique=True)  # SHA-256 of what the cookie carries
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)  # SHA-256 of the token in the cookie
     user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id", ondelete="CASCADE"), index=True)
     address: Mapped[str] = mapped_column(String(60), default="")
     browser: Mapped[str] = mapped_column(String(300), default="")
@@ -83,10 +83,11 @@ class SignIn(Base):
 
 
 class KeptForm(Base):
-    """What somebody had typed when their session was over, until they are signed in again (web/kept_forms.py)."""
+    """The content of a form sent after the session ended, kept until the user has signed in again
+    (web/kept_forms.py)."""
 
     __tablename__ = "kept_form"
-    key_hash: Mapped[str] = mapped_column(String(64), primary_key=True)  # of the link's key and the browser's name
+    key_hash: Mapped[str] = mapped_column(String(64), primary_key=True)  # of the link's key and the browser's id
     sealed: Mapped[str] = mapped_column(String)  # where it was sent, and its fields
     ends_on: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
@@ -104,9 +105,9 @@ class Membership(Base):
 
 
 class Invitation(Base):
-    """Somebody who may become a member. A table of its own, so that nothing takes an invitation for a membership.
+    """An invitation. A separate table, so that no code mistakes an invitation for a membership.
 
-    Made and renewed by owners; gone when it is accepted, declined or withdrawn. email need not have an account.
+    Created and renewed by owners; deleted when accepted, declined or withdrawn. email need not have an account.
     """
 
     __tablename__ = "invitation"
@@ -115,15 +116,15 @@ class Invitation(Base):
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
     email: Mapped[str] = mapped_column(String(255), index=True)  # normalised
     role: Mapped[str] = mapped_column(String(10))
-    token_hash: Mapped[str | None] = mapped_column(String(64), unique=True)  # SHA-256 of what the newest link carries
-    mailed: Mapped[bool] = mapped_column(default=False)  # that link went to the address, and nobody else has seen it
+    token_hash: Mapped[str | None] = mapped_column(String(64), unique=True)  # SHA-256 of the token in the newest link
+    mailed: Mapped[bool] = mapped_column(default=False)  # mailed to the address and never shown
     invited_by: Mapped[int | None] = mapped_column(ForeignKey("user_account.id", ondelete="SET NULL"), index=True)
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_on: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class ApiKey(Base):
-    """A program's key. Only its SHA-256 is kept; the key itself is shown once."""
+    """A program's key. Only its SHA-256 is stored; the key itself is shown once."""
 
     __tablename__ = "api_key"
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -149,7 +150,7 @@ class Pbx(Base):
     username: Mapped[str] = mapped_column(String(100))
     secret_sealed: Mapped[str] = mapped_column(String(1000))
     tls: Mapped[bool] = mapped_column(default=False)
-    tls_ca: Mapped[str] = mapped_column(String, default="")  # PEM of an own authority; empty = the system's
+    tls_ca: Mapped[str] = mapped_column(String, default="")  # certificate authority (PEM); empty = system
     plain_login: Mapped[bool] = mapped_column(default=False)  # MD5 challenge unless asked otherwise
     incoming_contexts: Mapped[list[str]] = mapped_column(JsonColumn, default=lambda: list(DEFAULT_INCOMING_CONTEXTS))
     charset: Mapped[str] = mapped_column(String(20), default="")  # of names that are not UTF-8: calls/charsets.py
@@ -157,18 +158,18 @@ class Pbx(Base):
     cel_url_sealed: Mapped[str] = mapped_column(String(3000), default="")  # its CEL as a table, in place of the file
     # folder of its recordings on this host; "" = none, COMMON_FOLDER = that of the setting. Only operators name paths
     recordings: Mapped[str] = mapped_column(String(1000), default="")
-    cel_cursor: Mapped[int] = mapped_column(BigInteger, default=0)  # every call without a row after this AcctId is done
-    cel_mark: Mapped[str] = mapped_column(String(400), default="")  # what that row says: it may be another file by now
+    cel_cursor: Mapped[int] = mapped_column(BigInteger, default=0)  # calls without a later row are finished
+    cel_mark: Mapped[str] = mapped_column(String(400), default="")  # that row's content: the file may be another now
     enabled: Mapped[bool] = mapped_column(default=True)
     # what the listener last saw, for the pages: new before that, then the names and codes of pbx_states.py
     state: Mapped[str] = mapped_column(String(20), default="new")
     state_code: Mapped[str] = mapped_column(String(40), default="")
     state_detail: Mapped[str] = mapped_column(String(500), default="")
     state_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    seen_on: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when it wrote this; every 15 s while it runs
+    seen_on: Mapped[datetime | None] = mapped_column(UtcDateTime)  # written every 15 s while the listener runs
     last_event_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
     events_last_minute: Mapped[int] = mapped_column(Integer, default=0)  # at seen_on
-    hub_address: Mapped[str] = mapped_column(String(60), default="")  # where the hub connects from; empty = not known
+    hub_address: Mapped[str] = mapped_column(String(60), default="")  # the hub connects from; empty = unknown
     asterisk_version: Mapped[str] = mapped_column(String(100), default="")
     asterisk_started_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -176,12 +177,12 @@ class Pbx(Base):
 
     @property
     def standing(self) -> PbxState:
-        """State, code and detail as one value, which knows its sentences."""
+        """State, code and detail as one value with its sentences."""
         return PbxState(cast(StateName, self.state), self.state_code, self.state_detail)
 
     @property
     def state_reason(self) -> str:
-        """What is wrong and what to do; empty when nothing is."""
+        """What is wrong and what to do; "" when nothing is."""
         return self.standing.sentence
 
 
@@ -213,14 +214,15 @@ class Employee(Base):
 
 
 class AuditEntry(Base):
-    """Who changed what. changes: field -> [before, after], never a secret. Without a project: the operators' log."""
+    """One entry of an audit log. changes: field -> [before, after], never a secret. Without a project: operators'
+    log."""
 
     __tablename__ = "audit_entry"
     __table_args__ = (Index("ix_audit_entry_project", "project_id", "id"),)
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     project_id: Mapped[int | None] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
     user_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id", ondelete="SET NULL"), index=True)
-    who: Mapped[str] = mapped_column(String(255))  # e-mail of the user, readable after the user is gone
+    who: Mapped[str] = mapped_column(String(255))  # e-mail, kept after the user was deleted
     action: Mapped[str] = mapped_column(String(60))  # "webhook edited", "member removed" …
     subject: Mapped[str] = mapped_column(String(200))
     changes: Mapped[dict[str, list[JSON]]] = mapped_column(JsonColumn, default=dict)
@@ -229,9 +231,9 @@ class AuditEntry(Base):
 
 
 def lock_project(session: Session, project_id: int) -> None:
-    """Until the end of the transaction, lets nobody else go on who locks it: for what is looked at first and written by
-    what was seen. NO KEY UPDATE: rows that refer to the project (stages, deliveries) are written meanwhile. SQLite has
-    one writer at a time anyway."""
+    """Locks the project until the end of the transaction, for code that first reads and then writes based on what it
+    read. NO KEY UPDATE lets others write rows that refer to the project (stages, deliveries). SQLite has one writer at
+    a time anyway."""
     session.execute(select(Project.id).where(Project.id == project_id).with_for_update(key_share=True))
 
 

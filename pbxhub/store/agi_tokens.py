@@ -1,4 +1,4 @@
-"""The address a PBX asks at: agi://HOST:4573/PBX_ID/TOKEN. The token is the hub's own, one for each PBX."""
+"""The FastAGI address of a PBX: agi://HOST:4573/PBX_ID/TOKEN. Each PBX has its own token."""
 
 import base64
 import hashlib
@@ -8,17 +8,17 @@ from pbxhub.vault import Vault
 
 
 class Tokens:
-    """Makes and knows the tokens; nothing is stored, the key of the settings says it all."""
+    """Creates and checks the tokens. They are derived from the secret key, so none is stored."""
 
     def __init__(self, vault: Vault) -> None:
         self._key = vault.derive("agi tokens")
 
     def path(self, pbx_id: int) -> str:
-        """What follows agi://HOST:4573/ for this PBX."""
+        """The part after agi://HOST:4573/ for this PBX."""
         return f"{pbx_id}/{self._token(pbx_id)}"
 
     def pbx_of(self, path: str) -> int | None:
-        """The PBX that a path names, None when it is not one of ours."""
+        """The id of the PBX of this path; None when the path is invalid."""
         number, _, token = path.partition("/")
         if not number.isascii() or not number.isdigit() or len(number) > 18:
             return None

@@ -1,4 +1,4 @@
-"""What the API keeps of its own: answers to requests that may be repeated, resthooks, attributes for calls to come."""
+"""Tables of the API: answers to idempotent requests, REST hooks, attributes for future calls."""
 
 from datetime import datetime
 from uuid import UUID
@@ -13,9 +13,9 @@ from pbxhub.store.session import Base
 
 
 class KeptAnswer(Base):
-    """The answer to a POST with an Idempotency-Key: repeated, the request gets it again and does nothing.
+    """The answer to a POST with an Idempotency-Key. A repeated request gets it again and has no other effect.
 
-    status 0: the first one is still at work. request_hash: another request under the same key is refused.
+    status 0: the first request is still running. request_hash: another request with the same key is refused.
     """
 
     __tablename__ = "kept_answer"
@@ -40,7 +40,7 @@ class Resthook(Base):
 
 
 class Subscriber(Base):
-    """Somebody's address under a hook. webhook_id: the hidden webhook whose deliveries go there."""
+    """A subscriber's URL of a hook. webhook_id: the internal webhook whose deliveries go there."""
 
     __tablename__ = "subscriber"
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -51,7 +51,7 @@ class Subscriber(Base):
 
 
 class Attributes(Base):
-    """What is known of a visitor (utm_source, client_id …), for calls with this number that begin in the window.
+    """Attributes of a visitor (utm_source, client_id …) for calls with this number that begin in the time window.
 
     number: of the outside party, or the DID shown to the visitor; the digits of its E.164 form where it has one.
     """

@@ -27,7 +27,7 @@ def unindexed(column: Any) -> ColumnElement[Any]:
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware datetime, to the microsecond: timestamptz on PostgreSQL, microseconds since 1970 on SQLite.
 
-    A naive datetime is refused: it says nothing about when.
+    A naive datetime is refused, because it does not name a point in time.
     """
 
     impl = DateTime(timezone=True)

@@ -1,4 +1,4 @@
-"""Whether a key is the one of a database. A known value, sealed with it, is kept beside what else is sealed."""
+"""Checks whether a key belongs to a database: a known value, encrypted with the key, is stored in it."""
 
 from sqlalchemy import Connection, Integer, String, inspect, text
 from sqlalchemy.exc import IntegrityError
@@ -17,7 +17,7 @@ _SEALED = (
 
 
 class WrongKeyError(Exception):
-    """The key is not the one of the database, or there is none. The text says what to do."""
+    """The key does not belong to the database, or there is none. The message says what to do."""
 
 
 class KeyCheck(Base):
@@ -48,8 +48,8 @@ def check_key(database: Database, key: bytes, where: str) -> bool:
 
 
 def remember_key(database: Database, key: bytes, where: str) -> None:
-    """Writes the known value, unless there is one. Raises WrongKeyError when another host was first with another key.
-    The tables must be up to date."""
+    """Writes the known value unless there is one. Raises WrongKeyError when another host has written one with another
+    key first. The tables must be up to date."""
     if check_key(database, key, where) and _is_there(database):
         return
     try:

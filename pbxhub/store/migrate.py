@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema, and tells how far it is. Imports every table."""
+"""Migrates a database to the newest schema, and reports its revision. Imports every table."""
 
 from alembic import command
 from alembic.config import Config
@@ -42,7 +42,7 @@ TABLES = (
 
 
 def migrate(database: Database, revision: str = "head") -> None:
-    """Brings the database to `revision` (newest by default, "base" takes everything down)."""
+    """Migrates the database to `revision` (default: the newest; "base" deletes all tables)."""
     with database.engine.begin() as connection:
         config = _config()
         config.attributes["connection"] = connection
@@ -64,7 +64,7 @@ def is_known(revision: str) -> bool:
 
 
 def draft_migration(database: Database, message: str) -> None:
-    """Writes a migration from the database's schema to the tables as they are in code: a draft to read and mend."""
+    """Writes a draft of a migration from the database's schema to the tables in the code, to be reviewed and edited."""
     with database.engine.begin() as connection:
         config = _config()
         config.attributes["connection"] = connection

@@ -34,12 +34,12 @@ class Notice(Base):
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)
     due_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
     tries: Mapped[int] = mapped_column(Integer, default=0)
-    missed: Mapped[list[str] | None] = mapped_column(JsonColumn)  # targets still without it; empty: not tried yet
+    missed: Mapped[list[str] | None] = mapped_column(JsonColumn)  # targets without it; empty: not tried yet
     error: Mapped[str] = mapped_column(String(500), default="")
 
 
 class NoticeTarget(Base):
-    """Where a project wants its notices: an e-mail address, or an http(s) address that gets them as JSON."""
+    """A target for a project's notices: an e-mail address, or a URL that gets them as JSON."""
 
     __tablename__ = "notice_target"
     id: Mapped[int] = mapped_column(Id, primary_key=True)

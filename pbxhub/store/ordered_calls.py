@@ -1,4 +1,4 @@
-"""Calls that programs order, and by which rules a PBX places them.
+"""Calls that programs order, and the rules by which a PBX places them.
 
 Status of an ordered call (only delivery/outbox/ordered_calls.py changes it):
 
@@ -6,8 +6,8 @@ registered  entered by the order. taken_on: a listener has it, and nobody else w
 ongoing     entered when the outside number has picked up.
 completed   final: the call is over and the two have talked.
 failed      final: not answered, busy or declined, by the employee or by the number.
-error       final: could not be connected, or nobody knows what became of it.
-cancelled   final: called off by API, before it rang or while it went on.
+error       final: could not be connected, or the outcome is unknown.
+cancelled   final: cancelled by API, before it rang or while it was in progress.
 """
 
 from datetime import datetime
@@ -30,7 +30,7 @@ CHANNEL_PREFIX = "pbxhub-"
 
 
 class OrderedCall(Base):
-    """One call ordered by API. Its first channel has the uniqueid "pbxhub-<id>": that is how it is known again."""
+    """One call ordered by API. It is recognized by the uniqueid "pbxhub-<id>" of its first channel."""
 
     __tablename__ = "ordered_call"
     __table_args__ = (

@@ -1,10 +1,10 @@
-"""How the connection to a PBX stands, as a value with a sentence on what to do. One table says it all.
+"""The states of the connection to a PBX, each with a sentence on what to do, in one table.
 
-connecting  entered when the listener takes up a PBX; left when the first try has succeeded or failed.
-refused     entered when a try ended before the line was usable: somebody must change something, but the hub
-            keeps trying with growing pauses. Left by a try that succeeds (connected) or fails otherwise.
-connected   entered when the hub is logged in and has taken stock of the live calls. Left when the line breaks.
-lost        entered when a working line broke, or when the hub stopped. Left by a try that succeeds or is refused.
+connecting  entered when the listener starts with a PBX; left when the first try has succeeded or failed.
+refused     entered when a try failed before the connection was usable: a setting must be changed, but the hub
+            keeps trying with growing pauses. Left by a try that succeeds (connected) or fails in another way.
+connected   entered when the hub is logged in and has listed the live channels. Left when the connection breaks.
+lost        entered when a working connection broke, or when the hub stopped. Left by a try that succeeds or is refused.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ StateName = Literal["connecting", "refused", "connected", "lost"]
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """why: what was seen, with its %(detail)s. advice: what to do, or what the hub does by itself."""
+    """why: what happened, with its %(detail)s. advice: what to do, or what the hub does automatically."""
 
     why: str
     advice: str
@@ -34,22 +34,22 @@ class PbxState:
 
     @property
     def why(self) -> str:
-        """What is wrong, a Sentence; empty when nothing is."""
+        """What is wrong, as a Sentence; "" when nothing is."""
         return say(REASONS[self.code].why, detail=self.detail) if self.code in REASONS else ""
 
     @property
     def advice(self) -> str:
-        """What to do about it, likewise."""
+        """What to do about it, as a Sentence; "" when nothing is wrong."""
         return say(REASONS[self.code].advice) if self.code in REASONS else ""
 
     @property
     def sentence(self) -> str:
-        """What is wrong and what to do, in one line; empty when nothing is."""
+        """What is wrong and what to do, in one line; "" when nothing is."""
         return say("%(why)s %(advice)s", why=self.why, advice=self.advice) if self.code in REASONS else ""
 
 
 REASONS: Mapping[str, Reason] = {
-    # --- refused: no line
+    # --- refused: no connection
     "connection_refused": Reason(
         "Nothing accepts connections at %(detail)s.",
         "Check host and port. In manager.conf, [general] needs enabled = yes and a bindaddr that the hub can reach; "
@@ -133,7 +133,7 @@ REASONS: Mapping[str, Reason] = {
         "Add call to read= of this user in manager.conf and check its eventfilter lines: Newchannel must pass (see "
         "asterisk-conf/).",
     ),
-    # --- connected, but not as it should be
+    # --- connected, with a problem
     "filter_denied": Reason(
         "Connected, but the PBX sends far more events than the hub uses, and refused the hub's filter: %(detail)s.",
         "Copy the eventfilter lines of asterisk-conf/manager.conf to the PBX, or add system to write= of this user.",

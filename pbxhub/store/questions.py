@@ -27,7 +27,7 @@ class Question(Base):
         ),
     )
     delivery_id: Mapped[UUID] = mapped_column(ForeignKey("delivery.id", ondelete="CASCADE"), primary_key=True)
-    line: Mapped[int] = mapped_column(SmallInteger)  # where the dialplan went on: 0 after a success, 1 otherwise
+    line: Mapped[int] = mapped_column(SmallInteger)  # PBXHUB_LINE: 0 after a success, 1 otherwise
     # [{"step": "dial 101 for 30 s", "result": "ANSWER"}]: in order; result is empty for what was not done
     steps: Mapped[list[dict[str, JSON]]] = mapped_column(JsonColumn, default=list)
     # of which call, until that is written and the delivery has its id (delivery/outbox/question.py); empty from then on

@@ -15,7 +15,7 @@ RUNNING, DONE, STOPPED = "running", "done", "stopped"
 
 
 class Resend(Base):
-    """One order to send many deliveries again.
+    """One order to resend many deliveries.
 
     running  entered by order_resend; left when the last delivery is queued, or by stop_resend.
     done     everything that matched is queued. Left by stop_resend while some of it has not been sent.
@@ -36,12 +36,12 @@ class Resend(Base):
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
     state: Mapped[str] = mapped_column(String(10))
     selection: Mapped[dict[str, JSON]] = mapped_column(JsonColumn)  # delivery/outbox/selection.py
-    current_settings: Mapped[bool] = mapped_column()  # rendered anew, or as it was sent
+    current_settings: Mapped[bool] = mapped_column()  # rendered again, or as it was sent
     rate: Mapped[int] = mapped_column(Integer)  # deliveries put in the queue per second
     total: Mapped[int] = mapped_column(BigInteger)  # how many matched when it was ordered
     queued: Mapped[int] = mapped_column(BigInteger, default=0)  # put in the queue and not taken out by stop_resend
-    skipped: Mapped[int] = mapped_column(BigInteger, default=0)  # could not be queued: they stand as before
-    cursor: Mapped[UUID | None] = mapped_column(Uuid)  # the last delivery looked at
+    skipped: Mapped[int] = mapped_column(BigInteger, default=0)  # could not be queued: they are unchanged
+    cursor: Mapped[UUID | None] = mapped_column(Uuid)  # the last delivery processed
     stepped_on: Mapped[datetime] = mapped_column(UtcDateTime)
     author_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id", ondelete="SET NULL"), index=True)
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)

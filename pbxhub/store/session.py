@@ -1,4 +1,4 @@
-"""Opens the database and hands out transactions. SQLite serves one host, PostgreSQL many; the code is the same."""
+"""Opens the database and provides transactions. SQLite serves one host, PostgreSQL several, with the same code."""
 
 import json
 import threading

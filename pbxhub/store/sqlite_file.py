@@ -1,6 +1,6 @@
-"""The file of a SQLite database: made for its owner alone, and noticed when it is removed or replaced under the hub.
+"""The file of a SQLite database: readable by its owner only; the hub notices when it is removed or replaced.
 
-SQLite goes on writing into a file that no path leads to any more: all that is acknowledged then is lost at the end.
+SQLite continues to write to a deleted file; everything written then is lost when the hub stops.
 """
 
 import os
@@ -12,24 +12,24 @@ from sqlalchemy.exc import OperationalError
 
 
 class FileGoneError(Exception):
-    """What was opened is not what lies there now."""
+    """The opened file is not the file at the path any more."""
 
     def __init__(self) -> None:
         super().__init__(
-            "the SQLite file was removed or replaced while the hub ran, nothing more is accepted: put that file back, "
-            "or restart the hub to go on with what lies there now"
+            "the SQLite file was removed or replaced while the hub ran, so nothing more is accepted: restore the file, "
+            "or restart the hub to continue with the file that is there now"
         )
 
 
 class SqliteFile:
-    """One per opened database. Its methods are handlers of SQLAlchemy's events and take what these give."""
+    """One per opened database. Its methods handle SQLAlchemy's events."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path).absolute()
         self._opened: tuple[int, int] | None = None
 
     def prepare(self, *_event: Any) -> None:
-        """Before a connection: makes the file at the first one. SQLite gives -wal and -shm the mode of the file."""
+        """Runs before a connection; creates the file before the first one. SQLite gives -wal and -shm the same mode."""
         self.check()
         if self._opened is None:
             with suppress(OSError):  # it is there; or SQLite says what is wrong
@@ -37,7 +37,7 @@ class SqliteFile:
             self._opened = self._identity()
 
     def check(self, *_event: Any) -> None:
-        """Before a transaction and before its commit. Raises OperationalError: the database is away."""
+        """Runs before a transaction and before its commit. Raises OperationalError if the file is gone."""
         if self._opened is not None and self._identity() != self._opened:
             raise OperationalError(None, None, FileGoneError())
 
@@ -50,5 +50,5 @@ class SqliteFile:
 
 
 def open_to_others(path: str) -> bool:
-    """Whether others than the owner of the file may read or change it."""
+    """Whether users other than the owner of the file may read or change it."""
     return bool(os.stat(path).st_mode & 0o077)

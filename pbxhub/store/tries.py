@@ -1,4 +1,4 @@
-"""How often somebody has tried a password or a code, counted for all processes and hosts together."""
+"""Attempts at passwords and codes, counted for all processes and hosts together."""
 
 from datetime import datetime
 
@@ -10,10 +10,10 @@ from pbxhub.store.session import Base
 
 
 class Tries(Base):
-    """Tries of one kind by or for one subject (account/tries.py). The hash tells nobody who tried to sign in."""
+    """Attempts of one kind by or for one subject (account/tries.py). The hash hides who tried to sign in."""
 
     __tablename__ = "tries"
     key_hash: Mapped[str] = mapped_column(String(64), primary_key=True)  # SHA-256 of kind and subject
     count: Mapped[int] = mapped_column(Integer, default=0)
     seen_on: Mapped[datetime] = mapped_column(UtcDateTime, index=True)  # the last one
-    free_on: Mapped[datetime] = mapped_column(UtcDateTime)  # when the next one is looked at
+    free_on: Mapped[datetime] = mapped_column(UtcDateTime)  # when the next attempt is allowed

@@ -1,4 +1,4 @@
-"""Webhooks as users set them up, and every earlier version of them."""
+"""Webhooks and all their earlier versions."""
 
 from datetime import datetime
 from typing import Self
@@ -14,7 +14,7 @@ from pbxhub.webhooks.spec import WebhookSpec, dump_spec, load_spec
 
 
 class Webhook(Base):
-    """An event of the account: when to send what where. All a user may edit is in spec; the rest is the hub's."""
+    """A webhook ("event" on the pages): what to send when and where. Users edit spec; the hub maintains the rest."""
 
     __tablename__ = "webhook"
     __table_args__ = (
@@ -56,17 +56,17 @@ class Webhook(Base):
 
     @property
     def secrets_sealed(self) -> tuple[str, str, str]:
-        """All that is secret of it; "" for what it has not."""
+        """Its encrypted secrets; "" for one that it does not have."""
         return self.secret_sealed, self.tls_key_sealed, self.signing_sealed
 
     def copy(self) -> Self:
-        """A new webhook with everything of this one that a user has set; not yet in a session."""
+        """A new webhook with everything that a user has set in this one; not yet in a session."""
         columns = (column.key for column in inspect(type(self)).column_attrs)
         return type(self)(**{name: getattr(self, name) for name in columns if name not in self._NOT_COPIED})
 
 
 class WebhookVersion(Base):
-    """What a webhook was at one revision, who made it so and when."""
+    """A webhook at one revision, with its author and time."""
 
     __tablename__ = "webhook_version"
     webhook_id: Mapped[int] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"), primary_key=True)
@@ -80,7 +80,7 @@ class WebhookVersion(Base):
 
 
 def remember_version(session: Session, webhook: Webhook, author_id: int | None, now: datetime) -> None:
-    """Keeps what the webhook is at its revision, for the history."""
+    """Saves the webhook's present revision for the history."""
     session.add(
         WebhookVersion(
             webhook_id=webhook.id, revision=webhook.revision, name=webhook.name, stage=webhook.stage,
@@ -98,7 +98,7 @@ def touch_webhooks(session: Session, project_id: int) -> None:
 
 
 def has_touched_webhooks(session: Session, project_id: int) -> bool:
-    """Whether this transaction has: what it reads of them may never be committed."""
+    """Whether this transaction has changed webhooks: what it reads of them may never be committed."""
     return project_id in session.info.get(_TOUCHED, ())
 
 
@@ -106,8 +106,8 @@ _TOUCHED = "pbxhub_touched_webhooks"
 
 
 def add_project(session: Session, project: Project) -> None:
-    """A new project with the event every project begins with: after the call → Google Analytics, locked, off until
-    somebody gives its ids."""
+    """Adds a project with its locked event: after the call → Google Analytics, switched off until its ids are
+    entered."""
     session.add(project)
     session.flush()
     ready = default_event().webhooks[0]
