@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from pbxhub.sending.target_url import Address, Refusal, Target, read_target
+from pbxhub.translatable import say
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -54,8 +55,10 @@ _SERVICE_PORTS = frozenset((
 
 # The same sentence for every address and port, so that webhooks cannot scan the network behind the hub.
 BLOCKED = Refusal(
-    "This hub is not allowed to connect to this address. Webhooks may reach public web servers, and those that the "
-    "operator of this server allows (PBXHUB_ALLOWED_NETWORKS)."
+    say(
+        "This hub is not allowed to connect to this address. Webhooks may reach public web servers, and those that the "
+        "operator of this server allows (PBXHUB_ALLOWED_NETWORKS)."
+    )
 )
 
 

@@ -12,6 +12,8 @@ from typing import Literal
 
 import idna
 
+from pbxhub.translatable import say
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?]*)(?P<rest>.*)", re.DOTALL)
@@ -46,13 +48,13 @@ def read_target(url: str) -> Target | Refusal:
     """The target of an absolute http or https URL, or why it is not one."""
     match = _URL.fullmatch(url)
     if not match:
-        return Refusal("The URL must begin with http:// or https:// and name a host.")
+        return Refusal(say("The URL must begin with http:// or https:// and name a host."))
     if _UNPRINTABLE.search(url):
-        return Refusal("The URL contains a space or a control character; write %20 for a space.")
+        return Refusal(say("The URL contains a space or a control character; write %20 for a space."))
     if "\\" in url:
-        return Refusal("The URL contains a backslash, which programs read differently. Use / instead.")
+        return Refusal(say("The URL contains a backslash, which programs read differently. Use / instead."))
     if "#" in url:
-        return Refusal("The URL contains #; the part after it is never sent. Write %23 for the character itself.")
+        return Refusal(say("The URL contains #; the part after it is never sent. Write %23 for the character itself."))
     return _read_origin(match["scheme"].lower(), match["authority"])
 
 
@@ -68,15 +70,17 @@ def path_and_query(url: str) -> str:
 @lru_cache(maxsize=4096)
 def _read_origin(scheme: str, authority: str) -> Target | Refusal:
     if scheme not in ("http", "https"):
-        return Refusal(f"{scheme}: cannot be used for a webhook. Use http or https.")
+        return Refusal(say("%(scheme)s: cannot be used for a webhook. Use http or https.", scheme=scheme))
     if "@" in authority:
-        return Refusal("The URL contains a user name or @ before the host; enter them under Authentication instead.")
+        return Refusal(
+            say("The URL contains a user name or @ before the host; enter them under Authentication instead.")
+        )
     match = _AUTHORITY.fullmatch(authority)
     if not match:
-        return Refusal("The host or the port of the URL cannot be read.")
+        return Refusal(say("The host or the port of the URL cannot be read."))
     port = int(match["port"] or {"http": 80, "https": 443}[scheme])
     if not 0 < port < 65536:
-        return Refusal("The port must be from 1 to 65535.")
+        return Refusal(say("The port must be from 1 to 65535."))
     host = read_host(match["host"])
     if isinstance(host, Refusal):
         return host
@@ -99,7 +103,7 @@ def read_host(text: str) -> tuple[str, Address | None] | Refusal:
     if _NUMBER.fullmatch(labels[-1]):
         return _read_ipv4(name)
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        return Refusal("The host of the URL is not a valid name.")
+        return Refusal(say("The host of the URL is not a valid name."))
     return name, None
 
 
@@ -107,28 +111,30 @@ def _read_ipv4(text: str) -> tuple[str, Address | None] | Refusal:
     try:
         address = ipaddress.IPv4Address(text)
     except ValueError:
-        return Refusal("Write an IPv4 address as four plain decimal numbers, 203.0.113.7 for example.")
+        return Refusal(say("Write an IPv4 address as four plain decimal numbers, 203.0.113.7 for example."))
     return str(address), address
 
 
 def _read_ipv6(text: str) -> tuple[str, Address | None] | Refusal:
     if "%" in text:
-        return Refusal("An address with a zone (%…) cannot be used.")
+        return Refusal(say("An address with a zone (%…) cannot be used."))
     try:
         address = ipaddress.IPv6Address(text)
     except ValueError:
-        return Refusal("The text in brackets is not an IPv6 address.")
+        return Refusal(say("The text in brackets is not an IPv6 address."))
     return str(address), address
 
 
 def _to_ascii(text: str) -> str | Refusal:
     """The xn-- form of an international name. Refuses digits and dots of other scripts, which could form an address."""
     if any(not c.isascii() and (unicodedata.category(c)[0] == "N" or _means_ascii(c)) for c in text):
-        return Refusal("The host contains digits, dots or letters in a disguised form; write it in plain characters.")
+        return Refusal(
+            say("The host contains digits, dots or letters in a disguised form; write it in plain characters.")
+        )
     try:
         return idna.encode(text, uts46=True).decode()
     except idna.IDNAError:
-        return Refusal("The host of the URL is not a valid international name.")
+        return Refusal(say("The host of the URL is not a valid international name."))
 
 
 def _means_ascii(character: str) -> bool:

@@ -26,6 +26,7 @@ from pbxhub.store.history import StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.questions import KIND
 from pbxhub.store.resends import DONE, RUNNING, STOPPED, BeforeResend, Resend
+from pbxhub.translatable import say
 from pbxhub.webhooks.params import from_json
 from pbxhub.webhooks.request import NotSent, Request
 
@@ -44,9 +45,9 @@ def resend_one(
     """Queues one delivery at once. Raises CannotResendError with a sentence for the user."""
     row = session.get(Delivery, delivery_id, with_for_update=True, populate_existing=True)
     if row is None or row.project_id != project_id:
-        raise CannotResendError("There is no such delivery.")
+        raise CannotResendError(say("There is no such delivery."))
     if row.state == PENDING:
-        raise CannotResendError("It is pending already.")
+        raise CannotResendError(say("It is pending already."))
     again = _Again(context, session, now, current_settings)
     problem = again.put(row, FIRST_ATTEMPTS, None)
     if problem:
@@ -155,13 +156,13 @@ class _Again:
     def put(self, row: Delivery, lane: int, resend_id: UUID | None) -> str:
         """Queues one. Returns "", or the sentence why it cannot be sent again. Call finish() after the last one."""
         if row.kind == KIND:
-            return "The call no longer waits for this answer, so the question is not asked again."
+            return say("The call no longer waits for this answer, so the question is not asked again.")
         project = self._context.webhook_cache.fetch(self._session, {row.project_id})[row.project_id]
         webhook = project.by_id.get(row.webhook_id)
         if webhook is None and row.kind == RESTHOOK:
-            return "Its subscriber was removed. Subscribe the URL again to send it new events."
+            return say("Its subscriber was removed. Subscribe the URL again to send it new events.")
         if webhook is None:
-            return "Its webhook is disabled or deleted; enable it first."
+            return say("Its webhook is disabled or deleted; enable it first.")
         columns: dict[str, Any] = {}
         if self._current or not row.method:  # a delivery that could not be rendered has no stored request
             request = self._render(row, webhook)
