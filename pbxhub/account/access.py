@@ -3,15 +3,16 @@ operators' rights on the hub, which no role and no key includes."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, cast
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.installation import Installation
 from pbxhub.account.refusals import NotFoundError
 from pbxhub.settings import Settings
-from pbxhub.store.accounts import ApiKey, Employee, Invitation, Number, Pbx, Project
+from pbxhub.store.accounts import ApiKey, Employee, Invitation, Membership, Number, Pbx, Project
 from pbxhub.store.notices import NoticeTarget
 
 Role = Literal["viewer", "editor", "owner"]
@@ -151,6 +152,19 @@ class Access:
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.project.time_zone)
+
+
+def access_of_member(session: Session, by: HubAccess, project_id: int) -> Access | None:
+    """What a user may do in a project; None for a stranger, and where there is no project."""
+    found = session.execute(
+        select(Project, Membership.role)
+        .join(Membership, Membership.project_id == Project.id)
+        .where(Project.id == project_id, Membership.user_id == by.user.id)
+    ).first()
+    if found is None:
+        return None
+    rights = rights_of_role(cast(Role, found[1]))
+    return Access(found[0], by.user, rights, by.hub, by.operator, by.address, by.now)
 
 
 RowT = TypeVar("RowT", ApiKey, Employee, Invitation, NoticeTarget, Number, Pbx)

@@ -11,6 +11,7 @@ from flask_wtf import CSRFProtect
 
 from pbxhub.account.installation import Finding, Installation
 from pbxhub.account.passwords import SHORTEST
+from pbxhub.account.sign_ins import ABSOLUTE
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.paths import TEMPLATES
 from pbxhub.sending.address_guard import AddressGuard
@@ -91,7 +92,7 @@ def _flask(settings: Settings, vault: Vault) -> dict[str, object]:
         "SESSION_COOKIE_SECURE": secure,
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
-        "PERMANENT_SESSION_LIFETIME": sessions.ABSOLUTE,
+        "PERMANENT_SESSION_LIFETIME": ABSOLUTE,
         "MAX_CONTENT_LENGTH": 2 * 1024 * 1024,
         "WTF_CSRF_TIME_LIMIT": None,  # a form left open over lunch still saves; the token dies with the session
         "WTF_CSRF_SSL_STRICT": False,  # browsers send no Referer: our own Referrer-Policy forbids it

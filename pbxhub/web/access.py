@@ -1,14 +1,10 @@
 """Access control of every page: which user, in which project, with which right. Strangers get 404."""
 
-from typing import cast
-
 from flask import abort, g, request
 from flask_login import current_user
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Access, HubAccess, OperatorRight, Right, Role, may_operate, rights_of_role
-from pbxhub.store.accounts import Membership, Project
+from pbxhub.account.access import Access, HubAccess, OperatorRight, Right, access_of_member, may_operate
 from pbxhub.web.users import Account
 from pbxhub.wsgi.current import hub
 
@@ -24,15 +20,9 @@ def signed_in() -> Account:
 def enter(session: Session, project_id: int, right: Right = "account.read") -> Access:
     """The access of a member with this right. 401 when not signed in, 404 for a stranger, 403 without the right.
     Templates get the result as `access`."""
-    user = signed_in()
-    found = session.execute(
-        select(Project, Membership.role)
-        .join(Membership, Membership.project_id == Project.id)
-        .where(Project.id == project_id, Membership.user_id == user.id)
-    ).first()
-    if found is None:
+    access = access_of_member(session, at_hub(signed_in()), project_id)
+    if access is None:
         abort(404)
-    access = Access(found[0], user, rights_of_role(cast(Role, found[1])), hub(), user.operator, address())
     g.access = access
     if not access.may(right):
         abort(403)

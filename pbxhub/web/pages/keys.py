@@ -2,11 +2,10 @@
 
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import row_of
-from pbxhub.account.api_keys import make_key, revoke_key
+from pbxhub.account.access import Access, row_of
+from pbxhub.account.api_keys import keys_of, make_key, revoke_key
 from pbxhub.store.accounts import ApiKey
 from pbxhub.web.access import enter
 from pbxhub.web.forms import KeyForm
@@ -21,8 +20,8 @@ pages = Blueprint("keys", __name__, url_prefix="/projects/<int:project_id>/keys"
 def index(project_id: int) -> ResponseReturnValue:
     """The keys there are, without the keys themselves."""
     with reading() as session:
-        enter(session, project_id, "keys.change")
-        return _page(session, project_id, KeyForm(), "".join(take(f"keys {project_id}")))
+        access = enter(session, project_id, "keys.change")
+        return _page(session, access, KeyForm(), "".join(take(f"keys {project_id}")))
 
 
 @pages.post("")
@@ -34,7 +33,7 @@ def create(project_id: int) -> ResponseReturnValue:
         made = make_key(session, access, form.name.data or "", form.scopes.data) if form.validate_on_submit() else []
         if isinstance(made, list):
             form.take(made)
-            return _page(session, project_id, form), 422
+            return _page(session, access, form), 422
     hand_over(f"keys {project_id}", made.key)
     return redirect(url_for("keys.index", project_id=project_id))
 
@@ -49,6 +48,5 @@ def remove(project_id: int, key_id: int) -> ResponseReturnValue:
     return redirect(url_for("keys.index", project_id=project_id))
 
 
-def _page(session: Session, project_id: int, form: KeyForm, key: str = "") -> str:
-    rows = session.scalars(select(ApiKey).where(ApiKey.project_id == project_id).order_by(ApiKey.id.desc())).all()
-    return render_template("account/keys.html", keys=rows, form=form, key=key)
+def _page(session: Session, access: Access, form: KeyForm, key: str = "") -> str:
+    return render_template("account/keys.html", keys=keys_of(session, access), form=form, key=key)

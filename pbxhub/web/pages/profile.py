@@ -2,13 +2,14 @@
 
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import delete, select
 
-from pbxhub.store.accounts import SignIn, User
+from pbxhub.account import sign_ins
+from pbxhub.account.tokens import hash_of
+from pbxhub.store.accounts import User
 from pbxhub.web.access import signed_in
 from pbxhub.web.forms import ProfileForm
 from pbxhub.web.language import _
-from pbxhub.web.sessions import current_token_hash, end_all
+from pbxhub.web.sessions import current_token
 from pbxhub.wsgi.current import reading, writing
 
 pages = Blueprint("profile", __name__, url_prefix="/profile")
@@ -26,8 +27,8 @@ def index() -> ResponseReturnValue:
         flash(_("Saved."))
         return redirect(url_for("profile.index"))
     with reading() as session:
-        rows = session.scalars(select(SignIn).where(SignIn.user_id == user.id).order_by(SignIn.seen_on.desc())).all()
-        return render_template("account/profile.html", form=form, sign_ins=rows, current=current_token_hash())
+        rows = sign_ins.sign_ins_of(session, user.id)
+        return render_template("account/profile.html", form=form, sign_ins=rows, current=hash_of(current_token()))
 
 
 @pages.post("/sessions/<int:sign_in_id>/end")
@@ -35,7 +36,7 @@ def end_session(sign_in_id: int) -> ResponseReturnValue:
     """Signs another browser of the user out."""
     user = signed_in()
     with writing() as session:
-        session.execute(delete(SignIn).where(SignIn.id == sign_in_id, SignIn.user_id == user.id))
+        sign_ins.end_one(session, user.id, sign_in_id)
     flash(_("That browser is signed out."))
     return redirect(url_for("profile.index"))
 
@@ -45,6 +46,6 @@ def end_others() -> ResponseReturnValue:
     """Signs every other browser of the user out."""
     user = signed_in()
     with writing() as session:
-        end_all(session, user.id, but=current_token_hash())
+        sign_ins.end_others(session, user.id, current_token())
     flash(_("All other browsers are signed out."))
     return redirect(url_for("profile.index"))
