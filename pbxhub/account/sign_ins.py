@@ -40,11 +40,6 @@ def see(session: Session, sign_in_id: int, now: datetime) -> None:
     session.execute(update(SignIn).where(SignIn.id == sign_in_id).values(seen_on=now))
 
 
-def see(session: Session, sign_in_id: int, now: datetime) -> None:
-    """Notes that the browser asks for pages."""
-    session.execute(update(SignIn).where(SignIn.id == sign_in_id).values(seen_on=now))
-
-
 def end(session: Session, token: str) -> None:
     """Ends the sign-in with this token."""
     session.execute(delete(SignIn).where(SignIn.token_hash == hash_of(token)))
