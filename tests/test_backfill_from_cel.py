@@ -146,3 +146,13 @@ def test_a_number_dialled_in_a_gosub_is_what_the_employee_dialled_and_never_s(ex
     reports = [report for message in messages_of(freepbx_rows(exten)) for report in tracker.feed(message)]
     fired = [(stage.name, stage.values.get("dst")) for report in reports for stage in report.stages]
     assert fired == [("outgoing.before", number), ("outgoing.pickup", number), ("outgoing.after", number)]
+
+
+def test_a_number_to_which_an_inside_call_was_sent_on_is_known_from_the_transfer() -> None:
+    begun, leg, *_ = freepbx_rows("2002")
+    columns = {column: getattr(begun, column) for column in HEADERS}
+    moved = {"eventtype": "BLINDTRANSFER", "eventextra": '{"extension":"89000000012"}', "eventtime": "1795939678.0"}
+    tracker = Tracker()
+    messages = messages_of([begun, read_row(columns | moved), leg])
+    reports = [report for message in messages for report in tracker.feed(message)]
+    assert [stage.values.get("dst") for report in reports for stage in report.stages] == ["89000000012"]

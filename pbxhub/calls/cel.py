@@ -116,7 +116,7 @@ class _Lines:
 
     started: the first row of each channel. slots: the parking slot a channel dialled; retrievers: who took a parked
     channel back. legs: channels dialled and not hung up, by linkedid.
-    sent_on: linkedids of which a blind transfer was read.
+    sent_on: where the last blind transfer sent a call, by linkedid.
     party: uniqueid of the channel that the first channel of a linkedid talks to. rung: channels Asterisk itself rang.
     dialled: the number that Dial gave to a leg's endpoint.
     """
@@ -135,7 +135,7 @@ class _Lines:
         self.legs: dict[str, list[str]] = {}
         self.party: dict[str, str] = {}
         self.rung: set[str] = set()
-        self.sent_on: set[str] = set()
+        self.sent_on: dict[str, str] = {}
         for row in rows:
             self._look_ahead(row)
 
@@ -170,16 +170,16 @@ class _Lines:
         """The number that a leg was dialled for; empty when it is not known.
 
         A Dial in a Gosub (FreePBX) gives its leg the exten and the number "s". The number is then what the first
-        channel dialled; of an ordered call no row has it.
+        channel dialled, or where it was sent to; of an ordered call no row has it.
         """
         number = self.dialled.get(row.uniqueid) or self._own(row, self.numbers.get(row.uniqueid, ""))
         return self._dialled_first(row) if number in ("", "s") else number
 
     def _dialled_first(self, leg: CelRow) -> str:
         first = self.started.get(leg.linkedid, leg)
-        from_inside = first is not leg and first.context not in self._incoming_contexts
-        begins = leg.linkedid not in self.party and leg.linkedid not in self.sent_on
-        return first.exten if from_inside and begins and _NUMBER.fullmatch(first.exten) else ""
+        from_inside = first.context not in self._incoming_contexts and not first.channame.startswith("Local/")
+        number = self.sent_on.get(leg.linkedid) or (first.exten if leg.linkedid not in self.party else "")
+        return number if first is not leg and from_inside and _NUMBER.fullmatch(number) else ""
 
     def _own(self, begun: CelRow, number: str) -> str:
         """The number that a channel shows, empty when it is one that a leg to the outside shows of somebody else."""
@@ -264,7 +264,7 @@ def _moved(lines: _Lines, row: CelRow) -> Iterator[Message]:
 
 def _blind(lines: _Lines, row: CelRow) -> Iterator[Message]:
     lines.party.pop(row.linkedid, None)
-    lines.sent_on.add(row.linkedid)
+    lines.sent_on[row.linkedid] = row.extra.get("extension", "")
     transferee = lines.named(row.extra.get("transferee_channel_name", ""))
     yield BlindTransfer(row.time, lines.channel(row.uniqueid), transferee, row.extra.get("extension", ""))
 
