@@ -4,10 +4,10 @@ from pbxhub.calls.ami_events import DialBegin, DialEnd
 from pbxhub.calls.arrivals import arrive_by_dialling
 from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.phone_numbers import dialled_number, same_number
+from pbxhub.calls.phone_numbers import dialled_number
 from pbxhub.calls.pickups import answer
 from pbxhub.calls.ringing import leave_inside, ring_inside
-from pbxhub.calls.sending_on import forward, next_hop
+from pbxhub.calls.sending_on import forward, next_hop, ring
 from pbxhub.calls.state import Call, Channel, SentOn, StageKey
 
 
@@ -22,16 +22,32 @@ def on_dial_begin(live: LiveCalls, message: DialBegin) -> None:
         call.originated = True  # Asterisk itself dials the first channel: somebody asked for the call by AMI
     dialler = call.channels.get(message.uniqueid)
     _learn_outside(live, call, dest, message)
-    # Newchannel, DialBegin, DialEnd ANSWER, then another DialBegin of the same channel: nobody transferred the caller,
-    # so the dialplan did (traces/redirect).
-    again = message.uniqueid == call.first and call.hop.connected and call.direction == "incoming"
-    if again and next_hop(call, message.time):
-        call.hop.redirecting = call.hop.number
+    _begin_redirect(call, dialler, message.time)
     dest.parent, dest.hop = message.uniqueid, _hop_of(call, dialler)
-    if dest.plumbing:
+    if dest.hop > call.hop.number:
+        dest.leg = not dest.plumbing
+        call.hop.early.append(dest.uniqueid)
+    elif dest.plumbing:
         _begin_behind(live, call, dest, message.time)
     elif not message.uniqueid or (dialler is not None and call.origin(dialler).uniqueid == call.first):
         _begin_leg(live, call, dest, message.time)
+
+
+def _begin_redirect(call: Call, dialler: Channel | None, time: float) -> None:
+    """Whoever has dialled the party that the caller talks to dials again: Newchannel, DialBegin, DialEnd ANSWER,
+    another DialBegin (traces/redirect).
+
+    While the party is still there, it may have sent the caller on by a feature code, and BlindTransfer is about to come
+    (traces-random): what is dialled belongs to the next hop, which begins when that is known. Otherwise the dialplan
+    has sent the caller on.
+    """
+    party = call.channels.get(call.party)
+    if dialler is None or call.direction != "incoming":
+        return
+    if call.phase == "talking" and party is not None and not party.ended and party.parent == dialler.uniqueid:
+        call.hop.moving = dialler.uniqueid
+    elif dialler.uniqueid == call.first and call.hop.connected and next_hop(call, time):
+        call.hop.redirecting = call.hop.number
 
 
 def _learn_outside(live: LiveCalls, call: Call, dest: Channel, message: DialBegin) -> None:
@@ -51,6 +67,8 @@ def _learn_outside(live: LiveCalls, call: Call, dest: Channel, message: DialBegi
 
 def _hop_of(call: Call, dialler: Channel | None) -> int:
     """A leg belongs to the hop of the caller's dial; behind a Local channel to the hop that one was dialled in."""
+    if dialler is not None and dialler.uniqueid == call.hop.moving:
+        return call.hop.number + 1
     if dialler is None or dialler.uniqueid == call.first:
         return call.hop.number
     return call.near_end(dialler).hop or call.hop.number
@@ -93,19 +111,6 @@ def _rings_for_caller(call: Call, leg: Channel, local: Channel) -> bool:
     if dialler is None or call.near_end(dialler) is not local:
         return False
     return call.origin(dialler).uniqueid == call.first
-
-
-def ring(live: LiveCalls, call: Call, dest: Channel, time: float) -> None:
-    """A leg of the caller's own rings: a ring, or the first of a redirect."""
-    call.move("rings")
-    call.dst_channel, call.rung = dest.name, dest.number
-    if dest.outside and dest.hop == call.hop.number and same_number(call.hop.destination, dest.number):
-        return  # the destination of the transfer, as the dialplan dials it
-    if call.hop.redirecting and call.hop.redirecting == dest.hop:
-        call.hop.redirecting = 0
-        forward(live, call, SentOn("redirect", call.extension, dest.number), dest.hop, time)
-    else:
-        forward(live, call, SentOn("ring", "", dest.number), dest.hop, time)
 
 
 def depart(live: LiveCalls, call: Call, dest: Channel, our_number: str, time: float) -> None:

@@ -6,6 +6,7 @@ from pbxhub.calls.ami_events import Cdr, Hangup, HangupRequest
 from pbxhub.calls.annotations import end_hold, keep_variables
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.ringing import stop_ringing, stop_waiting
+from pbxhub.calls.sending_on import redirect
 from pbxhub.calls.state import Channel, HangupCause
 
 
@@ -23,6 +24,9 @@ def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
         return
     if call.direction == "outgoing":
         call.hangup_by = _of_outgoing(channel)
+        joined = live.call_of(call.joined) if call.joined else None
+        if joined is not None:  # whoever hangs up has ended both
+            joined.hangup_by = joined.hangup_by or call.hangup_by
     elif channel.uniqueid in (call.first, call.party):
         call.hangup_by = "caller" if channel.uniqueid == call.first else "employee"
 
@@ -43,6 +47,8 @@ def on_hangup(live: LiveCalls, message: Hangup) -> None:
         return
     keep_variables(call, message.variables)
     channel.ended, channel.cause = message.time, message.cause
+    if call.hop.early and message.uniqueid == call.party:
+        redirect(live, call, message.time)
     end_hold(live, call, channel, message.time)
     stop_waiting(call, channel)
     stop_ringing(live, call, channel)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.ringing import answer_inside
+from pbxhub.calls.sending_on import redirect
 from pbxhub.calls.state import Call, Channel, SentOn, StageKey
 
 
@@ -48,6 +49,8 @@ def pickup(live: LiveCalls, call: Call, leg: Channel, hop: int, time: float) -> 
     """The caller talks to a new party."""
     if call.direction != "incoming" or call.phase == "over":
         return
+    if hop > call.hop.number:
+        redirect(live, call, time)
     leg.leg, leg.answered = True, leg.answered or time
     call.waiting.pop(leg.uniqueid, None)
     if leg.number == call.transfer.source and leg.number != call.hop.destination:

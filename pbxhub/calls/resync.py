@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pbxhub.calls.ami_events import Party, Status
 from pbxhub.calls.annotations import keep_variables
 from pbxhub.calls.arrivals import arrive
-from pbxhub.calls.dialling import depart, ring
+from pbxhub.calls.dialling import depart
 from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.phone_numbers import dialled_number
 from pbxhub.calls.pickups import pickup
 from pbxhub.calls.plumbing import is_plumbing
 from pbxhub.calls.ringing import stop_ringing, stop_waiting
-from pbxhub.calls.sending_on import next_hop
+from pbxhub.calls.sending_on import next_hop, ring
 from pbxhub.calls.state import Call, Channel, EndReason, StageKey
 from pbxhub.calls.talks import connect
 

@@ -1,7 +1,10 @@
 """A call is sent on to a destination: the next hop begins, and the stage incoming.forward fires."""
 
+from collections.abc import Iterable
+
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.state import Call, SentOn, StageKey
+from pbxhub.calls.phone_numbers import same_number
+from pbxhub.calls.state import Call, Channel, SentOn, StageKey
 
 
 def next_hop(call: Call, time: float) -> bool:
@@ -11,7 +14,8 @@ def next_hop(call: Call, time: float) -> bool:
         return False
     hop.number += 1
     hop.times = [*hop.times[-7:], time]
-    hop.connected, hop.redirecting, hop.awaited, hop.destination = False, 0, "", ""
+    hop.connected, hop.redirecting, hop.awaited, hop.destination, hop.moving = False, 0, "", "", ""
+    hop.early = []
     leave(call, time)
     return True
 
@@ -35,3 +39,33 @@ def forward(live: LiveCalls, call: Call, sent: SentOn, hop: int, time: float) ->
     step = len(call.fired.get("incoming.forward", ())) + 1
     extension = sent.source if sent.kind == "park" else sent.to
     live.fire(call, "incoming.forward", key, time, forward_step=step, extension=extension)
+
+
+def ring(live: LiveCalls, call: Call, dest: Channel, time: float) -> None:
+    """A leg of the caller's own rings: a ring, or the first of a redirect."""
+    call.move("rings")
+    call.dst_channel, call.rung = dest.name, dest.number
+    if dest.outside and dest.hop == call.hop.number and same_number(call.hop.destination, dest.number):
+        return  # the destination of the transfer, as the dialplan dials it
+    if call.hop.redirecting and call.hop.redirecting == dest.hop:
+        call.hop.redirecting = 0
+        forward(live, call, SentOn("redirect", call.extension, dest.number), dest.hop, time)
+    else:
+        forward(live, call, SentOn("ring", "", dest.number), dest.hop, time)
+
+
+def ring_early(live: LiveCalls, call: Call, early: Iterable[str], time: float) -> None:
+    """The hop for which these were dialled has begun."""
+    for uniqueid in early:
+        leg = call.channels.get(uniqueid)
+        if leg is not None and not leg.plumbing:
+            ring(live, call, leg, time)
+
+
+def redirect(live: LiveCalls, call: Call, time: float) -> None:
+    """What was dialled while the party was still there was dialled by no transfer: its hop begins as a redirect."""
+    early, dialler = call.hop.early, call.channels.get(call.hop.moving)
+    if next_hop(call, time):
+        call.hop.redirecting = call.hop.number
+        call.move_pairs(dialler)
+        ring_early(live, call, early, time)

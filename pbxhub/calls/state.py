@@ -71,6 +71,8 @@ class Hop:
     connected: somebody took this hop's dial, so that another dial of the first channel is a redirect.
     redirecting: number of a redirect's hop that has not rung anybody yet, else 0.
     destination: what the transfer, diversion or redirect named.
+    moving: uniqueid of the channel that dials again while the party it has dialled is still there.
+    early: uniqueids of what it has dialled, for the hop to come.
     awaited: number of the party that an attended transfer, completed while ringing, waits for.
     """
 
@@ -80,6 +82,8 @@ class Hop:
     redirecting: int = 0
     destination: str = ""
     awaited: str = ""
+    moving: str = ""
+    early: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,7 @@ class Call:
     phase, direction: changed by move() alone; direction is None until it is settled.
     hangup_by: who hung up first: caller, employee or pbx.
     over: when the conversation part ended (the stage after), while an evaluation may follow.
+    joined: linkedid of the other call whose outside party this one's talks to.
     agent: it is the login of an agent, who waits for calls.
     talk_ended: when the call was sent on and nobody has answered since.
     real: it has, or had, a channel that is no plumbing: its end is reported.
@@ -176,6 +181,7 @@ class Call:
     talk_ended: float = 0.0
     end_reason: EndReason = "hangup"
     real: bool = False
+    joined: str = ""
     agent: bool = False
     channel_limit: int = 128
     hop: Hop = field(default_factory=Hop)

@@ -4,7 +4,7 @@ from pbxhub.calls.ami_events import AttendedTransfer, BlindTransfer, ParkedCall,
 from pbxhub.calls.consultations import Consultation, consultation_of
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.pickups import pickup, talk_again
-from pbxhub.calls.sending_on import forward, leave, next_hop
+from pbxhub.calls.sending_on import forward, leave, next_hop, ring_early
 from pbxhub.calls.state import Call, SentOn, StageKey
 
 
@@ -18,9 +18,11 @@ def on_blind_transfer(live: LiveCalls, message: BlindTransfer) -> None:
         return  # a REFER to the parking extension: ParkedCall, then the BlindTransfer that led to it
     call.transfer = SentOn("blind_transfer", _number(live, call, message.transferer), message.extension)
     leave(call, message.time, message.transferer.uniqueid)
+    early = call.hop.early
     if call.direction == "incoming" and next_hop(call, message.time):
         call.move_pairs(call.channels.get(message.transferee.uniqueid))
         forward(live, call, call.transfer, call.hop.number, message.time)
+        ring_early(live, call, early, message.time)
 
 
 def on_attended_transfer(live: LiveCalls, message: AttendedTransfer) -> None:
@@ -32,6 +34,7 @@ def on_attended_transfer(live: LiveCalls, message: AttendedTransfer) -> None:
         call = live.merge(first, second, message.time)
         if live.call_of(second.linkedid) is not call:  # two callers, who talk to each other from now on
             first.party = second.party = ""
+            first.joined, second.joined = second.linkedid, first.linkedid
             return
     if call is None:
         return
