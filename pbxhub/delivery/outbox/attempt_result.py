@@ -23,7 +23,7 @@ class Finished:
 
 def given_up(claimed: Claimed, now: datetime) -> Finished:
     """A delivery that too many workers have lost. Recorded, it has failed, whatever its retry profile says."""
-    sentence = f"{OUTCOMES[LOST].sentence} This happened {MOST_LOST} times in a row: it is not sent again by itself."
+    sentence = f"{OUTCOMES[LOST].sentence} This happened {MOST_LOST} times in a row: the hub stops trying."
     return Finished(claimed, Answer(LOST, sentence), (), now)
 
 
