@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from pbxhub.account.call_events import CallEvent, events_of, recording_of
 from pbxhub.ami.call_events import EventLog, write_events
@@ -100,37 +100,56 @@ def event(linkedid: str, on: float, more: str = "", size: int = 0) -> ReceivedEv
 
 
 def test_a_call_is_kept_up_to_half_a_megabyte_and_an_outage_of_the_database_up_to_eight() -> None:
-    work: list[Any] = []
-    log = EventLog(None, 1, work.append)  # type: ignore[arg-type]
+    log = EventLog(None)  # type: ignore[arg-type]
     for number in range(1000):
-        log.add(event("1.1", number, size=1000))
-    assert sum(len(one.block) for one in log._waiting["1.1"]) <= 512 * 1024
+        log.add(1, event("1.1", number, size=1000))
+    assert sum(len(one.block) for one in log._waiting[1, "1.1"]) <= 512 * 1024
     for call in range(1000):
-        log.add(event(f"2.{call}", call, size=100_000))
+        log.add(1, event(f"2.{call}", call, size=100_000))
     assert log._size < 9 * 1024 * 1024
-    log.flush()
-    assert len(work) == 2
-    assert log._waiting == {}
 
 
 def test_calls_that_became_one_are_shown_as_one_and_two_listeners_as_one(database: Database, pbx: int) -> None:
     joined = event("1.1", 3, "SecondTransfererLinkedid: 1.2")
     for _ in range(2):  # two listeners
-        write_events(database, pbx, {"1.1": [event("1.1", 1), joined], "1.2": [event("1.2", 2), joined],
-                                     "1.3": [event("1.3", 4)]})  # fmt: skip
+        write_events(database, {(pbx, "1.1"): [event("1.1", 1), joined], (pbx, "1.2"): [event("1.2", 2), joined],
+                                (pbx, "1.3"): [event("1.3", 4)]})  # fmt: skip
     [found] = told(database)
     assert [one.block.split("\n")[1] for one in found] == ["Linkedid: 1.1", "Linkedid: 1.2", "Linkedid: 1.1"]
 
 
 def test_secrets_in_variables_are_for_those_who_may_change_webhooks(database: Database, pbx: int) -> None:
-    write_events(database, pbx, {"1.1": [event("1.1", 1, "ChanVariable: CRM_TOKEN=hushhush\r\nApi-Key: hushhush")]})
+    write_events(database, {(pbx, "1.1"): [event("1.1", 1, "ChanVariable: CRM_TOKEN=hushhush\r\nApi-Key: hushhush")]})
     [[shown]] = told(database)
     assert "hushhush" not in shown.block
     assert "CRM_TOKEN" in shown.block
 
 
+def test_events_wait_for_a_database_that_is_away_and_those_of_a_deleted_pbx_are_dropped(
+    database: Database, pbx: int
+) -> None:
+    async def scenario() -> None:
+        log = EventLog(database)
+        log.add(pbx, event("1.1", 1))
+        log.add(pbx + 1, event("9.9", 1))
+        with database.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE call_events RENAME TO away"))
+        await log._flush()
+        log.add(pbx, event("1.1", 2, size=1))
+        assert [one.on for one in log._waiting[pbx, "1.1"]] == [1, 2]
+        await log.close()  # tries nothing more
+        with database.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE away RENAME TO call_events"))
+        await log._flush()
+        assert log._waiting == {}
+
+    run(scenario())
+    assert count(database) == 1
+    assert len(told(database)[0]) == 2
+
+
 def test_events_are_deleted_after_a_week(database: Database, pbx: int) -> None:
-    write_events(database, pbx, {"1.1": [event("1.1", 1)]})
+    write_events(database, {(pbx, "1.1"): [event("1.1", 1)]})
     moment = datetime.now(UTC)
     prune(database, moment + timedelta(days=6), pause=0)
     assert count(database) == 1

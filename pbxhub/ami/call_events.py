@@ -1,24 +1,29 @@
-"""The events of calls as they came, kept for a while so that one can see why a call was told as it was.
+"""The events of calls as they came, kept for a while so that one can see why a call has the stages it has.
 
-Not part of a stage's transaction: every two seconds one statement writes what has come of all calls, behind the stages
-that wait. What is lost when the hub is killed is two seconds of evidence, never a stage.
+They are written beside the stages, not with them: every two seconds one transaction writes what came of all calls of
+all PBXs. What is lost when the hub is killed is two seconds of evidence, never a stage.
 """
 
 import asyncio
 import re
-import threading
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 
-from sqlalchemy import Table
+import structlog
+from sqlalchemy import Table, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.ami.resync import ReceivedEvent
+from pbxhub.store.accounts import Pbx
 from pbxhub.store.bulk import Insert
 from pbxhub.store.call_events import CallEvents
+from pbxhub.store.columns import one_of
+from pbxhub.store.database_errors import is_away, reason
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Base, Database
+
+CallKey = tuple[int, str]  # PBX and linkedid
 
 _EVERY = 2.0  # seconds
 _MOST_OF_A_CALL = 512 * 1024  # characters; the longest recording of a call has 300,000
@@ -27,31 +32,30 @@ _MOST_CALLS = 20_000  # of which the length is remembered
 _LINKEDID = re.compile(r"inkedid: ([^\r\n]+)")
 _EVENTS: Table = Base.metadata.tables[CallEvents.__tablename__]
 _INSERT = Insert(_EVENTS, ("id", "pbx_id", "linkedid", "recorded"))
+log = structlog.get_logger(__name__)
 
 
 class EventLog:
-    """One PBX's events on their way into the database. put: hands work to the thread that writes."""
+    """The events of all PBXs of a process on their way into the database."""
 
-    def __init__(self, database: Database, pbx_id: int, put: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._pbx_id = pbx_id
-        self._put = put
-        self._waiting: dict[str, list[ReceivedEvent]] = {}
+        self._waiting: dict[CallKey, list[ReceivedEvent]] = {}
         self._size = 0
-        self._lengths: dict[str, int] = {}
-        self._written = threading.Event()  # set while nothing is being written: one write at a time
-        self._written.set()
+        self._lengths: dict[CallKey, int] = {}
+        self._is_away = False  # whether the last write failed
 
-    def add(self, event: ReceivedEvent) -> None:
+    def add(self, pbx_id: int, event: ReceivedEvent) -> None:
         """An event that the tracker was given; one that names two calls (a transfer) is of both."""
         if self._size > _MOST_WAITING:
             return
         for linkedid in dict.fromkeys(_LINKEDID.findall(event.block)):
-            length = self._lengths.get(linkedid, 0) + len(event.block)
+            key = pbx_id, linkedid
+            length = self._lengths.get(key, 0) + len(event.block)
             if length <= _MOST_OF_A_CALL:
-                self._lengths[linkedid] = length
+                self._lengths[key] = length
                 self._size += len(event.block)
-                self._waiting.setdefault(linkedid, []).append(event)
+                self._waiting.setdefault(key, []).append(event)
         while len(self._lengths) > _MOST_CALLS:
             del self._lengths[next(iter(self._lengths))]
 
@@ -59,26 +63,44 @@ class EventLog:
         """Writes until cancelled."""
         while True:
             await asyncio.sleep(_EVERY)
-            if self._written.is_set():
-                self.flush()
+            await self._flush()
 
-    def flush(self) -> None:
-        """Has written what is there, now."""
-        if self._waiting:
-            waiting, self._waiting, self._size = self._waiting, {}, 0
-            self._written.clear()
-            self._put(partial(write_events, self._database, self._pbx_id, waiting))
-            self._put(self._written.set)
+    async def close(self) -> None:
+        """Writes the rest, unless the database is unavailable."""
+        if not self._is_away:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        waiting, size = self._waiting, self._size
+        self._waiting, self._size = {}, 0
+        try:
+            if waiting:
+                await asyncio.to_thread(write_events, self._database, waiting)
+            self._is_away = False
+        except SQLAlchemyError as error:
+            if not self._is_away:
+                log.warning("AMI events of calls cannot be written", error=reason(error), calls=len(waiting))
+            self._is_away = is_away(error)
+            if self._is_away:
+                self._put_back(waiting, size)
+
+    def _put_back(self, waiting: Mapping[CallKey, list[ReceivedEvent]], size: int) -> None:
+        self._waiting = {**waiting, **{key: [*waiting.get(key, ()), *some] for key, some in self._waiting.items()}}
+        self._size += size
 
 
-def write_events(database: Database, pbx_id: int, events: Mapping[str, Sequence[ReceivedEvent]]) -> None:
-    """Writes events by linkedid, in one transaction."""
-    rows = [
-        {"id": new_id(), "pbx_id": pbx_id, "linkedid": linkedid[:150], "recorded": zlib.compress(_recorded(some))}
-        for linkedid, some in events.items()
-    ]
+def write_events(database: Database, events: Mapping[CallKey, Sequence[ReceivedEvent]]) -> None:
+    """Writes events in one transaction; those of PBXs that were deleted meanwhile are dropped."""
+    packed = [(pbx_id, linkedid[:150], zlib.compress(_recorded(some))) for (pbx_id, linkedid), some in events.items()]
     with database.write() as session:
-        _INSERT.run(session, rows)
+        known = set(session.scalars(select(Pbx.id).where(one_of(Pbx.id, {pbx_id for pbx_id, _, _ in packed}))))
+        rows = [
+            {"id": new_id(), "pbx_id": pbx_id, "linkedid": linkedid, "recorded": recorded}
+            for pbx_id, linkedid, recorded in packed
+            if pbx_id in known
+        ]
+        if rows:
+            _INSERT.run(session, rows)
 
 
 def _recorded(events: Sequence[ReceivedEvent]) -> bytes:

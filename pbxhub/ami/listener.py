@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from pbxhub.ami.call_events import EventLog
 from pbxhub.ami.login import Patience
 from pbxhub.ami.pbx_listener import PbxListener
 from pbxhub.ami.pbx_rows import PbxRow, read_rows
@@ -39,13 +40,14 @@ async def listen(
     stage_memory: stages kept per PBX while the database is unavailable (Settings.stage_memory).
     keep_events: whether the events of calls are kept beside their stages (call_events.py).
     """
-    publisher = Publisher(publish)
+    publisher, events = Publisher(publish), EventLog(context.database) if keep_events else None
     begin = partial(
         PbxListener, context=context, publisher=publisher, stage_memory=stage_memory, patience=patience or Patience(),
-        data_dir=data_dir, keep_events=keep_events,
+        data_dir=data_dir, events=events,
     )  # fmt: skip
     listener = _Listener(context.database, context.vault, begin)
-    stopping, writing = asyncio.create_task(stop.wait()), asyncio.create_task(publisher.run())
+    stopping = asyncio.create_task(stop.wait())
+    writing = [asyncio.create_task(part.run()) for part in (publisher, events) if part]
     try:
         while not stop.is_set():
             try:
@@ -56,7 +58,10 @@ async def listen(
     finally:
         stopping.cancel()
         await listener.close()
-        writing.cancel()
+        for task in writing:
+            task.cancel()
+        if events:
+            await events.close()
 
 
 class _Listener:

@@ -71,7 +71,7 @@ class PbxListener:
 
     def __init__(
         self, row: PbxRow, context: DeliveryContext, publisher: Publisher, stage_memory: int, patience: Patience,
-        data_dir: Path, keep_events: bool = True,
+        data_dir: Path, events: EventLog | None = None,
     ) -> None:  # fmt: skip
         self.row = row
         self._unwritten_file = unwritten_file(data_dir, row.id)
@@ -80,7 +80,7 @@ class PbxListener:
         self._inbox: Inbox[Item] = Inbox(_INBOX)
         self._publisher = publisher
         self._queue = publisher.open_queue(row.id, stage_memory)
-        self._events = EventLog(context.database, row.id, self._queue.put) if keep_events else None
+        self._events = events
         self._tracker = row.new_tracker()
         self._connecting: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
@@ -121,8 +121,6 @@ class PbxListener:
         works = [
             self._follow, self._note, self._sweep, self._show, self._read_cel, self._placing.run,
         ]  # fmt: skip
-        if self._events is not None:
-            works.append(self._events.run)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for work in works:
@@ -159,8 +157,6 @@ class PbxListener:
         await self._stopped.wait()
         self._put(self._backfill.release_held())
         self._put_notes()
-        if self._events is not None:
-            self._events.flush()
         await self._queue.empty.wait()
         await asyncio.to_thread(write_seen, self._database, self.row.id, self._current())
 
@@ -202,7 +198,7 @@ class PbxListener:
             message = parse(item.block, item.on)
             if message is not None:
                 if self._events is not None:
-                    self._events.add(item)
+                    self._events.add(self.row.id, item)
                 self._put(self._backfill.feed(message, self._tracker.feed(message), _now()))
         elif isinstance(item, ChannelList):
             self._resync(item)
