@@ -22,7 +22,7 @@ NAMES = {
     "Flask": ["json_provider_class", "sort_keys", "regex", "trim_blocks", "lstrip_blocks", "_login_user"],
     "Flask-Security": [
         "fs_uniquifier", "tf_primary_method", "tf_phone_number", "mf_recovery_codes", "roles", "case_insensitive",
-        "find_role", "verify_auth_token", "verify_totp", "check_recovery_code", "delete_recovery_code",
+        "find_role", "is_register", "verify_auth_token", "verify_totp", "check_recovery_code", "delete_recovery_code",
     ],
     "flask-smorest": [
         "_raw_load_json", "_register_error_handlers", "_openapi_json", "ARGUMENTS_PARSER", "ERROR_SCHEMA",
