@@ -348,7 +348,7 @@ def _bridge_leave(block: str, time: float) -> Bridge:
 
 def _hangup_request(block: str, time: float) -> HangupRequest:
     state, sip = text_of(block, "\nChannelStateDesc: "), text_of(block, "\nTechCause: ")
-    refused = state == "Busy" or (sip >= "400" and sip != _CANCELLED)
+    refused = state == "Busy" or (state != "Up" and sip >= "400" and sip != _CANCELLED)
     return HangupRequest(time, *_ids(block), refused)
 
 

@@ -40,6 +40,7 @@ def on_attended_transfer(live: LiveCalls, message: AttendedTransfer) -> None:
         return
     found = consultation_of(call, message)
     call.transfer = SentOn("attended_transfer", _number(live, call, message.original), found.to)
+    call.hangup_by = ""  # a feature code is completed by the hangup of the one who consults
     for line in (message.original.uniqueid, message.second.uniqueid):
         if line in call.channels:
             call.channels[line].left = True
