@@ -130,7 +130,9 @@ def _taken(session: Session, row: Pbx, files: PbxFiles, common: Path) -> list[Re
 def _is_of(field: str, other: Pbx) -> Refusal:
     return Refusal(
         field,
-        say("%(pbx)s of the project %(project)s has this already.", pbx=other.name, project=other.project.name),
+        say(
+            "The PBX %(pbx)s of the project %(project)s uses this already.", pbx=other.name, project=other.project.name
+        ),
         say("Let each PBX write into a folder or a table of its own, and name that."),
     )
 
