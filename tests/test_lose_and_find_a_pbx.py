@@ -15,7 +15,8 @@ from pbxhub.ami.actions import build
 from pbxhub.ami.connection import Connection
 from pbxhub.ami.protocol import SessionEndedError
 from pbxhub.ami.publisher import Publisher
-from pbxhub.ami.resync import ChannelList, ReceivedEvent, read_channels, sort_held, why_gone
+from pbxhub.ami.resync import ReceivedEvent, read_channels, sort_held
+from pbxhub.calls.resync import why_gone
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
 from pbxhub.store.history import LiveCall
@@ -373,12 +374,9 @@ def test_a_restart_is_known_by_asterisks_own_start_and_not_by_a_clock_that_was_s
     now = datetime.now(UTC)
     known = now - timedelta(hours=5)
 
-    def channel_list(started_on: datetime | None, restarted: bool | None) -> ChannelList:
-        return ChannelList((), now, "22.10.1", started_on, restarted)
-
-    assert why_gone(known, channel_list(now, None)) == "pbx_restarted"
-    assert why_gone(known, channel_list(known + timedelta(seconds=1), None)) == "lost_while_disconnected"
-    assert why_gone(known, channel_list(now, restarted=False)) == "lost_while_disconnected"
-    assert why_gone(known, channel_list(known, restarted=True)) == "pbx_restarted"
-    assert why_gone(None, channel_list(now, None)) == "lost_while_disconnected"
-    assert why_gone(known, channel_list(None, None)) == "lost_while_disconnected"
+    assert why_gone(known, now, None) == "pbx_restarted"
+    assert why_gone(known, known + timedelta(seconds=1), None) == "lost_while_disconnected"
+    assert why_gone(known, now, restarted=False) == "lost_while_disconnected"
+    assert why_gone(known, known, restarted=True) == "pbx_restarted"
+    assert why_gone(None, now, None) == "lost_while_disconnected"
+    assert why_gone(known, None, None) == "lost_while_disconnected"

@@ -22,9 +22,10 @@ import structlog
 
 from pbxhub.ami.cel_file import CelUnreadableError
 from pbxhub.ami.cel_table import CelSource
-from pbxhub.ami.resync import ChannelList, Reason
+from pbxhub.ami.resync import ChannelList
 from pbxhub.calls.ami_events import Hangup, Message, Newchannel, Status
 from pbxhub.calls.cel_calls import BEFORE_ALL, CelCall, CelCalls, Place, tell, tell_so_far
+from pbxhub.calls.resync import Loss
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
 
@@ -233,7 +234,7 @@ class Backfill:
                 yield report
 
     def _reports(
-        self, call: CelCall, end: float | None = None, reason: Reason = "lost_while_disconnected"
+        self, call: CelCall, end: float | None = None, reason: Loss = "lost_while_disconnected"
     ) -> list[CallReport]:
         """The reports of the whole call, or without an end those of its rows so far."""
         try:
@@ -248,7 +249,7 @@ class Backfill:
             )
             return []
 
-    def _end_of(self, call: CelCall, now: float) -> tuple[float, Reason] | None:
+    def _end_of(self, call: CelCall, now: float) -> tuple[float, Loss] | None:
         """When and why the unfinished part of a call ended; None while it is too early to publish the call."""
         live, silent = self._last_list, now - call.touched
         if live is None:

@@ -24,9 +24,10 @@ from pbxhub.ami.pbx_rows import PbxRow, Seen, known_trunks, read_notes, write_cu
 from pbxhub.ami.placing import NotBegun, Placing
 from pbxhub.ami.protocol import Answer, SessionEndedError
 from pbxhub.ami.publisher import GROUP, Publisher
-from pbxhub.ami.resync import ChannelList, ReceivedEvent, SilentCheck, read_channels, why_gone
+from pbxhub.ami.resync import ChannelList, ReceivedEvent, SilentCheck, read_channels
 from pbxhub.ami.unwritten_stages import keep_unwritten, read_unwritten, unwritten_file
 from pbxhub.calls.ami_events import parse
+from pbxhub.calls.resync import why_gone
 from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.store.pbx_states import PbxState
@@ -240,7 +241,7 @@ class PbxListener:
 
     def _resync(self, live: ChannelList) -> None:
         """Publishes what happened during the gap, as far as the list of live channels shows it."""
-        why = why_gone(self._started_on, live)
+        why = why_gone(self._started_on, live.started_on, live.restarted)
         reports = self._tracker.resync(live.channels, live.taken_on, why, live.started_on)
         self._put(self._backfill.resync(live, reports))
         self._started_on = live.started_on or self._started_on

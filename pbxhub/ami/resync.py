@@ -14,16 +14,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from pbxhub.calls.ami_events import Status, parse
 
 VARIABLES = "CDR(start),CDR(answer),DIALEDPEERNUMBER,MIXMONITOR_FILENAME,CHANNEL(linkedid)"
-_SAME_START = 3  # seconds by which two readings of one start may differ: Uptime is whole, clocks are adjusted
 _LINKEDID = re.compile(r"^\w*(?i:linkedid): (.+?)\r?$", re.MULTILINE)
 _UNIQUEID = re.compile(r"^Uniqueid: (.+?)\r?$", re.MULTILINE)
-
-Reason = Literal["lost_while_disconnected", "pbx_restarted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +86,3 @@ def _begins_a_call(block: str) -> bool:
         and linkedid is not None
         and uniqueid[1] == linkedid[1]
     )
-
-
-def why_gone(last_start: datetime | None, live: ChannelList) -> Reason:
-    """Why calls in progress have disappeared: Asterisk restarted, or they ended while the hub was disconnected."""
-    restarted = live.restarted
-    if restarted is None and last_start and live.started_on:
-        restarted = (live.started_on - last_start).total_seconds() > _SAME_START
-    return "pbx_restarted" if restarted else "lost_while_disconnected"

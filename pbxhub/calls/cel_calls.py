@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from pbxhub.calls.cel import CelRow, messages_of, seconds_of
+from pbxhub.calls.resync import Loss
 from pbxhub.calls.stages import CallReport
-from pbxhub.calls.tracker import Loss, Tracker
+from pbxhub.calls.tracker import Tracker
 from pbxhub.calls.values import moment
 
 BEFORE_ALL = -1

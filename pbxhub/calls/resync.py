@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Literal
 
 from pbxhub.calls.ami_events import Party, Status
 from pbxhub.calls.annotations import keep_variables
@@ -17,12 +19,25 @@ from pbxhub.calls.sending_on import next_hop, ring
 from pbxhub.calls.state import Call, Channel, EndReason, StageKey
 from pbxhub.calls.talks import connect
 
+Loss = Literal["lost_while_disconnected", "pbx_restarted"]
+_SAME_START = 3  # seconds by which two readings of one start may differ: Uptime is whole, clocks are adjusted
 _STARTED = re.compile(r"(?:^|-)([0-9]{10}\.)[0-9]+$")
 _DIALLED = ("AppDial", "AppDial2", "AppQueue")
 _TELLING = {"MIXMONITOR_FILENAME"}  # of the variables that Status is asked for, what events would have told
 _AGENT = "AgentLogin"
 _NOT_FOR_TWO = ("Park", "ConfBridge", "MeetMe", "Page")
 _RETRIEVES = "ParkedCall"  # who took a parked caller back was not rung
+
+
+def why_gone(last_start: datetime | None, started_on: datetime | None, restarted: bool | None) -> Loss:
+    """Why calls in progress have disappeared: Asterisk restarted, or they ended while the hub was disconnected.
+
+    last_start, started_on: when Asterisk said it had started, at the last connection and now. restarted: what it said
+    of that itself, None where it did not.
+    """
+    if restarted is None and last_start and started_on:
+        restarted = (started_on - last_start).total_seconds() > _SAME_START
+    return "pbx_restarted" if restarted else "lost_while_disconnected"
 
 
 def take_stock(

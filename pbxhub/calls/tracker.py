@@ -7,21 +7,19 @@ tests/traces holds recordings of a real Asterisk with the stages that each must 
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from pbxhub.calls import ami_events, annotations, arrivals, dialling, hangups, talks, transfers, user_events
 from pbxhub.calls.ami_events import Message, Status
 from pbxhub.calls.extensions import Extensions
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.resync import take_stock
+from pbxhub.calls.resync import Loss, take_stock
 from pbxhub.calls.snapshot import load
 from pbxhub.calls.stages import JSON, CallReport
 
 LONGEST_SILENCE = 24 * 3600.0
 MOST_CALLS = 20000
-
-Loss = Literal["lost_while_disconnected", "pbx_restarted"]
 
 
 def _on_shutdown(live: LiveCalls, message: ami_events.Shutdown) -> None:
