@@ -17,8 +17,8 @@ def answer(live: LiveCalls, call: Call, leg: Channel, time: float, ours: bool) -
             pickup(live, call, leg, call.hop.number, time)
         elif ours or leg.leg:
             _answer_for_caller(live, call, leg, time)
-    elif call.direction == "outgoing" and not leg.outside:
-        call.extension = call.extension or leg.number
+    elif call.direction == "outgoing" and (not leg.outside or call.phase == "sent_on"):
+        call.extension = call.extension or ("" if leg.outside else leg.number)
         talk_again(call)
     elif leg.leg:
         _answer_without_caller(live, call, leg, time)

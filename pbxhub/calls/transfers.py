@@ -41,13 +41,26 @@ def on_attended_transfer(live: LiveCalls, message: AttendedTransfer) -> None:
     found = consultation_of(call, message)
     call.transfer = SentOn("attended_transfer", _number(live, call, message.original), found.to)
     call.hangup_by = ""  # a feature code is completed by the hangup of the one who consults
-    for line in (message.original.uniqueid, message.second.uniqueid):
-        if line in call.channels:
-            call.channels[line].left = True
+    held_since = _leave_lines(call, found, message)
     if call.direction == "incoming" and found.to and next_hop(call, message.time):
         call.move_pairs(call.channels.get(found.caller_line))
         forward(live, call, call.transfer, call.hop.number, message.time)
         _join(live, call, found, message)
+    if call.phase == "sent_on" and held_since:
+        call.talk_ended = held_since
+
+
+def _leave_lines(call: Call, found: Consultation, message: AttendedTransfer) -> float:
+    """The transferer goes. Returns since when the other party has been on hold, 0.0 when it has not."""
+    rings = found.party is not None and not found.party.answered
+    lines = [
+        call.channels[line] for line in (message.original.uniqueid, message.second.uniqueid) if line in call.channels
+    ]
+    if call.direction == "outgoing" and rings:
+        leave(call, message.time)
+    for line in lines:
+        line.left = True
+    return max((line.held for line in lines), default=0.0)
 
 
 def _call_of(live: LiveCalls, party: Party, time: float) -> Call | None:
