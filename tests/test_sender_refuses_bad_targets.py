@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pbxhub.sending.address_guard import BLOCKED, AddressGuard, Endpoint, endpoints
-from pbxhub.sending.target_url import Refusal, read_target
+from pbxhub.sending.target_url import UnusableTarget, read_target
 from pbxhub.testing.receivers.receiver import Received, Receiver, Reply
 from tests.support.sending import LOOPBACK_TOO, PUBLIC_ONLY, Dns, post, send, sender
 
@@ -117,7 +117,7 @@ def test_digits_dots_and_letters_in_disguise_are_refused(host: str) -> None:
 
 def test_a_real_international_name_is_taken() -> None:
     target = read_target("https://пример.укр/шлях")
-    assert not isinstance(target, Refusal)
+    assert not isinstance(target, UnusableTarget)
     assert target.host == "xn--e1afmkfd.xn--j1amh"
 
 
@@ -372,7 +372,7 @@ URL_PIECES = st.sampled_from(
 def test_any_text_as_a_url_is_read_or_refused_and_never_leads_inside(text: str) -> None:
     if PUBLIC_ONLY.check_url(text) is None:
         target = read_target(text)
-        assert not isinstance(target, Refusal)
+        assert not isinstance(target, UnusableTarget)
         host = urlsplit(text).hostname or ""
         assert target.host.isascii()
         assert target.host == host.removesuffix(".") or not host.isascii()

@@ -8,20 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pbxhub.steering.actions import Dial, Hangup, Pickup, Queue, ReadDigits, SetVariables
-from pbxhub.steering.answer import MOST_STEPS, Plan, Refusal, read_destination, read_plan
+from pbxhub.steering.answer import MOST_STEPS, Plan, RefusedPlan, read_destination, read_plan
 from pbxhub.steering.dialplan_text import quote
 from pbxhub.steering.number_rules import Rules
 
 RULES = Rules(("_1XX", "_380XXXXXXXXX", "_0900X."), ("sales",), frozenset({"190"}), "UA")
 
 
-def plan(*actions: Any, rules: Rules = RULES) -> Plan | Refusal:
+def plan(*actions: Any, rules: Rules = RULES) -> Plan | RefusedPlan:
     return read_plan(json.dumps({"actions": actions}).encode(), rules)
 
 
 def refused(*actions: Any, rules: Rules = RULES) -> str:
     found = plan(*actions, rules=rules)
-    assert isinstance(found, Refusal), found
+    assert isinstance(found, RefusedPlan), found
     return str(found)
 
 
@@ -81,7 +81,7 @@ def test_the_answer_of_the_documentation_answers_and_hangs_up() -> None:
 )
 def test_what_is_not_the_schema_is_refused(body: bytes, reason: str) -> None:
     found = read_plan(body, RULES)
-    assert isinstance(found, Refusal)
+    assert isinstance(found, RefusedPlan)
     assert str(found).startswith(reason)
 
 
@@ -161,7 +161,7 @@ def test_no_field_that_reaches_the_dialplan_takes_its_syntax(value: str) -> None
     ]
     rules = Rules((*HOSTILE, "_X."), (*HOSTILE, "sales"))
     for action in fields:
-        assert isinstance(plan(action, rules=rules), Refusal), action
+        assert isinstance(plan(action, rules=rules), RefusedPlan), action
 
 
 @given(st.text())
@@ -175,9 +175,9 @@ def test_a_quoted_text_has_nothing_for_the_dialplan_and_comes_back(text: str) ->
 
 @given(st.binary(max_size=300))
 def test_no_answer_ever_raises(body: bytes) -> None:
-    assert isinstance(read_plan(body, RULES), Refusal | Plan)
-    assert isinstance(read_destination(body, "", RULES, 30), Refusal | Plan)
-    assert isinstance(read_destination(body, "a.b", RULES, 30), Refusal | Plan)
+    assert isinstance(read_plan(body, RULES), RefusedPlan | Plan)
+    assert isinstance(read_destination(body, "", RULES, 30), RefusedPlan | Plan)
+    assert isinstance(read_destination(body, "a.b", RULES, 30), RefusedPlan | Plan)
 
 
 def test_a_forwarding_number_is_the_body_or_a_key_of_it() -> None:

@@ -21,7 +21,7 @@ from pbxhub.delivery.stage_values import Lookups, StageValues
 from pbxhub.delivery.webhook_cache import LiveWebhook, ProjectWebhooks
 from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import describe
-from pbxhub.steering.answer import Plan, Refusal
+from pbxhub.steering.answer import Plan, RefusedPlan
 from pbxhub.steering.number_rules import Rules
 from pbxhub.store.accounts import Number, Pbx
 from pbxhub.store.delivery_rows import NewDelivery
@@ -104,7 +104,7 @@ def understand(asked: Asked, answer: Answer) -> tuple[Reading, Plan | None]:
     if not reading.ok:
         return reading, None
     plan = plan_of(asked.steering, answer.body, asked.rules)
-    if isinstance(plan, Refusal):
+    if isinstance(plan, RefusedPlan):
         sentence = f"{describe('steering_refused').sentence} The answer's {plan}."
         return read(spec, replace(answer, outcome="steering_refused", message=sentence), always_values=True), None
     return reading, plan

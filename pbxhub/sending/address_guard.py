@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from pbxhub.sending.target_url import Address, Refusal, Target, read_target
+from pbxhub.sending.target_url import Address, Target, UnusableTarget, read_target
 from pbxhub.translatable import say
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -54,7 +54,7 @@ _SERVICE_PORTS = frozenset((
 ))  # fmt: skip
 
 # The same sentence for every address and port, so that webhooks cannot scan the network behind the hub.
-BLOCKED = Refusal(
+BLOCKED = UnusableTarget(
     say(
         "This hub is not allowed to connect to this address. Webhooks may reach public web servers, and those that the "
         "operator of this server allows (PBXHUB_ALLOWED_NETWORKS)."
@@ -89,12 +89,12 @@ class AddressGuard:
             return self
         return replace(self, allowed_networks=tuple(one for one in self.allowed_networks if one in grant))
 
-    def check_url(self, url: str) -> Refusal | None:
+    def check_url(self, url: str) -> UnusableTarget | None:
         """For saving: checks everything that needs no DNS lookup."""
         target = read_target(url)
-        return target if isinstance(target, Refusal) else self.check_target(target)
+        return target if isinstance(target, UnusableTarget) else self.check_target(target)
 
-    def check_target(self, target: Target) -> Refusal | None:
+    def check_target(self, target: Target) -> UnusableTarget | None:
         """Checks the port, and the host if it is an address, localhost or a cloud's metadata name."""
         if target.address:
             return self.check_address(target.address, target.port)
@@ -104,11 +104,11 @@ class AddressGuard:
             return self.check_address(ipaddress.IPv4Address("127.0.0.1"), target.port)
         return BLOCKED if target.port in _SERVICE_PORTS else None
 
-    def check_addresses(self, addresses: Iterable[Address], port: int) -> Refusal | None:
+    def check_addresses(self, addresses: Iterable[Address], port: int) -> UnusableTarget | None:
         """For DNS answers: one refused address refuses the name."""
         return next((BLOCKED for address in addresses if self.check_address(address, port)), None)
 
-    def check_address(self, address: Address | str, port: int) -> Refusal | None:
+    def check_address(self, address: Address | str, port: int) -> UnusableTarget | None:
         """For the address about to be connected to. Refuses a text that is not an address."""
         try:
             plain = unwrap(ipaddress.ip_address(address))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pbxhub.sending.address_guard import METADATA_NAMES, NEVER, Network, ends, is_here, is_public, unwrap, within
-from pbxhub.sending.target_url import Address, Refusal, read_host
+from pbxhub.sending.target_url import Address, UnusableTarget, read_host
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +60,4 @@ def read_pbx_host(text: str) -> str | None:
     except ValueError:
         pass
     found = read_host(text)
-    return None if isinstance(found, Refusal) else found[0]
+    return None if isinstance(found, UnusableTarget) else found[0]

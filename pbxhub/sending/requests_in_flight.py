@@ -20,7 +20,7 @@ from pbxhub.sending.curl_loop import CurlLoop
 from pbxhub.sending.exchange import Answer, Outgoing
 from pbxhub.sending.outcomes import describe
 from pbxhub.sending.resolver import Found, Resolver
-from pbxhub.sending.target_url import Refusal, Target, read_target
+from pbxhub.sending.target_url import Target, UnusableTarget, read_target
 from pbxhub.webhooks.request import Request
 
 _AFTER_A_FAULT = 0.1  # seconds
@@ -58,7 +58,7 @@ class RequestsInFlight:
         self._looking: list[tuple[float, int, _Transfer]] = []
         self._looking_up = 0
         self._numbers = count()
-        self._verdicts: dict[tuple[str, NetworkGrant], tuple[Found | None, Refusal | None]] = {}
+        self._verdicts: dict[tuple[str, NetworkGrant], tuple[Found | None, UnusableTarget | None]] = {}
         self._guards: dict[NetworkGrant, AddressGuard] = {}  # the guard for each grant
         self._verdicts_by = guard
         self._stopping = False
@@ -130,7 +130,7 @@ class RequestsInFlight:
             transfer.done(Answer("render_error", f"{describe('render_error').sentence} {reason}"))
             return
         target = read_target(transfer.outgoing.request.url)
-        if isinstance(target, Refusal):
+        if isinstance(target, UnusableTarget):
             transfer.done(blocked(target.sentence))
             return
         transfer.target = target
@@ -208,7 +208,7 @@ class RequestsInFlight:
         next_transfer.ends = transfer.ends
         self._begin(partial(self._check, next_transfer), next_transfer)
 
-    def _verdict(self, transfer: _Transfer, target: Target, found: Found | None) -> Refusal | None:
+    def _verdict(self, transfer: _Transfer, target: Target, found: Found | None) -> UnusableTarget | None:
         """The guard's decision on a target, cached until its addresses or the guard change."""
         guard = self._guard_for(transfer.outgoing.networks)
         place = target.origin, transfer.outgoing.networks

@@ -1,4 +1,4 @@
-"""What an answer wants done with a waiting call: a Plan, or a Refusal that names the field and the reason.
+"""What an answer wants done with a waiting call: a Plan, or a RefusedPlan with the field and the reason.
 
 {"actions": [{"type": "answer"}, {"type": "dial", "extension": "101", "timeout": 20}, {"type": "hangup"}]}
 
@@ -50,7 +50,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedPlan:
     """Why an answer is not carried out. path: the field, "actions[1].number", or "" for the whole answer."""
 
     path: str
@@ -63,10 +63,10 @@ class Refusal:
 class _RefusedError(Exception):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(reason)
-        self.refusal = Refusal(path, reason)
+        self.refusal = RefusedPlan(path, reason)
 
 
-def read_plan(body: bytes, rules: Rules) -> Plan | Refusal:
+def read_plan(body: bytes, rules: Rules) -> Plan | RefusedPlan:
     """The plan in an answer {"actions": […]}. Never raises, whatever the body."""
     try:
         document = _read_json(body)
@@ -79,7 +79,7 @@ def read_plan(body: bytes, rules: Rules) -> Plan | Refusal:
         return refused.refusal
 
 
-def read_destination(body: bytes, key: str, rules: Rules, timeout: int) -> Plan | Refusal:
+def read_destination(body: bytes, key: str, rules: Rules, timeout: int) -> Plan | RefusedPlan:
     """The plan of a forwarding number: the answer's body, or one key of its JSON, names where the call goes.
 
     key: "destination" or "data.phone"; empty: the whole body is the number. timeout: seconds it rings.

@@ -1,6 +1,6 @@
 """Webhooks that the dialplan asks: validates one, and reads what its answer does with the call."""
 
-from pbxhub.steering.answer import Plan, Refusal, read_destination, read_plan
+from pbxhub.steering.answer import Plan, RefusedPlan, read_destination, read_plan
 from pbxhub.steering.dialplan_text import NAME
 from pbxhub.steering.number_rules import MOST_RULES, Rules, wrong_rules
 from pbxhub.translatable import say
@@ -9,7 +9,7 @@ from pbxhub.webhooks.spec import FieldError, Steering, WebhookSpec
 LONGEST_WAIT, LONGEST_RING = 60, 600
 
 
-def plan_of(steering: Steering, body: bytes, rules: Rules) -> Plan | Refusal:
+def plan_of(steering: Steering, body: bytes, rules: Rules) -> Plan | RefusedPlan:
     """The plan in an answer, or why it is refused. Never raises, whatever the body contains."""
     if steering.reads == "variables":
         return Plan(())
