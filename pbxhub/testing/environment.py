@@ -1,4 +1,4 @@
-"""Settings of a scenario: variables of the environment and of .env files, so that no password stands in a script."""
+"""Settings of a scenario: environment variables and .env files, so that scripts contain no passwords."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ _loaded: dict[str, str] = {}
 
 
 class EnvironmentMissingError(Exception):
-    """A variable or a file that the scenario needs is not there. The text says how to give it."""
+    """A variable or file that the scenario needs is missing. The message says how to provide it."""
 
 
 @overload
@@ -19,7 +19,7 @@ def env(name: str) -> str: ...
 @overload
 def env(name: str, default: str) -> str: ...
 def env(name: str, default: str | None = None) -> str:
-    """The variable's value: from files given to load_env, else from the process, else the default.
+    """The variable's value: from files given to load_env, otherwise from the process, otherwise the default.
 
     Raises EnvironmentMissingError when it is nowhere and there is no default.
     """

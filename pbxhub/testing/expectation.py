@@ -19,7 +19,7 @@ def expect(value: T, label: str = "") -> "Expectation[T]":
 class Expectation(Generic[T]):
     """The value under assertion. Every method fails with AssertionError or returns the same object.
 
-    A value of the wrong kind (a number asked whether it contains something) fails too and says so.
+    A value of the wrong type (contains on a number) fails, too, and the message says so.
     """
 
     __slots__ = ("_label", "value")
@@ -49,7 +49,7 @@ class Expectation(Generic[T]):
         return self._must(self.value is False, "to be False")
 
     def is_present(self) -> Self:
-        """The value is not None: a header that came, a key that is there."""
+        """The value is not None: a header that was received, a key that exists."""
         __tracebackhide__ = True
         return self._must(self.value is not None, "to be present")
 

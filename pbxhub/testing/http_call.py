@@ -1,4 +1,4 @@
-"""An HTTP request out of a test, and its answer."""
+"""Sends an HTTP request from a test and returns the answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ Body = str | bytes | Mapping[str, Any] | list[Any] | None
 
 
 class NotReachableError(AssertionError):
-    """No answer came, or only a part of one. An AssertionError: await_until tries again while a server starts."""
+    """No answer, or an incomplete one. An AssertionError, so that await_until tries again while a server starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,8 @@ def http(
 ) -> HttpAnswer:
     """Sends one request and returns the answer, whatever its status. Redirects are not followed, proxies not used.
 
-    body: text and bytes go as they are; an object or a list goes as JSON with its Content-Type, unless headers has one.
+    body: text and bytes are sent unchanged; an object or list is sent as JSON with its Content-Type, unless headers has
+    one.
     timeout: of connecting, and of each silence while reading.
     Raises NotReachableError when no answer came, or only a part of one; ValueError when the request is none.
     """
@@ -78,7 +79,7 @@ def http(
                 timeout=silence, allow_redirects=False,
             )  # fmt: skip
         except _WRONG_REQUEST as error:
-            raise ValueError(f"{asked}: this cannot be sent: {error}") from None
+            raise ValueError(f"{asked}: the request cannot be sent: {error}") from None
         except requests.RequestException as error:
             raise NotReachableError(f"{asked}: no answer: {_reason(error, silence)}") from None
     charset = came.encoding if "charset" in came.headers.get("Content-Type", "") else "utf-8"
@@ -96,7 +97,7 @@ def _reason(error: requests.RequestException, silence: float) -> str:
     if isinstance(error, requests.exceptions.ContentDecodingError):
         return f"its body is not compressed as it says ({text})"
     if "Connection refused" in text:
-        return "nobody listens there (connection refused)"
+        return "nothing listens there (connection refused)"
     if "NameResolution" in text or "resolve" in text:
         return "the host name is not known"
     return text

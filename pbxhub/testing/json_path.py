@@ -7,7 +7,7 @@ _SHOWN = 300
 
 
 class PathMissingError(AssertionError):
-    """The document has nothing at that path. An AssertionError, so that await_until tries again."""
+    """The document has no value at this path. An AssertionError, so that await_until tries again."""
 
 
 def read_json(text: str, path: str, whose: str) -> Any:

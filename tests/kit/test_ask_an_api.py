@@ -98,7 +98,7 @@ def test_a_redirect_is_shown_and_not_followed(api):
 def test_an_api_that_is_down_is_a_sentence(api):
     port = api.port
     api.stop()
-    with pytest.raises(NotReachableError, match="nobody listens there"):
+    with pytest.raises(NotReachableError, match="nothing listens there"):
         http("GET", f"http://127.0.0.1:{port}/")
 
 
@@ -130,12 +130,12 @@ def test_a_body_that_falls_silent_is_a_sentence(api):
 
 @pytest.mark.parametrize("url", ["http://", "nohost", "ftp://127.0.0.1/", "http://a b/", "http://127.0.0.1:99999/"])
 def test_a_url_that_is_none_is_told(url):
-    with pytest.raises(ValueError, match=r"GET .*: this cannot be sent: "):
+    with pytest.raises(ValueError, match=r"GET .*: the request cannot be sent: "):
         http("GET", url)
 
 
 def test_a_header_that_is_none_is_told(api):
-    with pytest.raises(ValueError, match=r"this cannot be sent: "):
+    with pytest.raises(ValueError, match=r"the request cannot be sent: "):
         http("GET", api.url, headers={"X-A": "a\r\nX-B: c"})
 
 

@@ -210,7 +210,7 @@ def test_an_occupied_port_is_a_sentence(started, folder):
         (scenario("a", "good.py", more='timeout = "long"'), "timeout: 'long' is not a duration"),
         (scenario("a", "good.py", more='timeout = "0s"'), "timeout: '0s' is no limit"),
         (scenario("a", "good.py", more="tags = 'x'"), "tags must be a list of texts"),
-        (scenario("a", "good.py", more="retries = 3"), "retries is not known here; known are env_files, file, name"),
+        (scenario("a", "good.py", more="retries = 3"), "retries is not a key here; the keys are env_files, file, name"),
         ("[[scenario]]\nname = 'a'\nfile = 'good.py'", "schedule is missing"),
         ("[[scenario]]\nname = 5", "name must be a text in quotes, not 5"),
         (scenario("a/b", "good.py"), 'give a name without "/"'),

@@ -1,1 +1,1 @@
-"""A hub of its own for a test, and what can be seen in it."""
+"""A hub for a test, and access to its data."""

@@ -37,7 +37,7 @@ _DEFAULT_PARAMETERS = {"call_id": "<<call_id>>", "caller": "<<caller>>", "dst": 
 
 
 class HubFailedError(Exception):
-    """The hub did not start, ended, or refused what the test set up. The text says what it said."""
+    """The hub did not start, ended, or refused the test's setup. The message has its output."""
 
 
 class Ami(Protocol):
@@ -113,7 +113,7 @@ class Hub:
 
     def start(self) -> Self:
         """Starts the process and waits until its pages answer. Raises HubFailedError with what it printed."""
-        with self.database.write() as session:  # what a killed process has left behind must not be taken for news
+        with self.database.write() as session:  # a state left by a killed process must not count as new
             session.execute(update(Pbx).values(state="connecting"))
         self._programs = [
             Program((*_COMMAND, command), self.folder / "hub.log", environ=self._variables)
@@ -132,7 +132,7 @@ class Hub:
         return self
 
     def stop(self) -> None:
-        """Ends it in order (SIGTERM)."""
+        """Stops it with SIGTERM."""
         for program in self._running:
             program.stop(_STOP)
 
@@ -150,7 +150,7 @@ class Hub:
     def listen_to(self, pbx: Ami, within: str | float = "20s", cel: Path | str = "") -> int:
         """Adds a PBX to the project; returns its id when the hub is logged in there. Start the hub first.
 
-        cel: the SQLite file of its CEL, from which calls are told whose events the hub missed.
+        cel: the SQLite file of its CEL, from which the hub reports calls whose events it missed.
         """
         with self.database.write() as session:
             row = Pbx(
@@ -175,7 +175,7 @@ class Hub:
         await_until(connected, within)
 
     def agi_address(self, pbx_id: int) -> str:
-        """Where the dialplan of that PBX asks its questions: the value of PBXHUB_AGI in its [globals]."""
+        """The FastAGI address for that PBX's dialplan: the value of PBXHUB_AGI in its [globals]."""
         return f"agi://127.0.0.1:{self.agi_port}/{Tokens(self._vault).path(pbx_id)}"
 
     def steer(self, asterisk: Asterisk) -> int:
@@ -210,7 +210,7 @@ class Hub:
         request: Mapping[str, JSON] | None = None,
         **spec: JSON,
     ) -> str:
-        """Sets a webhook up and returns its name. It holds from the next stage on.
+        """Creates a webhook and returns its name. It is used from the next stage on.
 
         parameters: what it sends; texts may hold <<placeholders>>. request and spec: the rest of it, in the form of
         an export: request={"format": "form"}, retry={"profile": "fast"}, filters=[…].

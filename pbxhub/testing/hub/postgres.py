@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own for tests and benchmarks: a temporary cluster on loopback, gone when it is closed."""
+"""A PostgreSQL server for tests and benchmarks: a temporary cluster on loopback, deleted when it is closed."""
 
 import os
 import pwd
@@ -15,7 +15,7 @@ _DEBIAN = Path("/usr/lib/postgresql")
 
 
 class PostgresMissingError(Exception):
-    """No PostgreSQL server programs on this machine. The text says how to get them."""
+    """This machine has no PostgreSQL server programs. The message says how to install them."""
 
 
 @contextmanager
@@ -58,7 +58,7 @@ class Cluster:
     def follow(self, primary: "Cluster", settings: Mapping[str, str]) -> None:
         """Becomes a standby of a running primary, whatever it was before: start() it then. settings: its own from now
         on, also when it is promoted."""
-        self._copies += 1  # what a killed server has left behind may still be in use for a moment
+        self._copies += 1  # files of a killed server may still be in use for a moment
         if os.geteuid() == 0:
             shutil.chown(self._folder, self._user, self._user)
         source = f"host=127.0.0.1 port={primary.port} user=pbxhub"

@@ -1,4 +1,4 @@
-"""What the monitor tells Prometheus."""
+"""The monitor's metrics for Prometheus."""
 
 from collections import defaultdict
 from typing import get_args

@@ -1,4 +1,4 @@
-"""What a monitor runs and when: its TOML file."""
+"""The monitor's plan: which scenarios to run and when, from a TOML file."""
 
 import tomllib
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from pbxhub.testing.durations import limit
 
 
 class PlanError(Exception):
-    """The file cannot be followed. The text names the place and the way out."""
+    """The file is invalid. The message names the place and says what to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _file(table: "_Table", name: str, folder: Path) -> Path:
 
 
 class _Table:
-    """Reads the keys of one TOML table, and knows which ones nobody has asked for."""
+    """Reads the keys of one TOML table, and reports unknown ones."""
 
     def __init__(self, where: str, keys: Mapping[str, Any]) -> None:
         self.where = where
@@ -135,7 +135,8 @@ class _Table:
     def refuse_unknown(self) -> None:
         unknown = sorted(set(self._keys) - self._asked)
         if unknown:
-            raise PlanError(f"{self.where}: {unknown[0]} is not known here; known are {', '.join(sorted(self._asked))}")
+            keys = ", ".join(sorted(self._asked))
+            raise PlanError(f"{self.where}: {unknown[0]} is not a key here; the keys are {keys}")
 
     def _get(self, key: str, default: Any) -> Any:
         self._asked.add(key)

@@ -80,7 +80,7 @@ def _interrupt(child: subprocess.Popen[str]) -> tuple[str, str]:
 
 
 def _events(output: str) -> list[dict[str, Any]]:
-    """The JSON lines; a last line that a kill cut short is left out."""
+    """The JSON lines, without an incomplete last line after a kill."""
     events = []
     for line in output.splitlines():
         try:

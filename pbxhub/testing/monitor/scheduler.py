@@ -21,7 +21,8 @@ from pbxhub.testing.monitor.run import Run, run_once
 
 
 def run_monitor(plan: Plan, listening: Callable[[str], None]) -> None:
-    """Runs until SIGTERM or SIGINT. listening: told where the metrics are. Raises PlanError on an occupied port."""
+    """Runs until SIGTERM or SIGINT. listening: called with the address of the metrics. Raises PlanError if the port is
+    in use."""
     monitor = Monitor(plan)
     try:
         listening_on = socket.create_server((plan.host, plan.port))

@@ -1,4 +1,4 @@
-"""A plain AMI session: everything Asterisk says goes into a list, actions go out as text."""
+"""A plain AMI session: Asterisk's output is collected in a list; actions are sent as text."""
 
 import socket
 import threading

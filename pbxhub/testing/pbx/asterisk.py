@@ -133,13 +133,13 @@ class Asterisk:
         await_until(booted, BOOT_SECONDS)
 
     def stop_now(self) -> None:
-        """core stop now: hangs up all calls, tells AMI, ends."""
+        """core stop now: hangs up all calls, informs AMI clients, and ends."""
         self.cli("core stop now", check=False)
         if self._program is not None:
             self._program.wait(20)
 
     def kill(self) -> None:
-        """kill -9: nobody is told anything."""
+        """kill -9: clients get no notice."""
         if self._program is not None:
             self._program.kill()
 

@@ -1,1 +1,1 @@
-"""Real SIP phones, and what they hear."""
+"""Real SIP phones, and the audio they receive."""

@@ -131,7 +131,7 @@ class Agent:
         return self._await("established", within)
 
     def await_closed(self, within: str | float = "10s") -> Call:
-        """Waits until the last call is over, whoever ended it."""
+        """Waits until the last call is over."""
 
         def closed() -> Call:
             assert self.state == "closed", f"{self} is {self.state}, not closed"
@@ -292,7 +292,7 @@ class Agent:
         return call
 
     def _ringing(self, call: Call) -> SipMessage:
-        """The 180 by which this phone told that it rings."""
+        """The 180 with which this phone reported that it is ringing."""
         for message in self.trace:
             if message.first_line.startswith("SIP/2.0 180 ") and message.header("Call-ID") == call.id:
                 return message
