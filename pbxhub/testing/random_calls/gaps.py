@@ -49,9 +49,7 @@ async def _kill(hub: Hub, random: Random, enough: asyncio.Event) -> None:
 def _differences(hub: Hub, calls: Sequence[SeenCall], outcome: Outcome) -> Iterator[Difference]:
     if not outcome.saw.lines:
         return
-    began, number = outcome.saw.lines[0], outcome.saw.lines[0].what[-1]
-    at_that_time = (call for call in calls if outcome.began < call.started_on.timestamp() < outcome.ended)
-    mine = [call for call in at_that_time if call.dst == number]
+    began, mine = outcome.saw.lines[0], _calls_of(outcome, calls)
     names = [stage.name for call in mine if call.direction for stage in hub.stages(call)]
     after = f"{outcome.saw.direction}.after"
     if names.count(began.stage) != 1 or names.count(after) != 1:
@@ -63,3 +61,12 @@ def _differences(hub: Hub, calls: Sequence[SeenCall], outcome: Outcome) -> Itera
     told = {call.disposition for call in mine}
     if told != {disposition}:
         yield Difference("wrong disposition", f"{disposition}; told {' '.join(sorted(told))}")
+
+
+def _calls_of(outcome: Outcome, calls: Sequence[SeenCall]) -> list[SeenCall]:
+    """By the number of the outside party, which no other call has; of an ordered call CEL has none, only who called."""
+    began, incoming = outcome.saw.lines[0], outcome.saw.direction == "incoming"
+    number = began.what[0 if incoming else 1]
+    mine = [call for call in calls if (call.caller if incoming else call.dst) == number]
+    at_that_time = (call for call in calls if outcome.began - 1 < call.started_on.timestamp() < outcome.ended)
+    return mine or [call for call in at_that_time if not incoming and call.extension == began.what[0]]
