@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pbxhub.webhooks import params
 from pbxhub.webhooks.catalogue import ENTRIES, FAMILIES, STAGES
-from pbxhub.webhooks.docs_of_params import page
 from pbxhub.webhooks.template import compile_template
 from pbxhub.webhooks.value_filters import FILTERS
+from tests.support.parameters_page import page
 
 HERE = Path(__file__).parent
 FAMILY_NAMES = (
@@ -24,7 +24,7 @@ def test_the_catalogue_has_exactly_the_names_that_are_promised() -> None:
 
 def test_the_page_of_the_documentation_is_the_catalogue() -> None:
     written = (HERE.parent / "docs" / "parameters.md").read_text("utf-8")
-    assert written == page(), "renew it: python -m pbxhub.webhooks.docs_of_params > docs/parameters.md"
+    assert written == page(), "renew it: python -m tests.support.parameters_page > docs/parameters.md"
     for name in (*params.names(), *FILTERS, *STAGES):
         assert f"`{name}" in written
 

@@ -1,4 +1,4 @@
-"""Generates docs/parameters.md: python -m pbxhub.webhooks.docs_of_params > docs/parameters.md"""
+"""Generates docs/parameters.md: python -m tests.support.parameters_page > docs/parameters.md"""
 
 import sys
 
