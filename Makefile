@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SHELL := /bin/bash
 
-.PHONY: help install run test check lint fast bench bench-check pbx constraints migration packages clean
+.PHONY: help install run test check lint format fast bench bench-check pbx constraints migration packages clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -25,10 +25,14 @@ test: $(READY) packages ## everything: real PostgreSQL, real Asterisk 22 and 16,
 	@$(BIN)/pytest -q -n 3 --dist worksteal -m "asterisk and not load" $(PYTEST) || $(BIN)/pytest -q -m "asterisk and not load" --lf $(PYTEST)
 	@$(BIN)/pytest -q -m "asterisk and load" $(PYTEST) || $(BIN)/pytest -q -m "asterisk and load" --lf $(PYTEST)
 
-check: lint fast ## ruff, mypy, import-linter and the fast tests, in under a minute
+check: lint fast ## ruff, mypy, import-linter, the formatters and the fast tests, in under a minute
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
+	@$(BIN)/djlint --check --quiet templates && $(BIN)/deno fmt --check --quiet
+
+format: $(READY) ## lay out Python, templates, CSS and JavaScript as `make lint` wants them
+	@$(BIN)/ruff format . && $(BIN)/deno fmt --quiet && { $(BIN)/djlint --reformat --quiet templates || true; }
 
 fast: $(READY)
 	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow and not asterisk and not browser" $(PYTEST)
