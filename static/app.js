@@ -79,7 +79,9 @@ on("submit", "form[data-asks]", (form, event) => {
 
 // A menu (<details class="menu">) closes when something else is clicked, or with Escape.
 document.addEventListener("click", (event) => {
-  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
 });
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
@@ -110,7 +112,8 @@ let tab = null;
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   const place = detail.target;
   const plays = [...place.querySelectorAll("audio")].some((sound) => !sound.paused);
-  const types = place.contains(document.activeElement) && document.activeElement.matches("input:not([type=radio]), select, textarea");
+  const types = place.contains(document.activeElement) &&
+    document.activeElement.matches("input:not([type=radio]), select, textarea");
   if (plays || types) detail.shouldSwap = false;
   if (!detail.shouldSwap) return;
   marks.set(detail.requestConfig.path, detail.xhr.getResponseHeader("ETag"));
@@ -132,12 +135,17 @@ const foldName = (fold) => [fold.closest("[id]")?.id, fold.querySelector("summar
 on("click", "#signed-out [data-closes]", (button) => button.closest("dialog").close());
 
 document.addEventListener("htmx:responseError", async (event) => {
-  if (event.detail.xhr.status === 401) { showSignedOut(); return; }
+  if (event.detail.xhr.status === 401) {
+    showSignedOut();
+    return;
+  }
   if (event.detail.xhr.getResponseHeader("X-Old-Token") && (await renewToken())) {
     toast(document.getElementById("toasts").dataset.again);
     return;
   }
-  if (event.detail.requestConfig.triggeringEvent) toast(`${event.detail.xhr.status} ${event.detail.xhr.statusText}`, true);
+  if (event.detail.requestConfig.triggeringEvent) {
+    toast(`${event.detail.xhr.status} ${event.detail.xhr.statusText}`, true);
+  }
 });
 document.addEventListener("htmx:sendError", () => document.body.classList.add("offline"));
 document.addEventListener("htmx:afterRequest", (event) => {

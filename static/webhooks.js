@@ -13,7 +13,9 @@ async function save() {
 }
 
 if (table?.dataset.order) {
-  body.addEventListener("dragstart", (event) => { dragged = event.target.closest("tr"); });
+  body.addEventListener("dragstart", (event) => {
+    dragged = event.target.closest("tr");
+  });
   body.addEventListener("dragover", (event) => {
     const row = event.target.closest("tr");
     if (!dragged || !row || row === dragged || row.classList.contains("locked")) return;
@@ -21,7 +23,10 @@ if (table?.dataset.order) {
     const box = row.getBoundingClientRect();
     row[event.clientY < box.top + box.height / 2 ? "before" : "after"](dragged);
   });
-  body.addEventListener("dragend", () => { if (dragged) save(); dragged = null; });
+  body.addEventListener("dragend", () => {
+    if (dragged) save();
+    dragged = null;
+  });
   body.addEventListener("keydown", (event) => {
     const grip = event.target.closest("[data-grip]");
     if (!grip || !["ArrowUp", "ArrowDown"].includes(event.key)) return;

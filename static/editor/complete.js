@@ -13,7 +13,10 @@ export function install(form, data, stage) {
   form.addEventListener("focusout", () => setTimeout(hide, 150));
   list.addEventListener("mousedown", (event) => {
     const row = event.target.closest("li");
-    if (row) { event.preventDefault(); take(Number(row.dataset.index)); }
+    if (row) {
+      event.preventDefault();
+      take(Number(row.dataset.index));
+    }
   });
 }
 
@@ -44,23 +47,54 @@ function names(data, stage, typed) {
   const wanted = typed.toLowerCase();
   return data.parameters
     .filter((item) => [item.name, ...item.aliases].some((name) => name.toLowerCase().includes(wanted)))
-    .map((item) => ({ item, here: stage === "chain" || item.stages.includes(stage), first: item.name.toLowerCase().startsWith(wanted) }))
+    .map((item) => ({
+      item,
+      here: stage === "chain" || item.stages.includes(stage),
+      first: item.name.toLowerCase().startsWith(wanted),
+    }))
     .sort((a, b) => b.here - a.here || b.first - a.first)
     .slice(0, 40)
-    .map(({ item, here }) => ({ insert: item.name, from: typed.length, close: true, name: item.name, meaning: item.meaning,
-      example: here ? item.example : words.notHere, faint: !here }));
+    .map(({ item, here }) => ({
+      insert: item.name,
+      from: typed.length,
+      close: true,
+      name: item.name,
+      meaning: item.meaning,
+      example: here ? item.example : words.notHere,
+      faint: !here,
+    }));
 }
 
 function filters(data, typed) {
   return data.filters.filter((item) => item.name.startsWith(typed.trim()))
-    .map((item) => ({ insert: item.argument ? `${item.name}:` : item.name, from: typed.length, close: !item.argument,
-      name: `|${item.name}`, meaning: item.argument ? `${item.name}:${item.argument}` : "", example: "" }));
+    .map((item) => ({
+      insert: item.argument ? `${item.name}:` : item.name,
+      from: typed.length,
+      close: !item.argument,
+      name: `|${item.name}`,
+      meaning: item.argument ? `${item.name}:${item.argument}` : "",
+      example: "",
+    }));
 }
 
 function show(input) {
-  list.replaceChildren(...options.map((option, index) => el("li", { role: "option", id: `completion-${index}`, "data-index": index,
-    class: option.faint ? "faint" : "", "aria-selected": String(index === active) },
-    el("code", {}, option.name), el("span", {}, option.meaning), el("small", {}, String(option.example).slice(0, 40)))));
+  list.replaceChildren(
+    ...options.map((option, index) =>
+      el(
+        "li",
+        {
+          role: "option",
+          id: `completion-${index}`,
+          "data-index": index,
+          class: option.faint ? "faint" : "",
+          "aria-selected": String(index === active),
+        },
+        el("code", {}, option.name),
+        el("span", {}, option.meaning),
+        el("small", {}, String(option.example).slice(0, 40)),
+      )
+    ),
+  );
   const box = input.getBoundingClientRect();
   list.hidden = false;
   const below = innerHeight - box.bottom > 260 || box.top < 260;

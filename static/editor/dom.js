@@ -10,7 +10,9 @@ export function el(tag, attributes = {}, ...children) {
     else if (name === "value" || name === "checked") element[name] = value;
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
@@ -28,38 +30,72 @@ export function icon(name) {
 
 // The one place that says "something changed": the page previews and remembers that it is not saved.
 let changed = () => {};
-export function onChange(act) { changed = act; }
-export function touch() { changed(); }
+export function onChange(act) {
+  changed = act;
+}
+export function touch() {
+  changed();
+}
 
 export function text(object, key, attributes = {}) {
   return el("input", {
-    class: "form-control", type: "text", spellcheck: "false", value: object[key] ?? "", ...attributes,
-    oninput: (event) => { object[key] = event.target.value; touch(); },
+    class: "form-control",
+    type: "text",
+    spellcheck: "false",
+    value: object[key] ?? "",
+    ...attributes,
+    oninput: (event) => {
+      object[key] = event.target.value;
+      touch();
+    },
   });
 }
 
 export function area(object, key, attributes = {}) {
   return el("textarea", {
-    class: "form-control code-area", rows: 6, spellcheck: "false", ...attributes, value: object[key] ?? "",
-    oninput: (event) => { object[key] = event.target.value; touch(); },
+    class: "form-control code-area",
+    rows: 6,
+    spellcheck: "false",
+    ...attributes,
+    value: object[key] ?? "",
+    oninput: (event) => {
+      object[key] = event.target.value;
+      touch();
+    },
   });
 }
 
 export function select(object, key, options, after, attributes = {}) {
   const pairs = options.map((option) => (Array.isArray(option) ? option : [option, words.options[option] ?? option]));
   const field = el("select", {
-    class: "form-select", ...attributes,
-    onchange: (event) => { object[key] = event.target.value; after?.(); touch(); },
+    class: "form-select",
+    ...attributes,
+    onchange: (event) => {
+      object[key] = event.target.value;
+      after?.();
+      touch();
+    },
   }, pairs.map(([value, name]) => el("option", { value }, name)));
   field.value = object[key] ?? "";
   return field;
 }
 
 export function check(object, key, label, after) {
-  return el("label", { class: "form-check" },
-    el("input", { class: "form-check-input", type: "checkbox", checked: object[key],
-      onchange: (event) => { object[key] = event.target.checked; after?.(); touch(); } }),
-    el("span", { class: "form-check-label" }, label));
+  return el(
+    "label",
+    { class: "form-check" },
+    el("input", {
+      class: "form-check-input",
+      type: "checkbox",
+      checked: object[key],
+      onchange: (event) => {
+        object[key] = event.target.checked;
+        after?.();
+        touch();
+      },
+    }),
+    el("span", { class: "form-check-label" }, label),
+  );
 }
 
 let count = 0;
@@ -69,9 +105,14 @@ export function labelled(label, input, path, hint) {
   const control = input.matches("input, select, textarea") ? input : input.querySelector("input, select, textarea");
   control?.setAttribute("id", id);
   control?.setAttribute("aria-describedby", `${id}-e`);
-  return el("div", { class: "mb-3 spot", "data-path": path },
-    el("label", { class: "form-label", for: id }, label), input,
-    el("div", { class: "spot-errors", id: `${id}-e` }), hint && el("div", { class: "form-hint" }, hint));
+  return el(
+    "div",
+    { class: "mb-3 spot", "data-path": path },
+    el("label", { class: "form-label", for: id }, label),
+    input,
+    el("div", { class: "spot-errors", id: `${id}-e` }),
+    hint && el("div", { class: "form-hint" }, hint),
+  );
 }
 
 export function button(name, label, act, attributes = {}) {
@@ -79,11 +120,21 @@ export function button(name, label, act, attributes = {}) {
 }
 
 export function tool(name, label, act, attributes = {}) {
-  return el("button", { class: "btn btn-icon btn-sm btn-ghost-secondary", type: "button", title: label, "aria-label": label,
-    onclick: act, ...attributes }, icon(name));
+  return el("button", {
+    class: "btn btn-icon btn-sm btn-ghost-secondary",
+    type: "button",
+    title: label,
+    "aria-label": label,
+    onclick: act,
+    ...attributes,
+  }, icon(name));
 }
 
 export function section(title, ...children) {
-  return el("section", { class: "card part" }, el("div", { class: "card-header" }, el("h2", { class: "card-title" }, title)),
-    el("div", { class: "card-body" }, children));
+  return el(
+    "section",
+    { class: "card part" },
+    el("div", { class: "card-header" }, el("h2", { class: "card-title" }, title)),
+    el("div", { class: "card-body" }, children),
+  );
 }

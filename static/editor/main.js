@@ -9,7 +9,14 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const root = document.getElementById("editor");
 const form = document.getElementById("form");
 const sample = document.getElementById("sample");
-const state = { name: data.name, stage: data.stage, enabled: data.enabled, spec: complete(data.spec), secret: null, tls_key: null };
+const state = {
+  name: data.name,
+  stage: data.stage,
+  enabled: data.enabled,
+  spec: complete(data.spec),
+  secret: null,
+  tls_key: null,
+};
 let revision = data.revision;
 let dirty = false;
 let timer = 0;
@@ -19,9 +26,16 @@ let shown = { errors: [], notes: [] };
 function redraw() {
   const top = scrollY;
   form.replaceChildren(
-    when(state, data, redraw), where(state, data, redraw), what(state, data, redraw),
-    auth(state, data, redraw), answer(state, data, redraw), retries(state, data, redraw));
-  for (const input of form.querySelectorAll("input[type=text]:not([data-plain]), textarea:not([data-plain])")) helper(input);
+    when(state, data, redraw),
+    where(state, data, redraw),
+    what(state, data, redraw),
+    auth(state, data, redraw),
+    answer(state, data, redraw),
+    retries(state, data, redraw),
+  );
+  for (const input of form.querySelectorAll("input[type=text]:not([data-plain]), textarea:not([data-plain])")) {
+    helper(input);
+  }
   mark();
   scrollTo(0, top);
 }
@@ -30,12 +44,31 @@ function redraw() {
 function helper(input) {
   const wrap = el("span", { class: "with-helper" });
   input.replaceWith(wrap);
-  wrap.append(input, el("button", { class: "insert", type: "button", tabindex: "-1", title: words.insert, "aria-label": words.insert,
-    onclick: () => open(input, data, state.stage) }, "<<"));
+  wrap.append(
+    input,
+    el("button", {
+      class: "insert",
+      type: "button",
+      tabindex: "-1",
+      title: words.insert,
+      "aria-label": words.insert,
+      onclick: () => open(input, data, state.stage),
+    }, "<<"),
+  );
 }
 
-const payload = () => ({ id: data.id, copy_of: data.copyOf, revision, name: state.name, stage: state.stage, enabled: state.enabled,
-  spec: state.spec, secret: state.secret, tls_key: state.tls_key, sample: sample.value });
+const payload = () => ({
+  id: data.id,
+  copy_of: data.copyOf,
+  revision,
+  name: state.name,
+  stage: state.stage,
+  enabled: state.enabled,
+  spec: state.spec,
+  secret: state.secret,
+  tls_key: state.tls_key,
+  sample: sample.value,
+});
 
 async function send(address, quiet = false) {
   const response = await post(address, () => JSON.stringify(payload()), { "Content-Type": "application/json" }, quiet);
@@ -69,7 +102,11 @@ function mark() {
     const spot = find(path);
     if (!spot) continue;
     beside(spot, "field-error", message);
-    for (const input of spot.querySelectorAll(".form-control, .form-select")) if (/<<|>>/.test(input.value) || input.value === "" || !spot.matches(".tree-row, .line")) input.classList.add("is-invalid");
+    for (const input of spot.querySelectorAll(".form-control, .form-select")) {
+      if (/<<|>>/.test(input.value) || input.value === "" || !spot.matches(".tree-row, .line")) {
+        input.classList.add("is-invalid");
+      }
+    }
   }
 }
 
@@ -92,9 +129,17 @@ async function save() {
   button.disabled = true;
   try {
     const found = await send(root.dataset.save);
-    if (found.url) { dirty = false; location.assign(found.url); return; }
+    if (found.url) {
+      dirty = false;
+      location.assign(found.url);
+      return;
+    }
     if (found.status === 409) conflict(found);
-    else { shown = found; mark(); firstError(found.errors); }
+    else {
+      shown = found;
+      mark();
+      firstError(found.errors);
+    }
   } catch (error) {
     toast(`${words.notSaved} (${error.message})`, true);
   } finally {
@@ -104,7 +149,12 @@ async function save() {
 
 function firstError(errors = []) {
   const spot = errors.map((error) => find(error.path)).find(Boolean);
-  toast(errors.length ? `${words.notSaved} ${errors[0].path ? `${errors[0].path}: ` : ""}${errors[0].message}` : words.notSaved, true);
+  toast(
+    errors.length
+      ? `${words.notSaved} ${errors[0].path ? `${errors[0].path}: ` : ""}${errors[0].message}`
+      : words.notSaved,
+    true,
+  );
   spot?.scrollIntoView({ block: "center" });
   spot?.querySelector("input, select, textarea")?.focus();
 }
@@ -113,8 +163,15 @@ function conflict(found) {
   const place = document.getElementById("conflict");
   place.innerHTML = found.html; // escaped by the server
   place.scrollIntoView();
-  place.querySelector("[data-reload]").addEventListener("click", () => { dirty = false; location.reload(); });
-  place.querySelector("[data-overwrite]").addEventListener("click", () => { revision = found.revision; place.replaceChildren(); save(); });
+  place.querySelector("[data-reload]").addEventListener("click", () => {
+    dirty = false;
+    location.reload();
+  });
+  place.querySelector("[data-overwrite]").addEventListener("click", () => {
+    revision = found.revision;
+    place.replaceChildren();
+    save();
+  });
 }
 
 async function test() {
@@ -138,8 +195,15 @@ sample.addEventListener("change", preview);
 document.getElementById("save").addEventListener("click", save);
 document.getElementById("send-test").addEventListener("click", test);
 form.addEventListener("submit", (event) => event.preventDefault());
-form.addEventListener("keydown", (event) => { if ((event.ctrlKey || event.metaKey) && event.key === "s") { event.preventDefault(); save(); } });
-addEventListener("beforeunload", (event) => { if (dirty) event.preventDefault(); });
+form.addEventListener("keydown", (event) => {
+  if ((event.ctrlKey || event.metaKey) && event.key === "s") {
+    event.preventDefault();
+    save();
+  }
+});
+addEventListener("beforeunload", (event) => {
+  if (dirty) event.preventDefault();
+});
 install(form, data, () => state.stage);
 redraw();
 onChange(() => {

@@ -4,162 +4,500 @@ import { tree } from "./tree.js";
 
 export function when(state, data, redraw) {
   const { spec } = state;
-  return section(words.when,
-    labelled(words.eventName, text(state, "name", { maxlength: 200, "data-plain": "", placeholder: words.eventNameExample }), "name"),
+  return section(
+    words.when,
+    labelled(
+      words.eventName,
+      text(state, "name", { maxlength: 200, "data-plain": "", placeholder: words.eventNameExample }),
+      "name",
+    ),
     labelled(words.stage, select(state, "stage", Object.entries(data.stages), redraw), "stage"),
     el("h3", { class: "part-title" }, words.filters),
     spec.filters.map((item, index) => filter(spec, item, index, data, redraw)),
     !spec.filters.length && el("p", { class: "second" }, words.noFilters),
-    el("div", { class: "btn-list" },
-      button("plus", words.addFilter, () => { spec.filters.push({ parameter: "disposition", operator: "equals", value: "", values: [] }); touch(); redraw(); }),
-      Object.entries(data.presets).map(([name, filters]) => button(null, words.presets[name] ?? name, () => {
-        spec.filters = structuredClone(filters); touch(); redraw();
-      }, { class: "btn btn-sm btn-ghost-secondary" }))));
+    el(
+      "div",
+      { class: "btn-list" },
+      button("plus", words.addFilter, () => {
+        spec.filters.push({ parameter: "disposition", operator: "equals", value: "", values: [] });
+        touch();
+        redraw();
+      }),
+      Object.entries(data.presets).map(([name, filters]) =>
+        button(null, words.presets[name] ?? name, () => {
+          spec.filters = structuredClone(filters);
+          touch();
+          redraw();
+        }, { class: "btn btn-sm btn-ghost-secondary" })
+      ),
+    ),
+  );
 }
 
 function filter(spec, item, index, data, redraw) {
   const many = item.operator === "in" || item.operator === "not_in";
-  const names = el("datalist", { id: "names" }, data.parameters.map((entry) => el("option", { value: entry.name }, entry.meaning)));
-  const list = { get text() { return item.values.join(", "); }, set text(value) { item.values = value.split(",").map((one) => one.trim()).filter(Boolean); } };
+  const names = el(
+    "datalist",
+    { id: "names" },
+    data.parameters.map((entry) => el("option", { value: entry.name }, entry.meaning)),
+  );
+  const list = {
+    get text() {
+      return item.values.join(", ");
+    },
+    set text(value) {
+      item.values = value.split(",").map((one) => one.trim()).filter(Boolean);
+    },
+  };
   const path = `filters[${index}]`;
-  return el("div", {}, el("div", { class: "line spot", "data-path": path },
-    document.getElementById("names") || index ? null : names,
-    text(item, "parameter", { list: "names", "aria-label": words.parameter, "data-plain": "" }),
-    select(item, "operator", data.choices.operator, () => { if (many) item.values = []; else item.value = ""; redraw(); }, { "aria-label": words.operator }),
-    many ? text(list, "text", { "aria-label": words.values, placeholder: words.listExample, "data-plain": "" }) : text(item, "value", { "aria-label": words.value, "data-plain": "" }),
-    tool("trash", words.remove, () => { spec.filters.splice(index, 1); touch(); redraw(); })), el("div", { class: "spot-errors" }));
+  return el(
+    "div",
+    {},
+    el(
+      "div",
+      { class: "line spot", "data-path": path },
+      document.getElementById("names") || index ? null : names,
+      text(item, "parameter", { list: "names", "aria-label": words.parameter, "data-plain": "" }),
+      select(item, "operator", data.choices.operator, () => {
+        if (many) item.values = [];
+        else item.value = "";
+        redraw();
+      }, { "aria-label": words.operator }),
+      many
+        ? text(list, "text", { "aria-label": words.values, placeholder: words.listExample, "data-plain": "" })
+        : text(item, "value", { "aria-label": words.value, "data-plain": "" }),
+      tool("trash", words.remove, () => {
+        spec.filters.splice(index, 1);
+        touch();
+        redraw();
+      }),
+    ),
+    el("div", { class: "spot-errors" }),
+  );
 }
 
 export function where(state, data, redraw) {
   const { request } = state.spec;
-  return section(words.where,
-    el("div", { class: "url-line" },
+  return section(
+    words.where,
+    el(
+      "div",
+      { class: "url-line" },
       labelled(words.method, select(request, "method", data.choices.method, redraw), "method"),
-      labelled(words.url, text(request, "url", { placeholder: "https://crm.example.com/calls?source=pbx", inputmode: "url" }), "url")),
-    el("div", { class: "two" },
+      labelled(
+        words.url,
+        text(request, "url", { placeholder: "https://crm.example.com/calls?source=pbx", inputmode: "url" }),
+        "url",
+      ),
+    ),
+    el(
+      "div",
+      { class: "two" },
       labelled(words.format, select(request, "format", data.choices.format, redraw), "format"),
-      labelled(words.dates, select(request, "date_format", data.choices.dateFormat, redraw), "date_format")),
-    request.date_format === "pattern" && labelled(words.datePattern, text(request, "date_pattern", { placeholder: "%d.%m.%Y %H:%M", "data-plain": "" }), "date_pattern"),
+      labelled(words.dates, select(request, "date_format", data.choices.dateFormat, redraw), "date_format"),
+    ),
+    request.date_format === "pattern" &&
+      labelled(
+        words.datePattern,
+        text(request, "date_pattern", { placeholder: "%d.%m.%Y %H:%M", "data-plain": "" }),
+        "date_pattern",
+      ),
     pairs(words.headers, "headers", request.headers, redraw, contentType(request, redraw)),
-    pairs(words.query, "query", request.query, redraw));
+    pairs(words.query, "query", request.query, redraw),
+  );
 }
 
-const TYPES = { json: "application/json", "json-rpc": "application/json", form: "application/x-www-form-urlencoded", xml: "application/xml", raw: "text/plain" };
+const TYPES = {
+  json: "application/json",
+  "json-rpc": "application/json",
+  form: "application/x-www-form-urlencoded",
+  xml: "application/xml",
+  raw: "text/plain",
+};
 
 function contentType(request, redraw) {
   const kind = TYPES[request.format];
   const own = request.headers.some((header) => header.name.toLowerCase() === "content-type");
-  if (!kind || own || request.method === "GET" || request.method === "HEAD" || request.method === "OPTIONS") return null;
-  if (!request.content_type) return button("plus", words.addContentType, () => { request.content_type = true; touch(); redraw(); });
-  return el("div", { class: "line fixed" },
+  if (!kind || own || request.method === "GET" || request.method === "HEAD" || request.method === "OPTIONS") {
+    return null;
+  }
+  if (!request.content_type) {
+    return button("plus", words.addContentType, () => {
+      request.content_type = true;
+      touch();
+      redraw();
+    });
+  }
+  return el(
+    "div",
+    { class: "line fixed" },
     el("input", { class: "form-control", value: "Content-Type", readonly: true, "aria-label": words.name }),
     el("input", { class: "form-control", value: kind, readonly: true, "aria-label": words.value }),
-    tool("pencil", words.change, () => { request.headers.unshift({ name: "Content-Type", value: kind, mandatory: false, empty: "" }); touch(); redraw(); }),
-    tool("trash", words.remove, () => { request.content_type = false; touch(); redraw(); }));
+    tool("pencil", words.change, () => {
+      request.headers.unshift({ name: "Content-Type", value: kind, mandatory: false, empty: "" });
+      touch();
+      redraw();
+    }),
+    tool("trash", words.remove, () => {
+      request.content_type = false;
+      touch();
+      redraw();
+    }),
+  );
 }
 
 function pairs(title, path, list, redraw, first = null) {
-  return el("div", { class: "pairs-part" }, el("h3", { class: "part-title" }, title), first,
-    list.map((item, index) => el("div", {}, el("div", { class: "line spot", "data-path": item.name ? `${path}.${item.name}` : `${path}[${index}]` },
-      text(item, "name", { placeholder: words.name, "aria-label": words.name, "data-plain": "" }),
-      text(item, "value", { placeholder: words.value, "aria-label": words.value }),
-      el("label", { class: "form-check must", title: words.mandatory }, el("input", { class: "form-check-input", type: "checkbox", checked: item.mandatory,
-        "aria-label": words.mandatory, onchange: (event) => { item.mandatory = event.target.checked; touch(); } }), "*"),
-      tool("trash", words.remove, () => { list.splice(index, 1); touch(); redraw(); })), el("div", { class: "spot-errors" }))),
-    button("plus", words.add, () => { list.push({ name: "", value: "", mandatory: false, empty: "" }); touch(); redraw(); }, { class: "btn btn-sm btn-ghost-secondary" }));
+  return el(
+    "div",
+    { class: "pairs-part" },
+    el("h3", { class: "part-title" }, title),
+    first,
+    list.map((item, index) =>
+      el(
+        "div",
+        {},
+        el(
+          "div",
+          { class: "line spot", "data-path": item.name ? `${path}.${item.name}` : `${path}[${index}]` },
+          text(item, "name", { placeholder: words.name, "aria-label": words.name, "data-plain": "" }),
+          text(item, "value", { placeholder: words.value, "aria-label": words.value }),
+          el(
+            "label",
+            { class: "form-check must", title: words.mandatory },
+            el("input", {
+              class: "form-check-input",
+              type: "checkbox",
+              checked: item.mandatory,
+              "aria-label": words.mandatory,
+              onchange: (event) => {
+                item.mandatory = event.target.checked;
+                touch();
+              },
+            }),
+            "*",
+          ),
+          tool("trash", words.remove, () => {
+            list.splice(index, 1);
+            touch();
+            redraw();
+          }),
+        ),
+        el("div", { class: "spot-errors" }),
+      )
+    ),
+    button("plus", words.add, () => {
+      list.push({ name: "", value: "", mandatory: false, empty: "" });
+      touch();
+      redraw();
+    }, { class: "btn btn-sm btn-ghost-secondary" }),
+  );
 }
 
 export function what(state, data, redraw) {
   const { request } = state.spec;
   if (request.format === "none") return section(words.what, el("p", { class: "second" }, words.noBody));
-  if (request.format === "raw") return section(words.what, labelled(words.text, area(request, "text"), "text", words.textHint));
-  const root = { get children() { return request.parameters; }, get type() { return request.top; } };
+  if (request.format === "raw") {
+    return section(words.what, labelled(words.text, area(request, "text"), "text", words.textHint));
+  }
+  const root = {
+    get children() {
+      return request.parameters;
+    },
+    get type() {
+      return request.top;
+    },
+  };
   const parts = [];
-  if (request.format === "json-rpc") parts.push(labelled(words.rpcMethod, text(request, "rpc_method", { placeholder: "call" }), "rpc_method"));
-  if (request.format === "xml") parts.push(labelled(words.xmlRoot, text(request, "xml_root", { "data-plain": "" }), "xml_root"),
-    labelled(words.xmlText, area(request, "text", { rows: 3 }), "text", words.xmlHint));
-  parts.push(el("div", { class: "tree-top" }, el("label", { class: "form-label" }, words.top,
-    select(request, "top", [["object", words.options.object], ["array", words.options.array]], redraw))), tree(root, data.choices.type, redraw));
+  if (request.format === "json-rpc") {
+    parts.push(labelled(words.rpcMethod, text(request, "rpc_method", { placeholder: "call" }), "rpc_method"));
+  }
+  if (request.format === "xml") {
+    parts.push(
+      labelled(words.xmlRoot, text(request, "xml_root", { "data-plain": "" }), "xml_root"),
+      labelled(words.xmlText, area(request, "text", { rows: 3 }), "text", words.xmlHint),
+    );
+  }
+  parts.push(
+    el(
+      "div",
+      { class: "tree-top" },
+      el(
+        "label",
+        { class: "form-label" },
+        words.top,
+        select(request, "top", [["object", words.options.object], ["array", words.options.array]], redraw),
+      ),
+    ),
+    tree(root, data.choices.type, redraw),
+  );
   return section(words.what, parts);
 }
 
 export function auth(state, data, redraw) {
   const own = state.spec.request.auth;
-  const secret = () => labelled(own.kind === "basic" ? words.password : words.secret,
-    el("input", { class: "form-control", type: "password", autocomplete: "new-password", value: state.secret ?? "",
-      placeholder: data.hasSecret ? words.secretSet : "", oninput: (event) => { state.secret = event.target.value || null; touch(); } }),
-    "auth.secret", words.secretHint);
-  return section(words.auth,
-    labelled(words.kind, select(own, "kind", ["none", "basic", "bearer", "header", "query"].map((kind) => [kind, words.authKinds[kind]]), redraw), "auth.kind"),
+  const secret = () =>
+    labelled(
+      own.kind === "basic" ? words.password : words.secret,
+      el("input", {
+        class: "form-control",
+        type: "password",
+        autocomplete: "new-password",
+        value: state.secret ?? "",
+        placeholder: data.hasSecret ? words.secretSet : "",
+        oninput: (event) => {
+          state.secret = event.target.value || null;
+          touch();
+        },
+      }),
+      "auth.secret",
+      words.secretHint,
+    );
+  return section(
+    words.auth,
+    labelled(
+      words.kind,
+      select(
+        own,
+        "kind",
+        ["none", "basic", "bearer", "header", "query"].map((kind) => [kind, words.authKinds[kind]]),
+        redraw,
+      ),
+      "auth.kind",
+    ),
     own.kind === "basic" && labelled(words.user, text(own, "username", { "data-plain": "" }), "auth.username"),
-    (own.kind === "header" || own.kind === "query") && labelled(words.name, text(own, "name", { placeholder: own.kind === "header" ? "X-API-Key" : "api_key", "data-plain": "" }), "auth.name"),
-    own.kind !== "none" && secret(), certificates(state, data, redraw));
+    (own.kind === "header" || own.kind === "query") &&
+      labelled(
+        words.name,
+        text(own, "name", { placeholder: own.kind === "header" ? "X-API-Key" : "api_key", "data-plain": "" }),
+        "auth.name",
+      ),
+    own.kind !== "none" && secret(),
+    certificates(state, data, redraw),
+  );
 }
 
 // The key goes out when it is typed, and never comes back.
 function certificates(state, data, redraw) {
   const { request } = state.spec;
-  const key = el("textarea", { class: "form-control code-area secret-area", rows: 3, spellcheck: "false", autocomplete: "off", "data-plain": "", value: state.tls_key ?? "",
-    placeholder: data.hasTlsKey ? words.secretSet : "-----BEGIN PRIVATE KEY-----", oninput: (event) => { state.tls_key = event.target.value || null; touch(); } });
+  const key = el("textarea", {
+    class: "form-control code-area secret-area",
+    rows: 3,
+    spellcheck: "false",
+    autocomplete: "off",
+    "data-plain": "",
+    value: state.tls_key ?? "",
+    placeholder: data.hasTlsKey ? words.secretSet : "-----BEGIN PRIVATE KEY-----",
+    oninput: (event) => {
+      state.tls_key = event.target.value || null;
+      touch();
+    },
+  });
   const used = request.tls_ca || request.tls_certificate || state.tls_key;
-  return el("details", { class: "further", open: Boolean(used) }, el("summary", {}, words.tlsTitle),
-    labelled(words.tlsCertificate, area(request, "tls_certificate", { rows: 3, "data-plain": "", placeholder: "-----BEGIN CERTIFICATE-----" }), "tls_certificate", words.tlsCertificateHint),
+  return el(
+    "details",
+    { class: "further", open: Boolean(used) },
+    el("summary", {}, words.tlsTitle),
+    labelled(
+      words.tlsCertificate,
+      area(request, "tls_certificate", { rows: 3, "data-plain": "", placeholder: "-----BEGIN CERTIFICATE-----" }),
+      "tls_certificate",
+      words.tlsCertificateHint,
+    ),
     labelled(words.tlsKey, key, "tls_key", words.secretHint),
     (request.tls_certificate || state.tls_key) && button("trash", words.tlsRemove, () => {
-      request.tls_certificate = ""; state.tls_key = null; data.hasTlsKey = false; touch(); redraw();
+      request.tls_certificate = "";
+      state.tls_key = null;
+      data.hasTlsKey = false;
+      touch();
+      redraw();
     }),
-    labelled(words.tlsCa, area(request, "tls_ca", { rows: 3, "data-plain": "" }), "tls_ca", words.tlsCaHint));
+    labelled(words.tlsCa, area(request, "tls_ca", { rows: 3, "data-plain": "" }), "tls_ca", words.tlsCaHint),
+  );
 }
 
 export function answer(state, data, redraw) {
   const { success, answer: own } = state.spec;
-  const codes = { get text() { return success.statuses.join(", "); }, set text(value) { success.statuses = value.split(",").map((one) => Number(one.trim())).filter(Boolean); } };
-  const kind = { get of() { return success.body?.kind ?? ""; }, set of(value) { success.body = value ? { kind: value, path: "", value: "" } : null; } };
+  const codes = {
+    get text() {
+      return success.statuses.join(", ");
+    },
+    set text(value) {
+      success.statuses = value.split(",").map((one) => Number(one.trim())).filter(Boolean);
+    },
+  };
+  const kind = {
+    get of() {
+      return success.body?.kind ?? "";
+    },
+    set of(value) {
+      success.body = value ? { kind: value, path: "", value: "" } : null;
+    },
+  };
   const body = success.body;
-  return section(words.answer,
-    el("div", { class: "two" },
-      labelled(words.statuses, text(codes, "text", { placeholder: words.any2xx, "data-plain": "" }), "success.statuses", words.statusesHint),
-      labelled(words.bodyCheck, select(kind, "of", [["", "—"], ["json_equals", words.jsonEquals], ["json_exists", words.jsonExists], ["text_contains", words.textContains]], redraw), "success.body")),
-    body && el("div", { class: "two" },
-      body.kind !== "text_contains" && labelled(words.path, text(body, "path", { placeholder: "result.ok", "data-plain": "" }), "success.body.path"),
-      body.kind !== "json_exists" && labelled(words.value, text(body, "value", { "data-plain": "" }), "success.body.value")),
+  return section(
+    words.answer,
+    el(
+      "div",
+      { class: "two" },
+      labelled(
+        words.statuses,
+        text(codes, "text", { placeholder: words.any2xx, "data-plain": "" }),
+        "success.statuses",
+        words.statusesHint,
+      ),
+      labelled(
+        words.bodyCheck,
+        select(kind, "of", [["", "—"], ["json_equals", words.jsonEquals], ["json_exists", words.jsonExists], [
+          "text_contains",
+          words.textContains,
+        ]], redraw),
+        "success.body",
+      ),
+    ),
+    body &&
+      el(
+        "div",
+        { class: "two" },
+        body.kind !== "text_contains" &&
+          labelled(words.path, text(body, "path", { placeholder: "result.ok", "data-plain": "" }), "success.body.path"),
+        body.kind !== "json_exists" &&
+          labelled(words.value, text(body, "value", { "data-plain": "" }), "success.body.value"),
+      ),
     el("h3", { class: "part-title" }, words.save),
-    own.save.length ? labelled(words.answerFormat, select(own, "format", ["json", "xml"]), "answer.format") : el("p", { class: "second" }, words.saveHint),
-    own.save.map((item, index) => el("div", {}, el("div", { class: "line spot", "data-path": `answer.save[${index}]` },
-      text(item, "path", { placeholder: "result.id", "aria-label": words.path, "data-plain": "" }),
-      text(item, "name", { placeholder: words.saveAs, "aria-label": words.saveAs, "data-plain": "" }),
-      el("label", { class: "form-check must", title: words.mandatory }, el("input", { class: "form-check-input", type: "checkbox", checked: item.mandatory, "aria-label": words.mandatory,
-        onchange: (event) => { item.mandatory = event.target.checked; touch(); } }), "*"),
-      tool("trash", words.remove, () => { own.save.splice(index, 1); touch(); redraw(); })), el("div", { class: "spot-errors" }))),
-    button("plus", words.addSaved, () => { own.save.push({ name: "", path: "", mandatory: false }); touch(); redraw(); }, { class: "btn btn-sm btn-ghost-secondary" }),
-    data.chain.length || state.spec.on_success || state.spec.on_failure ? el("div", { class: "two chain" },
-      labelled(words.onSuccess, select(state.spec, "on_success", [["", "—"], ...data.chain.map((name) => [name, name])]), "on_success"),
-      labelled(words.onFailure, select(state.spec, "on_failure", [["", "—"], ...data.chain.map((name) => [name, name])]), "on_failure")) : null);
+    own.save.length
+      ? labelled(words.answerFormat, select(own, "format", ["json", "xml"]), "answer.format")
+      : el("p", { class: "second" }, words.saveHint),
+    own.save.map((item, index) =>
+      el(
+        "div",
+        {},
+        el(
+          "div",
+          { class: "line spot", "data-path": `answer.save[${index}]` },
+          text(item, "path", { placeholder: "result.id", "aria-label": words.path, "data-plain": "" }),
+          text(item, "name", { placeholder: words.saveAs, "aria-label": words.saveAs, "data-plain": "" }),
+          el(
+            "label",
+            { class: "form-check must", title: words.mandatory },
+            el("input", {
+              class: "form-check-input",
+              type: "checkbox",
+              checked: item.mandatory,
+              "aria-label": words.mandatory,
+              onchange: (event) => {
+                item.mandatory = event.target.checked;
+                touch();
+              },
+            }),
+            "*",
+          ),
+          tool("trash", words.remove, () => {
+            own.save.splice(index, 1);
+            touch();
+            redraw();
+          }),
+        ),
+        el("div", { class: "spot-errors" }),
+      )
+    ),
+    button("plus", words.addSaved, () => {
+      own.save.push({ name: "", path: "", mandatory: false });
+      touch();
+      redraw();
+    }, { class: "btn btn-sm btn-ghost-secondary" }),
+    data.chain.length || state.spec.on_success || state.spec.on_failure
+      ? el(
+        "div",
+        { class: "two chain" },
+        labelled(
+          words.onSuccess,
+          select(state.spec, "on_success", [["", "—"], ...data.chain.map((name) => [name, name])]),
+          "on_success",
+        ),
+        labelled(
+          words.onFailure,
+          select(state.spec, "on_failure", [["", "—"], ...data.chain.map((name) => [name, name])]),
+          "on_failure",
+        ),
+      )
+      : null,
+  );
 }
 
 export function retries(state, data, redraw) {
   const { retry, limits, request } = state.spec;
-  const delays = { get text() { return retry.delays.join(", "); }, set text(value) { retry.delays = value.split(",").map((one) => Number(one.trim())).filter((one) => one > 0); draw(); } };
+  const delays = {
+    get text() {
+      return retry.delays.join(", ");
+    },
+    set text(value) {
+      retry.delays = value.split(",").map((one) => Number(one.trim())).filter((one) => one > 0);
+      draw();
+    },
+  };
   const line = el("div", { class: "retry-line", role: "img" });
   const draw = () => timeline(line, retry.profile === "own" ? retry.delays : data.retries[retry.profile] ?? []);
   draw();
-  const number = (key, low, high) => el("input", { class: "form-control", type: "number", min: low, max: high, value: limits[key],
-    oninput: (event) => { limits[key] = Number(event.target.value); touch(); } });
-  return section(words.retries,
-    labelled(words.profile, select(retry, "profile", [...Object.keys(data.retries), "own"].map((name) => [name, words.profiles[name] ?? name]),
-      () => { if (retry.profile !== "own") retry.delays = []; redraw(); }), "retry.profile"),
-    retry.profile === "own" && labelled(words.delays, text(delays, "text", { placeholder: "60, 300, 900", "data-plain": "" }), "retry.delays"),
+  const number = (key, low, high) =>
+    el("input", {
+      class: "form-control",
+      type: "number",
+      min: low,
+      max: high,
+      value: limits[key],
+      oninput: (event) => {
+        limits[key] = Number(event.target.value);
+        touch();
+      },
+    });
+  return section(
+    words.retries,
+    labelled(
+      words.profile,
+      select(
+        retry,
+        "profile",
+        [...Object.keys(data.retries), "own"].map((name) => [name, words.profiles[name] ?? name]),
+        () => {
+          if (retry.profile !== "own") retry.delays = [];
+          redraw();
+        },
+      ),
+      "retry.profile",
+    ),
+    retry.profile === "own" &&
+      labelled(words.delays, text(delays, "text", { placeholder: "60, 300, 900", "data-plain": "" }), "retry.delays"),
     line,
-    el("details", { class: "further" }, el("summary", {}, words.more),
-      el("div", { class: "two" }, labelled(words.deadline, number("deadline", 1, 60), "limits.deadline"), labelled(words.inFlight, number("in_flight", 1, 100), "limits.in_flight")),
-      check(request, "follow_to_get", words.followToGet)));
+    el(
+      "details",
+      { class: "further" },
+      el("summary", {}, words.more),
+      el(
+        "div",
+        { class: "two" },
+        labelled(words.deadline, number("deadline", 1, 60), "limits.deadline"),
+        labelled(words.inFlight, number("in_flight", 1, 100), "limits.in_flight"),
+      ),
+      check(request, "follow_to_get", words.followToGet),
+    ),
+  );
 }
 
 // The attempts as points on a line, one after another, with the wait between them.
 function timeline(place, delays) {
-  const span = (seconds) => seconds < 60 ? `${seconds} ${words.s}` : seconds < 3600 ? `${Math.round(seconds / 60)} ${words.min}` : `${Math.round(seconds / 360) / 10} ${words.h}`;
+  const span = (seconds) =>
+    seconds < 60
+      ? `${seconds} ${words.s}`
+      : seconds < 3600
+      ? `${Math.round(seconds / 60)} ${words.min}`
+      : `${Math.round(seconds / 360) / 10} ${words.h}`;
   place.setAttribute("aria-label", delays.length ? `1 + ${delays.length}: ${delays.map(span).join(", ")}` : words.once);
-  place.replaceChildren(el("span", { class: "try" }, "1"),
-    ...delays.flatMap((delay, index) => [el("span", { class: "wait" }, span(delay)), el("span", { class: "try" }, String(index + 2))]),
-    delays.length ? "" : el("span", { class: "second" }, words.once));
+  place.replaceChildren(
+    el("span", { class: "try" }, "1"),
+    ...delays.flatMap((
+      delay,
+      index,
+    ) => [el("span", { class: "wait" }, span(delay)), el("span", { class: "try" }, String(index + 2))]),
+    delays.length ? "" : el("span", { class: "second" }, words.once),
+  );
 }

@@ -7,14 +7,20 @@ let dragged = null;
 
 // root: {children: […], type: "object" | "array"}; path: "parameters".
 export function tree(root, types, redraw) {
-  return el("div", { class: "tree", role: "group", "aria-label": words.parameters },
+  return el(
+    "div",
+    { class: "tree", role: "group", "aria-label": words.parameters },
     branch(root, "parameters", 1, types, redraw),
-    adder(root, redraw, words.addParameter));
+    adder(root, redraw, words.addParameter),
+  );
 }
 
 function branch(parent, path, depth, types, redraw) {
-  return el("ul", { class: "tree-list" },
-    parent.children.map((node, index) => row(parent, node, index, path, depth, types, redraw)));
+  return el(
+    "ul",
+    { class: "tree-list" },
+    parent.children.map((node, index) => row(parent, node, index, path, depth, types, redraw)),
+  );
 }
 
 function outName(name) {
@@ -26,48 +32,114 @@ function row(parent, node, index, path, depth, types, redraw) {
   const inArray = parent.type === "array";
   const name = inArray ? "" : outName(node.name);
   const own = inArray || !name ? `${path}[${index}]` : `${path}.${name}`;
-  const line = el("div", { class: "tree-row spot", "data-path": own, draggable: "false" },
-    el("button", { class: "grip", type: "button", title: words.move, "aria-label": `${words.move}: ${name || index + 1}`,
-      onmousedown: () => line.setAttribute("draggable", "true"), onmouseup: () => line.setAttribute("draggable", "false"),
-      onkeydown: (event) => arrows(event, parent, index, redraw) }, icon("grip-vertical")),
-    inArray ? el("span", { class: "tree-index" }, String(index + 1))
-      : text(node, "name", { class: "form-control tree-name", placeholder: words.name, "aria-label": words.name, "data-plain": "" }),
-    select(node, "type", types, () => { node.children ??= []; if (isNest(node)) node.value = ""; redraw(); },
-      { class: "form-select tree-type", "aria-label": words.type }),
-    isNest(node) ? el("span", { class: "tree-nest second" }, `${node.children.length}`)
+  const line = el(
+    "div",
+    { class: "tree-row spot", "data-path": own, draggable: "false" },
+    el("button", {
+      class: "grip",
+      type: "button",
+      title: words.move,
+      "aria-label": `${words.move}: ${name || index + 1}`,
+      onmousedown: () => line.setAttribute("draggable", "true"),
+      onmouseup: () => line.setAttribute("draggable", "false"),
+      onkeydown: (event) => arrows(event, parent, index, redraw),
+    }, icon("grip-vertical")),
+    inArray ? el("span", { class: "tree-index" }, String(index + 1)) : text(node, "name", {
+      class: "form-control tree-name",
+      placeholder: words.name,
+      "aria-label": words.name,
+      "data-plain": "",
+    }),
+    select(node, "type", types, () => {
+      node.children ??= [];
+      if (isNest(node)) node.value = "";
+      redraw();
+    }, { class: "form-select tree-type", "aria-label": words.type }),
+    isNest(node)
+      ? el("span", { class: "tree-nest second" }, `${node.children.length}`)
       : text(node, "value", { class: "form-control tree-value", placeholder: "<<caller>>", "aria-label": words.value }),
     rules(node, redraw),
-    tool("trash", words.remove, () => { parent.children.splice(index, 1); touch(); redraw(); }));
+    tool("trash", words.remove, () => {
+      parent.children.splice(index, 1);
+      touch();
+      redraw();
+    }),
+  );
   drag(line, parent, index, redraw);
   const item = el("li", { class: "tree-item" }, line, el("div", { class: "spot-errors" }));
-  if (isNest(node)) item.append(branch(node, own, depth + 1, types, redraw), adder(node, redraw, depth < DEEPEST ? words.addInside : null));
+  if (isNest(node)) {
+    item.append(
+      branch(node, own, depth + 1, types, redraw),
+      adder(node, redraw, depth < DEEPEST ? words.addInside : null),
+    );
+  }
   return item;
 }
 
 function rules(node, redraw) {
   const marks = [node.mandatory && "*", node.empty && "∅", node.attribute && "@"].filter(Boolean).join("");
-  const box = (key, label) => el("label", { class: "form-check" },
-    el("input", { class: "form-check-input", type: "checkbox", checked: node[key], onchange: (event) => { node[key] = event.target.checked; touch(); redraw(); } }), label);
-  return el("details", { class: "menu" },
-    el("summary", { class: "btn btn-icon btn-sm btn-ghost-secondary", title: words.rules, "aria-label": words.rules }, marks || icon("adjustments")),
-    el("div", { class: "menu-list tree-rules" },
-      el("label", { class: "form-label" }, words.whenEmpty,
-        select(node, "empty", [["", words.emptyDefault], ["null", "null"], ["empty", words.emptyText], ["omit", words.emptyOmit]], redraw)),
-      box("mandatory", words.mandatory), box("attribute", words.attribute)));
+  const box = (key, label) =>
+    el(
+      "label",
+      { class: "form-check" },
+      el("input", {
+        class: "form-check-input",
+        type: "checkbox",
+        checked: node[key],
+        onchange: (event) => {
+          node[key] = event.target.checked;
+          touch();
+          redraw();
+        },
+      }),
+      label,
+    );
+  return el(
+    "details",
+    { class: "menu" },
+    el(
+      "summary",
+      { class: "btn btn-icon btn-sm btn-ghost-secondary", title: words.rules, "aria-label": words.rules },
+      marks || icon("adjustments"),
+    ),
+    el(
+      "div",
+      { class: "menu-list tree-rules" },
+      el(
+        "label",
+        { class: "form-label" },
+        words.whenEmpty,
+        select(node, "empty", [["", words.emptyDefault], ["null", "null"], ["empty", words.emptyText], [
+          "omit",
+          words.emptyOmit,
+        ]], redraw),
+      ),
+      box("mandatory", words.mandatory),
+      box("attribute", words.attribute),
+    ),
+  );
 }
 
 function adder(parent, redraw, label) {
   if (!label) return null;
   const inArray = parent.type === "array";
-  return el("button", { class: "btn btn-sm btn-ghost-secondary tree-add", type: "button",
-    onclick: (event) => {
-      parent.children.push({ name: "", type: "text", value: "", children: [] });
-      touch();
-      const place = [...document.querySelectorAll(".tree-add")].indexOf(event.currentTarget);
-      redraw();
-      const again = document.querySelectorAll(".tree-add")[place];
-      again?.previousElementSibling?.lastElementChild?.querySelector(inArray ? ".tree-value" : ".tree-name")?.focus();
-    } }, icon("plus"), label);
+  return el(
+    "button",
+    {
+      class: "btn btn-sm btn-ghost-secondary tree-add",
+      type: "button",
+      onclick: (event) => {
+        parent.children.push({ name: "", type: "text", value: "", children: [] });
+        touch();
+        const place = [...document.querySelectorAll(".tree-add")].indexOf(event.currentTarget);
+        redraw();
+        const again = document.querySelectorAll(".tree-add")[place];
+        again?.previousElementSibling?.lastElementChild?.querySelector(inArray ? ".tree-value" : ".tree-name")?.focus();
+      },
+    },
+    icon("plus"),
+    label,
+  );
 }
 
 function arrows(event, parent, index, redraw) {
