@@ -177,7 +177,7 @@ def test_a_problem_is_about_those_it_counts(
     editor, root = signed_in("editor"), f"/projects/{people.project}"
     page = editor.get(f"{root}/errors").text
     told = []
-    for form in re.findall(r'<form method="post" action="[^"]*/send/preview">.*?</form>', page):
+    for form in re.findall(r'<form method="post" action="[^"]*/send/preview">.*?</form>', page, re.DOTALL):
         fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', form))
         told.append(int(re.search(r"Send (\d+) again", form)[1]))
         assert f'<td class="num">{told[-1]}</td>' in editor.post(f"{root}/errors/send/preview", fields).text
