@@ -93,7 +93,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("channel", "str", _CALL, "PJSIP/trunk-0000002a", "channel of the calling side", "Newchannel"),
     _entry("dst_channel", "str", _CALL, "PJSIP/101-0000002b", "channel of the called side", "DialBegin"),
     _entry("direction", "str", _CALL, "incoming", "incoming, outgoing or internal", "contexts"),
-    _entry("call_type", "str", _CALL, "in", "in, out, callback, transitin, transitout or internal",
+    _entry("call_type", "str", _CALL, "in", "in, out, callback, transitin or internal",
            "direction; Originate"),
     _entry("calldate start_time", "datetime", _CALL, "2026-05-14 12:30:10", "start of the call", "Newchannel"),
     _entry("answer_time", "datetime", "PAEHpajk", "2026-05-14 12:30:18", "first pickup", "DialEnd ANSWER"),

@@ -269,7 +269,7 @@ def test_list_and_stream_give_only_what_was_asked_for(hub: Served) -> None:
         == streamed(2, types=["error", "run_expired"], call_id=str(call.id))
     )
     for path in ("/events", "/events/stream"):
-        with pytest.raises(ProblemError, match="type: has 'eror', which is no type of event") as refused:
+        with pytest.raises(ProblemError, match="type: has 'eror', which is not a type of event") as refused:
             program.get(path, type="error,eror")
         assert refused.value.status == 422
 

@@ -111,7 +111,7 @@ def test_an_event_whose_secret_has_not_come_with_it_is_not_switched_on(
         row.spec, row.enabled = replace(row.spec, request=replace(row.spec.request, auth=auth)), False
     address = f"/projects/{people.project}/webhooks/{there}"
     answer = editor.post(f"{address}/enabled", {"enabled": "1"}, follow_redirects=True)
-    assert "auth.secret: Give the secret" in answer.get_data(as_text=True)
+    assert "auth.secret: Enter the secret" in answer.get_data(as_text=True)
     assert not webhook(database, there).enabled
 
 
@@ -148,7 +148,7 @@ def test_a_revision_with_authentication_is_not_restored_without_its_secret(
     plain = {"name": "Lead", "stage": "incoming.after", "enabled": True, "spec": spec(), "revision": 1}
     assert send(editor, f"{address}/save", plain).status_code == 200
     page = editor.post(f"{address}/restore/1", follow_redirects=True).get_data(as_text=True)
-    assert "Revision 1 cannot be restored: Give the secret" in page
+    assert "Revision 1 cannot be restored: Enter the secret" in page
     assert webhook(database, there).spec.request.auth.kind == "none"
 
 
@@ -405,7 +405,7 @@ def test_an_event_with_blanks_of_a_template_is_not_switched_on(
     there = send(editor, f"{address}/save", {**draft, "enabled": False}).json["id"]
     editor.get(address)
     page = editor.post(f"{address}/{there}/enabled", {"enabled": "1"}, follow_redirects=True).get_data(as_text=True)
-    assert "url: still contains [[id]] of a template" in page
+    assert "url: still contains [[id]] of the template" in page
     assert not webhook(database, there).enabled
     assert take_in(editor, people, {"name": "B", "stage": "incoming.after", "spec": left}).status_code == 422
 

@@ -101,7 +101,7 @@ def test_only_an_operator_makes_projects_and_others_read_whom_to_ask(
 ) -> None:
     owner, operator = signed_in("owner"), signed_in("operator")
     page = owner.get("/projects").text
-    assert "Ask operator@example.com to make one for you" in page
+    assert "Ask operator@example.com to create one for you" in page
     assert "/projects/new" not in page
     refused = owner.post("/projects/new", SHOP)
     assert refused.status_code == 403
@@ -158,7 +158,7 @@ def test_an_operator_names_the_files_of_a_pbx_and_takes_its_address_back(
         assert (row.cel_path, row.recordings, row.any_network) == ("/var/cel/master.db", str(tmp_path), False)
     refused = operator.post(f"/operator/pbxs/{theirs}", form)
     assert refused.status_code == 422
-    assert refused.text.count("The PBX pbx1 of the project Ours uses this already.") == 2
+    assert refused.text.count("pbx1 of the project Ours uses this already.") == 2
     assert operator.post(f"/operator/pbxs/{theirs}", {"recordings": "relative"}).status_code == 422
     assert "/var/cel/master.db" in operator.get("/operator/log").text
     assert "/var/cel/master.db" not in signed_in("owner").get(f"/projects/{people.project}/audit").text

@@ -192,7 +192,7 @@ def test_an_event_that_comes_in_a_file_without_its_key_comes_switched_off(
     assert "PRIVATE KEY" not in json.dumps(file)
     file["webhooks"][0]["spec"]["request"]["tls_certificate"] = authority.client()[0]
     planned = editor.post(f"{form.pages}/import", {"text": json.dumps(file)}).text
-    assert "comes switched off" in planned
+    assert "imported switched off" in planned
     editor.post(f"{form.pages}/import", {"text": json.dumps(file), "confirmed": "1"})
     with database.read() as session:
         row = session.get_one(Webhook, form.id)
