@@ -6,21 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pbxhub.agi.wire import HungUpError, Wire
-from pbxhub.steering.actions import (
-    Action,
-    Dial,
-    Goto,
-    Hangup,
-    Music,
-    Pickup,
-    Play,
-    Queue,
-    ReadDigits,
-    Redirect,
-    Say,
-    SetVariables,
-    Voicemail,
-)
+from pbxhub.steering import actions
+from pbxhub.steering.actions import Action
 from pbxhub.steering.dialplan_text import quote
 
 Fetch = Callable[[str], Awaitable[str]]
@@ -64,25 +51,25 @@ class ActionRunner:
             raise StepError(f"this PBX has no application {application}")
 
 
-async def _answer(runner: ActionRunner, _: Pickup) -> str:
+async def _answer(runner: ActionRunner, _: actions.Pickup) -> str:
     if (await runner.wire.command("ANSWER")).value != "0":
         raise StepError("the call could not be answered")
     return "answered"
 
 
-async def _hang_up(runner: ActionRunner, action: Hangup) -> str:
+async def _hang_up(runner: ActionRunner, action: actions.Hangup) -> str:
     runner.over = True
     with suppress(HungUpError):  # the result and the hangup may arrive in either order
         await runner.execute("Hangup", str(action.cause))
     return "hung up"
 
 
-async def _dial(runner: ActionRunner, action: Dial) -> str:
+async def _dial(runner: ActionRunner, action: actions.Dial) -> str:
     await _show(runner, action.caller_name)
     return await runner.dial(action.number, action.timeout)
 
 
-async def _queue(runner: ActionRunner, action: Queue) -> str:
+async def _queue(runner: ActionRunner, action: actions.Queue) -> str:
     """Always uses option c: without it QUEUESTATUS does not show that the call was answered and has ended. The variable
     stays empty when the caller left the queue by a transfer or a key, and is UNKNOWN when the queue does not exist."""
     await _show(runner, action.caller_name)
@@ -100,7 +87,7 @@ async def _show(runner: ActionRunner, caller_name: str) -> None:
         await runner.wire.command("SET VARIABLE", "CALLERID(name)", caller_name)
 
 
-async def _play(runner: ActionRunner, action: Play) -> str:
+async def _play(runner: ActionRunner, action: actions.Play) -> str:
     sound = action.file or await runner.fetch(action.url)
     await runner.execute("Playback", f"{sound},noanswer")
     if await runner.wire.get("PLAYBACKSTATUS") != "SUCCESS":
@@ -108,12 +95,12 @@ async def _play(runner: ActionRunner, action: Play) -> str:
     return "played"
 
 
-async def _say(runner: ActionRunner, action: Say) -> str:
+async def _say(runner: ActionRunner, action: actions.Say) -> str:
     await runner.wire.command(f"SAY {action.kind.upper()}", action.text, "")
     return "said"
 
 
-async def _read(runner: ActionRunner, action: ReadDigits) -> str:
+async def _read(runner: ActionRunner, action: actions.ReadDigits) -> str:
     runner.digits = ""
     for _ in range(action.attempts):
         result = await runner.wire.command("GET DATA", action.file, str(action.timeout * 1000), str(action.most))
@@ -133,18 +120,18 @@ async def _read(runner: ActionRunner, action: ReadDigits) -> str:
     return f"digits {runner.digits}"
 
 
-async def _set(runner: ActionRunner, action: SetVariables) -> str:
+async def _set(runner: ActionRunner, action: actions.SetVariables) -> str:
     for name, value in action.variables:
         await runner.wire.command("SET VARIABLE", f"HUB_{name}", quote(value)[:1500])
     return "set"
 
 
-async def _music(runner: ActionRunner, action: Music) -> str:
+async def _music(runner: ActionRunner, action: actions.Music) -> str:
     await runner.execute("MusicOnHold", f"{action.name},{action.seconds}")
     return "played"
 
 
-async def _voicemail(runner: ActionRunner, action: Voicemail) -> str:
+async def _voicemail(runner: ActionRunner, action: actions.Voicemail) -> str:
     await runner.wire.command("SET VARIABLE", "VMSTATUS", "")
     await runner.execute("VoiceMail", f"{action.mailbox},u")
     status = await runner.wire.get("VMSTATUS")
@@ -154,7 +141,7 @@ async def _voicemail(runner: ActionRunner, action: Voicemail) -> str:
     return status
 
 
-async def _redirect(runner: ActionRunner, action: Redirect) -> str:
+async def _redirect(runner: ActionRunner, action: actions.Redirect) -> str:
     host = (await runner.wire.get("CHANNEL(pjsip,request_uri)")).partition("@")[2]
     target = f"sip:{action.number}@{host.partition(';')[0].rstrip('>')}" if host else action.number
     runner.over = True
@@ -168,7 +155,7 @@ async def _redirect(runner: ActionRunner, action: Redirect) -> str:
     return "redirected"
 
 
-async def _go_to(runner: ActionRunner, action: Goto) -> str:
+async def _go_to(runner: ActionRunner, action: actions.Goto) -> str:
     place = f"{action.context},{action.extension},{action.priority}"
     if await runner.wire.get(f"DIALPLAN_EXISTS({place})") != "1":
         raise StepError(f"this PBX has no extension {place}")
@@ -179,16 +166,16 @@ async def _go_to(runner: ActionRunner, action: Goto) -> str:
 
 
 _STEPS: Mapping[type[Any], Callable[[ActionRunner, Any], Awaitable[str]]] = {
-    Pickup: _answer,
-    Hangup: _hang_up,
-    Dial: _dial,
-    Queue: _queue,
-    Play: _play,
-    Say: _say,
-    ReadDigits: _read,
-    SetVariables: _set,
-    Music: _music,
-    Voicemail: _voicemail,
-    Redirect: _redirect,
-    Goto: _go_to,
+    actions.Pickup: _answer,
+    actions.Hangup: _hang_up,
+    actions.Dial: _dial,
+    actions.Queue: _queue,
+    actions.Play: _play,
+    actions.Say: _say,
+    actions.ReadDigits: _read,
+    actions.SetVariables: _set,
+    actions.Music: _music,
+    actions.Voicemail: _voicemail,
+    actions.Redirect: _redirect,
+    actions.Goto: _go_to,
 }

@@ -13,22 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from pbxhub.steering.actions import (
-    Action,
-    Ask,
-    Dial,
-    Goto,
-    Hangup,
-    Music,
-    Pickup,
-    Play,
-    Queue,
-    ReadDigits,
-    Redirect,
-    Say,
-    SetVariables,
-    Voicemail,
-)
+from pbxhub.steering import actions
+from pbxhub.steering.actions import Action
 from pbxhub.steering.dialplan_text import MAILBOX, NAME, SOUND, VARIABLE, is_quoted
 from pbxhub.steering.number_rules import NUMBER, Rules, plain_number
 
@@ -39,7 +25,7 @@ _LARGEST = 64 * 1024
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
-_LAST = (Hangup, Redirect, Goto, Ask)  # nothing after these would ever be done
+_LAST = (actions.Hangup, actions.Redirect, actions.Goto, actions.Ask)  # nothing after these would ever be done
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +74,7 @@ def read_destination(body: bytes, key: str, rules: Rules, timeout: int) -> Plan 
         number = plain_number(_named(_read_json(body), key) if key else _text(body))
         if reason := rules.refuses(number):
             raise _RefusedError(key, reason)
-        return Plan((Dial(number, timeout),))
+        return Plan((actions.Dial(number, timeout),))
     except _RefusedError as refused:
         return refused.refusal
 
@@ -135,11 +121,11 @@ def _actions(listed: Any, rules: Rules) -> tuple[Action, ...]:
         raise _RefusedError("actions", "is missing" if listed is None else "is not a list")
     if len(listed) > MOST_STEPS:
         raise _RefusedError("actions", f"has {len(listed)} steps; at most {MOST_STEPS} are done")
-    actions = tuple(_action(item, f"actions[{index}]", rules) for index, item in enumerate(listed))
-    for index, action in enumerate(actions[:-1]):
+    found = tuple(_action(item, f"actions[{index}]", rules) for index, item in enumerate(listed))
+    for index, action in enumerate(found[:-1]):
         if isinstance(action, _LAST):
             raise _RefusedError(f"actions[{index + 1}]", "would never be done: the step before ends this answer")
-    return actions
+    return found
 
 
 def _action(item: Any, path: str, rules: Rules) -> Action:
@@ -221,15 +207,17 @@ def _dial(fields: _Fields, rules: Rules) -> Action:
     if not is_quoted(shown):
         raise fields.refuse("caller_name", "has a letter that a dialplan reads as more than text; leave out , ; & @ $")
     if given == ["queue"]:
-        return Queue(fields.text("queue", NAME, "the name of a queue"), timeout, shown)
-    return Dial(fields.number(given[0], rules), timeout, shown)
+        return actions.Queue(fields.text("queue", NAME, "the name of a queue"), timeout, shown)
+    return actions.Dial(fields.number(given[0], rules), timeout, shown)
 
 
 def _play(fields: _Fields, _: Rules) -> Action:
     if fields.has("file") == fields.has("url"):
         raise fields.refuse("file", "give either file or url")
     if fields.has("file"):
-        return Play(file=fields.text("file", SOUND, "the name of a sound without its ending, like custom/hello"))
+        return actions.Play(
+            file=fields.text("file", SOUND, "the name of a sound without its ending, like custom/hello")
+        )
     url = fields.free("url", 2000)
     try:
         parts = urlsplit(url)
@@ -238,15 +226,15 @@ def _play(fields: _Fields, _: Rules) -> Action:
         web = False
     if not web:
         raise fields.refuse("url", "is not a web address")
-    return Play(url=url)
+    return actions.Play(url=url)
 
 
 def _say(fields: _Fields, _: Rules) -> Action:
     if fields.has("digits") == fields.has("number"):
         raise fields.refuse("digits", "give either digits or number")
     if fields.has("digits"):
-        return Say("digits", fields.text("digits", re.compile("[0-9*#]{1,32}"), "a text of up to 32 digits"))
-    return Say("number", str(fields.whole("number", 0, 999_999_999)))
+        return actions.Say("digits", fields.text("digits", re.compile("[0-9*#]{1,32}"), "a text of up to 32 digits"))
+    return actions.Say("number", str(fields.whole("number", 0, 999_999_999)))
 
 
 def _set(fields: _Fields, _: Rules) -> Action:
@@ -260,7 +248,7 @@ def _set(fields: _Fields, _: Rules) -> Action:
         if not isinstance(value, str | int) or isinstance(value, bool) or len(text := str(value)[:501]) > 500:
             raise fields.refuse(f"variables.{name}", "is not a text of up to 500 letters or a whole number")
         found.append((name, text))
-    return SetVariables(tuple(found))
+    return actions.SetVariables(tuple(found))
 
 
 def _goto(fields: _Fields, rules: Rules) -> Action:
@@ -268,28 +256,30 @@ def _goto(fields: _Fields, rules: Rules) -> Action:
     if context not in rules.contexts:
         raise fields.refuse("context", f"{context} is not among the contexts this webhook may go to")
     extension = fields.text("extension", re.compile(r"[A-Za-z0-9_+*#\-]{1,40}"), "an extension", "s")
-    return Goto(context, extension, fields.whole("priority", 1, 999, 1))
+    return actions.Goto(context, extension, fields.whole("priority", 1, 999, 1))
 
 
 _READERS: Mapping[str, Callable[[_Fields, Rules], Action]] = {
-    "answer": lambda fields, _: Pickup(),
-    "hangup": lambda fields, _: Hangup(fields.whole("cause", 1, 127, 16)),
+    "answer": lambda fields, _: actions.Pickup(),
+    "hangup": lambda fields, _: actions.Hangup(fields.whole("cause", 1, 127, 16)),
     "dial": _dial,
     "forward": _dial,
     "play": _play,
     "say": _say,
-    "read": lambda fields, _: ReadDigits(
+    "read": lambda fields, _: actions.ReadDigits(
         fields.text("file", SOUND, "the name of a sound without its ending", "beep"),
         fields.whole("timeout", 1, 60, 5),
         fields.whole("attempts", 1, 5, 1),
         fields.whole("max_digits", 1, 32, 1),
     ),
     "set": _set,
-    "music": lambda fields, _: Music(
+    "music": lambda fields, _: actions.Music(
         fields.text("class", NAME, "the name of a music class", "default"), fields.whole("seconds", 1, 3600, 30)
     ),
-    "voicemail": lambda fields, _: Voicemail(fields.text("mailbox", MAILBOX, "a mailbox like 101 or 101@default")),
-    "redirect": lambda fields, rules: Redirect(fields.number("number", rules)),
+    "voicemail": lambda fields, _: actions.Voicemail(
+        fields.text("mailbox", MAILBOX, "a mailbox like 101 or 101@default")
+    ),
+    "redirect": lambda fields, rules: actions.Redirect(fields.number("number", rules)),
     "goto": _goto,
-    "ask": lambda fields, _: Ask(fields.free("webhook", 200)),
+    "ask": lambda fields, _: actions.Ask(fields.free("webhook", 200)),
 }
