@@ -39,7 +39,6 @@ NAMES = {
     "SQLAlchemy's metadata: the modules that bring the tables into it": ["TABLES"],
     "docs/security.md, which a test compares": ["OPERATOR_RIGHTS", "setting"],
     "docs/api, which a test compares": ["STATUSES"],
-    "for a listener that hears of changed cards": ["know_employees"],
     "programs in Python": ["Client", "order_call"],
 }  # fmt: skip
 

@@ -245,7 +245,7 @@ class PbxForm(Form):
     charset = SelectField(
         _("Charset of names"),
         validate_choice=False,
-        choices=[("", _("that of the country")), *((name, name) for name in CHARSETS)],
+        choices=[SelectChoice("", _("that of the country")), *(SelectChoice(name) for name in CHARSETS)],
         description=_("Of callers' names that are not UTF-8. In Ukraine and its neighbours windows-1251 as a rule."),
     )
     enabled = BooleanField(_("Listen to this PBX"), default=True)

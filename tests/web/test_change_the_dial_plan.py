@@ -10,7 +10,7 @@ from pbxhub.store.accounts import Pbx
 from pbxhub.store.ordered_calls import DialPlan
 from pbxhub.store.session import Database
 from pbxhub.wsgi.current import now
-from tests.web.conftest import Browser, People
+from tests.support.people import Browser, People
 
 SignIn = Callable[[str], Browser]
 FORM = {

@@ -12,7 +12,7 @@ from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
 from pbxhub.testing.pbx.recordings import FOLDER
 from pbxhub.wsgi.current import now
-from tests.web.conftest import Browser, People
+from tests.support.people import Browser, People
 
 
 def add_call(database: Database, people: People, ended: bool = True) -> str:
