@@ -1,6 +1,7 @@
 """Other drivers, dialplans and phones than those of a plain Asterisk with chan_pjsip: recordings and their stages."""
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -72,6 +73,15 @@ def test_only_the_star_is_special_in_a_pattern() -> None:
     assert "in.1" in IncomingContexts(["in.*"])
     assert "inx1" not in IncomingContexts(["in.*"])
     assert "from-trunk" not in IncomingContexts([])
+
+
+def test_a_pattern_with_many_stars_does_not_hold_up_the_listener() -> None:
+    begun = time.monotonic()
+    assert "a" * 60 not in IncomingContexts([f"{'*a' * 30}*b", "c"])
+    assert time.monotonic() - begun < 1
+    assert "from-abab-x" in IncomingContexts(["from-*ab*-x"])
+    assert "from-ab" in IncomingContexts(["x*", "from*b"])
+    assert "ab" not in IncomingContexts(["ab*b"])
 
 
 def names_of(*blocks: str) -> list[str]:

@@ -16,8 +16,7 @@ class IncomingContexts:
     """Tells whether a context is an incoming one. A pattern matches whole names; `*` stands for any text."""
 
     def __init__(self, patterns: Collection[str]) -> None:
-        choices = (".*".join(re.escape(part) for part in pattern.split("*")) for pattern in patterns)
-        self._pattern = re.compile("|".join(choices) or r"(?!)")
+        self._pattern = re.compile("|".join(map(_expression, patterns)) or r"(?!)")
         self._results: dict[str, bool] = {}
 
     def __contains__(self, context: str) -> bool:
@@ -27,3 +26,10 @@ class IncomingContexts:
             if len(self._results) < _MOST:
                 self._results[context] = result
         return result
+
+
+def _expression(pattern: str) -> str:
+    """Each part is looked for once, behind the part before it. Without that (?>) a user's pattern with many stars
+    could hold up the listener of all PBXs for years."""
+    first, *parts = map(re.escape, pattern.split("*"))
+    return first + "".join(f"(?>.*?{part})" for part in parts[:-1]) + "".join(f".*{part}" for part in parts[-1:])
