@@ -69,6 +69,26 @@ def test_a_pbx_with_a_backlog_does_not_delay_the_others() -> None:
     run(scenario())
 
 
+def test_a_pbx_that_is_added_does_not_wait_until_the_others_are_silent() -> None:
+    async def scenario() -> None:
+        def write(_reports: Mapping[int, Sequence[CallReport]]) -> None:
+            loop.call_soon_threadsafe(busy.put, report("1.1", BEFORE))  # the next is there before this is written
+
+        loop, publisher = asyncio.get_running_loop(), Publisher(write)
+        busy = publisher.open_queue(1, 10_000)
+        busy.put(report("1.1", BEFORE))
+        busy.put(report("1.1", BEFORE))
+        writing = asyncio.create_task(publisher.run())
+        await asyncio.sleep(0.1)
+        added = publisher.open_queue(2, 100)
+        added.put(report("2.1", BEFORE))
+        await asyncio.wait_for(added.empty.wait(), 2)
+        publisher.close_queue(busy)
+        writing.cancel()
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("bad", [["a"], ["b2"], ["c3", "a"]])
 def test_a_report_that_is_rejected_holds_up_nobody(bad: list[str]) -> None:
     async def scenario() -> None:

@@ -98,12 +98,11 @@ class Publisher:
         while True:
             await self._filled.wait()
             self._filled.clear()
-            queues = tuple(self._queues.values())
             try:
-                while await self._write_once(queues):
+                while await self._write_once(tuple(self._queues.values())):  # a PBX may have been added meanwhile
                     pause = _FIRST_PAUSE
             except SQLAlchemyError as error:
-                self._say_away(queues, error)
+                self._say_away(tuple(self._queues.values()), error)
             except Exception:  # nobody else writes what is in the queues
                 log.exception("unexpected error in the publisher; continuing")
             else:
