@@ -238,6 +238,13 @@ def test_a_question_on_the_employees_leg_is_no_pickup_before_the_caller_is_conne
     assert (name, values["extension"], values["waittime"]) == ("incoming.pickup", "101", 5)
 
 
+def test_a_recording_with_bridges_tells_already_the_first_question_right() -> None:
+    refused = [event("Hangup", Timestamp=at(6), **PHONE, Cause="16"), event("Hangup", Timestamp=at(9), **CALLER)]
+    blocks = [event("Newchannel", **NEW), *ANSWERED, *refused, WITH_BRIDGES.replace(at(0), at(10))]
+    *_, after = replay("\r\n".join(blocks).splitlines())
+    assert (after["stage"], after["disposition"]) == ("incoming.after", "DECLINE")
+
+
 def test_of_several_who_accept_the_question_only_the_one_who_is_connected_is_the_pickup() -> None:
     both = [
         event(name, Timestamp=at(second), **CALLER, **agent(extension, number), DialStatus="ANSWER")

@@ -8,7 +8,7 @@ HOLDING = frozenset({"agent_hold", "parking"})
 
 
 class Bridges:
-    """The bridges for two. seen: whether any BridgeEnter has come: before, nobody knows whether this stream has them.
+    """The bridges for two. seen: whether any channel has entered one; before, nobody knows whether this stream has any.
 
     A channel is here from BridgeEnter to BridgeLeave or to its hangup, so there are no more than channels.
     """
@@ -19,7 +19,9 @@ class Bridges:
         self._members: dict[str, dict[str, None]] = {}
 
     def enter(self, uniqueid: str, bridge: str) -> None:
-        self.leave(uniqueid)
+        self.seen = True
+        if uniqueid in self._bridge_of:
+            self.leave(uniqueid)
         self._bridge_of[uniqueid] = bridge
         self._members.setdefault(bridge, {})[uniqueid] = None
 

@@ -21,35 +21,47 @@ class Extensions:
     """
 
     def __init__(self, endpoints: Mapping[str, str], own_numbers: Collection[str]) -> None:
-        self.endpoints = endpoints
-        self.own_numbers = frozenset(own_numbers)
         self._number_of: dict[str, str] = {}
         self._shown_by: dict[str, set[str]] = {}
+        self.set_cards(endpoints, own_numbers)
 
-    def _learn(self, endpoint: str, number: str) -> None:
-        before = self._number_of.get(endpoint)
-        if number == before or not _EXTENSION.fullmatch(number) or len(self._number_of) >= _MOST:
-            return
-        if before is not None:
-            self._shown_by[before].discard(endpoint)
-        self._number_of[endpoint] = number
-        self._shown_by.setdefault(number, set()).add(endpoint)
+    def set_cards(self, endpoints: Mapping[str, str], own_numbers: Collection[str]) -> None:
+        """The cards of the employees or the company's numbers have changed."""
+        self._endpoints = endpoints
+        self._own_numbers = frozenset(own_numbers)
+        self._found: dict[tuple[str, str], str] = {}  # what of() has found, until anything changes
 
     def of(self, endpoint: str, number: str, learn: bool = False) -> str:
         """The extension of an endpoint that shows this number: what the first of these can tell.
 
-        learn: it is the number with which its channel began, which is the endpoint's own.
-
         The employee's card; the endpoint's own caller id; the endpoint's name, when it is a number or has one between
         separators (desk-101); the endpoint's name as it is.
+        learn: it is the number with which its channel began, which is the endpoint's own.
         """
-        if learn:
+        if learn and self._number_of.get(endpoint) != number:
             self._learn(endpoint, number)
-        on_card = self.endpoints.get(endpoint)
+        found = self._found.get((endpoint, number))
+        if found is None:
+            found = self._find(endpoint, number)
+            if len(self._found) < _MOST:
+                self._found[endpoint, number] = found
+        return found
+
+    def _learn(self, endpoint: str, number: str) -> None:
+        if not _EXTENSION.fullmatch(number) or len(self._number_of) >= _MOST:
+            return
+        if endpoint in self._number_of:
+            self._shown_by[self._number_of[endpoint]].discard(endpoint)
+        self._number_of[endpoint] = number
+        self._shown_by.setdefault(number, set()).add(endpoint)
+        self._found.clear()
+
+    def _find(self, endpoint: str, number: str) -> str:
+        on_card = self._endpoints.get(endpoint)
         if on_card:
             return on_card
         shown = self._number_of.get(endpoint, number)
-        if _EXTENSION.fullmatch(shown) and shown not in self.own_numbers and not self._is_shared(shown, endpoint):
+        if _EXTENSION.fullmatch(shown) and shown not in self._own_numbers and not self._is_shared(shown, endpoint):
             return shown
         plain = [part for part in _SEPARATORS.split(endpoint) if part.isascii() and part.isdigit()]
         return plain[0] if len(plain) == 1 else endpoint or number

@@ -235,7 +235,8 @@ class LiveCalls:
         if key in keys or len(keys) >= MOST_STAGES:
             return False
         keys.append(key)
-        values = {**values_of(call, time), **more}
+        values = values_of(call, time)
+        values |= more
         self.touch(call).append(Stage(name, published_key(keys), len(keys), moment(time), values))
         return True
 

@@ -51,8 +51,8 @@ def pickup(live: LiveCalls, call: Call, leg: Channel, hop: int, time: float) -> 
         return
     if hop > call.hop.number:
         redirect(live, call, time)
-    leg.leg, leg.answered = True, leg.answered or time
-    call.waiting.pop(leg.uniqueid, None)
+    waited = call.waiting.pop(leg.uniqueid, None) is not None
+    leg.leg, leg.answered = True, time if waited or not leg.answered else leg.answered
     if leg.number == call.transfer.source and leg.number != call.hop.destination:
         call.transfer = SentOn()  # who had sent the caller on talks to them again
     if hop == call.hop.number and hop > 1:  # of the first hop, the end of the first channel's own dial tells

@@ -48,8 +48,11 @@ def seconds_of(arrived: str) -> float:
 
 def replay(lines: Iterable[str], tracker: Tracker | None = None) -> Iterator[dict[str, JSON]]:
     """One JSON-ready object per stage: stage, call_id, time, then the parameters of the stage."""
+    recorded = list(lines)
     tracker = tracker or Tracker()
-    for message in read(lines):
+    if any(line.startswith("Event: BridgeEnter") for line in recorded):
+        tracker.expect_bridges()
+    for message in read(recorded):
         for report in tracker.feed(message):
             for stage in report.stages:
                 yield stage_as_json(report, stage)

@@ -226,6 +226,8 @@ def _repeat_moves(call: Call, known: CallReport) -> None:
 def published_key(keys: Sequence[StageKey]) -> str:
     """The last of these keys as it is published: the destination, and "103#2" when 103 is among them before."""
     to = keys[-1].to
+    if len(keys) == 1:
+        return to
     times = sum(key.to == to for key in keys)
     return to if times == 1 else f"{to}#{times}"
 

@@ -19,9 +19,9 @@ _AGENT = "agent_hold"
 
 
 def on_bridge(live: LiveCalls, message: Bridge) -> None:
-    live.bridges.seen = live.bridges.seen or bool(message.bridge)
-    if message.bridge and message.kind in FOR_TWO:
-        live.bridges.enter(message.uniqueid, message.bridge)
+    for_two = message.bridge if message.kind in FOR_TWO else ""
+    if for_two:
+        live.bridges.enter(message.uniqueid, for_two)
     else:
         live.bridges.leave(message.uniqueid)
     call = live.follow(message.uniqueid, message.linkedid, message.time)
@@ -30,7 +30,7 @@ def on_bridge(live: LiveCalls, message: Bridge) -> None:
     if message.variables:
         keep_variables(call, message.variables)
     channel = call.channels[message.uniqueid]
-    channel.bridge = message.bridge if message.kind in FOR_TWO else ""
+    channel.bridge = for_two
     if not message.bridge:
         return
     if message.kind == _AGENT and not call.direction:

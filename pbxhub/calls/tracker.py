@@ -79,12 +79,15 @@ class Tracker:
 
     def know_employees(self, endpoints: Mapping[str, str], own_numbers: Collection[str]) -> None:
         """The cards of the employees or the company's numbers have changed; channels that live keep their names."""
-        self._live.extensions.endpoints = endpoints
-        self._live.extensions.own_numbers = frozenset(own_numbers)
+        self._live.extensions.set_cards(endpoints, own_numbers)
 
     def report_optional(self, stages: Collection[str]) -> None:
         """Which of OPTIONAL_STAGES are reported from now on."""
         self._live.optional = stages
+
+    def expect_bridges(self) -> None:
+        """BridgeEnter will come: already the first pickup waits for it. Otherwise from the first one that comes."""
+        self._live.bridges.seen = True
 
     def feed(self, message: Message) -> list[CallReport]:
         """What one message changed: usually nothing, else one report per call. Never raises."""

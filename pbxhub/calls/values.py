@@ -1,6 +1,5 @@
 """The parameters of a stage that AMI can tell, by their names in the catalogue; only those that are known."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from operator import attrgetter
 
@@ -24,13 +23,6 @@ _PLAIN = {
     "outbound_number": "outbound_number",
     "trunk": "trunk",
     "context": "context",
-    "additional_number": "dialplan.digits",
-    "queue": "queue.name",
-    "scheme_name": "dialplan.scheme",
-    "forward_kind": "forward.kind",
-    "forward_from": "forward.source",
-    "forward_to": "forward.to",
-    "recording_file": "recording.file",
 }
 _plain_values = attrgetter(*_PLAIN.values())
 
@@ -45,13 +37,33 @@ def values_of(call: Call, time: float) -> dict[str, Value]:
     if call.extension or call.rung:
         values["extension"] = call.extension or call.rung
     if call.forward.kind:
-        values["forward_step"] = len(call.fired.get("incoming.forward", ()))
-    for name, value in call.dialplan.variables.items():
-        values[f"var.{name}"] = value
-    values.update(_waiting(call, time))
+        values |= _forwarded(call)
+    values |= _told_by_dialplan(call)
+    values |= _waiting(call, time)
     if call.phase == "over":
-        values.update(_ending(call))
+        values |= _ending(call)
     return values
+
+
+def _forwarded(call: Call) -> dict[str, Value]:
+    sent = call.forward
+    forwarded: dict[str, Value] = {"forward_kind": sent.kind, "forward_to": sent.to}
+    if sent.source:
+        forwarded["forward_from"] = sent.source
+    forwarded["forward_step"] = len(call.fired.get("incoming.forward", ()))
+    return forwarded
+
+
+def _told_by_dialplan(call: Call) -> dict[str, Value]:
+    dialplan = call.dialplan
+    known: dict[str, Value] = {f"var.{name}": value for name, value in dialplan.variables.items()}
+    if dialplan.digits:
+        known["additional_number"] = dialplan.digits
+    if dialplan.scheme:
+        known["scheme_name"] = dialplan.scheme
+    if call.recording.file:
+        known["recording_file"] = call.recording.file
+    return known
 
 
 def _call_type(call: Call) -> str:
@@ -63,9 +75,11 @@ def _call_type(call: Call) -> str:
     return "internal"
 
 
-def _waiting(call: Call, time: float) -> Mapping[str, Value]:
+def _waiting(call: Call, time: float) -> dict[str, Value]:
     until = call.answered or call.over or time
     waited: dict[str, Value] = {}
+    if call.queue.name:
+        waited["queue"] = call.queue.name
     if call.queue.name and call.queue.joined:
         waited["queue_wait"] = int(call.queue.wait or max(0.0, until - call.queue.joined))
     if call.answered:
@@ -76,7 +90,7 @@ def _waiting(call: Call, time: float) -> Mapping[str, Value]:
     return waited
 
 
-def _ending(call: Call) -> Mapping[str, Value]:
+def _ending(call: Call) -> dict[str, Value]:
     length = max(0.0, call.over - call.started)
     known: dict[str, Value] = {
         "hangup_cause_txt": call.hangup.text,
