@@ -57,7 +57,7 @@ def test_a_forwarding_number_is_added_and_shows_its_dialplan_line(
         ({"numbers": "${X}"}, "is not a number"),
         ({"default": "999"}, "not among the numbers"),
         ({"url": "http://127.0.0.1/"}, "not allowed to connect"),
-        ({"name": "a,b"}, "the dialplan asks for this event by its name"),
+        ({"name": "a,b"}, "the dialplan refers to this event by its name"),
     ],
 )
 def test_what_cannot_work_is_said_at_saving(
