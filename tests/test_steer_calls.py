@@ -72,7 +72,7 @@ def test_the_answer_of_the_documentation_answers_and_hangs_up() -> None:
         (b"null", "is not an object"),
         (b"{}", "actions: is missing"),
         (b'{"actions": "hangup"}', "actions: is not a list"),
-        (b'{"actions": [], "now": 1}', "now: is not known here"),
+        (b'{"actions": [], "now": 1}', "now: is not a field here"),
         (b'{"actions": ["hangup"]}', "actions[0]: is not an object"),
         (b'{"actions": [{}]}', "actions[0].type: 'None' is not an action"),
         (b'{"actions": [{"type": ["answer"]}]}', "actions[0].type"),
@@ -129,8 +129,8 @@ def test_only_allowed_numbers_are_dialled() -> None:
 
 def test_more_steps_than_allowed_and_steps_after_the_end() -> None:
     assert "at most 20" in refused(*[{"type": "answer"}] * (MOST_STEPS + 1))
-    assert "would never be done" in refused({"type": "hangup"}, {"type": "answer"})
-    assert "would never be done" in refused({"type": "ask", "webhook": "a"}, {"type": "ask", "webhook": "b"})
+    assert "would never run" in refused({"type": "hangup"}, {"type": "answer"})
+    assert "would never run" in refused({"type": "ask", "webhook": "a"}, {"type": "ask", "webhook": "b"})
 
 
 def test_two_answers_in_one_are_refused() -> None:

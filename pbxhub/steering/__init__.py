@@ -1,1 +1,1 @@
-"""Pure: what an answer wants done with a waiting call, and which numbers may be dialled. No I/O, no clock."""
+"""What an answer does with a waiting call, and which numbers may be dialled. Pure: no I/O, no clock."""

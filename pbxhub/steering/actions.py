@@ -1,4 +1,4 @@
-"""What can be done with a waiting call, step by step, as read by steering.py and carried out by agi/."""
+"""The actions on a waiting call, as read by answer.py and carried out by agi/."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Pickup:
-    """answer: the call is answered, and from now on costs the caller money."""
+    """answer: answers the call; from now on it costs the caller money."""
 
     def __str__(self) -> str:
         return "answer"
@@ -24,7 +24,8 @@ class Hangup:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """dial, forward: a number or an extension rings for timeout seconds. What follows is for when nobody took it."""
+    """dial, forward: a number or an extension rings for timeout seconds. The following actions run when nobody
+    answers."""
 
     number: str
     timeout: int
@@ -115,7 +116,7 @@ class Voicemail:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """redirect: the caller's line is told to call that number instead (SIP 302, REFER once answered)."""
+    """redirect: asks the caller's trunk to call that number instead (SIP 302, REFER once answered)."""
 
     number: str
 
@@ -125,7 +126,7 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class Goto:
-    """goto: the dialplan goes on in an allowed context."""
+    """goto: the dialplan continues in an allowed context."""
 
     context: str
     extension: str

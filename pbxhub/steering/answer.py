@@ -3,7 +3,7 @@
 {"actions": [{"type": "answer"}, {"type": "dial", "extension": "101", "timeout": 20}, {"type": "hangup"}]}
 
 The schema is strict: an unknown action, a field that does not exist, a value out of range or one that a dialplan could
-take for more than it is refuses the whole answer, so that a half-understood answer never moves a caller.
+interpret as more than text refuses the whole answer, so that a partly understood answer never moves a caller.
 """
 
 import json
@@ -59,7 +59,7 @@ def read_plan(body: bytes, rules: Rules) -> Plan | RefusedPlan:
         if not isinstance(document, dict):
             raise _RefusedError("", 'is not an object; give {"actions": [...]}')
         if unknown := sorted(set(document) - {"actions"}):
-            raise _RefusedError(unknown[0][:80], "is not known here; only actions is")
+            raise _RefusedError(unknown[0][:80], "is not a field here; the only field is actions")
         return Plan(_actions(document.get("actions"), rules))
     except _RefusedError as refused:
         return refused.refusal
@@ -124,7 +124,7 @@ def _actions(listed: Any, rules: Rules) -> tuple[Action, ...]:
     found = tuple(_action(item, f"actions[{index}]", rules) for index, item in enumerate(listed))
     for index, action in enumerate(found[:-1]):
         if isinstance(action, _LAST):
-            raise _RefusedError(f"actions[{index + 1}]", "would never be done: the step before ends this answer")
+            raise _RefusedError(f"actions[{index + 1}]", "would never run: the action before it ends the answer")
     return found
 
 
@@ -185,7 +185,7 @@ class _Fields:
         if value is None and default is not None and name not in self._data:
             return default
         if not isinstance(value, str) or len(value) > longest or _CONTROL.search(value):
-            raise self.refuse(name, f"is not a text of up to {longest} letters")
+            raise self.refuse(name, f"is not a text of up to {longest} characters")
         return value
 
     def number(self, name: str, rules: Rules) -> str:
@@ -205,7 +205,7 @@ def _dial(fields: _Fields, rules: Rules) -> Action:
     timeout = fields.whole("timeout", 1, 3600 if given == ["queue"] else 600, 30)
     shown = fields.free("caller_name", 80, "")
     if not is_quoted(shown):
-        raise fields.refuse("caller_name", "has a letter that a dialplan reads as more than text; leave out , ; & @ $")
+        raise fields.refuse("caller_name", "has a character with a meaning in the dialplan; do not use , ; & @ $")
     if given == ["queue"]:
         return actions.Queue(fields.text("queue", NAME, "the name of a queue"), timeout, shown)
     return actions.Dial(fields.number(given[0], rules), timeout, shown)
@@ -246,7 +246,7 @@ def _set(fields: _Fields, _: Rules) -> Action:
         if not VARIABLE.fullmatch(name):
             raise fields.refuse(f"variables.{name[:60]}", "is not a name: Latin letters, digits and _")
         if not isinstance(value, str | int) or isinstance(value, bool) or len(text := str(value)[:501]) > 500:
-            raise fields.refuse(f"variables.{name}", "is not a text of up to 500 letters or a whole number")
+            raise fields.refuse(f"variables.{name}", "is not a text of up to 500 characters or a whole number")
         found.append((name, text))
     return actions.SetVariables(tuple(found))
 
@@ -254,7 +254,7 @@ def _set(fields: _Fields, _: Rules) -> Action:
 def _goto(fields: _Fields, rules: Rules) -> Action:
     context = fields.text("context", NAME, "the name of a context")
     if context not in rules.contexts:
-        raise fields.refuse("context", f"{context} is not among the contexts this webhook may go to")
+        raise fields.refuse("context", f"{context} is not among the contexts that this webhook may choose")
     extension = fields.text("extension", re.compile(r"[A-Za-z0-9_+*#\-]{1,40}"), "an extension", "s")
     return actions.Goto(context, extension, fields.whole("priority", 1, 999, 1))
 
