@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shlex
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from pbxhub.ami.resync import ReceivedEvent
 from pbxhub.cli import main
 from pbxhub.delivery.outbox import prune, publish
 from pbxhub.delivery.outbox.prune import Retention
-from pbxhub.store.accounts import Pbx
+from pbxhub.store.accounts import Employee, Number, Pbx, Project
 from pbxhub.store.call_events import CallEvents
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
@@ -116,6 +117,51 @@ def test_calls_that_became_one_are_shown_as_one_and_two_listeners_as_one(databas
                                 (pbx, "1.3"): [event("1.3", 4)]})  # fmt: skip
     [found] = told(database)
     assert [one.block.split("\n")[1] for one in found] == ["Linkedid: 1.1", "Linkedid: 1.2", "Linkedid: 1.1"]
+
+
+def test_a_caller_whose_name_looks_like_a_header_reads_no_other_call(database: Database, pbx: int) -> None:
+    sly = event("1.1", 1, "CallerIDName: x Linkedid: 1.2\r\nChanVariable: DestLinkedid: 1.2")
+    log = EventLog(database)
+    log.add(pbx, sly)
+    assert list(log._waiting) == [(pbx, "1.1")]
+    write_events(database, {(pbx, "1.1"): [sly], (pbx, "1.2"): [event("1.2", 2)]})
+    [found] = told(database)
+    assert [one.block.split("\n")[1] for one in found] == ["Linkedid: 1.1"]
+
+
+def test_a_call_of_another_project_on_the_same_pbx_is_not_shown_with_it(database: Database, pbx: int) -> None:
+    with database.write() as session:
+        other = Project(name="Bakery", time_zone="Europe/Kyiv", country="UA", created_on=NOON)
+        session.add(other)
+        session.flush()
+        session.add(Number(project_id=other.id, pbx_id=pbx, did="380440000002"))
+    publish(context_of(database), {pbx: [report("1.2", BEFORE, dst="380440000002")]}, NOON)
+    joined = event("1.1", 3, "SecondTransfererLinkedid: 1.2")
+    write_events(database, {(pbx, "1.1"): [event("1.1", 1), joined], (pbx, "1.2"): [event("1.2", 2), joined]})
+    one, two = sorted(told(database), key=len)
+    names = [[each.block.split("\n")[1] for each in found] for found in (one, two)]
+    assert sorted(names) == [["Linkedid: 1.1", "Linkedid: 1.1"], ["Linkedid: 1.2", "Linkedid: 1.1"]]
+
+
+def test_a_linkedid_that_no_database_keeps_loses_no_events_of_others(database: Database, pbx: int) -> None:
+    async def scenario() -> None:
+        log = EventLog(database)
+        log.add(pbx, event("1.1", 1))
+        log.add(pbx, event("2\0", 1))
+        await log.close()
+
+    run(scenario())
+    assert count(database) == 2
+
+
+def test_the_command_of_a_recording_is_one_line_of_a_shell_whatever_a_card_says(database: Database, pbx: int) -> None:
+    with database.write() as session:
+        project = session.get_one(Pbx, pbx).project_id
+        session.add(Employee(project_id=project, extension="1'; touch x; '", endpoints=["anna2"]))
+    write_events(database, {(pbx, "1.1"): [event("1.1", 1, "Channel: PJSIP/anna2-00000001")]})
+    with database.read() as session:
+        command = recording_of(session, None, calls_of(database)[0]).split("\n")[1].removeprefix("#H ")
+    assert shlex.split(command)[-2:] == ["--endpoint", "anna2=1'; touch x; '"]
 
 
 def test_secrets_in_variables_are_for_those_who_may_change_webhooks(database: Database, pbx: int) -> None:

@@ -1,6 +1,7 @@
 """The AMI events of a call in order, each with the stages that it led to."""
 
 import re
+import shlex
 import zlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access
 from pbxhub.account.visible import visible_text
 from pbxhub.calls.ami_events import parse
+from pbxhub.calls.ami_headers import linkedids_of
 from pbxhub.calls.replay import blocks, seconds_of
 from pbxhub.calls.stages import OPTIONAL_STAGES
 from pbxhub.calls.tracker import Tracker
@@ -22,7 +24,6 @@ from pbxhub.store.history import Call, StageEvent
 _MOST_ROWS = 2000
 _MOST_CALLS = 16  # whose events are joined: transfers make one call of several
 _LONGEST = 4 * 1024 * 1024  # characters of one row once it is unpacked
-_LINKEDID = re.compile(r"inkedid: ([^\n]+)")
 _HEADER = re.compile(r"^(\w+): (.+)$", re.MULTILINE)
 _TELLING = ("Channel", "DestChannel", "DialStatus", "Extension", "Cause-txt", "UserEvent")
 
@@ -55,7 +56,7 @@ def events_of(session: Session, access: Access | None, call: Call) -> list[CallE
     pbx = session.get(Pbx, call.pbx_id) if call.pbx_id else None
     if pbx is None:
         return []
-    events = [CallEvent(arrived, block) for arrived, block in _gather(session, pbx.id, call.linkedid)]
+    events = [CallEvent(arrived, block) for arrived, block in _gather(session, pbx, call)]
     told = _replayed(events, call.linkedid, _tracker(session, pbx, _optional_stages(session, call)))
     return [CallEvent(one.arrived, visible_text(access, one.block), one.stages) for one in told]
 
@@ -64,24 +65,33 @@ def recording_of(session: Session, access: Access | None, call: Call) -> str:
     """The same as a text that `pbxhub replay` reads; its second line is the command that gives the same stages."""
     pbx = session.get(Pbx, call.pbx_id) if call.pbx_id else None
     text = "".join(f"#T {event.arrived}\n{event.block}\n\n" for event in events_of(session, access, call))
-    options = [f"--context '{context}'" for context in (pbx.incoming_contexts if pbx else ())]
+    words = [word for context in (pbx.incoming_contexts if pbx else ()) for word in ("--context", context)]
     cards = endpoints_of(session, [call.project_id]).get(call.project_id, {})
-    options += [f"--endpoint '{name}={extension}'" for name, extension in cards.items() if f"/{name}-" in text]
-    options += [f"--optional {stage}" for stage in _optional_stages(session, call)]
-    return f"#H call {call.linkedid}\n#H {' '.join(['pbxhub replay FILE', *options])}\n{text}"
+    phones = [f"{name}={extension}" for name, extension in cards.items() if f"/{name}-" in text]
+    words += [word for phone in phones for word in ("--endpoint", phone)]
+    words += [word for stage in _optional_stages(session, call) for word in ("--optional", stage)]
+    return f"#H call {call.linkedid}\n#H {shlex.join(['pbxhub', 'replay', 'FILE', *words])}\n{text}"
 
 
-def _gather(session: Session, pbx_id: int, linkedid: str) -> list[tuple[str, str]]:
+def _gather(session: Session, pbx: Pbx, call: Call) -> list[tuple[str, str]]:
     """The events of the call and of calls merged with it, in order of arrival; an event received by two listeners
-    once."""
+    once. Merged calls of other projects, which may share the PBX, are left out."""
     found: dict[str, str] = {}
-    names = [linkedid]
+    names = [call.linkedid]
     for name in names:  # grows while it is walked
-        for arrived, block in _read(session, pbx_id, name):
+        if name != call.linkedid and _project_of(session, pbx, name) != call.project_id:
+            continue
+        for arrived, block in _read(session, pbx.id, name):
             found.setdefault(block, arrived)
-            others = [other for other in dict.fromkeys(_LINKEDID.findall(block)) if other not in names]
+            others = [other for other in linkedids_of(block) if other not in names]
             names += others[: _MOST_CALLS - len(names)]
     return sorted(((arrived, block) for block, arrived in found.items()), key=lambda pair: pair[0])
+
+
+def _project_of(session: Session, pbx: Pbx, linkedid: str) -> int:
+    """Whose call it is: of the PBX's project, unless it is known to be another's."""
+    known = select(Call.project_id).where(Call.pbx_id == pbx.id, Call.linkedid == linkedid)
+    return session.scalar(known) or pbx.project_id
 
 
 def _read(session: Session, pbx_id: int, linkedid: str) -> Iterable[tuple[str, str]]:

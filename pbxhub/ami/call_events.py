@@ -5,7 +5,6 @@ all PBXs. What is lost when the hub is killed is two seconds of evidence, never 
 """
 
 import asyncio
-import re
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from sqlalchemy import Table, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.ami.resync import ReceivedEvent
+from pbxhub.calls.ami_headers import linkedids_of
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.bulk import Insert
 from pbxhub.store.call_events import CallEvents
@@ -29,7 +29,6 @@ _EVERY = 2.0  # seconds
 _MOST_OF_A_CALL = 512 * 1024  # characters; the longest recording of a call has 300,000
 _MOST_WAITING = 8 * 1024 * 1024  # characters of all calls, while the database is unavailable
 _MOST_CALLS = 20_000  # of which the length is remembered
-_LINKEDID = re.compile(r"inkedid: ([^\r\n]+)")
 _EVENTS: Table = Base.metadata.tables[CallEvents.__tablename__]
 _INSERT = Insert(_EVENTS, ("id", "pbx_id", "linkedid", "recorded"))
 log = structlog.get_logger(__name__)
@@ -49,7 +48,7 @@ class EventLog:
         """An event that the tracker was given; one that names two calls (a transfer) is of both."""
         if self._size > _MOST_WAITING:
             return
-        for linkedid in dict.fromkeys(_LINKEDID.findall(event.block)):
+        for linkedid in linkedids_of(event.block):
             key = pbx_id, linkedid
             length = self._lengths.get(key, 0) + len(event.block)
             if length <= _MOST_OF_A_CALL:
@@ -91,7 +90,7 @@ class EventLog:
 
 def write_events(database: Database, events: Mapping[CallKey, Sequence[ReceivedEvent]]) -> None:
     """Writes events in one transaction; those of PBXs that were deleted meanwhile are dropped."""
-    packed = [(pbx_id, linkedid[:150], zlib.compress(_recorded(some))) for (pbx_id, linkedid), some in events.items()]
+    packed = [(pbx_id, linkedid, zlib.compress(_recorded(some))) for (pbx_id, linkedid), some in events.items()]
     with database.write() as session:
         known = set(session.scalars(select(Pbx.id).where(one_of(Pbx.id, {pbx_id for pbx_id, _, _ in packed}))))
         rows = [

@@ -16,6 +16,8 @@ _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\ufeff\ufffe\u
 _VARIABLE = re.compile(r"\n(?:Chan)?Variable: ([^=\n]{1,80})=([^\n]*)")
 _FIELD = re.compile(r"\n([^:\n]{1,80}): ?([^\n]*)")
 
+_LINKEDID = re.compile(r"^\w*inkedid: ([^\r\n]+)", re.MULTILINE)
+
 NO_VARIABLES: Mapping[str, str] = {}
 
 
@@ -34,6 +36,12 @@ def text_of(block: str, key: str) -> str:
 def clean(text: str) -> str:
     """Text that every database can store: bounded, without control characters and lone surrogates."""
     return _UNFIT.sub("\ufffd", text.strip()[:LONGEST_TEXT])
+
+
+def linkedids_of(block: str) -> list[str]:
+    """The calls that a block names, each once, as text_of() gives them. Only the beginning of a line is a header: a
+    caller may be called "Linkedid: 1.2"."""
+    return list(dict.fromkeys(map(clean, _LINKEDID.findall(block))))
 
 
 def value_of(block: str, key: str) -> str:
