@@ -38,7 +38,7 @@ def values_of(call: Call, time: float) -> dict[str, Value]:
         values["extension"] = call.extension or call.rung
     if call.forward.kind:
         values |= _forwarded(call)
-    values |= _told_by_dialplan(call)
+    values |= _of_dialplan(call)
     values |= _waiting(call, time)
     if call.phase == "over":
         values |= _ending(call)
@@ -54,7 +54,7 @@ def _forwarded(call: Call) -> dict[str, Value]:
     return forwarded
 
 
-def _told_by_dialplan(call: Call) -> dict[str, Value]:
+def _of_dialplan(call: Call) -> dict[str, Value]:
     dialplan = call.dialplan
     known: dict[str, Value] = {f"var.{name}": value for name, value in dialplan.variables.items()}
     if dialplan.digits:
