@@ -17,6 +17,7 @@ from pbxhub.ami.cel_table import CelTable
 from pbxhub.calls.cel import CelRow
 from pbxhub.calls.cel_calls import BEFORE_ALL, Place
 from pbxhub.store.cel_url import CelUrl, read_cel_url
+from pbxhub.store.postgresql import PATIENCE
 from pbxhub.store.session import Database
 from tests.support.hub import VAULT, add_pbx, calls_of, listening, pbx_of, stages_of
 from tests.support.pbx_line import playing, until
@@ -118,6 +119,19 @@ def test_a_connection_that_broke_is_made_anew_and_a_table_that_is_away_says_why(
     table.execute("ALTER TABLE asterisk.cel DROP id")
     with pytest.raises(CelUnreadableError, match="id"):
         source.last_place()
+
+
+def test_a_server_that_falls_silent_is_not_waited_for_as_long_as_the_kernel_would(
+    url: CelUrl, table: psycopg.Connection[Any]
+) -> None:
+    """Its reads hold threads that the stages of all PBXs are written by."""
+    create(table)
+    source = CelTable(url)
+    source.last_place()
+    assert source._connection is not None
+    used = source._connection.info.get_parameters()
+    assert {name: int(used[name]) for name in PATIENCE} == PATIENCE
+    source.close()
 
 
 def test_nothing_is_written_to_the_table(url: CelUrl, table: psycopg.Connection[Any]) -> None:

@@ -10,14 +10,15 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from pbxhub.ami.cel_file import CHUNK, CelFile, CelUnreadableError, behind, numbered
 from pbxhub.calls.cel import CelRow
 from pbxhub.calls.cel_calls import Place
 from pbxhub.store.cel_url import CelUrl
+from pbxhub.store.postgresql import PATIENCE
 
-_CONNECT = 5  # seconds
 _OPTIONS = "-c statement_timeout=5000 -c default_transaction_read_only=on -c timezone=UTC"
 _NAMES = {"cid_name": "cidname", "cid_num": "cidnum", "cid_dnid": "ciddnid", "extra": "eventextra"}
 _NEWEST = sql.SQL("SELECT * FROM {} ORDER BY id DESC LIMIT 1")
@@ -59,16 +60,18 @@ class CelTable:
             raise CelUnreadableError(self.name, _reason(error)) from None
 
     def _execute(self, wanted: sql.Composed, values: tuple[int, ...]) -> list[dict[str, Any]]:
-        """On the connection there is; when it has broken meanwhile, on another one."""
+        """On the connection there is; when it has broken meanwhile, on another one.
+
+        Without PATIENCE: 1. the link to several PBXs goes down; 2. a read of each waits for a quarter of an hour or
+        more; 3. they hold all threads, and the stages of all other PBXs wait, too.
+        """
         if self._connection is not None:
             try:
                 return self._connection.execute(wanted, values).fetchall()
             except psycopg.OperationalError:
                 self.close()
-        self._connection = psycopg.connect(
-            self._url.conninfo, connect_timeout=_CONNECT, options=_OPTIONS, autocommit=True, row_factory=dict_row,
-            application_name="pbxhub CEL",
-        )  # fmt: skip
+        conninfo = make_conninfo(self._url.conninfo, **PATIENCE, options=_OPTIONS, application_name="pbxhub CEL")
+        self._connection = psycopg.connect(conninfo, autocommit=True, row_factory=dict_row)
         return self._connection.execute(wanted, values).fetchall()
 
 
