@@ -142,7 +142,7 @@ class _Walk:
             self.busy.add(chosen)
             return chosen
         if choice == "pickup":
-            taker = self._free(avoid=MEMBERS)
+            taker = self._free(avoid=(*MEMBERS, *members))
             yield Act("pickup", taker, chosen, self._one(("*8", "**")))
             self.busy.add(taker)
             return taker
