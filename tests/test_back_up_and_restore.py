@@ -216,6 +216,16 @@ def test_what_is_no_backup_is_refused_in_words(world: World, elsewhere: Settings
     restore(file, elsewhere, PASSPHRASE, at(200))
 
 
+def test_a_backup_without_its_database_is_refused_in_words(world: World, elsewhere: Settings, tmp_path: Path) -> None:
+    file = backed_up(world, tmp_path / "hub.tar")
+    with tarfile.open(file) as whole, tarfile.open(tmp_path / "less.tar", "w") as less:
+        for entry in whole.getmembers():
+            if not entry.name.startswith("database"):
+                less.addfile(entry, whole.extractfile(entry))
+    with pytest.raises(BackupError, match="holds no database"):
+        restore(tmp_path / "less.tar", elsewhere, PASSPHRASE, at(200))
+
+
 def test_a_backup_of_a_newer_version_says_what_to_install(
     world: World, elsewhere: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,7 +96,8 @@ class BackupFile:
 
     def extract_database(self, target: Path) -> None:
         """Writes the database to a new file, readable by its owner alone."""
-        source = self._tar.extractfile(_DATABASE[self.manifest.kind])
+        name = _DATABASE[self.manifest.kind]
+        source = self._tar.extractfile(name) if name in self._tar.getnames() else None
         if source is None:
             raise BackupError("This backup holds no database. Take another one.")
         with source, os.fdopen(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
