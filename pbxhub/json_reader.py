@@ -1,4 +1,4 @@
-"""Reads JSON from outside: every request body, import and typed event goes through here, with the same limits.
+"""Reads JSON from outside: every request body, import, typed event and plan for a call, with the same limits.
 
 Accepted JSON can be processed recursively, written again, and stored by both databases: PostgreSQL rejects U+0000, both
 reject an unpaired surrogate, and JSON has no NaN.

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -155,21 +156,26 @@ def test_the_question_stands_in_the_history_of_its_call(hub: Hub, receiver: Mock
     asterisk = hub.asterisk()
     asterisk.begin("crm", "1.1")
     asterisk.obey()
-    call_id = new_id()
-    with hub.database.write() as session:  # the listener comes later than the answer
-        session.add(
-            Call(
-                id=call_id, project_id=hub.project_id, pbx_id=hub.pbx_id, linkedid="1.1", direction="incoming",
-                caller="79161234567", dst="5550100", started_on=NOW,
-            )
-        )  # fmt: skip
-
+    call_id = write_the_call(hub)
     delivery, question = await_until(lambda: the_question(hub))
     assert (delivery.call_id, delivery.kind, delivery.state, delivery.attempts) == (call_id, "question", "delivered", 1)
     assert question.steps == [{"step": "dial 101 for 30 s", "result": "BUSY"}]
     with hub.database.read() as session:
         answers = session.get_one(Call, call_id).answers
     assert (answers["response_status"], answers["response_status_code"]) == ("SUCCESS", 200)
+
+
+def write_the_call(hub: Hub) -> UUID:
+    """The listener comes later than the answer."""
+    call_id = new_id()
+    with hub.database.write() as session:
+        session.add(
+            Call(
+                id=call_id, project_id=hub.project_id, pbx_id=hub.pbx_id, linkedid="1.1", direction="incoming",
+                caller="79161234567", dst="5550100", started_on=NOW,
+            )
+        )  # fmt: skip
+    return call_id
 
 
 def the_question(hub: Hub) -> tuple[Delivery, Question]:
@@ -394,6 +400,30 @@ def test_unknown_names_and_refusing_asterisks_leave_the_default_route(hub: Hub, 
     asterisk.begin("crm", "1.1")
     asterisk.obey(EXEC="-2")
     assert asterisk.variables["PBXHUB_LINE"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("answer", "steering", "why"),
+    [
+        ("<html>", {}, "This is not JSON: see line 1, column 1."),
+        ("[" * 70_000, {}, "The answer is larger than 64 KB."),
+        ('{"actions": 1}', {}, "The answer's actions: is not a list."),
+        ("sorry", {"reads": "number"}, "The answer is not a phone number."),
+        ("201", {"reads": "number"}, "201 is not among the numbers that may be called."),
+    ],
+)
+def test_the_history_says_in_a_sentence_why_an_answer_was_not_carried_out(
+    answer: str, steering: dict[str, str], why: str, hub: Hub, receiver: MockServer
+) -> None:
+    receiver.respond("POST", "/", text_response(answer))
+    hub.webhook(receiver.url + "/", **steering)
+    asterisk = hub.asterisk()
+    asterisk.begin("crm", "1.1")
+    asterisk.obey()
+    assert asterisk.variables["PBXHUB_LINE"] == "1"
+    write_the_call(hub)
+    delivery, _ = await_until(lambda: the_question(hub))
+    assert delivery.message.endswith(f"the call took the default route. {why}")
 
 
 @pytest.mark.parametrize(("news", "told"), [("HANGUP\n", ""), ("", "cannot play")])

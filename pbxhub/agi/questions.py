@@ -105,7 +105,8 @@ def understand(asked: Asked, answer: Answer) -> tuple[Reading, Plan | None]:
         return reading, None
     plan = plan_of(asked.steering, answer.body, asked.rules)
     if isinstance(plan, RefusedPlan):
-        sentence = f"{describe('steering_refused').sentence} The answer's {plan}."
+        why = f"The answer's {plan}" if plan.path else plan.reason
+        sentence = f"{describe('steering_refused').sentence} {why.removesuffix('.')}."
         return read(spec, replace(answer, outcome="steering_refused", message=sentence), always_values=True), None
     return reading, plan
 

@@ -6,13 +6,13 @@ The schema is strict: an unknown action, a field that does not exist, a value ou
 interpret as more than text refuses the whole answer, so that a partly understood answer never moves a caller.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from pbxhub.json_reader import UnreadableError, read_json
 from pbxhub.steering import actions
 from pbxhub.steering.actions import Action
 from pbxhub.steering.dialplan_text import MAILBOX, NAME, SOUND, VARIABLE, is_quoted
@@ -37,7 +37,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class RefusedPlan:
-    """Why an answer is not carried out. path: the field, "actions[1].number", or "" for the whole answer."""
+    """Why an answer is not carried out. path: the field, "actions[1].number", which the reason follows; "" for the
+    whole answer, with a reason that stands alone."""
 
     path: str
     reason: str
@@ -57,7 +58,7 @@ def read_plan(body: bytes, rules: Rules) -> Plan | RefusedPlan:
     try:
         document = _read_json(body)
         if not isinstance(document, dict):
-            raise _RefusedError("", 'is not an object; give {"actions": [...]}')
+            raise _RefusedError("", 'The answer is not an object; give {"actions": [...]}.')
         if unknown := sorted(set(document) - {"actions"}):
             raise _RefusedError(unknown[0][:80], "is not a field here; the only field is actions")
         return Plan(_actions(document.get("actions"), rules))
@@ -81,18 +82,11 @@ def read_destination(body: bytes, key: str, rules: Rules, timeout: int) -> Plan 
 
 def _read_json(body: bytes) -> Any:
     if len(body) >= _LARGEST:
-        raise _RefusedError("", f"is larger than {_LARGEST // 1024} KB")
+        raise _RefusedError("", f"The answer is larger than {_LARGEST // 1024} KB.")
     try:
-        return json.loads(body, object_pairs_hook=_once)
-    except (ValueError, RecursionError):
-        raise _RefusedError("", "is not JSON") from None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise _RefusedError("", "contains the same field twice")
-    return found
+        return read_json(body)
+    except UnreadableError as error:
+        raise _RefusedError(error.path, error.sentence) from None
 
 
 def _text(body: bytes) -> str:
@@ -100,8 +94,8 @@ def _text(body: bytes) -> str:
         text = body[:200].decode().strip()
     except UnicodeDecodeError:
         text = ""
-    if not text or len(body) > 100:
-        raise _RefusedError("", "is not a phone number")
+    if len(body) > 100 or not NUMBER.fullmatch(plain_number(text)):
+        raise _RefusedError("", "The answer is not a phone number.")
     return text
 
 
