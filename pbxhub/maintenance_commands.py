@@ -84,7 +84,7 @@ def move(url: str) -> None:
         raise click.BadParameter("this is the database of the hub itself", param_hint="--to")
     with _in_words(), database_named():
         moved = move_database(hub.context.database, target, _show)
-    click.echo(f"Moved {sum(moved.rows.values())} rows; the counts of all {len(moved.rows)} tables agree.")
+    click.echo(f"Moved {sum(moved.values())} rows; the counts of all {len(moved)} tables agree.")
     click.echo("Set PBXHUB_DATABASE_URL to the new database and start the hub.")
 
 

@@ -60,7 +60,7 @@ def ignore(_table: str, _done: int, _total: int) -> None:
 def test_every_row_of_every_table_arrives_as_it_was(world: World, target: Database) -> None:
     moved = move(world.database, target, ignore)
     assert contents(target) == contents(world.database)
-    assert (moved.rows["call"], moved.rows["delivery"], moved.rows["audit_entry"]) == (60, 120, 250)
+    assert (moved["call"], moved["delivery"], moved["audit_entry"]) == (60, 120, 250)
 
 
 def test_an_interrupted_move_goes_on_where_it_stopped(

@@ -6,7 +6,6 @@ each transaction. So the last key in the target says how far a table is: no stat
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Integer, Table, func, insert, select, text, tuple_
@@ -21,16 +20,9 @@ Progress = Callable[[str, int, int], None]
 """Called with the name of a table, its rows copied so far, and all its rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """rows: by table, those of the source and of the target alike."""
-
-    rows: dict[str, int]
-
-
-def move(source: Database, target: Database, progress: Progress) -> Moved:
-    """Copies everything and compares the counts. Nobody may write to the source meanwhile: on SQLite the move holds the
-    write lock, on PostgreSQL it locks the tables against writers.
+def move(source: Database, target: Database, progress: Progress) -> dict[str, int]:
+    """Copies everything, and returns the number of rows by table, the same in both. Nobody may write to the source
+    meanwhile: on SQLite the move holds the write lock, on PostgreSQL it locks the tables against writers.
 
     Raises BackupError when the target holds another hub's rows, or when the counts differ at the end.
     """
@@ -43,7 +35,7 @@ def move(source: Database, target: Database, progress: Progress) -> Moved:
         rows = {table.name: _copy(reading, target, table, progress) for table in tables}
         _compare(target, tables, rows)
     _set_sequences(target, tables)
-    return Moved(rows)
+    return rows
 
 
 @contextmanager

@@ -25,13 +25,8 @@ account = Blueprint("account", __name__, description="The project, its PBXs, num
 RowT = TypeVar("RowT", Pbx, Number, Employee)
 _PROJECT = schemas.Project()
 _PBX = schemas.Pbx()
-_LIVE = (
-    "state",
-    "state_reason",
-    "state_since",
-    "last_event_on",
-    "asterisk_version",
-)  # fields of a PBX that nobody can set
+# Fields of a PBX that nobody can set.
+_LIVE = ("state", "state_reason", "state_since", "last_event_on", "asterisk_version")
 _PLAN = schemas.DialPlan()
 
 
