@@ -33,6 +33,6 @@ def test_a_project_waits_for_two_test_sends_at_most_and_another_one_has_room(hub
             await_until(lambda: visited(3), "20s")
         assert [one.result().status_code for one in waiting] == [200, 200, 200]
     assert refused.status_code == 429
-    assert "have not ended yet" in refused.json()["detail"]
+    assert "are still running" in refused.json()["detail"]
     assert int(refused.headers["Retry-After"]) > 0
     assert ours().status_code == 200, "the places are free again"

@@ -170,4 +170,4 @@ def test_send_beside_a_problem_sends_that_problem(
 def test_a_hint_shows_the_placeholder_it_speaks_of(signed_in, people) -> None:
     """Texts that are translated late are not HTML: <<manager_id>> must not become a tag that nobody sees."""
     page = signed_in("owner").get(f"/projects/{people.project}/employees/new").text
-    assert "Goes out as &lt;&lt;manager_id&gt;&gt;." in page
+    assert "Sent as &lt;&lt;manager_id&gt;&gt;." in page
