@@ -143,7 +143,7 @@ def test_behind_a_proxy_one_who_guesses_keys_locks_out_nobody_else(
 
 def test_a_request_that_does_not_arrive_in_time_is_given_up(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "_ARRIVE", 0.5)
-    monkeypatch.setattr(http_server, "_LOOK", 0)
+    monkeypatch.setattr(http_server, "_CHECK", 0)
     listening_on = socket.create_server(("127.0.0.1", 0))
     with (
         serving(lambda _environ, _start: [], listening_on, threads=1, name="pages"),
@@ -158,7 +158,7 @@ def test_a_reader_who_takes_nothing_of_a_long_answer_gives_the_thread_back(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_server, "_IDLE", 4)  # an honest reader on a busy machine is quicker
-    monkeypatch.setattr(http_server, "_LOOK", 0)
+    monkeypatch.setattr(http_server, "_CHECK", 0)
 
     def answers(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
