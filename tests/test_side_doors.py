@@ -43,7 +43,7 @@ OTHERS = {
     "ami/login.py": "AMI, to the PBXs of the operator",
     "agi/server.py": "FastAGI, listens only",
     "services.py": "opens the port of FastAGI",
-    "cli.py": "names the socket of the pages",
+    "running.py": "opens the port of the pages",
     "http_server.py": "the pages, listens only",
     "notices/mail.py": "mails, through the server of the operator's settings",
     "sending/own_address.py": "asks the kernel for a route; a connected UDP socket sends nothing",
