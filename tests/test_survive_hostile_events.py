@@ -91,12 +91,17 @@ def predecessors(version: str, name: str) -> tuple[frozenset[int], ...]:
     )
 
 
+LONGEST_OVERTAKING = 1.0  # seconds
+
+
 def shuffled(version: str, name: str, random: Random) -> list[Message]:
-    """Another order that Asterisk could have sent the same events in."""
+    """Another order that Asterisk could have sent the same events in: threads of different channels overtake each
+    other by up to a second, but no consultation ends before the call that it is about was answered."""
     messages, before = messages_of(version, name), predecessors(version, name)
     waiting, sent, order = list(range(len(messages))), set[int](), []
     while waiting:
-        ready = [index for index in waiting if before[index] <= sent]
+        latest = messages[waiting[0]].time + LONGEST_OVERTAKING
+        ready = [index for index in waiting if before[index] <= sent and messages[index].time <= latest]
         chosen = random.choice(ready)
         waiting.remove(chosen)
         sent.add(chosen)
