@@ -176,6 +176,8 @@ def test_the_plugin_loads_nothing_but_pytest(tmp_path):
         "no:hypothesispytest",
         "-p",
         "no:schemathesis",
+        "-p",
+        "pbxhub.testing.plugin",
         "-c",
         os.devnull,
     ]
