@@ -37,7 +37,7 @@ def test_from_the_link_in_the_terminal_to_the_first_delivery(
 
 def _connect_a_pbx(page: Page) -> None:
     page.get_by_role("link", name="Connect a PBX").click()
-    page.get_by_label("Name").fill("Office")
+    page.get_by_role("textbox", name="Name").fill("Office")
     page.get_by_label("Address").fill("192.0.2.20")
     page.get_by_role("button", name="Next: configure Asterisk").click()
     expect(page.locator("#snippet")).to_contain_text(re.compile(r"secret = \S{20,}"))
