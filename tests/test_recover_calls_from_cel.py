@@ -462,6 +462,24 @@ def test_the_end_of_a_conversation_waits_only_until_the_rows_up_to_it_are_read(c
     assert names == ["incoming.before", "incoming.forward", "incoming.pickup", "incoming.after"]
 
 
+@pytest.mark.parametrize("before", ["the start of the hub", "a lost connection"])
+def test_the_end_of_a_call_that_comes_before_the_list_of_channels_waits_for_its_rows_too(
+    cel: Path, before: str
+) -> None:
+    """The hub has logged in and reads the channels at this moment; the call, answered in the gap, is not among them."""
+    if before == "a lost connection":
+        backfill = connected(cel, -1, seconds=-70)
+        backfill.interrupt()
+    else:
+        backfill = Backfill(CelFile(str(cel), "iso-8859-1"), Place(-1), _tracker)
+    assert heard_out(backfill, -50.9, ended_live("1.1", -51, answered=False)) == []
+    resync(backfill, -50.8)
+    assert looked(backfill, -50.7) == []
+    write_call(cel, "1.1", "1.2", NOON - 60, slice(0, 9))
+    assert looked(backfill, -50.6)[-1].disposition == "ANSWERED"
+    assert heard_out(backfill, -50, ended_live("2.1", -50, answered=True)) == ["2.1"]  # the gap is closed
+
+
 def recorded_cel() -> Path:
     return TRACES / "cel" / "mobile-22.sqlite3"
 

@@ -102,6 +102,7 @@ class Backfill:
         self._calls = CelCalls()
         self._last_list: ChannelList | None = None
         self._inferred: dict[str, _InferredEnd] = {}
+        self._in_a_gap = True  # nothing is known yet of what happened since the last connection
         self._interrupted: frozenset[str] = frozenset()  # linkedids of the calls in progress at the last resync
         self._held: dict[str, _HeldEnd] = {}
         self._since = 0.0 if cursor.in_a_file else cursor.time - _OVERLAP  # calls that began earlier are finished
@@ -120,17 +121,27 @@ class Backfill:
         return bool(self._held)
 
     def feed(self, message: Message, reports: Sequence[CallReport], now: datetime) -> Iterator[CallReport]:
-        """The reports of an event, except those held until CEL is read; poll() yields these later."""
+        """The reports of an event, except those held until CEL is read; poll() yields these later.
+
+        The end of a call may be received before the list of channels that closes the gap: 1. the hub stops; 2. the call
+        is answered; 3. the hub logs in; 4. the call ends; 5. the hub reads the channels, and the call is not among
+        them. tests/test_recover_calls_from_cel.py
+        """
         for report in reports:
             held = self._held.get(report.linkedid)
+            may_miss_stages = self._in_a_gap or report.linkedid in self._interrupted
             if held is not None:
                 held.reports.append(report)
-            elif self._source and not self._failing and _ends(report) and report.linkedid in self._interrupted:
+            elif self._source and not self._failing and _ends(report) and may_miss_stages:
                 self._held[report.linkedid] = _HeldEnd([report], now.timestamp(), report.stages[-1].time.timestamp())
             else:
                 yield report
         if self._source:
             self._followed.feed(message)
+
+    def interrupt(self) -> None:
+        """The connection has broken. Events may be missed until the next resync."""
+        self._in_a_gap = True
 
     def close(self) -> None:
         """Nothing is read any more."""
@@ -146,7 +157,7 @@ class Backfill:
         """The tracker's reports of a resync, except those of calls that have disappeared: CEL may have their true end.
         When it has not, poll() yields them."""
         self._followed.resync(live.channels)
-        self._last_list = live
+        self._last_list, self._in_a_gap = live, False
         self._interrupted = frozenset(status.channel.linkedid for status in live.channels)
         for report in reports:
             if self._source and report.ended_on is not None:

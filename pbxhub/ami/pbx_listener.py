@@ -236,6 +236,8 @@ class PbxListener:
         """A new state of the connection."""
         log.info("PBX state changed", pbx=self.row.id, state=state.name, reason=state.sentence)
         self._seen = replace(self._seen, state=state, since=_now())
+        if state.name != "connected":
+            self._backfill.interrupt()
         if state.code == "stopped":
             self._stopped.set()
 
