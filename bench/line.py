@@ -28,9 +28,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from rig.pbxs import STAGES, Pbxs, pbxs
+from rig.pbxs import Pbxs, pbxs
 from rig.receiver import arrivals, receiver
-from rig.scripts import SCRIPT, commands
+from rig.scripts import SCRIPT, STAGES, commands
 
 from pbxhub.testing.hub.hub_process import Hub
 from pbxhub.testing.hub.postgres import Cluster

@@ -3,7 +3,6 @@
 import configparser
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +18,8 @@ from sqlalchemy import func, select
 from pbxhub.store.delivery_rows import DELIVERED, Delivery
 from pbxhub.store.session import open_database
 from pbxhub.testing import await_until
-from pbxhub.testing.processes import Program, program
+from pbxhub.testing.processes import Program, free_port, program
+from tests.support.wheel import build_wheel
 
 ROOT = Path(__file__).parent.parent
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
@@ -74,12 +74,10 @@ class Service:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A virtual environment with nothing but the wheel and what it needs."""
     folder = tmp_path_factory.mktemp("opt")
-    build = "import hatchling.build, sys; print(hatchling.build.build_wheel(sys.argv[1]))"
-    wheel = subprocess.run([sys.executable, "-c", build, folder], cwd=ROOT, capture_output=True, text=True, check=True)
     subprocess.run([sys.executable, "-m", "venv", folder / "pbxhub"], check=True)
     subprocess.run(
         [folder / "pbxhub" / "bin" / "pip", "install", "-q", "--disable-pip-version-check",
-         "-c", ROOT / "constraints.txt", folder / wheel.stdout.split()[-1]],
+         "-c", ROOT / "constraints.txt", build_wheel(folder)],
         check=True, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     script = folder / "pbxhub" / "bin" / "pbxhub"
@@ -96,7 +94,7 @@ def served(installed: Path, folder: Path) -> Iterator[Service]:
     service, state, log = _service(ROOT / "deploy/systemd/pbxhub.service"), folder / "state", folder / "log"
     state.mkdir(mode=int(service["StateDirectoryMode"], 8))
     os.chown(state, NOBODY, NOBODY)
-    port = _free_port()
+    port = free_port()
     example = (ROOT / "deploy/pbxhub.env.example").read_text()
     settings = dict(re.findall(r"^(PBXHUB_\w+)=(.*)$", example, re.MULTILINE))
     settings |= {
@@ -129,13 +127,6 @@ def served(installed: Path, folder: Path) -> Iterator[Service]:
         assert process.wait(15) == 0, log.read_text()[-2000:]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
 def proxied(hub_port: int, folder: Path) -> Iterator[tuple[str, Path]]:
     """nginx with the shipped configuration but for ports and certificate. Yields its address and the authority."""
@@ -143,7 +134,7 @@ def proxied(hub_port: int, folder: Path) -> Iterator[tuple[str, Path]]:
     certificate = authority.issue_cert("localhost")
     authority.cert_pem.write_to_path(folder / "ca.pem")
     certificate.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
-    plain, secure = _free_port(), _free_port()
+    plain, secure = free_port(), free_port()
     shipped = (ROOT / "deploy/nginx.conf").read_text()
     site = re.sub(r"listen \[::\]:.*\n", "", shipped)
     site = site.replace("listen 80;", f"listen 127.0.0.1:{plain};").replace(

@@ -15,9 +15,9 @@ from typing import Any
 
 from pbxhub.testing.pbx.pbx_player import PbxPlayer
 from pbxhub.testing.pbx.recordings import FOLDER, Played, Recording, freshen, name_of, read_recording, reduce
+from rig.scripts import STAGES
 
 EVENTS = ("Newchannel", "DialBegin", "DialEnd", "BridgeEnter", "BridgeLeave", "HangupRequest", "Hangup")
-STAGES = {"Newchannel": "before", "DialBegin": "forward", "DialEnd": "pickup", "Hangup": "after"}
 SECRET = "hubsecret"
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -65,6 +66,14 @@ class Program:
     def last_lines(self, count: int = 30) -> str:
         """The end of its output, for the message of a failure."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def program(name: str, package: str) -> str:

@@ -5,7 +5,6 @@ import ctypes
 import multiprocessing
 import os
 import signal
-import socket
 import threading
 from base64 import urlsafe_b64encode
 from collections import Counter
@@ -35,6 +34,7 @@ from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.hub.postgres import Cluster
 from pbxhub.testing.pbx.pbx_player import PbxPlayer
 from pbxhub.testing.pbx.recordings import Recording, freshen, read_recording, shipped
+from pbxhub.testing.processes import free_port
 from pbxhub.testing.receivers.receiver import Received, Receiver
 from pbxhub.vault import Vault
 from tests.support import kill_child
@@ -161,7 +161,7 @@ class House:
         self.pbx = Pbx22()
         self._recordings = [read_recording(path) for path in shipped() if path.stem in ("answered", "missed")]
         self._fill()
-        port = _free_port()
+        port = free_port()
         self.web_url = f"http://127.0.0.1:{port}"
         self.variables = {
             "PBXHUB_DATA_DIR": str(self.folder), "PBXHUB_DATABASE_URL": self.url, "PBXHUB_PORT": str(port),
@@ -346,9 +346,3 @@ def adopting() -> Iterator[None]:
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     yield
     libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port

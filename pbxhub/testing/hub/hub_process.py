@@ -2,7 +2,6 @@
 
 import hashlib
 import secrets
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.http_call import NotReachableError, http
 from pbxhub.testing.hub.seen import SeenCall, SeenDelivery, SeenStage, seen_call, seen_delivery, seen_stage
 from pbxhub.testing.pbx.asterisk import Asterisk
-from pbxhub.testing.processes import Program
+from pbxhub.testing.processes import Program, free_port
 from pbxhub.testing.waiting import await_until
 from pbxhub.vault import Vault
 from pbxhub.webhooks.check import check_spec, check_stage
@@ -69,8 +68,8 @@ class Hub:
         commands: one process each; ("listen", "work", "work", "web") for a hub on PostgreSQL in several processes.
         """
         self.folder = folder
-        self.port = _free_port()
-        self.agi_port = _free_port()
+        self.port = free_port()
+        self.agi_port = free_port()
         self._variables = {
             "PBXHUB_DATA_DIR": str(folder),
             "PBXHUB_PORT": str(self.port),
@@ -295,13 +294,6 @@ def _parameter(name: str, value: JSON) -> dict[str, JSON]:
     if isinstance(value, int | float):
         return {"name": name, "type": "number", "value": str(value)}
     return {"name": name, "type": "text", "value": value or ""}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _now() -> datetime:

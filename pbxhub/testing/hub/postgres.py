@@ -3,13 +3,14 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
+
+from pbxhub.testing.processes import free_port
 
 _DEBIAN = Path("/usr/lib/postgresql")
 
@@ -45,7 +46,7 @@ class Cluster:
         self._programs = programs()
         self._durable = durable
         self._copies = 0
-        self.port = _free_port()
+        self.port = free_port()
         self._user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 
     def create(self) -> None:
@@ -123,10 +124,3 @@ def programs() -> Path:
     if not found and not on_path:
         raise PostgresMissingError("PostgreSQL's server programs are missing: apt-get install postgresql")
     return found[-1].parent if found else Path(on_path or "").resolve().parent
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
