@@ -5,12 +5,12 @@ import socket
 import ssl
 from collections.abc import Callable
 from functools import lru_cache
-from importlib.metadata import version
 from typing import IO
 
 import certifi
 import pycurl
 
+from pbxhub import __version__
 from pbxhub.sending.curl_failures import Ended, answer_of_failure, answer_of_status
 from pbxhub.sending.exchange import MAX_BODY, SYSTEM_TLS, Answer, Outgoing, TlsOptions
 from pbxhub.sending.resolver import Found
@@ -20,7 +20,7 @@ from pbxhub.webhooks.request import Request
 MAX_HEADER_BYTES = 64 * 1024
 MAX_HEADERS = 100
 
-_USER_AGENT = f"pbxhub/{version('pbxhub')}"
+_USER_AGENT = f"pbxhub/{__version__}"
 _AUTHORITIES = ssl.get_default_verify_paths().cafile or certifi.where()
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}", re.ASCII)
 _UNSENDABLE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
