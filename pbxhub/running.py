@@ -19,7 +19,7 @@ from pbxhub.delivery.context import open_context
 from pbxhub.delivery.outbox import prune
 from pbxhub.delivery.outbox.prune import Pruned
 from pbxhub.delivery.wakeup import wake_trouble
-from pbxhub.demo.project import retire_demo
+from pbxhub.demo.demo_project import retire_demo
 from pbxhub.demo.receiver import describe
 from pbxhub.demo.show import showing
 from pbxhub.opening import OpenHub, database_of, open_hub

@@ -19,8 +19,8 @@ from prometheus_client import REGISTRY, start_http_server
 from pbxhub.agi.conversation import Shared
 from pbxhub.agi.recorder import Recorder
 from pbxhub.agi.server import BACKLOG, MOST_CALLS, Server
-from pbxhub.ami.checkup import check_row
 from pbxhub.ami.listener import listen
+from pbxhub.ami.pbx_check import check_row
 from pbxhub.ami.pbx_rows import pbx_row
 from pbxhub.api import install as install_api
 from pbxhub.database_url import database_places

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text, update
 
-from pbxhub.ami.actions import build
+from pbxhub.ami.channel_list import ReceivedEvent, read_channels, sort_held
 from pbxhub.ami.connection import Connection
+from pbxhub.ami.manager_actions import build
 from pbxhub.ami.protocol import SessionEndedError
 from pbxhub.ami.publisher import Publisher
-from pbxhub.ami.resync import ReceivedEvent, read_channels, sort_held
 from pbxhub.calls.resync import why_gone
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker

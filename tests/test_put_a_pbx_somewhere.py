@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from pbxhub.ami.checkup import check_pbx
+from pbxhub.ami.pbx_check import check_pbx
 from pbxhub.sending.pbx_reach import ANYWHERE, PbxReach, read_pbx_host
 from pbxhub.store.accounts import Project
 from pbxhub.store.session import Database

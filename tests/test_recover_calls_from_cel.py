@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from pbxhub.ami.backfill import Backfill
 from pbxhub.ami.cel_file import CelFile
-from pbxhub.ami.resync import ChannelList
+from pbxhub.ami.channel_list import ChannelList
 from pbxhub.calls.ami_events import Bridge, Status, parse
 from pbxhub.calls.cel_calls import BEFORE_ALL, Place
 from pbxhub.calls.replay import read

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from sqlalchemy import func, select, text
 
 from pbxhub.account.call_events import CallEvent, events_of, recording_of
-from pbxhub.ami.call_events import EventLog, write_events
-from pbxhub.ami.resync import ReceivedEvent
+from pbxhub.ami.channel_list import ReceivedEvent
+from pbxhub.ami.event_log import EventLog, write_events
 from pbxhub.cli import main
 from pbxhub.delivery.outbox import prune, publish
 from pbxhub.delivery.outbox.prune import Retention

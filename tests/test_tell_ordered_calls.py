@@ -7,7 +7,7 @@ import pytest
 
 from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.outbox import Claimed, publish
-from pbxhub.delivery.outbox.ordered_calls import ask_cancel, register, settle
+from pbxhub.delivery.outbox.ordered_call_status import ask_cancel, register, settle
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id

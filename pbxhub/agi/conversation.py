@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.agi.action_runner import ActionRunner, StepError
-from pbxhub.agi.questions import Asked, Caller, put_together, understand
+from pbxhub.agi.ask_webhook import Asked, Caller, put_together, understand
 from pbxhub.agi.recorder import Record, Recorder
 from pbxhub.agi.sounds import ending_of, keep_sound
 from pbxhub.agi.wire import Call, CommandError, HungUpError, Wire

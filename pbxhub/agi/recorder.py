@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from pbxhub.agi.questions import Asked
+from pbxhub.agi.ask_webhook import Asked
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox import Finished
 from pbxhub.delivery.outbox.question import Step, link_question, record_question, record_steps

@@ -22,7 +22,7 @@ import structlog
 
 from pbxhub.ami.cel_file import CelUnreadableError
 from pbxhub.ami.cel_table import CelSource
-from pbxhub.ami.resync import ChannelList
+from pbxhub.ami.channel_list import ChannelList
 from pbxhub.calls.ami_events import Hangup, Message, Newchannel, Status
 from pbxhub.calls.cel_calls import BEFORE_ALL, CelCall, CelCalls, Place, tell, tell_so_far
 from pbxhub.calls.resync import Loss

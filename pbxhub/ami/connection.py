@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from panoramisk.actions import Action
 
-from pbxhub.ami.actions import build
+from pbxhub.ami.channel_list import ChannelList, ReceivedEvent, SilentCheck, read_channels, sort_held
 from pbxhub.ami.inbox import Inbox
 from pbxhub.ami.login import (
     Address,
@@ -24,9 +24,9 @@ from pbxhub.ami.login import (
     set_filter,
     uptime,
 )
+from pbxhub.ami.manager_actions import build
 from pbxhub.ami.placing import NotBegun
 from pbxhub.ami.protocol import AmiProtocol, Answer, SessionEndedError
-from pbxhub.ami.resync import ChannelList, ReceivedEvent, SilentCheck, read_channels, sort_held
 from pbxhub.sending.own_address import own_address
 from pbxhub.store.pbx_states import PbxState
 

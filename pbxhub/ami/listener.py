@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from pbxhub.ami.call_events import EventLog
+from pbxhub.ami.event_log import EventLog
 from pbxhub.ami.login import Patience
 from pbxhub.ami.pbx_listener import PbxListener
 from pbxhub.ami.pbx_rows import PbxRow, read_rows

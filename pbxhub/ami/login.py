@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 
 import structlog
 
-from pbxhub.ami.actions import ActionRefusedError, build
+from pbxhub.ami.channel_list import VARIABLES, read_channels
+from pbxhub.ami.manager_actions import ActionRefusedError, build
 from pbxhub.ami.protocol import FILTERED_EVENTS, AmiProtocol, SessionEndedError, headers_of
-from pbxhub.ami.resync import VARIABLES, read_channels
 from pbxhub.calls.ami_events import Status
 from pbxhub.calls.charsets import charset_of
 from pbxhub.sending.pbx_reach import ANYWHERE, PbxReach

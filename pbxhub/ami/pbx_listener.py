@@ -14,17 +14,17 @@ import structlog
 from panoramisk.actions import Action
 from sqlalchemy.exc import SQLAlchemyError
 
-from pbxhub.ami.actions import build
 from pbxhub.ami.backfill import Backfill
-from pbxhub.ami.call_events import EventLog
+from pbxhub.ami.channel_list import ChannelList, ReceivedEvent, SilentCheck, read_channels
 from pbxhub.ami.connection import Connection, Item
+from pbxhub.ami.event_log import EventLog
 from pbxhub.ami.inbox import Inbox
 from pbxhub.ami.login import Patience
+from pbxhub.ami.manager_actions import build
 from pbxhub.ami.pbx_rows import PbxRow, Seen, known_trunks, read_notes, write_cursor, write_notes, write_seen
 from pbxhub.ami.placing import NotBegun, Placing
 from pbxhub.ami.protocol import Answer, SessionEndedError
 from pbxhub.ami.publisher import GROUP, Publisher
-from pbxhub.ami.resync import ChannelList, ReceivedEvent, SilentCheck, read_channels
 from pbxhub.ami.unwritten_stages import keep_unwritten, read_unwritten, unwritten_file
 from pbxhub.calls.ami_events import parse
 from pbxhub.calls.resync import why_gone

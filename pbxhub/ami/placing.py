@@ -11,10 +11,10 @@ import structlog
 from panoramisk.actions import Action
 from sqlalchemy.exc import SQLAlchemyError
 
-from pbxhub.ami.actions import ActionRefusedError, build
+from pbxhub.ami.manager_actions import ActionRefusedError, build
 from pbxhub.ami.protocol import Answer, SessionEndedError
 from pbxhub.delivery.context import DeliveryContext
-from pbxhub.delivery.outbox.ordered_calls import Placement, Turn, has_work, settle, take
+from pbxhub.delivery.outbox.ordered_call_status import Placement, Turn, has_work, settle, take
 
 _POLL = 0.3  # seconds between queries for orders: one indexed query each
 _BEYOND = 10.0  # seconds the PBX may take beyond the ringing time to report the result

@@ -9,7 +9,7 @@ from flask import Flask
 from flask_babel import Babel
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from pbxhub.api import answers, description, idempotency, keys, problems, rates, streams
+from pbxhub.api import answers, authentication, description, idempotency, problems, rates, streams
 from pbxhub.api.resources import BLUEPRINTS
 from pbxhub.settings import Settings
 from pbxhub.wsgi import request_checks
@@ -44,7 +44,7 @@ def create_api(app: Flask, threads: int = 16) -> Flask:
     request_checks.install(api)
     api.json.sort_keys = False  # type: ignore[attr-defined]
     Babel(api)
-    for part in (problems, answers, rates, keys):
+    for part in (problems, answers, rates, authentication):
         part.install(api)
     api.before_request(request_checks.check_call)
     idempotency.install(api)

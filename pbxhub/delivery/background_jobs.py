@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox import Retention, prune, step_resends
-from pbxhub.delivery.outbox.ordered_calls import sweep
+from pbxhub.delivery.outbox.ordered_call_status import sweep
 from pbxhub.delivery.persons import fill_persons
 from pbxhub.notices.tell import tell
 from pbxhub.sending.sender import Sender

@@ -13,7 +13,7 @@ from pbxhub.calls.stages import Value
 from pbxhub.delivery.call_rows import CallNow
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.persons import same_person
-from pbxhub.delivery.recordings import RecordingFolder, folder_of
+from pbxhub.delivery.recording_files import RecordingFolder, folder_of
 from pbxhub.delivery.webhook_cache import ProjectWebhooks
 from pbxhub.store.accounts import Employee, Number
 from pbxhub.store.history import Call

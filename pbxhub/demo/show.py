@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from itertools import cycle
 
-from pbxhub.demo.project import Endpoints, prepare_demo
+from pbxhub.demo.demo_project import Endpoints, prepare_demo
 from pbxhub.demo.receiver import DemoReceiver
 from pbxhub.sending.address_guard import Endpoint
 from pbxhub.store.session import Database

@@ -11,7 +11,7 @@ from pbxhub.store.session import Base
 class CallEvents(Base):
     """Events of a few seconds of one call. Found by linkedid, because the events come before the call is a row.
 
-    Written by the listener only (ami/call_events.py), read by account/call_events.py, pruned by age.
+    Written by the listener only (ami/event_log.py), read by account/call_events.py, pruned by age.
     """
 
     __tablename__ = "call_events"

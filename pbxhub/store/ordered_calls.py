@@ -1,6 +1,6 @@
 """Calls that programs order, and the rules by which a PBX places them.
 
-Status of an ordered call (only delivery/outbox/ordered_calls.py changes it):
+Status of an ordered call (only delivery/outbox/ordered_call_status.py changes it):
 
 registered  entered by the order. taken_on: a listener has it, and nobody else will ever place it. Left by what follows.
 ongoing     entered when the outside number has picked up.

@@ -29,14 +29,14 @@ from pbxhub.web import (
     language,
     limits,
     navigation,
+    one_time_codes,
     polling,
-    second_factor,
     sessions,
     sign_in_messages,
 )
-from pbxhub.web.mail import Mail
+from pbxhub.web.one_time_codes import OneTimeCodes, RecoveryCodes
 from pbxhub.web.pages import BLUEPRINTS
-from pbxhub.web.second_factor import OneTimeCodes, RecoveryCodes
+from pbxhub.web.sign_in_mail import Mail
 from pbxhub.web.users import Accounts, Passwords
 from pbxhub.wsgi import request_checks
 from pbxhub.wsgi.application import Application
@@ -75,7 +75,7 @@ def create_app(
         mf_recovery_codes_util_cls=RecoveryCodes,
     )
     limits.install(app, accounts)
-    second_factor.install(app)
+    one_time_codes.install(app)
     for part in (assets, devices, error_pages, language, navigation, formatting, polling, sessions, labels):
         part.install(app)
     app.before_request(request_checks.check_page)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from werkzeug.serving import make_server
 
-from pbxhub.ami.checkup import Finding, check_row
+from pbxhub.ami.pbx_check import Finding, check_row
 from pbxhub.ami.pbx_rows import pbx_row
 from pbxhub.api import install
 from pbxhub.delivery.context import open_context

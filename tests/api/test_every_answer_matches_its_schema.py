@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from pbxhub.api import keys
+from pbxhub.api import authentication
 from tests.support.served import Served
 from tests.support.two_processes import here_and_in_two_processes
 
@@ -32,7 +32,7 @@ EXAMPLES = 6  # of each operation: some hundred requests in all
 def _as_often_as_it_likes(hub: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also with keys that it has made up: answered 429, nothing else would be tried any more."""
     hub.app.extensions["pbxhub.api"].config["API_RATE"] = "100000 per minute"
-    monkeypatch.setattr(keys, "GUESSES", parse("100000 per minute"))
+    monkeypatch.setattr(authentication, "GUESSES", parse("100000 per minute"))
 
 
 @here_and_in_two_processes("hub")

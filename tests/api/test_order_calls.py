@@ -12,13 +12,13 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from pbxhub.ami.actions import ActionRefusedError, build
+from pbxhub.ami.manager_actions import ActionRefusedError, build
 from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.client import OrderedCall as Ordered
 from pbxhub.client import ProblemError
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox import Claimed, claim, publish
-from pbxhub.delivery.outbox.ordered_calls import STALE, settle, sweep, take
+from pbxhub.delivery.outbox.ordered_call_status import STALE, settle, sweep, take
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import StageEvent
 from pbxhub.store.ordered_calls import OrderedCall

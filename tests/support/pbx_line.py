@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
+from pbxhub.ami.channel_list import ChannelList, ReceivedEvent
 from pbxhub.ami.connection import Connection, Item
 from pbxhub.ami.inbox import Inbox
 from pbxhub.ami.login import Address, Patience
-from pbxhub.ami.resync import ChannelList, ReceivedEvent
 from pbxhub.store.pbx_states import PbxState
 from pbxhub.testing.pbx.pbx_player import PbxPlayer
 

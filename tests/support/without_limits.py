@@ -2,12 +2,12 @@
 
 from limits import parse
 
-from pbxhub.api import keys, rates
+from pbxhub.api import authentication, rates
 from pbxhub.cli import main
 
 OFTEN = "100000 per minute"
 
 if __name__ == "__main__":
     rates.LIMIT = rates.STRANGERS = OFTEN
-    keys.GUESSES = parse(OFTEN)
+    authentication.GUESSES = parse(OFTEN)
     main()

@@ -14,8 +14,8 @@ from pbxhub.account.employees import delete_employee, save_employee
 from pbxhub.account.numbers import delete_number, save_number
 from pbxhub.api import schemas
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
+from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
-from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import accepted, refuse, refuse_all, wrong_field
 from pbxhub.store.accounts import Employee, Number, Pbx
 from pbxhub.store.ordered_calls import dial_plan_of

@@ -10,8 +10,8 @@ from pbxhub.account.call_orders import CallOrder, add_to_call, cancel_call, orde
 from pbxhub.account.visible import visible_url, visible_values
 from pbxhub.api import schemas
 from pbxhub.api.answers import page
+from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
-from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import accepted
 from pbxhub.api.resources.history import uuid_after
 from pbxhub.store.history import Call, StageEvent

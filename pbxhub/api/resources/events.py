@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from pbxhub.account import reported_events as rules
 from pbxhub.account.visible import visible_values
 from pbxhub.api import schemas
+from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
-from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import accepted, refuse_all, wrong_field
 from pbxhub.api.streams import follow, places
 from pbxhub.delivery.event_stream import shown

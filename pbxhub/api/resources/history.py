@@ -10,8 +10,8 @@ from pbxhub.account.resending import mark_checked, resend_of, send_again, send_o
 from pbxhub.account.visible import visible_body, visible_text
 from pbxhub.api import schemas
 from pbxhub.api.answers import page
+from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
-from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import wrong_field
 from pbxhub.delivery.outbox import Selection
 from pbxhub.redaction import redact_headers, redact_url

@@ -9,8 +9,8 @@ from pbxhub.account.reported_events import attach as attach_attributes
 from pbxhub.account.visible import visible_url
 from pbxhub.api import schemas
 from pbxhub.api.answers import page
+from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
-from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import accepted
 from pbxhub.api.resources.account import id_after
 from pbxhub.store.api import Resthook, Subscriber

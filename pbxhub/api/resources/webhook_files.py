@@ -10,7 +10,7 @@ from pbxhub.account.webhook_files import carry_out, export_file, plan
 from pbxhub.account.webhooks import editable, webhook_of
 from pbxhub.api import schemas
 from pbxhub.api.answers import page, tagged
-from pbxhub.api.keys import enter, needs
+from pbxhub.api.authentication import enter, needs
 from pbxhub.api.resources.account import id_after
 from pbxhub.api.resources.webhooks import columns, show_dumped, webhooks
 from pbxhub.webhooks.import_export import Change

@@ -9,7 +9,7 @@ from pbxhub.account.refusals import ConflictError
 from pbxhub.account.visible import readable, visible_request
 from pbxhub.account.webhooks import webhook_of
 from pbxhub.api import schemas
-from pbxhub.api.keys import enter, needs
+from pbxhub.api.authentication import enter, needs
 from pbxhub.api.problems import refuse
 from pbxhub.api.resources.webhooks import webhooks
 from pbxhub.store import webhooks as store

@@ -11,8 +11,8 @@ from pbxhub.account.webhook_secrets import make_signing_key, remove_signing_key
 from pbxhub.account.webhooks import change, create, editable, webhook_of
 from pbxhub.api import schemas
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
+from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
-from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse_all
 from pbxhub.api.resources.account import id_after
 from pbxhub.store import webhooks as store

@@ -8,7 +8,7 @@ from pbxhub.delivery.outbox.attempt_result import Finished, Result
 from pbxhub.delivery.outbox.cancel import cancel_pending, check
 from pbxhub.delivery.outbox.claim import claim
 from pbxhub.delivery.outbox.claimed import Batch, Claimed
-from pbxhub.delivery.outbox.ordered_calls import add_later, ask_cancel, open_orders, register
+from pbxhub.delivery.outbox.ordered_call_status import add_later, ask_cancel, open_orders, register
 from pbxhub.delivery.outbox.pausing import pause, resume
 from pbxhub.delivery.outbox.prune import Pruned, Retention, prune
 from pbxhub.delivery.outbox.publish import Published, publish

@@ -13,7 +13,7 @@ from pbxhub.delivery.call_rows import Reports, distinct_calls, lock_calls, write
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.enqueue import enqueue
 from pbxhub.delivery.outbox.new_stages import NewStage, new_stages
-from pbxhub.delivery.outbox.ordered_calls import attach_custom, follow_ordered
+from pbxhub.delivery.outbox.ordered_call_status import attach_custom, follow_ordered
 from pbxhub.delivery.outbox.question import link_new
 from pbxhub.delivery.outbox.render import once_in_a_chain, render_chain
 from pbxhub.delivery.outbox.restored import fail_if_told_before

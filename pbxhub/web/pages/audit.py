@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.audit_log import entries
 from pbxhub.store.accounts import AuditEntry
-from pbxhub.web.access import enter
+from pbxhub.web.page_access import enter
 from pbxhub.web.paging import PAGE, Page
 from pbxhub.wsgi.current import reading
 from pbxhub.wsgi.request_checks import is_id

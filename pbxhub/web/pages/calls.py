@@ -21,7 +21,7 @@ from pbxhub.account.call_history import (
 from pbxhub.account.employees import employee_names
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import Call
-from pbxhub.web.access import enter
+from pbxhub.web.page_access import enter
 from pbxhub.web.pages.recordings import recording_link
 from pbxhub.web.paging import PAGE, Page, moment_key, read_uuid, write_moment_key
 from pbxhub.wsgi.current import hub, reading

@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from pbxhub.account.pbxs import pbxs_of
 from pbxhub.account.statistics import calls_of_day, deliveries_of_day, paused, problems
 from pbxhub.account.webhook_drafts import live_webhooks
-from pbxhub.web.access import enter
+from pbxhub.web.page_access import enter
 from pbxhub.wsgi.current import now, reading
 
 pages = Blueprint("dashboard", __name__, url_prefix="/projects/<int:project_id>/dashboard")

@@ -7,8 +7,8 @@ from flask.typing import ResponseReturnValue
 
 from pbxhub.account.deliveries import attempts_of, count_newer, delivery_of, webhook_names
 from pbxhub.account.delivery_details import details_of
-from pbxhub.web.access import enter
 from pbxhub.web.delivery_filter import DeliveryFilter
+from pbxhub.web.page_access import enter
 from pbxhub.web.paging import read_uuid
 from pbxhub.webhooks.curl_command import as_curl
 from pbxhub.wsgi.current import reading

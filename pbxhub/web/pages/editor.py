@@ -19,12 +19,12 @@ from pbxhub.account.webhooks import change, create, editable, webhook_of
 from pbxhub.calls.stages import JSON
 from pbxhub.store.accounts import User
 from pbxhub.store.webhooks import Webhook, WebhookVersion
-from pbxhub.web.access import enter
 from pbxhub.web.editor_data import editor_data, used_names
 from pbxhub.web.forms import GoogleAnalyticsForm
 from pbxhub.web.kept_forms import kept
 from pbxhub.web.labels import all_stages
 from pbxhub.web.language import _, said
+from pbxhub.web.page_access import enter
 from pbxhub.web.pages.webhooks import pages
 from pbxhub.webhooks.gallery import default_event, find, gallery
 from pbxhub.webhooks.params import exists_at

@@ -7,9 +7,9 @@ from sqlalchemy import select
 from pbxhub.account.access import row_of
 from pbxhub.account.employees import delete_employee, save_employee
 from pbxhub.store.accounts import Employee
-from pbxhub.web.access import enter
 from pbxhub.web.forms import EmployeeForm
 from pbxhub.web.language import _
+from pbxhub.web.page_access import enter
 from pbxhub.wsgi.current import reading, writing
 
 pages = Blueprint("people", __name__, url_prefix="/projects/<int:project_id>/employees")

@@ -19,9 +19,9 @@ from pbxhub.account.resending import (
 )
 from pbxhub.account.statistics import deliveries_of_day, paused, problems, waiting
 from pbxhub.delivery.outbox import Selection, count_by_webhook
-from pbxhub.web.access import enter
 from pbxhub.web.delivery_filter import DeliveryFilter, moment_of
 from pbxhub.web.language import _, said
+from pbxhub.web.page_access import enter
 from pbxhub.web.paging import read_uuid
 from pbxhub.wsgi.current import now, reading, writing
 

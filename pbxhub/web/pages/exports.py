@@ -15,8 +15,8 @@ from pbxhub.account.deliveries import exported
 from pbxhub.account.visible import visible_text
 from pbxhub.redaction import redact_url
 from pbxhub.store.session import Database
-from pbxhub.web.access import enter
 from pbxhub.web.delivery_filter import DeliveryFilter
+from pbxhub.web.page_access import enter
 from pbxhub.wsgi.current import hub, reading
 
 pages = Blueprint("exports", __name__, url_prefix="/projects/<int:project_id>/export")

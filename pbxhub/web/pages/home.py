@@ -8,9 +8,9 @@ from flask_wtf.csrf import generate_csrf
 from pbxhub.account.first_owner import had_owner, has_owner, lost_database
 from pbxhub.account.invitations import of_address
 from pbxhub.account.projects import projects_of, refuse_new_project
-from pbxhub.web.access import at_hub, signed_in
 from pbxhub.web.error_pages import local_path
 from pbxhub.web.language import LANGUAGES
+from pbxhub.web.page_access import at_hub, signed_in
 from pbxhub.wsgi.current import hub, now, reading
 
 pages = Blueprint("home", __name__)

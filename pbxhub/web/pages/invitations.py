@@ -12,9 +12,9 @@ from pbxhub.account import invitations
 from pbxhub.account.invitations import Waiting
 from pbxhub.account.passwords import normalised
 from pbxhub.store.accounts import Invitation, User
-from pbxhub.web.access import address, signed_in
 from pbxhub.web.forms import NewAccountForm
 from pbxhub.web.language import _, said
+from pbxhub.web.page_access import address, signed_in
 from pbxhub.web.users import Account
 from pbxhub.wsgi.current import now, reading, writing
 

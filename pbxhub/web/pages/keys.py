@@ -7,9 +7,9 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access, row_of
 from pbxhub.account.api_keys import keys_of, make_key, revoke_key
 from pbxhub.store.accounts import ApiKey
-from pbxhub.web.access import enter
 from pbxhub.web.forms import KeyForm
 from pbxhub.web.language import _
+from pbxhub.web.page_access import enter
 from pbxhub.web.shown_once import hand_over, take
 from pbxhub.wsgi.current import reading, writing
 

@@ -11,10 +11,10 @@ from pbxhub.account.access import ROLES, Role, row_of
 from pbxhub.account.members import change_role, lock_members, members_of
 from pbxhub.account.refusals import Refusal
 from pbxhub.store.accounts import Invitation
-from pbxhub.web.access import enter
 from pbxhub.web.forms import InviteForm
 from pbxhub.web.invitation_links import SendingLink
 from pbxhub.web.language import _, said
+from pbxhub.web.page_access import enter
 from pbxhub.web.shown_once import take
 from pbxhub.wsgi.current import hub, now, reading, writing
 

@@ -9,9 +9,9 @@ from wtforms.fields import SelectChoice
 from pbxhub.account.access import row_of
 from pbxhub.account.numbers import delete_number, save_number
 from pbxhub.store.accounts import Number, Pbx
-from pbxhub.web.access import enter
 from pbxhub.web.forms import NumberForm
 from pbxhub.web.language import _
+from pbxhub.web.page_access import enter
 from pbxhub.wsgi.current import reading, writing
 
 pages = Blueprint("numbers", __name__, url_prefix="/projects/<int:project_id>/numbers")

@@ -9,9 +9,9 @@ from pbxhub.account.networks import grant_networks
 from pbxhub.account.operators import change_operator
 from pbxhub.account.pbx_files import PbxFiles, cel_table_of, name_files
 from pbxhub.store.accounts import Membership, Pbx, Project, User
-from pbxhub.web.access import operating
 from pbxhub.web.forms import NetworksForm, PbxFilesForm
 from pbxhub.web.language import _, said
+from pbxhub.web.page_access import operating
 from pbxhub.web.pages.audit import audit_page
 from pbxhub.wsgi.current import hub, reading, writing
 

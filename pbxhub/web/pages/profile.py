@@ -6,9 +6,9 @@ from flask.typing import ResponseReturnValue
 from pbxhub.account import sign_ins
 from pbxhub.account.tokens import hash_of
 from pbxhub.store.accounts import User
-from pbxhub.web.access import signed_in
 from pbxhub.web.forms import ProfileForm
 from pbxhub.web.language import _
+from pbxhub.web.page_access import signed_in
 from pbxhub.web.sessions import current_token
 from pbxhub.wsgi.current import reading, writing
 

@@ -10,10 +10,10 @@ from pbxhub.account.alerts import add_alert, remove_alert
 from pbxhub.account.projects import change_project, delete_project, make_project, refuse_new_project
 from pbxhub.store.accounts import Project
 from pbxhub.store.notices import NoticeTarget
-from pbxhub.web.access import at_hub, enter, signed_in
 from pbxhub.web.forms import AlertForm, DeleteProjectForm, ProjectForm
 from pbxhub.web.kept_forms import kept
 from pbxhub.web.language import _, said
+from pbxhub.web.page_access import at_hub, enter, signed_in
 from pbxhub.wsgi.current import reading, writing
 
 pages = Blueprint("project", __name__, url_prefix="/projects")

@@ -10,12 +10,12 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.recordings import RecordingFolder, folder_of
+from pbxhub.delivery.recording_files import RecordingFolder, folder_of
 from pbxhub.sending.address_guard import NetworkGrant, read_grant
 from pbxhub.sending.exchange import Outgoing
 from pbxhub.store.accounts import Membership, Project
 from pbxhub.store.history import Call, StageEvent
-from pbxhub.web.access import signed_in
+from pbxhub.web.page_access import signed_in
 from pbxhub.webhooks.message import Request
 from pbxhub.wsgi.current import hub, now, reading
 

@@ -10,8 +10,8 @@ from pbxhub.account.call_questions import simulate as simulate_answer
 from pbxhub.account.webhook_drafts import live_webhooks, read_draft
 from pbxhub.account.webhooks import change, create, editable
 from pbxhub.store.webhooks import Webhook
-from pbxhub.web.access import enter
 from pbxhub.web.language import _, said
+from pbxhub.web.page_access import enter
 from pbxhub.web.steering_form import SteeringForm, as_data, fill_in, simulated_of
 from pbxhub.webhooks.catalogue import QUESTION
 from pbxhub.webhooks.spec import SpecError, Steering

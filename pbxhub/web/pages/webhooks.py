@@ -10,8 +10,8 @@ from pbxhub.account.recent_outcomes import recent_outcomes
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.account.webhook_files import carry_out, export_file, plan
 from pbxhub.json_reader import UnreadableError, read_json
-from pbxhub.web.access import enter
 from pbxhub.web.language import _, said
+from pbxhub.web.page_access import enter
 from pbxhub.webhooks.spec import FieldError, SpecError
 from pbxhub.wsgi.current import hub, reading, writing
 from pbxhub.wsgi.request_checks import LARGEST_REVISION, is_id

@@ -5,10 +5,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pbxhub.ami.actions import build
 from pbxhub.ami.cel_file import CelUnreadableError
 from pbxhub.ami.cel_table import CelSource
 from pbxhub.ami.login import Address, Patience, list_channels, open_session, read_version, set_filter
+from pbxhub.ami.manager_actions import build
 from pbxhub.ami.pbx_rows import PbxRow
 from pbxhub.ami.protocol import SessionEndedError
 from pbxhub.store.pbx_states import PbxState

@@ -4,8 +4,8 @@ from typing import Any
 
 from pbxhub.account.ready_made import add_ready
 from pbxhub.api import schemas
+from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
-from pbxhub.api.keys import enter, needs
 from pbxhub.api.problems import refuse
 from pbxhub.api.resources.webhooks import show
 from pbxhub.webhooks.catalogue import ENTRIES, FAMILIES

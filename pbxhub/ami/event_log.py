@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import Table, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from pbxhub.ami.resync import ReceivedEvent
+from pbxhub.ami.channel_list import ReceivedEvent
 from pbxhub.calls.ami_headers import linkedids_of
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.bulk import Insert
