@@ -146,7 +146,7 @@ def test_a_call_asks_and_the_answer_is_carried_out(hub: Hub, receiver: MockServe
     assert asterisk.variables["PBXHUB_LINE"] == "0"
     assert asterisk.variables["PBXHUB_RESPONSE_STATUS"] == "SUCCESS"
     assert asterisk.variables["PBXHUB_RESPONSE_STATUS_CODE"] == "200"
-    assert asterisk.variables["PBXHUB_RESPONSE_STATUS_TYPE"] == "2xx"
+    assert asterisk.variables["PBXHUB_RESPONSE_STATUS_TYPE"] == "Success"
     assert receiver.last_request("/").json("caller") == "79161234567"
 
 
@@ -393,7 +393,7 @@ def test_unknown_names_and_refusing_asterisks_leave_the_default_route(hub: Hub, 
     asterisk.begin("nothing", "1.1")
     asterisk.obey()
     assert asterisk.variables["PBXHUB_LINE"] == "1"
-    assert "has no enabled webhook" in asterisk.variables["PBXHUB_ERROR_REASON"]
+    assert "has no enabled webhook" in asterisk.variables["PBXHUB_ERROR_SENTENCE"]
     receiver.respond("POST", "/", text_response("101"))
     hub.webhook(receiver.url + "/", reads="number", default="102")
     asterisk = hub.asterisk()
@@ -435,8 +435,8 @@ def test_a_caller_who_hangs_up_while_keys_are_read_is_no_missing_sound(
     asterisk = hub.asterisk()
     asterisk.begin("crm", "1.1")
     asterisk.obey(**{"GET DATA": f"-1\n{news}"})
-    assert told in asterisk.variables.get("PBXHUB_ERROR_REASON", "")
-    assert ("PBXHUB_ERROR_REASON" in asterisk.variables) == bool(told)
+    assert told in asterisk.variables.get("PBXHUB_ERROR_SENTENCE", "")
+    assert ("PBXHUB_ERROR_SENTENCE" in asterisk.variables) == bool(told)
 
 
 def test_the_limit_of_the_wait_is_lifted_before_anybody_talks(hub: Hub, receiver: MockServer) -> None:

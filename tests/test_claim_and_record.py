@@ -363,22 +363,22 @@ def test_a_chain_goes_on_after_a_request_that_could_not_be_made(database: Databa
     world.webhook(what=spec(request=empty, on_failure="also empty"))
     world.webhook(what=spec(request=empty, on_failure="also empty"))
     world.webhook("chain", spec(request=empty, on_failure="tell"), name="also empty")
-    told = spec(url="http://127.0.0.1:9/<<response_status>>/<<response_error>>?<<error_reason>>")
+    told = spec(url="http://127.0.0.1:9/<<response_status>>/<<error_reason>>?<<error_sentence>>")
     world.webhook("chain", told, name="tell")
     assert publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON).failed == 3
     (tells,) = take(database, 0).claimed
     assert (tells.webhook.name, tells.kind) == ("tell", "chain")
-    assert "/FAILED/not_sent_mandatory?parameters.x" in tells.request.url
+    assert "/FAILED/MISSING_MANDATORY?parameters.x" in tells.request.url
 
 
 def test_a_chain_goes_on_after_an_address_that_was_refused(database: Database) -> None:
     world = World(database)
     world.webhook(what=spec(on_failure="tell"))
-    world.webhook("chain", spec(url="http://127.0.0.1:9/<<response_error>>"), name="tell")
+    world.webhook("chain", spec(url="http://127.0.0.1:9/<<error_reason>>"), name="tell")
     publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
     finish(database, take(database, 0).claimed, Answer("blocked_target", ""), 1)
     (tells,) = take(database, 1).claimed
-    assert tells.request.url == "http://127.0.0.1:9/blocked_target"
+    assert tells.request.url == "http://127.0.0.1:9/NOT_SENT"
 
 
 def test_a_webhook_of_a_chain_is_sent_again_with_the_answer_of_the_one_before(database: Database) -> None:

@@ -21,6 +21,14 @@ def test_every_code_has_a_sentence_and_every_failure_a_hint() -> None:
         assert outcome.hint or code in ("ok", "cancelled")
 
 
+def test_every_failure_has_a_stable_reason_for_programs() -> None:
+    assert {outcome.reason for outcome in OUTCOMES.values()} == {
+        "", "REDIRECTION", "CLIENT_ERROR", "SERVER_ERROR", "TIMEOUT", "CONNECTION_ERROR", "DNS_ERROR", "TLS_ERROR",
+        "INVALID_RESPONSE", "MISSING_MANDATORY", "NOT_SENT", "UNKNOWN",
+    }  # fmt: skip
+    assert all(outcome.reason for outcome in OUTCOMES.values() if outcome.code != "ok")
+
+
 def test_408_425_429_and_every_5xx_are_tried_again_and_no_other_status() -> None:
     again = [status for status in range(200, 600) if may_pass(code_of_status(status), status)]
     assert again == [408, 425, 429, *range(500, 600)]
@@ -48,4 +56,5 @@ def test_the_documentation_has_the_table_as_it_is() -> None:
     text = (Path(__file__).parents[1] / "docs" / "sending.md").read_text()
     for outcome in OUTCOMES.values():
         again = "yes" if outcome.may_pass else "no"
-        assert f"| `{outcome.code}` | {outcome.sentence} | {outcome.hint or '–'} | {again} |\n" in text
+        reason = f"`{outcome.reason}`" if outcome.reason else "–"
+        assert f"| `{outcome.code}` | {reason} | {outcome.sentence} | {outcome.hint or '–'} | {again} |\n" in text

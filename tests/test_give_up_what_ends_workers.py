@@ -17,7 +17,7 @@ from tests.support.outbox_world import BEFORE, World, at, context_of, finish, gi
 from tests.support.waiting import wait_until
 from tests.support.working import working
 
-TELL = "http://127.0.0.1:9/<<response_error>>/<<caller>>"
+TELL = "http://127.0.0.1:9/<<error_reason>>/<<caller>>"
 
 
 def lost_five_times(database: Database, retry: Retry | None = None) -> World:
@@ -47,7 +47,7 @@ def test_the_webhook_for_failures_goes_and_the_people_are_told(database: Databas
     assert "the hub stops trying" in first.message
     assert [row.outcome for row in world.attempts(first)] == ["worker_lost"] * 5
     assert (tells.kind, tells.state) == ("chain", PENDING)
-    assert tells.url == "http://127.0.0.1:9/worker_lost/%2B380441234567"
+    assert tells.url == "http://127.0.0.1:9/UNKNOWN/%2B380441234567"
     assert kinds(database) == [FIRST_FAILURE]
     with database.read() as session:
         assert session.get_one(Webhook, world.webhooks[0]).failures == 1

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from pbxhub.delivery.read_answer import read
+from pbxhub.sending.exchange import Answer as Received
 from pbxhub.webhooks.auth import authorize, secret_error
 from pbxhub.webhooks.chains import check_chains
 from pbxhub.webhooks.check import problems
@@ -156,7 +158,7 @@ def test_the_next_webhook_of_the_chain_sees_the_answer() -> None:
         JSON_ANSWER,
         0.1834,
         "",
-        "The receiver answered 201.",
+        "",
         {"CALL_ID": "C1"},
     )
     parameters = (
@@ -168,20 +170,39 @@ def test_the_next_webhook_of_the_chain_sees_the_answer() -> None:
     compiled = compile_request(WebhookSpec(RequestSpec(url="http://r.example/", parameters=tree, top="array")))
     request = compiled.render(chain_values(answered))
     assert isinstance(request, Request)
-    assert json.loads(request.body) == [201, 7, "9", "C1", "SUCCESS", 201, "2xx", 0.183, None, "a\ufffdb"]
+    assert json.loads(request.body) == [201, 7, "9", "C1", "SUCCESS", 201, "Success", 0.183, False, "a\ufffdb"]
+
+
+def test_a_mandatory_value_that_is_missing_is_the_reason() -> None:
+    saving = WebhookSpec(answer=Answer(save=(Saved("ID", "id", mandatory=True),)))
+    values = read(saving, Received("ok", "", 200, body=b"{}")).values
+    assert (values["response_status"], values["error_reason"]) == ("FAILED", "MISSING_MANDATORY")
+    assert values["response_raw"] == "{}"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(101, "Informational"), (204, "Success"), (302, "Redirection"), (404, "Client Error"), (503, "Server Error")],
+)
+def test_the_class_of_a_status_is_named_in_words(status: int, kind: str) -> None:
+    assert chain_values(Answered(status, (), b"", 0.1, "", "", {}))["response_status_type"] == kind
 
 
 def test_a_failure_without_an_answer_is_seen_too() -> None:
-    values = chain_values(Answered(None, (), b"", 10.0, "deadline", "No answer within 10 s.", {}))
+    values = chain_values(Answered(None, (), b"", 10.0, "TIMEOUT", "No answer within 10 s.", {}))
     names = (
         "response_status",
         "response_status_code",
         "response_status_type",
         "response_error",
         "error_reason",
+        "error_sentence",
+        "response_raw",
         "webhook.json",
     )
-    assert [values[name] for name in names] == ["FAILED", None, None, "deadline", "No answer within 10 s.", None]
+    assert [values[name] for name in names] == [
+        "FAILED", None, None, True, "TIMEOUT", "No answer within 10 s.", None, None,
+    ]  # fmt: skip
 
 
 def linked(**targets: tuple[str, str]) -> dict[str, WebhookSpec]:

@@ -86,7 +86,7 @@ class Conversation:
         name = self._first
         while name:
             if self._asked > MOST_QUESTIONS:
-                await self._fail(f"This call has asked {MOST_QUESTIONS} questions; that looks like a loop.")
+                await self._fail("NOT_SENT", f"This call has asked {MOST_QUESTIONS} questions; that looks like a loop.")
                 return
             name = await self._question(name)
             if name:
@@ -98,7 +98,7 @@ class Conversation:
         asked = await self._put_together(name)
         if isinstance(asked, str):
             log.warning("webhook not asked; the dialplan continues", webhook=name, call=self._linkedid, reason=asked)
-            await self._fail(asked)
+            await self._fail("NOT_SENT", asked)
             return ""
         self._networks = asked.claimed.webhook.networks
         answer = await self._ask(asked)
@@ -185,7 +185,7 @@ class Conversation:
         return future
 
     async def _tell(self, values: Mapping[str, Value], line: int) -> None:
-        """Sets the channel variables of the answer: PBXHUB_RESPONSE_*, PBXHUB_ERROR_REASON, HUB_* for saved values."""
+        """Sets the channel variables of the answer: PBXHUB_RESPONSE_*, PBXHUB_ERROR_*, and HUB_* for saved values."""
         variables: dict[str, object] = {f"PBXHUB_{name.upper()}": values.get(name) for name in _ANSWER_VALUES}
         variables["PBXHUB_RESPONSE_STATUS"] = "FAILED" if line else "SUCCESS"
         saved = values.get("webhook.saved")
@@ -228,9 +228,9 @@ class Conversation:
             await self._set("PBXHUB_LINE", "0")
         return ""
 
-    async def _take_default(self, record: Record, default: str, asked: Asked, reason: str) -> None:
+    async def _take_default(self, record: Record, default: str, asked: Asked, why: str) -> None:
         record.line = 1
-        await self._fail(reason)
+        await self._fail("INVALID_RESPONSE", why)
         if default:
             shown = f"default route: dial {default}"
             record.steps.append(Step(shown, "until the call ended"))
@@ -245,10 +245,12 @@ class Conversation:
             await self._wire.command("SET VARIABLE", name, text)
             self._variables[name] = text
 
-    async def _fail(self, reason: str) -> None:
+    async def _fail(self, reason: str, sentence: str) -> None:
         await self._set("PBXHUB_LINE", "1")
         await self._set("PBXHUB_RESPONSE_STATUS", "FAILED")
-        await self._set("PBXHUB_ERROR_REASON", _as_text(reason))
+        await self._set("PBXHUB_RESPONSE_ERROR", "true")
+        await self._set("PBXHUB_ERROR_REASON", reason)
+        await self._set("PBXHUB_ERROR_SENTENCE", _as_text(sentence))
 
     async def _fetch_sound(self, url: str) -> str:
         ending_of(url)
@@ -259,7 +261,7 @@ class Conversation:
 
 _ANSWER_VALUES = (
     "response_status_code", "response_status_type", "response_duration", "response_raw", "response_error",
-    "error_reason",
+    "error_reason", "error_sentence",
 )  # fmt: skip
 
 

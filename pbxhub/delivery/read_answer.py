@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pbxhub.calls.stages import JSON, Value
+from pbxhub.calls.stages import Value
 from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import describe
 from pbxhub.translatable import say
@@ -13,7 +13,7 @@ from pbxhub.webhooks.success import judge
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """code and sentence as stored with the attempt. values: webhook.*, response_* and error_reason of the catalogue
+    """code and sentence as stored with the attempt. values: webhook.*, response_* and error_* of the catalogue
     for what follows in this call; empty when the webhook neither saves anything nor has a next one."""
 
     ok: bool
@@ -30,12 +30,13 @@ def read(spec: WebhookSpec, answer: Answer, always_values: bool = False) -> Read
     ok, code, sentence = _judge(spec, answer)
     if not (always_values or spec.answer.save or spec.on_success or spec.on_failure):
         return Reading(ok, code, sentence, {})
-    saved: dict[str, JSON] = {}
+    saved: dict[str, Value] = {}
+    reason = "" if ok else describe(code).reason
     if ok:
         found = read_answer(spec.answer, answer.body)
         saved = found.values
         if found.problem:
-            ok, code = False, "check_failed"
+            ok, code, reason = False, "check_failed", "MISSING_MANDATORY"
             sentence = _noted(
                 say(
                     "The receiver answered %(status)s, but %(problem)s.",
@@ -44,9 +45,8 @@ def read(spec: WebhookSpec, answer: Answer, always_values: bool = False) -> Read
                 ),
                 answer,
             )
-    error, reason = ("", "") if ok else (code, sentence)
     seconds = (answer.total_us or 0) / 1e6
-    answered = Answered(answer.status_code, answer.headers, answer.body, seconds, error, reason, saved)
+    answered = Answered(answer.status_code, answer.headers, answer.body, seconds, reason, "" if ok else sentence, saved)
     return Reading(ok, code, sentence, chain_values(answered))
 
 

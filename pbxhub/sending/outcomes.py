@@ -4,7 +4,7 @@ The codes are stored in Delivery.outcome and Attempt.outcome. The page, the API 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pbxhub.webhooks.success import GONE
 
@@ -13,10 +13,12 @@ from pbxhub.webhooks.success import GONE
 class Outcome:
     """One way to end. sentence: what happened. hint: what the user can do ("" when there is nothing to do).
 
+    reason: what went wrong for programs, one of a few stable words (<<error_reason>>); "" after a success.
     may_pass: the same request may succeed later without a change, so a retry makes sense.
     """
 
     code: str
+    reason: str
     sentence: str
     hint: str
     may_pass: bool
@@ -24,111 +26,129 @@ class Outcome:
 
 UNREADABLE, LOST, RESTORED = "secret_unreadable", "worker_lost", "restored"
 _TABLE = (
-    Outcome("ok", "The receiver accepted the request.", "", False),
+    Outcome("ok", "", "The receiver accepted the request.", "", False),
     Outcome(
         "http_3xx",
+        "REDIRECTION",
         "The receiver answered with a redirect, which is not followed.",
         "Enter the address shown as Location as the URL of the webhook; often it is https instead of http.",
         False,
     ),
     Outcome(
         "http_4xx",
+        "CLIENT_ERROR",
         "The receiver refused the request.",
         "Its answer below usually says why; compare the request with the receiver's documentation.",
         False,
     ),
     Outcome(
         "http_5xx",
+        "SERVER_ERROR",
         "The receiver failed while handling the request.",
         "The fault is on the receiver's side; its log has the details. Send again once it works.",
         True,
     ),
     Outcome(
         "check_failed",
+        "INVALID_RESPONSE",
         "The receiver answered, but the answer does not satisfy the success rule of the webhook.",
         "Compare the answer below with the success rule; some systems report errors with status 200.",
         False,
     ),
     Outcome(
         "steering_refused",
+        "INVALID_RESPONSE",
         "The receiver's answer cannot be carried out; the call took the default route.",
         "The reason names the field. Paste the answer under Call control → Simulate to see what it would do.",
         False,
     ),
     Outcome(
         "dns_not_found",
+        "DNS_ERROR",
         "The DNS has no address for the host name of the URL.",
         "Look for a typing error in the URL. If the name is correct, check the DNS of this server.",
         True,
     ),
     Outcome(
         "connect_refused",
+        "CONNECTION_ERROR",
         "Nothing accepts connections at the address of the receiver.",
         "Check the port in the URL, that the receiver is running, and that its firewall allows this server's address.",
         True,
     ),
     Outcome(
         "connect_timeout",
+        "TIMEOUT",
         "The receiver did not accept a connection within the time limit.",
         "Usually a firewall drops the packets: allow this server's address there.",
         True,
     ),
     Outcome(
         "tls_error",
+        "TLS_ERROR",
         "TLS failed: the receiver's certificate or TLS version is not acceptable.",
         "Have the receiver renew its certificate, or add its certificate authority to the webhook.",
         False,
     ),
     Outcome(
         "deadline",
+        "TIMEOUT",
         "The receiver did not answer completely within the time limit.",
         "The receiver should answer before it starts its work; or set a longer time limit in the webhook.",
         True,
     ),
     Outcome(
         "reset",
+        "CONNECTION_ERROR",
         "The receiver closed the connection before it answered.",
         "The receiver restarted or is overloaded, or a firewall cut the connection; see the receiver's log.",
         True,
     ),
     Outcome(
         "too_many_headers",
+        "INVALID_RESPONSE",
         "The answer has too many headers (at most 100 headers, 64 KB).",
         "The receiver has a fault; for example, it sets a cookie in a loop.",
         False,
     ),
     Outcome(
         "blocked_target",
+        "NOT_SENT",
         "This hub is not allowed to connect to the webhook's address.",
         "Only public addresses are allowed, and those that the operator of this server permits.",
         False,
     ),
     Outcome(
         "not_sent_mandatory",
+        "MISSING_MANDATORY",
         "Not sent: a mandatory field was empty for this call.",
         "Make the field optional, or add a filter that excludes calls without this value.",
         False,
     ),
     Outcome(
         "render_error",
+        "NOT_SENT",
         "Not sent: the request could not be built from the values of this call.",
         "The reason names the field. Change it in the webhook, then send again with the current settings.",
         False,
     ),
     Outcome(
         UNREADABLE,
+        "NOT_SENT",
         "Not sent yet: a secret of this webhook cannot be decrypted; it was encrypted with another PBXHUB_SECRET_KEY.",
         "Enter the secret of the webhook again, or restore the old key. The delivery is then sent automatically.",
         True,
     ),
     Outcome(
         "bad_answer",
+        "INVALID_RESPONSE",
         "The receiver's answer is not valid HTTP.",
         "Check that a web server listens on the port in the URL, and whether it expects http or https.",
         False,
     ),
     Outcome(
         GONE,
+        "CLIENT_ERROR",
         "The receiver says that this address no longer exists (410).",
         "The webhook is paused: create a new address at the receiver, enter it as the URL, and resume. A REST hook's "
         "subscription is removed.",
@@ -136,17 +156,19 @@ _TABLE = (
     ),
     Outcome(
         LOST,
+        "UNKNOWN",
         "The process that sent the request ended before the outcome was known.",
         "The request is sent again automatically; the receiver may get it twice, with the same webhook-id.",
         True,
     ),
     Outcome(
         RESTORED,
+        "NOT_SENT",
         "Not sent: this hub was restored from a backup, and the request may have been sent before that.",
         "Look at the receiver. If it does not have the request, press Send.",
         False,
     ),
-    Outcome("cancelled", "Not sent: the webhook was deleted or disabled.", "", False),
+    Outcome("cancelled", "NOT_SENT", "Not sent: the webhook was deleted or disabled.", "", False),
 )
 
 OUTCOMES: Mapping[str, Outcome] = {outcome.code: outcome for outcome in _TABLE}
@@ -174,11 +196,11 @@ def describe(code: str, status: int | None = None) -> Outcome:
     outcome = OUTCOMES[code]
     if status is None or not code.startswith("http_"):
         return outcome
-    return Outcome(
-        code,
-        f"{outcome.sentence[:-1]} (status {status}).",
-        _STATUS_HINTS.get(status, outcome.hint),
-        outcome.may_pass or status in _STATUS_MAY_PASS,
+    return replace(
+        outcome,
+        sentence=f"{outcome.sentence[:-1]} (status {status}).",
+        hint=_STATUS_HINTS.get(status, outcome.hint),
+        may_pass=outcome.may_pass or status in _STATUS_MAY_PASS,
     )
 
 

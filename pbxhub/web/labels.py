@@ -1,5 +1,6 @@
 """Names of the hub's codes in the user's language: stages, dispositions, roles, outcomes."""
 
+from dataclasses import replace
 from typing import get_args
 
 from flask import Flask, g
@@ -108,12 +109,12 @@ def action(text: str) -> str:
 def outcome(code: str, status: int | None = None) -> Outcome:
     """The sentence and hint of an outcome, in the user's language."""
     if code not in OUTCOMES:
-        return Outcome(code, _("Not sent yet."), "", False)
+        return Outcome(code, "", _("Not sent yet."), "", False)
     found = describe(code, status)
     sentence = _(OUTCOMES[code].sentence)
     if found.sentence != OUTCOMES[code].sentence:
         sentence = f"{sentence.removesuffix('.')} ({status})."
-    return Outcome(found.code, sentence, _(found.hint) if found.hint else "", found.may_pass)
+    return replace(found, sentence=sentence, hint=_(found.hint) if found.hint else "")
 
 
 def all_reasons(failures: bool) -> dict[str, str]:

@@ -186,11 +186,13 @@ ENTRIES: tuple[Entry, ...] = (
            "everything known of the call, as one object", "hub"),
     _entry("response_status", "str", _ALL, "SUCCESS", "SUCCESS or FAILED: the previous webhook of this call", "chain"),
     _entry("response_status_code", "int", _ALL, "200", "HTTP status of its answer", "chain"),
-    _entry("response_status_type", "str", _ALL, "2xx", "class of that status", "chain"),
+    _entry("response_status_type", "str", _ALL, "Success",
+           "class of that status: Informational, Success, Redirection, Client Error or Server Error", "chain"),
     _entry("response_duration", "float", _ALL, "0.184", "seconds until the answer", "chain"),
-    _entry("response_raw", "str", _ALL, '{"result":{"id":12}}', "text of the answer", "chain"),
-    _entry("response_error", "str", _ALL, "connect_timeout", "code of what went wrong, empty after a success", "chain"),
-    _entry("error_reason", "str", _ALL, "The receiver did not answer.", "the same in a sentence", "chain"),
+    _entry("response_raw", "str", _ALL, '{"result":{"id":12}}', "text of the answer; empty without one", "chain"),
+    _entry("response_error", "bool", _ALL, "true", "the previous webhook of this call failed", "chain"),
+    _entry("error_reason", "str", _ALL, "TIMEOUT", "code of what went wrong, empty after a success", "chain"),
+    _entry("error_sentence", "str", _ALL, "The receiver did not answer.", "the same in a sentence", "chain"),
 )  # fmt: skip
 
 FAMILIES: tuple[Family, ...] = (

@@ -26,7 +26,7 @@ _XML_PATH = re.compile(rf"(?:/?{_XML_STEP.pattern}(?:/{_XML_STEP.pattern})*)?(?:
 class Read:
     """values: what was found, under the names the user chose. problem: a sentence about what is missing, or ""."""
 
-    values: dict[str, JSON]
+    values: dict[str, Value]
     problem: str
 
 
@@ -108,17 +108,21 @@ def _local(name: object) -> str:
 class Answered:
     """How the previous webhook of a call ended. status: None when there was no answer.
 
-    error: code of the outcome, "" after a success. reason: its sentence. saved: every value saved on this call so far;
-    new values replace earlier ones.
+    reason: stable code of what went wrong for programs, such as TIMEOUT; "" after a success. sentence: the same for
+    people. saved: every value saved on this call so far; new values replace earlier ones.
     """
 
     status: int | None
     headers: tuple[tuple[str, str], ...]
     body: bytes
     seconds: float
-    error: str
     reason: str
-    saved: dict[str, JSON]
+    sentence: str
+    saved: dict[str, Value]
+
+
+_STATUS_TYPES = {1: "Informational", 2: "Success", 3: "Redirection", 4: "Client Error", 5: "Server Error"}
+"""Classes of HTTP statuses in the words of RFC 9110, section 15."""
 
 
 def chain_values(answered: Answered) -> dict[str, Value]:
@@ -128,14 +132,15 @@ def chain_values(answered: Answered) -> dict[str, Value]:
         "webhook.status": answered.status,
         "webhook.json": None if document is MISSING else storable(document),
         "webhook.headers": {name.lower(): storable(text) for name, text in answered.headers},
-        "webhook.saved": dict(answered.saved),
-        "response_status": "FAILED" if answered.error else "SUCCESS",
+        "webhook.saved": {**answered.saved},
+        "response_status": "FAILED" if answered.reason else "SUCCESS",
         "response_status_code": answered.status,
-        "response_status_type": f"{answered.status // 100}xx" if answered.status else None,
+        "response_status_type": _STATUS_TYPES.get(answered.status // 100) if answered.status else None,
         "response_duration": round(answered.seconds, 3),
-        "response_raw": storable(answered.body.decode("utf-8", "replace")),
-        "response_error": answered.error,
-        "error_reason": answered.reason,
+        "response_raw": storable(answered.body.decode("utf-8", "replace")) if answered.status else None,
+        "response_error": bool(answered.reason),
+        "error_reason": answered.reason or None,
+        "error_sentence": answered.sentence or None,
     }
 
 

@@ -280,8 +280,8 @@ def test_line_0_finds_the_result_in_variables(line: Line, watch: Watch, phone: P
         "0",
         "SUCCESS",
         "200",
-        "2xx",
-        "",
+        "Success",
+        "false",
     )
     assert told["Manager"] == "Іван"
     assert 0 < float(told["Duration"]) < 2
@@ -326,7 +326,7 @@ def test_garbage_takes_the_default_route(name: str, line: Line, watch: Watch, ph
     employee.accept()
     caller.hangup()
     told = asked(watch)
-    assert (told["Line"], told["Status"], told["Error"]) == ("1", "FAILED", "steering_refused")
+    assert (told["Line"], told["Status"], told["Error"], told["Reason"]) == ("1", "FAILED", "true", "INVALID_RESPONSE")
     question = line.question(did)
     assert (question.state, question.outcome) == ("failed", "steering_refused")
     with line.hub.database.read() as session:
@@ -377,7 +377,7 @@ def test_a_loop_to_itself_ends(line: Line, watch: Watch, phone: Phone, outside: 
     employee.accept()
     caller.hangup()
     assert line.receiver.request_count(f"/q{did[5:]}") == 10
-    assert "looks like a loop" in asked(watch)["Reason"]
+    assert "looks like a loop" in asked(watch)["Sentence"]
 
 
 def test_an_answer_after_the_deadline_is_not_obeyed(line: Line, watch: Watch, phone: Phone, outside: Phone) -> None:
@@ -386,7 +386,7 @@ def test_an_answer_after_the_deadline_is_not_obeyed(line: Line, watch: Watch, ph
     did = line.ask(late, wait=1)
     caller.dial(did)
     employee.accept()
-    assert asked(watch)["Error"] == "deadline"
+    assert asked(watch)["Reason"] == "TIMEOUT"
     assert obeyed.calls == []
     caller.hangup()
     assert line.question(did).outcome == "deadline"
@@ -427,7 +427,7 @@ def test_a_receiver_that_is_down(line: Line, watch: Watch, phone: Phone, outside
     did = line.ask(200, url=f"http://127.0.0.1:{port}/q{line._count + 1:02d}")
     caller.dial(did)
     employee.accept()
-    assert asked(watch)["Error"] == "connect_refused"
+    assert asked(watch)["Reason"] == "CONNECTION_ERROR"
     caller.hangup()
 
 
@@ -445,7 +445,7 @@ def test_an_unknown_webhook_is_a_sentence(line: Line, watch: Watch, phone: Phone
     employee, caller = phone(102), outside()
     caller.dial("5550399")
     employee.accept()
-    assert "has no enabled webhook" in asked(watch)["Reason"]
+    assert "has no enabled webhook" in asked(watch)["Sentence"]
     caller.hangup()
 
 
@@ -489,7 +489,9 @@ def test_the_hub_is_killed_while_a_call_waits(line: Line, watch: Watch, phone: P
     line.hub.kill()
     try:
         employee.accept("3s")
-        assert asked(watch)["Line"] == "1"
+        told = asked(watch)
+        assert (told["Line"], told["Error"], told["Reason"]) == ("1", "true", "CONNECTION_ERROR")
+        assert told["Sentence"] == "The hub did not answer."
         caller.hangup()
     finally:
         line.hub.start()

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pbxhub.delivery.stage_values import DeliveryValues, StageValues
 from pbxhub.delivery.webhook_cache import LiveWebhook
+from pbxhub.sending.outcomes import describe
 from pbxhub.storable import clip
 from pbxhub.store.delivery_rows import FAILED, PENDING, NewDelivery
 from pbxhub.store.ids import new_id
@@ -38,7 +39,7 @@ def render_chain(
 
 def _never_sent(failed: NewDelivery, values: StageValues) -> Mapping[str, Any]:
     saved: Any = values.get("webhook.saved")
-    return chain_values(Answered(None, (), b"", 0.0, failed.outcome, failed.message, saved or {}))
+    return chain_values(Answered(None, (), b"", 0.0, describe(failed.outcome).reason, failed.message, saved or {}))
 
 
 def render_delivery(
