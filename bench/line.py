@@ -77,12 +77,12 @@ class Subject:
     server: Callable[[], Sequence[int]] = lambda: ()
 
 
-def measure(subject: Subject, played: Pbxs, url: str, rate: float, seconds: float, patience: float = 20.0) -> Figure:
+def measure(subject: Subject, played: Pbxs, url: str, rate: float, seconds: float, timeout: float = 20.0) -> Figure:
     """Plays calls for so many seconds, and waits until every request has come."""
     arrivals(url)
     cpu, server = _cpu(subject.pids()), _cpu(subject.server())
     written = played.play(rate / len(STAGES), max(1, int(rate * seconds / len(STAGES))))
-    there = _await_all(url, written, patience, subject.name)
+    there = _await_all(url, written, timeout, subject.name)
     begun, ended = min(written.values()), max(there.values())
     taken = sorted((there[moment] - at) * 1000 for moment, at in written.items())
     number = len(written)
@@ -93,7 +93,7 @@ def measure(subject: Subject, played: Pbxs, url: str, rate: float, seconds: floa
     )  # fmt: skip
 
 
-def _await_all(url: str, written: Mapping[str, float], patience: float, who: str) -> dict[str, float]:
+def _await_all(url: str, written: Mapping[str, float], timeout: float, who: str) -> dict[str, float]:
     there: dict[str, float] = {}
     last = time.monotonic()
     while written.keys() - there.keys():
@@ -102,7 +102,7 @@ def _await_all(url: str, written: Mapping[str, float], patience: float, who: str
             there |= found
             last = time.monotonic()
         missing = sorted(written.keys() - there.keys())
-        assert time.monotonic() - last < patience, f"{who}: {len(missing)} never came, {missing[:5]} among them"
+        assert time.monotonic() - last < timeout, f"{who}: {len(missing)} never came, {missing[:5]} among them"
         time.sleep(0.2)
     assert not there.keys() - written.keys(), f"{who}: nobody asked for {sorted(there.keys() - written.keys())[:5]}"
     return there
@@ -183,7 +183,7 @@ def compare(asked: argparse.Namespace, url: str) -> Iterator[Figure]:
                 for rate in asked.rates:
                     yield measure(subject, played, url, rate, asked.seconds)
                 if asked.limit:
-                    yield measure(subject, played, url, asked.limit, 3, patience=60)
+                    yield measure(subject, played, url, asked.limit, 3, timeout=60)
 
 
 def regressions(now: Sequence[Figure], before: Sequence[Figure]) -> list[str]:

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.account.contexts import strange_contexts
-from pbxhub.ami.pbx_check import Finding, check_row
+from pbxhub.ami.pbx_check import check_row
 from pbxhub.ami.pbx_rows import read_rows
 from pbxhub.delivery.wakeup import wake_trouble
+from pbxhub.finding import Finding
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.key_check import WrongKeyError, check_key

@@ -11,8 +11,7 @@ from pbxhub.store.events import EventRow
 from pbxhub.store.history import Call
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
-from pbxhub.webhooks.spec import Answer as AnswerSpec
-from pbxhub.webhooks.spec import Filter, Parameter, RequestSpec, Retry, Saved
+from pbxhub.webhooks.spec import AnswerSpec, Filter, Parameter, RequestSpec, Retry, Saved
 from tests.support.outbox_world import (
     BEFORE,
     BUSY,

@@ -123,9 +123,9 @@ def test_too_few_rights_name_the_right_that_is_missing() -> None:
             assert "write = system,call" in (await line.until_state("refused", "too_few_rights")).sentence
         async with playing(PbxPlayer(read=("call",))) as player, line_to(address_of(player)) as line:
             assert "system" in (await line.until_state("refused", "not_booted")).sentence
-        patience = replace(HASTY, doubt=0.05)
-        patience = replace(HASTY, doubt=0.05)
-        async with playing(PbxPlayer(write=("reporting",))) as player, line_to(address_of(player), patience) as line:
+        timeouts = replace(HASTY, doubt=0.05)
+        timeouts = replace(HASTY, doubt=0.05)
+        async with playing(PbxPlayer(write=("reporting",))) as player, line_to(address_of(player), timeouts) as line:
             await line.until_state("connected")
             for _ in range(100):
                 await player.send("Event: VarSet\nPrivilege: call,all\nUniqueid: 1.1")

@@ -8,7 +8,7 @@ import pytest
 
 from pbxhub.calls.ami_events import DialBegin, DialEnd, Hangup, Message, Newchannel, Party
 from pbxhub.calls.stages import CallReport, Stage
-from pbxhub.calls.state import Call, Channel
+from pbxhub.calls.state import Channel, TrackedCall
 from pbxhub.calls.tracker import Tracker
 
 NOON = 1_795_300_000.0
@@ -174,7 +174,7 @@ def test_late_events_of_a_channel_forgotten_long_ago_change_nothing() -> None:
 
 def test_ten_thousand_queue_calls_leave_nothing_behind() -> None:
     gc.collect()
-    before = sum(isinstance(each, Call | Channel) for each in gc.get_objects())
+    before = sum(isinstance(each, TrackedCall | Channel) for each in gc.get_objects())
     tracker, ended = Tracker(), 0
     for number in range(10_000):
         tries = 150 if number % 200 == 0 else 2
@@ -182,4 +182,4 @@ def test_ten_thousand_queue_calls_leave_nothing_behind() -> None:
         ended += sum(report.ended_on is not None for report in reports)
     assert (ended, tracker.live_calls, kept(tracker)) == (10_000, 0, {})
     gc.collect()
-    assert sum(isinstance(each, Call | Channel) for each in gc.get_objects()) == before
+    assert sum(isinstance(each, TrackedCall | Channel) for each in gc.get_objects()) == before

@@ -16,7 +16,7 @@ from pbxhub.webhooks.request import compile_request
 from pbxhub.webhooks.retry import delays_of, next_delay
 from pbxhub.webhooks.saved_values import Answered, chain_values, read_answer
 from pbxhub.webhooks.spec import (
-    Answer,
+    AnswerSpec,
     Auth,
     BodyCheck,
     FieldError,
@@ -109,7 +109,7 @@ XML_ANSWER = b"""<a:call xmlns:a="urn:x" id="9"><leg n="1"><status>BUSY</status>
 )
 def test_values_of_the_answer_are_saved(answer_format: Any, path: str, expected: Any) -> None:
     body = JSON_ANSWER if answer_format == "json" else XML_ANSWER
-    read = read_answer(Answer(answer_format, (Saved("X", path, True),)), body)
+    read = read_answer(AnswerSpec(answer_format, (Saved("X", path, True),)), body)
     assert (read.values, read.problem) == ({"X": expected}, "")
 
 
@@ -130,8 +130,8 @@ def test_values_of_the_answer_are_saved(answer_format: Any, path: str, expected:
 def test_a_mandatory_value_that_is_missing_is_a_problem(
     answer_format: Any, path: str, body: bytes, problem: str
 ) -> None:
-    assert read_answer(Answer(answer_format, (Saved("X", path, True),)), body).problem == problem
-    assert read_answer(Answer(answer_format, (Saved("X", path),)), body).problem == ""
+    assert read_answer(AnswerSpec(answer_format, (Saved("X", path, True),)), body).problem == problem
+    assert read_answer(AnswerSpec(answer_format, (Saved("X", path),)), body).problem == ""
 
 
 @pytest.mark.parametrize("depth", [99, 101, 500, 950, 100_000])
@@ -140,7 +140,7 @@ def test_an_answer_nested_without_end_is_read_without_harm(depth: int, opening: 
     body = opening * depth + b"1" + closing * depth
     values = chain_values(Answered(200, (), body, 0.1, "", "", {}))
     assert (values["webhook.json"] is None) == (depth > 100)
-    assert read_answer(Answer("json", (Saved("X", "a.a"),)), body).values.keys() <= {"X"}
+    assert read_answer(AnswerSpec("json", (Saved("X", "a.a"),)), body).values.keys() <= {"X"}
 
 
 def test_entities_of_an_answer_are_never_resolved() -> None:
@@ -148,7 +148,7 @@ def test_entities_of_an_answer_are_never_resolved() -> None:
         b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>',
         b'<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;&b;">]><a>&c;</a>',
     ):
-        assert read_answer(Answer("xml", (Saved("X", "a"),)), body).values == {}
+        assert read_answer(AnswerSpec("xml", (Saved("X", "a"),)), body).values == {}
 
 
 def test_the_next_webhook_of_the_chain_sees_the_answer() -> None:

@@ -17,7 +17,7 @@ from pbxhub.ami.cel_table import CelTable
 from pbxhub.calls.cel import CelRow
 from pbxhub.calls.cel_calls import BEFORE_ALL, Place
 from pbxhub.store.cel_url import CelUrl, read_cel_url
-from pbxhub.store.postgresql import PATIENCE
+from pbxhub.store.postgresql import NETWORK_TIMEOUTS
 from pbxhub.store.session import Database
 from tests.support.hub import VAULT, add_pbx, calls_of, listening, pbx_of, stages_of
 from tests.support.pbx_line import playing, until
@@ -130,7 +130,7 @@ def test_a_server_that_falls_silent_is_not_waited_for_as_long_as_the_kernel_woul
     source.last_place()
     assert source._connection is not None
     used = source._connection.info.get_parameters()
-    assert {name: int(used[name]) for name in PATIENCE} == PATIENCE
+    assert {name: int(used[name]) for name in NETWORK_TIMEOUTS} == NETWORK_TIMEOUTS
     source.close()
 
 

@@ -105,7 +105,7 @@ def test_without_the_way_past_it_check_says_so_and_the_worker_does_not_start(
 
 def test_a_way_past_it_that_leads_elsewhere_is_told(database_url: str, pooled_url: str) -> None:
     elsewhere = open_database(pooled_url, direct_url=database_url.rpartition("/")[0] + "/postgres")
-    assert "It must name the same database" in wake_trouble(elsewhere, patience=1.0)
+    assert "It must name the same database" in wake_trouble(elsewhere, timeout_seconds=1.0)
     nowhere = open_database(pooled_url, direct_url="postgresql+psycopg://pbxhub@127.0.0.1:1/pbxhub")
     assert wake_trouble(nowhere).startswith("PBXHUB_DATABASE_DIRECT_URL: ")
     for database in (elsewhere, nowhere):

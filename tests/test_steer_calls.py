@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbxhub.steering.actions import Dial, Hangup, Pickup, Queue, ReadDigits, SetVariables
+from pbxhub.steering.actions import AnswerCall, Dial, EndCall, EnterQueue, ReadDigits, SetVariables
 from pbxhub.steering.answer import MOST_STEPS, Plan, RefusedPlan, read_destination, read_plan
 from pbxhub.steering.dialplan_text import quote
 from pbxhub.steering.number_rules import Rules
@@ -42,21 +42,21 @@ def test_an_answer_with_every_action_becomes_its_steps() -> None:
         {"type": "goto", "context": "sales", "extension": "s"},
     )
     assert isinstance(found, Plan)
-    assert found.actions[0] == Pickup()
+    assert found.actions[0] == AnswerCall()
     assert found.actions[5] == ReadDigits("beep", 3, 2, 4)
     assert found.actions[6] == SetVariables((("manager", "Ann"), ("level", "3")))
-    assert found.actions[8:11] == (Dial("101", 20, "Shop: Ann"), Dial("380441234567", 30), Queue("sales", 30))
+    assert found.actions[8:11] == (Dial("101", 20, "Shop: Ann"), Dial("380441234567", 30), EnterQueue("sales", 30))
     assert str(found.actions[-1]) == "go to sales,s,1"
     last = [plan({"type": "hangup", "cause": 21}), plan({"type": "redirect", "number": "101"})]
     assert [str(one.actions[0]) for one in last if isinstance(one, Plan)] == [
         "hang up with cause 21",
         "redirect to 101",
     ]
-    assert str(plan({"type": "ask", "webhook": "Другой"})).endswith("Ask(webhook='Другой'),))")
+    assert str(plan({"type": "ask", "webhook": "Другой"})).endswith("AskWebhook(webhook='Другой'),))")
 
 
 def test_the_answer_of_the_documentation_answers_and_hangs_up() -> None:
-    assert plan({"type": "answer"}, {"type": "hangup"}) == Plan((Pickup(), Hangup(16)))
+    assert plan({"type": "answer"}, {"type": "hangup"}) == Plan((AnswerCall(), EndCall(16)))
 
 
 @pytest.mark.parametrize(

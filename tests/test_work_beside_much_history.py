@@ -23,8 +23,7 @@ from pbxhub.store.questions import Question
 from pbxhub.store.session import Database, open_database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.hub.postgres import programs
-from pbxhub.webhooks.spec import Answer as AnswerSpec
-from pbxhub.webhooks.spec import Retry, Saved
+from pbxhub.webhooks.spec import AnswerSpec, Retry, Saved
 from tests.support.old_rows import FILLED, fill_postgresql, hold_one_in_twenty
 from tests.support.outbox_world import (
     AFTER,

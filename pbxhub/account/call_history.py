@@ -38,7 +38,7 @@ class CallFilter:
         return bool(self.number or self.direction or self.disposition)
 
 
-class Found(NamedTuple):
+class CallOrOrder(NamedTuple):
     """A call, its order, or both: an ordered call has no row of its own before it rings."""
 
     call: Call | None
@@ -115,7 +115,7 @@ def call_of(session: Session, access: Access, call_id: UUID) -> Call:
     return call
 
 
-def find_call(session: Session, access: Access, call_id: UUID) -> Found:
+def find_call(session: Session, access: Access, call_id: UUID) -> CallOrOrder:
     """A call by its own id or by the id it was ordered under. Raises NotFoundError."""
     ordered = session.get(OrderedCall, call_id)
     call = session.get(Call, ordered.call_id if ordered and ordered.call_id else call_id)
@@ -124,7 +124,7 @@ def find_call(session: Session, access: Access, call_id: UUID) -> Found:
     rows = [row for row in (call, ordered) if row is not None]
     if not rows or any(row.project_id != access.project.id for row in rows):
         raise NotFoundError
-    return Found(call, ordered)
+    return CallOrOrder(call, ordered)
 
 
 def orders_of(session: Session, calls: Sequence[Call]) -> dict[UUID, OrderedCall]:

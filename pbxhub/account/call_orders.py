@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access
 from pbxhub.account.addresses import refuse_address
 from pbxhub.account.audit_log import note
-from pbxhub.account.call_history import Found, find_call
+from pbxhub.account.call_history import CallOrOrder, find_call
 from pbxhub.account.dial_plans import refuse_number
 from pbxhub.account.refusals import BusyError, ConflictError, Refusal
 from pbxhub.delivery.outbox import add_later, ask_cancel, open_orders, publish_later, register
@@ -65,7 +65,7 @@ def order_call(session: Session, access: Access, order: CallOrder) -> OrderedCal
     return row
 
 
-def cancel_call(session: Session, access: Access, call_id: UUID) -> Found:
+def cancel_call(session: Session, access: Access, call_id: UUID) -> CallOrOrder:
     """Cancels an ordered call: before it rings, or by hanging up. Raises ConflictError when it is over, or was not
     ordered."""
     call, ordered = find_call(session, access, call_id)
@@ -75,12 +75,12 @@ def cancel_call(session: Session, access: Access, call_id: UUID) -> Found:
     if not ask_cancel(access.hub.context, session, row, access.now):
         raise ConflictError(say("The call is over already: %(status)s.", status=row.status))
     note(session, access, "call called off", row.mobile_number)
-    return Found(call, row)
+    return CallOrOrder(call, row)
 
 
 def add_to_call(
     session: Session, access: Access, call_id: UUID, name: Literal["transcript", "analysis"], value: Any
-) -> Found:
+) -> CallOrOrder:
     """Adds a transcript or an analysis to a call. It goes with every later callback and is a parameter from then on; an
     analysis starts the webhooks of call.analysis, and the callback. Raises ConflictError while an ordered call lasts.
     """
@@ -95,7 +95,7 @@ def add_to_call(
     if call is not None:
         publish_later(access.hub.context, session, call.id, name, value, access.now)
         session.refresh(call)
-    return Found(call, ordered)
+    return CallOrOrder(call, ordered)
 
 
 def _pbx(session: Session, access: Access, pbx_id: int | None) -> Pbx | None:

@@ -2,27 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from pbxhub.account.slow_requests import SlowRequests
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.links import Links
+from pbxhub.finding import Finding
 from pbxhub.sending.address_guard import AddressGuard, read_grant
 from pbxhub.sending.sender import Sender
 from pbxhub.settings import MailServer, Settings
 from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
-
-
-class Finding(Protocol):
-    """The result of one check: whether it passed, and what was found or what to do."""
-
-    @property
-    def well(self) -> bool: ...
-
-    @property
-    def sentence(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ MOST = 200  # open ones of a project
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class OpenInvitation:
     """An invitation with what its reader wants to know."""
 
     invitation: Invitation
@@ -91,18 +91,18 @@ def may_make_account(session: Session, invitation: Invitation, now: datetime) ->
     return invitation.mailed or not _wanted_elsewhere(session, invitation, now)
 
 
-def opened(session: Session, token: str, now: datetime) -> Waiting | None:
+def opened(session: Session, token: str, now: datetime) -> OpenInvitation | None:
     """The invitation behind a link, while it is good."""
     found = _with_names(session, Invitation.token_hash == hash_of(token))
     return found[0] if found and not found[0].over(now) else None
 
 
-def of_address(session: Session, email: str, now: datetime) -> list[Waiting]:
+def of_address(session: Session, email: str, now: datetime) -> list[OpenInvitation]:
     """What an account is invited to."""
     return [each for each in _with_names(session, Invitation.email == email) if not each.over(now)]
 
 
-def of_project(session: Session, project_id: int) -> list[Waiting]:
+def of_project(session: Session, project_id: int) -> list[OpenInvitation]:
     """The open invitations of a project, those that are over among them."""
     return _with_names(session, Invitation.project_id == project_id)
 
@@ -185,7 +185,7 @@ def _wanted_elsewhere(session: Session, invitation: Invitation, now: datetime) -
     return session.scalar(others.limit(1)) is not None
 
 
-def _with_names(session: Session, condition: ColumnElement[bool]) -> list[Waiting]:
+def _with_names(session: Session, condition: ColumnElement[bool]) -> list[OpenInvitation]:
     rows = session.execute(
         select(Invitation, Project.name, User.email)
         .join(Project, Project.id == Invitation.project_id)
@@ -193,7 +193,7 @@ def _with_names(session: Session, condition: ColumnElement[bool]) -> list[Waitin
         .where(condition)
         .order_by(Invitation.email, Invitation.id)
     )
-    return [Waiting(invitation, project, inviter or "") for invitation, project, inviter in rows]
+    return [OpenInvitation(invitation, project, inviter or "") for invitation, project, inviter in rows]
 
 
 def _count(session: Session, project_id: int) -> int:

@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import note
-from pbxhub.account.installation import Finding
 from pbxhub.account.pbx_files import first_folder
 from pbxhub.account.refusals import Refusal
 from pbxhub.calls.charsets import CHARSETS
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.stages import JSON
+from pbxhub.finding import Finding
 from pbxhub.sending.address_guard import read_networks
 from pbxhub.sending.pbx_reach import PbxReach, read_pbx_host
 from pbxhub.store.accounts import Pbx

@@ -37,14 +37,14 @@ class Happening:
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class ReportedEvent:
     """The event that was written, and how many deliveries it made."""
 
     id: UUID
     deliveries: int
 
 
-def report(session: Session, access: Access, given: Happening) -> Published | list[Refusal]:
+def report(session: Session, access: Access, given: Happening) -> ReportedEvent | list[Refusal]:
     """Publishes it: webhooks of its stage go."""
     refused = _unknown("attributes", given.attributes) + refuse_call(session, access, given.call_id)
     if refused:
@@ -54,7 +54,7 @@ def report(session: Session, access: Access, given: Happening) -> Published | li
     event_id, published = publish_other(
         access.hub.context, session, access.project.id, given.call_id, given.stage, key, values, access.now
     )
-    return Published(event_id, published.deliveries)
+    return ReportedEvent(event_id, published.deliveries)
 
 
 def hand_in(session: Session, access: Access, event: Event) -> list[Refusal]:
@@ -80,7 +80,7 @@ def refuse_call(session: Session, access: Access, call_id: UUID | None) -> list[
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class NewAttributes:
     """Attributes (utm_source, client_id …) of a call (call_id), or of calls with a number that begin in a window.
 
     valid_from: None = now. valid_until: None = a day after valid_from.
@@ -93,7 +93,7 @@ class Known:
     valid_until: datetime | None
 
 
-def attach(session: Session, access: Access, given: Known) -> Attributes | list[Refusal] | None:
+def attach(session: Session, access: Access, given: NewAttributes) -> Attributes | list[Refusal] | None:
     """Keeps attributes for calls to come; or adds them to a call that is there (None)."""
     number = lookup_key(given.number, access.project.country)
     begins = given.valid_from or access.now

@@ -66,7 +66,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingRetries:
     """What waits for a retry, and when the next one goes."""
 
     count: int
@@ -157,7 +157,7 @@ def count_unchecked(session: Session, project_id: int, most: int) -> int:
     return session.scalar(select(func.count()).select_from(unchecked.subquery())) or 0
 
 
-def waiting(session: Session, project_id: int) -> Waiting:
+def waiting(session: Session, project_id: int) -> WaitingRetries:
     """Deliveries of the project that wait for another try, counted up to a thousand."""
     rows = (
         select(Delivery.due_at)
@@ -167,7 +167,7 @@ def waiting(session: Session, project_id: int) -> Waiting:
         .subquery()
     )
     count, next_on = session.execute(select(func.count(), func.min(rows.c.due_at)).select_from(rows)).one()
-    return Waiting(count, next_on)
+    return WaitingRetries(count, next_on)
 
 
 def paused(session: Session, project_id: int) -> Sequence[Webhook]:

@@ -51,13 +51,13 @@ class ActionRunner:
             raise StepError(f"this PBX has no application {application}")
 
 
-async def _answer(runner: ActionRunner, _: actions.Pickup) -> str:
+async def _answer(runner: ActionRunner, _: actions.AnswerCall) -> str:
     if (await runner.wire.command("ANSWER")).value != "0":
         raise StepError("the call could not be answered")
     return "answered"
 
 
-async def _hang_up(runner: ActionRunner, action: actions.Hangup) -> str:
+async def _hang_up(runner: ActionRunner, action: actions.EndCall) -> str:
     runner.over = True
     with suppress(HungUpError):  # the result and the hangup may arrive in either order
         await runner.execute("Hangup", str(action.cause))
@@ -69,7 +69,7 @@ async def _dial(runner: ActionRunner, action: actions.Dial) -> str:
     return await runner.dial(action.number, action.timeout)
 
 
-async def _queue(runner: ActionRunner, action: actions.Queue) -> str:
+async def _queue(runner: ActionRunner, action: actions.EnterQueue) -> str:
     """Always uses option c: without it QUEUESTATUS does not show that the call was answered and has ended. The variable
     stays empty when the caller left the queue by a transfer or a key, and is UNKNOWN when the queue does not exist."""
     await _show(runner, action.caller_name)
@@ -166,10 +166,10 @@ async def _go_to(runner: ActionRunner, action: actions.Goto) -> str:
 
 
 _STEPS: Mapping[type[Any], Callable[[ActionRunner, Any], Awaitable[str]]] = {
-    actions.Pickup: _answer,
-    actions.Hangup: _hang_up,
+    actions.AnswerCall: _answer,
+    actions.EndCall: _hang_up,
     actions.Dial: _dial,
-    actions.Queue: _queue,
+    actions.EnterQueue: _queue,
     actions.Play: _play,
     actions.Say: _say,
     actions.ReadDigits: _read,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.agi.wire import Call
+from pbxhub.agi.wire import AgiCall
 from pbxhub.calls.ami_headers import clean
 from pbxhub.calls.charsets import charset_of, decode
 from pbxhub.calls.stages import Value
@@ -39,7 +39,7 @@ class Caller:
 
     pbx_id: int
     linkedid: str
-    call: Call
+    call: AgiCall
     known: Mapping[str, Value]
 
 

@@ -16,14 +16,14 @@ from pbxhub.agi.action_runner import ActionRunner, StepError
 from pbxhub.agi.ask_webhook import Asked, Caller, put_together, understand
 from pbxhub.agi.recorder import Record, Recorder
 from pbxhub.agi.sounds import ending_of, keep_sound
-from pbxhub.agi.wire import Call, CommandError, HungUpError, Wire
+from pbxhub.agi.wire import AgiCall, CommandError, HungUpError, Wire
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.question import Step
 from pbxhub.sending.address_guard import NetworkGrant
 from pbxhub.sending.exchange import Answer, Outgoing
 from pbxhub.sending.sender import Sender
-from pbxhub.steering.actions import Action, Ask, Dial, ReadDigits
+from pbxhub.steering.actions import Action, AskWebhook, Dial, ReadDigits
 from pbxhub.steering.answer import MOST_QUESTIONS, MOST_STEPS_OF_A_CALL
 from pbxhub.steering.dialplan_text import NAME, quote
 from pbxhub.steering.number_rules import NUMBER
@@ -58,7 +58,7 @@ class Conversation:
     had set; 0 for none.
     """
 
-    def __init__(self, shared: Shared, wire: Wire, call: Call, pbx_id: int) -> None:
+    def __init__(self, shared: Shared, wire: Wire, call: AgiCall, pbx_id: int) -> None:
         given = dict(enumerate(call.arguments))
         self._shared = shared
         self._wire = wire
@@ -203,7 +203,7 @@ class Conversation:
         steps = record.steps
         try:
             for index, action in enumerate(actions):
-                if isinstance(action, Ask):
+                if isinstance(action, AskWebhook):
                     steps[index] = Step(str(action), "asked")
                     return action.webhook
                 self._steps += 1

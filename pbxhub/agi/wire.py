@@ -33,7 +33,7 @@ class CommandError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class AgiCall:
     """The call of a connection. path: of the agi:// URL, without the leading slash. arguments: of AGI().
 
     caller: empty when it is hidden. caller_name: as it came, to be read in the charset of the PBX (calls/charsets.py).
@@ -51,7 +51,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class AgiResult:
     """Asterisk's answer: result=101 (timeout) gives "101" and "timeout"."""
 
     value: str
@@ -69,7 +69,7 @@ class Wire:
         self._pump: asyncio.Task[None] | None = None
         self._caller_name = b""
 
-    async def read_call(self) -> Call:
+    async def read_call(self) -> AgiCall:
         """Reads the header. Raises BadRequestError for anything else, after HEADER_TIME at the latest."""
         try:
             async with asyncio.timeout(HEADER_TIME):
@@ -79,7 +79,7 @@ class Wire:
         self._pump = asyncio.create_task(self._read_results())
         return _call(headers, self._caller_name)
 
-    async def command(self, *words: str) -> Result:
+    async def command(self, *words: str) -> AgiResult:
         """Sends one command; every word after the first is quoted. Raises HungUpError and CommandError."""
         line = " ".join([words[0], *(_quoted(word) for word in words[1:])])
         if self._over.done():
@@ -95,7 +95,7 @@ class Wire:
         match = _RESULT.match(answer.result())
         if not match:
             raise CommandError(f"Asterisk refuses {words[0]}: {answer.result()[:200]}")
-        return Result(match.group(1), match.group(2) or "")
+        return AgiResult(match.group(1), match.group(2) or "")
 
     async def get(self, variable: str) -> str:
         """The value of a channel variable or function; "" when it has none."""
@@ -168,7 +168,7 @@ def _text(line: bytes) -> str:
     return line.decode("utf-8", "replace").rstrip("\r\n").replace("\0", "\ufffd")
 
 
-def _call(headers: Mapping[str, str], caller_name: bytes) -> Call:
+def _call(headers: Mapping[str, str], caller_name: bytes) -> AgiCall:
     arguments = list[str]()
     while (value := headers.get(f"agi_arg_{len(arguments) + 1}")) is not None:
         arguments.append(value)
@@ -177,7 +177,7 @@ def _call(headers: Mapping[str, str], caller_name: bytes) -> Call:
     known = {name: "" if (value := headers.get(f"agi_{name}", "")) == "unknown" else value for name in _NAMES}
     caller = "" if is_hidden(known["callerid"]) else known["callerid"]
     name = b"" if caller_name == b"unknown" else caller_name
-    return Call(
+    return AgiCall(
         headers["agi_network_script"], tuple(arguments), headers.get("agi_channel", ""), headers["agi_uniqueid"],
         caller, name, known["dnid"], known["context"], known["extension"],
     )  # fmt: skip

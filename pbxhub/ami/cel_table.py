@@ -17,9 +17,12 @@ from pbxhub.ami.cel_file import CHUNK, CelFile, CelUnreadableError, behind, numb
 from pbxhub.calls.cel import CelRow
 from pbxhub.calls.cel_calls import Place
 from pbxhub.store.cel_url import CelUrl
-from pbxhub.store.postgresql import PATIENCE
+from pbxhub.store.postgresql import NETWORK_TIMEOUTS
 
-_OPTIONS = "-c statement_timeout=5000 -c default_transaction_read_only=on -c timezone=UTC"
+_OPTIONS = {
+    "options": "-c statement_timeout=5000 -c default_transaction_read_only=on -c timezone=UTC",
+    "application_name": "pbxhub CEL",
+}
 _NAMES = {"cid_name": "cidname", "cid_num": "cidnum", "cid_dnid": "ciddnid", "extra": "eventextra"}
 _NEWEST = sql.SQL("SELECT * FROM {} ORDER BY id DESC LIMIT 1")
 _NEXT = sql.SQL("SELECT * FROM {} WHERE id >= %s ORDER BY id LIMIT %s")
@@ -62,15 +65,15 @@ class CelTable:
     def _execute(self, wanted: sql.Composed, values: tuple[int, ...]) -> list[dict[str, Any]]:
         """On the connection there is; when it has broken meanwhile, on another one.
 
-        Without PATIENCE: 1. the link to several PBXs goes down; 2. a read of each waits for a quarter of an hour or
-        more; 3. they hold all threads, and the stages of all other PBXs wait, too.
+        Without NETWORK_TIMEOUTS: 1. the link to several PBXs goes down; 2. a read of each waits for
+        a quarter of an hour or more; 3. they hold all threads, and the stages of all other PBXs wait, too.
         """
         if self._connection is not None:
             try:
                 return self._connection.execute(wanted, values).fetchall()
             except psycopg.OperationalError:
                 self.close()
-        conninfo = make_conninfo(self._url.conninfo, **PATIENCE, options=_OPTIONS, application_name="pbxhub CEL")
+        conninfo = make_conninfo(self._url.conninfo, **NETWORK_TIMEOUTS, **_OPTIONS)
         self._connection = psycopg.connect(conninfo, autocommit=True, row_factory=dict_row)
         return self._connection.execute(wanted, values).fetchall()
 

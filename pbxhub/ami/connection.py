@@ -16,7 +16,7 @@ from pbxhub.ami.channel_list import ChannelList, ReceivedEvent, SilentCheck, rea
 from pbxhub.ami.inbox import Inbox
 from pbxhub.ami.login import (
     Address,
-    Patience,
+    AmiTimeouts,
     list_channels,
     open_session,
     read_boot,
@@ -26,7 +26,7 @@ from pbxhub.ami.login import (
 )
 from pbxhub.ami.manager_actions import build
 from pbxhub.ami.placing import NotBegun
-from pbxhub.ami.protocol import AmiProtocol, Answer, SessionEndedError
+from pbxhub.ami.protocol import AmiProtocol, AmiResponse, SessionEndedError
 from pbxhub.sending.own_address import own_address
 from pbxhub.store.pbx_states import PbxState
 
@@ -42,12 +42,12 @@ class Connection:
     own_address: the address the hub connects from, as this machine sees it; "" before the first try.
     """
 
-    def __init__(self, address: Address, inbox: Inbox[Item], patience: Patience) -> None:
+    def __init__(self, address: Address, inbox: Inbox[Item], timeouts: AmiTimeouts) -> None:
         self.state = PbxState("connecting")
         self.own_address = ""
         self._address = address
         self._inbox = inbox
-        self._patience = patience
+        self._timeouts = timeouts
         self._protocol: AmiProtocol | None = None
         self._held: list[ReceivedEvent] | None = None
         self._filter_refused = ""
@@ -61,18 +61,18 @@ class Connection:
             began = time.monotonic()
             self._tell(await self._session())
             await self._find_own_address()
-            failures = 0 if time.monotonic() - began > self._patience.steady else failures + 1
+            failures = 0 if time.monotonic() - began > self._timeouts.steady else failures + 1
             await asyncio.sleep(self._pause(failures))
 
-    async def ask(self, action: Action, seconds: float | None = None) -> Answer:
+    async def ask(self, action: Action, seconds: float | None = None) -> AmiResponse:
         """Sends an action and waits for the complete answer (for an Originate: its OriginateResponse).
 
         Sends it at most once. Raises SessionEndedError when there is no connection, when the connection breaks
-        meanwhile, or when no answer comes within these seconds (Patience.answer unless given).
+        meanwhile, or when no answer comes within these seconds (AmiTimeouts.answer unless given).
         """
         if self._protocol is None or self.state.name != "connected":
             raise SessionEndedError(_NOT_CONNECTED)
-        return await self._protocol.ask(action, self._patience.answer if seconds is None else seconds)
+        return await self._protocol.ask(action, self._timeouts.answer if seconds is None else seconds)
 
     def drop(self, state: PbxState) -> None:
         """Ends the current session for this reason; the next one begins after a pause."""
@@ -83,7 +83,7 @@ class Connection:
         """Runs one session; returns the state it ended in. Events are held until the channels are listed."""
         self._held = []
         try:
-            self._protocol = protocol = await open_session(self._address, self._patience, self._receive)
+            self._protocol = protocol = await open_session(self._address, self._timeouts, self._receive)
             self.own_address = protocol.own_address
             try:
                 listed = await self._prepare(protocol, _started_on(uptime(protocol)))
@@ -98,12 +98,12 @@ class Connection:
     async def _prepare(self, protocol: AmiProtocol, started_on: datetime | None) -> frozenset[str]:
         """Sets the filter, lists the live channels, and puts the list and the held events into the inbox in order.
         Returns the uniqueids of the listed channels."""
-        version = await read_version(protocol, self._patience)
-        self._filter_refused = await set_filter(protocol, version, self._patience)
-        boot, before_that = await read_boot(protocol, self._patience), self._boot
+        version = await read_version(protocol, self._timeouts)
+        self._filter_refused = await set_filter(protocol, version, self._timeouts)
+        boot, before_that = await read_boot(protocol, self._timeouts), self._boot
         restarted = boot != before_that if boot and before_that else None
         self._boot = boot
-        channels = await list_channels(protocol, self._patience)
+        channels = await list_channels(protocol, self._timeouts)
         before, after = sort_held(self._held or (), channels)
         live = ChannelList(channels, datetime.now(UTC), version, started_on, restarted)
         items: list[Item] = [*before, live, *after]
@@ -136,8 +136,8 @@ class Connection:
         """Waits for the end of the session. Ends it when the PBX is silent or its events do not arrive."""
         watchers: set[asyncio.Future[PbxState]] = {
             protocol.ended,
-            asyncio.create_task(_watch_silence(protocol, self._patience)),
-            asyncio.create_task(_watch_events(protocol, self._patience, listed)),
+            asyncio.create_task(_watch_silence(protocol, self._timeouts)),
+            asyncio.create_task(_watch_events(protocol, self._timeouts, listed)),
             asyncio.create_task(self._watch_filter(protocol)),
         }
         try:
@@ -151,32 +151,32 @@ class Connection:
     async def _watch_filter(self, protocol: AmiProtocol) -> PbxState:
         """Warns when the PBX refused the hub's filter and has none of its own. Returns when the session ends."""
         while self._filter_refused and protocol.counts.unwanted < _MANY_UNWANTED:
-            await asyncio.sleep(self._patience.doubt)
+            await asyncio.sleep(self._timeouts.doubt)
         if self._filter_refused:
             self._tell(PbxState("connected", "filter_denied", self._filter_refused))
         return await asyncio.shield(protocol.ended)
 
     def _pause(self, failures: int) -> float:
-        longest = self._patience.first_pause * 2.0 ** min(failures, 20)
-        return min(self._patience.longest_pause, longest) * random.uniform(0.75, 1.25)  # noqa: S311 (no secret)
+        longest = self._timeouts.first_pause * 2.0 ** min(failures, 20)
+        return min(self._timeouts.longest_pause, longest) * random.uniform(0.75, 1.25)  # noqa: S311 (no secret)
 
 
 def _started_on(uptime: int | None) -> datetime | None:
     return None if uptime is None else datetime.now(UTC) - timedelta(seconds=uptime)
 
 
-async def _watch_silence(protocol: AmiProtocol, patience: Patience) -> PbxState:
+async def _watch_silence(protocol: AmiProtocol, timeouts: AmiTimeouts) -> PbxState:
     """Returns when the PBX no longer answers pings. Any byte from it counts as an answer."""
     now = asyncio.get_running_loop().time
     while True:
-        await asyncio.sleep(max(0.0, protocol.last_byte + patience.quiet - now()))
+        await asyncio.sleep(max(0.0, protocol.last_byte + timeouts.quiet - now()))
         asked = now()
-        if protocol.last_byte + patience.quiet > asked:
+        if protocol.last_byte + timeouts.quiet > asked:
             continue
-        ping = asyncio.ensure_future(_ping(protocol, patience.pong))
+        ping = asyncio.ensure_future(_ping(protocol, timeouts.pong))
         await asyncio.wait({ping})
         if protocol.last_byte <= asked:
-            return PbxState("lost", "silent", f"{patience.quiet + patience.pong:g}")
+            return PbxState("lost", "silent", f"{timeouts.quiet + timeouts.pong:g}")
 
 
 async def _ping(protocol: AmiProtocol, seconds: float) -> None:
@@ -186,12 +186,12 @@ async def _ping(protocol: AmiProtocol, seconds: float) -> None:
         return  # the caller checks whether any byte arrived, which says more
 
 
-async def _watch_events(protocol: AmiProtocol, patience: Patience, listed: frozenset[str]) -> PbxState:
+async def _watch_events(protocol: AmiProtocol, timeouts: AmiTimeouts, listed: frozenset[str]) -> PbxState:
     """Returns when channels began after the list was read but no Newchannel arrived: the PBX withholds its events."""
     while not protocol.got_newchannel:
-        await asyncio.sleep(patience.doubt)
+        await asyncio.sleep(timeouts.doubt)
         try:
-            status = await protocol.ask(build("Status"), patience.answer)
+            status = await protocol.ask(build("Status"), timeouts.answer)
         except SessionEndedError as ended:
             return ended.state
         for channel in read_channels(status.blocks, (), datetime.now(UTC)):

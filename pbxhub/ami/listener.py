@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.ami.event_log import EventLog
-from pbxhub.ami.login import Patience
+from pbxhub.ami.login import AmiTimeouts
 from pbxhub.ami.pbx_listener import PbxListener
 from pbxhub.ami.pbx_rows import PbxRow, read_rows
 from pbxhub.ami.publisher import Publish, Publisher
@@ -29,7 +29,7 @@ async def listen(
     stage_memory: int,
     stop: asyncio.Event,
     data_dir: Path,
-    patience: Patience | None = None,
+    timeouts: AmiTimeouts | None = None,
     keep_events: bool = True,
 ) -> None:
     """Listens to every enabled PBX until stop is set; then writes the remaining stages within 4 s and returns.
@@ -42,8 +42,8 @@ async def listen(
     """
     publisher, events = Publisher(publish), EventLog(context.database) if keep_events else None
     begin = partial(
-        PbxListener, context=context, publisher=publisher, stage_memory=stage_memory, patience=patience or Patience(),
-        data_dir=data_dir, events=events,
+        PbxListener, context=context, publisher=publisher, stage_memory=stage_memory,
+        timeouts=timeouts or AmiTimeouts(), data_dir=data_dir, events=events,
     )  # fmt: skip
     listener = _Listener(context.database, context.vault, begin)
     stopping = asyncio.create_task(stop.wait())

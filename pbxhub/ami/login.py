@@ -42,7 +42,7 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class AmiTimeouts:
     """How long to wait, in seconds. answer: for one action. quiet: without a byte until a ping is sent. pong: for any
     byte after the ping. doubt: between checks that events arrive. first_pause, longest_pause: before reconnecting,
     doubled each time. steady: a connection that lasted this long starts again at first_pause."""
@@ -57,31 +57,31 @@ class Patience:
     steady: float = 30.0
 
 
-async def open_session(address: Address, patience: Patience, on_event: Callable[[str], bool]) -> AmiProtocol:
+async def open_session(address: Address, timeouts: AmiTimeouts, on_event: Callable[[str], bool]) -> AmiProtocol:
     """Connects and logs in; returns when the PBX reports FullyBooted.
 
     Raises SessionEndedError with the state that says what failed. Unless an operator has allowed the address, every
     failure before Asterisk's greeting is the same state, "no_pbx": different answers for a closed port, a silent host
     and another service would let a project scan the hub's network. The hub's log has the reason.
     """
-    protocol = await _greeted(address, patience, on_event)
+    protocol = await _greeted(address, timeouts, on_event)
     try:
-        await _log_in(protocol, address, patience)
-        await _boot(protocol, patience)
+        await _log_in(protocol, address, timeouts)
+        await _boot(protocol, timeouts)
     except BaseException:
         protocol.end(PbxState("lost", "stopped"))
         raise
     return protocol
 
 
-async def _greeted(address: Address, patience: Patience, on_event: Callable[[str], bool]) -> AmiProtocol:
+async def _greeted(address: Address, timeouts: AmiTimeouts, on_event: Callable[[str], bool]) -> AmiProtocol:
     """A connection on which Asterisk has sent its greeting."""
     context = _tls(address.tls_ca) if address.tls else None
     found: list[IpAddress] = []
     try:
-        protocol = await _connect(address, context, patience, on_event, found)
+        protocol = await _connect(address, context, timeouts, on_event, found)
         try:
-            await _greeting(protocol, patience)
+            await _greeting(protocol, timeouts)
         except BaseException:
             protocol.end(PbxState("lost", "stopped"))
             raise
@@ -96,13 +96,13 @@ async def _greeted(address: Address, patience: Patience, on_event: Callable[[str
 async def _connect(
     address: Address,
     context: ssl.SSLContext | None,
-    patience: Patience,
+    timeouts: AmiTimeouts,
     on_event: Callable[[str], bool],
     found: list[IpAddress],
 ) -> AmiProtocol:
-    """Connects within patience.connect. Appends the addresses of the host to found."""
+    """Connects within timeouts.connect. Appends the addresses of the host to found."""
     try:
-        async with asyncio.timeout(patience.connect):
+        async with asyncio.timeout(timeouts.connect):
             found += await _look_up(address)
             if not address.reach.allows(found):
                 raise _refused("not_allowed", _where(address))
@@ -158,18 +158,18 @@ def _tls(authority: str) -> ssl.SSLContext:
         raise _refused("tls_authority", str(error)) from None
 
 
-async def _greeting(protocol: AmiProtocol, patience: Patience) -> None:
-    if not await protocol.wait_for(protocol.greeting, patience.connect):
+async def _greeting(protocol: AmiProtocol, timeouts: AmiTimeouts) -> None:
+    if not await protocol.wait_for(protocol.greeting, timeouts.connect):
         raise _refused("no_banner")
 
 
-async def _log_in(protocol: AmiProtocol, address: Address, patience: Patience) -> None:
+async def _log_in(protocol: AmiProtocol, address: Address, timeouts: AmiTimeouts) -> None:
     who = {"Username": address.username, "Events": CLASSES}
     try:
         if address.plain_login:
             action = build("Login", {**who, "Secret": address.secret})
         else:
-            challenge = await protocol.ask(build("Challenge", {"AuthType": "MD5"}), patience.answer)
+            challenge = await protocol.ask(build("Challenge", {"AuthType": "MD5"}), timeouts.answer)
             key = hashlib.md5(  # noqa: S324 (AMI knows no other)
                 (challenge.headers.get("Challenge", "") + address.secret).encode()
             ).hexdigest()
@@ -177,7 +177,7 @@ async def _log_in(protocol: AmiProtocol, address: Address, patience: Patience) -
     except ActionRefusedError as error:
         raise _refused("unsendable_login", str(error)) from None
     try:
-        answer = await protocol.ask(action, patience.answer)
+        answer = await protocol.ask(action, timeouts.answer)
     except SessionEndedError as ended:
         if ended.state.code == "closed":  # some versions close the connection after a wrong password before they answer
             raise _refused("login_failed", "it closed the connection") from None
@@ -186,20 +186,20 @@ async def _log_in(protocol: AmiProtocol, address: Address, patience: Patience) -
         raise _refused("login_failed", answer.message)
 
 
-async def _boot(protocol: AmiProtocol, patience: Patience) -> None:
-    if not await protocol.wait_for(protocol.fully_booted, patience.answer):
+async def _boot(protocol: AmiProtocol, timeouts: AmiTimeouts) -> None:
+    if not await protocol.wait_for(protocol.fully_booted, timeouts.answer):
         raise _refused("not_booted")
 
 
-async def read_version(protocol: AmiProtocol, patience: Patience) -> str:
+async def read_version(protocol: AmiProtocol, timeouts: AmiTimeouts) -> str:
     """The version of Asterisk, such as "22.10.1"; "" when the AMI user may not ask."""
-    answer = await protocol.ask(build("CoreSettings"), patience.answer)
+    answer = await protocol.ask(build("CoreSettings"), timeouts.answer)
     return answer.headers.get("AsteriskVersion", "")[:100] if answer.success else ""
 
 
-async def read_boot(protocol: AmiProtocol, patience: Patience) -> str:
+async def read_boot(protocol: AmiProtocol, timeouts: AmiTimeouts) -> str:
     """Identifies one run of Asterisk: its start by its own clock; "" when the AMI user may not ask."""
-    headers = (await protocol.ask(build("CoreStatus"), patience.answer)).headers
+    headers = (await protocol.ask(build("CoreStatus"), timeouts.answer)).headers
     return f"{headers.get('CoreStartupDate', '')} {headers.get('CoreStartupTime', '')}".strip()
 
 
@@ -209,9 +209,9 @@ def uptime(protocol: AmiProtocol) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
-async def set_filter(protocol: AmiProtocol, version: str, patience: Patience) -> str:
+async def set_filter(protocol: AmiProtocol, version: str, timeouts: AmiTimeouts) -> str:
     """Asks the PBX to send only the events that the hub reads. Returns "" or why the PBX refused."""
-    asked = [protocol.ask(build("Filter", headers), patience.answer) for headers in filters(version)]
+    asked = [protocol.ask(build("Filter", headers), timeouts.answer) for headers in filters(version)]
     refused = [answer for answer in await asyncio.gather(*asked) if not answer.success]
     return refused[0].message or "no reason given" if refused else ""
 
@@ -227,15 +227,15 @@ def filters(version: str) -> list[dict[str, str]]:
     return [{"Operation": "Add", "Filter": f"Event: ({'|'.join(sorted(FILTERED_EVENTS))})[^A-Za-z]"}]
 
 
-async def list_channels(protocol: AmiProtocol, patience: Patience) -> tuple[Status, ...]:
+async def list_channels(protocol: AmiProtocol, timeouts: AmiTimeouts) -> tuple[Status, ...]:
     """The channels that exist now. Raises SessionEndedError when the AMI user may not list them.
 
     CoreShowChannels needs write = system or reporting; without it Status alone is used.
     """
-    status = await protocol.ask(build("Status", {"Variables": VARIABLES}), patience.answer)
+    status = await protocol.ask(build("Status", {"Variables": VARIABLES}), timeouts.answer)
     if not status.success:
         raise _refused("too_few_rights", f"Status ({status.message})")
-    shown = await protocol.ask(build("CoreShowChannels"), patience.answer)
+    shown = await protocol.ask(build("CoreShowChannels"), timeouts.answer)
     return read_channels(status.blocks, shown.blocks, datetime.now(UTC))
 
 

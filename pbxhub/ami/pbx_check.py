@@ -2,43 +2,35 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pbxhub.ami.cel_file import CelUnreadableError
 from pbxhub.ami.cel_table import CelSource
-from pbxhub.ami.login import Address, Patience, list_channels, open_session, read_version, set_filter
+from pbxhub.ami.login import Address, AmiTimeouts, list_channels, open_session, read_version, set_filter
 from pbxhub.ami.manager_actions import build
 from pbxhub.ami.pbx_rows import PbxRow
 from pbxhub.ami.protocol import SessionEndedError
+from pbxhub.finding import Finding
 from pbxhub.store.pbx_states import PbxState
 from pbxhub.translatable import say
 
 CLOCK_TOLERANCE = 2.0  # seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check: whether it passed, and what was found or what to do (translatable.py)."""
-
-    well: bool
-    sentence: str
-
-
-async def check_pbx(address: Address, patience: Patience) -> list[Finding]:
+async def check_pbx(address: Address, timeouts: AmiTimeouts) -> list[Finding]:
     """Logs in as the listener does, sets the filter, lists the channels, compares the clocks, and logs off."""
     begun = asyncio.get_running_loop().time()
     try:
-        protocol = await open_session(address, patience, lambda block: True)
+        protocol = await open_session(address, timeouts, lambda block: True)
     except SessionEndedError as ended:
         if ended.state.code == "no_pbx":  # the duration would reveal whether a port is closed or a host silent
-            await asyncio.sleep(begun + 2 * patience.connect - asyncio.get_running_loop().time())
+            await asyncio.sleep(begun + 2 * timeouts.connect - asyncio.get_running_loop().time())
         return [Finding(False, ended.state.sentence)]
     try:
-        version = await read_version(protocol, patience)
-        refused = await set_filter(protocol, version, patience)
-        channels = await list_channels(protocol, patience)
-        pong = await protocol.ask(build("Ping"), patience.answer)
+        version = await read_version(protocol, timeouts)
+        refused = await set_filter(protocol, version, timeouts)
+        channels = await list_channels(protocol, timeouts)
+        pong = await protocol.ask(build("Ping"), timeouts.answer)
     except SessionEndedError as ended:
         return [Finding(True, say("Logged in.")), Finding(False, ended.state.sentence)]
     finally:
@@ -97,7 +89,7 @@ def check_row(row: PbxRow, operator: bool) -> list[Finding]:
         return [Finding(False, row.trouble.sentence)]
     cel = _check_cel(row.new_cel_source()) if operator else []
     with suppress(TimeoutError):
-        return [*asyncio.run(asyncio.wait_for(check_pbx(row.address, Patience()), 30)), *cel]
+        return [*asyncio.run(asyncio.wait_for(check_pbx(row.address, AmiTimeouts()), 30)), *cel]
     return [Finding(False, say("The PBX did not answer within 30 s. It is overloaded or hangs; see Asterisk's log."))]
 
 

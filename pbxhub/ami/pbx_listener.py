@@ -19,11 +19,11 @@ from pbxhub.ami.channel_list import ChannelList, ReceivedEvent, SilentCheck, rea
 from pbxhub.ami.connection import Connection, Item
 from pbxhub.ami.event_log import EventLog
 from pbxhub.ami.inbox import Inbox
-from pbxhub.ami.login import Patience
+from pbxhub.ami.login import AmiTimeouts
 from pbxhub.ami.manager_actions import build
-from pbxhub.ami.pbx_rows import PbxRow, Seen, known_trunks, read_notes, write_cursor, write_notes, write_seen
+from pbxhub.ami.pbx_rows import ObservedPbx, PbxRow, known_trunks, read_notes, write_cursor, write_notes, write_observed
 from pbxhub.ami.placing import NotBegun, Placing
-from pbxhub.ami.protocol import Answer, SessionEndedError
+from pbxhub.ami.protocol import AmiResponse, SessionEndedError
 from pbxhub.ami.publisher import GROUP, Publisher
 from pbxhub.ami.unwritten_stages import keep_unwritten, read_unwritten, unwritten_file
 from pbxhub.calls.ami_events import parse
@@ -71,13 +71,13 @@ class PbxListener:
     """Runs one PBX until it is cancelled; close() ends it without losing a stage."""
 
     def __init__(
-        self, row: PbxRow, context: DeliveryContext, publisher: Publisher, stage_memory: int, patience: Patience,
+        self, row: PbxRow, context: DeliveryContext, publisher: Publisher, stage_memory: int, timeouts: AmiTimeouts,
         data_dir: Path, events: EventLog | None = None,
     ) -> None:  # fmt: skip
         self.row = row
         self._unwritten_file = unwritten_file(data_dir, row.id)
         self._database = context.database
-        self._patience = patience
+        self._timeouts = timeouts
         self._inbox: Inbox[Item] = Inbox(_INBOX)
         self._publisher = publisher
         self._queue = publisher.open_queue(row.id, stage_memory)
@@ -86,11 +86,11 @@ class PbxListener:
         self._connecting: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
         self._placing = Placing(
-            context, row.id, self._ask, lambda: self._seen.state.name == "connected", self._inbox.put
+            context, row.id, self._ask, lambda: self._observed.state.name == "connected", self._inbox.put
         )
         self._started_on = row.asterisk_started_on
         self._rate = EventRate(time.monotonic())
-        self._seen = Seen(row.trouble or PbxState("connecting"), _now(), None, "", row.asterisk_started_on)
+        self._observed = ObservedPbx(row.trouble or PbxState("connecting"), _now(), None, "", row.asterisk_started_on)
         self._stopped = asyncio.Event()
         self._noted = threading.Event()  # set while no notes are being written to the database
         self._noted.set()
@@ -159,12 +159,12 @@ class PbxListener:
         self._put(self._backfill.release_held())
         self._put_notes()
         await self._queue.empty.wait()
-        await asyncio.to_thread(write_seen, self._database, self.row.id, self._current())
+        await asyncio.to_thread(write_observed, self._database, self.row.id, self._current())
 
     async def _connect(self) -> None:
         """Keeps the connection up; disconnects while there is no room for more stages."""
         while True:
-            self._connection = Connection(self.row.address, self._inbox, self._patience)
+            self._connection = Connection(self.row.address, self._inbox, self._timeouts)
             connection = asyncio.create_task(self._connection.run())
             full = asyncio.create_task(self._queue.full.wait())
             try:
@@ -178,7 +178,7 @@ class PbxListener:
             self._inbox.put(PbxState("lost", "memory_full", str(self._queue.stages)))
             await self._queue.empty.wait()
 
-    async def _ask(self, action: Action, seconds: float) -> Answer:
+    async def _ask(self, action: Action, seconds: float) -> AmiResponse:
         if self._connection is None:
             raise SessionEndedError(PbxState("lost", "closed"))
         return await self._connection.ask(action, seconds)
@@ -235,7 +235,7 @@ class PbxListener:
     def _set_state(self, state: PbxState) -> None:
         """A new state of the connection."""
         log.info("PBX state changed", pbx=self.row.id, state=state.name, reason=state.sentence)
-        self._seen = replace(self._seen, state=state, since=_now())
+        self._observed = replace(self._observed, state=state, since=_now())
         if state.name != "connected":
             self._backfill.interrupt()
         if state.code == "stopped":
@@ -247,14 +247,14 @@ class PbxListener:
         reports = self._tracker.resync(live.channels, live.taken_on, why, live.started_on)
         self._put(self._backfill.resync(live, reports))
         self._started_on = live.started_on or self._started_on
-        self._seen = replace(self._seen, version=live.version, started_on=self._started_on)
+        self._observed = replace(self._observed, version=live.version, started_on=self._started_on)
 
     async def _read_cel(self) -> None:
         """Reads CEL while events arrive. The cursor is written after everything before it."""
         written = self.row.cel_cursor
         while True:
             await asyncio.sleep(_POLL_CEL_FAST if self._backfill.holds_ends else _POLL_CEL)
-            if self._seen.state.name != "connected":
+            if self._observed.state.name != "connected":
                 self._put(self._backfill.release_held())
                 continue
             async for report in self._backfill.poll(_now()):
@@ -267,7 +267,7 @@ class PbxListener:
             self._show_cel(self._backfill.trouble)
 
     def _show_cel(self, trouble: str) -> None:
-        state = self._seen.state
+        state = self._observed.state
         shown = PbxState("connected", "cel_unreadable", trouble) if trouble else PbxState("connected")
         if state.name == "connected" and state.code in ("", "cel_unreadable") and state != shown:
             self._set_state(shown)
@@ -283,7 +283,7 @@ class PbxListener:
     async def _check_silent(self) -> None:
         asked_on = _now()
         try:
-            answer = await self._ask(build("Status"), self._patience.answer)
+            answer = await self._ask(build("Status"), self._timeouts.answer)
         except SessionEndedError:
             return  # the next session lists the channels, or the next sweep asks again
         if answer.success:
@@ -293,21 +293,21 @@ class PbxListener:
         """Keeps the PBX row up to date: a new state at once, the rest every few seconds."""
         shown, written = None, 0.0
         while True:
-            seen, since = self._current(), time.monotonic() - written
-            turned = shown is None or seen.state != shown.state
-            due = turned or since >= _ALIVE or (since >= _BETWEEN and seen != shown)
+            observed, since = self._current(), time.monotonic() - written
+            turned = shown is None or observed.state != shown.state
+            due = turned or since >= _ALIVE or (since >= _BETWEEN and observed != shown)
             if due and not self._queue.away:
                 try:
-                    await asyncio.to_thread(write_seen, self._database, self.row.id, seen)
-                    shown, written = seen, time.monotonic()
+                    await asyncio.to_thread(write_observed, self._database, self.row.id, observed)
+                    shown, written = observed, time.monotonic()
                 except SQLAlchemyError as error:
                     log.warning("PBX state could not be written; trying again", pbx=self.row.id, error=str(error))
             await asyncio.sleep(_SHOW)
 
-    def _current(self) -> Seen:
+    def _current(self) -> ObservedPbx:
         """The state with the figures that are counted or measured."""
         return replace(
-            self._seen,
+            self._observed,
             last_event_on=datetime.fromtimestamp(self._rate.last, UTC) if self._rate.last else None,
             events_last_minute=self._rate.last_minute(time.monotonic()),
             hub_address=self._connection.own_address if self._connection else "",

@@ -62,7 +62,7 @@ class PbxRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ObservedPbx:
     """What the listener last observed of a PBX. hub_address: the address the hub connects from; "" = unknown."""
 
     state: PbxState
@@ -191,21 +191,21 @@ def _outline(session: Session, call: Call) -> dict[str, JSON]:
     return outline(known, fired)
 
 
-def write_seen(database: Database, pbx_id: int, seen: Seen) -> None:
+def write_observed(database: Database, pbx_id: int, observed: ObservedPbx) -> None:
     """Writes the current state into the PBX row. An unknown version or start leaves the old value."""
     state = {
-        "state": seen.state.name,
-        "state_code": seen.state.code,
-        "state_detail": clip(seen.state.detail, 500),
-        "state_since": seen.since,
+        "state": observed.state.name,
+        "state_code": observed.state.code,
+        "state_detail": clip(observed.state.detail, 500),
+        "state_since": observed.since,
         "seen_on": datetime.now(UTC),
-        "events_last_minute": seen.events_last_minute,
+        "events_last_minute": observed.events_last_minute,
     }
     values = {
-        "last_event_on": seen.last_event_on,
-        "asterisk_version": clip(seen.version, 100),
-        "asterisk_started_on": seen.started_on,
-        "hub_address": seen.hub_address,
+        "last_event_on": observed.last_event_on,
+        "asterisk_version": clip(observed.version, 100),
+        "asterisk_started_on": observed.started_on,
+        "hub_address": observed.hub_address,
     }
     known = {name: value for name, value in values.items() if value not in (None, "")}
     with database.write() as session:

@@ -12,13 +12,13 @@ from panoramisk.actions import Action
 from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.ami.manager_actions import ActionRefusedError, build
-from pbxhub.ami.protocol import Answer, SessionEndedError
+from pbxhub.ami.protocol import AmiResponse, SessionEndedError
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.ordered_call_status import Placement, Turn, has_work, settle, take
 
 _POLL = 0.3  # seconds between queries for orders: one indexed query each
 _BEYOND = 10.0  # seconds the PBX may take beyond the ringing time to report the result
-Ask = Callable[[Action, float], Awaitable[Answer]]
+Ask = Callable[[Action, float], Awaitable[AmiResponse]]
 log = structlog.get_logger(__name__)
 
 

@@ -53,7 +53,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AmiResponse:
     """The answer to an action. blocks: the text of each of its messages, list events included."""
 
     success: bool
@@ -174,7 +174,7 @@ class AmiProtocol(AMIProtocol):
             raise SessionEndedError(self.ended.result())
         return future.done()
 
-    async def ask(self, action: Action, seconds: float) -> Answer:
+    async def ask(self, action: Action, seconds: float) -> AmiResponse:
         """Sends an action once and waits for its complete answer.
 
         Raises SessionEndedError when the connection ends meanwhile or the answer does not arrive in time.
@@ -220,10 +220,10 @@ def headers_of(block: str) -> dict[str, str]:
     return headers
 
 
-def _answer(reply: Message | list[Message]) -> Answer:
+def _answer(reply: Message | list[Message]) -> AmiResponse:
     messages = reply if isinstance(reply, list) else [reply]
     first = messages[0]
-    return Answer(
+    return AmiResponse(
         success=bool(first.success),
         message=str(first.message),
         headers=dict(first.items()),

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 from pbxhub.calls.ami_events import Hold, MixMonitorStart, QueueCaller
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.state import Call, Channel, Holds, Queue, StageKey
+from pbxhub.calls.state import Channel, Holds, QueueVisit, StageKey, TrackedCall
 
 MOST_VARIABLES = 32
 """Per call; of more the first are kept."""
 
 
-def keep_variables(call: Call, variables: Mapping[str, str]) -> None:
+def keep_variables(call: TrackedCall, variables: Mapping[str, str]) -> None:
     for name, value in variables.items():
         if name == "MIXMONITOR_FILENAME":
             call.recording = replace(call.recording, file=value or call.recording.file)
@@ -19,7 +19,7 @@ def keep_variables(call: Call, variables: Mapping[str, str]) -> None:
             _keep_variable(call, name, value)
 
 
-def _keep_variable(call: Call, name: str, value: str) -> None:
+def _keep_variable(call: TrackedCall, name: str, value: str) -> None:
     kept = call.dialplan.variables
     if name in kept or len(kept) < MOST_VARIABLES:
         call.dialplan = replace(call.dialplan, variables={**kept, name: value})
@@ -37,7 +37,7 @@ def on_hold(live: LiveCalls, message: Hold) -> None:
         end_hold(live, call, channel, message.time)
 
 
-def end_hold(live: LiveCalls, call: Call, channel: Channel, time: float) -> None:
+def end_hold(live: LiveCalls, call: TrackedCall, channel: Channel, time: float) -> None:
     """By Unhold, or by the hangup of a channel that was on hold."""
     if channel.held:
         call.holds = Holds(call.holds.count, call.holds.seconds + max(0.0, time - channel.held))
@@ -45,7 +45,7 @@ def end_hold(live: LiveCalls, call: Call, channel: Channel, time: float) -> None
         _report_hold(live, call, "call.unhold", time)
 
 
-def _report_hold(live: LiveCalls, call: Call, name: str, time: float) -> None:
+def _report_hold(live: LiveCalls, call: TrackedCall, name: str, time: float) -> None:
     if call.with_outside and call.phase != "over":
         number = len(call.fired.get(name, ())) + 1
         holds = {"hold_count": call.holds.count, "hold_time": int(call.holds.seconds)}
@@ -57,7 +57,7 @@ def on_queue_caller(live: LiveCalls, message: QueueCaller) -> None:
     if call is None:
         return
     joined = message.time if message.what == "joined" and not call.answered else call.queue.joined
-    call.queue = Queue(message.queue, joined, call.queue.wait)
+    call.queue = QueueVisit(message.queue, joined, call.queue.wait)
     if message.what == "abandoned" and call.direction == "incoming" and call.phase != "over":
         live.fire(call, "incoming.abandoned", StageKey(0, message.queue), message.time)
 

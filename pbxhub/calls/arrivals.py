@@ -14,7 +14,7 @@ from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.plumbing import is_plumbing
 from pbxhub.calls.ringing import leave_inside
-from pbxhub.calls.state import Call, StageKey
+from pbxhub.calls.state import StageKey, TrackedCall
 
 _NO_NUMBER = ("", "s")  # what Exten says of a channel that was not dialled by a number
 
@@ -32,7 +32,7 @@ def on_newchannel(live: LiveCalls, message: Newchannel) -> None:
 
 def begin_call(live: LiveCalls, message: Newchannel) -> None:
     party = message.channel
-    call = Call(party.linkedid, party.uniqueid, message.time, message.time)
+    call = TrackedCall(party.linkedid, party.uniqueid, message.time, message.time)
     call.channel, call.context, call.dst = party.name, party.context, message.exten
     call.caller, call.caller_name = party.number, message.caller_name
     live.begin(call)
@@ -56,19 +56,19 @@ def on_newstate(live: LiveCalls, message: Newstate) -> None:
         arrive_by_context(live, call, message.time)
 
 
-def arrive_by_dialling(live: LiveCalls, call: Call, time: float) -> None:
+def arrive_by_dialling(live: LiveCalls, call: TrackedCall, time: float) -> None:
     """The first channel runs the dialplan: it dials, or enters a queue."""
     if not call.direction and not call.originated:
         arrive_by_context(live, call, time)
 
 
-def arrive_by_context(live: LiveCalls, call: Call, time: float) -> None:
+def arrive_by_context(live: LiveCalls, call: TrackedCall, time: float) -> None:
     if call.context in live.incoming and not is_plumbing(call.channel):
         live.learn_trunk(endpoint_of(call.channel))
         arrive(live, call, time)
 
 
-def arrive(live: LiveCalls, call: Call, time: float) -> None:
+def arrive(live: LiveCalls, call: TrackedCall, time: float) -> None:
     leave_inside(live, call, time)
     if call.move("arrives"):
         call.trunk = endpoint_of(call.channel)

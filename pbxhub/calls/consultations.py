@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pbxhub.calls.ami_events import AttendedTransfer
 from pbxhub.calls.phone_numbers import dialled_number
-from pbxhub.calls.state import Call, Channel
+from pbxhub.calls.state import Channel, TrackedCall
 
 _NO_NUMBER = ("", "s")
 
@@ -28,13 +28,13 @@ class Consultation:
     party: Channel | None
     to: str
 
-    def give_to_caller(self, call: Call) -> None:
+    def give_to_caller(self, call: TrackedCall) -> None:
         """From now on it is the caller for whom they were dialled."""
         for root in self.roots:
             root.parent, root.hop = call.first, call.hop.number
 
 
-def consultation_of(call: Call, message: AttendedTransfer) -> Consultation:
+def consultation_of(call: TrackedCall, message: AttendedTransfer) -> Consultation:
     caller_line, line = _lines(call, message)
     roots = _roots(call, caller_line, line)
     legs = [leg for leg in call.channels.values() if _is_consulted(call, leg, roots)]
@@ -46,7 +46,7 @@ def consultation_of(call: Call, message: AttendedTransfer) -> Consultation:
     return Consultation(caller_line, roots, legs, None, _shown(message, swapped) or dialled)
 
 
-def _lines(call: Call, message: AttendedTransfer) -> tuple[str, str]:
+def _lines(call: TrackedCall, message: AttendedTransfer) -> tuple[str, str]:
     """The line with the caller and the line with the consultation."""
     one, other = message.original.uniqueid, message.second.uniqueid
     first, second = call.channels.get(one), call.channels.get(other)
@@ -56,14 +56,14 @@ def _lines(call: Call, message: AttendedTransfer) -> tuple[str, str]:
     return one, other
 
 
-def _roots(call: Call, caller_line: str, line: str) -> list[Channel]:
+def _roots(call: TrackedCall, caller_line: str, line: str) -> list[Channel]:
     live = [channel for channel in call.channels.values() if not channel.ended and channel.uniqueid != call.first]
     if line != caller_line:
         return [channel for channel in live if channel.parent == line]
     return [channel for channel in live if channel.local and channel is call.near_end(channel) and not channel.parent]
 
 
-def _is_consulted(call: Call, leg: Channel, roots: list[Channel]) -> bool:
+def _is_consulted(call: TrackedCall, leg: Channel, roots: list[Channel]) -> bool:
     if leg.plumbing or leg.ended or leg.uniqueid == call.first:
         return False
     for _ in range(10):
@@ -76,7 +76,7 @@ def _is_consulted(call: Call, leg: Channel, roots: list[Channel]) -> bool:
     return False
 
 
-def _party(call: Call, message: AttendedTransfer, legs: list[Channel], line: str) -> Channel | None:
+def _party(call: TrackedCall, message: AttendedTransfer, legs: list[Channel], line: str) -> Channel | None:
     """Who is named by the event itself, has answered, is the only one that rings, or has called the transferer."""
     named = call.channels.get(message.target)
     if named is not None and not named.plumbing and named.uniqueid not in (call.first, call.party):

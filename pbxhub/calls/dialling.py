@@ -8,7 +8,7 @@ from pbxhub.calls.phone_numbers import dialled_number
 from pbxhub.calls.pickups import answer
 from pbxhub.calls.ringing import leave_inside, ring_inside
 from pbxhub.calls.sending_on import forward, next_hop, ring
-from pbxhub.calls.state import Call, Channel, SentOn, StageKey
+from pbxhub.calls.state import Channel, SentOn, StageKey, TrackedCall
 
 
 def on_dial_begin(live: LiveCalls, message: DialBegin) -> None:
@@ -33,7 +33,7 @@ def on_dial_begin(live: LiveCalls, message: DialBegin) -> None:
         _begin_leg(live, call, dest, message.time)
 
 
-def _begin_redirect(call: Call, dialler: Channel | None, time: float) -> None:
+def _begin_redirect(call: TrackedCall, dialler: Channel | None, time: float) -> None:
     """Whoever has dialled the party that the caller talks to dials again: Newchannel, DialBegin, DialEnd ANSWER,
     another DialBegin (traces/redirect).
 
@@ -50,7 +50,7 @@ def _begin_redirect(call: Call, dialler: Channel | None, time: float) -> None:
         call.hop.redirecting = call.hop.number
 
 
-def _learn_outside(live: LiveCalls, call: Call, dest: Channel, message: DialBegin) -> None:
+def _learn_outside(live: LiveCalls, call: TrackedCall, dest: Channel, message: DialBegin) -> None:
     """The context of the leg at this moment tells, not that of its Newchannel, which IAX2 gives as `default`."""
     endpoint, context = endpoint_of(dest.name), message.dest.context
     if not dest.plumbing and context:
@@ -65,7 +65,7 @@ def _learn_outside(live: LiveCalls, call: Call, dest: Channel, message: DialBegi
         dest.number, dest.caller_id = dialled_number(message.dial_string) or dest.number, message.number
 
 
-def _hop_of(call: Call, dialler: Channel | None) -> int:
+def _hop_of(call: TrackedCall, dialler: Channel | None) -> int:
     """A leg belongs to the hop of the caller's dial; behind a Local channel to the hop that one was dialled in."""
     if dialler is not None and dialler.uniqueid == call.hop.moving:
         return call.hop.number + 1
@@ -74,7 +74,7 @@ def _hop_of(call: Call, dialler: Channel | None) -> int:
     return call.near_end(dialler).hop or call.hop.number
 
 
-def _begin_leg(live: LiveCalls, call: Call, dest: Channel, time: float) -> None:
+def _begin_leg(live: LiveCalls, call: TrackedCall, dest: Channel, time: float) -> None:
     """A leg of the call's own rings."""
     dest.leg = True
     if dest.outside and not call.direction:
@@ -90,7 +90,7 @@ def _begin_leg(live: LiveCalls, call: Call, dest: Channel, time: float) -> None:
             call.trunk = endpoint_of(dest.name)
 
 
-def _begin_behind(live: LiveCalls, call: Call, local: Channel, time: float) -> None:
+def _begin_behind(live: LiveCalls, call: TrackedCall, local: Channel, time: float) -> None:
     """The legs behind a Local channel are known by who dialled it.
 
     A queue with Local members: Newchannel ;1 and ;2, DialBegin of the phone by ;2, and only then DialBegin of ;1 by
@@ -106,14 +106,14 @@ def _begin_behind(live: LiveCalls, call: Call, local: Channel, time: float) -> N
                 answer(live, call, leg, leg.answered, ours=True)
 
 
-def _rings_for_caller(call: Call, leg: Channel, local: Channel) -> bool:
+def _rings_for_caller(call: TrackedCall, leg: Channel, local: Channel) -> bool:
     dialler = call.channels.get(leg.parent)
     if dialler is None or call.near_end(dialler) is not local:
         return False
     return call.origin(dialler).uniqueid == call.first
 
 
-def depart(live: LiveCalls, call: Call, dest: Channel, our_number: str, time: float) -> None:
+def depart(live: LiveCalls, call: TrackedCall, dest: Channel, our_number: str, time: float) -> None:
     """The first leg towards a trunk makes a call outgoing; a talk inside that led to it does not count."""
     leave_inside(live, call, time)
     if not call.move("departs"):
@@ -126,7 +126,7 @@ def depart(live: LiveCalls, call: Call, dest: Channel, our_number: str, time: fl
     live.fire(call, "outgoing.before", StageKey(), time)
 
 
-def _employee(call: Call) -> str:
+def _employee(call: TrackedCall) -> str:
     """Who calls out: the first channel's owner, or with Originate whoever was rung first and took it."""
     own = [channel for channel in call.channels.values() if not channel.local and not channel.outside]
     ready = [channel for channel in own if channel.uniqueid == call.first or channel.answered]
@@ -153,7 +153,7 @@ def on_dial_end(live: LiveCalls, message: DialEnd) -> None:
         forward(live, call, SentOn("diversion", dest.number, to), call.hop.number, message.time)
 
 
-def _call_of(live: LiveCalls, message: DialEnd) -> Call | None:
+def _call_of(live: LiveCalls, message: DialEnd) -> TrackedCall | None:
     """The call of the dialler. *8: the one who answers came with a call of its own, which becomes part of it."""
     call = live.follow(message.uniqueid, message.linkedid, message.time)
     other = live.of_channel(message.dest.uniqueid)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from pbxhub.calls.state import Call, Channel
+from pbxhub.calls.state import Channel, TrackedCall
 
 ANSWERED, BUSY, DECLINE, NO_ANSWER, FAILED = "ANSWERED", "BUSY", "DECLINE", "NO ANSWER", "FAILED"
 NO_FORWARD = "NO-FORWARD"
@@ -40,7 +40,7 @@ def leg_outcome(leg: Channel) -> str:
     return FAILED
 
 
-def disposition(call: Call) -> str:
+def disposition(call: TrackedCall) -> str:
     """The call's outcome: what the dialplan said, else ANSWERED, else what became of the legs."""
     if call.dialplan.disposition:
         return call.dialplan.disposition
@@ -49,7 +49,7 @@ def disposition(call: Call) -> str:
     return _unanswered({*call.statuses, *(leg_outcome(leg) for leg in deciding_legs(call))})
 
 
-def deciding_legs(call: Call) -> list[Channel]:
+def deciding_legs(call: TrackedCall) -> list[Channel]:
     return [leg for leg in call.legs() if leg.outside or call.direction != "outgoing"]
 
 

@@ -19,7 +19,7 @@ from pbxhub.calls.incoming_contexts import IncomingContexts
 from pbxhub.calls.phone_numbers import dialled_number
 from pbxhub.calls.snapshot import dump, published_key
 from pbxhub.calls.stages import JSON, OPTIONAL_STAGES, CallReport, Direction, Stage, Value
-from pbxhub.calls.state import Call, Channel, EndReason, StageKey
+from pbxhub.calls.state import Channel, EndReason, StageKey, TrackedCall
 from pbxhub.calls.values import moment, values_of
 
 MOST_ENDED = 64  # channels that have hung up, kept for the outcome of their call
@@ -46,13 +46,13 @@ class LiveCalls:
         self.bridges = Bridges()
         self.optional: Collection[str] = ()  # which of OPTIONAL_STAGES are reported
         self.trunks: dict[str, None] = {}
-        self._calls: dict[str, Call] = {}
-        self._by_channel: dict[str, Call] = {}
-        self._by_alias: dict[str, Call] = {}
+        self._calls: dict[str, TrackedCall] = {}
+        self._by_channel: dict[str, TrackedCall] = {}
+        self._by_alias: dict[str, TrackedCall] = {}
         self._most_calls = most_calls
         self._gone: dict[str, None] = {}
         self._touched: dict[str, None] = {}  # linkedids of the calls handed out since their last snapshot
-        self._changed: dict[str, tuple[Call, list[Stage]]] = {}
+        self._changed: dict[str, tuple[TrackedCall, list[Stage]]] = {}
         self._reports: list[CallReport] = []
 
     def learn_trunk(self, endpoint: str) -> None:
@@ -62,7 +62,7 @@ class LiveCalls:
             if len(self.trunks) > MOST_TRUNKS:
                 del self.trunks[next(iter(self.trunks))]
 
-    def begin(self, call: Call) -> Call:
+    def begin(self, call: TrackedCall) -> TrackedCall:
         """Follows one more call; the oldest is given up when there are too many."""
         if len(self._calls) >= self._most_calls:
             oldest = next(iter(self._calls.values()))
@@ -78,7 +78,7 @@ class LiveCalls:
         self._by_channel |= dict.fromkeys(_own(call), call)
         return call
 
-    def take_up(self, call: Call) -> None:
+    def take_up(self, call: TrackedCall) -> None:
         """Goes on with a call of an earlier process, and knows its trunks and bridges again."""
         self.begin(call)
         for channel in call.channels.values():
@@ -88,20 +88,20 @@ class LiveCalls:
             if channel.outside and not channel.plumbing:
                 self.learn_trunk(endpoint_of(channel.name))
 
-    def of_channel(self, uniqueid: str) -> Call | None:
+    def of_channel(self, uniqueid: str) -> TrackedCall | None:
         """The call that has this channel."""
         return self._hand_out(self._by_channel.get(uniqueid))
 
-    def call_of(self, linkedid: str) -> Call | None:
+    def call_of(self, linkedid: str) -> TrackedCall | None:
         """The call that is, or was, known by this linkedid."""
         return self._hand_out(self._calls.get(linkedid) or self._by_alias.get(linkedid))
 
-    def each(self) -> list[Call]:
+    def each(self) -> list[TrackedCall]:
         """All calls that live, to be changed."""
         self._touched |= dict.fromkeys(self._calls)
         return list(self._calls.values())
 
-    def _hand_out(self, call: Call | None) -> Call | None:
+    def _hand_out(self, call: TrackedCall | None) -> TrackedCall | None:
         if call is not None:
             self._touched[call.linkedid] = None
         return call
@@ -135,7 +135,7 @@ class LiveCalls:
         """Whether this channel has hung up, so that a late or repeated event does not bring it back."""
         return uniqueid in self._gone
 
-    def follow(self, uniqueid: str, linkedid: str, time: float) -> Call | None:
+    def follow(self, uniqueid: str, linkedid: str, time: float) -> TrackedCall | None:
         """The call of a channel; a linkedid that has changed silently means that two calls have become one."""
         call = self.of_channel(uniqueid)
         if call is None:
@@ -150,7 +150,7 @@ class LiveCalls:
                 return self.merge(call, other, time)
         return call
 
-    def adopt(self, call: Call, party: Party, time: float, begins: bool = False) -> Channel | None:
+    def adopt(self, call: TrackedCall, party: Party, time: float, begins: bool = False) -> Channel | None:
         """The channel within this call; None when it has hung up or is another call's. begins: by its Newchannel."""
         known = call.channels.get(party.uniqueid)
         if known is not None:
@@ -173,7 +173,7 @@ class LiveCalls:
             channel.number = self.extensions.of(endpoint_of(party.name), party.number, learn=begins)
         return channel
 
-    def _make_room(self, call: Call) -> None:
+    def _make_room(self, call: TrackedCall) -> None:
         """Forgets all but the last channels that have hung up, now and then: looking for them costs their number."""
         if len(call.channels) < call.channel_limit:
             return
@@ -184,7 +184,7 @@ class LiveCalls:
             self._drop(call, channel)
         call.channel_limit = len(call.channels) + MOST_ENDED
 
-    def _drop(self, call: Call, channel: Channel) -> None:
+    def _drop(self, call: TrackedCall, channel: Channel) -> None:
         """Forgets a channel of a call that goes on; what its leg came to stays."""
         outcome = leg_outcome(channel)
         if channel.leg and (channel.outside or call.direction != "outgoing") and outcome not in call.statuses:
@@ -193,7 +193,7 @@ class LiveCalls:
         if not channel.lent:
             self._forget(channel.uniqueid)
 
-    def merge(self, one: Call, other: Call, time: float) -> Call:
+    def merge(self, one: TrackedCall, other: TrackedCall, time: float) -> TrackedCall:
         """Two calls have become one: the one with an outside caller goes on, the consultation is absorbed by it.
 
         Two calls that both have stages of the same direction stay apart: each caller's call has its own end. So does
@@ -217,17 +217,17 @@ class LiveCalls:
         self._make_room(stays)
         return stays
 
-    def _alias(self, call: Call, linkedid: str) -> None:
+    def _alias(self, call: TrackedCall, linkedid: str) -> None:
         call.aliases.append(linkedid)
         self._by_alias[linkedid] = call
         if len(call.aliases) > MOST_ALIASES:
             self._unname(call, call.aliases.pop(0))
 
-    def _unname(self, call: Call, alias: str) -> None:
+    def _unname(self, call: TrackedCall, alias: str) -> None:
         if self._by_alias.get(alias) is call:
             del self._by_alias[alias]
 
-    def fire(self, call: Call, name: str, key: StageKey, time: float, **more: Value) -> bool:
+    def fire(self, call: TrackedCall, name: str, key: StageKey, time: float, **more: Value) -> bool:
         """Reports a stage unless it was reported before; more: parameters that only this stage has."""
         if name in _OPTIONAL and name not in self.optional:
             return False
@@ -240,16 +240,16 @@ class LiveCalls:
         self.touch(call).append(Stage(name, published_key(keys), len(keys), moment(time), values))
         return True
 
-    def served_by(self, agent: Call, uniqueid: str) -> Call:
+    def served_by(self, agent: TrackedCall, uniqueid: str) -> TrackedCall:
         """The call of the caller with whom this channel of an agent talks; the agent's own when there is none."""
         serving = (call for call in self._calls.values() if uniqueid in call.channels and call is not agent)
         return self._hand_out(next(serving, agent)) or agent
 
-    def touch(self, call: Call) -> list[Stage]:
+    def touch(self, call: TrackedCall) -> list[Stage]:
         """The call is reported after this message, for its stages or for what a restart must not lose."""
         return self._changed.setdefault(call.linkedid, (call, []))[1]
 
-    def conclude(self, call: Call, time: float) -> None:
+    def conclude(self, call: TrackedCall, time: float) -> None:
         """The conversation part is over, while the caller may still give a mark."""
         if not call.move("is_over"):
             return
@@ -257,14 +257,14 @@ class LiveCalls:
         if call.with_outside or (self.optional and call.rang_inside):
             self.fire(call, f"{call.direction or 'internal'}.after", StageKey(), time)
 
-    def _conclude(self, call: Call, time: float, reason: EndReason) -> None:
+    def _conclude(self, call: TrackedCall, time: float, reason: EndReason) -> None:
         if call.phase != "over":
             call.end_reason = reason
         self.conclude(call, time)
         if _RANK[call.direction]:
             self.touch(call)
 
-    def end(self, call: Call, time: float, reason: EndReason) -> None:
+    def end(self, call: TrackedCall, time: float, reason: EndReason) -> None:
         """The call is over; its last report goes out."""
         self._conclude(call, time, reason)
         if call.real:
@@ -273,7 +273,7 @@ class LiveCalls:
         for uniqueid in _own(call):
             self._forget(uniqueid)
 
-    def _strike(self, call: Call) -> None:
+    def _strike(self, call: TrackedCall) -> None:
         _, stages = self._changed.pop(call.linkedid, (call, None))
         if stages is not None:
             self._reports.append(_report(call, stages, over=True))
@@ -310,12 +310,12 @@ class LiveCalls:
         return {linkedid: dump(call) for linkedid, call in self._calls.items()}
 
 
-def _own(call: Call) -> list[str]:
+def _own(call: TrackedCall) -> list[str]:
     """Its channels but for those of agents, which are calls of their own."""
     return [uniqueid for uniqueid, channel in call.channels.items() if not channel.lent]
 
 
-def _report(call: Call, stages: list[Stage], over: bool) -> CallReport:
+def _report(call: TrackedCall, stages: list[Stage], over: bool) -> CallReport:
     of_call = [stage.values for stage in stages if stage.name not in _OPTIONAL]
     return CallReport(
         linkedid=call.linkedid,

@@ -6,10 +6,10 @@ from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.ringing import answer_inside
 from pbxhub.calls.sending_on import redirect
-from pbxhub.calls.state import Call, Channel, SentOn, StageKey
+from pbxhub.calls.state import Channel, SentOn, StageKey, TrackedCall
 
 
-def answer(live: LiveCalls, call: Call, leg: Channel, time: float, ours: bool) -> None:
+def answer(live: LiveCalls, call: TrackedCall, leg: Channel, time: float, ours: bool) -> None:
     """A leg was answered. ours: the first channel of the call dialled it, so that the caller talks to it now."""
     leg.answered = time
     if call.direction == "incoming":
@@ -24,7 +24,7 @@ def answer(live: LiveCalls, call: Call, leg: Channel, time: float, ours: bool) -
         _answer_without_caller(live, call, leg, time)
 
 
-def _answer_for_caller(live: LiveCalls, call: Call, leg: Channel, time: float) -> None:
+def _answer_for_caller(live: LiveCalls, call: TrackedCall, leg: Channel, time: float) -> None:
     """DialEnd ANSWER, then BridgeEnter: in between the phone may be asked whether it takes the call."""
     leg.leg = True
     hop = leg.hop or call.hop.number
@@ -34,7 +34,7 @@ def _answer_for_caller(live: LiveCalls, call: Call, leg: Channel, time: float) -
         pickup(live, call, leg, hop, time)
 
 
-def _answer_without_caller(live: LiveCalls, call: Call, leg: Channel, time: float) -> None:
+def _answer_without_caller(live: LiveCalls, call: TrackedCall, leg: Channel, time: float) -> None:
     """Of a call that goes out, or stays inside."""
     _talk(call, leg, time)
     if call.direction == "outgoing":
@@ -45,7 +45,7 @@ def _answer_without_caller(live: LiveCalls, call: Call, leg: Channel, time: floa
         answer_inside(live, call, leg, time)
 
 
-def pickup(live: LiveCalls, call: Call, leg: Channel, hop: int, time: float) -> None:
+def pickup(live: LiveCalls, call: TrackedCall, leg: Channel, hop: int, time: float) -> None:
     """The caller talks to a new party."""
     if call.direction != "incoming" or call.phase == "over":
         return
@@ -63,13 +63,13 @@ def pickup(live: LiveCalls, call: Call, leg: Channel, hop: int, time: float) -> 
     live.fire(call, "incoming.pickup", StageKey(hop, leg.number), time)
 
 
-def talk_again(call: Call) -> None:
+def talk_again(call: TrackedCall) -> None:
     """Somebody new talks to the outside party of a call that went out."""
     if call.phase == "sent_on" and call.move("is_answered"):
         call.talk_ended = 0.0
 
 
-def _talk(call: Call, leg: Channel, time: float) -> None:
+def _talk(call: TrackedCall, leg: Channel, time: float) -> None:
     if not call.move("is_answered"):
         return
     call.talk_ended = 0.0

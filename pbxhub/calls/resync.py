@@ -16,7 +16,7 @@ from pbxhub.calls.pickups import pickup
 from pbxhub.calls.plumbing import is_plumbing
 from pbxhub.calls.ringing import stop_ringing, stop_waiting
 from pbxhub.calls.sending_on import next_hop, ring
-from pbxhub.calls.state import Call, Channel, EndReason, StageKey
+from pbxhub.calls.state import Channel, EndReason, StageKey, TrackedCall
 from pbxhub.calls.talks import connect
 
 Loss = Literal["lost_while_disconnected", "pbx_restarted"]
@@ -113,7 +113,7 @@ def _enter(live_calls: LiveCalls, uniqueid: str, bridge: str) -> None:
 
 
 def _end_what_is_gone(
-    live_calls: LiveCalls, call: Call, live: Mapping[str, Status], gone_by: float, reason: EndReason
+    live_calls: LiveCalls, call: TrackedCall, live: Mapping[str, Status], gone_by: float, reason: EndReason
 ) -> None:
     ended = max(call.seen, gone_by)
     for uniqueid, channel in call.channels.items():
@@ -126,8 +126,8 @@ def _end_what_is_gone(
         live_calls.end(call, ended, reason)
 
 
-def _join(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: float) -> Call:
-    call: Call | None = None
+def _join(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: float) -> TrackedCall:
+    call: TrackedCall | None = None
     for status in group:
         call = live_calls.follow(status.channel.uniqueid, linkedid, call.seen if call else 0.0) or call
     call = call or live_calls.call_of(linkedid) or _begin(live_calls, linkedid, group, now)
@@ -141,17 +141,17 @@ def _join(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: fl
     return call
 
 
-def _whom(call: Call, status: Status) -> str:
+def _whom(call: TrackedCall, status: Status) -> str:
     """Whom an outside leg was dialled for; empty when it is not known: it may show the caller's number or the DID."""
     dialled = dialled_number(status.variables.get("DIALEDPEERNUMBER", ""))
     shows_another = call.direction == "incoming" and status.channel.number in (call.caller, call.dst)
     return dialled or ("" if shows_another else status.channel.number)
 
 
-def _begin(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: float) -> Call:
+def _begin(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: float) -> TrackedCall:
     first = next((status for status in group if status.channel.uniqueid == linkedid), group[0])
     started = _started(first, now)
-    call = Call(linkedid, first.channel.uniqueid, started, started)
+    call = TrackedCall(linkedid, first.channel.uniqueid, started, started)
     call.channel, call.context, call.caller = first.channel.name, first.channel.context, first.channel.number
     call.caller_name, call.dst = first.caller_name, first.exten
     live_calls.begin(call)
@@ -165,7 +165,7 @@ def _begin(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: f
     return call
 
 
-def _comes_in(live_calls: LiveCalls, call: Call, first: Status) -> bool:
+def _comes_in(live_calls: LiveCalls, call: TrackedCall, first: Status) -> bool:
     """Status tells the context of now: a call that went on to a queue or an IVR is known by its trunk."""
     if first.application in _DIALLED:
         return False
@@ -181,7 +181,7 @@ def _started(status: Status, now: float) -> float:
     return made if abs(made - guess) < 5.0 else guess
 
 
-def _make_up(live_calls: LiveCalls, call: Call, group: Sequence[Status], now: float) -> None:
+def _make_up(live_calls: LiveCalls, call: TrackedCall, group: Sequence[Status], now: float) -> None:
     """Legs that ring or talk and of which nothing was reported yet."""
     here = next((status for status in group if status.channel.uniqueid == call.first), None)
     picked_up = call.fired.get("incoming.pickup", ())
@@ -203,14 +203,14 @@ def _make_up(live_calls: LiveCalls, call: Call, group: Sequence[Status], now: fl
             leg.answered = now  # a consultation, should it become a transfer; or *8, whose DialEnd is about to come
 
 
-def _with_caller(call: Call, status: Status, here: Status) -> bool:
+def _with_caller(call: TrackedCall, status: Status, here: Status) -> bool:
     """Bridged with the caller, or shown the caller's number: a consultation shows the colleague's."""
     if status.bridge and status.bridge == here.bridge:
         return True
     return bool(call.caller) and status.connected == call.caller
 
 
-def _caller_leg(live_calls: LiveCalls, call: Call, leg: Channel, status: Status, now: float) -> None:
+def _caller_leg(live_calls: LiveCalls, call: TrackedCall, leg: Channel, status: Status, now: float) -> None:
     if not leg.leg:
         before = call.channels.get(call.party)
         reported = call.has_fired("incoming.pickup", StageKey(call.hop.number, leg.number))  # a call only outlined
@@ -226,7 +226,7 @@ def _caller_leg(live_calls: LiveCalls, call: Call, leg: Channel, status: Status,
         _answered(live_calls, call, leg, bool(status.bridge), now)
 
 
-def _answered(live_calls: LiveCalls, call: Call, leg: Channel, bridged: bool, now: float) -> None:
+def _answered(live_calls: LiveCalls, call: TrackedCall, leg: Channel, bridged: bool, now: float) -> None:
     """Not in a bridge yet: the phone is asked something, or BridgeEnter is about to come."""
     if bridged:
         call.hop.connected = True
@@ -236,7 +236,7 @@ def _answered(live_calls: LiveCalls, call: Call, leg: Channel, bridged: bool, no
         call.waiting[leg.uniqueid] = leg.hop or call.hop.number
 
 
-def _outgoing_talks(live_calls: LiveCalls, call: Call, leg: Channel, now: float) -> None:
+def _outgoing_talks(live_calls: LiveCalls, call: TrackedCall, leg: Channel, now: float) -> None:
     leg.answered, leg.status = now, "ANSWER"
     call.move("is_answered")
     call.answered, call.party = call.answered or now, leg.uniqueid

@@ -2,10 +2,10 @@
 
 from pbxhub.calls.dispositions import REFUSED, leg_outcome
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.state import Call, Channel, StageKey
+from pbxhub.calls.state import Channel, StageKey, TrackedCall
 
 
-def stop_ringing(live: LiveCalls, call: Call, leg: Channel) -> None:
+def stop_ringing(live: LiveCalls, call: TrackedCall, leg: Channel) -> None:
     """A leg has hung up. Its hangup, not the end of its dial, tells how: DialEnd NOANSWER, then Hangup with cause 21 is
     a phone that declined."""
     if not live.optional or call.direction != "incoming" or call.phase == "over" or not leg.leg or not leg.number:
@@ -20,26 +20,26 @@ def stop_ringing(live: LiveCalls, call: Call, leg: Channel) -> None:
     )  # fmt: skip
 
 
-def stop_waiting(call: Call, leg: Channel) -> None:
+def stop_waiting(call: TrackedCall, leg: Channel) -> None:
     """A leg that was answered and has hung up without a bridge: it has refused what it was asked (Dial option U), or
     the caller has left meanwhile. It was no answer."""
     if call.waiting.pop(leg.uniqueid, None) is not None:
         leg.answered, leg.status = 0.0, "NOANSWER" if call.hangup_by else REFUSED
 
 
-def ring_inside(live: LiveCalls, call: Call, leg: Channel, time: float) -> None:
+def ring_inside(live: LiveCalls, call: TrackedCall, leg: Channel, time: float) -> None:
     """A phone rings for somebody inside; that of an Originate rings for nobody yet."""
     if live.optional and call.rang_inside:
         live.fire(call, "internal.before", StageKey(), time, extension=leg.number)
 
 
-def answer_inside(live: LiveCalls, call: Call, leg: Channel, time: float) -> None:
+def answer_inside(live: LiveCalls, call: TrackedCall, leg: Channel, time: float) -> None:
     """It was picked up."""
     if live.optional and call.rang_inside:
         live.fire(call, "internal.pickup", StageKey(leg.hop, leg.number), time)
 
 
-def leave_inside(live: LiveCalls, call: Call, time: float) -> None:
+def leave_inside(live: LiveCalls, call: TrackedCall, time: float) -> None:
     """The call turns out to be one with the outside: what was reported of it as an internal one is closed."""
     if live.optional and call.rang_inside:
         live.fire(call, "internal.after", StageKey(), time)

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.phone_numbers import same_number
-from pbxhub.calls.state import Call, Channel, SentOn, StageKey
+from pbxhub.calls.state import Channel, SentOn, StageKey, TrackedCall
 
 
-def next_hop(call: Call, time: float) -> bool:
+def next_hop(call: TrackedCall, time: float) -> bool:
     """Begins the next hop; False when the message behind it came before (it is repeated with the same time)."""
     hop = call.hop
     if time in hop.times:
@@ -20,7 +20,7 @@ def next_hop(call: Call, time: float) -> bool:
     return True
 
 
-def leave(call: Call, time: float, by: str = "") -> None:
+def leave(call: TrackedCall, time: float, by: str = "") -> None:
     """A talk has ended because somebody sends the call on. by: uniqueid of their channel."""
     if call.move("is_sent_on"):
         call.talk_ended = time
@@ -28,7 +28,7 @@ def leave(call: Call, time: float, by: str = "") -> None:
         call.channels[by].left = True
 
 
-def forward(live: LiveCalls, call: Call, sent: SentOn, hop: int, time: float) -> None:
+def forward(live: LiveCalls, call: TrackedCall, sent: SentOn, hop: int, time: float) -> None:
     """A destination fires once per hop: the one that a transfer named does not fire again when it rings."""
     key = StageKey(hop, sent.to)
     if call.phase == "over" or call.has_fired("incoming.forward", key):
@@ -41,7 +41,7 @@ def forward(live: LiveCalls, call: Call, sent: SentOn, hop: int, time: float) ->
     live.fire(call, "incoming.forward", key, time, forward_step=step, extension=extension)
 
 
-def ring(live: LiveCalls, call: Call, dest: Channel, time: float) -> None:
+def ring(live: LiveCalls, call: TrackedCall, dest: Channel, time: float) -> None:
     """A leg of the caller's own rings: a ring, or the first of a redirect."""
     call.move("rings")
     call.dst_channel, call.rung = dest.name, dest.number
@@ -54,7 +54,7 @@ def ring(live: LiveCalls, call: Call, dest: Channel, time: float) -> None:
         forward(live, call, SentOn("ring", "", dest.number), dest.hop, time)
 
 
-def ring_early(live: LiveCalls, call: Call, early: Iterable[str], time: float) -> None:
+def ring_early(live: LiveCalls, call: TrackedCall, early: Iterable[str], time: float) -> None:
     """The hop for which these were dialled has begun."""
     for uniqueid in early:
         leg = call.channels.get(uniqueid)
@@ -62,7 +62,7 @@ def ring_early(live: LiveCalls, call: Call, early: Iterable[str], time: float) -
             ring(live, call, leg, time)
 
 
-def redirect(live: LiveCalls, call: Call, time: float) -> None:
+def redirect(live: LiveCalls, call: TrackedCall, time: float) -> None:
     """What was dialled while the party was still there was dialled by no transfer: its hop begins as a redirect."""
     early, dialler = call.hop.early, call.channels.get(call.hop.moving)
     if next_hop(call, time):

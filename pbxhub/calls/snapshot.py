@@ -9,13 +9,24 @@ from pbxhub.calls.ami_headers import whole
 from pbxhub.calls.dispositions import NO_ANSWER
 from pbxhub.calls.phases import PHASES, Phase
 from pbxhub.calls.stages import JSON, CallReport
-from pbxhub.calls.state import Call, Channel, Dialplan, HangupCause, Holds, Hop, Queue, Recording, SentOn, StageKey
+from pbxhub.calls.state import (
+    Channel,
+    Dialplan,
+    HangupCause,
+    Holds,
+    Hop,
+    QueueVisit,
+    Recording,
+    SentOn,
+    StageKey,
+    TrackedCall,
+)
 
 _FEW = 10  # channels of a call
 _OF_A_HOP = ("incoming.forward", "incoming.pickup")
 _APART = ("channels", "fired", "dumped", "plumbing", "local")  # written and read in their own way, or not at all
 
-# The fields of Call as snapshots of 0.1.0 name them: all beside each other, where now some stand in groups.
+# The fields of TrackedCall as snapshots of 0.1.0 name them: all beside each other, where now some stand in groups.
 _FIELDS_OF_0_1_0: Mapping[str, tuple[str, str]] = {
     "hop": ("hop", "number"), "hop_times": ("hop", "times"), "connected": ("hop", "connected"),
     "redirecting": ("hop", "redirecting"), "named": ("hop", "destination"), "awaited": ("hop", "awaited"),
@@ -43,13 +54,13 @@ def _reader(fresh: Any) -> _Reader:
     return names, read, read(fresh), nested
 
 
-_KINDS = (Call("", ""), Hop(), SentOn(), Queue(), Holds(), HangupCause(), Recording(), Dialplan())
+_KINDS = (TrackedCall("", ""), Hop(), SentOn(), QueueVisit(), Holds(), HangupCause(), Recording(), Dialplan())
 _READERS: Mapping[type, _Reader] = {type(fresh): _reader(fresh) for fresh in _KINDS}
 _CHANNEL, _channel_values, _FRESH_CHANNEL, _ = _reader(Channel("", ""))
 
 
-def dump(call: Call) -> dict[str, JSON]:
-    """Everything that differs from a fresh call, as JSON: every field of Call and Channel, whatever is added to them.
+def dump(call: TrackedCall) -> dict[str, JSON]:
+    """Everything that differs from a fresh call, as JSON: every field of TrackedCall and Channel, new ones included.
 
     What it returns stays as it is while the call goes on. Of a call of many channels, what is written of those that
     have not changed since the last time are the same objects: one of 900 channels is written hundreds of times.
@@ -88,11 +99,11 @@ def _dump_channel(channel: Channel, keep: bool) -> dict[str, Any]:
     return notes
 
 
-def load(notes: Mapping[str, JSON]) -> Call | None:
+def load(notes: Mapping[str, JSON]) -> TrackedCall | None:
     """The call behind notes of dump(); None when they are not readable (written by a later version)."""
     try:
         notes = notes if "phase" in notes else _from_0_1_0(notes)
-        fresh = Call(str(notes["linkedid"]), str(notes["first"]))
+        fresh = TrackedCall(str(notes["linkedid"]), str(notes["first"]))
         call = replace(fresh, **_read_fields(fresh, notes))
         call.phase = _phase_of(notes["phase"])
         call.fired = {name: _read_keys(keys) for name, keys in _table(notes.get("fired", {})).items()}
@@ -161,7 +172,7 @@ def _from_0_1_0(notes: Mapping[str, JSON]) -> dict[str, JSON]:
     for name, value in notes.items():
         group, field = _FIELDS_OF_0_1_0.get(name, ("", name))
         (today.setdefault(group, {}) if group else today)[field] = value
-    today["channel_limit"] = today.pop("room", Call("", "").channel_limit)
+    today["channel_limit"] = today.pop("room", TrackedCall("", "").channel_limit)
     fired = {name: [_key_of_0_1_0(str(key)) for key in keys] for name, keys in _lists(notes.get("fired", {}))}
     if isinstance(channels := notes["channels"], list):
         today["channels"] = [_channel_of_0_1_0(_table(item)) for item in channels]
@@ -201,7 +212,7 @@ def outline(known: CallReport, fired: Mapping[str, list[str]]) -> dict[str, JSON
     """Notes on an open call whose own are not readable, from what was reported of it: the next stock ends it, or it
     goes on with the channels that live and repeats no stage. fired: keys of the stages reported, by name."""
     started = known.started_on.timestamp()
-    call = Call(known.linkedid, known.linkedid, started, started)
+    call = TrackedCall(known.linkedid, known.linkedid, started, started)
     call.caller, call.caller_name, call.dst = known.caller, known.caller_name, known.dst
     call.extension = known.extension
     call.answered = known.answered_on.timestamp() if known.answered_on else 0.0
@@ -215,7 +226,7 @@ def outline(known: CallReport, fired: Mapping[str, list[str]]) -> dict[str, JSON
     return dump(call)
 
 
-def _repeat_moves(call: Call, known: CallReport) -> None:
+def _repeat_moves(call: TrackedCall, known: CallReport) -> None:
     """Brings the call into the phase that its last report was made in."""
     if known.direction != "internal":
         call.move("arrives" if known.direction == "incoming" else "departs")

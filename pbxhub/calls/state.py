@@ -96,7 +96,7 @@ class SentOn:
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
+class QueueVisit:
     """The last queue. joined: when the caller entered it, 0.0 = not yet. wait: seconds until the answer."""
 
     name: str = ""
@@ -139,7 +139,7 @@ class Dialplan:
 
 
 @dataclass(slots=True)
-class Call:
+class TrackedCall:
     """One call from its first channel to its last.
 
     linkedid: the one it began with; aliases: those it was known by after calls had merged.
@@ -185,7 +185,7 @@ class Call:
     agent: bool = False
     channel_limit: int = 128
     hop: Hop = field(default_factory=Hop)
-    queue: Queue = Queue()
+    queue: QueueVisit = QueueVisit()
     forward: SentOn = SentOn()
     transfer: SentOn = SentOn()
     holds: Holds = Holds()

@@ -13,7 +13,7 @@ from pbxhub.calls.annotations import keep_variables
 from pbxhub.calls.bridges import FOR_TWO, HOLDING
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.pickups import pickup
-from pbxhub.calls.state import Call, Channel
+from pbxhub.calls.state import Channel, TrackedCall
 
 _AGENT = "agent_hold"
 
@@ -51,7 +51,7 @@ def _serve(live: LiveCalls, message: Bridge) -> None:
             connect(live, call, message.time)
 
 
-def connect(live: LiveCalls, call: Call, time: float) -> None:
+def connect(live: LiveCalls, call: TrackedCall, time: float) -> None:
     """Somebody has entered a bridge of this call: legs that were waiting for it are picked up, and without any dial
     whoever talks to a caller who has nobody else."""
     if call.direction != "incoming" or call.phase == "over":
@@ -67,7 +67,7 @@ def connect(live: LiveCalls, call: Call, time: float) -> None:
                 pickup(live, call, other, other.hop or call.hop.number, time)
 
 
-def talkers(live: LiveCalls, call: Call) -> list[Channel]:
+def talkers(live: LiveCalls, call: TrackedCall) -> list[Channel]:
     """The employees who can hear the caller, without those in a conference."""
     found: dict[str, Channel] = {}
     waiting, passed = [call.first], {call.first}
@@ -88,7 +88,7 @@ def talkers(live: LiveCalls, call: Call) -> list[Channel]:
     return list(found.values())
 
 
-def _agent(live: LiveCalls, call: Call, uniqueid: str) -> Channel | None:
+def _agent(live: LiveCalls, call: TrackedCall, uniqueid: str) -> Channel | None:
     """The channel of an agent, as one of this call's own that does not keep it alive."""
     theirs = live.of_channel(uniqueid)
     if theirs is None or not theirs.agent or uniqueid not in theirs.channels:

@@ -5,7 +5,7 @@ from pbxhub.calls.consultations import Consultation, consultation_of
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.pickups import pickup, talk_again
 from pbxhub.calls.sending_on import forward, leave, next_hop, ring_early
-from pbxhub.calls.state import Call, SentOn, StageKey
+from pbxhub.calls.state import SentOn, StageKey, TrackedCall
 
 
 def on_blind_transfer(live: LiveCalls, message: BlindTransfer) -> None:
@@ -50,7 +50,7 @@ def on_attended_transfer(live: LiveCalls, message: AttendedTransfer) -> None:
         call.talk_ended = held_since
 
 
-def _leave_lines(call: Call, found: Consultation, message: AttendedTransfer) -> float:
+def _leave_lines(call: TrackedCall, found: Consultation, message: AttendedTransfer) -> float:
     """The transferer goes. Returns since when the other party has been on hold, 0.0 when it has not."""
     rings = found.party is not None and not found.party.answered
     lines = [
@@ -63,12 +63,12 @@ def _leave_lines(call: Call, found: Consultation, message: AttendedTransfer) -> 
     return max((line.held for line in lines), default=0.0)
 
 
-def _call_of(live: LiveCalls, party: Party, time: float) -> Call | None:
+def _call_of(live: LiveCalls, party: Party, time: float) -> TrackedCall | None:
     call = live.follow(party.uniqueid, party.linkedid, time) or live.call_of(party.linkedid)
     return live.served_by(call, party.uniqueid) if call is not None and call.agent else call
 
 
-def _join(live: LiveCalls, call: Call, found: Consultation, message: AttendedTransfer) -> None:
+def _join(live: LiveCalls, call: TrackedCall, found: Consultation, message: AttendedTransfer) -> None:
     """The caller talks to whom the transferer consulted at once; or those still ring, and talk when they answer."""
     found.give_to_caller(call)
     if found.party is not None and found.party.answered:
@@ -87,7 +87,7 @@ def _join(live: LiveCalls, call: Call, found: Consultation, message: AttendedTra
         live.fire(call, "incoming.pickup", StageKey(call.hop.number, found.to), message.time)
 
 
-def _number(live: LiveCalls, call: Call, party: Party) -> str:
+def _number(live: LiveCalls, call: TrackedCall, party: Party) -> str:
     channel = call.channels.get(party.uniqueid)
     return channel.number if channel is not None else live.new_channel(party, 0.0).number
 

@@ -23,7 +23,7 @@ from pbxhub.calls.dispositions import OF_THE_DIALPLAN
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.phone_numbers import dialled_number
 from pbxhub.calls.sending_on import forward, next_hop
-from pbxhub.calls.state import Call, ForwardKind, SentOn, StageKey
+from pbxhub.calls.state import ForwardKind, SentOn, StageKey, TrackedCall
 
 KINDS: Mapping[str, ForwardKind] = {kind: kind for kind in get_args(ForwardKind)}
 
@@ -35,13 +35,13 @@ def on_user_event(live: LiveCalls, message: UserEvent) -> None:
         act(live, call, message)
 
 
-def _evaluation_starts(live: LiveCalls, call: Call, message: UserEvent) -> None:
+def _evaluation_starts(live: LiveCalls, call: TrackedCall, message: UserEvent) -> None:
     if call.direction == "incoming" and call.phase != "over":
         call.hangup_by = call.hangup_by or "pbx"
         live.conclude(call, message.time)
 
 
-def _evaluation(live: LiveCalls, call: Call, message: UserEvent) -> None:
+def _evaluation(live: LiveCalls, call: TrackedCall, message: UserEvent) -> None:
     """A mark is a whole number; a repeated message has the time of the first."""
     mark = message.fields.get("Mark") or message.fields.get("Score", "")
     if call.direction != "incoming" or not mark.isascii() or not mark.isdigit() or len(mark) > 4:
@@ -55,7 +55,7 @@ def _evaluation(live: LiveCalls, call: Call, message: UserEvent) -> None:
     live.fire(call, "incoming.evaluation", StageKey(0, number), message.time, evaluation_mark=whole(mark), **given)
 
 
-def _variable(_: LiveCalls, call: Call, message: UserEvent) -> None:
+def _variable(_: LiveCalls, call: TrackedCall, message: UserEvent) -> None:
     name, value = clean(message.fields.get("Name", "")), message.fields.get("Value", "")
     if name in ("additional_number", "dtmf"):
         call.dialplan = replace(call.dialplan, digits=value)
@@ -63,11 +63,11 @@ def _variable(_: LiveCalls, call: Call, message: UserEvent) -> None:
         keep_variables(call, {name: value})
 
 
-def _scheme(_: LiveCalls, call: Call, message: UserEvent) -> None:
+def _scheme(_: LiveCalls, call: TrackedCall, message: UserEvent) -> None:
     call.dialplan = replace(call.dialplan, scheme=message.fields.get("Name", "") or call.dialplan.scheme)
 
 
-def _forward(live: LiveCalls, call: Call, message: UserEvent) -> None:
+def _forward(live: LiveCalls, call: TrackedCall, message: UserEvent) -> None:
     """A new hop; when its destination rings it does not fire again."""
     to, kind = clean(dialled_number(message.fields.get("To", ""))), message.fields.get("Kind") or "redirect"
     if call.direction != "incoming" or not to or kind not in KINDS or call.phase == "over":
@@ -77,7 +77,7 @@ def _forward(live: LiveCalls, call: Call, message: UserEvent) -> None:
         forward(live, call, SentOn(KINDS[kind], source, to), call.hop.number, message.time)
 
 
-def _direction(live: LiveCalls, call: Call, message: UserEvent) -> None:
+def _direction(live: LiveCalls, call: TrackedCall, message: UserEvent) -> None:
     """Settles a direction that is still open; one that is settled never flips. Outgoing is a call with its first dial,
     which names the number."""
     said = message.fields.get("Direction", "")
@@ -89,7 +89,7 @@ def _direction(live: LiveCalls, call: Call, message: UserEvent) -> None:
         call.move("stays_inside")
 
 
-def _disposition(live: LiveCalls, call: Call, message: UserEvent) -> None:
+def _disposition(live: LiveCalls, call: TrackedCall, message: UserEvent) -> None:
     said = message.fields.get("Disposition", "").upper()
     if said in OF_THE_DIALPLAN:
         call.dialplan = replace(call.dialplan, disposition=said)
@@ -97,7 +97,7 @@ def _disposition(live: LiveCalls, call: Call, message: UserEvent) -> None:
         live.fire(call, "call.voicemail", StageKey(), message.time)
 
 
-_HANDLERS: Mapping[str, Callable[[LiveCalls, Call, UserEvent], None]] = {
+_HANDLERS: Mapping[str, Callable[[LiveCalls, TrackedCall, UserEvent], None]] = {
     "PBXHubEvaluationStart": _evaluation_starts,
     "EvaluationStart": _evaluation_starts,
     "PBXHubEvaluation": _evaluation,

@@ -5,7 +5,7 @@ from operator import attrgetter
 
 from pbxhub.calls.dispositions import ANSWERED, disposition, leg_outcome
 from pbxhub.calls.stages import Value
-from pbxhub.calls.state import Call, Channel
+from pbxhub.calls.state import Channel, TrackedCall
 
 
 def moment(time: float) -> datetime:
@@ -27,7 +27,7 @@ _PLAIN = {
 _plain_values = attrgetter(*_PLAIN.values())
 
 
-def values_of(call: Call, time: float) -> dict[str, Value]:
+def values_of(call: TrackedCall, time: float) -> dict[str, Value]:
     """What is known of the call at this time; at its end also the outcome, the lengths and the legs."""
     values: dict[str, Value] = {name: value for name, value in zip(_PLAIN, _plain_values(call), strict=True) if value}
     values["direction"] = call.direction or "internal"
@@ -45,7 +45,7 @@ def values_of(call: Call, time: float) -> dict[str, Value]:
     return values
 
 
-def _forwarded(call: Call) -> dict[str, Value]:
+def _forwarded(call: TrackedCall) -> dict[str, Value]:
     sent = call.forward
     forwarded: dict[str, Value] = {"forward_kind": sent.kind, "forward_to": sent.to}
     if sent.source:
@@ -54,7 +54,7 @@ def _forwarded(call: Call) -> dict[str, Value]:
     return forwarded
 
 
-def _of_dialplan(call: Call) -> dict[str, Value]:
+def _of_dialplan(call: TrackedCall) -> dict[str, Value]:
     dialplan = call.dialplan
     known: dict[str, Value] = {f"var.{name}": value for name, value in dialplan.variables.items()}
     if dialplan.digits:
@@ -66,7 +66,7 @@ def _of_dialplan(call: Call) -> dict[str, Value]:
     return known
 
 
-def _call_type(call: Call) -> str:
+def _call_type(call: TrackedCall) -> str:
     if call.direction == "incoming":
         party = call.channels.get(call.party)
         return "transitin" if party is not None and party.outside else "in"
@@ -75,7 +75,7 @@ def _call_type(call: Call) -> str:
     return "internal"
 
 
-def _waiting(call: Call, time: float) -> dict[str, Value]:
+def _waiting(call: TrackedCall, time: float) -> dict[str, Value]:
     until = call.answered or call.over or time
     waited: dict[str, Value] = {}
     if call.queue.name:
@@ -90,7 +90,7 @@ def _waiting(call: Call, time: float) -> dict[str, Value]:
     return waited
 
 
-def _ending(call: Call) -> dict[str, Value]:
+def _ending(call: TrackedCall) -> dict[str, Value]:
     length = max(0.0, call.over - call.started)
     known: dict[str, Value] = {
         "hangup_cause_txt": call.hangup.text,
@@ -119,7 +119,7 @@ def _ending(call: Call) -> dict[str, Value]:
     return ending
 
 
-def talk_time(call: Call) -> float:
+def talk_time(call: TrackedCall) -> float:
     """Seconds from the first pickup to the end of the last conversation (not Cdr's: that counts IVR and queue)."""
     if not call.answered:
         return 0.0

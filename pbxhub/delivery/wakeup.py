@@ -135,11 +135,11 @@ _ANOTHER = (
 )
 
 
-def wake_trouble(database: Database, patience: float = 5.0) -> str:
+def wake_trouble(database: Database, timeout_seconds: float = 5.0) -> str:
     """Why workers would get no wakeups, and what to do; "" if they will.
 
-    Behind a pooler, or with an address past it, this sends a NOTIFY in a transaction and waits `patience` seconds for
-    it to arrive.
+    Behind a pooler, or with an address past it, this sends a NOTIFY in a transaction and waits for it to
+    arrive.
     """
     if database.is_sqlite:
         return ""
@@ -147,16 +147,16 @@ def wake_trouble(database: Database, patience: float = 5.0) -> str:
         with database.own_connection() as connection:
             if not database.direct_url and not is_pooled(connection):
                 return ""
-            arrives = _arrives(connection, database, patience)
+            arrives = _arrives(connection, database, timeout_seconds)
     except psycopg.Error as error:
         # without an address of its own it is the database's: whoever opens that says what is wrong with it
         return f"PBXHUB_DATABASE_DIRECT_URL: {str(error).strip()}" if database.direct_url else ""
     return "" if arrives else _ANOTHER if database.direct_url else _POOLED
 
 
-def _arrives(connection: "psycopg.Connection[Any]", database: Database, patience: float) -> bool:
+def _arrives(connection: "psycopg.Connection[Any]", database: Database, timeout_seconds: float) -> bool:
     channel = f"pbxhub_{secrets.token_hex(8)}"
     connection.execute(f"LISTEN {channel}")
     with database.write() as session:
         session.connection().exec_driver_sql(f"NOTIFY {channel}")
-    return any(True for _ in connection.notifies(timeout=patience, stop_after=1))
+    return any(True for _ in connection.notifies(timeout=timeout_seconds, stop_after=1))

@@ -13,7 +13,7 @@ import pycurl
 from pbxhub import __version__
 from pbxhub.sending.curl_failures import Ended, answer_of_failure, answer_of_status
 from pbxhub.sending.exchange import MAX_BODY, SYSTEM_TLS, Answer, Outgoing, TlsOptions
-from pbxhub.sending.resolver import Found
+from pbxhub.sending.resolver import ResolvedName
 from pbxhub.sending.target_url import Address, Target, path_and_query
 from pbxhub.webhooks.request import Request
 
@@ -82,7 +82,7 @@ class CurlHandle:
         self,
         outgoing: Outgoing,
         target: Target,
-        found: Found | None,
+        found: ResolvedName | None,
         seconds: float,
         dns_us: int,
         allowed: AddressCheck,

@@ -19,7 +19,7 @@ from pbxhub.sending.curl_handle import CurlHandle, unsendable
 from pbxhub.sending.curl_loop import CurlLoop
 from pbxhub.sending.exchange import Answer, Outgoing
 from pbxhub.sending.outcomes import describe
-from pbxhub.sending.resolver import Found, Resolver
+from pbxhub.sending.resolver import ResolvedName, Resolver
 from pbxhub.sending.target_url import Target, UnusableTarget, read_target
 from pbxhub.webhooks.request import Request
 
@@ -54,11 +54,11 @@ class RequestsInFlight:
         self._loop = CurlLoop(capacity)
         self._pools = ConnectionPools()
         self._inbox: deque[_Transfer] = deque()
-        self._resolved: deque[tuple[_Transfer, Found]] = deque()
+        self._resolved: deque[tuple[_Transfer, ResolvedName]] = deque()
         self._looking: list[tuple[float, int, _Transfer]] = []
         self._looking_up = 0
         self._numbers = count()
-        self._verdicts: dict[tuple[str, NetworkGrant], tuple[Found | None, UnusableTarget | None]] = {}
+        self._verdicts: dict[tuple[str, NetworkGrant], tuple[ResolvedName | None, UnusableTarget | None]] = {}
         self._guards: dict[NetworkGrant, AddressGuard] = {}  # the guard for each grant
         self._verdicts_by = guard
         self._stopping = False
@@ -152,7 +152,7 @@ class RequestsInFlight:
         transfer.looking = False
         self._looking_up -= 1
 
-    def _on_resolved(self, transfer: _Transfer, found: Found) -> None:
+    def _on_resolved(self, transfer: _Transfer, found: ResolvedName) -> None:
         self._resolved.append((transfer, found))
         self._loop.wake()
 
@@ -166,7 +166,7 @@ class RequestsInFlight:
                 message = f"{describe('deadline').sentence} The DNS did not answer."
                 transfer.done(Answer("deadline", message, dns_us=us, total_us=us))
 
-    def _connect(self, transfer: _Transfer, found: Found | None) -> None:
+    def _connect(self, transfer: _Transfer, found: ResolvedName | None) -> None:
         target = transfer.target
         assert target
         if found and not found.addresses:
@@ -208,7 +208,7 @@ class RequestsInFlight:
         next_transfer.ends = transfer.ends
         self._begin(partial(self._check, next_transfer), next_transfer)
 
-    def _verdict(self, transfer: _Transfer, target: Target, found: Found | None) -> UnusableTarget | None:
+    def _verdict(self, transfer: _Transfer, target: Target, found: ResolvedName | None) -> UnusableTarget | None:
         """The guard's decision on a target, cached until its addresses or the guard change."""
         guard = self._guard_for(transfer.outgoing.networks)
         place = target.origin, transfer.outgoing.networks

@@ -13,7 +13,7 @@ from pbxhub.sending.target_url import Address
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ResolvedName:
     """The addresses of a name in the order to try them; none when it does not exist. us: duration of the lookup."""
 
     addresses: tuple[Address, ...]
@@ -21,7 +21,7 @@ class Found:
 
 
 Lookup = Callable[[str], tuple[Address, ...]]
-Done = Callable[[Found], None]
+Done = Callable[[ResolvedName], None]
 
 
 def ask_system(name: str) -> tuple[Address, ...]:
@@ -47,11 +47,11 @@ class Resolver:
         self._keep = keep
         self._keep_missing = keep_missing
         self._lock = threading.Lock()
-        self._cache: dict[str, tuple[float, Found]] = {}
+        self._cache: dict[str, tuple[float, ResolvedName]] = {}
         self._asked: dict[str, list[Done]] = {}
         self._turns = threading.BoundedSemaphore(threads)
 
-    def cached(self, name: str) -> Found | None:
+    def cached(self, name: str) -> ResolvedName | None:
         """The cached answer; None when there is none."""
         entry = self._cache.get(name)
         return entry[1] if entry and entry[0] > time.monotonic() else None
@@ -70,7 +70,7 @@ class Resolver:
         with self._turns:
             addresses = self._lookup(name)
         now = time.monotonic()
-        found = Found(addresses, round((now - started) * 1e6))
+        found = ResolvedName(addresses, round((now - started) * 1e6))
         with self._lock:
             if len(self._cache) >= 10_000:
                 self._cache.clear()

@@ -5,7 +5,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
-class Pickup:
+class AnswerCall:
     """answer: answers the call; from now on it costs the caller money."""
 
     def __str__(self) -> str:
@@ -13,7 +13,7 @@ class Pickup:
 
 
 @dataclass(frozen=True, slots=True)
-class Hangup:
+class EndCall:
     """hangup: cause is Q.850, 16 normal, 17 busy, 21 rejected."""
 
     cause: int
@@ -37,7 +37,7 @@ class Dial:
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
+class EnterQueue:
     """dial, forward with queue: the caller waits there for timeout seconds."""
 
     name: str
@@ -137,7 +137,7 @@ class Goto:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class AskWebhook:
     """ask: another webhook of the project is asked what to do next."""
 
     webhook: str
@@ -147,5 +147,17 @@ class Ask:
 
 
 Action = (
-    Pickup | Hangup | Dial | Queue | Play | Say | ReadDigits | SetVariables | Music | Voicemail | Redirect | Goto | Ask
+    AnswerCall
+    | EndCall
+    | Dial
+    | EnterQueue
+    | Play
+    | Say
+    | ReadDigits
+    | SetVariables
+    | Music
+    | Voicemail
+    | Redirect
+    | Goto
+    | AskWebhook
 )

@@ -25,7 +25,7 @@ _LARGEST = 64 * 1024
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
-_LAST = (actions.Hangup, actions.Redirect, actions.Goto, actions.Ask)  # nothing after these would ever be done
+_LAST = (actions.EndCall, actions.Redirect, actions.Goto, actions.AskWebhook)  # nothing after these would ever be done
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ def _dial(fields: _Fields, rules: Rules) -> Action:
     if not is_quoted(shown):
         raise fields.refuse("caller_name", "has a character with a meaning in the dialplan; do not use , ; & @ $")
     if given == ["queue"]:
-        return actions.Queue(fields.text("queue", NAME, "the name of a queue"), timeout, shown)
+        return actions.EnterQueue(fields.text("queue", NAME, "the name of a queue"), timeout, shown)
     return actions.Dial(fields.number(given[0], rules), timeout, shown)
 
 
@@ -254,8 +254,8 @@ def _goto(fields: _Fields, rules: Rules) -> Action:
 
 
 _READERS: Mapping[str, Callable[[_Fields, Rules], Action]] = {
-    "answer": lambda fields, _: actions.Pickup(),
-    "hangup": lambda fields, _: actions.Hangup(fields.whole("cause", 1, 127, 16)),
+    "answer": lambda fields, _: actions.AnswerCall(),
+    "hangup": lambda fields, _: actions.EndCall(fields.whole("cause", 1, 127, 16)),
     "dial": _dial,
     "forward": _dial,
     "play": _play,
@@ -275,5 +275,5 @@ _READERS: Mapping[str, Callable[[_Fields, Rules], Action]] = {
     ),
     "redirect": lambda fields, rules: actions.Redirect(fields.number("number", rules)),
     "goto": _goto,
-    "ask": lambda fields, _: actions.Ask(fields.free("webhook", 200)),
+    "ask": lambda fields, _: actions.AskWebhook(fields.free("webhook", 200)),
 }

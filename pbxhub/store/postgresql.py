@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 # libpq's parameters: seconds to connect to each host; milliseconds and probes until a silent host counts as gone
-PATIENCE = {
+NETWORK_TIMEOUTS = {
     "connect_timeout": 5, "tcp_user_timeout": 10_000,
     "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
 }  # fmt: skip
@@ -26,7 +26,7 @@ _USED, _POOLED = "pbxhub_used", "pbxhub_pooled"
 def options_of(url: str) -> dict[str, Any]:
     """For create_engine."""
     return {
-        "connect_args": {name: value for name, value in PATIENCE.items() if name not in make_url(url).query},
+        "connect_args": {name: value for name, value in NETWORK_TIMEOUTS.items() if name not in make_url(url).query},
         "isolation_level": "READ COMMITTED",  # whatever the server's default is: store/events.py relies on it
     }
 

@@ -22,7 +22,7 @@ CONNECTION = "pbxhub_connection"
 """Key of session.info: the connection of a write(), for store/bulk.py."""
 
 _WRITE = "pbxhub_write"
-_SQLITE_PATIENCE = 5  # seconds to wait for a lock of another process: writers try again, and a stop must not hang
+_SQLITE_LOCK_TIMEOUT = 5  # seconds to wait for a lock of another process: writers try again, and a stop must not hang
 _SQLITE_STATEMENTS = 512  # that each connection keeps compiled; those of store/bulk.py exist in ten lengths
 
 
@@ -72,7 +72,7 @@ class Database:
         """A connection to PostgreSQL outside the pool, in autocommit, for LISTEN. It bypasses a pooler if direct_url
         is given. Raises psycopg.Error."""
         arguments = connect_arguments(self.direct_url or self.engine.url)
-        return psycopg.connect(**{**postgresql.PATIENCE, **arguments, "autocommit": True})
+        return psycopg.connect(**{**postgresql.NETWORK_TIMEOUTS, **arguments, "autocommit": True})
 
     def close(self) -> None:
         self.engine.dispose()
@@ -89,7 +89,7 @@ def open_database(url: str, pool_size: int = 10, direct_url: str = "") -> Databa
     }  # fmt: skip
     if make_url(url).get_backend_name() == "sqlite":
         options["connect_args"] = {
-            "timeout": _SQLITE_PATIENCE, "check_same_thread": False, "cached_statements": _SQLITE_STATEMENTS,
+            "timeout": _SQLITE_LOCK_TIMEOUT, "check_same_thread": False, "cached_statements": _SQLITE_STATEMENTS,
         }  # fmt: skip
     else:
         options |= postgresql.options_of(url)

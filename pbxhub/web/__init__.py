@@ -9,10 +9,11 @@ from flask_babel import Babel
 from flask_security import Security
 from flask_wtf import CSRFProtect
 
-from pbxhub.account.installation import Finding, Installation
+from pbxhub.account.installation import Installation
 from pbxhub.account.passwords import SHORTEST
 from pbxhub.account.sign_ins import ABSOLUTE
 from pbxhub.delivery.context import DeliveryContext
+from pbxhub.finding import Finding
 from pbxhub.paths import TEMPLATES
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.sender import Sender

@@ -13,7 +13,7 @@ from pbxhub.calls.stages import JSON, Value
 from pbxhub.storable import storable
 from pbxhub.translatable import say
 from pbxhub.webhooks.paths_in_json import MISSING, parse_path, walk
-from pbxhub.webhooks.spec import Answer, FieldError, Saved
+from pbxhub.webhooks.spec import AnswerSpec, FieldError, Saved
 from pbxhub.webhooks.success import read_json
 
 MOST_SAVED = 50
@@ -30,7 +30,7 @@ class Read:
     problem: str
 
 
-def read_answer(answer: Answer, body: bytes) -> Read:
+def read_answer(answer: AnswerSpec, body: bytes) -> Read:
     """The values that a webhook saves from an answer. Never raises, whatever the body contains."""
     if not answer.save:
         return Read({}, "")
@@ -46,7 +46,7 @@ def _is_empty(value: JSON) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _problem(answer: Answer, document: Any, lost: list[Saved], values: Mapping[str, JSON]) -> str:
+def _problem(answer: AnswerSpec, document: Any, lost: list[Saved], values: Mapping[str, JSON]) -> str:
     if not lost:
         return ""
     if document is MISSING:
@@ -144,7 +144,7 @@ def chain_values(answered: Answered) -> dict[str, Value]:
     }
 
 
-def check_answer(answer: Answer) -> list[FieldError]:
+def check_answer(answer: AnswerSpec) -> list[FieldError]:
     """Errors in an answer mapping."""
     errors = []
     if len(answer.save) > MOST_SAVED:
@@ -177,7 +177,7 @@ def check_answer(answer: Answer) -> list[FieldError]:
     return errors + _doubled(item.name for item in answer.save)
 
 
-def _path_is_right(answer: Answer, path: str) -> bool:
+def _path_is_right(answer: AnswerSpec, path: str) -> bool:
     if answer.format == "json":
         return parse_path(path) is not None
     return bool(path) and bool(_XML_PATH.fullmatch(path))

@@ -12,7 +12,7 @@ from pbxhub.steering.number_rules import EXTENSIONS
 from pbxhub.webhooks.spec_json import FieldError, Reader, SpecError, write
 
 __all__ = [
-    "Answer", "Auth", "BodyCheck", "Field", "FieldError", "Filter", "Limits", "Parameter", "RequestSpec", "Retry",
+    "AnswerSpec", "Auth", "BodyCheck", "Field", "FieldError", "Filter", "Limits", "Parameter", "RequestSpec", "Retry",
     "Saved", "SpecError", "Steering", "Success", "WebhookSpec", "dump_spec", "load_spec",
 ]  # fmt: skip
 
@@ -151,7 +151,7 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AnswerSpec:
     """How to read the answer."""
 
     format: Literal["json", "xml"] = "json"
@@ -196,7 +196,7 @@ class WebhookSpec:
     filters: tuple[Filter, ...] = ()
     retry: Retry = Retry()
     success: Success = Success()
-    answer: Answer = Answer()
+    answer: AnswerSpec = AnswerSpec()
     on_success: str = ""
     on_failure: str = ""
     limits: Limits = Limits()

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from werkzeug.serving import make_server
 
-from pbxhub.ami.pbx_check import Finding, check_row
+from pbxhub.ami.pbx_check import check_row
 from pbxhub.ami.pbx_rows import pbx_row
 from pbxhub.api import install
 from pbxhub.delivery.context import open_context
 from pbxhub.delivery.worker import Worker
+from pbxhub.finding import Finding
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.engine import Engine
 from pbxhub.settings import read_settings, with_key

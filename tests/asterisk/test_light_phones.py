@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from pbxhub.testing.pbx.asterisk import PASSWORD, Asterisk, Dialplan, running_asterisk
-from pbxhub.testing.phones.light.leg import Leg, Seen
+from pbxhub.testing.phones.light.leg import Leg, LegEvent
 from pbxhub.testing.phones.light.phone import LightPhone
 from pbxhub.testing.phones.light.until import until
 
@@ -15,9 +15,9 @@ CALLER = "79000000010"
 Play = Callable[[dict[str, LightPhone]], Awaitable[None]]
 
 
-def play(pbx: Asterisk, scene: Play) -> list[tuple[Seen, str]]:
+def play(pbx: Asterisk, scene: Play) -> list[tuple[LegEvent, str]]:
     """Runs the scene with three phones of cell 00 and the outside world; returns what they saw, in order."""
-    saw: list[tuple[Seen, str]] = []
+    saw: list[tuple[LegEvent, str]] = []
 
     async def run() -> None:
         numbers = {"2001": PASSWORD, "2002": PASSWORD, "2003": PASSWORD, "outside": ""}

@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from pbxhub.ami.listener import listen
-from pbxhub.ami.login import Patience
+from pbxhub.ami.login import AmiTimeouts
 from pbxhub.calls.stages import JSON, CallReport
 from pbxhub.delivery.call_rows import Reports
 from pbxhub.delivery.context import DeliveryContext
@@ -81,7 +81,7 @@ def notes_of(database: Database) -> dict[str, dict[str, JSON]]:
 @asynccontextmanager
 async def listening(
     database: Database,
-    patience: Patience = HASTY,
+    timeouts: AmiTimeouts = HASTY,
     stage_memory: int = 1000,
     stopped: bool = True,
     data_dir: Path = Path("/nowhere"),
@@ -101,7 +101,7 @@ async def listening(
         publish(context, reports, datetime.now(UTC))
 
     stop = asyncio.Event()
-    task = asyncio.create_task(listen(context, write, stage_memory, stop, data_dir, patience, keep_events))
+    task = asyncio.create_task(listen(context, write, stage_memory, stop, data_dir, timeouts, keep_events))
     try:
         yield task
     finally:

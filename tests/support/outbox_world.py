@@ -11,7 +11,7 @@ from sqlalchemy import select
 from pbxhub.calls.stages import CallReport, Stage, Value
 from pbxhub.delivery.context import DeliveryContext, PauseRule
 from pbxhub.delivery.links import Links
-from pbxhub.delivery.outbox import Batch, Claimed, Finished, Result, claim, publish, record
+from pbxhub.delivery.outbox import AttemptResult, Batch, Claimed, Finished, claim, publish, record
 from pbxhub.delivery.outbox.attempt_result import given_up
 from pbxhub.delivery.wakeup import Wakeups
 from pbxhub.delivery.webhook_cache import WebhookCache
@@ -139,7 +139,7 @@ def take(
         return claim(context_of(database), session, limit, at(seconds), rooms, chance=lambda: chance)
 
 
-def give_up(database: Database, batch: Batch, seconds: float, rule: PauseRule | None = None) -> list[Result]:
+def give_up(database: Database, batch: Batch, seconds: float, rule: PauseRule | None = None) -> list[AttemptResult]:
     """Records what a claim has given up that many seconds after NOON."""
     done = [given_up(one, at(seconds)) for one in batch.given_up]
     with database.write() as session:
@@ -148,7 +148,7 @@ def give_up(database: Database, batch: Batch, seconds: float, rule: PauseRule | 
 
 def finish(
     database: Database, claimed: Sequence[Claimed], answer: Answer, seconds: float, rule: PauseRule | None = None
-) -> list[Result]:
+) -> list[AttemptResult]:
     """Records the same answer for all of them that many seconds after NOON, without jitter."""
     done = [Finished(one, answer, (), at(seconds)) for one in claimed]
     with database.write() as session:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from pbxhub.ami.channel_list import ChannelList, ReceivedEvent
 from pbxhub.ami.connection import Connection, Item
 from pbxhub.ami.inbox import Inbox
-from pbxhub.ami.login import Address, Patience
+from pbxhub.ami.login import Address, AmiTimeouts
 from pbxhub.store.pbx_states import PbxState
 from pbxhub.testing.pbx.pbx_player import PbxPlayer
 
-HASTY = Patience(
+HASTY = AmiTimeouts(
     connect=1.0, answer=1.0, quiet=5.0, pong=5.0, doubt=5.0, first_pause=0.02, longest_pause=0.1, steady=30.0
 )
 
@@ -60,9 +60,9 @@ def address_of(player: PbxPlayer, **changes: object) -> Address:
 
 
 @asynccontextmanager
-async def line_to(address: Address, patience: Patience = HASTY, room: int = 10_000) -> AsyncIterator[Line]:
+async def line_to(address: Address, timeouts: AmiTimeouts = HASTY, room: int = 10_000) -> AsyncIterator[Line]:
     inbox: Inbox[Item] = Inbox(room)
-    line = Line(Connection(address, inbox, patience))
+    line = Line(Connection(address, inbox, timeouts))
 
     async def read() -> None:
         while True:

@@ -4,7 +4,7 @@ from typing import Any
 
 from pbxhub.account import resthook_subscribers as rules
 from pbxhub.account.access import Access
-from pbxhub.account.reported_events import Known
+from pbxhub.account.reported_events import NewAttributes
 from pbxhub.account.reported_events import attach as attach_attributes
 from pbxhub.account.visible import visible_url
 from pbxhub.api import schemas
@@ -99,7 +99,7 @@ def call(data: dict[str, Any], name: str) -> Any:
 @needs("events.send")
 def attach(data: dict[str, Any]) -> Any:
     """Attaches utm_source, client_id … to a call, or to calls with a number that begin in a time window."""
-    given = Known(data["values"], data["call_id"], data["number"], data["valid_from"], data["valid_until"])
+    given = NewAttributes(data["values"], data["call_id"], data["number"], data["valid_from"], data["valid_until"])
     with writing() as session:
         row = accepted(attach_attributes(session, enter(session), given))
         if row is None:

@@ -4,7 +4,7 @@ publish writes what is to be sent, claim hands it to a worker, record writes how
 and resume are what people do to it.
 """
 
-from pbxhub.delivery.outbox.attempt_result import Finished, Result
+from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.delivery.outbox.cancel import cancel_pending, check
 from pbxhub.delivery.outbox.claim import claim
 from pbxhub.delivery.outbox.claimed import Batch, Claimed
@@ -19,7 +19,7 @@ from pbxhub.delivery.outbox.resthooks import call_resthook, subscribe, unsubscri
 from pbxhub.delivery.outbox.selection import Selection, count_by_webhook, list_conditions
 
 __all__ = [
-    "Batch", "CannotResendError", "Claimed", "Finished", "Pruned", "Published", "Result", "Retention",
+    "AttemptResult", "Batch", "CannotResendError", "Claimed", "Finished", "Pruned", "Published", "Retention",
     "Selection", "add_later", "add_to_call", "ask_cancel", "call_resthook", "cancel_pending", "check", "claim",
     "count_by_webhook", "list_conditions", "open_orders", "order_resend", "pause", "prune", "publish", "publish_later",
     "publish_other", "record", "register", "resend_one", "resume", "step_resends", "stop_resend", "subscribe",

@@ -28,7 +28,7 @@ def given_up(claimed: Claimed, now: datetime) -> Finished:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class AttemptResult:
     """The new state of one delivery. due_at: the next attempt, if that is pending.
 
     owned: the worker still had the lease; otherwise only the attempt was completed.

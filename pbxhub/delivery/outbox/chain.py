@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.call_rows import CallNow, no_call, read_call
 from pbxhub.delivery.context import DeliveryContext
-from pbxhub.delivery.outbox.attempt_result import Finished, Result
+from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.delivery.outbox.enqueue import enqueue
 from pbxhub.delivery.outbox.render import CHAINED, once_in_a_chain, render_chain
 from pbxhub.delivery.read_answer import Reading, read
@@ -65,7 +65,7 @@ def _merged(before: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return {**new, "webhook.saved": {**(before.get("webhook.saved") or {}), **(new.get("webhook.saved") or {})}}
 
 
-def publish_next(context: DeliveryContext, session: Session, results: Iterable[Result], now: datetime) -> None:
+def publish_next(context: DeliveryContext, session: Session, results: Iterable[AttemptResult], now: datetime) -> None:
     """Queues the on_success / on_failure webhook of every final result whose filters match."""
     following = [(result, name) for result in results if (name := _next_name(result))]
     if not following:
@@ -83,7 +83,7 @@ def publish_next(context: DeliveryContext, session: Session, results: Iterable[R
     enqueue(context, session, _not_there_yet(session, deliveries), now)
 
 
-def _next_name(result: Result) -> str:
+def _next_name(result: AttemptResult) -> str:
     spec = result.finished.claimed.webhook.spec
     if result.state == PENDING:
         return ""
@@ -94,7 +94,7 @@ def _values(
     context: DeliveryContext,
     session: Session,
     project: ProjectWebhooks,
-    result: Result,
+    result: AttemptResult,
     lookups: Lookups,
     now: datetime,
 ) -> StageValues | None:

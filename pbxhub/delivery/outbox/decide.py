@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from pbxhub.delivery.outbox.attempt_result import Finished, Result
+from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.delivery.read_answer import Reading
 from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import LOST, UNREADABLE, may_pass
@@ -15,12 +15,12 @@ from pbxhub.webhooks.success import read_json
 _UNREADABLE_WAITS, _UNREADABLE_WAITS_MOST = timedelta(minutes=1), timedelta(minutes=10)
 
 
-def decide(one: Finished, reading: Reading, owned: bool, now: datetime, chance: float) -> Result:
+def decide(one: Finished, reading: Reading, owned: bool, now: datetime, chance: float) -> AttemptResult:
     if reading.ok:
-        return Result(one, reading, DELIVERED, now, owned)
+        return AttemptResult(one, reading, DELIVERED, now, owned)
     if reading.code == UNREADABLE:  # no request was sent: no try is used up
         wait = min(_UNREADABLE_WAITS * 2 ** min(one.claimed.attempt - 1, 10), _UNREADABLE_WAITS_MOST)
-        return Result(one, reading, PENDING, now + wait, owned)
+        return AttemptResult(one, reading, PENDING, now + wait, owned)
     delay = next_delay(
         one.claimed.webhook.spec.retry,
         one.claimed.tries + 1,
@@ -29,8 +29,8 @@ def decide(one: Finished, reading: Reading, owned: bool, now: datetime, chance: 
         retry_after(one.answer, now),
     )
     if delay is None:
-        return Result(one, reading, FAILED, now, owned)
-    return Result(one, reading, PENDING, now + timedelta(seconds=delay), owned)
+        return AttemptResult(one, reading, FAILED, now, owned)
+    return AttemptResult(one, reading, PENDING, now + timedelta(seconds=delay), owned)
 
 
 def retry_after(answer: Answer, now: datetime) -> float | None:

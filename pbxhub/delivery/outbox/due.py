@@ -23,7 +23,7 @@ HOPS = 1000  # webhooks of a lane
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
+class DueQueue:
     """The due deliveries of one webhook in one lane. due_at: of the first of them. live: enabled, not deleted."""
 
     lane: int
@@ -37,7 +37,7 @@ class Queue:
 class Due:
     """next_due: when the next delivery that is not due yet will be. partly: there may be more queues than these."""
 
-    queues: list[Queue]
+    queues: list[DueQueue]
     next_due: datetime | None
     partly: bool
 
@@ -56,13 +56,13 @@ def find_due(session: Session, now: datetime, chance: Callable[[], float]) -> Du
     return Due(_queues(found), next_due, partly)
 
 
-def _queues(rows: Iterable[Any]) -> list[Queue]:
+def _queues(rows: Iterable[Any]) -> list[DueQueue]:
     first: dict[tuple[int, int], Any] = {}
     for row in rows:
         known = first.get((row.lane, row.webhook_id))
         if row.paused == 0 and (known is None or row.due_at < known.due_at):
             first[row.lane, row.webhook_id] = row
-    return [Queue(row.lane, row.webhook_id, row.project_id, row.due_at, bool(row.live)) for row in first.values()]
+    return [DueQueue(row.lane, row.webhook_id, row.project_id, row.due_at, bool(row.live)) for row in first.values()]
 
 
 def _look_further(session: Session, lane: int, now: datetime, start: float) -> tuple[list[Any], bool]:

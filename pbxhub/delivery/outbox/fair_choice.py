@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import BigInteger, Row, bindparam, text
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.outbox.due import Queue
+from pbxhub.delivery.outbox.due import DueQueue
 from pbxhub.delivery.webhook_cache import LiveWebhook, WebhookCache
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import AMONG, ListOf, UtcDateTime
@@ -50,7 +50,9 @@ _FIRST = {
 }
 
 
-def _candidates(session: Session, queues: Sequence[Queue], room: "Room", limit: int, now: datetime) -> list[Row[Any]]:
+def _candidates(
+    session: Session, queues: Sequence[DueQueue], room: "Room", limit: int, now: datetime
+) -> list[Row[Any]]:
     """Due rows of one lane in fair order: the projects in turn, within each its webhooks in turn, oldest first.
 
     Those with the fewest requests in flight come first: when hanging receivers have taken all places, each place that
@@ -68,9 +70,9 @@ def _candidates(session: Session, queues: Sequence[Queue], room: "Room", limit: 
     return _in_turns(_in_turns(rows, "webhook_id"), "project_id")
 
 
-def _with_room(session: Session, queues: Sequence[Queue], room: "Room", limit: int) -> list[Queue]:
+def _with_room(session: Session, queues: Sequence[DueQueue], room: "Room", limit: int) -> list[DueQueue]:
     """The first `limit` queues with room for more. Webhooks beyond these are not looked up."""
-    found: list[Queue] = []
+    found: list[DueQueue] = []
     for start in range(0, len(queues), limit):
         part = queues[start : start + limit]
         room.learn(session, part)
@@ -103,7 +105,7 @@ class Room:
         self._webhooks: dict[int, int] = {}
         self._projects: dict[int, int] = {}
 
-    def learn(self, session: Session, queues: Sequence[Queue]) -> None:
+    def learn(self, session: Session, queues: Sequence[DueQueue]) -> None:
         """Looks up the webhooks of these queues."""
         unknown = [queue for queue in queues if queue.webhook_id not in self.webhooks]
         projects = self._cache.fetch(session, {queue.project_id for queue in unknown}) if unknown else {}
@@ -125,7 +127,7 @@ class Room:
         """How many requests of its project and of its webhook were in flight when this claim began."""
         return self._by_project[of.project_id], self._by_webhook[of.webhook_id]
 
-    def of(self, queue: Queue) -> int:
+    def of(self, queue: DueQueue) -> int:
         """How many more of this queue may be claimed; 0 if its webhook has not been looked up."""
         return min(self._webhooks.get(queue.webhook_id, 0), self._projects.get(queue.project_id, 0))
 
@@ -138,7 +140,7 @@ class Room:
 
 
 def choose(
-    session: Session, room: Room, ready: Sequence[Queue], limit: int, now: datetime, chance: Callable[[], float],
+    session: Session, room: Room, ready: Sequence[DueQueue], limit: int, now: datetime, chance: Callable[[], float],
 ) -> tuple[list[Row[Any]], bool]:  # fmt: skip
     """Fills a batch: first each lane gets its share, then the rest goes to the lanes in their order. True: more may be
     due.

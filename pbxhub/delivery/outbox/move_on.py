@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.outbox.attempt_result import Finished, Result
+from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.storable import clip
 from pbxhub.store.bulk import Query, Update
 from pbxhub.store.columns import one_of
@@ -53,12 +53,12 @@ def _has_next(one: Finished) -> bool:
     return bool(spec.on_success or spec.on_failure)
 
 
-def move_on(session: Session, results: Iterable[Result]) -> None:
+def move_on(session: Session, results: Iterable[AttemptResult]) -> None:
     """Writes the new states and ends the leases."""
     _MOVE_ON.run(session, [_delivery_row(result) for result in results])
 
 
-def _delivery_row(result: Result) -> dict[str, Any]:
+def _delivery_row(result: AttemptResult) -> dict[str, Any]:
     claimed, answer = result.finished.claimed, result.finished.answer
     pending, sent = result.state == PENDING, result.was_sent
     return {

@@ -106,10 +106,10 @@ def sweep(context: DeliveryContext, session: Session, now: datetime) -> None:
     ).all()
     for order in rows:
         begun = order.taken_on or order.created_on
-        patience = ABANDONED + timedelta(seconds=dial_plan_of(session, order.pbx_id or 0).ring_seconds)
+        longest = ABANDONED + timedelta(seconds=dial_plan_of(session, order.pbx_id or 0).ring_seconds)
         if order.taken_on is None:
             move(context, session, order, ERROR, "No listener was connected to the PBX.", now)
-        elif order.call_id is None and now - begun > patience:
+        elif order.call_id is None and now - begun > longest:
             move(
                 context, session, order, ERROR, "Outcome unknown: the hub has had no connection to the PBX since.", now
             )

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, load_only
 
 from pbxhub.delivery.context import DeliveryContext, PauseRule
-from pbxhub.delivery.outbox.attempt_result import Result
+from pbxhub.delivery.outbox.attempt_result import AttemptResult
 from pbxhub.delivery.outbox.own_webhooks import RESTHOOK
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import one_of
@@ -23,7 +23,7 @@ HEALTHY_DAY = timedelta(hours=24)
 _QUIETLY = {"synchronize_session": False}
 
 
-def note_health(session: Session, results: Sequence[Result], rule: PauseRule, now: datetime) -> None:
+def note_health(session: Session, results: Sequence[AttemptResult], rule: PauseRule, now: datetime) -> None:
     """Counts final failures, resets the count after a success, pauses, and writes a notice of each change.
 
     Callbacks are left out: one webhook carries those to many addresses, and one failing address must not stop the

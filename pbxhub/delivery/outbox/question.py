@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.delivery.call_rows import CallNow
 from pbxhub.delivery.context import PauseRule
-from pbxhub.delivery.outbox.attempt_result import Finished, Result
+from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.delivery.outbox.chain import save_answers
 from pbxhub.delivery.outbox.pausing import note_health
 from pbxhub.delivery.outbox.write_attempts import attempt_row
@@ -50,7 +50,7 @@ def record_question(
     when it is written later.
     """
     claimed = finished.claimed
-    result = Result(finished, reading, DELIVERED if reading.ok else FAILED, now, True)
+    result = AttemptResult(finished, reading, DELIVERED if reading.ok else FAILED, now, True)
     sent = bool(claimed.request.method)
     insert_question(session, _delivery(result, sent))
     if sent:
@@ -63,7 +63,7 @@ def record_question(
     note_health(session, [result], _NEVER_FOR_FAILURES, now)
 
 
-def _delivery(result: Result, sent: bool) -> AnsweredQuestion:
+def _delivery(result: AttemptResult, sent: bool) -> AnsweredQuestion:
     claimed, answer, request = result.finished.claimed, result.finished.answer, result.finished.claimed.request
     return AnsweredQuestion(
         claimed.id, claimed.project_id, claimed.webhook.id, claimed.webhook.revision, KIND, claimed.created_on,

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.context import DeliveryContext
-from pbxhub.delivery.outbox.attempt_result import Finished, Result
+from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.delivery.outbox.chain import publish_next, save_answers
 from pbxhub.delivery.outbox.decide import decide
 from pbxhub.delivery.outbox.move_on import lock_owned, move_on
@@ -21,7 +21,7 @@ from pbxhub.delivery.read_answer import read
 def record(
     context: DeliveryContext, session: Session, finished: Sequence[Finished], now: datetime,
     chance: Callable[[], float] = random.random,
-) -> list[Result]:  # fmt: skip
+) -> list[AttemptResult]:  # fmt: skip
     """Completes the attempts and moves the deliveries to their next states, in the caller's transaction.
 
     A success saves the answer on the call, releases what was held for this stage of the call, and queues the next
@@ -54,7 +54,7 @@ def record(
     return results
 
 
-def _first_attempts(results: Iterable[Result]) -> list[Place]:
+def _first_attempts(results: Iterable[AttemptResult]) -> list[Place]:
     return [
         (result.finished.claimed.webhook.id, result.finished.claimed.sequence_id)
         for result in results

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.context import DeliveryContext
-from pbxhub.delivery.outbox.attempt_result import Result
+from pbxhub.delivery.outbox.attempt_result import AttemptResult
 from pbxhub.delivery.outbox.cancel import cancel_pending
 from pbxhub.delivery.outbox.enqueue import enqueue
 from pbxhub.delivery.outbox.own_webhooks import RESTHOOK, add_own_webhook
@@ -70,7 +70,7 @@ def call_resthook(
     return [one.id for one in deliveries]
 
 
-def drop_gone(session: Session, results: Iterable[Result], now: datetime) -> None:
+def drop_gone(session: Session, results: Iterable[AttemptResult], now: datetime) -> None:
     """Unsubscribes those that answered 410, with a notice. Results of other webhooks are ignored."""
     gone = {result.finished.claimed.webhook.id for result in results if result.is_gone}
     if not gone:

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.outbox.attempt_result import Finished, Result
+from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.sending.outcomes import LOST
 from pbxhub.storable import clip
 from pbxhub.store.bulk import Update
@@ -27,7 +27,7 @@ _COMPLETE = Update(
 )  # fmt: skip
 
 
-def write_attempts(session: Session, results: Sequence[Result]) -> None:
+def write_attempts(session: Session, results: Sequence[AttemptResult]) -> None:
     """Each attempt as it ended, and one webhook_called event for each request that left.
 
     A commit whose answer was lost is followed by the same recording. The order of events: 1. the worker commits, and
@@ -55,14 +55,14 @@ def _already_written(session: Session, finished: Sequence[Finished]) -> set[tupl
     return {(row.delivery_id, row.number) for row in session.execute(known) if ends.get(row[:2]) == row.finished_on}
 
 
-def _called(result: Result) -> NewEvent:
+def _called(result: AttemptResult) -> NewEvent:
     """Which attempt it was; what left and what came back is read from the attempt."""
     claimed = result.finished.claimed
     which = {"delivery_id": str(claimed.id), "attempt": claimed.attempt}
     return NewEvent(claimed.project_id, "webhook_called", result.finished.finished_on, which, claimed.call_id)
 
 
-def attempt_row(result: Result) -> dict[str, Any]:
+def attempt_row(result: AttemptResult) -> dict[str, Any]:
     """The columns of the attempt: delivery_id and number name it."""
     answer, one = result.finished.answer, result.finished
     return {

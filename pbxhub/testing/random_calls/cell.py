@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from pbxhub.testing.phones.light.leg import Leg, Seen
+from pbxhub.testing.phones.light.leg import Leg, LegEvent
 from pbxhub.testing.phones.light.phone import LightPhone
 
 # What the one who plays the script adds to what phones see: an act that the phones have shown to have worked.
@@ -18,7 +18,7 @@ class Moment:
     """time: seconds since 1970. who: a number. to: where a call was sent on to. leg: on which it was seen."""
 
     time: float
-    what: Seen | Done
+    what: LegEvent | Done
     who: str
     to: str = ""
     status: int = 0
@@ -39,7 +39,7 @@ class Cell:
         self.legs: list[Leg] = []
         self.log: list[Moment] = []
 
-    def saw(self, what: Seen, leg: Leg) -> None:
+    def saw(self, what: LegEvent, leg: Leg) -> None:
         """What one of its phones sees."""
         if leg not in self.legs:
             self.legs.append(leg)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pbxhub.testing.pbx.ami_stream import AmiStream
 from pbxhub.testing.pbx.asterisk import PASSWORD, Asterisk, Dialplan
-from pbxhub.testing.phones.light.leg import Leg, Seen
+from pbxhub.testing.phones.light.leg import Leg, LegEvent
 from pbxhub.testing.phones.light.phone import LightPhone
 from pbxhub.testing.random_calls.cell import Cell, Moment, cell_of
 from pbxhub.testing.random_calls.compare import Difference, differences
@@ -81,7 +81,7 @@ class Lab:
         self.listening.close()
         self._admin.close()
 
-    def _saw(self, what: Seen, leg: Leg) -> None:
+    def _saw(self, what: LegEvent, leg: Leg) -> None:
         cell = self.cells.get(cell_of(leg.number))
         if cell is not None:
             cell.saw(what, leg)

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from pbxhub.account import invitations
-from pbxhub.account.invitations import Waiting
+from pbxhub.account.invitations import OpenInvitation
 from pbxhub.account.passwords import normalised
 from pbxhub.store.accounts import Invitation, User
 from pbxhub.web.forms import NewAccountForm
@@ -62,7 +62,7 @@ def with_link(token: str) -> ResponseReturnValue:
     return render_template("account/invitation.html", waiting=waiting, answering=True)
 
 
-def _join(token: str, waiting: Waiting) -> ResponseReturnValue:
+def _join(token: str, waiting: OpenInvitation) -> ResponseReturnValue:
     """The form of a new account, and the account."""
     form = NewAccountForm()
     form.address = waiting.invitation.email

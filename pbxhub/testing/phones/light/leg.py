@@ -18,7 +18,7 @@ State = Literal["dialling", "ringing", "talking", "over"]
 # What a phone sees of a call. placed: we call; rings: it rings here; refused: we said no; stopped: it rings no more;
 # answered: we took it; connected: the one we call took it; failed: nobody took it; left: we hung up;
 # released: they did.
-Seen = Literal["placed", "rings", "refused", "stopped", "answered", "connected", "failed", "left", "released"]
+LegEvent = Literal["placed", "rings", "refused", "stopped", "answered", "connected", "failed", "left", "released"]
 _DIGIT_EVERY = 0.08  # seconds
 
 
@@ -221,7 +221,7 @@ class Leg:
         self.tried = True
         self.remote_tag = self.remote_tag or answer.tag("To")
 
-    def _end(self, seen: Seen) -> None:
+    def _end(self, seen: LegEvent) -> None:
         if self.state != "over":
             self.state = "over"
             self.voice.close()

@@ -9,13 +9,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from pbxhub.testing.phones.light import wire
-from pbxhub.testing.phones.light.leg import Leg, Seen
+from pbxhub.testing.phones.light.leg import Leg, LegEvent
 from pbxhub.testing.phones.light.voice import EVERY
 from pbxhub.testing.phones.sip_trace import SipMessage
 
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 4.0, 4.0)  # seconds between repetitions of a request without an answer
 _PATIENCE = 60.0  # seconds for a final answer to an INVITE that rings
-Saw = Callable[[Seen, Leg], None]
+Saw = Callable[[LegEvent, Leg], None]
 
 
 class LightPhone(asyncio.DatagramProtocol):
