@@ -174,7 +174,7 @@ def test_the_next_webhook_of_the_chain_sees_the_answer() -> None:
 
 
 def test_a_mandatory_value_that_is_missing_is_the_reason() -> None:
-    saving = WebhookSpec(answer=Answer(save=(Saved("ID", "id", mandatory=True),)))
+    saving = WebhookSpec(answer=AnswerSpec(save=(Saved("ID", "id", mandatory=True),)))
     values = read(saving, Received("ok", "", 200, body=b"{}")).values
     assert (values["response_status"], values["error_reason"]) == ("FAILED", "MISSING_MANDATORY")
     assert values["response_raw"] == "{}"
