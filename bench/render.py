@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from pbxhub.webhooks.matching import compile_filters
-from pbxhub.webhooks.message import Request
+from pbxhub.webhooks.rendered_request import Request
 from pbxhub.webhooks.request import compile_request
 from pbxhub.webhooks.spec import Filter, Parameter, RequestSpec, WebhookSpec
 

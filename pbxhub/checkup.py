@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from pbxhub.account.contexts import strange_contexts
+from pbxhub.account.strange_contexts import strange_contexts
 from pbxhub.ami.pbx_check import check_row
 from pbxhub.ami.pbx_rows import read_rows
 from pbxhub.delivery.wakeup import wake_trouble

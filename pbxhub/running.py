@@ -21,7 +21,7 @@ from pbxhub.delivery.outbox.prune import Pruned
 from pbxhub.delivery.wakeup import wake_trouble
 from pbxhub.demo.demo_project import retire_demo
 from pbxhub.demo.receiver import describe
-from pbxhub.demo.show import showing
+from pbxhub.demo.run_demo import showing
 from pbxhub.opening import OpenHub, database_of, open_hub
 from pbxhub.services import answering, bound, collect_seldom, listening, measuring, pages, retention, working
 from pbxhub.settings import Settings

@@ -11,7 +11,7 @@ import trustme
 
 from pbxhub.ami.login import Address
 from pbxhub.ami.manager_actions import ActionRefusedError, build
-from pbxhub.store.pbx_states import REASONS, PbxState
+from pbxhub.store.pbx_state_sentences import REASONS, PbxState
 from pbxhub.testing.pbx.pbx_player import PbxPlayer
 from tests.support.pbx_line import HASTY, address_of, line_to, playing, until
 

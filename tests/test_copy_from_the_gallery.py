@@ -13,7 +13,7 @@ from pbxhub.webhooks.check import advice, problems
 from pbxhub.webhooks.ga4 import debug_url, lint_ga4
 from pbxhub.webhooks.ga4_request import lint_request, twin, twin_messages
 from pbxhub.webhooks.gallery import Item, default_event, fill, find, gallery, load_item
-from pbxhub.webhooks.message import Request
+from pbxhub.webhooks.rendered_request import Request
 from pbxhub.webhooks.request import compile_request
 from pbxhub.webhooks.spec import Field, Parameter, RequestSpec, SpecError, WebhookSpec
 from pbxhub.webhooks.spec_json import json_schema

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from pbxhub.delivery.background_jobs import BackgroundJobs
 from pbxhub.delivery.outbox import Selection, order_resend
-from pbxhub.notices.tell import BATCH, FAIR_SHARE, tell
+from pbxhub.notices.send_notices import BATCH, FAIR_SHARE, tell
 from pbxhub.settings import MailServer
 from pbxhub.store.delivery_rows import PENDING
 from pbxhub.store.ids import new_id

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pbxhub.webhooks.message import NotSent, Request
+from pbxhub.webhooks.rendered_request import NotSent, Request
 from pbxhub.webhooks.request import compile_request
 from pbxhub.webhooks.spec import Field, Parameter, RequestSpec, SpecError, WebhookSpec
 from tests.support.random_trees import (

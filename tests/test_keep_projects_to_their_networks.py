@@ -11,7 +11,7 @@ from pbxhub.account.preview import test_send as send_test
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.worker import Worker
-from pbxhub.notices.tell import tell
+from pbxhub.notices.send_notices import tell
 from pbxhub.opening import OpenHub
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.engine import Engine

@@ -11,7 +11,7 @@ from pbxhub.webhooks.auth import authorize, secret_error
 from pbxhub.webhooks.chains import check_chains
 from pbxhub.webhooks.check import problems
 from pbxhub.webhooks.matching import compile_filters
-from pbxhub.webhooks.message import Request
+from pbxhub.webhooks.rendered_request import Request
 from pbxhub.webhooks.request import compile_request
 from pbxhub.webhooks.retry import delays_of, next_delay
 from pbxhub.webhooks.saved_values import Answered, chain_values, read_answer

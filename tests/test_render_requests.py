@@ -9,7 +9,7 @@ import pytest
 
 from pbxhub.webhooks.check import check_spec, problems
 from pbxhub.webhooks.gallery import fill, find, gallery
-from pbxhub.webhooks.message import NotSent, Request
+from pbxhub.webhooks.rendered_request import NotSent, Request
 from pbxhub.webhooks.request import compile_request
 from pbxhub.webhooks.spec import Parameter, RequestSpec, WebhookSpec
 from tests.support.golden_cases import Case, all_cases

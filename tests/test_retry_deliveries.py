@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from pbxhub.delivery.context import PauseRule
 from pbxhub.delivery.outbox import publish, resume
-from pbxhub.delivery.outbox.decide import retry_after
+from pbxhub.delivery.outbox.next_state import retry_after
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING
 from pbxhub.store.notices import Notice

@@ -14,7 +14,7 @@ from pbxhub.account.preview import test_send as send_test
 from pbxhub.delivery.context import open_context, utc_now
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox import publish, resend_one
-from pbxhub.notices.tell import tell
+from pbxhub.notices.send_notices import tell
 from pbxhub.opening import OpenHub
 from pbxhub.sending.sender import Sender
 from pbxhub.services import guard

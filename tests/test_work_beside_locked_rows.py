@@ -25,7 +25,7 @@ from pbxhub.delivery.outbox import (
     publish,
     step_resends,
 )  # fmt: skip
-from pbxhub.notices.tell import tell
+from pbxhub.notices.send_notices import tell
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.notices import Notice

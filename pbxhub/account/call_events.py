@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
-from pbxhub.account.visible import visible_text
+from pbxhub.account.secret_visibility import visible_text
 from pbxhub.calls.ami_events import parse
 from pbxhub.calls.ami_headers import linkedids_of
 from pbxhub.calls.replay import blocks, seconds_of

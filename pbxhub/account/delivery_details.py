@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import differences
 from pbxhub.account.sample_calls import values_of
-from pbxhub.account.visible import visible_body, visible_request, visible_values
+from pbxhub.account.secret_visibility import visible_body, visible_request, visible_values
 from pbxhub.account.webhook_fields import flatten
 from pbxhub.calls.stages import JSON, Value
 from pbxhub.redaction import redact_headers, redact_url
@@ -18,8 +18,8 @@ from pbxhub.store.delivery_rows import DELIVERED, FAILED, Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.webhooks.check import used_parameters
-from pbxhub.webhooks.message import Request
 from pbxhub.webhooks.params import lookup
+from pbxhub.webhooks.rendered_request import Request
 from pbxhub.webhooks.spec import WebhookSpec
 
 _MOST_NAMED = 100

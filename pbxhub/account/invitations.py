@@ -16,10 +16,10 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access, Role
 from pbxhub.account.audit_log import Action, note, write_entry
+from pbxhub.account.guess_delays import INVITED, INVITING, Bucket, begin
 from pbxhub.account.members import membership_of
 from pbxhub.account.refusals import Refusal
 from pbxhub.account.tokens import hash_of
-from pbxhub.account.tries import INVITED, INVITING, Bucket, begin
 from pbxhub.store.accounts import Invitation, Membership, Project, User
 from pbxhub.translatable import say
 

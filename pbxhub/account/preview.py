@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.sample_calls import chosen_values, recent_values
-from pbxhub.account.visible import readable
+from pbxhub.account.secret_visibility import readable
 from pbxhub.account.webhook_secrets import (
     given_key,
     given_secret,
@@ -37,7 +37,7 @@ from pbxhub.webhooks.curl_command import as_curl
 from pbxhub.webhooks.ga4 import is_ga4
 from pbxhub.webhooks.ga4_request import lint_request, twin, twin_messages
 from pbxhub.webhooks.matching import Matched, compile_filters, would_match
-from pbxhub.webhooks.message import NotSent, Request
+from pbxhub.webhooks.rendered_request import NotSent, Request
 from pbxhub.webhooks.request import compile_request
 from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec, load_spec
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pbxhub.account.visible import redacted_spec
+from pbxhub.account.secret_visibility import redacted_spec
 from pbxhub.calls.stages import JSON
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.webhooks.import_export import leaves

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
-from pbxhub.account.visible import visible_spec
+from pbxhub.account.secret_visibility import visible_spec
 from pbxhub.account.webhook_drafts import MOST_WEBHOOKS, Draft, address_errors, live_webhooks
 from pbxhub.account.webhook_secrets import same_host
 from pbxhub.account.webhooks import change, create

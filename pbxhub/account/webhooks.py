@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import Action, differences, note
 from pbxhub.account.refusals import NotAllowedError, NotFoundError
-from pbxhub.account.visible import visible_spec
+from pbxhub.account.secret_visibility import visible_spec
 from pbxhub.account.webhook_drafts import Draft, live_webhooks, read_draft
 from pbxhub.account.webhook_fields import all_fields, changed_fields, flatten, logged_fields, own_fields
 from pbxhub.account.webhook_secrets import drop_moved_secrets, key_errors, secret_errors, store_secrets

@@ -28,7 +28,7 @@ from pbxhub.ami.manager_actions import build
 from pbxhub.ami.placing import NotBegun
 from pbxhub.ami.protocol import AmiProtocol, AmiResponse, SessionEndedError
 from pbxhub.sending.own_address import own_address
-from pbxhub.store.pbx_states import PbxState
+from pbxhub.store.pbx_state_sentences import PbxState
 
 Item = ReceivedEvent | ChannelList | SilentCheck | PbxState | NotBegun
 _NOT_CONNECTED = PbxState("lost", "closed")

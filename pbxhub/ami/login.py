@@ -18,7 +18,7 @@ from pbxhub.calls.ami_events import Status
 from pbxhub.calls.charsets import charset_of
 from pbxhub.sending.pbx_reach import ANYWHERE, PbxReach
 from pbxhub.sending.target_url import Address as IpAddress
-from pbxhub.store.pbx_states import PbxState
+from pbxhub.store.pbx_state_sentences import PbxState
 
 log = structlog.get_logger(__name__)
 CLASSES = "system,call,agent,user,cdr"

@@ -11,7 +11,7 @@ from pbxhub.ami.manager_actions import build
 from pbxhub.ami.pbx_rows import PbxRow
 from pbxhub.ami.protocol import SessionEndedError
 from pbxhub.finding import Finding
-from pbxhub.store.pbx_states import PbxState
+from pbxhub.store.pbx_state_sentences import PbxState
 from pbxhub.translatable import say
 
 CLOCK_TOLERANCE = 2.0  # seconds

@@ -30,7 +30,7 @@ from pbxhub.calls.ami_events import parse
 from pbxhub.calls.resync import why_gone
 from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.context import DeliveryContext
-from pbxhub.store.pbx_states import PbxState
+from pbxhub.store.pbx_state_sentences import PbxState
 
 _INBOX = 20_000  # events that may wait for the tracker: about 10 MB
 _SLICE = 200  # events processed before other tasks of the loop run: a few milliseconds

@@ -21,7 +21,7 @@ from panoramisk.message import Message
 
 from pbxhub.calls.ami_events import EVENTS
 from pbxhub.calls.charsets import decode
-from pbxhub.store.pbx_states import PbxState
+from pbxhub.store.pbx_state_sentences import PbxState
 
 LONGEST_MESSAGE = 128 * 1024  # bytes; the longest in the recordings has 2,400
 _LONGEST_GARBAGE = 16 * 1024 * 1024

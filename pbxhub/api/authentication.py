@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import RIGHTS, Access, Right, rights_of_scopes
 from pbxhub.account.api_keys import access_of_key, is_use_to_note, key_of, note_use
-from pbxhub.account.tries import network_of
+from pbxhub.account.guess_delays import network_of
 from pbxhub.api.problems import problem, refuse
 from pbxhub.store.accounts import ApiKey
 from pbxhub.wsgi.current import hub, now, writing

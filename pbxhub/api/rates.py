@@ -3,8 +3,8 @@
 from flask import Flask, g, request
 from flask_limiter import Limiter
 
+from pbxhub.account.guess_delays import network_of
 from pbxhub.account.tokens import hash_of
-from pbxhub.account.tries import network_of
 
 LIMIT = "600 per minute"
 STRANGERS = "60 per minute"

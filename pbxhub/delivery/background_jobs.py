@@ -13,7 +13,7 @@ from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox import Retention, prune, step_resends
 from pbxhub.delivery.outbox.ordered_call_status import sweep
 from pbxhub.delivery.persons import fill_persons
-from pbxhub.notices.tell import tell
+from pbxhub.notices.send_notices import tell
 from pbxhub.sending.sender import Sender
 from pbxhub.settings import MailServer
 from pbxhub.store.database_errors import reason

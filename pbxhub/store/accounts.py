@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.stages import JSON
 from pbxhub.store.columns import JsonColumn, UtcDateTime, one_of
-from pbxhub.store.pbx_states import PbxState, StateName
+from pbxhub.store.pbx_state_sentences import PbxState, StateName
 from pbxhub.store.session import Base
 
 Id = BigInteger().with_variant(Integer, "sqlite")
@@ -161,7 +161,7 @@ class Pbx(Base):
     cel_cursor: Mapped[int] = mapped_column(BigInteger, default=0)  # calls without a later row are finished
     cel_mark: Mapped[str] = mapped_column(String(400), default="")  # that row's content: the file may be another now
     enabled: Mapped[bool] = mapped_column(default=True)
-    # what the listener last saw, for the pages: new before that, then the names and codes of pbx_states.py
+    # what the listener last saw, for the pages: new before that, then the names and codes of pbx_state_sentences.py
     state: Mapped[str] = mapped_column(String(20), default="new")
     state_code: Mapped[str] = mapped_column(String(40), default="")
     state_detail: Mapped[str] = mapped_column(String(500), default="")

@@ -12,13 +12,13 @@ from pbxhub.store import (
     call_events,
     delivery_rows,
     events,
+    guess_delays,
     history,
     key_check,
     notices,
     ordered_calls,
     questions,
     resends,
-    tries,
     webhooks,
 )
 from pbxhub.store.session import Base, Database
@@ -36,7 +36,7 @@ TABLES = (
     events,
     api,
     call_events,
-    tries,
+    guess_delays,
     key_check,
 )
 

@@ -25,10 +25,10 @@ from pbxhub.web import (
     devices,
     error_pages,
     formatting,
+    guess_limits,
     http_protection,
     labels,
     language,
-    limits,
     navigation,
     one_time_codes,
     polling,
@@ -75,7 +75,7 @@ def create_app(
         totp_cls=OneTimeCodes,
         mf_recovery_codes_util_cls=RecoveryCodes,
     )
-    limits.install(app, accounts)
+    guess_limits.install(app, accounts)
     one_time_codes.install(app)
     for part in (assets, devices, error_pages, language, navigation, formatting, polling, sessions, labels):
         part.install(app)

@@ -14,7 +14,7 @@ from flask_login import current_user
 from markupsafe import Markup, escape
 
 from pbxhub.account.copied_text import argument_of
-from pbxhub.account.visible import readable, visible_body, visible_text, visible_values
+from pbxhub.account.secret_visibility import readable, visible_body, visible_text, visible_values
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.web.assets import asset
 from pbxhub.wsgi.current import now

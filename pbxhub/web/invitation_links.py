@@ -10,8 +10,8 @@ from pbxhub.account.invitations import account_of, mail_wait, may_show_link, new
 from pbxhub.notices.mail import send_mail
 from pbxhub.settings import MailServer
 from pbxhub.store.accounts import Invitation
+from pbxhub.web.guess_limits import duration
 from pbxhub.web.language import _
-from pbxhub.web.limits import duration
 from pbxhub.web.shown_once import hand_over
 from pbxhub.wsgi.current import hub, now
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from pbxhub.translatable import say
 from pbxhub.webhooks.headers import header_name_error
-from pbxhub.webhooks.message import Request
+from pbxhub.webhooks.rendered_request import Request
 from pbxhub.webhooks.spec import Auth, FieldError, RequestSpec
 from pbxhub.webhooks.template import TemplateError
 from pbxhub.webhooks.urls import compile_url

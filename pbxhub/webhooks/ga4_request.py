@@ -23,8 +23,8 @@ from pbxhub.webhooks.ga4 import (
     is_ga4,
     name_notes,
 )
-from pbxhub.webhooks.message import Request
 from pbxhub.webhooks.paths_in_json import MISSING
+from pbxhub.webhooks.rendered_request import Request
 from pbxhub.webhooks.spec_json import FieldError, join
 from pbxhub.webhooks.success import read_json
 

@@ -12,7 +12,7 @@ from pbxhub.webhooks.body import CONTENT_TYPES, WITHOUT_BODY, compile_body
 from pbxhub.webhooks.encoders import percent, query_text
 from pbxhub.webhooks.headers import header_name_error, header_value_error
 from pbxhub.webhooks.leaves import Node
-from pbxhub.webhooks.message import NotSent, Request
+from pbxhub.webhooks.rendered_request import NotSent, Request
 from pbxhub.webhooks.rendering import LARGEST_REQUEST, Context, MandatoryError, RenderError, to_bytes
 from pbxhub.webhooks.spec import Field, RequestSpec, WebhookSpec
 from pbxhub.webhooks.spec_json import FieldError, SpecError, join

@@ -13,7 +13,7 @@ from babel.messages.pofile import read_po, write_po
 
 from pbxhub.account.audit_log import Action
 from pbxhub.sending.outcomes import _STATUS_HINTS, OUTCOMES
-from pbxhub.store.pbx_states import REASONS
+from pbxhub.store.pbx_state_sentences import REASONS
 from pbxhub.webhooks.gallery import gallery
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from pbxhub.ami.channel_list import ChannelList, ReceivedEvent
 from pbxhub.ami.connection import Connection, Item
 from pbxhub.ami.inbox import Inbox
 from pbxhub.ami.login import Address, AmiTimeouts
-from pbxhub.store.pbx_states import PbxState
+from pbxhub.store.pbx_state_sentences import PbxState
 from pbxhub.testing.pbx.pbx_player import PbxPlayer
 
 HASTY = AmiTimeouts(

@@ -9,7 +9,7 @@ from itertools import count
 
 import pytest
 
-from pbxhub.account.contexts import StrangeContext, strange_contexts
+from pbxhub.account.strange_contexts import StrangeContext, strange_contexts
 from pbxhub.checkup import check_hub
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import AuditEntry, Employee, Pbx

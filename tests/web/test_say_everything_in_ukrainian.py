@@ -13,7 +13,7 @@ from flask import Flask
 
 from pbxhub.account.audit_log import Action
 from pbxhub.store.accounts import AuditEntry
-from pbxhub.store.pbx_states import REASONS
+from pbxhub.store.pbx_state_sentences import REASONS
 from pbxhub.store.session import Database
 from pbxhub.translatable import Sentence, say
 from pbxhub.web.language import said

@@ -10,7 +10,7 @@ import pytest
 from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
-from pbxhub.store.pbx_states import REASONS
+from pbxhub.store.pbx_state_sentences import REASONS
 from pbxhub.store.session import Database
 from pbxhub.wsgi.current import now
 from tests.support.people import Browser, People

@@ -8,10 +8,10 @@ from pbxhub.account import dial_plans as dial_plan_rules
 from pbxhub.account import pbxs as pbx_rules
 from pbxhub.account import projects as projects_rules
 from pbxhub.account.access import Access, row_of
-from pbxhub.account.contexts import strange_contexts
 from pbxhub.account.dial_plans import dial_plan_to_change
 from pbxhub.account.employees import delete_employee, save_employee
 from pbxhub.account.numbers import delete_number, save_number
+from pbxhub.account.strange_contexts import strange_contexts
 from pbxhub.api import schemas
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
 from pbxhub.api.authentication import enter, needs

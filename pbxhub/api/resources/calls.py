@@ -7,7 +7,7 @@ from pbxhub.account.access import Access
 from pbxhub.account.call_events import events_of
 from pbxhub.account.call_history import CallFilter, all_calls, find_call, orders_of, stages_of
 from pbxhub.account.call_orders import CallOrder, add_to_call, cancel_call, order_call
-from pbxhub.account.visible import visible_url, visible_values
+from pbxhub.account.secret_visibility import visible_url, visible_values
 from pbxhub.api import schemas
 from pbxhub.api.answers import page
 from pbxhub.api.authentication import enter, needs

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
 from pbxhub.account import reported_events as rules
-from pbxhub.account.visible import visible_values
+from pbxhub.account.secret_visibility import visible_values
 from pbxhub.api import schemas
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint

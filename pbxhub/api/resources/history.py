@@ -7,7 +7,7 @@ from uuid import UUID
 from pbxhub.account.access import Access
 from pbxhub.account.deliveries import attempts_of, delivery_of, listed
 from pbxhub.account.resending import mark_checked, resend_of, send_again, send_one_again, stop_sending
-from pbxhub.account.visible import visible_body, visible_text
+from pbxhub.account.secret_visibility import visible_body, visible_text
 from pbxhub.api import schemas
 from pbxhub.api.answers import page
 from pbxhub.api.authentication import enter, needs

@@ -6,7 +6,7 @@ from pbxhub.account import resthook_subscribers as rules
 from pbxhub.account.access import Access
 from pbxhub.account.reported_events import NewAttributes
 from pbxhub.account.reported_events import attach as attach_attributes
-from pbxhub.account.visible import visible_url
+from pbxhub.account.secret_visibility import visible_url
 from pbxhub.api import schemas
 from pbxhub.api.answers import page
 from pbxhub.api.authentication import enter, needs

@@ -5,7 +5,7 @@ from typing import Any
 from flask import jsonify
 
 from pbxhub.account import webhooks as rules
-from pbxhub.account.visible import visible_spec
+from pbxhub.account.secret_visibility import visible_spec
 from pbxhub.account.webhook_files import carry_out, export_file, plan
 from pbxhub.account.webhooks import editable, webhook_of
 from pbxhub.api import schemas

@@ -6,7 +6,7 @@ from pbxhub.account.access import Access
 from pbxhub.account.call_questions import simulate as simulate_answer
 from pbxhub.account.preview import Preview, Tried, preview, test_send
 from pbxhub.account.refusals import ConflictError
-from pbxhub.account.visible import readable, visible_request
+from pbxhub.account.secret_visibility import readable, visible_request
 from pbxhub.account.webhooks import webhook_of
 from pbxhub.api import schemas
 from pbxhub.api.authentication import enter, needs

@@ -5,7 +5,7 @@ from typing import Any
 from pbxhub.account import webhooks as rules
 from pbxhub.account.access import Access
 from pbxhub.account.ready_made import GoogleAnalytics, set_up_google_analytics
-from pbxhub.account.visible import visible_spec
+from pbxhub.account.secret_visibility import visible_spec
 from pbxhub.account.webhook_drafts import live_webhooks, read_draft
 from pbxhub.account.webhook_secrets import make_signing_key, remove_signing_key
 from pbxhub.account.webhooks import change, create, editable, webhook_of

@@ -15,16 +15,16 @@ from pbxhub.store.call_events import CallEvents
 from pbxhub.store.columns import UtcDateTime, one_of
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, Delivery
 from pbxhub.store.events import EventRow
+from pbxhub.store.guess_delays import Tries
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import first_id_at
 from pbxhub.store.notices import Notice
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.resends import DONE, STOPPED, Resend
 from pbxhub.store.session import Database
-from pbxhub.store.tries import Tries
 
 BATCH = 500
-_TRIES = timedelta(days=1)  # no limit of tries looks further back (account/tries.py)
+_TRIES = timedelta(days=1)  # no limit of tries looks further back (account/guess_delays.py)
 PAUSE = 0.05  # seconds between two batches, for those who wait to write
 
 Conditions = Sequence[ColumnElement[bool]]

@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.delivery.outbox.chain import publish_next, save_answers
-from pbxhub.delivery.outbox.decide import decide
-from pbxhub.delivery.outbox.move_on import lock_owned, move_on
+from pbxhub.delivery.outbox.next_state import decide
 from pbxhub.delivery.outbox.pausing import note_health
 from pbxhub.delivery.outbox.resthooks import drop_gone
 from pbxhub.delivery.outbox.sequence import Place, release_next
 from pbxhub.delivery.outbox.write_attempts import write_attempts
+from pbxhub.delivery.outbox.write_next_states import lock_owned, move_on
 from pbxhub.delivery.read_answer import read
 
 

@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 
 from pbxhub.account.access import Access
 from pbxhub.account.deliveries import exported
-from pbxhub.account.visible import visible_text
+from pbxhub.account.secret_visibility import visible_text
 from pbxhub.redaction import redact_url
 from pbxhub.store.session import Database
 from pbxhub.web.delivery_filter import DeliveryFilter

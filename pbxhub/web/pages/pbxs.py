@@ -7,11 +7,11 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from pbxhub.account.access import row_of
-from pbxhub.account.contexts import add_context, strange_contexts
 from pbxhub.account.copied_text import section_of, value_of
 from pbxhub.account.dial_plans import change_dial_plan, dial_plan_to_change
 from pbxhub.account.pbx_status import live
 from pbxhub.account.pbxs import add_pbx, change_pbx, check_pbx, delete_pbx, pbxs_of
+from pbxhub.account.strange_contexts import add_context, strange_contexts
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.paths import ASTERISK_CONF
 from pbxhub.store.accounts import Pbx

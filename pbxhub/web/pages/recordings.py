@@ -16,7 +16,7 @@ from pbxhub.sending.exchange import Outgoing
 from pbxhub.store.accounts import Membership, Project
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.web.page_access import signed_in
-from pbxhub.webhooks.message import Request
+from pbxhub.webhooks.rendered_request import Request
 from pbxhub.wsgi.current import hub, now, reading
 
 pages = Blueprint("recordings", __name__)

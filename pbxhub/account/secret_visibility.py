@@ -12,7 +12,7 @@ from typing import Any
 
 from pbxhub.account.access import Access
 from pbxhub.redaction import redact_body, redact_headers, redact_text, redact_url, redact_value
-from pbxhub.webhooks.message import Request
+from pbxhub.webhooks.rendered_request import Request
 from pbxhub.webhooks.spec import WebhookSpec, dump_spec
 
 

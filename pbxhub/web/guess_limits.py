@@ -1,4 +1,4 @@
-"""Which requests are attempts to guess, and what each counts against. The rules are in account/tries.py."""
+"""Which requests are attempts to guess, and what each counts against. The rules are in account/guess_delays.py."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from flask_login import current_user
 from werkzeug.exceptions import TooManyRequests
 
 from pbxhub.account.email_addresses import normalised
-from pbxhub.account.tries import (
+from pbxhub.account.guess_delays import (
     AGAIN,
     CODE,
     MAIL,

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from pbxhub.store.tries import Tries
+from pbxhub.store.guess_delays import Tries
 
 _DAY = timedelta(days=1)
 

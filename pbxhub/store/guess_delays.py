@@ -10,7 +10,7 @@ from pbxhub.store.session import Base
 
 
 class Tries(Base):
-    """Attempts of one kind by or for one subject (account/tries.py). The hash hides who tried to sign in."""
+    """Attempts of one kind by or for one subject (account/guess_delays.py). The hash hides who tried to sign in."""
 
     __tablename__ = "tries"
     key_hash: Mapped[str] = mapped_column(String(64), primary_key=True)  # SHA-256 of kind and subject
