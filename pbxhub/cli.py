@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 
 from pbxhub import __version__
-from pbxhub.admin_commands import pbx, setup_link, user
+from pbxhub.admin_commands import pbx, setup_link
 from pbxhub.maintenance_commands import backup, move, restore
 from pbxhub.testing.commands import monitor, scenario
+from pbxhub.user_commands import user
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -17,9 +17,10 @@ Action = Literal[
     "call called off", "call ordered", "dial plan changed", "employee added", "employee changed", "employee deleted",
     "failures checked", "invitation declined", "invitation withdrawn", "member added", "member changed",
     "member invited", "member removed", "number added", "number changed",
-    "number deleted", "networks granted", "operator added", "operator removed", "project added",
+    "number deleted", "networks granted", "operator added", "operator removed", "password set", "project added",
     "project changed", "project deleted", "resthook added", "resthook removed", "resthook subscribed",
-    "resthook unsubscribed", "sending again stopped", "sent again", "signing key made", "signing key removed",
+    "resthook unsubscribed", "second factor removed", "sending again stopped", "sent again", "signing key made",
+    "signing key removed", "user added",
     "webhook added", "webhook changed", "webhook deleted", "webhook paused", "webhook resumed", "webhook switched off",
     "webhook switched on", "webhooks reordered",
 ]  # fmt: skip

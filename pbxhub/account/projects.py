@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from babel import Locale
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access, HubAccess, may_operate
@@ -14,12 +14,13 @@ from pbxhub.account.audit_log import fields, note, note_of_hub
 from pbxhub.account.operators import operators_of
 from pbxhub.account.refusals import Refusal
 from pbxhub.account.texts import read_lines
-from pbxhub.store.accounts import Membership, Project
+from pbxhub.store.accounts import Membership, Project, User
 from pbxhub.store.webhooks import add_project, touch_webhooks
-from pbxhub.translatable import say
+from pbxhub.translatable import Sentence, say
 
 LONGEST = {"name": 200, "time_zone": 64, "country": 2}  # characters
 _MOST_NAMED = 3
+_MOST_CHOICES = 30
 
 
 def refuse_new_project(session: Session, by: HubAccess) -> Refusal | None:
@@ -46,6 +47,38 @@ def make_project(session: Session, by: HubAccess, given: Mapping[str, Any]) -> P
         session.add(Membership(project_id=project.id, user_id=by.user.id, role="owner", created_on=by.now))
     note_of_hub(session, by, "project added", project.name, project_id=project.id)
     return project
+
+
+def find_project(session: Session, wanted: str) -> Project | Refusal:
+    """The project with this name or number, as the command line gives it."""
+    number = int(wanted) if wanted.isascii() and wanted.isdigit() else None
+    found = list(session.scalars(select(Project).where(or_(Project.name == wanted, Project.id == number))))
+    if len(found) == 1:
+        return found[0]
+    why = say("%(n)s projects have this name.", n=len(found)) if found else say("There is no such project.")
+    return Refusal("project", why, _choose(session))
+
+
+def project_for_pbx(session: Session, by: HubAccess, wanted: str | None) -> Project | Refusal | list[Refusal]:
+    """The project that a PBX from the command line belongs to: the only one, unless another is named. While the hub has
+    no account, a new one is made where needed: the first account will own all projects."""
+    known = session.scalars(select(Project).limit(2)).all()
+    found = find_project(session, wanted) if wanted is not None else None
+    if not isinstance(found, Refusal) and (found or len(known) == 1):
+        return found or known[0]
+    if session.scalar(select(User.id).limit(1)) is None and (wanted is not None or not known):
+        return make_project(session, by, {"name": wanted or "My project"})
+    if not known:
+        return Refusal(
+            "project", say("This hub has no project."), say("Sign in and create one, then run this command again.")
+        )
+    return found or Refusal("project", say("This hub has several projects."), _choose(session))
+
+
+def _choose(session: Session) -> Sentence:
+    known = session.execute(select(Project.id, Project.name).order_by(Project.id).limit(_MOST_CHOICES)).all()
+    named = ", ".join(f"{number} ({name})" for number, name in known)
+    return say("Give --project with the number or the name of one: %(projects)s.", projects=named)
 
 
 def projects_of(session: Session, user_id: int) -> list[tuple[Project, str]]:

@@ -34,6 +34,7 @@ from pbxhub.web import (
     polling,
     sessions,
     sign_in_messages,
+    way_back,
 )
 from pbxhub.web.one_time_codes import OneTimeCodes, RecoveryCodes
 from pbxhub.web.pages import BLUEPRINTS
@@ -77,6 +78,7 @@ def create_app(
     )
     guess_limits.install(app, accounts)
     one_time_codes.install(app)
+    way_back.install(app)
     for part in (assets, devices, error_pages, language, navigation, formatting, polling, sessions, labels):
         part.install(app)
     app.before_request(request_checks.check_page)

@@ -55,3 +55,16 @@ def test_a_forgotten_password_is_set_anew_by_mail(
     anna.post(link, {"password": NEW, "password_confirm": NEW, "submit": "1"})
     assert Browser(app.test_client()).sign_in("owner@example.com", NEW).status_code == 302
     assert elsewhere.get("/projects").status_code == 302, "a new password ends every session"
+
+
+def test_without_a_mail_server_nobody_waits_for_a_mail(
+    app: Flask, people: People, browser: Callable[[], Browser]
+) -> None:
+    anna = browser()
+    page = anna.get("/reset-password").text
+    assert "This hub sends no mails." in page
+    assert "pbxhub user password" in page
+    assert 'name="email"' not in page
+    refused = anna.post("/reset-password", {"email": "owner@example.com", "submit": "1"})
+    assert refused.status_code == 409
+    assert "a mail with a link was sent" not in refused.text

@@ -1,0 +1,31 @@
+"""What commands for operators have in common: on whose behalf they act, and how they say that something was refused."""
+
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import click
+
+if TYPE_CHECKING:
+    from pbxhub.account.access import HubAccess
+    from pbxhub.account.refusals import Refusal
+    from pbxhub.opening import OpenHub
+
+T = TypeVar("T")
+
+
+def by_command_line(hub: "OpenHub") -> "HubAccess":
+    """The person on the server, with the rights of an operator."""
+    from pbxhub.account.access import CommandLine, HubAccess
+    from pbxhub.services import app
+
+    return HubAccess(CommandLine(), app(hub).extensions["pbxhub"], operator=True)
+
+
+def accepted(found: "T | Refusal | list[Refusal]") -> T:
+    """What was made; ends the command when it was refused."""
+    from pbxhub.account.refusals import Refusal
+
+    if isinstance(found, Refusal):
+        raise click.ClickException(found.text)
+    if isinstance(found, list) and found:
+        raise click.ClickException("\n".join(f"{refusal.path}: {refusal.text}" for refusal in found))
+    return cast(T, found)
