@@ -3,8 +3,12 @@
 import importlib.util
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from pbxhub.testing.random_calls.gaps import Gap
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _NEW_FILE = click.Path(dir_okay=False, path_type=Path)
@@ -77,7 +81,10 @@ def run(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Record disagreements there, one a class."
 )
 @click.option("--cel", is_flag=True, help="Compare as well what CEL alone tells.")
-@click.option("--gaps", is_flag=True, help="Compare as well what a hub tells that is killed now and then.")
+@click.option(
+    "--gaps", multiple=True, type=click.Choice(["hub", "line", "pbx"]),
+    help="Compare as well what a hub tells while it, its connection or the PBX is interrupted; repeat it.",
+)  # fmt: skip
 def random(
     calls: int,
     seed: int,
@@ -87,7 +94,7 @@ def random(
     off: tuple[str, ...],
     out: Path | None,
     cel: bool,
-    gaps: bool,
+    gaps: "tuple[Gap, ...]",
 ) -> None:
     """Plays random calls with phones on a real Asterisk and compares what they saw with what the hub tells.
 

@@ -36,6 +36,7 @@ class Cell:
         """The next script: outside numbers that were never used before, and an empty log."""
         self.serial = serial
         self.out_of_order = False  # the main trunk
+        self.cut = 0.0  # when somebody ended the Asterisk meanwhile
         self.legs: list[Leg] = []
         self.log: list[Moment] = []
 
@@ -47,6 +48,11 @@ class Cell:
         self.log.append(Moment(time.time(), what, leg.number, to, leg.status, id(leg)))
         if what == "rings" and leg.phone is self.main and self.out_of_order:
             leg.refuse("503 Service Unavailable")
+
+    def cut_off(self) -> None:
+        """The Asterisk has ended, and has not told everybody."""
+        for leg in self.legs:
+            leg.cut_off()
 
     def done(self, what: Done, who: str, to: str = "", when: float = 0.0) -> None:
         """An act has worked."""

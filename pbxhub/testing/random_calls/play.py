@@ -64,7 +64,8 @@ class Play:
         }  # fmt: skip
         try:
             for act in self.script.acts:
-                await verbs[act.verb](act)
+                if not self.cell.cut:
+                    await verbs[act.verb](act)
         finally:
             await self._finish()
 

@@ -10,7 +10,7 @@ from pbxhub.testing.pbx.asterisk import Asterisk, Dialplan, running_asterisk
 from pbxhub.testing.random_calls.cel import compare_with_cel
 from pbxhub.testing.random_calls.compare import Difference
 from pbxhub.testing.random_calls.draw import draw
-from pbxhub.testing.random_calls.gaps import play_with_gaps
+from pbxhub.testing.random_calls.gaps import Gap, play_with_gaps
 from pbxhub.testing.random_calls.lab import Lab, Outcome
 from pbxhub.testing.random_calls.recordings import write
 from pbxhub.testing.random_calls.reduce import reduce
@@ -25,7 +25,7 @@ class Wanted:
     """calls: how many, drawn from the seed. version, dialplan: of the Asterisk. cells: how many calls at once.
 
     off: kinds of calls that are not drawn. folder: where disagreements are recorded, one of each class.
-    cel: whether what CEL alone tells is compared as well. gaps: whether a hub that is killed now and then is.
+    cel: whether what CEL alone tells is compared as well. gaps: what is interrupted while a hub is compared as well.
     """
 
     calls: int
@@ -36,7 +36,7 @@ class Wanted:
     off: Collection[str] = ()
     folder: Path | None = None
     cel: bool = False
-    gaps: bool = False
+    gaps: Sequence[Gap] = ()
 
 
 def play_random(wanted: Wanted, say: Say = lambda line: None) -> list[Outcome]:
@@ -67,7 +67,7 @@ async def _play_all(lab: Lab, wanted: Wanted, scripts: Sequence[Script], say: Sa
     playing = lab.play_all(scripts, lambda outcome: _tell(outcome, say))
     if not wanted.gaps:
         return await playing
-    outcomes, found = await play_with_gaps(lab.pbx, wanted.seed, playing)
+    outcomes, found = await play_with_gaps(lab, wanted.gaps, wanted.seed, playing)
     _tell_rough("with gaps", found, outcomes, say)
     return outcomes
 

@@ -152,6 +152,12 @@ class Leg:
         if self._ack:
             self.phone.send(self._ack)
 
+    def cut_off(self) -> None:
+        """The PBX is gone without a word."""
+        ends: dict[State, Seen] = {"ringing": "stopped", "dialling": "failed", "talking": "released"}
+        if self.state in ends:
+            self._end(ends[self.state])
+
     def _cancelled(self, request: SipMessage) -> None:
         self.phone.reply(request, wire.reply(request, "200 OK"))
         if self.state == "ringing" and self._invite is not None:

@@ -40,10 +40,12 @@ class LightPhone(asyncio.DatagramProtocol):
         loop = asyncio.get_running_loop()
         self._wire, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(self.address, 5060))
         self.start_task(self._speak())
-        if self.password:
-            await self._register()
+        await self.register()
 
-    async def _register(self) -> None:
+    async def register(self) -> None:
+        """Tells the PBX where it is; also when the PBX was started again. Without a password there is nothing to do."""
+        if not self.password:
+            return
         call_id, tag, credentials = wire.token(), wire.token(), ""
         for cseq in (1, 2):
             lines = [
