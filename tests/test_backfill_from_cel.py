@@ -126,6 +126,34 @@ def test_an_outside_leg_is_told_by_what_was_dialled_and_never_by_the_number_of_t
     assert {key for _, key in trunk_leg(shown, appdata)} == {"", number}
 
 
+def test_a_number_that_an_ordered_call_of_freepbx_leaves_for_is_known_from_the_begin_of_dial() -> None:
+    own = {"channame": "PJSIP/2001-00000000", "uniqueid": "1.1", "linkedid": "1.1", "cidnum": "2001"}
+    leg = {"channame": "PJSIP/pstn-main-00000001", "uniqueid": "1.2", "linkedid": "1.1", "context": "from-pstn"}
+    dial = {"exten": "s", "appname": "Dial", "appdata": "PJSIP/89000000011@pstn-main,5,T"}
+    rows = [
+        own | {"eventtype": "CHAN_START", "exten": "s", "context": "from-internal", "appname": "AppDial2"},
+        own | {"eventtype": "ANSWER", "appname": "AppDial2"},
+        own | dial | {"eventtype": "APP_START"},
+        leg | {"eventtype": "CHAN_START", "exten": "s"},
+        leg | {"eventtype": "ANSWER", "exten": "s", "cidnum": "s"},
+    ]
+    at = [read_row(row | {"eventtime": f"{1795939677 + second}.5"}) for second, row in enumerate(rows)]
+    tracker = Tracker()
+    reports = [report for message in messages_of(at) for report in tracker.feed(message)]
+    fired = [(stage.name, stage.values.get("dst")) for report in reports for stage in report.stages]
+    assert fired == [("outgoing.before", "89000000011"), ("outgoing.pickup", "89000000011")]
+
+
+@pytest.mark.parametrize(("source", "outcome"), [("PJSIP/pstn-main-00000001", "BUSY"), ("", "NO ANSWER")])
+def test_a_leg_that_was_given_up_is_not_busy_though_its_cause_says_so(source: str, outcome: str) -> None:
+    """The caller hangs up while it rings; a colleague who was dialled before was busy, and the cause stays."""
+    *begun, _, leg_ends, own_ends = freepbx_rows("89000000011")
+    why = replace(leg_ends, eventextra=f'{{"hangupcause":17,"hangupsource":"{source}"}}')
+    tracker = Tracker()
+    reports = [report for message in messages_of([*begun, why, own_ends]) for report in tracker.feed(message)]
+    assert reports[-1].disposition == outcome
+
+
 def freepbx_rows(exten: str) -> list[CelRow]:
     """2001 dials out; FreePBX dials the trunk in a Gosub, so that the leg shows "s"."""
     own = {"channame": "PJSIP/2001-00000000", "uniqueid": "1.1", "linkedid": "1.1", "cidnum": "2001"}

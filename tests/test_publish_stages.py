@@ -104,6 +104,15 @@ def test_a_late_report_neither_reopens_a_call_nor_takes_anything_away(database: 
         assert session.scalars(select(LiveCall)).all() == []
 
 
+def test_nothing_that_happened_before_the_end_is_told_after_it(database: Database) -> None:
+    """CEL, read again after a restart, may show another number for a leg than AMI did, and so another key."""
+    world = World(database)
+    over = report("1.1", BEFORE, AFTER, ended=60, disposition="ANSWERED", memory={})
+    publish(context_of(database), {world.pbx_id: [over]}, at(60))
+    late = report("1.1", forward("101"), AFTER, ended=60, disposition="ANSWERED", memory=None)
+    assert publish(context_of(database), {world.pbx_id: [late]}, at(70)) == NOTHING
+
+
 def test_the_end_that_was_told_first_stays(database: Database) -> None:
     world = World(database)
     over = report(

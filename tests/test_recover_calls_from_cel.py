@@ -5,6 +5,7 @@ import gzip
 import re
 import shutil
 import sqlite3
+import threading
 from collections.abc import Coroutine, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -478,6 +479,67 @@ def test_the_end_of_a_call_that_comes_before_the_list_of_channels_waits_for_its_
     write_call(cel, "1.1", "1.2", NOON - 60, slice(0, 9))
     assert looked(backfill, -50.6)[-1].disposition == "ANSWERED"
     assert heard_out(backfill, -50, ended_live("2.1", -50, answered=True)) == ["2.1"]  # the gap is closed
+
+
+def test_the_end_of_a_call_sent_on_in_a_gap_waits_for_its_rows_though_the_connection_is_lost_again(cel: Path) -> None:
+    """Its channels may have the linkedid of another call by now, which was older and became one with it."""
+    backfill = Backfill(CelFile(str(cel), "iso-8859-1"), Place(-1), _tracker)
+    live = parse("Event: Status\r\nUniqueid: 1.1\r\nLinkedid: 0.9\r\nChannel: PJSIP/trunk-00000000", 0)
+    assert isinstance(live, Status)
+    assert not list(backfill.resync(ChannelList((live,), at(-52), "22", at(-9000), None), ()))
+    assert heard_out(backfill, -50.9, ended_live("1.1", -51, answered=False)) == []
+    backfill.interrupt()
+    assert held(backfill, -50.8) == []
+    write_call(cel, "1.1", "1.2", NOON - 60)
+    assert held(backfill, -50.7) == ["incoming.before", "incoming.forward", "incoming.pickup", "incoming.after"]
+    assert not backfill.holds_ends
+
+
+def held(backfill: Backfill, seconds: float) -> list[str]:
+    """The stages that a look without a connection tells."""
+
+    async def look() -> list[str]:
+        return [stage.name async for report in backfill.poll_held(at(seconds)) for stage in report.stages]
+
+    return asyncio.run(look())
+
+
+def test_of_a_call_that_nobody_took_cel_tells_how_the_phones_of_the_gap_refused(cel: Path) -> None:
+    backfill = connected(cel, -1, seconds=-59, live=["1.1"])
+    assert heard_out(backfill, -51, ended_live("1.1", -51, answered=False)) == []
+    write_call(cel, "1.1", "1.2", NOON - 60, slice(0, 2))
+    with closing(sqlite3.connect(cel)) as connection:
+        for uniqueid, name, cause in (("1.2", "PJSIP/101-00000001", 21), ("1.1", "PJSIP/trunk-00000000", 16)):
+            why = f'{{"hangupcause":{cause},"hangupsource":"{name}"}}'
+            row = ("HANGUP", NOON - 51, name, uniqueid, "1.1", why)
+            columns = "eventtype, eventtime, channame, uniqueid, linkedid, eventextra"
+            connection.execute(f"INSERT INTO cel ({columns}) VALUES (?, ?, ?, ?, ?, ?)", row)
+        connection.commit()
+    end = looked(backfill, -50)[-1]
+    assert (end.disposition, end.stages[0].values["disposition"]) == ("DECLINE", "DECLINE")
+    assert [leg["status"] for leg in end.values["legs"]] == ["DECLINE"]
+
+
+def test_rows_are_read_between_those_that_a_busy_asterisk_writes(cel: Path) -> None:
+    """It locks the file for every row, and leaves it open for less than a millisecond between two."""
+    write_call(cel, "2.1", "2.2", NOON - 60)
+    enough = threading.Event()
+
+    def write() -> None:
+        with closing(sqlite3.connect(cel, isolation_level=None)) as writer:
+            while not enough.is_set():
+                writer.execute("BEGIN EXCLUSIVE")
+                enough.wait(0.05)
+                writer.execute("COMMIT")
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        file = CelFile(str(cel), "iso-8859-1")
+        assert [len(file.rows_after(Place(-1)) or ()) for _ in range(5)] == [9] * 5
+    finally:
+        enough.set()
+        writing.join()
 
 
 def recorded_cel() -> Path:

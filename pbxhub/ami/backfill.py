@@ -9,8 +9,9 @@ The cursor stands before the first row of every unfinished call. If the hub is k
 all rows of every call that may be missing from the database. A call whose first rows are before the cursor was
 finished. A file that was rotated or emptied is read from its beginning.
 
-A call that was in progress during a gap may have been answered in it. Its end is therefore held for up to two seconds,
-until its rows are read, and the stages found in them are published first.
+A call that was in progress during a gap may have been answered or sent on in it. Its end is therefore held for up to
+two seconds, until its rows are read, and the stages found in them are published first. This goes on while the
+connection is lost again.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from pbxhub.ami.cel_table import CelSource
 from pbxhub.ami.channel_list import ChannelList
 from pbxhub.calls.ami_events import Hangup, Message, Newchannel, Status
 from pbxhub.calls.cel_calls import BEFORE_ALL, CelCall, CelCalls, Place, tell, tell_so_far
+from pbxhub.calls.dispositions import OF_THE_DIALPLAN
 from pbxhub.calls.resync import Loss
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
@@ -53,6 +55,11 @@ class _HeldEnd:
     reports: list[CallReport]
     since: float
     at: float
+
+    @property
+    def over(self) -> bool:
+        """Whether the call has ended with it; otherwise the caller may still give a mark."""
+        return any(report.ended_on is not None for report in self.reports)
 
 
 class _FollowedChannels:
@@ -103,7 +110,7 @@ class Backfill:
         self._last_list: ChannelList | None = None
         self._inferred: dict[str, _InferredEnd] = {}
         self._in_a_gap = True  # nothing is known yet of what happened since the last connection
-        self._interrupted: frozenset[str] = frozenset()  # linkedids of the calls in progress at the last resync
+        self._interrupted: frozenset[str] = frozenset()  # linkedids and channels of the calls at the last resync
         self._held: dict[str, _HeldEnd] = {}
         self._since = 0.0 if cursor.in_a_file else cursor.time - _OVERLAP  # calls that began earlier are finished
         self._newest = 0.0  # the newest row, by Asterisk's clock
@@ -132,7 +139,7 @@ class Backfill:
             may_miss_stages = self._in_a_gap or report.linkedid in self._interrupted
             if held is not None:
                 held.reports.append(report)
-            elif self._source and not self._failing and _ends(report) and may_miss_stages:
+            elif self._source and not self.trouble and _ends(report) and may_miss_stages:
                 self._held[report.linkedid] = _HeldEnd([report], now.timestamp(), report.stages[-1].time.timestamp())
             else:
                 yield report
@@ -149,7 +156,7 @@ class Backfill:
             self._source.close()
 
     def release_held(self) -> Iterator[CallReport]:
-        """All held ends. Call it when poll() will not be called for a while."""
+        """All held ends, at the end of the hub."""
         while self._held:
             yield from self._held.pop(next(iter(self._held))).reports
 
@@ -158,7 +165,9 @@ class Backfill:
         When it has not, poll() yields them."""
         self._followed.resync(live.channels)
         self._last_list, self._in_a_gap = live, False
-        self._interrupted = frozenset(status.channel.linkedid for status in live.channels)
+        self._interrupted = frozenset(
+            name for status in live.channels for name in (status.channel.linkedid, status.channel.uniqueid)
+        )
         for report in reports:
             if self._source and report.ended_on is not None:
                 self._inferred[report.linkedid] = _InferredEnd(report, live.taken_on.timestamp())
@@ -184,6 +193,13 @@ class Backfill:
                 for report in self._publish_ended(call, moment):
                     yield report
         for report in self._accept_inferred(moment):
+            yield report
+
+    async def poll_held(self, now: datetime) -> AsyncIterator[CallReport]:
+        """The held ends whose rows have come. Call it while not connected: which calls live is not known then."""
+        while self._held and await self._read_on(now.timestamp()):
+            pass
+        for report in self._release_due(now.timestamp()):
             yield report
 
     async def _read_on(self, now: float) -> bool:
@@ -224,8 +240,8 @@ class Backfill:
         """The held ends whose rows are read or were waited for long enough, after the stages found in these rows."""
         for linkedid, held in list(self._held.items()):
             call = self._calls.of(linkedid)
-            read = self._newest >= held.at if call is None or not call.over else True
-            if self._failing or read or now - held.since >= _ROWS_FIRST:
+            read = call.over if call is not None and held.over else self._newest >= held.at
+            if self.trouble or read or now - held.since >= _ROWS_FIRST:
                 del self._held[linkedid]
                 by_cel = [] if call is None else self._reports(call)
                 yield from (before for report in by_cel for before in _before_its_end(report))
@@ -288,6 +304,8 @@ _OF_AN_ANSWER = (
     "disposition", "is_answered", "is_missed", "billsec", "answer_time", "ring_time", "waittime", "extension", "legs",
 )  # fmt: skip
 
+_OF_LEGS = ("disposition", "legs")
+
 
 def _ends(report: CallReport) -> bool:
     return any(stage.name.endswith(".after") for stage in report.stages)
@@ -301,16 +319,17 @@ def _before_its_end(report: CallReport) -> Iterator[CallReport]:
 
 
 def _corrected(live: CallReport, by_cel: Sequence[CallReport]) -> CallReport:
-    """The end as received live, completed with an answer that only CEL has."""
+    """The end as received live, completed with what only CEL has: an answer, or how the legs of the gap ended."""
     recorded = next((report for report in by_cel if _ends(report) and report.linkedid == live.linkedid), None)
-    if recorded is None or recorded.answered_on is None or live.answered_on is not None:
+    if recorded is None or live.answered_on is not None or live.disposition in OF_THE_DIALPLAN:
         return live
-    answer = {name: recorded.values[name] for name in _OF_AN_ANSWER if name in recorded.values}
+    names = _OF_AN_ANSWER if recorded.answered_on is not None else _OF_LEGS
+    known = {name: recorded.values[name] for name in names if name in recorded.values}
     return replace(
         live,
         answered_on=recorded.answered_on,
         disposition=recorded.disposition,
-        extension=recorded.extension,
-        values={**live.values, **answer},
-        stages=tuple(replace(stage, values={**stage.values, **answer}) for stage in live.stages),
+        extension=recorded.extension if recorded.answered_on is not None else live.extension,
+        values={**live.values, **known},
+        stages=tuple(replace(stage, values={**stage.values, **known}) for stage in live.stages),
     )

@@ -1,10 +1,13 @@
 """Reading Asterisk's CEL file (cel_sqlite3_custom, same host) in short read-only transactions.
 
-If a read lock lasts over a second, Asterisk loses its own rows (busy_timeout). While Asterisk writes, the hub waits.
+If a read lock lasts over a second, Asterisk loses its own rows (busy_timeout). While Asterisk writes, the hub waits. A
+busy Asterisk locks the file for each row anew and leaves it open for moments only, so the hub tries again and again:
+SQLite's own waiting (busy_timeout) tries ten times a second, and got no row for seconds.
 Row numbers start again when the file is rotated or emptied, so a place is identified by the content of its row.
 """
 
 import sqlite3
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +17,8 @@ from pbxhub.calls.cel_calls import LONGEST_MARK, Place
 from pbxhub.calls.charsets import decode
 
 CHUNK = 1_000  # rows read in one transaction, about 6 ms
-_PATIENCE = 1.0  # seconds to wait for Asterisk to unlock the file
+_PATIENCE = 2.0  # seconds to wait for Asterisk to unlock the file
+_BETWEEN = 0.002  # seconds between two tries
 
 
 class CelUnreadableError(Exception):
@@ -49,13 +53,25 @@ class CelFile:
     def _select(self, statement: str, values: dict[str, int]) -> list[tuple[Place, CelRow]]:
         try:
             address = f"{Path(self.name).absolute().as_uri()}?mode=ro"
-            with closing(sqlite3.connect(address, uri=True, timeout=_PATIENCE)) as connection:
+            with closing(sqlite3.connect(address, uri=True, timeout=0)) as connection:
                 connection.row_factory = sqlite3.Row
                 connection.text_factory = lambda text: decode(text, self._charset)
-                rows = connection.execute(statement, values).fetchall()
+                rows = _patiently(connection, statement, values)
         except (sqlite3.Error, OSError) as error:
             raise CelUnreadableError(self.name, error) from None
         return [numbered(int(row["AcctId"]), dict(row)) for row in rows]
+
+
+def _patiently(connection: sqlite3.Connection, statement: str, values: dict[str, int]) -> list[sqlite3.Row]:
+    """The rows, as soon as the file is unlocked. Raises sqlite3.OperationalError when that takes too long."""
+    ends = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return connection.execute(statement, values).fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > ends:
+                raise
+        time.sleep(_BETWEEN)
 
 
 def numbered(number: int, columns: Mapping[str, object]) -> tuple[Place, CelRow]:

@@ -255,7 +255,8 @@ class PbxListener:
         while True:
             await asyncio.sleep(_POLL_CEL_FAST if self._backfill.holds_ends else _POLL_CEL)
             if self._observed.state.name != "connected":
-                self._put(self._backfill.release_held())
+                async for report in self._backfill.poll_held(_now()):
+                    self._queue.put(report)
                 continue
             async for report in self._backfill.poll(_now()):
                 self._queue.put(report)

@@ -1,12 +1,13 @@
 """CEL rows as the messages that AMI would have sent, so that a call that came and went unheard still has its stages.
 
 CEL knows no dialling: a leg is a channel that starts under another channel's linkedid; the caller dials it unless the
-caller is talking, then it is a consultation. Whom an outside leg was dialled for is told by the application Dial of a
-row that comes while it lives; the number it shows may be the caller's or the DID's, which is never the leg's. A first
-channel with the application AppDial2 was rung by Asterisk itself (Originate). Queues, hold and the begin of an
-evaluation are not in CEL, nor is a parking slot that nobody retrieved from. Feed the messages to a tracker of their
-own: stages already known have the same keys. Rows: cel_sqlite3_custom with the columns of CelRow; at least CHAN_START,
-ANSWER, HANGUP, BLINDTRANSFER, ATTENDEDTRANSFER, FORWARD, PICKUP, PARK_START, PARK_END and USER_DEFINED.
+caller is talking, then it is a consultation. Whom an outside leg was dialled for is told by APP_START of Dial, or by
+the application Dial of a row that comes while it lives; the number it shows may be the caller's or the DID's, which is
+never the leg's. A first channel with the application AppDial2 was rung by Asterisk itself (Originate). Queues, hold and
+the begin of an evaluation are not in CEL, nor is a parking slot that nobody retrieved from. Feed the messages to a
+tracker of their own: stages already known have the same keys. Rows: cel_sqlite3_custom with the columns of CelRow; at
+least CHAN_START, ANSWER, HANGUP, BLINDTRANSFER, ATTENDEDTRANSFER, FORWARD, PICKUP, PARK_START, PARK_END and
+USER_DEFINED; better those of asterisk-conf/cel.conf.
 """
 
 import json
@@ -118,13 +119,15 @@ class _Lines:
     channel back. legs: channels dialled and not hung up, by linkedid.
     sent_on: where the last blind transfer sent a call, by linkedid.
     party: uniqueid of the channel that the first channel of a linkedid talks to. rung: channels Asterisk itself rang.
-    dialled: the number that Dial gave to a leg's endpoint.
+    dialled: the number that Dial gave to a leg's endpoint. announced: what a Dial that has begun will dial, by
+    linkedid and endpoint.
     """
 
     def __init__(self, rows: Sequence[CelRow], incoming_contexts: Collection[str]) -> None:
         self._incoming_contexts = IncomingContexts(incoming_contexts)
         self._open: dict[str, CelRow] = {}
         self.dialled: dict[str, str] = {}
+        self._announced: dict[tuple[str, str], str] = {}
         self.started: dict[str, CelRow] = {}
         self.names: dict[str, str] = {}
         self.numbers: dict[str, str] = {}
@@ -155,16 +158,27 @@ class _Lines:
             self.slots[row.channame] = row.appdata.rpartition(",")[2]
 
     def _note_dialled(self, row: CelRow) -> None:
+        """APP_START of Dial comes before the legs that it dials. Without that row (an operator's own cel.conf) any
+        later row of the dialler tells, as long as Dial runs: often there is none."""
         if row.eventtype == "CHAN_START" and row.uniqueid != row.linkedid:
             self._open[row.uniqueid] = row
+            number = self._announced.pop((row.linkedid, _endpoint(row)), "")
+            if number:
+                self.dialled[row.uniqueid] = number
         elif row.eventtype == "HANGUP":
             self._open.pop(row.uniqueid, None)
-        if row.appname == "Dial":
+        if row.appname == "Dial" and row.eventtype != "APP_END":
             for endpoint, number in _destinations(row.appdata):
-                legs = (leg for leg in self._open.values() if leg.linkedid == row.linkedid)
-                leg = next((leg for leg in legs if leg.uniqueid not in self.dialled and _leads_to(leg, endpoint)), None)
-                if leg is not None:
-                    self.dialled[leg.uniqueid] = number
+                if row.eventtype == "APP_START":
+                    self._announced[row.linkedid, endpoint] = number
+                else:
+                    self._note_leg(row.linkedid, endpoint, number)
+
+    def _note_leg(self, linkedid: str, endpoint: str, number: str) -> None:
+        legs = (leg for leg in self._open.values() if leg.linkedid == linkedid and _endpoint(leg) == endpoint)
+        leg = next((leg for leg in legs if leg.uniqueid not in self.dialled), None)
+        if leg is not None:
+            self.dialled[leg.uniqueid] = number
 
     def whom(self, row: CelRow) -> str:
         """The number that a leg was dialled for; empty when it is not known.
@@ -214,8 +228,9 @@ def _destinations(appdata: str) -> Iterator[tuple[str, str]]:
             yield f"{technology}/{endpoint.rpartition('@')[2] if slash else host}", number
 
 
-def _leads_to(leg: CelRow, endpoint: str) -> bool:
-    return leg.channame.rpartition("-")[0] == endpoint
+def _endpoint(leg: CelRow) -> str:
+    """PJSIP/trunk-0000002a -> PJSIP/trunk"""
+    return leg.channame.rpartition("-")[0]
 
 
 def _started(lines: _Lines, row: CelRow) -> Iterator[Message]:
@@ -249,12 +264,20 @@ def _hung_up(lines: _Lines, row: CelRow) -> Iterator[Message]:
     source = lines.names.get(extra.get("hangupsource", ""))
     if source is not None:
         yield HangupRequest(row.time, source, lines.linkedids.get(source, source))
-    for legs in lines.legs.values():
+    for dialler, legs in lines.legs.items():
         if row.uniqueid in legs:
             legs.remove(row.uniqueid)
+            yield from _given_up(lines, row, dialler, source)
     if lines.party.get(row.linkedid) == row.uniqueid:
         del lines.party[row.linkedid]
     yield Hangup(row.time, row.uniqueid, row.linkedid, whole(extra.get("hangupcause", "")), "", NO_VARIABLES)
+
+
+def _given_up(lines: _Lines, row: CelRow, linkedid: str, source: str | None) -> Iterator[Message]:
+    """A leg that has hung up, but not by itself, while it rang: its cause is that of whoever gave up, 17 or 34 after a
+    trunk or a colleague who was dialled before. One that was answered has had its DialEnd."""
+    if source != row.uniqueid:
+        yield DialEnd(row.time, linkedid, linkedid, lines.channel(row.uniqueid), "CANCEL", "")
 
 
 def _moved(lines: _Lines, row: CelRow) -> Iterator[Message]:

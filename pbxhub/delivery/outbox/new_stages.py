@@ -21,6 +21,7 @@ from pbxhub.store.ids import new_id
 
 RECORDING, ANALYSIS, COMPLETE = "call.recording", "call.analysis", "call.complete"
 _ONLY_IF_WANTED = frozenset({RECORDING, COMPLETE, *OPTIONAL_STAGES})
+_BEFORE_THE_END = ("forward", "pickup", "unring")
 _CEL_APART = timedelta(seconds=2)  # the most that times of CEL and AMI differ for one moment; 0.1 s on a busy Asterisk
 _MATCHED = datetime.min.replace(tzinfo=UTC)  # instead of the time of a stage: near no other stage
 
@@ -112,14 +113,20 @@ class _KnownStages:
             self._times.setdefault((call_id, name), {})[key] = time
 
     def add(self, call_id: UUID, stage: Stage, by_cel: Sequence[str]) -> bool:
-        """Whether this stage is known; from now on it is. by_cel: CallReport.by_cel.
+        """Whether this stage is known or comes too late; from now on it is known. by_cel: CallReport.by_cel.
+
+        Nothing that happens before the end of a conversation is new after it: a receiver that has closed its card must
+        not open it again. 1. AMI reports a call up to its end; 2. the hub starts again and reads the rows of that call
+        once more; 3. CEL reports a forward that AMI gave another key. tests/test_publish_stages.py
 
         CEL may show another number for the same leg, and so give the stage another key: 1. AMI reports a pickup by
         101; 2. the connection breaks; 3. CEL reports a pickup by 100 at the same moment, and none by 101. Then the two
         are one stage, and neither is matched with any other again. tests/test_recover_calls_from_cel.py
         """
         times, key = self._times.setdefault((call_id, stage.name), {}), clip(stage.key, 200)
-        if key in times:
+        direction, _, happening = stage.name.partition(".")
+        too_late = happening in _BEFORE_THE_END and bool(self._times.get((call_id, f"{direction}.after")))
+        if key in times or too_late:
             return True
         same = [
             other

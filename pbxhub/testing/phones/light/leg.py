@@ -154,7 +154,7 @@ class Leg:
 
     def cut_off(self) -> None:
         """The PBX is gone without a word."""
-        ends: dict[State, Seen] = {"ringing": "stopped", "dialling": "failed", "talking": "released"}
+        ends: dict[State, LegEvent] = {"ringing": "stopped", "dialling": "failed", "talking": "released"}
         if self.state in ends:
             self._end(ends[self.state])
 
