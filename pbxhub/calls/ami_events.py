@@ -1,9 +1,9 @@
-"""AMI events as typed messages. parse() is the border: whatever comes in, only clean and bounded text goes on.
+"""AMI events as typed messages. parse() is the border: whatever arrives, only clean, bounded text passes.
 
 Header names are Asterisk's own. Numbers and names that Asterisk does not know ("<unknown>") are empty here.
-Times are seconds since 1970 from Asterisk's Timestamp (timestampevents=yes), else the time of arrival.
-A message keeps only what the tracker asks for, and is found in the text by name: building a table of all headers
-first would cost three times as much.
+Times are seconds since 1970 from Asterisk's Timestamp (timestampevents=yes), otherwise the time of arrival.
+A message has only the headers that the tracker reads, each found in the text by name: building a table of all headers
+first would take three times as long.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ from pbxhub.calls.ami_headers import (
     whole,
 )
 
-_CANCELLED = "487"  # what SIP answers to a caller who leaves before the answer
+_CANCELLED = "487"  # SIP's answer to a caller who hangs up before the call is answered
 _LONGEST_BLOCK = 65536
 
 
@@ -59,7 +59,7 @@ class Newstate:
 
 @dataclass(frozen=True, slots=True)
 class DialBegin:
-    """uniqueid is empty when nobody dials but Asterisk itself (Originate, the consultation of a feature code)."""
+    """uniqueid is empty when Asterisk itself dials (Originate, the consultation of a feature code)."""
 
     time: float
     uniqueid: str
@@ -71,7 +71,7 @@ class DialBegin:
 
 @dataclass(frozen=True, slots=True)
 class DialEnd:
-    """forward: where the phone sent the call on (302)."""
+    """forward: where the phone diverted the call to (302)."""
 
     time: float
     uniqueid: str
@@ -197,7 +197,7 @@ class MixMonitorStart:
 
 @dataclass(frozen=True, slots=True)
 class UserEvent:
-    """fields: every header; of a repeated one the first, which is Asterisk's own and not the dialplan's."""
+    """fields: every header; of a repeated one the first, which is Asterisk's and not the dialplan's."""
 
     time: float
     uniqueid: str
@@ -228,10 +228,10 @@ class Shutdown:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One channel that lives now: an answer to Action Status or CoreShowChannels.
+    """One live channel, from the answer to Action Status or CoreShowChannels.
 
-    dnid: the number dialled from outside; empty on a channel that Asterisk made itself. exten: the same, or where the
-    channel is in the dialplan now. seconds: its age.
+    dnid: the number dialled from outside; empty for a channel that Asterisk created itself. exten: the same, or the
+    channel's current position in the dialplan. seconds: its age.
     """
 
     time: float

@@ -1,4 +1,4 @@
-"""Text of one AMI block: header values found by name, clean and bounded, whatever the block holds."""
+"""Reads header values of one AMI block by name. The results are clean and bounded, whatever the block contains."""
 
 import re
 from collections.abc import Mapping
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pbxhub.calls.phone_numbers import is_hidden
 
 LONGEST_TEXT = 150
-"""Characters of what names something: channels, ids, numbers, contexts."""
+"""Characters of channel names, ids, numbers and contexts."""
 LONGEST_VALUE = 2000
-"""Characters of what people and dialplans write: names of callers, variables. A longer one ends in an ellipsis."""
+"""Characters of values that people and dialplans write: callers' names, variables. A longer one ends in an ellipsis."""
 _RECORDING = "MIXMONITOR_FILENAME"
 _MOST_FIELDS = 60
 YEAR_2100 = 4102444800.0
@@ -22,7 +22,7 @@ NO_VARIABLES: Mapping[str, str] = {}
 
 
 class MissingError(Exception):
-    """A header that the message cannot do without is not there."""
+    """A header that the message requires is missing."""
 
 
 def text_of(block: str, key: str) -> str:
@@ -58,7 +58,7 @@ def clean_value(text: str) -> str:
 
 
 def path_of(block: str, key: str) -> str:
-    """The path of a recording, whole: half of one leads nowhere."""
+    """The path of a recording, never shortened, because half a path is useless."""
     return _UNFIT.sub("\ufffd", block.partition(key)[2].partition("\n")[0].strip())
 
 

@@ -1,4 +1,4 @@
-"""What a call collects on its way: holds, its queue, the recording, channel variables."""
+"""Details that a call collects: holds, its queue, the recording, channel variables."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,7 +8,7 @@ from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.state import Channel, Holds, QueueVisit, StageKey, TrackedCall
 
 MOST_VARIABLES = 32
-"""Per call; of more the first are kept."""
+"""Per call; further ones are ignored."""
 
 
 def keep_variables(call: TrackedCall, variables: Mapping[str, str]) -> None:
@@ -38,7 +38,7 @@ def on_hold(live: LiveCalls, message: Hold) -> None:
 
 
 def end_hold(live: LiveCalls, call: TrackedCall, channel: Channel, time: float) -> None:
-    """By Unhold, or by the hangup of a channel that was on hold."""
+    """Ends a hold: Unhold arrived, or the channel on hold has hung up."""
     if channel.held:
         call.holds = Holds(call.holds.count, call.holds.seconds + max(0.0, time - channel.held))
         channel.held = 0.0

@@ -1,11 +1,11 @@
-"""The first channel of a call comes, and with it the stage incoming.before when it comes from outside.
+"""The first channel of a call arrives; when it comes from outside, incoming.before fires.
 
 A call comes from outside when its first channel is in an incoming context and reaches the state Ring. Drivers differ:
-chan_pjsip, IAX2  Newchannel says Ring
-chan_sip          Newchannel says Down and has the number dialled, Newstate says Ring
-DAHDI             Newchannel says Rsrvd or Pre-ring, Newstate says Ring
-GSM cards         Newchannel says Rsrvd; without ever saying Ring it is answered, or dials on
-A trunk's channel that Asterisk itself dials (Originate) has no number dialled, and a DialBegin that names no dialler.
+chan_pjsip, IAX2  Newchannel has the state Ring
+chan_sip          Newchannel has the state Down and the number dialled; Newstate has Ring
+DAHDI             Newchannel has the state Rsrvd or Pre-ring; Newstate has Ring
+GSM cards         Newchannel has the state Rsrvd; the channel never has Ring: it is answered, or it dials
+A trunk's channel that Asterisk itself dials (Originate) has no number dialled, and its DialBegin names no dialler.
 """
 
 from pbxhub.calls.ami_events import Newchannel, Newstate
@@ -16,7 +16,7 @@ from pbxhub.calls.plumbing import is_plumbing
 from pbxhub.calls.ringing import leave_inside
 from pbxhub.calls.state import StageKey, TrackedCall
 
-_NO_NUMBER = ("", "s")  # what Exten says of a channel that was not dialled by a number
+_NO_NUMBER = ("", "s")  # Exten of a channel that was not reached by dialling a number
 
 
 def on_newchannel(live: LiveCalls, message: Newchannel) -> None:
@@ -43,7 +43,7 @@ def begin_call(live: LiveCalls, message: Newchannel) -> None:
 
 
 def on_newstate(live: LiveCalls, message: Newstate) -> None:
-    """The first channel rings the PBX, or was answered by it. Its context and numbers may be known only now."""
+    """The first channel rings the PBX or was answered by it. Its context and numbers may not be known before now."""
     party = message.channel
     call = live.follow(party.uniqueid, party.linkedid, message.time)
     if call is None or party.uniqueid != call.first or call.direction or call.originated:
@@ -57,7 +57,7 @@ def on_newstate(live: LiveCalls, message: Newstate) -> None:
 
 
 def arrive_by_dialling(live: LiveCalls, call: TrackedCall, time: float) -> None:
-    """The first channel runs the dialplan: it dials, or enters a queue."""
+    """The first channel dials or enters a queue, so it has arrived in the dialplan."""
     if not call.direction and not call.originated:
         arrive_by_context(live, call, time)
 

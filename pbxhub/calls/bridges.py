@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 FOR_TWO = frozenset({"basic", ""})
 HOLDING = frozenset({"agent_hold", "parking"})
-"""Types of bridges in which two talk, and in which nobody does: agents who wait for a call, parked callers."""
+"""Bridge types in which two parties talk, and in which nobody talks: waiting agents, parked callers."""
 
 
 class Bridges:
-    """The bridges for two. seen: whether any channel has entered one; before, nobody knows whether this stream has any.
+    """The bridges for two. seen: whether any channel has entered one; until then, this PBX may send no bridge events.
 
-    A channel is here from BridgeEnter to BridgeLeave or to its hangup, so there are no more than channels.
+    A channel is listed from BridgeEnter to BridgeLeave or its hangup, so there are never more entries than channels.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Bridges:
         self._members.setdefault(bridge, {})[uniqueid] = None
 
     def leave(self, uniqueid: str) -> None:
-        """It has left its bridge, or has hung up."""
+        """The channel has left its bridge or hung up."""
         bridge = self._bridge_of.pop(uniqueid, None)
         if bridge is not None:
             members = self._members[bridge]
@@ -39,12 +39,12 @@ class Bridges:
         return len(self._bridge_of)
 
     def clear(self) -> None:
-        """Events may have been missed: nothing is known of any bridge."""
+        """Events may have been missed: forgets every bridge."""
         self._bridge_of.clear()
         self._members.clear()
 
     def others(self, uniqueid: str) -> Iterator[str]:
-        """Who else is in the bridge of this channel."""
+        """The other channels in this channel's bridge."""
         for member in self._members.get(self._bridge_of.get(uniqueid, ""), ()):
             if member != uniqueid:
                 yield member

@@ -1,13 +1,14 @@
-"""CEL rows as the messages that AMI would have sent, so that a call that came and went unheard still has its stages.
+"""Turns CEL rows into the messages that AMI would have sent, so that a call during a gap still gets its stages.
 
-CEL knows no dialling: a leg is a channel that starts under another channel's linkedid; the caller dials it unless the
-caller is talking, then it is a consultation. Whom an outside leg was dialled for is told by APP_START of Dial, or by
-the application Dial of a row that comes while it lives; the number it shows may be the caller's or the DID's, which is
-never the leg's. A first channel with the application AppDial2 was rung by Asterisk itself (Originate). Queues, hold and
-the begin of an evaluation are not in CEL, nor is a parking slot that nobody retrieved from. Feed the messages to a
-tracker of their own: stages already known have the same keys. Rows: cel_sqlite3_custom with the columns of CelRow; at
-least CHAN_START, ANSWER, HANGUP, BLINDTRANSFER, ATTENDEDTRANSFER, FORWARD, PICKUP, PARK_START, PARK_END and
-USER_DEFINED; better those of asterisk-conf/cel.conf.
+CEL has no dial events. A channel that starts under another channel's linkedid is a leg: dialled by the caller, or a
+consultation when the caller is already talking. The number that an outside leg was dialled for is in APP_START of Dial,
+or in the application Dial of a row written while the leg exists; the number that the leg itself shows may be the
+caller's or the DID. A first channel with the application AppDial2 was rung by Asterisk itself (Originate). CEL does not
+have queues, holds, the start of an evaluation, and parking slots from which nobody was retrieved.
+
+Feed the messages to a tracker of their own: stages already reported have the same keys. Rows: cel_sqlite3_custom with
+the columns of CelRow; at least CHAN_START, ANSWER, HANGUP, BLINDTRANSFER, ATTENDEDTRANSFER, FORWARD, PICKUP,
+PARK_START, PARK_END and USER_DEFINED; better the events of asterisk-conf/cel.conf.
 """
 
 import json
@@ -43,7 +44,7 @@ _NUMBER = re.compile(r"[+*#]?\d{2,}")
 
 @dataclass(frozen=True, slots=True)
 class CelRow:
-    """One row; every column as text, the names are the columns'."""
+    """One row, every column as text under its own name."""
 
     eventtype: str
     eventtime: str
@@ -73,12 +74,12 @@ class CelRow:
 
     @property
     def time(self) -> float:
-        """Seconds since 1970; with a dateformat in cel.conf it is read as UTC. 0.0 when it is unreadable."""
+        """Seconds since 1970; 0.0 when unreadable. A text (dateformat in cel.conf) is read as UTC."""
         return seconds_of(self.eventtime)
 
 
 def seconds_of(eventtime: str) -> float:
-    """A time of CEL, a number or text, as seconds since 1970; 0.0 when it is unreadable."""
+    """A CEL time, number or text, as seconds since 1970; 0.0 when unreadable."""
     try:
         time = float(eventtime)
     except ValueError:
@@ -97,13 +98,13 @@ _COLUMNS = tuple(field.name for field in fields(CelRow))
 
 
 def read_row(columns: Mapping[str, object]) -> CelRow:
-    """A row as the database gives it; missing columns are empty. eventextra is not cut: it is JSON."""
+    """Reads a row of the database; missing columns are empty. eventextra is not shortened, because it is JSON."""
     texts = {name: "" if columns.get(name) is None else str(columns[name]) for name in _COLUMNS}
     return CelRow(**{name: text if name == "eventextra" else clean(text) for name, text in texts.items()})
 
 
 def messages_of(rows: Iterable[CelRow], incoming_contexts: Collection[str]) -> Iterator[Message]:
-    """The messages behind rows in the order they were written (AcctId). Looks ahead: give whole calls."""
+    """The messages behind rows, which must be whole calls in the order they were written (AcctId): it looks ahead."""
     whole_calls = list(rows)
     lines = _Lines(whole_calls, incoming_contexts)
     for row in whole_calls:
@@ -113,7 +114,7 @@ def messages_of(rows: Iterable[CelRow], incoming_contexts: Collection[str]) -> I
 
 
 class _Lines:
-    """What has to be known of channels beyond their own row.
+    """What one row does not say about channels.
 
     started: the first row of each channel. slots: the parking slot a channel dialled; retrievers: who took a parked
     channel back. legs: channels dialled and not hung up, by linkedid.
@@ -158,8 +159,8 @@ class _Lines:
             self.slots[row.channame] = row.appdata.rpartition(",")[2]
 
     def _note_dialled(self, row: CelRow) -> None:
-        """APP_START of Dial comes before the legs that it dials. Without that row (an operator's own cel.conf) any
-        later row of the dialler tells, as long as Dial runs: often there is none."""
+        """APP_START of Dial comes before the legs that it dials. Without that row (an operator's own cel.conf), a later
+        row of the dialler has the number if it was written while Dial ran; often there is none."""
         if row.eventtype == "CHAN_START" and row.uniqueid != row.linkedid:
             self._open[row.uniqueid] = row
             number = self._announced.pop((row.linkedid, _endpoint(row)), "")
@@ -181,10 +182,10 @@ class _Lines:
             self.dialled[leg.uniqueid] = number
 
     def whom(self, row: CelRow) -> str:
-        """The number that a leg was dialled for; empty when it is not known.
+        """The number that a leg was dialled for; empty when unknown.
 
-        A Dial in a Gosub (FreePBX) gives its leg the exten and the number "s". The number is then what the first
-        channel dialled, or where it was sent to; of an ordered call no row has it.
+        A Dial in a Gosub (FreePBX) gives its leg the exten and number "s". Then it is the number that the first channel
+        dialled or was transferred to; for an ordered call no row has it.
         """
         number = self.dialled.get(row.uniqueid) or self._own(row, self.numbers.get(row.uniqueid, ""))
         return self._dialled_first(row) if number in ("", "s") else number
@@ -196,13 +197,13 @@ class _Lines:
         return number if first is not leg and from_inside and _NUMBER.fullmatch(number) else ""
 
     def _own(self, begun: CelRow, number: str) -> str:
-        """The number that a channel shows, empty when it is one that a leg to the outside shows of somebody else."""
+        """The number that a channel shows; empty when an outside leg shows somebody else's number."""
         first = self.started.get(begun.linkedid, begun)
         both_outside = begun.context in self._incoming_contexts and first.context in self._incoming_contexts
         return "" if first is not begun and both_outside and number in (first.cidnum, first.exten) else number
 
     def channel(self, uniqueid: str, name: str = "") -> Party:
-        """The channel as it began: its context then tells whether it leads outside."""
+        """The channel with its first context, which says whether it leads outside."""
         begun = self.started.get(uniqueid)
         if begun is None:
             return Party(uniqueid or name, uniqueid, name, "", "")
@@ -213,7 +214,7 @@ class _Lines:
         return self.channel(self.names.get(name, ""), name)
 
     def number(self, uniqueid: str, name: str) -> str:
-        """Whom a channel leads to: its number, or what a Local channel dials."""
+        """The number that a channel leads to: its own, or the one that a Local channel dials."""
         local = name.startswith("Local/")
         return dialled_number(name) if local else self.started[uniqueid].cidnum if uniqueid in self.started else ""
 
@@ -335,7 +336,7 @@ def _unparked(lines: _Lines, row: CelRow) -> Iterator[Message]:
 
 
 def _marked(_: _Lines, row: CelRow) -> Iterator[Message]:
-    """CELGenUserEvent(PBXHubEvaluation,5) or (EVALUATION,score=5) of the dialplan; the menu has begun by then."""
+    """A mark: CELGenUserEvent(PBXHubEvaluation,5) or (EVALUATION,score=5) of the dialplan, after the menu has begun."""
     mark = (row.extra.get("extra") or row.eventextra).rpartition("=")[2]
     yield UserEvent(row.time, row.uniqueid, row.linkedid, "PBXHubEvaluationStart", {})
     yield UserEvent(row.time, row.uniqueid, row.linkedid, "PBXHubEvaluation", {"Mark": mark})

@@ -1,4 +1,4 @@
-"""CEL rows gathered into calls as Asterisk writes them, each row read once, and what a call has to tell."""
+"""Groups CEL rows into calls while Asterisk writes them, reading each row once, and derives the stages of a call."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -11,14 +11,14 @@ from pbxhub.calls.values import moment
 
 BEFORE_ALL = -1
 LONGEST_MARK = 400
-MOST_ROWS = 200_000  # of calls that go on: about 200 MB
+MOST_ROWS = 200_000  # of unfinished calls: about 200 MB
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How far CEL has been read: the number of the last row, BEFORE_ALL when there was none, 0 when it was never read.
+    """How far CEL has been read: the last row's number; BEFORE_ALL when there was none; 0 when it was never read.
 
-    mark: what that row says, its time first; where there is no row, the time alone. Empty when it is not known.
+    mark: the contents of that row, its time first; without a row, only the time. Empty when unknown.
     """
 
     number: int
@@ -26,21 +26,21 @@ class Place:
 
     @property
     def in_a_file(self) -> bool:
-        """Whether it is that of a row."""
+        """Whether it is the place of a row."""
         return self.number > 0
 
     @property
     def time(self) -> float:
-        """Seconds since 1970, 0.0 when it is not known."""
+        """Seconds since 1970; 0.0 when unknown."""
         return seconds_of(self.mark.partition(" ")[0])
 
 
 @dataclass(slots=True, eq=False)
 class CelCall:
-    """What is written so far of one call, or of several that have become one.
+    """The rows read so far of one call, or of several that have merged.
 
-    first: which of all rows that were read is its first. before: the place before that row.
-    touched: when its last row was read, seconds by the reader's clock.
+    first: the position of its first row among all rows read. before: the place before that row.
+    touched: when its last row was read, in seconds by the reader's clock.
     began, last: times of its first and last row by Asterisk's clock. open: channels that have no HANGUP yet.
     """
 
@@ -61,13 +61,14 @@ class CelCall:
 
     @property
     def begins(self) -> bool:
-        """Whether its beginning is among the rows: that of the channel it is named by, of each call it was made of."""
+        """Whether the rows begin with the call: they have the start of the channel that names it, and of those that
+        name the calls merged into it."""
         begun = {row.uniqueid for _, row in self.rows if row.eventtype == "CHAN_START"}
         return begun.issuperset(row.linkedid for _, row in self.rows)
 
 
 class CelCalls:
-    """The calls of which not everything is written yet, or nobody has taken it."""
+    """The calls that are not finished, or have not been taken yet."""
 
     def __init__(self) -> None:
         self._calls: dict[CelCall, None] = {}
@@ -80,25 +81,24 @@ class CelCalls:
 
     @property
     def before(self) -> Place | None:
-        """The place before the first row of all calls that are here; None without any."""
+        """The place before the first row of all these calls; None when there are none."""
         first = min(self._calls, key=lambda call: call.first, default=None)
         return None if first is None else first.before
 
     def of(self, key: str) -> CelCall | None:
-        """The call with this linkedid, uniqueid or name of a channel."""
+        """The call that has this linkedid, uniqueid or channel name."""
         return self._by_key.get(key)
 
     def begin_file(self, before: Place) -> None:
-        """From now on rows are of another file, which may go on with the calls that are here."""
+        """The following rows are of another file, which may continue these calls."""
         for call in self._calls:
             call.before = before
 
     def add(self, before: Place, row: CelRow, now: float) -> None:
-        """The next row, and the place before it.
+        """Adds the next row. before: the place before it.
 
-        It joins calls when it names channels of both, as a transfer, a pickup and a merge do.
-
-        Names of channels come again when Asterisk is restarted: the last one of a name is meant.
+        A row that names channels of two calls merges them: a transfer, a pickup or a merge. Asterisk uses channel names
+        again after a restart; the name means the last channel that had it.
         """
         related = {self._by_key.get(key): None for key in (row.linkedid, row.uniqueid, *row.extra.values())}
         found = [call for call in related if call is not None]
@@ -114,7 +114,7 @@ class CelCalls:
             self.drop(next(iter(self._calls)))
 
     def drop(self, call: CelCall) -> None:
-        """It has been told, or need not be."""
+        """Forgets a call that has been published or need not be."""
         del self._calls[call]
         self._rows -= len(call.rows)
         for key in call.keys:
@@ -147,15 +147,15 @@ def _take(call: CelCall, number: int, row: CelRow, now: float) -> None:
 
 
 def tell(call: CelCall, tracker: Tracker, end: float, reason: Loss) -> list[CallReport]:
-    """All stages of a call and its end. What has no HANGUP among the rows ends at `end` for this reason.
+    """All stages of a call and its end. A channel without HANGUP among the rows ends at `end` for this reason.
 
-    tracker: a new one for each call. Nothing of a call whose beginning is not among the rows.
+    tracker: a new one for each call. Returns nothing when the rows do not begin with the call.
     """
     return _told_by_cel([*_fed(tracker, call), *tracker.resync([], moment(end), reason)])
 
 
 def tell_so_far(call: CelCall, tracker: Tracker) -> list[CallReport]:
-    """The stages of a call that the rows read so far tell of. tracker: a new one for each call."""
+    """The stages of a call in the rows read so far. tracker: a new one for each call."""
     return _told_by_cel(_fed(tracker, call))
 
 

@@ -1,4 +1,4 @@
-"""Names of callers that are not UTF-8: some phones, gateways and CRMs send them in the charset of their country."""
+"""Callers' names that are not UTF-8: some phones, gateways and CRMs send them in their country's charset."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ CHARSETS = (
     "iso-8859-1", "iso-8859-15", "windows-1253", "windows-1254", "windows-1255", "windows-1256", "windows-1257",
     "windows-1258", "gb18030", "big5", "shift_jis", "euc-jp", "euc-kr", "tis-620",
 )  # fmt: skip
-"""What may be set; each has ASCII where ASCII is."""
+"""The charsets that may be set; all of them contain ASCII."""
 
 _OF_COUNTRIES: Mapping[str, str] = dict.fromkeys(
     ("UA", "RU", "BY", "KZ", "KG", "TJ", "TM", "UZ", "MD", "MN", "BG", "MK"), "windows-1251"
@@ -15,14 +15,14 @@ _OF_COUNTRIES: Mapping[str, str] = dict.fromkeys(
 
 
 def charset_of(setting: str, country: str) -> str:
-    """The charset of a PBX: as set, else that of the project's country (ISO 3166)."""
+    """The charset of a PBX: the one that is set, otherwise that of the project's country (ISO 3166)."""
     return setting or _OF_COUNTRIES.get(country, "iso-8859-1")
 
 
 def decode(data: bytes, charset: str) -> str:
-    """Text of Asterisk: UTF-8, and what is no UTF-8 line by line in this charset.
+    """Text from Asterisk: each line as UTF-8, or in this charset when it is not UTF-8.
 
-    A name that Asterisk has cut in the middle of a letter is UTF-8 all the same.
+    A line that Asterisk has cut in the middle of a character still counts as UTF-8.
     """
     try:
         return data.decode()

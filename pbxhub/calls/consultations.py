@@ -1,9 +1,9 @@
-"""Whom the transferer of an attended transfer has consulted: told by channels, for the numbers that lines show may be
-the company's, a name, `<unknown>` or `s`.
+"""Whom the transferer consulted before an attended transfer. The channels decide, because the numbers that the lines
+show may be the company's, a name, `<unknown>` or `s`.
 
-A REFER joins two calls of the transferer: one leg was dialled for the caller, the other line dialled the consultation
-(or was dialled by a colleague). A feature code (*2) has one channel of the transferer; the consultation is a Local
-channel that nobody dialled, and behind it a leg.
+A REFER joins two lines of the transferer: one was dialled for the caller; the other dialled the consultation, or was
+dialled by a colleague. With a feature code (*2) the transferer has one channel; the consultation is a Local channel
+that nobody dialled, with a leg behind it.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ _NO_NUMBER = ("", "s")
 
 @dataclass(frozen=True, slots=True)
 class Consultation:
-    """caller_line: the transferer's channel that the caller talked to. roots: channels that the other line dialled, a
-    Local channel among them. legs: the real ones behind, alive. party: who is meant, where that is one.
-    to: the destination as it is reported, empty when nothing tells it.
+    """caller_line: the transferer's channel that the caller talked to. roots: the channels that the other line dialled,
+    Local channels included. legs: the live phones behind them. party: the one consulted, when it is clear which.
+    to: the destination as reported; empty when unknown.
     """
 
     caller_line: str
@@ -29,7 +29,7 @@ class Consultation:
     to: str
 
     def give_to_caller(self, call: TrackedCall) -> None:
-        """From now on it is the caller for whom they were dialled."""
+        """From now on the caller counts as their dialler."""
         for root in self.roots:
             root.parent, root.hop = call.first, call.hop.number
 
@@ -77,7 +77,8 @@ def _is_consulted(call: TrackedCall, leg: Channel, roots: list[Channel]) -> bool
 
 
 def _party(call: TrackedCall, message: AttendedTransfer, legs: list[Channel], line: str) -> Channel | None:
-    """Who is named by the event itself, has answered, is the only one that rings, or has called the transferer."""
+    """The channel that the event names; otherwise one that has answered, or the only one that rings; otherwise the one
+    that called the transferer."""
     named = call.channels.get(message.target)
     if named is not None and not named.plumbing and named.uniqueid not in (call.first, call.party):
         return named

@@ -1,4 +1,4 @@
-"""Somebody is dialled and answers or not: rings, diversions, redirects, and calls that go out."""
+"""Dials and their ends: rings, diversions (302), redirects, and calls that go out."""
 
 from pbxhub.calls.ami_events import DialBegin, DialEnd
 from pbxhub.calls.arrivals import arrive_by_dialling
@@ -19,7 +19,7 @@ def on_dial_begin(live: LiveCalls, message: DialBegin) -> None:
     if message.uniqueid == call.first:
         arrive_by_dialling(live, call, message.time)
     elif not message.uniqueid and dest.uniqueid == call.first:
-        call.originated = True  # Asterisk itself dials the first channel: somebody asked for the call by AMI
+        call.originated = True  # Asterisk itself dials the first channel: the call was ordered by AMI
     dialler = call.channels.get(message.uniqueid)
     _learn_outside(live, call, dest, message)
     _begin_redirect(call, dialler, message.time)
@@ -34,12 +34,12 @@ def on_dial_begin(live: LiveCalls, message: DialBegin) -> None:
 
 
 def _begin_redirect(call: TrackedCall, dialler: Channel | None, time: float) -> None:
-    """Whoever has dialled the party that the caller talks to dials again: Newchannel, DialBegin, DialEnd ANSWER,
-    another DialBegin (traces/redirect).
+    """The channel that dialled the caller's party dials again: Newchannel, DialBegin, DialEnd ANSWER, a second
+    DialBegin (traces/redirect).
 
-    While the party is still there, it may have sent the caller on by a feature code, and BlindTransfer is about to come
-    (traces-random): what is dialled belongs to the next hop, which begins when that is known. Otherwise the dialplan
-    has sent the caller on.
+    If the party is still on the call, it may have transferred the caller by a feature code, and BlindTransfer follows
+    (traces-random): the new legs belong to the next hop, which begins with that event. If the party has left, the
+    dialplan has sent the caller on.
     """
     party = call.channels.get(call.party)
     if dialler is None or call.direction != "incoming":
@@ -51,7 +51,7 @@ def _begin_redirect(call: TrackedCall, dialler: Channel | None, time: float) -> 
 
 
 def _learn_outside(live: LiveCalls, call: TrackedCall, dest: Channel, message: DialBegin) -> None:
-    """The context of the leg at this moment tells, not that of its Newchannel, which IAX2 gives as `default`."""
+    """The leg's current context decides, not the one in its Newchannel, which is always `default` with IAX2."""
     endpoint, context = endpoint_of(dest.name), message.dest.context
     if not dest.plumbing and context:
         if context in live.incoming:
@@ -60,13 +60,13 @@ def _learn_outside(live: LiveCalls, call: TrackedCall, dest: Channel, message: D
         elif endpoint in live.trunks:
             dest.outside = True
     if call.dialplan.outward and not dest.plumbing and not call.direction:
-        dest.outside = True  # as the dialplan said; of the endpoint that tells nothing
+        dest.outside = True  # because the dialplan said so; this says nothing about the endpoint
     if dest.outside:
         dest.number, dest.caller_id = dialled_number(message.dial_string) or dest.number, message.number
 
 
 def _hop_of(call: TrackedCall, dialler: Channel | None) -> int:
-    """A leg belongs to the hop of the caller's dial; behind a Local channel to the hop that one was dialled in."""
+    """A leg belongs to the hop in which the caller dialled it; behind a Local channel, to the hop of that channel."""
     if dialler is not None and dialler.uniqueid == call.hop.moving:
         return call.hop.number + 1
     if dialler is None or dialler.uniqueid == call.first:
@@ -75,7 +75,7 @@ def _hop_of(call: TrackedCall, dialler: Channel | None) -> int:
 
 
 def _begin_leg(live: LiveCalls, call: TrackedCall, dest: Channel, time: float) -> None:
-    """A leg of the call's own rings."""
+    """A leg of the call itself (no consultation) rings."""
     dest.leg = True
     if dest.outside and not call.direction:
         depart(live, call, dest, dest.caller_id, time)
@@ -91,13 +91,13 @@ def _begin_leg(live: LiveCalls, call: TrackedCall, dest: Channel, time: float) -
 
 
 def _begin_behind(live: LiveCalls, call: TrackedCall, local: Channel, time: float) -> None:
-    """The legs behind a Local channel are known by who dialled it.
+    """A Local channel was dialled for the call, so the legs behind it belong to the call.
 
-    A queue with Local members: Newchannel ;1 and ;2, DialBegin of the phone by ;2, and only then DialBegin of ;1 by
-    the caller. What has begun or was answered before that is made up for here (trace more-22/queue_local).
+    The order with Local queue members: 1. Newchannel of ;1 and ;2; 2. DialBegin of the phone by ;2; 3. DialBegin of ;1
+    by the caller. Legs that rang or were answered before 3 are reported here (trace more-22/queue_local).
     """
     if call.direction == "incoming":
-        live.touch(call)  # a restart must not lose whose Local channel this is
+        live.touch(call)  # a restart must not lose which call this Local channel belongs to
     for leg in list(call.channels.values()):
         if not leg.local and leg.hop and not leg.leg and _rings_for_caller(call, leg, local):
             leg.hop = local.hop
@@ -114,7 +114,7 @@ def _rings_for_caller(call: TrackedCall, leg: Channel, local: Channel) -> bool:
 
 
 def depart(live: LiveCalls, call: TrackedCall, dest: Channel, our_number: str, time: float) -> None:
-    """The first leg towards a trunk makes a call outgoing; a talk inside that led to it does not count."""
+    """The first leg to a trunk makes the call outgoing, even after a conversation between extensions."""
     leave_inside(live, call, time)
     if not call.move("departs"):
         return
@@ -127,14 +127,14 @@ def depart(live: LiveCalls, call: TrackedCall, dest: Channel, our_number: str, t
 
 
 def _employee(call: TrackedCall) -> str:
-    """Who calls out: the first channel's owner, or with Originate whoever was rung first and took it."""
+    """Who calls out: the owner of the first channel; with Originate, whoever was rung first and answered."""
     own = [channel for channel in call.channels.values() if not channel.local and not channel.outside]
     ready = [channel for channel in own if channel.uniqueid == call.first or channel.answered]
     return ready[0].number if ready else ""
 
 
 def on_dial_end(live: LiveCalls, message: DialEnd) -> None:
-    """The end of a dial comes twice for a queue member who did not answer: only the first counts."""
+    """A queue member who does not answer gets two DialEnds; only the first counts."""
     call = _call_of(live, message)
     dest = live.adopt(call, message.dest, message.time) if call is not None else None
     if call is None or dest is None or dest.status:
@@ -154,7 +154,7 @@ def on_dial_end(live: LiveCalls, message: DialEnd) -> None:
 
 
 def _call_of(live: LiveCalls, message: DialEnd) -> TrackedCall | None:
-    """The call of the dialler. *8: the one who answers came with a call of its own, which becomes part of it."""
+    """The dialler's call. After *8, the call that the answering phone began is merged into it."""
     call = live.follow(message.uniqueid, message.linkedid, message.time)
     other = live.of_channel(message.dest.uniqueid)
     if call is None:

@@ -1,4 +1,4 @@
-"""How a call ended, in Ringostat's words, told from the legs dialled and never from the caller's own hangup cause."""
+"""How a call ended, in Ringostat's words. The dialled legs decide, never the caller's own hangup cause."""
 
 from collections.abc import Collection
 
@@ -7,7 +7,7 @@ from pbxhub.calls.state import Channel, TrackedCall
 ANSWERED, BUSY, DECLINE, NO_ANSWER, FAILED = "ANSWERED", "BUSY", "DECLINE", "NO ANSWER", "FAILED"
 NO_FORWARD = "NO-FORWARD"
 
-# What only the dialplan can know; it says so by the UserEvent PBXHubDisposition.
+# Dispositions that only the dialplan can know; it reports them by the UserEvent PBXHubDisposition.
 OF_THE_DIALPLAN = frozenset(
     {
         "VOICEMAIL",
@@ -19,21 +19,21 @@ OF_THE_DIALPLAN = frozenset(
 )
 
 REFUSED = "REFUSED"
-"""The status of a leg that answered and refused what it was asked; Asterisk has none for it."""
+"""The status of a leg that answered and then refused the call; Asterisk has no status for it."""
 
 _CALL_REJECTED, _USER_BUSY = 21, 17
 _UNREACHABLE = frozenset({1, 2, 3, 20, 27, 28, 34, 38, 41, 42})
 
 
 def leg_outcome(leg: Channel) -> str:
-    """A leg's NOANSWER also covers 603 and 404; the cause of its hangup tells them apart."""
+    """The outcome of a leg. NOANSWER also covers SIP 603 and 404; the hangup cause distinguishes them."""
     if leg.answered:
         return ANSWERED
     if leg.cause == _CALL_REJECTED or leg.status == REFUSED:
         return DECLINE
     if leg.status == "BUSY" or (not leg.status and leg.cause == _USER_BUSY):
         return BUSY
-    if leg.status == "CANCEL":  # its cause is the caller's, who has left
+    if leg.status == "CANCEL":  # its hangup cause comes from the caller, who has left
         return NO_ANSWER
     if leg.status in ("NOANSWER", ""):
         return FAILED if leg.cause in _UNREACHABLE else NO_ANSWER
@@ -41,7 +41,7 @@ def leg_outcome(leg: Channel) -> str:
 
 
 def disposition(call: TrackedCall) -> str:
-    """The call's outcome: what the dialplan said, else ANSWERED, else what became of the legs."""
+    """The call's outcome: what the dialplan reported, otherwise ANSWERED, otherwise the outcome of its legs."""
     if call.dialplan.disposition:
         return call.dialplan.disposition
     if call.answered:

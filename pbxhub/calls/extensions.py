@@ -1,4 +1,4 @@
-"""Which extension a phone's channel belongs to: told by the channel, never by stray digits of its name."""
+"""Which extension a phone's channel belongs to. Digits in its name count only where they form the extension."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -17,7 +17,7 @@ class Extensions:
     """The extensions of one PBX.
 
     endpoints: from the employees' cards, name of an endpoint -> extension. own_numbers: DIDs, which phones may show.
-    A number that several endpoints show (the company's, a group's) tells nothing of any of them.
+    A number that several endpoints show (the company's, a group's) identifies none of them.
     """
 
     def __init__(self, endpoints: Mapping[str, str], own_numbers: Collection[str]) -> None:
@@ -26,17 +26,17 @@ class Extensions:
         self.set_cards(endpoints, own_numbers)
 
     def set_cards(self, endpoints: Mapping[str, str], own_numbers: Collection[str]) -> None:
-        """The cards of the employees or the company's numbers have changed."""
+        """Takes over changed employees' cards and company numbers."""
         self._endpoints = endpoints
         self._own_numbers = frozenset(own_numbers)
         self._found: dict[tuple[str, str], str] = {}  # what of() has found, until anything changes
 
     def of(self, endpoint: str, number: str, learn: bool = False) -> str:
-        """The extension of an endpoint that shows this number: what the first of these can tell.
+        """The extension of an endpoint that shows this number. The first of these that is known decides:
 
-        The employee's card; the endpoint's own caller id; the endpoint's name, when it is a number or has one between
-        separators (desk-101); the endpoint's name as it is.
-        learn: it is the number with which its channel began, which is the endpoint's own.
+        the employee's card; the endpoint's own caller id; the endpoint's name, when it is a number or has one between
+        separators (desk-101); the endpoint's whole name.
+        learn: the number is the one with which the channel began, so it is the endpoint's own.
         """
         if learn and self._number_of.get(endpoint) != number:
             self._learn(endpoint, number)

@@ -11,10 +11,10 @@ from pbxhub.calls.state import Channel, HangupCause
 
 
 def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
-    """Who hung up first: the caller (the outside party) or the employee who talks to it.
+    """Records who hung up first: the caller (the outside party) or the employee.
 
-    Asterisk sends it also for channels that nobody has hung up: of a trunk that refuses the number, of Local channels
-    that are optimised away, of an employee who has sent the other one on.
+    Asterisk also sends this event for channels that nobody has hung up: a trunk that refuses the number, Local channels
+    that are optimised away, an employee who has transferred the other party.
     """
     call = live.follow(message.uniqueid, message.linkedid, message.time)
     if call is None or call.hangup_by or call.phase == "over":
@@ -25,7 +25,7 @@ def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
     if call.direction == "outgoing":
         call.hangup_by = _of_outgoing(channel)
         joined = live.call_of(call.joined) if call.joined else None
-        if joined is not None:  # whoever hangs up has ended both
+        if joined is not None:  # one hangup has ended both calls
             joined.hangup_by = joined.hangup_by or call.hangup_by
     elif channel.uniqueid in (call.first, call.party):
         call.hangup_by = "caller" if channel.uniqueid == call.first else "employee"

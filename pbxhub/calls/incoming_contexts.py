@@ -1,4 +1,4 @@
-"""The dialplan contexts in which calls from outside arrive: what an operator must set of a PBX."""
+"""The dialplan contexts in which calls from outside arrive; they must be set for each PBX."""
 
 import re
 from collections.abc import Collection
@@ -7,7 +7,7 @@ DEFAULT_INCOMING_CONTEXTS = (
     "from-trunk*", "from-pstn*", "from-did-direct*", "from-external*", "from-digital*", "from-analog*",
     "SIP-TRUNK-*-incoming",
 )  # fmt: skip
-"""The names of FreePBX, of boxes built on it and of plain Asterisk examples."""
+"""Used by FreePBX, by products built on it, and in Asterisk's examples."""
 
 _MOST = 1000  # contexts remembered; a PBX has some dozens
 
@@ -29,7 +29,7 @@ class IncomingContexts:
 
 
 def _expression(pattern: str) -> str:
-    """Each part is looked for once, behind the part before it. Without that (?>) a user's pattern with many stars
-    could hold up the listener of all PBXs for years."""
+    """Searches for each part once, after the previous part. Without this (?>), a pattern with many stars could block
+    the listener of all PBXs for years."""
     first, *parts = map(re.escape, pattern.split("*"))
     return first + "".join(f"(?>.*?{part})" for part in parts[:-1]) + "".join(f".*{part}" for part in parts[-1:])

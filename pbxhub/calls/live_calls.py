@@ -1,11 +1,11 @@
-"""All calls that live now, found by linkedid and by channel; where stages are fired and calls end.
+"""The calls in progress, found by linkedid or channel. Stages are fired and calls are ended here.
 
-Nobody gets at a call but through LiveCalls, which counts every call that it hands out as changed: so nothing that a
-handler changes can be missing from the snapshot that a restarted hub goes on from.
+Handlers get calls only from LiveCalls, which marks every call it hands out as changed: a restarted hub therefore
+continues from a snapshot that has every change.
 
-A channel belongs to one call, and is in the index for as long as its call keeps it. Everything is bounded: calls,
-channels of a call that have hung up, stages of a call, and the memory of what is over. No bound refuses a channel that
-lives: a ring group of 300 phones behind Local channels has 900.
+A channel belongs to one call and stays in the index as long as its call keeps it. Everything is bounded: calls, ended
+channels of a call, stages of a call, and ended calls that are remembered. No limit rejects a live channel: a ring group
+of 300 phones behind Local channels has 900.
 """
 
 from collections.abc import Collection, Mapping
@@ -22,8 +22,8 @@ from pbxhub.calls.stages import JSON, OPTIONAL_STAGES, CallReport, Direction, St
 from pbxhub.calls.state import Channel, EndReason, StageKey, TrackedCall
 from pbxhub.calls.values import moment, values_of
 
-MOST_ENDED = 64  # channels that have hung up, kept for the outcome of their call
-MOST_LIVE = 10_000  # channels of one call: more than an Asterisk has, so their hangups have been missed
+MOST_ENDED = 64  # ended channels kept for the outcome of their call
+MOST_LIVE = 10_000  # channels of one call; no Asterisk has more, so the hangups of some must have been missed
 MOST_ALIASES = 16
 MOST_STAGES = 2000
 MOST_GONE = 5000
@@ -31,13 +31,13 @@ MOST_TRUNKS = 1000
 
 _OPTIONAL = frozenset(OPTIONAL_STAGES)
 _RANK: Mapping[Direction | None, int] = {"incoming": 2, "outgoing": 1, "internal": 0, None: 0}
-"""Which of two calls that become one goes on; 0: it has no stages."""
+"""When two calls merge, the one with the higher rank continues. 0: the call has no stages."""
 
 
 class LiveCalls:
-    """incoming: contexts in which calls from outside arrive. most_calls: calls followed at once.
+    """incoming: contexts in which calls from outside arrive. most_calls: the most calls followed at once.
 
-    trunks: endpoints that were seen in those contexts: a channel that has moved on in the dialplan is known by its own.
+    trunks: endpoints seen in those contexts; they identify an outside channel that has moved on in the dialplan.
     """
 
     def __init__(self, incoming: Collection[str], extensions: Extensions, most_calls: int) -> None:
@@ -56,14 +56,14 @@ class LiveCalls:
         self._reports: list[CallReport] = []
 
     def learn_trunk(self, endpoint: str) -> None:
-        """An endpoint that leads outside; the one learnt first is forgotten when there are too many."""
+        """Remembers an endpoint that leads outside. When there are too many, the one learnt first is forgotten."""
         if endpoint and endpoint not in self.trunks:
             self.trunks[endpoint] = None
             if len(self.trunks) > MOST_TRUNKS:
                 del self.trunks[next(iter(self.trunks))]
 
     def begin(self, call: TrackedCall) -> TrackedCall:
-        """Follows one more call; the oldest is given up when there are too many."""
+        """Follows one more call. When there are too many, the oldest ends as expired."""
         if len(self._calls) >= self._most_calls:
             oldest = next(iter(self._calls.values()))
             self.end(oldest, oldest.seen, "expired")
@@ -79,7 +79,7 @@ class LiveCalls:
         return call
 
     def take_up(self, call: TrackedCall) -> None:
-        """Goes on with a call of an earlier process, and knows its trunks and bridges again."""
+        """Continues a call of an earlier process, and learns its trunks and bridges again."""
         self.begin(call)
         for channel in call.channels.values():
             self.bridges.seen = self.bridges.seen or channel.bridged
@@ -97,7 +97,7 @@ class LiveCalls:
         return self._hand_out(self._calls.get(linkedid) or self._by_alias.get(linkedid))
 
     def each(self) -> list[TrackedCall]:
-        """All calls that live, to be changed."""
+        """All calls in progress; each counts as changed."""
         self._touched |= dict.fromkeys(self._calls)
         return list(self._calls.values())
 
@@ -108,11 +108,11 @@ class LiveCalls:
 
     @property
     def last_events(self) -> dict[str, float]:
-        """When the last event of each call was, by linkedid."""
+        """The time of each call's last event, by linkedid."""
         return {linkedid: call.seen for linkedid, call in self._calls.items()}
 
     def names_of(self, linkedid: str) -> set[str]:
-        """What this call and its channels are known by."""
+        """Every linkedid and uniqueid of this call and its channels."""
         call = self._calls.get(linkedid)
         return set() if call is None else {linkedid, *call.aliases, *call.channels}
 
@@ -128,7 +128,7 @@ class LiveCalls:
         return uniqueid in self._by_channel
 
     def let_go(self, linkedid: str) -> None:
-        """The snapshot of this call need not be kept."""
+        """This call is not followed any longer: its snapshot can be deleted."""
         self._touched[linkedid] = None
 
     def is_gone(self, uniqueid: str) -> bool:
@@ -136,7 +136,7 @@ class LiveCalls:
         return uniqueid in self._gone
 
     def follow(self, uniqueid: str, linkedid: str, time: float) -> TrackedCall | None:
-        """The call of a channel; a linkedid that has changed silently means that two calls have become one."""
+        """The call of a channel. A channel that appears with another linkedid means that two calls have merged."""
         call = self.of_channel(uniqueid)
         if call is None:
             return None
@@ -151,7 +151,8 @@ class LiveCalls:
         return call
 
     def adopt(self, call: TrackedCall, party: Party, time: float, begins: bool = False) -> Channel | None:
-        """The channel within this call; None when it has hung up or is another call's. begins: by its Newchannel."""
+        """The channel in this call, added when new; None when it has hung up or belongs to another call.
+        begins: this is its Newchannel."""
         known = call.channels.get(party.uniqueid)
         if known is not None:
             return known
@@ -165,7 +166,7 @@ class LiveCalls:
         return channel
 
     def new_channel(self, party: Party, time: float, begins: bool = False) -> Channel:
-        """A channel as its context and its endpoint tell: outside, or an employee's."""
+        """A new channel; its context and endpoint say whether it leads outside or belongs to an employee."""
         channel = Channel(party.uniqueid, party.name, party.number, party.context in self.incoming, time)
         if channel.plumbing:
             channel.number = dialled_number(party.name)
@@ -174,7 +175,8 @@ class LiveCalls:
         return channel
 
     def _make_room(self, call: TrackedCall) -> None:
-        """Forgets all but the last channels that have hung up, now and then: looking for them costs their number."""
+        """Forgets all but the last ended channels. This is done only now and then, because it goes through all
+        channels."""
         if len(call.channels) < call.channel_limit:
             return
         others = [channel for channel in call.channels.values() if channel.uniqueid not in (call.first, call.party)]
@@ -185,7 +187,7 @@ class LiveCalls:
         call.channel_limit = len(call.channels) + MOST_ENDED
 
     def _drop(self, call: TrackedCall, channel: Channel) -> None:
-        """Forgets a channel of a call that goes on; what its leg came to stays."""
+        """Forgets an ended channel of a call in progress; the outcome of its leg is kept."""
         outcome = leg_outcome(channel)
         if channel.leg and (channel.outside or call.direction != "outgoing") and outcome not in call.statuses:
             call.statuses.append(outcome)
@@ -194,10 +196,10 @@ class LiveCalls:
             self._forget(channel.uniqueid)
 
     def merge(self, one: TrackedCall, other: TrackedCall, time: float) -> TrackedCall:
-        """Two calls have become one: the one with an outside caller goes on, the consultation is absorbed by it.
+        """Merges two calls: the one with the outside caller continues and absorbs the consultation.
 
-        Two calls that both have stages of the same direction stay apart: each caller's call has its own end. So does
-        the login of an agent, which goes on after the call.
+        Two calls that both have stages of the same direction stay separate, because each caller's call has its own end.
+        So does the login of an agent, which outlives the call.
         """
         if one.agent or other.agent:
             return one
@@ -241,16 +243,16 @@ class LiveCalls:
         return True
 
     def served_by(self, agent: TrackedCall, uniqueid: str) -> TrackedCall:
-        """The call of the caller with whom this channel of an agent talks; the agent's own when there is none."""
+        """The call of the caller to whom this agent's channel talks; the agent's own call when there is none."""
         serving = (call for call in self._calls.values() if uniqueid in call.channels and call is not agent)
         return self._hand_out(next(serving, agent)) or agent
 
     def touch(self, call: TrackedCall) -> list[Stage]:
-        """The call is reported after this message, for its stages or for what a restart must not lose."""
+        """Reports the call after this message: it has new stages, or changes that a restart must not lose."""
         return self._changed.setdefault(call.linkedid, (call, []))[1]
 
     def conclude(self, call: TrackedCall, time: float) -> None:
-        """The conversation part is over, while the caller may still give a mark."""
+        """Ends the conversation; the caller may still give a mark."""
         if not call.move("is_over"):
             return
         call.over = time
@@ -283,7 +285,7 @@ class LiveCalls:
             self._unname(call, alias)
 
     def _forget(self, uniqueid: str) -> None:
-        """The channel is over and out of the index; what comes of it late is known for that."""
+        """Removes an ended channel from the index and remembers it, so that late events of it are recognised."""
         self._by_channel.pop(uniqueid, None)
         self._gone[uniqueid] = None
         if len(self._gone) > MOST_GONE:
@@ -311,7 +313,7 @@ class LiveCalls:
 
 
 def _own(call: TrackedCall) -> list[str]:
-    """Its channels but for those of agents, which are calls of their own."""
+    """Its channels without those of agents, which are calls of their own."""
     return [uniqueid for uniqueid, channel in call.channels.items() if not channel.lent]
 
 

@@ -1,7 +1,7 @@
 """The phases of a call, as one table: nothing else changes the phase or the direction of a call.
 
-A handler says what happened (a moment) by Call.move(). A moment that the phase has no entry for changes nothing, and
-the handler then leaves the call alone: an odd, late or repeated event does no harm.
+A handler reports what happened (a moment) with TrackedCall.move(). A moment without an entry for the current phase
+changes nothing, and the handler then does nothing either: an odd, late or repeated event does no harm.
 """
 
 from collections.abc import Mapping
@@ -47,4 +47,4 @@ TABLE: Mapping[Phase, Mapping[Moment, Phase]] = {
 }  # fmt: skip
 
 SETTLES: Mapping[Moment, Direction] = {"arrives": "incoming", "departs": "outgoing", "stays_inside": "internal"}
-"""The direction that a moment settles: once, it never flips."""
+"""The direction that a moment settles; once settled, it never changes."""

@@ -1,7 +1,7 @@
 """Numbers as Asterisk shows and dials them."""
 
 _HIDDEN = frozenset({"anonymous", "unknown", "unavailable", "restricted", "private", "withheld"})
-_TELLING = 7  # last digits by which an outside number is known
+_TELLING = 7  # the last digits identify an outside number
 _SHORTEST_OUTSIDE = 5  # digits; a shorter one is an extension or a group
 
 
@@ -25,6 +25,6 @@ def dialled_number(dial_string: str) -> str:
 
 
 def same_number(one: str, other: str) -> bool:
-    """Whether they may be one outside number, written with and without the prefix to dial it by."""
+    """Whether both may be the same outside number, written with and without a dialling prefix."""
     shorter, longer = sorted((one, other), key=len)
     return len(shorter) >= _SHORTEST_OUTSIDE and longer.endswith(shorter[-_TELLING:])

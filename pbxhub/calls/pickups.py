@@ -10,7 +10,7 @@ from pbxhub.calls.state import Channel, SentOn, StageKey, TrackedCall
 
 
 def answer(live: LiveCalls, call: TrackedCall, leg: Channel, time: float, ours: bool) -> None:
-    """A leg was answered. ours: the first channel of the call dialled it, so that the caller talks to it now."""
+    """A leg was answered. ours: the call's first channel dialled it, so the caller now talks to it."""
     leg.answered = time
     if call.direction == "incoming":
         if call.hop.awaited and leg.number == call.hop.awaited:
@@ -25,7 +25,7 @@ def answer(live: LiveCalls, call: TrackedCall, leg: Channel, time: float, ours: 
 
 
 def _answer_for_caller(live: LiveCalls, call: TrackedCall, leg: Channel, time: float) -> None:
-    """DialEnd ANSWER, then BridgeEnter: in between the phone may be asked whether it takes the call."""
+    """DialEnd ANSWER comes first, then BridgeEnter; in between, the phone may be asked to accept the call."""
     leg.leg = True
     hop = leg.hop or call.hop.number
     if live.bridges.seen and not leg.bridged:
@@ -35,7 +35,7 @@ def _answer_for_caller(live: LiveCalls, call: TrackedCall, leg: Channel, time: f
 
 
 def _answer_without_caller(live: LiveCalls, call: TrackedCall, leg: Channel, time: float) -> None:
-    """Of a call that goes out, or stays inside."""
+    """A leg of an outgoing or internal call was answered."""
     _talk(call, leg, time)
     if call.direction == "outgoing":
         call.trunk = endpoint_of(leg.name)
@@ -54,8 +54,8 @@ def pickup(live: LiveCalls, call: TrackedCall, leg: Channel, hop: int, time: flo
     waited = call.waiting.pop(leg.uniqueid, None) is not None
     leg.leg, leg.answered = True, time if waited or not leg.answered else leg.answered
     if leg.number == call.transfer.source and leg.number != call.hop.destination:
-        call.transfer = SentOn()  # who had sent the caller on talks to them again
-    if hop == call.hop.number and hop > 1:  # of the first hop, the end of the first channel's own dial tells
+        call.transfer = SentOn()  # the caller is back with the one who transferred them
+    if hop == call.hop.number and hop > 1:  # in the first hop, DialEnd of the first channel's own dial reports it
         call.hop.connected = True
     call.hop.awaited = ""
     _talk(call, leg, time)
@@ -64,7 +64,7 @@ def pickup(live: LiveCalls, call: TrackedCall, leg: Channel, hop: int, time: flo
 
 
 def talk_again(call: TrackedCall) -> None:
-    """Somebody new talks to the outside party of a call that went out."""
+    """Another employee now talks to the outside party of an outgoing call."""
     if call.phase == "sent_on" and call.move("is_answered"):
         call.talk_ended = 0.0
 

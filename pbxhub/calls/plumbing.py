@@ -19,5 +19,5 @@ _TECHNOLOGIES = frozenset(
 
 
 def is_plumbing(channel_name: str) -> bool:
-    """Told by the technology, the text before the first slash."""
+    """Decided by the technology: the text before the first slash."""
     return channel_name.partition("/")[0] in _TECHNOLOGIES

@@ -1,4 +1,4 @@
-"""A recorded AMI stream as the stages it gives, for `pbxhub replay FILE` and for tests."""
+"""Turns a recorded AMI stream into its stages, for `pbxhub replay FILE` and for tests."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -11,7 +11,7 @@ from pbxhub.calls.tracker import Tracker
 def blocks(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
     """AMI blocks of a capture with the time of arrival above each (empty when the capture has none).
 
-    Lines that begin with # are the recorder's: #T is the time of arrival of the block below.
+    Lines that begin with # come from the recorder: #T is the time of arrival of the block below.
     """
     block: list[str] = []
     arrived = ""
@@ -29,8 +29,8 @@ def blocks(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def read(lines: Iterable[str]) -> Iterator[Message]:
-    """The messages of a capture. One that says nowhere when it was comes a millisecond after the one before."""
-    latest = 1.0  # since 1970: a capture without any time
+    """The messages of a capture. One without any time gets the time of the previous one plus a millisecond."""
+    latest = 1.0  # seconds since 1970, for a capture without any time
     for block, arrived in blocks(lines):
         message = parse(block, seconds_of(arrived) or latest + 0.001)
         if message is not None:

@@ -1,4 +1,9 @@
-"""Taking stock after a (re)connect: the channels that live now against the calls that are known."""
+"""The resync after every (re)connect: compares the live channels with the calls in progress.
+
+The order matters: 1. calls whose channels are gone end; 2. live channels join their calls, or begin new ones; 3. the
+bridges are rebuilt; 4. stages missed meanwhile are fired. Ending first frees the channel names of a restarted Asterisk;
+a pickup (4) is only right once it is known who shares a bridge (3). tests/traces/*/reconnect.ami
+"""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,17 +28,17 @@ Loss = Literal["lost_while_disconnected", "pbx_restarted"]
 _SAME_START = 3  # seconds by which two readings of one start may differ: Uptime is whole, clocks are adjusted
 _STARTED = re.compile(r"(?:^|-)([0-9]{10}\.)[0-9]+$")
 _DIALLED = ("AppDial", "AppDial2", "AppQueue")
-_TELLING = {"MIXMONITOR_FILENAME"}  # of the variables that Status is asked for, what events would have told
+_TELLING = {"MIXMONITOR_FILENAME"}  # those variables in the answer to Status that events would have reported
 _AGENT = "AgentLogin"
 _NOT_FOR_TWO = ("Park", "ConfBridge", "MeetMe", "Page")
-_RETRIEVES = "ParkedCall"  # who took a parked caller back was not rung
+_RETRIEVES = "ParkedCall"  # whoever retrieved a parked caller was not rung
 
 
 def why_gone(last_start: datetime | None, started_on: datetime | None, restarted: bool | None) -> Loss:
     """Why calls in progress have disappeared: Asterisk restarted, or they ended while the hub was disconnected.
 
-    last_start, started_on: when Asterisk said it had started, at the last connection and now. restarted: what it said
-    of that itself, None where it did not.
+    last_start, started_on: when Asterisk said it had started, at the last connection and now. restarted: whether
+    Asterisk itself reported a restart; None when it reported nothing.
     """
     if restarted is None and last_start and started_on:
         restarted = (started_on - last_start).total_seconds() > _SAME_START
@@ -43,10 +48,10 @@ def why_gone(last_start: datetime | None, started_on: datetime | None, restarted
 def take_stock(
     live_calls: LiveCalls, channels: Sequence[Status], now: float, reason: EndReason, gone_by: float
 ) -> None:
-    """Ends what is gone, at gone_by at the latest, begins what is new, and makes up for what happened to the rest."""
+    """Ends the calls that are gone (at gone_by at the latest), begins new ones, and fires what the others missed."""
     live = _by_uniqueid(channels)
     if reason == "pbx_restarted" and any(_is_known(live_calls, status.channel) for status in live.values()):
-        reason = "lost_while_disconnected"  # no channel outlives its Asterisk: it was a clock that had been set
+        reason = "lost_while_disconnected"  # a known channel still exists, so Asterisk's clock was set: no restart
     for call in live_calls.each():
         _end_what_is_gone(live_calls, call, {} if reason == "pbx_restarted" else live, min(now, gone_by), reason)
     joined = [
@@ -64,8 +69,8 @@ def _is_known(live_calls: LiveCalls, party: Party) -> bool:
 
 
 def _by_uniqueid(channels: Iterable[Status]) -> dict[str, Status]:
-    """Status and CoreShowChannels may both list a channel; the one that knows the bridge counts. Plumbing is nobody's
-    call, but for Local channels, which lead to one."""
+    """When Status and CoreShowChannels both list a channel, the entry that names its bridge wins. Plumbing belongs to
+    no call, except Local channels, which lead to one."""
     live: dict[str, Status] = {}
     for status in channels:
         if is_plumbing(status.channel.name) and not status.channel.name.startswith("Local/"):
@@ -77,8 +82,8 @@ def _by_uniqueid(channels: Iterable[Status]) -> dict[str, Status]:
 
 
 def _by_linkedid(channels: Iterable[Status]) -> dict[str, list[Status]]:
-    """The oldest first. The caller of an agent has the linkedid of the agent's login, which is another call: such a
-    caller's call goes by its own oldest channel."""
+    """Oldest first. The caller of an agent has the linkedid of the agent's login, which is another call: such a call is
+    listed under its own oldest channel."""
     oldest_first = sorted(channels, key=lambda status: -status.seconds)
     agents = {status.channel.linkedid for status in oldest_first if status.application == _AGENT}
     renamed: dict[str, str] = {}
@@ -92,7 +97,7 @@ def _by_linkedid(channels: Iterable[Status]) -> dict[str, list[Status]]:
 
 
 def _see_bridges(live_calls: LiveCalls, channels: Iterable[Status]) -> None:
-    """Who talks with whom now. An agent alone, a parked caller or a conference is no talk of two."""
+    """Records who talks to whom now. An agent alone, a parked caller and a conference are no conversation of two."""
     together: dict[str, list[Status]] = {}
     for status in channels:
         if status.bridge and status.application not in _NOT_FOR_TWO:
@@ -142,7 +147,8 @@ def _join(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: fl
 
 
 def _whom(call: TrackedCall, status: Status) -> str:
-    """Whom an outside leg was dialled for; empty when it is not known: it may show the caller's number or the DID."""
+    """The number that an outside leg was dialled for; empty when unknown, because the leg may show the caller's number
+    or the DID."""
     dialled = dialled_number(status.variables.get("DIALEDPEERNUMBER", ""))
     shows_another = call.direction == "incoming" and status.channel.number in (call.caller, call.dst)
     return dialled or ("" if shows_another else status.channel.number)
@@ -157,7 +163,7 @@ def _begin(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: f
     live_calls.begin(call)
     channel = live_calls.adopt(call, first.channel, started)
     if channel is not None and first.state == "Ringing" and first.channel.uniqueid == linkedid:
-        call.originated, channel.leg = True, True  # Asterisk itself rings it: what comes of that is the outcome
+        call.originated, channel.leg = True, True  # Asterisk itself rings it, so its outcome is the call's outcome
     call.agent = first.application == _AGENT
     if channel is not None and not channel.plumbing and _comes_in(live_calls, call, first):
         channel.outside, channel.number = True, first.channel.number
@@ -166,7 +172,8 @@ def _begin(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: f
 
 
 def _comes_in(live_calls: LiveCalls, call: TrackedCall, first: Status) -> bool:
-    """Status tells the context of now: a call that went on to a queue or an IVR is known by its trunk."""
+    """Status reports the current context only, so a call that has gone on to a queue or IVR is recognised by its
+    trunk."""
     if first.application in _DIALLED:
         return False
     by_trunk = endpoint_of(call.channel) in live_calls.trunks and first.channel.uniqueid == call.linkedid
@@ -174,7 +181,7 @@ def _comes_in(live_calls: LiveCalls, call: TrackedCall, first: Status) -> bool:
 
 
 def _started(status: Status, now: float) -> float:
-    """The uniqueid begins with the second the channel was made in, unless somebody chose it."""
+    """The uniqueid begins with the second in which the channel was created, unless somebody has set it."""
     guess = now - status.seconds
     found = _STARTED.search(status.channel.uniqueid)
     made = float(found[1]) if found else 0.0
@@ -182,7 +189,7 @@ def _started(status: Status, now: float) -> float:
 
 
 def _make_up(live_calls: LiveCalls, call: TrackedCall, group: Sequence[Status], now: float) -> None:
-    """Legs that ring or talk and of which nothing was reported yet."""
+    """Fires the stages of legs that ring or talk and have not been reported."""
     here = next((status for status in group if status.channel.uniqueid == call.first), None)
     picked_up = call.fired.get("incoming.pickup", ())
     call.hop.connected = call.hop.connected or any(key.hop == call.hop.number for key in picked_up)
@@ -190,7 +197,7 @@ def _make_up(live_calls: LiveCalls, call: TrackedCall, group: Sequence[Status], 
         leg = call.channels.get(status.channel.uniqueid)
         if leg is None or leg.plumbing or leg.uniqueid == call.first:
             continue
-        dialled = status.state != "Down" or bool(leg.number)  # else its DialBegin is about to come and tells whom
+        dialled = status.state != "Down" or bool(leg.number)  # otherwise its DialBegin follows and names it
         if not call.direction and leg.outside and dialled:
             depart(live_calls, call, leg, status.connected, now)
         if call.direction == "incoming" and here is not None and _with_caller(call, status, here):
@@ -200,11 +207,11 @@ def _make_up(live_calls: LiveCalls, call: TrackedCall, group: Sequence[Status], 
             if status.state == "Up" and status.bridge and not leg.answered:
                 _outgoing_talks(live_calls, call, leg, now)
         elif status.state == "Up" and not leg.answered:
-            leg.answered = now  # a consultation, should it become a transfer; or *8, whose DialEnd is about to come
+            leg.answered = now  # a consultation that may become a transfer; or *8, whose DialEnd follows
 
 
 def _with_caller(call: TrackedCall, status: Status, here: Status) -> bool:
-    """Bridged with the caller, or shown the caller's number: a consultation shows the colleague's."""
+    """Whether it is bridged with the caller or shows the caller's number; a consultation shows the colleague's."""
     if status.bridge and status.bridge == here.bridge:
         return True
     return bool(call.caller) and status.connected == call.caller
@@ -213,7 +220,7 @@ def _with_caller(call: TrackedCall, status: Status, here: Status) -> bool:
 def _caller_leg(live_calls: LiveCalls, call: TrackedCall, leg: Channel, status: Status, now: float) -> None:
     if not leg.leg:
         before = call.channels.get(call.party)
-        reported = call.has_fired("incoming.pickup", StageKey(call.hop.number, leg.number))  # a call only outlined
+        reported = call.has_fired("incoming.pickup", StageKey(call.hop.number, leg.number))  # restored from an outline
         if call.hop.connected and (before.ended if before else not reported) and next_hop(call, now):
             call.hop.redirecting = call.hop.number
         leg.leg, leg.hop = True, call.hop.number
@@ -227,7 +234,7 @@ def _caller_leg(live_calls: LiveCalls, call: TrackedCall, leg: Channel, status: 
 
 
 def _answered(live_calls: LiveCalls, call: TrackedCall, leg: Channel, bridged: bool, now: float) -> None:
-    """Not in a bridge yet: the phone is asked something, or BridgeEnter is about to come."""
+    """Answered but in no bridge yet: the phone is being asked something, or BridgeEnter follows."""
     if bridged:
         call.hop.connected = True
         pickup(live_calls, call, leg, leg.hop or call.hop.number, now)

@@ -1,4 +1,4 @@
-"""A call is sent on to a destination: the next hop begins, and the stage incoming.forward fires."""
+"""A call is sent on (transferred, diverted, redirected): the next hop begins, and incoming.forward fires."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from pbxhub.calls.state import Channel, SentOn, StageKey, TrackedCall
 
 
 def next_hop(call: TrackedCall, time: float) -> bool:
-    """Begins the next hop; False when the message behind it came before (it is repeated with the same time)."""
+    """Begins the next hop; False when the message is a repetition, which has the time of the first."""
     hop = call.hop
     if time in hop.times:
         return False
@@ -21,7 +21,7 @@ def next_hop(call: TrackedCall, time: float) -> bool:
 
 
 def leave(call: TrackedCall, time: float, by: str = "") -> None:
-    """A talk has ended because somebody sends the call on. by: uniqueid of their channel."""
+    """A conversation has ended because somebody sends the call on. by: uniqueid of their channel."""
     if call.move("is_sent_on"):
         call.talk_ended = time
     if by in call.channels:
@@ -29,7 +29,8 @@ def leave(call: TrackedCall, time: float, by: str = "") -> None:
 
 
 def forward(live: LiveCalls, call: TrackedCall, sent: SentOn, hop: int, time: float) -> None:
-    """A destination fires once per hop: the one that a transfer named does not fire again when it rings."""
+    """Fires incoming.forward, once per hop and destination: a transfer's destination does not fire again when it
+    rings."""
     key = StageKey(hop, sent.to)
     if call.phase == "over" or call.has_fired("incoming.forward", key):
         return
@@ -42,11 +43,11 @@ def forward(live: LiveCalls, call: TrackedCall, sent: SentOn, hop: int, time: fl
 
 
 def ring(live: LiveCalls, call: TrackedCall, dest: Channel, time: float) -> None:
-    """A leg of the caller's own rings: a ring, or the first of a redirect."""
+    """A leg dialled for the caller rings: a normal ring, or the first of a redirect."""
     call.move("rings")
     call.dst_channel, call.rung = dest.name, dest.number
     if dest.outside and dest.hop == call.hop.number and same_number(call.hop.destination, dest.number):
-        return  # the destination of the transfer, as the dialplan dials it
+        return  # the transfer's destination, in the form that the dialplan dials
     if call.hop.redirecting and call.hop.redirecting == dest.hop:
         call.hop.redirecting = 0
         forward(live, call, SentOn("redirect", call.extension, dest.number), dest.hop, time)
@@ -55,7 +56,7 @@ def ring(live: LiveCalls, call: TrackedCall, dest: Channel, time: float) -> None
 
 
 def ring_early(live: LiveCalls, call: TrackedCall, early: Iterable[str], time: float) -> None:
-    """The hop for which these were dialled has begun."""
+    """Fires the rings of the legs that were dialled before their hop began."""
     for uniqueid in early:
         leg = call.channels.get(uniqueid)
         if leg is not None and not leg.plumbing:
@@ -63,7 +64,8 @@ def ring_early(live: LiveCalls, call: TrackedCall, early: Iterable[str], time: f
 
 
 def redirect(live: LiveCalls, call: TrackedCall, time: float) -> None:
-    """What was dialled while the party was still there was dialled by no transfer: its hop begins as a redirect."""
+    """No transfer followed, so the legs dialled while the party was still on the call are a redirect: its hop
+    begins."""
     early, dialler = call.hop.early, call.channels.get(call.hop.moving)
     if next_hop(call, time):
         call.hop.redirecting = call.hop.number

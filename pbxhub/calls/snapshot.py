@@ -1,4 +1,4 @@
-"""A call as JSON and back, so that a restarted hub goes on where it was killed."""
+"""Writes a call as JSON and reads it back, so that a restarted hub continues where it was killed."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -26,7 +26,7 @@ _FEW = 10  # channels of a call
 _OF_A_HOP = ("incoming.forward", "incoming.pickup")
 _APART = ("channels", "fired", "dumped", "plumbing", "local")  # written and read in their own way, or not at all
 
-# The fields of TrackedCall as snapshots of 0.1.0 name them: all beside each other, where now some stand in groups.
+# The fields of TrackedCall by their names in snapshots of 0.1.0, which had no groups.
 _FIELDS_OF_0_1_0: Mapping[str, tuple[str, str]] = {
     "hop": ("hop", "number"), "hop_times": ("hop", "times"), "connected": ("hop", "connected"),
     "redirecting": ("hop", "redirecting"), "named": ("hop", "destination"), "awaited": ("hop", "awaited"),
@@ -46,8 +46,8 @@ _Reader = tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]], tuple[Any, ..
 
 
 def _reader(fresh: Any) -> _Reader:
-    """The fields of a kind: their names, a function that reads their values, the values of a fresh one, and the names
-    of those that are no plain values."""
+    """The fields of a class: their names, a function that reads their values, their defaults, and the names of those
+    that are not plain values."""
     names = tuple(each.name for each in fields(fresh) if each.name not in _APART)
     read = attrgetter(*names)
     nested = frozenset(name for name in names if type(getattr(fresh, name)) not in _PLAIN)
@@ -62,8 +62,8 @@ _CHANNEL, _channel_values, _FRESH_CHANNEL, _ = _reader(Channel("", ""))
 def dump(call: TrackedCall) -> dict[str, JSON]:
     """Everything that differs from a fresh call, as JSON: every field of TrackedCall and Channel, new ones included.
 
-    What it returns stays as it is while the call goes on. Of a call of many channels, what is written of those that
-    have not changed since the last time are the same objects: one of 900 channels is written hundreds of times.
+    The result does not change when the call does. Channels that have not changed since the last dump are the same
+    objects in it, because a call of 900 channels is written hundreds of times.
     """
     notes = {"phase": call.phase, **_changed(call)}
     if call.fired:
@@ -100,7 +100,7 @@ def _dump_channel(channel: Channel, keep: bool) -> dict[str, Any]:
 
 
 def load(notes: Mapping[str, JSON]) -> TrackedCall | None:
-    """The call behind notes of dump(); None when they are not readable (written by a later version)."""
+    """The call that dump() wrote; None when it cannot be read (written by a later version)."""
     try:
         notes = notes if "phase" in notes else _from_0_1_0(notes)
         fresh = TrackedCall(str(notes["linkedid"]), str(notes["first"]))
@@ -114,16 +114,16 @@ def load(notes: Mapping[str, JSON]) -> TrackedCall | None:
 
 
 def _read_fields(of: Any, notes: Mapping[str, JSON]) -> dict[str, Any]:
-    """The fields that stand in the notes; names that are no longer fields are left out.
+    """The fields found in the notes; unknown names are ignored.
 
-    of: has the fields, each with a value of its type. Raises ValueError when a value has the wrong type.
+    of: an object with the fields, each with a value of its type. Raises ValueError when a value has the wrong type.
     """
     names = [each.name for each in fields(of) if each.name in notes and each.name not in _APART]
     return {name: _fitting(notes[name], getattr(of, name), name) for name in names}
 
 
 def _fitting(value: JSON, now: Any, name: str) -> Any:
-    """The value, when it has the type of the one that stands there now; JSON does not tell 1.0 from 1."""
+    """The value, when it has the type of the current one; JSON does not distinguish 1.0 from 1."""
     if is_dataclass(now) and not isinstance(now, type):
         return replace(now, **_read_fields(now, _table(value)))
     kinds = (float, int) if isinstance(now, float) else (str,) if now is None else (type(now),)
@@ -145,7 +145,7 @@ def _phase_of(value: JSON) -> Phase:
 
 
 def _read_keys(keys: JSON) -> list[StageKey]:
-    """Raises ValueError when they are no pairs of a hop and a destination."""
+    """Raises ValueError when they are not pairs of a hop and a destination."""
     if not isinstance(keys, list):
         raise ValueError(keys)
     return [_read_key(key) for key in keys]
@@ -158,7 +158,7 @@ def _read_key(key: JSON) -> StageKey:
 
 
 def _read_channels(listed: JSON) -> Iterator[Channel]:
-    """Raises ValueError when they are no channels."""
+    """Raises ValueError when they are not channels."""
     if not isinstance(listed, list):
         raise ValueError(listed)
     for item in listed:
@@ -167,7 +167,7 @@ def _read_channels(listed: JSON) -> Iterator[Channel]:
 
 
 def _from_0_1_0(notes: Mapping[str, JSON]) -> dict[str, JSON]:
-    """Notes of 0.1.0 in the form of today: groups, the phase, keys as pairs."""
+    """Notes of 0.1.0 in today's form: groups, the phase, keys as pairs."""
     today: dict[str, Any] = {}
     for name, value in notes.items():
         group, field = _FIELDS_OF_0_1_0.get(name, ("", name))
@@ -194,7 +194,7 @@ def _channel_of_0_1_0(notes: Mapping[str, JSON]) -> dict[str, JSON]:
 
 
 def _phase_of_0_1_0(notes: Mapping[str, Any], fired: Mapping[str, Sequence[Sequence[JSON]]]) -> Phase:
-    """0.1.0 had no phase; what was reported and noted tells it."""
+    """The phase, which 0.1.0 did not have, derived from the stages reported and the fields."""
     if notes.get("over"):
         return "over"
     hop = notes.get("hop", {}).get("number", 1)
@@ -209,8 +209,8 @@ def _phase_of_0_1_0(notes: Mapping[str, Any], fired: Mapping[str, Sequence[Seque
 
 
 def outline(known: CallReport, fired: Mapping[str, list[str]]) -> dict[str, JSON]:
-    """Notes on an open call whose own are not readable, from what was reported of it: the next stock ends it, or it
-    goes on with the channels that live and repeats no stage. fired: keys of the stages reported, by name."""
+    """Notes on a call in progress whose own notes are unreadable, made from the stages reported. The next resync ends
+    the call, or continues it with its live channels without repeating a stage. fired: keys of those stages, by name."""
     started = known.started_on.timestamp()
     call = TrackedCall(known.linkedid, known.linkedid, started, started)
     call.caller, call.caller_name, call.dst = known.caller, known.caller_name, known.dst
@@ -227,7 +227,7 @@ def outline(known: CallReport, fired: Mapping[str, list[str]]) -> dict[str, JSON
 
 
 def _repeat_moves(call: TrackedCall, known: CallReport) -> None:
-    """Brings the call into the phase that its last report was made in."""
+    """Brings the call into the phase of its last report."""
     if known.direction != "internal":
         call.move("arrives" if known.direction == "incoming" else "departs")
     if known.answered_on:
@@ -235,7 +235,7 @@ def _repeat_moves(call: TrackedCall, known: CallReport) -> None:
 
 
 def published_key(keys: Sequence[StageKey]) -> str:
-    """The last of these keys as it is published: the destination, and "103#2" when 103 is among them before."""
+    """The last of these keys as published: the destination; "103#2" when 103 is in the list already."""
     to = keys[-1].to
     if len(keys) == 1:
         return to
@@ -244,7 +244,7 @@ def published_key(keys: Sequence[StageKey]) -> str:
 
 
 def _with_hops(published: Sequence[str]) -> tuple[list[StageKey], int]:
-    """Keys that are published as these, and the hop of the last: whatever came again came in another hop."""
+    """The keys that were published as these, and the hop of the last one. A repeated destination was in a later hop."""
     keys: list[StageKey] = []
     hop = 1
     for key in published:

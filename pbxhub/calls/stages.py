@@ -41,14 +41,14 @@ Value = None | bool | int | float | str | datetime | list["Value"] | dict[str, "
 class Stage:
     """One stage of one call, once per (call, name, key).
 
-    key: what makes two stages of one name different ones, whoever reports them: "" for before and after, the
-         destination for forward and the extension for incoming.pickup ("103", the second time "103#2"; "" for
-         outgoing.pickup), the number of the mark for evaluation; of optional stages the phone that stopped ringing,
-         the queue, the number of the hold, the extension that picked up. Hops are not in it: a tracker that missed a
-         transfer counts them differently.
+    key: tells two stages of one name apart, whoever reports them: "" for before and after, the destination for forward,
+         the extension for incoming.pickup ("103", the second time "103#2"; "" for outgoing.pickup), the number of the
+         mark for evaluation; for optional stages the phone that stopped ringing, the queue, the number of the hold, or
+         the extension that picked up. It does not contain the hop, because a tracker that missed a transfer counts
+         hops differently.
     ordinal: 1, 2, 3 … among the stages of this name in this call, in the order they fired.
     time: Asterisk's own timestamp of the event behind it, aware, UTC.
-    values: catalogue names (webhooks/params.py) of what AMI told so far; times are aware datetimes.
+    values: what AMI has reported so far, by catalogue name (webhooks/catalogue.py); times are aware datetimes.
     """
 
     name: str
@@ -62,12 +62,12 @@ class Stage:
 class CallReport:
     """What the history keeps of a call, with the stages that just fired (none when only the history changed).
 
-    ended_on: empty until the very end: after the stage incoming.after the caller may still be giving marks. The last
-              report of a call may have no stages.
-    memory: the tracker's own notes on a call still open, JSON; given back to Tracker.restore after a restart.
-            Empty once the call is over. None: this tracker does not follow the call (it was told from CEL).
-    by_cel: of a call told from CEL, name and key of all its stages: one that was told live about another number than
-            CEL shows is known for told. Empty of a call that was heard.
+    ended_on: None until the very end, because the caller may still give marks after incoming.after. The last report of
+              a call may have no stages.
+    memory: the tracker's notes on a call in progress, as JSON, for Tracker.restore after a restart. Empty once the call
+            is over. None: this tracker does not follow the call (it was read from CEL).
+    by_cel: for a call read from CEL, name and key of all its stages: a stage that was reported live with another number
+            than CEL shows is recognised by them. Empty for a call reported live.
     """
 
     linkedid: str

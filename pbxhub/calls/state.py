@@ -1,4 +1,4 @@
-"""What the tracker knows of a call while it lives: its channels, whom it rang, who talks, what was reported."""
+"""What the tracker knows of a call in progress: its channels, whom it rang, who talks, what was reported."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ EndReason = Literal["hangup", "lost_while_disconnected", "pbx_restarted", "expir
 
 
 class StageKey(NamedTuple):
-    """What tells two stages of one name apart: the hop, 0 where hops do not count, and the destination or number."""
+    """Tells two stages of one name apart: the hop (0 where hops do not count), and the destination or number."""
 
     hop: int = 0
     to: str = ""
@@ -21,19 +21,19 @@ class StageKey(NamedTuple):
 
 @dataclass(slots=True)
 class Channel:
-    """One channel of a call, kept after its hangup because the call's outcome is told from it.
+    """One channel of a call, kept after its hangup because the call's outcome depends on it.
 
     number: the employee's extension, or the number dialled when the channel leads outside.
     parent: uniqueid of the channel that dialled it. hop: the hop it was dialled in, 0 when nobody dialled it.
     leg: dialled for the call itself (a consultation is not). status: DialStatus of the leg once its dial is over.
     caller_id: the caller's number that an outside leg was dialled with.
-    Times are seconds since 1970, 0.0 while the moment has not come.
-    bridge: the bridge for two in which it is now. bridged: it has entered a bridge.
-    left: its owner has sent the call on, and hangs up.
-    lent: the channel of an agent who is logged in: it lives before and after the call.
-    plumbing: a channel that Asterisk made for itself. local: one of a pair of Local channels, behind which somebody
-        else is found.
-    dumped: what snapshot.dump() last wrote of it, and of which values.
+    Times are seconds since 1970; 0.0 before the moment has come.
+    bridge: the bridge for two that it is in now. bridged: it has entered a bridge.
+    left: its owner has sent the call on and is hanging up.
+    lent: the channel of a logged-in agent, which exists before and after the call.
+    plumbing: a channel that Asterisk created for itself. local: one of a pair of Local channels; the real party is
+        behind it.
+    dumped: the last result of snapshot.dump(), and the values it was made from.
     """
 
     uniqueid: str
@@ -65,15 +65,15 @@ class Channel:
 
 @dataclass(slots=True)
 class Hop:
-    """Where the call is sent to now: a transfer, diversion, park or redirect begins the next hop.
+    """Where the call is sent now: a transfer, diversion, park or redirect begins the next hop.
 
-    number: counts from 1. times: when the last hops began, which tells a repeated message.
-    connected: somebody took this hop's dial, so that another dial of the first channel is a redirect.
-    redirecting: number of a redirect's hop that has not rung anybody yet, else 0.
-    destination: what the transfer, diversion or redirect named.
-    moving: uniqueid of the channel that dials again while the party it has dialled is still there.
-    early: uniqueids of what it has dialled, for the hop to come.
-    awaited: number of the party that an attended transfer, completed while ringing, waits for.
+    number: counts from 1. times: when the last hops began; they identify repeated messages.
+    connected: this hop's dial was answered, so another dial of the first channel is a redirect.
+    redirecting: number of a redirect's hop that has not rung anybody yet, otherwise 0.
+    destination: the number that the transfer, diversion or redirect named.
+    moving: uniqueid of the channel that dials again while the party it dialled is still on the call.
+    early: uniqueids of the channels it has dialled, for the next hop.
+    awaited: number of the party for which an attended transfer, completed while ringing, waits.
     """
 
     number: int = 1
@@ -97,7 +97,7 @@ class SentOn:
 
 @dataclass(frozen=True, slots=True)
 class QueueVisit:
-    """The last queue. joined: when the caller entered it, 0.0 = not yet. wait: seconds until the answer."""
+    """The caller's last queue. joined: when the caller entered it; 0.0 = not yet. wait: seconds until the answer."""
 
     name: str = ""
     joined: float = 0.0
@@ -128,7 +128,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Dialplan:
-    """What the dialplan told by UserEvent. marked: time of the last mark, which tells a repeated message."""
+    """What the dialplan reported by UserEvent. marked: time of the last mark; it identifies repeated messages."""
 
     outward: bool = False
     disposition: str = ""
@@ -142,18 +142,18 @@ class Dialplan:
 class TrackedCall:
     """One call from its first channel to its last.
 
-    linkedid: the one it began with; aliases: those it was known by after calls had merged.
+    linkedid: the one it began with; aliases: further ones, after calls have merged.
     first: uniqueid of the channel that began it. party: uniqueid of the channel the caller talks to.
     phase, direction: changed by move() alone; direction is None until it is settled.
     hangup_by: who hung up first: caller, employee or pbx.
     over: when the conversation part ended (the stage after), while an evaluation may follow.
-    joined: linkedid of the other call whose outside party this one's talks to.
-    agent: it is the login of an agent, who waits for calls.
-    talk_ended: when the call was sent on and nobody has answered since.
-    real: it has, or had, a channel that is no plumbing: its end is reported.
-    channel_limit: number of channels at which those that hung up long ago are forgotten. statuses: outcomes of their
-        legs.
-    waiting: legs that were answered and are not bridged yet, with the hop they were answered for.
+    joined: linkedid of another call, when the outside parties of both talk to each other.
+    agent: this call is the login of an agent who waits for calls.
+    talk_ended: when the call was sent on, until somebody answers.
+    real: it has, or had, a channel that is not plumbing, so its end is reported.
+    channel_limit: number of channels at which the oldest ended ones are forgotten. statuses: outcomes of the legs of
+        those.
+    waiting: legs that were answered and are not bridged yet, with their hop.
     fired: keys of the stages reported so far, by name.
     """
 
@@ -200,7 +200,7 @@ class TrackedCall:
     channels: dict[str, Channel] = field(default_factory=dict)
 
     def move(self, moment: Moment) -> bool:
-        """Something happened; False when it means nothing in this phase."""
+        """Moves the call to its next phase; False when this moment means nothing in the current phase."""
         phase, direction = TABLE[self.phase].get(moment), SETTLES.get(moment)
         if phase is None or (direction and self.direction):
             return False
@@ -209,13 +209,13 @@ class TrackedCall:
 
     @property
     def with_outside(self) -> bool:
-        """It came in or goes out."""
+        """Whether it is incoming or outgoing."""
         return self.direction in ("incoming", "outgoing")
 
     @property
     def rang_inside(self) -> bool:
-        """It is not one with the outside, so far, and a phone was dialled for somebody inside. Asterisk itself dials
-        (Originate) whoever asked for the call: that does not count."""
+        """Whether it is, so far, a call inside the company in which a phone rang. The phone of whoever ordered the
+        call, which Asterisk itself dials (Originate), does not count."""
         if self.with_outside or is_plumbing(self.channel):
             return False
         return any(leg.parent and not leg.outside for leg in self.legs())
@@ -225,18 +225,19 @@ class TrackedCall:
         return key in self.fired.get(name, ())
 
     def legs(self) -> Iterator[Channel]:
-        """The legs dialled for this call; of an outgoing one only those to the outside decide its outcome."""
+        """The legs dialled for this call. Only legs to the outside decide the outcome of an outgoing call."""
         return (channel for channel in self.channels.values() if channel.leg)
 
     def alive(self) -> bool:
-        """Plumbing keeps no call alive, unless the call began with it (Originate of a Local channel)."""
+        """Whether a channel keeps it in progress. Plumbing does not, unless the call began with it (Originate of a
+        Local channel)."""
         for uniqueid, channel in self.channels.items():
             if not channel.ended and not channel.lent and (uniqueid == self.first or not channel.plumbing):
                 return True
         return False
 
     def origin(self, channel: Channel) -> Channel:
-        """Who really dials when this channel does: follows Local channels back to the one that dialled them."""
+        """The channel that really dials: follows Local channels back to the channel that dialled them."""
         for _ in range(10):
             if not channel.local:
                 break
@@ -248,8 +249,8 @@ class TrackedCall:
         return channel
 
     def move_pairs(self, channel: Channel | None) -> None:
-        """The pairs of Local channels between the caller and this channel belong to the current hop from now on: whom
-        they dial next is dialled for it."""
+        """Moves the Local channels between the caller and this channel to the current hop: whatever they dial next is
+        dialled for it."""
         for _ in range(10):
             if channel is None or channel.uniqueid == self.first:
                 break
@@ -259,10 +260,10 @@ class TrackedCall:
             channel = self.channels.get(channel.parent)
 
     def near_end(self, channel: Channel) -> Channel:
-        """The ;1 of a pair of Local channels: the end that was dialled."""
+        """The ;1 end of a pair of Local channels, which is the one that was dialled."""
         return self.other_end(channel) or channel if channel.name.endswith(";2") else channel
 
     def other_end(self, channel: Channel) -> Channel | None:
-        """The other one of a pair of Local channels."""
+        """The other end of a pair of Local channels."""
         name = f"{channel.name[:-1]}{'1' if channel.name.endswith('2') else '2'}"
         return next((other for other in self.channels.values() if other.name == name), None)

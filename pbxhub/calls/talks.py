@@ -1,11 +1,11 @@
-"""Bridges tell who talks to the caller, where dialling does not.
+"""Who talks to the caller, where only the bridges show it and the dials do not.
 
-* A question on the employee's leg (U() of Dial, FollowMe, a confirming ring group): DialEnd ANSWER, the question, and
-  only when it was accepted BridgeEnter of the leg: so the pickup waits for the bridge.
-* An agent who has logged in (AgentLogin) waits in a bridge of its own: BridgeEnter agent_hold. A call for the agent is
-  BridgeEnter of that channel in the caller's bridge. Asterisk then gives the caller the agent's linkedid, which is the
-  older one; the two stay two calls all the same.
-* AMI Bridge, and a transfer that comes back to the transferer: a channel enters the caller's bridge without any dial.
+* A question on the employee's leg (U() of Dial, FollowMe, a confirming ring group): 1. DialEnd ANSWER; 2. the question;
+  3. BridgeEnter of the leg, only when the employee has accepted. The pickup therefore waits for the bridge.
+* A logged-in agent (AgentLogin) waits in a bridge of its own (BridgeEnter agent_hold). When a caller is connected, that
+  channel enters the caller's bridge. Asterisk then gives the caller the agent's linkedid, because it is older; the hub
+  still treats them as two calls.
+* AMI Bridge, and a transfer that returns to the transferer: a channel enters the caller's bridge without a dial.
 """
 
 from pbxhub.calls.ami_events import Bridge
@@ -52,8 +52,8 @@ def _serve(live: LiveCalls, message: Bridge) -> None:
 
 
 def connect(live: LiveCalls, call: TrackedCall, time: float) -> None:
-    """Somebody has entered a bridge of this call: legs that were waiting for it are picked up, and without any dial
-    whoever talks to a caller who has nobody else."""
+    """A channel has entered a bridge of this call: the legs that waited for the bridge are picked up. If the caller
+    talks to nobody yet, so is whoever shares the caller's bridge without having been dialled."""
     if call.direction != "incoming" or call.phase == "over":
         return
     for uniqueid, hop in list(call.waiting.items()):
@@ -62,13 +62,13 @@ def connect(live: LiveCalls, call: TrackedCall, time: float) -> None:
             pickup(live, call, leg, hop, time)
     if call.phase != "talking":
         for other in talkers(live, call):
-            if other.uniqueid != call.party:  # who has sent the caller on may still be in the bridge
+            if other.uniqueid != call.party:  # the one who transferred the caller may still be in the bridge
                 call.channels[other.uniqueid] = other
                 pickup(live, call, other, other.hop or call.hop.number, time)
 
 
 def talkers(live: LiveCalls, call: TrackedCall) -> list[Channel]:
-    """The employees who can hear the caller, without those in a conference."""
+    """The employees who can hear the caller; conferences do not count."""
     found: dict[str, Channel] = {}
     waiting, passed = [call.first], {call.first}
     while waiting:
@@ -89,7 +89,7 @@ def talkers(live: LiveCalls, call: TrackedCall) -> list[Channel]:
 
 
 def _agent(live: LiveCalls, call: TrackedCall, uniqueid: str) -> Channel | None:
-    """The channel of an agent, as one of this call's own that does not keep it alive."""
+    """An agent's channel as a channel of this call; it does not keep the call alive."""
     theirs = live.of_channel(uniqueid)
     if theirs is None or not theirs.agent or uniqueid not in theirs.channels:
         return None

@@ -1,8 +1,8 @@
 """Messages in, stages of calls out.
 
-A call (state.Call) is in LiveCalls from its first channel to its last. Each kind of message has one handler (the table
-below): it finds the call by channel or linkedid, moves it to its next phase (phases.TABLE) and fires what follows.
-tests/traces holds recordings of a real Asterisk with the stages that each must give.
+A call (state.TrackedCall) is in LiveCalls from its first channel to its last. Each kind of message has one handler (the
+table below), which finds the call by channel or linkedid, moves it to its next phase (phases.TABLE) and fires its
+stages. tests/traces has recordings of a real Asterisk with the stages that each must give.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ MOST_CALLS = 20000
 
 
 def _on_shutdown(live: LiveCalls, message: ami_events.Shutdown) -> None:
-    """Asterisk sends Shutdown last: calls that have not hung up by then were cut off by it."""
+    """Asterisk sends the hangups first and Shutdown last: calls still in progress by then were cut off."""
     for call in live.each():
         live.end(call, max(call.seen, message.time), "pbx_restarted")
 
@@ -53,13 +53,13 @@ _HANDLERS: Mapping[type, Callable[[LiveCalls, Any], None]] = {
 class Tracker:
     """Follows the calls of one PBX. Pure: time comes in with the messages, nothing is read or written.
 
-    incoming_contexts: contexts of the trunks or patterns of them, the only thing an operator must set.
-    endpoints: names of endpoints (without technology) on the cards of the employees -> their extension.
+    incoming_contexts: contexts of the trunks, or patterns; nothing else has to be configured.
+    endpoints: endpoint names (without technology) from the employees' cards -> extension.
     own_numbers: the company's numbers, which a phone may show instead of its extension.
     optional: which of OPTIONAL_STAGES are reported.
-    longest_silence: seconds without any event after which Asterisk is to be asked whether a call still lives; one of
-    which it cannot be asked for as long again is taken for lost.
-    most_calls: calls followed at once; beyond that the oldest is closed as expired.
+    longest_silence: seconds without an event after which the hub asks Asterisk whether a call still exists. If Asterisk
+    cannot be asked for as long again, the call counts as lost.
+    most_calls: the most calls followed at once; beyond that the oldest ends as expired.
     """
 
     def __init__(
@@ -75,10 +75,10 @@ class Tracker:
         self._live = LiveCalls(incoming_contexts, Extensions(endpoints, own_numbers), most_calls)
         self._live.optional = optional
         self._longest_silence = longest_silence
-        self._silent: dict[str, tuple[float, float]] = {}  # linkedid: its last event, and the sweep that first saw it
+        self._silent: dict[str, tuple[float, float]] = {}  # linkedid -> last event, sweep that first found it silent
 
     def know_employees(self, endpoints: Mapping[str, str], own_numbers: Collection[str]) -> None:
-        """The cards of the employees or the company's numbers have changed; channels that live keep their names."""
+        """Takes over changed employees' cards and company numbers; live channels keep their extensions."""
         self._live.extensions.set_cards(endpoints, own_numbers)
 
     def report_optional(self, stages: Collection[str]) -> None:
@@ -86,22 +86,23 @@ class Tracker:
         self._live.optional = stages
 
     def expect_bridges(self) -> None:
-        """BridgeEnter will come: already the first pickup waits for it. Otherwise from the first one that comes."""
+        """Says that this PBX sends BridgeEnter, so that even the first pickup waits for it. Without this, pickups wait
+        only after the first BridgeEnter has arrived."""
         self._live.bridges.seen = True
 
     def feed(self, message: Message) -> list[CallReport]:
-        """What one message changed: usually nothing, else one report per call. Never raises."""
+        """Processes one message. Returns one report per changed call, usually none. Never raises."""
         handle = _HANDLERS.get(type(message))
-        if handle is None:  # FullyBooted, Status: the listener takes stock with resync()
+        if handle is None:  # FullyBooted, Status: the listener calls resync()
             return []
         handle(self._live, message)
         return self._live.take()
 
     def sweep(self, now: datetime) -> list[CallReport]:
-        """Closes calls of which nothing was heard for twice the longest silence, and nobody could ask; see expire().
+        """Ends calls without any event for twice longest_silence, when Asterisk could not be asked; see expire().
 
-        Call it now and then: silence counts from the first sweep that meets it, by the clock of the sweeps alone.
-        That of the PBX may be years off.
+        Call it regularly: silence is measured from the first sweep that finds it, by `now` alone, because the PBX's
+        clock may be years off.
         """
         moment, before = now.timestamp(), self._silent
         self._silent = {}
@@ -112,13 +113,13 @@ class Tracker:
         return self._live.take()
 
     def silent(self, now: datetime, longest: float | None = None) -> list[str]:
-        """The calls, by linkedid, of which nothing was heard for too long when sweep() looked last."""
+        """The linkedids of calls without an event for too long at the last sweep()."""
         longest = self._longest_silence if longest is None else longest
         return [linkedid for linkedid, (_, since) in self._silent.items() if now.timestamp() - since > longest]
 
     def expire(self, channels: Sequence[Status], now: datetime) -> list[CallReport]:
-        """What Asterisk answered when it was asked for its channels: a silent call that has none of them is over, since
-        it was last heard of; of one that has, silence counts anew."""
+        """Takes Asterisk's list of live channels: a silent call with none of them ended at its last event; for a silent
+        call with one of them, the silence starts again."""
         moment = now.timestamp()
         living = {status.channel.linkedid for status in channels} | {status.channel.uniqueid for status in channels}
         for linkedid in self.silent(now):
@@ -137,26 +138,28 @@ class Tracker:
     def resync(
         self, channels: Sequence[Status], now: datetime, reason: Loss, pbx_started_on: datetime | None = None
     ) -> list[CallReport]:
-        """Takes stock after a (re)connect: channels are all that live on the PBX now.
+        """Compares the calls in progress with `channels`, every live channel of the PBX, after a (re)connect.
 
-        Calls that are gone get their stage after with this reason, at `now` or, where the PBX was restarted, when it
-        began again at the latest; calls that are new get what can be told of them; for known ones what happened
-        meanwhile is made up for. Events that arrive while the answer to Status is still coming must be fed after this,
-        in their order: feeding one twice or late does no harm.
+        A call that is gone gets its stage after with this reason; it ended at `now`, or at pbx_started_on when the PBX
+        was restarted. A new call gets the stages that can be known; a known call gets those that it missed.
+
+        The order of events: 1. Asterisk answers Status; 2. events of the same moment arrive around the answer;
+        3. ami/channel_list.py sorts them. Feed those that come after the list after this call, in their order; feeding
+        one twice or late does no harm.
         """
         gone_by = pbx_started_on if pbx_started_on and reason == "pbx_restarted" else now
         take_stock(self._live, channels, now.timestamp(), reason, gone_by.timestamp())
         return self._live.take()
 
     def restore(self, memories: Mapping[str, Mapping[str, JSON]], trunks: Iterable[str] = ()) -> None:
-        """Goes on with calls of an earlier process exactly where it was: linkedid -> the last notes on those that live.
+        """Continues the calls of an earlier process where it stopped. memories: linkedid -> last notes of each call.
 
-        trunks: endpoints known to lead outside, so that calls that came meanwhile are known for incoming ones.
+        trunks: endpoints known to lead outside, so that calls that began meanwhile are recognised as incoming.
         """
         for endpoint in trunks:
             self._live.learn_trunk(endpoint)
         calls = [call for notes in memories.values() if (call := load(notes)) is not None]
-        absorbed = {alias for call in calls for alias in call.aliases}  # by a call whose notes were written first
+        absorbed = {alias for call in calls for alias in call.aliases}  # by a call that was written before these went
         for call in sorted(calls, key=lambda call: call.started):
             if call.linkedid in absorbed:
                 self._live.let_go(call.linkedid)
@@ -164,23 +167,22 @@ class Tracker:
                 self._live.take_up(call)
 
     def notes(self) -> dict[str, dict[str, JSON]]:
-        """What restore() needs of every call that has changed since its last report or the last time, by linkedid.
+        """What restore() needs of every call that has changed since its last report or the last notes(), by linkedid.
 
-        Empty notes mean that the call is over: without a report when it was absorbed by another, or had no real
-        channel. Nothing is here twice, and nothing when nothing has changed.
+        Empty notes: the call is over, without a report when another call absorbed it or it had no real channel.
         """
         return self._live.notes()
 
     def all_notes(self) -> dict[str, dict[str, JSON]]:
-        """The same of every call that lives, changed or not."""
+        """The notes of every call in progress, changed or not."""
         return self._live.all_notes()
 
     def rings(self, linkedid: str) -> bool:
-        """Whether this call lives and has, or had, a real channel: then its end will be reported."""
+        """Whether this call is in progress and has, or had, a real channel, so that its end will be reported."""
         call = self._live.call_of(linkedid)
         return call is not None and call.real
 
     @property
     def live_calls(self) -> int:
-        """How many calls live now."""
+        """How many calls are in progress."""
         return len(self._live)

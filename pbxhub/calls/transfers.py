@@ -1,4 +1,4 @@
-"""The caller is sent on: blind and attended transfer, park and retrieval, *8."""
+"""Blind and attended transfers, parking and retrieval, and call pickup (*8)."""
 
 from pbxhub.calls.ami_events import AttendedTransfer, BlindTransfer, ParkedCall, Party, Pickup, UnParkedCall
 from pbxhub.calls.consultations import Consultation, consultation_of
@@ -15,7 +15,7 @@ def on_blind_transfer(live: LiveCalls, message: BlindTransfer) -> None:
     if call is None:
         return
     if call.phase == "sent_on" and call.forward.kind == "park":
-        return  # a REFER to the parking extension: ParkedCall, then the BlindTransfer that led to it
+        return  # a REFER to the parking extension: ParkedCall comes first, then its BlindTransfer
     call.transfer = SentOn("blind_transfer", _number(live, call, message.transferer), message.extension)
     leave(call, message.time, message.transferer.uniqueid)
     early = call.hop.early
@@ -26,13 +26,13 @@ def on_blind_transfer(live: LiveCalls, message: BlindTransfer) -> None:
 
 
 def on_attended_transfer(live: LiveCalls, message: AttendedTransfer) -> None:
-    """Two lines of the transferer become one call; the party on the other line than the caller's is the new one."""
+    """The transferer's two lines become one call: the caller is connected to the party on the other line."""
     first = _call_of(live, message.original, message.time)
     second = _call_of(live, message.second, message.time)
     call = first or second
     if first is not None and second is not None and second is not first:
         call = live.merge(first, second, message.time)
-        if live.call_of(second.linkedid) is not call:  # two callers, who talk to each other from now on
+        if live.call_of(second.linkedid) is not call:  # two callers, who now talk to each other
             first.party = second.party = ""
             first.joined, second.joined = second.linkedid, first.linkedid
             return
@@ -40,7 +40,7 @@ def on_attended_transfer(live: LiveCalls, message: AttendedTransfer) -> None:
         return
     found = consultation_of(call, message)
     call.transfer = SentOn("attended_transfer", _number(live, call, message.original), found.to)
-    call.hangup_by = ""  # a feature code is completed by the hangup of the one who consults
+    call.hangup_by = ""  # with a feature code, the transferer hangs up to complete the transfer: that ends nothing
     held_since = _leave_lines(call, found, message)
     if call.direction == "incoming" and found.to and next_hop(call, message.time):
         call.move_pairs(call.channels.get(found.caller_line))
@@ -51,7 +51,7 @@ def on_attended_transfer(live: LiveCalls, message: AttendedTransfer) -> None:
 
 
 def _leave_lines(call: TrackedCall, found: Consultation, message: AttendedTransfer) -> float:
-    """The transferer goes. Returns since when the other party has been on hold, 0.0 when it has not."""
+    """The transferer leaves. Returns since when the other party has been on hold; 0.0 when it has not."""
     rings = found.party is not None and not found.party.answered
     lines = [
         call.channels[line] for line in (message.original.uniqueid, message.second.uniqueid) if line in call.channels
@@ -69,7 +69,7 @@ def _call_of(live: LiveCalls, party: Party, time: float) -> TrackedCall | None:
 
 
 def _join(live: LiveCalls, call: TrackedCall, found: Consultation, message: AttendedTransfer) -> None:
-    """The caller talks to whom the transferer consulted at once; or those still ring, and talk when they answer."""
+    """Connects the caller with the consulted party: at once, or when it answers if it is still ringing."""
     found.give_to_caller(call)
     if found.party is not None and found.party.answered:
         pickup(live, call, found.party, call.hop.number, message.time)
@@ -81,7 +81,7 @@ def _join(live: LiveCalls, call: TrackedCall, found: Consultation, message: Atte
         call.hop.awaited = found.to
     else:
         call.hop.connected, call.extension = True, found.to
-        call.party, call.hangup_by = "", ""  # which channel they talk on is not known
+        call.party, call.hangup_by = "", ""  # the channel on which they talk is not known
         call.move("is_answered")
         call.talk_ended = 0.0
         live.fire(call, "incoming.pickup", StageKey(call.hop.number, found.to), message.time)
@@ -103,7 +103,7 @@ def on_parked_call(live: LiveCalls, message: ParkedCall) -> None:
 
 
 def on_unparked_call(live: LiveCalls, message: UnParkedCall) -> None:
-    """The retriever talks to the caller; there is no DialEnd."""
+    """The retriever now talks to the caller; no DialEnd follows."""
     call = live.follow(message.parkee.uniqueid, message.parkee.linkedid, message.time)
     if call is None:
         return
@@ -118,7 +118,7 @@ def on_unparked_call(live: LiveCalls, message: UnParkedCall) -> None:
 
 
 def on_pickup(live: LiveCalls, message: Pickup) -> None:
-    """*8: the taker's channel joins the call that rings; the DialEnd that follows tells of the answer."""
+    """*8: the channel of whoever dialled it joins the ringing call; the DialEnd that follows reports the answer."""
     call = live.follow(message.target.uniqueid, message.target.linkedid, message.time)
     other = live.of_channel(message.channel.uniqueid)
     if call is not None and other is not None and other is not call:

@@ -1,14 +1,14 @@
-"""What the dialplan tells of a call.
+"""What the dialplan reports about a call.
 
 UserEvents of the hub's own dialplan (asterisk-conf/), all on the caller's channel:
 PBXHubEvaluationStart                              the evaluation menu begins: the conversation is over
 PBXHubEvaluation   Mark, CategoryNumber, CategoryMark   the caller's mark (EvaluationStart, Evaluation, Score too)
-PBXHubForward      To, Kind, From                  the dialplan sends the call on in a way that AMI does not show
+PBXHubForward      To, Kind, From                  the dialplan sends the call on and AMI does not show it
 PBXHubVar          Name, Value                     a value for var.NAME; Name additional_number: digits pressed
 PBXHubScheme       Name                            route or IVR passed
-PBXHubDirection    Direction                       incoming, outgoing or internal, when contexts do not tell
+PBXHubDirection    Direction                       incoming, outgoing or internal, when the context does not show it
 PBXHubDisposition  Disposition                     one of dispositions.OF_THE_DIALPLAN
-Malformed ones are ignored.
+Malformed events are ignored.
 """
 
 from collections.abc import Callable, Mapping
@@ -68,7 +68,7 @@ def _scheme(_: LiveCalls, call: TrackedCall, message: UserEvent) -> None:
 
 
 def _forward(live: LiveCalls, call: TrackedCall, message: UserEvent) -> None:
-    """A new hop; when its destination rings it does not fire again."""
+    """Begins a new hop. Its destination does not fire again when it rings."""
     to, kind = clean(dialled_number(message.fields.get("To", ""))), message.fields.get("Kind") or "redirect"
     if call.direction != "incoming" or not to or kind not in KINDS or call.phase == "over":
         return
@@ -78,8 +78,8 @@ def _forward(live: LiveCalls, call: TrackedCall, message: UserEvent) -> None:
 
 
 def _direction(live: LiveCalls, call: TrackedCall, message: UserEvent) -> None:
-    """Settles a direction that is still open; one that is settled never flips. Outgoing is a call with its first dial,
-    which names the number."""
+    """Settles the direction, unless it is settled already. An outgoing call becomes one with its first dial, which has
+    the number."""
     said = message.fields.get("Direction", "")
     if said == "incoming":
         arrive(live, call, message.time)

@@ -1,4 +1,4 @@
-"""The parameters of a stage that AMI can tell, by their names in the catalogue; only those that are known."""
+"""The parameters of a stage that come from AMI, by their names in the catalogue. Unknown ones are left out."""
 
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -12,7 +12,7 @@ def moment(time: float) -> datetime:
     return datetime.fromtimestamp(time, UTC)
 
 
-# Parameters that are fields of the call as they stand; an empty one is not known.
+# Parameters that are fields of the call. An empty field is unknown.
 _PLAIN = {
     "call_id": "linkedid",
     "channel": "channel",
@@ -28,7 +28,7 @@ _plain_values = attrgetter(*_PLAIN.values())
 
 
 def values_of(call: TrackedCall, time: float) -> dict[str, Value]:
-    """What is known of the call at this time; at its end also the outcome, the lengths and the legs."""
+    """Everything known of the call at this time; at its end also the outcome, the durations and the legs."""
     values: dict[str, Value] = {name: value for name, value in zip(_PLAIN, _plain_values(call), strict=True) if value}
     values["direction"] = call.direction or "internal"
     values["calldate"] = moment(call.started)
@@ -120,7 +120,7 @@ def _ending(call: TrackedCall) -> dict[str, Value]:
 
 
 def talk_time(call: TrackedCall) -> float:
-    """Seconds from the first pickup to the end of the last conversation (not Cdr's: that counts IVR and queue)."""
+    """Seconds from the first pickup to the end of the last conversation. The Cdr's billsec includes IVR and queue."""
     if not call.answered:
         return 0.0
     ends = [call.over, call.talk_ended or call.over]
