@@ -17,7 +17,7 @@ from pbxhub.calls.cel_calls import LONGEST_MARK, Place
 from pbxhub.calls.charsets import decode
 
 CHUNK = 1_000  # rows read in one transaction, about 6 ms
-_PATIENCE = 2.0  # seconds to wait for Asterisk to unlock the file
+_LOCK_TIMEOUT = 2.0  # seconds to wait for Asterisk to unlock the file
 _BETWEEN = 0.002  # seconds between two tries
 
 
@@ -64,7 +64,7 @@ class CelFile:
 
 def _patiently(connection: sqlite3.Connection, statement: str, values: dict[str, int]) -> list[sqlite3.Row]:
     """The rows, as soon as the file is unlocked. Raises sqlite3.OperationalError when that takes too long."""
-    ends = time.monotonic() + _PATIENCE
+    ends = time.monotonic() + _LOCK_TIMEOUT
     while True:
         try:
             return connection.execute(statement, values).fetchall()

@@ -1,1 +1,1 @@
-"""What an answer does with a waiting call, and which numbers may be dialled. Pure: no I/O, no clock."""
+"""What a webhook's answer may do with a waiting call, and which numbers may be dialled. Pure: no I/O, no clock."""

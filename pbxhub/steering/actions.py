@@ -1,4 +1,4 @@
-"""The actions on a waiting call, as read by answer.py and carried out by agi/."""
+"""The actions on a waiting call: answer.py reads them, agi/ carries them out."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class AnswerCall:
-    """answer: answers the call; from now on it costs the caller money."""
+    """answer: answers the call; from then on the caller pays for it."""
 
     def __str__(self) -> str:
         return "answer"
@@ -14,7 +14,7 @@ class AnswerCall:
 
 @dataclass(frozen=True, slots=True)
 class EndCall:
-    """hangup: cause is Q.850, 16 normal, 17 busy, 21 rejected."""
+    """hangup: cause is a Q.850 code: 16 normal, 17 busy, 21 rejected."""
 
     cause: int
 
@@ -24,7 +24,7 @@ class EndCall:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """dial, forward: a number or an extension rings for timeout seconds. The following actions run when nobody
+    """dial, forward: rings a number or an extension for timeout seconds. The following actions run if nobody
     answers."""
 
     number: str
@@ -38,7 +38,7 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class EnterQueue:
-    """dial, forward with queue: the caller waits there for timeout seconds."""
+    """dial, forward with queue: the caller waits in the queue for at most timeout seconds."""
 
     name: str
     timeout: int
@@ -50,7 +50,7 @@ class EnterQueue:
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """play: a sound of the PBX by its name without the ending, or one fetched from url."""
+    """play: a sound file of the PBX, named without its extension, or one fetched from url."""
 
     file: str = ""
     url: str = ""
@@ -61,7 +61,7 @@ class Play:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """say: one digit after the other, or a number as a word."""
+    """say: reads out single digits, or a whole number."""
 
     kind: Literal["digits", "number"]
     text: str
@@ -72,7 +72,8 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class ReadDigits:
-    """read: keys the caller presses after a sound; they are additional_number of the next question."""
+    """read: plays a sound and reads the keys that the caller presses; the next question has them as
+    additional_number."""
 
     file: str
     timeout: int
@@ -85,7 +86,7 @@ class ReadDigits:
 
 @dataclass(frozen=True, slots=True)
 class SetVariables:
-    """set: channel variables; the dialplan finds NAME as HUB_NAME, so that none of Asterisk's own can be set."""
+    """set: sets channel variables. NAME becomes HUB_NAME in the dialplan, so that Asterisk's own cannot be changed."""
 
     variables: tuple[tuple[str, str], ...]
 
@@ -95,7 +96,7 @@ class SetVariables:
 
 @dataclass(frozen=True, slots=True)
 class Music:
-    """music: on hold, for so many seconds."""
+    """music: plays music on hold for that many seconds."""
 
     name: str
     seconds: int
@@ -106,7 +107,7 @@ class Music:
 
 @dataclass(frozen=True, slots=True)
 class Voicemail:
-    """voicemail: mailbox 101 or 101@default."""
+    """voicemail: records a message in a mailbox, 101 or 101@default."""
 
     mailbox: str
 
@@ -126,7 +127,7 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class Goto:
-    """goto: the dialplan continues in an allowed context."""
+    """goto: continues the dialplan in an allowed context."""
 
     context: str
     extension: str
@@ -138,7 +139,7 @@ class Goto:
 
 @dataclass(frozen=True, slots=True)
 class AskWebhook:
-    """ask: another webhook of the project is asked what to do next."""
+    """ask: asks another webhook of the project what to do next."""
 
     webhook: str
 

@@ -1,9 +1,9 @@
-"""What an answer wants done with a waiting call: a Plan, or a RefusedPlan with the field and the reason.
+"""Reads a webhook's answer about a waiting call: into a Plan, or a RefusedPlan with the field and the reason.
 
 {"actions": [{"type": "answer"}, {"type": "dial", "extension": "101", "timeout": 20}, {"type": "hangup"}]}
 
-The schema is strict: an unknown action, a field that does not exist, a value out of range or one that a dialplan could
-interpret as more than text refuses the whole answer, so that a partly understood answer never moves a caller.
+The schema is strict. The whole answer is refused for an unknown action or field, a value out of range, or a text that a
+dialplan could interpret: a partly understood answer never moves a caller.
 """
 
 import re
@@ -25,20 +25,20 @@ _LARGEST = 64 * 1024
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
-_LAST = (actions.EndCall, actions.Redirect, actions.Goto, actions.AskWebhook)  # nothing after these would ever be done
+_LAST = (actions.EndCall, actions.Redirect, actions.Goto, actions.AskWebhook)  # no action runs after one of these
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do with the call, one after the other."""
+    """What to do with the call, in this order."""
 
     actions: tuple[Action, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedPlan:
-    """Why an answer is not carried out. path: the field, "actions[1].number", which the reason follows; "" for the
-    whole answer, with a reason that stands alone."""
+    """Why an answer is not carried out. path: the wrong field ("actions[1].number"), with a reason that continues it;
+    "" for the whole answer, with a reason that is a sentence of its own."""
 
     path: str
     reason: str
@@ -67,9 +67,9 @@ def read_plan(body: bytes, rules: Rules) -> Plan | RefusedPlan:
 
 
 def read_destination(body: bytes, key: str, rules: Rules, timeout: int) -> Plan | RefusedPlan:
-    """The plan of a forwarding number: the answer's body, or one key of its JSON, names where the call goes.
+    """The plan of an answer that is only a number to dial: the whole body, or one field of its JSON.
 
-    key: "destination" or "data.phone"; empty: the whole body is the number. timeout: seconds it rings.
+    key: the field, "destination" or "data.phone"; empty: the whole body is the number. timeout: seconds to ring.
     """
     try:
         number = plain_number(_named(_read_json(body), key) if key else _text(body))
@@ -135,7 +135,7 @@ def _action(item: Any, path: str, rules: Rules) -> Action:
 
 
 class _Fields:
-    """The fields of one action, taken one by one; what nobody takes is unknown."""
+    """The fields of one action. Each is read once; a field that is never read is unknown and refused."""
 
     def __init__(self, data: Mapping[str, Any], path: str) -> None:
         self._data = data
@@ -174,7 +174,7 @@ class _Fields:
         return value
 
     def free(self, name: str, longest: int, default: str | None = None) -> str:
-        """Text for people: any letters, no control characters."""
+        """Text for people: any characters except control characters."""
         value = self.take(name)
         if value is None and default is not None and name not in self._data:
             return default

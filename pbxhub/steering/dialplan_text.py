@@ -1,12 +1,12 @@
-"""What may stand in an Asterisk dialplan: plain names, and texts without a second meaning.
+"""What may be written into an Asterisk dialplan: plain names, and texts that cannot be interpreted.
 
-Asterisk reads `,` as the next argument, `&` as one more destination, `@` as a context, `;` as a comment, `${` and `$[`
-as something to evaluate. Numbers and names may hold none of them; texts are percent-encoded where they do.
+In a dialplan, `,` separates arguments, `&` adds a destination, `@` adds a context, `;` begins a comment, and `${` and
+`$[` are evaluated. Numbers and names must not contain them; in texts they are percent-encoded.
 """
 
 import re
 
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,79}")  # of a context, a queue, a music class
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,79}")  # a context, a queue, or a music class
 EXTENSION = re.compile(r"[0-9A-Za-z_-]{1,40}")
 SOUND = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]{0,79}(/[A-Za-z0-9_][A-Za-z0-9_\-]{0,79}){0,5}")
 MAILBOX = re.compile(r"[0-9]{1,20}(@[A-Za-z0-9_\-]{1,40})?")
@@ -15,14 +15,14 @@ _QUOTED = re.compile(r"[\x00-\x1f\x7f%,&@;$\"\\|()\[\]{}<>\u0085\u2028\u2029\ud8
 
 
 def is_quoted(text: str) -> bool:
-    """Whether quote() would change nothing."""
+    """Whether quote() would return the text unchanged."""
     return not _QUOTED.search(text)
 
 
 def quote(text: str) -> str:
-    """The text with everything a dialplan could take for more than text as %XX of its UTF-8.
+    """Percent-encodes everything in the text that a dialplan could interpret, as UTF-8.
 
-    `${URIDECODE(${NAME})}` gives the original back. Letters of any alphabet, digits and spaces stay.
+    `${URIDECODE(${NAME})}` returns the original. Letters of any alphabet, digits and spaces are unchanged.
     """
     return _QUOTED.sub(_percent, text)
 

@@ -1,15 +1,15 @@
-"""Which numbers may be called: rules of the dial plan of a PBX, and of the numbers that a webhook's answer may call.
+"""Which numbers may be called: the rules of a PBX's dial plan, and of the numbers that a webhook's answer may call.
 
-Both are written as Asterisk's own dialplan writes extensions, because whoever looks after a PBX reads that already and
-can copy a rule from extensions.conf:
+Both use the notation of extensions in Asterisk's dialplan, because PBX administrators know it and can copy rules from
+extensions.conf:
 
     101  +380441234567     this number
     _1XX  _380[3-9]X.      a pattern: X is 0-9, Z 1-9, N 2-9, [3-9] one of these; at the end . is one key or more,
                            ! none or more
-    _*8  _*21*X.           a feature code is a pattern, too
+    _*8  _*21*X.           a feature code, written as a pattern
 
-Asterisk also takes *8 without _, but the API once had * for "and anything after it": a rule with * and without _ could
-mean either, so it is refused. So is a pattern that matches no number at all.
+Asterisk also accepts *8 without _, but in this API * once meant "and anything after it". A rule with * and without _
+could mean either, so it is refused. So is a pattern that matches no number.
 """
 
 import re
@@ -25,9 +25,9 @@ LONGEST_NUMBER = 32  # keys
 MOST_RULES = 200
 NUMBER = re.compile(r"\+?[0-9*#]{1,32}")
 EVERY_NUMBER = ("_X.", "_+X.")
-"""Of two digits or more, with and without a + before them; no feature codes, no premium-rate numbers."""
+"""Numbers of two digits or more, with or without +; no feature codes, no premium-rate numbers."""
 EXTENSIONS = ("_XXX", "_XXXX")
-"""Of three and four digits: nothing that costs money."""
+"""Numbers of three or four digits: calls that cost nothing."""
 
 _PREMIUM = phonenumbers.PhoneNumberType.PREMIUM_RATE
 _SEPARATORS = str.maketrans("", "", " -().\u00a0")
@@ -40,7 +40,7 @@ _REST = {"": "", ".": "[0-9*#]+", "!": "[0-9*#]*"}
 
 @dataclass(frozen=True, slots=True)
 class WrongRule:
-    """A rule that is not accepted. sentence: what is wrong. remedy: what to write instead."""
+    """A rejected rule. sentence: what is wrong. remedy: what to write instead."""
 
     index: int
     sentence: Sentence
@@ -56,8 +56,8 @@ class WrongRule:
 class Rules:
     """What a program may do with a call.
 
-    numbers: rules as above. contexts: those `goto` may choose. own: numbers of this call itself, where dialling would
-    be a loop. country: ISO 3166, to know premium numbers.
+    numbers: rules as above. contexts: those that `goto` may choose. own: this call's own numbers, which must not be
+    dialled because the call would loop. country: ISO 3166, to recognise premium-rate numbers.
     """
 
     numbers: tuple[str, ...] = EXTENSIONS
@@ -66,8 +66,8 @@ class Rules:
     country: str = ""
 
     def refuses(self, number: str) -> str:
-        """Why a number may not be called; "" when it may. A premium-rate number must be listed digit by digit: that
-        a pattern happens to match it is not enough."""
+        """Why a number may not be called; "" when it may. A premium-rate number must be listed digit by digit; a
+        pattern that matches it is not enough."""
         if not NUMBER.fullmatch(number):
             return say("is not a phone number")
         if number in self.own:
@@ -82,13 +82,13 @@ class Rules:
 
 
 def plain_number(text: str) -> str:
-    """A number as people write it, "+38 (044) 123-45-67", as Asterisk dials it. Everything else stays as it is."""
+    """A number as Asterisk dials it, from how people write it: "+38 (044) 123-45-67". Other text is unchanged."""
     stripped = text.translate(_SEPARATORS)
     return stripped if NUMBER.fullmatch(stripped) else text
 
 
 def wrong_rules(rules: Sequence[str]) -> list[WrongRule]:
-    """Every rule that is not accepted."""
+    """Every rule that is rejected."""
     found = [_check_pattern(rule) if rule.startswith("_") else _check_literal(rule) for rule in rules]
     return [WrongRule(index, *wrong) for index, wrong in enumerate(found) if wrong]
 
@@ -141,14 +141,14 @@ _POSITIONS = say("After _ write digits, X (0-9), Z (1-9), N (2-9), [1-5], and . 
 
 
 def _is_class(part: str) -> bool:
-    """Whether [...] is a list of digits and rising ranges."""
+    """Whether [...] contains only digits and ascending ranges."""
     falls = any(low > high for low, high in re.findall("([0-9])-([0-9])", part))
     return bool(_CLASS.fullmatch(part)) and not falls
 
 
 @lru_cache(maxsize=10_000)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """Of a rule that is accepted; any other matches nothing."""
+    """The expression of an accepted rule; a rejected rule matches nothing."""
     match = _PATTERN.fullmatch(pattern)
     if not match or _check_pattern(pattern):
         return re.compile(r"(?!)")
@@ -162,8 +162,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 @lru_cache(maxsize=10_000)
 def _is_premium(number: str, country: str) -> bool:
-    """Whether calling it costs extra, as far as numbering plans tell. Exchanges ignore keys after a whole number, so a
-    premium-rate number with more digits, * or # behind it is one, too."""
+    """Whether numbering plans list it as premium-rate. Exchanges ignore keys after a complete number, so a premium-rate
+    number followed by more digits, * or # is one, too."""
     digits = re.sub("[*#]", "", number)
     found = _kind(digits, country)
     ends = range(len(digits) - 1, 3, -1) if found is None else ()
@@ -171,7 +171,7 @@ def _is_premium(number: str, country: str) -> bool:
 
 
 def _kind(number: str, country: str) -> int | None:
-    """None: it is not a whole number of any numbering plan."""
+    """The type of the number; None when it is not a complete number of any numbering plan."""
     try:
         parsed = phonenumbers.parse(number, country or None)
     except phonenumbers.NumberParseException:

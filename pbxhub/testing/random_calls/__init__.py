@@ -1,7 +1,7 @@
-"""Random calls with an oracle: phones play scripts drawn from a seed on a real Asterisk, and what they saw is held
-against what the hub told.
+"""Random calls with an oracle: phones play random scripts on a real Asterisk, and what they saw is compared with the
+stages that the hub reported.
 
-script (what is done) <- draw (from a seed); cell (the phones of one small company) -> play (does the script) -> truth
-(the stages that the phones saw); listening (what the hub told) -> compare; reduce (the shortest script that still
-disagrees) -> recordings.
+draw makes a script (what is done) from a seed; play runs it with the phones of a cell (one small company); truth
+derives the stages from what the phones saw; listening collects the hub's stages; compare lists the differences; reduce
+finds the shortest script that still differs; recordings saves it.
 """

@@ -1,4 +1,4 @@
-"""What the hub makes of the same calls from CEL alone, as if it had been down all the time."""
+"""The stages that the hub derives from CEL alone, as if it had been stopped during the calls."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from pbxhub.testing.random_calls.listening import calls_of
 
 
 def compare_with_cel(database: Path, outcomes: Sequence[Outcome]) -> list[tuple[Outcome, Difference]]:
-    """Where direction, answered, who answered first or disposition differ from what the phones saw."""
+    """The differences from what the phones saw, in direction, answered, who answered first, and disposition."""
     reports = list(_told(database))
     return [(outcome, difference) for outcome in outcomes for difference in _differences(outcome, reports)]
 

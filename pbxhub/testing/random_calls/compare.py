@@ -1,4 +1,4 @@
-"""What the hub told against what the phones saw: every difference is a sentence, and of a class that can be counted."""
+"""Compares what the hub reported with what the phones saw. Each difference is a sentence, and has a kind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ _TALK_OFF = 1.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """kind: what can be counted, "missing incoming.pickup". sentence: for people."""
+    """kind: "missing incoming.pickup"; differences of one kind are counted together. sentence: for people."""
 
     kind: str
     sentence: str
 
 
 def differences(saw: Call, told: Sequence[Call], park: str = "") -> list[Difference]:
-    """Empty when they agree. park: the parking extension: a transfer to it may be told before the park."""
+    """The differences; none when both agree. park: the parking extension; a transfer to it may precede the park."""
     staged = [call for call in told if call.lines and not _is_aside(saw, call)]
     if not saw.lines:
         return [_extra(call) for call in staged]
@@ -31,7 +31,7 @@ def differences(saw: Call, told: Sequence[Call], park: str = "") -> list[Differe
 
 
 def rough_differences(saw: Call, told: Sequence[Call]) -> list[Difference]:
-    """Only direction, answered, who answered first and disposition: what CEL must tell by itself."""
+    """The differences in direction, answered, who answered first, and disposition: what CEL alone must show."""
     staged = [call for call in told if call.lines and not _is_aside(saw, call)]
     mine = next((call for call in staged if saw.lines and _same_call(saw, call)), None)
     if not saw.lines:
@@ -53,7 +53,7 @@ def _same_call(saw: Call, told: Call) -> bool:
 
 
 def _is_aside(saw: Call, told: Call) -> bool:
-    """A consultation with somebody outside, told whole."""
+    """Whether the call is a consultation with somebody outside, reported completely."""
     names = [line.stage for line in told.lines]
     whole = names in (["outgoing.before", "outgoing.after"], ["outgoing.before", "outgoing.pickup", "outgoing.after"])
     return whole and told.lines[0].what[-1] in saw.asides
@@ -68,7 +68,7 @@ def _without_parking(lines: Sequence[Line], park: str) -> tuple[Line, ...]:
 
 
 def in_comparable_order(lines: Sequence[Line]) -> list[Line]:
-    """Phones that ring together ring in any order."""
+    """Sorts phones that ring together, because their order is random."""
     ordered: list[Line] = []
     for ringing, group in groupby(lines, lambda line: line.what[:1] == ("ring",)):
         together = list(group)
@@ -85,7 +85,7 @@ def _of_stages(saw: Sequence[Line], told: Sequence[Line]) -> list[Difference]:
 
 
 def _kind(mine: Line | None, theirs: Line | None, saw: Sequence[Line], told: Sequence[Line]) -> str:
-    """Names the first line that differs: one that is missing, one too many, or one that says something else."""
+    """The kind of the first line that differs: it is missing, extra, or has other values."""
     if mine is not None and theirs is not None and mine.stage == theirs.stage and len(saw) == len(told):
         return f"wrong {_name(mine)}"
     if theirs is None or (mine is not None and len(told) < len(saw)):
@@ -104,7 +104,7 @@ def _of_end(saw: Call, told: Call) -> list[Difference]:
     if (saw.talk is None) != (told.talk is None):
         return [Difference("wrong talk time", f"talked {saw.talk} s; told {told.talk}")]
     if saw.talk is None or told.talk is None or told.talk - _TALK_OFF <= saw.talk <= told.talk + 1 + _TALK_OFF:
-        return []  # told in whole seconds
+        return []  # the hub reports whole seconds
     return [Difference("wrong talk time", f"talked {saw.talk:.1f} s; told {told.talk:.0f}")]
 
 

@@ -1,7 +1,6 @@
-"""Draws a script from a seed: a walk over what people do with calls, each step chosen from those that make sense.
+"""Draws a script from a seed: a random sequence of what people do with calls, each step chosen from the sensible ones.
 
-The walk keeps to a simple picture of the call (who rings, who talks); whether things come out so on the PBX is for the
-phones to see.
+It uses a simple model of the call (who rings, who talks). What really happens on the PBX is what the phones see.
 """
 
 from collections.abc import Collection, Generator, Iterator, Sequence
@@ -10,14 +9,14 @@ from random import Random
 from pbxhub.testing.random_calls.script import Act, Script
 
 EMPLOYEES = ("e1", "e2", "e3", "e4", "e5", "e6")
-MEMBERS = ("e1", "e2", "e3")  # of the queue and the ring group
+MEMBERS = ("e1", "e2", "e3")  # members of the queue and of the ring group
 _Holder = Generator[Act, None, str]
-_WITH_VOICEMAIL = ("e3", "e5")  # which answers for them, also when the PBX calls them for a click-to-call
+_WITH_VOICEMAIL = ("e3", "e5")  # voicemail answers for them, even when the PBX calls them for a click-to-call
 _REFUSALS = ("486 Busy Here", "486 Busy Here", "603 Decline", "480 Temporarily Unavailable")
 
 
 def draw(seed: int, number: int, freepbx: bool, off: Collection[str] = ()) -> Script:
-    """The script of this seed and number, the same every time. off: kinds that must not be in it (see kinds())."""
+    """The script of this seed and number; always the same. off: kinds of calls to leave out (see kinds())."""
     for attempt in range(1000):
         random = Random(f"{seed}/{number}/{attempt}")  # noqa: S311 - it must be repeatable
         script = Script(f"{seed}-{number}", tuple(_Walk(random, freepbx).acts()))
@@ -27,7 +26,7 @@ def draw(seed: int, number: int, freepbx: bool, off: Collection[str] = ()) -> Sc
 
 
 def kinds(script: Script) -> set[str]:
-    """What kind of call this is, as it can be left out: how it begins, what is done and how, and what comes of it."""
+    """The kinds of this call, each of which can be left out: how it begins, what is done and how, and how it ends."""
     first = next(act for act in script.acts if act.verb != "set")
     found = {f"{first.verb} {_group(first.to)}"}
     for act in script.acts:
@@ -44,14 +43,14 @@ def kinds(script: Script) -> set[str]:
 
 
 def _group(role: str) -> str:
-    """e of e1 to e6, m of m1 to m3."""
+    """The group of a role: e for e1 to e6, m for m1 to m3."""
     return role.rstrip("0123456789")
 
 
 class _Walk:
     def __init__(self, random: Random, freepbx: bool) -> None:
         self.random, self.freepbx = random, freepbx
-        self.busy: set[str] = set()  # who takes part
+        self.busy: set[str] = set()  # the roles on the call
 
     def acts(self) -> Iterator[Act]:
         begin = self.random.choices((self._incoming, self._outgoing, self._ordered, self._internal), (14, 4, 2, 2))[0]
@@ -121,7 +120,7 @@ class _Walk:
     # ---------------------------------------------------------------- it rings
 
     def _ringing(self, target: str, waits: str, simple: bool = False) -> _Holder:
-        """Somebody takes it, and is returned; or nobody does. waits: who hears it ring."""
+        """The role that answers, or none. waits: the role that hears it ring."""
         members: tuple[str, ...] = (
             MEMBERS if target in ("queue", "group") else ("e4", "m9") if target == "followme" else (target,)
         )
@@ -171,7 +170,7 @@ class _Walk:
         for _ in range(self.random.choices((0, 1, 2, 3), (30, 40, 20, 10))[0]):
             step = self._one(("hold", "blind", "blind", "consult", "consult", "park"))
             if holder.startswith("m"):
-                break  # somebody outside has no transfer
+                break  # an outside party cannot transfer
             if step == "hold":
                 yield Act("hold", holder)
                 continue
@@ -197,7 +196,7 @@ class _Walk:
         yield Act("consult", holder, to, means)
         members = tuple(member for member in MEMBERS if member not in self.busy)
         taker = to if to not in ("queue", "group") else self._one(members or MEMBERS)
-        follows = self.freepbx and to == "e4"  # which rings somebody outside as well, as a group does
+        follows = self.freepbx and to == "e4"  # e4's follow-me also rings an outside number, as a group does
         if taker == to and means == "refer" and not follows and self._chance(0.2):
             yield Act("complete", holder)
             self.busy.discard(holder)
@@ -246,7 +245,7 @@ class _Walk:
         return self._one([who for who in free if who not in avoid] or free)
 
     def _plain_phones(self) -> Sequence[str]:
-        """Those that ring nobody outside: with follow-me a call inside the house is an outgoing one as well."""
+        """The phones without follow-me, which would make an internal call an outgoing one as well."""
         return [who for who in EMPLOYEES if not (self.freepbx and who == "e4")]
 
     def _means(self) -> str:

@@ -1,7 +1,7 @@
-"""The same calls told by a hub that misses a part of them: nothing lost, nothing doubled, nothing after the end.
+"""The same calls with a hub that misses a part of them: nothing may be lost, reported twice or reported after the end.
 
-What is interrupted, again and again: the hub (killed or stopped, and started), the connection (cut or frozen), or
-Asterisk itself (killed or stopped with all its calls, and started).
+Interrupted again and again: the hub (killed or stopped, and started), the connection (cut or frozen), or Asterisk
+itself (killed or stopped with all its calls, and started).
 """
 
 import asyncio
@@ -22,11 +22,11 @@ Found = list[tuple[Outcome, Difference]]
 _UP, _DOWN = (1.0, 5.0), (0.2, 4.0)  # seconds
 _PBX_UP = (10.0, 20.0)  # seconds: every restart ends all calls
 _CAUGHT_UP = 8.0  # seconds in which a hub reads what it missed
-_UNCERTAIN = 1.0  # seconds before an end of Asterisk of which neither AMI nor CEL need know
+_UNCERTAIN = 1.0  # seconds before Asterisk's end in which it may report nothing, by AMI or CEL
 
 
 class Gaps:
-    """Makes the gaps of a seed while calls are played, and says what the hub made of them."""
+    """Makes the gaps of a seed while calls are played, and checks what the hub reported."""
 
     def __init__(self, lab: Lab, hub: Hub, kinds: Sequence[Gap], seed: int) -> None:
         self._lab, self._hub, self._kinds = lab, hub, kinds
@@ -110,7 +110,7 @@ def _answered_at_the_cut(outcome: Outcome) -> bool:
 
 
 def _calls_of(outcome: Outcome, calls: Sequence[SeenCall]) -> list[SeenCall]:
-    """By the number of the outside party, which no other call has; of an ordered call CEL has none, only who called."""
+    """Calls by the number of their outside party, which is unique. For an ordered call, CEL has only the caller."""
     began, incoming = outcome.saw.lines[0], outcome.saw.direction == "incoming"
     number = began.what[0 if incoming else 1]
     mine = [call for call in calls if (call.caller if incoming else call.dst) == number]
@@ -121,6 +121,6 @@ def _calls_of(outcome: Outcome, calls: Sequence[SeenCall]) -> list[SeenCall]:
 async def play_with_gaps(
     lab: Lab, kinds: Sequence[Gap], seed: int, play: Awaitable[list[Outcome]]
 ) -> tuple[list[Outcome], Found]:
-    """Plays beside a hub that listens to the PBX and reads its CEL, and is interrupted in these ways meanwhile."""
+    """Plays calls while a hub listens to the PBX and reads its CEL, and is interrupted in these ways."""
     with tempfile.TemporaryDirectory(prefix="gaps-") as folder, Hub(Path(folder)) as hub:
         return await Gaps(lab, hub, kinds, seed).play(play)

@@ -1,4 +1,4 @@
-"""Plays many random calls side by side and counts how often the hub told what the phones saw."""
+"""Plays many random calls at once and counts how often the hub's stages match what the phones saw."""
 
 import asyncio
 import time
@@ -20,12 +20,12 @@ _CODES = {
     "plain": {"blind": "#1", "consult": "*2"},
     "freepbx": {"blind": "##", "consult": "*2"},
 }
-_AFTERWARDS = 0.7  # seconds in which the hub hears the last of a call
+_AFTERWARDS = 0.7  # seconds for the last events of a call to arrive
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One script as it was played: what the phones saw, what the hub told, and where they differ."""
+    """One played script: what the phones saw, what the hub reported, and the differences."""
 
     script: Script
     cell: str
@@ -36,17 +36,17 @@ class Outcome:
     differences: tuple[Difference, ...]
     log: tuple[Moment, ...]
     events: tuple[Block, ...]
-    failed: str = ""  # the phones could not play it
+    failed: str = ""  # why the phones could not play it
     cut: float = 0.0  # when Asterisk was ended in the middle of it; 0 when it was not
 
     @property
     def kind(self) -> str:
-        """The first difference, as it is counted; empty when there is none."""
+        """The kind of the first difference; empty when there is none."""
         return self.differences[0].kind if self.differences else ""
 
 
 class Lab:
-    """Cells on a running Asterisk, and the hub's ear on it."""
+    """Cells on a running Asterisk, and the hub's listener for it."""
 
     def __init__(self, pbx: Asterisk, dialplan: Dialplan, cells: int) -> None:
         self.pbx, self.dialplan = pbx, dialplan
@@ -78,7 +78,7 @@ class Lab:
             await phone.start()
 
     def close(self) -> None:
-        """Ends phones and ear; the Asterisk lives on."""
+        """Closes the phones and the listener; Asterisk keeps running."""
         for phone in self._phones:
             phone.close()
         self.listening.close()
@@ -109,12 +109,12 @@ class Lab:
             cell.saw(what, leg)
 
     async def originate(self, channel: str, number: str) -> None:
-        """Calls the channel and then the number."""
+        """Orders a call: Asterisk rings the channel first, then the number."""
         headers = {"Channel": channel, "Context": "from-internal", "Exten": number, "Priority": "1", "Async": "true"}
         await asyncio.to_thread(self._admin.ask, "Originate", **headers, Timeout="6000", CallerID=number)
 
     async def remember(self, family: str, key: str, value: str) -> None:
-        """Sets a value of Asterisk's database; an empty one is deleted."""
+        """Sets a value in Asterisk's database; an empty value deletes it."""
         if value:
             await asyncio.to_thread(self._admin.ask, "DBPut", Family=family, Key=key, Val=value)
         else:
@@ -140,9 +140,9 @@ class Lab:
     async def play_all(
         self, scripts: Sequence[Script], seen: Callable[[Outcome], None] = lambda outcome: None
     ) -> list[Outcome]:
-        """Plays them on all cells side by side and returns the outcomes in the order of the scripts.
+        """Plays the scripts on all cells at once. Returns the outcomes in the order of the scripts.
 
-        seen is called with each when it is over.
+        seen is called with each outcome when its call is over.
         """
         waiting = list(reversed(list(enumerate(scripts))))
         outcomes: dict[int, Outcome] = {}

@@ -1,4 +1,4 @@
-"""What the hub tells of the calls on a PBX: its own parser and tracker behind its own AMI user."""
+"""The stages that the hub reports for the calls on a PBX: its parser and tracker, behind an AMI user of their own."""
 
 import re
 import threading
@@ -21,14 +21,14 @@ _IDS = re.compile(r"^\w*(?:Uniqueid|Linkedid): (\S+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One AMI event and when it came, in seconds since 1970."""
+    """One AMI event and when it arrived, in seconds since 1970."""
 
     time: float
     text: str
 
 
 class Listening:
-    """Follows the calls from now on."""
+    """Follows all calls from its start on."""
 
     def __init__(self, pbx: Asterisk) -> None:
         self._tracker = Tracker()
@@ -38,11 +38,11 @@ class Listening:
         self._stream = AmiStream(pbx.address, HUB_USER, self._hear)
 
     def close(self) -> None:
-        """Hears no more."""
+        """Closes the connection."""
         self._stream.close()
 
     def calls(self, cell: str, since: float) -> list[Call]:
-        """The calls of a cell that began since then, as told so far."""
+        """The calls of a cell that began since then, with the stages reported so far."""
         with self._lock:
             return calls_of(self._reports, cell, since)
 
@@ -63,7 +63,7 @@ class Listening:
 
 
 def calls_of(reports: Sequence[CallReport], cell: str, since: float = 0.0, until: float = inf) -> list[Call]:
-    """The calls of a cell that began in that time; those inside the house have no stages."""
+    """The calls of a cell that began in that time. Internal calls have no stages."""
     told: dict[str, list[CallReport]] = {}
     for report in reports:
         if since < report.started_on.timestamp() < until:

@@ -1,8 +1,7 @@
-"""Plays a script with the phones of a cell. An act that makes no sense as things stand is left out, so a script of
-which acts were dropped can be played too.
+"""Plays a script with the phones of a cell. An act that is impossible at the moment is skipped, so a reduced script can
+be played, too.
 
-Nothing here waits for a time to pass where it can wait for something that a phone sees: that it rings, that two phones
-hear each other.
+Wherever possible it waits for something that a phone sees (it rings, two phones hear each other), not for a time.
 """
 
 import asyncio
@@ -16,25 +15,25 @@ from pbxhub.testing.phones.light.until import until
 from pbxhub.testing.random_calls.cell import Cell
 from pbxhub.testing.random_calls.script import Act, Script, Verb
 
-_SETTLED = 0.15  # seconds without another phone that begins to ring
-_FAREWELL = 1.0  # seconds in which a hang-up reaches everybody
+_SETTLED = 0.15  # seconds in which no further phone begins to ring
+_FAREWELL = 1.0  # seconds for a hang-up to reach everybody
 _SILENCE = 1.8  # seconds in which no phone sees anything
 _RINGS_OUT = 14.0  # seconds: longer than any destination of the dialplans rings
 
 
 class Orders(Protocol):
-    """What is asked of the PBX beside the phones."""
+    """What the script asks of the PBX itself."""
 
     async def originate(self, channel: str, number: str) -> None:
-        """Calls the channel and then the number."""
+        """Orders a call: Asterisk rings the channel first, then the number."""
 
     async def remember(self, family: str, key: str, value: str) -> None:
-        """Sets a value of Asterisk's database; an empty one is deleted."""
+        """Sets a value in Asterisk's database; an empty value deletes it."""
 
 
 @dataclass(slots=True)
 class Consultation:
-    """who asks somebody while the other side waits; second: the call for that, None with a feature code."""
+    """who consults somebody while the other side waits. second: the call for that; None with a feature code."""
 
     who: str
     to: str
@@ -44,16 +43,16 @@ class Consultation:
 
 
 class Play:
-    """One script on one cell."""
+    """Plays one script on one cell."""
 
     def __init__(self, cell: Cell, script: Script, codes: Mapping[str, str], orders: Orders) -> None:
-        """codes: the feature codes blind, consult, abort of the dialplan."""
+        """codes: the dialplan's feature codes for blind, consult and abort."""
         self.cell, self.script, self.codes, self.orders = cell, script, codes, orders
         self.consultation: Consultation | None = None
         self._set: list[tuple[str, str]] = []
 
     async def play(self) -> None:
-        """From the first act to the last; then everybody hangs up."""
+        """Plays all acts; then everybody hangs up."""
         verbs: Mapping[Verb, Callable[[Act], Awaitable[None]]] = {
             "set": self._set_forward, "call": self._call, "dial": self._dial, "order": self._order,
             "press": self._press, "answer": self._answer, "refuse": self._refuse, "divert": self._divert,
@@ -88,7 +87,7 @@ class Play:
         await until(lambda: self.cell.rings() or self.cell.leg(act.who, "over"))
 
     async def _taken_up(self, leg: Leg) -> None:
-        """Raises AssertionError when the PBX has no time for the call."""
+        """Raises AssertionError when the PBX does not accept the call in time."""
         assert await until(lambda: leg.tried or leg.state == "over", 20), "the PBX did not take the call"
 
     async def _order(self, act: Act) -> None:
@@ -98,7 +97,7 @@ class Play:
 
     async def _press(self, act: Act) -> None:
         if await until(lambda: self.cell.leg("c", "talking")):
-            await asyncio.sleep(0.5)  # the menu begins to listen
+            await asyncio.sleep(0.5)  # until the menu accepts keys
             leg = self.cell.leg("c", "talking")
             if leg is not None:
                 await leg.press(act.how)
@@ -134,7 +133,7 @@ class Play:
             self.cell.done("pickup", act.who)
 
     async def _ring_out(self, act: Act) -> None:
-        """who: until that phone rings no more; nobody: until no phone does and nobody waits for one."""
+        """Waits until the phone of `who` stops ringing; without `who`, until no phone rings or will ring."""
         if act.who:
             await until(lambda: not self.cell.leg(act.who, "ringing"), _RINGS_OUT)
             return
@@ -168,7 +167,7 @@ class Play:
             self.cell.done("park", act.who, self.cell.number("slot"), began)
 
     async def _send_on(self, leg: Leg, number: str, how: str) -> bool:
-        """A blind transfer; whether it worked, as the phone sees it."""
+        """Makes a blind transfer. Returns whether it worked, as the phone sees it."""
         parking = number == self.cell.number("park")
         if how == "code":
             await leg.press(self.codes["blind"] + number)
@@ -179,11 +178,11 @@ class Play:
             return await self._parked(leg)
         await until(lambda: leg.state == "over" or leg.transfer_status >= 180)
         if 180 <= leg.transfer_status < 300:
-            await leg.hang_up()  # as phones do when it rings there
+            await leg.hang_up()  # phones hang up when the destination rings
         return leg.state == "over"
 
     async def _parked(self, leg: Leg) -> bool:
-        """The PBX says the slot, and nobody waits for the end of it."""
+        """The PBX announces the parking slot; the script goes on without waiting for the end."""
         worked = await until(lambda: not leg.voice.hears)
         await asyncio.sleep(0.5)
         await leg.hang_up()
@@ -270,7 +269,7 @@ class Play:
             await self.orders.remember(family, key, "")
 
     async def _ringing(self, role: str) -> Leg | None:
-        """The call that rings there, when all that ring together do."""
+        """The ringing call of this role, after all phones that ring together have begun."""
         await until(lambda: self.cell.leg(role, "ringing"))
         if self.cell.leg(role, "ringing"):
             await until(lambda: self.cell.quiet(_SETTLED))

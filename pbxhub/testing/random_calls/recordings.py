@@ -1,5 +1,5 @@
-"""Disagreements as recordings: the AMI events of the call, what the phones did, and the stages that it must
-give, in the form of the recordings that the hub is tested with. Written here, and read again."""
+"""Writes differences as recordings, and reads them: the AMI events of the call, what the phones did, and the stages
+that the hub must report, in the format of the hub's other recordings."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ def _expected(outcome: Outcome) -> dict[str, JSON]:
 
 
 def check(lines: Iterable[str], expected: Mapping[str, Any]) -> list[Difference]:
-    """What the hub makes of a recording now, against its entry in expected.json; empty when it is right."""
+    """The differences between the stages of a recording and its entry in expected.json; empty when there are none."""
     tracker = Tracker()
     reports = [report for message in read(lines) for report in tracker.feed(message)]
     stages = expected["calls"][0]

@@ -1,5 +1,5 @@
-"""A disagreement reduced to the shortest script that still shows it: acts are left out, one by one, and what is left is
-played again."""
+"""Reduces a script to the shortest one that shows the same difference: leaves out one act after the other and plays the
+rest again."""
 
 from pbxhub.testing.random_calls.lab import Lab, Outcome
 from pbxhub.testing.random_calls.script import Script
@@ -9,7 +9,7 @@ _ROUNDS = 12
 
 
 async def reduce(lab: Lab, outcome: Outcome) -> Outcome:
-    """The outcome of the shortest script found that disagrees in the same way; the one given when none is shorter."""
+    """The outcome of the shortest script found that differs in the same way; the given outcome when none is shorter."""
     shortest = outcome
     for _ in range(_ROUNDS):
         played = await lab.play_all(_shorter(shortest.script))
@@ -21,6 +21,6 @@ async def reduce(lab: Lab, outcome: Outcome) -> Outcome:
 
 
 def _shorter(script: Script) -> list[Script]:
-    """Each with one act less, those that lack a late one first; a call must still begin."""
+    """The scripts with one act less, later acts left out first. The act that begins the call stays."""
     acts = range(len(script.acts) - 1, -1, -1)
     return [script.without(at) for at in acts if script.acts[at].verb not in _BEGINNINGS]

@@ -1,4 +1,4 @@
-"""Many random calls: played, counted, the disagreements reduced and recorded, and told on the terminal."""
+"""Plays many random calls, counts them, reduces and records the differences, and prints a summary."""
 
 import asyncio
 from collections import Counter
@@ -22,10 +22,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """calls: how many, drawn from the seed. version, dialplan: of the Asterisk. cells: how many calls at once.
+    """calls: how many, drawn from the seed. version, dialplan: of Asterisk. cells: how many calls at once.
 
-    off: kinds of calls that are not drawn. folder: where disagreements are recorded, one of each class.
-    cel: whether what CEL alone tells is compared as well. gaps: what is interrupted while a hub is compared as well.
+    off: kinds of calls to leave out. folder: where differences are recorded, one of each kind.
+    cel: also compare what CEL alone shows. gaps: also compare a hub during these interruptions.
     """
 
     calls: int
@@ -40,7 +40,7 @@ class Wanted:
 
 
 def play_random(wanted: Wanted, say: Say = lambda line: None) -> list[Outcome]:
-    """Starts an Asterisk, plays the calls and returns how each came out. Raises AsteriskMissingError."""
+    """Starts an Asterisk, plays the calls and returns their outcomes. Raises AsteriskMissingError."""
     with running_asterisk(wanted.version, dialplan=wanted.dialplan, cells=wanted.cells) as pbx:
         return asyncio.run(_play(pbx, wanted, say))
 
@@ -90,7 +90,7 @@ def _tell(outcome: Outcome, say: Say) -> None:
 
 
 async def _record(lab: Lab, wanted: Wanted, outcomes: Sequence[Outcome], say: Say) -> None:
-    """One of each class, the shortest script first, reduced further."""
+    """Records one difference of each kind: the shortest script, reduced further."""
     assert wanted.folder is not None
     classes: dict[str, Outcome] = {}
     for outcome in sorted(disagreeing(outcomes), key=lambda outcome: len(outcome.script.acts)):
@@ -103,12 +103,12 @@ async def _record(lab: Lab, wanted: Wanted, outcomes: Sequence[Outcome], say: Sa
 
 
 def disagreeing(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Those that were played, and of which the hub told something else than the phones saw."""
+    """The outcomes of played scripts in which the hub and the phones differ."""
     return [outcome for outcome in outcomes if outcome.differences and not outcome.failed]
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """One line: how many agree, and how many disagree in which way."""
+    """One line: how many calls agree, and how many differ by kind."""
     played = [outcome for outcome in outcomes if not outcome.failed]
     wrong = disagreeing(outcomes)
     share = 100 * (len(played) - len(wrong)) / len(played) if played else 0.0

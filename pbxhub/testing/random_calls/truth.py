@@ -1,9 +1,8 @@
-"""The oracle: the stages that a played script must give, from what the phones saw and the script did. Nothing of it
-comes from Asterisk's events.
+"""The oracle: the stages that a played script must give, derived from what the phones saw and the script did, without
+Asterisk's events.
 
-The rules are those of the hub: a destination rings once per hop; a transfer, diversion or park begins a hop; the
-destination that it named does not ring again; a consultation is nobody's ring and nobody's pickup until it is
-completed.
+The hub's rules apply: a destination rings once per hop; a transfer, diversion or park begins a hop; the destination
+that it names does not ring again; a consultation is neither a ring nor a pickup until the transfer is completed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from pbxhub.testing.random_calls.cell import Cell, Moment
 
-# The parameters of each stage that are compared, in the order in which a line has them.
+# The parameters of each stage that are compared, in the order of a line's values.
 FIELDS = {
     "incoming.before": ("caller", "dst"),
     "incoming.forward": ("forward_kind", "forward_to", "forward_from"),
@@ -21,15 +20,15 @@ FIELDS = {
     "outgoing.pickup": ("dst",),
     "outgoing.after": ("disposition",),
 }
-_ANSWER_IS_HEARD = 3.0  # seconds from taking a call to being heard
+_ANSWER_IS_HEARD = 3.0  # seconds from answering a call to being heard
 _FAREWELL = 2.5  # seconds between a transfer and the hang-up of whoever made it
 _MOVES = ("blind", "complete", "park")
-_REFUSED = {603: "DECLINE", 486: "BUSY", 503: "FAILED"}  # anything else, 302 too: nobody answered
+_REFUSED = {603: "DECLINE", 486: "BUSY", 503: "FAILED"}  # any other status, 302 included: NO ANSWER
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One stage: its name and what tells it from others of that name."""
+    """One stage: its name, and the values that distinguish it from others of that name."""
 
     stage: str
     what: tuple[str, ...] = ()
@@ -42,8 +41,8 @@ class Line:
 class Call:
     """One call with its stages in order.
 
-    talk: seconds, of an answered call. hangup_by: caller, employee or pbx. asides: numbers outside that an employee
-    called on a second line to ask before a transfer: outgoing calls of their own.
+    talk: seconds of conversation, for an answered call. hangup_by: caller, employee or pbx. asides: outside numbers
+    that an employee consulted on a second line; these are outgoing calls of their own.
     """
 
     direction: str
@@ -54,7 +53,7 @@ class Call:
 
 
 def truth(cell: Cell) -> Call:
-    """What happened to the call that the script began."""
+    """The call that the script began, as it must be reported."""
     log = sorted(cell.log, key=lambda moment: moment.time)
     caller = cell.number("c")
     asides = frozenset(_asked_outside(log))
@@ -65,7 +64,7 @@ def truth(cell: Cell) -> Call:
 
 
 def _asked_outside(log: Sequence[Moment]) -> Iterator[str]:
-    """The numbers outside that a consultation rang or called."""
+    """The outside numbers that were consulted."""
     asking = False
     for moment in log:
         asking = (asking or moment.what == "consult") and moment.what not in ("complete", "abort")
@@ -179,7 +178,7 @@ class _Incoming:
 
 
 def _outgoing(cell: Cell, log: Sequence[Moment], first: Moment) -> Call:
-    """Transfers and what else happens inside are no stages of an outgoing call."""
+    """The stages of an outgoing call. Transfers and other events inside the company are none."""
     number = first.who
     outside = [seen for seen in log if seen.who == number]
     answered = next((seen for seen in outside if seen.what == "answered"), None)
@@ -197,7 +196,7 @@ def _outgoing(cell: Cell, log: Sequence[Moment], first: Moment) -> Call:
 
 
 def _outgoing_hung_up_by(log: Sequence[Moment], answered: Moment | None) -> str:
-    """Whoever left when the outside party, or a call that nobody took, was released."""
+    """Who hung up when the outside party, or an unanswered call, was released."""
     ends = [seen for seen in log if seen.what in ("left", "released", "failed")]
     last = next((seen for seen in ends if answered and seen.leg == answered.leg), ends[-1] if ends else None)
     if last is None:
@@ -212,7 +211,7 @@ def _outgoing_hung_up_by(log: Sequence[Moment], answered: Moment | None) -> str:
 
 
 def _moved_on(left: Moment, move: Moment, began: float) -> bool:
-    """Whether somebody hung up because the other side was sent on. began: of the call that was hung up."""
+    """Whether somebody hung up because the other side was transferred. began: when that call had begun."""
     return left.who == move.who and began < move.time <= left.time < move.time + _FAREWELL
 
 
@@ -221,7 +220,7 @@ def _outcome(moment: Moment) -> str:
 
 
 def _disposition(outcomes: dict[int, str]) -> str:
-    """Of a call that nobody answered."""
+    """The disposition of an unanswered call."""
     came_to = set(outcomes.values())
     if not came_to:
         return "NO-FORWARD"

@@ -1,7 +1,7 @@
-"""SIP phones that cost next to nothing: hundreds of them in one process, without audio but with a voice that tells who
-is heard.
+"""Lightweight SIP phones: hundreds in one process. They play no audio, but send their number as a voice, so that each
+phone knows whom it hears.
 
-Why not a library: the only kept one in pure Python, aiosipua 0.7, repeats no request over UDP and cannot redirect (its
-refusals bear no Contact); the others are dead, run a thread for each call or bring a C stack. A phone of a scripted
-call needs a few hundred lines. baresip (phones/softphone.py) stays for what is about audio.
+Why no library: aiosipua 0.7, the only maintained one in pure Python, does not repeat requests over UDP and cannot
+redirect (its refusals have no Contact header). The others are unmaintained, use a thread per call, or need a C stack. A
+scripted phone needs only a few hundred lines. baresip (phones/softphone.py) is for tests of audio.
 """

@@ -1,6 +1,6 @@
-"""One call of a light phone: a SIP dialog, the verbs of whoever holds the phone, and what it saw.
+"""One call of a light phone: the SIP dialog, what its user can do, and the events that the phone sees.
 
-state: dialling (we call) or ringing (it rings here) -> talking -> over.
+state: dialling (an outgoing call) or ringing (an incoming call) -> talking -> over.
 """
 
 import asyncio
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from pbxhub.testing.phones.light.phone import LightPhone
 
 State = Literal["dialling", "ringing", "talking", "over"]
-# What a phone sees of a call. placed: we call; rings: it rings here; refused: we said no; stopped: it rings no more;
-# answered: we took it; connected: the one we call took it; failed: nobody took it; left: we hung up;
-# released: they did.
+# What a phone sees of a call. placed: it dials; rings: it rings; refused: it has declined; stopped: the ringing has
+# stopped; answered: it has answered; connected: the other side has answered; failed: nobody has answered;
+# left: it has hung up; released: the other side has hung up.
 LegEvent = Literal["placed", "rings", "refused", "stopped", "answered", "connected", "failed", "left", "released"]
 _DIGIT_EVERY = 0.08  # seconds
 
 
 class Leg:
-    """number: whose call it is, as the voice says it. peer: the other side, as it was dialled or shown."""
+    """number: the phone's own number, sent as its voice. peer: the other side's number, as dialled or shown."""
 
     def __init__(self, phone: "LightPhone", number: str, peer: str, invite: SipMessage | None = None) -> None:
         self.phone, self.number, self.peer = phone, number, peer
         self.state: State = "ringing" if invite else "dialling"
-        self.status = 0  # with which it failed or was refused
+        self.status = 0  # the SIP status with which it failed or was refused
         self.diverted_to = ""
-        self.transfer_status = 0  # what the PBX said of our REFER: 100, 200, 503 …
+        self.transfer_status = 0  # reported by the PBX after our REFER: 100, 200, 503 …
         self.tag, self.remote_tag = wire.token(), invite.tag("From") if invite else ""
         self.call_id = (invite.header("Call-ID") or "") if invite else wire.token()
         self.target = wire.address_in(invite.header("Contact") or "") if invite else f"sip:{peer}@{phone.pbx}"
         self.voice = Voice(phone.address, number)
         self.on_hold = False
-        self.tried = False  # the PBX has said something to our call
+        self.tried = False  # the PBX has sent a first response to our INVITE
         self._remote = (invite.header("From") or "") if invite else f"<{self.target}>"
         self._cseq = 0
         self.invite_id = "", 0  # branch and CSeq of the INVITE that calls, for a CANCEL
@@ -49,12 +49,12 @@ class Leg:
     # ---------------------------------------------------------------- verbs
 
     async def dial(self) -> None:
-        """Calls; ends when somebody took it or nobody did."""
+        """Calls; returns when the call is answered or has failed."""
         self.phone.saw("placed", self)
         final = await self._ask("INVITE", self._session())
         self.remote_tag = final.tag("To")
         self.status = wire.status_of(final)
-        if self.state == "over":  # hung up meanwhile; it was answered all the same
+        if self.state == "over":  # we hung up while the answer was on its way
             if self.status < 300:
                 self._accept(final)
                 await self._ask("BYE")
@@ -67,7 +67,7 @@ class Leg:
         self.phone.saw("connected", self)
 
     async def answer(self) -> None:
-        """Takes the call that rings here."""
+        """Answers the ringing call."""
         if self.state != "ringing":
             return
         self.state = "talking"
@@ -75,7 +75,7 @@ class Leg:
         await self._accept_until_acknowledged()
 
     def refuse(self, status: str, contact: str = "") -> None:
-        """Says no: "486 Busy Here", "603 Decline"; "302 Moved Temporarily" with the number to call instead."""
+        """Refuses the call: "486 Busy Here", "603 Decline"; "302 Moved Temporarily" with the number to call instead."""
         if self.state != "ringing" or self._invite is None:
             return
         self.status, self.diverted_to = int(status[:3]), contact
@@ -84,7 +84,7 @@ class Leg:
         self._end("refused")
 
     async def hang_up(self) -> None:
-        """Ends it, whatever state it is in."""
+        """Ends the call, whatever its state."""
         if self.state == "talking":
             self._end("left")
             await self._ask("BYE")
@@ -95,11 +95,11 @@ class Leg:
             self.refuse("486 Busy Here")
 
     async def hold(self, on: bool = True) -> None:
-        """Puts the other side on hold, or takes it back."""
+        """Puts the other side on hold, or resumes the call."""
         self.on_hold = on
         for _ in range(4):
             final = await self._ask("INVITE", self._session("sendonly" if on else "sendrecv"))
-            if wire.status_of(final) != 491:  # both sides asked at once
+            if wire.status_of(final) != 491:  # both sides sent a re-INVITE at once
                 break
             await asyncio.sleep(0.3)
         if wire.status_of(final) < 300:
@@ -108,7 +108,7 @@ class Leg:
     async def refer(self, number: str, replaces: "Leg | None" = None) -> int:
         """Transfers the other side to a number, or to the other side of another call of this phone.
 
-        Returns the status of the answer: 202 when the PBX will try; transfer_status tells what came of it.
+        Returns the status of the response: 202 when the PBX will try. The result is in transfer_status.
         """
         target = f"sip:{number}@{self.phone.pbx}"
         if replaces is not None:
@@ -118,7 +118,7 @@ class Leg:
         return wire.status_of(final)
 
     async def press(self, digits: str) -> None:
-        """Presses keys (SIP INFO, which is as good as RFC 4733 to Asterisk)."""
+        """Presses keys by SIP INFO, which Asterisk treats like RFC 4733."""
         for digit in digits:
             if self.state != "talking":
                 return
@@ -128,7 +128,7 @@ class Leg:
     # ---------------------------------------------------------------- what comes from the PBX
 
     def hear(self, request: SipMessage) -> None:
-        """A request within this call."""
+        """Handles a request within this call."""
         method = wire.method_of(request)
         if method == "ACK":
             self._acknowledged = True
@@ -148,7 +148,7 @@ class Leg:
             self.phone.reply(request, wire.reply(request, "200 OK"))
 
     def acknowledge_again(self) -> None:
-        """The PBX repeats its 200: it has not got our ACK."""
+        """The PBX repeats its 200 because our ACK was lost: sends the ACK again."""
         if self._ack:
             self.phone.send(self._ack)
 
@@ -190,7 +190,7 @@ class Leg:
                 return
 
     def _accept(self, final: SipMessage) -> None:
-        """A 200 to our INVITE: it is acknowledged by a request of its own."""
+        """Acknowledges the 200 to our INVITE; the ACK is a separate request."""
         self._hear_session(final)
         contact = final.header("Contact")
         self.target = wire.address_in(contact) if contact else self.target
@@ -207,7 +207,7 @@ class Leg:
     async def _ask(
         self, method: str, body: str = "", headers: Sequence[str] = (), content_type: str = "application/sdp"
     ) -> SipMessage:
-        """Sends a request of this call and waits for its final answer; a challenge is answered."""
+        """Sends a request of this call and returns its final response. A challenge is answered with credentials."""
         credentials: list[str] = []
         for _ in range(2):
             branch, self._cseq = wire.token(), self._cseq + 1
@@ -223,7 +223,8 @@ class Leg:
         return final
 
     def _tried(self, answer: SipMessage) -> None:
-        """The PBX has our INVITE; from 180 on it names the other side, which may then be transferred to."""
+        """The PBX has received our INVITE. From 180 on its responses name the other side, so a transfer to it can
+        begin."""
         self.tried = True
         self.remote_tag = self.remote_tag or answer.tag("To")
 

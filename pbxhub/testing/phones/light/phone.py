@@ -1,6 +1,6 @@
-"""A light SIP phone: one UDP socket, any number of calls; registers when it has a password.
+"""A light SIP phone: one UDP socket, any number of calls. It registers when it has a password.
 
-A phone without a password is the outside world behind a trunk: it may call as any number, and takes calls to any.
+A phone without a password is the outside world behind a trunk: it calls from any number and accepts calls to any.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ from pbxhub.testing.phones.light.voice import EVERY
 from pbxhub.testing.phones.sip_trace import SipMessage
 
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 4.0, 4.0)  # seconds between repetitions of a request without an answer
-_PATIENCE = 60.0  # seconds for a final answer to an INVITE that rings
+_LONGEST_RING = 60.0  # seconds to wait for the final response to an INVITE
 Saw = Callable[[LegEvent, Leg], None]
 
 
 class LightPhone(asyncio.DatagramProtocol):
-    """saw is called with everything that the phone sees of its calls, as it happens."""
+    """saw is called with each event that the phone sees, when it happens."""
 
     def __init__(self, number: str, address: str, pbx: str, password: str, saw: Saw) -> None:
         self.number, self.address, self.pbx, self.password, self.saw = number, address, pbx, password, saw
@@ -43,7 +43,7 @@ class LightPhone(asyncio.DatagramProtocol):
         await self.register()
 
     async def register(self) -> None:
-        """Tells the PBX where it is; also when the PBX was started again. Without a password there is nothing to do."""
+        """Registers at the PBX; call it again after a restart of the PBX. Without a password it does nothing."""
         if not self.password:
             return
         call_id, tag, credentials = wire.token(), wire.token(), ""
@@ -61,7 +61,7 @@ class LightPhone(asyncio.DatagramProtocol):
         assert wire.status_of(final) == 200, f"phone {self.number} is not registered: {final.first_line}"
 
     def close(self) -> None:
-        """Gone at once."""
+        """Closes the phone at once, without ending its calls."""
         for task in self._tasks:
             task.cancel()
         for leg in self.legs:
@@ -71,20 +71,20 @@ class LightPhone(asyncio.DatagramProtocol):
             self._wire.close()
 
     def dial(self, number: str, as_number: str = "") -> Leg:
-        """Calls a number; as_number: who calls, of the outside world."""
+        """Calls a number. as_number: the caller's number, for the outside world."""
         leg = Leg(self, as_number or self.number, number)
         self.legs.append(leg)
         self.start_task(leg.dial())
         return leg
 
     def start_task(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs it beside; it ends with the phone."""
+        """Runs it in the background until the phone is closed."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def forget(self, leg: Leg) -> None:
-        """A call is over; it is kept a while for what the PBX repeats."""
+        """Forgets an ended call, after a while in which the PBX may repeat its messages."""
         self.legs.remove(leg)
         self._over[leg.call_id] = leg
         while len(self._over) > 20:
@@ -93,7 +93,8 @@ class LightPhone(asyncio.DatagramProtocol):
     # ---------------------------------------------------------------- requests of ours
 
     async def transact(self, text: str, tried: Callable[[SipMessage], None] = lambda message: None) -> SipMessage:
-        """Sends a request, again while nothing comes, and returns the final answer; tried hears of those before it.
+        """Sends a request, repeats it until the PBX responds, and returns the final response. tried is called with each
+        provisional one.
 
         Raises AssertionError when the PBX does not answer.
         """
@@ -119,7 +120,7 @@ class LightPhone(asyncio.DatagramProtocol):
                 continue
             while wire.status_of(answer) < 200:
                 tried(answer)
-                answer = await asyncio.wait_for(answers.get(), _PATIENCE)
+                answer = await asyncio.wait_for(answers.get(), _LONGEST_RING)
             return answer
         raise AssertionError(f"the PBX does not answer {text.partition(chr(13))[0]}")
 
@@ -131,7 +132,7 @@ class LightPhone(asyncio.DatagramProtocol):
         self.send(wire.compose(f"ACK {uri} SIP/2.0", [*lines, f"To: {final.header('To')}", f"CSeq: {cseq} ACK"]))
 
     def cancel(self, leg: Leg) -> None:
-        """Gives a call up that nobody has taken."""
+        """Cancels a call that has not been answered."""
         branch, cseq = leg.invite_id
         lines = [
             f"Via: SIP/2.0/UDP {self.address}:5060;branch=z9hG4bK{branch};rport",
@@ -141,14 +142,14 @@ class LightPhone(asyncio.DatagramProtocol):
         self.send(wire.compose(f"CANCEL {leg.target} SIP/2.0", lines))
 
     def send(self, text: str) -> None:
-        """To the PBX."""
+        """Sends a message to the PBX."""
         if self._wire is not None and not self._wire.is_closing():
             self._wire.sendto(text.encode(), (self.pbx, 5060))
 
     # ---------------------------------------------------------------- requests of the PBX
 
     def reply(self, request: SipMessage, text: str) -> None:
-        """Answers a request of the PBX; the same again when it repeats it."""
+        """Answers a request of the PBX. When the PBX repeats the request, the same answer is sent again."""
         key = wire.branch_of(request), wire.method_of(request)
         self._replies[key] = text
         while len(self._replies) > 200:
@@ -156,7 +157,7 @@ class LightPhone(asyncio.DatagramProtocol):
         self.send(text)
 
     def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
-        """A message of the PBX."""
+        """Handles a message from the PBX."""
         message = SipMessage("", "", data.decode("utf-8", "replace"))
         if wire.status_of(message):
             self._hear_answer(message)

@@ -1,14 +1,14 @@
-"""Waiting beside phones that go on talking: for what must come true, never for a time to pass."""
+"""Waits for a condition while the phones keep running."""
 
 import asyncio
 import time
 from collections.abc import Callable
 
-_SOON = 3.0  # seconds in which what must happen happens
+_SOON = 3.0  # seconds to wait at most
 
 
 async def until(check: Callable[[], object], seconds: float = _SOON) -> bool:
-    """Whether it came true in time."""
+    """Whether the condition became true in time."""
     ends = time.monotonic() + seconds
     while not check():
         if time.monotonic() > ends:

@@ -1,7 +1,7 @@
-"""A phone's voice says its number over and over, so that the phone at the other end can tell whom it hears.
+"""A phone's voice: its number, sent again and again as audio data, so that the other phone knows whom it hears.
 
-Asterisk passes PCMU on as it is, through bridges and Local channels alike. What is heard is therefore the truth of who
-talks to whom, and needs no ear.
+Asterisk forwards PCMU unchanged, through bridges and Local channels alike. What a phone receives therefore proves who
+talks to whom, without speech recognition.
 """
 
 import asyncio
@@ -11,15 +11,15 @@ import struct
 import time
 from dataclasses import dataclass
 
-_SPOKEN = re.compile(rb"<(\d{4,15})>")  # music has no such bytes
-_FRESH = 0.35  # seconds: three packets may be missing
+_SPOKEN = re.compile(rb"<(\d{4,15})>")  # music on hold never contains these bytes
+_FRESH = 0.35  # seconds: up to three packets may be lost
 PACKET = 160  # samples of 20 ms
-EVERY = 0.1  # seconds between two packets: a fifth of what a real phone sends is enough
+EVERY = 0.1  # seconds between packets: a fifth of a real phone's rate is enough
 
 
 @dataclass(slots=True)
 class Heard:
-    """Who was heard from when to when, in seconds since 1970."""
+    """A number that was heard, and from when to when, in seconds since 1970."""
 
     number: str
     since: float
@@ -27,7 +27,7 @@ class Heard:
 
 
 class Voice:
-    """The audio of one call: says `number` whenever speak() is called, and knows whom it hears."""
+    """The audio of one call: speak() sends `number`; hears is the number received."""
 
     def __init__(self, address: str, number: str) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -41,29 +41,29 @@ class Voice:
         asyncio.get_running_loop().add_reader(self._socket, self._hear)
 
     def speak(self) -> None:
-        """Sends one packet to whoever is at the other end."""
+        """Sends one packet to the other side."""
         if self.target is None:
             return
         self._sequence += 1
         header = struct.pack("!BBHII", 0x80, 0, self._sequence & 0xFFFF, self._sequence * 800 & 0xFFFFFFFF, self.port)
         try:
             self._socket.sendto(header + self._spoken, self.target)
-        except OSError:  # a full buffer: the next one will do
+        except OSError:  # the buffer is full; the next packet follows soon
             return
 
     @property
     def hears(self) -> str:
-        """The number that is heard now; empty in silence and music."""
+        """The number heard now; empty during silence and music."""
         last = self.heard[-1] if self.heard else None
         return last.number if last and time.time() - last.until < _FRESH else ""
 
     @property
     def heard_until(self) -> float:
-        """When anybody was heard last, in seconds since 1970; 0 when never."""
+        """When a number was last heard, in seconds since 1970; 0 when never."""
         return self.heard[-1].until if self.heard else 0.0
 
     def close(self) -> None:
-        """Ends it."""
+        """Closes the socket."""
         asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
 

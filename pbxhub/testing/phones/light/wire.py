@@ -1,4 +1,4 @@
-"""SIP messages as text: what a phone writes, and the parts of what it reads. Reading is SipMessage's."""
+"""SIP messages as text: composes what a phone sends, and extracts parts of what it receives (see SipMessage)."""
 
 import re
 import secrets
@@ -12,12 +12,12 @@ _CHALLENGE = re.compile(r'(\w+)="?([^",]+)"?')
 
 
 def token() -> str:
-    """A new tag, branch or Call-ID."""
+    """A random text for a tag, branch or Call-ID."""
     return secrets.token_hex(8)
 
 
 def compose(first_line: str, headers: Iterable[str], body: str = "", content_type: str = "application/sdp") -> str:
-    """A whole message."""
+    """A complete SIP message."""
     typed = [f"Content-Type: {content_type}"] if body else []
     return "\r\n".join([first_line, *headers, *typed, f"Content-Length: {len(body.encode())}", "", body])
 
@@ -32,38 +32,38 @@ def reply(request: SipMessage, status: str, tag: str = "", *headers: str, body: 
 
 
 def status_of(message: SipMessage) -> int:
-    """200 of a response; 0 of a request."""
+    """The status of a response, such as 200; 0 for a request."""
     first = message.first_line
     return int(first[8:11]) if first.startswith("SIP/2.0 ") else 0
 
 
 def method_of(message: SipMessage) -> str:
-    """INVITE of an INVITE, and of the responses to one."""
+    """The method of a request, or of the request that a response answers: INVITE …"""
     if status_of(message):
         return (message.header("CSeq") or "").rpartition(" ")[2]
     return message.first_line.partition(" ")[0]
 
 
 def branch_of(message: SipMessage) -> str:
-    """What joins a response to its request."""
+    """The branch, which identifies the request that a response answers."""
     found = re.search(r";branch=([^;,\s]+)", message.header("Via") or "")
     return found[1] if found else ""
 
 
 def user_of(address: str) -> str:
-    """ "101" of "Anna" <sip:101@host>."""
+    """The user part of an address: 101 in "Anna" <sip:101@host>."""
     found = re.search(r"sips?:([^@;>]+)@", address)
     return found[1] if found else ""
 
 
 def address_in(header: str) -> str:
-    """The address itself in a Contact header."""
+    """The address in a Contact header."""
     found = re.search(r"<([^>]+)>", header)
     return found[1] if found else header.partition(";")[0].strip()
 
 
 def authorization(challenge: SipMessage, method: str, uri: str, user: str, password: str) -> str:
-    """The header that answers a 401 or 407 (RFC 2617: MD5, with qop where it is asked for)."""
+    """The header that answers a 401 or 407 (RFC 2617: MD5, with qop when requested)."""
     proxy = status_of(challenge) == 407
     asked = dict(_CHALLENGE.findall(challenge.header("Proxy-Authenticate" if proxy else "WWW-Authenticate") or ""))
     ha1, ha2 = _md5(f"{user}:{asked['realm']}:{password}"), _md5(f"{method}:{uri}")
@@ -91,6 +91,6 @@ def offer(address: str, port: int, direction: str = "sendrecv") -> str:
 
 
 def voice_address(message: SipMessage) -> tuple[str, int] | None:
-    """Where the other side of a session description wants to be sent its audio."""
+    """The address to which a session description asks for audio."""
     host, port = re.search(r"^c=IN IP4 (\S+)", message.text, re.M), re.search(r"^m=audio (\d+)", message.text, re.M)
     return (host[1], int(port[1])) if host and port else None
