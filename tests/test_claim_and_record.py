@@ -370,6 +370,26 @@ def test_a_chain_goes_on_after_a_request_that_could_not_be_made(database: Databa
     assert "/FAILED/MISSING_MANDATORY?parameters.x" in tells.request.url
 
 
+def test_a_webhook_that_skips_incomplete_calls_makes_no_error_of_them(database: Database) -> None:
+    world = World(database)
+    empty = RequestSpec(url="http://127.0.0.1:9/", parameters=(Parameter("x", value="<<utm_term>>", mandatory=True),))
+    webhook = world.webhook(what=spec(request=empty, on_failure="tell", incomplete="skip"))
+    world.webhook("chain", spec(), name="tell")
+    published = publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    assert (published.deliveries, published.failed) == (0, 0)
+    assert take(database, 0).claimed == ()
+    (skipped,) = world.deliveries()
+    assert (skipped.state, skipped.outcome, skipped.finished_on) == ("cancelled", "skipped", NOON)
+    assert "parameters.x" in skipped.message
+    with database.write() as session:  # the value has come by API in the meantime, or the field is no longer mandatory
+        session.get_one(Webhook, webhook).spec = spec(url="http://127.0.0.1:9/now")
+        touch_webhooks(session, world.project_id)
+    with database.write() as session:
+        resend_one(context_of(database), session, world.project_id, skipped.id, at(3), current_settings=True)
+    (again,) = take(database, 3).claimed
+    assert again.request.url == "http://127.0.0.1:9/now"
+
+
 def test_a_chain_goes_on_after_an_address_that_was_refused(database: Database) -> None:
     world = World(database)
     world.webhook(what=spec(on_failure="tell"))

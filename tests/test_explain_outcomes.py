@@ -10,7 +10,7 @@ from pbxhub.webhooks.success import code_of_status
 CODES = {
     "ok", "http_3xx", "http_4xx", "http_5xx", "check_failed", "dns_not_found", "connect_refused", "connect_timeout",
     "tls_error", "deadline", "reset", "too_many_headers", "blocked_target", "not_sent_mandatory", "render_error",
-    "secret_unreadable", "bad_answer", "gone", "worker_lost", "restored", "cancelled", "steering_refused",
+    "secret_unreadable", "bad_answer", "gone", "worker_lost", "restored", "skipped", "cancelled", "steering_refused",
 }  # fmt: skip
 
 
@@ -18,7 +18,7 @@ def test_every_code_has_a_sentence_and_every_failure_a_hint() -> None:
     assert set(OUTCOMES) == CODES
     for code, outcome in OUTCOMES.items():
         assert outcome.sentence.endswith(".")
-        assert outcome.hint or code in ("ok", "cancelled")
+        assert outcome.hint or code in ("ok", "cancelled", "skipped")
 
 
 def test_every_failure_has_a_stable_reason_for_programs() -> None:

@@ -7,9 +7,11 @@ from uuid import UUID
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
+from pbxhub.delivery.outbox.own_webhooks import resthook_of
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.store.events import EventRow, Position
+from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.typed_events import webhook_status
 
 _DUMPED = 10_000  # characters of a request or an answer in an event
@@ -46,19 +48,22 @@ def _attempts(session: Session, rows: Iterable[EventRow]) -> dict[tuple[Any, Any
     if not keys:
         return {}
     query = (
-        select(Attempt, Delivery)
+        select(Attempt, Delivery, Webhook)
         .join(Delivery, Delivery.id == Attempt.delivery_id)
+        .join(Webhook, Webhook.id == Delivery.webhook_id)
         .where(tuple_(Attempt.delivery_id, Attempt.number).in_(keys))
     )
-    return {(str(one.delivery_id), one.number): _called(one, delivery) for one, delivery in session.execute(query)}
+    found = session.execute(query).all()
+    return {(str(one.delivery_id), one.number): _called(one, delivery, webhook) for one, delivery, webhook in found}
 
 
-def _called(attempt: Attempt, delivery: Delivery) -> dict[str, Any]:
+def _called(attempt: Attempt, delivery: Delivery, webhook: Webhook) -> dict[str, Any]:
     left = _lines((*delivery.headers, *attempt.request_headers))
     head = "\r\n".join([f"{delivery.method} {redact_url(delivery.url)}", *left])
     came = "\r\n".join([f"HTTP/1.1 {attempt.status_code}", *_lines(attempt.response_headers)])
     answer = f"{came}\r\n\r\n{attempt.response_body.decode('utf-8', 'replace')}" if attempt.status_code else ""
-    return {
+    resthook = resthook_of(webhook)
+    return ({"resthook": resthook} if resthook else {}) | {
         "webhook_id": delivery.webhook_id,
         "url": redact_url(delivery.url),
         "status": webhook_status(attempt.outcome),

@@ -6,6 +6,7 @@ The codes are stored in Delivery.outcome and Attempt.outcome. The page, the API 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from pbxhub.webhooks.rendered_request import SKIPPED
 from pbxhub.webhooks.success import GONE
 
 
@@ -166,6 +167,13 @@ _TABLE = (
         "NOT_SENT",
         "Not sent: this hub was restored from a backup, and the request may have been sent before that.",
         "Look at the receiver. If it does not have the request, press Send.",
+        False,
+    ),
+    Outcome(
+        SKIPPED,
+        "MISSING_MANDATORY",
+        "Skipped: a mandatory field was empty for this call.",
+        "",
         False,
     ),
     Outcome("cancelled", "NOT_SENT", "Not sent: the webhook was deleted or disabled.", "", False),

@@ -7,7 +7,8 @@ pending    entered by publish, record (a failed attempt with retries left; the n
 delivered  entered by record: an attempt met the success rule. Left only by a resend.
 failed     entered by record when no retry is left, or by publish when the request could not be rendered. Left only by
            a resend. On the error page until checked_on is set.
-cancelled  entered by cancel: its webhook was disabled or deleted before it was sent. Left only by a resend.
+cancelled  entered by cancel: its webhook was disabled or deleted before it was sent; or by publish: a mandatory field
+           was empty, and the webhook skips such calls (outcome "skipped"). Left only by a resend.
 
 A pending delivery is in one of these conditions. Each has an exit, whichever process is killed in between:
 

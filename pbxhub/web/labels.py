@@ -12,6 +12,7 @@ from pbxhub.store.accounts import Pbx
 from pbxhub.web.editor_labels import editor_labels
 from pbxhub.web.language import _
 from pbxhub.webhooks.catalogue import CHAIN, LATER_STAGES, OTHER_STAGES, QUESTION
+from pbxhub.webhooks.rendered_request import SKIPPED
 from pbxhub.wsgi.current import now
 
 
@@ -119,5 +120,5 @@ def outcome(code: str, status: int | None = None) -> Outcome:
 
 def all_reasons(failures: bool) -> dict[str, str]:
     """Every outcome with its sentence. failures: only those that appear on the error page."""
-    left_out = ("ok", "cancelled") if failures else ()
+    left_out = ("ok", "cancelled", SKIPPED) if failures else ()
     return {code: _(one.sentence) for code, one in OUTCOMES.items() if code not in left_out}

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+SKIPPED = "skipped"
+"""The outcome of a delivery whose webhook skips calls without a mandatory value (WebhookSpec.incomplete)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -20,7 +23,8 @@ class Request:
 class NotSent:
     """Why no request was created for a call.
 
-    code: not_sent_mandatory (a mandatory field is empty) or render_error (a value is not valid in its place).
+    code: not_sent_mandatory or SKIPPED (a mandatory field is empty), or render_error (a value is not valid in its
+    place).
     sentence: names the field by its path and says what to change.
     """
 

@@ -12,7 +12,7 @@ from pbxhub.webhooks.body import CONTENT_TYPES, WITHOUT_BODY, compile_body
 from pbxhub.webhooks.encoders import percent, query_text
 from pbxhub.webhooks.headers import header_name_error, header_value_error
 from pbxhub.webhooks.leaves import Node
-from pbxhub.webhooks.rendered_request import NotSent, Request
+from pbxhub.webhooks.rendered_request import SKIPPED, NotSent, Request
 from pbxhub.webhooks.rendering import LARGEST_REQUEST, Context, MandatoryError, RenderError, to_bytes
 from pbxhub.webhooks.spec import Field, RequestSpec, WebhookSpec
 from pbxhub.webhooks.spec_json import FieldError, SpecError, join
@@ -62,6 +62,7 @@ class CompiledRequest:
     query_tree: Node | None
     body: Body
     write_date: dates.Write
+    incomplete: str  # the code when a mandatory field is empty
 
     def render(self, values: Mapping[str, Value], zone: tzinfo = UTC, country: str = "") -> Request | NotSent:
         """The request for these parameter values.
@@ -80,6 +81,8 @@ class CompiledRequest:
                         most=LARGEST_REQUEST,
                     )
                 )
+        except MandatoryError as error:
+            return NotSent(self.incomplete, error.sentence)
         except RenderError as error:
             return NotSent(error.code, error.sentence)
         except OverflowError:  # from datetime, when a time zone moves a time outside its calendar
@@ -132,7 +135,9 @@ def compile_request(spec: WebhookSpec) -> CompiledRequest:
         raise SpecError(errors)
     write_date = dates.writer(request.date_format, request.date_pattern)
     query_tree = tree if in_query and request.format in ("json", "form") else None
-    return CompiledRequest(request.method, url, headers, query, query_tree, body, write_date)
+    skips = spec.incomplete == "skip" and spec.steering is None  # a call that waits gets an answer in any case
+    incomplete = SKIPPED if skips else MandatoryError.code
+    return CompiledRequest(request.method, url, headers, query, query_tree, body, write_date, incomplete)
 
 
 def _url(request: RequestSpec, errors: list[FieldError]) -> Url | None:

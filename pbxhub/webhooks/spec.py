@@ -190,7 +190,10 @@ class Steering:
 
 @dataclass(frozen=True, slots=True)
 class WebhookSpec:
-    """One webhook. All filters must match. on_success, on_failure: name of the webhook that is sent next."""
+    """One webhook. All filters must match. on_success, on_failure: name of the webhook that is sent next.
+
+    incomplete: what becomes of a delivery whose mandatory field is empty: it fails, or is skipped, which is no error.
+    """
 
     request: RequestSpec = RequestSpec()
     filters: tuple[Filter, ...] = ()
@@ -199,6 +202,7 @@ class WebhookSpec:
     answer: AnswerSpec = AnswerSpec()
     on_success: str = ""
     on_failure: str = ""
+    incomplete: Literal["fail", "skip"] = "fail"
     limits: Limits = Limits()
     steering: Steering | None = None
 

@@ -468,6 +468,12 @@ export function retries(state, data, redraw) {
     retry.profile === "own" &&
       labelled(words.delays, text(delays, "text", { placeholder: "60, 300, 900", "data-plain": "" }), "retry.delays"),
     line,
+    !state.spec.steering &&
+      labelled(
+        words.incomplete,
+        select(state.spec, "incomplete", [["fail", words.incompleteFails], ["skip", words.incompleteSkips]]),
+        "incomplete",
+      ),
     el(
       "details",
       { class: "further" },

@@ -34,6 +34,7 @@ export function complete(spec) {
     },
     on_success: spec.on_success ?? "",
     on_failure: spec.on_failure ?? "",
+    incomplete: spec.incomplete ?? "fail",
     limits: { in_flight: 8, deadline: 10, ...spec.limits },
     ...(spec.steering ? { steering: spec.steering } : {}),
   };

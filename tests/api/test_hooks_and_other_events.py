@@ -61,6 +61,7 @@ def test_each_subscriber_gets_the_payload_and_one_that_answers_410_is_unsubscrib
     assert shown[f"{receiver.url}/goes"]["status"] == "subscriber_gone"
     assert shown[f"{receiver.url}/goes"]["status_code"] == 410
     assert shown[f"{receiver.url}/stays"]["status"] == "success"
+    assert {event["resthook"] for event in shown.values()} == {"new-lead"}, "also of the subscriber that is removed"
     assert receiver.last_request("/stays").body == '{"id": 7}'
     program.add("/resthooks/new-lead/call", {"payload": [1]})
     await_until(lambda: receiver.request_count("/stays") == 2, "15s")

@@ -9,6 +9,17 @@ from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.webhooks.spec import Limits, RequestSpec, Retry, WebhookSpec
 
 CALLBACK, RESTHOOK = "callback", "resthook"
+_RESTHOOK_NAME = "Resthook "
+
+
+def name_for(resthook: str) -> str:
+    """The name of the webhooks behind a resthook's subscribers."""
+    return f"{_RESTHOOK_NAME}{resthook}"
+
+
+def resthook_of(webhook: Webhook) -> str:
+    """The name of the resthook whose subscriber this webhook serves, also after it was removed; "" for all others."""
+    return webhook.name.removeprefix(_RESTHOOK_NAME) if webhook.kind == RESTHOOK else ""
 
 
 def callbacks_of(session: Session, project_id: int, now: datetime) -> Webhook:

@@ -20,7 +20,7 @@ from pbxhub.delivery.outbox.restored import fail_if_told_before
 from pbxhub.delivery.persons import name_persons
 from pbxhub.delivery.stage_values import Lookups, StageValues
 from pbxhub.store.bulk import Insert
-from pbxhub.store.delivery_rows import FAILED, NewDelivery
+from pbxhub.store.delivery_rows import FAILED, PENDING, NewDelivery
 from pbxhub.store.events import keep
 from pbxhub.store.session import Base
 
@@ -84,7 +84,8 @@ def write_stages(context: DeliveryContext, session: Session, stages: Sequence[Ne
     deliveries = _deliveries(context, session, stages, now)
     enqueue(context, session, deliveries, now)
     failed = sum(one.state == FAILED for one in deliveries)
-    return Published(len(stages), len(deliveries) - failed, failed)
+    queued = sum(one.state == PENDING for one in deliveries)
+    return Published(len(stages), queued, failed)
 
 
 def _deliveries(

@@ -9,9 +9,9 @@ from pbxhub.delivery.stage_values import DeliveryValues, StageValues
 from pbxhub.delivery.webhook_cache import LiveWebhook
 from pbxhub.sending.outcomes import describe
 from pbxhub.storable import clip
-from pbxhub.store.delivery_rows import FAILED, PENDING, NewDelivery
+from pbxhub.store.delivery_rows import CANCELLED, FAILED, PENDING, NewDelivery
 from pbxhub.store.ids import new_id
-from pbxhub.webhooks.request import NotSent, Request
+from pbxhub.webhooks.rendered_request import SKIPPED, NotSent, Request
 from pbxhub.webhooks.saved_values import Answered, chain_values
 
 CHAINED = "chain"
@@ -50,7 +50,7 @@ def render_delivery(
     kind: str,
     now: datetime,
 ) -> NewDelivery:
-    """A delivery with its rendered request; a failed one, with the reason, if it cannot be rendered."""
+    """A delivery with its rendered request; a failed or skipped one, with the reason, if it cannot be rendered."""
     delivery_id = new_id()
     request = webhook.render(DeliveryValues(values, delivery_id), values.project.zone, values.project.country)
     return NewDelivery(
@@ -60,10 +60,10 @@ def render_delivery(
 
 
 def request_columns(request: Request | NotSent, now: datetime) -> dict[str, Any]:
-    """The columns that depend on the rendering: pending with the request, or failed with the reason."""
+    """The columns that depend on the rendering: pending with the request, or failed or skipped with the reason."""
     if isinstance(request, NotSent):
         return {
-            "state": FAILED,
+            "state": CANCELLED if request.code == SKIPPED else FAILED,
             "method": "",
             "url": "",
             "headers": [],

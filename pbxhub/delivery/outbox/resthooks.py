@@ -13,7 +13,7 @@ from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.attempt_result import AttemptResult
 from pbxhub.delivery.outbox.cancel import cancel_pending
 from pbxhub.delivery.outbox.enqueue import enqueue
-from pbxhub.delivery.outbox.own_webhooks import RESTHOOK, add_own_webhook
+from pbxhub.delivery.outbox.own_webhooks import RESTHOOK, add_own_webhook, name_for
 from pbxhub.delivery.outbox.pausing import tell_of_subscriber
 from pbxhub.storable import storable
 from pbxhub.store.api import Resthook, Subscriber
@@ -29,7 +29,7 @@ def subscribe(session: Session, hook: Resthook, target_url: str, now: datetime) 
     known = select(Subscriber).where(Subscriber.resthook_id == hook.id, Subscriber.target_url == target_url)
     if (there := session.scalar(known)) is not None:
         return there
-    webhook = add_own_webhook(session, hook.project_id, RESTHOOK, f"Resthook {hook.name}", target_url, now)
+    webhook = add_own_webhook(session, hook.project_id, RESTHOOK, name_for(hook.name), target_url, now)
     one = Subscriber(resthook_id=hook.id, webhook_id=webhook.id, target_url=target_url, created_on=now)
     session.add(one)
     session.flush()
