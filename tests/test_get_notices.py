@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from pbxhub.delivery.background_jobs import BackgroundJobs
 from pbxhub.delivery.outbox import Selection, order_resend
-from pbxhub.notices.send_notices import BATCH, FAIR_SHARE, tell
+from pbxhub.notices.send_notices import BATCH, FAIR_SHARE, send_due
 from pbxhub.settings import MailServer
 from pbxhub.store.delivery_rows import PENDING
 from pbxhub.store.ids import new_id
@@ -39,8 +39,8 @@ def test_a_notice_goes_out_by_mail_and_by_http_once(database: Database, mailbox:
     box, server = mailbox
     with Receiver() as receiver, sending(receiver) as sender:
         sick(database, "anna@example.com", receiver.url)
-        assert tell(database, sender, server, at(2)) == 1
-        assert tell(database, sender, server, at(9999)) == 0
+        assert send_due(database, sender, server, at(2)) == 1
+        assert send_due(database, sender, server, at(9999)) == 0
         (request,) = receiver.requests
     (mail,) = box.mails
     assert mail["To"] == "anna@example.com"
@@ -53,8 +53,8 @@ def test_a_notice_goes_out_by_mail_and_by_http_once(database: Database, mailbox:
 def test_a_notice_nobody_takes_is_tried_again_and_says_why(database: Database) -> None:
     with Receiver(lambda _: Reply(500)) as receiver, sending(receiver) as sender:
         sick(database, receiver.url, "anna@example.com")
-        assert tell(database, sender, None, at(2)) == 0
-        assert tell(database, sender, None, at(3)) == 0
+        assert send_due(database, sender, None, at(2)) == 0
+        assert send_due(database, sender, None, at(3)) == 0
         assert receiver.count == 1
     notice = only(database)
     assert notice.due_on == at(302)
@@ -67,9 +67,9 @@ def test_only_the_targets_that_missed_it_are_told_again(database: Database) -> N
     with Receiver() as good, Receiver(lambda _: Reply(200 if works.is_set() else 500)) as bad:
         sick(database, good.url, bad.url)
         with sending(good, bad) as sender:
-            assert [tell(database, sender, None, at(2 + 300 * turn)) for turn in range(3)] == [0, 0, 0]
+            assert [send_due(database, sender, None, at(2 + 300 * turn)) for turn in range(3)] == [0, 0, 0]
             works.set()
-            assert tell(database, sender, None, at(902)) == 1
+            assert send_due(database, sender, None, at(902)) == 1
         assert (good.count, bad.count) == (1, 4)
     assert (only(database).due_on, only(database).error) == (None, "")
 
@@ -94,7 +94,7 @@ def test_hanging_targets_are_waited_for_together(database: Database) -> None:
     with zoo.Cage(waits_for_the_others) as cage, sending(cage) as sender:
         world = sick(database, *(f"{cage.url}/{number}" for number in range(2)))
         notices_for(world, 1)
-        assert tell(database, sender, None, at(2)) == 2
+        assert send_due(database, sender, None, at(2)) == 2
 
 
 def test_a_project_with_many_notices_leaves_room_for_the_others(database: Database) -> None:
@@ -104,7 +104,7 @@ def test_a_project_with_many_notices_leaves_room_for_the_others(database: Databa
         notices_for(other, 1)
         with database.write() as session:
             session.add(NoticeTarget(project_id=other.project_id, address=f"{receiver.url}/other"))
-        tell(database, sender, None, at(2))
+        send_due(database, sender, None, at(2))
         assert receiver.count == FAIR_SHARE + 1
         assert "/other" in {request.path for request in receiver.requests}
 
@@ -132,9 +132,9 @@ def test_a_mail_server_must_prove_who_it_is(
     (tmp_path / "authority.pem").write_text(authority.pem)
     with serving_mail(authority.server()) as (box, server), sending() as sender:
         sick(database, "anna@example.com")
-        assert tell(database, sender, server, at(2)) == 0
+        assert send_due(database, sender, server, at(2)) == 0
         assert "the certificate of the mail server is not trusted" in only(database).error
         assert box.mails == []
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-        assert tell(database, sender, server, at(302)) == 1
+        assert send_due(database, sender, server, at(302)) == 1
     assert len(box.mails) == 1

@@ -11,7 +11,7 @@ from pbxhub.account.preview import test_send as send_test
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.worker import Worker
-from pbxhub.notices.send_notices import tell
+from pbxhub.notices.send_notices import send_due
 from pbxhub.opening import OpenHub
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.engine import Engine
@@ -99,7 +99,7 @@ def test_a_test_send_and_a_notice_go_by_the_grant(
             session.add(Notice(id=new_id(), project_id=world.project_id, webhook_id=webhook, kind=FIRST_FAILURE,
                                text="sick", created_on=utc_now(), due_on=utc_now()))  # fmt: skip
         hand = Sender(LOOPBACK_TOO)
-        assert tell(database, hand, None, utc_now()) == int(outcome == "ok")
+        assert send_due(database, hand, None, utc_now()) == int(outcome == "ok")
         hand.close()
         assert receiver.connections == (2 if outcome == "ok" else 0)
 

@@ -14,7 +14,7 @@ from pbxhub.account.preview import test_send as send_test
 from pbxhub.delivery.context import open_context, utc_now
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox import publish, resend_one
-from pbxhub.notices.send_notices import tell
+from pbxhub.notices.send_notices import send_due
 from pbxhub.opening import OpenHub
 from pbxhub.sending.sender import Sender
 from pbxhub.services import guard
@@ -150,7 +150,7 @@ def test_a_notice_by_http_is_guarded(database: Database) -> None:
                 )
             )  # fmt: skip
         sender = Sender(PUBLIC_ONLY)
-        assert tell(database, sender, None, at(1)) == 0
+        assert send_due(database, sender, None, at(1)) == 0
         sender.close()
         assert receiver.connections == 0
     with database.read() as session:

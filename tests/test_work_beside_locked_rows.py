@@ -25,7 +25,7 @@ from pbxhub.delivery.outbox import (
     publish,
     step_resends,
 )  # fmt: skip
-from pbxhub.notices.send_notices import tell
+from pbxhub.notices.send_notices import send_due
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.notices import Notice
@@ -183,8 +183,8 @@ def test_a_notice_that_another_process_is_sending_is_left_to_it(database: Databa
     with Receiver() as receiver, sending(receiver) as sender:
         sick(database, receiver.url)
         with locked(database, Notice), promptly():
-            assert tell(database, sender, None, at(2)) == 0
-        assert tell(database, sender, None, at(2)) == 1
+            assert send_due(database, sender, None, at(2)) == 0
+        assert send_due(database, sender, None, at(2)) == 1
         assert receiver.count == 1
 
 

@@ -57,8 +57,8 @@ def events_of(session: Session, access: Access | None, call: Call) -> list[CallE
     if pbx is None:
         return []
     events = [CallEvent(arrived, block) for arrived, block in _gather(session, pbx, call)]
-    told = _replayed(events, call.linkedid, _tracker(session, pbx, _optional_stages(session, call)))
-    return [CallEvent(one.arrived, visible_text(access, one.block), one.stages) for one in told]
+    replayed = _replayed(events, call.linkedid, _tracker(session, pbx, _optional_stages(session, call)))
+    return [CallEvent(one.arrived, visible_text(access, one.block), one.stages) for one in replayed]
 
 
 def recording_of(session: Session, access: Access | None, call: Call) -> str:
@@ -115,10 +115,10 @@ def _tracker(session: Session, pbx: Pbx, optional: Collection[str]) -> Tracker:
 
 def _replayed(events: Iterable[CallEvent], linkedid: str, tracker: Tracker) -> list[CallEvent]:
     """Adds the stages of each event, by the present rules, which may differ from those when the call was reported."""
-    told = []
+    replayed = []
     for event in events:
         message = parse(event.block, seconds_of(event.arrived))
         reports = tracker.feed(message) if message else []
         stages = tuple(stage.name for report in reports if report.linkedid == linkedid for stage in report.stages)
-        told.append(CallEvent(event.arrived, event.block, stages))
-    return told
+        replayed.append(CallEvent(event.arrived, event.block, stages))
+    return replayed

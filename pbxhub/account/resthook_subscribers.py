@@ -1,4 +1,4 @@
-"""Resthooks: named hooks that programs subscribe to, and call."""
+"""REST hooks: named hooks that programs subscribe to, and call."""
 
 import json
 from typing import Any

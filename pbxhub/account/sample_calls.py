@@ -87,20 +87,20 @@ def values_of(session: Session, access: Access, event: StageEvent, call: Call, c
         data=from_json(call.data),
         answers=call.answers,
     )
-    told = {**from_json(event.data), **(answer_before(session, known, event.id, chained) if chained else {})}
-    return _values(session, access, told, known, event.stage, event.id)
+    reported = {**from_json(event.data), **(answer_before(session, known, event.id, chained) if chained else {})}
+    return _values(session, access, reported, known, event.stage, event.id)
 
 
 def _sample_values(session: Session, access: Access, stage: str, code: str) -> StageValues:
     """A made-up call at that stage; an unknown code gives the answered one."""
     moment = access.now.replace(microsecond=0)
-    told = {**_examples(stage, moment), **_CHANGES.get(code, {})}
+    reported = {**_examples(stage, moment), **_CHANGES.get(code, {})}
     if stage == CHAIN:
-        told |= chain_values(_ANSWERED)
+        reported |= chain_values(_ANSWERED)
     direction = stage.partition(".")[0] if stage.startswith(("outgoing.", "internal.")) else "incoming"
-    told |= {"direction": direction, **_OF_DIRECTION[direction]}
-    if "legs" in told:
-        told["legs"] = [_leg(told, moment)]
+    reported |= {"direction": direction, **_OF_DIRECTION[direction]}
+    if "legs" in reported:
+        reported["legs"] = [_leg(reported, moment)]
     known = CallNow(
         new_id(),
         access.project.id,
@@ -108,22 +108,22 @@ def _sample_values(session: Session, access: Access, stage: str, code: str) -> S
         "1778754610.42",
         False,
         direction=direction,
-        caller=str(told.get("caller") or ""),
-        caller_name=str(told.get("caller_name") or ""),
-        dst=str(told.get("dst") or ""),
-        extension=str(told.get("extension") or ""),
+        caller=str(reported.get("caller") or ""),
+        caller_name=str(reported.get("caller_name") or ""),
+        dst=str(reported.get("dst") or ""),
+        extension=str(reported.get("extension") or ""),
         started_on=moment - timedelta(seconds=57),
         answered_on=None if code in ("missed", "anonymous") else moment - timedelta(seconds=49),
     )
-    return _values(session, access, told, known, stage, new_id())
+    return _values(session, access, reported, known, stage, new_id())
 
 
 def _values(
-    session: Session, access: Access, told: Mapping[str, Value], call: CallNow, stage: str, event_id: UUID
+    session: Session, access: Access, reported: Mapping[str, Value], call: CallNow, stage: str, event_id: UUID
 ) -> StageValues:
     project = access.project
     plain = ProjectWebhooks(project.id, project.name, access.zone, project.country, {}, {}, {})
-    return StageValues(told, plain, call, stage, event_id, Lookups(session), access.hub.links, access.now)
+    return StageValues(reported, plain, call, stage, event_id, Lookups(session), access.hub.links, access.now)
 
 
 def _examples(stage: str, moment: datetime) -> dict[str, Value]:
@@ -141,9 +141,9 @@ def _examples(stage: str, moment: datetime) -> dict[str, Value]:
     return {**examples, **{name: value for name, value in times.items() if name in examples}}
 
 
-def _leg(told: Mapping[str, Value], moment: datetime) -> Value:
+def _leg(reported: Mapping[str, Value], moment: datetime) -> Value:
     """The one leg of a made-up call."""
-    answer, extension = told.get("answer_time"), told.get("extension") or "101"
+    answer, extension = reported.get("answer_time"), reported.get("extension") or "101"
     return {
         "number": extension,
         "extension": extension,

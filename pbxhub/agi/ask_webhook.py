@@ -127,5 +127,5 @@ def _values(
     context: DeliveryContext, session: Session, caller: Caller, project: ProjectWebhooks, call: CallNow, now: datetime
 ) -> StageValues:
     said = {"channel": caller.call.channel, "context": caller.call.context}
-    told = {**said, **call.data, **caller.known}
-    return StageValues(told, project, call, QUESTION, new_id(), Lookups(session), context.links, now)
+    reported = {**said, **call.data, **caller.known}
+    return StageValues(reported, project, call, QUESTION, new_id(), Lookups(session), context.links, now)

@@ -25,7 +25,7 @@ from pbxhub.ami.cel_file import CelUnreadableError
 from pbxhub.ami.cel_table import CelSource
 from pbxhub.ami.channel_list import ChannelList
 from pbxhub.calls.ami_events import Hangup, Message, Newchannel, Status
-from pbxhub.calls.cel_calls import BEFORE_ALL, CelCall, CelCalls, Place, tell, tell_so_far
+from pbxhub.calls.cel_calls import BEFORE_ALL, CelCall, CelCalls, Place, reports_of, reports_so_far
 from pbxhub.calls.dispositions import OF_THE_DIALPLAN
 from pbxhub.calls.resync import Loss
 from pbxhub.calls.stages import CallReport
@@ -266,8 +266,8 @@ class Backfill:
         """The reports of the whole call, or without an end those of its rows so far."""
         try:
             if end is None:
-                return tell_so_far(call, self._new_tracker())
-            return tell(call, self._new_tracker(), end, reason)
+                return reports_so_far(call, self._new_tracker())
+            return reports_of(call, self._new_tracker(), end, reason)
         except Exception:  # one call that cannot be read must not stop the listener
             log.exception(
                 "CEL rows of a call cannot be read; skipping the call",

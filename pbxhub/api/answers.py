@@ -23,7 +23,9 @@ def install(api: Flask) -> None:
         response.headers.setdefault("Cache-Control", "no-store")
         if response.status_code not in (429, 503):
             response.headers.pop("Retry-After", None)
-        if reset := response.headers.get("RateLimit-Reset"):  # told as a moment; the field is seconds from now
+        if reset := response.headers.get(
+            "RateLimit-Reset"
+        ):  # Flask-Limiter gives a moment; the field has seconds from now
             response.headers["RateLimit-Reset"] = str(max(0, int(reset) - int(time.time())))
         return response
 

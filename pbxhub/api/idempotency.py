@@ -57,8 +57,8 @@ def _again(project_id: int, key: str, digest: str) -> Response:
 
 def _digest() -> str:
     """A digest of the request and the API key, so that one key cannot read the answer of another."""
-    told = f"{g.key.id} {request.path}?{request.query_string.decode('latin-1')}\n".encode()
-    return hashlib.sha256(told + request.get_data()).hexdigest()
+    request_line = f"{g.key.id} {request.path}?{request.query_string.decode('latin-1')}\n".encode()
+    return hashlib.sha256(request_line + request.get_data()).hexdigest()
 
 
 def _keep(response: Response) -> Response:

@@ -146,7 +146,7 @@ def _take(call: CelCall, number: int, row: CelRow, now: float) -> None:
         call.open.discard(row.uniqueid)
 
 
-def tell(call: CelCall, tracker: Tracker, end: float, reason: Loss) -> list[CallReport]:
+def reports_of(call: CelCall, tracker: Tracker, end: float, reason: Loss) -> list[CallReport]:
     """All stages of a call and its end. A channel without HANGUP among the rows ends at `end` for this reason.
 
     tracker: a new one for each call. Returns nothing when the rows do not begin with the call.
@@ -154,7 +154,7 @@ def tell(call: CelCall, tracker: Tracker, end: float, reason: Loss) -> list[Call
     return _told_by_cel([*_fed(tracker, call), *tracker.resync([], moment(end), reason)])
 
 
-def tell_so_far(call: CelCall, tracker: Tracker) -> list[CallReport]:
+def reports_so_far(call: CelCall, tracker: Tracker) -> list[CallReport]:
     """The stages of a call in the rows read so far. tracker: a new one for each call."""
     return _told_by_cel(_fed(tracker, call))
 

@@ -14,7 +14,7 @@ from pbxhub.delivery.outbox import Retention, prune, step_resends
 from pbxhub.delivery.outbox.ordered_call_status import sweep
 from pbxhub.delivery.pbx_notices import PbxWatch
 from pbxhub.delivery.persons import fill_persons
-from pbxhub.notices.send_notices import tell
+from pbxhub.notices.send_notices import send_due
 from pbxhub.sending.sender import Sender
 from pbxhub.settings import MailServer
 from pbxhub.store.database_errors import reason
@@ -87,7 +87,7 @@ class BackgroundJobs:
             step_resends(self._context, session, now)
 
     def _tell(self, now: datetime) -> None:
-        tell(self._context.database, self._sender, self._mail, now)
+        send_due(self._context.database, self._sender, self._mail, now)
 
     def _watch(self, now: datetime) -> None:
         if self._watched_on is None or abs(now - self._watched_on) >= WATCH_EVERY:

@@ -37,7 +37,7 @@ class BackupError(Exception):
 class Manifest:
     """What a backup holds. version: of the hub that made it. revision: of its tables. created_on: ISO 8601, UTC.
 
-    canary: a known value sealed with the key of the database, by which a restore tells the right key from another.
+    canary: a known value sealed with the key of the database, by which a restore recognises the right key.
     """
 
     kind: Kind

@@ -49,7 +49,7 @@ class _Due:
     networks: NetworkGrant
 
 
-def tell(database: Database, sender: Sender, mail: MailServer | None, now: datetime) -> int:
+def send_due(database: Database, sender: Sender, mail: MailServer | None, now: datetime) -> int:
     """Sends the due notices at the same time, each to every target that has not received it yet.
     Returns how many have reached all their targets.
 

@@ -209,8 +209,8 @@ def _execute(connection: Connection, text: str, parameters: Any, many: bool = Fa
     """One execution without SQLAlchemy's context and result, 35 µs each; who listens for statements hears of it."""
     cursor = connection.connection.cursor()
     try:
-        for told in connection.dispatch.before_cursor_execute:
-            told(connection, cursor, text, parameters, None, many)
+        for listener in connection.dispatch.before_cursor_execute:
+            listener(connection, cursor, text, parameters, None, many)
         if many:
             cursor.executemany(text, parameters)
         else:

@@ -1,4 +1,4 @@
-"""What AMI told of each call: its events as they came, for those who ask why the hub told a call as it did."""
+"""The AMI events of each call as they arrived, to show why the hub reported its stages."""
 
 from uuid import UUID
 

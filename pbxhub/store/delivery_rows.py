@@ -125,7 +125,7 @@ class Delivery(Base):
     webhook_revision: Mapped[int] = mapped_column(Integer)
     stage_event_id: Mapped[UUID | None] = mapped_column(ForeignKey("stage_event.id", ondelete="CASCADE"))
     call_id: Mapped[UUID | None] = mapped_column(ForeignKey("call.id", ondelete="CASCADE"))
-    # within it a webhook's deliveries go one after the other: the id of the call, or of the ordered call they tell of
+    # within it a webhook's deliveries go one after the other: the id of the call or ordered call
     sequence_id: Mapped[UUID | None] = mapped_column(Uuid)
     kind: Mapped[str] = mapped_column(String(20), default="stage")  # stage, test, chain …
     state: Mapped[str] = mapped_column(String(10))

@@ -42,7 +42,7 @@ def browser_address(peer: str, forwarded: str, proxies: Sequence[Network]) -> st
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """IPv4 inside of IPv6 is the IPv4 address: a socket for both tells it so."""
+    """IPv4 inside of IPv6 is the IPv4 address: a socket for both reports it in this form."""
     written = _WRITTEN.fullmatch(text.strip())
     try:
         found = ipaddress.ip_address(next(filter(None, written.groups()))) if written else None

@@ -13,7 +13,7 @@ from pbxhub.delivery.call_rows import CallNow
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.enqueue import enqueue
 from pbxhub.delivery.outbox.own_webhooks import CALLBACK, callbacks_of
-from pbxhub.delivery.outbox.restored import fail_if_told_before
+from pbxhub.delivery.outbox.restored import fail_if_reported_before
 from pbxhub.store.delivery_rows import NewDelivery
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import OrderedCall
@@ -66,5 +66,5 @@ def send_callback(
         body=json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"),
     )  # fmt: skip
     project = context.webhook_cache.fetch(session, [order.project_id])[order.project_id]
-    fail_if_told_before([delivery], order.created_on, project.restored_on, now)
+    fail_if_reported_before([delivery], order.created_on, project.restored_on, now)
     enqueue(context, session, [delivery], now)

@@ -1,4 +1,4 @@
-"""Puts new deliveries into the queue: whoever has rendered some calls this, in the transaction of what they tell of."""
+"""Puts rendered deliveries into the queue, in the transaction that writes the stage or event they report."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Webhooks that the hub sets up itself, so that callbacks of ordered calls and resthooks are deliveries like others."""
+"""Webhooks that the hub makes itself, so that callbacks of ordered calls and REST hooks are deliveries like others."""
 
 from datetime import datetime
 

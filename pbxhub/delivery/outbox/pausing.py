@@ -27,7 +27,7 @@ def note_health(session: Session, results: Sequence[AttemptResult], rule: PauseR
     """Counts final failures, resets the count after a success, pauses, and writes a notice of each change.
 
     Callbacks are left out: one webhook carries those to many addresses, and one failing address must not stop the
-    others. Subscribers of resthooks are never paused, because nobody could resume them; after a 410 they are removed
+    others. Subscribers of REST hooks are never paused, because nobody could resume them; after a 410 they are removed
     (resthooks.drop_gone).
     """
     results = [result for result in results if result.finished.claimed.kind != "callback"]

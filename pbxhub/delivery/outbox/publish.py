@@ -16,7 +16,7 @@ from pbxhub.delivery.outbox.new_stages import NewStage, new_stages
 from pbxhub.delivery.outbox.ordered_call_status import attach_custom, follow_ordered
 from pbxhub.delivery.outbox.question import link_new
 from pbxhub.delivery.outbox.render import once_in_a_chain, render_chain
-from pbxhub.delivery.outbox.restored import fail_if_told_before
+from pbxhub.delivery.outbox.restored import fail_if_reported_before
 from pbxhub.delivery.persons import name_persons
 from pbxhub.delivery.stage_values import Lookups, StageValues
 from pbxhub.store.bulk import Insert
@@ -102,6 +102,6 @@ def _deliveries(
         values = StageValues(new.known, project, new.call, new.stage.name, new.id, lookups, context.links, now)
         wanted = [webhook for webhook in live if webhook.matches(values)]
         made = [one for hook in wanted for one in render_chain(hook, values, new.call.known_id, new.id, "stage", now)]
-        fail_if_told_before(made, new.call.started_on, project.restored_on, now)
+        fail_if_reported_before(made, new.call.started_on, project.restored_on, now)
         deliveries += made
     return once_in_a_chain(deliveries)

@@ -1,7 +1,7 @@
 """Deliveries that may have been sent between a backup and the restore: a person decides about them.
 
-The order of events: 1. a backup is made; 2. the hub goes on, and sends what was waiting, and what tells of calls in
-progress and of new ones; 3. it is lost; 4. the backup is restored. What was waiting in 1 is pending again, and the
+The order of events: 1. a backup is made; 2. the hub goes on, and sends the pending deliveries, and new ones of calls in
+progress and of new calls; 3. it is lost; 4. the backup is restored. What was pending in 1 is pending again, and the
 listener finds the calls of 2 in CEL or finds them gone. tests/test_back_up_and_restore.py
 """
 
@@ -38,11 +38,11 @@ def fail_restored(session: Session, now: datetime) -> int:
     return session.execute(waiting, execution_options=_QUIETLY).rowcount  # type: ignore[attr-defined,no-any-return]
 
 
-def fail_if_told_before(
+def fail_if_reported_before(
     deliveries: Iterable[NewDelivery], began: datetime | None, restored_on: datetime | None, now: datetime
 ) -> None:
-    """New deliveries that tell of a call or an order from before the restore: each may have been sent already, by the
-    hub that was lost. began: of the call or the order."""
+    """Fails new deliveries of a call or an order from before the restore, because the lost hub may have sent them
+    already. began: when the call or the order began."""
     if restored_on is None or began is None or began >= restored_on:
         return
     for one in deliveries:

@@ -1,4 +1,4 @@
-"""Completes the rows of attempts that have ended, and writes the events that tell of them."""
+"""Completes the rows of attempts that have ended, and writes their events."""
 
 from collections.abc import Sequence
 from typing import Any

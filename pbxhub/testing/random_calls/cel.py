@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pbxhub.calls.cel import read_row
-from pbxhub.calls.cel_calls import BEFORE_ALL, CelCalls, Place, tell
+from pbxhub.calls.cel_calls import BEFORE_ALL, CelCalls, Place, reports_of
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
 from pbxhub.testing.random_calls.compare import Difference, rough_differences
@@ -26,7 +26,7 @@ def _told(database: Path) -> Iterator[CallReport]:
         for row in connection.execute("SELECT * FROM cel ORDER BY AcctId"):
             calls.add(Place(BEFORE_ALL), read_row(dict(row)), 0.0)
     for call in calls:
-        yield from tell(call, Tracker(), call.last, "lost_while_disconnected")
+        yield from reports_of(call, Tracker(), call.last, "lost_while_disconnected")
 
 
 def _differences(outcome: Outcome, reports: Sequence[CallReport]) -> list[Difference]:
