@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 
 import structlog
@@ -22,17 +22,14 @@ from pbxhub.agi.server import BACKLOG, MOST_CALLS, Server
 from pbxhub.ami.listener import listen
 from pbxhub.ami.pbx_check import check_row
 from pbxhub.ami.pbx_rows import pbx_row
-from pbxhub.ami.publisher import Publisher
 from pbxhub.api import install as install_api
 from pbxhub.database_url import database_places
 from pbxhub.delivery.background_jobs import BackgroundJobs
 from pbxhub.delivery.call_rows import Reports
-from pbxhub.delivery.heartbeat import beating
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
 from pbxhub.delivery.outbox import Retention, publish
 from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.delivery.prepare import Prepared
-from pbxhub.delivery.watch_metrics import ListenerMetrics, WatchMetrics
 from pbxhub.delivery.worker import Worker
 from pbxhub.http_server import serving
 from pbxhub.opening import OpenHub
@@ -46,7 +43,6 @@ from pbxhub.web import create_app
 
 _GUARD_LASTS = 300.0  # seconds
 _THREADS = 16  # of the pages and the API, per process; event streams may use half of them
-_ANSWER = 5.0  # seconds an event loop may take to answer
 _STOP = 10.0  # seconds a service may take to stop
 log = structlog.get_logger(__name__)
 
@@ -94,19 +90,13 @@ def listening(hub: OpenHub) -> Iterator[None]:
                 for stage in report.stages:
                     log.info(stage.name, call=report.linkedid, pbx=pbx_id, caller=report.caller, dst=report.dst)
 
-    def measured(publisher: Publisher) -> None:
-        if settings.metrics:
-            stack.callback(REGISTRY.unregister, metrics := ListenerMetrics(lambda: publisher.waiting))
-            REGISTRY.register(metrics)
-
     async def work(stop: asyncio.Event) -> None:
         await listen(
                 hub.context, write, settings.stage_memory, stop, settings.data_dir,
-                keep_events=settings.keep_call_events > 0, opened=measured,
+                keep_events=settings.keep_call_events > 0,
             )  # fmt: skip
 
-    with ExitStack() as stack, event_loop("listener", work) as answers:
-        stack.enter_context(beating(hub.context, lambda: {"listener": answers()}))
+    with event_loop("listener", work):
         yield
 
 
@@ -123,8 +113,7 @@ def working(hub: OpenHub) -> Iterator[None]:
     worker.start()
     jobs.start()
     try:
-        with beating(hub.context, lambda: {"worker": worker.works(), **jobs.works()}):
-            yield
+        yield
     finally:
         worker.stop()
         jobs.stop()
@@ -152,10 +141,7 @@ def answering(hub: OpenHub) -> Iterator[None]:
                 listener.close()
                 await server.close()
 
-            with (
-                event_loop("agi", work) as answers,
-                beating(hub.context, lambda: {"agi": answers()}),
-            ):
+            with event_loop("agi", work):
                 yield
     finally:
         recorder.stop()
@@ -170,9 +156,8 @@ def bound(host: str, port: int, backlog: int = 128) -> socket.socket:
 
 
 @contextmanager
-def event_loop(name: str, work: Callable[[asyncio.Event], Awaitable[None]]) -> Iterator[Callable[[], bool]]:
-    """Runs work(stop) in a thread with its own event loop. On exit sets stop and waits until work returns. Yields a
-    function that says whether the loop still runs what it is given."""
+def event_loop(name: str, work: Callable[[asyncio.Event], Awaitable[None]]) -> Iterator[None]:
+    """Runs work(stop) in a thread with its own event loop. On exit sets stop and waits until work returns."""
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
 
@@ -182,15 +167,8 @@ def event_loop(name: str, work: Callable[[asyncio.Event], Awaitable[None]]) -> I
 
     thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
-
-    def answers() -> bool:
-        answered = threading.Event()
-        with suppress(RuntimeError):  # the loop is closed: the work has failed
-            loop.call_soon_threadsafe(answered.set)
-        return answered.wait(_ANSWER)
-
     try:
-        yield answers
+        yield
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(_STOP)
@@ -207,9 +185,8 @@ def measuring(hub: OpenHub) -> Iterator[None]:
         yield
         return
     address, port = hub.settings.metrics
-    collectors = (QueueMetrics(hub.context), WatchMetrics(hub.context))
-    for collector in collectors:
-        REGISTRY.register(collector)
+    queue = QueueMetrics(hub.context)
+    REGISTRY.register(queue)
     server, thread = start_http_server(port, address)
     try:
         yield
@@ -217,8 +194,7 @@ def measuring(hub: OpenHub) -> Iterator[None]:
         server.shutdown()
         server.server_close()
         thread.join(_STOP)
-        for collector in collectors:
-            REGISTRY.unregister(collector)
+        REGISTRY.unregister(queue)
 
 
 def retention(settings: Settings) -> Retention:

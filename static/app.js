@@ -21,6 +21,13 @@ on("click", "[data-toggles]", (button) => {
   button.setAttribute("aria-expanded", String(open));
 });
 
+// A new project begins in the time zone of the browser.
+for (const form of document.querySelectorAll("form[data-browser-zone]")) {
+  const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const zone = form.elements.time_zone;
+  if ([...zone.options].some((option) => option.value === here)) zone.value = here;
+}
+
 on("change", "[data-submits]", (field) => field.form.requestSubmit());
 
 on("change", "[data-checks-all]", (box) => {
@@ -73,11 +80,30 @@ function copyTheOldWay(text) {
   }
 }
 
-on("submit", "form[data-asks]", (form, event) => {
-  if (!confirm(form.dataset.asks)) event.preventDefault();
+on("submit", "form", (form, event) => {
+  const question = event.submitter?.dataset.asks ?? form.dataset.asks;
+  if (question && !confirm(question)) event.preventDefault();
 });
 
-// A menu (<details class="menu">) closes when something else is clicked, or with Escape.
+// A menu (<details class="menu">) of a list is placed over the page, because a list cuts off what leaves it.
+document.addEventListener("toggle", (event) => {
+  const menu = event.target;
+  if (!menu.matches("details.menu") || !menu.open || !menu.closest(".list")) return;
+  const button = menu.querySelector("summary").getBoundingClientRect();
+  const sheet = menu.querySelector(".menu-list");
+  sheet.style.position = "fixed";
+  sheet.style.right = `${innerWidth - button.right}px`;
+  const below = innerHeight - button.bottom - 8;
+  const fits = sheet.offsetHeight <= below || below > button.top;
+  sheet.style.top = fits ? `${button.bottom + 4}px` : "auto";
+  sheet.style.bottom = fits ? "auto" : `${innerHeight - button.top + 4}px`;
+  sheet.style.maxHeight = `${fits ? below : button.top - 8}px`;
+}, true);
+document.addEventListener("scroll", () => {
+  for (const menu of document.querySelectorAll(".list details.menu[open]")) menu.open = false;
+}, { passive: true });
+
+// A menu closes when something else is clicked, or with Escape.
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("details.menu[open]")) {
     if (!menu.contains(event.target)) menu.open = false;

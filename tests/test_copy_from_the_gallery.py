@@ -62,7 +62,7 @@ def test_unfilled_it_is_refused_with_the_names_of_what_is_missing(item: Item) ->
 
 @pytest.mark.parametrize("item", gallery(), ids=lambda item: item.id)
 def test_no_blank_of_the_form_is_left_and_none_is_unused(item: Item) -> None:
-    given = {"url": "https://r.example/", "user_id": "123", "contact_id": "456"}
+    given = {"url": "https://r.example/", "hook": "https://p.example", "user_id": "123", "contact_id": "456"}
     answers = {ask.name: given.get(ask.name, f"answer-{ask.name}.example") for ask in item.ask}
     text = repr([ready.spec for ready in fill(item, answers)])
     assert "[[" not in text

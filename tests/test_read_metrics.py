@@ -7,7 +7,6 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, generate_latest
 
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
-from pbxhub.delivery.watch_metrics import ListenerMetrics, WatchMetrics
 from pbxhub.store.session import Database
 from tests.support.outbox_world import context_of
 
@@ -18,8 +17,6 @@ NAME = re.compile(r"pbxhub_[a-z_]+")
 def test_dashboard_and_documentation_name_exactly_the_metrics_there_are(database: Database) -> None:
     registry = CollectorRegistry()
     registry.register(QueueMetrics(context_of(database)))
-    registry.register(WatchMetrics(context_of(database)))
-    registry.register(ListenerMetrics(lambda: 0))
     WorkerMetrics(registry)
     there = set(
         re.findall(r"^# TYPE (pbxhub_\w+) (?:counter|gauge|histogram)$", generate_latest(registry).decode(), re.M)

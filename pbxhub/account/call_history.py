@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access
 from pbxhub.account.refusals import NotFoundError
 from pbxhub.store.accounts import Pbx
+from pbxhub.store.call_numbers import of_number, spellings
 from pbxhub.store.columns import one_of
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
@@ -27,7 +28,7 @@ _MOST_DELIVERIES = 500
 
 @dataclass(frozen=True, slots=True)
 class CallFilter:
-    """Which calls: number as `begins_with` or `is_party` reads it; "" for all."""
+    """Which calls: number as `matches` or `is_party` reads it; "" for all."""
 
     number: str = ""
     direction: str = ""
@@ -49,9 +50,9 @@ def ended_calls(
     session: Session, access: Access, wanted: CallFilter, before: tuple[datetime, UUID] | None, limit: int
 ) -> Sequence[Call]:
     """The calls that are over, by their start, newest first. before: start and id of the last one of the page before.
-    wanted.number: as begins_with reads it."""
+    wanted.number: as matches reads it."""
     query = select(Call).where(Call.ended_on.is_not(None), *_conditions(access, wanted))
-    query = query.where(begins_with(wanted.number)) if wanted.number else query
+    query = query.where(matches(wanted.number, access.project.country)) if wanted.number else query
     query = query.where(_started_before(*before)) if before else query
     return session.scalars(query.order_by(Call.started_on.desc(), Call.id.desc()).limit(limit)).all()
 
@@ -64,13 +65,13 @@ def all_calls(session: Session, access: Access, wanted: CallFilter, before: UUID
     return session.scalars(query.order_by(Call.id.desc()).limit(limit)).all()
 
 
-def begins_with(text: str) -> ColumnElement[bool]:
-    """Calls whose outside number or DID begins with the text, with or without +, or whose extension or linkedid it is:
-    what people type into a search."""
-    starts = {text, text.lstrip("+"), f"+{text.lstrip('+')}"}
+def matches(text: str, country: str) -> ColumnElement[bool]:
+    """What people type into a search: calls whose outside number is this one however it is written, or ends in it;
+    whose outside number or DID begins with it; or whose extension or linkedid it is."""
     numbers = (Call.caller, Call.person, Call.dst)
+    starts = spellings(text, country)
     ranges = [and_(column >= start, column < start + "\U0010ffff") for column in numbers for start in starts]
-    return or_(*ranges, Call.extension == text, Call.linkedid == text)
+    return or_(*ranges, *of_number(text, country), Call.extension == text, Call.linkedid == text)
 
 
 def is_party(number: str, country: str) -> ColumnElement[bool]:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access
 from pbxhub.account.sample_calls import chosen_values, recent_values
 from pbxhub.account.secret_visibility import readable
+from pbxhub.account.webhook_drafts import draft_errors
 from pbxhub.account.webhook_secrets import (
     given_key,
     given_secret,
@@ -49,7 +50,7 @@ TEST_MARK = ("webhook-test", "1")
 class Preview:
     """What the right side of the editor shows. request is empty when errors or not_sent say why.
 
-    request: everything that would leave, credentials hidden.
+    request: everything that would leave, credentials hidden. unsavable: what saving would refuse beside it.
     """
 
     errors: tuple[FieldError, ...]
@@ -58,6 +59,7 @@ class Preview:
     not_sent: NotSent | None = None
     matched: Matched | None = None
     would_match: bool = True
+    unsavable: tuple[FieldError, ...] = ()
 
     @property
     def body(self) -> str:
@@ -107,7 +109,13 @@ def preview(session: Session, access: Access, data: Mapping[str, Any], kept: Web
     kept: the webhook that data changes or copies.
     """
     draft = _draft(session, access, data, kept)
-    return draft if isinstance(draft, Preview) else _shown(session, access, data, draft)
+    if isinstance(draft, Preview):
+        return draft
+    changed, copied = (kept, None) if data.get("id") else (None, kept)
+    shown = _shown(session, access, data, draft)
+    said = {note.path for note in shown.notes}
+    refused = draft_errors(session, access, data, changed, copied)
+    return replace(shown, unsavable=tuple(error for error in refused if error.path not in said))
 
 
 def test_send(session: Session, access: Access, data: Mapping[str, Any], kept: Webhook | None) -> Tried:

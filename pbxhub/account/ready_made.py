@@ -1,8 +1,9 @@
 """Webhooks that come ready-made: those of the gallery, and the Google Analytics event that every project has."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, count
 
 from sqlalchemy.orm import Session
 
@@ -13,7 +14,7 @@ from pbxhub.account.webhooks import change, create
 from pbxhub.store.accounts import lock_project
 from pbxhub.store.webhooks import Webhook
 from pbxhub.translatable import say
-from pbxhub.webhooks.gallery import Item, default_event, fill
+from pbxhub.webhooks.gallery import Item, Ready, default_event, fill
 from pbxhub.webhooks.spec import dump_spec
 
 _MEASUREMENT_ID = re.compile(r"G-[A-Z0-9]{4,20}")
@@ -31,17 +32,36 @@ class GoogleAnalytics:
 def add_ready(session: Session, access: Access, item: Item, answers: Mapping[str, str], secret: str) -> list[Webhook]:
     """The webhooks of a ready-made integration, switched off, under names that are free. Raises SpecError."""
     lock_project(session, access.project.id)  # or another request takes the name that is free now
-    taken = {row.name for row in live_webhooks(session, access)}
-    added = []
-    for ready in fill(item, answers):
-        name, count = ready.name, 2
-        while name in taken:
-            name, count = f"{ready.name} ({count})", count + 1
-        taken.add(name)
-        wanted = {"name": name, "stage": ready.stage, "enabled": False, "spec": dump_spec(ready.spec)}
-        given = {"secret": secret} if ready.spec.request.auth.kind != "none" else {}
+    ready_made = fill(item, answers)
+    names = _free_names(ready_made, {row.name for row in live_webhooks(session, access)})
+    added: list[Webhook] = []
+    for ready in reversed(ready_made):  # a webhook can name only webhooks that exist: the last of a chain comes first
+        spec = replace(
+            ready.spec,
+            on_success=names.get(ready.spec.on_success, ""),
+            on_failure=names.get(ready.spec.on_failure, ""),
+        )
+        wanted = {"name": names[ready.name], "stage": ready.stage, "enabled": False, "spec": dump_spec(spec)}
+        given = {"secret": secret} if spec.request.auth.kind != "none" else {}
         added.append(create(session, access, read_draft(session, access, {**wanted, **given}, None)))
-    return added
+    return _in_order_of_file(added)
+
+
+def _free_names(ready_made: Sequence[Ready], taken: set[str]) -> dict[str, str]:
+    """The name in the file -> the name in the project."""
+    names: dict[str, str] = {}
+    for ready in ready_made:
+        candidates = chain((ready.name,), (f"{ready.name} ({number})" for number in count(2)))
+        names[ready.name] = next(name for name in candidates if name not in taken)
+        taken.add(names[ready.name])
+    return names
+
+
+def _in_order_of_file(added: list[Webhook]) -> list[Webhook]:
+    positions = sorted(webhook.position for webhook in added)
+    for webhook, position in zip(reversed(added), positions, strict=True):
+        webhook.position = position
+    return added[::-1]
 
 
 def set_up_google_analytics(

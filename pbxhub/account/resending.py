@@ -1,5 +1,6 @@
 """Marks failed deliveries as checked, or sends them again, one or many."""
 
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select
@@ -8,7 +9,7 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import note
 from pbxhub.account.refusals import ConflictError, NotFoundError
-from pbxhub.delivery.outbox import CannotResendError, Selection, check, order_resend, resend_one, stop_resend
+from pbxhub.delivery.outbox import CannotResendError, Selection, check, order_resend, resend_one, stop_resend, uncheck
 from pbxhub.store.resends import Resend
 from pbxhub.translatable import say
 
@@ -21,6 +22,13 @@ def mark_checked(session: Session, access: Access, selection: Selection) -> int:
     """Removes failed deliveries from the error page; they stay in the history. Returns how many."""
     count = check(session, access.project.id, selection, access.now)
     note(session, access, "failures checked", str(count))
+    return count
+
+
+def unmark_checked(session: Session, access: Access, moment: datetime) -> int:
+    """Puts what mark_checked took off the error page at that moment back on it. Returns how many."""
+    count = uncheck(session, access.project.id, moment)
+    note(session, access, "failures put back", str(count))
     return count
 
 

@@ -41,16 +41,34 @@ def read_draft(
     the draft gives none, but for the host it was given for only.
     """
     lock_project(session, access.project.id)  # else two that save at once both find the name free, or the last place
-    name, stage = str(data.get("name") or "").strip(), str(data.get("stage") or "")
-    enabled = bool(data.get("enabled", True))
+    spec, errors = _read_all(session, access, data, webhook, source)
+    if errors:
+        raise SpecError(errors)
+    name, stage, enabled = _own(data)
+    return Draft(name, stage, enabled, spec, given_secret(data), given_key(data))
+
+
+def draft_errors(
+    session: Session, access: Access, data: Mapping[str, Any], webhook: Webhook | None, source: Webhook | None = None
+) -> list[FieldError]:
+    """What read_draft would refuse at this moment."""
+    return _read_all(session, access, data, webhook, source)[1]
+
+
+def _own(data: Mapping[str, Any]) -> tuple[str, str, bool]:
+    return str(data.get("name") or "").strip(), str(data.get("stage") or ""), bool(data.get("enabled", True))
+
+
+def _read_all(
+    session: Session, access: Access, data: Mapping[str, Any], webhook: Webhook | None, source: Webhook | None
+) -> tuple[WebhookSpec, list[FieldError]]:
+    name, stage, enabled = _own(data)
     spec, errors = _read_spec(access, data, webhook, source, enabled)
     errors = [*check_name(name, stage), *_taken(session, access, name, webhook), *check_stage(stage), *errors]
     if webhook is None and _count(session, access) >= MOST_WEBHOOKS:
         errors.append(FieldError("", say("The project has %(n)s events, as many as it may have.", n=MOST_WEBHOOKS)))
     errors = errors or _chain_errors(session, access, name, spec, webhook)
-    if errors := errors or address_errors(access, spec):
-        raise SpecError(errors)
-    return Draft(name, stage, enabled, spec, given_secret(data), given_key(data))
+    return spec, errors or address_errors(access, spec)
 
 
 def address_errors(access: Access, spec: WebhookSpec) -> list[FieldError]:

@@ -50,12 +50,11 @@ class Newchannel:
 
 @dataclass(frozen=True, slots=True)
 class Newstate:
-    """A channel reached Ring (it dials the PBX) or Up; or Busy: Asterisk has refused what it dialled."""
+    """A channel reached Ring (it dials the PBX) or Up."""
 
     time: float
     channel: Party
     exten: str
-    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,10 +320,9 @@ def _newchannel(block: str, time: float) -> Newchannel:
 
 
 def _newstate(block: str, time: float) -> Newstate | None:
-    state = text_of(block, "\nChannelStateDesc: ")
-    if state not in ("Ring", "Up", "Busy"):
+    if text_of(block, "\nChannelStateDesc: ") not in ("Ring", "Up"):
         return None
-    return Newstate(time, _channel(block), text_of(block, "\nExten: "), state == "Busy")
+    return Newstate(time, _channel(block), text_of(block, "\nExten: "))
 
 
 def _dial_begin(block: str, time: float) -> DialBegin:

@@ -37,6 +37,7 @@ class Call(Base):
         ),
         Index("ix_call_project_caller", "project_id", "caller"),
         Index("ix_call_project_person", "project_id", "person"),
+        Index("ix_call_project_tail", "project_id", text("substr(person, length(person) - 6)")),  # call_numbers.py
         Index("ix_call_project_dst", "project_id", "dst"),
     )
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)

@@ -5,7 +5,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from flask import Flask, Response, abort, request, send_from_directory, url_for
+from flask import Flask, Response, abort, redirect, request, send_from_directory, url_for
 
 from pbxhub.paths import STATIC
 
@@ -15,6 +15,7 @@ _TEXT = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 def install(app: Flask) -> None:
     """Serves /static/<version>/<path>; templates write asset('app.css')."""
     app.add_url_rule("/static/<version>/<path:filename>", "static", _send)
+    app.add_url_rule("/favicon.ico", "favicon", lambda: redirect(asset("logo.svg")))
     app.jinja_env.globals["asset"] = asset
 
 

@@ -8,12 +8,13 @@ from typing import NoReturn
 from flask import abort, request
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access
 from pbxhub.account.deliveries import Listed, listed
 from pbxhub.delivery.outbox import Selection
 from pbxhub.sending.outcomes import OUTCOMES
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING
 from pbxhub.web.language import _
-from pbxhub.web.paging import PAGE, Page, read_uuid, uuid_key
+from pbxhub.web.paging import Page, page_size, read_uuid, uuid_key
 from pbxhub.webhooks.catalogue import STAGES
 
 FIELDS = ("state", "webhook", "stage", "outcome", "code", "number", "call", "from", "to", "hour")
@@ -37,18 +38,18 @@ class DeliveryFilter:
     hour: datetime | None = None
 
     @classmethod
-    def of_request(cls, zone: tzinfo, unchecked: bool = False) -> "DeliveryFilter":
-        """The filter in the address of the page. zone: of the project, for `from` and `to`."""
-        return cls.of(request.args, zone, unchecked)
+    def of_request(cls, access: Access, unchecked: bool = False) -> "DeliveryFilter":
+        """The filter in the address of the page."""
+        return cls.of(request.args, access, unchecked)
 
     @classmethod
-    def of(cls, fields: Mapping[str, str], zone: tzinfo, unchecked: bool = False) -> "DeliveryFilter":
+    def of(cls, fields: Mapping[str, str], access: Access, unchecked: bool = False) -> "DeliveryFilter":
         """The filter among the arguments of an address or the fields of a form. unchecked: of the error page.
 
         A value that is none ends the request with 400 and a sentence that names the field.
         """
         given = {name: text for name in FIELDS if (text := fields.get(name, "").strip())}
-        read = _Reader(given)
+        read, zone = _Reader(given), access.zone
         hour, since, until = read.hour(), read.time("from", _("From"), zone, 0), read.time("to", _("To"), zone, 1)
         call = read.text("call", _("Call id"))
         call_id = read_uuid(call)
@@ -60,6 +61,7 @@ class DeliveryFilter:
                 "code", _("HTTP status code"), _STATUSES, _("A number from 100 to 999, or 0: no answer.")
             ),
             number=read.text("number", _("Phone number")),
+            country=access.project.country,
             call_id=call_id,
             linkedid="" if call_id else call,
             since=max((moment for moment in (since, hour) if moment), default=None),
@@ -75,8 +77,9 @@ class DeliveryFilter:
 
     def page(self, session: Session, project_id: int) -> Page[Listed]:
         """One page of the list, newest first."""
-        rows = listed(session, project_id, self.selection, self.state, uuid_key(), PAGE + 1)
-        return Page(rows[:PAGE], str(rows[PAGE - 1].delivery.id) if len(rows) > PAGE else "")
+        size = page_size()
+        rows = listed(session, project_id, self.selection, self.state, uuid_key(), size + 1)
+        return Page(rows[:size], str(rows[size - 1].delivery.id) if len(rows) > size else "")
 
     def shown_by(self, moment: datetime) -> Selection:
         """The failures that a page rendered at that moment has shown, without later ones."""

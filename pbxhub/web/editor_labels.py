@@ -136,6 +136,7 @@ def _labels() -> dict[str, str]:
         "notSaved": _("Not saved."),
         "signedOut": _("You are no longer signed in. Nothing is lost: sign in on another page, come back and save."),
         "unsaved": _("not saved yet"),
+        "saved": _("Saved."),
         "sending": _("Sending…"),
     }
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from flask import request
 
 PAGE = 50
+_MOST = 500  # rows shown at once
 T = TypeVar("T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -19,6 +20,21 @@ class Page(Generic[T]):
 
     rows: Sequence[T]
     next_key: str = ""
+
+    @property
+    def shown(self) -> int:
+        """How many rows the browser shows once it has these."""
+        return len(self.rows) + (_rows() if "before" in request.args else 0)
+
+
+def page_size() -> int:
+    """How many rows this request asks for: 50, or as many as were shown when the reader left the page (?rows=)."""
+    return PAGE if "before" in request.args else min(max(_rows(), PAGE), _MOST)
+
+
+def _rows() -> int:
+    text = request.args.get("rows", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
 
 
 def uuid_key() -> UUID | None:

@@ -1,6 +1,5 @@
 """The form of a webhook that a waiting call asks, and its conversion to and from the webhook's JSON."""
 
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -92,8 +91,12 @@ def as_data(form: SteeringForm, webhook: Webhook | None) -> dict[str, Any]:
     return {"name": given["name"], "stage": QUESTION, "enabled": given["enabled"], "spec": spec}
 
 
-def simulated_of(form: Mapping[str, str]) -> Steering:
-    """The rules under which an answer is tried out; what cannot be read is as by default."""
-    reads: Any = form.get("reads") if form.get("reads") in ("number", "variables") else "actions"
-    numbers, contexts = form.get("numbers", "").split()[:200], form.get("contexts", "").split()[:200]
-    return Steering(reads=reads, key=form.get("key", "").strip(), numbers=tuple(numbers), contexts=tuple(contexts))
+def simulated_of(form: SteeringForm) -> Steering:
+    """The rules under which an answer is tried out, saved or not; what cannot be read is as by default."""
+    given = form.data
+    reads: Any = given["reads"] if given["reads"] in ("number", "variables") else "actions"
+    numbers, contexts = (given["numbers"] or [])[:200], (given["contexts"] or "").split()[:200]
+    return Steering(
+        reads=reads, key=(given["key"] or "").strip(), numbers=tuple(numbers), contexts=tuple(contexts),
+        default=(given["default"] or "").strip(), ring=given["ring"] or Steering().ring,
+    )  # fmt: skip

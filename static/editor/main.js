@@ -1,8 +1,9 @@
 // The editor of an event: state in, form out; every change asks the server for the exact request.
 import { install, open } from "./complete.js";
-import { el, onChange, words } from "./dom.js";
+import { el, onChange, touch, words } from "./dom.js";
 import { answer, auth, retries, what, when, where } from "./parts.js";
 import { complete } from "./state.js";
+import { setPaths } from "./tree.js";
 import { post, toast } from "../requests.js";
 
 const data = JSON.parse(document.getElementById("data").textContent);
@@ -93,8 +94,14 @@ async function preview() {
   }
 }
 
-// Puts every message beside the field it is about.
+// Puts every message beside the field it is about. The server knows fields by their names as they are typed now.
 function mark() {
+  setPaths(form.querySelector(".tree > .tree-list"), "parameters");
+  for (const line of form.querySelectorAll("[data-list]")) {
+    const { list, index } = line.dataset;
+    const name = line.querySelector("input").value;
+    line.dataset.path = name ? `${list}.${name}` : `${list}[${index}]`;
+  }
   for (const place of form.querySelectorAll(".spot-errors")) place.replaceChildren();
   for (const bad of form.querySelectorAll(".is-invalid")) bad.classList.remove("is-invalid");
   for (const { path, message } of shown.notes ?? []) beside(find(path), "field-warning", message);
@@ -124,14 +131,19 @@ function find(path) {
   return null;
 }
 
-async function save() {
-  const button = document.getElementById("save");
-  button.disabled = true;
+// staying: on this page, where a test follows; otherwise the list of webhooks is next.
+async function save(staying = false) {
+  const buttons = document.querySelectorAll(".savebar .btn");
+  for (const button of buttons) button.disabled = true;
   try {
     const found = await send(root.dataset.save);
     if (found.url) {
       dirty = false;
-      location.assign(found.url);
+      if (!staying) {
+        location.assign(found.url);
+        return;
+      }
+      saved(found);
       return;
     }
     if (found.status === 409) conflict(found);
@@ -143,8 +155,20 @@ async function save() {
   } catch (error) {
     toast(`${words.notSaved} (${error.message})`, true);
   } finally {
-    button.disabled = false;
+    for (const button of buttons) button.disabled = false;
   }
+}
+
+// The page goes on as the editor of what was saved: a new webhook has its own address from now on.
+function saved(found) {
+  if (!data.id) {
+    location.replace(`${found.edit}#test`);
+    return;
+  }
+  revision = found.revision;
+  state.secret = state.tls_key = null;
+  document.getElementById("save-state").textContent = words.saved;
+  test();
 }
 
 function firstError(errors = []) {
@@ -192,7 +216,14 @@ async function test() {
 
 for (const { value, name } of data.samples) sample.append(el("option", { value }, name));
 sample.addEventListener("change", preview);
-document.getElementById("save").addEventListener("click", save);
+document.getElementById("save").addEventListener("click", () => save());
+document.getElementById("save-and-test").addEventListener("click", () => save(true));
+const enabled = document.getElementById("enabled");
+enabled.checked = state.enabled;
+enabled.addEventListener("change", () => {
+  state.enabled = enabled.checked;
+  touch();
+});
 document.getElementById("send-test").addEventListener("click", test);
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("keydown", (event) => {
@@ -213,3 +244,8 @@ onChange(() => {
   timer = setTimeout(preview, 250);
 });
 preview();
+if (location.hash === "#test") {
+  history.replaceState(null, "", location.pathname);
+  document.getElementById("save-state").textContent = words.saved;
+  test();
+}

@@ -25,7 +25,8 @@ export function when(state, data, redraw) {
       }),
       Object.entries(data.presets).map(([name, filters]) =>
         button(null, words.presets[name] ?? name, () => {
-          spec.filters = structuredClone(filters);
+          const kept = spec.filters.map((item) => JSON.stringify(item));
+          spec.filters.push(...structuredClone(filters).filter((item) => !kept.includes(JSON.stringify(item))));
           touch();
           redraw();
         }, { class: "btn btn-sm btn-ghost-secondary" })
@@ -158,7 +159,7 @@ function pairs(title, path, list, redraw, first = null) {
         {},
         el(
           "div",
-          { class: "line spot", "data-path": item.name ? `${path}.${item.name}` : `${path}[${index}]` },
+          { class: "line spot", "data-list": path, "data-index": index },
           text(item, "name", { placeholder: words.name, "aria-label": words.name, "data-plain": "" }),
           text(item, "value", { placeholder: words.value, "aria-label": words.value }),
           el(
@@ -322,7 +323,7 @@ export function answer(state, data, redraw) {
       return success.statuses.join(", ");
     },
     set text(value) {
-      success.statuses = value.split(",").map((one) => Number(one.trim())).filter(Boolean);
+      success.statuses = numbers(value);
     },
   };
   const kind = {
@@ -431,7 +432,7 @@ export function retries(state, data, redraw) {
       return retry.delays.join(", ");
     },
     set text(value) {
-      retry.delays = value.split(",").map((one) => Number(one.trim())).filter((one) => one > 0);
+      retry.delays = numbers(value);
       draw();
     },
   };
@@ -489,10 +490,18 @@ export function retries(state, data, redraw) {
   );
 }
 
+// What is no number stays as it was typed: the server says at the field what is wrong with it.
+function numbers(text) {
+  const parts = text.split(/[,;\s]+/).filter(Boolean);
+  return parts.map((part) => (/^\d+$/.test(part) ? Number(part) : part));
+}
+
 // The attempts as points on a line, one after another, with the wait between them.
 function timeline(place, delays) {
   const span = (seconds) =>
-    seconds < 60
+    typeof seconds !== "number"
+      ? "?"
+      : seconds < 60
       ? `${seconds} ${words.s}`
       : seconds < 3600
       ? `${Math.round(seconds / 60)} ${words.min}`

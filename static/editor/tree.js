@@ -23,6 +23,17 @@ function branch(parent, path, depth, types, redraw) {
   );
 }
 
+// Sets the paths of all rows anew, by the names as they are typed now: the server names rows by their paths.
+export function setPaths(list, path) {
+  [...list?.children ?? []].forEach((item, index) => {
+    const line = item.querySelector(":scope > .tree-row");
+    const name = outName(line.querySelector(":scope > .tree-name")?.value);
+    const own = name ? `${path}.${name}` : `${path}[${index}]`;
+    line.dataset.path = own;
+    setPaths(item.querySelector(":scope > .tree-list"), own);
+  });
+}
+
 function outName(name) {
   const own = /^\{\{(.*)\}\}$/s.exec(name ?? "");
   return own ? own[1] : name ?? "";

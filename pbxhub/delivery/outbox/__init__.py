@@ -5,7 +5,7 @@ and resume are what people do to it.
 """
 
 from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
-from pbxhub.delivery.outbox.cancel import cancel_pending, check
+from pbxhub.delivery.outbox.cancel import cancel_pending, check, uncheck
 from pbxhub.delivery.outbox.claim import claim
 from pbxhub.delivery.outbox.claimed import Batch, Claimed
 from pbxhub.delivery.outbox.ordered_call_status import add_later, ask_cancel, open_orders, register
@@ -23,5 +23,5 @@ __all__ = [
     "Selection", "add_later", "add_to_call", "ask_cancel", "call_resthook", "cancel_pending", "check", "claim",
     "count_by_webhook", "list_conditions", "open_orders", "order_resend", "pause", "prune", "publish", "publish_later",
     "publish_other", "record", "register", "resend_one", "resume", "step_resends", "stop_resend", "subscribe",
-    "unsubscribe",
+    "uncheck", "unsubscribe",
 ]  # fmt: skip

@@ -38,6 +38,17 @@ def cancel_pending(session: Session, webhook_id: int, now: datetime) -> int:
     return back + session.execute(waiting).rowcount  # type: ignore[attr-defined,no-any-return]
 
 
+def uncheck(session: Session, project_id: int, moment: datetime) -> int:
+    """Puts back on the error page what `check` took off it at that moment. Returns how many."""
+    seen = (
+        update(Delivery)
+        .where(Delivery.project_id == project_id, Delivery.state == FAILED, Delivery.checked_on == moment)
+        .values(checked_on=None)
+        .execution_options(synchronize_session=False)
+    )
+    return session.execute(seen).rowcount  # type: ignore[attr-defined,no-any-return]
+
+
 def check(session: Session, project_id: int, selection: Selection, now: datetime) -> int:
     """Takes the selected failed deliveries off the error page; they stay in the history. Returns how many."""
     seen = (

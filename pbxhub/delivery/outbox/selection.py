@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import JSON
 from pbxhub.store.accounts import Pbx
+from pbxhub.store.call_numbers import of_number
 from pbxhub.store.columns import one_of, unindexed
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, Delivery
 from pbxhub.store.history import Call, StageEvent
@@ -29,7 +30,8 @@ class Selection:
     ids: these only. states: of a bulk action, failed alone unless said otherwise. unchecked: still on the error page.
     since / until: when they were published, until not included. failed_by: none that ended later, for whoever acts on
     what was on a page a while ago. call_id, linkedid: of this call. number: of calls with this outside number or DID,
-    with or without "+". status_code: 0 for those that were not answered.
+    with or without "+"; with a country (ISO 3166), however it is written there. status_code: 0 for those
+    that were not answered.
     """
 
     ids: tuple[UUID, ...] = ()
@@ -45,6 +47,7 @@ class Selection:
     call_id: UUID | None = None
     linkedid: str = ""
     number: str = ""
+    country: str = ""
 
     def conditions(self, project_id: int) -> list[ColumnElement[bool]]:
         """For bulk actions: never includes pending deliveries."""
@@ -91,9 +94,8 @@ class Selection:
         if self.linkedid:
             found.append(Delivery.call_id.in_(_with_linkedid(project_id, self.linkedid).correlate(None)))
         if self.number:
-            written = _written(self.number)
-            of_number = select(Call.id).where(Call.caller.in_(written) | Call.dst.in_(written))
-            found.append(of_number.where(Call.id == Delivery.call_id).correlate(Delivery).exists())
+            of_call = select(Call.id).where(or_(*of_number(self.number, self.country)))
+            found.append(of_call.where(Call.id == Delivery.call_id).correlate(Delivery).exists())
         return found
 
     def dump(self) -> dict[str, JSON]:
@@ -126,8 +128,7 @@ def _few_calls(session: Session, project_id: int, selection: Selection) -> Colle
     if selection.linkedid:
         query: Select[UUID] | CompoundSelect[UUID] = _with_linkedid(project_id, selection.linkedid)
     elif selection.number:
-        written = _written(selection.number)
-        by_number = (Call.caller.in_(written), Call.dst.in_(written))  # one query for each, by its index
+        by_number = of_number(selection.number, selection.country)  # one query for each, by its index
         query = union_all(*(select(Call.id).where(Call.project_id == project_id, one) for one in by_number))
     else:
         return None
@@ -140,12 +141,6 @@ def _with_linkedid(project_id: int, linkedid: str) -> Select[UUID]:
     of_pbx = or_(Call.pbx_id.in_(select(Pbx.id)), Call.pbx_id.is_(None))
     of_project = unindexed(Call.project_id) == project_id
     return select(Call.id).where(Call.linkedid == linkedid, of_pbx, of_project)
-
-
-def _written(number: str) -> tuple[str, ...]:
-    """The forms of a number in a call: with and without "+"."""
-    bare = number.lstrip("+")
-    return number, bare, f"+{bare}"
 
 
 def count_by_webhook(session: Session, project_id: int, selection: Selection) -> dict[int, int]:

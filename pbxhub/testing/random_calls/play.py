@@ -224,8 +224,7 @@ class Play:
             if second.state == "dialling":
                 await until(lambda: second.remote_tag)
             accepted = await first.refer(consultation.to, second) if second.state != "over" else 0
-            tried = accepted == 202 and await until(lambda: first.transfer_status >= 180 or first.state == "over")
-            worked = tried and (first.state == "over" or first.transfer_status < 300)
+            worked = accepted == 202 and await until(lambda: first.transfer_status >= 180 or first.state == "over")
             for leg in (first, second):
                 await leg.hang_up()
         answered = consultation.taker

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from pbxhub.account.audit_log import entries
 from pbxhub.store.accounts import AuditEntry
 from pbxhub.web.page_access import enter
-from pbxhub.web.paging import PAGE, Page
+from pbxhub.web.paging import Page, page_size
 from pbxhub.wsgi.current import reading
 from pbxhub.wsgi.request_checks import is_id
 
@@ -25,5 +25,6 @@ def index(project_id: int) -> ResponseReturnValue:
 def audit_page(session: Session, project_id: int | None) -> Page[AuditEntry]:
     """The page of a log that the address asks for (?before=). None: the operators' log."""
     before = request.args.get("before", "")
-    rows = entries(session, project_id, int(before) if is_id(before) else None, PAGE + 1)
-    return Page(rows[:PAGE], str(rows[PAGE - 1].id) if len(rows) > PAGE else "")
+    size = page_size()
+    rows = entries(session, project_id, int(before) if is_id(before) else None, size + 1)
+    return Page(rows[:size], str(rows[size - 1].id) if len(rows) > size else "")

@@ -23,7 +23,7 @@ from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import Call
 from pbxhub.web.page_access import enter
 from pbxhub.web.pages.recordings import recording_link
-from pbxhub.web.paging import PAGE, Page, moment_key, read_uuid, write_moment_key
+from pbxhub.web.paging import Page, moment_key, page_size, read_uuid, write_moment_key
 from pbxhub.wsgi.current import hub, reading
 
 pages = Blueprint("calls", __name__, url_prefix="/projects/<int:project_id>/calls")
@@ -106,6 +106,7 @@ def _filter() -> CallFilter:
 
 
 def _history(session: Session, access: Access, wanted: CallFilter) -> Page[Call]:
-    rows = ended_calls(session, access, wanted, moment_key(), PAGE + 1)
-    more = rows[PAGE - 1] if len(rows) > PAGE else None
-    return Page(rows[:PAGE], write_moment_key(more.started_on, more.id) if more else "")
+    size = page_size()
+    rows = ended_calls(session, access, wanted, moment_key(), size + 1)
+    more = rows[size - 1] if len(rows) > size else None
+    return Page(rows[:size], write_moment_key(more.started_on, more.id) if more else "")

@@ -22,7 +22,7 @@ def index(project_id: int) -> ResponseReturnValue:
     """All deliveries, newest first."""
     with reading() as session:
         access = enter(session, project_id)
-        wanted = DeliveryFilter.of_request(access.zone)
+        wanted = DeliveryFilter.of_request(access)
         return render_template(
             "deliveries/index.html",
             page=wanted.page(session, project_id),
@@ -36,8 +36,8 @@ def newer(project_id: int) -> ResponseReturnValue:
     """How many deliveries of the list came after the one given, for the "show new" button."""
     since = read_uuid(request.args.get("since", ""))
     with reading() as session:
-        zone = enter(session, project_id).zone
-        wanted = DeliveryFilter.of_request(zone, unchecked=request.args.get("of") == "errors")
+        access = enter(session, project_id)
+        wanted = DeliveryFilter.of_request(access, unchecked=request.args.get("of") == "errors")
         count = count_newer(session, project_id, wanted.selection, wanted.state, since)
         return render_template("_newer.html", count=count)
 

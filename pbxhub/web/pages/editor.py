@@ -28,7 +28,7 @@ from pbxhub.web.page_access import enter
 from pbxhub.web.pages.webhooks import pages
 from pbxhub.webhooks.gallery import default_event, find, gallery
 from pbxhub.webhooks.params import exists_at
-from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec
+from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec, dump_spec, load_spec
 from pbxhub.wsgi.current import reading, writing
 from pbxhub.wsgi.request_checks import LARGEST_ID
 
@@ -110,7 +110,7 @@ def save(project_id: int) -> ResponseReturnValue:
         except SpecError as error:
             return _refuse(error)
         webhook = create(session, access, draft, source)
-    return jsonify(url=url_for("webhooks.index", project_id=project_id), id=webhook.id)
+        return _saved(webhook)
 
 
 @pages.post("/<int:webhook_id>/save")
@@ -127,7 +127,7 @@ def update(project_id: int, webhook_id: int) -> ResponseReturnValue:
         except SpecError as error:
             return _refuse(error)
         change(session, access, webhook, draft)
-    return jsonify(url=url_for("webhooks.index", project_id=project_id), id=webhook.id)
+        return _saved(webhook)
 
 
 @pages.post("/preview")
@@ -140,7 +140,7 @@ def show(project_id: int) -> ResponseReturnValue:
         source = _copied(session, access, data)
         changes = differences(all_fields(source), _as_shown(data)) if source else {}
         html = render_template("webhooks/_preview.html", preview=found, source=source, changes=changes)
-        return jsonify(html=html, errors=_errors(found.errors), notes=_errors(found.notes))
+        return jsonify(html=html, errors=_errors((*found.errors, *found.unsavable)), notes=_errors(found.notes))
 
 
 @pages.post("/test")
@@ -206,6 +206,16 @@ def _errors(errors: tuple[FieldError, ...] | list[FieldError]) -> list[dict[str,
     return [{"path": error.path, "message": said(error.message)} for error in errors]
 
 
+def _saved(webhook: Webhook) -> ResponseReturnValue:
+    """Where the browser goes on: url when it leaves the editor, edit when it stays."""
+    project_id = webhook.project_id
+    return jsonify(
+        url=url_for("webhooks.index", project_id=project_id),
+        edit=url_for("webhooks.edit", project_id=project_id, webhook_id=webhook.id),
+        id=webhook.id, revision=webhook.revision,
+    )  # fmt: skip
+
+
 def _refuse(error: SpecError) -> ResponseReturnValue:
     return jsonify(errors=_errors(error.errors)), 422
 
@@ -215,15 +225,20 @@ def _conflict(session: Session, webhook: Webhook, data: Mapping[str, Any]) -> Re
     version = session.get(WebhookVersion, (webhook.id, webhook.revision))
     author = session.get(User, version.author_id) if version and version.author_id else None
     mine = _as_shown(data)
-    theirs = {name: value for name, value in all_fields(webhook).items() if name in mine}
     who = author.name or author.email if author else _("Somebody")
-    html = render_template("webhooks/_conflict.html", who=who, version=version, changes=differences(theirs, mine))
+    html = render_template(
+        "webhooks/_conflict.html", who=who, version=version, changes=differences(all_fields(webhook), mine)
+    )
     return jsonify(html=html, revision=webhook.revision), 409
 
 
 def _as_shown(data: Mapping[str, Any]) -> dict[str, JSON]:
-    """What the form holds, as all_fields() gives a webhook."""
-    return {**{name: data.get(name) for name in ("name", "stage", "enabled")}, **flatten(data.get("spec"))}
+    """What the form holds, as all_fields() gives a webhook: without what it fills in because it is the default."""
+    try:
+        spec = dump_spec(load_spec(data.get("spec") or {}))
+    except SpecError:  # shown as it was typed
+        spec = data.get("spec")
+    return {**{name: data.get(name) for name in ("name", "stage", "enabled")}, **flatten(spec)}
 
 
 def _copied(session: Session, access: Access, data: Mapping[str, Any]) -> Webhook | None:

@@ -16,6 +16,7 @@ from pbxhub.account.resending import (
     send_again,
     send_one_again,
     stop_sending,
+    unmark_checked,
 )
 from pbxhub.account.statistics import deliveries_of_day, paused, problems, waiting
 from pbxhub.delivery.outbox import Selection, count_by_webhook
@@ -36,7 +37,7 @@ def index(project_id: int) -> ResponseReturnValue:
     """Problems first, then every unchecked failure."""
     with reading() as session:
         access = enter(session, project_id)
-        wanted = DeliveryFilter.of_request(access.zone, unchecked=True)
+        wanted = DeliveryFilter.of_request(access, unchecked=True)
         return render_template(
             "errors/index.html",
             page=wanted.page(session, project_id),
@@ -68,7 +69,18 @@ def checked(project_id: int) -> ResponseReturnValue:
     with writing() as session:
         access = enter(session, project_id, "deliveries.change")
         count = mark_checked(session, access, _selection(access))
-    flash(_("%(n)s taken off the list.", n=count))
+        undo = url_for("errors.unchecked", project_id=project_id, moment=access.now.isoformat())
+    flash(_("%(n)s taken off the list.", n=count), f"undo {undo}" if count else "message")
+    return _back(project_id)
+
+
+@pages.post("/uncheck")
+def unchecked(project_id: int) -> ResponseReturnValue:
+    """Undoes Checked: puts back what one press of the button took off the list."""
+    moment = moment_of(request.args.get("moment", ""), _("Time"))
+    with writing() as session:
+        count = unmark_checked(session, enter(session, project_id, "deliveries.change"), moment)
+    flash(_("%(n)s are on the list again.", n=count))
     return _back(project_id)
 
 
@@ -142,7 +154,7 @@ def _selection(access: Access) -> Selection:
     if form.get("all") != "1":
         abort(400, _("Choose at least one delivery."))
     shown = moment_of(form.get("seen", ""), _("Time of this page"))
-    return DeliveryFilter.of(form, access.zone, unchecked=True).shown_by(min(shown, now()))
+    return DeliveryFilter.of(form, access, unchecked=True).shown_by(min(shown, now()))
 
 
 def _back(project_id: int) -> ResponseReturnValue:

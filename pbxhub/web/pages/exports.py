@@ -32,7 +32,7 @@ def deliveries(project_id: int, which: str, kind: str) -> ResponseReturnValue:
         abort(404)
     with reading() as session:
         access = enter(session, project_id)
-    wanted = DeliveryFilter.of_request(access.zone, unchecked=which == "errors")
+    wanted = DeliveryFilter.of_request(access, unchecked=which == "errors")
     rows = _rows(hub().database, access, wanted)
     content, mimetype = (_csv(rows), "text/csv") if kind == "csv" else (_lines(rows), "application/x-ndjson")
     name = f'attachment; filename="{which}.{kind}"'

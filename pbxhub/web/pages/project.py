@@ -33,7 +33,9 @@ def create() -> ResponseReturnValue:
             made = make_project(session, at_hub(user), form.settings())
             if isinstance(made, Project):
                 return redirect(url_for("pbxs.index", project_id=made.id))
-    return render_template("account/form.html", form=form, title=_("New project"), submit=_("Create"))
+    return render_template(
+        "account/form.html", form=form, title=_("New project"), submit=_("Create"), browser_zone=True
+    )
 
 
 @pages.route("/<int:project_id>/settings", methods=["GET", "POST"])

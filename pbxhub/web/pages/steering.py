@@ -51,7 +51,7 @@ def simulate(project_id: int) -> ResponseReturnValue:
     """What an answer would do: its actions, or why it is refused. Saves nothing and makes no call."""
     with reading() as session:
         access = enter(session, project_id, "webhooks.change")
-        steering = simulated_of(request.form)
+        steering = simulated_of(SteeringForm())
         found = simulate_answer(access, steering, request.form.get("answer", "").encode())
         return render_template("steering/_simulated.html", found=found, steering=steering)
 

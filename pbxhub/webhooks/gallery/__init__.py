@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
+from urllib.parse import urlsplit
 
 from pbxhub.translatable import say
 from pbxhub.webhooks.check import check_spec, texts_of
@@ -18,6 +19,8 @@ from pbxhub.webhooks.spec import WebhookSpec
 from pbxhub.webhooks.spec_json import FieldError, Reader, SpecError, write
 
 _BLANK = re.compile(r"\[\[([a-z_0-9]+)\]\]")
+_HOST = re.compile(r"https://\[\[([a-z_0-9]+)\]\]([^/]*)/")  # a blank for a host, or for the first part of one
+_BASE = re.compile(r"\[\[([a-z_0-9]+)\]\]/")  # a blank for the beginning of a URL
 DEFAULT_EVENT = "google-analytics-4"
 
 
@@ -93,7 +96,8 @@ def fill(item: Item, answers: Mapping[str, str]) -> tuple[Ready, ...]:
         raise SpecError(
             [FieldError(f"ask.{ask.name}", say("is empty; give %(label)s", label=say(ask.label))) for ask in missing]
         )
-    specs = [check_spec(_filled(write(ready.spec), answers)) for ready in item.webhooks]
+    filled = _as_copied(item, answers)
+    specs = [check_spec(_filled(write(ready.spec), filled)) for ready in item.webhooks]
     return tuple(replace(ready, spec=spec) for ready, spec in zip(item.webhooks, specs, strict=True))
 
 
@@ -116,6 +120,17 @@ def unfilled(spec: WebhookSpec) -> list[FieldError]:
 @cache
 def _asked() -> frozenset[str]:
     return frozenset(ask.name for item in gallery() for ask in item.ask)
+
+
+def _as_copied(item: Item, answers: Mapping[str, str]) -> dict[str, str]:
+    """The answers, shortened where somebody pasted a whole address for a part of one."""
+    found = {name: answer.strip() for name, answer in answers.items()}
+    for ready in item.webhooks:
+        if (host := _HOST.match(ready.spec.request.url)) and "://" in found[host[1]]:
+            found[host[1]] = urlsplit(found[host[1]]).netloc.removesuffix(host[2])
+        elif base := _BASE.match(ready.spec.request.url):
+            found[base[1]] = found[base[1]].rstrip("/")
+    return found
 
 
 def _filled(data: Any, answers: Mapping[str, str]) -> Any:
