@@ -5,12 +5,12 @@ reject an unpaired surrogate, and JSON has no NaN.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from pbxhub.json_depth import DEEPEST, is_too_deep
 from pbxhub.translatable import Sentence, say
 
-DEEPEST = 100  # levels; the document is also copied and written again recursively
 DIGITS_MAX = 100  # of one number, including its point and exponent
 
 
@@ -44,16 +44,6 @@ def read_json(body: bytes) -> Any:
         for path, letter in _unkept(document, ""):
             raise UnreadableError(path, unkept(letter))
     return document
-
-
-def is_too_deep(document: Any) -> bool:
-    """Whether it is nested beyond DEEPEST."""
-    level = [document]
-    for _ in range(DEEPEST):
-        level = [item for value in level for item in _inside(value)]
-        if not level:
-            return False
-    return True
 
 
 def unkept_letter(text: str) -> str:
@@ -104,12 +94,6 @@ def _short(text: str) -> str:
 
 def _constant(text: str) -> NoReturn:
     _refuse(say("%(value)s is not valid JSON; give a number or null.", value=text))
-
-
-def _inside(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def _unkept(value: Any, path: str) -> Iterator[tuple[str, str]]:

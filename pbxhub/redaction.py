@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from pbxhub.json_depth import TooDeepError, read_any_json
+
 HIDDEN = "•••"
 
 _WORDS = (
@@ -104,14 +106,16 @@ def _redact_plain(text: str) -> str:
 
 def redact_body(body: bytes) -> bytes:
     """The same for a body. JSON is parsed, so that lists under a secret name are hidden, too; its spacing changes only
-    when something is hidden."""
+    when something is hidden. JSON that is nested too deep to be read is hidden as a whole."""
     text = body.decode("utf-8", "replace")
     try:
-        document = json.loads(text)
-        hidden = redact_value(document)
-    except (ValueError, RecursionError):
+        document = read_any_json(text)
+    except TooDeepError:
+        return HIDDEN.encode()
+    except ValueError:
         changed = _redact_plain(text)
     else:
+        hidden = redact_value(document)
         if hidden == document:
             return body
         changed = json.dumps(hidden, ensure_ascii=False)

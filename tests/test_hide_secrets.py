@@ -195,6 +195,11 @@ def test_a_secret_in_a_body_of_any_format_is_hidden(body: str) -> None:
         assert HIDDEN in shown
 
 
+@pytest.mark.parametrize("levels", [101, 5000])
+def test_a_body_too_deep_to_be_read_is_hidden_whole(levels: int) -> None:
+    assert redact_body(b"[" * levels + b'{"tokens": ["hush"]}' + b"]" * levels) == HIDDEN.encode()
+
+
 @pytest.mark.parametrize("body", [b'{ "name":"Ann", "code": "12", "keyboard": 1 }', b"a=1&b=2", b"\xff\x00", b""])
 def test_a_body_without_secrets_stays_as_it_is(body: bytes) -> None:
     assert redact_body(body) == body

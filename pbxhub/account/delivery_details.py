@@ -1,7 +1,6 @@
 """Everything about one delivery, as its reader may see it: the request, the values it was made of, and, of a failed
 one, how it differs from the last good one."""
 
-import json
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -13,6 +12,7 @@ from pbxhub.account.sample_calls import values_of
 from pbxhub.account.secret_visibility import visible_body, visible_request, visible_values
 from pbxhub.account.webhook_fields import flatten
 from pbxhub.calls.stages import JSON, Value
+from pbxhub.json_depth import read_any_json
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, Delivery
 from pbxhub.store.history import Call, StageEvent
@@ -96,6 +96,6 @@ def _fields(access: Access, delivery: Delivery) -> dict[str, JSON]:
 def _body(body: bytes) -> dict[str, JSON]:
     text = body.decode("utf-8", "replace")
     try:
-        return {f"body {path}": value for path, value in flatten(json.loads(text)).items()}
-    except (ValueError, RecursionError):
+        return {f"body {path}": value for path, value in flatten(read_any_json(text)).items()}
+    except ValueError:
         return {"body": text[:2000]}

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from pbxhub.account.access import Access
+from pbxhub.json_depth import read_any_json
 from pbxhub.redaction import redact_body, redact_headers, redact_text, redact_url, redact_value
 from pbxhub.webhooks.rendered_request import Request
 from pbxhub.webhooks.spec import WebhookSpec, dump_spec
@@ -71,6 +72,6 @@ def readable(body: bytes) -> str:
 def indented(text: str) -> str:
     """JSON in lines; any other text unchanged."""
     try:
-        return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
-    except (ValueError, RecursionError):
+        return json.dumps(read_any_json(text), ensure_ascii=False, indent=2)
+    except ValueError:
         return text

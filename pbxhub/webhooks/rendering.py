@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from pbxhub.calls.stages import Value
+from pbxhub.json_depth import DEEPEST, is_too_deep
 from pbxhub.translatable import say
 from pbxhub.webhooks.dates import Write
 
@@ -94,12 +95,12 @@ class Context:
         """The value as compact JSON; times in the webhook's format, numbers that are not finite as null."""
         if isinstance(value, Fragment):
             return value.text
+        if isinstance(value, (list, dict)) and is_too_deep(value):
+            raise RenderError(say("the value is nested deeper than %(most)s levels", most=DEEPEST))
         try:
             return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=self._default)
         except ValueError:
             return json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), default=self._default)
-        except RecursionError:
-            raise RenderError(say("the value is nested too deeply")) from None
 
     def _default(self, value: object) -> Any:
         return self.date(value) if isinstance(value, datetime) else str(value)

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pbxhub.json_reader import is_too_deep
+from pbxhub.json_depth import read_any_json
 from pbxhub.translatable import say
 from pbxhub.webhooks.matching import as_text
 from pbxhub.webhooks.paths_in_json import MISSING, parse_path, walk
@@ -86,10 +86,9 @@ def read_json(body: bytes) -> Any:
     """The body as JSON; MISSING when it is not JSON or nested too deep. Never raises, because a receiver may answer
     anything. json_reader reads what programs send to the hub."""
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
+        return read_any_json(body)
+    except ValueError:
         return MISSING
-    return MISSING if is_too_deep(document) else document
 
 
 def _same(value: Any, text: str) -> bool:
