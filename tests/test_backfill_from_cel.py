@@ -144,6 +144,22 @@ def test_a_number_that_an_ordered_call_of_freepbx_leaves_for_is_known_from_the_b
     assert fired == [("outgoing.before", "89000000011"), ("outgoing.pickup", "89000000011")]
 
 
+def test_a_leg_that_began_before_the_row_of_its_transfer_was_dialled_for_it() -> None:
+    """On a busy machine: the caller goes on, and Asterisk writes BLINDTRANSFER afterwards."""
+    own = {"channame": "PJSIP/2001-00000000", "uniqueid": "1.1", "linkedid": "1.1", "context": "from-internal"}
+    colleague = {"channame": "PJSIP/2002-00000001", "uniqueid": "1.2", "linkedid": "1.1", "context": "from-internal"}
+    leg = {"channame": "PJSIP/pstn-main-00000002", "uniqueid": "1.3", "linkedid": "1.1", "context": "from-pstn"}
+    rows = [
+        own | {"eventtype": "CHAN_START", "exten": "2002", "eventtime": 100.0},
+        colleague | {"eventtype": "CHAN_START", "eventtime": 100.1},
+        colleague | {"eventtype": "ANSWER", "eventtime": 102.0},
+        leg | {"eventtype": "CHAN_START", "cidnum": "89000000012", "eventtime": 105.0},
+        colleague | {"eventtype": "BLINDTRANSFER", "eventtime": 105.002, "eventextra": '{"extension":"89000000012"}'},
+        leg | {"eventtype": "ANSWER", "cidnum": "89000000012", "eventtime": 107.0},
+    ]
+    assert stages(messages_of(map(read_row, rows)))["1.1"] == {("outgoing.before", ""), ("outgoing.pickup", "")}
+
+
 @pytest.mark.parametrize(("source", "outcome"), [("PJSIP/pstn-main-00000001", "BUSY"), ("", "NO ANSWER")])
 def test_a_leg_that_was_given_up_is_not_busy_though_its_cause_says_so(source: str, outcome: str) -> None:
     """The caller hangs up while it rings; a colleague who was dialled before was busy, and the cause stays."""

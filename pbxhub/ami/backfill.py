@@ -256,9 +256,11 @@ class Backfill:
         end = self._end_of(call, now)
         if end is not None:
             self._calls.drop(call)
-            for report in self._reports(call, *end):
-                self._inferred.pop(report.linkedid, None)
-                yield report
+            reports = self._reports(call, *end)
+            inferred = {one: self._inferred.pop(one, None) for one in {report.linkedid for report in reports}}
+            for report in reports:
+                live = inferred[report.linkedid]
+                yield _answered(report, live.report) if live is not None and _ends(report) else report
 
     def _reports(
         self, call: CelCall, end: float | None = None, reason: Loss = "lost_while_disconnected"
@@ -323,13 +325,21 @@ def _corrected(live: CallReport, by_cel: Sequence[CallReport]) -> CallReport:
     recorded = next((report for report in by_cel if _ends(report) and report.linkedid == live.linkedid), None)
     if recorded is None or live.answered_on is not None or live.disposition in OF_THE_DIALPLAN:
         return live
-    names = _OF_AN_ANSWER if recorded.answered_on is not None else _OF_LEGS
-    known = {name: recorded.values[name] for name in names if name in recorded.values}
-    return replace(
-        live,
-        answered_on=recorded.answered_on,
-        disposition=recorded.disposition,
-        extension=recorded.extension if recorded.answered_on is not None else live.extension,
-        values={**live.values, **known},
-        stages=tuple(replace(stage, values={**stage.values, **known}) for stage in live.stages),
-    )
+    if recorded.answered_on is not None:
+        return _answered(live, recorded)
+    return _completed(live, recorded, _OF_LEGS)
+
+
+def _answered(end: CallReport, other: CallReport) -> CallReport:
+    """An end completed with the answer that only the other source has. CEL may lack it, too: an Asterisk that is killed
+    writes no more rows."""
+    if end.answered_on is not None or other.answered_on is None:
+        return end
+    answered = replace(end, answered_on=other.answered_on, extension=other.extension)
+    return _completed(answered, other, _OF_AN_ANSWER)
+
+
+def _completed(end: CallReport, other: CallReport, names: Sequence[str]) -> CallReport:
+    known = {name: other.values[name] for name in names if name in other.values}
+    stages = tuple(replace(stage, values={**stage.values, **known}) for stage in end.stages)
+    return replace(end, disposition=other.disposition, values={**end.values, **known}, stages=stages)
