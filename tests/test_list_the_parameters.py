@@ -3,11 +3,13 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pbxhub.calls.tracker import Tracker
 from pbxhub.webhooks import params
 from pbxhub.webhooks.catalogue import ENTRIES, FAMILIES, STAGES
 from pbxhub.webhooks.template import compile_template
 from pbxhub.webhooks.value_filters import FILTERS
 from tests.support.parameters_page import page
+from tests.support.recordings import messages_of, scenarios
 
 HERE = Path(__file__).parent
 FAMILY_NAMES = (
@@ -52,6 +54,24 @@ def test_a_parameter_exists_at_the_stages_of_the_catalogue() -> None:
     assert params.exists_at("form.email", "form.sent")
     assert not params.exists_at("form.email", "incoming.after")
     assert params.exists_at("billsec", "chain")
+
+
+def test_the_end_of_a_call_has_every_value_that_the_call_has_had() -> None:
+    """Otherwise the editor marks a parameter that is sent, and the sample shows null for it."""
+    ended: set[str] = set()
+    for name in scenarios("22"):
+        tracker, known = Tracker(), dict[str, set[str]]()
+        for message in messages_of("22", name):
+            for told in tracker.feed(message):
+                values = known.setdefault(told.linkedid, set())
+                values.update(told.values, *(stage.values for stage in told.stages))
+                if told.ended_on and told.direction != "internal":
+                    ended |= values
+    assert {"billsec", "answer_time", "evaluation_mark", "forward_to", "queue", "hangup_by"} <= ended
+    catalogued = {entry.name for entry in ENTRIES}
+    only_of_a_moment = {"ring_status"}
+    lacking = {one for one in ended & catalogued - only_of_a_moment if not params.exists_at(one, "call.complete")}
+    assert lacking == set()
 
 
 def test_stored_values_get_their_times_back() -> None:

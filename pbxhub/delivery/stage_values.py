@@ -17,6 +17,7 @@ from pbxhub.delivery.recording_files import RecordingFolder, folder_of
 from pbxhub.delivery.webhook_cache import ProjectWebhooks
 from pbxhub.store.accounts import Employee, Number
 from pbxhub.store.history import Call
+from pbxhub.webhooks.catalogue import LATER_STAGES
 from pbxhub.webhooks.phones import Spelled, spell
 
 PROPER_TALK, SALE_CYCLE = timedelta(seconds=30), timedelta(days=30)
@@ -216,7 +217,7 @@ def _recording(values: StageValues) -> Value:
     return values.links.recording(values.call.id, values.call.pbx_id, name, values.now) if name else None
 
 
-_AFTER = ("incoming.after", "outgoing.after")
+_AFTER = ("incoming.after", "outgoing.after", *LATER_STAGES)
 _HUB: Mapping[str, Callable[[StageValues], Value]] = {
     "event": lambda values: values.stage,
     "stage": lambda values: values.stage,

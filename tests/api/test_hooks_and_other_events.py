@@ -139,7 +139,7 @@ def test_only_attributes_can_be_attached(hub: Served) -> None:
 
 def test_a_call_complete_webhook_has_everything(hub: Served, receiver: MockServer, working: Working) -> None:
     receiver.respond("*", regex(".*"), text_response("ok"))
-    hook(hub, "flow", receiver.url + "/all", "call.complete", all="<<details>>")
+    hook(hub, "flow", receiver.url + "/all", "call.complete", all="<<details>>", missed="<<is_missed>>")
     hook(hub, "tape", receiver.url + "/tape", "call.recording", link="<<recording>>")
     moment = datetime.now(UTC)
     told = {"billsec": 49, "recording_file": "/var/spool/a.wav", "disposition": "ANSWERED"}
@@ -148,4 +148,5 @@ def test_a_call_complete_webhook_has_everything(hub: Served, receiver: MockServe
     publish(hub.context, {hub.pbx_id: [over]}, moment)
     await_until(lambda: len(receiver.requests) == 2, "15s")
     assert receiver.last_request("/all").json("all.billsec") == 49
+    assert receiver.last_request("/all").json("missed") is True
     assert "/recordings/" in receiver.last_request("/tape").json("link")
