@@ -13,7 +13,7 @@ from tests.support.recordings import messages_of, scenarios
 
 HERE = Path(__file__).parent
 FAMILY_NAMES = (
-    "var.CAMPAIGN", "custom.order_id", "custom.a.b[0]", "form.email", "dialog.operator", "deal.amount",
+    "var.CAMPAIGN", "attr.roistat", "custom.order_id", "custom.a.b[0]", "form.email", "dialog.operator", "deal.amount",
     "webhook.status", "webhook.json.a.b[0].c", "webhook.headers.x-id", "webhook.saved.CALL_ID",
 )  # fmt: skip
 

@@ -119,6 +119,10 @@ def attach(session: Session, access: Access, given: NewAttributes) -> Attributes
 
 def _unknown(path: str, names: Mapping[str, str]) -> list[Refusal]:
     return [
-        Refusal(f"{path}.{name}", say("This is not an attribute."), say("See /parameters, source API."))
+        Refusal(
+            f"{path}.{name}",
+            say("This is not an attribute."),
+            say("See /parameters, source API. A name of your own begins with attr., as attr.roistat."),
+        )
         for name in unknown_names(names)[:1]
     ]

@@ -1,5 +1,6 @@
 """Attributes (utm_source, client_id …) kept for a number and a time, and attached to the calls of that number."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -16,9 +17,10 @@ from pbxhub.store.columns import one_of
 from pbxhub.webhooks.catalogue import ENTRIES
 from pbxhub.webhooks.phones import spell
 
-NAMES = frozenset(
+_NAMES = frozenset(
     entry.name for entry in ENTRIES if entry.source == "API" and "incoming.before" in entry.stages
 )  # parameters of the catalogue whose source is the API
+_OWN_NAME = re.compile(r"attr\.[a-z][a-z0-9_]{0,59}")
 
 
 @lru_cache(maxsize=10_000)
@@ -80,5 +82,5 @@ def _keys(report: CallReport, country: str) -> set[str]:
 
 
 def unknown_names(values: Mapping[str, Any]) -> list[str]:
-    """The names among these that cannot be attached."""
-    return [name for name in values if name not in NAMES]
+    """The names among these that cannot be attached: neither in the catalogue nor attr.NAME."""
+    return [name for name in values if name not in _NAMES and not _OWN_NAME.fullmatch(name)]

@@ -38,7 +38,6 @@ _LETTERS = {
     "s": ("deal.changed",),
 }
 _CALL = "BFPAEUQVHbpaijkX"
-_SITE = "BFPAEUQVHX"  # a call from outside: where the caller saw our number
 _ALL = _CALL + "fds"
 
 
@@ -168,18 +167,18 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("evaluation_mark employee_mark", "int", "EX", "5", "the mark", "UserEvent"),
     _entry("category_number", "str", "EX", "2", "category of the rating menu", "UserEvent"),
     _entry("category_mark", "str", "EX", "4", "mark of that category", "UserEvent"),
-    _entry("pool_name", "str", _SITE, "Ads", "pool of numbers", "API"),
-    _entry("utm_source", "str", _SITE, "google", "attribution: source", "API"),
-    _entry("utm_medium", "str", _SITE, "cpc", "attribution: medium", "API"),
-    _entry("utm_campaign", "str", _SITE, "spring", "attribution: campaign", "API"),
-    _entry("utm_content", "str", _SITE, "banner-2", "attribution: content", "API"),
-    _entry("utm_term", "str", _SITE, "buy roses", "attribution: term", "API"),
-    _entry("client_id", "str", _SITE, "1391543214.1778750000", "Google Analytics client", "API"),
-    _entry("ga_session_id", "str", _SITE, "1778753990", "Google Analytics session", "API"),
-    _entry("gclid", "str", _SITE, "Cj0KCQjw", "Google Ads click", "API"),
-    _entry("remote_ip", "str", _SITE, "203.0.113.9", "address of the visitor", "API"),
-    _entry("landing", "str", _SITE, "https://shop.example.com/roses", "page the visitor came to", "API"),
-    _entry("referrer refferrer", "str", _SITE, "https://www.google.com/", "page the visitor came from", "API"),
+    _entry("pool_name", "str", _ALL, "Ads", "pool of numbers", "API"),
+    _entry("utm_source", "str", _ALL, "google", "attribution: source", "API"),
+    _entry("utm_medium", "str", _ALL, "cpc", "attribution: medium", "API"),
+    _entry("utm_campaign", "str", _ALL, "spring", "attribution: campaign", "API"),
+    _entry("utm_content", "str", _ALL, "banner-2", "attribution: content", "API"),
+    _entry("utm_term", "str", _ALL, "buy roses", "attribution: term", "API"),
+    _entry("client_id", "str", _ALL, "1391543214.1778750000", "Google Analytics client", "API"),
+    _entry("ga_session_id", "str", _ALL, "1778753990", "Google Analytics session", "API"),
+    _entry("gclid", "str", _ALL, "Cj0KCQjw", "Google Ads click", "API"),
+    _entry("remote_ip", "str", _ALL, "203.0.113.9", "address of the visitor", "API"),
+    _entry("landing", "str", _ALL, "https://shop.example.com/roses", "page the visitor came to", "API"),
+    _entry("referrer refferrer", "str", _ALL, "https://www.google.com/", "page the visitor came from", "API"),
     _entry("transcript", "any", "X", "Good morning …", "given later by API", "API"),
     _entry("analysis", "any", "X", '{"mood":"calm"}', "given later by API", "API"),
     _entry("details", "object", "X", '{"caller":"+79161234567","billsec":49}',
@@ -198,6 +197,8 @@ ENTRIES: tuple[Entry, ...] = (
 FAMILIES: tuple[Family, ...] = (
     Family("var.", "str", "channel variable sent by the dialplan", stages_of(_CALL), "var.CAMPAIGN",
            "channelvars, UserEvent"),
+    Family("attr.", "str", "attribute of your own: a name of a-z, 0-9 and _ that begins with a letter",
+           stages_of(_ALL), "attr.roistat", "API"),
     Family("custom.", "any", "custom_args_values of the call API", stages_of("VHbpaX"), "custom.order_id", "API"),
     Family("form.", "any", "field of a form that was sent", stages_of("f"), "form.email", "API"),
     Family("dialog.", "any", "field of a dialogue", stages_of("d"), "dialog.operator", "API"),

@@ -101,14 +101,16 @@ def test_attributes_kept_for_a_number_come_with_its_next_call(
     hub: Served, receiver: MockServer, working: Working
 ) -> None:
     receiver.respond("*", regex(".*"), text_response("ok"))
-    hook(hub, "ads", receiver.url + "/ads", "incoming.before", source="<<utm_source>>", client="<<client_id>>")
+    hook(hub, "ads", receiver.url + "/ads", "incoming.before", source="<<utm_source>>", own="<<attr.roistat>>")
     program, moment = hub.client(), datetime.now(UTC)
-    program.add("/attributes", {"number": "+380 44 123-45-67", "values": {"utm_source": "google", "client_id": "7.8"}})
+    values = {"utm_source": "google", "client_id": "7.8", "attr.roistat": "123"}
+    program.add("/attributes", {"number": "+380 44 123-45-67", "values": values})
     for linkedid, began in (("early", moment - timedelta(hours=1)), ("now", moment + timedelta(seconds=2))):
         called = report(linkedid, "incoming.before", started_on=began)
         publish(hub.context, {hub.pbx_id: [called]}, moment)
     await_until(lambda: receiver.request_count("/ads") == 2, "15s")
     assert sorted(str(asked.json("source")) for asked in receiver.requests) == ["None", "google"]
+    assert sorted(str(asked.json("own")) for asked in receiver.requests) == ["123", "None"]
     assert hub.client().get("/calls", number="+380441234567")["items"][0]["values"]["client_id"] == "7.8"
 
 
@@ -130,8 +132,20 @@ def test_a_number_is_found_however_the_two_have_written_it(hub: Served, given: s
     assert hub.client().get("/calls")["items"][0]["values"]["utm_source"] == "google"
 
 
+def test_attributes_come_with_outgoing_calls_too(hub: Served, receiver: MockServer, working: Working) -> None:
+    receiver.respond("*", regex(".*"), text_response("ok"))
+    hook(hub, "ads", receiver.url + "/ads", "outgoing.before", source="<<utm_source>>", own="<<attr.roistat>>")
+    moment = datetime.now(UTC)
+    hub.client().add("/attributes", {"number": "+380441234567", "values": {"utm_source": "bing", "attr.roistat": "9"}})
+    began = moment + timedelta(seconds=2)
+    publish(hub.context, {hub.pbx_id: [report("1", "outgoing.before", direction="outgoing", started_on=began)]}, moment)
+    await_until(lambda: receiver.request_count("/ads") == 1, "15s")
+    asked = receiver.last_request("/ads")
+    assert (asked.json("source"), asked.json("own")) == ("bing", "9")
+
+
 def test_only_attributes_can_be_attached(hub: Served) -> None:
-    for values in ({"caller": "112"}, {"utm_sauce": "x"}):
+    for values in ({"caller": "112"}, {"utm_sauce": "x"}, {"attr.Roistat": "x"}, {"attr.": "x"}, {"attr.a.b": "x"}):
         with pytest.raises(ProblemError) as caught:
             hub.client().add("/attributes", {"number": "1", "values": values})
         assert caught.value.errors[0][0] == f"values.{next(iter(values))}"
