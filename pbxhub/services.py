@@ -30,6 +30,7 @@ from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
 from pbxhub.delivery.outbox import Retention, publish
 from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.delivery.prepare import Prepared
+from pbxhub.delivery.renewals import RenewalMetrics
 from pbxhub.delivery.worker import Worker
 from pbxhub.http_server import serving
 from pbxhub.opening import OpenHub
@@ -109,7 +110,8 @@ def working(hub: OpenHub) -> Iterator[None]:
     metrics = WorkerMetrics(REGISTRY if settings.metrics else None)
     worker = Worker(hub.context, engine, capacity=settings.workers, metrics=metrics)
     renew = _guard_updater(hub, engine, sender)
-    jobs = BackgroundJobs(hub.context, sender, settings.mail, retention(settings), renew)
+    renewals = RenewalMetrics(REGISTRY if settings.metrics else None)
+    jobs = BackgroundJobs(hub.context, sender, settings.mail, retention(settings), renew, renewals)
     worker.start()
     jobs.start()
     try:

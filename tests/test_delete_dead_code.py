@@ -27,7 +27,7 @@ NAMES = {
     "flask-smorest": [
         "_raw_load_json", "_register_error_handlers", "_openapi_json", "ARGUMENTS_PARSER", "ERROR_SCHEMA",
     ],
-    "WTForms": ["validate_*", "process_formdata", "field_flags"],
+    "WTForms": ["validate_*", "process_formdata", "field_flags", "field_name", "token_name"],
     "waitress": ["parser_class", "channel_class"],
     "logging": ["handlers"],
     "pytest": ["pytest_*"],

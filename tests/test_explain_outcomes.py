@@ -11,6 +11,7 @@ CODES = {
     "ok", "http_3xx", "http_4xx", "http_5xx", "check_failed", "dns_not_found", "connect_refused", "connect_timeout",
     "tls_error", "deadline", "reset", "too_many_headers", "blocked_target", "not_sent_mandatory", "render_error",
     "secret_unreadable", "bad_answer", "gone", "worker_lost", "restored", "skipped", "cancelled", "steering_refused",
+    "token_expired", "token_refused",
 }  # fmt: skip
 
 
@@ -36,7 +37,7 @@ def test_408_425_429_and_every_5xx_are_tried_again_and_no_other_status() -> None
 
 def test_only_what_may_pass_is_tried_again() -> None:
     passing = {"http_5xx", "dns_not_found", "connect_refused", "connect_timeout", "deadline", "reset"}
-    passing |= {"worker_lost", "secret_unreadable"}
+    passing |= {"worker_lost", "secret_unreadable", "token_expired", "token_refused"}
     assert {code for code in CODES if may_pass(code)} == passing
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, generate_latest
 
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
+from pbxhub.delivery.renewals import RenewalMetrics
 from pbxhub.store.session import Database
 from tests.support.outbox_world import context_of
 
@@ -18,6 +19,7 @@ def test_dashboard_and_documentation_name_exactly_the_metrics_there_are(database
     registry = CollectorRegistry()
     registry.register(QueueMetrics(context_of(database)))
     WorkerMetrics(registry)
+    RenewalMetrics(registry)
     there = set(
         re.findall(r"^# TYPE (pbxhub_\w+) (?:counter|gauge|histogram)$", generate_latest(registry).decode(), re.M)
     )

@@ -13,6 +13,7 @@ from pbxhub.account.installation import Installation
 from pbxhub.account.refusals import NotFoundError
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import ApiKey, Employee, Invitation, Membership, Number, Pbx, Project
+from pbxhub.store.connections import Connection
 from pbxhub.store.notices import NoticeTarget
 
 Role = Literal["viewer", "editor", "owner"]
@@ -20,9 +21,9 @@ ROLES: tuple[Role, ...] = ("viewer", "editor", "owner")
 Scope = Literal["read", "write", "call", "admin"]
 SCOPES: tuple[Scope, ...] = ("read", "write", "call", "admin")
 Right = Literal[
-    "account.read", "webhooks.change", "deliveries.change", "employees.change", "numbers.change", "calls.order",
-    "events.send", "dial_plan.change", "pbxs.change", "project.change", "alerts.change", "members.change",
-    "keys.change", "audit.read",
+    "account.read", "webhooks.change", "connections.change", "deliveries.change", "employees.change", "numbers.change",
+    "calls.order", "events.send", "dial_plan.change", "pbxs.change", "project.change", "alerts.change",
+    "members.change", "keys.change", "audit.read",
 ]  # fmt: skip
 
 
@@ -38,6 +39,9 @@ class Rule:
 RIGHTS: dict[Right, Rule] = {
     "account.read": Rule("viewer", "read", "See calls, deliveries, webhooks, PBXs, employees and numbers; no secrets"),
     "webhooks.change": Rule("editor", "write", "Add, change, test, pause and delete webhooks; see their secrets"),
+    "connections.change": Rule(
+        "editor", "write", "Add, connect, test, change and delete connections; their secrets and tokens are never shown"
+    ),
     "deliveries.change": Rule("editor", "write", "Mark failed deliveries as checked, send them again"),
     "employees.change": Rule("editor", "write", "Add, change and delete employees"),
     "numbers.change": Rule("editor", "write", "Add, change and delete numbers"),
@@ -167,7 +171,7 @@ def access_of_member(session: Session, by: HubAccess, project_id: int) -> Access
     return Access(found[0], by.user, rights, by.hub, by.operator, by.address, by.now)
 
 
-RowT = TypeVar("RowT", ApiKey, Employee, Invitation, NoticeTarget, Number, Pbx)
+RowT = TypeVar("RowT", ApiKey, Connection, Employee, Invitation, NoticeTarget, Number, Pbx)
 
 
 def row_of(session: Session, access: Access, kind: type[RowT], row_id: int, changing: bool = False) -> RowT:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access
 from pbxhub.account.sample_calls import chosen_values, recent_values
 from pbxhub.account.secret_visibility import readable
-from pbxhub.account.webhook_drafts import draft_errors
+from pbxhub.account.webhook_drafts import connection_errors, draft_errors
 from pbxhub.account.webhook_secrets import (
     given_key,
     given_secret,
@@ -20,13 +20,16 @@ from pbxhub.account.webhook_secrets import (
     same_host,
     secret_errors,
 )
-from pbxhub.delivery.prepare import Credentials, Prepared, join
+from pbxhub.delivery.live_connections import LiveConnection, live_connection
+from pbxhub.delivery.prepare import Credentials, NoTokenError, Prepared, connected, join
 from pbxhub.delivery.read_answer import Reading, read
 from pbxhub.delivery.stage_values import DeliveryValues, StageValues
 from pbxhub.redaction import HIDDEN, redact_headers, redact_url
 from pbxhub.sending.address_guard import NetworkGrant, read_grant
 from pbxhub.sending.exchange import Answer
+from pbxhub.sending.outcomes import TOKEN_REFUSED
 from pbxhub.sending.webhook_signatures import open_keys
+from pbxhub.store.connections import connection_named, connections_of
 from pbxhub.store.ids import new_id
 from pbxhub.store.webhooks import Webhook
 from pbxhub.translatable import say
@@ -40,7 +43,7 @@ from pbxhub.webhooks.ga4_request import lint_request, twin, twin_messages
 from pbxhub.webhooks.matching import Matched, compile_filters, would_match
 from pbxhub.webhooks.rendered_request import NotSent, Request
 from pbxhub.webhooks.request import compile_request
-from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec, load_spec
+from pbxhub.webhooks.spec import Auth, FieldError, SpecError, WebhookSpec, load_spec
 
 TEST_MARK = ("webhook-test", "1")
 """The header by which a receiver can tell a test from a delivery."""
@@ -90,7 +93,8 @@ class Tried:
 class _Draft:
     """A webhook that need not be saved, rendered for a call.
 
-    known: what is secret of it, given or kept. kept: the webhook whose secrets it would go on using.
+    known: what is secret of it, given or kept. kept: the webhook whose secrets it would go on using. connection: the
+    one whose credentials it uses; unconnected: why there is none that it may use.
     """
 
     spec: WebhookSpec
@@ -101,6 +105,8 @@ class _Draft:
     known: Credentials
     kept: Webhook | None
     networks: NetworkGrant
+    connection: LiveConnection | None
+    unconnected: tuple[FieldError, ...]
 
 
 def preview(session: Session, access: Access, data: Mapping[str, Any], kept: Webhook | None = None) -> Preview:
@@ -126,12 +132,20 @@ def test_send(session: Session, access: Access, data: Mapping[str, Any], kept: W
     secret = given_secret(data)
     errors = secret_errors(draft.spec, secret, kept)
     errors += key_errors(access.hub.vault, draft.spec, given_key(data), kept)
+    errors += draft.unconnected
     if errors:
         return Tried(Preview(tuple(errors)))
     shown = _shown(session, access, data, draft)
     if isinstance(draft.rendered, NotSent):
         return Tried(shown)
-    prepared = _prepared(draft, draft.rendered, draft.known, access.now)
+    known = draft.known
+    if draft.connection:
+        try:
+            known = connected(access.hub.vault, known, draft.connection, draft.rendered.url, access.now)
+        except NoTokenError as error:
+            answer = Answer(TOKEN_REFUSED, str(error))
+            return Tried(shown, answer, read(draft.spec, answer))
+    prepared = _prepared(draft, draft.rendered, known, access.now)
     request = prepared.outgoing.request
     marked = replace(request, headers=(*request.headers, TEST_MARK))
     sender = access.hub.sender
@@ -171,7 +185,12 @@ def _draft(session: Session, access: Access, data: Mapping[str, Any], kept: Webh
         known = _credentials(access.hub.vault, spec, given_secret(data), given_key(data), kept)
     except VaultError as error:
         rendered = NotSent("render_error", say("Not sent: %(why)s.", why=str(error)))
-    return _Draft(spec, stage, values, delivery_id, rendered, known, kept, read_grant(access.project.webhook_networks))
+    networks = read_grant(access.project.webhook_networks)
+    unconnected = tuple(connection_errors(spec, connections_of(session, access.project.id)))
+    named = spec.request.auth.kind == "connection" and not unconnected
+    row = connection_named(session, access.project.id, spec.request.auth.name) if named else None
+    connection = live_connection(row) if row else None
+    return _Draft(spec, stage, values, delivery_id, rendered, known, kept, networks, connection, unconnected)
 
 
 def _shown(session: Session, access: Access, data: Mapping[str, Any], draft: _Draft) -> Preview:
@@ -183,6 +202,7 @@ def _shown(session: Session, access: Access, data: Mapping[str, Any], draft: _Dr
         notes += tuple(note for note in lint_request(draft.rendered, access.now) if note.path not in said)
     if draft.kept is not None and given_secret(data) is None:
         notes += tuple(moved_errors(draft.spec, draft.kept))
+    notes += draft.unconnected
     notes += tuple(key_errors(access.hub.vault, draft.spec, given_key(data), draft.kept))
     would = matcher.matches(draft.values)
     if isinstance(draft.rendered, NotSent):
@@ -192,8 +212,9 @@ def _shown(session: Session, access: Access, data: Mapping[str, Any], draft: _Dr
 
 def _hidden(draft: _Draft, rendered: Request, at: datetime) -> Request:
     """The request as it would leave, with the credentials hidden."""
-    auth = draft.spec.request.auth
-    prepared = _prepared(draft, rendered, Credentials("hidden", draft.known.keys), at)
+    used = draft.connection.spec.auth if draft.connection else None
+    auth = used or (Auth() if draft.unconnected else draft.spec.request.auth)
+    prepared = _prepared(draft, rendered, Credentials("hidden", draft.known.keys, auth=auth), at)
     url = prepared.outgoing.request.url
     if auth.kind == "query":
         url = authorize(rendered, auth, "hidden").url.removesuffix("hidden") + HIDDEN

@@ -42,7 +42,7 @@ def add_ready(session: Session, access: Access, item: Item, answers: Mapping[str
             on_failure=names.get(ready.spec.on_failure, ""),
         )
         wanted = {"name": names[ready.name], "stage": ready.stage, "enabled": False, "spec": dump_spec(spec)}
-        given = {"secret": secret} if spec.request.auth.kind != "none" else {}
+        given = {"secret": secret} if spec.request.auth.has_secret else {}
         added.append(create(session, access, read_draft(session, access, {**wanted, **given}, None)))
     return _in_order_of_file(added)
 

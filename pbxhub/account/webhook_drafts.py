@@ -1,8 +1,8 @@
 """Reads and checks a webhook from the editor, a program or a ready-made form as a whole."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -10,14 +10,27 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access
 from pbxhub.account.webhook_secrets import given_key, given_secret, key_errors, secret_errors, signing_errors
 from pbxhub.store.accounts import lock_project
+from pbxhub.store.connections import connections_of
 from pbxhub.store.webhooks import Webhook
 from pbxhub.translatable import say
+from pbxhub.webhooks.auth import origin_of
 from pbxhub.webhooks.chains import check_chains
 from pbxhub.webhooks.check import check_name, check_spec, check_stage
+from pbxhub.webhooks.connection_spec import ConnectionSpec, may_go_to
 from pbxhub.webhooks.gallery import unfilled
 from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec
 
 MOST_WEBHOOKS = 2000
+
+
+class Named(Protocol):
+    """A connection of the project, or of a file."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def spec(self) -> ConnectionSpec: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,7 @@ def _read_all(
     if webhook is None and _count(session, access) >= MOST_WEBHOOKS:
         errors.append(FieldError("", say("The project has %(n)s events, as many as it may have.", n=MOST_WEBHOOKS)))
     errors = errors or _chain_errors(session, access, name, spec, webhook)
+    errors = errors or connection_errors(spec, connections_of(session, access.project.id))
     return spec, errors or address_errors(access, spec)
 
 
@@ -75,6 +89,20 @@ def address_errors(access: Access, spec: WebhookSpec) -> list[FieldError]:
     """Whether requests of this project may be sent to the address of the webhook."""
     refused = access.hub.guard_of(access.project).check_url(spec.request.url)
     return [FieldError("url", refused.sentence)] if refused else []
+
+
+def connection_errors(spec: WebhookSpec, connections: Collection[Named]) -> list[FieldError]:
+    """Whether the connection that the webhook names exists and may be used for its address."""
+    auth, url = spec.request.auth, spec.request.url
+    if auth.kind != "connection":
+        return []
+    found = next((each for each in connections if each.name == auth.name), None)
+    if found is None:
+        return [FieldError("auth.name", say("%(name)s is not a connection of this project.", name=auth.name))]
+    if not may_go_to(found.spec, url):
+        no = say("The connection %(name)s may not be used for %(host)s.", name=auth.name, host=origin_of(url))
+        return [FieldError("auth.name", say("%(no)s Add the host to the connection.", no=no))]
+    return []
 
 
 def live_webhooks(session: Session, access: Access) -> list[Webhook]:

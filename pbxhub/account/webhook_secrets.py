@@ -33,7 +33,7 @@ def given_key(data: Mapping[str, Any]) -> str | None:
 
 def secret_errors(spec: WebhookSpec, secret: str | None, kept: Webhook | None) -> list[FieldError]:
     """Why the request cannot be authenticated. kept: the webhook whose secret stays when none is given."""
-    if spec.request.auth.kind == "none":
+    if not spec.request.auth.has_secret:
         return []
     if secret is not None:
         message = secret_error(spec.request.auth, secret)
@@ -45,7 +45,7 @@ def secret_errors(spec: WebhookSpec, secret: str | None, kept: Webhook | None) -
 
 def moved_errors(spec: WebhookSpec, kept: Webhook) -> list[FieldError]:
     """Whether the secret that is stored must be given again."""
-    if not kept.secret_sealed or spec.request.auth.kind == "none" or keeps_secret(kept.spec.request, spec.request):
+    if not kept.secret_sealed or not spec.request.auth.has_secret or keeps_secret(kept.spec.request, spec.request):
         return []
     if same_host(kept, spec):
         return [
@@ -101,7 +101,7 @@ def drop_moved_secrets(webhook: Webhook, spec: WebhookSpec) -> None:
 
 def store_secrets(vault: Vault, webhook: Webhook, secret: str | None, key: str | None) -> None:
     """Encrypts and stores the secrets for the webhook's present spec; deletes those that it does not use."""
-    if webhook.spec.request.auth.kind == "none":
+    if not webhook.spec.request.auth.has_secret:
         webhook.secret_sealed = ""
     elif secret is not None:
         webhook.secret_sealed = vault.seal(secret)

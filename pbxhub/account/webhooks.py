@@ -10,12 +10,13 @@ from pbxhub.account.access import Access
 from pbxhub.account.audit_log import Action, differences, note
 from pbxhub.account.refusals import NotAllowedError, NotFoundError
 from pbxhub.account.secret_visibility import visible_spec
-from pbxhub.account.webhook_drafts import Draft, live_webhooks, read_draft
+from pbxhub.account.webhook_drafts import Draft, connection_errors, live_webhooks, read_draft
 from pbxhub.account.webhook_fields import all_fields, changed_fields, flatten, logged_fields, own_fields
 from pbxhub.account.webhook_secrets import drop_moved_secrets, key_errors, secret_errors, store_secrets
 from pbxhub.calls.stages import JSON
 from pbxhub.delivery.outbox import cancel_pending, pause, resume
 from pbxhub.store.accounts import User
+from pbxhub.store.connections import connection_named, connections_of
 from pbxhub.store.webhooks import Webhook, WebhookVersion, remember_version, touch_webhooks
 from pbxhub.translatable import say
 from pbxhub.webhooks.gallery import unfilled
@@ -43,7 +44,7 @@ def create(session: Session, access: Access, draft: Draft, source: Webhook | Non
     last = session.scalar(select(func.max(Webhook.position)).where(Webhook.project_id == access.project.id)) or 0
     webhook = source.copy() if source else Webhook(project_id=access.project.id)
     webhook.created_on, webhook.position = access.now, last + 1
-    _write(access, webhook, draft)
+    _write(session, access, webhook, draft)
     session.add(webhook)
     session.flush()
     _remember(session, access, webhook)
@@ -55,7 +56,7 @@ def change(session: Session, access: Access, webhook: Webhook, draft: Draft, wha
     """Another revision of a webhook. What is queued is sent as it was rendered; of a webhook that is switched off it is
     cancelled."""
     before, raw, was_on = logged_fields(webhook), all_fields(webhook), webhook.enabled
-    _write(access, webhook, draft)
+    _write(session, access, webhook, draft)
     webhook.revision += 1
     _remember(session, access, webhook)
     if was_on and not webhook.enabled:
@@ -65,19 +66,19 @@ def change(session: Session, access: Access, webhook: Webhook, draft: Draft, wha
 
 def switch(session: Session, access: Access, webhook: Webhook, on: bool) -> None:
     """On or off, as its own line in the audit log. Raises SpecError with what it lacks to be switched on."""
-    if on and (lacking := incomplete(access, webhook)):
+    if on and (lacking := incomplete(session, access, webhook)):
         raise SpecError(lacking)
     if on != webhook.enabled:
         switched = Draft(webhook.name, webhook.stage, on, webhook.spec)
         change(session, access, webhook, switched, "webhook switched on" if on else "webhook switched off")
 
 
-def incomplete(access: Access, webhook: Webhook) -> list[FieldError]:
+def incomplete(session: Session, access: Access, webhook: Webhook) -> list[FieldError]:
     """What a webhook lacks to be switched on: a blank of its ready-made form, or a secret that an import did not
     bring."""
     spec = webhook.spec
     secrets = secret_errors(spec, None, webhook) + key_errors(access.hub.vault, spec, None, webhook)
-    return unfilled(spec) + secrets
+    return unfilled(spec) + secrets + connection_errors(spec, connections_of(session, access.project.id))
 
 
 def copy(session: Session, access: Access, source: Webhook, name: str, stage: str) -> Webhook:
@@ -157,10 +158,13 @@ def restore(session: Session, access: Access, webhook: Webhook, revision: int) -
     change(session, access, webhook, read_draft(session, access, wanted, webhook))
 
 
-def _write(access: Access, webhook: Webhook, draft: Draft) -> None:
+def _write(session: Session, access: Access, webhook: Webhook, draft: Draft) -> None:
     drop_moved_secrets(webhook, draft.spec)
     webhook.name, webhook.stage, webhook.enabled, webhook.spec = draft.name, draft.stage, draft.enabled, draft.spec
     store_secrets(access.hub.vault, webhook, draft.secret, draft.tls_key)
+    auth = draft.spec.request.auth
+    used = connection_named(session, access.project.id, auth.name) if auth.kind == "connection" else None
+    webhook.connection_id = used.id if used else None
 
 
 def _remember(session: Session, access: Access, webhook: Webhook) -> None:

@@ -15,12 +15,12 @@ from pbxhub.delivery.call_rows import CallNow, find_call
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox import Claimed
 from pbxhub.delivery.outbox.render import render_delivery
-from pbxhub.delivery.prepare import Prepared, prepare
+from pbxhub.delivery.prepare import NoTokenError, Prepared, UnsendableError, prepare
 from pbxhub.delivery.read_answer import Reading, read
 from pbxhub.delivery.stage_values import Lookups, StageValues
 from pbxhub.delivery.webhook_cache import LiveWebhook, ProjectWebhooks
 from pbxhub.sending.exchange import Answer
-from pbxhub.sending.outcomes import describe
+from pbxhub.sending.outcomes import TOKEN_REFUSED, describe
 from pbxhub.steering.answer import Plan, RefusedPlan
 from pbxhub.steering.number_rules import Rules
 from pbxhub.store.accounts import Number, Pbx
@@ -92,7 +92,12 @@ def _asked(
     rules = rules_of(steering, own, project.country)
     if not delivery.method:
         return Asked(claimed, None, Answer(delivery.outcome, delivery.message), steering, rules)
-    prepared = prepare(context.vault, claimed, now)
+    try:
+        prepared = prepare(context.vault, claimed, now)
+    except UnsendableError as error:
+        return Asked(claimed, None, Answer("render_error", f"Not sent: {error}."), steering, rules)
+    except NoTokenError as error:
+        return Asked(claimed, None, Answer(TOKEN_REFUSED, str(error)), steering, rules)
     outgoing = replace(prepared.outgoing, pool=f"question:{webhook.id}", deadline=float(steering.wait))
     return Asked(claimed, replace(prepared, outgoing=outgoing), None, steering, rules)
 

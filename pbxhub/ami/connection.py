@@ -36,7 +36,7 @@ _MANY_UNWANTED = 100  # discarded events: more than can arrive before a filter t
 _NEWCHANNEL_DELAY = 2  # seconds after which a channel's Newchannel must have arrived
 
 
-class Connection:
+class AmiConnection:
     """The connection to one PBX. run() keeps it up until cancelled; no task or socket outlives run().
 
     own_address: the address the hub connects from, as this machine sees it; "" before the first try.

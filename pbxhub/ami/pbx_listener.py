@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.ami.backfill import Backfill
 from pbxhub.ami.channel_list import ChannelList, ReceivedEvent, SilentCheck, read_channels
-from pbxhub.ami.connection import Connection, Item
+from pbxhub.ami.connection import AmiConnection, Item
 from pbxhub.ami.event_log import EventLog
 from pbxhub.ami.inbox import Inbox
 from pbxhub.ami.login import AmiTimeouts
@@ -84,7 +84,7 @@ class PbxListener:
         self._events = events
         self._tracker = row.new_tracker()
         self._connecting: asyncio.Task[None] | None = None
-        self._connection: Connection | None = None
+        self._connection: AmiConnection | None = None
         self._placing = Placing(
             context, row.id, self._ask, lambda: self._observed.state.name == "connected", self._inbox.put
         )
@@ -164,7 +164,7 @@ class PbxListener:
     async def _connect(self) -> None:
         """Keeps the connection up; disconnects while there is no room for more stages."""
         while True:
-            self._connection = Connection(self.row.address, self._inbox, self._timeouts)
+            self._connection = AmiConnection(self.row.address, self._inbox, self._timeouts)
             connection = asyncio.create_task(self._connection.run())
             full = asyncio.create_task(self._queue.full.wait())
             try:

@@ -14,6 +14,7 @@ from pbxhub import __version__
 from pbxhub.account.access import RIGHTS
 from pbxhub.api.problems import TYPE
 from pbxhub.api.schemas import Problem
+from pbxhub.webhooks.connection_spec import ConnectionSpec
 from pbxhub.webhooks.spec import WebhookSpec
 from pbxhub.webhooks.spec_json import json_schema
 
@@ -95,12 +96,14 @@ def page() -> Response:
 @cache
 def _document(described: _Api) -> str:
     spec = described.spec.to_dict()
-    defined = json_schema(WebhookSpec)
-    schemas = spec["components"]["schemas"]
-    schemas |= {_own_name(name): _moved(schema) for name, schema in defined.pop("$defs").items()}
-    root = _moved(defined)
-    root.pop("$schema", None)
-    found = _with_spec(spec, root)
+    roots: dict[str, Any] = {}
+    for prefix, kind in (("Webhook", WebhookSpec), ("Connection", ConnectionSpec)):
+        defined = json_schema(kind)
+        parts = defined.pop("$defs")
+        spec["components"]["schemas"] |= {_own_name(prefix, name): _moved(prefix, part) for name, part in parts.items()}
+        defined.pop("$schema", None)
+        roots[prefix] = _moved(prefix, defined)
+    found = _with_spec(spec, roots)
     _tell_scopes(described, found["paths"])
     for response in found["components"]["responses"].values():
         if "content" in response:
@@ -121,23 +124,26 @@ def _tell_scopes(described: _Api, paths: dict[str, Any]) -> None:
                 operation["description"] = f"{operation.get('description', '')}\n\nScope: `{scope}`.".strip()
 
 
-def _own_name(name: str) -> str:
+def _own_name(prefix: str, name: str) -> str:
     """Parts of a webhook's spec have the names of resources otherwise: Parameter, Answer."""
-    return name if name.startswith("Webhook") else f"Webhook{name}"
+    return name if name.startswith(prefix) else f"{prefix}{name}"
 
 
-def _moved(schema: Any) -> Any:
+def _moved(prefix: str, schema: Any) -> Any:
     """Turns the references of a standalone schema into references within the document."""
     if isinstance(schema, dict):
         return {
-            name: f"#/components/schemas/{_own_name(item.removeprefix('#/$defs/'))}" if name == "$ref" else _moved(item)
+            name: f"#/components/schemas/{_own_name(prefix, item.removeprefix('#/$defs/'))}"
+            if name == "$ref"
+            else _moved(prefix, item)
             for name, item in schema.items()
         }
-    return [_moved(item) for item in schema] if isinstance(schema, list) else schema
+    return [_moved(prefix, item) for item in schema] if isinstance(schema, list) else schema
 
 
-def _with_spec(node: Any, root: Any) -> Any:
-    """The place of a webhook's spec is described by the spec's own schema."""
+def _with_spec(node: Any, roots: dict[str, Any]) -> Any:
+    """The place of a spec (of a webhook, a connection) is described by the spec's own schema."""
     if isinstance(node, dict):
-        return root if node.get("x-spec") else {name: _with_spec(item, root) for name, item in node.items()}
-    return [_with_spec(item, root) for item in node] if isinstance(node, list) else node
+        found = roots.get(node.get("x-spec", ""))
+        return found or {name: _with_spec(item, roots) for name, item in node.items()}
+    return [_with_spec(item, roots) for item in node] if isinstance(node, list) else node

@@ -1,4 +1,4 @@
-"""What a worker process does besides sending: bulk resends, notices, abandoned orders, retention of history."""
+"""What a worker process does besides sending: bulk resends, notices, abandoned orders, tokens, retention of history."""
 
 import threading
 import time
@@ -13,6 +13,7 @@ from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox import Retention, prune, step_resends
 from pbxhub.delivery.outbox.ordered_call_status import sweep
 from pbxhub.delivery.persons import fill_persons
+from pbxhub.delivery.renewals import RenewalMetrics, renew_due
 from pbxhub.notices.send_notices import send_due
 from pbxhub.sending.sender import Sender
 from pbxhub.settings import MailServer
@@ -30,19 +31,29 @@ class BackgroundJobs:
     def __init__(
         self, context: DeliveryContext, sender: Sender,
         mail: MailServer | None = None, keep: Retention | None = None, renew_guard: Callable[[], None] | None = None,
+        metrics: RenewalMetrics | None = None,
     ) -> None:  # fmt: skip
         """renew_guard: called every second; updates the address guard when PBXs or the DNS have changed."""
         self._context = context
         self._sender = sender
         self._mail = mail
         self._keep = keep
+        self._metrics = metrics or RenewalMetrics()
         self._renew_guard = renew_guard or (lambda: None)
         self._pruned_on: datetime | None = None
         self._swept_on: datetime | None = None
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(job,), name=job.__name__.strip("_"), daemon=True)
-            for job in (self._guard, self._resend, self._tell, self._sweep, self._prune, self._name_persons)
+            for job in (
+                self._guard,
+                self._resend,
+                self._tell,
+                self._sweep,
+                self._prune,
+                self._name_persons,
+                self._renew_tokens,
+            )
         ]
 
     def start(self) -> None:
@@ -80,6 +91,9 @@ class BackgroundJobs:
             self._swept_on = now
             with self._context.database.write() as session:
                 sweep(self._context, session, now)
+
+    def _renew_tokens(self, now: datetime) -> None:
+        renew_due(self._context, self._sender, now, self._metrics)
 
     def _name_persons(self, _now: datetime) -> None:
         fill_persons(self._context.database)

@@ -62,7 +62,7 @@ def _families(lanes: "dict[int, Backlog]", now: datetime) -> list[Metric]:
     due = GaugeMetricFamily("pbxhub_deliveries_due", "Deliveries that should be sent now", labels=["lane"])
     flying = GaugeMetricFamily("pbxhub_deliveries_in_flight", "Deliveries that are being sent", labels=["lane"])
     later = GaugeMetricFamily(
-        "pbxhub_deliveries_later", "Deliveries waiting for a retry, a stage or a resume", labels=["lane"]
+        "pbxhub_deliveries_later", "Deliveries waiting for a retry, a stage, a resume or a token", labels=["lane"]
     )
     oldest = GaugeMetricFamily("pbxhub_oldest_due_seconds", "How long the oldest due delivery waits", labels=["lane"])
     for lane, numbers in lanes.items():
@@ -77,7 +77,8 @@ def _families(lanes: "dict[int, Backlog]", now: datetime) -> list[Metric]:
 @dataclass(frozen=True, slots=True)
 class Backlog:
     """The pending deliveries of one lane. due: should be sent now. in_flight: claimed. later: wait for their time, for
-    the stage before, or until their webhook is resumed. oldest_due: since when the longest of the due ones waits."""
+    the stage before, or until their webhook is resumed or its connection has a token. oldest_due: since when
+    the longest of the due ones waits."""
 
     due: int
     in_flight: int
@@ -89,12 +90,14 @@ _NOTHING = Backlog(0, 0, 0, None)
 _QUERY = (
     text("""
     SELECT d.lane,
-           sum(CASE WHEN w.paused_on IS NULL AND d.due_at <= :now THEN 1 ELSE 0 END) AS due,
+           sum(CASE WHEN NOT w.waits AND d.due_at <= :now THEN 1 ELSE 0 END) AS due,
            sum(CASE WHEN d.claim_token IS NOT NULL AND d.due_at > :now THEN 1 ELSE 0 END) AS in_flight,
-           sum(CASE WHEN w.paused_on IS NOT NULL OR (d.claim_token IS NULL AND d.due_at > :now) THEN 1 ELSE 0 END)
-               AS later,
-           min(CASE WHEN w.paused_on IS NULL AND d.due_at <= :now THEN d.due_at END) AS oldest_due
-      FROM delivery d JOIN webhook w ON w.id = d.webhook_id
+           sum(CASE WHEN w.waits OR (d.claim_token IS NULL AND d.due_at > :now) THEN 1 ELSE 0 END) AS later,
+           min(CASE WHEN NOT w.waits AND d.due_at <= :now THEN d.due_at END) AS oldest_due
+      FROM delivery d
+      JOIN (SELECT webhook.id, paused_on IS NOT NULL OR connection.id IS NOT NULL
+                   AND (ready_until IS NULL OR ready_until <= :now) AS waits
+              FROM webhook LEFT JOIN connection ON connection.id = webhook.connection_id) w ON w.id = d.webhook_id
      WHERE d.state = 'pending' GROUP BY d.lane""")
     .bindparams(bindparam("now", type_=UtcDateTime()))
     .columns(oldest_due=UtcDateTime())

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 
+from pbxhub.delivery.live_connections import LiveConnection
 from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.delivery.webhook_cache import LiveWebhook
 from pbxhub.redaction import HIDDEN, scrub, scrub_bytes
@@ -12,21 +13,30 @@ from pbxhub.sending.exchange import SYSTEM_TLS, Answer, Outgoing, TlsOptions
 from pbxhub.sending.webhook_signatures import SigningKeys, identify, open_keys
 from pbxhub.vault import Vault
 from pbxhub.webhooks.auth import authorize
+from pbxhub.webhooks.connection_spec import may_go_to
 from pbxhub.webhooks.request import Request
-from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
+from pbxhub.webhooks.spec import Auth, RequestSpec, WebhookSpec
 
 
-class OtherHostError(Exception):
-    """The secrets of the webhook were entered for another host than the stored request goes to."""
+class UnsendableError(Exception):
+    """The credentials must not leave with this request: they are for another host, or gone. The message says why."""
+
+
+class NoTokenError(Exception):
+    """The connection has no valid token at this moment. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The decrypted secrets of a webhook: of its authentication, its signing keys, the key of its certificate."""
+    """The decrypted secrets of a webhook: of its authentication, its signing keys, the key of its certificate.
+
+    auth: how the secret of a connection is sent; None for that of the webhook itself.
+    """
 
     secret: str = field(default="", repr=False)
     keys: SigningKeys | None = field(default=None, repr=False)
     tls_key: str = field(default="", repr=False)
+    auth: Auth | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +64,16 @@ class Prepared:
 
 
 def prepare(vault: Vault, claimed: Claimed, now: datetime) -> Prepared:
-    """The request as it will be sent. Raises VaultError if a secret was sealed with another key, and OtherHostError."""
+    """The request as it will be sent. Raises VaultError if a secret was sealed with another key, UnsendableError and
+    NoTokenError."""
     webhook = claimed.webhook
     known = _credentials(vault, webhook)
     if known != Credentials() and _has_moved(webhook, claimed.request):
-        raise OtherHostError(
+        raise UnsendableError(
             "the URL of the webhook was changed to another host; send the delivery again with the current settings"
         )
+    if webhook.spec.request.auth.kind == "connection":
+        known = connected(vault, known, webhook.connection, claimed.request.url, now)
     return join(
         webhook.spec, claimed.request, known, str(claimed.id), claimed.attempt, f"webhook:{webhook.id}", now,
         webhook.networks,
@@ -81,8 +94,9 @@ def join(
     added = identify(stored, message_id, attempt, known.keys, now)
     request = Request(stored.method, stored.url, (*stored.headers, *added), stored.body)
     secrets: tuple[str, ...] = ()
-    if spec.request.auth.kind != "none":
-        authorized = authorize(request, spec.request.auth, known.secret)
+    auth = known.auth or spec.request.auth
+    if auth.kind != "none":
+        authorized = authorize(request, auth, known.secret)
         joined = [pair for pair in authorized.headers if pair not in request.headers]
         added += tuple((name, HIDDEN) for name, _ in joined)
         secrets = (known.secret, *(value.rpartition(" ")[2] for _, value in joined))
@@ -100,10 +114,23 @@ def _has_moved(webhook: LiveWebhook, stored: Request) -> bool:
 def _credentials(vault: Vault, webhook: LiveWebhook) -> Credentials:
     request = webhook.spec.request
     return Credentials(
-        _open_secret(vault, webhook.secret_sealed) if request.auth.kind != "none" else "",
+        _open_secret(vault, webhook.secret_sealed) if request.auth.has_secret else "",
         _open_keys(vault, webhook.signing_sealed),
         _open_secret(vault, webhook.tls_key_sealed) if request.tls_certificate and webhook.tls_key_sealed else "",
     )
+
+
+def connected(
+    vault: Vault, known: Credentials, connection: LiveConnection | None, url: str, now: datetime
+) -> Credentials:
+    """The credentials with those of the connection, which are sent to its own hosts only."""
+    if connection is None:
+        raise UnsendableError("the connection that the webhook uses was deleted; choose another one in the webhook")
+    if not may_go_to(connection.spec, url):
+        raise UnsendableError(f"the connection {connection.name} may not be used for the host of this URL")
+    if not connection.is_ready(now):
+        raise NoTokenError(connection.reason or f"The connection {connection.name} has no valid token.")
+    return replace(known, secret=connection.credential(vault), auth=connection.spec.auth)
 
 
 def _tls(request: RequestSpec, key: str) -> TlsOptions:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import Value
+from pbxhub.delivery.live_connections import LiveConnection, read_connections
 from pbxhub.sending.address_guard import NetworkGrant, read_grant
 from pbxhub.store.accounts import Project
 from pbxhub.store.bulk import Query
@@ -74,7 +75,7 @@ def _unreadable(error: SpecError) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LiveWebhook:
-    """An enabled webhook."""
+    """An enabled webhook. connection: the one whose credentials its requests carry."""
 
     id: int
     project_id: int
@@ -86,6 +87,7 @@ class LiveWebhook:
     signing_sealed: str
     stored: Stored
     networks: NetworkGrant = None
+    connection: LiveConnection | None = None
 
     @property
     def made(self) -> CompiledWebhook | str:
@@ -171,7 +173,7 @@ _PROJECTS = Query(
 _WEBHOOKS = Query(
     select(
         Webhook.id, Webhook.kind, Webhook.project_id, Webhook.revision, Webhook.name, Webhook.stage,
-        Webhook.secret_sealed, Webhook.tls_key_sealed, Webhook.signing_sealed,
+        Webhook.secret_sealed, Webhook.tls_key_sealed, Webhook.signing_sealed, Webhook.connection_id,
         type_coerce(Webhook.spec, JSON).label("spec"),
     )
     .where(one_of(Webhook.project_id, "ids"), Webhook.enabled, Webhook.deleted_on.is_(None))
@@ -184,13 +186,17 @@ def _read(session: Session, project_ids: list[int], before: Iterable[ProjectWebh
     known = {webhook.id: webhook.stored for project in before for webhook in project.by_id.values()}
     session.flush()  # what its transaction has changed itself
     rows = _WEBHOOKS.all(session, ids=project_ids)
+    connections = read_connections(session, {row.connection_id for row in rows if row.connection_id})
     of = {project_id: list(group) for project_id, group in groupby(rows, lambda row: row.project_id)}
-    return {row.id: _project(row, of.get(row.id, ()), known) for row in _PROJECTS.all(session, ids=project_ids)}
+    found = _PROJECTS.all(session, ids=project_ids)
+    return {row.id: _project(row, of.get(row.id, ()), known, connections) for row in found}
 
 
-def _project(project: Any, rows: Sequence[Any], known: Mapping[int, Stored]) -> ProjectWebhooks:
+def _project(
+    project: Any, rows: Sequence[Any], known: Mapping[int, Stored], connections: Mapping[int, LiveConnection]
+) -> ProjectWebhooks:
     zone, networks = _zone(project.time_zone), read_grant(project.webhook_networks)
-    webhooks = [_live(row, zone, known.get(row.id), networks) for row in rows]
+    webhooks = [_live(row, zone, known.get(row.id), networks, connections.get(row.connection_id or 0)) for row in rows]
     by_stage: dict[str, list[LiveWebhook]] = {}
     for webhook in webhooks:
         by_stage.setdefault(webhook.stage, []).append(webhook)
@@ -203,11 +209,13 @@ def _project(project: Any, rows: Sequence[Any], known: Mapping[int, Stored]) -> 
     )  # fmt: skip
 
 
-def _live(row: Any, zone: tzinfo, before: Stored | None, networks: NetworkGrant) -> LiveWebhook:
+def _live(
+    row: Any, zone: tzinfo, before: Stored | None, networks: NetworkGrant, connection: LiveConnection | None
+) -> LiveWebhook:
     same = before is not None and before.raw == row.spec and before.zone == zone
     return LiveWebhook(
         row.id, row.project_id, row.revision, row.name, row.stage, row.secret_sealed, row.tls_key_sealed,
-        row.signing_sealed, before if before and same else Stored(row.spec, zone), networks,
+        row.signing_sealed, before if before and same else Stored(row.spec, zone), networks, connection,
     )  # fmt: skip
 
 

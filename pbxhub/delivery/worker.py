@@ -17,11 +17,11 @@ from pbxhub.delivery.outbox import Batch, Claimed, Finished, claim, record
 from pbxhub.delivery.outbox.attempt_result import given_up
 from pbxhub.delivery.outbox.claim import LEASE
 from pbxhub.delivery.outbox.lost_attempts import give_back
-from pbxhub.delivery.prepare import OtherHostError, Prepared, prepare
+from pbxhub.delivery.prepare import NoTokenError, Prepared, UnsendableError, prepare
 from pbxhub.delivery.wakeup import WakeupListener
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.exchange import Answer
-from pbxhub.sending.outcomes import UNREADABLE, describe
+from pbxhub.sending.outcomes import TOKEN_REFUSED, UNREADABLE, describe
 from pbxhub.store.database_errors import reason
 from pbxhub.store.delivery_rows import PENDING
 from pbxhub.vault import VaultError
@@ -208,8 +208,11 @@ class Worker:
         self._flying[claimed.id, claimed.attempt] = claimed
         try:
             prepared = prepare(self._context.vault, claimed, self._clock())
-        except OtherHostError as error:
+        except UnsendableError as error:
             self._give_up(claimed, f"Not sent: {error}.")
+        except NoTokenError as error:
+            self._keep(claimed, (), Answer(TOKEN_REFUSED, str(error)), self._clock())
+            self._wake()
         except VaultError:  # the key was checked at the start, so only this webhook's secret is sealed with another one
             self._keep(claimed, (), Answer(UNREADABLE, describe(UNREADABLE).sentence), self._clock())
             self._wake()

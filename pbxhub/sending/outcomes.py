@@ -26,6 +26,9 @@ class Outcome:
 
 
 UNREADABLE, LOST, RESTORED = "secret_unreadable", "worker_lost", "restored"
+TOKEN_EXPIRED, TOKEN_REFUSED = "token_expired", "token_refused"
+NOT_SENT_YET = frozenset({UNREADABLE, TOKEN_REFUSED})
+"""No request left, so no try is used up: the delivery waits until somebody enters the secret or connects again."""
 _TABLE = (
     Outcome("ok", "", "The receiver accepted the request.", "", False),
     Outcome(
@@ -138,6 +141,20 @@ _TABLE = (
         "NOT_SENT",
         "Not sent yet: a secret of this webhook cannot be decrypted; it was encrypted with another PBXHUB_SECRET_KEY.",
         "Enter the secret of the webhook again, or restore the old key. The delivery is then sent automatically.",
+        True,
+    ),
+    Outcome(
+        TOKEN_EXPIRED,
+        "CLIENT_ERROR",
+        "The receiver no longer accepts the token of the connection (401).",
+        "The hub fetches a new token and sends the request again, once. Nothing needs to be done.",
+        True,
+    ),
+    Outcome(
+        TOKEN_REFUSED,
+        "NOT_SENT",
+        "Not sent yet: the connection has no valid token, because the provider refused to renew it.",
+        "Open Connections and press Reconnect. The waiting deliveries are then sent automatically.",
         True,
     ),
     Outcome(

@@ -24,6 +24,8 @@ given up           leased without a new attempt   claim, after MOST_LOST   recor
                                                   lost attempts in a row   worker is lost, too
 webhook paused     any; the webhook has paused_on publish, pause           resume; cancel, when the webhook is disabled
                                                                            or deleted
+without a token    any; ready_until of the        publish, record (401),   a renewal, when the provider has granted a
+                   connection is past             the end of the token     token; a user who connects again
 webhook disabled   any                            disable, delete          cancel_pending at once; the next claim, for
 or deleted                                                                 rows that were locked at that moment
 sent again         tries = 0, and a row in        resend                   record; put_back, when the resend is stopped

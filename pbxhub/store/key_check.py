@@ -13,6 +13,8 @@ _SEALED = (
     ("webhook", "secret_sealed"),
     ("webhook", "tls_key_sealed"),
     ("webhook", "signing_sealed"),
+    ("connection", "secret_sealed"),
+    ("connection", "tokens_sealed"),
 )
 
 

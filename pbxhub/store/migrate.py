@@ -10,6 +10,7 @@ from pbxhub.store import (
     accounts,
     api,
     call_events,
+    connections,
     delivery_rows,
     events,
     guess_delays,
@@ -27,6 +28,7 @@ metadata = Base.metadata
 TABLES = (
     accounts,
     webhooks,
+    connections,
     history,
     delivery_rows,
     questions,

@@ -11,6 +11,7 @@ from pbxhub.store.columns import JsonColumn, UtcDateTime
 from pbxhub.store.session import Base
 
 PAUSED, RECOVERED, FIRST_FAILURE, UNSUBSCRIBED = "paused", "recovered", "first_failure", "unsubscribed"
+CONNECTION_REFUSED = "connection_refused"
 
 
 class Notice(Base):

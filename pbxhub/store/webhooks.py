@@ -38,6 +38,8 @@ class Webhook(Base):
     revision: Mapped[int] = mapped_column(Integer, default=1)  # grows with every edit: WebhookVersion
     spec: Mapped[WebhookSpec] = mapped_column(TypedJson(load_spec, dump_spec))
     secret_sealed: Mapped[str] = mapped_column(String(4000), default="")  # of spec.request.auth
+    # the connection that spec.request.auth names; no foreign key, account/connections.py clears it
+    connection_id: Mapped[int | None] = mapped_column(Id, index=True)
     tls_key_sealed: Mapped[str] = mapped_column(String, default="")  # private key of spec.request.tls_certificate
     signing_sealed: Mapped[str] = mapped_column(String(4000), default="")  # JSON of sending/webhook_signatures.py
     # health, written by delivery/outbox/pausing.py only

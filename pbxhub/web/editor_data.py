@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, get_args, get_type_hints
 
+from flask import url_for
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.sample_calls import recent_calls, sample_names
 from pbxhub.account.webhook_drafts import live_webhooks
+from pbxhub.store.connections import connections_of
 from pbxhub.store.webhooks import Webhook
 from pbxhub.web.labels import all_stages
 from pbxhub.web.language import said
@@ -33,6 +35,8 @@ def editor_data(session: Session, access: Access, webhook: Webhook, source: Webh
         "spec": dump_spec(webhook.spec),
         "hasSecret": bool(webhook.secret_sealed),
         "hasTlsKey": bool(webhook.tls_key_sealed),
+        "connections": [row.name for row in connections_of(session, access.project.id)],
+        "connectionsPage": url_for("connections.index", project_id=access.project.id),
         "source": {"stage": source.stage, "name": source.name} if source else None,
         "stages": all_stages(),
         "parameters": parameters(),

@@ -22,6 +22,7 @@ def editor_labels() -> dict[str, Any]:
             "bearer": _("token (Bearer)"),
             "header": _("secret in a header"),
             "query": _("secret in the URL"),
+            "connection": _("a connection of the project"),
         },
         "profiles": {
             "none": _("never (Ringostat's default)"),
@@ -89,6 +90,9 @@ def _labels() -> dict[str, str]:
         "insert": _("Insert a parameter"),
         "notHere": _("has no value at this event"),
         "auth": _("Authentication"),
+        "connection": _("Connection"),
+        "connectionHint": _("Its credentials are kept on the page Connections and sent to its own hosts only."),
+        "noConnections": _("There are no connections yet: add one"),
         "kind": _("Kind"),
         "user": _("User"),
         "password": _("Password"),

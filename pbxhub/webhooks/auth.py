@@ -68,6 +68,8 @@ def check_auth(auth: Auth) -> list[FieldError]:
     elif auth.kind == "header":
         message = header_name_error(auth.name)
         return [FieldError("auth.name", message)] if message else []
+    elif auth.kind == "connection" and not auth.name:
+        return [FieldError("auth.name", say("is empty; choose a connection of the project"))]
     elif auth.kind == "query" and not auth.name:
         return [FieldError("auth.name", say("is empty; give the name of the query parameter that carries the secret"))]
     return []

@@ -11,6 +11,7 @@ from pbxhub.translatable import say
 from pbxhub.webhooks.auth import keeps_secret
 from pbxhub.webhooks.chains import check_chains
 from pbxhub.webhooks.check import check_name, check_stage, problems
+from pbxhub.webhooks.connection_spec import ConnectionSpec, check_connection
 from pbxhub.webhooks.gallery import unfilled
 from pbxhub.webhooks.spec import WebhookSpec
 from pbxhub.webhooks.spec_json import FieldError, Reader, SpecError, join, json_schema, write
@@ -29,10 +30,19 @@ class Exported:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportedConnection:
+    """A connection that webhooks of the file use, without its secret."""
+
+    name: str
+    spec: ConnectionSpec
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle:
     """A file of webhooks."""
 
     webhooks: tuple[Exported, ...]
+    connections: tuple[ExportedConnection, ...] = ()
     format: Literal["pbxhub-webhooks"] = "pbxhub-webhooks"
     version: Literal[1] = 1
 
@@ -51,7 +61,7 @@ class Change:
     """How an import changes one webhook.
 
     needs_secret: the secret of its authentication or the private key of its certificate must be entered, because the
-    project does not have it.
+    project does not have it; or those of the connection that comes with the file.
     """
 
     kind: Literal["new", "changed", "same"]
@@ -60,9 +70,9 @@ class Change:
     needs_secret: bool
 
 
-def export_webhooks(webhooks: Iterable[Exported]) -> Any:
+def export_webhooks(webhooks: Iterable[Exported], connections: Iterable[ExportedConnection] = ()) -> Any:
     """The file as JSON."""
-    return write(Bundle(tuple(webhooks)))
+    return write(Bundle(tuple(webhooks), tuple(connections)))
 
 
 def schema() -> dict[str, Any]:
@@ -78,15 +88,41 @@ def plan_import(
     existing: the project's webhooks by name; one of the same name is changed. locked: names that a file must not use.
     Raises SpecError with every error.
     """
-    reader = Reader(transparent=frozenset({"spec", "request", "children"}))
-    bundle = reader.read(Bundle, data, "")
-    if reader.errors:
-        raise SpecError(reader.errors)
-    bundle = _named(bundle)
+    bundle = _named(_read(data))
     errors = _check(bundle, existing, locked)
     if errors:
         raise SpecError(errors)
     return tuple(_change(webhook, existing.get(webhook.name)) for webhook in bundle.webhooks)
+
+
+def connections_in(data: Any) -> tuple[ExportedConnection, ...]:
+    """The connections of a file. Raises SpecError as plan_import, and for settings that are wrong."""
+    found = _read(data).connections
+    errors = [
+        error
+        for each in found
+        for error in _below(f"connections.{each.name}", _name_errors(each.name) + check_connection(each.spec))
+    ]
+    if len({each.name for each in found}) < len(found):
+        errors.append(FieldError("connections", say("has the same name twice")))
+    if errors:
+        raise SpecError(errors)
+    return found
+
+
+def _name_errors(name: str) -> list[FieldError]:
+    if 0 < len(name) <= 200 and name == name.strip() and name.isprintable():
+        return []
+    return [FieldError("name", say("write one line of up to 200 characters"))]
+
+
+def _read(data: Any) -> Bundle:
+    reader = Reader(transparent=frozenset({"spec", "request", "children"}))
+    bundle = reader.read(Bundle, data, "")
+    if reader.errors:
+        raise SpecError(reader.errors)
+    assert isinstance(bundle, Bundle)
+    return bundle
 
 
 def _named(bundle: Bundle) -> Bundle:
@@ -133,8 +169,8 @@ def _below(path: str, errors: list[FieldError]) -> list[FieldError]:
 def _change(webhook: Exported, before: Exported | None) -> Change:
     request = webhook.spec.request
     if before is None:
-        return Change("new", webhook, (), request.auth.kind != "none" or bool(request.tls_certificate))
-    needs_secret = request.auth.kind != "none" and not keeps_secret(before.spec.request, request)
+        return Change("new", webhook, (), request.auth.has_secret or bool(request.tls_certificate))
+    needs_secret = request.auth.has_secret and not keeps_secret(before.spec.request, request)
     needs_secret |= bool(request.tls_certificate) and request.tls_certificate != before.spec.request.tls_certificate
     old, new = dict(leaves(write(before), "")), dict(leaves(write(webhook), ""))
     paths = [path for path in dict.fromkeys((*old, *new)) if old.get(path) != new.get(path)]

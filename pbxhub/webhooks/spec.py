@@ -74,12 +74,18 @@ class Parameter:
 class Auth:
     """How a request is authenticated. The secret is stored elsewhere, encrypted, and added when the request is sent.
 
-    username: of basic. name: of the header or of the query parameter that carries the secret.
+    username: of basic. name: of the header or of the query parameter that carries the secret; for "connection" the
+    name of a connection of the project, whose credentials are used.
     """
 
-    kind: Literal["none", "basic", "bearer", "header", "query"] = "none"
+    kind: Literal["none", "basic", "bearer", "header", "query", "connection"] = "none"
     username: str = ""
     name: str = ""
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether the webhook itself has a secret."""
+        return self.kind not in ("none", "connection")
 
 
 @dataclass(frozen=True, slots=True)

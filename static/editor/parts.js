@@ -260,8 +260,11 @@ export function auth(state, data, redraw) {
       select(
         own,
         "kind",
-        ["none", "basic", "bearer", "header", "query"].map((kind) => [kind, words.authKinds[kind]]),
-        redraw,
+        ["none", "basic", "bearer", "header", "query", "connection"].map((kind) => [kind, words.authKinds[kind]]),
+        () => {
+          if (own.kind === "connection") own.name = data.connections[0] ?? "";
+          redraw();
+        },
       ),
       "auth.kind",
     ),
@@ -272,8 +275,21 @@ export function auth(state, data, redraw) {
         text(own, "name", { placeholder: own.kind === "header" ? "X-API-Key" : "api_key", "data-plain": "" }),
         "auth.name",
       ),
-    own.kind !== "none" && secret(),
+    own.kind === "connection" && connection(own, data),
+    !["none", "connection"].includes(own.kind) && secret(),
     certificates(state, data, redraw),
+  );
+}
+
+function connection(own, data) {
+  const names = data.connections.includes(own.name) || !own.name ? data.connections : [own.name, ...data.connections];
+  return labelled(
+    words.connection,
+    names.length
+      ? select(own, "name", names.map((name) => [name, name]), touch)
+      : el("a", { href: data.connectionsPage, class: "d-block" }, words.noConnections),
+    "auth.name",
+    words.connectionHint,
   );
 }
 

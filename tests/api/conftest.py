@@ -23,6 +23,7 @@ from pbxhub.sending.engine import Engine
 from pbxhub.settings import read_settings, with_key
 from pbxhub.store.accounts import Employee, Number, Pbx, Project
 from pbxhub.store.api import Resthook, Subscriber
+from pbxhub.store.connections import Connection
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
@@ -32,6 +33,7 @@ from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.testing.receivers.mock_server import MockServer
 from pbxhub.web import create_app
+from pbxhub.webhooks.connection_spec import ConnectionSpec
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
 from tests.support import without_limits
 from tests.support.pages_server import serving_pages
@@ -102,7 +104,8 @@ def ids(hub: Served) -> dict[str, object]:
         call = Call(id=new_id(), **own, pbx_id=hub.pbx_id, linkedid="1.1", direction="incoming", caller="1", dst="2",
                     started_on=moment, ended_on=moment)  # fmt: skip
         hook = Resthook(**own, name="new-lead", created_on=moment)
-        session.add_all([webhook, employee, number, call, hook])
+        connection = Connection(**own, name="CRM", spec=ConnectionSpec(hosts=("127.0.0.1",)), created_on=moment)
+        session.add_all([webhook, employee, number, call, hook, connection])
         session.flush()
         event = StageEvent(id=new_id(), **own, call_id=call.id, stage="incoming.after", key="", ordinal=1,
                            created_on=moment, data={})  # fmt: skip
@@ -121,7 +124,8 @@ def ids(hub: Served) -> dict[str, object]:
         session.add_all([delivery, subscriber])
         session.flush()
         return {
-            "project_id": hub.project_id, "pbx_id": hub.pbx_id, "number_id": number.id, "employee_id": employee.id,
+            "project_id": hub.project_id, "connection_id": connection.id, "pbx_id": hub.pbx_id,
+            "number_id": number.id, "employee_id": employee.id,
             "webhook_id": webhook.id, "revision": 1, "call_id": order.id, "delivery_id": delivery.id,
             "resend_id": resend.id, "name": "new-lead", "subscriber_id": subscriber.id, "item_id": "slack",
         }  # fmt: skip

@@ -7,11 +7,13 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from pbxhub.store.accounts import ApiKey, Employee, Invitation, Number, Pbx
+from pbxhub.store.connections import Connection
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import NoticeTarget
 from pbxhub.store.webhooks import Webhook, WebhookVersion
+from pbxhub.webhooks.connection_spec import ConnectionSpec
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
 from pbxhub.wsgi.current import now
 from tests.support.people import People
@@ -38,6 +40,8 @@ def one_of_everything(session: Session, people: People) -> dict[str, object]:
                        created_on=now(), data={})  # fmt: skip
     session.add(event)
     session.flush()
+    connection = Connection(project_id=project, name="c", spec=ConnectionSpec(hosts=("example.com",)), created_on=now())
+    session.add(connection)
     delivery = Delivery(id=new_id(), project_id=project, webhook_id=hook.id, webhook_revision=1, call_id=call.id,
                         stage_event_id=event.id, state="failed", lane=1, due_at=now(), method="POST",
                         url="https://example.com/", headers=[], body=b"", created_on=now())  # fmt: skip
@@ -48,7 +52,7 @@ def one_of_everything(session: Session, people: People) -> dict[str, object]:
     return {
         "project_id": project, "pbx_id": pbx.id, "call_id": call.id, "webhook_id": hook.id, "employee_id": employee.id,
         "number_id": number.id, "key_id": key.id, "delivery_id": delivery.id, "target_id": target.id,
-        "invitation_id": invitation.id,
+        "invitation_id": invitation.id, "connection_id": connection.id, "kind_name": "bearer",
         "revision": 1, "user_id": 2,
         "resend_id": uuid4(), "which": "deliveries", "kind": "csv", "item_id": "slack", "sign_in_id": 1,
         "version": "0", "filename": "app.css", "token": "x",

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from pbxhub.ami.channel_list import ChannelList, ReceivedEvent
-from pbxhub.ami.connection import Connection, Item
+from pbxhub.ami.connection import AmiConnection, Item
 from pbxhub.ami.inbox import Inbox
 from pbxhub.ami.login import Address, AmiTimeouts
 from pbxhub.store.pbx_state_sentences import PbxState
@@ -30,7 +30,7 @@ async def until(true: Callable[[], object], seconds: float = 15.0) -> None:
 class Line:
     """One running connection and everything that came out of it."""
 
-    connection: Connection
+    connection: AmiConnection
     items: list[Item] = field(default_factory=list)
 
     @property
@@ -62,7 +62,7 @@ def address_of(player: PbxPlayer, **changes: object) -> Address:
 @asynccontextmanager
 async def line_to(address: Address, timeouts: AmiTimeouts = HASTY, room: int = 10_000) -> AsyncIterator[Line]:
     inbox: Inbox[Item] = Inbox(room)
-    line = Line(Connection(address, inbox, timeouts))
+    line = Line(AmiConnection(address, inbox, timeouts))
 
     async def read() -> None:
         while True:

@@ -33,7 +33,8 @@ VIEWER = {
     "deliveries.index", "deliveries.newer",
     "deliveries.detail", "errors.index", "errors.strip", "errors.resends", "exports.deliveries", "pbxs.index",
     "pbxs.detail", "pbxs.dial_plan", "pbxs.state", "people.employees", "numbers.index", "members.index",
-    "webhooks.index", "webhooks.health", "webhooks.history", "steering.index",
+    "webhooks.index", "webhooks.health", "webhooks.history", "steering.index", "connections.index",
+    "connections.detail",
 }  # fmt: skip
 EDITOR = {
     "people.employee", "people.remove", "numbers.number", "numbers.remove", "errors.checked", "errors.preview_send",
@@ -41,7 +42,8 @@ EDITOR = {
     "webhooks.order", "webhooks.restore", "webhooks.export", "webhooks.choose_file", "webhooks.take_in",
     "webhooks.templates", "webhooks.template", "webhooks.new", "webhooks.edit", "webhooks.copy", "webhooks.save",
     "steering.edit", "steering.simulate", "webhooks.update", "webhooks.show", "webhooks.test", "webhooks.signing",
-    "webhooks.setup_default",
+    "webhooks.setup_default", "connections.choose", "connections.create", "connections.edit", "connections.remove",
+    "connections.check",
 }  # fmt: skip
 OWNER = {
     "project.settings", "project.remove", "project.alert", "project.mute",

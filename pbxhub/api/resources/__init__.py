@@ -3,10 +3,11 @@
 from pbxhub.api.resources import webhook_files, webhook_trials  # noqa: F401 - their routes are on the one of webhooks
 from pbxhub.api.resources.account import account
 from pbxhub.api.resources.calls import calls
+from pbxhub.api.resources.connections import connections
 from pbxhub.api.resources.events import events
 from pbxhub.api.resources.gallery_and_parameters import catalogue
 from pbxhub.api.resources.history import history
 from pbxhub.api.resources.hooks import hooks
 from pbxhub.api.resources.webhooks import webhooks
 
-BLUEPRINTS = (account, webhooks, calls, history, events, hooks, catalogue)
+BLUEPRINTS = (account, webhooks, connections, calls, history, events, hooks, catalogue)

@@ -64,12 +64,17 @@ def export() -> Any:
 @webhooks.response(200, schemas.ImportResult)
 @needs("webhooks.change")
 def take_in(options: dict[str, Any], data: dict[str, Any]) -> Any:
-    """Adds and changes events by name. An event without its secret is imported switched off."""
+    """Adds and changes events by name. An event without its secret is imported switched off. Connections of the file
+    that the project does not have are added without secrets; existing ones are not changed."""
     with writing() as session:
         access = enter(session)
-        changes = plan(session, access, data)
-        written = 0 if options["dry_run"] else carry_out(session, access, changes)
-        return {"written": written, "webhooks": [_change_shown(item) for item in changes]}
+        planned = plan(session, access, data)
+        written = 0 if options["dry_run"] else carry_out(session, access, planned)
+        return {
+            "written": written,
+            "webhooks": [_change_shown(item) for item in planned.webhooks],
+            "connections": [each.name for each in planned.connections],
+        }
 
 
 def _change_shown(item: Change) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pbxhub.api.schemas.calls import (
     Stage,
     Transcript,
 )
+from pbxhub.api.schemas.connections import Connection, ConnectionTest
 from pbxhub.api.schemas.deliveries import (
     Again,
     Attempt,
@@ -78,6 +79,8 @@ __all__ = [
     "CallbackArgs",
     "Called",
     "Chosen",
+    "Connection",
+    "ConnectionTest",
     "Count",
     "Delivery",
     "DeliveryFilter",

@@ -13,7 +13,7 @@ class Webhook(Schema):
     name = ruled(200, least=1, required=True)
     stage = fields.String(required=True, metadata={"enum": list(STAGES)})
     enabled = fields.Boolean(load_default=True)
-    spec = fields.Dict(required=True, metadata={"x-spec": True})
+    spec = fields.Dict(required=True, metadata={"x-spec": "Webhook"})
     secret = text(2000, load_only=True, **given("of spec.request.auth; encrypted and not shown again"))
     tls_key = text(20_000, load_only=True,
                    **given("private key (PEM) of spec.request.tls_certificate; not shown again"))  # fmt: skip
@@ -76,7 +76,7 @@ class WebhookTrial(Sample):
     """A webhook, saved or not."""
 
     stage = fields.String(required=True, validate=validate.OneOf(STAGES))
-    spec = fields.Dict(required=True, metadata={"x-spec": True})
+    spec = fields.Dict(required=True, metadata={"x-spec": "Webhook"})
 
 
 class Rendered(Schema):
@@ -110,7 +110,7 @@ class Version(Schema):
     name = fields.String()
     stage = fields.String()
     enabled = fields.Boolean()
-    spec = fields.Dict(metadata={"x-spec": True})
+    spec = fields.Dict(metadata={"x-spec": "Webhook"})
     created_on = times()
 
 
@@ -120,6 +120,7 @@ class File(Schema):
     format = fields.String(validate=validate.OneOf(["pbxhub-webhooks"]))
     version = fields.Integer(validate=validate.OneOf([1]))
     webhooks = fields.List(fields.Dict(), required=True)
+    connections = fields.List(fields.Dict(), **given("those that the events use, without secrets"))
 
 
 class ImportOptions(Schema):
@@ -141,6 +142,7 @@ class Imported(Schema):
 class ImportResult(Schema):
     written = fields.Integer()
     webhooks = fields.List(fields.Nested(Imported))
+    connections = fields.List(fields.String(), **given("names of the connections that are added, without secrets"))
 
 
 class Ask(Schema):

@@ -7,7 +7,7 @@ from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.delivery.outbox.lost_attempts import MOST_LOST
 from pbxhub.delivery.read_answer import Reading
 from pbxhub.sending.exchange import Answer
-from pbxhub.sending.outcomes import LOST, OUTCOMES, UNREADABLE
+from pbxhub.sending.outcomes import LOST, NOT_SENT_YET, OUTCOMES, TOKEN_EXPIRED
 from pbxhub.webhooks.success import GONE
 
 
@@ -42,8 +42,13 @@ class AttemptResult:
 
     @property
     def was_sent(self) -> bool:
-        """False: a secret could not be opened. No request was sent, so this counts as no try."""
-        return self.reading.code != UNREADABLE
+        """False: a secret could not be opened, or there is no token. No request was sent, so this counts as no try."""
+        return self.reading.code not in NOT_SENT_YET
+
+    @property
+    def is_try(self) -> bool:
+        """Whether the retry profile counts it: not when only the token was too old."""
+        return self.was_sent and self.reading.code != TOKEN_EXPIRED
 
     @property
     def is_gone(self) -> bool:

@@ -43,7 +43,8 @@ class Due:
 
 
 def find_due(session: Session, now: datetime, chance: Callable[[], float]) -> Due:
-    """All queues but those of paused webhooks; of a crowded lane, LOOK to LOOK + HOPS of them."""
+    """All queues but those of paused webhooks and of connections without a valid token; of a crowded lane, LOOK to
+    LOOK + HOPS of them."""
     rows = _SOON[session.get_bind().dialect.name].all(session, now=now, most=LOOK)
     next_due = next((row.due_at for row in rows if row.lane == 0), None)
     found = [row for row in rows if row.lane]
@@ -69,9 +70,9 @@ def _look_further(session: Session, lane: int, now: datetime, start: float) -> t
     """The newest due deliveries of a crowded lane, and the webhooks met by hops. True: there are no others."""
     dialect = session.get_bind().dialect.name
     newest = _NEWEST[dialect].all(session, lane=lane, now=now, most=LOOK)
-    hopped = _HOP[dialect].all(session, lane=lane, start=start, hops=HOPS)
+    hopped = _HOP[dialect].all(session, lane=lane, start=start, hops=HOPS, now=now)
     if len(hopped) < HOPS and start > 0:  # at the end of the index: go on from its beginning
-        hopped += _HOP[dialect].all(session, lane=lane, start=0.0, hops=HOPS)
+        hopped += _HOP[dialect].all(session, lane=lane, start=0.0, hops=HOPS, now=now)
     return newest + [row for row in hopped if row.due_at <= now], len({row.webhook_id for row in hopped}) < HOPS
 
 
@@ -88,8 +89,9 @@ _NEXT = " UNION ALL ".join(
 _FROM = """
     SELECT due.lane, due.webhook_id, w.project_id, due.due_at, due.number,
            CASE WHEN w.enabled AND w.deleted_on IS NULL THEN 1 ELSE 0 END AS live,
-           CASE WHEN w.paused_on IS NOT NULL AND w.enabled AND w.deleted_on IS NULL THEN 1 ELSE 0 END AS paused
-      FROM {queues} due JOIN {webhook}"""
+           CASE WHEN (w.paused_on IS NOT NULL OR c.id IS NOT NULL AND (c.ready_until IS NULL OR c.ready_until <= :now))
+                 AND w.enabled AND w.deleted_on IS NULL THEN 1 ELSE 0 END AS paused
+      FROM {queues} due JOIN {webhook} LEFT JOIN connection c ON c.id = w.connection_id"""
 _GROUPED = (
     "(SELECT lane, webhook_id, min(due_at) AS due_at, count(*) AS number FROM ({}) rows GROUP BY lane, webhook_id)"
 )

@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.delivery.read_answer import Reading
 from pbxhub.sending.exchange import Answer
-from pbxhub.sending.outcomes import LOST, UNREADABLE, may_pass
+from pbxhub.sending.outcomes import LOST, NOT_SENT_YET, TOKEN_EXPIRED, may_pass
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING
 from pbxhub.webhooks.paths_in_json import walk
 from pbxhub.webhooks.retry import next_delay
@@ -18,7 +18,9 @@ _UNREADABLE_WAITS, _UNREADABLE_WAITS_MOST = timedelta(minutes=1), timedelta(minu
 def decide(one: Finished, reading: Reading, owned: bool, now: datetime, chance: float) -> AttemptResult:
     if reading.ok:
         return AttemptResult(one, reading, DELIVERED, now, owned)
-    if reading.code == UNREADABLE:  # no request was sent: no try is used up
+    if reading.code == TOKEN_EXPIRED:  # the claim leaves it alone until the connection has a new token
+        return AttemptResult(one, reading, PENDING, now, owned)
+    if reading.code in NOT_SENT_YET:  # no request was sent: no try is used up
         wait = min(_UNREADABLE_WAITS * 2 ** min(one.claimed.attempt - 1, 10), _UNREADABLE_WAITS_MOST)
         return AttemptResult(one, reading, PENDING, now + wait, owned)
     delay = next_delay(

@@ -8,7 +8,7 @@ the call there by then (link_question). tests/test_answer_asterisk.py
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from pbxhub.delivery.call_rows import CallNow
 from pbxhub.delivery.context import PauseRule
 from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.delivery.outbox.chain import save_answers
+from pbxhub.delivery.outbox.ended_tokens import end_tokens, with_ended_token
 from pbxhub.delivery.outbox.pausing import note_health
 from pbxhub.delivery.outbox.write_attempts import attempt_row
 from pbxhub.delivery.read_answer import Reading
@@ -61,6 +62,7 @@ def record_question(
     session.add(question)
     save_answers(session, [finished], [reading])
     note_health(session, [result], _NEVER_FOR_FAILURES, now)
+    end_tokens(session, [replace(result, reading=with_ended_token(finished, reading))], now)
 
 
 def _delivery(result: AttemptResult, sent: bool) -> AnsweredQuestion:

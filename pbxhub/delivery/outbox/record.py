@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.delivery.outbox.chain import publish_next, save_answers
+from pbxhub.delivery.outbox.ended_tokens import end_tokens, with_ended_token
 from pbxhub.delivery.outbox.next_state import decide
 from pbxhub.delivery.outbox.pausing import note_health
 from pbxhub.delivery.outbox.resthooks import drop_gone
@@ -27,8 +28,8 @@ def record(
     A success saves the answer on the call, releases what was held for this stage of the call, and queues the next
     webhook of a chain. A final failure counts against the webhook; enough of them pause it.
 
-    All code locks in the same order: calls, then deliveries by id, then webhooks. So two workers that record at once
-    cannot deadlock. tests/test_work_beside_locked_rows.py
+    All code locks in the same order: calls, then deliveries by id, then webhooks, then connections. So
+    two workers that record at once cannot deadlock. tests/test_work_beside_locked_rows.py
 
     A lease that has run out: 1. worker A claims and stands still; 2. its lease ends, worker B claims the delivery
     anew, with another token; 3. A wakes and records: its attempt is completed, the delivery is B's and not touched.
@@ -36,7 +37,7 @@ def record(
     """
     if not finished:
         return []
-    readings = [read(one.claimed.webhook.spec, one.answer) for one in finished]
+    readings = [with_ended_token(one, read(one.claimed.webhook.spec, one.answer)) for one in finished]
     save_answers(session, finished, readings)
     owned = lock_owned(session, finished)
     results = [
@@ -51,6 +52,7 @@ def record(
         publish_next(context, session, ours, now)
         note_health(session, ours, context.pause_rule, now)
         drop_gone(session, ours, now)
+    end_tokens(session, results, now)
     return results
 
 

@@ -64,10 +64,10 @@ def _delivery_row(result: AttemptResult) -> dict[str, Any]:
     return {
         "id": claimed.id,
         "state": result.state,
-        "lane": max(claimed.lane, RETRIES) if pending and sent else claimed.lane,
+        "lane": max(claimed.lane, RETRIES) if pending and result.is_try else claimed.lane,
         "due_at": result.due_at,
         "claim_token": None,
-        "tries": claimed.tries + sent,
+        "tries": claimed.tries + result.is_try,
         "outcome": result.reading.code
         if sent
         else claimed.outcome,  # without a request the first attempt is still to come

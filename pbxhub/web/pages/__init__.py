@@ -5,6 +5,7 @@ from flask import Blueprint
 from pbxhub.web.pages import (
     audit,
     calls,
+    connections,
     dashboard,
     deliveries,
     editor,
@@ -38,6 +39,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     errors.pages,
     exports.pages,
     editor.pages,
+    connections.pages,
     pbxs.pages,
     employees.pages,
     numbers.pages,

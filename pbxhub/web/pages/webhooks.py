@@ -145,14 +145,14 @@ def take_in(project_id: int) -> ResponseReturnValue:
     with writing() as session:
         access = enter(session, project_id, "webhooks.change")
         try:
-            changes = plan(session, access, read_json(body))
+            planned = plan(session, access, read_json(body))
         except SpecError as error:
             return _import_refused(error.errors)
         except UnreadableError as error:
             return _import_refused([FieldError(error.path, error.sentence)])
         if request.form.get("confirmed") != "1":
-            return render_template("webhooks/import.html", plan=changes, text=body.decode("utf-8-sig"), errors=[])
-        done = carry_out(session, access, changes)
+            return render_template("webhooks/import.html", plan=planned, text=body.decode("utf-8-sig"), errors=[])
+        done = carry_out(session, access, planned)
     flash(_("%(n)s webhooks were imported.", n=done))
     return redirect(url_for("webhooks.index", project_id=project_id))
 

@@ -1,0 +1,87 @@
+"""The button Test of a connection: fetches a token if there is none, and asks the address for a test."""
+
+from dataclasses import dataclass
+
+from pbxhub.account.access import Access, row_of
+from pbxhub.delivery.live_connections import LiveConnection, live_connection
+from pbxhub.delivery.prepare import Credentials, NoTokenError, connected
+from pbxhub.delivery.renewals import renew_now
+from pbxhub.redaction import redact_text, scrub
+from pbxhub.sending.address_guard import NetworkGrant, read_grant
+from pbxhub.sending.exchange import Answer, Outgoing
+from pbxhub.store.connections import Connection
+from pbxhub.store.ids import new_id
+from pbxhub.translatable import Sentence, say
+from pbxhub.vault import VaultError
+from pbxhub.webhooks.auth import authorize
+from pbxhub.webhooks.rendered_request import Request
+
+_SHOWN = 500  # characters of an answer
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """The result of a test. answer: the beginning of what came back, without secrets."""
+
+    ok: bool
+    sentence: Sentence | str
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A connection to test, read in a transaction that is over when requests are sent."""
+
+    live: LiveConnection
+    networks: NetworkGrant
+
+
+def try_connection(access: Access, connection_id: int) -> Tested:
+    """Tests a connection of the project. Takes up to twenty seconds. Raises NotFoundError and BusyError."""
+    found = _read(access, connection_id)
+    access.hub.sender.guard = access.hub.guard()
+    with access.hub.slow_requests.one(access.project.id):
+        if found.live.spec.kind == "oauth2" and not found.live.is_ready(access.now):
+            renew_now(access.hub.context, access.hub.sender, connection_id, access.now)
+            found = _read(access, connection_id)
+        return _tested(access, found)
+
+
+def _read(access: Access, connection_id: int) -> _Ready:
+    with access.hub.database.read() as session:
+        live = live_connection(row_of(session, access, Connection, connection_id))
+    return _Ready(live, read_grant(access.project.webhook_networks))
+
+
+def _tested(access: Access, found: _Ready) -> Tested:
+    url = found.live.spec.test_url
+    try:
+        known = connected(access.hub.vault, Credentials(), found.live, url or _somewhere(found.live), access.now)
+    except NoTokenError as error:
+        return Tested(False, str(error))
+    except VaultError as error:
+        return Tested(False, say("The secret cannot be decrypted: %(why)s.", why=str(error)))
+    if not url:
+        return Tested(True, say("There are credentials. Give an address for a test to see whether they are accepted."))
+    assert known.auth
+    request = authorize(Request("GET", url, (("Accept", "application/json"),), b""), known.auth, known.secret)
+    answer = access.hub.sender.send(Outgoing(request, f"test:{new_id()}", networks=found.networks))
+    return _judged(answer, known.secret)
+
+
+def _somewhere(live: LiveConnection) -> str:
+    """An address that the connection may be used for, when none is given for a test."""
+    host = live.spec.hosts[0].replace("*.", "any.")
+    return f"{'' if host.startswith('http://') else 'https://'}{host}/"
+
+
+def _judged(answer: Answer, secret: str) -> Tested:
+    text = redact_text(scrub(answer.body[:_SHOWN].decode("utf-8", "replace"), (secret, secret.rpartition(" ")[2])))
+    if answer.status_code is None:
+        return Tested(False, answer.message)
+    if answer.status_code in (401, 403):
+        refused = say("The credentials were refused (status %(status)s).", status=answer.status_code)
+        return Tested(False, refused, text)
+    if answer.outcome == "ok":
+        return Tested(True, say("The credentials were accepted (status %(status)s).", status=answer.status_code), text)
+    return Tested(False, answer.message, text)

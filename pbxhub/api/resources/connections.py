@@ -1,0 +1,107 @@
+"""Connections: added, changed, deleted. A person connects those that need consent on the page Connections."""
+
+from typing import Any
+
+from pbxhub.account import connections as rules
+from pbxhub.account.access import row_of
+from pbxhub.account.connection_tests import try_connection
+from pbxhub.api import schemas
+from pbxhub.api.answers import check_if_match, check_match, page, tagged
+from pbxhub.api.authentication import enter, needs
+from pbxhub.api.blueprint import Blueprint
+from pbxhub.api.resources.account import id_after
+from pbxhub.api.resources.webhooks import columns
+from pbxhub.store.connections import Connection, connections_of, used_by
+from pbxhub.store.webhooks import Webhook
+from pbxhub.webhooks.connection_spec import dump_connection
+from pbxhub.wsgi.current import reading, writing
+
+connections = Blueprint("connections", __name__, description="Credentials kept once for many events")
+_SCHEMA = schemas.Connection()
+# Fields that change by themselves.
+_LIVE = ("state", "reason", "ready_until", "renewed_on", "used_by")
+
+
+@connections.get("/connections")
+@connections.arguments(schemas.Paging, location="query")
+@connections.response(200, schemas.page_of(schemas.Connection))
+@needs("account.read")
+def index(wanted: dict[str, Any]) -> Any:
+    """The connections of the project."""
+    after = id_after(wanted)
+    with reading() as session:
+        access = enter(session)
+        rows = sorted(connections_of(session, access.project.id), key=lambda row: row.id)
+        found = page([row for row in rows if row.id > after], wanted["limit"], lambda row: row.id)
+        users = used_by(session, [row.id for row in found["items"]])
+        return {**found, "items": [_show(row, users[row.id]) for row in found["items"]]}
+
+
+@connections.post("/connections")
+@connections.arguments(schemas.Connection)
+@connections.response(201, schemas.Connection)
+@needs("connections.change")
+def add(data: dict[str, Any]) -> Any:
+    """Adds a connection. With the grant authorization_code, a person must connect it on the page Connections."""
+    with writing() as session:
+        access = enter(session)
+        return tagged(_dumped(rules.save_connection(session, access, None, data), []), 201, _LIVE)
+
+
+@connections.get("/connections/<int:connection_id>")
+@connections.response(200, schemas.Connection)
+@needs("account.read")
+def one(connection_id: int) -> Any:
+    """One connection."""
+    with reading() as session:
+        row = row_of(session, enter(session), Connection, connection_id)
+        return tagged(_dumped(row, used_by(session, [row.id])[row.id]), live=_LIVE)
+
+
+@connections.put("/connections/<int:connection_id>")
+@connections.arguments(schemas.Connection)
+@connections.response(200, schemas.Connection)
+@needs("connections.change")
+def save(data: dict[str, Any], connection_id: int) -> Any:
+    """Changes a connection. Without `secret` the stored one is kept, unless it would be sent to other hosts."""
+    with writing() as session:
+        access = enter(session)
+        row = row_of(session, access, Connection, connection_id, changing=True)
+        check_match(_dumped(row, []), _LIVE)
+        rules.save_connection(session, access, row, data)
+        return tagged(_dumped(row, used_by(session, [row.id])[row.id]), live=_LIVE)
+
+
+@connections.delete("/connections/<int:connection_id>")
+@connections.response(204)
+@needs("connections.change")
+def delete(connection_id: int) -> None:
+    """Deletes a connection that no event uses."""
+    with writing() as session:
+        access = enter(session)
+        row = row_of(session, access, Connection, connection_id, changing=True)
+        check_if_match(_dumped(row, []), _LIVE)
+        rules.delete_connection(session, access, row)
+
+
+@connections.post("/connections/<int:connection_id>/test")
+@connections.response(200, schemas.ConnectionTest)
+@needs("connections.change")
+def check(connection_id: int) -> Any:
+    """Fetches a token if there is none, and asks `test_url`. Takes twenty seconds at most."""
+    with reading() as session:
+        access = enter(session)
+    return try_connection(access, connection_id)
+
+
+def _show(row: Connection, users: list[Webhook]) -> dict[str, Any]:
+    own = columns(row, "id", "name", "state", "reason", "renewed_on", "ready_until", "created_on")
+    return {
+        **own, "spec": dump_connection(row.spec), "has_secret": bool(row.secret_sealed),
+        "used_by": [webhook.name for webhook in users],
+    }  # fmt: skip
+
+
+def _dumped(row: Connection, users: list[Webhook]) -> Any:
+    """As it is sent, for its ETag."""
+    return _SCHEMA.dump(_show(row, users))

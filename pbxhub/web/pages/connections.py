@@ -1,0 +1,125 @@
+"""Connections: credentials that the project keeps once for many webhooks."""
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy.orm import Session
+
+from pbxhub.account.access import Access, row_of
+from pbxhub.account.connection_tests import Tested, try_connection
+from pbxhub.account.connections import delete_connection, save_connection
+from pbxhub.account.refusals import BusyError, ConflictError
+from pbxhub.store.connections import Connection, connections_of, used_by
+from pbxhub.web.connection_form import DETAILS, KINDS, ConnectionForm, form_data, kind_of
+from pbxhub.web.language import _, said
+from pbxhub.web.page_access import enter
+from pbxhub.webhooks.spec import SpecError
+from pbxhub.wsgi.current import now, reading, writing
+
+pages = Blueprint("connections", __name__, url_prefix="/projects/<int:project_id>/connections")
+
+
+@pages.get("")
+def index(project_id: int) -> ResponseReturnValue:
+    """The connections with their states, and what uses them."""
+    with reading() as session:
+        enter(session, project_id)
+        rows = connections_of(session, project_id)
+        users = used_by(session, [row.id for row in rows])
+        return render_template(
+            "connections/index.html", rows=rows, users=users, kinds=KINDS, kind_of=kind_of, now=now()
+        )
+
+
+@pages.get("/new")
+def choose(project_id: int) -> ResponseReturnValue:
+    """Which kind of connection to add."""
+    with reading() as session:
+        enter(session, project_id, "connections.change")
+        return render_template("connections/choose.html", kinds=KINDS)
+
+
+@pages.route("/new/<kind_name>", methods=["GET", "POST"])
+def create(project_id: int, kind_name: str) -> ResponseReturnValue:
+    """A new connection of a kind."""
+    with writing() as session:
+        access = enter(session, project_id, "connections.change")
+        form = ConnectionForm(kind_name) if kind_name in KINDS else abort(404)
+        saved = _save(session, access, None, form) if form.validate_on_submit() else None
+        if saved is None:
+            return _page(form, None, _("New connection")), 422 if request.method == "POST" else 200
+        back = url_for("connections.detail", project_id=project_id, connection_id=saved.id)
+    flash(_("Saved."))
+    return redirect(back)
+
+
+@pages.get("/<int:connection_id>")
+def detail(project_id: int, connection_id: int) -> ResponseReturnValue:
+    """One connection: its state, and what can be done about it."""
+    with reading() as session:
+        return _detail(session, enter(session, project_id), connection_id)
+
+
+@pages.route("/<int:connection_id>/edit", methods=["GET", "POST"])
+def edit(project_id: int, connection_id: int) -> ResponseReturnValue:
+    """Changes a connection."""
+    with writing() as session:
+        access = enter(session, project_id, "connections.change")
+        row = row_of(session, access, Connection, connection_id, changing=True)
+        form = ConnectionForm(kind_of(row.spec), data=form_data(row.name, row.spec))
+        if not form.validate_on_submit() or _save(session, access, row, form) is None:
+            return _page(form, row, row.name), 422 if request.method == "POST" else 200
+    flash(_("Saved."))
+    return redirect(url_for("connections.detail", project_id=project_id, connection_id=connection_id))
+
+
+@pages.post("/<int:connection_id>/test")
+def check(project_id: int, connection_id: int) -> ResponseReturnValue:
+    """Fetches a token if there is none, and asks the address for a test; shows what came back."""
+    with reading() as session:
+        access = enter(session, project_id, "connections.change")
+    try:
+        tested = try_connection(access, connection_id)
+    except BusyError as error:
+        flash(said(error.sentence), "error")
+        return redirect(url_for("connections.detail", project_id=project_id, connection_id=connection_id))
+    with reading() as session:
+        return _detail(session, enter(session, project_id), connection_id, tested)
+
+
+@pages.post("/<int:connection_id>/delete")
+def remove(project_id: int, connection_id: int) -> ResponseReturnValue:
+    """Deletes a connection that nothing uses."""
+    with writing() as session:
+        access = enter(session, project_id, "connections.change")
+        row = row_of(session, access, Connection, connection_id, changing=True)
+        try:
+            delete_connection(session, access, row)
+        except ConflictError as error:
+            flash(said(error.sentence), "error")
+            return redirect(url_for("connections.detail", project_id=project_id, connection_id=connection_id))
+    flash(_("Deleted."))
+    return redirect(url_for("connections.index", project_id=project_id))
+
+
+def _detail(session: Session, access: Access, connection_id: int, tested: Tested | None = None) -> str:
+    row = row_of(session, access, Connection, connection_id)
+    users = used_by(session, [row.id])[row.id]
+    kind = kind_of(row.spec)
+    return render_template(
+        "connections/detail.html", row=row, users=users, kind=kind, kinds=KINDS, now=now(), tested=tested
+    )
+
+
+def _save(session: Session, access: Access, row: Connection | None, form: ConnectionForm) -> Connection | None:
+    """None: refused, and the form says why. Nothing of it is written."""
+    try:
+        return save_connection(session, access, row, form.given())
+    except SpecError as error:
+        for sentence in form.show(error.errors):
+            flash(sentence, "error")
+        return None
+
+
+def _page(form: ConnectionForm, row: Connection | None, title: str) -> str:
+    kind = KINDS[form.kind]
+    return render_template("connections/form.html", form=form, row=row, title=title, kind=kind, details=DETAILS)
