@@ -156,6 +156,8 @@ class PbxListener:
             await asyncio.wait({self._connecting})
         self._inbox.put(PbxState("lost", "stopped"))
         await self._stopped.wait()
+        async for report in self._backfill.poll_held(_now()):
+            self._queue.put(report)
         self._put(self._backfill.release_held())
         self._put_notes()
         await self._queue.empty.wait()

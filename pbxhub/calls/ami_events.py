@@ -50,11 +50,12 @@ class Newchannel:
 
 @dataclass(frozen=True, slots=True)
 class Newstate:
-    """A channel reached Ring (it dials the PBX) or Up."""
+    """A channel reached Ring (it dials the PBX) or Up; or Busy: Asterisk has refused what it dialled."""
 
     time: float
     channel: Party
     exten: str
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,9 +321,10 @@ def _newchannel(block: str, time: float) -> Newchannel:
 
 
 def _newstate(block: str, time: float) -> Newstate | None:
-    if text_of(block, "\nChannelStateDesc: ") not in ("Ring", "Up"):
+    state = text_of(block, "\nChannelStateDesc: ")
+    if state not in ("Ring", "Up", "Busy"):
         return None
-    return Newstate(time, _channel(block), text_of(block, "\nExten: "))
+    return Newstate(time, _channel(block), text_of(block, "\nExten: "), state == "Busy")
 
 
 def _dial_begin(block: str, time: float) -> DialBegin:

@@ -11,6 +11,7 @@ A trunk's channel that Asterisk itself dials (Originate) has no number dialled, 
 from pbxhub.calls.ami_events import Newchannel, Newstate
 from pbxhub.calls.annotations import keep_variables
 from pbxhub.calls.extensions import endpoint_of
+from pbxhub.calls.hangups import refuse
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.plumbing import is_plumbing
 from pbxhub.calls.ringing import leave_inside
@@ -46,7 +47,11 @@ def on_newstate(live: LiveCalls, message: Newstate) -> None:
     """The first channel rings the PBX or was answered by it. Its context and numbers may not be known before now."""
     party = message.channel
     call = live.follow(party.uniqueid, party.linkedid, message.time)
-    if call is None or party.uniqueid != call.first or call.direction or call.originated:
+    if call is None or party.uniqueid != call.first:
+        return
+    if message.refused:
+        refuse(call)
+    if message.refused or call.direction or call.originated:
         return
     if party.context in live.incoming:
         call.context, call.dst = party.context, message.exten or call.dst

@@ -154,11 +154,14 @@ def on_dial_end(live: LiveCalls, message: DialEnd) -> None:
 
 
 def _call_of(live: LiveCalls, message: DialEnd) -> TrackedCall | None:
-    """The dialler's call. After *8, the call that the answering phone began is merged into it."""
+    """The dialler's call. After *8, the call that the answering phone began is merged into it.
+
+    1. An employee joins two calls to outside parties; 2. the second one answers: each goes on as a call of its own.
+    """
     call = live.follow(message.uniqueid, message.linkedid, message.time)
     other = live.of_channel(message.dest.uniqueid)
     if call is None:
         return other or live.call_of(message.dest.linkedid)
     if other is not None and other is not call:
-        return live.merge(call, other, message.time)
+        return other if call.joined == other.linkedid else live.merge(call, other, message.time)
     return call

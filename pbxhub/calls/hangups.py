@@ -7,7 +7,8 @@ from pbxhub.calls.annotations import end_hold, keep_variables
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.ringing import stop_ringing, stop_waiting
 from pbxhub.calls.sending_on import redirect
-from pbxhub.calls.state import Channel, HangupCause
+from pbxhub.calls.state import Channel, HangupCause, TrackedCall
+from pbxhub.calls.talks import talkers
 
 
 def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
@@ -23,7 +24,7 @@ def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
     if channel.plumbing or channel.left or (message.refused and not call.answered and not channel.leg):
         return
     if call.direction == "outgoing":
-        call.hangup_by = _of_outgoing(channel)
+        call.hangup_by = _of_outgoing(live, call, channel)
         joined = live.call_of(call.joined) if call.joined else None
         if joined is not None:  # one hangup has ended both calls
             joined.hangup_by = joined.hangup_by or call.hangup_by
@@ -31,10 +32,22 @@ def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
         call.hangup_by = "caller" if channel.uniqueid == call.first else "employee"
 
 
-def _of_outgoing(channel: Channel) -> str:
-    if not channel.outside:
-        return "employee"
-    return "caller" if channel.answered else ""
+def _of_outgoing(live: LiveCalls, call: TrackedCall, channel: Channel) -> str:
+    """The outside party, or the employee who talks to it or dials it. Empty for a colleague who refuses a call that was
+    sent on, or whom an employee has only consulted: that call goes on."""
+    if channel.outside:
+        return "caller" if channel.answered else ""
+    if call.answered and live.bridges.seen:
+        talks = any(other.uniqueid == channel.uniqueid for other in talkers(live, call, call.party))
+        return "employee" if talks else ""
+    return "employee" if channel.uniqueid == call.first or channel.answered else ""
+
+
+def refuse(call: TrackedCall) -> None:
+    """Asterisk has told the first channel that the line is busy, by Busy or Congestion of the dialplan: nobody else has
+    ended the call. Asterisk 16 sends HangupRequest before or after that, without a cause."""
+    if not call.answered and call.phase != "over":
+        call.hangup_by = "pbx"
 
 
 def on_hangup(live: LiveCalls, message: Hangup) -> None:

@@ -61,16 +61,16 @@ def connect(live: LiveCalls, call: TrackedCall, time: float) -> None:
         if leg is not None and leg.bridged:
             pickup(live, call, leg, hop, time)
     if call.phase != "talking":
-        for other in talkers(live, call):
+        for other in talkers(live, call, call.first):
             if other.uniqueid != call.party:  # the one who transferred the caller may still be in the bridge
                 call.channels[other.uniqueid] = other
                 pickup(live, call, other, other.hop or call.hop.number, time)
 
 
-def talkers(live: LiveCalls, call: TrackedCall) -> list[Channel]:
-    """The employees who can hear the caller; conferences do not count."""
+def talkers(live: LiveCalls, call: TrackedCall, listener: str) -> list[Channel]:
+    """The real channels that a channel of this call hears; conferences do not count."""
     found: dict[str, Channel] = {}
-    waiting, passed = [call.first], {call.first}
+    waiting, passed = [listener], {listener}
     while waiting:
         here = waiting.pop()
         for uniqueid in live.bridges.others(here):

@@ -46,7 +46,7 @@ class AmiRelay:
             ways = [asyncio.create_task(self._pump(*way)) for way in ((reader, to_pbx), (from_pbx, writer))]
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             to_pbx.close()
-        except OSError:  # the PBX is down
+        except (OSError, asyncio.CancelledError):  # the PBX is down, or the loop ends
             pass
         finally:
             self._writers.discard(writer)

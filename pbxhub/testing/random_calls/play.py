@@ -224,7 +224,8 @@ class Play:
             if second.state == "dialling":
                 await until(lambda: second.remote_tag)
             accepted = await first.refer(consultation.to, second) if second.state != "over" else 0
-            worked = accepted == 202 and await until(lambda: first.transfer_status >= 180 or first.state == "over")
+            tried = accepted == 202 and await until(lambda: first.transfer_status >= 180 or first.state == "over")
+            worked = tried and (first.state == "over" or first.transfer_status < 300)
             for leg in (first, second):
                 await leg.hang_up()
         answered = consultation.taker
