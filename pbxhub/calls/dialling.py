@@ -5,7 +5,7 @@ from pbxhub.calls.arrivals import arrive_by_dialling
 from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.phone_numbers import dialled_number
-from pbxhub.calls.pickups import answer
+from pbxhub.calls.pickups import answer, talk_again
 from pbxhub.calls.ringing import leave_inside, ring_inside
 from pbxhub.calls.sending_on import forward, next_hop, ring
 from pbxhub.calls.state import Channel, SentOn, StageKey, TrackedCall
@@ -146,11 +146,19 @@ def on_dial_end(live: LiveCalls, message: DialEnd) -> None:
         ours = dialler is not None and call.origin(dialler).uniqueid == call.first
         if not dest.local:
             answer(live, call, dest, message.time, ours)
+            _talk_again_joined(live, call)
     elif message.forward and dest.leg and call.direction == "incoming":
         if next_hop(call, message.time):
             call.move_pairs(dialler)
         to = dialled_number(message.forward)
         forward(live, call, SentOn("diversion", dest.number, to), call.hop.number, message.time)
+
+
+def _talk_again_joined(live: LiveCalls, call: TrackedCall) -> None:
+    """The outside party of the other call has waited for this answer since an employee joined the two calls."""
+    joined = live.call_of(call.joined) if call.joined else None
+    if joined is not None and joined.direction == "outgoing":
+        talk_again(joined)
 
 
 def _call_of(live: LiveCalls, message: DialEnd) -> TrackedCall | None:

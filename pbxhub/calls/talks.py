@@ -12,7 +12,7 @@ from pbxhub.calls.ami_events import Bridge
 from pbxhub.calls.annotations import keep_variables
 from pbxhub.calls.bridges import FOR_TWO, HOLDING
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.pickups import pickup
+from pbxhub.calls.pickups import pickup, talk_again
 from pbxhub.calls.state import Channel, TrackedCall
 
 _AGENT = "agent_hold"
@@ -54,6 +54,8 @@ def _serve(live: LiveCalls, message: Bridge) -> None:
 def connect(live: LiveCalls, call: TrackedCall, time: float) -> None:
     """A channel has entered a bridge of this call: the legs that waited for the bridge are picked up. If the caller
     talks to nobody yet, so is whoever shares the caller's bridge without having been dialled."""
+    if call.direction == "outgoing" and any(not other.left for other in talkers(live, call, call.party)):
+        talk_again(call)  # *8 on a queue member: Asterisk 16 sends no DialEnd
     if call.direction != "incoming" or call.phase == "over":
         return
     for uniqueid, hop in list(call.waiting.items()):

@@ -35,6 +35,8 @@ def on_attended_transfer(live: LiveCalls, message: AttendedTransfer) -> None:
         if live.call_of(second.linkedid) is not call:  # two callers, who now talk to each other
             first.party = second.party = ""
             first.joined, second.joined = second.linkedid, first.linkedid
+            if not second.answered:
+                leave(first, first.channels[message.original.uniqueid].held or message.time)
             return
     if call is None:
         return

@@ -76,6 +76,7 @@ class _Walk:
 
     def _sent_on(self, target: str) -> Iterator[Act]:
         how, to = self._one(("CF", "CFB", "CFU")), self._one(("e1", "m1"))
+        self.busy.add(target)  # whoever is sent there later would be sent on as well
         yield Act("set", target, to, how)
         yield Act("call", "c", target, "main")
         if how == "CFB":

@@ -218,6 +218,7 @@ class Play:
             return
         first, second, began = consultation.first, consultation.second, time.time()
         if second is None:
+            assert consultation.taker is not None, "nobody took the call of the one who asks first"
             await first.hang_up()
             worked = await until(lambda: self._other_hears(consultation))
         else:
