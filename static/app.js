@@ -21,6 +21,9 @@ on("click", "[data-toggles]", (button) => {
   button.setAttribute("aria-expanded", String(open));
 });
 
+// Every request of a simulated call is sent, one after another.
+on("click", "[data-plays]", () => document.body.dispatchEvent(new Event("play")));
+
 // A new project begins in the time zone of the browser.
 for (const form of document.querySelectorAll("form[data-browser-zone]")) {
   const here = Intl.DateTimeFormat().resolvedOptions().timeZone;

@@ -124,6 +124,16 @@ def preview(session: Session, access: Access, data: Mapping[str, Any], kept: Web
     return replace(shown, unsavable=tuple(error for error in refused if error.path not in said))
 
 
+def rendered_for(session: Session, access: Access, data: Mapping[str, Any], kept: Webhook) -> Preview:
+    """The request alone, without what the editor says beside it."""
+    draft = _draft(session, access, data, kept)
+    if isinstance(draft, Preview):
+        return draft
+    if isinstance(draft.rendered, NotSent):
+        return Preview((), not_sent=draft.rendered)
+    return Preview((), request=_hidden(draft, draft.rendered, access.now))
+
+
 def test_send(session: Session, access: Access, data: Mapping[str, Any], kept: Webhook | None) -> Tried:
     """Sends the previewed request as a delivery is sent, credentials and signature included; nothing is stored."""
     draft = _draft(session, access, data, kept)

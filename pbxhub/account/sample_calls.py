@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.played_calls import recorded_stage, stage_of_history
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.call_rows import CallNow
 from pbxhub.delivery.outbox.chain import answer_before
@@ -60,7 +61,12 @@ def recent_values(session: Session, access: Access, stage: str, name: str) -> li
 
 
 def chosen_values(session: Session, access: Access, stage: str, sample: str, name: str) -> StageValues:
-    """The values of a sample, or of a recent call by its id. name: of the webhook that is tried."""
+    """The values of a sample, of a recent call by its id, or of a stage of a played call. name: of the webhook."""
+    if recorded := recorded_stage(access, sample):
+        told, known, stage = recorded
+        return _values(session, access, told, known, stage, new_id())
+    if found := stage_of_history(session, access, sample):
+        return values_of(session, access, *found)
     for event, call in recent_calls(session, access, stage) if sample not in sample_names() else ():
         if str(call.id) == sample.lower():
             return values_of(session, access, event, call, name if stage == CHAIN else "")

@@ -73,12 +73,15 @@ class WaitingRetries:
     next_on: datetime | None
 
 
-def deliveries_of_day(session: Session, project_id: int, now: datetime) -> DayOfDeliveries:
-    """Outcomes by hour and durations of the last 24 hours. Counted by the database: only groups leave it."""
+def deliveries_of_day(
+    session: Session, project_id: int, now: datetime, webhook_id: int | None = None
+) -> DayOfDeliveries:
+    """Outcomes by hour and durations of the last 24 hours, of one webhook or of all. Counted by the database: only
+    groups leave it."""
     start = _hour(now) - timedelta(hours=HOURS - 1)
     newest = (
         select(_hour_number(session).label("hour"), Delivery.state, Delivery.duration_ms)
-        .where(Delivery.project_id == project_id, Delivery.id >= first_id_at(start), Delivery.state != CANCELLED)
+        .where(*_of(project_id, webhook_id), Delivery.id >= first_id_at(start), Delivery.state != CANCELLED)
         .order_by(Delivery.id.desc())
         .limit(MOST_ROWS)
         .subquery()
@@ -98,6 +101,12 @@ def deliveries_of_day(session: Session, project_id: int, now: datetime) -> DayOf
     return DayOfDeliveries(
         bars, states[DELIVERED], states[FAILED], _share(durations, 0.5), _share(durations, 0.95), is_partial
     )
+
+
+def _of(project_id: int, webhook_id: int | None) -> tuple[ColumnElement[bool], ...]:
+    if webhook_id is None:
+        return (Delivery.project_id == project_id,)
+    return (unindexed(Delivery.project_id) == project_id, Delivery.webhook_id == webhook_id)
 
 
 def _hour_number(session: Session) -> ColumnElement[Any]:

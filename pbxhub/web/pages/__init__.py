@@ -24,6 +24,7 @@ from pbxhub.web.pages import (
     project,
     recordings,
     setup,
+    simulation,
     steering,
 )
 
@@ -50,4 +51,5 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     operator.pages,
     recordings.pages,
     steering.pages,
+    simulation.pages,
 )

@@ -7,8 +7,10 @@ from flask.typing import ResponseReturnValue
 
 from pbxhub.account import webhooks
 from pbxhub.account.recent_outcomes import recent_outcomes
+from pbxhub.account.secret_visibility import visible_spec
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.account.webhook_files import carry_out, export_file, plan
+from pbxhub.account.webhook_health import health_of
 from pbxhub.json_reader import UnreadableError, read_json
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
@@ -16,6 +18,7 @@ from pbxhub.webhooks.spec import FieldError, SpecError
 from pbxhub.wsgi.current import hub, reading, writing
 from pbxhub.wsgi.request_checks import LARGEST_REVISION, is_id
 
+_NEWEST = 5  # revisions on the page of a webhook
 pages = Blueprint("webhooks", __name__, url_prefix="/projects/<int:project_id>/webhooks")
 
 
@@ -27,6 +30,19 @@ def index(project_id: int) -> ResponseReturnValue:
         rows = live_webhooks(session, access)
         unreadable = {row.id for row in rows if not all(map(hub().vault.can_open, row.secrets_sealed))}
         return render_template("webhooks/index.html", rows=rows, unreadable=unreadable)
+
+
+@pages.get("/<int:webhook_id>")
+def detail(project_id: int, webhook_id: int) -> ResponseReturnValue:
+    """One webhook: is it well, since when not, what did it send, what came back, how is it set up."""
+    with reading() as session:
+        access = enter(session, project_id)
+        webhook = webhooks.webhook_of(session, access, webhook_id)
+        found = health_of(session, access, webhook)
+        newest = webhooks.revisions(session, access, webhook, LARGEST_REVISION + 1, _NEWEST)
+        shown = visible_spec(access, webhook.spec)
+        template = "webhooks/_detail.html" if "HX-Request" in request.headers else "webhooks/detail.html"
+        return render_template(template, webhook=webhook, health=found, revisions=newest, spec=shown)
 
 
 @pages.get("/health")
@@ -53,7 +69,7 @@ def enable(project_id: int, webhook_id: int) -> ResponseReturnValue:
             webhooks.switch(session, access, webhook, wanted)
         except SpecError as error:
             flash(f"{error.errors[0].path}: {said(error.errors[0].message)}", "error")
-    return redirect(url_for("webhooks.index", project_id=project_id))
+    return _back(project_id, webhook_id)
 
 
 @pages.post("/<int:webhook_id>/pause")
@@ -66,8 +82,9 @@ def hold(project_id: int, webhook_id: int) -> ResponseReturnValue:
             webhooks.release(session, access, webhook)
         else:
             webhooks.hold(session, access, webhook)
-    back = "errors.index" if request.form.get("back") == "errors" else "webhooks.index"
-    return redirect(url_for(back, project_id=project_id))
+    if request.form.get("back") == "errors":
+        return redirect(url_for("errors.index", project_id=project_id))
+    return _back(project_id, webhook_id)
 
 
 @pages.post("/<int:webhook_id>/delete")
@@ -154,6 +171,13 @@ def take_in(project_id: int) -> ResponseReturnValue:
             return render_template("webhooks/import.html", plan=planned, text=body.decode("utf-8-sig"), errors=[])
         done = carry_out(session, access, planned)
     flash(_("%(n)s webhooks were imported.", n=done))
+    return redirect(url_for("webhooks.index", project_id=project_id))
+
+
+def _back(project_id: int, webhook_id: int) -> ResponseReturnValue:
+    """The page whose button was pressed: that of the webhook, or the table."""
+    if request.form.get("back") == "detail":
+        return redirect(url_for("webhooks.detail", project_id=project_id, webhook_id=webhook_id))
     return redirect(url_for("webhooks.index", project_id=project_id))
 
 
