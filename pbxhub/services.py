@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 
 import structlog
@@ -22,15 +22,18 @@ from pbxhub.agi.server import BACKLOG, MOST_CALLS, Server
 from pbxhub.ami.listener import listen
 from pbxhub.ami.pbx_check import check_row
 from pbxhub.ami.pbx_rows import pbx_row
+from pbxhub.ami.publisher import Publisher
 from pbxhub.api import install as install_api
 from pbxhub.database_url import database_places
 from pbxhub.delivery.background_jobs import BackgroundJobs
 from pbxhub.delivery.call_rows import Reports
+from pbxhub.delivery.heartbeat import beating
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
 from pbxhub.delivery.outbox import Retention, publish
 from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.delivery.prepare import Prepared
 from pbxhub.delivery.renewals import RenewalMetrics
+from pbxhub.delivery.watch_metrics import ListenerMetrics, WatchMetrics
 from pbxhub.delivery.worker import Worker
 from pbxhub.http_server import serving
 from pbxhub.opening import OpenHub
@@ -44,6 +47,7 @@ from pbxhub.web import create_app
 
 _GUARD_LASTS = 300.0  # seconds
 _THREADS = 16  # of the pages and the API, per process; event streams may use half of them
+_ANSWER = 5.0  # seconds an event loop may take to answer
 _STOP = 10.0  # seconds a service may take to stop
 log = structlog.get_logger(__name__)
 
@@ -91,13 +95,19 @@ def listening(hub: OpenHub) -> Iterator[None]:
                 for stage in report.stages:
                     log.info(stage.name, call=report.linkedid, pbx=pbx_id, caller=report.caller, dst=report.dst)
 
+    def measured(publisher: Publisher) -> None:
+        if settings.metrics:
+            stack.callback(REGISTRY.unregister, metrics := ListenerMetrics(lambda: publisher.waiting))
+            REGISTRY.register(metrics)
+
     async def work(stop: asyncio.Event) -> None:
         await listen(
                 hub.context, write, settings.stage_memory, stop, settings.data_dir,
-                keep_events=settings.keep_call_events > 0,
+                keep_events=settings.keep_call_events > 0, opened=measured,
             )  # fmt: skip
 
-    with event_loop("listener", work):
+    with ExitStack() as stack, event_loop("listener", work) as answers:
+        stack.enter_context(beating(hub.context, lambda: {"listener": answers()}))
         yield
 
 
@@ -115,7 +125,8 @@ def working(hub: OpenHub) -> Iterator[None]:
     worker.start()
     jobs.start()
     try:
-        yield
+        with beating(hub.context, lambda: {"worker": worker.works(), **jobs.works()}):
+            yield
     finally:
         worker.stop()
         jobs.stop()
@@ -143,7 +154,10 @@ def answering(hub: OpenHub) -> Iterator[None]:
                 listener.close()
                 await server.close()
 
-            with event_loop("agi", work):
+            with (
+                event_loop("agi", work) as answers,
+                beating(hub.context, lambda: {"agi": answers()}),
+            ):
                 yield
     finally:
         recorder.stop()
@@ -158,8 +172,9 @@ def bound(host: str, port: int, backlog: int = 128) -> socket.socket:
 
 
 @contextmanager
-def event_loop(name: str, work: Callable[[asyncio.Event], Awaitable[None]]) -> Iterator[None]:
-    """Runs work(stop) in a thread with its own event loop. On exit sets stop and waits until work returns."""
+def event_loop(name: str, work: Callable[[asyncio.Event], Awaitable[None]]) -> Iterator[Callable[[], bool]]:
+    """Runs work(stop) in a thread with its own event loop. On exit sets stop and waits until work returns. Yields a
+    function that says whether the loop still runs what it is given."""
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
 
@@ -169,8 +184,15 @@ def event_loop(name: str, work: Callable[[asyncio.Event], Awaitable[None]]) -> I
 
     thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
+
+    def answers() -> bool:
+        answered = threading.Event()
+        with suppress(RuntimeError):  # the loop is closed: the work has failed
+            loop.call_soon_threadsafe(answered.set)
+        return answered.wait(_ANSWER)
+
     try:
-        yield
+        yield answers
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(_STOP)
@@ -187,8 +209,9 @@ def measuring(hub: OpenHub) -> Iterator[None]:
         yield
         return
     address, port = hub.settings.metrics
-    queue = QueueMetrics(hub.context)
-    REGISTRY.register(queue)
+    collectors = (QueueMetrics(hub.context), WatchMetrics(hub.context))
+    for collector in collectors:
+        REGISTRY.register(collector)
     server, thread = start_http_server(port, address)
     try:
         yield
@@ -196,7 +219,8 @@ def measuring(hub: OpenHub) -> Iterator[None]:
         server.shutdown()
         server.server_close()
         thread.join(_STOP)
-        REGISTRY.unregister(queue)
+        for collector in collectors:
+            REGISTRY.unregister(collector)
 
 
 def retention(settings: Settings) -> Retention:

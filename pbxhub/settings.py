@@ -15,7 +15,13 @@ from pbxhub.database_url import read_database_url, sqlite_url
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 T = TypeVar("T")
-_SECRETS = ("SECRET_KEY", "SMTP", "DATABASE_URL", "DATABASE_DIRECT_URL")  # whose values never appear in a message
+_SECRETS = (
+    "SECRET_KEY",
+    "HEALTH_TOKEN",
+    "SMTP",
+    "DATABASE_URL",
+    "DATABASE_DIRECT_URL",
+)  # whose values never appear in a message
 
 
 class SettingsError(Exception):
@@ -51,6 +57,7 @@ class Settings:
     stage_memory: stages the listener keeps in memory while the database is unavailable; then it disconnects from the
     PBX.
     metrics: address and port for Prometheus, or None. mail: None sends no mail.
+    health_token: opens /health/parts to monitors; "" keeps it to operators.
     keep_*: days that deliveries, calls and the AMI events of calls (0: none) are kept.
     pause_*: a webhook is paused after this many consecutive final failures, if they span this many hours.
     recordings: the folder into which the PBX records, as the hub sees it.
@@ -71,6 +78,7 @@ class Settings:
     workers: int
     stage_memory: int
     metrics: tuple[str, int] | None
+    health_token: str = field(repr=False)
     mail: MailServer | None
     keep_delivered: int
     keep_failed: int
@@ -111,6 +119,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         workers=variables.read("WORKERS", "256", _between(1, 2000)),
         stage_memory=variables.read("STAGE_MEMORY", "100000", _between(100, 10_000_000)),
         metrics=variables.read("METRICS", "", _endpoint),
+        health_token=variables.read("HEALTH_TOKEN", "", _token),
         mail=_mail(variables),
         keep_delivered=variables.read("KEEP_DELIVERED", "30", _between(1, 36500)),
         keep_failed=variables.read("KEEP_FAILED", "90", _between(1, 36500)),
@@ -207,6 +216,12 @@ def _between(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return convert
+
+
+def _token(text: str) -> str:
+    if text and (len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text):
+        raise ValueError("give at least 16 letters and digits, such as the output of: openssl rand -hex 16")
+    return text
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:

@@ -12,6 +12,7 @@ declare -A wanted=(
     [/usr/sbin/pgbouncer]=pgbouncer
     [/usr/sbin/nginx]=nginx-light
     [/usr/bin/systemd-analyze]=systemd
+    [/usr/bin/promtool]=prometheus
 )
 missing=()
 for file in "${!wanted[@]}"; do

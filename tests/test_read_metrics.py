@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
 from pbxhub.delivery.renewals import RenewalMetrics
+from pbxhub.delivery.watch_metrics import ListenerMetrics, WatchMetrics
 from pbxhub.store.session import Database
 from tests.support.outbox_world import context_of
 
@@ -18,6 +19,8 @@ NAME = re.compile(r"pbxhub_[a-z_]+")
 def test_dashboard_and_documentation_name_exactly_the_metrics_there_are(database: Database) -> None:
     registry = CollectorRegistry()
     registry.register(QueueMetrics(context_of(database)))
+    registry.register(WatchMetrics(context_of(database)))
+    registry.register(ListenerMetrics(lambda: 0))
     WorkerMetrics(registry)
     RenewalMetrics(registry)
     there = set(

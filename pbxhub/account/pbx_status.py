@@ -1,7 +1,7 @@
 """The status of a PBX at this moment, from what the listener writes on its row."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from ipaddress import ip_address
 
 from sqlalchemy.orm import Session
@@ -9,8 +9,7 @@ from sqlalchemy.orm import Session
 from pbxhub.sending.own_address import own_address
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import open_calls
-
-_SILENT = timedelta(seconds=60)  # the listener writes every 15 s
+from pbxhub.store.pbx_watch import is_connected
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +23,12 @@ class Live:
 
 def live(session: Session, pbx: Pbx, now: datetime) -> Live:
     """What changes while a PBX is listened to."""
-    hears = pbx.state == "connected" and not unheard(pbx, now)
+    hears = is_connected(pbx, now)
     # Before the listener has tried, the address that this process would use is as good. DNS might block the page.
     address = pbx.hub_address or own_address(pbx.host, pbx.port, ask_dns=False)
     return Live(
         open_calls(session, [pbx.id]).get(pbx.id, 0), pbx.events_last_minute / 60 if hears else None, permit(address)
     )
-
-
-def unheard(pbx: Pbx, now: datetime) -> bool:
-    """Whether a process should listen to this PBX, but has not written so for a minute."""
-    return pbx.enabled and pbx.state_code != "stopped" and now - (pbx.seen_on or pbx.created_on) > _SILENT
 
 
 def permit(address: str) -> str:

@@ -31,6 +31,7 @@ async def listen(
     data_dir: Path,
     timeouts: AmiTimeouts | None = None,
     keep_events: bool = True,
+    opened: Callable[[Publisher], object] = lambda _publisher: None,
 ) -> None:
     """Listens to every enabled PBX until stop is set; then writes the remaining stages within 4 s and returns.
 
@@ -39,8 +40,10 @@ async def listen(
     data_dir: keeps stages that could not be written before the stop; the next start writes them.
     stage_memory: stages kept per PBX while the database is unavailable (Settings.stage_memory).
     keep_events: whether the events of calls are kept beside their stages (call_events.py).
+    opened: gets the publisher once, to measure it.
     """
     publisher, events = Publisher(publish), EventLog(context.database) if keep_events else None
+    opened(publisher)
     begin = partial(
         PbxListener, context=context, publisher=publisher, stage_memory=stage_memory,
         timeouts=timeouts or AmiTimeouts(), data_dir=data_dir, events=events,

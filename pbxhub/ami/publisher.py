@@ -87,6 +87,11 @@ class Publisher:
         queue = self._queues[pbx_id] = StageQueue(pbx_id, room, self._filled)
         return queue
 
+    @property
+    def waiting(self) -> int:
+        """Stages of all PBXs that are not in the database yet."""
+        return sum(queue.stages for queue in tuple(self._queues.values()))
+
     def close_queue(self, queue: StageQueue) -> None:
         """Writes nothing more of it."""
         if self._queues.get(queue.pbx_id) is queue:

@@ -1,4 +1,4 @@
-"""What a worker process does besides sending: bulk resends, notices, abandoned orders, tokens, retention of history."""
+"""What a worker process does besides sending: bulk resends, notices, watching PBXs, orders, tokens, retention."""
 
 import threading
 import time
@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox import Retention, prune, step_resends
 from pbxhub.delivery.outbox.ordered_call_status import sweep
+from pbxhub.delivery.pbx_notices import PbxWatch
 from pbxhub.delivery.persons import fill_persons
 from pbxhub.delivery.renewals import RenewalMetrics, renew_due
 from pbxhub.notices.send_notices import send_due
@@ -22,6 +23,8 @@ from pbxhub.store.database_errors import reason
 TURN = 1.0  # seconds
 PRUNE_EVERY = timedelta(hours=1)
 SWEEP_EVERY = timedelta(seconds=30)
+WATCH_EVERY = timedelta(seconds=5)
+HANGS = 600.0  # seconds without a finished turn after which a job does not work: pruning takes minutes
 log = structlog.get_logger(__name__)
 
 
@@ -42,18 +45,16 @@ class BackgroundJobs:
         self._renew_guard = renew_guard or (lambda: None)
         self._pruned_on: datetime | None = None
         self._swept_on: datetime | None = None
+        self._watched_on: datetime | None = None
+        self._pbx_watch = PbxWatch(context.database)
         self._stopping = threading.Event()
+        jobs = {
+            "guard": self._guard, "resends": self._resend, "notices": self._tell, "pbx-watch": self._watch,
+            "orders": self._sweep, "retention": self._prune, "persons": self._name_persons, "tokens": self._renew_tokens,
+        }  # fmt: skip
+        self._turned = dict.fromkeys(jobs, time.monotonic())  # when each finished a turn
         self._threads = [
-            threading.Thread(target=self._run, args=(job,), name=job.__name__.strip("_"), daemon=True)
-            for job in (
-                self._guard,
-                self._resend,
-                self._tell,
-                self._sweep,
-                self._prune,
-                self._name_persons,
-                self._renew_tokens,
-            )
+            threading.Thread(target=self._run, args=(name, job), name=name, daemon=True) for name, job in jobs.items()
         ]
 
     def start(self) -> None:
@@ -67,14 +68,19 @@ class BackgroundJobs:
         for thread in self._threads:
             thread.join(max(0.0, ends - time.monotonic()))
 
-    def _run(self, job: Callable[[datetime], None]) -> None:
+    def works(self) -> dict[str, bool]:
+        """Each job with whether it does its work."""
+        return {name: time.monotonic() - turned < HANGS for name, turned in self._turned.items()}
+
+    def _run(self, name: str, job: Callable[[datetime], None]) -> None:
         while not self._stopping.wait(TURN):
             try:
                 job(self._context.clock())
+                self._turned[name] = time.monotonic()
             except (DBAPIError, PoolTimeoutError) as error:
-                log.warning("database away; background jobs wait", job=job.__name__, error=reason(error))
+                log.warning("database away; background jobs wait", job=name, error=reason(error))
             except Exception:  # a bug must not end the thread
-                log.exception("a background job failed; it is repeated", job=job.__name__)
+                log.exception("a background job failed; it is repeated", job=name)
 
     def _guard(self, _now: datetime) -> None:
         self._renew_guard()
@@ -85,6 +91,11 @@ class BackgroundJobs:
 
     def _tell(self, now: datetime) -> None:
         send_due(self._context.database, self._sender, self._mail, now)
+
+    def _watch(self, now: datetime) -> None:
+        if self._watched_on is None or abs(now - self._watched_on) >= WATCH_EVERY:
+            self._watched_on = now
+            self._pbx_watch.look(now)
 
     def _sweep(self, now: datetime) -> None:
         if self._swept_on is None or now - self._swept_on >= SWEEP_EVERY:

@@ -29,6 +29,7 @@ from pbxhub.vault import VaultError
 BATCH = 100
 GATHER = 0.002  # seconds between turns: a turn costs some ms, and 0.1 ms for each delivery in it
 LOOK_AGAIN = 2.0  # seconds until the next claim without a wakeup: one may be lost, and clocks of hosts differ
+_HANGS = 60.0  # seconds without a turn: the database is away, or the worker is stuck
 DATABASE_AWAY = 0.5  # seconds between two tries
 AWAY = (OperationalError, InterfaceError, PoolTimeoutError)  # not reachable, full, read-only, or locked for long
 STOP_WAIT = 8.0  # seconds that requests in flight may take after stop()
@@ -81,6 +82,10 @@ class Worker:
         self._wake()
         self._thread.join()
         self._wakeup_listener.stop()
+
+    def works(self) -> bool:
+        """Whether the worker claims and records: it takes a turn every LOOK_AGAIN seconds at least."""
+        return time.monotonic() - self._turned_at < _HANGS
 
     @property
     def in_flight(self) -> int:

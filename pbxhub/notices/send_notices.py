@@ -1,4 +1,4 @@
-"""Notifies a project by e-mail and by HTTP when its webhook fails, is paused or works again."""
+"""Notifies a project by e-mail and by HTTP: its webhook fails, is paused or works again; its PBX is lost or back."""
 
 import json
 import time
@@ -19,7 +19,7 @@ from pbxhub.sending.exchange import Answer, Outgoing
 from pbxhub.sending.sender import Sender
 from pbxhub.settings import MailServer
 from pbxhub.store.accounts import Project
-from pbxhub.store.notices import Notice, NoticeTarget
+from pbxhub.store.notices import PBX_BACK, PBX_LOST, Notice, NoticeTarget
 from pbxhub.store.session import Database
 from pbxhub.webhooks.request import Request
 
@@ -29,6 +29,7 @@ RETRY = timedelta(minutes=5)
 MOST_TRIES = 12  # an hour; after that the notice stays on the page with the reason why it was not delivered
 MAILS_AT_ONCE = 4
 MAILING = 120.0  # seconds after which a batch starts no further mail; below RETRY, when another process may retry
+_TYPES = {PBX_LOST: "pbx.lost", PBX_BACK: "pbx.back"}  # every other kind is about a webhook
 _IS_DUE = text("due_on IS NOT NULL")  # as text, so that the database uses the partial index
 
 
@@ -39,6 +40,7 @@ class _Due:
     id: UUID
     project_id: int
     webhook_id: int | None
+    pbx_id: int | None
     kind: str
     text: str
     created_on: datetime
@@ -91,6 +93,7 @@ def _take(session: Session, now: datetime) -> list[_Due]:
                 row.id,
                 row.project_id,
                 row.webhook_id,
+                row.pbx_id,
                 row.kind,
                 row.text,
                 row.created_on,
@@ -136,7 +139,8 @@ def _is_url(address: str) -> bool:
 
 def _post(sender: Sender, notice: _Due, address: str) -> Future[str]:
     body = {
-        "type": f"webhook.{notice.kind}", "message": notice.text, "webhook_id": notice.webhook_id,
+        "type": _TYPES.get(notice.kind, f"webhook.{notice.kind}"), "message": notice.text,
+        "webhook_id": notice.webhook_id, "pbx_id": notice.pbx_id,
         "project_id": notice.project_id, "created_on": notice.created_on.isoformat(),
     }  # fmt: skip
     headers = (("Content-Type", "application/json"), ("webhook-id", str(notice.id)))

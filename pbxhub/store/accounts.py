@@ -169,6 +169,7 @@ class Pbx(Base):
     seen_on: Mapped[datetime | None] = mapped_column(UtcDateTime)  # written every 15 s while the listener runs
     last_event_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
     events_last_minute: Mapped[int] = mapped_column(Integer, default=0)  # at seen_on
+    told_lost_on: Mapped[datetime | None] = mapped_column(UtcDateTime)  # lost since; see delivery/pbx_notices.py
     hub_address: Mapped[str] = mapped_column(String(60), default="")  # the hub connects from; empty = unknown
     asterisk_version: Mapped[str] = mapped_column(String(100), default="")
     asterisk_started_on: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -12,10 +12,11 @@ from pbxhub.store.session import Base
 
 PAUSED, RECOVERED, FIRST_FAILURE, UNSUBSCRIBED = "paused", "recovered", "first_failure", "unsubscribed"
 CONNECTION_REFUSED = "connection_refused"
+PBX_LOST, PBX_BACK = "pbx_lost", "pbx_back"
 
 
 class Notice(Base):
-    """One sentence about a webhook. due_on is empty once it was sent or given up (error says why)."""
+    """One sentence about a webhook or a PBX. due_on is empty once it was sent or given up (error says why)."""
 
     __tablename__ = "notice"
     __table_args__ = (
@@ -30,6 +31,7 @@ class Notice(Base):
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
     webhook_id: Mapped[int | None] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"), index=True)
+    pbx_id: Mapped[int | None] = mapped_column(Id)  # for the reader only: the PBX may have been deleted since
     kind: Mapped[str] = mapped_column(String(20))
     text: Mapped[str] = mapped_column(String(1000))
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -6,9 +6,9 @@ from typing import get_args
 from flask import Flask, g
 
 from pbxhub.account.audit_log import Action
-from pbxhub.account.pbx_status import unheard as is_unheard
 from pbxhub.sending.outcomes import OUTCOMES, Outcome, describe
 from pbxhub.store.accounts import Pbx
+from pbxhub.store.pbx_watch import unheard as is_unheard
 from pbxhub.web.editor_labels import editor_labels
 from pbxhub.web.language import _
 from pbxhub.webhooks.catalogue import CHAIN, LATER_STAGES, OTHER_STAGES, QUESTION

@@ -17,7 +17,8 @@ from tests.support.people import Browser, People
 from tests.support.two_processes import here_and_in_two_processes
 
 PUBLIC = {
-    "static", "security.static", "health.health", "setup.setup", "home.start", "home.language", "recordings.play",
+    "static", "security.static", "health.health", "health.parts", "setup.setup", "home.start", "home.language",
+    "recordings.play",
     "security.login", "security.logout", "security.forgot_password", "security.reset_password",
     "security.two_factor_token_validation", "security.two_factor_rescue", "security.mf_recovery", "security.tf_select",
     "invitations.with_link",
