@@ -50,7 +50,8 @@ class BackgroundJobs:
         self._stopping = threading.Event()
         jobs = {
             "guard": self._guard, "resends": self._resend, "notices": self._tell, "pbx-watch": self._watch,
-            "orders": self._sweep, "retention": self._prune, "persons": self._name_persons, "tokens": self._renew_tokens,
+            "orders": self._sweep, "retention": self._prune, "persons": self._name_persons,
+            "tokens": self._renew_tokens,
         }  # fmt: skip
         self._turned = dict.fromkeys(jobs, time.monotonic())  # when each finished a turn
         self._threads = [
