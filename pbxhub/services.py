@@ -43,6 +43,7 @@ from pbxhub.sending.sender import Sender
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import enabled_pbxs
 from pbxhub.store.agi_tokens import Tokens
+from pbxhub.store.listeners import LeaseTokens
 from pbxhub.web import create_app
 
 _GUARD_LASTS = 300.0  # seconds
@@ -88,8 +89,8 @@ def listening(hub: OpenHub) -> Iterator[None]:
     """Runs the listener: events of Asterisk become stages in the outbox."""
     settings = hub.settings
 
-    def write(reports: Reports) -> None:
-        publish(hub.context, reports, hub.context.clock())
+    def write(reports: Reports, tokens: LeaseTokens) -> None:
+        publish(hub.context, reports, hub.context.clock(), tokens)
         for pbx_id, of_pbx in reports.items():
             for report in of_pbx:
                 for stage in report.stages:

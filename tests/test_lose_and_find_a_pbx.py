@@ -275,7 +275,7 @@ def test_a_fault_of_the_hub_in_the_line_loses_no_stage_that_waits_for_the_databa
 def test_work_on_the_database_that_fails_does_not_hold_up_the_stages_behind_it() -> None:
     async def scenario() -> None:
         written: list[CallReport] = []
-        publisher = Publisher(lambda reports: written.extend(reports[1]))
+        publisher = Publisher(lambda reports, _tokens: written.extend(reports[1]))
         queue = publisher.open_queue(1, 100)
         queue.put(lambda: [][1])
         now = datetime.now(UTC)

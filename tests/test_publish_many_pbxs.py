@@ -14,6 +14,7 @@ from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import Number, Pbx, Project
 from pbxhub.store.history import Call, StageEvent
+from pbxhub.store.listeners import LeaseTokens
 from pbxhub.store.session import Database
 from tests.support.outbox_world import AFTER, BEFORE, NOON, World, context_of, report
 
@@ -25,7 +26,7 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
 
 
 def writes_into(groups: Groups, bad: Sequence[str] = ()) -> Any:
-    def write(reports: Mapping[int, Sequence[CallReport]]) -> None:
+    def write(reports: Mapping[int, Sequence[CallReport]], tokens: LeaseTokens) -> None:
         names = {pbx_id: [one.linkedid for one in of_pbx] for pbx_id, of_pbx in reports.items()}
         if any(name in bad for of_pbx in names.values() for name in of_pbx):
             raise IntegrityError("INSERT", None, Exception("a report that the database rejects"))
@@ -71,7 +72,7 @@ def test_a_pbx_with_a_backlog_does_not_delay_the_others() -> None:
 
 def test_a_pbx_that_is_added_does_not_wait_until_the_others_are_silent() -> None:
     async def scenario() -> None:
-        def write(_reports: Mapping[int, Sequence[CallReport]]) -> None:
+        def write(_reports: Mapping[int, Sequence[CallReport]], _tokens: LeaseTokens) -> None:
             loop.call_soon_threadsafe(busy.put, report("1.1", BEFORE))  # the next is there before this is written
 
         loop, publisher = asyncio.get_running_loop(), Publisher(write)
@@ -115,10 +116,10 @@ def test_while_the_database_is_away_every_queue_keeps_its_order() -> None:
         groups: Groups = []
         away, write = [True], writes_into(groups)
 
-        def stumbling(reports: Mapping[int, Sequence[CallReport]]) -> None:
+        def stumbling(reports: Mapping[int, Sequence[CallReport]], tokens: LeaseTokens) -> None:
             if away[0]:
                 raise OperationalError("COMMIT", None, Exception("the server is gone"))
-            write(reports)
+            write(reports, tokens)
 
         publisher = Publisher(stumbling)
         queues = [publisher.open_queue(pbx_id, 3) for pbx_id in (1, 2)]

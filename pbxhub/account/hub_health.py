@@ -24,7 +24,8 @@ class PartHealth:
 
 @dataclass(frozen=True, slots=True)
 class PbxHealth:
-    """lost_since: None while the hub hears the PBX. reason: what is wrong and what to do."""
+    """lost_since: None while the hub hears the PBX. reason: what is wrong and what to do. host: whose listener has it,
+    where several share the PBXs."""
 
     id: int
     name: str
@@ -32,6 +33,7 @@ class PbxHealth:
     lost_since: datetime | None
     reason: str
     last_event_on: datetime | None
+    host: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def hub_health(session: Session, settings: Settings, now: datetime) -> HubHealth
     parts = tuple(PartHealth(name, _works(seen.get(name), now), seen.get(name)) for name in sorted(names))
     pbxs = tuple(
         PbxHealth(row.id, row.name, row.project.name, lost_since(row, now),
-                  "" if is_connected(row, now) else row.state_reason, row.last_event_on)
+                  "" if is_connected(row, now) else row.state_reason, row.last_event_on, row.listener_host)
         for row in enabled_pbxs(session)
     )  # fmt: skip
     return HubHealth(parts, pbxs)

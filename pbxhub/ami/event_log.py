@@ -8,6 +8,7 @@ import asyncio
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import structlog
 from sqlalchemy import Table, select
@@ -21,6 +22,7 @@ from pbxhub.store.call_events import CallEvents
 from pbxhub.store.columns import one_of
 from pbxhub.store.database_errors import is_away, reason
 from pbxhub.store.ids import new_id
+from pbxhub.store.listeners import LeaseTokens, still_held
 from pbxhub.store.session import Base, Database
 
 CallKey = tuple[int, str]  # PBX and linkedid
@@ -40,14 +42,19 @@ class EventLog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: dict[CallKey, list[ReceivedEvent]] = {}
+        self._tokens: dict[int, int] = {}
         self._size = 0
         self._lengths: dict[CallKey, int] = {}
         self._is_away = False  # whether the last write failed
 
-    def add(self, pbx_id: int, event: ReceivedEvent) -> None:
-        """An event that the tracker was given; one that names two calls (a transfer) is of both."""
+    def add(self, pbx_id: int, event: ReceivedEvent, token: int | None = None) -> None:
+        """An event that the tracker was given; one that names two calls (a transfer) is of both.
+
+        token: of the lease under which it was heard."""
         if self._size > _MOST_WAITING:
             return
+        if token is not None:
+            self._tokens[pbx_id] = token
         for linkedid in linkedids_of(event.block):
             key = pbx_id, linkedid
             length = self._lengths.get(key, 0) + len(event.block)
@@ -74,7 +81,7 @@ class EventLog:
         self._waiting, self._size = {}, 0
         try:
             if waiting:
-                await asyncio.to_thread(write_events, self._database, waiting)
+                await asyncio.to_thread(write_events, self._database, waiting, self._tokens)
             self._is_away = False
         except SQLAlchemyError as error:
             if not self._is_away:
@@ -88,11 +95,16 @@ class EventLog:
         self._size += size
 
 
-def write_events(database: Database, events: Mapping[CallKey, Sequence[ReceivedEvent]]) -> None:
-    """Writes events in one transaction; those of PBXs that were deleted meanwhile are dropped."""
+def write_events(
+    database: Database, events: Mapping[CallKey, Sequence[ReceivedEvent]], tokens: LeaseTokens = MappingProxyType({})
+) -> None:
+    """Writes events in one transaction; those of PBXs that were deleted meanwhile or that another listener has taken
+    over are dropped."""
     packed = [(pbx_id, linkedid, zlib.compress(_recorded(some))) for (pbx_id, linkedid), some in events.items()]
     with database.write() as session:
         known = set(session.scalars(select(Pbx.id).where(one_of(Pbx.id, {pbx_id for pbx_id, _, _ in packed}))))
+        leased = tokens.keys() & known
+        known -= leased - still_held(session, {pbx_id: tokens[pbx_id] for pbx_id in leased})
         rows = [
             {"id": new_id(), "pbx_id": pbx_id, "linkedid": linkedid, "recorded": recorded}
             for pbx_id, linkedid, recorded in packed

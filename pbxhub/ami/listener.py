@@ -1,5 +1,5 @@
-"""`pbxhub listen`: a connection to every enabled PBX. Added, changed and removed PBX rows take effect without a
-restart."""
+"""`pbxhub listen`: a connection to every enabled PBX that no other listener has. Added, changed and removed PBX rows
+take effect without a restart."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from pbxhub.ami.event_log import EventLog
 from pbxhub.ami.login import AmiTimeouts
 from pbxhub.ami.pbx_listener import PbxListener
 from pbxhub.ami.pbx_rows import PbxRow, read_rows
+from pbxhub.ami.pbx_shares import PbxShares
 from pbxhub.ami.publisher import Publish, Publisher
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.store.session import Database
@@ -33,10 +34,11 @@ async def listen(
     keep_events: bool = True,
     opened: Callable[[Publisher], object] = lambda _publisher: None,
 ) -> None:
-    """Listens to every enabled PBX until stop is set; then writes the remaining stages within 4 s and returns.
+    """Listens to this process's share of the enabled PBXs until stop is set; then writes the remaining stages within
+    4 s and returns.
 
-    publish(reports) writes reports by PBX in one transaction, in a thread of its own. It may be called again with the
-    same reports.
+    publish(reports, tokens) writes reports by PBX in one transaction, in a thread of its own. It may be called again
+    with the same reports.
     data_dir: keeps stages that could not be written before the stop; the next start writes them.
     stage_memory: stages kept per PBX while the database is unavailable (Settings.stage_memory).
     keep_events: whether the events of calls are kept beside their stages (call_events.py).
@@ -48,43 +50,59 @@ async def listen(
         PbxListener, context=context, publisher=publisher, stage_memory=stage_memory,
         timeouts=timeouts or AmiTimeouts(), data_dir=data_dir, events=events,
     )  # fmt: skip
-    listener = _Listener(context.database, context.vault, begin)
+    shares = PbxShares(context.database)
+    listener = _Listener(context.database, context.vault, begin, shares)
     stopping = asyncio.create_task(stop.wait())
-    writing = [asyncio.create_task(part.run()) for part in (publisher, events) if part]
+    writing = [asyncio.create_task(part.run()) for part in (publisher, events, shares) if part]
     try:
         while not stop.is_set():
             try:
                 await listener.poll()
             except Exception:
                 log.exception("reading the PBX rows failed; existing connections keep running")
-            await asyncio.wait({stopping}, timeout=_POLL)
+            await _first_of(stopping, shares.changed)
     finally:
         stopping.cancel()
         await listener.close()
         for task in writing:
             task.cancel()
+        await shares.close()
         if events:
             await events.close()
 
 
+async def _first_of(stopping: "asyncio.Task[bool]", changed: asyncio.Event) -> None:
+    """Returns when either has happened, or when it is time to read the rows again."""
+    change = asyncio.create_task(changed.wait())
+    await asyncio.wait({stopping, change}, timeout=_POLL, return_when=asyncio.FIRST_COMPLETED)
+    change.cancel()
+    changed.clear()
+
+
 class _Listener:
-    def __init__(self, database: Database, vault: Vault, new_line: Callable[[PbxRow], PbxListener]) -> None:
+    def __init__(
+        self, database: Database, vault: Vault, new_line: Callable[[PbxRow], PbxListener], shares: PbxShares
+    ) -> None:
         self._database = database
         self._vault = vault
         self._new_line = new_line
+        self._shares = shares
         self._lines: dict[int, tuple[PbxListener, asyncio.Task[None]]] = {}
 
     async def poll(self) -> None:
         """Compares the listeners with the PBX rows: stops those removed, changed or failed, and starts the new ones."""
         try:
-            rows = await asyncio.to_thread(read_rows, self._database, self._vault)
+            rows = await asyncio.to_thread(read_rows, self._database, self._vault, self._shares.tokens)
         except SQLAlchemyError as error:
             log.warning("PBX rows cannot be read; existing connections keep running", error=str(error))
             return
+        for key in rows.keys() - self._lines.keys():  # first: to end one may take seconds
+            self._begin(rows[key])
         wrong = [key for key, (line, task) in self._lines.items() if rows.get(key) != line.row or task.done()]
         await asyncio.gather(*(self._end(key) for key in wrong))
         for key in rows.keys() - self._lines.keys():
             self._begin(rows[key])
+        await self._shares.release(self._lines.keys())
         for key, (line, _) in self._lines.items():
             line.follow(rows[key])
 

@@ -80,13 +80,13 @@ class PbxListener:
         self._timeouts = timeouts
         self._inbox: Inbox[Item] = Inbox(_INBOX)
         self._publisher = publisher
-        self._queue = publisher.open_queue(row.id, stage_memory)
+        self._queue = publisher.open_queue(row.id, stage_memory, row.token)
         self._events = events
         self._tracker = row.new_tracker()
         self._connecting: asyncio.Task[None] | None = None
         self._connection: AmiConnection | None = None
         self._placing = Placing(
-            context, row.id, self._ask, lambda: self._observed.state.name == "connected", self._inbox.put
+            context, row, self._ask, lambda: self._observed.state.name == "connected", self._inbox.put
         )
         self._started_on = row.asterisk_started_on
         self._rate = EventRate(time.monotonic())
@@ -110,7 +110,7 @@ class PbxListener:
 
     def keep_unwritten(self) -> None:
         """Saves them in a file for the next start. Raises OSError when the disk is full."""
-        keep_unwritten(self._unwritten_file, self._queue.unwritten(), self._tracker.all_notes())
+        keep_unwritten(self._unwritten_file, self.row.token, self._queue.unwritten(), self._tracker.all_notes())
 
     async def run(self) -> None:
         """Writes the stages that an earlier run could not, restores the calls in progress, then listens.
@@ -133,11 +133,14 @@ class PbxListener:
             self._publisher.close_queue(self._queue)
 
     def _write_unwritten(self) -> None:
-        reports, notes = read_unwritten(self._unwritten_file)
-        for start in range(0, len(reports), GROUP):
-            self._publisher.write({self.row.id: reports[start : start + GROUP]})
-        if notes:
-            write_notes(self._database, self.row.id, notes)
+        """If another listener has had the PBX since, the notes are older than its own."""
+        kept = read_unwritten(self._unwritten_file)
+        heard_last = self.row.token is None or kept.token == self.row.token - 1
+        tokens = {} if self.row.token is None else {self.row.id: self.row.token if heard_last else kept.token}
+        for start in range(0, len(kept.reports), GROUP):
+            self._publisher.write({self.row.id: kept.reports[start : start + GROUP]}, tokens)
+        if kept.notes and heard_last:
+            write_notes(self._database, self.row, kept.notes)
         self._unwritten_file.unlink(missing_ok=True)
 
     async def _keep_on(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -161,7 +164,7 @@ class PbxListener:
         self._put(self._backfill.release_held())
         self._put_notes()
         await self._queue.empty.wait()
-        await asyncio.to_thread(write_observed, self._database, self.row.id, self._current())
+        await asyncio.to_thread(write_observed, self._database, self.row, self._current())
 
     async def _connect(self) -> None:
         """Keeps the connection up; disconnects while there is no room for more stages."""
@@ -201,7 +204,7 @@ class PbxListener:
             message = parse(item.block, item.on)
             if message is not None:
                 if self._events is not None:
-                    self._events.add(self.row.id, item)
+                    self._events.add(self.row.id, item, self.row.token)
                 self._put(self._backfill.feed(message, self._tracker.feed(message), _now()))
         elif isinstance(item, ChannelList):
             self._resync(item)
@@ -231,7 +234,7 @@ class PbxListener:
         notes = self._tracker.notes()
         if notes:
             self._noted.clear()
-            self._queue.put(partial(write_notes, self._database, self.row.id, notes))
+            self._queue.put(partial(write_notes, self._database, self.row, notes))
             self._queue.put(self._noted.set)
 
     def _set_state(self, state: PbxState) -> None:
@@ -266,7 +269,7 @@ class PbxListener:
                     await self._queue.empty.wait()
             if self._backfill.cursor != written:
                 written = self._backfill.cursor
-                self._queue.put(partial(write_cursor, self._database, self.row.id, written))
+                self._queue.put(partial(write_cursor, self._database, self.row, written))
             self._show_cel(self._backfill.trouble)
 
     def _show_cel(self, trouble: str) -> None:
@@ -301,7 +304,7 @@ class PbxListener:
             due = turned or since >= _ALIVE or (since >= _BETWEEN and observed != shown)
             if due and not self._queue.away:
                 try:
-                    await asyncio.to_thread(write_observed, self._database, self.row.id, observed)
+                    await asyncio.to_thread(write_observed, self._database, self.row, observed)
                     shown, written = observed, time.monotonic()
                 except SQLAlchemyError as error:
                     log.warning("PBX state could not be written; trying again", pbx=self.row.id, error=str(error))

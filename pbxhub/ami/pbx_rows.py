@@ -23,6 +23,7 @@ from pbxhub.storable import clip
 from pbxhub.store.accounts import Number, Pbx, enabled_pbxs, endpoints_of, numbers_of
 from pbxhub.store.cel_url import CelUrl, read_cel_url
 from pbxhub.store.history import Call, LiveCall, StageEvent
+from pbxhub.store.listeners import LeaseTokens, may_write
 from pbxhub.store.pbx_state_sentences import PbxState
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
@@ -37,6 +38,7 @@ class PbxRow:
 
     trouble: why no connection can be tried. endpoints and own_numbers: as for Tracker; the listener follows them.
     optional_stages: those that webhooks of its projects wait for; the listener follows them, too.
+    token: of the lease under which this process listens to it; None where no other process can.
     """
 
     id: int
@@ -45,6 +47,7 @@ class PbxRow:
     cel_path: str
     cel_url: CelUrl | None = None
     trouble: PbxState | None = None
+    token: int | None = None
     cel_cursor: Place = field(default=Place(0), compare=False)
     asterisk_started_on: datetime | None = field(default=None, compare=False)
     endpoints: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -74,16 +77,17 @@ class ObservedPbx:
     hub_address: str = ""
 
 
-def read_rows(database: Database, vault: Vault) -> dict[int, PbxRow]:
-    """The PBXs to listen to, by id."""
+def read_rows(database: Database, vault: Vault, tokens: LeaseTokens | None = None) -> dict[int, PbxRow]:
+    """The PBXs to listen to, by id. tokens: the leases of this process; None: it listens to all."""
     with database.read() as session:
-        pbxs = enabled_pbxs(session)
+        pbxs = [pbx for pbx in enabled_pbxs(session) if tokens is None or pbx.id in tokens]
         endpoints = endpoints_of(session, {pbx.project_id for pbx in pbxs})
         numbers = numbers_of(session, [pbx.id for pbx in pbxs])
         wanted = _optional_stages(session)
         return {
             pbx.id: replace(
                 pbx_row(pbx, vault),
+                token=tokens[pbx.id] if tokens else None,
                 endpoints=endpoints.get(pbx.project_id, {}),
                 own_numbers=frozenset(numbers.get(pbx.id, ())),
                 optional_stages=frozenset(wanted.get(pbx.id, ())),
@@ -151,10 +155,11 @@ def read_notes(database: Database, pbx_id: int) -> dict[str, dict[str, JSON]]:
         return notes | {call.linkedid: _outline(session, call) for call in calls if call.linkedid not in notes}
 
 
-def write_notes(database: Database, pbx_id: int, notes: Mapping[str, Mapping[str, JSON]]) -> None:
+def write_notes(database: Database, row: PbxRow, notes: Mapping[str, Mapping[str, JSON]]) -> None:
     """Saves the tracker's notes on calls (Tracker.notes) in one transaction."""
     with database.write() as session:
-        keep_notes(session, pbx_id, notes)
+        if may_write(session, row.id, row.token):
+            keep_notes(session, row.id, notes)
 
 
 def known_trunks(database: Database, row: PbxRow) -> set[str]:
@@ -191,7 +196,7 @@ def _outline(session: Session, call: Call) -> dict[str, JSON]:
     return outline(known, fired)
 
 
-def write_observed(database: Database, pbx_id: int, observed: ObservedPbx) -> None:
+def write_observed(database: Database, row: PbxRow, observed: ObservedPbx) -> None:
     """Writes the current state into the PBX row. An unknown version or start leaves the old value."""
     state = {
         "state": observed.state.name,
@@ -209,11 +214,13 @@ def write_observed(database: Database, pbx_id: int, observed: ObservedPbx) -> No
     }
     known = {name: value for name, value in values.items() if value not in (None, "")}
     with database.write() as session:
-        session.execute(update(Pbx).where(Pbx.id == pbx_id).values({**state, **known}))
+        if may_write(session, row.id, row.token):
+            session.execute(update(Pbx).where(Pbx.id == row.id).values({**state, **known}))
 
 
-def write_cursor(database: Database, pbx_id: int, cursor: Place) -> None:
+def write_cursor(database: Database, row: PbxRow, cursor: Place) -> None:
     """Writes the place in CEL before which every stage is in the database."""
     with database.write() as session:
         values = {"cel_cursor": cursor.number, "cel_mark": cursor.mark}
-        session.execute(update(Pbx).where(Pbx.id == pbx_id).values(values))
+        if may_write(session, row.id, row.token):
+            session.execute(update(Pbx).where(Pbx.id == row.id).values(values))

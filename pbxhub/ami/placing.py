@@ -12,9 +12,11 @@ from panoramisk.actions import Action
 from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.ami.manager_actions import ActionRefusedError, build
+from pbxhub.ami.pbx_rows import PbxRow
 from pbxhub.ami.protocol import AmiResponse, SessionEndedError
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.ordered_call_status import Placement, Turn, has_work, settle, take
+from pbxhub.store.listeners import may_write
 
 _POLL = 0.3  # seconds between queries for orders: one indexed query each
 _BEYOND = 10.0  # seconds the PBX may take beyond the ringing time to report the result
@@ -41,11 +43,11 @@ class Placing:
     """
 
     def __init__(
-        self, context: DeliveryContext, pbx_id: int, ask: Ask, connected: Callable[[], bool],
+        self, context: DeliveryContext, row: PbxRow, ask: Ask, connected: Callable[[], bool],
         report: Callable[[NotBegun], None],
     ) -> None:  # fmt: skip
         self._context = context
-        self._pbx_id = pbx_id
+        self._row = row
         self._ask = ask
         self._connected = connected
         self._report = report
@@ -60,7 +62,7 @@ class Placing:
                 try:
                     turn = await asyncio.to_thread(self._take)
                 except SQLAlchemyError as error:
-                    log.warning("ordered calls cannot be read; trying again", pbx=self._pbx_id, error=str(error))
+                    log.warning("ordered calls cannot be read; trying again", pbx=self._row.id, error=str(error))
                     continue
                 for placement in turn.place:
                     asking.create_task(self._place(placement))
@@ -69,10 +71,12 @@ class Placing:
 
     def _take(self) -> Turn:
         with self._context.database.read() as session:
-            if not has_work(session, self._pbx_id):
+            if not has_work(session, self._row.id):
                 return Turn()
         with self._context.database.write() as session:
-            return take(self._context, session, self._pbx_id, datetime.now(UTC))
+            if not may_write(session, self._row.id, self._row.token):
+                return Turn()
+            return take(self._context, session, self._row.id, datetime.now(UTC))
 
     async def _place(self, placement: Placement) -> None:
         try:

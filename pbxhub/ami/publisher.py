@@ -14,9 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.calls.stages import CallReport
 from pbxhub.store.database_errors import is_away
+from pbxhub.store.listeners import LeaseTokens
 
-Publish = Callable[[Mapping[int, Sequence[CallReport]]], object]
-"""Writes reports by PBX in one transaction."""
+Publish = Callable[[Mapping[int, Sequence[CallReport]], LeaseTokens], object]
+"""Writes reports by PBX in one transaction, with the leases under which they were heard."""
 Work = Callable[[], None]
 
 GROUP = 200  # reports in one transaction
@@ -25,11 +26,15 @@ log = structlog.get_logger(__name__)
 
 
 class StageQueue:
-    """What one PBX reported and is not in the database yet. room: stages it holds until it is full."""
+    """What one PBX reported and is not in the database yet. room: stages it holds until it is full.
 
-    def __init__(self, pbx_id: int, room: int, filled: asyncio.Event) -> None:
+    token: of the lease under which it was heard; None where nobody else listens.
+    """
+
+    def __init__(self, pbx_id: int, room: int, filled: asyncio.Event, token: int | None) -> None:
         """filled: set whenever something is put here."""
         self.pbx_id = pbx_id
+        self.token = token
         self.stages = 0
         self.away = False  # whether the last write failed
         self._room = room
@@ -82,9 +87,9 @@ class Publisher:
         self._queues: dict[int, StageQueue] = {}
         self._filled = asyncio.Event()
 
-    def open_queue(self, pbx_id: int, room: int) -> StageQueue:
+    def open_queue(self, pbx_id: int, room: int, token: int | None = None) -> StageQueue:
         """The queue of a PBX that is listened to from now on."""
-        queue = self._queues[pbx_id] = StageQueue(pbx_id, room, self._filled)
+        queue = self._queues[pbx_id] = StageQueue(pbx_id, room, self._filled, token)
         return queue
 
     @property
@@ -122,7 +127,8 @@ class Publisher:
         first = {queue: found for queue in queues if (found := queue.first(share)) is not None}
         reports = {queue: found for queue, found in first.items() if isinstance(found, list)}
         if reports:
-            await asyncio.to_thread(self.write, {queue.pbx_id: group for queue, group in reports.items()})
+            tokens = {queue.pbx_id: queue.token for queue in reports if queue.token is not None}
+            await asyncio.to_thread(self.write, {queue.pbx_id: group for queue, group in reports.items()}, tokens)
             self._done({queue: len(group) for queue, group in reports.items()})
         for queue, work in first.items():
             if not isinstance(work, list):
@@ -135,14 +141,14 @@ class Publisher:
             queue.away = False
             queue.drop(count)
 
-    def write(self, reports: Mapping[int, Sequence[CallReport]]) -> None:
+    def write(self, reports: Mapping[int, Sequence[CallReport]], tokens: LeaseTokens) -> None:
         """Writes reports by PBX. Raises the database's error while it is unavailable.
 
         A report that the database rejects is logged and skipped: the group is written in halves until it is found, so
         that it delays no other.
         """
         try:
-            self._publish(reports)
+            self._publish(reports, {pbx_id: token for pbx_id, token in tokens.items() if pbx_id in reports})
         except Exception as error:
             if is_away(error):
                 raise
@@ -151,7 +157,7 @@ class Publisher:
                 [(pbx_id, [report])] = reports.items()
                 log.exception("the database rejected a call; skipping it", pbx=pbx_id, linkedid=report.linkedid)
             for half in halves:
-                self.write(half)
+                self.write(half, tokens)
 
     def _say_away(self, queues: Sequence[StageQueue], error: SQLAlchemyError) -> None:
         waiting = [queue for queue in queues if not queue.empty.is_set()]

@@ -1,7 +1,7 @@
 """Reads the calls of a group of reports, merges the reports into them and writes them. No value of a call is lost."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -54,8 +54,9 @@ class CallNow:
         """Its id; None when there is no call (no_call)."""
         return self.id if self.linkedid else None
 
-    def take(self, report: CallReport) -> None:
-        """Merges a report into the call. After the end of the call, a report only fills gaps, with two exceptions:
+    def take(self, report: CallReport, outdated: bool = False) -> None:
+        """Merges a report into the call. An outdated one only fills gaps; so does any after the end of the call, with
+        two exceptions:
 
         * an end that was concluded because the call was gone is replaced by one with a Hangup event;
         * a call that looked internal, because only its last channels were seen, becomes incoming or outgoing.
@@ -63,7 +64,9 @@ class CallNow:
         partial = self.direction == "internal" and report.direction != "internal"
         if partial:
             self.ended_on = None
-        late = self.ended_on is not None and not (_has_hangup(report.values) and not _has_hangup(self.data))
+        late = outdated or (
+            self.ended_on is not None and not (_has_hangup(report.values) and not _has_hangup(self.data))
+        )
         values = {**report.values}
         for stage in report.stages:
             if stage.name not in OPTIONAL_STAGES:  # what they say of one phone is not so of the call
@@ -123,14 +126,19 @@ Reports = Mapping[int, Sequence[CallReport]]
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """A report and its call, which several reports of a group may share."""
+    """A report and its call, which several reports of a group may share. outdated: another listener has the PBX now."""
 
     call: CallNow
     report: CallReport
+    outdated: bool = False
 
 
-def lock_calls(session: Session, reports: Reports) -> list[Reported]:
-    """Every report with its call. Known calls are locked for this transaction, new ones not inserted yet."""
+def lock_calls(session: Session, reports: Reports, lost: Collection[int] = ()) -> list[Reported]:
+    """Every report with its call. Known calls are locked for this transaction, new ones not inserted yet.
+
+    lost: PBXs that another listener has taken over. It keeps its own notes on their calls, and has reported the stages
+    of those that are over.
+    """
     calls = _read(session, reports)
     missing = {
         (pbx_id, report.linkedid): report
@@ -142,7 +150,18 @@ def lock_calls(session: Session, reports: Reports) -> list[Reported]:
         projects = _Projects(session, missing)
         for (pbx_id, linkedid), report in missing.items():
             calls[pbx_id, linkedid] = CallNow(new_id(), projects.of(pbx_id, report), pbx_id, linkedid, True)
-    return [Reported(calls[pbx_id, report.linkedid], report) for pbx_id, of_pbx in reports.items() for report in of_pbx]
+    return [
+        _outdated(calls[pbx_id, report.linkedid], report)
+        if pbx_id in lost
+        else Reported(calls[pbx_id, report.linkedid], report)
+        for pbx_id, of_pbx in reports.items()
+        for report in of_pbx
+    ]
+
+
+def _outdated(call: CallNow, report: CallReport) -> Reported:
+    stages = () if call.ended_on else report.stages
+    return Reported(call, replace(report, memory=None, stages=stages), outdated=True)
 
 
 def distinct_calls(reported: Iterable[Reported]) -> list[CallNow]:

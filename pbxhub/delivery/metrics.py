@@ -15,6 +15,7 @@ from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.columns import UtcDateTime
 from pbxhub.store.delivery_rows import BULK, FIRST_ATTEMPTS, LANES, RETRIES
+from pbxhub.store.listeners import pbxs_by_host
 
 _LANE_NAMES = {FIRST_ATTEMPTS: "first", RETRIES: "retry", BULK: "bulk"}
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -49,16 +50,16 @@ class QueueMetrics(Collector):
         self._context = context
 
     def describe(self) -> Iterable[Metric]:
-        return _families({}, self._context.clock())
+        return _families({}, {}, self._context.clock())
 
     def collect(self) -> Iterator[Metric]:
         now = self._context.clock()
         with self._context.database.read() as session:
-            lanes = _backlog(session, now)
-        yield from _families(lanes, now)
+            lanes, hosts = _backlog(session, now), pbxs_by_host(session)
+        yield from _families(lanes, hosts, now)
 
 
-def _families(lanes: "dict[int, Backlog]", now: datetime) -> list[Metric]:
+def _families(lanes: "dict[int, Backlog]", hosts: dict[str, int], now: datetime) -> list[Metric]:
     due = GaugeMetricFamily("pbxhub_deliveries_due", "Deliveries that should be sent now", labels=["lane"])
     flying = GaugeMetricFamily("pbxhub_deliveries_in_flight", "Deliveries that are being sent", labels=["lane"])
     later = GaugeMetricFamily(
@@ -71,7 +72,10 @@ def _families(lanes: "dict[int, Backlog]", now: datetime) -> list[Metric]:
         flying.add_metric(label, numbers.in_flight)
         later.add_metric(label, numbers.later)
         oldest.add_metric(label, (now - numbers.oldest_due).total_seconds() if numbers.oldest_due else 0.0)
-    return [due, flying, later, oldest]
+    listened = GaugeMetricFamily("pbxhub_pbxs", "PBXs that a host listens to, where hosts share them", labels=["host"])
+    for host, number in hosts.items():
+        listened.add_metric([host], number)
+    return [due, flying, later, oldest, listened]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ from typing import cast
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, UniqueConstraint, select
 from sqlalchemy import cast as sql_cast
-from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Session, column_property, mapped_column, relationship
 
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.stages import JSON
 from pbxhub.store.columns import JsonColumn, UtcDateTime, one_of
+from pbxhub.store.listeners import ListenerProcess, PbxLease
 from pbxhub.store.pbx_state_sentences import PbxState, StateName
 from pbxhub.store.session import Base
 
@@ -175,6 +176,14 @@ class Pbx(Base):
     asterisk_started_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)
     project: Mapped[Project] = relationship(lazy="joined", innerjoin=True)
+    # of the listener that has it, where several share the PBXs
+    listener_host: Mapped[str | None] = column_property(
+        select(ListenerProcess.host)
+        .join(PbxLease, PbxLease.listener_id == ListenerProcess.id)
+        .where(PbxLease.pbx_id == id)
+        .correlate_except(ListenerProcess, PbxLease)
+        .scalar_subquery()
+    )
 
     @property
     def standing(self) -> PbxState:

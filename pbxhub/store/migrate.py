@@ -16,6 +16,7 @@ from pbxhub.store import (
     guess_delays,
     history,
     key_check,
+    listeners,
     notices,
     ordered_calls,
     parts,
@@ -42,6 +43,7 @@ TABLES = (
     call_events,
     guess_delays,
     key_check,
+    listeners,
 )
 
 

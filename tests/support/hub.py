@@ -18,6 +18,7 @@ from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.history import Call, LiveCall, StageEvent
+from pbxhub.store.listeners import LeaseTokens
 from pbxhub.store.session import Database
 from pbxhub.testing.pbx.pbx_player import PbxPlayer
 from pbxhub.testing.pbx.recordings import Recording, freshen, name_of, read_recording, shipped
@@ -95,10 +96,10 @@ async def listening(
 
     context = DeliveryContext(database, VAULT, Links(VAULT, ""))
 
-    def write(reports: Reports) -> None:
+    def write(reports: Reports, tokens: LeaseTokens) -> None:
         if tried is not None:
             tried[:] = [report for of_pbx in reports.values() for report in of_pbx]
-        publish(context, reports, datetime.now(UTC))
+        publish(context, reports, datetime.now(UTC), tokens)
 
     stop = asyncio.Event()
     task = asyncio.create_task(listen(context, write, stage_memory, stop, data_dir, timeouts, keep_events))

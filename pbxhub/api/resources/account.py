@@ -26,7 +26,7 @@ RowT = TypeVar("RowT", Pbx, Number, Employee)
 _PROJECT = schemas.Project()
 _PBX = schemas.Pbx()
 # Fields of a PBX that nobody can set.
-_LIVE = ("state", "state_reason", "state_since", "last_event_on", "asterisk_version")
+_LIVE = ("state", "state_reason", "state_since", "last_event_on", "asterisk_version", "listener_host")
 _PLAN = schemas.DialPlan()
 
 

@@ -53,6 +53,11 @@ class Pbx(Schema):
     state_since = times(dump_only=True, allow_none=True)
     last_event_on = times(dump_only=True, allow_none=True)
     asterisk_version = fields.String(dump_only=True)
+    listener_host = fields.String(
+        dump_only=True,
+        allow_none=True,
+        metadata={"description": "of the listener that has it, where several share the PBXs"},
+    )
 
 
 class PbxFinding(Schema):

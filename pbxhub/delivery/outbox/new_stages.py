@@ -61,7 +61,7 @@ def new_stages(context: DeliveryContext, session: Session, reported: Sequence[Re
     for one in reported:
         call, report = one.call, one.report
         before = dict(call.data)
-        call.take(report)
+        call.take(report, one.outdated)
         for stage in _stages(report, call, wanted.get(call.project_id, frozenset())):
             if not known.add(call.id, stage, report.by_cel):
                 stages.append(NewStage(new_id(), call, stage, {**before, **report.values, **stage.values}))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 from sqlalchemy import Table
 from sqlalchemy.exc import IntegrityError
@@ -22,6 +23,7 @@ from pbxhub.delivery.stage_values import Lookups, StageValues
 from pbxhub.store.bulk import Insert
 from pbxhub.store.delivery_rows import FAILED, PENDING, NewDelivery
 from pbxhub.store.events import keep
+from pbxhub.store.listeners import LeaseTokens, still_held
 from pbxhub.store.session import Base
 
 _STAGE_EVENT: Table = Base.metadata.tables["stage_event"]
@@ -40,8 +42,13 @@ class Published:
     failed: int
 
 
-def publish(context: DeliveryContext, reports: Reports, now: datetime) -> Published:
+def publish(
+    context: DeliveryContext, reports: Reports, now: datetime, tokens: LeaseTokens = MappingProxyType({})
+) -> Published:
     """Writes a group of reports of one or more PBXs in one transaction; give up to a few hundred at once.
+
+    tokens: the leases under which they were heard. Where another listener has taken the PBX since, only what it cannot
+    know is written: stages that are missing, of calls that are not over, and values that the call does not have yet.
 
     A stage is identified by (call, name, key): reporting it again, also by a second listener, changes nothing. An ended
     call stays ended. A call on a DID with a Number belongs to the number's project, any other to the PBX's project.
@@ -54,16 +61,17 @@ def publish(context: DeliveryContext, reports: Reports, now: datetime) -> Publis
     """
     for tries_left in (2, 1, 0):
         try:
-            return _publish(context, reports, now)
+            return _publish(context, reports, now, tokens)
         except IntegrityError:
             if not tries_left:
                 raise
     raise AssertionError("unreachable")
 
 
-def _publish(context: DeliveryContext, reports: Reports, now: datetime) -> Published:
+def _publish(context: DeliveryContext, reports: Reports, now: datetime, tokens: LeaseTokens) -> Published:
     with context.database.write() as session:
-        reported = lock_calls(session, reports)
+        lost = tokens.keys() - still_held(session, tokens)
+        reported = lock_calls(session, reports, lost)
         calls = distinct_calls(reported)
         attach_attributes(context, session, reported)
         attach_custom(session, calls)

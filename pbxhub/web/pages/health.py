@@ -42,7 +42,8 @@ def parts() -> ResponseReturnValue:
         parts={part.name: {"status": "ok" if part.works else "lost", "seen_on": _iso(part.seen_on)}
                for part in found.parts},
         pbxs=[{"id": pbx.id, "name": pbx.name, "project": pbx.project, "status": "lost" if pbx.lost_since else "ok",
-               "lost_since": _iso(pbx.lost_since), "reason": pbx.reason, "last_event_on": _iso(pbx.last_event_on)}
+               "lost_since": _iso(pbx.lost_since), "reason": pbx.reason, "last_event_on": _iso(pbx.last_event_on),
+               "host": pbx.host}
               for pbx in found.pbxs],
     )  # fmt: skip
     return answer, 200 if found.well else 503
