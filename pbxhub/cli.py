@@ -10,6 +10,7 @@ import click
 
 from pbxhub import __version__
 from pbxhub.admin_commands import pbx, setup_link
+from pbxhub.key_commands import lost_key, rotate_key
 from pbxhub.maintenance_commands import backup, move, restore
 from pbxhub.testing.commands import monitor, scenario
 from pbxhub.user_commands import user
@@ -24,7 +25,7 @@ def main() -> None:
     """
 
 
-for command in (pbx, setup_link, user, backup, restore, move, scenario, monitor):
+for command in (pbx, setup_link, user, rotate_key, lost_key, backup, restore, move, scenario, monitor):
     main.add_command(command)
 
 

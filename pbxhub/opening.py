@@ -11,11 +11,11 @@ from pbxhub.delivery.context import DeliveryContext, open_context
 from pbxhub.logs import configure_logs
 from pbxhub.sending.address_guard import Endpoint
 from pbxhub.settings import Settings, SettingsError, read_settings, with_key
+from pbxhub.store.hub_keys import open_vault
 from pbxhub.store.key_check import WrongKeyError, check_key, remember_key
 from pbxhub.store.migrate import draft_migration as write_draft
 from pbxhub.store.migrate import is_current, migrate
 from pbxhub.store.session import Database, open_database
-from pbxhub.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,8 @@ def open_hub(migrating: bool = False) -> OpenHub:
         elif not is_current(database):
             raise click.ClickException("The database's tables are not up to date. Run: pbxhub migrate")
         settings = settings_with_key(settings, database)
-    return OpenHub(settings, open_context(settings, database, Vault(settings.secret_key)))
+        vault = open_vault(database, settings.secret_key)
+    return OpenHub(settings, open_context(settings, database, vault))
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def run_pages() -> None:
     _show_addresses(hub)
     hub.context.database.close()  # only the socket may be open when the processes are forked
     collect_seldom()
-    keep_running(partial(_serve_pages, settings, listening_on), _WEB_PROCESSES)
+    keep_running(partial(_serve_pages, settings, hub.context.vault, listening_on), _WEB_PROCESSES)
 
 
 def run_part(name: str) -> None:
@@ -69,8 +69,8 @@ def delete_old_history() -> Pruned:
     return prune(hub.context.database, datetime.now(UTC), retention(hub.settings))
 
 
-def _serve_pages(settings: Settings, listening_on: socket.socket, stop: Stop) -> None:
-    hub = OpenHub(settings, open_context(settings, database_of(settings), Vault(settings.secret_key)))
+def _serve_pages(settings: Settings, vault: Vault, listening_on: socket.socket, stop: Stop) -> None:
+    hub = OpenHub(settings, open_context(settings, database_of(settings), vault))
     with pages(hub, listening_on):
         stop.wait()
         _end_in_time()

@@ -12,6 +12,7 @@ from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pbxhub.database_url import read_database_url, sqlite_url
+from pbxhub.vault import KEY_BYTES, split_keys
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 T = TypeVar("T")
@@ -48,7 +49,8 @@ class Settings:
     data_dir: folder of the SQLite file and of the key created on first start.
     database_url: SQLAlchemy URL; SQLite in data_dir by default. database_direct_url: the same database without the
     transaction pooler in front of it; empty without a pooler.
-    secret_key: 32 bytes that encrypt stored secrets and sign sessions; empty while this host has none (with_key).
+    secret_key: the keys of 32 bytes, joined, that encrypt stored secrets: the first one encrypts, all decrypt; empty
+    while this host has none (with_key).
     bind / port: where the pages listen. public_url: how browsers reach them, without a trailing slash.
     trusted_proxies: networks of reverse proxies whose X-Forwarded-For is trusted.
     allowed_networks: private networks that webhooks may reach.
@@ -109,7 +111,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         data_dir=data_dir,
         database_url=variables.read("DATABASE_URL", sqlite_url(str(data_dir / "pbxhub.sqlite3")), read_database_url),
         database_direct_url=variables.read("DATABASE_DIRECT_URL", "", _direct_url),
-        secret_key=variables.read("SECRET_KEY", "", _key) or _key_file(data_dir / "secret.key"),
+        secret_key=variables.read("SECRET_KEY", "", _keys) or _key_file(data_dir / "secret.key"),
         bind=bind,
         port=port,
         public_url=variables.read("PUBLIC_URL", f"http://{bind}:{port}", _public_url),
@@ -276,16 +278,24 @@ def _networks(text: str) -> tuple[Network, ...]:
         raise ValueError(f"{error}; give networks like 192.168.10.0/24, separated by commas") from None
 
 
+def _keys(text: str) -> bytes:
+    """One key, or several, separated by commas."""
+    return b"".join(_key(part.strip()) for part in text.split(",")) if text else b""
+
+
 def _key(text: str) -> bytes:
-    if not text:
-        return b""
     try:
         key = base64.urlsafe_b64decode(text)
     except ValueError:
         key = b""
-    if len(key) != 32:
-        raise ValueError("give 32 random bytes in URL-safe base64")
+    if len(key) != KEY_BYTES:
+        raise ValueError("give 32 random bytes in URL-safe base64; several keys are separated by commas")
     return key
+
+
+def key_text(keys: bytes) -> str:
+    """Keys as the variable and the key file hold them."""
+    return ",".join(base64.urlsafe_b64encode(key).decode() for key in split_keys(keys))
 
 
 def with_key(settings: Settings) -> Settings:
@@ -311,7 +321,7 @@ def _key_file(path: Path) -> bytes:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
             return b""
-        key = _key(path.read_text().strip())
+        key = _keys(path.read_text().strip())
         if not key:
             raise ValueError(
                 "it is empty. Restore it from a backup; without one, delete it and enter all secrets again"
@@ -328,7 +338,7 @@ def _make_key(path: Path) -> None:
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # readable by the owner only
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(base64.urlsafe_b64encode(os.urandom(32)))
+            file.write(key_text(os.urandom(KEY_BYTES)).encode())
             file.flush()
             os.fsync(file.fileno())
         with suppress(FileExistsError):

@@ -4,7 +4,6 @@ Everything that can be refused is refused before anything is written: the wrong 
 a version that is too old, a passphrase or a key that is not the right one.
 """
 
-import base64
 import os
 import sqlite3
 import tempfile
@@ -18,10 +17,10 @@ from sqlalchemy.engine import make_url
 from pbxhub.delivery.outbox.restored import fail_restored
 from pbxhub.maintenance.backup_file import BackupError, BackupFile, Manifest, open_backup, open_key
 from pbxhub.maintenance.postgres_tools import run_tool
-from pbxhub.settings import Settings
+from pbxhub.settings import Settings, key_text
 from pbxhub.store.migrate import is_known, migrate
 from pbxhub.store.session import open_database
-from pbxhub.vault import Vault
+from pbxhub.vault import Vault, split_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ def _key(backup: BackupFile, settings: Settings, passphrase: str) -> bytes:
             + (", or give the passphrase of the backup. " if sealed and not passphrase else ". ")
             + "Nothing was changed."
         )
-    if known and key != known:
+    if known and not {*split_keys(key)} <= {*split_keys(known)}:
         raise BackupError(
             "This host has another key than the backup. Take PBXHUB_SECRET_KEY out of the settings, or move "
             f"{settings.key_file} away: the restore puts the right key there. Nothing was changed."
@@ -145,7 +144,7 @@ def _place_sqlite(backup: BackupFile, target: Path) -> None:
 
 def _keep_key(path: Path, key: bytes) -> None:
     with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-        file.write(base64.urlsafe_b64encode(key))
+        file.write(key_text(key).encode())
         file.flush()
         os.fsync(file.fileno())
 

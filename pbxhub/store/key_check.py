@@ -1,6 +1,9 @@
-"""Checks whether a key belongs to a database: a known value, encrypted with the key, is stored in it."""
+"""Checks whether the keys of a host belong to a database: a known value, encrypted with its key, is stored in it.
 
-from sqlalchemy import Connection, Integer, String, inspect, text
+While `pbxhub rotate-key` runs, there are two, one for each key; a host needs the keys of both.
+"""
+
+from sqlalchemy import Connection, Integer, String, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -23,7 +26,7 @@ class WrongKeyError(Exception):
 
 
 class KeyCheck(Base):
-    """One row, written at the first start."""
+    """A row for each key with which secrets are sealed now: one, except while a rotation runs."""
 
     __tablename__ = "key_check"
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -39,10 +42,10 @@ def check_key(database: Database, key: bytes, where: str) -> bool:
     """
     with database.engine.connect() as connection:
         tables = set(inspect(connection).get_table_names())
-        known = connection.scalar(text("SELECT sealed FROM key_check")) if "key_check" in tables else None
-        sealed = [known] if known else _all_sealed(connection, tables)
+        known = connection.scalars(text("SELECT sealed FROM key_check")).all() if "key_check" in tables else ()
+        sealed = known or _all_sealed(connection, tables)
     opened = sum(map(Vault(key).can_open, sealed)) if key else 0
-    if 2 * opened > len(sealed):
+    if opened == len(known) if known else 2 * opened > len(sealed):
         return True
     if not sealed:
         return False
@@ -61,9 +64,25 @@ def remember_key(database: Database, key: bytes, where: str) -> None:
         check_key(database, key, where)
 
 
+def add_check(database: Database, vault: Vault) -> None:
+    """Writes the known value sealed with this key beside the one of another key."""
+    with database.write() as session:
+        rows = session.scalars(select(KeyCheck).order_by(KeyCheck.id)).all()
+        if not any(vault.can_open(row.sealed) for row in rows):
+            session.add(KeyCheck(id=max((row.id for row in rows), default=0) + 1, sealed=vault.seal(_KNOWN)))
+
+
+def drop_other_checks(database: Database, vault: Vault) -> None:
+    """From now on this key alone is needed."""
+    with database.write() as session:
+        for row in session.scalars(select(KeyCheck)):
+            if not vault.can_open(row.sealed):
+                session.delete(row)
+
+
 def _is_there(database: Database) -> bool:
     with database.read() as session:
-        return session.get(KeyCheck, 1) is not None
+        return session.scalar(select(KeyCheck.id).limit(1)) is not None
 
 
 def _all_sealed(connection: Connection, tables: set[str]) -> list[str]:
@@ -75,8 +94,13 @@ def _all_sealed(connection: Connection, tables: set[str]) -> list[str]:
 
 
 def _advice(has_key: bool, where: str) -> str:
-    what = "is not the one of this database" if has_key else "is missing, and this database has been used with one"
+    what = (
+        "is not the one of this database (or, after pbxhub rotate-key, not every one of it)"
+        if has_key
+        else "is missing, and this database has been used with one"
+    )
     return (
         f"PBXHUB_SECRET_KEY: the key of this host {what}. Set the variable to the key that the other hosts have, or "
-        f"copy their file secret.key (from a backup, after a restore) to {where}. Nothing was changed."
+        f"copy their file secret.key (from a backup, after a restore) to {where}. "
+        "If the key is lost: pbxhub lost-key. Nothing was changed."
     )

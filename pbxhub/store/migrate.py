@@ -15,6 +15,7 @@ from pbxhub.store import (
     events,
     guess_delays,
     history,
+    hub_keys,
     key_check,
     listeners,
     notices,
@@ -42,6 +43,7 @@ TABLES = (
     api,
     call_events,
     guess_delays,
+    hub_keys,
     key_check,
     listeners,
 )

@@ -108,7 +108,7 @@ def _sign_in(settings: Settings, vault: Vault) -> dict[str, object]:
     secure = settings.public_url.startswith("https:")
     totp_key = base64.urlsafe_b64encode(vault.derive("two-factor")).decode()
     return {
-        "SECURITY_PASSWORD_SALT": vault.derive("passwords").hex(),
+        "SECURITY_PASSWORD_SALT": vault.password_salt,
         "SECURITY_PASSWORD_HASH": "argon2",
         "SECURITY_PASSWORD_LENGTH_MIN": SHORTEST,
         "SECURITY_RETURN_GENERIC_RESPONSES": True,  # a wrong e-mail and a wrong password look alike

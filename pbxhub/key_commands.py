@@ -1,0 +1,102 @@
+"""Commands for the key that seals the stored secrets; docs/operations/keys.md.
+
+What a command works with is imported when it runs; see cli.py.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from pbxhub.maintenance.rotate_key import Unreadable
+
+_MOST_NAMED = 20
+
+
+@click.command("rotate-key")
+@click.option("--print-new", is_flag=True, help="Only prints a new key, to put before the old one.")
+def rotate_key(print_new: bool) -> None:
+    """Seals every stored secret with the first key of PBXHUB_SECRET_KEY, or of secret.key, while the hub works.
+
+    Interrupted, run it again: it continues. Before, every process of the hub must have been started with both keys.
+    """
+    from pbxhub.maintenance.rotate_key import rotate
+    from pbxhub.opening import database_named, open_hub
+    from pbxhub.settings import key_text
+    from pbxhub.vault import KEY_BYTES
+
+    if print_new:
+        click.echo(key_text(os.urandom(KEY_BYTES)))
+        return
+    hub = open_hub()
+    with database_named():
+        done = rotate(hub.context.database, hub.context.vault, _show)
+    hub.context.database.close()
+    if done.unreadable:
+        raise click.ClickException(_unreadable(done.unreadable))
+    count = sum(done.sealed.values())
+    click.echo(f"Sealed {count} secrets with the first key; every stored secret is sealed with it now.")
+    if len(hub.context.vault.keys) > 1:
+        where = "PBXHUB_SECRET_KEY" if "PBXHUB_SECRET_KEY" in os.environ else str(hub.settings.key_file)
+        click.echo(f"Remove the other keys from {where} on every host, and restart. Backups made before need them.")
+
+
+@click.command("lost-key")
+@click.option("--yes-go-on-without", "confirmed", is_flag=True, help="Required: secrets must be entered again.")
+def lost_key(confirmed: bool) -> None:
+    """Goes on with the key of this host, or a new one, after the key of the database was lost.
+
+    Users keep their passwords; second factors are removed. Every secret of a PBX or a webhook must be entered again:
+    until then it is held, and the pages mark it. Stop every process of the hub first.
+    """
+    from pbxhub.maintenance.rotate_key import find_unreadable, go_on_without
+    from pbxhub.opening import database_named, database_of, load_settings
+    from pbxhub.settings import with_key
+    from pbxhub.store.key_check import WrongKeyError, check_key
+    from pbxhub.store.migrate import is_current
+    from pbxhub.vault import Vault
+
+    settings = load_settings()
+    database = database_of(settings)
+    with database_named():
+        if not is_current(database):
+            raise click.ClickException("The database's tables are not up to date. Run: pbxhub migrate")
+        try:
+            check_key(database, settings.secret_key, str(settings.key_file))
+        except WrongKeyError:
+            pass
+        else:
+            raise click.ClickException("The key of this host is the one of the database. Nothing was changed.")
+        if not confirmed:
+            raise click.ClickException(
+                "Without the lost key, no stored secret can be read again. Look for it first: secret.key in the data "
+                "folder of another host, a backup made by pbxhub backup, PBXHUB_SECRET_KEY in the settings of the "
+                "service. If it is lost for good: pbxhub lost-key --yes-go-on-without"
+            )
+        vault = Vault(with_key(settings).secret_key)
+        users = go_on_without(database, vault)
+        unreadable = tuple(find_unreadable(database, vault))
+    database.close()
+    click.echo("The hub goes on with the key of this host. Start it.")
+    for user in users:
+        click.echo(f"Second factor removed: {user}")
+    if unreadable:
+        click.echo(f"Enter these {len(unreadable)} secrets again:\n" + _named(unreadable))
+
+
+def _unreadable(found: "tuple[Unreadable, ...]") -> str:
+    return (
+        f"{len(found)} secrets cannot be opened with any key of this host, so nothing was changed. Add the key that "
+        f"sealed them to PBXHUB_SECRET_KEY, or enter them again on the pages:\n{_named(found)}"
+    )
+
+
+def _named(found: "tuple[Unreadable, ...]") -> str:
+    lines = [f"  {each.table} {each.name or each.id} ({each.column.removesuffix('_sealed')})" for each in found]
+    more = [f"  and {len(lines) - _MOST_NAMED} more"] if len(lines) > _MOST_NAMED else []
+    return "\n".join(lines[:_MOST_NAMED] + more)
+
+
+def _show(table: str, done: int, total: int) -> None:
+    click.echo(f"{table}: {done} of {total}", err=True)

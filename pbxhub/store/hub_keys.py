@@ -1,0 +1,46 @@
+"""What sign-in, links and FastAGI addresses hang on: kept in the database, so that it outlives the sealing key."""
+
+from sqlalchemy import Integer, String
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Mapped, mapped_column
+
+from pbxhub.store.session import Base, Database
+from pbxhub.vault import Vault
+
+
+class HubKeys(Base):
+    """One row, written at the first start, from the key of that time. root_sealed is sealed like any other secret, so
+    `pbxhub rotate-key` seals it anew and changes nothing that is derived from it. password_salt is no secret (each hash
+    has a salt of its own): with a lost key, passwords still open the hub."""
+
+    __tablename__ = "hub_keys"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    root_sealed: Mapped[str] = mapped_column(String(200))
+    password_salt: Mapped[str] = mapped_column(String(100))
+
+
+def open_vault(database: Database, key: bytes) -> Vault:
+    """The vault of this database; its key was checked before (key_check.py). The tables must be up to date."""
+    with database.read() as session:
+        row = session.get(HubKeys, 1)
+    if row is None:
+        return _first_vault(database, Vault(key))
+    return Vault(key, _from_text(Vault(key).open(row.root_sealed)), row.password_salt)
+
+
+def new_row(vault: Vault) -> HubKeys:
+    """With a root made of the first key, as every hub had it before there was this table."""
+    return HubKeys(id=1, root_sealed=vault.seal(vault.keys[0].hex()), password_salt=vault.derive("passwords").hex())
+
+
+def _first_vault(database: Database, vault: Vault) -> Vault:
+    try:
+        with database.write() as session:
+            session.add(new_row(vault))
+    except IntegrityError:  # another process was first
+        pass
+    return open_vault(database, vault.key)
+
+
+def _from_text(text: str) -> bytes:
+    return bytes.fromhex(text)
