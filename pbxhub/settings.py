@@ -3,6 +3,7 @@
 import base64
 import ipaddress
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,6 +17,7 @@ from pbxhub.vault import KEY_BYTES, split_keys
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 T = TypeVar("T")
+_GOOD_PATH = re.compile(r"(/[A-Za-z0-9._~-]*[A-Za-z0-9_~-])*/?")  # of PUBLIC_URL: nothing to encode, no ".."
 _SECRETS = (
     "SECRET_KEY",
     "HEALTH_TOKEN",
@@ -94,6 +96,11 @@ class Settings:
     sounds: Path
     log_format: str
     log_level: str
+
+    @property
+    def public_path(self) -> str:
+        """The path under which a proxy serves the hub, "/pbx" for https://host/pbx; "" for a host of its own."""
+        return urlsplit(self.public_url).path
 
     @property
     def key_file(self) -> Path:
@@ -266,8 +273,11 @@ def _public_url(text: str) -> str:
         or parts.query
         or parts.fragment
         or not _has_good_port(text)
+        or not _GOOD_PATH.fullmatch(parts.path)
     ):
-        raise ValueError("give the address that browsers use, such as https://pbx.example.com")
+        raise ValueError(
+            "give the address that browsers use, such as https://pbx.example.com or https://example.com/pbx"
+        )
     return text.rstrip("/")
 
 

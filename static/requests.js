@@ -23,7 +23,7 @@ export async function post(address, body, headers = {}, quiet = false) {
 const token = () => document.querySelector("meta[name=csrf-token]").content;
 
 export async function renewToken() {
-  const response = await fetch("/token", { headers: { Accept: "application/json" } });
+  const response = await fetch(document.body.dataset.token, { headers: { Accept: "application/json" } });
   if (!response.ok || response.redirected) return false;
   const fresh = (await response.json()).token;
   document.querySelector("meta[name=csrf-token]").content = fresh;

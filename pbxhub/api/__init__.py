@@ -14,7 +14,7 @@ from pbxhub.api.resources import BLUEPRINTS
 from pbxhub.settings import Settings
 from pbxhub.wsgi import request_checks
 from pbxhub.wsgi.application import Application
-from pbxhub.wsgi.proxies import seen_from_outside
+from pbxhub.wsgi.proxies import seen_from_outside, under_path
 
 PREFIX = "/api/v1"
 
@@ -28,7 +28,8 @@ def install(app: Flask, threads: int = 16) -> None:
     app.extensions["pbxhub.api"] = api
     settings: Settings = app.extensions["pbxhub"].settings
     outside = seen_from_outside(api.wsgi_app, urlsplit(settings.public_url).scheme, settings.trusted_proxies)
-    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {PREFIX: outside})  # type: ignore[method-assign]
+    both = DispatcherMiddleware(app.wsgi_app, {PREFIX: outside})
+    app.wsgi_app = under_path(both, settings.public_path)  # type: ignore[assignment,method-assign]
 
 
 def create_api(app: Flask, threads: int = 16) -> Flask:

@@ -14,6 +14,7 @@ from pbxhub import __version__
 from pbxhub.account.access import RIGHTS
 from pbxhub.api.problems import TYPE
 from pbxhub.api.schemas import Problem
+from pbxhub.settings import Settings
 from pbxhub.webhooks.connection_spec import ConnectionSpec
 from pbxhub.webhooks.spec import WebhookSpec
 from pbxhub.webhooks.spec_json import json_schema
@@ -33,7 +34,7 @@ it needs; a key without it gets 403.
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>pbxhub API</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<script type="module" src="/static/1/vendor/rapidoc-min.js"></script></head>
+<script type="module" src="../../static/1/vendor/rapidoc-min.js"></script></head>
 <body><rapi-doc spec-url="openapi.json" render-style="read" load-fonts="false" show-header="false"
  allow-server-selection="false" persist-auth="false" schema-style="table" use-path-in-nav-bar="true"></rapi-doc>
 </body></html>"""
@@ -56,6 +57,7 @@ class _Api(Api):
 
 def install(api: Flask, blueprints: Sequence[Blueprint]) -> None:
     """Registers the resources, openapi.json and the page."""
+    settings: Settings = api.extensions["pbxhub"].settings
     api.config.update(
         API_TITLE="pbxhub",
         API_VERSION=__version__,
@@ -64,7 +66,7 @@ def install(api: Flask, blueprints: Sequence[Blueprint]) -> None:
         OPENAPI_JSON_PATH="openapi.json",
         API_SPEC_OPTIONS={
             "info": {"description": _ABOUT},
-            "servers": [{"url": "/api/v1"}],
+            "servers": [{"url": f"{settings.public_path}/api/v1"}],
             "security": [{"key": []}],
         },
     )

@@ -36,6 +36,7 @@ from pbxhub.web import (
     sign_in_messages,
     way_back,
 )
+from pbxhub.web.cookies import cookie_name, cookie_path
 from pbxhub.web.one_time_codes import OneTimeCodes, RecoveryCodes
 from pbxhub.web.pages import BLUEPRINTS
 from pbxhub.web.sign_in_mail import Mail
@@ -91,7 +92,8 @@ def _flask(settings: Settings, vault: Vault) -> dict[str, object]:
     secure = settings.public_url.startswith("https:")
     return {
         "SECRET_KEY": vault.derive("sessions").hex(),
-        "SESSION_COOKIE_NAME": "__Host-pbxhub" if secure else "pbxhub",
+        "SESSION_COOKIE_NAME": cookie_name(settings, "pbxhub"),
+        "SESSION_COOKIE_PATH": cookie_path(settings),
         "SESSION_COOKIE_SECURE": secure,
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
@@ -115,22 +117,27 @@ def _sign_in(settings: Settings, vault: Vault) -> dict[str, object]:
         "SECURITY_LOGIN_URL": "/sign-in",
         "SECURITY_LOGOUT_URL": "/sign-out",
         "SECURITY_LOGOUT_METHODS": ["POST"],
-        "SECURITY_POST_LOGIN_VIEW": "/",
-        "SECURITY_POST_LOGOUT_VIEW": "/sign-in",
+        "SECURITY_POST_LOGIN_VIEW": "home.start",
+        "SECURITY_POST_LOGOUT_VIEW": "security.login",
         "SECURITY_RECOVERABLE": True,
         "SECURITY_RESET_URL": "/reset-password",
-        "SECURITY_POST_RESET_VIEW": "/sign-in",
+        "SECURITY_POST_RESET_VIEW": "security.login",
         "SECURITY_CHANGEABLE": True,
         "SECURITY_CHANGE_URL": "/change-password",
-        "SECURITY_POST_CHANGE_VIEW": "/profile",
+        "SECURITY_POST_CHANGE_VIEW": "profile.index",
         "SECURITY_EMAIL_VALIDATOR_ARGS": {"check_deliverability": False, "test_environment": True},
         "SECURITY_TWO_FACTOR": True,
         "SECURITY_TWO_FACTOR_ENABLED_METHODS": ["authenticator"],
         "SECURITY_TWO_FACTOR_ALWAYS_VALIDATE": True,
         "SECURITY_TWO_FACTOR_AUTHENTICATOR_VALIDITY": 30,  # seconds a phone's clock may be off: RFC 6238, 5.2
         "SECURITY_TWO_FACTOR_RESCUE_EMAIL": False,
-        "SECURITY_TWO_FACTOR_POST_SETUP_VIEW": "/profile",
-        "SECURITY_TWO_FACTOR_VALIDITY_COOKIE": {"httponly": True, "secure": secure, "samesite": "Strict"},
+        "SECURITY_TWO_FACTOR_POST_SETUP_VIEW": "profile.index",
+        "SECURITY_TWO_FACTOR_VALIDITY_COOKIE": {
+            "httponly": True,
+            "secure": secure,
+            "samesite": "Strict",
+            "path": cookie_path(settings),
+        },
         "SECURITY_MULTI_FACTOR_RECOVERY_CODES": True,
         "SECURITY_MULTI_FACTOR_RECOVERY_CODES_KEYS": [totp_key],
         "SECURITY_TOTP_SECRETS": {"1": totp_key},

@@ -12,6 +12,7 @@ from flask import Flask, Response, g, request
 from flask_security.signals import password_reset, user_authenticated
 from itsdangerous import BadSignature, URLSafeSerializer
 
+from pbxhub.web.cookies import cookie_name, cookie_path
 from pbxhub.web.users import Account
 from pbxhub.wsgi.current import hub
 
@@ -46,7 +47,7 @@ def _set_cookie(response: Response) -> Response:
     if "device" in g:
         secure = hub().settings.public_url.startswith("https:")
         response.set_cookie(_cookie(), _signer().dumps(g.device), max_age=_LASTS, httponly=True, secure=secure,
-                            samesite="Lax")  # fmt: skip
+                            path=cookie_path(hub().settings), samesite="Lax")  # fmt: skip
     return response
 
 
@@ -63,7 +64,7 @@ def _mark(email: str) -> str:
 
 
 def _cookie() -> str:
-    return "__Host-pbxhub-device" if hub().settings.public_url.startswith("https:") else "pbxhub-device"
+    return cookie_name(hub().settings, "pbxhub-device")
 
 
 def _signer() -> URLSafeSerializer:

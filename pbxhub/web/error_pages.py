@@ -37,10 +37,12 @@ def install(app: Flask) -> None:
 
 
 def local_path(target: str) -> str:
-    """The target if it is a path of this site, otherwise "/": a link must never lead to another site."""
+    """The target if it is a path of the hub, otherwise its start: a link must never lead to another site, nor to what
+    else the same host serves."""
     parts = urlsplit(target)
     safe = target.startswith("/") and not target.startswith(("//", "/\\")) and not parts.netloc and "\\" not in target
-    return target if safe and target.isprintable() else "/"
+    inside = f"{target}/".startswith(f"{request.script_root}/")
+    return target if safe and inside and target.isprintable() else f"{request.script_root}/"
 
 
 def _sign_in(_error: HTTPException) -> Answer:
@@ -49,8 +51,8 @@ def _sign_in(_error: HTTPException) -> Answer:
     if request.method != "GET" and by_script:
         return Response(json.dumps({"error": "signed out"}), 401, mimetype="application/json")
     if by_script:
-        return Response(status=204, headers={"HX-Redirect": url_for("security.login", next="/")})
-    back = request.full_path.rstrip("?") if request.method == "GET" else _back_to_form()
+        return Response(status=204, headers={"HX-Redirect": url_for("security.login", next=url_for("home.start"))})
+    back = request.script_root + request.full_path.rstrip("?") if request.method == "GET" else _back_to_form()
     return redirect(url_for("security.login", next=local_path(back)))
 
 
@@ -67,6 +69,7 @@ def _kept_for_page() -> tuple[str, str]:
     """The page of the form that was sent, with the key of what it held where it can be filled in again."""
     page = page_of_form()
     key = keep() if page == request.path or request.endpoint == "project.alert" else ""
+    page = request.script_root + page
     return (f"{page}?kept={key}", key) if key else (page, "")
 
 

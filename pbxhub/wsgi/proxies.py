@@ -1,4 +1,4 @@
-"""Who asks, and by which scheme, when reverse proxies stand between: the same for the pages and the API.
+"""Who asks, by which scheme and under which path, when reverse proxies stand between: the same for pages and API.
 
 TLS ends before us: links in mails and secure cookies need the scheme of the public address, which the settings say and
 no header. Limits of sign-ins and of keys and the audit log need the browser's address. Anybody can send
@@ -24,6 +24,22 @@ def seen_from_outside(inner: Wsgi, scheme: str, proxies: Sequence[Network]) -> W
         environ["wsgi.url_scheme"] = scheme
         peer, forwarded = environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", "")
         environ["REMOTE_ADDR"] = browser_address(peer, forwarded, proxies)
+        return inner(environ, start_response)
+
+    return application
+
+
+def under_path(inner: Wsgi, prefix: str) -> Wsgi:
+    """The application under the path of the public address, "/pbx" for https://host/pbx; every link it makes begins
+    with it. Whether the proxy keeps the path or takes it off makes no difference."""
+    if not prefix:
+        return inner
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path == prefix or path.startswith(f"{prefix}/"):
+            environ["PATH_INFO"] = path[len(prefix) :] or "/"
+        environ["SCRIPT_NAME"] = prefix
         return inner(environ, start_response)
 
     return application

@@ -3,6 +3,8 @@
 from typing import Any, Literal
 from uuid import UUID
 
+from flask import request
+
 from pbxhub.account.access import Access
 from pbxhub.account.call_events import events_of
 from pbxhub.account.call_history import CallFilter, all_calls, find_call, orders_of, stages_of
@@ -51,7 +53,7 @@ def order(data: dict[str, Any]) -> Any:
     with writing() as session:
         access = enter(session)
         row = accepted(order_call(session, access, _wanted(data)))
-        return _shown(access, None, row), {"Location": f"/api/v1/calls/{row.id}"}
+        return _shown(access, None, row), {"Location": f"{request.script_root}/calls/{row.id}"}
 
 
 @calls.get("/calls/<uuid:call_id>")

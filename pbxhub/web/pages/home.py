@@ -8,6 +8,7 @@ from flask_wtf.csrf import generate_csrf
 from pbxhub.account.first_owner import had_owner, has_owner, lost_database
 from pbxhub.account.invitations import of_address
 from pbxhub.account.projects import projects_of, refuse_new_project
+from pbxhub.web.cookies import cookie_path
 from pbxhub.web.error_pages import local_path
 from pbxhub.web.language import LANGUAGES
 from pbxhub.web.page_access import at_hub, signed_in
@@ -50,7 +51,13 @@ def language() -> ResponseReturnValue:
     response = redirect(local_path(request.form.get("back", "/")))
     if chosen in LANGUAGES:
         response.set_cookie(
-            "language", chosen, max_age=31536000, httponly=True, samesite="Lax", secure=request.is_secure
+            "language",
+            chosen,
+            max_age=31536000,
+            httponly=True,
+            samesite="Lax",
+            secure=request.is_secure,
+            path=cookie_path(hub().settings),
         )
     return response
 

@@ -56,7 +56,7 @@ def with_link(token: str) -> ResponseReturnValue:
     if not known:
         return _join(token, waiting) if free else (render_template("account/invitation.html", waiting=waiting), 409)
     if not current_user.is_authenticated:
-        return redirect(url_for("security.login", next=request.path))
+        return redirect(url_for("security.login", next=request.script_root + request.path))
     if request.method == "POST" and current_user.email == waiting.invitation.email:
         return _answer(waiting.invitation.id, request.form.get("answer", ""), token)
     return render_template("account/invitation.html", waiting=waiting, answering=True)
