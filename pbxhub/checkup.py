@@ -1,15 +1,18 @@
 """The checks of `pbxhub check`."""
 
+import platform
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from pbxhub import __version__
 from pbxhub.account.strange_contexts import strange_contexts
 from pbxhub.ami.pbx_check import check_row
 from pbxhub.ami.pbx_rows import read_rows
 from pbxhub.delivery.wakeup import wake_trouble
 from pbxhub.finding import Finding
+from pbxhub.installation_checks import check_clock, check_disk, check_files, check_writes
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.key_check import WrongKeyError, check_key
@@ -21,8 +24,18 @@ from pbxhub.vault import Vault
 
 def check_hub(settings: Settings) -> Iterator[tuple[str, Finding]]:
     """Yields the subject and result of each check. The settings have been read before."""
+    yield "pbxhub", Finding(True, f"Version {__version__} on Python {platform.python_version()}.")
     yield "settings", Finding(True, f"Read; data in {settings.data_dir}.")
+    if settings.data_dir.is_dir():
+        yield "disk", check_disk(settings.data_dir)
     database = open_database(settings.database_url, direct_url=settings.database_direct_url)
+    try:
+        yield from _check_database(settings, database)
+    finally:
+        database.close()
+
+
+def _check_database(settings: Settings, database: Database) -> Iterator[tuple[str, Finding]]:
     try:
         current = is_current(database)
     except SQLAlchemyError as error:
@@ -32,6 +45,11 @@ def check_hub(settings: Settings) -> Iterator[tuple[str, Finding]]:
     yield "database", _schema(database, current)
     if database.is_sqlite and open_to_others(path := str(database.engine.url.database)):
         yield "database", Finding(False, f"Other users of this host may read it. Run: chmod 600 {path}*")
+    for finding in check_files(settings, database):
+        yield "files", finding
+    for wrong in (check_writes(database), check_clock(database)) if current else ():
+        if wrong:
+            yield "database", wrong
     if trouble := wake_trouble(database):
         yield "database", Finding(False, trouble)
     key = _key(settings, database)

@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 
 from flask import Flask, g
 
+from pbxhub import __version__
 from pbxhub.account.statistics import count_unchecked
 from pbxhub.wsgi.current import hub
 
@@ -14,6 +15,7 @@ _MOST = 99
 def install(app: Flask) -> None:
     """Gives templates the existing pages, links that keep their filters, and the number of failures."""
     app.jinja_env.globals["known_endpoints"] = app.view_functions
+    app.jinja_env.globals["hub_version"] = __version__
     app.jinja_env.globals["failing_now"] = failing_now
     app.jinja_env.filters["remake"] = remake
 
