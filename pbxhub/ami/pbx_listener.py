@@ -29,6 +29,7 @@ from pbxhub.ami.unwritten_stages import keep_unwritten, read_unwritten, unwritte
 from pbxhub.calls.ami_events import parse
 from pbxhub.calls.resync import why_gone
 from pbxhub.calls.stages import CallReport
+from pbxhub.calls.tracker import Tracker
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.store.pbx_state_sentences import PbxState
 
@@ -94,7 +95,7 @@ class PbxListener:
         self._stopped = asyncio.Event()
         self._noted = threading.Event()  # set while no notes are being written to the database
         self._noted.set()
-        self._backfill = Backfill(row.new_cel_source(), row.cel_cursor, lambda: self.row.new_tracker())
+        self._backfill = Backfill(row.new_cel_source(), row.cel_cursor, self._tracker_of_cel)
 
     def follow(self, row: PbxRow) -> None:
         """Follows what is no reason to connect anew: the cards of employees, the numbers, the optional stages."""
@@ -102,6 +103,12 @@ class PbxListener:
         if (row.endpoints, row.own_numbers) != (self.row.endpoints, self.row.own_numbers):
             self.row = row
             self._tracker.know_employees(row.endpoints, row.own_numbers)
+
+    def _tracker_of_cel(self) -> Tracker:
+        """For one call. It knows the trunks: CEL gives the leg of an IAX2 trunk the context "default"."""
+        tracker = self.row.new_tracker()
+        tracker.restore({}, self._tracker.trunks)
+        return tracker
 
     @property
     def unwritten(self) -> int:

@@ -99,12 +99,17 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True)
 class HangupRequest:
-    """refused: Asterisk has refused the channel (its state is Busy, or SIP answered a failure); nobody has hung up."""
+    """refused: Asterisk has refused the channel (its state is Busy, or SIP answered a failure); nobody has hung up.
+
+    exten: where the channel is in the dialplan: h when that is over. up: the channel was answered.
+    """
 
     time: float
     uniqueid: str
     linkedid: str
     refused: bool = False
+    exten: str = ""
+    up: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +356,7 @@ def _bridge_leave(block: str, time: float) -> Bridge:
 def _hangup_request(block: str, time: float) -> HangupRequest:
     state, sip = text_of(block, "\nChannelStateDesc: "), text_of(block, "\nTechCause: ")
     refused = state == "Busy" or (state != "Up" and sip >= "400" and sip != _CANCELLED)
-    return HangupRequest(time, *_ids(block), refused)
+    return HangupRequest(time, *_ids(block), refused, text_of(block, "\nExten: "), state == "Up")
 
 
 def _hangup(block: str, time: float) -> Hangup:

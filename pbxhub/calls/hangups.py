@@ -10,6 +10,8 @@ from pbxhub.calls.sending_on import redirect
 from pbxhub.calls.state import Channel, HangupCause, TrackedCall
 from pbxhub.calls.talks import talkers
 
+_AT_ONCE = 0.2  # seconds after the last phone stopped ringing in which no caller hangs up
+
 
 def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
     """Records who hung up first: the caller (the outside party) or the employee.
@@ -23,6 +25,8 @@ def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
     channel = call.channels[message.uniqueid]
     if channel.plumbing or channel.left or (message.refused and not call.answered and not channel.leg):
         return
+    if channel.uniqueid == call.first and channel.name.startswith("IAX2/") and _dialplan_ended(live, call, message):
+        return
     if call.direction == "outgoing":
         call.hangup_by = _of_outgoing(live, call, channel)
         joined = live.call_of(call.joined) if call.joined else None
@@ -30,6 +34,17 @@ def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
             joined.hangup_by = joined.hangup_by or call.hangup_by
     elif channel.uniqueid in (call.first, call.party):
         call.hangup_by = "caller" if channel.uniqueid == call.first else "employee"
+
+
+def _dialplan_ended(live: LiveCalls, call: TrackedCall, message: HangupRequest) -> bool:
+    """Whether the dialplan has ended the call. chan_iax2 asks for the hangup of its channel then, too, in the same
+    words as when the caller hangs up. In a menu without an extension h nobody can tell the two apart."""
+    if message.exten == "h":
+        return True
+    if any(not leg.status and not leg.ended for leg in call.legs()) or talkers(live, call, call.first):
+        return False
+    last = max((leg.ended for leg in call.legs()), default=0.0)
+    return not message.up or message.time - last < _AT_ONCE
 
 
 def _of_outgoing(live: LiveCalls, call: TrackedCall, channel: Channel) -> str:

@@ -183,6 +183,11 @@ class Tracker:
         return call is not None and call.real
 
     @property
+    def trunks(self) -> tuple[str, ...]:
+        """The endpoints known to lead outside: restored ones, and those of incoming calls since then."""
+        return tuple(self._live.trunks)
+
+    @property
     def live_calls(self) -> int:
         """How many calls are in progress."""
         return len(self._live)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from pbxhub.testing.pbx.asterisk import Dialplan, TrunkDriver
     from pbxhub.testing.random_calls.gaps import Gap
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -75,6 +76,10 @@ def run(
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same calls.")
 @click.option("--asterisk", type=click.Choice(["22", "16"]), default="22", show_default=True)
 @click.option("--dialplan", type=click.Choice(["freepbx", "plain"]), default="freepbx", show_default=True)
+@click.option(
+    "--trunk", type=click.Choice(["pjsip", "chan_sip", "iax2"]), default="pjsip", show_default=True,
+    help="Driver of the trunks.",
+)  # fmt: skip
 @click.option("--at-once", default=10, show_default=True, help="Calls side by side, at most 30.")
 @click.option("--without", "off", multiple=True, help='A kind to leave out, "consult code"; repeat it for more.')
 @click.option(
@@ -89,7 +94,8 @@ def random(
     calls: int,
     seed: int,
     asterisk: str,
-    dialplan: str,
+    dialplan: "Dialplan",
+    trunk: "TrunkDriver",
     at_once: int,
     off: tuple[str, ...],
     out: Path | None,
@@ -104,9 +110,9 @@ def random(
     from pbxhub.testing.pbx.asterisk_install import AsteriskMissingError
     from pbxhub.testing.random_calls.report import Wanted, disagreeing, play_random, summary
 
-    wanted = Wanted(
-        calls, seed, int(asterisk), "plain" if dialplan == "plain" else "freepbx", min(at_once, 30), off, out, cel, gaps
-    )
+    if trunk == "chan_sip" and asterisk != "16":
+        raise click.BadParameter("chan_sip is in Asterisk 16 only: add --asterisk 16", param_hint="--trunk")
+    wanted = Wanted(calls, seed, int(asterisk), dialplan, trunk, min(at_once, 30), off, out, cel, gaps)
     try:
         outcomes = play_random(wanted, click.echo)
     except AsteriskMissingError as error:

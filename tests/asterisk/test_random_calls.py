@@ -1,4 +1,4 @@
-"""Sixty random calls on a real Asterisk: the hub tells what the phones saw.
+"""Sixty random calls on a real Asterisk: the hub tells what the phones saw, also when it misses a part of them.
 
 A disagreement is played again before it counts: on a busy machine a phone may be late, and then another call is played
 than the script says. More, and other seeds: `pbxhub scenario random`.
@@ -10,6 +10,7 @@ import pytest
 
 from pbxhub.testing.pbx.asterisk import Dialplan, running_asterisk
 from pbxhub.testing.random_calls.draw import draw
+from pbxhub.testing.random_calls.gaps import Found, Gap, play_with_gaps
 from pbxhub.testing.random_calls.lab import Lab, Outcome
 from pbxhub.testing.random_calls.report import disagreeing
 
@@ -38,3 +39,20 @@ def test_the_hub_tells_what_the_phones_saw(dialplan: Dialplan, seed: int) -> Non
     with running_asterisk(22, dialplan=dialplan, cells=AT_ONCE) as pbx:
         wrong = asyncio.run(run())
     assert not wrong, "\n".join(f"{each.script}: {each.differences[0].sentence}" for each in wrong)
+
+
+@pytest.mark.parametrize("kind", ["hub", "line", "pbx"])
+def test_a_hub_that_misses_a_part_of_the_calls_tells_each_once_and_nothing_after_its_end(kind: Gap) -> None:
+    async def run() -> Found:
+        lab = Lab(pbx, "freepbx", AT_ONCE)
+        try:
+            await lab.start()
+            scripts = [draw(4, number, True) for number in range(CALLS)]
+            _, found = await play_with_gaps(lab, [kind], 4, lab.play_all(scripts))
+            return found
+        finally:
+            lab.close()
+
+    with running_asterisk(22, dialplan="freepbx", cells=AT_ONCE) as pbx:
+        found = asyncio.run(run())
+    assert not found, "\n".join(f"{outcome.script}: {difference.sentence}" for outcome, difference in found)

@@ -5,8 +5,8 @@ Files of the configuration are templates in asterisk_lab/; each one includes ast
 
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,8 +28,11 @@ ADMIN_USER = "admin"
 INCOMING_CONTEXT = "from-trunk"
 AMI_PORT = 5038
 BOOT_SECONDS = 60
-Dialplan = Literal["lab", "plain", "freepbx"]
-_TRUNKS = {"plain": ("from-trunk", "from-trunk"), "freepbx": ("from-pstn", "from-trunk-pjsip-pstn-second")}
+Dialplan = Literal["lab", "plain", "freepbx", "carrier"]
+TrunkDriver = Literal["pjsip", "chan_sip", "iax2"]
+_DIAL = {"pjsip": "PJSIP/{1}@{0}", "chan_sip": "SIP/{0}/{1}", "iax2": "IAX2/{0}/{1}"}
+_MODULES = {"chan_sip": "chan_sip.so", "iax2": "chan_iax2.so"}
+_FREEPBX_DRIVERS = {"pjsip": "pjsip", "chan_sip": "sip", "iax2": "iax2"}  # as contexts of FreePBX have them
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +47,24 @@ class Trunk:
         return f"1555{self.number}{last:03d}"
 
 
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """So many small companies, each on the dialplan of that folder in asterisk_cells/.
+
+    trunk: the driver of the two trunks. peer: the address of the Asterisk at the far end of IAX2 trunks.
+    """
+
+    dialplan: Dialplan = "lab"
+    count: int = 0
+    trunk: TrunkDriver = "pjsip"
+    peer: str = ""
+
+
 class Asterisk:
     """One Asterisk process that can be started, stopped, killed and started again on the same files.
 
-    dialplan "lab": DIDs, extensions and queues of asterisk_lab/extensions.conf. "plain" and "freepbx": so many cells,
-    each a small company, with the dialplan of that folder in asterisk_cells/.
+    Without cells: DIDs, extensions and queues of asterisk_lab/extensions.conf.
+    outside: the network of the outside world behind the trunks of cells, and to whom it speaks SIP.
     """
 
     def __init__(
@@ -56,14 +72,14 @@ class Asterisk:
         installation: Installation,
         folder: Path,
         network: LoopbackNetwork,
-        dialplan: Dialplan = "lab",
-        cells: int = 0,
+        cells: Cells = Cells(),
     ) -> None:
         self.installation = installation
         self.folder = folder
         self.network = network
+        self.outside = network, network.address(2 if cells.trunk == "chan_sip" else 1)
         self._program: Program | None = None
-        _write_configuration(installation, folder, network.prefix, _templates(dialplan, cells))
+        _write_configuration(installation, folder, network.prefix, cells)
 
     @property
     def address(self) -> str:
@@ -183,40 +199,59 @@ class Asterisk:
 
 @contextmanager
 def running_asterisk(
-    version: int = 22, preferred_network: str = "", dialplan: Dialplan = "lab", cells: int = 0
+    version: int = 22,
+    preferred_network: str = "",
+    dialplan: Dialplan = "lab",
+    cells: int = 0,
+    trunk: TrunkDriver = "pjsip",
 ) -> Iterator[Asterisk]:
     """A started Asterisk of that major version, ended with the block. Raises AsteriskMissingError.
 
-    preferred_network: see LoopbackNetwork. dialplan, cells: see Asterisk.
+    preferred_network: see LoopbackNetwork. dialplan, cells, trunk: see Cells; IAX2 trunks lead to a second Asterisk.
     """
     installation = asterisk(version)
-    network = LoopbackNetwork(preferred_network)
-    with tempfile.TemporaryDirectory(prefix=f"asterisk-{version}-", ignore_cleanup_errors=True) as folder:
-        instance = Asterisk(installation, Path(folder), network, dialplan, cells)
-        try:
-            instance.start()
-            yield instance
-        finally:
-            instance.close()
-            network.close()
+    with ExitStack() as stack:
+        network = stack.enter_context(closing(LoopbackNetwork(preferred_network)))
+        if trunk != "iax2":
+            yield _start(stack, installation, network, Cells(dialplan, cells, trunk))
+            return
+        beyond = stack.enter_context(closing(LoopbackNetwork()))
+        carrier = _start(stack, installation, beyond, Cells("carrier", 0, trunk, network.address(1)))
+        pbx = _start(stack, installation, network, Cells(dialplan, cells, trunk, beyond.address(1)))
+        pbx.outside = carrier.outside
+        yield pbx
 
 
-def _templates(dialplan: Dialplan, cells: int) -> dict[str, str]:
+def _start(stack: ExitStack, installation: Installation, network: LoopbackNetwork, cells: Cells) -> Asterisk:
+    folder = stack.enter_context(
+        tempfile.TemporaryDirectory(prefix=f"asterisk-{installation.version}-", ignore_cleanup_errors=True)
+    )
+    instance = stack.enter_context(closing(Asterisk(installation, Path(folder), network, cells)))
+    instance.start()
+    return instance
+
+
+def _templates(cells: Cells) -> dict[str, str]:
     """Name -> text of every file; those of cells stand in for the laboratory's."""
     texts = {path.name: path.read_text() for path in sorted(_TEMPLATES.glob("*.conf"))}
-    if dialplan == "lab":
+    if cells.dialplan == "lab":
         return texts
-    contexts = _TRUNKS[dialplan]
-    trunks = [("pstn-main", 10, contexts[0]), ("pstn-second", 11, contexts[1])]
-    numbers = [f"{cell:02d}" for cell in range(cells)]
-    for path in sorted([*_CELLS.glob("*.conf"), *(_CELLS / dialplan).glob("*.conf")]):
+    second = f"from-trunk-{_FREEPBX_DRIVERS[cells.trunk]}-pstn-second"
+    contexts = {"freepbx": ("from-pstn", second), "carrier": ("to-main", "to-second")}
+    main_context, second_context = contexts.get(cells.dialplan, ("from-trunk", "from-trunk"))
+    texts["modules.conf"] = texts["modules.conf"].replace(f"noload => {_MODULES.get(cells.trunk)}\n", "")
+    for path in (*_CELLS.glob("*.conf"), *(_CELLS / cells.dialplan).glob("*.conf")):
         texts[path.name] = Template(path.read_text(), trim_blocks=True, comment_start_string="{#-").render(
-            cells=numbers, trunks=trunks, freepbx=dialplan == "freepbx"
+            cells=[f"{cell:02d}" for cell in range(cells.count)],
+            trunk=cells.trunk,
+            trunks=[("pstn-main", 10, main_context), ("pstn-second", 11, second_context)],
+            dial=_DIAL[cells.trunk].format,
+            freepbx=cells.dialplan == "freepbx",
         )
     return texts
 
 
-def _write_configuration(installation: Installation, folder: Path, prefix: str, templates: Mapping[str, str]) -> None:
+def _write_configuration(installation: Installation, folder: Path, prefix: str, cells: Cells) -> None:
     for name in _FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
     places = {
@@ -224,10 +259,11 @@ def _write_configuration(installation: Installation, folder: Path, prefix: str, 
         "MODULES": str(installation.modules),
         "DATA": str(installation.data),
         "NET": prefix,
+        "PEER": cells.peer,
         "PASSWORD": PASSWORD,
         "MANAGER": "manager-16.conf" if installation.version < 22 else "manager.conf",
     }
-    for file, text in templates.items():
+    for file, text in _templates(cells).items():
         for name, value in places.items():
             text = text.replace(f"@{name}@", value)
         (folder / "etc" / file).write_text(text)

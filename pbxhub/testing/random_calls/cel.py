@@ -25,8 +25,15 @@ def _told(database: Path) -> Iterator[CallReport]:
         connection.row_factory = sqlite3.Row
         for row in connection.execute("SELECT * FROM cel ORDER BY AcctId"):
             calls.add(Place(BEFORE_ALL), read_row(dict(row)), 0.0)
+    trunks: set[str] = set()
+    for call in calls:  # a hub knows its trunks from earlier calls
+        tracker = Tracker()
+        reports_of(call, tracker, call.last, "lost_while_disconnected")
+        trunks.update(tracker.trunks)
     for call in calls:
-        yield from reports_of(call, Tracker(), call.last, "lost_while_disconnected")
+        tracker = Tracker()
+        tracker.restore({}, trunks)
+        yield from reports_of(call, tracker, call.last, "lost_while_disconnected")
 
 
 def _differences(outcome: Outcome, reports: Sequence[CallReport]) -> list[Difference]:

@@ -55,8 +55,9 @@ class Lab:
         self._serial = 0
         self._lives = asyncio.Event()  # the Asterisk
         self._lives.set()
+        network, speaks_to = pbx.outside
         outside = [
-            LightPhone(name, pbx.network.address(host), pbx.address, "", self._saw)
+            LightPhone(name, network.address(host), speaks_to, "", self._saw)
             for name, host in (("main", 10), ("second", 11))
         ]
         self._phones = list(outside)

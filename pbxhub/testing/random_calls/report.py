@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pbxhub.testing.pbx.asterisk import Asterisk, Dialplan, running_asterisk
+from pbxhub.testing.pbx.asterisk import Asterisk, Dialplan, TrunkDriver, running_asterisk
 from pbxhub.testing.random_calls.cel import compare_with_cel
 from pbxhub.testing.random_calls.compare import Difference
 from pbxhub.testing.random_calls.draw import draw
@@ -32,6 +32,7 @@ class Wanted:
     seed: int
     version: int = 22
     dialplan: Dialplan = "freepbx"
+    trunk: TrunkDriver = "pjsip"
     cells: int = 10
     off: Collection[str] = ()
     folder: Path | None = None
@@ -41,7 +42,7 @@ class Wanted:
 
 def play_random(wanted: Wanted, say: Say = lambda line: None) -> list[Outcome]:
     """Starts an Asterisk, plays the calls and returns their outcomes. Raises AsteriskMissingError."""
-    with running_asterisk(wanted.version, dialplan=wanted.dialplan, cells=wanted.cells) as pbx:
+    with running_asterisk(wanted.version, "", wanted.dialplan, wanted.cells, wanted.trunk) as pbx:
         return asyncio.run(_play(pbx, wanted, say))
 
 
@@ -98,7 +99,9 @@ async def _record(lab: Lab, wanted: Wanted, outcomes: Sequence[Outcome], say: Sa
     for kind, outcome in classes.items():
         shortest = await reduce(lab, outcome)
         name = f"{wanted.dialplan}_{wanted.version}_{kind.replace(' ', '_').replace('.', '_')}"
-        setting = f"Asterisk {wanted.version}, {wanted.dialplan} cells, script {outcome.script.name}"
+        setting = (
+            f"Asterisk {wanted.version}, {wanted.dialplan} cells, trunks {wanted.trunk}, script {outcome.script.name}"
+        )
         say(f"{kind}: {shortest.script} -> {write(shortest, wanted.folder, name, setting)}")
 
 
