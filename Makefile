@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SHELL := /bin/bash
 
-.PHONY: help install run test check lint format fast bench bench-check pbx constraints migration packages clean
+.PHONY: design help install run test check lint format fast bench bench-check pbx constraints migration packages clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -48,6 +48,9 @@ pbx: $(READY) packages ## a real Asterisk with asterisk-conf/ on loopback, for t
 
 migration: $(READY) ## draft a migration: make migration NAME="what changes"
 	@$(BIN)/pbxhub migrate --draft "$(NAME)"
+
+design: $(READY) ## a development server with a lived-in project; the page /design shows what pages are made of
+	@$(BIN)/python -m tests.support.design
 
 packages: ## the Debian packages that tests use; installed when that is allowed, named otherwise
 	@tests/packages.sh

@@ -31,6 +31,24 @@ for (const form of document.querySelectorAll("form[data-browser-zone]")) {
   if ([...zone.options].some((option) => option.value === here)) zone.value = here;
 }
 
+// Leaves in a page only what contains the words typed.
+on("input", "[data-narrows]", (field) => {
+  const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+  for (const each of document.querySelectorAll(field.dataset.narrows)) {
+    each.hidden = !words.every((word) => each.textContent.toLowerCase().includes(word));
+  }
+});
+
+// One of two ways to say a time: choosing one forgets the other.
+on("change", "[data-clears]", (field) => {
+  for (const name of field.dataset.clears.split(" ")) {
+    for (const other of field.form.querySelectorAll(`[name="${name}"]`)) {
+      if (other.type === "radio") other.checked = other.value === "";
+      else other.value = "";
+    }
+  }
+});
+
 on("change", "[data-submits]", (field) => field.form.requestSubmit());
 
 on("change", "[data-checks-all]", (box) => {

@@ -28,15 +28,17 @@ _MOST_DELIVERIES = 500
 
 @dataclass(frozen=True, slots=True)
 class CallFilter:
-    """Which calls: number as `matches` or `is_party` reads it; "" for all."""
+    """Which calls: number as `matches` or `is_party` reads it; "" for all. since, until: when they began."""
 
     number: str = ""
     direction: str = ""
     disposition: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
 
     @property
     def active(self) -> bool:
-        return bool(self.number or self.direction or self.disposition)
+        return bool(self.number or self.direction or self.disposition or self.since or self.until)
 
 
 class CallOrOrder(NamedTuple):
@@ -163,6 +165,8 @@ def questions_of(session: Session, call: Call) -> list[tuple[Delivery, Question,
 def _conditions(access: Access, wanted: CallFilter) -> list[ColumnElement[bool]]:
     found = [Call.project_id == access.project.id]
     found += [Call.direction == wanted.direction] if wanted.direction else []
+    found += [Call.started_on >= wanted.since] if wanted.since else []
+    found += [Call.started_on < wanted.until] if wanted.until else []
     return found + ([Call.disposition == wanted.disposition] if wanted.disposition else [])
 
 

@@ -16,9 +16,14 @@ from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING
 from pbxhub.web.language import _
 from pbxhub.web.paging import Page, page_size, read_uuid, uuid_key
 from pbxhub.webhooks.catalogue import STAGES
+from pbxhub.wsgi.current import now
 
-FIELDS = ("state", "webhook", "stage", "outcome", "code", "number", "call", "from", "to", "hour")
+FIELDS = ("state", "webhook", "stage", "outcome", "code", "number", "call", "last", "from", "to", "hour")
 STATES = (DELIVERED, FAILED, PENDING, CANCELLED)
+RANGES = {
+    "15m": timedelta(minutes=15), "1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+}  # fmt: skip
 _LONGEST = 150
 _STATUSES = (0, *range(100, 1000))
 _YEARS = range(1970, 9999)  # the range that ids, both databases and every time zone support
@@ -50,7 +55,7 @@ class DeliveryFilter:
         """
         given = {name: text for name in FIELDS if (text := fields.get(name, "").strip())}
         read, zone = _Reader(given), access.zone
-        hour, since, until = read.hour(), read.time("from", _("From"), zone, 0), read.time("to", _("To"), zone, 1)
+        hour, (since, until) = read.hour(), read.time_range(zone)
         call = read.text("call", _("Call id"))
         call_id = read_uuid(call)
         selection = Selection(
@@ -84,6 +89,12 @@ class DeliveryFilter:
     def shown_by(self, moment: datetime) -> Selection:
         """The failures that a page rendered at that moment has shown, without later ones."""
         return replace(self.selection, failed_by=moment)
+
+
+def times_of(fields: Mapping[str, str], zone: tzinfo) -> tuple[datetime | None, datetime | None]:
+    """What the time-range picker says: from when, and until when. A value that is none ends the request with 400."""
+    given = {name: text for name in ("last", "from", "to") if (text := fields.get(name, "").strip())}
+    return _Reader(given).time_range(zone)
 
 
 def moment_of(text: str, label: str) -> datetime:
@@ -122,6 +133,12 @@ class _Reader:
         """fold: which one, of an hour that the clock goes through twice: the first for `from`, the second for `to`."""
         moment = self.moment(name, label, aware=False)
         return moment and moment.replace(tzinfo=zone, fold=fold)
+
+    def time_range(self, zone: tzinfo) -> tuple[datetime | None, datetime | None]:
+        """The last minutes or days up to now, or from one time to another in the zone of the project."""
+        since, until = self.time("from", _("From"), zone, 0), self.time("to", _("To"), zone, 1)
+        last = RANGES.get(self.choice("last", _("Time"), RANGES))
+        return (now() - last, until) if last else (since, until)
 
     def hour(self) -> datetime | None:
         return self.moment("hour", _("Hour"), aware=True)

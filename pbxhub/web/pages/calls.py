@@ -21,6 +21,7 @@ from pbxhub.account.call_history import (
 from pbxhub.account.employees import employee_names
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import Call
+from pbxhub.web.delivery_filter import times_of
 from pbxhub.web.page_access import enter
 from pbxhub.web.pages.recordings import recording_link
 from pbxhub.web.paging import Page, moment_key, page_size, read_uuid, write_moment_key
@@ -36,7 +37,7 @@ def index(project_id: int) -> ResponseReturnValue:
     """Live calls on top, then the history, newest first."""
     with reading() as session:
         access = enter(session, project_id)
-        wanted = _filter()
+        wanted = _filter(access)
         page = _history(session, access, wanted)
         template = "calls/_rows.html" if "HX-Request" in request.headers else "calls/index.html"
         live = live_calls(session, access)
@@ -99,10 +100,11 @@ def _endpoint(call: Call) -> str:
     return str(channel or "").rpartition("-")[0]
 
 
-def _filter() -> CallFilter:
+def _filter(access: Access) -> CallFilter:
     """What the list shows; every field is a part of the link."""
     read = request.args.get
-    return CallFilter(read("number", "").strip()[:80], read("direction", ""), read("disposition", ""))
+    since, until = times_of(request.args, access.zone)
+    return CallFilter(read("number", "").strip()[:80], read("direction", ""), read("disposition", ""), since, until)
 
 
 def _history(session: Session, access: Access, wanted: CallFilter) -> Page[Call]:

@@ -3,9 +3,9 @@
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 
+from pbxhub.account.first_steps import first_steps
 from pbxhub.account.pbxs import pbxs_of
 from pbxhub.account.statistics import calls_of_day, deliveries_of_day, paused, problems
-from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.web.page_access import enter
 from pbxhub.wsgi.current import now, reading
 
@@ -25,5 +25,5 @@ def index(project_id: int) -> ResponseReturnValue:
             problems=problems(session, project_id)[:3],
             paused=paused(session, project_id),
             pbxs=pbxs_of(session, access),
-            webhooks=[row for row in live_webhooks(session, access) if not row.locked],
+            steps=first_steps(session, access),
         )

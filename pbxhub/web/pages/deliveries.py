@@ -50,6 +50,7 @@ def detail(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
         delivery = delivery_of(session, access, delivery_id)
         found = details_of(session, access, delivery)
         template = "deliveries/_detail.html" if "HX-Request" in request.headers else "deliveries/detail.html"
+        template = "deliveries/_drawer.html" if "drawer" in request.args else template
         return render_template(
             template,
             delivery=delivery,

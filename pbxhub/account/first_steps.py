@@ -1,0 +1,48 @@
+"""The first steps of a project, ticked by what has happened and not by what was pressed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from pbxhub.account.access import Access
+from pbxhub.account.pbxs import pbxs_of
+from pbxhub.store.columns import unindexed
+from pbxhub.store.delivery_rows import DELIVERED, Delivery
+from pbxhub.store.history import Call
+from pbxhub.store.webhooks import Webhook
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSteps:
+    """pbx: one is entered. connected: the hub has reached one. called: a call was seen. webhook: one of the project's
+    own exists. delivered: a receiver has accepted a request."""
+
+    pbx: bool
+    connected: bool
+    called: bool
+    webhook: bool
+    delivered: bool
+
+    @property
+    def are_done(self) -> bool:
+        return all((self.pbx, self.connected, self.called, self.webhook, self.delivered))
+
+
+def first_steps(session: Session, access: Access) -> FirstSteps:
+    """How far a project has come."""
+    project_id, pbxs = access.project.id, pbxs_of(session, access)
+    own = (Webhook.project_id == project_id, Webhook.kind == "event", ~Webhook.locked, Webhook.deleted_on.is_(None))
+    delivered = select(Delivery.id).where(unindexed(Delivery.project_id) == project_id, Delivery.state == DELIVERED)
+    hooks = session.scalars(select(Webhook.id).where(Webhook.project_id == project_id).limit(100)).all()
+    return FirstSteps(
+        pbx=bool(pbxs), connected=any(pbx.asterisk_version for pbx in pbxs),
+        called=_is_there(session, select(Call.id).where(Call.project_id == project_id).limit(1)),
+        webhook=_is_there(session, select(Webhook.id).where(*own).limit(1)),
+        delivered=any(_is_there(session, delivered.where(Delivery.webhook_id == each).limit(1)) for each in hooks),
+    )  # fmt: skip
+
+
+def _is_there(session: Session, query: Select[Any]) -> bool:
+    return session.execute(query).first() is not None

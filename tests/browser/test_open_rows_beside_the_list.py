@@ -1,0 +1,71 @@
+"""A user reads delivery after delivery in the drawer, by time, and comes back to the very row."""
+
+import re
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from pbxhub.account.first_owner import first_setup
+from pbxhub.wsgi.current import now
+from tests.support.site import Site
+
+
+def test_rows_open_in_the_drawer_one_after_another_by_keyboard(site: Site, anna: Page) -> None:
+    anna.goto(f"{site.url}/projects/{site.project}/deliveries?state=failed")
+    anna.locator("#rows .row-link").first.focus()
+    anna.keyboard.press("Enter")
+    drawer = anna.locator("#drawer")
+    expect(drawer.get_by_role("heading", name="Request")).to_be_visible()
+    first = drawer.get_by_text("webhook-id").locator("xpath=following::code").first.text_content()
+    anna.keyboard.press("ArrowDown")
+    expect(anna.locator("#rows tr.open .row-link")).to_have_count(1)
+    expect(drawer).not_to_contain_text(first or "-")
+    expect(anna).to_have_url(re.compile(r"state=failed&open="))
+    anna.reload()
+    expect(drawer.get_by_role("heading", name="Request")).to_be_visible()
+    anna.keyboard.press("Escape")
+    expect(drawer).to_be_hidden()
+    expect(anna).not_to_have_url(re.compile("open="))
+
+
+def test_every_row_is_one_line_high(site: Site, anna: Page) -> None:
+    anna.set_viewport_size({"width": 1280, "height": 900})
+    anna.goto(f"{site.url}/projects/{site.project}/errors")
+    heights = "[...document.querySelectorAll('#rows tbody tr')].map((row) => Math.round(row.offsetHeight))"
+    assert max(anna.evaluate(heights)) <= 42
+
+
+def test_a_time_range_is_picked_and_stays_in_the_address(site: Site, anna: Page) -> None:
+    for page in ("deliveries", "calls"):
+        anna.goto(f"{site.url}/projects/{site.project}/{page}")
+        rows = anna.locator("#rows tbody tr")
+        expect(rows).to_have_count(50)
+        anna.locator(".range summary").click()
+        anna.locator(".range label", has_text="Last hour").click()
+        expect(anna).to_have_url(re.compile("last=1h"))
+        expect(anna.locator(".range summary")).to_contain_text("Last hour")
+        assert 1 <= rows.count() < 50
+
+
+def test_a_system_is_found_in_the_gallery_by_its_name(site: Site, anna: Page) -> None:
+    anna.goto(f"{site.url}/projects/{site.project}/webhooks/gallery")
+    anna.get_by_label("Find a system").fill("bitrix tele")
+    expect(anna.locator(".tiles .tile:visible")).to_have_count(1)
+
+
+def test_five_steps_lead_a_newcomer_and_are_ticked_by_facts(empty: Site, open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    page.goto(first_setup(empty.settings, empty.database, now()).link.replace("http://localhost", empty.url))
+    page.get_by_label("E-mail").fill("anna@example.com")
+    page.get_by_label("Password").fill("correct horse battery")
+    page.get_by_label("Project name").fill("Flower shop")
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator(".todo li")).to_have_count(5)
+    expect(page.locator(".todo li.done")).to_have_count(0)
+    page.get_by_role("link", name="Connect a PBX").click()
+    page.get_by_role("textbox", name="Name").fill("Office")
+    page.get_by_label("Address").fill("192.0.2.20")
+    page.get_by_role("button", name="Next: configure Asterisk").click()
+    page.get_by_role("link", name="Dashboard").click()
+    expect(page.locator(".todo li.done")).to_have_count(1)
+    expect(page.locator(".todo li").nth(1)).to_contain_text("Finish the connection")
