@@ -101,13 +101,13 @@ def test_what_tells_of_calls_from_before_a_restore_may_have_been_sent_already(
     """The end of a call that was in progress, and a whole call that CEL brings back: the lost hub has told of both."""
     world.webhook(BEFORE)
     world.webhook(AFTER)
-    publish(context_of(world.database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     finish(world.database, take(world.database, 1).claimed, OK, 2)
     restore(backed_up(world, tmp_path / "hub.tar"), elsewhere, PASSPHRASE, at(200))
     database = opened(elsewhere)
     ended, from_cel = report("1.1", AFTER, ended=201), report("1.2", BEFORE, AFTER, started_on=at(150), ended=160)
     later = report("1.3", BEFORE, AFTER, started_on=at(210), ended=220)
-    publish(context_of(database), {world.pbx_id: [ended, from_cel, later]}, at(230))
+    world.publish(ended, from_cel, later, now=at(230))
     with database.read() as session:
         rows = session.execute(
             select(Call.linkedid, StageEvent.stage, Delivery.state, Delivery.outcome)
@@ -137,7 +137,7 @@ def test_nothing_acknowledged_before_a_backup_is_missing_from_it(
     def publish_all_the_time() -> None:
         while not stop.is_set():
             linkedid = f"3.{len(published)}"
-            publish(context_of(world.database), {world.pbx_id: [report(linkedid, BEFORE)]}, NOON)
+            world.publish(report(linkedid, BEFORE))
             published.append(linkedid)
 
     publisher = threading.Thread(target=publish_all_the_time)

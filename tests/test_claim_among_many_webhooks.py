@@ -68,7 +68,7 @@ def rows_touched(database: Database, seconds: float) -> tuple[int, int]:
 def test_more_projects_with_something_due_than_a_statement_takes_parameters(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("copied", BEFORE)]}, NOON)
+    world.publish(report("copied", BEFORE))
     webhooks_with_one_each(world, COPIED, TOO_MANY, 0)
     for _ in range(2):
         batch = take(database, 1, chance=0.9)
@@ -79,11 +79,11 @@ def test_more_projects_with_something_due_than_a_statement_takes_parameters(data
 def test_a_claim_costs_the_same_beside_webhooks_that_wait(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("copied", BEFORE)]}, NOON)
+    world.publish(report("copied", BEFORE))
     webhooks_with_one_each(world, COPIED, 3, 3600)
     few = rows_touched(database, 1)
     webhooks_with_one_each(world, COPIED + 3, 5000, 3600)
-    publish(context_of(database), {world.pbx_id: [report("next", BEFORE)]}, at(2))
+    world.publish(report("next", BEFORE), now=at(2))
     many = rows_touched(database, 3)
     assert (few[0], many[0]) == (1, 1)
     assert many[1] <= few[1] * 1.2
@@ -107,7 +107,7 @@ def test_each_delivery_is_leased_for_as_long_as_its_own_webhook_may_take(databas
     world = World(database)
     world.webhook(what=spec(deadline=5))
     world.webhook(what=spec(deadline=60))
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     assert [claimed.lease_until for claimed in take(database, 0).claimed] == [at(25), at(80)]
     assert [claimed.webhook.id for claimed in take(database, 26).claimed] == world.webhooks[:1]
     finish(database, take(database, 81).claimed, OK, 82)
@@ -117,7 +117,7 @@ def test_a_claim_does_not_compile_what_it_takes(database: Database) -> None:
     """It reads limits: others wait for its transaction."""
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     with database.write() as session:
         (claimed,) = claim(context_of(database, webhook_cache=WebhookCache()), session, 100, at(1)).claimed
     assert "made" not in vars(claimed.webhook.stored)

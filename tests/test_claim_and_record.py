@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import select, update
 
-from pbxhub.delivery.outbox import Finished, cancel_pending, publish, record, resend_one
+from pbxhub.delivery.outbox import Finished, cancel_pending, record, resend_one
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING
 from pbxhub.store.events import EventRow
@@ -33,7 +33,7 @@ from tests.support.outbox_world import (
 def test_the_attempt_is_written_before_the_request_leaves(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     (claimed,) = take(database, 0).claimed
     (delivery,) = world.deliveries()
     (attempt,) = world.attempts(delivery)
@@ -45,7 +45,7 @@ def test_the_attempt_is_written_before_the_request_leaves(database: Database) ->
 def test_a_success_is_recorded_with_its_answer(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     finish(database, take(database, 0).claimed, OK, 1)
     (delivery,) = world.deliveries()
     assert (delivery.state, delivery.outcome, delivery.status_code) == (DELIVERED, "ok", 200)
@@ -57,7 +57,7 @@ def test_a_success_is_recorded_with_its_answer(database: Database) -> None:
 def test_without_retries_anything_but_success_is_with_error(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     finish(database, take(database, 0).claimed, BUSY, 1)
     (delivery,) = world.deliveries()
     assert (delivery.state, delivery.outcome, delivery.finished_on) == (FAILED, "http_5xx", at(1))
@@ -66,7 +66,7 @@ def test_without_retries_anything_but_success_is_with_error(database: Database) 
 def test_what_a_dead_worker_left_is_marked_lost_and_sent_again(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     (dead,) = take(database, 0).claimed
     assert take(database, 29).claimed == ()
     (alive,) = take(database, 31).claimed
@@ -79,7 +79,7 @@ def test_what_a_dead_worker_left_is_marked_lost_and_sent_again(database: Databas
 def test_a_slow_worker_cannot_overwrite_the_new_owner(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     (slow,) = take(database, 0).claimed
     (owner,) = take(database, 31).claimed
     (late,) = finish(database, [slow], BUSY, 32)
@@ -94,9 +94,9 @@ def test_a_slow_worker_cannot_overwrite_the_new_owner(database: Database) -> Non
 def test_a_worker_that_took_its_own_delivery_again_records_only_the_last_lease(database: Database) -> None:
     world = World(database)
     world.webhook(what=spec(retry=Retry("fast")))
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     (before,) = take(database, 0).claimed
-    publish(context_of(database), {world.pbx_id: [report("1.2", BEFORE)]}, at(31))
+    world.publish(report("1.2", BEFORE), now=at(31))
     again, other = sorted(take(database, 31).claimed, key=lambda one: one.attempt != 2)
     assert again.id == before.id
     late, owned = finish(database, [before, other], BUSY, 32)
@@ -116,7 +116,7 @@ def pause(world: World, webhook_id: int, since: datetime | None) -> None:
 def test_a_delivery_that_kills_every_worker_is_given_up(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     for number in range(5):
         assert len(take(database, number * 40).claimed) == 1
     batch = take(database, 5 * 40)
@@ -137,7 +137,7 @@ def test_a_delivery_that_kills_every_worker_is_given_up(database: Database) -> N
 def test_no_more_requests_of_a_webhook_are_in_flight_than_it_allows(database: Database) -> None:
     world = World(database)
     narrow, wide = world.webhook(what=spec(in_flight=2)), world.webhook(what=spec(in_flight=8))
-    publish(context_of(database), {world.pbx_id: [report(f"1.{number}", BEFORE) for number in range(20)]}, NOON)
+    world.publish(*(report(f"1.{number}", BEFORE) for number in range(20)))
     claimed = take(database, 0).claimed
     assert [one.webhook.id for one in claimed].count(narrow) == 2
     assert [one.webhook.id for one in claimed].count(wide) == 8
@@ -149,10 +149,10 @@ def test_no_more_requests_of_a_webhook_are_in_flight_than_it_allows(database: Da
 def test_a_hanging_webhook_leaves_the_places_of_a_batch_to_others(database: Database) -> None:
     world = World(database)
     world.webhook(what=spec(in_flight=8))
-    publish(context_of(database), {world.pbx_id: [report(f"1.{number}", BEFORE) for number in range(50)]}, NOON)
+    world.publish(*(report(f"1.{number}", BEFORE) for number in range(50)))
     assert len(take(database, 0).claimed) == 8
     other = world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("2.1", BEFORE)]}, at(1))
+    world.publish(report("2.1", BEFORE), now=at(1))
     assert [one.webhook.id for one in take(database, 1, limit=1).claimed] == [other]
 
 
@@ -160,10 +160,10 @@ def test_one_project_cannot_take_all_places(database: Database) -> None:
     greedy, modest = World(database), World(database)
     for _ in range(5):
         greedy.webhook()
-    publish(context_of(database), {greedy.pbx_id: [report(f"1.{number}", BEFORE) for number in range(20)]}, NOON)
+    greedy.publish(*(report(f"1.{number}", BEFORE) for number in range(20)))
     assert len(take(database, 0, limit=20, rooms={greedy.project_id: 10}).claimed) == 10
     modest.webhook()
-    publish(context_of(database), {modest.pbx_id: [report("2.1", BEFORE)]}, at(1))
+    modest.publish(report("2.1", BEFORE), now=at(1))
     rooms = {greedy.project_id: 0, modest.project_id: 10}
     assert [one.project_id for one in take(database, 1, limit=10, rooms=rooms).claimed] == [modest.project_id]
 
@@ -171,10 +171,10 @@ def test_one_project_cannot_take_all_places(database: Database) -> None:
 def test_a_place_that_comes_free_is_for_who_has_the_fewest_in_flight(database: Database) -> None:
     world = World(database)
     hanging = [world.webhook(what=spec(in_flight=3)) for _ in range(3)]
-    publish(context_of(database), {world.pbx_id: [report(f"1.{number}", BEFORE) for number in range(9)]}, NOON)
+    world.publish(*(report(f"1.{number}", BEFORE) for number in range(9)))
     assert len(take(database, 0, limit=6).claimed) == 6
     healthy = world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("2.1", BEFORE)]}, at(1))
+    world.publish(report("2.1", BEFORE), now=at(1))
     assert [one.webhook.id for one in take(database, 1, limit=1).claimed] == [healthy]
     assert {one.webhook.id for one in take(database, 1, limit=3).claimed} == set(hanging)
 
@@ -182,9 +182,9 @@ def test_a_place_that_comes_free_is_for_who_has_the_fewest_in_flight(database: D
 def test_places_that_come_free_one_by_one_are_for_every_lane(database: Database) -> None:
     world = World(database)
     world.webhook(what=spec(retry=Retry("fast"), in_flight=50))
-    publish(context_of(database), {world.pbx_id: [report(f"1.{number}", BEFORE) for number in range(3)]}, NOON)
+    world.publish(*(report(f"1.{number}", BEFORE) for number in range(3)))
     finish(database, take(database, 0).claimed, BUSY, 1)
-    publish(context_of(database), {world.pbx_id: [report(f"2.{number}", BEFORE) for number in range(3)]}, at(9))
+    world.publish(*(report(f"2.{number}", BEFORE) for number in range(3)), now=at(9))
     assert [one.lane for one in take(database, 9, limit=1, chance=0.5).claimed] == [1]
     assert [one.lane for one in take(database, 9, limit=1, chance=0.85).claimed] == [2]
 
@@ -194,8 +194,8 @@ def test_projects_take_turns_within_a_batch(database: Database) -> None:
     for _ in range(6):
         many.webhook()
     few.webhook()
-    publish(context_of(database), {many.pbx_id: [report(f"1.{number}", BEFORE) for number in range(10)]}, NOON)
-    publish(context_of(database), {few.pbx_id: [report(f"2.{number}", BEFORE) for number in range(3)]}, at(1))
+    many.publish(*(report(f"1.{number}", BEFORE) for number in range(10)))
+    few.publish(*(report(f"2.{number}", BEFORE) for number in range(3)), now=at(1))
     claimed = take(database, 1, limit=6).claimed
     assert [one.project_id for one in claimed].count(few.project_id) == 3
 
@@ -203,8 +203,8 @@ def test_projects_take_turns_within_a_batch(database: Database) -> None:
 def test_a_later_stage_waits_for_the_first_attempt_of_the_one_before(database: Database) -> None:
     world = World(database)
     world.webhook(FORWARD)
-    publish(context_of(database), {world.pbx_id: [report("1.1", forward("101"), forward("102", 2))]}, NOON)
-    publish(context_of(database), {world.pbx_id: [report("1.1", forward("103", 3))]}, at(1))
+    world.publish(report("1.1", forward("101"), forward("102", 2)))
+    world.publish(report("1.1", forward("103", 3)), now=at(1))
     (first,) = take(database, 2).claimed
     assert b'"forward_to":"101"' in first.request.body
     finish(database, [first], BUSY, 3)
@@ -219,9 +219,9 @@ def test_a_later_stage_waits_for_the_first_attempt_of_the_one_before(database: D
 def test_after_thirty_seconds_a_stage_goes_all_the_same_and_is_marked(database: Database) -> None:
     world = World(database)
     world.webhook(FORWARD, spec(deadline=60))
-    publish(context_of(database), {world.pbx_id: [report("1.1", forward("101"))]}, NOON)
+    world.publish(report("1.1", forward("101")))
     take(database, 9)
-    publish(context_of(database), {world.pbx_id: [report("1.1", forward("102", 2))]}, at(5))
+    world.publish(report("1.1", forward("102", 2)), now=at(5))
     assert take(database, 35.5).claimed == ()  # the one before has left at 9 s
     assert take(database, 38.5).claimed == ()
     (second,) = take(database, 39.5).claimed
@@ -233,7 +233,7 @@ def test_the_order_of_a_call_outlives_a_pause_of_its_webhook(database: Database)
     world = World(database)
     webhook_id = world.webhook(FORWARD)
     stages = [forward(str(100 + step), step) for step in (1, 2, 3)]
-    publish(context_of(database), {world.pbx_id: [report("1.1", *stages)]}, NOON)
+    world.publish(report("1.1", *stages))
     pause(world, webhook_id, at(1))
     assert take(database, 100).claimed == ()
     pause(world, webhook_id, None)
@@ -247,7 +247,7 @@ def test_the_order_of_a_call_outlives_a_pause_of_its_webhook(database: Database)
 def test_what_a_paused_and_deleted_webhook_had_in_flight_is_not_left_behind(database: Database) -> None:
     world = World(database)
     webhook_id = world.webhook(what=spec(retry=Retry("fast")))
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     claimed = take(database, 0).claimed
     pause(world, webhook_id, at(1))
     with database.write() as session:
@@ -262,7 +262,7 @@ def test_what_a_paused_and_deleted_webhook_had_in_flight_is_not_left_behind(data
 def test_recording_again_after_a_commit_whose_answer_was_lost_tells_nothing_twice(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     claimed = take(database, 0).claimed
     for _ in range(2):
         finish(database, claimed, OK, 1)
@@ -274,14 +274,14 @@ def test_recording_again_after_a_commit_whose_answer_was_lost_tells_nothing_twic
 def test_calls_do_not_wait_for_each_other(database: Database) -> None:
     world = World(database)
     world.webhook(FORWARD)
-    publish(context_of(database), {world.pbx_id: [report("1.1", forward("101")), report("1.2", forward("101"))]}, NOON)
+    world.publish(report("1.1", forward("101")), report("1.2", forward("101")))
     assert len(take(database, 0).claimed) == 2
 
 
 def test_disabling_a_webhook_cancels_what_waits_for_it(database: Database) -> None:
     world = World(database)
     webhook_id = world.webhook(what=spec(in_flight=1))
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE), report("1.2", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE), report("1.2", BEFORE))
     flying = take(database, 0).claimed
     with database.write() as session:
         session.execute(update(Webhook).where(Webhook.id == webhook_id).values(enabled=False))
@@ -295,7 +295,7 @@ def test_disabling_a_webhook_cancels_what_waits_for_it(database: Database) -> No
 def test_a_stage_published_while_its_webhook_was_being_disabled_is_cancelled_by_the_claim(database: Database) -> None:
     world = World(database)
     webhook_id = world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     with database.write() as session:
         session.execute(update(Webhook).where(Webhook.id == webhook_id).values(enabled=False))
         touch_webhooks(session, world.project_id)
@@ -306,7 +306,7 @@ def test_a_stage_published_while_its_webhook_was_being_disabled_is_cancelled_by_
 def test_an_answer_with_nul_bytes_and_broken_text_is_stored(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     nasty = Answer("http_4xx", "a\0b", 400, headers=(("X-Odd", "\xff\0"),), body=b"\0\xff" * 20_000)
     finish(database, take(database, 0).claimed, nasty, 1)
     (attempt,) = world.attempts(world.deliveries()[0])
@@ -320,7 +320,7 @@ def test_the_next_webhook_of_a_chain_sees_the_answer(database: Database) -> None
     world.webhook(what=spec(answer=saving, on_success="next"))
     request = spec(url="http://127.0.0.1:9/<<webhook.saved.ID>>/<<caller>>")
     following = world.webhook("chain", request, name="next")
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     finish(database, take(database, 0).claimed, Answer("ok", "", 200, body=b'{"result":{"id":77}}'), 1)
     (chained,) = take(database, 1).claimed
     assert (chained.webhook.id, chained.kind) == (following, "chain")
@@ -336,7 +336,7 @@ def test_the_third_webhook_of_a_chain_sees_what_the_first_one_saved(database: Da
     world.webhook("chain", spec(answer=AnswerSpec(save=(Saved("USER", "user"),)), on_success="finish"), name="show")
     url = "http://127.0.0.1:9/<<webhook.saved.CALL_ID>>/<<webhook.saved.USER>>"
     world.webhook("chain", spec(url), name="finish")
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     finish(database, take(database, 0).claimed, Answer("ok", "", 200, body=b'{"result":"C1","user":1}'), 1)
     finish(database, take(database, 1).claimed, Answer("ok", "", 200, body=b'{"user":2}'), 2)
     (third,) = take(database, 2).claimed
@@ -348,7 +348,7 @@ def test_a_webhook_of_a_chain_goes_only_when_its_own_filters_hold(database: Data
     world.webhook(what=spec(on_success="to Anna", on_failure="to Ivan"))
     world.webhook("chain", spec(filters=(Filter("caller_name", "equals", "Ivan"),)), name="to Ivan")
     world.webhook("chain", spec(filters=(Filter("caller_name", "equals", "Anna"),)), name="to Anna")
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE), report("1.2", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE), report("1.2", BEFORE))
     first, second = take(database, 0).claimed
     finish(database, [first], BUSY, 1)
     assert take(database, 1).claimed == ()
@@ -364,7 +364,7 @@ def test_a_chain_goes_on_after_a_request_that_could_not_be_made(database: Databa
     world.webhook("chain", spec(request=empty, on_failure="tell"), name="also empty")
     told = spec(url="http://127.0.0.1:9/<<response_status>>/<<error_reason>>?<<error_sentence>>")
     world.webhook("chain", told, name="tell")
-    assert publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON).failed == 3
+    assert world.publish(report("1.1", BEFORE)).failed == 3
     (tells,) = take(database, 0).claimed
     assert (tells.webhook.name, tells.kind) == ("tell", "chain")
     assert "/FAILED/MISSING_MANDATORY?parameters.x" in tells.request.url
@@ -375,7 +375,7 @@ def test_a_webhook_that_skips_incomplete_calls_makes_no_error_of_them(database: 
     empty = RequestSpec(url="http://127.0.0.1:9/", parameters=(Parameter("x", value="<<utm_term>>", mandatory=True),))
     webhook = world.webhook(what=spec(request=empty, on_failure="tell", incomplete="skip"))
     world.webhook("chain", spec(), name="tell")
-    published = publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    published = world.publish(report("1.1", BEFORE))
     assert (published.deliveries, published.failed) == (0, 0)
     assert take(database, 0).claimed == ()
     (skipped,) = world.deliveries()
@@ -394,7 +394,7 @@ def test_a_chain_goes_on_after_an_address_that_was_refused(database: Database) -
     world = World(database)
     world.webhook(what=spec(on_failure="tell"))
     world.webhook("chain", spec(url="http://127.0.0.1:9/<<error_reason>>"), name="tell")
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     finish(database, take(database, 0).claimed, Answer("blocked_target", ""), 1)
     (tells,) = take(database, 1).claimed
     assert tells.request.url == "http://127.0.0.1:9/NOT_SENT"
@@ -405,7 +405,7 @@ def test_a_webhook_of_a_chain_is_sent_again_with_the_answer_of_the_one_before(da
     saving = AnswerSpec(save=(Saved("ID", "result.id"),))
     world.webhook(what=spec(answer=saving, on_success="next"))
     world.webhook("chain", spec(url="http://127.0.0.1:9/<<webhook.saved.ID>>/<<webhook.status>>"), name="next")
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     finish(database, take(database, 0).claimed, Answer("ok", "", 200, body=b'{"result":{"id":77}}'), 1)
     (chained,) = take(database, 1).claimed
     finish(database, [chained], BUSY, 2)
@@ -418,7 +418,7 @@ def test_a_webhook_of_a_chain_is_sent_again_with_the_answer_of_the_one_before(da
 def test_an_answer_without_a_mandatory_value_is_a_failure(database: Database) -> None:
     world = World(database)
     world.webhook(what=spec(answer=AnswerSpec(save=(Saved("ID", "result.id", mandatory=True),))))
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     finish(database, take(database, 0).claimed, Answer("ok", "", 200, body=b'{"result":{}}'), 1)
     (delivery,) = world.deliveries()
     assert (delivery.state, delivery.outcome) == (FAILED, "check_failed")

@@ -6,14 +6,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.persons import fill_persons
 from pbxhub.store.accounts import Project
 from pbxhub.store.history import Call
 from pbxhub.store.session import Database
 from pbxhub.webhooks.phones import person_of
 from pbxhub.webhooks.spec import Parameter, RequestSpec
-from tests.support.outbox_world import AFTER, World, at, context_of, report, spec
+from tests.support.outbox_world import AFTER, World, at, report, spec
 
 FIVE_WAYS = ("+380441234567", "380441234567", "0441234567", "00380441234567", "+38 (044) 123-45-67")
 
@@ -23,7 +22,7 @@ def call(database: Database, world: World, number: int, caller: str) -> dict[str
     began = 3600 * number
     one = report(f"1.{number}", AFTER, caller=caller, started_on=at(began), answered_on=at(began), ended=began + 60,
                  values={"billsec": 60})  # fmt: skip
-    publish(context_of(database), {world.pbx_id: [one]}, at(began + 60))
+    world.publish(one, now=at(began + 60))
     return dict(json.loads(world.deliveries()[-1].body))
 
 

@@ -31,7 +31,7 @@ def test_a_published_stage_reaches_its_receiver_and_is_recorded(database: Databa
     with Receiver() as receiver:
         world.webhook(BEFORE, spec(receiver.url))
         with working(database, receiver):
-            publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
+            world.publish(report("1.1", BEFORE), now=utc_now())
             (request,) = receiver.wait_for(1)
     (delivery,) = world.deliveries()
     assert delivery.state == DELIVERED
@@ -54,7 +54,7 @@ def test_the_history_says_where_a_redirect_leads_and_what_is_missing_of_an_answe
     with zoo.Cage(animal) as cage:
         world.webhook(BEFORE, spec(cage.url))
         with working(database, cage):
-            publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
+            world.publish(report("1.1", BEFORE), now=utc_now())
             wait_until(lambda: states(world) <= {DELIVERED, FAILED})
     (delivery,) = world.deliveries()
     (attempt,) = world.attempts(delivery)
@@ -98,7 +98,7 @@ def test_a_retry_goes_when_it_is_due_without_any_ring(database: Database) -> Non
     with Receiver(lambda _: next(answers)) as receiver:
         world.webhook(BEFORE, spec(receiver.url, Retry("own", (1,))))
         with working(database, receiver):
-            publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
+            world.publish(report("1.1", BEFORE), now=utc_now())
             first, second = receiver.wait_for(2)
             wait_until(lambda: states(world) == {DELIVERED})
     assert second.received_on > first.received_on
@@ -113,7 +113,7 @@ def test_one_hanging_receiver_does_not_hold_up_the_others(database: Database) ->
         world.webhook(BEFORE, spec(healthy.url))
         with working(database, hanging, healthy):
             calls = [report(f"1.{number}", BEFORE) for number in range(200)]
-            publish(context_of(database), {world.pbx_id: calls}, utc_now())
+            world.publish(*calls, now=utc_now())
             healthy.wait_for(200, 10)
             assert hanging.count == 8
 
@@ -131,7 +131,7 @@ def test_the_ami_of_a_pbx_added_while_the_worker_runs_cannot_be_reached(
     )
 
     def one_more(number: int) -> str:
-        publish(context_of(database), {world.pbx_id: [report(f"1.{number}", BEFORE)]}, utc_now())
+        world.publish(report(f"1.{number}", BEFORE), now=utc_now())
         wait_until(lambda: states(world).isdisjoint({PENDING}))
         return world.deliveries()[-1].outcome
 
@@ -150,7 +150,7 @@ def test_stopping_records_what_is_in_flight(database: Database) -> None:
     with Receiver(lambda _: Reply(delay=0.5)) as receiver:
         world.webhook(BEFORE, spec(receiver.url))
         with working(database, receiver):
-            publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
+            world.publish(report("1.1", BEFORE), now=utc_now())
             receiver.wait_for(1)
         assert states(world) == {DELIVERED}
 
@@ -162,12 +162,12 @@ def test_a_clock_that_jumps_ahead_repeats_what_is_in_flight_and_stops_nothing(da
     with Receiver(lambda _: next(answers, Reply())) as receiver:
         world.webhook(BEFORE, spec(receiver.url))
         with working(database, receiver, clock=lambda: utc_now() + ahead) as worker:
-            publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
+            world.publish(report("1.1", BEFORE), now=utc_now())
             receiver.wait_for(1)
             ahead = timedelta(hours=1)  # the machine slept: every lease is over, while the answer is still to come
             receiver.wait_for(2)
             wait_until(lambda: worker.in_flight == 0)
-            publish(context_of(database), {world.pbx_id: [report("1.2", BEFORE)]}, utc_now())
+            world.publish(report("1.2", BEFORE), now=utc_now())
             receiver.wait_for(3)
             wait_until(lambda: states(world) == {DELIVERED} and worker.in_flight == 0)
     assert [len(world.attempts(delivery)) for delivery in world.deliveries()] == [2, 1]
@@ -181,7 +181,7 @@ def test_a_webhook_whose_keys_are_damaged_fails_alone_and_keeps_no_place(databas
         world.webhook(BEFORE, spec(receiver.url))
         with working(database, receiver) as worker:
             calls = [report(f"1.{number}", BEFORE) for number in range(3)]
-            publish(context_of(database), {world.pbx_id: calls}, utc_now())
+            world.publish(*calls, now=utc_now())
             wait_until(lambda: states(world) == {DELIVERED, FAILED})
             wait_until(lambda: worker.in_flight == 0)
     assert {(row.state, row.outcome) for row in world.deliveries(Delivery.webhook_id == damaged)} == {
@@ -209,7 +209,7 @@ def test_a_database_that_refuses_to_write_only_delays(tmp_path: Path, sqlite_tem
         world.webhook(BEFORE, spec(receiver.url))
         event.listen(database.engine, "before_cursor_execute", refuse)
         with working(database, receiver):
-            publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
+            world.publish(report("1.1", BEFORE), now=utc_now())
             wait_until(lambda: states(world) == {DELIVERED})
         assert receiver.count == 1
     assert len(refused) == 3
@@ -227,10 +227,10 @@ def test_a_full_disk_fails_the_publish_as_a_whole_and_it_can_be_repeated(tmp_pat
     calls = [report(f"1.{number}", BEFORE, values={"trunk": "x" * 5000}) for number in range(100)]
     limit(database, "PRAGMA page_count")
     with pytest.raises(Exception, match="full"):
-        publish(context_of(database), {world.pbx_id: calls}, utc_now())
+        world.publish(*calls, now=utc_now())
     assert world.deliveries() == []
     limit(database, "SELECT 1000000")
-    assert publish(context_of(database), {world.pbx_id: calls}, utc_now()).deliveries == 100
+    assert world.publish(*calls, now=utc_now()).deliveries == 100
     database.close()
 
 
@@ -246,7 +246,7 @@ def test_prometheus_sees_what_was_sent_and_what_waits(database: Database) -> Non
     registry.register(QueueMetrics(context_of(database)))
     with Receiver() as receiver:
         world.webhook(BEFORE, spec(receiver.url))
-        publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
+        world.publish(report("1.1", BEFORE), now=utc_now())
         assert 'pbxhub_deliveries_due{lane="first"} 1.0' in generate_latest(registry).decode()
         with working(database, receiver, metrics=WorkerMetrics(registry)):
             wait_until(lambda: states(world) == {DELIVERED})

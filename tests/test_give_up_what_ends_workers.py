@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from pbxhub.delivery.context import PauseRule
-from pbxhub.delivery.outbox import Batch, Claimed, publish
+from pbxhub.delivery.outbox import Batch, Claimed
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.events import EventRow
@@ -13,7 +13,7 @@ from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.receivers.receiver import Receiver
 from pbxhub.webhooks.spec import Retry
-from tests.support.outbox_world import BEFORE, World, at, context_of, finish, give_up, report, spec, take
+from tests.support.outbox_world import BEFORE, World, at, finish, give_up, report, spec, take
 from tests.support.waiting import wait_until
 from tests.support.working import working
 
@@ -24,7 +24,7 @@ def lost_five_times(database: Database, retry: Retry | None = None) -> World:
     """One delivery of the first webhook, which has another one for failures."""
     world = World(database)
     world.webhook(BEFORE, spec(retry=retry, on_failure="tell"))
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, at(0))
+    world.publish(report("1.1", BEFORE), now=at(0))
     for number in range(5):
         (claimed,) = take(database, number * 40).claimed
         assert claimed.attempt == number + 1
@@ -79,7 +79,7 @@ def test_a_worker_that_dies_before_it_has_told_leaves_it_to_the_next(database: D
 def test_what_the_last_worker_tells_after_all_is_kept_with_its_attempt(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, at(0))
+    world.publish(report("1.1", BEFORE), now=at(0))
     last: list[Claimed] = []
     for number in range(5):
         last = list(take(database, number * 40).claimed)

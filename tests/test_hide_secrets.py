@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import select
 
 from pbxhub.delivery.context import utc_now
-from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.worker import Worker
 from pbxhub.redaction import HIDDEN, redact_body, redact_headers, redact_text, redact_url, scrub, scrub_bytes
 from pbxhub.sending.address_guard import AddressGuard, endpoints
@@ -143,7 +142,7 @@ def test_credentials_arrive_but_are_not_stored_even_if_the_receiver_sends_them_b
         guard = AddressGuard(allowed_endpoints=endpoints("127.0.0.1", receiver.port))
         worker = Worker(context_of(database), Engine(guard))
         worker.start()
-        publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
+        world.publish(report("1.1", BEFORE), now=utc_now())
         (request,) = receiver.wait_for(1)
         worker.stop()
     assert sent in f"{request.path} {request.headers}"
@@ -165,7 +164,7 @@ def test_a_request_made_for_the_old_host_does_not_leave_with_a_secret_of_the_new
     auth = Auth("bearer" if "secret_sealed" in sealed else "none")
     with Receiver() as old:
         webhook_id = world.webhook(BEFORE, WebhookSpec(RequestSpec(url=old.url, auth=auth)), **sealed)
-        publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
+        world.publish(report("1.1", BEFORE), now=utc_now())
         with database.write() as session:
             row = session.get_one(Webhook, webhook_id)
             row.spec = WebhookSpec(RequestSpec(url="https://crm.example.com/", auth=auth))

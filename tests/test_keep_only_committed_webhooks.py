@@ -3,11 +3,10 @@
 import pytest
 from sqlalchemy import delete, select, update
 
-from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import Project
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
-from tests.support.outbox_world import BEFORE, NOON, World, at, context_of, report, spec, take
+from tests.support.outbox_world import BEFORE, World, at, context_of, report, spec, take
 
 NEW = "http://127.0.0.1:9/new"
 
@@ -28,7 +27,7 @@ def change(database: Database, world: World, url: str, undone: bool = False) -> 
 
 
 def sent_to(database: Database, world: World, linkedid: str) -> str:
-    publish(context_of(database), {world.pbx_id: [report(linkedid, BEFORE)]}, NOON)
+    world.publish(report(linkedid, BEFORE))
     (claimed,) = take(database, 1).claimed
     return claimed.request.url
 

@@ -9,7 +9,6 @@ from pbxhub import services
 from pbxhub.account.access import Access, Program, rights_of_role
 from pbxhub.account.preview import test_send as send_test
 from pbxhub.delivery.context import utc_now
-from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.worker import Worker
 from pbxhub.notices.send_notices import send_due
 from pbxhub.opening import OpenHub
@@ -63,12 +62,12 @@ def test_the_worker_sends_by_the_grant_of_each_project_as_it_is_now(database: Da
     with Receiver() as receiver:
         try:
             world.webhook(BEFORE, spec(receiver.url))
-            publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
+            world.publish(report("1.1", BEFORE), now=utc_now())
             wait_until(lambda: [row.state for row in world.deliveries()] == [FAILED])
             assert world.deliveries()[0].outcome == "blocked_target"
             assert receiver.connections == 0
             grant(database, world.project_id, ["127.0.0.0/8"])
-            publish(context_of(database), {world.pbx_id: [report("1.2", BEFORE)]}, utc_now())
+            world.publish(report("1.2", BEFORE), now=utc_now())
             wait_until(lambda: world.deliveries()[-1].state == DELIVERED)
         finally:
             worker.stop()

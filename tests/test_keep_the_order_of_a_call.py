@@ -16,7 +16,6 @@ from pbxhub.delivery.outbox import (
     cancel_pending,
     order_resend,
     pause,
-    publish,
     resend_one,
     resume,
     step_resends,
@@ -60,7 +59,7 @@ def sent(claimed: Iterable[Claimed]) -> list[str]:
 def test_a_stage_that_hangs_lets_the_next_one_go_and_only_that(database: Database) -> None:
     world = World(database)
     world.webhook(FORWARD, spec(deadline=60))
-    publish(context_of(database), {world.pbx_id: [report("1.1", *stages(1, 3))]}, NOON)
+    world.publish(report("1.1", *stages(1, 3)))
     first = take(database, 0).claimed
     assert sent(first) == ["101"]
     second = take(database, 31).claimed
@@ -78,7 +77,7 @@ def test_what_a_pause_has_kept_leaves_one_by_one_however_slow_the_receiver_is(da
     webhook_id = world.webhook(FORWARD, spec(deadline=60))
     with database.write() as session:
         pause(session, webhook_id, "a test", NOON)
-    publish(context_of(database), {world.pbx_id: [report("1.1", *stages(1, 4))]}, at(1))
+    world.publish(report("1.1", *stages(1, 4)), now=at(1))
     with database.write() as session:
         resume(context_of(database), session, webhook_id)
     left = {moment: sent(take(database, 3600 + moment).claimed) for moment in range(100)}
@@ -93,7 +92,7 @@ def test_what_a_pause_has_kept_leaves_one_by_one_however_slow_the_receiver_is(da
 def test_what_a_lost_worker_had_is_sent_again_before_the_next_stage(database: Database) -> None:
     world = World(database)
     world.webhook(FORWARD)
-    publish(context_of(database), {world.pbx_id: [report("1.1", *stages(1, 3))]}, NOON)
+    world.publish(report("1.1", *stages(1, 3)))
     take(database, 0)
     again = take(database, 31).claimed
     assert sent(again) == ["101"]
@@ -107,14 +106,14 @@ def test_what_a_lost_worker_had_is_sent_again_before_the_next_stage(database: Da
 def test_stages_sent_again_keep_their_order_and_keep_no_live_call_waiting(database: Database) -> None:
     world = World(database)
     world.webhook(FORWARD)
-    publish(context_of(database), {world.pbx_id: [report("1.1", *stages(1, 3))]}, NOON)
+    world.publish(report("1.1", *stages(1, 3)))
     for second in range(3):
         finish(database, take(database, second).claimed, BUSY, second + 0.5)
     with database.write() as session:
         order_resend(session, world.project_id, Selection(), at(10), rate=100)
     with database.write() as session:
         assert step_resends(context_of(database), session, at(11)) == 3
-    publish(context_of(database), {world.pbx_id: [report("1.1", *stages(4, 4))]}, at(11))
+    world.publish(report("1.1", *stages(4, 4)), now=at(11))
     both = take(database, 11).claimed
     assert sent(both) == ["104", "101"]
     finish(database, both, OK, 12)
@@ -129,7 +128,7 @@ def test_a_webhook_of_a_chain_keeps_the_order_too(database: Database) -> None:
     world = World(database)
     world.webhook(FORWARD, spec(on_success="next"))
     world.webhook("chain", name="next")
-    publish(context_of(database), {world.pbx_id: [report("1.1", *stages(1, 2))]}, NOON)
+    world.publish(report("1.1", *stages(1, 2)))
     finish(database, take(database, 0).claimed, OK, 1)
     chained, second = sorted(take(database, 1).claimed, key=lambda one: -one.webhook.id)
     finish(database, [second], OK, 2)
@@ -171,7 +170,7 @@ class Anything:
         first = self.steps.get(call, 0) + 1
         self.steps[call] = last = first + self.chance.randrange(3)
         known = set(self.rows())
-        publish(context_of(self.database), {self.world.pbx_id: [report(call, *stages(first, last))]}, at(self.now))
+        self.world.publish(report(call, *stages(first, last)), now=at(self.now))
         self.owed |= set(self.rows()) - known
 
     def wait(self) -> None:

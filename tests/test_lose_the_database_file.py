@@ -10,14 +10,13 @@ from sqlalchemy.exc import OperationalError
 
 from pbxhub.checkup import check_hub
 from pbxhub.delivery.context import open_context
-from pbxhub.delivery.outbox import publish
 from pbxhub.settings import read_settings, with_key
 from pbxhub.store.database_errors import is_away
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
-from tests.support.outbox_world import BEFORE, NOON, OK, World, context_of, finish, report, take
+from tests.support.outbox_world import BEFORE, OK, World, finish, report, take
 
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 GONE = "the SQLite file was removed or replaced"
@@ -35,14 +34,14 @@ def test_a_removed_file_is_an_outage_and_nothing_is_lost_when_it_is_back(
 ) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     claimed = take(database, 0).claimed
     kept = tmp_path / "kept"
     file.rename(kept)
     if replaced:
         shutil.copy(kept, file)
     for work in (
-        lambda: publish(context_of(database), {world.pbx_id: [report("1.2", BEFORE)]}, NOON),
+        lambda: world.publish(report("1.2", BEFORE)),
         lambda: finish(database, claimed, OK, 1),
         lambda: world.deliveries(),
     ):

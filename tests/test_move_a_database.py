@@ -34,7 +34,7 @@ def world(database: Database) -> World:
     world = World(database)
     world.webhook(BEFORE, name="Замовлення")
     world.webhook(AFTER)
-    publish(context_of(database), {world.pbx_id: [report(f"1.{n}", BEFORE, AFTER) for n in range(60)]}, NOON)
+    world.publish(*(report(f"1.{n}", BEFORE, AFTER) for n in range(60)))
     finish(database, take(database, 1, limit=40).claimed, OK, 2)
     with database.write() as session:
         session.execute(

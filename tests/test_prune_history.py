@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, func, insert, select, text, update
 
-from pbxhub.delivery.outbox import Retention, Selection, prune, publish
+from pbxhub.delivery.outbox import Retention, Selection, prune
 from pbxhub.store.accounts import Invitation
 from pbxhub.store.api import Attributes, KeptAnswer
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, Attempt, Delivery
@@ -21,7 +21,7 @@ from pbxhub.store.notices import Notice
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.resends import DONE, Resend
 from pbxhub.store.session import Database, open_database
-from tests.support.outbox_world import AFTER, BEFORE, BUSY, NOON, OK, World, at, context_of, finish, report, take
+from tests.support.outbox_world import AFTER, BEFORE, BUSY, NOON, OK, World, at, finish, report, take
 
 DAY = 24 * 3600
 
@@ -43,9 +43,9 @@ def test_delivered_goes_first_then_failed_then_calls(database: Database) -> None
     world = World(database)
     world.webhook(BEFORE)
     world.webhook(AFTER)
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     finish(database, take(database, 0).claimed, OK, 1)
-    publish(context_of(database), {world.pbx_id: [report("1.1", AFTER, ended=2)]}, at(2))
+    world.publish(report("1.1", AFTER, ended=2), now=at(2))
     finish(database, take(database, 2).claimed, BUSY, 3)
     assert prune(database, at(29 * DAY)).deliveries == 0
     assert prune(database, at(31 * DAY)).deliveries == 1
@@ -60,7 +60,7 @@ def test_delivered_goes_first_then_failed_then_calls(database: Database) -> None
 def test_a_pending_delivery_is_never_deleted_and_keeps_its_call(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE, ended=2)]}, NOON)
+    world.publish(report("1.1", BEFORE, ended=2))
     pruned = prune(database, at(1000 * DAY))
     assert (pruned.deliveries, pruned.calls) == (0, 0)
 
@@ -69,7 +69,7 @@ def test_a_pending_delivery_is_never_deleted_and_keeps_its_call(database: Databa
 def test_more_than_one_batch_is_deleted_in_small_transactions(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report(f"1.{number}", BEFORE, ended=1) for number in range(7)]}, NOON)
+    world.publish(*(report(f"1.{number}", BEFORE, ended=1) for number in range(7)))
     for _ in range(7):
         finish(database, take(database, 0).claimed, OK, 1)
     assert prune(database, at(400 * DAY), batch=3).deliveries == 7
@@ -87,7 +87,7 @@ def test_no_table_keeps_anything_beyond_the_longest_retention(database: Database
     """Every table with created_on: one row of NOON in each, besides what a call of that time has left."""
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE, ended=1)]}, NOON)
+    world.publish(report("1.1", BEFORE, ended=1))
     finish(database, take(database, 0).claimed, OK, 1)
     mine = {"project_id": world.project_id, "created_on": NOON}
     with database.write() as session:
@@ -113,7 +113,7 @@ def test_no_table_keeps_anything_beyond_the_longest_retention(database: Database
 def test_an_event_that_a_kept_delivery_is_about_is_kept(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE, ended=1)]}, NOON)
+    world.publish(report("1.1", BEFORE, ended=1))
     with database.write() as session:
         session.execute(update(StageEvent).values(call_id=None))
         session.execute(update(Delivery).values(call_id=None))
@@ -227,7 +227,7 @@ def test_error_page_and_call_card_use_their_indexes_among_many_old_rows(database
 def test_a_selection_without_states_it_may_touch_is_empty(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     with database.read() as session:
         pending = Selection(states=("pending",)).conditions(world.project_id)
         assert session.scalars(select(Delivery.id).where(*pending)).all() == []

@@ -55,11 +55,11 @@ def body(world: World) -> dict[str, Any]:
 def test_every_stage_gives_one_delivery_per_webhook_of_that_stage(database: Database) -> None:
     world = World(database)
     first, second, other = world.webhook(BEFORE), world.webhook(BEFORE), world.webhook(AFTER)
-    done = publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    done = world.publish(report("1.1", BEFORE))
     assert (done.stages, done.deliveries, done.failed) == (1, 2, 0)
     assert [row.webhook_id for row in world.deliveries()] == [first, second]
     assert b'"caller":"+380441234567"' in world.deliveries()[0].body
-    publish(context_of(database), {world.pbx_id: [report("1.1", AFTER, ended=60)]}, at(60))
+    world.publish(report("1.1", AFTER, ended=60), now=at(60))
     assert [row.webhook_id for row in world.deliveries()] == [first, second, other]
 
 
@@ -67,8 +67,8 @@ def test_a_stage_reported_again_changes_nothing(database: Database) -> None:
     world = World(database)
     world.webhook(FORWARD)
     reports = [report("1.1", BEFORE, forward("101")), report("1.1", forward("101"), forward("102", 2))]
-    assert publish(context_of(database), {world.pbx_id: reports}, NOON).deliveries == 2
-    assert publish(context_of(database), {world.pbx_id: reports}, at(5)) == NOTHING
+    assert world.publish(*reports).deliveries == 2
+    assert world.publish(*reports, now=at(5)) == NOTHING
     assert len(world.deliveries()) == 2
 
 
@@ -80,7 +80,7 @@ def test_two_listeners_report_the_same_calls_at_once(database: Database) -> None
 
     def listen(order: list[Any]) -> None:
         for one in order:
-            results.append(publish(context_of(database), {world.pbx_id: [one]}, NOON))
+            results.append(world.publish(one))
 
     listeners = [threading.Thread(target=listen, args=(order,)) for order in (reports, reports[::-1], reports)]
     for listener in listeners:
@@ -94,9 +94,9 @@ def test_two_listeners_report_the_same_calls_at_once(database: Database) -> None
 def test_a_late_report_neither_reopens_a_call_nor_takes_anything_away(database: Database) -> None:
     world = World(database)
     over = report("1.1", AFTER, ended=60, values={"billsec": 49}, disposition="ANSWERED", memory={})
-    publish(context_of(database), {world.pbx_id: [over]}, at(60))
+    world.publish(over, now=at(60))
     late = report("1.1", BEFORE, values={"billsec": 1, "trunk": "t1"}, disposition="FAILED")
-    assert publish(context_of(database), {world.pbx_id: [late]}, at(70)).stages == 1
+    assert world.publish(late, now=at(70)).stages == 1
     (call,) = calls(database)
     assert (call.ended_on, call.disposition) == (at(60), "ANSWERED")
     assert call.data == {"billsec": 49, "trunk": "t1"}
@@ -108,9 +108,9 @@ def test_nothing_that_happened_before_the_end_is_told_after_it(database: Databas
     """CEL, read again after a restart, may show another number for a leg than AMI did, and so another key."""
     world = World(database)
     over = report("1.1", BEFORE, AFTER, ended=60, disposition="ANSWERED", memory={})
-    publish(context_of(database), {world.pbx_id: [over]}, at(60))
+    world.publish(over, now=at(60))
     late = report("1.1", forward("101"), AFTER, ended=60, disposition="ANSWERED", memory=None)
-    assert publish(context_of(database), {world.pbx_id: [late]}, at(70)) == NOTHING
+    assert world.publish(late, now=at(70)) == NOTHING
 
 
 def test_the_end_that_was_told_first_stays(database: Database) -> None:
@@ -118,10 +118,10 @@ def test_the_end_that_was_told_first_stays(database: Database) -> None:
     over = report(
         "1.1", AFTER, ended=60, answered_on=at(11), disposition="ANSWERED", values={"end_reason": "hangup"}, memory={}
     )
-    publish(context_of(database), {world.pbx_id: [over]}, at(60))
+    world.publish(over, now=at(60))
     lost = {"end_reason": "lost_while_disconnected", "trunk": "t1"}
     again = report("1.1", AFTER, ended=300, disposition="NO ANSWER", values=lost, memory={})
-    assert publish(context_of(database), {world.pbx_id: [again]}, at(300)) == NOTHING
+    assert world.publish(again, now=at(300)) == NOTHING
     (call,) = calls(database)
     assert (call.ended_on, call.answered_on, call.disposition) == (at(60), at(11), "ANSWERED")
     assert call.data == {"end_reason": "hangup", "trunk": "t1"}
@@ -130,9 +130,9 @@ def test_the_end_that_was_told_first_stays(database: Database) -> None:
 def test_a_call_of_which_only_the_last_channels_were_seen_becomes_what_it_really_was(database: Database) -> None:
     world = World(database)
     seen = report("1.1", direction="internal", caller="101", ended=60, disposition="NO ANSWER", memory={})
-    publish(context_of(database), {world.pbx_id: [seen]}, at(60))
+    world.publish(seen, now=at(60))
     told = [report("1.1", BEFORE), report("1.1", AFTER, ended=59, disposition="ANSWERED", memory={})]
-    assert publish(context_of(database), {world.pbx_id: told}, at(62)).stages == 2
+    assert world.publish(*told, now=at(62)).stages == 2
     (call,) = calls(database)
     assert (call.direction, call.caller, call.disposition) == ("incoming", "+380441234567", "ANSWERED")
     assert call.ended_on == at(59)
@@ -141,9 +141,9 @@ def test_a_call_of_which_only_the_last_channels_were_seen_becomes_what_it_really
 def test_an_end_that_was_only_concluded_gives_way_to_the_one_that_was_heard(database: Database) -> None:
     world = World(database)
     gone = report("1.1", AFTER, ended=300, values={"end_reason": "lost_while_disconnected", "trunk": "t1"}, memory={})
-    publish(context_of(database), {world.pbx_id: [gone]}, at(300))
+    world.publish(gone, now=at(300))
     heard = report("1.1", AFTER, ended=60, disposition="ANSWERED", values={"end_reason": "hangup"}, memory={})
-    assert publish(context_of(database), {world.pbx_id: [heard]}, at(310)) == NOTHING
+    assert world.publish(heard, now=at(310)) == NOTHING
     (call,) = calls(database)
     assert (call.ended_on, call.disposition) == (at(60), "ANSWERED")
     assert call.data == {"end_reason": "hangup", "trunk": "t1"}
@@ -153,8 +153,8 @@ def test_a_later_stage_sees_what_earlier_ones_told(database: Database) -> None:
     world = World(database)
     world.webhook(AFTER, spec(request=sent("queue", "calldate", "billsec")))
     earlier = {"queue": "sales", "calldate": NOON}
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE, values=earlier)]}, NOON)
-    publish(context_of(database), {world.pbx_id: [report("1.1", AFTER, ended=60, values={"billsec": 5})]}, at(60))
+    world.publish(report("1.1", BEFORE, values=earlier))
+    world.publish(report("1.1", AFTER, ended=60, values={"billsec": 5}), now=at(60))
     assert body(world) == {"queue": "sales", "calldate": "2026-05-14 15:00:00", "billsec": 5}
 
 
@@ -164,7 +164,7 @@ def test_a_did_of_another_project_gives_the_call_to_that_project(database: Datab
     expected = tenant.webhook()
     with database.write() as session:
         session.add(Number(project_id=tenant.project_id, pbx_id=owner.pbx_id, did="380445556677"))
-    publish(context_of(database), {owner.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    owner.publish(report("1.1", BEFORE))
     assert calls(database)[0].project_id == tenant.project_id
     assert [row.webhook_id for row in owner.deliveries()] == [expected]
 
@@ -174,19 +174,19 @@ def test_filters_decide_and_disabled_webhooks_get_nothing(database: Database) ->
     world.webhook(BEFORE, spec(filters=(Filter("caller", "starts_with", "+7"),)))
     world.webhook(BEFORE, enabled=False)
     wanted = world.webhook(BEFORE, spec(filters=(Filter("caller", "starts_with", "+380"),)))
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     assert [row.webhook_id for row in world.deliveries()] == [wanted]
 
 
 def test_an_edited_webhook_is_used_at_once(database: Database) -> None:
     world = World(database)
     webhook_id = world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     with database.write() as session:
         new = spec("http://127.0.0.1:9/new")
         session.execute(update(Webhook).where(Webhook.id == webhook_id).values(spec=new, revision=2))
         touch_webhooks(session, world.project_id)
-    publish(context_of(database), {world.pbx_id: [report("1.2", BEFORE)]}, NOON)
+    world.publish(report("1.2", BEFORE))
     assert [row.webhook_revision for row in world.deliveries()] == [1, 2]
     assert world.deliveries()[1].url.endswith("/new")
 
@@ -195,7 +195,7 @@ def test_what_cannot_be_rendered_is_on_the_error_page_with_its_reason(database: 
     world = World(database)
     must = RequestSpec(url="http://127.0.0.1:9/", parameters=(Parameter("q", value="<<queue>>", mandatory=True),))
     world.webhook(BEFORE, spec(request=must))
-    done = publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    done = world.publish(report("1.1", BEFORE))
     assert (done.deliveries, done.failed) == (0, 1)
     (delivery,) = world.deliveries()
     assert (delivery.state, delivery.outcome, delivery.finished_on) == (FAILED, "not_sent_mandatory", NOON)
@@ -209,7 +209,7 @@ def test_a_damaged_webhook_does_not_stop_the_others(database: Database) -> None:
         connection.exec_driver_sql(f"UPDATE webhook SET spec = '{{\"nonsense\": 1}}' WHERE id = {damaged}")
     with database.write() as session:
         touch_webhooks(session, world.project_id)
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     assert {row.webhook_id: row.state for row in world.deliveries()} == {damaged: FAILED, fine: PENDING}
 
 
@@ -227,7 +227,7 @@ def test_a_fault_while_one_request_is_made_keeps_the_stage_and_the_other_request
         return render(self, *arguments)
 
     monkeypatch.setattr(CompiledRequest, "render", render_but_the_first)
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     found = {row.webhook_id: (row.state, row.outcome) for row in world.deliveries()}
     assert found == {faulty: (FAILED, "render_error"), fine: (PENDING, "")}
 
@@ -248,7 +248,7 @@ def test_the_hub_adds_what_it_knows(database: Database) -> None:
     world.webhook(PICKUP, spec(request=sent(*names)))
     known = {"extension": "101", "recording_file": "/a.wav"}
     one = report("1.1", PICKUP, values=known, caller="0441234567", extension="101", answered_on=at(1))
-    publish(context_of(database), {world.pbx_id: [one]}, at(1))
+    world.publish(one, now=at(1))
     call = calls(database)[1]
     found = body(world)
     assert found.pop("recording").startswith(f"https://pbx.example.com/recordings/{call.id}?expires=")
@@ -265,7 +265,7 @@ def test_nothing_is_said_of_the_end_before_it(database: Database) -> None:
     ends = ("is_missed", "proper_flag", "repeated_flag", "recording_size")
     world.webhook(BEFORE, spec(request=sent("is_answered", *ends)))
     whole = report("1.1", BEFORE, AFTER, answered_on=at(1), ended=60)  # told at once, as after a gap
-    publish(context_of(database), {world.pbx_id: [whole]}, at(60))
+    world.publish(whole, now=at(60))
     assert body(world) == {"is_answered": False, **dict.fromkeys(ends)}
 
 
@@ -278,7 +278,7 @@ def test_a_proper_call_is_the_first_long_talk_of_a_number_in_a_month(database: D
     for index, (begins, talk) in enumerate(talks):
         times = {"started_on": at(begins), "answered_on": at(begins), "ended": begins + talk}
         stage = Stage(AFTER, "", 1, at(begins + talk), {"billsec": talk})
-        publish(context_of(database), {world.pbx_id: [report(f"1.{index}", stage, **times)]}, at(begins + talk))  # type: ignore[arg-type]
+        world.publish(report(f"1.{index}", stage, **times), now=at(begins + talk))  # type: ignore[arg-type]
         told = json.loads(world.deliveries()[-1].body)
         found.append((told["proper_flag"], told["repeated_flag"]))
     assert found == [(True, False), (False, True), (True, True), (False, True), (True, True)]
@@ -303,7 +303,7 @@ def test_the_size_of_a_recording_is_that_of_its_file(database: Database, tmp_pat
 def test_the_times_of_the_legs_are_times_again_when_a_call_is_read_back(database: Database) -> None:
     world = World(database)
     leg: Value = {"number": "101", "start": at(1), "answer": None, "end": at(60), "status": "NOANSWER"}
-    publish(context_of(database), {world.pbx_id: [report("1.1", AFTER, values={"legs": [leg]})]}, at(60))
+    world.publish(report("1.1", AFTER, values={"legs": [leg]}), now=at(60))
     with database.read() as session:
         stored = session.scalars(select(StageEvent)).one().data
     assert from_json(stored)["legs"] == [leg]
@@ -326,7 +326,7 @@ def test_numbers_are_understood_with_and_without_country_code(
 ) -> None:
     world = World(database)
     world.webhook(BEFORE, spec(request=sent("caller_e164", "country")))
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE, caller=caller)]}, NOON)
+    world.publish(report("1.1", BEFORE, caller=caller))
     found = body(world)
     assert (found.get("caller_e164") or None, found.get("country") or None) == (e164, country)
 
@@ -335,7 +335,7 @@ def test_texts_no_database_would_take_are_stored_all_the_same(database: Database
     world = World(database)
     world.webhook()
     nasty = {"caller_name": "A\0\ud800" + "x" * 10_000}
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE, values=nasty, **nasty)]}, NOON)
+    world.publish(report("1.1", BEFORE, values=nasty, **nasty))
     (call,) = calls(database)
     assert call.caller_name == "A\ufffd\ufffd" + "x" * 197
     assert len(str(call.data["caller_name"])) == 10_003
@@ -345,17 +345,17 @@ def test_an_internal_call_is_history_only(database: Database) -> None:
     world = World(database)
     world.webhook()
     internal = replace(report("1.1", ended=5), direction="internal")
-    assert publish(context_of(database), {world.pbx_id: [internal]}, at(5)) == NOTHING
+    assert world.publish(internal, now=at(5)) == NOTHING
     assert [call.direction for call in calls(database)] == ["internal"]
 
 
 def test_after_a_restart_the_tracker_gets_the_notes_of_open_calls_back(database: Database) -> None:
     world = World(database)
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE), report("1.2", BEFORE, ended=5)]}, NOON)
+    world.publish(report("1.1", BEFORE), report("1.2", BEFORE, ended=5))
     with database.read() as session:
         rows = session.execute(select(LiveCall.pbx_id, LiveCall.linkedid, LiveCall.memory)).all()
     assert rows == [(world.pbx_id, "1.1", {"open": True})]
-    publish(context_of(database), {world.pbx_id: [report("1.1", AFTER, ended=9, memory={})]}, NOON)
+    world.publish(report("1.1", AFTER, ended=9, memory={}))
     with database.read() as session:
         assert session.scalars(select(LiveCall)).all() == []
 
@@ -368,17 +368,17 @@ def test_a_thousand_webhooks_on_one_stage_cost_no_query_each(database: Database)
             for n in range(1000)
         )
         touch_webhooks(session, world.project_id)
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     statements: list[str] = []
     event.listen(database.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
-    assert publish(context_of(database), {world.pbx_id: [report("1.2", BEFORE)]}, NOON).deliveries == 1000
+    assert world.publish(report("1.2", BEFORE)).deliveries == 1000
     assert len(statements) < 25
 
 
 def test_stage_events_keep_what_was_known_at_that_moment(database: Database) -> None:
     world = World(database)
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE, values={"trunk": "t1"})]}, NOON)
-    publish(context_of(database), {world.pbx_id: [report("1.1", forward("101"))]}, at(1))
+    world.publish(report("1.1", BEFORE, values={"trunk": "t1"}))
+    world.publish(report("1.1", forward("101")), now=at(1))
     with database.read() as session:
         events = session.scalars(select(StageEvent).order_by(StageEvent.id)).all()
     assert [dict(one.data) for one in events] == [

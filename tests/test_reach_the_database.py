@@ -16,7 +16,6 @@ from structlog.testing import capture_logs
 
 from pbxhub.database_url import connect_arguments, database_places, read_database_url
 from pbxhub.delivery.context import open_context, utc_now
-from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.wakeup import WakeupListener, Wakeups
 from pbxhub.opening import OpenHub
 from pbxhub.services import guard
@@ -24,7 +23,7 @@ from pbxhub.settings import read_settings
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.receivers.receiver import Receiver
-from tests.support.outbox_world import BEFORE, VAULT, World, context_of, report, spec
+from tests.support.outbox_world import BEFORE, VAULT, World, report, spec
 from tests.support.waiting import wait_until
 from tests.support.working import working
 
@@ -109,7 +108,7 @@ def test_the_second_of_two_hosts_wakes_the_worker_at_once(database: Database, da
         world.webhook(BEFORE, spec(receiver.url))
         with working(two, receiver) as worker:
             wait_until(lambda: worker.in_flight == 0)
-            publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
+            world.publish(report("1.1", BEFORE), now=utc_now())
             receiver.wait_for(1, 1.5)  # the worker's own look would take two seconds
     two.close()
 

@@ -15,14 +15,13 @@ from pbxhub.calls.replay import replay
 from pbxhub.calls.stages import OPTIONAL_STAGES, CallReport
 from pbxhub.calls.tracker import Tracker
 from pbxhub.cli import main
-from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import Number
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.spec import Parameter, RequestSpec, WebhookSpec
 from tests.support.made_events import CALLER, NEW, agent, at, event
-from tests.support.outbox_world import AFTER, NOON, VAULT, World, context_of
+from tests.support.outbox_world import AFTER, NOON, VAULT, World
 from tests.support.recordings import messages_of, more, scenarios
 
 RECORDINGS = {f"{version}/{name}": lines for version in ("16", "22") for name, lines in scenarios(version).items()}
@@ -164,12 +163,12 @@ def what(*names: str) -> WebhookSpec:
 def test_a_project_that_waits_for_none_keeps_none_of_those_told_for_another(database: Database) -> None:
     world = World(database)
     world.webhook(AFTER)
-    publish(context_of(database), {world.pbx_id: reports("ring_group")}, NOON)
+    world.publish(*reports("ring_group"))
     with database.read() as session:
         assert {event.stage for event in session.scalars(select(StageEvent))}.isdisjoint(OPTIONAL_STAGES)
         with_them = session.scalars(select(Call)).one()
     other = World(database)
-    publish(context_of(database), {other.pbx_id: reports("ring_group", ())}, NOON)
+    other.publish(*reports("ring_group", ()))
     with database.read() as session:
         without = session.scalars(select(Call).where(Call.pbx_id == other.pbx_id)).one()
     assert (with_them.data, with_them.extension) == (without.data, without.extension)
@@ -178,7 +177,7 @@ def test_a_project_that_waits_for_none_keeps_none_of_those_told_for_another(data
 def test_a_webhook_gets_the_stage_that_it_waits_for_and_no_other(database: Database) -> None:
     world = World(database)
     hook = world.webhook("incoming.unring", what("extension", "ring_status"))
-    publish(context_of(database), {world.pbx_id: reports("ring_group")}, NOON)
+    world.publish(*reports("ring_group"))
     deliveries = world.deliveries()
     assert {row.webhook_id for row in deliveries} == {hook}
     assert sorted(row.body for row in deliveries) == [
@@ -191,7 +190,7 @@ def test_an_internal_call_that_is_told_live_is_one_call_of_the_history(database:
     for stage in ("internal.before", "internal.pickup", "internal.after"):
         world.webhook(stage, what("stage", "caller", "extension"))
     for report in reports("internal"):
-        publish(context_of(database), {world.pbx_id: [report]}, NOON)
+        world.publish(report)
     assert [row.body for row in world.deliveries()] == [
         f'{{"stage":"internal.{stage}","caller":"101","extension":"102"}}'.encode()
         for stage in ("before", "pickup", "after")

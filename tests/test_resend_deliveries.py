@@ -13,7 +13,6 @@ from pbxhub.delivery.outbox import (
     check,
     count_by_webhook,
     order_resend,
-    publish,
     resend_one,
     step_resends,
     stop_resend,
@@ -26,7 +25,6 @@ from pbxhub.store.webhooks import Webhook, touch_webhooks
 from tests.support.outbox_world import (
     BEFORE,
     BUSY,
-    NOON,
     OK,
     World,
     at,
@@ -42,7 +40,7 @@ def failed(database: Database, number: int) -> World:
     """A world with that many failed deliveries of one webhook."""
     world = World(database)
     world.webhook(what=spec(in_flight=100))
-    publish(context_of(database), {world.pbx_id: [report(f"1.{call}", BEFORE) for call in range(number)]}, NOON)
+    world.publish(*(report(f"1.{call}", BEFORE) for call in range(number)))
     finish(database, take(database, 0).claimed, BUSY, 1)
     return world
 

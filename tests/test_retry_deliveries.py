@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from pbxhub.delivery.context import PauseRule
-from pbxhub.delivery.outbox import publish, resume
+from pbxhub.delivery.outbox import resume
 from pbxhub.delivery.outbox.next_state import retry_after
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING
@@ -37,7 +37,7 @@ def webhook(database: Database, webhook_id: int) -> Webhook:
 def test_a_failure_is_tried_again_as_the_profile_says(database: Database, profile: str, delays: list[int]) -> None:
     world = World(database)
     world.webhook(what=spec(retry=Retry(profile)))  # type: ignore[arg-type]
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     time = 0
     for number, delay in enumerate(delays, 1):
         finish(database, take(database, time).claimed, BUSY, time)
@@ -54,7 +54,7 @@ def test_a_failure_is_tried_again_as_the_profile_says(database: Database, profil
 def test_what_cannot_pass_is_final_whatever_the_profile(database: Database) -> None:
     world = World(database)
     world.webhook(what=spec(retry=Retry("fast")))
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     finish(database, take(database, 0).claimed, Answer("http_4xx", "", 422), 1)
     assert world.deliveries()[0].state == FAILED
 
@@ -62,7 +62,7 @@ def test_what_cannot_pass_is_final_whatever_the_profile(database: Database) -> N
 def test_retry_after_is_honoured_up_to_an_hour(database: Database) -> None:
     world = World(database)
     world.webhook(what=spec(retry=Retry("own", (5, 5))))
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     finish(database, take(database, 0).claimed, Answer("http_5xx", "", 503, headers=(("retry-after", "90"),)), 0)
     assert world.deliveries()[0].due_at == at(90)
     finish(database, take(database, 90).claimed, Answer("http_4xx", "", 429, headers=(("Retry-After", "9999999"),)), 90)
@@ -100,9 +100,9 @@ def test_telegram_says_in_the_body_how_long_to_wait(status: int, body: bytes, se
 def test_a_later_retry_does_not_hold_other_stages_back(database: Database) -> None:
     world = World(database)
     world.webhook(what=spec(retry=Retry("minutes")))
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     finish(database, take(database, 0).claimed, BUSY, 0)
-    publish(context_of(database), {world.pbx_id: [report("1.2", BEFORE)]}, at(60))
+    world.publish(report("1.2", BEFORE), now=at(60))
     first_of_both = take(database, 60, limit=1).claimed[0]
     assert first_of_both.lane == 1
 
@@ -111,7 +111,7 @@ def test_one_failure_never_pauses_but_many_over_hours_do(database: Database) -> 
     world = World(database)
     webhook_id = world.webhook()
     for number, hours in enumerate((0, 1, 2, 7)):
-        publish(context_of(database), {world.pbx_id: [report(f"1.{number}", BEFORE)]}, at(hours * HOUR))
+        world.publish(report(f"1.{number}", BEFORE), now=at(hours * HOUR))
         finish(database, take(database, hours * HOUR).claimed, BUSY, hours * HOUR, RULE)
         assert (webhook(database, webhook_id).paused_on is not None) == (hours == 7)
     assert notices(database) == ["first_failure", "paused"]
@@ -121,10 +121,10 @@ def test_one_failure_never_pauses_but_many_over_hours_do(database: Database) -> 
 def test_deliveries_of_a_paused_webhook_wait_and_go_when_it_is_resumed(database: Database) -> None:
     world = World(database)
     webhook_id = world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.0", BEFORE)]}, NOON)
+    world.publish(report("1.0", BEFORE))
     finish(database, take(database, 0).claimed, Answer("gone", "", 410), 0)
     assert webhook(database, webhook_id).paused_on == NOON
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, at(1))
+    world.publish(report("1.1", BEFORE), now=at(1))
     assert take(database, 100).claimed == ()
     with database.write() as session:
         resume(context_of(database), session, webhook_id)
@@ -137,7 +137,7 @@ def test_a_success_resets_the_count_and_tells_of_the_recovery(database: Database
     world = World(database)
     webhook_id = world.webhook()
     for number, answer in enumerate((BUSY, BUSY, OK)):
-        publish(context_of(database), {world.pbx_id: [report(f"1.{number}", BEFORE)]}, at(number))
+        world.publish(report(f"1.{number}", BEFORE), now=at(number))
         finish(database, take(database, number).claimed, answer, number, RULE)
     assert webhook(database, webhook_id).failures == 0
     assert notices(database) == ["first_failure", "recovered"]
@@ -147,10 +147,10 @@ def test_a_webhook_that_wavers_recovers_once_a_day_and_only_from_what_was_told(d
     world = World(database)
     world.webhook()
     for number in range(20):
-        publish(context_of(database), {world.pbx_id: [report(f"1.{number}", BEFORE)]}, at(number))
+        world.publish(report(f"1.{number}", BEFORE), now=at(number))
         finish(database, take(database, number).claimed, OK if number % 2 else BUSY, number, RULE)
     assert notices(database) == ["first_failure", "recovered"]
     for number, answer in ((30, BUSY), (60, OK)):
-        publish(context_of(database), {world.pbx_id: [report(f"2.{number}", BEFORE)]}, at(number * HOUR))
+        world.publish(report(f"2.{number}", BEFORE), now=at(number * HOUR))
         finish(database, take(database, number * HOUR).claimed, answer, number * HOUR, RULE)
     assert notices(database) == ["first_failure", "recovered"] * 2

@@ -12,7 +12,6 @@ from pbxhub.delivery.outbox import (
     call_resthook,
     cancel_pending,
     pause,
-    publish,
     resend_one,
     subscribe,
 )
@@ -101,7 +100,7 @@ def test_a_subscriber_that_fails_for_long_goes_on_as_nobody_could_resume_it(data
 def test_a_webhook_that_is_gone_is_paused_and_its_deliveries_wait(database: Database) -> None:
     world = World(database)
     world.webhook(name="CRM")
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     finish(database, take(database, 1).claimed, GONE, 2)
     assert notices(database)[-1] == (
         PAUSED,
@@ -122,7 +121,7 @@ def test_a_webhook_that_calls_ask_is_not_asked_while_it_is_paused(database: Data
 def test_a_webhook_that_is_switched_off_or_deleted_is_not_paused_too(database: Database, deleted: bool) -> None:
     world = World(database)
     webhook_id = world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     flying = take(database, 1).claimed
     with database.write() as session:
         off = {"enabled": False, "deleted_on": at(2) if deleted else None}
@@ -137,7 +136,7 @@ def test_a_webhook_that_is_switched_off_or_deleted_is_not_paused_too(database: D
 def test_a_paused_webhook_does_not_deliver_again_because_of_what_was_on_its_way(database: Database) -> None:
     world = World(database)
     world.webhook(what=spec(in_flight=2))
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE), report("1.2", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE), report("1.2", BEFORE))
     first, second = take(database, 1).claimed
     finish(database, [first], BUSY, 2, AT_ONCE)
     finish(database, [second], OK, 3)

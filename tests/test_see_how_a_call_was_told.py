@@ -214,5 +214,5 @@ def count(database: Database) -> int:
 def pbx(database: Database) -> int:
     """A PBX with one call, 1.1."""
     world = World(database)
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     return world.pbx_id

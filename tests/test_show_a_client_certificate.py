@@ -4,7 +4,6 @@ import pytest
 from sqlalchemy import select
 
 from pbxhub.delivery.context import utc_now
-from pbxhub.delivery.outbox import publish
 from pbxhub.store.delivery_rows import DELIVERED, FAILED
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
@@ -13,7 +12,7 @@ from pbxhub.testing.receivers.bad_tls import Authority, new_authority
 from pbxhub.testing.receivers.misbehaving import Cage
 from pbxhub.webhooks.check import check_spec
 from pbxhub.webhooks.spec import RequestSpec, SpecError, dump_spec
-from tests.support.outbox_world import BEFORE, VAULT, World, context_of, report, spec
+from tests.support.outbox_world import BEFORE, VAULT, World, report, spec
 from tests.support.waiting import wait_until
 from tests.support.working import working
 
@@ -30,7 +29,7 @@ def delivered(database: Database, authority: Authority, request: RequestSpec, se
         what = spec(request=RequestSpec(url=cage.url, tls_ca=request.tls_ca, tls_certificate=request.tls_certificate))
         world.webhook(BEFORE, what, tls_key_sealed=sealed)
         with working(database, cage):  # type: ignore[arg-type]
-            publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
+            world.publish(report("1.1", BEFORE), now=utc_now())
             wait_until(lambda: world.deliveries()[0].state in (DELIVERED, FAILED))
     return world
 

@@ -13,7 +13,7 @@ from pbxhub.account.access import Access, Program, rights_of_role
 from pbxhub.account.preview import test_send as send_test
 from pbxhub.delivery.context import open_context, utc_now
 from pbxhub.delivery.links import Links
-from pbxhub.delivery.outbox import publish, resend_one
+from pbxhub.delivery.outbox import resend_one
 from pbxhub.notices.send_notices import send_due
 from pbxhub.opening import OpenHub
 from pbxhub.sending.sender import Sender
@@ -106,7 +106,7 @@ def test_a_test_send_is_guarded(app: Flask, database: Database) -> None:
 def test_a_recording_is_fetched_by_the_guarded_sender(app: Flask, database: Database) -> None:
     world = World(database)
     with Receiver() as receiver:
-        publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
+        world.publish(report("1.1", BEFORE), now=utc_now())
         with database.write() as session:
             call = session.query(Call).one()
             call.data = {**call.data, "recording_file": f"{receiver.url}/a.wav"}
@@ -124,7 +124,7 @@ def test_a_recording_of_hours_is_fetched_whole_and_in_parts(database: Database, 
     app = services.app(OpenHub(settings, open_context(settings, database, VAULT)))
     world = World(database)
     with Receiver(lambda _request: Reply(200, sound)) as receiver:
-        publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
+        world.publish(report("1.1", BEFORE), now=utc_now())
         with database.write() as session:
             call = session.query(Call).one()
             call.data = {**call.data, "recording_file": f"{receiver.url}/a.wav"}
@@ -163,7 +163,7 @@ def test_what_is_sent_again_is_guarded_again(database: Database) -> None:
     with Receiver() as receiver, Receiver() as other:
         world.webhook(BEFORE, spec(receiver.url))
         with working(database, receiver):
-            publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
+            world.publish(report("1.1", BEFORE), now=utc_now())
             receiver.wait_for(1)
             wait_until(lambda: bool(world.deliveries()[0].finished_on))
         (delivery,) = world.deliveries()

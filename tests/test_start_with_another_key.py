@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select, update
 
-from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.worker import Worker
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.engine import Engine
@@ -108,7 +107,7 @@ def test_a_secret_that_cannot_be_opened_leaves_its_delivery_pending_until_it_is_
         what = spec(receiver.url, retry=Retry("none"))
         what = replace(what, request=replace(what.request, auth=Auth("bearer")))
         webhook_id = world.webhook(what=what, secret_sealed=OTHER.seal("token"))
-        publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+        world.publish(report("1.1", BEFORE))
         with working(database):
             await_until(lambda: bool(world.deliveries()[0].message))
         (delivery,) = world.deliveries()

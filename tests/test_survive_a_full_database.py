@@ -13,7 +13,6 @@ from sqlalchemy.exc import OperationalError
 
 from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.context import utc_now
-from pbxhub.delivery.outbox import publish
 from pbxhub.store.delivery_rows import DELIVERED, Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.session import Database
@@ -23,7 +22,7 @@ from pbxhub.testing.receivers.receiver import Receiver, Reply
 from pbxhub.webhooks.spec import RequestSpec
 from tests.support.hub import add_pbx, calls_of, listening, pbx_of
 from tests.support.killing import stages_of
-from tests.support.outbox_world import BEFORE, World, context_of, report, spec
+from tests.support.outbox_world import BEFORE, World, report, spec
 from tests.support.pbx_line import playing, until
 from tests.support.waiting import wait_until
 from tests.support.working import working
@@ -172,7 +171,7 @@ def test_workers_wait_and_burn_no_attempt(database: Database, fault: Fault) -> N
     world = World(database)
     with Receiver() as receiver:
         world.webhook(BEFORE, spec(receiver.url, in_flight=100))
-        publish(context_of(database), {world.pbx_id: [report(f"1.{n}", BEFORE) for n in range(100)]}, utc_now())
+        world.publish(*(report(f"1.{n}", BEFORE) for n in range(100)), now=utc_now())
         mend = fault(database)
         with working(database, receiver) as worker:
             refused(database)
@@ -203,7 +202,7 @@ def test_a_log_of_the_trouble_holds_no_key_and_no_answer(
     with Receiver(break_and_answer) as receiver:
         world.webhook("", spec(f"{receiver.url}/bot12345:BOT-KEY/send"), name="next")
         world.webhook(BEFORE, spec(receiver.url, on_success="next"))
-        publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
+        world.publish(report("1.1", BEFORE), now=utc_now())
         with working(database, receiver):
             wait_until(lambda: "database unavailable" in told.getvalue())
             mends[0]()
@@ -218,7 +217,7 @@ def test_an_answer_that_cannot_be_written_yet_is_kept(database: Database, fault:
     mends: list[Callable[[], None]] = []
     with Receiver(lambda _: mends.append(fault(database)) or Reply(body=b"x" * BIG)) as receiver:  # type: ignore[func-returns-value]
         world.webhook(BEFORE, spec(receiver.url))
-        publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
+        world.publish(report("1.1", BEFORE), now=utc_now())
         with working(database, receiver):
             wait_until(lambda: bool(mends))
             refused(database)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pbxhub.calls.stages import CallReport
-from pbxhub.delivery.outbox import Claimed, publish
+from pbxhub.delivery.outbox import Claimed
 from pbxhub.delivery.outbox.ordered_call_status import ask_cancel, register, settle
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call
@@ -44,8 +44,8 @@ def test_ongoing_waits_for_the_first_attempt_of_registered(database: Database) -
     one = order(world)
     registered = take(database, 0).claimed
     assert statuses(registered) == ["registered"]
-    publish(context_of(database), {world.pbx_id: [outgoing(one, answered_on=at(1))]}, at(1))
-    publish(context_of(database), {world.pbx_id: [outgoing(one, answered_on=at(1), ended=3.0)]}, at(3))
+    world.publish(outgoing(one, answered_on=at(1)), now=at(1))
+    world.publish(outgoing(one, answered_on=at(1), ended=3.0), now=at(3))
     assert take(database, 4).claimed == ()
     finish(database, registered, BUSY, 5)
     ongoing = take(database, 5).claimed
@@ -97,7 +97,7 @@ def last_told(world: World, values: dict[str, Any]) -> tuple[dict[str, Any], Ord
         custom={"deal": 7, "name": 'O\'Neil "x"'},
     )
     ended = outgoing(one, answered_on=at(1), ended=60.0, values=values)
-    publish(context_of(world.database), {world.pbx_id: [ended]}, at(60))
+    world.publish(ended, now=at(60))
     body = json.loads(world.deliveries(Delivery.kind == "callback")[-1].body)
     assert body.keys() == {"status", "data", "message"}
     assert (body["status"], body["message"]) == ("success", "Call Details")

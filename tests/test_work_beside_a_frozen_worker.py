@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from pbxhub.delivery.context import utc_now
-from pbxhub.delivery.outbox import Finished, claim, publish, record
+from pbxhub.delivery.outbox import Finished, claim, record
 from pbxhub.store.delivery_rows import DELIVERED
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.receivers.receiver import Receiver, Reply
@@ -20,7 +20,6 @@ from tests.support.killing import Child, attempt_of
 from tests.support.outbox_world import (
     BEFORE,
     BUSY,
-    NOON,
     OK,
     VAULT,
     World,
@@ -91,16 +90,16 @@ def test_a_worker_frozen_while_it_chooses_loses_its_turn(database: Database, var
     with Receiver() as receiver, worker(variables) as frozen:
         world.webhook(BEFORE, spec(receiver.url))
         frozen.arm("claim before commit")
-        publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
+        world.publish(report("1.1", BEFORE), now=utc_now())
         frozen.stand("claim before commit")
         freeze(frozen)
         with worker(variables):
             receiver.wait_for(1, FEW)
-            publish(context_of(database), {world.pbx_id: [report("1.2", BEFORE)]}, utc_now())
+            world.publish(report("1.2", BEFORE), now=utc_now())
             receiver.wait_for(2, FEW)
             wait_until(lambda: {row.state for row in world.deliveries()} == {DELIVERED}, "both are delivered")
         thaw(frozen)  # and alone: it finds its transaction gone, and goes on
-        publish(context_of(database), {world.pbx_id: [report("1.3", BEFORE)]}, utc_now())
+        world.publish(report("1.3", BEFORE), now=utc_now())
         receiver.wait_for(3, FEW)
     assert [len(world.attempts(row)) for row in world.deliveries()] == [1, 1, 1]
     assert len({attempt_of(request) for request in receiver.requests}) == receiver.count == 3
@@ -114,7 +113,7 @@ def test_a_worker_frozen_with_an_answer_tells_what_it_was_and_changes_nothing_el
     with Receiver(lambda _: next(answers, Reply())) as receiver, worker(variables) as frozen:
         world.webhook(BEFORE, spec(receiver.url))
         frozen.arm("after answer")
-        publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
+        world.publish(report("1.1", BEFORE), now=utc_now())
         frozen.stand("after answer")
         freeze(frozen)
         with worker(variables):
@@ -132,7 +131,7 @@ def test_a_worker_frozen_with_an_answer_tells_what_it_was_and_changes_nothing_el
 def test_who_comes_while_another_chooses_goes_on_at_once_and_asks_again_soon(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     with database.write() as choosing:
         (taken,) = claim(context_of(database), choosing, 100, at(1)).claimed
         began = time.monotonic()
@@ -146,7 +145,7 @@ def test_who_comes_while_another_chooses_goes_on_at_once_and_asks_again_soon(dat
 def test_a_process_frozen_over_the_health_of_a_webhook_holds_nobody_up_for_long(database: Database) -> None:
     world = World(database)
     world.webhook()
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE), report("1.2", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE), report("1.2", BEFORE))
     first, second = take(database, 0).claimed
     began = time.monotonic()
     with ExitStack() as frozen:

@@ -124,10 +124,10 @@ def test_a_claim_passes_over_a_locked_delivery_that_waits_for_its_turn_in_the_ca
     world.webhook(FORWARD)
     world.webhook(BEFORE)
     for step in (1, 2):
-        publish(context_of(database), {world.pbx_id: [report("1.1", forward("101", step))]}, NOON)
+        world.publish(report("1.1", forward("101", step)))
     first, second = world.deliveries()
     assert [one.id for one in take(database, 29).claimed] == [first.id]
-    publish(context_of(database), {world.pbx_id: [report("1.2", BEFORE)]}, at(31))
+    world.publish(report("1.2", BEFORE), now=at(31))
     with locked(database, Delivery, Delivery.id == second.id), promptly():
         (other,) = take(database, 31).claimed  # the second has had its time of waiting, but not since the first left
         assert other.call_id != second.call_id
@@ -214,10 +214,10 @@ def test_a_publish_that_meets_its_call_locked_writes_nothing_and_is_repeated(dat
     impatient(database)
     later = [report("1.0", FORWARD, values={"forward_to": "101"}), report("1.1", BEFORE)]
     with locked(database, Call), pytest.raises(OperationalError, match="lock timeout"):
-        publish(context_of(database), {world.pbx_id: later}, at(1))
+        world.publish(*later, now=at(1))
     assert count(database, StageEvent) == 1
     for _ in range(2):
-        publish(context_of(database), {world.pbx_id: later}, at(2))
+        world.publish(*later, now=at(2))
     assert count(database, StageEvent) == 3
     assert len(world.deliveries()) == 2
 
@@ -248,7 +248,7 @@ def test_a_worker_that_cannot_record_a_failure_yet_keeps_it_and_sends_nothing_tw
     met: list[str] = []
     with Receiver(lambda _: Reply(503)) as receiver, ExitStack() as holder:
         webhook_id = world.webhook(BEFORE, spec(receiver.url))
-        publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE), report("1.2", BEFORE)]}, utc_now())
+        world.publish(report("1.1", BEFORE), report("1.2", BEFORE), now=utc_now())
         holder.enter_context(locked(database, Webhook, Webhook.id == webhook_id))
         impatient(database)
         event.listen(database.engine, "handle_error", lambda context: met.append(str(context.original_exception)))
@@ -273,7 +273,7 @@ def test_publish_and_record_lock_calls_of_several_pbxs_in_one_order(database: Da
     worlds = [World(database), World(database)]
     for world, linkedid in zip(worlds, ("9", "1"), strict=True):  # the later PBX has the lower linkedid
         world.webhook(BEFORE, spec(on_success="next"))
-        publish(context_of(database), {world.pbx_id: [report(linkedid, BEFORE)]}, NOON)
+        world.publish(report(linkedid, BEFORE))
     claimed = take(database, 1).claimed
     assert len(claimed) == 2
     with ThreadPoolExecutor(1) as threads:

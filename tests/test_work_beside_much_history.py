@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import event, make_url, update
 
-from pbxhub.delivery.outbox import publish, publish_later, publish_other, register, subscribe
+from pbxhub.delivery.outbox import publish_later, publish_other, register, subscribe
 from pbxhub.delivery.outbox.lost_attempts import give_back
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.accounts import Number
@@ -93,13 +93,13 @@ def everything(world: World) -> None:
     database = world.database
     order = an_order(world)
     calls = [report("1", BEFORE, forward("101"), forward("102", 2)), report(f"{CHANNEL_PREFIX}{order.id}", BEFORE)]
-    publish(context_of(database), {world.pbx_id: calls}, NOON)
-    publish(context_of(database), {world.pbx_id: calls}, NOON)
+    world.publish(*calls)
+    world.publish(*calls)
     claimed = take(database, 0).claimed
     a_question_before_its_call(world, claimed[0].id)
-    publish(context_of(database), {world.pbx_id: [report("asked", BEFORE)]}, NOON)
+    world.publish(report("asked", BEFORE))
     finish(database, claimed, Answer("ok", "", 200, body=b'{"id": 7}', total_us=1), 1)
-    publish(context_of(database), {world.pbx_id: [report("1", AFTER, ended=5.0)]}, at(5))
+    world.publish(report("1", AFTER, ended=5.0), now=at(5))
     later(world, at(5))
     for seconds in (6, 40, 80, 120, 160, 200):  # held on, lost, lost too often
         give_up(database, take(database, seconds), seconds)

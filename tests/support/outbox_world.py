@@ -11,7 +11,7 @@ from sqlalchemy import select
 from pbxhub.calls.stages import CallReport, Stage, Value
 from pbxhub.delivery.context import DeliveryContext, PauseRule
 from pbxhub.delivery.links import Links
-from pbxhub.delivery.outbox import AttemptResult, Batch, Claimed, Finished, claim, publish, record
+from pbxhub.delivery.outbox import AttemptResult, Batch, Claimed, Finished, Published, claim, publish, record
 from pbxhub.delivery.outbox.attempt_result import given_up
 from pbxhub.delivery.wakeup import Wakeups
 from pbxhub.delivery.webhook_cache import WebhookCache
@@ -88,6 +88,10 @@ class World:
             self.webhooks.append(row.id)
             return row.id
 
+    def publish(self, *reports: CallReport, now: datetime = NOON) -> Published:
+        """What the tracker of this PBX reports is written and queued."""
+        return publish(context_of(self.database), {self.pbx_id: list(reports)}, now)
+
     def deliveries(self, *where: Any) -> list[Delivery]:
         with self.database.read() as session:
             return list(session.scalars(select(Delivery).where(*where).order_by(Delivery.id)))
@@ -161,6 +165,6 @@ def sick(database: Database, *addresses: str) -> World:
     world.webhook(name="CRM\r\nBcc: x@example.com")
     with database.write() as session:
         session.add_all(NoticeTarget(project_id=world.project_id, address=address) for address in addresses)
-    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE)]}, NOON)
+    world.publish(report("1.1", BEFORE))
     finish(database, take(database, 0).claimed, BUSY, 1)
     return world
