@@ -14,6 +14,11 @@ class Sentence(str):
     values: Mapping[str, object]
 
 
+def with_advice(why: str, advice: str) -> Sentence:
+    """What is wrong and what to do about it, in one line."""
+    return say("%(why)s %(advice)s", why=why, advice=advice)
+
+
 def say(text: str, /, **values: object) -> Sentence:
     """A sentence with its %(name)s filled in. A value may be a Sentence too; it is translated as well.
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pbxhub.translatable import Sentence, say
+from pbxhub.translatable import Sentence, with_advice
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Refusal:
     @property
     def text(self) -> Sentence:
         """Both in one line."""
-        return say("%(why)s %(advice)s", why=self.sentence, advice=self.remedy)
+        return with_advice(self.sentence, self.remedy)
 
 
 @dataclass(frozen=True, slots=True)

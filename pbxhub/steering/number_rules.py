@@ -19,7 +19,7 @@ from functools import lru_cache
 
 import phonenumbers
 
-from pbxhub.translatable import Sentence, say
+from pbxhub.translatable import Sentence, say, with_advice
 
 LONGEST_NUMBER = 32  # keys
 MOST_RULES = 200
@@ -49,7 +49,7 @@ class WrongRule:
     @property
     def text(self) -> Sentence:
         """Both in one line."""
-        return say("%(why)s %(advice)s", why=self.sentence, advice=self.remedy)
+        return with_advice(self.sentence, self.remedy)
 
 
 @dataclass(frozen=True, slots=True)

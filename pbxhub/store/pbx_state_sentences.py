@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pbxhub.translatable import say
+from pbxhub.translatable import say, with_advice
 
 StateName = Literal["connecting", "refused", "connected", "lost"]
 
@@ -45,7 +45,7 @@ class PbxState:
     @property
     def sentence(self) -> str:
         """What is wrong and what to do, in one line; "" when nothing is."""
-        return say("%(why)s %(advice)s", why=self.why, advice=self.advice) if self.code in REASONS else ""
+        return with_advice(self.why, self.advice) if self.code in REASONS else ""
 
 
 REASONS: Mapping[str, Reason] = {

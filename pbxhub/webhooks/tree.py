@@ -187,33 +187,22 @@ class _Compiler:
 
 
 def _object(children: list[Child]) -> Node:
-    def build(context: Context) -> dict[str, Any]:
-        result = {}
-        for child in children:
-            try:
-                value = child.node(context)
-            except RenderError as error:
-                raise error.at(child.path) from None
-            if value is not OMITTED:
-                result[child.name] = value
-        return result
-
-    return build
+    return lambda context: dict(_values(children, context))
 
 
 def _array(children: list[Child]) -> Node:
-    def build(context: Context) -> list[Any]:
-        result = []
-        for child in children:
-            try:
-                value = child.node(context)
-            except RenderError as error:
-                raise error.at(child.path) from None
-            if value is not OMITTED:
-                result.append(value)
-        return result
+    return lambda context: [value for _, value in _values(children, context)]
 
-    return build
+
+def _values(children: list[Child], context: Context) -> Iterator[tuple[str, Any]]:
+    """The names and values of those children that are not left out."""
+    for child in children:
+        try:
+            value = child.node(context)
+        except RenderError as error:
+            raise error.at(child.path) from None
+        if value is not OMITTED:
+            yield child.name, value
 
 
 def _emptied(build: Node, item: Parameter, path: str) -> Node:
