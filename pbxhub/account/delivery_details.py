@@ -14,7 +14,8 @@ from pbxhub.account.webhook_fields import flatten
 from pbxhub.calls.stages import JSON, Value
 from pbxhub.json_depth import read_any_json
 from pbxhub.redaction import redact_headers, redact_url
-from pbxhub.store.delivery_rows import DELIVERED, FAILED, Delivery
+from pbxhub.store.connections import Connection, waiting_for
+from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.webhooks.check import used_parameters
@@ -35,7 +36,8 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """named: where each parameter stands in the webhook, its name, and the value it had."""
+    """named: where each parameter stands in the webhook, its name, and the value it had. waits_for: the connection for
+    whose token the delivery waits."""
 
     delivery: Delivery
     webhook: Webhook
@@ -44,6 +46,7 @@ class Details:
     request: Request
     named: list[tuple[str, str, Value]]
     compared: Compared | None
+    waits_for: Connection | None
 
 
 def details_of(session: Session, access: Access, delivery: Delivery) -> Details:
@@ -54,7 +57,8 @@ def details_of(session: Session, access: Access, delivery: Delivery) -> Details:
     headers = tuple((name, value) for name, value in delivery.headers)
     request = visible_request(access, Request(delivery.method, delivery.url, headers, delivery.body))
     named = _named_values(session, access, delivery, webhook, stage, call)
-    return Details(delivery, webhook, call, stage, request, named, _compared(session, access, delivery))
+    waits_for = waiting_for(session, webhook, access.now) if delivery.state == PENDING else None
+    return Details(delivery, webhook, call, stage, request, named, _compared(session, access, delivery), waits_for)
 
 
 def _named_values(

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pbxhub.vault import Vault
 
+CALLBACK = "/connections/callback"
 RECORDING_LIFETIME = timedelta(days=7)
 
 
@@ -20,6 +21,11 @@ class Links:
         self.common_folder = recordings
         self.recordings = RecordingLinks(vault, public_url)
         self._url = public_url
+
+    @property
+    def consent_callback(self) -> str:
+        """Where a provider sends the browser back when a user has agreed to a connection."""
+        return f"{self._url}{CALLBACK}"
 
     def call_card(self, call_id: UUID) -> str:
         return f"{self._url}/calls/{call_id}"

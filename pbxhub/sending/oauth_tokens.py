@@ -21,7 +21,7 @@ from pbxhub.sending.address_guard import NetworkGrant
 from pbxhub.sending.exchange import Answer, Outgoing
 from pbxhub.sending.outcomes import may_pass
 from pbxhub.sending.sender import Sender
-from pbxhub.translatable import say
+from pbxhub.translatable import Sentence, say
 from pbxhub.webhooks.connection_spec import OAuth, service_account
 from pbxhub.webhooks.rendered_request import Request
 
@@ -44,7 +44,7 @@ class Granted:
 class TokenRefused:
     """Why there is no token: a sentence with the provider's words. passing: the same request may succeed later."""
 
-    sentence: str
+    sentence: Sentence
     passing: bool
 
 
@@ -57,7 +57,15 @@ class Provider:
     networks: NetworkGrant
 
 
-def fetch_again(sender: Sender, provider: Provider, refresh: str) -> Granted | TokenRefused:
+def fetch_by_code(
+    sender: Sender, provider: Provider, code: str, verifier: str, redirect_uri: str
+) -> Granted | TokenRefused:
+    """Exchanges the code that the browser brought back."""
+    given = {"code": code, "redirect_uri": redirect_uri, **({"code_verifier": verifier} if verifier else {})}
+    return _fetch(sender, provider, "authorization_code", given)
+
+
+def fetch_again(sender: Sender, provider: Provider, refresh: str, redirect_uri: str) -> Granted | TokenRefused:
     """The next token. refresh: the stored refresh token; "" for grants that need none."""
     grant = provider.oauth.grant
     scope = {"scope": provider.oauth.scopes} if provider.oauth.scopes else {}
@@ -70,7 +78,8 @@ def fetch_again(sender: Sender, provider: Provider, refresh: str) -> Granted | T
         return _fetch(sender, provider, JWTBearerGrant.GRANT_TYPE, {"assertion": assertion})
     if not refresh:
         return TokenRefused(say("The token has ended, and the provider gave no refresh token. Connect again."), False)
-    return _fetch(sender, provider, "refresh_token", {"refresh_token": refresh})
+    again = {"redirect_uri": redirect_uri} if provider.oauth.redirect_on_refresh else {}
+    return _fetch(sender, provider, "refresh_token", {"refresh_token": refresh, **again})
 
 
 def _fetch(sender: Sender, provider: Provider, grant: str, given: Mapping[str, str]) -> Granted | TokenRefused:
@@ -80,7 +89,8 @@ def _fetch(sender: Sender, provider: Provider, grant: str, given: Mapping[str, s
     try:
         token = client.fetch_token(provider.oauth.token_url, grant_type=grant, **given)
     except _NoAnswerError as error:
-        return TokenRefused(_clean(str(error), provider, given), error.passing)
+        why = _clean(str(error), provider, given)
+        return TokenRefused(say("The provider cannot be asked for a token: %(why)s", why=why), error.passing)
     except OAuth2Error as error:
         words = ": ".join(filter(None, (str(error.error), str(error.description or ""))))
         return _refused(words, provider, given)

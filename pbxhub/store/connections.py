@@ -62,6 +62,10 @@ class Connection(Base):
     renewing_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)
 
+    def waits(self, now: datetime) -> bool:
+        """Whether its deliveries wait for a token."""
+        return self.ready_until is None or self.ready_until <= now
+
 
 def connections_of(session: Session, project_id: int) -> list[Connection]:
     """The connections of a project, by name."""
@@ -72,6 +76,12 @@ def connections_of(session: Session, project_id: int) -> list[Connection]:
 def connection_named(session: Session, project_id: int, name: str) -> Connection | None:
     """A connection of a project by its name."""
     return session.scalar(select(Connection).where(Connection.project_id == project_id, Connection.name == name))
+
+
+def waiting_for(session: Session, webhook: Webhook, now: datetime) -> Connection | None:
+    """The connection for whose token the deliveries of a webhook wait; None when they wait for none."""
+    row = session.get(Connection, webhook.connection_id) if webhook.connection_id else None
+    return row if row is not None and row.waits(now) else None
 
 
 def used_by(session: Session, connection_ids: Collection[int]) -> dict[int, list[Webhook]]:

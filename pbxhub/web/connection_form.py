@@ -30,7 +30,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "bearer": (),
     "header": ("field_name",),
     "query": ("field_name",),
-    "authorization_code": ("authorize_url", "pkce", "extra", *_OAUTH),
+    "authorization_code": ("authorize_url", "pkce", "redirect_on_refresh", "extra", *_OAUTH),
     "client_credentials": _OAUTH,
     "jwt_bearer": ("subject", *_OAUTH),
     "refresh_token": ("refresh_token", *_OAUTH),
@@ -44,7 +44,10 @@ _SECRETS = {
 }
 _ALWAYS = ("csrf_token", "name", "hosts", "secret", "test_url")
 _PLACES = {"spec.name": "field_name", "spec.oauth.name": "token_name"}
-DETAILS = ("authorize_url", "token_url", "client_auth", "pkce", "extra", "send_as", "word", "token_name")
+DETAILS = (
+    "authorize_url", "token_url", "client_auth", "pkce", "redirect_on_refresh", "extra", "send_as", "word",
+    "token_name",
+)  # fmt: skip
 """Fields that the provider's documentation answers and a preset fills."""
 
 
@@ -80,6 +83,7 @@ class ConnectionForm(Form):
         choices=[SelectChoice("header", _("in a header (Basic)")), SelectChoice("body", _("in the body"))],
     )
     pkce = BooleanField(_("Use PKCE"), default=True)
+    redirect_on_refresh = BooleanField(_("Send the redirect address when a token is renewed, too"))
     extra = TextAreaField(
         _("More parameters of that address"), description=_("One per line, such as access_type=offline.")
     )
@@ -126,6 +130,7 @@ class ConnectionForm(Form):
         return {
             "grant": self.kind, **{name: data[name] or "" for name in texts if name in data},
             "name": data.get("token_name") or "", "pkce": bool(data.get("pkce")),
+            "redirect_on_refresh": bool(data.get("redirect_on_refresh")),
             "extra": [{"name": name.strip(), "value": value.strip()} for name, _equals, value in pairs],
         }  # fmt: skip
 
@@ -154,5 +159,6 @@ def form_data(name: str, spec: ConnectionSpec) -> dict[str, Any]:
     return {
         **data, **dump_connection(ConnectionSpec(oauth=oauth))["oauth"], "name": name, "hosts": "\n".join(spec.hosts),
         "field_name": spec.name, "token_name": oauth.name, "pkce": oauth.pkce,
+        "redirect_on_refresh": oauth.redirect_on_refresh,
         "extra": "\n".join(f"{one.name}={one.value}" for one in oauth.extra),
     }  # fmt: skip

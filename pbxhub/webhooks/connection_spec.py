@@ -38,6 +38,7 @@ class OAuth:
     grant: authorization_code (a person agrees in the browser), client_credentials, jwt_bearer (a service account signs
     with its private key), refresh_token (pasted by hand). scopes: separated by spaces, as the provider writes them.
     client_auth: where the token request carries client id and secret: "header" (Basic) or "body".
+    redirect_on_refresh: the provider wants the redirect address when it renews a token, too (amoCRM).
     subject: of jwt_bearer, the user for whom the service account acts; "" for itself.
     send_as: where a request carries the token: after `word` in Authorization, or as the query parameter `name`.
     """
@@ -49,6 +50,7 @@ class OAuth:
     scopes: str = ""
     client_auth: Literal["header", "body"] = "header"
     pkce: bool = True
+    redirect_on_refresh: bool = False
     extra: tuple[Extra, ...] = ()
     subject: str = ""
     send_as: Literal["header", "query"] = "header"

@@ -14,6 +14,7 @@ from babel.messages.pofile import read_po, write_po
 from pbxhub.account.audit_log import Action
 from pbxhub.sending.outcomes import _STATUS_HINTS, OUTCOMES
 from pbxhub.store.pbx_state_sentences import REASONS
+from pbxhub.webhooks.connection_presets import presets
 from pbxhub.webhooks.gallery import gallery
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +35,9 @@ def texts() -> Catalog:
         catalog.add(message)
     for item in gallery():
         for text in filter(None, (item.description, item.note, item.secret, *(ask.label for ask in item.ask))):
+            catalog.add(text)
+    for preset in presets():
+        for text in filter(None, (preset.description, preset.note, *(ask.label for ask in preset.ask))):
             catalog.add(text)
     for action in get_args(Action):
         catalog.add(action)

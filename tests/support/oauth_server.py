@@ -167,7 +167,8 @@ def _app(state: OAuthServer) -> Flask:
         if not state.agrees:
             back = request.args["redirect_uri"]
             return redirect(f"{back}?error=access_denied&error_description=No,+thanks&state={request.args['state']}")
-        return server.create_authorization_response(grant_user="anna")
+        grant = server.get_consent_grant(end_user="anna")
+        return server.create_authorization_response(grant_user="anna", grant=grant)
 
     @app.post("/token")
     def token() -> Any:

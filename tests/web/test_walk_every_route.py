@@ -27,7 +27,7 @@ SIGNED_IN = {
     "home.projects", "project.create", "profile.index", "profile.end_session", "profile.end_others", "recordings.card",
     "security.change_password", "security.verify", "security.two_factor_setup", "security.two_factor_setup_validate",
     "security.mf_recovery_codes", "invitations.index", "invitations.accept", "invitations.decline",
-    "home.token",
+    "home.token", "consents.callback",
 }  # fmt: skip
 VIEWER = {
     "dashboard.index", "calls.index", "calls.live", "calls.card", "calls.events", "calls.recording",
@@ -44,7 +44,7 @@ EDITOR = {
     "webhooks.templates", "webhooks.template", "webhooks.new", "webhooks.edit", "webhooks.copy", "webhooks.save",
     "steering.edit", "steering.simulate", "webhooks.update", "webhooks.show", "webhooks.test", "webhooks.signing",
     "webhooks.setup_default", "connections.choose", "connections.create", "connections.edit", "connections.remove",
-    "connections.check",
+    "connections.check", "connections.connect",
 }  # fmt: skip
 OWNER = {
     "project.settings", "project.remove", "project.alert", "project.mute",

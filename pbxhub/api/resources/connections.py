@@ -1,5 +1,6 @@
 """Connections: added, changed, deleted. A person connects those that need consent on the page Connections."""
 
+from dataclasses import asdict
 from typing import Any
 
 from pbxhub.account import connections as rules
@@ -13,6 +14,7 @@ from pbxhub.api.resources.account import id_after
 from pbxhub.api.resources.webhooks import columns
 from pbxhub.store.connections import Connection, connections_of, used_by
 from pbxhub.store.webhooks import Webhook
+from pbxhub.webhooks.connection_presets import presets
 from pbxhub.webhooks.connection_spec import dump_connection
 from pbxhub.wsgi.current import reading, writing
 
@@ -46,6 +48,16 @@ def add(data: dict[str, Any]) -> Any:
     with writing() as session:
         access = enter(session)
         return tagged(_dumped(rules.save_connection(session, access, None, data), []), 201, _LIVE)
+
+
+@connections.get("/connections/presets")
+@connections.response(200, schemas.ConnectionPreset(many=True))
+@needs("account.read")
+def ready_made() -> Any:
+    """Settings of connections to common systems. Fill in each text in [[brackets]], and client id and secret."""
+    with reading() as session:
+        enter(session)
+    return [{**asdict(one), "spec": dump_connection(one.spec)} for one in presets()]
 
 
 @connections.get("/connections/<int:connection_id>")

@@ -13,7 +13,7 @@ from pbxhub.api.schemas.calls import (
     Stage,
     Transcript,
 )
-from pbxhub.api.schemas.connections import Connection, ConnectionTest
+from pbxhub.api.schemas.connections import Connection, ConnectionPreset, ConnectionTest
 from pbxhub.api.schemas.deliveries import (
     Again,
     Attempt,
@@ -80,6 +80,7 @@ __all__ = [
     "Called",
     "Chosen",
     "Connection",
+    "ConnectionPreset",
     "ConnectionTest",
     "Count",
     "Delivery",

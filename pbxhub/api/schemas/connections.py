@@ -3,6 +3,7 @@
 from marshmallow import Schema, fields
 
 from pbxhub.api.schemas.base import given, ruled, text, times
+from pbxhub.api.schemas.webhooks import Ask
 
 
 class Connection(Schema):
@@ -31,3 +32,14 @@ class ConnectionTest(Schema):
     ok = fields.Boolean()
     sentence = fields.String()
     answer = fields.String(**given("the beginning of what came back"))
+
+
+class ConnectionPreset(Schema):
+    """A connection to a common system, ready to be filled in."""
+
+    id = fields.String()
+    name = fields.String()
+    description = fields.String()
+    note = fields.String()
+    ask = fields.List(fields.Nested(Ask))
+    spec = fields.Dict(metadata={"x-spec": "Connection"})

@@ -41,6 +41,7 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     exports.pages,
     editor.pages,
     connections.pages,
+    connections.returning,
     pbxs.pages,
     employees.pages,
     numbers.pages,

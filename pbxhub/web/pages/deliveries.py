@@ -60,5 +60,6 @@ def detail(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
             stage_event=found.stage_event,
             named=found.named,
             compared=found.compared,
+            waits_for=found.waits_for,
             command=as_curl(found.request.method, found.request.url, found.request.headers, found.request.body),
         )

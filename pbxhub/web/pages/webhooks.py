@@ -12,6 +12,7 @@ from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.account.webhook_files import carry_out, export_file, plan
 from pbxhub.account.webhook_health import health_of
 from pbxhub.json_reader import UnreadableError, read_json
+from pbxhub.store.connections import connections_of
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
 from pbxhub.webhooks.spec import FieldError, SpecError
@@ -29,7 +30,8 @@ def index(project_id: int) -> ResponseReturnValue:
         access = enter(session, project_id)
         rows = live_webhooks(session, access)
         unreadable = {row.id for row in rows if not all(map(hub().vault.can_open, row.secrets_sealed))}
-        return render_template("webhooks/index.html", rows=rows, unreadable=unreadable)
+        waiting = {row.id: row for row in connections_of(session, project_id) if row.waits(access.now)}
+        return render_template("webhooks/index.html", rows=rows, unreadable=unreadable, waiting=waiting)
 
 
 @pages.get("/<int:webhook_id>")

@@ -97,7 +97,7 @@ def fill(item: Item, answers: Mapping[str, str]) -> tuple[Ready, ...]:
             [FieldError(f"ask.{ask.name}", say("is empty; give %(label)s", label=say(ask.label))) for ask in missing]
         )
     filled = _as_copied(item, answers)
-    specs = [check_spec(_filled(write(ready.spec), filled)) for ready in item.webhooks]
+    specs = [check_spec(fill_blanks(write(ready.spec), filled)) for ready in item.webhooks]
     return tuple(replace(ready, spec=spec) for ready, spec in zip(item.webhooks, specs, strict=True))
 
 
@@ -133,9 +133,10 @@ def _as_copied(item: Item, answers: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _filled(data: Any, answers: Mapping[str, str]) -> Any:
+def fill_blanks(data: Any, answers: Mapping[str, str]) -> Any:
+    """The JSON with the answers in place of the [[brackets]]."""
     if isinstance(data, str):
         return _BLANK.sub(lambda blank: answers.get(blank.group(1), blank.group()).strip(), data)
     if isinstance(data, dict):
-        return {name: _filled(item, answers) for name, item in data.items()}
-    return [_filled(item, answers) for item in data] if isinstance(data, list) else data
+        return {name: fill_blanks(item, answers) for name, item in data.items()}
+    return [fill_blanks(item, answers) for item in data] if isinstance(data, list) else data

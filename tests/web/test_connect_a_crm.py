@@ -1,0 +1,262 @@
+"""An editor connects a CRM: agrees at the provider and comes back with tokens; nobody else's answer counts."""
+
+import re
+from collections.abc import Callable, Iterator
+from html import unescape
+from ipaddress import ip_network
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+from flask import Flask
+from sqlalchemy import select
+
+from pbxhub.delivery.context import open_context
+from pbxhub.delivery.live_connections import open_tokens
+from pbxhub.sending.address_guard import AddressGuard
+from pbxhub.settings import Settings
+from pbxhub.store.accounts import AuditEntry
+from pbxhub.store.connections import Connection
+from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook
+from pbxhub.vault import Vault
+from pbxhub.web import create_app
+from tests.support.oauth_server import CLIENT, SECRET, OAuthServer, oauth_server
+from tests.support.people import Browser, People
+
+SignIn = Callable[[str], Browser]
+
+
+@pytest.fixture
+def app(settings: Settings, database: Database) -> Flask:
+    """The application; its requests may reach this machine."""
+    context = open_context(settings, database, Vault(settings.secret_key))
+    application = create_app(settings, context, lambda: AddressGuard((ip_network("127.0.0.0/8"),)))
+    application.testing = True
+    return application
+
+
+@pytest.fixture
+def provider() -> Iterator[OAuthServer]:
+    with oauth_server() as server:
+        yield server
+
+
+def form(provider: OAuthServer, **changes: str) -> dict[str, str]:
+    return {
+        "name": "Our CRM", "client_id": CLIENT, "secret": SECRET, "scopes": "calls", "hosts": provider.url,
+        "test_url": f"{provider.url}/api/me", "authorize_url": f"{provider.url}/authorize",
+        "token_url": f"{provider.url}/token", "client_auth": "body", "pkce": "y", "send_as": "header",
+        "word": "Bearer", **changes,
+    }  # fmt: skip
+
+
+def rows(database: Database) -> list[Connection]:
+    with database.read() as session:
+        return list(session.scalars(select(Connection)))
+
+
+def add(member: Browser, people: People, given: dict[str, str], kind: str = "authorization_code") -> str:
+    """Adds a connection; the address of its page."""
+    page = f"/projects/{people.project}/connections/new/{kind}"
+    member.get(page)
+    answer = member.post(page, given)
+    assert answer.status_code == 302, re.findall(r'field-error">([^<]*)', answer.text)
+    return str(answer.location)
+
+
+def leave(member: Browser, page: str) -> str:
+    """Presses Connect; the address at the provider to which the browser is led."""
+    member.get(page)
+    answer = member.post(f"{page}/connect")
+    found = re.search(r'content="0;url=([^"]*)"', answer.text)
+    assert found, answer.text
+    return unescape(found[1])
+
+
+def agree(url: str) -> str:
+    """What the provider sends the browser back to."""
+    answer = requests.get(url, allow_redirects=False, timeout=10)
+    assert answer.status_code == 302, answer.text
+    back = urlsplit(answer.headers["Location"])
+    assert f"{back.scheme}://{back.netloc}" == "http://localhost"
+    return f"{back.path}?{back.query}"
+
+
+def test_an_editor_connects_with_consent_and_pkce(
+    signed_in: SignIn, people: People, database: Database, provider: OAuthServer, settings: Settings
+) -> None:
+    editor = signed_in("editor")
+    page = add(editor, people, form(provider))
+    assert "http://localhost/connections/callback" in editor.get(page).text
+    url = leave(editor, page)
+    asked = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+    assert (asked["code_challenge_method"], asked["scope"], asked["response_type"]) == ("S256", "calls", "code")
+    answer = editor.get(agree(url))
+    assert answer.location == page
+    assert "Connected." in editor.get(page).text
+    (row,) = rows(database)
+    tokens = open_tokens(Vault(settings.secret_key), row.tokens_sealed)
+    assert (row.state, bool(tokens.access), bool(tokens.refresh)) == ("ready", True, True)
+    with database.read() as session:
+        told = " ".join(f"{each.action} {each.changes}" for each in session.scalars(select(AuditEntry)))
+    assert "connection connected" in told
+    for secret in (SECRET, tokens.access, tokens.refresh):
+        assert secret not in told + editor.get(page).text + editor.get(f"{page}/edit").text + row.tokens_sealed
+    tested = editor.post(f"{page}/test")
+    assert "The credentials were accepted (status 200)." in tested.text
+    assert provider.served == ["me"]
+
+
+def test_the_answer_of_a_stranger_counts_nothing(
+    signed_in: SignIn, people: People, database: Database, provider: OAuthServer
+) -> None:
+    """A state that was stolen, made up, used before or superseded: nothing is stored, and no code is exchanged."""
+    editor, owner = signed_in("editor"), signed_in("owner")
+    page = add(editor, people, form(provider))
+    back = agree(leave(editor, page))
+    for thief, answer in ((owner, back), (editor, re.sub("state=[^&]*", "state=made-up", back)), (editor, back)):
+        assert thief.get(answer).status_code == 302
+        assert [row.state for row in rows(database)] == ["new"]
+    assert "does not belong to a Connect of this browser" in editor.get("/projects").text
+    first = agree(leave(editor, page))
+    second = agree(leave(editor, page))
+    editor.get(first)
+    assert [row.state for row in rows(database)] == ["new"]
+    assert provider.asked == []
+    editor.get(second)
+    assert [row.state for row in rows(database)] == ["new"], "the wrong state has ended the consent"
+
+
+def test_who_does_not_agree_reads_the_words_of_the_provider(
+    signed_in: SignIn, people: People, database: Database, provider: OAuthServer
+) -> None:
+    editor = signed_in("editor")
+    page = add(editor, people, form(provider))
+    provider.agrees = False
+    editor.get(agree(leave(editor, page)))
+    assert "The provider refused: access_denied: No, thanks" in editor.get(page).text
+    assert [row.state for row in rows(database)] == ["new"]
+
+
+def test_a_code_is_not_exchanged_for_a_connection_that_was_changed_meanwhile(
+    signed_in: SignIn, people: People, provider: OAuthServer, database: Database
+) -> None:
+    editor = signed_in("editor")
+    page = add(editor, people, form(provider))
+    back = agree(leave(editor, page))
+    editor.get(f"{page}/edit")
+    assert editor.post(f"{page}/edit", form(provider, scopes="contacts", secret="")).status_code == 302
+    editor.get(back)
+    assert "The connection was changed or renewed meanwhile" in editor.get(page).text
+    assert provider.asked == []
+    assert [row.state for row in rows(database)] == ["new"]
+
+
+def test_a_secret_is_asked_for_again_before_it_goes_anywhere_else(
+    signed_in: SignIn, people: People, provider: OAuthServer, database: Database
+) -> None:
+    editor = signed_in("editor")
+    page = add(editor, people, form(provider))
+    editor.get(agree(leave(editor, page)))
+    assert rows(database)[0].state == "ready"
+    for change in ({"hosts": f"{provider.url}\nevil.example.com"}, {"token_url": "https://evil.example.com/token"}):
+        answer = editor.post(f"{page}/edit", form(provider, secret="", **change))
+        assert answer.status_code == 422
+        assert "Enter the secret again: it was entered for other addresses" in unescape(answer.text)
+    assert rows(database)[0].spec.hosts == (provider.url,)
+    answer = editor.post(f"{page}/edit", form(provider, hosts=f"{provider.url}\nb.example.com"))
+    assert answer.status_code == 302
+    row = rows(database)[0]
+    assert (row.state, row.ready_until, row.tokens_sealed) == ("new", None, ""), "the tokens were for the former hosts"
+
+
+def test_a_connection_keeps_its_tokens_when_only_its_name_changes_and_its_webhooks_follow(
+    signed_in: SignIn, people: People, provider: OAuthServer, database: Database
+) -> None:
+    editor = signed_in("editor")
+    page = add(editor, people, form(provider))
+    editor.get(agree(leave(editor, page)))
+    webhook = _webhook(editor, people, provider, "Our CRM")
+    editor.get(f"{page}/edit")
+    assert editor.post(f"{page}/edit", form(provider, name="CRM of ours", secret="")).status_code == 302
+    assert rows(database)[0].state == "ready"
+    with database.read() as session:
+        row = session.get_one(Webhook, webhook)
+        assert (row.spec.request.auth.name, row.revision) == ("CRM of ours", 2)
+    refused = editor.post(f"{page}/edit", form(provider, name="CRM of ours", hosts="other.example.com", test_url=""))
+    assert "These webhooks need another host: To the CRM." in unescape(refused.text)
+    editor.get(page)
+    editor.post(f"{page}/delete")
+    assert "It is used by: To the CRM." in editor.get(page).text
+
+
+def test_a_webhook_names_a_connection_that_is_there_and_may_go_to_its_host(
+    signed_in: SignIn, people: People, provider: OAuthServer
+) -> None:
+    editor = signed_in("editor")
+    add(editor, people, form(provider))
+    for name, url, why in (
+        ("Our CMR", f"{provider.url}/api", "Our CMR is not a connection of this project."),
+        (
+            "Our CRM",
+            "https://evil.example.com/",
+            "The connection Our CRM may not be used for https://evil.example.com.",
+        ),
+    ):
+        answer = _save(editor, people, _payload(name, url))
+        assert answer.status_code == 422
+        assert why in answer.get_json()["errors"][0]["message"]
+
+
+def _payload(connection: str, url: str) -> dict[str, Any]:
+    auth = {"kind": "connection", "name": connection}
+    return {"name": "To the CRM", "stage": "incoming.after", "enabled": True,
+            "spec": {"request": {"url": url, "auth": auth}}}  # fmt: skip
+
+
+def _save(editor: Browser, people: People, data: dict[str, Any]) -> Any:
+    path = f"/projects/{people.project}/webhooks/save"
+    return editor.client.post(path, json=data, headers={"X-CSRFToken": editor.token})
+
+
+def _webhook(editor: Browser, people: People, provider: OAuthServer, connection: str) -> int:
+    data = _payload(connection, f"{provider.url}/api/calls")
+    answer = _save(editor, people, data)
+    assert answer.status_code == 200, answer.text
+    return int(answer.get_json()["id"])
+
+
+def test_a_preset_asks_for_what_it_does_not_know_and_keeps_the_rest(
+    signed_in: SignIn, people: People, database: Database
+) -> None:
+    editor = signed_in("editor")
+    page = f"/projects/{people.project}/connections/new/zoho"
+    shown = editor.get(page)
+    given = dict(re.findall(r'name="(\w+)"[^>]*value="([^"]*)"', unescape(shown.text)))
+    given |= {"hosts": "www.zohoapis.[[domain]]", "extra": "access_type=offline\nprompt=consent", "client_auth": "body",
+              "send_as": "header", "client_id": "ours", "secret": SECRET}  # fmt: skip
+    refused = editor.post(page, {**given, "domain": ""})
+    assert refused.status_code == 422
+    assert "give the end of your Zoho address" in unescape(refused.text)
+    assert editor.post(page, {**given, "domain": "eu"}).status_code == 302
+    (row,) = rows(database)
+    assert row.spec.oauth
+    assert (row.spec.hosts, row.spec.oauth.word) == (("www.zohoapis.eu",), "Zoho-oauthtoken")
+    assert row.spec.oauth.token_url == "https://accounts.zoho.eu/oauth/v2/token"
+
+
+def test_a_waiting_webhook_and_its_delivery_say_for_which_connection(
+    signed_in: SignIn, people: People, provider: OAuthServer, things: dict[str, Any], database: Database
+) -> None:
+    editor = signed_in("editor")
+    add(editor, people, form(provider))
+    webhook = _webhook(editor, people, provider, "Our CRM")
+    assert "waits until the connection Our CRM has a token" in editor.get(f"/projects/{people.project}/webhooks").text
+    with database.write() as session:
+        delivery = session.get_one(Delivery, things["delivery_id"])
+        delivery.webhook_id, delivery.state = webhook, "pending"
+    page = editor.get(f"/projects/{people.project}/deliveries/{things['delivery_id']}").text
+    assert "Waits until the connection Our CRM has a token." in page
