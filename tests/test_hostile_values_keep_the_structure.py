@@ -306,7 +306,7 @@ class Received(BaseHTTPRequestHandler):
 def receiver() -> Iterator[tuple[int, list[tuple[str, str, dict[str, str], bytes]]]]:
     handler = type("Handler", (Received,), {"kept": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield server.server_port, handler.kept  # type: ignore[attr-defined]
     server.shutdown()
     server.server_close()

@@ -84,7 +84,8 @@ def serving_here(database: Database, tmp_path: Path) -> Iterator[Served]:
         ids = ours.id, theirs.id, pbx.id
     server = make_server("127.0.0.1", 0, app, threaded=True)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    # asks twenty times a second whether it is to stop: the default, twice, would be a wait at the end of every test
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     yield Served(database, f"http://127.0.0.1:{server.port}", *ids, app)
     server.shutdown()
