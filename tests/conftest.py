@@ -8,11 +8,20 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from flask_security import core
 from sqlalchemy import create_engine, text
 
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.hub.postgres import Cluster, postgres_server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_hashes() -> None:
+    """Passwords are hashed in a millisecond: at full cost, signing in would take most of the time of a page's test."""
+    core._default_config["PASSWORD_HASH_PASSLIB_OPTIONS"] = {
+        "argon2__rounds": 1, "argon2__memory_cost": 8, "argon2__parallelism": 1,
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="session")
