@@ -4,7 +4,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -242,7 +241,7 @@ def test_calls_of_a_killed_asterisk_last_no_longer_than_it_was_away(version: str
 
 def test_a_recording_that_began_in_the_gap_is_known_from_the_channel() -> None:
     tracker, told = Tracker(), {"MIXMONITOR_FILENAME": "/spool/one.wav", "CDR(start)": "2026-11-22 10:00:00"}
-    live = [replace(status, variables=told) for status in statuses("22", "reconnect", "3")]
+    live = [status._replace(variables=told) for status in statuses("22", "reconnect", "3")]
     tracker.resync(live, NOW, "lost_while_disconnected")
     reports = tracker.resync((), NOW + timedelta(seconds=9), "lost_while_disconnected")
     assert {report.values["recording_file"] for report in reports} == {"/spool/one.wav"}

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 
@@ -148,8 +147,8 @@ def test_a_phone_outside_that_took_the_call_in_a_gap_is_told_by_what_was_dialled
 ) -> None:
     caller, leg = talking(Context="from-trunk")
     variables = {"DIALEDPEERNUMBER": dialled} if dialled else {}
-    party = replace(leg.channel, name="PJSIP/trunk0-00000002", context="from-trunk", number=shown)
-    live = [caller, replace(leg, channel=party, variables=variables)]
+    party = leg.channel._replace(name="PJSIP/trunk0-00000002", context="from-trunk", number=shown)
+    live = [caller, leg._replace(channel=party, variables=variables)]
     (report,) = Tracker().resync(live, datetime.now(UTC), "lost_while_disconnected")
     assert [(stage.name, stage.key) for stage in report.stages] == [
         ("incoming.before", ""),

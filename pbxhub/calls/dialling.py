@@ -26,7 +26,7 @@ def on_dial_begin(live: LiveCalls, message: DialBegin) -> None:
     dest.parent, dest.hop = message.uniqueid, _hop_of(call, dialler)
     if dest.hop > call.hop.number:
         dest.leg = not dest.plumbing
-        call.hop.early.append(dest.uniqueid)
+        call.hop.early += (dest.uniqueid,)
     elif dest.plumbing:
         _begin_behind(live, call, dest, message.time)
     elif not message.uniqueid or (dialler is not None and call.origin(dialler).uniqueid == call.first):
@@ -122,7 +122,7 @@ def depart(live: LiveCalls, call: TrackedCall, dest: Channel, our_number: str, t
     call.caller = call.dst = dest.number
     call.caller_name, call.outbound_number = "", our_number
     call.extension, call.answered, call.party, call.rung = _employee(call), 0.0, "", ""
-    dest.leg, call.statuses = True, []
+    dest.leg, call.statuses = True, ()
     live.fire(call, "outgoing.before", StageKey(), time)
 
 

@@ -69,18 +69,17 @@ class LiveCalls:
             self.end(oldest, oldest.seen, "expired")
         self._calls[call.linkedid] = call
         self._touched[call.linkedid] = None
-        for alias in call.aliases:
-            self._by_alias[alias] = call
+        return call
+
+    def take_up(self, call: TrackedCall) -> None:
+        """Continues a call of an earlier process, and learns its channels, trunks and bridges again."""
+        self.begin(call)
+        self._by_alias |= dict.fromkeys(call.aliases, call)
         call.channels = {
             name: channel for name, channel in call.channels.items() if channel.lent or name not in self._by_channel
         }
         call.real = call.real or any(not channel.plumbing for channel in call.channels.values())
         self._by_channel |= dict.fromkeys(_own(call), call)
-        return call
-
-    def take_up(self, call: TrackedCall) -> None:
-        """Continues a call of an earlier process, and learns its trunks and bridges again."""
-        self.begin(call)
         for channel in call.channels.values():
             self.bridges.seen = self.bridges.seen or channel.bridged
             if channel.bridge and not channel.ended:
@@ -190,7 +189,7 @@ class LiveCalls:
         """Forgets an ended channel of a call in progress; the outcome of its leg is kept."""
         outcome = leg_outcome(channel)
         if channel.leg and (channel.outside or call.direction != "outgoing") and outcome not in call.statuses:
-            call.statuses.append(outcome)
+            call.statuses += (outcome,)
         del call.channels[channel.uniqueid]
         if not channel.lent:
             self._forget(channel.uniqueid)
@@ -220,10 +219,11 @@ class LiveCalls:
         return stays
 
     def _alias(self, call: TrackedCall, linkedid: str) -> None:
-        call.aliases.append(linkedid)
+        call.aliases += (linkedid,)
         self._by_alias[linkedid] = call
         if len(call.aliases) > MOST_ALIASES:
-            self._unname(call, call.aliases.pop(0))
+            self._unname(call, call.aliases[0])
+            call.aliases = call.aliases[1:]
 
     def _unname(self, call: TrackedCall, alias: str) -> None:
         if self._by_alias.get(alias) is call:

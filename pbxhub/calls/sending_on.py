@@ -13,9 +13,9 @@ def next_hop(call: TrackedCall, time: float) -> bool:
     if time in hop.times:
         return False
     hop.number += 1
-    hop.times = [*hop.times[-7:], time]
+    hop.times = (*hop.times[-7:], time)
     hop.connected, hop.redirecting, hop.awaited, hop.destination, hop.moving = False, 0, "", "", ""
-    hop.early = []
+    hop.early = ()
     leave(call, time)
     return True
 

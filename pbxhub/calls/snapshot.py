@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
+from itertools import compress
 from operator import attrgetter
 from typing import Any
 
@@ -9,18 +10,7 @@ from pbxhub.calls.ami_headers import whole
 from pbxhub.calls.dispositions import NO_ANSWER
 from pbxhub.calls.phases import PHASES, Phase
 from pbxhub.calls.stages import JSON, CallReport
-from pbxhub.calls.state import (
-    Channel,
-    Dialplan,
-    HangupCause,
-    Holds,
-    Hop,
-    QueueVisit,
-    Recording,
-    SentOn,
-    StageKey,
-    TrackedCall,
-)
+from pbxhub.calls.state import Channel, StageKey, TrackedCall
 
 _FEW = 10  # channels of a call
 _OF_A_HOP = ("incoming.forward", "incoming.pickup")
@@ -41,22 +31,25 @@ _FIELDS_OF_0_1_0: Mapping[str, tuple[str, str]] = {
 }  # fmt: skip
 
 
-_PLAIN = frozenset({str, int, float, bool, type(None)})
-_Reader = tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]], tuple[Any, ...], frozenset[str]]
+_JSON_KINDS: Mapping[type, tuple[type, ...]] = {float: (float, int), tuple: (list, tuple), type(None): (str,)}
+"""Types accepted for a field; JSON does not distinguish 1.0 from 1. A field that is None takes a word as well."""
 
 
-def _reader(fresh: Any) -> _Reader:
-    """The fields of a class: their names, a function that reads their values, their defaults, and the names of those
-    that are not plain values."""
-    names = tuple(each.name for each in fields(fresh) if each.name not in _APART)
-    read = attrgetter(*names)
-    nested = frozenset(name for name in names if type(getattr(fresh, name)) not in _PLAIN)
-    return names, read, read(fresh), nested
+class _Kind:
+    """The fields of a class. Most are empty in a fresh object, so that whatever they hold is a difference."""
+
+    def __init__(self, fresh: Any) -> None:
+        values = {each.name: getattr(fresh, each.name) for each in fields(fresh) if each.name not in _APART}
+        self.empty = tuple(name for name, value in values.items() if not value)
+        self.others = {name: value for name, value in values.items() if value}
+        self.read: Callable[[Any], tuple[Any, ...]] = attrgetter(*self.empty)
+
+    def filled(self, values: tuple[Any, ...]) -> dict[str, Any]:
+        """Those of the values from read() that are not empty."""
+        return dict(compress(zip(self.empty, values, strict=True), values))
 
 
-_KINDS = (TrackedCall("", ""), Hop(), SentOn(), QueueVisit(), Holds(), HangupCause(), Recording(), Dialplan())
-_READERS: Mapping[type, _Reader] = {type(fresh): _reader(fresh) for fresh in _KINDS}
-_CHANNEL, _channel_values, _FRESH_CHANNEL, _ = _reader(Channel("", ""))
+_CALL, _CHANNEL = _Kind(TrackedCall("", "")), _Kind(Channel("", ""))
 
 
 def dump(call: TrackedCall) -> dict[str, JSON]:
@@ -65,7 +58,13 @@ def dump(call: TrackedCall) -> dict[str, JSON]:
     The result does not change when the call does. Channels that have not changed since the last dump are the same
     objects in it, because a call of 900 channels is written hundreds of times.
     """
-    notes = {"phase": call.phase, **_changed(call)}
+    notes = {"phase": call.phase, **_CALL.filled(_CALL.read(call))}
+    for name, fresh in _CALL.others.items():
+        value = getattr(call, name)
+        if value is not fresh and value != fresh:
+            notes[name] = value if isinstance(value, str | int) else _changed(value, fresh)
+    if call.waiting:  # the only one of these fields that changes in place
+        notes["waiting"] = dict(call.waiting)
     if call.fired:
         notes["fired"] = {name: [[hop, to] for hop, to in keys] for name, keys in call.fired.items()}
     many = len(call.channels) > _FEW
@@ -73,27 +72,15 @@ def dump(call: TrackedCall) -> dict[str, JSON]:
     return notes
 
 
-def _changed(of: Any) -> dict[str, Any]:
-    names, read, fresh, nested = _READERS[type(of)]
-    pairs = zip(names, read(of), fresh, strict=True)
-    notes = {name: value for name, value, empty in pairs if value is not empty and value != empty}
-    for name in nested & notes.keys():
-        notes[name] = _copy(notes[name])
-    return notes
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, dict):
-        return dict(value)
-    return list(value) if isinstance(value, list) else _changed(value)
+def _changed(group: Any, fresh: Any) -> dict[str, Any]:
+    return {name: value for name in group.__slots__ if (value := getattr(group, name)) != getattr(fresh, name)}
 
 
 def _dump_channel(channel: Channel, keep: bool) -> dict[str, Any]:
-    values = _channel_values(channel)
+    values = _CHANNEL.read(channel)
     last_values, notes = channel.dumped
     if values != last_values:
-        pairs = zip(_CHANNEL, values, _FRESH_CHANNEL, strict=True)
-        notes = {name: value for name, value, empty in pairs if value != empty}
+        notes = _CHANNEL.filled(values)
         if keep:
             channel.dumped = values, notes
     return notes
@@ -123,13 +110,13 @@ def _read_fields(of: Any, notes: Mapping[str, JSON]) -> dict[str, Any]:
 
 
 def _fitting(value: JSON, now: Any, name: str) -> Any:
-    """The value, when it has the type of the current one; JSON does not distinguish 1.0 from 1."""
+    """The value, when it has the type of the current one."""
     if is_dataclass(now) and not isinstance(now, type):
         return replace(now, **_read_fields(now, _table(value)))
-    kinds = (float, int) if isinstance(now, float) else (str,) if now is None else (type(now),)
+    kinds = _JSON_KINDS.get(type(now), (type(now),))
     if not isinstance(value, kinds):
         raise ValueError(name)
-    return value if type(value) in _PLAIN else _copy(value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _table(value: JSON) -> Mapping[str, JSON]:
@@ -216,7 +203,7 @@ def outline(known: CallReport, fired: Mapping[str, list[str]]) -> dict[str, JSON
     call.caller, call.caller_name, call.dst = known.caller, known.caller_name, known.dst
     call.extension = known.extension
     call.answered = known.answered_on.timestamp() if known.answered_on else 0.0
-    call.statuses = [NO_ANSWER] if call.extension else []
+    call.statuses = (NO_ANSWER,) if call.extension else ()
     _repeat_moves(call, known)
     for name, keys in fired.items():
         call.fired[name] = [StageKey(0, key) for key in keys]

@@ -77,13 +77,13 @@ class Hop:
     """
 
     number: int = 1
-    times: list[float] = field(default_factory=list)
+    times: tuple[float, ...] = ()
     connected: bool = False
     redirecting: int = 0
     destination: str = ""
     awaited: str = ""
     moving: str = ""
-    early: list[str] = field(default_factory=list)
+    early: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +193,10 @@ class TrackedCall:
     hangup_by: str = ""
     recording: Recording = Recording()
     dialplan: Dialplan = Dialplan()
-    aliases: list[str] = field(default_factory=list)
+    aliases: tuple[str, ...] = ()
     waiting: dict[str, int] = field(default_factory=dict)
     fired: dict[str, list[StageKey]] = field(default_factory=dict)
-    statuses: list[str] = field(default_factory=list)
+    statuses: tuple[str, ...] = ()
     channels: dict[str, Channel] = field(default_factory=dict)
 
     def move(self, moment: Moment) -> bool:
