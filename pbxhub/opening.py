@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
@@ -34,6 +35,8 @@ def load_settings() -> Settings:
         settings = read_settings()
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
+    if settings.otlp and find_spec("opentelemetry") is None:
+        raise click.ClickException("PBXHUB_OTLP: OpenTelemetry is not installed. Run: pip install 'pbxhub[otel]'")
     configure_logs(settings.log_format, settings.log_level)
     return settings
 

@@ -44,6 +44,7 @@ from pbxhub.settings import Settings
 from pbxhub.store.accounts import enabled_pbxs
 from pbxhub.store.agi_tokens import Tokens
 from pbxhub.store.listeners import LeaseTokens
+from pbxhub.tracing import tracing
 from pbxhub.web import create_app
 
 _GUARD_LASTS = 300.0  # seconds
@@ -90,7 +91,9 @@ def listening(hub: OpenHub) -> Iterator[None]:
     settings = hub.settings
 
     def write(reports: Reports, tokens: LeaseTokens) -> None:
-        publish(hub.context, reports, hub.context.clock(), tokens)
+        published = publish(hub.context, reports, hub.context.clock(), tokens)
+        if traces:
+            traces.stages(published.new, hub.context.clock())
         for pbx_id, of_pbx in reports.items():
             for report in of_pbx:
                 for stage in report.stages:
@@ -107,7 +110,7 @@ def listening(hub: OpenHub) -> Iterator[None]:
                 keep_events=settings.keep_call_events > 0, opened=measured,
             )  # fmt: skip
 
-    with ExitStack() as stack, event_loop("listener", work) as answers:
+    with ExitStack() as stack, tracing(settings) as traces, event_loop("listener", work) as answers:
         stack.enter_context(beating(hub.context, lambda: {"listener": answers()}))
         yield
 
@@ -119,7 +122,9 @@ def working(hub: OpenHub) -> Iterator[None]:
     engine: Engine[tuple[Claimed, Prepared]] = Engine(guard(hub), settings.workers)
     sender = Sender(guard(hub))
     metrics = WorkerMetrics(REGISTRY if settings.metrics else None)
-    worker = Worker(hub.context, engine, capacity=settings.workers, metrics=metrics)
+    stack = ExitStack()
+    traces = stack.enter_context(tracing(settings))
+    worker = Worker(hub.context, engine, capacity=settings.workers, metrics=metrics, traces=traces)
     renew = _guard_updater(hub, engine, sender)
     renewals = RenewalMetrics(REGISTRY if settings.metrics else None)
     jobs = BackgroundJobs(hub.context, sender, settings.mail, retention(settings), renew, renewals)
@@ -131,6 +136,7 @@ def working(hub: OpenHub) -> Iterator[None]:
     finally:
         worker.stop()
         jobs.stop()
+        stack.close()
 
 
 @contextmanager

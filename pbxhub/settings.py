@@ -61,6 +61,7 @@ class Settings:
     stage_memory: stages the listener keeps in memory while the database is unavailable; then it disconnects from the
     PBX.
     metrics: address and port for Prometheus, or None. mail: None sends no mail.
+    otlp: URL of an OpenTelemetry collector, without a trailing slash; "" traces nothing.
     health_token: opens /health/parts to monitors; "" keeps it to operators.
     keep_*: days that deliveries, calls and the AMI events of calls (0: none) are kept.
     pause_*: a webhook is paused after this many consecutive final failures, if they span this many hours.
@@ -83,6 +84,7 @@ class Settings:
     stage_memory: int
     metrics: tuple[str, int] | None
     health_token: str = field(repr=False)
+    otlp: str
     mail: MailServer | None
     keep_delivered: int
     keep_failed: int
@@ -129,6 +131,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         stage_memory=variables.read("STAGE_MEMORY", "100000", _between(100, 10_000_000)),
         metrics=variables.read("METRICS", "", _endpoint),
         health_token=variables.read("HEALTH_TOKEN", "", _token),
+        otlp=variables.read("OTLP", "", _collector),
         mail=_mail(variables),
         keep_delivered=variables.read("KEEP_DELIVERED", "30", _between(1, 36500)),
         keep_failed=variables.read("KEEP_FAILED", "90", _between(1, 36500)),
@@ -225,6 +228,14 @@ def _between(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return convert
+
+
+def _collector(text: str) -> str:
+    parts = urlsplit(text)
+    good = parts.scheme in ("http", "https") and parts.hostname and not parts.query and _has_good_port(text)
+    if text and not good:
+        raise ValueError("give the address of an OTLP collector over HTTP, such as http://127.0.0.1:4318")
+    return text.rstrip("/")
 
 
 def _token(text: str) -> str:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
@@ -25,6 +26,9 @@ from pbxhub.sending.outcomes import TOKEN_REFUSED, UNREADABLE, describe
 from pbxhub.store.database_errors import reason
 from pbxhub.store.delivery_rows import PENDING
 from pbxhub.vault import VaultError
+
+if TYPE_CHECKING:  # needs an extra that not every hub has
+    from pbxhub.delivery.traces import Traces
 
 BATCH = 100
 GATHER = 0.002  # seconds between turns: a turn costs some ms, and 0.1 ms for each delivery in it
@@ -49,6 +53,7 @@ class Worker:
     def __init__(
         self, context: DeliveryContext, engine: "Engine[tuple[Claimed, Prepared]]", *,
         capacity: int = 64, lease: timedelta = LEASE, metrics: WorkerMetrics | None = None,
+        traces: "Traces | None" = None,
     ) -> None:  # fmt: skip
         """engine: the worker starts, wakes and closes it. capacity: requests in flight at once in this process. With
         several projects, one of them gets half at most: if all its receivers hang, the others still have places.
@@ -62,6 +67,7 @@ class Worker:
         self._capacity = capacity
         self._lease = lease
         self._metrics = metrics or WorkerMetrics()
+        self._traces = traces
         self._wakeup_listener = WakeupListener(context.database, context.wakeups, self._wake)
         self._woken = threading.Event()
         self._stopping = threading.Event()
@@ -156,6 +162,8 @@ class Worker:
     def _keep(self, claimed: Claimed, shown: tuple[tuple[str, str], ...], answer: Answer, now: datetime) -> None:
         del self._flying[claimed.id, claimed.attempt]
         self._metrics.ended(claimed, answer)
+        if self._traces:
+            self._traces.attempt(claimed, answer, now)
         self._finished.append(Finished(claimed, answer, shown, now))
 
     def _turn(self, before: Batch) -> Batch:

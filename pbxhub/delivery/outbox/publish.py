@@ -35,11 +35,13 @@ class Published:
     """What publish has written. A repeated publish writes no stages.
 
     stages: new stage events. deliveries: queued. failed: could not be rendered, and are on the error page.
+    new: the stages themselves.
     """
 
     stages: int
     deliveries: int
     failed: int
+    new: Sequence[NewStage] = ()
 
 
 def publish(
@@ -93,7 +95,7 @@ def write_stages(context: DeliveryContext, session: Session, stages: Sequence[Ne
     enqueue(context, session, deliveries, now)
     failed = sum(one.state == FAILED for one in deliveries)
     queued = sum(one.state == PENDING for one in deliveries)
-    return Published(len(stages), queued, failed)
+    return Published(len(stages), queued, failed, stages)
 
 
 def _deliveries(
