@@ -44,7 +44,8 @@ def _begin_redirect(call: TrackedCall, dialler: Channel | None, time: float) -> 
     party = call.channels.get(call.party)
     if dialler is None or call.direction != "incoming":
         return
-    if call.phase == "talking" and party is not None and not party.ended and party.parent == dialler.uniqueid:
+    talks = call.phase == "talking" and party is not None and not party.ended
+    if talks and party is not None and (party.parent or call.first) == dialler.uniqueid:  # no parent: *8, or retrieved
         call.hop.moving = dialler.uniqueid
     elif dialler.uniqueid == call.first and call.hop.connected and next_hop(call, time):
         call.hop.redirecting = call.hop.number

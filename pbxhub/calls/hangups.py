@@ -48,14 +48,13 @@ def _dialplan_ended(live: LiveCalls, call: TrackedCall, message: HangupRequest) 
 
 
 def _of_outgoing(live: LiveCalls, call: TrackedCall, channel: Channel) -> str:
-    """The outside party, or the employee who talks to it or dials it. Empty for a colleague who refuses a call that was
-    sent on, or whom an employee has only consulted: that call goes on."""
-    if channel.outside:
-        return "caller" if channel.answered else ""
-    if call.answered and live.bridges.seen:
-        talks = any(other.uniqueid == channel.uniqueid for other in talkers(live, call, call.party))
-        return "employee" if talks else ""
-    return "employee" if channel.uniqueid == call.first or channel.answered else ""
+    """The outside party, or whoever talks to it or dials it. Empty for a colleague who refuses a call that was sent on,
+    or for anybody whom an employee has only consulted: that call goes on."""
+    who = "caller" if channel.outside else "employee"
+    if call.answered and live.bridges.seen and not call.joined and channel.uniqueid != call.party:
+        return who if any(other.uniqueid == channel.uniqueid for other in talkers(live, call, call.party)) else ""
+    dials = channel.uniqueid == call.first and not channel.outside
+    return who if dials or channel.answered else ""
 
 
 def refuse(call: TrackedCall) -> None:

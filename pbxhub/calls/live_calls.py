@@ -203,9 +203,11 @@ class LiveCalls:
         if one.agent or other.agent:
             return one
         ranks = _RANK[one.direction], _RANK[other.direction]
-        if ranks[0] == ranks[1] and ranks[0]:
+        if ranks[0] == ranks[1] and ranks[0] and _has_outside(one) == _has_outside(other):
             return one
-        stays, goes = sorted((one, other), key=lambda call: (-_RANK[call.direction], call.started))
+        stays, goes = sorted(
+            (one, other), key=lambda call: (-_RANK[call.direction], not _has_outside(call), call.started)
+        )
         self._conclude(goes, time, "hangup")
         self._strike(goes)
         for linkedid in (goes.linkedid, *goes.aliases):
@@ -315,6 +317,11 @@ class LiveCalls:
 def _own(call: TrackedCall) -> list[str]:
     """Its channels without those of agents, which are calls of their own."""
     return [uniqueid for uniqueid, channel in call.channels.items() if not channel.lent]
+
+
+def _has_outside(call: TrackedCall) -> bool:
+    """Whether an outside party is on the line; a follow-me may have rung one that did not answer."""
+    return any(channel.outside and not channel.ended for channel in call.channels.values())
 
 
 def _report(call: TrackedCall, stages: list[Stage], over: bool) -> CallReport:
