@@ -107,7 +107,7 @@ def test_what_tells_of_calls_from_before_a_restore_may_have_been_sent_already(
     database = opened(elsewhere)
     ended, from_cel = report("1.1", AFTER, ended=201), report("1.2", BEFORE, AFTER, started_on=at(150), ended=160)
     later = report("1.3", BEFORE, AFTER, started_on=at(210), ended=220)
-    world.publish(ended, from_cel, later, now=at(230))
+    publish(context_of(database), {world.pbx_id: [ended, from_cel, later]}, at(230))
     with database.read() as session:
         rows = session.execute(
             select(Call.linkedid, StageEvent.stage, Delivery.state, Delivery.outcome)

@@ -18,11 +18,6 @@ from pbxhub.webhooks.request import compile_request
 from pbxhub.webhooks.spec import Field, Parameter, RequestSpec, SpecError, WebhookSpec
 from pbxhub.webhooks.spec_json import json_schema
 
-WANTED = {
-    "google-analytics-4", "google-analytics-universal", "bitrix24-lead", "bitrix24-telephony", "amocrm", "hubspot-call",
-    "hubspot-inbound", "zoho-crm", "slack", "telegram", "zapier", "n8n", "make", "google-sheets-script",
-    "google-sheets-api", "meta-conversions", "odoo", "xml", "signed-form", "csv-line",
-}  # fmt: skip
 UNVERIFIED = {
     "bitrix24-lead", "zoho-crm", "slack", "telegram", "make", "google-sheets-script", "google-sheets-api",
     "meta-conversions", "odoo",
@@ -33,8 +28,7 @@ def examples(item: Item) -> dict[str, str]:
     return {ask.name: ask.example for ask in item.ask}
 
 
-def test_every_integration_is_there() -> None:
-    assert {item.id for item in gallery()} == WANTED
+def test_integrations_are_listed_by_name_and_found_by_id() -> None:
     assert [item.name for item in gallery()] == sorted(item.name for item in gallery())
     assert find("no-such") is None
 
