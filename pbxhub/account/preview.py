@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
-from pbxhub.account.sample_calls import chosen_values, recent_values
+from pbxhub.account.sample_calls import chosen_values, recent_values, saved_examples
 from pbxhub.account.secret_visibility import readable
 from pbxhub.account.webhook_drafts import connection_errors, draft_errors
 from pbxhub.account.webhook_secrets import (
@@ -188,6 +188,8 @@ def _draft(session: Session, access: Access, data: Mapping[str, Any], kept: Webh
         return Preview(tuple(errors))
     stage, delivery_id = str(data.get("stage") or ""), new_id()
     values = chosen_values(session, access, stage, str(data.get("sample") or ""), str(data.get("name") or ""))
+    if spec.wait_for and not values.get("webhook.saved"):
+        values = values.after({"webhook.saved": saved_examples(session, access, spec.wait_for)})
     own = DeliveryValues(values, delivery_id)
     rendered = compile_request(spec).render(own, access.zone, access.project.country)
     known = Credentials()

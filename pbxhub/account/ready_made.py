@@ -40,6 +40,7 @@ def add_ready(session: Session, access: Access, item: Item, answers: Mapping[str
             ready.spec,
             on_success=names.get(ready.spec.on_success, ""),
             on_failure=names.get(ready.spec.on_failure, ""),
+            wait_for=names.get(ready.spec.wait_for, ""),
         )
         wanted = {"name": names[ready.name], "stage": ready.stage, "enabled": False, "spec": dump_spec(spec)}
         given = {"secret": secret} if spec.request.auth.has_secret else {}

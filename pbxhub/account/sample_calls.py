@@ -11,12 +11,13 @@ from pbxhub.account.access import Access
 from pbxhub.account.played_calls import recorded_stage, stage_of_history
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.call_rows import CallNow
-from pbxhub.delivery.outbox.chain import answer_before
+from pbxhub.delivery.outbox.stored_stages import answer_before
 from pbxhub.delivery.stage_values import Lookups, StageValues
 from pbxhub.delivery.webhook_cache import ProjectWebhooks
 from pbxhub.store.columns import unindexed
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
+from pbxhub.store.webhooks import Webhook
 from pbxhub.translatable import Sentence, say
 from pbxhub.webhooks.catalogue import CHAIN, ENTRIES
 from pbxhub.webhooks.params import exists_at, from_json
@@ -122,6 +123,13 @@ def _sample_values(session: Session, access: Access, stage: str, code: str) -> S
         answered_on=None if code in ("missed", "anonymous") else moment - timedelta(seconds=49),
     )
     return _values(session, access, reported, known, stage, new_id())
+
+
+def saved_examples(session: Session, access: Access, name: str) -> dict[str, Value]:
+    """What the answer to the webhook of that name might save."""
+    query = select(Webhook).where(Webhook.project_id == access.project.id, Webhook.name == name)
+    webhook = session.scalar(query.where(Webhook.deleted_on.is_(None)).limit(1))
+    return {item.name: "1234" for item in webhook.spec.answer.save} if webhook else {}
 
 
 def _values(

@@ -14,7 +14,7 @@ from pbxhub.store.connections import connections_of
 from pbxhub.store.webhooks import Webhook
 from pbxhub.translatable import say
 from pbxhub.webhooks.auth import origin_of
-from pbxhub.webhooks.chains import check_chains
+from pbxhub.webhooks.chains import check_chains, check_wait
 from pbxhub.webhooks.check import check_name, check_spec, check_stage
 from pbxhub.webhooks.connection_spec import ConnectionSpec, may_go_to
 from pbxhub.webhooks.gallery import unfilled
@@ -77,7 +77,13 @@ def _read_all(
 ) -> tuple[WebhookSpec, list[FieldError]]:
     name, stage, enabled = _own(data)
     spec, errors = _read_spec(access, data, webhook, source, enabled)
-    errors = [*check_name(name, stage), *_taken(session, access, name, webhook), *check_stage(stage), *errors]
+    errors = [
+        *check_name(name, stage),
+        *_taken(session, access, name, webhook),
+        *check_stage(stage),
+        *check_wait(stage, spec),
+        *errors,
+    ]
     if webhook is None and _count(session, access) >= MOST_WEBHOOKS:
         errors.append(FieldError("", say("The project has %(n)s events, as many as it may have.", n=MOST_WEBHOOKS)))
     errors = errors or _chain_errors(session, access, name, spec, webhook)
@@ -147,7 +153,7 @@ def _live(access: Access) -> tuple[Any, ...]:
 def _chain_errors(
     session: Session, access: Access, name: str, spec: WebhookSpec, webhook: Webhook | None
 ) -> list[FieldError]:
-    if not spec.on_success and not spec.on_failure:
+    if not (spec.on_success or spec.on_failure or spec.wait_for):
         return []
     others = [row for row in live_webhooks(session, access) if webhook is None or row.id != webhook.id]
     return check_chains({**{row.name: row.spec for row in others}, name: spec}).get(name, [])

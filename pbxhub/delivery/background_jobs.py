@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox import Retention, prune, step_resends
 from pbxhub.delivery.outbox.ordered_call_status import sweep
+from pbxhub.delivery.outbox.wait_for_answer import release_all
 from pbxhub.delivery.pbx_notices import PbxWatch
 from pbxhub.delivery.persons import fill_persons
 from pbxhub.delivery.renewals import RenewalMetrics, renew_due
@@ -25,6 +26,7 @@ PRUNE_EVERY = timedelta(hours=1)
 SWEEP_EVERY = timedelta(seconds=30)
 WATCH_EVERY = timedelta(seconds=5)
 HANGS = 600.0  # seconds without a finished turn after which a job does not work: pruning takes minutes
+RELEASE_EVERY = timedelta(seconds=5)
 log = structlog.get_logger(__name__)
 
 
@@ -47,11 +49,12 @@ class BackgroundJobs:
         self._swept_on: datetime | None = None
         self._watched_on: datetime | None = None
         self._pbx_watch = PbxWatch(context.database)
+        self._released_on: datetime | None = None
         self._stopping = threading.Event()
         jobs = {
             "guard": self._guard, "resends": self._resend, "notices": self._tell, "pbx-watch": self._watch,
             "orders": self._sweep, "retention": self._prune, "persons": self._name_persons,
-            "tokens": self._renew_tokens,
+            "tokens": self._renew_tokens, "answers": self._release,
         }  # fmt: skip
         self._turned = dict.fromkeys(jobs, time.monotonic())  # when each finished a turn
         self._threads = [
@@ -106,6 +109,11 @@ class BackgroundJobs:
 
     def _renew_tokens(self, now: datetime) -> None:
         renew_due(self._context, self._sender, now, self._metrics)
+
+    def _release(self, now: datetime) -> None:
+        if self._released_on is None or now - self._released_on >= RELEASE_EVERY:
+            self._released_on = now
+            release_all(self._context, now)
 
     def _name_persons(self, _now: datetime) -> None:
         fill_persons(self._context.database)

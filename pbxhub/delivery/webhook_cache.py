@@ -1,7 +1,7 @@
 """The webhooks of each project as publish and the workers need them: read once per revision, compiled when used."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from functools import cached_property
 from itertools import groupby
@@ -29,10 +29,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CompiledWebhook:
-    """The settings of a webhook, checked and compiled."""
+    """The settings of a webhook, checked and compiled. early: the filters that need no answer of another webhook."""
 
     spec: WebhookSpec
     matcher: Matcher
+    early: Matcher
     request: CompiledRequest
 
 
@@ -58,15 +59,21 @@ class Stored:
         if isinstance(self._loaded, str):
             return self._loaded
         try:
-            return CompiledWebhook(
-                self._loaded, compile_filters(self._loaded, self.zone), compile_request(self._loaded)
-            )
+            matcher, early = (compile_filters(one, self.zone) for one in (self._loaded, _without_answers(self._loaded)))
+            return CompiledWebhook(self._loaded, matcher, early, compile_request(self._loaded))
         except SpecError as error:
             return _unreadable(error)
 
     @property
     def spec(self) -> WebhookSpec:
         return WebhookSpec() if isinstance(self._loaded, str) else self._loaded
+
+
+def _without_answers(spec: WebhookSpec) -> WebhookSpec:
+    if not spec.wait_for:
+        return spec
+    early = (one for one in spec.filters if not one.parameter.startswith(("webhook.", "response_", "error_")))
+    return replace(spec, filters=tuple(early))
 
 
 def _unreadable(error: SpecError) -> str:
@@ -88,6 +95,8 @@ class LiveWebhook:
     stored: Stored
     networks: NetworkGrant = None
     connection: LiveConnection | None = None
+    waits_after: int = 0  # how many webhooks have to answer one after the other before this one is sent
+    is_awaited: bool = False  # another one may wait for its answer
 
     @property
     def made(self) -> CompiledWebhook | str:
@@ -100,6 +109,11 @@ class LiveWebhook:
         return self.stored.spec
 
     def matches(self, values: Mapping[str, Value]) -> bool:
+        """Whether the filters accept a stage; those about an answer that is awaited come later: accepts_answer."""
+        return isinstance(self.made, str) or self.made.early.matches(values)
+
+    def accepts_answer(self, values: Mapping[str, Value]) -> bool:
+        """All filters, once the answer is there that the webhook waits for."""
         return isinstance(self.made, str) or self.made.matcher.matches(values)
 
     def render(self, values: Mapping[str, Value], zone: tzinfo, country: str) -> Request | NotSent:
@@ -119,7 +133,8 @@ class LiveWebhook:
 @dataclass(frozen=True, slots=True)
 class ProjectWebhooks:
     """A project with its enabled webhooks, in the order of the table. by_stage: of each stage; by_id; by_name: of those
-    that users have set up. restored_on: Project.restored_on."""
+    that users have set up. awaited: of each webhook that waits for an answer, those that lead to it.
+    restored_on: Project.restored_on."""
 
     id: int
     name: str
@@ -128,6 +143,7 @@ class ProjectWebhooks:
     by_stage: Mapping[str, tuple[LiveWebhook, ...]]
     by_id: Mapping[int, LiveWebhook]
     by_name: Mapping[str, LiveWebhook]
+    awaited: Mapping[int, frozenset[int]] = field(default_factory=dict)
     restored_on: datetime | None = None
 
 
@@ -197,6 +213,9 @@ def _project(
 ) -> ProjectWebhooks:
     zone, networks = _zone(project.time_zone), read_grant(project.webhook_networks)
     webhooks = [_live(row, zone, known.get(row.id), networks, connections.get(row.connection_id or 0)) for row in rows]
+    events = {row.name: webhook for row, webhook in zip(rows, webhooks, strict=True) if row.kind == "event"}
+    awaited = _awaited(events)
+    webhooks = [_marked(webhook, events, awaited) for webhook in webhooks] if awaited else webhooks
     by_stage: dict[str, list[LiveWebhook]] = {}
     for webhook in webhooks:
         by_stage.setdefault(webhook.stage, []).append(webhook)
@@ -205,8 +224,36 @@ def _project(
         {stage: tuple(group) for stage, group in by_stage.items()},
         {webhook.id: webhook for webhook in webhooks},
         {row.name: webhook for row, webhook in reversed([*zip(rows, webhooks, strict=True)]) if row.kind == "event"},
-        project.restored_on,
+        awaited, project.restored_on,
     )  # fmt: skip
+
+
+def _awaited(events: Mapping[str, LiveWebhook]) -> dict[int, frozenset[int]]:
+    """Of each webhook that waits for an answer: the one that it names, and those before that one in its chains."""
+    found = {}
+    waiting = [one for one in events.values() if isinstance(one.stored.raw, dict) and one.stored.raw.get("wait_for")]
+    for webhook in waiting:
+        needed, names = set[int](), {webhook.spec.wait_for}
+        while names:
+            needed |= {events[name].id for name in names if name in events}
+            names = {
+                one.name
+                for one in events.values()
+                if one.id not in needed and names & {one.spec.on_success, one.spec.on_failure}
+            }
+        found[webhook.id] = frozenset(needed - {webhook.id})
+    return found
+
+
+def _marked(
+    webhook: LiveWebhook, events: Mapping[str, LiveWebhook], awaited: Mapping[int, frozenset[int]]
+) -> LiveWebhook:
+    depth = 0
+    one: LiveWebhook | None = webhook
+    while one and one.id in awaited and depth <= len(awaited):
+        depth, one = depth + 1, events.get(one.spec.wait_for)
+    is_awaited = any(webhook.id in needed for needed in awaited.values())
+    return replace(webhook, waits_after=depth, is_awaited=is_awaited) if depth or is_awaited else webhook
 
 
 def _live(

@@ -7,6 +7,8 @@ pending    entered by publish, record (a failed attempt with retries left; the n
 delivered  entered by record: an attempt met the success rule. Left only by a resend.
 failed     entered by record when no retry is left, or by publish when the request could not be rendered. Left only by
            a resend. On the error page until checked_on is set.
+waiting    entered by publish and record: it waits for the answer of another webhook of its call, and has no request
+           yet. Left by wait_for_answer when that one has ended; by cancel.
 cancelled  entered by cancel: its webhook was disabled or deleted before it was sent; or by publish: a mandatory field
            was empty, and the webhook skips such calls (outcome "skipped"). Left only by a resend.
 
@@ -55,7 +57,8 @@ from pbxhub.store.bulk import Insert
 from pbxhub.store.columns import JsonColumn, UtcDateTime
 from pbxhub.store.session import Base
 
-PENDING, DELIVERED, FAILED, CANCELLED = "pending", "delivered", "failed", "cancelled"
+PENDING, WAITING, DELIVERED, FAILED, CANCELLED = "pending", "waiting", "delivered", "failed", "cancelled"
+STATES = (PENDING, WAITING, DELIVERED, FAILED, CANCELLED)
 FIRST_ATTEMPTS, RETRIES, BULK = LANES = 1, 2, 3
 """Lanes are separate queues, in the order of urgency: first attempts never wait behind retries or a bulk resend."""
 
@@ -116,6 +119,12 @@ class Delivery(Base):
             "id",
             sqlite_where=text("outcome <> '' AND outcome <> 'ok'"),
             postgresql_where=text("outcome <> '' AND outcome <> 'ok'"),
+        ),
+        Index(
+            "ix_delivery_waiting",
+            "call_id",
+            sqlite_where=text("state = 'waiting'"),
+            postgresql_where=text("state = 'waiting'"),
         ),
         Index("ix_delivery_project", "project_id", "id"),
         Index("ix_delivery_call", "call_id"),

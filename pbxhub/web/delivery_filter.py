@@ -12,14 +12,13 @@ from pbxhub.account.access import Access
 from pbxhub.account.deliveries import Listed, listed
 from pbxhub.delivery.outbox import Selection
 from pbxhub.sending.outcomes import OUTCOMES
-from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING
+from pbxhub.store.delivery_rows import STATES
 from pbxhub.web.language import _
 from pbxhub.web.paging import Page, page_size, read_uuid, uuid_key
 from pbxhub.webhooks.catalogue import STAGES
 from pbxhub.wsgi.current import now
 
 FIELDS = ("state", "webhook", "stage", "outcome", "code", "number", "call", "last", "from", "to", "hour")
-STATES = (DELIVERED, FAILED, PENDING, CANCELLED)
 RANGES = {
     "15m": timedelta(minutes=15), "1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7),
     "30d": timedelta(days=30),

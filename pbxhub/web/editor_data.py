@@ -13,7 +13,7 @@ from pbxhub.store.connections import connections_of
 from pbxhub.store.webhooks import Webhook
 from pbxhub.web.labels import all_stages
 from pbxhub.web.language import said
-from pbxhub.webhooks.catalogue import CHAIN, ENTRIES, FAMILIES
+from pbxhub.webhooks.catalogue import CHAIN, ENTRIES, FAMILIES, OTHER_STAGES, QUESTION
 from pbxhub.webhooks.check import used_parameters
 from pbxhub.webhooks.matching import presets
 from pbxhub.webhooks.retry import PROFILES
@@ -23,7 +23,7 @@ from pbxhub.webhooks.value_filters import FILTERS
 
 def editor_data(session: Session, access: Access, webhook: Webhook, source: Webhook | None) -> dict[str, Any]:
     """JSON for the page, without secrets."""
-    others = [row.name for row in live_webhooks(session, access) if row.id != webhook.id and row.stage == CHAIN]
+    others = [row for row in live_webhooks(session, access) if row.id != webhook.id]
     calls = recent_calls(session, access, webhook.stage)[:20]
     return {
         "id": webhook.id,
@@ -44,7 +44,8 @@ def editor_data(session: Session, access: Access, webhook: Webhook, source: Webh
         "choices": _choices(),
         "presets": {name: [_filter(item) for item in items] for name, items in presets()},
         "retries": {name: list(delays) for name, delays in PROFILES.items()},
-        "chain": others,
+        "chain": [row.name for row in others if row.stage == CHAIN],
+        "awaitable": [row.name for row in others if row.stage not in (QUESTION, *OTHER_STAGES)],
         "samples": [
             *({"value": code, "name": said(name)} for code, name in sample_names().items()),
             *({"value": str(call.id), "name": f"{call.caller or '—'} → {call.dst}"} for _event, call in calls),

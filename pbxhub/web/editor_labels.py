@@ -115,6 +115,13 @@ def _labels() -> dict[str, str]:
         "answerFormat": _("The answer is"),
         "onSuccess": _("On success continue with"),
         "onFailure": _("On failure continue with"),
+        "waitFor": _("Send after the answer of"),
+        "waitForHint": _(
+            "Another event of the same call: this one is sent when it has answered, with the saved values."
+        ),
+        "unanswered": _("Without an answer"),
+        "unansweredSend": _("send all the same"),
+        "unansweredSkip": _("skip the call"),
         "retries": _("When it fails"),
         "profile": _("Try again"),
         "delays": _("Seconds before each retry"),

@@ -1,8 +1,12 @@
-"""Chains: a webhook names the next webhook on success and on failure. Cycles of any length are refused."""
+"""Chains: a webhook names the next webhook on success and on failure, or one whose answer it waits for.
+
+Cycles of any length are refused.
+"""
 
 from collections.abc import Mapping
 
 from pbxhub.translatable import say
+from pbxhub.webhooks.catalogue import OTHER_STAGES, QUESTION
 from pbxhub.webhooks.spec import FieldError, WebhookSpec
 
 LONGEST_CHAIN = 20
@@ -15,7 +19,7 @@ def check_chains(specs: Mapping[str, WebhookSpec]) -> dict[str, list[FieldError]
 
 
 def _check(name: str, specs: Mapping[str, WebhookSpec]) -> list[FieldError]:
-    errors = []
+    errors = _check_wait(name, specs)
     for field in ("on_success", "on_failure"):
         target = getattr(specs[name], field)
         if not target:
@@ -31,6 +35,36 @@ def _check(name: str, specs: Mapping[str, WebhookSpec]) -> list[FieldError]:
                 FieldError(field, say("makes a chain longer than %(longest)s webhooks", longest=LONGEST_CHAIN))
             )
     return errors
+
+
+def check_wait(stage: str, spec: WebhookSpec) -> list[FieldError]:
+    """Whether a webhook of this stage can wait for an answer: only a call has other webhooks that were sent before."""
+    if not spec.wait_for or stage not in (QUESTION, *OTHER_STAGES):
+        return []
+    return [FieldError("wait_for", say("only webhooks of calls can wait for an answer; clear this field"))]
+
+
+def _check_wait(name: str, specs: Mapping[str, WebhookSpec]) -> list[FieldError]:
+    awaited = specs[name].wait_for
+    if not awaited:
+        return []
+    if awaited not in specs:
+        return [FieldError("wait_for", say("names the webhook %(target)s, which does not exist", target=awaited))]
+    later = {name, *_after(name, specs)}
+    if awaited in later:
+        problem = say("%(target)s is sent after this webhook, so each would wait for the other", target=awaited)
+        return [FieldError("wait_for", problem)]
+    return []
+
+
+def _after(name: str, specs: Mapping[str, WebhookSpec]) -> set[str]:
+    """Everything that is sent after a webhook, by chains or because it waits for an answer."""
+    found, names = set[str](), {name}
+    while names:
+        waiting = {other for other, spec in specs.items() if spec.wait_for in names}
+        names = (waiting | {target for one in names for target in _next(one, specs)}) - found
+        found |= names
+    return found
 
 
 def _next(name: str, specs: Mapping[str, WebhookSpec]) -> list[str]:

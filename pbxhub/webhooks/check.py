@@ -105,6 +105,10 @@ def advice(spec: WebhookSpec, stage: str) -> list[FieldError]:
         for path, name in used_parameters(spec)
         if not params.exists_at(name, stage)
     ]
+    if spec.wait_for:
+        notes.append(
+            FieldError("wait_for", say("is sent after %(name)s has answered in this call", name=spec.wait_for))
+        )
     if spec.request.url.lower().startswith("http://"):
         notes.append(
             FieldError("url", say("is not encrypted: anyone on the network path can read it; use https:// if you can"))

@@ -198,6 +198,8 @@ class Steering:
 class WebhookSpec:
     """One webhook. All filters must match. on_success, on_failure: name of the webhook that is sent next.
 
+    wait_for: name of a webhook of the same call whose answer is awaited before this one is rendered; "" for none.
+    unanswered: what to do when that one has failed or has no delivery in this call.
     incomplete: what becomes of a delivery whose mandatory field is empty: it fails, or is skipped, which is no error.
     """
 
@@ -208,6 +210,8 @@ class WebhookSpec:
     answer: AnswerSpec = AnswerSpec()
     on_success: str = ""
     on_failure: str = ""
+    wait_for: str = ""
+    unanswered: Literal["send", "skip"] = "send"
     incomplete: Literal["fail", "skip"] = "fail"
     limits: Limits = Limits()
     steering: Steering | None = None

@@ -34,6 +34,8 @@ export function complete(spec) {
     },
     on_success: spec.on_success ?? "",
     on_failure: spec.on_failure ?? "",
+    wait_for: spec.wait_for ?? "",
+    unanswered: spec.unanswered ?? "send",
     incomplete: spec.incomplete ?? "fail",
     limits: { in_flight: 8, deadline: 10, ...spec.limits },
     ...(spec.steering ? { steering: spec.steering } : {}),

@@ -5,7 +5,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 from pbxhub.account.resending import FASTEST, MOST_SELECTED, USUAL_RATE
 from pbxhub.api.schemas.base import LARGEST_ID, Paging, given, text, times
 from pbxhub.sending.outcomes import OUTCOMES
-from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING
+from pbxhub.store.delivery_rows import STATES
 from pbxhub.webhooks.catalogue import STAGES
 
 
@@ -17,7 +17,7 @@ class Delivery(Schema):
     call_id = fields.UUID(allow_none=True)
     stage_event_id = fields.UUID(allow_none=True)
     kind = fields.String()
-    state = fields.String(validate=validate.OneOf([PENDING, DELIVERED, FAILED, CANCELLED]))
+    state = fields.String(validate=validate.OneOf(STATES))
     attempts = fields.Integer()
     method = fields.String()
     url = fields.String()
@@ -71,7 +71,7 @@ class Matching(Schema):
 
 
 class DeliveryFilter(Matching, Paging):
-    state = fields.String(load_default="", validate=validate.OneOf(["", PENDING, DELIVERED, FAILED, CANCELLED]))
+    state = fields.String(load_default="", validate=validate.OneOf(["", *STATES]))
     unchecked = fields.Boolean(load_default=False, **given("failed ones that nobody has checked"))
 
 

@@ -9,7 +9,7 @@ from pbxhub.delivery.outbox.lost_attempts import end_lost
 from pbxhub.delivery.outbox.put_back import WAS_RESENT, is_free, put_back
 from pbxhub.delivery.outbox.selection import Selection
 from pbxhub.sending.outcomes import OUTCOMES
-from pbxhub.store.delivery_rows import CANCELLED, FAILED, LANES, Delivery
+from pbxhub.store.delivery_rows import CANCELLED, FAILED, LANES, WAITING, Delivery
 
 _IS_PENDING = Delivery.state == literal_column("'pending'")  # a literal, so that the partial index can be used
 
@@ -26,16 +26,15 @@ def cancel_pending(session: Session, webhook_id: int, now: datetime) -> int:
     back = put_back(session, waits, now, skip_locked=True)
     free = select(Delivery.id).where(waits, is_free(now), ~WAS_RESENT).with_for_update(skip_locked=True)
     end_lost(session, free.where(Delivery.claim_token.is_not(None)), now)
-    waiting = (
-        update(Delivery)
-        .where(Delivery.id.in_(free))
-        .values(
-            state=CANCELLED, claim_token=None, held=False, outcome="cancelled", finished_on=now,
-            message=OUTCOMES["cancelled"].sentence,
-        )
-        .execution_options(synchronize_session=False)
-    )  # fmt: skip
-    return back + session.execute(waiting).rowcount  # type: ignore[attr-defined,no-any-return]
+    for_an_answer = and_(Delivery.webhook_id == webhook_id, Delivery.state == WAITING)
+    cancelled = {
+        "state": CANCELLED, "claim_token": None, "held": False, "outcome": "cancelled", "finished_on": now,
+        "message": OUTCOMES["cancelled"].sentence,
+    }  # fmt: skip
+    for which in (Delivery.id.in_(free), for_an_answer):
+        ended = update(Delivery).where(which).values(cancelled).execution_options(synchronize_session=False)
+        back += session.execute(ended).rowcount  # type: ignore[attr-defined]
+    return back
 
 
 def uncheck(session: Session, project_id: int, moment: datetime) -> int:

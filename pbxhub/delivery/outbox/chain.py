@@ -1,6 +1,6 @@
 """What follows from an answer: values are saved on the call, and the next webhook of a chain is queued."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -8,23 +8,22 @@ from uuid import UUID
 from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.orm import Session
 
-from pbxhub.calls.stages import Value
-from pbxhub.delivery.call_rows import CallNow, no_call, read_call
+from pbxhub.delivery.call_rows import no_call, read_call
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.delivery.outbox.enqueue import enqueue
-from pbxhub.delivery.outbox.render import CHAINED, once_in_a_chain, render_chain
-from pbxhub.delivery.read_answer import Reading, read
+from pbxhub.delivery.outbox.render import CHAINED, once_in_a_chain
+from pbxhub.delivery.outbox.stored_stages import with_saved
+from pbxhub.delivery.outbox.wait_for_answer import StatesOfCalls, make_deliveries
+from pbxhub.delivery.read_answer import Reading
 from pbxhub.delivery.stage_values import Lookups, StageValues
 from pbxhub.delivery.webhook_cache import ProjectWebhooks
-from pbxhub.sending.exchange import Answer
 from pbxhub.storable import storable
 from pbxhub.store.columns import one_of
-from pbxhub.store.delivery_rows import PENDING, Attempt, Delivery, NewDelivery
+from pbxhub.store.delivery_rows import PENDING, NewDelivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.postgresql import hurry
 from pbxhub.store.session import Base
-from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.params import from_json
 
 _CALL: Table = Base.metadata.tables["call"]
@@ -72,14 +71,16 @@ def publish_next(context: DeliveryContext, session: Session, results: Iterable[A
         return
     projects = context.webhook_cache.fetch(session, {result.finished.claimed.project_id for result, _ in following})
     lookups = Lookups(session)
-    deliveries: list[NewDelivery] = []
+    states, deliveries = StatesOfCalls(session), list[NewDelivery]()
     for result, name in following:
         project = projects.get(result.finished.claimed.project_id)
         webhook = project.by_name.get(name) if project else None
         values = project and webhook and _values(context, session, project, result, lookups, now)
         if webhook and values and webhook.matches(values):
             claimed = result.finished.claimed
-            deliveries += render_chain(webhook, values, claimed.call_id, claimed.stage_event_id, CHAINED, now)
+            deliveries += make_deliveries(
+                webhook, values, claimed.call_id, values.event_id, CHAINED, now, states, deliveries
+            )
     enqueue(context, session, _not_there_yet(session, deliveries), now)
 
 
@@ -104,7 +105,7 @@ def _values(
     call = read_call(session, claimed.call_id) if claimed.call_id else no_call(claimed.project_id)
     if event is None or call is None:
         return None
-    known = {**from_json(event.data), **_with_saved(result.reading.values, call)}
+    known = {**from_json(event.data), **with_saved(result.reading.values, call)}
     return StageValues(known, project, call, event.stage, event.id, lookups, context.links, now)
 
 
@@ -118,31 +119,3 @@ def _not_there_yet(session: Session, deliveries: Sequence[NewDelivery]) -> list[
         one_of(table.stage_event_id, events), table.kind == CHAINED
     )
     return once_in_a_chain(deliveries, {(event_id, webhook_id) for event_id, webhook_id in session.execute(there)})
-
-
-def _with_saved(answer: Mapping[str, Value], call: CallNow) -> Mapping[str, Value]:
-    """The answer, with everything that webhooks of the call have saved so far."""
-    own: Any = answer.get("webhook.saved") or {}
-    return {**answer, "webhook.saved": {**own, **(call.answers.get("webhook.saved") or {})}}
-
-
-def answer_before(session: Session, call: CallNow, stage_event_id: UUID, name: str) -> Mapping[str, Value]:
-    """The last answer at this stage to the webhook that has `name` as its next one; {} if there is none."""
-    rows = session.execute(
-        select(Attempt, Webhook)
-        .join(Delivery, Delivery.id == Attempt.delivery_id)
-        .join(Webhook, Webhook.id == Delivery.webhook_id)
-        .where(Delivery.stage_event_id == stage_event_id, Attempt.finished_on.is_not(None))
-        .order_by(Attempt.finished_on.desc())
-    )
-    for attempt, webhook in rows:
-        if name in (webhook.spec.on_success, webhook.spec.on_failure):
-            return _with_saved(read(webhook.spec, _answer_of(attempt)).values, call)
-    return {}
-
-
-def _answer_of(attempt: Attempt) -> Answer:
-    headers = tuple((name, text) for name, text in attempt.response_headers)
-    return Answer(
-        attempt.outcome, attempt.message, attempt.status_code, headers, attempt.response_body, total_us=attempt.total_us
-    )

@@ -16,8 +16,9 @@ from pbxhub.delivery.outbox.enqueue import enqueue
 from pbxhub.delivery.outbox.new_stages import NewStage, new_stages
 from pbxhub.delivery.outbox.ordered_call_status import attach_custom, follow_ordered
 from pbxhub.delivery.outbox.question import link_new
-from pbxhub.delivery.outbox.render import once_in_a_chain, render_chain
+from pbxhub.delivery.outbox.render import once_in_a_chain
 from pbxhub.delivery.outbox.restored import fail_if_reported_before
+from pbxhub.delivery.outbox.wait_for_answer import StatesOfCalls, last_those_that_wait, make_deliveries
 from pbxhub.delivery.persons import name_persons
 from pbxhub.delivery.stage_values import Lookups, StageValues
 from pbxhub.store.bulk import Insert
@@ -102,7 +103,7 @@ def _deliveries(
     context: DeliveryContext, session: Session, stages: Sequence[NewStage], now: datetime
 ) -> list[NewDelivery]:
     projects = context.webhook_cache.fetch(session, {stage.call.project_id for stage in stages})
-    lookups = Lookups(session)
+    lookups, states = Lookups(session), StatesOfCalls(session)
     deliveries: list[NewDelivery] = []
     for new in stages:
         project = projects[new.call.project_id]
@@ -111,7 +112,10 @@ def _deliveries(
             continue
         values = StageValues(new.known, project, new.call, new.stage.name, new.id, lookups, context.links, now)
         wanted = [webhook for webhook in live if webhook.matches(values)]
-        made = [one for hook in wanted for one in render_chain(hook, values, new.call.known_id, new.id, "stage", now)]
+        made: list[NewDelivery] = []
+        for hook in last_those_that_wait(wanted):
+            ahead = [*deliveries, *made] if hook.waits_after else []
+            made += make_deliveries(hook, values, new.call.known_id, new.id, "stage", now, states, ahead)
         fail_if_reported_before(made, new.call.started_on, project.restored_on, now)
         deliveries += made
     return once_in_a_chain(deliveries)

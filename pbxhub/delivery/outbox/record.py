@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 
@@ -14,9 +15,11 @@ from pbxhub.delivery.outbox.next_state import decide
 from pbxhub.delivery.outbox.pausing import note_health
 from pbxhub.delivery.outbox.resthooks import drop_gone
 from pbxhub.delivery.outbox.sequence import Place, release_next
+from pbxhub.delivery.outbox.wait_for_answer import release
 from pbxhub.delivery.outbox.write_attempts import write_attempts
 from pbxhub.delivery.outbox.write_next_states import lock_owned, move_on
 from pbxhub.delivery.read_answer import read
+from pbxhub.store.delivery_rows import PENDING
 
 
 def record(
@@ -50,10 +53,18 @@ def record(
         if release_next(session, _first_attempts(ours), now):
             context.wakeups.send(session)
         publish_next(context, session, ours, now)
+        if call_ids := _awaited(ours):
+            release(context, session, call_ids, now)
         note_health(session, ours, context.pause_rule, now)
         drop_gone(session, ours, now)
     end_tokens(session, results, now)
     return results
+
+
+def _awaited(results: Iterable[AttemptResult]) -> set[UUID]:
+    """The calls in which something may have waited for one of these."""
+    ended = (result.finished.claimed for result in results if result.state != PENDING)
+    return {claimed.call_id for claimed in ended if claimed.call_id and claimed.webhook.is_awaited}
 
 
 def _first_attempts(results: Iterable[AttemptResult]) -> list[Place]:

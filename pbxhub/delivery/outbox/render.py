@@ -25,9 +25,13 @@ def render_chain(
     stage_event_id: UUID | None,
     kind: str,
     now: datetime,
+    delivery_id: UUID | None = None,
 ) -> list[NewDelivery]:
-    """The delivery of a webhook. If it cannot be rendered, also that of its on_failure webhook, and so on."""
-    chain = [render_delivery(webhook, values, call_id, stage_event_id, kind, now)]
+    """The delivery of a webhook. If it cannot be rendered, also that of its on_failure webhook, and so on.
+
+    delivery_id: of a delivery that is there already; None for a new one.
+    """
+    chain = [render_delivery(webhook, values, call_id, stage_event_id, kind, now, delivery_id)]
     while chain[-1].state == FAILED and (following := values.project.by_name.get(webhook.spec.on_failure)):
         values = values.after(_never_sent(chain[-1], values))
         if following.id in {one.webhook_id for one in chain} or not following.matches(values):
@@ -49,9 +53,10 @@ def render_delivery(
     stage_event_id: UUID | None,
     kind: str,
     now: datetime,
+    delivery_id: UUID | None = None,
 ) -> NewDelivery:
     """A delivery with its rendered request; a failed or skipped one, with the reason, if it cannot be rendered."""
-    delivery_id = new_id()
+    delivery_id = delivery_id or new_id()
     request = webhook.render(DeliveryValues(values, delivery_id), values.project.zone, values.project.country)
     return NewDelivery(
         delivery_id, webhook.project_id, webhook.id, webhook.revision, kind, now, now, stage_event_id, call_id, call_id,

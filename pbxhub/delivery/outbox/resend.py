@@ -11,23 +11,20 @@ from uuid import UUID
 from sqlalchemy import delete, literal_column, select
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.call_rows import no_call, read_call
 from pbxhub.delivery.context import DeliveryContext
-from pbxhub.delivery.outbox.chain import answer_before
 from pbxhub.delivery.outbox.own_webhooks import RESTHOOK
 from pbxhub.delivery.outbox.put_back import as_it_is, put_back
-from pbxhub.delivery.outbox.render import CHAINED, request_columns
+from pbxhub.delivery.outbox.render import request_columns
 from pbxhub.delivery.outbox.selection import Selection, count_by_webhook, load_selection
 from pbxhub.delivery.outbox.sequence import hold_resent
-from pbxhub.delivery.stage_values import DeliveryValues, Lookups, StageValues
+from pbxhub.delivery.outbox.stored_stages import values_of_stored
+from pbxhub.delivery.stage_values import DeliveryValues, Lookups
 from pbxhub.delivery.webhook_cache import LiveWebhook
-from pbxhub.store.delivery_rows import BULK, FIRST_ATTEMPTS, PENDING, Delivery
-from pbxhub.store.history import StageEvent
+from pbxhub.store.delivery_rows import BULK, FIRST_ATTEMPTS, PENDING, WAITING, Delivery
 from pbxhub.store.ids import new_id
 from pbxhub.store.questions import KIND
 from pbxhub.store.resends import DONE, RUNNING, STOPPED, BeforeResend, Resend
 from pbxhub.translatable import say
-from pbxhub.webhooks.params import from_json
 from pbxhub.webhooks.request import NotSent, Request
 
 STEP = 200  # deliveries put in the queue in one transaction
@@ -46,7 +43,7 @@ def resend_one(
     row = session.get(Delivery, delivery_id, with_for_update=True, populate_existing=True)
     if row is None or row.project_id != project_id:
         raise CannotResendError(say("There is no such delivery."))
-    if row.state == PENDING:
+    if row.state in (PENDING, WAITING):
         raise CannotResendError(say("It is pending already."))
     again = _Again(context, session, now, current_settings)
     problem = again.put(row, FIRST_ATTEMPTS, None)
@@ -181,13 +178,8 @@ class _Again:
         return ""
 
     def _render(self, row: Delivery, webhook: LiveWebhook) -> Request | NotSent:
-        event = self._session.get(StageEvent, row.stage_event_id) if row.stage_event_id else None
-        call = read_call(self._session, row.call_id) if row.call_id else no_call(row.project_id)
-        if event is None or call is None:
+        values = values_of_stored(self._context, self._session, row, webhook.name, self._lookups, self._now)
+        if values is None:
             return NotSent("render_error", "Its call was deleted from the history, so it can only be sent as it was.")
-        project = self._context.webhook_cache.fetch(self._session, {row.project_id})[row.project_id]
-        known = from_json(event.data)
-        if row.kind == CHAINED:
-            known |= answer_before(self._session, call, event.id, webhook.name)
-        values = StageValues(known, project, call, event.stage, event.id, self._lookups, self._context.links, self._now)
+        project = values.project
         return webhook.render(DeliveryValues(values, row.id, row.attempts + 1), project.zone, project.country)

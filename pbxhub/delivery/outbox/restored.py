@@ -8,14 +8,14 @@ listener finds the calls of 2 in CEL or finds them gone. tests/test_back_up_and_
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import literal_column, select, true, update
+from sqlalchemy import literal_column, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.outbox.lost_attempts import end_lost
 from pbxhub.delivery.outbox.put_back import put_back
 from pbxhub.sending.outcomes import OUTCOMES, RESTORED
 from pbxhub.store.accounts import Project
-from pbxhub.store.delivery_rows import FAILED, PENDING, Delivery, NewDelivery
+from pbxhub.store.delivery_rows import FAILED, PENDING, WAITING, Delivery, NewDelivery
 from pbxhub.store.resends import RUNNING, STOPPED, Resend
 
 _QUIETLY = {"synchronize_session": False}
@@ -32,7 +32,8 @@ def fail_restored(session: Session, now: datetime) -> int:
     session.execute(update(Delivery).where(_IS_PENDING).values(claim_token=None), execution_options=_QUIETLY)
     end_lost(session, select(Delivery.id).where(_IS_PENDING), now)
     put_back(session, true(), now)
-    waiting = update(Delivery).where(_IS_PENDING).values(
+    open_ones = or_(_IS_PENDING, Delivery.state == WAITING)
+    waiting = update(Delivery).where(open_ones).values(
         state=FAILED, held=False, outcome=RESTORED, message=OUTCOMES[RESTORED].sentence, finished_on=now
     )  # fmt: skip
     return session.execute(waiting, execution_options=_QUIETLY).rowcount  # type: ignore[attr-defined,no-any-return]
@@ -46,7 +47,7 @@ def fail_if_reported_before(
     if restored_on is None or began is None or began >= restored_on:
         return
     for one in deliveries:
-        if one.state == PENDING:
+        if one.state in (PENDING, WAITING):
             one.state, one.outcome, one.message, one.finished_on = FAILED, RESTORED, OUTCOMES[RESTORED].sentence, now
 
 
