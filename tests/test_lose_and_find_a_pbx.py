@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text, update
 
 from pbxhub.ami.channel_list import ReceivedEvent, read_channels, sort_held
-from pbxhub.ami.connection import Connection
+from pbxhub.ami.connection import AmiConnection
 from pbxhub.ami.manager_actions import build
 from pbxhub.ami.protocol import SessionEndedError
 from pbxhub.ami.publisher import Publisher
@@ -245,9 +245,9 @@ def test_a_fault_of_the_hub_in_the_line_loses_no_stage_that_waits_for_the_databa
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faults: list[int] = []
-    pause = Connection._pause
+    pause = AmiConnection._pause
 
-    def stumble(self: Connection, failures: int) -> float:
+    def stumble(self: AmiConnection, failures: int) -> float:
         faults.append(failures)
         if len(faults) == 1:
             raise OverflowError("a fault of the hub")
@@ -263,7 +263,7 @@ def test_a_fault_of_the_hub_in_the_line_loses_no_stage_that_waits_for_the_databa
                         for part in answered():
                             await player.play(part, speed=0)
                         await until_heard(player)
-                    monkeypatch.setattr(Connection, "_pause", stumble)
+                    monkeypatch.setattr(AmiConnection, "_pause", stumble)
                     player.drop()
                     await until(lambda: faults)
                     await until(lambda: player.listeners == 1)
