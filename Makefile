@@ -35,7 +35,8 @@ format: $(READY) ## lay out Python, templates, CSS and JavaScript as `make lint`
 	@$(BIN)/ruff format . && $(BIN)/deno fmt --quiet && { $(BIN)/djlint --reformat --quiet templates || true; }
 
 fast: $(READY)
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow and not asterisk and not browser" $(PYTEST)
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow and not asterisk and not browser" \
+		--ignore tests/asterisk --ignore tests/browser $(PYTEST)
 
 bench: $(READY) packages ## speed and memory, beside something to compare with in the same run
 	@for bench in bench/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done

@@ -14,6 +14,10 @@ from sqlalchemy import create_engine, text
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.hub.postgres import Cluster, postgres_server
+from tests.support.slow_files import SLOW_FILES
+
+TESTS = Path(__file__).parent
+_SERVERS = frozenset({"cluster", "postgres_template"})
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -87,9 +91,19 @@ def database(database_url: str) -> Iterator[Database]:
     database.close()
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m "not slow"` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes in CI begins first: at the end one process would work alone."""
+    """What takes minutes in CI begins first: at the end one process would work alone. What is slow is marked so."""
+    for item in items:
+        if item.path.relative_to(TESTS).as_posix() in SLOW_FILES or _needs_postgres(item):
+            item.add_marker("slow")
     items.sort(key=lambda item: item.path.name != "test_hostile_values_keep_the_structure.py")
+
+
+def _needs_postgres(item: pytest.Item) -> bool:
+    assert isinstance(item, pytest.Function)
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    return "postgresql" in parameters.values() or not _SERVERS.isdisjoint(item.fixturenames)
 
 
 @pytest.fixture

@@ -4,8 +4,11 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.slow_files import SLOW_FILES
+
 TESTS = Path(__file__).parent
 FILES = sorted(TESTS.rglob("*.py"))
+MAKEFILE = TESTS.parent / "Makefile"
 
 
 def imported(file: Path) -> Iterator[str]:
@@ -33,3 +36,10 @@ def test_helpers_are_in_the_folder_of_support_and_imported_by_their_full_name() 
     helpers = {file.stem for file in TESTS.joinpath("support").glob("*.py")}
     bare = [(file.name, name) for file in FILES for name in imported(file) if name.split(".")[0] in helpers | {""}]
     assert bare == []
+
+
+def test_what_the_fast_tests_leave_out_is_there_and_runs_in_make_test() -> None:
+    assert {file.relative_to(TESTS).as_posix() for file in FILES} >= SLOW_FILES
+    whole = MAKEFILE.read_text().partition("\ntest:")[2].partition("\n\n")[0]
+    assert "-m" in whole
+    assert "slow" not in whole

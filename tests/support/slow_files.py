@@ -1,0 +1,43 @@
+"""What the fast tests of `make check` leave to `make test`, so that they take less than a minute on two cores.
+
+A file is here because its tests start processes, wait for threads, try thousands of values or send hundreds of pages:
+more than a third of a second of CPU each, or many of them. Everything on PostgreSQL is left out too, see conftest.py.
+One slow test in a quick file is marked `slow` where it stands.
+"""
+
+SLOW_FILES = frozenset(
+    {
+        "api/test_every_answer_matches_its_schema.py",
+        "api/test_read_without_secrets.py",
+        "api/test_send_odd_input.py",
+        "test_back_up_and_restore.py",
+        "test_claim_among_many_webhooks.py",
+        "test_delete_dead_code.py",
+        "test_follow_big_and_long_calls.py",
+        "test_forget_nothing_at_a_restart.py",
+        "test_go_on_after_a_restart.py",
+        "test_hostile_values_keep_the_structure.py",
+        "test_install_the_wheel.py",
+        "test_keep_the_order_of_a_call.py",
+        "test_keep_the_pages_answering.py",
+        "test_lose_and_find_a_pbx.py",
+        "test_migrate_a_database.py",
+        "test_move_a_database.py",
+        "test_prune_history.py",
+        "test_publish_many_pbxs.py",
+        "test_run_the_hub.py",
+        "test_serve_pages_from_two_processes.py",
+        "test_start_commands_at_once.py",
+        "test_start_with_another_key.py",
+        "test_survive_hostile_events.py",
+        "web/test_do_the_same_at_once.py",
+        "web/test_filter_deliveries.py",
+        "web/test_invite_a_colleague.py",
+        "web/test_keep_attackers_out.py",
+        "web/test_read_long_lists.py",
+        "web/test_send_odd_input.py",
+        "web/test_slow_down_guessing.py",
+        "web/test_use_a_code_once.py",
+        "web/test_walk_every_route.py",
+    }
+)
