@@ -111,11 +111,11 @@ def _download(version: int, folder: Path) -> list[Path]:
     if program is None or shutil.which("dpkg-deb") is None:
         raise AsteriskMissingError("debootstrap and dpkg are missing: apt-get install -y debootstrap dpkg")
     options = ["--download-only", "--variant=minbase", "--include=asterisk"]
-    _run(f"Asterisk {version} cannot be downloaded", program, *options, SUITES[version], str(folder), _mirror())
+    _run(f"Asterisk {version} cannot be downloaded", program, *options, SUITES[version], str(folder), debian_mirror())
     return sorted((folder / "var/cache/apt/archives").glob("*.deb"))
 
 
-def _mirror() -> str:
+def debian_mirror() -> str:
     """The URI of the Debian archive this machine's apt uses; read when needed, kept nowhere."""
     named = os.environ.get("ASTERISK_MIRROR")
     if named:
