@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from sqlalchemy import select
 
 from pbxhub import http_server
+from pbxhub.api import install as install_api
 from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.delivery.background_jobs import BackgroundJobs
 from pbxhub.delivery.context import DeliveryContext, open_context
@@ -52,14 +53,20 @@ class Site:
 
 
 @contextmanager
-def serving(folder: Path, fill: Callable[[Flask, Database], int], networks: tuple[Network, ...] = ()) -> Iterator[Site]:
-    """Serves a fresh SQLite database filled by `fill`. networks: what webhooks may reach beside public addresses."""
-    settings = with_key(read_settings({"PBXHUB_DATA_DIR": str(folder), "PBXHUB_PUBLIC_URL": "http://localhost"}))
+def serving(
+    folder: Path, fill: Callable[[Flask, Database], int], networks: tuple[Network, ...] = (), path: str = ""
+) -> Iterator[Site]:
+    """Serves a fresh SQLite database filled by `fill`. networks: what webhooks may reach beside public addresses. path:
+    of the public address; then with the API."""
+    url = f"http://localhost{path}"
+    settings = with_key(read_settings({"PBXHUB_DATA_DIR": str(folder), "PBXHUB_PUBLIC_URL": url}))
     database = open_database(settings.database_url)
     migrate(database)
     vault = Vault(settings.secret_key)
     context = open_context(settings, database, vault)
     app = create_app(settings, context, lambda: AddressGuard(networks))
+    if path:
+        install_api(app)
     listening_on = socket.create_server(("127.0.0.1", 0))
     with closing(database), http_server.serving(app, listening_on, threads=6, name="site"):
         project = fill(app, database)
