@@ -42,8 +42,7 @@ def check_files(settings: Settings, database: Database) -> Iterator[Finding]:
     """
     folder = settings.data_dir
     if not folder.is_dir():
-        yield Finding(False, f"PBXHUB_DATA_DIR: there is no folder {folder}. The first start makes it.")
-        return
+        return  # on PostgreSQL, with the key in the settings, nothing has to be kept there
     owner = folder.stat().st_uid
     files = [*_database_files(database), *sorted(path for path in folder.iterdir() if path.is_file())]
     strange = [path for path in dict.fromkeys(files) if path.stat().st_uid != owner or not os.access(path, os.W_OK)]

@@ -17,6 +17,7 @@ from pbxhub.store.key_check import WrongKeyError, check_key, remember_key
 from pbxhub.store.migrate import draft_migration as write_draft
 from pbxhub.store.migrate import is_current, migrate
 from pbxhub.store.session import Database, open_database
+from pbxhub.vault import Vault, VaultError
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def open_hub(migrating: bool = False) -> OpenHub:
         elif not is_current(database):
             raise click.ClickException("The database's tables are not up to date. Run: pbxhub migrate")
         settings = settings_with_key(settings, database)
-        vault = open_vault(database, settings.secret_key)
+        vault = _vault_of(database, settings.secret_key)
     return OpenHub(settings, open_context(settings, database, vault))
 
 
@@ -77,6 +78,13 @@ def refuse_wrong_key(settings: Settings, database: Database) -> None:
         check_key(database, settings.secret_key, str(settings.key_file))
     except WrongKeyError as error:
         raise click.ClickException(str(error)) from None
+
+
+def _vault_of(database: Database, key: bytes) -> Vault:
+    try:
+        return open_vault(database, key)
+    except VaultError as error:
+        raise click.ClickException(f"PBXHUB_SECRET_KEY: {error}") from None
 
 
 def settings_with_key(settings: Settings, database: Database) -> Settings:

@@ -263,6 +263,13 @@ def test_a_lost_key_of_a_hub_that_never_kept_its_root_is_replaced(world: World) 
         assert session.scalar(select(func.count()).select_from(HubKeys)) == 1
 
 
+def test_a_hub_of_an_earlier_version_that_starts_with_both_keys_keeps_its_passwords(world: World) -> None:
+    with world.database.write() as session:
+        session.delete(session.get_one(HubKeys, 1))
+    vault = open_vault(world.database, BOTH)
+    assert (vault.password_salt, vault.derive("sessions")) == (VAULT.password_salt, VAULT.derive("sessions"))
+
+
 def test_signing_keys_survive(world: World) -> None:
     fill(world, 1)
     rotate(world.database, open_vault(world.database, BOTH), quietly)

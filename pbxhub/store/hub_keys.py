@@ -1,9 +1,10 @@
 """What sign-in, links and FastAGI addresses hang on: kept in the database, so that it outlives the sealing key."""
 
-from sqlalchemy import Integer, String
+from sqlalchemy import Integer, String, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
+from pbxhub.store.key_check import KeyCheck
 from pbxhub.store.session import Base, Database
 from pbxhub.vault import Vault
 
@@ -34,9 +35,12 @@ def new_row(vault: Vault) -> HubKeys:
 
 
 def _first_vault(database: Database, vault: Vault) -> Vault:
+    """With several keys, the one with which the hub was used until now comes first: passwords hang on it."""
     try:
         with database.write() as session:
-            session.add(new_row(vault))
+            checks = session.scalars(select(KeyCheck.sealed)).all()
+            used = [key for key in vault.keys if any(map(Vault(key).can_open, checks))]
+            session.add(new_row(Vault(used[0] if used else vault.keys[0])))
     except IntegrityError:  # another process was first
         pass
     return open_vault(database, vault.key)
