@@ -22,6 +22,7 @@ from pbxhub.store.accounts import Pbx
 from pbxhub.vault import Vault
 from pbxhub.web import (
     assets,
+    compression,
     devices,
     error_pages,
     formatting,
@@ -80,7 +81,18 @@ def create_app(
     guess_limits.install(app, accounts)
     one_time_codes.install(app)
     way_back.install(app)
-    for part in (assets, devices, error_pages, language, navigation, formatting, polling, sessions, labels):
+    for part in (
+        compression,
+        assets,
+        devices,
+        error_pages,
+        language,
+        navigation,
+        formatting,
+        polling,
+        sessions,
+        labels,
+    ):
         part.install(app)
     app.before_request(request_checks.check_page)
     for blueprint in BLUEPRINTS:

@@ -14,7 +14,7 @@ _RUN = """axe.run({resultTypes: ["violations"]}).then((found) => found.violation
   .filter((one) => one.impact === "serious" || one.impact === "critical")
   .map((one) => [one.id, ...one.nodes.slice(0, 3).map((node) => `${node.html.slice(0, 150)} ${node.any[0]?.message}`)])
 )"""
-_LARGEST = 300 * 1024
+_LARGEST = 135 * 1024
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -51,7 +51,7 @@ def test_no_page_is_wider_than_a_phone(site: Site, open_page: Callable[..., Page
     page.wait_for_url("**/calls")
 
 
-def test_no_page_loads_more_than_300_kb_the_first_time(site: Site, open_page: Callable[..., Page]) -> None:
+def test_no_page_loads_more_than_135_kb_the_first_time(site: Site, open_page: Callable[..., Page]) -> None:
     cookies = sign_in(open_page(), site).context.cookies()
     for name in ("dashboard", "calls", "errors", "editor", "webhooks"):
         page = open_page()

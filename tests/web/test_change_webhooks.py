@@ -334,7 +334,7 @@ def test_a_webhook_of_a_chain_is_tried_with_the_answer_of_the_one_before(people:
 @pytest.mark.parametrize("sample", ["answered", "missed", "anonymous", "transferred", "nasty"])
 def test_a_sample_has_everything_that_google_analytics_needs(people: People, editor: Browser, sample: str) -> None:
     (ready,) = fill(default_event(), {"measurement_id": "G-ABC123DEF4"})
-    data = {"name": "GA", "stage": ready.stage, "spec": dump_spec(ready.spec), "sample": sample}
+    data = {"name": "GA", "stage": ready.stage, "spec": dump_spec(ready.spec), "sample": sample, "secret": "s3cret"}
     shown = send(editor, f"/projects/{people.project}/webhooks/preview", data).json
     assert (shown["errors"], shown["notes"]) == ([], [])
     assert "1391543214.1778750000" in shown["html"]

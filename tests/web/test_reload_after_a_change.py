@@ -78,7 +78,7 @@ DATA = {
     "errors.send": {"all": "1"},
     "steering.edit": {"name": "Ask", "url": "https://example.com/", "method": "POST", "format": "json",
                       "reads": "number", "wait": "5", "ring": "30"},
-    "webhooks.template": {"path": "T0/B0/X"},
+    "webhooks.template": {"url": "https://hooks.slack.com/services/T0/B0/X"},
     "webhooks.take_in": {"confirmed": "1", "text": '{"version": 1, "webhooks": []}'},
     "webhooks.setup_default": {"measurement_id": "G-ABC123DEF4", "api_secret": "secret"},
     "operator.user": {"operator": "1"},
@@ -87,11 +87,12 @@ DATA = {
 }  # fmt: skip
 PARTS = {  # asked for by scripts, which put the answer into the page: reloading that page asks for none of them again
     "pbxs.check", "steering.simulate", "webhooks.show", "webhooks.test", "webhooks.save", "webhooks.update",
-    "webhooks.signing", "webhooks.order",
+    "webhooks.signing", "webhooks.order", "simulation.send",
 }  # fmt: skip
 ASKING_FIRST = {"errors.preview_send"}  # shows what would be done, and changes nothing
 ELSEWHERE = {  # need more than one step; tested where they are: test_sign_in, test_invite_a_colleague, test_set_up_…
     "setup.setup", "invitations.with_link", "invitations.accept", "invitations.decline", "errors.stop",
+    "errors.unchecked",
     "security.login", "security.logout", "security.forgot_password", "security.reset_password",
     "security.two_factor_token_validation", "security.two_factor_rescue", "security.mf_recovery", "security.tf_select",
     "security.change_password", "security.verify", "security.two_factor_setup", "security.two_factor_setup_validate",

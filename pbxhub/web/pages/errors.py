@@ -77,9 +77,9 @@ def checked(project_id: int) -> ResponseReturnValue:
 @pages.post("/uncheck")
 def unchecked(project_id: int) -> ResponseReturnValue:
     """Undoes Checked: puts back what one press of the button took off the list."""
-    moment = moment_of(request.args.get("moment", ""), _("Time"))
     with writing() as session:
-        count = unmark_checked(session, enter(session, project_id, "deliveries.change"), moment)
+        access = enter(session, project_id, "deliveries.change")
+        count = unmark_checked(session, access, moment_of(request.args.get("moment", ""), _("Time")))
     flash(_("%(n)s are on the list again.", n=count))
     return _back(project_id)
 
