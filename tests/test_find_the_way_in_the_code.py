@@ -32,3 +32,13 @@ def test_every_module_that_the_code_names_exists() -> None:
     ]
     assert len(named) > 20
     assert [(where, name) for where, name in named if not any(one.endswith(f"/{name}") for one in modules)] == []
+
+
+def test_every_test_and_recording_that_the_code_names_exists() -> None:
+    named = [
+        (str(path.relative_to(ROOT)), name)
+        for path in (ROOT / "pbxhub").rglob("*.py")
+        for name in re.findall(r"(?<![\w/-])(?:tests|traces)/[\w./*-]*\w", path.read_text())
+    ]
+    assert len(named) > 20
+    assert [(where, name) for where, name in named if not any(ROOT.glob(name))] == []

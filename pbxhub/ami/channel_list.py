@@ -7,7 +7,7 @@ the login and the answer may be older or newer than the answer. These events are
 * The call began meanwhile and is not in the list: after the list, which would otherwise end the call.
 * The call is not in the list and did not begin meanwhile: it ended before the answer was made. Its last events go
   before the list, which then has nothing left to end.
-The order within a call is kept. Observed in traces/*/reconnect.ami.
+The order within a call is kept. Observed in the recording "reconnect" of tests/traces/asterisk-22.ami.gz.
 """
 
 import re

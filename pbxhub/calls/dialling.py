@@ -35,10 +35,10 @@ def on_dial_begin(live: LiveCalls, message: DialBegin) -> None:
 
 def _begin_redirect(call: TrackedCall, dialler: Channel | None, time: float) -> None:
     """The channel that dialled the caller's party dials again: Newchannel, DialBegin, DialEnd ANSWER, a second
-    DialBegin (traces/redirect).
+    DialBegin (recording "redirect" of tests/traces/more-22.ami.gz).
 
     If the party is still on the call, it may have transferred the caller by a feature code, and BlindTransfer follows
-    (traces-random): the new legs belong to the next hop, which begins with that event. If the party has left, the
+    (tests/traces-random): the new legs belong to the next hop, which begins with that event. If the party has left, the
     dialplan has sent the caller on.
     """
     party = call.channels.get(call.party)
@@ -95,7 +95,8 @@ def _begin_behind(live: LiveCalls, call: TrackedCall, local: Channel, time: floa
     """A Local channel was dialled for the call, so the legs behind it belong to the call.
 
     The order with Local queue members: 1. Newchannel of ;1 and ;2; 2. DialBegin of the phone by ;2; 3. DialBegin of ;1
-    by the caller. Legs that rang or were answered before 3 are reported here (trace more-22/queue_local).
+    by the caller. Legs that rang or were answered before 3 are reported here.
+    tests/traces/whole/22-queue_local_members.ami.gz
     """
     if call.direction == "incoming":
         live.touch(call)  # a restart must not lose which call this Local channel belongs to

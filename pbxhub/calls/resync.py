@@ -2,7 +2,7 @@
 
 The order matters: 1. calls whose channels are gone end; 2. live channels join their calls, or begin new ones; 3. the
 bridges are rebuilt; 4. stages missed meanwhile are fired. Ending first frees the channel names of a restarted Asterisk;
-a pickup (4) is only right once it is known who shares a bridge (3). tests/traces/*/reconnect.ami
+a pickup (4) is only right once it is known who shares a bridge (3). tests/test_go_on_after_a_restart.py
 """
 
 import re
