@@ -115,7 +115,7 @@ def _labels() -> dict[str, str]:
         "answerFormat": _("The answer is"),
         "onSuccess": _("On success continue with"),
         "onFailure": _("On failure continue with"),
-        "waitFor": _("Send after the answer of"),
+        "waitFor": _("Send after another event of this call has answered"),
         "waitForHint": _(
             "Another event of the same call: this one is sent when it has answered, with the saved values."
         ),

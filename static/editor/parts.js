@@ -32,6 +32,29 @@ export function when(state, data, redraw) {
         }, { class: "btn btn-sm btn-ghost-secondary" })
       ),
     ),
+    waits(state, data, redraw),
+  );
+}
+
+// Another event of the same call, whose answer this one needs.
+function waits(state, data, redraw) {
+  const { spec } = state;
+  if (spec.steering || (!data.awaitable.length && !spec.wait_for)) return null;
+  return el(
+    "div",
+    { class: "two" },
+    labelled(
+      words.waitFor,
+      select(spec, "wait_for", [["", "—"], ...data.awaitable.map((name) => [name, name])], redraw),
+      "wait_for",
+      words.waitForHint,
+    ),
+    spec.wait_for &&
+      labelled(
+        words.unanswered,
+        select(spec, "unanswered", [["send", words.unansweredSend], ["skip", words.unansweredSkip]]),
+        "unanswered",
+      ),
   );
 }
 
@@ -422,24 +445,6 @@ export function answer(state, data, redraw) {
       touch();
       redraw();
     }, { class: "btn btn-sm btn-ghost-secondary" }),
-    !state.spec.steering && (data.awaitable.length || state.spec.wait_for)
-      ? el(
-        "div",
-        { class: "two" },
-        labelled(
-          words.waitFor,
-          select(state.spec, "wait_for", [["", "—"], ...data.awaitable.map((name) => [name, name])], redraw),
-          "wait_for",
-          words.waitForHint,
-        ),
-        state.spec.wait_for &&
-          labelled(
-            words.unanswered,
-            select(state.spec, "unanswered", [["send", words.unansweredSend], ["skip", words.unansweredSkip]]),
-            "unanswered",
-          ),
-      )
-      : null,
     data.chain.length || state.spec.on_success || state.spec.on_failure
       ? el(
         "div",
