@@ -22,6 +22,7 @@ from pbxhub.services import answering
 from pbxhub.settings import Settings, read_settings, with_key
 from pbxhub.store.accounts import Pbx, Project
 from pbxhub.store.agi_tokens import Tokens
+from pbxhub.store.connections import FOREVER, Connection
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
@@ -33,6 +34,7 @@ from pbxhub.testing.receivers.mock_server import MockServer
 from pbxhub.testing.waiting import await_until
 from pbxhub.vault import Vault
 from pbxhub.webhooks.check import check_spec
+from pbxhub.webhooks.connection_spec import ConnectionSpec
 from tests.support.outbox_world import context_of
 
 NOW = datetime.now(UTC)
@@ -163,6 +165,39 @@ def test_the_question_stands_in_the_history_of_its_call(hub: Hub, receiver: Mock
     with hub.database.read() as session:
         answers = session.get_one(Call, call_id).answers
     assert (answers["response_status"], answers["response_status_code"]) == ("SUCCESS", 200)
+
+
+@pytest.mark.parametrize(("ends", "outcome"), [(FOREVER, "ok"), (None, "token_refused")])
+def test_a_question_carries_the_credentials_of_its_connection_or_takes_the_default_route(
+    hub: Hub, receiver: MockServer, ends: datetime | None, outcome: str
+) -> None:
+    """A caller waits, so the question does not wait for a token."""
+    receiver.respond("POST", "/", json_response({"actions": [{"type": "dial", "number": "101"}]}))
+    with hub.database.write() as session:
+        row = Connection(
+            project_id=hub.project_id, name="CRM", spec=ConnectionSpec(hosts=(receiver.url,)), created_on=NOW,
+            secret_sealed=hub.vault.seal("k3y"), ready_until=ends, reason="The provider refused: invalid_grant",
+        )  # fmt: skip
+        session.add(row)
+        session.flush()
+        request = {"url": f"{receiver.url}/", "auth": {"kind": "connection", "name": "CRM"}}
+        spec = check_spec({"request": request, "steering": {"wait": 1, "numbers": ["_1XX"], "default": "102"}})
+        session.add(
+            Webhook(project_id=hub.project_id, name="crm", stage="call.question", spec=spec, created_on=NOW,
+                    connection_id=row.id)
+        )  # fmt: skip
+    asterisk = hub.asterisk()
+    asterisk.begin("crm", "1.1")
+    commands = asterisk.obey()
+    number = "101" if outcome == "ok" else "102"
+    assert any(f"Local/{number}@" in command for command in commands)
+    write_the_call(hub)
+    delivery, _question = await_until(lambda: the_question(hub))
+    assert delivery.outcome == outcome
+    if outcome == "ok":
+        assert receiver.last_request("/").header("authorization") == "Bearer k3y"
+    else:
+        assert delivery.message == "The provider refused: invalid_grant"
 
 
 def write_the_call(hub: Hub) -> UUID:

@@ -30,8 +30,21 @@ from pbxhub.store.notices import Notice
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import touch_webhooks
 from pbxhub.webhooks.connection_spec import ConnectionSpec, OAuth
+from pbxhub.webhooks.spec import Auth, RequestSpec
 from tests.support.oauth_server import CLIENT, SECRET, OAuthServer, Token, oauth_server
-from tests.support.outbox_world import AFTER, NOON, VAULT, World, context_of, finish, report, take
+from tests.support.outbox_world import (
+    AFTER,
+    FORWARD,
+    NOON,
+    VAULT,
+    World,
+    context_of,
+    finish,
+    forward,
+    report,
+    spec,
+    take,
+)
 from tests.support.waiting import wait_until
 from tests.support.working import states, working
 from tests.test_use_connections import connect, using
@@ -201,13 +214,36 @@ def test_a_401_has_the_token_renewed_and_the_request_sent_again_once(database: D
     provider.revoke_access()
     ring(world)
     with working(database, provider):
-        wait_until(lambda: [row.outcome for row in world.deliveries()] == ["token_expired"])
+        wait_until(lambda: _outcomes(world) == ["token_expired"])
         assert row_of(database, connection).ready_until is None
         assert renew(database, provider) == 1
         wait_until(lambda: states(world) == {"delivered"})
     delivery = world.deliveries()[0]
     assert [one.outcome for one in world.attempts(delivery)] == ["token_expired", "ok"]
     assert (delivery.tries, delivery.lane) == (1, 1)
+
+
+def test_the_stages_of_a_call_keep_their_order_when_the_token_ends_between_them(
+    database: Database, provider: OAuthServer
+) -> None:
+    world = World(database)
+    connection, _first = _connected(world, provider)
+    request = RequestSpec(url=f"{provider.url}/api/<<forward_to>>", auth=Auth("connection", name="CRM"))
+    world.webhook(FORWARD, spec(request=request), connection_id=connection)
+    _renewed_long_ago(database, connection)
+    provider.revoke_access()
+    with working(database, provider):
+        publish(context_of(database), {world.pbx_id: [report("1.1", forward("101"))]}, datetime.now(UTC))
+        wait_until(lambda: "token_expired" in _outcomes(world))
+        publish(context_of(database), {world.pbx_id: [report("1.1", forward("102", 2))]}, datetime.now(UTC))
+        assert renew(database, provider) == 1
+        wait_until(lambda: states(world) == {"delivered"})
+    assert provider.served == ["101", "102"]
+    assert [(row.tries, row.out_of_order) for row in world.deliveries()] == [(1, False)] * 2
+
+
+def _outcomes(world: World) -> list[str]:
+    return [attempt.outcome for row in world.deliveries() for attempt in world.attempts(row)]
 
 
 def test_a_401_to_a_fresh_token_is_a_failure_like_any_other(database: Database, provider: OAuthServer) -> None:
@@ -242,7 +278,7 @@ def test_a_401_that_comes_after_the_renewal_is_sent_again_with_the_new_token(
     finish(database, claimed, Answer("http_4xx", "", 401), seconds + 1)
     row = row_of(database, connection)
     assert (row.version, row.ready_until is not None) == (version, True)
-    assert [(row.state, row.outcome) for row in world.deliveries()] == [("pending", "token_expired")]
+    assert ([row.state for row in world.deliveries()], _outcomes(world)) == (["pending"], ["token_expired"])
     with working(database, provider):
         wait_until(lambda: states(world) == {"delivered"})
 

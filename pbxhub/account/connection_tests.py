@@ -39,6 +39,8 @@ class _Ready:
 def try_connection(access: Access, connection_id: int) -> Tested:
     """Tests a connection of the project. Takes up to twenty seconds. Raises NotFoundError and BusyError."""
     found = _read(access, connection_id)
+    if _needs_consent(found.live):
+        return Tested(False, say("It is not connected yet. Press Connect."))
     access.hub.sender.guard = access.hub.guard()
     with access.hub.slow_requests.one(access.project.id):
         if found.live.spec.kind == "oauth2" and not found.live.is_ready(access.now):
@@ -51,6 +53,12 @@ def _read(access: Access, connection_id: int) -> _Ready:
     with access.hub.database.read() as session:
         live = live_connection(row_of(session, access, Connection, connection_id))
     return _Ready(live, read_grant(access.project.webhook_networks))
+
+
+def _needs_consent(live: LiveConnection) -> bool:
+    """Whether there never was a token that could be renewed."""
+    oauth = live.spec.oauth
+    return bool(oauth and oauth.grant == "authorization_code" and not live.tokens_sealed)
 
 
 def _tested(access: Access, found: _Ready) -> Tested:

@@ -187,8 +187,9 @@ def _store(context: DeliveryContext, session: Session, one: _Renewal, found: Gra
         wait = min(_FIRST_WAIT * 2 ** min(row.failures - 1, 10), _LONGEST_WAIT)
         row.renew_on = one.began_on + wait
     else:
+        if row.state != REFUSED:
+            _tell(session, row, one.began_on)
         row.state, row.renew_on = REFUSED, None
-        _tell(session, row, one.began_on)
     log.warning("token not renewed", connection=one.id, project=one.project_id, why=found.sentence)
     touch_webhooks(session, row.project_id)
 

@@ -91,6 +91,7 @@ def test_an_editor_connects_with_consent_and_pkce(
     editor = signed_in("editor")
     page = add(editor, people, form(provider))
     assert "http://localhost/connections/callback" in editor.get(page).text
+    assert "It is not connected yet. Press Connect." in editor.post(f"{page}/test").text
     url = leave(editor, page)
     asked = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
     assert (asked["code_challenge_method"], asked["scope"], asked["response_type"]) == ("S256", "calls", "code")

@@ -47,7 +47,7 @@ class AttemptResult:
 
     @property
     def is_try(self) -> bool:
-        """Whether the retry profile counts it: not when only the token was too old."""
+        """Whether it counts for the retry profile and for the order: not when only the token was too old."""
         return self.was_sent and self.reading.code != TOKEN_EXPIRED
 
     @property

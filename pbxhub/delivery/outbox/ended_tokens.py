@@ -1,9 +1,10 @@
 """A receiver that answers 401 to the token of a connection: the token has ended before its time.
 
-The order of events: 1. a request leaves with version 7 of the token and gets 401; 2. record leaves the delivery pending
-with the outcome token_expired and ends version 7: nothing else of the connection is sent; 3. renewals.py fetches
-version 8; 4. the claim finds the delivery and sends it again. A second 401 is a failure like any other. If version 8 is
-there already at step 2, nothing is ended, and the delivery is sent with it. tests/test_renew_tokens.py
+The order of events: 1. a request leaves with version 7 of the token and gets 401; 2. record leaves the delivery as it
+was, as if this attempt had not been, and ends version 7: nothing else of the connection is sent; 3. renewals.py fetches
+version 8; 4. the claim finds the delivery and sends it again. A 401 to version 8, which is FRESH, is a failure like any
+other. If version 8 is there already at step 2, nothing is ended, and the delivery is sent with it.
+tests/test_renew_tokens.py
 """
 
 from collections.abc import Iterable
@@ -24,8 +25,8 @@ that lacks a right would have the token of all others renewed again and again.""
 
 
 def with_ended_token(one: Finished, reading: Reading) -> Reading:
-    """The reading; of the first 401 to a token that can be renewed, that the token has ended."""
-    if reading.ok or one.claimed.outcome == TOKEN_EXPIRED or not _is_refused_token(one):
+    """The reading; of a 401 to a token that can be renewed and is not fresh, that the token has ended."""
+    if reading.ok or not _is_refused_token(one):
         return reading
     return replace(reading, ok=False, code=TOKEN_EXPIRED, sentence=OUTCOMES[TOKEN_EXPIRED].sentence)
 

@@ -71,5 +71,5 @@ def _first_attempts(results: Iterable[AttemptResult]) -> list[Place]:
     return [
         (result.finished.claimed.webhook.id, result.finished.claimed.sequence_id)
         for result in results
-        if not result.finished.claimed.outcome and result.was_sent
+        if not result.finished.claimed.outcome and result.is_try
     ]

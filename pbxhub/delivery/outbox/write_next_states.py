@@ -60,17 +60,17 @@ def move_on(session: Session, results: Iterable[AttemptResult]) -> None:
 
 def _delivery_row(result: AttemptResult) -> dict[str, Any]:
     claimed, answer = result.finished.claimed, result.finished.answer
-    pending, sent = result.state == PENDING, result.was_sent
+    pending, tried = result.state == PENDING, result.is_try
     return {
         "id": claimed.id,
         "state": result.state,
-        "lane": max(claimed.lane, RETRIES) if pending and result.is_try else claimed.lane,
+        "lane": max(claimed.lane, RETRIES) if pending and tried else claimed.lane,
         "due_at": result.due_at,
         "claim_token": None,
-        "tries": claimed.tries + result.is_try,
+        "tries": claimed.tries + tried,
         "outcome": result.reading.code
-        if sent
-        else claimed.outcome,  # without a request the first attempt is still to come
+        if tried
+        else claimed.outcome,  # the first attempt is still to come, and later stages wait for it
         "message": clip(result.reading.sentence, 1000),
         "status_code": answer.status_code,
         "duration_ms": None if answer.total_us is None else answer.total_us // 1000,
