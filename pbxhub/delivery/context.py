@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from pbxhub.delivery.handoff import Handoff
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.wakeup import Wakeups
 from pbxhub.delivery.webhook_cache import WebhookCache
@@ -40,10 +41,11 @@ class DeliveryContext:
     clock: Callable[[], datetime] = utc_now
     webhook_cache: WebhookCache = field(default_factory=WebhookCache)
     wakeups: Wakeups = field(default_factory=Wakeups)
+    handoff: Handoff = field(default_factory=Handoff)
 
 
 def open_context(settings: Settings, database: Database, vault: Vault) -> DeliveryContext:
-    """Once for each process: what shares a database must share its webhook cache and wakeups."""
+    """Once for each process: what shares a database must share its webhook cache, wakeups and hand-off."""
     links = Links(vault, settings.public_url, settings.recordings)
     rule = PauseRule(settings.pause_failures, timedelta(hours=settings.pause_hours))
     return DeliveryContext(database, vault, links, rule)

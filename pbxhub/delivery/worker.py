@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -75,15 +75,20 @@ class Worker:
             tuple[UUID, int], Claimed
         ] = {}  # by attempt: after a jump of the clock there may be two of one delivery
         self._finished: list[Finished] = []
+        self._handed = deque[Claimed]()  # claimed by other threads, which could not send them
+        self._lost = deque[Claimed]()  # given up in a claim, to be recorded
         self._turned_at = 0.0  # monotonic
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
     def start(self) -> None:
         self._wakeup_listener.start()
         self._thread.start()
+        if not self._database.is_sqlite:
+            self._context.handoff.open(self)
 
     def stop(self) -> None:
         """Claims nothing more, waits STOP_WAIT seconds for requests in flight, records them, gives the rest back."""
+        self._context.handoff.close(self)
         self._stopping.set()
         self._wake()
         self._thread.join()
@@ -92,6 +97,25 @@ class Worker:
     def works(self) -> bool:
         """Whether the worker claims and records: it takes a turn every LOOK_AGAIN seconds at least."""
         return time.monotonic() - self._turned_at < _HANGS
+
+    def claim_new(self, session: Session) -> Batch:
+        """A claim in the transaction of another thread, which has just made something due (handoff.py)."""
+        if self._stopping.is_set() or self._room() < 1:
+            return Batch((), None, True)
+        return self._claim(session)
+
+    def send_new(self, batch: Batch) -> None:
+        """Sends what claim_new has claimed, from that other thread: it need not wait until this one has recorded."""
+        for claimed in batch.claimed:
+            self._flying[claimed.id, claimed.attempt] = claimed
+            try:
+                prepared = prepare(self._context.vault, claimed, self._clock())
+                self._engine.start(prepared.outgoing, (claimed, prepared))
+            except Exception:  # noqa: BLE001 (the worker's own thread meets it again and logs it)
+                self._handed.append(claimed)
+        self._lost.extend(batch.given_up)
+        if self._handed or self._lost:
+            self._wake()
 
     @property
     def in_flight(self) -> int:
@@ -151,6 +175,12 @@ class Worker:
         now = self._clock()
         for (claimed, prepared), answer in finished:
             self._keep(claimed, prepared.shown, prepared.clean(answer), now)
+        while self._handed:
+            self._send(self._handed.popleft())
+        while self._lost:
+            lost = given_up(self._lost.popleft(), now)
+            self._metrics.ended(lost.claimed, lost.answer)
+            self._finished.append(lost)
 
     def _gather(self) -> None:
         """Waits a little after a turn, so that several endings share the cost of the next one."""
@@ -188,10 +218,8 @@ class Worker:
         self._turned_at = time.monotonic()
         for claimed in batch.claimed:
             self._send(claimed)
-        for claimed in batch.given_up:
-            lost = given_up(claimed, self._clock())
-            self._metrics.ended(claimed, lost.answer)
-            self._finished.append(lost)
+        self._lost.extend(batch.given_up)
+        if self._lost:
             self._wake()
         return batch
 
@@ -214,7 +242,7 @@ class Worker:
         if not self._context.webhook_cache.has_several:
             return {}
         most = max(1, self._capacity // 2)
-        flying = Counter(claimed.project_id for claimed in self._flying.values())
+        flying = Counter(claimed.project_id for claimed in list(self._flying.values()))
         return defaultdict(lambda: most, {project_id: most - number for project_id, number in flying.items()})
 
     def _send(self, claimed: Claimed) -> None:
@@ -250,7 +278,7 @@ class Worker:
         try:
             with self._database.write() as session:
                 self._record(session)
-                give_back(self._context, session, self._flying.values(), self._clock())
+                give_back(self._context, session, list(self._flying.values()), self._clock())
         except AWAY as error:
             log.error("database away; the last requests cannot be recorded and will be sent again", error=reason(error))
         except Exception:

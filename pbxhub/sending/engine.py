@@ -29,6 +29,7 @@ class Engine(Generic[Tag]):
         self._finished: deque[tuple[Tag, Answer]] = deque()
         self._news = threading.Event()
         self._started = 0
+        self._counting = threading.Lock()
         self._returned = 0
         self._woken = False
         self._closed = False
@@ -51,7 +52,8 @@ class Engine(Generic[Tag]):
         """Starts sending and returns at once. Raises RuntimeError after close()."""
         if self._closed:
             raise RuntimeError("the engine is closed")
-        self._started += 1
+        with self._counting:
+            self._started += 1
         self._transfers.begin(outgoing, partial(self._take, tag))
 
     def finished(self, wait: float | None = None) -> list[tuple[Tag, Answer]]:

@@ -11,8 +11,16 @@ from pbxhub.store.delivery_rows import FAILED, PENDING, NewDelivery, insert_deli
 from pbxhub.store.events import NewEvent, keep
 
 
-def enqueue(context: DeliveryContext, session: Session, deliveries: Sequence[NewDelivery], now: datetime) -> None:
+def enqueue(
+    context: DeliveryContext,
+    session: Session,
+    deliveries: Sequence[NewDelivery],
+    now: datetime,
+    hand_over: bool = False,
+) -> None:
     """Inserts them, held if another delivery is ahead in their sequence, and wakes the workers.
+
+    hand_over: lets the worker of this process claim them in this transaction, if it can. Then this comes last in it.
 
     A delivery that could not be rendered is inserted as failed, with an error event.
     """
@@ -21,7 +29,9 @@ def enqueue(context: DeliveryContext, session: Session, deliveries: Sequence[New
     hold_back(session, deliveries, now)
     insert_deliveries(session, deliveries)
     keep(session, [_error_event(one) for one in deliveries if one.state == FAILED])
-    if any(one.state == PENDING for one in deliveries):
+    pending = [one for one in deliveries if one.state == PENDING]
+    due = {one.id for one in pending if not one.held}
+    if pending and not (hand_over and context.handoff.claim(session, due)):
         context.wakeups.send(session)
 
 

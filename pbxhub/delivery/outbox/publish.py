@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
+import structlog
 from sqlalchemy import Table
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -22,11 +23,13 @@ from pbxhub.delivery.outbox.wait_for_answer import StatesOfCalls, last_those_tha
 from pbxhub.delivery.persons import name_persons
 from pbxhub.delivery.stage_values import Lookups, StageValues
 from pbxhub.store.bulk import Insert
+from pbxhub.store.database_errors import is_away
 from pbxhub.store.delivery_rows import FAILED, PENDING, NewDelivery
 from pbxhub.store.events import keep
 from pbxhub.store.listeners import LeaseTokens, still_held
 from pbxhub.store.session import Base
 
+log = structlog.get_logger(__name__)
 _STAGE_EVENT: Table = Base.metadata.tables["stage_event"]
 _INSERT_STAGES = Insert(_STAGE_EVENT, _STAGE_EVENT.c.keys())
 
@@ -62,16 +65,24 @@ def publish(
     first one's commit and gets an IntegrityError; 4. it begins again, finds the call and its stages, and writes what
     is missing. tests/test_publish_stages.py
     """
+    hand_over = True
     for tries_left in (2, 1, 0):
         try:
-            return _publish(context, reports, now, tokens)
+            return _publish(context, reports, now, tokens, hand_over)
         except IntegrityError:
             if not tries_left:
                 raise
+        except Exception as error:
+            if is_away(error) or not hand_over:
+                raise
+            log.exception("unexpected error; publishing again without handing deliveries to the worker")
+            hand_over = False
     raise AssertionError("unreachable")
 
 
-def _publish(context: DeliveryContext, reports: Reports, now: datetime, tokens: LeaseTokens) -> Published:
+def _publish(
+    context: DeliveryContext, reports: Reports, now: datetime, tokens: LeaseTokens, hand_over: bool
+) -> Published:
     with context.database.write() as session:
         lost = tokens.keys() - still_held(session, tokens)
         reported = lock_calls(session, reports, lost)
@@ -83,17 +94,20 @@ def _publish(context: DeliveryContext, reports: Reports, now: datetime, tokens: 
         write_calls(session, calls)
         link_new(session, calls)
         follow_ordered(context, session, calls, now)
-        return write_stages(context, session, stages, now)
+        return write_stages(context, session, stages, now, hand_over)
 
 
-def write_stages(context: DeliveryContext, session: Session, stages: Sequence[NewStage], now: datetime) -> Published:
-    """Writes new stages with their events and deliveries, in the transaction that writes their calls."""
+def write_stages(
+    context: DeliveryContext, session: Session, stages: Sequence[NewStage], now: datetime, hand_over: bool = False
+) -> Published:
+    """Writes new stages with their events and deliveries, in the transaction that writes their calls. hand_over: see
+    enqueue."""
     if not stages:
         return Published(0, 0, 0)
     _INSERT_STAGES.run(session, [stage.row() for stage in stages])
     keep(session, [stage.event() for stage in stages])
     deliveries = _deliveries(context, session, stages, now)
-    enqueue(context, session, deliveries, now)
+    enqueue(context, session, deliveries, now, hand_over)
     failed = sum(one.state == FAILED for one in deliveries)
     queued = sum(one.state == PENDING for one in deliveries)
     return Published(len(stages), queued, failed, stages)

@@ -1,0 +1,164 @@
+"""On PostgreSQL the worker of a process has new deliveries in the commit that writes them; nothing else changes."""
+
+import time
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+
+from pbxhub.delivery.context import utc_now
+from pbxhub.delivery.outbox import publish
+from pbxhub.delivery.outbox.claimed import Batch
+from pbxhub.delivery.outbox.pausing import pause
+from pbxhub.delivery.worker import Worker
+from pbxhub.sending.address_guard import AddressGuard, endpoints
+from pbxhub.sending.engine import Engine
+from pbxhub.sending.outcomes import LOST
+from pbxhub.store.delivery_rows import DELIVERED, PENDING
+from pbxhub.store.session import Database
+from pbxhub.testing.receivers.receiver import Receiver, Reply
+from tests.support.outbox_world import AFTER, BEFORE, World, context_of, report, spec
+from tests.support.waiting import wait_until
+from tests.support.working import states, working
+
+pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+def tell(world: World, *stages: str, call: str = "1.1") -> None:
+    publish(context_of(world.database), {world.pbx_id: [report(call, *stages)]}, utc_now())
+
+
+class Commits:
+    """Counts commits, and the NOTIFY that wake workers of other processes."""
+
+    def __init__(self, database: Database) -> None:
+        self.commits = self.notified = 0
+        event.listen(database.engine, "commit", self._commit)
+        event.listen(database.engine, "before_cursor_execute", self._statement)
+
+    def _commit(self, _connection: object) -> None:
+        self.commits += 1
+
+    def _statement(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
+        self.notified += statement.startswith("NOTIFY")
+
+
+def attempts(world: World) -> list[list[str]]:
+    return [[attempt.outcome for attempt in world.attempts(row)] for row in world.deliveries()]
+
+
+def test_a_request_leaves_after_the_commit_of_its_stage_and_wakes_nobody(database: Database) -> None:
+    world, counted = World(database), Commits(database)
+    with Receiver() as receiver:
+        world.webhook(BEFORE, spec(receiver.url))
+        with working(database, receiver):
+            time.sleep(0.2)  # the first claim of the worker itself
+            counted.notified = 0
+            tell(world, BEFORE)
+            [row] = world.deliveries()
+            assert row.claim_token is not None or row.state == DELIVERED, "it was claimed in the commit that wrote it"
+            receiver.wait_for(1)
+            wait_until(lambda: states(world) == {DELIVERED})
+    assert counted.notified == 0
+    assert attempts(world) == [["ok"]]
+
+
+def test_what_cannot_be_sent_at_once_waits_for_a_claim_as_ever(database: Database) -> None:
+    world = World(database)
+    with Receiver(lambda _: Reply(delay=0.3)) as receiver:
+        narrow = spec(receiver.url, in_flight=1)
+        hook = world.webhook(BEFORE, narrow)
+        with working(database, receiver):
+            for number in range(4):
+                tell(world, BEFORE, call=f"1.{number}")
+            assert sum(row.claim_token is not None for row in world.deliveries()) <= 1
+            wait_until(lambda: states(world) == {DELIVERED})
+            with database.write() as session:
+                pause(session, hook, "by hand", utc_now())
+            tell(world, BEFORE, call="2.1")
+            assert world.deliveries()[-1].claim_token is None
+    assert attempts(world) == [["ok"]] * 4 + [[]]
+
+
+def test_the_second_stage_of_a_call_waits_for_the_first(database: Database) -> None:
+    world = World(database)
+    with Receiver() as receiver:
+        world.webhook(BEFORE, spec(receiver.url))
+        world.webhook(AFTER, spec(receiver.url))
+        with working(database, receiver):
+            tell(world, BEFORE, AFTER)
+            wait_until(lambda: states(world) == {DELIVERED})
+    assert attempts(world) == [["ok"], ["ok"]]
+
+
+class FrozenWorker(Worker):
+    """Stands still between the commit and the request."""
+
+    def send_new(self, batch: Batch) -> None:
+        pass
+
+
+def test_what_a_frozen_worker_was_handed_is_sent_by_another_one_after_the_lease(database: Database) -> None:
+    world = World(database)
+    with Receiver() as receiver:
+        world.webhook(BEFORE, spec(receiver.url))
+        frozen = FrozenWorker(
+            context_of(database), Engine(AddressGuard(allowed_endpoints=endpoints("127.0.0.1", receiver.port))),
+            lease=timedelta(seconds=-9),
+        )  # fmt: skip
+        frozen.start()
+        tell(world, BEFORE)
+        frozen.stop()
+        with working(database, receiver):
+            receiver.wait_for(1)
+            wait_until(lambda: states(world) == {DELIVERED})
+    assert attempts(world) == [[LOST, "ok"]]
+
+
+def test_a_commit_whose_answer_is_lost_is_sent_once_the_lease_has_ended(database: Database) -> None:
+    world = World(database)
+
+    def lose(_session: object) -> None:
+        raise OperationalError("COMMIT", None, Exception("connection lost"))
+
+    with Receiver() as receiver:
+        world.webhook(BEFORE, spec(receiver.url))
+        worker = Worker(
+            context_of(database), Engine(AddressGuard(allowed_endpoints=endpoints("127.0.0.1", receiver.port))),
+            lease=timedelta(seconds=-9),
+        )  # fmt: skip
+        worker.start()
+        claim_new, worker.claim_new = worker.claim_new, lambda session: (  # type: ignore[method-assign]
+            event.listen(session, "after_commit", lose, once=True), claim_new(session)
+        )[1]  # fmt: skip
+        with pytest.raises(OperationalError):
+            tell(world, BEFORE)
+        worker.claim_new = claim_new  # type: ignore[method-assign]
+        tell(world, BEFORE)  # as the publisher does
+        receiver.wait_for(1)
+        wait_until(lambda: states(world) == {DELIVERED})
+        worker.stop()
+    assert attempts(world) == [[LOST, "ok"]]
+
+
+def test_a_claim_that_fails_costs_no_stage(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(database)
+    with Receiver() as receiver:
+        world.webhook(BEFORE, spec(receiver.url))
+        with working(database, receiver) as worker:
+            monkeypatch.setattr(worker, "claim_new", lambda session: 1 / 0)
+            tell(world, BEFORE)
+            receiver.wait_for(1)
+            wait_until(lambda: states(world) == {DELIVERED})
+    assert attempts(world) == [["ok"]]
+
+
+def test_a_worker_whose_clock_is_behind_is_handed_nothing_and_others_are_woken(database: Database) -> None:
+    world, counted = World(database), Commits(database)
+    with Receiver() as receiver:
+        world.webhook(BEFORE, spec(receiver.url))
+        with working(database, receiver, clock=lambda: utc_now() - timedelta(hours=1)):
+            tell(world, BEFORE)
+            assert [row.state for row in world.deliveries()] == [PENDING]
+            assert counted.notified
