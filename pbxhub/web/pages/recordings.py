@@ -63,7 +63,8 @@ def recording_link(call: Call) -> str:
     """The signed address of a call's recording, as a path of this site."""
     name = str(call.data.get("recording_file") or "")
     link = hub().links.recording(call.id, call.pbx_id, name, now())
-    return request.script_root + link.removeprefix(hub().settings.public_url)
+    settings = hub().settings
+    return settings.public_path + link.removeprefix(settings.public_url)
 
 
 def _signed_name(session: Session, call: Call, expires: int, signature: str) -> str | None:
