@@ -5,7 +5,7 @@ from pbxhub.calls.consultations import Consultation, consultation_of
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.pickups import pickup, talk_again
 from pbxhub.calls.sending_on import forward, leave, next_hop, ring_early
-from pbxhub.calls.state import SentOn, StageKey, TrackedCall
+from pbxhub.calls.state import Channel, SentOn, StageKey, TrackedCall
 
 
 def on_blind_transfer(live: LiveCalls, message: BlindTransfer) -> None:
@@ -81,12 +81,25 @@ def _join(live: LiveCalls, call: TrackedCall, found: Consultation, message: Atte
             forward(live, call, SentOn("ring", "", leg.number), call.hop.number, message.time)
     elif message.to_application:
         call.hop.awaited = found.to
+    elif found.roots and all(_was_refused(call, root) for root in found.roots):
+        return  # the voicemail of whoever refused has taken the call
     else:
         call.hop.connected, call.extension = True, found.to
         call.party, call.hangup_by = "", ""  # the channel on which they talk is not known
         call.move("is_answered")
         call.talk_ended = 0.0
         live.fire(call, "incoming.pickup", StageKey(call.hop.number, found.to), message.time)
+
+
+def _was_refused(call: TrackedCall, root: Channel) -> bool:
+    """Whether the phones behind this Local channel have rung, and none of them took the call."""
+    behind = [leg for leg in call.channels.values() if not leg.plumbing and _is_behind(call, leg, root)]
+    return root.local and bool(behind) and all(leg.ended and not leg.answered for leg in behind)
+
+
+def _is_behind(call: TrackedCall, leg: Channel, root: Channel) -> bool:
+    dialler = call.channels.get(leg.parent)
+    return dialler is not None and call.near_end(dialler) is root
 
 
 def _number(live: LiveCalls, call: TrackedCall, party: Party) -> str:

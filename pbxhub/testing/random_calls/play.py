@@ -248,7 +248,8 @@ class Play:
                 await first.hold(False)
         elif taker is not None and taker.state == "talking":
             await taker.hang_up()
-        await until(lambda: first.state == "over" or self.cell.talks(first), 8)
+        back = await until(lambda: first.state == "over" or self.cell.talks(first), 8)
+        assert back or second is not None, "a machine took the call of the one who asks first"
         self.cell.done("abort", act.who)
 
     # ---------------------------------------------------------------- the end
