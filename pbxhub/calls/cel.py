@@ -38,6 +38,7 @@ from pbxhub.calls.incoming_contexts import IncomingContexts
 from pbxhub.calls.phone_numbers import dialled_number
 
 _REDIRECTED = 23
+_TOGETHER = 0.5  # seconds: the caller hangs up, and so do the legs that rang for the caller
 _TRANSFER_LATE = 0.1  # seconds that the legs of a transfer may begin before its row; nobody is so quick by hand
 _ORIGINATED = "AppDial2"
 _NUMBER = re.compile(r"[+*#]?\d{2,}")
@@ -157,6 +158,7 @@ class _Lines:
         self.party: dict[str, str] = {}
         self.rung: set[str] = set()
         self.sent_on: dict[str, str] = {}
+        self.left: dict[str, float] = {}  # when the first channel of a linkedid hung up, if it did so by itself
         for row in rows:
             self._look_ahead(row)
 
@@ -168,6 +170,8 @@ class _Lines:
             self.numbers[row.uniqueid] = row.cidnum
         if row.eventtype == "HANGUP":
             self.causes[row.uniqueid] = whole(row.extra.get("hangupcause", ""))
+            if row.uniqueid == row.linkedid and row.extra.get("hangupsource") == row.channame:
+                self.left[row.linkedid] = row.time
         if row.eventtype == "PARK_END":
             self.retrievers[row.uniqueid] = row.extra.get("retriever", "")
         if row.appname == _ORIGINATED and row.uniqueid == row.linkedid and not row.channame.startswith("Local/"):
@@ -293,8 +297,9 @@ def _hung_up(lines: _Lines, row: CelRow) -> Iterator[Message]:
 
 def _given_up(lines: _Lines, row: CelRow, linkedid: str, source: str | None) -> Iterator[Message]:
     """A leg that has hung up, but not by itself, while it rang: its cause is that of whoever gave up, 17 or 34 after a
-    trunk or a colleague who was dialled before. One that was answered has had its DialEnd."""
-    if source != row.uniqueid:
+    trunk or a colleague who was dialled before. chan_sip names no source of a hangup when a leg refuses: the caller's
+    own hangup at that moment tells. One that was answered has had its DialEnd."""
+    if source != row.uniqueid and abs(lines.left.get(linkedid, 0.0) - row.time) < _TOGETHER:
         yield DialEnd(row.time, linkedid, linkedid, lines.channel(row.uniqueid), "CANCEL", "")
 
 
