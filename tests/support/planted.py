@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.store.accounts import Employee, Number
 from pbxhub.store.api import Resthook, Subscriber
+from pbxhub.store.connections import Connection
 from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.store.events import NewEvent, keep
 from pbxhub.store.history import Call, StageEvent
@@ -18,8 +19,9 @@ from pbxhub.store.ordered_calls import CHANNEL_PREFIX, OrderedCall
 from pbxhub.store.questions import Question
 from pbxhub.store.resends import Resend
 from pbxhub.store.webhooks import Webhook, WebhookVersion
+from pbxhub.webhooks.connection_spec import ConnectionSpec
 from pbxhub.webhooks.spec import Auth, Field, Parameter, RequestSpec, Steering, WebhookSpec
-from tests.support.served import Served
+from tests.support.served import VAULT, Served
 
 
 @dataclass
@@ -125,7 +127,9 @@ def _plant(hub: Served, session: Session, planted: Planted) -> None:
     target = NoticeTarget(**own, address=f"https://crm.example.com/notice?token={planted.always()}")
     notice = Notice(id=new_id(), **own, webhook_id=webhooks[0].id, kind="paused", text="CRM is paused.",
                     created_on=moment, error="")  # fmt: skip
-    session.add_all([hook, employee, number, resend, behind, target, notice])
+    connection = Connection(**own, name="CRM", spec=ConnectionSpec(hosts=("crm.example.com",)), created_on=moment,
+                            secret_sealed=VAULT.seal(planted.always()))  # fmt: skip
+    session.add_all([hook, employee, number, resend, behind, target, notice, connection])
     session.flush()
     subscriber = Subscriber(resthook_id=hook.id, webhook_id=behind.id, created_on=moment,
                             target_url=f"https://crm.example.com/?token={secret()}")  # fmt: skip
@@ -137,6 +141,7 @@ def _plant(hub: Served, session: Session, planted: Planted) -> None:
         "delivery_id": [row.id for row in deliveries], "resend_id": [resend.id], "name": [hook.name],
         "subscriber_id": [subscriber.id], "item_id": ["slack"], "which": ["deliveries", "errors"],
         "kind": ["csv", "jsonl"], "target_id": [target.id], "key_id": [1], "user_id": [1], "sign_in_id": [1],
+        "connection_id": [connection.id], "kind_name": ["bearer"],
         "version": ["0"], "filename": ["app.css"], "token": ["x"],
     }  # fmt: skip
 

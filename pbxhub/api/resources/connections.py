@@ -1,11 +1,12 @@
 """Connections: added, changed, deleted. A person connects those that need consent on the page Connections."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from pbxhub.account import connections as rules
-from pbxhub.account.access import row_of
+from pbxhub.account.access import Access, row_of
 from pbxhub.account.connection_tests import try_connection
+from pbxhub.account.secret_visibility import visible_url
 from pbxhub.api import schemas
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
 from pbxhub.api.authentication import enter, needs
@@ -36,7 +37,7 @@ def index(wanted: dict[str, Any]) -> Any:
         rows = sorted(connections_of(session, access.project.id), key=lambda row: row.id)
         found = page([row for row in rows if row.id > after], wanted["limit"], lambda row: row.id)
         users = used_by(session, [row.id for row in found["items"]])
-        return {**found, "items": [_show(row, users[row.id]) for row in found["items"]]}
+        return {**found, "items": [_show(access, row, users[row.id]) for row in found["items"]]}
 
 
 @connections.post("/connections")
@@ -47,7 +48,7 @@ def add(data: dict[str, Any]) -> Any:
     """Adds a connection. With the grant authorization_code, a person must connect it on the page Connections."""
     with writing() as session:
         access = enter(session)
-        return tagged(_dumped(rules.save_connection(session, access, None, data), []), 201, _LIVE)
+        return tagged(_dumped(access, rules.save_connection(session, access, None, data), []), 201, _LIVE)
 
 
 @connections.get("/connections/presets")
@@ -66,8 +67,9 @@ def ready_made() -> Any:
 def one(connection_id: int) -> Any:
     """One connection."""
     with reading() as session:
-        row = row_of(session, enter(session), Connection, connection_id)
-        return tagged(_dumped(row, used_by(session, [row.id])[row.id]), live=_LIVE)
+        access = enter(session)
+        row = row_of(session, access, Connection, connection_id)
+        return tagged(_dumped(access, row, used_by(session, [row.id])[row.id]), live=_LIVE)
 
 
 @connections.put("/connections/<int:connection_id>")
@@ -79,9 +81,9 @@ def save(data: dict[str, Any], connection_id: int) -> Any:
     with writing() as session:
         access = enter(session)
         row = row_of(session, access, Connection, connection_id, changing=True)
-        check_match(_dumped(row, []), _LIVE)
+        check_match(_dumped(access, row, []), _LIVE)
         rules.save_connection(session, access, row, data)
-        return tagged(_dumped(row, used_by(session, [row.id])[row.id]), live=_LIVE)
+        return tagged(_dumped(access, row, used_by(session, [row.id])[row.id]), live=_LIVE)
 
 
 @connections.delete("/connections/<int:connection_id>")
@@ -92,7 +94,7 @@ def delete(connection_id: int) -> None:
     with writing() as session:
         access = enter(session)
         row = row_of(session, access, Connection, connection_id, changing=True)
-        check_if_match(_dumped(row, []), _LIVE)
+        check_if_match(_dumped(access, row, []), _LIVE)
         rules.delete_connection(session, access, row)
 
 
@@ -106,14 +108,15 @@ def check(connection_id: int) -> Any:
     return try_connection(access, connection_id)
 
 
-def _show(row: Connection, users: list[Webhook]) -> dict[str, Any]:
+def _show(access: Access, row: Connection, users: list[Webhook]) -> dict[str, Any]:
+    spec = replace(row.spec, test_url=visible_url(access, row.spec.test_url))  # it may have a key in its query
     own = columns(row, "id", "name", "state", "reason", "renewed_on", "ready_until", "created_on")
     return {
-        **own, "spec": dump_connection(row.spec), "has_secret": bool(row.secret_sealed),
+        **own, "spec": dump_connection(spec), "has_secret": bool(row.secret_sealed),
         "used_by": [webhook.name for webhook in users],
     }  # fmt: skip
 
 
-def _dumped(row: Connection, users: list[Webhook]) -> Any:
+def _dumped(access: Access, row: Connection, users: list[Webhook]) -> Any:
     """As it is sent, for its ETag."""
-    return _SCHEMA.dump(_show(row, users))
+    return _SCHEMA.dump(_show(access, row, users))
