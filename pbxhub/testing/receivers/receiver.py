@@ -58,6 +58,7 @@ class Receiver:
         self._news = threading.Condition()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="receiver", daemon=True)
+        self._open: set[asyncio.Transport] = set()
 
     @property
     def port(self) -> int:
@@ -77,10 +78,10 @@ class Receiver:
             return list(self.requests)
 
     def __enter__(self) -> Self:
-        server = self._loop.run_until_complete(
+        self._server = self._loop.run_until_complete(
             self._loop.create_server(lambda: _Connection(self), "127.0.0.1", self._port, backlog=4096)
         )
-        self._port = server.sockets[0].getsockname()[1]
+        self._port = self._server.sockets[0].getsockname()[1]
         self._thread.start()
         return self
 
@@ -89,6 +90,9 @@ class Receiver:
     ) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._server.close()
+        for transport in self._open:
+            transport.abort()
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
 
@@ -117,6 +121,10 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._receiver._open.add(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._receiver._open.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         self._data += data
