@@ -109,17 +109,25 @@ class Lab:
         if cell is not None:
             cell.saw(what, leg)
 
+    async def _ask(self, action: str, **headers: str) -> None:
+        """Asks the Asterisk; raises AssertionError when it refuses, or ends meanwhile."""
+        await self._lives.wait()
+        try:
+            await asyncio.to_thread(self._admin.ask, action, **headers)
+        except OSError as error:
+            raise AssertionError(f"{action}: {error}") from error
+
     async def originate(self, channel: str, number: str) -> None:
         """Orders a call: Asterisk rings the channel first, then the number."""
         headers = {"Channel": channel, "Context": "from-internal", "Exten": number, "Priority": "1", "Async": "true"}
-        await asyncio.to_thread(self._admin.ask, "Originate", **headers, Timeout="6000", CallerID=number)
+        await self._ask("Originate", **headers, Timeout="6000", CallerID=number)
 
     async def remember(self, family: str, key: str, value: str) -> None:
         """Sets a value in Asterisk's database; an empty value deletes it."""
         if value:
-            await asyncio.to_thread(self._admin.ask, "DBPut", Family=family, Key=key, Val=value)
+            await self._ask("DBPut", Family=family, Key=key, Val=value)
         else:
-            await asyncio.to_thread(self._admin.ask, "DBDel", Family=family, Key=key)
+            await self._ask("DBDel", Family=family, Key=key)
 
     async def play(self, cell: Cell, script: Script) -> Outcome:
         """Plays one script on one cell. What the hub told of a call that ended with the Asterisk is not compared."""
