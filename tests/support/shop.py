@@ -14,12 +14,14 @@ from sqlalchemy.orm import Session
 from pbxhub.sending.outcomes import describe
 from pbxhub.store.accounts import COMMON_FOLDER, Employee, Membership, Number, Pbx, Project, User
 from pbxhub.store.call_events import CallEvents
+from pbxhub.store.connections import Connection
 from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import first_id_at, new_id
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, add_project
 from pbxhub.testing.pbx.recordings import FOLDER
+from pbxhub.webhooks.connection_spec import ConnectionSpec
 from pbxhub.webhooks.spec import Auth, Field, Filter, Parameter, RequestSpec, Retry, WebhookSpec
 from pbxhub.wsgi.current import hub, now
 
@@ -42,6 +44,8 @@ def fill(app: Flask, database: Database) -> int:
         for seconds in (8, 41):
             _call(session, project, pbx, [], now() - timedelta(seconds=seconds), chance, is_open=True)
         _told(session, pbx)
+        crm = ConnectionSpec(hosts=("crm.example.com",))
+        session.add(Connection(project_id=project.id, name="CRM", spec=crm, created_on=now()))
         return project.id
 
 
