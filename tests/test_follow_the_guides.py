@@ -18,7 +18,7 @@ from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing import await_until
 from pbxhub.testing.processes import Program
-from tests.test_run_the_hub import free_port_pair
+from tests.support.ports import free_port_pair
 
 ROOT = Path(__file__).parents[1]
 PAGES = {

@@ -31,6 +31,7 @@ from pbxhub.store.session import Database
 from pbxhub.store.webhooks import touch_webhooks
 from pbxhub.webhooks.connection_spec import ConnectionSpec, OAuth
 from pbxhub.webhooks.spec import Auth, RequestSpec
+from tests.support.connections import connect, using
 from tests.support.oauth_server import CLIENT, SECRET, OAuthServer, Token, oauth_server
 from tests.support.outbox_world import (
     AFTER,
@@ -47,7 +48,6 @@ from tests.support.outbox_world import (
 )
 from tests.support.waiting import wait_until
 from tests.support.working import states, working
-from tests.test_use_connections import connect, using
 
 LONG_AGO = timedelta(hours=2)
 ROOT = Path(__file__).parents[1]

@@ -24,21 +24,9 @@ from pbxhub.store.history import StageEvent
 from pbxhub.store.session import open_database
 from pbxhub.testing import await_until
 from pbxhub.testing.pbx.recordings import shipped
+from tests.support.ports import free_port_pair
 
 PBXHUB = [sys.executable, "-m", "pbxhub"]
-
-
-def free_port_pair() -> int:
-    """A port that is free, and the next one too."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """An operator upgrades a hub: a filled database of each release, whose hub was killed in the middle of a call.
 
-tests/releases/fill.py made the dumps with the release itself; tests/test_migrate_a_database.py tries each migration.
+tests/support/fill_release.py made the dumps with the release itself.
+tests/test_migrate_a_database.py tries each migration.
 """
 
 import gzip
@@ -29,9 +30,9 @@ from pbxhub.testing import await_until
 from pbxhub.testing.processes import Program
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
-from tests.releases.fill import API_KEY, SECRET_KEY
+from tests.support.fill_release import API_KEY, SECRET_KEY
 from tests.support.people import PASSWORD, Browser
-from tests.test_run_the_hub import free_port_pair
+from tests.support.ports import free_port_pair
 
 DUMPS = Path(__file__).parent / "releases"
 KEPT = ("call", "stage_event", "delivery", "attempt", "event", "webhook", "employee", "number", "subscriber")

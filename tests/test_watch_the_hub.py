@@ -180,7 +180,7 @@ def test_every_background_job_reports_itself(database: Database) -> None:
     with sending() as sender:
         jobs = BackgroundJobs(context_of(database), sender)
         assert set(jobs.works()) == {
-            "guard", "resends", "notices", "pbx-watch", "orders", "retention", "persons", "tokens",
+            "guard", "resends", "notices", "pbx-watch", "orders", "retention", "persons", "tokens", "answers",
         }  # fmt: skip
         assert all(jobs.works().values())
         jobs._turned["orders"] = time.monotonic() - 3600

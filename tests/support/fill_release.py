@@ -1,6 +1,6 @@
 """Makes the filled databases of a release that tests/test_upgrade_a_release.py upgrades.
 
-    python -m tests.releases.fill PBXHUB VERSION        # PBXHUB: the command of that release, in its own environment
+    python -m tests.support.fill_release PBXHUB VERSION   # PBXHUB: the command of that release, in its own environment
 
 It runs the demo for a minute, uses the API as a program would, kills the hub in the middle of a call, and writes what
 was in the database as SQL. Needs nothing of the release but its command, its API and the tables named here.
@@ -27,7 +27,7 @@ from pbxhub.testing import await_until
 from pbxhub.testing.hub.postgres import postgres_server
 from pbxhub.testing.processes import Program, free_port
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "releases"
 SECRET_KEY = "a" * 43 + "="
 API_KEY = "pbx_" + "upgrade" * 5
 _SECONDS = 70
