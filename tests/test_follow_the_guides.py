@@ -37,7 +37,7 @@ NOT_RUN = {
     "make run": "installs, then runs `pbxhub run --demo`, which tests/test_run_the_hub.py does",
     "pip install 'pbxhub[testing]'": "is for a released version; the example is run by tests/kit",
     "apt-get install -y python3-venv": "tests/test_install_on_a_server.py installs in the same steps",
-    "pip download": "tests/test_install_on_a_server.py does it into another folder",
+    "pip wheel": "tests/test_install_on_a_server.py does it into another folder",
     "/opt/pbxhub/bin/pip install --no-index": "tests/test_install_on_a_server.py does it into another folder",
     "systemd-run": "needs systemd as process 1",
     "docker compose": "needs a container engine; tests/test_build_the_image.py runs the steps of the image",

@@ -77,8 +77,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", folder / "pbxhub"], check=True)
     pip = [folder / "pbxhub" / "bin" / "pip", "-q", "--disable-pip-version-check"]
     wheel, wheelhouse = build_wheel(folder), folder / "wheelhouse"
-    download = [*pip, "download", wheel, "-c", ROOT / "constraints.txt", "-d", wheelhouse]
-    subprocess.run(download, check=True, stderr=subprocess.DEVNULL)
+    collect = [*pip, "wheel", wheel, "-c", ROOT / "constraints.txt", "-w", wheelhouse]
+    subprocess.run(collect, check=True, stderr=subprocess.DEVNULL)
     without_network = ["unshare", "--net", *pip, "install", "--no-index", "--find-links", wheelhouse, "pbxhub"]
     subprocess.run(without_network, check=True)
     script = folder / "pbxhub" / "bin" / "pbxhub"
