@@ -1,14 +1,14 @@
 """The first steps of a project, ticked by what has happened and not by what was pressed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
-from pbxhub.account.pbxs import pbxs_of
-from pbxhub.store.columns import unindexed
+from pbxhub.store.accounts import Pbx
 from pbxhub.store.delivery_rows import DELIVERED, Delivery
 from pbxhub.store.history import Call
 from pbxhub.store.webhooks import Webhook
@@ -30,17 +30,17 @@ class FirstSteps:
         return all((self.pbx, self.connected, self.called, self.webhook, self.delivered))
 
 
-def first_steps(session: Session, access: Access) -> FirstSteps:
-    """How far a project has come."""
-    project_id, pbxs = access.project.id, pbxs_of(session, access)
+def first_steps(session: Session, access: Access, pbxs: Sequence[Pbx]) -> FirstSteps:
+    """How far a project has come that has these PBXs."""
+    project_id = access.project.id
     own = (Webhook.project_id == project_id, Webhook.kind == "event", ~Webhook.locked, Webhook.deleted_on.is_(None))
-    delivered = select(Delivery.id).where(unindexed(Delivery.project_id) == project_id, Delivery.state == DELIVERED)
-    hooks = session.scalars(select(Webhook.id).where(Webhook.project_id == project_id).limit(100)).all()
+    # found webhook by webhook, by the index of their deliveries, in one statement however many webhooks there are
+    accepted = exists().where(Delivery.webhook_id == Webhook.id, Delivery.state == DELIVERED)
     return FirstSteps(
         pbx=bool(pbxs), connected=any(pbx.asterisk_version for pbx in pbxs),
         called=_is_there(session, select(Call.id).where(Call.project_id == project_id).limit(1)),
         webhook=_is_there(session, select(Webhook.id).where(*own).limit(1)),
-        delivered=any(_is_there(session, delivered.where(Delivery.webhook_id == each).limit(1)) for each in hooks),
+        delivered=_is_there(session, select(Webhook.id).where(Webhook.project_id == project_id, accepted).limit(1)),
     )  # fmt: skip
 
 

@@ -44,6 +44,7 @@ def two_calls(database: Database, people: People) -> None:
                     state="delivered",
                     method="POST",
                     url="https://crm.example.com/",
+                    headers=[],
                     body=b"",
                     due_at=ended,
                     created_on=ended,

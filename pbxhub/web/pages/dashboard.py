@@ -17,13 +17,13 @@ def index(project_id: int) -> ResponseReturnValue:
     """Today at a glance; a project that is not connected yet sees its next steps instead."""
     with reading() as session:
         access = enter(session, project_id)
-        moment = now()
+        moment, pbxs = now(), pbxs_of(session, access)
         return render_template(
             "dashboard.html",
             calls=calls_of_day(session, project_id, moment, access.zone),
             day=deliveries_of_day(session, project_id, moment),
             problems=problems(session, project_id)[:3],
             paused=paused(session, project_id),
-            pbxs=pbxs_of(session, access),
-            steps=first_steps(session, access),
+            pbxs=pbxs,
+            steps=first_steps(session, access, pbxs),
         )
