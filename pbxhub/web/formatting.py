@@ -135,13 +135,16 @@ def shown(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-@cache
 def icon(name: str, label: str = "") -> Markup:
     """An icon of static/vendor/icons.svg. label: text for screen readers; "" = decoration."""
+    return _icon(asset("vendor/icons.svg"), name, label)
+
+
+@cache
+def _icon(sprite: str, name: str, label: str) -> Markup:
+    # sprite: where this request finds it. Two hubs of one process may stand under two paths.
     said = Markup('role="img" aria-label="{}"').format(label) if label else Markup('aria-hidden="true"')
-    return Markup('<svg class="icon" {}><use href="{}#{}"/></svg>').format(
-        said, asset("vendor/icons.svg"), escape(name)
-    )
+    return Markup('<svg class="icon" {}><use href="{}#{}"/></svg>').format(said, sprite, escape(name))
 
 
 def _time(moment: datetime | None, pattern: str, empty: str) -> Markup:
