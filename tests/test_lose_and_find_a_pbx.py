@@ -194,8 +194,9 @@ def test_two_listeners_on_one_pbx_write_every_stage_once(database: Database) -> 
         async with playing() as player:
             add_pbx(database, player)
             async with listening(database), listening(database):
-                await until(lambda: player.listeners == 2)
-                await until(lambda: len([a for a in player.actions if a["Action"] == "CoreShowChannels"]) == 2)
+                hear = 2 if database.is_sqlite else 1  # on PostgreSQL they share the PBXs
+                await until(lambda: player.listeners == hear)
+                await until(lambda: len([a for a in player.actions if a["Action"] == "CoreShowChannels"]) == hear)
                 await player.play_all([freshen(read_recording(path), datetime.now(UTC)) for _ in range(10)], speed=0)
                 await until(lambda: len([call for call in calls_of(database) if call.ended_on]) == 10)
         assert len(stages_of(database)) == 50
