@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+from sqlalchemy import update
 
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import cancel_pending, publish, resend_one
@@ -146,6 +147,22 @@ def test_several_stages_that_wait_keep_their_order(database: Database) -> None:
     assert sent(first) == [("Show", "/show/101")]
     finish(database, first, OK, 3)
     assert sent(take(database, 3).claimed) == [("Show", "/show/102")]
+
+
+def test_a_later_stage_does_not_overtake_one_that_nobody_has_released_yet(database: Database) -> None:
+    world = World(database)
+    world.webhook(BEFORE, spec(answer=SAVES), name="Register")
+    world.webhook(FORWARD, spec("http://127.0.0.1:9/show/<<forward_to>>", wait_for="Register"), name="Show")
+    publish(context_of(database), {world.pbx_id: [report("1.1", BEFORE, forward("101"))]}, NOON)
+    with database.write() as session:  # as if it had been recorded while the first ring was being written
+        session.execute(update(Delivery).where(Delivery.state == PENDING).values(state=DELIVERED))
+    publish(context_of(database), {world.pbx_id: [report("1.1", forward("102", 2))]}, at(1))
+    assert take(database, 1).claimed == ()
+    release_all(context_of(database), at(5))
+    first = take(database, 5).claimed
+    assert sent(first) == [("Show", "/show/101")]
+    finish(database, first, OK, 6)
+    assert sent(take(database, 6).claimed) == [("Show", "/show/102")]
 
 
 def test_what_nobody_released_is_found_by_the_background_job(database: Database) -> None:

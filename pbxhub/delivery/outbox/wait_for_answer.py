@@ -72,7 +72,11 @@ def make_deliveries(
     states: StatesOfCalls, made: Sequence[NewDelivery],
 ) -> list[NewDelivery]:  # fmt: skip
     """The delivery of a webhook, rendered, or waiting for an answer, or skipped; and what follows in its chain."""
-    what = _decide(values.project, webhook, states.of(call_id, made)) if webhook.waits_after and call_id else "send"
+    what: Literal["send", "wait", "skip"] = "send"
+    if webhook.waits_after and call_id:
+        known = states.of(call_id, made)
+        is_behind = WAITING in known.get(webhook.id, ())  # its earlier stage is not released yet and goes first
+        what = "wait" if is_behind else _decide(values.project, webhook, known)
     if what == "send":
         wanted = not webhook.waits_after or webhook.accepts_answer(values)
         return render_chain(webhook, values, call_id, stage_event_id, kind, now) if wanted else []

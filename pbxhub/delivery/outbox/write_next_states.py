@@ -39,7 +39,8 @@ def lock_owned(session: Session, finished: Sequence[Finished]) -> set[tuple[UUID
     that worker's token; one that this worker has claimed a second time has the later one.
 
     Everybody locks deliveries in the order of their ids, or two workers would wait for each other. So the rows that the
-    next webhook of a chain may have to wait for (hold_back) are locked by the same statement.
+    next webhook of a chain, or one that waits for this answer, may be behind (hold_back, hold_resent) are locked by the
+    same statement.
     """
     ids = [one.claimed.id for one in finished]
     sequence_ids = {one.claimed.sequence_id for one in finished if _has_next(one)} - {None}
@@ -50,7 +51,7 @@ def lock_owned(session: Session, finished: Sequence[Finished]) -> set[tuple[UUID
 
 def _has_next(one: Finished) -> bool:
     spec = one.claimed.webhook.spec
-    return bool(spec.on_success or spec.on_failure)
+    return bool(spec.on_success or spec.on_failure or one.claimed.webhook.is_awaited)
 
 
 def move_on(session: Session, results: Iterable[AttemptResult]) -> None:
