@@ -2,10 +2,11 @@
 
 import time
 from datetime import timedelta
+from typing import NoReturn
 
 import pytest
 from sqlalchemy import event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish
@@ -148,6 +149,26 @@ def test_a_claim_that_fails_costs_no_stage(database: Database, monkeypatch: pyte
         world.webhook(BEFORE, spec(receiver.url))
         with working(database, receiver) as worker:
             monkeypatch.setattr(worker, "claim_new", lambda session: 1 / 0)
+            tell(world, BEFORE)
+            receiver.wait_for(1)
+            wait_until(lambda: states(world) == {DELIVERED})
+    assert attempts(world) == [["ok"]]
+
+
+def test_a_claim_that_fails_after_two_collisions_with_another_listener_costs_no_stage(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(database)
+    collision = IntegrityError("INSERT", None, Exception("another listener has inserted the call"))
+    faults = iter((collision, collision, ZeroDivisionError()))
+
+    def fail(_session: object) -> NoReturn:
+        raise next(faults)
+
+    with Receiver() as receiver:
+        world.webhook(BEFORE, spec(receiver.url))
+        with working(database, receiver) as worker:
+            monkeypatch.setattr(worker, "claim_new", fail)
             tell(world, BEFORE)
             receiver.wait_for(1)
             wait_until(lambda: states(world) == {DELIVERED})

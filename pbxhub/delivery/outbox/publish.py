@@ -65,11 +65,12 @@ def publish(
     first one's commit and gets an IntegrityError; 4. it begins again, finds the call and its stages, and writes what
     is missing. tests/test_publish_stages.py
     """
-    hand_over = True
-    for tries_left in (2, 1, 0):
+    tries_left, hand_over = 3, True
+    while True:
         try:
             return _publish(context, reports, now, tokens, hand_over)
         except IntegrityError:
+            tries_left -= 1
             if not tries_left:
                 raise
         except Exception as error:
@@ -77,7 +78,6 @@ def publish(
                 raise
             log.exception("unexpected error; publishing again without handing deliveries to the worker")
             hand_over = False
-    raise AssertionError("unreachable")
 
 
 def _publish(
