@@ -189,7 +189,8 @@ def _store(access: Access, row: Connection, draft: ConnectionDraft, former: Conn
     """Seals what is given, and says from when on requests may be sent."""
     vault, spec = access.hub.vault, draft.spec
     same = former is not None and not _asks_for_others(former, spec) and not _leads_elsewhere(former, spec)
-    row.version += 1
+    if not same or draft.refresh_token is not None:
+        row.version += 1  # tokens that are being fetched now are not for it any more
     if draft.secret is not None:
         row.secret_sealed = vault.seal(draft.secret)
     if spec.kind != "oauth2":

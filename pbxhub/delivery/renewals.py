@@ -167,6 +167,9 @@ def _ask(context: DeliveryContext, sender: Sender, one: _Renewal) -> Granted | T
 def _store(context: DeliveryContext, session: Session, one: _Renewal, found: Granted | TokenRefused) -> None:
     """What came of it, unless the connection was changed meanwhile.
 
+    A new name, test address or secret is no such change: the provider may have rotated the refresh token, and the new
+    one must not be lost. Only a refusal of a secret that has been entered anew since says nothing.
+
     A process that stood still for longer than its lease: 1. A asks, and stands still; 2. its lease ends, B asks with
     the same refresh token, which A's request has used up, and is refused; 3. A wakes with the new tokens. They are
     stored, because nothing newer is there; a refusal of A would be dropped, because the lease is not its own any more.
@@ -181,6 +184,8 @@ def _store(context: DeliveryContext, session: Session, one: _Renewal, found: Gra
     if row.renewing != one.mark:
         return
     row.renewing = row.renewing_until = None
+    if row.secret_sealed != one.secret_sealed:
+        return  # renew_on is still in the past
     row.reason = clip(found.sentence, 1000)
     if found.passing:
         row.failures += 1

@@ -51,7 +51,8 @@ class Connection(Base):
     # password, token, value, client secret or private key, by spec.kind and spec.oauth.grant
     secret_sealed: Mapped[str] = mapped_column(String, default="")
     tokens_sealed: Mapped[str] = mapped_column(String, default="")  # JSON of delivery/live_connections.OAuthTokens
-    version: Mapped[int] = mapped_column(Integer, default=1)  # grows with every change of settings or tokens
+    # grows with new tokens, and when tokens that are being fetched are not for it any more
+    version: Mapped[int] = mapped_column(Integer, default=1)
     state: Mapped[str] = mapped_column(String(10), default=NEW)
     reason: Mapped[str] = mapped_column(String(1000), default="")  # why it is not ready, or could not be renewed yet
     ready_until: Mapped[datetime | None] = mapped_column(UtcDateTime)  # FOREVER for what does not end

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from html import unescape
 from ipaddress import ip_network
 from typing import Any
@@ -14,7 +15,9 @@ from sqlalchemy import select
 
 from pbxhub.delivery.context import open_context
 from pbxhub.delivery.live_connections import open_tokens
+from pbxhub.delivery.renewals import RenewalMetrics, renew_due
 from pbxhub.sending.address_guard import AddressGuard
+from pbxhub.sending.sender import Sender
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import AuditEntry
 from pbxhub.store.connections import Connection
@@ -192,6 +195,55 @@ def test_a_connection_keeps_its_tokens_when_only_its_name_changes_and_its_webhoo
     editor.get(page)
     editor.post(f"{page}/delete")
     assert "It is used by: To the CRM." in editor.get(page).text
+
+
+@pytest.mark.parametrize("change", [{"name": "CRM of ours"}, {"test_url": ""}, {"secret": SECRET}])
+def test_a_token_that_is_being_renewed_is_not_lost_when_an_editor_saves(
+    signed_in: SignIn, people: People, provider: OAuthServer, database: Database, settings: Settings,
+    change: dict[str, str],
+) -> None:  # fmt: skip
+    """The provider has rotated the refresh token: the former one is good for nothing."""
+    editor = signed_in("editor")
+    page = add(editor, people, form(provider))
+    editor.get(agree(leave(editor, page)))
+    former = open_tokens(Vault(settings.secret_key), rows(database)[0].tokens_sealed)
+    provider.before_answer = lambda: _edit(editor, page, form(provider, **{"secret": "", **change}))
+    _renew(settings, database)
+    tokens = open_tokens(Vault(settings.secret_key), rows(database)[0].tokens_sealed)
+    assert tokens.refresh not in ("", former.refresh)
+    assert tokens.access != former.access
+    provider.before_answer = lambda: None
+    _renew(settings, database)
+    assert (rows(database)[0].state, provider.asked[1:]) == ("ready", ["refresh_token"] * 2)
+
+
+def test_a_secret_entered_while_the_former_one_is_refused_is_tried_at_once(
+    signed_in: SignIn, people: People, provider: OAuthServer, database: Database, settings: Settings
+) -> None:
+    editor = signed_in("editor")
+    page = add(editor, people, form(provider, secret="wrong", client_auth="header"), "client_credentials")
+    provider.before_answer = lambda: _edit(editor, page, form(provider, client_auth="header"))
+    _renew(settings, database)
+    assert rows(database)[0].state == "new"
+    provider.before_answer = lambda: None
+    _renew(settings, database)
+    assert (rows(database)[0].state, provider.asked) == ("ready", ["client_credentials"] * 2)
+
+
+def _edit(editor: Browser, page: str, given: dict[str, str]) -> None:
+    editor.get(f"{page}/edit")
+    assert editor.post(f"{page}/edit", given).status_code == 302
+
+
+def _renew(settings: Settings, database: Database) -> None:
+    """Renews the token of the only connection now."""
+    context = open_context(settings, database, Vault(settings.secret_key))
+    with database.write() as session:
+        (row,) = session.scalars(select(Connection))
+        row.renew_on = datetime.now(UTC)
+    sender = Sender(AddressGuard((ip_network("127.0.0.0/8"),)))
+    assert renew_due(context, sender, datetime.now(UTC), RenewalMetrics()) == 1
+    sender.close()
 
 
 def test_a_webhook_names_a_connection_that_is_there_and_may_go_to_its_host(
