@@ -259,6 +259,24 @@ def test_a_401_to_a_fresh_token_is_a_failure_like_any_other(database: Database, 
     assert row_of(database, connection).ready_until is not None
 
 
+def test_a_401_to_a_token_that_only_a_person_can_renew_is_a_failure_of_its_webhook_alone(
+    database: Database, provider: OAuthServer
+) -> None:
+    """One wrong address would otherwise stop all webhooks of the connection until somebody connects it again."""
+    world = World(database)
+    connection = add(
+        world, crm(provider, "authorization_code"), tokens_sealed=seal_tokens(VAULT, OAuthTokens("acc3ss-1")),
+        state=READY, ready_until=FOREVER, renew_on=None, renewed_on=datetime.now(UTC) - LONG_AGO,
+    )  # fmt: skip
+    using(world, connection, f"{provider.url}/api/calls")
+    ring(world)
+    with working(database, provider):
+        wait_until(lambda: states(world) == {"failed"})
+    assert _outcomes(world) == ["http_4xx"]
+    row = row_of(database, connection)
+    assert (row.state, row.ready_until, row.renew_on) == (READY, FOREVER, None)
+
+
 def test_a_401_that_comes_after_the_renewal_is_sent_again_with_the_new_token(
     database: Database, provider: OAuthServer
 ) -> None:

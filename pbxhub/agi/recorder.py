@@ -116,8 +116,8 @@ class Recorder:
             shown = record.asked.prepared.shown if record.asked.prepared else ()
             finished = Finished(claimed, record.answer, shown, record.finished_on)
             record_question(
-                session, finished, record.reading, record.line, record.steps, self._context.clock(), record.pbx_id,
-                record.linkedid,
+                self._context.vault, session, finished, record.reading, record.line, record.steps,
+                self._context.clock(), record.pbx_id, record.linkedid,
             )  # fmt: skip
         record.written = True
         if claimed.call_id is None and not self._stopping:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import one_of
 from pbxhub.store.connections import Connection
-from pbxhub.vault import Vault
+from pbxhub.vault import Vault, VaultError
 from pbxhub.webhooks.connection_spec import ConnectionSpec, load_connection
 
 
@@ -53,6 +53,18 @@ class LiveConnection:
 
     def is_ready(self, now: datetime) -> bool:
         return self.ready_until is not None and self.ready_until > now
+
+    def renews_itself(self, vault: Vault) -> bool:
+        """Whether the hub can fetch another token without a person."""
+        oauth = self.spec.oauth
+        if self.spec.kind != "oauth2" or oauth is None:
+            return False
+        if oauth.grant in ("client_credentials", "jwt_bearer"):
+            return True
+        try:
+            return bool(open_tokens(vault, self.tokens_sealed).refresh)
+        except VaultError:
+            return False
 
     def credential(self, vault: Vault) -> str:
         """What a request carries, in the place that spec.auth names. Raises VaultError."""

@@ -29,6 +29,7 @@ from pbxhub.store.columns import one_of
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, AnsweredQuestion, Attempt, Delivery, insert_question
 from pbxhub.store.history import Call
 from pbxhub.store.questions import KIND, Question
+from pbxhub.vault import Vault
 
 _NEVER_FOR_FAILURES = PauseRule(failures=0)  # a caller waits: a failing webhook is still asked
 
@@ -42,8 +43,8 @@ class Step:
 
 
 def record_question(
-    session: Session, finished: Finished, reading: Reading, line: int, steps: Sequence[Step], now: datetime,
-    pbx_id: int, linkedid: str,
+    vault: Vault, session: Session, finished: Finished, reading: Reading, line: int, steps: Sequence[Step],
+    now: datetime, pbx_id: int, linkedid: str,
 ) -> None:  # fmt: skip
     """Writes delivery, attempt, the values for later webhooks, and the steps of the call.
 
@@ -62,7 +63,7 @@ def record_question(
     session.add(question)
     save_answers(session, [finished], [reading])
     note_health(session, [result], _NEVER_FOR_FAILURES, now)
-    end_tokens(session, [replace(result, reading=with_ended_token(finished, reading))], now)
+    end_tokens(session, [replace(result, reading=with_ended_token(vault, finished, reading))], now)
 
 
 def _delivery(result: AttemptResult, sent: bool) -> AnsweredQuestion:

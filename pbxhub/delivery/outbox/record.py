@@ -40,7 +40,7 @@ def record(
     """
     if not finished:
         return []
-    readings = [with_ended_token(one, read(one.claimed.webhook.spec, one.answer)) for one in finished]
+    readings = [with_ended_token(context.vault, one, read(one.claimed.webhook.spec, one.answer)) for one in finished]
     save_answers(session, finished, readings)
     owned = lock_owned(session, finished)
     results = [
