@@ -1,5 +1,4 @@
-// Requests by script, and what is said when they fail. Other files import this one, and never app.js: their addresses
-// differ by version, and a file that listens to events must not run twice in a page.
+// Requests by script, and what is said when they fail.
 
 export function toast(text, bad = false) {
   const note = document.createElement("div");

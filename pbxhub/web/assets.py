@@ -1,4 +1,9 @@
-"""Serves static/, compressed once and cached permanently: the URL of a file changes with its content."""
+"""Serves static/, compressed once and cached permanently: the URL of a file changes with its content.
+
+The hub's own files share one version, because scripts import each other by relative paths: ./requests.js of app.js and
+../requests.js of editor/main.js are then one URL, which a browser loads once and keeps. A vendored file has its own
+version, so that a new release of the hub does not make browsers load it again.
+"""
 
 import gzip
 import hashlib
@@ -10,6 +15,8 @@ from flask import Flask, Response, abort, redirect, request, send_from_directory
 from pbxhub.paths import STATIC
 
 _TEXT = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_FOLDER = STATIC.resolve()
+_VENDORED = _FOLDER / "vendor"
 
 
 def install(app: Flask) -> None:
@@ -43,8 +50,20 @@ def _send(version: str, filename: str) -> Response:
 @cache
 def _read(filename: str) -> tuple[str, bytes, bytes]:
     """Version, plain and compressed content. Raises OSError for a file that is not in static/."""
-    path = (STATIC / filename).resolve()
-    if not path.is_relative_to(STATIC.resolve()):
+    path = (_FOLDER / filename).resolve()
+    if not path.is_relative_to(_FOLDER):
         raise FileNotFoundError(filename)
     plain = path.read_bytes()
-    return hashlib.sha256(plain).hexdigest()[:12], plain, gzip.compress(plain, 9, mtime=0)
+    version = _digest(plain) if path.is_relative_to(_VENDORED) else _own_version()
+    return version, plain, gzip.compress(plain, 9, mtime=0)
+
+
+@cache
+def _own_version() -> str:
+    """The version of all files of static/ that the hub does not take from other projects."""
+    own = (path for path in sorted(_FOLDER.rglob("*")) if path.is_file() and not path.is_relative_to(_VENDORED))
+    return _digest(b"".join(path.read_bytes() for path in own))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]

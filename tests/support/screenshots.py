@@ -81,6 +81,8 @@ def visit(page: Page, site: Site, path: str) -> None:
     for click in clicks:
         page.locator(click).first.click()
         page.wait_for_load_state("load")
+    if clicks and page.locator("table[data-drawer]").count() and page.evaluate("innerWidth >= 700"):
+        page.locator("#drawer[open]").wait_for()
     page.locator(".loading-line, .dots.loading").first.wait_for(state="hidden")
 
 
