@@ -16,12 +16,16 @@ _MOST_NAMED = 20
 
 @click.command("rotate-key")
 @click.option("--print-new", is_flag=True, help="Only prints a new key, to put before the old one.")
-def rotate_key(print_new: bool) -> None:
+@click.option(
+    "--new-root", is_flag=True, help="After a theft: also ends sessions, second factors, links and FastAGI addresses."
+)
+def rotate_key(print_new: bool, new_root: bool) -> None:
     """Seals every stored secret with the first key of PBXHUB_SECRET_KEY, or of secret.key, while the hub works.
 
     Interrupted, run it again: it continues. Before, every process of the hub must have been started with both keys.
+    With --new-root, stop every process first.
     """
-    from pbxhub.maintenance.rotate_key import rotate
+    from pbxhub.maintenance.rotate_key import renew_root, rotate
     from pbxhub.opening import database_named, open_hub
     from pbxhub.settings import key_text
     from pbxhub.vault import KEY_BYTES
@@ -32,6 +36,7 @@ def rotate_key(print_new: bool) -> None:
     hub = open_hub()
     with database_named():
         done = rotate(hub.context.database, hub.context.vault, _show)
+        users = renew_root(hub.context.database, hub.context.vault) if new_root and not done.unreadable else None
     hub.context.database.close()
     if done.unreadable:
         raise click.ClickException(_unreadable(done.unreadable))
@@ -40,6 +45,12 @@ def rotate_key(print_new: bool) -> None:
     if len(hub.context.vault.keys) > 1:
         where = "PBXHUB_SECRET_KEY" if "PBXHUB_SECRET_KEY" in os.environ else str(hub.settings.key_file)
         click.echo(f"Remove the other keys from {where} on every host, and restart. Backups made before need them.")
+    if users is not None:
+        click.echo(
+            "Sessions have ended, and links to recordings in webhooks that were sent. Start the hub, and copy the new "
+            "FastAGI address of each PBX into its dialplan."
+        )
+        _show_removed(users)
 
 
 @click.command("lost-key")
@@ -79,8 +90,7 @@ def lost_key(confirmed: bool) -> None:
         unreadable = tuple(find_unreadable(database, vault))
     database.close()
     click.echo("The hub goes on with the key of this host. Start it.")
-    for user in users:
-        click.echo(f"Second factor removed: {user}")
+    _show_removed(users)
     if unreadable:
         click.echo(f"Enter these {len(unreadable)} secrets again:\n" + _named(unreadable))
 
@@ -96,6 +106,11 @@ def _named(found: "tuple[Unreadable, ...]") -> str:
     lines = [f"  {each.table} {each.name or each.id} ({each.column.removesuffix('_sealed')})" for each in found]
     more = [f"  and {len(lines) - _MOST_NAMED} more"] if len(lines) > _MOST_NAMED else []
     return "\n".join(lines[:_MOST_NAMED] + more)
+
+
+def _show_removed(users: list[str]) -> None:
+    for user in users:
+        click.echo(f"Second factor removed: {user}")
 
 
 def _show(table: str, done: int, total: int) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy import func, select, update
 from pbxhub.cli import main
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.worker import Worker
-from pbxhub.maintenance.rotate_key import go_on_without, rotate, sealed_tables
+from pbxhub.maintenance.rotate_key import go_on_without, renew_root, rotate, sealed_tables
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.webhook_signatures import SigningKeys, open_keys, seal_keys
@@ -250,15 +250,20 @@ def test_after_a_lost_key_passwords_stay_and_secrets_are_entered_again(
     code, said = tell("rotate-key")
     assert (code, "4 secrets cannot be opened with any key of this host" in said) == (1, True), said
     found_again = key + OLD
+    assert "Second factor removed" not in tell("rotate-key", "--new-root")[1], "it refuses before that"
     assert rotate(world.database, open_vault(world.database, found_again), quietly).unreadable == ()
     assert "" not in opened_by(world.database, key)
+    with world.database.write() as session:
+        session.scalars(select(User)).one().tf_totp_secret = "sealed"
+    code, said = tell("rotate-key", "--new-root")
+    assert (code, "Second factor removed: anna@example.com" in said) == (0, True), said
 
 
 def test_a_lost_key_of_a_hub_that_never_kept_its_root_is_replaced(world: World) -> None:
     with world.database.write() as session:
         session.delete(session.get_one(HubKeys, 1))
     assert go_on_without(world.database, Vault(NEW)) == []
-    assert open_vault(world.database, NEW).derive("sessions") == Vault(NEW).derive("sessions")
+    assert_derived_from_neither(open_vault(world.database, NEW), OLD, NEW)
     with world.database.read() as session:
         assert session.scalar(select(func.count()).select_from(HubKeys)) == 1
 
@@ -268,6 +273,36 @@ def test_a_hub_of_an_earlier_version_that_starts_with_both_keys_keeps_its_passwo
         session.delete(session.get_one(HubKeys, 1))
     vault = open_vault(world.database, BOTH)
     assert (vault.password_salt, vault.derive("sessions")) == (VAULT.password_salt, VAULT.derive("sessions"))
+
+
+def assert_derived_from_neither(vault: Vault, *keys: bytes) -> None:
+    for key in keys:
+        assert not {*map(vault.derive, PURPOSES)} & {*map(Vault(key).derive, PURPOSES)}
+
+
+def test_who_stole_the_key_of_a_new_hub_can_derive_nothing_from_it(database: Database) -> None:
+    remember_key(database, OLD, "")
+    vault = open_vault(database, OLD)
+    assert_derived_from_neither(vault, OLD)
+    assert open_vault(database, OLD) == vault
+
+
+def test_a_new_root_after_a_theft_ends_what_was_derived_and_keeps_passwords(world: World) -> None:
+    with world.database.write() as session:
+        session.delete(session.get_one(HubKeys, 1))
+        session.add(User(email="anna@example.com", password="hash", fs_uniquifier="anna", created_on=NOON,
+                         tf_primary_method="authenticator", tf_totp_secret="sealed",
+                         recovery_codes=["sealed"]))  # fmt: skip
+    rotate(world.database, open_vault(world.database, BOTH), quietly)
+    before = open_vault(world.database, NEW)
+    assert before.derive("sessions") == VAULT.derive("sessions"), "as on every hub of 0.1.0"
+    assert renew_root(world.database, before) == ["anna@example.com"]
+    after = open_vault(world.database, NEW)
+    assert_derived_from_neither(after, OLD, NEW)
+    assert after.password_salt == before.password_salt
+    with world.database.read() as session:
+        user = session.scalars(select(User)).one()
+        assert (user.tf_totp_secret, user.recovery_codes) == (None, [])
 
 
 def test_signing_keys_survive(world: World) -> None:

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Column, Table, delete, func, or_, select, update
+from sqlalchemy.orm import Session
 
 from pbxhub.store.accounts import KeptForm, User
-from pbxhub.store.hub_keys import HubKeys, new_row
+from pbxhub.store.hub_keys import HubKeys, new_row, random_root
 from pbxhub.store.key_check import KeyCheck, add_check, drop_other_checks
 from pbxhub.store.migrate import metadata
 from pbxhub.store.session import Database
@@ -79,21 +80,34 @@ def go_on_without(database: Database, vault: Vault) -> list[str]:
     whose. Passwords stay."""
     with database.write() as session:
         kept = session.get(HubKeys, 1, with_for_update=True)
-        fresh = new_row(vault)
+        fresh = new_row(vault, random_root())
         if kept is None:
             session.add(fresh)
         elif not vault.can_open(kept.root_sealed):
             kept.root_sealed = fresh.root_sealed
-        factors = or_(User.tf_totp_secret.is_not(None), User.tf_primary_method.is_not(None))
-        users = session.scalars(select(User).where(factors).order_by(User.email)).all()
-        for user in users:
-            user.tf_primary_method = user.tf_totp_secret = None
-            user.recovery_codes = []
-        names = [user.email for user in users]
-        session.execute(delete(KeptForm))  # what was typed when a session ended: nobody can read it any more
+        names = _end_second_factors(session)
     add_check(database, Vault(vault.keys[0]))
     drop_other_checks(database, Vault(vault.keys[0]))
     return names
+
+
+def renew_root(database: Database, vault: Vault) -> list[str]:
+    """After a stolen key: nothing that was derived from the former root is valid any more. Second factors are removed;
+    returns whose. Passwords stay. Processes of the hub use the new root after a restart."""
+    with database.write() as session:
+        session.get_one(HubKeys, 1, with_for_update=True).root_sealed = vault.seal(random_root().hex())
+        return _end_second_factors(session)
+
+
+def _end_second_factors(session: Session) -> list[str]:
+    """Deletes what is encrypted with a key derived from the former root; returns the users' e-mail addresses."""
+    factors = or_(User.tf_totp_secret.is_not(None), User.tf_primary_method.is_not(None))
+    users = session.scalars(select(User).where(factors).order_by(User.email)).all()
+    for user in users:
+        user.tf_primary_method = user.tf_totp_secret = None
+        user.recovery_codes = []
+    session.execute(delete(KeptForm))  # what was typed when a session ended: nobody can read it any more
+    return [user.email for user in users]
 
 
 def sealed_tables() -> list[Table]:

@@ -1,16 +1,21 @@
 """What sign-in, links and FastAGI addresses hang on: kept in the database, so that it outlives the sealing key."""
 
+import os
+from dataclasses import replace
+
 from sqlalchemy import Integer, String, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
+from pbxhub.store.accounts import Pbx, User
 from pbxhub.store.key_check import KeyCheck
 from pbxhub.store.session import Base, Database
-from pbxhub.vault import Vault
+from pbxhub.vault import KEY_BYTES, Vault
 
 
 class HubKeys(Base):
-    """One row, written at the first start, from the key of that time. root_sealed is sealed like any other secret, so
+    """One row, written at the first start. The root is random, so that a stolen sealing key alone derives nothing; only
+    a hub of 0.1.0 keeps the sealing key of that time as its root. root_sealed is sealed like any other secret, so
     `pbxhub rotate-key` seals it anew and changes nothing that is derived from it. password_salt is no secret (each hash
     has a salt of its own): with a lost key, passwords still open the hub."""
 
@@ -29,18 +34,27 @@ def open_vault(database: Database, key: bytes) -> Vault:
     return Vault(key, _from_text(Vault(key).open(row.root_sealed)), row.password_salt)
 
 
-def new_row(vault: Vault) -> HubKeys:
-    """With a root made of the first key, as every hub had it before there was this table."""
-    return HubKeys(id=1, root_sealed=vault.seal(vault.keys[0].hex()), password_salt=vault.derive("passwords").hex())
+def new_row(vault: Vault, root: bytes) -> HubKeys:
+    """Keeps this root, sealed with the first key."""
+    salt = replace(vault, root=root).derive("passwords").hex()
+    return HubKeys(id=1, root_sealed=vault.seal(root.hex()), password_salt=salt)
+
+
+def random_root() -> bytes:
+    """Depends on no sealing key."""
+    return os.urandom(KEY_BYTES)
 
 
 def _first_vault(database: Database, vault: Vault) -> Vault:
-    """With several keys, the one with which the hub was used until now comes first: passwords hang on it."""
+    """A hub of 0.1.0, which had no such row, keeps the key that it was used with as its root: its passwords, sessions
+    and FastAGI addresses hang on it. It has a user or a PBX."""
     try:
         with database.write() as session:
             checks = session.scalars(select(KeyCheck.sealed)).all()
             used = [key for key in vault.keys if any(map(Vault(key).can_open, checks))]
-            session.add(new_row(Vault(used[0] if used else vault.keys[0])))
+            key = used[0] if used else vault.keys[0]
+            rows = (session.scalar(select(table.id).limit(1)) for table in (User, Pbx))
+            session.add(new_row(Vault(key), random_root() if not any(rows) else key))
     except IntegrityError:  # another process was first
         pass
     return open_vault(database, vault.key)

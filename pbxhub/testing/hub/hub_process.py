@@ -18,6 +18,7 @@ from pbxhub.store.accounts import COMMON_FOLDER, ApiKey, Pbx, Project
 from pbxhub.store.agi_tokens import Tokens
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
+from pbxhub.store.hub_keys import open_vault
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import open_database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
@@ -26,7 +27,6 @@ from pbxhub.testing.hub.seen import SeenCall, SeenDelivery, SeenStage, seen_call
 from pbxhub.testing.pbx.asterisk import Asterisk
 from pbxhub.testing.processes import Program, free_port
 from pbxhub.testing.waiting import await_until
-from pbxhub.vault import Vault
 from pbxhub.webhooks.check import check_spec, check_stage
 from pbxhub.webhooks.spec import SpecError
 
@@ -79,9 +79,9 @@ class Hub:
             **(settings or {}),
         }
         known = with_key(read_settings(self._variables))
-        self._vault = Vault(known.secret_key)
         self.database = open_database(known.database_url, direct_url=known.database_direct_url)
         migrate(self.database)
+        self._vault = open_vault(self.database, known.secret_key)
         with self.database.write() as session:
             project = Project(name="Scenario", country="UA", created_on=_now())
             session.add(project)
