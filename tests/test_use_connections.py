@@ -101,6 +101,8 @@ def test_hosts_are_compared_exactly(host: str, yes: list[str], no: list[str]) ->
         ({"kind": "oauth2", "oauth": {"client_id": "x", "token_url": "https://a.example.com/"}}, "oauth.authorize_url"),
         ({"kind": "oauth2", "oauth": {"grant": "client_credentials", "token_url": "https://a.example.com/"}},
          "oauth.client_id"),
+        *(({"kind": "oauth2", "oauth": {"extra": [{"name": name, "value": "x"}]}}, "oauth.extra")
+          for name in ("scope", "state", "client_id", "redirect_uri", "response_type", "code_challenge")),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_by_its_field(wrong: dict[str, Any], path: str) -> None:

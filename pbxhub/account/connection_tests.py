@@ -4,17 +4,17 @@ from dataclasses import dataclass
 
 from pbxhub.account.access import Access, row_of
 from pbxhub.delivery.live_connections import LiveConnection, live_connection
-from pbxhub.delivery.prepare import Credentials, NoTokenError, connected
+from pbxhub.delivery.prepare import Credentials, NoTokenError, connected, join
 from pbxhub.delivery.renewals import renew_now
-from pbxhub.redaction import redact_text, scrub
+from pbxhub.redaction import redact_body
 from pbxhub.sending.address_guard import NetworkGrant, read_grant
-from pbxhub.sending.exchange import Answer, Outgoing
+from pbxhub.sending.exchange import Answer
 from pbxhub.store.connections import Connection
 from pbxhub.store.ids import new_id
 from pbxhub.translatable import Sentence, say
 from pbxhub.vault import VaultError
-from pbxhub.webhooks.auth import authorize
 from pbxhub.webhooks.rendered_request import Request
+from pbxhub.webhooks.spec import WebhookSpec
 
 _SHOWN = 500  # characters of an answer
 
@@ -71,10 +71,10 @@ def _tested(access: Access, found: _Ready) -> Tested:
         return Tested(False, say("The secret cannot be decrypted: %(why)s.", why=str(error)))
     if not url:
         return Tested(True, say("There are credentials. Give an address for a test to see whether they are accepted."))
-    assert known.auth
-    request = authorize(Request("GET", url, (("Accept", "application/json"),), b""), known.auth, known.secret)
-    answer = access.hub.sender.send(Outgoing(request, f"test:{new_id()}", networks=found.networks))
-    return _judged(answer, known.secret)
+    message_id = f"test:{new_id()}"
+    asked = Request("GET", url, (("Accept", "application/json"),), b"")
+    prepared = join(WebhookSpec(), asked, known, message_id, 1, message_id, access.now, found.networks)
+    return _judged(prepared.clean(access.hub.sender.send(prepared.outgoing)))
 
 
 def _somewhere(live: LiveConnection) -> str:
@@ -83,8 +83,8 @@ def _somewhere(live: LiveConnection) -> str:
     return f"{'' if host.startswith('http://') else 'https://'}{host}/"
 
 
-def _judged(answer: Answer, secret: str) -> Tested:
-    text = redact_text(scrub(answer.body[:_SHOWN].decode("utf-8", "replace"), (secret, secret.rpartition(" ")[2])))
+def _judged(answer: Answer) -> Tested:
+    text = redact_body(answer.body).decode("utf-8", "replace")[:_SHOWN]  # cut last, or a half of a secret would stay
     if answer.status_code is None:
         return Tested(False, answer.message)
     if answer.status_code in (401, 403):

@@ -9,6 +9,7 @@ the code, with the verifier, at the token address of the same connection, and st
 import secrets
 from dataclasses import dataclass, field
 
+from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
@@ -42,10 +43,10 @@ def begin_consent(access: Access, row: Connection) -> Consent | None:
     asked = {one.name: one.value for one in oauth.extra}
     if verifier:
         asked |= {"code_challenge": create_s256_code_challenge(verifier), "code_challenge_method": "S256"}
-    url: str = prepare_grant_uri(
-        oauth.authorize_url, oauth.client_id, "code", access.hub.links.consent_callback, oauth.scopes, state, **asked
+    url = prepare_grant_uri(
+        oauth.authorize_url, oauth.client_id, "code", access.hub.links.consent_callback, oauth.scopes, state
     )
-    return Consent(row.id, row.version, state, verifier, url)
+    return Consent(row.id, row.version, state, verifier, add_params_to_uri(url, asked.items()))
 
 
 def finish_consent(access: Access, consent: Consent, code: str) -> Sentence | None:

@@ -18,6 +18,10 @@ from pbxhub.webhooks.urls import compile_url
 
 Grant = Literal["authorization_code", "client_credentials", "jwt_bearer", "refresh_token"]
 MOST_HOSTS = 20
+# What the hub itself tells the address at which the user agrees (RFC 6749, 4.1.1; RFC 7636, 4.3).
+_OWN_PARAMETERS = frozenset(
+    {"response_type", "client_id", "redirect_uri", "scope", "state", "code_challenge", "code_challenge_method"}
+)
 _ORIGIN = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?(?=[/?]|$)", re.IGNORECASE)
 _HOST = re.compile(r"(?:(http)://)?(\*\.)?([a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -157,6 +161,11 @@ def _oauth_errors(oauth: OAuth) -> list[FieldError]:
             errors.append(FieldError(f"oauth.{name}", say("write one line of up to 2000 characters")))
     if not oauth.client_id:
         errors.append(FieldError("oauth.client_id", say("is empty; the provider shows it beside the client secret")))
+    if taken := sorted({one.name for one in oauth.extra} & _OWN_PARAMETERS):
+        names = ", ".join(taken)
+        errors.append(
+            FieldError("oauth.extra", say("has %(names)s, which the hub gives itself; remove it", names=names))
+        )
     if oauth.send_as == "query" and not oauth.name:
         errors.append(FieldError("oauth.name", say("is empty; give the query parameter that carries the token")))
     if oauth.send_as == "header" and (not oauth.word or secret_error(Auth("bearer"), oauth.word)):

@@ -1,6 +1,7 @@
 """An editor connects a CRM: agrees at the provider and comes back with tokens; nobody else's answer counts."""
 
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from html import unescape
@@ -24,6 +25,7 @@ from pbxhub.store.connections import Connection
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
+from pbxhub.testing.receivers.receiver import Received, Receiver, Reply
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from tests.support.oauth_server import CLIENT, SECRET, OAuthServer, oauth_server
@@ -195,6 +197,52 @@ def test_a_connection_keeps_its_tokens_when_only_its_name_changes_and_its_webhoo
     editor.get(page)
     editor.post(f"{page}/delete")
     assert "It is used by: To the CRM." in editor.get(page).text
+
+
+def test_more_parameters_go_to_the_address_of_the_consent_but_none_in_place_of_the_hubs_own(
+    signed_in: SignIn, people: People, provider: OAuthServer
+) -> None:
+    editor = signed_in("editor")
+    page = f"/projects/{people.project}/connections/new/authorization_code"
+    editor.get(page)
+    refused = editor.post(page, form(provider, extra="access_type=offline\nstate=mine\nscope=all"))
+    assert refused.status_code == 422
+    assert "has scope, state, which the hub gives itself; remove it" in refused.text
+    url = leave(
+        editor, add(editor, people, form(provider, extra="access_type=offline\nuri=https://a.example.com/?b=c"))
+    )
+    asked = parse_qs(urlsplit(url).query)
+    assert (asked["access_type"], asked["uri"]) == (["offline"], ["https://a.example.com/?b=c"])
+    assert (len(asked["state"]), asked["scope"]) == (1, ["calls"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("basic", {"username": "hub"}), ("bearer", {}), ("header", {"field_name": "X-Way"}),
+        ("query", {"field_name": "way"}),
+    ],
+)  # fmt: skip
+def test_an_answer_that_repeats_the_secret_shows_no_part_of_it(
+    signed_in: SignIn, people: People, kind: str, given: dict[str, str]
+) -> None:
+    """Not even where the shown part of the answer ends in the middle of it."""
+    secret = "wordofthehub" * 4
+
+    def repeat(asked: Received) -> Reply:
+        sent = f"{asked.header('authorization')} {asked.header('x-way')} {asked.path}"
+        return Reply(body=("x" * 480 + sent).encode() if "/late" in asked.path else f"You sent: {sent}".encode())
+
+    editor = signed_in("editor")
+    with Receiver(repeat) as receiver:
+        host = f"http://127.0.0.1:{receiver.port}"
+        for where in ("early", "late"):
+            wanted = {"name": where, "secret": secret, "hosts": host, "test_url": f"{host}/{where}", **given}
+            page = add(editor, people, wanted, kind)
+            shown = editor.post(f"{page}/test").text
+            assert "The credentials were accepted (status 200)." in shown
+            assert "wordof" not in shown
+            assert b64encode(b"hub:wordof").decode()[:12] not in shown
 
 
 @pytest.mark.parametrize("change", [{"name": "CRM of ours"}, {"test_url": ""}, {"secret": SECRET}])
