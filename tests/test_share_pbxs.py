@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 
 from pbxhub.ami.fair_shares import fair_change
 from pbxhub.ami.pbx_rows import ObservedPbx, read_rows, write_notes, write_observed
+from pbxhub.ami.unwritten_stages import keep_unwritten, unwritten_file
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import Call, LiveCall, StageEvent
@@ -201,7 +202,7 @@ def test_one_that_has_lost_a_pbx_writes_neither_its_notes_nor_its_state(world: W
     for token, seen in ((outdated + 1, "connected"), (outdated, "lost")):
         row = read_rows(world.database, VAULT, {world.pbx_id: token})[world.pbx_id]
         write_observed(world.database, row, ObservedPbx(PbxState(seen), at(0), None, "", None))  # type: ignore[arg-type]
-        write_notes(world.database, row, {"1.1": {"by": token}})
+        write_notes(world.database, world.pbx_id, token, {"1.1": {"by": token}})
     with world.database.read() as session:
         assert session.scalar(select(Pbx.state)) == "connected"
         assert session.scalar(select(LiveCall.memory)) == {"by": outdated + 1}
@@ -226,6 +227,24 @@ def test_listeners_that_come_and_go_share_the_pbxs_fairly(hosts: Site) -> None:
     hosts.await_shares(2, 2, 2)
     hosts.listeners["b"].stop()
     hosts.await_shares(3, 3, seconds=IN_TIME + BUSY_MACHINE)  # it has released them, nobody waits for LAPSE
+
+
+@postgresql
+def test_what_a_host_kept_when_it_stopped_is_written_though_another_one_keeps_its_pbx(hosts: Site) -> None:
+    hosts.listen("b")
+    hosts.await_shares(6)
+    (hosts.folder / "a").mkdir()
+    kept = unwritten_file(hosts.folder / "a", 1)
+    keep_unwritten(
+        kept, token_of(hosts.database, 1) - 1, [report("1.1", BEFORE, memory={"by": "a"})], {"1.1": {"by": "a"}}
+    )
+    hosts.listen("a")
+    hosts.await_shares(3, 3)
+    assert hosts.host_of(1) == "b"
+    wait_until(lambda: hosts.stages() == {"1 1.1": [BEFORE]}, "the kept stage")
+    wait_until(lambda: not kept.exists(), "that the file is deleted")
+    with hosts.database.read() as session:
+        assert session.scalars(select(LiveCall)).all() == [], "only b writes notes"
 
 
 NO_TAKE_OVER = "import pbxhub.ami.fair_shares as it; it._is_free = lambda lease, may_inherit: lease.released"

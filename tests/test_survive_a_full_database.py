@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import structlog
-from sqlalchemy import event, select, text
+from sqlalchemy import event, select, text, update
 from sqlalchemy.exc import OperationalError
 
+from pbxhub.ami.unwritten_stages import keep_unwritten, unwritten_file
 from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.context import utc_now
+from pbxhub.store.accounts import Pbx
 from pbxhub.store.delivery_rows import DELIVERED, Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.session import Database
@@ -151,6 +153,25 @@ def test_a_listener_that_stops_meanwhile_leaves_its_stages_to_the_next_one(datab
             assert url == f"https://crm.example.com/{int(call.started_on.timestamp())}"
 
     asyncio.run(calling())
+
+
+def test_what_was_kept_of_a_pbx_that_is_disabled_or_deleted_meanwhile_is_dealt_with(
+    database: Database, tmp_path: Path
+) -> None:
+    world, data_dir = World(database), tmp_path / "data"
+    data_dir.mkdir()
+    with database.write() as session:
+        session.execute(update(Pbx).values(enabled=False))
+    for pbx_id in (world.pbx_id, 999):
+        keep_unwritten(unwritten_file(data_dir, pbx_id), None, [report("1.1", BEFORE)], {})
+    (data_dir / "unwritten-stages-old.jsonl").touch()
+
+    async def starting() -> None:
+        async with listening(database, data_dir=data_dir):
+            await until(lambda: len(told(database)) == 1)
+            await until(lambda: [file.stem for file in data_dir.iterdir()] == ["unwritten-stages-old"])
+
+    asyncio.run(starting())
 
 
 def refused(database: Database) -> None:

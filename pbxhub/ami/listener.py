@@ -2,7 +2,7 @@
 take effect without a restart."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from pbxhub.ami.pbx_listener import PbxListener
 from pbxhub.ami.pbx_rows import PbxRow, read_rows
 from pbxhub.ami.pbx_shares import PbxShares
 from pbxhub.ami.publisher import Publish, Publisher
+from pbxhub.ami.unwritten_stages import unwritten_files, write_abandoned
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
@@ -51,7 +52,8 @@ async def listen(
         timeouts=timeouts or AmiTimeouts(), data_dir=data_dir, events=events,
     )  # fmt: skip
     shares = PbxShares(context.database)
-    listener = _Listener(context.database, context.vault, begin, shares)
+    write_files = partial(write_abandoned, database=context.database, publisher=publisher)
+    listener = _Listener(context.database, context.vault, begin, shares, data_dir, write_files)
     stopping = asyncio.create_task(stop.wait())
     writing = [asyncio.create_task(part.run()) for part in (publisher, events, shares) if part]
     try:
@@ -81,12 +83,15 @@ async def _first_of(stopping: "asyncio.Task[bool]", changed: asyncio.Event) -> N
 
 class _Listener:
     def __init__(
-        self, database: Database, vault: Vault, new_line: Callable[[PbxRow], PbxListener], shares: PbxShares
-    ) -> None:
+        self, database: Database, vault: Vault, new_line: Callable[[PbxRow], PbxListener], shares: PbxShares,
+        data_dir: Path, write_files: Callable[[Mapping[int, Path]], None],
+    ) -> None:  # fmt: skip
         self._database = database
         self._vault = vault
         self._new_line = new_line
         self._shares = shares
+        self._data_dir = data_dir
+        self._write_files = write_files
         self._lines: dict[int, tuple[PbxListener, asyncio.Task[None]]] = {}
 
     async def poll(self) -> None:
@@ -105,6 +110,21 @@ class _Listener:
         await self._shares.release(self._lines.keys())
         for key, (line, _) in self._lines.items():
             line.follow(rows[key])
+        await self._write_abandoned()
+
+    async def _write_abandoned(self) -> None:
+        """A PBX listener writes the file of its PBX when it starts. Here none will: another host has the PBX, or it is
+        disabled."""
+        files = {
+            pbx_id: file
+            for pbx_id, file in unwritten_files(self._data_dir).items()
+            if pbx_id not in self._lines and self._shares.out_of_reach(pbx_id)
+        }
+        try:
+            if files:
+                await asyncio.to_thread(self._write_files, files)
+        except SQLAlchemyError as error:
+            log.warning("kept stages cannot be written; trying again", pbxs=sorted(files), error=str(error))
 
     def _begin(self, row: PbxRow) -> None:
         line = self._new_line(row)

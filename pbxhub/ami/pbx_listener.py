@@ -24,8 +24,8 @@ from pbxhub.ami.manager_actions import build
 from pbxhub.ami.pbx_rows import ObservedPbx, PbxRow, known_trunks, read_notes, write_cursor, write_notes, write_observed
 from pbxhub.ami.placing import NotBegun, Placing
 from pbxhub.ami.protocol import AmiResponse, SessionEndedError
-from pbxhub.ami.publisher import GROUP, Publisher
-from pbxhub.ami.unwritten_stages import keep_unwritten, read_unwritten, unwritten_file
+from pbxhub.ami.publisher import Publisher
+from pbxhub.ami.unwritten_stages import keep_unwritten, unwritten_file, write_unwritten
 from pbxhub.calls.ami_events import parse
 from pbxhub.calls.resync import why_gone
 from pbxhub.calls.stages import CallReport
@@ -123,7 +123,9 @@ class PbxListener:
         """Writes the stages that an earlier run could not, restores the calls in progress, then listens.
 
         Raises database errors during this start only."""
-        await asyncio.to_thread(self._write_unwritten)
+        await asyncio.to_thread(
+            write_unwritten, self._unwritten_file, self.row.id, self.row.token, self._database, self._publisher
+        )
         notes = await asyncio.to_thread(read_notes, self._database, self.row.id)
         self._tracker.restore(notes, await asyncio.to_thread(known_trunks, self._database, self.row))
         works = [
@@ -138,17 +140,6 @@ class PbxListener:
         finally:
             self._backfill.close()
             self._publisher.close_queue(self._queue)
-
-    def _write_unwritten(self) -> None:
-        """If another listener has had the PBX since, the notes are older than its own."""
-        kept = read_unwritten(self._unwritten_file)
-        heard_last = self.row.token is None or kept.token == self.row.token - 1
-        tokens = {} if self.row.token is None else {self.row.id: self.row.token if heard_last else kept.token}
-        for start in range(0, len(kept.reports), GROUP):
-            self._publisher.write({self.row.id: kept.reports[start : start + GROUP]}, tokens)
-        if kept.notes and heard_last:
-            write_notes(self._database, self.row, kept.notes)
-        self._unwritten_file.unlink(missing_ok=True)
 
     async def _keep_on(self, work: Callable[[], Awaitable[None]]) -> None:
         """Restarts a part that failed: the other parts hold unwritten stages and calls in progress."""
@@ -241,7 +232,7 @@ class PbxListener:
         notes = self._tracker.notes()
         if notes:
             self._noted.clear()
-            self._queue.put(partial(write_notes, self._database, self.row, notes))
+            self._queue.put(partial(write_notes, self._database, self.row.id, self.row.token, notes))
             self._queue.put(self._noted.set)
 
     def _set_state(self, state: PbxState) -> None:

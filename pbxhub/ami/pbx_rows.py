@@ -155,11 +155,11 @@ def read_notes(database: Database, pbx_id: int) -> dict[str, dict[str, JSON]]:
         return notes | {call.linkedid: _outline(session, call) for call in calls if call.linkedid not in notes}
 
 
-def write_notes(database: Database, row: PbxRow, notes: Mapping[str, Mapping[str, JSON]]) -> None:
-    """Saves the tracker's notes on calls (Tracker.notes) in one transaction."""
+def write_notes(database: Database, pbx_id: int, token: int | None, notes: Mapping[str, Mapping[str, JSON]]) -> None:
+    """Saves the tracker's notes on calls (Tracker.notes) in one transaction. token: as PbxRow.token."""
     with database.write() as session:
-        if may_write(session, row.id, row.token):
-            keep_notes(session, row.id, notes)
+        if may_write(session, pbx_id, token):
+            keep_notes(session, pbx_id, notes)
 
 
 def known_trunks(database: Database, row: PbxRow) -> set[str]:

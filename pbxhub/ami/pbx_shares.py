@@ -33,6 +33,8 @@ class PbxShares:
         self.changed = asyncio.Event()
         self._id, self._host = new_id(), socket.gethostname()
         self._leases: Leases | None = None
+        # PBXs that this process has or may take; None before the first beat. On SQLite it has all that are enabled
+        self._reach: frozenset[int] | None = frozenset() if database.is_sqlite else None
         self._giving: set[int] = set()  # until they are disconnected
         self._steady_since = self._beaten = 0.0  # time.monotonic()
         # of its own: the threads that everybody uses may all wait for the database
@@ -53,6 +55,10 @@ class PbxShares:
             except Exception:  # without a heartbeat this process would lose all its PBXs
                 log.exception("unexpected error in the heartbeat; continuing")
             await asyncio.sleep(BEAT)
+
+    def out_of_reach(self, pbx_id: int) -> bool:
+        """Whether another listener has the PBX, or nobody may listen to it: it is disabled or deleted."""
+        return self._reach is not None and pbx_id not in self._reach
 
     async def release(self, connected: Collection[int]) -> None:
         """Lets others have the PBXs that this process is giving away and that are not connected any more."""
@@ -98,6 +104,7 @@ class PbxShares:
         if change.take:
             leases.take(change.take)
             sight = leases.beat()
+        self._reach = frozenset(lease.pbx_id for lease in sight.leases if lease.listener in (None, self._id))
         return tokens_of(self._id, sight, self._giving)
 
     def _may_inherit(self) -> bool:

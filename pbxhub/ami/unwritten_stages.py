@@ -1,4 +1,5 @@
-"""Keeps in a file what a stopping listener could not write to the database; the next start writes it.
+"""Keeps in a file what a stopping listener could not write to the database; the next start writes it, even if another
+listener has the PBX by then.
 
 The file has one JSON line per report, in the order of their events, then one line with the notes on the calls in
 progress and the token of the lease. Publishing a report that is in the database already changes nothing.
@@ -13,8 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from sqlalchemy import select
 
+from pbxhub.ami.pbx_rows import write_notes
+from pbxhub.ami.publisher import GROUP, Publisher
 from pbxhub.calls.stages import JSON, CallReport, Stage
+from pbxhub.store.accounts import Pbx
+from pbxhub.store.columns import one_of
+from pbxhub.store.session import Database
 from pbxhub.webhooks.params import from_json
 
 Notes = Mapping[str, Mapping[str, JSON]]
@@ -32,9 +39,18 @@ class Unwritten:
 log = structlog.get_logger(__name__)
 
 
+_NAME = "unwritten-stages-"
+
+
 def unwritten_file(data_dir: Path, pbx_id: int) -> Path:
     """The file with the unwritten stages of one PBX."""
-    return data_dir / f"unwritten-stages-{pbx_id}.jsonl"
+    return data_dir / f"{_NAME}{pbx_id}.jsonl"
+
+
+def unwritten_files(data_dir: Path) -> dict[int, Path]:
+    """The files that are there, by the ids of their PBXs."""
+    files = {file.stem.removeprefix(_NAME): file for file in data_dir.glob(f"{_NAME}*.jsonl")}
+    return {int(pbx_id): file for pbx_id, file in files.items() if pbx_id.isdecimal()}
 
 
 def keep_unwritten(file: Path, token: int | None, reports: Iterable[CallReport], notes: Notes) -> None:
@@ -65,6 +81,39 @@ def read_unwritten(file: Path) -> Unwritten:
         except (ValueError, TypeError, KeyError) as error:
             log.error("line of the unwritten stages cannot be read; skipping it", file=str(file), error=str(error))
     return Unwritten(reports, notes, token)
+
+
+def write_unwritten(file: Path, pbx_id: int, token: int | None, database: Database, publisher: Publisher) -> None:
+    """Writes what is in the file to the database, and deletes the file. Raises database errors.
+
+    token: of this process's lease; 0 where it has none; None where no other process can listen (SQLite). If another
+    listener has had the PBX since, its notes are newer: under the outdated token only missing stages are written.
+    """
+    kept = read_unwritten(file)
+    if token is not None and kept.token != token - 1:
+        token = kept.token
+    tokens = {} if token is None else {pbx_id: token}
+    for start in range(0, len(kept.reports), GROUP):
+        publisher.write({pbx_id: kept.reports[start : start + GROUP]}, tokens)
+    if kept.notes:
+        write_notes(database, pbx_id, token, kept.notes)
+    file.unlink(missing_ok=True)
+
+
+def write_abandoned(files: Mapping[int, Path], database: Database, publisher: Publisher) -> None:
+    """Writes the files of PBXs to which this process does not listen. Raises database errors.
+
+    The stages of a deleted PBX have no project any more: its file is deleted.
+    """
+    with database.read() as session:
+        known = set(session.scalars(select(Pbx.id).where(one_of(Pbx.id, files))))
+    for pbx_id, file in files.items():
+        if pbx_id in known:
+            log.info("writing the stages kept of a PBX to which this host no longer listens", pbx=pbx_id)
+            write_unwritten(file, pbx_id, None if database.is_sqlite else 0, database, publisher)
+        else:
+            log.warning("deleting the unwritten stages of a PBX that was deleted", pbx=pbx_id)
+            file.unlink(missing_ok=True)
 
 
 def _report(kept: dict[str, Any]) -> CallReport:
