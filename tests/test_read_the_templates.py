@@ -1,5 +1,6 @@
 """Templates, CSS and JavaScript are for people to read. `make lint` checks their layout; what it leaves is here."""
 
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -17,3 +18,10 @@ def test_no_line_is_longer_than_a_screen_is_wide() -> None:
         if len(line) > LONGEST
     ]
     assert long == []
+
+
+def test_no_address_leaves_the_path_that_the_hub_is_served_under() -> None:
+    """request.path is without PBXHUB_PUBLIC_URL's path: on a page it stands after request.script_root only."""
+    bare = re.compile(r"(?<!request\.script_root ~ )request\.(full_)?path\b")
+    own = sorted(ROOT.glob("templates/**/*.html"))
+    assert [str(file.relative_to(ROOT)) for file in own if bare.search(file.read_text())] == []
