@@ -267,3 +267,17 @@ def test_a_migration_says_itself_what_columns_it_makes() -> None:
         written = file.read_text()
         assert re.findall(r"^\s*(?:from|import) pbxhub\S*", written, re.MULTILINE) == [], file.name
         assert "auto generated" not in written, file.name
+
+
+def test_webhooks_that_were_deleted_lose_their_secrets_and_others_keep_them(database: Database) -> None:
+    before = Before(database, "0030")
+    before.add("project", **project(1))
+    for number, deleted in ((1, None), (2, _now(database))):
+        before.add("webhook", id=number, project_id=1, name="w", stage="incoming.after", enabled=True,
+                   locked=False, kind="event", position=0, revision=1, deleted_on=deleted,
+                   spec={"request": {"url": "https://a.example/"}},
+                   secret_sealed="a", tls_key_sealed="b", signing_sealed="c", paused_reason="", failures=0)  # fmt: skip
+    migrate(database)
+    with database.read() as session:
+        rows = session.scalars(select(Webhook).order_by(Webhook.id)).all()
+        assert [row.secrets_sealed for row in rows] == [("a", "b", "c"), ("", "", "")]

@@ -107,8 +107,9 @@ def release(session: Session, access: Access, webhook: Webhook) -> None:
 
 
 def remove(session: Session, access: Access, webhook: Webhook) -> None:
-    """Deletes a webhook: pending deliveries are cancelled, sent ones stay in the history."""
+    """Deletes a webhook and its secrets: pending deliveries are cancelled, sent ones stay in the history."""
     webhook.enabled, webhook.deleted_on = False, access.now
+    webhook.secret_sealed = webhook.tls_key_sealed = webhook.signing_sealed = ""
     touch_webhooks(session, access.project.id)
     cancel_pending(session, webhook.id, access.now)
     note(session, access, "webhook deleted", webhook.name, logged_fields(webhook))

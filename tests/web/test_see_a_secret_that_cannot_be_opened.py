@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pbxhub.maintenance.rotate_key import find_unreadable
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.vault import Vault
@@ -29,3 +30,20 @@ def test_the_webhook_says_so(
     with database.write() as session:
         setattr(session.get_one(Webhook, hook.id), column, Vault(b"o" * 32).seal("token"))
     assert SAID in editor.get(page).text
+
+
+def test_a_deleted_webhook_keeps_no_secret_that_could_stop_a_change_of_the_key(
+    signed_in: Callable[[str], Browser], people: People, database: Database
+) -> None:
+    editor, page = signed_in("editor"), f"/projects/{people.project}/webhooks"
+    sealed = Vault(b"o" * 32).seal("token")
+    request = RequestSpec(url="https://crm.example.com/calls", auth=Auth("bearer"))
+    with database.write() as session:
+        hook = Webhook(project_id=people.project, name="CRM", stage="incoming.after", spec=WebhookSpec(request),
+                       created_on=now(), secret_sealed=sealed, tls_key_sealed=sealed,
+                       signing_sealed=sealed)  # fmt: skip
+        session.add(hook)
+    assert editor.post(f"{page}/{hook.id}/delete").status_code == 302
+    with database.read() as session:
+        assert session.get_one(Webhook, hook.id).secrets_sealed == ("", "", "")
+    assert [*find_unreadable(database, Vault(b"n" * 32))] == []
