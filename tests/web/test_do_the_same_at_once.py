@@ -18,6 +18,7 @@ from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import ApiKey, Employee, Membership, Number, Pbx, User
 from pbxhub.store.api import Resthook, Subscriber
+from pbxhub.store.connections import Connection
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ordered_calls import DialPlan, OrderedCall
 from pbxhub.store.session import Database
@@ -81,6 +82,10 @@ CASES = {
     "a webhook switched off by API": Case(
         WebhookVersion, "PUT", f"{API}/webhooks/{{webhook}}/enabled", {"enabled": False}
     ),
+    "a connection by API": Case(
+        Connection, "POST", f"{API}/connections",
+        {"name": "CRM", "spec": {"kind": "bearer", "hosts": ["crm.example.com"]}, "secret": "k"},
+    ),
     "an import by API": Case(Webhook, "POST", f"{API}/webhooks/import", FILE),
     "one of the gallery by API": Case(
         Webhook, "POST", f"{API}/gallery/slack", {"answers": {"path": "T00000000/B00000000/XXXXXXXX"}}, each=True
@@ -108,7 +113,7 @@ HARMLESS = {
     "webhooks.order", "webhooks.sign", "webhooks.set_up", "webhooks.simulate", "webhooks.copy", "webhooks.hold",
     "webhooks.go_on", "webhooks.preview_draft", "webhooks.preview_one", "webhooks.test", "calls.transcript",
     "deliveries.send_one", "deliveries.checked", "deliveries.send", "events.hand_in", "resthooks.call",
-    "resthooks.attach",
+    "resthooks.attach", "connections.save", "connections.check",
 }  # fmt: skip
 
 
