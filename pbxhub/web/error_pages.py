@@ -1,7 +1,7 @@
 """The pages for errors: a sentence and a link to continue."""
 
 import json
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import structlog
 from flask import Flask, Response, current_app, flash, g, redirect, render_template, request, url_for
@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 def install(app: Flask) -> None:
     """Installs one page for every error. A visitor without a session is sent to sign in, and returns afterwards."""
+    app.before_request(_refuse_way_out)
     app.register_error_handler(401, _sign_in)
     app.register_error_handler(UnreadableError, lambda error: _failed(BadRequest(_unreadable(error))))
     app.register_error_handler(NotFoundError, lambda _error: _failed(NotFound()))
@@ -41,8 +42,18 @@ def local_path(target: str) -> str:
     else the same host serves."""
     parts = urlsplit(target)
     safe = target.startswith("/") and not target.startswith(("//", "/\\")) and not parts.netloc and "\\" not in target
-    inside = f"{target}/".startswith(f"{request.script_root}/")
+    inside = f"{target}/".startswith(f"{request.script_root}/") and ".." not in unquote(parts.path).split("/")
     return target if safe and inside and target.isprintable() else f"{request.script_root}/"
+
+
+def _refuse_way_out() -> Answer | None:
+    """Signing in leads to any path of the host that `next` names: Flask-Security compares hosts only. A link that would
+    leave the hub so starts again without it."""
+    if request.blueprint != "security":
+        return None
+    targets = [*request.args.getlist("next"), *request.form.getlist("next")]
+    outside = any(target and local_path(target) != target for target in targets)
+    return redirect(url_for("security.login")) if outside else None
 
 
 def _sign_in(_error: HTTPException) -> Answer:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 from html import unescape
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 from flask import Flask
@@ -125,7 +125,19 @@ def test_the_way_back_leads_to_nothing_else_on_the_host(visitor: Visitor, people
     visitor.get("/pbx/sign-in")
     assert visitor.post("/pbx/language", language="uk", back="/other/app").to == "/pbx/"
     assert visitor.post("/pbx/language", language="uk", back="/pbx/profile").to == "/pbx/profile"
-    assert visitor.post("/pbx/language", language="uk", back="/pbxother").to == "/pbx/"
+    for elsewhere in ("/pbxother", "/pbx/../other", "/pbx/a/..", "/pbx/%2e%2e/other", "/pbx/.%2E%2fother", "/pbx/.."):
+        assert visitor.post("/pbx/language", language="uk", back=elsewhere).to == "/pbx/"
+    assert visitor.post("/pbx/language", language="uk", back="/pbx/a?q=../b").to == "/pbx/a?q=../b"
+
+
+@pytest.mark.parametrize("elsewhere", ["/other/app", "/pbx/../other", "/pbx/%2e%2e/other"])
+def test_signing_in_leads_to_nothing_else_on_the_host(visitor: Visitor, people: People, elsewhere: str) -> None:
+    page = visitor.get(f"/pbx/sign-in?next={quote(elsewhere)}")
+    assert page.to == "/pbx/sign-in"
+    visitor.get(page.to)
+    answer = visitor.post("/pbx/sign-in", email="owner@example.com", password=PASSWORD, next=elsewhere)
+    assert answer.to == "/pbx/sign-in"
+    assert visitor.sign_in("owner@example.com").to == "/pbx/"
 
 
 def test_cookies_belong_to_the_path(visitor: Visitor, people: People) -> None:
