@@ -13,6 +13,7 @@ from typing import Any
 from pbxhub.account.access import Access
 from pbxhub.json_depth import read_any_json
 from pbxhub.redaction import redact_body, redact_headers, redact_text, redact_url, redact_value
+from pbxhub.webhooks.connection_spec import ConnectionSpec, OAuth
 from pbxhub.webhooks.rendered_request import Request
 from pbxhub.webhooks.spec import WebhookSpec, dump_spec
 
@@ -36,6 +37,20 @@ def redacted_spec(spec: WebhookSpec) -> Any:
     if spec.request.file:
         hidden["request"]["file"] = base64.b64encode(redact_body(spec.request.file)).decode()
     return hidden
+
+
+def visible_connection(access: Access | None, spec: ConnectionSpec) -> ConnectionSpec:
+    """A connection's settings: its addresses and their parameters may have keys in them."""
+    if sees_secrets(access):
+        return spec
+    return replace(spec, test_url=redact_url(spec.test_url), oauth=_redacted_oauth(spec.oauth) if spec.oauth else None)
+
+
+def _redacted_oauth(oauth: OAuth) -> OAuth:
+    extra = tuple(replace(one, value=redact_value(one.value, one.name)) for one in oauth.extra)
+    return replace(
+        oauth, authorize_url=redact_url(oauth.authorize_url), token_url=redact_url(oauth.token_url), extra=extra
+    )
 
 
 def visible_url(access: Access | None, url: str) -> str:

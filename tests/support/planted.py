@@ -19,8 +19,8 @@ from pbxhub.store.ordered_calls import CHANNEL_PREFIX, OrderedCall
 from pbxhub.store.questions import Question
 from pbxhub.store.resends import Resend
 from pbxhub.store.webhooks import Webhook, WebhookVersion
-from pbxhub.webhooks.connection_spec import ConnectionSpec
-from pbxhub.webhooks.spec import Auth, Field, Parameter, RequestSpec, Steering, WebhookSpec
+from pbxhub.webhooks.connection_spec import ConnectionSpec, Extra, OAuth
+from pbxhub.webhooks.spec import Auth, Field, Filter, Parameter, RequestSpec, Steering, WebhookSpec
 from tests.support.served import VAULT, Served
 
 
@@ -73,7 +73,18 @@ def _spec(planted: Planted, url: str, steering: bool = False) -> WebhookSpec:
         url=url, headers=(Field("Authorization", f"Bearer {secret()}"), Field("X-Shop-Key", secret())),
         query=(Field("api_key", secret()),), parameters=tree, auth=Auth("basic", secret()),
     )  # fmt: skip
-    return WebhookSpec(request, steering=Steering(reads="number", key="destination") if steering else None)
+    return WebhookSpec(
+        request, steering=Steering(reads="number", key="destination") if steering else None, filters=_filters(planted)
+    )
+
+
+def _filters(planted: Planted) -> tuple[Filter, ...]:
+    link = "https://crm.example.com/?token="
+    return (
+        Filter("custom", "contains", f"{link}{planted.secret()}"),
+        Filter("link", "in", values=(f"{link}{planted.secret()}", "other")),
+        Filter("who", "equals"),
+    )
 
 
 def _raw(planted: Planted) -> WebhookSpec:
@@ -81,6 +92,15 @@ def _raw(planted: Planted) -> WebhookSpec:
     text = f"<r><token>{secret()}</token><a secret='{secret()}'/></r>"
     return WebhookSpec(RequestSpec(url="https://crm.example.com/", format="raw", text=text,
                                    file=f'{{"api_key": "{secret()}"}}'.encode()))  # fmt: skip
+
+
+def _connection(planted: Planted) -> ConnectionSpec:
+    url = f"https://crm.example.com/%s?api_key={planted.secret()}"
+    oauth = OAuth(
+        authorize_url=url % "authorize", token_url=url % "token", client_id="ours",
+        extra=(Extra("api_key", planted.secret()), Extra("client_secret", planted.secret()), Extra("prompt", "x")),
+    )  # fmt: skip
+    return ConnectionSpec("oauth2", ("crm.example.com",), test_url=url % "me", oauth=oauth)
 
 
 def _plant(hub: Served, session: Session, planted: Planted) -> None:
@@ -127,7 +147,7 @@ def _plant(hub: Served, session: Session, planted: Planted) -> None:
     target = NoticeTarget(**own, address=f"https://crm.example.com/notice?token={planted.always()}")
     notice = Notice(id=new_id(), **own, webhook_id=webhooks[0].id, kind="paused", text="CRM is paused.",
                     created_on=moment, error="")  # fmt: skip
-    connection = Connection(**own, name="CRM", spec=ConnectionSpec(hosts=("crm.example.com",)), created_on=moment,
+    connection = Connection(**own, name="CRM", spec=_connection(planted), created_on=moment,
                             secret_sealed=VAULT.seal(planted.always()))  # fmt: skip
     session.add_all([hook, employee, number, resend, behind, target, notice, connection])
     session.flush()

@@ -1,12 +1,12 @@
 """Connections: added, changed, deleted. A person connects those that need consent on the page Connections."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from pbxhub.account import connections as rules
 from pbxhub.account.access import Access, row_of
 from pbxhub.account.connection_tests import try_connection
-from pbxhub.account.secret_visibility import visible_url
+from pbxhub.account.secret_visibility import visible_connection
 from pbxhub.api import schemas
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
 from pbxhub.api.authentication import enter, needs
@@ -109,10 +109,9 @@ def check(connection_id: int) -> Any:
 
 
 def _show(access: Access, row: Connection, users: list[Webhook]) -> dict[str, Any]:
-    spec = replace(row.spec, test_url=visible_url(access, row.spec.test_url))  # it may have a key in its query
     own = columns(row, "id", "name", "state", "reason", "renewed_on", "ready_until", "created_on")
     return {
-        **own, "spec": dump_connection(spec), "has_secret": bool(row.secret_sealed),
+        **own, "spec": dump_connection(visible_connection(access, row.spec)), "has_secret": bool(row.secret_sealed),
         "used_by": [webhook.name for webhook in users],
     }  # fmt: skip
 
