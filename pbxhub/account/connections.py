@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Access
+from pbxhub.account.access import Access, row_of
 from pbxhub.account.audit_log import note
 from pbxhub.account.refusals import ConflictError
 from pbxhub.account.texts import one_line
@@ -52,8 +52,18 @@ class ConnectionDraft:
     refresh_token: str | None = field(default=None, repr=False)
 
 
+def connection_to_change(session: Session, access: Access, connection_id: int) -> Connection:
+    """The connection, locked after its project and its webhooks: in the order of outbox/record.py, which ends a token
+    when it has counted the failure of a webhook. Raises NotFoundError."""
+    lock_project(session, access.project.id)
+    own = select(Webhook.id).where(Webhook.project_id == access.project.id, Webhook.connection_id == connection_id)
+    session.execute(own.order_by(Webhook.id).with_for_update(key_share=True))
+    return row_of(session, access, Connection, connection_id, changing=True)
+
+
 def save_connection(session: Session, access: Access, row: Connection | None, data: Mapping[str, Any]) -> Connection:
-    """A new connection, or a change. data: name, spec, secret, refresh_token. Raises SpecError with every mistake."""
+    """A new connection, or a change. row: of connection_to_change. data: name, spec, secret, refresh_token. Raises
+    SpecError with every mistake."""
     lock_project(session, access.project.id)
     draft = _read(session, access, row, data)
     connection = row or Connection(project_id=access.project.id, created_on=access.now, version=0, tokens_sealed="")
@@ -79,8 +89,7 @@ def import_connection(session: Session, access: Access, name: str, spec: Connect
 
 
 def delete_connection(session: Session, access: Access, row: Connection) -> None:
-    """Deletes a connection with its secrets. Raises ConflictError while webhooks use it."""
-    lock_project(session, access.project.id)
+    """Deletes a connection of connection_to_change, with its secrets. Raises ConflictError while webhooks use it."""
     users = used_by(session, [row.id])[row.id]
     if users:
         names = ", ".join(webhook.name for webhook in users[:5])

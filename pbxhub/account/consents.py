@@ -18,6 +18,7 @@ from pbxhub.account.audit_log import note
 from pbxhub.delivery.renewals import store_granted
 from pbxhub.sending.address_guard import read_grant
 from pbxhub.sending.oauth_tokens import Provider, TokenRefused, fetch_by_code
+from pbxhub.store.accounts import lock_project
 from pbxhub.store.connections import Connection
 from pbxhub.translatable import Sentence, say
 from pbxhub.vault import VaultError
@@ -67,6 +68,7 @@ def finish_consent(access: Access, consent: Consent, code: str) -> Sentence | No
     if isinstance(granted, TokenRefused):
         return granted.sentence
     with hub.database.write() as session:
+        lock_project(session, access.project.id)  # store_granted changes it, and others lock it first
         row = row_of(session, access, Connection, consent.connection_id, changing=True)
         if row.version != consent.version:
             return _CHANGED

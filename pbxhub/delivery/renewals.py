@@ -20,7 +20,7 @@ from pbxhub.sending.address_guard import NetworkGrant, read_grant
 from pbxhub.sending.oauth_tokens import DEADLINE, Granted, Provider, TokenRefused, fetch_again
 from pbxhub.sending.sender import Sender
 from pbxhub.storable import clip
-from pbxhub.store.accounts import Project
+from pbxhub.store.accounts import Project, lock_project
 from pbxhub.store.connections import FOREVER, READY, REFUSED, Connection
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import CONNECTION_REFUSED, Notice
@@ -174,6 +174,7 @@ def _store(context: DeliveryContext, session: Session, one: _Renewal, found: Gra
     the same refresh token, which A's request has used up, and is refused; 3. A wakes with the new tokens. They are
     stored, because nothing newer is there; a refusal of A would be dropped, because the lease is not its own any more.
     """
+    lock_project(session, one.project_id)  # touch_webhooks changes it, and others lock it first
     row = session.get(Connection, one.id, with_for_update={"key_share": True}, populate_existing=True)
     if row is None or row.version != one.version:
         return

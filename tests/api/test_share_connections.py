@@ -1,12 +1,17 @@
 """A program keeps credentials in a connection, uses it in events, and moves it elsewhere without its secret."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 import requests
+from sqlalchemy import text, update
 
 from pbxhub.store.connections import Connection
+from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.receivers.mock_server import MockServer
 from tests.support.served import Served
+from tests.support.waiting import wait_until
 
 SECRET = "s3cret-of-the-crm"
 
@@ -75,6 +80,36 @@ def test_a_file_brings_the_connection_without_its_secret(hub: Served, receiver: 
         assert [one.secret_sealed == "" for one in session.query(Connection).order_by(Connection.id)] == [False, True]
     again = ask(hub, "POST", "/webhooks/import", data, hub.other_id).json()
     assert again["connections"] == []
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_a_change_waits_for_a_worker_that_ends_the_token_and_neither_stops_the_other(
+    hub: Served, receiver: MockServer, method: str
+) -> None:
+    """The worker has counted a failure of the webhook, and locks the connection next."""
+    host = receiver.url.rstrip("/")
+    added = ask(hub, "POST", "/connections", connection(host)).json()["id"]
+    webhook = ask(hub, "POST", "/webhooks", event(f"{host}/calls")).json()["id"]
+    if method == "DELETE":
+        ask(hub, "DELETE", f"/webhooks/{webhook}")
+    one = f"/connections/{added}"
+    tag = ask(hub, "GET", one).headers["ETag"]
+    renamed = {**connection(host), "name": "Our CRM"}
+    with ThreadPoolExecutor(1) as other:
+        with hub.database.write() as worker:
+            worker.execute(text("SET LOCAL lock_timeout = 500"))
+            worker.execute(update(Webhook).where(Webhook.id == webhook).values(failures=1))
+            changed = other.submit(ask, hub, method, one, renamed, **{"If-Match": tag})
+            wait_until(lambda: _one_waits(hub))
+            worker.execute(update(Connection).where(Connection.id == added).values(ready_until=None))
+        assert changed.result(30).status_code == (200 if method == "PUT" else 204)
+
+
+def _one_waits(hub: Served) -> bool:
+    with hub.database.read() as session:
+        own = "datname = current_database() AND wait_event_type = 'Lock'"
+        return bool(session.scalar(text(f"SELECT count(*) FROM pg_stat_activity WHERE {own}")))
 
 
 def test_a_stranger_neither_reads_nor_uses_a_connection(hub: Served, receiver: MockServer) -> None:

@@ -80,7 +80,7 @@ def save(data: dict[str, Any], connection_id: int) -> Any:
     """Changes a connection. Without `secret` the stored one is kept, unless it would be sent to other hosts."""
     with writing() as session:
         access = enter(session)
-        row = row_of(session, access, Connection, connection_id, changing=True)
+        row = rules.connection_to_change(session, access, connection_id)
         check_match(_dumped(access, row, []), _LIVE)
         rules.save_connection(session, access, row, data)
         return tagged(_dumped(access, row, used_by(session, [row.id])[row.id]), live=_LIVE)
@@ -93,7 +93,7 @@ def delete(connection_id: int) -> None:
     """Deletes a connection that no event uses."""
     with writing() as session:
         access = enter(session)
-        row = row_of(session, access, Connection, connection_id, changing=True)
+        row = rules.connection_to_change(session, access, connection_id)
         check_if_match(_dumped(access, row, []), _LIVE)
         rules.delete_connection(session, access, row)
 

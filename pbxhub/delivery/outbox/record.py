@@ -31,7 +31,7 @@ def record(
     A success saves the answer on the call, releases what was held for this stage of the call, and queues the next
     webhook of a chain. A final failure counts against the webhook; enough of them pause it.
 
-    All code locks in the same order: calls, then deliveries by id, then webhooks, then connections. So
+    All code locks in the same order: calls, then deliveries by id, then webhooks by id, then connections. So
     two workers that record at once cannot deadlock. tests/test_work_beside_locked_rows.py
 
     A lease that has run out: 1. worker A claims and stands still; 2. its lease ends, worker B claims the delivery

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access, row_of
 from pbxhub.account.connection_tests import Tested, try_connection
-from pbxhub.account.connections import delete_connection, save_connection
+from pbxhub.account.connections import connection_to_change, delete_connection, save_connection
 from pbxhub.account.consents import begin_consent, finish_consent
 from pbxhub.account.refusals import BusyError, ConflictError
 from pbxhub.delivery.links import CALLBACK
@@ -74,7 +74,7 @@ def edit(project_id: int, connection_id: int) -> ResponseReturnValue:
     """Changes a connection."""
     with writing() as session:
         access = enter(session, project_id, "connections.change")
-        row = row_of(session, access, Connection, connection_id, changing=True)
+        row = connection_to_change(session, access, connection_id)
         form = ConnectionForm(kind_of(row.spec), data=form_data(row.name, row.spec))
         if not form.validate_on_submit() or _save(session, access, row, form) is None:
             return _page(form, row, row.name), 422 if request.method == "POST" else 200
@@ -136,7 +136,7 @@ def remove(project_id: int, connection_id: int) -> ResponseReturnValue:
     """Deletes a connection that nothing uses."""
     with writing() as session:
         access = enter(session, project_id, "connections.change")
-        row = row_of(session, access, Connection, connection_id, changing=True)
+        row = connection_to_change(session, access, connection_id)
         try:
             delete_connection(session, access, row)
         except ConflictError as error:
