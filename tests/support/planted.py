@@ -81,9 +81,9 @@ def _spec(planted: Planted, url: str, steering: bool = False) -> WebhookSpec:
 def _filters(planted: Planted) -> tuple[Filter, ...]:
     link = "https://crm.example.com/?token="
     return (
-        Filter("custom", "contains", f"{link}{planted.secret()}"),
-        Filter("link", "in", values=(f"{link}{planted.secret()}", "other")),
-        Filter("who", "equals"),
+        Filter("caller", "not_equals", f"{link}{planted.secret()}"),
+        Filter("caller", "not_in", values=(f"{link}{planted.secret()}", "other")),
+        Filter("caller", "not_equals"),
     )
 
 
