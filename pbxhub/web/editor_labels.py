@@ -116,9 +116,7 @@ def _labels() -> dict[str, str]:
         "onSuccess": _("On success continue with"),
         "onFailure": _("On failure continue with"),
         "waitFor": _("Send after another event of this call has answered"),
-        "waitForHint": _(
-            "Another event of the same call: this one is sent when it has answered, with the saved values."
-        ),
+        "waitForHint": _("This one is then sent with the values that the other saved."),
         "unanswered": _("Without an answer"),
         "unansweredSend": _("send all the same"),
         "unansweredSkip": _("skip the call"),
