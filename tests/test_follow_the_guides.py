@@ -41,6 +41,7 @@ NOT_RUN = {
     "/opt/pbxhub/bin/pip install --no-index": "tests/test_install_on_a_server.py does it into another folder",
     "systemd-run": "needs systemd as process 1",
     "docker compose": "needs a container engine; tests/test_build_the_image.py runs the steps of the image",
+    "pbxhub rotate-key --new-root": "ends every session and link; tests/test_rotate_the_key.py runs it",
     "pbxhub lost-key": "tests/test_rotate_the_key.py runs it on a hub with secrets",
     'curl -H "Authorization: Bearer $PBXHUB_HEALTH_TOKEN"': "tests/test_watch_the_hub.py asks a hub with a PBX",
     "pbxhub pbx add": "asks for the secret on a terminal",
