@@ -14,9 +14,9 @@ from pbxhub.opening import OpenHub
 from pbxhub.services import app as pages_of
 from pbxhub.settings import read_settings, with_key
 from pbxhub.store.accounts import AuditEntry, Membership, Pbx, Project, SignIn, User
+from pbxhub.store.hub_keys import open_vault
 from pbxhub.store.session import Database, open_database
 from pbxhub.store.webhooks import add_project
-from pbxhub.vault import Vault
 from tests.support.authenticator import switch_on
 from tests.support.people import Browser
 
@@ -39,7 +39,9 @@ class Server:
     def pages(self) -> Flask:
         settings = with_key(read_settings({"PBXHUB_DATA_DIR": str(self.folder), "PBXHUB_DATABASE_URL": self.url,
                                            "PBXHUB_PUBLIC_URL": "http://localhost"}))  # fmt: skip
-        return pages_of(OpenHub(settings, open_context(settings, self.database, Vault(settings.secret_key))))
+        return pages_of(
+            OpenHub(settings, open_context(settings, self.database, open_vault(self.database, settings.secret_key)))
+        )
 
     def project(self, name: str) -> int:
         with self.database.write() as session:
