@@ -24,7 +24,14 @@ def install(app: Flask) -> None:
     """Makes the filters and functions below available in every template."""
     app.jinja_env.filters["argument"] = argument_of
     app.jinja_env.filters.update(
-        when=when, clock=clock, hour=hour, ago=ago, seconds=seconds, milliseconds=milliseconds, size=size
+        when=when,
+        clock=clock,
+        clock_text=clock_text,
+        hour=hour,
+        ago=ago,
+        seconds=seconds,
+        milliseconds=milliseconds,
+        size=size,
     )
     app.jinja_env.filters.update(
         moment=moment, path_of=path_of, browser=browser, shown=shown, readable=readable, as_it_came=as_it_came
@@ -61,6 +68,11 @@ def when(moment: datetime | None, empty: str = "—") -> Markup:
 def clock(moment: datetime | None, empty: str = "—") -> Markup:
     """The time of day in the project's zone, UTC on hover."""
     return _time(moment, "HH:mm:ss", empty)
+
+
+def clock_text(moment: datetime) -> str:
+    """The time of day in the project's zone, where no markup may stand."""
+    return format_datetime(moment, "HH:mm:ss", tzinfo=zone(), locale=get_locale())
 
 
 def hour(moment: datetime) -> str:

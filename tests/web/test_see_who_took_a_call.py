@@ -40,9 +40,9 @@ def test_the_list_and_the_card_name_the_employee_and_the_phone(
     database: Database, people: People, signed_in: Callable[[str], Browser]
 ) -> None:
     path, viewer = add_call(database, people), signed_in("viewer")
-    assert "101 Anna Melnyk" in words(viewer.get(path.rpartition("/")[0]).text)
+    assert "Anna Melnyk 101" in words(viewer.get(path.rpartition("/")[0]).text)
     card = words(viewer.get(path).text)
-    assert "Employee 101 Anna Melnyk Phone PJSIP/anna2 " in card
+    assert "Employee Anna Melnyk 101 Phone PJSIP/anna2 " in card
     assert signed_in("stranger").get(path).status_code == 404
 
 
@@ -51,7 +51,7 @@ def test_a_call_that_goes_on_names_the_employee(
 ) -> None:
     path, viewer = add_call(database, people, ended=False), signed_in("viewer")
     for page in (path.rpartition("/")[0], f"{path.rpartition('/')[0]}/live"):
-        assert "101 Anna Melnyk" in words(viewer.get(page).text)
+        assert "Anna Melnyk (101)" in words(viewer.get(page).text)
 
 
 def test_the_events_of_a_call_are_shown_with_the_stages_they_led_to(

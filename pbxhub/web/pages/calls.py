@@ -1,5 +1,6 @@
 """Calls of a project: those in progress, the history with search, and the page of one call."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from flask import Blueprint, Response, render_template, request
@@ -18,14 +19,15 @@ from pbxhub.account.call_history import (
     questions_of,
     stages_of,
 )
-from pbxhub.account.employees import employee_names
+from pbxhub.account.call_timeline import Timeline, timeline_of
+from pbxhub.account.names import names_of
 from pbxhub.store.accounts import Pbx
-from pbxhub.store.history import Call
+from pbxhub.store.history import Call, StageEvent
 from pbxhub.web.delivery_filter import times_of
 from pbxhub.web.page_access import enter
 from pbxhub.web.pages.recordings import recording_link
 from pbxhub.web.paging import Page, moment_key, page_size, read_uuid, write_moment_key
-from pbxhub.wsgi.current import hub, reading
+from pbxhub.wsgi.current import hub, now, reading
 
 pages = Blueprint("calls", __name__, url_prefix="/projects/<int:project_id>/calls")
 
@@ -41,7 +43,7 @@ def index(project_id: int) -> ResponseReturnValue:
         page = _history(session, access, wanted)
         template = "calls/_rows.html" if "HX-Request" in request.headers else "calls/index.html"
         live = live_calls(session, access)
-        names = employee_names(session, project_id, {row.extension for row in (*page.rows, *(one for one, _ in live))})
+        names = names_of(session, project_id, (*page.rows, *(one for one, _ in live)))
         return render_template(template, page=page, live=live, wanted=wanted, dispositions=DISPOSITIONS, names=names)
 
 
@@ -52,7 +54,7 @@ def live(project_id: int) -> ResponseReturnValue:
         access = enter(session, project_id)
         newer = count_ended_since(session, access, read_uuid(request.args.get("since", "")))
         live = live_calls(session, access)
-        names = employee_names(session, project_id, {call.extension for call, _ in live})
+        names = names_of(session, project_id, [call for call, _ in live])
         return render_template("calls/_live.html", live=live, newer=newer, names=names)
 
 
@@ -65,11 +67,12 @@ def card(project_id: int, call_id: UUID) -> ResponseReturnValue:
         pbx = session.get(Pbx, call.pbx_id) if call.pbx_id else None
         template = "calls/_card.html" if "HX-Request" in request.headers else "calls/card.html"
         recording = recording_link(call) if call.data.get("recording_file") else ""
+        stages, deliveries = stages_of(session, call), deliveries_of(session, call)
+        timeline = timeline_of(call, stages, deliveries, now())
+        names = names_of(session, project_id, [call], _parties(stages, timeline))
         return render_template(
-            template, call=call, stages=stages_of(session, call), deliveries=deliveries_of(session, call), pbx=pbx,
-            recording=recording,
-            questions=questions_of(session, call), endpoint=_endpoint(call),
-            employee=employee_names(session, project_id, {call.extension}).get(call.extension, ""),
+            template, call=call, stages=stages, deliveries=deliveries, pbx=pbx, recording=recording,
+            questions=questions_of(session, call), endpoint=_endpoint(call), timeline=timeline, names=names,
         )  # fmt: skip
 
 
@@ -92,6 +95,12 @@ def recording(project_id: int, call_id: UUID) -> ResponseReturnValue:
         text = recording_of(session, access, call)
     name = f'attachment; filename="call-{call.id}.ami"'
     return Response(text, mimetype="text/plain", headers={"Content-Disposition": name})
+
+
+def _parties(stages: Sequence[StageEvent], timeline: Timeline) -> set[str]:
+    """The extensions that the page of a call names."""
+    told = {str(event.data.get(name) or "") for event in stages for name in ("extension", "forward_to")}
+    return told | {lane.who for lane in timeline.lanes}
 
 
 def _endpoint(call: Call) -> str:
