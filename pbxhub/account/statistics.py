@@ -2,12 +2,12 @@
 newest MOST_ROWS deliveries, and the page says so."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, func, literal_column, select, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Subquery, func, literal_column, select, type_coerce
 from sqlalchemy.orm import Session
 
 from pbxhub.store.columns import unindexed
@@ -19,16 +19,18 @@ from pbxhub.store.webhooks import Webhook
 MOST_ROWS = 100_000
 MOST_PROBLEMS = 10_000
 HOURS = 24
+Conditions = tuple[ColumnElement[bool], ...]
 _IS_FAILED = Delivery.state == literal_column("'failed'")  # spelled out, so that the partial indexes serve it
 _IS_PENDING = Delivery.state == literal_column("'pending'")
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One hour. counts: how many of what."""
+    """One hour. counts: how many of what. before: how many in all in the same hour of the day before."""
 
     start: datetime
     counts: Counter[str]
+    before: int = 0
 
     @property
     def total(self) -> int:
@@ -37,7 +39,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class DayOfDeliveries:
-    """The last 24 hours. partial: only the newest MOST_ROWS were counted."""
+    """The last 24 hours. partial: only the newest MOST_ROWS were counted. before: delivered in the 24 hours before."""
 
     bars: tuple[Bar, ...]
     delivered: int
@@ -45,6 +47,7 @@ class DayOfDeliveries:
     p50: int | None
     p95: int | None
     partial: bool
+    before: int = 0
 
     @property
     def success(self) -> float | None:
@@ -79,16 +82,18 @@ def deliveries_of_day(
     """Outcomes by hour and durations of the last 24 hours, of one webhook or of all. Counted by the database: only
     groups leave it."""
     start = _hour(now) - timedelta(hours=HOURS - 1)
+    of_webhook = _of(project_id, webhook_id)
     newest = (
         select(_hour_number(session).label("hour"), Delivery.state, Delivery.duration_ms)
-        .where(*_of(project_id, webhook_id), Delivery.id >= first_id_at(start), Delivery.state != CANCELLED)
+        .where(*of_webhook, Delivery.id >= first_id_at(start), Delivery.state != CANCELLED)
         .order_by(Delivery.id.desc())
         .limit(MOST_ROWS)
         .subquery()
     )
     groups = select(newest.c.hour, newest.c.state, newest.c.duration_ms, func.count())
     rows = session.execute(groups.group_by(newest.c.hour, newest.c.state, newest.c.duration_ms)).all()
-    bars = tuple(Bar(start + timedelta(hours=hour), Counter()) for hour in range(HOURS))
+    before, delivered_before = _day_before(session, of_webhook, start)
+    bars = tuple(Bar(start + timedelta(hours=hour), Counter(), before[hour]) for hour in range(HOURS))
     first = int(start.timestamp()) // 3600
     states, durations = Counter[str](), Counter[int]()
     for hour, state, duration, count in rows:
@@ -99,11 +104,31 @@ def deliveries_of_day(
             bars[int(hour) - first].counts[state] += count
     is_partial = states.total() == MOST_ROWS
     return DayOfDeliveries(
-        bars, states[DELIVERED], states[FAILED], _share(durations, 0.5), _share(durations, 0.95), is_partial
+        bars, states[DELIVERED], states[FAILED], _share(durations, 0.5), _share(durations, 0.95), is_partial,
+        delivered_before,
+    )  # fmt: skip
+
+
+def _day_before(session: Session, of_webhook: Conditions, start: datetime) -> tuple[Counter[int], int]:
+    """How many deliveries each of the 24 hours before had, and how many of all were delivered."""
+    first = start - timedelta(hours=HOURS)
+    rows = (
+        select(_hour_number(session).label("hour"), Delivery.state)
+        .where(*of_webhook, Delivery.id >= first_id_at(first), Delivery.id < first_id_at(start))
+        .where(Delivery.state != CANCELLED)
+        .order_by(Delivery.id.desc())
+        .limit(MOST_ROWS)
+        .subquery()
     )
+    hours, delivered = Counter[int](), 0
+    grouped = select(rows.c.hour, rows.c.state, func.count()).group_by(rows.c.hour, rows.c.state)
+    for hour, state, count in session.execute(grouped):
+        hours[int(hour) - int(first.timestamp()) // 3600] += count
+        delivered += count if state == DELIVERED else 0
+    return hours, delivered
 
 
-def _of(project_id: int, webhook_id: int | None) -> tuple[ColumnElement[bool], ...]:
+def _of(project_id: int, webhook_id: int | None) -> Conditions:
     if webhook_id is None:
         return (Delivery.project_id == project_id,)
     return (unindexed(Delivery.project_id) == project_id, Delivery.webhook_id == webhook_id)
@@ -117,15 +142,44 @@ def _hour_number(session: Session) -> ColumnElement[Any]:
 
 
 def calls_of_day(session: Session, project_id: int, now: datetime, zone: tzinfo) -> tuple[Bar, ...]:
-    """Calls by hour and disposition since midnight of the project."""
-    start = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
-    rows = session.execute(
-        select(Call.started_on, Call.disposition)
-        .where(Call.project_id == project_id, Call.started_on >= start, Call.ended_on.is_not(None))
-        .order_by(Call.started_on.desc())
-        .limit(MOST_ROWS)
-    )
-    return _bars(start, ((row.started_on, _group(row.disposition)) for row in rows))
+    """Calls by hour and disposition since midnight of the project, beside those of yesterday."""
+    midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    start, yesterday = midnight.astimezone(UTC), (midnight - timedelta(days=1)).astimezone(UTC)
+    before = Counter[int]()
+    for hour, _disposition, count in _calls_by_hour(session, project_id, yesterday, start):
+        before[hour] += count
+    bars = tuple(Bar(start + timedelta(hours=hour), Counter(), before[hour]) for hour in range(HOURS))
+    for hour, disposition, count in _calls_by_hour(session, project_id, start, now):
+        if 0 <= hour < HOURS:
+            bars[hour].counts[_group(disposition)] += count
+    return bars
+
+
+def calls_yesterday_by_now(session: Session, project_id: int, now: datetime, zone: tzinfo) -> int:
+    """How many calls there had been yesterday at this time of the day."""
+    moment = now.astimezone(zone) - timedelta(days=1)
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    rows = _ended_calls(project_id, midnight.astimezone(UTC), moment.astimezone(UTC))
+    return session.scalar(select(func.count()).select_from(rows)) or 0
+
+
+def _calls_by_hour(session: Session, project_id: int, start: datetime, end: datetime) -> list[tuple[int, str, int]]:
+    """Hours since start, dispositions, and how many calls of it."""
+    rows = _ended_calls(project_id, start, end)
+    if session.get_bind().dialect.name == "sqlite":
+        since = type_coerce(rows.c.started_on, BigInteger) - int(start.timestamp()) * 1_000_000
+        hour: ColumnElement[Any] = since // literal_column("3600000000", BigInteger)
+    else:
+        hour = func.floor((func.extract("epoch", rows.c.started_on) - int(start.timestamp())) / 3600)
+    grouped = select(hour.label("hour"), rows.c.disposition, func.count()).group_by("hour", rows.c.disposition)
+    return [(int(row[0]), row[1], row[2]) for row in session.execute(grouped)]
+
+
+def _ended_calls(project_id: int, start: datetime, end: datetime) -> Subquery:
+    """The newest MOST_ROWS of that time."""
+    within = (Call.started_on >= start, Call.started_on < end, Call.ended_on.is_not(None))
+    query = select(Call.started_on, Call.disposition).where(Call.project_id == project_id, *within)
+    return query.order_by(Call.started_on.desc()).limit(MOST_ROWS).subquery()
 
 
 def problems(session: Session, project_id: int) -> list[Problem]:
@@ -186,15 +240,6 @@ def paused(session: Session, project_id: int) -> Sequence[Webhook]:
             Webhook.project_id == project_id, Webhook.paused_on.is_not(None), Webhook.deleted_on.is_(None)
         )
     ).all()
-
-
-def _bars(start: datetime, rows: Iterable[tuple[datetime, str]]) -> tuple[Bar, ...]:
-    bars = tuple(Bar(start + timedelta(hours=hour), Counter()) for hour in range(HOURS))
-    for moment, kind in rows:
-        hour = int((moment - start).total_seconds() // 3600)
-        if 0 <= hour < HOURS:
-            bars[hour].counts[kind] += 1
-    return bars
 
 
 def _group(disposition: str) -> str:

@@ -22,7 +22,9 @@ pages = Blueprint("design", __name__, template_folder="templates")
 def design() -> str:
     """Everything that pages are made of, each once."""
     start = now() - timedelta(hours=24)
-    hours = [Bar(start + timedelta(hours=n), Counter(delivered=n * 7 % 11, failed=n * 3 % 4)) for n in range(24)]
+    hours = [
+        Bar(start + timedelta(hours=n), Counter(delivered=n * 7 % 11, failed=n * 3 % 4), n * 5 % 13) for n in range(24)
+    ]
     return render_template("design.html", hours=hours)
 
 

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from pbxhub.account.first_steps import first_steps
 from pbxhub.account.pbxs import pbxs_of
-from pbxhub.account.statistics import calls_of_day, deliveries_of_day, paused, problems
+from pbxhub.account.statistics import calls_of_day, calls_yesterday_by_now, deliveries_of_day, paused, problems
 from pbxhub.web.page_access import enter
 from pbxhub.wsgi.current import now, reading
 
@@ -21,6 +21,7 @@ def index(project_id: int) -> ResponseReturnValue:
         return render_template(
             "dashboard.html",
             calls=calls_of_day(session, project_id, moment, access.zone),
+            yesterday=calls_yesterday_by_now(session, project_id, moment, access.zone),
             day=deliveries_of_day(session, project_id, moment),
             problems=problems(session, project_id)[:3],
             paused=paused(session, project_id),

@@ -1,0 +1,68 @@
+"""A viewer of the dashboard sees the calls and requests of today beside those of the day before."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from pbxhub.account.statistics import calls_of_day, calls_yesterday_by_now, deliveries_of_day
+from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.history import Call
+from pbxhub.store.ids import first_id_at, new_id
+from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook
+from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
+from pbxhub.wsgi.current import now as now_of_hub
+from tests.support.people import Browser, People
+
+KYIV = ZoneInfo("Europe/Kyiv")
+NOON = datetime(2026, 3, 11, 12, 30, tzinfo=KYIV)
+
+
+def call(project: int, moment: datetime, disposition: str) -> Call:
+    return Call(id=new_id(), project_id=project, linkedid=str(new_id()), direction="incoming", caller="1", dst="2",
+                started_on=moment, ended_on=moment, disposition=disposition, data={})  # fmt: skip
+
+
+def test_calls_stand_in_their_hour_of_today_and_of_yesterday(database: Database, people: People) -> None:
+    times = ((-1, "ANSWERED"), (-12, "BUSY"), (-12, "NO ANSWER"), (-13, "ANSWERED"), (-25, "ANSWERED"), (-23, "BUSY"))
+    with database.write() as session:
+        session.add_all(call(people.project, NOON + timedelta(hours=hours), name) for hours, name in times)
+    with database.read() as session:
+        bars = calls_of_day(session, people.project, NOON, KYIV)
+        before = calls_yesterday_by_now(session, people.project, NOON, KYIV)
+    assert {bar.start.astimezone(KYIV).hour: dict(bar.counts) for bar in bars if bar.total} == {
+        0: {"failed": 1, "missed": 1},
+        11: {"answered": 1},
+    }
+    assert {bar.start.astimezone(KYIV).hour: bar.before for bar in bars if bar.before} == {11: 1, 13: 1, 23: 1}
+    assert before == 1
+
+
+def test_requests_stand_beside_those_of_the_24_hours_before(
+    database: Database, people: People, signed_in: Callable[[str], Browser]
+) -> None:
+    with database.write() as session:
+        webhook = Webhook(project_id=people.project, name="CRM", stage="incoming.after", position=1, created_on=NOON,
+                          spec=WebhookSpec(RequestSpec(url="https://crm.example.com/")))  # fmt: skip
+        session.add(webhook)
+        session.flush()
+        for hours, state in (
+            (0, "delivered"),
+            (-24, "delivered"),
+            (-24, "failed"),
+            (-47, "delivered"),
+            (-49, "failed"),
+        ):
+            made = now_of_hub() + timedelta(hours=hours)
+            key = UUID(int=first_id_at(made).int | (new_id().int & (1 << 80) - 1))
+            session.add(Delivery(id=key, project_id=people.project, webhook_id=webhook.id, webhook_revision=1,
+                                 state=state, lane=1, due_at=made, method="GET", url="https://crm.example.com/",
+                                 headers=[], body=b"", created_on=made))  # fmt: skip
+    with database.read() as session:
+        day = deliveries_of_day(session, people.project, now_of_hub(), webhook.id)
+    assert (day.delivered, day.before) == (1, 2)
+    assert [bar.before for bar in day.bars if bar.before] == [1, 2]
+    page = signed_in("viewer").get(f"/projects/{people.project}/dashboard")
+    assert "2 delivered the day before" in page.text
+    assert "the day before 2" in page.text
