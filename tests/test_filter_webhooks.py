@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from pbxhub.webhooks.matching import Matched, compile_filters, presets, would_match
-from pbxhub.webhooks.spec import Filter, WebhookSpec
+from pbxhub.webhooks.spec import Filter, SpecError, WebhookSpec, dump_spec, load_spec
+from pbxhub.webhooks.working_time import Calendar, calendar
 from tests.support.golden_cases import call_values
 
 CALL = call_values(
@@ -95,6 +96,7 @@ def test_presets_of_the_editor() -> None:
         "missed": [False, True, False],
         "answered": [True, False, True],
         "longer_than": [False, False, True],
+        "outside_working_time": [False, False, False],
     }
 
 
@@ -128,7 +130,7 @@ def test_times_of_stored_calls_compare_as_times() -> None:
 def test_a_time_without_a_zone_is_one_of_the_project(operator: Any, value: str, expected: bool) -> None:
     spec = WebhookSpec(filters=(Filter("calldate", operator, value),))
     moment = {"calldate": datetime(2026, 5, 14, 10, 30, 10, tzinfo=UTC)}
-    assert compile_filters(spec, ZoneInfo("Europe/Kyiv")).matches(moment) is expected
+    assert compile_filters(spec, Calendar(ZoneInfo("Europe/Kyiv"))).matches(moment) is expected
 
 
 def test_a_fraction_equals_itself() -> None:
@@ -151,3 +153,151 @@ def test_a_thousand_webhooks_are_asked_within_a_few_milliseconds() -> None:
     started = time.process_time()
     assert sum(matcher.matches(CALL) for matcher in matchers) == 11 * 57 + 10
     assert time.process_time() - started < 0.02
+
+
+ANSWERED, LONG = Filter("is_answered", "equals", "true"), Filter("billsec", "greater", "60")
+MARKED = Filter("caller", "starts_with", "+7916")
+
+
+def group(operator: Any, *filters: Filter) -> Filter:
+    return Filter("", operator, filters=filters)
+
+
+def test_of_a_group_any_condition_or_all_must_hold() -> None:
+    assert matches(group("any", LONG, ANSWERED))
+    assert not matches(group("any", LONG, Filter("queue", "equals", "sales")))
+    assert not matches(group("all", ANSWERED, LONG))
+    assert matches(group("all", ANSWERED, MARKED))
+
+
+def test_a_group_counts_as_one_condition_beside_the_others() -> None:
+    assert matches(ANSWERED, group("any", LONG, MARKED))
+    assert not matches(LONG, group("any", ANSWERED, MARKED))
+
+
+def test_a_group_may_stand_in_a_group() -> None:
+    assert matches(group("any", LONG, group("all", ANSWERED, MARKED)))
+    assert not matches(group("any", LONG, group("all", LONG, MARKED)))
+    assert matches(group("all", ANSWERED, group("any", LONG, group("all", ANSWERED, MARKED))))
+
+
+def test_groups_come_back_from_their_json() -> None:
+    spec = WebhookSpec(filters=(group("any", LONG, group("all", ANSWERED, MARKED)),))
+    assert load_spec(dump_spec(spec)) == spec
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "message"),
+    [
+        (group("any"), "filters[0].filters", "is empty"),
+        (Filter("caller", "any", filters=(LONG,)), "filters[0].filters", "no parameter"),
+        (Filter("caller", "equals", "1", filters=(LONG,)), "filters[0].filters", "any and all"),
+        (group("any", group("all", group("any", group("all", LONG)))), "filters[0].filters[0].filters[0].filters[0]",
+         "deeper than 3"),
+        (group("any", LONG, Filter("billsec", "equals", "x")), "filters[0].filters[1].value", "is a number"),
+        (Filter("caller", "matches", "(?=x)"), "filters[0].value", "RE2"),
+        (Filter("caller", "matches", "x" * 1001), "filters[0].value", "at most 1000"),
+        (Filter("caller", "matches", "(a{1000}){1000}"), "filters[0].value", "RE2"),
+        (Filter("caller", "matches"), "filters[0].value", "is empty"),
+        (Filter("caller", "working_time"), "filters[0].parameter", "is not a time"),
+        (Filter("calldate", "working_time", "yes"), "filters[0].value", "is not used"),
+        (Filter("calldate", "between", "9-18"), "filters[0].value", "09:00-18:00"),
+        (Filter("calldate", "between", "09:00-09:00"), "filters[0].value", "09:00-18:00"),
+        (Filter("calldate", "on_days"), "filters[0].values", "is empty"),
+        (Filter("calldate", "on_days", values=("monday",)), "filters[0].values", "use one of mon"),
+    ],
+)  # fmt: skip
+def test_a_wrong_condition_is_refused_at_its_field(given: Filter, path: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message) as refused:
+        compile_filters(WebhookSpec(filters=(given,)))
+    assert refused.value.errors[0].path.startswith(path)
+
+
+def test_no_more_conditions_than_a_hundred_in_all_groups_together() -> None:
+    many = group("any", *(LONG,) * 60)
+    with pytest.raises(SpecError, match="at most 100"):
+        compile_filters(WebhookSpec(filters=(many, many)))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [("^[+]7916", True), ("4567$", True), ("916", True), ("^916", False), ("^[+]7(916|917)[0-9]{7}$", True)],
+)
+def test_a_regular_expression_is_looked_for_anywhere(pattern: str, expected: bool) -> None:
+    assert matches(Filter("caller", "matches", pattern)) is expected
+    assert matches(Filter("caller", "not_matches", pattern)) is not expected
+
+
+def test_a_regular_expression_reads_every_value_as_text() -> None:
+    assert matches(Filter("custom.city", "matches", "(?i)^köln$"))
+    assert matches(Filter("billsec", "matches", "^5"))
+    assert matches(Filter("queue", "not_matches", "."))
+    assert not matches(Filter("custom.x", "matches", "a"), values={"custom.x": "\ud800"})
+
+
+def test_no_regular_expression_keeps_the_hub_busy() -> None:
+    began = time.perf_counter()
+    assert not matches(Filter("custom.x", "matches", "^(a+)+$"), values={"custom.x": "a" * 50_000 + "!"})
+    assert time.perf_counter() - began < 1
+
+
+KYIV = ZoneInfo("Europe/Kyiv")
+SHOP = calendar(KYIV, ["mon-fri 09:00-18:00", "sat 10:00-14:00", "sun 22:00-02:00"], ["12-25 Christmas", "2026-05-15"])
+
+
+def is_working(text: str, operator: Any = "working_time", **more: Any) -> bool:
+    moment = datetime.fromisoformat(text).replace(tzinfo=KYIV).astimezone(UTC)
+    spec = WebhookSpec(filters=(Filter("calldate", operator, **more),))
+    return compile_filters(spec, SHOP).matches({"calldate": moment})
+
+
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [
+        ("2026-05-14T08:59:59", False),
+        ("2026-05-14T09:00:00", True),
+        ("2026-05-14T17:59:59", True),
+        ("2026-05-14T18:00:00", False),
+        ("2026-05-15T12:00:00", False),  # a holiday of this year
+        ("2027-05-14T12:00:00", True),
+        ("2029-12-25T12:00:00", False),  # a holiday of every year, a Tuesday
+        ("2026-05-16T13:00:00", True),
+        ("2026-05-16T15:00:00", False),
+        ("2026-05-17T23:00:00", True),  # over midnight, from Sunday
+        ("2026-05-18T01:59:00", True),
+        ("2026-05-18T02:00:00", False),
+        ("2026-05-17T01:00:00", False),  # Saturday's hours do not go on
+    ],
+)
+def test_working_hours_are_those_of_the_project_in_its_zone(moment: str, expected: bool) -> None:
+    assert is_working(moment) is expected
+    assert is_working(moment, "not_working_time") is not expected
+
+
+def test_a_time_that_is_not_there_is_neither_inside_nor_outside() -> None:
+    for operator in ("working_time", "not_working_time"):
+        spec = WebhookSpec(filters=(Filter("answer_time", operator),))  # type: ignore[arg-type]
+        assert not compile_filters(spec, SHOP).matches({})
+
+
+def test_a_project_without_hours_works_at_any_time_but_on_holidays() -> None:
+    spec = WebhookSpec(filters=(Filter("calldate", "working_time"),))
+    works = compile_filters(spec, calendar(UTC, [], ["12-25"]))
+    assert works.matches({"calldate": datetime(2026, 5, 17, 3, tzinfo=UTC)})
+    assert not works.matches({"calldate": datetime(2026, 12, 25, 12, tzinfo=UTC)})
+
+
+def test_days_and_hours_can_be_named_in_a_condition() -> None:
+    assert is_working("2026-05-16T23:59:00", "on_days", values=("sat", "sun"))
+    assert not is_working("2026-05-18T00:00:00", "on_days", values=("sat", "sun"))
+    assert is_working("2026-05-15T12:00:00", "on_days", values=("holiday",))
+    assert is_working("2026-05-15T03:00:00", "between", value="22:00-06:00")
+    assert not is_working("2026-05-15T06:00:00", "between", value="22:00-06:00")
+    assert is_working("2026-05-15T23:59:59", "between", value="18:00-24:00")
+
+
+def test_the_change_of_the_clocks_moves_no_working_hour() -> None:
+    spec = WebhookSpec(filters=(Filter("calldate", "between", "09:00-10:00"),))
+    nine = compile_filters(spec, SHOP)
+    assert nine.matches({"calldate": datetime(2026, 10, 23, 6, 30, tzinfo=UTC)})  # summer: UTC+3
+    assert nine.matches({"calldate": datetime(2026, 10, 26, 7, 30, tzinfo=UTC)})  # winter: UTC+2

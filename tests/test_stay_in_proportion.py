@@ -9,7 +9,7 @@ import pytest
 from pbxhub.account.email_addresses import normalised
 from pbxhub.redaction import redact_text, redact_url, scrub
 from pbxhub.steering.number_rules import Rules
-from pbxhub.webhooks.matching import MOST_CONDITIONS, compile_filters
+from pbxhub.webhooks.matching import MOST_FILTERS, compile_filters
 from pbxhub.webhooks.rendering import LARGEST_REQUEST
 from pbxhub.webhooks.request import LARGEST_TEMPLATE, NotSent, compile_request
 from pbxhub.webhooks.spec import Filter, Parameter, RequestSpec, SpecError, WebhookSpec
@@ -116,8 +116,8 @@ def test_the_first_mistakes_of_a_text_are_enough() -> None:
 
 
 def test_a_webhook_has_no_more_filters_than_anybody_needs() -> None:
-    with pytest.raises(SpecError, match=str(MOST_CONDITIONS)):
-        compile_filters(WebhookSpec(filters=(Filter("nobody_knows_this", "equals", "x"),) * (MOST_CONDITIONS + 1)))
+    with pytest.raises(SpecError, match=str(MOST_FILTERS)):
+        compile_filters(WebhookSpec(filters=(Filter("nobody_knows_this", "equals", "x"),) * (MOST_FILTERS + 1)))
 
 
 def test_a_long_name_before_many_fields_ends_where_the_request_would_be_too_large() -> None:

@@ -15,6 +15,7 @@ from pbxhub.settings import Settings
 from pbxhub.store.accounts import ApiKey, Employee, Invitation, Membership, Number, Pbx, Project
 from pbxhub.store.connections import Connection
 from pbxhub.store.notices import NoticeTarget
+from pbxhub.webhooks.working_time import Calendar, calendar
 
 Role = Literal["viewer", "editor", "owner"]
 ROLES: tuple[Role, ...] = ("viewer", "editor", "owner")
@@ -156,6 +157,10 @@ class Access:
     @property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.project.time_zone)
+
+    @property
+    def calendar(self) -> Calendar:
+        return calendar(self.zone, self.project.working_hours, self.project.holidays)
 
 
 def access_of_member(session: Session, by: HubAccess, project_id: int) -> Access | None:

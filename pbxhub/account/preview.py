@@ -20,6 +20,7 @@ from pbxhub.account.webhook_secrets import (
     same_host,
     secret_errors,
 )
+from pbxhub.account.working_times import working_time_notes
 from pbxhub.delivery.live_connections import LiveConnection, live_connection
 from pbxhub.delivery.prepare import Credentials, NoTokenError, Prepared, connected, join
 from pbxhub.delivery.read_answer import Reading, read
@@ -206,9 +207,9 @@ def _draft(session: Session, access: Access, data: Mapping[str, Any], kept: Webh
 
 
 def _shown(session: Session, access: Access, data: Mapping[str, Any], draft: _Draft) -> Preview:
-    matcher = compile_filters(draft.spec, access.zone)
+    matcher = compile_filters(draft.spec, access.calendar)
     matched = would_match(matcher, recent_values(session, access, draft.stage, str(data.get("name") or "")))
-    notes = tuple(advice(draft.spec, draft.stage))
+    notes = (*advice(draft.spec, draft.stage), *working_time_notes(access, draft.spec))
     if isinstance(draft.rendered, Request):
         said = {note.path for note in notes}
         notes += tuple(note for note in lint_request(draft.rendered, access.now) if note.path not in said)

@@ -14,11 +14,13 @@ from pbxhub.account.audit_log import fields, note, note_of_hub
 from pbxhub.account.operators import operators_of
 from pbxhub.account.refusals import Refusal
 from pbxhub.account.texts import read_lines
+from pbxhub.account.working_times import read_working_time
 from pbxhub.store.accounts import Membership, Project, User
 from pbxhub.store.webhooks import add_project, touch_webhooks
 from pbxhub.translatable import Sentence, say
 
 LONGEST = {"name": 200, "time_zone": 64, "country": 2}  # characters
+_SETTINGS = (*LONGEST, "working_hours", "holidays")
 _MOST_NAMED = 3
 _MOST_CHOICES = 30
 
@@ -94,17 +96,18 @@ def delete_project(session: Session, access: Access) -> None:
 
 
 def change_project(session: Session, access: Access, given: Mapping[str, Any]) -> list[Refusal]:
-    """Changes those of name, time zone and country that are given; or says everything that is wrong with them."""
-    read = read_project(given)
-    if isinstance(read, list):
-        return read
+    """Changes those of name, time zone, country, working hours and holidays that are given; or says everything that is
+    wrong with them."""
+    read, times = read_project(given), read_working_time(given)
+    if isinstance(read, list) or isinstance(times, list):
+        return [each for part in (read, times) if isinstance(part, list) for each in part]
     project = access.project
-    before = fields(project, *LONGEST)
-    for name, text in read.items():
-        setattr(project, name, text)
+    before = fields(project, *_SETTINGS)
+    for name, value in {**read, **times}.items():
+        setattr(project, name, value)
     session.flush()
     touch_webhooks(session, project.id)  # their times and numbers are read by these settings
-    note(session, access, "project changed", project.name, before, fields(project, *LONGEST))
+    note(session, access, "project changed", project.name, before, fields(project, *_SETTINGS))
     return []
 
 

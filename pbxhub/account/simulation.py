@@ -71,6 +71,6 @@ def as_data(webhook: Webhook, sample: str) -> dict[str, Any]:
 def _planned(session: Session, access: Access, webhook: Webhook, stage: PlayedStage) -> PlannedRequest:
     values = chosen_values(session, access, stage.name, stage.sample, webhook.name)
     for each in webhook.spec.filters:
-        if not compile_filters(replace(webhook.spec, filters=(each,)), access.zone).matches(values):
+        if not compile_filters(replace(webhook.spec, filters=(each,)), access.calendar).matches(values):
             return PlannedRequest(webhook, None, each, values.get(each.parameter))
     return PlannedRequest(webhook, rendered_for(session, access, as_data(webhook, stage.sample), webhook))

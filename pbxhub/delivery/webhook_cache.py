@@ -20,9 +20,10 @@ from pbxhub.store.accounts import Project
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import one_of
 from pbxhub.store.webhooks import Webhook, has_touched_webhooks
-from pbxhub.webhooks.matching import Matcher, compile_filters
+from pbxhub.webhooks.matching import Matcher, compile_filters, conditions_of
 from pbxhub.webhooks.request import CompiledRequest, NotSent, Request, compile_request
-from pbxhub.webhooks.spec import SpecError, WebhookSpec, load_spec
+from pbxhub.webhooks.spec import Filter, SpecError, WebhookSpec, load_spec
+from pbxhub.webhooks.working_time import Calendar, calendar
 
 log = structlog.get_logger(__name__)
 
@@ -38,13 +39,13 @@ class CompiledWebhook:
 
 
 class Stored:
-    """The stored settings of a webhook, for a time zone: checked and compiled once, on first use.
+    """The stored settings of a webhook, for the calendar of a project: checked and compiled once, on first use.
 
     A claim needs the limits of a hundred webhooks, in a transaction that others wait for: it must not compile them.
     """
 
-    def __init__(self, raw: Any, zone: tzinfo) -> None:
-        self.raw, self.zone = raw, zone
+    def __init__(self, raw: Any, times: Calendar) -> None:
+        self.raw, self.times = raw, times
 
     @cached_property
     def _loaded(self) -> WebhookSpec | str:
@@ -59,7 +60,9 @@ class Stored:
         if isinstance(self._loaded, str):
             return self._loaded
         try:
-            matcher, early = (compile_filters(one, self.zone) for one in (self._loaded, _without_answers(self._loaded)))
+            matcher, early = (
+                compile_filters(one, self.times) for one in (self._loaded, _without_answers(self._loaded))
+            )
             return CompiledWebhook(self._loaded, matcher, early, compile_request(self._loaded))
         except SpecError as error:
             return _unreadable(error)
@@ -72,8 +75,13 @@ class Stored:
 def _without_answers(spec: WebhookSpec) -> WebhookSpec:
     if not spec.wait_for:
         return spec
-    early = (one for one in spec.filters if not one.parameter.startswith(("webhook.", "response_", "error_")))
-    return replace(spec, filters=tuple(early))
+    return replace(spec, filters=tuple(one for one in spec.filters if not _needs_answer(one)))
+
+
+def _needs_answer(item: Filter) -> bool:
+    """Of a group, whether one of its conditions does: the others alone may not decide it."""
+    names = (condition.parameter for _path, condition in conditions_of((item,)))
+    return any(name.startswith(("webhook.", "response_", "error_")) for name in names)
 
 
 def _unreadable(error: SpecError) -> str:
@@ -183,7 +191,14 @@ class WebhookCache:
 _REVISIONS = Query(select(Project.id, Project.webhooks_revision, Project.created_on).where(one_of(Project.id, "ids")))
 _PROJECTS = Query(
     select(
-        Project.id, Project.name, Project.time_zone, Project.country, Project.webhook_networks, Project.restored_on
+        Project.id,
+        Project.name,
+        Project.time_zone,
+        Project.country,
+        Project.webhook_networks,
+        Project.restored_on,
+        Project.working_hours,
+        Project.holidays,
     ).where(one_of(Project.id, "ids"))
 )
 _WEBHOOKS = Query(
@@ -212,7 +227,8 @@ def _project(
     project: Any, rows: Sequence[Any], known: Mapping[int, Stored], connections: Mapping[int, LiveConnection]
 ) -> ProjectWebhooks:
     zone, networks = _zone(project.time_zone), read_grant(project.webhook_networks)
-    webhooks = [_live(row, zone, known.get(row.id), networks, connections.get(row.connection_id or 0)) for row in rows]
+    times = calendar(zone, project.working_hours, project.holidays)
+    webhooks = [_live(row, times, known.get(row.id), networks, connections.get(row.connection_id or 0)) for row in rows]
     events = {row.name: webhook for row, webhook in zip(rows, webhooks, strict=True) if row.kind == "event"}
     awaited = _awaited(events)
     webhooks = [_marked(webhook, events, awaited) for webhook in webhooks] if awaited else webhooks
@@ -257,12 +273,12 @@ def _marked(
 
 
 def _live(
-    row: Any, zone: tzinfo, before: Stored | None, networks: NetworkGrant, connection: LiveConnection | None
+    row: Any, times: Calendar, before: Stored | None, networks: NetworkGrant, connection: LiveConnection | None
 ) -> LiveWebhook:
-    same = before is not None and before.raw == row.spec and before.zone == zone
+    same = before is not None and before.raw == row.spec and before.times == times
     return LiveWebhook(
         row.id, row.project_id, row.revision, row.name, row.stage, row.secret_sealed, row.tls_key_sealed,
-        row.signing_sealed, before if before and same else Stored(row.spec, zone), networks, connection,
+        row.signing_sealed, before if before and same else Stored(row.spec, times), networks, connection,
     )  # fmt: skip
 
 

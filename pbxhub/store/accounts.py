@@ -28,6 +28,9 @@ class Project(Base):
     name: Mapped[str] = mapped_column(String(200))
     time_zone: Mapped[str] = mapped_column(String(64), default="UTC")
     country: Mapped[str] = mapped_column(String(2), default="")  # ISO 3166, for numbers without a country code
+    # lines of webhooks/working_time.py
+    working_hours: Mapped[list[str]] = mapped_column(JsonColumn, default=list)
+    holidays: Mapped[list[str]] = mapped_column(JsonColumn, default=list)
     persons_by: Mapped[str | None] = mapped_column(String(2))  # the country by which Call.person is written everywhere
     webhooks_revision: Mapped[int] = mapped_column(
         BigInteger, default=1

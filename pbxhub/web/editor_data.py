@@ -86,4 +86,7 @@ def _choices() -> dict[str, list[str]]:
 
 
 def _filter(item: Filter) -> dict[str, Any]:
-    return {"parameter": item.parameter, "operator": item.operator, "value": item.value, "values": list(item.values)}
+    return {
+        "parameter": item.parameter, "operator": item.operator, "value": item.value, "values": list(item.values),
+        "filters": [],
+    }  # fmt: skip

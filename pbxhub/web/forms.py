@@ -107,6 +107,25 @@ class ProjectForm(Form):
         return self.take(read if isinstance(read, list) else []) and valid
 
 
+class WorkingTimeForm(Form):
+    """When a project works: one line each."""
+
+    working_hours = TextAreaField(
+        _("Working hours"),
+        description=_("One line each. Without lines, every hour is a working hour."),
+        render_kw={"rows": 4},
+    )
+    holidays = TextAreaField(
+        _("Holidays"),
+        description=_("One day a line. A day without a year is a holiday every year."),
+        render_kw={"rows": 4},
+    )
+
+    def settings(self) -> dict[str, list[str]]:
+        """The lines of both fields."""
+        return {name: str(self[name].data or "").splitlines() for name in ("working_hours", "holidays")}
+
+
 class SetupForm(ProjectForm):
     """The first owner and the first project."""
 

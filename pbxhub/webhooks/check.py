@@ -10,7 +10,7 @@ from pbxhub.webhooks.call_control import check_steering
 from pbxhub.webhooks.catalogue import QUESTION, STAGES
 from pbxhub.webhooks.certificates import certificates_error
 from pbxhub.webhooks.ga4 import lint_ga4
-from pbxhub.webhooks.matching import compile_filters
+from pbxhub.webhooks.matching import compile_filters, conditions_of
 from pbxhub.webhooks.request import compile_request
 from pbxhub.webhooks.retry import check_retry
 from pbxhub.webhooks.saved_values import check_answer
@@ -20,7 +20,6 @@ from pbxhub.webhooks.success import check_success
 from pbxhub.webhooks.template import TemplateError, compile_template
 
 MOST_IN_FLIGHT, LONGEST_DEADLINE = 100, 60
-MOST_FILTERS = 100
 LONGEST_NAME = 200  # characters
 _DIALPLAN_SIGNS = frozenset(",()$")
 
@@ -36,17 +35,6 @@ def check_spec(data: Any) -> WebhookSpec:
 def problems(spec: WebhookSpec) -> list[FieldError]:
     """The errors that prevent a webhook from being saved."""
     errors = _errors_of(compile_request, spec) + _errors_of(compile_filters, spec)
-    if len(spec.filters) > MOST_FILTERS:
-        errors.append(
-            FieldError(
-                "filters",
-                say(
-                    "has %(count)s conditions; give at most %(most)s",
-                    count=len(spec.filters),
-                    most=MOST_FILTERS,
-                ),
-            )
-        )
     errors += check_auth(spec.request.auth) + check_success(spec.success) + check_retry(spec.retry)
     errors += check_answer(spec.answer) + _check_limits(spec.limits) + _check_rest(spec.request)
     return errors + check_steering(spec)
@@ -120,15 +108,15 @@ def texts_of(spec: WebhookSpec) -> Iterator[tuple[str, str]]:
     """Path and text of everything the user has typed into the request and the filters."""
     yield from _templates(spec.request)
     yield from (("auth.username", spec.request.auth.username), ("auth.name", spec.request.auth.name))
-    for index, item in enumerate(spec.filters):
-        yield from ((f"filters[{index}]", text) for text in (item.value, *item.values))
+    for path, item in conditions_of(spec.filters):
+        yield from ((path, text) for text in (item.value, *item.values))
     if spec.success.body:
         yield "success.body", spec.success.body.value
 
 
 def used_parameters(spec: WebhookSpec) -> Iterator[tuple[str, str]]:
     """Path and canonical name of every parameter that a webhook uses, each pair once."""
-    names = ((f"filters[{index}]", item.parameter) for index, item in enumerate(spec.filters))
+    names = ((path, item.parameter) for path, item in conditions_of(spec.filters))
     yield from ((path, known) for path, name in names if (known := params.canonical(name)))
     for path, text in _templates(spec.request):
         try:

@@ -21,19 +21,29 @@ Format = Literal["json", "form", "json-rpc", "raw", "xml", "none"]
 Kind = Literal["text", "number", "boolean", "array", "object", "md5", "crc32", "sha1", "sha256"]
 Empty = Literal["", "null", "empty", "omit"]
 Operator = Literal[
-    "equals", "not_equals", "contains", "starts_with", "in", "not_in", "greater", "less", "at_least", "at_most"
+    "equals", "not_equals", "contains", "starts_with", "in", "not_in", "greater", "less", "at_least", "at_most",
+    "matches", "not_matches", "on_days", "between", "working_time", "not_working_time", "any", "all",
 ]  # fmt: skip
 DateFormat = Literal["standard", "iso", "iso_utc", "dotted", "us", "rfc2822", "unix", "unix_ms", "pattern"]
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """One condition: compares a parameter with a text. in and not_in compare with values."""
+    """One condition, or a group of conditions.
 
-    parameter: str
-    operator: Operator
+    A condition compares a parameter with value; in, not_in and on_days compare with values, and working_time and
+    not_working_time with neither. A group has the operator any or all, and its conditions in filters.
+    """
+
+    parameter: str = ""
+    operator: Operator = "equals"
     value: str = ""
     values: tuple[str, ...] = ()
+    filters: "tuple[Filter, ...]" = ()
+
+    @property
+    def is_group(self) -> bool:
+        return self.operator in ("any", "all")
 
 
 @dataclass(frozen=True, slots=True)

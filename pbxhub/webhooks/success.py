@@ -6,7 +6,7 @@ from typing import Any
 
 from pbxhub.json_depth import read_any_json
 from pbxhub.translatable import say
-from pbxhub.webhooks.matching import as_text
+from pbxhub.webhooks.conditions import as_text
 from pbxhub.webhooks.paths_in_json import MISSING, parse_path, walk
 from pbxhub.webhooks.spec import BodyCheck, FieldError, Success
 

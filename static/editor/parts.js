@@ -1,5 +1,6 @@
 // The sections of the form, from top to bottom.
 import { area, button, check, el, labelled, section, select, text, tool, touch, words } from "./dom.js";
+import { filters } from "./filters.js";
 import { tree } from "./tree.js";
 
 export function when(state, data, redraw) {
@@ -13,25 +14,7 @@ export function when(state, data, redraw) {
     ),
     labelled(words.stage, select(state, "stage", Object.entries(data.stages), redraw), "stage"),
     el("h3", { class: "part-title" }, words.filters),
-    spec.filters.map((item, index) => filter(spec, item, index, data, redraw)),
-    !spec.filters.length && el("p", { class: "second" }, words.noFilters),
-    el(
-      "div",
-      { class: "btn-list" },
-      button("plus", words.addFilter, () => {
-        spec.filters.push({ parameter: "disposition", operator: "equals", value: "", values: [] });
-        touch();
-        redraw();
-      }),
-      Object.entries(data.presets).map(([name, filters]) =>
-        button(null, words.presets[name] ?? name, () => {
-          const kept = spec.filters.map((item) => JSON.stringify(item));
-          spec.filters.push(...structuredClone(filters).filter((item) => !kept.includes(JSON.stringify(item))));
-          touch();
-          redraw();
-        }, { class: "btn btn-sm btn-ghost-secondary" })
-      ),
-    ),
+    filters(spec.filters, data, redraw),
     waits(state, data, redraw),
   );
 }
@@ -55,48 +38,6 @@ function waits(state, data, redraw) {
         select(spec, "unanswered", [["send", words.unansweredSend], ["skip", words.unansweredSkip]]),
         "unanswered",
       ),
-  );
-}
-
-function filter(spec, item, index, data, redraw) {
-  const many = item.operator === "in" || item.operator === "not_in";
-  const names = el(
-    "datalist",
-    { id: "names" },
-    data.parameters.map((entry) => el("option", { value: entry.name }, entry.meaning)),
-  );
-  const list = {
-    get text() {
-      return item.values.join(", ");
-    },
-    set text(value) {
-      item.values = value.split(",").map((one) => one.trim()).filter(Boolean);
-    },
-  };
-  const path = `filters[${index}]`;
-  return el(
-    "div",
-    {},
-    el(
-      "div",
-      { class: "line spot", "data-path": path },
-      document.getElementById("names") || index ? null : names,
-      text(item, "parameter", { list: "names", "aria-label": words.parameter, "data-plain": "" }),
-      select(item, "operator", data.choices.operator, () => {
-        if (many) item.values = [];
-        else item.value = "";
-        redraw();
-      }, { "aria-label": words.operator }),
-      many
-        ? text(list, "text", { "aria-label": words.values, placeholder: words.listExample, "data-plain": "" })
-        : text(item, "value", { "aria-label": words.value, "data-plain": "" }),
-      tool("trash", words.remove, () => {
-        spec.filters.splice(index, 1);
-        touch();
-        redraw();
-      }),
-    ),
-    el("div", { class: "spot-errors" }),
   );
 }
 

@@ -24,7 +24,7 @@ export function complete(spec) {
       query: (request.query ?? []).map(field),
       parameters: (request.parameters ?? []).map(node),
     },
-    filters: (spec.filters ?? []).map((item) => ({ value: "", values: [], ...item })),
+    filters: (spec.filters ?? []).map(condition),
     retry: { profile: "none", delays: [], ...spec.retry },
     success: { statuses: [], body: null, ...spec.success },
     answer: {
@@ -42,6 +42,13 @@ export function complete(spec) {
   };
 }
 
+const condition = (item) => ({
+  parameter: "",
+  value: "",
+  values: [],
+  ...item,
+  filters: (item.filters ?? []).map(condition),
+});
 const field = (item) => ({ value: "", mandatory: false, empty: "", ...item });
 const node = (item) => ({
   name: "",

@@ -31,7 +31,7 @@ def script(hub: Served) -> FlaskClient:
 
 
 def page_says(owner: FlaskClient, path: str, form: dict[str, Any]) -> list[str]:
-    token = token_of(owner, path if not path.endswith("alerts") else path.replace("alerts", "settings"))
+    token = token_of(owner, re.sub("(alerts|working-time)$", "settings", path))
     text = owner.post(path, data={**form, "csrf_token": token}).text
     return [html.unescape(found) for found in re.findall(r'class="field-error">([^<]+)<', text)]
 
@@ -92,6 +92,67 @@ def test_settings_of_a_project_are_refused_in_the_same_words(
     status, messages = api_says(script, "patch", f"/api/v1/projects/{hub.project_id}", given)
     assert status == 422
     assert messages == said != []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"working_hours": ["mon-fri"]}, {"working_hours": ["mo-fr 09:00-18:00"]},
+        {"working_hours": ["mon 09:00-25:00"]},
+        {"working_hours": ["sat 10:00-14:00", "mon 9-18"]}, {"working_hours": ["mon 09:00-18:00"] * 51},
+        {"holidays": ["12/25"]}, {"holidays": ["2026-02-29"]}, {"holidays": ["13-01"]}, {"holidays": ["12-25 " + LONG]},
+        {"working_hours": ["x"], "holidays": ["y"]},
+    ],
+)  # fmt: skip
+def test_working_hours_are_refused_in_the_same_words(
+    hub: Served, owner: FlaskClient, script: FlaskClient, given: dict[str, list[str]]
+) -> None:
+    form = {name: "\r\n".join(lines) for name, lines in given.items()}
+    said = page_says(owner, f"/projects/{hub.project_id}/working-time", form)
+    status, messages = api_says(script, "patch", f"/api/v1/projects/{hub.project_id}", given)
+    assert status == 422
+    assert messages == said != []
+
+
+def test_working_hours_are_set_on_the_page_and_read_by_the_api(
+    hub: Served, owner: FlaskClient, script: FlaskClient
+) -> None:
+    settings = f"/projects/{hub.project_id}/settings"
+    form = {"working_hours": "Mon-Fri 09:00-18:00\r\n\r\n sat 10:00-14:00", "holidays": "12-24 Inventory"}
+    token = token_of(owner, settings)
+    answer = owner.post(f"/projects/{hub.project_id}/working-time", data={**form, "csrf_token": token})
+    assert answer.status_code == 302
+    found = script.get(f"/api/v1/projects/{hub.project_id}").get_json()
+    assert found["working_hours"] == ["Mon-Fri 09:00-18:00", "sat 10:00-14:00"]
+    assert found["holidays"] == ["12-24 Inventory"]
+    assert "sat 10:00-14:00" in owner.get(settings).text
+    tag = script.get(f"/api/v1/projects/{hub.project_id}").headers["ETag"]
+    script.patch(f"/api/v1/projects/{hub.project_id}", json={"holidays": []}, headers={"If-Match": tag})
+    assert "12-24 Inventory" not in owner.get(settings).text
+    assert "sat 10:00-14:00" in owner.get(settings).text
+
+
+def test_a_filter_by_working_hours_says_while_there_are_none(hub: Served, script: FlaskClient) -> None:
+    path = f"/api/v1/projects/{hub.project_id}"
+    outside = {"parameter": "calldate", "operator": "not_working_time"}
+    asked = {
+        "stage": "incoming.after",
+        "spec": {
+            "request": {"url": "https://crm.example.com/"},
+            "filters": [{"operator": "any", "filters": [outside, {**outside, "parameter": "end_time"}]}],
+        },
+    }
+    before = script.post("/api/v1/webhooks/preview", json=asked).get_json()
+    assert [note["path"] for note in before["notes"] if "working hours" in note["message"]] == [
+        "filters[0].filters[0]", "filters[0].filters[1]",
+    ]  # fmt: skip
+    assert before["would_match"] is False
+    tag = script.get(path).headers["ETag"]
+    night = {"working_hours": ["mon-sun 03:00-03:01"]}
+    assert script.patch(path, json=night, headers={"If-Match": tag}).status_code == 200
+    after = script.post("/api/v1/webhooks/preview", json=asked).get_json()
+    assert not any("working hours" in note["message"] for note in after["notes"])
+    assert after["would_match"] is True
 
 
 PLAN = {

@@ -6,10 +6,12 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import delete
 
 from pbxhub.store.accounts import SignIn
+from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.receivers import misbehaving as zoo
 from pbxhub.testing.receivers.bad_tls import new_authority
 from pbxhub.testing.receivers.misbehaving import Cage
 from pbxhub.testing.receivers.receiver import Receiver
+from pbxhub.webhooks.spec import Filter
 from tests.support.site import Site, ring, sign_in
 
 
@@ -44,6 +46,41 @@ def test_a_copy_for_another_event_keeps_the_request_and_names_what_is_missing(
     [request] = receiver.wait_for(1)
     assert request.header("X-Source") == "pbx"
     assert request.header("Authorization") == "Bearer an0ther"
+
+
+def test_conditions_are_grouped_and_limited_to_hours(site: Site, anna: Page) -> None:
+    anna.goto(f"{site.url}/projects/{site.project}/webhooks/2/edit")
+    anna.get_by_role("button", name="Add a group").first.click()
+    group = anna.locator(".filter-group")
+    expect(group.locator(".line.spot select").first).to_have_value("any")
+    first, second = group.get_by_label("Parameter").nth(0), group.get_by_label("Parameter").nth(1)
+    first.fill("caller")
+    group.get_by_label("Comparison").nth(0).select_option("matches")
+    group.get_by_label("Value", exact=True).nth(0).fill("^[+]38(050")
+    expect(group).to_contain_text("is not a regular expression")
+    group.get_by_label("Value", exact=True).nth(0).fill("^[+]38050")
+    expect(group).not_to_contain_text("is not a regular expression")
+    second.fill("calldate")
+    second.press("Tab")
+    group.get_by_label("Comparison").nth(1).select_option("on_days")
+    group.get_by_label("Sat").check()
+    group.get_by_label("holidays").check()
+    anna.get_by_role("button", name="outside working hours").click()
+    expect(anna.locator("[data-path='filters[1]'] + .spot-errors")).to_contain_text("no working hours yet")
+    anna.locator("#save").click()
+    anna.wait_for_url("**/webhooks")
+    with site.database.read() as session:
+        webhook = session.get(Webhook, 2)
+        assert webhook.spec.filters[-2:] == (
+            Filter("", "any", filters=(
+                Filter("caller", "matches", "^[+]38050"),
+                Filter("calldate", "on_days", values=("sat", "holiday")),
+            )),
+            Filter("calldate", "not_working_time"),
+        )  # fmt: skip
+    anna.goto(f"{site.url}/projects/{site.project}/webhooks/2")
+    expect(anna.locator("#webhook")).to_contain_text("any of these")
+    expect(anna.locator("#webhook")).to_contain_text("Sat, holidays")
 
 
 def test_google_analytics_is_locked_but_can_be_set_up_and_copied(site: Site, anna: Page) -> None:

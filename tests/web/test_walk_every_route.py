@@ -48,7 +48,7 @@ EDITOR = {
     "connections.check", "connections.connect", "simulation.index", "simulation.send",
 }  # fmt: skip
 OWNER = {
-    "project.settings", "project.remove", "project.alert", "project.mute",
+    "project.settings", "project.remove", "project.alert", "project.mute", "project.working_time",
     "members.invite", "members.change", "members.send_again", "members.withdraw", "keys.index", "keys.create",
     "keys.remove", "pbxs.create", "pbxs.edit", "pbxs.check", "pbxs.remove", "pbxs.take_context", "audit.index",
 }  # fmt: skip

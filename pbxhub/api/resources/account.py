@@ -53,7 +53,7 @@ def project(project_id: int) -> Any:
 @account.response(200, schemas.Project)
 @needs("project.change")
 def change_project(data: dict[str, Any], project_id: int) -> Any:
-    """Changes name, time zone or country."""
+    """Changes name, time zone, country, working hours or holidays."""
     with writing() as session:
         access = _own(enter(session), project_id)
         row = access.project

@@ -5,6 +5,7 @@ from marshmallow import Schema, fields, validate
 from pbxhub.account.dial_plans import LONGEST, RANGES
 from pbxhub.api.schemas.base import LARGEST_ID, given, ranged, ruled, times
 from pbxhub.steering.number_rules import MOST_RULES
+from pbxhub.webhooks.working_time import MOST_HOLIDAYS, MOST_HOURS
 
 
 class Project(Schema):
@@ -14,6 +15,13 @@ class Project(Schema):
     name = ruled(200, least=1)
     time_zone = ruled(64, **given("IANA name, Europe/Kyiv"))
     country = ruled(2, **given("ISO 3166, for numbers without a country code; empty: none"))
+    working_hours = fields.List(
+        fields.String(), metadata={"description": "mon-fri 09:00-18:00; empty: at any time", "maxItems": MOST_HOURS}
+    )
+    holidays = fields.List(
+        fields.String(),
+        metadata={"description": "2026-12-25, or 12-25 for every year, with a name", "maxItems": MOST_HOLIDAYS},
+    )
     created_on = times(dump_only=True)
 
 

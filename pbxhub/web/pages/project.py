@@ -10,7 +10,7 @@ from pbxhub.account.alerts import add_alert, remove_alert
 from pbxhub.account.projects import change_project, delete_project, make_project, refuse_new_project
 from pbxhub.store.accounts import Project
 from pbxhub.store.notices import NoticeTarget
-from pbxhub.web.forms import AlertForm, DeleteProjectForm, ProjectForm
+from pbxhub.web.forms import AlertForm, DeleteProjectForm, ProjectForm, WorkingTimeForm
 from pbxhub.web.kept_forms import kept
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import at_hub, enter, signed_in
@@ -40,7 +40,7 @@ def create() -> ResponseReturnValue:
 
 @pages.route("/<int:project_id>/settings", methods=["GET", "POST"])
 def settings(project_id: int) -> ResponseReturnValue:
-    """Name, time zone and country."""
+    """Name, time zone and country; working hours and holidays have a form of their own."""
     with reading() as session:
         access = enter(session, project_id, "project.change")
         form = ProjectForm(obj=access.project)
@@ -51,6 +51,19 @@ def settings(project_id: int) -> ResponseReturnValue:
         access = enter(session, project_id, "project.change")
         if not form.take(change_project(session, access, form.data)):
             return _settings_page(session, form, AlertForm(formdata=None))
+    flash(_("Saved."))
+    return redirect(url_for("project.settings", project_id=project_id))
+
+
+@pages.post("/<int:project_id>/working-time")
+def working_time(project_id: int) -> ResponseReturnValue:
+    """Working hours and holidays."""
+    form = WorkingTimeForm()
+    with writing() as session:
+        access = enter(session, project_id, "project.change")
+        if not form.validate_on_submit() or not form.take(change_project(session, access, form.settings())):
+            alerts = AlertForm(formdata=None)
+            return _settings_page(session, ProjectForm(formdata=None, obj=access.project), alerts, form), 422
     flash(_("Saved."))
     return redirect(url_for("project.settings", project_id=project_id))
 
@@ -92,9 +105,16 @@ def remove(project_id: int) -> ResponseReturnValue:
     return redirect(url_for("home.projects"))
 
 
-def _settings_page(session: Session, form: ProjectForm, alerts: AlertForm) -> str:
+def _settings_page(session: Session, form: ProjectForm, alerts: AlertForm, times: WorkingTimeForm | None = None) -> str:
+    if times is None:
+        lines = {name: "\n".join(getattr(g.access.project, name)) for name in ("working_hours", "holidays")}
+        times = WorkingTimeForm(
+            formdata=kept(url_for("project.working_time", project_id=g.access.project.id)), data=lines
+        )
     targets = session.scalars(
         select(NoticeTarget).where(NoticeTarget.project_id == g.access.project.id).order_by(NoticeTarget.id)
     ).all()
     removal = DeleteProjectForm(formdata=None)
-    return render_template("account/project.html", form=form, alerts=alerts, targets=targets, removal=removal)
+    return render_template(
+        "account/project.html", form=form, times=times, alerts=alerts, targets=targets, removal=removal
+    )
