@@ -34,7 +34,15 @@ def canonical(name: str) -> str | None:
         return entry.name
     if name.startswith(_HEADERS):  # header names are case-insensitive
         name = name.lower()
-    return name if family_of(name) else None
+    return name if family_of(name) or whole_of(name) else None
+
+
+@lru_cache(maxsize=4096)
+def whole_of(name: str) -> Entry | None:
+    """The list or the object that a name is a part of: that of `legs[0].number` is legs."""
+    path = parse_path(name)
+    entry = _BY_NAME.get(str(path[0])) if path and len(path) > 1 else None
+    return entry if entry and entry.type in ("list", "object", "any") else None
 
 
 def family_of(name: str) -> Family | None:
@@ -67,18 +75,22 @@ def exists_at(name: str, stage: str) -> bool:
     """Whether a parameter can have a value at a stage. Chains and questions can follow any stage."""
     if stage in (CHAIN, QUESTION):
         return True
-    entry = _BY_NAME.get(name) or family_of(name)
+    entry = _BY_NAME.get(name) or family_of(name) or whole_of(name)
     return entry is not None and stage in entry.stages
 
 
 def lookup(values: Mapping[str, Value], name: str) -> Value:
     """The value of a canonical name; None when there is none.
 
-    A member of a family may be stored flat (`custom.order`) or as a tree (`custom` → {"order": …}).
+    A member of a family may be stored flat (`custom.order`) or as a tree (`custom` → {"order": …}). A part of a list or
+    an object is looked up in it: `legs[0].number`.
     """
     value = values.get(name)
-    if value is not None or "." not in name:
+    if value is not None or ("." not in name and "[" not in name):
         return value
+    if whole := whole_of(name):
+        found = walk(values.get(whole.name), _path(name)[1:])
+        return None if found is MISSING else found
     for tree in _TREES:
         if name.startswith(tree + ".") and values.get(tree) is not None:
             found = walk(values[tree], _path(name[len(tree) + 1 :]))

@@ -68,12 +68,15 @@ class Context:
         return self.write_date(moment, self.zone)
 
     def spend(self, text: str) -> str:
-        self.left -= len(text)
+        self.charge(len(text))
+        return text
+
+    def charge(self, characters: int) -> None:
+        self.left -= characters
         if self.left < 0:
             raise RenderError(
                 say("the values are too long; a request may have %(most)s KB", most=LARGEST_REQUEST // 1024)
             )
-        return text
 
     def text(self, value: Any) -> str:
         """The value as text: booleans as true and false, None as "", lists and objects as JSON."""

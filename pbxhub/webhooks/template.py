@@ -10,6 +10,8 @@ from typing import Any
 
 from pbxhub.translatable import say
 from pbxhub.webhooks import params, value_filters
+from pbxhub.webhooks.arithmetic import number_of
+from pbxhub.webhooks.filter_kinds import Apply, FilterError
 from pbxhub.webhooks.rendering import Context, Fragment, is_finite
 
 _SLOT = re.compile(r"<<([^<>]*)>>")
@@ -33,7 +35,7 @@ class Slot:
     """One placeholder: the canonical name of its parameter and the filters for its value."""
 
     name: str
-    filters: tuple[value_filters.Apply, ...]
+    filters: tuple[Apply, ...]
 
     def value(self, context: Context) -> Any:
         value: Any = context.values.get(self.name)
@@ -105,7 +107,7 @@ def compile_template(text: str) -> Template:
         _literal(text, end, match.start(), pieces, messages)
         try:
             pieces.append(_slot(match.group(1)))
-        except value_filters.FilterError as error:
+        except FilterError as error:
             messages.append(say("character %(place)s: %(problem)s", place=match.start() + 1, problem=error.args[0]))
         end = match.end()
     _literal(text, end, len(text), pieces, messages)
@@ -130,9 +132,9 @@ def _slot(inside: str) -> Slot:
     name, *steps = inside.split("|")
     canonical = params.canonical(name.strip())
     if canonical is None:
-        raise value_filters.FilterError(params.unknown(name.strip()))
+        raise FilterError(params.unknown(name.strip()))
     if len(steps) > MOST_FILTERS:
-        raise value_filters.FilterError(
+        raise FilterError(
             say(
                 "%(name)s has %(count)s filters; it may have %(most)s",
                 name=name.strip(),
@@ -143,7 +145,7 @@ def _slot(inside: str) -> Slot:
     return Slot(canonical, tuple(_filter(step) for step in steps))
 
 
-def _filter(step: str) -> value_filters.Apply:
+def _filter(step: str) -> Apply:
     name, colon, argument = step.partition(":")
     return value_filters.build(name.strip(), argument if colon else None)
 
@@ -155,4 +157,4 @@ def literal(text: str) -> Template:
 
 def as_number(value: Any, context: Context) -> Fragment:
     """The value as a JSON number. Raises RenderError when it is not one."""
-    return Fragment(value_filters.number_of(value, context))
+    return Fragment(number_of(value, context))

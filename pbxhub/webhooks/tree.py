@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pbxhub.translatable import say
+from pbxhub.webhooks.arithmetic import NUMBER
 from pbxhub.webhooks.form_names import clashing_names
 from pbxhub.webhooks.leaves import BOOLEANS, OMITTED, Node, blank_of, boolean_leaf, hash_leaf, number_leaf, text_leaf
 from pbxhub.webhooks.rendering import Context, MandatoryError, RenderError, to_bytes
 from pbxhub.webhooks.spec import Format, Parameter
 from pbxhub.webhooks.spec_json import FieldError, join
 from pbxhub.webhooks.template import Template, TemplateError, compile_template
-from pbxhub.webhooks.value_filters import NUMBER
 
 DEEPEST, MOST_PARAMETERS = 10, 500
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-\[\]]*")

@@ -12,6 +12,7 @@ This page is generated from `pbxhub/webhooks/catalogue.py`.
 
 Write `<<name>>` in any value, header, query parameter, path or body of a webhook. Names in brackets are aliases.
 A JSON value that is exactly one placeholder keeps its type; with other text around it, it becomes a text.
+A part of a list or an object has its path: `<<legs[0].number>>`, `<<details.caller>>`, `<<analysis.mood>>`.
 If a parameter has no value, the field's rule for empty values applies.
 A value of the PBX is kept whole up to 2,000 characters; a longer one ends in `…`. The path of a recording is whole.
 """
@@ -33,8 +34,18 @@ _FILTERS = {
     "sha1": "hash, hex in lower case",
     "sha256": "hash, hex in lower case",
     "map": "replaces values; `*` is any other; without `*` others stay. A target like 4, 1.5 or true is not a text",
+    "replace": "every OLD becomes NEW; without NEW it is removed",
+    "slice": "characters of a text or items of a list, counted from 0, without the one at the end; a negative number "
+    "counts from the end: `slice:-10:` is the last ten",
+    "join": "the items of a list with this text between them",
+    "first": "the first item of a list",
+    "last": "the last item of a list",
     "mmss": "seconds as minutes:seconds",
     "mul": "multiplied by a number, exact; numbers of up to 100 digits",
+    "div": "divided by a number, exact up to 20 digits after the point",
+    "add": "plus a number",
+    "sub": "minus a number",
+    "round": "rounded to so many digits after the point, half away from zero",
     "text": "a number or a boolean as a text",
     "html": "`&`, `<` and `>` escaped, for Slack and Telegram",
     "json": "the value as JSON with its quotes, for bodies written by hand",
