@@ -35,6 +35,7 @@ NAMES = {
     "annotations in quotes": ["WSGIApplication", "DataclassInstance"],
     "tarfile": ["gid", "gname", "uid", "uname"],
     "requests": ["trust_env"],
+    "re2": ["log_errors", "max_mem"],
     "rows of CEL, read by the names of their columns": ["ciddnid", "userfield"],
     "SQLAlchemy's metadata: the modules that bring the tables into it": ["TABLES"],
     "docs/security.md, which a test compares": ["OPERATOR_RIGHTS", "setting"],
