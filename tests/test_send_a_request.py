@@ -7,6 +7,7 @@ import resource
 import socket
 import threading
 import time
+import warnings
 from contextlib import ExitStack, suppress
 
 import pytest
@@ -174,6 +175,13 @@ def test_a_machine_without_free_file_handles_says_so_and_recovers() -> None:
         assert answer.outcome == "connect_refused"
         assert "Too many open files" in answer.message
         assert one.send(post(receiver.url)).outcome == "ok"
+
+
+def test_no_socket_is_left_to_the_collector_of_garbage() -> None:
+    with Receiver() as receiver, sender() as one, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        assert one.send(post(receiver.url)).outcome == "ok"
+    assert [str(warning.message) for warning in caught] == []
 
 
 def test_a_connection_the_receiver_closed_meanwhile_is_opened_again() -> None:

@@ -59,6 +59,13 @@ def _is_name(name: str) -> bool:
     return bool(_TOKEN.fullmatch(name)) and lower not in _RESERVED and not lower.startswith("proxy-")
 
 
+class _Handed(socket.socket):
+    """A socket for libcurl. pycurl duplicates its descriptor and drops the object: this descriptor is closed then."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class CurlHandle:
     """Call load(), run the transfer, then read failure() or answer(). One request at a time."""
 
@@ -139,10 +146,11 @@ class CurlHandle:
             self._blocked = True
             return pycurl.SOCKET_BAD
         try:
-            return socket.socket(address.family, address.socktype, address.protocol)
+            opened = socket.socket(address.family, address.socktype, address.protocol).detach()
         except OSError as error:
             self._fault = f"This server cannot open a connection: {error.strerror}."
             return pycurl.SOCKET_BAD
+        return _Handed(address.family, address.socktype, address.protocol, opened)
 
     def _take_header(self, line: bytes) -> int:
         if line.startswith(b"HTTP/"):
