@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from flask_security import core
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
@@ -26,6 +26,13 @@ def quick_hashes() -> None:
     core._default_config["PASSWORD_HASH_PASSLIB_OPTIONS"] = {
         "argon2__rounds": 1, "argon2__memory_cost": 8, "argon2__parallelism": 1,
     }  # fmt: skip
+
+
+@event.listens_for(Engine, "engine_connect")
+def _write_without_waiting(connection: Connection) -> None:
+    """A database of a test outlives no crash of the machine: no commit waits for the disk."""
+    if connection.dialect.name == "sqlite":
+        connection.connection.execute("PRAGMA synchronous=OFF")  # past SQLAlchemy, which would begin a transaction
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,7 @@ def blocks(page: str, language: str) -> list[str]:
     return [text for mark, text in FENCE.findall(PAGES[page]) if mark == language]
 
 
+@pytest.mark.slow
 def test_the_site_is_built_without_a_broken_link(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-n", "-c", "docs", ".", tmp_path]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
@@ -134,6 +135,7 @@ def add_users(database: Database) -> None:
             )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_commands_for_users(database_url: str, database: Database, tmp_path: Path) -> None:
     add_users(database)
     settings = environ(database_url, tmp_path)

@@ -6,8 +6,7 @@ from typing import Any, TypeVar
 
 from flask import Flask, g, request
 from limits import parse
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
+from limits.strategies import RateLimiter
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import RIGHTS, Access, Right, rights_of_scopes
@@ -24,8 +23,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 def install(api: Flask) -> None:
     """Requires a key before anything else is answered, even whether a route exists."""
-
-    guesses = FixedWindowRateLimiter(MemoryStorage())
+    guesses: RateLimiter = api.extensions["pbxhub.rates"].limiter
 
     @api.before_request
     def enter() -> Any:
@@ -34,7 +32,7 @@ def install(api: Flask) -> None:
         key = request.headers.get("X-API-KEY", "")
         with hub().database.read() as session:
             row = key_of(session, key)
-        if row is None and key and not guesses.hit(GUESSES, network_of(request.remote_addr or "")):
+        if row is None and key and not guesses.hit(GUESSES, "wrong keys", network_of(request.remote_addr or "")):
             return problem(429, "Too many wrong keys from this address; wait a minute.", headers={"Retry-After": "60"})
         if row is None:
             return problem(401, "Send a key of the project in the header X-API-KEY; an owner makes one under API keys.")

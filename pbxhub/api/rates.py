@@ -20,7 +20,7 @@ def install(api: Flask) -> None:
         RATELIMIT_HEADER_RETRY_AFTER_VALUE="delta-seconds",
     )
     api.config.setdefault("API_RATE", LIMIT)
-    Limiter(
+    api.extensions["pbxhub.rates"] = Limiter(
         _who,
         app=api,
         storage_uri="memory://",

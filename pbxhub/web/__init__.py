@@ -69,7 +69,7 @@ def create_app(
     http_protection.install(app, settings.public_url, settings.trusted_proxies)
     Babel(app, locale_selector=language.choose)
     CSRFProtect(app)
-    accounts = Accounts(context.database)
+    accounts = Accounts()
     Security(
         app,
         accounts,

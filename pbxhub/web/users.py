@@ -14,8 +14,8 @@ from pbxhub.account.passwords import normalised as normalised_password
 from pbxhub.account.passwords import refuse_password
 from pbxhub.store.accounts import User
 from pbxhub.store.columns import one_of
-from pbxhub.store.session import Database
 from pbxhub.web.language import said
+from pbxhub.wsgi.current import reading, writing
 
 
 @dataclass(eq=False)
@@ -74,15 +74,14 @@ def _values(row: User) -> dict[str, Any]:
 class Accounts(UserDatastore):
     """Finds accounts in a short read and writes changed ones in a short transaction of their own."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self) -> None:
         super().__init__(Account, RoleMixin)
-        self._database = database
 
     def find_user(self, case_insensitive: bool = False, **attributes: Any) -> Account | None:
         """By one attribute of the library's choice. E-mail addresses are kept in one spelling and looked up in it."""
         (name, value), *_ = attributes.items()
         wanted = normalised(str(value)) if name == "email" else value
-        with self._database.read() as session:
+        with reading() as session:
             row = session.scalar(select(User).where(getattr(User, name) == wanted))
             return Account.of(row) if row else None
 
@@ -96,7 +95,7 @@ class Accounts(UserDatastore):
     def commit(self) -> None:
         changed: dict[int, Account] = g.pop("changed_accounts", {})
         if changed:
-            with self._database.write() as session:
+            with writing() as session:
                 for row in session.scalars(select(User).where(one_of(User.id, changed))):
                     changed[row.id].write_to(row)
 

@@ -14,7 +14,6 @@ from werkzeug.serving import make_server
 
 from pbxhub.ami.pbx_check import check_row
 from pbxhub.ami.pbx_rows import pbx_row
-from pbxhub.api import install
 from pbxhub.delivery.context import open_context
 from pbxhub.delivery.worker import Worker
 from pbxhub.finding import Finding
@@ -32,12 +31,12 @@ from pbxhub.store.resends import Resend
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.testing.receivers.mock_server import MockServer
-from pbxhub.web import create_app
 from pbxhub.webhooks.connection_spec import ConnectionSpec
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
 from tests.support import without_limits
 from tests.support.pages_server import serving_pages
 from tests.support.served import VAULT, Served
+from tests.support.shared_app import shared_app
 from tests.support.two_processes import TWO_PROCESSES
 
 LOOPBACK = AddressGuard((ip_network("127.0.0.0/8"),))
@@ -65,13 +64,7 @@ def serving_here(database: Database, tmp_path: Path) -> Iterator[Served]:
     settings = with_key(
         read_settings({"PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_PUBLIC_URL": "http://localhost"})
     )
-    app = create_app(
-        settings,
-        open_context(settings, database, VAULT),
-        lambda: LOOPBACK,
-        check_pbx=lambda pbx, operator: check_row(pbx_row(pbx, VAULT), operator),
-    )
-    install(app)
+    app = shared_app(settings, open_context(settings, database, VAULT), LOOPBACK, _check)
     with database.write() as session:
         ours, theirs = (Project(name=name, country="UA", created_on=datetime.now(UTC)) for name in ("Ours", "Theirs"))
         ours.pbx_networks = ["127.0.0.0/8", "192.0.2.0/24"]

@@ -13,12 +13,12 @@ from pbxhub.settings import MailServer, Settings, read_settings
 from pbxhub.store.accounts import Membership, Project, User
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
-from pbxhub.web import create_app
 from pbxhub.wsgi.current import now
 from tests.support.page_routes import one_of_everything
 from tests.support.pages_server import KEY, serving_pages
 from tests.support.people import PASSWORD, Browser, People
 from tests.support.post_office import Box, serving_mail
+from tests.support.shared_app import shared_app
 from tests.support.two_processes import TWO_PROCESSES, Visitor
 
 
@@ -34,7 +34,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def app(settings: Settings, database: Database) -> Flask:
-    application = create_app(settings, open_context(settings, database, Vault(settings.secret_key)))
+    application = shared_app(settings, open_context(settings, database, Vault(settings.secret_key)))
     application.testing = True
     return application
 

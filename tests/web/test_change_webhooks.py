@@ -23,11 +23,11 @@ from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.receivers.receiver import Receiver
 from pbxhub.vault import Vault
-from pbxhub.web import create_app
 from pbxhub.webhooks.gallery import default_event, fill
 from pbxhub.webhooks.spec import Parameter, RequestSpec, WebhookSpec, dump_spec
 from tests.support.outbox_world import context_of
 from tests.support.people import Browser, People
+from tests.support.shared_app import shared_app
 
 SignedIn = Callable[[str], Browser]
 
@@ -36,7 +36,7 @@ SignedIn = Callable[[str], Browser]
 def app(settings: Settings, database: Database) -> Flask:
     """The account of an operator whose receivers stand on this machine."""
     guard = AddressGuard((ipaddress.ip_network("127.0.0.0/8"),))
-    application = create_app(settings, open_context(settings, database, Vault(settings.secret_key)), lambda: guard)
+    application = shared_app(settings, open_context(settings, database, Vault(settings.secret_key)), guard)
     application.testing = True
     return application
 

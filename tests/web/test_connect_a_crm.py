@@ -27,9 +27,9 @@ from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.receivers.receiver import Received, Receiver, Reply
 from pbxhub.vault import Vault
-from pbxhub.web import create_app
 from tests.support.oauth_server import CLIENT, SECRET, OAuthServer, oauth_server
 from tests.support.people import Browser, People
+from tests.support.shared_app import shared_app
 
 SignIn = Callable[[str], Browser]
 
@@ -38,7 +38,7 @@ SignIn = Callable[[str], Browser]
 def app(settings: Settings, database: Database) -> Flask:
     """The application; its requests may reach this machine."""
     context = open_context(settings, database, Vault(settings.secret_key))
-    application = create_app(settings, context, lambda: AddressGuard((ip_network("127.0.0.0/8"),)))
+    application = shared_app(settings, context, AddressGuard((ip_network("127.0.0.0/8"),)))
     application.testing = True
     return application
 

@@ -13,7 +13,6 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, func, select
 
-from pbxhub.api import install
 from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import ApiKey, Employee, Membership, Number, Pbx, User
@@ -119,7 +118,6 @@ HARMLESS = {
 
 @pytest.fixture
 def world(app: Flask, database: Database, people: People) -> dict[str, Any]:
-    install(app)
     moment = now()
     with database.write() as session:
         own = {"project_id": people.project}
@@ -214,7 +212,6 @@ def test_everything_that_is_there_once(
 
 
 def test_every_route_of_the_api_that_makes_something_is_among_them(app: Flask) -> None:
-    install(app)
     api = app.extensions["pbxhub.api"]
     urls = api.url_map.bind("localhost")
     ids = {"pbx": 1, "webhook": 1, "employee": 1, "call": "01890000-0000-7000-8000-000000000000"}

@@ -18,10 +18,10 @@ from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
-from pbxhub.web import create_app
 from pbxhub.web.pages.recordings import recording_link
 from pbxhub.wsgi.current import now
 from tests.support.people import People
+from tests.support.shared_app import shared_app
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def spool(tmp_path: Path) -> Path:
 @pytest.fixture
 def app(settings: Settings, database: Database, spool: Path) -> Flask:
     settings = replace(settings, recordings=spool)
-    return create_app(settings, open_context(settings, database, Vault(settings.secret_key)))
+    return shared_app(settings, open_context(settings, database, Vault(settings.secret_key)))
 
 
 @pytest.fixture

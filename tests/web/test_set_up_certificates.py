@@ -18,9 +18,9 @@ from pbxhub.testing.receivers import misbehaving as zoo
 from pbxhub.testing.receivers.bad_tls import Authority, new_authority
 from pbxhub.testing.receivers.misbehaving import Cage
 from pbxhub.vault import Vault
-from pbxhub.web import create_app
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec, dump_spec
 from tests.support.people import Browser, People
+from tests.support.shared_app import shared_app
 
 SignedIn = Callable[[str], Browser]
 
@@ -34,7 +34,7 @@ def authority() -> Authority:
 def app(settings: Settings, database: Database) -> Flask:
     """The account of an operator whose receivers stand on this machine."""
     guard = AddressGuard((ipaddress.ip_network("127.0.0.0/8"),))
-    application = create_app(settings, open_context(settings, database, Vault(settings.secret_key)), lambda: guard)
+    application = shared_app(settings, open_context(settings, database, Vault(settings.secret_key)), guard)
     application.testing = True
     return application
 
