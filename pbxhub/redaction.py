@@ -50,6 +50,9 @@ _REST_OF_JSON = re.compile(  # for a truncated document
 _IN_FORM = re.compile(rf"((?:^|[?&;\s]){_NAME}=)[^&;\s\"'<>]+", re.IGNORECASE)
 _IN_XML = re.compile(rf"(<(?:[\w-]+:)?{_NAME}(?:\s[^<>]*)?>)[^<]+", re.IGNORECASE)
 _IN_ATTRIBUTE = re.compile(rf"(\s(?:[\w-]+:)?{_NAME}\s*=\s*[\"'])[^\"'<]+", re.IGNORECASE)
+_IN_PART = re.compile(  # multipart/form-data
+    rf"(\bname=[\"']{_NAME}[\"'][^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n)(?:(?!\r\n--).)+", re.IGNORECASE | re.DOTALL
+)
 _IN_HEADER = re.compile(rf"(^[ \t]*{_NAME}:[ \t]*)[^\r\n]+", re.IGNORECASE | re.MULTILINE)
 
 
@@ -99,7 +102,7 @@ def _redact_plain(text: str) -> str:
     text = _BOT.sub(HIDDEN, text)
     text = _REST_OF_JSON.sub(rf"\g<1>{HIDDEN}", text)
     text = _IN_JSON.sub(lambda match: f"{match[1]}{match[2] or ''}{HIDDEN}", text)
-    for pattern in (_IN_FORM, _IN_XML, _IN_ATTRIBUTE, _IN_HEADER):
+    for pattern in (_IN_PART, _IN_FORM, _IN_XML, _IN_ATTRIBUTE, _IN_HEADER):
         text = pattern.sub(rf"\g<1>{HIDDEN}", text)
     return text
 

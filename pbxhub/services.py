@@ -29,6 +29,7 @@ from pbxhub.delivery.background_jobs import BackgroundJobs
 from pbxhub.delivery.call_rows import Reports
 from pbxhub.delivery.heartbeat import beating
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
+from pbxhub.delivery.open_recordings import Fetch
 from pbxhub.delivery.outbox import Retention, publish
 from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.delivery.prepare import Prepared
@@ -119,7 +120,7 @@ def listening(hub: OpenHub) -> Iterator[None]:
 def working(hub: OpenHub) -> Iterator[None]:
     """Runs the worker: sends due deliveries; bulk resends, notices and retention run in the background."""
     settings = hub.settings
-    engine: Engine[tuple[Claimed, Prepared]] = Engine(guard(hub), settings.workers)
+    engine: Engine[tuple[Claimed, Prepared | Fetch]] = Engine(guard(hub), settings.workers)
     sender = Sender(guard(hub))
     metrics = WorkerMetrics(REGISTRY if settings.metrics else None)
     stack = ExitStack()
@@ -240,7 +241,9 @@ def retention(settings: Settings) -> Retention:
     )
 
 
-def _guard_updater(hub: OpenHub, engine: Engine[tuple[Claimed, Prepared]], sender: Sender) -> Callable[[], None]:
+def _guard_updater(
+    hub: OpenHub, engine: Engine[tuple[Claimed, Prepared | Fetch]], sender: Sender
+) -> Callable[[], None]:
     """Returns a function that gives both a new guard: when a PBX was added, removed or moved, and every few minutes
     because the DNS may have changed."""
     known, due = _pbx_places(hub), time.monotonic() + _GUARD_LASTS

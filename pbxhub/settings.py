@@ -65,6 +65,7 @@ class Settings:
     health_token: opens /health/parts to monitors; "" keeps it to operators.
     keep_*: days that deliveries, calls and the AMI events of calls (0: none) are kept.
     pause_*: a webhook is paused after this many consecutive final failures, if they span this many hours.
+    largest_file: bytes of the largest recording that a request sends.
     recordings: the folder into which the PBX records, as the hub sees it.
     agi: address and port for FastAGI, or None. agi_networks: from where Asterisk may connect to it.
     sounds: the folder for sounds that answers name by URL; Asterisk plays them from there.
@@ -92,6 +93,7 @@ class Settings:
     keep_call_events: int
     pause_failures: int
     pause_hours: int
+    largest_file: int
     recordings: Path
     agi: tuple[str, int] | None
     agi_networks: tuple[Network, ...]
@@ -139,6 +141,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         keep_call_events=variables.read("KEEP_CALL_EVENTS", "7", _between(0, 36500)),
         pause_failures=variables.read("PAUSE_FAILURES", "50", _between(0, 1_000_000)),
         pause_hours=variables.read("PAUSE_HOURS", "6", _between(0, 8760)),
+        largest_file=variables.read("LARGEST_FILE_MB", "100", _between(1, 2000)) * 1_000_000,
         recordings=variables.read("RECORDINGS", "/var/spool/asterisk/monitor", Path),
         agi=variables.read("AGI", "127.0.0.1:4573", _endpoint),
         agi_networks=variables.read("AGI_NETWORKS", "127.0.0.0/8,::1/128", _networks),

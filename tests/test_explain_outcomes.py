@@ -11,7 +11,8 @@ CODES = {
     "ok", "http_3xx", "http_4xx", "http_5xx", "check_failed", "dns_not_found", "connect_refused", "connect_timeout",
     "tls_error", "deadline", "reset", "too_many_headers", "blocked_target", "not_sent_mandatory", "render_error",
     "secret_unreadable", "bad_answer", "gone", "worker_lost", "restored", "skipped", "cancelled", "steering_refused",
-    "token_expired", "token_refused",
+    "token_expired", "token_refused", "file_not_ready", "file_gone", "file_too_large",
+    "file_refused", "file_unreadable",
 }  # fmt: skip
 
 
@@ -38,6 +39,7 @@ def test_408_425_429_and_every_5xx_are_tried_again_and_no_other_status() -> None
 def test_only_what_may_pass_is_tried_again() -> None:
     passing = {"http_5xx", "dns_not_found", "connect_refused", "connect_timeout", "deadline", "reset"}
     passing |= {"worker_lost", "secret_unreadable", "token_expired", "token_refused"}
+    passing |= {"file_not_ready", "file_refused", "file_unreadable"}
     assert {code for code in CODES if may_pass(code)} == passing
 
 

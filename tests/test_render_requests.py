@@ -30,7 +30,9 @@ def as_text(result: Request | NotSent) -> str:
     if isinstance(result, NotSent):
         return f"NOT SENT {result.code}\n{result.sentence}"
     head = [f"{result.method} {result.url}", *(f"{name}: {value}" for name, value in result.headers)]
-    body = result.body.decode()
+    body = result.body_with_notes().decode()
+    if "multipart/" in "".join(head):
+        body = body.replace("\r\n", "\n").strip("\n")
     return "\n".join(head) + (f"\n\n{body}" if body else "")
 
 
@@ -45,7 +47,7 @@ def test_the_table_has_every_format_method_and_gallery_item() -> None:
     specs = [spec_of(case) for _, case in CASES]
     assert len(CASES) >= 120
     assert {name for name, count in Counter(spec.request.format for spec in specs).items() if count >= 3} == {
-        "json", "form", "json-rpc", "raw", "xml", "none"
+        "json", "form", "multipart", "json-rpc", "raw", "xml", "none"
     }  # fmt: skip
     assert {spec.request.method for spec in specs} == {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"}
     covered = {case.gallery for _, case in CASES if case.gallery}

@@ -46,7 +46,7 @@ def deliver(
 ) -> Received:
     """One attempt over the wire, and what has arrived of it."""
     request = Request("POST", receiver.url, (("Content-Type", "text/plain"),), body)
-    headers = identify(request, "msg_0198c0ffee", attempt, keys, now or current())
+    headers = identify("msg_0198c0ffee", attempt, keys, now or current(), (request.body,))
     with sender() as one:
         outgoing = Outgoing(Request("POST", receiver.url, (*request.headers, *headers), body), "webhook:1")
         assert one.send(outgoing).outcome == "ok"
@@ -181,7 +181,7 @@ def test_keys_are_sealed_and_come_back_equal() -> None:
 def test_the_signature_headers_leave_with_the_request_unchanged() -> None:
     keys = SigningKeys(new_key())
     with Receiver() as receiver, sender() as one:
-        outgoing = post(receiver.url, b"{}", identify(Request("POST", "", (), b"{}"), "msg_1", 1, keys, current()))
+        outgoing = post(receiver.url, b"{}", identify("msg_1", 1, keys, current(), (b"{}",)))
         one.send(outgoing)
         for name, value in outgoing.request.headers:
             assert receiver.requests[0].header(name) == value

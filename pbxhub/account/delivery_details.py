@@ -12,12 +12,14 @@ from pbxhub.account.sample_calls import values_of
 from pbxhub.account.secret_visibility import visible_body, visible_request, visible_values
 from pbxhub.account.webhook_fields import flatten
 from pbxhub.calls.stages import JSON, Value
+from pbxhub.delivery.stage_values import Lookups
 from pbxhub.json_depth import read_any_json
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.store.connections import Connection, waiting_for
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.webhooks import Webhook, WebhookVersion
+from pbxhub.webhooks.attached import load_files, recording_in, with_notes
 from pbxhub.webhooks.check import used_parameters
 from pbxhub.webhooks.params import lookup
 from pbxhub.webhooks.rendered_request import Request
@@ -36,14 +38,15 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """named: where each parameter stands in the webhook, its name, and the value it had. waits_for: the connection for
-    whose token the delivery waits."""
+    """body: to read, without the bytes of files. named: where each parameter stands in the webhook, its name, and the
+    value it had. waits_for: the connection for whose token the delivery waits."""
 
     delivery: Delivery
     webhook: Webhook
     call: Call | None
     stage_event: StageEvent | None
     request: Request
+    body: bytes
     named: list[tuple[str, str, Value]]
     compared: Compared | None
     waits_for: Connection | None
@@ -55,10 +58,24 @@ def details_of(session: Session, access: Access, delivery: Delivery) -> Details:
     call = session.get(Call, delivery.call_id) if delivery.call_id else None
     stage = session.get(StageEvent, delivery.stage_event_id) if delivery.stage_event_id else None
     headers = tuple((name, value) for name, value in delivery.headers)
-    request = visible_request(access, Request(delivery.method, delivery.url, headers, delivery.body))
+    files = load_files(delivery.files)
+    request = visible_request(access, Request(delivery.method, delivery.url, headers, delivery.body, files))
     named = _named_values(session, access, delivery, webhook, stage, call)
     waits_for = waiting_for(session, webhook, access.now) if delivery.state == PENDING else None
-    return Details(delivery, webhook, call, stage, request, named, _compared(session, access, delivery), waits_for)
+    body = shown_body(session, access, delivery)
+    return Details(
+        delivery, webhook, call, stage, request, body, named, _compared(session, access, delivery), waits_for
+    )
+
+
+def shown_body(session: Session, access: Access, delivery: Delivery) -> bytes:
+    """The body of a request to read: names and sizes in place of files, secrets hidden as its reader may see them."""
+    files, size = load_files(delivery.files), None
+    if name := recording_in(files):
+        call = session.get(Call, delivery.call_id) if delivery.call_id else None
+        common = access.hub.settings.recordings
+        size = Lookups(session).recording_size(call.pbx_id, name, common) if call else None
+    return visible_body(access, with_notes(delivery.body, files, size))
 
 
 def _named_values(
@@ -88,13 +105,13 @@ def _compared(session: Session, access: Access, ours: Delivery) -> Compared | No
         .order_by(Delivery.id.desc())
         .limit(1)
     )
-    return Compared(good, differences(_fields(access, good), _fields(access, ours))) if good else None
+    return Compared(good, differences(_fields(session, access, good), _fields(session, access, ours))) if good else None
 
 
-def _fields(access: Access, delivery: Delivery) -> dict[str, JSON]:
+def _fields(session: Session, access: Access, delivery: Delivery) -> dict[str, JSON]:
     own: dict[str, JSON] = {"method": delivery.method, "URL": redact_url(delivery.url)}
     headers: dict[str, JSON] = {f"header {name}": value for name, value in redact_headers(delivery.headers)}
-    return {**own, **headers, **_body(visible_body(access, delivery.body))}
+    return {**own, **headers, **_body(shown_body(session, access, delivery))}
 
 
 def _body(body: bytes) -> dict[str, JSON]:

@@ -22,6 +22,7 @@ from pbxhub.account.webhook_secrets import (
 )
 from pbxhub.account.working_times import working_time_notes
 from pbxhub.delivery.live_connections import LiveConnection, live_connection
+from pbxhub.delivery.open_recordings import Fetch, Opened, OpenRecording, look_for, silence, wanted
 from pbxhub.delivery.prepare import Credentials, NoTokenError, Prepared, connected, join
 from pbxhub.delivery.read_answer import Reading, read
 from pbxhub.delivery.stage_values import DeliveryValues, StageValues
@@ -31,6 +32,7 @@ from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import TOKEN_REFUSED
 from pbxhub.sending.webhook_signatures import open_keys
 from pbxhub.store.connections import connection_named, connections_of
+from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.store.webhooks import Webhook
 from pbxhub.translatable import say
@@ -55,6 +57,7 @@ class Preview:
     """What the right side of the editor shows. request is empty when errors or not_sent say why.
 
     request: everything that would leave, credentials hidden. unsavable: what saving would refuse beside it.
+    recording_size: bytes of the recording that it sends, if its file is on this host.
     """
 
     errors: tuple[FieldError, ...]
@@ -64,13 +67,19 @@ class Preview:
     matched: Matched | None = None
     would_match: bool = True
     unsavable: tuple[FieldError, ...] = ()
+    recording_size: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body; of base64 a third less than in the end."""
+        return len(self.request.body) + (self.recording_size or 0) if self.request else 0
 
     @property
     def body(self) -> str:
         """The body to read: JSON indented, other text as it is."""
         if self.request is None:
             return ""
-        return readable(self.request.body)
+        return readable(self.request.body_with_notes(self.recording_size))
 
     @property
     def curl(self) -> str:
@@ -78,7 +87,9 @@ class Preview:
         if self.request is None:
             return ""
         headers = redact_headers(self.request.headers)
-        return as_curl(self.request.method, redact_url(self.request.url), headers, self.request.body)
+        return as_curl(
+            self.request.method, redact_url(self.request.url), headers, self.request.body, self.request.files
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +143,7 @@ def rendered_for(session: Session, access: Access, data: Mapping[str, Any], kept
         return draft
     if isinstance(draft.rendered, NotSent):
         return Preview((), not_sent=draft.rendered)
-    return Preview((), request=_hidden(draft, draft.rendered, access.now))
+    return Preview((), request=_hidden(draft, draft.rendered, access.now), recording_size=_size(draft))
 
 
 def test_send(session: Session, access: Access, data: Mapping[str, Any], kept: Webhook | None) -> Tried:
@@ -156,13 +167,17 @@ def test_send(session: Session, access: Access, data: Mapping[str, Any], kept: W
         except NoTokenError as error:
             answer = Answer(TOKEN_REFUSED, str(error))
             return Tried(shown, answer, read(draft.spec, answer))
-    prepared = _prepared(draft, draft.rendered, known, access.now)
+    recording = _recording(session, access, draft.values, draft.rendered) if draft.rendered.recording else None
+    if isinstance(recording, Answer):
+        return Tried(shown, recording, read(draft.spec, recording))
+    prepared = _prepared(draft, draft.rendered, known, access.now, recording)
     request = prepared.outgoing.request
     marked = replace(request, headers=(*request.headers, TEST_MARK))
     sender = access.hub.sender
     sender.guard = access.hub.guard()
     with access.hub.slow_requests.one(access.project.id):
         answer = prepared.clean(sender.send(replace(prepared.outgoing, request=twin(marked))))
+    prepared.close()
     return Tried(shown, answer, _judged(draft.spec, answer))
 
 
@@ -220,7 +235,15 @@ def _shown(session: Session, access: Access, data: Mapping[str, Any], draft: _Dr
     would = matcher.matches(draft.values)
     if isinstance(draft.rendered, NotSent):
         return Preview((), notes, None, draft.rendered, matched, would)
-    return Preview((), notes, _hidden(draft, draft.rendered, access.now), None, matched, would)
+    hidden = _hidden(draft, draft.rendered, access.now)
+    return Preview((), notes, hidden, None, matched, would, recording_size=_size(draft))
+
+
+def _size(draft: _Draft) -> int | None:
+    """Of the recording, where its file is on this host; nobody asks a PBX for a preview."""
+    sends = isinstance(draft.rendered, Request) and draft.rendered.recording
+    size = draft.values.get("recording_size") if sends else None
+    return size if isinstance(size, int) else None
 
 
 def _hidden(draft: _Draft, rendered: Request, at: datetime) -> Request:
@@ -231,12 +254,38 @@ def _hidden(draft: _Draft, rendered: Request, at: datetime) -> Request:
     url = prepared.outgoing.request.url
     if auth.kind == "query":
         url = authorize(rendered, auth, "hidden").url.removesuffix("hidden") + HIDDEN
-    return Request(rendered.method, url, (*rendered.headers, *prepared.shown), rendered.body)
+    return replace(rendered, url=url, headers=(*rendered.headers, *prepared.shown))
 
 
-def _prepared(draft: _Draft, rendered: Request, known: Credentials, at: datetime) -> Prepared:
+def _recording(session: Session, access: Access, values: StageValues, request: Request) -> Opened:
+    """The recording that a test sends: of the call; one second of silence for a sample, which has no file."""
+    call = session.get(Call, values.call.id)
+    if call is None:
+        return silence()
+    hub, networks = access.hub, read_grant(access.project.webhook_networks)
+    largest, common = hub.settings.largest_file, hub.settings.recordings
+    want = wanted(session, call.id, request.recording, access.now, access.now, networks, largest, common)
+    found = look_for(replace(want, may_come=call.ended_on is None), access.now)
+    if not isinstance(found, Fetch):
+        return found
+    hub.sender.guard = hub.guard()
+    with hub.slow_requests.one(access.project.id):
+        return found.end(hub.sender.send(found.outgoing))
+
+
+def _prepared(
+    draft: _Draft, rendered: Request, known: Credentials, at: datetime, recording: OpenRecording | None = None
+) -> Prepared:
     prepared = join(
-        draft.spec, rendered, known, str(draft.delivery_id), 1, f"test:{draft.delivery_id}", at, draft.networks
+        draft.spec,
+        rendered,
+        known,
+        str(draft.delivery_id),
+        1,
+        f"test:{draft.delivery_id}",
+        at,
+        draft.networks,
+        recording,
     )
     if draft.stage != QUESTION or draft.spec.steering is None:
         return prepared

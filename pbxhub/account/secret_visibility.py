@@ -70,8 +70,10 @@ def visible_body(access: Access | None, body: bytes) -> bytes:
 
 def visible_request(access: Access | None, request: Request) -> Request:
     """A request that was or would be sent."""
-    headers = redact_headers(request.headers)
-    return replace(request, url=redact_url(request.url), headers=headers, body=visible_body(access, request.body))
+    shown = replace(request, url=redact_url(request.url), headers=redact_headers(request.headers))
+    if sees_secrets(access):
+        return shown
+    return replace(shown, body=redact_body(request.body_with_notes()), files=())  # their places may have moved
 
 
 def visible_values(access: Access | None, values: Mapping[str, Any]) -> dict[str, Any]:

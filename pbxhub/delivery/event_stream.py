@@ -12,6 +12,7 @@ from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.store.events import EventRow, Position
 from pbxhub.store.webhooks import Webhook
+from pbxhub.webhooks.attached import load_files, with_notes
 from pbxhub.webhooks.typed_events import webhook_status
 
 _DUMPED = 10_000  # characters of a request or an answer in an event
@@ -58,6 +59,7 @@ def _attempts(session: Session, rows: Iterable[EventRow]) -> dict[tuple[Any, Any
 
 
 def _called(attempt: Attempt, delivery: Delivery, webhook: Webhook) -> dict[str, Any]:
+    body = with_notes(delivery.body, load_files(delivery.files))
     left = _lines((*delivery.headers, *attempt.request_headers))
     head = "\r\n".join([f"{delivery.method} {redact_url(delivery.url)}", *left])
     came = "\r\n".join([f"HTTP/1.1 {attempt.status_code}", *_lines(attempt.response_headers)])
@@ -70,7 +72,7 @@ def _called(attempt: Attempt, delivery: Delivery, webhook: Webhook) -> dict[str,
         "status_code": attempt.status_code,
         "outcome": attempt.outcome,
         "elapsed_ms": (attempt.total_us or 0) // 1000,
-        "request": f"{head}\r\n\r\n{delivery.body.decode('utf-8', 'replace')}"[:_DUMPED],
+        "request": f"{head}\r\n\r\n{body.decode('utf-8', 'replace')}"[:_DUMPED],
         "response": answer[:_DUMPED],
         "body_ignored": attempt.response_truncated,
     }

@@ -5,11 +5,13 @@ from datetime import datetime
 from functools import lru_cache
 
 from pbxhub.delivery.live_connections import LiveConnection
+from pbxhub.delivery.open_recordings import OpenRecording
 from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.delivery.webhook_cache import LiveWebhook
 from pbxhub.redaction import HIDDEN, scrub, scrub_bytes
 from pbxhub.sending.address_guard import NetworkGrant
 from pbxhub.sending.exchange import SYSTEM_TLS, Answer, Outgoing, TlsOptions
+from pbxhub.sending.upload import Upload
 from pbxhub.sending.webhook_signatures import SigningKeys, identify, open_keys
 from pbxhub.vault import Vault
 from pbxhub.webhooks.auth import authorize
@@ -48,6 +50,11 @@ class Prepared:
     shown: tuple[tuple[str, str], ...]
     secrets: tuple[str, ...]
 
+    def close(self) -> None:
+        """Call it when the request has ended: closes the file that it sent."""
+        if self.outgoing.upload:
+            self.outgoing.upload.close()
+
     def clean(self, answer: Answer) -> Answer:
         """The answer without the secrets: a receiver may send them back."""
         known = self.secrets
@@ -63,9 +70,10 @@ class Prepared:
         )
 
 
-def prepare(vault: Vault, claimed: Claimed, now: datetime) -> Prepared:
-    """The request as it will be sent. Raises VaultError if a secret was sealed with another key, UnsendableError and
-    NoTokenError."""
+def prepare(vault: Vault, claimed: Claimed, now: datetime, recording: OpenRecording | None = None) -> Prepared:
+    """The request as it will be sent. recording: the file that it sends.
+
+    Raises VaultError if a secret was sealed with another key, UnsendableError and NoTokenError."""
     webhook = claimed.webhook
     known = _credentials(vault, webhook)
     if known != Credentials() and _has_moved(webhook, claimed.request):
@@ -76,7 +84,7 @@ def prepare(vault: Vault, claimed: Claimed, now: datetime) -> Prepared:
         known = connected(vault, known, webhook.connection, claimed.request.url, now)
     return join(
         webhook.spec, claimed.request, known, str(claimed.id), claimed.attempt, f"webhook:{webhook.id}", now,
-        webhook.networks,
+        webhook.networks, recording,
     )  # fmt: skip
 
 
@@ -89,10 +97,13 @@ def join(
     pool: str,
     now: datetime,
     networks: NetworkGrant,
+    recording: OpenRecording | None = None,
 ) -> Prepared:
     """A rendered request with everything that is added before sending. Test requests are made here, too."""
-    added = identify(stored, message_id, attempt, known.keys, now)
-    request = Request(stored.method, stored.url, (*stored.headers, *added), stored.body)
+    upload = Upload(stored.body, stored.files, recording.file, recording.size) if recording else None
+    body = upload.parts() if upload else (stored.body,)
+    added = identify(message_id, attempt, known.keys, now, body)
+    request = replace(stored, headers=(*stored.headers, *added))
     secrets: tuple[str, ...] = ()
     auth = known.auth or spec.request.auth
     if auth.kind != "none":
@@ -102,7 +113,9 @@ def join(
         secrets = (known.secret, *(value.rpartition(" ")[2] for _, value in joined))
         request = authorized
     tls = _tls(spec.request, known.tls_key)
-    outgoing = Outgoing(request, pool, float(spec.limits.deadline), tls, spec.request.follow_to_get, networks)
+    outgoing = Outgoing(
+        request, pool, float(spec.limits.deadline), tls, spec.request.follow_to_get, networks, upload=upload
+    )
     return Prepared(outgoing, added, secrets)
 
 

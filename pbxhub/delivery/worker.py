@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.metrics import WorkerMetrics
+from pbxhub.delivery.open_recordings import Fetch, Opened, OpenRecording, look_for, wanted
 from pbxhub.delivery.outbox import Batch, Claimed, Finished, claim, record
 from pbxhub.delivery.outbox.attempt_result import given_up
 from pbxhub.delivery.outbox.claim import LEASE
@@ -22,7 +23,7 @@ from pbxhub.delivery.prepare import NoTokenError, Prepared, UnsendableError, pre
 from pbxhub.delivery.wakeup import WakeupListener
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.exchange import Answer
-from pbxhub.sending.outcomes import TOKEN_REFUSED, UNREADABLE, describe
+from pbxhub.sending.outcomes import FILE_NOT_READY, TOKEN_REFUSED, UNREADABLE, describe
 from pbxhub.store.database_errors import reason
 from pbxhub.store.delivery_rows import PENDING
 from pbxhub.vault import VaultError
@@ -51,12 +52,13 @@ class Worker:
     """
 
     def __init__(
-        self, context: DeliveryContext, engine: "Engine[tuple[Claimed, Prepared]]", *,
+        self, context: DeliveryContext, engine: "Engine[tuple[Claimed, Prepared | Fetch]]", *,
         capacity: int = 64, lease: timedelta = LEASE, metrics: WorkerMetrics | None = None,
         traces: "Traces | None" = None,
     ) -> None:  # fmt: skip
-        """engine: the worker starts, wakes and closes it. capacity: requests in flight at once in this process. With
-        several projects, one of them gets half at most: if all its receivers hang, the others still have places.
+        """engine: the worker starts, wakes and closes it. capacity: requests in
+        flight at once in this process. With several projects, one of them gets half at most: if all its receivers hang,
+        the others still have places.
 
         lease: how long after the deadline of a request its delivery stays with this worker.
         """
@@ -108,6 +110,9 @@ class Worker:
         """Sends what claim_new has claimed, from that other thread: it need not wait until this one has recorded."""
         for claimed in batch.claimed:
             self._flying[claimed.id, claimed.attempt] = claimed
+            if claimed.request.recording:  # it has to be opened first
+                self._handed.append(claimed)
+                continue
             try:
                 prepared = prepare(self._context.vault, claimed, self._clock())
                 self._engine.start(prepared.outgoing, (claimed, prepared))
@@ -173,8 +178,11 @@ class Worker:
         """Fetches what has ended, and keeps it until a transaction with it is committed."""
         finished = self._engine.finished(wait)
         now = self._clock()
-        for (claimed, prepared), answer in finished:
-            self._keep(claimed, prepared.shown, prepared.clean(answer), now)
+        for (claimed, sent), answer in finished:
+            if isinstance(sent, Fetch):
+                self._send_with(claimed, sent.end(answer))
+            else:
+                self._ended(claimed, sent, answer, now)
         while self._handed:
             self._send(self._handed.popleft())
         while self._lost:
@@ -188,6 +196,10 @@ class Worker:
         if too_early > 0:
             time.sleep(too_early)
             self._collect(0.0)
+
+    def _ended(self, claimed: Claimed, sent: Prepared, answer: Answer, now: datetime) -> None:
+        sent.close()
+        self._keep(claimed, sent.shown, sent.clean(answer), now)
 
     def _keep(self, claimed: Claimed, shown: tuple[tuple[str, str], ...], answer: Answer, now: datetime) -> None:
         del self._flying[claimed.id, claimed.attempt]
@@ -247,8 +259,40 @@ class Worker:
 
     def _send(self, claimed: Claimed) -> None:
         self._flying[claimed.id, claimed.attempt] = claimed
+        if claimed.request.recording:
+            self._open(claimed)
+        else:
+            self._start(claimed, None)
+
+    def _open(self, claimed: Claimed) -> None:
+        """Opens the recording of a request. One that the PBX serves is fetched first; _collect goes on with it."""
+        now, common = self._clock(), self._context.links.common_folder
         try:
-            prepared = prepare(self._context.vault, claimed, self._clock())
+            with self._database.read() as session:
+                want = wanted(
+                    session, claimed.call_id, claimed.request.recording, claimed.created_on, now,
+                    claimed.webhook.networks, self._context.largest_file, common,
+                )  # fmt: skip
+        except AWAY as error:
+            log.warning("database unavailable; a recording is opened later", error=reason(error))
+            self._send_with(claimed, Answer(FILE_NOT_READY, describe(FILE_NOT_READY).sentence))
+            return
+        found = look_for(want, now)
+        if isinstance(found, Fetch):
+            self._engine.start(found.outgoing, (claimed, found))
+        else:
+            self._send_with(claimed, found)
+
+    def _send_with(self, claimed: Claimed, found: Opened) -> None:
+        if isinstance(found, Answer):
+            self._keep(claimed, (), found, self._clock())
+            self._wake()
+        else:
+            self._start(claimed, found)
+
+    def _start(self, claimed: Claimed, recording: OpenRecording | None) -> None:
+        try:
+            prepared = prepare(self._context.vault, claimed, self._clock(), recording)
         except UnsendableError as error:
             self._give_up(claimed, f"Not sent: {error}.")
         except NoTokenError as error:
@@ -273,8 +317,9 @@ class Worker:
         deadline = time.monotonic() + STOP_WAIT
         while self._flying and (left := deadline - time.monotonic()) > 0:
             self._collect(left)
-        for (claimed, prepared), answer in self._engine.close():
-            self._keep(claimed, prepared.shown, prepared.clean(answer), self._clock())
+        for (claimed, sent), answer in self._engine.close():
+            if isinstance(sent, Prepared):
+                self._ended(claimed, sent, answer, self._clock())
         try:
             with self._database.write() as session:
                 self._record(session)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pycurl
 
 from pbxhub.sending.exchange import Answer
-from pbxhub.sending.outcomes import describe
+from pbxhub.sending.outcomes import FILE_UNREADABLE, describe
 from pbxhub.webhooks.success import code_of_status
 
 _BLOCKED_MESSAGE = describe("blocked_target").sentence
@@ -27,6 +27,7 @@ _CODES: Mapping[int, str] = {
     pycurl.E_SSL_ISSUER_ERROR: "tls_error",
     pycurl.E_SSL_INVALIDCERTSTATUS: "tls_error",
     pycurl.E_HTTP2: "bad_answer",
+    pycurl.E_ABORTED_BY_CALLBACK: FILE_UNREADABLE,
 }
 
 # message of libcurl or OpenSSL -> a sentence that the user can act on

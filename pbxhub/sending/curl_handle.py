@@ -15,6 +15,7 @@ from pbxhub.sending.curl_failures import Ended, answer_of_failure, answer_of_sta
 from pbxhub.sending.exchange import MAX_BODY, SYSTEM_TLS, Answer, Outgoing, TlsOptions
 from pbxhub.sending.resolver import ResolvedName
 from pbxhub.sending.target_url import Address, Target, path_and_query
+from pbxhub.sending.upload import Upload
 from pbxhub.webhooks.request import Request
 
 MAX_HEADER_BYTES = 64 * 1024
@@ -76,6 +77,7 @@ class CurlHandle:
         self._tls_version = ""
         self._allowed: AddressCheck = _nowhere
         self._into: IO[bytes] | None
+        self._upload: Upload | None
         self._clear()
         _set_rules(self.easy)
         _set_tls(self.easy, tls)
@@ -84,6 +86,8 @@ class CurlHandle:
         self.easy.setopt(pycurl.HEADERFUNCTION, self._take_header)
         self.easy.setopt(pycurl.WRITEFUNCTION, self._take_body)
         self.easy.setopt(pycurl.DEBUGFUNCTION, self._take_note)
+        self.easy.setopt(pycurl.READFUNCTION, self._give_part)
+        self.easy.setopt(pycurl.SEEKFUNCTION, self._give_again)
 
     def load(
         self,
@@ -111,7 +115,8 @@ class CurlHandle:
         setopt(pycurl.RESOLVE, [_pinned(target, found.addresses)] if found else [])
         setopt(pycurl.HTTPHEADER, _header_lines(outgoing.request.headers))
         setopt(pycurl.VERBOSE, target.scheme == "https")
-        _set_body(self.easy, outgoing.request.method, outgoing.request.body)
+        self._upload = outgoing.upload
+        _set_body(self.easy, outgoing.request.method, outgoing.request.body, outgoing.upload)
 
     def answer(self) -> Answer:
         """The answer of a successful transfer."""
@@ -135,6 +140,7 @@ class CurlHandle:
         self._lines: list[bytes] = []
         self._body = bytearray()
         self._room, self._into = MAX_BODY, None
+        self._upload = None
         self._header_bytes = 0
         self._dns_us = 0
         self._fault = ""
@@ -161,6 +167,23 @@ class CurlHandle:
             self._flooded = True
             return 0
         return len(line)
+
+    def _give_part(self, most: int) -> bytes | int:
+        """The next bytes of the upload. Runs on the sending thread: reads a little from the disk at a time."""
+        if self._upload is None:
+            return b""
+        try:
+            return self._upload.read(most)
+        except OSError as error:
+            self._fault = f"({error.strerror or error})"
+            return pycurl.READFUNC_ABORT
+
+    def _give_again(self, offset: int, origin: int) -> int:
+        """libcurl sends again from the start when a kept connection turned out to be closed."""
+        if self._upload is None or offset or origin:
+            return pycurl.SEEKFUNC_CANTSEEK
+        self._upload.rewind()
+        return pycurl.SEEKFUNC_OK
 
     def _take_body(self, part: bytes) -> int:
         read = part[: self._room]
@@ -216,9 +239,12 @@ def _set_tls(easy: pycurl.Curl, tls: TlsOptions) -> None:
         easy.setopt(pycurl.SSLKEY_BLOB, tls.key.encode())
 
 
-def _set_body(easy: pycurl.Curl, method: str, body: bytes) -> None:
-    """HTTPGET and POST reset what an earlier request of the handle set."""
-    if body or method in _WITH_BODY:
+def _set_body(easy: pycurl.Curl, method: str, body: bytes, upload: Upload | None) -> None:
+    """HTTPGET, POST and UPLOAD reset what an earlier request of the handle set."""
+    if upload:
+        easy.setopt(pycurl.UPLOAD, 1)
+        easy.setopt(pycurl.INFILESIZE_LARGE, upload.length)
+    elif body or method in _WITH_BODY:
         easy.setopt(pycurl.POST, 1)
         easy.setopt(pycurl.POSTFIELDS, body)
     else:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from pbxhub.sending.address_guard import NetworkGrant
+from pbxhub.sending.upload import Upload
 from pbxhub.webhooks.request import Request
 
 
@@ -32,6 +33,7 @@ class Outgoing:
     follow_to_get: follows one redirect (301, 302, 303) with a GET that contains nothing of this request.
     networks: which of the operator's allowed networks it may reach (the grant of the project).
     most_body: bytes of the answer to read at most. into: writes them here instead of into Answer.body.
+    upload: the body with its files, read while it is sent; None sends Request.body.
     """
 
     request: Request
@@ -42,6 +44,7 @@ class Outgoing:
     networks: NetworkGrant = None
     most_body: int = MAX_BODY
     into: IO[bytes] | None = None
+    upload: Upload | None = None
 
 
 @dataclass(frozen=True, slots=True)

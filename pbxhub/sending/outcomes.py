@@ -27,8 +27,11 @@ class Outcome:
 
 UNREADABLE, LOST, RESTORED = "secret_unreadable", "worker_lost", "restored"
 TOKEN_EXPIRED, TOKEN_REFUSED = "token_expired", "token_refused"
-NOT_SENT_YET = frozenset({UNREADABLE, TOKEN_REFUSED})
-"""No request left, so no try is used up: the delivery waits until somebody enters the secret or connects again."""
+FILE_NOT_READY, FILE_GONE, FILE_TOO_LARGE = "file_not_ready", "file_gone", "file_too_large"
+FILE_REFUSED, FILE_UNREADABLE = "file_refused", "file_unreadable"
+NOT_SENT_YET = frozenset({UNREADABLE, TOKEN_REFUSED, FILE_NOT_READY})
+"""No request left, so no try is used up: the delivery waits until somebody enters the secret or connects again, or
+until the recording is there."""
 _TABLE = (
     Outcome("ok", "", "The receiver accepted the request.", "", False),
     Outcome(
@@ -155,6 +158,41 @@ _TABLE = (
         "NOT_SENT",
         "Not sent yet: the connection has no valid token, because the provider refused to renew it.",
         "Open Connections and press Reconnect. The waiting deliveries are then sent automatically.",
+        True,
+    ),
+    Outcome(
+        FILE_NOT_READY,
+        "NOT_SENT",
+        "Not sent yet: the recording of the call is not complete.",
+        "The hub looks again; the delivery is sent when the PBX has written the file.",
+        True,
+    ),
+    Outcome(
+        FILE_GONE,
+        "NOT_SENT",
+        "Not sent: the recording of the call is not where the PBX has put it.",
+        "Check the recordings folder of the PBX under PBXs, and whether old recordings are deleted there.",
+        False,
+    ),
+    Outcome(
+        FILE_TOO_LARGE,
+        "NOT_SENT",
+        "Not sent: the recording of the call is larger than this hub sends.",
+        "Send the link <<recording>> instead, or ask the operator to raise PBXHUB_LARGEST_FILE_MB.",
+        False,
+    ),
+    Outcome(
+        FILE_REFUSED,
+        "NOT_SENT",
+        "Not sent: the PBX did not hand out the recording of the call.",
+        "Open the address of the recording from this server; it must be served without a login.",
+        True,
+    ),
+    Outcome(
+        FILE_UNREADABLE,
+        "NOT_SENT",
+        "Not sent: the recording of the call could not be read.",
+        "Check that the user of the hub may read the file, and that the disk is sound and not full.",
         True,
     ),
     Outcome(

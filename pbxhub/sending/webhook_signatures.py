@@ -5,11 +5,11 @@ import hashlib
 import hmac
 import json
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pbxhub.vault import Vault
-from pbxhub.webhooks.request import Request
 
 OVERLAP = timedelta(hours=24)
 _PREFIX = "whsec_"
@@ -74,12 +74,13 @@ def open_keys(vault: Vault, sealed: str) -> SigningKeys | None:
 
 
 def identify(
-    request: Request, message_id: str, attempt: int, keys: SigningKeys | None, now: datetime
+    message_id: str, attempt: int, keys: SigningKeys | None, now: datetime, body: Iterable[bytes]
 ) -> tuple[tuple[str, str], ...]:
     """The headers that are added to a request when it is sent.
 
     webhook-id is the same for every attempt of a delivery; webhook-attempt is present from the second attempt on.
     With keys also webhook-timestamp (seconds since 1970) and webhook-signature over id, time and body.
+    body: in parts, as it is sent.
     """
     headers = [("webhook-id", message_id)]
     if attempt > 1:
@@ -87,15 +88,14 @@ def identify(
     if keys:
         timestamp = int(now.timestamp())
         headers.append(("webhook-timestamp", str(timestamp)))
-        headers.append(("webhook-signature", _signatures(keys.valid(now), message_id, timestamp, request.body)))
+        headers.append(("webhook-signature", _signatures(keys.valid(now), message_id, timestamp, body)))
     return tuple(headers)
 
 
-def _signatures(keys: tuple[str, ...], message_id: str, timestamp: int, body: bytes) -> str:
-    signed = f"{message_id}.{timestamp}.".encode() + body
-    return " ".join(f"v1,{_hmac(key, signed)}" for key in keys)
-
-
-def _hmac(key: str, signed: bytes) -> str:
-    raw = base64.b64decode(key.removeprefix(_PREFIX))
-    return base64.b64encode(hmac.digest(raw, signed, hashlib.sha256)).decode()
+def _signatures(keys: tuple[str, ...], message_id: str, timestamp: int, body: Iterable[bytes]) -> str:
+    begun = f"{message_id}.{timestamp}.".encode()
+    hashes = [hmac.new(base64.b64decode(key.removeprefix(_PREFIX)), begun, hashlib.sha256) for key in keys]
+    for part in body:
+        for one in hashes:
+            one.update(part)
+    return " ".join(f"v1,{base64.b64encode(one.digest()).decode()}" for one in hashes)

@@ -37,6 +37,7 @@ sent again         tries = 0, and a row in        resend                   recor
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -153,6 +154,8 @@ class Delivery(Base):
     url: Mapped[str] = mapped_column(String)
     headers: Mapped[list[list[str]]] = mapped_column(JsonColumn)
     body: Mapped[bytes] = mapped_column(LargeBinary)
+    # webhooks/attached: what is inserted into the body when it is sent
+    files: Mapped[list[list[Any]]] = mapped_column(JsonColumn, default=list)
     # the last attempt's outcome: a code of sending/outcomes.py and the HTTP status, empty before the first
     outcome: Mapped[str] = mapped_column(String(40), default="")
     message: Mapped[str] = mapped_column(String(1000), default="")
@@ -188,6 +191,7 @@ class NewDelivery:
     url: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+    files: Sequence[Sequence[Any]] = ()
     outcome: str = ""
     message: str = ""
     finished_on: datetime | None = None

@@ -2,6 +2,7 @@
 each delivery had before."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, SmallInteger, String, Uuid, text
@@ -69,3 +70,4 @@ class BeforeResend(Base):
     url: Mapped[str | None] = mapped_column(String)
     headers: Mapped[list[list[str]] | None] = mapped_column(JsonColumn)
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    files: Mapped[list[list[Any]] | None] = mapped_column(JsonColumn)

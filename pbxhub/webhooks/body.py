@@ -8,8 +8,9 @@ from pbxhub.translatable import say
 from pbxhub.webhooks.encoders import form_text, json_text, xml_text
 from pbxhub.webhooks.free_xml import free_xml, free_xml_problem
 from pbxhub.webhooks.leaves import Node
+from pbxhub.webhooks.multipart import multipart
 from pbxhub.webhooks.rendering import Context, RenderError, to_bytes
-from pbxhub.webhooks.spec import RequestSpec
+from pbxhub.webhooks.spec import Parameter, RequestSpec
 from pbxhub.webhooks.spec_json import FieldError
 from pbxhub.webhooks.template import Template, TemplateError, compile_template, literal
 from pbxhub.webhooks.tree import XML_NAME
@@ -20,6 +21,7 @@ WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 CONTENT_TYPES = {
     "json": "application/json",
     "form": "application/x-www-form-urlencoded",
+    "multipart": "multipart/form-data",
     "json-rpc": "application/json",
     "raw": "text/plain",
     "xml": "application/xml",
@@ -40,6 +42,8 @@ def compile_body(request: RequestSpec, tree: Node, errors: list[FieldError]) -> 
         return _free_xml(request.text, errors) if request.text else _xml(request, tree, errors)
     if request.format == "json-rpc":
         return _json_rpc(request, tree, errors)
+    if request.format == "multipart":
+        return lambda context: multipart(tree(context), context)
     write = json_text if request.format == "json" else form_text
     return lambda context: to_bytes(write(tree(context), context))
 
@@ -47,7 +51,7 @@ def compile_body(request: RequestSpec, tree: Node, errors: list[FieldError]) -> 
 def _check_parts(request: RequestSpec, errors: list[FieldError]) -> None:
     """Refuses settings that the chosen method and format would not send."""
     chosen = say("the format %(format)s", format=request.format)
-    if request.method in WITHOUT_BODY and request.format in ("raw", "xml", "json-rpc"):
+    if request.method in WITHOUT_BODY and request.format in ("raw", "xml", "json-rpc", "multipart"):
         errors.append(
             FieldError(
                 "format",
@@ -68,14 +72,36 @@ def _check_parts(request: RequestSpec, errors: list[FieldError]) -> None:
         errors.append(
             FieldError("text", say("is not sent by %(chosen)s; delete it or choose raw or xml", chosen=chosen))
         )
-    if request.file and (request.format != "raw" or request.text):
-        errors.append(FieldError("file", say("is sent only by the format raw without a text")))
+    errors.extend(_file_problems(request))
     if request.rpc_method and request.format != "json-rpc":
         errors.append(
             FieldError("rpc_method", say("is not sent by %(chosen)s; delete it or choose json-rpc", chosen=chosen))
         )
     if request.method not in WITHOUT_BODY and request.format != "none" and not request.file:
         errors.extend(_charsets(request))
+
+
+def _file_problems(request: RequestSpec) -> Iterator[FieldError]:
+    """Contradictions about the webhook's own file. In multipart, the boundary must stand in the Content-Type."""
+    sends = request.format == "multipart" and _has_file(request.parameters)
+    if request.file and not sends and (request.format != "raw" or request.text):
+        yield FieldError(
+            "file",
+            say("is sent only by the format raw without a text, and by a parameter of the type file in multipart"),
+        )
+    if sends and not request.file:
+        yield FieldError("file", say("is empty, and a parameter of the type file sends it; choose a file"))
+    if request.format == "multipart":
+        own = any(header.name.lower() == "content-type" for header in request.headers)
+        if own or not request.content_type:
+            yield FieldError(
+                "headers.Content-Type" if own else "content_type",
+                say("is set by the format multipart, with its boundary; delete your own"),
+            )
+
+
+def _has_file(parameters: tuple[Parameter, ...]) -> bool:
+    return any(item.type == "file" or _has_file(item.children) for item in parameters)
 
 
 def _charsets(request: RequestSpec) -> Iterator[FieldError]:

@@ -154,6 +154,8 @@ ENTRIES: tuple[Entry, ...] = (
            "file on the PBX", "MIXMONITOR_FILENAME"),
     _entry("recording_size", "int", "AakX", "918044",
            "bytes of the recording, when its file is on the host of the hub", "hub"),
+    _entry("recording_base64", "str", "AakX", "UklGRiQAAABXQVZF",
+           "the recording itself in base64; its bytes join the request when it is sent", "hub"),
     _entry("call_card", "str", _CALL, "https://pbx.example.com/calls/1778754610.42",
            "link to the call in the account", "hub"),
     _entry("transfer_from", "str", "AakX", "101", "who transferred last", "AMI"),

@@ -11,15 +11,15 @@ from pbxhub.webhooks.catalogue import QUESTION, STAGES
 from pbxhub.webhooks.certificates import certificates_error
 from pbxhub.webhooks.ga4 import lint_ga4
 from pbxhub.webhooks.matching import compile_filters, conditions_of
-from pbxhub.webhooks.request import compile_request
+from pbxhub.webhooks.request import compile_request, may_send_recording
 from pbxhub.webhooks.retry import check_retry
 from pbxhub.webhooks.saved_values import check_answer
-from pbxhub.webhooks.spec import FieldError, Limits, Parameter, RequestSpec, SpecError, WebhookSpec, load_spec
+from pbxhub.webhooks.spec import FieldError, Parameter, RequestSpec, SpecError, WebhookSpec, load_spec
 from pbxhub.webhooks.spec_json import join
 from pbxhub.webhooks.success import check_success
 from pbxhub.webhooks.template import TemplateError, compile_template
 
-MOST_IN_FLIGHT, LONGEST_DEADLINE = 100, 60
+MOST_IN_FLIGHT, LONGEST_DEADLINE, LONGEST_UPLOAD = 100, 60, 600
 LONGEST_NAME = 200  # characters
 _DIALPLAN_SIGNS = frozenset(",()$")
 
@@ -36,7 +36,7 @@ def problems(spec: WebhookSpec) -> list[FieldError]:
     """The errors that prevent a webhook from being saved."""
     errors = _errors_of(compile_request, spec) + _errors_of(compile_filters, spec)
     errors += check_auth(spec.request.auth) + check_success(spec.success) + check_retry(spec.retry)
-    errors += check_answer(spec.answer) + _check_limits(spec.limits) + _check_rest(spec.request)
+    errors += check_answer(spec.answer) + _check_limits(spec) + _check_rest(spec.request)
     return errors + check_steering(spec)
 
 
@@ -67,8 +67,10 @@ def _errors_of(compile_part: Callable[[WebhookSpec], Any], spec: WebhookSpec) ->
     return []
 
 
-def _check_limits(limits: Limits) -> list[FieldError]:
-    bounds = (("in_flight", limits.in_flight, MOST_IN_FLIGHT), ("deadline", limits.deadline, LONGEST_DEADLINE))
+def _check_limits(spec: WebhookSpec) -> list[FieldError]:
+    limits = spec.limits
+    longest = LONGEST_UPLOAD if may_send_recording(spec.request) else LONGEST_DEADLINE
+    bounds = (("in_flight", limits.in_flight, MOST_IN_FLIGHT), ("deadline", limits.deadline, longest))
     return [
         FieldError(f"limits.{name}", say("is %(given)s; give 1 to %(most)s", given=given, most=most))
         for name, given, most in bounds
@@ -124,6 +126,15 @@ def used_parameters(spec: WebhookSpec) -> Iterator[tuple[str, str]]:
         except TemplateError:
             continue
         yield from ((path, name) for name in dict.fromkeys(slot.name for slot in slots))
+    yield from ((path, "recording_file") for path in _recordings(spec.request.parameters, "parameters"))
+
+
+def _recordings(parameters: tuple[Parameter, ...], path: str) -> Iterator[str]:
+    for index, item in enumerate(parameters):
+        own = join(path, item.name or f"[{index}]")
+        if item.type == "recording":
+            yield own
+        yield from _recordings(item.children, own)
 
 
 def _templates(request: RequestSpec) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus
 
 from pbxhub.translatable import say
 from pbxhub.webhooks.rendering import LARGEST_REQUEST, Context, Fragment, RenderError, to_bytes
-from pbxhub.webhooks.tree import XML_TEXT, Attribute
+from pbxhub.webhooks.tree import XML_TEXT, Attribute, Repeated
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _CDATA_END = re.compile(r"(^|\])(?=>)|(^|(?<=\]))\Z")
@@ -50,13 +50,16 @@ def _with_fragments(value: Any, context: Context) -> str:
     return context.spend(value.text) if kind is Fragment else _plain.encode(value)
 
 
-def pairs_of(value: Any, context: Context, name: str = "") -> Iterator[tuple[str, str]]:
-    """Name and text of every leaf, nested as a[b][0]. An empty object or array has no leaf, so it is not sent."""
-    if not isinstance(value, (dict, list)):
-        yield name, context.text(value)
-        return
-    for step, item in value.items() if isinstance(value, dict) else enumerate(value):
-        yield from pairs_of(item, context, f"{name}[{step}]" if name else str(step))
+def leaves_of(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Name and value of every leaf, nested as a[b][0]. An empty object or array has no leaf, so it is not sent."""
+    if isinstance(value, Repeated):
+        for item in value.values:
+            yield from leaves_of(item, name)
+    elif isinstance(value, (dict, list)):
+        for step, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves_of(item, f"{name}[{step}]" if name else str(step))
+    else:
+        yield name, value
 
 
 def form_text(value: Any, context: Context) -> str:
@@ -71,8 +74,8 @@ def query_text(value: Any, context: Context) -> str:
 
 def _joined(value: Any, context: Context, encode: Callable[[str], str]) -> str:
     pairs, size = [], 0
-    for name, text in pairs_of(value, context):
-        pairs.append(f"{encode(name)}={encode(text)}")
+    for name, leaf in leaves_of(value):
+        pairs.append(f"{encode(name)}={encode(context.text(leaf))}")
         size += len(pairs[-1]) + 1
         if size > LARGEST_REQUEST:  # a long name is repeated for each of its fields
             message = say("the request has %(size)s bytes; at most %(most)s are sent", size=size, most=LARGEST_REQUEST)

@@ -1,4 +1,7 @@
-"""Finds form names that overwrite each other at a receiver: a and a[b], or an object and the same name by hand."""
+"""Finds form names that overwrite each other at a receiver: a and a[b], or an object and the same name by hand.
+
+The same name twice at one level is meant: user[] for PHP, user for others, sends a list.
+"""
 
 import re
 from collections.abc import Iterator
@@ -13,16 +16,17 @@ Steps = tuple[str, ...]
 
 
 def clashing_names(parameters: tuple[Parameter, ...], top: str) -> list[FieldError]:
-    """Errors for names that occur twice or are the beginning of another name."""
+    """Errors for names that occur at two levels or are the beginning of another name."""
     values: dict[Steps, str] = {}
+    levels: dict[Steps, str] = {}
     groups: dict[Steps, str] = {}
     errors = []
     for path, name in _sent_names(parameters, "", "parameters", top == "array"):
         steps = _steps(name)
         above = [steps[:length] for length in range(1, len(steps))]
-        met = [
-            known for known in (*(values.get(part) for part in above), values.get(steps), groups.get(steps)) if known
-        ]
+        level = path.removesuffix(name)
+        same = values.get(steps) if levels.setdefault(steps, level) != level else None
+        met = [known for known in (*(values.get(part) for part in above), same, groups.get(steps)) if known]
         if met:
             errors.append(
                 FieldError(
@@ -43,7 +47,7 @@ def clashing_names(parameters: tuple[Parameter, ...], top: str) -> list[FieldErr
 def _sent_names(
     parameters: tuple[Parameter, ...], prefix: str, path: str, is_array: bool
 ) -> Iterator[tuple[str, str]]:  # fmt: skip
-    """Path and full name of every value in the tree, as encoders.pairs_of writes them."""
+    """Path and full name of every value in the tree, as encoders.leaves_of writes them."""
     for index, item in enumerate(parameters):
         step = str(index) if is_array else _BRACED.sub(r"\1", item.name)
         name = f"{prefix}[{step}]" if prefix else step

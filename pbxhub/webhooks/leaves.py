@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pbxhub.translatable import say
+from pbxhub.webhooks.attached import FilePart, file_name_of
 from pbxhub.webhooks.rendering import Context, Fragment, MandatoryError, RenderError, to_bytes
 from pbxhub.webhooks.spec import Empty, Format, Parameter
 from pbxhub.webhooks.template import Template, as_number
@@ -88,6 +89,25 @@ def boolean_leaf(template: Template, blank: Node) -> Node:
         return value
 
     return node
+
+
+def recording_leaf(template: Template, mandatory: bool) -> Node:
+    """The recording of the call as a file; left out when there is none. template: the name it is sent under; empty for
+    that of the file."""
+
+    def node(context: Context) -> Any:
+        if context.recording:
+            return FilePart(template.text(context) or file_name_of(context.recording), context.mark("raw"))
+        if mandatory:
+            raise MandatoryError(say("is mandatory, and the call has no recording"))
+        return OMITTED
+
+    return node
+
+
+def own_file_leaf(name: str) -> Node:
+    """The file that is kept with the webhook."""
+    return lambda context: FilePart(name, context.mark_of_own_file())
 
 
 def hash_leaf(template: Template, blank: Node, item: Parameter) -> Node:

@@ -10,6 +10,7 @@ from typing import Any
 from pbxhub.calls.stages import Value
 from pbxhub.json_depth import DEEPEST, is_too_deep
 from pbxhub.translatable import say
+from pbxhub.webhooks.attached import Coding, key_of, mark_of, mark_of_stored
 from pbxhub.webhooks.dates import Write
 
 LARGEST_REQUEST = 256 * 1024
@@ -56,6 +57,7 @@ class Context:
     """One rendering: the values of a call, and the formats of the project's times and numbers.
 
     left: how many characters values may still produce. This limits the time and memory of a rendering.
+    content_type: of the body, where the body decides it.
     """
 
     values: Mapping[str, Value]
@@ -63,6 +65,25 @@ class Context:
     country: str
     write_date: Write
     left: int = _BUDGET
+    content_type: str = ""
+
+    @property
+    def file_key(self) -> str:
+        """What the marks of files in this rendering begin with."""
+        return key_of(self.values.get("delivery_id"))
+
+    @property
+    def recording(self) -> str:
+        """The recording of the call, as the PBX reported it; "" without one."""
+        return str(self.values.get("recording_file") or "")
+
+    def mark(self, coding: Coding) -> str:
+        """Stands for the bytes of the recording."""
+        return mark_of(self.file_key, coding)
+
+    def mark_of_own_file(self) -> str:
+        """Stands for the bytes of the webhook's own file."""
+        return mark_of_stored(self.file_key)
 
     def date(self, moment: datetime) -> str | int:
         return self.write_date(moment, self.zone)

@@ -1,26 +1,28 @@
 """Renders the exact request for a webhook and a call, or says why there is none."""
 
-from collections.abc import Callable, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from typing import Any
+from typing import Any, cast
 
 from pbxhub.calls.stages import Value
 from pbxhub.translatable import say
 from pbxhub.webhooks import dates
+from pbxhub.webhooks.attached import Attached, Coding, cut
 from pbxhub.webhooks.body import CONTENT_TYPES, WITHOUT_BODY, compile_body
 from pbxhub.webhooks.encoders import percent, query_text
 from pbxhub.webhooks.headers import header_name_error, header_value_error
 from pbxhub.webhooks.leaves import Node
 from pbxhub.webhooks.rendered_request import SKIPPED, NotSent, Request
 from pbxhub.webhooks.rendering import LARGEST_REQUEST, Context, MandatoryError, RenderError, to_bytes
-from pbxhub.webhooks.spec import Field, RequestSpec, WebhookSpec
+from pbxhub.webhooks.spec import Field, Parameter, RequestSpec, WebhookSpec
 from pbxhub.webhooks.spec_json import FieldError, SpecError, join
-from pbxhub.webhooks.template import Template, TemplateError, compile_template, literal
+from pbxhub.webhooks.template import RECORDING_BASE64, Template, TemplateError, compile_template, literal
 from pbxhub.webhooks.tree import compile_tree, template_bytes
 from pbxhub.webhooks.urls import LONGEST_URL, Url, compile_url, join_query
 
-__all__ = ["CompiledRequest", "NotSent", "Request", "compile_request"]
+__all__ = ["CompiledRequest", "NotSent", "Request", "compile_request", "may_send_recording"]
 
 MOST_HEADERS, MOST_QUERY_FIELDS = 50, 100
 LARGEST_TEMPLATE = 64 * 1024
@@ -63,6 +65,9 @@ class CompiledRequest:
     body: Body
     write_date: dates.Write
     incomplete: str  # the code when a mandatory field is empty
+    base64: Coding | None  # how <<recording_base64>> is written; None when the body does not have it
+    attaches: bool  # whether it may send the recording of a call
+    own_file: tuple[str, bytes]
 
     def render(self, values: Mapping[str, Value], zone: tzinfo = UTC, country: str = "") -> Request | NotSent:
         """The request for these parameter values.
@@ -71,7 +76,10 @@ class CompiledRequest:
         """
         context = Context(values, zone, country, self.write_date)
         try:
-            request = Request(self.method, self._url(context), self._headers(context), self.body(context))
+            if self.base64:
+                mark = context.mark(self.base64) if context.recording else None
+                context.values = ChainMap({RECORDING_BASE64: mark}, cast(Any, values))  # reads only
+            request = self._request(context)
             size = len(request.body) + len(request.url) + sum(len(name) + len(text) for name, text in request.headers)
             if size > LARGEST_REQUEST:
                 raise RenderError(
@@ -88,6 +96,15 @@ class CompiledRequest:
         except OverflowError:  # from datetime, when a time zone moves a time outside its calendar
             return NotSent(RenderError.code, say("a time is outside the years 1 to 9999 and cannot be written"))
         return request
+
+    def _request(self, context: Context) -> Request:
+        url, body = self._url(context), self.body(context)
+        headers, files = self._headers(context), tuple[Attached, ...]()
+        if context.content_type:
+            headers = (("Content-Type", context.content_type), *headers)
+        if self.attaches or self.own_file[1]:
+            body, files = cut(body, context.file_key, context.recording, self.own_file)
+        return Request(self.method, url, headers, body, files)
 
     def _url(self, context: Context) -> str:
         fields = ((field.name, field.render(context)) for field in self.query)
@@ -127,6 +144,7 @@ def compile_request(spec: WebhookSpec) -> CompiledRequest:
         raise SpecError(errors)
     url = _url(request, errors)
     headers, query = _headers(request, errors), _query(request, errors)
+    errors.extend(_misplaced_base64(spec))
     tree, in_query = _tree(request, errors), request.method in WITHOUT_BODY
     body = compile_body(request, tree, errors)
     if request.date_format == "pattern" and (message := dates.pattern_error(request.date_pattern)):
@@ -137,7 +155,61 @@ def compile_request(spec: WebhookSpec) -> CompiledRequest:
     query_tree = tree if in_query and request.format in ("json", "form") else None
     skips = spec.incomplete == "skip" and spec.steering is None  # a call that waits gets an answer in any case
     incomplete = SKIPPED if skips else MandatoryError.code
-    return CompiledRequest(request.method, url, headers, query, query_tree, body, write_date, incomplete)
+    base64: Coding | None = None
+    if any(_has_base64(text) for _, text in _body_texts(request)):
+        base64 = "form" if request.format == "form" else "base64"
+    attaches = may_send_recording(request)
+    own_file = (request.file_name or "file", request.file) if request.format == "multipart" else ("", b"")
+    return CompiledRequest(
+        request.method, url, headers, query, query_tree, body, write_date, incomplete, base64, attaches, own_file
+    )
+
+
+def _body_texts(request: RequestSpec) -> Iterator[tuple[str, str]]:
+    """Path and text of everything that is written into the body."""
+    yield from (("text", request.text), ("rpc_method", request.rpc_method))
+    yield from _texts_of(request.parameters, "parameters")
+
+
+def _texts_of(parameters: tuple[Parameter, ...], path: str) -> Iterator[tuple[str, str]]:
+    for index, item in enumerate(parameters):
+        own = join(path, item.name or f"[{index}]")
+        yield own, item.value
+        yield from _texts_of(item.children, own)
+
+
+def may_send_recording(request: RequestSpec) -> bool:
+    """Whether the request may have the recording of its call in it. Compiles nothing: a claim asks this."""
+    return _sends_recording(request.parameters) or any(RECORDING_BASE64 in text for _, text in _body_texts(request))
+
+
+def _sends_recording(parameters: tuple[Parameter, ...]) -> bool:
+    return any(item.type == "recording" or _sends_recording(item.children) for item in parameters)
+
+
+def _has_base64(text: str) -> bool:
+    if RECORDING_BASE64 not in text:
+        return False
+    try:
+        return any(slot.name == RECORDING_BASE64 for slot in compile_template(text).slots)
+    except TemplateError:
+        return False
+
+
+def _misplaced_base64(spec: WebhookSpec) -> Iterator[FieldError]:
+    """<<recording_base64>> outside a body, and files in a request whose answer a call waits for."""
+    request = spec.request
+    inside = [path for path, text in _body_texts(request) if _has_base64(text)]
+    outside = [("url", request.url)]
+    outside += [(join("headers", item.name), item.value) for item in request.headers]
+    outside += [(join("query", item.name), item.value) for item in request.query]
+    wrong = [path for path, text in outside if _has_base64(text)]
+    if request.method in WITHOUT_BODY or "rpc_method" in inside:
+        wrong += inside
+    for path in wrong:
+        yield FieldError(path, say("has <<recording_base64>>, which only a body can carry; use POST and a body"))
+    if spec.steering is not None and (inside or _sends_recording(request.parameters)):
+        yield FieldError("parameters", say("send the recording, but a call that waits for an answer has none yet"))
 
 
 def _url(request: RequestSpec, errors: list[FieldError]) -> Url | None:
@@ -151,7 +223,8 @@ def _url(request: RequestSpec, errors: list[FieldError]) -> Url | None:
 def _tree(request: RequestSpec, errors: list[FieldError]) -> Node:
     """The compiled tree. A query has no types, so it is compiled like a form."""
     as_form = request.method in WITHOUT_BODY and request.format == "json"
-    return compile_tree(request.parameters, request.top, "form" if as_form else request.format, errors)
+    name = request.file_name or "file"
+    return compile_tree(request.parameters, request.top, "form" if as_form else request.format, errors, name)
 
 
 def _headers(request: RequestSpec, errors: list[FieldError]) -> tuple[CompiledField, ...]:
@@ -178,7 +251,8 @@ def _headers(request: RequestSpec, errors: list[FieldError]) -> tuple[CompiledFi
         if message := header_value_error(field.template.literal):
             errors.append(FieldError(field.path, message))
         seen.add(item.name.lower())
-    default = CONTENT_TYPES.get(request.format) if request.method not in WITHOUT_BODY else None
+    by_body = request.method in WITHOUT_BODY or request.format == "multipart"  # which has no body, or makes its own
+    default = None if by_body else CONTENT_TYPES.get(request.format)
     if default and request.content_type and "content-type" not in seen:
         fields.insert(0, CompiledField("Content-Type", literal(default), False, True, "headers.Content-Type", True))
     return tuple(fields)
@@ -215,7 +289,14 @@ def _field(item: Field, group: str, index: int, omit_empty: bool, errors: list[F
 
 
 def _check_size(request: RequestSpec, errors: list[FieldError]) -> None:
-    texts: list[Any] = [request.url, request.text, request.rpc_method, request.xml_root, request.date_pattern]
+    texts: list[Any] = [
+        request.url,
+        request.text,
+        request.file_name,
+        request.rpc_method,
+        request.xml_root,
+        request.date_pattern,
+    ]
     texts += [text for item in (*request.headers, *request.query) for text in (item.name, item.value)]
     size = sum(len(to_bytes(text)) for text in texts) + template_bytes(request.parameters)
     if size > LARGEST_TEMPLATE:

@@ -17,8 +17,8 @@ __all__ = [
 ]  # fmt: skip
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
-Format = Literal["json", "form", "json-rpc", "raw", "xml", "none"]
-Kind = Literal["text", "number", "boolean", "array", "object", "md5", "crc32", "sha1", "sha256"]
+Format = Literal["json", "form", "multipart", "json-rpc", "raw", "xml", "none"]
+Kind = Literal["text", "number", "boolean", "array", "object", "md5", "crc32", "sha1", "sha256", "recording", "file"]
 Empty = Literal["", "null", "empty", "omit"]
 Operator = Literal[
     "equals", "not_equals", "contains", "starts_with", "in", "not_in", "greater", "less", "at_least", "at_most",
@@ -65,7 +65,8 @@ class Parameter:
     """A node of the parameter tree.
 
     name: Latin without spaces, or any text as {{any text}}; empty inside an array.
-    value: text with <<placeholders>> of every type but array and object, which have children instead.
+    value: text with <<placeholders>> of every type but array and object, which have children instead. Of the type
+    recording (the recording of the call, in multipart), the file name to send; the type file is RequestSpec.file.
     empty: what to send for an empty value: "null", "empty" (an empty string) or "omit" (leave the name out); "" means
     null in JSON and an empty string elsewhere. mandatory: when the value is empty, the request is not sent.
     attribute: in XML, an attribute of the enclosing element. A field named {{#text}} is the text of that element.
@@ -104,7 +105,8 @@ class RequestSpec:
 
     headers: a Content-Type here replaces that of the format; content_type=False removes it.
     query: appended to the query in the URL. parameters: the tree; top says whether it is an object or an array.
-    text: the body of raw, or free XML. file: the body of raw as bytes, without placeholders.
+    text: the body of raw, or free XML. file: the body of raw as bytes, without placeholders; or the file that a
+    parameter of the type file sends in multipart, under the name file_name.
     xml_root: name of the outermost element of a tree. rpc_method: "method" of JSON-RPC.
     date_pattern: strftime, when date_format is "pattern".
     follow_to_get: follows one redirect with GET (Google Apps Script). tls_ca: certificate authority in PEM.
@@ -121,6 +123,7 @@ class RequestSpec:
     top: Literal["object", "array"] = "object"
     text: str = ""
     file: bytes = b""
+    file_name: str = ""
     xml_root: str = "request"
     rpc_method: str = ""
     auth: Auth = Auth()

@@ -19,6 +19,9 @@ _UNCLOSED = re.compile(r"<<[ ]*[A-Za-z_]")
 MOST_FILTERS = 8
 MOST_MISTAKES = 20  # finding a similar name for each takes time
 
+RECORDING_BASE64 = "recording_base64"
+"""Its value is a mark that stands for the file until the request is sent: no filter could change that."""
+
 Encode = Callable[[str], str]
 
 
@@ -142,6 +145,8 @@ def _slot(inside: str) -> Slot:
                 most=MOST_FILTERS,
             )
         )
+    if canonical == RECORDING_BASE64 and steps:
+        raise value_filters.FilterError(say("recording_base64 has no filters: the file is added when it is sent"))
     return Slot(canonical, tuple(_filter(step) for step in steps))
 
 

@@ -12,11 +12,22 @@ from typing import Any
 from pbxhub.translatable import say
 from pbxhub.webhooks.arithmetic import NUMBER
 from pbxhub.webhooks.form_names import clashing_names
-from pbxhub.webhooks.leaves import BOOLEANS, OMITTED, Node, blank_of, boolean_leaf, hash_leaf, number_leaf, text_leaf
+from pbxhub.webhooks.leaves import (
+    BOOLEANS,
+    OMITTED,
+    Node,
+    blank_of,
+    boolean_leaf,
+    hash_leaf,
+    number_leaf,
+    own_file_leaf,
+    recording_leaf,
+    text_leaf,
+)
 from pbxhub.webhooks.rendering import Context, MandatoryError, RenderError, to_bytes
 from pbxhub.webhooks.spec import Format, Parameter
 from pbxhub.webhooks.spec_json import FieldError, join
-from pbxhub.webhooks.template import Template, TemplateError, compile_template
+from pbxhub.webhooks.template import RECORDING_BASE64, Template, TemplateError, compile_template
 
 DEEPEST, MOST_PARAMETERS = 10, 500
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-\[\]]*")
@@ -24,6 +35,8 @@ _BRACED = re.compile(r"\{\{(.+)\}\}", re.DOTALL)
 _XML_START = r"A-Za-z_\u00C0-\u00D6\u00D8-\u00F6\u00F8-\u02FF\u0370-\u037D\u037F-\u1FFF\u2070-\u218F\u3001-\uD7FF"
 XML_NAME = re.compile(rf"[{_XML_START}][{_XML_START}\-.0-9\u00B7\u0300-\u036F]*")
 XML_TEXT = "#text"
+REPEATING = ("form", "multipart")
+"""Formats in which a name may occur twice at one level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +54,24 @@ class Attribute(str):
     __slots__ = ()
 
 
-def compile_tree(parameters: tuple[Parameter, ...], top: str, request_format: Format, errors: list[FieldError]) -> Node:
-    """A function from a context to the structure. Appends every error in the tree to errors."""
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The values of a name that a form repeats."""
+
+    values: tuple[Any, ...]
+
+
+def compile_tree(
+    parameters: tuple[Parameter, ...],
+    top: str,
+    request_format: Format,
+    errors: list[FieldError],
+    own_file_name: str = "",
+) -> Node:
+    """A function from a context to the structure. Appends every error in the tree to errors. own_file_name: of the file
+    that is kept with the webhook."""
     root = Parameter(type="array" if top == "array" else "object", children=parameters)
-    compiler = _Compiler(request_format, errors)
+    compiler = _Compiler(request_format, errors, own_file_name)
     node = compiler.container(root, "parameters", 1)
     if compiler.count > MOST_PARAMETERS:
         errors.append(
@@ -57,7 +84,7 @@ def compile_tree(parameters: tuple[Parameter, ...], top: str, request_format: Fo
                 ),
             )
         )
-    elif request_format == "form" and not errors:
+    elif request_format in REPEATING and not errors:
         errors.extend(clashing_names(parameters, top))
     return node
 
@@ -79,6 +106,7 @@ def template_bytes(parameters: tuple[Parameter, ...]) -> int:
 class _Compiler:
     format: Format
     errors: list[FieldError]
+    own_file_name: str
     count: int = 0
 
     def container(self, item: Parameter, path: str, depth: int) -> Node:
@@ -88,6 +116,8 @@ class _Compiler:
             return lambda _: None
         children = list(self._children(item, path, depth))
         build = _array(children) if item.type == "array" else _object(children)
+        if item.type != "array" and len({child.name for child in children}) < len(children):
+            build = _object_with_repeats(children)
         return _emptied(build, item, path)
 
     def _children(self, item: Parameter, path: str, depth: int) -> Iterator[Child]:
@@ -112,6 +142,8 @@ class _Compiler:
             return self.container(item, path, depth + 1)
         if item.children:
             self._refuse(path, say("is a %(type)s and has children; choose the type object or array", type=item.type))
+        if item.type in ("recording", "file"):
+            return self._file(item, path)
         return self._leaf(item, path)
 
     def _leaf(self, item: Parameter, path: str) -> Node:
@@ -120,6 +152,8 @@ class _Compiler:
         except TemplateError as error:
             self.errors.extend(FieldError(path, message) for message in error.messages)
             return lambda _: None
+        if item.type != "text" and any(slot.name == RECORDING_BASE64 for slot in template.slots):
+            self._refuse(path, say("is a %(type)s; <<recording_base64>> needs the type text", type=item.type))
         blank = blank_of(item, self.format)
         if item.type == "text":
             typed = self.format in ("json", "json-rpc")
@@ -131,6 +165,28 @@ class _Compiler:
             self._static(item, template, path, lambda text: BOOLEANS.get(text.lower()))
             return boolean_leaf(template, blank)
         return hash_leaf(template, blank, item)
+
+    def _file(self, item: Parameter, path: str) -> Node:
+        if self.format != "multipart":
+            self._refuse(
+                path,
+                say(
+                    "is a file, which only the format multipart sends; choose it, or the type text with "
+                    "<<recording_base64>>"
+                ),
+            )
+        if item.empty in ("null", "empty"):
+            self._refuse(path, say("is a file, which cannot be empty; leave it out or make it mandatory"))
+        if item.type == "file":
+            if item.value:
+                self._refuse(path, say("is the file of the webhook; its name is set where it was chosen"))
+            return own_file_leaf(self.own_file_name)
+        try:
+            template = compile_template(item.value)
+        except TemplateError as error:
+            self.errors.extend(FieldError(path, message) for message in error.messages)
+            return lambda _: None
+        return recording_leaf(template, item.mandatory)
 
     def _static(self, item: Parameter, template: Template, path: str, accepts: Callable[[str], Any]) -> None:
         """Checks a number or boolean without placeholders; one with placeholders is checked when it is rendered."""
@@ -164,7 +220,7 @@ class _Compiler:
                 ),
             )
             return child.name
-        if name in seen:
+        if name in seen and self.format not in REPEATING:
             self._refuse(path, say("the name %(name)s occurs twice at this level", name=name))
         seen.add(name)
         return name
@@ -188,6 +244,16 @@ class _Compiler:
 
 def _object(children: list[Child]) -> Node:
     return lambda context: dict(_values(children, context))
+
+
+def _object_with_repeats(children: list[Child]) -> Node:
+    def node(context: Context) -> Any:
+        found: dict[str, list[Any]] = {}
+        for name, value in _values(children, context):
+            found.setdefault(name, []).append(value)
+        return {name: Repeated(tuple(values)) if len(values) > 1 else values[0] for name, values in found.items()}
+
+    return node
 
 
 def _array(children: list[Child]) -> Node:

@@ -3,6 +3,7 @@
 An empty value stays empty, except through default, map and json.
 """
 
+import base64
 import hashlib
 import html
 import re
@@ -122,6 +123,7 @@ FILTERS: dict[str, FilterKind] = {
     "trim": _on_text(str.strip),
     "default": FilterKind("TEXT", _default),
     **{name: _on_text(lambda text, digest=digest: digest(to_bytes(text))) for name, digest in HASHES.items()},  # type: ignore[misc]
+    "base64": _on_text(lambda text: base64.b64encode(to_bytes(text)).decode()),
     "map": FilterKind("ANSWERED=4,*=6", _map),
     **OF_PARTS,
     **OF_NUMBERS,

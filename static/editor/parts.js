@@ -78,6 +78,7 @@ const TYPES = {
   form: "application/x-www-form-urlencoded",
   xml: "application/xml",
   raw: "text/plain",
+  multipart: "multipart/form-data",
 };
 
 function contentType(request, redraw) {
@@ -86,6 +87,9 @@ function contentType(request, redraw) {
   if (!kind || own || request.method === "GET" || request.method === "HEAD" || request.method === "OPTIONS") {
     return null;
   }
+  if (request.format === "multipart") {
+    return fixedHeader(kind);
+  }
   if (!request.content_type) {
     return button("plus", words.addContentType, () => {
       request.content_type = true;
@@ -93,11 +97,8 @@ function contentType(request, redraw) {
       redraw();
     });
   }
-  return el(
-    "div",
-    { class: "line fixed" },
-    el("input", { class: "form-control", value: "Content-Type", readonly: true, "aria-label": words.name }),
-    el("input", { class: "form-control", value: kind, readonly: true, "aria-label": words.value }),
+  return fixedHeader(
+    kind,
     tool("pencil", words.change, () => {
       request.headers.unshift({ name: "Content-Type", value: kind, mandatory: false, empty: "" });
       touch();
@@ -108,6 +109,16 @@ function contentType(request, redraw) {
       touch();
       redraw();
     }),
+  );
+}
+
+function fixedHeader(kind, ...tools) {
+  return el(
+    "div",
+    { class: "line fixed" },
+    el("input", { class: "form-control", value: "Content-Type", readonly: true, "aria-label": words.name }),
+    el("input", { class: "form-control", value: kind, readonly: true, "aria-label": words.value }),
+    ...tools,
   );
 }
 
@@ -194,8 +205,30 @@ export function what(state, data, redraw) {
       ),
     ),
     tree(root, data.choices.type, redraw),
+    request.format === "multipart" && sendsOwnFile(request.parameters) && ownFile(request, redraw),
   );
   return section(words.what, parts);
+}
+
+const sendsOwnFile = (nodes) => nodes.some((node) => node.type === "file" || sendsOwnFile(node.children ?? []));
+
+// The file that is kept with the webhook and sent by its parameters of the type file.
+function ownFile(request, redraw) {
+  const choose = async (event) => {
+    const [file] = event.target.files;
+    if (!file) return;
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    request.file = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+    request.file_name = file.name;
+    touch();
+    redraw();
+  };
+  return labelled(
+    words.ownFile,
+    el("input", { class: "form-control", type: "file", onchange: choose }),
+    "file",
+    request.file ? `${request.file_name || "file"}. ${words.ownFileHint}` : words.ownFileHint,
+  );
 }
 
 export function auth(state, data, redraw) {

@@ -11,6 +11,7 @@ export function complete(spec) {
       top: "object",
       text: "",
       file: "",
+      file_name: "",
       xml_root: "request",
       rpc_method: "",
       date_format: "standard",

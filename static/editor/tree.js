@@ -63,12 +63,18 @@ function row(parent, node, index, path, depth, types, redraw) {
     }),
     select(node, "type", types, () => {
       node.children ??= [];
-      if (isNest(node)) node.value = "";
+      if (isNest(node) || node.type === "file") node.value = "";
       redraw();
     }, { class: "form-select tree-type", "aria-label": words.type }),
     isNest(node)
       ? el("span", { class: "tree-nest second" }, `${node.children.length}`)
-      : text(node, "value", { class: "form-control tree-value", placeholder: "<<caller>>", "aria-label": words.value }),
+      : node.type === "file"
+      ? el("span", { class: "tree-nest second" }, words.ownFileBelow)
+      : text(node, "value", {
+        class: "form-control tree-value",
+        placeholder: node.type === "recording" ? words.fileName : "<<caller>>",
+        "aria-label": words.value,
+      }),
     rules(node, redraw),
     tool("trash", words.remove, () => {
       parent.children.splice(index, 1);

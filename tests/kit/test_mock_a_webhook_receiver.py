@@ -289,7 +289,7 @@ OTHER_KEY = "whsec_" + base64.b64encode(b"o" * 32).decode()
 def signed(body: str, key: str = KEY, now: datetime | None = None) -> dict[str, str]:
     """The headers that the hub itself would add."""
     request = Request("POST", "http://x/", (), body.encode())
-    return dict(identify(request, "msg_1", 1, SigningKeys(key), now or datetime.now(UTC)))
+    return dict(identify("msg_1", 1, SigningKeys(key), now or datetime.now(UTC), (request.body,)))
 
 
 def test_a_signature_is_checked_in_one_call(hooks):

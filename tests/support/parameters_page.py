@@ -48,6 +48,7 @@ _FILTERS = {
     "round": "rounded to so many digits after the point, half away from zero",
     "text": "a number or a boolean as a text",
     "html": "`&`, `<` and `>` escaped, for Slack and Telegram",
+    "base64": "the text in base64",
     "json": "the value as JSON with its quotes, for bodies written by hand",
 }
 

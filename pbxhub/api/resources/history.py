@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pbxhub.account.access import Access
 from pbxhub.account.deliveries import attempts_of, delivery_of, listed
+from pbxhub.account.delivery_details import shown_body
 from pbxhub.account.resending import mark_checked, resend_of, send_again, send_one_again, stop_sending
 from pbxhub.account.secret_visibility import visible_body, visible_text
 from pbxhub.api import schemas
@@ -58,7 +59,8 @@ def attempts(delivery_id: UUID) -> Any:
         access = enter(session)
         delivery = delivery_of(session, access, delivery_id)
         rows = reversed(attempts_of(session, delivery))
-        return {"items": [_attempt(access, delivery, row) for row in rows], "next": None}
+        body = shown_body(session, access, delivery).decode("utf-8", "replace")
+        return {"items": [_attempt(access, delivery, body, row) for row in rows], "next": None}
 
 
 @history.post("/deliveries/<uuid:delivery_id>/resend")
@@ -139,13 +141,13 @@ def _shown(access: Access, row: Delivery) -> dict[str, Any]:
     return {**known, "url": redact_url(row.url), "message": visible_text(access, row.message)}
 
 
-def _attempt(access: Access, delivery: Delivery, row: Attempt) -> dict[str, Any]:
+def _attempt(access: Access, delivery: Delivery, body: str, row: Attempt) -> dict[str, Any]:
     names = ("number", "started_on", "finished_on", "outcome", "status_code", "total_us", "peer")
     return {
         **{name: getattr(row, name) for name in names},
         "request_headers": [list(header) for header in redact_headers((*delivery.headers, *row.request_headers))],
         "message": visible_text(access, row.message),
-        "request_body": visible_body(access, delivery.body).decode("utf-8", "replace"),
+        "request_body": body,
         "response_headers": [list(header) for header in redact_headers(row.response_headers)],
         "response_body": visible_body(access, row.response_body).decode("utf-8", "replace"),
         "response_truncated": row.response_truncated,

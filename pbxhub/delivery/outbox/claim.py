@@ -37,6 +37,7 @@ from pbxhub.store.columns import AMONG, RAW_IDS, JsonColumn, UtcDateTime
 from pbxhub.store.ids import new_id
 from pbxhub.store.postgresql import STALLED
 from pbxhub.store.session import Base
+from pbxhub.webhooks.attached import load_files
 from pbxhub.webhooks.request import Request
 
 LEASE = timedelta(seconds=20)  # beyond the deadline of the request
@@ -105,14 +106,14 @@ _TAKE = {
            out_of_order = out_of_order OR held, held = false
      WHERE {free.format(due=f"id {AMONG[dialect].format('ids')} AND state = 'pending' AND due_at <= :now")}
     RETURNING id, project_id, webhook_id, stage_event_id, call_id, sequence_id, kind, lane, attempts, tries, outcome,
-           created_on, due_at, method, url, headers, body""")  # noqa: S608
+           created_on, due_at, method, url, headers, body, files""")  # noqa: S608
         .bindparams(
             bindparam("token", type_=Uuid()), bindparam("until", type_=UtcDateTime()),
             bindparam("now", type_=UtcDateTime()), bindparam("ids", type_=RAW_IDS[dialect]),
         )
         .columns(
             id=Uuid(), stage_event_id=Uuid(), call_id=Uuid(), sequence_id=Uuid(), created_on=UtcDateTime(),
-            due_at=UtcDateTime(), headers=JsonColumn,
+            due_at=UtcDateTime(), headers=JsonColumn, files=JsonColumn,
         )
     )
     for dialect, free in _FREE.items()
@@ -143,10 +144,10 @@ def _lease(
     ]
 
 
-def _by_deadline(rows: Iterable[Row[Any]], webhooks: Mapping[int, LiveWebhook]) -> dict[int, list[Any]]:
-    found: dict[int, list[Any]] = {}
+def _by_deadline(rows: Iterable[Row[Any]], webhooks: Mapping[int, LiveWebhook]) -> dict[float, list[Any]]:
+    found: dict[float, list[Any]] = {}
     for row in rows:
-        found.setdefault(webhooks[row.webhook_id].spec.limits.deadline, []).append(row.id)
+        found.setdefault(webhooks[row.webhook_id].seconds_to_send, []).append(row.id)
     return found
 
 
@@ -181,7 +182,8 @@ def _own(
 
 
 def _request(row: Row[Any]) -> Request:
-    return Request(row.method, row.url, tuple((name, value) for name, value in row.headers), row.body)
+    headers = tuple((name, value) for name, value in row.headers)
+    return Request(row.method, row.url, headers, row.body, load_files(row.files) if row.files else ())
 
 
 def _claimed(

@@ -6,13 +6,14 @@ from email.utils import parsedate_to_datetime
 from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.delivery.read_answer import Reading
 from pbxhub.sending.exchange import Answer
-from pbxhub.sending.outcomes import LOST, NOT_SENT_YET, TOKEN_EXPIRED, may_pass
+from pbxhub.sending.outcomes import FILE_NOT_READY, LOST, NOT_SENT_YET, TOKEN_EXPIRED, may_pass
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING
 from pbxhub.webhooks.paths_in_json import walk
 from pbxhub.webhooks.retry import next_delay
 from pbxhub.webhooks.success import read_json
 
-_UNREADABLE_WAITS, _UNREADABLE_WAITS_MOST = timedelta(minutes=1), timedelta(minutes=10)
+_WAITS = {FILE_NOT_READY: (timedelta(seconds=2), timedelta(minutes=1))}
+_OTHERS_WAIT = (timedelta(minutes=1), timedelta(minutes=10))  # at first, and at most
 
 
 def decide(one: Finished, reading: Reading, owned: bool, now: datetime, chance: float) -> AttemptResult:
@@ -21,7 +22,8 @@ def decide(one: Finished, reading: Reading, owned: bool, now: datetime, chance: 
     if reading.code == TOKEN_EXPIRED:  # the claim leaves it alone until the connection has a new token
         return AttemptResult(one, reading, PENDING, now, owned)
     if reading.code in NOT_SENT_YET:  # no request was sent: no try is used up
-        wait = min(_UNREADABLE_WAITS * 2 ** min(one.claimed.attempt - 1, 10), _UNREADABLE_WAITS_MOST)
+        first, most = _WAITS.get(reading.code, _OTHERS_WAIT)
+        wait = min(first * 2 ** min(one.claimed.attempt - 1, 10), most)
         return AttemptResult(one, reading, PENDING, now + wait, owned)
     delay = next_delay(
         one.claimed.webhook.spec.retry,

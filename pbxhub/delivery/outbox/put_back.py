@@ -48,7 +48,7 @@ def put_back(session: Session, which: ColumnElement[bool], now: datetime, skip_l
 _ALWAYS = (
     "state", "lane", "due_at", "tries", "outcome", "message", "status_code", "duration_ms", "finished_on", "checked_on",
 )  # fmt: skip
-_IF_RENDERED = ("webhook_revision", "method", "url", "headers", "body")
+_IF_RENDERED = ("webhook_revision", "method", "url", "headers", "body", "files")
 
 
 def as_it_is(row: Delivery, rendered: bool) -> BeforeResend:

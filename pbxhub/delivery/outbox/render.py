@@ -11,6 +11,7 @@ from pbxhub.sending.outcomes import describe
 from pbxhub.storable import clip
 from pbxhub.store.delivery_rows import CANCELLED, FAILED, PENDING, NewDelivery
 from pbxhub.store.ids import new_id
+from pbxhub.webhooks.attached import dump_files
 from pbxhub.webhooks.rendered_request import SKIPPED, NotSent, Request
 from pbxhub.webhooks.saved_values import Answered, chain_values
 
@@ -73,6 +74,7 @@ def request_columns(request: Request | NotSent, now: datetime) -> dict[str, Any]
             "url": "",
             "headers": [],
             "body": b"",
+            "files": [],
             "outcome": request.code,
             "message": clip(request.sentence, 1000),
             "finished_on": now,
@@ -83,6 +85,7 @@ def request_columns(request: Request | NotSent, now: datetime) -> dict[str, Any]
         "url": request.url,
         "headers": request.headers,
         "body": request.body,
+        "files": dump_files(request.files),
         "outcome": "",
         "message": "",
         "finished_on": None,

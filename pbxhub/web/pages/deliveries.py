@@ -56,10 +56,13 @@ def detail(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
             delivery=delivery,
             webhook=found.webhook,
             attempts=attempts_of(session, delivery, _MOST_ATTEMPTS),
+            body=found.body,
             call=found.call,
             stage_event=found.stage_event,
             named=found.named,
             compared=found.compared,
             waits_for=found.waits_for,
-            command=as_curl(found.request.method, found.request.url, found.request.headers, found.request.body),
+            command=as_curl(
+                found.request.method, found.request.url, found.request.headers, found.request.body, found.request.files
+            ),
         )
