@@ -21,10 +21,9 @@ def clashing_names(parameters: tuple[Parameter, ...], top: str) -> list[FieldErr
     levels: dict[Steps, str] = {}
     groups: dict[Steps, str] = {}
     errors = []
-    for path, name in _sent_names(parameters, "", "parameters", top == "array"):
+    for path, name, level in _sent_names(parameters, "", "parameters", top == "array"):
         steps = _steps(name)
         above = [steps[:length] for length in range(1, len(steps))]
-        level = path.removesuffix(name)
         same = values.get(steps) if levels.setdefault(steps, level) != level else None
         met = [known for known in (*(values.get(part) for part in above), same, groups.get(steps)) if known]
         if met:
@@ -46,8 +45,8 @@ def clashing_names(parameters: tuple[Parameter, ...], top: str) -> list[FieldErr
 
 def _sent_names(
     parameters: tuple[Parameter, ...], prefix: str, path: str, is_array: bool
-) -> Iterator[tuple[str, str]]:  # fmt: skip
-    """Path and full name of every value in the tree, as encoders.leaves_of writes them."""
+) -> Iterator[tuple[str, str, str]]:  # fmt: skip
+    """Path, full name and the name above it of every value in the tree, as encoders.leaves_of writes them."""
     for index, item in enumerate(parameters):
         step = str(index) if is_array else _BRACED.sub(r"\1", item.name)
         name = f"{prefix}[{step}]" if prefix else step
@@ -55,7 +54,7 @@ def _sent_names(
         if item.type in ("array", "object"):
             yield from _sent_names(item.children, name, own, item.type == "array")
         else:
-            yield own, name
+            yield own, name, prefix
 
 
 def _steps(name: str) -> Steps:

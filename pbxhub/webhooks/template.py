@@ -146,7 +146,7 @@ def _slot(inside: str) -> Slot:
             )
         )
     if canonical == RECORDING_BASE64 and steps:
-        raise value_filters.FilterError(say("recording_base64 has no filters: the file is added when it is sent"))
+        raise FilterError(say("recording_base64 has no filters: the file is added when it is sent"))
     return Slot(canonical, tuple(_filter(step) for step in steps))
 
 
