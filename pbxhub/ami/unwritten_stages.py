@@ -3,15 +3,21 @@ listener has the PBX by then.
 
 The file has one JSON line per report, in the order of their events, then one line with the notes on the calls in
 progress and the token of the lease. Publishing a report that is in the database already changes nothing.
+
+Processes that share a data folder lock the file (flock) while they append to it, and while they look for more to write
+and find that they may delete it. The order of events that needs it: 1. B reads the file and writes it to the database;
+2. A stops and appends; 3. B finds the lines of A, and writes them too before it deletes the file.
 """
 
+import fcntl
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from sqlalchemy import select
@@ -55,7 +61,9 @@ def unwritten_files(data_dir: Path) -> dict[int, Path]:
 
 def keep_unwritten(file: Path, token: int | None, reports: Iterable[CallReport], notes: Notes) -> None:
     """Appends reports and notes to the file and flushes it to disk. Raises OSError when the disk is full."""
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w", encoding="utf-8") as lines:
+    with _appending(file) as lines:
+        if os.fstat(lines.fileno()).st_size:
+            lines.write("\n")  # the last line may have been cut off: the disk was full
         for report in reports:
             lines.write(json.dumps(asdict(report), default=datetime.isoformat) + "\n")
         if notes:  # without notes this run has not restored its calls: those of the earlier stop stay valid
@@ -64,14 +72,54 @@ def keep_unwritten(file: Path, token: int | None, reports: Iterable[CallReport],
         os.fsync(lines.fileno())
 
 
-def read_unwritten(file: Path) -> Unwritten:
-    """The reports and the last notes in the file; nothing when there is no file. A line that is cut off (the disk was
-    full) is logged and skipped."""
+@contextmanager
+def _appending(file: Path) -> Iterator[TextIO]:
+    """The file under its lock. One that another process deleted before we had the lock is left, and a new one made."""
+    while True:
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w", encoding="utf-8") as lines:
+            fcntl.flock(lines, fcntl.LOCK_EX)
+            if _has_a_name(lines):
+                yield lines
+                return
+
+
+def _has_a_name(opened: TextIO) -> bool:
+    return os.fstat(opened.fileno()).st_nlink > 0
+
+
+def write_unwritten(file: Path, pbx_id: int, token: int | None, database: Database, publisher: Publisher) -> None:
+    """Writes what is in the file to the database, and deletes the file. Raises database errors.
+
+    token: of this process's lease; 0 where it has none; None where no other process can listen (SQLite). If another
+    listener has had the PBX since, its notes are newer: under the outdated token only missing stages are written.
+    """
+    try:
+        opened = file.open(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return  # nothing was kept, or another process has written it
+    with opened:
+        while lines := _next_lines(opened, file):
+            _write(_read(lines, file), pbx_id, token, database, publisher)
+
+
+def _next_lines(opened: TextIO, file: Path) -> list[str]:
+    """What was appended since the last call. If nothing was, deletes the file: all of it is in the database."""
+    fcntl.flock(opened, fcntl.LOCK_EX)
+    try:
+        lines = opened.read().splitlines()
+        if not lines and _has_a_name(opened):
+            file.unlink()
+        return lines
+    finally:
+        fcntl.flock(opened, fcntl.LOCK_UN)
+
+
+def _read(lines: Iterable[str], file: Path) -> Unwritten:
+    """The reports and the last notes in the lines. One that was cut off (the disk was full) is logged and skipped."""
     reports: list[CallReport] = []
     notes: Notes = {}
     token = 0
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else ()
-    for line in lines:
+    for line in filter(None, lines):
         try:
             entry = json.loads(line)
             if "notes" in entry:
@@ -83,13 +131,7 @@ def read_unwritten(file: Path) -> Unwritten:
     return Unwritten(reports, notes, token)
 
 
-def write_unwritten(file: Path, pbx_id: int, token: int | None, database: Database, publisher: Publisher) -> None:
-    """Writes what is in the file to the database, and deletes the file. Raises database errors.
-
-    token: of this process's lease; 0 where it has none; None where no other process can listen (SQLite). If another
-    listener has had the PBX since, its notes are newer: under the outdated token only missing stages are written.
-    """
-    kept = read_unwritten(file)
+def _write(kept: Unwritten, pbx_id: int, token: int | None, database: Database, publisher: Publisher) -> None:
     if token is not None and kept.token != token - 1:
         token = kept.token
     tokens = {} if token is None else {pbx_id: token}
@@ -97,7 +139,6 @@ def write_unwritten(file: Path, pbx_id: int, token: int | None, database: Databa
         publisher.write({pbx_id: kept.reports[start : start + GROUP]}, tokens)
     if kept.notes:
         write_notes(database, pbx_id, token, kept.notes)
-    file.unlink(missing_ok=True)
 
 
 def write_abandoned(files: Mapping[int, Path], database: Database, publisher: Publisher) -> None:
