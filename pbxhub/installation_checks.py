@@ -102,7 +102,7 @@ def _database_files(database: Database) -> list[Path]:
     if not database.is_sqlite:
         return []
     path = str(database.engine.url.database)
-    return [found for end in ("", "-wal", "-shm") if (found := Path(path + end)).exists()]
+    return [found for end in ("", "-wal", "-shm", "-listener") if (found := Path(path + end)).exists()]
 
 
 def _user(number: int) -> str:

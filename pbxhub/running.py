@@ -25,6 +25,7 @@ from pbxhub.demo.run_demo import showing
 from pbxhub.opening import OpenHub, database_of, open_hub
 from pbxhub.services import answering, bound, collect_seldom, listening, measuring, pages, retention, working
 from pbxhub.settings import Settings
+from pbxhub.store.only_listener import OtherListenerError, only_listener
 from pbxhub.vault import Vault
 from pbxhub.worker_processes import Stop, keep_running
 
@@ -43,7 +44,7 @@ def run_all(demo: bool) -> None:
         else:
             with hub.context.database.write() as session:
                 retire_demo(session)
-        _run_until_stopped(hub, [pages, working, _answering_if_free, listening])
+        _run_until_stopped(hub, [_only_listener, pages, working, _answering_if_free, listening])
 
 
 def run_pages() -> None:
@@ -60,7 +61,10 @@ def run_pages() -> None:
 
 def run_part(name: str) -> None:
     """One part: listen, work or agi."""
-    _run_until_stopped(open_hub(), [{"listen": listening, "work": working, "agi": _answering}[name]])
+    services: dict[str, list[Service]] = {
+        "listen": [_only_listener, listening], "work": [working], "agi": [_answering],
+    }  # fmt: skip
+    _run_until_stopped(open_hub(), services[name])
 
 
 def delete_old_history() -> Pruned:
@@ -93,6 +97,20 @@ def _with_demo(hub: OpenHub, stack: ExitStack) -> OpenHub:
         ) from None
     click.echo(f"The demo's receiver shows what the webhooks send: http://127.0.0.1:{port}/")
     return replace(hub, released=released)
+
+
+@contextmanager
+def _only_listener(hub: OpenHub) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(only_listener(hub.context.database))
+        except OtherListenerError as error:
+            raise click.ClickException(f"PBXHUB_DATABASE_URL: {error}") from None
+        except OSError as error:
+            raise click.ClickException(
+                f"PBXHUB_DATABASE_URL: cannot open {error.filename}: {error.strerror}. pbxhub check says what to do"
+            ) from None
+        yield
 
 
 @contextmanager
