@@ -20,9 +20,9 @@ _MOST_NAMED = 20
     "--new-root", is_flag=True, help="After a theft: also ends sessions, second factors, links and FastAGI addresses."
 )
 def rotate_key(print_new: bool, new_root: bool) -> None:
-    """Seals every stored secret with the first key of PBXHUB_SECRET_KEY, or of secret.key, while the hub works.
+    """Encrypts every stored secret with the first key of PBXHUB_SECRET_KEY, or of secret.key, while the hub works.
 
-    Interrupted, run it again: it continues. Before, every process of the hub must have been started with both keys.
+    If it is interrupted, run it again: it continues. Before you run it, start every process of the hub with both keys.
     With --new-root, stop every process first.
     """
     from pbxhub.maintenance.rotate_key import renew_root, rotate
@@ -41,14 +41,14 @@ def rotate_key(print_new: bool, new_root: bool) -> None:
     if done.unreadable:
         raise click.ClickException(_unreadable(done.unreadable))
     count = sum(done.sealed.values())
-    click.echo(f"Sealed {count} secrets with the first key; every stored secret is sealed with it now.")
+    click.echo(f"Encrypted {count} secrets with the first key; every stored secret is encrypted with it now.")
     if len(hub.context.vault.keys) > 1:
         where = "PBXHUB_SECRET_KEY" if "PBXHUB_SECRET_KEY" in os.environ else str(hub.settings.key_file)
         click.echo(f"Remove the other keys from {where} on every host, and restart. Backups made before need them.")
     if users is not None:
         click.echo(
-            "Sessions have ended, and links to recordings in webhooks that were sent. Start the hub, and copy the new "
-            "FastAGI address of each PBX into its dialplan."
+            "All sessions have ended, and links to recordings in webhooks that were already sent no longer work. Start "
+            "the hub, and copy the new FastAGI address of each PBX into its dialplan."
         )
         _show_removed(users)
 
@@ -97,8 +97,8 @@ def lost_key(confirmed: bool) -> None:
 
 def _unreadable(found: "tuple[Unreadable, ...]") -> str:
     return (
-        f"{len(found)} secrets cannot be opened with any key of this host, so nothing was changed. Add the key that "
-        f"sealed them to PBXHUB_SECRET_KEY, or enter them again on the pages:\n{_named(found)}"
+        f"{len(found)} secrets cannot be decrypted with any key of this host, so nothing was changed. Add the key that "
+        f"encrypted them to PBXHUB_SECRET_KEY, or enter them again on the pages:\n{_named(found)}"
     )
 
 

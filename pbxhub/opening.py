@@ -15,7 +15,8 @@ from pbxhub.settings import Settings, SettingsError, read_settings, with_key
 from pbxhub.store.hub_keys import open_vault
 from pbxhub.store.key_check import WrongKeyError, check_key, remember_key
 from pbxhub.store.migrate import draft_migration as write_draft
-from pbxhub.store.migrate import is_current, migrate
+from pbxhub.store.migrate import has_older_tables, is_current, migrate
+from pbxhub.store.other_processes import others_at_work
 from pbxhub.store.session import Database, open_database
 from pbxhub.vault import Vault, VaultError
 
@@ -54,6 +55,7 @@ def open_hub(migrating: bool = False) -> OpenHub:
     with database_named():
         refuse_wrong_key(settings, database)
         if migrating:
+            _refuse_beside_others(database)
             migrate(database)
         elif not is_current(database):
             raise click.ClickException("The database's tables are not up to date. Run: pbxhub migrate")
@@ -97,17 +99,32 @@ def settings_with_key(settings: Settings, database: Database) -> Settings:
     return settings
 
 
+def _refuse_beside_others(database: Database) -> None:
+    if has_older_tables(database) and (others := others_at_work(database)):
+        raise click.ClickException(
+            "The tables must be migrated, and other processes still use the database:\n"
+            + "".join(f"  {other}\n" for other in others)
+            + "Stop every process of the hub, then start again. Nothing was changed. "
+            "If these are not processes of the hub: pbxhub migrate --beside-others"
+        )
+
+
 def _reason(error: SQLAlchemyError) -> str:
     return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
 
 
-def migrate_database(revision: str) -> bool:
-    """Brings the tables to the revision; "base" deletes them all. Whether they are the newest then."""
+def migrate_database(revision: str, beside_others: bool = False) -> bool:
+    """Brings the tables to the revision; "base" deletes them all. Whether they are the newest then.
+
+    beside_others: also while other processes use the database.
+    """
     settings = load_settings()
     database = database_of(settings)
     with database_named():
         if revision != "base":
             refuse_wrong_key(settings, database)
+        if not beside_others:
+            _refuse_beside_others(database)
         migrate(database, revision)
         current = is_current(database)
         if current:

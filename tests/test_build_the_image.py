@@ -17,11 +17,10 @@ from sqlalchemy import func, select
 from pbxhub.store.delivery_rows import DELIVERED, Delivery
 from pbxhub.store.session import open_database
 from pbxhub.testing import await_until
-from pbxhub.testing.pbx.asterisk_install import debian_mirror
 from pbxhub.testing.processes import Program, program
+from tests.support.bare_debian import bare_debian
 
 ROOT = Path(__file__).parents[1]
-AUTHORITIES = "etc/ssl/certs/ca-certificates.crt"
 PIP = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -49,17 +48,7 @@ def base() -> Path:
         pytest.fail("this test changes roots: run it as root, as CI does")
     release = re.search(r"^VERSION_CODENAME=(\w+)", Path("/etc/os-release").read_text(), re.MULTILINE)
     assert release, "run it on Debian"
-    ready = ROOT / ".cache" / f"image-{release[1]}"
-    if not ready.exists():
-        part = ready.with_name(f"{ready.name}.part-{os.getpid()}")
-        include = "--include=python3,python3-venv,python-is-python3,ca-certificates"
-        make = [program("debootstrap", "debootstrap"), "--variant=minbase", include, release[1], part, debian_mirror()]
-        done = subprocess.run(make, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout[-2000:]
-        for name in (AUTHORITIES, "etc/resolv.conf"):
-            shutil.copy(f"/{name}", part / name)
-        part.rename(ready)
-    return ready
+    return bare_debian(release[1], "python3,python3-venv,python-is-python3")
 
 
 @pytest.fixture(scope="module")

@@ -248,7 +248,7 @@ def test_after_a_lost_key_passwords_stay_and_secrets_are_entered_again(
     key = read_settings({"PBXHUB_DATA_DIR": str(tmp_path / "data")}).secret_key
     assert open_vault(world.database, key).password_salt == salt
     code, said = tell("rotate-key")
-    assert (code, "4 secrets cannot be opened with any key of this host" in said) == (1, True), said
+    assert (code, "4 secrets cannot be decrypted with any key of this host" in said) == (1, True), said
     found_again = key + OLD
     assert "Second factor removed" not in tell("rotate-key", "--new-root")[1], "it refuses before that"
     assert rotate(world.database, open_vault(world.database, found_again), quietly).unreadable == ()

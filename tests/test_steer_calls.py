@@ -66,7 +66,7 @@ def test_the_answer_of_the_documentation_answers_and_hangs_up() -> None:
         (b"<html>", "This is not JSON: see line 1, column 1."),
         (b"\xff\xfe\x00", "This is not JSON: the text is not UTF-8."),
         (b"[" * 100_000, "The answer is larger than 64 KB."),
-        (b"[" * 60_000, "The JSON is nested deeper than 100 levels."),
+        (b"[" * 30_000 + b"]" * 30_000, "The JSON is nested deeper than 100 levels."),
         (b" " * 1_000_000, "The answer is larger than 64 KB."),
         (b"[]", "The answer is not an object"),
         (b"null", "The answer is not an object"),

@@ -66,6 +66,12 @@ def is_current(database: Database) -> bool:
     return set(current) == set(ScriptDirectory.from_config(_config()).get_heads())
 
 
+def has_older_tables(database: Database) -> bool:
+    """Whether a migration would change tables that an older version may be using."""
+    with database.engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision() is not None and not is_current(database)
+
+
 def is_known(revision: str) -> bool:
     """Whether this version of the hub can bring a database of that revision up to date."""
     return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}

@@ -12,11 +12,16 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from pbxhub import __version__
+
 # libpq's parameters: seconds to connect to each host; milliseconds and probes until a silent host counts as gone
 NETWORK_TIMEOUTS = {
     "connect_timeout": 5, "tcp_user_timeout": 10_000,
     "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
 }  # fmt: skip
+CLIENT_NAME = f"pbxhub {__version__}"
+"""What sessions are called in pg_stat_activity, unless the URL or PGAPPNAME names them: other_processes.py."""
+_CONNECTION = {**NETWORK_TIMEOUTS, "fallback_application_name": CLIENT_NAME}
 STALLED = "3s"  # of a transaction whose locks others wait for; between its statements there are milliseconds
 _LIMITS = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "60s"}  # of every transaction
 _FRESH = 1.0  # seconds after its last use during which a connection is not pinged
@@ -26,7 +31,7 @@ _USED, _POOLED = "pbxhub_used", "pbxhub_pooled"
 def options_of(url: str) -> dict[str, Any]:
     """For create_engine."""
     return {
-        "connect_args": {name: value for name, value in NETWORK_TIMEOUTS.items() if name not in make_url(url).query},
+        "connect_args": {name: value for name, value in _CONNECTION.items() if name not in make_url(url).query},
         "isolation_level": "READ COMMITTED",  # whatever the server's default is: store/events.py relies on it
     }
 

@@ -60,7 +60,9 @@ class ConnectionForm(Form):
     client_id = StringField(_("Client id"), [Hint(required=True)])
     secret = PasswordField(_("Client secret"), description=_("It is encrypted and never shown again."))
     refresh_token = PasswordField(_("Refresh token"), description=_("It is encrypted and never shown again."))
-    scopes = StringField(_("Scopes"), description=_("What the provider lets the hub do, separated by spaces."))
+    scopes = StringField(
+        _("Scopes"), description=_("What the provider lets the hub do; separated by spaces, or as the provider asks.")
+    )
     subject = StringField(
         _("Acts for the user"), description=_("The e-mail address of a user, if the service account may act for one.")
     )

@@ -64,7 +64,7 @@ def test_the_sentence_names_the_fault_and_its_field(hub: Served, program: FlaskC
         answer = program.post("/api/v1/employees", data=body, content_type="application/json")
         return said(answer), [error["path"] for error in answer.get_json()["errors"]]
 
-    assert told(b"[" * 3000) == ("The JSON is nested deeper than 100 levels.", [])
+    assert told(b"[" * 3000 + b"]" * 3000) == ("The JSON is nested deeper than 100 levels.", [])
     assert told(UNREADABLE["digits"])[0] == "A number has 100000 digits; at most 100 are allowed."
     assert told(b'{\n"name": }') == ("This is not JSON: see line 2, column 9.", [])
     assert told(b'{"name": NaN}')[0] == "NaN is not valid JSON; give a number or null."

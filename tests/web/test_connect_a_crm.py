@@ -341,7 +341,7 @@ def test_a_preset_asks_for_what_it_does_not_know_and_keeps_the_rest(
               "send_as": "header", "client_id": "ours", "secret": SECRET}  # fmt: skip
     refused = editor.post(page, {**given, "domain": ""})
     assert refused.status_code == 422
-    assert "give the end of your Zoho address" in unescape(refused.text)
+    assert "give the domain of your Zoho data centre" in unescape(refused.text)
     assert editor.post(page, {**given, "domain": "eu"}).status_code == 302
     (row,) = rows(database)
     assert row.spec.oauth

@@ -61,7 +61,7 @@ def test_the_page_says_what_is_wrong_with_the_json(things: dict[str, object], ow
             path, data=body, content_type="application/json", headers={"X-CSRFToken": owner.token}
         ).text
 
-    assert "The JSON is nested deeper than 100 levels." in told(UNREADABLE["deep"])
+    assert "The JSON is nested deeper than 100 levels." in told(UNREADABLE["deep and closed"])
     assert "A number has 100000 digits; at most 100 are allowed." in told(UNREADABLE["digits"])
     assert "spec: contains the same field twice" in told(UNREADABLE["twice"])
     assert "This is JSON, but not an object: begin it with {." in told(b"[]")
@@ -122,7 +122,8 @@ def test_an_import_says_what_is_wrong_with_its_file(
 ) -> None:
     path = f"/projects/{things['project_id']}/webhooks/import"
     for text, why in (
-        ("[" * 3000, "nested deeper than 100 levels"), ("<html>", "This is not JSON: see line 1, column 1."),
+        ("[" * 3000 + "]" * 3000, "nested deeper than 100 levels"),
+        ("<html>", "This is not JSON: see line 1, column 1."),
         ('{"webhooks": [], "webhooks": []}', "contains the same field twice"),
         ('{"webhooks": [{"name": "a\\u0000"}]}', "has the character U+0000"),
     ):  # fmt: skip
