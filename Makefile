@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SHELL := /bin/bash
 
-.PHONY: design help install run test check lint format fast docs bench bench-check pbx constraints migration packages clean
+.PHONY: design help install run test check lint format fast pythons docs bench bench-check pbx constraints migration packages clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -37,6 +37,9 @@ format: $(READY) ## lay out Python, templates, CSS and JavaScript as `make lint`
 fast: $(READY)
 	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow and not asterisk and not browser" \
 		--ignore tests/asterisk --ignore tests/browser $(PYTEST)
+
+pythons: $(READY) packages ## the fast tests on the oldest and newest Python, from Debian's packages; needs root
+	@$(BIN)/python -m tests.support.other_pythons
 
 docs: $(READY) ## the documentation as a site, in .cache/site; a broken link is an error
 	@$(BIN)/sphinx-build -q -W --keep-going -n -c docs . .cache/site && echo "file://$(CURDIR)/.cache/site/docs/index.html"
