@@ -5,9 +5,26 @@ const table = document.querySelector("table[data-order]");
 const body = table?.tBodies[0];
 let dragged = null;
 
+// The rows that move with this one, or stay together when another one passes: a whole set, its heading first.
+const together = (row) =>
+  row.dataset.set ? [...body.rows].filter((each) => each.dataset.set === row.dataset.set) : [row];
+const staysInSet = (row) => row.dataset.set && row.dataset.id;
+
+function move(row, target, before) {
+  if (staysInSet(row)) {
+    if (target.dataset.set !== row.dataset.set || !target.dataset.id) return;
+    target[before ? "before" : "after"](row);
+    return;
+  }
+  const around = together(target);
+  if (around.includes(row)) return;
+  if (before) around[0].before(...together(row));
+  else around.at(-1).after(...together(row));
+}
+
 async function save() {
   const form = new FormData();
-  for (const row of body.rows) form.append("id", row.dataset.id);
+  for (const row of body.rows) if (row.dataset.id) form.append("id", row.dataset.id);
   const response = await post(table.dataset.order, () => form, { "HX-Request": "true" });
   if (response && !response.ok) location.reload();
 }
@@ -21,7 +38,7 @@ if (table?.dataset.order) {
     if (!dragged || !row || row === dragged || row.classList.contains("locked")) return;
     event.preventDefault();
     const box = row.getBoundingClientRect();
-    row[event.clientY < box.top + box.height / 2 ? "before" : "after"](dragged);
+    move(dragged, row, event.clientY < box.top + box.height / 2);
   });
   body.addEventListener("dragend", () => {
     if (dragged) save();
@@ -32,9 +49,11 @@ if (table?.dataset.order) {
     if (!grip || !["ArrowUp", "ArrowDown"].includes(event.key)) return;
     event.preventDefault();
     const row = grip.closest("tr");
-    const other = event.key === "ArrowUp" ? row.previousElementSibling : row.nextElementSibling;
+    const up = event.key === "ArrowUp";
+    const rows = staysInSet(row) ? [row] : together(row);
+    const other = up ? rows[0].previousElementSibling : rows.at(-1).nextElementSibling;
     if (!other || other.classList.contains("locked")) return;
-    other[event.key === "ArrowUp" ? "before" : "after"](row);
+    move(row, other, up);
     grip.focus();
     save();
   });

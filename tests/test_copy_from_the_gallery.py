@@ -25,7 +25,7 @@ UNVERIFIED = {
 
 
 def examples(item: Item) -> dict[str, str]:
-    return {ask.name: ask.example for ask in item.ask}
+    return {"connection": "CRM", **{ask.name: ask.example for ask in item.ask}}
 
 
 def test_integrations_are_listed_by_name_and_found_by_id() -> None:
@@ -39,8 +39,9 @@ def test_filled_in_it_can_be_saved_and_nothing_is_unwise(item: Item) -> None:
     assert check_chains({ready.name: ready.spec for ready in webhooks}) == {}
     for ready in webhooks:
         assert problems(ready.spec) == []
-        assert advice(ready.spec, ready.stage) == []
-        assert bool(item.secret) == (ready.spec.request.auth.kind != "none")
+        assert [note for note in advice(ready.spec, ready.stage) if note.path != "wait_for"] == []
+        assert (ready.spec.request.auth.kind == "connection") == bool(item.connection)
+        assert ready.spec.request.auth.has_secret == bool(item.secret)
     assert item.description
 
 
@@ -56,9 +57,15 @@ def test_unfilled_it_is_refused_with_the_names_of_what_is_missing(item: Item) ->
 
 @pytest.mark.parametrize("item", gallery(), ids=lambda item: item.id)
 def test_no_blank_of_the_form_is_left_and_none_is_unused(item: Item) -> None:
-    given = {"url": "https://r.example/", "hook": "https://p.example", "user_id": "123", "contact_id": "456"}
+    given = {
+        "url": "https://r.example/",
+        "hook": "https://p.example",
+        "user_id": "123",
+        "default_user": "124",
+        "contact_id": "456",
+    }
     answers = {ask.name: given.get(ask.name, f"answer-{ask.name}.example") for ask in item.ask}
-    text = repr([ready.spec for ready in fill(item, answers)])
+    text = repr([ready.spec for ready in fill(item, {"connection": "CRM", **answers})])
     assert "[[" not in text
     assert all(answer in text for answer in answers.values())
 
@@ -225,7 +232,6 @@ def test_no_ready_made_webhook_has_a_secret_in_it(item: Item) -> None:
     for ready in item.webhooks:
         request = ready.spec.request
         assert not [field.name for field in (*request.headers, *request.query) if SECRET.search(field.name)]
-        assert (request.auth.kind == "none") == (not item.secret)
         assert not re.search(r"(?=[^/?&=]*[0-9])[A-Za-z0-9_-]{16,}", re.sub(r"<<.*?>>|\[\[.*?\]\]", "", request.url))
         assert request.tls_certificate == ""
     with pytest.raises(SpecError, match="secret_sealed"):

@@ -12,7 +12,7 @@ from pbxhub.webhooks.gallery import fill, find, gallery
 from pbxhub.webhooks.rendered_request import NotSent, Request
 from pbxhub.webhooks.request import compile_request
 from pbxhub.webhooks.spec import Parameter, RequestSpec, WebhookSpec
-from tests.support.golden_cases import Case, all_cases
+from tests.support.golden_cases import GOLDEN, Case, all_cases
 
 CASES = all_cases()
 
@@ -51,7 +51,9 @@ def test_the_table_has_every_format_method_and_gallery_item() -> None:
     }  # fmt: skip
     assert {spec.request.method for spec in specs} == {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"}
     covered = {case.gallery for _, case in CASES if case.gallery}
-    assert covered == {f"{item.id} {index}" for item in gallery() for index in range(len(item.webhooks))}
+    driven = {path.stem for path in (GOLDEN / "crm").iterdir()}  # by calls: tests/test_open_a_card_in_the_crm.py
+    others = [item for item in gallery() if not any(name.startswith(f"{item.id}-") for name in driven)]
+    assert covered == {f"{item.id} {index}" for item in others for index in range(len(item.webhooks))}
 
 
 def test_what_is_not_finite_is_nothing() -> None:

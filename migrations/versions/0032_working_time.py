@@ -13,12 +13,10 @@ JSON = sa.JSON().with_variant(JSONB(), "postgresql")
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("project") as table:
-        table.add_column(sa.Column("working_hours", JSON, nullable=False, server_default="[]"))
-        table.add_column(sa.Column("holidays", JSON, nullable=False, server_default="[]"))
+    op.add_column("project", sa.Column("working_hours", JSON, nullable=False, server_default="[]"))
+    op.add_column("project", sa.Column("holidays", JSON, nullable=False, server_default="[]"))
 
 
-def downgrade() -> None:
-    with op.batch_alter_table("project") as table:
-        table.drop_column("working_hours")
-        table.drop_column("holidays")
+def downgrade() -> None:  # column by column: SQLite would make the table anew, and delete what belongs to projects
+    op.drop_column("project", "working_hours")
+    op.drop_column("project", "holidays")

@@ -1,20 +1,25 @@
 """Webhooks that come ready-made: those of the gallery, and the Google Analytics event that every project has."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
 from itertools import chain, count
 
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.connections import save_connection
 from pbxhub.account.refusals import NotFoundError, Refusal
 from pbxhub.account.webhook_drafts import Draft, live_webhooks, read_draft
 from pbxhub.account.webhooks import change, create
 from pbxhub.store.accounts import lock_project
+from pbxhub.store.connections import connections_of
 from pbxhub.store.webhooks import Webhook
 from pbxhub.translatable import say
-from pbxhub.webhooks.gallery import Item, Ready, default_event, fill
+from pbxhub.webhooks.chains import with_names
+from pbxhub.webhooks.connection_presets import filled_in, find_preset
+from pbxhub.webhooks.connection_spec import dump_connection
+from pbxhub.webhooks.gallery import Item, as_copied, default_event, fill
 from pbxhub.webhooks.spec import dump_spec
 
 _MEASUREMENT_ID = re.compile(r"G-[A-Z0-9]{4,20}")
@@ -29,40 +34,57 @@ class GoogleAnalytics:
     api_secret: str
 
 
-def add_ready(session: Session, access: Access, item: Item, answers: Mapping[str, str], secret: str) -> list[Webhook]:
-    """The webhooks of a ready-made integration, switched off, under names that are free. Raises SpecError."""
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the user fills in. values: for the [[brackets]]. secret: of the webhooks, or of the new connection.
+    connection: the name of one that the project has; "" makes a new one. client_id: of the new one, if it is OAuth2."""
+
+    values: Mapping[str, str]
+    secret: str = field(default="", repr=False)
+    connection: str = ""
+    client_id: str = ""
+
+
+def add_ready(session: Session, access: Access, item: Item, given: Answers) -> list[Webhook]:
+    """The webhooks of a ready-made integration, switched off, under names that are free; several are one set. If it
+    needs a connection, a new one is added with it. Raises SpecError; then nothing is added."""
     lock_project(session, access.project.id)  # or another request takes the name that is free now
-    ready_made = fill(item, answers)
-    names = _free_names(ready_made, {row.name for row in live_webhooks(session, access)})
+    fill(item, given.values)  # what is missing is said before a connection is made
+    ready_made = fill(item, {**given.values, "connection": _connection_for(session, access, item, given)})
+    rows = live_webhooks(session, access)
+    names = _free_names([ready.name for ready in ready_made], {row.name for row in rows})
+    set_name = _free_names([item.name], {row.set_name for row in rows})[item.name] if len(ready_made) > 1 else ""
+    specs = {names[ready.name]: with_names(ready.spec, names) for ready in ready_made}
     added: list[Webhook] = []
-    for ready in reversed(ready_made):  # a webhook can name only webhooks that exist: the last of a chain comes first
-        spec = replace(
-            ready.spec,
-            on_success=names.get(ready.spec.on_success, ""),
-            on_failure=names.get(ready.spec.on_failure, ""),
-            wait_for=names.get(ready.spec.wait_for, ""),
-        )
-        wanted = {"name": names[ready.name], "stage": ready.stage, "enabled": False, "spec": dump_spec(spec)}
-        given = {"secret": secret} if spec.request.auth.has_secret else {}
-        added.append(create(session, access, read_draft(session, access, {**wanted, **given}, None)))
-    return _in_order_of_file(added)
+    for ready in ready_made:
+        spec = specs[names[ready.name]]
+        wanted = {"name": names[ready.name], "stage": ready.stage, "enabled": False, "set": set_name}
+        secret = {"secret": given.secret} if spec.request.auth.has_secret else {}
+        data = {**wanted, "spec": dump_spec(spec), **secret}
+        added.append(create(session, access, read_draft(session, access, data, None, None, specs)))
+    return added
 
 
-def _free_names(ready_made: Sequence[Ready], taken: set[str]) -> dict[str, str]:
+def _connection_for(session: Session, access: Access, item: Item, given: Answers) -> str:
+    """The name of the connection that the webhooks use; "" if they need none."""
+    preset = find_preset(item.connection)
+    if preset is None or given.connection:
+        return given.connection
+    spec = dump_connection(preset.spec)
+    if preset.spec.oauth:
+        spec["oauth"]["client_id"] = given.client_id.strip()
+    taken = {row.name for row in connections_of(session, access.project.id)}
+    data = {"name": _free_names([preset.name], taken)[preset.name], "spec": spec, "secret": given.secret}
+    return save_connection(session, access, None, filled_in(preset, data, as_copied(item, given.values))).name
+
+
+def _free_names(wanted: Iterable[str], taken: Set[str]) -> dict[str, str]:
     """The name in the file -> the name in the project."""
     names: dict[str, str] = {}
-    for ready in ready_made:
-        candidates = chain((ready.name,), (f"{ready.name} ({number})" for number in count(2)))
-        names[ready.name] = next(name for name in candidates if name not in taken)
-        taken.add(names[ready.name])
+    for name in wanted:
+        candidates = chain((name,), (f"{name} ({number})" for number in count(2)))
+        names[name] = next(each for each in candidates if each not in taken and each not in names.values())
     return names
-
-
-def _in_order_of_file(added: list[Webhook]) -> list[Webhook]:
-    positions = sorted(webhook.position for webhook in added)
-    for webhook, position in zip(reversed(added), positions, strict=True):
-        webhook.position = position
-    return added[::-1]
 
 
 def set_up_google_analytics(

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from sqlalchemy import func, select
@@ -14,8 +15,8 @@ from pbxhub.store.connections import connections_of
 from pbxhub.store.webhooks import Webhook
 from pbxhub.translatable import say
 from pbxhub.webhooks.auth import origin_of
-from pbxhub.webhooks.chains import check_chains, check_wait
-from pbxhub.webhooks.check import check_name, check_spec, check_stage
+from pbxhub.webhooks.chains import check_chains, check_wait, with_names
+from pbxhub.webhooks.check import check_name, check_set_name, check_spec, check_stage
 from pbxhub.webhooks.connection_spec import ConnectionSpec, may_go_to
 from pbxhub.webhooks.gallery import unfilled
 from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec
@@ -35,7 +36,7 @@ class Named(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A checked webhook. secret, and tls_key of its certificate: None keeps the stored one."""
+    """A checked webhook. secret, tls_key of its certificate, set_name: None keeps the stored one."""
 
     name: str
     stage: str
@@ -43,22 +44,30 @@ class Draft:
     spec: WebhookSpec
     secret: str | None = field(default=None, repr=False)
     tls_key: str | None = field(default=None, repr=False)
+    set_name: str | None = None
 
 
 def read_draft(
-    session: Session, access: Access, data: Mapping[str, Any], webhook: Webhook | None, source: Webhook | None = None
+    session: Session,
+    access: Access,
+    data: Mapping[str, Any],
+    webhook: Webhook | None,
+    source: Webhook | None = None,
+    added_with: Mapping[str, WebhookSpec] = MappingProxyType({}),
 ) -> Draft:
-    """The draft behind name, stage, enabled, spec, secret and tls_key. Raises SpecError with everything that is wrong.
+    """The draft behind name, stage, enabled, set, spec, secret and tls_key. Raises SpecError with everything that is
+    wrong.
 
     webhook: the one that is changed. source: the one that a new one is copied from. A secret of either is kept where
-    the draft gives none, but for the host it was given for only.
+    the draft gives none, but for the host it was given for only. added_with: webhooks that this request adds together
+    with it, by name; a chain may lead to them.
     """
     lock_project(session, access.project.id)  # else two that save at once both find the name free, or the last place
-    spec, errors = _read_all(session, access, data, webhook, source)
+    spec, errors = _read_all(session, access, data, webhook, source, added_with)
     if errors:
         raise SpecError(errors)
     name, stage, enabled = _own(data)
-    return Draft(name, stage, enabled, spec, given_secret(data), given_key(data))
+    return Draft(name, stage, enabled, spec, given_secret(data), given_key(data), _set_name(data))
 
 
 def draft_errors(
@@ -72,21 +81,31 @@ def _own(data: Mapping[str, Any]) -> tuple[str, str, bool]:
     return str(data.get("name") or "").strip(), str(data.get("stage") or ""), bool(data.get("enabled", True))
 
 
+def _set_name(data: Mapping[str, Any]) -> str | None:
+    return None if data.get("set") is None else str(data["set"]).strip()
+
+
 def _read_all(
-    session: Session, access: Access, data: Mapping[str, Any], webhook: Webhook | None, source: Webhook | None
+    session: Session,
+    access: Access,
+    data: Mapping[str, Any],
+    webhook: Webhook | None,
+    source: Webhook | None,
+    added_with: Mapping[str, WebhookSpec] = MappingProxyType({}),
 ) -> tuple[WebhookSpec, list[FieldError]]:
     name, stage, enabled = _own(data)
     spec, errors = _read_spec(access, data, webhook, source, enabled)
     errors = [
         *check_name(name, stage),
         *_taken(session, access, name, webhook),
+        *check_set_name(_set_name(data) or ""),
         *check_stage(stage),
         *check_wait(stage, spec),
         *errors,
     ]
     if webhook is None and _count(session, access) >= MOST_WEBHOOKS:
         errors.append(FieldError("", say("The project has %(n)s events, as many as it may have.", n=MOST_WEBHOOKS)))
-    errors = errors or _chain_errors(session, access, name, spec, webhook)
+    errors = errors or _chain_errors(session, access, name, spec, webhook, added_with)
     errors = errors or connection_errors(spec, connections_of(session, access.project.id))
     return spec, errors or address_errors(access, spec)
 
@@ -151,9 +170,16 @@ def _live(access: Access) -> tuple[Any, ...]:
 
 
 def _chain_errors(
-    session: Session, access: Access, name: str, spec: WebhookSpec, webhook: Webhook | None
+    session: Session,
+    access: Access,
+    name: str,
+    spec: WebhookSpec,
+    webhook: Webhook | None,
+    added_with: Mapping[str, WebhookSpec],
 ) -> list[FieldError]:
     if not (spec.on_success or spec.on_failure or spec.wait_for):
         return []
+    renamed = {webhook.name: name} if webhook else {}  # the others will name it by its new name
     others = [row for row in live_webhooks(session, access) if webhook is None or row.id != webhook.id]
-    return check_chains({**{row.name: row.spec for row in others}, name: spec}).get(name, [])
+    specs = {row.name: with_names(row.spec, renamed) for row in others}
+    return check_chains({**specs, **added_with, name: spec}).get(name, [])

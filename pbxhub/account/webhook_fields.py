@@ -12,12 +12,12 @@ from pbxhub.webhooks.spec import dump_spec
 
 def all_fields(webhook: Webhook) -> dict[str, JSON]:
     """Every field with its value; no sealed secret is in a spec."""
-    return {**own_fields(webhook), **flatten(dump_spec(webhook.spec))}
+    return {**own_fields(webhook), **_set_of(webhook), **flatten(dump_spec(webhook.spec))}
 
 
 def logged_fields(webhook: Webhook) -> dict[str, JSON]:
     """The same for the audit log, which stores them: without the secrets in URLs, headers and bodies."""
-    return {**own_fields(webhook), **flatten(redacted_spec(webhook.spec))}
+    return {**own_fields(webhook), **_set_of(webhook), **flatten(redacted_spec(webhook.spec))}
 
 
 def changed_fields(webhook: Webhook, before: Mapping[str, JSON], raw: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -31,6 +31,10 @@ def changed_fields(webhook: Webhook, before: Mapping[str, JSON], raw: Mapping[st
 def own_fields(webhook: Webhook | WebhookVersion) -> dict[str, JSON]:
     """What a webhook has beside its spec."""
     return {"name": webhook.name, "stage": webhook.stage, "enabled": webhook.enabled}
+
+
+def _set_of(webhook: Webhook) -> dict[str, JSON]:
+    return {"set": webhook.set_name} if webhook.set_name else {}
 
 
 def flatten(data: Any) -> dict[str, JSON]:

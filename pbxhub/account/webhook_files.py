@@ -18,6 +18,7 @@ from pbxhub.account.webhook_drafts import (
     live_webhooks,
 )
 from pbxhub.account.webhook_secrets import same_host
+from pbxhub.account.webhook_sets import set_named
 from pbxhub.account.webhooks import change, create
 from pbxhub.store.accounts import lock_project
 from pbxhub.store.connections import connections_of
@@ -34,10 +35,11 @@ from pbxhub.webhooks.import_export import (
 from pbxhub.webhooks.spec import FieldError, SpecError
 
 
-def export_file(session: Session, access: Access) -> dict[str, Any]:
-    """JSON of every webhook but the locked one. The sealed secrets are not in the file; for those who may not change
+def export_file(session: Session, access: Access, set_name: str = "") -> dict[str, Any]:
+    """JSON of every webhook but the locked one, or of those of one set. Raises NotFoundError for a set that does not
+    exist. The sealed secrets are not in the file; for those who may not change
     webhooks those in URLs, headers and bodies are redacted, too."""
-    rows = [row for row in live_webhooks(session, access) if not row.locked]
+    rows = set_named(session, access, set_name).webhooks if set_name else _all_but_locked(session, access)
     specs = {row.name: visible_spec(access, row.spec) for row in rows}
     used = {row.connection_id for row in rows} if sees_secrets(access) else set()
     connections = [row for row in connections_of(session, access.project.id) if row.id in used]
@@ -45,6 +47,10 @@ def export_file(session: Session, access: Access) -> dict[str, Any]:
         map(_exported, rows), (ExportedConnection(row.name, row.spec) for row in connections)
     )
     return {**file, "webhooks": [{**each, "spec": specs[each["name"]]} for each in file["webhooks"]]}
+
+
+def _all_but_locked(session: Session, access: Access) -> list[Webhook]:
+    return [row for row in live_webhooks(session, access) if not row.locked]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,7 @@ def carry_out(session: Session, access: Access, planned: ImportPlan) -> int:
     wanted = [item for item in changes if item.kind != "same"]
     for item in wanted:
         new, old = item.webhook, existing.get(item.webhook.name)
-        draft = Draft(new.name, new.stage, new.enabled and not item.needs_secret, new.spec)
+        draft = Draft(new.name, new.stage, new.enabled and not item.needs_secret, new.spec, set_name=new.set)
         if old is None:
             create(session, access, draft)
         else:
@@ -93,7 +99,7 @@ def carry_out(session: Session, access: Access, planned: ImportPlan) -> int:
 
 
 def _exported(webhook: Webhook) -> Exported:
-    return Exported(webhook.name, webhook.stage, webhook.spec, webhook.enabled)
+    return Exported(webhook.name, webhook.stage, webhook.spec, webhook.enabled, webhook.set_name)
 
 
 def _errors(access: Access, changes: Iterable[Change], count: int) -> list[FieldError]:

@@ -19,6 +19,7 @@ from pbxhub.store.accounts import User
 from pbxhub.store.connections import connection_named, connections_of
 from pbxhub.store.webhooks import Webhook, WebhookVersion, remember_version, touch_webhooks
 from pbxhub.translatable import say
+from pbxhub.webhooks.chains import check_chains, with_names
 from pbxhub.webhooks.gallery import unfilled
 from pbxhub.webhooks.spec import FieldError, SpecError, dump_spec
 
@@ -56,6 +57,8 @@ def change(session: Session, access: Access, webhook: Webhook, draft: Draft, wha
     """Another revision of a webhook. What is queued is sent as it was rendered; of a webhook that is switched off it is
     cancelled."""
     before, raw, was_on = logged_fields(webhook), all_fields(webhook), webhook.enabled
+    if draft.name != webhook.name:
+        _rename_in_chains(session, access, webhook.name, draft.name)
     _write(session, access, webhook, draft)
     webhook.revision += 1
     _remember(session, access, webhook)
@@ -78,7 +81,9 @@ def incomplete(session: Session, access: Access, webhook: Webhook) -> list[Field
     bring."""
     spec = webhook.spec
     secrets = secret_errors(spec, None, webhook) + key_errors(access.hub.vault, spec, None, webhook)
-    return unfilled(spec) + secrets + connection_errors(spec, connections_of(session, access.project.id))
+    specs = {row.name: row.spec for row in live_webhooks(session, access)}
+    chain = check_chains(specs).get(webhook.name, [])
+    return unfilled(spec) + secrets + chain + connection_errors(spec, connections_of(session, access.project.id))
 
 
 def copy(session: Session, access: Access, source: Webhook, name: str, stage: str) -> Webhook:
@@ -162,10 +167,23 @@ def restore(session: Session, access: Access, webhook: Webhook, revision: int) -
 def _write(session: Session, access: Access, webhook: Webhook, draft: Draft) -> None:
     drop_moved_secrets(webhook, draft.spec)
     webhook.name, webhook.stage, webhook.enabled, webhook.spec = draft.name, draft.stage, draft.enabled, draft.spec
+    if draft.set_name is not None:
+        webhook.set_name = draft.set_name
     store_secrets(access.hub.vault, webhook, draft.secret, draft.tls_key)
     auth = draft.spec.request.auth
     used = connection_named(session, access.project.id, auth.name) if auth.kind == "connection" else None
     webhook.connection_id = used.id if used else None
+
+
+def _rename_in_chains(session: Session, access: Access, old: str, new: str) -> None:
+    """The webhooks that name this one call it by its new name, each as a new revision."""
+    for row in live_webhooks(session, access):
+        if (spec := with_names(row.spec, {old: new})) != row.spec:
+            before = logged_fields(row)
+            row.spec = spec
+            row.revision += 1
+            _remember(session, access, row)
+            note(session, access, "webhook changed", row.name, before, logged_fields(row))
 
 
 def _remember(session: Session, access: Access, webhook: Webhook) -> None:

@@ -257,18 +257,18 @@ def _project(
 
 
 def _awaited(events: Mapping[str, LiveWebhook]) -> dict[int, frozenset[int]]:
-    """Of each webhook that waits for an answer: the one that it names, and those before that one in its chains."""
+    """Of each webhook that waits for an answer: the one that it names, those before that one in its chains, and what
+    these wait for themselves. *Finish* waits for *hide*, *hide* for *register*: a call in which nothing was hidden has
+    no *hide*, and *finish* still needs the answer of *register*."""
     found = {}
     waiting = [one for one in events.values() if isinstance(one.stored.raw, dict) and one.stored.raw.get("wait_for")]
     for webhook in waiting:
         needed, names = set[int](), {webhook.spec.wait_for}
         while names:
             needed |= {events[name].id for name in names if name in events}
-            names = {
-                one.name
-                for one in events.values()
-                if one.id not in needed and names & {one.spec.on_success, one.spec.on_failure}
-            }
+            before = {events[name].spec.wait_for for name in names if name in events}
+            before |= {one.name for one in events.values() if names & {one.spec.on_success, one.spec.on_failure}}
+            names = {name for name in before if name in events and events[name].id not in needed}
         found[webhook.id] = frozenset(needed - {webhook.id})
     return found
 

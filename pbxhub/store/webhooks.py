@@ -30,6 +30,7 @@ class Webhook(Base):
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(String(200))
     stage: Mapped[str] = mapped_column(String(100))
+    set_name: Mapped[str] = mapped_column(String(200), default="")  # webhooks that belong together; "" for none
     enabled: Mapped[bool] = mapped_column(default=True)
     locked: Mapped[bool] = mapped_column(default=False)  # the default event: not editable
     # "callback" and "resthook": the hub's own, behind callbacks of ordered calls and subscribers; not in the table

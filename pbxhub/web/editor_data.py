@@ -30,6 +30,8 @@ def editor_data(session: Session, access: Access, webhook: Webhook, source: Webh
         "copyOf": source.id if source else None,
         "revision": webhook.revision,
         "name": webhook.name,
+        "set": webhook.set_name or "",
+        "sets": sorted({row.set_name for row in others if row.set_name}),
         "stage": webhook.stage,
         "enabled": webhook.enabled,
         "spec": dump_spec(webhook.spec),

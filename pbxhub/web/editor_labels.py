@@ -55,6 +55,8 @@ def _labels() -> dict[str, str]:
     return {
         "when": _("When"),
         "eventName": _("Name"),
+        "setName": _("Set"),
+        "setNameHint": _("Events with the same set are switched and deleted together. Empty: of no set."),
         "eventNameExample": _("Missed calls to the CRM"),
         "stage": _("Event"),
         "filters": _("Only if"),

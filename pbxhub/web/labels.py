@@ -55,6 +55,18 @@ def stages() -> dict[str, str]:
     }
 
 
+def categories() -> dict[str, str]:
+    """The shelves of the gallery, in their order."""
+    return {
+        "crm": _("Customers (CRM, help desk)"),
+        "chat": _("Chats"),
+        "table": _("Tables"),
+        "analytics": _("Analytics and ads"),
+        "automation": _("Automation"),
+        "other": _("Anything else"),
+    }
+
+
 def all_stages() -> dict[str, str]:
     """Every stage for which a webhook can be set up, with its name."""
     others = {stage: stage for stage in (*LATER_STAGES, *OTHER_STAGES)}

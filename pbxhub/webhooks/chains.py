@@ -3,13 +3,37 @@
 Cycles of any length are refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from pbxhub.translatable import say
 from pbxhub.webhooks.catalogue import OTHER_STAGES, QUESTION
 from pbxhub.webhooks.spec import FieldError, WebhookSpec
 
 LONGEST_CHAIN = 20
+CHAIN_FIELDS = ("on_success", "on_failure", "wait_for")
+"""The fields of a webhook that name another one."""
+
+
+def names_in(spec: WebhookSpec) -> set[str]:
+    """The webhooks that this one names."""
+    return {getattr(spec, field) for field in CHAIN_FIELDS} - {""}
+
+
+def with_names(spec: WebhookSpec, names: Mapping[str, str]) -> WebhookSpec:
+    """The same webhook, naming others as they are called now. names: old -> new; others stay."""
+    now = {field: names.get(getattr(spec, field), getattr(spec, field)) for field in CHAIN_FIELDS}
+    return replace(spec, **now)
+
+
+def loose_ends(spec: WebhookSpec, is_on: Mapping[str, bool]) -> Iterator[FieldError]:
+    """What a webhook names although it is not there, or switched off. is_on: the webhooks of the project by name."""
+    for field in CHAIN_FIELDS:
+        target = getattr(spec, field)
+        if target and target not in is_on:
+            yield FieldError(field, say("names the webhook %(target)s, which does not exist", target=target))
+        elif target and not is_on[target]:
+            yield FieldError(field, say("names the webhook %(target)s, which is switched off", target=target))
 
 
 def check_chains(specs: Mapping[str, WebhookSpec]) -> dict[str, list[FieldError]]:

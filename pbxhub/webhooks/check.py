@@ -50,6 +50,13 @@ def check_name(name: str, stage: str) -> list[FieldError]:
     return []
 
 
+def check_set_name(name: str) -> list[FieldError]:
+    """Whether a set of webhooks may be called that; "" is for webhooks of no set."""
+    if len(name) <= LONGEST_NAME and name == name.strip() and name.isprintable():
+        return []
+    return [FieldError("set", say("Write one line of up to %(most)s characters.", most=LONGEST_NAME))]
+
+
 def check_stage(stage: str) -> list[FieldError]:
     """An error when the stage does not exist."""
     return (

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pbxhub.translatable import say
 from pbxhub.webhooks.auth import keeps_secret
 from pbxhub.webhooks.chains import check_chains
-from pbxhub.webhooks.check import check_name, check_stage, problems
+from pbxhub.webhooks.check import check_name, check_set_name, check_stage, problems
 from pbxhub.webhooks.connection_spec import ConnectionSpec, check_connection
 from pbxhub.webhooks.gallery import unfilled
 from pbxhub.webhooks.spec import WebhookSpec
@@ -21,12 +21,13 @@ MOST_WEBHOOKS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """One webhook of a file."""
+    """One webhook of a file. set: name of the set that it belongs to."""
 
     name: str
     stage: str
     spec: WebhookSpec
     enabled: bool = True
+    set: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,9 @@ def _read(data: Any) -> Bundle:
 
 def _named(bundle: Bundle) -> Bundle:
     """Removes white space around names, as saving does."""
-    return replace(bundle, webhooks=tuple(replace(item, name=item.name.strip()) for item in bundle.webhooks))
+    return replace(
+        bundle, webhooks=tuple(replace(item, name=item.name.strip(), set=item.set.strip()) for item in bundle.webhooks)
+    )
 
 
 def _check(bundle: Bundle, existing: Mapping[str, Exported], locked: Collection[str]) -> list[FieldError]:
@@ -151,7 +154,7 @@ def _check(bundle: Bundle, existing: Mapping[str, Exported], locked: Collection[
         if webhook.name in locked:
             errors.append(FieldError(join(path, "name"), say("is the name of the locked event; use another name")))
         seen.add(webhook.name)
-        named = check_name(webhook.name, webhook.stage) + check_stage(webhook.stage)
+        named = check_name(webhook.name, webhook.stage) + check_stage(webhook.stage) + check_set_name(webhook.set)
         errors += _below(path, named + problems(webhook.spec))
         errors += _below(path, unfilled(webhook.spec)) if webhook.enabled else []
     specs = {name: webhook.spec for name, webhook in existing.items()} | {

@@ -12,6 +12,7 @@ const form = document.getElementById("form");
 const sample = document.getElementById("sample");
 const state = {
   name: data.name,
+  set: data.set,
   stage: data.stage,
   enabled: data.enabled,
   spec: complete(data.spec),
@@ -63,6 +64,7 @@ const payload = () => ({
   copy_of: data.copyOf,
   revision,
   name: state.name,
+  set: state.set,
   stage: state.stage,
   enabled: state.enabled,
   spec: state.spec,

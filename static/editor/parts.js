@@ -7,10 +7,21 @@ export function when(state, data, redraw) {
   const { spec } = state;
   return section(
     words.when,
-    labelled(
-      words.eventName,
-      text(state, "name", { maxlength: 200, "data-plain": "", placeholder: words.eventNameExample }),
-      "name",
+    el(
+      "div",
+      { class: "two" },
+      labelled(
+        words.eventName,
+        text(state, "name", { maxlength: 200, "data-plain": "", placeholder: words.eventNameExample }),
+        "name",
+      ),
+      labelled(
+        words.setName,
+        text(state, "set", { maxlength: 200, "data-plain": "", list: "set-names", placeholder: "—" }),
+        "set",
+        words.setNameHint,
+      ),
+      el("datalist", { id: "set-names" }, data.sets.map((name) => el("option", { value: name }))),
     ),
     labelled(words.stage, select(state, "stage", Object.entries(data.stages), redraw), "stage"),
     el("h3", { class: "part-title" }, words.filters),

@@ -6,11 +6,14 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import select
 
+from pbxhub.store.connections import Connection
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
+from pbxhub.webhooks.connection_presets import find_preset
 from pbxhub.webhooks.gallery import Item, gallery
 from tests.support.people import Browser, People
 
+PORTAL = {"portal": "https://company.bitrix24.com/crm/", "default_user": "1"}
 SignedIn = Callable[[str], Browser]
 
 
@@ -29,23 +32,41 @@ def events(database: Database) -> list[Webhook]:
 
 @pytest.mark.parametrize("item", gallery(), ids=lambda item: item.id)
 def test_every_integration_can_be_added(item: Item, people: People, signed_in: SignedIn) -> None:
-    given = {ask.name: ask.example for ask in item.ask}
-    add(signed_in("editor"), people, item.id, **given, secret="s3cret" if item.secret else "")
+    preset = find_preset(item.connection)
+    given = {ask.name: ask.example for ask in (*item.ask, *(preset.ask if preset else ()))}
+    secret = "s3cret" if item.secret or preset else ""
+    page = add(signed_in("editor"), people, item.id, **given, client_id="id-1" if preset else "", secret=secret)
+    assert ("Press Connect here" in page) == bool(preset and preset.spec.oauth)
 
 
 def test_the_events_of_a_chain_know_each_other_under_the_names_that_were_free(
     people: People, signed_in: SignedIn, database: Database
 ) -> None:
     browser = signed_in("editor")
-    for _ in range(2):
-        page = add(browser, people, "bitrix24-telephony", hook="https://p.bitrix24.com/rest/17/abc123def456/")
-    assert "Bitrix24 register call (2)" in page
-    found = [(row.name, row.spec.on_success) for row in events(database)][-3:]
-    assert found == [
-        ("Bitrix24 register call (2)", "Bitrix24 finish call (2)"),
-        ("Bitrix24 finish call (2)", "Bitrix24 attach recording (2)"),
-        ("Bitrix24 attach recording (2)", ""),
-    ]
+    page = add(browser, people, "bitrix24-telephony", **PORTAL, client_id="app.1", secret="s3cret")
+    assert "Press Connect here" in page
+    page = add(browser, people, "bitrix24-telephony", **PORTAL, connection="Bitrix24: application")
+    assert "Bitrix24: telephony (2) was added, switched off" in page
+    second = [row for row in events(database) if row.set_name == "Bitrix24: telephony (2)"]
+    assert {row.connection_id for row in second} == {row.connection_id for row in events(database)}
+    assert {row.spec.request.auth.name for row in second} == {"Bitrix24: application"}
+    named = {row.name: (row.spec.wait_for, row.spec.on_success) for row in second}
+    assert named["Bitrix24: show the card (2)"] == ("Bitrix24: register an incoming call (2)", "")
+    assert named["Bitrix24: finish an outgoing call (2)"] == (
+        "Bitrix24: register an outgoing call (2)", "Bitrix24: attach the recording (2)"
+    )  # fmt: skip
+
+
+def test_nothing_is_added_if_the_connection_is_refused(people: People, signed_in: SignedIn, database: Database) -> None:
+    browser = signed_in("editor")
+    path = f"/projects/{people.project}/webhooks/gallery/bitrix24-telephony"
+    browser.get(path)
+    assert browser.post(path, {**PORTAL, "client_id": "", "secret": "s3cret"}).status_code == 422
+    page = browser.post(path, {**PORTAL, "connection": "No such"})
+    assert "No such is not a connection of this project" in page.get_data(as_text=True)
+    with database.read() as session:
+        assert session.scalars(select(Connection)).all() == []
+    assert events(database) == []
 
 
 PASTED = [

@@ -44,7 +44,8 @@ EDITOR = {
     "webhooks.order", "webhooks.restore", "webhooks.export", "webhooks.choose_file", "webhooks.take_in",
     "webhooks.templates", "webhooks.template", "webhooks.new", "webhooks.edit", "webhooks.copy", "webhooks.save",
     "steering.edit", "steering.simulate", "webhooks.update", "webhooks.show", "webhooks.test", "webhooks.signing",
-    "webhooks.setup_default", "connections.choose", "connections.create", "connections.edit", "connections.remove",
+    "webhooks.setup_default", "webhook_sets.enable_set", "webhook_sets.name_set", "webhook_sets.delete_set",
+    "connections.choose", "connections.create", "connections.edit", "connections.remove",
     "connections.check", "connections.connect", "simulation.index", "simulation.send",
 }  # fmt: skip
 OWNER = {

@@ -1,6 +1,10 @@
 """The resources, one file per family."""
 
-from pbxhub.api.resources import webhook_files, webhook_trials  # noqa: F401 - their routes are on the one of webhooks
+from pbxhub.api.resources import (  # noqa: F401 - their routes are on the one of webhooks
+    webhook_files,
+    webhook_sets,
+    webhook_trials,
+)
 from pbxhub.api.resources.account import account
 from pbxhub.api.resources.calls import calls
 from pbxhub.api.resources.connections import connections

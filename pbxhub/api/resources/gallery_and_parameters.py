@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pbxhub.account.ready_made import add_ready
+from pbxhub.account.ready_made import Answers, add_ready
 from pbxhub.api import schemas
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
@@ -41,7 +41,8 @@ def add(data: dict[str, Any], item_id: str) -> Any:
     chosen = _found(item_id)
     with writing() as session:
         access = enter(session)
-        added = add_ready(session, access, chosen, data["answers"], data["secret"] or "")
+        given = Answers(data["answers"], data["secret"], data["connection"], data["client_id"])
+        added = add_ready(session, access, chosen, given)
         return {"items": [show(access, row) for row in added], "next": None}
 
 
@@ -66,5 +67,6 @@ def _found(item_id: str) -> Item:
 
 def _item(item: Item) -> dict[str, Any]:
     ready = [{"name": one.name, "stage": one.stage, "spec": dump_spec(one.spec)} for one in item.webhooks]
-    return {"id": item.id, "name": item.name, "description": item.description, "note": item.note,
+    return {"id": item.id, "name": item.name, "category": item.category, "connection": item.connection,
+            "description": item.description, "note": item.note,
             "secret": item.secret, "ask": item.ask, "webhooks": ready}  # fmt: skip

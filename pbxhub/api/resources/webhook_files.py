@@ -48,14 +48,15 @@ def restore(webhook_id: int, revision: int) -> Any:
 
 
 @webhooks.get("/webhooks/export")
+@webhooks.arguments(schemas.ExportOptions, location="query")
 @webhooks.response(200, schemas.File)
 @needs("account.read")
-def export() -> Any:
-    """Every event except the locked one, without the encrypted secrets. For a key that may not change webhooks, secrets
-    in URLs, headers and bodies are hidden, too."""
+def export(options: dict[str, Any]) -> Any:
+    """Every event except the locked one, or those of one set, without the encrypted secrets. For a key that may not
+    change webhooks, secrets in URLs, headers and bodies are hidden, too."""
     with reading() as session:
         access = enter(session)
-        return jsonify(export_file(session, access))
+        return jsonify(export_file(session, access, options["set"]))
 
 
 @webhooks.post("/webhooks/import")

@@ -185,6 +185,7 @@ def show(access: Access, webhook: store.Webhook) -> dict[str, Any]:
         webhook, "id", "name", "stage", "enabled", "locked", "position", "revision", "paused_on", "paused_reason",
         "created_on",
     )  # fmt: skip
+    own["set"] = webhook.set_name
     sealed = {"has_secret": bool(webhook.secret_sealed), "has_tls_key": bool(webhook.tls_key_sealed)}
     return {**own, **sealed, "spec": visible_spec(access, webhook.spec)}
 

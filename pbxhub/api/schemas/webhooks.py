@@ -6,6 +6,13 @@ from pbxhub.api.schemas.base import LARGEST_ID, ProblemError, given, ruled, text
 from pbxhub.webhooks.catalogue import STAGES
 
 
+class WebhookOfSet(Schema):
+    id = fields.Integer()
+    name = fields.String()
+    stage = fields.String()
+    enabled = fields.Boolean()
+
+
 class Webhook(Schema):
     """An event: when to send what where."""
 
@@ -14,6 +21,7 @@ class Webhook(Schema):
     stage = fields.String(required=True, metadata={"enum": list(STAGES)})
     enabled = fields.Boolean(load_default=True)
     spec = fields.Dict(required=True, metadata={"x-spec": "Webhook"})
+    set = ruled(200, **given('name of the set it belongs to, "" for none; without it a saved one keeps its set'))
     secret = text(2000, load_only=True, **given("of spec.request.auth; encrypted and not shown again"))
     tls_key = text(20_000, load_only=True,
                    **given("private key (PEM) of spec.request.tls_certificate; not shown again"))  # fmt: skip
@@ -25,6 +33,23 @@ class Webhook(Schema):
     paused_on = times(dump_only=True, allow_none=True)
     paused_reason = fields.String(dump_only=True)
     created_on = times(dump_only=True)
+
+
+class WebhookSet(Schema):
+    """Events that belong together: those of one ready-made integration, or those that you have put into one."""
+
+    name = ruled(200, least=1, required=True)
+    enabled = fields.Boolean(dump_only=True, **given("whether all of its events are switched on"))
+    webhooks = fields.List(fields.Nested(WebhookOfSet), dump_only=True)
+    warnings = fields.List(fields.String(), dump_only=True,
+                           **given("events that lead to one that is deleted or switched off"))  # fmt: skip
+
+
+class SetNamed(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    name = text(200, least=1, required=True, **given("name of the set"))
 
 
 class WebhookCopy(Schema):
@@ -123,6 +148,13 @@ class File(Schema):
     connections = fields.List(fields.Dict(), **given("those that the events use, without secrets"))
 
 
+class ExportOptions(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    set = text(200, load_default="", **given("only the events of this set"))
+
+
 class ImportOptions(Schema):
     class Meta:
         unknown = EXCLUDE
@@ -165,6 +197,8 @@ class GalleryItem(Schema):
     description = fields.String()
     note = fields.String()
     secret = fields.String()
+    category = fields.String()
+    connection = fields.String(**given("id of the preset of the connection that it needs, or empty"))
     ask = fields.List(fields.Nested(Ask))
     webhooks = fields.List(fields.Nested(Ready))
 
@@ -173,7 +207,9 @@ class GalleryAnswers(Schema):
     """The values that the integration needs."""
 
     answers = fields.Dict(keys=fields.String(), values=text(2000), load_default=dict)
-    secret = text(2000, load_default="")
+    secret = text(20_000, load_default="", **given("of the events, or of the connection that is added with them"))
+    connection = text(200, load_default="", **given("name of a connection of the project; empty: adds a new one"))
+    client_id = text(2000, load_default="", **given("of the new connection, if it uses OAuth2"))
 
 
 class Parameter(Schema):

@@ -8,10 +8,10 @@ from pbxhub.web.pages import (
     connections,
     dashboard,
     deliveries,
-    editor,
     employees,
     errors,
     exports,
+    gallery,
     health,
     home,
     invitations,
@@ -26,6 +26,7 @@ from pbxhub.web.pages import (
     setup,
     simulation,
     steering,
+    webhook_sets,
 )
 
 BLUEPRINTS: tuple[Blueprint, ...] = (
@@ -39,7 +40,8 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     deliveries.pages,
     errors.pages,
     exports.pages,
-    editor.pages,
+    gallery.pages,
+    webhook_sets.pages,
     connections.pages,
     connections.returning,
     pbxs.pages,

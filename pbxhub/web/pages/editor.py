@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import differences
 from pbxhub.account.preview import preview, test_send
-from pbxhub.account.ready_made import GoogleAnalytics, add_ready, set_up_google_analytics
+from pbxhub.account.ready_made import GoogleAnalytics, set_up_google_analytics
 from pbxhub.account.refusals import NotFoundError
 from pbxhub.account.webhook_drafts import read_draft
 from pbxhub.account.webhook_fields import all_fields, flatten
@@ -21,49 +21,17 @@ from pbxhub.store.accounts import User
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.web.editor_data import editor_data, used_names
 from pbxhub.web.forms import GoogleAnalyticsForm
-from pbxhub.web.kept_forms import kept
 from pbxhub.web.labels import all_stages
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
 from pbxhub.web.pages.webhooks import pages
-from pbxhub.webhooks.gallery import default_event, find, gallery
+from pbxhub.webhooks.gallery import default_event
 from pbxhub.webhooks.params import exists_at
 from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec, dump_spec, load_spec
 from pbxhub.wsgi.current import reading, writing
 from pbxhub.wsgi.request_checks import LARGEST_ID
 
 __all__ = ["pages"]
-
-
-@pages.get("/gallery")
-def templates(project_id: int) -> ResponseReturnValue:
-    """Ready-made events for common systems, and an empty one."""
-    with reading() as session:
-        enter(session, project_id, "webhooks.change")
-        return render_template("webhooks/gallery.html", items=gallery())
-
-
-@pages.route("/gallery/<item_id>", methods=["GET", "POST"])
-def template(project_id: int, item_id: str) -> ResponseReturnValue:
-    """One ready-made event: asks for its values, then adds it and opens it in the editor."""
-    item = find(item_id) or abort(404)
-    errors: list[FieldError] = []
-    if request.method == "POST":
-        try:
-            with writing() as session:
-                access = enter(session, project_id, "webhooks.change")
-                added = [
-                    row.id for row in add_ready(session, access, item, request.form, request.form.get("secret", ""))
-                ]
-        except SpecError as error:  # nothing of it was added
-            errors = error.errors
-        else:
-            flash(_("Added. Look at the preview, send a test, and switch it on."))
-            return redirect(url_for("webhooks.edit", project_id=project_id, webhook_id=added[0]))
-    with reading() as session:
-        enter(session, project_id, "webhooks.change")
-        page = render_template("webhooks/template.html", item=item, errors=errors, given=request.form or kept() or {})
-        return page, 422 if errors else 200
 
 
 @pages.get("/new")

@@ -11,10 +11,12 @@ from pbxhub.account.secret_visibility import visible_spec
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.account.webhook_files import carry_out, export_file, plan
 from pbxhub.account.webhook_health import health_of
+from pbxhub.account.webhook_sets import in_sets, warnings_of
 from pbxhub.json_reader import UnreadableError, read_json
 from pbxhub.store.connections import connections_of
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
+from pbxhub.webhooks.chains import names_in
 from pbxhub.webhooks.spec import FieldError, SpecError
 from pbxhub.wsgi.current import hub, reading, writing
 from pbxhub.wsgi.request_checks import LARGEST_REVISION, is_id
@@ -31,7 +33,10 @@ def index(project_id: int) -> ResponseReturnValue:
         rows = live_webhooks(session, access)
         unreadable = {row.id for row in rows if not all(map(hub().vault.can_open, row.secrets_sealed))}
         waiting = {row.id: row for row in connections_of(session, project_id) if row.waits(access.now)}
-        return render_template("webhooks/index.html", rows=rows, unreadable=unreadable, waiting=waiting)
+        return render_template(
+            "webhooks/index.html", rows=rows, sets=in_sets(rows), unreadable=unreadable, waiting=waiting,
+            warnings=warnings_of(rows),
+        )  # fmt: skip
 
 
 @pages.get("/<int:webhook_id>")
@@ -96,7 +101,10 @@ def remove(project_id: int, webhook_id: int) -> ResponseReturnValue:
         access = enter(session, project_id, "webhooks.change")
         webhook = webhooks.editable(session, access, webhook_id)
         webhooks.remove(session, access, webhook)
+        left = [row.name for row in live_webhooks(session, access) if webhook.name in names_in(row.spec)]
     flash(_("%(name)s was deleted.", name=webhook.name))
+    if left:
+        flash(_("These events still lead to it: %(names)s. Change or delete them.", names=", ".join(left)), "error")
     return redirect(url_for("webhooks.index", project_id=project_id))
 
 
@@ -139,10 +147,10 @@ def restore(project_id: int, webhook_id: int, revision: int) -> ResponseReturnVa
 
 @pages.get("/export.json")
 def export(project_id: int) -> ResponseReturnValue:
-    """Every webhook but the locked one as a file, without secrets."""
+    """Every webhook but the locked one, or those of one set, as a file without secrets."""
     with reading() as session:
         access = enter(session, project_id, "webhooks.change")
-        text = json.dumps(export_file(session, access), ensure_ascii=False, indent=2)
+        text = json.dumps(export_file(session, access, request.args.get("set", "")), ensure_ascii=False, indent=2)
     return Response(
         text, mimetype="application/json", headers={"Content-Disposition": 'attachment; filename="webhooks.json"'}
     )

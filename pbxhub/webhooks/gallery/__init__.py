@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pbxhub.translatable import say
@@ -22,6 +22,7 @@ _BLANK = re.compile(r"\[\[([a-z_0-9]+)\]\]")
 _HOST = re.compile(r"https://\[\[([a-z_0-9]+)\]\]([^/]*)/")  # a blank for a host, or for the first part of one
 _BASE = re.compile(r"\[\[([a-z_0-9]+)\]\]/")  # a blank for the beginning of a URL
 DEFAULT_EVENT = "google-analytics-4"
+Category = Literal["crm", "chat", "table", "analytics", "automation", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +47,20 @@ class Ready:
 class Item:
     """One integration.
 
-    ask: the values the user fills in. secret: the system's name for the authentication secret; "" when there is none.
-    note: what to know before using it, such as that the format should be checked with the provider.
+    category: where the page shows it. ask: the values the user fills in. secret: the system's name for the
+    authentication secret; "" when there is none. connection: the preset of the connection that its webhooks use; they
+    name it as [[connection]]. note: what to know before using it, such as that the format should be checked with the
+    provider.
     """
 
     id: str
     name: str
     description: str
     webhooks: tuple[Ready, ...]
+    category: Category = "other"
     ask: tuple[Ask, ...] = ()
     secret: str = ""
+    connection: str = ""
     note: str = ""
 
 
@@ -96,7 +101,7 @@ def fill(item: Item, answers: Mapping[str, str]) -> tuple[Ready, ...]:
         raise SpecError(
             [FieldError(f"ask.{ask.name}", say("is empty; give %(label)s", label=say(ask.label))) for ask in missing]
         )
-    filled = _as_copied(item, answers)
+    filled = as_copied(item, answers)
     specs = [check_spec(fill_blanks(write(ready.spec), filled)) for ready in item.webhooks]
     return tuple(replace(ready, spec=spec) for ready, spec in zip(item.webhooks, specs, strict=True))
 
@@ -122,7 +127,7 @@ def _asked() -> frozenset[str]:
     return frozenset(ask.name for item in gallery() for ask in item.ask)
 
 
-def _as_copied(item: Item, answers: Mapping[str, str]) -> dict[str, str]:
+def as_copied(item: Item, answers: Mapping[str, str]) -> dict[str, str]:
     """The answers, shortened where somebody pasted a whole address for a part of one."""
     found = {name: answer.strip() for name, answer in answers.items()}
     for ready in item.webhooks:

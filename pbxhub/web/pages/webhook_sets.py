@@ -1,0 +1,55 @@
+"""Sets on the page of webhooks: switched, renamed and deleted together."""
+
+from flask import Blueprint, flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+
+from pbxhub.account.webhook_sets import remove_set, rename_set, set_named, switch_set
+from pbxhub.web.language import _, said
+from pbxhub.web.page_access import enter
+from pbxhub.webhooks.spec import SpecError
+from pbxhub.wsgi.current import writing
+
+pages = Blueprint("webhook_sets", __name__, url_prefix="/projects/<int:project_id>/webhooks/sets")
+
+
+@pages.post("/enabled")
+def enable_set(project_id: int) -> ResponseReturnValue:
+    """Switches all events of a set on or off, or says what they lack."""
+    try:
+        with writing() as session:
+            access = enter(session, project_id, "webhooks.change")
+            found = set_named(session, access, request.form.get("set", ""))
+            switch_set(session, access, found, request.form.get("enabled") == "1")
+    except SpecError as error:
+        return _refused(project_id, error)
+    return redirect(url_for("webhooks.index", project_id=project_id))
+
+
+@pages.post("/rename")
+def name_set(project_id: int) -> ResponseReturnValue:
+    """Renames a set."""
+    try:
+        with writing() as session:
+            access = enter(session, project_id, "webhooks.change")
+            found = set_named(session, access, request.form.get("set", ""))
+            rename_set(session, access, found, request.form.get("name", ""))
+    except SpecError as error:
+        return _refused(project_id, error)
+    return redirect(url_for("webhooks.index", project_id=project_id))
+
+
+@pages.post("/delete")
+def delete_set(project_id: int) -> ResponseReturnValue:
+    """Deletes all events of a set: pending deliveries are cancelled, sent ones stay in the history."""
+    with writing() as session:
+        access = enter(session, project_id, "webhooks.change")
+        found = set_named(session, access, request.form.get("set", ""))
+        remove_set(session, access, found)
+    flash(_("%(name)s was deleted.", name=found.name))
+    return redirect(url_for("webhooks.index", project_id=project_id))
+
+
+def _refused(project_id: int, error: SpecError) -> ResponseReturnValue:
+    first = error.errors[0]
+    flash(f"{first.path}: {said(first.message)}", "error")
+    return redirect(url_for("webhooks.index", project_id=project_id))

@@ -1,0 +1,100 @@
+"""Drives a ready-made integration with recorded calls: tracker, publish, worker, real HTTP, CRM."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from pbxhub.calls.replay import read
+from pbxhub.calls.stages import OPTIONAL_STAGES
+from pbxhub.calls.tracker import Tracker
+from pbxhub.delivery.context import utc_now
+from pbxhub.delivery.outbox import publish
+from pbxhub.store.accounts import Employee
+from pbxhub.store.connections import connection_named
+from pbxhub.store.delivery_rows import PENDING, WAITING, Delivery
+from pbxhub.store.session import Database
+from pbxhub.testing.receivers.receiver import Received, Receiver
+from pbxhub.webhooks.connection_presets import find_preset
+from pbxhub.webhooks.gallery import fill, find
+from pbxhub.webhooks.spec import WebhookSpec
+from tests.support.connections import connect
+from tests.support.crm import TOKEN, Crm
+from tests.support.outbox_world import VAULT, World, context_of
+from tests.support.recordings import scenarios
+from tests.support.waiting import wait_until
+from tests.support.working import working
+
+_ORIGIN = re.compile(r"https://[^/?]+")
+_SIGNED = re.compile(rb"recordings%2F[^&\"]*|/recordings/[^\"&\s]*")
+EMPLOYEES = {"101": "11", "102": "12", "103": "13"}
+"""Extension -> the user's id in the CRM."""
+
+
+def drive(database: Database, item_id: str, crm: Crm, name: str) -> list[Received]:
+    """Plays a recorded call of tests/traces, stage after delivered stage; the requests in their order."""
+    world = World(database)
+    with Receiver(crm) as receiver:
+        _add(world, item_id, f"http://127.0.0.1:{receiver.port}")
+        with working(database, receiver):
+            _play(world, name)
+        return list(receiver.requests)
+
+
+def shown(requests: Iterable[Received]) -> str:
+    """The requests as text, with what differs from run to run replaced."""
+    return "\n".join(_shown(one) for one in requests)
+
+
+def _add(world: World, item_id: str, origin: str) -> None:
+    item = find(item_id)
+    assert item is not None
+    answers = {ask.name: ask.example for ask in item.ask}
+    preset = find_preset(item.connection)
+    if preset:
+        connect(world, replace(preset.spec, **_static(preset.spec.auth), hosts=(origin,), test_url=""), TOKEN)
+    for ready in fill(item, {**answers, "connection": "CRM"}):
+        spec = _sent_to(ready.spec, origin)
+        own = {"secret_sealed": VAULT.seal(TOKEN)} if spec.request.auth.has_secret else {}
+        with world.database.read() as session:
+            used = connection_named(session, world.project_id, "CRM")
+        world.webhook(ready.stage, spec, name=ready.name, connection_id=used.id if used else None, **own)
+    with world.database.write() as session:
+        for extension, user in EMPLOYEES.items():
+            session.add(Employee(project_id=world.project_id, extension=extension, crm_id=user, name=f"E{extension}"))
+
+
+def _static(auth: Any) -> dict[str, Any]:
+    """A token that is there already, carried as the preset carries that of OAuth2."""
+    if auth.kind == "header" and auth.name == "Authorization":
+        return {"kind": "bearer", "oauth": None}
+    return {"kind": auth.kind, "name": auth.name, "username": auth.username, "oauth": None}
+
+
+def _sent_to(spec: WebhookSpec, origin: str) -> WebhookSpec:
+    return replace(spec, request=replace(spec.request, url=_ORIGIN.sub(origin, spec.request.url, count=1)))
+
+
+def _play(world: World, name: str) -> None:
+    tracker = Tracker(optional=OPTIONAL_STAGES)
+    for message in read(_with_file(scenarios("22")[name])):
+        for report in tracker.feed(message):
+            publish(context_of(world.database), {world.pbx_id: [report]}, utc_now())
+            if report.stages:
+                wait_until(lambda: not world.deliveries(Delivery.state.in_((PENDING, WAITING))))
+
+
+def _with_file(lines: Iterable[str]) -> Iterator[str]:
+    """The traces have no channel variables: here the end of a recorded call says which file it has."""
+    is_recorded = any(line.startswith("Event: MixMonitorStart") for line in lines)
+    for line in lines:
+        yield line
+        if is_recorded and line.startswith("Event: Hangup"):
+            yield "ChanVariable: MIXMONITOR_FILENAME=/var/spool/asterisk/monitor/call.wav\r\n"
+
+
+def _shown(request: Received) -> str:
+    kind = request.header("content-type") or ""
+    body = _SIGNED.sub(b"RECORDING", request.body).decode()
+    path = request.path.replace(TOKEN, "TOKEN")
+    return f"{request.method} {path} {kind}\n{body}\n".rstrip() + "\n"

@@ -1,0 +1,158 @@
+"""The webhooks of one integration stand together: switched, renamed, exported and deleted as one set."""
+
+from collections.abc import Callable
+from html import unescape
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from pbxhub.account.webhook_sets import in_sets
+from pbxhub.store.accounts import AuditEntry
+from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook
+from pbxhub.webhooks.spec import RequestSpec, WebhookSpec, dump_spec
+from tests.support.people import Browser, People
+
+SignedIn = Callable[[str], Browser]
+REGISTER, FINISH, ATTACH = "Register", "Finish", "Attach"
+
+
+@pytest.fixture
+def editor(people: People, signed_in: SignedIn) -> Browser:
+    browser = signed_in("editor")
+    browser.get(f"/projects/{people.project}/webhooks")
+    return browser
+
+
+def spec(**names: str) -> Any:
+    return dump_spec(WebhookSpec(RequestSpec(url="https://crm.example.com/"), **names))  # type: ignore[arg-type]
+
+
+def add(browser: Browser, people: People, name: str, of: str = "CRM", **more: Any) -> int:
+    data = {"name": name, "stage": "incoming.after", "set": of, "enabled": True, "spec": spec(), **more}
+    path = f"/projects/{people.project}/webhooks/save"
+    answer = browser.client.post(path, json=data, headers={"X-CSRFToken": browser.token})
+    assert answer.status_code == 200, answer.json
+    return int(answer.json["id"])
+
+
+def crm(browser: Browser, people: People) -> list[int]:
+    """Three webhooks that name each other, and one that belongs to no set between them."""
+    made = [add(browser, people, REGISTER), add(browser, people, "Slack", "")]
+    made.append(add(browser, people, FINISH, spec=spec(wait_for=REGISTER)))
+    return [*made, add(browser, people, ATTACH, spec=spec(on_success="Slack", wait_for=FINISH))]
+
+
+def rows(database: Database) -> list[Webhook]:
+    with database.read() as session:
+        live = select(Webhook).where(~Webhook.locked, Webhook.deleted_on.is_(None))
+        return list(session.scalars(live.order_by(Webhook.position)))
+
+
+def post(browser: Browser, people: People, act: str, **form: str) -> str:
+    answer = browser.post(f"/projects/{people.project}/webhooks/{act}", form, follow_redirects=True)
+    return unescape(answer.get_data(as_text=True))
+
+
+def test_a_set_stands_together_where_its_first_webhook_is(database: Database, people: People, editor: Browser) -> None:
+    crm(editor, people)
+    found = [(each.name, [row.name for row in each.webhooks]) for each in in_sets(rows(database))]
+    assert found == [("CRM", [REGISTER, FINISH, ATTACH]), ("", ["Slack"])]
+    assert "set of 3 events" in post(editor, people, "sets/enabled", set="CRM", enabled="1")
+
+
+def test_it_is_switched_as_one(database: Database, people: People, editor: Browser) -> None:
+    crm(editor, people)
+    post(editor, people, "sets/enabled", set="CRM", enabled="0")
+    assert [row.name for row in rows(database) if row.enabled] == ["Slack"]
+    post(editor, people, "sets/enabled", set="CRM", enabled="1")
+    assert all(row.enabled for row in rows(database))
+
+
+def test_nothing_is_switched_on_if_one_of_them_lacks_something(
+    database: Database, people: People, editor: Browser
+) -> None:
+    ids = crm(editor, people)
+    post(editor, people, "sets/enabled", set="CRM", enabled="0")
+    post(editor, people, f"{ids[0]}/delete")
+    page = post(editor, people, "sets/enabled", set="CRM", enabled="1")
+    assert "Finish.wait_for: names the webhook Register, which does not exist" in page
+    assert [row.name for row in rows(database) if row.enabled] == ["Slack"]
+
+
+def test_who_deletes_half_of_a_set_is_told_what_leads_nowhere(people: People, editor: Browser) -> None:
+    ids = crm(editor, people)
+    page = post(editor, people, f"{ids[0]}/delete")
+    assert "These events still lead to it: Finish. Change or delete them." in page
+    assert "Waits for: names the webhook Register, which does not exist" in page
+
+
+def test_a_webhook_that_leads_to_one_that_is_off_says_so(people: People, editor: Browser) -> None:
+    ids = crm(editor, people)
+    page = post(editor, people, f"{ids[1]}/enabled", enabled="0")
+    assert "After a success: names the webhook Slack, which is switched off" in page
+
+
+def test_it_is_deleted_as_one(database: Database, people: People, editor: Browser) -> None:
+    crm(editor, people)
+    assert "CRM was deleted." in post(editor, people, "sets/delete", set="CRM")
+    assert [row.name for row in rows(database)] == ["Slack"]
+    with database.read() as session:
+        deleted = session.scalars(select(AuditEntry.subject).where(AuditEntry.action == "webhook deleted"))
+        assert sorted(deleted) == sorted([REGISTER, FINISH, ATTACH])
+
+
+def test_it_is_renamed_unless_the_name_is_taken(database: Database, people: People, editor: Browser) -> None:
+    crm(editor, people)
+    add(editor, people, "Sheet", "Tables")
+    assert "Another set of this project has this name." in post(
+        editor, people, "sets/rename", set="CRM", name=" Tables "
+    )
+    assert "This is empty." in post(editor, people, "sets/rename", set="CRM", name=" ")
+    post(editor, people, "sets/rename", set="CRM", name="Sales")
+    assert [row.set_name for row in rows(database)] == ["Sales", "", "Sales", "Sales", "Tables"]
+    with database.read() as session:
+        (line,) = session.scalars(select(AuditEntry).where(AuditEntry.action == "webhook set renamed"))
+        assert (line.subject, line.changes) == ("CRM", {"set": ["CRM", "Sales"]})
+
+
+def test_a_set_of_another_project_does_not_exist(people: People, editor: Browser) -> None:
+    answer = editor.post(f"/projects/{people.project}/webhooks/sets/delete", {"set": "CRM"})
+    assert answer.status_code == 404
+    assert editor.get(f"/projects/{people.project}/webhooks/export.json?set=CRM").status_code == 404
+
+
+def test_it_travels_as_a_file_of_its_own(database: Database, people: People, editor: Browser) -> None:
+    crm(editor, people)
+    file = editor.get(f"/projects/{people.project}/webhooks/export.json?set=CRM").get_data(as_text=True)
+    assert file.count('"set": "CRM"') == 3
+    post(editor, people, "sets/delete", set="CRM")
+    post(editor, people, "import", text=file, confirmed="1")
+    assert [(row.name, row.set_name) for row in rows(database)][1:] == [
+        (REGISTER, "CRM"), (FINISH, "CRM"), (ATTACH, "CRM")
+    ]  # fmt: skip
+
+
+def test_a_renamed_webhook_is_named_anew_by_those_that_lead_to_it(
+    database: Database, people: People, editor: Browser
+) -> None:
+    ids = crm(editor, people)
+    data = {"name": "Open card", "stage": "incoming.before", "enabled": True, "spec": spec(), "revision": 1}
+    path = f"/projects/{people.project}/webhooks/{ids[0]}/save"
+    assert editor.client.post(path, json=data, headers={"X-CSRFToken": editor.token}).status_code == 200
+    names = {row.name: (row.spec.wait_for, row.revision, row.set_name) for row in rows(database)}
+    assert names == {
+        "Open card": ("", 2, "CRM"), "Slack": ("", 1, ""), FINISH: ("Open card", 2, "CRM"), ATTACH: (FINISH, 1, "CRM"),
+    }  # fmt: skip
+
+
+def test_a_new_name_does_not_hide_a_chain_without_an_end(database: Database, people: People, editor: Browser) -> None:
+    """The other one leads back to the old name, and will lead back to the new one."""
+    first = add(editor, people, "A")
+    add(editor, people, "B", spec=spec(on_success="A"))
+    path = f"/projects/{people.project}/webhooks/{first}/save"
+    data = {"name": "A2", "stage": "incoming.after", "spec": spec(on_success="B"), "revision": 1}
+    answer = editor.client.post(path, json=data, headers={"X-CSRFToken": editor.token})
+    assert answer.status_code == 422
+    assert "leads back to itself" in answer.get_json()["errors"][0]["message"]
