@@ -263,7 +263,7 @@ def test_a_question_of_a_long_internal_call_finds_its_call_when_that_is_written(
     )  # fmt: skip
     publish(context_of(hub.database), {other_id: [over]}, NOW)
     assert hub.questions()[0][0].call_id is None  # numbers of calls are each PBX's own
-    publish(context_of(hub.database), {hub.pbx_id: [replace(over, linkedid="1.2"), over]}, NOW)
+    publish(context_of(hub.database), {hub.pbx_id: [over._replace(linkedid="1.2"), over]}, NOW)
     call = linked_to(hub)
     assert (call.pbx_id, call.linkedid) == (hub.pbx_id, "1.1")
 

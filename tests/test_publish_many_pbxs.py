@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -178,7 +177,7 @@ def test_the_same_linkedid_on_two_pbxs_is_two_calls_of_their_own_projects(databa
         projects = (world.project_id, third.id, project.id)
     world.webhook(BEFORE)
     call = report("1.1", BEFORE)
-    elsewhere = replace(call, linkedid="1.2", dst="48221234567")
+    elsewhere = call._replace(linkedid="1.2", dst="48221234567")
     for _ in range(2):  # and again, as after a lost answer of the commit
         publish(context_of(database), {world.pbx_id: [call], second: [call, elsewhere]}, NOON)
     with database.read() as session:

@@ -2,7 +2,6 @@
 
 import json
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -344,7 +343,7 @@ def test_texts_no_database_would_take_are_stored_all_the_same(database: Database
 def test_an_internal_call_is_history_only(database: Database) -> None:
     world = World(database)
     world.webhook()
-    internal = replace(report("1.1", ended=5), direction="internal")
+    internal = report("1.1", ended=5)._replace(direction="internal")
     assert world.publish(internal, now=at(5)) == NOTHING
     assert [call.direction for call in calls(database)] == ["internal"]
 

@@ -8,7 +8,6 @@ import sqlite3
 import threading
 from collections.abc import Coroutine, Sequence
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -311,8 +310,8 @@ def test_a_call_that_was_answered_live_ends_answered_though_a_killed_asterisk_wr
     write_call(cel, "1.1", "1.2", NOON - 60, slice(0, 2))
     backfill = connected(cel, -1, seconds=-70, live=["1.1"])
     answered = {"disposition": "ANSWERED", "is_answered": True, "billsec": 57}
-    end = replace(
-        gone("1.1"), answered_on=at(-58), extension="101", disposition="ANSWERED",
+    end = gone("1.1")._replace(
+        answered_on=at(-58), extension="101", disposition="ANSWERED",
         values={**gone("1.1").values, **answered},
     )  # fmt: skip
     resync(backfill, 1, started=0, reports=[end])
@@ -595,10 +594,10 @@ def test_a_leg_that_was_not_told_live_is_told_by_cel_though_another_rang_at_that
     def forward(to: str) -> Stage:
         return Stage("incoming.forward", to, 1, at(1), {"forward_to": to})
 
-    heard = replace(gone("1.1"), ended_on=None, stages=(forward("101"),), memory={"open": True})
+    heard = gone("1.1")._replace(ended_on=None, stages=(forward("101"),), memory={"open": True})
     publish(context_of(database), {pbx_id: [heard]}, at(2))
     keys = ("incoming.forward 101", "incoming.forward 102", "incoming.forward 103")
-    by_cel = replace(heard, stages=(forward("102"), forward("101"), forward("103")), memory=None, by_cel=keys)
+    by_cel = heard._replace(stages=(forward("102"), forward("101"), forward("103")), memory=None, by_cel=keys)
     publish(context_of(database), {pbx_id: [by_cel]}, at(3))
     with database.read() as session:
         assert sorted(session.scalars(select(StageEvent.key))) == ["101", "102", "103"]

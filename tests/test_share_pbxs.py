@@ -251,7 +251,7 @@ NO_TAKE_OVER = "import pbxhub.ami.fair_shares as it; it._is_free = lambda lease,
 NO_FENCE = "import pbxhub.store.listeners as it; it.still_held = lambda session, tokens: frozenset(tokens)"
 NOTHING_LATE = (
     "import pbxhub.delivery.call_rows as it; late = it._outdated;"
-    " it._outdated = lambda call, report: late(call, it.replace(report, stages=()))"
+    " it._outdated = lambda call, report: late(call, report._replace(stages=()))"
 )
 NO_NEW_CONNECTION = "import pbxhub.ami.pbx_shares as it; it.PbxShares._disconnect = lambda self: None"
 HASTY_HEIR = "import pbxhub.ami.pbx_shares as it; it.PbxShares._may_inherit = lambda self: True"

@@ -6,7 +6,7 @@ previews and test sends take in place of a call, so both show exactly what a del
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -87,8 +87,8 @@ def recorded_stage(access: Access, sample: str) -> tuple[Mapping[str, Any], Call
     report, stage = _recorded(kind)[int(index)]
     shift = moment - _recorded(kind)[0][1].time
     other = {report.caller: number} if number else {}
-    report = replace(
-        report, caller=number or report.caller, started_on=report.started_on + shift,
+    report = report._replace(
+        caller=number or report.caller, started_on=report.started_on + shift,
         answered_on=report.answered_on and report.answered_on + shift,
         ended_on=report.ended_on and report.ended_on + shift, values=_moved(report.values, shift, other),
     )  # fmt: skip

@@ -16,7 +16,7 @@ connection is lost again.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
@@ -317,7 +317,7 @@ def _before_its_end(report: CallReport) -> Iterator[CallReport]:
     """The report of the stages before the end; none when there are no such stages."""
     stages = tuple(stage for stage in report.stages if stage.name.endswith((".before", ".forward", ".pickup")))
     if stages:
-        yield replace(report, stages=stages, ended_on=None, disposition="")
+        yield report._replace(stages=stages, ended_on=None, disposition="")
 
 
 def _corrected(live: CallReport, by_cel: Sequence[CallReport]) -> CallReport:
@@ -335,11 +335,11 @@ def _answered(end: CallReport, other: CallReport) -> CallReport:
     writes no more rows."""
     if end.answered_on is not None or other.answered_on is None:
         return end
-    answered = replace(end, answered_on=other.answered_on, extension=other.extension)
+    answered = end._replace(answered_on=other.answered_on, extension=other.extension)
     return _completed(answered, other, _OF_AN_ANSWER)
 
 
 def _completed(end: CallReport, other: CallReport, names: Sequence[str]) -> CallReport:
     known = {name: other.values[name] for name in names if name in other.values}
-    stages = tuple(replace(stage, values={**stage.values, **known}) for stage in end.stages)
-    return replace(end, disposition=other.disposition, values={**end.values, **known}, stages=stages)
+    stages = tuple(stage._replace(values={**stage.values, **known}) for stage in end.stages)
+    return end._replace(disposition=other.disposition, values={**end.values, **known}, stages=stages)

@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -65,7 +65,7 @@ def keep_unwritten(file: Path, token: int | None, reports: Iterable[CallReport],
         if os.fstat(lines.fileno()).st_size:
             lines.write("\n")  # the last line may have been cut off: the disk was full
         for report in reports:
-            lines.write(json.dumps(asdict(report), default=datetime.isoformat) + "\n")
+            lines.write(json.dumps(_as_json(report), default=datetime.isoformat) + "\n")
         if notes:  # without notes this run has not restored its calls: those of the earlier stop stay valid
             lines.write(json.dumps({"notes": notes, "token": token or 0}) + "\n")
         lines.flush()
@@ -155,6 +155,10 @@ def write_abandoned(files: Mapping[int, Path], database: Database, publisher: Pu
         else:
             log.warning("deleting the unwritten stages of a PBX that was deleted", pbx=pbx_id)
             file.unlink(missing_ok=True)
+
+
+def _as_json(report: CallReport) -> dict[str, Any]:
+    return {**report._asdict(), "stages": [stage._asdict() for stage in report.stages]}
 
 
 def _report(kept: dict[str, Any]) -> CallReport:

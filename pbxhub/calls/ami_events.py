@@ -17,6 +17,7 @@ from pbxhub.calls.ami_headers import (
     must_of,
     number_of,
     path_of,
+    raw_of,
     text_of,
     time_of,
     variables_of,
@@ -266,7 +267,7 @@ def parse(block: str, received: float = 0.0) -> Message | None:
     if len(block) > _LONGEST_BLOCK:
         block = block[: block.rfind("\n", 0, _LONGEST_BLOCK)]
     block = f"\n{block}\n"
-    read = _READERS.get(text_of(block, "\nEvent: "))
+    read = _READERS.get(raw_of(block, "\nEvent: "))
     if read is None:
         return None
     try:
@@ -281,9 +282,11 @@ def _party_reader(prefix: str) -> Callable[[str], Party]:
     context, number = f"\n{prefix}Context: ", f"\n{prefix}CallerIDNum: "
 
     def read(block: str) -> Party:
-        own = must_of(block, uniqueid)
+        own, channel = text_of(block, uniqueid), text_of(block, name)
+        if not own or not channel:
+            raise MissingError(prefix)
         linked = text_of(block, linkedid) or own
-        return Party(own, linked, must_of(block, name), text_of(block, context), number_of(block, number))
+        return Party(own, linked, channel, text_of(block, context), number_of(block, number))
 
     return read
 
@@ -295,7 +298,9 @@ _parkee, _retriever = _party_reader("Parkee"), _party_reader("Retriever")
 
 
 def _ids(block: str) -> tuple[str, str]:
-    uniqueid = must_of(block, "\nUniqueid: ")
+    uniqueid = text_of(block, "\nUniqueid: ")
+    if not uniqueid:
+        raise MissingError("Uniqueid")
     return uniqueid, text_of(block, "\nLinkedid: ") or uniqueid
 
 

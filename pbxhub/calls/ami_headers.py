@@ -25,9 +25,14 @@ class MissingError(Exception):
     """A header that the message requires is missing."""
 
 
+def raw_of(block: str, key: str) -> str:
+    """The value of the first header with this key ("\\nName: ") as it is; empty when there is none."""
+    return block.partition(key)[2].partition("\n")[0]
+
+
 def text_of(block: str, key: str) -> str:
-    """The value of the first header with this key ("\\nName: "), clean and bounded; empty when there is none."""
-    value = block.partition(key)[2].partition("\n")[0]
+    """The same, clean and bounded."""
+    value = block.partition(key)[2].partition("\n")[0]  # raw_of() would be one more call for each header
     if len(value) <= LONGEST_TEXT and value.isprintable():
         return value
     return clean(value)
@@ -46,7 +51,7 @@ def linkedids_of(block: str) -> list[str]:
 
 def value_of(block: str, key: str) -> str:
     """The same of a value that people or the dialplan write; it may be longer."""
-    return clean_value(block.partition(key)[2].partition("\n")[0])
+    return clean_value(raw_of(block, key))
 
 
 def clean_value(text: str) -> str:
@@ -59,7 +64,7 @@ def clean_value(text: str) -> str:
 
 def path_of(block: str, key: str) -> str:
     """The path of a recording, never shortened, because half a path is useless."""
-    return _UNFIT.sub("\ufffd", block.partition(key)[2].partition("\n")[0].strip())
+    return _UNFIT.sub("\ufffd", raw_of(block, key).strip())
 
 
 def must_of(block: str, key: str) -> str:
@@ -83,7 +88,7 @@ def number_of(block: str, key: str) -> str:
 
 def time_of(block: str, received: float) -> float:
     try:
-        time = float(text_of(block, "\nTimestamp: "))
+        time = float(raw_of(block, "\nTimestamp: "))
     except ValueError:
         return received
     return time if 0.0 < time < YEAR_2100 else received

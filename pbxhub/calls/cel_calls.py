@@ -1,7 +1,7 @@
 """Groups CEL rows into calls while Asterisk writes them, reading each row once, and derives the stages of a call."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from pbxhub.calls.cel import CelRow, messages_of, seconds_of
 from pbxhub.calls.resync import Loss
@@ -168,4 +168,4 @@ def _fed(tracker: Tracker, call: CelCall) -> list[CallReport]:
 
 def _told_by_cel(reports: list[CallReport]) -> list[CallReport]:
     keys = tuple(f"{stage.name} {stage.key}" for report in reports for stage in report.stages)
-    return [replace(report, memory=None, by_cel=keys) for report in reports]
+    return [report._replace(memory=None, by_cel=keys) for report in reports]

@@ -136,9 +136,10 @@ class LiveCalls:
 
     def follow(self, uniqueid: str, linkedid: str, time: float) -> TrackedCall | None:
         """The call of a channel. A channel that appears with another linkedid means that two calls have merged."""
-        call = self.of_channel(uniqueid)
+        call = self._by_channel.get(uniqueid)
         if call is None:
             return None
+        self._touched[call.linkedid] = None
         if time > call.seen:
             call.seen = time
         if linkedid != call.linkedid and linkedid:
@@ -298,8 +299,10 @@ class LiveCalls:
         """What has changed since the last time, one report per call."""
         if not self._changed and not self._reports:
             return []
-        reports = [*self._reports, *(_report(call, stages, over=False) for call, stages in self._changed.values())]
-        self._reports, self._changed = [], {}
+        reports, self._reports = self._reports, []
+        changed, self._changed = self._changed, {}
+        for call, stages in changed.values():
+            reports.append(_report(call, stages, over=False))
         for report in reports:
             self._touched.pop(report.linkedid, None)
         return reports

@@ -1,8 +1,7 @@
 """Writes a call as JSON and reads it back, so that a restarted hub continues where it was killed."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from itertools import compress
 from operator import attrgetter
 from typing import Any
 
@@ -14,7 +13,8 @@ from pbxhub.calls.state import Channel, StageKey, TrackedCall
 
 _FEW = 10  # channels of a call
 _OF_A_HOP = ("incoming.forward", "incoming.pickup")
-_APART = ("channels", "fired", "dumped", "plumbing", "local")  # written and read in their own way, or not at all
+_APART = ("channels", "fired", "dumped", "plumbing", "local")
+"""Fields that are written and read in their own way, or not at all."""
 
 # The fields of TrackedCall by their names in snapshots of 0.1.0, which had no groups.
 _FIELDS_OF_0_1_0: Mapping[str, tuple[str, str]] = {
@@ -36,54 +36,56 @@ _JSON_KINDS: Mapping[type, tuple[type, ...]] = {float: (float, int), tuple: (lis
 
 
 class _Kind:
-    """The fields of a class. Most are empty in a fresh object, so that whatever they hold is a difference."""
+    """The fields of a class, with their values in a fresh object."""
 
-    def __init__(self, fresh: Any) -> None:
-        values = {each.name: getattr(fresh, each.name) for each in fields(fresh) if each.name not in _APART}
-        self.empty = tuple(name for name, value in values.items() if not value)
-        self.others = {name: value for name, value in values.items() if value}
-        self.read: Callable[[Any], tuple[Any, ...]] = attrgetter(*self.empty)
+    def __init__(self, fresh: Any, apart: Collection[str] = ()) -> None:
+        self.names = tuple(each.name for each in fields(fresh) if each.name not in apart)
+        self.read: Callable[[Any], tuple[Any, ...]] = attrgetter(*self.names)
+        self.fresh = fresh
+        self._values = self.read(fresh)
 
-    def filled(self, values: tuple[Any, ...]) -> dict[str, Any]:
-        """Those of the values from read() that are not empty."""
-        return dict(compress(zip(self.empty, values, strict=True), values))
+    def filled(self, of: Any) -> dict[str, Any]:
+        """The fields that are not empty."""
+        return {name: value for name, value in zip(self.names, self.read(of), strict=True) if value}
+
+    def changed(self, of: Any) -> dict[str, Any]:
+        """The fields that differ from those of a fresh object; an empty value can be a difference."""
+        each = zip(self.names, self.read(of), self._values, strict=True)
+        return {name: value for name, value, fresh in each if value != fresh}
 
 
-_CALL, _CHANNEL = _Kind(TrackedCall("", "")), _Kind(Channel("", ""))
+_FRESH = TrackedCall("", "")
+_GROUPS = {each.name: _Kind(group) for each in fields(_FRESH) if is_dataclass(group := getattr(_FRESH, each.name))}
+_CALL, _CHANNEL = _Kind(_FRESH, {*_APART, *_GROUPS}), _Kind(Channel("", ""), _APART)
 
 
 def dump(call: TrackedCall) -> dict[str, JSON]:
     """Everything that differs from a fresh call, as JSON: every field of TrackedCall and Channel, new ones included.
+    The channels are a table: the names of their fields once, then a row for each channel.
 
-    The result does not change when the call does. Channels that have not changed since the last dump are the same
-    objects in it, because a call of 900 channels is written hundreds of times.
+    The result does not change when the call does. Channels that have not changed since the last dump are the same rows
+    in it, because a call of 900 channels is written hundreds of times.
     """
-    notes = {"phase": call.phase, **_CALL.filled(_CALL.read(call))}
-    for name, fresh in _CALL.others.items():
-        value = getattr(call, name)
-        if value is not fresh and value != fresh:
-            notes[name] = value if isinstance(value, str | int) else _changed(value, fresh)
+    notes = _CALL.filled(call)
+    for name, kind in _GROUPS.items():
+        group = getattr(call, name)
+        if group is not kind.fresh and (changed := kind.changed(group)):
+            notes[name] = changed
     if call.waiting:  # the only one of these fields that changes in place
         notes["waiting"] = dict(call.waiting)
     if call.fired:
-        notes["fired"] = {name: [[hop, to] for hop, to in keys] for name, keys in call.fired.items()}
-    many = len(call.channels) > _FEW
-    notes["channels"] = [_dump_channel(channel, many) for channel in call.channels.values()]
+        notes["fired"] = {name: keys.copy() for name, keys in call.fired.items()}
+    row_of = _CHANNEL.read if len(call.channels) <= _FEW else _row_again
+    notes["channels"] = {"names": _CHANNEL.names, "rows": [*map(row_of, call.channels.values())]}
     return notes
 
 
-def _changed(group: Any, fresh: Any) -> dict[str, Any]:
-    return {name: value for name in group.__slots__ if (value := getattr(group, name)) != getattr(fresh, name)}
-
-
-def _dump_channel(channel: Channel, keep: bool) -> dict[str, Any]:
-    values = _CHANNEL.read(channel)
-    last_values, notes = channel.dumped
-    if values != last_values:
-        notes = _CHANNEL.filled(values)
-        if keep:
-            channel.dumped = values, notes
-    return notes
+def _row_again(channel: Channel) -> tuple[Any, ...]:
+    """The same row as the last time, unless the channel has changed."""
+    row = _CHANNEL.read(channel)
+    if row != channel.dumped:
+        channel.dumped = row
+    return channel.dumped
 
 
 def load(notes: Mapping[str, JSON]) -> TrackedCall | None:
@@ -139,18 +141,28 @@ def _read_keys(keys: JSON) -> list[StageKey]:
 
 
 def _read_key(key: JSON) -> StageKey:
-    if not isinstance(key, list) or len(key) != 2 or not isinstance(key[0], int) or not isinstance(key[1], str):
+    if not isinstance(key, list | StageKey) or [*map(type, key)] != [int, str]:
         raise ValueError(key)
-    return StageKey(key[0], key[1])
+    return StageKey(*key)  # type: ignore[arg-type]
 
 
-def _read_channels(listed: JSON) -> Iterator[Channel]:
+def _read_channels(written: JSON) -> Iterator[Channel]:
     """Raises ValueError when they are not channels."""
-    if not isinstance(listed, list):
-        raise ValueError(listed)
-    for item in listed:
-        fresh = Channel(str(_table(item)["uniqueid"]), str(_table(item)["name"]))
-        yield replace(fresh, **_read_fields(fresh, _table(item)))
+    for notes in _channels(written):
+        fresh = Channel(str(notes["uniqueid"]), str(notes["name"]))
+        yield replace(fresh, **_read_fields(fresh, notes))
+
+
+def _channels(written: JSON) -> Iterator[Mapping[str, JSON]]:
+    """Each channel's fields by name. Until 0.1.0 each channel was written with its names."""
+    if isinstance(written, list):
+        yield from map(_table, written)
+    else:
+        names, rows = (_table(written)[part] for part in ("names", "rows"))
+        if not isinstance(names, list | tuple) or not isinstance(rows, list):
+            raise ValueError(written)
+        for row in rows:
+            yield dict(zip(map(str, names), row, strict=True))  # type: ignore[arg-type]
 
 
 def _from_0_1_0(notes: Mapping[str, JSON]) -> dict[str, JSON]:

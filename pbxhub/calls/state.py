@@ -33,7 +33,7 @@ class Channel:
     lent: the channel of a logged-in agent, which exists before and after the call.
     plumbing: a channel that Asterisk created for itself. local: one of a pair of Local channels; the real party is
         behind it.
-    dumped: the last result of snapshot.dump(), and the values it was made from.
+    dumped: its row in the last snapshot of a call of many channels.
     """
 
     uniqueid: str
@@ -56,11 +56,11 @@ class Channel:
     lent: bool = False
     plumbing: bool = field(init=False, compare=False, repr=False)
     local: bool = field(init=False, compare=False, repr=False)
-    dumped: tuple[tuple[Any, ...], dict[str, Any]] = field(default=((), {}), compare=False, repr=False)
+    dumped: tuple[Any, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.plumbing = is_plumbing(self.name)
-        self.local = self.plumbing and self.name.startswith("Local/")
+        self.local = self.name.startswith("Local/")
+        self.plumbing = self.local or is_plumbing(self.name)
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """The parameters of a stage that come from AMI, by their names in the catalogue. Unknown ones are left out."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from operator import attrgetter
 
 from pbxhub.calls.dispositions import ANSWERED, disposition, leg_outcome
@@ -8,6 +9,7 @@ from pbxhub.calls.stages import Value
 from pbxhub.calls.state import Channel, TrackedCall
 
 
+@lru_cache(maxsize=4096)  # every stage of a call repeats the times of those before it
 def moment(time: float) -> datetime:
     return datetime.fromtimestamp(time, UTC)
 
@@ -23,6 +25,13 @@ _PLAIN = {
     "outbound_number": "outbound_number",
     "trunk": "trunk",
     "context": "context",
+    "queue": "queue.name",
+    "forward_kind": "forward.kind",
+    "forward_from": "forward.source",
+    "forward_to": "forward.to",
+    "additional_number": "dialplan.digits",
+    "scheme_name": "dialplan.scheme",
+    "recording_file": "recording.file",
 }
 _plain_values = attrgetter(*_PLAIN.values())
 
@@ -37,33 +46,13 @@ def values_of(call: TrackedCall, time: float) -> dict[str, Value]:
     if call.extension or call.rung:
         values["extension"] = call.extension or call.rung
     if call.forward.kind:
-        values |= _forwarded(call)
-    values |= _of_dialplan(call)
-    values |= _waiting(call, time)
+        values["forward_step"] = len(call.fired.get("incoming.forward", ()))
+    for name, value in call.dialplan.variables.items():
+        values[f"var.{name}"] = value
+    _add_waits(values, call, time)
     if call.phase == "over":
         values |= _ending(call)
     return values
-
-
-def _forwarded(call: TrackedCall) -> dict[str, Value]:
-    sent = call.forward
-    forwarded: dict[str, Value] = {"forward_kind": sent.kind, "forward_to": sent.to}
-    if sent.source:
-        forwarded["forward_from"] = sent.source
-    forwarded["forward_step"] = len(call.fired.get("incoming.forward", ()))
-    return forwarded
-
-
-def _of_dialplan(call: TrackedCall) -> dict[str, Value]:
-    dialplan = call.dialplan
-    known: dict[str, Value] = {f"var.{name}": value for name, value in dialplan.variables.items()}
-    if dialplan.digits:
-        known["additional_number"] = dialplan.digits
-    if dialplan.scheme:
-        known["scheme_name"] = dialplan.scheme
-    if call.recording.file:
-        known["recording_file"] = call.recording.file
-    return known
 
 
 def _call_type(call: TrackedCall) -> str:
@@ -75,19 +64,15 @@ def _call_type(call: TrackedCall) -> str:
     return "internal"
 
 
-def _waiting(call: TrackedCall, time: float) -> dict[str, Value]:
+def _add_waits(values: dict[str, Value], call: TrackedCall, time: float) -> None:
     until = call.answered or call.over or time
-    waited: dict[str, Value] = {}
-    if call.queue.name:
-        waited["queue"] = call.queue.name
     if call.queue.name and call.queue.joined:
-        waited["queue_wait"] = int(call.queue.wait or max(0.0, until - call.queue.joined))
+        values["queue_wait"] = int(call.queue.wait or max(0.0, until - call.queue.joined))
     if call.answered:
-        waited["answer_time"] = moment(call.answered)
-        waited["ring_time"] = int(call.ring_time)
+        values["answer_time"] = moment(call.answered)
+        values["ring_time"] = int(call.ring_time)
     if call.answered or call.over:
-        waited["waittime"] = int(max(0.0, until - call.started))
-    return waited
+        values["waittime"] = int(max(0.0, until - call.started))
 
 
 def _ending(call: TrackedCall) -> dict[str, Value]:

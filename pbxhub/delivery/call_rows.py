@@ -1,7 +1,7 @@
 """Reads the calls of a group of reports, merges the reports into them and writes them. No value of a call is lost."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -161,7 +161,7 @@ def lock_calls(session: Session, reports: Reports, lost: Collection[int] = ()) -
 
 def _outdated(call: CallNow, report: CallReport) -> Reported:
     stages = () if call.ended_on else report.stages
-    return Reported(call, replace(report, memory=None, stages=stages), outdated=True)
+    return Reported(call, report._replace(memory=None, stages=stages), outdated=True)
 
 
 def distinct_calls(reported: Iterable[Reported]) -> list[CallNow]:

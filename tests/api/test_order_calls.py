@@ -4,7 +4,6 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -261,7 +260,7 @@ def test_what_the_agents_phone_did_decides_whatever_the_pbx_says_of_the_order(
 ) -> None:
     order = hub.client().order_call(NUMBER, "101")
     now = datetime.now(UTC)
-    ended = replace(report_of(order, "", direction="internal", ended_on=now), disposition=disposition)
+    ended = report_of(order, "", direction="internal", ended_on=now)._replace(disposition=disposition)
     publish(hub.context, {hub.pbx_id: [ended]}, now)
     with hub.database.write() as session:
         settle(hub.context, session, UUID(order.id), True, "Originate failed", now)

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -129,9 +129,9 @@ def ring(site: Site, linkedid: str, caller: str = "+380671112233", answered: boo
     report = CallReport(
         linkedid, "incoming", caller, "Ірина", "380441234567", "", start, None, end, "NO ANSWER", values
     )
-    told = replace(report, stages=(after,))
+    told = report._replace(stages=(after,))
     if not over:
-        told = replace(report, stages=(Stage("incoming.before", "", 1, start, {}),), ended_on=None, disposition="")
+        told = report._replace(stages=(Stage("incoming.before", "", 1, start, {}),), ended_on=None, disposition="")
     with site.database.read() as session:
         pbx = session.scalars(select(Pbx.id)).first()
     assert pbx is not None

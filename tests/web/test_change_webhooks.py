@@ -77,7 +77,7 @@ def call_over(database: Database, vault: Vault, people: People) -> UUID:
     report = CallReport(
         "1.1", "incoming", "+380441234567", "", "380445556677", "", now, None, now, "BUSY", after.values
     )
-    publish(context_of(database), {pbx_id: [replace(report, stages=(after,))]}, now)
+    publish(context_of(database), {pbx_id: [report._replace(stages=(after,))]}, now)
     with database.read() as session:
         return session.scalars(select(Delivery.id)).one()
 
