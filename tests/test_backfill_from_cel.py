@@ -11,6 +11,7 @@ from pbxhub.calls.ami_events import Message
 from pbxhub.calls.cel import CelRow, read_row
 from pbxhub.calls.cel import messages_of as messages_behind
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
+from pbxhub.calls.stages import OPTIONAL_STAGES
 from pbxhub.calls.tracker import Tracker
 from tests.support.cel_recordings import HEADERS, rows_of
 from tests.support.recordings import EXPECTED, VERSIONS
@@ -207,3 +208,65 @@ def test_a_number_to_which_an_inside_call_was_sent_on_is_known_from_the_transfer
     messages = messages_of([begun, read_row(columns | moved), leg])
     reports = [report for message in messages for report in tracker.feed(message)]
     assert [stage.values.get("dst") for report in reports for stage in report.stages] == ["89000000012"]
+
+
+QUEUE = {"appname": "Queue", "appdata": "support,t,,,30"}
+CALLER = {"channame": "PJSIP/trunk-00000000", "uniqueid": "1.1", "linkedid": "1.1", "context": "from-trunk"}
+AGENT = {"channame": "PJSIP/101-00000001", "uniqueid": "1.2", "linkedid": "1.1", "context": "from-internal"}
+LEFT = {"eventextra": '{"hangupcause":16,"hangupsource":"PJSIP/trunk-00000000"}'}
+ENTERED = [
+    CALLER | {"eventtype": "CHAN_START", "exten": "5550103", "cidnum": "79161234567", "eventtime": 100.0},
+    CALLER | QUEUE | {"eventtype": "APP_START", "eventtime": 101.0},
+    AGENT | {"eventtype": "CHAN_START", "cidnum": "101", "eventtime": 102.0},
+]
+
+
+def optional_stages(*rows: dict[str, object]) -> list[tuple[object, ...]]:
+    tracker = Tracker(optional=OPTIONAL_STAGES)
+    reports = [report for message in messages_of(map(read_row, rows)) for report in tracker.feed(message)]
+    names = ("queue", "queue_wait", "ring_status", "disposition")
+    return [
+        (stage.name, *(stage.values[name] for name in names if name in stage.values))
+        for report in reports
+        for stage in report.stages
+        if stage.name in OPTIONAL_STAGES or stage.name.endswith(".after")
+    ]
+
+
+def test_a_caller_who_hangs_up_while_waiting_has_left_the_queue() -> None:
+    assert optional_stages(
+        *ENTERED,
+        CALLER | QUEUE | {"eventtype": "APP_END", "eventtime": 107.1},
+        AGENT | {"eventtype": "HANGUP", "eventtime": 107.1},
+        CALLER | LEFT | {"eventtype": "HANGUP", "eventtime": 107.2},
+    ) == [
+        ("incoming.abandoned", "support", 6),
+        ("incoming.unring", "support", 6, "NO ANSWER"),
+        ("incoming.after", "support", 6, "NO ANSWER"),
+    ]  # fmt: skip
+
+
+def test_a_caller_whom_the_queue_sends_on_or_whom_somebody_answered_has_not_left_it() -> None:
+    sent_on = optional_stages(
+        *ENTERED,
+        AGENT | {"eventtype": "HANGUP", "eventtime": 116.0, "eventextra": '{"hangupcause":17}'},
+        CALLER | QUEUE | {"eventtype": "APP_END", "eventtime": 116.1},
+        CALLER | LEFT | {"eventtype": "HANGUP", "eventtime": 130.0},
+    )
+    assert sent_on == [("incoming.unring", "support", 15, "BUSY"), ("incoming.after", "support", 29, "BUSY")]
+    answered = optional_stages(
+        *ENTERED,
+        AGENT | {"eventtype": "ANSWER", "eventtime": 105.0},
+        AGENT | {"eventtype": "HANGUP", "eventtime": 116.0},
+        CALLER | QUEUE | {"eventtype": "APP_END", "eventtime": 116.1},
+        CALLER | LEFT | {"eventtype": "HANGUP", "eventtime": 116.2},
+    )
+    assert answered == [("incoming.after", "support", 4, "ANSWERED")]
+
+
+def test_a_disposition_that_the_dialplan_reports_is_read() -> None:
+    """CELGenUserEvent(PBXHubDisposition,VOICEMAIL), as asterisk-conf/ has it."""
+    said = {"eventtype": "USER_DEFINED", "userdeftype": "PBXHubDisposition", "eventextra": '{"extra":"VOICEMAIL"}'}
+    assert optional_stages(
+        ENTERED[0], CALLER | said | {"eventtime": 104.0}, CALLER | LEFT | {"eventtype": "HANGUP", "eventtime": 109.0}
+    ) == [("call.voicemail",), ("incoming.after", "VOICEMAIL")]

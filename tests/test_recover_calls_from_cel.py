@@ -26,13 +26,14 @@ from pbxhub.calls.tracker import Tracker
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.history import StageEvent
 from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.pbx.pbx_player import PbxPlayer
 from pbxhub.testing.pbx.recordings import Played, Recording
 from tests.support.hub import add_pbx, answered, calls_of, listening, notes_of, pbx_of, stages_of
 from tests.support.made_events import CALLER, NEW, agent, event
 from tests.support.made_events import answered as answered_by
 from tests.support.made_events import at as made_at
-from tests.support.outbox_world import context_of
+from tests.support.outbox_world import context_of, spec
 from tests.support.pbx_line import playing, until
 from tests.support.recordings import TRACES
 
@@ -101,6 +102,33 @@ def test_a_call_that_came_and_went_while_nobody_listened_has_all_its_stages(
         (call,) = calls_of(database)
         assert (call.caller, call.dst, call.extension) == ("79161234567", "5550201", "101")
         assert (call.disposition, call.data["hangup_by"]) == ("ANSWERED", "caller")
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_an_optional_stage_of_a_call_that_nobody_listened_to_is_told_where_a_webhook_waits_for_it(
+    database: Database, cel: Path, wanted: bool
+) -> None:
+    async def scenario() -> None:
+        now = datetime.now(UTC).timestamp()
+        async with playing() as player:
+            pbx_id = add_pbx(database, player, cel_path=str(cel))
+            project_id = pbx_of(database, pbx_id).project_id
+            async with listening(database):
+                await until(lambda: pbx_of(database, pbx_id).cel_cursor != 0)
+                if wanted:  # the hub learns it while it runs
+                    with database.write() as session:
+                        hook = Webhook(project_id=project_id, name="a", stage="incoming.unring", spec=spec())
+                        hook.created_on, hook.position = datetime.now(UTC), 0
+                        session.add(hook)
+                        touch_webhooks(session, project_id)
+            write_call(cel, f"{int(now)}.3", f"{int(now)}.4", now, slice(0, 2))  # it rings …
+            write_call(cel, f"{int(now)}.3", f"{int(now)}.4", now, slice(4, 9))  # … and the caller hangs up
+            async with listening(database):
+                await until(lambda: calls_of(database) and calls_of(database)[0].ended_on is not None)
+        assert [name for name in stages_of(database) if name == "incoming.unring"] == ["incoming.unring"] * wanted
+        assert [name for name in stages_of(database) if name != "incoming.unring"] == [*ANSWERED[:2], ANSWERED[3]]
 
     run(scenario())
 

@@ -315,7 +315,7 @@ def _ends(report: CallReport) -> bool:
 
 def _before_its_end(report: CallReport) -> Iterator[CallReport]:
     """The report of the stages before the end; none when there are no such stages."""
-    stages = tuple(stage for stage in report.stages if stage.name.endswith((".before", ".forward", ".pickup")))
+    stages = tuple(stage for stage in report.stages if not stage.name.endswith((".after", ".evaluation")))
     if stages:
         yield report._replace(stages=stages, ended_on=None, disposition="")
 

@@ -100,8 +100,8 @@ class PbxListener:
     def follow(self, row: PbxRow) -> None:
         """Follows what is no reason to connect anew: the cards of employees, the numbers, the optional stages."""
         self._tracker.report_optional(row.optional_stages)
-        if (row.endpoints, row.own_numbers) != (self.row.endpoints, self.row.own_numbers):
-            self.row = row
+        known, self.row = self.row, row
+        if (row.endpoints, row.own_numbers) != (known.endpoints, known.own_numbers):
             self._tracker.know_employees(row.endpoints, row.own_numbers)
 
     def _tracker_of_cel(self) -> Tracker:

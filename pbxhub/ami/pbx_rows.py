@@ -61,7 +61,8 @@ class PbxRow:
         return CelFile(self.cel_path, self.address.charset) if self.cel_path else None
 
     def new_tracker(self) -> Tracker:
-        return Tracker(self.incoming_contexts, endpoints=self.endpoints, own_numbers=self.own_numbers)
+        contexts, optional = self.incoming_contexts, self.optional_stages
+        return Tracker(contexts, endpoints=self.endpoints, own_numbers=self.own_numbers, optional=optional)
 
 
 @dataclass(frozen=True, slots=True)

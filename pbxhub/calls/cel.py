@@ -3,8 +3,9 @@
 CEL has no dial events. A channel that starts under another channel's linkedid is a leg: dialled by the caller, or a
 consultation when the caller is already talking. The number that an outside leg was dialled for is in APP_START of Dial,
 or in the application Dial of a row written while the leg exists; the number that the leg itself shows may be the
-caller's or the DID. A first channel with the application AppDial2 was rung by Asterisk itself (Originate). CEL does not
-have queues, holds, the start of an evaluation, and parking slots from which nobody was retrieved.
+caller's or the DID. A first channel with the application AppDial2 was rung by Asterisk itself (Originate). APP_START
+and APP_END of Queue tell in which queue the caller waits. Marks and dispositions are in rows of CELGenUserEvent. CEL
+does not have holds, the start of an evaluation, and parking slots from which nobody was retrieved.
 
 Feed the messages to a tracker of their own: stages already reported have the same keys. Rows: cel_sqlite3_custom with
 the columns of CelRow; at least CHAN_START, ANSWER, HANGUP, BLINDTRANSFER, ATTENDEDTRANSFER, FORWARD, PICKUP,
@@ -30,6 +31,7 @@ from pbxhub.calls.ami_events import (
     ParkedCall,
     Party,
     Pickup,
+    QueueCaller,
     UnParkedCall,
     UserEvent,
 )
@@ -136,7 +138,7 @@ class _Lines:
 
     started: the first row of each channel. slots: the parking slot a channel dialled; retrievers: who took a parked
     channel back. legs: channels dialled and not hung up, by linkedid.
-    sent_on: where the last blind transfer sent a call, by linkedid.
+    sent_on: where the last blind transfer sent a call, by linkedid. queues: where a caller waits, by linkedid.
     party: uniqueid of the channel that the first channel of a linkedid talks to. rung: channels Asterisk itself rang.
     dialled: the number that Dial gave to a leg's endpoint. announced: what a Dial that has begun will dial, by
     linkedid and endpoint.
@@ -158,6 +160,7 @@ class _Lines:
         self.party: dict[str, str] = {}
         self.rung: set[str] = set()
         self.sent_on: dict[str, str] = {}
+        self.queues: dict[str, str] = {}
         self.left: dict[str, float] = {}  # when the first channel of a linkedid hung up, if it did so by itself
         for row in rows:
             self._look_ahead(row)
@@ -278,7 +281,23 @@ def _answered(lines: _Lines, row: CelRow) -> Iterator[Message]:
     first = lines.started.get(row.linkedid)
     if dialler == row.linkedid and first is not None and not first.channame.startswith("Local/"):
         lines.party[row.linkedid] = row.uniqueid
+    if dialler == row.linkedid:
+        lines.queues.pop(row.linkedid, None)
     yield DialEnd(row.time, dialler, row.linkedid, lines.channel(row.uniqueid), "ANSWER", "")
+
+
+def _application_began(lines: _Lines, row: CelRow) -> Iterator[Message]:
+    if row.appname == "Queue" and row.uniqueid == row.linkedid:
+        queue = lines.queues[row.linkedid] = row.appdata.partition(",")[0]
+        yield QueueCaller(row.time, row.uniqueid, row.linkedid, queue, "joined")
+
+
+def _application_ended(lines: _Lines, row: CelRow) -> Iterator[Message]:
+    """The caller has left the queue: answered, sent on by the dialplan, or by hanging up. Asterisk writes 1. APP_END;
+    2. HANGUP of the caller, at once if the caller hung up."""
+    queue = lines.queues.pop(row.linkedid, "") if row.appname == "Queue" else ""
+    if queue and abs(lines.left.get(row.linkedid, 0.0) - row.time) < _TOGETHER:
+        yield QueueCaller(row.time, row.uniqueid, row.linkedid, queue, "abandoned")
 
 
 def _hung_up(lines: _Lines, row: CelRow) -> Iterator[Message]:
@@ -357,15 +376,26 @@ def _unparked(lines: _Lines, row: CelRow) -> Iterator[Message]:
         yield UnParkedCall(row.time, lines.channel(row.uniqueid), retriever)
 
 
+def _said(row: CelRow) -> str:
+    """The second argument of CELGenUserEvent."""
+    return row.extra.get("extra") or row.eventextra
+
+
+def _disposed(_: _Lines, row: CelRow) -> Iterator[Message]:
+    yield UserEvent(row.time, row.uniqueid, row.linkedid, "PBXHubDisposition", {"Disposition": _said(row)})
+
+
 def _marked(_: _Lines, row: CelRow) -> Iterator[Message]:
     """A mark: CELGenUserEvent(PBXHubEvaluation,5) or (EVALUATION,score=5) of the dialplan, after the menu has begun."""
-    mark = (row.extra.get("extra") or row.eventextra).rpartition("=")[2]
+    mark = _said(row).rpartition("=")[2]
     yield UserEvent(row.time, row.uniqueid, row.linkedid, "PBXHubEvaluationStart", {})
     yield UserEvent(row.time, row.uniqueid, row.linkedid, "PBXHubEvaluation", {"Mark": mark})
 
 
 _TRANSLATIONS: Mapping[str, Callable[[_Lines, CelRow], Iterator[Message]]] = {
     "CHAN_START": _started,
+    "APP_START": _application_began,
+    "APP_END": _application_ended,
     "ANSWER": _answered,
     "HANGUP": _hung_up,
     "BRIDGE_ENTER": _moved,
@@ -378,4 +408,5 @@ _TRANSLATIONS: Mapping[str, Callable[[_Lines, CelRow], Iterator[Message]]] = {
     "PARK_END": _unparked,
     "EVALUATION": _marked,
     "PBXHubEvaluation": _marked,
+    "PBXHubDisposition": _disposed,
 }

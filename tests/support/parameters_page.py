@@ -121,8 +121,16 @@ def _stages() -> list[str]:
     rows = ["## Stages", "", _row("stage", "when"), "|---|---|"]
     rows += [_row(f"`{stage}`", _STAGES[stage]) for stage in STAGES]
     optional = ", ".join(f"`{stage}`" for stage in OPTIONAL_STAGES)
-    end = f"These are reported only while a webhook of the project waits for them, and only live: {optional}."
-    return [*rows, "", end, "`pbxhub replay FILE --optional all` shows them in a recording."]
+    return [
+        *rows,
+        "",
+        f"These are reported only while a webhook of the project waits for them: {optional}.",
+        "`pbxhub replay FILE --optional all` shows them in a recording.",
+        "",
+        "The hub reads them from CEL, too, if it was down or not connected. CEL has no holds: `call.hold` and",
+        "`call.unhold` are then missing. `incoming.abandoned` needs `queue` in `apps` and `APP_END` in `events` of",
+        "`cel.conf`, and `call.voicemail` a `CELGenUserEvent` beside the UserEvent: `asterisk-conf/` has both.",
+    ]
 
 
 def _moments(stages: tuple[str, ...]) -> str:
