@@ -20,6 +20,7 @@ _LOOKS = {
 PAGES = {
     "dashboard": "/projects/{p}/dashboard",
     "calls": "/projects/{p}/calls",
+    "search": "/projects/{p}/search?q=crm",
     "call": "/projects/{p}/calls > table .row-link",
     "call-events": "/projects/{p}/calls > table .row-link > a[href$='/events']",
     "webhooks": "/projects/{p}/webhooks",

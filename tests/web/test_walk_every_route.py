@@ -35,7 +35,7 @@ VIEWER = {
     "deliveries.detail", "errors.index", "errors.strip", "errors.resends", "exports.deliveries", "pbxs.index",
     "pbxs.detail", "pbxs.dial_plan", "pbxs.state", "people.employees", "numbers.index", "members.index",
     "webhooks.index", "webhooks.detail", "webhooks.health", "webhooks.history", "steering.index", "connections.index",
-    "connections.detail",
+    "connections.detail", "search.index",
 }  # fmt: skip
 EDITOR = {
     "people.employee", "people.remove", "numbers.number", "numbers.remove", "errors.checked", "errors.preview_send",

@@ -23,6 +23,7 @@ from pbxhub.web.pages import (
     profile,
     project,
     recordings,
+    search,
     setup,
     simulation,
     steering,
@@ -55,4 +56,5 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     recordings.pages,
     steering.pages,
     simulation.pages,
+    search.pages,
 )
