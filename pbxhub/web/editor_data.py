@@ -1,6 +1,7 @@
 """Data for the editor's script: the webhook, the parameters, the calls to try it with."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, get_args, get_type_hints
 
 from flask import url_for
@@ -11,8 +12,8 @@ from pbxhub.account.sample_calls import recent_calls, sample_names
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.store.connections import connections_of
 from pbxhub.store.webhooks import Webhook
-from pbxhub.web.labels import all_stages
 from pbxhub.web.language import said
+from pbxhub.web.stage_groups import stage_groups
 from pbxhub.webhooks.catalogue import CHAIN, ENTRIES, FAMILIES, OTHER_STAGES, QUESTION
 from pbxhub.webhooks.check import used_parameters
 from pbxhub.webhooks.matching import presets
@@ -40,7 +41,9 @@ def editor_data(session: Session, access: Access, webhook: Webhook, source: Webh
         "connections": [row.name for row in connections_of(session, access.project.id)],
         "connectionsPage": url_for("connections.index", project_id=access.project.id),
         "source": {"stage": source.stage, "name": source.name} if source else None,
-        "stages": all_stages(),
+        "stageGroups": [
+            {"title": title, "stages": [asdict(choice) for choice in choices]} for title, choices in stage_groups()
+        ],
         "parameters": parameters(),
         "filters": [{"name": name, "argument": kind.argument} for name, kind in FILTERS.items()],
         "choices": _choices(),

@@ -104,14 +104,14 @@ export function labelled(label, input, path, hint) {
   const id = `f${++count}`;
   const control = input.matches("input, select, textarea") ? input : input.querySelector("input, select, textarea");
   control?.setAttribute("id", id);
-  control?.setAttribute("aria-describedby", `${id}-e`);
+  control?.setAttribute("aria-describedby", hint ? `${id}-e ${id}-h` : `${id}-e`);
   return el(
     "div",
     { class: "mb-3 spot", "data-path": path },
     el("label", { class: "form-label", for: id }, label),
     input,
     el("div", { class: "spot-errors", id: `${id}-e` }),
-    hint && el("div", { class: "form-hint" }, hint),
+    hint && el("div", { class: "form-hint", id: `${id}-h` }, hint),
   );
 }
 

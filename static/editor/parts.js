@@ -23,11 +23,32 @@ export function when(state, data, redraw) {
       ),
       el("datalist", { id: "set-names" }, data.sets.map((name) => el("option", { value: name }))),
     ),
-    labelled(words.stage, select(state, "stage", Object.entries(data.stages), redraw), "stage"),
+    stage(state, data, redraw),
     el("h3", { class: "part-title" }, words.filters),
     filters(spec.filters, data, redraw),
     waits(state, data, redraw),
   );
+}
+
+// The event in its group, and the sentence that says when it happens.
+function stage(state, data, redraw) {
+  const field = el(
+    "select",
+    {
+      class: "form-select",
+      onchange: (event) => {
+        state.stage = event.target.value;
+        touch();
+        redraw();
+      },
+    },
+    data.stageGroups.map(({ title, stages }) =>
+      el("optgroup", { label: title }, stages.map(({ code, name }) => el("option", { value: code }, name)))
+    ),
+  );
+  field.value = state.stage;
+  const chosen = data.stageGroups.flatMap(({ stages }) => stages).find(({ code }) => code === state.stage);
+  return labelled(words.stage, field, "stage", chosen?.when);
 }
 
 // Another event of the same call, whose answer this one needs.

@@ -84,3 +84,17 @@ def test_the_simulator_of_answers_uses_the_form_beside_it(site: Site, anna: Page
     anna.get_by_label("Numbers it may call").fill("_2XX")
     anna.get_by_role("button", name="Show the steps").click()
     expect(anna.locator("#simulated")).to_contain_text("Refused")
+
+
+def test_events_are_chosen_in_groups_and_say_when_they_happen(site: Site, anna: Page) -> None:
+    anna.goto(f"{site.url}/projects/{site.project}/webhooks/2/edit")
+    events = anna.get_by_label("Event", exact=True)
+    expect(events.locator("optgroup").first).to_have_attribute("label", "Incoming calls")
+    expect(events).to_have_accessible_description(
+        "The call is over: how it ended, how long it took and who spoke are known."
+    )
+    events.select_option("call.voicemail")
+    expect(anna.get_by_text("The call was sent to voicemail.")).to_be_visible()
+    anna.goto(f"{site.url}/projects/{site.project}/webhooks/2/copy")
+    expect(anna.get_by_role("group", name="Outgoing calls").get_by_role("radio")).to_have_count(3)
+    expect(anna.get_by_role("group", name="Outgoing calls")).to_contain_text("The other side has answered.")

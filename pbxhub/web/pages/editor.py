@@ -25,6 +25,7 @@ from pbxhub.web.labels import all_stages
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
 from pbxhub.web.pages.webhooks import pages
+from pbxhub.web.stage_groups import stage_groups
 from pbxhub.webhooks.gallery import default_event
 from pbxhub.webhooks.params import exists_at
 from pbxhub.webhooks.spec import FieldError, SpecError, WebhookSpec, dump_spec, load_spec
@@ -60,7 +61,7 @@ def copy(project_id: int, webhook_id: int) -> ResponseReturnValue:
         source = webhook_of(session, access, webhook_id)
         stage = request.args.get("stage", "")
         if stage not in all_stages():
-            return render_template("webhooks/copy.html", source=source, missing=_missing(source))
+            return render_template("webhooks/copy.html", source=source, missing=_missing(source), groups=stage_groups())
         twin = source.copy()
         twin.stage, twin.name = stage, _("%(name)s (copy)", name=source.name)[:200]
         return _editor(session, access, twin, title=_("Copy of %(name)s", name=source.name), source=source)
