@@ -1,5 +1,7 @@
 // What every page has: theme switch, menus, filters that submit by themselves, selection, copy buttons.
+import { copyText } from "./clipboard.js";
 import { renewToken, showSignedOut, toast } from "./requests.js";
+import "./json.js";
 
 const on = (type, selector, act) =>
   document.addEventListener(type, (event) => {
@@ -74,32 +76,6 @@ on("click", "[data-copies]", async (button) => {
   else getSelection().selectAllChildren(source);
   toast(document.getElementById("toasts").dataset.notCopied, true);
 });
-
-// Whether the text is in the clipboard now. Browsers give it only to pages behind TLS and on this machine, and may
-// refuse there too; the old way works on most others.
-async function copyText(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    return copyTheOldWay(text);
-  }
-}
-
-function copyTheOldWay(text) {
-  const place = document.createElement("textarea");
-  place.value = text;
-  place.className = "visually-hidden";
-  document.body.append(place);
-  place.select();
-  try {
-    return document.execCommand("copy");
-  } catch {
-    return false;
-  } finally {
-    place.remove();
-  }
-}
 
 on("submit", "form", (form, event) => {
   const question = event.submitter?.dataset.asks ?? form.dataset.asks;

@@ -22,8 +22,8 @@ Action = Literal[
     "project changed", "project deleted", "resthook added", "resthook removed", "resthook subscribed",
     "resthook unsubscribed", "second factor removed", "sending again stopped", "sent again", "signing key made",
     "signing key removed", "user added",
-    "webhook added", "webhook changed", "webhook deleted", "webhook paused", "webhook resumed", "webhook set renamed",
-    "webhook switched off", "webhook switched on", "webhooks reordered",
+    "webhook added", "webhook brought back", "webhook changed", "webhook deleted", "webhook paused",
+    "webhook resumed", "webhook set renamed", "webhook switched off", "webhook switched on", "webhooks reordered",
 ]  # fmt: skip
 """Everything the log can say; the pages translate it (web/labels.py), the database keeps it in English."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -22,6 +23,8 @@ from pbxhub.translatable import say
 from pbxhub.webhooks.chains import check_chains, with_names
 from pbxhub.webhooks.gallery import unfilled
 from pbxhub.webhooks.spec import FieldError, SpecError, dump_spec
+
+_UNDONE = timedelta(days=1)  # how long a deleted webhook can be brought back
 
 
 def webhook_of(session: Session, access: Access, webhook_id: int) -> Webhook:
@@ -118,6 +121,24 @@ def remove(session: Session, access: Access, webhook: Webhook) -> None:
     touch_webhooks(session, access.project.id)
     cancel_pending(session, webhook.id, access.now)
     note(session, access, "webhook deleted", webhook.name, logged_fields(webhook))
+
+
+def bring_back(session: Session, access: Access, webhook_id: int) -> Webhook:
+    """Undoes remove() of the last day: on or off as it was, but off when it had secrets, which are gone. What was
+    cancelled stays cancelled. Raises NotFoundError, also later."""
+    webhook = session.get(Webhook, webhook_id)
+    is_ours = webhook and webhook.project_id == access.project.id and webhook.kind == "event"
+    if not webhook or not is_ours or not webhook.deleted_on or webhook.deleted_on < access.now - _UNDONE:
+        raise NotFoundError
+    webhook.deleted_on = None
+    last = session.get(WebhookVersion, (webhook.id, webhook.revision))
+    auth = webhook.spec.request.auth
+    used = connection_named(session, access.project.id, auth.name) if auth.kind == "connection" else None
+    webhook.connection_id = used.id if used else None
+    webhook.enabled = bool(last and last.enabled) and not incomplete(session, access, webhook)
+    touch_webhooks(session, access.project.id)
+    note(session, access, "webhook brought back", webhook.name, {}, logged_fields(webhook))
+    return webhook
 
 
 def reorder(session: Session, access: Access, wanted: Iterable[int]) -> None:

@@ -85,10 +85,13 @@ def hold(project_id: int, webhook_id: int) -> ResponseReturnValue:
     with writing() as session:
         access = enter(session, project_id, "webhooks.change")
         webhook = webhooks.webhook_of(session, access, webhook_id)
+        undoing = request.args.get("undo") == "1"  # does nothing when somebody else has resumed it
         if webhook.paused_on:
             webhooks.release(session, access, webhook)
-        else:
+        elif not undoing:
             webhooks.hold(session, access, webhook)
+            undo = url_for("webhooks.hold", project_id=project_id, webhook_id=webhook_id, undo=1)
+            flash(_("%(name)s is paused: its deliveries are held.", name=webhook.name), f"undo {undo}")
     if request.form.get("back") == "errors":
         return redirect(url_for("errors.index", project_id=project_id))
     return _back(project_id, webhook_id)
@@ -102,9 +105,23 @@ def remove(project_id: int, webhook_id: int) -> ResponseReturnValue:
         webhook = webhooks.editable(session, access, webhook_id)
         webhooks.remove(session, access, webhook)
         left = [row.name for row in live_webhooks(session, access) if webhook.name in names_in(row.spec)]
-    flash(_("%(name)s was deleted.", name=webhook.name))
+    undo = url_for("webhooks.bring_back", project_id=project_id, webhook_id=webhook_id)
+    flash(_("%(name)s was deleted.", name=webhook.name), f"undo {undo}")
     if left:
         flash(_("These events still lead to it: %(names)s. Change or delete them.", names=", ".join(left)), "error")
+    return redirect(url_for("webhooks.index", project_id=project_id))
+
+
+@pages.post("/<int:webhook_id>/bring-back")
+def bring_back(project_id: int, webhook_id: int) -> ResponseReturnValue:
+    """Undoes the deletion of a webhook."""
+    with writing() as session:
+        access = enter(session, project_id, "webhooks.change")
+        webhook = webhooks.bring_back(session, access, webhook_id)
+    if webhook.enabled:
+        flash(_("%(name)s is there again, switched on.", name=webhook.name))
+    else:
+        flash(_("%(name)s is there again, switched off. If it had secrets, enter them again.", name=webhook.name))
     return redirect(url_for("webhooks.index", project_id=project_id))
 
 
