@@ -14,9 +14,9 @@ _RUN = """axe.run({resultTypes: ["violations"]}).then((found) => found.violation
   .filter((one) => one.impact === "serious" || one.impact === "critical")
   .map((one) => [one.id, ...one.nodes.slice(0, 3).map((node) => `${node.html.slice(0, 150)} ${node.any[0]?.message}`)])
 )"""
-# 100 KB of it are Tabler's CSS and htmx, which every page shares and a browser keeps
-_LARGEST = 135 * 1024
-_LARGEST_EDITOR = 145 * 1024  # its scripts, and the parameters of every stage that it completes while one types
+# 35 KB of it are the CSS and htmx, which every page shares and a browser keeps
+_LARGEST = 85 * 1024
+_LARGEST_EDITOR = 95 * 1024  # its scripts, and the parameters of every stage that it completes while one types
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
