@@ -11,6 +11,7 @@ declare -A wanted=(
     [/usr/bin/tcpdump]=tcpdump
     [/usr/sbin/pgbouncer]=pgbouncer
     [/usr/sbin/nginx]=nginx-light
+    [/usr/bin/caddy]=caddy
     [/usr/bin/systemd-analyze]=systemd
     [/usr/bin/promtool]=prometheus
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from pbxhub.settings import read_settings
 from pbxhub.store.delivery_rows import DELIVERED, Delivery
 from pbxhub.store.session import open_database
 from pbxhub.testing import await_until
@@ -145,3 +146,16 @@ def test_the_image_plays_a_call_as_its_own_user(image: Image, tmp_path: Path) ->
 
 def test_the_image_has_what_a_backup_of_postgresql_needs(image: Image) -> None:
     assert subprocess.run(image.inside("pg_dump", "--version"), capture_output=True).returncode == 0
+
+
+def test_the_compose_file_sets_only_settings_that_exist(tmp_path: Path) -> None:
+    """Without a container engine: the hub reads what the file gives it, with the secrets that its comment asks for."""
+    written = re.findall(r"^ +(PBXHUB_\w+): (.+)", (ROOT / "deploy/compose.yaml").read_text(), re.MULTILINE)
+    given = {"POSTGRES_PASSWORD": "secret", "PBXHUB_SECRET_KEY": "a" * 43 + "="}
+    environ = {"PBXHUB_DATA_DIR": str(tmp_path)}
+    for name, value in written:
+        chosen = re.sub(r"\$\{(\w+)(?::-([^}]*)|:\?[^}]*)?\}", lambda found: given.get(found[1], found[2]), value)
+        environ[name] = chosen.partition(" #")[0]
+    settings = read_settings(environ)
+    assert settings.database_url == "postgresql+psycopg://pbxhub:secret@database:5432/pbxhub"
+    assert settings.agi == ("0.0.0.0", 4573)

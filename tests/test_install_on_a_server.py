@@ -128,49 +128,70 @@ def served(installed: Path, folder: Path) -> Iterator[Service]:
         assert process.wait(15) == 0, log.read_text()[-2000:]
 
 
+@dataclass(frozen=True)
+class Proxy:
+    """url: where it speaks TLS. authority: the PEM file of its certificate's issuer."""
+
+    url: str
+    authority: Path
+
+
 @contextmanager
-def proxied(hub_port: int, folder: Path) -> Iterator[tuple[str, Path]]:
-    """nginx with the shipped configuration but for ports and certificate. Yields its address and the authority."""
+def proxied(server: str, hub_port: int, folder: Path) -> Iterator[Proxy]:
+    """nginx or Caddy with the shipped configuration but for ports and certificate."""
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost")
     authority.cert_pem.write_to_path(folder / "ca.pem")
     certificate.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
-    plain, secure = free_port(), free_port()
-    shipped = (ROOT / "deploy/nginx.conf").read_text()
-    site = re.sub(r"listen \[::\]:.*\n", "", shipped)
-    site = site.replace("listen 80;", f"listen 127.0.0.1:{plain};").replace(
-        "listen 443 ssl;", f"listen 127.0.0.1:{secure} ssl;"
-    )
-    site = re.sub(r"/etc/letsencrypt\S+\.pem", str(folder / "server.pem"), site).replace(
-        "127.0.0.1:8080", f"127.0.0.1:{hub_port}"
-    )
+    secure = free_port()
+    command = {"nginx": nginx, "caddy": caddy}[server](folder, secure, hub_port)
+    running = Program(command, folder / f"{server}.log", environ={"HOME": str(folder)})
+    try:
+        yield Proxy(f"https://localhost:{secure}", folder / "ca.pem")
+    finally:
+        running.stop()
+
+
+def nginx(folder: Path, secure: int, hub_port: int) -> list[str]:
+    site = re.sub(r"listen \[::\]:.*\n", "", (ROOT / "deploy/nginx.conf").read_text())
+    site = site.replace("listen 80;", f"listen 127.0.0.1:{free_port()};")
+    site = site.replace("listen 443 ssl;", f"listen 127.0.0.1:{secure} ssl;")
+    site = re.sub(r"/etc/letsencrypt\S+\.pem", str(folder / "server.pem"), site)
+    site = site.replace("127.0.0.1:8080", f"127.0.0.1:{hub_port}")
     (folder / "nginx.conf").write_text(
         f"daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; user root;\n"
         f"events {{}}\nhttp {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n"
         f"fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n{site}}}\n"
     )
-    command = [program("nginx", "nginx-light"), "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"]
-    nginx = Program(command, folder / "nginx.log")
-    try:
-        yield f"https://localhost:{secure}", folder / "ca.pem"
-    finally:
-        nginx.stop()
+    return [program("nginx", "nginx-light"), "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"]
 
 
-def test_the_service_plays_a_call_behind_nginx_and_touches_nothing_else(installed: Path, tmp_path: Path) -> None:
-    with served(installed, tmp_path) as hub, proxied(hub.port, tmp_path) as (url, authority):
+def caddy(folder: Path, secure: int, hub_port: int) -> list[str]:
+    """With a certificate at hand it asks no authority for one."""
+    site = (ROOT / "deploy/Caddyfile").read_text().replace("127.0.0.1:8080", f"127.0.0.1:{hub_port}")
+    pem = folder / "server.pem"
+    site = site.replace("pbx.example.com {", f"https://localhost:{secure} {{\n\tbind 127.0.0.1\n\ttls {pem} {pem}")
+    (folder / "Caddyfile").write_text(f"{{\n\tadmin off\n\tauto_https disable_redirects\n}}\n{site}")
+    return [program("caddy", "caddy"), "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
+
+
+@pytest.mark.parametrize("server", ["nginx", "caddy"])
+def test_the_service_plays_a_call_behind_a_proxy_and_touches_nothing_else(
+    installed: Path, tmp_path: Path, server: str
+) -> None:
+    with served(installed, tmp_path) as hub, proxied(server, hub.port, tmp_path) as proxy:
 
         def page() -> requests.Response:
             try:
-                answer = requests.get(url, verify=str(authority), timeout=5)
+                answer = requests.get(proxy.url, verify=str(proxy.authority), timeout=5)
             except requests.ConnectionError as error:
-                raise AssertionError("nginx does not listen yet") from error
+                raise AssertionError(f"{server} does not listen yet") from error
             assert answer.status_code == 200, f"{answer.status_code}\n{hub.log.read_text()[-1000:]}"
             return answer
 
         await_until(page, "60s")
-        assert page().headers["Strict-Transport-Security"]
-        assert requests.get(f"{url}/health", verify=str(authority), timeout=5).status_code == 200
+        assert "Strict-Transport-Security" in page().headers
+        assert requests.get(f"{proxy.url}/health", verify=str(proxy.authority), timeout=5).status_code == 200
 
         def deliveries() -> None:
             database = open_database(f"sqlite:///{hub.state}/pbxhub.sqlite3")
