@@ -90,7 +90,7 @@ def call_ends(world: World, recording: str = "call.wav", name: str = "1.1") -> N
 
 def ended(name: str, recording: str) -> Any:
     made = report(name, AFTER, values={"recording_file": recording, "caller": "+1"}, ended=0)
-    return replace(made, ended_on=utc_now() - timedelta(seconds=5))
+    return made._replace(ended_on=utc_now() - timedelta(seconds=5))
 
 
 def sent(world: World, spool: Path, spec_of: Any, recording: str = "call.wav") -> Received:
@@ -236,8 +236,8 @@ def test_a_caller_cannot_place_a_file_or_a_boundary(world: World, spool: Path) -
     with Receiver() as receiver:
         world.webhook(AFTER, posting(receiver.url, RECORDING, Parameter("who", value="<<caller_name>>")))
         with working(world, spool, receiver.port):
-            made = replace(ended("2.2", "call.wav"), caller_name=evil)
-            world.publish(replace(made, values={**made.values, "caller_name": evil}), now=utc_now())
+            made = ended("2.2", "call.wav")._replace(caller_name=evil)
+            world.publish(made._replace(values={**made.values, "caller_name": evil}), now=utc_now())
             request = receiver.wait_for(1)[-1]
     assert [name for name, *_ in fields_of(request)] == ["audio", "who"]
     assert fields_of(request)[0][3] == SOUND
@@ -285,7 +285,7 @@ LONG_AGO = timedelta(hours=1)
 def fails(world: World, spool: Path, recording: str, *ports: int, **changes: Any) -> tuple[str, str]:
     """Outcome and message of a delivery of an hour ago."""
     world.webhook(AFTER, posting("http://127.0.0.1:9/", RECORDING))
-    made = replace(ended("1.1", recording), ended_on=utc_now() - LONG_AGO)
+    made = ended("1.1", recording)._replace(ended_on=utc_now() - LONG_AGO)
     world.publish(made, now=utc_now() - LONG_AGO)
     with working(world, spool, 9, *ports, **changes):
         wait_until(lambda: {row.state for row in world.deliveries()} == {FAILED})
