@@ -16,7 +16,7 @@ from pbxhub.installation_checks import check_clock, check_disk, check_files, che
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.key_check import WrongKeyError, check_key
-from pbxhub.store.migrate import is_current
+from pbxhub.store.schema_revision import is_current
 from pbxhub.store.session import Database, open_database
 from pbxhub.store.sqlite_file import open_to_others
 from pbxhub.vault import Vault

@@ -77,10 +77,10 @@ def web() -> None:
 @click.option("--beside-others", is_flag=True, help="Even while other processes use the database.")
 def migrate(revision: str, draft: str | None, drop: bool, beside_others: bool) -> None:
     """Migrates the database to REVISION (default: the newest). "base" deletes all tables."""
-    from pbxhub.opening import draft_migration, migrate_database
+    from pbxhub.opening import migrate_database, write_draft
 
     if draft:
-        draft_migration(draft)
+        write_draft(draft)
         return
     if revision == "base" and not drop:
         raise click.ClickException(
@@ -120,7 +120,7 @@ def replay(file: Path, contexts: tuple[str, ...], endpoints: tuple[str, ...], op
 def check() -> None:
     """Checks settings, database, PBX logins, event filters and clocks, and says what to do."""
     from pbxhub.checkup import check_hub
-    from pbxhub.opening import load_settings
+    from pbxhub.command_settings import load_settings
 
     settings = load_settings()
     well = True

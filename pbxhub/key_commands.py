@@ -61,11 +61,12 @@ def lost_key(confirmed: bool) -> None:
     Users keep their passwords; second factors are removed. Every secret of a PBX or a webhook must be entered again:
     until then it is held, and the pages mark it. Stop every process of the hub first.
     """
+    from pbxhub.command_settings import load_settings
     from pbxhub.maintenance.rotate_key import find_unreadable, go_on_without
-    from pbxhub.opening import database_named, database_of, load_settings
+    from pbxhub.opening import database_named, database_of
     from pbxhub.settings import with_key
     from pbxhub.store.key_check import WrongKeyError, check_key
-    from pbxhub.store.migrate import is_current
+    from pbxhub.store.schema_revision import is_current
     from pbxhub.vault import Vault
 
     settings = load_settings()

@@ -50,8 +50,9 @@ def restore(file: Path, passphrase_file: TextIO | None) -> None:
     Without --passphrase-file the key of this host is used, or the passphrase is asked for when it has none. Deliveries
     that were waiting when the backup was made are not sent: they are on the Webhook error check.
     """
+    from pbxhub.command_settings import load_settings
     from pbxhub.maintenance.restore import restore as restore_database
-    from pbxhub.opening import database_named, load_settings
+    from pbxhub.opening import database_named
 
     settings = load_settings()
     needed = passphrase_file is not None or not settings.secret_key

@@ -3,20 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
+from pbxhub.command_settings import load_settings
 from pbxhub.delivery.context import DeliveryContext, open_context
-from pbxhub.logs import configure_logs
 from pbxhub.sending.address_guard import Endpoint
-from pbxhub.settings import Settings, SettingsError, read_settings, with_key
+from pbxhub.settings import Settings, SettingsError, with_key
 from pbxhub.store.hub_keys import open_vault
 from pbxhub.store.key_check import WrongKeyError, check_key, remember_key
-from pbxhub.store.migrate import draft_migration as write_draft
-from pbxhub.store.migrate import has_older_tables, is_current, migrate
 from pbxhub.store.other_processes import others_at_work
+from pbxhub.store.schema_revision import has_older_tables, is_current
 from pbxhub.store.session import Database, open_database
 from pbxhub.vault import Vault, VaultError
 
@@ -29,18 +27,6 @@ class OpenHub:
     settings: Settings
     context: DeliveryContext
     released: frozenset[Endpoint] = frozenset()
-
-
-def load_settings() -> Settings:
-    """Reads PBXHUB_* and sets up the logs."""
-    try:
-        settings = read_settings()
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from None
-    if settings.otlp and find_spec("opentelemetry") is None:
-        raise click.ClickException("PBXHUB_OTLP: OpenTelemetry is not installed. Run: pip install 'pbxhub[otel]'")
-    configure_logs(settings.log_format, settings.log_level)
-    return settings
 
 
 def database_of(settings: Settings) -> Database:
@@ -56,7 +42,7 @@ def open_hub(migrating: bool = False) -> OpenHub:
         refuse_wrong_key(settings, database)
         if migrating:
             _refuse_beside_others(database)
-            migrate(database)
+            _migrate(database)
         elif not is_current(database):
             raise click.ClickException("The database's tables are not up to date. Run: pbxhub migrate")
         settings = settings_with_key(settings, database)
@@ -125,13 +111,22 @@ def migrate_database(revision: str, beside_others: bool = False) -> bool:
             refuse_wrong_key(settings, database)
         if not beside_others:
             _refuse_beside_others(database)
-        migrate(database, revision)
+        _migrate(database, revision)
         current = is_current(database)
         if current:
             settings_with_key(settings, database)
     return current
 
 
-def draft_migration(message: str) -> None:
+def write_draft(message: str) -> None:
     """For developers: writes a migration to the tables in the code."""
-    write_draft(database_of(load_settings()), message)
+    from pbxhub.store.migrate import draft_migration
+
+    draft_migration(database_of(load_settings()), message)
+
+
+def _migrate(database: Database, revision: str = "head") -> None:
+    """Loads Alembic, which no other command needs."""
+    from pbxhub.store.migrate import migrate
+
+    migrate(database, revision)

@@ -15,8 +15,9 @@ from pbxhub.paths import MIGRATIONS
 from pbxhub.steering.number_rules import wrong_rules
 from pbxhub.store.accounts import COMMON_FOLDER, AuditEntry, Pbx, Project, User
 from pbxhub.store.history import LiveCall
-from pbxhub.store.migrate import is_current, metadata, migrate
+from pbxhub.store.migrate import metadata, migrate
 from pbxhub.store.ordered_calls import DialPlan
+from pbxhub.store.schema_revision import is_current
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 

@@ -24,7 +24,7 @@ from pbxhub.settings import read_settings
 from pbxhub.store.accounts import User
 from pbxhub.store.delivery_rows import PENDING, Delivery
 from pbxhub.store.history import Call
-from pbxhub.store.migrate import is_current
+from pbxhub.store.schema_revision import is_current
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing import await_until
 from pbxhub.testing.processes import Program

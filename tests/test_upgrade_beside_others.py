@@ -14,8 +14,9 @@ from sqlalchemy import func, select, text
 
 from pbxhub import __version__
 from pbxhub.store.delivery_rows import PENDING, Delivery
-from pbxhub.store.migrate import has_older_tables, migrate
+from pbxhub.store.migrate import migrate
 from pbxhub.store.other_processes import others_at_work
+from pbxhub.store.schema_revision import has_older_tables
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing import await_until
 from pbxhub.testing.processes import Program

@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 from pbxhub.account.tokens import hash_of
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import FirstSetup, Membership, Project, User
+from pbxhub.store.new_projects import add_project
 from pbxhub.store.session import Database
-from pbxhub.store.webhooks import add_project
 from pbxhub.translatable import Sentence, say
 
 _MARKER = "owner"

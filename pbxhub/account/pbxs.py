@@ -12,7 +12,7 @@ from pbxhub.account.audit_log import note
 from pbxhub.account.pbx_files import first_folder
 from pbxhub.account.refusals import Refusal
 from pbxhub.calls.charsets import CHARSETS
-from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
+from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS, IncomingContexts
 from pbxhub.calls.stages import JSON
 from pbxhub.finding import Finding
 from pbxhub.sending.address_guard import read_networks
@@ -76,6 +76,13 @@ def change_pbx(session: Session, access: Access, row: Pbx, given: PbxInput) -> l
     if not refused:
         note(session, access, "PBX changed", row.name, before, shown(row))
     return refused
+
+
+def add_incoming_context(session: Session, access: Access, pbx: Pbx, context: str) -> list[Refusal]:
+    """Adds an incoming context to the PBX, or returns why not. The listener uses it within seconds."""
+    if context in IncomingContexts(pbx.incoming_contexts):
+        return []
+    return change_pbx(session, access, pbx, PbxInput(incoming_contexts=(*pbx.incoming_contexts, context)))
 
 
 def delete_pbx(session: Session, access: Access, row: Pbx) -> None:

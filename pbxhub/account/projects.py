@@ -16,7 +16,8 @@ from pbxhub.account.refusals import Refusal
 from pbxhub.account.texts import read_lines
 from pbxhub.account.working_times import read_working_time
 from pbxhub.store.accounts import Membership, Project, User
-from pbxhub.store.webhooks import add_project, touch_webhooks
+from pbxhub.store.new_projects import add_project
+from pbxhub.store.webhooks import touch_webhooks
 from pbxhub.translatable import Sentence, say
 
 LONGEST = {"name": 200, "time_zone": 64, "country": 2}  # characters

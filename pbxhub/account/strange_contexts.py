@@ -8,9 +8,6 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from pbxhub.account.access import Access
-from pbxhub.account.pbxs import PbxInput, change_pbx
-from pbxhub.account.refusals import Refusal
 from pbxhub.calls.incoming_contexts import IncomingContexts
 from pbxhub.store.accounts import Employee, Pbx
 from pbxhub.store.history import Call
@@ -46,24 +43,13 @@ def strange_contexts(session: Session, pbx: Pbx, now: datetime) -> list[StrangeC
             phones.add(context)
         elif direction == "internal" and context:
             strangers[context] = strangers.get(context, 0) + 1
+    incoming = IncomingContexts(pbx.incoming_contexts)
     found = [
         StrangeContext(context, count)
         for context, count in strangers.items()
-        if context not in phones and not is_incoming(context, pbx)
+        if context not in phones and context not in incoming
     ]
     return sorted(found, key=lambda each: (-each.calls, each.context))
-
-
-def add_context(session: Session, access: Access, pbx: Pbx, context: str) -> list[Refusal]:
-    """Adds an incoming context to the PBX, or returns why not. The listener uses it within seconds."""
-    if is_incoming(context, pbx):
-        return []
-    return change_pbx(session, access, pbx, PbxInput(incoming_contexts=(*pbx.incoming_contexts, context)))
-
-
-def is_incoming(context: str, pbx: Pbx) -> bool:
-    """Whether calls that begin in this context come from outside."""
-    return context in IncomingContexts(pbx.incoming_contexts)
 
 
 def _midnight(pbx: Pbx, now: datetime) -> datetime:

@@ -7,7 +7,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from pbxhub.store.accounts import COMMON_FOLDER, Employee, Number, Pbx, Project
-from pbxhub.store.webhooks import Webhook, add_project, touch_webhooks
+from pbxhub.store.new_projects import add_project
+from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.vault import Vault
 from pbxhub.webhooks.spec import Field, Filter, Parameter, RequestSpec, Retry, WebhookSpec
 

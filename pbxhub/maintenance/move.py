@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Integer, Row, Table, func, insert, select, te
 from sqlalchemy.types import BigInteger
 
 from pbxhub.maintenance.backup_file import BackupError
-from pbxhub.store.migrate import is_current, metadata, migrate
+from pbxhub.store.migrate import metadata, migrate
+from pbxhub.store.schema_revision import is_current
 from pbxhub.store.session import Database
 
 _BATCH = 2000  # rows

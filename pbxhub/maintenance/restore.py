@@ -18,7 +18,8 @@ from pbxhub.delivery.outbox.restored import fail_restored
 from pbxhub.maintenance.backup_file import BackupError, BackupFile, Manifest, open_backup, open_key
 from pbxhub.maintenance.postgres_tools import run_tool
 from pbxhub.settings import Settings, key_text
-from pbxhub.store.migrate import is_known, migrate
+from pbxhub.store.migrate import migrate
+from pbxhub.store.schema_revision import is_known
 from pbxhub.store.session import open_database
 from pbxhub.vault import Vault, split_keys
 

@@ -1,8 +1,7 @@
-"""Migrates a database to the newest schema, and reports its revision. Imports every table."""
+"""Migrates a database to the newest schema. Imports every table."""
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from pbxhub.paths import MIGRATIONS
@@ -57,24 +56,6 @@ def migrate(database: Database, revision: str = "head") -> None:
         newest = ScriptDirectory.from_config(config).get_heads()
         going_down = revision != "head" and revision not in newest
         (command.downgrade if going_down else command.upgrade)(config, revision)
-
-
-def is_current(database: Database) -> bool:
-    """Whether the schema is the newest one."""
-    with database.engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_heads()
-    return set(current) == set(ScriptDirectory.from_config(_config()).get_heads())
-
-
-def has_older_tables(database: Database) -> bool:
-    """Whether a migration would change tables that an older version may be using."""
-    with database.engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision() is not None and not is_current(database)
-
-
-def is_known(revision: str) -> bool:
-    """Whether this version of the hub can bring a database of that revision up to date."""
-    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
 def draft_migration(database: Database, message: str) -> None:

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from pbxhub.store.accounts import Id, Project
 from pbxhub.store.columns import TypedJson, UtcDateTime
 from pbxhub.store.session import Base
-from pbxhub.webhooks.gallery import default_event
 from pbxhub.webhooks.spec import WebhookSpec, dump_spec, load_spec
 
 
@@ -106,18 +105,3 @@ def has_touched_webhooks(session: Session, project_id: int) -> bool:
 
 
 _TOUCHED = "pbxhub_touched_webhooks"
-
-
-def add_project(session: Session, project: Project) -> None:
-    """Adds a project with its locked event: after the call → Google Analytics, switched off until its ids are
-    entered."""
-    session.add(project)
-    session.flush()
-    ready = default_event().webhooks[0]
-    webhook = Webhook(
-        project_id=project.id, name=ready.name, stage=ready.stage, enabled=False, locked=True, position=0,
-        spec=ready.spec, created_on=project.created_on,
-    )  # fmt: skip
-    session.add(webhook)
-    session.flush()
-    remember_version(session, webhook, None, project.created_on)

@@ -18,8 +18,9 @@ from pbxhub.store.connections import Connection
 from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import first_id_at, new_id
+from pbxhub.store.new_projects import add_project
 from pbxhub.store.session import Database
-from pbxhub.store.webhooks import Webhook, add_project
+from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.pbx.recordings import FOLDER
 from pbxhub.webhooks.connection_spec import ConnectionSpec
 from pbxhub.webhooks.spec import Auth, Field, Filter, Parameter, RequestSpec, Retry, WebhookSpec

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub import __version__
 from pbxhub.account.hub_health import hub_health
-from pbxhub.store.migrate import is_current
+from pbxhub.store.schema_revision import is_current
 from pbxhub.store.sqlite_file import FileGoneError
 from pbxhub.wsgi.current import hub, now, reading
 

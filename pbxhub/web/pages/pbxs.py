@@ -10,8 +10,8 @@ from pbxhub.account.access import row_of
 from pbxhub.account.copied_text import section_of, value_of
 from pbxhub.account.dial_plans import change_dial_plan, dial_plan_to_change
 from pbxhub.account.pbx_status import live
-from pbxhub.account.pbxs import add_pbx, change_pbx, check_pbx, delete_pbx, pbxs_of
-from pbxhub.account.strange_contexts import add_context, strange_contexts
+from pbxhub.account.pbxs import add_incoming_context, add_pbx, change_pbx, check_pbx, delete_pbx, pbxs_of
+from pbxhub.account.strange_contexts import strange_contexts
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.paths import ASTERISK_CONF
 from pbxhub.store.accounts import Pbx
@@ -128,7 +128,7 @@ def take_context(project_id: int, pbx_id: int) -> ResponseReturnValue:
     with writing() as session:
         access = enter(session, project_id, "pbxs.change")
         pbx = row_of(session, access, Pbx, pbx_id)
-        refused = add_context(session, access, pbx, context)
+        refused = add_incoming_context(session, access, pbx, context)
     for refusal in refused:
         flash(said(refusal.text), "error")
     if not refused:

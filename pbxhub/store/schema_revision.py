@@ -1,0 +1,41 @@
+"""Which schema a database has, and which ones this version of the hub knows. Commands ask that do not migrate, so it
+does without Alembic, which takes longer to load than most of them run.
+
+A migration's file begins with its revision, and each follows the one before: migrations/versions/0031_….py.
+"""
+
+from functools import cache
+
+from sqlalchemy import inspect, text
+
+from pbxhub.paths import MIGRATIONS
+from pbxhub.store.session import Database
+
+
+def is_current(database: Database) -> bool:
+    """Whether the schema is the newest one."""
+    return _revision(database) == _known()[-1]
+
+
+def has_older_tables(database: Database) -> bool:
+    """Whether a migration would change tables that an older version may be using."""
+    return _revision(database) not in (None, _known()[-1])
+
+
+def is_known(revision: str) -> bool:
+    """Whether this version of the hub can bring a database of that revision up to date."""
+    return revision in _known()
+
+
+def _revision(database: Database) -> str | None:
+    """None: it has no tables yet."""
+    with database.engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return revision
+
+
+@cache
+def _known() -> list[str]:
+    return sorted(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
