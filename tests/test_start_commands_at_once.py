@@ -10,13 +10,17 @@ import pytest
 from tests.support.recordings import EXPECTED, scenarios
 
 NAME = next(iter(EXPECTED))
-LOADED = "import json, sys; print(json.dumps(sorted(name.split('.')[0] for name in sys.modules)), file=sys.stderr)"
+LOADED = "import json, sys; print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
 PARTS = {"sqlalchemy", "psycopg", "alembic", "flask", "pycurl", "asyncio", "phonenumbers", "cryptography", "structlog"}
 PAGES = {"flask", "werkzeug", "jinja2", "wtforms", "flask_security", "marshmallow", "waitress", "pytest"}
 
 
 def loaded_by(code: str, *arguments: object) -> set[str]:
     """The packages that a Python process has loaded when this code is done."""
+    return {name.split(".")[0] for name in modules_loaded_by(code, *arguments)}
+
+
+def modules_loaded_by(code: str, *arguments: object) -> set[str]:
     command = [sys.executable, "-c", f"import sys\n{code}\n{LOADED}", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     return set(json.loads(done.stderr.splitlines()[-1]))
@@ -48,3 +52,14 @@ def test_a_replay_loads_the_tracker_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("module", ["pbxhub.checkup", "pbxhub.maintenance.backup", "pbxhub.store.migrate"])
 def test_checks_backups_and_migrations_load_no_pages(module: str) -> None:
     assert loaded_by(f"import {module}, pbxhub.opening") & PAGES == set()
+
+
+def test_a_check_loads_neither_alembic_nor_what_webhooks_are_made_of() -> None:
+    """These took almost half of the time until its first line."""
+    loaded = modules_loaded_by("import pbxhub.checkup, pbxhub.command_settings")
+    made = {"pbxhub.webhooks.request", "pbxhub.webhooks.gallery", "pbxhub.delivery.context", "pbxhub.account.access"}
+    assert loaded & ({"alembic", "mako"} | made) == set()
+
+
+def test_what_opens_a_hub_and_does_not_migrate_it_loads_no_alembic() -> None:
+    assert "alembic" not in modules_loaded_by("import pbxhub.opening")
