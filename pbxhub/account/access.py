@@ -50,7 +50,7 @@ RIGHTS: dict[Right, Rule] = {
     "events.send": Rule("editor", "call", "Send events and attributes of calls to the hub"),
     "dial_plan.change": Rule("owner", "admin", "Decide which numbers ordered calls may dial, and how"),
     "pbxs.change": Rule("owner", "admin", "Add, change, check and delete PBXs"),
-    "project.change": Rule("owner", "admin", "Change the project's name, time zone and country; delete the project"),
+    "project.change": Rule("owner", "admin", "Change the project's settings, revoke links to recordings, delete it"),
     "alerts.change": Rule("owner", "admin", "Decide where the project's notices go"),
     "members.change": Rule("owner", "admin", "Invite people, change their roles, remove them"),
     "keys.change": Rule("owner", "admin", "Make and revoke API keys"),

@@ -13,7 +13,7 @@ from pbxhub.account.access import Access, HubAccess, may_operate
 from pbxhub.account.audit_log import fields, note, note_of_hub
 from pbxhub.account.operators import operators_of
 from pbxhub.account.refusals import Refusal
-from pbxhub.account.texts import read_lines
+from pbxhub.account.texts import read_lines, read_whole_numbers
 from pbxhub.account.working_times import read_working_time
 from pbxhub.store.accounts import Membership, Project, User
 from pbxhub.store.new_projects import add_project
@@ -21,7 +21,8 @@ from pbxhub.store.webhooks import touch_webhooks
 from pbxhub.translatable import Sentence, say
 
 LONGEST = {"name": 200, "time_zone": 64, "country": 2}  # characters
-_SETTINGS = (*LONGEST, "working_hours", "holidays")
+RANGES = {"recording_link_days": (0, 3650)}
+_SETTINGS = (*LONGEST, *RANGES, "working_hours", "holidays")
 _MOST_NAMED = 3
 _MOST_CHOICES = 30
 
@@ -97,19 +98,27 @@ def delete_project(session: Session, access: Access) -> None:
 
 
 def change_project(session: Session, access: Access, given: Mapping[str, Any]) -> list[Refusal]:
-    """Changes those of name, time zone, country, working hours and holidays that are given; or says everything that is
-    wrong with them."""
-    read, times = read_project(given), read_working_time(given)
-    if isinstance(read, list) or isinstance(times, list):
-        return [each for part in (read, times) if isinstance(part, list) for each in part]
+    """Changes those of name, time zone, country, working hours, holidays and the lifetime of links to recordings that
+    are given; or says everything that is wrong with them."""
+    read, times, days = read_project(given), read_working_time(given), read_whole_numbers(given, RANGES)
+    if isinstance(read, list) or isinstance(times, list) or isinstance(days, list):
+        return [each for part in (read, times, days) if isinstance(part, list) for each in part]
     project = access.project
     before = fields(project, *_SETTINGS)
-    for name, value in {**read, **times}.items():
+    for name, value in {**read, **times, **days}.items():
         setattr(project, name, value)
     session.flush()
-    touch_webhooks(session, project.id)  # their times and numbers are read by these settings
+    touch_webhooks(session, project.id)  # their times, numbers and links are made by these settings
     note(session, access, "project changed", project.name, before, fields(project, *_SETTINGS))
     return []
+
+
+def revoke_recording_links(session: Session, access: Access) -> None:
+    """No link to a recording that was made until now works any longer; new requests get new ones."""
+    access.project.recording_link_series += 1
+    session.flush()
+    touch_webhooks(session, access.project.id)
+    note(session, access, "recording links revoked", access.project.name)
 
 
 def read_project(given: Mapping[str, Any]) -> dict[str, str] | list[Refusal]:

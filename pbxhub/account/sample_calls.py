@@ -11,6 +11,7 @@ from pbxhub.account.access import Access
 from pbxhub.account.played_calls import recorded_stage, stage_of_history
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.call_rows import CallNow
+from pbxhub.delivery.links import link_rule
 from pbxhub.delivery.outbox.stored_stages import answer_before
 from pbxhub.delivery.stage_values import Lookups, StageValues
 from pbxhub.delivery.webhook_cache import ProjectWebhooks
@@ -136,7 +137,9 @@ def _values(
     session: Session, access: Access, reported: Mapping[str, Value], call: CallNow, stage: str, event_id: UUID
 ) -> StageValues:
     project = access.project
-    plain = ProjectWebhooks(project.id, project.name, access.zone, project.country, {}, {}, {})
+    plain = ProjectWebhooks(
+        project.id, project.name, access.zone, project.country, {}, {}, {}, recording_links=link_rule(project)
+    )
     return StageValues(reported, plain, call, stage, event_id, Lookups(session), access.hub.links, access.now)
 
 

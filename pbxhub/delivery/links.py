@@ -3,14 +3,32 @@
 import base64
 import hashlib
 import hmac
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+from pbxhub.store.accounts import Project
 from pbxhub.vault import Vault
 
 CALLBACK = "/connections/callback"
-RECORDING_LIFETIME = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRule:
+    """How a project wants the links to its recordings. days: how long one is valid; 0: as long as its call is kept.
+    series: how often all links were revoked."""
+
+    days: int = 0
+    series: int = 0
+
+
+AS_LONG_AS_KEPT = LinkRule()
+
+
+def link_rule(project: Project) -> LinkRule:
+    """The settings of a project."""
+    return LinkRule(project.recording_link_days, project.recording_link_series)
 
 
 class Links:
@@ -30,32 +48,41 @@ class Links:
     def call_card(self, call_id: UUID) -> str:
         return f"{self._url}/calls/{call_id}"
 
-    def recording(self, call_id: UUID, pbx_id: int | None, name: str, now: datetime) -> str:
+    def recording(self, call_id: UUID, pbx_id: int | None, name: str, rule: LinkRule, now: datetime) -> str:
         """The signed address of a recording."""
-        return self.recordings.make(call_id, pbx_id, name, now)
+        return self.recordings.make(call_id, pbx_id, name, rule, now)
 
 
 class RecordingLinks:
-    """Makes and checks the addresses of recordings: /recordings/CALL_ID?expires=UNIX_SECONDS&signature=…"""
+    """Makes and checks the addresses of recordings: /recordings/CALL_ID?expires=UNIX_SECONDS&signature=…
+
+    Without expires, a link is valid as long as its call is kept. A link says nothing about its series: that is part of
+    what is signed, so a project that counts one up revokes every link made before.
+    """
 
     def __init__(self, vault: Vault, public_url: str) -> None:
         self._url = public_url
         self._vault = vault
         self._key: bytes | None = None
 
-    def make(self, call_id: UUID, pbx_id: int | None, name: str, now: datetime) -> str:
-        """Valid for RECORDING_LIFETIME, for the recording that this PBX has reported under this name."""
-        expires = int((now + RECORDING_LIFETIME).timestamp())
-        signature = self._sign(f"{call_id}:{expires}:{pbx_id or ''}:{name}")
-        return f"{self._url}/recordings/{call_id}?expires={expires}&signature={signature}"
+    def make(self, call_id: UUID, pbx_id: int | None, name: str, rule: LinkRule, now: datetime) -> str:
+        """For the recording that this PBX has reported under this name."""
+        expires = str(int((now + timedelta(days=rule.days)).timestamp())) if rule.days else ""
+        signature = self._sign(_signed(call_id, expires, pbx_id, name, rule.series))
+        query = f"expires={expires}&signature={signature}" if expires else f"signature={signature}"
+        return f"{self._url}/recordings/{call_id}?{query}"
 
-    def is_of(self, call_id: UUID, pbx_id: int | None, name: str, expires: int, signature: str, now: datetime) -> bool:
-        """Whether the hub made this link for this recording, and it is still valid."""
-        return self._fits(f"{call_id}:{expires}:{pbx_id or ''}:{name}", signature) and now.timestamp() < expires
+    def is_of(
+        self, call_id: UUID, pbx_id: int | None, name: str, series: int, expires: str, signature: str, now: datetime
+    ) -> bool:
+        """Whether the hub made this link for this recording, and it is still valid. expires: "" without one."""
+        text = _signed(call_id, expires, pbx_id, name, series)
+        return self._fits(text, signature) and _is_later(expires, now)
 
-    def is_older(self, call_id: UUID, expires: int, signature: str, now: datetime) -> bool:
+    def is_older(self, call_id: UUID, series: int, expires: str, signature: str, now: datetime) -> bool:
         """Whether version 0.1.0 made this link, which signed the call alone, and it is still valid."""
-        return self._fits(f"{call_id}:{expires}", signature) and now.timestamp() < expires
+        fits = bool(expires) and not series and self._fits(f"{call_id}:{expires}", signature)
+        return fits and _is_later(expires, now)
 
     def _fits(self, text: str, signature: str) -> bool:
         return hmac.compare_digest(self._sign(text), signature)
@@ -64,3 +91,13 @@ class RecordingLinks:
         self._key = self._key or self._vault.derive("recording links")
         digest = hmac.digest(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256)
         return base64.urlsafe_b64encode(digest[:18]).decode()
+
+
+def _signed(call_id: UUID, expires: str, pbx_id: int | None, name: str, series: int) -> str:
+    """Before a project revokes its links, the text of earlier versions: their links go on."""
+    begun = f"{series}/" if series else ""
+    return f"{begun}{call_id}:{expires}:{pbx_id or ''}:{name}"
+
+
+def _is_later(expires: str, now: datetime) -> bool:
+    return not expires or now.timestamp() < int(expires)

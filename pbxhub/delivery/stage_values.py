@@ -214,7 +214,10 @@ def _counter(values: StageValues) -> int | None:
 
 def _recording(values: StageValues) -> Value:
     name = str(values.get("recording_file") or "")
-    return values.links.recording(values.call.id, values.call.pbx_id, name, values.now) if name else None
+    if not name:
+        return None
+    call, rule = values.call, values.project.recording_links
+    return values.links.recording(call.id, call.pbx_id, name, rule, values.now)
 
 
 _AFTER = ("incoming.after", "outgoing.after", *LATER_STAGES)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import Value
+from pbxhub.delivery.links import AS_LONG_AS_KEPT, LinkRule
 from pbxhub.delivery.live_connections import LiveConnection, read_connections
 from pbxhub.delivery.open_recordings import FETCH_SECONDS
 from pbxhub.sending.address_guard import NetworkGrant, read_grant
@@ -154,7 +155,7 @@ class LiveWebhook:
 class ProjectWebhooks:
     """A project with its enabled webhooks, in the order of the table. by_stage: of each stage; by_id; by_name: of those
     that users have set up. awaited: of each webhook that waits for an answer, those that lead to it.
-    restored_on: Project.restored_on."""
+    restored_on: Project.restored_on. recording_links: how links to its recordings are made."""
 
     id: int
     name: str
@@ -165,6 +166,7 @@ class ProjectWebhooks:
     by_name: Mapping[str, LiveWebhook]
     awaited: Mapping[int, frozenset[int]] = field(default_factory=dict)
     restored_on: datetime | None = None
+    recording_links: LinkRule = AS_LONG_AS_KEPT
 
 
 class WebhookCache:
@@ -211,6 +213,8 @@ _PROJECTS = Query(
         Project.restored_on,
         Project.working_hours,
         Project.holidays,
+        Project.recording_link_days,
+        Project.recording_link_series,
     ).where(one_of(Project.id, "ids"))
 )
 _WEBHOOKS = Query(
@@ -252,7 +256,7 @@ def _project(
         {stage: tuple(group) for stage, group in by_stage.items()},
         {webhook.id: webhook for webhook in webhooks},
         {row.name: webhook for row, webhook in reversed([*zip(rows, webhooks, strict=True)]) if row.kind == "event"},
-        awaited, project.restored_on,
+        awaited, project.restored_on, LinkRule(project.recording_link_days, project.recording_link_series),
     )  # fmt: skip
 
 

@@ -38,6 +38,8 @@ class Project(Base):
     pbx_networks: Mapped[list[str]] = mapped_column(JsonColumn, default=list)  # granted by an operator, for its PBXs
     # which of PBXHUB_ALLOWED_NETWORKS its webhooks may reach; None: all of them
     webhook_networks: Mapped[list[str] | None] = mapped_column(JsonColumn)
+    recording_link_days: Mapped[int] = mapped_column(Integer, default=0)  # delivery/links.LinkRule
+    recording_link_series: Mapped[int] = mapped_column(Integer, default=0)
     # when the hub was restored from a backup: deliveries of earlier calls may have been sent already
     restored_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -126,6 +126,16 @@ class WorkingTimeForm(Form):
         return {name: str(self[name].data or "").splitlines() for name in ("working_hours", "holidays")}
 
 
+class RecordingLinksForm(Form):
+    """How long links to recordings are valid."""
+
+    recording_link_days = IntegerField(
+        _("Days a link is valid"),
+        [Hint(required=True)],
+        description=_("0: as long as the call is kept."),
+    )
+
+
 class SetupForm(ProjectForm):
     """The first owner and the first project."""
 

@@ -149,7 +149,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("first_call", "bool", "ABaX", "true", "first call of this number", "hub"),
     _entry("call_counter", "int", "BAX", "1", "how many calls this number has made", "hub"),
     _entry("recording recording_url record_link", "str", "AakX",
-           "https://pbx.example.com/r/1778754610.42?sig=5b1f", "signed, expiring link to the recording", "hub"),
+           "https://pbx.example.com/r/1778754610.42?sig=5b1f", "signed link that plays the recording", "hub"),
     _entry("recording_file", "str", "AakX", "/var/spool/asterisk/monitor/1778754610.42.wav",
            "file on the PBX", "MIXMONITOR_FILENAME"),
     _entry("recording_size", "int", "AakX", "918044",

@@ -31,7 +31,7 @@ def script(hub: Served) -> FlaskClient:
 
 
 def page_says(owner: FlaskClient, path: str, form: dict[str, Any]) -> list[str]:
-    token = token_of(owner, re.sub("(alerts|working-time)$", "settings", path))
+    token = token_of(owner, re.sub("(alerts|working-time|recording-links)$", "settings", path))
     text = owner.post(path, data={**form, "csrf_token": token}).text
     return [html.unescape(found) for found in re.findall(r'class="field-error">([^<]+)<', text)]
 
@@ -112,6 +112,28 @@ def test_working_hours_are_refused_in_the_same_words(
     status, messages = api_says(script, "patch", f"/api/v1/projects/{hub.project_id}", given)
     assert status == 422
     assert messages == said != []
+
+
+@pytest.mark.parametrize("days", [-1, 3651])
+def test_the_lifetime_of_links_is_refused_in_the_same_words(
+    hub: Served, owner: FlaskClient, script: FlaskClient, days: int
+) -> None:
+    given = {"recording_link_days": days}
+    said = page_says(owner, f"/projects/{hub.project_id}/recording-links", given)
+    status, messages = api_says(script, "patch", f"/api/v1/projects/{hub.project_id}", given)
+    assert status == 422
+    assert messages == said != []
+
+
+def test_a_program_sets_the_lifetime_and_revokes_the_links(hub: Served, script: FlaskClient) -> None:
+    path = f"/api/v1/projects/{hub.project_id}"
+    tag = script.get(path).headers["ETag"]
+    assert script.patch(path, json={"recording_link_days": 30}, headers={"If-Match": tag}).status_code == 200
+    assert script.get(path).get_json()["recording_link_days"] == 30
+    assert script.post(f"{path}/recording-links/revoke").status_code == 204
+    assert script.post("/api/v1/projects/999/recording-links/revoke").status_code == 404
+    tag = script.get(path).headers["ETag"]
+    script.patch(path, json={"recording_link_days": 0}, headers={"If-Match": tag})
 
 
 def test_working_hours_are_set_on_the_page_and_read_by_the_api(

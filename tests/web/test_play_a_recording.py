@@ -5,21 +5,23 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
 from pbxhub.delivery.context import open_context
 from pbxhub.settings import Settings
-from pbxhub.store.accounts import COMMON_FOLDER, Pbx
+from pbxhub.store.accounts import COMMON_FOLDER, AuditEntry, Pbx, Project
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
 from pbxhub.web.pages.recordings import recording_link
-from pbxhub.wsgi.current import now
+from pbxhub.wsgi.current import hub, now
 from tests.support.people import People
 from tests.support.shared_app import shared_app
 
@@ -80,9 +82,15 @@ def recorded(app: Flask, database: Database, people: People, pbxs: dict[str, int
     return record
 
 
-def link(app: Flask, call: Call) -> str:
+def link(app: Flask, call: Call, days: int = 7) -> str:
+    with app.app_context(), database_of(app).read() as session:
+        series = session.get_one(Project, call.project_id).recording_link_series
+        return recording_link(call, Project(recording_link_days=days, recording_link_series=series))
+
+
+def database_of(app: Flask) -> Database:
     with app.app_context():
-        return recording_link(call)
+        return hub().database
 
 
 def link_of_0_1_0(settings: Settings, call: Call) -> str:
@@ -157,3 +165,52 @@ def test_a_link_is_for_the_file_it_was_made_for(
     with database.write() as session:
         session.get_one(Call, call.id).data = {"recording_file": "third.wav"}
     assert client.get(late).status_code == 404
+
+
+def test_a_link_is_valid_as_long_as_its_call_is_kept(
+    app: Flask, client: FlaskClient, database: Database, recorded: Callable[..., Call], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = recorded("a.wav")
+    good = link(app, call, days=0)
+    assert "expires" not in good
+    monkeypatch.setattr("pbxhub.web.pages.recordings.now", lambda: now() + timedelta(days=300))
+    assert client.get(good).data == b"RIFF...."
+    assert client.get(link(app, call, days=7).replace("&", "&x=")).status_code == 404
+    with database.write() as session:
+        session.delete(session.get_one(Call, call.id))
+    assert client.get(good).status_code == 404
+
+
+def test_a_link_with_a_limit_ends(
+    app: Flask, client: FlaskClient, recorded: Callable[..., Call], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = link(app, recorded("a.wav"), days=2)
+    begin = now()
+    monkeypatch.setattr("pbxhub.web.pages.recordings.now", lambda: begin + timedelta(days=1.9))
+    assert client.get(good).status_code == 200
+    assert client.get(good.replace("expires", "x")).status_code == 404
+    monkeypatch.setattr("pbxhub.web.pages.recordings.now", lambda: begin + timedelta(days=2.1))
+    assert client.get(good).status_code == 404
+
+
+def test_an_owner_sets_the_lifetime_and_revokes_all_links(
+    app: Flask, settings: Settings, client: FlaskClient, database: Database, people: People,
+    recorded: Callable[..., Call], signed_in: Callable[[str], FlaskClient],
+) -> None:  # fmt: skip
+    call = recorded("a.wav")
+    old = [link(app, call, days=0), link(app, call), link_of_0_1_0(settings, call)]
+    assert {client.get(one).status_code for one in old} == {200}
+    owner, page = signed_in("owner"), f"/projects/{people.project}/recording-links"
+    assert b"out of range" in owner.post(page, data={"recording_link_days": "-1"}).data
+    assert owner.post(page, data={"recording_link_days": "3"}).status_code == 302
+    assert owner.post(f"{page}/revoke").status_code == 302
+    assert {client.get(one).status_code for one in old} == {404}
+    with database.read() as session:
+        project = session.get_one(Project, people.project)
+        assert (project.recording_link_days, project.recording_link_series) == (3, 1)
+        assert session.scalars(select(AuditEntry.action).order_by(AuditEntry.id)).all()[-2:] == [
+            "project changed", "recording links revoked"
+        ]  # fmt: skip
+    assert client.get(link(app, call)).status_code == 200
+    for stranger in ("editor", "stranger"):
+        assert signed_in(stranger).post(f"{page}/revoke").status_code in (403, 404)

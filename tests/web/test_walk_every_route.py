@@ -50,6 +50,7 @@ EDITOR = {
 }  # fmt: skip
 OWNER = {
     "project.settings", "project.remove", "project.alert", "project.mute", "project.working_time",
+    "project.recording_links", "project.revoke_links",
     "members.invite", "members.change", "members.send_again", "members.withdraw", "keys.index", "keys.create",
     "keys.remove", "pbxs.create", "pbxs.edit", "pbxs.check", "pbxs.remove", "pbxs.take_context", "audit.index",
 }  # fmt: skip

@@ -53,13 +53,22 @@ def project(project_id: int) -> Any:
 @account.response(200, schemas.Project)
 @needs("project.change")
 def change_project(data: dict[str, Any], project_id: int) -> Any:
-    """Changes name, time zone, country, working hours or holidays."""
+    """Changes name, time zone, country, working hours, holidays or the lifetime of links to recordings."""
     with writing() as session:
         access = _own(enter(session), project_id)
         row = access.project
         check_match(_PROJECT.dump(row))
         refuse_all(projects_rules.change_project(session, access, data))
         return tagged(_PROJECT.dump(row))
+
+
+@account.post("/projects/<int:project_id>/recording-links/revoke")
+@account.response(204)
+@needs("project.change")
+def revoke_recording_links(project_id: int) -> None:
+    """Revokes every link to a recording that was made until now; later requests get new ones."""
+    with writing() as session:
+        projects_rules.revoke_recording_links(session, _own(enter(session), project_id))
 
 
 @account.get("/pbxs")

@@ -3,6 +3,7 @@
 from marshmallow import Schema, fields, validate
 
 from pbxhub.account.dial_plans import LONGEST, RANGES
+from pbxhub.account.projects import RANGES as PROJECT_RANGES
 from pbxhub.api.schemas.base import LARGEST_ID, given, ranged, ruled, times
 from pbxhub.steering.number_rules import MOST_RULES
 from pbxhub.webhooks.working_time import MOST_HOLIDAYS, MOST_HOURS
@@ -21,6 +22,9 @@ class Project(Schema):
     holidays = fields.List(
         fields.String(),
         metadata={"description": "2026-12-25, or 12-25 for every year, with a name", "maxItems": MOST_HOLIDAYS},
+    )
+    recording_link_days = ranged(
+        PROJECT_RANGES["recording_link_days"], "days a link to a recording is valid; 0: as long as the call is kept"
     )
     created_on = times(dump_only=True)
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.delivery.call_rows import CallNow
 from pbxhub.delivery.context import DeliveryContext
+from pbxhub.delivery.links import AS_LONG_AS_KEPT, LinkRule
 from pbxhub.delivery.outbox.enqueue import enqueue
 from pbxhub.delivery.outbox.own_webhooks import CALLBACK, callbacks_of
 from pbxhub.delivery.outbox.restored import fail_if_reported_before
@@ -21,12 +22,16 @@ from pbxhub.webhooks.encoders import percent
 from pbxhub.webhooks.urls import join_query
 
 
-def callback_data(context: DeliveryContext, order: OrderedCall, call: CallNow | None, now: datetime) -> dict[str, Any]:
+def callback_data(
+    context: DeliveryContext, order: OrderedCall, call: CallNow | None, now: datetime, rule: LinkRule = AS_LONG_AS_KEPT
+) -> dict[str, Any]:
     """The fields, and where each comes from:
 
     call_id the order; call_direction outbound, always; status of the order; call_duration seconds of talk;
     recording_url a signed link of the hub; transcript and analysis as given later by API; agent_id, from_number,
     to_number and custom_args_values as ordered; retry always 0: the hub does not dial again.
+
+    rule: how the project wants links to recordings.
     """
     values = call.data if call else {}
     name = str(values.get("recording_file") or "")
@@ -35,7 +40,7 @@ def callback_data(context: DeliveryContext, order: OrderedCall, call: CallNow | 
         "call_direction": "outbound",
         "status": order.status,
         "call_duration": values.get("billsec"),
-        "recording_url": context.links.recording(call.id, call.pbx_id, name, now) if call and name else None,
+        "recording_url": context.links.recording(call.id, call.pbx_id, name, rule, now) if call and name else None,
         "transcript": order.transcript,
         "agent_id": order.agent_id,
         "retry": 0,

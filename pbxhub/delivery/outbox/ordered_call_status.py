@@ -16,7 +16,9 @@ from sqlalchemy.orm import Session
 
 from pbxhub.delivery.call_rows import CallNow, read_call
 from pbxhub.delivery.context import DeliveryContext
+from pbxhub.delivery.links import LinkRule, link_rule
 from pbxhub.delivery.outbox.callbacks import callback_data, send_callback
+from pbxhub.store.accounts import Project
 from pbxhub.store.events import NewEvent, keep
 from pbxhub.store.ordered_calls import (
     CANCELLED,
@@ -183,7 +185,7 @@ def move(
 def add_later(context: DeliveryContext, session: Session, order: OrderedCall, now: datetime) -> None:
     """Sends one more callback, with the analysis that has arrived."""
     call = read_call(session, order.call_id) if order.call_id else None
-    data = callback_data(context, order, call, now)
+    data = callback_data(context, order, call, now, _links_of(session, order))
     send_callback(context, session, order, {**data, "analysis": order.analysis}, now, call)
 
 
@@ -200,7 +202,12 @@ def _report(
 ) -> None:
     data = {"order_id": str(order.id), "status": order.status, "reason": order.reason}
     keep(session, [NewEvent(order.project_id, "call_status_changed", now, data, call.id if call else order.call_id)])
-    send_callback(context, session, order, callback_data(context, order, call, now), now, call)
+    told = callback_data(context, order, call, now, _links_of(session, order))
+    send_callback(context, session, order, told, now, call)
+
+
+def _links_of(session: Session, order: OrderedCall) -> LinkRule:
+    return link_rule(session.get_one(Project, order.project_id))
 
 
 def _outcome(order: OrderedCall, call: CallNow) -> tuple[str, str]:

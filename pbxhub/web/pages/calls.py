@@ -66,7 +66,7 @@ def card(project_id: int, call_id: UUID) -> ResponseReturnValue:
         call = call_of(session, access, call_id)
         pbx = session.get(Pbx, call.pbx_id) if call.pbx_id else None
         template = "calls/_card.html" if "HX-Request" in request.headers else "calls/card.html"
-        recording = recording_link(call) if call.data.get("recording_file") else ""
+        recording = recording_link(call, access.project) if call.data.get("recording_file") else ""
         stages, deliveries = stages_of(session, call), deliveries_of(session, call)
         timeline = timeline_of(call, stages, deliveries, now())
         names = names_of(session, project_id, [call], _parties(stages, timeline))

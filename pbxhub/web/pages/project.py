@@ -7,10 +7,16 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import row_of
 from pbxhub.account.alerts import add_alert, remove_alert
-from pbxhub.account.projects import change_project, delete_project, make_project, refuse_new_project
+from pbxhub.account.projects import (
+    change_project,
+    delete_project,
+    make_project,
+    refuse_new_project,
+    revoke_recording_links,
+)
 from pbxhub.store.accounts import Project
 from pbxhub.store.notices import NoticeTarget
-from pbxhub.web.forms import AlertForm, DeleteProjectForm, ProjectForm, WorkingTimeForm
+from pbxhub.web.forms import AlertForm, DeleteProjectForm, ProjectForm, RecordingLinksForm, WorkingTimeForm
 from pbxhub.web.kept_forms import kept
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import at_hub, enter, signed_in
@@ -68,6 +74,28 @@ def working_time(project_id: int) -> ResponseReturnValue:
     return redirect(url_for("project.settings", project_id=project_id))
 
 
+@pages.post("/<int:project_id>/recording-links")
+def recording_links(project_id: int) -> ResponseReturnValue:
+    """How long links to recordings are valid."""
+    form = RecordingLinksForm()
+    with writing() as session:
+        access = enter(session, project_id, "project.change")
+        if not form.validate_on_submit() or not form.take(change_project(session, access, form.data)):
+            alerts, settings_form = AlertForm(formdata=None), ProjectForm(formdata=None, obj=access.project)
+            return _settings_page(session, settings_form, alerts, links=form), 422
+    flash(_("Saved."))
+    return redirect(url_for("project.settings", project_id=project_id))
+
+
+@pages.post("/<int:project_id>/recording-links/revoke")
+def revoke_links(project_id: int) -> ResponseReturnValue:
+    """Revokes every link to a recording that was made until now."""
+    with writing() as session:
+        revoke_recording_links(session, enter(session, project_id, "project.change"))
+    flash(_("All links to recordings were revoked."))
+    return redirect(url_for("project.settings", project_id=project_id))
+
+
 @pages.post("/<int:project_id>/alerts")
 def alert(project_id: int) -> ResponseReturnValue:
     """Adds an address that gets a notice when a webhook fails for the first time in a day, is paused, or recovers."""
@@ -105,7 +133,13 @@ def remove(project_id: int) -> ResponseReturnValue:
     return redirect(url_for("home.projects"))
 
 
-def _settings_page(session: Session, form: ProjectForm, alerts: AlertForm, times: WorkingTimeForm | None = None) -> str:
+def _settings_page(
+    session: Session, form: ProjectForm, alerts: AlertForm, times: WorkingTimeForm | None = None,
+    links: RecordingLinksForm | None = None,
+) -> str:  # fmt: skip
+    links = links or RecordingLinksForm(
+        formdata=kept(url_for("project.recording_links", project_id=g.access.project.id)), obj=g.access.project
+    )
     if times is None:
         lines = {name: "\n".join(getattr(g.access.project, name)) for name in ("working_hours", "holidays")}
         times = WorkingTimeForm(
@@ -116,5 +150,5 @@ def _settings_page(session: Session, form: ProjectForm, alerts: AlertForm, times
     ).all()
     removal = DeleteProjectForm(formdata=None)
     return render_template(
-        "account/project.html", form=form, times=times, alerts=alerts, targets=targets, removal=removal
+        "account/project.html", form=form, times=times, links=links, alerts=alerts, targets=targets, removal=removal
     )

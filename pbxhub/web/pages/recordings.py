@@ -1,5 +1,6 @@
-"""Recordings, by a signed link that expires: no sign-in, so that a CRM can play them. And the link to a call's card."""
+"""Recordings, by a signed link: no sign-in, so that a CRM can play them. And the link to a call's card."""
 
+import re
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -10,18 +11,20 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from pbxhub.delivery.links import link_rule
 from pbxhub.delivery.recording_files import RecordingFolder, folder_of
 from pbxhub.sending.address_guard import NetworkGrant, read_grant
 from pbxhub.sending.exchange import Outgoing
 from pbxhub.store.accounts import Membership, Project
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.web.page_access import signed_in
+from pbxhub.webhooks.attached import SOUNDS
 from pbxhub.webhooks.rendered_request import Request
 from pbxhub.wsgi.current import hub, now, reading
 
 pages = Blueprint("recordings", __name__)
 
-_SOUNDS = {".wav": "audio/wav", ".mp3": "audio/mpeg", ".ogg": "audio/ogg", ".gsm": "audio/gsm", ".wav49": "audio/wav"}
+_EXPIRES = re.compile(r"[0-9]{0,12}")
 _MOST_STAGES = 200
 _FETCH_SECONDS = 60.0
 _FETCH_MOST = 200_000_000  # bytes; an hour of 16 bit at 8 kHz has 58 million
@@ -31,12 +34,13 @@ _FETCH_MOST = 200_000_000  # bytes; an hour of 16 bit at 8 kHz has 58 million
 def play(call_id: UUID) -> ResponseReturnValue:
     """The sound of a call, for whoever has the link; 404 when it is wrong, expired or without a file."""
     expires, signature = request.args.get("expires", ""), request.args.get("signature", "")
-    if not expires.isascii() or not expires.isdigit() or len(expires) > 12 or not signature.isascii():
+    if not _EXPIRES.fullmatch(expires) or not signature.isascii():
         abort(404)
     with reading() as session:
         call = session.get(Call, call_id) or abort(404)
-        name = _signed_name(session, call, int(expires), signature) or abort(404)
-        networks = read_grant(session.get_one(Project, call.project_id).webhook_networks)
+        project = session.get_one(Project, call.project_id)
+        name = _signed_name(session, call, project.recording_link_series, expires, signature) or abort(404)
+        networks = read_grant(project.webhook_networks)
         if name.startswith(("http://", "https://")):
             folder = None
         else:
@@ -59,25 +63,25 @@ def card(call_id: UUID) -> ResponseReturnValue:
     return redirect(url_for("calls.card", project_id=project_id, call_id=call_id))
 
 
-def recording_link(call: Call) -> str:
+def recording_link(call: Call, project: Project) -> str:
     """The signed address of a call's recording, as a path of this site."""
     name = str(call.data.get("recording_file") or "")
-    link = hub().links.recording(call.id, call.pbx_id, name, now())
+    link = hub().links.recording(call.id, call.pbx_id, name, link_rule(project), now())
     settings = hub().settings
     return settings.public_path + link.removeprefix(settings.public_url)
 
 
-def _signed_name(session: Session, call: Call, expires: int, signature: str) -> str | None:
+def _signed_name(session: Session, call: Call, series: int, expires: str, signature: str) -> str | None:
     """The recording that the link was made for: the call's, or one that the PBX reported at an earlier stage. A link of
     version 0.1.0 names none, and means the call's. None when the hub did not make it."""
     made, last = hub().links.recordings, str(call.data.get("recording_file") or "")
-    if made.is_of(call.id, call.pbx_id, last, expires, signature, now()):
+    if made.is_of(call.id, call.pbx_id, last, series, expires, signature, now()):
         return last
-    if made.is_older(call.id, expires, signature, now()):
+    if made.is_older(call.id, series, expires, signature, now()):
         return last
     for data in session.scalars(select(StageEvent.data).where(StageEvent.call_id == call.id).limit(_MOST_STAGES)):
         name = str(data.get("recording_file") or "")
-        if name != last and made.is_of(call.id, call.pbx_id, name, expires, signature, now()):
+        if name != last and made.is_of(call.id, call.pbx_id, name, series, expires, signature, now()):
             return name
     return None
 
@@ -85,15 +89,15 @@ def _signed_name(session: Session, call: Call, expires: int, signature: str) -> 
 def _from_folder(folder: RecordingFolder, name: str) -> Response:
     """A file of the PBX on this host."""
     path = folder.find(name)
-    if path is None or path.suffix.lower() not in _SOUNDS:
+    if path is None or path.suffix.lower() not in SOUNDS:
         abort(404)
-    return send_file(path, mimetype=_SOUNDS[path.suffix.lower()], conditional=True)
+    return send_file(path, mimetype=SOUNDS[path.suffix.lower()], conditional=True)
 
 
 def _fetched(url: str, networks: NetworkGrant) -> Response:
     """A recording that the PBX offers over HTTP, through the sender and its address guard."""
     suffix = Path(url.partition("?")[0]).suffix.lower()
-    if suffix not in _SOUNDS:
+    if suffix not in SOUNDS:
         abort(404)
     sender = hub().sender
     sender.guard = hub().guard()
@@ -112,4 +116,4 @@ def _fetched(url: str, networks: NetworkGrant) -> Response:
             abort(404)
         etag = sha256(url.encode()).hexdigest()  # a player asks for parts: they must be known for parts of one
         # what is opened here stays open until it has been sent, though its name goes at once
-        return send_file(file.name, mimetype=_SOUNDS[suffix], conditional=True, etag=etag)
+        return send_file(file.name, mimetype=SOUNDS[suffix], conditional=True, etag=etag)
