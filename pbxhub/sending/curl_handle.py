@@ -11,6 +11,7 @@ import certifi
 import pycurl
 
 from pbxhub import __version__
+from pbxhub.sending.charsets import in_utf8
 from pbxhub.sending.curl_failures import Ended, answer_of_failure, answer_of_status
 from pbxhub.sending.exchange import MAX_BODY, SYSTEM_TLS, Answer, Outgoing, TlsOptions
 from pbxhub.sending.resolver import ResolvedName
@@ -131,8 +132,9 @@ class CurlHandle:
         self.easy.close()
 
     def _ended(self) -> Ended:
+        headers = self._pairs()
         return Ended(
-            self.easy, self._pairs(), bytes(self._body), self._tls(), self._dns_us, self._fault,
+            self.easy, headers, in_utf8(bytes(self._body), headers), self._tls(), self._dns_us, self._fault,
             blocked=self._blocked, flooded=self._flooded, cut=self._cut,
         )  # fmt: skip
 
@@ -257,11 +259,14 @@ def _header_lines(headers: tuple[tuple[str, str], ...]) -> list[bytes]:
     """The headers for libcurl: "name;" for an empty value; "name:" suppresses a header that libcurl would add."""
     lines = [f"{name}: {value}".encode("latin-1") if value else f"{name};".encode() for name, value in headers]
     names = [name.lower() for name, _ in headers]
-    lines += [line for name, line in _ADDED_BY_LIBCURL if name not in names]
+    lines += [line for name, line in _ADDED if name not in names]
     return lines
 
 
-_ADDED_BY_LIBCURL = (("accept", b"Accept:"), ("content-type", b"Content-Type:"), ("expect", b"Expect:"))
+_ADDED = (
+    ("accept", b"Accept:"), ("content-type", b"Content-Type:"), ("expect", b"Expect:"),  # what libcurl would add
+    ("accept-encoding", b"Accept-Encoding: identity"),  # an answer is read and shown as it comes
+)  # fmt: skip
 
 
 def _pinned(target: Target, addresses: tuple[Address, ...]) -> str:

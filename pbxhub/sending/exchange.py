@@ -54,7 +54,8 @@ class Answer:
     outcome: a code of outcomes.py; "ok" means a 2xx status, the webhook's own success rule comes later.
     message: the sentence for the user, with the details of this attempt. note: details that the status does not show
     (where a redirect leads, which part of the body is missing); other sentences about the answer include them, too.
-    body: as received, never decompressed, at most Outgoing.most_body. truncated: there was more, or should have been.
+    body: never decompressed; in UTF-8, if it names another charset. At most Outgoing.most_body are read of it.
+    truncated: there was more, or should have been.
     *_us: microseconds of each phase (lookup, TCP, TLS, sending and waiting until the first byte) and of everything;
     None for a phase that was not reached. peer: address and port of the receiver.
     """
