@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbxhub.steering.actions import AnswerCall, Dial, EndCall, EnterQueue, ReadDigits, SetVariables
+from pbxhub.steering.actions import AnswerCall, Dial, EndCall, EnterQueue, PauseMember, ReadDigits, SetVariables
 from pbxhub.steering.answer import MOST_STEPS, Plan, RefusedPlan, read_destination, read_plan
 from pbxhub.steering.dialplan_text import quote
 from pbxhub.steering.number_rules import Rules
@@ -39,6 +39,8 @@ def test_an_answer_with_every_action_becomes_its_steps() -> None:
         {"type": "forward", "number": "+38 (044) 123-45-67".replace("+", "")},
         {"type": "dial", "queue": "sales"},
         {"type": "voicemail", "mailbox": "101@default"},
+        {"type": "pause", "member": "PJSIP/101", "queue": "support", "reason": "lunch"},
+        {"type": "unpause", "member": "Local/101@from-queue/n"},
         {"type": "goto", "context": "sales", "extension": "s"},
     )
     assert isinstance(found, Plan)
@@ -46,7 +48,15 @@ def test_an_answer_with_every_action_becomes_its_steps() -> None:
     assert found.actions[5] == ReadDigits("beep", 3, 2, 4)
     assert found.actions[6] == SetVariables((("manager", "Ann"), ("level", "3")))
     assert found.actions[8:11] == (Dial("101", 20, "Shop: Ann"), Dial("380441234567", 30), EnterQueue("sales", 30))
-    assert str(found.actions[-1]) == "go to sales,s,1"
+    assert found.actions[-3:-1] == (
+        PauseMember("PJSIP/101", "support", True, "lunch"),
+        PauseMember("Local/101@from-queue/n", "", False),
+    )
+    assert [str(one) for one in found.actions[-3:]] == [
+        "pause PJSIP/101 in support",
+        "unpause Local/101@from-queue/n in all queues",
+        "go to sales,s,1",
+    ]
     last = [plan({"type": "hangup", "cause": 21}), plan({"type": "redirect", "number": "101"})]
     assert [str(one.actions[0]) for one in last if isinstance(one, Plan)] == [
         "hang up with cause 21",
@@ -111,6 +121,11 @@ def test_what_is_not_the_schema_is_refused(body: bytes, reason: str) -> None:
         ({"type": "voicemail", "mailbox": "101,s"}, "mailbox"),
         ({"type": "goto", "context": "from-internal", "extension": "101"}, "context"),
         ({"type": "music", "class": "a b"}, "class"),
+        ({"type": "pause"}, "member"),
+        ({"type": "pause", "member": "101"}, "member"),
+        ({"type": "pause", "member": "PJSIP/101", "queue": "a,b"}, "queue"),
+        ({"type": "pause", "member": "PJSIP/101", "reason": "a,b"}, "reason"),
+        ({"type": "unpause", "member": "PJSIP/101", "reason": "x"}, "reason"),
     ],
 )
 def test_a_wrong_field_is_named(action: Any, path: str) -> None:
@@ -159,6 +174,8 @@ def test_no_field_that_reaches_the_dialplan_takes_its_syntax(value: str) -> None
         {"type": "goto", "context": value},
         {"type": "goto", "context": "sales", "extension": value},
         {"type": "set", "variables": {value: "1"}},
+        {"type": "pause", "member": value},
+        {"type": "pause", "member": "PJSIP/101", "queue": value},
     ]
     rules = Rules((*HOSTILE, "_X."), (*HOSTILE, "sales"))
     for action in fields:

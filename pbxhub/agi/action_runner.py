@@ -165,6 +165,16 @@ async def _go_to(runner: ActionRunner, action: actions.Goto) -> str:
     return "sent there"
 
 
+async def _pause(runner: ActionRunner, action: actions.PauseMember) -> str:
+    """A member that is in no such queue is no failure of the call: it goes on, and PBXHUB_PAUSE says so."""
+    application, variable = ("PauseQueueMember", "PQMSTATUS") if action.paused else ("UnpauseQueueMember", "UPQMSTATUS")
+    await runner.wire.command("SET VARIABLE", variable, "")
+    await runner.execute(application, f"{action.queue},{action.member},,{action.reason}")
+    status = await runner.wire.get(variable)
+    await runner.wire.command("SET VARIABLE", "PBXHUB_PAUSE", status)
+    return status
+
+
 _STEPS: Mapping[type[Any], Callable[[ActionRunner, Any], Awaitable[str]]] = {
     actions.AnswerCall: _answer,
     actions.EndCall: _hang_up,
@@ -178,4 +188,5 @@ _STEPS: Mapping[type[Any], Callable[[ActionRunner, Any], Awaitable[str]]] = {
     actions.Voicemail: _voicemail,
     actions.Redirect: _redirect,
     actions.Goto: _go_to,
+    actions.PauseMember: _pause,
 }

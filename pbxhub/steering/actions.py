@@ -138,6 +138,21 @@ class Goto:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseMember:
+    """pause, unpause: a queue member, PJSIP/101, gets no calls of the queue, or of all queues when none is named.
+    PBXHUB_PAUSE has the result in the dialplan: PAUSED, UNPAUSED or NOTFOUND."""
+
+    member: str
+    queue: str
+    paused: bool
+    reason: str = ""
+
+    def __str__(self) -> str:
+        what = "pause" if self.paused else "unpause"
+        return f"{what} {self.member} in {self.queue or 'all queues'}"
+
+
+@dataclass(frozen=True, slots=True)
 class AskWebhook:
     """ask: asks another webhook of the project what to do next."""
 
@@ -160,5 +175,6 @@ Action = (
     | Voicemail
     | Redirect
     | Goto
+    | PauseMember
     | AskWebhook
 )

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pbxhub.json_reader import UnreadableError, read_json
 from pbxhub.steering import actions
 from pbxhub.steering.actions import Action
-from pbxhub.steering.dialplan_text import MAILBOX, NAME, SOUND, VARIABLE, is_quoted
+from pbxhub.steering.dialplan_text import MAILBOX, MEMBER, NAME, SOUND, VARIABLE, is_quoted
 from pbxhub.steering.number_rules import NUMBER, Rules, plain_number
 
 MOST_STEPS = 20  # of one answer
@@ -253,6 +253,15 @@ def _goto(fields: _Fields, rules: Rules) -> Action:
     return actions.Goto(context, extension, fields.whole("priority", 1, 999, 1))
 
 
+def _pause(fields: _Fields, paused: bool) -> Action:
+    member = fields.text("member", MEMBER, "a queue member like PJSIP/101")
+    queue = fields.text("queue", NAME, "the name of a queue", "")
+    reason = fields.free("reason", 80, "") if paused else ""
+    if not is_quoted(reason):
+        raise fields.refuse("reason", "has a character with a meaning in the dialplan; do not use , ; & @ $")
+    return actions.PauseMember(member, queue, paused, reason)
+
+
 _READERS: Mapping[str, Callable[[_Fields, Rules], Action]] = {
     "answer": lambda fields, _: actions.AnswerCall(),
     "hangup": lambda fields, _: actions.EndCall(fields.whole("cause", 1, 127, 16)),
@@ -275,5 +284,7 @@ _READERS: Mapping[str, Callable[[_Fields, Rules], Action]] = {
     ),
     "redirect": lambda fields, rules: actions.Redirect(fields.number("number", rules)),
     "goto": _goto,
+    "pause": lambda fields, _: _pause(fields, True),
+    "unpause": lambda fields, _: _pause(fields, False),
     "ask": lambda fields, _: actions.AskWebhook(fields.free("webhook", 200)),
 }

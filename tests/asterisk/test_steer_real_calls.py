@@ -258,6 +258,30 @@ def test_voicemail_or_the_default_route_where_there_is_none(
     assert asked(watch)["Line"] == "1"
 
 
+def test_an_answer_pauses_a_queue_member_and_ends_the_pause(line: Line, outside: Phone) -> None:
+    caller = outside()
+    pause = {"type": "pause", "member": "PJSIP/101", "queue": "support", "reason": "wrap up"}
+    nobody = {"type": "unpause", "member": "PJSIP/999", "queue": "support"}
+    did = line.actions(pause, nobody, {"type": "hangup"})
+    caller.dial(did)
+    assert line.done(did)[:2] == [
+        ("pause PJSIP/101 in support", "PAUSED"),
+        ("unpause PJSIP/999 in support", "NOTFOUND"),
+    ]
+    assert is_paused(line.pbx, "PJSIP/101")
+    caller.await_closed()
+    did = line.actions({"type": "unpause", "member": "PJSIP/101"}, {"type": "hangup"})
+    caller.dial(did)
+    assert line.done(did)[0] == ("unpause PJSIP/101 in all queues", "UNPAUSED")
+    assert not is_paused(line.pbx, "PJSIP/101")
+
+
+def is_paused(pbx: Asterisk, member: str) -> bool:
+    lines = [line for line in pbx.cli("queue show support").splitlines() if member in line]
+    assert len(lines) == 1, lines
+    return "(paused" in lines[0]
+
+
 def test_a_forwarding_number_is_the_body_or_a_key(line: Line, phone: Phone, outside: Phone) -> None:
     employee, caller = phone(103), outside()
     plain = line.ask(text_response("103\n"), reads="number")
