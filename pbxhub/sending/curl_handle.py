@@ -11,7 +11,7 @@ import certifi
 import pycurl
 
 from pbxhub import __version__
-from pbxhub.sending.charsets import in_utf8
+from pbxhub.sending.answer_charset import in_utf8
 from pbxhub.sending.curl_failures import Ended, answer_of_failure, answer_of_status
 from pbxhub.sending.exchange import MAX_BODY, SYSTEM_TLS, Answer, Outgoing, TlsOptions
 from pbxhub.sending.resolver import ResolvedName
