@@ -1,7 +1,6 @@
 """The parameters of a stage that come from AMI, by their names in the catalogue. Unknown ones are left out."""
 
 from datetime import UTC, datetime
-from functools import lru_cache
 from operator import attrgetter
 
 from pbxhub.calls.dispositions import ANSWERED, disposition, leg_outcome
@@ -9,7 +8,6 @@ from pbxhub.calls.stages import Value
 from pbxhub.calls.state import Channel, TrackedCall
 
 
-@lru_cache(maxsize=4096)  # every stage of a call repeats the times of those before it
 def moment(time: float) -> datetime:
     return datetime.fromtimestamp(time, UTC)
 

@@ -13,7 +13,25 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _NEW_FILE = click.Path(dir_okay=False, path_type=Path)
+_ASTERISK_VERSIONS = ("22", "16")
 _NEEDED = ("croniter", "dotenv", "h11", "pytest", "pytest_timeout", "standardwebhooks")
+
+
+class _AsteriskVersion(click.Choice[str]):
+    """A version that the kit can install."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in _ASTERISK_VERSIONS:
+            self.fail(
+                f"Asterisk {value} cannot be had: the kit installs Debian's packages, which have 22 (unstable) and 16 "
+                "(Debian 11) only. Use --asterisk 22 or --asterisk 16.",
+                param,
+                ctx,
+            )
+        return value
+
+
+_ASTERISK = _AsteriskVersion(_ASTERISK_VERSIONS)
 
 
 @click.group()
@@ -34,7 +52,7 @@ def scenario() -> None:
 @click.option(
     "--save-audio", type=click.Path(file_okay=False, path_type=Path), help="Keep what each agent hears there."
 )
-@click.option("--asterisk", type=click.Choice(["22", "16"]), default="22", show_default=True, help="Of the fixture.")
+@click.option("--asterisk", type=_ASTERISK, default="22", show_default=True, help="Of the fixture.")
 @click.option("--database", type=click.Choice(["sqlite", "postgresql"]), default="sqlite", help="Of the fixture hub.")
 def run(
     files: tuple[Path, ...],
@@ -74,7 +92,7 @@ def run(
 @scenario.command()
 @click.option("--calls", default=100, show_default=True, help="How many.")
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same calls.")
-@click.option("--asterisk", type=click.Choice(["22", "16"]), default="22", show_default=True)
+@click.option("--asterisk", type=_ASTERISK, default="22", show_default=True)
 @click.option("--dialplan", type=click.Choice(["freepbx", "plain"]), default="freepbx", show_default=True)
 @click.option(
     "--trunk", type=click.Choice(["pjsip", "chan_sip", "iax2"]), default="pjsip", show_default=True,
