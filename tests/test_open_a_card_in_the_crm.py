@@ -4,14 +4,19 @@ The exact requests of each call are in tests/golden/crm.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pbxhub.delivery.context import utc_now
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Received
-from tests.support.crm import Crm
+from tests.support.crm import TOKEN, Crm
 from tests.support.crm.bitrix24 import Bitrix24, Card
+from tests.support.crm.desk import GoogleSheets, Odoo, Slack, Telegram, Zammad
 from tests.support.crm.drive import drive, shown
+from tests.support.crm.kommo import Kommo
+from tests.support.crm.records import Contacts, HubSpot, Pipedrive, Salesforce, Zoho
 
 GOLDEN = Path(__file__).parent / "golden" / "crm"
 
@@ -51,3 +56,60 @@ def test_two_calls_of_one_number_at_once_get_a_card_each(database: Database) -> 
     assert crm.wrong == []
     assert len({card.external for card in crm.cards}) == len(crm.cards) == 2
     assert all(card.finished for card in crm.cards)
+
+
+SYSTEMS: dict[str, type[Crm]] = {
+    "amocrm": Kommo, "hubspot-call": HubSpot, "zoho-crm": Zoho, "salesforce": Salesforce, "pipedrive": Pipedrive,
+    "zammad": Zammad, "google-sheets-api": GoogleSheets, "odoo": Odoo, "slack": Slack, "telegram": Telegram,
+}  # fmt: skip
+RECORDED = sorted(path.stem for path in GOLDEN.glob("*.txt") if not path.stem.startswith("bitrix24"))
+
+
+def system_of(name: str) -> str:
+    return next(item for item in SYSTEMS if name.startswith(f"{item}-"))
+
+
+@pytest.mark.parametrize("name", [one for one in RECORDED if not one.endswith("-new_caller")])
+def test_every_system_gets_exactly_these_requests(database: Database, name: str) -> None:
+    item = system_of(name)
+    crm = SYSTEMS[item]()
+    check(crm, name, drive(database, item, crm, name.removeprefix(f"{item}-")))
+    if isinstance(crm, Contacts):
+        assert (len(crm.calls), crm.added) == (1, [])
+
+
+@pytest.mark.parametrize("name", [one for one in RECORDED if one.endswith("-new_caller")])
+def test_a_new_caller_becomes_one_contact_or_lead(database: Database, name: str) -> None:
+    kind = SYSTEMS[system_of(name)]
+    assert issubclass(kind, Contacts)
+    crm = kind(known=())
+    check(crm, name, drive(database, system_of(name), crm, "no_answer"))
+    assert len(crm.added) == 1
+    assert len(crm.calls) == (0 if kind is Kommo else 1)  # the lead of Kommo is the call
+
+
+@pytest.mark.parametrize("item", ["slack", "telegram"])
+def test_a_chat_hears_of_missed_calls_only(database: Database, item: str) -> None:
+    crm = SYSTEMS[item]()
+    assert drive(database, item, crm, "answered_caller_hangup") == []
+
+
+def test_a_crm_that_is_not_asked_as_it_wants_refuses() -> None:
+    """The mocks are no doormats: each of these mistakes has been made by somebody's integration."""
+    refused: list[tuple[Crm, str, str, Any]] = [
+        (Bitrix24(), f"/rest/telephony.externalcall.finish?auth={TOKEN}", "CALL_ID=none&USER_ID=1", 400),
+        (Bitrix24(), "/rest/telephony.externalcall.register?auth=old", "USER_ID=1", 401),
+        (Bitrix24(), f"/rest/telephony.externalcall.register?auth={TOKEN}", "PHONE_NUMBER=1&TYPE=2", 400),
+        (Kommo(), "/api/v4/calls", '{"phone": "9161234567"}', 400),
+        (Kommo(known=()), "/api/v4/leads/unsorted/sip", '[{"source_name": "x"}]', 400),
+        (HubSpot(), "/crm/v3/objects/calls", '{"properties": {"hs_call_direction": "INBOUND"}}', 400),
+        (Salesforce(), "/services/data/v60.0/sobjects/Task", '{"Duration": 1}', 400),
+        (Pipedrive(), "/api/v1/callLogs", '{"outcome": "missed"}', 400),
+        (Zammad(), "/api/v1/cti/abcdef", '{"event": "newCall"}', 422),
+        (GoogleSheets(), "/v4/spreadsheets/1/values/A1:append?valueInputOption=RAW", '{"values": ["x"]}', 400),
+        (Telegram(), "/bot1:A/sendMessage", '{"chat_id": "1", "text": "a & <x>", "parse_mode": "HTML"}', 400),
+        (Slack(), "/services/T0/B0/X", "payload", 400),
+    ]
+    bearer = (("Authorization", f"Bearer {TOKEN}"), ("Content-Type", "application/json"))
+    for crm, path, body, status in refused:
+        assert crm(Received("POST", path, bearer, body.encode(), 1, utc_now())).status == status, path

@@ -49,7 +49,7 @@ def add_ready(session: Session, access: Access, item: Item, given: Answers) -> l
     """The webhooks of a ready-made integration, switched off, under names that are free; several are one set. If it
     needs a connection, a new one is added with it. Raises SpecError; then nothing is added."""
     lock_project(session, access.project.id)  # or another request takes the name that is free now
-    fill(item, given.values)  # what is missing is said before a connection is made
+    fill(item, {**given.values, "connection": item.name})  # what is missing is said before a connection is made
     ready_made = fill(item, {**given.values, "connection": _connection_for(session, access, item, given)})
     rows = live_webhooks(session, access)
     names = _free_names([ready.name for ready in ready_made], {row.name for row in rows})

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy import select
 
 from pbxhub.store.connections import Connection
@@ -13,6 +15,7 @@ from pbxhub.webhooks.connection_presets import find_preset
 from pbxhub.webhooks.gallery import Item, gallery
 from tests.support.people import Browser, People
 
+KEY = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 PORTAL = {"portal": "https://company.bitrix24.com/crm/", "default_user": "1"}
 SignedIn = Callable[[str], Browser]
 
@@ -34,16 +37,17 @@ def events(database: Database) -> list[Webhook]:
 def test_every_integration_can_be_added(item: Item, people: People, signed_in: SignedIn) -> None:
     preset = find_preset(item.connection)
     given = {ask.name: ask.example for ask in (*item.ask, *(preset.ask if preset else ()))}
-    secret = "s3cret" if item.secret or preset else ""
+    grant = preset.spec.oauth.grant if preset and preset.spec.oauth else ""
+    secret = KEY if grant == "jwt_bearer" else "s3cret" if item.secret or preset else ""
     page = add(signed_in("editor"), people, item.id, **given, client_id="id-1" if preset else "", secret=secret)
-    assert ("Press Connect here" in page) == bool(preset and preset.spec.oauth)
+    assert ("Press Connect here" in page) == (grant == "authorization_code")
 
 
 def test_the_events_of_a_chain_know_each_other_under_the_names_that_were_free(
     people: People, signed_in: SignedIn, database: Database
 ) -> None:
     browser = signed_in("editor")
-    page = add(browser, people, "bitrix24-telephony", **PORTAL, client_id="app.1", secret="s3cret")
+    page = add(browser, people, "bitrix24-telephony", **PORTAL, connection="", client_id="app.1", secret="s3cret")
     assert "Press Connect here" in page
     page = add(browser, people, "bitrix24-telephony", **PORTAL, connection="Bitrix24: application")
     assert "Bitrix24: telephony (2) was added, switched off" in page
@@ -75,7 +79,8 @@ PASTED = [
     ("slack", {"url": "https://hooks.slack.com/services/T0/B0/X1"}, "https://hooks.slack.com/services/T0/B0/X1"),
     ("odoo", {"host": "https://odoo.example.com/web", "database": "db", "user_id": "2", "api_key": "K"},
      "https://odoo.example.com/jsonrpc"),
-    ("amocrm", {"subdomain": "https://flowers.kommo.com/leads/"}, "https://flowers.kommo.com/api/v4/calls"),
+    ("amocrm", {"subdomain": "https://flowers.kommo.com/leads/", "link": "https://flowers.kommo.com", "client_id": "x"},
+     "https://flowers.kommo.com/api/v4/calls"),
 ]  # fmt: skip
 
 

@@ -59,7 +59,8 @@ def _next(item: Item, added: list[Webhook]) -> ResponseReturnValue:
     """Where to go on: to the connection that must be connected first, to the set, or to the only event."""
     first = added[0]
     preset = find_preset(item.connection)
-    if preset and preset.spec.oauth and not request.form.get("connection"):
+    oauth = preset.spec.oauth if preset else None
+    if oauth and oauth.grant == "authorization_code" and not request.form.get("connection"):
         flash(_("Added. Press Connect here; then switch the events on, on the page Webhooks."))
         return redirect(url_for("connections.detail", project_id=first.project_id, connection_id=first.connection_id))
     if first.set_name:

@@ -26,7 +26,8 @@ from tests.support.waiting import wait_until
 from tests.support.working import working
 
 _ORIGIN = re.compile(r"https://[^/?]+")
-_SIGNED = re.compile(rb"recordings%2F[^&\"]*|/recordings/[^\"&\s]*")
+_SIGNED = re.compile(r"/recordings/[^\"\s]+|%2Frecordings%2F[^&\s]+")
+_DELIVERY = re.compile(r'"id":"[0-9a-f]{8}-[^"]*"')
 EMPLOYEES = {"101": "11", "102": "12", "103": "13"}
 """Extension -> the user's id in the CRM."""
 
@@ -52,7 +53,8 @@ def _add(world: World, item_id: str, origin: str) -> None:
     answers = {ask.name: ask.example for ask in item.ask}
     preset = find_preset(item.connection)
     if preset:
-        connect(world, replace(preset.spec, **_static(preset.spec.auth), hosts=(origin,), test_url=""), TOKEN)
+        spec = preset.spec
+        connect(world, replace(spec, **_static(spec.auth), hosts=(origin,), test_url=""), spec.carried(TOKEN))
     for ready in fill(item, {**answers, "connection": "CRM"}):
         spec = _sent_to(ready.spec, origin)
         own = {"secret_sealed": VAULT.seal(TOKEN)} if spec.request.auth.has_secret else {}
@@ -66,8 +68,6 @@ def _add(world: World, item_id: str, origin: str) -> None:
 
 def _static(auth: Any) -> dict[str, Any]:
     """A token that is there already, carried as the preset carries that of OAuth2."""
-    if auth.kind == "header" and auth.name == "Authorization":
-        return {"kind": "bearer", "oauth": None}
     return {"kind": auth.kind, "name": auth.name, "username": auth.username, "oauth": None}
 
 
@@ -95,6 +95,6 @@ def _with_file(lines: Iterable[str]) -> Iterator[str]:
 
 def _shown(request: Received) -> str:
     kind = request.header("content-type") or ""
-    body = _SIGNED.sub(b"RECORDING", request.body).decode()
+    body = _DELIVERY.sub('"id":"ID"', _SIGNED.sub("/RECORDING", request.body.decode()))
     path = request.path.replace(TOKEN, "TOKEN")
     return f"{request.method} {path} {kind}\n{body}\n".rstrip() + "\n"
