@@ -24,7 +24,7 @@ from tests.support.wheel import build_wheel
 ROOT = Path(__file__).parent.parent
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
 NOBODY = 64321  # a user of no other process
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
