@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pbxhub.calls.ami_events import Message
-from pbxhub.calls.cel import CelRow, read_row
 from pbxhub.calls.cel import messages_of as messages_behind
+from pbxhub.calls.cel_rows import CelRow, read_row
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.stages import OPTIONAL_STAGES
 from pbxhub.calls.tracker import Tracker

@@ -14,8 +14,8 @@ import pytest
 
 from pbxhub.ami.cel_file import CelFile, CelUnreadableError
 from pbxhub.ami.cel_table import CelTable
-from pbxhub.calls.cel import CelRow
 from pbxhub.calls.cel_calls import BEFORE_ALL, Place
+from pbxhub.calls.cel_rows import CelRow
 from pbxhub.store.cel_url import CelUrl, read_cel_url
 from pbxhub.store.postgresql import NETWORK_TIMEOUTS
 from pbxhub.store.session import Database

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-from pbxhub.calls.cel import CelRow, read_row
 from pbxhub.calls.cel_calls import LONGEST_MARK, Place
+from pbxhub.calls.cel_rows import CelRow, read_row
 from pbxhub.calls.charsets import decode
 
 CHUNK = 1_000  # rows read in one transaction, about 6 ms

@@ -14,8 +14,8 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from pbxhub.ami.cel_file import CHUNK, CelFile, CelUnreadableError, behind, numbered
-from pbxhub.calls.cel import CelRow
 from pbxhub.calls.cel_calls import Place
+from pbxhub.calls.cel_rows import CelRow
 from pbxhub.store.cel_url import CelUrl
 from pbxhub.store.postgresql import NETWORK_TIMEOUTS
 

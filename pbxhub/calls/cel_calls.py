@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pbxhub.calls.cel import CelRow, messages_of, seconds_of
+from pbxhub.calls.cel import messages_of
+from pbxhub.calls.cel_rows import CelRow, seconds_of
 from pbxhub.calls.resync import Loss
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker

@@ -7,7 +7,8 @@ from contextlib import closing
 import pytest
 
 from pbxhub.calls.ami_events import parse
-from pbxhub.calls.cel import CelRow, messages_of, read_row
+from pbxhub.calls.cel import messages_of
+from pbxhub.calls.cel_rows import CelRow, read_row
 from pbxhub.calls.stages import OPTIONAL_STAGES, CallReport
 from pbxhub.calls.tracker import Tracker
 from pbxhub.testing.pbx.asterisk import INCOMING_CONTEXT, Asterisk

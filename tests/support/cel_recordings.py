@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pbxhub.calls.cel import CelRow, read_row
+from pbxhub.calls.cel_rows import CelRow, read_row
 from pbxhub.calls.replay import blocks
 from tests.support.recordings import scenarios
 

@@ -4,8 +4,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pbxhub.calls.cel import read_row
 from pbxhub.calls.cel_calls import BEFORE_ALL, CelCalls, Place, reports_of
+from pbxhub.calls.cel_rows import read_row
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
 from pbxhub.testing.random_calls.compare import Difference, rough_differences
