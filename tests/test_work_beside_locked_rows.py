@@ -32,12 +32,15 @@ from pbxhub.store.notices import Notice
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.receivers.receiver import Receiver, Reply
+from pbxhub.webhooks.spec import AnswerSpec, Saved
 from tests.support.outbox_world import (
+    AFTER,
     BEFORE,
     BUSY,
     FORWARD,
     NOON,
     OK,
+    Answer,
     World,
     at,
     context_of,
@@ -283,6 +286,25 @@ def test_publish_and_record_lock_calls_of_several_pbxs_in_one_order(database: Da
             of_second = select(Call.id).where(Call.pbx_id == worlds[1].pbx_id)
             session.execute(of_second.with_for_update(nowait=True))
         assert [result.state for result in recording.result(10)] == [DELIVERED, DELIVERED]
+
+
+def test_recording_an_awaited_answer_locks_the_deliveries_of_its_call_in_one_order(database: Database) -> None:
+    """1. A worker has the first delivery of the call; 2. record wants the second, whose answer releases the last one
+    behind all that are pending; 3. the worker goes on to the second. record must not have it while it waits."""
+    world = World(database)
+    world.webhook(BEFORE, spec(), name="First")
+    world.webhook(BEFORE, spec(answer=AnswerSpec(save=(Saved("ID", "id"),))), name="Register")
+    world.webhook(AFTER, spec("http://127.0.0.1:9/<<webhook.saved.ID>>", wait_for="Register"), name="Finish")
+    for stage, seconds in ((BEFORE, 0), (AFTER, 1)):
+        world.publish(report("1.1", stage), now=at(seconds))
+    first, register = sorted(take(database, 1).claimed, key=lambda one: one.id)
+    with ThreadPoolExecutor(1) as threads:
+        with locked(database, Delivery, Delivery.id == first.id) as session:
+            recording = threads.submit(finish, database, [register], Answer("ok", "", 200, body=b'{"id":"C1"}'), 2)
+            wait_until(lambda: _waits_for_a_lock(database))
+            session.execute(select(Delivery.id).where(Delivery.id == register.id).with_for_update(nowait=True))
+        assert [result.state for result in recording.result(10)] == [DELIVERED]
+    assert [one.request.url for one in take(database, 3).claimed] == ["http://127.0.0.1:9/C1"]
 
 
 def _waits_for_a_lock(database: Database) -> bool:
