@@ -336,6 +336,7 @@ def test_a_silent_and_a_slow_sender_are_closed_after_three_seconds(hub: Hub) -> 
     assert 2.5 < time.monotonic() - began < 5.5
 
 
+@pytest.mark.slow
 def test_thousands_of_idle_connections_do_not_keep_a_call_waiting(hub: Hub, receiver: MockServer) -> None:
     receiver.respond("POST", "/", text_response("101"))
     hub.webhook(receiver.url + "/", reads="number")

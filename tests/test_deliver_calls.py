@@ -155,6 +155,7 @@ def test_stopping_records_what_is_in_flight(database: Database) -> None:
         assert states(world) == {DELIVERED}
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_ahead_repeats_what_is_in_flight_and_stops_nothing(database: Database) -> None:
     world = World(database)
     ahead = timedelta(0)

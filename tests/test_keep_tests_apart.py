@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from tests.support.slow_files import SLOW_FILES
@@ -11,8 +12,13 @@ FILES = sorted(TESTS.rglob("*.py"))
 MAKEFILE = TESTS.parent / "Makefile"
 
 
-def imported(file: Path) -> Iterator[str]:
+@cache
+def imported(file: Path) -> tuple[str, ...]:
     """The full name of everything that the file imports."""
+    return tuple(_imported(file))
+
+
+def _imported(file: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)

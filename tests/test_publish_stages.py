@@ -359,6 +359,7 @@ def test_after_a_restart_the_tracker_gets_the_notes_of_open_calls_back(database:
         assert session.scalars(select(LiveCall)).all() == []
 
 
+@pytest.mark.slow
 def test_a_thousand_webhooks_on_one_stage_cost_no_query_each(database: Database) -> None:
     world = World(database)
     with database.write() as session:

@@ -113,6 +113,7 @@ def test_a_name_that_leads_into_the_lan_is_refused_at_the_connection() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_the_listener_goes_to_a_pbx_when_the_network_is_granted_and_leaves_it_when_not(database: Database) -> None:
     def grant(*networks: str) -> None:
         with database.write() as session:

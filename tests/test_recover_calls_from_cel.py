@@ -230,6 +230,7 @@ def test_rows_that_asterisk_writes_late_are_told_when_they_come(cel: Path) -> No
     assert backfill.cursor.number == 9
 
 
+@pytest.mark.slow
 def test_rows_that_asterisk_keeps_locked_are_told_when_they_can_be_read(cel: Path) -> None:
     write_call(cel, "2.1", "2.2", NOON - 60)
     backfill = connected(cel, -1)

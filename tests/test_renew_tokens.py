@@ -385,6 +385,7 @@ def test_the_lease_is_longer_than_the_deadline_of_a_request() -> None:
     assert timedelta(seconds=DEADLINE) < LEASE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("when", "rotates", "ends"),
     [

@@ -37,6 +37,7 @@ def test_the_pace_is_what_came_within_a_minute() -> None:
     assert rate.last_minute(1500.0) == 0
 
 
+@pytest.mark.slow
 def test_a_row_shows_the_pace_and_the_address_and_is_written_every_few_seconds(database: Database) -> None:
     writes: list[float] = []
 

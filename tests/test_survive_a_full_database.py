@@ -123,6 +123,7 @@ def test_stages_wait_in_the_listeners_memory(database: Database, fault: Fault) -
     asyncio.run(calling())
 
 
+@pytest.mark.slow
 def test_a_listener_that_stops_meanwhile_leaves_its_stages_to_the_next_one(database: Database, tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     data_dir.mkdir()

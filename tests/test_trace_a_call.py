@@ -108,6 +108,7 @@ def test_a_stage_that_is_reported_again_is_not_traced_again(database: Database) 
     assert len(publish(context, {world.pbx_id: [report("1.1", AFTER)]}, at(3)).new) == 1
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_away_delays_nothing(database: Database) -> None:
     traces, context, world = Traces("http://127.0.0.1:9"), context_of(database), World(database)
     with Receiver() as receiver:
@@ -125,6 +126,7 @@ def variables(tmp_path: Path, **more: str) -> dict[str, str]:
     return given | {"PBXHUB_DATA_DIR": str(tmp_path), "PBXHUB_AGI": "", **more}
 
 
+@pytest.mark.slow
 def test_without_the_extra_the_start_says_what_to_install(tmp_path: Path) -> None:
     code = "import sys; sys.modules['opentelemetry'] = None; from pbxhub.cli import main; main(['check'])"
     given = variables(tmp_path, PBXHUB_OTLP="http://127.0.0.1:4318")

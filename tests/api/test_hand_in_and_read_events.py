@@ -106,6 +106,7 @@ _JSON = st.recursive(
 _NAMES = st.sampled_from(["type", "created_on", "text", "fatal", "url", "status", "run_uuid", "urns"])
 
 
+@pytest.mark.slow
 @given(st.dictionaries(_NAMES, _JSON, max_size=5))
 def test_whatever_comes_is_given_back_equal_or_refused(data: dict[str, object]) -> None:
     try:
@@ -217,6 +218,7 @@ def test_events_that_look_like_the_hubs_own_are_listed_as_they_came(hub: Served)
     stream.close()
 
 
+@pytest.mark.slow
 def test_a_client_goes_on_where_its_line_broke(hub: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_module("pbxhub.api.streams"), "STREAM_SECONDS", 1.0)
     program, seen = hub.client(), list[str]()

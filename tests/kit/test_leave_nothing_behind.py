@@ -34,6 +34,7 @@ def test_a_missing_baresip_names_its_package(tmp_path, monkeypatch):
         Agent("101", "127.0.0.1")
 
 
+@pytest.mark.slow
 def test_a_server_that_answers_nothing_is_a_sentence_and_no_phone_is_left():
     before = phones()
     with pytest.raises((AssertionError, PhoneFailedError), match="agent 101"):

@@ -18,6 +18,7 @@ def _menu(member: Browser, path: str) -> list[str]:
     return [unescape(link) for link in _LINK.findall(menu)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["viewer", "editor", "owner"])
 def test_every_link_of_the_menu_opens(signed_in: Callable[[str], Browser], people: People, role: str) -> None:
     member = signed_in(role)
