@@ -48,6 +48,27 @@ def test_a_copy_for_another_event_keeps_the_request_and_names_what_is_missing(
     assert request.header("Authorization") == "Bearer an0ther"
 
 
+def test_a_form_with_files_is_set_up_and_previewed(site: Site, anna: Page) -> None:
+    anna.goto(f"{site.url}/projects/{site.project}/webhooks/2/edit")
+    anna.locator("[data-path=format] select").select_option("multipart")
+    names, types = anna.locator(".tree-name"), anna.locator(".tree-type")
+    for name, kind in (("audio", "recording"), ("logo", "file")):
+        anna.get_by_role("button", name="Add a parameter").click()
+        names.last.fill(name)
+        types.last.select_option(kind)
+    expect(anna.locator("[data-path=file]")).to_contain_text("choose a file")
+    logo = {"name": "logo.png", "mimeType": "image/png", "buffer": b"\x89PNG\xff\x00"}
+    anna.locator("[data-path=file] input[type=file]").set_input_files([logo])  # type: ignore[list-item]
+    expect(anna.locator("[data-path=file]")).to_contain_text("logo.png")
+    expect(anna.locator("#preview, .preview").first).to_contain_text("(file: logo.png, 6 bytes)")
+    anna.locator("#save").click()
+    anna.wait_for_url("**/webhooks")
+    with site.database.read() as session:
+        request = session.get_one(Webhook, 2).spec.request
+        assert (request.format, request.file, request.file_name) == ("multipart", b"\x89PNG\xff\x00", "logo.png")
+        assert [one.type for one in request.parameters[-2:]] == ["recording", "file"]
+
+
 def test_conditions_are_grouped_and_limited_to_hours(site: Site, anna: Page) -> None:
     anna.goto(f"{site.url}/projects/{site.project}/webhooks/2/edit")
     anna.get_by_role("button", name="Add a group").first.click()
