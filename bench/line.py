@@ -70,17 +70,18 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Somebody who turns events into requests. pids: his processes; server: those of his database."""
+    """Somebody who turns events into requests. pids: his processes; server: those of his database, at this address."""
 
     name: str
     pids: Callable[[], Sequence[int]]
     server: Callable[[], Sequence[int]] = lambda: ()
+    database: str = ""
 
 
 def measure(subject: Subject, played: Pbxs, url: str, rate: float, seconds: float, timeout: float = 20.0) -> Figure:
     """Plays calls for so many seconds, and waits until every request has come."""
     arrivals(url)
-    cpu, server = _cpu(subject.pids()), _cpu(subject.server())
+    cpu, server = cpu_seconds(subject.pids()), cpu_seconds(subject.server())
     written = played.play(rate / len(STAGES), max(1, int(rate * seconds / len(STAGES))))
     there = _await_all(url, written, timeout, subject.name)
     begun, ended = min(written.values()), max(there.values())
@@ -88,8 +89,8 @@ def measure(subject: Subject, played: Pbxs, url: str, rate: float, seconds: floa
     number = len(written)
     return Figure(
         subject.name, len(played.addresses), int(rate), number / max(ended - begun, seconds), taken[number // 2],
-        taken[min(number - 1, number * 99 // 100)], (_cpu(subject.pids()) - cpu) / number * 1e6,
-        (_cpu(subject.server()) - server) / number * 1e6, sum(map(_memory, subject.pids())) / 1e6,
+        taken[min(number - 1, number * 99 // 100)], (cpu_seconds(subject.pids()) - cpu) / number * 1e6,
+        (cpu_seconds(subject.server()) - server) / number * 1e6, sum(map(_memory, subject.pids())) / 1e6,
     )  # fmt: skip
 
 
@@ -108,7 +109,7 @@ def _await_all(url: str, written: Mapping[str, float], timeout: float, who: str)
     return there
 
 
-def _cpu(pids: Sequence[int]) -> float:
+def cpu_seconds(pids: Sequence[int]) -> float:
     """Seconds of user and system time, with that of children that have ended."""
     return sum(sum(map(int, _stat(pid)[11:15])) / _TICK for pid in pids)
 
@@ -136,14 +137,14 @@ def _family(root: int) -> list[int]:
 
 
 @contextmanager
-def hub(kind: str, played: Pbxs, url: str) -> Iterator[Subject]:
-    """A hub of that kind that hears all the PBXs, one webhook on each stage."""
+def hub(kind: str, played: Pbxs, url: str, settings: Mapping[str, str] | None = None) -> Iterator[Subject]:
+    """A hub of that kind that hears all the PBXs, one webhook on each stage. settings: of its PostgreSQL."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         database, server = "", None
         if kind.startswith("postgresql"):
             server = Cluster(Path(stack.enter_context(tempfile.TemporaryDirectory())), durable=True)
-            server.create()
+            server.create(settings or {})
             server.start()
             stack.callback(server.stop)
             database = server.url("pbxhub")
@@ -157,7 +158,7 @@ def hub(kind: str, played: Pbxs, url: str) -> Iterator[Subject]:
             one.listen_to(address)
         yield Subject(
             kind, lambda: [pid for root in one.pids for pid in _family(root)],
-            lambda: _family(server.pid) if server else (),
+            lambda: _family(server.pid) if server else (), database,
         )  # fmt: skip
 
 

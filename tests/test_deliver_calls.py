@@ -88,7 +88,7 @@ def test_another_process_wakes_the_worker_at_once(database: Database, database_u
         with working(database, receiver) as worker:
             wait_until(lambda: worker.in_flight == 0)
             publish(context_of(publisher), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
-            receiver.wait_for(1, 1.5)  # LOOK_AGAIN would take two seconds
+            receiver.wait_for(1, 1.5)  # LOOK_AGAIN would take four seconds
     publisher.close()
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.engine import make_url
 
 from pbxhub.ami.fair_shares import fair_change
-from pbxhub.ami.pbx_rows import ObservedPbx, read_rows, write_notes, write_observed
+from pbxhub.ami.pbx_rows import Observed, ObservedPbx, read_rows, write_notes, write_observed
 from pbxhub.ami.unwritten_stages import keep_unwritten, unwritten_file
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import Pbx
@@ -201,7 +201,8 @@ def test_one_that_has_lost_a_pbx_writes_neither_its_notes_nor_its_state(world: W
         session.execute(update(Pbx).values(secret_sealed=VAULT.seal("secret")))
     for token, seen in ((outdated + 1, "connected"), (outdated, "lost")):
         row = read_rows(world.database, VAULT, {world.pbx_id: token})[world.pbx_id]
-        write_observed(world.database, row, ObservedPbx(PbxState(seen), at(0), None, "", None))  # type: ignore[arg-type]
+        observed = ObservedPbx(PbxState(seen), at(0), None, "", None)  # type: ignore[arg-type]
+        write_observed(world.database, [Observed(row.id, row.token, observed)])
         write_notes(world.database, world.pbx_id, token, {"1.1": {"by": token}})
     with world.database.read() as session:
         assert session.scalar(select(Pbx.state)) == "connected"

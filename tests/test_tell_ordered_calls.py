@@ -7,26 +7,13 @@ import pytest
 
 from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.outbox import Claimed
-from pbxhub.delivery.outbox.ordered_call_status import ask_cancel, register, settle
+from pbxhub.delivery.outbox.ordered_call_status import ask_cancel, settle
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call
-from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import CHANNEL_PREFIX, OrderedCall
 from pbxhub.store.session import Database
-from tests.support.outbox_world import BUSY, LINKS, NOON, OK, World, at, context_of, finish, report, take
-
-
-def order(world: World, **columns: Any) -> OrderedCall:
-    """An order that has just been given."""
-    given = {
-        "id": new_id(), "project_id": world.project_id, "pbx_id": world.pbx_id, "name": "", "mobile_number": "+38067",
-        "agent_id": "101", "from_number": "", "callback_url": "http://127.0.0.1:9/told", "callback_headers": {},
-        "callback_params": {}, "custom": {}, "created_on": NOON,
-    }  # fmt: skip
-    made = OrderedCall(**(given | columns))
-    with world.database.write() as session:
-        register(context_of(world.database), session, made, NOON)
-    return made
+from tests.support.ordering import order
+from tests.support.outbox_world import BUSY, LINKS, OK, World, at, context_of, finish, report, take
 
 
 def outgoing(one: OrderedCall, **columns: Any) -> CallReport:

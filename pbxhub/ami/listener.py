@@ -11,6 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.ami.event_log import EventLog
 from pbxhub.ami.login import AmiTimeouts
+from pbxhub.ami.observed_states import ObservedStates
+from pbxhub.ami.order_watch import OrderWatch
 from pbxhub.ami.pbx_listener import PbxListener
 from pbxhub.ami.pbx_rows import PbxRow, read_rows
 from pbxhub.ami.pbx_shares import PbxShares
@@ -20,7 +22,7 @@ from pbxhub.delivery.context import DeliveryContext
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
 
-_POLL = 2.0  # seconds between reads of the PBX rows
+_POLL = 3.0  # seconds between reads of the PBX rows
 _CLOSE = 4.0  # seconds that a stopping PBX listener may take to write its stages
 log = structlog.get_logger(__name__)
 
@@ -47,15 +49,17 @@ async def listen(
     """
     publisher, events = Publisher(publish), EventLog(context.database) if keep_events else None
     opened(publisher)
+    orders, states = OrderWatch(context), ObservedStates(context.database)
+    orders.start()
     begin = partial(
-        PbxListener, context=context, publisher=publisher, stage_memory=stage_memory,
+        PbxListener, context=context, publisher=publisher, orders=orders, states=states, stage_memory=stage_memory,
         timeouts=timeouts or AmiTimeouts(), data_dir=data_dir, events=events,
     )  # fmt: skip
     shares = PbxShares(context.database)
     write_files = partial(write_abandoned, database=context.database, publisher=publisher)
     listener = _Listener(context.database, context.vault, begin, shares, data_dir, write_files)
     stopping = asyncio.create_task(stop.wait())
-    writing = [asyncio.create_task(part.run()) for part in (publisher, events, shares) if part]
+    writing = [asyncio.create_task(part.run()) for part in (publisher, events, shares, orders, states) if part]
     try:
         while not stop.is_set():
             try:
@@ -68,6 +72,7 @@ async def listen(
         await listener.close()
         for task in writing:
             task.cancel()
+        await orders.close()
         await shares.close()
         if events:
             await events.close()

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import structlog
 from panoramisk.actions import Action
-from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.ami.backfill import Backfill
 from pbxhub.ami.channel_list import ChannelList, ReceivedEvent, SilentCheck, read_channels
@@ -21,7 +20,18 @@ from pbxhub.ami.event_log import EventLog
 from pbxhub.ami.inbox import Inbox
 from pbxhub.ami.login import AmiTimeouts
 from pbxhub.ami.manager_actions import build
-from pbxhub.ami.pbx_rows import ObservedPbx, PbxRow, known_trunks, read_notes, write_cursor, write_notes, write_observed
+from pbxhub.ami.observed_states import ObservedStates
+from pbxhub.ami.order_watch import OrderWatch
+from pbxhub.ami.pbx_rows import (
+    Observed,
+    ObservedPbx,
+    PbxRow,
+    known_trunks,
+    read_notes,
+    write_cursor,
+    write_notes,
+    write_observed,
+)
 from pbxhub.ami.placing import NotBegun, Placing
 from pbxhub.ami.protocol import AmiResponse, SessionEndedError
 from pbxhub.ami.publisher import Publisher
@@ -41,9 +51,6 @@ _POLL_CEL = 1.0  # seconds between reads of new CEL rows
 _POLL_CEL_FAST = 0.2  # the same while the end of a call is held for them
 _BACKLOG = 500  # unwritten stages beyond which CEL reports wait: live ones go first
 _AFTER_A_FAULT = 1.0  # seconds
-_SHOW = 1.0  # seconds until a new state is in the PBX row
-_BETWEEN = 5.0  # seconds between writes of what changes constantly: time and number of events
-_ALIVE = 15.0  # seconds between writes when nothing changed: a fresh row shows that the listener runs
 log = structlog.get_logger(__name__)
 
 
@@ -72,8 +79,8 @@ class PbxListener:
     """Runs one PBX until it is cancelled; close() ends it without losing a stage."""
 
     def __init__(
-        self, row: PbxRow, context: DeliveryContext, publisher: Publisher, stage_memory: int, timeouts: AmiTimeouts,
-        data_dir: Path, events: EventLog | None = None,
+        self, row: PbxRow, context: DeliveryContext, publisher: Publisher, orders: OrderWatch, states: ObservedStates,
+        stage_memory: int, timeouts: AmiTimeouts, data_dir: Path, events: EventLog | None = None,
     ) -> None:  # fmt: skip
         self.row = row
         self._unwritten_file = unwritten_file(data_dir, row.id)
@@ -81,6 +88,8 @@ class PbxListener:
         self._timeouts = timeouts
         self._inbox: Inbox[Item] = Inbox(_INBOX)
         self._publisher = publisher
+        self._orders = orders
+        self._states = states
         self._queue = publisher.open_queue(row.id, stage_memory, row.token)
         self._events = events
         self._tracker = row.new_tracker()
@@ -128,9 +137,9 @@ class PbxListener:
         )
         notes = await asyncio.to_thread(read_notes, self._database, self.row.id)
         self._tracker.restore(notes, await asyncio.to_thread(known_trunks, self._database, self.row))
-        works = [
-            self._follow, self._note, self._sweep, self._show, self._read_cel, self._placing.run,
-        ]  # fmt: skip
+        works = [self._follow, self._note, self._sweep, self._read_cel, self._placing.run]
+        self._orders.add(self.row.id, self._placing.turn)
+        self._states.add(self.row.id, self._shown)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for work in works:
@@ -138,6 +147,8 @@ class PbxListener:
                 if self.row.trouble is None:
                     self._connecting = tasks.create_task(self._keep_on(self._connect))
         finally:
+            self._orders.remove(self.row.id, self._placing.turn)
+            self._states.remove(self.row.id, self._shown)
             self._backfill.close()
             self._publisher.close_queue(self._queue)
 
@@ -155,6 +166,7 @@ class PbxListener:
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.wait({self._connecting})
+        self._states.remove(self.row.id, self._shown)  # the last write is the one below
         self._inbox.put(PbxState("lost", "stopped"))
         await self._stopped.wait()
         async for report in self._backfill.poll_held(_now()):
@@ -162,7 +174,7 @@ class PbxListener:
         self._put(self._backfill.release_held())
         self._put_notes()
         await self._queue.empty.wait()
-        await asyncio.to_thread(write_observed, self._database, self.row, self._current())
+        await asyncio.to_thread(write_observed, self._database, [self._current()])
 
     async def _connect(self) -> None:
         """Keeps the connection up; disconnects while there is no room for more stages."""
@@ -241,6 +253,8 @@ class PbxListener:
         self._observed = replace(self._observed, state=state, since=_now())
         if state.name != "connected":
             self._backfill.interrupt()
+        else:
+            self._orders.look()
         if state.code == "stopped":
             self._stopped.set()
 
@@ -293,29 +307,18 @@ class PbxListener:
         if answer.success:
             self._inbox.put(SilentCheck(read_channels(answer.blocks, (), asked_on), asked_on))
 
-    async def _show(self) -> None:
-        """Keeps the PBX row up to date: a new state at once, the rest every few seconds."""
-        shown, written = None, 0.0
-        while True:
-            observed, since = self._current(), time.monotonic() - written
-            turned = shown is None or observed.state != shown.state
-            due = turned or since >= _ALIVE or (since >= _BETWEEN and observed != shown)
-            if due and not self._queue.away:
-                try:
-                    await asyncio.to_thread(write_observed, self._database, self.row, observed)
-                    shown, written = observed, time.monotonic()
-                except SQLAlchemyError as error:
-                    log.warning("PBX state could not be written; trying again", pbx=self.row.id, error=str(error))
-            await asyncio.sleep(_SHOW)
+    def _shown(self) -> Observed | None:
+        return None if self._queue.away else self._current()
 
-    def _current(self) -> ObservedPbx:
+    def _current(self) -> Observed:
         """The state with the figures that are counted or measured."""
-        return replace(
+        observed = replace(
             self._observed,
             last_event_on=datetime.fromtimestamp(self._rate.last, UTC) if self._rate.last else None,
             events_last_minute=self._rate.last_minute(time.monotonic()),
             hub_address=self._connection.own_address if self._connection else "",
         )
+        return Observed(self.row.id, self.row.token, observed)
 
 
 def _now() -> datetime:

@@ -1,10 +1,10 @@
 """Reads the PBX rows as the listener needs them, and writes back what the listener observed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from sqlalchemy import select, union, update
+from sqlalchemy import literal, select, union, update
 from sqlalchemy.orm import Session
 
 from pbxhub.ami.cel_file import CelFile
@@ -20,10 +20,10 @@ from pbxhub.delivery.call_rows import keep_notes
 from pbxhub.sending.address_guard import read_networks
 from pbxhub.sending.pbx_reach import PbxReach
 from pbxhub.storable import clip
-from pbxhub.store.accounts import Number, Pbx, enabled_pbxs, endpoints_of, numbers_of
+from pbxhub.store.accounts import Number, Pbx, enabled_pbxs, endpoints_of
 from pbxhub.store.cel_url import CelUrl, read_cel_url
 from pbxhub.store.history import Call, LiveCall, StageEvent
-from pbxhub.store.listeners import LeaseTokens, may_write
+from pbxhub.store.listeners import LeaseTokens, may_write, still_held
 from pbxhub.store.pbx_state_sentences import PbxState
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
@@ -78,13 +78,21 @@ class ObservedPbx:
     hub_address: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is to be written into the row of a PBX. token: as PbxRow.token."""
+
+    pbx_id: int
+    token: int | None
+    observed: ObservedPbx
+
+
 def read_rows(database: Database, vault: Vault, tokens: LeaseTokens | None = None) -> dict[int, PbxRow]:
     """The PBXs to listen to, by id. tokens: the leases of this process; None: it listens to all."""
     with database.read() as session:
         pbxs = [pbx for pbx in enabled_pbxs(session) if tokens is None or pbx.id in tokens]
         endpoints = endpoints_of(session, {pbx.project_id for pbx in pbxs})
-        numbers = numbers_of(session, [pbx.id for pbx in pbxs])
-        wanted = _optional_stages(session)
+        numbers, wanted = _numbers_and_stages(session)
         return {
             pbx.id: replace(
                 pbx_row(pbx, vault),
@@ -97,15 +105,18 @@ def read_rows(database: Database, vault: Vault, tokens: LeaseTokens | None = Non
         }
 
 
-def _optional_stages(session: Session) -> Mapping[int, set[str]]:
-    """PBX -> the optional stages that webhooks wait for: of its own project, and of those that have its numbers."""
+def _numbers_and_stages(session: Session) -> tuple[Mapping[int, set[str]], Mapping[int, set[str]]]:
+    """By PBX: its DIDs, and the optional stages that webhooks wait for: of its own project, and of those that have its
+    numbers. In one statement: every listener asks it every few seconds."""
     wanted = Webhook.stage.in_(OPTIONAL_STAGES), Webhook.enabled, Webhook.deleted_on.is_(None)
-    own = select(Pbx.id, Webhook.stage).join(Webhook, Webhook.project_id == Pbx.project_id).where(*wanted)
-    of_numbers = select(Number.pbx_id, Webhook.stage).join(Webhook, Webhook.project_id == Number.project_id)
-    found: dict[int, set[str]] = {}
-    for pbx_id, stage in session.execute(union(own, of_numbers.where(*wanted))):
-        found.setdefault(pbx_id, set()).add(stage)
-    return found
+    stage = literal("stage").label("kind")
+    own = select(Pbx.id, Webhook.stage, stage).join(Webhook, Webhook.project_id == Pbx.project_id).where(*wanted)
+    of_numbers = select(Number.pbx_id, Webhook.stage, stage).join(Webhook, Webhook.project_id == Number.project_id)
+    dids = select(Number.pbx_id, Number.did, literal("did"))
+    numbers, stages = dict[int, set[str]](), dict[int, set[str]]()
+    for pbx_id, name, kind in session.execute(union(own, of_numbers.where(*wanted), dids)):
+        (numbers if kind == "did" else stages).setdefault(pbx_id, set()).add(name)
+    return numbers, stages
 
 
 def pbx_row(pbx: Pbx, vault: Vault) -> PbxRow:
@@ -197,8 +208,17 @@ def _outline(session: Session, call: Call) -> dict[str, JSON]:
     return outline(known, fired)
 
 
-def write_observed(database: Database, row: PbxRow, observed: ObservedPbx) -> None:
-    """Writes the current state into the PBX row. An unknown version or start leaves the old value."""
+def write_observed(database: Database, seen: Collection[Observed]) -> None:
+    """Writes the current states into the rows of PBXs, in one transaction. An unknown version or start leaves the old
+    value."""
+    with database.write() as session:
+        held = still_held(session, {one.pbx_id: one.token for one in seen if one.token is not None})
+        for one in sorted(seen, key=lambda one: one.pbx_id):  # always in this order, so that no two lock each other out
+            if one.token is None or one.pbx_id in held:
+                session.execute(update(Pbx).where(Pbx.id == one.pbx_id).values(_columns(one.observed)))
+
+
+def _columns(observed: ObservedPbx) -> dict[str, object]:
     state = {
         "state": observed.state.name,
         "state_code": observed.state.code,
@@ -213,10 +233,7 @@ def write_observed(database: Database, row: PbxRow, observed: ObservedPbx) -> No
         "asterisk_started_on": observed.started_on,
         "hub_address": observed.hub_address,
     }
-    known = {name: value for name, value in values.items() if value not in (None, "")}
-    with database.write() as session:
-        if may_write(session, row.id, row.token):
-            session.execute(update(Pbx).where(Pbx.id == row.id).values({**state, **known}))
+    return state | {name: value for name, value in values.items() if value not in (None, "")}
 
 
 def write_cursor(database: Database, row: PbxRow, cursor: Place) -> None:

@@ -15,10 +15,9 @@ from pbxhub.ami.manager_actions import ActionRefusedError, build
 from pbxhub.ami.pbx_rows import PbxRow
 from pbxhub.ami.protocol import AmiResponse, SessionEndedError
 from pbxhub.delivery.context import DeliveryContext
-from pbxhub.delivery.outbox.ordered_call_status import Placement, Turn, has_work, settle, take
+from pbxhub.delivery.outbox.ordered_call_status import Placement, Turn, settle, take
 from pbxhub.store.listeners import may_write
 
-_POLL = 0.3  # seconds between queries for orders: one indexed query each
 _BEYOND = 10.0  # seconds the PBX may take beyond the ringing time to report the result
 Ask = Callable[[Action, float], Awaitable[AmiResponse]]
 log = structlog.get_logger(__name__)
@@ -51,12 +50,18 @@ class Placing:
         self._ask = ask
         self._connected = connected
         self._report = report
+        self._asked = asyncio.Event()
+
+    def turn(self) -> None:
+        """An order is open on this PBX: places it, or hangs up its call (OrderWatch)."""
+        self._asked.set()
 
     async def run(self) -> None:
         """Runs until cancelled. An order sent to the PBX and not answered by then is not sent again."""
         async with asyncio.TaskGroup() as asking:
             while True:
-                await asyncio.sleep(_POLL)
+                await self._asked.wait()
+                self._asked.clear()
                 if not self._connected():
                     continue
                 try:
@@ -70,9 +75,6 @@ class Placing:
                     asking.create_task(self._hang_up(channel_id))
 
     def _take(self) -> Turn:
-        with self._context.database.read() as session:
-            if not has_work(session, self._row.id):
-                return Turn()
         with self._context.database.write() as session:
             if not may_write(session, self._row.id, self._row.token):
                 return Turn()

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from pbxhub.delivery.context import DeliveryContext
+from pbxhub.delivery.due_work import DueWork
 from pbxhub.delivery.outbox import Retention, prune, step_resends
 from pbxhub.delivery.outbox.ordered_call_status import sweep
 from pbxhub.delivery.outbox.wait_for_answer import release_all
@@ -21,7 +22,8 @@ from pbxhub.sending.sender import Sender
 from pbxhub.settings import MailServer
 from pbxhub.store.database_errors import reason
 
-TURN = 1.0  # seconds
+TURN = 1.0  # seconds; one statement says for all jobs whether there is work (due_work.py)
+GUARD_EVERY = timedelta(seconds=4)
 PRUNE_EVERY = timedelta(hours=1)
 SWEEP_EVERY = timedelta(seconds=30)
 WATCH_EVERY = timedelta(seconds=5)
@@ -38,19 +40,21 @@ class BackgroundJobs:
         mail: MailServer | None = None, keep: Retention | None = None, renew_guard: Callable[[], None] | None = None,
         metrics: RenewalMetrics | None = None,
     ) -> None:  # fmt: skip
-        """renew_guard: called every second; updates the address guard when PBXs or the DNS have changed."""
+        """renew_guard: called every four seconds; updates the address guard when PBXs or the DNS have changed."""
         self._context = context
         self._sender = sender
         self._mail = mail
         self._keep = keep
         self._metrics = metrics or RenewalMetrics()
         self._renew_guard = renew_guard or (lambda: None)
+        self._guarded_on: datetime | None = None
         self._pruned_on: datetime | None = None
         self._swept_on: datetime | None = None
         self._watched_on: datetime | None = None
         self._pbx_watch = PbxWatch(context.database)
         self._released_on: datetime | None = None
         self._stopping = threading.Event()
+        self._due = DueWork(context.database)
         jobs = {
             "guard": self._guard, "resends": self._resend, "notices": self._tell, "pbx-watch": self._watch,
             "orders": self._sweep, "retention": self._prune, "persons": self._name_persons,
@@ -79,15 +83,19 @@ class BackgroundJobs:
     def _run(self, name: str, job: Callable[[datetime], None]) -> None:
         while not self._stopping.wait(TURN):
             try:
-                job(self._context.clock())
+                now = self._context.clock()
+                if self._due.is_due(name, now):
+                    job(now)
                 self._turned[name] = time.monotonic()
             except (DBAPIError, PoolTimeoutError) as error:
                 log.warning("database away; background jobs wait", job=name, error=reason(error))
             except Exception:  # a bug must not end the thread
                 log.exception("a background job failed; it is repeated", job=name)
 
-    def _guard(self, _now: datetime) -> None:
-        self._renew_guard()
+    def _guard(self, now: datetime) -> None:
+        if self._guarded_on is None or abs(now - self._guarded_on) >= GUARD_EVERY:
+            self._guarded_on = now
+            self._renew_guard()
 
     def _resend(self, now: datetime) -> None:
         with self._context.database.write() as session:

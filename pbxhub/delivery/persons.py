@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Table, and_, or_, select, update
+from sqlalchemy import ColumnElement, Select, Table, and_, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.call_rows import CallNow
@@ -24,6 +24,7 @@ from pbxhub.webhooks.phones import person_of
 
 BATCH = 500
 PAUSE = 0.05  # seconds between two batches, so that others can write
+_IS_UNNAMED = Project.persons_by.is_distinct_from(Project.country)
 _CALL: Table = Base.metadata.tables["call"]
 _WRITE = Update(_CALL, ("id",), ("person",))
 
@@ -46,10 +47,15 @@ def same_person(call: CallNow, country: str) -> list[Sequence[ColumnElement[bool
     return [(ours, Call.person == clip(person, 80)), (ours, Call.caller == call.caller, Call.person.is_(None))]
 
 
+def some_unnamed() -> ColumnElement[bool]:
+    """Whether fill_persons has work."""
+    return exists().where(_IS_UNNAMED)
+
+
 def fill_persons(database: Database, batch: int = BATCH, pause: float = PAUSE) -> int:
     """Updates the persons of old calls after the country of their project has changed. Returns how many it wrote."""
     with database.read() as session:
-        late = select(Project.id, Project.country).where(Project.persons_by.is_distinct_from(Project.country))
+        late = select(Project.id, Project.country).where(_IS_UNNAMED)
         projects = session.execute(late.order_by(Project.id)).all()
     return sum(_fill(database, project_id, country, batch, pause) for project_id, country in projects)
 

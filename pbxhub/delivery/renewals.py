@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.context import DeliveryContext
@@ -68,11 +68,12 @@ class RenewalMetrics:
 
 def renew_due(context: DeliveryContext, sender: Sender, now: datetime, metrics: RenewalMetrics) -> int:
     """Renews the tokens that are due, some at a time. Returns how many were asked for."""
-    due = Connection.renew_on <= now
-    with context.database.read() as session:
-        if session.scalar(select(Connection.id).where(due, _is_free(now)).limit(1)) is None:
-            return 0
-    return len(_renew(context, sender, now, due, metrics.ended))
+    return len(_renew(context, sender, now, Connection.renew_on <= now, metrics.ended))
+
+
+def some_due_tokens(now: datetime) -> ColumnElement[bool]:
+    """Whether renew_due has work."""
+    return exists().where(Connection.renew_on <= now, _is_free(now))
 
 
 def renew_now(context: DeliveryContext, sender: Sender, connection_id: int, now: datetime) -> None:

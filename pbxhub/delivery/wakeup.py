@@ -1,13 +1,16 @@
-"""Wakes the workers when something is due: directly within a process, through the database between processes."""
+"""Wakes workers when something is due, and listeners when a call is ordered: directly within a process, through the
+database between processes."""
 
 import contextlib
+import os
 import secrets
+import select
 import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import structlog
@@ -17,15 +20,20 @@ from sqlalchemy.orm import Session
 from pbxhub.store.postgresql import is_pooled
 from pbxhub.store.session import Database
 
-_CHANNEL = "pbxhub_due"
-_POLL = 0.005  # seconds between two reads of SQLite's data_version; each takes about 2 µs
+Bell = Literal["pbxhub_due", "pbxhub_orders"]
+"""Whom a wakeup is for. PostgreSQL's channels have these names."""
+DUE: Bell = "pbxhub_due"  # for workers: a delivery is due
+ORDERS: Bell = "pbxhub_orders"  # for listeners: a call is ordered, or is to be cancelled
+_POLL = 0.005  # seconds between two reads of SQLite's data_version; each wakes the thread, which takes about 50 µs
+_POLL_QUIET = 0.05  # the same when nothing has been written for _QUIET seconds
+_QUIET = 0.5
 _RECONNECT = 1.0
 _ASK = 10.0  # seconds between two checks whether PostgreSQL still answers
 log = structlog.get_logger(__name__)
 
 
 class Wakeups:
-    """Wakes the workers of one open database when something is due. All its users must share one object.
+    """Wakes the workers and listeners of one open database. All its users must share one object.
 
     The order of events: 1. a transaction makes something due and calls send(); 2. it commits; 3. PostgreSQL delivers
     its NOTIFY, SQLite's after_commit calls the workers of this process; 4. a worker wakes and claims. A worker woken
@@ -33,49 +41,73 @@ class Wakeups:
     """
 
     def __init__(self) -> None:
-        self._wake: list[Callable[[], None]] = []
+        self._wake: dict[Bell, list[Callable[[], None]]] = {DUE: [], ORDERS: []}
 
-    def add(self, wake: Callable[[], None]) -> None:
-        self._wake.append(wake)
+    def add(self, wake: Callable[[], None], bell: Bell = DUE) -> None:
+        self._wake[bell].append(wake)
 
-    def remove(self, wake: Callable[[], None]) -> None:
-        self._wake.remove(wake)
+    def remove(self, wake: Callable[[], None], bell: Bell = DUE) -> None:
+        self._wake[bell].remove(wake)
 
-    def send(self, session: Session) -> None:
-        """Call it in a transaction that makes something due: the workers wake once it is committed."""
+    def send(self, session: Session, bell: Bell = DUE) -> None:
+        """Call it in a transaction that makes something due, or changes an order: those concerned wake once it is
+        committed."""
         if session.get_bind().dialect.name == "postgresql":
-            session.connection().exec_driver_sql(f"NOTIFY {_CHANNEL}")
-        elif self._wake:
-            event.listen(session, "after_commit", self._wake_all, once=True)
+            session.connection().exec_driver_sql(f"NOTIFY {bell}")
+        elif self._wake[bell]:
+            event.listen(session, "after_commit", lambda _session: self._wake_all(bell), once=True)
 
-    def _wake_all(self, _session: Session) -> None:
-        for wake in self._wake:
+    def _wake_all(self, bell: Bell) -> None:
+        for wake in self._wake[bell]:
             wake()
 
 
+class SqliteVersion:
+    """Whether anybody has written into the database. Raises sqlite3.Error."""
+
+    def __init__(self, database: Database) -> None:
+        path = Path(str(database.engine.url.database))
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        self._version: int | None = None
+
+    def has_changed(self) -> bool:
+        """Since the last question; True at the first."""
+        before = self._version
+        (self._version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        return self._version != before
+
+    def close(self) -> None:
+        self._connection.close()
+
+
 class WakeupListener:
-    """Calls wake() from its own thread whenever another transaction may have made something due.
+    """Calls wake() from its own thread whenever another transaction may have rung the bell.
 
     SQLite: at once after a commit of this process, within milliseconds after one of another process. PostgreSQL:
     LISTEN. While the database is away it keeps trying, and calls wake() once the database is back.
     """
 
-    def __init__(self, database: Database, wakeups: Wakeups, wake: Callable[[], None]) -> None:
+    def __init__(self, database: Database, wakeups: Wakeups, wake: Callable[[], None], bell: Bell = DUE) -> None:
         self._database = database
         self._wakeups = wakeups
         self._wake = wake
+        self._bell = bell
         self._stopping = threading.Event()
+        self._stop_signal = os.eventfd(0, os.EFD_CLOEXEC)  # readable once stop() is called
         self._trouble = ""  # why no wakeups arrive at this moment; logged already
         self._thread = threading.Thread(target=self._run, name="wakeup listener", daemon=True)
 
     def start(self) -> None:
-        self._wakeups.add(self._wake)
+        self._wakeups.add(self._wake, self._bell)
         self._thread.start()
 
     def stop(self) -> None:
         self._stopping.set()
-        self._wakeups.remove(self._wake)
+        os.eventfd_write(self._stop_signal, 1)
+        self._wakeups.remove(self._wake, self._bell)
         self._thread.join()
+        os.close(self._stop_signal)
 
     def _run(self) -> None:
         listen = self._watch_sqlite if self._database.is_sqlite else self._listen_postgresql
@@ -90,7 +122,7 @@ class WakeupListener:
         """Logs one line when wakeups stop and one when they work again, however many tries lie between."""
         if trouble and not self._trouble:
             log.warning(
-                "no wakeups from the database; until they work again, workers poll and send later",
+                "no wakeups from the database; until they work again, workers and listeners poll and act later",
                 error=trouble,
             )
         elif self._trouble and not trouble:
@@ -98,13 +130,11 @@ class WakeupListener:
         self._trouble = trouble
 
     def _watch_sqlite(self) -> None:
-        path = Path(str(self._database.engine.url.database))
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            version = None
-            while not self._stopping.wait(_POLL):
-                (now,) = connection.execute("PRAGMA data_version").fetchone()
-                if now != version:
-                    version = now
+        with contextlib.closing(SqliteVersion(self._database)) as version:
+            changed_on = time.monotonic()
+            while not self._stopping.wait(_POLL if time.monotonic() - changed_on < _QUIET else _POLL_QUIET):
+                if version.has_changed():
+                    changed_on = time.monotonic()
                     self._log("")
                     self._wake()
 
@@ -112,12 +142,15 @@ class WakeupListener:
         """A server whose host has lost power is as silent as one where nothing happens. So it is asked every _ASK
         seconds, and the driver ends a connection that does not answer."""
         with self._database.own_connection() as connection:
-            connection.execute(f"LISTEN {_CHANNEL}")
+            connection.execute(f"LISTEN {self._bell}")
             self._log("")
             self._wake()
             ask_at = time.monotonic() + _ASK
             while not self._stopping.is_set():
-                for _ in connection.notifies(timeout=0.5, stop_after=1):
+                # notifies() with a timeout looks every 0.1 s whether a signal has arrived
+                ends = [connection.fileno(), self._stop_signal]
+                select.select(ends, [], [], max(0.0, ask_at - time.monotonic()))
+                if list(connection.notifies(timeout=0)):  # all that have arrived
                     self._wake()
                 if time.monotonic() > ask_at:
                     connection.execute("SELECT 1")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # needs an extra that not every hub has
 
 BATCH = 100
 GATHER = 0.002  # seconds between turns: a turn costs some ms, and 0.1 ms for each delivery in it
-LOOK_AGAIN = 2.0  # seconds until the next claim without a wakeup: one may be lost, and clocks of hosts differ
+LOOK_AGAIN = 4.0  # seconds until the next claim without a wakeup: one may be lost, and clocks of hosts differ
 _HANGS = 60.0  # seconds without a turn: the database is away, or the worker is stuck
 DATABASE_AWAY = 0.5  # seconds between two tries
 AWAY = (OperationalError, InterfaceError, PoolTimeoutError)  # not reachable, full, read-only, or locked for long

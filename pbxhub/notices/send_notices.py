@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from email.message import EmailMessage
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, text, update
+from sqlalchemy import ColumnElement, Select, exists, func, select, text, update
 from sqlalchemy.orm import Session
 
 from pbxhub.notices.mail import send_mail
@@ -55,16 +55,20 @@ def send_due(database: Database, sender: Sender, mail: MailServer | None, now: d
 
     A failed target is tried again after RETRY. A target may get a notice twice, but never misses one within MOST_TRIES.
     """
-    with database.read() as session:
-        if not session.scalar(_due_ids(now).limit(1)):
-            return 0
     with database.write() as session:
         due = _take(session, now)
+    if not due:
+        return 0
     errors = _send_all(sender, mail, due)
     with database.write() as session:
         for notice in due:
             _note(session, notice, errors[notice.id], now)
     return sum(not failed for failed in errors.values())
+
+
+def some_due_notices(now: datetime) -> ColumnElement[bool]:
+    """Whether send_due has work."""
+    return exists().where(_IS_DUE, Notice.due_on <= now)
 
 
 def _due_ids(now: datetime) -> Select[tuple[UUID]]:

@@ -27,9 +27,9 @@ class PartSeen(Base):
 def beat(session: Session, names: Collection[str], now: datetime) -> None:
     """Notes that these parts work."""
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    for name in sorted(names):  # always in this order, so that two processes cannot lock each other out
-        row = insert(PartSeen).values(name=name, seen_on=now)
-        session.execute(row.on_conflict_do_update(index_elements=["name"], set_={"seen_on": now}))
+    if names:  # always in the same order, so that two processes cannot lock each other out
+        rows = insert(PartSeen).values([{"name": name, "seen_on": now} for name in sorted(names)])
+        session.execute(rows.on_conflict_do_update(index_elements=["name"], set_={"seen_on": now}))
 
 
 def parts_seen(session: Session) -> dict[str, datetime]:

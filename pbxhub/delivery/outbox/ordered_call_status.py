@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.call_rows import CallNow, read_call
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.links import LinkRule, link_rule
 from pbxhub.delivery.outbox.callbacks import callback_data, send_callback
+from pbxhub.delivery.wakeup import ORDERS
 from pbxhub.store.accounts import Project
 from pbxhub.store.events import NewEvent, keep
 from pbxhub.store.ordered_calls import (
@@ -41,6 +42,7 @@ ABANDONED = timedelta(minutes=3)  # after the ringing; an order that no listener
 LONGEST = timedelta(hours=24)  # as long as the tracker keeps a silent call; an ongoing order ends then
 _NOT_REACHED = frozenset({"NO ANSWER", "BUSY", "DECLINE", "CLIENT NO ANSWER"})
 _MOST_TAKEN = 20
+_IS_OPEN = text("status IN ('registered', 'ongoing')")  # as text, so that the database uses the partial index
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +67,28 @@ class Turn:
 
 
 def register(context: DeliveryContext, session: Session, order: OrderedCall, now: datetime) -> None:
-    """Writes a new order and sends its first callback."""
+    """Writes a new order, wakes the listeners and sends its first callback."""
     session.add(order)
     session.flush()
+    context.wakeups.send(session, ORDERS)
     _report(context, session, order, None, now)
 
 
-def has_work(session: Session, pbx_id: int) -> bool:
-    """Whether an order is open on this PBX. Locks nothing."""
-    return session.scalar(select(OrderedCall.id).where(*_open(pbx_id)).limit(1)) is not None
+def pbxs_with_orders(session: Session) -> frozenset[int]:
+    """The PBXs on which an order is open. Locks nothing."""
+    found = session.scalars(select(OrderedCall.pbx_id).distinct().where(_IS_OPEN))
+    return frozenset(pbx_id for pbx_id in found if pbx_id)
 
 
 def take(context: DeliveryContext, session: Session, pbx_id: int, now: datetime) -> Turn:
     """Takes the work for this PBX, in the caller's transaction. Do it after the commit: it is never given out again."""
     plan = dial_plan_of(session, pbx_id)
     rows = session.scalars(
-        select(OrderedCall).where(*_open(pbx_id)).order_by(OrderedCall.id).limit(500).with_for_update(skip_locked=True)
+        select(OrderedCall)
+        .where(OrderedCall.pbx_id == pbx_id, _IS_OPEN)
+        .order_by(OrderedCall.id)
+        .limit(500)
+        .with_for_update(skip_locked=True)
     ).all()
     place, hang_up = list[Placement](), list[str]()
     for order in rows:
@@ -149,6 +157,7 @@ def ask_cancel(context: DeliveryContext, session: Session, order: OrderedCall, n
         move(context, session, order, CANCELLED, "Cancelled before it began.", now)
     else:
         order.cancel_asked_on = order.cancel_asked_on or now
+        context.wakeups.send(session, ORDERS)
     return True
 
 
@@ -226,10 +235,6 @@ def _outcome(order: OrderedCall, call: CallNow) -> tuple[str, str]:
         ERROR,
         "The agent answered, but the dialplan did not dial an outside number; check the context of the dial plan.",
     )
-
-
-def _open(pbx_id: int) -> tuple[ColumnElement[bool], ...]:
-    return OrderedCall.pbx_id == pbx_id, OrderedCall.status.in_((REGISTERED, ONGOING))
 
 
 def _is_lost(order: OrderedCall, now: datetime, ring_seconds: int) -> bool:

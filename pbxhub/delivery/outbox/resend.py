@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, literal_column, select
+from sqlalchemy import ColumnElement, delete, exists, literal_column, select
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.context import DeliveryContext
@@ -28,6 +28,7 @@ from pbxhub.translatable import say
 from pbxhub.webhooks.request import NotSent, Request
 
 STEP = 200  # deliveries put in the queue in one transaction
+_IS_RUNNING = literal_column("state") == literal_column("'running'")  # as text: the partial index is used
 _QUIETLY = {"synchronize_session": False}
 
 
@@ -81,16 +82,18 @@ def stop_resend(session: Session, project_id: int, resend_id: UUID, now: datetim
     return True
 
 
+def some_running() -> ColumnElement[bool]:
+    """Whether step_resends has work."""
+    return exists().where(Resend.id.is_not(None), _IS_RUNNING)
+
+
 def step_resends(context: DeliveryContext, session: Session, now: datetime) -> int:
     """Queues the next deliveries of every running order, as many as its rate allows since the last step.
 
     Call it about once a second, from any number of processes. Returns how many were queued.
     """
     orders = session.scalars(
-        select(Resend)
-        .where(literal_column("state") == literal_column("'running'"))
-        .order_by(Resend.id)
-        .with_for_update(skip_locked=True)
+        select(Resend).where(_IS_RUNNING).order_by(Resend.id).with_for_update(skip_locked=True)
     ).all()
     queued = sum(_step(context, session, order, now) for order in orders)
     if queued:

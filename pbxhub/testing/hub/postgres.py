@@ -49,12 +49,13 @@ class Cluster:
         self.port = free_port()
         self._user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 
-    def create(self) -> None:
+    def create(self, settings: Mapping[str, str] | None = None) -> None:
         if os.geteuid() == 0:  # the server refuses to run as root
             shutil.chown(self._folder, self._user, self._user)
         self._run(
             "initdb", "-D", str(self._data), "-U", "pbxhub", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"
         )
+        self._set(settings or {})
 
     def follow(self, primary: "Cluster", settings: Mapping[str, str]) -> None:
         """Becomes a standby of a running primary, whatever it was before: start() it then. settings: its own from now
@@ -64,6 +65,9 @@ class Cluster:
             shutil.chown(self._folder, self._user, self._user)
         source = f"host=127.0.0.1 port={primary.port} user=pbxhub"
         self._run("pg_basebackup", "-D", str(self._data), "-d", source, "-R", "-c", "fast", "-N")
+        self._set(settings)
+
+    def _set(self, settings: Mapping[str, str]) -> None:
         with (self._data / "postgresql.auto.conf").open("a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
 

@@ -1,0 +1,47 @@
+"""One look every two seconds for all background jobs of a process: those with no work need not ask by themselves."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, select
+
+from pbxhub.delivery.outbox.resend import some_running
+from pbxhub.delivery.persons import some_unnamed
+from pbxhub.delivery.renewals import some_due_tokens
+from pbxhub.notices.send_notices import some_due_notices
+from pbxhub.store.session import Database
+
+_LASTS = 1.5  # seconds: it looks at every second turn, for all threads together
+_ASKED: Mapping[str, Callable[[datetime], ColumnElement[bool]]] = {
+    "resends": lambda _now: some_running(),
+    "notices": some_due_notices,
+    "persons": lambda _now: some_unnamed(),
+    "tokens": some_due_tokens,
+}
+
+
+class DueWork:
+    """is_due() may be called from any thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._turn = threading.Lock()
+        self._looked_at = -_LASTS  # monotonic
+        self._found: frozenset[str] = frozenset()
+
+    def is_due(self, job: str, now: datetime) -> bool:
+        """Whether a job has work. A job that keeps its own time is told yes. Raises database errors."""
+        if job not in _ASKED:
+            return True
+        with self._turn:
+            if time.monotonic() - self._looked_at > _LASTS:
+                self._found = self._look(now)
+                self._looked_at = time.monotonic()
+            return job in self._found
+
+    def _look(self, now: datetime) -> frozenset[str]:
+        asked = select(*(some(now).label(job) for job, some in _ASKED.items()))
+        with self._database.read() as session:
+            return frozenset(job for job, due in session.execute(asked).one()._mapping.items() if due)

@@ -1,0 +1,188 @@
+"""A hub in which nothing happens hardly works, and an ordered call does not wait for it to wake up."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import event, select, update
+from structlog.testing import capture_logs
+
+from pbxhub.ami import observed_states, order_watch
+from pbxhub.ami.observed_states import ObservedStates
+from pbxhub.ami.order_watch import OrderWatch
+from pbxhub.ami.pbx_rows import Observed, ObservedPbx
+from pbxhub.delivery.context import DeliveryContext
+from pbxhub.delivery.due_work import DueWork
+from pbxhub.delivery.outbox.ordered_call_status import ask_cancel
+from pbxhub.store.accounts import Pbx
+from pbxhub.store.ordered_calls import OrderedCall
+from pbxhub.store.parts import beat
+from pbxhub.store.pbx_state_sentences import PbxState
+from pbxhub.store.session import Database
+from tests.support.ordering import order
+from tests.support.outbox_world import LINKS, NOON, World, context_of
+
+
+async def until(true: Callable[[], bool], seconds: float = 10.0) -> float:
+    """Seconds until it is true."""
+    begun = time.monotonic()
+    while not true():
+        assert time.monotonic() - begun < seconds, "it has not happened"
+        await asyncio.sleep(0.005)
+    return time.monotonic() - begun
+
+
+@contextmanager
+def counted(database: Database) -> Iterator[list[str]]:
+    """The statements that are executed meanwhile."""
+    seen: list[str] = []
+    count = lambda _connection, _cursor, statement, *_: seen.append(statement)  # noqa: E731
+    event.listen(database.engine, "before_cursor_execute", count)
+    try:
+        yield seen
+    finally:
+        event.remove(database.engine, "before_cursor_execute", count)
+
+
+@pytest.mark.parametrize("process", ["this", "another"])
+def test_an_order_and_its_cancellation_wake_the_listener(
+    database: Database, process: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order_watch, "_POLL", 60.0)
+    world = World(database)
+    own = context_of(database)
+    heard = own if process == "this" else DeliveryContext(database, own.vault, LINKS)
+
+    async def scenario() -> None:
+        watch, turns = OrderWatch(heard), list[float]()
+        watch.add(world.pbx_id, lambda: turns.append(time.monotonic()))
+        watch.start()
+        looking = asyncio.create_task(watch.run())
+        await asyncio.sleep(0.5)
+        assert turns == []
+        one = await asyncio.to_thread(order, world)
+        await until(lambda: len(turns) > 0)
+        with database.write() as session:
+            session.execute(update(OrderedCall).values(taken_on=NOON))
+        await asyncio.sleep(0.5)
+        before = len(turns)
+
+        def cancel() -> None:
+            with database.write() as session:
+                assert ask_cancel(own, session, session.get_one(OrderedCall, one.id), NOON)
+
+        await asyncio.to_thread(cancel)
+        await until(lambda: len(turns) > before)
+        looking.cancel()
+        await watch.close()
+
+    asyncio.run(scenario())
+
+
+def test_many_pbxs_are_asked_for_orders_in_one_statement(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order_watch, "_POLL", 60.0)
+
+    async def scenario() -> list[str]:
+        watch = OrderWatch(context_of(database))
+        for pbx_id in range(50):
+            watch.add(pbx_id, lambda: None)
+        looking = asyncio.create_task(watch.run())
+        with counted(database) as seen:
+            await until(lambda: len(seen) > 0)
+            await asyncio.sleep(0.2)
+        looking.cancel()
+        return seen
+
+    assert [one for one in asyncio.run(scenario()) if "ordered_call" in one] != []
+    assert sum("ordered_call" in one for one in asyncio.run(scenario())) <= 2
+
+
+def pbxs(world: World, number: int) -> list[int]:
+    with world.database.write() as session:
+        rows = [
+            Pbx(project_id=world.project_id, name=f"p{one}", host="h", username="u", secret_sealed="", created_on=NOON)
+            for one in range(number)
+        ]
+        session.add_all(rows)
+        session.flush()
+        return [row.id for row in rows]
+
+
+def observed(pbx_id: int, state: str = "connected", **columns: object) -> Observed:
+    seen = ObservedPbx(PbxState(state), datetime.now(UTC), None, "20.1", None, **columns)  # type: ignore[arg-type]
+    return Observed(pbx_id, None, seen)
+
+
+def test_the_states_of_all_pbxs_are_written_in_one_commit_and_a_new_state_at_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observed_states, "_SHOW", 0.05)
+    monkeypatch.setattr(observed_states, "_BETWEEN", 60.0)
+    monkeypatch.setattr(observed_states, "_ALIVE", 60.0)
+    ids = pbxs(World(database), 30)
+    seen = {pbx_id: observed(pbx_id) for pbx_id in ids}
+    commits: list[object] = []
+    event.listen(database.engine, "commit", commits.append)
+
+    def states() -> list[str]:
+        with database.read() as session:
+            return list(session.scalars(select(Pbx.state).where(Pbx.id.in_(ids)).order_by(Pbx.id)))
+
+    async def scenario() -> None:
+        writer = ObservedStates(database)
+        for pbx_id in ids:
+            writer.add(pbx_id, lambda pbx_id=pbx_id: seen[pbx_id])  # type: ignore[misc]
+        writing = asyncio.create_task(writer.run())
+        await until(lambda: states() == ["connected"] * 30)
+        assert len(commits) <= 2
+        seen[ids[3]] = observed(ids[3], "lost")
+        await until(lambda: states()[3] == "lost")
+        writing.cancel()
+
+    asyncio.run(scenario())
+    assert len(commits) <= 4
+
+
+def test_a_state_that_the_database_rejects_keeps_no_other_from_being_written(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observed_states, "_SHOW", 0.05)
+    first, bad, last = pbxs(World(database), 3)
+
+    async def scenario() -> None:
+        writer = ObservedStates(database)
+        for pbx_id in (first, bad, last):
+            seen = observed(pbx_id, **({"events_last_minute": 2**80} if pbx_id == bad else {}))
+            writer.add(pbx_id, lambda seen=seen: seen)  # type: ignore[misc]
+        writing = asyncio.create_task(writer.run())
+
+        def written() -> bool:
+            with database.read() as session:
+                found = session.scalars(select(Pbx.state).where(Pbx.id.in_((first, last)))).all()
+            return list(found) == ["connected"] * 2
+
+        await until(written)
+        writing.cancel()
+
+    with capture_logs() as logged:
+        asyncio.run(scenario())
+    assert [one["pbx"] for one in logged if one["log_level"] == "error"] == [bad]
+
+
+def test_all_background_jobs_ask_together(database: Database) -> None:
+    World(database)
+    work = DueWork(database)
+    with counted(database) as seen:
+        due = {job: work.is_due(job, NOON) for job in ("resends", "notices", "persons", "tokens")}
+    assert due == {"resends": False, "notices": False, "persons": True, "tokens": False}
+    assert sum("SELECT" in one for one in seen) == 1
+
+
+def test_the_parts_of_a_process_are_noted_in_one_statement(database: Database) -> None:
+    with counted(database) as seen, database.write() as session:
+        beat(session, ["worker", "guard", "notices"], NOON)
+        beat(session, [], NOON)
+    assert sum("part_seen" in one for one in seen) == 1
