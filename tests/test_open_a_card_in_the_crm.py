@@ -12,11 +12,11 @@ from pbxhub.delivery.context import utc_now
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Received
 from tests.support.crm import TOKEN, Crm
-from tests.support.crm.bitrix24 import Bitrix24, Card
-from tests.support.crm.desk import GoogleSheets, Odoo, Slack, Telegram, Zammad
-from tests.support.crm.drive import drive, shown
-from tests.support.crm.kommo import Kommo
-from tests.support.crm.records import Contacts, HubSpot, Pipedrive, Salesforce, Zoho
+from tests.support.crm_bitrix24 import Bitrix24, Card
+from tests.support.crm_desk import GoogleSheets, Odoo, Slack, Telegram, Zammad
+from tests.support.crm_drive import drive, shown
+from tests.support.crm_kommo import Kommo
+from tests.support.crm_records import Contacts, HubSpot, Pipedrive, Salesforce, Zoho
 
 GOLDEN = Path(__file__).parent / "golden" / "crm"
 

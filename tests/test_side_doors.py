@@ -12,7 +12,7 @@ from pbxhub import services
 from pbxhub.account.access import Access, Program, rights_of_role
 from pbxhub.account.preview import test_send as send_test
 from pbxhub.delivery.context import open_context, utc_now
-from pbxhub.delivery.links import Links
+from pbxhub.delivery.links import LinkRule, Links
 from pbxhub.delivery.outbox import resend_one
 from pbxhub.notices.send_notices import send_due
 from pbxhub.opening import OpenHub
@@ -113,7 +113,7 @@ def test_a_recording_is_fetched_by_the_guarded_sender(app: Flask, database: Data
             call.data = {**call.data, "recording_file": f"{receiver.url}/a.wav"}
             call_id: UUID = call.id
         name = f"{receiver.url}/a.wav"
-        link = Links(VAULT, "http://localhost").recording(call_id, world.pbx_id, name, utc_now())
+        link = Links(VAULT, "http://localhost").recording(call_id, world.pbx_id, name, LinkRule(), utc_now())
         assert app.test_client().get(link).status_code == 404
         assert receiver.connections == 0
 
@@ -131,7 +131,7 @@ def test_a_recording_of_hours_is_fetched_whole_and_in_parts(database: Database, 
             call.data = {**call.data, "recording_file": f"{receiver.url}/a.wav"}
             call_id: UUID = call.id
         name = f"{receiver.url}/a.wav"
-        link = Links(VAULT, "http://localhost").recording(call_id, world.pbx_id, name, utc_now())
+        link = Links(VAULT, "http://localhost").recording(call_id, world.pbx_id, name, LinkRule(), utc_now())
         whole = app.test_client().get(link)
         assert (whole.status_code, whole.mimetype, whole.data) == (200, "audio/wav", sound)
         part = app.test_client().get(link, headers={"Range": "bytes=1000000-", "If-Range": whole.headers["ETag"]})

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import note
 from pbxhub.account.refusals import NotFoundError
 from pbxhub.account.webhook_drafts import live_webhooks
-from pbxhub.account.webhooks import incomplete, remove, switch
+from pbxhub.account.webhooks import UNDONE, incomplete, put_back_deleted, remove, switch
 from pbxhub.store.accounts import lock_project
 from pbxhub.store.webhooks import Webhook
 from pbxhub.translatable import say
@@ -78,6 +79,18 @@ def remove_set(session: Session, access: Access, found: WebhookSet) -> None:
     """Deletes its webhooks, each as if it were deleted alone."""
     for row in found.webhooks:
         remove(session, access, row)
+
+
+def bring_set_back(session: Session, access: Access, name: str) -> WebhookSet:
+    """Undoes the last remove_set() of this name within a day, as bring_back() does for one. Raises NotFoundError."""
+    deleted = select(Webhook).where(Webhook.project_id == access.project.id, Webhook.set_name == name)
+    rows = session.scalars(deleted.where(Webhook.deleted_on > access.now - UNDONE).order_by(Webhook.position)).all()
+    last = max((row.deleted_on for row in rows if row.deleted_on), default=None)
+    found = [row for row in rows if row.deleted_on == last]
+    if not found:
+        raise NotFoundError
+    put_back_deleted(session, access, found)
+    return WebhookSet(name, found)
 
 
 def rename_set(session: Session, access: Access, found: WebhookSet, name: str) -> None:

@@ -24,7 +24,7 @@ from pbxhub.webhooks.chains import check_chains, with_names
 from pbxhub.webhooks.gallery import unfilled
 from pbxhub.webhooks.spec import FieldError, SpecError, dump_spec
 
-_UNDONE = timedelta(days=1)  # how long a deleted webhook can be brought back
+UNDONE = timedelta(days=1)  # how long a deleted webhook can be brought back
 
 
 def webhook_of(session: Session, access: Access, webhook_id: int) -> Webhook:
@@ -128,17 +128,25 @@ def bring_back(session: Session, access: Access, webhook_id: int) -> Webhook:
     cancelled stays cancelled. Raises NotFoundError, also later."""
     webhook = session.get(Webhook, webhook_id)
     is_ours = webhook and webhook.project_id == access.project.id and webhook.kind == "event"
-    if not webhook or not is_ours or not webhook.deleted_on or webhook.deleted_on < access.now - _UNDONE:
+    if not webhook or not is_ours or not webhook.deleted_on or webhook.deleted_on < access.now - UNDONE:
         raise NotFoundError
-    webhook.deleted_on = None
-    last = session.get(WebhookVersion, (webhook.id, webhook.revision))
-    auth = webhook.spec.request.auth
-    used = connection_named(session, access.project.id, auth.name) if auth.kind == "connection" else None
-    webhook.connection_id = used.id if used else None
-    webhook.enabled = bool(last and last.enabled) and not incomplete(session, access, webhook)
-    touch_webhooks(session, access.project.id)
-    note(session, access, "webhook brought back", webhook.name, {}, logged_fields(webhook))
+    put_back_deleted(session, access, [webhook])
     return webhook
+
+
+def put_back_deleted(session: Session, access: Access, rows: Sequence[Webhook]) -> None:
+    """Deleted webhooks are there again. First all of them, then each is switched on: one may lead to another."""
+    for row in rows:
+        row.deleted_on = None
+        auth = row.spec.request.auth
+        used = connection_named(session, access.project.id, auth.name) if auth.kind == "connection" else None
+        row.connection_id = used.id if used else None
+    session.flush()
+    for row in rows:
+        last = session.get(WebhookVersion, (row.id, row.revision))
+        row.enabled = bool(last and last.enabled) and not incomplete(session, access, row)
+        note(session, access, "webhook brought back", row.name, {}, logged_fields(row))
+    touch_webhooks(session, access.project.id)
 
 
 def reorder(session: Session, access: Access, wanted: Iterable[int]) -> None:

@@ -103,6 +103,24 @@ def test_it_is_deleted_as_one(database: Database, people: People, editor: Browse
         assert sorted(deleted) == sorted([REGISTER, FINISH, ATTACH])
 
 
+def test_its_deletion_is_undone_as_one(database: Database, people: People, editor: Browser) -> None:
+    """Also when the first of them leads to the last."""
+    ids = crm(editor, people)
+    first, last = add(editor, people, "First"), add(editor, people, "Last")
+    path, data = f"/projects/{people.project}/webhooks", {"name": "First", "stage": "incoming.after", "revision": 1}
+    headers = {"X-CSRFToken": editor.token}
+    editor.client.post(f"{path}/{first}/save", json={**data, "spec": spec(on_success="Last")}, headers=headers)
+    assert last > first
+    post(editor, people, f"{ids[3]}/delete")  # alone, before
+    post(editor, people, "sets/delete", set="CRM")
+    assert "CRM is there again, switched on." in post(editor, people, "sets/bring-back?set=CRM")
+    assert sorted(row.name for row in rows(database) if row.enabled) == sorted(
+        [FINISH, REGISTER, "Slack", "First", "Last"]
+    )
+    answer = editor.post(f"/projects/{people.project}/webhooks/sets/bring-back?set=Other")
+    assert answer.status_code == 404
+
+
 def test_it_is_renamed_unless_the_name_is_taken(database: Database, people: People, editor: Browser) -> None:
     crm(editor, people)
     add(editor, people, "Sheet", "Tables")

@@ -45,6 +45,7 @@ EDITOR = {
     "webhooks.templates", "webhooks.template", "webhooks.new", "webhooks.edit", "webhooks.copy", "webhooks.save",
     "steering.edit", "steering.simulate", "webhooks.update", "webhooks.show", "webhooks.test", "webhooks.signing",
     "webhooks.setup_default", "webhook_sets.enable_set", "webhook_sets.name_set", "webhook_sets.delete_set",
+    "webhook_sets.bring_back",
     "connections.choose", "connections.create", "connections.edit", "connections.remove",
     "connections.check", "connections.connect", "simulation.index", "simulation.send",
 }  # fmt: skip

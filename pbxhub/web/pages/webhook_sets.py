@@ -3,7 +3,7 @@
 from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from pbxhub.account.webhook_sets import remove_set, rename_set, set_named, switch_set
+from pbxhub.account.webhook_sets import bring_set_back, remove_set, rename_set, set_named, switch_set
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
 from pbxhub.webhooks.spec import SpecError
@@ -45,7 +45,21 @@ def delete_set(project_id: int) -> ResponseReturnValue:
         access = enter(session, project_id, "webhooks.change")
         found = set_named(session, access, request.form.get("set", ""))
         remove_set(session, access, found)
-    flash(_("%(name)s was deleted.", name=found.name))
+    undo = url_for("webhook_sets.bring_back", project_id=project_id, set=found.name)
+    flash(_("%(name)s was deleted.", name=found.name), f"undo {undo}")
+    return redirect(url_for("webhooks.index", project_id=project_id))
+
+
+@pages.post("/bring-back")
+def bring_back(project_id: int) -> ResponseReturnValue:
+    """Undoes the deletion of a set."""
+    with writing() as session:
+        access = enter(session, project_id, "webhooks.change")
+        found = bring_set_back(session, access, request.args.get("set", ""))
+    if found.enabled:
+        flash(_("%(name)s is there again, switched on.", name=found.name))
+    else:
+        flash(_("%(name)s is there again, switched off. If it had secrets, enter them again.", name=found.name))
     return redirect(url_for("webhooks.index", project_id=project_id))
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pbxhub.testing.receivers.receiver import Received, Reply
 from tests.support.crm import as_json, has_bearer, lacks, query
-from tests.support.crm.records import KNOWN, Contacts
+from tests.support.crm_records import KNOWN, Contacts
 
 USERS = {11, 12, 13}
 _DIRECTIONS = {"inbound", "outbound"}
