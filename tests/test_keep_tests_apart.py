@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.support.slow_files import SLOW_FILES
 
 TESTS = Path(__file__).parent
+SUPPORT = TESTS / "support"
 FILES = sorted(TESTS.rglob("*.py"))
 MAKEFILE = TESTS.parent / "Makefile"
 
@@ -36,10 +37,10 @@ def test_helpers_are_in_the_folder_of_support_and_imported_by_their_full_name() 
     elsewhere = [
         str(file.relative_to(TESTS))
         for file in FILES
-        if file.parent.name != "support" and not file.stem.startswith(("test_", "conftest", "__init__"))
+        if SUPPORT not in file.parents and not file.stem.startswith(("test_", "conftest", "__init__"))
     ]
     assert elsewhere == []
-    helpers = {file.stem for file in TESTS.joinpath("support").glob("*.py")}
+    helpers = {file.stem for file in SUPPORT.rglob("*.py")} - {"__init__"}
     bare = [(file.name, name) for file in FILES for name in imported(file) if name.split(".")[0] in helpers | {""}]
     assert bare == []
 
