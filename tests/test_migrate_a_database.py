@@ -282,3 +282,17 @@ def test_webhooks_that_were_deleted_lose_their_secrets_and_others_keep_them(data
     with database.read() as session:
         rows = session.scalars(select(Webhook).order_by(Webhook.id)).all()
         assert [row.secrets_sealed for row in rows] == [("a", "b", "c"), ("", "", "")]
+
+
+def test_the_log_calls_what_was_done_with_a_rest_hook_by_its_name_of_today(database: Database) -> None:
+    before = Before(database, "0035")
+    entry = {"who": "a@example.com", "subject": "new-lead", "changes": {}, "address": ""}
+    for action in ("resthook added", "webhook added"):
+        before.add("audit_entry", action=action, **entry)
+    migrate(database)
+    with database.read() as session:
+        written = select(AuditEntry.action).order_by(AuditEntry.id)
+        assert session.scalars(written).all() == ["REST hook added", "webhook added"]
+    migrate(database, "0035")
+    with database.read() as session:
+        assert session.scalars(written).all() == ["resthook added", "webhook added"]

@@ -29,7 +29,7 @@ def add_hook(session: Session, access: Access, name: str) -> Resthook:
             session.add(row)
     except IntegrityError:
         raise ConflictError(say("The project has a hook of this name already.")) from None
-    note(session, access, "resthook added", row.name)
+    note(session, access, "REST hook added", row.name)
     return row
 
 
@@ -39,7 +39,7 @@ def remove_hook(session: Session, access: Access, name: str) -> None:
     for subscriber in subscribers_of(session, row):
         unsubscribe(session, access.project.id, subscriber, access.now)
     session.delete(row)
-    note(session, access, "resthook removed", name)
+    note(session, access, "REST hook removed", name)
 
 
 def hooks_after(session: Session, access: Access, after: int, limit: int) -> list[tuple[Resthook, int]]:
@@ -72,7 +72,7 @@ def add_subscriber(session: Session, access: Access, name: str, url: str) -> Sub
     if len(subscribers_of(session, hook)) >= MOST_SUBSCRIBERS:
         raise ConflictError(say("The hook has %(n)s subscribers, as many as it may have.", n=MOST_SUBSCRIBERS))
     found = subscribe(session, hook, url, access.now)
-    note(session, access, "resthook subscribed", name)
+    note(session, access, "REST hook subscribed", name)
     return found
 
 
@@ -82,7 +82,7 @@ def remove_subscriber(session: Session, access: Access, name: str, subscriber_id
     if found is None or found.resthook_id != hook.id:
         raise NotFoundError
     unsubscribe(session, access.project.id, found, access.now)
-    note(session, access, "resthook unsubscribed", name)
+    note(session, access, "REST hook unsubscribed", name)
 
 
 def call_hook(session: Session, access: Access, name: str, payload: Any) -> tuple[UUID, ...] | list[Refusal]:
