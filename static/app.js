@@ -114,6 +114,16 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// How much needs attention stands in the title, for a tab in the background: [data-counts] of the menu or the page.
+const title = document.title;
+function countInTitle() {
+  const count = document.querySelector("main [data-counts]")?.dataset.counts ??
+    document.querySelector("[data-counts]")?.dataset.counts;
+  document.title = count && count !== "0" ? `(${count}) ${title}` : title;
+}
+countInTitle();
+document.addEventListener("htmx:afterSettle", countInTitle);
+
 // Rows open with a click anywhere, but for links, buttons and selected text.
 on("click", "table.rows tbody tr", (row, event) => {
   if (event.target.closest("a, button, input, label, summary, details") || String(getSelection())) return;

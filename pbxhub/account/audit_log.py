@@ -29,6 +29,9 @@ Action = Literal[
 """Everything the log can say; the pages translate it (web/labels.py), the database keeps it in English."""
 
 
+_MOST_READ = 10_000  # entries whose authors are offered as a filter
+
+
 def write_entry(
     session: Session,
     project_id: int | None,
@@ -86,11 +89,23 @@ def note_of_hub(
         write_entry(session, of, by.user, action, subject, before or {}, after or {}, by.address, by.now)
 
 
-def entries(session: Session, project_id: int | None, before: int | None, limit: int) -> Sequence[AuditEntry]:
-    """The log of a project (None: the operators'), newest first. before: only entries with a lower id."""
+def entries(
+    session: Session, project_id: int | None, before: int | None, limit: int, who: str = "", action: str = ""
+) -> Sequence[AuditEntry]:
+    """The log of a project (None: the operators'), newest first. before: only entries with a lower id. who, action:
+    only of this author, and only this; "" for all."""
     query = select(AuditEntry).where(AuditEntry.project_id == project_id)
+    query = query.where(AuditEntry.who == who) if who else query
+    query = query.where(AuditEntry.action == action) if action else query
     query = query if before is None else query.where(AuditEntry.id < before)
     return session.scalars(query.order_by(AuditEntry.id.desc()).limit(limit)).all()
+
+
+def authors(session: Session, project_id: int | None) -> list[str]:
+    """Who stands in the newest entries of a log."""
+    newest = select(AuditEntry.who).where(AuditEntry.project_id == project_id).order_by(AuditEntry.id.desc())
+    rows = newest.limit(_MOST_READ).subquery()
+    return sorted(session.scalars(select(rows.c.who).distinct()))
 
 
 def differences(before: Mapping[str, JSON], after: Mapping[str, JSON]) -> dict[str, list[JSON]]:

@@ -8,11 +8,16 @@ from flask import url_for
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.names import Names, names_of
+from pbxhub.account.played_calls import stage_of_history
 from pbxhub.account.sample_calls import recent_calls, sample_names
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.store.connections import connections_of
+from pbxhub.store.history import Call
 from pbxhub.store.webhooks import Webhook
-from pbxhub.web.language import said
+from pbxhub.web.formatting import moment_text
+from pbxhub.web.labels import disposition
+from pbxhub.web.language import _, said
 from pbxhub.web.stage_groups import stage_groups
 from pbxhub.webhooks.catalogue import CHAIN, ENTRIES, FAMILIES, OTHER_STAGES, QUESTION
 from pbxhub.webhooks.check import used_parameters
@@ -22,10 +27,14 @@ from pbxhub.webhooks.spec import Filter, Parameter, RequestSpec, WebhookSpec, du
 from pbxhub.webhooks.value_filters import FILTERS
 
 
-def editor_data(session: Session, access: Access, webhook: Webhook, source: Webhook | None) -> dict[str, Any]:
-    """JSON for the page, without secrets."""
+def editor_data(
+    session: Session, access: Access, webhook: Webhook, source: Webhook | None, sample: str = ""
+) -> dict[str, Any]:
+    """JSON for the page, without secrets. sample: what to begin with, as played_calls.stage_of_history reads it."""
     others = [row for row in live_webhooks(session, access) if row.id != webhook.id]
+    begun = stage_of_history(session, access, sample)
     calls = recent_calls(session, access, webhook.stage)[:20]
+    names = names_of(session, access.project.id, [call for _event, call in (*calls, *([begun] if begun else ()))])
     return {
         "id": webhook.id,
         "copyOf": source.id if source else None,
@@ -51,11 +60,21 @@ def editor_data(session: Session, access: Access, webhook: Webhook, source: Webh
         "retries": {name: list(delays) for name, delays in PROFILES.items()},
         "chain": [row.name for row in others if row.stage == CHAIN],
         "awaitable": [row.name for row in others if row.stage not in (QUESTION, *OTHER_STAGES)],
-        "samples": [
-            *({"value": code, "name": said(name)} for code, name in sample_names().items()),
-            *({"value": str(call.id), "name": f"{call.caller or '—'} → {call.dst}"} for _event, call in calls),
+        "samples": [{"value": code, "name": said(name)} for code, name in sample_names().items()],
+        "calls": [
+            *([{"value": sample, "name": _of_call(begun[1], names)}] if begun else ()),
+            *({"value": str(call.id), "name": _of_call(call, names)} for _event, call in calls),
         ],
+        "sample": sample if begun else "",
     }
+
+
+def _of_call(call: Call, names: Names) -> str:
+    """A call in one line: when, who, with whom or where, how it ended."""
+    outside = names.employees.get(call.caller) or call.caller or _("anonymous")
+    inside = names.employees.get(call.extension) or call.extension or names.numbers.get(call.dst) or call.dst
+    ended = disposition(call.disposition) if call.disposition else ""
+    return " · ".join(filter(None, (moment_text(call.started_on), f"{outside} → {inside}", ended)))
 
 
 def parameters() -> list[dict[str, Any]]:

@@ -54,6 +54,8 @@ def _delays(profile: str, unit: int) -> str:
 def _labels() -> dict[str, str]:
     return {
         "when": _("When"),
+        "samples": _("Made-up calls"),
+        "recentCalls": _("Calls of this project"),
         "eventName": _("Name"),
         "setName": _("Set"),
         "setNameHint": _("Events with the same set are switched and deleted together. Empty: of no set."),

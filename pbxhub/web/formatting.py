@@ -70,6 +70,11 @@ def clock(moment: datetime | None, empty: str = "—") -> Markup:
     return _time(moment, "HH:mm:ss", empty)
 
 
+def moment_text(moment: datetime) -> str:
+    """Day and time in the project's zone, where no markup may stand."""
+    return format_datetime(moment, "d MMM, HH:mm:ss", tzinfo=zone(), locale=get_locale())
+
+
 def clock_text(moment: datetime) -> str:
     """The time of day in the project's zone, where no markup may stand."""
     return format_datetime(moment, "HH:mm:ss", tzinfo=zone(), locale=get_locale())

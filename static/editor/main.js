@@ -1,4 +1,5 @@
 // The editor of an event: state in, form out; every change asks the server for the exact request.
+import { colour } from "./chips.js";
 import { install, open } from "./complete.js";
 import { el, onChange, touch, words } from "./dom.js";
 import { answer, auth, retries, what, when, where } from "./parts.js";
@@ -57,7 +58,10 @@ function helper(input) {
       onclick: () => open(input, data, state.stage),
     }, "<<"),
   );
+  colour(input, wrap, names);
 }
+
+const names = new Set(data.parameters.flatMap((item) => [item.name, ...item.aliases]));
 
 const payload = () => ({
   id: data.id,
@@ -216,7 +220,10 @@ async function test() {
   }
 }
 
-for (const { value, name } of data.samples) sample.append(el("option", { value }, name));
+const options = (list) => list.map(({ value, name }) => el("option", { value }, name));
+sample.append(el("optgroup", { label: words.samples }, options(data.samples)));
+if (data.calls.length) sample.append(el("optgroup", { label: words.recentCalls }, options(data.calls)));
+if (data.sample) sample.value = data.sample;
 sample.addEventListener("change", preview);
 document.getElementById("save").addEventListener("click", () => save());
 document.getElementById("save-and-test").addEventListener("click", () => save(true));

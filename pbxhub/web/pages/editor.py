@@ -154,7 +154,7 @@ def setup_default(project_id: int, webhook_id: int) -> ResponseReturnValue:
 
 
 def _editor(session: Session, access: Access, webhook: Webhook, title: str, source: Webhook | None = None) -> str:
-    data = editor_data(session, access, webhook, source)
+    data = editor_data(session, access, webhook, source, request.args.get("sample", ""))
     return render_template("webhooks/edit.html", webhook=webhook, source=source, title=title, data=data)
 
 

@@ -11,7 +11,7 @@ from pbxhub.web.forms import KeyForm
 from pbxhub.web.language import _
 from pbxhub.web.page_access import enter
 from pbxhub.web.shown_once import hand_over, take
-from pbxhub.wsgi.current import reading, writing
+from pbxhub.wsgi.current import hub, reading, writing
 
 pages = Blueprint("keys", __name__, url_prefix="/projects/<int:project_id>/keys")
 
@@ -49,4 +49,5 @@ def remove(project_id: int, key_id: int) -> ResponseReturnValue:
 
 
 def _page(session: Session, access: Access, form: KeyForm, key: str = "") -> str:
-    return render_template("account/keys.html", keys=keys_of(session, access), form=form, key=key)
+    api = f"{hub().settings.public_url}/api/v1"
+    return render_template("account/keys.html", keys=keys_of(session, access), form=form, key=key, api=api)

@@ -39,8 +39,7 @@ def log() -> ResponseReturnValue:
     """What operators changed, newest first."""
     operating("hub.read")
     with reading() as session:
-        page = audit_page(session, None)
-        return render_template("account/audit.html", page=page, title=_("What operators changed"))
+        return audit_page(session, None, _("What operators changed"))
 
 
 @pages.post("/users/<int:user_id>")
