@@ -51,7 +51,8 @@ def one_of_everything(session: Session, people: People) -> dict[str, object]:
     session.flush()
     return {
         "project_id": project, "pbx_id": pbx.id, "call_id": call.id, "webhook_id": hook.id, "employee_id": employee.id,
-        "number_id": number.id, "key_id": key.id, "delivery_id": delivery.id, "target_id": target.id,
+        "number_id": number.id, "key_id": key.id, "delivery_id": delivery.id, "event_id": event.id,
+        "target_id": target.id,
         "invitation_id": invitation.id, "connection_id": connection.id, "kind_name": "bearer",
         "revision": 1, "user_id": 2,
         "resend_id": uuid4(), "which": "deliveries", "kind": "csv", "item_id": "slack", "sign_in_id": 1,

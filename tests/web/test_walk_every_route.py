@@ -40,7 +40,7 @@ VIEWER = {
 EDITOR = {
     "people.employee", "people.remove", "numbers.number", "numbers.remove", "errors.checked", "errors.preview_send",
     "errors.unchecked", "errors.send", "errors.send_one", "errors.stop",
-    "webhooks.enable", "webhooks.hold", "webhooks.remove", "webhooks.bring_back",
+    "webhooks.enable", "webhooks.hold", "webhooks.remove", "webhooks.bring_back", "calls.send_missing",
     "webhooks.order", "webhooks.restore", "webhooks.export", "webhooks.choose_file", "webhooks.take_in",
     "webhooks.templates", "webhooks.template", "webhooks.new", "webhooks.edit", "webhooks.copy", "webhooks.save",
     "steering.edit", "steering.simulate", "webhooks.update", "webhooks.show", "webhooks.test", "webhooks.signing",

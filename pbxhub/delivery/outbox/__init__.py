@@ -17,11 +17,12 @@ from pbxhub.delivery.outbox.record import record
 from pbxhub.delivery.outbox.resend import CannotResendError, order_resend, resend_one, step_resends, stop_resend
 from pbxhub.delivery.outbox.resthooks import call_resthook, subscribe, unsubscribe
 from pbxhub.delivery.outbox.selection import Selection, count_by_webhook, list_conditions
+from pbxhub.delivery.outbox.send_missing import send_missing
 
 __all__ = [
     "AttemptResult", "Batch", "CannotResendError", "Claimed", "Finished", "Pruned", "Published", "Retention",
     "Selection", "add_later", "add_to_call", "ask_cancel", "call_resthook", "cancel_pending", "check", "claim",
     "count_by_webhook", "list_conditions", "open_orders", "order_resend", "pause", "prune", "publish", "publish_later",
-    "publish_other", "record", "register", "resend_one", "resume", "step_resends", "stop_resend", "subscribe",
-    "uncheck", "unsubscribe",
+    "publish_other", "record", "register", "resend_one", "resume", "send_missing", "step_resends", "stop_resend",
+    "subscribe", "uncheck", "unsubscribe",
 ]  # fmt: skip

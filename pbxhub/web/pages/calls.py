@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
@@ -21,13 +21,16 @@ from pbxhub.account.call_history import (
 )
 from pbxhub.account.call_timeline import Timeline, timeline_of
 from pbxhub.account.names import names_of
+from pbxhub.account.omitted import omitted, send_after_all
+from pbxhub.account.refusals import ConflictError
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.web.delivery_filter import times_of
+from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
 from pbxhub.web.pages.recordings import recording_link
 from pbxhub.web.paging import Page, moment_key, page_size, read_uuid, write_moment_key
-from pbxhub.wsgi.current import hub, now, reading
+from pbxhub.wsgi.current import hub, now, reading, writing
 
 pages = Blueprint("calls", __name__, url_prefix="/projects/<int:project_id>/calls")
 
@@ -69,11 +72,28 @@ def card(project_id: int, call_id: UUID) -> ResponseReturnValue:
         recording = recording_link(call, access.project) if call.data.get("recording_file") else ""
         stages, deliveries = stages_of(session, call), deliveries_of(session, call)
         timeline = timeline_of(call, stages, deliveries, now())
+        shows_why = call.ended_on and access.may("webhooks.change")  # conditions may hold secrets
+        left_out = omitted(session, access, call, stages, [row for row, _name in deliveries]) if shows_why else {}
         names = names_of(session, project_id, [call], _parties(stages, timeline))
         return render_template(
             template, call=call, stages=stages, deliveries=deliveries, pbx=pbx, recording=recording,
             questions=questions_of(session, call), endpoint=_endpoint(call), timeline=timeline, names=names,
+            omitted=left_out,
         )  # fmt: skip
+
+
+@pages.post("/<uuid:call_id>/stages/<uuid:event_id>/send/<int:webhook_id>")
+def send_missing(project_id: int, call_id: UUID, event_id: UUID, webhook_id: int) -> ResponseReturnValue:
+    """Sends a stage to a webhook that has sent nothing for it."""
+    with writing() as session:
+        access = enter(session, project_id, "webhooks.change")
+        try:
+            send_after_all(session, access, call_of(session, access, call_id), event_id, webhook_id)
+        except ConflictError as error:
+            flash(said(error.sentence), "error")
+        else:
+            flash(_("It is being sent."))
+    return redirect(url_for("calls.card", project_id=project_id, call_id=call_id))
 
 
 @pages.get("/<uuid:call_id>/events")

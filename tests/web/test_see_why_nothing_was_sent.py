@@ -1,0 +1,78 @@
+"""An editor sees on the page of a call which webhooks sent nothing, by which condition, and sends it after all."""
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import select
+
+from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.history import Call, StageEvent
+from pbxhub.store.ids import new_id
+from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook
+from pbxhub.webhooks.spec import Filter, Parameter, RequestSpec, WebhookSpec
+from pbxhub.wsgi.current import now
+from tests.support.people import Browser, People
+
+REQUEST = RequestSpec(url="https://crm.example.com/", parameters=(Parameter("phone", value="<<caller>>"),))
+ONLY_MISSED = (Filter("disposition", "equals", "NO ANSWER"),)
+
+
+@pytest.fixture
+def paths(database: Database, people: People) -> tuple[str, str]:
+    """The page of an answered call, and the address that sends its end to a webhook for missed calls."""
+    project = people.project
+    with database.write() as session:
+        call = Call(id=new_id(), project_id=project, linkedid="1.1", direction="incoming", caller="+380671112233",
+                    dst="2", started_on=now(), ended_on=now(), disposition="ANSWERED", data={})  # fmt: skip
+        hooks = [
+            Webhook(project_id=project, name=name, stage="incoming.after", enabled=on, created_on=now(),
+                    spec=WebhookSpec(REQUEST, filters))
+            for name, on, filters in (("Missed", True, ONLY_MISSED), ("Newer", True, ()), ("Off", False, ()))
+        ]  # fmt: skip
+        session.add_all([call, *hooks])
+        session.flush()
+        event = StageEvent(id=new_id(), project_id=project, call_id=call.id, stage="incoming.after", key="", ordinal=1,
+                           created_on=now(), data={"disposition": "ANSWERED", "caller": call.caller})  # fmt: skip
+        session.add(event)
+        session.flush()
+        page = f"/projects/{project}/calls/{call.id}"
+        return page, f"{page}/stages/{event.id}/send/{hooks[0].id}"
+
+
+def test_the_condition_is_named_and_the_stage_is_sent_once(
+    database: Database, paths: tuple[str, str], signed_in: Callable[[str], Browser]
+) -> None:
+    page, send = paths
+    editor = signed_in("editor")
+    text = " ".join(editor.get(page).text.split())
+    assert "2 webhooks sent nothing" in text
+    assert "A condition does not hold: <code>disposition</code>" in text
+    assert "it is “ANSWERED”" in text
+    assert "added, changed or switched on after this call" in text
+    assert "It is being sent." in editor.post(send, follow_redirects=True).text
+    assert "has got this stage already" in editor.post(send, follow_redirects=True).text
+    with database.read() as session:
+        rows = session.scalars(select(Delivery)).all()
+        assert [(row.state, row.body) for row in rows] == [("pending", b'{"phone":"+380671112233"}')]
+    assert "1 webhook sent nothing" in editor.get(page).text
+
+
+def test_a_viewer_and_a_wrong_webhook_get_nothing(
+    database: Database, people: People, paths: tuple[str, str], signed_in: Callable[[str], Browser]
+) -> None:
+    page, send = paths
+    viewer, editor = signed_in("viewer"), signed_in("editor")
+    assert "sent nothing" not in viewer.get(page).text
+    assert viewer.post(send).status_code == 403
+    assert signed_in("stranger").post(send).status_code == 404
+    with database.write() as session:
+        other = Webhook(project_id=people.project, name="Before", stage="incoming.before", created_on=now(),
+                        spec=WebhookSpec(REQUEST))  # fmt: skip
+        session.add(other)
+        session.flush()
+        wrong = f"{send.rpartition('/')[0]}/{other.id}"
+        off = session.scalars(select(Webhook.id).where(Webhook.name == "Off")).one()
+    editor.get(page)
+    assert editor.post(wrong).status_code == 404
+    assert "enable it first" in editor.post(f"{send.rpartition('/')[0]}/{off}", follow_redirects=True).text
