@@ -1,5 +1,5 @@
 // The parameter tree: add, nest, move with the mouse or Alt+arrows, delete.
-import { area, el, icon, select, text, tool, touch, words } from "./dom.js";
+import { el, icon, select, text, tool, touch, words } from "./dom.js";
 
 const DEEPEST = 10;
 const isNest = (node) => node.type === "array" || node.type === "object";
@@ -70,10 +70,8 @@ function row(parent, node, index, path, depth, types, redraw) {
       ? el("span", { class: "tree-nest second" }, `${node.children.length}`)
       : node.type === "file"
       ? el("span", { class: "tree-nest second" }, words.ownFileBelow)
-      : area(node, "value", {
+      : text(node, "value", {
         class: "form-control tree-value",
-        rows: 1,
-        onkeydown: (event) => event.key === "Enter" && !event.shiftKey && event.preventDefault(),
         placeholder: node.type === "recording" ? words.fileName : "<<caller>>",
         "aria-label": words.value,
       }),

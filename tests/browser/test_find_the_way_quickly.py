@@ -28,7 +28,7 @@ def test_the_title_counts_what_needs_attention(site: Site, anna: Page) -> None:
 
 def test_the_audit_log_is_filtered_and_a_key_comes_with_its_curl_line(site: Site, anna: Page) -> None:
     anna.goto(f"{site.url}/projects/{site.project}/keys")
-    anna.get_by_label("Name", exact=True).fill("CRM")
+    anna.get_by_label("What is it for?").fill("CRM")
     anna.get_by_role("checkbox").first.check()
     anna.get_by_role("button", name="Create the key").click()
     expect(anna.locator("#key-curl")).to_have_text(re.compile(r"^curl -H 'X-API-KEY: \S+' http\S+/api/v1/projects$"))
