@@ -108,7 +108,7 @@ def test_placeholders_are_coloured_where_they_stand_and_areas_grow(site: Site, a
     expect(copy.locator(".chip-known")).to_have_text("<<caller|e164>>")
     expect(copy.locator(".chip-unknown")).to_have_text("<<nobody>>")
     assert copy.evaluate("(one) => getComputedStyle(one).font") == value.evaluate("(one) => getComputedStyle(one).font")
-    anna.get_by_label("Format").select_option("raw")
+    anna.get_by_label("Format", exact=True).select_option("raw")
     area, height = anna.locator(".code-area").first, "(field) => field.offsetHeight"
     area.fill("<<caller>>")
     low = area.evaluate(height)
