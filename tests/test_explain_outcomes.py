@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pbxhub.sending.outcomes import OUTCOMES, describe, may_pass
-from pbxhub.webhooks.success import code_of_status
+from pbxhub.webhooks.answer_verdict import code_of_status
 
 CODES = {
     "ok", "http_3xx", "http_4xx", "http_5xx", "check_failed", "dns_not_found", "connect_refused", "connect_timeout",

@@ -7,6 +7,7 @@ import pytest
 
 from pbxhub.delivery.read_answer import read
 from pbxhub.sending.exchange import Answer as Received
+from pbxhub.webhooks.answer_verdict import judge
 from pbxhub.webhooks.auth import authorize, secret_error
 from pbxhub.webhooks.chains import check_chains
 from pbxhub.webhooks.check import problems
@@ -28,7 +29,6 @@ from pbxhub.webhooks.spec import (
     Success,
     WebhookSpec,
 )
-from pbxhub.webhooks.success import judge
 
 
 @pytest.mark.parametrize(

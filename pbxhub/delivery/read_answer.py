@@ -6,9 +6,9 @@ from pbxhub.calls.stages import Value
 from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import describe
 from pbxhub.translatable import say
+from pbxhub.webhooks.answer_verdict import judge
 from pbxhub.webhooks.saved_values import Answered, chain_values, read_answer
 from pbxhub.webhooks.spec import WebhookSpec
-from pbxhub.webhooks.success import judge
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import pycurl
 
 from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import FILE_UNREADABLE, describe
-from pbxhub.webhooks.success import code_of_status
+from pbxhub.webhooks.answer_verdict import code_of_status
 
 _BLOCKED_MESSAGE = describe("blocked_target").sentence
 

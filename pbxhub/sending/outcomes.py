@@ -6,8 +6,8 @@ The codes are stored in Delivery.outcome and Attempt.outcome. The page, the API 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from pbxhub.webhooks.answer_verdict import GONE
 from pbxhub.webhooks.rendered_request import SKIPPED
-from pbxhub.webhooks.success import GONE
 
 
 @dataclass(frozen=True, slots=True)

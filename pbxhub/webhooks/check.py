@@ -5,6 +5,7 @@ from typing import Any
 
 from pbxhub.translatable import say
 from pbxhub.webhooks import params
+from pbxhub.webhooks.answer_verdict import check_success
 from pbxhub.webhooks.auth import check_auth
 from pbxhub.webhooks.call_control import check_steering
 from pbxhub.webhooks.catalogue import QUESTION, STAGES
@@ -16,7 +17,6 @@ from pbxhub.webhooks.retry import check_retry
 from pbxhub.webhooks.saved_values import check_answer
 from pbxhub.webhooks.spec import FieldError, Parameter, RequestSpec, SpecError, WebhookSpec, load_spec
 from pbxhub.webhooks.spec_json import join
-from pbxhub.webhooks.success import check_success
 from pbxhub.webhooks.template import TemplateError, compile_template
 
 MOST_IN_FLIGHT, LONGEST_DEADLINE, LONGEST_UPLOAD = 100, 60, 600

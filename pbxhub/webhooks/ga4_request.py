@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pbxhub.translatable import say
+from pbxhub.webhooks.answer_verdict import read_json
 from pbxhub.webhooks.ga4 import (
     LONGEST_NAME,
     LONGEST_PROPERTY,
@@ -26,7 +27,6 @@ from pbxhub.webhooks.ga4 import (
 from pbxhub.webhooks.paths_in_json import MISSING
 from pbxhub.webhooks.rendered_request import Request
 from pbxhub.webhooks.spec_json import FieldError, join
-from pbxhub.webhooks.success import read_json
 
 LARGEST_BODY = 130_000
 OLDEST = timedelta(hours=72)

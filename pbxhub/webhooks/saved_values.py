@@ -12,9 +12,9 @@ from defusedxml import DefusedXmlException
 from pbxhub.calls.stages import JSON, Value
 from pbxhub.storable import storable
 from pbxhub.translatable import say
+from pbxhub.webhooks.answer_verdict import read_json
 from pbxhub.webhooks.paths_in_json import MISSING, parse_path, walk
 from pbxhub.webhooks.spec import AnswerSpec, FieldError, Saved
-from pbxhub.webhooks.success import read_json
 
 MOST_SAVED = 50
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")

@@ -8,7 +8,7 @@ from pbxhub.delivery.outbox.lost_attempts import MOST_LOST
 from pbxhub.delivery.read_answer import Reading
 from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import LOST, NOT_SENT_YET, OUTCOMES, TOKEN_EXPIRED
-from pbxhub.webhooks.success import GONE
+from pbxhub.webhooks.answer_verdict import GONE
 
 
 @dataclass(frozen=True, slots=True)

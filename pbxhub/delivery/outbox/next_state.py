@@ -8,9 +8,9 @@ from pbxhub.delivery.read_answer import Reading
 from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import FILE_NOT_READY, LOST, NOT_SENT_YET, TOKEN_EXPIRED, may_pass
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING
+from pbxhub.webhooks.answer_verdict import read_json
 from pbxhub.webhooks.paths_in_json import walk
 from pbxhub.webhooks.retry import next_delay
-from pbxhub.webhooks.success import read_json
 
 _WAITS = {FILE_NOT_READY: (timedelta(seconds=2), timedelta(minutes=1))}
 _OTHERS_WAIT = (timedelta(minutes=1), timedelta(minutes=10))  # at first, and at most

@@ -1,4 +1,4 @@
-"""Decides by the webhook's success rule whether a receiver's answer is a success."""
+"""Decides what a receiver's answer means: by its status (410: gone), and by the webhook's success rule."""
 
 import json
 from dataclasses import dataclass
@@ -11,8 +11,6 @@ from pbxhub.webhooks.paths_in_json import MISSING, parse_path, walk
 from pbxhub.webhooks.spec import BodyCheck, FieldError, Success
 
 MOST_STATUSES = 50
-
-
 GONE = "gone"
 
 
