@@ -24,6 +24,9 @@ leased             claim_token; due_at is the end claim                    recor
                    of the lease                                            lost attempt; give_back ends the lease now
 given up           leased without a new attempt   claim, after MOST_LOST   record, as failed; a later claim, if that
                                                   lost attempts in a row   worker is lost, too
+delayed            due_at is not_before           publish, record (a chain) claim; release_next keeps the time
+too many a minute  due_at <= now; next_on of       claim of another one of   claim, when next_on has passed
+                   webhook_pace is ahead          its webhook
 webhook paused     any; the webhook has paused_on publish, pause           resume; cancel, when the webhook is disabled
                                                                            or deleted
 without a token    any; ready_until of the        publish, record (401),   a renewal, when the provider has granted a
@@ -143,6 +146,7 @@ class Delivery(Base):
     state: Mapped[str] = mapped_column(String(10))
     lane: Mapped[int] = mapped_column(SmallInteger)  # one of LANES
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)  # spec.limits.delay: due_at of the first attempt
     claim_token: Mapped[UUID | None] = mapped_column(Uuid)
     attempts: Mapped[int] = mapped_column(Integer, default=0)  # all that were started, the lost ones too
     tries: Mapped[int] = mapped_column(Integer, default=0)  # finished ones since publish or the last resend
@@ -195,6 +199,7 @@ class NewDelivery:
     outcome: str = ""
     message: str = ""
     finished_on: datetime | None = None
+    not_before: datetime | None = None
 
 
 @dataclass(slots=True)

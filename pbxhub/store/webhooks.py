@@ -67,6 +67,14 @@ class Webhook(Base):
         return type(self)(**{name: getattr(self, name) for name in columns if name not in self._NOT_COPIED})
 
 
+class WebhookPace(Base):
+    """When the next request of a webhook with a rate (spec.limits.per_minute) may leave. Written by claim only."""
+
+    __tablename__ = "webhook_pace"
+    webhook_id: Mapped[int] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"), primary_key=True)
+    next_on: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class WebhookVersion(Base):
     """A webhook at one revision, with its author and time."""
 

@@ -70,4 +70,7 @@ def _check_rest(spec: WebhookSpec) -> list[FieldError]:
                 "on_success", say("a webhook that a call asks has no next event; its answer may name the next webhook")
             )
         )
+    if spec.limits.delay or spec.limits.per_minute:
+        name = "limits.delay" if spec.limits.delay else "limits.per_minute"
+        errors.append(FieldError(name, say("the call waits for the answer, so the webhook is sent at once: give 0")))
     return errors

@@ -20,6 +20,7 @@ from pbxhub.webhooks.spec_json import join
 from pbxhub.webhooks.template import TemplateError, compile_template
 
 MOST_IN_FLIGHT, LONGEST_DEADLINE, LONGEST_UPLOAD = 100, 60, 600
+MOST_PER_MINUTE, LONGEST_DELAY = 600, 86_400
 LONGEST_NAME = 200  # characters
 _DIALPLAN_SIGNS = frozenset(",()$")
 
@@ -78,10 +79,15 @@ def _check_limits(spec: WebhookSpec) -> list[FieldError]:
     limits = spec.limits
     longest = LONGEST_UPLOAD if may_send_recording(spec.request) else LONGEST_DEADLINE
     bounds = (("in_flight", limits.in_flight, MOST_IN_FLIGHT), ("deadline", limits.deadline, longest))
+    from_none = (("per_minute", limits.per_minute, MOST_PER_MINUTE), ("delay", limits.delay, LONGEST_DELAY))
     return [
         FieldError(f"limits.{name}", say("is %(given)s; give 1 to %(most)s", given=given, most=most))
         for name, given, most in bounds
         if not 1 <= given <= most
+    ] + [
+        FieldError(f"limits.{name}", say("is %(given)s; give 0 to %(most)s", given=given, most=most))
+        for name, given, most in from_none
+        if not 0 <= given <= most
     ]
 
 
@@ -105,6 +111,12 @@ def advice(spec: WebhookSpec, stage: str) -> list[FieldError]:
     if spec.wait_for:
         notes.append(
             FieldError("wait_for", say("is sent after %(name)s has answered in this call", name=spec.wait_for))
+        )
+    if delay := spec.limits.delay:
+        notes.append(FieldError("limits.delay", say("is sent %(seconds)s s after the event", seconds=delay)))
+    if rate := spec.limits.per_minute:
+        notes.append(
+            FieldError("limits.per_minute", say("leaves at most %(rate)s times a minute; the others wait", rate=rate))
         )
     if spec.request.url.lower().startswith("http://"):
         notes.append(

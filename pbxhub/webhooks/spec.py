@@ -179,10 +179,16 @@ class AnswerSpec:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """in_flight: requests of this webhook at once. deadline: seconds for one attempt, all phases together."""
+    """in_flight: requests of this webhook at once. deadline: seconds for one attempt, all phases together.
+
+    per_minute: attempts of this webhook within a minute, evenly spread; 0: as many as there are. delay: seconds between
+    the event and the first attempt.
+    """
 
     in_flight: int = 8
     deadline: int = 10
+    per_minute: int = 0
+    delay: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ export function when(state, data, redraw) {
     el("h3", { class: "part-title" }, words.filters),
     filters(spec.filters, data, redraw),
     waits(state, data, redraw),
+    !spec.steering &&
+      labelled(words.delay, wholeNumber(spec.limits, "delay", 0, 86400), "limits.delay", words.delayHint),
   );
 }
 
@@ -484,18 +486,7 @@ export function retries(state, data, redraw) {
   const line = el("div", { class: "retry-line", role: "img" });
   const draw = () => timeline(line, retry.profile === "own" ? retry.delays : data.retries[retry.profile] ?? []);
   draw();
-  const number = (key, low, high) =>
-    el("input", {
-      class: "form-control",
-      type: "number",
-      min: low,
-      max: high,
-      value: limits[key],
-      oninput: (event) => {
-        limits[key] = Number(event.target.value);
-        touch();
-      },
-    });
+  const number = (key, low, high) => wholeNumber(limits, key, low, high);
   return section(
     words.retries,
     labelled(
@@ -522,17 +513,33 @@ export function retries(state, data, redraw) {
       ),
     el(
       "details",
-      { class: "further" },
+      { class: "further", open: limits.per_minute > 0 },
       el("summary", {}, words.more),
       el(
         "div",
         { class: "two" },
+        !state.spec.steering &&
+          labelled(words.perMinute, number("per_minute", 0, 600), "limits.per_minute", words.perMinuteHint),
         labelled(words.deadline, number("deadline", 1, 60), "limits.deadline"),
         labelled(words.inFlight, number("in_flight", 1, 100), "limits.in_flight"),
       ),
       check(request, "follow_to_get", words.followToGet),
     ),
   );
+}
+
+function wholeNumber(object, key, low, high) {
+  return el("input", {
+    class: "form-control",
+    type: "number",
+    min: low,
+    max: high,
+    value: object[key],
+    oninput: (event) => {
+      object[key] = Number(event.target.value);
+      touch();
+    },
+  });
 }
 
 // What is no number stays as it was typed: the server says at the field what is wrong with it.

@@ -38,7 +38,7 @@ export function complete(spec) {
     wait_for: spec.wait_for ?? "",
     unanswered: spec.unanswered ?? "send",
     incomplete: spec.incomplete ?? "fail",
-    limits: { in_flight: 8, deadline: 10, ...spec.limits },
+    limits: { in_flight: 8, deadline: 10, per_minute: 0, delay: 0, ...spec.limits },
     ...(spec.steering ? { steering: spec.steering } : {}),
   };
 }

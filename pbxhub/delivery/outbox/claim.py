@@ -60,7 +60,8 @@ def claim(
     """Claims up to `limit` due deliveries and writes their attempts, in the caller's transaction.
 
     Send the requests after its commit.
-    Over all processes, a webhook never has more than spec.limits.in_flight claimed at once; this claim takes at most
+    Over all processes, a webhook never has more than spec.limits.in_flight claimed at once, and never more than
+    spec.limits.per_minute attempts begun within a minute; this claim takes at most
     rooms[project_id] of a project, where that is given. Deliveries of paused webhooks wait, those of disabled or
     deleted webhooks are cancelled here. Attempts that a worker left unfinished are marked worker_lost, and their
     deliveries are claimed again.
@@ -78,6 +79,7 @@ def claim(
     chosen, more = choose(session, room, ready, limit, now, chance)
     chosen, hopeless = leave_lost(session, chosen, now)
     claimed = _lease(session, hold_on(session, chosen, now), room.webhooks, now, lease)
+    _set_paces(session, claimed, now)
     given_up = _own(session, hopeless, room.webhooks, now, lease)
     next_due = due.next_due if claimed or given_up else _ask_again(due, now)
     return Batch(tuple(claimed), next_due, more or due.partly, tuple(given_up))
@@ -142,6 +144,21 @@ def _lease(
         _claimed(row, _request(row), webhooks[row.webhook_id], token, now, row.due_at)
         for row in sorted(leased, key=lambda row: (row.lane, row.created_on))
     ]
+
+
+_SET_PACE = text(
+    "INSERT INTO webhook_pace (webhook_id, next_on) VALUES (:webhook_id, :next_on)"
+    " ON CONFLICT (webhook_id) DO UPDATE SET next_on = excluded.next_on"
+).bindparams(bindparam("next_on", type_=UtcDateTime()))
+
+
+def _set_paces(session: Session, claimed: Iterable[Claimed], now: datetime) -> None:
+    """Of webhooks with a rate, of which a claim takes one delivery: when the next one may leave. Evenly spread, because
+    receivers count in windows that the hub does not know: no minute has more than the rate, wherever it begins."""
+    rates = {one.webhook.id: rate for one in claimed if (rate := one.webhook.spec.limits.per_minute)}
+    for webhook_id, rate in sorted(rates.items()):
+        next_on = now + timedelta(minutes=1) / rate
+        session.execute(_SET_PACE, {"webhook_id": webhook_id, "next_on": next_on})
 
 
 def _by_deadline(rows: Iterable[Row[Any]], webhooks: Mapping[int, LiveWebhook]) -> dict[float, list[Any]]:

@@ -43,8 +43,8 @@ class Due:
 
 
 def find_due(session: Session, now: datetime, chance: Callable[[], float]) -> Due:
-    """All queues but those of paused webhooks and of connections without a valid token; of a crowded lane, LOOK to
-    LOOK + HOPS of them."""
+    """All queues but those of paused webhooks, of connections without a valid token, and of webhooks that have sent as
+    much as their rate allows; of a crowded lane, LOOK to LOOK + HOPS of them."""
     rows = _SOON[session.get_bind().dialect.name].all(session, now=now, most=LOOK)
     next_due = next((row.due_at for row in rows if row.lane == 0), None)
     found = [row for row in rows if row.lane]
@@ -54,14 +54,15 @@ def find_due(session: Session, now: datetime, chance: Callable[[], float]) -> Du
         more, all_seen = _look_further(session, lane, now, chance())
         found += more
         partly = partly or not all_seen
-    return Due(_queues(found), next_due, partly)
+    times = [row.ready_on for row in found if row.ready_on and not row.paused]
+    return Due(_queues(found), min([*times, next_due] if next_due else times, default=None), partly)
 
 
 def _queues(rows: Iterable[Any]) -> list[DueQueue]:
     first: dict[tuple[int, int], Any] = {}
     for row in rows:
         known = first.get((row.lane, row.webhook_id))
-        if row.paused == 0 and (known is None or row.due_at < known.due_at):
+        if row.paused == 0 and row.ready_on is None and (known is None or row.due_at < known.due_at):
             first[row.lane, row.webhook_id] = row
     return [DueQueue(row.lane, row.webhook_id, row.project_id, row.due_at, bool(row.live)) for row in first.values()]
 
@@ -90,8 +91,10 @@ _FROM = """
     SELECT due.lane, due.webhook_id, w.project_id, due.due_at, due.number,
            CASE WHEN w.enabled AND w.deleted_on IS NULL THEN 1 ELSE 0 END AS live,
            CASE WHEN (w.paused_on IS NOT NULL OR c.id IS NOT NULL AND (c.ready_until IS NULL OR c.ready_until <= :now))
-                 AND w.enabled AND w.deleted_on IS NULL THEN 1 ELSE 0 END AS paused
-      FROM {queues} due JOIN {webhook} LEFT JOIN connection c ON c.id = w.connection_id"""
+                 AND w.enabled AND w.deleted_on IS NULL THEN 1 ELSE 0 END AS paused,
+           CASE WHEN pace.next_on > :now AND w.enabled AND w.deleted_on IS NULL THEN pace.next_on END AS ready_on
+      FROM {queues} due JOIN {webhook} LEFT JOIN connection c ON c.id = w.connection_id
+      LEFT JOIN webhook_pace pace ON pace.webhook_id = w.id"""
 _GROUPED = (
     "(SELECT lane, webhook_id, min(due_at) AS due_at, count(*) AS number FROM ({}) rows GROUP BY lane, webhook_id)"
 )
@@ -126,13 +129,13 @@ def _query(statement: str) -> Query:
         "start": Float(),
     }
     binds = (bindparam(name, type_=kind) for name, kind in given.items() if f":{name}" in statement)
-    return Query(text(statement).bindparams(*binds).columns(due_at=UtcDateTime()))
+    return Query(text(statement).bindparams(*binds).columns(due_at=UtcDateTime(), ready_on=UtcDateTime()))
 
 
 _SOON = {
     dialect: _query(
         _FROM.format(queues=_GROUPED.format(_FIRST), webhook=webhook)  # noqa: S608
-        + f" UNION ALL SELECT 0, 0, 0, min(due_at), 0, 0, 0 FROM ({_NEXT}) AS later"  # noqa: S608
+        + f" UNION ALL SELECT 0, 0, 0, min(due_at), 0, 0, 0, NULL FROM ({_NEXT}) AS later"  # noqa: S608
     )
     for dialect, webhook in _WEBHOOK.items()
 }

@@ -114,7 +114,9 @@ class Room:
             webhook = project.by_id.get(queue.webhook_id) if project else None
             if webhook is not None:
                 self.webhooks[webhook.id] = webhook
-                self._webhooks[webhook.id] = webhook.spec.limits.in_flight - self._by_webhook[webhook.id]
+                limits = webhook.spec.limits
+                free = limits.in_flight - self._by_webhook[webhook.id]
+                self._webhooks[webhook.id] = min(free, 1) if limits.per_minute else free
             self._projects.setdefault(queue.project_id, self._allowed(queue.project_id))
 
     def _allowed(self, project_id: int) -> int:

@@ -1,7 +1,7 @@
 """Deliveries with their rendered requests. One that cannot be rendered has failed, and its chain continues at once."""
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -59,9 +59,10 @@ def render_delivery(
     """A delivery with its rendered request; a failed or skipped one, with the reason, if it cannot be rendered."""
     delivery_id = delivery_id or new_id()
     request = webhook.render(DeliveryValues(values, delivery_id), values.project.zone, values.project.country)
+    not_before = now + timedelta(seconds=delay) if (delay := webhook.spec.limits.delay) else None
     return NewDelivery(
-        delivery_id, webhook.project_id, webhook.id, webhook.revision, kind, now, now, stage_event_id, call_id, call_id,
-        **request_columns(request, now),
+        delivery_id, webhook.project_id, webhook.id, webhook.revision, kind, now, not_before or now, stage_event_id,
+        call_id, call_id, not_before=not_before, **request_columns(request, now),
     )  # fmt: skip
 
 

@@ -10,7 +10,8 @@ A delivery that has another one ahead of it is held. It is sent when
 An attempt whose worker was lost has not ended: the delivery is sent again, and those behind it wait. Time in which the
 one ahead could not be sent does not count either: its webhook was paused, or the receiver had no free place.
 
-No delivery is held for ever: its due_at is at most HOLD away, and hold_on checks each one that becomes due.
+No delivery is held for ever: its due_at is at most HOLD away, or the end of its delay (not_before), and hold_on checks
+each one that becomes due. What is released before the end of its delay goes on waiting for that.
 
 The order of events that must not lose a wakeup, on PostgreSQL, where two transactions do not see each other's changes:
 1. publish is about to insert B behind A, while record is completing A's attempt; 2. both lock A's row first (hold_back
@@ -23,7 +24,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Uuid, and_, bindparam, or_, select, text, update
+from sqlalchemy import ColumnElement, Row, Uuid, and_, bindparam, case, literal, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from pbxhub.store.bulk import Query
@@ -79,7 +80,7 @@ def hold_back(session: Session, deliveries: Sequence[NewDelivery], now: datetime
             continue
         place = (one.webhook_id, one.sequence_id)
         if place in taken:
-            one.held, one.due_at = True, now + HOLD
+            one.held, one.due_at = True, max(one.due_at, now + HOLD)
         taken.add(place)
 
 
@@ -163,7 +164,7 @@ def release_next(session: Session, places: Iterable[Place], now: datetime) -> bo
     going = held - _with_one_ahead(session, sequence_ids) if held else set()
     if going:
         session.execute(
-            update(Delivery).where(one_of(Delivery.id, going)).values(held=False, due_at=now),
+            update(Delivery).where(one_of(Delivery.id, going)).values(held=False, due_at=_not_before(now)),
             execution_options=_QUIETLY,
         )
     return bool(going)
@@ -181,9 +182,14 @@ def hold_resent(session: Session, rows: Iterable[Delivery], now: datetime) -> No
     session.execute(
         update(Delivery)
         .where(one_of(Delivery.id, waiting), Delivery.claim_token.is_(None), ~Delivery.held)
-        .values(held=True, due_at=now + HOLD),
+        .values(held=True, due_at=_not_before(now + HOLD)),
         execution_options=_QUIETLY,
     )
+
+
+def _not_before(moment: datetime) -> ColumnElement[datetime]:
+    """This time, or the end of the delivery's delay."""
+    return case((Delivery.not_before > moment, Delivery.not_before), else_=literal(moment, UtcDateTime()))
 
 
 def _with_one_ahead(session: Session, sequence_ids: list[UUID], query: Query = _IN_TURN) -> set[UUID]:

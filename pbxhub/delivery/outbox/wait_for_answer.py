@@ -34,7 +34,8 @@ from pbxhub.webhooks.rendered_request import SKIPPED
 
 MOST_AT_ONCE = 200  # calls whose waiting deliveries release_all looks at in one transaction
 _IS_WAITING = Delivery.state == literal_column(f"'{WAITING}'")  # a literal, so that the partial index can be used
-_COPIED = ("state", "method", "url", "headers", "body", "outcome", "message", "finished_on", "webhook_revision")
+_COPIED = ("state", "method", "url", "headers", "body", "outcome", "message", "finished_on", "webhook_revision",
+           "due_at", "not_before")  # fmt: skip
 
 
 class StatesOfCalls:
@@ -143,7 +144,6 @@ def _release_one(
         first, *rest = render_chain(webhook, values, row.call_id, row.stage_event_id, row.kind, now, delivery_id=row.id)
         for name in _COPIED:
             setattr(row, name, getattr(first, name))
-        row.due_at = now
         enqueue(context, session, rest, now)
     states.forget(row.call_id)
     session.flush()

@@ -1,0 +1,31 @@
+"""A webhook sends at most so many requests a minute, and some time after its event."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0035"
+down_revision = "0034"
+branch_labels = None
+depends_on = None
+
+TIME = sa.DateTime(timezone=True).with_variant(sa.BigInteger(), "sqlite")
+
+
+def upgrade() -> None:
+    op.add_column("delivery", sa.Column("not_before", TIME))
+    op.create_table(
+        "webhook_pace",
+        sa.Column(
+            "webhook_id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            sa.ForeignKey("webhook.id", ondelete="CASCADE"),
+            primary_key=True,
+        ),
+        sa.Column("next_on", TIME, nullable=False),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("webhook_pace")
+    with op.batch_alter_table("delivery") as table:
+        table.drop_column("not_before")
