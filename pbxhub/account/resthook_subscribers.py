@@ -1,6 +1,7 @@
 """REST hooks: named hooks that programs subscribe to, and call."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -12,12 +13,28 @@ from pbxhub.account.access import Access
 from pbxhub.account.addresses import refuse_address
 from pbxhub.account.audit_log import note
 from pbxhub.account.refusals import ConflictError, NotFoundError, Refusal
+from pbxhub.account.secret_visibility import visible_spec
 from pbxhub.delivery.outbox import call_resthook, subscribe, unsubscribe
 from pbxhub.store.accounts import lock_project
 from pbxhub.store.api import Resthook, Subscriber
+from pbxhub.store.webhooks import Webhook
 from pbxhub.translatable import say
+from pbxhub.webhooks.matching import compile_filters
+from pbxhub.webhooks.spec import SpecError, load_spec
+from pbxhub.webhooks.whole_event import SUBSCRIBABLE
 
 MOST_SUBSCRIBERS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A subscriber with the name of its hook. webhook: of the hub's own, by which it is sent to."""
+
+    subscriber: Subscriber
+    hook: str
+    webhook: Webhook
+
+
 _LARGEST_PAYLOAD = 256 * 1024  # bytes
 
 
@@ -63,17 +80,58 @@ def subscribers_of(session: Session, hook: Resthook) -> list[Subscriber]:
     return list(session.scalars(select(Subscriber).where(Subscriber.resthook_id == hook.id).order_by(Subscriber.id)))
 
 
-def add_subscriber(session: Session, access: Access, name: str, url: str) -> Subscriber | list[Refusal]:
-    """Subscribes an address to a hook; one that is subscribed already stays. Raises ConflictError when it is full."""
+def add_subscriber(
+    session: Session, access: Access, name: str, url: str, filters: Any = ()
+) -> Subscriber | list[Refusal]:
+    """Subscribes an address to a hook; one that is subscribed already stays, with these filters. The hook of a stage,
+    which is called like the stage, need not be added before. Raises ConflictError when it is full."""
     if refused := refuse_address(access, "target_url", url):
         return [refused]
+    if refusals := _refuse_filters(access, name, filters):
+        return refusals
     lock_project(session, access.project.id)  # counting, looking for the address and inserting are one
-    hook = hook_of(session, access, name)
+    hook = _stage_hook(session, access, name) if name in SUBSCRIBABLE else hook_of(session, access, name)
     if len(subscribers_of(session, hook)) >= MOST_SUBSCRIBERS:
         raise ConflictError(say("The hook has %(n)s subscribers, as many as it may have.", n=MOST_SUBSCRIBERS))
-    found = subscribe(session, hook, url, access.now)
+    wanted = load_spec({"filters": filters}).filters if filters else ()
+    found = subscribe(session, hook, url, access.now, wanted)
     note(session, access, "REST hook subscribed", name)
     return found
+
+
+def _refuse_filters(access: Access, name: str, filters: Any) -> list[Refusal]:
+    if not filters:
+        return []
+    if name not in SUBSCRIBABLE:
+        remedy = say("Leave them out, or subscribe to a stage of calls: %(known)s.", known=", ".join(SUBSCRIBABLE))
+        return [Refusal("filters", say("What programs send to this hook has no filters."), remedy)]
+    try:
+        compile_filters(load_spec({"filters": filters}), access.calendar)
+    except SpecError as error:
+        return [Refusal(each.path, say("%(why)s.", why=each.message), say("Correct it.")) for each in error.errors]
+    return []
+
+
+def _stage_hook(session: Session, access: Access, name: str) -> Resthook:
+    mine = select(Resthook).where(Resthook.project_id == access.project.id, Resthook.name == name)
+    return session.scalar(mine) or add_hook(session, access, name)
+
+
+def subscriptions(session: Session, access: Access) -> list[Subscription]:
+    """Who is subscribed to what, by hook."""
+    query = (
+        select(Subscriber, Resthook.name, Webhook)
+        .join(Resthook, Resthook.id == Subscriber.resthook_id)
+        .join(Webhook, Webhook.id == Subscriber.webhook_id)
+        .where(Resthook.project_id == access.project.id)
+        .order_by(Resthook.name, Subscriber.id)
+    )
+    return [Subscription(*row) for row in session.execute(query)]
+
+
+def filters_of(session: Session, access: Access, subscriber: Subscriber) -> Any:
+    """Its filters as in a webhook."""
+    return visible_spec(access, session.get_one(Webhook, subscriber.webhook_id).spec).get("filters", [])
 
 
 def remove_subscriber(session: Session, access: Access, name: str, subscriber_id: int) -> None:

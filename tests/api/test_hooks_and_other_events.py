@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -164,3 +165,62 @@ def test_a_call_complete_webhook_has_everything(hub: Served, receiver: MockServe
     assert receiver.last_request("/all").json("all.billsec") == 49
     assert receiver.last_request("/all").json("missed") is True
     assert "/recordings/" in receiver.last_request("/tape").json("link")
+
+
+MISSED = [{"parameter": "is_answered", "operator": "equals", "value": "false"}]
+
+
+def test_a_program_subscribes_to_a_stage_of_calls(hub: Served, receiver: MockServer, working: Working) -> None:
+    receiver.respond("*", regex(".*"), text_response("ok"))
+    program = hub.client()
+    hook_path = "/resthooks/incoming.after/subscribers"
+    program.add(hook_path, {"target_url": f"{receiver.url}/every"})
+    made = program.add(hook_path, {"target_url": f"{receiver.url}/missed", "filters": MISSED})
+    assert made["filters"] == MISSED
+    for linkedid, answered in (("1.1", True), ("1.2", False)):
+        values = {"is_answered": answered, "billsec": 5 if answered else 0}
+        publish(hub.context, {hub.pbx_id: [report(linkedid, "incoming.after", values=values)]}, datetime.now(UTC))
+    await_until(lambda: receiver.request_count("/every") == 2 and receiver.request_count("/missed") == 1, "15s")
+    sent = receiver.last_request("/missed")
+    assert (sent.json("event"), sent.json("call_id"), sent.json("billsec")) == ("incoming.after", "1.2", 0)
+    assert sent.json("is_answered") is False
+    assert program.get("/webhooks")["items"] == []
+    assert [one["name"] for one in program.get("/resthooks")["items"]] == ["incoming.after"]
+
+
+def test_a_second_subscription_of_an_address_sets_its_filters(hub: Served) -> None:
+    program = hub.client()
+    path, wanted = "/resthooks/incoming.after/subscribers", {"target_url": "https://hooks.example.com/1"}
+    first = program.add(path, wanted)
+    again = program.add(path, {**wanted, "filters": MISSED})
+    assert (again["id"], again["filters"]) == (first["id"], MISSED)
+    assert len(program.get(path)["items"]) == 1
+
+
+def test_one_that_is_gone_hears_of_no_more_calls(hub: Served, receiver: MockServer, working: Working) -> None:
+    receiver.respond("*", regex(".*"), text_response("gone", status=410))
+    program = hub.client()
+    program.add("/resthooks/incoming.before/subscribers", {"target_url": receiver.url})
+    publish(hub.context, {hub.pbx_id: [report("1.1", "incoming.before")]}, datetime.now(UTC))
+    await_until(lambda: program.get("/resthooks/incoming.before/subscribers")["items"] == [], "15s")
+    published = publish(hub.context, {hub.pbx_id: [report("1.2", "incoming.before")]}, datetime.now(UTC))
+    assert published.deliveries == 0
+
+
+@pytest.mark.parametrize(
+    ("hook_name", "filters", "field"),
+    [
+        ("new-lead", MISSED, "filters"),
+        ("incoming.after", [{"parameter": "calller", "operator": "equals"}], "filters[0].parameter"),
+        ("incoming.after", [{"parameter": "caller", "operator": "is"}], "filters[0].operator"),
+        ("incoming.after", [{"operator": "any", "filters": []}], "filters[0].filters"),
+    ],
+)
+def test_wrong_filters_of_a_subscription_are_refused(hub: Served, hook_name: str, filters: Any, field: str) -> None:
+    program = hub.client()
+    program.add("/resthooks", {"name": "new-lead"})
+    wanted = {"target_url": "https://hooks.example.com/1", "filters": filters}
+    with pytest.raises(ProblemError) as refused:
+        program.add(f"/resthooks/{hook_name}/subscribers", wanted)
+    assert refused.value.status == 422
+    assert [path for path, _message in refused.value.errors] == [field]

@@ -7,6 +7,7 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from pbxhub.store.accounts import ApiKey, Employee, Invitation, Number, Pbx
+from pbxhub.store.api import Resthook, Subscriber
 from pbxhub.store.connections import Connection
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
@@ -42,6 +43,11 @@ def one_of_everything(session: Session, people: People) -> dict[str, object]:
     session.flush()
     connection = Connection(project_id=project, name="c", spec=ConnectionSpec(hosts=("example.com",)), created_on=now())
     session.add(connection)
+    resthook = Resthook(project_id=project, name="new-lead", created_on=now())
+    session.add(resthook)
+    session.flush()
+    subscriber = Subscriber(resthook_id=resthook.id, webhook_id=hook.id, target_url="https://e.com/", created_on=now())
+    session.add(subscriber)
     delivery = Delivery(id=new_id(), project_id=project, webhook_id=hook.id, webhook_revision=1, call_id=call.id,
                         stage_event_id=event.id, state="failed", lane=1, due_at=now(), method="POST",
                         url="https://example.com/", headers=[], body=b"", created_on=now())  # fmt: skip
@@ -54,7 +60,7 @@ def one_of_everything(session: Session, people: People) -> dict[str, object]:
         "number_id": number.id, "key_id": key.id, "delivery_id": delivery.id, "event_id": event.id,
         "target_id": target.id,
         "invitation_id": invitation.id, "connection_id": connection.id, "kind_name": "bearer",
-        "revision": 1, "user_id": 2,
+        "name": "new-lead", "subscriber_id": subscriber.id, "revision": 1, "user_id": 2,
         "resend_id": uuid4(), "which": "deliveries", "kind": "csv", "item_id": "slack", "sign_in_id": 1,
         "version": "0", "filename": "app.css", "token": "x",
     }  # fmt: skip

@@ -35,7 +35,7 @@ VIEWER = {
     "deliveries.detail", "errors.index", "errors.strip", "errors.resends", "exports.deliveries", "pbxs.index",
     "pbxs.detail", "pbxs.dial_plan", "pbxs.state", "people.employees", "numbers.index", "members.index",
     "webhooks.index", "webhooks.detail", "webhooks.health", "webhooks.history", "steering.index", "connections.index",
-    "connections.detail", "search.index",
+    "connections.detail", "search.index", "resthooks.index",
 }  # fmt: skip
 EDITOR = {
     "people.employee", "people.remove", "numbers.number", "numbers.remove", "errors.checked", "errors.preview_send",
@@ -47,7 +47,7 @@ EDITOR = {
     "webhooks.setup_default", "webhook_sets.enable_set", "webhook_sets.name_set", "webhook_sets.delete_set",
     "webhook_sets.bring_back",
     "connections.choose", "connections.create", "connections.edit", "connections.remove",
-    "connections.check", "connections.connect", "simulation.index", "simulation.send",
+    "connections.check", "connections.connect", "resthooks.remove", "simulation.index", "simulation.send",
 }  # fmt: skip
 OWNER = {
     "project.settings", "project.remove", "project.alert", "project.mute", "project.working_time",

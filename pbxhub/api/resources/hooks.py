@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from pbxhub.account import resthook_subscribers as rules
 from pbxhub.account.access import Access
 from pbxhub.account.reported_events import NewAttributes
@@ -59,7 +61,7 @@ def subscribers(name: str) -> Any:
     with reading() as session:
         access = enter(session)
         rows = rules.subscribers_of(session, rules.hook_of(session, access, name))
-        return {"items": [_subscriber(access, name, row) for row in rows], "next": None}
+        return {"items": [_subscriber(session, access, name, row) for row in rows], "next": None}
 
 
 @hooks.post("/resthooks/<name>/subscribers")
@@ -67,10 +69,12 @@ def subscribers(name: str) -> Any:
 @hooks.response(201, schemas.Subscriber)
 @needs("webhooks.change")
 def add_subscriber(data: dict[str, Any], name: str) -> Any:
-    """Subscribes a URL. If it answers 410, it is removed."""
+    """Subscribes a URL. If it answers 410, it is removed. A hook that is named after a stage of calls, incoming.after,
+    sends each call that passes the filters."""
     with writing() as session:
         access = enter(session)
-        return _subscriber(access, name, accepted(rules.add_subscriber(session, access, name, data["target_url"])))
+        made = rules.add_subscriber(session, access, name, data["target_url"], data.get("filters"))
+        return _subscriber(session, access, name, accepted(made))
 
 
 @hooks.delete("/resthooks/<name>/subscribers/<int:subscriber_id>")
@@ -112,6 +116,7 @@ def _shown(row: Resthook, subscribers: int) -> dict[str, Any]:
     return {"name": row.name, "created_on": row.created_on, "subscribers": subscribers}
 
 
-def _subscriber(access: Access, name: str, row: Subscriber) -> dict[str, Any]:
+def _subscriber(session: Session, access: Access, name: str, row: Subscriber) -> dict[str, Any]:
     url = visible_url(access, row.target_url)
-    return {"id": row.id, "resthook": name, "target_url": url, "created_on": row.created_on}
+    filters = rules.filters_of(session, access, row)
+    return {"id": row.id, "resthook": name, "target_url": url, "filters": filters, "created_on": row.created_on}

@@ -64,12 +64,16 @@ class Resthook(Schema):
 
 class SubscriberIn(Schema):
     target_url = text(4000, least=1, required=True)
+    filters = fields.List(
+        fields.Dict(), load_default=[], **given("as those of a webhook; only for hooks named after a stage of calls")
+    )
 
 
 class Subscriber(Schema):
     id = fields.Integer()
     resthook = fields.String()
     target_url = fields.String()
+    filters = fields.List(fields.Dict())
     created_on = times()
 
 

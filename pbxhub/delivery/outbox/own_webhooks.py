@@ -40,8 +40,15 @@ def add_own_webhook(
     spec = WebhookSpec(
         request=RequestSpec(url=url), retry=Retry("minutes"), limits=Limits(in_flight=in_flight, deadline=10)
     )
+    return add_hidden(session, project_id, kind, name, kind, spec, now)
+
+
+def add_hidden(
+    session: Session, project_id: int, kind: str, name: str, stage: str, spec: WebhookSpec, now: datetime
+) -> Webhook:
+    """Adds a webhook of the hub's own for a stage, or for the kind itself where the hub makes the requests."""
     webhook = Webhook(
-        project_id=project_id, kind=kind, name=name[:200], stage=kind, spec=spec, enabled=True, position=0,
+        project_id=project_id, kind=kind, name=name[:200], stage=stage, spec=spec, enabled=True, position=0,
         locked=True, created_on=now,
     )  # fmt: skip
     session.add(webhook)

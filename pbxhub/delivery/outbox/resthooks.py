@@ -1,6 +1,7 @@
 """Resthooks: each subscriber is a webhook of the hub's own, so its deliveries have lanes, retries and a history."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.attempt_result import AttemptResult
 from pbxhub.delivery.outbox.cancel import cancel_pending
 from pbxhub.delivery.outbox.enqueue import enqueue
-from pbxhub.delivery.outbox.own_webhooks import RESTHOOK, add_own_webhook, name_for
+from pbxhub.delivery.outbox.own_webhooks import RESTHOOK, add_hidden, add_own_webhook, name_for
 from pbxhub.delivery.outbox.pausing import tell_of_subscriber
 from pbxhub.storable import storable
 from pbxhub.store.api import Resthook, Subscriber
@@ -22,18 +23,36 @@ from pbxhub.store.delivery_rows import NewDelivery
 from pbxhub.store.events import NewEvent, keep
 from pbxhub.store.ids import new_id
 from pbxhub.store.webhooks import Webhook, touch_webhooks
+from pbxhub.webhooks.spec import Filter
+from pbxhub.webhooks.whole_event import SUBSCRIBABLE, whole_event
 
 
-def subscribe(session: Session, hook: Resthook, target_url: str, now: datetime) -> Subscriber:
-    """Adds a subscriber. For an address that is subscribed already, returns that subscriber."""
+def subscribe(
+    session: Session, hook: Resthook, target_url: str, now: datetime, filters: Sequence[Filter] = ()
+) -> Subscriber:
+    """Adds a subscriber: to the hook of a stage, for the calls that pass the filters; to another one, for what programs
+    send to it. For an address that is subscribed already, returns that subscriber, with these filters from now on."""
     known = select(Subscriber).where(Subscriber.resthook_id == hook.id, Subscriber.target_url == target_url)
     if (there := session.scalar(known)) is not None:
+        _set_filters(session, hook, there, filters)
         return there
-    webhook = add_own_webhook(session, hook.project_id, RESTHOOK, name_for(hook.name), target_url, now)
+    name = name_for(hook.name)
+    if hook.name in SUBSCRIBABLE:
+        spec = whole_event(hook.name, target_url, filters)
+        webhook = add_hidden(session, hook.project_id, RESTHOOK, name, hook.name, spec, now)
+    else:
+        webhook = add_own_webhook(session, hook.project_id, RESTHOOK, name, target_url, now)
     one = Subscriber(resthook_id=hook.id, webhook_id=webhook.id, target_url=target_url, created_on=now)
     session.add(one)
     session.flush()
     return one
+
+
+def _set_filters(session: Session, hook: Resthook, there: Subscriber, filters: Sequence[Filter]) -> None:
+    webhook = session.get_one(Webhook, there.webhook_id)
+    if webhook.spec.filters != tuple(filters):
+        webhook.spec, webhook.revision = replace(webhook.spec, filters=tuple(filters)), webhook.revision + 1
+        touch_webhooks(session, hook.project_id)
 
 
 def unsubscribe(session: Session, project_id: int, subscriber: Subscriber, now: datetime) -> int:
