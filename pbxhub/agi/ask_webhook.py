@@ -74,13 +74,17 @@ def put_together(context: DeliveryContext, caller: Caller, name: str, now: datet
         if not webhook.matches(values):
             return f"The filters of the webhook {name} exclude this call."
         delivery = render_delivery(webhook, values, None if call.is_new else call.id, None, "question", now)
-    return _asked(context, caller, project, webhook, delivery, now)
+        known = (
+            str(values.get("responsible") or "") if webhook.spec.steering and webhook.spec.steering.known_first else ""
+        )
+    return _asked(context, caller, project, webhook, delivery, now, known)
 
 
 def _asked(
     context: DeliveryContext, caller: Caller, project: ProjectWebhooks, webhook: LiveWebhook,
-    delivery: NewDelivery, now: datetime,
+    delivery: NewDelivery, now: datetime, known: str,
 ) -> Asked:  # fmt: skip
+    """known: the extension whose employee the caller knows; it is the default route if it may be called."""
     steering = webhook.spec.steering or Steering()
     claimed = Claimed(
         id=delivery.id, project_id=webhook.project_id, stage_event_id=None, call_id=delivery.call_id, sequence_id=None,
@@ -90,6 +94,8 @@ def _asked(
     )  # fmt: skip
     own = frozenset(number for number in (caller.call.dnid, caller.call.extension) if number)
     rules = rules_of(steering, own, project.country)
+    if known and not rules.refuses(known):
+        steering = replace(steering, default=known)
     if not delivery.method:
         return Asked(claimed, None, Answer(delivery.outcome, delivery.message), steering, rules)
     try:

@@ -33,6 +33,7 @@ class Lookups:
         self._employees: dict[tuple[int, str], Employee | None] = {}
         self._labels: dict[tuple[int | None, str], str | None] = {}
         self._folders: dict[int | None, RecordingFolder | None] = {}
+        self._last_extensions: dict[UUID, str] = {}
 
     def employee(self, project_id: int, extension: str) -> Employee | None:
         key = (project_id, extension)
@@ -84,6 +85,40 @@ class Lookups:
         )
         talks = [talk for of_person in conditions for talk in self._session.execute(earlier.where(*of_person))]
         return any(answered and ended and ended - answered >= PROPER_TALK for answered, ended in talks)
+
+    def last_extension(self, call: CallNow, country: str) -> str:
+        """The extension that talked last with this person before this call; "" for none in their MOST_LOOKED_AT last
+        calls."""
+        if call.id not in self._last_extensions:
+            rows = self._calls_before(call, country, MOST_LOOKED_AT)
+            talks = [row for row in rows if row.answered_on is not None and row.extension]
+            self._last_extensions[call.id] = talks[0].extension if talks else ""
+        return self._last_extensions[call.id]
+
+    def last_call_time(self, call: CallNow, country: str) -> datetime | None:
+        """When the call of this person before this one began."""
+        rows = self._calls_before(call, country, 1)
+        return rows[0].started_on if rows else None
+
+    def _calls_before(self, call: CallNow, country: str, most: int) -> list[Any]:
+        """The newest first, from and to the outside, however the number was written."""
+        if call.started_on is None or call.direction == "internal":
+            return []
+        before = (
+            select(Call.started_on, Call.answered_on, Call.extension)
+            .where(Call.direction != "internal", Call.started_on <= call.started_on, Call.id != call.id)
+            .order_by(Call.started_on.desc())
+            .limit(most)
+        )
+        found = [row for one in same_person(call, country) for row in self._session.execute(before.where(*one))]
+        return sorted(found, key=lambda row: row.started_on, reverse=True)
+
+    def extension_of(self, project_id: int, wanted: str) -> str:
+        """The extension of the employee with this extension, or with this id in the CRM; "" for nobody."""
+        if self.employee(project_id, wanted):
+            return wanted
+        query = select(Employee.extension).where(Employee.project_id == project_id, Employee.crm_id == wanted)
+        return self._session.scalar(query.order_by(Employee.id).limit(1)) or "" if wanted else ""
 
 
 class StageValues(Mapping[str, Value]):
@@ -220,6 +255,24 @@ def _recording(values: StageValues) -> Value:
     return values.links.recording(call.id, call.pbx_id, name, rule, values.now)
 
 
+def _last_employee(values: StageValues) -> Value:
+    return values.lookups.last_extension(values.call, values.project.country) or None
+
+
+def _last_employee_id(values: StageValues) -> Value:
+    employee = values.lookups.employee(values.project.id, str(values.get("last_employee") or ""))
+    return employee.crm_id or None if employee else None
+
+
+def _responsible(values: StageValues) -> Value:
+    """Whom a lookup has named, if that is somebody here; otherwise who talked last."""
+    saved: Any = values.get("webhook.saved") or {}
+    named = str(saved.get("responsible") or "") if isinstance(saved, dict) else ""
+    find = values.lookups.extension_of
+    project_id = values.project.id
+    return find(project_id, named) or find(project_id, str(values.get("last_employee") or "")) or None
+
+
 _AFTER = ("incoming.after", "outgoing.after", *LATER_STAGES)
 _HUB: Mapping[str, Callable[[StageValues], Value]] = {
     "event": lambda values: values.stage,
@@ -244,6 +297,10 @@ _HUB: Mapping[str, Callable[[StageValues], Value]] = {
     "employee_email": _employee("email"),
     "department": _employee("department"),
     "manager_id": _employee("crm_id"),
+    "last_employee": _last_employee,
+    "last_employee_id": _last_employee_id,
+    "last_call_time": lambda values: values.lookups.last_call_time(values.call, values.project.country),
+    "responsible": _responsible,
     "call_counter": _counter,
     "first_call": lambda values: None if (count := _counter(values)) is None else count == 1,
     "is_answered": _answered,

@@ -36,7 +36,7 @@ class Call(Base):
             postgresql_where=text("ended_on IS NULL"),
         ),
         Index("ix_call_project_caller", "project_id", "caller"),
-        Index("ix_call_project_person", "project_id", "person"),
+        Index("ix_call_project_person_started", "project_id", "person", "started_on"),
         Index("ix_call_project_tail", "project_id", text("substr(person, length(person) - 6)")),  # call_numbers.py
         Index("ix_call_project_dst", "project_id", "dst"),
     )

@@ -48,6 +48,7 @@ class SteeringForm(Form):
         _("Default route"), [Hint(maxlength=40)],
         description=_("Number to call when the answer cannot be carried out. Empty: the dialplan continues at line 1."),
     )  # fmt: skip
+    known_first = BooleanField(_("Default route: first the employee who talked last with the caller"))
     ring = IntegerField(_("Seconds the destination rings"), [InputRequired(), Hint(min=1, max=600)])
     enabled = BooleanField(_("Switched on"))
 
@@ -73,7 +74,9 @@ def fill_in(webhook: Webhook | None, reads: str) -> SimpleNamespace:
 
 
 def _filled(steering: Steering, **rest: object) -> SimpleNamespace:
-    plain = {name: getattr(steering, name) for name in ("reads", "key", "wait", "music", "default", "ring")}
+    plain = {
+        name: getattr(steering, name) for name in ("reads", "key", "wait", "music", "default", "known_first", "ring")
+    }
     lists = {"numbers": steering.numbers, "contexts": " ".join(steering.contexts)}
     return SimpleNamespace(**plain, **lists, **rest)
 
@@ -85,7 +88,7 @@ def as_data(form: SteeringForm, webhook: Webhook | None) -> dict[str, Any]:
     spec["request"] |= {name: given[name] for name in ("url", "method", "format")}
     spec["steering"] = {
         **{name: (given[name] or "").strip() for name in ("reads", "key", "music", "default")},
-        "wait": given["wait"], "ring": given["ring"],
+        "wait": given["wait"], "ring": given["ring"], "known_first": given["known_first"],
         "numbers": given["numbers"], "contexts": (given["contexts"] or "").split(),
     }  # fmt: skip
     return {"name": given["name"], "stage": QUESTION, "enabled": given["enabled"], "spec": spec}

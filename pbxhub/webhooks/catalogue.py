@@ -146,6 +146,13 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("proper_flag", "bool", "AaX", "true",
            "talk of 30 seconds or more, the first such one of this number in 30 days", "hub"),
     _entry("repeated_flag", "bool", "AaX", "false", "the caller has called before", "hub"),
+    _entry("last_employee", "str", _CALL, "101", "extension that talked last with this person before this call", "hub"),
+    _entry("last_employee_id", "str", _CALL, "504141", "that employee's id in the CRM, from the card", "hub"),
+    _entry("last_call_time", "datetime", _CALL, "2026-05-13 09:15:00",
+           "start of the person's call before this one, answered or not, either way", "hub"),
+    _entry("responsible", "str", _CALL, "101",
+           "extension that the caller should reach: that of the value responsible, if an answer has saved one "
+           "(an extension, or an id in the CRM); otherwise last_employee. Empty without a card", "hub"),
     _entry("first_call", "bool", "ABaX", "true", "first call of this number", "hub"),
     _entry("call_counter", "int", "BAX", "1", "how many calls this number has made", "hub"),
     _entry("recording recording_url record_link", "str", "AakX",

@@ -199,8 +199,9 @@ class Steering:
     field `key` of a JSON answer, or the whole body when key is empty.
     wait: seconds the caller waits for the answer. music: class of the music on hold meanwhile, "" for silence.
     numbers: what may be dialled (steering/number_rules). contexts: those the action goto may choose.
-    default: number dialled when the answer cannot be carried out; "" lets the dialplan continue. ring: seconds that a
-    destination of "number" or the default number rings.
+    default: number dialled when the answer cannot be carried out; "" lets the dialplan continue. known_first: the
+    parameter responsible takes its place where it has a value. ring: seconds that a destination of "number" or the
+    default number rings.
     """
 
     reads: Literal["variables", "actions", "number"] = "actions"
@@ -210,6 +211,7 @@ class Steering:
     numbers: tuple[str, ...] = EXTENSIONS
     contexts: tuple[str, ...] = ()
     default: str = ""
+    known_first: bool = False
     ring: int = 30
 
 
