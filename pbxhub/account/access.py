@@ -120,6 +120,15 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
+class Crm:
+    """A CRM that knows the address of the project for calls (account/crm_calls.py)."""
+
+    name: str = "CRM"
+    id: None = None
+    email: str = "CRM, by the address for calls"
+
+
+@dataclass(frozen=True, slots=True)
 class CommandLine:
     """The person who runs `pbxhub` on the server, with all rights of an operator."""
 

@@ -14,7 +14,8 @@ from pbxhub.store.accounts import AuditEntry
 Action = Literal[
     "API key deleted", "API key made", "Google Analytics set up",
     "PBX added", "PBX changed", "PBX deleted", "PBX files named", "alert added", "alert removed",
-    "call called off", "call ordered", "connection added", "connection changed", "connection connected",
+    "call called off", "call ordered", "calls from the CRM changed",
+    "connection added", "connection changed", "connection connected",
     "connection deleted", "dial plan changed", "employee added", "employee changed", "employee deleted",
     "failures checked", "failures put back", "invitation declined", "invitation withdrawn", "member added",
     "member changed", "member invited", "member removed", "number added", "number changed",

@@ -115,10 +115,12 @@ class Lookups:
 
     def extension_of(self, project_id: int, wanted: str) -> str:
         """The extension of the employee with this extension, or with this id in the CRM; "" for nobody."""
-        if self.employee(project_id, wanted):
-            return wanted
-        query = select(Employee.extension).where(Employee.project_id == project_id, Employee.crm_id == wanted)
-        return self._session.scalar(query.order_by(Employee.id).limit(1)) or "" if wanted else ""
+        return wanted if self.employee(project_id, wanted) else self.extension_with_id(project_id, wanted)
+
+    def extension_with_id(self, project_id: int, crm_id: str) -> str:
+        """The extension of the employee with this id in the CRM; "" for nobody."""
+        query = select(Employee.extension).where(Employee.project_id == project_id, Employee.crm_id == crm_id)
+        return self._session.scalar(query.order_by(Employee.id).limit(1)) or "" if crm_id else ""
 
 
 class StageValues(Mapping[str, Value]):

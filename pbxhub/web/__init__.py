@@ -39,7 +39,7 @@ from pbxhub.web import (
 )
 from pbxhub.web.cookies import cookie_name, cookie_path
 from pbxhub.web.one_time_codes import OneTimeCodes, RecoveryCodes
-from pbxhub.web.pages import BLUEPRINTS
+from pbxhub.web.pages import BLUEPRINTS, dial
 from pbxhub.web.sign_in_mail import Mail
 from pbxhub.web.users import Accounts, Passwords
 from pbxhub.wsgi import request_checks
@@ -68,7 +68,7 @@ def create_app(
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     http_protection.install(app, settings.public_url, settings.trusted_proxies)
     Babel(app, locale_selector=language.choose)
-    CSRFProtect(app)
+    csrf = CSRFProtect(app)
     accounts = Accounts()
     Security(
         app,
@@ -97,6 +97,8 @@ def create_app(
     app.before_request(request_checks.check_page)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
+    csrf.exempt(dial.dial)  # CRMs have no session; the key in the address says who they are
+    dial.install(app)
     return app
 
 

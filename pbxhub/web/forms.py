@@ -136,6 +136,21 @@ class RecordingLinksForm(Form):
     )
 
 
+class DialForm(Form):
+    """Of calls that are begun in a CRM."""
+
+    token = StringField(
+        _("Application token of Bitrix24"),
+        [Hint(maxlength=200)],
+        description=_("Then its events count only with this token. Empty keeps it, - removes it."),
+    )
+    callback_extension = StringField(
+        _("Extension for callbacks"),
+        [Hint(maxlength=80)],
+        description=_("Rings when a visitor asks to be called back, if nobody has talked with them before."),
+    )
+
+
 class SetupForm(ProjectForm):
     """The first owner and the first project."""
 

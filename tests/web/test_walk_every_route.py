@@ -18,7 +18,7 @@ from tests.support.two_processes import here_and_in_two_processes
 
 PUBLIC = {
     "static", "security.static", "health.health", "health.parts", "setup.setup", "home.start", "home.language",
-    "recordings.play", "favicon",
+    "recordings.play", "favicon", "dial.order",
     "security.login", "security.logout", "security.forgot_password", "security.reset_password",
     "security.two_factor_token_validation", "security.two_factor_rescue", "security.mf_recovery", "security.tf_select",
     "invitations.with_link",
@@ -52,6 +52,7 @@ EDITOR = {
 OWNER = {
     "project.settings", "project.remove", "project.alert", "project.mute", "project.working_time",
     "project.recording_links", "project.revoke_links",
+    "crm_calls.index", "crm_calls.change", "crm_calls.renew", "crm_calls.remove",
     "members.invite", "members.change", "members.send_again", "members.withdraw", "keys.index", "keys.create",
     "keys.remove", "pbxs.create", "pbxs.edit", "pbxs.check", "pbxs.remove", "pbxs.take_context", "audit.index",
 }  # fmt: skip

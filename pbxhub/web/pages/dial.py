@@ -1,0 +1,135 @@
+"""Calls begun in a CRM: the address that CRMs call without a session, and the page on which owners set it up."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, Flask, Response, current_app, flash, jsonify, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from limits import parse
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+from sqlalchemy.orm import Session
+
+from pbxhub.account.access import Access
+from pbxhub.account.crm_calls import (
+    address_of,
+    call_for_crm,
+    change_address,
+    enter_by_key,
+    remove_address,
+    renew_address,
+)
+from pbxhub.account.crm_requests import CrmRequest, read_request
+from pbxhub.account.guess_delays import network_of
+from pbxhub.account.refusals import BusyError, Refusal
+from pbxhub.store.dial_addresses import DialAddress
+from pbxhub.store.ordered_calls import OrderedCall
+from pbxhub.translatable import say
+from pbxhub.web.forms import DialForm
+from pbxhub.web.language import _
+from pbxhub.web.page_access import enter
+from pbxhub.wsgi.current import hub, reading, writing
+from pbxhub.wsgi.request_checks import json_body
+
+dial = Blueprint("dial", __name__)
+pages = Blueprint("crm_calls", __name__, url_prefix="/projects/<int:project_id>/crm-calls")
+GUESSES = parse("60 per minute")  # wrong keys from one network; valid ones are not counted
+
+
+def install(app: Flask) -> None:
+    """The count of wrong keys is the application's own."""
+    app.extensions["pbxhub.dial_guesses"] = FixedWindowRateLimiter(MemoryStorage())
+
+
+@dial.route("/dial", methods=["GET", "POST"])
+def order() -> ResponseReturnValue:
+    """Orders the call that somebody has begun in a CRM, and answers as that CRM expects it."""
+    body = json_body() if request.is_json else request.form.to_dict()
+    asked = read_request(request.args.to_dict(), body if isinstance(body, dict) else {})
+    with writing() as session:
+        found = enter_by_key(session, hub(), asked.key, request.remote_addr or "")
+        if found is None:
+            return _unknown_key(asked)
+        try:
+            made = call_for_crm(session, *found, asked)
+        except BusyError as busy:
+            return _refused(asked, [Refusal("", busy.sentence, say("Try again in a moment."))], 429)
+        if isinstance(made, list):
+            return _refused(asked, made, 403 if made[0].path == "auth[application_token]" else 422)
+        return _ordered(asked, made)
+
+
+def _unknown_key(asked: CrmRequest) -> ResponseReturnValue:
+    limiter: FixedWindowRateLimiter = current_app.extensions["pbxhub.dial_guesses"]
+    if asked.key and not limiter.hit(GUESSES, network_of(request.remote_addr or "")):
+        why = Refusal("key", say("Too many wrong keys from this address."), say("Wait a minute."))
+        return _refused(asked, [why], 429)
+    why = Refusal("key", say("This key is not valid."), say("Copy the whole address from the page Calls from the CRM."))
+    return _refused(asked, [why], 403)
+
+
+def _ordered(asked: CrmRequest, made: OrderedCall | None) -> ResponseReturnValue:
+    what = {"id": str(made.id), "status": made.status} if made else {}
+    if asked.sender == "amocrm":
+        return _script({"status": "ok", "action": "call" if made else request.args["_action"], "data": what or []})
+    return jsonify({"result": what} if asked.sender == "bitrix24" else what)
+
+
+def _refused(asked: CrmRequest, refusals: list[Refusal], status: int) -> ResponseReturnValue:
+    text = " ".join(str(each.text) for each in refusals)
+    if asked.sender == "amocrm":
+        return _script({"status": "error", "data": text})
+    return jsonify({"error": refusals[0].path or "refused", "error_description": text}), status
+
+
+def _script(answer: Mapping[str, Any]) -> Response:
+    """amoCRM's widget loads it as a script, so a refusal is a script as well, with status 200."""
+    return Response(f"asterisk_cb({json.dumps(answer)});", mimetype="text/javascript")
+
+
+@pages.get("")
+def index(project_id: int) -> ResponseReturnValue:
+    """The address and how each CRM uses it."""
+    with reading() as session:
+        access = enter(session, project_id, "keys.change")
+        row = session.get(DialAddress, project_id)
+        return _page(session, access, DialForm(obj=row))
+
+
+@pages.post("")
+def change(project_id: int) -> ResponseReturnValue:
+    """The application token and the extension for callbacks."""
+    form = DialForm()
+    with writing() as session:
+        access = enter(session, project_id, "keys.change")
+        if not address_of(session, access):
+            return redirect(url_for("crm_calls.index", project_id=project_id))
+        if not form.validate_on_submit() or not form.take(change_address(session, access, form.data)):
+            return _page(session, access, form), 422
+    flash(_("Saved."))
+    return redirect(url_for("crm_calls.index", project_id=project_id))
+
+
+@pages.post("/renew")
+def renew(project_id: int) -> ResponseReturnValue:
+    """A first address, or another one."""
+    with writing() as session:
+        renew_address(session, enter(session, project_id, "keys.change"))
+    return redirect(url_for("crm_calls.index", project_id=project_id))
+
+
+@pages.post("/delete")
+def remove(project_id: int) -> ResponseReturnValue:
+    """No more calls by the address."""
+    with writing() as session:
+        remove_address(session, enter(session, project_id, "keys.change"))
+    flash(_("Deleted."))
+    return redirect(url_for("crm_calls.index", project_id=project_id))
+
+
+def _page(session: Session, access: Access, form: DialForm) -> str:
+    row = session.get(DialAddress, access.project.id)
+    return render_template(
+        "account/crm_calls.html", address=address_of(session, access), form=form, has_token=bool(row and row.token_hash)
+    )
