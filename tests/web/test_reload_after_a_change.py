@@ -93,6 +93,7 @@ ASKING_FIRST = {"errors.preview_send"}  # shows what would be done, and changes 
 ELSEWHERE = {  # need more than one step; tested where they are: test_sign_in, test_invite_a_colleague, test_set_up_…
     "setup.setup", "invitations.with_link", "invitations.accept", "invitations.decline", "errors.stop",
     "errors.unchecked",
+    "dial.order",  # for CRMs, not for browsers: tests/api/test_call_from_a_crm.py
     "security.login", "security.logout", "security.forgot_password", "security.reset_password",
     "security.two_factor_token_validation", "security.two_factor_rescue", "security.mf_recovery", "security.tf_select",
     "security.change_password", "security.verify", "security.two_factor_setup", "security.two_factor_setup_validate",
