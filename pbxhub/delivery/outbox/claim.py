@@ -37,6 +37,7 @@ from pbxhub.store.columns import AMONG, RAW_IDS, JsonColumn, UtcDateTime
 from pbxhub.store.ids import new_id
 from pbxhub.store.postgresql import STALLED
 from pbxhub.store.session import Base
+from pbxhub.store.webhooks import WebhookPace
 from pbxhub.webhooks.attached import load_files
 from pbxhub.webhooks.request import Request
 
@@ -147,7 +148,7 @@ def _lease(
 
 
 _SET_PACE = text(
-    "INSERT INTO webhook_pace (webhook_id, next_on) VALUES (:webhook_id, :next_on)"
+    f"INSERT INTO {WebhookPace.__tablename__} (webhook_id, next_on) VALUES (:webhook_id, :next_on)"  # noqa: S608
     " ON CONFLICT (webhook_id) DO UPDATE SET next_on = excluded.next_on"
 ).bindparams(bindparam("next_on", type_=UtcDateTime()))
 
