@@ -60,7 +60,9 @@ def test_headers_go_out_in_order_empty_ones_too_and_nothing_is_added() -> None:
     with Cage(zoo.says(zoo.http(200))) as cage:
         send(cage.url, headers=headers)
         lines = cage.requests[0].split(b"\r\n\r\n")[0].split(b"\r\n")[1:]
-    own = [line for line in lines if not line.startswith((b"Host", b"User-Agent", b"Accept-Encoding", b"Content-Length"))]
+    own = [
+        line for line in lines if not line.startswith((b"Host", b"User-Agent", b"Accept-Encoding", b"Content-Length"))
+    ]
     assert own == [b"X-B: 1", b"x-a:", b"X-B: 2", b"Content-Type: application/json", b"X-Name: caf\xe9"]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pbxhub.calls.stages import CallReport
+from pbxhub.delivery.links import AS_LONG_AS_KEPT
 from pbxhub.delivery.outbox import Claimed
 from pbxhub.delivery.outbox.ordered_call_status import ask_cancel, settle
 from pbxhub.store.delivery_rows import Delivery
@@ -64,7 +65,7 @@ FIELDS = {
     "call_duration": ({"billsec": 42}, lambda one, call: 42),
     "recording_url": (
         {"recording_file": "/a.wav"},
-        lambda one, call: LINKS.recording(call.id, call.pbx_id, "/a.wav", at(60)),
+        lambda one, call: LINKS.recording(call.id, call.pbx_id, "/a.wav", AS_LONG_AS_KEPT, at(60)),
     ),
     "transcript": ({}, lambda one, call: "Hello?"),
     "agent_id": ({}, lambda one, call: "101"),

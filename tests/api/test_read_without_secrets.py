@@ -14,7 +14,7 @@ from tests.support.planted import Planted, plant
 from tests.support.served import OPEN, Served
 from tests.support.signing_in import member, program
 
-_FILE = re.compile(r'"file": ?"([^"]+)"')  # a body as bytes, in base64
+_FILE = re.compile(r'"file": ?"([A-Za-z0-9+/]+={0,2})"')  # a body as bytes, in base64
 _PLACE = re.compile(r"<(?:[^<>:]+:)?(\w+)>")
 
 

@@ -12,6 +12,7 @@ from werkzeug.test import Client
 from pbxhub import services
 from pbxhub.account.first_owner import first_setup
 from pbxhub.delivery.context import open_context
+from pbxhub.delivery.links import AS_LONG_AS_KEPT
 from pbxhub.opening import OpenHub
 from pbxhub.settings import Settings, SettingsError, read_settings
 from pbxhub.store.session import Database
@@ -166,7 +167,9 @@ def test_links_that_leave_the_hub_have_the_path(
     assert link.address.startswith("https://example.com/pbx/reset-password/")
     context = app.extensions["pbxhub"].context
     assert context.links.call_card("1").startswith("https://example.com/pbx/calls/")
-    assert context.links.recording("1", None, "a.wav", now()).startswith("https://example.com/pbx/recordings/")
+    assert context.links.recording("1", None, "a.wav", AS_LONG_AS_KEPT, now()).startswith(
+        "https://example.com/pbx/recordings/"
+    )
 
 
 def test_the_link_of_the_first_start_has_the_path(settings: Settings, database: Database) -> None:
