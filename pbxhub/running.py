@@ -23,7 +23,17 @@ from pbxhub.demo.demo_project import retire_demo
 from pbxhub.demo.receiver import describe
 from pbxhub.demo.run_demo import showing
 from pbxhub.opening import OpenHub, database_of, open_hub
-from pbxhub.services import answering, bound, collect_seldom, listening, measuring, pages, retention, working
+from pbxhub.services import (
+    answering,
+    bound,
+    collect_seldom,
+    listening,
+    measuring,
+    pages,
+    retention,
+    sending_new,
+    working,
+)
 from pbxhub.settings import Settings
 from pbxhub.store.only_listener import OtherListenerError, only_listener
 from pbxhub.vault import Vault
@@ -62,7 +72,7 @@ def run_pages() -> None:
 def run_part(name: str) -> None:
     """One part: listen, work or agi."""
     services: dict[str, list[Service]] = {
-        "listen": [_only_listener, listening], "work": [working], "agi": [_answering],
+        "listen": [_only_listener, sending_new, listening], "work": [working], "agi": [_answering],
     }  # fmt: skip
     _run_until_stopped(open_hub(), services[name])
 

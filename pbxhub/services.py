@@ -15,6 +15,8 @@ from datetime import timedelta
 import structlog
 from flask import Flask
 from prometheus_client import REGISTRY, start_http_server
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from pbxhub.agi.conversation import Shared
 from pbxhub.agi.recorder import Recorder
@@ -25,7 +27,7 @@ from pbxhub.ami.pbx_rows import pbx_row
 from pbxhub.ami.publisher import Publisher
 from pbxhub.api import install as install_api
 from pbxhub.database_url import database_places
-from pbxhub.delivery.background_jobs import BackgroundJobs
+from pbxhub.delivery.background_jobs import GUARD_EVERY, BackgroundJobs
 from pbxhub.delivery.call_rows import Reports
 from pbxhub.delivery.heartbeat import beating
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
@@ -44,6 +46,7 @@ from pbxhub.sending.sender import Sender
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import enabled_pbxs
 from pbxhub.store.agi_tokens import Tokens
+from pbxhub.store.database_errors import reason
 from pbxhub.store.listeners import LeaseTokens
 from pbxhub.tracing import tracing
 from pbxhub.web import create_app
@@ -138,6 +141,48 @@ def working(hub: OpenHub) -> Iterator[None]:
         worker.stop()
         jobs.stop()
         stack.close()
+
+
+@contextmanager
+def sending_new(hub: OpenHub) -> Iterator[None]:
+    """Runs the sender of `pbxhub listen`: on PostgreSQL, first attempts leave right after the commit of their stage."""
+    settings = hub.settings
+    if hub.context.database.is_sqlite or not settings.listen_sends:
+        yield
+        return
+    engine: Engine[tuple[Claimed, Prepared | Fetch]] = Engine(guard(hub), settings.workers)
+    with tracing(settings) as traces:
+        metrics = WorkerMetrics(REGISTRY if settings.metrics else None)
+        worker = Worker(
+            hub.context, engine, capacity=settings.workers, metrics=metrics, traces=traces, claims=False
+        )  # fmt: skip
+        worker.start()
+        try:
+            with _renewed(_guard_updater(hub, engine)):
+                yield
+        finally:
+            worker.stop()
+
+
+@contextmanager
+def _renewed(renew: Callable[[], None]) -> Iterator[None]:
+    """Calls it every few seconds; while the database is away, the guard stays as it is."""
+    stopping = threading.Event()
+
+    def run() -> None:
+        while not stopping.wait(GUARD_EVERY.total_seconds()):
+            try:
+                renew()
+            except (DBAPIError, PoolTimeoutError) as error:
+                log.warning("database away; the address guard stays as it is", error=reason(error))
+
+    thread = threading.Thread(target=run, name="guard", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join(2.0)
 
 
 @contextmanager
@@ -241,18 +286,18 @@ def retention(settings: Settings) -> Retention:
     )
 
 
-def _guard_updater(
-    hub: OpenHub, engine: Engine[tuple[Claimed, Prepared | Fetch]], sender: Sender
-) -> Callable[[], None]:
-    """Returns a function that gives both a new guard: when a PBX was added, removed or moved, and every few minutes
-    because the DNS may have changed."""
+def _guard_updater(hub: OpenHub, *senders: Engine[tuple[Claimed, Prepared | Fetch]] | Sender) -> Callable[[], None]:
+    """Returns a function that gives all of them a new guard: when a PBX was added, removed or moved, and every few
+    minutes because the DNS may have changed."""
     known, due = _pbx_places(hub), time.monotonic() + _GUARD_LASTS
 
     def renew() -> None:
         nonlocal known, due
         places = _pbx_places(hub)
         if places != known or time.monotonic() > due:
-            engine.guard = sender.guard = guard(hub)
+            renewed = guard(hub)
+            for sender in senders:
+                sender.guard = renewed
             known, due = places, time.monotonic() + _GUARD_LASTS
 
     return renew

@@ -58,6 +58,7 @@ class Settings:
     allowed_networks: private networks that webhooks may reach.
     projects: who may create projects, "operator" or "everyone" who signs in.
     workers: HTTP requests that may be in flight at once in one process.
+    listen_sends: whether `pbxhub listen` sends the first attempts of what it reports (PostgreSQL).
     stage_memory: stages the listener keeps in memory while the database is unavailable; then it disconnects from the
     PBX.
     metrics: address and port for Prometheus, or None. mail: None sends no mail.
@@ -82,6 +83,7 @@ class Settings:
     allowed_networks: tuple[Network, ...]
     projects: str
     workers: int
+    listen_sends: bool
     stage_memory: int
     metrics: tuple[str, int] | None
     health_token: str = field(repr=False)
@@ -130,6 +132,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         allowed_networks=variables.read("ALLOWED_NETWORKS", "", _networks),
         projects=variables.read("PROJECTS", "operator", _one_of("operator", "everyone")),
         workers=variables.read("WORKERS", "256", _between(1, 2000)),
+        listen_sends=variables.read("LISTEN_SENDS", "yes", _one_of("yes", "no")) == "yes",
         stage_memory=variables.read("STAGE_MEMORY", "100000", _between(100, 10_000_000)),
         metrics=variables.read("METRICS", "", _endpoint),
         health_token=variables.read("HEALTH_TOKEN", "", _token),

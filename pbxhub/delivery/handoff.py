@@ -1,4 +1,5 @@
-"""On PostgreSQL, new deliveries go to the worker of the same process in the transaction that writes them.
+"""On PostgreSQL, new deliveries go to the worker of the same process, or to the sender of `pbxhub listen`, in the
+transaction that writes them.
 
 Without a hand-off: 1. publish commits; 2. its NOTIFY wakes a worker; 3. the worker claims and commits; 4. the request
 leaves. With it, the claim is a part of step 1, and the requests leave right after its commit. It is the same claim

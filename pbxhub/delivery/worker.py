@@ -54,13 +54,14 @@ class Worker:
     def __init__(
         self, context: DeliveryContext, engine: "Engine[tuple[Claimed, Prepared | Fetch]]", *,
         capacity: int = 64, lease: timedelta = LEASE, metrics: WorkerMetrics | None = None,
-        traces: "Traces | None" = None,
+        traces: "Traces | None" = None, claims: bool = True,
     ) -> None:  # fmt: skip
         """engine: the worker starts, wakes and closes it. capacity: requests in
         flight at once in this process. With several projects, one of them gets half at most: if all its receivers hang,
         the others still have places.
 
-        lease: how long after the deadline of a request its delivery stays with this worker.
+        lease: how long after the deadline of a request its delivery stays with this worker. claims: False for the
+        sender of `pbxhub listen`: it sends what is handed to it, and leaves all that is tried again to other workers.
         """
         self._context = context
         self._database = context.database
@@ -68,6 +69,7 @@ class Worker:
         self._engine = engine
         self._capacity = capacity
         self._lease = lease
+        self._claims = claims
         self._metrics = metrics or WorkerMetrics()
         self._traces = traces
         self._wakeup_listener = WakeupListener(context.database, context.wakeups, self._wake)
@@ -83,7 +85,8 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
     def start(self) -> None:
-        self._wakeup_listener.start()
+        if self._claims:
+            self._wakeup_listener.start()
         self._thread.start()
         if not self._database.is_sqlite:
             self._context.handoff.open(self)
@@ -94,7 +97,8 @@ class Worker:
         self._stopping.set()
         self._wake()
         self._thread.join()
-        self._wakeup_listener.stop()
+        if self._claims:
+            self._wakeup_listener.stop()
 
     def works(self) -> bool:
         """Whether the worker claims and records: it takes a turn every LOOK_AGAIN seconds at least."""
@@ -212,7 +216,7 @@ class Worker:
         """Records what has ended and claims what is due. On SQLite in one transaction, because only one can write at a
         time. On PostgreSQL in two: recording must not wait until another process has chosen (claim.py)."""
         asked = self._is_something_due(before)
-        if asked:  # a wakeup that comes from now on is for the next turn
+        if asked or not self._claims:  # a wakeup that comes from now on is for the next turn
             self._woken.clear()
         batch = Batch((), before.next_due, False)
         if self._database.is_sqlite:
@@ -223,7 +227,7 @@ class Worker:
             if self._finished:
                 with self._database.write() as session:
                     asked = self._record(session) or asked
-            if asked:
+            if asked and self._claims:
                 with self._database.write() as session:
                     batch = self._claim(session)
         self._finished.clear()
@@ -237,6 +241,8 @@ class Worker:
 
     def _is_something_due(self, batch: Batch) -> bool:
         """Whether a claim may find something: not if the loop woke up only because requests have ended."""
+        if not self._claims:
+            return False
         if not self._finished or self._woken.is_set() or batch.more:
             return True
         return batch.next_due is not None and batch.next_due <= self._clock()
@@ -244,7 +250,10 @@ class Worker:
     def _record(self, session: Session) -> bool:
         """True: something will be tried again, and a claim is needed to know when."""
         results = record(self._context, session, self._finished, self._clock())
-        return any(result.state == PENDING for result in results)
+        again = any(result.state == PENDING for result in results)
+        if again and not self._claims:  # somebody else must learn when it is due
+            self._context.wakeups.send(session)
+        return again
 
     def _claim(self, session: Session) -> Batch:
         return claim(self._context, session, self._room(), self._clock(), self._rooms(), self._lease)
