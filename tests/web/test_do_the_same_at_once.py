@@ -109,6 +109,7 @@ CASES = {
 # these make nothing, or something that may be there any number of times and refers to nothing that may be only once
 HARMLESS = {
     "account.change_project", "account.add_pbx", "account.change_pbx", "account.check_pbx", "account.change_number",
+    "webhooks.rename", "webhooks.switch_together", "account.revoke_recording_links",
     "webhooks.order", "webhooks.sign", "webhooks.set_up", "webhooks.simulate", "webhooks.copy", "webhooks.hold",
     "webhooks.go_on", "webhooks.preview_draft", "webhooks.preview_one", "webhooks.test", "calls.transcript",
     "deliveries.send_one", "deliveries.checked", "deliveries.send", "events.hand_in", "resthooks.call",
