@@ -250,7 +250,7 @@ def test_the_hub_adds_what_it_knows(database: Database) -> None:
     world.publish(one, now=at(1))
     call = calls(database)[1]
     found = body(world)
-    assert found.pop("recording").startswith(f"https://pbx.example.com/recordings/{call.id}?expires=")
+    assert found.pop("recording").startswith(f"https://pbx.example.com/recordings/{call.id}?signature=")
     assert found == {
         "event": PICKUP, "project_name": "Flower shop", "employee_name": "Ivan", "department": "Sales",
         "manager_id": "504141", "n_alias": "Main page", "caller_e164": "+380441234567", "country": "UA",

@@ -223,7 +223,7 @@ def test_the_one_followed_redirect_carries_nothing_of_the_request() -> None:
         assert answer.outcome == "ok"
         (arrived,) = second.requests
         assert (arrived.method, arrived.path, arrived.body) == ("GET", "/result?x=1", b"")
-        assert {name.lower() for name, _ in arrived.headers} == {"host", "user-agent"}
+        assert {name.lower() for name, _ in arrived.headers} == {"accept-encoding", "host", "user-agent"}
 
 
 def test_the_followed_redirect_passes_the_guard_and_is_followed_once() -> None:
