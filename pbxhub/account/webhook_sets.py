@@ -82,8 +82,12 @@ def remove_set(session: Session, access: Access, found: WebhookSet) -> None:
 
 
 def bring_set_back(session: Session, access: Access, name: str) -> WebhookSet:
-    """Undoes the last remove_set() of this name within a day, as bring_back() does for one. Raises NotFoundError."""
-    deleted = select(Webhook).where(Webhook.project_id == access.project.id, Webhook.set_name == name)
+    """Undoes the last remove_set() of this name within a day, as bring_back() does for one. Raises the same."""
+    lock_project(session, access.project.id)
+    if not name:  # what is in no set, the hub's own webhooks too, was not deleted together
+        raise NotFoundError
+    ours = select(Webhook).where(Webhook.project_id == access.project.id, Webhook.kind == "event")
+    deleted = ours.where(Webhook.set_name == name)
     rows = session.scalars(deleted.where(Webhook.deleted_on > access.now - UNDONE).order_by(Webhook.position)).all()
     last = max((row.deleted_on for row in rows if row.deleted_on), default=None)
     found = [row for row in rows if row.deleted_on == last]

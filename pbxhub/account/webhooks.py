@@ -11,12 +11,12 @@ from pbxhub.account.access import Access
 from pbxhub.account.audit_log import Action, differences, note
 from pbxhub.account.refusals import NotAllowedError, NotFoundError
 from pbxhub.account.secret_visibility import visible_spec
-from pbxhub.account.webhook_drafts import Draft, connection_errors, live_webhooks, read_draft
+from pbxhub.account.webhook_drafts import MOST_WEBHOOKS, Draft, connection_errors, live_webhooks, read_draft
 from pbxhub.account.webhook_fields import all_fields, changed_fields, flatten, logged_fields, own_fields
 from pbxhub.account.webhook_secrets import drop_moved_secrets, key_errors, secret_errors, store_secrets
 from pbxhub.calls.stages import JSON
 from pbxhub.delivery.outbox import cancel_pending, pause, resume
-from pbxhub.store.accounts import User
+from pbxhub.store.accounts import User, lock_project
 from pbxhub.store.connections import connection_named, connections_of
 from pbxhub.store.webhooks import Webhook, WebhookVersion, remember_version, touch_webhooks
 from pbxhub.translatable import say
@@ -125,7 +125,8 @@ def remove(session: Session, access: Access, webhook: Webhook) -> None:
 
 def bring_back(session: Session, access: Access, webhook_id: int) -> Webhook:
     """Undoes remove() of the last day: on or off as it was, but off when it had secrets, which are gone. What was
-    cancelled stays cancelled. Raises NotFoundError, also later."""
+    cancelled stays cancelled. Raises NotFoundError, also later, or SpecError as put_back_deleted."""
+    lock_project(session, access.project.id)
     webhook = session.get(Webhook, webhook_id)
     is_ours = webhook and webhook.project_id == access.project.id and webhook.kind == "event"
     if not webhook or not is_ours or not webhook.deleted_on or webhook.deleted_on < access.now - UNDONE:
@@ -135,7 +136,10 @@ def bring_back(session: Session, access: Access, webhook_id: int) -> Webhook:
 
 
 def put_back_deleted(session: Session, access: Access, rows: Sequence[Webhook]) -> None:
-    """Deleted webhooks are there again. First all of them, then each is switched on: one may lead to another."""
+    """Deleted webhooks are there again. First all of them, then each is switched on: one may lead to another.
+    Needs lock_project(). Raises SpecError when a name has been taken since, or the project has no room for them."""
+    if errors := _no_place(live_webhooks(session, access), rows):
+        raise SpecError(errors)
     for row in rows:
         row.deleted_on = None
         auth = row.spec.request.auth
@@ -147,6 +151,16 @@ def put_back_deleted(session: Session, access: Access, rows: Sequence[Webhook]) 
         row.enabled = bool(last and last.enabled) and not incomplete(session, access, row)
         note(session, access, "webhook brought back", row.name, {}, logged_fields(row))
     touch_webhooks(session, access.project.id)
+
+
+def _no_place(live: Sequence[Webhook], rows: Sequence[Webhook]) -> list[FieldError]:
+    taken = {row.name for row in live}
+    why = say("Another event of this project has this name. Rename or delete that one first.")
+    errors = [FieldError(row.name, why) for row in rows if row.name in taken]
+    if len(live) + len(rows) > MOST_WEBHOOKS:
+        most = say("The project may have %(n)s events at most.", n=MOST_WEBHOOKS)
+        errors.append(FieldError(rows[0].name, most))
+    return errors
 
 
 def reorder(session: Session, access: Access, wanted: Iterable[int]) -> None:

@@ -12,6 +12,7 @@ from pbxhub.store.accounts import AuditEntry
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec, dump_spec
+from pbxhub.wsgi.current import now
 from tests.support.people import Browser, People
 
 SignedIn = Callable[[str], Browser]
@@ -119,6 +120,29 @@ def test_its_deletion_is_undone_as_one(database: Database, people: People, edito
     )
     answer = editor.post(f"/projects/{people.project}/webhooks/sets/bring-back?set=Other")
     assert answer.status_code == 404
+
+
+def test_a_set_does_not_come_back_beside_webhooks_that_have_got_its_names(
+    database: Database, people: People, editor: Browser
+) -> None:
+    crm(editor, people)
+    post(editor, people, "sets/delete", set="CRM")
+    add(editor, people, FINISH, "")
+    assert f"{FINISH}: Another event of this project has this name." in post(editor, people, "sets/bring-back?set=CRM")
+    assert sorted(row.name for row in rows(database)) == sorted(["Slack", FINISH])
+
+
+def test_undoing_the_deletion_of_a_nameless_set_revives_nothing(
+    database: Database, people: People, editor: Browser
+) -> None:
+    """What is in no set has an empty name of its set: also the hub's own webhooks of former REST hooks."""
+    alone = add(editor, people, "Alone", "")
+    post(editor, people, f"{alone}/delete")
+    with database.write() as session:
+        session.add(Webhook(project_id=people.project, kind="resthook", name="Resthook x", stage="resthook",
+                            spec=WebhookSpec(), enabled=False, deleted_on=now(), created_on=now()))  # fmt: skip
+    assert editor.post(f"/projects/{people.project}/webhooks/sets/bring-back?set=").status_code == 404
+    assert rows(database) == []
 
 
 def test_it_is_renamed_unless_the_name_is_taken(database: Database, people: People, editor: Browser) -> None:

@@ -60,6 +60,35 @@ def test_it_comes_back_for_a_day_only_and_for_editors_only(
     assert editor.post(back).status_code == 302
 
 
+def test_it_does_not_come_back_beside_one_that_has_got_its_name(
+    database: Database, people: People, signed_in: Callable[[str], Browser]
+) -> None:
+    hook, editor = add(database, people, Auth()), signed_in("editor")
+    editor.get(f"/projects/{people.project}/webhooks")
+    page = editor.post(f"/projects/{people.project}/webhooks/{hook}/delete", follow_redirects=True).text
+    newer = add(database, people, Auth())
+    page = press_undo(editor, page)
+    assert "CRM: Another event of this project has this name. Rename or delete that one first." in page
+    with database.write() as session:
+        assert session.get_one(Webhook, hook).deleted_on is not None
+        session.get_one(Webhook, newer).name = "Other CRM"
+    assert "CRM is there again" in press_undo(editor, page), "the button is there again"
+
+
+def test_it_does_not_come_back_when_the_project_is_full(
+    database: Database, people: People, signed_in: Callable[[str], Browser], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pbxhub.account.webhooks.MOST_WEBHOOKS", 1)
+    hook, editor = add(database, people, Auth()), signed_in("editor")
+    editor.get(f"/projects/{people.project}/webhooks")
+    editor.post(f"/projects/{people.project}/webhooks/{hook}/delete")
+    with database.write() as session:
+        session.add(Webhook(project_id=people.project, name="New", stage="incoming.after", created_on=now(),
+                            spec=WebhookSpec()))  # fmt: skip
+    back = f"/projects/{people.project}/webhooks/{hook}/bring-back"
+    assert "The project may have 1 events at most." in editor.post(back, follow_redirects=True).text
+
+
 def test_a_pause_is_undone_and_never_turned_into_another_one(
     database: Database, people: People, signed_in: Callable[[str], Browser]
 ) -> None:

@@ -6,6 +6,7 @@ from flask.typing import ResponseReturnValue
 from pbxhub.account.webhook_sets import bring_set_back, remove_set, rename_set, set_named, switch_set
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
+from pbxhub.web.pages.webhooks import not_brought_back
 from pbxhub.webhooks.spec import SpecError
 from pbxhub.wsgi.current import writing
 
@@ -53,9 +54,12 @@ def delete_set(project_id: int) -> ResponseReturnValue:
 @pages.post("/bring-back")
 def bring_back(project_id: int) -> ResponseReturnValue:
     """Undoes the deletion of a set."""
-    with writing() as session:
-        access = enter(session, project_id, "webhooks.change")
-        found = bring_set_back(session, access, request.args.get("set", ""))
+    name = request.args.get("set", "")
+    try:
+        with writing() as session:
+            found = bring_set_back(session, enter(session, project_id, "webhooks.change"), name)
+    except SpecError as error:
+        return not_brought_back(project_id, error)
     if found.enabled:
         flash(_("%(name)s is there again, switched on.", name=found.name))
     else:

@@ -115,13 +115,22 @@ def remove(project_id: int, webhook_id: int) -> ResponseReturnValue:
 @pages.post("/<int:webhook_id>/bring-back")
 def bring_back(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Undoes the deletion of a webhook."""
-    with writing() as session:
-        access = enter(session, project_id, "webhooks.change")
-        webhook = webhooks.bring_back(session, access, webhook_id)
+    try:
+        with writing() as session:
+            webhook = webhooks.bring_back(session, enter(session, project_id, "webhooks.change"), webhook_id)
+    except SpecError as error:
+        return not_brought_back(project_id, error)
     if webhook.enabled:
         flash(_("%(name)s is there again, switched on.", name=webhook.name))
     else:
         flash(_("%(name)s is there again, switched off. If it had secrets, enter them again.", name=webhook.name))
+    return redirect(url_for("webhooks.index", project_id=project_id))
+
+
+def not_brought_back(project_id: int, error: SpecError) -> ResponseReturnValue:
+    """Says why, with the button again, for when the reason is gone."""
+    first, undo = error.errors[0], request.script_root + request.full_path.rstrip("?")
+    flash(f"{first.path}: {said(first.message)}", f"undo {undo}")
     return redirect(url_for("webhooks.index", project_id=project_id))
 
 
