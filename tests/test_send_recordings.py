@@ -26,12 +26,13 @@ from pbxhub.delivery.outbox.resend import resend_one
 from pbxhub.delivery.worker import Worker
 from pbxhub.sending.address_guard import AddressGuard, endpoints
 from pbxhub.sending.engine import Engine
+from pbxhub.sending.upload import Upload
 from pbxhub.sending.webhook_signatures import SigningKeys, identify, new_key, seal_keys
 from pbxhub.store.accounts import COMMON_FOLDER, Pbx
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Received, Receiver, Reply
-from pbxhub.webhooks.attached import load_files
+from pbxhub.webhooks.attached import Attached, load_files
 from pbxhub.webhooks.check import check_spec, problems
 from pbxhub.webhooks.curl_command import as_curl
 from pbxhub.webhooks.spec import Limits, Parameter, RequestSpec, SpecError, WebhookSpec
@@ -226,6 +227,59 @@ def test_the_signature_covers_the_file(world: World, spool: Path) -> None:
     at = request.received_on.fromtimestamp(int(request.header("webhook-timestamp") or ""), request.received_on.tzinfo)
     right = dict(identify(request.header("webhook-id") or "", 1, keys, at, (request.body,)))
     assert request.header("webhook-signature") == right["webhook-signature"]
+
+
+def test_nobody_waits_while_a_large_recording_is_signed(
+    world: World, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk gives nothing until the other project's request has arrived."""
+    with Receiver() as receiver:
+        other = World(world.database)
+        world.webhook(AFTER, posting(receiver.url, Parameter("a", value="<<recording_base64>>"), format="form"))
+        other.webhook(AFTER, WebhookSpec(request=RequestSpec(url=receiver.url)))
+        begun, arrived, content = threading.Event(), threading.Event(), Upload._content
+
+        def slow(upload: Upload) -> Iterator[bytes]:
+            begun.set()
+            arrived.wait(5)
+            return content(upload)
+
+        monkeypatch.setattr(Upload, "_content", slow)
+        with working(world, spool, receiver.port):
+            call_ends(world)
+            assert begun.wait(5)
+            other.publish(ended("2.2", ""), now=utc_now())
+            (request,) = receiver.wait_for(1)
+            arrived.set()
+            assert b"a=" not in request.body
+            receiver.wait_for(2)
+
+
+def test_a_signed_form_reads_its_recording_twice_once_to_sign_and_once_to_send(tmp_path: Path) -> None:
+    write(tmp_path / "call.wav", SOUND)
+    with (tmp_path / "call.wav").open("rb") as file:
+        upload = Upload(b"a=&b=1", [Attached(2, "call.wav", "form")], file, len(SOUND))
+        body = b"".join(upload.parts())
+        file.close()
+        upload.measure()
+        assert upload.length == len(body)
+
+
+def test_a_recording_that_becomes_shorter_before_it_is_sent_says_so(
+    world: World, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Upload, "__init__", longer(Upload.__init__))
+    with Receiver() as receiver:
+        world.webhook(AFTER, posting(receiver.url, Parameter("a", value="<<recording_base64>>"), format="form"))
+        with working(world, spool, receiver.port):
+            call_ends(world)
+            wait_until(lambda: [row.outcome for row in world.deliveries()] == ["file_unreadable"])
+    assert "became shorter" in world.deliveries()[0].message
+
+
+def longer(init: Any) -> Any:
+    """The file had a byte more when it was opened."""
+    return lambda upload, body, files, file, size: init(upload, body, files, file, size + 1)
 
 
 def test_a_caller_cannot_place_a_file_or_a_boundary(world: World, spool: Path) -> None:

@@ -103,6 +103,8 @@ def join(
     upload = Upload(stored.body, stored.files, recording.file, recording.size) if recording else None
     body = upload.parts() if upload else (stored.body,)
     added = identify(message_id, attempt, known.keys, now, body)
+    if upload:
+        upload.measure()
     request = replace(stored, headers=(*stored.headers, *added))
     secrets: tuple[str, ...] = ()
     auth = known.auth or spec.request.auth

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import Counter, defaultdict, deque
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -19,14 +20,14 @@ from pbxhub.delivery.outbox import Batch, Claimed, Finished, claim, record
 from pbxhub.delivery.outbox.attempt_result import given_up
 from pbxhub.delivery.outbox.claim import LEASE
 from pbxhub.delivery.outbox.lost_attempts import give_back
-from pbxhub.delivery.prepare import NoTokenError, Prepared, UnsendableError, prepare
+from pbxhub.delivery.prepare import Prepared, prepare
+from pbxhub.delivery.ready_to_send import Ready, ready_to_send
 from pbxhub.delivery.wakeup import WakeupListener
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.exchange import Answer
-from pbxhub.sending.outcomes import FILE_NOT_READY, TOKEN_REFUSED, UNREADABLE, describe
+from pbxhub.sending.outcomes import FILE_NOT_READY, describe
 from pbxhub.store.database_errors import reason
 from pbxhub.store.delivery_rows import PENDING
-from pbxhub.vault import VaultError
 
 if TYPE_CHECKING:  # needs an extra that not every hub has
     from pbxhub.delivery.traces import Traces
@@ -37,6 +38,7 @@ LOOK_AGAIN = 4.0  # seconds until the next claim without a wakeup: one may be lo
 _HANGS = 60.0  # seconds without a turn: the database is away, or the worker is stuck
 DATABASE_AWAY = 0.5  # seconds between two tries
 AWAY = (OperationalError, InterfaceError, PoolTimeoutError)  # not reachable, full, read-only, or locked for long
+PREPARE_AT_ONCE = 2  # requests with a recording: reading and hashing it is work for the processor
 STOP_WAIT = 8.0  # seconds that requests in flight may take after stop()
 
 log = structlog.get_logger(__name__)
@@ -80,6 +82,8 @@ class Worker:
         ] = {}  # by attempt: after a jump of the clock there may be two of one delivery
         self._finished: list[Finished] = []
         self._handed = deque[Claimed]()  # claimed by other threads, which could not send them
+        self._ready = deque[tuple[Claimed, Ready]]()  # with a recording, prepared by other threads
+        self._preparing = ThreadPoolExecutor(PREPARE_AT_ONCE, "recordings")
         self._lost = deque[Claimed]()  # given up in a claim, to be recorded
         self._turned_at = 0.0  # monotonic
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
@@ -187,6 +191,8 @@ class Worker:
                 self._send_with(claimed, sent.end(answer))
             else:
                 self._ended(claimed, sent, answer, now)
+        while self._ready:
+            self._send_ready(*self._ready.popleft())
         while self._handed:
             self._send(self._handed.popleft())
         while self._lost:
@@ -300,32 +306,30 @@ class Worker:
             self._start(claimed, found)
 
     def _start(self, claimed: Claimed, recording: OpenRecording | None) -> None:
-        try:
-            prepared = prepare(self._context.vault, claimed, self._clock(), recording)
-        except UnsendableError as error:
-            self._give_up(claimed, f"Not sent: {error}.")
-        except NoTokenError as error:
-            self._keep(claimed, (), Answer(TOKEN_REFUSED, str(error)), self._clock())
-            self._wake()
-        except VaultError:  # the key was checked at the start, so only this webhook's secret is sealed with another one
-            self._keep(claimed, (), Answer(UNREADABLE, describe(UNREADABLE).sentence), self._clock())
-            self._wake()
-        except Exception:  # damaged keys of one webhook must not stop the rest of the batch
-            log.exception(
-                "request could not be prepared: unexpected error", delivery=str(claimed.id), webhook=claimed.webhook.id
-            )
-            self._give_up(claimed, f"{describe('render_error').sentence} The hub's log has the details.")
+        """A signature reads the whole recording, which takes a second for 100 MB: others must not wait for it."""
+        if recording is None:
+            self._send_ready(claimed, ready_to_send(self._context.vault, claimed, self._clock()))
         else:
-            self._engine.start(prepared.outgoing, (claimed, prepared))
+            self._preparing.submit(self._prepare_aside, claimed, recording)
 
-    def _give_up(self, claimed: Claimed, sentence: str) -> None:
-        self._keep(claimed, (), Answer("render_error", sentence), self._clock())
-        self._wake()
+    def _prepare_aside(self, claimed: Claimed, recording: OpenRecording) -> None:
+        """Runs on a thread of its own; _collect goes on with it."""
+        ready = ready_to_send(self._context.vault, claimed, self._clock(), recording)
+        self._ready.append((claimed, ready))
+        self._engine.wake()
+
+    def _send_ready(self, claimed: Claimed, ready: Ready) -> None:
+        if isinstance(ready, Answer):
+            self._keep(claimed, (), ready, self._clock())
+            self._wake()
+        else:
+            self._engine.start(ready.outgoing, (claimed, ready))
 
     def _finish(self) -> None:
         deadline = time.monotonic() + STOP_WAIT
         while self._flying and (left := deadline - time.monotonic()) > 0:
             self._collect(left)
+        self._preparing.shutdown(wait=False, cancel_futures=True)
         for (claimed, sent), answer in self._engine.close():
             if isinstance(sent, Prepared):
                 self._ended(claimed, sent, answer, self._clock())

@@ -2,6 +2,7 @@
 
 import base64
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import IO
 
@@ -11,7 +12,7 @@ _PART = 3 * 16 * 1024  # bytes; a multiple of 3, so that base64 needs no padding
 
 
 class Upload:
-    """The stored body with the file inserted. length: bytes of it all, for Content-Length.
+    """The stored body with the file inserted. length: bytes of it all, for Content-Length; call measure() first.
 
     size: bytes of the file. Only these are sent if it grows; if it shrinks, reading raises OSError.
     """
@@ -23,10 +24,25 @@ class Upload:
         self._size = size
         self._rest = b""
         self._reading = self.parts()
-        self.length = len(body) + sum(self._length_of(one.coding) for one in self._files)
+        self.length: int | None = None
+
+    def measure(self) -> None:
+        """Sets length. Reads the file only if its length in a form is not known from parts(): how much is
+        percent-encoded depends on the bytes."""
+        if self.length is None and any(one.coding == "form" for one in self._files):
+            deque(self.parts(), maxlen=0)
+        elif self.length is None:
+            self.length = len(self._body) + sum(self._length_of(one.coding) for one in self._files)
 
     def parts(self) -> Iterator[bytes]:
         """The whole body in small parts, from its beginning."""
+        length = 0
+        for part in self._all_parts():
+            length += len(part)
+            yield part
+        self.length = length
+
+    def _all_parts(self) -> Iterator[bytes]:
         start = 0
         for one in self._files:
             yield self._body[start : one.at]
@@ -64,11 +80,7 @@ class Upload:
             yield part
 
     def _length_of(self, coding: Coding) -> int:
-        if coding == "raw":
-            return self._size
-        if coding == "base64":
-            return (self._size + 2) // 3 * 4
-        return sum(map(len, self._coded(coding)))  # how much is percent-encoded depends on the bytes
+        return self._size if coding == "raw" else (self._size + 2) // 3 * 4
 
 
 def _encoded(part: bytes, coding: Coding) -> bytes:
