@@ -280,6 +280,23 @@ def test_a_time_that_is_not_there_is_neither_inside_nor_outside() -> None:
         assert not compile_filters(spec, SHOP).matches({})
 
 
+@pytest.mark.parametrize(
+    ("moment", "condition"),
+    [
+        (moment, condition)
+        for moment in ("9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00")
+        for condition in (
+            Filter("custom.when", "between", "09:00-18:00"),
+            Filter("custom.when", "on_days", values=("mon", "holiday")),
+            Filter("custom.when", "working_time"),
+            Filter("custom.when", "not_working_time"),
+        )
+    ],
+)
+def test_a_time_without_a_day_in_the_zone_of_the_project_is_at_no_time(moment: str, condition: Filter) -> None:
+    assert not compile_filters(WebhookSpec(filters=(condition,)), SHOP).matches({"custom.when": moment})
+
+
 def test_a_project_without_hours_works_at_any_time_but_on_holidays() -> None:
     spec = WebhookSpec(filters=(Filter("calldate", "working_time"),))
     works = compile_filters(spec, calendar(UTC, [], ["12-25"]))

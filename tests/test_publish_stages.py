@@ -19,6 +19,7 @@ from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.webhooks.params import from_json
 from pbxhub.webhooks.request import CompiledRequest, NotSent, Request
 from pbxhub.webhooks.spec import Filter, Parameter, RequestSpec
+from pbxhub.webhooks.working_time import Calendar
 from tests.support.outbox_world import (
     AFTER,
     BEFORE,
@@ -229,6 +230,22 @@ def test_a_fault_while_one_request_is_made_keeps_the_stage_and_the_other_request
     world.publish(report("1.1", BEFORE))
     found = {row.webhook_id: (row.state, row.outcome) for row in world.deliveries()}
     assert found == {faulty: (FAILED, "render_error"), fine: (PENDING, "")}
+
+
+def test_a_fault_in_the_filters_of_one_keeps_the_stage_and_the_other_requests(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(database)
+    world.webhook(what=spec(filters=(Filter("calldate", "working_time"),)))
+    fine = world.webhook()
+
+    def works_at(_calendar: Calendar, _moment: Any) -> bool:
+        raise RecursionError
+
+    monkeypatch.setattr(Calendar, "works_at", works_at)
+    world.publish(report("1.1", BEFORE))
+    assert [row.webhook_id for row in world.deliveries()] == [fine]
+    assert len(calls(database)) == 1
 
 
 def test_the_hub_adds_what_it_knows(database: Database) -> None:

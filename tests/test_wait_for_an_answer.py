@@ -1,13 +1,16 @@
 """A card is closed with the id that the CRM gave when it was opened, however short the call and slow the CRM."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.orm import Session
 
-from pbxhub.delivery.context import utc_now
+from pbxhub.delivery.context import DeliveryContext, utc_now
 from pbxhub.delivery.outbox import cancel_pending, publish, resend_one
 from pbxhub.delivery.outbox.restored import fail_restored
+from pbxhub.delivery.outbox.stored_stages import values_of_stored
 from pbxhub.delivery.outbox.wait_for_answer import release_all
 from pbxhub.delivery.webhook_cache import WebhookCache
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING, WAITING, Delivery
@@ -184,6 +187,38 @@ def test_the_background_job_leaves_alone_what_still_waits(database: Database) ->
     over(world)
     release_all(context_of(database), at(5))
     assert states(world) == {"Register": PENDING, "Finish": WAITING}
+
+
+def test_a_call_that_cannot_be_released_keeps_back_no_other_one(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faulty, fine = a_card(database), a_card(database)
+    for world in (faulty, fine):
+        over(world)
+    with database.write() as session:
+        session.execute(update(Delivery).where(Delivery.state == PENDING).values(state=CANCELLED))
+
+    def of_the_fine_one(context: DeliveryContext, session: Session, row: Delivery, *more: Any) -> Any:
+        if row.project_id == faulty.project_id:
+            raise RecursionError
+        return values_of_stored(context, session, row, *more)
+
+    monkeypatch.setattr("pbxhub.delivery.outbox.wait_for_answer.values_of_stored", of_the_fine_one)
+    release_all(context_of(database), at(5))
+    found = {row.project_id: row.state for row in fine.deliveries(Delivery.state != CANCELLED)}
+    assert found == {faulty.project_id: WAITING, fine.project_id: PENDING}
+
+
+def test_an_answer_with_a_time_far_from_now_is_recorded(database: Database) -> None:
+    world = World(database)
+    filters = (Filter("webhook.saved.ID", "not_working_time"),)
+    world.webhook(BEFORE, spec(answer=SAVES, on_success="Next"), name="Register")
+    world.webhook("call.hidden", spec(filters=filters), name="Next")
+    world.webhook(AFTER, spec(wait_for="Register", filters=filters), name="Finish")
+    over(world)
+    far = Answer("ok", "", 200, body=b'{"id":"0001-01-01T00:00:00+14:00"}')
+    finish(database, take(database, 1).claimed, far, 2)
+    assert states(world) == {"Register": DELIVERED, "Finish": CANCELLED}
 
 
 def test_a_hub_that_starts_again_goes_on_waiting(database: Database) -> None:

@@ -131,11 +131,21 @@ class LiveWebhook:
 
     def matches(self, values: Mapping[str, Value]) -> bool:
         """Whether the filters accept a stage; those about an answer that is awaited come later: accepts_answer."""
-        return isinstance(self.made, str) or self.made.early.matches(values)
+        return isinstance(self.made, str) or self._asked(self.made.early, values)
 
     def accepts_answer(self, values: Mapping[str, Value]) -> bool:
         """All filters, once the answer is there that the webhook waits for."""
-        return isinstance(self.made, str) or self.made.matcher.matches(values)
+        return isinstance(self.made, str) or self._asked(self.made.matcher, values)
+
+    def _asked(self, filters: Matcher, values: Mapping[str, Value]) -> bool:
+        """False if the filters cannot be asked about these values."""
+        try:
+            return filters.matches(values)
+        except SQLAlchemyError:  # a value is looked up in the database, which is away
+            raise
+        except Exception:  # a bug of the hub must stop neither the call nor the other webhooks of the stage
+            log.exception("not sent: unexpected error in the filters", webhook=self.id)
+            return False
 
     def render(self, values: Mapping[str, Value], zone: tzinfo, country: str) -> Request | NotSent:
         if isinstance(self.made, str):

@@ -136,7 +136,10 @@ def _of_time(item: Filter, name: str, calendar: Calendar) -> Condition:
 
     def asked(value: Value) -> bool:
         moment = _time(value, calendar.zone)
-        return moment is not None and holds(moment)
+        try:
+            return moment is not None and holds(moment)
+        except OverflowError:  # no year 10000: 9999-12-31T23:59:59Z has no day in Kyiv
+            return False
 
     return asked
 

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+import structlog
 from sqlalchemy import literal_column, select
 from sqlalchemy.orm import Session
 
@@ -27,10 +28,13 @@ from pbxhub.delivery.stage_values import Lookups, StageValues
 from pbxhub.delivery.webhook_cache import LiveWebhook, ProjectWebhooks
 from pbxhub.sending.outcomes import OUTCOMES
 from pbxhub.store.columns import one_of
+from pbxhub.store.database_errors import is_away
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, PENDING, WAITING, Delivery, NewDelivery
 from pbxhub.store.ids import new_id
 from pbxhub.translatable import say
 from pbxhub.webhooks.rendered_request import SKIPPED
+
+log = structlog.get_logger(__name__)
 
 MOST_AT_ONCE = 200  # calls whose waiting deliveries release_all looks at in one transaction
 _IS_WAITING = Delivery.state == literal_column(f"'{WAITING}'")  # a literal, so that the partial index can be used
@@ -108,7 +112,7 @@ def release(context: DeliveryContext, session: Session, call_ids: Collection[UUI
 
 
 def release_all(context: DeliveryContext, now: datetime) -> None:
-    """Looks once at every call in which something waits."""
+    """Looks once at every call in which something waits. One that cannot be released is left out and logged."""
     after = UUID(int=0)
     while True:
         query = select(Delivery.call_id).distinct().where(_IS_WAITING, Delivery.call_id > after)
@@ -116,9 +120,22 @@ def release_all(context: DeliveryContext, now: datetime) -> None:
             call_ids = session.scalars(query.order_by(Delivery.call_id).limit(MOST_AT_ONCE)).all()
         if not call_ids:
             return
-        with context.database.write() as session:
-            release(context, session, [one for one in call_ids if one], now)
+        _release_group(context, [one for one in call_ids if one], now)
         after = call_ids[-1] or after
+
+
+def _release_group(context: DeliveryContext, call_ids: Sequence[UUID], now: datetime) -> None:
+    """If the group fails, one call at a time, so that the others are released."""
+    try:
+        with context.database.write() as session:
+            release(context, session, call_ids, now)
+    except Exception as error:
+        if is_away(error):
+            raise
+        log.exception("deliveries that wait could not be released", calls=[str(one) for one in call_ids[:10]])
+        if len(call_ids) > 1:
+            for one in call_ids:
+                _release_group(context, [one], now)
 
 
 def _release_one(
