@@ -13,11 +13,14 @@ from pbxhub.account.sample_calls import values_of
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.account.webhooks import webhook_of
 from pbxhub.delivery.outbox import CannotResendError, send_missing
+from pbxhub.delivery.stage_values import Lookups
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.webhooks import Webhook
-from pbxhub.webhooks.matching import compile_filters
+from pbxhub.webhooks.matching import Matcher, Values, compile_filters
 from pbxhub.webhooks.spec import Filter
+
+MOST_SHOWN = 20  # of one stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +33,41 @@ class Omitted:
     met: object
 
 
+@dataclass(frozen=True, slots=True)
+class AllOmitted:
+    """Those of one stage: the first MOST_SHOWN, and how many more there are."""
+
+    first: list[Omitted]
+    more: int
+
+    def __len__(self) -> int:
+        return len(self.first) + self.more
+
+
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    """A webhook with its conditions, each compiled by itself."""
+
+    webhook: Webhook
+    conditions: list[tuple[Filter, Matcher]]
+
+
 def omitted(
     session: Session, access: Access, call: Call, stages: Sequence[StageEvent], deliveries: Iterable[Delivery]
-) -> dict[UUID, list[Omitted]]:
-    """The webhooks that are switched on and have sent nothing, by the id of the stage."""
+) -> dict[UUID, AllOmitted]:
+    """The webhooks that are switched on and have sent nothing, by the id of the stage. Of many webhooks and many stages
+    each condition is compiled once, and each value is looked up once."""
     sent = {(row.stage_event_id, row.webhook_id) for row in deliveries}
-    switched_on = [row for row in live_webhooks(session, access) if row.enabled]
-    return {
-        event.id: [
-            _reason(session, access, call, event, row)
-            for row in switched_on
-            if row.stage == event.stage and (event.id, row.id) not in sent
-        ]
-        for event in stages
-    }
+    of_stages = {event.stage for event in stages}
+    rows = [row for row in live_webhooks(session, access) if row.enabled and row.stage in of_stages]
+    listeners = [_Listener(row, _conditions(row, access)) for row in rows]
+    lookups, found = Lookups(session), dict[UUID, AllOmitted]()
+    for event in stages:
+        mine = [one for one in listeners if one.webhook.stage == event.stage and (event.id, one.webhook.id) not in sent]
+        values = values_of(session, access, event, call, lookups=lookups)
+        first = [_reason(one, values) for one in mine[:MOST_SHOWN]]
+        found[event.id] = AllOmitted(first, len(mine) - len(first))
+    return found
 
 
 def send_after_all(session: Session, access: Access, call: Call, event_id: UUID, webhook_id: int) -> None:
@@ -59,9 +83,13 @@ def send_after_all(session: Session, access: Access, call: Call, event_id: UUID,
     note(session, access, "sent after all", webhook.name)
 
 
-def _reason(session: Session, access: Access, call: Call, event: StageEvent, webhook: Webhook) -> Omitted:
-    values = values_of(session, access, event, call)
-    for each in webhook.spec.filters:
-        if not compile_filters(replace(webhook.spec, filters=(each,)), access.calendar).matches(values):
-            return Omitted(webhook, each, values.get(each.parameter))
-    return Omitted(webhook, None, None)
+def _conditions(webhook: Webhook, access: Access) -> list[tuple[Filter, Matcher]]:
+    spec = webhook.spec
+    return [(each, compile_filters(replace(spec, filters=(each,)), access.calendar)) for each in spec.filters]
+
+
+def _reason(listener: _Listener, values: Values) -> Omitted:
+    for each, matcher in listener.conditions:
+        if not matcher.matches(values):
+            return Omitted(listener.webhook, each, values.get(each.parameter))
+    return Omitted(listener.webhook, None, None)

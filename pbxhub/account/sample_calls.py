@@ -56,8 +56,9 @@ def recent_calls(session: Session, access: Access, stage: str) -> list[tuple[Sta
 
 def recent_values(session: Session, access: Access, stage: str, name: str) -> list[StageValues]:
     """What the webhook of that name and stage would have been offered in the last calls."""
+    lookups = Lookups(session)
     return [
-        values_of(session, access, event, call, name if stage == CHAIN else "")
+        values_of(session, access, event, call, name if stage == CHAIN else "", lookups)
         for event, call in recent_calls(session, access, stage)
     ]
 
@@ -66,7 +67,7 @@ def chosen_values(session: Session, access: Access, stage: str, sample: str, nam
     """The values of a sample, of a recent call by its id, or of a stage of a played call. name: of the webhook."""
     if recorded := recorded_stage(access, sample):
         told, known, stage = recorded
-        return _values(session, access, told, known, stage, new_id())
+        return _values(access, told, known, stage, new_id(), Lookups(session))
     if found := stage_of_history(session, access, sample):
         return values_of(session, access, *found)
     for event, call in recent_calls(session, access, stage) if sample not in sample_names() else ():
@@ -75,8 +76,11 @@ def chosen_values(session: Session, access: Access, stage: str, sample: str, nam
     return _sample_values(session, access, stage, sample)
 
 
-def values_of(session: Session, access: Access, event: StageEvent, call: Call, chained: str = "") -> StageValues:
-    """What publish would offer a webhook at that stage of that call; chained: the name of a webhook of a chain."""
+def values_of(
+    session: Session, access: Access, event: StageEvent, call: Call, chained: str = "", lookups: Lookups | None = None
+) -> StageValues:
+    """What publish would offer a webhook at that stage of that call. chained: the name of a webhook of a chain.
+    lookups: shared by the values of several stages."""
     known = CallNow(
         call.id,
         call.project_id,
@@ -96,7 +100,7 @@ def values_of(session: Session, access: Access, event: StageEvent, call: Call, c
         answers=call.answers,
     )
     reported = {**from_json(event.data), **(answer_before(session, known, event.id, chained) if chained else {})}
-    return _values(session, access, reported, known, event.stage, event.id)
+    return _values(access, reported, known, event.stage, event.id, lookups or Lookups(session))
 
 
 def _sample_values(session: Session, access: Access, stage: str, code: str) -> StageValues:
@@ -123,7 +127,7 @@ def _sample_values(session: Session, access: Access, stage: str, code: str) -> S
         started_on=moment - timedelta(seconds=57),
         answered_on=None if code in ("missed", "anonymous") else moment - timedelta(seconds=49),
     )
-    return _values(session, access, reported, known, stage, new_id())
+    return _values(access, reported, known, stage, new_id(), Lookups(session))
 
 
 def saved_examples(session: Session, access: Access, name: str) -> dict[str, Value]:
@@ -134,13 +138,13 @@ def saved_examples(session: Session, access: Access, name: str) -> dict[str, Val
 
 
 def _values(
-    session: Session, access: Access, reported: Mapping[str, Value], call: CallNow, stage: str, event_id: UUID
+    access: Access, reported: Mapping[str, Value], call: CallNow, stage: str, event_id: UUID, lookups: Lookups
 ) -> StageValues:
     project = access.project
     plain = ProjectWebhooks(
         project.id, project.name, access.zone, project.country, {}, {}, {}, recording_links=link_rule(project)
     )
-    return StageValues(reported, plain, call, stage, event_id, Lookups(session), access.hub.links, access.now)
+    return StageValues(reported, plain, call, stage, event_id, lookups, access.hub.links, access.now)
 
 
 def _examples(stage: str, moment: datetime) -> dict[str, Value]:

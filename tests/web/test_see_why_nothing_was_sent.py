@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
@@ -32,12 +32,12 @@ def paths(database: Database, people: People) -> tuple[str, str]:
         ]  # fmt: skip
         session.add_all([call, *hooks])
         session.flush()
-        event = StageEvent(id=new_id(), project_id=project, call_id=call.id, stage="incoming.after", key="", ordinal=1,
+        stage = StageEvent(id=new_id(), project_id=project, call_id=call.id, stage="incoming.after", key="", ordinal=1,
                            created_on=now(), data={"disposition": "ANSWERED", "caller": call.caller})  # fmt: skip
-        session.add(event)
+        session.add(stage)
         session.flush()
         page = f"/projects/{project}/calls/{call.id}"
-        return page, f"{page}/stages/{event.id}/send/{hooks[0].id}"
+        return page, f"{page}/stages/{stage.id}/send/{hooks[0].id}"
 
 
 def test_the_condition_is_named_and_the_stage_is_sent_once(
@@ -76,3 +76,26 @@ def test_a_viewer_and_a_wrong_webhook_get_nothing(
     editor.get(page)
     assert editor.post(wrong).status_code == 404
     assert "enable it first" in editor.post(f"{send.rpartition('/')[0]}/{off}", follow_redirects=True).text
+
+
+def test_many_webhooks_cost_the_page_little(
+    database: Database, people: People, paths: tuple[str, str], signed_in: Callable[[str], Browser]
+) -> None:
+    """Each value is looked up once for the stage, however many conditions of however many webhooks ask for it."""
+    filters = (Filter("last_employee", "equals", "999"), Filter("call_counter", "greater", "99999"))
+    asked, editor = list[str](), signed_in("editor")
+    event.listen(database.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    editor.get(paths[0])
+    few = len(asked)
+    with database.write() as session:
+        session.add_all(
+            Webhook(project_id=people.project, name=f"W{number}", stage="incoming.after", created_on=now(),
+                    spec=WebhookSpec(REQUEST, filters))
+            for number in range(40)
+        )  # fmt: skip
+    asked.clear()
+    text = " ".join(editor.get(paths[0]).text.split())
+    assert "42 webhooks sent nothing" in text
+    assert "and 22 more" in text
+    assert text.count("Send it after all") == 20
+    assert len(asked) <= few + 15
