@@ -18,7 +18,7 @@ def upgrade() -> None:
             sa.ForeignKey("project.id", ondelete="CASCADE"),
             primary_key=True,
         ),
-        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("salt", sa.String(32), nullable=False),
         sa.Column("enabled", sa.Boolean, nullable=False),
         sa.Column("token_hash", sa.String(64), nullable=False),
         sa.Column("callback_extension", sa.String(80), nullable=False),

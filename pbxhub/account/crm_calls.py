@@ -1,6 +1,7 @@
 """Calls begun in a CRM: the project's own address for them, and what becomes of a request to it."""
 
 import hmac
+import secrets
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -43,17 +44,17 @@ def renew_address(session: Session, access: Access) -> None:
     """Makes an address, or a new one in place of the former, which is worth nothing from then on."""
     row = session.get(DialAddress, access.project.id)
     if row is None:
-        session.add(DialAddress(project_id=access.project.id, version=1, enabled=True))
-    else:
-        row.enabled, row.version = True, row.version + 1
+        row = DialAddress(project_id=access.project.id)
+        session.add(row)
+    row.enabled, row.salt = True, secrets.token_urlsafe(16)
     note(session, access, "calls from the CRM changed", access.project.name, {}, {"address": "new"})
 
 
 def remove_address(session: Session, access: Access) -> None:
-    """No CRM orders calls any more. The row stays, so that a later address has another key than all before."""
+    """No CRM orders calls any more. The settings stay for a later address."""
     row = session.get(DialAddress, access.project.id)
     if row is not None and row.enabled:
-        row.enabled, row.version = False, row.version + 1
+        row.enabled = False
         note(session, access, "calls from the CRM changed", access.project.name, {}, {"address": "removed"})
 
 

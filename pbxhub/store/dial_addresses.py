@@ -4,7 +4,7 @@ import base64
 import hashlib
 import hmac
 
-from sqlalchemy import ForeignKey, Integer, String
+from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from pbxhub.store.session import Base
@@ -14,12 +14,13 @@ from pbxhub.vault import Vault
 class DialAddress(Base):
     """What a project has set up for calls begun in a CRM. Without a row, or not enabled, it has no address.
 
-    version: of its key; a new one makes the former address useless.
+    salt: of its key, random; a new one makes the former address useless. SQLite gives the id of a deleted project
+    again: without the salt, whoever has the address of the former project could call with that of the new one.
     """
 
     __tablename__ = "dial_address"
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"), primary_key=True)
-    version: Mapped[int] = mapped_column(Integer, default=1)
+    salt: Mapped[str] = mapped_column(String(32))
     enabled: Mapped[bool] = mapped_column(default=True)
     token_hash: Mapped[str] = mapped_column(String(64), default="")  # SHA-256 of Bitrix24's application token
     # rings for a callback form that a visitor has filled in, if nobody has talked with them; "" = the call is refused
@@ -33,7 +34,7 @@ class DialKeys:
         self._key = vault.derive("dial addresses")
 
     def key(self, row: DialAddress) -> str:
-        made = hmac.digest(self._key, f"{row.project_id} {row.version}".encode(), hashlib.sha256)
+        made = hmac.digest(self._key, f"{row.project_id} {row.salt}".encode(), hashlib.sha256)
         return f"{row.project_id}-{base64.urlsafe_b64encode(made[:24]).decode()}"
 
     def address_of(self, session: Session, key: str) -> DialAddress | None:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import AuditEntry, Employee
+from pbxhub.store.dial_addresses import DialAddress
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.web.pages.dial import GUESSES
 from pbxhub.wsgi.current import now
@@ -193,6 +194,16 @@ def test_a_wrong_or_former_key_orders_nothing(hub: Served, key: str, crm: FlaskC
     owner.post(f"{page_of(hub)}/delete", data={"csrf_token": token_of(owner, page_of(hub))})
     assert crm.get("/dial", query_string={"key": newer, "to": NUMBER, "from": "101"}).status_code == 403
     assert renewed(hub, owner) not in (key, newer)
+
+
+def test_the_key_of_a_deleted_project_is_not_that_of_the_next_one(
+    hub: Served, key: str, crm: FlaskClient, owner: FlaskClient
+) -> None:
+    with hub.database.write() as session:  # SQLite gives the id of a deleted project again
+        session.delete(session.get_one(DialAddress, hub.project_id))
+    newer = renewed(hub, owner)
+    assert newer != key
+    assert crm.get("/dial", query_string={"key": key, "to": NUMBER, "from": "101"}).status_code == 403
 
 
 def test_keys_cannot_be_guessed_by_trying(hub: Served, key: str, crm: FlaskClient) -> None:
