@@ -179,7 +179,7 @@ def test_deliveries_go_on_while_a_rotation_is_killed_and_run_again(
         second = rotating(database_url, tmp_path)
         said, trouble = second.communicate(timeout=200)
         assert second.returncode == 0, trouble
-        assert "every stored secret is sealed with it now" in said
+        assert "every stored secret is encrypted with it now" in said
         stop.set()
         calling.join()
         await_until(lambda: receiver.count == 40 * len(calls), "100s")
