@@ -1,6 +1,7 @@
 """REST hooks: named hooks that programs subscribe to, and call."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,8 @@ from pbxhub.store.webhooks import Webhook
 from pbxhub.translatable import say
 from pbxhub.webhooks.matching import compile_filters
 from pbxhub.webhooks.spec import SpecError, load_spec
+from pbxhub.webhooks.template import TemplateError
+from pbxhub.webhooks.urls import compile_url
 from pbxhub.webhooks.whole_event import SUBSCRIBABLE
 
 MOST_SUBSCRIBERS = 100
@@ -36,6 +39,7 @@ class Subscription:
 
 
 _LARGEST_PAYLOAD = 256 * 1024  # bytes
+_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def add_hook(session: Session, access: Access, name: str) -> Resthook:
@@ -85,18 +89,39 @@ def add_subscriber(
 ) -> Subscriber | list[Refusal]:
     """Subscribes an address to a hook; one that is subscribed already stays, with these filters. The hook of a stage,
     which is called like the stage, need not be added before. Raises ConflictError when it is full."""
-    if refused := refuse_address(access, "target_url", url):
+    if refused := refuse_address(access, "target_url", url) or _refuse_changed(name, url):
         return [refused]
     if refusals := _refuse_filters(access, name, filters):
         return refusals
     lock_project(session, access.project.id)  # counting, looking for the address and inserting are one
     hook = _stage_hook(session, access, name) if name in SUBSCRIBABLE else hook_of(session, access, name)
-    if len(subscribers_of(session, hook)) >= MOST_SUBSCRIBERS:
+    known = [one.target_url for one in subscribers_of(session, hook)]
+    if url not in known and len(known) >= MOST_SUBSCRIBERS:
         raise ConflictError(say("The hook has %(n)s subscribers, as many as it may have.", n=MOST_SUBSCRIBERS))
     wanted = load_spec({"filters": filters}).filters if filters else ()
     found = subscribe(session, hook, url, access.now, wanted)
     note(session, access, "REST hook subscribed", name)
     return found
+
+
+def _refuse_changed(name: str, url: str) -> Refusal | None:
+    """Refuses an address that would not be requested letter by letter. That of a stage goes through the same rules as
+    the URL of a webhook, which would fill in parameters and write %zz as %25zz."""
+    if "<<" in url:
+        remedy = say("Leave out << and what follows: the body has every parameter of the call.")
+        return Refusal("target_url", say("The address of a subscriber has no parameters."), remedy)
+    if name not in SUBSCRIBABLE:
+        return None
+    if _PERCENT.search(url):
+        remedy = say("Write %(code)s for the character itself.", code="%25")
+        return Refusal(
+            "target_url", say("In an address, two hexadecimal digits follow each %(sign)s.", sign="%"), remedy
+        )
+    try:
+        compile_url(url)
+    except TemplateError as error:
+        return Refusal("target_url", say("%(why)s.", why=error.messages[0]), say("Correct it."))
+    return None
 
 
 def _refuse_filters(access: Access, name: str, filters: Any) -> list[Refusal]:
@@ -145,7 +170,10 @@ def remove_subscriber(session: Session, access: Access, name: str, subscriber_id
 
 def call_hook(session: Session, access: Access, name: str, payload: Any) -> tuple[UUID, ...] | list[Refusal]:
     """Sends the payload to every subscriber; an event records it even when there is none. The ids of the
-    deliveries."""
+    deliveries. The hook of a stage is refused: its subscribers hear of real calls only."""
+    if name in SUBSCRIBABLE:
+        remedy = say("Call a hook of your own, which is not named after a stage.")
+        return [Refusal("name", say("Only the hub calls the hook of a stage, for each call."), remedy)]
     body = json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace")
     if len(body) > _LARGEST_PAYLOAD:
         return [Refusal("payload", say("This has more than 256 KB."), say("Send less, or an address to fetch it."))]

@@ -5,10 +5,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from pbxhub.client import ProblemError
 from pbxhub.delivery.outbox import publish
+from pbxhub.delivery.outbox.own_webhooks import add_own_webhook
 from pbxhub.store.accounts import Project
+from pbxhub.store.api import Resthook, Subscriber
 from pbxhub.store.webhooks import touch_webhooks
 from pbxhub.testing.receivers.mock_answers import text_response
 from pbxhub.testing.receivers.mock_server import MockServer, regex
@@ -195,6 +198,57 @@ def test_a_second_subscription_of_an_address_sets_its_filters(hub: Served) -> No
     again = program.add(path, {**wanted, "filters": MISSED})
     assert (again["id"], again["filters"]) == (first["id"], MISSED)
     assert len(program.get(path)["items"]) == 1
+
+
+def test_an_address_known_to_a_full_hook_may_change_its_filters(hub: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pbxhub.account.resthook_subscribers.MOST_SUBSCRIBERS", 1)
+    program, path = hub.client(), "/resthooks/incoming.after/subscribers"
+    first = program.add(path, {"target_url": "https://hooks.example.com/1"})
+    again = program.add(path, {"target_url": "https://hooks.example.com/1", "filters": MISSED})
+    assert (again["id"], again["filters"]) == (first["id"], MISSED)
+    with pytest.raises(ProblemError, match="1 subscribers"):
+        program.add(path, {"target_url": "https://hooks.example.com/2"})
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("<<caller>>", "has no parameters"),
+        ("a%zz", "two hexadecimal digits"),
+        ("../x", "as a path segment"),
+    ],
+)
+def test_an_address_that_would_not_be_requested_as_it_is_is_refused(hub: Served, path: str, sentence: str) -> None:
+    program = hub.client()
+    with pytest.raises(ProblemError) as refused:
+        program.add("/resthooks/incoming.after/subscribers", {"target_url": f"https://hooks.example.com/{path}"})
+    ((field, message),) = refused.value.errors
+    assert (refused.value.status, field) == (422, "target_url")
+    assert sentence in message
+
+
+def test_a_subscriber_from_before_hooks_of_stages_gets_the_stage(hub: Served) -> None:
+    """Until 0.1.0 a hook of that name was one of the project's own."""
+    program, moment, url = hub.client(), datetime.now(UTC), "https://hooks.example.com/1"
+    program.add("/resthooks", {"name": "incoming.after"})
+    with hub.database.write() as session:
+        row = session.scalars(select(Resthook)).one()
+        webhook = add_own_webhook(session, hub.project_id, "resthook", "Resthook incoming.after", url, moment)
+        session.add(Subscriber(resthook_id=row.id, webhook_id=webhook.id, target_url=url, created_on=moment))
+    path = "/resthooks/incoming.after/subscribers"
+    again = program.add(path, {"target_url": url, "filters": MISSED})
+    assert [one["id"] for one in program.get(path)["items"]] == [again["id"]]
+    missed = report("1.1", "incoming.after", values={"is_answered": False})
+    assert publish(hub.context, {hub.pbx_id: [missed]}, moment).deliveries == 1
+
+
+def test_nobody_forges_a_call_through_the_hook_of_a_stage(hub: Served) -> None:
+    program = hub.client()
+    program.add("/resthooks/incoming.after/subscribers", {"target_url": "https://hooks.example.com/1"})
+    with pytest.raises(ProblemError) as refused:
+        program.add("/resthooks/incoming.after/call", {"payload": {"event": "incoming.after"}})
+    assert refused.value.status == 422
+    assert types(hub) == []
 
 
 def test_one_that_is_gone_hears_of_no_more_calls(hub: Served, receiver: MockServer, working: Working) -> None:

@@ -34,8 +34,11 @@ def subscribe(
     send to it. For an address that is subscribed already, returns that subscriber, with these filters from now on."""
     known = select(Subscriber).where(Subscriber.resthook_id == hook.id, Subscriber.target_url == target_url)
     if (there := session.scalar(known)) is not None:
-        _set_filters(session, hook, there, filters)
-        return there
+        webhook = session.get_one(Webhook, there.webhook_id)
+        if hook.name not in SUBSCRIBABLE or webhook.stage == hook.name:
+            _set_filters(session, hook, webhook, filters)
+            return there
+        unsubscribe(session, hook.project_id, there, now)  # from before 0.2.0, when stages had no hooks
     name = name_for(hook.name)
     if hook.name in SUBSCRIBABLE:
         spec = whole_event(hook.name, target_url, filters)
@@ -48,8 +51,7 @@ def subscribe(
     return one
 
 
-def _set_filters(session: Session, hook: Resthook, there: Subscriber, filters: Sequence[Filter]) -> None:
-    webhook = session.get_one(Webhook, there.webhook_id)
+def _set_filters(session: Session, hook: Resthook, webhook: Webhook, filters: Sequence[Filter]) -> None:
     if webhook.spec.filters != tuple(filters):
         webhook.spec, webhook.revision = replace(webhook.spec, filters=tuple(filters)), webhook.revision + 1
         touch_webhooks(session, hook.project_id)
