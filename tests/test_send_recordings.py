@@ -32,7 +32,7 @@ from pbxhub.store.accounts import COMMON_FOLDER, Pbx
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Received, Receiver, Reply
-from pbxhub.webhooks.attached import Attached, load_files
+from pbxhub.webhooks.attached import Attached, file_name_of, load_files
 from pbxhub.webhooks.check import check_spec, problems
 from pbxhub.webhooks.curl_command import as_curl
 from pbxhub.webhooks.spec import Limits, Parameter, RequestSpec, SpecError, WebhookSpec
@@ -381,6 +381,55 @@ def test_a_pbx_that_refuses_is_named_with_its_status(world: World, spool: Path) 
     assert message == (
         "Not sent: the PBX did not hand out the recording of the call. The receiver refused the request (status 403)."
     )
+
+
+@pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "text/plain", "application/json", "application/atom+xml"])
+def test_a_page_of_the_pbx_is_not_sent_as_the_recording(world: World, spool: Path, kind: str) -> None:
+    with Receiver(lambda _: Reply(200, "<html>Увійдіть</html>".encode(), (("Content-Type", kind),))) as pbx:
+        assert fails(world, spool, f"{pbx.url}/call.wav", pbx.port) == (
+            "file_refused",
+            "Not sent: the PBX did not hand out the recording of the call. The PBX answered with a page, not with a "
+            "sound.",
+        )
+
+
+def test_a_sound_that_the_web_server_calls_a_text_is_sent(world: World, spool: Path) -> None:
+    with Receiver(lambda _: Reply(200, SOUND, (("Content-Type", "text/plain"),))) as pbx, Receiver() as receiver:
+        world.webhook(AFTER, posting(receiver.url, RECORDING))
+        with working(world, spool, pbx.port, receiver.port):
+            call_ends(world, f"{pbx.url}/call.gsm")
+            (request,) = receiver.wait_for(1)
+    assert fields_of(request)[0][3] == SOUND
+
+
+def test_an_empty_file_counts_as_not_there(world: World, spool: Path) -> None:
+    write(spool / "empty.wav", b"")
+    gone = "Not sent: the recording of the call is not where the PBX has put it."
+    assert fails(world, spool, "empty.wav") == ("file_gone", f"{gone} (empty.wav is empty)")
+
+
+def test_an_empty_answer_of_the_pbx_counts_as_not_there(world: World, spool: Path) -> None:
+    with Receiver(lambda _: Reply(200, b"")) as pbx:
+        assert fails(world, spool, f"{pbx.url}/call.wav", pbx.port)[0] == "file_gone"
+
+
+def test_two_projects_never_share_a_connection_to_a_pbx(world: World, spool: Path) -> None:
+    """A connection may have been opened to an address that only one of them may reach."""
+    worlds = [world, World(world.database)]
+    with Receiver(lambda _: Reply(200, SOUND)) as pbx, Receiver() as receiver:
+        for one in worlds:
+            one.webhook(AFTER, posting(receiver.url, RECORDING))
+        with working(world, spool, pbx.port, receiver.port):
+            for number, one in enumerate(worlds, 1):
+                call_ends(one, f"{pbx.url}/call.wav", f"{number}.1")
+                receiver.wait_for(number)
+        assert pbx.connections == 2
+
+
+@pytest.mark.parametrize("address", ["http://[x.wav", "https://a]/b.wav", "http://a\u2100b/c.wav"])
+def test_an_address_that_is_none_has_no_file(world: World, spool: Path, address: str) -> None:
+    assert file_name_of(address) == "recording"
+    assert fails(world, spool, address)[0] == "file_gone"
 
 
 def test_a_pbx_that_no_longer_has_it_counts_as_gone(world: World, spool: Path) -> None:

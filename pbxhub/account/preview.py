@@ -175,9 +175,11 @@ def test_send(session: Session, access: Access, data: Mapping[str, Any], kept: W
     marked = replace(request, headers=(*request.headers, TEST_MARK))
     sender = access.hub.sender
     sender.guard = access.hub.guard()
-    with access.hub.slow_requests.one(access.project.id):
-        answer = prepared.clean(sender.send(replace(prepared.outgoing, request=twin(marked))))
-    prepared.close()
+    try:
+        with access.hub.slow_requests.one(access.project.id):
+            answer = prepared.clean(sender.send(replace(prepared.outgoing, request=twin(marked))))
+    finally:
+        prepared.close()
     return Tried(shown, answer, _judged(draft.spec, answer))
 
 
@@ -264,13 +266,20 @@ def _recording(session: Session, access: Access, values: StageValues, request: R
         return silence()
     hub, networks = access.hub, read_grant(access.project.webhook_networks)
     largest, common = hub.settings.largest_file, hub.settings.recordings
-    want = wanted(session, call.id, request.recording, access.now, access.now, networks, largest, common)
+    want = wanted(
+        session, call.project_id, call.id, request.recording, access.now, access.now, networks, largest, common
+    )
     found = look_for(replace(want, may_come=call.ended_on is None), access.now)
     if not isinstance(found, Fetch):
         return found
     hub.sender.guard = hub.guard()
-    with hub.slow_requests.one(access.project.id):
-        return found.end(hub.sender.send(found.outgoing))
+    try:
+        with hub.slow_requests.one(access.project.id):
+            answer = hub.sender.send(found.outgoing)
+    except BaseException:
+        found.file.close()
+        raise
+    return found.end(answer)
 
 
 def _prepared(

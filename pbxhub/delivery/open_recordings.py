@@ -5,6 +5,8 @@ was written to a moment ago, is waited for during WAIT after the end of the call
 the call lasts, without a limit. After that it counts as gone.
 """
 
+import os
+import re
 import wave
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,6 +29,8 @@ from pbxhub.webhooks.rendered_request import Request
 WAIT = timedelta(minutes=10)
 FETCH_SECONDS = 60.0
 _QUIET = 2.0  # seconds without a write: the file is complete
+_TEXT = re.compile(r"text/|application/(.+\+)?(json|xml)\b", re.IGNORECASE)
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f]")  # there is one among the first bytes of every sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Wanted:
     may_come: it may not be complete yet. most: bytes it may have."""
 
     name: str
+    project_id: int
     folder: RecordingFolder | None
     may_come: bool
     networks: NetworkGrant
@@ -68,7 +73,7 @@ class Fetch:
 
     def end(self, answer: Answer) -> Opened:
         size = self.file.tell()
-        problem = _problem(self.want, answer, size)
+        problem = _problem(self.want, answer, self.file, size)
         if problem:
             self.file.close()
             return problem
@@ -77,15 +82,15 @@ class Fetch:
 
 
 def wanted(
-    session: Session, call_id: UUID | None, name: str, made_on: datetime, now: datetime, networks: NetworkGrant,
-    most: int, common: Path | None,
+    session: Session, project_id: int, call_id: UUID | None, name: str, made_on: datetime, now: datetime,
+    networks: NetworkGrant, most: int, common: Path | None,
 ) -> Wanted:  # fmt: skip
     """The recording of a call. made_on: when the request was made. common: Settings.recordings."""
     call = session.execute(select(Call.pbx_id, Call.ended_on).where(Call.id == call_id)).one_or_none()
     folder = folder_of(session, call.pbx_id, common) if call else None
     over = max(call.ended_on, made_on) if call and call.ended_on else made_on
     may_come = bool(call and call.ended_on is None) or now - over < WAIT
-    return Wanted(name, folder, may_come, networks, most)
+    return Wanted(name, project_id, folder, may_come, networks, most)
 
 
 def look_for(want: Wanted, now: datetime) -> Opened | Fetch:
@@ -119,14 +124,17 @@ def _open_file(want: Wanted, now: datetime) -> Opened:
     if want.may_come and now.timestamp() - found.st_mtime < _QUIET:
         file.close()
         return _failed(FILE_NOT_READY, "")
+    if not found.st_size:
+        file.close()
+        return _missing(want, " is empty")
     if found.st_size > want.most:
         file.close()
         return _too_large(want, found.st_size)
     return OpenRecording(file, found.st_size)
 
 
-def _missing(want: Wanted) -> Answer:
-    return _failed(FILE_NOT_READY if want.may_come else FILE_GONE, f"({file_name_of(want.name)[:200]})")
+def _missing(want: Wanted, why: str = "") -> Answer:
+    return _failed(FILE_NOT_READY if want.may_come else FILE_GONE, f"({file_name_of(want.name)[:200]}{why})")
 
 
 def _too_large(want: Wanted, size: int) -> Answer:
@@ -139,18 +147,36 @@ def _fetch(want: Wanted) -> Fetch | Answer:
         file = TemporaryFile(prefix="pbxhub-")  # noqa: SIM115 (whoever takes the recording closes it)
     except OSError as error:
         return _failed(FILE_UNREADABLE, f"({error.strerror})")
-    request = Request("GET", want.name, (), b"")
-    outgoing = Outgoing(request, "recordings", FETCH_SECONDS, networks=want.networks, most_body=want.most, into=file)
+    outgoing = request_of(want.name, want.project_id, want.networks, want.most, file)
     return Fetch(want, outgoing, file)
 
 
-def _problem(want: Wanted, answer: Answer, size: int) -> Answer | None:
+def request_of(url: str, project_id: int, networks: NetworkGrant, most: int, into: IO[bytes]) -> Outgoing:
+    """The request for a recording that the PBX serves. No two projects share a connection to a PBX."""
+    pool = f"recordings:{project_id}"
+    request = Request("GET", url, (), b"")
+    return Outgoing(request, pool, FETCH_SECONDS, networks=networks, most_body=most, into=into)
+
+
+def is_page(answer: Answer, file: IO[bytes]) -> bool:
+    """Whether the PBX has answered with a page, such as that of its login, in place of a sound. A web server may call a
+    sound text/plain, too, when it does not know the end of its name."""
+    kind = next((value for name, value in answer.headers if name.lower() == "content-type"), "")
+    file.flush()
+    return bool(_TEXT.match(kind)) and not _NO_TEXT.search(os.pread(file.fileno(), 1000, 0))
+
+
+def _problem(want: Wanted, answer: Answer, file: IO[bytes], size: int) -> Answer | None:
     if answer.status_code in (404, 410):
         return _missing(want)
     if answer.truncated and size >= want.most:
         return _failed(FILE_TOO_LARGE, f"It has more than {size_text(want.most)}.")
     if answer.outcome != "ok" or answer.truncated:
         return _failed(FILE_REFUSED, answer.message)
+    if not size:
+        return _missing(want, " is empty")
+    if is_page(answer, file):
+        return _failed(FILE_REFUSED, "The PBX answered with a page, not with a sound.")
     return None
 
 

@@ -285,7 +285,7 @@ class Worker:
         try:
             with self._database.read() as session:
                 want = wanted(
-                    session, claimed.call_id, claimed.request.recording, claimed.created_on, now,
+                    session, claimed.project_id, claimed.call_id, claimed.request.recording, claimed.created_on, now,
                     claimed.webhook.networks, self._context.largest_file, common,
                 )  # fmt: skip
         except AWAY as error:

@@ -40,7 +40,10 @@ def install(app: Flask) -> None:
 def local_path(target: str) -> str:
     """The target if it is a path of the hub, otherwise its start: a link must never lead to another site, nor to what
     else the same host serves."""
-    parts = urlsplit(target)
+    try:
+        parts = urlsplit(target)
+    except ValueError:  # such as http://[x
+        return f"{request.script_root}/"
     safe = target.startswith("/") and not target.startswith(("//", "/\\")) and not parts.netloc and "\\" not in target
     inside = f"{target}/".startswith(f"{request.script_root}/") and ".." not in unquote(parts.path).split("/")
     return target if safe and inside and target.isprintable() else f"{request.script_root}/"

@@ -120,7 +120,10 @@ def size_text(size: int) -> str:
 def file_name_of(recording: str) -> str:
     """The name of a recording's file, without its folder or the rest of its address."""
     if recording.startswith(("http://", "https://")):
-        recording = unquote(urlsplit(recording).path)
+        try:
+            recording = unquote(urlsplit(recording).path)
+        except ValueError:  # such as http://[x.wav
+            return "recording"
     return basename(recording) or "recording"
 
 

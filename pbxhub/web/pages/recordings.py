@@ -12,21 +12,19 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.links import link_rule
+from pbxhub.delivery.open_recordings import is_page, request_of
 from pbxhub.delivery.recording_files import RecordingFolder, folder_of
 from pbxhub.sending.address_guard import NetworkGrant, read_grant
-from pbxhub.sending.exchange import Outgoing
 from pbxhub.store.accounts import Membership, Project
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.web.page_access import signed_in
 from pbxhub.webhooks.attached import SOUNDS
-from pbxhub.webhooks.rendered_request import Request
 from pbxhub.wsgi.current import hub, now, reading
 
 pages = Blueprint("recordings", __name__)
 
 _EXPIRES = re.compile(r"[0-9]{0,12}")
 _MOST_STAGES = 200
-_FETCH_SECONDS = 60.0
 _FETCH_MOST = 200_000_000  # bytes; an hour of 16 bit at 8 kHz has 58 million
 
 
@@ -45,7 +43,7 @@ def play(call_id: UUID) -> ResponseReturnValue:
             folder = None
         else:
             folder = folder_of(session, call.pbx_id, hub().settings.recordings) or abort(404)
-    return _from_folder(folder, name) if folder else _fetched(name, networks)
+    return _from_folder(folder, name) if folder else _fetched(name, project.id, networks)
 
 
 @pages.get("/calls/<uuid:call_id>")
@@ -94,7 +92,7 @@ def _from_folder(folder: RecordingFolder, name: str) -> Response:
     return send_file(path, mimetype=SOUNDS[path.suffix.lower()], conditional=True)
 
 
-def _fetched(url: str, networks: NetworkGrant) -> Response:
+def _fetched(url: str, project_id: int, networks: NetworkGrant) -> Response:
     """A recording that the PBX offers over HTTP, through the sender and its address guard."""
     suffix = Path(url.partition("?")[0]).suffix.lower()
     if suffix not in SOUNDS:
@@ -102,17 +100,10 @@ def _fetched(url: str, networks: NetworkGrant) -> Response:
     sender = hub().sender
     sender.guard = hub().guard()
     with NamedTemporaryFile(prefix="pbxhub-") as file:
-        wanted = Outgoing(
-            Request("GET", url, (), b""),
-            "recordings",
-            _FETCH_SECONDS,
-            networks=networks,
-            most_body=_FETCH_MOST,
-            into=file.file,
-        )  # fmt: skip
+        wanted = request_of(url, project_id, networks, _FETCH_MOST, file.file)
         answer = sender.send(wanted)
         file.flush()
-        if answer.outcome != "ok" or answer.truncated:
+        if answer.outcome != "ok" or answer.truncated or is_page(answer, file.file):
             abort(404)
         etag = sha256(url.encode()).hexdigest()  # a player asks for parts: they must be known for parts of one
         # what is opened here stays open until it has been sent, though its name goes at once

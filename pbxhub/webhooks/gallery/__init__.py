@@ -127,12 +127,20 @@ def _asked() -> frozenset[str]:
     return frozenset(ask.name for item in gallery() for ask in item.ask)
 
 
+def _host_of(address: str) -> str:
+    """The host of a web address; an address that is none stays as it is, and is refused where it is used."""
+    try:
+        return urlsplit(address).netloc
+    except ValueError:
+        return address
+
+
 def as_copied(item: Item, answers: Mapping[str, str]) -> dict[str, str]:
     """The answers, shortened where somebody pasted a whole address for a part of one."""
     found = {name: answer.strip() for name, answer in answers.items()}
     for ready in item.webhooks:
         if (host := _HOST.match(ready.spec.request.url)) and "://" in found[host[1]]:
-            found[host[1]] = urlsplit(found[host[1]]).netloc.removesuffix(host[2])
+            found[host[1]] = _host_of(found[host[1]]).removesuffix(host[2])
         elif base := _BASE.match(ready.spec.request.url):
             found[base[1]] = found[base[1]].rstrip("/")
     return found
