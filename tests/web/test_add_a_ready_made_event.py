@@ -90,3 +90,11 @@ def test_an_address_is_pasted_as_the_other_system_shows_it(
 ) -> None:
     add(signed_in("editor"), people, item, **given, secret="s3cret" if item == "amocrm" else "")
     assert url in [row.spec.request.url for row in events(database)]
+
+
+def test_an_address_that_is_none_is_refused(people: People, signed_in: SignedIn, database: Database) -> None:
+    browser, path = signed_in("editor"), f"/projects/{people.project}/webhooks/gallery/odoo"
+    browser.get(path)
+    given = {"host": "https://[x", "database": "db", "user_id": "2", "api_key": "K"}
+    assert browser.post(path, given).status_code == 422
+    assert events(database) == []

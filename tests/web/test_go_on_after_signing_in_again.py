@@ -179,3 +179,13 @@ def test_the_editor_is_told_keeps_its_page_and_goes_on_with_a_new_token(
     assert (told.status_code, told.headers.get("X-Old-Token")) == (400, "1")
     fresh = owner.client.get("/token").json["token"]
     assert owner.client.post(path, json=payload, headers={"X-CSRFToken": fresh}).status_code in (200, 422)
+
+
+@pytest.mark.parametrize("target", ["http://[x", "//a]/b", "http://a\u2100b/"])
+def test_an_address_that_is_none_leads_to_the_start(
+    people: People, browser: Callable[[], Browser], target: str
+) -> None:
+    visitor = browser()
+    assert visitor.get("/sign-in", query_string={"next": target}).location == "/sign-in"
+    visitor.get("/sign-in")
+    assert visitor.post("/language", {"language": "uk", "back": target}).location == "/"

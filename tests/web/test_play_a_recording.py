@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from pbxhub.store.accounts import COMMON_FOLDER, AuditEntry, Pbx, Project
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
+from pbxhub.testing.receivers.receiver import Receiver, Reply
 from pbxhub.vault import Vault
 from pbxhub.web.pages.recordings import recording_link
 from pbxhub.wsgi.current import hub, now
@@ -143,6 +145,18 @@ def test_a_pbx_plays_its_own_folder_and_not_the_common_one(
     for pbx in ("theirs", "none", "a PBX that is gone"):
         assert get(str(spool / "a.wav"), pbx) == (404, b"")
         assert get("../a.wav", pbx) == (404, b"")
+
+
+@pytest.mark.parametrize(("body", "status"), [(b"RIFF\0\0\0\0", 200), (b"<html>Sign in</html>", 404), (b"", 404)])
+def test_a_page_or_nothing_that_the_pbx_serves_does_not_play(
+    settings: Settings, database: Database, recorded: Callable[..., Call], body: bytes, status: int
+) -> None:
+    settings = replace(settings, allowed_networks=(ip_network("127.0.0.0/8"),))
+    app = shared_app(settings, open_context(settings, database, Vault(settings.secret_key)))
+    with Receiver(lambda _: Reply(200, body, (("Content-Type", "text/html"),))) as pbx:
+        call = recorded(f"{pbx.url}/call.wav")
+        assert app.test_client().get(link(app, call)).status_code == status
+        assert pbx.count == 1
 
 
 def test_a_link_is_for_the_file_it_was_made_for(

@@ -102,8 +102,7 @@ def _fetched(url: str, project_id: int, networks: NetworkGrant) -> Response:
     with NamedTemporaryFile(prefix="pbxhub-") as file:
         wanted = request_of(url, project_id, networks, _FETCH_MOST, file.file)
         answer = sender.send(wanted)
-        file.flush()
-        if answer.outcome != "ok" or answer.truncated or is_page(answer, file.file):
+        if answer.outcome != "ok" or answer.truncated or is_page(answer, file.file) or not file.tell():
             abort(404)
         etag = sha256(url.encode()).hexdigest()  # a player asks for parts: they must be known for parts of one
         # what is opened here stays open until it has been sent, though its name goes at once
