@@ -132,7 +132,10 @@ class RecordingLinksForm(Form):
     recording_link_days = IntegerField(
         _("Days a link is valid"),
         [Hint(required=True)],
-        description=_("0: as long as the call is kept."),
+        description=_(
+            "0: as long as the call is kept. Links made without a limit end that many days after their call; other "
+            "links keep the limit that they were made with."
+        ),
     )
 
 

@@ -195,6 +195,23 @@ def test_a_link_is_valid_as_long_as_its_call_is_kept(
     assert client.get(good).status_code == 404
 
 
+def test_a_limit_that_is_set_later_ends_links_without_one(
+    app: Flask, client: FlaskClient, database: Database, people: People, recorded: Callable[..., Call],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    call = recorded("a.wav")
+    unlimited, of_thirty = link(app, call, days=0), link(app, call, days=30)
+    with database.write() as session:
+        session.get_one(Project, people.project).recording_link_days = 3
+    assert client.get(unlimited).status_code == 200
+    monkeypatch.setattr("pbxhub.web.pages.recordings.now", lambda: now() + timedelta(days=4))
+    assert client.get(unlimited).status_code == 404
+    assert client.get(of_thirty).status_code == 200
+    with database.write() as session:
+        session.get_one(Call, call.id).ended_on = None
+    assert client.get(unlimited).status_code == 200, "the call is not over"
+
+
 def test_a_link_with_a_limit_ends(
     app: Flask, client: FlaskClient, recorded: Callable[..., Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """Recordings, by a signed link: no sign-in, so that a CRM can play them. And the link to a call's card."""
 
 import re
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -37,6 +38,8 @@ def play(call_id: UUID) -> ResponseReturnValue:
     with reading() as session:
         call = session.get(Call, call_id) or abort(404)
         project = session.get_one(Project, call.project_id)
+        if not expires and _has_ended(call, project.recording_link_days):
+            abort(404)
         name = _signed_name(session, call, project.recording_link_series, expires, signature) or abort(404)
         networks = read_grant(project.webhook_networks)
         if name.startswith(("http://", "https://")):
@@ -67,6 +70,11 @@ def recording_link(call: Call, project: Project) -> str:
     link = hub().links.recording(call.id, call.pbx_id, name, link_rule(project), now())
     settings = hub().settings
     return settings.public_path + link.removeprefix(settings.public_url)
+
+
+def _has_ended(call: Call, days: int) -> bool:
+    """Of a link without a limit: whether the project has set one since, counted from the end of the call."""
+    return bool(days and call.ended_on and now() - call.ended_on > timedelta(days=days))
 
 
 def _signed_name(session: Session, call: Call, series: int, expires: str, signature: str) -> str | None:
