@@ -23,9 +23,10 @@ from pbxhub.delivery.stage_values import Lookups
 from pbxhub.steering.dialplan_text import EXTENSION
 from pbxhub.store.accounts import Employee, Project, lock_project
 from pbxhub.store.dial_addresses import DialAddress, DialKeys
-from pbxhub.store.ids import new_id
-from pbxhub.store.ordered_calls import OrderedCall
+from pbxhub.store.ids import first_id_at, new_id
+from pbxhub.store.ordered_calls import FINAL, OrderedCall
 from pbxhub.translatable import say
+from pbxhub.webhooks.phones import person_of
 
 _NONE = "-"
 SAME_CLICK = timedelta(seconds=5)
@@ -98,17 +99,24 @@ def call_for_crm(
     if isinstance(extension, Refusal):
         return [extension]
     lock_project(session, access.project.id)
-    known = select(OrderedCall).where(
-        OrderedCall.project_id == access.project.id, OrderedCall.agent_id == extension,
-        OrderedCall.mobile_number == asked.to, OrderedCall.created_on > access.now - SAME_CLICK,
-    )  # fmt: skip
-    if (there := session.scalars(known.order_by(OrderedCall.id.desc()).limit(1)).first()) is not None:
+    if (there := _same_click(session, access, extension, asked.to)) is not None:
         return there
     custom = {"crm": asked.sender, **asked.custom}
     made = order_call(
         session, access, CallOrder(asked.to, extension, asked.name[:200], asked.from_number, None, "", {}, {}, custom)
     )
     return [_in_words_of(asked, each) for each in made] if isinstance(made, list) else made
+
+
+def _same_click(session: Session, access: Access, extension: str, to: str) -> OrderedCall | None:
+    """The call that an earlier request of the same click has ordered. One that is over already is another call."""
+    since, country = access.now - SAME_CLICK, access.project.country
+    recent = select(OrderedCall).where(
+        OrderedCall.project_id == access.project.id, OrderedCall.id > first_id_at(since),
+        OrderedCall.created_on > since, OrderedCall.agent_id == extension, OrderedCall.status.not_in(FINAL),
+    )  # fmt: skip
+    found = session.scalars(recent.order_by(OrderedCall.id.desc()))
+    return next((one for one in found if person_of(one.mobile_number, country) == person_of(to, country)), None)
 
 
 def _extension(session: Session, access: Access, row: DialAddress, asked: CrmRequest) -> str | Refusal:

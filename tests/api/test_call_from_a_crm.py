@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from pbxhub.delivery.outbox import publish
-from pbxhub.store.accounts import AuditEntry, Employee
+from pbxhub.store.accounts import AuditEntry, Employee, Project
 from pbxhub.store.dial_addresses import DialAddress
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.web.pages.dial import GUESSES
@@ -163,6 +163,22 @@ def test_a_double_click_is_one_call(hub: Served, key: str, crm: FlaskClient) -> 
     first, second = bitrix(crm, key), bitrix(crm, key)
     assert first.get_json() == second.get_json()
     assert len(ordered(hub)) == 1
+
+
+def test_a_double_click_may_write_the_number_in_another_way(hub: Served, key: str, crm: FlaskClient) -> None:
+    with hub.database.write() as session:
+        session.get_one(Project, hub.project_id).country = "UA"
+    for number in (NUMBER, NUMBER[1:], f"00{NUMBER[1:]}", NUMBER.removeprefix("+38")):
+        assert bitrix(crm, key, PHONE_NUMBER=number).status_code == 200
+    assert len(ordered(hub)) == 1
+
+
+def test_a_click_after_a_cancelled_call_is_another_call(hub: Served, key: str, crm: FlaskClient) -> None:
+    bitrix(crm, key)
+    (first,) = ordered(hub)
+    hub.client().cancel(first.id)
+    assert bitrix(crm, key).get_json()["result"]["status"] == "registered"
+    assert len(ordered(hub)) == 2
 
 
 @pytest.mark.parametrize(
