@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access, Crm
 from pbxhub.account.audit_log import note
 from pbxhub.account.call_orders import CallOrder, order_call
-from pbxhub.account.crm_requests import CrmRequest
+from pbxhub.account.crm_requests import CrmRequest, too_much
 from pbxhub.account.installation import Installation
 from pbxhub.account.refusals import Refusal
 from pbxhub.account.texts import one_line
@@ -95,6 +95,8 @@ def call_for_crm(
         return [Refusal("auth[application_token]", say("The application token is another one."), remedy)]
     if asked.kind == "other":
         return None
+    if refused := too_much(asked.custom):
+        return [refused]
     extension = _extension(session, access, row, asked)
     if isinstance(extension, Refusal):
         return [extension]

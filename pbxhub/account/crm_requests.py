@@ -13,12 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pbxhub.account.refusals import Refusal
+from pbxhub.translatable import say
+
 Sender = Literal["bitrix24", "amocrm", "plain"]
 _BITRIX_EVENTS = {"ONEXTERNALCALLSTART": "click", "ONEXTERNALCALLBACKSTART": "callback"}
 _IN_BRACKETS = re.compile(r"(data|auth)\[(\w+)\]", re.ASCII)
 _NOT_DIALLED = re.compile(r"[\s().\u2010-\u2015-]+")
 _KEPT = ("CALL_ID", "USER_ID", "CRM_ENTITY_TYPE", "CRM_ENTITY_ID", "LINE_NUMBER", "CALL_LIST_ID", "IS_MOBILE", "TEXT")
-_LONGEST_VALUE = 500  # characters
+_LONGEST_VALUE, _LONGEST_NAME = 500, 100  # characters
+_MOST_FIELDS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,19 @@ def read_request(query: Mapping[str, Any], body: Mapping[str, Any]) -> CrmReques
         "plain", "click", key, _number(given, "to"), _text(given, "from"), _text(given, "name"),
         _number(given, "from_number"), custom=custom,
     )  # fmt: skip
+
+
+def too_much(custom: Mapping[str, str]) -> Refusal | None:
+    """What is wrong with fields that go with a call."""
+    if len(custom) > _MOST_FIELDS:
+        why = say(
+            "The request has %(count)s fields of its own; %(most)s are allowed.", count=len(custom), most=_MOST_FIELDS
+        )
+        return Refusal("", why, say("Leave some out."))
+    if long := next((name for name in custom if len(name) > _LONGEST_NAME), None):
+        why = say("The name of this field is longer than %(longest)s characters.", longest=_LONGEST_NAME)
+        return Refusal(long[:_LONGEST_NAME], why, say("Shorten it."))
+    return None
 
 
 _FIELDS = ("key", "to", "from", "name", "from_number")

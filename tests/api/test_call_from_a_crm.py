@@ -176,7 +176,7 @@ def test_a_double_click_may_write_the_number_in_another_way(hub: Served, key: st
 def test_a_click_after_a_cancelled_call_is_another_call(hub: Served, key: str, crm: FlaskClient) -> None:
     bitrix(crm, key)
     (first,) = ordered(hub)
-    hub.client().cancel(first.id)
+    hub.client().cancel(str(first.id))
     assert bitrix(crm, key).get_json()["result"]["status"] == "registered"
     assert len(ordered(hub)) == 2
 
@@ -190,6 +190,8 @@ def test_a_click_after_a_cancelled_call_is_another_call(hub: Served, key: str, c
         ({"to": NUMBER}, "from"),
         ({"to": NUMBER, "from": "101&102"}, "from"),
         ({"to": NUMBER, "from": "101", "from_number": "x"}, "from_number"),
+        ({"to": NUMBER, "from": "101", "n" * 101: "x"}, "n" * 100),
+        ({"to": NUMBER, "from": "101", **{f"field{n}": "x" for n in range(51)}}, "refused"),
     ],
 )
 def test_what_cannot_be_called_is_refused_at_its_field(
@@ -222,8 +224,36 @@ def test_the_key_of_a_deleted_project_is_not_that_of_the_next_one(
     assert crm.get("/dial", query_string={"key": key, "to": NUMBER, "from": "101"}).status_code == 403
 
 
-def test_keys_cannot_be_guessed_by_trying(hub: Served, key: str, crm: FlaskClient) -> None:
-    wrong = {"key": f"{hub.project_id}-x"}
+def test_whoever_only_looks_at_a_link_rings_no_phone(hub: Served, key: str, crm: FlaskClient) -> None:
+    assert crm.head("/dial", query_string={"key": key, "to": NUMBER, "from": "101"}).status_code == 405
+    assert ordered(hub) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [(b"{", 400, "refused"), (b"[]", 400, "refused"), (b'{"to": "\\u0000"}', 422, "to"), (b"\xff", 400, "refused")],
+)
+def test_a_body_that_cannot_be_read_is_refused_in_json(
+    key: str, crm: FlaskClient, body: bytes, status: int, field: str
+) -> None:
+    refused = crm.post(f"/dial?key={key}", data=body, content_type="application/json")
+    assert (refused.status_code, refused.get_json()["error"]) == (status, field)
+    script = crm.post(f"/dial?_secret={key}&_action=call", data=body, content_type="application/json")
+    assert script.text.startswith('asterisk_cb({"status": "error"')
+
+
+def test_a_form_that_is_too_large_is_refused_in_json(key: str, crm: FlaskClient) -> None:
+    refused = crm.post(f"/dial?key={key}", data={"to": "1" * 5_000_000})
+    assert (refused.status_code, refused.get_json()["error"]) == (413, "refused")
+
+
+def test_a_stranger_does_not_wait_for_who_writes(hub: Served, key: str, crm: FlaskClient) -> None:
+    with hub.database.write():  # of which SQLite has one at a time
+        assert crm.get("/dial", query_string={"key": f"{key}x"}).status_code == 403
+
+
+@pytest.mark.parametrize("wrong", [{"key": "1-x"}, {}])
+def test_keys_cannot_be_guessed_by_trying(hub: Served, key: str, crm: FlaskClient, wrong: dict[str, str]) -> None:
     limiter = hub.app.extensions["pbxhub.dial_guesses"]
     limiter.clear(GUESSES, "127.0.0.1")  # what other tests have tried
     for _ in range(59):

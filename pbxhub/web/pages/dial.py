@@ -10,6 +10,7 @@ from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 from sqlalchemy.orm import Session
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from pbxhub.account.access import Access
 from pbxhub.account.crm_calls import (
@@ -23,6 +24,7 @@ from pbxhub.account.crm_calls import (
 from pbxhub.account.crm_requests import CrmRequest, read_request
 from pbxhub.account.guess_delays import network_of
 from pbxhub.account.refusals import BusyError, Refusal
+from pbxhub.json_reader import UnreadableError
 from pbxhub.store.dial_addresses import DialAddress
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.translatable import say
@@ -34,7 +36,7 @@ from pbxhub.wsgi.request_checks import json_body
 
 dial = Blueprint("dial", __name__)
 pages = Blueprint("crm_calls", __name__, url_prefix="/projects/<int:project_id>/crm-calls")
-GUESSES = parse("60 per minute")  # wrong keys from one network; valid ones are not counted
+GUESSES = parse("60 per minute")  # wrong and missing keys from one network; valid ones are not counted
 
 
 def install(app: Flask) -> None:
@@ -45,8 +47,13 @@ def install(app: Flask) -> None:
 @dial.route("/dial", methods=["GET", "POST"])
 def order() -> ResponseReturnValue:
     """Orders the call that somebody has begun in a CRM, and answers as that CRM expects it."""
+    if request.method == "HEAD":  # Flask serves it like GET; whoever only looks at a link must ring no phone
+        raise MethodNotAllowed(["GET", "POST"])
     body = json_body() if request.is_json else request.form.to_dict()
     asked = read_request(request.args.to_dict(), body if isinstance(body, dict) else {})
+    with reading() as session:  # a stranger without a key must not hold up who writes
+        if enter_by_key(session, hub(), asked.key, request.remote_addr or "") is None:
+            return _unknown_key(asked)
     with writing() as session:
         found = enter_by_key(session, hub(), asked.key, request.remote_addr or "")
         if found is None:
@@ -54,19 +61,31 @@ def order() -> ResponseReturnValue:
         try:
             made = call_for_crm(session, *found, asked)
         except BusyError as busy:
-            return _refused(asked, [Refusal("", busy.sentence, say("Try again in a moment."))], 429)
+            return _refused([Refusal("", busy.sentence, say("Try again in a moment."))], 429)
         if isinstance(made, list):
-            return _refused(asked, made, 403 if made[0].path == "auth[application_token]" else 422)
+            return _refused(made, 403 if made[0].path == "auth[application_token]" else 422)
         return _ordered(asked, made)
+
+
+@dial.errorhandler(UnreadableError)
+def unreadable(error: UnreadableError) -> ResponseReturnValue:
+    """A body that is not JSON, or has what no database can keep."""
+    return _failed(error.path, str(error.sentence), 422 if error.path else 400)
+
+
+@dial.errorhandler(HTTPException)
+def failed(error: HTTPException) -> ResponseReturnValue:
+    """Any other request that Flask refuses: a method, a body that is too large."""
+    return _failed("", str(error.description), error.code or 500)
 
 
 def _unknown_key(asked: CrmRequest) -> ResponseReturnValue:
     limiter: FixedWindowRateLimiter = current_app.extensions["pbxhub.dial_guesses"]
-    if asked.key and not limiter.hit(GUESSES, network_of(request.remote_addr or "")):
+    if not limiter.hit(GUESSES, network_of(request.remote_addr or "")):
         why = Refusal("key", say("Too many wrong keys from this address."), say("Wait a minute."))
-        return _refused(asked, [why], 429)
+        return _refused([why], 429)
     why = Refusal("key", say("This key is not valid."), say("Copy the whole address from the page Calls from the CRM."))
-    return _refused(asked, [why], 403)
+    return _refused([why], 403)
 
 
 def _ordered(asked: CrmRequest, made: OrderedCall | None) -> ResponseReturnValue:
@@ -76,11 +95,14 @@ def _ordered(asked: CrmRequest, made: OrderedCall | None) -> ResponseReturnValue
     return jsonify({"result": what} if asked.sender == "bitrix24" else what)
 
 
-def _refused(asked: CrmRequest, refusals: list[Refusal], status: int) -> ResponseReturnValue:
-    text = " ".join(str(each.text) for each in refusals)
-    if asked.sender == "amocrm":
+def _refused(refusals: list[Refusal], status: int) -> ResponseReturnValue:
+    return _failed(refusals[0].path, " ".join(str(each.text) for each in refusals), status)
+
+
+def _failed(field: str, text: str, status: int) -> ResponseReturnValue:
+    if request.args.get("_action"):  # amoCRM
         return _script({"status": "error", "data": text})
-    return jsonify({"error": refusals[0].path or "refused", "error_description": text}), status
+    return jsonify({"error": field or "refused", "error_description": text}), status
 
 
 def _script(answer: Mapping[str, Any]) -> Response:
