@@ -59,6 +59,19 @@ def test_importing_the_same_again_changes_nothing() -> None:
     assert (change.kind, change.differences) == ("same", ())
 
 
+@pytest.mark.parametrize(
+    ("given", "kind", "imported"),
+    [({}, "same", "CRM"), ({"set": None}, "same", "CRM"), ({"set": ""}, "changed", ""), ({"set": "B"}, "changed", "B")],
+)
+def test_a_file_that_names_no_set_leaves_a_webhook_in_its_set(given: Any, kind: str, imported: str) -> None:
+    """As files of 0.1.0, which had no sets, and those that were exported before the webhook was put into one."""
+    file = exported(CRM)
+    file["webhooks"][0] |= given
+    (change,) = plan_import(file, {"CRM": replace(CRM, set="CRM")})
+    assert (change.kind, change.webhook.set) == (kind, imported)
+    assert [each.path for each in change.differences] == ([] if kind == "same" else ["set"])
+
+
 def test_secrets_do_not_travel_and_the_plan_asks_for_them() -> None:
     secret = Exported("CRM", "incoming.after", changed(SPEC, auth=Auth("basic", username="hub")))
     assert "secret" not in json.dumps(exported(secret))

@@ -21,13 +21,13 @@ MOST_WEBHOOKS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """One webhook of a file. set: name of the set that it belongs to."""
+    """One webhook of a file. set: name of the set that it belongs to, "" for none; None: in the one that it is in."""
 
     name: str
     stage: str
     spec: WebhookSpec
     enabled: bool = True
-    set: str = ""
+    set: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +128,8 @@ def _read(data: Any) -> Bundle:
 
 def _named(bundle: Bundle) -> Bundle:
     """Removes white space around names, as saving does."""
-    return replace(
-        bundle, webhooks=tuple(replace(item, name=item.name.strip(), set=item.set.strip()) for item in bundle.webhooks)
-    )
+    named = (replace(item, name=item.name.strip(), set=item.set and item.set.strip()) for item in bundle.webhooks)
+    return replace(bundle, webhooks=tuple(named))
 
 
 def _check(bundle: Bundle, existing: Mapping[str, Exported], locked: Collection[str]) -> list[FieldError]:
@@ -154,7 +153,7 @@ def _check(bundle: Bundle, existing: Mapping[str, Exported], locked: Collection[
         if webhook.name in locked:
             errors.append(FieldError(join(path, "name"), say("is the name of the locked event; use another name")))
         seen.add(webhook.name)
-        named = check_name(webhook.name, webhook.stage) + check_stage(webhook.stage) + check_set_name(webhook.set)
+        named = check_name(webhook.name, webhook.stage) + check_stage(webhook.stage) + check_set_name(webhook.set or "")
         errors += _below(path, named + problems(webhook.spec))
         errors += _below(path, unfilled(webhook.spec)) if webhook.enabled else []
     specs = {name: webhook.spec for name, webhook in existing.items()} | {
@@ -175,6 +174,8 @@ def _change(webhook: Exported, before: Exported | None) -> Change:
         return Change("new", webhook, (), request.auth.has_secret or bool(request.tls_certificate))
     needs_secret = request.auth.has_secret and not keeps_secret(before.spec.request, request)
     needs_secret |= bool(request.tls_certificate) and request.tls_certificate != before.spec.request.tls_certificate
+    if webhook.set is None:  # as in files of 0.1.0, which had no sets
+        webhook = replace(webhook, set=before.set)
     old, new = dict(leaves(write(before), "")), dict(leaves(write(webhook), ""))
     paths = [path for path in dict.fromkeys((*old, *new)) if old.get(path) != new.get(path)]
     differences = tuple(Difference(path, old.get(path), new.get(path)) for path in paths)
