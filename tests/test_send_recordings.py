@@ -567,3 +567,13 @@ def _drink_slowly(server: Any) -> tuple[int, int]:
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
     connection.close()
     return length, total
+
+
+def test_a_webhook_that_waits_for_another_sends_the_recording(world: World, spool: Path) -> None:
+    with Receiver() as receiver:
+        world.webhook(AFTER, posting(receiver.url, Parameter("n", value="1")), name="Register")
+        world.webhook(AFTER, replace(posting(receiver.url, RECORDING), wait_for="Register"), name="Finish")
+        with working(world, spool, receiver.port):
+            call_ends(world)
+            _, request = receiver.wait_for(2)
+    assert [content for name, *_, content in fields_of(request) if name == "audio"] == [SOUND]

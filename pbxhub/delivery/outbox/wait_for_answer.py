@@ -11,7 +11,7 @@ tests/test_wait_for_an_answer.py
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.enqueue import enqueue
-from pbxhub.delivery.outbox.render import render_chain
+from pbxhub.delivery.outbox.render import render_chain, request_columns
 from pbxhub.delivery.outbox.sequence import hold_resent
 from pbxhub.delivery.outbox.stored_stages import values_of_stored
 from pbxhub.delivery.stage_values import Lookups, StageValues
@@ -32,14 +32,18 @@ from pbxhub.store.database_errors import is_away
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, PENDING, WAITING, Delivery, NewDelivery
 from pbxhub.store.ids import new_id
 from pbxhub.translatable import say
-from pbxhub.webhooks.rendered_request import SKIPPED
+from pbxhub.webhooks.rendered_request import SKIPPED, NotSent
 
 log = structlog.get_logger(__name__)
 
 MOST_AT_ONCE = 200  # calls whose waiting deliveries release_all looks at in one transaction
 _IS_WAITING = Delivery.state == literal_column(f"'{WAITING}'")  # a literal, so that the partial index can be used
-_COPIED = ("state", "method", "url", "headers", "body", "outcome", "message", "finished_on", "webhook_revision",
-           "due_at", "not_before")  # fmt: skip
+_COPIED = (
+    *request_columns(NotSent("", ""), datetime.min.replace(tzinfo=UTC)),
+    "webhook_revision",
+    "due_at",
+    "not_before",
+)
 
 
 class StatesOfCalls:
