@@ -1,5 +1,6 @@
 """A user's CRM answers in windows-1251: the answer is shown, judged and saved as it was meant."""
 
+import encodings
 from dataclasses import replace
 
 import pytest
@@ -69,3 +70,15 @@ def test_nothing_compressed_is_asked_for_unless_the_webhook_does() -> None:
         sender.send(post(receiver.url, b"{}"))
         sender.send(post(receiver.url, b"{}", (("Accept-Encoding", "gzip"),)))
     assert [one.header("accept-encoding") for one in receiver.requests] == ["identity", "gzip"]
+
+
+def test_names_that_a_receiver_invents_take_no_memory() -> None:
+    before = len(encodings._cache)  # type: ignore[attr-defined]
+    for number in range(20):
+        in_utf8(b"{}", [("content-type", f"text/plain; charset=x{number}")])
+        in_utf8(b"{}", [("content-type", f"text/plain; charset=windows-1251{'-' * number * 1000}")])
+    assert len(encodings._cache) <= before + 1  # type: ignore[attr-defined]
+
+
+def test_a_name_with_a_nul_is_no_charset() -> None:
+    assert in_utf8(b"{}", [("content-type", "text/plain; charset=x\0y")]) == b"{}"
