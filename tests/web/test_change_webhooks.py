@@ -16,6 +16,7 @@ from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.delivery.context import open_context, utc_now
 from pbxhub.delivery.outbox import publish
 from pbxhub.sending.address_guard import AddressGuard
+from pbxhub.sending.upload import Upload
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.delivery_rows import Delivery
@@ -25,6 +26,7 @@ from pbxhub.testing.receivers.receiver import Receiver
 from pbxhub.vault import Vault
 from pbxhub.webhooks.gallery import default_event, fill
 from pbxhub.webhooks.spec import Parameter, RequestSpec, WebhookSpec, dump_spec
+from pbxhub.wsgi.current import hub
 from tests.support.outbox_world import context_of
 from tests.support.people import Browser, People
 from tests.support.shared_app import shared_app
@@ -445,3 +447,18 @@ def test_a_secret_sealed_with_another_key_is_said_and_nothing_is_sent(
             answer = send(editor, f"/projects/{people.project}/webhooks/{path}", {**data, "sample": "answered"})
             assert "restore the old key" in answer.json["html"]
         assert receiver.connections == 0
+
+
+def test_a_test_that_has_to_wait_keeps_no_file_open(
+    app: Flask, people: People, editor: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, close = [], Upload.close
+    monkeypatch.setattr(Upload, "close", lambda upload: (closed.append(upload), close(upload)))
+    sends = {"request": {"url": "http://r.example/", "format": "multipart",
+                         "parameters": [{"name": "audio", "type": "recording"}]}}  # fmt: skip
+    data = {"name": "x", "stage": "incoming.after", "spec": sends, "sample": "answered"}
+    with app.app_context():
+        slow = hub().slow_requests
+    with slow.one(people.project), slow.one(people.project):
+        assert send(editor, f"/projects/{people.project}/webhooks/test", data).status_code == 429
+    assert len(closed) == 1
