@@ -42,9 +42,13 @@ def told(*names: str, of: str) -> list[dict[str, Any]]:
     ]
 
 
-def fed(*blocks: str, tracker: Tracker | None = None) -> list[str]:
+def heard(*blocks: str, tracker: Tracker | None = None) -> list[CallReport]:
     tracker = tracker or Tracker(optional=OPTIONAL_STAGES)
-    reports = [report for block in blocks if (message := parse(block)) for report in tracker.feed(message)]
+    return [report for block in blocks if (message := parse(block)) for report in tracker.feed(message)]
+
+
+def fed(*blocks: str, tracker: Tracker | None = None) -> list[str]:
+    reports = heard(*blocks, tracker=tracker)
     return [f"{stage.name} {stage.key}".strip() for report in reports for stage in report.stages]
 
 
@@ -123,8 +127,23 @@ def test_a_phone_that_a_queue_rings_again_stops_again_also_after_a_restart() -> 
     after.restore(before.all_notes())
     stages += fed(*ring("101", 3, 3)[1:], event("Hangup", Timestamp=at(5), **CALLER, Cause="16"), tracker=after)
     assert stages == [
-        "incoming.before", "incoming.forward 101", "incoming.unring 101", "incoming.unring 101#2", "incoming.after",
+        "incoming.before", "incoming.forward 101", "incoming.unring 1795328662.2", "incoming.unring 1795328662.3",
+        "incoming.after",
     ]  # fmt: skip
+
+
+def test_of_a_phone_that_rang_twice_cel_tells_the_time_that_was_not_told_live(database: Database) -> None:
+    """The hub starts between the two; its CEL file tells both."""
+    world = World(database)
+    world.webhook("incoming.unring")
+    arrives, first, second = event("Newchannel", **NEW), ring("101", 2, 1), ring("101", 3, 20)
+    world.publish(*heard(arrives, *second))
+    by_cel = heard(arrives, *first, *second)
+    keys = tuple(f"{stage.name} {stage.key}" for told in by_cel for stage in told.stages)
+    world.publish(*(told._replace(memory=None, by_cel=keys) for told in by_cel))
+    with database.read() as session:
+        times = session.scalars(select(StageEvent.created_on).where(StageEvent.stage == "incoming.unring"))
+        assert sorted(f"{time.timestamp():.6f}" for time in times) == [at(2), at(21)]
 
 
 def test_a_phone_that_vanished_while_the_hub_was_away_has_stopped_ringing() -> None:

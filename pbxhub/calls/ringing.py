@@ -12,10 +12,10 @@ def stop_ringing(live: LiveCalls, call: TrackedCall, leg: Channel) -> None:
         return
     if leg.answered:
         return
-    number = len(call.fired.get("incoming.unring", ())) + 1  # a queue rings a phone again and again
     length = int(leg.ended - leg.started)
+    key = StageKey(to=leg.uniqueid)  # a queue rings a phone again and again; CEL, too, tells these times apart by it
     live.fire(
-        call, "incoming.unring", StageKey(number, leg.number), leg.ended, extension=leg.number, ring_time=length,
+        call, "incoming.unring", key, leg.ended, extension=leg.number, ring_time=length,
         ring_status=leg_outcome(leg),
     )  # fmt: skip
 

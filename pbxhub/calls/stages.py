@@ -42,9 +42,9 @@ class Stage(NamedTuple):
 
     key: tells two stages of one name apart, whoever reports them: "" for before and after, the destination for forward,
          the extension for incoming.pickup ("103", the second time "103#2"; "" for outgoing.pickup), the number of the
-         mark for evaluation; for optional stages the phone that stopped ringing, the queue, the number of the hold, or
-         the extension that picked up. It does not contain the hop, because a tracker that missed a transfer counts
-         hops differently.
+         mark for evaluation; for optional stages the uniqueid of the leg that stopped ringing, the queue, the number of
+         the hold, or the extension that picked up. It does not contain the hop, because a tracker that missed a
+         transfer counts hops differently.
     ordinal: 1, 2, 3 … among the stages of this name in this call, in the order they fired.
     time: Asterisk's own timestamp of the event behind it, aware, UTC.
     values: what AMI has reported so far, by catalogue name (webhooks/catalogue.py); times are aware datetimes.
