@@ -113,6 +113,30 @@ def test_nothing_that_happened_before_the_end_is_told_after_it(database: Databas
     assert world.publish(late, now=at(70)) == NOTHING
 
 
+@pytest.mark.parametrize(
+    ("end", "late"),
+    [
+        (AFTER, "incoming.abandoned"), (AFTER, "call.voicemail"), (AFTER, "call.unhold"), (AFTER, "internal.before"),
+        ("outgoing.after", "call.hold"), ("internal.after", "internal.before"), ("internal.after", "internal.pickup"),
+    ],
+)  # fmt: skip
+def test_no_optional_stage_is_told_after_the_end(database: Database, end: str, late: str) -> None:
+    world = World(database)
+    world.webhook(late)
+    world.webhook(end)
+    world.publish(report("1.1", end, ended=60, memory={}), now=at(60))
+    told = Stage(late, "", 1, at(50), {})
+    assert world.publish(report("1.1", told, memory=None, by_cel=(f"{late} ",)), now=at(70)) == NOTHING
+
+
+def test_a_call_inside_that_turns_out_to_be_one_with_the_outside_goes_on(database: Database) -> None:
+    world = World(database)
+    for stage in ("internal.after", "call.hold"):
+        world.webhook(stage)
+    world.publish(report("1.1", "internal.after"), now=at(10))
+    assert world.publish(report("1.1", BEFORE, PICKUP, "call.hold"), now=at(20)).stages == 3
+
+
 def test_the_end_that_was_told_first_stays(database: Database) -> None:
     world = World(database)
     over = report(

@@ -21,7 +21,17 @@ from pbxhub.store.ids import new_id
 
 RECORDING, ANALYSIS, COMPLETE = "call.recording", "call.analysis", "call.complete"
 _ONLY_IF_WANTED = frozenset({RECORDING, COMPLETE, *OPTIONAL_STAGES})
-_BEFORE_THE_END = ("forward", "pickup", "unring")
+_OUTSIDE = ("incoming.after", "outgoing.after")
+_ENDS = {
+    "incoming": ("incoming.after",),
+    "outgoing": ("outgoing.after",),
+    "call": _OUTSIDE,
+    "internal": ("internal.after", *_OUTSIDE),  # it turned out to be a call with the outside
+}
+_BEFORE_THE_END = frozenset({
+    "incoming.forward", "incoming.pickup", "incoming.unring", "incoming.abandoned", "outgoing.pickup",
+    "call.voicemail", "call.hold", "call.unhold", "internal.before", "internal.pickup",
+})  # fmt: skip
 _CEL_APART = timedelta(seconds=2)  # the most that times of CEL and AMI differ for one moment; 0.1 s on a busy Asterisk
 _MATCHED = datetime.min.replace(tzinfo=UTC)  # instead of the time of a stage: near no other stage
 
@@ -124,9 +134,7 @@ class _KnownStages:
         are one stage, and neither is matched with any other again. tests/test_recover_calls_from_cel.py
         """
         times, key = self._times.setdefault((call_id, stage.name), {}), clip(stage.key, 200)
-        direction, _, happening = stage.name.partition(".")
-        too_late = happening in _BEFORE_THE_END and bool(self._times.get((call_id, f"{direction}.after")))
-        if key in times or too_late:
+        if key in times or self._comes_too_late(call_id, stage.name):
             return True
         same = [
             other
@@ -137,3 +145,9 @@ class _KnownStages:
         if same:
             times[same[0]] = _MATCHED
         return bool(same)
+
+    def _comes_too_late(self, call_id: UUID, name: str) -> bool:
+        """Whether the conversation has ended in which this would have happened."""
+        if name not in _BEFORE_THE_END:
+            return False
+        return any((call_id, end) in self._times for end in _ENDS[name.partition(".")[0]])
