@@ -21,6 +21,7 @@ from pbxhub.store.notices import Notice
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.resends import DONE, Resend
 from pbxhub.store.session import Database, open_database
+from pbxhub.store.webhooks import WebhookPace
 from tests.support.outbox_world import AFTER, BEFORE, BUSY, NOON, OK, World, at, finish, report, take
 
 DAY = 24 * 3600
@@ -107,6 +108,14 @@ def test_no_table_keeps_anything_beyond_the_longest_retention(database: Database
     assert count(database, EventRow) > 0
     assert prune(database, at(366 * DAY), pause=0).others >= 5
     assert {table.name for table in history if count(database, table)} == set()
+
+
+def test_a_pace_whose_time_has_passed_is_deleted(database: Database) -> None:
+    with database.write() as session:
+        session.add_all([WebhookPace(webhook_id=1, next_on=at(0)), WebhookPace(webhook_id=2, next_on=at(DAY))])
+    prune(database, at(DAY + 1), pause=0)
+    with database.read() as session:
+        assert session.scalars(select(WebhookPace.webhook_id)).all() == [2]
 
 
 @pytest.mark.usefixtures("old")

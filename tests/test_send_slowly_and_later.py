@@ -1,9 +1,12 @@
 """A user spares a receiver: at most so many requests a minute, and some time after the event."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import event, select
 
 from pbxhub.delivery.outbox.wait_for_answer import release_all
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, PENDING
@@ -96,6 +99,60 @@ def test_a_rate_is_kept_over_a_lost_worker(database: Database) -> None:
     assert take(database, 5).claimed == ()
     assert len(take(database, 10).claimed) == 1
     assert len(take(database, 60).claimed) == 1
+
+
+def test_a_host_whose_clock_is_ahead_silences_no_webhook(database: Database) -> None:
+    world = World(database)
+    world.webhook(what=limited(per_minute=60))
+    world.publish(*calls(2))
+    assert len(take(database, 3600).claimed) == 1
+    assert len(take(database, 1).claimed) == 1
+
+
+def test_clocks_that_differ_by_seconds_keep_the_rate(database: Database) -> None:
+    world = World(database)
+    world.webhook(what=limited(per_minute=1))
+    world.publish(*calls(2))
+    assert len(take(database, 30).claimed) == 1
+    assert take(database, 0).claimed == ()
+
+
+def test_a_claim_does_not_wait_for_somebody_who_changes_a_webhook_with_a_rate(database: Database) -> None:
+    """Its first pace: with a foreign key to the webhook, this claim failed, for all webhooks."""
+    if database.is_sqlite:
+        pytest.skip("SQLite locks no rows")
+    world = World(database)
+    webhook_id = world.webhook(what=limited(per_minute=60))
+    world.webhook()
+    world.publish(*calls(1))
+    with database.engine.begin() as connection:
+        connection.execute(select(Webhook.id).where(Webhook.id == webhook_id).with_for_update())
+        assert len(take(database, 0).claimed) == 2
+
+
+def test_many_webhooks_with_a_rate_are_paced_by_one_statement(database: Database) -> None:
+    world = World(database)
+    for _ in range(32):
+        world.webhook(what=limited(per_minute=60))
+    world.publish(*calls(1))
+    with statements(database) as seen:
+        assert len(take(database, 0).claimed) == 32
+    assert len([one for one in seen if one.startswith("INSERT INTO webhook_pace")]) == 1
+
+
+@contextmanager
+def statements(database: Database) -> Iterator[list[str]]:
+    """The statements that are executed inside, each once for all its rows."""
+    seen: list[str] = []
+
+    def see(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        seen.append(statement)
+
+    event.listen(database.engine, "before_cursor_execute", see)
+    try:
+        yield seen
+    finally:
+        event.remove(database.engine, "before_cursor_execute", see)
 
 
 def test_what_waits_for_its_turn_goes_with_its_webhook(database: Database) -> None:

@@ -15,12 +15,7 @@ def upgrade() -> None:
     op.add_column("delivery", sa.Column("not_before", TIME))
     op.create_table(
         "webhook_pace",
-        sa.Column(
-            "webhook_id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            sa.ForeignKey("webhook.id", ondelete="CASCADE"),
-            primary_key=True,
-        ),
+        sa.Column("webhook_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
         sa.Column("next_on", TIME, nullable=False),
     )
 

@@ -68,10 +68,14 @@ class Webhook(Base):
 
 
 class WebhookPace(Base):
-    """When the next request of a webhook with a rate (spec.limits.per_minute) may leave. Written by claim only."""
+    """When the next request of a webhook with a rate (spec.limits.per_minute) may leave. Written by claim.
+
+    No foreign key: the first row of a webhook would wait for everybody who changes that webhook, and the claim with all
+    its other deliveries, too. prune deletes the rows whose time has passed.
+    """
 
     __tablename__ = "webhook_pace"
-    webhook_id: Mapped[int] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"), primary_key=True)
+    webhook_id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
     next_on: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

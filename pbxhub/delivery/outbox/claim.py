@@ -32,7 +32,7 @@ from pbxhub.delivery.outbox.fair_choice import Room, choose
 from pbxhub.delivery.outbox.lost_attempts import leave_lost
 from pbxhub.delivery.outbox.sequence import hold_on
 from pbxhub.delivery.webhook_cache import LiveWebhook
-from pbxhub.store.bulk import Insert, Query
+from pbxhub.store.bulk import Insert, Query, Upsert
 from pbxhub.store.columns import AMONG, RAW_IDS, JsonColumn, UtcDateTime
 from pbxhub.store.ids import new_id
 from pbxhub.store.postgresql import STALLED
@@ -147,19 +147,17 @@ def _lease(
     ]
 
 
-_SET_PACE = text(
-    f"INSERT INTO {WebhookPace.__tablename__} (webhook_id, next_on) VALUES (:webhook_id, :next_on)"  # noqa: S608
-    " ON CONFLICT (webhook_id) DO UPDATE SET next_on = excluded.next_on"
-).bindparams(bindparam("next_on", type_=UtcDateTime()))
+_SET_PACES = Upsert(Base.metadata.tables[WebhookPace.__tablename__], ("webhook_id",), ("next_on",))
 
 
 def _set_paces(session: Session, claimed: Iterable[Claimed], now: datetime) -> None:
     """Of webhooks with a rate, of which a claim takes one delivery: when the next one may leave. Evenly spread, because
     receivers count in windows that the hub does not know: no minute has more than the rate, wherever it begins."""
     rates = {one.webhook.id: rate for one in claimed if (rate := one.webhook.spec.limits.per_minute)}
-    for webhook_id, rate in sorted(rates.items()):
-        next_on = now + timedelta(minutes=1) / rate
-        session.execute(_SET_PACE, {"webhook_id": webhook_id, "next_on": next_on})
+    _SET_PACES.run(
+        session,
+        [{"webhook_id": id_, "next_on": now + timedelta(minutes=1) / rate} for id_, rate in sorted(rates.items())],
+    )
 
 
 def _by_deadline(rows: Iterable[Row[Any]], webhooks: Mapping[int, LiveWebhook]) -> dict[float, list[Any]]:

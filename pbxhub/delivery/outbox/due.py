@@ -8,7 +8,7 @@ from a random place. So no webhook is passed over for long. tests/test_claim_amo
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, Float, bindparam, text
@@ -20,6 +20,9 @@ from pbxhub.store.delivery_rows import LANES
 
 LOOK = 500  # deliveries of a lane
 HOPS = 1000  # webhooks of a lane
+# Between two requests of a webhook with a rate there is a minute at most. A time further ahead is of a host whose clock
+# is wrong, and is not waited for; the second minute is for clocks that differ a little.
+LONGEST_PACE = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Due:
 def find_due(session: Session, now: datetime, chance: Callable[[], float]) -> Due:
     """All queues but those of paused webhooks, of connections without a valid token, and of webhooks that have sent as
     much as their rate allows; of a crowded lane, LOOK to LOOK + HOPS of them."""
-    rows = _SOON[session.get_bind().dialect.name].all(session, now=now, most=LOOK)
+    rows = _SOON[session.get_bind().dialect.name].all(session, now=now, latest=now + LONGEST_PACE, most=LOOK)
     next_due = next((row.due_at for row in rows if row.lane == 0), None)
     found = [row for row in rows if row.lane]
     crowded = [lane for lane in LANES if sum(row.number for row in found if row.lane == lane) >= LOOK]
@@ -70,10 +73,11 @@ def _queues(rows: Iterable[Any]) -> list[DueQueue]:
 def _look_further(session: Session, lane: int, now: datetime, start: float) -> tuple[list[Any], bool]:
     """The newest due deliveries of a crowded lane, and the webhooks met by hops. True: there are no others."""
     dialect = session.get_bind().dialect.name
-    newest = _NEWEST[dialect].all(session, lane=lane, now=now, most=LOOK)
-    hopped = _HOP[dialect].all(session, lane=lane, start=start, hops=HOPS, now=now)
+    times = {"now": now, "latest": now + LONGEST_PACE}
+    newest = _NEWEST[dialect].all(session, lane=lane, most=LOOK, **times)
+    hopped = _HOP[dialect].all(session, lane=lane, start=start, hops=HOPS, **times)
     if len(hopped) < HOPS and start > 0:  # at the end of the index: go on from its beginning
-        hopped += _HOP[dialect].all(session, lane=lane, start=0.0, hops=HOPS, now=now)
+        hopped += _HOP[dialect].all(session, lane=lane, start=0.0, hops=HOPS, **times)
     return newest + [row for row in hopped if row.due_at <= now], len({row.webhook_id for row in hopped}) < HOPS
 
 
@@ -92,7 +96,8 @@ _FROM = """
            CASE WHEN w.enabled AND w.deleted_on IS NULL THEN 1 ELSE 0 END AS live,
            CASE WHEN (w.paused_on IS NOT NULL OR c.id IS NOT NULL AND (c.ready_until IS NULL OR c.ready_until <= :now))
                  AND w.enabled AND w.deleted_on IS NULL THEN 1 ELSE 0 END AS paused,
-           CASE WHEN pace.next_on > :now AND w.enabled AND w.deleted_on IS NULL THEN pace.next_on END AS ready_on
+           CASE WHEN pace.next_on > :now AND pace.next_on <= :latest AND w.enabled AND w.deleted_on IS NULL
+                THEN pace.next_on END AS ready_on
       FROM {queues} due JOIN {webhook} LEFT JOIN connection c ON c.id = w.connection_id
       LEFT JOIN webhook_pace pace ON pace.webhook_id = w.id"""
 _GROUPED = (
@@ -123,6 +128,7 @@ def _query(statement: str) -> Query:
     """Only the texts above are formatted into these statements."""
     given: dict[str, Any] = {
         "now": UtcDateTime(),
+        "latest": UtcDateTime(),
         "lane": BigInteger(),
         "most": BigInteger(),
         "hops": BigInteger(),

@@ -22,9 +22,11 @@ from pbxhub.store.notices import Notice
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.resends import DONE, STOPPED, Resend
 from pbxhub.store.session import Database
+from pbxhub.store.webhooks import WebhookPace
 
 BATCH = 500
 _TRIES = timedelta(days=1)  # no limit of tries looks further back (account/guess_delays.py)
+_PACES = timedelta(days=1)  # after its time a pace says nothing; hosts whose clocks differ agree on a day
 PAUSE = 0.05  # seconds between two batches, for those who wait to write
 
 Conditions = Sequence[ColumnElement[bool]]
@@ -78,6 +80,10 @@ def prune(
         session.execute(delete(Tries).where(Tries.key_hash.in_(forgotten)))
         session.execute(delete(KeptForm).where(KeptForm.ends_on < now))
         session.execute(delete(Invitation).where(Invitation.expires_on < before))
+    with database.write() as session:  # a claim that uses one of them now is not waited for
+        passed = select(WebhookPace.webhook_id).where(WebhookPace.next_on < now - _PACES)
+        free = passed.with_for_update(skip_locked=True)
+        session.execute(delete(WebhookPace).where(WebhookPace.webhook_id.in_(free)))
     return Pruned(deliveries, calls, others)
 
 
