@@ -1,17 +1,19 @@
 """A worker claims what is due, sends it and writes how it went; another one takes over when it dies."""
 
+from dataclasses import replace
 from datetime import datetime
 
+import pytest
 from sqlalchemy import select, update
 
-from pbxhub.delivery.outbox import Finished, cancel_pending, record, resend_one
+from pbxhub.delivery.outbox import Finished, cancel_pending, claim, record, resend_one
 from pbxhub.sending.exchange import Answer
-from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING
+from pbxhub.store.delivery_rows import BULK, CANCELLED, DELIVERED, FAILED, FIRST_ATTEMPTS, PENDING, Delivery
 from pbxhub.store.events import EventRow
 from pbxhub.store.history import Call
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
-from pbxhub.webhooks.spec import AnswerSpec, Filter, Parameter, RequestSpec, Retry, Saved
+from pbxhub.webhooks.spec import AnswerSpec, Filter, Limits, Parameter, RequestSpec, Retry, Saved
 from tests.support.outbox_world import (
     BEFORE,
     BUSY,
@@ -177,6 +179,42 @@ def test_a_place_that_comes_free_is_for_who_has_the_fewest_in_flight(database: D
     world.publish(report("2.1", BEFORE), now=at(1))
     assert [one.webhook.id for one in take(database, 1, limit=1).claimed] == [healthy]
     assert {one.webhook.id for one in take(database, 1, limit=3).claimed} == set(hanging)
+
+
+@pytest.mark.parametrize(
+    ("limits", "rooms"),
+    [(Limits(1), None), (Limits(100, per_minute=60), None), (Limits(5), None), (Limits(100), 1)],
+    ids=["in_flight", "rate", "few in flight", "places of the project"],
+)
+def test_a_bulk_resend_takes_its_share_of_the_places_of_a_webhook_and_no_more(
+    database: Database, limits: Limits, rooms: int | None
+) -> None:
+    world = World(database)
+    world.webhook(what=replace(spec(), limits=limits))
+    world.publish(*[report(f"1.{one}", BEFORE) for one in range(8)])
+    with database.write() as session:
+        session.execute(update(Delivery).values(lane=BULK))
+    world.publish(*[report(f"2.{one}", BEFORE) for one in range(8)], now=at(1))
+    of_project = None if rooms is None else {world.project_id: rooms}
+    lanes = {}
+    for chance in (0.4, 0.95):
+        with database.write() as session:
+            batch = claim(context_of(database), session, 100, at(2), of_project, chance=lambda chance=chance: chance)
+            lanes[chance] = [one.lane for one in batch.claimed]
+            session.rollback()
+    assert set(lanes[0.4]) == {FIRST_ATTEMPTS}
+    assert lanes[0.95].count(BULK) == 1
+    assert len(lanes[0.4]) == len(lanes[0.95])
+
+
+def test_places_that_nothing_urgent_waits_for_are_for_a_bulk_resend(database: Database) -> None:
+    world = World(database)
+    world.webhook(what=spec(in_flight=5))
+    world.publish(*[report(f"1.{one}", BEFORE) for one in range(8)])
+    with database.write() as session:
+        session.execute(update(Delivery).values(lane=BULK))
+    world.publish(report("2.1", BEFORE), now=at(1))
+    assert sorted(one.lane for one in take(database, 2).claimed) == [FIRST_ATTEMPTS, BULK, BULK, BULK, BULK]
 
 
 def test_places_that_come_free_one_by_one_are_for_every_lane(database: Database) -> None:

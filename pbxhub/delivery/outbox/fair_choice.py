@@ -1,7 +1,7 @@
 """Which due deliveries a claim takes: lanes by their shares, projects and webhooks in turn, none beyond its limits."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import zip_longest
 from typing import Any, TypeVar
@@ -133,6 +133,13 @@ class Room:
         """How many more of this queue may be claimed; 0 if its webhook has not been looked up."""
         return min(self._webhooks.get(queue.webhook_id, 0), self._projects.get(queue.project_id, 0))
 
+    def left(self, row: Row[Any]) -> dict[tuple[str, int], int]:
+        """How many more of the webhook and of the project of this row may be claimed."""
+        return {
+            ("webhook", row.webhook_id): self._webhooks[row.webhook_id],
+            ("project", row.project_id): self._projects[row.project_id],
+        }
+
     def take(self, row: Row[Any]) -> bool:
         if self._webhooks[row.webhook_id] < 1 or self._projects[row.project_id] < 1:
             return False
@@ -148,7 +155,9 @@ def choose(
     due.
 
     chance() rounds a share to a whole place, sometimes up and sometimes down, and the last lane comes first: places
-    that become free one by one must not all go to first attempts.
+    that become free one by one must not all go to first attempts. The same is done with the places of a webhook and of
+    a project, where something more urgent waits for them: of a webhook that has one, a resend of thousands must not
+    take it each time.
     """
     lanes = {
         lane: deque(_candidates(session, queues, room, limit, now))
@@ -158,7 +167,9 @@ def choose(
     chosen: list[Row[Any]] = []
     for lane in sorted(lanes, reverse=True):
         share = int(limit * SHARES[lane] + chance())
-        chosen += _take(lanes[lane], min(share, limit - len(chosen)), room)
+        urgent = [row for other, rows in lanes.items() if other < lane for row in rows]
+        of_each = _shares(urgent, SHARES[lane], room, chance)
+        chosen += _take(lanes[lane], min(share, limit - len(chosen)), room, of_each)
     for rows in lanes.values():
         chosen += _take(rows, limit - len(chosen), room)
     left = any(lanes.values()) or any(room.of(queue) < 1 for queue in ready)
@@ -166,10 +177,28 @@ def choose(
     return chosen, left or len(chosen) == limit or most_of_one >= FEWEST_ASKED
 
 
-def _take(rows: deque[Row[Any]], number: int, room: Room) -> list[Row[Any]]:
-    taken: list[Row[Any]] = []
+def _shares(
+    urgent: Iterable[Row[Any]], share: float, room: Room, chance: Callable[[], float]
+) -> dict[tuple[str, int], int]:
+    """Of each webhook and project for which these rows wait: how many places a lane with this share may take."""
+    places: dict[tuple[str, int], int] = {}
+    for row in urgent:
+        places |= room.left(row)
+    return {one: int(number * share + chance()) for one, number in places.items()}
+
+
+def _take(
+    rows: deque[Row[Any]], number: int, room: Room, of_each: Mapping[tuple[str, int], int] | None = None
+) -> list[Row[Any]]:
+    """Takes rows out of the queue, no more of each webhook and project than of_each says; what is over this stays."""
+    taken, over, left = list[Row[Any]](), list[Row[Any]](), dict(of_each or {})
     while rows and len(taken) < number:
         row = rows.popleft()
-        if room.take(row):
+        limits = [one for one in room.left(row) if one in left] if left else []
+        if any(left[one] < 1 for one in limits):
+            over.append(row)
+        elif room.take(row):
             taken.append(row)
+            left |= {one: left[one] - 1 for one in limits}
+    rows.extendleft(reversed(over))
     return taken
