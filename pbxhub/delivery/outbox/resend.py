@@ -174,7 +174,7 @@ class _Again:
         columns |= {
             "state": PENDING, "lane": lane, "due_at": self._now, "tries": 0, "claim_token": None, "held": False,
             "outcome": "", "message": "", "status_code": None, "duration_ms": None, "finished_on": None,
-            "checked_on": None, "resend_id": resend_id,
+            "checked_on": None, "resend_id": resend_id, "not_before": None,
         }  # fmt: skip
         for name, value in columns.items():
             setattr(row, name, value)
