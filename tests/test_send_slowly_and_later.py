@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select
 
+from pbxhub.delivery.outbox import cancel_pending, resend_one
 from pbxhub.delivery.outbox.wait_for_answer import release_all
+from pbxhub.sending.exchange import Answer
+from pbxhub.sending.outcomes import FILE_NOT_READY
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, PENDING
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
@@ -79,6 +82,33 @@ def test_the_oldest_goes_first_and_retries_count(database: Database) -> None:
     second, third = take(database, 10).claimed, take(database, 20).claimed
     assert {one.id for one in (*second, *third)} == {one.id for one in world.deliveries()}
     assert len(second) == len(third) == 1
+
+
+NOT_READY = Answer(FILE_NOT_READY, "")
+
+
+def test_a_recording_that_is_not_ready_lets_another_request_leave(database: Database) -> None:
+    world = World(database)
+    world.webhook(what=limited(per_minute=6))
+    world.publish(*calls(3))
+    first = take(database, 0).claimed
+    finish(database, first, NOT_READY, 1)
+    second = take(database, 1).claimed
+    assert len(second) == 1
+    assert second[0].id != first[0].id
+    finish(database, second, OK, 1)
+    assert take(database, 10).claimed == ()
+    assert len(take(database, 11).claimed) == 1
+
+
+def test_a_turn_is_not_given_back_after_the_next_request_has_left(database: Database) -> None:
+    world = World(database)
+    world.webhook(what=limited(per_minute=6))
+    world.publish(*calls(3))
+    first, second = take(database, 0).claimed, take(database, 10).claimed
+    assert len(second) == 1
+    finish(database, first, NOT_READY, 12)
+    assert take(database, 12).claimed == ()
 
 
 def test_a_rate_is_kept_for_the_webhook_alone(database: Database) -> None:
@@ -197,6 +227,21 @@ def test_delayed_requests_of_a_call_keep_their_order_and_their_distance(database
     (second,) = take(database, delay + 5).claimed
     assert first.id < second.id
     assert not any(one.out_of_order for one in world.deliveries())
+
+
+def test_what_is_sent_again_does_not_wait_for_its_old_delay(database: Database) -> None:
+    world = World(database)
+    webhook_id = world.webhook(FORWARD, limited(delay=300))
+    world.publish(report("1.1", forward("101")))
+    world.publish(report("1.1", forward("102", 2)), now=at(5))
+    with database.write() as session:
+        cancel_pending(session, webhook_id, at(10))
+    for delivery in world.deliveries():
+        with database.write() as session:
+            resend_one(context_of(database), session, world.project_id, delivery.id, at(11))
+    finish(database, take(database, 12).claimed, OK, 13)
+    finish(database, take(database, 14).claimed, OK, 15)
+    assert {one.state for one in world.deliveries()} == {DELIVERED}
 
 
 def test_a_delayed_request_still_waits_for_the_one_ahead(database: Database) -> None:

@@ -68,7 +68,7 @@ class Webhook(Base):
 
 
 class WebhookPace(Base):
-    """When the next request of a webhook with a rate (spec.limits.per_minute) may leave. Written by claim.
+    """When the next request of a webhook with a rate (spec.limits.per_minute) may leave. Written by claim and record.
 
     No foreign key: the first row of a webhook would wait for everybody who changes that webhook, and the claim with all
     its other deliveries, too. prune deletes the rows whose time has passed.

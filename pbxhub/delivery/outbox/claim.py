@@ -30,14 +30,14 @@ from pbxhub.delivery.outbox.claimed import Batch, Claimed
 from pbxhub.delivery.outbox.due import Due, find_due
 from pbxhub.delivery.outbox.fair_choice import Room, choose
 from pbxhub.delivery.outbox.lost_attempts import leave_lost
+from pbxhub.delivery.outbox.pace import set_paces
 from pbxhub.delivery.outbox.sequence import hold_on
 from pbxhub.delivery.webhook_cache import LiveWebhook
-from pbxhub.store.bulk import Insert, Query, Upsert
+from pbxhub.store.bulk import Insert, Query
 from pbxhub.store.columns import AMONG, RAW_IDS, JsonColumn, UtcDateTime
 from pbxhub.store.ids import new_id
 from pbxhub.store.postgresql import STALLED
 from pbxhub.store.session import Base
-from pbxhub.store.webhooks import WebhookPace
 from pbxhub.webhooks.attached import load_files
 from pbxhub.webhooks.request import Request
 
@@ -80,7 +80,7 @@ def claim(
     chosen, more = choose(session, room, ready, limit, now, chance)
     chosen, hopeless = leave_lost(session, chosen, now)
     claimed = _lease(session, hold_on(session, chosen, now), room.webhooks, now, lease)
-    _set_paces(session, claimed, now)
+    set_paces(session, claimed)
     given_up = _own(session, hopeless, room.webhooks, now, lease)
     next_due = due.next_due if claimed or given_up else _ask_again(due, now)
     return Batch(tuple(claimed), next_due, more or due.partly, tuple(given_up))
@@ -145,19 +145,6 @@ def _lease(
         _claimed(row, _request(row), webhooks[row.webhook_id], token, now, row.due_at)
         for row in sorted(leased, key=lambda row: (row.lane, row.created_on))
     ]
-
-
-_SET_PACES = Upsert(Base.metadata.tables[WebhookPace.__tablename__], ("webhook_id",), ("next_on",))
-
-
-def _set_paces(session: Session, claimed: Iterable[Claimed], now: datetime) -> None:
-    """Of webhooks with a rate, of which a claim takes one delivery: when the next one may leave. Evenly spread, because
-    receivers count in windows that the hub does not know: no minute has more than the rate, wherever it begins."""
-    rates = {one.webhook.id: rate for one in claimed if (rate := one.webhook.spec.limits.per_minute)}
-    _SET_PACES.run(
-        session,
-        [{"webhook_id": id_, "next_on": now + timedelta(minutes=1) / rate} for id_, rate in sorted(rates.items())],
-    )
 
 
 def _by_deadline(rows: Iterable[Row[Any]], webhooks: Mapping[int, LiveWebhook]) -> dict[float, list[Any]]:

@@ -12,6 +12,7 @@ from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.delivery.outbox.chain import publish_next, save_answers
 from pbxhub.delivery.outbox.ended_tokens import end_tokens, with_ended_token
 from pbxhub.delivery.outbox.next_state import decide
+from pbxhub.delivery.outbox.pace import give_turns_back
 from pbxhub.delivery.outbox.pausing import note_health
 from pbxhub.delivery.outbox.resthooks import drop_gone
 from pbxhub.delivery.outbox.sequence import Place, release_next
@@ -58,6 +59,8 @@ def record(
         note_health(session, ours, context.pause_rule, now)
         drop_gone(session, ours, now)
     end_tokens(session, results, now)
+    if give_turns_back(session, results, now):  # last: a claim may wait for these rows
+        context.wakeups.send(session)
     return results
 
 
