@@ -31,12 +31,13 @@ from pbxhub.sending.webhook_signatures import SigningKeys, identify, new_key, se
 from pbxhub.store.accounts import COMMON_FOLDER, Pbx
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING
 from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.receivers.receiver import Received, Receiver, Reply
 from pbxhub.webhooks.attached import Attached, file_name_of, load_files
 from pbxhub.webhooks.check import check_spec, problems
 from pbxhub.webhooks.curl_command import as_curl
 from pbxhub.webhooks.spec import Limits, Parameter, RequestSpec, SpecError, WebhookSpec
-from tests.support.outbox_world import AFTER, VAULT, World, context_of, report
+from tests.support.outbox_world import AFTER, VAULT, World, at, context_of, report, take
 from tests.support.waiting import wait_until
 
 SOUND = b"RIFF" + bytes(range(256)) * 700 + b"\r\n--pbxhub\r\n"
@@ -577,3 +578,13 @@ def test_a_webhook_that_waits_for_another_sends_the_recording(world: World, spoo
             call_ends(world)
             _, request = receiver.wait_for(2)
     assert [content for name, *_, content in fields_of(request) if name == "audio"] == [SOUND]
+
+
+def test_a_worker_has_time_to_fetch_a_recording_although_the_webhook_sends_none_any_more(world: World) -> None:
+    webhook_id = world.webhook(AFTER, posting("http://127.0.0.1:9/", RECORDING, limits=Limits(deadline=10)))
+    world.publish(report("1.1", AFTER, values={"recording_file": "http://127.0.0.1:9/a.wav"}, ended=0))
+    with world.database.write() as session:
+        session.get_one(Webhook, webhook_id).spec = posting("http://127.0.0.1:9/", limits=Limits(deadline=10))
+        touch_webhooks(session, world.project_id)
+    (claimed,) = take(world.database, 1).claimed
+    assert claimed.lease_until == at(1 + 60 + 10 + 20)

@@ -16,14 +16,13 @@ from sqlalchemy.orm import Session
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.links import AS_LONG_AS_KEPT, LinkRule
 from pbxhub.delivery.live_connections import LiveConnection, read_connections
-from pbxhub.delivery.open_recordings import FETCH_SECONDS
 from pbxhub.sending.address_guard import NetworkGrant, read_grant
 from pbxhub.store.accounts import Project
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import one_of
 from pbxhub.store.webhooks import Webhook, has_touched_webhooks
 from pbxhub.webhooks.matching import Matcher, compile_filters, conditions_of
-from pbxhub.webhooks.request import CompiledRequest, NotSent, Request, compile_request, may_send_recording
+from pbxhub.webhooks.request import CompiledRequest, NotSent, Request, compile_request
 from pbxhub.webhooks.spec import Filter, SpecError, WebhookSpec, load_spec
 from pbxhub.webhooks.working_time import Calendar, calendar
 
@@ -68,12 +67,6 @@ class Stored:
             return CompiledWebhook(self._loaded, matcher, early, compile_request(self._loaded))
         except SpecError as error:
             return _unreadable(error)
-
-    @cached_property
-    def seconds_to_send(self) -> float:
-        """The deadline of a request; before it, a recording may have to be fetched from the PBX."""
-        fetch = FETCH_SECONDS if may_send_recording(self.spec.request) else 0.0
-        return self.spec.limits.deadline + fetch
 
     @property
     def spec(self) -> WebhookSpec:
@@ -123,11 +116,6 @@ class LiveWebhook:
     def spec(self) -> WebhookSpec:
         """An empty one if the stored settings cannot be read."""
         return self.stored.spec
-
-    @property
-    def seconds_to_send(self) -> float:
-        """How long a request may take, from its claim to its end."""
-        return self.stored.seconds_to_send
 
     def matches(self, values: Mapping[str, Value]) -> bool:
         """Whether the filters accept a stage; those about an answer that is awaited come later: accepts_answer."""

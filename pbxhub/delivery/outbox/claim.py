@@ -25,6 +25,7 @@ from sqlalchemy import Row, Table, Uuid, bindparam, text
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.context import DeliveryContext
+from pbxhub.delivery.open_recordings import FETCH_SECONDS
 from pbxhub.delivery.outbox.cancel import cancel_pending
 from pbxhub.delivery.outbox.claimed import Batch, Claimed
 from pbxhub.delivery.outbox.due import Due, find_due
@@ -148,9 +149,12 @@ def _lease(
 
 
 def _by_deadline(rows: Iterable[Row[Any]], webhooks: Mapping[int, LiveWebhook]) -> dict[float, list[Any]]:
+    """How long a request may take, from its claim to its end. A recording may have to be fetched from the PBX first: by
+    the stored request, because the settings of the webhook may have changed since it was rendered."""
     found: dict[float, list[Any]] = {}
     for row in rows:
-        found.setdefault(webhooks[row.webhook_id].seconds_to_send, []).append(row.id)
+        fetch = FETCH_SECONDS if row.has_files else 0.0
+        found.setdefault(webhooks[row.webhook_id].spec.limits.deadline + fetch, []).append(row.id)
     return found
 
 

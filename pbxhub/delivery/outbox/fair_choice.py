@@ -32,7 +32,10 @@ _WAITING = """
     SELECT {columns} FROM delivery x
      WHERE x.state = 'pending' AND x.lane = :lane AND x.webhook_id = w.id AND x.due_at <= :now
      ORDER BY x.due_at LIMIT :most"""
-_COLUMNS = "{0}.id, {0}.webhook_id, {0}.project_id, {0}.due_at, {0}.claim_token IS NOT NULL AS lost, {0}.held"
+_COLUMNS = (
+    "{0}.id, {0}.webhook_id, {0}.project_id, {0}.due_at, {0}.claim_token IS NOT NULL AS lost, {0}.held,"
+    " {0}.files <> '[]' AS has_files"
+)
 _FIRST_OF_EACH = {  # only the columns above are formatted into these statements
     "sqlite": f"SELECT {_COLUMNS.format('d')} FROM webhook w"  # noqa: S608
     f" JOIN delivery d ON d.id IN ({_WAITING.format(columns='x.id')}) WHERE w.id {{}}",
