@@ -274,6 +274,22 @@ def test_working_hours_are_those_of_the_project_in_its_zone(moment: str, expecte
     assert is_working(moment, "not_working_time") is not expected
 
 
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [
+        ("2026-05-18T23:00:00", False),  # Monday, the holiday
+        ("2026-05-19T02:00:00", False),  # the same shift
+        ("2026-05-25T23:00:00", True),
+        ("2026-05-26T02:00:00", True),
+        ("2026-06-02T02:00:00", True),  # a holiday, but the shift began on the day before
+        ("2026-06-02T23:00:00", False),
+    ],
+)
+def test_a_shift_over_midnight_is_off_if_it_began_on_a_holiday(moment: str, expected: bool) -> None:
+    night = calendar(KYIV, ["mon,tue 22:00-06:00"], ["2026-05-18", "2026-06-02"])
+    assert night.works_at(datetime.fromisoformat(moment).replace(tzinfo=KYIV)) is expected
+
+
 def test_a_time_that_is_not_there_is_neither_inside_nor_outside() -> None:
     for operator in ("working_time", "not_working_time"):
         spec = WebhookSpec(filters=(Filter("answer_time", operator),))  # type: ignore[arg-type]

@@ -2,13 +2,14 @@
 
 Hours are lines like `mon-fri 09:00-18:00`, `sat 10:00-14:00` or `mon,wed 22:00-06:00`: hours that end before they begin
 end on the next day. Holidays are lines like `2026-12-25` or `12-25`, for every year, with a name after it if you like.
-A holiday has no working hours. A project without hours works on every day that is no holiday.
+No hours begin on a holiday; those that began on the day before go on. A project without hours works on every day that
+is no holiday.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from pbxhub.translatable import Sentence, say
 
@@ -42,11 +43,14 @@ class WorkingHours:
     days: frozenset[int]
     hours: Hours
 
-    def include(self, weekday: int, minute: int) -> bool:
+    def began(self, local: datetime) -> date | None:
+        """The day on which the hours began that include this time; None when they do not include it."""
+        minute = minute_of(local)
         if not self.hours.include(minute):
-            return False
+            return None
         began_yesterday = self.hours.start >= self.hours.end and minute < self.hours.end
-        return (weekday - began_yesterday) % 7 in self.days
+        day = local.date() - timedelta(days=began_yesterday)
+        return day if day.weekday() in self.days else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +70,8 @@ class Calendar:
     def works_at(self, moment: datetime) -> bool:
         """Whether this is in the working hours."""
         local = self.local(moment)
-        if self.is_holiday(local.date()):
-            return False
-        minute = minute_of(local)
-        return not self.hours or any(each.include(local.weekday(), minute) for each in self.hours)
+        began = [each.began(local) for each in self.hours] if self.hours else [local.date()]
+        return any(day is not None and not self.is_holiday(day) for day in began)
 
 
 ALWAYS = Calendar()
