@@ -92,6 +92,17 @@ def test_a_program_that_is_not_of_the_hub_can_be_passed(older: Database, environ
         assert migrating(environ, "--beside-others").stdout == "The database is up to date.\n"
 
 
+@pytest.mark.parametrize("environ", ["postgresql"], indirect=True)
+def test_two_migrations_at_once_migrate_once(older: Database, environ: dict[str, str]) -> None:
+    older.close()
+    both = [
+        subprocess.Popen([*NEW, "migrate"], env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for _ in range(2)
+    ]
+    said = [one.communicate(timeout=120)[0] for one in both]
+    assert said == ["The database is up to date.\n"] * 2
+
+
 def test_on_postgresql_others_with_a_name_and_ourselves_do_not_count(
     older: Database, environ: dict[str, str], request: pytest.FixtureRequest
 ) -> None:

@@ -3,6 +3,7 @@
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
 
 from pbxhub.paths import MIGRATIONS
 from pbxhub.store import (
@@ -49,15 +50,29 @@ TABLES = (
     listeners,
 )
 
+_MIGRATING = 0x7062786D  # of the advisory lock; any number that nothing else uses
+
 
 def migrate(database: Database, revision: str = "head") -> None:
-    """Migrates the database to `revision` (default: the newest; "base" deletes all tables)."""
+    """Migrates the database to `revision` (default: the newest; "base" deletes all tables). A second migration waits
+    for the first one, and then finds nothing to do."""
     with database.engine.begin() as connection:
+        if not database.is_sqlite:
+            _wait_for_others(connection)
         config = _config()
         config.attributes["connection"] = connection
         newest = ScriptDirectory.from_config(config).get_heads()
         going_down = revision != "head" and revision not in newest
         (command.downgrade if going_down else command.upgrade)(config, revision)
+
+
+def _wait_for_others(connection: Connection) -> None:
+    """Until the end of the transaction no other one may migrate. As long as it takes: the first one may copy tables."""
+    chosen = connection.scalar(text("SELECT current_setting('lock_timeout')"))
+    setting = text("SELECT set_config('lock_timeout', :limit, true)")
+    connection.execute(setting, {"limit": "0"})
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATING})
+    connection.execute(setting, {"limit": chosen})
 
 
 def draft_migration(database: Database, message: str) -> None:
