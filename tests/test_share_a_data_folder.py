@@ -15,7 +15,7 @@ from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.listeners import LeaseTokens
 from pbxhub.store.only_listener import OtherListenerError, only_listener
-from pbxhub.store.session import Database
+from pbxhub.store.session import Database, open_database
 from pbxhub.testing import await_until
 from pbxhub.testing.processes import Program
 from tests.support.hub import calls_of
@@ -123,3 +123,14 @@ def test_the_lock_is_for_sqlite_alone(database: Database) -> None:
                 pass
     with only_listener(database):
         pass
+
+
+def test_a_link_to_a_database_is_the_same_database(database: Database, tmp_path: Path) -> None:
+    if not database.is_sqlite:
+        return
+    link = tmp_path / "link.sqlite3"
+    link.symlink_to(str(database.engine.url.database))
+    linked = open_database(f"sqlite:///{link}")
+    with only_listener(database), pytest.raises(OtherListenerError), only_listener(linked):
+        pass
+    linked.close()

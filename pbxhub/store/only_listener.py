@@ -18,12 +18,13 @@ def only_listener(database: Database) -> Iterator[None]:
 
     Two listeners would overwrite each other's notes on the calls in progress. The lock is on a file beside that of the
     database and ends with the process, however it ends. The file stays: were it deleted, a third process could lock
-    a new one while the second still waits for the old one. Raises OtherListenerError, or OSError.
+    a new one while the second still waits for the old one. A symbolic link to the database is the same
+    database. Raises OtherListenerError, or OSError.
     """
     if not database.is_sqlite or not database.engine.url.database:
         yield
         return
-    file = os.open(f"{database.engine.url.database}-listener", os.O_RDWR | os.O_CREAT, 0o600)
+    file = os.open(f"{os.path.realpath(database.engine.url.database)}-listener", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
