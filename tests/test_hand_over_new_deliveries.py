@@ -9,9 +9,11 @@ from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from pbxhub.delivery.context import utc_now
+from pbxhub.delivery.handoff import Handoff
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.outbox.claimed import Batch
 from pbxhub.delivery.outbox.pausing import pause
+from pbxhub.delivery.wakeup import Wakeups
 from pbxhub.delivery.worker import Worker
 from pbxhub.sending.address_guard import AddressGuard, endpoints
 from pbxhub.sending.engine import Engine
@@ -19,6 +21,7 @@ from pbxhub.sending.outcomes import LOST
 from pbxhub.store.delivery_rows import DELIVERED, PENDING
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Receiver, Reply
+from pbxhub.webhooks.spec import Parameter, RequestSpec, WebhookSpec
 from tests.support.outbox_world import AFTER, BEFORE, World, context_of, report, spec
 from tests.support.waiting import wait_until
 from tests.support.working import states, working
@@ -183,3 +186,29 @@ def test_a_worker_whose_clock_is_behind_is_handed_nothing_and_others_are_woken(d
             tell(world, BEFORE)
             assert [row.state for row in world.deliveries()] == [PENDING]
             assert counted.notified
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_listener_leaves_what_it_may_not_reach_to_the_workers(database: Database, recorded: bool) -> None:
+    """The listener has no PBXHUB_ALLOWED_NETWORKS, and the worker does: nothing is lost, and no attempt is counted."""
+    world = World(database)
+    context = context_of(database, clock=utc_now, wakeups=Wakeups(), handoff=Handoff())
+    sender = Worker(context, Engine(AddressGuard()), claims=False)
+    with Receiver(lambda _: Reply(body=b"RIFF\0")) as receiver:
+        audio = (Parameter("audio", "recording"),)
+        request = RequestSpec(url=receiver.url, format="multipart", parameters=audio if recorded else ())
+        world.webhook(AFTER, WebhookSpec(request=request))
+        values = {"recording_file": f"{receiver.url}/call.wav"}
+        sender.start()
+        try:
+            for call in ("1.1", "1.2"):
+                publish(context, {world.pbx_id: [report(call, AFTER, values=values, ended=0)]}, utc_now())
+                wait_until(lambda: not sender.in_flight)
+            wait_until(lambda: all(row.claim_token is None and row.attempts == 0 for row in world.deliveries()))
+            assert attempts(world) == [[], []]
+            with working(database, receiver):
+                wait_until(lambda: states(world) == {DELIVERED})
+        finally:
+            sender.stop()
+    assert attempts(world) == [["ok"], ["ok"]]
+    assert [row.attempts for row in world.deliveries()] == [1, 1]

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.metrics import WorkerMetrics
 from pbxhub.delivery.open_recordings import Fetch, Opened, OpenRecording, look_for, wanted
+from pbxhub.delivery.out_of_reach import OutOfReach
 from pbxhub.delivery.outbox import Batch, Claimed, Finished, claim, record
 from pbxhub.delivery.outbox.attempt_result import given_up
 from pbxhub.delivery.outbox.claim import LEASE
@@ -25,7 +26,7 @@ from pbxhub.delivery.ready_to_send import Ready, ready_to_send
 from pbxhub.delivery.wakeup import WakeupListener
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.exchange import Answer
-from pbxhub.sending.outcomes import FILE_NOT_READY, describe
+from pbxhub.sending.outcomes import BLOCKED_TARGET, FILE_NOT_READY, describe
 from pbxhub.store.database_errors import reason
 from pbxhub.store.delivery_rows import PENDING
 
@@ -84,6 +85,7 @@ class Worker:
         self._handed = deque[Claimed]()  # claimed by other threads, which could not send them
         self._ready = deque[tuple[Claimed, Ready]]()  # with a recording, prepared by other threads
         self._preparing = ThreadPoolExecutor(PREPARE_AT_ONCE, "recordings")
+        self._out_of_reach = OutOfReach()  # only without claims
         self._lost = deque[Claimed]()  # given up in a claim, to be recorded
         self._turned_at = 0.0  # monotonic
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
@@ -161,6 +163,7 @@ class Worker:
 
     def _record_one_by_one(self) -> None:
         """One answer that cannot be recorded must not block the others. Its lease ends, and it counts as lost."""
+        self._out_of_reach.forget()
         for one in list(self._finished):
             try:
                 with self._database.write() as session:
@@ -209,7 +212,15 @@ class Worker:
 
     def _ended(self, claimed: Claimed, sent: Prepared, answer: Answer, now: datetime) -> None:
         sent.close()
+        if answer.outcome == BLOCKED_TARGET and not self._claims:
+            self._leave(claimed)
+            return
         self._keep(claimed, sent.shown, sent.clean(answer), now)
+
+    def _leave(self, claimed: Claimed) -> None:
+        """To the workers, which may reach more (out_of_reach.py)."""
+        del self._flying[claimed.id, claimed.attempt]
+        self._out_of_reach.add(claimed)
 
     def _keep(self, claimed: Claimed, shown: tuple[tuple[str, str], ...], answer: Answer, now: datetime) -> None:
         del self._flying[claimed.id, claimed.attempt]
@@ -224,6 +235,7 @@ class Worker:
         asked = self._is_something_due(before)
         if asked or not self._claims:  # a wakeup that comes from now on is for the next turn
             self._woken.clear()
+        self._out_of_reach.leave(self._context)
         batch = Batch((), before.next_due, False)
         if self._database.is_sqlite:
             with self._database.write() as session:
@@ -262,7 +274,10 @@ class Worker:
         return again
 
     def _claim(self, session: Session) -> Batch:
-        return claim(self._context, session, self._room(), self._clock(), self._rooms(), self._lease)
+        return claim(
+            self._context, session, self._room(), self._clock(), self._rooms(), self._lease,
+            without=self._out_of_reach.webhooks(),
+        )  # fmt: skip
 
     def _rooms(self) -> dict[int, int]:
         """How many more requests of each project this process may send now. A missing project has no limit."""
@@ -299,7 +314,10 @@ class Worker:
             self._send_with(claimed, found)
 
     def _send_with(self, claimed: Claimed, found: Opened) -> None:
-        if isinstance(found, Answer):
+        if isinstance(found, Answer) and not self._claims:
+            self._leave(claimed)
+            self._wake()
+        elif isinstance(found, Answer):
             self._keep(claimed, (), found, self._clock())
             self._wake()
         else:
@@ -334,6 +352,7 @@ class Worker:
             if isinstance(sent, Prepared):
                 self._ended(claimed, sent, answer, self._clock())
         try:
+            self._out_of_reach.leave(self._context)
             with self._database.write() as session:
                 self._record(session)
                 give_back(self._context, session, list(self._flying.values()), self._clock())

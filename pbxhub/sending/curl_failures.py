@@ -2,15 +2,15 @@
 
 import errno
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pycurl
 
 from pbxhub.sending.exchange import Answer
-from pbxhub.sending.outcomes import FILE_UNREADABLE, describe
+from pbxhub.sending.outcomes import BLOCKED_TARGET, FILE_UNREADABLE, describe
 from pbxhub.webhooks.answer_verdict import code_of_status
 
-_BLOCKED_MESSAGE = describe("blocked_target").sentence
+_BLOCKED_MESSAGE = describe(BLOCKED_TARGET).sentence
 
 _CODES: Mapping[int, str] = {
     pycurl.E_COULDNT_RESOLVE_HOST: "dns_not_found",
@@ -28,6 +28,7 @@ _CODES: Mapping[int, str] = {
     pycurl.E_SSL_INVALIDCERTSTATUS: "tls_error",
     pycurl.E_HTTP2: "bad_answer",
     pycurl.E_ABORTED_BY_CALLBACK: FILE_UNREADABLE,
+    pycurl.E_WRITE_ERROR: FILE_UNREADABLE,
 }
 
 # message of libcurl or OpenSSL -> a sentence that the user can act on
@@ -59,7 +60,7 @@ _UNREACHABLE = {
 
 def blocked(reason: str = "") -> Answer:
     """The answer for a forbidden target. It is the same for every reason that depends on the address."""
-    return Answer("blocked_target", reason or _BLOCKED_MESSAGE)
+    return Answer(BLOCKED_TARGET, reason or _BLOCKED_MESSAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ def answer_of_failure(ended: Ended, code: int, text: str) -> Answer:
     outcome = _outcome(ended.easy, code, text)
     if outcome == "reset" and ended.easy.getinfo(pycurl.RESPONSE_CODE) >= 200:
         return answer_of_status(ended, "The connection broke before the end of the answer.")
+    if code == pycurl.E_WRITE_ERROR:
+        return replace(_failed(ended, outcome, ended.fault), note=ended.fault)
     return _failed(ended, outcome, ended.fault or _particulars(ended.easy, outcome, text))
 
 

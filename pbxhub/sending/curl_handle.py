@@ -190,12 +190,20 @@ class CurlHandle:
     def _take_body(self, part: bytes) -> int:
         read = part[: self._room]
         self._room -= len(read)
-        if self._into:
-            self._into.write(read)
-        else:
+        if self._into is None:
             self._body += read
+        elif not self._keep(self._into, read):
+            return 0
         self._cut = len(read) < len(part)
         return len(read)
+
+    def _keep(self, into: IO[bytes], part: bytes) -> bool:
+        """False: the disk does not take it, and libcurl ends the transfer."""
+        try:
+            into.write(part)
+        except OSError as error:
+            self._fault = f"({error.strerror or error})"
+        return not self._fault
 
     def _take_note(self, kind: int, text: bytes) -> None:
         if kind == pycurl.INFOTYPE_TEXT and text.startswith(b"SSL connection using "):

@@ -26,6 +26,7 @@ class Outcome:
 
 
 UNREADABLE, LOST, RESTORED = "secret_unreadable", "worker_lost", "restored"
+BLOCKED_TARGET = "blocked_target"
 TOKEN_EXPIRED, TOKEN_REFUSED = "token_expired", "token_refused"
 FILE_NOT_READY, FILE_GONE, FILE_TOO_LARGE = "file_not_ready", "file_gone", "file_too_large"
 FILE_REFUSED, FILE_UNREADABLE = "file_refused", "file_unreadable"
@@ -119,7 +120,7 @@ _TABLE = (
         False,
     ),
     Outcome(
-        "blocked_target",
+        BLOCKED_TARGET,
         "NOT_SENT",
         "This hub is not allowed to connect to the webhook's address.",
         "Only public addresses are allowed, and those that the operator of this server permits.",

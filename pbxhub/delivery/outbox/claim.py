@@ -16,7 +16,7 @@ tests/test_claim_and_record.py, tests/test_kill_anything.py
 """
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -57,16 +57,16 @@ _MAY_CHOOSE = (
 
 def claim(
     context: DeliveryContext, session: Session, limit: int, now: datetime, rooms: Mapping[int, int] | None = None,
-    lease: timedelta = LEASE, chance: Callable[[], float] = random.random,
+    lease: timedelta = LEASE, chance: Callable[[], float] = random.random, without: Collection[int] = (),
 ) -> Batch:  # fmt: skip
     """Claims up to `limit` due deliveries and writes their attempts, in the caller's transaction.
 
     Send the requests after its commit.
     Over all processes, a webhook never has more than spec.limits.in_flight claimed at once, and never more than
     spec.limits.per_minute attempts begun within a minute; this claim takes at most
-    rooms[project_id] of a project, where that is given. Deliveries of paused webhooks wait, those of disabled or
-    deleted webhooks are cancelled here. Attempts that a worker left unfinished are marked worker_lost, and their
-    deliveries are claimed again.
+    rooms[project_id] of a project, where that is given, and nothing of the webhooks `without`. Those of paused
+    webhooks wait, those of disabled or deleted webhooks are cancelled here. Attempts that a worker left unfinished are
+    marked worker_lost, and their deliveries are claimed again.
     """
     session.flush()  # changes that record made in this transaction: the statements below bypass the session
     if not _may_choose(session):
@@ -74,7 +74,7 @@ def claim(
     due = find_due(session, now, chance)
     for webhook_id in {queue.webhook_id for queue in due.queues if not queue.live}:
         cancel_pending(session, webhook_id, now)
-    ready = [queue for queue in due.queues if queue.live]
+    ready = [queue for queue in due.queues if queue.live and queue.webhook_id not in without]
     if not ready or limit < 1:
         return Batch((), _ask_again(due, now), bool(ready))
     room = Room(session, context.webhook_cache, now, rooms or {})

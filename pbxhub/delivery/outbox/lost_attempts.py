@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, Uuid, bindparam, func, select, text, update
+from sqlalchemy import Row, Select, Uuid, bindparam, delete, func, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from pbxhub.delivery.context import DeliveryContext
@@ -35,6 +35,20 @@ def give_back(context: DeliveryContext, session: Session, claimed: Iterable[Clai
         .values(due_at=now)
         .execution_options(synchronize_session=False)
     )
+    context.wakeups.send(session)
+
+
+def hand_over(context: DeliveryContext, session: Session, claimed: Iterable[Claimed], now: datetime) -> None:
+    """Takes claims and their attempts back, of which nothing was sent: other workers claim these deliveries anew. One
+    that another worker has claimed meanwhile is its own."""
+    mine = {one.id: one for one in claimed}
+    query = select(Delivery).where(one_of(Delivery.id, mine)).order_by(Delivery.id).with_for_update()
+    for row in session.scalars(query):
+        one = mine[row.id]
+        if row.claim_token == one.token:
+            row.claim_token, row.due_at, row.attempts = None, now, row.attempts - 1
+            this = (Attempt.delivery_id == one.id, Attempt.number == one.attempt)
+            session.execute(delete(Attempt).where(*this), execution_options=_QUIETLY)
     context.wakeups.send(session)
 
 
