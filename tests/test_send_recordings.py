@@ -15,11 +15,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 
+from pbxhub.delivery import open_recordings
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox.resend import resend_one
@@ -588,3 +590,19 @@ def test_a_worker_has_time_to_fetch_a_recording_although_the_webhook_sends_none_
         touch_webhooks(session, world.project_id)
     (claimed,) = take(world.database, 1).claimed
     assert claimed.lease_until == at(1 + 60 + 10 + 20)
+
+
+@pytest.mark.parametrize("size", [3000, 300_000], ids=["when it is complete", "while it comes"])
+def test_a_full_temporary_folder_takes_no_place_in_the_worker(
+    world: World, spool: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    full = Path("/dev/full")
+    monkeypatch.setattr(open_recordings, "TemporaryFile", lambda prefix: full.open("w+b", buffering=4096))
+    with Receiver(lambda _: Reply(body=b"R\0" * (size // 2))) as pbx, Receiver() as receiver:
+        world.webhook(AFTER, posting(receiver.url, RECORDING))
+        with working(world, spool, receiver.port, pbx.port) as worker:
+            call_ends(world, f"http://127.0.0.1:{pbx.port}/call.wav")
+            wait_until(lambda: [row.outcome for row in world.deliveries()] == ["file_unreadable"])
+            assert worker.in_flight == 0
+    (delivery,) = world.deliveries()
+    assert f"(No space left on device) What the PBX serves is kept in {gettempdir()}" in delivery.message

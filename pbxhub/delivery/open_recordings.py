@@ -8,10 +8,11 @@ the call lasts, without a limit. After that it counts as gone.
 import os
 import re
 import wave
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import IO
 from uuid import UUID
 
@@ -72,12 +73,16 @@ class Fetch:
     file: IO[bytes]
 
     def end(self, answer: Answer) -> Opened:
-        size = self.file.tell()
-        problem = _problem(self.want, answer, self.file, size)
+        """Never raises: the disk may be full."""
+        try:
+            self.file.flush()
+            size = self.file.tell()
+            problem = _problem(self.want, answer, self.file, size)
+        except OSError as error:
+            problem = _not_kept(f"({error.strerror or error})")
         if problem:
-            self.file.close()
+            _close(self.file)
             return problem
-        self.file.flush()
         return OpenRecording(self.file, size)
 
 
@@ -146,9 +151,19 @@ def _fetch(want: Wanted) -> Fetch | Answer:
     try:
         file = TemporaryFile(prefix="pbxhub-")  # noqa: SIM115 (whoever takes the recording closes it)
     except OSError as error:
-        return _failed(FILE_UNREADABLE, f"({error.strerror})")
+        return _not_kept(f"({error.strerror or error})")
     outgoing = request_of(want.name, want.project_id, want.networks, want.most, file)
     return Fetch(want, outgoing, file)
+
+
+def _not_kept(why: str) -> Answer:
+    return _failed(FILE_UNREADABLE, f"{why} What the PBX serves is kept in {gettempdir()} until it is sent.")
+
+
+def _close(file: IO[bytes]) -> None:
+    """Closing writes what is left, which a full disk does not take either; the file is closed all the same."""
+    with suppress(OSError):
+        file.close()
 
 
 def request_of(url: str, project_id: int, networks: NetworkGrant, most: int, into: IO[bytes]) -> Outgoing:
@@ -169,6 +184,8 @@ def is_page(answer: Answer, file: IO[bytes]) -> bool:
 def _problem(want: Wanted, answer: Answer, file: IO[bytes], size: int) -> Answer | None:
     if answer.status_code in (404, 410):
         return _missing(want)
+    if answer.outcome == FILE_UNREADABLE:
+        return _not_kept(answer.note)
     if answer.truncated and size >= want.most:
         return _failed(FILE_TOO_LARGE, f"It has more than {size_text(want.most)}.")
     if answer.outcome != "ok" or answer.truncated:
