@@ -69,6 +69,8 @@ class Placing:
                 except SQLAlchemyError as error:
                     log.warning("ordered calls cannot be read; trying again", pbx=self._row.id, error=str(error))
                     continue
+                if turn.more:
+                    self._asked.set()
                 for placement in turn.place:
                     asking.create_task(self._place(placement))
                 for channel_id in turn.hang_up:

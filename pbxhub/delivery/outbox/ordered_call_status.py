@@ -60,10 +60,12 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a listener has to do for the ordered calls of its PBX. hang_up: channel ids of cancelled calls."""
+    """What a listener has to do for the ordered calls of its PBX. hang_up: channel ids of cancelled calls. more: orders
+    may be left for another turn."""
 
     place: tuple[Placement, ...] = ()
     hang_up: tuple[str, ...] = ()
+    more: bool = False
 
 
 def register(context: DeliveryContext, session: Session, order: OrderedCall, now: datetime) -> None:
@@ -102,7 +104,7 @@ def take(context: DeliveryContext, session: Session, pbx_id: int, now: datetime)
         elif order.cancel_asked_on and (order.cancel_sent_on is None or now - order.cancel_sent_on > HANG_UP_AGAIN):
             order.cancel_sent_on = now
             hang_up.append(order.channel_id)
-    return Turn(tuple(place), tuple(hang_up))
+    return Turn(tuple(place), tuple(hang_up), len(place) == _MOST_TAKEN)
 
 
 def sweep(context: DeliveryContext, session: Session, now: datetime) -> None:
