@@ -175,6 +175,8 @@ def _renewed(renew: Callable[[], None]) -> Iterator[None]:
                 renew()
             except (DBAPIError, PoolTimeoutError) as error:
                 log.warning("database away; the address guard stays as it is", error=reason(error))
+            except Exception:
+                log.exception("the address guard could not be renewed; it stays as it is")
 
     thread = threading.Thread(target=run, name="guard", daemon=True)
     thread.start()

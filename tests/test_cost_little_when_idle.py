@@ -1,20 +1,25 @@
 """A hub in which nothing happens hardly works, and an ordered call does not wait for it to wake up."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from panoramisk.actions import Action
 from sqlalchemy import event, select, update
 from structlog.testing import capture_logs
 
+from pbxhub import services
 from pbxhub.ami import observed_states, order_watch
 from pbxhub.ami.observed_states import ObservedStates
 from pbxhub.ami.order_watch import OrderWatch
-from pbxhub.ami.pbx_rows import Observed, ObservedPbx
-from pbxhub.delivery.context import DeliveryContext
+from pbxhub.ami.pbx_rows import Observed, ObservedPbx, pbx_row
+from pbxhub.ami.placing import Placing
+from pbxhub.ami.protocol import AmiResponse
+from pbxhub.delivery.context import DeliveryContext, utc_now
 from pbxhub.delivery.due_work import DueWork
 from pbxhub.delivery.outbox.ordered_call_status import ask_cancel
 from pbxhub.store.accounts import Pbx
@@ -23,7 +28,7 @@ from pbxhub.store.parts import beat
 from pbxhub.store.pbx_state_sentences import PbxState
 from pbxhub.store.session import Database
 from tests.support.ordering import order
-from tests.support.outbox_world import LINKS, NOON, World, context_of
+from tests.support.outbox_world import LINKS, NOON, VAULT, World, context_of
 
 
 async def until(true: Callable[[], bool], seconds: float = 10.0) -> float:
@@ -186,3 +191,66 @@ def test_the_parts_of_a_process_are_noted_in_one_statement(database: Database) -
         beat(session, ["worker", "guard", "notices"], NOON)
         beat(session, [], NOON)
     assert sum("part_seen" in one for one in seen) == 1
+
+
+def test_a_state_that_cannot_be_read_ends_no_writing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observed_states, "_SHOW", 0.05)
+    [pbx_id] = pbxs(World(database), 1)
+    faults = [ZeroDivisionError()]
+
+    def source() -> Observed:
+        if faults:
+            raise faults.pop()
+        return observed(pbx_id)
+
+    def state() -> str:
+        with database.read() as session:
+            return session.get_one(Pbx, pbx_id).state
+
+    async def scenario() -> None:
+        writer = ObservedStates(database)
+        writer.add(pbx_id, source)
+        writing = asyncio.create_task(writer.run())
+        await until(lambda: state() == "connected")
+        writing.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_an_unexpected_error_ends_no_renewing_of_the_address_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "GUARD_EVERY", timedelta(seconds=0.01))
+    renewed, faults = threading.Event(), [ZeroDivisionError()]
+
+    def renew() -> None:
+        if faults:
+            raise faults.pop()
+        renewed.set()
+
+    with services._renewed(renew):
+        assert renewed.wait(10)
+
+
+def test_many_orders_at_once_are_placed_without_a_pause(database: Database) -> None:
+    """One turn takes some of them; the watch, which calls again every few seconds, is not needed for the others."""
+    world = World(database)
+    context = context_of(database)
+    for _ in range(45):
+        order(world, created_on=utc_now())
+    placed: list[Action] = []
+
+    async def ask(action: Action, _seconds: float) -> AmiResponse:
+        placed.append(action)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    with database.read() as session:
+        row = pbx_row(session.get_one(Pbx, world.pbx_id), VAULT)
+
+    async def scenario() -> None:
+        placing = Placing(context, row, ask, lambda: True, lambda _: None)
+        running = asyncio.create_task(placing.run())
+        placing.turn()
+        await until(lambda: len(placed) == 45)
+        running.cancel()
+
+    asyncio.run(scenario())

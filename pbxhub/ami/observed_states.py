@@ -39,8 +39,11 @@ class ObservedStates:
         """All rows are written at the same moment, in one commit: fifty that each keep their own time take fifty."""
         while True:
             now = time.monotonic()
-            if due := self._due(now):
-                await asyncio.to_thread(self._write, due)
+            try:
+                if due := self._due(now):
+                    await asyncio.to_thread(self._write, due)
+            except Exception:
+                log.exception("PBX states could not be read; trying again")
             await asyncio.sleep(_SHOW)
 
     def _due(self, now: float) -> Mapping[int, Observed]:
