@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, tzinfo
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_datetime, format_timedelta
@@ -32,7 +33,9 @@ def install(app: Flask) -> None:
         milliseconds=milliseconds,
         size=size,
     )
-    app.jinja_env.filters.update(moment=moment, browser=browser, shown=shown, readable=readable, as_it_came=as_it_came)
+    app.jinja_env.filters.update(
+        moment=moment, path_of=path_of, browser=browser, shown=shown, readable=readable, as_it_came=as_it_came
+    )
     app.jinja_env.filters.update(
         hide_secrets=redact_url, hide_headers=redact_headers, visible=visible, visible_value=visible_value
     )
@@ -121,6 +124,16 @@ def moment(text: object) -> datetime | None:
         return datetime.fromisoformat(str(text))
     except ValueError:
         return None
+
+
+def path_of(address: str) -> str:
+    """Path and query of an address of this site, for links that lead back to where the browser is; "", which leads to
+    the page itself, for what is no address."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 def browser(agent: str) -> str:

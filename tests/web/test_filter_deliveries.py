@@ -150,6 +150,20 @@ def test_only_newer_deliveries_that_match_are_offered(
     assert "new" not in viewer.get(asked).text
 
 
+@pytest.mark.parametrize(
+    ("there", "leads_to"),
+    [("http://hub/projects/1/errors?call=two.1", "/projects/1/errors?call=two.1"), ("http://[", "")],
+    ids=["a page", "no address"],
+)
+def test_the_button_for_newer_deliveries_leads_to_the_page_the_browser_is_on(
+    there: str, leads_to: str, failures: Failures, people: People, signed_in: SignedIn
+) -> None:
+    since = {"since": str(failures.ids["noon.1"])}
+    viewer = signed_in("viewer")
+    path = f"/projects/{people.project}/deliveries/newer"
+    assert f'href="{leads_to}"' in viewer.get(path, query_string=since, headers={"HX-Current-URL": there}).text
+
+
 def test_all_of_a_number_are_checked_and_sent_however_many_and_none_that_failed_later(
     app: Flask, database: Database, people: People, signed_in: SignedIn
 ) -> None:
