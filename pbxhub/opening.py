@@ -14,7 +14,7 @@ from pbxhub.settings import Settings, SettingsError, with_key
 from pbxhub.store.hub_keys import open_vault
 from pbxhub.store.key_check import WrongKeyError, check_key, remember_key
 from pbxhub.store.other_processes import others_at_work
-from pbxhub.store.schema_revision import has_older_tables, is_current
+from pbxhub.store.schema_revision import changes_tables, is_current
 from pbxhub.store.session import Database, open_database
 from pbxhub.vault import Vault, VaultError
 
@@ -85,8 +85,8 @@ def settings_with_key(settings: Settings, database: Database) -> Settings:
     return settings
 
 
-def _refuse_beside_others(database: Database) -> None:
-    if has_older_tables(database) and (others := others_at_work(database)):
+def _refuse_beside_others(database: Database, revision: str = "head") -> None:
+    if changes_tables(database, revision) and (others := others_at_work(database, is_current(database))):
         raise click.ClickException(
             "The tables must be migrated, and other processes still use the database:\n"
             + "".join(f"  {other}\n" for other in others)
@@ -110,7 +110,7 @@ def migrate_database(revision: str, beside_others: bool = False) -> bool:
         if revision != "base":
             refuse_wrong_key(settings, database)
         if not beside_others:
-            _refuse_beside_others(database)
+            _refuse_beside_others(database, revision)
         _migrate(database, revision)
         current = is_current(database)
         if current:

@@ -16,7 +16,8 @@ from pbxhub import __version__
 from pbxhub.store.delivery_rows import PENDING, Delivery
 from pbxhub.store.migrate import migrate
 from pbxhub.store.other_processes import others_at_work
-from pbxhub.store.schema_revision import has_older_tables
+from pbxhub.store.postgresql import CLIENT_NAME
+from pbxhub.store.schema_revision import changes_tables
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing import await_until
 from pbxhub.testing.processes import Program
@@ -81,9 +82,22 @@ def test_a_migration_waits_for_whoever_uses_the_database(older: Database, enviro
                 "1 session(s) from 127.0.0.1" if "postgresql" in str(older.engine.url) else "is open"
             ) in refused.stderr
             assert "pbxhub migrate --beside-others" in refused.stderr
-            assert has_older_tables(older)
+            assert changes_tables(older)
             older.close()
     assert migrating(environ).stdout == "The database is up to date.\n"
+
+
+@pytest.mark.parametrize("revision", [["0001"], ["base", "--yes-drop-everything"]])
+def test_a_downgrade_waits_for_a_hub_of_this_version(
+    older: Database, environ: dict[str, str], revision: list[str]
+) -> None:
+    migrate(older)
+    older.close()
+    with closing(open_elsewhere(environ, CLIENT_NAME)):
+        assert migrating(environ).returncode == 0  # changes nothing
+        refused = migrating(environ, *revision)
+        assert (refused.returncode, "other processes still use the database" in refused.stderr) == (1, True)
+    assert migrating(environ, *revision).returncode == 0
 
 
 def test_a_program_that_is_not_of_the_hub_can_be_passed(older: Database, environ: dict[str, str]) -> None:
@@ -116,9 +130,9 @@ def test_on_postgresql_others_with_a_name_and_ourselves_do_not_count(
 
 
 def test_tables_that_are_new_or_current_are_nobodys(database: Database, environ: dict[str, str]) -> None:
-    assert not has_older_tables(database)
+    assert not changes_tables(database)
     empty = open_database(environ["PBXHUB_DATABASE_URL"])
-    assert not has_older_tables(empty)
+    assert not changes_tables(empty)
     empty.close()
 
 

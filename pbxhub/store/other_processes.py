@@ -19,24 +19,26 @@ _SESSIONS = text("""
     SELECT count(*) AS number, coalesce(host(client_addr), 'a socket') AS place, min(backend_start) AS since
       FROM pg_stat_activity
      WHERE datname = current_database() AND usename = current_user AND backend_type = 'client backend'
-       AND pid <> pg_backend_pid() AND application_name <> :own
+       AND pid <> pg_backend_pid() AND application_name IS DISTINCT FROM CAST(:own AS text)
        AND (application_name = '' OR application_name LIKE 'pbxhub%')
        AND (state <> 'idle' OR state_change > now() - interval '1 minute')
      GROUP BY place ORDER BY since
 """)
 
 
-def others_at_work(database: Database) -> list[str]:
-    """What tells of other processes that seem to be an older hub at work; nothing when there are none.
+def others_at_work(database: Database, of_this_version: bool = False) -> list[str]:
+    """What tells of other processes that seem to be a hub at work; nothing when there are none. of_this_version: those
+    count as well, because the tables are theirs; with older tables, they only wait for the migration.
 
     PostgreSQL: sessions of our user that were used in the last minute, without a name of their own (such as psql's).
     Older ones may be leftovers of a pooler. SQLite: whoever has the file open, whatever it is.
     """
+    if database.is_sqlite or of_this_version:
+        database.engine.dispose()  # our own connections would count
     if database.is_sqlite:
-        database.engine.dispose()  # our own connections have the file open as well
         return _with_the_file_open(str(database.engine.url.database))
     with database.engine.connect() as connection:
-        rows = connection.execute(_SESSIONS, {"own": CLIENT_NAME}).all()
+        rows = connection.execute(_SESSIONS, {"own": None if of_this_version else CLIENT_NAME}).all()
     return [
         f"{row.number} session(s) from {row.place}, since {row.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
         for row in rows

@@ -17,9 +17,9 @@ def is_current(database: Database) -> bool:
     return _revision(database) == _known()[-1]
 
 
-def has_older_tables(database: Database) -> bool:
-    """Whether a migration would change tables that an older version may be using."""
-    return _revision(database) not in (None, _known()[-1])
+def changes_tables(database: Database, revision: str = "head") -> bool:
+    """Whether a migration to the revision, up or down, would change tables that others may be using."""
+    return _revision(database) not in (None, _known()[-1] if revision == "head" else revision)
 
 
 def is_known(revision: str) -> bool:
