@@ -27,6 +27,11 @@ def owner(app: Flask, signed_in: SignedIn) -> Browser:
     return browser
 
 
+def _refusals(endpoint: str) -> tuple[int, ...]:
+    """A click in a CRM is refused in its own form: 403 without a key, 422 for JSON that is none."""
+    return (400, 403, 422, 429) if endpoint == "dial.order" else (400, 429)
+
+
 def test_json_that_cannot_be_read_or_kept_is_refused_by_every_page(
     app: Flask, things: dict[str, object], owner: Browser
 ) -> None:
@@ -37,7 +42,7 @@ def test_json_that_cannot_be_read_or_kept_is_refused_by_every_page(
             answer = owner.client.post(
                 path, data=body, content_type="application/json", headers={"X-CSRFToken": owner.token}
             )
-            assert answer.status_code in (400, 429), (endpoint, name, answer.status_code)
+            assert answer.status_code in _refusals(endpoint), (endpoint, name, answer.status_code)
 
 
 def test_a_character_that_no_database_keeps_is_named_with_its_field(
@@ -46,7 +51,7 @@ def test_a_character_that_no_database_keeps_is_named_with_its_field(
     for endpoint, method, path in page_routes(app, things):
         if method == "POST" and endpoint not in ("security.logout", "profile.end_session", "profile.end_others"):
             answer = owner.post(path, {"name": "a\0b"})
-            assert answer.status_code in (400, 429), (endpoint, answer.status_code)
+            assert answer.status_code in _refusals(endpoint), (endpoint, answer.status_code)
     answer = owner.post(f"/projects/{things['project_id']}/employees/new", {"extension": "10\0"})
     assert "extension: has the character U+0000, which cannot be stored" in answer.text
     answer = owner.get(f"/projects/{things['project_id']}/calls", query_string={"number": "1\0"})
