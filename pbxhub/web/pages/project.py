@@ -4,6 +4,7 @@ from flask import Blueprint, flash, g, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from werkzeug.datastructures import MultiDict
 
 from pbxhub.account.access import row_of
 from pbxhub.account.alerts import add_alert, remove_alert
@@ -51,12 +52,11 @@ def settings(project_id: int) -> ResponseReturnValue:
         access = enter(session, project_id, "project.change")
         form = ProjectForm(obj=access.project)
         if not form.validate_on_submit():
-            alerts = AlertForm(formdata=kept(url_for("project.alert", project_id=project_id)))
-            return _settings_page(session, form, alerts)
+            return _settings_page(session, form)
     with writing() as session:
         access = enter(session, project_id, "project.change")
         if not form.take(change_project(session, access, form.data)):
-            return _settings_page(session, form, AlertForm(formdata=None))
+            return _settings_page(session, form)
     flash(_("Saved."))
     return redirect(url_for("project.settings", project_id=project_id))
 
@@ -68,8 +68,7 @@ def working_time(project_id: int) -> ResponseReturnValue:
     with writing() as session:
         access = enter(session, project_id, "project.change")
         if not form.validate_on_submit() or not form.take(change_project(session, access, form.settings())):
-            alerts = AlertForm(formdata=None)
-            return _settings_page(session, ProjectForm(formdata=None, obj=access.project), alerts, form), 422
+            return _settings_page(session, times=form), 422
     flash(_("Saved."))
     return redirect(url_for("project.settings", project_id=project_id))
 
@@ -81,8 +80,7 @@ def recording_links(project_id: int) -> ResponseReturnValue:
     with writing() as session:
         access = enter(session, project_id, "project.change")
         if not form.validate_on_submit() or not form.take(change_project(session, access, form.data)):
-            alerts, settings_form = AlertForm(formdata=None), ProjectForm(formdata=None, obj=access.project)
-            return _settings_page(session, settings_form, alerts, links=form), 422
+            return _settings_page(session, links=form), 422
     flash(_("Saved."))
     return redirect(url_for("project.settings", project_id=project_id))
 
@@ -104,7 +102,7 @@ def alert(project_id: int) -> ResponseReturnValue:
         access = enter(session, project_id, "alerts.change")
         refused = add_alert(session, access, form.address.data or "") if form.validate_on_submit() else []
         if not form.take(refused) or form.errors:
-            return _settings_page(session, ProjectForm(formdata=None, obj=access.project), form), 422
+            return _settings_page(session, alerts=form), 422
     flash(_("Saved."))
     return redirect(url_for("project.settings", project_id=project_id))
 
@@ -134,21 +132,28 @@ def remove(project_id: int) -> ResponseReturnValue:
 
 
 def _settings_page(
-    session: Session, form: ProjectForm, alerts: AlertForm, times: WorkingTimeForm | None = None,
+    session: Session,
+    form: ProjectForm | None = None,
+    alerts: AlertForm | None = None,
+    times: WorkingTimeForm | None = None,
     links: RecordingLinksForm | None = None,
-) -> str:  # fmt: skip
-    links = links or RecordingLinksForm(
-        formdata=kept(url_for("project.recording_links", project_id=g.access.project.id)), obj=g.access.project
-    )
-    if times is None:
-        lines = {name: "\n".join(getattr(g.access.project, name)) for name in ("working_hours", "holidays")}
-        times = WorkingTimeForm(
-            formdata=kept(url_for("project.working_time", project_id=g.access.project.id)), data=lines
-        )
+) -> str:
+    """With the form that was sent; the others show what is saved, or what was entered before signing in again."""
+    project: Project = g.access.project
+
+    def entered(endpoint: str) -> MultiDict[str, str] | None:
+        return kept(url_for(f"project.{endpoint}", project_id=project.id))
+
+    lines = {name: "\n".join(getattr(project, name)) for name in ("working_hours", "holidays")}
     targets = session.scalars(
-        select(NoticeTarget).where(NoticeTarget.project_id == g.access.project.id).order_by(NoticeTarget.id)
+        select(NoticeTarget).where(NoticeTarget.project_id == project.id).order_by(NoticeTarget.id)
     ).all()
-    removal = DeleteProjectForm(formdata=None)
     return render_template(
-        "account/project.html", form=form, times=times, links=links, alerts=alerts, targets=targets, removal=removal
+        "account/project.html",
+        form=form or ProjectForm(formdata=None, obj=project),
+        alerts=alerts or AlertForm(formdata=entered("alert")),
+        times=times or WorkingTimeForm(formdata=entered("working_time"), data=lines),
+        links=links or RecordingLinksForm(formdata=entered("recording_links"), obj=project),
+        targets=targets,
+        removal=DeleteProjectForm(formdata=None),
     )
