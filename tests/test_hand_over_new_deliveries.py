@@ -1,6 +1,5 @@
 """On PostgreSQL the worker of a process has new deliveries in the commit that writes them; nothing else changes."""
 
-import time
 from datetime import timedelta
 from typing import NoReturn
 
@@ -56,8 +55,8 @@ def test_a_request_leaves_after_the_commit_of_its_stage_and_wakes_nobody(databas
     world, counted = World(database), Commits(database)
     with Receiver() as receiver:
         world.webhook(BEFORE, spec(receiver.url))
-        with working(database, receiver):
-            time.sleep(0.2)  # the first claim of the worker itself
+        with working(database, receiver) as worker:
+            wait_until(worker.works)  # its own first claim, which holds the lock, is over
             counted.notified = 0
             tell(world, BEFORE)
             [row] = world.deliveries()
@@ -96,6 +95,13 @@ def test_the_second_stage_of_a_call_waits_for_the_first(database: Database) -> N
     assert attempts(world) == [["ok"], ["ok"]]
 
 
+def only_handed(database: Database, receiver: Receiver, kind: type[Worker]) -> Worker:
+    """A worker whose own thread claims nothing, so that it never has the lock when something is handed to it; its
+    leases have ended before they begin."""
+    engine = Engine(AddressGuard(allowed_endpoints=endpoints("127.0.0.1", receiver.port)))
+    return kind(context_of(database), engine, lease=timedelta(seconds=-9), claims=False)
+
+
 class FrozenWorker(Worker):
     """Stands still between the commit and the request."""
 
@@ -107,10 +113,7 @@ def test_what_a_frozen_worker_was_handed_is_sent_by_another_one_after_the_lease(
     world = World(database)
     with Receiver() as receiver:
         world.webhook(BEFORE, spec(receiver.url))
-        frozen = FrozenWorker(
-            context_of(database), Engine(AddressGuard(allowed_endpoints=endpoints("127.0.0.1", receiver.port))),
-            lease=timedelta(seconds=-9),
-        )  # fmt: skip
+        frozen = only_handed(database, receiver, FrozenWorker)
         frozen.start()
         tell(world, BEFORE)
         frozen.stop()
@@ -128,21 +131,19 @@ def test_a_commit_whose_answer_is_lost_is_sent_once_the_lease_has_ended(database
 
     with Receiver() as receiver:
         world.webhook(BEFORE, spec(receiver.url))
-        worker = Worker(
-            context_of(database), Engine(AddressGuard(allowed_endpoints=endpoints("127.0.0.1", receiver.port))),
-            lease=timedelta(seconds=-9),
-        )  # fmt: skip
+        worker = only_handed(database, receiver, Worker)
         worker.start()
-        claim_new, worker.claim_new = worker.claim_new, lambda session: (  # type: ignore[method-assign]
+        claim_new = worker.claim_new
+        worker.claim_new = lambda session: (  # type: ignore[method-assign]
             event.listen(session, "after_commit", lose, once=True), claim_new(session)
         )[1]  # fmt: skip
         with pytest.raises(OperationalError):
             tell(world, BEFORE)
-        worker.claim_new = claim_new  # type: ignore[method-assign]
-        tell(world, BEFORE)  # as the publisher does
-        receiver.wait_for(1)
-        wait_until(lambda: states(world) == {DELIVERED})
         worker.stop()
+        tell(world, BEFORE)  # as the publisher does
+        with working(database, receiver):
+            receiver.wait_for(1)
+            wait_until(lambda: states(world) == {DELIVERED})
     assert attempts(world) == [[LOST, "ok"]]
 
 
