@@ -6,11 +6,13 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, flash, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import lazy_gettext
 from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from wtforms import StringField
 
 from pbxhub.account.access import Access
 from pbxhub.account.crm_calls import (
@@ -28,7 +30,7 @@ from pbxhub.json_reader import UnreadableError
 from pbxhub.store.dial_addresses import DialAddress
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.translatable import say
-from pbxhub.web.forms import DialForm
+from pbxhub.web.forms import Form, Hint
 from pbxhub.web.language import _
 from pbxhub.web.page_access import enter
 from pbxhub.wsgi.current import hub, reading, writing
@@ -37,6 +39,21 @@ from pbxhub.wsgi.request_checks import json_body
 dial = Blueprint("dial", __name__)
 pages = Blueprint("crm_calls", __name__, url_prefix="/projects/<int:project_id>/crm-calls")
 GUESSES = parse("60 per minute")  # wrong and missing keys from one network; valid ones are not counted
+
+
+class DialForm(Form):
+    """Of calls that are begun in a CRM."""
+
+    token = StringField(
+        lazy_gettext("Application token of Bitrix24"),
+        [Hint(maxlength=200)],
+        description=lazy_gettext("Then its events count only with this token. Empty keeps it, - removes it."),
+    )
+    callback_extension = StringField(
+        lazy_gettext("Extension for callbacks"),
+        [Hint(maxlength=80)],
+        description=lazy_gettext("Rings when a visitor asks to be called back, if nobody has talked with them before."),
+    )
 
 
 def install(app: Flask) -> None:

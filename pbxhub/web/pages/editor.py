@@ -5,7 +5,9 @@ from typing import Any
 
 from flask import abort, flash, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import lazy_gettext
 from sqlalchemy.orm import Session
+from wtforms import PasswordField, StringField
 
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import differences
@@ -20,7 +22,7 @@ from pbxhub.calls.stages import JSON
 from pbxhub.store.accounts import User
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.web.editor_data import editor_data, used_names
-from pbxhub.web.forms import GoogleAnalyticsForm
+from pbxhub.web.forms import Form, Hint
 from pbxhub.web.labels import all_stages
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
@@ -33,6 +35,21 @@ from pbxhub.wsgi.current import reading, writing
 from pbxhub.wsgi.request_checks import LARGEST_ID
 
 __all__ = ["pages"]
+
+
+class GoogleAnalyticsForm(Form):
+    """The values that the locked event needs."""
+
+    measurement_id = StringField(
+        lazy_gettext("Measurement id"),
+        [Hint(required=True)],
+        description=lazy_gettext("Admin → Data streams → your stream."),
+    )
+    api_secret = PasswordField(
+        lazy_gettext("API secret"),
+        [Hint(required=True, maxlength=200)],
+        description=lazy_gettext("Admin → Data streams → your stream → Measurement Protocol API secrets."),
+    )
 
 
 @pages.get("/new")

@@ -2,17 +2,48 @@
 
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import lazy_gettext
 from sqlalchemy import select
+from wtforms import StringField
 
 from pbxhub.account.access import row_of
 from pbxhub.account.employees import delete_employee, save_employee
 from pbxhub.store.accounts import Employee
-from pbxhub.web.forms import EmployeeForm
+from pbxhub.web.forms import Form, Hint
 from pbxhub.web.language import _
 from pbxhub.web.page_access import enter
 from pbxhub.wsgi.current import reading, writing
 
 pages = Blueprint("people", __name__, url_prefix="/projects/<int:project_id>/employees")
+
+
+class NamesField(StringField):  # type: ignore[misc]
+    """Several names in one line, separated by commas."""
+
+    def _value(self) -> str:
+        return ", ".join(self.data or ())
+
+    def process_formdata(self, valuelist: list[str]) -> None:
+        self.data = [name.strip() for text in valuelist for name in text.split(",") if name.strip()]
+
+
+class EmployeeForm(Form):
+    """The card of an extension."""
+
+    extension = StringField(lazy_gettext("Extension"), [Hint(required=True, maxlength=80)])
+    endpoints = NamesField(
+        lazy_gettext("Endpoints"),
+        description=lazy_gettext(
+            "Names of the phones in Asterisk, separated by commas, such as PJSIP/anna2. Required if they "
+            "differ from the extension."
+        ),
+    )
+    name = StringField(lazy_gettext("Name"), [Hint(maxlength=200)])
+    email = StringField(lazy_gettext("E-mail"), [Hint(maxlength=255)])
+    department = StringField(lazy_gettext("Department"), [Hint(maxlength=200)])
+    crm_id = StringField(
+        lazy_gettext("Id in your CRM"), [Hint(maxlength=200)], description=lazy_gettext("Sent as <<manager_id>>.")
+    )
 
 
 @pages.get("")

@@ -2,23 +2,39 @@
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import lazy_gettext
 from flask_login import current_user
 from flask_security import hash_password, login_user
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
+from wtforms import PasswordField, StringField
+from wtforms.validators import InputRequired, Length
 
 from pbxhub.account import invitations
 from pbxhub.account.invitations import OpenInvitation
 from pbxhub.account.passwords import normalised
 from pbxhub.store.accounts import Invitation, User
-from pbxhub.web.forms import NewAccountForm
+from pbxhub.web.forms import Form, check_password
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import address, signed_in
 from pbxhub.web.users import Account
 from pbxhub.wsgi.current import now, reading, writing
 
 pages = Blueprint("invitations", __name__, url_prefix="/invitations")
+
+
+class NewAccountForm(Form):
+    """The new account of an invited person. address: the invited one."""
+
+    address = ""
+    your_name = StringField(lazy_gettext("Your name"), [Length(max=200)])
+    password = PasswordField(
+        lazy_gettext("Password"), [InputRequired()], description=lazy_gettext("At least 10 characters.")
+    )
+
+    def validate_password(self, field: PasswordField) -> None:
+        check_password(str(field.data), self.address)
 
 
 @pages.get("")

@@ -2,18 +2,47 @@
 
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import lazy_gettext
 from sqlalchemy.orm import Session
+from wtforms import SelectMultipleField, StringField
+from wtforms.fields import SelectChoice
+from wtforms.widgets import CheckboxInput, ListWidget
 
 from pbxhub.account.access import Access, row_of
 from pbxhub.account.api_keys import keys_of, make_key, revoke_key
 from pbxhub.store.accounts import ApiKey
-from pbxhub.web.forms import KeyForm
+from pbxhub.web.forms import Form, Hint
 from pbxhub.web.language import _
 from pbxhub.web.page_access import enter
 from pbxhub.web.shown_once import hand_over, take
 from pbxhub.wsgi.current import hub, reading, writing
 
 pages = Blueprint("keys", __name__, url_prefix="/projects/<int:project_id>/keys")
+
+
+class KeyForm(Form):
+    """An API key and its scopes."""
+
+    name = StringField(lazy_gettext("What is it for?"), [Hint(required=True, maxlength=200)])
+    scopes = SelectMultipleField(
+        lazy_gettext("May"),
+        choices=[
+            SelectChoice(
+                "read", lazy_gettext("read calls, deliveries, webhooks, PBXs, employees and numbers; no secrets")
+            ),
+            SelectChoice(
+                "write",
+                lazy_gettext("what an editor may: change webhooks, employees and numbers, send again; reads, too"),
+            ),
+            SelectChoice("call", lazy_gettext("order calls, send events and attributes of calls")),
+            SelectChoice(
+                "admin",
+                lazy_gettext("everything that an owner may: also PBXs, the dial plan and the settings of the project"),
+            ),
+        ],
+        option_widget=CheckboxInput(),
+        widget=ListWidget(prefix_label=False),
+    )
 
 
 @pages.get("")

@@ -4,14 +4,18 @@ from typing import cast
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import lazy_gettext
 from sqlalchemy.orm import Session
+from wtforms import SelectField, StringField
+from wtforms.fields import SelectChoice
+from wtforms.validators import InputRequired
 
 from pbxhub.account import invitations
 from pbxhub.account.access import ROLES, Role, row_of
 from pbxhub.account.members import change_role, lock_members, members_of
 from pbxhub.account.refusals import Refusal
 from pbxhub.store.accounts import Invitation
-from pbxhub.web.forms import InviteForm
+from pbxhub.web.forms import Form, account_address
 from pbxhub.web.invitation_links import SendingLink
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
@@ -19,6 +23,20 @@ from pbxhub.web.shown_once import take
 from pbxhub.wsgi.current import hub, now, reading, writing
 
 pages = Blueprint("members", __name__, url_prefix="/projects/<int:project_id>/members")
+
+
+class InviteForm(Form):
+    """An invitation: e-mail address and role."""
+
+    email = StringField(lazy_gettext("E-mail"), [InputRequired(), account_address])
+    role = SelectField(
+        lazy_gettext("Role"),
+        choices=[
+            SelectChoice("viewer", lazy_gettext("viewer")),
+            SelectChoice("editor", lazy_gettext("editor")),
+            SelectChoice("owner", lazy_gettext("owner")),
+        ],
+    )
 
 
 @pages.get("")
@@ -85,7 +103,12 @@ def change(project_id: int, user_id: int) -> ResponseReturnValue:
 
 def _page(session: Session, project_id: int, form: InviteForm) -> str:
     return render_template(
-        "account/members.html", members=members_of(session, project_id), form=form, roles=ROLES,
+        "account/members.html",
+        members=members_of(session, project_id),
+        form=form,
+        roles=ROLES,
         invited=invitations.of_project(session, project_id),
-        shown=take(f"members {project_id}"), mails=hub().mail is not None, now=now(),
-    )  # fmt: skip
+        shown=take(f"members {project_id}"),
+        mails=hub().mail is not None,
+        now=now(),
+    )

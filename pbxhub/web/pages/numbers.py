@@ -2,19 +2,33 @@
 
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import lazy_gettext
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from wtforms import SelectField, StringField
 from wtforms.fields import SelectChoice
 
 from pbxhub.account.access import row_of
 from pbxhub.account.numbers import delete_number, save_number
 from pbxhub.store.accounts import Number, Pbx
-from pbxhub.web.forms import NumberForm
+from pbxhub.web.forms import Form, Hint
 from pbxhub.web.language import _
 from pbxhub.web.page_access import enter
 from pbxhub.wsgi.current import reading, writing
 
 pages = Blueprint("numbers", __name__, url_prefix="/projects/<int:project_id>/numbers")
+
+
+class NumberForm(Form):
+    """A number of ours."""
+
+    pbx_id = SelectField("PBX", coerce=int)
+    did = StringField(
+        lazy_gettext("Number (DID)"),
+        [Hint(required=True, maxlength=80)],
+        description=lazy_gettext("Exactly as the PBX receives it."),
+    )
+    label = StringField(lazy_gettext("Label"), [Hint(maxlength=200)], description=lazy_gettext("Sent as <<n_alias>>."))
 
 
 @pages.get("")

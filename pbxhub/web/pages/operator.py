@@ -1,21 +1,82 @@
 """The operators' page: users, projects, PBXs, and what operators changed."""
 
+import re
+from typing import Any
+
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import lazy_gettext
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from wtforms import BooleanField, PasswordField, SelectMultipleField, StringField, TextAreaField
+from wtforms.widgets import CheckboxInput, ListWidget
 
-from pbxhub.account.networks import grant_networks
+from pbxhub.account.networks import Grant, grant_networks
 from pbxhub.account.operators import change_operator
 from pbxhub.account.pbx_files import PbxFiles, cel_table_of, name_files
 from pbxhub.store.accounts import Membership, Pbx, Project, User
-from pbxhub.web.forms import NetworksForm, PbxFilesForm
+from pbxhub.web.forms import Form
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import operating
 from pbxhub.web.pages.audit import audit_page
 from pbxhub.wsgi.current import hub, reading, writing
 
 pages = Blueprint("operator", __name__, url_prefix="/operator")
+
+
+class PbxFilesForm(Form):
+    """The settings of a PBX that only operators change."""
+
+    cel_path = StringField(
+        lazy_gettext("CEL database on this host"),
+        description=lazy_gettext(
+            "Path of the cel_sqlite3_custom file, to fill gaps after a lost connection. Empty: none."
+        ),
+    )
+    cel_url = PasswordField(
+        lazy_gettext("Or CEL table on the network"),
+        description=lazy_gettext(
+            "postgresql://USER:PASSWORD@HOST/DATABASE?table=cel, where cel_pgsql or cel_odbc of this PBX "
+            "writes. It is encrypted and not shown again; empty keeps what there is."
+        ),
+    )
+    no_cel_url = BooleanField(lazy_gettext("Read no CEL table any more"))
+    recordings = StringField(
+        lazy_gettext("Recordings folder on this host"),
+        description=lazy_gettext(
+            "The folder may contain only this PBX's recordings. PBXHUB_RECORDINGS means the folder of that "
+            "setting. Empty: none."
+        ),
+    )
+    any_network = BooleanField(lazy_gettext("May keep its address, whatever the project's networks"))
+
+    @property
+    def wanted_cel_url(self) -> str | None:
+        """None: as it is."""
+        return "" if self.no_cel_url.data else (self.cel_url.data or "").strip() or None
+
+
+class NetworksForm(Form):
+    """The networks that operators grant a project."""
+
+    pbx_networks = TextAreaField(
+        lazy_gettext("Networks of its PBXs"),
+        description=lazy_gettext("In addition to public addresses; one per line, such as 192.168.10.0/24."),
+    )
+    all_webhook_networks = BooleanField(lazy_gettext("Its webhooks may reach all of PBXHUB_ALLOWED_NETWORKS"))
+    webhook_networks = SelectMultipleField(
+        lazy_gettext("Or only these"), option_widget=CheckboxInput(), widget=ListWidget(prefix_label=False)
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.webhook_networks.choices = [str(network) for network in hub().settings.allowed_networks]
+
+    def grant(self) -> Grant:
+        """What the form asks for."""
+        pbxs = tuple(re.split(r"[\s,]+", str(self.pbx_networks.data or "").strip()))
+        webhooks = None if self.all_webhook_networks.data else tuple(self.webhook_networks.data or ())
+        return Grant(tuple(filter(None, pbxs)), webhooks)
 
 
 @pages.get("")

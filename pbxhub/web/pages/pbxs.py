@@ -17,9 +17,9 @@ from pbxhub.paths import ASTERISK_CONF
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import open_calls
 from pbxhub.store.ordered_calls import dial_plan_of
-from pbxhub.web.forms import DialPlanForm, PbxForm
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
+from pbxhub.web.pbx_form import DialPlanForm, PbxForm
 from pbxhub.web.shown_once import hand_over, take
 from pbxhub.wsgi.current import now, reading, writing
 

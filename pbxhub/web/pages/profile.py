@@ -2,17 +2,34 @@
 
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import lazy_gettext
+from wtforms import SelectField, StringField
+from wtforms.fields import SelectChoice
+from wtforms.validators import Length
 
 from pbxhub.account import sign_ins
 from pbxhub.account.tokens import hash_of
 from pbxhub.store.accounts import User
-from pbxhub.web.forms import ProfileForm
-from pbxhub.web.language import _
+from pbxhub.web.forms import Form
+from pbxhub.web.language import LANGUAGES, _
 from pbxhub.web.page_access import signed_in
 from pbxhub.web.sessions import current_token
 from pbxhub.wsgi.current import reading, writing
 
 pages = Blueprint("profile", __name__, url_prefix="/profile")
+
+
+class ProfileForm(Form):
+    """A user's name and language."""
+
+    name = StringField(lazy_gettext("Your name"), [Length(max=200)])
+    language = SelectField(
+        lazy_gettext("Language"),
+        choices=[
+            SelectChoice("", lazy_gettext("as the browser")),
+            *(SelectChoice(*language) for language in LANGUAGES.items()),
+        ],
+    )
 
 
 @pages.route("", methods=["GET", "POST"])

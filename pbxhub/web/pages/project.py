@@ -17,10 +17,10 @@ from pbxhub.account.projects import (
 )
 from pbxhub.store.accounts import Project
 from pbxhub.store.notices import NoticeTarget
-from pbxhub.web.forms import AlertForm, DeleteProjectForm, ProjectForm, RecordingLinksForm, WorkingTimeForm
 from pbxhub.web.kept_forms import kept
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import at_hub, enter, signed_in
+from pbxhub.web.project_form import AlertForm, DeleteProjectForm, ProjectForm, RecordingLinksForm, WorkingTimeForm
 from pbxhub.wsgi.current import reading, writing
 
 pages = Blueprint("project", __name__, url_prefix="/projects")

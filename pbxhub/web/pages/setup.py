@@ -3,17 +3,32 @@ password."""
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import lazy_gettext as _
 from flask_security import hash_password, login_user
 from sqlalchemy import select
+from wtforms import PasswordField, StringField
+from wtforms.validators import InputRequired, Length
 
 from pbxhub.account import first_owner
 from pbxhub.account.passwords import normalised
 from pbxhub.store.accounts import Project
-from pbxhub.web.forms import SetupForm
+from pbxhub.web.forms import account_address, check_password
+from pbxhub.web.project_form import ProjectForm
 from pbxhub.web.users import Account
 from pbxhub.wsgi.current import hub, now, reading, writing
 
 pages = Blueprint("setup", __name__)
+
+
+class SetupForm(ProjectForm):
+    """The first owner and the first project."""
+
+    your_name = StringField(_("Your name"), [Length(max=200)])
+    email = StringField(_("E-mail"), [InputRequired(), account_address])
+    password = PasswordField(_("Password"), [InputRequired()], description=_("At least 10 characters."))
+
+    def validate_password(self, field: PasswordField) -> None:
+        check_password(str(field.data), str(self.email.data))
 
 
 @pages.route("/setup", methods=["GET", "POST"])
