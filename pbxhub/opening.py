@@ -88,7 +88,7 @@ def settings_with_key(settings: Settings, database: Database) -> Settings:
 def _refuse_beside_others(database: Database, revision: str = "head") -> None:
     if changes_tables(database, revision) and (others := others_at_work(database, is_current(database))):
         raise click.ClickException(
-            "The tables must be migrated, and other processes still use the database:\n"
+            "The migration would change tables that other processes still use:\n"
             + "".join(f"  {other}\n" for other in others)
             + "Stop every process of the hub, then start again. Nothing was changed. "
             "If these are not processes of the hub: pbxhub migrate --beside-others"

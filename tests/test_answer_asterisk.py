@@ -102,7 +102,7 @@ class Hub:
             session.add(pbx)
             session.flush()
             self.project_id, self.pbx_id = project.id, pbx.id
-        self.path = Tokens(self.vault).path(self.pbx_id)
+            self.path = Tokens(self.vault).path(pbx)
 
     def webhook(self, url: str, parameter: object = None, **steering: object) -> None:
         request = {"url": url, "parameters": [parameter or {"name": "caller", "value": "<<caller>>"}]}
@@ -360,12 +360,47 @@ def test_thousands_of_idle_connections_do_not_keep_a_call_waiting(hub: Hub, rece
         one.close()
 
 
-@pytest.mark.parametrize("path", ["", "x", "1", "1/", "1/x", "2/{token}", "1/{token}x", "01/{token}", "¹/{token}"])
+@pytest.mark.parametrize(
+    "path",
+    ["", "x", "1", "1/", "1/x", "1/{token}", "1-/{token}", "2-{salt}/{token}", "1-{salt}/{token}x", "01-{salt}/{token}",
+     "¹-{salt}/{token}", "1-{salt}-/{token}"],
+)  # fmt: skip
 def test_a_wrong_token_is_closed(path: str, hub: Hub) -> None:
-    token = hub.path.partition("/")[2]
-    asterisk = hub.asterisk(path.format(token=token) or "/")
+    owner, _, token = hub.path.partition("/")
+    asterisk = hub.asterisk(path.format(token=token, salt=owner.partition("-")[2]) or "/")
     asterisk.begin("crm", "1.1")
-    assert asterisk.closed() or path == "01/{token}"
+    assert asterisk.closed()
+
+
+def test_the_address_of_a_deleted_pbx_is_not_that_of_the_next_one(
+    hub: Hub, receiver: MockServer, database: Database
+) -> None:
+    hub.webhook(receiver.url + "/")
+    with database.write() as session:
+        session.delete(session.get_one(Pbx, hub.pbx_id))
+        session.flush()
+        session.add(
+            Pbx(id=hub.pbx_id, project_id=hub.project_id, name="Next", host="127.0.0.1", username="u", secret_sealed="",
+                created_on=NOW)
+        )  # fmt: skip
+    asterisk = hub.asterisk()
+    asterisk.begin("crm", "1.1")
+    asterisk.obey()
+    assert asterisk.variables["PBXHUB_RESPONSE_STATUS"] == "FAILED"
+    assert receiver.request_count("/") == 0
+
+
+def test_a_pbx_of_the_first_release_keeps_its_address(hub: Hub, receiver: MockServer, database: Database) -> None:
+    with database.write() as session:
+        pbx = session.get_one(Pbx, hub.pbx_id)
+        pbx.agi_salt = ""
+        path = Tokens(hub.vault).path(pbx)
+    assert path.startswith(f"{hub.pbx_id}/")
+    receiver.respond("POST", "/", text_response("101"))
+    hub.webhook(receiver.url + "/", reads="number")
+    asterisk = hub.asterisk(path)
+    asterisk.begin("crm", "1.1")
+    assert any("Local/101@from-internal" in command for command in asterisk.obey())
 
 
 def test_other_networks_are_closed_at_once(database: Database, tmp_path: Path) -> None:

@@ -44,4 +44,4 @@ def asking_places(session: Session, access: Access) -> list[AskingPlace]:
     tokens = Tokens(access.hub.vault)
     host, port = access.hub.settings.agi or _USUAL_PLACE
     pbxs = pbxs_of(session, access)
-    return [AskingPlace(pbx.name, f"agi://{host}:{port}/{tokens.path(pbx.id)}") for pbx in pbxs]
+    return [AskingPlace(pbx.name, f"agi://{host}:{port}/{tokens.path(pbx)}") for pbx in pbxs]

@@ -24,6 +24,7 @@ from pbxhub.sending.outcomes import TOKEN_REFUSED, describe
 from pbxhub.steering.answer import Plan, RefusedPlan
 from pbxhub.steering.number_rules import Rules
 from pbxhub.store.accounts import Number, Pbx
+from pbxhub.store.agi_tokens import AgiAddress
 from pbxhub.store.delivery_rows import NewDelivery
 from pbxhub.store.ids import new_id
 from pbxhub.store.webhooks import Webhook
@@ -37,7 +38,7 @@ from pbxhub.webhooks.spec import Steering
 class Caller:
     """A waiting call. known: values collected while it waits, for the next question."""
 
-    pbx_id: int
+    address: AgiAddress
     linkedid: str
     call: AgiCall
     known: Mapping[str, Value]
@@ -60,8 +61,8 @@ def put_together(context: DeliveryContext, caller: Caller, name: str, now: datet
     Raises SQLAlchemy's DBAPIError when the database is unavailable, VaultError when a secret cannot be decrypted.
     """
     with context.database.read() as session:
-        pbx = session.get(Pbx, caller.pbx_id)
-        if pbx is None or not pbx.enabled:
+        pbx = session.get(Pbx, caller.address.pbx_id)
+        if pbx is None or not pbx.enabled or pbx.agi_salt != caller.address.salt:
             return "The PBX of this FastAGI address does not exist in the hub or is switched off."
         call = find_call(session, pbx.id, caller.linkedid) or _unknown_call(session, pbx, caller, now)
         project = context.webhook_cache.fetch(session, {call.project_id})[call.project_id]

@@ -27,6 +27,7 @@ from pbxhub.steering.actions import Action, AskWebhook, Dial, ReadDigits
 from pbxhub.steering.answer import MOST_QUESTIONS, MOST_STEPS_OF_A_CALL
 from pbxhub.steering.dialplan_text import NAME, quote
 from pbxhub.steering.number_rules import NUMBER
+from pbxhub.store.agi_tokens import AgiAddress
 from pbxhub.vault import VaultError
 from pbxhub.webhooks.request import Request
 
@@ -58,12 +59,13 @@ class Conversation:
     had set; 0 for none.
     """
 
-    def __init__(self, shared: Shared, wire: Wire, call: AgiCall, pbx_id: int) -> None:
+    def __init__(self, shared: Shared, wire: Wire, call: AgiCall, address: AgiAddress) -> None:
         given = dict(enumerate(call.arguments))
         self._shared = shared
         self._wire = wire
         self._call = call
-        self._pbx_id = pbx_id
+        self._address = address
+        self._pbx_id = address.pbx_id
         self._networks: NetworkGrant = frozenset()  # of the project whose webhook was sent last
         self._first = given.get(0, "")
         self._linkedid = given.get(1) or call.uniqueid
@@ -116,7 +118,7 @@ class Conversation:
         return await self._carry_out(actions, record, "" if plan is None else default, asked)
 
     async def _put_together(self, name: str) -> Asked | str:
-        caller = Caller(self._pbx_id, self._linkedid, self._call, dict(self._known))
+        caller = Caller(self._address, self._linkedid, self._call, dict(self._known))
         work = partial(put_together, self._shared.context, caller, name, self._shared.context.clock())
         try:
             async with asyncio.timeout(PREPARING):

@@ -77,12 +77,12 @@ class Server:
             return
         finally:
             self._unknown -= 1
-        pbx_id = self._tokens.pbx_of(call.path)
-        if pbx_id is None:
+        address = self._tokens.address_of(call.path)
+        if address is None:
             log.warning("FastAGI request with a wrong token; copy the dialplan line from the page Call control")
             return
         try:
-            await Conversation(self._shared, wire, call, pbx_id).run()
+            await Conversation(self._shared, wire, call, address).run()
         except HungUpError:
             log.debug("caller hung up", call=call.uniqueid)
         except CommandError as error:

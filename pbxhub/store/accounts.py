@@ -1,5 +1,6 @@
 """Tables of the account: projects, users, members, API keys, PBXs, numbers, employees."""
 
+import secrets
 from collections.abc import Collection
 from datetime import datetime
 from typing import cast
@@ -160,6 +161,7 @@ class Pbx(Base):
     plain_login: Mapped[bool] = mapped_column(default=False)  # MD5 challenge unless asked otherwise
     incoming_contexts: Mapped[list[str]] = mapped_column(JsonColumn, default=lambda: list(DEFAULT_INCOMING_CONTEXTS))
     charset: Mapped[str] = mapped_column(String(20), default="")  # of names that are not UTF-8: calls/charsets.py
+    agi_salt: Mapped[str] = mapped_column(String(20), default=lambda: secrets.token_hex(4))  # agi_tokens.py
     cel_path: Mapped[str] = mapped_column(String(1000), default="")  # sqlite file of cel_sqlite3_custom on this host
     cel_url_sealed: Mapped[str] = mapped_column(String(3000), default="")  # its CEL as a table, in place of the file
     # folder of its recordings on this host; "" = none, COMMON_FOLDER = that of the setting. Only operators name paths

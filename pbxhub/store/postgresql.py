@@ -13,14 +13,17 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from pbxhub import __version__
+from pbxhub.paths import MIGRATIONS
 
 # libpq's parameters: seconds to connect to each host; milliseconds and probes until a silent host counts as gone
 NETWORK_TIMEOUTS = {
     "connect_timeout": 5, "tcp_user_timeout": 10_000,
     "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
 }  # fmt: skip
-CLIENT_NAME = f"pbxhub {__version__}"
-"""What sessions are called in pg_stat_activity, unless the URL or PGAPPNAME names them: other_processes.py."""
+_NEWEST_TABLES = max(path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))[:4]
+CLIENT_NAME = f"pbxhub {__version__} {_NEWEST_TABLES}"
+"""What sessions are called in pg_stat_activity, unless the URL or PGAPPNAME names them: the version, and the migration
+of the tables that it needs, because two builds of one version may differ in it. other_processes.py."""
 _CONNECTION = {**NETWORK_TIMEOUTS, "fallback_application_name": CLIENT_NAME}
 STALLED = "3s"  # of a transaction whose locks others wait for; between its statements there are milliseconds
 _LIMITS = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "60s"}  # of every transaction

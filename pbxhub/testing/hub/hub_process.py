@@ -175,7 +175,8 @@ class Hub:
 
     def agi_address(self, pbx_id: int) -> str:
         """The FastAGI address for that PBX's dialplan: the value of PBXHUB_AGI in its [globals]."""
-        return f"agi://127.0.0.1:{self.agi_port}/{Tokens(self._vault).path(pbx_id)}"
+        with self.database.read() as session:
+            return f"agi://127.0.0.1:{self.agi_port}/{Tokens(self._vault).path(session.get_one(Pbx, pbx_id))}"
 
     def steer(self, asterisk: Asterisk) -> int:
         """Listens to the laboratory's Asterisk and lets its dialplan ask this hub; returns the PBX's id."""
