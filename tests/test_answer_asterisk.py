@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 from uuid import UUID
 
 import pytest
@@ -29,6 +30,7 @@ from pbxhub.store.ids import new_id
 from pbxhub.store.questions import Question
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
+from pbxhub.testing.processes import free_port
 from pbxhub.testing.receivers.mock_answers import hang, json_response, text_response
 from pbxhub.testing.receivers.mock_server import MockServer
 from pbxhub.testing.waiting import await_until
@@ -87,9 +89,8 @@ class Asterisk:
 
 class Hub:
     def __init__(self, database: Database, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
+        self.connections: list[socket.socket | TextIO] = []
         variables = {
             "PBXHUB_DATA_DIR": str(folder), "PBXHUB_AGI": f"127.0.0.1:{self.port}",
             "PBXHUB_ALLOWED_NETWORKS": "127.0.0.0/8",
@@ -113,7 +114,13 @@ class Hub:
             )
 
     def asterisk(self, path: str = "") -> Asterisk:
-        return Asterisk(self.port, path or self.path)
+        asterisk = Asterisk(self.port, path or self.path)
+        self.connections += [asterisk.socket, asterisk._lines]
+        return asterisk
+
+    def hang_up(self) -> None:
+        for connection in self.connections:
+            connection.close()
 
     def questions(self) -> list[tuple[Delivery, Question]]:
         with self.database.read() as session:
@@ -126,6 +133,7 @@ def hub(database: Database, tmp_path: Path) -> Iterator[Hub]:
     hub = Hub(database, tmp_path / "hub")
     with answering(OpenHub(hub.settings, open_context(hub.settings, database, hub.vault))):
         yield hub
+    hub.hang_up()
 
 
 @pytest.fixture
@@ -407,8 +415,8 @@ def test_other_networks_are_closed_at_once(database: Database, tmp_path: Path) -
     hub = Hub(database, tmp_path / "hub")
     settings = replace(hub.settings, agi_networks=(ipaddress.ip_network("192.0.2.0/24"),))
     with answering(OpenHub(settings, open_context(settings, database, hub.vault))):
-        asterisk = hub.asterisk()
-        assert asterisk.closed()
+        assert hub.asterisk().closed()
+    hub.hang_up()
 
 
 def test_a_name_is_read_in_the_charset_of_the_pbx_and_a_hidden_number_is_none(

@@ -17,8 +17,7 @@ from pbxhub.store.accounts import User
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing import await_until
-from pbxhub.testing.processes import Program
-from tests.support.ports import free_port_pair
+from pbxhub.testing.processes import Program, free_port
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -168,7 +167,7 @@ def test_the_commands_for_backup_and_move(empty_postgres_url: str, tmp_path: Pat
 @pytest.mark.slow
 def test_the_first_five_minutes(tmp_path: Path) -> None:
     """What the guide shows of the demo's output is what the demo prints."""
-    port = free_port_pair()
+    port = free_port(2)
     settings = environ(f"sqlite:///{tmp_path}/pbxhub.sqlite3", tmp_path) | {"PBXHUB_PORT": str(port), "PBXHUB_AGI": ""}
     demo = Program([sys.executable, "-m", "pbxhub", "run", "--demo"], tmp_path / "log", None, settings)
     (shown,) = blocks("docs/start.md", "text")

@@ -24,7 +24,7 @@ from pbxhub.store.history import StageEvent
 from pbxhub.store.session import open_database
 from pbxhub.testing import await_until
 from pbxhub.testing.pbx.recordings import shipped
-from tests.support.ports import free_port_pair
+from pbxhub.testing.processes import free_port
 
 PBXHUB = [sys.executable, "-m", "pbxhub"]
 
@@ -32,7 +32,7 @@ PBXHUB = [sys.executable, "-m", "pbxhub"]
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PBXHUB_")}
-    return {**clean, "PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_PORT": str(free_port_pair())}
+    return {**clean, "PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_PORT": str(free_port(2))}
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def test_a_database_that_is_away_stops_the_start_with_a_reason(environ: dict[str
 def test_prometheus_finds_the_numbers_where_the_settings_say(
     start_demo: Callable[[], Demo], environ: dict[str, str]
 ) -> None:
-    port = free_port_pair()
+    port = free_port(2)
     environ["PBXHUB_METRICS"] = f"127.0.0.1:{port}"
     start_demo().wait_for("arrived: POST /crm/call-finished")
 

@@ -34,6 +34,7 @@ from pbxhub.store.accounts import COMMON_FOLDER, Pbx
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
+from pbxhub.testing.processes import free_port
 from pbxhub.testing.receivers.receiver import Received, Receiver, Reply
 from pbxhub.webhooks.attached import Attached, file_name_of, load_files
 from pbxhub.webhooks.check import check_spec, problems
@@ -98,7 +99,7 @@ def ended(name: str, recording: str) -> Any:
 
 
 def sent(world: World, spool: Path, spec_of: Any, recording: str = "call.wav") -> Received:
-    with Receiver() as receiver:
+    with Receiver(port=free_port()) as receiver:  # a later receiver may take its place
         world.webhook(AFTER, spec_of(receiver.url))
         with working(world, spool, receiver.port):
             call_ends(world, recording)

@@ -132,10 +132,11 @@ def test_a_recording_of_hours_is_fetched_whole_and_in_parts(database: Database, 
             call_id: UUID = call.id
         name = f"{receiver.url}/a.wav"
         link = Links(VAULT, "http://localhost").recording(call_id, world.pbx_id, name, LinkRule(), utc_now())
-        whole = app.test_client().get(link)
-        assert (whole.status_code, whole.mimetype, whole.data) == (200, "audio/wav", sound)
-        part = app.test_client().get(link, headers={"Range": "bytes=1000000-", "If-Range": whole.headers["ETag"]})
-        assert (part.status_code, part.data) == (206, sound[1_000_000:])
+        with app.test_client().get(link) as whole:
+            assert (whole.status_code, whole.mimetype, whole.data) == (200, "audio/wav", sound)
+        later = {"Range": "bytes=1000000-", "If-Range": whole.headers["ETag"]}
+        with app.test_client().get(link, headers=later) as part:
+            assert (part.status_code, part.data) == (206, sound[1_000_000:])
 
 
 def test_a_notice_by_http_is_guarded(database: Database) -> None:

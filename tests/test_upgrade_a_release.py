@@ -27,17 +27,16 @@ from pbxhub.store.history import Call
 from pbxhub.store.schema_revision import is_current
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing import await_until
-from pbxhub.testing.processes import Program
+from pbxhub.testing.processes import Program, free_port
 from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from tests.support.fill_release import API_KEY, SECRET_KEY
 from tests.support.people import PASSWORD, Browser
-from tests.support.ports import free_port_pair
 
 DUMPS = Path(__file__).parent / "releases"
 KEPT = ("call", "stage_event", "delivery", "attempt", "event", "webhook", "employee", "number", "subscriber")
 YEARS = str(365 * 99)  # days: the history of the dump is not pruned, however old it has become
-PORT = free_port_pair()  # of the hub; the demo's receiver has the next one
+PORT = free_port(2)  # of the hub; the demo's receiver has the next one
 
 pytestmark = pytest.mark.slow
 

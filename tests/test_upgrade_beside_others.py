@@ -20,9 +20,8 @@ from pbxhub.store.postgresql import CLIENT_NAME
 from pbxhub.store.schema_revision import changes_tables
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing import await_until
-from pbxhub.testing.processes import Program
+from pbxhub.testing.processes import Program, free_port
 from tests.support.fill_release import SECRET_KEY
-from tests.support.ports import free_port_pair
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +40,7 @@ def empty_url(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
 def environ(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     return {
         "PBXHUB_DATABASE_URL": empty_url(request.param, request, tmp_path), "PBXHUB_DATA_DIR": str(tmp_path),
-        "PBXHUB_SECRET_KEY": SECRET_KEY, "PBXHUB_PORT": str(free_port_pair()), "PBXHUB_AGI": "",
+        "PBXHUB_SECRET_KEY": SECRET_KEY, "PBXHUB_PORT": str(free_port(2)), "PBXHUB_AGI": "",
     }  # fmt: skip
 
 

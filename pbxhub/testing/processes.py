@@ -1,5 +1,6 @@
 """Programs that tests start: they die with the test run, even when it crashes, and leave no process behind."""
 
+import errno
 import os
 import shutil
 import signal
@@ -8,9 +9,23 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import SystemRandom
 
 # The kernel's parent-death signal follows the *thread* that started a child; this one lives as long as the test run.
 _spawner = ThreadPoolExecutor(1, thread_name_prefix="spawner")
+
+_LOWEST = 20_000  # of the ports of free_port(); below are those of well-known services and of Asterisk's RTP
+_chance = SystemRandom()  # tests seed the common one: processes side by side would choose the same ports
+
+
+def _ports_of_outgoing_connections() -> frozenset[int]:
+    """Empty where that would leave less than a thousand."""
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    enough = first - _LOWEST > 1000 or 65_535 - last > 1000
+    return frozenset(range(first, last + 1)) if enough else frozenset()
+
+
+_GIVEN_BY_THE_KERNEL = _ports_of_outgoing_connections()
 
 
 class ProgramMissingError(Exception):
@@ -68,12 +83,28 @@ class Program:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
 
 
-def free_port() -> int:
-    """A port of loopback that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(count: int = 1, address: str = "127.0.0.1", kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """A port of that address that nobody has at this moment, and the count - 1 ports after it too.
+
+    It is none that the kernel gives to outgoing connections: one of those could take it before the program that is
+    told the port has bound it. kind: SOCK_DGRAM for UDP.
+    """
+    while True:
+        first = _chance.randrange(_LOWEST, 65_537 - count)
+        ports = range(first, first + count)
+        if not _GIVEN_BY_THE_KERNEL.intersection(ports) and all(_is_free(address, port, kind) for port in ports):
+            return first
+
+
+def _is_free(address: str, port: int, kind: socket.SocketKind) -> bool:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            return False
+    return True
 
 
 def program(name: str, package: str) -> str:

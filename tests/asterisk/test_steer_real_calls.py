@@ -6,7 +6,6 @@
 import os
 import re
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from pbxhub.testing.hub.hub_process import Hub, SeenDelivery
 from pbxhub.testing.pbx.asterisk import Asterisk
 from pbxhub.testing.phones.sipp import answering_phone, place_calls
 from pbxhub.testing.phones.softphone import Agent
+from pbxhub.testing.processes import free_port
 from pbxhub.testing.receivers.mock_answers import Answer, drip, hang, json_response, text_response
 from pbxhub.testing.receivers.mock_server import MockServer
 from pbxhub.testing.waiting import await_until
@@ -445,10 +445,7 @@ def test_a_receiver_that_fails_or_is_silent(
 
 def test_a_receiver_that_is_down(line: Line, watch: Watch, phone: Phone, outside: Phone) -> None:
     employee, caller = phone(102), outside()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    did = line.ask(200, url=f"http://127.0.0.1:{port}/q{line._count + 1:02d}")
+    did = line.ask(200, url=f"http://127.0.0.1:{free_port()}/q{line._count + 1:02d}")
     caller.dial(did)
     employee.accept()
     assert asked(watch)["Reason"] == "CONNECTION_ERROR"

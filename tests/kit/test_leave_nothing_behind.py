@@ -13,7 +13,8 @@ from pbxhub.testing import Agent, MockServer, PhoneFailedError, ProgramMissingEr
 KILLED = """
 import os, signal
 from pbxhub.testing import Agent, MockServer
-agent, hooks = Agent("101", "127.0.0.1"), MockServer()
+from pbxhub.testing.processes import free_port
+agent, hooks = Agent("101", "127.0.0.1"), MockServer(free_port())
 print(agent._baresip._program.pid, hooks.port, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -23,6 +23,7 @@ from pbxhub.testing import (
     reset,
     text_response,
 )
+from pbxhub.testing.processes import free_port
 from pbxhub.testing.receivers.mock_request import SignatureWrongError
 from pbxhub.testing.receivers.mock_server import NoRequestError, PortOccupiedError, ResponderFailedError
 from pbxhub.webhooks.request import Request
@@ -248,7 +249,7 @@ def test_a_receiver_resets_before_or_amid_the_answer(hooks):
 
 
 def test_stopping_ends_hanging_answers_idle_connections_threads_and_the_port():
-    hooks = MockServer()
+    hooks = MockServer(free_port())
     hooks.respond("GET", "/hang", hang())
     idle = socket.create_connection(("127.0.0.1", hooks.port))
     waiting = socket.create_connection(("127.0.0.1", hooks.port))

@@ -1,6 +1,5 @@
 """The pages as they are served to people: `pbxhub run` or `pbxhub web` in processes of their own, on a real socket."""
 
-import socket
 import sys
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ import requests
 from pbxhub.account.tokens import hash_of
 from pbxhub.store.accounts import ApiKey, Project
 from pbxhub.store.session import Database
-from pbxhub.testing.processes import Program
+from pbxhub.testing.processes import Program, free_port
 from tests.support.waiting import wait_until
 
 KEY = b"k" * 32
@@ -52,8 +51,7 @@ def serving_pages(
     program: tuple[str, ...] = _COMMAND, ends_well: bool = True,
 ) -> Iterator[Pages]:  # fmt: skip
     """Until it is left: command is "run" or "web". ends_well: fails when the server does not stop when it is told."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
+    port = free_port()
     environ = {
         "PBXHUB_DATA_DIR": str(folder / "data"), "PBXHUB_DATABASE_URL": database_url, "PBXHUB_PORT": str(port),
         "PBXHUB_AGI": "", "PBXHUB_SECRET_KEY": urlsafe_b64encode(KEY).decode(), **(settings or {}),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
-from pbxhub.testing.processes import Program, program
+from pbxhub.testing.processes import Program, free_port, program
 from tests.support.waiting import wait_until
 
 _CONFIG = """
@@ -32,8 +32,7 @@ max_client_conn = 500
 def pgbouncer(url: str, mode: str) -> Iterator[str]:
     """The URL of the same database through PgBouncer in that pool mode; four connections to the server serve all."""
     here = make_url(url)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
+    port = free_port()
     folder = Path(tempfile.mkdtemp(prefix="pbxhub-bouncer-"))
     folder.chmod(0o755)
     (folder / "pgbouncer.ini").write_text(_CONFIG.format(server=here.port, port=port, mode=mode))

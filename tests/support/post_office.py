@@ -1,7 +1,6 @@
 """A mail server that keeps what it gets."""
 
 import re
-import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message as Handler
 
 from pbxhub.settings import MailServer
+from pbxhub.testing.processes import free_port
 
 
 class Box(Handler):
@@ -26,8 +26,7 @@ class Box(Handler):
 def serving_mail(tls: ssl.SSLContext | None = None) -> Iterator[tuple[Box, MailServer]]:
     """A mail server on loopback, as settings name it. tls: what STARTTLS speaks; without it there is none."""
     box = Box()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
+    port = free_port()
     controller = Controller(box, hostname="127.0.0.1", port=port, tls_context=tls)
     controller.start()
     yield box, MailServer("127.0.0.1", port, "hub@example.com", starttls=tls is not None)

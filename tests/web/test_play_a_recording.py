@@ -8,11 +8,13 @@ from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
+from werkzeug.test import TestResponse
 
 from pbxhub.delivery.context import open_context
 from pbxhub.settings import Settings
@@ -47,9 +49,16 @@ def app(settings: Settings, database: Database, spool: Path) -> Flask:
     return shared_app(settings, open_context(settings, database, Vault(settings.secret_key)))
 
 
+class Player(FlaskClient):
+    """Takes every answer wholly: the file it comes from is closed then."""
+
+    def open(self, *request: Any, **options: Any) -> TestResponse:
+        return super().open(*request, buffered=True, **options)
+
+
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    return app.test_client()
+    return Player(app, app.response_class)
 
 
 @pytest.fixture
@@ -155,7 +164,7 @@ def test_a_page_or_nothing_that_the_pbx_serves_does_not_play(
     app = shared_app(settings, open_context(settings, database, Vault(settings.secret_key)))
     with Receiver(lambda _: Reply(200, body, (("Content-Type", "text/html"),))) as pbx:
         call = recorded(f"{pbx.url}/call.wav")
-        assert app.test_client().get(link(app, call)).status_code == status
+        assert Player(app, app.response_class).get(link(app, call)).status_code == status
         assert pbx.count == 1
 
 

@@ -20,6 +20,7 @@ from pbxhub.testing.phones.sip_account import Account, address_towards
 from pbxhub.testing.phones.sip_refusal import refuse, status_of
 from pbxhub.testing.phones.sip_trace import SipMessage, read_trace
 from pbxhub.testing.phones.tones import SoundFile, Tone, device_of
+from pbxhub.testing.processes import free_port
 from pbxhub.testing.waiting import await_until
 
 
@@ -374,7 +375,4 @@ def _home(address: str, network: LoopbackNetwork) -> str:
 def _port_at(address: str) -> int:
     if address.startswith("127."):
         return 5060
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((address, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_port(address=address, kind=socket.SOCK_DGRAM)
