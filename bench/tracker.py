@@ -1,10 +1,17 @@
 """Figures of the pure core: events per second through parse and feed, and bytes per live call.
 
-python bench/tracker.py
+python bench/tracker.py [--beside COMMIT]
+
+--beside: the same recordings through the tracker of that commit as well, in turn, each in processes of its own. Of each
+event the least time counts: on a busy machine sums vary by a fifth, sums of least times by a hundredth or two.
 """
 
+import argparse
 import gzip
+import json
+import subprocess
 import sys
+import tempfile
 import time
 import tracemalloc
 from pathlib import Path
@@ -19,6 +26,28 @@ TRACES = Path(__file__).resolve().parents[1] / "tests" / "traces"
 # What the hub asks Asterisk for; Cdr and answers to Status come at other times.
 WANTED = EVENTS - {"Cdr", "Status", "CoreShowChannel"}
 ROUNDS = 15
+TURNS = 8
+_COSTS = """
+import json, sys, time
+sys.path.insert(0, sys.argv[1])
+try:
+    from pbxhub.calls.ami_events import parse
+except ImportError:  # in 0.1.0
+    from pbxhub.calls.messages import parse
+from pbxhub.calls.tracker import Tracker
+
+wire, rounds = json.load(sys.stdin), int(sys.argv[2])
+least = [1e9] * len(wire)
+for _ in range(rounds):
+    tracker = Tracker()
+    for number, block in enumerate(wire):
+        began = time.perf_counter()
+        message = parse(block)
+        if message is not None:
+            tracker.feed(message)
+        least[number] = min(least[number], time.perf_counter() - began)
+print(json.dumps(least))
+"""
 LIVE_CALLS = 5000
 
 
@@ -44,6 +73,23 @@ def events_per_second(wire: list[str]) -> float:
                 tracker.feed(message)
         best = max(best, len(wire) / (time.process_time() - started))
     return best
+
+
+def beside(commit: str, wire: list[str]) -> tuple[float, float]:
+    """Seconds for all events: of this checkout, of the commit."""
+    here = Path(__file__).resolve().parents[1]
+    with tempfile.TemporaryDirectory() as there:
+        archive = subprocess.run(["git", "archive", commit, "pbxhub"], cwd=here, capture_output=True, check=True)
+        subprocess.run(["tar", "-x", "-C", there], input=archive.stdout, check=True)
+        turns = [(_costs(str(here), wire), _costs(there, wire)) for _ in range(TURNS)]
+    ours, theirs = (sum(map(min, *found)) for found in zip(*turns, strict=True))
+    return ours, theirs
+
+
+def _costs(root: str, wire: list[str]) -> list[float]:
+    command = [sys.executable, "-c", _COSTS, root, str(ROUNDS)]
+    done = subprocess.run(command, input=json.dumps(wire).encode(), capture_output=True, check=True)
+    return [float(seconds) for seconds in json.loads(done.stdout)]
 
 
 def bytes_per_live_call() -> float:
@@ -80,7 +126,12 @@ def _answered_call() -> list[str]:
 
 
 def main() -> None:
-    wire = stream()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--beside", metavar="COMMIT")
+    commit, wire = parser.parse_args().beside, stream()
+    if commit:
+        ours, theirs = (seconds / len(wire) * 1e6 for seconds in beside(commit, wire))
+        print(f"beside {commit}: {ours:.2f} and {theirs:.2f} µs an event: {theirs / ours:.3f} times its events/s")
     print(f"parse + feed: {events_per_second(wire):,.0f} events/s ({len(wire)} events, best of {ROUNDS})")
     print(f"memory: {bytes_per_live_call():,.0f} bytes per live call ({LIVE_CALLS} answered calls)")
 

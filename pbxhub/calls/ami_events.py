@@ -17,7 +17,7 @@ from pbxhub.calls.ami_headers import (
     must_of,
     number_of,
     path_of,
-    raw_of,
+    text_and_rest,
     text_of,
     time_of,
     variables_of,
@@ -267,7 +267,7 @@ def parse(block: str, received: float = 0.0) -> Message | None:
     if len(block) > _LONGEST_BLOCK:
         block = block[: block.rfind("\n", 0, _LONGEST_BLOCK)]
     block = f"\n{block}\n"
-    read = _READERS.get(raw_of(block, "\nEvent: "))
+    read = _READERS.get(block.partition("\nEvent: ")[2].partition("\n")[0])
     if read is None:
         return None
     try:
@@ -282,11 +282,13 @@ def _party_reader(prefix: str) -> Callable[[str], Party]:
     context, number = f"\n{prefix}Context: ", f"\n{prefix}CallerIDNum: "
 
     def read(block: str) -> Party:
-        own, channel = text_of(block, uniqueid), text_of(block, name)
+        channel, rest = text_and_rest(block, name)
+        own = text_of(rest, uniqueid)
+        if not own:  # in another order than Asterisk's
+            rest, own = block, text_of(block, uniqueid)
         if not own or not channel:
             raise MissingError(prefix)
-        linked = text_of(block, linkedid) or own
-        return Party(own, linked, channel, text_of(block, context), number_of(block, number))
+        return Party(own, text_of(rest, linkedid) or own, channel, text_of(rest, context), number_of(rest, number))
 
     return read
 
@@ -298,10 +300,16 @@ _parkee, _retriever = _party_reader("Parkee"), _party_reader("Retriever")
 
 
 def _ids(block: str) -> tuple[str, str]:
-    uniqueid = text_of(block, "\nUniqueid: ")
+    uniqueid, linkedid, _ = _ids_and_rest(block)
+    return uniqueid, linkedid
+
+
+def _ids_and_rest(block: str) -> tuple[str, str, str]:
+    """Uniqueid, linkedid, and what follows: Asterisk writes what is special about an event behind its channel."""
+    uniqueid, rest = text_and_rest(block, "\nUniqueid: ")
     if not uniqueid:
         raise MissingError("Uniqueid")
-    return uniqueid, text_of(block, "\nLinkedid: ") or uniqueid
+    return uniqueid, text_of(rest, "\nLinkedid: ") or uniqueid, rest
 
 
 def _newchannel(block: str, time: float) -> Newchannel:
@@ -317,35 +325,40 @@ def _newstate(block: str, time: float) -> Newstate | None:
 
 
 def _dial_begin(block: str, time: float) -> DialBegin:
-    uniqueid, linkedid = text_of(block, "\nUniqueid: "), text_of(block, "\nLinkedid: ")
-    number, dial_string = number_of(block, "\nCallerIDNum: "), text_of(block, "\nDialString: ")
-    return DialBegin(time, uniqueid, linkedid, number, _dest(block), dial_string)
+    uniqueid, rest = text_and_rest(block, "\nUniqueid: ")
+    linkedid, rest = text_of(rest, "\nLinkedid: "), rest or block
+    number, dial_string = number_of(block, "\nCallerIDNum: "), text_of(rest, "\nDialString: ")
+    return DialBegin(time, uniqueid, linkedid, number, _dest(rest), dial_string)
 
 
 def _dial_end(block: str, time: float) -> DialEnd:
-    uniqueid, linkedid = text_of(block, "\nUniqueid: "), text_of(block, "\nLinkedid: ")
-    status, forward = text_of(block, "\nDialStatus: "), text_of(block, "\nForward: ")
-    return DialEnd(time, uniqueid, linkedid, _dest(block), status, forward)
+    uniqueid, rest = text_and_rest(block, "\nUniqueid: ")
+    linkedid, rest = text_of(rest, "\nLinkedid: "), rest or block
+    return DialEnd(time, uniqueid, linkedid, _dest(rest), text_of(rest, "\nDialStatus: "), text_of(rest, "\nForward: "))
 
 
 def _bridge_enter(block: str, time: float) -> Bridge:
     bridge, kind = text_of(block, "\nBridgeUniqueid: "), text_of(block, "\nBridgeType: ")
-    return Bridge(time, *_ids(block), variables_of(block), bridge, kind)
+    uniqueid, linkedid = _ids(block)
+    return Bridge(time, uniqueid, linkedid, variables_of(block), bridge, kind)
 
 
 def _bridge_leave(block: str, time: float) -> Bridge:
-    return Bridge(time, *_ids(block), variables_of(block))
+    uniqueid, linkedid = _ids(block)
+    return Bridge(time, uniqueid, linkedid, variables_of(block))
 
 
 def _hangup_request(block: str, time: float) -> HangupRequest:
-    state, sip = text_of(block, "\nChannelStateDesc: "), text_of(block, "\nTechCause: ")
+    uniqueid, linkedid, rest = _ids_and_rest(block)
+    state, sip = text_of(block, "\nChannelStateDesc: "), text_of(rest, "\nTechCause: ")
     refused = state == "Busy" or (state != "Up" and sip >= "400" and sip != _CANCELLED)
-    return HangupRequest(time, *_ids(block), refused, text_of(block, "\nExten: "), state == "Up")
+    return HangupRequest(time, uniqueid, linkedid, refused, text_of(block, "\nExten: "), state == "Up")
 
 
 def _hangup(block: str, time: float) -> Hangup:
-    cause = whole(text_of(block, "\nCause: "))
-    return Hangup(time, *_ids(block), cause, text_of(block, "\nCause-txt: "), variables_of(block))
+    uniqueid, linkedid, rest = _ids_and_rest(block)
+    cause, cause_text = whole(text_of(rest, "\nCause: ")), text_of(rest, "\nCause-txt: ")
+    return Hangup(time, uniqueid, linkedid, cause, cause_text, variables_of(block))
 
 
 def _blind_transfer(block: str, time: float) -> BlindTransfer | None:

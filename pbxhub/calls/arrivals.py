@@ -38,7 +38,8 @@ def begin_call(live: LiveCalls, message: Newchannel) -> None:
     call.caller, call.caller_name = party.number, message.caller_name
     live.begin(call)
     live.adopt(call, party, message.time, begins=True)
-    keep_variables(call, message.variables)
+    if message.variables:
+        keep_variables(call, message.variables)
     if message.state == "Ring" or message.exten not in _NO_NUMBER:
         arrive_by_context(live, call, message.time)
 

@@ -72,7 +72,8 @@ def on_hangup(live: LiveCalls, message: Hangup) -> None:
     channel = call.channels[message.uniqueid]
     if channel.ended:
         return
-    keep_variables(call, message.variables)
+    if message.variables:
+        keep_variables(call, message.variables)
     channel.ended, channel.cause = message.time, message.cause
     if call.hop.early and message.uniqueid == call.party:
         redirect(live, call, message.time)

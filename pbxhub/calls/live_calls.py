@@ -158,7 +158,8 @@ class LiveCalls:
             return known
         if self.is_gone(party.uniqueid) or party.uniqueid in self._by_channel:
             return None
-        self._make_room(call)
+        if len(call.channels) >= call.channel_limit:
+            self._make_room(call)
         channel = self.new_channel(party, time, begins)
         call.channels[party.uniqueid] = channel
         call.real = call.real or not channel.plumbing
@@ -177,8 +178,6 @@ class LiveCalls:
     def _make_room(self, call: TrackedCall) -> None:
         """Forgets all but the last ended channels. This is done only now and then, because it goes through all
         channels."""
-        if len(call.channels) < call.channel_limit:
-            return
         others = [channel for channel in call.channels.values() if channel.uniqueid not in (call.first, call.party)]
         ended = [channel for channel in others if channel.ended]
         live = [channel for channel in others if not channel.ended]
@@ -218,7 +217,8 @@ class LiveCalls:
         stays.channels |= goes.channels
         stays.real = stays.real or goes.real
         self._by_channel |= dict.fromkeys(_own(goes), stays)
-        self._make_room(stays)
+        if len(stays.channels) >= stays.channel_limit:
+            self._make_room(stays)
         return stays
 
     def _alias(self, call: TrackedCall, linkedid: str) -> None:
@@ -236,10 +236,10 @@ class LiveCalls:
         """Reports a stage unless it was reported before; more: parameters that only this stage has."""
         if name in _OPTIONAL and name not in self.optional:
             return False
-        keys = call.fired.setdefault(name, [])
+        keys = call.fired.get(name, ())
         if key in keys or len(keys) >= MOST_STAGES:
             return False
-        keys.append(key)
+        call.fired[name] = keys = (*keys, key)
         values = values_of(call, time)
         values |= more
         self.touch(call).append(Stage(name, published_key(keys), len(keys), moment(time), values))
@@ -329,18 +329,11 @@ def _has_outside(call: TrackedCall) -> bool:
 
 def _report(call: TrackedCall, stages: list[Stage], over: bool) -> CallReport:
     of_call = [stage.values for stage in stages if stage.name not in _OPTIONAL]
-    return CallReport(
-        linkedid=call.linkedid,
-        direction=call.direction or "internal",
-        caller=call.caller[:80],
-        caller_name=call.caller_name,
-        dst=call.dst[:80],
-        extension=(call.extension or call.rung)[:80],
-        started_on=moment(call.started),
-        answered_on=moment(call.answered) if call.answered else None,
-        ended_on=moment(call.over) if over else None,
-        disposition=disposition(call) if call.phase == "over" else "",
-        values=of_call[-1] if of_call else values_of(call, call.seen),
-        stages=tuple(stages),
-        memory={} if over else dump(call),
-    )
+    answered_on = moment(call.answered) if call.answered else None
+    ended_on, memory = (moment(call.over), {}) if over else (None, dump(call))
+    return CallReport(  # in the order of its fields, because names would double the time
+        call.linkedid, call.direction or "internal", call.caller[:80], call.caller_name, call.dst[:80],
+        (call.extension or call.rung)[:80], moment(call.started), answered_on, ended_on,
+        disposition(call) if call.phase == "over" else "", of_call[-1] if of_call else values_of(call, call.seen),
+        tuple(stages), memory,
+    )  # fmt: skip

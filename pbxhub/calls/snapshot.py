@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from operator import attrgetter
+from itertools import compress
+from operator import attrgetter, ne
 from typing import Any
 
 from pbxhub.calls.ami_headers import whole
@@ -46,16 +47,20 @@ class _Kind:
 
     def filled(self, of: Any) -> dict[str, Any]:
         """The fields that are not empty."""
-        return {name: value for name, value in zip(self.names, self.read(of), strict=True) if value}
+        values = self.read(of)
+        return dict(compress(zip(self.names, values, strict=True), values))
 
     def changed(self, of: Any) -> dict[str, Any]:
         """The fields that differ from those of a fresh object; an empty value can be a difference."""
-        each = zip(self.names, self.read(of), self._values, strict=True)
-        return {name: value for name, value, fresh in each if value != fresh}
+        values = self.read(of)
+        if values == self._values:
+            return {}
+        return dict(compress(zip(self.names, values, strict=True), map(ne, values, self._values)))
 
 
 _FRESH = TrackedCall("", "")
 _GROUPS = {each.name: _Kind(group) for each in fields(_FRESH) if is_dataclass(group := getattr(_FRESH, each.name))}
+_groups_of: Callable[[TrackedCall], tuple[Any, ...]] = attrgetter(*_GROUPS)
 _CALL, _CHANNEL = _Kind(_FRESH, {*_APART, *_GROUPS}), _Kind(Channel("", ""), _APART)
 
 
@@ -67,14 +72,13 @@ def dump(call: TrackedCall) -> dict[str, JSON]:
     in it, because a call of 900 channels is written hundreds of times.
     """
     notes = _CALL.filled(call)
-    for name, kind in _GROUPS.items():
-        group = getattr(call, name)
+    for (name, kind), group in zip(_GROUPS.items(), _groups_of(call), strict=True):
         if group is not kind.fresh and (changed := kind.changed(group)):
             notes[name] = changed
     if call.waiting:  # the only one of these fields that changes in place
         notes["waiting"] = dict(call.waiting)
     if call.fired:
-        notes["fired"] = {name: keys.copy() for name, keys in call.fired.items()}
+        notes["fired"] = call.fired.copy()
     row_of = _CHANNEL.read if len(call.channels) <= _FEW else _row_again
     notes["channels"] = {"names": _CHANNEL.names, "rows": [*map(row_of, call.channels.values())]}
     return notes
@@ -133,11 +137,11 @@ def _phase_of(value: JSON) -> Phase:
     return value  # type: ignore[return-value]
 
 
-def _read_keys(keys: JSON) -> list[StageKey]:
+def _read_keys(keys: JSON) -> tuple[StageKey, ...]:
     """Raises ValueError when they are not pairs of a hop and a destination."""
-    if not isinstance(keys, list):
+    if not isinstance(keys, list | tuple):
         raise ValueError(keys)
-    return [_read_key(key) for key in keys]
+    return tuple(map(_read_key, keys))
 
 
 def _read_key(key: JSON) -> StageKey:
@@ -218,7 +222,7 @@ def outline(known: CallReport, fired: Mapping[str, list[str]]) -> dict[str, JSON
     call.statuses = (NO_ANSWER,) if call.extension else ()
     _repeat_moves(call, known)
     for name, keys in fired.items():
-        call.fired[name] = [StageKey(0, key) for key in keys]
+        call.fired[name] = tuple(StageKey(0, key) for key in keys)
         if name in _OF_A_HOP:
             call.fired[name], hop = _with_hops(keys)
             call.hop.number = max(call.hop.number, hop)
@@ -238,11 +242,11 @@ def published_key(keys: Sequence[StageKey]) -> str:
     to = keys[-1].to
     if len(keys) == 1:
         return to
-    times = sum(key.to == to for key in keys)
+    times = [key.to for key in keys].count(to)
     return to if times == 1 else f"{to}#{times}"
 
 
-def _with_hops(published: Sequence[str]) -> tuple[list[StageKey], int]:
+def _with_hops(published: Sequence[str]) -> tuple[tuple[StageKey, ...], int]:
     """The keys that were published as these, and the hop of the last one. A repeated destination was in a later hop."""
     keys: list[StageKey] = []
     hop = 1
@@ -251,4 +255,4 @@ def _with_hops(published: Sequence[str]) -> tuple[list[StageKey], int]:
         again = bool(mark) and destination in published
         hop = max(hop, whole(times)) if again else hop
         keys.append(StageKey(hop, destination if again else key))
-    return keys, hop
+    return tuple(keys), hop

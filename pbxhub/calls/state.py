@@ -195,7 +195,7 @@ class TrackedCall:
     dialplan: Dialplan = Dialplan()
     aliases: tuple[str, ...] = ()
     waiting: dict[str, int] = field(default_factory=dict)
-    fired: dict[str, list[StageKey]] = field(default_factory=dict)
+    fired: dict[str, tuple[StageKey, ...]] = field(default_factory=dict)
     statuses: tuple[str, ...] = ()
     channels: dict[str, Channel] = field(default_factory=dict)
 

@@ -1,6 +1,8 @@
 """The parameters of a stage that come from AMI, by their names in the catalogue. Unknown ones are left out."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import compress
 from operator import attrgetter
 
 from pbxhub.calls.dispositions import ANSWERED, disposition, leg_outcome
@@ -8,7 +10,9 @@ from pbxhub.calls.stages import Value
 from pbxhub.calls.state import Channel, TrackedCall
 
 
+@lru_cache(maxsize=128)
 def moment(time: float) -> datetime:
+    """This time, aware, UTC. Remembered, because one report has the same moments several times."""
     return datetime.fromtimestamp(time, UTC)
 
 
@@ -36,7 +40,8 @@ _plain_values = attrgetter(*_PLAIN.values())
 
 def values_of(call: TrackedCall, time: float) -> dict[str, Value]:
     """Everything known of the call at this time; at its end also the outcome, the durations and the legs."""
-    values: dict[str, Value] = {name: value for name, value in zip(_PLAIN, _plain_values(call), strict=True) if value}
+    plain = _plain_values(call)
+    values: dict[str, Value] = dict(compress(zip(_PLAIN, plain, strict=True), plain))
     values["direction"] = call.direction or "internal"
     values["calldate"] = moment(call.started)
     if call.direction:
