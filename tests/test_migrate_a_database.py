@@ -284,7 +284,7 @@ def test_webhooks_that_were_deleted_lose_their_secrets_and_others_keep_them(data
         assert [row.secrets_sealed for row in rows] == [("a", "b", "c"), ("", "", "")]
 
 
-def test_the_log_calls_what_was_done_with_a_rest_hook_by_its_name_of_today(database: Database) -> None:
+def test_the_log_calls_what_was_done_with_a_resthook_by_its_name_of_today(database: Database) -> None:
     before = Before(database, "0035")
     entry = {"who": "a@example.com", "subject": "new-lead", "changes": {}, "address": ""}
     for action in ("resthook added", "webhook added"):

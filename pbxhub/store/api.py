@@ -29,7 +29,7 @@ class KeptAnswer(Base):
 
 
 class Resthook(Base):
-    """A named hook that programs subscribe to."""
+    """A REST hook: a name that programs subscribe to."""
 
     __tablename__ = "resthook"
     __table_args__ = (UniqueConstraint("project_id", "name"),)

@@ -64,7 +64,7 @@ CASES = {
     "an employee changed by API": Case(Employee, "PATCH", f"{API}/employees/{{employee}}", {"name": "Anna"}),
     "a number by API": Case(Number, "POST", f"{API}/numbers", {"pbx_id": "{pbx}", "did": "380445550001"}),
     "a dial plan": Case(DialPlan, "PATCH", f"{API}/pbxs/{{pbx}}/dial-plan", {"ring_seconds": 20}),
-    "a resthook": Case(Resthook, "POST", f"{API}/resthooks", {"name": "new-deal"}),
+    "a REST hook": Case(Resthook, "POST", f"{API}/resthooks", {"name": "new-deal"}),
     "a subscriber": Case(
         Subscriber, "POST", f"{API}/resthooks/new-lead/subscribers", {"target_url": "https://example.com/hook"}
     ),

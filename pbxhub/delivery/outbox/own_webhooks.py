@@ -13,12 +13,12 @@ _RESTHOOK_NAME = "Resthook "
 
 
 def name_for(resthook: str) -> str:
-    """The name of the webhooks behind a resthook's subscribers."""
+    """The name of the webhooks behind the subscribers of a REST hook."""
     return f"{_RESTHOOK_NAME}{resthook}"
 
 
 def resthook_of(webhook: Webhook) -> str:
-    """The name of the resthook whose subscriber this webhook serves, also after it was removed; "" for all others."""
+    """The name of the REST hook whose subscriber this webhook serves, also after it was removed; "" for all others."""
     return webhook.name.removeprefix(_RESTHOOK_NAME) if webhook.kind == RESTHOOK else ""
 
 
