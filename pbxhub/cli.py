@@ -77,7 +77,7 @@ def web() -> None:
 @click.option("--beside-others", is_flag=True, help="Even while other processes use the database.")
 def migrate(revision: str, draft: str | None, drop: bool, beside_others: bool) -> None:
     """Migrates the database to REVISION (default: the newest). "base" deletes all tables."""
-    from pbxhub.opening import migrate_database, write_draft
+    from pbxhub.hub_database import migrate_database, write_draft
 
     if draft:
         write_draft(draft)

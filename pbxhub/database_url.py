@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any
 
-from psycopg.pq import Conninfo
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -61,6 +60,8 @@ def database_places(url: str) -> tuple[Place, ...]:
 
 def _defaults() -> Mapping[str, str]:
     """libpq's values for what the URL omits: PGHOST, PGPORT and the service file of PGSERVICE."""
+    from psycopg.pq import Conninfo  # a hub on SQLite does not load it
+
     options = {option.keyword.decode(): option.val for option in Conninfo.get_defaults()}
     return {name: value.decode() for name in ("host", "hostaddr", "port") if (value := options.get(name))}
 

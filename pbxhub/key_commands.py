@@ -25,24 +25,24 @@ def rotate_key(print_new: bool, new_root: bool) -> None:
     If it is interrupted, run it again: it continues. Before you run it, start every process of the hub with both keys.
     With --new-root, stop every process first.
     """
+    from pbxhub.hub_database import database_named, open_hub_database
     from pbxhub.maintenance.rotate_key import renew_root, rotate
-    from pbxhub.opening import database_named, open_hub
     from pbxhub.settings import key_text
     from pbxhub.vault import KEY_BYTES
 
     if print_new:
         click.echo(key_text(os.urandom(KEY_BYTES)))
         return
-    hub = open_hub()
+    hub = open_hub_database()
     with database_named():
-        done = rotate(hub.context.database, hub.context.vault, _show)
-        users = renew_root(hub.context.database, hub.context.vault) if new_root and not done.unreadable else None
-    hub.context.database.close()
+        done = rotate(hub.database, hub.vault, _show)
+        users = renew_root(hub.database, hub.vault) if new_root and not done.unreadable else None
+    hub.database.close()
     if done.unreadable:
         raise click.ClickException(_unreadable(done.unreadable))
     count = sum(done.sealed.values())
     click.echo(f"Encrypted {count} secrets with the first key; every stored secret is encrypted with it now.")
-    if len(hub.context.vault.keys) > 1:
+    if len(hub.vault.keys) > 1:
         where = "PBXHUB_SECRET_KEY" if "PBXHUB_SECRET_KEY" in os.environ else str(hub.settings.key_file)
         click.echo(f"Remove the other keys from {where} on every host, and restart. Backups made before need them.")
     if users is not None:
@@ -62,8 +62,8 @@ def lost_key(confirmed: bool) -> None:
     until then it is held, and the pages mark it. Stop every process of the hub first.
     """
     from pbxhub.command_settings import load_settings
+    from pbxhub.hub_database import database_named, database_of
     from pbxhub.maintenance.rotate_key import find_unreadable, go_on_without
-    from pbxhub.opening import database_named, database_of
     from pbxhub.settings import with_key
     from pbxhub.store.key_check import WrongKeyError, check_key
     from pbxhub.store.schema_revision import is_current

@@ -27,15 +27,15 @@ def backup(file: Path, passphrase_file: TextIO | None, without_key: bool) -> Non
 
     A PostgreSQL database needs pg_dump on this host.
     """
+    from pbxhub.hub_database import database_named, open_hub_database
     from pbxhub.maintenance.backup import back_up
-    from pbxhub.opening import database_named, open_hub
 
-    hub = open_hub()
+    hub = open_hub_database()
     passphrase = "" if without_key else _read_passphrase(passphrase_file, confirm=True)
     url = hub.settings.database_direct_url or hub.settings.database_url
     with _in_words(), database_named():
-        manifest = back_up(hub.context.database, url, hub.settings.secret_key, passphrase, file.absolute(), _now())
-    hub.context.database.close()
+        manifest = back_up(hub.database, url, hub.settings.secret_key, passphrase, file.absolute(), _now())
+    hub.database.close()
     click.echo(f"Wrote {file}: {manifest.kind}, {file.stat().st_size / 1e6:.1f} MB.")
     if without_key:
         click.echo(f"The key is not in it. Keep a copy of {hub.settings.key_file} or of PBXHUB_SECRET_KEY.", err=True)
@@ -51,8 +51,8 @@ def restore(file: Path, passphrase_file: TextIO | None) -> None:
     that were waiting when the backup was made are not sent: they are on the Webhook error check.
     """
     from pbxhub.command_settings import load_settings
+    from pbxhub.hub_database import database_named
     from pbxhub.maintenance.restore import restore as restore_database
-    from pbxhub.opening import database_named
 
     settings = load_settings()
     needed = passphrase_file is not None or not settings.secret_key
@@ -72,19 +72,19 @@ def move(url: str) -> None:
     Interrupted, run it again: it continues. The old database stays as it is.
     """
     from pbxhub.database_url import read_database_url
+    from pbxhub.hub_database import database_named, open_hub_database
     from pbxhub.maintenance.move import move as move_database
-    from pbxhub.opening import database_named, open_hub
     from pbxhub.store.session import open_database
 
-    hub = open_hub()
+    hub = open_hub_database()
     try:
         target = open_database(read_database_url(url))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--to") from None
-    if target.engine.url == hub.context.database.engine.url:
+    if target.engine.url == hub.database.engine.url:
         raise click.BadParameter("this is the database of the hub itself", param_hint="--to")
     with _in_words(), database_named():
-        moved = move_database(hub.context.database, target, _show)
+        moved = move_database(hub.database, target, _show)
     click.echo(f"Moved {sum(moved.values())} rows; the counts of all {len(moved)} tables agree.")
     click.echo("Set PBXHUB_DATABASE_URL to the new database and start the hub.")
 

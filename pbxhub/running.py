@@ -22,7 +22,8 @@ from pbxhub.delivery.wakeup import wake_trouble
 from pbxhub.demo.demo_project import retire_demo
 from pbxhub.demo.receiver import describe
 from pbxhub.demo.run_demo import showing
-from pbxhub.opening import OpenHub, database_of, open_hub
+from pbxhub.hub_database import database_of
+from pbxhub.opening import OpenHub, open_hub
 from pbxhub.services import (
     answering,
     bound,

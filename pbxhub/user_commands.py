@@ -23,10 +23,10 @@ def user() -> None:
 @user.command("list")
 def list_users() -> None:
     """Lists the users, one per line: e-mail address, operator or user, name."""
-    from pbxhub.opening import open_hub
+    from pbxhub.hub_database import open_hub_database
     from pbxhub.store.accounts import User
 
-    with open_hub().context.database.read() as session:
+    with open_hub_database().database.read() as session:
         for row in session.query(User).order_by(User.email):
             click.echo(f"{row.email}\t{'operator' if row.operator else 'user'}\t{row.name}")
 

@@ -49,9 +49,21 @@ def test_a_replay_loads_the_tracker_alone(tmp_path: Path) -> None:
     assert loaded_by(code, recording) & (PARTS | PAGES) == set()
 
 
-@pytest.mark.parametrize("module", ["pbxhub.checkup", "pbxhub.maintenance.backup", "pbxhub.store.migrate"])
-def test_checks_backups_and_migrations_load_no_pages(module: str) -> None:
+@pytest.mark.parametrize("module", ["pbxhub.checkup", "pbxhub.store.migrate"])
+def test_checks_and_migrations_load_no_pages(module: str) -> None:
     assert loaded_by(f"import {module}, pbxhub.opening") & PAGES == set()
+
+
+def test_a_command_on_sqlite_loads_the_database_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No driver of PostgreSQL, no Alembic once the tables are there, nothing that webhooks are made of."""
+    monkeypatch.setenv("PBXHUB_DATA_DIR", str(tmp_path))
+    code = "from pbxhub.cli import main; main(sys.argv[1:], standalone_mode=False)"
+    modules_loaded_by(code, "migrate")
+    for command in (("user", "list"), ("migrate",), ("backup", "--without-key", tmp_path / "backup.tar")):
+        loaded = modules_loaded_by(code, *command)
+        packages = {name.split(".")[0] for name in loaded}
+        assert packages & (PAGES | {"psycopg", "alembic", "phonenumbers", "pycurl"}) == set()
+        assert loaded & {"pbxhub.webhooks", "pbxhub.delivery", "pbxhub.sending", "pbxhub.account"} == set()
 
 
 def test_a_check_loads_neither_alembic_nor_what_webhooks_are_made_of() -> None:

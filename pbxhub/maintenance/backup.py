@@ -5,12 +5,12 @@ import tempfile
 from datetime import datetime
 from pathlib import Path
 
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 from pbxhub import __version__
 from pbxhub.maintenance.backup_file import BackupError, Manifest, seal_key, write_backup
 from pbxhub.maintenance.postgres_tools import run_tool
+from pbxhub.store.schema_revision import revision_of
 from pbxhub.store.session import Database
 
 
@@ -50,8 +50,11 @@ def _copy_sqlite(database: Database, copy: Path) -> None:
 
 def _manifest(database: Database, now: datetime) -> Manifest:
     with database.engine.connect() as connection:
-        revision = MigrationContext.configure(connection).get_current_revision() or ""
         canary = connection.scalar(text("SELECT sealed FROM key_check")) or ""
     return Manifest(
-        "sqlite" if database.is_sqlite else "postgresql", __version__, revision, now.isoformat(), str(canary)
+        "sqlite" if database.is_sqlite else "postgresql",
+        __version__,
+        revision_of(database) or "",
+        now.isoformat(),
+        str(canary),
     )

@@ -16,10 +16,9 @@ and the kernel of a frozen host answers for its processes, so the lock of a froz
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import psycopg
 from sqlalchemy import BigInteger, ForeignKey, String, Uuid, bindparam, func, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -27,6 +26,9 @@ from pbxhub.store.bulk import Query
 from pbxhub.store.columns import ListOf, UtcDateTime
 from pbxhub.store.postgresql import STALLED
 from pbxhub.store.session import Base
+
+if TYPE_CHECKING:
+    import psycopg
 
 BEAT = 0.8  # seconds
 LAPSE = 3.2  # seconds; with a beat, a look and the login, a PBX is heard again within 5

@@ -3,9 +3,8 @@
 import select
 import time
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 from sqlalchemy import Connection, Dialect, Engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import InvalidatePoolError
@@ -14,6 +13,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from pbxhub import __version__
 from pbxhub.paths import MIGRATIONS
+
+if TYPE_CHECKING:
+    import psycopg
 
 # libpq's parameters: seconds to connect to each host; milliseconds and probes until a silent host counts as gone
 NETWORK_TIMEOUTS = {
@@ -94,21 +96,21 @@ def _check_before_use(
     closed: that costs microseconds, a ping in every transaction would cost a round trip. Connections that were idle are
     pinged all the same, because a host that lost power closes nothing."""
     used = record.info.get(_USED)
-    if used is None or (_now() - used < _FRESH and not _has_input(connection)):
+    if used is None or (_now() - used < _FRESH and not _has_input(dialect, connection)):
         return
     try:
         dialect.do_ping(connection)  # type: ignore[arg-type]
-    except psycopg.Error:
+    except dialect.loaded_dbapi.Error:
         raise InvalidatePoolError from None  # SQLAlchemy connects again, and discards older connections
 
 
-def _has_input(connection: "psycopg.Connection[Any]") -> bool:
+def _has_input(dialect: Dialect, connection: "psycopg.Connection[Any]") -> bool:
     """Whether something has arrived without a query: usually the end of the connection."""
     try:
         poll = select.poll()
         poll.register(connection.fileno(), select.POLLIN)
         return bool(poll.poll(0))
-    except psycopg.Error:
+    except dialect.loaded_dbapi.Error:
         return True
 
 

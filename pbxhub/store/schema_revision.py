@@ -14,12 +14,12 @@ from pbxhub.store.session import Database
 
 def is_current(database: Database) -> bool:
     """Whether the schema is the newest one."""
-    return _revision(database) == _known()[-1]
+    return revision_of(database) == _known()[-1]
 
 
 def changes_tables(database: Database, revision: str = "head") -> bool:
     """Whether a migration to the revision, up or down, would change tables that others may be using."""
-    return _revision(database) not in (None, _known()[-1] if revision == "head" else revision)
+    return revision_of(database) not in (None, _known()[-1] if revision == "head" else revision)
 
 
 def is_known(revision: str) -> bool:
@@ -27,8 +27,8 @@ def is_known(revision: str) -> bool:
     return revision in _known()
 
 
-def _revision(database: Database) -> str | None:
-    """None: it has no tables yet."""
+def revision_of(database: Database) -> str | None:
+    """Of its last migration. None: it has no tables yet."""
     with database.engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None

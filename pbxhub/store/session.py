@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-import psycopg
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
@@ -17,6 +16,9 @@ from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from pbxhub.database_url import connect_arguments
 from pbxhub.store import database_errors, postgresql
 from pbxhub.store.sqlite_file import SqliteFile
+
+if TYPE_CHECKING:  # the driver of PostgreSQL is loaded when it connects: a command on SQLite starts without it
+    import psycopg
 
 CONNECTION = "pbxhub_connection"
 """Key of session.info: the connection of a write(), for store/bulk.py."""
@@ -71,6 +73,8 @@ class Database:
     def own_connection(self) -> "psycopg.Connection[Any]":
         """A connection to PostgreSQL outside the pool, in autocommit, for LISTEN. It bypasses a pooler if direct_url
         is given. Raises psycopg.Error."""
+        import psycopg
+
         arguments = connect_arguments(self.direct_url or self.engine.url)
         return psycopg.connect(**{**postgresql.NETWORK_TIMEOUTS, **arguments, "autocommit": True})
 
