@@ -13,9 +13,9 @@ from sqlalchemy import event, select, update
 from structlog.testing import capture_logs
 
 from pbxhub import services
-from pbxhub.ami import observed_states, order_watch
+from pbxhub.ami import observed_states, order_wakeup
 from pbxhub.ami.observed_states import ObservedStates
-from pbxhub.ami.order_watch import OrderWatch
+from pbxhub.ami.order_wakeup import OrderWakeup
 from pbxhub.ami.pbx_rows import Observed, ObservedPbx, pbx_row
 from pbxhub.ami.placing import Placing
 from pbxhub.ami.protocol import AmiResponse
@@ -56,13 +56,13 @@ def counted(database: Database) -> Iterator[list[str]]:
 def test_an_order_and_its_cancellation_wake_the_listener(
     database: Database, process: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(order_watch, "_POLL", 60.0)
+    monkeypatch.setattr(order_wakeup, "_POLL", 60.0)
     world = World(database)
     own = context_of(database)
     heard = own if process == "this" else DeliveryContext(database, own.vault, LINKS)
 
     async def scenario() -> None:
-        watch, turns = OrderWatch(heard), list[float]()
+        watch, turns = OrderWakeup(heard), list[float]()
         watch.add(world.pbx_id, lambda: turns.append(time.monotonic()))
         watch.start()
         looking = asyncio.create_task(watch.run())
@@ -88,10 +88,10 @@ def test_an_order_and_its_cancellation_wake_the_listener(
 
 
 def test_many_pbxs_are_asked_for_orders_in_one_statement(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(order_watch, "_POLL", 60.0)
+    monkeypatch.setattr(order_wakeup, "_POLL", 60.0)
 
     async def scenario() -> list[str]:
-        watch = OrderWatch(context_of(database))
+        watch = OrderWakeup(context_of(database))
         for pbx_id in range(50):
             watch.add(pbx_id, lambda: None)
         looking = asyncio.create_task(watch.run())

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 from sqlalchemy.engine import make_url
 
-from pbxhub.ami.fair_shares import fair_change
 from pbxhub.ami.pbx_rows import Observed, ObservedPbx, read_rows, write_notes, write_observed
+from pbxhub.ami.pbx_shares import fair_change
 from pbxhub.ami.unwritten_stages import keep_unwritten, unwritten_file
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import Pbx
@@ -248,14 +248,14 @@ def test_what_a_host_kept_when_it_stopped_is_written_though_another_one_keeps_it
         assert session.scalars(select(LiveCall)).all() == [], "only b writes notes"
 
 
-NO_TAKE_OVER = "import pbxhub.ami.fair_shares as it; it._is_free = lambda lease, may_inherit: lease.released"
+NO_TAKE_OVER = "import pbxhub.ami.pbx_shares as it; it._is_free = lambda lease, may_inherit: lease.released"
 NO_FENCE = "import pbxhub.store.listeners as it; it.still_held = lambda session, tokens: frozenset(tokens)"
 NOTHING_LATE = (
     "import pbxhub.delivery.call_rows as it; late = it._outdated;"
     " it._outdated = lambda call, report: late(call, report._replace(stages=()))"
 )
-NO_NEW_CONNECTION = "import pbxhub.ami.pbx_shares as it; it.PbxShares._disconnect = lambda self: None"
-HASTY_HEIR = "import pbxhub.ami.pbx_shares as it; it.PbxShares._may_inherit = lambda self: True"
+NO_NEW_CONNECTION = "import pbxhub.ami.lease_heartbeat as it; it.LeaseHeartbeat._disconnect = lambda self: None"
+HASTY_HEIR = "import pbxhub.ami.lease_heartbeat as it; it.LeaseHeartbeat._may_inherit = lambda self: True"
 
 
 def two(hosts: Site, plant: str = "pass", url: str = "") -> None:

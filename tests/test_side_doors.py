@@ -40,7 +40,7 @@ SENDER = {"sending/address_guard.py", "sending/curl_failures.py", "sending/curl_
           "sending/connection_pools.py", "sending/resolver.py", "sending/requests_in_flight.py"}  # fmt: skip
 OTHERS = {
     "client.py": "for programs that call the hub's API; the hub itself does not import it",
-    "ami/pbx_shares.py": "asks for the name of its own host",
+    "ami/lease_heartbeat.py": "asks for the name of its own host",
     "ami/login.py": "AMI, to the PBXs of the operator",
     "agi/server.py": "FastAGI, listens only",
     "services.py": "opens the port of FastAGI",

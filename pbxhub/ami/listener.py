@@ -10,12 +10,12 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.ami.event_log import EventLog
+from pbxhub.ami.lease_heartbeat import LeaseHeartbeat
 from pbxhub.ami.login import AmiTimeouts
 from pbxhub.ami.observed_states import ObservedStates
-from pbxhub.ami.order_watch import OrderWatch
+from pbxhub.ami.order_wakeup import OrderWakeup
 from pbxhub.ami.pbx_listener import PbxListener
 from pbxhub.ami.pbx_rows import PbxRow, read_rows
-from pbxhub.ami.pbx_shares import PbxShares
 from pbxhub.ami.publisher import Publish, Publisher
 from pbxhub.ami.unwritten_stages import unwritten_files, write_abandoned
 from pbxhub.delivery.context import DeliveryContext
@@ -49,31 +49,31 @@ async def listen(
     """
     publisher, events = Publisher(publish), EventLog(context.database) if keep_events else None
     opened(publisher)
-    orders, states = OrderWatch(context), ObservedStates(context.database)
+    orders, states = OrderWakeup(context), ObservedStates(context.database)
     orders.start()
     begin = partial(
         PbxListener, context=context, publisher=publisher, orders=orders, states=states, stage_memory=stage_memory,
         timeouts=timeouts or AmiTimeouts(), data_dir=data_dir, events=events,
     )  # fmt: skip
-    shares = PbxShares(context.database)
+    heartbeat = LeaseHeartbeat(context.database)
     write_files = partial(write_abandoned, database=context.database, publisher=publisher)
-    listener = _Listener(context.database, context.vault, begin, shares, data_dir, write_files)
+    listener = _Listener(context.database, context.vault, begin, heartbeat, data_dir, write_files)
     stopping = asyncio.create_task(stop.wait())
-    writing = [asyncio.create_task(part.run()) for part in (publisher, events, shares, orders, states) if part]
+    writing = [asyncio.create_task(part.run()) for part in (publisher, events, heartbeat, orders, states) if part]
     try:
         while not stop.is_set():
             try:
                 await listener.poll()
             except Exception:
                 log.exception("reading the PBX rows failed; existing connections keep running")
-            await _first_of(stopping, shares.changed)
+            await _first_of(stopping, heartbeat.changed)
     finally:
         stopping.cancel()
         await listener.close()
         for task in writing:
             task.cancel()
         await orders.close()
-        await shares.close()
+        await heartbeat.close()
         if events:
             await events.close()
 
@@ -88,13 +88,13 @@ async def _first_of(stopping: "asyncio.Task[bool]", changed: asyncio.Event) -> N
 
 class _Listener:
     def __init__(
-        self, database: Database, vault: Vault, new_line: Callable[[PbxRow], PbxListener], shares: PbxShares,
+        self, database: Database, vault: Vault, new_line: Callable[[PbxRow], PbxListener], heartbeat: LeaseHeartbeat,
         data_dir: Path, write_files: Callable[[Mapping[int, Path]], None],
     ) -> None:  # fmt: skip
         self._database = database
         self._vault = vault
         self._new_line = new_line
-        self._shares = shares
+        self._heartbeat = heartbeat
         self._data_dir = data_dir
         self._write_files = write_files
         self._lines: dict[int, tuple[PbxListener, asyncio.Task[None]]] = {}
@@ -102,7 +102,7 @@ class _Listener:
     async def poll(self) -> None:
         """Compares the listeners with the PBX rows: stops those removed, changed or failed, and starts the new ones."""
         try:
-            rows = await asyncio.to_thread(read_rows, self._database, self._vault, self._shares.tokens)
+            rows = await asyncio.to_thread(read_rows, self._database, self._vault, self._heartbeat.tokens)
         except SQLAlchemyError as error:
             log.warning("PBX rows cannot be read; existing connections keep running", error=str(error))
             return
@@ -112,7 +112,7 @@ class _Listener:
         await asyncio.gather(*(self._end(key) for key in wrong))
         for key in rows.keys() - self._lines.keys():
             self._begin(rows[key])
-        await self._shares.release(self._lines.keys())
+        await self._heartbeat.release(self._lines.keys())
         for key, (line, _) in self._lines.items():
             line.follow(rows[key])
         await self._write_abandoned()
@@ -123,7 +123,7 @@ class _Listener:
         files = {
             pbx_id: file
             for pbx_id, file in unwritten_files(self._data_dir).items()
-            if pbx_id not in self._lines and self._shares.out_of_reach(pbx_id)
+            if pbx_id not in self._lines and self._heartbeat.out_of_reach(pbx_id)
         }
         try:
             if files:

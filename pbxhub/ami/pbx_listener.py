@@ -21,7 +21,7 @@ from pbxhub.ami.inbox import Inbox
 from pbxhub.ami.login import AmiTimeouts
 from pbxhub.ami.manager_actions import build
 from pbxhub.ami.observed_states import ObservedStates
-from pbxhub.ami.order_watch import OrderWatch
+from pbxhub.ami.order_wakeup import OrderWakeup
 from pbxhub.ami.pbx_rows import (
     Observed,
     ObservedPbx,
@@ -79,7 +79,7 @@ class PbxListener:
     """Runs one PBX until it is cancelled; close() ends it without losing a stage."""
 
     def __init__(
-        self, row: PbxRow, context: DeliveryContext, publisher: Publisher, orders: OrderWatch, states: ObservedStates,
+        self, row: PbxRow, context: DeliveryContext, publisher: Publisher, orders: OrderWakeup, states: ObservedStates,
         stage_memory: int, timeouts: AmiTimeouts, data_dir: Path, events: EventLog | None = None,
     ) -> None:  # fmt: skip
         self.row = row

@@ -53,7 +53,7 @@ class Placing:
         self._asked = asyncio.Event()
 
     def turn(self) -> None:
-        """An order is open on this PBX: places it, or hangs up its call (OrderWatch)."""
+        """An order is open on this PBX: places it, or hangs up its call (OrderWakeup)."""
         self._asked.set()
 
     async def run(self) -> None:

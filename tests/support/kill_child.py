@@ -18,7 +18,7 @@ import structlog
 import pbxhub.account.reported_events as reported_events
 import pbxhub.delivery.worker as worker_module
 import pbxhub.services as services
-from pbxhub.ami.pbx_shares import PbxShares
+from pbxhub.ami.lease_heartbeat import LeaseHeartbeat
 from pbxhub.delivery.context import open_context
 from pbxhub.delivery.worker import Worker
 from pbxhub.opening import OpenHub
@@ -143,13 +143,13 @@ def _patch_publish(steps: Steps, here: threading.local) -> None:
 def _hear_everything() -> None:
     """Lets every listener have every PBX, as two have it at the moment of a take-over: both write the same calls, and
     what one was about to write when it was killed is written by the other. tests/test_share_pbxs.py has the shares."""
-    begin = PbxShares.__init__
+    begin = LeaseHeartbeat.__init__
 
-    def unshared(self: PbxShares, database: Database) -> None:
+    def unshared(self: LeaseHeartbeat, database: Database) -> None:
         begin(self, database)
         self.tokens = None
 
-    PbxShares.__init__ = unshared  # type: ignore[method-assign]
+    LeaseHeartbeat.__init__ = unshared  # type: ignore[method-assign]
 
 
 def _patch_requests(steps: Steps) -> None:

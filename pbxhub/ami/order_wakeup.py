@@ -22,7 +22,7 @@ _POLL_SQLITE = 0.3  # seconds between two looks at the version of the file
 log = structlog.get_logger(__name__)
 
 
-class OrderWatch:
+class OrderWakeup:
     """start() and close() run in the event loop; run() looks until it is cancelled.
 
     The order of events: 1. an order is written, with a wakeup in the same transaction; 2. it is committed, and the
