@@ -84,18 +84,24 @@ export function check(object, key, label, after) {
   return el(
     "label",
     { class: "form-check" },
-    el("input", {
-      class: "form-check-input",
-      type: "checkbox",
-      checked: object[key],
-      onchange: (event) => {
-        object[key] = event.target.checked;
-        after?.();
-        touch();
-      },
-    }),
+    box(object, key, after),
     el("span", { class: "form-check-label" }, label),
   );
+}
+
+// The box itself, without a label beside it.
+export function box(object, key, after, attributes = {}) {
+  return el("input", {
+    class: "form-check-input",
+    type: "checkbox",
+    checked: object[key],
+    onchange: (event) => {
+      object[key] = event.target.checked;
+      after?.();
+      touch();
+    },
+    ...attributes,
+  });
 }
 
 let count = 0;
@@ -128,6 +134,15 @@ export function tool(name, label, act, attributes = {}) {
     onclick: act,
     ...attributes,
   }, icon(name));
+}
+
+// The button that takes an item out of its list.
+export function remover(list, index, redraw) {
+  return tool("trash", words.remove, () => {
+    list.splice(index, 1);
+    touch();
+    redraw();
+  });
 }
 
 export function section(title, ...children) {

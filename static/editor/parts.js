@@ -1,5 +1,5 @@
 // The sections of the form, from top to bottom.
-import { area, button, check, el, labelled, section, select, text, tool, touch, words } from "./dom.js";
+import { area, box, button, check, el, labelled, remover, section, select, text, tool, touch, words } from "./dom.js";
 import { filters } from "./filters.js";
 import { tree } from "./tree.js";
 
@@ -171,26 +171,8 @@ function pairs(title, path, list, redraw, first = null) {
           { class: "line spot", "data-list": path, "data-index": index },
           text(item, "name", { placeholder: words.name, "aria-label": words.name, "data-plain": "" }),
           text(item, "value", { placeholder: words.value, "aria-label": words.value }),
-          el(
-            "label",
-            { class: "form-check must", title: words.mandatory },
-            el("input", {
-              class: "form-check-input",
-              type: "checkbox",
-              checked: item.mandatory,
-              "aria-label": words.mandatory,
-              onchange: (event) => {
-                item.mandatory = event.target.checked;
-                touch();
-              },
-            }),
-            "*",
-          ),
-          tool("trash", words.remove, () => {
-            list.splice(index, 1);
-            touch();
-            redraw();
-          }),
+          must(item),
+          remover(list, index, redraw),
         ),
         el("div", { class: "spot-errors" }),
       )
@@ -424,26 +406,8 @@ export function answer(state, data, redraw) {
           { class: "line spot", "data-path": `answer.save[${index}]` },
           text(item, "path", { placeholder: "result.id", "aria-label": words.path, "data-plain": "" }),
           text(item, "name", { placeholder: words.saveAs, "aria-label": words.saveAs, "data-plain": "" }),
-          el(
-            "label",
-            { class: "form-check must", title: words.mandatory },
-            el("input", {
-              class: "form-check-input",
-              type: "checkbox",
-              checked: item.mandatory,
-              "aria-label": words.mandatory,
-              onchange: (event) => {
-                item.mandatory = event.target.checked;
-                touch();
-              },
-            }),
-            "*",
-          ),
-          tool("trash", words.remove, () => {
-            own.save.splice(index, 1);
-            touch();
-            redraw();
-          }),
+          must(item),
+          remover(own.save, index, redraw),
         ),
         el("div", { class: "spot-errors" }),
       )
@@ -566,5 +530,14 @@ function timeline(place, delays) {
       index,
     ) => [el("span", { class: "wait" }, span(delay)), el("span", { class: "try" }, String(index + 2))]),
     delays.length ? "" : el("span", { class: "second" }, words.once),
+  );
+}
+
+function must(item) {
+  return el(
+    "label",
+    { class: "form-check must", title: words.mandatory },
+    box(item, "mandatory", undefined, { "aria-label": words.mandatory }),
+    "*",
   );
 }

@@ -1,5 +1,5 @@
 // The parameter tree: add, nest, move with the mouse or Alt+arrows, delete.
-import { el, icon, select, text, tool, touch, words } from "./dom.js";
+import { box, el, icon, remover, select, text, touch, words } from "./dom.js";
 
 const DEEPEST = 10;
 const isNest = (node) => node.type === "array" || node.type === "object";
@@ -76,11 +76,7 @@ function row(parent, node, index, path, depth, types, redraw) {
         "aria-label": words.value,
       }),
     rules(node, redraw),
-    tool("trash", words.remove, () => {
-      parent.children.splice(index, 1);
-      touch();
-      redraw();
-    }),
+    remover(parent.children, index, redraw),
   );
   drag(line, parent, index, redraw);
   const item = el("li", { class: "tree-item" }, line, el("div", { class: "spot-errors" }));
@@ -95,22 +91,7 @@ function row(parent, node, index, path, depth, types, redraw) {
 
 function rules(node, redraw) {
   const marks = [node.mandatory && "*", node.empty && "∅", node.attribute && "@"].filter(Boolean).join("");
-  const box = (key, label) =>
-    el(
-      "label",
-      { class: "form-check" },
-      el("input", {
-        class: "form-check-input",
-        type: "checkbox",
-        checked: node[key],
-        onchange: (event) => {
-          node[key] = event.target.checked;
-          touch();
-          redraw();
-        },
-      }),
-      label,
-    );
+  const rule = (key, label) => el("label", { class: "form-check" }, box(node, key, redraw), label);
   return el(
     "details",
     { class: "menu" },
@@ -131,8 +112,8 @@ function rules(node, redraw) {
           words.emptyOmit,
         ]], redraw),
       ),
-      box("mandatory", words.mandatory),
-      box("attribute", words.attribute),
+      rule("mandatory", words.mandatory),
+      rule("attribute", words.attribute),
     ),
   );
 }
