@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access
 from pbxhub.account.played_calls import recorded_stage, stage_of_history
 from pbxhub.calls.stages import Value
-from pbxhub.delivery.call_rows import CallNow
+from pbxhub.delivery.call_rows import CallNow, known_call
 from pbxhub.delivery.links import link_rule
 from pbxhub.delivery.outbox.stored_stages import answer_before
 from pbxhub.delivery.stage_values import Lookups, StageValues
@@ -81,24 +81,7 @@ def values_of(
 ) -> StageValues:
     """What publish would offer a webhook at that stage of that call. chained: the name of a webhook of a chain.
     lookups: shared by the values of several stages."""
-    known = CallNow(
-        call.id,
-        call.project_id,
-        call.pbx_id,
-        call.linkedid,
-        False,
-        direction=call.direction,
-        caller=call.caller,
-        caller_name=call.caller_name,
-        dst=call.dst,
-        extension=call.extension,
-        started_on=call.started_on,
-        answered_on=call.answered_on,
-        ended_on=call.ended_on,
-        disposition=call.disposition,
-        data=from_json(call.data),
-        answers=call.answers,
-    )
+    known = known_call(call)
     reported = {**from_json(event.data), **(answer_before(session, known, event.id, chained) if chained else {})}
     return _values(access, reported, known, event.stage, event.id, lookups or Lookups(session))
 

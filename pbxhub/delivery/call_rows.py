@@ -208,14 +208,14 @@ def _write_notes(session: Session, notes: Mapping[tuple[int, str], Mapping[str, 
 def read_call(session: Session, call_id: UUID) -> CallNow | None:
     """A call by its id; None if it is not kept any more."""
     row = session.execute(select(*_COLUMNS).where(Call.id == call_id)).mappings().one_or_none()
-    return None if row is None else _from_row(dict(row))
+    return None if row is None else known_call(row)
 
 
 def find_call(session: Session, pbx_id: int, linkedid: str) -> CallNow | None:
     """A call by its linkedid; None until the listener has written it."""
     known = (_CALL.c.pbx_id == pbx_id, _CALL.c.linkedid == linkedid)
-    row = session.execute(select(*_COLUMNS).where(*known)).mappings().one_or_none()
-    return None if row is None else _from_row(dict(row))
+    row = session.execute(select(*_COLUMNS).where(*known)).one_or_none()
+    return None if row is None else known_call(row)
 
 
 _COLUMNS = list(_CALL.c)
@@ -235,15 +235,16 @@ def _read(session: Session, reports: Reports) -> dict[tuple[int, str], CallNow]:
     for pbx_id in sorted(reports):
         linkedids = sorted({report.linkedid for report in reports[pbx_id]})
         for row in _OF_PBX.all(session, pbx_id=pbx_id, linkedids=linkedids) if linkedids else ():
-            calls[pbx_id, row.linkedid] = _from_row(row._asdict())
+            calls[pbx_id, row.linkedid] = known_call(row)
     return calls
 
 
-def _from_row(row: Mapping[str, Any]) -> CallNow:
-    columns = {column: row[column] for column in _REPORTED}
+def known_call(row: Any) -> CallNow:
+    """A call that is in the database. row: a Call, or a row with its columns."""
+    columns = {column: getattr(row, column) for column in _REPORTED}
     return CallNow(
-        row["id"], row["project_id"], row["pbx_id"], row["linkedid"], False,
-        data=from_json(row["data"]), answers=row["answers"], person=row["person"], **columns,
+        row.id, row.project_id, row.pbx_id, row.linkedid, False,
+        data=from_json(row.data), answers=row.answers, person=row.person, **columns,
     )  # fmt: skip
 
 
