@@ -151,14 +151,23 @@ def test_no_lease_changes_hands_while_its_holder_writes(world: World) -> None:
 
 
 @postgresql
-def test_one_that_stands_still_while_it_writes_is_ended_by_the_database(world: World) -> None:
+def test_one_that_stands_still_while_it_writes_or_is_cut_off_is_ended_by_the_database(world: World) -> None:
+    """Cut off in the middle of an executemany() its transaction is not idle: only unanswered keepalives end it."""
     first = leases(world.database, LISTENERS[0])
     first.beat()
     first.take([world.pbx_id])
+    names = (
+        "idle_in_transaction_session_timeout",
+        "tcp_user_timeout",
+        "tcp_keepalives_idle",
+        "tcp_keepalives_interval",
+    )
+    shown = text(f"SELECT {', '.join(f'current_setting({name!r})' for name in names)}")
     with world.database.write() as session:
         still_held(session, {world.pbx_id: 1})
-        limit = session.connection().exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar()
-    assert limit == "3s"
+        assert session.execute(shown).one() == ("3s", "3000", "1", "1")
+    with world.database.write() as session:
+        assert session.execute(shown).one() != ("3s", "3000", "1", "1"), "only in the transaction that locks"
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import ListOf, UtcDateTime
-from pbxhub.store.postgresql import STALLED
+from pbxhub.store.postgresql import HURRIED
 from pbxhub.store.session import Base
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Sight:
 
 _FENCE = Query(
     text(f"""
-    SELECT pbx_id, token, set_config('idle_in_transaction_session_timeout', '{STALLED}', true)
+    SELECT pbx_id, token, {HURRIED} AS hurried
       FROM pbx_lease WHERE pbx_id = ANY(:pbx_ids) ORDER BY pbx_id FOR SHARE
 """).bindparams(bindparam("pbx_ids", type_=ListOf(BigInteger())))  # noqa: S608
 )
@@ -86,7 +86,7 @@ _FENCE = Query(
 
 def still_held(session: Session, tokens: LeaseTokens) -> frozenset[int]:
     """Those of the PBXs whose leases these tokens still are. Nobody takes them before this transaction ends; should its
-    process freeze, PostgreSQL ends it after STALLED."""
+    process freeze or its host be cut off, PostgreSQL ends it after 3 s."""
     rows = _FENCE.all(session, pbx_ids=list(tokens)) if tokens else ()
     return frozenset(row.pbx_id for row in rows if row.token == tokens[row.pbx_id])
 

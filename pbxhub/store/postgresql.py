@@ -28,6 +28,15 @@ CLIENT_NAME = f"pbxhub {__version__} {_NEWEST_TABLES}"
 of the tables that it needs, because two builds of one version may differ in it. other_processes.py."""
 _CONNECTION = {**NETWORK_TIMEOUTS, "fallback_application_name": CLIENT_NAME}
 STALLED = "3s"  # of a transaction whose locks others wait for; between its statements there are milliseconds
+_HURRY = {
+    "idle_in_transaction_session_timeout": STALLED,
+    # That limit does not count between the statements of one executemany(), which psycopg sends as a pipeline. A host
+    # that is lost in between answers no keepalives
+    "tcp_user_timeout": STALLED, "tcp_keepalives_idle": "1s", "tcp_keepalives_interval": "1s",
+}  # fmt: skip
+HURRIED = " || ".join(f"set_config('{name}', '{value}', true)" for name, value in _HURRY.items())
+"""An expression that does what hurry() does, for a statement that locks rows."""
+
 _LIMITS = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "60s"}  # of every transaction
 _FRESH = 1.0  # seconds after its last use during which a connection is not pinged
 _USED, _POOLED = "pbxhub_used", "pbxhub_pooled"
@@ -50,10 +59,10 @@ def install(engine: Engine) -> None:
 
 
 def hurry(session: Session) -> None:
-    """Lets PostgreSQL end this transaction if its process is silent for STALLED. Call it before locking what workers
-    and listeners wait for. The process then finds the database away, and repeats the transaction."""
+    """Lets PostgreSQL end this transaction if its process, or its host, is silent for STALLED. Call it before locking
+    what workers and listeners wait for. The process then finds the database away, and repeats the transaction."""
     if session.get_bind().dialect.name == "postgresql":
-        session.connection().exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{STALLED}'")
+        session.connection().exec_driver_sql(f"SELECT {HURRIED}")
 
 
 def _prepare(connection: "psycopg.Connection[Any]", record: ConnectionPoolEntry) -> None:

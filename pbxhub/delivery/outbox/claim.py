@@ -37,7 +37,7 @@ from pbxhub.delivery.webhook_cache import LiveWebhook
 from pbxhub.store.bulk import Insert, Query
 from pbxhub.store.columns import AMONG, RAW_IDS, JsonColumn, UtcDateTime
 from pbxhub.store.ids import new_id
-from pbxhub.store.postgresql import STALLED
+from pbxhub.store.postgresql import HURRIED
 from pbxhub.store.session import Base
 from pbxhub.webhooks.attached import load_files
 from pbxhub.webhooks.request import Request
@@ -47,12 +47,9 @@ LOOK_ELSEWHERE = timedelta(milliseconds=50)  # until the next claim, when all we
 TRY_AGAIN = timedelta(milliseconds=5)  # until the next claim, when another process was choosing: that takes some ms
 # One process chooses at a time. Without the lock: 1. A and B both count 7 of 8 requests of a webhook in flight; 2. each
 # claims one more: 9. Who does not get the lock returns at once and asks again after TRY_AGAIN. PostgreSQL ends the
-# transaction of a process that was frozen while it chose, after STALLED, and a lock of rows is waited for 1 s at most.
-# tests/test_work_beside_a_frozen_worker.py
-_MAY_CHOOSE = (
-    f"SELECT pg_try_advisory_xact_lock({0x70627868}), set_config('lock_timeout', '1s', true),"
-    f" set_config('idle_in_transaction_session_timeout', '{STALLED}', true)"
-)
+# transaction of a process that was frozen while it chose, or of a lost host, after 3 s, and a lock of rows is waited
+# for 1 s at most. tests/test_work_beside_a_frozen_worker.py
+_MAY_CHOOSE = f"SELECT pg_try_advisory_xact_lock({0x70627868}), set_config('lock_timeout', '1s', true), {HURRIED}"
 
 
 def claim(
