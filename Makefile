@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SHELL := /bin/bash
 
-.PHONY: design help install run test check lint format fast pythons docs bench bench-check pbx constraints migration packages clean
+.PHONY: design help install run test check lint format fast pythons docs bench bench-check hosts pbx constraints migration packages clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -49,6 +49,10 @@ bench: $(READY) packages ## speed and memory, beside something to compare with i
 
 bench-check: $(READY) packages ## fails when a delivery costs 20 % more CPU than bench/line.json says, beside a plain script
 	@$(BIN)/python bench/line.py --databases sqlite+postgresql --pbxs 1,10 --rates 40,400 --limit 0 --check bench/line.json
+
+hosts: $(READY) ## four hosts in network namespaces, their power and cables cut; needs root: make hosts HOSTS="failovers --seed 1"
+	@tests/packages.sh hosts
+	@$(BIN)/python bench/hosts $(HOSTS)
 
 pbx: $(READY) packages ## a real Asterisk with asterisk-conf/ on loopback, for trying by hand
 	@$(BIN)/python -m pbxhub.testing.pbx.asterisk_by_hand

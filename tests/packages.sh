@@ -1,5 +1,6 @@
 #!/bin/bash
 # Installs the Debian packages the tests use, when this user may; otherwise says which are missing and how to get them.
+# With the word hosts, those of `make hosts` as well.
 set -eu
 declare -A wanted=(
     [/usr/lib/postgresql/*/bin/initdb]=postgresql
@@ -14,6 +15,13 @@ declare -A wanted=(
     [/usr/bin/caddy]=caddy
     [/usr/bin/systemd-analyze]=systemd
     [/usr/bin/promtool]=prometheus
+)
+[ "${1:-}" = hosts ] && wanted+=(
+    [/usr/bin/etcd]=etcd-server
+    [/usr/bin/patroni]=patroni
+    [/usr/lib/python3/dist-packages/etcd/__init__.py]=python3-etcd
+    [/usr/sbin/haproxy]=haproxy
+    [/usr/sbin/ip]=iproute2
 )
 missing=()
 for file in "${!wanted[@]}"; do

@@ -35,6 +35,9 @@ NAMES = {
     "annotations in quotes": ["WSGIApplication", "DataclassInstance"],
     "tarfile": ["gid", "gname", "uid", "uname"],
     "requests": ["trust_env"],
+    "http.server": [
+        "do_POST", "log_message", "handle_error", "protocol_version", "daemon_threads", "request_queue_size",
+    ],
     "re2": ["log_errors", "max_mem"],
     "rows of CEL, read by the names of their columns": ["ciddnid", "userfield"],
     "SQLAlchemy's metadata: the modules that bring the tables into it": ["TABLES"],
