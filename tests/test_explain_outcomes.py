@@ -4,16 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from pbxhub.sending.outcomes import OUTCOMES, describe, may_pass
+from pbxhub.sending.explanations import EXPLANATIONS
+from pbxhub.sending.outcomes import OUTCOMES, describe, error_number, may_pass, numbered
 from pbxhub.webhooks.answer_verdict import code_of_status
 
-CODES = {
-    "ok", "http_3xx", "http_4xx", "http_5xx", "check_failed", "dns_not_found", "connect_refused", "connect_timeout",
-    "tls_error", "deadline", "reset", "too_many_headers", "blocked_target", "not_sent_mandatory", "render_error",
-    "secret_unreadable", "bad_answer", "gone", "worker_lost", "restored", "skipped", "cancelled", "steering_refused",
-    "token_expired", "token_refused", "file_not_ready", "file_gone", "file_too_large",
-    "file_refused", "file_unreadable",
-}  # fmt: skip
+NUMBERED = (
+    "ok", "http_3xx", "http_4xx", "http_5xx", "check_failed", "steering_refused", "dns_not_found",
+    "connect_refused", "connect_timeout", "tls_error", "deadline", "reset", "too_many_headers", "blocked_target",
+    "not_sent_mandatory", "render_error", "secret_unreadable", "token_expired", "token_refused", "file_not_ready",
+    "file_gone", "file_too_large", "file_refused", "file_unreadable", "bad_answer", "gone", "worker_lost",
+    "restored", "skipped", "cancelled",
+)  # fmt: skip
+CODES = set(NUMBERED)
 
 
 def test_every_code_has_a_sentence_and_every_failure_a_hint() -> None:
@@ -21,6 +23,21 @@ def test_every_code_has_a_sentence_and_every_failure_a_hint() -> None:
     for code, outcome in OUTCOMES.items():
         assert outcome.sentence.endswith(".")
         assert outcome.hint or code in ("ok", "cancelled", "skipped")
+
+
+def test_a_number_stays_with_its_outcome_for_ever_as_links_name_it() -> None:
+    """A new outcome gets the next number. Never change a line of NUMBERED; only add to its end."""
+    assert [outcome.code for outcome in sorted(OUTCOMES.values(), key=lambda one: one.number)] == list(NUMBERED)
+    assert [numbered(number).code for number in range(1, len(NUMBERED) + 1)] == list(NUMBERED)  # type: ignore[union-attr]
+    assert (numbered(0), numbered(10**30)) == (None, None)
+    assert (error_number("gone"), error_number("ok"), error_number("")) == (26, None, None)
+
+
+def test_every_outcome_is_explained_and_no_advice_is_said_twice() -> None:
+    assert list(EXPLANATIONS) == list(NUMBERED)
+    for code, why in EXPLANATIONS.items():
+        assert all(text.endswith((".", "}.")) for text in (why.cause, why.seen, why.example, *why.more)), code
+        assert len({OUTCOMES[code].hint, *why.more}) == 1 + len(why.more), code
 
 
 def test_every_failure_has_a_stable_reason_for_programs() -> None:
@@ -60,4 +77,5 @@ def test_the_documentation_has_the_table_as_it_is() -> None:
     for outcome in OUTCOMES.values():
         again = "yes" if outcome.may_pass else "no"
         reason = f"`{outcome.reason}`" if outcome.reason else "–"
-        assert f"| `{outcome.code}` | {reason} | {outcome.sentence} | {outcome.hint or '–'} | {again} |\n" in text
+        known = f"| {outcome.number} | `{outcome.code}` | {reason} | {outcome.sentence}"
+        assert f"{known} | {outcome.hint or '–'} | {again} |\n" in text

@@ -45,6 +45,8 @@ def test_a_notice_goes_out_by_mail_and_by_http_once(database: Database, mailbox:
     (mail,) = box.mails
     assert mail["To"] == "anna@example.com"
     assert "failed for the first time in a day" in mail["Subject"]
+    assert "errors" not in mail["Subject"]
+    assert "What to do: https://pbx.example.com/errors/4" in mail.get_payload(decode=True).decode()
     assert mail["Bcc"] is None
     assert b'"type": "webhook.first_failure"' in request.body
     assert only(database).due_on is None

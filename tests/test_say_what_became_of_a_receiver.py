@@ -105,7 +105,8 @@ def test_a_webhook_that_is_gone_is_paused_and_its_deliveries_wait(database: Data
     assert notices(database)[-1] == (
         PAUSED,
         "CRM is paused: the receiver answered 410: this address no longer exists. "
-        "Its deliveries are held until it is resumed.",
+        "Its deliveries are held until it is resumed.\n\n"
+        "The receiver says that this address no longer exists (410).\nWhat to do: https://pbx.example.com/errors/26",
     )
 
 

@@ -23,7 +23,7 @@ Action = Literal[
     "project changed", "project deleted", "recording links revoked", "REST hook added",
     "REST hook removed", "REST hook subscribed",
     "REST hook unsubscribed", "second factor removed", "sending again stopped", "sent again", "signing key made",
-    "signing key removed", "user added", "sent after all",
+    "signing key removed", "user added", "sent after all", "sent what was missing",
     "webhook added", "webhook brought back", "webhook changed", "webhook deleted", "webhook paused",
     "webhook resumed", "webhook set renamed", "webhook switched off", "webhook switched on", "webhooks reordered",
 ]  # fmt: skip

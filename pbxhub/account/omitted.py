@@ -70,6 +70,14 @@ def omitted(
     return found
 
 
+def why_not(
+    session: Session, access: Access, webhook: Webhook, stages: Sequence[tuple[StageEvent, Call]]
+) -> list[Omitted]:
+    """What refuses each of these stages now, by the conditions of one webhook."""
+    listener, lookups = _Listener(webhook, _conditions(webhook, access)), Lookups(session)
+    return [_reason(listener, values_of(session, access, event, call, lookups=lookups)) for event, call in stages]
+
+
 def send_after_all(session: Session, access: Access, call: Call, event_id: UUID, webhook_id: int) -> None:
     """Sends a stage of the call to a webhook of that stage. Raises NotFoundError, or ConflictError if it cannot be."""
     webhook = webhook_of(session, access, webhook_id)

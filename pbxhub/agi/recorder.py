@@ -116,7 +116,7 @@ class Recorder:
             shown = record.asked.prepared.shown if record.asked.prepared else ()
             finished = Finished(claimed, record.answer, shown, record.finished_on)
             record_question(
-                self._context.vault, session, finished, record.reading, record.line, record.steps,
+                self._context, session, finished, record.reading, record.line, record.steps,
                 self._context.clock(), record.pbx_id, record.linkedid,
             )  # fmt: skip
         record.written = True

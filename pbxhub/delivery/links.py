@@ -48,6 +48,10 @@ class Links:
     def call_card(self, call_id: UUID) -> str:
         return f"{self._url}/calls/{call_id}"
 
+    def outcome(self, number: int) -> str:
+        """The page that says what an outcome means and what helps."""
+        return f"{self._url}/errors/{number}"
+
     def recording(self, call_id: UUID, pbx_id: int | None, name: str, rule: LinkRule, now: datetime) -> str:
         """The signed address of a recording."""
         return self.recordings.make(call_id, pbx_id, name, rule, now)

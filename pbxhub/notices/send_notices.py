@@ -168,7 +168,7 @@ def _mail(mail: MailServer | None, notice: _Due, address: str, until: float) -> 
         message["From"], message["To"] = mail.sender, address
     except ValueError as error:
         return f"no mail to {address}: {error}"
-    message["Subject"] = " ".join(notice.text.split())[:150]
+    message["Subject"] = " ".join(notice.text.partition("\n\n")[0].split())[:150]
     message["Message-ID"] = f"<{notice.id}@pbxhub>"
     message.set_content(notice.text)
     problem = send_mail(mail, message)

@@ -14,10 +14,12 @@ from pbxhub.webhooks.rendered_request import SKIPPED
 class Outcome:
     """One way to end. sentence: what happened. hint: what the user can do ("" when there is nothing to do).
 
+    number: of its page, /errors/NUMBER. Links in mails and in other programs name it: it is never given away again.
     reason: what went wrong for programs, one of a few stable words (<<error_reason>>); "" after a success.
     may_pass: the same request may succeed later without a change, so a retry makes sense.
     """
 
+    number: int
     code: str
     reason: str
     sentence: str
@@ -34,8 +36,9 @@ NOT_SENT_YET = frozenset({UNREADABLE, TOKEN_REFUSED, FILE_NOT_READY})
 """No request left, so no try is used up: the delivery waits until somebody enters the secret or connects again, or
 until the recording is there."""
 _TABLE = (
-    Outcome("ok", "", "The receiver accepted the request.", "", False),
+    Outcome(1, "ok", "", "The receiver accepted the request.", "", False),
     Outcome(
+        2,
         "http_3xx",
         "REDIRECTION",
         "The receiver answered with a redirect, which is not followed.",
@@ -43,13 +46,15 @@ _TABLE = (
         False,
     ),
     Outcome(
+        3,
         "http_4xx",
         "CLIENT_ERROR",
         "The receiver refused the request.",
-        "Its answer below usually says why; compare the request with the receiver's documentation.",
+        "Its answer usually says why; compare the request with the receiver's documentation.",
         False,
     ),
     Outcome(
+        4,
         "http_5xx",
         "SERVER_ERROR",
         "The receiver failed while handling the request.",
@@ -57,13 +62,15 @@ _TABLE = (
         True,
     ),
     Outcome(
+        5,
         "check_failed",
         "INVALID_RESPONSE",
         "The receiver answered, but the answer does not satisfy the success rule of the webhook.",
-        "Compare the answer below with the success rule; some systems report errors with status 200.",
+        "Compare the answer with the success rule; some systems report errors with status 200.",
         False,
     ),
     Outcome(
+        6,
         "steering_refused",
         "INVALID_RESPONSE",
         "The receiver's answer cannot be carried out; the call took the default route.",
@@ -71,6 +78,7 @@ _TABLE = (
         False,
     ),
     Outcome(
+        7,
         "dns_not_found",
         "DNS_ERROR",
         "The DNS has no address for the host name of the URL.",
@@ -78,6 +86,7 @@ _TABLE = (
         True,
     ),
     Outcome(
+        8,
         "connect_refused",
         "CONNECTION_ERROR",
         "Nothing accepts connections at the address of the receiver.",
@@ -85,6 +94,7 @@ _TABLE = (
         True,
     ),
     Outcome(
+        9,
         "connect_timeout",
         "TIMEOUT",
         "The receiver did not accept a connection within the time limit.",
@@ -92,6 +102,7 @@ _TABLE = (
         True,
     ),
     Outcome(
+        10,
         "tls_error",
         "TLS_ERROR",
         "TLS failed: the receiver's certificate or TLS version is not acceptable.",
@@ -99,6 +110,7 @@ _TABLE = (
         False,
     ),
     Outcome(
+        11,
         "deadline",
         "TIMEOUT",
         "The receiver did not answer completely within the time limit.",
@@ -106,6 +118,7 @@ _TABLE = (
         True,
     ),
     Outcome(
+        12,
         "reset",
         "CONNECTION_ERROR",
         "The receiver closed the connection before it answered.",
@@ -113,6 +126,7 @@ _TABLE = (
         True,
     ),
     Outcome(
+        13,
         "too_many_headers",
         "INVALID_RESPONSE",
         "The answer has too many headers (at most 100 headers, 64 KB).",
@@ -120,6 +134,7 @@ _TABLE = (
         False,
     ),
     Outcome(
+        14,
         BLOCKED_TARGET,
         "NOT_SENT",
         "This hub is not allowed to connect to the webhook's address.",
@@ -127,6 +142,7 @@ _TABLE = (
         False,
     ),
     Outcome(
+        15,
         "not_sent_mandatory",
         "MISSING_MANDATORY",
         "Not sent: a mandatory field was empty for this call.",
@@ -134,6 +150,7 @@ _TABLE = (
         False,
     ),
     Outcome(
+        16,
         "render_error",
         "NOT_SENT",
         "Not sent: the request could not be built from the values of this call.",
@@ -141,6 +158,7 @@ _TABLE = (
         False,
     ),
     Outcome(
+        17,
         UNREADABLE,
         "NOT_SENT",
         "Not sent yet: a secret of this webhook cannot be decrypted; it was encrypted with another PBXHUB_SECRET_KEY.",
@@ -148,6 +166,7 @@ _TABLE = (
         True,
     ),
     Outcome(
+        18,
         TOKEN_EXPIRED,
         "CLIENT_ERROR",
         "The receiver no longer accepts the token of the connection (401).",
@@ -155,6 +174,7 @@ _TABLE = (
         True,
     ),
     Outcome(
+        19,
         TOKEN_REFUSED,
         "NOT_SENT",
         "Not sent yet: the connection has no valid token, because the provider refused to renew it.",
@@ -162,6 +182,7 @@ _TABLE = (
         True,
     ),
     Outcome(
+        20,
         FILE_NOT_READY,
         "NOT_SENT",
         "Not sent yet: the recording of the call is not complete.",
@@ -169,6 +190,7 @@ _TABLE = (
         True,
     ),
     Outcome(
+        21,
         FILE_GONE,
         "NOT_SENT",
         "Not sent: the recording of the call is not where the PBX has put it.",
@@ -176,6 +198,7 @@ _TABLE = (
         False,
     ),
     Outcome(
+        22,
         FILE_TOO_LARGE,
         "NOT_SENT",
         "Not sent: the recording of the call is larger than this hub sends.",
@@ -183,6 +206,7 @@ _TABLE = (
         False,
     ),
     Outcome(
+        23,
         FILE_REFUSED,
         "NOT_SENT",
         "Not sent: the PBX did not hand out the recording of the call.",
@@ -190,6 +214,7 @@ _TABLE = (
         True,
     ),
     Outcome(
+        24,
         FILE_UNREADABLE,
         "NOT_SENT",
         "Not sent: the recording of the call could not be read.",
@@ -197,6 +222,7 @@ _TABLE = (
         True,
     ),
     Outcome(
+        25,
         "bad_answer",
         "INVALID_RESPONSE",
         "The receiver's answer is not valid HTTP.",
@@ -204,6 +230,7 @@ _TABLE = (
         False,
     ),
     Outcome(
+        26,
         GONE,
         "CLIENT_ERROR",
         "The receiver says that this address no longer exists (410).",
@@ -212,6 +239,7 @@ _TABLE = (
         False,
     ),
     Outcome(
+        27,
         LOST,
         "UNKNOWN",
         "The process that sent the request ended before the outcome was known.",
@@ -219,6 +247,7 @@ _TABLE = (
         True,
     ),
     Outcome(
+        28,
         RESTORED,
         "NOT_SENT",
         "Not sent: this hub was restored from a backup, and the request may have been sent before that.",
@@ -226,18 +255,19 @@ _TABLE = (
         False,
     ),
     Outcome(
+        29,
         SKIPPED,
         "MISSING_MANDATORY",
         "Skipped: a mandatory field was empty for this call.",
         "",
         False,
     ),
-    Outcome("cancelled", "NOT_SENT", "Not sent: the webhook was deleted or disabled.", "", False),
+    Outcome(30, "cancelled", "NOT_SENT", "Not sent: the webhook was deleted or disabled.", "", False),
 )
 
 OUTCOMES: Mapping[str, Outcome] = {outcome.code: outcome for outcome in _TABLE}
 
-_STATUS_HINTS = {
+STATUS_HINTS: Mapping[int, str] = {
     400: "The receiver cannot read the request: compare the format and Content-Type with its documentation.",
     401: "Check the user name, token or key under Authentication; it may have expired.",
     403: "The key lacks the permission, or a firewall rejects this server: ask the receiver's operator.",
@@ -246,7 +276,7 @@ _STATUS_HINTS = {
     408: "The receiver waited too long for the request; it is retried according to the retry profile.",
     413: "The request is too large for the receiver: send fewer parameters.",
     415: "The receiver expects another format: set it under Format, and check the Content-Type header.",
-    422: "The receiver rejects a value in the request; its answer below usually names the field.",
+    422: "The receiver rejects a value in the request; its answer usually names the field.",
     429: "The receiver gets too many requests: set a lower rate in the webhook, or ask for a higher limit.",
     502: "A proxy in front of the receiver cannot reach it; ask the receiver's operator.",
     503: "The receiver is overloaded or down for maintenance.",
@@ -263,7 +293,7 @@ def describe(code: str, status: int | None = None) -> Outcome:
     return replace(
         outcome,
         sentence=f"{outcome.sentence[:-1]} (status {status}).",
-        hint=_STATUS_HINTS.get(status, outcome.hint),
+        hint=STATUS_HINTS.get(status, outcome.hint),
         may_pass=outcome.may_pass or status in _STATUS_MAY_PASS,
     )
 
@@ -271,3 +301,13 @@ def describe(code: str, status: int | None = None) -> Outcome:
 def may_pass(code: str, status: int | None = None) -> bool:
     """Whether a retry makes sense: connect, DNS, timeout, reset, 408, 425, 429, 5xx."""
     return describe(code, status).may_pass
+
+
+def numbered(number: int) -> Outcome | None:
+    """The outcome whose page has this number; None if there is none."""
+    return next((outcome for outcome in _TABLE if outcome.number == number), None)
+
+
+def error_number(code: str) -> int | None:
+    """The number of the page about what went wrong; None after a success and before the first attempt."""
+    return OUTCOMES[code].number if code in OUTCOMES and code != "ok" else None

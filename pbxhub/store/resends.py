@@ -16,7 +16,7 @@ RUNNING, DONE, STOPPED = "running", "done", "stopped"
 
 
 class Resend(Base):
-    """One order to resend many deliveries.
+    """One order to resend many deliveries, or to send many stages that a webhook has not got.
 
     running  entered by order_resend; left when the last delivery is queued, or by stop_resend.
     done     everything that matched is queued. Left by stop_resend while some of it has not been sent.
@@ -36,7 +36,7 @@ class Resend(Base):
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
     state: Mapped[str] = mapped_column(String(10))
-    selection: Mapped[dict[str, JSON]] = mapped_column(JsonColumn)  # delivery/outbox/selection.py
+    selection: Mapped[dict[str, JSON]] = mapped_column(JsonColumn)  # delivery/outbox/selection.py or missing.py
     current_settings: Mapped[bool] = mapped_column()  # rendered again, or as it was sent
     rate: Mapped[int] = mapped_column(Integer)  # deliveries put in the queue per second
     total: Mapped[int] = mapped_column(BigInteger)  # how many matched when it was ordered
@@ -46,6 +46,11 @@ class Resend(Base):
     stepped_on: Mapped[datetime] = mapped_column(UtcDateTime)
     author_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id", ondelete="SET NULL"), index=True)
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    @property
+    def adds(self) -> bool:
+        """Whether it sends stages for which there is no delivery yet (delivery/outbox/missing.py)."""
+        return "missing" in self.selection
 
 
 class BeforeResend(Base):

@@ -122,7 +122,7 @@ def action(text: str) -> str:
 def outcome(code: str, status: int | None = None) -> Outcome:
     """The sentence and hint of an outcome, in the user's language."""
     if code not in OUTCOMES:
-        return Outcome(code, "", _("Not sent yet."), "", False)
+        return Outcome(0, code, "", _("Not sent yet."), "", False)
     found = describe(code, status)
     sentence = _(OUTCOMES[code].sentence)
     if found.sentence != OUTCOMES[code].sentence:

@@ -33,7 +33,7 @@ def test_axe_finds_nothing_serious(site: Site, open_page: Callable[..., Page], s
 
 def test_axe_finds_nothing_serious_before_signing_in(empty: Site, open_page: Callable[..., Page]) -> None:
     page = open_page(bypass_csp=True)
-    for path in ("/", "/sign-in", "/reset-password"):
+    for path in ("/", "/sign-in", "/reset-password", "/errors", "/errors/3"):
         page.goto(empty.url + path)
         page.evaluate(_AXE)
         assert page.evaluate(_RUN) == [], path

@@ -12,7 +12,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 from pbxhub.account.audit_log import Action
-from pbxhub.sending.outcomes import _STATUS_HINTS, OUTCOMES
+from pbxhub.sending.explanations import EXPLANATIONS
+from pbxhub.sending.outcomes import OUTCOMES, STATUS_HINTS
 from pbxhub.store.pbx_state_sentences import REASONS
 from pbxhub.webhooks.connection_presets import presets
 from pbxhub.webhooks.gallery import gallery
@@ -47,7 +48,10 @@ def texts() -> Catalog:
     for outcome in OUTCOMES.values():
         for text in filter(None, (outcome.sentence, outcome.hint)):
             catalog.add(text)
-    for text in _STATUS_HINTS.values():
+    for why in EXPLANATIONS.values():
+        for text in (why.cause, why.seen, why.example, *why.more):
+            catalog.add(text)
+    for text in STATUS_HINTS.values():
         catalog.add(text)
     return catalog
 

@@ -62,7 +62,7 @@ def one_of_everything(session: Session, people: People) -> dict[str, object]:
         "invitation_id": invitation.id, "connection_id": connection.id, "kind_name": "bearer",
         "name": "new-lead", "subscriber_id": subscriber.id, "revision": 1, "user_id": 2,
         "resend_id": uuid4(), "which": "deliveries", "kind": "csv", "item_id": "slack", "sign_in_id": 1,
-        "version": "0", "filename": "app.css", "token": "x",
+        "version": "0", "number": 4, "filename": "app.css", "token": "x",
     }  # fmt: skip
 
 

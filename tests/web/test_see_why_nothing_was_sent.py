@@ -1,5 +1,6 @@
-"""An editor sees on the page of a call which webhooks sent nothing, by which condition, and sends it after all."""
+"""An editor sees which webhooks sent nothing, for a call or in a period, by which condition, and sends it after all."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -8,6 +9,7 @@ from sqlalchemy import event, select
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
+from pbxhub.store.resends import Resend
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.spec import Filter, Parameter, RequestSpec, WebhookSpec
@@ -99,3 +101,27 @@ def test_many_webhooks_cost_the_page_little(
     assert "and 22 more" in text
     assert text.count("Send it after all") == 20
     assert len(asked) <= few + 15
+
+
+def test_what_a_webhook_has_not_sent_of_a_period_is_counted_explained_and_ordered_once(
+    database: Database, people: People, paths: tuple[str, str], signed_in: Callable[[str], Browser]
+) -> None:
+    missed = f"/projects/{people.project}/webhooks/{paths[1].rpartition('/')[2]}/missing"
+    editor, viewer = signed_in("editor"), signed_in("viewer")
+    text = " ".join(editor.get(missed).text.split())
+    assert "1 stage has no request of this webhook." in text
+    assert "Its conditions accept 0 of the newest 1." in text
+    assert "it is “ANSWERED”" in text
+    assert "Nothing is missing" in editor.get(f"{missed}?to=2026-01-01T00:00").text
+    assert viewer.get(missed).status_code == 403
+    moments = dict(re.findall(r'name="(since|until)" value="([^"]+)"', editor.get(missed).text))
+    sent = editor.post(missed, {**moments, "rate": "5", "refused": "1"}, follow_redirects=True)
+    assert "1 are being sent." in sent.text
+    assert "Sending what was missing: 0 of 1" in sent.text
+    with database.read() as session:
+        order = session.scalars(select(Resend)).one()
+        assert (order.adds, order.rate, order.total) == (True, 5, 1)
+        off = session.scalars(select(Webhook.id).where(Webhook.name == "Off")).one()
+    switched_off = f"{missed.rpartition('/webhooks/')[0]}/webhooks/{off}/missing"
+    assert "Switch it on first" in editor.get(switched_off).text
+    assert "Switch it on first" in editor.post(switched_off, moments, follow_redirects=True).text

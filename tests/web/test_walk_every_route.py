@@ -18,7 +18,7 @@ from tests.support.two_processes import here_and_in_two_processes
 
 PUBLIC = {
     "static", "security.static", "health.health", "health.parts", "setup.setup", "home.start", "home.language",
-    "recordings.play", "favicon", "dial.order",
+    "recordings.play", "favicon", "dial.order", "error_numbers.index", "error_numbers.page",
     "security.login", "security.logout", "security.forgot_password", "security.reset_password",
     "security.two_factor_token_validation", "security.two_factor_rescue", "security.mf_recovery", "security.tf_select",
     "invitations.with_link",
@@ -48,6 +48,7 @@ EDITOR = {
     "webhook_sets.bring_back",
     "connections.choose", "connections.create", "connections.edit", "connections.remove",
     "connections.check", "connections.connect", "resthooks.remove", "simulation.index", "simulation.send",
+    "replays.index", "replays.send",
 }  # fmt: skip
 OWNER = {
     "project.settings", "project.remove", "project.alert", "project.mute", "project.working_time",

@@ -1,6 +1,7 @@
 """The resources, one file per family."""
 
 from pbxhub.api.resources import (  # noqa: F401 - their routes are on the one of webhooks
+    replays,
     webhook_files,
     webhook_sets,
     webhook_trials,

@@ -16,6 +16,7 @@ from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import wrong_field
 from pbxhub.delivery.outbox import Selection
 from pbxhub.redaction import redact_headers, redact_url
+from pbxhub.sending.outcomes import error_number
 from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.wsgi.current import now, reading, writing
 
@@ -138,7 +139,17 @@ def _matching(data: dict[str, Any]) -> Selection:
 
 def _shown(access: Access, row: Delivery) -> dict[str, Any]:
     known = {name: getattr(row, name) for name in _SHOWN}
-    return {**known, "url": redact_url(row.url), "message": visible_text(access, row.message)}
+    return {
+        **known,
+        "url": redact_url(row.url),
+        "message": visible_text(access, row.message),
+        "error_url": _error_url(access, row.outcome),
+    }
+
+
+def _error_url(access: Access, outcome: str) -> str | None:
+    number = error_number(outcome)
+    return access.hub.context.links.outcome(number) if number else None
 
 
 def _attempt(access: Access, delivery: Delivery, body: str, row: Attempt) -> dict[str, Any]:
@@ -147,6 +158,7 @@ def _attempt(access: Access, delivery: Delivery, body: str, row: Attempt) -> dic
         **{name: getattr(row, name) for name in names},
         "request_headers": [list(header) for header in redact_headers((*delivery.headers, *row.request_headers))],
         "message": visible_text(access, row.message),
+        "error_url": _error_url(access, row.outcome),
         "request_body": body,
         "response_headers": [list(header) for header in redact_headers(row.response_headers)],
         "response_body": visible_body(access, row.response_body).decode("utf-8", "replace"),

@@ -4,6 +4,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from pbxhub.account.resending import FASTEST, MOST_SELECTED, USUAL_RATE
 from pbxhub.api.schemas.base import LARGEST_ID, Paging, given, text, times
+from pbxhub.delivery.outbox import MOST_MISSING
 from pbxhub.sending.outcomes import OUTCOMES
 from pbxhub.store.delivery_rows import STATES
 from pbxhub.webhooks.catalogue import STAGES
@@ -22,6 +23,7 @@ class Delivery(Schema):
     method = fields.String()
     url = fields.String()
     outcome = fields.String()
+    error_url = fields.String(allow_none=True, **given("the page with causes and remedies; null: nothing went wrong"))
     message = fields.String()
     status_code = fields.Integer(allow_none=True)
     duration_ms = fields.Integer(allow_none=True)
@@ -38,6 +40,7 @@ class Attempt(Schema):
     started_on = times()
     finished_on = times(allow_none=True)
     outcome = fields.String()
+    error_url = fields.String(allow_none=True, **given("the page with causes and remedies; null: nothing went wrong"))
     message = fields.String()
     status_code = fields.Integer(allow_none=True)
     total_us = fields.Integer(allow_none=True)
@@ -91,7 +94,25 @@ class Resend(Schema):
     state = fields.String()
     total = fields.Integer()
     queued = fields.Integer()
-    skipped = fields.Integer(**given("could not be sent again; they are unchanged"))
+    skipped = fields.Integer(**given("could not be sent again, or were refused by conditions; they are unchanged"))
+
+
+class Period(Schema):
+    """When the stages happened."""
+
+    since = times(load_default=None, allow_none=True, **given("then or later"))
+    until = times(load_default=None, allow_none=True, **given("before"))
+
+
+class Replay(Schema):
+    since = times(required=True, **given("then or later"))
+    until = times(required=True, **given("before"))
+    rate = fields.Integer(load_default=USUAL_RATE, validate=validate.Range(1, FASTEST), **given("deliveries a second"))
+    refused = fields.Boolean(load_default=False, **given("also those that the conditions of the webhook refuse"))
+
+
+class Lacking(Schema):
+    count = fields.Integer(**given(f"stages without a delivery; {MOST_MISSING + 1}: more than can be sent at once"))
 
 
 class Count(Schema):

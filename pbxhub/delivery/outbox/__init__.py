@@ -8,21 +8,30 @@ from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.delivery.outbox.cancel import cancel_pending, check, uncheck
 from pbxhub.delivery.outbox.claim import claim
 from pbxhub.delivery.outbox.claimed import Batch, Claimed
+from pbxhub.delivery.outbox.missing import MOST_MISSING, Missing, count_missing
 from pbxhub.delivery.outbox.ordered_call_status import add_later, ask_cancel, open_orders, register
 from pbxhub.delivery.outbox.pausing import pause, resume
 from pbxhub.delivery.outbox.prune import Pruned, Retention, prune
 from pbxhub.delivery.outbox.publish import Published, publish
 from pbxhub.delivery.outbox.publish_other import add_to_call, publish_later, publish_other
 from pbxhub.delivery.outbox.record import record
-from pbxhub.delivery.outbox.resend import CannotResendError, order_resend, resend_one, step_resends, stop_resend
+from pbxhub.delivery.outbox.resend import (
+    CannotResendError,
+    order_missing,
+    order_resend,
+    resend_one,
+    step_resends,
+    stop_resend,
+)
 from pbxhub.delivery.outbox.resthooks import call_resthook, subscribe, unsubscribe
 from pbxhub.delivery.outbox.selection import Selection, count_by_webhook, list_conditions
 from pbxhub.delivery.outbox.send_missing import send_missing
 
 __all__ = [
-    "AttemptResult", "Batch", "CannotResendError", "Claimed", "Finished", "Pruned", "Published", "Retention",
-    "Selection", "add_later", "add_to_call", "ask_cancel", "call_resthook", "cancel_pending", "check", "claim",
-    "count_by_webhook", "list_conditions", "open_orders", "order_resend", "pause", "prune", "publish", "publish_later",
-    "publish_other", "record", "register", "resend_one", "resume", "send_missing", "step_resends", "stop_resend",
-    "subscribe", "uncheck", "unsubscribe",
+    "MOST_MISSING", "AttemptResult", "Batch", "CannotResendError", "Claimed", "Finished", "Missing", "Pruned",
+    "Published", "Retention", "Selection", "add_later", "add_to_call", "ask_cancel", "call_resthook",
+    "cancel_pending", "check", "claim", "count_by_webhook", "count_missing", "list_conditions", "open_orders",
+    "order_missing", "order_resend", "pause", "prune", "publish", "publish_later", "publish_other", "record",
+    "register", "resend_one", "resume", "send_missing", "step_resends", "stop_resend", "subscribe", "uncheck",
+    "unsubscribe",
 ]  # fmt: skip

@@ -1,15 +1,17 @@
 """The only place that pauses and resumes webhooks: after many failures in a row, after a 410, and by hand."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, load_only
 
 from pbxhub.delivery.context import DeliveryContext, PauseRule
+from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox.attempt_result import AttemptResult
 from pbxhub.delivery.outbox.own_webhooks import RESTHOOK
+from pbxhub.sending.outcomes import OUTCOMES
 from pbxhub.store.bulk import Query
 from pbxhub.store.columns import one_of
 from pbxhub.store.delivery_rows import DELIVERED, FAILED
@@ -23,8 +25,12 @@ HEALTHY_DAY = timedelta(hours=24)
 _QUIETLY = {"synchronize_session": False}
 
 
-def note_health(session: Session, results: Sequence[AttemptResult], rule: PauseRule, now: datetime) -> None:
+def note_health(
+    session: Session, results: Sequence[AttemptResult], rule: PauseRule, links: Links, now: datetime
+) -> None:
     """Counts final failures, resets the count after a success, pauses, and writes a notice of each change.
+
+    links: where a notice leads, to the page of the outcome.
 
     Callbacks are left out: one webhook carries those to many addresses, and one failing address must not stop the
     others. Subscribers of REST hooks are never paused, because nobody could resume them; after a 410 they are removed
@@ -33,11 +39,13 @@ def note_health(session: Session, results: Sequence[AttemptResult], rule: PauseR
     results = [result for result in results if result.finished.claimed.kind != "callback"]
     delivered = {result.finished.claimed.webhook.id for result in results if result.state == DELIVERED}
     failed = Counter(result.finished.claimed.webhook.id for result in results if result.state == FAILED)
+    codes = {result.finished.claimed.webhook.id: result.reading.code for result in results if result.state == FAILED}
+    advice = {webhook_id: _advice(code, links) for webhook_id, code in codes.items()}
     gone = {result.finished.claimed.webhook.id for result in results if result.is_gone}
     if delivered:
         _recover(session, delivered, now)
     if failed:
-        _count(session, failed, gone, rule, now)
+        _count(session, failed, gone, advice, rule, now)
 
 
 def pause(session: Session, webhook_id: int, reason: str, now: datetime) -> None:
@@ -79,26 +87,35 @@ def _is_news(session: Session, webhook_id: int, now: datetime) -> bool:
     return last in (FIRST_FAILURE, PAUSED) and session.scalar(lately) is None
 
 
-def _count(session: Session, failed: Counter[int], gone: set[int], rule: PauseRule, now: datetime) -> None:
+def _advice(code: str, links: Links) -> str:
+    """What went wrong, and the page that says what to do about it; below the sentence of a notice."""
+    return f"\n\n{OUTCOMES[code].sentence}\nWhat to do: {links.outcome(OUTCOMES[code].number)}"
+
+
+def _count(
+    session: Session, failed: Counter[int], gone: set[int], advice: Mapping[int, str], rule: PauseRule, now: datetime
+) -> None:
     hurry(session)
     for webhook_id, number in sorted(failed.items()):
         webhook = _lock(session, webhook_id)
         if webhook.deleted_on:  # its last requests were in flight
             continue
         if not webhook.failures and (webhook.failed_on is None or now - webhook.failed_on >= HEALTHY_DAY):
-            _tell(session, webhook, FIRST_FAILURE, f"{webhook.name} failed for the first time in a day.", now)
+            first = f"{webhook.name} failed for the first time in a day.{advice[webhook_id]}"
+            _tell(session, webhook, FIRST_FAILURE, first, now)
         webhook.failures += number
         webhook.failing_since = webhook.failing_since or now
         webhook.failed_on = now
         if webhook.paused_on or not webhook.enabled or webhook.kind == RESTHOOK:
             continue
         if webhook_id in gone:
-            _pause(session, webhook, "the receiver answered 410: this address no longer exists", now)
+            reason = "the receiver answered 410: this address no longer exists"
+            _pause(session, webhook, reason, now, advice[webhook_id])
         elif rule.failures and webhook.failures >= rule.failures and now - webhook.failing_since >= rule.over:
             reason = (
                 f"{webhook.failures} deliveries in a row have failed since {webhook.failing_since:%Y-%m-%d %H:%M} UTC"
             )
-            _pause(session, webhook, reason, now)
+            _pause(session, webhook, reason, now, advice[webhook_id])
 
 
 def _lock(session: Session, webhook_id: int) -> Webhook:
@@ -120,10 +137,10 @@ def _lock(session: Session, webhook_id: int) -> Webhook:
     )
 
 
-def _pause(session: Session, webhook: Webhook, reason: str, now: datetime) -> None:
+def _pause(session: Session, webhook: Webhook, reason: str, now: datetime, advice: str = "") -> None:
     webhook.paused_on, webhook.paused_reason = now, reason
     then = "Calls do not ask it" if webhook.stage == QUESTION else "Its deliveries are held"
-    _tell(session, webhook, PAUSED, f"{webhook.name} is paused: {reason}. {then} until it is resumed.", now)
+    _tell(session, webhook, PAUSED, f"{webhook.name} is paused: {reason}. {then} until it is resumed.{advice}", now)
 
 
 def tell_of_subscriber(session: Session, webhook: Webhook, host: str, cancelled: int, now: datetime) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.call_rows import CallNow
-from pbxhub.delivery.context import PauseRule
+from pbxhub.delivery.context import DeliveryContext, PauseRule
 from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.delivery.outbox.chain import save_answers
 from pbxhub.delivery.outbox.ended_tokens import end_tokens, with_ended_token
@@ -29,7 +29,6 @@ from pbxhub.store.columns import one_of
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, AnsweredQuestion, Attempt, Delivery, insert_question
 from pbxhub.store.history import Call
 from pbxhub.store.questions import KIND, Question
-from pbxhub.vault import Vault
 
 _NEVER_FOR_FAILURES = PauseRule(failures=0)  # a caller waits: a failing webhook is still asked
 
@@ -43,7 +42,7 @@ class Step:
 
 
 def record_question(
-    vault: Vault, session: Session, finished: Finished, reading: Reading, line: int, steps: Sequence[Step],
+    context: DeliveryContext, session: Session, finished: Finished, reading: Reading, line: int, steps: Sequence[Step],
     now: datetime, pbx_id: int, linkedid: str,
 ) -> None:  # fmt: skip
     """Writes delivery, attempt, the values for later webhooks, and the steps of the call.
@@ -62,8 +61,8 @@ def record_question(
         question.pbx_id, question.linkedid = pbx_id, clip(linkedid, 200)
     session.add(question)
     save_answers(session, [finished], [reading])
-    note_health(session, [result], _NEVER_FOR_FAILURES, now)
-    end_tokens(session, [replace(result, reading=with_ended_token(vault, finished, reading))], now)
+    note_health(session, [result], _NEVER_FOR_FAILURES, context.links, now)
+    end_tokens(session, [replace(result, reading=with_ended_token(context.vault, finished, reading))], now)
 
 
 def _delivery(result: AttemptResult, sent: bool) -> AnsweredQuestion:

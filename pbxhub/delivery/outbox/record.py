@@ -56,7 +56,7 @@ def record(
         publish_next(context, session, ours, now)
         if call_ids := _awaited(ours):
             release(context, session, call_ids, now)
-        note_health(session, ours, context.pause_rule, now)
+        note_health(session, ours, context.pause_rule, context.links, now)
         drop_gone(session, ours, now)
     end_tokens(session, results, now)
     if give_turns_back(session, results, now):  # last: a claim may wait for these rows

@@ -11,7 +11,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, delete, exists, literal_column, select
 from sqlalchemy.orm import Session
 
+from pbxhub.calls.stages import JSON
 from pbxhub.delivery.context import DeliveryContext
+from pbxhub.delivery.outbox.missing import Missing, count_missing, step_missing, take_out_missing
 from pbxhub.delivery.outbox.own_webhooks import RESTHOOK
 from pbxhub.delivery.outbox.put_back import as_it_is, put_back
 from pbxhub.delivery.outbox.render import request_columns
@@ -59,23 +61,39 @@ def order_resend(
     current_settings: bool = False, author_id: int | None = None,
 ) -> Resend:  # fmt: skip
     """Orders that everything selected is sent again, `rate` deliveries a second. step_resends does the work."""
+    total = sum(count_by_webhook(session, project_id, selection).values())
+    return _order(session, project_id, selection.dump(), total, now, rate, current_settings, author_id)
+
+
+def order_missing(
+    session: Session, project_id: int, wanted: Missing, now: datetime, *, rate: int = 20, author_id: int | None = None
+) -> Resend:
+    """Orders that everything missing is sent, `rate` deliveries a second, behind live calls and retries. The same
+    step_resends and stop_resend serve it; what is skipped was refused by the conditions."""
+    total = count_missing(session, project_id, wanted)
+    return _order(session, project_id, wanted.dump(), total, now, rate, True, author_id)
+
+
+def _order(
+    session: Session, project_id: int, selection: dict[str, JSON], total: int, now: datetime, rate: int,
+    current_settings: bool, author_id: int | None,
+) -> Resend:  # fmt: skip
     order = Resend(
-        id=new_id(), project_id=project_id, state=RUNNING, selection=selection.dump(),
-        current_settings=current_settings, rate=max(1, rate),
-        total=sum(count_by_webhook(session, project_id, selection).values()), stepped_on=now, author_id=author_id,
-        created_on=now, queued=0, skipped=0, cursor=None,
+        id=new_id(), project_id=project_id, state=RUNNING, selection=selection, current_settings=current_settings,
+        rate=max(1, rate), total=total, stepped_on=now, author_id=author_id, created_on=now, queued=0, skipped=0,
+        cursor=None,
     )  # fmt: skip
     session.add(order)
     return order
 
 
 def stop_resend(session: Session, project_id: int, resend_id: UUID, now: datetime) -> bool:
-    """Stops an order. Deliveries that it has queued, and that no worker has sent yet, return to their state before.
-    False: all of them were sent, or the order was stopped before."""
+    """Stops an order. Deliveries that it has queued, and that no worker has sent yet, return to their state before;
+    those that it has added are gone. False: all of them were sent, or the order was stopped before."""
     order = session.get(Resend, resend_id, with_for_update=True, populate_existing=True)
     if order is None or order.project_id != project_id or order.state == STOPPED:
         return False
-    back = put_back(session, Delivery.resend_id == resend_id, now)
+    back = put_back(session, Delivery.resend_id == resend_id, now) + take_out_missing(session, resend_id)
     if order.state == DONE and not back:
         return False
     order.state, order.queued = STOPPED, order.queued - back
@@ -105,6 +123,8 @@ def _step(context: DeliveryContext, session: Session, order: Resend, now: dateti
     allowed = min(STEP, int((now - order.stepped_on).total_seconds() * order.rate))
     if allowed < 1:
         return 0
+    if order.adds:
+        return _add(context, session, order, allowed, now)
     rows = _next_rows(session, order, allowed)
     again = _Again(context, session, now, order.current_settings)
     queued = sum(not again.put(row, BULK, order.id) for row in rows)
@@ -117,6 +137,13 @@ def _step(context: DeliveryContext, session: Session, order: Resend, now: dateti
     if len(rows) < allowed:
         order.state = DONE
     return queued
+
+
+def _add(context: DeliveryContext, session: Session, order: Resend, allowed: int, now: datetime) -> int:
+    before = order.queued
+    order.state = RUNNING if step_missing(context, session, order, allowed, now) else DONE
+    order.stepped_on = now
+    return order.queued - before
 
 
 def _next_rows(session: Session, order: Resend, number: int) -> Sequence[Delivery]:

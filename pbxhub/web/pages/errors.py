@@ -1,5 +1,6 @@
 """Webhook error check: what fails, why, what to do; Checked and Send for one, some or all."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
@@ -101,11 +102,11 @@ def preview_send(project_id: int) -> ResponseReturnValue:
 @pages.post("/send")
 def send(project_id: int) -> ResponseReturnValue:
     """Resends everything chosen at the given rate."""
-    wanted = request.form.get("rate", "")
-    rate = int(wanted) if wanted in map(str, RATES) else USUAL_RATE
     with writing() as session:
         access = enter(session, project_id, "deliveries.change")
-        order = send_again(session, access, _selection(access), rate, request.form.get("current") == "1")
+        order = send_again(
+            session, access, _selection(access), rate_of(request.form), request.form.get("current") == "1"
+        )
     flash(_("%(n)s are being sent again.", n=order.total))
     return redirect(url_for("errors.index", project_id=project_id))
 
@@ -141,6 +142,12 @@ def stop(project_id: int, resend_id: UUID) -> ResponseReturnValue:
         stop_sending(session, access, resend_id)
     flash(_("Stopped. Deliveries not sent yet have their previous state again."))
     return redirect(url_for("errors.index", project_id=project_id))
+
+
+def rate_of(form: Mapping[str, str]) -> int:
+    """The rate that a form asks for, one of RATES."""
+    wanted = form.get("rate", "")
+    return int(wanted) if wanted in map(str, RATES) else USUAL_RATE
 
 
 def _selection(access: Access) -> Selection:

@@ -1,0 +1,36 @@
+"""Stages that a webhook has not got: counted, and sent after all."""
+
+from typing import Any
+
+from pbxhub.account.replays import lacking, send_lacking
+from pbxhub.account.webhooks import webhook_of
+from pbxhub.api import schemas
+from pbxhub.api.authentication import enter, needs
+from pbxhub.api.resources.webhooks import webhooks
+from pbxhub.wsgi.current import reading, writing
+
+
+@webhooks.get("/webhooks/<int:webhook_id>/missing")
+@webhooks.arguments(schemas.Period, location="query")
+@webhooks.response(200, schemas.Lacking)
+@needs("account.read")
+def missing(wanted: dict[str, Any], webhook_id: int) -> Any:
+    """How many stages of a period have no delivery of this webhook: it is new, was switched off, or refused them."""
+    with reading() as session:
+        access = enter(session)
+        found = lacking(session, access, webhook_of(session, access, webhook_id), wanted["since"], wanted["until"])
+        return {"count": found.count}
+
+
+@webhooks.post("/webhooks/<int:webhook_id>/replay")
+@webhooks.arguments(schemas.Replay)
+@webhooks.response(202, schemas.Resend)
+@needs("webhooks.change")
+def replay(data: dict[str, Any], webhook_id: int) -> Any:
+    """Sends them at a rate, behind live calls. Its progress is under /resends, and it is stopped there."""
+    with writing() as session:
+        access = enter(session)
+        webhook = webhook_of(session, access, webhook_id)
+        return send_lacking(
+            session, access, webhook, data["since"], data["until"], rate=data["rate"], refused=data["refused"]
+        )
