@@ -157,6 +157,35 @@ def test_a_phone_outside_that_took_the_call_in_a_gap_is_told_by_what_was_dialled
     ]
 
 
+@pytest.mark.parametrize(
+    ("driver", "came_with", "caller"),
+    [
+        ("PJSIP", "79161234567", "79161234567"),
+        ("SIP", "79161234567", "79161234567"),
+        ("SIP", "anonymous", ""),
+        ("PJSIP", "", "5559999"),
+        ("IAX2", "101", "5559999"),  # whoever called there
+    ],
+)
+def test_a_caller_sent_out_in_a_gap_is_told_by_the_number_of_the_call_and_not_by_that_of_the_company(
+    driver: str, came_with: str, caller: str
+) -> None:
+    """FreePBX sets the company's number on the caller's channel before it dials a trunk."""
+    first, leg = talking(Context="from-trunk", CallerIDNum="5559999")
+    first = first._replace(
+        channel=first.channel._replace(name=f"{driver}/trunk-00000001"),
+        bridge="", variables={"CALLERID(ANI)": came_with},
+    )  # fmt: skip
+    party = leg.channel._replace(name="PJSIP/trunk0-00000002", context="from-trunk", number="s")
+    ringing = leg._replace(
+        channel=party, state="Ringing", bridge="", connected="5559999",
+        variables={"DIALEDPEERNUMBER": "15550001@trunk0"},
+    )  # fmt: skip
+    (report,) = Tracker().resync([first, ringing], datetime.now(UTC), "lost_while_disconnected")
+    assert report.caller == caller
+    assert [stage.name for stage in report.stages] == ["incoming.before", "incoming.forward"]
+
+
 @pytest.mark.parametrize(("dnid", "stages"), [("5550100", BEGUN), ("", [])])
 def test_a_trunk_that_calls_went_out_by_is_known_too_but_not_what_asterisk_itself_dialled(
     dnid: str, stages: list[str]

@@ -79,6 +79,17 @@ def write_call(path: Path, first: str, leg: str, began: float, rows: slice = sli
         connection.commit()
 
 
+def write_rows(path: Path, rows: Sequence[tuple[str, int, str, str, str, str, str, str]]) -> None:
+    """Rows of the call 1.1; their times are seconds after noon."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executemany(
+            "INSERT INTO cel (eventtype, eventtime, uniqueid, channame, cidnum, exten, context, eventextra, linkedid)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, '1.1')",
+            [(kind, NOON + time, *rest) for kind, time, *rest in rows],
+        )
+        connection.commit()
+
+
 @pytest.mark.parametrize("gone", ["line", "hub"])
 def test_a_call_that_came_and_went_while_nobody_listened_has_all_its_stages(
     database: Database, cel: Path, gone: str
@@ -102,6 +113,25 @@ def test_a_call_that_came_and_went_while_nobody_listened_has_all_its_stages(
         (call,) = calls_of(database)
         assert (call.caller, call.dst, call.extension) == ("79161234567", "5550201", "101")
         assert (call.disposition, call.data["hangup_by"]) == ("ANSWERED", "caller")
+
+    run(scenario())
+
+
+def test_a_call_of_the_first_second_of_the_first_connection_is_told_whole_by_the_next_hub(
+    database: Database, cel: Path
+) -> None:
+    async def scenario() -> None:
+        now = datetime.now(UTC).timestamp()
+        async with playing() as player:
+            pbx_id = add_pbx(database, player, cel_path=str(cel))
+            async with listening(database, stopped=False):
+                await until(lambda: player.listeners)
+                write_call(cel, f"{int(now)}.3", f"{int(now)}.4", now, slice(0, 4))
+                await until(lambda: pbx_of(database, pbx_id).cel_cursor != 0)
+            write_call(cel, f"{int(now)}.3", f"{int(now)}.4", now, slice(4, 9))
+            async with listening(database):
+                await until(lambda: pbx_of(database, pbx_id).cel_cursor == 9)
+        assert stages_of(database) == ANSWERED
 
     run(scenario())
 
@@ -347,6 +377,39 @@ def test_a_call_that_was_answered_live_ends_answered_though_a_killed_asterisk_wr
     *_, after = looked(backfill, 2)
     assert (after.disposition, after.extension, after.values["end_reason"]) == ("ANSWERED", "101", "pbx_restarted")
     assert (after.stages[0].name, after.stages[0].values["billsec"]) == ("incoming.after", 57)
+
+
+def test_an_outgoing_call_of_which_a_killed_asterisk_wrote_the_first_row_only_has_its_end(cel: Path) -> None:
+    write_rows(cel, [("CHAN_START", -60, "1.1", "PJSIP/101-1", "101", "5551234", "from-internal", "{}")])
+    end = gone("1.1")
+    outgoing = end._replace(direction="outgoing", stages=(end.stages[0]._replace(name="outgoing.after"),))
+    backfill = connected(cel, -1, seconds=-70, live=["1.1"])
+    resync(backfill, 1, started=0, reports=[outgoing])
+    assert told(backfill, 2) == ["1.1 after lost_while_disconnected"]
+    assert told(backfill, 60) == []
+
+
+def test_an_employee_who_answered_an_internal_call_has_not_answered_the_outgoing_call_that_it_became(cel: Path) -> None:
+    first, leg, out = ("1.1", "PJSIP/101-1", "101"), ("1.2", "PJSIP/102-2", "102"), ("1.3", "PJSIP/trunk-3", "")
+    rows = [
+        ("CHAN_START", -60, *first, "102", "from-internal", "{}"),
+        ("CHAN_START", -59, *leg, "s", "from-internal", "{}"),
+        ("ANSWER", -58, *leg, "s", "from-internal", "{}"),
+        ("BLINDTRANSFER", -50, *leg, "", "from-internal", '{"extension":"5","transferee_channel_name":"PJSIP/101-1"}'),
+        ("HANGUP", -50, *leg, "", "from-internal", '{"hangupcause":16}'),
+        ("CHAN_START", -49, *out, "s", "from-trunk", "{}"),
+        ("HANGUP", -45, *out, "s", "from-trunk", '{"hangupcause":17,"hangupsource":"PJSIP/trunk-3"}'),
+        ("HANGUP", -44, *first, "s", "from-internal", '{"hangupcause":17}'),
+    ]  # fmt: skip
+    write_rows(cel, rows)
+    internal = gone("1.1")._replace(
+        direction="internal", answered_on=at(-58), disposition="ANSWERED", values={"is_answered": True}, stages=()
+    )
+    backfill = connected(cel, -1, seconds=-70)
+    resync(backfill, 1, reports=[internal])
+    reports = [report for report in looked(backfill, 20) if report.stages]
+    assert [stage.name for report in reports for stage in report.stages] == ["outgoing.before", "outgoing.after"]
+    assert (reports[-1].disposition, reports[-1].answered_on) == ("BUSY", None)
 
 
 def test_the_end_of_a_call_that_is_gone_is_told_when_asterisk_has_written_everything(cel: Path) -> None:

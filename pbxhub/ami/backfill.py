@@ -16,6 +16,7 @@ connection is lost again.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -202,14 +203,24 @@ class Backfill:
         for report in self._release_due(now.timestamp()):
             yield report
 
+    async def begin(self, now: datetime) -> None:
+        """Finds where to start in CEL that was never read, if it can be read now. Call it before connecting."""
+        if self._source:
+            with suppress(CelUnreadableError):  # poll() tries again, and says so
+                await self._find_start(self._source, now.timestamp())
+
+    async def _find_start(self, source: CelSource, now: float) -> None:
+        """Rows older than the hub's first look are not published."""
+        if not self._read.number:
+            newest = await asyncio.to_thread(source.last_place)
+            self._read = newest or Place(BEFORE_ALL, f"{now:.6f}")
+
     async def _read_on(self, now: float) -> bool:
         """Reads the next rows. True when there may be more."""
         try:
             if self._source is None:
                 return False
-            if not self._read.number:  # rows older than the hub's first look are not published
-                newest = await asyncio.to_thread(self._source.last_place)
-                self._read = newest or Place(BEFORE_ALL, f"{now:.6f}")
+            await self._find_start(self._source, now)
             rows = await asyncio.to_thread(self._source.rows_after, self._read)
             if rows is None:
                 self._begin_file()
@@ -260,7 +271,7 @@ class Backfill:
             inferred = {one: self._inferred.pop(one, None) for one in {report.linkedid for report in reports}}
             for report in reports:
                 live = inferred[report.linkedid]
-                yield _answered(report, live.report) if live is not None and _ends(report) else report
+                yield report if live is None else _reconciled(report, live.report)
 
     def _reports(
         self, call: CelCall, end: float | None = None, reason: Loss = "lost_while_disconnected"
@@ -330,10 +341,19 @@ def _corrected(live: CallReport, by_cel: Sequence[CallReport]) -> CallReport:
     return _completed(live, recorded, _OF_LEGS)
 
 
+def _reconciled(report: CallReport, live: CallReport) -> CallReport:
+    """The report of CEL or, where CEL has no stage that ends the call, the end as it was inferred from live events. An
+    Asterisk that is killed has not written its last rows: CEL may have taken an outgoing call for an internal one."""
+    if _ends(report):
+        return _answered(report, live)
+    return live if report.ended_on is not None and _ends(live) else report
+
+
 def _answered(end: CallReport, other: CallReport) -> CallReport:
     """An end completed with the answer that only the other source has. CEL may lack it, too: an Asterisk that is killed
-    writes no more rows."""
-    if end.answered_on is not None or other.answered_on is None:
+    writes no more rows. It is none if an employee had answered when the call was still internal, and nobody outside."""
+    went_out = end.direction == "outgoing" != other.direction
+    if end.answered_on is not None or other.answered_on is None or went_out:
         return end
     answered = end._replace(answered_on=other.answered_on, extension=other.extension)
     return _completed(answered, other, _OF_AN_ANSWER)

@@ -17,7 +17,7 @@ from datetime import datetime
 
 from pbxhub.calls.ami_events import Status, parse
 
-VARIABLES = "CDR(start),CDR(answer),DIALEDPEERNUMBER,MIXMONITOR_FILENAME,CHANNEL(linkedid)"
+VARIABLES = "CDR(start),CDR(answer),DIALEDPEERNUMBER,MIXMONITOR_FILENAME,CHANNEL(linkedid),CALLERID(ANI)"
 _LINKEDID = re.compile(r"^\w*(?i:linkedid): (.+?)\r?$", re.MULTILINE)
 _UNIQUEID = re.compile(r"^Uniqueid: (.+?)\r?$", re.MULTILINE)
 

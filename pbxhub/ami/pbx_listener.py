@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -37,6 +38,7 @@ from pbxhub.ami.protocol import AmiResponse, SessionEndedError
 from pbxhub.ami.publisher import Publisher
 from pbxhub.ami.unwritten_stages import keep_unwritten, unwritten_file, write_unwritten
 from pbxhub.calls.ami_events import parse
+from pbxhub.calls.cel_calls import Place
 from pbxhub.calls.resync import why_gone
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
@@ -49,6 +51,7 @@ _SWEEP = 30.0  # seconds between searches for calls whose end was never received
 _NOTE = 0.8  # seconds between saves of the notes on calls that have no new stage
 _POLL_CEL = 1.0  # seconds between reads of new CEL rows
 _POLL_CEL_FAST = 0.2  # the same while the end of a call is held for them
+_FIRST_LOOK = 2.0  # seconds that the connection waits for the start in CEL, at most
 _BACKLOG = 500  # unwritten stages beyond which CEL reports wait: live ones go first
 _AFTER_A_FAULT = 1.0  # seconds
 log = structlog.get_logger(__name__)
@@ -105,6 +108,7 @@ class PbxListener:
         self._noted = threading.Event()  # set while no notes are being written to the database
         self._noted.set()
         self._backfill = Backfill(row.new_cel_source(), row.cel_cursor, self._tracker_of_cel)
+        self._looked = asyncio.Event()  # set when the start in CEL is in the database, or CEL cannot be read
 
     def follow(self, row: PbxRow) -> None:
         """Follows what is no reason to connect anew: the cards of employees, the numbers, the optional stages."""
@@ -177,7 +181,13 @@ class PbxListener:
         await asyncio.to_thread(write_observed, self._database, [self._current()])
 
     async def _connect(self) -> None:
-        """Keeps the connection up; disconnects while there is no room for more stages."""
+        """Keeps the connection up; disconnects while there is no room for more stages.
+
+        Where CEL begins is in the database before the first connection is up. Without it: 1. the hub connects; 2. a
+        call begins; 3. the hub looks where CEL ends, or is killed before it does; 4. CEL has only half of the call.
+        """
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._looked.wait(), _FIRST_LOOK)
         while True:
             self._connection = AmiConnection(self.row.address, self._inbox, self._timeouts)
             connection = asyncio.create_task(self._connection.run())
@@ -268,7 +278,10 @@ class PbxListener:
 
     async def _read_cel(self) -> None:
         """Reads CEL while events arrive. The cursor is written after everything before it."""
-        written = self.row.cel_cursor
+        await self._backfill.begin(_now())
+        written = self._write_cursor(self.row.cel_cursor)
+        await self._queue.empty.wait()
+        self._looked.set()
         while True:
             await asyncio.sleep(_POLL_CEL_FAST if self._backfill.holds_ends else _POLL_CEL)
             if self._observed.state.name != "connected":
@@ -279,10 +292,15 @@ class PbxListener:
                 self._queue.put(report)
                 if self._queue.stages > _BACKLOG:  # live stages go first
                     await self._queue.empty.wait()
-            if self._backfill.cursor != written:
-                written = self._backfill.cursor
-                self._queue.put(partial(write_cursor, self._database, self.row, written))
+            written = self._write_cursor(written)
             self._show_cel(self._backfill.trouble)
+
+    def _write_cursor(self, written: Place) -> Place:
+        """Writes the cursor when it has moved since; returns it."""
+        cursor = self._backfill.cursor
+        if cursor != written:
+            self._queue.put(partial(write_cursor, self._database, self.row, cursor))
+        return cursor
 
     def _show_cel(self, trouble: str) -> None:
         state = self._observed.state

@@ -16,7 +16,7 @@ from pbxhub.calls.arrivals import arrive
 from pbxhub.calls.dialling import depart
 from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.phone_numbers import dialled_number
+from pbxhub.calls.phone_numbers import dialled_number, is_hidden
 from pbxhub.calls.pickups import pickup
 from pbxhub.calls.plumbing import is_plumbing
 from pbxhub.calls.ringing import stop_ringing, stop_waiting
@@ -31,6 +31,7 @@ _DIALLED = ("AppDial", "AppDial2", "AppQueue")
 _TELLING = {"MIXMONITOR_FILENAME"}  # those variables in the answer to Status that events would have reported
 _AGENT = "AgentLogin"
 _NOT_FOR_TWO = ("Park", "ConfBridge", "MeetMe", "Page")
+_KEEP_ANI = ("PJSIP/", "SIP/")  # drivers whose ANI is the number shown at first; IAX2 has somebody else's
 _RETRIEVES = "ParkedCall"  # whoever retrieved a parked caller was not rung
 
 
@@ -158,7 +159,7 @@ def _begin(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: f
     first = next((status for status in group if status.channel.uniqueid == linkedid), group[0])
     started = _started(first, now)
     call = TrackedCall(linkedid, first.channel.uniqueid, started, started)
-    call.channel, call.context, call.caller = first.channel.name, first.channel.context, first.channel.number
+    call.channel, call.context, call.caller = first.channel.name, first.channel.context, _caller(first)
     call.caller_name, call.dst = first.caller_name, first.exten
     live_calls.begin(call)
     channel = live_calls.adopt(call, first.channel, started)
@@ -166,9 +167,18 @@ def _begin(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: f
         call.originated, channel.leg = True, True  # Asterisk itself rings it, so its outcome is the call's outcome
     call.agent = first.application == _AGENT
     if channel is not None and not channel.plumbing and _comes_in(live_calls, call, first):
-        channel.outside, channel.number = True, first.channel.number
+        channel.outside, channel.number = True, call.caller
         arrive(live_calls, call, started)
     return call
+
+
+def _caller(first: Status) -> str:
+    """The number that the channel came with. It may show another one by now: the dialplan of FreePBX sets the company's
+    number when the call is sent out over a trunk."""
+    came_with = first.variables.get("CALLERID(ANI)", "") if first.channel.name.startswith(_KEEP_ANI) else ""
+    if came_with:
+        return "" if is_hidden(came_with) else came_with
+    return first.channel.number
 
 
 def _comes_in(live_calls: LiveCalls, call: TrackedCall, first: Status) -> bool:
@@ -211,10 +221,11 @@ def _make_up(live_calls: LiveCalls, call: TrackedCall, group: Sequence[Status], 
 
 
 def _with_caller(call: TrackedCall, status: Status, here: Status) -> bool:
-    """Whether it is bridged with the caller or shows the caller's number; a consultation shows the colleague's."""
+    """Whether it is bridged with the caller or shows the caller's number, first or last; a consultation shows the
+    colleague's."""
     if status.bridge and status.bridge == here.bridge:
         return True
-    return bool(call.caller) and status.connected == call.caller
+    return bool(status.connected) and status.connected in (call.caller, here.channel.number)
 
 
 def _caller_leg(live_calls: LiveCalls, call: TrackedCall, leg: Channel, status: Status, now: float) -> None:

@@ -173,6 +173,11 @@ class Hub:
 
         await_until(connected, within)
 
+    def cel_cursor(self, pbx_id: int) -> int:
+        """The number of the CEL row up to which every stage is in the database."""
+        with self.database.read() as session:
+            return session.get_one(Pbx, pbx_id).cel_cursor
+
     def agi_address(self, pbx_id: int) -> str:
         """The FastAGI address for that PBX's dialplan: the value of PBXHUB_AGI in its [globals]."""
         with self.database.read() as session:
