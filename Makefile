@@ -16,14 +16,18 @@ install: $(READY) ## the hub and its tools, in .venv
 run: $(READY) ## start the hub with a demo project: no Asterisk needed
 	@$(BIN)/pbxhub run --demo
 
+# real processes, browsers and phones on a busy machine: what failed is tried once more, by itself
+define part
+@TIMEFORMAT='== $(1): %0lR'; time { $(BIN)/pytest -q $(2) -m "$(1)" $(PYTEST) || $(BIN)/pytest -q -m "$(1)" --lf $(PYTEST); }
+endef
+
 test: $(READY) packages ## everything: real PostgreSQL, real Asterisk 22 and 16, real browser
 	@$(BIN)/python -m pbxhub.testing.pbx.asterisk_install
-	@# real processes, browsers and phones on a busy machine: what failed is tried once more, by itself
 	@# three side by side on two cores: each waits for others a third of its time
-	@$(BIN)/pytest -q -n 3 --dist worksteal -m "not asterisk and not browser" $(PYTEST) || $(BIN)/pytest -q -m "not asterisk and not browser" --lf $(PYTEST)
-	@$(BIN)/pytest -q -n 2 -m browser $(PYTEST) || $(BIN)/pytest -q -m browser --lf $(PYTEST)
-	@$(BIN)/pytest -q -n 3 --dist worksteal -m "asterisk and not load" $(PYTEST) || $(BIN)/pytest -q -m "asterisk and not load" --lf $(PYTEST)
-	@$(BIN)/pytest -q -m "asterisk and load" $(PYTEST) || $(BIN)/pytest -q -m "asterisk and load" --lf $(PYTEST)
+	$(call part,not asterisk and not browser,-n 3 --dist worksteal)
+	$(call part,browser,-n 2)
+	$(call part,asterisk and not load,-n 3 --dist worksteal)
+	$(call part,asterisk and load,)
 
 check: lint fast ## ruff, mypy, import-linter, the formatters and the fast tests, in under a minute
 
