@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.hub.postgres import Cluster, postgres_server
+from tests.support.shared_statements import share_statements
 from tests.support.slow_files import SLOW_FILES
 
 TESTS = Path(__file__).parent
@@ -95,6 +96,7 @@ def empty_postgres_url(postgres_template: str) -> Iterator[str]:
 def database(database_url: str) -> Iterator[Database]:
     """A fresh migrated database, open; on SQLite and on PostgreSQL."""
     database = open_database(database_url)
+    share_statements(database)
     yield database
     database.close()
 

@@ -89,6 +89,7 @@ def test_processes_that_keep_and_write_at_once_lose_nothing(tmp_path: Path, data
     assert {call.linkedid for call in calls_of(database)} == {f"{who}.{n}" for who in range(2) for n in range(200)}
 
 
+@pytest.mark.slow  # three processes
 def test_on_sqlite_a_second_listener_is_refused_and_takes_over_after_a_kill(tmp_path: Path) -> None:
     settings = {"PBXHUB_DATA_DIR": str(tmp_path), "PBXHUB_AGI": ""}
     command = [sys.executable, "-m", "pbxhub", "listen"]

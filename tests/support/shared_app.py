@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flask import Flask
+from jinja2 import FileSystemBytecodeCache
 
 from pbxhub import api
 from pbxhub.account.installation import Installation
@@ -35,6 +36,7 @@ def shared_app(
     key = (of_all, context.vault.derive("sessions"))
     if key not in _BUILT:
         _BUILT[key] = create_app(settings, context)
+        _BUILT[key].jinja_env.bytecode_cache = FileSystemBytecodeCache()  # every process would compile all templates
         api.install(_BUILT[key])
     app = _BUILT[key]
     guard = guard or AddressGuard(settings.allowed_networks)

@@ -33,6 +33,7 @@ SLOW_FILES = frozenset(
         "test_start_commands_at_once.py",
         "test_start_with_another_key.py",
         "test_survive_hostile_events.py",
+        "test_upgrade_beside_others.py",
         "web/test_do_the_same_at_once.py",
         "web/test_filter_deliveries.py",
         "web/test_invite_a_colleague.py",

@@ -24,11 +24,12 @@ def away(database: Database) -> Iterator[None]:
         raise error
 
     database.engine.dispose()
-    event.listen(database.engine, "do_connect", refuse)
+    connecting = database.engine.pool._dialect  # its own; that of its statements is shared among tests
+    event.listen(connecting, "do_connect", refuse)
     try:
         yield
     finally:
-        event.remove(database.engine, "do_connect", refuse)
+        event.remove(connecting, "do_connect", refuse)
 
 
 def test_a_page_says_that_the_database_is_away_and_comes_back_with_it(
