@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SHELL := /bin/bash
 
-.PHONY: design help install run test check lint format fast pythons docs bench bench-check hosts pbx constraints migration packages clean
+.PHONY: design help install run test check lint format fast pythons docs bench bench-check chaos hosts pbx constraints migration packages clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -57,6 +57,9 @@ bench-check: $(READY) packages ## fails when a delivery costs 20 % more CPU than
 hosts: $(READY) ## four hosts in network namespaces, their power and cables cut; needs root: make hosts HOSTS="failovers --seed 1"
 	@tests/packages.sh hosts
 	@$(BIN)/python bench/hosts $(HOSTS)
+
+chaos: $(READY) ## tracker and outbox while everything fails, by a seed: make chaos SEED=7 STEPS=1000000
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS))
 
 pbx: $(READY) packages ## a real Asterisk with asterisk-conf/ on loopback, for trying by hand
 	@$(BIN)/python -m pbxhub.testing.pbx.asterisk_by_hand

@@ -136,11 +136,7 @@ class PbxListener:
         """Writes the stages that an earlier run could not, restores the calls in progress, then listens.
 
         Raises database errors during this start only."""
-        await asyncio.to_thread(
-            write_unwritten, self._unwritten_file, self.row.id, self.row.token, self._database, self._publisher
-        )
-        notes = await asyncio.to_thread(read_notes, self._database, self.row.id)
-        self._tracker.restore(notes, await asyncio.to_thread(known_trunks, self._database, self.row))
+        await asyncio.to_thread(self._take_up)
         works = [self._follow, self._note, self._sweep, self._read_cel, self._placing.run]
         self._orders.add(self.row.id, self._placing.turn)
         self._states.add(self.row.id, self._shown)
@@ -155,6 +151,12 @@ class PbxListener:
             self._states.remove(self.row.id, self._shown)
             self._backfill.close()
             self._publisher.close_queue(self._queue)
+
+    def _take_up(self) -> None:
+        """Writes what an earlier run kept, and restores the calls in progress."""
+        write_unwritten(self._unwritten_file, self.row.id, self.row.token, self._database, self._publisher)
+        notes = read_notes(self._database, self.row.id)
+        self._tracker.restore(notes, known_trunks(self._database, self.row))
 
     async def _keep_on(self, work: Callable[[], Awaitable[None]]) -> None:
         """Restarts a part that failed: the other parts hold unwritten stages and calls in progress."""

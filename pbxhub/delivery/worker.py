@@ -143,23 +143,26 @@ class Worker:
     def _run(self) -> None:
         batch = Batch((), None, True)
         while not self._stopping.is_set():
-            try:
-                self._collect(self._patience(batch))
-                self._gather()
-                batch = self._turn(batch)
-            except AWAY as error:
-                log.warning("database unavailable; trying again", error=reason(error))
-                self._woken.set()
-                self._stopping.wait(DATABASE_AWAY)
-            except Exception:
-                log.exception(
-                    "unexpected error in the worker; trying again",
-                    deliveries=[str(one.claimed.id) for one in self._finished],
-                )
-                self._record_one_by_one()
-                self._woken.set()
-                self._stopping.wait(DATABASE_AWAY)
+            batch = self._go_round(batch)
         self._finish()
+
+    def _go_round(self, batch: Batch) -> Batch:
+        """One round of the loop. batch: what the last claim found; returns what this one has found."""
+        try:
+            self._collect(self._patience(batch))
+            self._gather()
+            return self._turn(batch)
+        except AWAY as error:
+            log.warning("database unavailable; trying again", error=reason(error))
+        except Exception:
+            log.exception(
+                "unexpected error in the worker; trying again",
+                deliveries=[str(one.claimed.id) for one in self._finished],
+            )
+            self._record_one_by_one()
+        self._woken.set()
+        self._stopping.wait(DATABASE_AWAY)
+        return batch
 
     def _record_one_by_one(self) -> None:
         """One answer that cannot be recorded must not block the others. Its lease ends, and it counts as lost."""

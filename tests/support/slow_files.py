@@ -22,6 +22,7 @@ SLOW_FILES = frozenset(
         "test_keep_the_order_of_a_call.py",
         "test_keep_the_pages_answering.py",
         "test_let_users_back_in.py",
+        "test_live_through_any_fault.py",
         "test_lose_and_find_a_pbx.py",
         "test_migrate_a_database.py",
         "test_move_a_database.py",

@@ -32,12 +32,13 @@ def write_attempts(session: Session, results: Sequence[AttemptResult]) -> None:
 
     A commit whose answer was lost is followed by the same recording. The order of events: 1. the worker commits, and
     the connection breaks before it hears so; 2. it records the same attempts again: their leases are gone by then, and
-    their rows stand as these ended, so no second event is written. tests/test_claim_and_record.py
+    their rows stand as these ended, so no second event is written. One that was given up (lost_attempts.py) has its
+    event from who still held it. tests/test_claim_and_record.py
     """
     known = _already_written(session, [result.finished for result in results if not result.owned])
     _COMPLETE.run(session, [attempt_row(result) for result in results if result.reading.code != LOST])  # a lost one is
     called = [result for result in results if result.was_sent and _attempt_of(result.finished) not in known]
-    keep(session, [_called(result) for result in called])
+    keep(session, [_called(result) for result in called if result.owned or result.reading.code != LOST])
 
 
 def _attempt_of(finished: Finished) -> tuple[UUID, int]:
@@ -50,7 +51,7 @@ def _already_written(session: Session, finished: Sequence[Finished]) -> set[tupl
         return set()
     ends = {_attempt_of(one): one.finished_on for one in finished}
     known = select(Attempt.delivery_id, Attempt.number, Attempt.finished_on).where(
-        one_of(Attempt.delivery_id, {one.claimed.id for one in finished})
+        one_of(Attempt.delivery_id, {one.claimed.id for one in finished}), Attempt.outcome.not_in(("", LOST))
     )
     return {(row.delivery_id, row.number) for row in session.execute(known) if ends.get(row[:2]) == row.finished_on}
 
