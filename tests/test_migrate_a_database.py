@@ -14,7 +14,7 @@ from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.paths import MIGRATIONS
 from pbxhub.steering.number_rules import wrong_rules
 from pbxhub.store.accounts import COMMON_FOLDER, AuditEntry, Pbx, Project, User
-from pbxhub.store.history import LiveCall
+from pbxhub.store.history import Call, LiveCall
 from pbxhub.store.migrate import metadata, migrate
 from pbxhub.store.ordered_calls import DialPlan
 from pbxhub.store.schema_revision import is_current
@@ -296,3 +296,26 @@ def test_the_log_calls_what_was_done_with_a_resthook_by_its_name_of_today(databa
     migrate(database, "0035")
     with database.read() as session:
         assert session.scalars(written).all() == ["resthook added", "webhook added"]
+
+
+def test_calls_get_their_seconds_and_whether_they_were_recorded(database: Database) -> None:
+    migrate(database, "0040")
+    old_rows(database, "project", {"id": 1})
+    new, ended = (uuid4, datetime.now(UTC)) if not database.is_sqlite else (lambda: uuid4().hex, 5)
+    values: list[tuple[dict[str, Any], tuple[int, int | None, bool]]] = [
+        ({"billsec": 49, "waittime": 8, "recording_file": "/a.wav"}, (49, 8, True)),
+        ({"billsec": "49", "waittime": 1.5, "recording_file": ""}, (0, None, False)),
+        ({"billsec": 10**12, "waittime": -3, "recording_file": None}, (2**31 - 1, 0, False)),
+        ({}, (0, None, False)),
+    ]
+    for number, (data, _) in enumerate(values):
+        row = {"id": new(), "project_id": 1, "linkedid": str(number), "ended_on": ended, "data": data}
+        old_rows(database, "call", row)
+    old_rows(database, "call", {"id": new(), "project_id": 1, "linkedid": "live", "data": {"waittime": 2}})
+    migrate(database)
+    with database.read() as session:
+        rows = session.execute(select(Call.talk, Call.wait, Call.recorded).order_by(Call.linkedid)).all()
+    assert rows == [*(expected for _, expected in values), (None, None, False)]
+    migrate(database, "0040")
+    migrate(database)
+    assert is_current(database)

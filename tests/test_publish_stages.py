@@ -93,13 +93,15 @@ def test_two_listeners_report_the_same_calls_at_once(database: Database) -> None
 
 def test_a_late_report_neither_reopens_a_call_nor_takes_anything_away(database: Database) -> None:
     world = World(database)
-    over = report("1.1", AFTER, ended=60, values={"billsec": 49}, disposition="ANSWERED", memory={})
+    ending = {"billsec": 49, "waittime": 8, "recording_file": "/a.wav"}
+    over = report("1.1", AFTER, ended=60, values=ending, disposition="ANSWERED", memory={})
     world.publish(over, now=at(60))
     late = report("1.1", BEFORE, values={"billsec": 1, "trunk": "t1"}, disposition="FAILED")
     assert world.publish(late, now=at(70)).stages == 1
     (call,) = calls(database)
     assert (call.ended_on, call.disposition) == (at(60), "ANSWERED")
-    assert call.data == {"billsec": 49, "trunk": "t1"}
+    assert call.data == {**ending, "trunk": "t1"}
+    assert (call.talk, call.wait, call.recorded) == (49, 8, True)
     with database.read() as session:
         assert session.scalars(select(LiveCall)).all() == []
 

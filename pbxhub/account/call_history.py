@@ -1,44 +1,49 @@
 """The calls of a project: those in progress, the history with its search, and what belongs to one call."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import NamedTuple
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple, TypeVarTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.call_filter import CallFilter
 from pbxhub.account.refusals import NotFoundError
 from pbxhub.store.accounts import Pbx
-from pbxhub.store.call_numbers import of_number, spellings
 from pbxhub.store.columns import one_of
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ordered_calls import CHANNEL_PREFIX, OrderedCall
 from pbxhub.store.questions import Question
 from pbxhub.store.webhooks import Webhook
-from pbxhub.webhooks.phones import person_of
 
+Place = tuple[datetime, UUID]
+"""Where the next page begins: start and id of the last call of the page before."""
+
+Columns = TypeVarTuple("Columns")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_STAMP_DIGITS = 17  # of microseconds: up to the year 5138
 _MOST_LIVE = 30
 _MOST_NEWER = 100
 _MOST_DELIVERIES = 500
 
 
-@dataclass(frozen=True, slots=True)
-class CallFilter:
-    """Which calls: number as `matches` or `is_party` reads it; "" for all. since, until: when they began."""
+def read_place(text: str) -> Place | None:
+    """The place that write_place has written; None for any other text."""
+    stamp, _, rest = text.partition(".")
+    if not stamp.isascii() or not stamp.isdigit() or len(stamp) > _STAMP_DIGITS:
+        return None
+    try:
+        return _EPOCH + timedelta(microseconds=int(stamp)), UUID(rest)
+    except ValueError:
+        return None
 
-    number: str = ""
-    direction: str = ""
-    disposition: str = ""
-    since: datetime | None = None
-    until: datetime | None = None
 
-    @property
-    def active(self) -> bool:
-        return bool(self.number or self.direction or self.disposition or self.since or self.until)
+def write_place(call: Call) -> str:
+    """Where the page after this call begins."""
+    return f"{(call.started_on - _EPOCH) // timedelta(microseconds=1)}.{call.id}"
 
 
 class CallOrOrder(NamedTuple):
@@ -49,37 +54,26 @@ class CallOrOrder(NamedTuple):
 
 
 def ended_calls(
-    session: Session, access: Access, wanted: CallFilter, before: tuple[datetime, UUID] | None, limit: int
+    session: Session, access: Access, wanted: CallFilter, before: Place | None, limit: int
 ) -> Sequence[Call]:
-    """The calls that are over, by their start, newest first. before: start and id of the last one of the page before.
-    wanted.number: as matches reads it."""
-    query = select(Call).where(Call.ended_on.is_not(None), *_conditions(access, wanted))
-    query = query.where(matches(wanted.number, access.project.country)) if wanted.number else query
-    query = query.where(_started_before(*before)) if before else query
-    return session.scalars(query.order_by(Call.started_on.desc(), Call.id.desc()).limit(limit)).all()
+    """The calls that are over, newest first."""
+    query = select(Call).where(Call.ended_on.is_not(None), *wanted.conditions(session, access))
+    return session.scalars(newest_first(query, before, limit)).all()
 
 
-def all_calls(session: Session, access: Access, wanted: CallFilter, before: UUID | None, limit: int) -> Sequence[Call]:
-    """Every call, by the id, newest first. wanted.number: as is_party reads it."""
-    query = select(Call).where(*_conditions(access, wanted))
-    query = query.where(is_party(wanted.number, access.project.country)) if wanted.number else query
-    query = query.where(Call.id < before) if before else query
-    return session.scalars(query.order_by(Call.id.desc()).limit(limit)).all()
+def all_calls(session: Session, access: Access, wanted: CallFilter, before: Place | None, limit: int) -> Sequence[Call]:
+    """Every call, newest first."""
+    query = select(Call).where(*wanted.conditions(session, access))
+    return session.scalars(newest_first(query, before, limit)).all()
 
 
-def matches(text: str, country: str) -> ColumnElement[bool]:
-    """What people type into a search: calls whose outside number is this one however it is written, or ends in it;
-    whose outside number or DID begins with it; or whose extension or linkedid it is."""
-    numbers = (Call.caller, Call.person, Call.dst)
-    starts = spellings(text, country)
-    ranges = [and_(column >= start, column < start + "\U0010ffff") for column in numbers for start in starts]
-    return or_(*ranges, *of_number(text, country), Call.extension == text, Call.linkedid == text)
-
-
-def is_party(number: str, country: str) -> ColumnElement[bool]:
-    """Calls whose outside number or DID is exactly this one, or whose caller is that person, however the number is
-    written: what programs look up."""
-    return or_(Call.caller == number, Call.person == person_of(number, country), Call.dst == number)
+def newest_first(query: Select[*Columns], before: Place | None, limit: int) -> Select[*Columns]:
+    """The next calls of a query after a place, by their start."""
+    if before:
+        moment, call_id = before
+        earlier = or_(Call.started_on < moment, Call.id < call_id)
+        query = query.where(Call.started_on <= moment, earlier)
+    return query.order_by(Call.started_on.desc(), Call.id.desc()).limit(limit)
 
 
 def live_calls(session: Session, access: Access) -> list[tuple[Call, str]]:
@@ -160,15 +154,3 @@ def questions_of(session: Session, call: Call) -> list[tuple[Delivery, Question,
         .order_by(Delivery.id)
     )
     return [(row[0], row[1], row[2]) for row in rows]
-
-
-def _conditions(access: Access, wanted: CallFilter) -> list[ColumnElement[bool]]:
-    found = [Call.project_id == access.project.id]
-    found += [Call.direction == wanted.direction] if wanted.direction else []
-    found += [Call.started_on >= wanted.since] if wanted.since else []
-    found += [Call.started_on < wanted.until] if wanted.until else []
-    return found + ([Call.disposition == wanted.disposition] if wanted.disposition else [])
-
-
-def _started_before(moment: datetime, call_id: UUID) -> ColumnElement[bool]:
-    return and_(Call.started_on <= moment, or_(Call.started_on < moment, Call.id < call_id))

@@ -2,14 +2,18 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access
 from pbxhub.account.employees import employee_names
-from pbxhub.store.accounts import Number
+from pbxhub.store.accounts import Employee, Number
 from pbxhub.store.columns import one_of
 from pbxhub.store.history import Call
+
+MOST_SUGGESTED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,22 @@ def names_of(session: Session, project_id: int, calls: Iterable[Call], extension
         employee_names(session, project_id, {*people, *extensions} - {""}),
         _number_labels(session, project_id, {row.dst for row in rows} - {""}),
     )
+
+
+def choices(session: Session, access: Access) -> Names:
+    """What a filter suggests: employees and numbers of the project with their names, MOST_SUGGESTED of each."""
+    people = select(Employee.extension, Employee.name).where(Employee.project_id == access.project.id)
+    numbers = select(Number.did, Number.label).where(Number.project_id == access.project.id)
+    employees = session.execute(people.order_by(Employee.extension).limit(MOST_SUGGESTED))
+    labels = session.execute(numbers.order_by(Number.did).limit(MOST_SUGGESTED))
+    return Names({row.extension: row.name for row in employees}, {row.did: row.label for row in labels})
+
+
+def names_of_keys(
+    session: Session, project_id: int, keys: Collection[str], of: Literal["employee", "number"]
+) -> dict[str, str]:
+    """The names of these extensions, or the labels of these DIDs. Those without a name are missing."""
+    return (employee_names if of == "employee" else _number_labels)(session, project_id, keys)
 
 
 def _number_labels(session: Session, project_id: int, dids: Collection[str]) -> dict[str, str]:

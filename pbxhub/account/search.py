@@ -9,7 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
-from pbxhub.account.call_history import CallFilter, ended_calls
+from pbxhub.account.call_filter import CallFilter
+from pbxhub.account.call_history import ended_calls
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.store.accounts import Employee, Number, Pbx
 from pbxhub.store.connections import Connection, connections_of

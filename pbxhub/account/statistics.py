@@ -19,6 +19,9 @@ from pbxhub.store.webhooks import Webhook
 MOST_ROWS = 100_000
 MOST_PROBLEMS = 10_000
 HOURS = 24
+ANSWERED = ("ANSWERED", "PROPER", "REPEATED")
+"""Dispositions of a call in which somebody talked."""
+
 Conditions = tuple[ColumnElement[bool], ...]
 _IS_FAILED = Delivery.state == literal_column("'failed'")  # spelled out, so that the partial indexes serve it
 _IS_PENDING = Delivery.state == literal_column("'pending'")
@@ -243,7 +246,7 @@ def paused(session: Session, project_id: int) -> Sequence[Webhook]:
 
 
 def _group(disposition: str) -> str:
-    if disposition in ("ANSWERED", "PROPER", "REPEATED"):
+    if disposition in ANSWERED:
         return "answered"
     return "missed" if disposition in ("NO ANSWER", "NO-FORWARD", "VOICEMAIL") else "failed"
 

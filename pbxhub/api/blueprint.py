@@ -1,5 +1,6 @@
 """The base blueprint of all resources; json_reader reads the bodies."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flask_smorest
@@ -8,6 +9,7 @@ from marshmallow import missing
 from webargs.flaskparser import FlaskParser
 
 from pbxhub.api.problems import refuse
+from pbxhub.api.query_names import mark
 from pbxhub.wsgi.request_checks import json_body
 
 
@@ -23,3 +25,15 @@ class _Parser(FlaskParser):
 
 class Blueprint(flask_smorest.Blueprint):
     ARGUMENTS_PARSER = _Parser()
+
+    def arguments(self, schema: Any, *, location: str = "json", **options: Any) -> Any:
+        """Also notes which names a query can have; query_names.py refuses the others."""
+        parse = super().arguments(schema, location=location, **options)
+
+        def decorate(view: Callable[..., Any]) -> Any:
+            parsed = parse(view)
+            if location == "query":
+                mark(parsed, schema() if isinstance(schema, type) else schema)
+            return parsed
+
+        return decorate

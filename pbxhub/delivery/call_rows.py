@@ -98,9 +98,17 @@ class CallNow:
             "answered_on": self.answered_on,
             "ended_on": self.ended_on,
             "disposition": clip(self.disposition, 40),
+            "talk": (_seconds(self.data.get("billsec")) or 0) if self.ended_on else None,
+            "wait": _seconds(self.data.get("waittime")),
+            "recorded": bool(self.data.get("recording_file")),
             "data": storable(self.data),
         }
         return row | ({"answers": self.answers} if self.is_new else {})
+
+
+def _seconds(value: Any) -> int | None:
+    """What a column of seconds keeps of a value; None if it is not a whole number."""
+    return min(max(value, 0), _LONGEST) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _has_hangup(values: Mapping[str, Any]) -> bool:
@@ -110,9 +118,10 @@ def _has_hangup(values: Mapping[str, Any]) -> bool:
 _REPORTED = (
     "direction", "caller", "caller_name", "dst", "extension", "started_on", "answered_on", "ended_on", "disposition",
 )  # fmt: skip
+_LONGEST = 2**31 - 1
 _FIXED = frozenset({"direction", "started_on"})  # by the first report; later ones do not change them
 _CALL: Table = Base.metadata.tables["call"]
-_ALSO_WRITTEN = ("project_id", "pbx_id", "linkedid", "data", "person")
+_ALSO_WRITTEN = ("project_id", "pbx_id", "linkedid", "data", "person", "talk", "wait", "recorded")
 _UPDATE = Update(_CALL, ("id",), (*_REPORTED, *_ALSO_WRITTEN))
 _INSERT = Insert(_CALL, ("id", "answers", *_REPORTED, *_ALSO_WRITTEN))
 _LIVE_CALL: Table = Base.metadata.tables["live_call"]

@@ -5,7 +5,7 @@ import re
 from sqlalchemy import ColumnElement, String, and_, literal_column
 
 from pbxhub.store.history import Call
-from pbxhub.webhooks.phones import person_of
+from pbxhub.webhooks.phones import national_digits, person_of
 
 _NUMBER = re.compile(r"[+0-9 ()./-]+")
 _TAIL = 7  # digits: as many as a local number has, and as the index ix_call_project_tail
@@ -13,11 +13,11 @@ _TAIL_OF_PERSON = literal_column("substr(call.person, length(call.person) - 6)",
 
 
 def spellings(text: str, country: str) -> tuple[str, ...]:
-    """The forms in which a PBX may have written the number: as typed, bare digits, international; with and without
-    "+"."""
+    """The forms in which a PBX may have written the number: as typed, bare digits, international and national; with and
+    without "+"."""
     digits = _digits(text)
     person = person_of(text, country) if country and digits else ""
-    bare = [text.lstrip("+"), digits, person.lstrip("+")]
+    bare = [text.lstrip("+"), digits, person.lstrip("+"), national_digits(text, country) if country else ""]
     return tuple(dict.fromkeys((text, *(form for each in bare if each for form in (each, f"+{each}")))))
 
 

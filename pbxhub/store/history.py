@@ -5,13 +5,17 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import (
+    Boolean,
+    ColumnElement,
     ForeignKey,
     Index,
     Integer,
     String,
     UniqueConstraint,
     Uuid,
+    false,
     func,
+    literal_column,
     select,
     text,
 )
@@ -21,6 +25,12 @@ from pbxhub.calls.stages import JSON
 from pbxhub.store.columns import JsonColumn, UtcDateTime, one_of
 from pbxhub.store.session import Base
 
+COMMON_DISPOSITIONS = ("", "ANSWERED", "NO ANSWER")
+RARE_DISPOSITION: ColumnElement[bool] = literal_column("disposition NOT IN ('', 'ANSWERED', 'NO ANSWER')")
+"""Part of a query for another disposition: then the small index of those calls serves it."""
+
+_SHOWN = ("direction", "disposition", "talk", "recorded")
+
 
 class Call(Base):
     """One call on one PBX. Open while ended_on is empty."""
@@ -28,7 +38,8 @@ class Call(Base):
     __tablename__ = "call"
     __table_args__ = (
         UniqueConstraint("pbx_id", "linkedid"),
-        Index("ix_call_project_started", "project_id", "started_on"),
+        # account/call_filter.py and call_report.py decide by these columns, and read the rest of chosen calls only
+        Index("ix_call_project_started", "project_id", "started_on", *_SHOWN, "extension", "dst", "wait"),
         Index(
             "ix_call_open",
             "pbx_id",
@@ -38,7 +49,16 @@ class Call(Base):
         Index("ix_call_project_caller", "project_id", "caller"),
         Index("ix_call_project_person_started", "project_id", "person", "started_on"),
         Index("ix_call_project_tail", "project_id", text("substr(person, length(person) - 6)")),  # call_numbers.py
-        Index("ix_call_project_dst", "project_id", "dst"),
+        Index("ix_call_project_dst_started", "project_id", "dst", "started_on", *_SHOWN, "extension"),
+        Index("ix_call_project_extension_started", "project_id", "extension", "started_on", *_SHOWN),
+        Index(
+            "ix_call_rare_disposition",
+            "project_id",
+            "disposition",
+            "started_on",
+            sqlite_where=RARE_DISPOSITION,
+            postgresql_where=RARE_DISPOSITION,
+        ),
     )
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
@@ -55,6 +75,9 @@ class Call(Base):
     answered_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
     disposition: Mapped[str] = mapped_column(String(40), default="")
+    talk: Mapped[int | None] = mapped_column(Integer)  # seconds; None while the call is in progress
+    wait: Mapped[int | None] = mapped_column(Integer)  # seconds to the first pickup, or to the end; None: not known
+    recorded: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())  # its file is known
     # catalogue values as JSON (times as ISO 8601 UTC); grows with each stage
     data: Mapped[dict[str, JSON]] = mapped_column(JsonColumn, default=dict)
     # what the webhooks of this call answered, for the next ones and the dialplan (webhook.*, response_*, saved names)

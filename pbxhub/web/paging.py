@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -11,7 +10,6 @@ from flask import request
 PAGE = 50
 _MOST = 500  # rows shown at once
 T = TypeVar("T")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +46,3 @@ def read_uuid(text: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return None
-
-
-def moment_key() -> tuple[datetime, UUID] | None:
-    """The key of ?before=, for lists ordered by a time and then an id."""
-    stamp, _, rest = request.args.get("before", "").partition(".")
-    row = read_uuid(rest)
-    if row is None or not stamp.isascii() or not stamp.isdigit() or len(stamp) > 17:
-        return None
-    return _EPOCH + timedelta(microseconds=int(stamp)), row
-
-
-def write_moment_key(moment: datetime, row: UUID) -> str:
-    """What moment_key reads."""
-    return f"{(moment - _EPOCH) // timedelta(microseconds=1)}.{row}"

@@ -1,5 +1,6 @@
 """Reads phone numbers with the library phonenumbers, for the parameters and for the filter e164."""
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -54,6 +55,14 @@ def _spell(text: str, country: str) -> Spelled:
 def person_of(text: str, country: str) -> str:
     """One caller, however written: the E.164 form, else the number as it came; empty when it is hidden."""
     return "" if is_hidden(text) else spell(text, country).e164 or text.strip()
+
+
+def national_digits(text: str, country: str) -> str:
+    """How the number is dialled within the country, in digits: 0441234567; "" for a number of another country."""
+    spelled = spell(text, country)
+    if spelled.number is None or spelled.country != country:
+        return ""
+    return re.sub(r"\D", "", phonenumbers.format_number(spelled.number, phonenumbers.PhoneNumberFormat.NATIONAL))
 
 
 def _read(text: str, country: str | None) -> phonenumbers.PhoneNumber | None:

@@ -20,6 +20,9 @@ _LOOKS = {
 PAGES = {
     "dashboard": "/projects/{p}/dashboard",
     "calls": "/projects/{p}/calls",
+    "calls-filters": "/projects/{p}/calls?employee=101&recorded=yes > .more-button",
+    "report": "/projects/{p}/calls/report?last=30d",
+    "report-numbers": "/projects/{p}/calls/report?last=30d&by=number",
     "search": "/projects/{p}/search?q=crm",
     "call": "/projects/{p}/calls > table .row-link",
     "call-events": "/projects/{p}/calls > table .row-link > a[href$='/events']",

@@ -183,6 +183,7 @@ def _call(
         caller_name=data["caller_name"], dst=data["dst"], extension=extension, started_on=start,
         answered_on=start + timedelta(seconds=8) if answered else None, ended_on=None if is_open else end,
         disposition="" if is_open else over["disposition"], data=data if is_open else {**data, **over},
+        talk=None if is_open else over["billsec"], wait=None if is_open else 8 if answered else 21,
     )  # fmt: skip
     session.add(call)
     session.flush()

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from pbxhub.account.exported_text import harmless
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
-from pbxhub.web.pages.exports import harmless
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
 from pbxhub.wsgi.current import now
 from tests.support.people import Browser, People

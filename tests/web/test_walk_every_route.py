@@ -31,6 +31,7 @@ SIGNED_IN = {
 }  # fmt: skip
 VIEWER = {
     "dashboard.index", "calls.index", "calls.live", "calls.card", "calls.events", "calls.recording",
+    "calls.report", "exports.calls",
     "deliveries.index", "deliveries.newer",
     "deliveries.detail", "errors.index", "errors.strip", "errors.resends", "exports.deliveries", "pbxs.index",
     "pbxs.detail", "pbxs.dial_plan", "pbxs.state", "people.employees", "numbers.index", "members.index",

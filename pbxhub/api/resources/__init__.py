@@ -7,6 +7,7 @@ from pbxhub.api.resources import (  # noqa: F401 - their routes are on the one o
     webhook_trials,
 )
 from pbxhub.api.resources.account import account
+from pbxhub.api.resources.call_reports import journal
 from pbxhub.api.resources.calls import calls
 from pbxhub.api.resources.connections import connections
 from pbxhub.api.resources.events import events
@@ -15,4 +16,4 @@ from pbxhub.api.resources.history import history
 from pbxhub.api.resources.hooks import hooks
 from pbxhub.api.resources.webhooks import webhooks
 
-BLUEPRINTS = (account, webhooks, connections, calls, history, events, hooks, catalogue)
+BLUEPRINTS = (account, webhooks, connections, calls, journal, history, events, hooks, catalogue)

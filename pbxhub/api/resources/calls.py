@@ -7,15 +7,16 @@ from flask import request
 
 from pbxhub.account.access import Access
 from pbxhub.account.call_events import events_of
-from pbxhub.account.call_history import CallFilter, all_calls, find_call, orders_of, stages_of
+from pbxhub.account.call_history import all_calls, find_call, orders_of, read_place, stages_of, write_place
 from pbxhub.account.call_orders import CallOrder, add_to_call, cancel_call, order_call
 from pbxhub.account.secret_visibility import visible_url, visible_values
 from pbxhub.api import schemas
 from pbxhub.api.answers import page
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
-from pbxhub.api.problems import accepted
-from pbxhub.api.resources.history import uuid_after
+from pbxhub.api.problems import accepted, wrong_field
+from pbxhub.api.resources.call_reports import call_filter
+from pbxhub.api.resources.history import NO_PLACE
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.wsgi.current import reading, writing
@@ -25,23 +26,25 @@ _ORDERED = ("id", "status", "reason", "name", "mobile_number", "from_number", "a
 calls = Blueprint("calls", __name__, description="Calls, and calls ordered by programs")
 _PLAIN = (
     "linkedid", "direction", "caller", "caller_name", "dst", "extension", "started_on", "answered_on", "ended_on",
-    "disposition",
+    "disposition", "talk", "wait", "recorded",
 )  # fmt: skip
 
 
 @calls.get("/calls")
-@calls.arguments(schemas.CallFilter, location="query")
+@calls.arguments(schemas.CallList, location="query")
 @calls.response(200, schemas.page_of(schemas.Call))
 @needs("account.read")
 def index(wanted: dict[str, Any]) -> Any:
-    """The calls of the project, newest first."""
-    before = uuid_after(wanted)
+    """The calls of the project, those that began last first."""
+    before = read_place(wanted["after"])
+    if wanted["after"] and before is None:
+        wrong_field("after", NO_PLACE)
     with reading() as session:
         access = enter(session)
-        which = CallFilter(wanted["number"], wanted["direction"])
-        rows = all_calls(session, access, which, before, wanted["limit"] + 1)
+        rows = all_calls(session, access, call_filter(session, access, wanted), before, wanted["limit"] + 1)
         ordered = orders_of(session, rows)
-        return page([_shown(access, row, ordered.get(row.id)) for row in rows], wanted["limit"], lambda row: row["id"])
+        found = page(rows, wanted["limit"], write_place)
+        return {**found, "items": [_shown(access, row, ordered.get(row.id)) for row in found["items"]]}
 
 
 @calls.post("/calls")

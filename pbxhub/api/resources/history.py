@@ -21,6 +21,7 @@ from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.wsgi.current import now, reading, writing
 
 history = Blueprint("deliveries", __name__, description="What was sent, and what came back")
+NO_PLACE = "is not the key of a page; use `next` of the previous page"
 _SHOWN = (
     "id", "webhook_id", "call_id", "stage_event_id", "kind", "state", "attempts", "method", "outcome", "message",
     "status_code", "duration_ms", "due_at", "created_on", "finished_on", "checked_on",
@@ -124,7 +125,7 @@ def uuid_after(wanted: dict[str, Any]) -> UUID | None:
     try:
         return UUID(wanted["after"])
     except ValueError:
-        wrong_field("after", "is not the key of a page; use `next` of the previous page")
+        wrong_field("after", NO_PLACE)
 
 
 def _selection(data: dict[str, Any]) -> Selection:

@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, fields, validate
+from marshmallow import Schema, fields, validate
 
 from pbxhub.api.answers import MOST
 from pbxhub.wsgi.request_checks import LARGEST_ID
@@ -38,9 +38,6 @@ def times(**options: Any) -> fields.AwareDateTime:
 
 class Paging(Schema):
     """Arguments of every list."""
-
-    class Meta:
-        unknown = EXCLUDE
 
     limit = fields.Integer(load_default=50, validate=validate.Range(1, MOST))
     after = fields.String(load_default="", **given("`next` of the page before"))

@@ -4,6 +4,8 @@ from marshmallow import Schema, fields, validate
 
 from pbxhub.api.schemas.base import LARGEST_ID, Paging, given, text, times
 
+_SECONDS = validate.Range(0, 2**31 - 1)
+
 
 class Ordered(Schema):
     """An order and its outcome."""
@@ -41,13 +43,59 @@ class Call(Schema):
     answered_on = times(allow_none=True)
     ended_on = times(allow_none=True)
     disposition = fields.String(allow_none=True)
+    talk = fields.Integer(allow_none=True, **given("seconds; null while the call is in progress"))
+    wait = fields.Integer(allow_none=True, **given("seconds to the first pickup, or to the end"))
+    recorded = fields.Boolean(allow_none=True, **given("whether there is a recording"))
     values = fields.Dict(**given("all values of the call, by parameter name"))
     ordered = fields.Nested(Ordered, allow_none=True)
 
 
-class CallFilter(Paging):
+class Period(Schema):
+    since = times(load_default=None, **given("calls that began then or later"))
+    until = times(load_default=None, **given("calls that began earlier"))
     direction = fields.String(load_default="", validate=validate.OneOf(["", "incoming", "outgoing", "internal"]))
-    number = text(80, load_default="", **given("number of the outside party, exactly"))
+
+
+class CallFilter(Period):
+    """All given filters must match."""
+
+    disposition = text(40, load_default="", **given("ANSWERED, NO ANSWER, BUSY …"))
+    number = text(80, load_default="", **given("outside number or DID, however it is written"))
+    extension = text(80, load_default="", **given("of the employee who answered, or was called last"))
+    employee_id = fields.Integer(
+        load_default=None, validate=validate.Range(1, LARGEST_ID), **given("card whose extension the call has")
+    )
+    did = text(80, load_default="", **given("your number that was called, however it is written"))
+    least_talk = fields.Integer(load_default=None, validate=_SECONDS, **given("seconds of talk, at least"))
+    most_talk = fields.Integer(load_default=None, validate=_SECONDS, **given("seconds of talk, at most"))
+    recorded = fields.Boolean(load_default=None, **given("whether there is a recording"))
+
+
+class CallList(CallFilter, Paging):
+    """Of a list."""
+
+
+class ReportFilter(Period):
+    by = fields.String(load_default="employee", validate=validate.OneOf(["employee", "number"]),
+                       **given("count by the employee of the call, or by the number that was called"))  # fmt: skip
+
+
+class Counted(Schema):
+    """The calls of one employee or number that are over."""
+
+    key = fields.String(**given("extension or DID; empty for the total"))
+    name = fields.String(**given("from the employee's card, or the number's label"))
+    calls = fields.Integer()
+    answered = fields.Integer()
+    missed = fields.Integer(**given("incoming calls that nobody answered"))
+    talk = fields.Integer(**given("seconds of all of them"))
+    average_talk = fields.Integer(allow_none=True, **given("seconds of an answered call"))
+    average_wait = fields.Integer(allow_none=True, **given("seconds until an incoming call was answered or given up"))
+
+
+class CallCounts(Schema):
+    items = fields.List(fields.Nested(Counted), attribute="rows", **given("the busiest first, 500 at most"))
+    total = fields.Nested(Counted)
 
 
 class CallbackArgs(Schema):

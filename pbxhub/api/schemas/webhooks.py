@@ -1,6 +1,6 @@
 """Webhooks: set up, tried, copied, exported; ready-made ones and the parameters."""
 
-from marshmallow import EXCLUDE, Schema, fields, validate
+from marshmallow import Schema, fields, validate
 
 from pbxhub.api.schemas.base import LARGEST_ID, ProblemError, given, ruled, text, times
 from pbxhub.webhooks.catalogue import STAGES
@@ -46,9 +46,6 @@ class WebhookSet(Schema):
 
 
 class SetNamed(Schema):
-    class Meta:
-        unknown = EXCLUDE
-
     name = text(200, least=1, required=True, **given("name of the set"))
 
 
@@ -149,16 +146,10 @@ class File(Schema):
 
 
 class ExportOptions(Schema):
-    class Meta:
-        unknown = EXCLUDE
-
     set = text(200, load_default="", **given("only the events of this set"))
 
 
 class ImportOptions(Schema):
-    class Meta:
-        unknown = EXCLUDE
-
     dry_run = fields.Boolean(load_default=False, **given("only say what would change"))
 
 

@@ -9,32 +9,36 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.call_events import events_of, recording_of
+from pbxhub.account.call_filter import CallFilter
 from pbxhub.account.call_history import (
-    CallFilter,
     call_of,
     count_ended_since,
     deliveries_of,
     ended_calls,
     live_calls,
     questions_of,
+    read_place,
     stages_of,
+    write_place,
 )
+from pbxhub.account.call_report import By, report_calls
 from pbxhub.account.call_timeline import Timeline, timeline_of
-from pbxhub.account.names import names_of
+from pbxhub.account.names import choices, names_of
 from pbxhub.account.omitted import omitted, send_after_all
 from pbxhub.account.refusals import ConflictError
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import Call, StageEvent
-from pbxhub.web.delivery_filter import times_of
+from pbxhub.web.call_list_filter import DIRECTIONS, DISPOSITIONS, calls_of_request
+from pbxhub.web.filter_fields import FieldReader
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
 from pbxhub.web.pages.recordings import recording_link
-from pbxhub.web.paging import Page, moment_key, page_size, read_uuid, write_moment_key
+from pbxhub.web.paging import Page, page_size, read_uuid
 from pbxhub.wsgi.current import hub, now, reading, writing
 
 pages = Blueprint("calls", __name__, url_prefix="/projects/<int:project_id>/calls")
 
-DISPOSITIONS = ("ANSWERED", "NO ANSWER", "BUSY", "DECLINE", "FAILED", "NO-FORWARD", "PROPER", "REPEATED", "VOICEMAIL")
+_DAYS_REPORTED = "7d"
 
 
 @pages.get("")
@@ -42,12 +46,31 @@ def index(project_id: int) -> ResponseReturnValue:
     """Live calls on top, then the history, newest first."""
     with reading() as session:
         access = enter(session, project_id)
-        wanted = _filter(access)
-        page = _history(session, access, wanted)
-        template = "calls/_rows.html" if "HX-Request" in request.headers else "calls/index.html"
+        wanted = calls_of_request(session, access)
+        page = _history(session, access, wanted.selection)
+        if "HX-Request" in request.headers:
+            names = names_of(session, project_id, page.rows)
+            return render_template("calls/_rows.html", page=page, wanted=wanted, names=names)
         live = live_calls(session, access)
         names = names_of(session, project_id, (*page.rows, *(one for one, _ in live)))
-        return render_template(template, page=page, live=live, wanted=wanted, dispositions=DISPOSITIONS, names=names)
+        return render_template(
+            "calls/index.html", page=page, live=live, wanted=wanted, dispositions=DISPOSITIONS, names=names,
+            choices=choices(session, access),
+        )  # fmt: skip
+
+
+@pages.get("/report")
+def report(project_id: int) -> ResponseReturnValue:
+    """What employees, or numbers, did in a period: the last seven days unless another one is chosen."""
+    with reading() as session:
+        access = enter(session, project_id)
+        given = {"last": _DAYS_REPORTED, **request.args} if not _says_when() else dict(request.args)
+        read = FieldReader({name: text for name, text in given.items() if text})
+        since, until = read.time_range(access.zone)
+        by: By = "number" if read.choice("by", _("Report"), ("employee", "number")) == "number" else "employee"
+        direction = read.choice("direction", _("Direction"), DIRECTIONS)
+        found = report_calls(session, access, CallFilter(direction=direction, since=since, until=until), by)
+        return render_template("calls/report.html", found=found, by=by, given=given)
 
 
 @pages.get("/live")
@@ -129,15 +152,11 @@ def _endpoint(call: Call) -> str:
     return str(channel or "").rpartition("-")[0]
 
 
-def _filter(access: Access) -> CallFilter:
-    """What the list shows; every field is a part of the link."""
-    read = request.args.get
-    since, until = times_of(request.args, access.zone)
-    return CallFilter(read("number", "").strip()[:80], read("direction", ""), read("disposition", ""), since, until)
+def _says_when() -> bool:
+    return any(request.args.get(name) for name in ("last", "from", "to"))
 
 
 def _history(session: Session, access: Access, wanted: CallFilter) -> Page[Call]:
     size = page_size()
-    rows = ended_calls(session, access, wanted, moment_key(), size + 1)
-    more = rows[size - 1] if len(rows) > size else None
-    return Page(rows[:size], write_moment_key(more.started_on, more.id) if more else "")
+    rows = ended_calls(session, access, wanted, read_place(request.args.get("before", "")), size + 1)
+    return Page(rows[:size], write_place(rows[size - 1]) if len(rows) > size else "")

@@ -21,7 +21,8 @@ from pbxhub.account.resending import (
 )
 from pbxhub.account.statistics import deliveries_of_day, paused, problems, waiting
 from pbxhub.delivery.outbox import Selection, count_by_webhook
-from pbxhub.web.delivery_filter import DeliveryFilter, moment_of
+from pbxhub.web.delivery_filter import DeliveryFilter
+from pbxhub.web.filter_fields import moment_of
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
 from pbxhub.web.paging import read_uuid

@@ -1,20 +1,19 @@
-"""Deliveries as CSV and JSON lines, with the filters of the list."""
+"""Calls and deliveries as CSV and JSON lines, with the filters of their lists."""
 
-import csv
-import io
-import json
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flask import Blueprint, Response, abort
 from flask.typing import ResponseReturnValue
 
 from pbxhub.account.access import Access
+from pbxhub.account.call_export import CALL_COLUMNS, exported_calls
 from pbxhub.account.deliveries import exported
+from pbxhub.account.exported_text import MIMETYPES, text_of
 from pbxhub.account.secret_visibility import visible_text
 from pbxhub.redaction import redact_url
 from pbxhub.store.session import Database
+from pbxhub.web.call_list_filter import calls_of_request
 from pbxhub.web.delivery_filter import DeliveryFilter
 from pbxhub.web.page_access import enter
 from pbxhub.wsgi.current import hub, reading
@@ -25,18 +24,31 @@ _COLUMNS = ("id", "time", "webhook", "stage", "caller", "called", "state", "outc
             "attempts", "duration_ms", "method", "url")  # fmt: skip
 
 
+@pages.get("/calls.<kind>")
+def calls(project_id: int, kind: str) -> ResponseReturnValue:
+    """Every call of the filter that is over, newest first. kind: csv or jsonl."""
+    with reading() as session:
+        access = enter(session, project_id)
+        wanted = calls_of_request(session, access).selection
+    return _file("calls", kind, CALL_COLUMNS, exported_calls(hub().database, access, wanted))
+
+
 @pages.get("/<which>.<kind>")
 def deliveries(project_id: int, which: str, kind: str) -> ResponseReturnValue:
     """which: deliveries or errors; kind: csv or jsonl. At most deliveries.MOST_EXPORTED rows, newest first."""
-    if which not in ("deliveries", "errors") or kind not in ("csv", "jsonl"):
+    if which not in ("deliveries", "errors"):
         abort(404)
     with reading() as session:
         access = enter(session, project_id)
     wanted = DeliveryFilter.of_request(access, unchecked=which == "errors")
-    rows = _rows(hub().database, access, wanted)
-    content, mimetype = (_csv(rows), "text/csv") if kind == "csv" else (_lines(rows), "application/x-ndjson")
+    return _file(which, kind, _COLUMNS, _rows(hub().database, access, wanted))
+
+
+def _file(which: str, kind: str, columns: Sequence[str], rows: Iterator[dict[str, Any]]) -> Response:
+    if kind not in MIMETYPES:
+        abort(404)
     name = f'attachment; filename="{which}.{kind}"'
-    return Response(content, mimetype=mimetype, headers={"Content-Disposition": name})
+    return Response(text_of(kind, columns, rows), mimetype=MIMETYPES[kind], headers={"Content-Disposition": name})
 
 
 def _rows(database: Database, access: Access, wanted: DeliveryFilter) -> Iterator[dict[str, Any]]:
@@ -49,34 +61,3 @@ def _rows(database: Database, access: Access, wanted: DeliveryFilter) -> Iterato
             redact_url(row.url),
         )  # fmt: skip
         yield dict(zip(_COLUMNS, values, strict=True))
-
-
-def _lines(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
-    for row in rows:
-        yield json.dumps(row, ensure_ascii=False) + "\n"
-
-
-def _csv(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
-    yield "\ufeff" + _csv_line(_COLUMNS)
-    for row in rows:
-        yield _csv_line([harmless(value) for value in row.values()])
-
-
-def _csv_line(values: Any) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer).writerow(values)
-    return buffer.getvalue()
-
-
-def harmless(value: Any) -> Any:
-    """A text that a spreadsheet would run as a formula gets an apostrophe, in front of each place where one may begin:
-    the start, and what a spreadsheet that expects another separator takes for the next cell. A phone number stays as
-    it is: as a formula, +380441234567 is that number."""
-    return value if not isinstance(value, str) or _PHONE.fullmatch(value) else _FORMULA.sub(r"\1'\2", value)
-
-
-_PHONE = re.compile(r"\+[0-9]{2,20}", re.ASCII)
-# The signs of OWASP's page on CSV injection, the full-width ones of East Asian spreadsheets, and what stands unseen
-# before them. A line break or a tab is where a cell may begin, too, the first of several.
-_UNSEEN = r"[\s\x00-\x20\u200b\ufeff]"
-_FORMULA = re.compile(rf"(^|[;,\"]|(?<!{_UNSEEN})[\t\r\n])({_UNSEEN}*+[=+\-@|%\uff1d\uff0b\uff0d\uff20])")

@@ -7,7 +7,7 @@ from pbxhub.account.names import names_of
 from pbxhub.account.refusals import ConflictError
 from pbxhub.account.replays import EVER, lacking, send_lacking
 from pbxhub.account.webhooks import webhook_of
-from pbxhub.web.delivery_filter import moment_of, times_of
+from pbxhub.web.filter_fields import moment_of, times_of
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
 from pbxhub.web.pages.errors import RATES, rate_of

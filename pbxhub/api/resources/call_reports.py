@@ -1,0 +1,71 @@
+"""The journal of calls for other programs: counted, and as files."""
+
+from typing import Any
+
+from flask import Response
+from sqlalchemy.orm import Session
+
+from pbxhub.account.access import Access
+from pbxhub.account.call_export import CALL_COLUMNS, exported_calls
+from pbxhub.account.call_filter import CallFilter, extension_of
+from pbxhub.account.call_report import report_calls
+from pbxhub.account.exported_text import MIMETYPES, text_of
+from pbxhub.api import schemas
+from pbxhub.api.authentication import enter, needs
+from pbxhub.api.blueprint import Blueprint
+from pbxhub.api.problems import wrong_field
+from pbxhub.wsgi.current import hub, reading
+
+journal = Blueprint("journal", __name__, description="Calls as files, and reports on them")
+
+
+@journal.get("/calls/report")
+@journal.arguments(schemas.ReportFilter, location="query")
+@journal.response(200, schemas.CallCounts)
+@needs("account.read")
+def report(wanted: dict[str, Any]) -> Any:
+    """Calls, answered and missed ones, talk and wait, by employee or by number; all of them, or of a period."""
+    by = wanted.pop("by")
+    with reading() as session:
+        return report_calls(session, enter(session), CallFilter(**wanted), by)
+
+
+@journal.get("/calls/export.csv")
+@journal.arguments(schemas.CallFilter, location="query")
+@journal.response(200, {"type": "string"}, content_type="text/csv")
+@needs("account.read")
+def as_csv(wanted: dict[str, Any]) -> Any:
+    """The calls that are over, newest first, for spreadsheets."""
+    return _file("csv", wanted)
+
+
+@journal.get("/calls/export.jsonl")
+@journal.arguments(schemas.CallFilter, location="query")
+@journal.response(200, {"type": "string"}, content_type="application/x-ndjson")
+@needs("account.read")
+def as_json_lines(wanted: dict[str, Any]) -> Any:
+    """The calls that are over, newest first, an object in each line."""
+    return _file("jsonl", wanted)
+
+
+def call_filter(session: Session, access: Access, wanted: dict[str, Any]) -> CallFilter:
+    """The filter among the arguments of a request."""
+    plain = {name: wanted[name] for name in _PLAIN}
+    extensions = [wanted["extension"]] if wanted["extension"] else []
+    if wanted["employee_id"] is not None:
+        found = extension_of(session, access, wanted["employee_id"])
+        extensions.append(wrong_field("employee_id", "is no employee of this project") if found is None else found)
+    return CallFilter(whole_number=True, extensions=extensions, **plain)
+
+
+_PLAIN = ("number", "direction", "disposition", "since", "until", "did", "least_talk", "most_talk", "recorded")
+
+
+def _file(kind: str, wanted: dict[str, Any]) -> Response:
+    with reading() as session:
+        access = enter(session)
+        which = call_filter(session, access, wanted)
+    return Response(
+        text_of(kind, CALL_COLUMNS, exported_calls(hub().database, access, which)), mimetype=MIMETYPES[kind],
+        headers={"Content-Disposition": f'attachment; filename="calls.{kind}"'},
+    )  # fmt: skip
