@@ -102,7 +102,7 @@ def bed(folder: Path, chance: random.Random, pbxs: int, through: str = "url", bu
         yield one
     finally:
         for host in hosts:
-            host.destroy()
+            host.power_off()
 
 
 def start_haproxy(host: Host) -> None:

@@ -102,7 +102,7 @@ class PostgresCluster:
 def url_of(places: Sequence[tuple[str, int]]) -> str:
     """As docs/operations/high-availability.md has it."""
     hosts = ",".join(f"{host}:{port}" for host, port in places)
-    return f"postgresql+psycopg://pbxhub:{PASSWORD}@{hosts}/pbxhub{'?connect_timeout=2' if len(places) > 1 else ''}"
+    return f"postgresql+psycopg://pbxhub:{PASSWORD}@{hosts}/pbxhub"
 
 
 def _variables(file: str, host: Host) -> dict[str, str]:

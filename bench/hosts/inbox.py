@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from hosts.judge import Arrival
 
-ANSWER_AFTER = 0.2
+ANSWER_AFTER = 0.5
 """Seconds: at any fault some requests are in flight, which have arrived and are not recorded."""
 
 
