@@ -1,7 +1,9 @@
 """Runs by their seeds: the same seed gives the same run. A run that fails is made as short as possible."""
 
+import atexit
 import hashlib
 import random
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +38,9 @@ class Run:
 
 @cache
 def _folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="simulation-", dir=_MEMORY if _MEMORY.is_dir() else None))
+    folder = tempfile.mkdtemp(prefix="simulation-", dir=_MEMORY if _MEMORY.is_dir() else None)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 @cache
