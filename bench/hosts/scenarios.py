@@ -103,9 +103,9 @@ def _take_over(one: Bed, number: int) -> None:
     (victim.power_off if name == "power" else victim.cut)()
     await_until(lambda: _has_all(one, heir), "60s")
     taken = time.time() - begin
-    one.lossy.append((begin, time.time()))
     HEALS[name](one, victim)
     one.await_whole()
+    one.lossy.append((begin, time.time()))  # the victim's share goes back to it: again nobody hears it for a moment
     print(
         f"{number:3}. {name} of {victim.name}: {heir.name} is logged in at all PBXs after {taken:.1f} s, "
         f"load {os.getloadavg()[0]:.0f}",
