@@ -59,7 +59,7 @@ hosts: $(READY) ## four hosts in network namespaces, their power and cables cut;
 	@$(BIN)/python bench/hosts $(HOSTS)
 
 chaos: $(READY) ## tracker and outbox while everything fails, by a seed: make chaos SEED=7 STEPS=1000000
-	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS))
+	@$(BIN)/python -m tests.support.simulation $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS))
 
 pbx: $(READY) packages ## a real Asterisk with asterisk-conf/ on loopback, for trying by hand
 	@$(BIN)/python -m pbxhub.testing.pbx.asterisk_by_hand

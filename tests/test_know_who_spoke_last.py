@@ -7,7 +7,8 @@ import pytest
 
 from pbxhub.agi.ask_webhook import Asked, Caller, put_together
 from pbxhub.agi.wire import AgiCall
-from pbxhub.store.accounts import Employee
+from pbxhub.store.accounts import Employee, Pbx
+from pbxhub.store.agi_tokens import AgiAddress
 from pbxhub.store.session import Database
 from pbxhub.webhooks.spec import Parameter, RequestSpec, Steering, WebhookSpec
 from tests.support.outbox_world import BEFORE, World, at, context_of, report
@@ -84,7 +85,10 @@ def ask(world: World, **steering: Any) -> Asked:
     request = RequestSpec(url="http://127.0.0.1:9/")
     world.webhook("call.question", WebhookSpec(request, steering=Steering(**steering)), name="Route")
     call = AgiCall("", (), "PJSIP/trunk-1", "2.1", "+380441234567", b"", "380445556677", "from-trunk", "s")
-    asked = put_together(context_of(world.database), Caller(world.pbx_id, "2.1", call, {}), "Route", at(500))
+    with world.database.read() as session:
+        pbx = session.get_one(Pbx, world.pbx_id)
+        address = AgiAddress(pbx.id, pbx.agi_salt)
+    asked = put_together(context_of(world.database), Caller(address, "2.1", call, {}), "Route", at(500))
     assert isinstance(asked, Asked)
     return asked
 

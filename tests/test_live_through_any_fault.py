@@ -1,6 +1,6 @@
 """Whatever a seed makes of clocks, receivers, the database and processes that die: no stage and no delivery is lost.
 
-The simulation is in tests/simulation. `make chaos SEED=7 STEPS=1000000` runs it as long as wanted.
+The simulation is in tests/support/simulation. `make chaos SEED=7 STEPS=1000000` runs it as long as wanted.
 """
 
 import subprocess
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.planted_bugs import BUGS
-from tests.simulation.runs import STEPS, Run, run, shorten
+from tests.support.simulation.planted_bugs import BUGS
+from tests.support.simulation.runs import STEPS, Run, run, shorten
 
 ROOT = Path(__file__).parents[1]
 RUNS = 10
@@ -29,7 +29,7 @@ def test_no_rule_is_broken_whatever_goes_wrong(seed: int) -> None:
 
 def test_a_seed_gives_the_same_run_in_every_process() -> None:
     here = run(3)
-    tell = "from tests.simulation.runs import run; print(run(3).digest)"
+    tell = "from tests.support.simulation.runs import run; print(run(3).digest)"
     environment = {"PYTHONHASHSEED": "1", "PYTHONPATH": str(ROOT)}
     there = subprocess.run([sys.executable, "-c", tell], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert there.stdout.strip() == here.digest, there.stderr

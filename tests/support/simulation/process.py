@@ -17,10 +17,10 @@ from pbxhub.delivery.worker import Worker
 from pbxhub.sending.exchange import Outgoing
 from pbxhub.store.database_errors import is_away
 from pbxhub.store.session import open_database
-from tests.simulation.faults import Faults, KilledError
-from tests.simulation.network import Wire
-from tests.simulation.stubs import run_inline
 from tests.support.outbox_world import LINKS, VAULT
+from tests.support.simulation.faults import Faults, KilledError
+from tests.support.simulation.network import Wire
+from tests.support.simulation.stubs import run_inline
 
 _NEVER: Any = None  # parts of a listener that are not asked here
 _FEW = 12  # events processed between two other steps

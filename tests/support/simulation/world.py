@@ -11,13 +11,13 @@ from pbxhub.delivery.outbox import Claimed, pause, resume
 from pbxhub.sending.exchange import Outgoing
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.spec import Retry, WebhookSpec
-from tests.simulation.network import Receivers, name_of
-from tests.simulation.phone_calls import PlayedPbx
-from tests.simulation.process import Process, Seat
-from tests.simulation.rules import BrokenRuleError, Rules
-from tests.simulation.snapshot import Snapshot, Watcher
-from tests.simulation.stubs import stubbed
 from tests.support import outbox_world
+from tests.support.simulation.network import Receivers, name_of
+from tests.support.simulation.phone_calls import PlayedPbx
+from tests.support.simulation.process import Process, Seat
+from tests.support.simulation.rules import BrokenRuleError, Rules
+from tests.support.simulation.snapshot import Snapshot, Watcher
+from tests.support.simulation.stubs import stubbed
 
 BEGAN = 1_900_000_000.0  # the true clock, in seconds since 1970, when a run begins
 FAULTS = 0.12  # how often something goes wrong in a step with the database

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from random import Random
 
-from tests.simulation.process import Process
-from tests.simulation.world import FAULTS, World
+from tests.support.simulation.process import Process
+from tests.support.simulation.world import FAULTS, World
 
 
 def _some(world: World, awake: bool = True) -> Process | None:

@@ -9,9 +9,9 @@ from pbxhub.sending.outcomes import LOST
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING
 from pbxhub.webhooks.retry import JITTER, delays_of
 from pbxhub.webhooks.spec import WebhookSpec
-from tests.simulation.network import AttemptName, Receivers
-from tests.simulation.phone_calls import PlayedPbx
-from tests.simulation.snapshot import AttemptRow, DeliveryRow, Snapshot
+from tests.support.simulation.network import AttemptName, Receivers
+from tests.support.simulation.phone_calls import PlayedPbx
+from tests.support.simulation.snapshot import AttemptRow, DeliveryRow, Snapshot
 
 SECOND = 1_000_000
 ENDED = (DELIVERED, FAILED)

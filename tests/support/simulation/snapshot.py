@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.simulation.network import AttemptName
+from tests.support.simulation.network import AttemptName
 
 
 class DeliveryRow(NamedTuple):

@@ -13,11 +13,11 @@ from random import Random
 
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import open_database
-from tests.simulation.planted_bugs import planted
-from tests.simulation.process import Seat
-from tests.simulation.rules import BrokenRuleError
-from tests.simulation.steps import draw
-from tests.simulation.world import PEOPLE, World
+from tests.support.simulation.planted_bugs import planted
+from tests.support.simulation.process import Seat
+from tests.support.simulation.rules import BrokenRuleError
+from tests.support.simulation.steps import draw
+from tests.support.simulation.world import PEOPLE, World
 
 STEPS = 150  # of one run
 _MEMORY = Path("/dev/shm")

@@ -4,19 +4,21 @@ import argparse
 import secrets
 import sys
 
-from tests.simulation.planted_bugs import BUGS
-from tests.simulation.runs import STEPS, Run, run, shorten
+from tests.support.simulation.planted_bugs import BUGS
+from tests.support.simulation.runs import STEPS, Run, run, shorten
 
 
 def _report(failed: Run, bug: str) -> None:
-    again = f"python -m tests.simulation --seed {failed.seed} --steps {STEPS}" + (f' --bug "{bug}"' if bug else "")
+    again = f"python -m tests.support.simulation --seed {failed.seed} --steps {STEPS}" + (
+        f' --bug "{bug}"' if bug else ""
+    )
     print(f"\n{failed.broken}\nThe same again: {again}\nMaking it shorter …", flush=True)
     shortest = shorten(failed, bug)
     print(f"{len(shortest.taken)} steps, and {shortest.broken}:\n  " + "\n  ".join(shortest.steps))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.support.simulation", description=__doc__)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000_000))
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--bug", choices=list(BUGS), default="", help="one that is planted, which must be found")
