@@ -1,9 +1,8 @@
 """Two listeners, or one and CEL, hear the same call; one of them misses a part of it. No stage is published twice."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from datetime import UTC, datetime
-from random import Random
 
 import pytest
 from sqlalchemy import select
@@ -26,23 +25,26 @@ from tests.support.hub import VAULT, add_pbx
 from tests.support.outbox_world import context_of
 from tests.support.recordings import EXPECTED, VERSIONS
 
-GAPS = 60  # of each recording; a few hundred are possible
 # Status does not tell who took a call by *8 from who was rung.
 UNKNOWABLE = {("16", "pickup"): {("incoming.forward", "102")}}
-Keys = set[tuple[str, str, str]]
+Key = tuple[str, str, str]
 
 
-def keys_of(reports: Iterable[CallReport]) -> Keys:
+def keys_of(reports: Iterable[CallReport]) -> set[Key]:
     return {(report.linkedid, stage.name, stage.key) for report in reports for stage in report.stages}
 
 
-def sample(version: str, name: str) -> list[tuple[int, int]]:
+def told_with_gaps(version: str, name: str) -> dict[frozenset[Key], str]:
+    """What a listener tells that misses a part of the recording, any part: each outcome with the first such part."""
     count = len(heard(version, name))
-    every = [(begin, end) for begin in range(count) for end in range(begin + 1, count + 1)]
-    return Random(name).sample(every, min(GAPS, len(every)))
+    told: dict[frozenset[Key], str] = {}
+    for begin in range(count):
+        for end in range(begin + 1, count + 1):
+            told.setdefault(frozenset(keys_of(with_gap(version, name, begin, end))), f"missing {begin} to {end}")
+    return told
 
 
-def told_too_often(published: Keys, undisturbed: Keys) -> set[tuple[str, str]]:
+def told_too_often(published: Set[Key], undisturbed: Set[Key]) -> set[tuple[str, str]]:
     """Stages of a destination that are published more often than they happened."""
     often, right = (
         Counter((call, name, key.partition("#")[0]) for call, name, key in keys) for keys in (published, undisturbed)
@@ -57,11 +59,24 @@ def test_a_listener_with_a_gap_adds_no_stage_to_those_of_another_or_of_cel(versi
     tracker = Tracker()
     told_by_cel = messages_of(rows_of(version, name), DEFAULT_INCOMING_CONTEXTS)
     cel = keys_of(report for message in told_by_cel for report in tracker.feed(message))
-    for begin, end in sample(version, name):
-        gap = keys_of(with_gap(version, name, begin, end))
+    for gap, which in told_with_gaps(version, name).items():
         for others in (undisturbed, cel):
             extra = told_too_often(gap | others, undisturbed) - UNKNOWABLE.get((version, name), set())
-            assert not extra, f"missing {begin} to {end}"
+            assert not extra, which
+
+
+@pytest.mark.parametrize(
+    ("version", "end", "stages"),
+    [
+        ("16", 22, ["before", "forward 102", "pickup 102", "after"]),
+        ("22", 21, ["before", "forward 102", "pickup 102", "after"]),
+        ("16", 23, ["before", "pickup 102", "after"]),  # the list of channels shows the caller with 102 already
+        ("22", 22, ["before", "pickup 102", "after"]),
+    ],
+)
+def test_a_transfer_heard_from_the_consultation_on_is_told_once(version: str, end: int, stages: list[str]) -> None:
+    told = [stage for report in with_gap(version, "attended_feature", 0, end) for stage in report.stages]
+    assert [f"{stage.name.removeprefix('incoming.')} {stage.key}".strip() for stage in told] == stages
 
 
 def write(database: Database, pbx_id: int, reports: Iterable[CallReport]) -> None:

@@ -39,8 +39,15 @@ def on_bridge(live: LiveCalls, message: Bridge) -> None:
     channel.bridged = channel.bridged or message.kind not in HOLDING
     if call.agent:
         _serve(live, message)
-    elif call.waiting or call.phase != "talking":
+    elif (call.waiting or call.phase != "talking") and not _begins_transfer(call, channel):
         connect(live, call, message.time)
+
+
+def _begins_transfer(call: TrackedCall, channel: Channel) -> bool:
+    """Whether a consultation of a feature code (*2) is being put through to the caller: its Local channel, which nobody
+    dialled, enters the caller's bridge. AttendedTransfer follows within a millisecond, and tells the stages."""
+    consulted = channel.name.endswith(";1") and not channel.hop
+    return call.direction == "incoming" and channel.local and consulted
 
 
 def _serve(live: LiveCalls, message: Bridge) -> None:

@@ -6,6 +6,7 @@ from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.pickups import pickup, talk_again
 from pbxhub.calls.sending_on import forward, leave, next_hop, ring_early
 from pbxhub.calls.state import Channel, SentOn, StageKey, TrackedCall
+from pbxhub.calls.talks import talkers
 
 
 def on_blind_transfer(live: LiveCalls, message: BlindTransfer) -> None:
@@ -44,12 +45,24 @@ def on_attended_transfer(live: LiveCalls, message: AttendedTransfer) -> None:
     call.transfer = SentOn("attended_transfer", _number(live, call, message.original), found.to)
     call.hangup_by = ""  # with a feature code, the transferer hangs up to complete the transfer: that ends nothing
     held_since = _leave_lines(call, found, message)
-    if call.direction == "incoming" and found.to and next_hop(call, message.time):
+    if _is_told(live, call, message):
+        found.give_to_caller(call)
+    elif call.direction == "incoming" and found.to and next_hop(call, message.time):
         call.move_pairs(call.channels.get(found.caller_line))
         forward(live, call, call.transfer, call.hop.number, message.time)
         _join(live, call, found, message)
     if call.phase == "sent_on" and held_since:
         call.talk_ended = held_since
+
+
+def _is_told(live: LiveCalls, call: TrackedCall, message: AttendedTransfer) -> bool:
+    """Whether the pickup that the transfer leads to is told already: 1. the hub misses the beginning of the call;
+    2. Asterisk connects the caller with the consulted party; 3. the hub reads the channels, and tells that these two
+    talk; 4. AttendedTransfer comes."""
+    with_another = call.party not in (message.original.uniqueid, message.second.uniqueid)
+    if call.direction != "incoming" or call.phase != "talking" or not with_another:
+        return False
+    return any(other.uniqueid == call.party for other in talkers(live, call, call.first))
 
 
 def _leave_lines(call: TrackedCall, found: Consultation, message: AttendedTransfer) -> float:
