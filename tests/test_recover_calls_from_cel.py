@@ -6,7 +6,7 @@ import re
 import shutil
 import sqlite3
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,8 @@ from pbxhub.ami.backfill import Backfill
 from pbxhub.ami.cel_file import CelFile
 from pbxhub.ami.channel_list import ChannelList
 from pbxhub.calls.ami_events import Bridge, Status, parse
-from pbxhub.calls.cel_calls import BEFORE_ALL, Place
+from pbxhub.calls.cel_calls import BEFORE_ALL, CelCalls, Place
+from pbxhub.calls.cel_rows import CelRow, read_row
 from pbxhub.calls.replay import read
 from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.calls.tracker import Tracker
@@ -607,6 +608,53 @@ def held(backfill: Backfill, seconds: float) -> list[str]:
         return [stage.name async for report in backfill.poll_held(at(seconds)) for stage in report.stages]
 
     return asyncio.run(look())
+
+
+class _Slow(CelFile):
+    """Its first reading lasts until go_on is set. asked: behind which places rows were read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), "iso-8859-1")
+        self.asked: list[Place] = []
+        self.go_on = threading.Event()
+
+    def rows_after(self, place: Place) -> list[tuple[Place, CelRow]] | None:
+        self.asked.append(place)
+        if len(self.asked) == 1:
+            self.go_on.wait(60)
+        return super().rows_after(place)
+
+
+def test_a_hub_that_stops_while_it_reads_cel_reads_each_row_once(cel: Path) -> None:
+    file = _Slow(cel)
+    backfill = Backfill(file, Place(-1), _tracker)
+    resync(backfill, -70, live=["1.1"])
+    assert heard_out(backfill, -50.9, ended_live("1.1", -51, answered=False)) == []
+    write_call(cel, "1.1", "1.2", NOON - 60)
+
+    async def collect(reports: AsyncIterator[CallReport]) -> list[str]:
+        return [stage.name async for report in reports for stage in report.stages]
+
+    async def scenario() -> None:
+        polled = asyncio.create_task(collect(backfill.poll(at(-50.8))))
+        await until(lambda: file.asked)
+        held = asyncio.create_task(collect(backfill.poll_held(at(-50.8))))
+        await asyncio.sleep(0)  # it has begun
+        file.go_on.set()
+        assert sorted([*await polled, *await held]) == sorted(ANSWERED)
+        assert file.asked.count(Place(-1)) == 1
+
+    run(scenario())
+
+
+def test_calls_that_merge_while_others_are_published_are_met_once() -> None:
+    calls = CelCalls()
+    for uniqueid, linkedid in (("1.1", "1.1"), ("2.1", "2.1"), ("3.1", "3.1")):
+        calls.add(Place(0), read_row({"uniqueid": uniqueid, "linkedid": linkedid}), 0.0)
+    met = iter(calls)
+    assert next(met).keys == {"1.1"}
+    calls.add(Place(0), read_row({"uniqueid": "3.1", "linkedid": "2.1"}), 0.0)
+    assert [call.keys for call in met] == [{"2.1", "3.1"}]
 
 
 def test_of_a_call_that_nobody_took_cel_tells_how_the_phones_of_the_gap_refused(cel: Path) -> None:

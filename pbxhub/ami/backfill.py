@@ -117,6 +117,7 @@ class Backfill:
         self._newest = 0.0  # the newest row, by Asterisk's clock
         self._touched = 0.0  # when a new row was last found
         self._failing = 0.0  # since when the file cannot be read; 0 while it can
+        self._reading = asyncio.Lock()  # a listener that closes calls poll_held() while poll() may be reading
 
     @property
     def cursor(self) -> Place:
@@ -207,7 +208,8 @@ class Backfill:
         """Finds where to start in CEL that was never read, if it can be read now. Call it before connecting."""
         if self._source:
             with suppress(CelUnreadableError):  # poll() tries again, and says so
-                await self._find_start(self._source, now.timestamp())
+                async with self._reading:
+                    await self._find_start(self._source, now.timestamp())
 
     async def _find_start(self, source: CelSource, now: float) -> None:
         """Rows older than the hub's first look are not published."""
@@ -216,15 +218,19 @@ class Backfill:
             self._read = newest or Place(BEFORE_ALL, f"{now:.6f}")
 
     async def _read_on(self, now: float) -> bool:
-        """Reads the next rows. True when there may be more."""
+        """Reads the next rows, each once, however many read at a time. True when there may be more."""
+        if self._source is None:
+            return False
+        async with self._reading:
+            return await self._read_rows(self._source, now)
+
+    async def _read_rows(self, source: CelSource, now: float) -> bool:
         try:
-            if self._source is None:
-                return False
-            await self._find_start(self._source, now)
-            rows = await asyncio.to_thread(self._source.rows_after, self._read)
+            await self._find_start(source, now)
+            rows = await asyncio.to_thread(source.rows_after, self._read)
             if rows is None:
                 self._begin_file()
-                rows = await asyncio.to_thread(self._source.rows_after, self._read) or []
+                rows = await asyncio.to_thread(source.rows_after, self._read) or []
         except CelUnreadableError as error:
             self._failing = self._failing or now
             if not error.busy or now - self._failing > _QUIET:

@@ -78,7 +78,8 @@ class CelCalls:
         self._read = 0
 
     def __iter__(self) -> Iterator[CelCall]:
-        return iter(list(self._calls))
+        """Those that are there at its turn: rows that are read meanwhile may merge two of them."""
+        return (call for call in list(self._calls) if call in self._calls)
 
     @property
     def before(self) -> Place | None:
