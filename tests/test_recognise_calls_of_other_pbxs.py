@@ -76,9 +76,9 @@ def test_only_the_star_is_special_in_a_pattern() -> None:
 
 
 def test_a_pattern_with_many_stars_does_not_hold_up_the_listener() -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     assert "a" * 60 not in IncomingContexts([f"{'*a' * 30}*b", "c"])
-    assert time.monotonic() - begun < 1
+    assert time.process_time() - begun < 2
     assert "from-abab-x" in IncomingContexts(["from-*ab*-x"])
     assert "from-ab" in IncomingContexts(["x*", "from*b"])
     assert "ab" not in IncomingContexts(["ab*b"])

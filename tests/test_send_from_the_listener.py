@@ -30,7 +30,7 @@ from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Receiver, Reply
 from pbxhub.webhooks.spec import Retry
 from tests.support.outbox_world import BEFORE, FORWARD, World, context_of, forward, report, spec
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from tests.support.working import states, working
 
 queues_of = due._queues
@@ -136,7 +136,7 @@ def test_what_is_to_be_tried_again_wakes_a_worker(
             tell(world, BEFORE)
             wait_until(lambda: attempts(world) == [["http_5xx"]])
             assert states(world) == {PENDING}
-            wait_until(lambda: len(seen) > 0, "a worker is woken", 2.0)
+            wait_until(lambda: len(seen) > 0, "a worker is woken", 2.0 if planted else PATIENCE)
 
 
 def test_what_a_frozen_sender_had_is_sent_by_a_worker_after_the_lease(database: Database, planted: bool) -> None:
@@ -146,7 +146,7 @@ def test_what_a_frozen_sender_had_is_sent_by_a_worker_after_the_lease(database: 
         with sender(database, receiver, FrozenWorker, timedelta(hours=1) if planted else timedelta(seconds=-9)):
             tell(world, BEFORE)
         with working(database, receiver), fails_if(planted):
-            wait_until(lambda: attempts(world) == [[LOST, "ok"]], "it is sent again", 5.0)
+            wait_until(lambda: attempts(world) == [[LOST, "ok"]], "it is sent again", 5.0 if planted else PATIENCE)
 
 
 def test_a_lost_answer_of_the_commit_costs_one_lease_and_sends_once(database: Database, planted: bool) -> None:

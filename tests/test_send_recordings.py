@@ -41,7 +41,7 @@ from pbxhub.webhooks.check import check_spec, problems
 from pbxhub.webhooks.curl_command import as_curl
 from pbxhub.webhooks.spec import Limits, Parameter, RequestSpec, SpecError, WebhookSpec
 from tests.support.outbox_world import AFTER, VAULT, World, at, context_of, report, take
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 SOUND = b"RIFF" + bytes(range(256)) * 700 + b"\r\n--pbxhub\r\n"
 RECORDING = Parameter("audio", "recording")
@@ -245,13 +245,13 @@ def test_nobody_waits_while_a_large_recording_is_signed(
 
         def slow(upload: Upload) -> Iterator[bytes]:
             begun.set()
-            arrived.wait(5)
+            arrived.wait(PATIENCE)
             return content(upload)
 
         monkeypatch.setattr(Upload, "_content", slow)
         with working(world, spool, receiver.port):
             call_ends(world)
-            assert begun.wait(5)
+            assert begun.wait(PATIENCE)
             other.publish(ended("2.2", ""), now=utc_now())
             (request,) = receiver.wait_for(1)
             arrived.set()

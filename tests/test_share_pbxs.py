@@ -5,6 +5,7 @@ Each fault has a twin with a planted bug, in which the same proof must fail: a p
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,8 +37,9 @@ from tests.support.waiting import wait_until
 
 ANSWERED = ["incoming.before", "incoming.forward", "incoming.pickup", "incoming.after"]
 IN_TIME = 5.0  # seconds until another one has taken over
-BUSY_MACHINE = 3.0  # more seconds that tests beside others may take
+BUSY_MACHINE = 10.0  # more seconds that tests beside others may take
 LISTENERS = [new_id() for _ in range(5)]
+LeasesOf = Callable[[UUID], Leases]
 postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 # --- who should have which PBX
@@ -93,8 +95,11 @@ def world(database: Database) -> World:
     return World(database)
 
 
-def leases(database: Database, me: UUID) -> Leases:
-    return Leases(database.own_connection(), me, "host")
+@pytest.fixture
+def leases(database: Database) -> Iterator[LeasesOf]:
+    """Those of a listener, on a connection that is closed at the end."""
+    with ExitStack() as stack:
+        yield lambda me: Leases(stack.enter_context(closing(database.own_connection())), me, "host")
 
 
 def kill(database: Database, listener: UUID) -> None:
@@ -112,8 +117,8 @@ def token_of(database: Database, pbx_id: int) -> int:
 
 
 @postgresql
-def test_a_lease_is_taken_only_from_nobody_and_from_the_dead(world: World) -> None:
-    first, second = (leases(world.database, one) for one in LISTENERS[:2])
+def test_a_lease_is_taken_only_from_nobody_and_from_the_dead(world: World, leases: LeasesOf) -> None:
+    first, second = map(leases, LISTENERS[:2])
     first.beat()
     second.beat()
     first.take([world.pbx_id])
@@ -134,8 +139,8 @@ def test_a_lease_is_taken_only_from_nobody_and_from_the_dead(world: World) -> No
 
 
 @postgresql
-def test_no_lease_changes_hands_while_its_holder_writes(world: World) -> None:
-    first, second = (leases(world.database, one) for one in LISTENERS[:2])
+def test_no_lease_changes_hands_while_its_holder_writes(world: World, leases: LeasesOf) -> None:
+    first, second = map(leases, LISTENERS[:2])
     first.beat()
     first.take([world.pbx_id])
     token = token_of(world.database, world.pbx_id)
@@ -151,9 +156,11 @@ def test_no_lease_changes_hands_while_its_holder_writes(world: World) -> None:
 
 
 @postgresql
-def test_one_that_stands_still_while_it_writes_or_is_cut_off_is_ended_by_the_database(world: World) -> None:
+def test_one_that_stands_still_while_it_writes_or_is_cut_off_is_ended_by_the_database(
+    world: World, leases: LeasesOf
+) -> None:
     """Cut off in the middle of an executemany() its transaction is not idle: only unanswered keepalives end it."""
-    first = leases(world.database, LISTENERS[0])
+    first = leases(LISTENERS[0])
     first.beat()
     first.take([world.pbx_id])
     names = (
@@ -171,9 +178,9 @@ def test_one_that_stands_still_while_it_writes_or_is_cut_off_is_ended_by_the_dat
 
 
 @pytest.fixture
-def outdated(world: World) -> int:
+def outdated(world: World, leases: LeasesOf) -> int:
     """A token of a lease that another listener has taken since."""
-    one = leases(world.database, LISTENERS[0])
+    one = leases(LISTENERS[0])
     one.beat()
     one.take([world.pbx_id])
     with world.database.write() as session:
@@ -275,7 +282,7 @@ def two(hosts: Site, plant: str = "pass", url: str = "") -> None:
     hosts.await_shares(3, 3)
 
 
-def calls_across(hosts: Site, fault: Callable[[], object], calls: int = 12) -> None:
+def calls_across(hosts: Site, fault: Callable[[], object]) -> None:
     """On each PBX a call is answered, and goes on after `a` has taken over everything; and a new one begins."""
     begin, end = answered()
     for pbx_id in hosts.players:
@@ -286,7 +293,7 @@ def calls_across(hosts: Site, fault: Callable[[], object], calls: int = 12) -> N
     for pbx_id in hosts.players:
         hosts.play(end, pbx_id)
         hosts.play(whole_call(), pbx_id)
-    wait_until(lambda: [*hosts.stages().values()] == [ANSWERED] * calls, "all stages, each once", 20)
+    wait_until(lambda: [*hosts.stages().values()] == [ANSWERED] * 12, "all stages, each once")
 
 
 def whole_call() -> Recording:
@@ -341,8 +348,7 @@ def is_cut_off(hosts: Site, cable: Cable) -> None:
         cable.cut()
         hosts.play(whole_call(), lost)
 
-    with pytest.raises(TimeoutError, match="all stages"):  # the call that only b knows is not there yet
-        calls_across(hosts, cut, calls=13)
+    calls_across(hosts, cut)  # the call that only b knows is not there yet
     cable.mend()
     hosts.await_shares(3, 3)
     wait_until(lambda: [*hosts.stages().values()] == [ANSWERED] * 13, "all stages of 13 calls", 20)

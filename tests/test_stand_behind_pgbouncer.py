@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from pbxhub.cli import main
+from pbxhub.delivery import worker
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.wakeup import wake_trouble
@@ -50,15 +51,16 @@ def database(pooled_url: str, database_url: str) -> Iterator[Database]:
 
 
 def test_calls_are_delivered_once_each_and_another_process_wakes_the_worker_at_once(
-    database: Database, pooled_url: str
+    database: Database, pooled_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(worker, "LOOK_AGAIN", 600.0)
     world = World(database)
     publisher = open_database(pooled_url)
-    with Receiver() as receiver, working(database, receiver) as worker, ThreadPoolExecutor(6) as threads:
+    with Receiver() as receiver, working(database, receiver) as running, ThreadPoolExecutor(6) as threads:
         world.webhook(BEFORE, spec(receiver.url))
-        wait_until(lambda: worker.in_flight == 0)
+        wait_until(lambda: running.in_flight == 0)
         publish(context_of(publisher), {world.pbx_id: [report("0.1", BEFORE)]}, utc_now())
-        receiver.wait_for(1, 1.5)  # the worker's own look would take two seconds
+        receiver.wait_for(1)
 
         def more(number: int) -> None:
             publish(context_of(publisher), {world.pbx_id: [report(f"1.{number}", BEFORE)]}, utc_now())

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,7 @@ from pbxhub.store.delivery_rows import DELIVERED
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.receivers.receiver import Receiver, Reply
 from tests.support.killing import Child, attempt_of
+from tests.support.locks import waiting_for_nobody
 from tests.support.outbox_world import (
     BEFORE,
     BUSY,
@@ -33,7 +33,8 @@ from tests.support.outbox_world import (
 from tests.support.pgbouncer import pgbouncer
 from tests.support.waiting import wait_until
 
-FEW = 6.0  # seconds: what PostgreSQL grants a frozen process, and a busy machine
+# Seconds. PostgreSQL grants a frozen process 3 and the rest is for a busy machine; forgotten, that would be a minute.
+FEW = 40.0
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
@@ -134,9 +135,8 @@ def test_who_comes_while_another_chooses_goes_on_at_once_and_asks_again_soon(dat
     world.publish(report("1.1", BEFORE))
     with database.write() as choosing:
         (taken,) = claim(context_of(database), choosing, 100, at(1)).claimed
-        began = time.monotonic()
-        meanwhile = take(database, 1)
-        assert time.monotonic() - began < 1.0
+        with waiting_for_nobody(database):
+            meanwhile = take(database, 1)
     assert taken.attempt == 1
     assert meanwhile.claimed == ()
     assert at(1) < (meanwhile.next_due or at(99)) < at(1.1)
@@ -147,12 +147,10 @@ def test_a_process_frozen_over_the_health_of_a_webhook_holds_nobody_up_for_long(
     world.webhook()
     world.publish(report("1.1", BEFORE), report("1.2", BEFORE))
     first, second = take(database, 0).claimed
-    began = time.monotonic()
     with ExitStack() as frozen:
         session = frozen.enter_context(database.write())
         record(context_of(database), session, [Finished(first, BUSY, (), at(1))], at(1))
-        finish(database, [second], BUSY, 1)
-        assert time.monotonic() - began < FEW
+        finish(database, [second], BUSY, 1)  # or it would give up waiting for the lock, after 10 s
         with pytest.raises(OperationalError):
             frozen.close()
     finish(database, [first], OK, 2)  # what the worker does when the database was away

@@ -1,7 +1,6 @@
 """Rows that another transaction has locked on PostgreSQL: passed over where others can wait, waited for where not."""
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -33,6 +32,7 @@ from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.receivers.receiver import Receiver, Reply
 from pbxhub.webhooks.spec import AnswerSpec, Saved
+from tests.support.locks import errors_of_the_impatient, waiting_for_locks, waiting_for_nobody
 from tests.support.outbox_world import (
     AFTER,
     BEFORE,
@@ -52,10 +52,9 @@ from tests.support.outbox_world import (
     take,
 )
 from tests.support.sending import sending
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from tests.support.working import working
 
-AT_ONCE = 1.0  # seconds, on a busy machine
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
@@ -65,13 +64,6 @@ def locked(database: Database, table: Any, *where: Any) -> Iterator[Session]:
     with database.write() as session:
         session.execute(select(table.id).where(*where).with_for_update())
         yield session
-
-
-@contextmanager
-def promptly() -> Iterator[None]:
-    began = time.monotonic()
-    yield
-    assert time.monotonic() - began < AT_ONCE
 
 
 def calls(database: Database, number: int, *stages: str) -> World:
@@ -87,11 +79,6 @@ def calls(database: Database, number: int, *stages: str) -> World:
     return world
 
 
-def impatient(database: Database) -> None:
-    """What follows on this database waits for a lock 0.2 s instead of 10."""
-    event.listen(database.engine, "begin", lambda connection: connection.exec_driver_sql("SET LOCAL lock_timeout=200"))
-
-
 def test_every_connection_gives_up_waiting_for_a_lock(database: Database) -> None:
     with database.write() as session:
         assert session.scalar(text("SHOW lock_timeout")) == "10s"
@@ -105,7 +92,7 @@ def test_every_connection_gives_up_waiting_for_a_lock(database: Database) -> Non
 def test_a_claim_passes_over_locked_deliveries_and_takes_them_when_they_are_free(database: Database) -> None:
     world = calls(database, 4)
     mine, *others = [row.id for row in world.deliveries()]
-    with locked(database, Delivery, Delivery.id == mine), promptly():
+    with locked(database, Delivery, Delivery.id == mine), waiting_for_nobody(database):
         assert {one.id for one in take(database, 1).claimed} == set(others)
     assert [one.id for one in take(database, 2).claimed] == [mine]
 
@@ -114,7 +101,7 @@ def test_a_claim_passes_over_locked_deliveries_of_a_lost_worker(database: Databa
     """Their worker is recording them, late."""
     world = calls(database, 4)
     mine, *others = [one.id for one in take(database, 0).claimed]
-    with locked(database, Delivery, Delivery.id == mine), promptly():
+    with locked(database, Delivery, Delivery.id == mine), waiting_for_nobody(database):
         assert {one.id for one in take(database, 40).claimed} == set(others)
     first = {row.id: world.attempts(row)[0].outcome for row in world.deliveries()}
     assert first == {mine: ""} | dict.fromkeys(others, "worker_lost")
@@ -131,7 +118,7 @@ def test_a_claim_passes_over_a_locked_delivery_that_waits_for_its_turn_in_the_ca
     first, second = world.deliveries()
     assert [one.id for one in take(database, 29).claimed] == [first.id]
     world.publish(report("1.2", BEFORE), now=at(31))
-    with locked(database, Delivery, Delivery.id == second.id), promptly():
+    with locked(database, Delivery, Delivery.id == second.id), waiting_for_nobody(database):
         (other,) = take(database, 31).claimed  # the second has had its time of waiting, but not since the first left
         assert other.call_id != second.call_id
     (held,) = world.deliveries(Delivery.id == second.id)
@@ -141,7 +128,7 @@ def test_a_claim_passes_over_a_locked_delivery_that_waits_for_its_turn_in_the_ca
 def test_what_is_locked_when_its_webhook_is_disabled_is_cancelled_by_the_next_claim(database: Database) -> None:
     world = calls(database, 3)
     first = world.deliveries()[0].id
-    with locked(database, Delivery, Delivery.id == first), promptly(), database.write() as session:
+    with locked(database, Delivery, Delivery.id == first), waiting_for_nobody(database), database.write() as session:
         session.get_one(Webhook, world.webhooks[0]).enabled = False
         assert cancel_pending(session, world.webhooks[0], at(1)) == 2
     with database.write() as session:
@@ -177,7 +164,7 @@ def test_a_bulk_resend_that_another_process_works_on_is_left_to_it(database: Dat
         order_resend(session, world.project_id, Selection(), at(2), rate=20)
     with database.write() as busy:
         assert step_resends(context_of(database), busy, at(3)) == 20
-        with promptly(), database.write() as other:
+        with waiting_for_nobody(database), database.write() as other:
             assert step_resends(context_of(database), other, at(3)) == 0
     assert len(world.deliveries(Delivery.state == PENDING)) == 20
 
@@ -185,7 +172,7 @@ def test_a_bulk_resend_that_another_process_works_on_is_left_to_it(database: Dat
 def test_a_notice_that_another_process_is_sending_is_left_to_it(database: Database) -> None:
     with Receiver() as receiver, sending(receiver) as sender:
         sick(database, receiver.url)
-        with locked(database, Notice), promptly():
+        with locked(database, Notice), waiting_for_nobody(database):
             assert send_due(database, sender, None, at(2)) == 0
         assert send_due(database, sender, None, at(2)) == 1
         assert receiver.count == 1
@@ -197,7 +184,7 @@ def test_old_history_that_is_in_use_goes_another_time(database: Database) -> Non
     finish(database, take(database, 0).claimed, OK, 1)
     first = world.deliveries()[0].id
     a_year = 370 * 24 * 3600
-    with locked(database, Delivery, Delivery.id == first), promptly():
+    with locked(database, Delivery, Delivery.id == first), waiting_for_nobody(database):
         assert prune(database, at(a_year)).deliveries == 2
     assert prune(database, at(a_year)).deliveries == 1
 
@@ -214,9 +201,12 @@ def old(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_publish_that_meets_its_call_locked_writes_nothing_and_is_repeated(database: Database) -> None:
     world = calls(database, 1)
-    impatient(database)
     later = [report("1.0", FORWARD, values={"forward_to": "101"}), report("1.1", BEFORE)]
-    with locked(database, Call), pytest.raises(OperationalError, match="lock timeout"):
+    with (
+        locked(database, Call),
+        errors_of_the_impatient(database),
+        pytest.raises(OperationalError, match="lock timeout"),
+    ):
         world.publish(*later, now=at(1))
     assert count(database, StageEvent) == 1
     for _ in range(2):
@@ -230,10 +220,8 @@ def test_a_bulk_resend_that_meets_a_locked_delivery_goes_on_when_it_is_free(data
     finish(database, take(database, 0).claimed, BUSY, 1)
     with database.write() as session:
         order_resend(session, world.project_id, Selection(), at(2), rate=1000)
-    impatient(database)
-    met: list[str] = []
-    event.listen(database.engine, "handle_error", lambda context: met.append(str(context.original_exception)))
     with ExitStack() as stack, sending() as sender:
+        met = stack.enter_context(errors_of_the_impatient(database))
         holder = stack.enter_context(ExitStack())
         holder.enter_context(locked(database, Delivery, Delivery.id == world.deliveries()[7].id))
         jobs = BackgroundJobs(context_of(database, clock=lambda: at(5)), sender)
@@ -248,13 +236,12 @@ def test_a_bulk_resend_that_meets_a_locked_delivery_goes_on_when_it_is_free(data
 
 def test_a_worker_that_cannot_record_a_failure_yet_keeps_it_and_sends_nothing_twice(database: Database) -> None:
     world = World(database)
-    met: list[str] = []
-    with Receiver(lambda _: Reply(503)) as receiver, ExitStack() as holder:
+    with Receiver(lambda _: Reply(503)) as receiver, ExitStack() as stack:
+        holder = stack.enter_context(ExitStack())
         webhook_id = world.webhook(BEFORE, spec(receiver.url))
         world.publish(report("1.1", BEFORE), report("1.2", BEFORE), now=utc_now())
         holder.enter_context(locked(database, Webhook, Webhook.id == webhook_id))
-        impatient(database)
-        event.listen(database.engine, "handle_error", lambda context: met.append(str(context.original_exception)))
+        met = stack.enter_context(errors_of_the_impatient(database))
         with working(database, receiver):
             wait_until(lambda: any("lock timeout" in error for error in met))
             assert {row.state for row in world.deliveries()} == {PENDING}
@@ -282,10 +269,10 @@ def test_publish_and_record_lock_calls_of_several_pbxs_in_one_order(database: Da
     with ThreadPoolExecutor(1) as threads:
         with locked(database, Call, Call.pbx_id == worlds[0].pbx_id) as session:
             recording = threads.submit(finish, database, claimed, OK, 2)
-            wait_until(lambda: _waits_for_a_lock(database))
+            wait_until(lambda: waiting_for_locks(database))
             of_second = select(Call.id).where(Call.pbx_id == worlds[1].pbx_id)
             session.execute(of_second.with_for_update(nowait=True))
-        assert [result.state for result in recording.result(10)] == [DELIVERED, DELIVERED]
+        assert [result.state for result in recording.result(PATIENCE)] == [DELIVERED, DELIVERED]
 
 
 def test_recording_an_awaited_answer_locks_the_deliveries_of_its_call_in_one_order(database: Database) -> None:
@@ -301,13 +288,7 @@ def test_recording_an_awaited_answer_locks_the_deliveries_of_its_call_in_one_ord
     with ThreadPoolExecutor(1) as threads:
         with locked(database, Delivery, Delivery.id == first.id) as session:
             recording = threads.submit(finish, database, [register], Answer("ok", "", 200, body=b'{"id":"C1"}'), 2)
-            wait_until(lambda: _waits_for_a_lock(database))
+            wait_until(lambda: waiting_for_locks(database))
             session.execute(select(Delivery.id).where(Delivery.id == register.id).with_for_update(nowait=True))
-        assert [result.state for result in recording.result(10)] == [DELIVERED]
+        assert [result.state for result in recording.result(PATIENCE)] == [DELIVERED]
     assert [one.request.url for one in take(database, 3).claimed] == ["http://127.0.0.1:9/C1"]
-
-
-def _waits_for_a_lock(database: Database) -> bool:
-    with database.read() as session:
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        return bool(session.scalar(text(f"{waiting} AND datname = current_database()")))

@@ -21,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
 from pbxhub.api import authentication
 from tests.support.served import Served
 from tests.support.two_processes import here_and_in_two_processes
+from tests.support.waiting import PATIENCE
 
 CHECKS = [not_a_server_error, response_schema_conformance, content_type_conformance, status_code_conformance]
 UNENDING = ["/events/stream", "/pbxs/{pbx_id}/check"]  # the second asks hosts that schemathesis has made up
@@ -52,7 +53,7 @@ def test_no_request_breaks_the_api_and_every_answer_is_as_described(hub: Served)
         )  # fmt: skip
         @given(case=operation.as_strategy())
         def ask(case) -> None:
-            case.call_and_validate(base_url=f"{hub.address}/api/v1", headers=headers, checks=CHECKS, timeout=20)
+            case.call_and_validate(base_url=f"{hub.address}/api/v1", headers=headers, checks=CHECKS, timeout=PATIENCE)
 
         try:
             ask()
@@ -64,7 +65,7 @@ def test_no_request_breaks_the_api_and_every_answer_is_as_described(hub: Served)
 
 def _said(error: BaseException) -> str:
     inner = error.exceptions if isinstance(error, ExceptionGroup) else [error]
-    return "; ".join(str(one)[:400] for one in inner)
+    return "; ".join(f"{type(one).__name__}: {one}"[:400] for one in inner)
 
 
 def test_chains_of_requests_break_nothing(hub: Served) -> None:
@@ -78,9 +79,9 @@ def test_chains_of_requests_break_nothing(hub: Served) -> None:
         def get_call_kwargs(self, case):
             seen = {}
             if case.method in ("PATCH", "PUT"):  # a change is of what was read
-                read = requests.get(address + case.formatted_path, headers=headers, timeout=20)
+                read = requests.get(address + case.formatted_path, headers=headers, timeout=PATIENCE)
                 seen = {"If-Match": read.headers.get("ETag", '"none"')}
-            return {"base_url": address, "headers": {**headers, **seen}, "timeout": 20}
+            return {"base_url": address, "headers": {**headers, **seen}, "timeout": PATIENCE}
 
         def validate_response(self, response, case, additional_checks=(), **_) -> None:
             made[case.method, response.status_code] += 1

@@ -557,7 +557,7 @@ def test_a_limit_of_the_dialplan_s_own_ends_the_talk(line: Line, phone: Phone, o
     caller.dial(did.replace("55503", "55505"))
     employee.accept()
     caller.await_closed()
-    assert 2 < time.monotonic() - began < 5
+    assert 2 < time.monotonic() - began < 20  # without the limit nobody would hang up
 
 
 def test_without_a_hub_a_limit_of_the_dialplan_s_own_counts_too(

@@ -59,8 +59,8 @@ def test_a_check_runs_at_least_once():
 def test_another_exception_ends_the_wait_at_once():
     began = time.monotonic()
     with pytest.raises(KeyError):
-        await_until(lambda: {}["typo"], "10s")
-    assert time.monotonic() - began < 1
+        await_until(lambda: {}["typo"], "60s")
+    assert time.monotonic() - began < 30
 
 
 class Party:
@@ -87,7 +87,7 @@ def test_a_party_without_a_call_may_stay_without():
 
 
 def test_tasks_run_at_the_same_time_and_answer_in_order():
-    meeting = threading.Barrier(3, timeout=5)
+    meeting = threading.Barrier(3, timeout=60)
 
     def task(name):
         meeting.wait()

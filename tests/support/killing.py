@@ -1,6 +1,5 @@
 """The house of the kill test: a played PBX, two listeners, a worker, the pages and a receiver, each to be killed."""
 
-import asyncio
 import ctypes
 import multiprocessing
 import os
@@ -9,7 +8,6 @@ import threading
 from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -38,6 +36,7 @@ from pbxhub.testing.processes import free_port
 from pbxhub.testing.receivers.receiver import Received, Receiver
 from pbxhub.vault import Vault
 from tests.support import kill_child
+from tests.support.loop_thread import LoopThread
 from tests.support.outbox_world import spec
 from tests.support.two_nodes import TwoNodes
 from tests.support.waiting import PATIENCE, wait_until
@@ -113,26 +112,19 @@ class Pbx22:
 
     def __init__(self) -> None:
         self.player = PbxPlayer()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._run(self.player.start())
+        self._loop = LoopThread()
+        self._loop.do(self.player.start())
 
     def play(self, recording: Recording) -> None:
-        self._run(self.player.play(recording, speed=0))
+        self._loop.do(self.player.play(recording, speed=0))
 
     def looks(self) -> int:
         """How often a listener has asked which channels there are: the last thing before it follows the events."""
         return sum(action.get("Action") == "Status" for action in self.player.actions)
 
     def close(self) -> None:
-        self._run(self.player.kill())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-
-    def _run(self, work: Any) -> None:
-        future: Future[Any] = asyncio.run_coroutine_threadsafe(work, self._loop)
-        future.result(PATIENCE)
+        self._loop.do(self.player.kill())
+        self._loop.close()
 
 
 @dataclass

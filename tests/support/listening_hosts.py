@@ -4,14 +4,12 @@ import asyncio
 import os
 import signal
 import sys
-import threading
 from base64 import urlsafe_b64encode
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import select, text
 
@@ -23,6 +21,7 @@ from pbxhub.testing.pbx.pbx_player import PbxPlayer
 from pbxhub.testing.pbx.recordings import Recording
 from pbxhub.testing.processes import Program
 from tests.support.hub import VAULT, add_pbx
+from tests.support.loop_thread import LoopThread
 from tests.support.waiting import PATIENCE, wait_until
 
 _WATCH = """
@@ -49,12 +48,12 @@ class Site:
     folder: Path
     players: dict[int, PbxPlayer] = field(default_factory=dict)
     listeners: dict[str, Program] = field(default_factory=dict)
-    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+    _loop: LoopThread = field(default_factory=LoopThread)
 
     def add(self, number: int) -> None:
         for _ in range(number):
             player = PbxPlayer()
-            self.do(player.start())
+            self._loop.do(player.start())
             self.players[add_pbx(self.database, player)] = player
 
     def listen(self, name: str, plant: str = "pass", url: str = "") -> None:
@@ -118,7 +117,7 @@ class Site:
             return [(who, holder) for who, holder in rows]
 
     def play(self, recording: Recording, pbx_id: int) -> None:
-        self.do(self.players[pbx_id].play(recording, speed=0))
+        self._loop.do(self.players[pbx_id].play(recording, speed=0))
 
     def stages(self) -> dict[str, list[str]]:
         """The stages of each call, in the order they were written."""
@@ -129,24 +128,19 @@ class Site:
                 found.setdefault(f"{pbx_id} {linkedid}", []).append(stage)
         return found
 
-    def do(self, work: Any) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
-
     def close(self) -> None:
         for name, listener in self.listeners.items():
             if listener.running:
                 self.thaw(name)
             listener.kill()
         for player in self.players.values():
-            self.do(player.kill())
-        self.do(asyncio.sleep(0.01))  # until the connections are closed
-        self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop.do(player.kill())
+        self._loop.close()
 
 
 @contextmanager
 def site(database: Database, url: str, folder: Path, pbxs: int) -> Iterator[Site]:
     one = Site(database, url, folder)
-    threading.Thread(target=one._loop.run_forever, daemon=True).start()
     try:
         one.add(pbxs)
         yield one
@@ -163,27 +157,24 @@ class Cable:
         self._ends: list[asyncio.StreamWriter] = []
         self._whole = asyncio.Event()
         self._whole.set()
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        asyncio.run_coroutine_threadsafe(self._serve(), self._loop).result(PATIENCE)
+        self._loop = LoopThread()
+        self._loop.do(self._serve())
 
     def cut(self) -> None:
-        self._call(self._whole.clear)
+        self._loop.call(self._whole.clear)
 
     def mend(self) -> None:
-        self._call(self._whole.set)
+        self._loop.call(self._whole.set)
 
     def close(self) -> None:
         for end in self._ends:
-            self._call(end.transport.abort)
-        self._call(lambda: self._loop.call_later(0.01, self._loop.stop))
-
-    def _call(self, work: Callable[[], Any]) -> None:
-        self._loop.call_soon_threadsafe(work)
+            self._loop.call(end.transport.abort)
+        self._loop.call(self._server.close)
+        self._loop.close()
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._whole.wait()

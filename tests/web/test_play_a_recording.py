@@ -117,7 +117,7 @@ def test_a_recording_plays_by_its_own_link_only(
     good = link(app, recorded(str(spool / "a.wav")))
     assert client.get(good).data == b"RIFF...."
     assert client.get(good, headers={"Range": "bytes=0-3"}).status_code == 206
-    assert client.get(good[:-2] + "xx").status_code == 404
+    assert client.get(good[:-1] + ("y" if good[-1] == "x" else "x")).status_code == 404
     assert client.get(good.replace("expires=", "expires=9")).status_code == 404
     assert client.get(link(app, recorded("a.wav"))).data == b"RIFF...."
     other = recorded("a.wav")

@@ -70,7 +70,7 @@ class Receiver:
         """http://127.0.0.1:PORT, without a slash at the end."""
         return f"http://127.0.0.1:{self._port}"
 
-    def wait_for(self, count: int, seconds: float = 10.0) -> list[Received]:
+    def wait_for(self, count: int, seconds: float = 60.0) -> list[Received]:
         """The requests kept, once `count` have arrived. Raises TimeoutError when they do not arrive in time."""
         with self._news:
             if not self._news.wait_for(lambda: self.count >= count, seconds):
