@@ -1,7 +1,10 @@
 """Why a webhook has sent nothing for a stage of a call, and sending it after all."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Literal
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -12,15 +15,22 @@ from pbxhub.account.refusals import ConflictError, NotFoundError
 from pbxhub.account.sample_calls import values_of
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.account.webhooks import webhook_of
+from pbxhub.calls.stages import Value
 from pbxhub.delivery.outbox import CannotResendError, send_missing
 from pbxhub.delivery.stage_values import Lookups
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.webhooks import Webhook
-from pbxhub.webhooks.matching import Matcher, Values, compile_filters
+from pbxhub.webhooks.matching import Matcher, Values, compile_filters, value_met
 from pbxhub.webhooks.spec import Filter
 
 MOST_SHOWN = 20  # of one stage
+Reason = Literal["off", "condition", "later"]
+REASONS: dict[Reason, str] = {
+    "off": "the webhook is switched off now",
+    "condition": "a condition of the webhook does not hold",
+    "later": "its conditions hold now: it was added, changed or switched on after the stage",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +40,14 @@ class Omitted:
 
     webhook: Webhook
     refused_by: Filter | None
-    met: object
+    met: Value
+
+    @property
+    def reason(self) -> Reason:
+        """In one word, a key of REASONS."""
+        if not self.webhook.enabled:
+            return "off"
+        return "condition" if self.refused_by else "later"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +87,21 @@ def omitted(
     return found
 
 
+def omitted_by_all(
+    session: Session, access: Access, webhooks: Sequence[Webhook], stages: Sequence[tuple[StageEvent, Call]]
+) -> list[AllOmitted]:
+    """The same of stages that no webhook took, for each of these webhooks, those that are switched off too."""
+    lookups = Lookups(session)
+    listeners = {stage: _listeners(access, webhooks, stage) for stage in {event.stage for event, _call in stages}}
+    counts = Counter(webhook.stage for webhook in webhooks)
+    found = []
+    for event, call in stages:
+        mine = listeners[event.stage]
+        values = values_of(session, access, event, call, lookups=lookups) if mine else {}
+        found.append(AllOmitted([_reason(one, values) for one in mine], counts[event.stage] - len(mine)))
+    return found
+
+
 def why_not(
     session: Session, access: Access, webhook: Webhook, stages: Sequence[tuple[StageEvent, Call]]
 ) -> list[Omitted]:
@@ -91,6 +123,12 @@ def send_after_all(session: Session, access: Access, call: Call, event_id: UUID,
     note(session, access, "sent after all", webhook.name)
 
 
+def _listeners(access: Access, webhooks: Iterable[Webhook], stage: str) -> list[_Listener]:
+    """The first MOST_SHOWN of that stage."""
+    mine = islice((row for row in webhooks if row.stage == stage), MOST_SHOWN)
+    return [_Listener(row, _conditions(row, access)) for row in mine]
+
+
 def _conditions(webhook: Webhook, access: Access) -> list[tuple[Filter, Matcher]]:
     spec = webhook.spec
     return [(each, compile_filters(replace(spec, filters=(each,)), access.calendar)) for each in spec.filters]
@@ -99,5 +137,5 @@ def _conditions(webhook: Webhook, access: Access) -> list[tuple[Filter, Matcher]
 def _reason(listener: _Listener, values: Values) -> Omitted:
     for each, matcher in listener.conditions:
         if not matcher.matches(values):
-            return Omitted(listener.webhook, each, values.get(each.parameter))
+            return Omitted(listener.webhook, each, value_met(each, values))
     return Omitted(listener.webhook, None, None)

@@ -14,7 +14,7 @@ from pbxhub.account.sample_calls import chosen_values
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.calls.stages import OPTIONAL_STAGES
 from pbxhub.store.webhooks import Webhook
-from pbxhub.webhooks.matching import compile_filters
+from pbxhub.webhooks.matching import compile_filters, value_met
 from pbxhub.webhooks.spec import Filter, dump_spec
 
 
@@ -72,5 +72,5 @@ def _planned(session: Session, access: Access, webhook: Webhook, stage: PlayedSt
     values = chosen_values(session, access, stage.name, stage.sample, webhook.name)
     for each in webhook.spec.filters:
         if not compile_filters(replace(webhook.spec, filters=(each,)), access.calendar).matches(values):
-            return PlannedRequest(webhook, None, each, values.get(each.parameter))
+            return PlannedRequest(webhook, None, each, value_met(each, values))
     return PlannedRequest(webhook, rendered_for(session, access, as_data(webhook, stage.sample), webhook))

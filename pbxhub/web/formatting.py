@@ -15,8 +15,10 @@ from markupsafe import Markup, escape
 
 from pbxhub.account.copied_text import argument_of
 from pbxhub.account.secret_visibility import readable, visible_body, visible_text, visible_values
+from pbxhub.calls.stages import Value
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.web.assets import asset
+from pbxhub.webhooks.conditions import as_text
 from pbxhub.wsgi.current import now
 
 
@@ -37,7 +39,11 @@ def install(app: Flask) -> None:
         moment=moment, path_of=path_of, browser=browser, shown=shown, readable=readable, as_it_came=as_it_came
     )
     app.jinja_env.filters.update(
-        hide_secrets=redact_url, hide_headers=redact_headers, visible=visible, visible_value=visible_value
+        hide_secrets=redact_url,
+        hide_headers=redact_headers,
+        visible=visible,
+        visible_value=visible_value,
+        as_compared=as_compared,
     )
     app.jinja_env.globals.update(icon=icon, now=now)
     app.context_processor(lambda: {"access": g.get("access"), "me": current_user})
@@ -52,6 +58,11 @@ def visible(text: str | bytes) -> Any:
 def visible_value(value: object, name: str) -> object:
     """A value of a call as the reader of this page may see it."""
     return visible_values(g.get("access"), {name: value})[name]
+
+
+def as_compared(value: Value) -> str:
+    """A value of a call as a condition compares it: true, not True. "" for none."""
+    return as_text(value, zone())
 
 
 def zone() -> tzinfo:

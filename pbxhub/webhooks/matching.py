@@ -98,6 +98,11 @@ def _check_group(item: Filter, path: str) -> None:
         raise WrongConditionError("filters", say("is nested deeper than %(deepest)s levels", deepest=DEEPEST))
 
 
+def value_met(item: Filter, values: Values) -> Value:
+    """The value that a condition compares; None when there is none, and for a group."""
+    return params.lookup(values, params.canonical(item.parameter) or item.parameter)
+
+
 def would_match(matcher: Matcher, calls: Iterable[Values]) -> Matched:
     """For the editor: how many of these stored calls pass the filters."""
     answers = [matcher.matches(values) for values in calls]

@@ -119,7 +119,7 @@ def ids(hub: Served) -> dict[str, object]:
         session.flush()
         return {
             "project_id": hub.project_id, "connection_id": connection.id, "pbx_id": hub.pbx_id,
-            "number_id": number.id, "employee_id": employee.id,
+            "number_id": number.id, "employee_id": employee.id, "event_id": event.id,
             "webhook_id": webhook.id, "revision": 1, "call_id": order.id, "delivery_id": delivery.id,
             "resend_id": resend.id, "name": "new-lead", "subscriber_id": subscriber.id, "item_id": "slack",
         }  # fmt: skip

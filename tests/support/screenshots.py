@@ -29,6 +29,7 @@ PAGES = {
     "webhooks": "/projects/{p}/webhooks",
     "webhook": "/projects/{p}/webhooks/3",
     "missing-requests": "/projects/{p}/webhooks/3/missing?last=30d",
+    "unsent": "/projects/{p}/unsent?last=30d&all=1",
     "simulate": "/projects/{p}/simulate?kind=missed",
     "simulate-real": "/projects/{p}/calls > table .row-link > a[href*='/simulate']",
     "gallery": "/projects/{p}/webhooks/gallery",

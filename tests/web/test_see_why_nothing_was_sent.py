@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable
+from html import unescape
 
 import pytest
 from sqlalchemy import event, select
 
+from pbxhub.account import unsent
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
@@ -125,3 +127,62 @@ def test_what_a_webhook_has_not_sent_of_a_period_is_counted_explained_and_ordere
     switched_off = f"{missed.rpartition('/webhooks/')[0]}/webhooks/{off}/missing"
     assert "Switch it on first" in editor.get(switched_off).text
     assert "Switch it on first" in editor.post(switched_off, moments, follow_redirects=True).text
+
+
+def test_the_stages_that_no_webhook_took_are_listed_and_several_are_sent_after_all(
+    database: Database, people: People, paths: tuple[str, str], signed_in: Callable[[str], Browser]
+) -> None:
+    page = f"/projects/{people.project}/unsent"
+    editor, viewer = signed_in("editor"), signed_in("viewer")
+    text = " ".join(editor.get(page).text.split())
+    assert "it is “ANSWERED”" in text
+    assert "added, changed or switched on after this call" in text
+    assert "It is switched off now." in text
+    assert "+380671112233" not in editor.get(f"{page}?to=2026-01-01T00:00").text
+    seen = " ".join(viewer.get(page).text.split())
+    assert "A condition does not hold: <code>disposition</code> </span>" in seen
+    assert "ANSWERED" not in seen
+    assert 'name="which"' not in seen
+    choices = re.findall(r'name="which"\s+value="([^"]+)"', editor.get(page).text)
+    assert len(choices) == 3
+    assert viewer.post(page, {"which": choices}).status_code == 403
+    assert [editor.post(page, {"which": wrong}).status_code for wrong in ("", "x", f"{new_id()}:1")] == [400, 400, 404]
+    sent = editor.post(f"{page}?last=7d&project_id=7&_scheme=x", {"which": choices}, follow_redirects=True).text
+    assert "2 are being sent." in sent
+    assert "enable it first" in sent
+    assert "+380671112233" not in sent
+    with database.read() as session:
+        assert len(session.scalars(select(Delivery)).all()) == 2
+
+
+def test_a_page_looks_through_so_many_stages_and_the_next_one_goes_on(
+    database: Database, people: People, paths: tuple[str, str], signed_in: Callable[[str], Browser],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Also the value of a condition is written as conditions write it: false, not False."""
+    monkeypatch.setattr(unsent, "MOST_EXAMINED", 2)
+    page, editor = f"/projects/{people.project}/unsent", signed_in("editor")
+    with database.write() as session:
+        call, old = session.scalars(select(Call)).one(), session.scalars(select(StageEvent)).one()
+        hook = session.scalars(select(Webhook).where(Webhook.name == "Missed")).one()
+        hook.spec = WebhookSpec(REQUEST, (Filter("is_answered", "equals", "false"),))
+        old.data = {"is_answered": True, "caller": call.caller}
+        later = [
+            StageEvent(id=new_id(), project_id=people.project, call_id=call.id, stage=stage, key=str(number),
+                       ordinal=number, created_on=now(), data={})
+            for number, stage in enumerate(("incoming.after", "incoming.after", "incoming.before"), 2)
+        ]  # fmt: skip
+        session.add_all(later)
+        session.flush()
+        session.add_all(
+            Delivery(id=new_id(), project_id=people.project, webhook_id=hook.id, webhook_revision=1,
+                     stage_event_id=event.id, call_id=call.id, state="delivered", lane=1, due_at=now(),
+                     method="POST", url="https://crm.example.com/", headers=[], body=b"", created_on=now())
+            for event in later[:2]
+        )  # fmt: skip
+    first = editor.get(page).text
+    assert "+380671112233" not in first
+    following = unescape(re.findall(r'href="\?([^"]*before=[^"]+)"', first)[0])
+    text = " ".join(editor.get(f"{page}?{following}").text.split())
+    assert "it is “true”" in text
+    assert "No webhook has this event." in editor.get(f"{page}?all=1").text

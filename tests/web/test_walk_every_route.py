@@ -37,6 +37,7 @@ VIEWER = {
     "pbxs.detail", "pbxs.dial_plan", "pbxs.state", "people.employees", "numbers.index", "members.index",
     "webhooks.index", "webhooks.detail", "webhooks.health", "webhooks.history", "steering.index", "connections.index",
     "connections.detail", "search.index", "resthooks.index",
+    "unsent.index",
 }  # fmt: skip
 EDITOR = {
     "people.employee", "people.remove", "numbers.number", "numbers.remove", "errors.checked", "errors.preview_send",
@@ -49,7 +50,7 @@ EDITOR = {
     "webhook_sets.bring_back",
     "connections.choose", "connections.create", "connections.edit", "connections.remove",
     "connections.check", "connections.connect", "resthooks.remove", "simulation.index", "simulation.send",
-    "replays.index", "replays.send",
+    "replays.index", "replays.send", "unsent.send",
 }  # fmt: skip
 OWNER = {
     "project.settings", "project.remove", "project.alert", "project.mute", "project.working_time",

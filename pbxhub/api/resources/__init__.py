@@ -1,7 +1,8 @@
 """The resources, one file per family."""
 
-from pbxhub.api.resources import (  # noqa: F401 - their routes are on the one of webhooks
+from pbxhub.api.resources import (  # noqa: F401 - their routes are on those of webhooks and calls
     replays,
+    unsent,
     webhook_files,
     webhook_sets,
     webhook_trials,

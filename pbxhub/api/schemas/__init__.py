@@ -13,8 +13,11 @@ from pbxhub.api.schemas.calls import (
     CallOrder,
     Ordered,
     ReportFilter,
+    SentAfterAll,
     Stage,
     Transcript,
+    Unsent,
+    UnsentFilter,
 )
 from pbxhub.api.schemas.connections import Connection, ConnectionPreset, ConnectionTest
 from pbxhub.api.schemas.deliveries import (
@@ -131,6 +134,7 @@ __all__ = [
     "ResendOne",
     "Resthook",
     "Sample",
+    "SentAfterAll",
     "SetNamed",
     "SigningKey",
     "Simulated",
@@ -140,6 +144,8 @@ __all__ = [
     "SubscriberIn",
     "Switch",
     "Transcript",
+    "Unsent",
+    "UnsentFilter",
     "Version",
     "Webhook",
     "WebhookCopy",

@@ -2,6 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
+from pbxhub.account.omitted import REASONS
 from pbxhub.api.schemas.base import LARGEST_ID, Paging, given, text, times
 
 _SECONDS = validate.Range(0, 2**31 - 1)
@@ -133,6 +134,35 @@ class Transcript(Schema):
 
 class Analysis(Schema):
     analysis = fields.Raw(required=True)
+
+
+class UnsentFilter(Paging):
+    since = times(load_default=None, allow_none=True, **given("happened then or later"))
+    until = times(load_default=None, allow_none=True, **given("happened before"))
+    all = fields.Boolean(load_default=False, **given("also stages that no webhook waits for"))
+
+
+class NotSentTo(Schema):
+    """A webhook that has sent nothing for a stage."""
+
+    webhook_id = fields.Integer()
+    reason = fields.String(validate=validate.OneOf(list(REASONS)),
+                           **given("; ".join(f"{word}: {what}" for word, what in REASONS.items())))  # fmt: skip
+    parameter = fields.String(**given("that the condition asks for; empty for a group and for other reasons"))
+
+
+class Unsent(Schema):
+    """A stage for which no webhook has a delivery."""
+
+    event_id = fields.UUID()
+    call_id = fields.UUID()
+    stage = fields.String()
+    created_on = times()
+    webhooks = fields.List(fields.Nested(NotSentTo), **given("those that have this event, 20 at most"))
+
+
+class SentAfterAll(Schema):
+    webhook_id = fields.Integer(required=True, validate=validate.Range(1, LARGEST_ID))
 
 
 class Stage(Schema):

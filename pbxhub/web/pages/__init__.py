@@ -31,6 +31,7 @@ from pbxhub.web.pages import (
     setup,
     simulation,
     steering,
+    unsent,
     webhook_sets,
 )
 
@@ -66,4 +67,5 @@ BLUEPRINTS: tuple[Blueprint, ...] = (
     steering.pages,
     simulation.pages,
     search.pages,
+    unsent.pages,
 )
