@@ -399,7 +399,7 @@ def test_the_address_of_a_deleted_pbx_is_not_that_of_the_next_one(
 def test_a_pbx_of_the_first_release_keeps_its_address(hub: Hub, receiver: MockServer, database: Database) -> None:
     with database.write() as session:
         pbx = session.get_one(Pbx, hub.pbx_id)
-        pbx.agi_salt = ""
+        pbx.salt = ""
         path = Tokens(hub.vault).path(pbx)
     assert path.startswith(f"{hub.pbx_id}/")
     receiver.respond("POST", "/", text_response("101"))

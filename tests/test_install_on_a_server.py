@@ -19,7 +19,6 @@ from pbxhub.store.delivery_rows import DELIVERED, Delivery
 from pbxhub.store.session import open_database
 from pbxhub.testing import await_until
 from pbxhub.testing.processes import Program, free_port, program
-from tests.support.ports import free_port_pair
 from tests.support.wheel import build_wheel
 
 ROOT = Path(__file__).parent.parent
@@ -96,7 +95,7 @@ def served(installed: Path, folder: Path) -> Iterator[Service]:
     service, state, log = _service(ROOT / "deploy/systemd/pbxhub.service"), folder / "state", folder / "log"
     state.mkdir(mode=int(service["StateDirectoryMode"], 8))
     os.chown(state, NOBODY, NOBODY)
-    port = free_port_pair()  # the demo's receiver has the next one
+    port = free_port(2)  # the demo's receiver has the next one
     example = (ROOT / "deploy/pbxhub.env.example").read_text()
     settings = dict(re.findall(r"^(PBXHUB_\w+)=(.*)$", example, re.MULTILINE))
     settings |= {

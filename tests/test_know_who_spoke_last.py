@@ -87,7 +87,7 @@ def ask(world: World, **steering: Any) -> Asked:
     call = AgiCall("", (), "PJSIP/trunk-1", "2.1", "+380441234567", b"", "380445556677", "from-trunk", "s")
     with world.database.read() as session:
         pbx = session.get_one(Pbx, world.pbx_id)
-        address = AgiAddress(pbx.id, pbx.agi_salt)
+        address = AgiAddress(pbx.id, pbx.key)
     asked = put_together(context_of(world.database), Caller(address, "2.1", call, {}), "Route", at(500))
     assert isinstance(asked, Asked)
     return asked

@@ -43,7 +43,7 @@ def write(world: World, file: Path, before: object = lambda: None) -> None:
 def test_what_another_process_keeps_while_the_file_is_being_written_is_not_deleted(
     database: Database, tmp_path: Path
 ) -> None:
-    world, file = World(database), unwritten_file(tmp_path, 1)
+    world, file = World(database), unwritten_file(tmp_path, "1")
     keep_unwritten(file, None, [report("1.1", BEFORE)], {})
     others = iter(["1.2", "1.3"])
 
@@ -57,7 +57,7 @@ def test_what_another_process_keeps_while_the_file_is_being_written_is_not_delet
 
 
 def test_the_end_of_a_full_disk_costs_one_line_and_not_the_next(database: Database, tmp_path: Path) -> None:
-    world, file = World(database), unwritten_file(tmp_path, 1)
+    world, file = World(database), unwritten_file(tmp_path, "1")
     file.write_text('{"linkedid": "1.0", "cut o')
     keep_unwritten(file, None, [report("1.1", BEFORE)], {})
     write(world, file)
@@ -66,7 +66,7 @@ def test_the_end_of_a_full_disk_costs_one_line_and_not_the_next(database: Databa
 
 @pytest.mark.slow
 def test_processes_that_keep_and_write_at_once_lose_nothing(tmp_path: Path, database: Database) -> None:
-    world, file = World(database), unwritten_file(tmp_path, 1)
+    world, file = World(database), unwritten_file(tmp_path, "1")
     stopped = threading.Event()
 
     def write_all_the_time() -> None:

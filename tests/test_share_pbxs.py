@@ -251,7 +251,7 @@ def test_what_a_host_kept_when_it_stopped_is_written_though_another_one_keeps_it
     hosts.listen("b")
     hosts.await_shares(6)
     (hosts.folder / "a").mkdir()
-    kept = unwritten_file(hosts.folder / "a", 1)
+    kept = unwritten_file(hosts.folder / "a", hosts.key_of(1))
     keep_unwritten(
         kept, token_of(hosts.database, 1) - 1, [report("1.1", BEFORE, memory={"by": "a"})], {"1.1": {"by": "a"}}
     )

@@ -143,7 +143,7 @@ def test_a_listener_that_stops_meanwhile_leaves_its_stages_to_the_next_one(datab
                 mend = read_only(database)
                 await player.play(fresh, speed=0)
                 await until(lambda: any(report.ended_on for report in tried))
-            assert [file.name for file in data_dir.iterdir()] == [f"unwritten-stages-{pbx_id}.jsonl"]
+            assert list(data_dir.iterdir()) == [unwritten_file(data_dir, pbx_of(database, pbx_id).key)]
             mend()
             async with listening(database, data_dir=data_dir):
                 await until(lambda: told(database) == stages_of(fresh))
@@ -163,8 +163,9 @@ def test_what_was_kept_of_a_pbx_that_is_disabled_or_deleted_meanwhile_is_dealt_w
     data_dir.mkdir()
     with database.write() as session:
         session.execute(update(Pbx).values(enabled=False))
-    for pbx_id in (world.pbx_id, 999):
-        keep_unwritten(unwritten_file(data_dir, pbx_id), None, [report("1.1", BEFORE)], {})
+    deleted = f"{world.pbx_id}-0ld5a17"  # SQLite gave its id to another PBX, which may be another tenant's
+    for key, call in ((pbx_of(database, world.pbx_id).key, "1.1"), ("999", "1.2"), (deleted, "1.3")):
+        keep_unwritten(unwritten_file(data_dir, key), None, [report(call, BEFORE)], {})
     (data_dir / "unwritten-stages-old.jsonl").touch()
 
     async def starting() -> None:
@@ -173,6 +174,7 @@ def test_what_was_kept_of_a_pbx_that_is_disabled_or_deleted_meanwhile_is_dealt_w
             await until(lambda: [file.stem for file in data_dir.iterdir()] == ["unwritten-stages-old"])
 
     asyncio.run(starting())
+    assert {linkedid for linkedid, *_ in told(database)} == {"1.1"}
 
 
 def refused(database: Database) -> None:

@@ -121,6 +121,13 @@ def test_any_order_that_keeps_each_channels_own_gives_the_same_stages(recorded: 
         assert [name for name in names if "evaluation" not in name][-1].endswith(".after")
 
 
+@pytest.mark.parametrize("recorded", RECORDED, ids="-".join)
+def test_headers_in_another_order_are_read_as_ever(recorded: tuple[str, str]) -> None:
+    version, name = recorded
+    for block, _ in blocks(scenarios(version)[name]):
+        assert parse("\n".join(sorted(block.splitlines()))) == parse(block)
+
+
 # ---------------------------------------------------------------- repeated, cut, mixed up, made up
 @pytest.mark.parametrize("recorded", RECORDED, ids="-".join)
 def test_a_repeated_event_changes_nothing(recorded: tuple[str, str]) -> None:

@@ -20,9 +20,9 @@ from pbxhub.delivery.worker import Worker
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.engine import Engine
 from pbxhub.store.session import Database
+from pbxhub.testing.processes import free_port
 from pbxhub.testing.receivers.receiver import Receiver, Reply
 from tests.support.outbox_world import AFTER, BEFORE, World, at, context_of, report, spec
-from tests.support.ports import free_port_pair
 from tests.support.waiting import wait_until
 
 
@@ -137,7 +137,7 @@ def test_without_the_extra_the_start_says_what_to_install(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_the_demo_traces_its_calls_from_the_pbx_to_the_receiver(tmp_path: Path, collector: Collector) -> None:
-    given = variables(tmp_path, PBXHUB_OTLP=collector.url, PBXHUB_PORT=str(free_port_pair()))
+    given = variables(tmp_path, PBXHUB_OTLP=collector.url, PBXHUB_PORT=str(free_port(2)))
     with subprocess.Popen([sys.executable, "-m", "pbxhub", "run", "--demo"], env=given) as hub:
         try:
             wait_until(lambda: len(collector.named("attempt")) > 2, "calls are traced", 100)

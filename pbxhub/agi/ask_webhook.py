@@ -62,7 +62,7 @@ def put_together(context: DeliveryContext, caller: Caller, name: str, now: datet
     """
     with context.database.read() as session:
         pbx = session.get(Pbx, caller.address.pbx_id)
-        if pbx is None or not pbx.enabled or pbx.agi_salt != caller.address.salt:
+        if pbx is None or not pbx.enabled or pbx.key != caller.address.key:
             return "The PBX of this FastAGI address does not exist in the hub or is switched off."
         call = find_call(session, pbx.id, caller.linkedid) or _unknown_call(session, pbx, caller, now)
         project = context.webhook_cache.fetch(session, {call.project_id})[call.project_id]

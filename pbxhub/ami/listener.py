@@ -17,7 +17,7 @@ from pbxhub.ami.order_wakeup import OrderWakeup
 from pbxhub.ami.pbx_listener import PbxListener
 from pbxhub.ami.pbx_rows import PbxRow, read_rows
 from pbxhub.ami.publisher import Publish, Publisher
-from pbxhub.ami.unwritten_stages import unwritten_files, write_abandoned
+from pbxhub.ami.unwritten_stages import id_of, unwritten_files, write_abandoned
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
@@ -89,7 +89,7 @@ async def _first_of(stopping: "asyncio.Task[bool]", changed: asyncio.Event) -> N
 class _Listener:
     def __init__(
         self, database: Database, vault: Vault, new_line: Callable[[PbxRow], PbxListener], heartbeat: LeaseHeartbeat,
-        data_dir: Path, write_files: Callable[[Mapping[int, Path]], None],
+        data_dir: Path, write_files: Callable[[Mapping[str, Path]], None],
     ) -> None:  # fmt: skip
         self._database = database
         self._vault = vault
@@ -119,11 +119,12 @@ class _Listener:
 
     async def _write_abandoned(self) -> None:
         """A PBX listener writes the file of its PBX when it starts. Here none will: another host has the PBX, or it is
-        disabled."""
+        disabled; or the file is of a deleted PBX."""
+        listened_to = {line.row.key for line, _ in self._lines.values()}
         files = {
-            pbx_id: file
-            for pbx_id, file in unwritten_files(self._data_dir).items()
-            if pbx_id not in self._lines and self._heartbeat.out_of_reach(pbx_id)
+            key: file
+            for key, file in unwritten_files(self._data_dir).items()
+            if key not in listened_to and (id_of(key) in self._lines or self._heartbeat.out_of_reach(id_of(key)))
         }
         try:
             if files:

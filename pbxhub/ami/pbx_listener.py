@@ -86,7 +86,7 @@ class PbxListener:
         stage_memory: int, timeouts: AmiTimeouts, data_dir: Path, events: EventLog | None = None,
     ) -> None:  # fmt: skip
         self.row = row
-        self._unwritten_file = unwritten_file(data_dir, row.id)
+        self._unwritten_file = unwritten_file(data_dir, row.key)
         self._database = context.database
         self._timeouts = timeouts
         self._inbox: Inbox[Item] = Inbox(_INBOX)
@@ -185,8 +185,9 @@ class PbxListener:
     async def _connect(self) -> None:
         """Keeps the connection up; disconnects while there is no room for more stages.
 
-        Where CEL begins is in the database before the first connection is up. Without it: 1. the hub connects; 2. a
-        call begins; 3. the hub looks where CEL ends, or is killed before it does; 4. CEL has only half of the call.
+        Where CEL begins is in the database before the first connection is up, if it is found within _FIRST_LOOK.
+        Without it: 1. the hub connects; 2. a call begins; 3. the hub looks where CEL ends, or is killed before it does;
+        4. CEL has only half of the call.
         """
         with suppress(TimeoutError):
             await asyncio.wait_for(self._looked.wait(), _FIRST_LOOK)

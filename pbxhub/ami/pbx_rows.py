@@ -42,6 +42,7 @@ class PbxRow:
     """
 
     id: int
+    key: str
     address: Address
     incoming_contexts: tuple[str, ...]
     cel_path: str
@@ -129,6 +130,7 @@ def pbx_row(pbx: Pbx, vault: Vault) -> PbxRow:
         trouble = PbxState("refused", "sealed_secret", str(error))
     return PbxRow(
         id=pbx.id,
+        key=pbx.key,
         address=Address(
             pbx.host,
             pbx.port,

@@ -48,15 +48,20 @@ log = structlog.get_logger(__name__)
 _NAME = "unwritten-stages-"
 
 
-def unwritten_file(data_dir: Path, pbx_id: int) -> Path:
-    """The file with the unwritten stages of one PBX."""
-    return data_dir / f"{_NAME}{pbx_id}.jsonl"
+def unwritten_file(data_dir: Path, key: str) -> Path:
+    """The file with the unwritten stages of the PBX with this key."""
+    return data_dir / f"{_NAME}{key}.jsonl"
 
 
-def unwritten_files(data_dir: Path) -> dict[int, Path]:
-    """The files that are there, by the ids of their PBXs."""
+def unwritten_files(data_dir: Path) -> dict[str, Path]:
+    """The files that are there, by the keys of their PBXs."""
     files = {file.stem.removeprefix(_NAME): file for file in data_dir.glob(f"{_NAME}*.jsonl")}
-    return {int(pbx_id): file for pbx_id, file in files.items() if pbx_id.isdecimal()}
+    return {key: file for key, file in files.items() if key.partition("-")[0].isdecimal()}
+
+
+def id_of(key: str) -> int:
+    """The id in the key of a PBX."""
+    return int(key.partition("-")[0])
 
 
 def keep_unwritten(file: Path, token: int | None, reports: Iterable[CallReport], notes: Notes) -> None:
@@ -141,19 +146,20 @@ def _write(kept: Unwritten, pbx_id: int, token: int | None, database: Database, 
         write_notes(database, pbx_id, token, kept.notes)
 
 
-def write_abandoned(files: Mapping[int, Path], database: Database, publisher: Publisher) -> None:
+def write_abandoned(files: Mapping[str, Path], database: Database, publisher: Publisher) -> None:
     """Writes the files of PBXs to which this process does not listen. Raises database errors.
 
     The stages of a deleted PBX have no project any more: its file is deleted.
     """
     with database.read() as session:
-        known = set(session.scalars(select(Pbx.id).where(one_of(Pbx.id, files))))
-    for pbx_id, file in files.items():
-        if pbx_id in known:
-            log.info("writing the stages kept of a PBX to which this host no longer listens", pbx=pbx_id)
-            write_unwritten(file, pbx_id, None if database.is_sqlite else 0, database, publisher)
+        pbxs = session.scalars(select(Pbx).where(one_of(Pbx.id, {id_of(key) for key in files}))).all()
+        known = {pbx.key for pbx in pbxs}
+    for key, file in files.items():
+        if key in known:
+            log.info("writing the stages kept of a PBX to which this host no longer listens", pbx=key)
+            write_unwritten(file, id_of(key), None if database.is_sqlite else 0, database, publisher)
         else:
-            log.warning("deleting the unwritten stages of a PBX that was deleted", pbx=pbx_id)
+            log.warning("deleting the unwritten stages of a PBX that was deleted", pbx=key)
             file.unlink(missing_ok=True)
 
 

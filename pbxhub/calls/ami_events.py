@@ -284,7 +284,7 @@ def _party_reader(prefix: str) -> Callable[[str], Party]:
     def read(block: str) -> Party:
         channel, rest = text_and_rest(block, name)
         own = text_of(rest, uniqueid)
-        if not own:  # in another order than Asterisk's
+        if not own or number not in rest:  # in another order than Asterisk's
             rest, own = block, text_of(block, uniqueid)
         if not own or not channel:
             raise MissingError(prefix)
@@ -309,7 +309,13 @@ def _ids_and_rest(block: str) -> tuple[str, str, str]:
     uniqueid, rest = text_and_rest(block, "\nUniqueid: ")
     if not uniqueid:
         raise MissingError("Uniqueid")
+    rest = _rest_with("\nLinkedid: ", rest, block)
     return uniqueid, text_of(rest, "\nLinkedid: ") or uniqueid, rest
+
+
+def _rest_with(header: str, rest: str, block: str) -> str:
+    """The whole block when the header is not in the rest: in another order than Asterisk's."""
+    return rest if header in rest else block
 
 
 def _newchannel(block: str, time: float) -> Newchannel:
@@ -326,14 +332,16 @@ def _newstate(block: str, time: float) -> Newstate | None:
 
 def _dial_begin(block: str, time: float) -> DialBegin:
     uniqueid, rest = text_and_rest(block, "\nUniqueid: ")
-    linkedid, rest = text_of(rest, "\nLinkedid: "), rest or block
+    rest = _rest_with("\nDestLinkedid: ", rest, block)
+    linkedid = text_of(block, "\nLinkedid: ")
     number, dial_string = number_of(block, "\nCallerIDNum: "), text_of(rest, "\nDialString: ")
     return DialBegin(time, uniqueid, linkedid, number, _dest(rest), dial_string)
 
 
 def _dial_end(block: str, time: float) -> DialEnd:
     uniqueid, rest = text_and_rest(block, "\nUniqueid: ")
-    linkedid, rest = text_of(rest, "\nLinkedid: "), rest or block
+    rest = _rest_with("\nDestLinkedid: ", rest, block)
+    linkedid = text_of(block, "\nLinkedid: ")
     return DialEnd(time, uniqueid, linkedid, _dest(rest), text_of(rest, "\nDialStatus: "), text_of(rest, "\nForward: "))
 
 

@@ -161,7 +161,7 @@ class Pbx(Base):
     plain_login: Mapped[bool] = mapped_column(default=False)  # MD5 challenge unless asked otherwise
     incoming_contexts: Mapped[list[str]] = mapped_column(JsonColumn, default=lambda: list(DEFAULT_INCOMING_CONTEXTS))
     charset: Mapped[str] = mapped_column(String(20), default="")  # of names that are not UTF-8: calls/charsets.py
-    agi_salt: Mapped[str] = mapped_column(String(20), default=lambda: secrets.token_hex(4))  # agi_tokens.py
+    salt: Mapped[str] = mapped_column(String(20), default=lambda: secrets.token_hex(4))  # see key
     cel_path: Mapped[str] = mapped_column(String(1000), default="")  # sqlite file of cel_sqlite3_custom on this host
     cel_url_sealed: Mapped[str] = mapped_column(String(3000), default="")  # its CEL as a table, in place of the file
     # folder of its recordings on this host; "" = none, COMMON_FOLDER = that of the setting. Only operators name paths
@@ -191,6 +191,12 @@ class Pbx(Base):
         .correlate_except(ListenerProcess, PbxLease)
         .scalar_subquery()
     )
+
+    @property
+    def key(self) -> str:
+        """What it is called outside of the database: in file names and FastAGI addresses. SQLite gives the id of a
+        deleted PBX to the next one, of whatever project; the salt differs. PBXs of 0.1.0 have none."""
+        return f"{self.id}-{self.salt}" if self.salt else str(self.id)
 
     @property
     def standing(self) -> PbxState:

@@ -87,6 +87,10 @@ class Site:
         with self.database.read() as session:
             return session.get_one(Pbx, pbx_id).listener_host or ""
 
+    def key_of(self, pbx_id: int) -> str:
+        with self.database.read() as session:
+            return session.get_one(Pbx, pbx_id).key
+
     def shares(self) -> list[int]:
         """How many PBXs each listener has, the most first."""
         return sorted(Counter(row.listener_id for row in self.leases().values() if row.listener_id).values())[::-1]

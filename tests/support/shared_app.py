@@ -3,14 +3,16 @@
 Each test gives it an installation of its own: database, settings, sender. What the API counts in memory begins anew.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 from flask import Flask
 from jinja2 import FileSystemBytecodeCache
 
-from pbxhub import api
+from pbxhub import api, web
 from pbxhub.account.installation import Installation
 from pbxhub.api import rates, streams
 from pbxhub.delivery.context import DeliveryContext
@@ -36,7 +38,7 @@ def shared_app(
     key = (of_all, context.vault.derive("sessions"))
     if key not in _BUILT:
         _BUILT[key] = create_app(settings, context)
-        _BUILT[key].jinja_env.bytecode_cache = FileSystemBytecodeCache()  # every process would compile all templates
+        _BUILT[key].jinja_env.bytecode_cache = FileSystemBytecodeCache(_compiled_templates())
         api.install(_BUILT[key])
     app = _BUILT[key]
     guard = guard or AddressGuard(settings.allowed_networks)
@@ -45,6 +47,15 @@ def shared_app(
     app.testing = False
     _begin_anew(app.extensions["pbxhub.api"])
     return app
+
+
+def _compiled_templates() -> str:
+    """The folder that all processes share: each would compile all templates. Jinja does not see that a setting of its
+    environment has changed, so the folder is named after the file with the settings and after Jinja's version."""
+    made_by = Path(web.__file__).read_bytes() + version("jinja2").encode()
+    folder = Path(__file__).parents[2] / ".cache" / "templates" / hashlib.sha256(made_by).hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder)
 
 
 def _begin_anew(programs: Flask) -> None:

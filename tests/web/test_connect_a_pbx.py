@@ -112,7 +112,7 @@ def test_both_doors_have_every_field_and_write_the_same_line_in_the_log(
     assert (made.status_code, made.json["plain_login"], made.json["tls_ca"]) == (201, True, "")
     with database.read() as session:
         first, second = session.scalars(select(Pbx).order_by(Pbx.id))
-        own = ("id", "secret_sealed", "agi_salt", "created_on")
+        own = ("id", "secret_sealed", "salt", "created_on")
         names = [column.key for column in Pbx.__table__.c if column.key not in own]
         assert [getattr(first, name) for name in names] == [getattr(second, name) for name in names]
         by_page, by_api = session.scalars(select(AuditEntry).where(AuditEntry.action == "PBX added"))
