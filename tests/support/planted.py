@@ -161,7 +161,7 @@ def _plant(hub: Served, session: Session, planted: Planted) -> None:
         "delivery_id": [row.id for row in deliveries], "resend_id": [resend.id], "name": [hook.name],
         "subscriber_id": [subscriber.id], "item_id": ["slack"], "which": ["deliveries", "errors"],
         "kind": ["csv", "jsonl"], "target_id": [target.id], "key_id": [1], "user_id": [1], "sign_in_id": [1],
-        "connection_id": [connection.id], "kind_name": ["bearer"],
+        "connection_id": [connection.id], "kind_name": ["bearer"], "number": [3],
         "version": ["0"], "filename": ["app.css"], "token": ["x"],
     }  # fmt: skip
 
