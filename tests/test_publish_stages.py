@@ -115,6 +115,28 @@ def test_nothing_that_happened_before_the_end_is_told_after_it(database: Databas
     assert world.publish(late, now=at(70)) == NOTHING
 
 
+def test_of_two_answers_by_one_employee_cel_tells_the_one_that_was_not_told_live(database: Database) -> None:
+    """1. 103 answers in a gap, transfers the caller to 101, and gets them back; 2. the hub hears a part of it."""
+    world = World(database)
+    cel = [(10, "103"), (20, "101"), (30, "103#2")]
+    by_cel = {f"incoming.pickup {key}": at(moment).timestamp() for moment, key in cel}
+
+    def pickup(moment: float, key: str) -> Stage:
+        return Stage("incoming.pickup", key, 1, at(moment), {})
+
+    for number, live in enumerate(([], [(10, "103")], [(16, "103")], [(30, "103")], [(16, "103"), (30, "103#2")])):
+        linkedid = f"{number}.1"
+        world.publish(report(linkedid, *(pickup(*one) for one in live)), now=at(31))
+        for _ in range(2):
+            for one in cel:
+                world.publish(report(linkedid, pickup(*one), memory=None, by_cel=by_cel), now=at(60))
+        with database.read() as session:
+            call_id = session.scalars(select(Call.id).where(Call.linkedid == linkedid)).one()
+            times = [*session.scalars(select(StageEvent.created_on).where(StageEvent.call_id == call_id))]
+        first = live[0][0] if live and live[0][0] < 30 else 10  # with a question before the answer, 16
+        assert sorted(times) == [at(first), at(20), at(30)], live
+
+
 @pytest.mark.parametrize(
     ("end", "late"),
     [
@@ -128,7 +150,9 @@ def test_no_optional_stage_is_told_after_the_end(database: Database, end: str, l
     world.webhook(end)
     world.publish(report("1.1", end, ended=60, memory={}), now=at(60))
     told = Stage(late, "", 1, at(50), {})
-    assert world.publish(report("1.1", told, memory=None, by_cel=(f"{late} ",)), now=at(70)) == NOTHING
+    assert (
+        world.publish(report("1.1", told, memory=None, by_cel={f"{late} ": at(50).timestamp()}), now=at(70)) == NOTHING
+    )
 
 
 def test_a_call_inside_that_turns_out_to_be_one_with_the_outside_goes_on(database: Database) -> None:

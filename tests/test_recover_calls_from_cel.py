@@ -736,7 +736,7 @@ def test_a_leg_that_was_not_told_live_is_told_by_cel_though_another_rang_at_that
 
     heard = gone("1.1")._replace(ended_on=None, stages=(forward("101"),), memory={"open": True})
     publish(context_of(database), {pbx_id: [heard]}, at(2))
-    keys = ("incoming.forward 101", "incoming.forward 102", "incoming.forward 103")
+    keys = {f"incoming.forward {to}": at(1).timestamp() for to in ("101", "102", "103")}
     by_cel = heard._replace(stages=(forward("102"), forward("101"), forward("103")), memory=None, by_cel=keys)
     publish(context_of(database), {pbx_id: [by_cel]}, at(3))
     with database.read() as session:

@@ -139,7 +139,7 @@ def test_of_a_phone_that_rang_twice_cel_tells_the_time_that_was_not_told_live(da
     arrives, first, second = event("Newchannel", **NEW), ring("101", 2, 1), ring("101", 3, 20)
     world.publish(*heard(arrives, *second))
     by_cel = heard(arrives, *first, *second)
-    keys = tuple(f"{stage.name} {stage.key}" for told in by_cel for stage in told.stages)
+    keys = {f"{stage.name} {stage.key}": stage.time.timestamp() for told in by_cel for stage in told.stages}
     world.publish(*(told._replace(memory=None, by_cel=keys) for told in by_cel))
     with database.read() as session:
         times = session.scalars(select(StageEvent.created_on).where(StageEvent.stage == "incoming.unring"))

@@ -173,7 +173,7 @@ def _report(kept: dict[str, Any]) -> CallReport:
         Stage(**{**stage, "time": _moment(stage["time"]), "values": from_json(stage["values"])})
         for stage in kept["stages"]
     )
-    kept["by_cel"] = tuple(kept.get("by_cel", ()))
+    kept["by_cel"] = dict(kept.get("by_cel", ()))
     return CallReport(**{**kept, **times, "values": from_json(kept["values"]), "stages": stages})
 
 

@@ -169,5 +169,5 @@ def _fed(tracker: Tracker, call: CelCall) -> list[CallReport]:
 
 
 def _told_by_cel(reports: list[CallReport]) -> list[CallReport]:
-    keys = tuple(f"{stage.name} {stage.key}" for report in reports for stage in report.stages)
-    return [report._replace(memory=None, by_cel=keys) for report in reports]
+    told = {f"{stage.name} {stage.key}": stage.time.timestamp() for report in reports for stage in report.stages}
+    return [report._replace(memory=None, by_cel=told) for report in reports]

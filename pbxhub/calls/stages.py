@@ -6,7 +6,7 @@ Optional stages are reported only where a webhook waits for them: a ring group o
 Both classes are named tuples, because a frozen dataclass takes three times as long to make.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -64,8 +64,9 @@ class CallReport(NamedTuple):
               a call may have no stages.
     memory: the tracker's notes on a call in progress, as JSON, for Tracker.restore after a restart. Empty once the call
             is over. None: this tracker does not follow the call (it was read from CEL).
-    by_cel: for a call read from CEL, name and key of all its stages: a stage that was reported live with another number
-            than CEL shows is recognised by them. Empty for a call reported live.
+    by_cel: for a call read from CEL, "name key" of all its stages, with their times in seconds since 1970: a stage that
+            was reported live with another number or key than CEL gives it is recognised by them. Empty for a call
+            reported live.
     """
 
     linkedid: str
@@ -81,4 +82,4 @@ class CallReport(NamedTuple):
     values: Mapping[str, Value]
     stages: tuple[Stage, ...] = ()
     memory: Mapping[str, JSON] | None = {}
-    by_cel: Sequence[str] = ()
+    by_cel: Mapping[str, float] = {}

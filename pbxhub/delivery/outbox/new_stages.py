@@ -1,8 +1,9 @@
 """Which of the reported stages are new: each is written once, whoever reports it and however often."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain, count, takewhile
 from typing import Any
 from uuid import UUID
 
@@ -73,8 +74,9 @@ def new_stages(context: DeliveryContext, session: Session, reported: Sequence[Re
         before = dict(call.data)
         call.take(report, one.outdated)
         for stage in _stages(report, call, wanted.get(call.project_id, frozenset())):
-            if not known.add(call.id, stage, report.by_cel):
-                stages.append(NewStage(new_id(), call, stage, {**before, **report.values, **stage.values}))
+            first = known.first_told(call.id, stage, report.by_cel)
+            if first is not None:
+                stages.append(NewStage(new_id(), call, first, {**before, **report.values, **stage.values}))
     return stages
 
 
@@ -122,20 +124,34 @@ class _KnownStages:
         for call_id, name, key, time in rows:
             self._times.setdefault((call_id, name), {})[key] = time
 
-    def add(self, call_id: UUID, stage: Stage, by_cel: Sequence[str]) -> bool:
-        """Whether this stage is known or comes too late; from now on it is known. by_cel: CallReport.by_cel.
+    def first_told(self, call_id: UUID, stage: Stage, by_cel: Mapping[str, float]) -> Stage | None:
+        """The stage, with a key that its call does not have yet; None if it is known, or comes too late. From now on it
+        is known. by_cel: CallReport.by_cel.
 
         Nothing that happens before the end of a conversation is new after it: a receiver that has closed its card must
         not open it again. 1. AMI reports a call up to its end; 2. the hub starts again and reads the rows of that call
         once more; 3. CEL reports a forward that AMI gave another key. tests/test_publish_stages.py
 
+        The live tracker counts a destination from the first time that it saw it: 1. 103 answers in a gap, and transfers
+        the caller; 2. the hub reports live that 103 answers again, with the key "103"; 3. CEL gives this key to the
+        first answer, and "103#2" to the second one. The times tell which of them was reported.
+
         CEL may show another number for the same leg, and so give the stage another key: 1. AMI reports a pickup by
         101; 2. the connection breaks; 3. CEL reports a pickup by 100 at the same moment, and none by 101. Then the two
         are one stage, and neither is matched with any other again. tests/test_recover_calls_from_cel.py
         """
+        if self._comes_too_late(call_id, stage.name):
+            return None
         times, key = self._times.setdefault((call_id, stage.name), {}), clip(stage.key, 200)
-        if key in times or self._comes_too_late(call_id, stage.name):
-            return True
+        destination = _destination(key)
+        repeated = _repeated(stage.name, destination, by_cel)
+        if len(repeated) > 1 and not repeated.keys() <= times.keys():
+            known = takewhile(times.__contains__, _keys_of(destination))
+            if any(_nearest(repeated, times[one]) == key for one in known):
+                return None
+            key = next(one for one in chain([key], _keys_of(destination)) if one not in times)
+        elif key in times:
+            return None
         same = [
             other
             for other, time in times.items()
@@ -144,10 +160,33 @@ class _KnownStages:
         times[key] = _MATCHED if same else stage.time
         if same:
             times[same[0]] = _MATCHED
-        return bool(same)
+            return None
+        return stage._replace(key=key)
 
     def _comes_too_late(self, call_id: UUID, name: str) -> bool:
         """Whether the conversation has ended in which this would have happened."""
         if name not in _BEFORE_THE_END:
             return False
         return any((call_id, end) in self._times for end in _ENDS[name.partition(".")[0]])
+
+
+def _destination(key: str) -> str:
+    """103#2 -> 103"""
+    destination, _, times = key.rpartition("#")
+    return destination if destination and times.isdigit() else key
+
+
+def _keys_of(destination: str) -> Iterator[str]:
+    """103, 103#2, 103#3 …"""
+    return (destination if times == 1 else f"{destination}#{times}" for times in count(1))
+
+
+def _repeated(name: str, destination: str, by_cel: Mapping[str, float]) -> dict[str, float]:
+    """When CEL has stages of this name and destination, by key."""
+    keys = takewhile(lambda key: f"{name} {key}" in by_cel, _keys_of(destination))
+    return {key: by_cel[f"{name} {key}"] for key in keys}
+
+
+def _nearest(repeated: Mapping[str, float], time: datetime) -> str:
+    """The key of the stage of CEL that was reported live at this time; empty if it was matched already."""
+    return "" if time == _MATCHED else min(repeated, key=lambda key: abs(repeated[key] - time.timestamp()))
