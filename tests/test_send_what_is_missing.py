@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from pbxhub.delivery.outbox import Missing, count_missing, order_missing, send_missing, step_resends, stop_resend
+from pbxhub.delivery.outbox import (
+    CannotResendError,
+    Missing,
+    count_missing,
+    first_known,
+    order_missing,
+    send_missing,
+    step_resends,
+    stop_resend,
+)
 from pbxhub.store.delivery_rows import BULK, PENDING, Delivery
 from pbxhub.store.history import StageEvent
 from pbxhub.store.resends import DONE, STOPPED, Resend
@@ -31,7 +40,8 @@ def late(database: Database, calls: int, **what: Any) -> tuple[World, Missing]:
 
 def order(database: Database, world: World, wanted: Missing, rate: int = 100) -> Resend:
     with database.write() as session:
-        return order_missing(session, world.project_id, wanted, at(10), rate=rate)
+        total = count_missing(session, world.project_id, wanted)
+        return order_missing(session, world.project_id, wanted, total, at(10), rate=rate)
 
 
 def step(database: Database, seconds: float) -> int:
@@ -87,6 +97,21 @@ def test_stages_of_another_time_are_left_out(database: Database) -> None:
     before = replace(wanted, until=NOON)
     with database.read() as session:
         assert count_missing(session, world.project_id, before) == 0
+
+
+def test_what_may_have_been_sent_and_deleted_is_neither_counted_nor_sent(database: Database) -> None:
+    """Deliveries are kept for a shorter time than calls: without one, an old stage is not missing."""
+    world, wanted = late(database, 3)
+    context, later = context_of(database), at(10) + timedelta(days=30)
+    assert first_known(context, at(10)) < NOON < first_known(context, later)
+    ordered_in_time = order(database, world, wanted)
+    assert step(database, timedelta(days=30).total_seconds()) == 0
+    assert progress(database, ordered_in_time) == (DONE, 3, 0, 0)
+    with database.write() as session:
+        event = session.get_one(StageEvent, events(database, wanted.stage)[0])
+        with pytest.raises(CannotResendError, match="kept for"):
+            send_missing(context, session, event, wanted.webhook_id, later)
+    assert of_webhook(world, wanted) == []
 
 
 def test_stopping_takes_back_what_no_worker_has_begun_and_a_new_order_finds_it(database: Database) -> None:

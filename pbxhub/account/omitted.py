@@ -16,7 +16,7 @@ from pbxhub.account.sample_calls import values_of
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.account.webhooks import webhook_of
 from pbxhub.calls.stages import Value
-from pbxhub.delivery.outbox import CannotResendError, send_missing
+from pbxhub.delivery.outbox import CannotResendError, first_known, send_missing
 from pbxhub.delivery.stage_values import Lookups
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
@@ -73,7 +73,9 @@ def omitted(
     session: Session, access: Access, call: Call, stages: Sequence[StageEvent], deliveries: Iterable[Delivery]
 ) -> dict[UUID, AllOmitted]:
     """The webhooks that are switched on and have sent nothing, by the id of the stage. Of many webhooks and many stages
-    each condition is compiled once, and each value is looked up once."""
+    each condition is compiled once, and each value is looked up once. Stages before first_known are left out."""
+    first_told = first_known(access.hub.context, access.now)
+    stages = [event for event in stages if event.created_on >= first_told]
     sent = {(row.stage_event_id, row.webhook_id) for row in deliveries}
     of_stages = {event.stage for event in stages}
     rows = [row for row in live_webhooks(session, access) if row.enabled and row.stage in of_stages]

@@ -1,7 +1,7 @@
 """What a webhook has not got of a period: counted, shown with the reasons, and sent after all at a rate."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import note
 from pbxhub.account.omitted import Omitted, why_not
-from pbxhub.account.refusals import ConflictError
+from pbxhub.account.refusals import ConflictError, Refusal
 from pbxhub.account.resending import FASTEST
-from pbxhub.delivery.outbox import MOST_MISSING, Missing, count_missing, order_missing
+from pbxhub.delivery.outbox import MOST_MISSING, Missing, count_missing, first_known, order_missing
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.resends import Resend
 from pbxhub.store.webhooks import Webhook
@@ -19,17 +19,20 @@ from pbxhub.translatable import Sentence, say
 from pbxhub.webhooks.catalogue import CHAIN, QUESTION
 
 MOST_LISTED = 50
-EVER = datetime(1970, 1, 2, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Lacking:
     """count: stages without a delivery of the webhook, MOST_MISSING + 1 for more. newest: the last MOST_LISTED of them
-    that belong to a call, with what refuses each now. refused: why they cannot be sent; None if they can."""
+    that belong to a call, with what refuses each now. refused: why they cannot be sent; None if they can. since, until:
+    of which time they are, until not included. too_old: an earlier time was asked for, of which nobody knows."""
 
     count: int
     newest: list[tuple[StageEvent, Call, Omitted]]
     refused: Sentence | None
+    since: datetime
+    until: datetime
+    too_old: bool
 
     @property
     def accepted(self) -> int:
@@ -37,34 +40,60 @@ class Lacking:
         return sum(why.refused_by is None for _event, _call, why in self.newest)
 
 
+@dataclass(frozen=True, slots=True)
+class ToSend:
+    """What can be ordered, and how many there are."""
+
+    which: Missing
+    total: int
+
+
 def lacking(
     session: Session, access: Access, webhook: Webhook, since: datetime | None, until: datetime | None
 ) -> Lacking:
     """What the webhook has not got of the stages that happened from `since` to before `until`; None: ever, to now."""
-    wanted = Missing(webhook.id, webhook.stage, since or EVER, until or access.now)
+    wanted = _wanted(access, webhook, since, until)
     query = select(StageEvent, Call).join(Call, Call.id == StageEvent.call_id)
     query = query.where(*wanted.conditions(access.project.id)).order_by(StageEvent.id.desc()).limit(MOST_LISTED)
     rows = [(event, call) for event, call in session.execute(query)]
     reasons = why_not(session, access, webhook, rows)
     newest = [(event, call, why) for (event, call), why in zip(rows, reasons, strict=True)]
     count = count_missing(session, access.project.id, wanted)
-    return Lacking(count, newest, _refusal(webhook, count))
+    too_old = since is None or since < wanted.since
+    return Lacking(count, newest, _refusal(webhook, count), wanted.since, wanted.until, too_old)
 
 
-def send_lacking(
-    session: Session, access: Access, webhook: Webhook, since: datetime, until: datetime, *, rate: int, refused: bool
-) -> Resend:
-    """Orders that all of it is sent, `rate` a second, 1 to FASTEST. refused: also what its conditions refuse now.
-    Raises ConflictError with a sentence when it cannot be."""
-    wanted = Missing(webhook.id, webhook.stage, since, min(until, access.now), refused)
-    if sentence := _refusal(webhook, count_missing(session, access.project.id, wanted)):
+def count_lacking(
+    session: Session, access: Access, webhook: Webhook, since: datetime, until: datetime, *, refused: bool
+) -> ToSend | list[Refusal]:
+    """What send_lacking is to send. refused: also what its conditions refuse now. Counting reads the history, so it is
+    done in a reading transaction. Raises ConflictError with a sentence when nothing of the webhook can be sent."""
+    wanted = _wanted(access, webhook, since, until, refused)
+    total = count_missing(session, access.project.id, wanted)
+    if sentence := _refusal(webhook, total):
         raise ConflictError(sentence)
+    if not total:
+        return [Refusal("since", say("Nothing is missing in this time."), say("Choose another period."))]
+    return ToSend(wanted, total)
+
+
+def send_lacking(session: Session, access: Access, webhook: Webhook, counted: ToSend, *, rate: int) -> Resend:
+    """Orders that all of it is sent, `rate` a second, 1 to FASTEST."""
     order = order_missing(
-        session, access.project.id, wanted, access.now, rate=min(rate, FASTEST), author_id=access.user.id
-    )
+        session, access.project.id, counted.which, counted.total, access.now, rate=min(rate, FASTEST),
+        author_id=access.user.id,
+    )  # fmt: skip
     note(session, access, "sent what was missing", f"{webhook.name}: {order.total}")
     session.flush()
     return order
+
+
+def _wanted(
+    access: Access, webhook: Webhook, since: datetime | None, until: datetime | None, refused: bool = False
+) -> Missing:
+    first = first_known(access.hub.context, access.now)
+    since, until = max(since or first, first), min(until or access.now, access.now)
+    return Missing(webhook.id, webhook.stage, since, until, refused)
 
 
 def _refusal(webhook: Webhook, count: int) -> Sentence | None:

@@ -1,7 +1,7 @@
 """The stages of a period that no webhook took, and why; and sending several of them after all."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -14,6 +14,7 @@ from pbxhub.account.call_history import call_of
 from pbxhub.account.omitted import AllOmitted, omitted_by_all, send_after_all
 from pbxhub.account.refusals import ConflictError, NotFoundError
 from pbxhub.account.webhook_drafts import live_webhooks
+from pbxhub.delivery.outbox import first_known
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import first_id_at
@@ -53,7 +54,10 @@ class UntakenPage:
 
 
 def untaken(session: Session, access: Access, wanted: UntakenFilter, limit: int) -> UntakenPage:
-    """Stages of calls that are over, and of which there is no delivery at all; `limit` at most."""
+    """Stages of calls that are over, and of which there is no delivery at all; `limit` at most. Those before
+    first_known are left out."""
+    first_told = first_known(access.hub.context, access.now)
+    wanted = replace(wanted, since=max(wanted.since or first_told, first_told))
     webhooks = live_webhooks(session, access)
     stages = _OF_CALLS if wanted.everything else {row.stage for row in webhooks} & _OF_CALLS
     if not stages:

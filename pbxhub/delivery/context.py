@@ -31,7 +31,8 @@ class DeliveryContext:
     """One open database and what this process keeps beside it.
 
     links: makes the addresses that rendered requests name. largest_file: bytes of the largest recording that a request
-    sends. clock: what a worker and its background jobs take for now;
+    sends. kept: how long finished deliveries are kept at least; whether older ones existed, nobody knows.
+    clock: what a worker and its background jobs take for now;
     a function that is given `now` never asks it.
     """
 
@@ -40,6 +41,7 @@ class DeliveryContext:
     links: Links
     pause_rule: PauseRule = PauseRule()
     largest_file: int = 100_000_000
+    kept: timedelta = timedelta(days=30)
     clock: Callable[[], datetime] = utc_now
     webhook_cache: WebhookCache = field(default_factory=WebhookCache)
     wakeups: Wakeups = field(default_factory=Wakeups)
@@ -50,4 +52,5 @@ def open_context(settings: Settings, database: Database, vault: Vault) -> Delive
     """Once for each process: what shares a database must share its webhook cache, wakeups and hand-off."""
     links = Links(vault, settings.public_url, settings.recordings)
     rule = PauseRule(settings.pause_failures, timedelta(hours=settings.pause_hours))
-    return DeliveryContext(database, vault, links, rule, settings.largest_file)
+    kept = timedelta(days=min(settings.keep_delivered, settings.keep_failed))
+    return DeliveryContext(database, vault, links, rule, settings.largest_file, kept)

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from html import unescape
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import event, select, update
 
 from pbxhub.account import unsent
 from pbxhub.store.delivery_rows import Delivery
@@ -127,6 +128,24 @@ def test_what_a_webhook_has_not_sent_of_a_period_is_counted_explained_and_ordere
     switched_off = f"{missed.rpartition('/webhooks/')[0]}/webhooks/{off}/missing"
     assert "Switch it on first" in editor.get(switched_off).text
     assert "Switch it on first" in editor.post(switched_off, moments, follow_redirects=True).text
+    never = {"since": moments["until"], "until": moments["since"]}
+    assert "Nothing is missing in this time." in editor.post(missed, never, follow_redirects=True).text
+    assert "Requests are kept for" not in editor.get(missed).text
+    assert "Requests are kept for 30 days." in editor.get(f"{missed}?from=2026-01-01T00:00").text
+
+
+def test_of_a_call_whose_requests_may_be_deleted_already_nothing_is_said(
+    database: Database, paths: tuple[str, str], signed_in: Callable[[str], Browser]
+) -> None:
+    page, send = paths
+    editor = signed_in("editor")
+    with database.write() as session:
+        session.execute(update(StageEvent).values(created_on=now() - timedelta(days=31)))
+    assert "sent nothing" not in editor.get(page).text
+    assert "ANSWERED" not in editor.get(f"{page.partition('/calls/')[0]}/unsent?from=2026-01-01T00:00").text
+    assert (
+        "Requests are kept for 30 days: this one may have been sent." in editor.post(send, follow_redirects=True).text
+    )
 
 
 def test_the_stages_that_no_webhook_took_are_listed_and_several_are_sent_after_all(

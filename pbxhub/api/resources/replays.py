@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from pbxhub.account.replays import lacking, send_lacking
+from pbxhub.account.replays import count_lacking, lacking, send_lacking
 from pbxhub.account.webhooks import webhook_of
 from pbxhub.api import schemas
 from pbxhub.api.authentication import enter, needs
+from pbxhub.api.problems import accepted
 from pbxhub.api.resources.webhooks import webhooks
 from pbxhub.wsgi.current import reading, writing
 
@@ -18,8 +19,7 @@ def missing(wanted: dict[str, Any], webhook_id: int) -> Any:
     """How many stages of a period have no delivery of this webhook: it is new, was switched off, or refused them."""
     with reading() as session:
         access = enter(session)
-        found = lacking(session, access, webhook_of(session, access, webhook_id), wanted["since"], wanted["until"])
-        return {"count": found.count}
+        return lacking(session, access, webhook_of(session, access, webhook_id), wanted["since"], wanted["until"])
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/replay")
@@ -28,9 +28,11 @@ def missing(wanted: dict[str, Any], webhook_id: int) -> Any:
 @needs("webhooks.change")
 def replay(data: dict[str, Any], webhook_id: int) -> Any:
     """Sends them at a rate, behind live calls. Its progress is under /resends, and it is stopped there."""
-    with writing() as session:
+    with reading() as session:  # nobody waits while it is counted
         access = enter(session)
         webhook = webhook_of(session, access, webhook_id)
-        return send_lacking(
-            session, access, webhook, data["since"], data["until"], rate=data["rate"], refused=data["refused"]
-        )
+        found = count_lacking(session, access, webhook, data["since"], data["until"], refused=data["refused"])
+        counted = accepted(found)
+    with writing() as session:
+        access = enter(session)
+        return send_lacking(session, access, webhook_of(session, access, webhook_id), counted, rate=data["rate"])

@@ -113,6 +113,7 @@ class Replay(Schema):
 
 class Lacking(Schema):
     count = fields.Integer(**given(f"stages without a delivery; {MOST_MISSING + 1}: more than can be sent at once"))
+    since = times(**given("from when it is known whether they were sent: deliveries are not kept for ever"))
 
 
 class Count(Schema):

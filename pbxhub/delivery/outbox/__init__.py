@@ -8,7 +8,7 @@ from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.delivery.outbox.cancel import cancel_pending, check, uncheck
 from pbxhub.delivery.outbox.claim import claim
 from pbxhub.delivery.outbox.claimed import Batch, Claimed
-from pbxhub.delivery.outbox.missing import MOST_MISSING, Missing, count_missing
+from pbxhub.delivery.outbox.missing import MOST_MISSING, Missing, count_missing, first_known
 from pbxhub.delivery.outbox.ordered_call_status import add_later, ask_cancel, open_orders, register
 from pbxhub.delivery.outbox.pausing import pause, resume
 from pbxhub.delivery.outbox.prune import Pruned, Retention, prune
@@ -30,8 +30,8 @@ from pbxhub.delivery.outbox.send_missing import send_missing
 __all__ = [
     "MOST_MISSING", "AttemptResult", "Batch", "CannotResendError", "Claimed", "Finished", "Missing", "Pruned",
     "Published", "Retention", "Selection", "add_later", "add_to_call", "ask_cancel", "call_resthook",
-    "cancel_pending", "check", "claim", "count_by_webhook", "count_missing", "list_conditions", "open_orders",
-    "order_missing", "order_resend", "pause", "prune", "publish", "publish_later", "publish_other", "record",
-    "register", "resend_one", "resume", "send_missing", "step_resends", "stop_resend", "subscribe", "uncheck",
-    "unsubscribe",
+    "cancel_pending", "check", "claim", "count_by_webhook", "count_missing", "first_known", "list_conditions",
+    "open_orders", "order_missing", "order_resend", "pause", "prune", "publish", "publish_later", "publish_other",
+    "record", "register", "resend_one", "resume", "send_missing", "step_resends", "stop_resend", "subscribe",
+    "uncheck", "unsubscribe",
 ]  # fmt: skip

@@ -3,7 +3,7 @@ counted, and an order of a user (store/resends.py) sends them after all, like a 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -58,10 +58,17 @@ class Missing:
         return {"missing": {"webhook_id": self.webhook_id, "stage": self.stage, "refused": self.refused, **times}}
 
 
-def _load(order: Resend) -> Missing:
+def first_known(context: DeliveryContext, now: datetime) -> datetime:
+    """The first moment whose stages are missing if they have no delivery. Of older ones it may have been sent and then
+    deleted (prune.py), so they are not sent again."""
+    return now - context.kept + timedelta(seconds=_APART)
+
+
+def _load(order: Resend, first: datetime) -> Missing:
+    """first: by first_known, at each step: an order may run for hours, or after a day on which the hub was off."""
     data: Any = order.selection["missing"]
-    times = {name: datetime.fromisoformat(data[name]) for name in ("since", "until")}
-    return Missing(data["webhook_id"], data["stage"], times["since"], times["until"], data["refused"])
+    since, until = (datetime.fromisoformat(data[name]) for name in ("since", "until"))
+    return Missing(data["webhook_id"], data["stage"], max(since, first), until, data["refused"])
 
 
 def count_missing(session: Session, project_id: int, wanted: Missing) -> int:
@@ -78,7 +85,7 @@ def step_missing(context: DeliveryContext, session: Session, order: Resend, numb
     3. this one inserts it and gets an IntegrityError. It then leaves everything as it was for the next step, which no
     longer finds that stage. tests/test_send_what_is_missing.py
     """
-    wanted = _load(order)
+    wanted = _load(order, first_known(context, now))
     project = context.webhook_cache.fetch(session, {order.project_id})[order.project_id]
     webhook = project.by_id.get(wanted.webhook_id)
     if webhook is None or webhook.stage != wanted.stage:

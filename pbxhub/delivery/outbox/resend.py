@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import JSON
 from pbxhub.delivery.context import DeliveryContext
-from pbxhub.delivery.outbox.missing import Missing, count_missing, step_missing, take_out_missing
+from pbxhub.delivery.outbox.missing import Missing, step_missing, take_out_missing
 from pbxhub.delivery.outbox.own_webhooks import RESTHOOK
 from pbxhub.delivery.outbox.put_back import as_it_is, put_back
 from pbxhub.delivery.outbox.render import request_columns
@@ -66,11 +66,12 @@ def order_resend(
 
 
 def order_missing(
-    session: Session, project_id: int, wanted: Missing, now: datetime, *, rate: int = 20, author_id: int | None = None
-) -> Resend:
+    session: Session, project_id: int, wanted: Missing, total: int, now: datetime, *, rate: int = 20,
+    author_id: int | None = None,
+) -> Resend:  # fmt: skip
     """Orders that everything missing is sent, `rate` deliveries a second, behind live calls and retries. The same
-    step_resends and stop_resend serve it; what is skipped was refused by the conditions."""
-    total = count_missing(session, project_id, wanted)
+    step_resends and stop_resend serve it; what is skipped was refused by the conditions. total: by count_missing, which
+    takes its time, before this transaction."""
     return _order(session, project_id, wanted.dump(), total, now, rate, True, author_id)
 
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from pbxhub.delivery.call_rows import read_call
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.enqueue import enqueue
+from pbxhub.delivery.outbox.missing import first_known
 from pbxhub.delivery.outbox.resend import CannotResendError
 from pbxhub.delivery.outbox.wait_for_answer import StatesOfCalls, make_deliveries
 from pbxhub.delivery.stage_values import Lookups, StageValues
@@ -22,6 +23,9 @@ def send_missing(context: DeliveryContext, session: Session, event: StageEvent, 
     project = context.webhook_cache.fetch(session, {event.project_id})[event.project_id]
     webhook = project.by_id.get(webhook_id)
     call = read_call(session, event.call_id) if event.call_id else None
+    if event.created_on < first_known(context, now):
+        days = context.kept.days
+        raise CannotResendError(say("Requests are kept for %(days)s days: this one may have been sent.", days=days))
     if webhook is None or call is None:
         raise CannotResendError(say("Its webhook is disabled or deleted; enable it first."))
     known = from_json(event.data)

@@ -5,13 +5,13 @@ from flask.typing import ResponseReturnValue
 
 from pbxhub.account.names import names_of
 from pbxhub.account.refusals import ConflictError
-from pbxhub.account.replays import EVER, lacking, send_lacking
+from pbxhub.account.replays import count_lacking, lacking, send_lacking
 from pbxhub.account.webhooks import webhook_of
 from pbxhub.web.filter_fields import moment_of, times_of
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
 from pbxhub.web.pages.errors import RATES, rate_of
-from pbxhub.wsgi.current import now, reading, writing
+from pbxhub.wsgi.current import hub, reading, writing
 
 pages = Blueprint("replays", __name__, url_prefix="/projects/<int:project_id>/webhooks/<int:webhook_id>/missing")
 
@@ -24,12 +24,11 @@ def index(project_id: int, webhook_id: int) -> ResponseReturnValue:
         access = enter(session, project_id, "webhooks.change")
         webhook = webhook_of(session, access, webhook_id)
         since, until = times_of(given, access.zone)
-        since, until = since or EVER, min(until or now(), now())
         found = lacking(session, access, webhook, since, until)
         names = names_of(session, project_id, [call for _event, call, _why in found.newest])
         return render_template(
-            "webhooks/missing.html", webhook=webhook, found=found, given=given, since=since, until=until, rates=RATES,
-            names=names,
+            "webhooks/missing.html", webhook=webhook, found=found, given=given, rates=RATES, names=names,
+            days=hub().context.kept.days,
         )  # fmt: skip
 
 
@@ -37,15 +36,24 @@ def index(project_id: int, webhook_id: int) -> ResponseReturnValue:
 def send(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Sends all of it at the given rate."""
     form = request.form
-    with writing() as session:
-        access = enter(session, project_id, "webhooks.change")
-        webhook = webhook_of(session, access, webhook_id)
-        since, until = moment_of(form.get("since", ""), _("From")), moment_of(form.get("until", ""), _("To"))
-        refused = form.get("refused") == "1"
-        try:
-            order = send_lacking(session, access, webhook, since, until, rate=rate_of(form), refused=refused)
-        except ConflictError as error:
-            flash(said(error.sentence), "error")
-            return redirect(url_for("replays.index", project_id=project_id, webhook_id=webhook_id))
+    since, until = moment_of(form.get("since", ""), _("From")), moment_of(form.get("until", ""), _("To"))
+    try:
+        with reading() as session:  # nobody waits while it is counted
+            access = enter(session, project_id, "webhooks.change")
+            webhook = webhook_of(session, access, webhook_id)
+            counted = count_lacking(session, access, webhook, since, until, refused=form.get("refused") == "1")
+        if isinstance(counted, list):
+            return _refused(project_id, webhook_id, counted[0].text)
+        with writing() as session:
+            access = enter(session, project_id, "webhooks.change")
+            webhook = webhook_of(session, access, webhook_id)
+            order = send_lacking(session, access, webhook, counted, rate=rate_of(form))
+    except ConflictError as error:
+        return _refused(project_id, webhook_id, error.sentence)
     flash(_("%(n)s are being sent.", n=order.total))
     return redirect(url_for("errors.index", project_id=project_id))
+
+
+def _refused(project_id: int, webhook_id: int, sentence: str) -> ResponseReturnValue:
+    flash(said(sentence), "error")
+    return redirect(url_for("replays.index", project_id=project_id, webhook_id=webhook_id))
