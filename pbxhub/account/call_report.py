@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from operator import add
 from typing import Literal
 
-from sqlalchemy import ColumnElement, and_, func, not_, select
+from sqlalchemy import ColumnElement, and_, func, not_, or_, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
@@ -18,16 +18,18 @@ from pbxhub.webhooks.phones import person_of
 By = Literal["employee", "number"]
 MOST_SHOWN = 500
 _Row = tuple[str, list[int]]
-_IS_ANSWERED = Call.disposition.in_(ANSWERED)
+# talked, too: a dialplan may report VOICEMAIL for a call that an employee answered. Both are in the indexes.
+_IS_ANSWERED = or_(Call.disposition.in_(ANSWERED), Call.talk > 0)
 _IS_INCOMING = Call.direction == "incoming"
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The calls of one employee or number that are over. missed: incoming calls that nobody answered.
+    """The calls of one employee or number that are over. answered: somebody talked, whatever ending the dialplan
+    reported. missed: incoming calls that nobody answered.
 
-    talk: seconds of all of them. waited: seconds that the callers of the incoming ones waited for an answer, or until
-    they gave up. key: an extension or a DID; name: from its card or its label.
+    talk: seconds of all of them. waits: incoming calls whose wait is known. waited: seconds that the callers of these
+    waited for an answer, or until they gave up. key: an extension or a DID; name: from its card or its label.
     """
 
     key: str
@@ -36,7 +38,7 @@ class Counted:
     answered: int
     missed: int
     talk: int
-    incoming: int
+    waits: int
     waited: int
 
     @property
@@ -46,8 +48,8 @@ class Counted:
 
     @property
     def average_wait(self) -> int | None:
-        """Seconds of an incoming call."""
-        return round(self.waited / self.incoming) if self.incoming else None
+        """Seconds of an incoming call whose wait is known."""
+        return round(self.waited / self.waits) if self.waits else None
 
     @property
     def unanswered(self) -> int:
@@ -69,7 +71,7 @@ def report_calls(session: Session, access: Access, wanted: CallFilter, by: By) -
     key = Call.extension if by == "employee" else Call.dst
     counted = (
         func.count(), func.count().filter(_IS_ANSWERED), func.count().filter(and_(_IS_INCOMING, not_(_IS_ANSWERED))),
-        func.coalesce(func.sum(Call.talk), 0), func.count().filter(_IS_INCOMING),
+        func.coalesce(func.sum(Call.talk), 0), func.count(Call.wait).filter(_IS_INCOMING),
         func.coalesce(func.sum(Call.wait).filter(_IS_INCOMING), 0),
     )  # fmt: skip
     query = select(key, *counted).where(*wanted.conditions(session, access), *_belongs(by)).group_by(key)

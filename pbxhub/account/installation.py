@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from pbxhub.account.slow_requests import SlowRequests
+from pbxhub.account.slow_requests import SlowRequests, checks, downloads
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.links import Links
 from pbxhub.finding import Finding
@@ -25,7 +25,8 @@ class Installation:
     sender: Sender  # is given the guard of the moment before each use
     mail: MailServer | None  # None: links are shown on pages instead of mailed
     check_pbx: Callable[[Pbx, bool], Sequence[Finding]]  # signs in to a PBX; True: for an operator
-    slow_requests: SlowRequests = field(default_factory=SlowRequests)
+    slow_requests: SlowRequests = field(default_factory=checks)
+    downloads: SlowRequests = field(default_factory=downloads)
 
     @property
     def database(self) -> Database:

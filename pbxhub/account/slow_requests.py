@@ -1,7 +1,8 @@
-"""Requests that wait for another machine: the check of a PBX, a test send.
+"""Requests that wait for another machine: the check of a PBX, a test send, the download of an export.
 
-Each holds a thread of the server for up to half a minute. All of them together may hold a quarter of the threads, and
-those of one project half of that: a user who checks a dead PBX over and over does not block the pages of the others.
+Each holds a thread of the server: a check for up to half a minute, a download for as long as its reader takes. Checks
+and test sends together may hold a quarter of the threads, downloads another quarter, and those of one project half of
+that: a user who checks a dead PBX over and over, or reads slowly, does not block the pages of the others.
 """
 
 import threading
@@ -10,17 +11,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pbxhub.account.refusals import BusyError
-from pbxhub.translatable import say
+from pbxhub.translatable import Sentence, say
 
 MOST = 4  # in this process, of the 16 threads that services.py gives the pages
 MOST_OF_A_PROJECT = 2
 _RETRY_AFTER = 10  # seconds
+_CHECKS = say("Other checks and test sends are still running. Wait some seconds and try again.")
+_DOWNLOADS = say("Other exports are still being downloaded. Wait until they have ended, or cancel one of them.")
 
 
 class SlowRequests:
-    """Those that are running in this process, by project."""
+    """Those of one kind that are running in this process, by project. busy: why another one is refused."""
 
-    def __init__(self) -> None:
+    def __init__(self, busy: Sentence) -> None:
+        self._busy = busy
         self._running = Counter[int]()
         self._lock = threading.Lock()
 
@@ -29,12 +33,20 @@ class SlowRequests:
         """Surrounds a slow request. Raises BusyError when all places, or those of its project, are taken."""
         with self._lock:
             if self._running[project_id] >= MOST_OF_A_PROJECT or self._running.total() >= MOST:
-                raise BusyError(
-                    say("Other checks and test sends are still running. Wait some seconds and try again."), _RETRY_AFTER
-                )
+                raise BusyError(self._busy, _RETRY_AFTER)
             self._running[project_id] += 1
         try:
             yield
         finally:
             with self._lock:
                 self._running[project_id] -= 1
+
+
+def checks() -> SlowRequests:
+    """Places for checks and test sends."""
+    return SlowRequests(_CHECKS)
+
+
+def downloads() -> SlowRequests:
+    """Places for exports that are sent while they are read."""
+    return SlowRequests(_DOWNLOADS)

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 import requests
+from sqlalchemy import update
 
 from pbxhub.client import ProblemError
+from pbxhub.store.history import Call
 from tests.support.made_calls import CALLS, RUN, make_calls
 from tests.support.served import Served, fill, routes
+from tests.support.signing_in import member, program
 
 OVER = set(CALLS) - {"live"}
 FILTERS: list[tuple[dict[str, Any], set[str]]] = [
@@ -69,17 +72,20 @@ def test_a_file_has_names_and_times_and_no_formula(hub: Served) -> None:
 
 def test_a_report_counts_by_employee_and_by_number(hub: Served) -> None:
     make_calls(hub.database, hub.project_id, hub.pbx_id)
+    with hub.database.write() as session:
+        session.execute(update(Call).where(Call.linkedid == "1.1").values(disposition="VOICEMAIL"))  # and talked
+        session.execute(update(Call).where(Call.linkedid == "1.3").values(wait=None))
     program = hub.client("read")
     by_employee = program.get("/calls/report", by="employee").data
     assert [tuple(row.values()) for row in by_employee["items"]] == [
         # key, name, calls, answered, missed, talk, average talk, average wait
         ("101", "Anna", 4, 3, 1, 680, 227, 12),
-        ("102", "", 2, 1, 0, 5, 5, 9),
+        ("102", "", 2, 1, 0, 5, 5, None),
     ]
-    assert tuple(by_employee["total"].values()) == ("", "", 6, 4, 1, 685, 171, 11)
+    assert tuple(by_employee["total"].values()) == ("", "", 6, 4, 1, 685, 171, 12)
     by_number = program.get("/calls/report", by="number").data
     assert [tuple(row.values()) for row in by_number["items"]] == [
-        ("380445556677", "Site", 4, 2, 2, 65, 32, 16),  # of both spellings
+        ("380445556677", "Site", 4, 2, 2, 65, 32, 18),  # of both spellings
     ]
     morning = {"since": "2026-07-10T09:00:00Z", "until": "2026-07-10T10:00:00Z"}
     assert program.get("/calls/report", by="employee", **morning)["total"]["calls"] == 1
@@ -87,11 +93,32 @@ def test_a_report_counts_by_employee_and_by_number(hub: Served) -> None:
     assert hub.stranger.get("/calls/report", by="employee").data["items"] == []
 
 
+def test_slow_downloads_leave_threads_to_the_pages(hub: Served) -> None:
+    make_calls(hub.database, hub.project_id, hub.pbx_id)
+    reader, viewer, project = program(hub, "read"), member(hub, "viewer"), f"/projects/{hub.project_id}"
+    addresses = [(reader, "/api/v1/calls/export.jsonl"), (reader, "/api/v1/calls/export.csv"),
+                 (viewer, f"{project}/export/calls.csv"), (viewer, f"{project}/export/deliveries.csv")]  # fmt: skip
+    for first, second in zip(addresses, reversed(addresses), strict=True):
+        slow = [client.get(address) for client, address in (first, second)]
+        assert [answer.status_code for answer in slow] == [200, 200]
+        for client, address in addresses:
+            refused = client.get(address)
+            assert (refused.status_code, "Retry-After" in refused.headers) == (429, True)
+            assert "Other exports are still being downloaded" in refused.text
+        other = as_file(hub, "csv", {}, hub.key("read", project_id=hub.other_id))
+        assert (other.status_code, viewer.get(f"{project}/calls").status_code) == (200, 200)
+        slow[0].close()
+        assert "1.1" in reader.get("/api/v1/calls/export.csv").text  # gives its place back when it is read
+        assert reader.head("/api/v1/calls/export.csv").status_code == 200
+        slow[1].close()
+
+
 def test_what_a_query_cannot_say_is_refused(hub: Served) -> None:
     for path, given, said in (
         ("/calls", {"talk": 5}, "the names here are after, did, direction, disposition, employee_id, extension, "
          "least_talk, limit, most_talk, number, recorded, since, until"),
         ("/calls/report", {"by": "employee", "number": "1"}, "the names here are by, direction, since, until"),
+        ("/calls/report", {"by": "number", "direction": "outgoing"}, "only incoming calls are counted by number"),
         ("/calls", {"employee_id": 999}, "is no employee of this project"),
         ("/calls", {"after": "0190a"}, "use `next` of the previous page"),
         ("/calls", {"since": "yesterday"}, "Not a valid datetime"),

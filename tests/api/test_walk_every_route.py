@@ -79,7 +79,7 @@ def test_a_list_of_a_stranger_holds_nothing_of_ours(hub: Served, ids: dict[str, 
     assert isinstance(ids["call_id"], UUID)
 
 
-def test_the_description_names_the_scope_of_every_operation(hub: Served) -> None:
+def test_the_description_names_the_scope_and_the_query_of_every_operation(hub: Served) -> None:
     api = hub.app.extensions["pbxhub.api"]
     described = requests.get(f"{hub.address}/api/v1/openapi.json", timeout=20).json()["paths"]
     for rule in api.url_map.iter_rules():
@@ -89,3 +89,5 @@ def test_the_description_names_the_scope_of_every_operation(hub: Served) -> None
             scope = RIGHTS[right].scope
             assert operation["security"] == [{"key": [scope]}], (method, rule.rule)
             assert operation["description"].endswith(f"Scope: `{scope}`.")
+            listed = {parameter["name"] for parameter in operation.get("parameters", ())}
+            assert listed.issuperset(getattr(api.view_functions[rule.endpoint], "query_names", ())), (method, rule.rule)

@@ -66,4 +66,5 @@ def test_a_report_leads_to_the_calls_that_it_counts(signed_in: SignedIn, project
         assert name == first
         assert re.findall(r'<td class="num">(\d+)</td>', page)[0] == counted
         assert len(re.findall('class="row-link"', viewer.get(link.replace("&amp;", "&")).text)) == int(counted), by
+    assert viewer.get(f"{project}/calls/report?by=number&direction=outgoing&{when}").text.count('class="row-link"') == 1
     assert "No calls in this time" in viewer.get(f"{project}/calls/report?last=15m").text

@@ -9,12 +9,12 @@ from pbxhub.account.access import Access
 from pbxhub.account.call_export import CALL_COLUMNS, exported_calls
 from pbxhub.account.call_filter import CallFilter, extension_of
 from pbxhub.account.call_report import report_calls
-from pbxhub.account.exported_text import MIMETYPES, text_of
 from pbxhub.api import schemas
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import wrong_field
 from pbxhub.wsgi.current import hub, reading
+from pbxhub.wsgi.downloads import download
 
 journal = Blueprint("journal", __name__, description="Calls as files, and reports on them")
 
@@ -26,6 +26,8 @@ journal = Blueprint("journal", __name__, description="Calls as files, and report
 def report(wanted: dict[str, Any]) -> Any:
     """Calls, answered and missed ones, talk and wait, by employee or by number; all of them, or of a period."""
     by = wanted.pop("by")
+    if by == "number" and wanted["direction"] not in ("", "incoming"):
+        wrong_field("direction", "only incoming calls are counted by number: leave it out, or count by employee")
     with reading() as session:
         return report_calls(session, enter(session), CallFilter(**wanted), by)
 
@@ -65,7 +67,4 @@ def _file(kind: str, wanted: dict[str, Any]) -> Response:
     with reading() as session:
         access = enter(session)
         which = call_filter(session, access, wanted)
-    return Response(
-        text_of(kind, CALL_COLUMNS, exported_calls(hub().database, access, which)), mimetype=MIMETYPES[kind],
-        headers={"Content-Disposition": f'attachment; filename="calls.{kind}"'},
-    )  # fmt: skip
+    return download(access, "calls", kind, CALL_COLUMNS, exported_calls(hub().database, access, which))

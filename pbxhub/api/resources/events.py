@@ -4,7 +4,7 @@ import json
 from functools import partial
 from typing import Any
 
-from flask import Response, request
+from flask import Response
 from marshmallow import Schema, fields
 from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
@@ -31,6 +31,10 @@ class WhichEvents(Schema):
     type = schemas.text(
         1000, load_default="", **schemas.given("only events of these types, separated by commas: call_stage,error")
     )
+
+
+class LastPlace(Schema):
+    last = fields.String(data_key="Last-Event-ID", load_default="", **schemas.given("id of the last event that came"))
 
 
 class EventFilter(WhichEvents, schemas.Paging):
@@ -70,16 +74,16 @@ def hand_in() -> Any:
 
 @events.get("/events/stream")
 @events.arguments(WhichEvents, location="query")
+@events.arguments(LastPlace, location="headers")
 @events.response(200, {"type": "string"}, content_type="text/event-stream")
-@events.doc(parameters=[{"in": "header", "name": "Last-Event-ID", "schema": {"type": "string"}}])
 @needs("account.read")
-def stream(wanted: dict[str, Any]) -> Any:
+def stream(wanted: dict[str, Any], place: dict[str, str]) -> Any:
     """Events as they happen (server-sent events): after Last-Event-ID without a gap, or from now on without it.
 
     A stream ends after five minutes; a browser's EventSource reconnects where it was. A project may have four open.
     """
     which = _which(wanted)
-    given = request.headers.get("Last-Event-ID", "")
+    given = place["last"]
     with reading() as session:
         access = enter(session)
         after = _position(session, access.project.id, given, "Last-Event-ID") if given else newest(session)

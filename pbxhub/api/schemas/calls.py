@@ -88,10 +88,12 @@ class Counted(Schema):
     name = fields.String(**given("from the employee's card, or the number's label"))
     calls = fields.Integer()
     answered = fields.Integer()
-    missed = fields.Integer(**given("incoming calls that nobody answered"))
+    missed = fields.Integer(**given("incoming calls that nobody answered, whatever their disposition"))
     talk = fields.Integer(**given("seconds of all of them"))
     average_talk = fields.Integer(allow_none=True, **given("seconds of an answered call"))
-    average_wait = fields.Integer(allow_none=True, **given("seconds until an incoming call was answered or given up"))
+    average_wait = fields.Integer(
+        allow_none=True, **given("seconds until an incoming call was answered or given up, where known")
+    )
 
 
 class CallCounts(Schema):

@@ -61,14 +61,16 @@ def index(project_id: int) -> ResponseReturnValue:
 
 @pages.get("/report")
 def report(project_id: int) -> ResponseReturnValue:
-    """What employees, or numbers, did in a period: the last seven days unless another one is chosen."""
+    """What employees, or numbers, did in a period: the last seven days unless another one is chosen. Numbers have
+    incoming calls only, so their report takes no direction along."""
     with reading() as session:
         access = enter(session, project_id)
         given = {"last": _DAYS_REPORTED, **request.args} if not _says_when() else dict(request.args)
         read = FieldReader({name: text for name, text in given.items() if text})
         since, until = read.time_range(access.zone)
         by: By = "number" if read.choice("by", _("Report"), ("employee", "number")) == "number" else "employee"
-        direction = read.choice("direction", _("Direction"), DIRECTIONS)
+        direction = read.choice("direction", _("Direction"), DIRECTIONS) if by == "employee" else ""
+        given["direction"] = direction
         found = report_calls(session, access, CallFilter(direction=direction, since=since, until=until), by)
         return render_template("calls/report.html", found=found, by=by, given=given)
 

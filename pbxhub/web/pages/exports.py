@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from pbxhub.account.access import Access
 from pbxhub.account.call_export import CALL_COLUMNS, exported_calls
 from pbxhub.account.deliveries import exported
-from pbxhub.account.exported_text import MIMETYPES, text_of
+from pbxhub.account.exported_text import MIMETYPES
 from pbxhub.account.secret_visibility import visible_text
 from pbxhub.redaction import redact_url
 from pbxhub.store.session import Database
@@ -17,6 +17,7 @@ from pbxhub.web.call_list_filter import calls_of_request
 from pbxhub.web.delivery_filter import DeliveryFilter
 from pbxhub.web.page_access import enter
 from pbxhub.wsgi.current import hub, reading
+from pbxhub.wsgi.downloads import download
 
 pages = Blueprint("exports", __name__, url_prefix="/projects/<int:project_id>/export")
 
@@ -30,7 +31,7 @@ def calls(project_id: int, kind: str) -> ResponseReturnValue:
     with reading() as session:
         access = enter(session, project_id)
         wanted = calls_of_request(session, access).selection
-    return _file("calls", kind, CALL_COLUMNS, exported_calls(hub().database, access, wanted))
+    return _file(access, "calls", kind, CALL_COLUMNS, exported_calls(hub().database, access, wanted))
 
 
 @pages.get("/<which>.<kind>")
@@ -41,14 +42,11 @@ def deliveries(project_id: int, which: str, kind: str) -> ResponseReturnValue:
     with reading() as session:
         access = enter(session, project_id)
     wanted = DeliveryFilter.of_request(access, unchecked=which == "errors")
-    return _file(which, kind, _COLUMNS, _rows(hub().database, access, wanted))
+    return _file(access, which, kind, _COLUMNS, _rows(hub().database, access, wanted))
 
 
-def _file(which: str, kind: str, columns: Sequence[str], rows: Iterator[dict[str, Any]]) -> Response:
-    if kind not in MIMETYPES:
-        abort(404)
-    name = f'attachment; filename="{which}.{kind}"'
-    return Response(text_of(kind, columns, rows), mimetype=MIMETYPES[kind], headers={"Content-Disposition": name})
+def _file(access: Access, which: str, kind: str, columns: Sequence[str], rows: Iterator[dict[str, Any]]) -> Response:
+    return download(access, which, kind, columns, rows) if kind in MIMETYPES else abort(404)
 
 
 def _rows(database: Database, access: Access, wanted: DeliveryFilter) -> Iterator[dict[str, Any]]:
