@@ -111,8 +111,7 @@ def test_stages_sent_again_keep_their_order_and_keep_no_live_call_waiting(databa
         finish(database, take(database, second).claimed, BUSY, second + 0.5)
     with database.write() as session:
         order_resend(session, world.project_id, Selection(), at(10), rate=100)
-    with database.write() as session:
-        assert step_resends(context_of(database), session, at(11)) == 3
+    assert step_resends(context_of(database), at(11)) == 3
     world.publish(report("1.1", *stages(4, 4)), now=at(11))
     both = take(database, 11).claimed
     assert sent(both) == ["104", "101"]
@@ -275,8 +274,7 @@ class Anything:
 
     def step(self) -> None:
         old = self.rows()
-        with self.database.write() as session:
-            step_resends(context_of(self.database), session, at(self.now))
+        step_resends(context_of(self.database), at(self.now))
         self.put_again(old)
 
     def put_again(self, old: dict[UUID, Delivery]) -> None:

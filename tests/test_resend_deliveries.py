@@ -14,6 +14,7 @@ from pbxhub.delivery.outbox import (
     count_by_webhook,
     order_resend,
     resend_one,
+    step_one,
     step_resends,
     stop_resend,
 )
@@ -58,8 +59,7 @@ def edit(database: Database, world: World, url: str) -> None:
 
 
 def step(database: Database, seconds: float) -> int:
-    with database.write() as session:
-        return step_resends(context_of(database), session, at(seconds))
+    return step_resends(context_of(database), at(seconds))
 
 
 def test_a_failed_delivery_goes_again_under_the_same_id(database: Database) -> None:
@@ -112,10 +112,10 @@ def test_a_selection_is_counted_queued_at_its_rate_and_finished(database: Databa
 def test_a_resend_goes_on_where_a_killed_process_stopped(database: Database) -> None:
     world = failed(database, 10)
     with database.write() as session:
-        order_resend(session, world.project_id, Selection(), at(10), rate=4)
+        order = order_resend(session, world.project_id, Selection(), at(10), rate=4)
     step(database, 11)
     with database.write() as session:
-        assert step_resends(context_of(database), session, at(12)) == 4
+        assert step_one(context_of(database), session, order.id, at(12)) == 4
         session.rollback()  # the process dies before its commit
     step(database, 12)
     step(database, 13)

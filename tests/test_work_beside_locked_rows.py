@@ -22,6 +22,7 @@ from pbxhub.delivery.outbox import (
     order_resend,
     prune,
     publish,
+    step_one,
     step_resends,
 )  # fmt: skip
 from pbxhub.notices.send_notices import send_due
@@ -161,11 +162,11 @@ def test_a_bulk_resend_that_another_process_works_on_is_left_to_it(database: Dat
     world = calls(database, 50)
     finish(database, take(database, 0).claimed, BUSY, 1)
     with database.write() as session:
-        order_resend(session, world.project_id, Selection(), at(2), rate=20)
+        order = order_resend(session, world.project_id, Selection(), at(2), rate=20)
     with database.write() as busy:
-        assert step_resends(context_of(database), busy, at(3)) == 20
-        with waiting_for_nobody(database), database.write() as other:
-            assert step_resends(context_of(database), other, at(3)) == 0
+        assert step_one(context_of(database), busy, order.id, at(3)) == 20
+        with waiting_for_nobody(database):
+            assert step_resends(context_of(database), at(3)) == 0
     assert len(world.deliveries(Delivery.state == PENDING)) == 20
 
 

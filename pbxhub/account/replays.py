@@ -10,7 +10,7 @@ from pbxhub.account.access import Access
 from pbxhub.account.audit_log import note
 from pbxhub.account.omitted import Omitted, why_not
 from pbxhub.account.refusals import ConflictError, Refusal
-from pbxhub.account.resending import FASTEST
+from pbxhub.account.resending import FASTEST, refuse_many
 from pbxhub.delivery.outbox import MOST_MISSING, Missing, count_missing, first_known, order_missing
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.resends import Resend
@@ -78,7 +78,8 @@ def count_lacking(
 
 
 def send_lacking(session: Session, access: Access, webhook: Webhook, counted: ToSend, *, rate: int) -> Resend:
-    """Orders that all of it is sent, `rate` a second, 1 to FASTEST."""
+    """Orders that all of it is sent, `rate` a second, 1 to FASTEST. Raises BusyError when too many orders run."""
+    refuse_many(session, access)
     order = order_missing(
         session, access.project.id, counted.which, counted.total, access.now, rate=min(rate, FASTEST),
         author_id=access.user.id,

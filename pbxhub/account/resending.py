@@ -3,19 +3,22 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import note
-from pbxhub.account.refusals import ConflictError, NotFoundError
+from pbxhub.account.refusals import BusyError, ConflictError, NotFoundError
 from pbxhub.delivery.outbox import CannotResendError, Selection, check, order_resend, resend_one, stop_resend, uncheck
-from pbxhub.store.resends import Resend
+from pbxhub.store.accounts import lock_project
+from pbxhub.store.resends import RUNNING, Resend
 from pbxhub.translatable import say
 
 MOST_SELECTED = 1000  # deliveries chosen one by one
 FASTEST = 1000  # deliveries a second
 USUAL_RATE = 20
+MOST_RUNNING = 5  # orders of one project: each takes a turn of the database about once a second
+_RETRY_AFTER = 60  # seconds
 
 
 def mark_checked(session: Session, access: Access, selection: Selection) -> int:
@@ -35,8 +38,10 @@ def unmark_checked(session: Session, access: Access, moment: datetime) -> int:
 def send_again(session: Session, access: Access, selection: Selection, rate: int, current_settings: bool) -> Resend:
     """Orders the sending again of all failed deliveries selected. rate: deliveries a second, 1 to FASTEST.
 
-    current_settings: rendered anew by the webhook as it is now; else sent as they were.
+    current_settings: rendered anew by the webhook as it is now; else sent as they were. Raises BusyError when
+    MOST_RUNNING are running.
     """
+    refuse_many(session, access)
     order = order_resend(
         session, access.project.id, selection, access.now, rate=min(rate, FASTEST), current_settings=current_settings,
         author_id=access.user.id,
@@ -44,6 +49,16 @@ def send_again(session: Session, access: Access, selection: Selection, rate: int
     note(session, access, "sent again", str(order.total))
     session.flush()
     return order
+
+
+def refuse_many(session: Session, access: Access) -> None:
+    """Before an order is added. Raises BusyError when MOST_RUNNING of the project are running."""
+    lock_project(session, access.project.id)  # of two at the same moment the second counts the first
+    mine = Resend.project_id == access.project.id, Resend.state == RUNNING
+    running = session.scalar(select(func.count()).select_from(Resend).where(*mine)) or 0
+    if running >= MOST_RUNNING:
+        sentence = say("%(n)s such orders are running already. Stop one, or wait until one has ended.", n=running)
+        raise BusyError(sentence, _RETRY_AFTER)
 
 
 def send_one_again(session: Session, access: Access, delivery_id: UUID, current_settings: bool) -> None:

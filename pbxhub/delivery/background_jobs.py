@@ -98,8 +98,7 @@ class BackgroundJobs:
             self._renew_guard()
 
     def _resend(self, now: datetime) -> None:
-        with self._context.database.write() as session:
-            step_resends(self._context, session, now)
+        step_resends(self._context, now)
 
     def _tell(self, now: datetime) -> None:
         send_due(self._context.database, self._sender, self._mail, now)

@@ -42,6 +42,11 @@ def test_what_is_missing_is_counted_ordered_and_refused_with_a_sentence(hub: Ser
     assert refused({"since": "9999-12-30T00:00:00Z", "until": "9999-12-31T00:00:00Z"})[0] == 422
     ordered = client._session.post(f"{client._address}{missing}/replay", json=period)
     assert (ordered.status_code, ordered.json()["total"], ordered.json()["state"]) == (202, 1, "running")
+    for _more in range(4):
+        client._ask("POST", f"{missing}/replay", json=period)
+    assert refused()[0] == 429
+    with pytest.raises(ProblemError, match="429: 5 such orders are running already"):
+        client._ask("POST", "/resends", json={})
     with hub.database.write() as session:
         session.execute(update(Webhook).values(enabled=False))
         touch_webhooks(session, hub.project_id)

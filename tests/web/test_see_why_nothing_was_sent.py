@@ -128,6 +128,12 @@ def test_what_a_webhook_has_not_sent_of_a_period_is_counted_explained_and_ordere
     switched_off = f"{missed.rpartition('/webhooks/')[0]}/webhooks/{off}/missing"
     assert "Switch it on first" in editor.get(switched_off).text
     assert "Switch it on first" in editor.post(switched_off, moments, follow_redirects=True).text
+    for _more in range(4):
+        editor.post(missed, moments)
+    assert "5 such orders are running already." in editor.post(missed, moments, follow_redirects=True).text
+    again = {"all": "1", "seen": moments["until"]}
+    sent = editor.post(f"/projects/{people.project}/errors/send", again, follow_redirects=True)
+    assert "5 such orders are running already." in sent.text
     never = {"since": moments["until"], "until": moments["since"]}
     assert "Nothing is missing in this time." in editor.post(missed, never, follow_redirects=True).text
     assert "Requests are kept for" not in editor.get(missed).text

@@ -20,6 +20,7 @@ from pbxhub.delivery.outbox.resend import (
     order_missing,
     order_resend,
     resend_one,
+    step_one,
     step_resends,
     stop_resend,
 )
@@ -29,9 +30,9 @@ from pbxhub.delivery.outbox.send_missing import send_missing
 
 __all__ = [
     "MOST_MISSING", "AttemptResult", "Batch", "CannotResendError", "Claimed", "Finished", "Missing", "Pruned",
-    "Published", "Retention", "Selection", "add_later", "add_to_call", "ask_cancel", "call_resthook",
-    "cancel_pending", "check", "claim", "count_by_webhook", "count_missing", "first_known", "list_conditions",
-    "open_orders", "order_missing", "order_resend", "pause", "prune", "publish", "publish_later", "publish_other",
-    "record", "register", "resend_one", "resume", "send_missing", "step_resends", "stop_resend", "subscribe",
+    "Published", "Retention", "Selection", "add_later", "add_to_call", "ask_cancel", "call_resthook", "cancel_pending",
+    "check", "claim", "count_by_webhook", "count_missing", "first_known", "list_conditions", "open_orders",
+    "order_missing", "order_resend", "pause", "prune", "publish", "publish_later", "publish_other", "record",
+    "register", "resend_one", "resume", "send_missing", "step_one", "step_resends", "stop_resend", "subscribe",
     "uncheck", "unsubscribe",
 ]  # fmt: skip

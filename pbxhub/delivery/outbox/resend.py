@@ -3,6 +3,7 @@
 The id of a delivery, and so webhook-id, stays the same, so that a receiver recognizes the message.
 """
 
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,7 @@ from pbxhub.calls.stages import JSON
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.missing import Missing, step_missing, take_out_missing
 from pbxhub.delivery.outbox.own_webhooks import RESTHOOK
+from pbxhub.delivery.outbox.prune import PAUSE
 from pbxhub.delivery.outbox.put_back import as_it_is, put_back
 from pbxhub.delivery.outbox.render import request_columns
 from pbxhub.delivery.outbox.selection import Selection, count_by_webhook, load_selection
@@ -106,15 +108,28 @@ def some_running() -> ColumnElement[bool]:
     return exists().where(Resend.id.is_not(None), _IS_RUNNING)
 
 
-def step_resends(context: DeliveryContext, session: Session, now: datetime) -> int:
-    """Queues the next deliveries of every running order, as many as its rate allows since the last step.
+def step_resends(context: DeliveryContext, now: datetime) -> int:
+    """Queues the next deliveries of every running order, as many as its rate allows since the last step: each order in
+    a transaction of its own, with a pause before the next, so that no writer waits for all of them.
 
     Call it about once a second, from any number of processes. Returns how many were queued.
     """
-    orders = session.scalars(
-        select(Resend).where(_IS_RUNNING).order_by(Resend.id).with_for_update(skip_locked=True)
-    ).all()
-    queued = sum(_step(context, session, order, now) for order in orders)
+    with context.database.read() as session:
+        running = session.scalars(select(Resend.id).where(_IS_RUNNING).order_by(Resend.id)).all()
+    queued = 0
+    for number, resend_id in enumerate(running):
+        if number:
+            time.sleep(PAUSE)
+        with context.database.write() as session:
+            queued += step_one(context, session, resend_id, now)
+    return queued
+
+
+def step_one(context: DeliveryContext, session: Session, resend_id: UUID, now: datetime) -> int:
+    """Queues the next deliveries of one order; nothing if it has ended or another process works on it."""
+    asked = select(Resend).where(Resend.id == resend_id, _IS_RUNNING)
+    order = session.scalars(asked.with_for_update(skip_locked=True)).one_or_none()
+    queued = _step(context, session, order, now) if order else 0
     if queued:
         context.wakeups.send(session)
     return queued

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from pbxhub.account.access import Access
 from pbxhub.account.deliveries import delivery_of, webhook_names
-from pbxhub.account.refusals import ConflictError
+from pbxhub.account.refusals import BusyError, ConflictError
 from pbxhub.account.resending import (
     MOST_SELECTED,
     USUAL_RATE,
@@ -103,12 +103,16 @@ def preview_send(project_id: int) -> ResponseReturnValue:
 @pages.post("/send")
 def send(project_id: int) -> ResponseReturnValue:
     """Resends everything chosen at the given rate."""
-    with writing() as session:
-        access = enter(session, project_id, "deliveries.change")
-        order = send_again(
-            session, access, _selection(access), rate_of(request.form), request.form.get("current") == "1"
-        )
-    flash(_("%(n)s are being sent again.", n=order.total))
+    try:
+        with writing() as session:
+            access = enter(session, project_id, "deliveries.change")
+            order = send_again(
+                session, access, _selection(access), rate_of(request.form), request.form.get("current") == "1"
+            )
+    except BusyError as error:
+        flash(said(error.sentence), "error")
+    else:
+        flash(_("%(n)s are being sent again.", n=order.total))
     return redirect(url_for("errors.index", project_id=project_id))
 
 

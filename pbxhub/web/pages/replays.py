@@ -4,7 +4,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from pbxhub.account.names import names_of
-from pbxhub.account.refusals import ConflictError
+from pbxhub.account.refusals import BusyError, ConflictError
 from pbxhub.account.replays import count_lacking, lacking, send_lacking
 from pbxhub.account.webhooks import webhook_of
 from pbxhub.web.filter_fields import moment_of, times_of
@@ -48,7 +48,7 @@ def send(project_id: int, webhook_id: int) -> ResponseReturnValue:
             access = enter(session, project_id, "webhooks.change")
             webhook = webhook_of(session, access, webhook_id)
             order = send_lacking(session, access, webhook, counted, rate=rate_of(form))
-    except ConflictError as error:
+    except (BusyError, ConflictError) as error:
         return _refused(project_id, webhook_id, error.sentence)
     flash(_("%(n)s are being sent.", n=order.total))
     return redirect(url_for("errors.index", project_id=project_id))
