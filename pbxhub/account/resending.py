@@ -1,23 +1,36 @@
 """Marks failed deliveries as checked, or sends them again, one or many."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import note
 from pbxhub.account.refusals import BusyError, ConflictError, NotFoundError
-from pbxhub.delivery.outbox import CannotResendError, Selection, check, order_resend, resend_one, stop_resend, uncheck
+from pbxhub.delivery.outbox import (
+    CannotResendError,
+    Selection,
+    Unsent,
+    check,
+    count_unsent,
+    order_resend,
+    resend_one,
+    stop_resend,
+    uncheck,
+)
 from pbxhub.store.accounts import lock_project
-from pbxhub.store.resends import RUNNING, Resend
+from pbxhub.store.columns import one_of
+from pbxhub.store.resends import DONE, RUNNING, Resend
 from pbxhub.translatable import say
 
 MOST_SELECTED = 1000  # deliveries chosen one by one
 FASTEST = 1000  # deliveries a second
 USUAL_RATE = 20
 MOST_RUNNING = 5  # orders of one project: each takes a turn of the database about once a second
+MOST_SHOWN = 20
 _RETRY_AFTER = 60  # seconds
 
 
@@ -78,16 +91,28 @@ def resend_of(session: Session, access: Access, resend_id: UUID) -> Resend:
     return row
 
 
-def newest_resends(session: Session, access: Access, limit: int) -> list[Resend]:
-    """The newest orders with their progress."""
-    query = select(Resend).where(Resend.project_id == access.project.id).order_by(Resend.id.desc()).limit(limit)
-    return list(session.scalars(query))
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """An order that can be stopped, and what it has queued that has not been sent."""
+
+    order: Resend
+    unsent: Unsent
 
 
-def stop_sending(session: Session, access: Access, resend_id: UUID) -> None:
-    """Stops an order; what was not sent yet is what it was before. Raises NotFoundError, or ConflictError when it is
-    over."""
-    resend_of(session, access, resend_id)
+def all_sending(session: Session, access: Access) -> list[Sending]:
+    """The newest MOST_SHOWN orders that queue deliveries or have queued some that no worker has begun."""
+    unsent = count_unsent(session, access.project.id)
+    unfinished = or_(Resend.state == RUNNING, and_(Resend.state == DONE, one_of(Resend.id, list(unsent))))
+    query = select(Resend).where(Resend.project_id == access.project.id, unfinished)
+    rows = session.scalars(query.order_by(Resend.id.desc()).limit(MOST_SHOWN))
+    return [Sending(row, unsent.get(row.id, Unsent())) for row in rows]
+
+
+def stop_sending(session: Session, access: Access, resend_id: UUID) -> Resend:
+    """Stops an order; what was not sent yet is what it was before, or gone if the order has added it. Raises
+    NotFoundError, or ConflictError when it is over."""
+    order = resend_of(session, access, resend_id)
     if not stop_resend(session, access.project.id, resend_id, access.now):
         raise ConflictError(say("It has ended already: everything was sent, or it was stopped."))
     note(session, access, "sending again stopped", str(resend_id))
+    return order

@@ -6,9 +6,11 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
+from flask import Flask
 from sqlalchemy import event, select, update
 
 from pbxhub.account import unsent
+from pbxhub.delivery.outbox import step_resends
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
@@ -138,6 +140,31 @@ def test_what_a_webhook_has_not_sent_of_a_period_is_counted_explained_and_ordere
     assert "Nothing is missing in this time." in editor.post(missed, never, follow_redirects=True).text
     assert "Requests are kept for" not in editor.get(missed).text
     assert "Requests are kept for 30 days." in editor.get(f"{missed}?from=2026-01-01T00:00").text
+
+
+def test_an_order_is_shown_and_can_be_stopped_until_nothing_of_it_waits(
+    database: Database, app: Flask, people: People, paths: tuple[str, str], signed_in: Callable[[str], Browser]
+) -> None:
+    """A paused webhook sends nothing, so everything is queued and nothing has left."""
+    webhook, editor = paths[1].rpartition("/")[2], signed_in("editor")
+    with database.write() as session:
+        session.execute(update(Webhook).where(Webhook.id == int(webhook)).values(paused_on=now(), paused_reason="x"))
+    missed = f"/projects/{people.project}/webhooks/{webhook}/missing"
+    page = editor.get(missed).text
+    assert "The webhook is paused: what you send waits until it is resumed." in page
+    editor.post(missed, {**dict(re.findall(r'name="(since|until)" value="([^"]+)"', page)), "refused": "1"})
+    step_resends(app.extensions["pbxhub"].context, now() + timedelta(seconds=9))
+    errors = f"/projects/{people.project}/errors"
+    text = " ".join(editor.get(errors).text.split())
+    assert "Sending what was missing: 1 of 1" in text
+    assert "1 has not left yet" in text
+    assert "1 waits until its webhook is resumed" in text
+    (stop,) = set(re.findall(rf'action="({errors}/resends/[^"]+/stop)"', text))
+    text = editor.post(stop, follow_redirects=True).text
+    assert "Stopped. What had not left is not sent: it is missing again." in text
+    assert "Sending what was missing" not in text
+    with database.read() as session:
+        assert session.scalars(select(Delivery)).all() == []
 
 
 def test_of_a_call_whose_requests_may_be_deleted_already_nothing_is_said(

@@ -113,7 +113,7 @@ def resend(resend_id: UUID) -> Any:
 @history.response(204)
 @needs("deliveries.change")
 def stop(resend_id: UUID) -> None:
-    """Stops a bulk resend; unsent deliveries get their previous state again."""
+    """Stops it; unsent deliveries get their previous state again, or are gone if it has added them."""
     with writing() as session:
         stop_sending(session, enter(session), resend_id)
 

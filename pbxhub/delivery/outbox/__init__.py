@@ -27,12 +27,13 @@ from pbxhub.delivery.outbox.resend import (
 from pbxhub.delivery.outbox.resthooks import call_resthook, subscribe, unsubscribe
 from pbxhub.delivery.outbox.selection import Selection, count_by_webhook, list_conditions
 from pbxhub.delivery.outbox.send_missing import send_missing
+from pbxhub.delivery.outbox.stoppable import Unsent, count_unsent
 
 __all__ = [
     "MOST_MISSING", "AttemptResult", "Batch", "CannotResendError", "Claimed", "Finished", "Missing", "Pruned",
-    "Published", "Retention", "Selection", "add_later", "add_to_call", "ask_cancel", "call_resthook", "cancel_pending",
-    "check", "claim", "count_by_webhook", "count_missing", "first_known", "list_conditions", "open_orders",
-    "order_missing", "order_resend", "pause", "prune", "publish", "publish_later", "publish_other", "record",
-    "register", "resend_one", "resume", "send_missing", "step_one", "step_resends", "stop_resend", "subscribe",
-    "uncheck", "unsubscribe",
+    "Published", "Retention", "Selection", "Unsent", "add_later", "add_to_call", "ask_cancel", "call_resthook",
+    "cancel_pending", "check", "claim", "count_by_webhook", "count_missing", "count_unsent", "first_known",
+    "list_conditions", "open_orders", "order_missing", "order_resend", "pause", "prune", "publish", "publish_later",
+    "publish_other", "record", "register", "resend_one", "resume", "send_missing", "step_one", "step_resends",
+    "stop_resend", "subscribe", "uncheck", "unsubscribe",
 ]  # fmt: skip

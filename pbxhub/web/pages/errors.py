@@ -12,8 +12,8 @@ from pbxhub.account.refusals import BusyError, ConflictError
 from pbxhub.account.resending import (
     MOST_SELECTED,
     USUAL_RATE,
+    all_sending,
     mark_checked,
-    newest_resends,
     send_again,
     send_one_again,
     stop_sending,
@@ -31,7 +31,6 @@ from pbxhub.wsgi.current import now, reading, writing
 pages = Blueprint("errors", __name__, url_prefix="/projects/<int:project_id>/errors")
 
 RATES = (5, 20, 100)
-_RESENDS = 3
 
 
 @pages.get("")
@@ -46,7 +45,7 @@ def index(project_id: int) -> ResponseReturnValue:
             wanted=wanted,
             webhooks=webhook_names(session, access),
             problems=problems(session, project_id),
-            resends=newest_resends(session, access, _RESENDS),
+            resends=all_sending(session, access),
             choosing=access.may("deliveries.change"),
             seen=now().isoformat(),
         )
@@ -136,16 +135,19 @@ def resends(project_id: int) -> ResponseReturnValue:
     """The progress of what is being sent again."""
     with reading() as session:
         access = enter(session, project_id)
-        return render_template("errors/_resends.html", resends=newest_resends(session, access, _RESENDS))
+        return render_template("errors/_resends.html", resends=all_sending(session, access))
 
 
 @pages.post("/resends/<uuid:resend_id>/stop")
 def stop(project_id: int, resend_id: UUID) -> ResponseReturnValue:
-    """Stops a bulk resend; unsent deliveries get their previous state again."""
+    """Stops an order; unsent deliveries get their previous state again, or are gone if it has added them."""
     with writing() as session:
         access = enter(session, project_id, "deliveries.change")
-        stop_sending(session, access, resend_id)
-    flash(_("Stopped. Deliveries not sent yet have their previous state again."))
+        order = stop_sending(session, access, resend_id)
+    if order.adds:
+        flash(_("Stopped. What had not left is not sent: it is missing again."))
+    else:
+        flash(_("Stopped. Deliveries not sent yet have their previous state again."))
     return redirect(url_for("errors.index", project_id=project_id))
 
 
