@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from flask_security import core
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
 from pbxhub.store.migrate import migrate
@@ -17,6 +18,10 @@ from pbxhub.store.session import Database, open_database
 from pbxhub.testing.hub.postgres import Cluster, postgres_server
 from tests.support.shared_statements import share_statements
 from tests.support.slow_files import SLOW_FILES
+
+# a busy machine makes a whole example slow: that says nothing of the code
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 TESTS = Path(__file__).parent
 _SERVERS = frozenset({"cluster", "postgres_template"})
