@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from pbxhub.delivery.outbox import (
     CannotResendError,
@@ -19,7 +19,7 @@ from pbxhub.delivery.outbox import (
 )
 from pbxhub.store.delivery_rows import BULK, PENDING, Delivery
 from pbxhub.store.history import StageEvent
-from pbxhub.store.resends import DONE, STOPPED, Resend
+from pbxhub.store.resends import DONE, RUNNING, STOPPED, Resend
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.webhooks.spec import Filter
@@ -118,9 +118,9 @@ def test_what_may_have_been_sent_and_deleted_is_neither_counted_nor_sent(databas
     assert step(database, timedelta(days=30).total_seconds()) == 0
     assert progress(database, ordered_in_time) == (DONE, 3, 0, 0)
     with database.write() as session:
-        event = session.get_one(StageEvent, events(database, wanted.stage)[0])
+        stage = session.get_one(StageEvent, events(database, wanted.stage)[0])
         with pytest.raises(CannotResendError, match="kept for"):
-            send_missing(context, session, event, wanted.webhook_id, later)
+            send_missing(context, session, stage, wanted.webhook_id, later)
     assert of_webhook(world, wanted) == []
 
 
@@ -160,11 +160,39 @@ def test_what_somebody_sends_by_hand_meanwhile_is_sent_once(database: Database) 
     one = order(database, world, wanted, rate=1)
     step(database, 11)
     with database.write() as session:
-        event = session.get_one(StageEvent, max(events(database, wanted.stage)))
-        send_missing(context_of(database), session, event, wanted.webhook_id, at(11))
+        stage = session.get_one(StageEvent, max(events(database, wanted.stage)))
+        send_missing(context_of(database), session, stage, wanted.webhook_id, at(11))
+        with pytest.raises(CannotResendError, match="has got this stage already"):
+            send_missing(context_of(database), session, stage, wanted.webhook_id, at(11))
+        assert session.scalars(select(Resend.state)).one() == RUNNING  # the transaction goes on
     assert [step(database, second) for second in (12, 13)] == [1, 0]
     assert progress(database, one) == (DONE, 3, 2, 0)
     assert [row.state for row in of_webhook(world, wanted)] == [PENDING] * 3
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_what_somebody_sends_by_hand_at_the_very_moment_is_sent_once_and_the_order_goes_on(database: Database) -> None:
+    """Between reading what is missing and inserting it. On SQLite, one writer waits for the other."""
+    world, wanted = late(database, 3)
+    one, by_hand = order(database, world, wanted), events(database, wanted.stage)[1]
+
+    pressed: list[str] = []
+
+    def send_by_hand(*given: Any) -> None:
+        if "NOT (EXISTS" in given[2] and not pressed:
+            pressed.append(given[2])
+            with database.write() as session:
+                stage = session.get_one(StageEvent, by_hand)
+                send_missing(context_of(database), session, stage, wanted.webhook_id, at(11))
+
+    event.listen(database.engine, "after_cursor_execute", send_by_hand)
+    assert step(database, 11) == 0
+    assert len(pressed) == 1
+    assert progress(database, one) == (RUNNING, 3, 0, 0)
+    assert [row.stage_event_id for row in of_webhook(world, wanted)] == [by_hand]
+    assert step(database, 12) == 2
+    assert progress(database, one) == (DONE, 3, 2, 0)
+    assert {row.stage_event_id for row in of_webhook(world, wanted)} == set(events(database, wanted.stage))
 
 
 @pytest.mark.parametrize("changed", [{"enabled": False}, {"stage": "incoming.after"}])

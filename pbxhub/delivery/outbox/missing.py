@@ -125,6 +125,7 @@ def _insert(
     made = once_in_a_chain(list(made))
     try:
         with session.begin_nested():
+            session.connection()  # sets the savepoint: enqueue inserts past the session, which would set it later
             enqueue(context, session, made, now)
     except IntegrityError:  # stage_event_id, webhook_id, kind
         return False

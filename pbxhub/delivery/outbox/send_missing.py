@@ -35,6 +35,7 @@ def send_missing(context: DeliveryContext, session: Session, event: StageEvent, 
         raise CannotResendError(say("It waits for the answer of another webhook of this call, which refuses it."))
     try:
         with session.begin_nested():
+            session.connection()  # sets the savepoint: enqueue inserts past the session, which would set it later
             enqueue(context, session, made, now)
     except IntegrityError:  # stage_event_id, webhook_id, kind: somebody else was first
         raise CannotResendError(say("This webhook has got this stage already.")) from None
