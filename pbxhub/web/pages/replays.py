@@ -36,11 +36,11 @@ def index(project_id: int, webhook_id: int) -> ResponseReturnValue:
 def send(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Sends all of it at the given rate."""
     form = request.form
-    since, until = moment_of(form.get("since", ""), _("From")), moment_of(form.get("until", ""), _("To"))
     try:
         with reading() as session:  # nobody waits while it is counted
             access = enter(session, project_id, "webhooks.change")
             webhook = webhook_of(session, access, webhook_id)
+            since, until = moment_of(form.get("since", ""), _("From")), moment_of(form.get("until", ""), _("To"))
             counted = count_lacking(session, access, webhook, since, until, refused=form.get("refused") == "1")
         if isinstance(counted, list):
             return _refused(project_id, webhook_id, counted[0].text)
