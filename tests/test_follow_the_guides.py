@@ -28,6 +28,7 @@ FENCE = re.compile(r"^ *```(.*)\n((?:.*\n)*?) *```$", re.MULTILINE)
 
 RUN_ELSEWHERE = {
     "docs/api/README.md": "tests/api/test_follow_the_api_documentation.py",
+    "docs/operations/high-availability.md": "bench/hosts",  # its files, on hosts without systemd
     "docs/testing/monitor.md": "tests/kit/test_monitor_scenarios.py",
     "docs/testing/random.md": "tests/asterisk/test_random_calls.py",
     "docs/testing/scenario.md": "tests/kit/test_run_scenarios.py",
