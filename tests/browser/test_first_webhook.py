@@ -6,11 +6,20 @@ import re
 from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
+from sqlalchemy import select
 
 from pbxhub.account.first_owner import first_setup
+from pbxhub.store.delivery_rows import DELIVERED, Delivery
+from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Receiver
 from pbxhub.wsgi.current import now
 from tests.support.site import Site, ring
+from tests.support.waiting import wait_until
+
+
+def states(database: Database) -> set[str]:
+    with database.read() as session:
+        return set(session.scalars(select(Delivery.state)))
 
 
 def test_from_the_link_in_the_terminal_to_the_first_delivery(
@@ -31,6 +40,9 @@ def test_from_the_link_in_the_terminal_to_the_first_delivery(
     assert body["contact"] == {"phone": "+380671112233"}
     assert body["check"] == hashlib.md5(b"+380671112233salt").hexdigest()
     assert list(body) == ["contact", "check"]
+    wait_until(
+        lambda: states(empty.context.database) == {DELIVERED}
+    )  # the list shows the states of the moment it was opened
     page.get_by_role("link", name="Deliveries").click()
     expect(page.get_by_text("delivered · 200")).to_be_visible()
 

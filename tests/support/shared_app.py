@@ -4,6 +4,8 @@ Each test gives it an installation of its own: database, settings, sender. What 
 """
 
 import hashlib
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -53,8 +55,9 @@ def _compiled_templates() -> str:
     """The folder that all processes share: each would compile all templates. Jinja does not see that a setting of its
     environment has changed, so the folder is named after the file with the settings and after Jinja's version."""
     made_by = Path(web.__file__).read_bytes() + version("jinja2").encode()
-    folder = Path(__file__).parents[2] / ".cache" / "templates" / hashlib.sha256(made_by).hexdigest()[:12]
-    folder.mkdir(parents=True, exist_ok=True)
+    name = f"pbxhub-templates-{os.getuid()}-{hashlib.sha256(made_by).hexdigest()[:12]}"
+    folder = Path(tempfile.gettempdir()) / name  # the checkout may be read-only
+    folder.mkdir(mode=0o700, exist_ok=True)
     return str(folder)
 
 
