@@ -40,9 +40,8 @@ def test_from_the_link_in_the_terminal_to_the_first_delivery(
     assert body["contact"] == {"phone": "+380671112233"}
     assert body["check"] == hashlib.md5(b"+380671112233salt").hexdigest()
     assert list(body) == ["contact", "check"]
-    wait_until(
-        lambda: states(empty.context.database) == {DELIVERED}
-    )  # the list shows the states of the moment it was opened
+    # the list shows the states of the moment it was opened
+    wait_until(lambda: states(empty.context.database) == {DELIVERED})
     page.get_by_role("link", name="Deliveries").click()
     expect(page.get_by_text("delivered · 200")).to_be_visible()
 
