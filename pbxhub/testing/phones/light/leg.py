@@ -51,7 +51,12 @@ class Leg:
     async def dial(self) -> None:
         """Calls; returns when the call is answered or has failed."""
         self.phone.saw("placed", self)
-        final = await self._ask("INVITE", self._session())
+        try:
+            final = await self._ask("INVITE", self._session())
+        except wire.UnansweredRequestError:
+            self.status = 408  # as RFC 3261, 8.1.3.1, has it
+            self._end("failed")
+            return
         self.remote_tag = final.tag("To")
         self.status = wire.status_of(final)
         if self.state == "over":  # we hung up while the answer was on its way

@@ -96,7 +96,7 @@ class LightPhone(asyncio.DatagramProtocol):
         """Sends a request, repeats it until the PBX responds, and returns the final response. tried is called with each
         provisional one.
 
-        Raises AssertionError when the PBX does not answer.
+        Raises UnansweredRequestError when the PBX does not answer.
         """
         request = SipMessage("", "", text)
         branch = wire.branch_of(request)
@@ -122,7 +122,7 @@ class LightPhone(asyncio.DatagramProtocol):
                 tried(answer)
                 answer = await asyncio.wait_for(answers.get(), _LONGEST_RING)
             return answer
-        raise AssertionError(f"the PBX does not answer {text.partition(chr(13))[0]}")
+        raise wire.UnansweredRequestError(f"the PBX does not answer {text.partition(chr(13))[0]}")
 
     def _acknowledge_refusal(self, request: SipMessage, final: SipMessage) -> None:
         uri = request.first_line.split(" ")[1]

@@ -11,6 +11,10 @@ _COPIED = {"via", "v", "from", "f", "call-id", "i", "cseq"}
 _CHALLENGE = re.compile(r'(\w+)="?([^",]+)"?')
 
 
+class UnansweredRequestError(AssertionError):
+    """The PBX sent no response to a request, however often it was repeated."""
+
+
 def token() -> str:
     """A random text for a tag, branch or Call-ID."""
     return secrets.token_hex(8)
