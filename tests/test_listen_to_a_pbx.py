@@ -4,17 +4,28 @@ import asyncio
 from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
+from pbxhub.ami.channel_list import ReceivedEvent
+from pbxhub.ami.event_log import EventLog
+from pbxhub.ami.pbx_rows import Observed, ObservedPbx, PbxRow, read_rows, write_cursor, write_notes, write_observed
+from pbxhub.ami.publisher import Publisher
+from pbxhub.ami.unwritten_stages import keep_unwritten, write_unwritten
+from pbxhub.calls.cel_calls import Place
+from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import Pbx
+from pbxhub.store.call_events import CallEvents
+from pbxhub.store.pbx_state_sentences import PbxState
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.pbx.recordings import freshen, read_recording, shipped
 from pbxhub.webhooks.spec import WebhookSpec
-from tests.support.hub import add_pbx, calls_of, change_pbx, listening, pbx_of, stages_of
+from tests.support.hub import add_pbx, calls_of, change_pbx, listening, notes_of, pbx_of, stages_of
+from tests.support.outbox_world import BEFORE, NOON, VAULT, World, context_of, report
 from tests.support.pbx_line import HASTY, address_of, line_to, playing, until
 
 ANSWERED = ["incoming.before", "incoming.forward", "incoming.pickup", "incoming.after"]
@@ -238,3 +249,42 @@ def test_a_quiet_line_shows_a_wrong_password_and_then_that_it_works(database: Da
             assert pbx_of(database, pbx_id).state_reason == ""
 
     run(scenario())
+
+
+def write_all(database: Database, row: PbxRow, folder: Path) -> None:
+    """Everything that the listener of this row writes."""
+    heard = [report("1.1", BEFORE, memory={"of": row.key})]
+    publisher = Publisher(lambda reports, tokens: publish(context_of(database), reports, NOON, tokens))
+    publisher.write({row.id: heard}, {row.id: row.token or 0})
+    keep_unwritten(folder / "kept", row.token, [report("1.2", BEFORE)], {"1.2": {"of": row.key}})
+    write_unwritten(folder / "kept", row.id, row.token, database, publisher)
+    write_notes(database, row.id, row.token, {"1.3": {"of": row.key}})
+    write_cursor(database, row, Place(99))
+    write_observed(database, [Observed(row.id, row.token, ObservedPbx(PbxState("connected"), NOON, None, "22", None))])
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_listener_writes_nothing_of_a_deleted_pbx_into_the_one_that_has_its_id(
+    database: Database, tmp_path: Path
+) -> None:
+    """SQLite gives the id away at once; the listener looks at the rows every few seconds."""
+    former = World(database)
+    deleted = read_rows(database, VAULT)[former.pbx_id]
+    with database.write() as session:
+        session.delete(session.get_one(Pbx, former.pbx_id))
+    assert World(database).pbx_id == deleted.id
+    new = read_rows(database, VAULT)[deleted.id]
+    write_all(database, deleted, tmp_path)
+    events = EventLog(database)
+    for row in (deleted, new):
+        events.add(row.id, ReceivedEvent(f"Event: Hangup\r\nLinkedid: {row.key}", 1.0), row.token)
+    asyncio.run(events.close())
+    row_now = pbx_of(database, new.id)
+    assert (row_now.state, row_now.cel_cursor, calls_of(database), notes_of(database)) == ("new", 0, [], {})
+    write_all(database, new, tmp_path)
+    row_now = pbx_of(database, new.id)
+    assert (row_now.state, row_now.cel_cursor) == ("connected", 99)
+    assert {call.linkedid for call in calls_of(database)} == {"1.1", "1.2"}
+    assert notes_of(database) == {linkedid: {"of": new.key} for linkedid in ("1.1", "1.2", "1.3")}
+    with database.read() as session:
+        assert session.scalars(select(CallEvents.linkedid)).all() == [new.key]

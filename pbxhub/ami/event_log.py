@@ -53,8 +53,8 @@ class EventLog:
         token: of the lease under which it was heard."""
         if self._size > _MOST_WAITING:
             return
-        if token is not None:
-            self._tokens[pbx_id] = token
+        if token is not None and self._tokens.setdefault(pbx_id, token) != token:
+            self._begin_anew(pbx_id, token)
         for linkedid in linkedids_of(event.block):
             key = pbx_id, linkedid
             length = self._lengths.get(key, 0) + len(event.block)
@@ -64,6 +64,12 @@ class EventLog:
                 self._waiting.setdefault(key, []).append(event)
         while len(self._lengths) > _MOST_CALLS:
             del self._lengths[next(iter(self._lengths))]
+
+    def _begin_anew(self, pbx_id: int, token: int) -> None:
+        """Drops what was heard under another token: it may be of a deleted PBX that had this id."""
+        self._tokens[pbx_id] = token
+        for key in [key for key in self._waiting if key[0] == pbx_id]:
+            self._size -= sum(len(event.block) for event in self._waiting.pop(key))
 
     async def run(self) -> None:
         """Writes until cancelled."""

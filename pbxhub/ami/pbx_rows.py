@@ -23,7 +23,7 @@ from pbxhub.storable import clip
 from pbxhub.store.accounts import Number, Pbx, enabled_pbxs, endpoints_of
 from pbxhub.store.cel_url import CelUrl, read_cel_url
 from pbxhub.store.history import Call, LiveCall, StageEvent
-from pbxhub.store.listeners import LeaseTokens, may_write, still_held
+from pbxhub.store.listeners import LeaseTokens, may_write, still_held, token_of_salt
 from pbxhub.store.pbx_state_sentences import PbxState
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
@@ -38,7 +38,8 @@ class PbxRow:
 
     trouble: why no connection can be tried. endpoints and own_numbers: as for Tracker; the listener follows them.
     optional_stages: those that webhooks of its projects wait for; the listener follows them, too.
-    token: of the lease under which this process listens to it; None where no other process can.
+    token: of the lease under which this process listens to it; on SQLite it tells PBXs apart that had one id after the
+    other. None is not checked.
     """
 
     id: int
@@ -89,7 +90,7 @@ class Observed:
 
 
 def read_rows(database: Database, vault: Vault, tokens: LeaseTokens | None = None) -> dict[int, PbxRow]:
-    """The PBXs to listen to, by id. tokens: the leases of this process; None: it listens to all."""
+    """The PBXs to listen to, by id. tokens: the leases of this process; None: it listens to all (SQLite)."""
     with database.read() as session:
         pbxs = [pbx for pbx in enabled_pbxs(session) if tokens is None or pbx.id in tokens]
         endpoints = endpoints_of(session, {pbx.project_id for pbx in pbxs})
@@ -97,7 +98,7 @@ def read_rows(database: Database, vault: Vault, tokens: LeaseTokens | None = Non
         return {
             pbx.id: replace(
                 pbx_row(pbx, vault),
-                token=tokens[pbx.id] if tokens else None,
+                token=token_of_salt(pbx.salt) if tokens is None else tokens[pbx.id],
                 endpoints=endpoints.get(pbx.project_id, {}),
                 own_numbers=frozenset(numbers.get(pbx.id, ())),
                 optional_stages=frozenset(wanted.get(pbx.id, ())),

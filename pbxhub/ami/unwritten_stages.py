@@ -27,6 +27,7 @@ from pbxhub.ami.publisher import GROUP, Publisher
 from pbxhub.calls.stages import JSON, CallReport, Stage
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.columns import one_of
+from pbxhub.store.listeners import token_of_salt
 from pbxhub.store.session import Database
 from pbxhub.webhooks.params import from_json
 
@@ -95,8 +96,8 @@ def _has_a_name(opened: TextIO) -> bool:
 def write_unwritten(file: Path, pbx_id: int, token: int | None, database: Database, publisher: Publisher) -> None:
     """Writes what is in the file to the database, and deletes the file. Raises database errors.
 
-    token: of this process's lease; 0 where it has none; None where no other process can listen (SQLite). If another
-    listener has had the PBX since, its notes are newer: under the outdated token only missing stages are written.
+    token: as PbxRow.token; 0 where this process has no lease. If another listener has had the PBX since, its notes are
+    newer: under the outdated token only missing stages are written.
     """
     try:
         opened = file.open(encoding="utf-8", errors="replace")
@@ -137,7 +138,7 @@ def _read(lines: Iterable[str], file: Path) -> Unwritten:
 
 
 def _write(kept: Unwritten, pbx_id: int, token: int | None, database: Database, publisher: Publisher) -> None:
-    if token is not None and kept.token != token - 1:
+    if token is not None and not database.is_sqlite and kept.token != token - 1:
         token = kept.token
     tokens = {} if token is None else {pbx_id: token}
     for start in range(0, len(kept.reports), GROUP):
@@ -153,11 +154,11 @@ def write_abandoned(files: Mapping[str, Path], database: Database, publisher: Pu
     """
     with database.read() as session:
         pbxs = session.scalars(select(Pbx).where(one_of(Pbx.id, {id_of(key) for key in files}))).all()
-        known = {pbx.key for pbx in pbxs}
+        known = {pbx.key: token_of_salt(pbx.salt) if database.is_sqlite else 0 for pbx in pbxs}
     for key, file in files.items():
         if key in known:
             log.info("writing the stages kept of a PBX to which this host no longer listens", pbx=key)
-            write_unwritten(file, id_of(key), None if database.is_sqlite else 0, database, publisher)
+            write_unwritten(file, id_of(key), known[key], database, publisher)
         else:
             log.warning("deleting the unwritten stages of a PBX that was deleted", pbx=key)
             file.unlink(missing_ok=True)

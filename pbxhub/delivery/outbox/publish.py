@@ -55,6 +55,7 @@ def publish(
 
     tokens: the leases under which they were heard. Where another listener has taken the PBX since, only what it cannot
     know is written: stages that are missing, of calls that are not over, and values that the call does not have yet.
+    Of a PBX that was deleted, nothing is.
 
     A stage is identified by (call, name, key): reporting it again, also by a second listener, changes nothing. An ended
     call stays ended. A call on a DID with a Number belongs to the number's project, any other to the PBX's project.
@@ -85,6 +86,8 @@ def _publish(
 ) -> Published:
     with context.database.write() as session:
         lost = tokens.keys() - still_held(session, tokens)
+        if lost and context.database.is_sqlite:  # deleted: another PBX may have the id
+            reports = {pbx_id: of_pbx for pbx_id, of_pbx in reports.items() if pbx_id not in lost}
         reported = lock_calls(session, reports, lost)
         calls = distinct_calls(reported)
         attach_attributes(context, session, reported)
