@@ -5,21 +5,18 @@ from dataclasses import dataclass
 from operator import add
 from typing import Literal
 
-from sqlalchemy import ColumnElement, and_, func, not_, or_, select
+from sqlalchemy import ColumnElement, and_, func, not_, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.call_filter import CallFilter
 from pbxhub.account.names import names_of_keys
-from pbxhub.account.statistics import ANSWERED
-from pbxhub.store.history import Call
+from pbxhub.store.history import IS_ANSWERED, Call
 from pbxhub.webhooks.phones import person_of
 
 By = Literal["employee", "number"]
 MOST_SHOWN = 500
 _Row = tuple[str, list[int]]
-# talked, too: a dialplan may report VOICEMAIL for a call that an employee answered. Both are in the indexes.
-_IS_ANSWERED = or_(Call.disposition.in_(ANSWERED), Call.talk > 0)
 _IS_INCOMING = Call.direction == "incoming"
 
 
@@ -70,7 +67,7 @@ def report_calls(session: Session, access: Access, wanted: CallFilter, by: By) -
     called. Calls that reached no employee, or came in by no number, are left out."""
     key = Call.extension if by == "employee" else Call.dst
     counted = (
-        func.count(), func.count().filter(_IS_ANSWERED), func.count().filter(and_(_IS_INCOMING, not_(_IS_ANSWERED))),
+        func.count(), func.count().filter(IS_ANSWERED), func.count().filter(and_(_IS_INCOMING, not_(IS_ANSWERED))),
         func.coalesce(func.sum(Call.talk), 0), func.count(Call.wait).filter(_IS_INCOMING),
         func.coalesce(func.sum(Call.wait).filter(_IS_INCOMING), 0),
     )  # fmt: skip

@@ -7,6 +7,7 @@ a pickup (4) is only right once it is known who shares a bridge (3). tests/test_
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
@@ -237,11 +238,26 @@ def _caller_leg(live_calls: LiveCalls, call: TrackedCall, leg: Channel, status: 
         leg.leg, leg.hop = True, call.hop.number
         if status.application == _RETRIEVES:
             call.hop.redirecting = 0
+        elif _took_over(leg, status):
+            _ring_another(live_calls, call, leg, status, now)
         else:
             ring(live_calls, call, leg, now)
     if status.state == "Up" and not leg.answered:
         leg.status = "ANSWER"
         _answered(live_calls, call, leg, bool(status.bridge), now)
+
+
+def _took_over(leg: Channel, status: Status) -> bool:
+    """Whether an employee took the call by *8. Asterisk lets the employee's channel take the place of the one that
+    rang: it has what that one was dialled with, and still the number dialled by itself, which no dialled phone has."""
+    return not leg.outside and bool(status.dnid) and status.application in _DIALLED
+
+
+def _ring_another(live_calls: LiveCalls, call: TrackedCall, leg: Channel, status: Status, now: float) -> None:
+    """The phone rang whose call this leg took over."""
+    endpoint = re.split("[/@]", status.variables.get("DIALEDPEERNUMBER", ""))[0]
+    if endpoint:
+        ring(live_calls, call, replace(leg, number=live_calls.extensions.of(endpoint, "")), now)
 
 
 def _answered(live_calls: LiveCalls, call: TrackedCall, leg: Channel, bridged: bool, now: float) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     false,
     func,
     literal_column,
+    or_,
     select,
     text,
 )
@@ -29,6 +30,8 @@ COMMON_DISPOSITIONS = ("", "ANSWERED", "NO ANSWER")
 RARE_DISPOSITION: ColumnElement[bool] = literal_column("disposition NOT IN ('', 'ANSWERED', 'NO ANSWER')")
 """Part of a query for another disposition: then the small index of those calls serves it."""
 
+ANSWERED = ("ANSWERED", "PROPER", "REPEATED")
+"""Dispositions of a call in which somebody talked."""
 _SHOWN = ("direction", "disposition", "talk", "recorded")
 
 
@@ -82,6 +85,11 @@ class Call(Base):
     data: Mapped[dict[str, JSON]] = mapped_column(JsonColumn, default=dict)
     # what the webhooks of this call answered, for the next ones and the dialplan (webhook.*, response_*, saved names)
     answers: Mapped[dict[str, JSON]] = mapped_column(JsonColumn, default=dict)
+
+
+IS_ANSWERED: ColumnElement[bool] = or_(Call.disposition.in_(ANSWERED), func.coalesce(Call.talk, 0) > 0)
+"""Whether somebody talked in a call that is over, for whoever counts calls. Talked, too: a dialplan may report
+VOICEMAIL for a call that an employee answered. Both columns are in the indexes."""
 
 
 class LiveCall(Base):

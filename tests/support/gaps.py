@@ -44,13 +44,22 @@ class Pbx:
 
     def _note(self, headers: Mapping[str, str]) -> None:
         event, uniqueid = headers.get("Event"), headers.get("Uniqueid", "")
+        if event == "Newchannel" and headers["ChannelStateDesc"] == "Ring":
+            self.channels[uniqueid]["DNID"] = headers["Exten"]
+        elif event == "Pickup":
+            self._take_over(self.channels[uniqueid], self.channels[headers["TargetUniqueid"]])
         if event == "Hangup":
             self.gone.add(uniqueid)
             self.channels.pop(uniqueid, None)
         elif event == "DialBegin":
-            self.channels[headers["DestUniqueid"]]["Application"] = "AppDial"
+            dialled = {"Application": "AppDial", "Variable": f"DIALEDPEERNUMBER={headers['DialString']}"}
+            self.channels[headers["DestUniqueid"]] |= dialled
         elif event in ("BridgeEnter", "BridgeLeave"):
             self.channels[uniqueid]["BridgeID"] = headers["BridgeUniqueid"] if event == "BridgeEnter" else ""
+
+    @staticmethod
+    def _take_over(taker: dict[str, str], rung: Mapping[str, str]) -> None:
+        taker |= {name: rung[name] for name in ("Application", "Variable") if name in rung}
 
     def status(self) -> list[Status]:
         answers = []

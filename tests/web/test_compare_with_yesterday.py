@@ -19,9 +19,9 @@ KYIV = ZoneInfo("Europe/Kyiv")
 NOON = datetime(2026, 3, 11, 12, 30, tzinfo=KYIV)
 
 
-def call(project: int, moment: datetime, disposition: str) -> Call:
+def call(project: int, moment: datetime, disposition: str, talk: int | None = None) -> Call:
     return Call(id=new_id(), project_id=project, linkedid=str(new_id()), direction="incoming", caller="1", dst="2",
-                started_on=moment, ended_on=moment, disposition=disposition, data={})  # fmt: skip
+                started_on=moment, ended_on=moment, disposition=disposition, talk=talk, data={})  # fmt: skip
 
 
 def test_calls_stand_in_their_hour_of_today_and_of_yesterday(database: Database, people: People) -> None:
@@ -37,6 +37,19 @@ def test_calls_stand_in_their_hour_of_today_and_of_yesterday(database: Database,
     }
     assert {bar.start.astimezone(KYIV).hour: bar.before for bar in bars if bar.before} == {11: 1, 13: 1, 23: 1}
     assert before == 1
+
+
+def test_a_call_that_an_employee_answered_is_answered_whatever_the_dialplan_reported(
+    database: Database, people: People
+) -> None:
+    with database.write() as session:
+        times = (NOON - timedelta(minutes=minutes) for minutes in (1, 2))
+        session.add_all(
+            call(people.project, moment, "VOICEMAIL", talk) for moment, talk in zip(times, (12, 0), strict=True)
+        )
+    with database.read() as session:
+        bars = calls_of_day(session, people.project, NOON, KYIV)
+    assert [dict(bar.counts) for bar in bars if bar.total] == [{"answered": 1, "missed": 1}]
 
 
 def test_requests_stand_beside_those_of_the_24_hours_before(
