@@ -119,7 +119,7 @@ def test_a_target_that_hangs_holds_up_no_other_chore(database: Database) -> None
         jobs.start()
         receiver.wait_for(1)
         with database.write() as session:
-            order_resend(session, world.project_id, Selection(), at(3))
+            order_resend(session, world.project_id, Selection(), 4, at(3))
         wait_until(lambda: {row.state for row in world.deliveries()} == {PENDING})
         resent.set()
         wait_until(lambda: only(database).due_on is None)

@@ -110,7 +110,7 @@ def test_stages_sent_again_keep_their_order_and_keep_no_live_call_waiting(databa
     for second in range(3):
         finish(database, take(database, second).claimed, BUSY, second + 0.5)
     with database.write() as session:
-        order_resend(session, world.project_id, Selection(), at(10), rate=100)
+        order_resend(session, world.project_id, Selection(), 4, at(10), rate=100)
     assert step_resends(context_of(database), at(11)) == 3
     world.publish(report("1.1", *stages(4, 4)), now=at(11))
     both = take(database, 11).claimed
@@ -269,7 +269,9 @@ class Anything:
         with self.database.write() as session:
             every = Selection(states=(FAILED, DELIVERED, CANCELLED))
             current = self.chance.random() < 0.5
-            made = order_resend(session, self.world.project_id, every, at(self.now), rate=1, current_settings=current)
+            made = order_resend(
+                session, self.world.project_id, every, 4, at(self.now), rate=1, current_settings=current
+            )
             self.orders.append(made.id)
 
     def step(self) -> None:

@@ -100,7 +100,7 @@ def test_a_selection_is_counted_queued_at_its_rate_and_finished(database: Databa
     chosen = Selection(webhook_id=world.webhooks[0], outcome="http_5xx")
     with database.write() as session:
         assert count_by_webhook(session, world.project_id, chosen) == {world.webhooks[0]: 25}
-        order = order_resend(session, world.project_id, chosen, at(10), rate=10)
+        order = order_resend(session, world.project_id, chosen, 25, at(10), rate=10)
     assert order.total == 25
     assert [step(database, second) for second in (10, 11, 12, 13, 14)] == [0, 10, 10, 5, 0]
     with database.read() as session:
@@ -112,7 +112,7 @@ def test_a_selection_is_counted_queued_at_its_rate_and_finished(database: Databa
 def test_a_resend_goes_on_where_a_killed_process_stopped(database: Database) -> None:
     world = failed(database, 10)
     with database.write() as session:
-        order = order_resend(session, world.project_id, Selection(), at(10), rate=4)
+        order = order_resend(session, world.project_id, Selection(), 4, at(10), rate=4)
     step(database, 11)
     with database.write() as session:
         assert step_one(context_of(database), session, order.id, at(12)) == 4
@@ -125,7 +125,7 @@ def test_a_resend_goes_on_where_a_killed_process_stopped(database: Database) -> 
 def test_what_fails_again_is_not_taken_a_second_time_by_the_same_order(database: Database) -> None:
     world = failed(database, 4)
     with database.write() as session:
-        order_resend(session, world.project_id, Selection(), at(10), rate=2)
+        order_resend(session, world.project_id, Selection(), 4, at(10), rate=2)
     step(database, 11)
     finish(database, take(database, 11).claimed, BUSY, 11)
     step(database, 12)
@@ -138,7 +138,7 @@ def test_what_fails_again_is_not_taken_a_second_time_by_the_same_order(database:
 def test_stopping_leaves_what_was_not_sent_as_it_was(database: Database) -> None:
     world = failed(database, 10)
     with database.write() as session:
-        order = order_resend(session, world.project_id, Selection(), at(10), rate=4)
+        order = order_resend(session, world.project_id, Selection(), 4, at(10), rate=4)
     step(database, 11)
     with database.write() as session:
         assert stop_resend(session, world.project_id, order.id, at(12))
@@ -156,7 +156,7 @@ def test_stopping_leaves_cancelled_and_delivered_ones_what_they_were(database: D
     before = sorted(row.state for row in world.deliveries())
     with database.write() as session:
         order = order_resend(
-            session, world.project_id, Selection(states=(FAILED, DELIVERED, CANCELLED)), at(10), rate=3
+            session, world.project_id, Selection(states=(FAILED, DELIVERED, CANCELLED)), 4, at(10), rate=3
         )
     assert step(database, 11) == 3
     with database.write() as session:
@@ -173,7 +173,7 @@ def order_and_stop(database: Database, world: World, rate: int, current_settings
     states = (FAILED, DELIVERED, CANCELLED)
     with database.write() as session:
         order = order_resend(
-            session, world.project_id, Selection(states=states), at(10), rate=rate, current_settings=current_settings
+            session, world.project_id, Selection(states=states), 4, at(10), rate=rate, current_settings=current_settings
         )
     assert step(database, 11) == min(rate, 4)
     with database.write() as session:
@@ -203,7 +203,7 @@ def test_what_has_left_before_a_resend_is_stopped_is_recorded_as_it_ends(databas
     world = failed(database, 2)
     _, untouched = all_columns(world)
     with database.write() as session:
-        order = order_resend(session, world.project_id, Selection(), at(10))
+        order = order_resend(session, world.project_id, Selection(), 4, at(10))
     step(database, 11)
     (claimed,) = take(database, 11, limit=1).claimed
     with database.write() as session:
@@ -219,7 +219,7 @@ def test_what_a_lost_worker_had_goes_back_too(database: Database) -> None:
     (before,) = all_columns(world)
     edit(database, world, "http://127.0.0.1:9/new")
     with database.write() as session:
-        order = order_resend(session, world.project_id, Selection(), at(10), current_settings=True)
+        order = order_resend(session, world.project_id, Selection(), 4, at(10), current_settings=True)
     step(database, 11)
     take(database, 11)
     with database.write() as session:
@@ -232,7 +232,7 @@ def test_what_a_lost_worker_had_goes_back_too(database: Database) -> None:
 def test_a_resend_whose_deliveries_have_all_been_tried_cannot_be_stopped(database: Database) -> None:
     world = failed(database, 1)
     with database.write() as session:
-        order = order_resend(session, world.project_id, Selection(), at(10))
+        order = order_resend(session, world.project_id, Selection(), 4, at(10))
     step(database, 11)
     finish(database, take(database, 11).claimed, BUSY, 12)
     step(database, 12)
@@ -275,7 +275,7 @@ def test_what_cannot_be_sent_again_is_counted_and_stays(database: Database) -> N
     with database.write() as session:
         session.get_one(Webhook, world.webhooks[0]).enabled = False
         touch_webhooks(session, world.project_id)
-        order = order_resend(session, world.project_id, Selection(), at(10))
+        order = order_resend(session, world.project_id, Selection(), 3, at(10))
     assert step(database, 11) == 0
     with database.read() as session:
         row = session.get_one(Resend, order.id)

@@ -162,7 +162,7 @@ def test_a_bulk_resend_that_another_process_works_on_is_left_to_it(database: Dat
     world = calls(database, 50)
     finish(database, take(database, 0).claimed, BUSY, 1)
     with database.write() as session:
-        order = order_resend(session, world.project_id, Selection(), at(2), rate=20)
+        order = order_resend(session, world.project_id, Selection(), 4, at(2), rate=20)
     with database.write() as busy:
         assert step_one(context_of(database), busy, order.id, at(3)) == 20
         with waiting_for_nobody(database):
@@ -220,7 +220,7 @@ def test_a_bulk_resend_that_meets_a_locked_delivery_goes_on_when_it_is_free(data
     world = calls(database, 30)
     finish(database, take(database, 0).claimed, BUSY, 1)
     with database.write() as session:
-        order_resend(session, world.project_id, Selection(), at(2), rate=1000)
+        order_resend(session, world.project_id, Selection(), 4, at(2), rate=1000)
     with ExitStack() as stack, sending() as sender:
         met = stack.enter_context(errors_of_the_impatient(database))
         holder = stack.enter_context(ExitStack())

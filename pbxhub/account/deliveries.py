@@ -1,16 +1,17 @@
 """The deliveries of a project: found by a filter, counted, exported."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session, defer
 
 from pbxhub.account.access import Access
 from pbxhub.account.refusals import NotFoundError
 from pbxhub.delivery.outbox import Selection, list_conditions
-from pbxhub.store.delivery_rows import Attempt, Delivery
+from pbxhub.store.delivery_rows import PENDING, Attempt, Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
@@ -21,14 +22,13 @@ _EXPORT_GROUP = 1000
 
 
 class Listed(NamedTuple):
-    """A delivery with what its list shows of webhook, stage and call; without body and headers."""
+    """A delivery with what its list shows of webhook, stage and call; without body and headers, and without the values
+    of the call."""
 
     delivery: Delivery
     webhook: str
     stage: str | None
-    caller: str | None
-    dst: str | None
-    direction: str | None
+    call: Call | None
 
 
 def listed(
@@ -36,12 +36,12 @@ def listed(
 ) -> list[Listed]:
     """The deliveries of a filter, newest first. state: only this one, "" for all. before: only those older."""
     query = (
-        select(Delivery, Webhook.name, StageEvent.stage, Call.caller, Call.dst, Call.direction)
+        select(Delivery, Webhook.name, StageEvent.stage, Call)
         .join(Webhook, Webhook.id == Delivery.webhook_id)
         .outerjoin(StageEvent, StageEvent.id == Delivery.stage_event_id)
         .outerjoin(Call, Call.id == Delivery.call_id)
         .where(*_conditions(session, project_id, selection, state))
-        .options(defer(Delivery.body), defer(Delivery.headers))
+        .options(defer(Delivery.body), defer(Delivery.headers), defer(Call.data), defer(Call.answers))
         .order_by(Delivery.id.desc())
         .limit(limit)
     )
@@ -69,6 +69,11 @@ def exported(database: Database, project_id: int, selection: Selection, state: s
         before = rows[-1].delivery.id
 
 
+def calls_of(rows: Iterable[Listed]) -> list[Call]:
+    """The calls of some rows of the list, for their names."""
+    return [row.call for row in rows if row.call]
+
+
 def delivery_of(session: Session, access: Access, delivery_id: UUID) -> Delivery:
     """A delivery of the project. Raises NotFoundError for anything else."""
     delivery = session.get(Delivery, delivery_id)
@@ -81,6 +86,16 @@ def attempts_of(session: Session, delivery: Delivery, limit: int | None = None) 
     """The requests of a delivery that left, newest first."""
     query = select(Attempt).where(Attempt.delivery_id == delivery.id).order_by(Attempt.number.desc()).limit(limit)
     return list(session.scalars(query))
+
+
+def sent_since(session: Session, deliveries: Iterable[Delivery], now: datetime) -> dict[UUID, datetime]:
+    """Since when those of which a request is on its way now are being sent. The others are missing."""
+    leased = [row for row in deliveries if row.state == PENDING and row.claim_token and row.due_at > now]
+    if not leased:
+        return {}
+    newest = or_(*(and_(Attempt.delivery_id == row.id, Attempt.number == row.attempts) for row in leased))
+    begun = select(Attempt.delivery_id, Attempt.started_on).where(newest, Attempt.finished_on.is_(None))
+    return {row.delivery_id: row.started_on for row in session.execute(begun)}
 
 
 def webhook_names(session: Session, access: Access) -> list[tuple[int, str]]:

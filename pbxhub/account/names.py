@@ -23,6 +23,16 @@ class Names:
     employees: dict[str, str]
     numbers: dict[str, str]
 
+    def caller(self, call: Call) -> str:
+        """The outside party of a call: by name as far as one is known, else the number; "" when it is hidden."""
+        return self.employees.get(call.caller) or call.caller_name or call.caller
+
+    def ours(self, call: Call) -> str:
+        """Our side of a call: the employee, the label of the DID that was called, or the number."""
+        if call.extension:
+            return self.employees.get(call.extension, call.extension)
+        return self.numbers.get(call.dst) or self.employees.get(call.dst, call.dst)
+
 
 def names_of(session: Session, project_id: int, calls: Iterable[Call], extensions: Collection[str] = ()) -> Names:
     """The names in these calls, and of these extensions."""

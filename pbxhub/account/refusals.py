@@ -47,7 +47,7 @@ class ConflictError(Exception):
 class BusyError(Exception):
     """Too much at once: 429. retry_after: seconds after which another attempt makes sense."""
 
-    def __init__(self, sentence: Sentence, retry_after: int) -> None:
+    def __init__(self, sentence: Sentence, retry_after: int = 10) -> None:
         super().__init__(sentence)
         self.sentence = sentence
         self.retry_after = retry_after

@@ -31,7 +31,6 @@ FASTEST = 1000  # deliveries a second
 USUAL_RATE = 20
 MOST_RUNNING = 5  # orders of one project: each takes a turn of the database about once a second
 MOST_SHOWN = 20
-_RETRY_AFTER = 60  # seconds
 
 
 def mark_checked(session: Session, access: Access, selection: Selection) -> int:
@@ -48,16 +47,19 @@ def unmark_checked(session: Session, access: Access, moment: datetime) -> int:
     return count
 
 
-def send_again(session: Session, access: Access, selection: Selection, rate: int, current_settings: bool) -> Resend:
-    """Orders the sending again of all failed deliveries selected. rate: deliveries a second, 1 to FASTEST.
+def send_again(
+    session: Session, access: Access, selection: Selection, total: int, rate: int, current_settings: bool
+) -> Resend:
+    """Orders the sending again of all failed deliveries selected. rate: deliveries a second, 1 to FASTEST. total: by
+    count_by_webhook, in a reading transaction before this one, so that nobody waits while it is counted.
 
     current_settings: rendered anew by the webhook as it is now; else sent as they were. Raises BusyError when
     MOST_RUNNING are running.
     """
     refuse_many(session, access)
     order = order_resend(
-        session, access.project.id, selection, access.now, rate=min(rate, FASTEST), current_settings=current_settings,
-        author_id=access.user.id,
+        session, access.project.id, selection, total, access.now, rate=min(rate, FASTEST),
+        current_settings=current_settings, author_id=access.user.id,
     )  # fmt: skip
     note(session, access, "sent again", str(order.total))
     session.flush()
@@ -71,7 +73,7 @@ def refuse_many(session: Session, access: Access) -> None:
     running = session.scalar(select(func.count()).select_from(Resend).where(*mine)) or 0
     if running >= MOST_RUNNING:
         sentence = say("%(n)s such orders are running already. Stop one, or wait until one has ended.", n=running)
-        raise BusyError(sentence, _RETRY_AFTER)
+        raise BusyError(sentence)
 
 
 def send_one_again(session: Session, access: Access, delivery_id: UUID, current_settings: bool) -> None:

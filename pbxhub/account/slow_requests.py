@@ -15,7 +15,6 @@ from pbxhub.translatable import Sentence, say
 
 MOST = 4  # in this process, of the 16 threads that services.py gives the pages
 MOST_OF_A_PROJECT = 2
-_RETRY_AFTER = 10  # seconds
 _CHECKS = say("Other checks and test sends are still running. Wait some seconds and try again.")
 _DOWNLOADS = say("Other exports are still being downloaded. Wait until they have ended, or cancel one of them.")
 
@@ -33,7 +32,7 @@ class SlowRequests:
         """Surrounds a slow request. Raises BusyError when all places, or those of its project, are taken."""
         with self._lock:
             if self._running[project_id] >= MOST_OF_A_PROJECT or self._running.total() >= MOST:
-                raise BusyError(self._busy, _RETRY_AFTER)
+                raise BusyError(self._busy)
             self._running[project_id] += 1
         try:
             yield

@@ -46,28 +46,35 @@ class Untaken(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UntakenPage:
-    """Newest first. next: where to go on, None at the end. There may be a next one without any row: nothing among
-    MOST_EXAMINED stages, and there are older ones."""
+    """Newest first. next: where to go on, None at the end. cut: the page ends because it has looked through
+    MOST_EXAMINED stages, not because it is full; it may be empty then. since: the oldest moment that is looked at;
+    of earlier stages nobody knows whether they were sent. too_old: an earlier one was asked for."""
 
     rows: list[Untaken]
     next: UUID | None
+    cut: bool
+    since: datetime
+    too_old: bool
 
 
 def untaken(session: Session, access: Access, wanted: UntakenFilter, limit: int) -> UntakenPage:
     """Stages of calls that are over, and of which there is no delivery at all; `limit` at most. Those before
     first_known are left out."""
     first_told = first_known(access.hub.context, access.now)
-    wanted = replace(wanted, since=max(wanted.since or first_told, first_told))
+    too_old, since = wanted.since is None or wanted.since < first_told, max(wanted.since or first_told, first_told)
+    wanted = replace(wanted, since=since)
     webhooks = live_webhooks(session, access)
     stages = _OF_CALLS if wanted.everything else {row.stage for row in webhooks} & _OF_CALLS
     if not stages:
-        return UntakenPage([], None)
+        return UntakenPage([], None, False, since, too_old)
     newest = _newest(access.project.id, stages, wanted)
     rows = [(event, call) for event, call in session.execute(_without_delivery(newest, wanted).limit(limit + 1))]
     shown = rows[:limit]
-    further = shown[-1][0].id if len(rows) > limit else session.scalar(newest.offset(MOST_EXAMINED - 1).limit(1))
+    full = len(rows) > limit
+    further = shown[-1][0].id if full else session.scalar(newest.offset(MOST_EXAMINED - 1).limit(1))
     reasons = omitted_by_all(session, access, webhooks, shown)
-    return UntakenPage([Untaken(event, call, why) for (event, call), why in zip(shown, reasons, strict=True)], further)
+    found = [Untaken(event, call, why) for (event, call), why in zip(shown, reasons, strict=True)]
+    return UntakenPage(found, further, further is not None and not full, since, too_old)
 
 
 def send_chosen(session: Session, access: Access, chosen: Iterable[tuple[UUID, int]]) -> tuple[int, str]:

@@ -1,10 +1,11 @@
 """A user reads the page of a call: the drawing to scale, people by their names, and the way to each request."""
 
 import re
+from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from tests.support.site import Site
+from tests.support.site import Site, sign_in
 
 
 def open_newest_call(site: Site, page: Page) -> None:
@@ -45,3 +46,14 @@ def test_the_drawing_fits_a_phone(site: Site, anna: Page) -> None:
     open_newest_call(site, anna)
     assert anna.evaluate("document.querySelector('.scale').scrollWidth <= document.querySelector('.scale').clientWidth")
     assert anna.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_phone_shows_of_each_call_who_when_and_how_it_ended(site: Site, open_page: Callable[..., Page]) -> None:
+    page = sign_in(open_page(viewport={"width": 390, "height": 844}), site)
+    page.goto(f"{site.url}/projects/{site.project}/calls")
+    first = page.locator("#rows tbody tr").first
+    for shown in (first.locator(".row-link"), first.locator("time:visible"), first.locator(".mark")):
+        box = shown.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 390 - 16, "within the card"
+        assert not shown.evaluate("one => one.closest('td').scrollWidth > one.closest('td').clientWidth + 1"), "cut off"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import Connection, event, select
 
 from pbxhub.store.resends import Resend
 from pbxhub.store.session import Database
@@ -196,3 +196,20 @@ def test_a_problem_is_about_those_it_counts(
         told.append(int(re.search(r"Send (\d+) again", form)[1]))
         assert f'<td class="num">{told[-1]}</td>' in editor.post(f"{root}/errors/send/preview", fields).text
     assert sorted(told) == [1, 2, 2, 2]
+
+
+def test_nobody_waits_to_write_while_what_is_sent_again_is_counted(
+    app: Flask, database: Database, failures: Failures, people: People, signed_in: SignedIn
+) -> None:
+    counted = list[bool]()
+
+    def note(connection: Connection, _cursor: object, statement: str, *_more: object) -> None:
+        if "count(*)" in statement and "GROUP BY delivery.webhook_id" in statement:
+            counted.append(connection.get_execution_options().get("pbxhub_write", False))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    editor, root = signed_in("editor"), f"/projects/{people.project}"
+    assert "are being sent again." in editor.post(
+        f"{root}/errors/send", {"all": "1", "seen": now().isoformat()}, follow_redirects=True
+    ).text  # fmt: skip
+    assert counted == [False]

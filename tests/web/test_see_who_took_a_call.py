@@ -5,13 +5,16 @@ import re
 import zlib
 from collections.abc import Callable
 
-from pbxhub.store.accounts import Employee, Pbx
+from sqlalchemy import update
+
+from pbxhub.store.accounts import Employee, Number, Pbx
 from pbxhub.store.call_events import CallEvents
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
 from pbxhub.testing.pbx.recordings import FOLDER
 from pbxhub.wsgi.current import now
+from tests.support.made_failures import Failures
 from tests.support.people import Browser, People
 
 
@@ -69,3 +72,28 @@ def test_the_events_of_a_call_are_shown_with_the_stages_they_led_to(
         assert "hushhush" not in viewer.get(address).text
         assert "hushhush" in signed_in("editor").get(address).text
         assert signed_in("stranger").get(address).status_code == 404
+
+
+def test_lists_of_deliveries_name_both_sides_of_a_call(
+    database: Database, people: People, signed_in: Callable[[str], Browser]
+) -> None:
+    """Our employee by the card, the caller by what the telephone network said, the number by its label."""
+    made = Failures(database, people.project)
+    made.add(now(), "answered", "missed", "nameless", "internal")
+    told = {
+        "answered": {"caller_name": "Iryna Koval", "extension": "101"},
+        "missed": {"caller_name": "Taras Bondar", "dst": "380441110000"},
+        "nameless": {"caller": "+380671234567", "dst": "380449998877"},
+        "internal": {"caller": "101", "dst": "102", "direction": "internal"},
+    }
+    with database.write() as session:
+        session.add(Employee(project_id=people.project, extension="101", name="Anna Melnyk"))
+        session.add(Number(project_id=people.project, pbx_id=made.pbx, did="380441110000", label="Shop"))
+        for linkedid, values in told.items():
+            session.execute(update(Call).where(Call.linkedid == linkedid).values(**values))
+    viewer, root = signed_in("viewer"), f"/projects/{people.project}"
+    for page in ("deliveries", "errors", f"webhooks/{made.webhook}"):
+        text = words(viewer.get(f"{root}/{page}").text)
+        for said in ("Iryna Koval Anna Melnyk", "Taras Bondar Shop", "+380671234567 380449998877", "Anna Melnyk 102"):
+            assert said in text, (page, said)
+    assert "Call Iryna Koval Anna Melnyk" in words(viewer.get(f"{root}/deliveries/{made.ids['answered']}").text)

@@ -187,6 +187,8 @@ def test_the_stages_that_no_webhook_took_are_listed_and_several_are_sent_after_a
     page = f"/projects/{people.project}/unsent"
     editor, viewer = signed_in("editor"), signed_in("viewer")
     text = " ".join(editor.get(page).text.split())
+    assert "Requests are kept for" not in text
+    assert "Requests are kept for 30 days." in editor.get(f"{page}?last=").text
     assert "it is “ANSWERED”" in text
     assert "added, changed or switched on after this call" in text
     assert "It is switched off now." in text
@@ -234,7 +236,11 @@ def test_a_page_looks_through_so_many_stages_and_the_next_one_goes_on(
         )  # fmt: skip
     first = editor.get(page).text
     assert "+380671112233" not in first
+    assert "stages looked through here, 0 were sent to no webhook. Show older ones, or choose" in " ".join(
+        first.split()
+    )
     following = unescape(re.findall(r'href="\?([^"]*before=[^"]+)"', first)[0])
     text = " ".join(editor.get(f"{page}?{following}").text.split())
     assert "it is “true”" in text
+    assert "looked through here" not in text
     assert "No webhook has this event." in editor.get(f"{page}?all=1").text

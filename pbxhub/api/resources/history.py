@@ -1,11 +1,13 @@
 """Deliveries and their attempts: list them, mark them as checked, send them again."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from pbxhub.account.access import Access
-from pbxhub.account.deliveries import attempts_of, delivery_of, listed
+from pbxhub.account.deliveries import attempts_of, delivery_of, listed, sent_since
 from pbxhub.account.delivery_details import shown_body
 from pbxhub.account.resending import mark_checked, resend_of, send_again, send_one_again, stop_sending
 from pbxhub.account.secret_visibility import visible_body, visible_text
@@ -14,7 +16,7 @@ from pbxhub.api.answers import page
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import wrong_field
-from pbxhub.delivery.outbox import Selection
+from pbxhub.delivery.outbox import Selection, count_by_webhook
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.sending.outcomes import error_number
 from pbxhub.store.delivery_rows import Attempt, Delivery
@@ -39,7 +41,9 @@ def index(wanted: dict[str, Any]) -> Any:
         selection = replace(_matching(wanted), unchecked=wanted["unchecked"])
         access = enter(session)
         rows = listed(session, access.project.id, selection, wanted["state"], before, wanted["limit"] + 1)
-        return page([_shown(access, row.delivery) for row in rows], wanted["limit"], lambda row: row["id"])
+        sending = sent_since(session, [row.delivery for row in rows], access.now)
+        shown = [_shown(access, row.delivery, sending) for row in rows]
+        return page(shown, wanted["limit"], lambda row: row["id"])
 
 
 @history.get("/deliveries/<uuid:delivery_id>")
@@ -49,7 +53,8 @@ def one(delivery_id: UUID) -> Any:
     """One delivery."""
     with reading() as session:
         access = enter(session)
-        return _shown(access, delivery_of(session, access, delivery_id))
+        row = delivery_of(session, access, delivery_id)
+        return _shown(access, row, sent_since(session, [row], access.now))
 
 
 @history.get("/deliveries/<uuid:delivery_id>/attempts")
@@ -75,7 +80,7 @@ def send_one(data: dict[str, Any], delivery_id: UUID) -> Any:
         access = enter(session)
         row = delivery_of(session, access, delivery_id)
         send_one_again(session, access, delivery_id, data["current_settings"])
-        return _shown(access, row)
+        return _shown(access, row, {})
 
 
 @history.post("/deliveries/check")
@@ -95,9 +100,11 @@ def checked(data: dict[str, Any]) -> Any:
 @needs("deliveries.change")
 def send(data: dict[str, Any]) -> Any:
     """Resends all matching failed deliveries at a rate."""
+    selection = _selection(data)
+    with reading() as session:  # nobody waits while it is counted
+        total = sum(count_by_webhook(session, enter(session).project.id, selection).values())
     with writing() as session:
-        access = enter(session)
-        return send_again(session, access, _selection(data), data["rate"], data["current_settings"])
+        return send_again(session, enter(session), selection, total, data["rate"], data["current_settings"])
 
 
 @history.get("/resends/<uuid:resend_id>")
@@ -138,13 +145,14 @@ def _matching(data: dict[str, Any]) -> Selection:
     return Selection(**{name: data[name] for name in schemas.Matching().fields})
 
 
-def _shown(access: Access, row: Delivery) -> dict[str, Any]:
+def _shown(access: Access, row: Delivery, sending: Mapping[UUID, datetime]) -> dict[str, Any]:
     known = {name: getattr(row, name) for name in _SHOWN}
     return {
         **known,
         "url": redact_url(row.url),
         "message": visible_text(access, row.message),
         "error_url": _error_url(access, row.outcome),
+        "sending_since": sending.get(row.id),
     }
 
 

@@ -14,7 +14,7 @@ from pbxhub.wsgi.current import reading, writing
 
 @calls.get("/stages/unsent")
 @calls.arguments(schemas.UnsentFilter, location="query")
-@calls.response(200, schemas.page_of(schemas.Unsent))
+@calls.response(200, schemas.UnsentPage)
 @needs("account.read")
 def unsent(wanted: dict[str, Any]) -> Any:
     """Stages of ended calls for which no webhook has a delivery, newest first. A page may be empty and have a next one:
@@ -22,7 +22,8 @@ def unsent(wanted: dict[str, Any]) -> Any:
     asked = UntakenFilter(wanted["since"], wanted["until"], wanted["all"], uuid_after(wanted))
     with reading() as session:
         found = untaken(session, enter(session), asked, wanted["limit"])
-        return {"items": [_shown(row) for row in found.rows], "next": str(found.next) if found.next else None}
+        items, following = [_shown(row) for row in found.rows], str(found.next) if found.next else None
+        return {"items": items, "next": following, "since": found.since}
 
 
 @calls.post("/stages/<uuid:event_id>/send")

@@ -18,6 +18,7 @@ from pbxhub.api.schemas.calls import (
     Transcript,
     Unsent,
     UnsentFilter,
+    UnsentPage,
 )
 from pbxhub.api.schemas.connections import Connection, ConnectionPreset, ConnectionTest
 from pbxhub.api.schemas.deliveries import (
@@ -146,6 +147,7 @@ __all__ = [
     "Transcript",
     "Unsent",
     "UnsentFilter",
+    "UnsentPage",
     "Version",
     "Webhook",
     "WebhookCopy",

@@ -163,6 +163,12 @@ class Unsent(Schema):
     webhooks = fields.List(fields.Nested(NotSentTo), **given("those that have this event, 20 at most"))
 
 
+class UnsentPage(Schema):
+    items = fields.List(fields.Nested(Unsent), required=True)
+    next = fields.String(required=True, allow_none=True, **given("`after` of the next page; null: no more"))
+    since = times(**given("from when it is known whether they were sent: deliveries are not kept for ever"))
+
+
 class SentAfterAll(Schema):
     webhook_id = fields.Integer(required=True, validate=validate.Range(1, LARGEST_ID))
 

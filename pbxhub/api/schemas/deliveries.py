@@ -28,6 +28,9 @@ class Delivery(Schema):
     status_code = fields.Integer(allow_none=True)
     duration_ms = fields.Integer(allow_none=True)
     due_at = times()
+    sending_since = times(
+        allow_none=True, **given("while a request is on its way; due_at is then when the delivery is given to another")
+    )
     created_on = times()
     finished_on = times(allow_none=True)
     checked_on = times(allow_none=True)

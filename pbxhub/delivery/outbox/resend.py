@@ -19,7 +19,7 @@ from pbxhub.delivery.outbox.own_webhooks import RESTHOOK
 from pbxhub.delivery.outbox.prune import PAUSE
 from pbxhub.delivery.outbox.put_back import as_it_is, put_back
 from pbxhub.delivery.outbox.render import request_columns
-from pbxhub.delivery.outbox.selection import Selection, count_by_webhook, load_selection
+from pbxhub.delivery.outbox.selection import Selection, load_selection
 from pbxhub.delivery.outbox.sequence import hold_resent
 from pbxhub.delivery.outbox.stored_stages import values_of_stored
 from pbxhub.delivery.stage_values import DeliveryValues, Lookups
@@ -59,11 +59,11 @@ def resend_one(
 
 
 def order_resend(
-    session: Session, project_id: int, selection: Selection, now: datetime, *, rate: int = 20,
+    session: Session, project_id: int, selection: Selection, total: int, now: datetime, *, rate: int = 20,
     current_settings: bool = False, author_id: int | None = None,
 ) -> Resend:  # fmt: skip
-    """Orders that everything selected is sent again, `rate` deliveries a second. step_resends does the work."""
-    total = sum(count_by_webhook(session, project_id, selection).values())
+    """Orders that everything selected is sent again, `rate` deliveries a second. step_resends does the work. total: by
+    count_by_webhook, which takes its time, before this transaction."""
     return _order(session, project_id, selection.dump(), total, now, rate, current_settings, author_id)
 
 

@@ -23,6 +23,7 @@ from pbxhub.account.call_history import (
 )
 from pbxhub.account.call_report import By, report_calls
 from pbxhub.account.call_timeline import Timeline, timeline_of
+from pbxhub.account.deliveries import sent_since
 from pbxhub.account.names import choices, names_of
 from pbxhub.account.omitted import omitted, send_after_all
 from pbxhub.account.refusals import ConflictError
@@ -96,6 +97,7 @@ def card(project_id: int, call_id: UUID) -> ResponseReturnValue:
         template = "calls/_card.html" if "HX-Request" in request.headers else "calls/card.html"
         recording = recording_link(call, access.project) if call.data.get("recording_file") else ""
         stages, deliveries = stages_of(session, call), deliveries_of(session, call)
+        sending = sent_since(session, [row for row, _name in deliveries], access.now)
         timeline = timeline_of(call, stages, deliveries, now())
         shows_why = call.ended_on and access.may("webhooks.change")  # conditions may hold secrets
         left_out = omitted(session, access, call, stages, [row for row, _name in deliveries]) if shows_why else {}
@@ -103,7 +105,7 @@ def card(project_id: int, call_id: UUID) -> ResponseReturnValue:
         return render_template(
             template, call=call, stages=stages, deliveries=deliveries, pbx=pbx, recording=recording,
             questions=questions_of(session, call), endpoint=_endpoint(call), timeline=timeline, names=names,
-            omitted=left_out,
+            omitted=left_out, sending=sending,
         )  # fmt: skip
 
 

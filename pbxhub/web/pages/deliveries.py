@@ -5,8 +5,9 @@ from uuid import UUID
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
-from pbxhub.account.deliveries import attempts_of, count_newer, delivery_of, webhook_names
+from pbxhub.account.deliveries import attempts_of, calls_of, count_newer, delivery_of, sent_since, webhook_names
 from pbxhub.account.delivery_details import details_of
+from pbxhub.account.names import names_of
 from pbxhub.web.delivery_filter import DeliveryFilter
 from pbxhub.web.page_access import enter
 from pbxhub.web.paging import read_uuid
@@ -23,10 +24,13 @@ def index(project_id: int) -> ResponseReturnValue:
     with reading() as session:
         access = enter(session, project_id)
         wanted = DeliveryFilter.of_request(access)
+        page = wanted.page(session, project_id)
         return render_template(
             "deliveries/index.html",
-            page=wanted.page(session, project_id),
+            page=page,
             wanted=wanted,
+            names=names_of(session, project_id, calls_of(page.rows)),
+            sending=sent_since(session, [row.delivery for row in page.rows], access.now),
             webhooks=webhook_names(session, access),
         )
 
@@ -58,6 +62,8 @@ def detail(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
             attempts=attempts_of(session, delivery, _MOST_ATTEMPTS),
             body=found.body,
             call=found.call,
+            names=names_of(session, project_id, [found.call] if found.call else ()),
+            sending=sent_since(session, [delivery], access.now),
             stage_event=found.stage_event,
             named=found.named,
             compared=found.compared,

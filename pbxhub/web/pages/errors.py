@@ -7,7 +7,8 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from pbxhub.account.access import Access
-from pbxhub.account.deliveries import delivery_of, webhook_names
+from pbxhub.account.deliveries import calls_of, delivery_of, webhook_names
+from pbxhub.account.names import names_of
 from pbxhub.account.refusals import BusyError, ConflictError
 from pbxhub.account.resending import (
     MOST_SELECTED,
@@ -39,10 +40,13 @@ def index(project_id: int) -> ResponseReturnValue:
     with reading() as session:
         access = enter(session, project_id)
         wanted = DeliveryFilter.of_request(access, unchecked=True)
+        page = wanted.page(session, project_id)
         return render_template(
             "errors/index.html",
-            page=wanted.page(session, project_id),
+            page=page,
             wanted=wanted,
+            names=names_of(session, project_id, calls_of(page.rows)),
+            sending={},
             webhooks=webhook_names(session, access),
             problems=problems(session, project_id),
             resends=all_sending(session, access),
@@ -102,11 +106,15 @@ def preview_send(project_id: int) -> ResponseReturnValue:
 @pages.post("/send")
 def send(project_id: int) -> ResponseReturnValue:
     """Resends everything chosen at the given rate."""
+    with reading() as session:  # nobody waits while it is counted
+        access = enter(session, project_id, "deliveries.change")
+        selection = _selection(access)
+        total = sum(count_by_webhook(session, project_id, selection).values())
     try:
         with writing() as session:
             access = enter(session, project_id, "deliveries.change")
             order = send_again(
-                session, access, _selection(access), rate_of(request.form), request.form.get("current") == "1"
+                session, access, selection, total, rate_of(request.form), request.form.get("current") == "1"
             )
     except BusyError as error:
         flash(said(error.sentence), "error")

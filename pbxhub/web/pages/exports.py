@@ -50,11 +50,10 @@ def _file(access: Access, which: str, kind: str, columns: Sequence[str], rows: I
 
 
 def _rows(database: Database, access: Access, wanted: DeliveryFilter) -> Iterator[dict[str, Any]]:
-    for row, webhook, stage, caller, dst, _direction in exported(
-        database, access.project.id, wanted.selection, wanted.state
-    ):
+    for row, webhook, stage, call in exported(database, access.project.id, wanted.selection, wanted.state):
+        caller, dst = (call.caller, call.dst) if call else ("", "")
         values = (
-            str(row.id), row.created_on.isoformat(), webhook, stage or "", caller or "", dst or "", row.state,
+            str(row.id), row.created_on.isoformat(), webhook, stage or "", caller, dst, row.state,
             row.outcome, row.status_code, visible_text(access, row.message), row.attempts, row.duration_ms, row.method,
             redact_url(row.url),
         )  # fmt: skip

@@ -13,7 +13,7 @@ from pbxhub.web.filter_fields import times_of
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
 from pbxhub.web.paging import Page, page_size, read_uuid, uuid_key
-from pbxhub.wsgi.current import reading, writing
+from pbxhub.wsgi.current import hub, reading, writing
 
 pages = Blueprint("unsent", __name__, url_prefix="/projects/<int:project_id>/unsent")
 
@@ -29,7 +29,10 @@ def index(project_id: int) -> ResponseReturnValue:
         found = untaken(session, access, wanted, page_size())
         page: Page[Untaken] = Page(found.rows, str(found.next or ""))
         names = names_of(session, project_id, [row.call for row in page.rows])
-        return render_template("calls/unsent.html", page=page, given=given, names=names, examined=MOST_EXAMINED)
+        return render_template(
+            "calls/unsent.html", page=page, given=given, names=names, examined=MOST_EXAMINED, found=found,
+            days=hub().context.kept.days,
+        )  # fmt: skip
 
 
 @pages.post("")

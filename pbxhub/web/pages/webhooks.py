@@ -6,6 +6,8 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
 from pbxhub.account import webhooks
+from pbxhub.account.deliveries import calls_of, sent_since
+from pbxhub.account.names import names_of
 from pbxhub.account.recent_outcomes import recent_outcomes
 from pbxhub.account.secret_visibility import visible_spec
 from pbxhub.account.webhook_drafts import live_webhooks
@@ -49,7 +51,11 @@ def detail(project_id: int, webhook_id: int) -> ResponseReturnValue:
         newest = webhooks.revisions(session, access, webhook, LARGEST_REVISION + 1, _NEWEST)
         shown = visible_spec(access, webhook.spec)
         template = "webhooks/_detail.html" if "HX-Request" in request.headers else "webhooks/detail.html"
-        return render_template(template, webhook=webhook, health=found, revisions=newest, spec=shown)
+        return render_template(
+            template, webhook=webhook, health=found, revisions=newest, spec=shown,
+            names=names_of(session, project_id, calls_of(found.latest)),
+            sending=sent_since(session, [row.delivery for row in found.latest], access.now),
+        )  # fmt: skip
 
 
 @pages.get("/health")
