@@ -1,11 +1,18 @@
 """Random calls without a PBX: scripts are drawn the same again, and a difference has the right name."""
 
+import asyncio
+from collections.abc import Sequence
+
 import pytest
 
+from pbxhub.testing.phones.light.leg import Leg
+from pbxhub.testing.phones.light.phone import LightPhone
+from pbxhub.testing.random_calls.cell import Cell, Moment
 from pbxhub.testing.random_calls.compare import differences, rough_differences
 from pbxhub.testing.random_calls.draw import draw, kinds
+from pbxhub.testing.random_calls.reduce import shorter
 from pbxhub.testing.random_calls.script import Act, Script
-from pbxhub.testing.random_calls.truth import Call, Line
+from pbxhub.testing.random_calls.truth import Call, Line, truth
 
 BEFORE, AFTER = Line("incoming.before", ("79000000010", "5500001")), Line("incoming.after", ("ANSWERED",))
 RING, PICKUP = Line("incoming.forward", ("ring", "2001")), Line("incoming.pickup", ("2001",))
@@ -44,6 +51,49 @@ def test_a_plain_dialplan_sends_no_calls_on_by_itself() -> None:
 def test_a_script_can_be_played_with_an_act_left_out() -> None:
     script = Script("1-1", (Act("call", "c", "e1", "main"), Act("answer", "e1"), Act("hang_up", "c")))
     assert str(script.without(1)) == "call c -> e1 main, hang_up c"
+
+
+def test_a_script_is_reduced_by_whole_consultations() -> None:
+    asked = (Act("consult", "e1", "e2", "refer"), Act("answer", "e2"), Act("abort", "e1"))
+    script = Script("1-1", (Act("call", "c", "e1", "main"), Act("answer", "e1"), *asked))
+    assert [str(each) for each in shorter(script)] == [
+        "call c -> e1 main, answer e1, consult e1 -> e2 refer, abort e1",
+        "call c -> e1 main, answer e1, answer e2",
+        "call c -> e1 main, consult e1 -> e2 refer, answer e2, abort e1",
+    ]
+
+
+CALLING = "79000000010"
+
+
+async def judge(phones: tuple[str, ...], seen: Sequence[tuple[float, str, str, str]]) -> Call:
+    cell = Cell("00", {}, *(LightPhone(name, "127.0.0.1", "127.0.0.1", "", print) for name in ("main", "second")))
+    cell.legs = [Leg(cell.main, number, "") for number in phones]
+    legs = {leg.number: id(leg) for leg in cell.legs}
+    cell.log = [Moment(when, what, who, to, leg=legs[who]) for when, what, who, to in seen]  # type: ignore[arg-type]
+    for leg in cell.legs:
+        leg.voice.close()
+    return truth(cell)
+
+
+def test_whoever_gives_up_a_consultation_and_then_transfers_has_not_hung_up() -> None:
+    """2003 hangs up on the queue, transfers at once, and a moment later the phone of 2006 refuses."""
+    seen = [
+        (1.0, "placed", "2001", "8900"), (1.1, "rings", "8900", ""), (1.2, "answered", "8900", ""),
+        (2.9, "placed", "2003", "4000"), (3.0, "left", "2003", ""), (3.1, "blind", "2003", "2006"),
+        (3.2, "refused", "2006", ""), (3.3, "released", "8900", ""),
+    ]  # fmt: skip
+    assert asyncio.run(judge(("2001", "8900", "2003", "2006"), seen)).hangup_by == "pbx"
+
+
+def test_a_talk_lasts_at_least_until_its_last_pickup() -> None:
+    """On a busy machine, a caller who talks to somebody for half a second hears nobody."""
+    seen = [
+        (1.0, "placed", CALLING, "5500001"), (1.1, "rings", "2001", ""), (1.2, "pickup", "2001", ""),
+        (1.5, "consult", "2001", "2002"), (1.6, "rings", "2002", ""), (1.8, "answered", "2002", ""),
+        (3.4, "complete", "2001", "2002"), (5.0, "released", CALLING, ""),
+    ]  # fmt: skip
+    assert asyncio.run(judge((CALLING, "2001", "2002"), seen)).talk == pytest.approx(2.2)
 
 
 def test_what_agrees_has_no_difference() -> None:

@@ -162,8 +162,9 @@ class Play:
 
     async def _park(self, act: Act) -> None:
         leg = self.cell.leg(act.who, "talking")
+        talks = leg is not None and await until(lambda: self.cell.talks(leg), 2)
         began = time.time()
-        if leg is not None and await self._send_on(leg, self.cell.number("park"), act.how):
+        if leg is not None and talks and await self._send_on(leg, self.cell.number("park"), act.how):
             self.cell.done("park", act.who, self.cell.number("slot"), began)
 
     async def _send_on(self, leg: Leg, number: str, how: str) -> bool:

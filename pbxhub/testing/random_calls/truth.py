@@ -92,7 +92,9 @@ class _Incoming:
         caller = next(leg for leg in self.cell.legs if leg.number == self.cell.number("c"))
         answered = "ANSWERED" if self.picked_up else _disposition(self.outcomes)
         self.lines.append(Line("incoming.after", (answered,)))
-        talk = max(0.0, caller.voice.heard_until - self.picked_up) if self.picked_up else None
+        talk = None
+        if self.party is not None:  # a talk of half a second may be too short to be heard: it lasted until its pickup
+            talk = max(caller.voice.heard_until, self.party.time) - self.picked_up
         return Call("incoming", tuple(self.lines), talk, self._hung_up_by(id(caller)))
 
     def _see(self, moment: Moment) -> None:
@@ -204,15 +206,17 @@ def _outgoing_hung_up_by(log: Sequence[Moment], answered: Moment | None) -> str:
     moves = [seen for seen in log if seen.what in _MOVES]
     left = [seen for seen in ends if seen.what == "left" and last.time - 1 < seen.time <= last.time]
     began = {seen.leg: seen.time for seen in reversed(log)}
-    left = [seen for seen in left if not any(_moved_on(seen, move, began[seen.leg]) for move in moves)]
+    left = [seen for seen in left if not any(_goes_on(seen, move, began[seen.leg]) for move in moves)]
     if not left:
         return "pbx"
     return "caller" if left[-1].who.startswith("89") else "employee"
 
 
-def _moved_on(left: Moment, move: Moment, began: float) -> bool:
-    """Whether somebody hung up because the other side was transferred. began: when that call had begun."""
-    return left.who == move.who and began < move.time <= left.time < move.time + _FAREWELL
+def _goes_on(left: Moment, move: Moment, began: float) -> bool:
+    """Whether the call went on after somebody hung up: they gave up a consultation before they transferred the other
+    side, or hung up because they had. began: when the call that they left had begun."""
+    given_up = left.time < move.time
+    return given_up or (left.who == move.who and began < move.time and left.time < move.time + _FAREWELL)
 
 
 def _outcome(moment: Moment) -> str:
