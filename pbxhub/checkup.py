@@ -16,7 +16,7 @@ from pbxhub.installation_checks import check_clock, check_disk, check_files, che
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.key_check import WrongKeyError, check_key
-from pbxhub.store.schema_revision import is_current
+from pbxhub.store.schema_revision import why_not_current
 from pbxhub.store.session import Database, open_database
 from pbxhub.store.sqlite_file import open_to_others
 from pbxhub.vault import Vault
@@ -37,31 +37,29 @@ def check_hub(settings: Settings) -> Iterator[tuple[str, Finding]]:
 
 def _check_database(settings: Settings, database: Database) -> Iterator[tuple[str, Finding]]:
     try:
-        current = is_current(database)
+        outdated = why_not_current(database)
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         yield "database", Finding(False, f"PBXHUB_DATABASE_URL cannot be reached: {reason}")
         return
-    yield "database", _schema(database, current)
+    yield "database", _schema(outdated, database.engine.dialect.name)
     if database.is_sqlite and open_to_others(path := str(database.engine.url.database)):
         yield "database", Finding(False, f"Other users of this host may read it. Run: chmod 600 {path}*")
     for finding in check_files(settings, database):
         yield "files", finding
-    for wrong in (check_writes(database), check_clock(database)) if current else ():
+    for wrong in (check_writes(database), check_clock(database)) if not outdated else ():
         if wrong:
             yield "database", wrong
     if trouble := wake_trouble(database):
         yield "database", Finding(False, trouble)
     key = _key(settings, database)
     yield "secret key", key
-    if current and settings.secret_key and key.well:
+    if not outdated and settings.secret_key and key.well:
         yield from _check_pbxs(settings, database)
 
 
-def _schema(database: Database, current: bool) -> Finding:
-    if not current:
-        return Finding(False, "The tables are not up to date. Run: pbxhub migrate")
-    return Finding(True, f"Reached ({database.engine.dialect.name}); the tables are up to date.")
+def _schema(outdated: str, dialect: str) -> Finding:
+    return Finding(not outdated, outdated or f"Reached ({dialect}); the tables are up to date.")
 
 
 def _key(settings: Settings, database: Database) -> Finding:

@@ -74,8 +74,9 @@ def web() -> None:
 @click.argument("revision", default="head")
 @click.option("--draft", metavar="MESSAGE", help="For developers: drafts a migration to the tables in the code.")
 @click.option("--yes-drop-everything", "drop", is_flag=True, help="Required for base, which deletes all tables.")
+@click.option("--yes-lose-newer-data", "losing", is_flag=True, help="Required for an older REVISION.")
 @click.option("--beside-others", is_flag=True, help="Even while other processes use the database.")
-def migrate(revision: str, draft: str | None, drop: bool, beside_others: bool) -> None:
+def migrate(revision: str, draft: str | None, drop: bool, losing: bool, beside_others: bool) -> None:
     """Migrates the database to REVISION (default: the newest). "base" deletes all tables."""
     from pbxhub.hub_database import migrate_database, write_draft
 
@@ -87,7 +88,7 @@ def migrate(revision: str, draft: str | None, drop: bool, beside_others: bool) -
             "This deletes every table with everything in it: calls, webhooks, users, the history. Make a backup first; "
             "then: pbxhub migrate base --yes-drop-everything"
         )
-    current = migrate_database(revision, beside_others)
+    current = migrate_database(revision, beside_others, losing)
     click.echo("The database is up to date." if current else f"The database is at {revision}.")
 
 

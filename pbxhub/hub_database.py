@@ -16,7 +16,7 @@ from pbxhub.settings import Settings, SettingsError, with_key
 from pbxhub.store.hub_keys import open_vault
 from pbxhub.store.key_check import WrongKeyError, check_key, remember_key
 from pbxhub.store.other_processes import others_at_work
-from pbxhub.store.schema_revision import changes_tables, is_current
+from pbxhub.store.schema_revision import changes_tables, goes_down, is_current, is_known, revision_of, why_not_current
 from pbxhub.store.session import Database, open_database
 from pbxhub.vault import Vault, VaultError
 
@@ -42,12 +42,18 @@ def open_hub_database(migrating: bool = False) -> HubDatabase:
     with database_named():
         refuse_wrong_key(settings, database)
         if migrating:
+            _refuse_newer_tables(database)
             _refuse_beside_others(database)
             _migrate(database)
-        elif not is_current(database):
-            raise click.ClickException("The database's tables are not up to date. Run: pbxhub migrate")
+        refuse_other_tables(database)
         settings = settings_with_key(settings, database)
         return HubDatabase(settings, database, _vault_of(database, settings.secret_key))
+
+
+def refuse_other_tables(database: Database) -> None:
+    """Unless the tables are those of this version."""
+    if sentence := why_not_current(database):
+        raise click.ClickException(sentence)
 
 
 @contextmanager
@@ -95,20 +101,41 @@ def _refuse_beside_others(database: Database, revision: str = "head") -> None:
         )
 
 
+def _refuse_newer_tables(database: Database) -> None:
+    if (revision := revision_of(database)) and not is_known(revision):
+        refuse_other_tables(database)
+
+
+def _refuse_revision(database: Database, revision: str, losing: bool) -> None:
+    if not is_known(revision):
+        raise click.ClickException(f"There is no revision {revision}. Without one, the newest is taken: pbxhub migrate")
+    current = revision_of(database)
+    if goes_down(current, revision) and not losing:
+        raise click.ClickException(
+            f"The tables are at {current}. Those of {revision} have no room for what is newer: it would be deleted, "
+            "and links, FastAGI addresses and second factors that depend on it would stop working. To go back to an "
+            "older version, restore the backup that was made before the upgrade. "
+            f"To lose it all the same: pbxhub migrate {revision} --yes-lose-newer-data"
+        )
+
+
 def _reason(error: SQLAlchemyError) -> str:
     return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
 
 
-def migrate_database(revision: str, beside_others: bool = False) -> bool:
+def migrate_database(revision: str, beside_others: bool = False, losing: bool = False) -> bool:
     """Brings the tables to the revision; "base" deletes them all. Whether they are the newest then.
 
-    beside_others: also while other processes use the database.
+    beside_others: also while other processes use the database. losing: also down, to tables that hold less.
     """
     settings = load_settings()
     database = database_of(settings)
     with database_named():
         if revision != "base":
             refuse_wrong_key(settings, database)
+        _refuse_newer_tables(database)
+        if revision not in ("base", "head"):
+            _refuse_revision(database, revision, losing)
         if not beside_others:
             _refuse_beside_others(database, revision)
         _migrate(database, revision)

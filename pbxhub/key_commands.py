@@ -62,18 +62,16 @@ def lost_key(confirmed: bool) -> None:
     until then it is held, and the pages mark it. Stop every process of the hub first.
     """
     from pbxhub.command_settings import load_settings
-    from pbxhub.hub_database import database_named, database_of
+    from pbxhub.hub_database import database_named, database_of, refuse_other_tables
     from pbxhub.maintenance.rotate_key import find_unreadable, go_on_without
     from pbxhub.settings import with_key
     from pbxhub.store.key_check import WrongKeyError, check_key
-    from pbxhub.store.schema_revision import is_current
     from pbxhub.vault import Vault
 
     settings = load_settings()
     database = database_of(settings)
     with database_named():
-        if not is_current(database):
-            raise click.ClickException("The database's tables are not up to date. Run: pbxhub migrate")
+        refuse_other_tables(database)
         try:
             check_key(database, settings.secret_key, str(settings.key_file))
         except WrongKeyError:

@@ -2,15 +2,19 @@
 
 import re
 from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from click.testing import CliRunner
 from sqlalchemy import MetaData, Table, inspect, select, text
 
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
+from pbxhub.cli import main
 from pbxhub.paths import MIGRATIONS
 from pbxhub.steering.number_rules import wrong_rules
 from pbxhub.store.accounts import COMMON_FOLDER, AuditEntry, Pbx, Project, User
@@ -34,6 +38,72 @@ def test_down_leaves_nothing_and_up_again_is_current(database: Database) -> None
     assert inspect(database.engine).get_table_names() == ["alembic_version"]
     migrate(database)
     assert is_current(database)
+
+
+@pytest.mark.slow
+def test_each_migration_goes_down_and_up_again_with_a_row_in_every_table(database: Database) -> None:
+    """What exists in both is kept; what only the newer tables can hold is gone."""
+    for table in metadata.sorted_tables:
+        if not count(database, table.name):
+            columns = Table(table.name, MetaData(), autoload_with=database.engine).c
+            row = {column.name: _something(column) for column in columns if column.foreign_keys}
+            old_rows(database, table.name, row | ({"password": "hash"} if "password" in columns else {}))
+    revisions = sorted(file.name[:4] for file in MIGRATIONS.glob("versions/[0-9]*.py"))
+    for older, newer in reversed(list(pairwise(revisions))):
+        before = counts(database)
+        migrate(database, older)
+        assert {name: number for name, number in counts(database).items() if number < before.get(name, 0)} == {}, newer
+        migrate(database, newer)
+        migrate(database, older)
+        assert {name: number for name, number in counts(database).items() if number < before.get(name, 0)} == {}, newer
+    kept = counts(database)
+    assert [name for name, number in kept.items() if not number] == []
+    migrate(database)
+    assert is_current(database)
+    assert {name: number for name, number in counts(database).items() if number < kept.get(name, 0)} == {}
+
+
+def counts(database: Database) -> dict[str, int]:
+    names = set(inspect(database.engine).get_table_names()) - {"alembic_version"}
+    return {name: count(database, name) for name in names}
+
+
+def count(database: Database, table: str) -> int:
+    with database.read() as session:
+        return session.scalar(text(f'SELECT count(*) FROM "{table}"')) or 0
+
+
+def test_the_command_goes_back_only_when_told_what_is_lost_and_knows_its_revisions(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    def migrating(*arguments: str) -> tuple[int, str]:
+        variables = {"PBXHUB_DATABASE_URL": database_url, "PBXHUB_DATA_DIR": str(tmp_path)}
+        done = CliRunner().invoke(main, ["migrate", "--beside-others", *arguments], env=variables)
+        return done.exit_code, done.output
+
+    assert migrating("0037")[0] == 1
+    assert "it would be deleted" in migrating("0037")[1]
+    assert is_current(database)
+    assert migrating("0037", "--yes-lose-newer-data") == (0, "The database is at 0037.\n")
+    assert migrating("0039") == (0, "The database is at 0039.\n")  # up
+    assert "There is no revision 9999." in migrating("9999")[1]
+    assert migrating() == (0, "The database is up to date.\n")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("command", ["migrate", "run", "work", "check", "user list", "backup b.tar --without-key"])
+def test_tables_of_a_newer_version_are_named_as_such(
+    database: Database, database_url: str, tmp_path: Path, command: str
+) -> None:
+    """Of a host that was forgotten at an upgrade, or of somebody who installed the old version again."""
+    with database.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    database.close()
+    variables = {"PBXHUB_DATABASE_URL": database_url, "PBXHUB_DATA_DIR": str(tmp_path)}
+    done = CliRunner().invoke(main, command.split(), env=variables)
+    assert done.exit_code == 1
+    assert "The database's tables were made by a newer version than this one" in done.output
+    assert "restore the backup that was made before the upgrade" in done.output
 
 
 def test_accounts_whose_addresses_become_one_all_go_on_to_sign_in(database: Database) -> None:
@@ -143,9 +213,11 @@ def old_rows(database: Database, table: str, *rows: dict[str, Any]) -> None:
 def _something(column: Any) -> Any:
     if "JSON" in str(column.type):
         return {}
-    return (
-        "" if column.type.python_type is str else datetime(2026, 1, 1, tzinfo=UTC) if "TIME" in str(column.type) else 0
-    )
+    if "UUID" in str(column.type):
+        return UUID(int=0)
+    if "TIME" in str(column.type):
+        return NOON
+    return column.type.python_type()
 
 
 def test_calls_that_live_during_an_upgrade_keep_their_notes(database: Database) -> None:

@@ -86,7 +86,7 @@ def test_a_migration_waits_for_whoever_uses_the_database(older: Database, enviro
     assert migrating(environ).stdout == "The database is up to date.\n"
 
 
-@pytest.mark.parametrize("revision", [["0001"], ["base", "--yes-drop-everything"]])
+@pytest.mark.parametrize("revision", [["0001", "--yes-lose-newer-data"], ["base", "--yes-drop-everything"]])
 def test_a_downgrade_waits_for_a_hub_of_this_version(
     older: Database, environ: dict[str, str], revision: list[str]
 ) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.types import BigInteger
 
 from pbxhub.maintenance.backup_file import BackupError
 from pbxhub.store.migrate import metadata, migrate
-from pbxhub.store.schema_revision import is_current
+from pbxhub.store.schema_revision import why_not_current
 from pbxhub.store.session import Database
 
 _BATCH = 2000  # rows
@@ -28,8 +28,8 @@ def move(source: Database, target: Database, progress: Progress) -> dict[str, in
 
     Raises BackupError when the target holds another hub's rows, or when the counts differ at the end.
     """
-    if not is_current(source):
-        raise BackupError("The tables of this database are not up to date. Run: pbxhub migrate")
+    if sentence := why_not_current(source):
+        raise BackupError(sentence)
     migrate(target)
     tables = metadata.sorted_tables
     with _frozen(source, tables) as reading:

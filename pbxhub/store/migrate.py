@@ -2,7 +2,6 @@
 
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from pbxhub.paths import MIGRATIONS
@@ -26,6 +25,7 @@ from pbxhub.store import (
     resends,
     webhooks,
 )
+from pbxhub.store.schema_revision import goes_down, revision_on
 from pbxhub.store.session import Base, Database
 
 metadata = Base.metadata
@@ -61,8 +61,7 @@ def migrate(database: Database, revision: str = "head") -> None:
             _wait_for_others(connection)
         config = _config()
         config.attributes["connection"] = connection
-        newest = ScriptDirectory.from_config(config).get_heads()
-        going_down = revision != "head" and revision not in newest
+        going_down = goes_down(revision_on(connection), revision)
         (command.downgrade if going_down else command.upgrade)(config, revision)
 
 

@@ -6,8 +6,9 @@ A migration's file begins with its revision, and each follows the one before: mi
 
 from functools import cache
 
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 
+from pbxhub import __version__
 from pbxhub.paths import MIGRATIONS
 from pbxhub.store.session import Database
 
@@ -15,6 +16,25 @@ from pbxhub.store.session import Database
 def is_current(database: Database) -> bool:
     """Whether the schema is the newest one."""
     return revision_of(database) == _known()[-1]
+
+
+def why_not_current(database: Database) -> str:
+    """What is wrong with the schema and what an operator does about it; "" when it is the newest one."""
+    revision = revision_of(database)
+    if revision == _known()[-1]:
+        return ""
+    if revision is None or is_known(revision):
+        return "The database's tables are not up to date. Run: pbxhub migrate"
+    return (
+        f"The database's tables were made by a newer version than this one, {__version__}: their revision {revision} "
+        f"is not known here. Install the newer version on this host. "
+        f"To go back to {__version__}, restore the backup that was made before the upgrade."
+    )
+
+
+def goes_down(current: str | None, revision: str) -> bool:
+    """Whether a migration from the current revision to that one ("head", "base" or a known one) takes tables back."""
+    return revision != "head" and (revision == "base" or (current or "") > revision)
 
 
 def changes_tables(database: Database, revision: str = "head") -> bool:
@@ -30,10 +50,15 @@ def is_known(revision: str) -> bool:
 def revision_of(database: Database) -> str | None:
     """Of its last migration. None: it has no tables yet."""
     with database.engine.connect() as connection:
-        if not inspect(connection).has_table("alembic_version"):
-            return None
-        revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-        return revision
+        return revision_on(connection)
+
+
+def revision_on(connection: Connection) -> str | None:
+    """The same, as this connection sees it."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
 
 
 @cache
