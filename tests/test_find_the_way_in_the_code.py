@@ -1,16 +1,23 @@
-"""What docs/architecture.md, the README and the comments in the code name is there."""
+"""What docs/architecture.md, the README and the comments in the code name is there, and the lines fit a screen."""
 
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "asterisk-conf/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_a_line_of_prose_has_at_most_120_characters() -> None:
+    """But for tables and code, which cannot be wrapped."""
+    prose = [(page.name, re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.M | re.S)) for page in PAGES]
+    lines = [(name, line) for name, text in prose for line in text.splitlines()]
+    assert [(name, line) for name, line in lines if len(line) > 120 and not line.startswith("|")] == []
 
 
 def test_every_file_that_the_documentation_names_exists() -> None:
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     named = [
         (page.name, path)
-        for page in pages
+        for page in PAGES
         for path in re.findall(r"`((?:pbxhub|tests|docs|templates|migrations|bench)/[\w./-]*)`", page.read_text())
     ]
     assert len(named) > 20

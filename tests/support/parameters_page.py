@@ -1,6 +1,7 @@
 """Generates docs/parameters.md: python -m tests.support.parameters_page > docs/parameters.md"""
 
 import sys
+import textwrap
 
 from pbxhub.calls.stages import CALL_STAGES, OPTIONAL_STAGES
 from pbxhub.webhooks.catalogue import CHAIN, ENTRIES, FAMILIES, LATER_STAGES, QUESTION, STAGES
@@ -124,7 +125,7 @@ def _stages() -> list[str]:
     return [
         *rows,
         "",
-        f"These are reported only while a webhook of the project waits for them: {optional}.",
+        *textwrap.wrap(f"These are reported only while a webhook of the project waits for them: {optional}.", 120),
         "`pbxhub replay FILE --optional all` shows them in a recording.",
         "",
         "The hub reads them from CEL, too, if it was down or not connected. CEL has no holds: `call.hold` and",
