@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.call_questions import Simulated, what_follows
 from pbxhub.account.sample_calls import chosen_values, recent_values, saved_examples
 from pbxhub.account.secret_visibility import readable
 from pbxhub.account.webhook_drafts import connection_errors, draft_errors
@@ -94,11 +95,15 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A test send: what left, what came back, and what it means by the success rule."""
+    """A test send: what left, what came back, and what it means by the success rule.
+
+    followed: what the PBX would do with the call, of a webhook that a waiting call asks.
+    """
 
     preview: Preview
     answer: Answer | None = None
     verdict: Reading | None = None
+    followed: Simulated | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +171,10 @@ def test_send(session: Session, access: Access, data: Mapping[str, Any], kept: W
             known = connected(access.hub.vault, known, draft.connection, draft.rendered.url, access.now)
         except NoTokenError as error:
             answer = Answer(TOKEN_REFUSED, str(error))
-            return Tried(shown, answer, read(draft.spec, answer))
+            return _understood(access, draft, shown, answer)
     recording = _recording(session, access, draft.values, draft.rendered) if draft.rendered.recording else None
     if isinstance(recording, Answer):
-        return Tried(shown, recording, read(draft.spec, recording))
+        return _understood(access, draft, shown, recording)
     prepared = _prepared(draft, draft.rendered, known, access.now, recording)
     request = prepared.outgoing.request
     marked = replace(request, headers=(*request.headers, TEST_MARK))
@@ -180,7 +185,14 @@ def test_send(session: Session, access: Access, data: Mapping[str, Any], kept: W
             answer = prepared.clean(sender.send(replace(prepared.outgoing, request=twin(marked))))
     finally:
         prepared.close()
-    return Tried(shown, answer, _judged(draft.spec, answer))
+    return _understood(access, draft, shown, answer)
+
+
+def _understood(access: Access, draft: _Draft, shown: Preview, answer: Answer) -> Tried:
+    verdict, steering = _judged(draft.spec, answer), draft.spec.steering
+    if draft.stage != QUESTION or steering is None:
+        return Tried(shown, answer, verdict)
+    return Tried(shown, answer, verdict, what_follows(access, steering, draft.values, answer.body, verdict))
 
 
 def _judged(spec: WebhookSpec, answer: Answer) -> Reading:

@@ -20,11 +20,12 @@ from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.webhooks import Webhook
 from pbxhub.translatable import Sentence, say
-from pbxhub.webhooks.catalogue import CHAIN, ENTRIES
+from pbxhub.webhooks.catalogue import CHAIN, ENTRIES, QUESTION
 from pbxhub.webhooks.params import exists_at, from_json
 from pbxhub.webhooks.saved_values import Answered, chain_values
 
 LAST_CALLS = 50
+COMES_IN = "incoming.before"
 
 
 def sample_names() -> dict[str, Sentence]:
@@ -39,7 +40,9 @@ def sample_names() -> dict[str, Sentence]:
 
 
 def recent_calls(session: Session, access: Access, stage: str) -> list[tuple[StageEvent, Call]]:
-    """The last calls of the project that had this stage, newest first; any stage for a webhook of a chain."""
+    """The last calls of the project that had this stage, newest first; any stage for a webhook of a chain, and the
+    first one for a webhook that a waiting call asks."""
+    stage = COMES_IN if stage == QUESTION else stage
     query = (
         select(StageEvent, Call)
         .join(Call, Call.id == StageEvent.call_id)
@@ -58,7 +61,7 @@ def recent_values(session: Session, access: Access, stage: str, name: str) -> li
     """What the webhook of that name and stage would have been offered in the last calls."""
     lookups = Lookups(session)
     return [
-        values_of(session, access, event, call, name if stage == CHAIN else "", lookups)
+        values_of(session, access, event, call, name if stage == CHAIN else "", lookups, stage)
         for event, call in recent_calls(session, access, stage)
     ]
 
@@ -69,21 +72,23 @@ def chosen_values(session: Session, access: Access, stage: str, sample: str, nam
         told, known, stage = recorded
         return _values(access, told, known, stage, new_id(), Lookups(session))
     if found := stage_of_history(session, access, sample):
-        return values_of(session, access, *found)
+        return values_of(session, access, *found, stage=stage)
     for event, call in recent_calls(session, access, stage) if sample not in sample_names() else ():
         if str(call.id) == sample.lower():
-            return values_of(session, access, event, call, name if stage == CHAIN else "")
+            return values_of(session, access, event, call, name if stage == CHAIN else "", stage=stage)
     return _sample_values(session, access, stage, sample)
 
 
 def values_of(
-    session: Session, access: Access, event: StageEvent, call: Call, chained: str = "", lookups: Lookups | None = None
-) -> StageValues:
+    session: Session, access: Access, event: StageEvent, call: Call, chained: str = "", lookups: Lookups | None = None,
+    stage: str = "",
+) -> StageValues:  # fmt: skip
     """What publish would offer a webhook at that stage of that call. chained: the name of a webhook of a chain.
-    lookups: shared by the values of several stages."""
+    lookups: shared by the values of several stages. stage: of the webhook; one that a call asks has no event."""
     known = known_call(call)
     reported = {**from_json(event.data), **(answer_before(session, known, event.id, chained) if chained else {})}
-    return _values(access, reported, known, event.stage, event.id, lookups or Lookups(session))
+    told = QUESTION if stage == QUESTION else event.stage
+    return _values(access, reported, known, told, event.id, lookups or Lookups(session))
 
 
 def _sample_values(session: Session, access: Access, stage: str, code: str) -> StageValues:

@@ -28,7 +28,7 @@ from pbxhub.store.agi_tokens import AgiAddress
 from pbxhub.store.delivery_rows import NewDelivery
 from pbxhub.store.ids import new_id
 from pbxhub.store.webhooks import Webhook
-from pbxhub.webhooks.call_control import plan_of, rules_of
+from pbxhub.webhooks.call_control import plan_of, prefer_known, rules_of
 from pbxhub.webhooks.catalogue import QUESTION
 from pbxhub.webhooks.request import Request
 from pbxhub.webhooks.spec import Steering
@@ -75,9 +75,8 @@ def put_together(context: DeliveryContext, caller: Caller, name: str, now: datet
         if not webhook.matches(values):
             return f"The filters of the webhook {name} exclude this call."
         delivery = render_delivery(webhook, values, None if call.is_new else call.id, None, "question", now)
-        known = (
-            str(values.get("responsible") or "") if webhook.spec.steering and webhook.spec.steering.known_first else ""
-        )
+        knows = webhook.spec.steering is not None and webhook.spec.steering.known_first
+        known = str(values.get("responsible") or "") if knows else ""
     return _asked(context, caller, project, webhook, delivery, now, known)
 
 
@@ -85,7 +84,7 @@ def _asked(
     context: DeliveryContext, caller: Caller, project: ProjectWebhooks, webhook: LiveWebhook,
     delivery: NewDelivery, now: datetime, known: str,
 ) -> Asked:  # fmt: skip
-    """known: the extension whose employee the caller knows; it is the default route if it may be called."""
+    """known: the extension whose employee the caller knows, or ""."""
     steering = webhook.spec.steering or Steering()
     claimed = Claimed(
         id=delivery.id, project_id=webhook.project_id, stage_event_id=None, call_id=delivery.call_id, sequence_id=None,
@@ -95,8 +94,7 @@ def _asked(
     )  # fmt: skip
     own = frozenset(number for number in (caller.call.dnid, caller.call.extension) if number)
     rules = rules_of(steering, own, project.country)
-    if known and not rules.refuses(known):
-        steering = replace(steering, default=known)
+    steering = prefer_known(steering, rules, known)
     if not delivery.method:
         return Asked(claimed, None, Answer(delivery.outcome, delivery.message), steering, rules)
     try:

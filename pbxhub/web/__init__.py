@@ -81,12 +81,12 @@ def create_app(
     guess_limits.install(app, accounts)
     one_time_codes.install(app)
     way_back.install(app)
+    language.install(app, settings.data_dir / "languages")
     for part in (
         compression,
         assets,
         devices,
         error_pages,
-        language,
         navigation,
         formatting,
         polling,

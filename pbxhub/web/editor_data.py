@@ -33,8 +33,7 @@ def editor_data(
     """JSON for the page, without secrets. sample: what to begin with, as played_calls.stage_of_history reads it."""
     others = [row for row in live_webhooks(session, access) if row.id != webhook.id]
     begun = stage_of_history(session, access, sample)
-    calls = recent_calls(session, access, webhook.stage)[:20]
-    names = names_of(session, access.project.id, [call for _event, call in (*calls, *([begun] if begun else ()))])
+    names = names_of(session, access.project.id, [begun[1]] if begun else [])
     return {
         "id": webhook.id,
         "copyOf": source.id if source else None,
@@ -63,10 +62,17 @@ def editor_data(
         "samples": [{"value": code, "name": said(name)} for code, name in sample_names().items()],
         "calls": [
             *([{"value": sample, "name": _of_call(begun[1], names)}] if begun else ()),
-            *({"value": str(call.id), "name": _of_call(call, names)} for _event, call in calls),
+            *call_choices(session, access, webhook.stage),
         ],
         "sample": sample if begun else "",
     }
+
+
+def call_choices(session: Session, access: Access, stage: str = QUESTION) -> list[dict[str, str]]:
+    """The last calls with which a webhook of the stage can be tried."""
+    calls = [call for _event, call in recent_calls(session, access, stage)[:20]]
+    names = names_of(session, access.project.id, calls)
+    return [{"value": str(call.id), "name": _of_call(call, names)} for call in calls]
 
 
 def _of_call(call: Call, names: Names) -> str:

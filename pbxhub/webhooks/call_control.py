@@ -1,5 +1,7 @@
 """Webhooks that the dialplan asks: validates one, and reads what its answer does with the call."""
 
+from dataclasses import replace
+
 from pbxhub.steering.answer import Plan, RefusedPlan, read_destination, read_plan
 from pbxhub.steering.dialplan_text import NAME
 from pbxhub.steering.number_rules import MOST_RULES, Rules, wrong_rules
@@ -21,6 +23,14 @@ def plan_of(steering: Steering, body: bytes, rules: Rules) -> Plan | RefusedPlan
 def rules_of(steering: Steering, own: frozenset[str] = frozenset(), country: str = "") -> Rules:
     """What the webhook's answers may do. own: the call's own numbers. country: of the project."""
     return Rules(steering.numbers, steering.contexts, own, country)
+
+
+def prefer_known(steering: Steering, rules: Rules, known: str) -> Steering:
+    """The steering of one call: its default route is the employee whom the caller knows, if the webhook wants that and
+    may call them. known: the extension, or ""."""
+    if steering.known_first and known and not rules.refuses(known):
+        return replace(steering, default=known)
+    return steering
 
 
 def check_steering(spec: WebhookSpec) -> list[FieldError]:

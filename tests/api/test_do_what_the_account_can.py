@@ -13,6 +13,7 @@ from pbxhub.sending.webhook_signatures import open_keys
 from pbxhub.store.accounts import AuditEntry, Pbx
 from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.pbx.played_pbx import PlayedPbx
+from pbxhub.testing.receivers.receiver import Receiver, Reply
 from pbxhub.webhooks.catalogue import ENTRIES
 from pbxhub.webhooks.gallery import default_event
 from pbxhub.webhooks.params import exists_at
@@ -82,6 +83,20 @@ def test_an_answer_is_tried_without_a_call(hub: Served) -> None:
     assert bad["steps"] == []
     assert bad["refused"]
     assert refused(hub, f"/webhooks/{add(hub, 'a')}/simulate", {"answer": "1"}, "POST").status == 409
+
+
+def test_the_own_system_is_asked_and_the_pbx_would_follow_its_answer(hub: Served) -> None:
+    with Receiver(lambda asked: Reply(body=b'{"to": "%s"}' % (b"105" if asked.path == "/known" else b"900"))) as crm:
+        steering = {"reads": "number", "key": "to", "numbers": ["_1XX"], "default": "101"}
+        asked = {
+            path: add(hub, path, "call.question", steering=steering, request={"url": f"{crm.url}/{path}"})
+            for path in ("known", "unknown")
+        }
+        good, bad = (hub.client().add(f"/webhooks/{one}/test", {}) for one in asked.values())
+    assert good["followed"] == {"steps": ["dial 105 for 30 s"], "refused": "", "default": "101"}
+    assert bad["followed"]["steps"] == []
+    assert "900 is not among the numbers" in bad["followed"]["refused"]
+    assert bad["followed"]["default"] == "101"
 
 
 def test_a_pbx_is_checked_and_removed(hub: Served) -> None:

@@ -4,8 +4,8 @@ import json
 
 from playwright.sync_api import Page, expect
 
-from pbxhub.testing.receivers.receiver import Receiver
-from tests.support.site import Site
+from pbxhub.testing.receivers.receiver import Receiver, Reply
+from tests.support.site import Site, receiving
 
 
 def edit(site: Site, page: Page) -> Page:
@@ -83,7 +83,28 @@ def test_the_simulator_of_answers_uses_the_form_beside_it(site: Site, anna: Page
     expect(anna.locator("#simulated")).to_contain_text("105")
     anna.get_by_label("Numbers it may call").fill("_2XX")
     anna.get_by_role("button", name="Show the steps").click()
-    expect(anna.locator("#simulated")).to_contain_text("Refused")
+    expect(anna.locator("#simulated")).to_contain_text("The call takes the default route")
+
+
+def test_the_own_system_is_asked_for_a_real_call(site: Site, anna: Page) -> None:
+    anna.goto(f"{site.url}/projects/{site.project}/call-control/new")
+    anna.get_by_label("Name in response for destination").fill("to")
+    anna.get_by_label("Numbers it may call").fill("_1XX")
+    anna.locator("#default").fill("199")
+    calls = anna.get_by_label("For which call")
+    expect(calls.locator("optgroup").first).to_have_attribute("label", "Calls of this project")
+    with receiving(lambda _asked: Reply(body=b'{"to": "105"}')) as receiver:
+        anna.get_by_label("URL").fill(f"{receiver.url}/where")
+        anna.get_by_role("button", name="Ask now").click()
+        expect(anna.locator("#asked .story")).to_contain_text("dial 105 for 30 s")
+        expect(anna.locator("#asked .timing-legend")).to_contain_text("total")
+        expect(anna.locator("#asked .request-line")).to_contain_text("/where")
+        assert receiver.wait_for(1)[0].header("webhook-test") == "1"
+        anna.get_by_label("Numbers it may call").fill("_19X")
+        calls.select_option(label="Sample: missed call")
+        anna.get_by_role("button", name="Ask now").click()
+        expect(anna.locator("#asked .alert")).to_contain_text("105 is not among the numbers")
+        expect(anna.locator("#asked .alert")).to_contain_text("it goes to 199")
 
 
 def test_events_are_chosen_in_groups_and_say_when_they_happen(site: Site, anna: Page) -> None:

@@ -87,7 +87,7 @@ DATA = {
 }  # fmt: skip
 PARTS = {  # asked for by scripts, which put the answer into the page: reloading that page asks for none of them again
     "pbxs.check", "steering.simulate", "webhooks.show", "webhooks.test", "webhooks.save", "webhooks.update",
-    "webhooks.signing", "webhooks.order", "simulation.send",
+    "webhooks.signing", "webhooks.order", "simulation.send", "steering.ask",
 }  # fmt: skip
 ASKING_FIRST = {"errors.preview_send"}  # shows what would be done, and changes nothing
 ELSEWHERE = {  # need more than one step; tested where they are: test_sign_in, test_invite_a_colleague, test_set_up_…

@@ -62,7 +62,8 @@ def preview_one(data: dict[str, Any], webhook_id: int) -> Any:
 @webhooks.response(200, schemas.Answered)
 @needs("webhooks.change")
 def test(data: dict[str, Any], webhook_id: int) -> Any:
-    """Sends the previewed request once, in the same way as a delivery, and returns the answer."""
+    """Sends the previewed request once, in the same way as a delivery, and returns the answer; of an event that a
+    waiting call asks also what the PBX would do with the call."""
     with reading() as session:
         access = enter(session)
         webhook = webhook_of(session, access, webhook_id)
@@ -94,7 +95,7 @@ def _answered(access: Access, tried: Tried) -> dict[str, Any]:
     shown = _rendered(access, tried.preview)
     if answer is None:
         return {**shown, "outcome": None, "message": shown["not_sent"] or "", "status_code": None, "response_body": "",
-                "elapsed_ms": None, "success": None}  # fmt: skip
+                "elapsed_ms": None, "success": None, "followed": None}  # fmt: skip
     return {
         **shown,
         "outcome": answer.outcome,
@@ -103,4 +104,5 @@ def _answered(access: Access, tried: Tried) -> dict[str, Any]:
         "response_body": answer.body.decode("utf-8", "replace"),
         "elapsed_ms": None if answer.total_us is None else answer.total_us // 1000,
         "success": tried.verdict.ok if tried.verdict else False,
+        "followed": tried.followed,
     }

@@ -85,6 +85,7 @@ class Simulated(Schema):
 
     steps = fields.List(fields.String())
     refused = fields.String(**given("empty when it is not"))
+    default = fields.String(**given("the number of the default route; empty: line 1 of the dialplan"))
 
 
 class Sample(Schema):
@@ -123,6 +124,9 @@ class Answered(Rendered):
     response_body = fields.String()
     elapsed_ms = fields.Integer(allow_none=True)
     success = fields.Boolean(allow_none=True)
+    followed = fields.Nested(
+        Simulated, allow_none=True, **given("what the PBX would do with the call, of an event that a waiting call asks")
+    )
 
 
 class Version(Schema):

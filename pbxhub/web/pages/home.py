@@ -10,7 +10,7 @@ from pbxhub.account.invitations import of_address
 from pbxhub.account.projects import projects_of, refuse_new_project
 from pbxhub.web.cookies import cookie_path
 from pbxhub.web.error_pages import local_path
-from pbxhub.web.language import LANGUAGES
+from pbxhub.web.language import languages
 from pbxhub.web.page_access import at_hub, signed_in
 from pbxhub.wsgi.current import hub, now, reading
 
@@ -49,7 +49,7 @@ def language() -> ResponseReturnValue:
     """Remembers the language of this browser, for pages before signing in."""
     chosen = request.form.get("language", "")
     response = redirect(local_path(request.form.get("back", "/")))
-    if chosen in LANGUAGES:
+    if chosen in languages():
         response.set_cookie(
             "language",
             chosen,

@@ -11,7 +11,7 @@ from pbxhub.account import sign_ins
 from pbxhub.account.tokens import hash_of
 from pbxhub.store.accounts import User
 from pbxhub.web.forms import Form
-from pbxhub.web.language import LANGUAGES, _
+from pbxhub.web.language import _, languages
 from pbxhub.web.page_access import signed_in
 from pbxhub.web.sessions import current_token
 from pbxhub.wsgi.current import reading, writing
@@ -25,9 +25,9 @@ class ProfileForm(Form):
     name = StringField(lazy_gettext("Your name"), [Length(max=200)])
     language = SelectField(
         lazy_gettext("Language"),
-        choices=[
+        choices=lambda: [
             SelectChoice("", lazy_gettext("as the browser")),
-            *(SelectChoice(*language) for language in LANGUAGES.items()),
+            *(SelectChoice(*language) for language in languages().items()),
         ],
     )
 

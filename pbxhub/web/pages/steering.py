@@ -1,4 +1,4 @@
-"""Call control: webhooks that a waiting call asks, numbers a webhook forwards to, and trying an answer out."""
+"""Call control: webhooks that a waiting call asks, numbers a webhook forwards to, and trying them out."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -7,15 +7,19 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access
 from pbxhub.account.call_questions import asking_places
 from pbxhub.account.call_questions import simulate as simulate_answer
+from pbxhub.account.preview import test_send
+from pbxhub.account.sample_calls import sample_names
 from pbxhub.account.webhook_drafts import live_webhooks, read_draft
 from pbxhub.account.webhooks import change, create, editable
 from pbxhub.store.webhooks import Webhook
+from pbxhub.web.editor_data import call_choices
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
 from pbxhub.web.steering_form import SteeringForm, as_data, fill_in, simulated_of
 from pbxhub.webhooks.catalogue import QUESTION
 from pbxhub.webhooks.spec import SpecError, Steering
 from pbxhub.wsgi.current import reading, writing
+from pbxhub.wsgi.request_checks import is_id
 
 pages = Blueprint("steering", __name__, url_prefix="/projects/<int:project_id>/call-control")
 
@@ -43,7 +47,8 @@ def edit(project_id: int, webhook_id: int | None) -> ResponseReturnValue:
         if form.validate_on_submit() and (saved := _save(session, access, webhook, form)):
             flash(_("Saved. Now copy the line below to your dialplan."))
             return redirect(url_for("steering.edit", project_id=project_id, webhook_id=saved))
-        return render_template("steering/edit.html", form=form, webhook=webhook)
+        calls, samples = call_choices(session, access), sample_names()
+        return render_template("steering/edit.html", form=form, webhook=webhook, calls=calls, samples=samples)
 
 
 @pages.post("/simulate")
@@ -54,6 +59,18 @@ def simulate(project_id: int) -> ResponseReturnValue:
         steering = simulated_of(SteeringForm())
         found = simulate_answer(access, steering, request.form.get("answer", "").encode())
         return render_template("steering/_simulated.html", found=found, steering=steering)
+
+
+@pages.post("/ask")
+def ask(project_id: int) -> ResponseReturnValue:
+    """Asks the user's own system for a call of the past or a sample, by the form as it is entered, saved or not."""
+    asking = request.args.get("webhook", "")
+    with reading() as session:
+        access = enter(session, project_id, "webhooks.change")
+        webhook = editable(session, access, int(asking)) if is_id(asking) else None
+        data = as_data(SteeringForm(), webhook) | {"sample": request.form.get("sample", "")}
+        tried = test_send(session, access, data | ({"id": webhook.id} if webhook else {}), webhook)
+        return render_template("steering/_asked.html", tried=tried)
 
 
 def _save(session: Session, access: Access, webhook: Webhook | None, form: SteeringForm) -> int | None:
