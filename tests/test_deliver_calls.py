@@ -2,7 +2,7 @@
 
 import threading
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,9 +10,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import event
 
 from pbxhub.delivery import worker as worker_module
+from pbxhub.delivery.background_jobs import BackgroundJobs
 from pbxhub.delivery.context import open_context, utc_now
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
-from pbxhub.delivery.outbox import publish
+from pbxhub.delivery.outbox import claim, publish
+from pbxhub.delivery.outbox.lost_attempts import LEASE, shorten_leases
 from pbxhub.delivery.wakeup import WakeupListener
 from pbxhub.opening import OpenHub
 from pbxhub.services import working as serving
@@ -24,6 +26,7 @@ from pbxhub.testing.receivers import misbehaving as zoo
 from pbxhub.testing.receivers.receiver import Receiver, Reply
 from pbxhub.webhooks.spec import Retry
 from tests.support.outbox_world import BEFORE, VAULT, World, context_of, report, spec
+from tests.support.sending import sending
 from tests.support.waiting import wait_until
 from tests.support.working import states, working
 
@@ -184,6 +187,48 @@ def test_a_clock_that_jumps_ahead_repeats_what_is_in_flight_and_stops_nothing(da
             wait_until(lambda: states(world) == {DELIVERED} and worker.in_flight == 0)
     assert [len(world.attempts(delivery)) for delivery in world.deliveries()] == [2, 1]
     assert {request.header("webhook-id") for request in receiver.requests} == {str(d.id) for d in world.deliveries()}
+
+
+def claimed_at(world: World, moment: datetime) -> datetime:
+    """Claims everything by a clock that says so, as a worker that is killed then. The end of the lease."""
+    with world.database.write() as session:
+        claim(context_of(world.database), session, 100, moment)
+    return world.deliveries()[-1].due_at
+
+
+def test_what_a_killed_worker_held_is_free_within_minutes_though_the_clock_was_set_back(database: Database) -> None:
+    world = World(database)
+    world.webhook(BEFORE, spec())
+    world.publish(report("1.1", BEFORE), now=utc_now())
+    ahead = timedelta(hours=1)
+    with sending() as sender:
+        jobs = BackgroundJobs(context_of(database, clock=lambda: utc_now() + ahead), sender)
+        lease = claimed_at(world, utc_now() + ahead)
+        jobs.start()
+        try:
+            wait_until(lambda: jobs._swept_on is not None, "that the job ran by the wrong clock")
+            if database.is_sqlite:  # of the one host that there is
+                assert world.deliveries()[0].due_at == lease
+            ahead = timedelta(0)
+            soon = timedelta(seconds=spec().limits.deadline) + LEASE
+            wait_until(lambda: world.deliveries()[0].due_at <= utc_now() + soon, "that the lease has its true length")
+        finally:
+            jobs.stop()
+    with database.write() as session:
+        (again,) = claim(context_of(database), session, 100, world.deliveries()[0].due_at).claimed
+    assert again.attempt == 2
+
+
+def test_a_lease_is_shortened_only_if_no_request_takes_so_long(database: Database) -> None:
+    world = World(database)
+    world.webhook(BEFORE, spec(deadline=60))
+    world.publish(report("1.1", BEFORE), now=utc_now())
+    lease = claimed_at(world, utc_now())
+    clocks = [utc_now()] if database.is_sqlite else [utc_now(), utc_now() - timedelta(days=1)]  # of another host
+    for clock in clocks:
+        with database.write() as session:
+            shorten_leases(session, clock)
+    assert world.deliveries()[0].due_at == lease
 
 
 def test_a_webhook_whose_keys_are_damaged_fails_alone_and_keeps_no_place(database: Database) -> None:

@@ -180,11 +180,11 @@ def test_every_background_job_reports_itself(database: Database) -> None:
     with sending() as sender:
         jobs = BackgroundJobs(context_of(database), sender)
         assert set(jobs.works()) == {
-            "guard", "resends", "notices", "pbx-watch", "orders", "retention", "persons", "tokens", "answers",
+            "guard", "resends", "notices", "pbx-watch", "left-behind", "retention", "persons", "tokens", "answers",
         }  # fmt: skip
         assert all(jobs.works().values())
-        jobs._turned["orders"] = time.monotonic() - 3600
-        assert [name for name, good in jobs.works().items() if not good] == ["orders"]
+        jobs._turned["left-behind"] = time.monotonic() - 3600
+        assert [name for name, good in jobs.works().items() if not good] == ["left-behind"]
 
 
 def test_the_metrics_say_which_pbx_is_connected_and_how_long_it_is_silent(world: World) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.due_work import DueWork
 from pbxhub.delivery.outbox import Retention, prune, step_resends
+from pbxhub.delivery.outbox.lost_attempts import shorten_leases
 from pbxhub.delivery.outbox.ordered_call_status import sweep
 from pbxhub.delivery.outbox.wait_for_answer import release_all
 from pbxhub.delivery.pbx_notices import PbxWatch
@@ -57,7 +58,7 @@ class BackgroundJobs:
         self._due = DueWork(context.database)
         jobs = {
             "guard": self._guard, "resends": self._resend, "notices": self._tell, "pbx-watch": self._watch,
-            "orders": self._sweep, "retention": self._prune, "persons": self._name_persons,
+            "left-behind": self._sweep, "retention": self._prune, "persons": self._name_persons,
             "tokens": self._renew_tokens, "answers": self._release,
         }  # fmt: skip
         self._turned = dict.fromkeys(jobs, time.monotonic())  # when each finished a turn
@@ -93,7 +94,7 @@ class BackgroundJobs:
                 log.exception("a background job failed; it is repeated", job=name)
 
     def _guard(self, now: datetime) -> None:
-        if self._guarded_on is None or abs(now - self._guarded_on) >= GUARD_EVERY:
+        if _is_time(self._guarded_on, now, GUARD_EVERY):
             self._guarded_on = now
             self._renew_guard()
 
@@ -104,21 +105,24 @@ class BackgroundJobs:
         send_due(self._context.database, self._sender, self._mail, now)
 
     def _watch(self, now: datetime) -> None:
-        if self._watched_on is None or abs(now - self._watched_on) >= WATCH_EVERY:
+        if _is_time(self._watched_on, now, WATCH_EVERY):
             self._watched_on = now
             self._pbx_watch.look(now)
 
     def _sweep(self, now: datetime) -> None:
-        if self._swept_on is None or now - self._swept_on >= SWEEP_EVERY:
+        """What a process that died, or a clock that was wrong, has left behind."""
+        if _is_time(self._swept_on, now, SWEEP_EVERY):
             self._swept_on = now
             with self._context.database.write() as session:
                 sweep(self._context, session, now)
+            with self._context.database.write() as session:
+                shorten_leases(session, now)
 
     def _renew_tokens(self, now: datetime) -> None:
         renew_due(self._context, self._sender, now, self._metrics)
 
     def _release(self, now: datetime) -> None:
-        if self._released_on is None or now - self._released_on >= RELEASE_EVERY:
+        if _is_time(self._released_on, now, RELEASE_EVERY):
             self._released_on = now
             release_all(self._context, now)
 
@@ -126,6 +130,11 @@ class BackgroundJobs:
         fill_persons(self._context.database)
 
     def _prune(self, now: datetime) -> None:
-        if self._pruned_on is None or now - self._pruned_on >= PRUNE_EVERY:
+        if _is_time(self._pruned_on, now, PRUNE_EVERY):
             self._pruned_on = now
             prune(self._context.database, now, self._keep)
+
+
+def _is_time(last: datetime | None, now: datetime, every: timedelta) -> bool:
+    """Also when the clock was set back since: an hour must not pass without the job."""
+    return last is None or abs(now - last) >= every

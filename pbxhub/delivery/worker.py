@@ -19,8 +19,7 @@ from pbxhub.delivery.open_recordings import Fetch, Opened, OpenRecording, look_f
 from pbxhub.delivery.out_of_reach import OutOfReach
 from pbxhub.delivery.outbox import Batch, Claimed, Finished, claim, record
 from pbxhub.delivery.outbox.attempt_result import given_up
-from pbxhub.delivery.outbox.claim import LEASE
-from pbxhub.delivery.outbox.lost_attempts import give_back
+from pbxhub.delivery.outbox.lost_attempts import LEASE, give_back
 from pbxhub.delivery.prepare import Prepared, prepare
 from pbxhub.delivery.ready_to_send import Ready, ready_to_send
 from pbxhub.delivery.wakeup import WakeupListener

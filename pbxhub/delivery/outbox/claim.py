@@ -30,7 +30,7 @@ from pbxhub.delivery.outbox.cancel import cancel_pending
 from pbxhub.delivery.outbox.claimed import Batch, Claimed
 from pbxhub.delivery.outbox.due import Due, find_due
 from pbxhub.delivery.outbox.fair_choice import Room, choose
-from pbxhub.delivery.outbox.lost_attempts import leave_lost
+from pbxhub.delivery.outbox.lost_attempts import LEASE, leave_lost
 from pbxhub.delivery.outbox.pace import set_paces
 from pbxhub.delivery.outbox.sequence import hold_on
 from pbxhub.delivery.webhook_cache import LiveWebhook
@@ -42,7 +42,6 @@ from pbxhub.store.session import Base
 from pbxhub.webhooks.attached import load_files
 from pbxhub.webhooks.request import Request
 
-LEASE = timedelta(seconds=20)  # beyond the deadline of the request
 LOOK_ELSEWHERE = timedelta(milliseconds=50)  # until the next claim, when all webhooks seen were at their limits
 TRY_AGAIN = timedelta(milliseconds=5)  # until the next claim, when another process was choosing: that takes some ms
 # One process chooses at a time. Without the lock: 1. A and B both count 7 of 8 requests of a webhook in flight; 2. each

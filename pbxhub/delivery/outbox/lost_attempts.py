@@ -7,19 +7,23 @@ tests/test_give_up_what_ends_workers.py
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, Select, Uuid, bindparam, delete, func, select, text, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session, aliased, load_only
 
 from pbxhub.delivery.context import DeliveryContext
+from pbxhub.delivery.open_recordings import FETCH_SECONDS
 from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.sending.outcomes import LOST, OUTCOMES
 from pbxhub.store.columns import AMONG, RAW_IDS, UtcDateTime, one_of
 from pbxhub.store.delivery_rows import Attempt, Delivery
+from pbxhub.webhooks.check import LONGEST_UPLOAD
 
+LEASE = timedelta(seconds=20)  # beyond the deadline of the request
+LONGEST_LEASE = LEASE + timedelta(seconds=LONGEST_UPLOAD + FETCH_SECONDS)
 MOST_LOST = 5  # in a row
 _QUIETLY = {"synchronize_session": False}
 
@@ -50,6 +54,22 @@ def hand_over(context: DeliveryContext, session: Session, claimed: Iterable[Clai
             this = (Attempt.delivery_id == one.id, Attempt.number == one.attempt)
             session.execute(delete(Attempt).where(*this), execution_options=_QUIETLY)
     context.wakeups.send(session)
+
+
+def shorten_leases(session: Session, now: datetime) -> None:
+    """Leases that end later than any can that begins now are of a clock that was ahead, and was set back, or is another
+    host's. Each gets its length from now on: while its request may be under way, nobody else sends it.
+
+    now: of the only host (SQLite). On PostgreSQL the database's clock decides: a host that is behind would end
+    everybody's leases. What is in the middle of being recorded is left.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        now = session.execute(select(func.clock_timestamp())).scalar_one()
+    too_long = select(Delivery).where(Delivery.claim_token.is_not(None), Delivery.due_at > now + LONGEST_LEASE)
+    few = load_only(Delivery.id, Delivery.attempts, Delivery.due_at)
+    for row in session.scalars(too_long.options(few).with_for_update(skip_locked=True)):
+        begun_on = session.get_one(Attempt, (row.id, row.attempts)).started_on  # by the clock of the lease
+        row.due_at = now + min(row.due_at - begun_on, LONGEST_LEASE)
 
 
 _LOCKING = {"sqlite": "", "postgresql": "FOR UPDATE SKIP LOCKED"}

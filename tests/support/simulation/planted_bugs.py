@@ -25,6 +25,7 @@ from pbxhub.delivery.worker import Worker
 from pbxhub.store.ids import new_id
 
 claim_module, record_module = (import_module(f"pbxhub.delivery.outbox.{name}") for name in ("claim", "record"))
+process_module = import_module("tests.support.simulation.process")
 _claim_new, _send_new = Worker.claim_new, Worker.send_new
 _write_once, _put, _queues, _next_delay = (
     Publisher._write_once,
@@ -90,6 +91,7 @@ BUGS: Mapping[str, Plant] = {
     "what a dead worker had stays there": lambda: patch.object(
         claim_module, "leave_lost", lambda _session, rows, _now: ([row for row in rows if not row.lost], [])
     ),
+    "a lease of a wrong clock stays": lambda: patch.object(process_module, "shorten_leases", lambda *_: None),
     "retries do not pause": lambda: patch.object(
         next_state_module, "next_delay", lambda *given: None if _next_delay(*given) is None else 0.0
     ),

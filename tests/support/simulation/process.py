@@ -13,6 +13,7 @@ from pbxhub.ami.pbx_rows import read_rows
 from pbxhub.ami.publisher import Publisher
 from pbxhub.delivery.context import DeliveryContext, PauseRule
 from pbxhub.delivery.outbox import Batch, Claimed, publish
+from pbxhub.delivery.outbox.lost_attempts import shorten_leases
 from pbxhub.delivery.worker import Worker
 from pbxhub.sending.exchange import Outgoing
 from pbxhub.store.database_errors import is_away
@@ -78,6 +79,15 @@ class Process:
 
     def round(self) -> None:
         self._batch = self.worker._go_round(self._batch)
+
+    def sweep(self) -> None:
+        """What the background job does every half a minute."""
+        try:
+            with self.database.write() as session:
+                shorten_leases(session, self.now())
+        except Exception as error:
+            if not is_away(error):
+                raise
 
     # --- its listener
 

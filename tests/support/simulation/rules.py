@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from pbxhub.delivery.outbox.lost_attempts import MOST_LOST
+from pbxhub.delivery.outbox.lost_attempts import LONGEST_LEASE, MOST_LOST
 from pbxhub.delivery.outbox.sequence import HOLD
 from pbxhub.sending.outcomes import LOST
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING
@@ -181,6 +181,12 @@ class Rules:
         return used_up or row.outcome in ("http_4xx", "gone")
 
     # --- the end
+
+    def check_leases(self, now: Snapshot, time: float) -> None:
+        """When all clocks are right again, nothing waits for the end of a lease longer than for the longest request."""
+        for row in now.deliveries.values():
+            if row.claim_token and row.due_at / 1e6 > time + LONGEST_LEASE.total_seconds():
+                raise BrokenRuleError(f"a lease of a wrong clock: {row}")
 
     def check_end(self, last: Snapshot, called: Mapping[AttemptName, int], told: Mapping[str, int]) -> None:
         for sentence in self._broken_at_the_end(last, called, told):

@@ -58,6 +58,7 @@ def wait(world: World) -> None:
 
 def wait_long(world: World) -> None:
     world.pass_time(world.chance.random() * 1_200)
+    world.sweep(FAULTS)
 
 
 def begin(world: World) -> None:

@@ -166,6 +166,10 @@ class World:
         while process.wire.waiting:
             process.wire.leave(0, self.receivers, self.chance)
 
+    def sweep(self, faults: float = 0.0) -> None:
+        for process in self.alive():
+            self.step_of(process, process.sweep, faults)
+
     # --- what the PBX does
 
     def play(self) -> None:
@@ -212,6 +216,8 @@ class World:
 
     def settle(self) -> None:
         """Nothing goes wrong any more: everything must come to its end."""
+        if self.jumps:
+            self._claim_by_a_clock_ahead()
         self.excuse_all()
         self.receivers.well, self.offsets = True, [0.0] * len(self.offsets)
         for number, process in enumerate(self.processes):
@@ -219,6 +225,8 @@ class World:
                 self.begin(number)
             else:
                 process.frozen, process.offset = False, 0.0
+        self.sweep()
+        self.rules.check_leases(self.seen, self.time)
         self.connect()
         while self.pbx.next_call():
             self.play()
@@ -238,6 +246,14 @@ class World:
             )  # longer and longer: a clock may have been far ahead
         self._write_all()
         self.rules.check_end(self.seen, self.watcher.called, self.watcher.told)
+
+    def _claim_by_a_clock_ahead(self) -> None:
+        """It is set back when the requests are on their way."""
+        self.offsets = [3600.0] * len(self.offsets)
+        self.excuse_all()
+        for process in self.alive():
+            process.offset = 3600.0
+            self.step_of(process, process.round)
 
     def _write_all(self) -> None:
         for process in self.alive():
