@@ -264,6 +264,48 @@ def test_what_a_host_kept_when_it_stopped_is_written_though_another_one_keeps_it
         assert session.scalars(select(LiveCall)).all() == [], "only b writes notes"
 
 
+DISCONNECTS_FIRST = "import pbxhub.ami.lease_heartbeat as it; it.LONGEST_HANDOVER = 0.0"
+
+
+def change_hands(hosts: Site, plant: str = "pass") -> None:
+    """Calls that begin and end at once come all the time, while half of the PBXs go to another host; and a call on each
+    is answered before, and ends afterwards. A call that nobody hears is lost: there is no CEL."""
+    hosts.watch()
+    hosts.listen("a", plant)
+    hosts.await_shares(6)
+    begin, end = answered()
+    for pbx_id in hosts.players:
+        hosts.play(begin, pbx_id)
+    wait_until(lambda: [*hosts.stages().values()] == [ANSWERED[:3]] * 6, "all are answered")
+    hosts.listen("b", plant)
+    played = 6
+
+    def have_changed() -> bool:
+        nonlocal played
+        for pbx_id in hosts.players:
+            hosts.play(whole_call(), pbx_id)
+        played += 6
+        connected = sum(player.listeners for player in hosts.players.values())
+        return hosts.shares() == [3, 3] and hosts.heard() and connected == 6
+
+    wait_until(have_changed, "b has its share, and a has left")
+    for pbx_id in hosts.players:
+        hosts.play(end, pbx_id)
+    wait_until(lambda: [*hosts.stages().values()] == [ANSWERED] * played, "all stages, each once", 20)
+    assert hosts.strangers() == []
+
+
+@postgresql
+def test_a_pbx_that_changes_hands_is_heard_all_the_time(hosts: Site) -> None:
+    change_hands(hosts)
+
+
+@postgresql
+def test_the_proof_of_the_change_finds_a_gap(hosts: Site) -> None:
+    with pytest.raises(TimeoutError, match="all stages"):
+        change_hands(hosts, DISCONNECTS_FIRST)
+
+
 NO_TAKE_OVER = "import pbxhub.ami.pbx_shares as it; it._is_free = lambda lease, may_inherit: lease.released"
 NO_FENCE = "import pbxhub.store.listeners as it; it.still_held = lambda session, tokens: frozenset(tokens)"
 NOTHING_LATE = (

@@ -6,7 +6,7 @@ Which PBXs it takes and gives away is decided in pbx_shares.py.
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -15,9 +15,12 @@ import structlog
 
 from pbxhub.ami.pbx_shares import fair_change, tokens_of
 from pbxhub.store.ids import new_id
-from pbxhub.store.listeners import BEAT, LAPSE, Leases, LeaseTokens
+from pbxhub.store.listeners import BEAT, LAPSE, Held, Leases, LeaseTokens, Sight
 from pbxhub.store.session import Database
 
+# seconds that a PBX is heard for another listener: it takes the lease at its next beat, looks into CEL for 2, and waits
+# 10 for the answer to its login
+LONGEST_HANDOVER = 15.0
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
@@ -28,6 +31,9 @@ class LeaseHeartbeat:
     tokens: the leases that this process has; None where nobody else listens (SQLite). While the database is away they
     stay as they are: this listener cannot know whether another one has taken over, so it goes on hearing its PBXs. What
     it hears is written once the database is back, as far as the other one has not (publish).
+
+    A PBX is given away without a gap: 1. A releases the lease and goes on hearing; 2. B takes it, reads the notes, and
+    logs in; 3. A sees that B has tried, and only then disconnects. A call of this time that nobody else heard is A's.
     """
 
     def __init__(self, database: Database) -> None:
@@ -38,7 +44,7 @@ class LeaseHeartbeat:
         self._leases: Leases | None = None
         # PBXs that this process has or may take; None before the first beat. On SQLite it has all that are enabled
         self._reach: frozenset[int] | None = frozenset() if database.is_sqlite else None
-        self._giving: set[int] = set()  # until they are disconnected
+        self._handing: dict[int, tuple[int, float]] = {}  # given away, still heard: token, and until when (monotonic)
         self._steady_since = self._beaten = 0.0  # time.monotonic()
         # of its own: the threads that everybody uses may all wait for the database
         self._thread = ThreadPoolExecutor(1, "heartbeat")
@@ -62,17 +68,6 @@ class LeaseHeartbeat:
     def out_of_reach(self, pbx_id: int) -> bool:
         """Whether another listener has the PBX, or nobody may listen to it: it is disabled or deleted."""
         return self._reach is not None and pbx_id not in self._reach
-
-    async def release(self, connected: Collection[int]) -> None:
-        """Lets others have the PBXs that this process is giving away and that are not connected any more."""
-        going = self._giving.difference(connected)
-        if not going:
-            return
-        try:
-            await self._in_thread(lambda: self._connected().release(list(going)))
-        except psycopg.Error as error:
-            log.warning("PBXs could not be released; trying again", error=str(error).strip())
-        self._giving -= going
 
     async def close(self) -> None:
         """Releases everything."""
@@ -103,12 +98,28 @@ class LeaseHeartbeat:
     def _share_out(self, leases: Leases) -> LeaseTokens:
         sight = leases.beat()
         change = fair_change(self._id, sight, self._may_inherit())
-        self._giving.update(change.give)
+        mine = tokens_of(self._id, sight)
+        if change.give:
+            leases.release(change.give)
+            until = time.monotonic() + LONGEST_HANDOVER
+            self._handing |= {pbx_id: (mine[pbx_id], until) for pbx_id in change.give}
         if change.take:
             leases.take(change.take)
+        if change.give or change.take:
             sight = leases.beat()
         self._reach = frozenset(lease.pbx_id for lease in sight.leases if lease.listener in (None, self._id))
-        return tokens_of(self._id, sight, self._giving)
+        return self._handed_on(sight) | tokens_of(self._id, sight)
+
+    def _handed_on(self, sight: Sight) -> dict[int, int]:
+        """The PBXs that this process has given away and must still hear, with their former leases."""
+        now = time.monotonic()
+        waiting = {lease.pbx_id for lease in sight.leases if lease.listener != self._id and not _has_tried(lease)}
+        self._handing = {
+            pbx_id: (token, until)
+            for pbx_id, (token, until) in self._handing.items()
+            if pbx_id in waiting and now < until
+        }
+        return {pbx_id: token for pbx_id, (token, _) in self._handing.items()}
 
     def _may_inherit(self) -> bool:
         """After an outage of the database nobody has been seen for long. Until the others have had LAPSE to say that
@@ -134,3 +145,7 @@ class LeaseHeartbeat:
     def _leave(self) -> None:
         self._connected().leave()
         self._disconnect()
+
+
+def _has_tried(lease: Held) -> bool:
+    return lease.listener is not None and lease.tried

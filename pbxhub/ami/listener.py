@@ -112,7 +112,6 @@ class _Listener:
         await asyncio.gather(*(self._end(key) for key in wrong))
         for key in rows.keys() - self._lines.keys():
             self._begin(rows[key])
-        await self._heartbeat.release(self._lines.keys())
         for key, (line, _) in self._lines.items():
             line.follow(rows[key])
         await self._write_abandoned()
