@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SHELL := /bin/bash
+# kept even where the environment says otherwise: every process of a test would compile the hub, every pytest its tests
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: design help install run test check lint format fast pythons docs bench bench-check chaos hosts pbx constraints migration packages clean
 

@@ -106,11 +106,21 @@ def database(database_url: str) -> Iterator[Database]:
     database.close()
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The fast tests do not even import a file that has none of them."""
+    left_out = "not slow" in config.option.markexpr and _name(collection_path) in SLOW_FILES
+    return left_out or None
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(TESTS).as_posix()
+
+
 @pytest.hookimpl(tryfirst=True)  # before `-m "not slow"` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes minutes in CI begins first: at the end one process would work alone. What is slow is marked so."""
     for item in items:
-        if item.path.relative_to(TESTS).as_posix() in SLOW_FILES or _needs_postgres(item):
+        if _name(item.path) in SLOW_FILES or _needs_postgres(item):
             item.add_marker("slow")
     items.sort(key=lambda item: item.path.name != "test_hostile_values_keep_the_structure.py")
 

@@ -142,6 +142,7 @@ def receiver() -> Iterator[MockServer]:
         yield server
 
 
+@pytest.mark.slow
 def test_a_call_asks_and_the_answer_is_carried_out(hub: Hub, receiver: MockServer) -> None:
     actions = [{"type": "answer"}, {"type": "dial", "number": "101"}, {"type": "hangup", "cause": 17}]
     receiver.respond("POST", "/", json_response({"actions": actions}))
@@ -252,6 +253,7 @@ def linked_to(hub: Hub) -> Call:
     return await_until(linked)
 
 
+@pytest.mark.slow
 def test_a_question_of_a_long_internal_call_finds_its_call_when_that_is_written(
     hub: Hub, receiver: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,6 +278,7 @@ def test_a_question_of_a_long_internal_call_finds_its_call_when_that_is_written(
     assert (call.pbx_id, call.linkedid) == (hub.pbx_id, "1.1")
 
 
+@pytest.mark.slow
 def test_a_question_finds_a_call_that_was_being_written_at_the_same_moment(
     hub: Hub, receiver: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,6 +329,7 @@ def test_garbage_is_closed(garbage: bytes, hub: Hub) -> None:
                 raise
 
 
+@pytest.mark.slow
 def test_a_silent_and_a_slow_sender_are_closed_after_three_seconds(hub: Hub) -> None:
     began = time.monotonic()
     with socket.create_connection(("127.0.0.1", hub.port), timeout=60) as silent:

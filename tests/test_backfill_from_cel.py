@@ -42,6 +42,7 @@ def test_the_rows_of_every_recorded_call_give_the_stages_it_gave_live(version: s
 TEXT = st.text(st.characters(), max_size=30)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_damaged_rows_never_raise(data: st.DataObject) -> None:

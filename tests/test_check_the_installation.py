@@ -27,6 +27,7 @@ def sentences(findings: object) -> str:
     return "\n".join(finding.sentence for finding in findings)  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_a_healthy_host_says_its_version_and_room(tmp_path: Path) -> None:
     variables = {"PBXHUB_DATA_DIR": str(tmp_path)}
     assert CliRunner().invoke(main, ["migrate"], env=variables).exit_code == 0

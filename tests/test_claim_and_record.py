@@ -130,6 +130,7 @@ def pause(world: World, webhook_id: int, since: datetime | None) -> None:
         touch_webhooks(session, world.project_id)
 
 
+@pytest.mark.slow
 def test_a_delivery_that_kills_every_worker_is_given_up(database: Database) -> None:
     world = World(database)
     world.webhook()

@@ -87,6 +87,7 @@ def test_a_host_name_nobody_knows_is_a_refusal() -> None:
     run(scenario())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("banner", "code"),
     [
@@ -107,6 +108,7 @@ def test_a_server_that_is_no_ami_is_a_refusal(banner: bytes, code: str) -> None:
     run(scenario())
 
 
+@pytest.mark.slow
 def test_a_pbx_that_never_answers_the_login_is_a_refusal() -> None:
     async def scenario() -> None:
         async with playing() as player:
@@ -117,6 +119,7 @@ def test_a_pbx_that_never_answers_the_login_is_a_refusal() -> None:
     run(scenario())
 
 
+@pytest.mark.slow
 def test_too_few_rights_name_the_right_that_is_missing() -> None:
     async def scenario() -> None:
         async with playing(PbxPlayer(write=())) as player, line_to(address_of(player)) as line:
@@ -134,6 +137,7 @@ def test_too_few_rights_name_the_right_that_is_missing() -> None:
     run(scenario())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["no call class", "a filter that hides everything"])
 def test_a_pbx_whose_call_events_never_arrive_is_found_out(fault: str) -> None:
     async def scenario() -> None:
@@ -150,6 +154,7 @@ def test_a_pbx_whose_call_events_never_arrive_is_found_out(fault: str) -> None:
     run(scenario())
 
 
+@pytest.mark.slow
 def test_tls_with_an_own_authority_works_and_every_mismatch_says_what_is_wrong() -> None:
     authority, stranger = trustme.CA(), trustme.CA()
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -177,6 +182,7 @@ def test_tls_with_an_own_authority_works_and_every_mismatch_says_what_is_wrong()
     run(scenario())
 
 
+@pytest.mark.slow
 def test_an_answered_line_that_goes_quiet_is_dropped_and_found_again() -> None:
     async def scenario() -> None:
         hasty = replace(HASTY, quiet=0.2, pong=0.2)

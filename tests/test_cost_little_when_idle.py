@@ -52,6 +52,7 @@ def counted(database: Database) -> Iterator[list[str]]:
         event.remove(database.engine, "before_cursor_execute", count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", ["this", "another"])
 def test_an_order_and_its_cancellation_wake_the_listener(
     database: Database, process: str, monkeypatch: pytest.MonkeyPatch
@@ -87,6 +88,7 @@ def test_an_order_and_its_cancellation_wake_the_listener(
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_many_pbxs_are_asked_for_orders_in_one_statement(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(order_wakeup, "_POLL", 60.0)
 
@@ -230,6 +232,7 @@ def test_an_unexpected_error_ends_no_renewing_of_the_address_guard(monkeypatch: 
         assert renewed.wait(10)
 
 
+@pytest.mark.slow
 def test_many_orders_at_once_are_placed_without_a_pause(database: Database) -> None:
     """One turn takes some of them; the watch, which calls again every few seconds, is not needed for the others."""
     world = World(database)

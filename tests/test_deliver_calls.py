@@ -103,6 +103,7 @@ def test_another_process_wakes_the_worker_at_once(
     publisher.close()
 
 
+@pytest.mark.slow
 def test_a_retry_goes_when_it_is_due_without_any_ring(database: Database) -> None:
     world = World(database)
     answers = iter([Reply(503), Reply(200)])
@@ -117,6 +118,7 @@ def test_a_retry_goes_when_it_is_due_without_any_ring(database: Database) -> Non
     assert first.header("webhook-id") == second.header("webhook-id")
 
 
+@pytest.mark.slow
 def test_one_hanging_receiver_does_not_hold_up_the_others(database: Database) -> None:
     world = World(database)
     with ExitStack() as stack, Receiver() as healthy:
@@ -132,6 +134,7 @@ def test_one_hanging_receiver_does_not_hold_up_the_others(database: Database) ->
             stack.close()  # the worker stops without waiting for its answers
 
 
+@pytest.mark.slow
 def test_the_ami_of_a_pbx_added_while_the_worker_runs_cannot_be_reached(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
@@ -159,6 +162,7 @@ def test_the_ami_of_a_pbx_added_while_the_worker_runs_cannot_be_reached(
         wait_until(lambda: one_more(next(numbers)) == "blocked_target")
 
 
+@pytest.mark.slow
 def test_stopping_records_what_is_in_flight(database: Database) -> None:
     world = World(database)
     with Receiver(lambda _: Reply(delay=0.5)) as receiver:
@@ -247,6 +251,7 @@ def test_a_webhook_whose_keys_are_damaged_fails_alone_and_keeps_no_place(databas
     assert receiver.count == 3
 
 
+@pytest.mark.slow
 def test_a_database_that_refuses_to_write_only_delays(tmp_path: Path, sqlite_template: Path) -> None:
     path = tmp_path / "full.sqlite3"
     path.write_bytes(sqlite_template.read_bytes())

@@ -111,6 +111,7 @@ def test_a_project_with_many_notices_leaves_room_for_the_others(database: Databa
         assert "/other" in {request.path for request in receiver.requests}
 
 
+@pytest.mark.slow
 def test_a_target_that_hangs_holds_up_no_other_chore(database: Database) -> None:
     resent = threading.Event()
     with Receiver(lambda _: Reply(200 if resent.wait(9) else 500)) as receiver, sending(receiver) as sender:

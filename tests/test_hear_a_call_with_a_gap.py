@@ -50,6 +50,7 @@ def told_too_often(published: Set[Key], undisturbed: Set[Key]) -> set[tuple[str,
     return {stage[1:] for stage, count in often.items() if count > right[stage]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_listener_with_a_gap_adds_no_stage_to_those_of_another_or_of_cel(version: str, name: str) -> None:

@@ -204,6 +204,7 @@ def test_a_body_without_secrets_stays_as_it_is(body: bytes) -> None:
     assert redact_body(body) == body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["json", "text"])
 def test_no_secret_gets_into_the_log_not_even_in_a_traceback(kind: str) -> None:
     program = (

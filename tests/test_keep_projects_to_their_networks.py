@@ -73,6 +73,7 @@ def test_the_worker_sends_by_the_grant_of_each_project_as_it_is_now(database: Da
             worker.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("networks", "outcome"), [([], "blocked_target"), (["127.0.0.0/8"], "ok"), (None, "ok")])
 def test_a_test_send_and_a_notice_go_by_the_grant(
     database: Database, tmp_path: Path, networks: list[str] | None, outcome: str

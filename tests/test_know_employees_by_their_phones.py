@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from sqlalchemy import update
 
 from pbxhub.store.accounts import Employee, Number, Pbx
@@ -30,6 +31,7 @@ def call_to(endpoint: str, shown: str) -> Recording:
     return replace(recording, events=tuple(blocks))
 
 
+@pytest.mark.slow
 def test_a_call_is_the_employees_whose_card_names_the_phone_and_follows_the_card(database: Database) -> None:
     async def answered(player: Any, count: int, shown: str = "101") -> str:
         await player.play(call_to("anna2", shown), speed=0)

@@ -60,6 +60,7 @@ def test_a_header_that_is_broken_off_is_no_request(error: OSError) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_a_nul_in_a_name_becomes_a_letter_that_databases_take() -> None:
     async def scenario() -> None:
         reader, talks = wire()
@@ -79,6 +80,7 @@ PIECES = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_nothing_that_a_pbx_says_breaks_the_line() -> None:
     async def scenario() -> None:
         for seed in range(300):

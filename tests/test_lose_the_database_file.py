@@ -85,6 +85,7 @@ def test_the_health_page_says_so(database: Database, database_url: str, file: Pa
     assert (answer.status_code, answer.json["database"].startswith(GONE)) == (503, True)
 
 
+@pytest.mark.slow
 def test_a_new_file_and_its_journal_are_for_the_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "new.sqlite3"
     database = open_database(f"sqlite:///{path}")

@@ -35,6 +35,7 @@ def bitrix(database: Database, call: str) -> Card:
     return card
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "user", "status"),
     [
@@ -69,6 +70,7 @@ def system_of(name: str) -> str:
     return next(item for item in SYSTEMS if name.startswith(f"{item}-"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [one for one in RECORDED if not one.endswith("-new_caller")])
 def test_every_system_gets_exactly_these_requests(database: Database, name: str) -> None:
     item = system_of(name)
@@ -78,6 +80,7 @@ def test_every_system_gets_exactly_these_requests(database: Database, name: str)
         assert (len(crm.calls), crm.added) == (1, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [one for one in RECORDED if one.endswith("-new_caller")])
 def test_a_new_caller_becomes_one_contact_or_lead(database: Database, name: str) -> None:
     kind = SYSTEMS[system_of(name)]

@@ -282,6 +282,7 @@ def test_a_fault_while_one_request_is_made_keeps_the_stage_and_the_other_request
     assert found == {faulty: (FAILED, "render_error"), fine: (PENDING, "")}
 
 
+@pytest.mark.slow
 def test_a_fault_in_the_filters_of_one_keeps_the_stage_and_the_other_requests(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

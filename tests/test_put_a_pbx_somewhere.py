@@ -59,6 +59,7 @@ def neighbours() -> Iterator[tuple[socket.socket, int, int]]:
         yield server, server.getsockname()[1], closed.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_without_the_network_a_pbx_another_server_and_a_closed_port_are_one() -> None:
     """And nobody there is called."""
 
@@ -95,6 +96,7 @@ def test_in_a_granted_network_the_reason_is_told() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_a_name_that_leads_into_the_lan_is_refused_at_the_connection() -> None:
     """Saving does not ask the DNS: the name of this machine is a name like any other there."""
     name = socket.gethostname()

@@ -144,6 +144,7 @@ def test_a_database_that_cannot_wake_anybody_is_told_once_and_its_return_too(
     assert "not permitted to log in" in logs[0]["error"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_reached_is_told_once_however_often_it_is_tried() -> None:
     with socket.create_server(("127.0.0.1", 0)) as hangs_up, capture_logs() as logs:
         hangs_up.settimeout(10)
@@ -187,6 +188,7 @@ def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
     shutil.rmtree(home)
 
 
+@pytest.mark.slow
 def test_any_name_of_the_data_folder_will_do(folder: Path) -> None:
     settings = read_settings({"PBXHUB_DATA_DIR": str(folder)})
     database, other = open_database(settings.database_url), open_database(settings.database_url)

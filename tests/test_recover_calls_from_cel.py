@@ -91,6 +91,7 @@ def write_rows(path: Path, rows: Sequence[tuple[str, int, str, str, str, str, st
         connection.commit()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", ["line", "hub"])
 def test_a_call_that_came_and_went_while_nobody_listened_has_all_its_stages(
     database: Database, cel: Path, gone: str
@@ -118,6 +119,7 @@ def test_a_call_that_came_and_went_while_nobody_listened_has_all_its_stages(
     run(scenario())
 
 
+@pytest.mark.slow
 def test_a_call_of_the_first_second_of_the_first_connection_is_told_whole_by_the_next_hub(
     database: Database, cel: Path
 ) -> None:
@@ -137,6 +139,7 @@ def test_a_call_of_the_first_second_of_the_first_connection_is_told_whole_by_the
     run(scenario())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wanted", [True, False])
 def test_an_optional_stage_of_a_call_that_nobody_listened_to_is_told_where_a_webhook_waits_for_it(
     database: Database, cel: Path, wanted: bool
@@ -164,6 +167,7 @@ def test_an_optional_stage_of_a_call_that_nobody_listened_to_is_told_where_a_web
     run(scenario())
 
 
+@pytest.mark.slow
 def test_a_call_heard_live_whose_end_only_cel_tells_ends_as_it_did_and_no_stage_comes_twice(
     database: Database, cel: Path
 ) -> None:
@@ -420,6 +424,7 @@ def test_the_end_of_a_call_that_is_gone_is_told_when_asterisk_has_written_everyt
     assert told(backfill, 8) == ["1.1 after lost_while_disconnected"]
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_read_is_told_and_calls_go_on(database: Database, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with playing() as player:
@@ -748,6 +753,7 @@ def played(*talk: str) -> Recording:
     return Recording("made", tuple(Played(0.0, block.strip().replace("\r\n", "\n")) for block in talk))
 
 
+@pytest.mark.slow
 def test_a_call_answered_in_a_gap_is_picked_up_before_it_ends_and_ends_answered(database: Database, cel: Path) -> None:
     """While the line is down an employee takes the call and leaves it; its caller hangs up when the line is back."""
     began = float(CALLER["Uniqueid"])

@@ -127,6 +127,7 @@ def test_a_token_is_renewed_before_it_ends_and_a_rotated_refresh_token_is_kept(
     assert row_of(database, connection).version == 4
 
 
+@pytest.mark.slow
 def test_a_service_account_signs_with_its_key(database: Database, provider: OAuthServer) -> None:
     key = rsa.generate_private_key(65537, 2048)
     pem = key.private_bytes(
@@ -143,6 +144,7 @@ def test_a_service_account_signs_with_its_key(database: Database, provider: OAut
     assert tokens(database, connection).access.startswith("acc3ss")
 
 
+@pytest.mark.slow
 def test_a_refusal_has_the_words_of_the_provider_and_pauses_nothing_but_the_connection(
     database: Database, provider: OAuthServer
 ) -> None:
@@ -168,6 +170,7 @@ def test_a_refusal_has_the_words_of_the_provider_and_pauses_nothing_but_the_conn
     assert renew(database, provider) == 0
 
 
+@pytest.mark.slow
 def test_a_connection_is_used_until_its_token_ends_though_the_provider_refuses_the_next(
     database: Database, provider: OAuthServer
 ) -> None:
@@ -183,6 +186,7 @@ def test_a_connection_is_used_until_its_token_ends_though_the_provider_refuses_t
         wait_until(lambda: states(world) == {"delivered"})
 
 
+@pytest.mark.slow
 def test_a_provider_that_is_down_is_asked_again_and_nothing_is_refused(
     database: Database, provider: OAuthServer
 ) -> None:
@@ -206,6 +210,7 @@ def test_a_provider_that_is_down_is_asked_again_and_nothing_is_refused(
     assert tokens(database, connection).refresh != first.refresh
 
 
+@pytest.mark.slow
 def test_a_401_has_the_token_renewed_and_the_request_sent_again_once(database: Database, provider: OAuthServer) -> None:
     world = World(database)
     connection, _first = _connected(world, provider)
@@ -277,6 +282,7 @@ def test_a_401_to_a_token_that_only_a_person_can_renew_is_a_failure_of_its_webho
     assert (row.state, row.ready_until, row.renew_on) == (READY, FOREVER, None)
 
 
+@pytest.mark.slow
 def test_a_401_that_comes_after_the_renewal_is_sent_again_with_the_new_token(
     database: Database, provider: OAuthServer
 ) -> None:

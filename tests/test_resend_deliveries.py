@@ -229,6 +229,7 @@ def test_what_a_lost_worker_had_goes_back_too(database: Database) -> None:
     assert take(database, 90).claimed == ()
 
 
+@pytest.mark.slow
 def test_a_resend_whose_deliveries_have_all_been_tried_cannot_be_stopped(database: Database) -> None:
     world = failed(database, 1)
     with database.write() as session:

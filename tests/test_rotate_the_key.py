@@ -75,6 +75,7 @@ def opened_by(database: Database, key: bytes) -> set[str]:
     return {vault.open(one)[:20] if vault.can_open(one) else "" for one in sealed}
 
 
+@pytest.mark.slow
 def test_afterwards_the_new_key_alone_opens_everything_and_nothing_derived_has_changed(world: World) -> None:
     fill(world, 250)
     before = open_vault(world.database, OLD)
@@ -217,6 +218,7 @@ def test_two_keys_are_given_by_the_variable_or_in_the_file(tmp_path: Path) -> No
         read_settings({"PBXHUB_DATA_DIR": str(tmp_path), "PBXHUB_SECRET_KEY": f"{one},"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_after_a_lost_key_passwords_stay_and_secrets_are_entered_again(
     world: World, database_url: str, tmp_path: Path

@@ -49,6 +49,7 @@ def replayed(text: str, tmp_path: Path) -> list[str]:
     return [line.split('"', 4)[3] for line in printed.output.splitlines()]
 
 
+@pytest.mark.slow
 def test_the_events_of_every_call_are_kept_and_replay_to_its_stages(database: Database, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with playing() as player:
@@ -83,6 +84,7 @@ def wait_for(stage: str, database: Database, pbx_id: int) -> None:
         touch_webhooks(session, project)
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_where_the_setting_says_so(database: Database) -> None:
     async def scenario() -> None:
         async with playing() as player:

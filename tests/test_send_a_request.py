@@ -99,6 +99,7 @@ def test_a_large_body_arrives_without_waiting_for_a_100_continue() -> None:
         assert (answer.total_us or 0) < 900_000
 
 
+@pytest.mark.slow
 def test_phases_are_timed_and_the_peer_is_known() -> None:
     dns = Dns(shop_example=["127.0.0.1"])
     with Receiver(lambda _: Reply(delay=0.2)) as receiver, sender(dns=dns) as one:
@@ -113,6 +114,7 @@ def test_phases_are_timed_and_the_peer_is_known() -> None:
         assert answer.tls_version == ""
 
 
+@pytest.mark.slow
 def test_slow_dns_counts_in_the_total() -> None:
     class Slow(Dns):
         def __call__(self, name: str) -> tuple:  # type: ignore[type-arg]
@@ -148,6 +150,7 @@ def test_a_name_with_two_addresses_is_reached_by_the_one_that_answers() -> None:
         assert send(f"http://shop.example:{receiver.port}/", dns=dns).outcome == "ok"
 
 
+@pytest.mark.slow
 def test_a_connection_that_gets_no_reply_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
         fillers = [socket.socket() for _ in range(4)]
@@ -211,6 +214,7 @@ def test_the_status_decides_the_outcome() -> None:
                 assert answer.message
 
 
+@pytest.mark.slow
 def test_many_requests_at_once_all_come_back_with_their_tags() -> None:
     engine: Engine[int] = Engine(LOOPBACK_TOO, capacity=50)
     with Receiver(lambda _: Reply(delay=0.05)) as receiver:
@@ -269,6 +273,7 @@ def test_closing_a_sender_leaves_no_connection_and_no_thread_behind() -> None:
         assert receiver.connections == 101
 
 
+@pytest.mark.slow
 def test_waiting_for_answers_ends_by_time_and_by_a_call() -> None:
     engine: Engine[int] = Engine(LOOPBACK_TOO)
     started = time.monotonic()
@@ -283,6 +288,7 @@ def test_waiting_for_answers_ends_by_time_and_by_a_call() -> None:
     engine.close()
 
 
+@pytest.mark.slow
 def test_closing_waits_for_what_is_under_way_and_breaks_off_the_rest() -> None:
     engine: Engine[str] = Engine(LOOPBACK_TOO)
     with Receiver(lambda _: Reply(delay=0.2)) as receiver, Cage(zoo.hangs) as cage:

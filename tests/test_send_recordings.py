@@ -310,6 +310,7 @@ def test_a_recording_that_the_pbx_serves_is_fetched(world: World, spool: Path) -
     assert fields_of(request) == [("audio", "call 1.mp3", "audio/mpeg", SOUND)]
 
 
+@pytest.mark.slow
 def test_a_recording_still_being_written_is_waited_for(world: World, spool: Path) -> None:
     (spool / "call.wav").unlink()
     with Receiver() as receiver:
@@ -325,6 +326,7 @@ def test_a_recording_still_being_written_is_waited_for(world: World, spool: Path
     assert fields_of(request)[0][3] == SOUND
 
 
+@pytest.mark.slow
 def test_one_that_was_written_to_a_moment_ago_is_waited_for(world: World, spool: Path) -> None:
     write(spool / "call.wav", SOUND, age=0.0)
     with Receiver() as receiver:

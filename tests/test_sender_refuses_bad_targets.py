@@ -367,6 +367,7 @@ URL_PIECES = st.sampled_from(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(st.one_of(st.text(), st.lists(URL_PIECES, max_size=8).map("".join)))
 @settings(max_examples=500, deadline=None)
 def test_any_text_as_a_url_is_read_or_refused_and_never_leads_inside(text: str) -> None:

@@ -40,15 +40,18 @@ def ends_at_the_deadline(animal: Animal) -> None:
     assert 450_000 < answer.total_us < BUSY * 1_000_000
 
 
+@pytest.mark.slow
 def test_a_dripping_body_ends_at_the_deadline() -> None:
     ends_at_the_deadline(zoo.drips_body)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("animal", [zoo.drips_headers, zoo.drips_one_header, zoo.hangs])
 def test_dripping_headers_and_silence_end_at_the_deadline(animal: Animal) -> None:
     ends_at_the_deadline(animal)
 
 
+@pytest.mark.slow
 def test_a_tls_handshake_that_hangs_ends_at_the_deadline() -> None:
     with Cage(zoo.hangs) as cage:
         answer = send(cage.url.replace("http:", "https:"), deadline=0.3)
@@ -311,6 +314,7 @@ def test_a_cyrillic_header_value_is_a_message_and_no_crash() -> None:
     assert "X-Name" in answer.message
 
 
+@pytest.mark.slow
 def test_fifty_hanging_receivers_do_not_hold_up_the_others() -> None:
     engine: Engine[str] = Engine(LOOPBACK_TOO, capacity=500)
     with Cage(zoo.hangs) as cage, Receiver() as receiver:
@@ -323,6 +327,7 @@ def test_fifty_hanging_receivers_do_not_hold_up_the_others() -> None:
     engine.close()
 
 
+@pytest.mark.slow
 def test_names_that_hang_in_the_dns_do_not_hold_up_the_others() -> None:
     over = threading.Event()
 

@@ -66,6 +66,7 @@ def test_a_row_shows_the_pace_and_the_address_and_is_written_every_few_seconds(d
     run(scenario())
 
 
+@pytest.mark.slow
 def test_a_pbx_that_refuses_shows_why_and_which_address_it_must_let_in(database: Database) -> None:
     async def scenario() -> None:
         async with playing() as player, listening(database):

@@ -89,6 +89,7 @@ def test_no_other_module_can_send_a_request() -> None:
     assert found - SENDER <= OTHERS.keys()
 
 
+@pytest.mark.slow
 def test_a_test_send_is_guarded(app: Flask, database: Database) -> None:
     world = World(database)
     with Receiver() as receiver, app.test_request_context("/"), database.read() as session:
@@ -104,6 +105,7 @@ def test_a_test_send_is_guarded(app: Flask, database: Database) -> None:
         assert receiver.connections == 0
 
 
+@pytest.mark.slow
 def test_a_recording_is_fetched_by_the_guarded_sender(app: Flask, database: Database) -> None:
     world = World(database)
     with Receiver() as receiver:
@@ -118,6 +120,7 @@ def test_a_recording_is_fetched_by_the_guarded_sender(app: Flask, database: Data
         assert receiver.connections == 0
 
 
+@pytest.mark.slow
 def test_a_recording_of_hours_is_fetched_whole_and_in_parts(database: Database, tmp_path: Path) -> None:
     sound = bytes(range(256)) * 8000  # 2 MB
     variables = {"PBXHUB_DATA_DIR": str(tmp_path / "data"), "PBXHUB_ALLOWED_NETWORKS": "127.0.0.0/8"}

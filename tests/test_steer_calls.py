@@ -182,6 +182,7 @@ def test_no_field_that_reaches_the_dialplan_takes_its_syntax(value: str) -> None
         assert isinstance(plan(action, rules=rules), RefusedPlan), action
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_a_quoted_text_has_nothing_for_the_dialplan_and_comes_back(text: str) -> None:
     from urllib.parse import unquote

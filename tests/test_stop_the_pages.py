@@ -16,6 +16,7 @@ def _bound() -> tuple[socket.socket, str]:
     return listening_on, f"http://127.0.0.1:{listening_on.getsockname()[1]}/"
 
 
+@pytest.mark.slow
 def test_a_page_being_made_when_the_hub_stops_is_still_delivered() -> None:
     began, may_end = threading.Event(), threading.Event()
 

@@ -271,6 +271,7 @@ def test_after_a_restore_a_person_decides_about_what_waited(database: Database) 
     assert [row.outcome for row in world.deliveries()] == ["restored"] * 2
 
 
+@pytest.mark.slow
 def test_the_id_of_a_slow_crm_arrives_with_the_end_of_a_short_call(database: Database) -> None:
     slow = Reply(body=b'{"id":"C1"}', delay=1.0)
     with Receiver(lambda asked: slow if asked.path == "/register" else Reply()) as crm:

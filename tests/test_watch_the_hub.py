@@ -74,6 +74,7 @@ def notices(database: Database) -> list[tuple[str, str]]:
         return [(row.kind, row.text) for row in session.scalars(select(Notice).order_by(Notice.id))]
 
 
+@pytest.mark.slow
 def test_a_lost_pbx_and_its_return_are_told_once_by_two_workers(world: World) -> None:
     here, there = PbxWatch(world.database), PbxWatch(world.database)
     see(world, "lost", 10)

@@ -62,6 +62,7 @@ def test_every_rule_that_is_refused_is_named() -> None:
     assert [wrong.index for wrong in wrong_rules(["101", "1*", "_1XX", "_"])] == [1, 3]
 
 
+@pytest.mark.slow
 @given(patterns())
 def test_a_rule_that_is_accepted_matches_a_number(rule: str) -> None:
     if refusal(rule) == "":
@@ -70,6 +71,7 @@ def test_a_rule_that_is_accepted_matches_a_number(rule: str) -> None:
         assert Rules((rule,)).refuses(number) == ""
 
 
+@pytest.mark.slow
 @given(patterns(), st.from_regex(NUMBER, fullmatch=True))
 def test_a_rule_matches_what_it_matches_in_asterisk(rule: str, number: str) -> None:
     if refusal(rule) == "":

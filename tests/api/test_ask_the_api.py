@@ -25,6 +25,7 @@ def add_employees(hub: Served, count: int) -> None:
         session.add_all(Employee(project_id=hub.project_id, extension=str(100 + n)) for n in range(count))
 
 
+@pytest.mark.slow
 def test_a_program_without_a_key_learns_nothing(hub: Served) -> None:
     for key in ({}, {"X-API-KEY": "pbx_wrong"}, {"X-API-KEY": ""}):
         for path in ("/projects", "/webhooks", "/nothing-here"):
@@ -137,6 +138,7 @@ def test_a_secret_goes_in_and_never_comes_out(hub: Served) -> None:
     assert "tok3n" not in json.dumps(shown) + json.dumps(dict(made.data))
 
 
+@pytest.mark.slow
 def test_a_private_key_goes_in_is_used_and_never_comes_out(hub: Served, working: Callable[[], None]) -> None:
     authority = new_authority()
     certificate, key = authority.client()
@@ -165,6 +167,7 @@ def test_a_private_key_goes_in_is_used_and_never_comes_out(hub: Served, working:
     assert certificate in [item["spec"]["request"].get("tls_certificate") for item in shown[2]["items"]]
 
 
+@pytest.mark.slow
 def test_the_page_and_the_document_need_no_key_and_no_other_host(hub: Served) -> None:
     page = requests.get(f"{hub.address}/api/v1/docs", timeout=10)
     assert "script-src 'self'" in page.headers["Content-Security-Policy"]
@@ -199,6 +202,7 @@ def test_of_two_changes_at_once_of_what_was_seen_one_is_refused(hub: Served) -> 
         assert sorted(programs.map(change, range(1, 7))) == [200, 412, 412, 412, 412, 412]
 
 
+@pytest.mark.slow
 def test_guessing_keys_is_slowed_and_who_has_one_does_not_notice(hub: Served) -> None:
     guess = [requests.get(f"{hub.address}/api/v1/projects", headers={"X-API-KEY": f"pbx_{n}"}) for n in range(65)]
     assert {answer.status_code for answer in guess[:60]} == {401}

@@ -173,6 +173,7 @@ def test_a_double_click_may_write_the_number_in_another_way(hub: Served, key: st
     assert len(ordered(hub)) == 1
 
 
+@pytest.mark.slow
 def test_a_click_after_a_cancelled_call_is_another_call(hub: Served, key: str, crm: FlaskClient) -> None:
     bitrix(crm, key)
     (first,) = ordered(hub)

@@ -112,6 +112,7 @@ def test_a_pbx_is_checked_and_removed(hub: Served) -> None:
     assert refused(hub, f"/pbxs/{pbx.id}", {}, "GET").status == 404
 
 
+@pytest.mark.slow
 def test_nothing_is_deleted_that_somebody_has_changed_since(hub: Served) -> None:
     program = hub.client()
     hooks = {"name": "h", "stage": "incoming.before", "spec": {"request": {"url": "https://example.com/"}}}
@@ -147,6 +148,7 @@ def test_a_pbx_that_is_heard_all_the_time_can_be_changed(hub: Served) -> None:
         program.change(f"/pbxs/{hub.pbx_id}", again, {"name": "Office 3"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", OPTIONAL_STAGES)
 def test_a_webhook_of_an_optional_stage_is_added_and_previewed_with_every_sample(hub: Served, stage: str) -> None:
     names = [entry.name for entry in ENTRIES if exists_at(entry.name, stage)]

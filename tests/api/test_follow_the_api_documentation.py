@@ -7,6 +7,8 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from pbxhub.delivery.outbox.callbacks import callback_data
 from pbxhub.store.history import StageEvent
 from pbxhub.store.ids import new_id
@@ -18,6 +20,7 @@ from tests.support.served import Served
 PAGE = (Path(__file__).parents[2] / "docs" / "api" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_works(hub: Served) -> None:
     commands = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     assert len(commands) >= 10

@@ -124,6 +124,7 @@ def add_call(hub: Served) -> str:
     return str(call_id)
 
 
+@pytest.mark.slow
 def test_events_handed_in_come_back_as_they_were_under_their_call(hub: Served) -> None:
     call_id, program = add_call(hub), hub.client()
     for name, fields in GOFLOW.items():
@@ -139,6 +140,7 @@ def test_events_handed_in_come_back_as_they_were_under_their_call(hub: Served) -
     assert caught.value.status == 422
 
 
+@pytest.mark.slow
 def test_a_reader_who_comes_back_misses_nothing_and_reads_nothing_twice(hub: Served) -> None:
     program, seen = hub.client(), list[dict]()
 
@@ -237,6 +239,7 @@ def told(hub: Served, text: str) -> NewEvent:
     return NewEvent(hub.project_id, "error", datetime.now(UTC), {"text": text, "fatal": False})
 
 
+@pytest.mark.slow
 def test_list_and_stream_give_only_what_was_asked_for(hub: Served) -> None:
     program = hub.client()
     with hub.database.write() as session:
@@ -276,6 +279,7 @@ def test_list_and_stream_give_only_what_was_asked_for(hub: Served) -> None:
         assert refused.value.status == 422
 
 
+@pytest.mark.slow
 def test_the_place_of_a_reader_goes_on_past_what_it_has_not_asked_for(hub: Served) -> None:
     program = hub.client()
     program.add("/events", event("error", text="first"))
@@ -289,6 +293,7 @@ def test_the_place_of_a_reader_goes_on_past_what_it_has_not_asked_for(hub: Serve
     assert said[2] == f": nothing new\nid: {last}\n\n"
 
 
+@pytest.mark.slow
 def test_only_so_many_streams_are_open_at_once(hub: Served) -> None:
     hub.client().add("/events", event("error", text="x"))
 

@@ -43,6 +43,7 @@ def test_a_hook_without_subscribers_is_called_all_the_same(hub: Served) -> None:
     assert (event.type, event.data) == ("resthook_called", {"resthook": "new-lead", "payload": {"id": 7}})
 
 
+@pytest.mark.slow
 def test_each_subscriber_gets_the_payload_and_one_that_answers_410_is_unsubscribed(
     hub: Served, receiver: MockServer, working: Working
 ) -> None:
@@ -173,6 +174,7 @@ def test_a_call_complete_webhook_has_everything(hub: Served, receiver: MockServe
 MISSED = [{"parameter": "is_answered", "operator": "equals", "value": "false"}]
 
 
+@pytest.mark.slow
 def test_a_program_subscribes_to_a_stage_of_calls(hub: Served, receiver: MockServer, working: Working) -> None:
     receiver.respond("*", regex(".*"), text_response("ok"))
     program = hub.client()

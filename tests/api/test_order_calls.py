@@ -194,6 +194,7 @@ def report_of(order: Ordered, stage: str, **more: Any) -> CallReport:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_callbacks_go_in_order_however_slow_their_receiver_is(
     hub: Served, receiver: MockServer, working: Callable[[], None]
 ) -> None:

@@ -21,6 +21,7 @@ def missing(hub: Served, ids: dict[str, object]) -> str:
     return f"/webhooks/{ids['webhook_id']}"
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_counted_ordered_and_refused_with_a_sentence(hub: Served, missing: str) -> None:
     now = datetime.now(UTC)
     period = {"since": (now - timedelta(hours=1)).isoformat(), "until": (now + timedelta(hours=1)).isoformat()}

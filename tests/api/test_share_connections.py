@@ -54,6 +54,7 @@ def test_a_connection_is_added_changed_tested_used_and_kept_while_it_is_used(hub
     assert ask(hub, "PUT", one, connection(host), **{"If-Match": tag}).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_file_brings_the_connection_without_its_secret(hub: Served, receiver: MockServer) -> None:
     host = receiver.url.rstrip("/")
     ask(hub, "POST", "/connections", connection(host))

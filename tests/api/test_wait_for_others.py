@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import requests
 
 from pbxhub.testing.receivers.misbehaving import Cage, hangs
@@ -19,6 +20,7 @@ def trial(hub: Served, project_id: int, url: str) -> Callable[[], requests.Respo
     return lambda: requests.post(address, json={}, headers=headers, timeout=60)
 
 
+@pytest.mark.slow
 def test_a_project_waits_for_two_test_sends_at_most_and_another_one_has_room(hub: Served) -> None:
     def visited(times: int) -> None:
         assert receiver.visits == times

@@ -119,6 +119,7 @@ def test_an_answer_that_breaks_off_is_a_sentence(animal, said):
         http("GET", cage.url + "/", timeout="300ms")
 
 
+@pytest.mark.slow
 def test_a_body_that_falls_silent_is_a_sentence(api):
     api.respond("GET", "/x", drip(text_response("abc"), every="2s"))
     with pytest.raises(NotReachableError, match=r"no answer: silence for 0\.2s"):

@@ -36,6 +36,7 @@ def test_a_seed_draws_the_same_scripts_every_time() -> None:
     assert first != [draw(8, number, freepbx=True) for number in range(200)]
 
 
+@pytest.mark.slow
 def test_everything_is_drawn_sooner_or_later_and_nothing_that_is_off() -> None:
     scripts = [draw(1, number, freepbx=True) for number in range(1500)]
     verbs = {act.verb for script in scripts for act in script.acts}

@@ -222,6 +222,7 @@ def test_what_is_not_http_is_answered_400(hooks):
         assert raw.recv(1000).startswith(b"HTTP/1.1 400")
 
 
+@pytest.mark.slow
 def test_a_receiver_hangs_for_as_long_as_told(hooks):
     hooks.respond("GET", "/x", hang("300ms"))
     began = time.monotonic()
@@ -230,6 +231,7 @@ def test_a_receiver_hangs_for_as_long_as_told(hooks):
     assert 0.3 <= time.monotonic() - began < 15
 
 
+@pytest.mark.slow
 def test_a_receiver_drips_its_body(hooks):
     hooks.respond("GET", "/x", drip(text_response("slow"), every="50ms"))
     began = time.monotonic()

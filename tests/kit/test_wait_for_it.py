@@ -150,6 +150,7 @@ def test_a_call_that_is_over_cannot_stay_up():
         wait("5s", Party(["closed"]))
 
 
+@pytest.mark.slow
 def test_a_task_that_hangs_does_not_outlive_the_timeout(tmp_path):
     script = tmp_path / "hangs.py"
     script.write_text(
@@ -162,6 +163,7 @@ def test_a_task_that_hangs_does_not_outlive_the_timeout(tmp_path):
     assert "Timeout" in done.stdout
 
 
+@pytest.mark.slow
 def test_no_time_at_all_is_refused_as_a_timeout(tmp_path):
     (tmp_path / "x.py").write_text("def scenario_x():\n    pass\n")
     command = [sys.executable, "-m", "pbxhub.testing", "scenario", "run", str(tmp_path / "x.py"), "--timeout", "0s"]

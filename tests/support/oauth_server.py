@@ -136,7 +136,7 @@ def oauth_server() -> Iterator[OAuthServer]:
     server = make_server("127.0.0.1", 0, _app(state), threaded=True)
     server.daemon_threads = True
     state.port = server.port
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
         yield state

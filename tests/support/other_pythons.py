@@ -1,4 +1,5 @@
-"""Runs the fast tests on the oldest and on the newest Python that the hub supports, each from Debian's packages.
+"""Runs tests on the oldest and on the newest Python that the hub supports, each from Debian's packages: the fast ones,
+and the slow ones of the line from Asterisk to the receiver.
 
     python -m tests.support.other_pythons     # make pythons; needs root
 
@@ -24,11 +25,15 @@ _LEFT_OUT = (
     "test_release_a_version.py",
 )  # fmt: skip
 _FAST = "not slow and not asterisk and not browser"
+_LINE = "tests/test_listen_to_a_pbx.py tests/test_connect_to_a_pbx.py tests/test_deliver_calls.py"
+"""Loops, threads and sockets, on which versions of Python differ most: their slow tests are run too."""
+
 _RUN = f"""
 python{{version}} -m venv /mnt/venv
 /mnt/venv/bin/pip install -q -c constraints.txt '.[testing,otel]' {_NEEDED} 2> /dev/null
 pytest="/mnt/venv/bin/python -m pytest -q -o cache_dir=/mnt/cache {{left_out}}"
 $pytest -n 2 --dist worksteal -m '{_FAST}' || $pytest --lf -m '{_FAST}'
+$pytest -n 2 -m slow -k 'not postgresql' {_LINE} || $pytest --lf -m slow -k 'not postgresql' {_LINE}
 """
 
 
@@ -54,7 +59,7 @@ def _run_tests(version: str, debian: Path) -> None:
     script = f"set -e; cd /srv; {_RUN.format(version=version, left_out=left_out)}"
     pip = [f"{name}={value}" for name, value in os.environ.items() if name.startswith("PIP_")]
     settings = ["PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/mnt", "LANG=C.UTF-8",
-                "PYTHONDONTWRITEBYTECODE=1", "HYPOTHESIS_STORAGE_DIRECTORY=/mnt/hypothesis"]  # fmt: skip
+                "PYTHONPYCACHEPREFIX=/mnt/compiled", "HYPOTHESIS_STORAGE_DIRECTORY=/mnt/hypothesis"]  # fmt: skip
     inside = ["chroot", debian, "/usr/bin/env", "-i", *settings, *pip, "sh", "-c", script]
     with tempfile.TemporaryDirectory() as empty:
         command = [program("unshare", "util-linux"), "--mount", "sh", "-c", " && ".join([*mounts, 'exec "$@"']), empty]

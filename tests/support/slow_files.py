@@ -1,8 +1,9 @@
 """What the fast tests of `make check` leave to `make test`, so that they take less than a minute on two cores.
 
-A file is here because its tests start processes, wait for threads, try thousands of values or send hundreds of pages:
-more than a third of a second of CPU each, or many of them. Everything on PostgreSQL is left out too, see conftest.py.
-One slow test in a quick file is marked `slow` where it stands.
+Fast is what takes less than 0.2 s on a quiet machine (`make fast PYTEST=--durations=50` shows the slowest)
+and needs no PostgreSQL, see conftest.py. Slower are tests that start processes, wait for a clock or another thread, try
+thousands of values or send hundreds of pages. A slow test is marked `slow` where it stands; a file of which most tests
+are slow is listed here. Checks of the code and of its texts stay fast whatever they take: every change may break them.
 """
 
 SLOW_FILES = frozenset(
@@ -10,7 +11,11 @@ SLOW_FILES = frozenset(
         "api/test_every_answer_matches_its_schema.py",
         "api/test_read_without_secrets.py",
         "api/test_say_the_same_at_both_doors.py",
+        "api/test_search_the_journal.py",
         "api/test_send_odd_input.py",
+        "api/test_walk_every_route.py",
+        "kit/test_listen_to_a_call.py",
+        "kit/test_two_phones_and_no_pbx.py",
         "test_back_up_and_restore.py",
         "test_claim_among_many_webhooks.py",
         "test_delete_dead_code.py",
@@ -22,6 +27,7 @@ SLOW_FILES = frozenset(
         "test_keep_the_order_of_a_call.py",
         "test_keep_the_pages_answering.py",
         "test_let_users_back_in.py",
+        "test_listen_to_a_pbx.py",
         "test_live_through_any_fault.py",
         "test_lose_and_find_a_pbx.py",
         "test_migrate_a_database.py",
@@ -33,8 +39,10 @@ SLOW_FILES = frozenset(
         "test_serve_pages_from_two_processes.py",
         "test_start_commands_at_once.py",
         "test_start_with_another_key.py",
+        "test_survive_a_full_database.py",
         "test_survive_hostile_events.py",
         "test_upgrade_beside_others.py",
+        "web/test_check_a_pbx.py",
         "web/test_do_the_same_at_once.py",
         "web/test_filter_deliveries.py",
         "web/test_invite_a_colleague.py",

@@ -33,6 +33,7 @@ def events(database: Database) -> list[Webhook]:
         return list(session.scalars(select(Webhook).where(~Webhook.locked).order_by(Webhook.position)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("item", gallery(), ids=lambda item: item.id)
 def test_every_integration_can_be_added(item: Item, people: People, signed_in: SignedIn) -> None:
     preset = find_preset(item.connection)

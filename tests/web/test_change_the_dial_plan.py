@@ -62,6 +62,7 @@ def test_a_rule_of_the_former_notation_is_refused_beside_its_field_and_stays_in_
     assert plans(database) == []
 
 
+@pytest.mark.slow
 def test_what_is_no_number_or_out_of_range_changes_nothing(signed_in: SignIn, site: str, database: Database) -> None:
     owner = signed_in("owner")
     owner.get(f"{site}/dial-plan")

@@ -90,6 +90,7 @@ def agree(url: str) -> str:
     return f"{back.path}?{back.query}"
 
 
+@pytest.mark.slow
 def test_an_editor_connects_with_consent_and_pkce(
     signed_in: SignIn, people: People, database: Database, provider: OAuthServer, settings: Settings
 ) -> None:
@@ -161,6 +162,7 @@ def test_a_code_is_not_exchanged_for_a_connection_that_was_changed_meanwhile(
     assert [row.state for row in rows(database)] == ["new"]
 
 
+@pytest.mark.slow
 def test_a_secret_is_asked_for_again_before_it_goes_anywhere_else(
     signed_in: SignIn, people: People, provider: OAuthServer, database: Database
 ) -> None:
@@ -179,6 +181,7 @@ def test_a_secret_is_asked_for_again_before_it_goes_anywhere_else(
     assert (row.state, row.ready_until, row.tokens_sealed) == ("new", None, ""), "the tokens were for the former hosts"
 
 
+@pytest.mark.slow
 def test_a_connection_keeps_its_tokens_when_only_its_name_changes_and_its_webhooks_follow(
     signed_in: SignIn, people: People, provider: OAuthServer, database: Database
 ) -> None:
@@ -245,6 +248,7 @@ def test_an_answer_that_repeats_the_secret_shows_no_part_of_it(
             assert b64encode(b"hub:wordof").decode()[:12] not in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"name": "CRM of ours"}, {"test_url": ""}, {"secret": SECRET}])
 def test_a_token_that_is_being_renewed_is_not_lost_when_an_editor_saves(
     signed_in: SignIn, people: People, provider: OAuthServer, database: Database, settings: Settings,
@@ -265,6 +269,7 @@ def test_a_token_that_is_being_renewed_is_not_lost_when_an_editor_saves(
     assert (rows(database)[0].state, provider.asked[1:]) == ("ready", ["refresh_token"] * 2)
 
 
+@pytest.mark.slow
 def test_a_secret_entered_while_the_former_one_is_refused_is_tried_at_once(
     signed_in: SignIn, people: People, provider: OAuthServer, database: Database, settings: Settings
 ) -> None:

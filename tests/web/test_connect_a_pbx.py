@@ -119,6 +119,7 @@ def test_both_doors_have_every_field_and_write_the_same_line_in_the_log(
         assert by_page.changes == by_api.changes
 
 
+@pytest.mark.slow
 def test_an_operator_puts_a_pbx_anywhere_and_an_owner_who_moves_it_is_asked_again(
     database: Database, people: People, signed_in: SignedIn
 ) -> None:
@@ -176,6 +177,7 @@ def test_a_user_name_that_an_earlier_version_let_in_is_not_printed_into_manager_
     assert "The user name of this PBX cannot be used in manager.conf" in page
 
 
+@pytest.mark.slow
 def test_such_a_pbx_can_still_be_changed_elsewhere_and_asks_for_a_name_when_that_is_changed(
     database: Database, people: People, signed_in: SignedIn
 ) -> None:

@@ -58,6 +58,7 @@ def test_a_form_comes_back_as_it_was_typed(database: Database, people: People, s
     assert value_of(owner.get(path).text, "name") == "", "a new card is empty"
 
 
+@pytest.mark.slow
 def test_it_comes_back_after_a_second_factor_too(database: Database, people: People, signed_in: SignedIn) -> None:
     owner = signed_in("owner")
     key, _used = switch_on(owner)

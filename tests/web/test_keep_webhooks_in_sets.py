@@ -104,6 +104,7 @@ def test_it_is_deleted_as_one(database: Database, people: People, editor: Browse
         assert sorted(deleted) == sorted([REGISTER, FINISH, ATTACH])
 
 
+@pytest.mark.slow
 def test_its_deletion_is_undone_as_one(database: Database, people: People, editor: Browser) -> None:
     """Also when the first of them leads to the last."""
     ids = crm(editor, people)

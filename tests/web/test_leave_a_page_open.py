@@ -78,6 +78,7 @@ def test_live_calls_that_are_none_stay_none(app: Flask, people: People, signed_i
     assert viewer.get(f"{root}/live", headers={"HX-Request": "true", "If-None-Match": mark}).status_code == 204
 
 
+@pytest.mark.slow
 def test_a_part_that_has_changed_comes_with_a_new_mark(
     app: Flask, database: Database, things: dict[str, object], people: People, signed_in: SignedIn
 ) -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from pbxhub.sending.explanations import EXPLANATIONS
 from pbxhub.sending.outcomes import OUTCOMES
 from pbxhub.store.delivery_rows import Delivery
@@ -25,6 +27,7 @@ def test_every_outcome_has_a_page_for_everybody(browser: Callable[[], Browser]) 
     assert [visitor.get(f"/errors/{number}").status_code for number in (0, 31, "9" * 30, "x")] == [404] * 4
 
 
+@pytest.mark.slow
 def test_the_pages_of_a_failure_lead_there(
     database: Database, people: People, things: dict[str, object], signed_in: Callable[[str], Browser]
 ) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
@@ -102,6 +103,7 @@ OF_OPERATORS = {"project.create", "operator.user"}
 LAST = ("members.withdraw", "pbxs.remove", "project.remove")  # take away what the others need
 
 
+@pytest.mark.slow
 def test_every_form_that_changes_something_leads_to_another_page(
     app: Flask, database: Database, people: People, signed_in: SignedIn
 ) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 
+import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
@@ -114,6 +115,7 @@ def test_only_an_operator_makes_projects_and_others_read_whom_to_ask(
         assert shop.webhook_networks is None
 
 
+@pytest.mark.slow
 def test_the_setting_lets_everybody_make_projects(database: Database, people: People, settings: Settings) -> None:
     opened = replace(settings, projects="everyone")
     owner = Browser(create_app(opened, open_context(opened, database, Vault(settings.secret_key))).test_client())
@@ -208,6 +210,7 @@ def test_an_operator_grants_a_project_networks(database: Database, people: Peopl
     assert "networks granted" in signed_in("owner").get(f"/projects/{people.project}/audit").text
 
 
+@pytest.mark.slow
 def test_a_webhook_is_saved_in_a_network_that_the_project_was_granted(
     database: Database, people: People, settings: Settings
 ) -> None:

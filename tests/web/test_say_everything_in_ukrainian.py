@@ -81,6 +81,7 @@ def test_no_sentence_for_a_reader_is_made_without_say(path: Path) -> None:
     assert plain == []
 
 
+@pytest.mark.slow
 def test_every_refusal_of_a_webhook_is_made_of_translated_texts() -> None:
     ours = {message.id: message.string for message in translated() if message.id}
     missing = set()
@@ -128,6 +129,7 @@ def test_the_editor_refuses_in_ukrainian_and_the_value_stays(
     assert "Host встановлює сам хаб" in words(answer.json["html"])
 
 
+@pytest.mark.slow
 def test_the_gallery_is_in_ukrainian(people: People, ukrainian: Callable[[str], Browser]) -> None:
     editor = ukrainian("editor")
     root = f"/projects/{people.project}/webhooks/gallery"

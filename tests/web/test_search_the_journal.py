@@ -28,6 +28,7 @@ def project(database: Database, people: People) -> str:
     return f"/projects/{people.project}"
 
 
+@pytest.mark.slow
 def test_the_list_and_its_file_have_the_calls_of_a_filter(signed_in: SignedIn, project: str) -> None:
     viewer = signed_in("viewer")
     for given, expected in (

@@ -5,6 +5,7 @@ import re
 import zlib
 from collections.abc import Callable
 
+import pytest
 from sqlalchemy import update
 
 from pbxhub.store.accounts import Employee, Number, Pbx
@@ -57,6 +58,7 @@ def test_a_call_that_goes_on_names_the_employee(
         assert "Anna Melnyk (101)" in words(viewer.get(page).text)
 
 
+@pytest.mark.slow
 def test_the_events_of_a_call_are_shown_with_the_stages_they_led_to(
     database: Database, people: People, signed_in: Callable[[str], Browser]
 ) -> None:

@@ -108,6 +108,7 @@ def test_many_webhooks_cost_the_page_little(
     assert len(asked) <= few + 15
 
 
+@pytest.mark.slow
 def test_what_a_webhook_has_not_sent_of_a_period_is_counted_explained_and_ordered_once(
     database: Database, people: People, paths: tuple[str, str], signed_in: Callable[[str], Browser]
 ) -> None:
@@ -181,6 +182,7 @@ def test_of_a_call_whose_requests_may_be_deleted_already_nothing_is_said(
     )
 
 
+@pytest.mark.slow
 def test_the_stages_that_no_webhook_took_are_listed_and_several_are_sent_after_all(
     database: Database, people: People, paths: tuple[str, str], signed_in: Callable[[str], Browser]
 ) -> None:

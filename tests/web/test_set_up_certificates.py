@@ -79,6 +79,7 @@ class Form:
         return {error["path"]: error["message"] for error in answer.json["errors"]}
 
 
+@pytest.mark.slow
 def test_a_test_send_shows_the_certificate_that_was_given_and_the_kept_one(
     people: People, editor: Browser, authority: Authority, cage: Cage
 ) -> None:
@@ -182,6 +183,7 @@ def test_the_key_does_not_follow_to_another_host(
     assert sealed(database, form)
 
 
+@pytest.mark.slow
 def test_an_event_that_comes_in_a_file_without_its_key_comes_switched_off(
     database: Database, people: People, editor: Browser, authority: Authority
 ) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import pytest
 from flask import Flask
 from sqlalchemy import delete
 
@@ -64,6 +65,7 @@ def test_of_two_who_have_the_link_one_becomes_the_owner(
     assert sorted(codes) == [302, 404]
 
 
+@pytest.mark.slow
 def test_a_hub_whose_database_was_lost_is_given_to_nobody(
     app: Flask, database: Database, settings: Settings, browser: Callable[[], Browser]
 ) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from flask import Flask
 
 from pbxhub.delivery.context import open_context
@@ -35,6 +36,7 @@ def test_a_second_factor_is_asked_for_once_it_is_on(
     assert later.get("/projects").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_forgotten_password_is_set_anew_by_mail(
     database: Database, settings: Settings, people: People, post_office: tuple[Box, MailServer], tmp_path: Path
 ) -> None:
