@@ -1,6 +1,7 @@
 """Formats values for pages: times in the project's time zone, durations, sizes, icons."""
 
 import json
+import re
 from datetime import UTC, datetime, tzinfo
 from functools import cache
 from typing import Any
@@ -34,6 +35,8 @@ def install(app: Flask) -> None:
         seconds=seconds,
         milliseconds=milliseconds,
         size=size,
+        axis_top=axis_top,
+        stacked=stacked,
     )
     app.jinja_env.filters.update(
         moment=moment, path_of=path_of, browser=browser, shown=shown, readable=readable, as_it_came=as_it_came
@@ -47,6 +50,24 @@ def install(app: Flask) -> None:
     )
     app.jinja_env.globals.update(icon=icon, now=now)
     app.context_processor(lambda: {"access": g.get("access"), "me": current_user})
+
+
+def axis_top(most: int) -> int:
+    """The round number at the top of a chart's axis: at least most, and even unless it is 1."""
+    scale: int = 10 ** (len(str(most)) - 1)
+    steps = (1, 2, 4, 6, 8, 10) if scale == 1 else (1, 2, 3, 4, 5, 6, 8, 10)
+    return next(step * scale for step in steps if step * scale >= most)
+
+
+def stacked(table: str) -> Markup:
+    """A table whose cells carry the name of their column, for phones, where a row is shown as a block."""
+    names = re.findall(r'<th scope="col"[^>]*>(.*?)</th>', table, re.DOTALL)
+
+    def labelled(row: re.Match[str]) -> str:
+        columns = iter(names)
+        return re.sub(r"<td\b", lambda _cell: f'<td data-label="{next(columns, "").strip()}"', row[0])
+
+    return Markup(re.sub(r"<tr\b.*?</tr>", labelled, table, flags=re.DOTALL))  # noqa: S704  # it comes from a template
 
 
 def visible(text: str | bytes) -> Any:
