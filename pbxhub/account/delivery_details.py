@@ -81,7 +81,7 @@ def shown_body(session: Session, access: Access, delivery: Delivery) -> bytes:
 def _named_values(
     session: Session, access: Access, delivery: Delivery, webhook: Webhook, stage: StageEvent | None, call: Call | None
 ) -> list[tuple[str, str, Value]]:
-    if stage is None or call is None:
+    if stage is None or call is None or delivery.content_removed_on:
         return []
     values = values_of(session, access, stage, call, webhook.name if delivery.kind == "chain" else "")
     used = used_parameters(_spec_then(session, delivery, webhook))
@@ -97,11 +97,12 @@ def _spec_then(session: Session, delivery: Delivery, webhook: Webhook) -> Webhoo
 
 def _compared(session: Session, access: Access, ours: Delivery) -> Compared | None:
     """URL, headers and body, field by field when the bodies are JSON."""
-    if ours.state != FAILED:
+    if ours.state != FAILED or ours.content_removed_on:
         return None
     good = session.scalar(
         select(Delivery)
         .where(Delivery.webhook_id == ours.webhook_id, Delivery.state == DELIVERED, Delivery.id < ours.id)
+        .where(Delivery.content_removed_on.is_(None))
         .order_by(Delivery.id.desc())
         .limit(1)
     )

@@ -75,7 +75,7 @@ def omitted(
     """The webhooks that are switched on and have sent nothing, by the id of the stage. Of many webhooks and many stages
     each condition is compiled once, and each value is looked up once. Stages before first_known are left out."""
     first_told = first_known(access.hub.context, access.now)
-    stages = [event for event in stages if event.created_on >= first_told]
+    stages = [event for event in stages if event.created_on >= first_told and not event.content_removed_on]
     sent = {(row.stage_event_id, row.webhook_id) for row in deliveries}
     of_stages = {event.stage for event in stages}
     rows = [row for row in live_webhooks(session, access) if row.enabled and row.stage in of_stages]

@@ -46,6 +46,7 @@ def recent_calls(session: Session, access: Access, stage: str) -> list[tuple[Sta
     query = (
         select(StageEvent, Call)
         .join(Call, Call.id == StageEvent.call_id)
+        .where(StageEvent.content_removed_on.is_(None))
         .order_by(StageEvent.id.desc())
         .limit(LAST_CALLS)
     )

@@ -126,6 +126,7 @@ def _without_delivery(newest: Select[UUID], wanted: UntakenFilter) -> Select[Sta
         .join(examined, examined.c.id == StageEvent.id)
         .join(Call, Call.id == StageEvent.call_id)
         .where(Call.ended_on.is_not(None), ~exists().where(Delivery.stage_event_id == StageEvent.id))
+        .where(StageEvent.content_removed_on.is_(None))
         .order_by(StageEvent.id.desc())
     )
     query = query.where(StageEvent.created_on >= wanted.since) if wanted.since else query

@@ -169,6 +169,9 @@ class Delivery(Base):
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)
     finished_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
     checked_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # whoever removed what it contained for good (delivery/outbox/remove_content.py), and when
+    content_removed_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    content_removed_by: Mapped[str | None] = mapped_column(String(255))
 
 
 @dataclass(slots=True)

@@ -85,6 +85,9 @@ class Call(Base):
     data: Mapped[dict[str, JSON]] = mapped_column(JsonColumn, default=dict)
     # what the webhooks of this call answered, for the next ones and the dialplan (webhook.*, response_*, saved names)
     answers: Mapped[dict[str, JSON]] = mapped_column(JsonColumn, default=dict)
+    # whoever removed what it contained for good (delivery/outbox/remove_content.py), and when
+    content_removed_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    content_removed_by: Mapped[str | None] = mapped_column(String(255))
 
 
 IS_ANSWERED: ColumnElement[bool] = or_(Call.disposition.in_(ANSWERED), func.coalesce(Call.talk, 0) > 0)
@@ -127,6 +130,7 @@ class StageEvent(Base):
     ordinal: Mapped[int] = mapped_column(Integer)
     created_on: Mapped[datetime] = mapped_column(UtcDateTime)  # Asterisk's time of the stage
     data: Mapped[dict[str, JSON]] = mapped_column(JsonColumn)
+    content_removed_on: Mapped[datetime | None] = mapped_column(UtcDateTime)  # with that of its call
 
 
 def open_calls(session: Session, pbx_ids: Collection[int]) -> dict[int, int]:

@@ -69,6 +69,8 @@ class BeforeResend(Base):
     duration_ms: Mapped[int | None] = mapped_column(Integer)
     finished_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
     checked_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    content_removed_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    content_removed_by: Mapped[str | None] = mapped_column(String(255))
     # the request, where it was rendered anew; otherwise empty: it is sent as it was
     webhook_revision: Mapped[int | None] = mapped_column(Integer)
     method: Mapped[str | None] = mapped_column(String(10))

@@ -59,6 +59,7 @@ OWNER = {
     "crm_calls.index", "crm_calls.change", "crm_calls.renew", "crm_calls.remove",
     "members.invite", "members.change", "members.send_again", "members.withdraw", "keys.index", "keys.create",
     "keys.remove", "pbxs.create", "pbxs.edit", "pbxs.check", "pbxs.remove", "pbxs.take_context", "audit.index",
+    "content.preview", "content.remove",
 }  # fmt: skip
 OPERATOR = {"operator.index", "operator.log", "operator.user", "operator.pbx", "operator.project"}
 RANK = {"viewer": VIEWER, "editor": VIEWER | EDITOR, "owner": VIEWER | EDITOR | OWNER}

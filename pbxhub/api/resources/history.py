@@ -7,6 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from pbxhub.account.access import Access
+from pbxhub.account.call_history import call_of
+from pbxhub.account.content_removal import ToRemove, refuse_one, remove_content
 from pbxhub.account.deliveries import attempts_of, delivery_of, listed, sent_since
 from pbxhub.account.delivery_details import shown_body
 from pbxhub.account.resending import mark_checked, resend_of, send_again, send_one_again, stop_sending
@@ -15,18 +17,19 @@ from pbxhub.api import schemas
 from pbxhub.api.answers import page
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
-from pbxhub.api.problems import wrong_field
+from pbxhub.api.problems import refuse_all, wrong_field
 from pbxhub.delivery.outbox import Selection, count_by_webhook
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.sending.outcomes import error_number
 from pbxhub.store.delivery_rows import Attempt, Delivery
-from pbxhub.wsgi.current import now, reading, writing
+from pbxhub.wsgi.current import hub, now, reading, writing
 
 history = Blueprint("deliveries", __name__, description="What was sent, and what came back")
 NO_PLACE = "is not the key of a page; use `next` of the previous page"
 _SHOWN = (
     "id", "webhook_id", "call_id", "stage_event_id", "kind", "state", "attempts", "method", "outcome", "message",
     "status_code", "duration_ms", "due_at", "created_on", "finished_on", "checked_on",
+    "content_removed_on", "content_removed_by",
 )  # fmt: skip
 
 
@@ -92,6 +95,34 @@ def checked(data: dict[str, Any]) -> Any:
     with writing() as session:
         access = enter(session)
         return {"count": mark_checked(session, access, _selection(data))}
+
+
+@history.post("/deliveries/remove-content")
+@history.arguments(schemas.ToRemove)
+@history.response(200, schemas.RemovedContent)
+@needs("content.remove")
+def remove(data: dict[str, Any]) -> Any:
+    """Removes for good what deliveries contain, or everything of a call or of a caller. Their trace stays."""
+    which = ToRemove(tuple(data["ids"]), data["call_id"], data["number"], data["calls"])
+    if refusal := which.refusal():
+        refuse_all([refusal])
+    with reading() as session:
+        access = enter(session)
+        if which.call_id:
+            call_of(session, access, which.call_id)
+    return remove_content(hub().database, access, which)
+
+
+@history.delete("/deliveries/<uuid:delivery_id>/content")
+@history.response(204)
+@needs("content.remove")
+def remove_one(delivery_id: UUID) -> None:
+    """The same of one delivery. One that is still to be sent, or whose call is going on, is refused with 409."""
+    with reading() as session:
+        access = enter(session)
+        delivery_of(session, access, delivery_id)
+        refuse_one(session, access, delivery_id)
+    remove_content(hub().database, access, ToRemove((delivery_id,)))
 
 
 @history.post("/resends")

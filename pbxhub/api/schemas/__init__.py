@@ -31,9 +31,11 @@ from pbxhub.api.schemas.deliveries import (
     Lacking,
     Matching,
     Period,
+    RemovedContent,
     Replay,
     Resend,
     ResendOne,
+    ToRemove,
 )
 from pbxhub.api.schemas.events import (
     AttributesIn,
@@ -128,6 +130,7 @@ __all__ = [
     "ProblemError",
     "Project",
     "Ready",
+    "RemovedContent",
     "Rendered",
     "Replay",
     "ReportFilter",
@@ -144,6 +147,7 @@ __all__ = [
     "Subscriber",
     "SubscriberIn",
     "Switch",
+    "ToRemove",
     "Transcript",
     "Unsent",
     "UnsentFilter",

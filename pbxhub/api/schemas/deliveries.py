@@ -34,6 +34,8 @@ class Delivery(Schema):
     created_on = times()
     finished_on = times(allow_none=True)
     checked_on = times(allow_none=True)
+    content_removed_on = times(allow_none=True, **given("request and answers were removed for good then"))
+    content_removed_by = fields.String(allow_none=True)
 
 
 class Attempt(Schema):
@@ -90,6 +92,25 @@ class Chosen(Matching):
 class Again(Chosen):
     rate = fields.Integer(load_default=USUAL_RATE, validate=validate.Range(1, FASTEST), **given("deliveries a second"))
     current_settings = fields.Boolean(load_default=False, **given("false: as they were sent"))
+
+
+class ToRemove(Schema):
+    """One of the three; all deliveries of a call, or of all calls of a caller."""
+
+    ids = fields.List(fields.UUID(), load_default=list, validate=validate.Length(0, MOST_SELECTED))
+    call_id = fields.UUID(load_default=None, allow_none=True)
+    number = text(80, load_default="", **given("of the outside party, however it is written"))
+    calls = fields.Boolean(
+        load_default=False, **given("also the values of these calls and their stages, and their AMI events")
+    )
+
+
+class RemovedContent(Schema):
+    deliveries = fields.Integer(**given("whose requests and answers were removed"))
+    calls = fields.Integer(**given("whose values and events were removed"))
+    left = fields.Integer(
+        **given("deliveries that are still to be sent, or whose call is going on: they are unchanged")
+    )
 
 
 class Resend(Schema):

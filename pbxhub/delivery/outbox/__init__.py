@@ -15,6 +15,13 @@ from pbxhub.delivery.outbox.prune import Pruned, Retention, prune
 from pbxhub.delivery.outbox.publish import Published, publish
 from pbxhub.delivery.outbox.publish_other import add_to_call, publish_later, publish_other
 from pbxhub.delivery.outbox.record import record
+from pbxhub.delivery.outbox.remove_content import (
+    CALL_HAS_CONTENT,
+    HAS_CONTENT,
+    STAYS,
+    remove_of_calls,
+    remove_of_deliveries,
+)
 from pbxhub.delivery.outbox.resend import (
     CannotResendError,
     order_missing,
@@ -30,10 +37,12 @@ from pbxhub.delivery.outbox.send_missing import send_missing
 from pbxhub.delivery.outbox.stoppable import Unsent, count_unsent
 
 __all__ = [
-    "MOST_MISSING", "AttemptResult", "Batch", "CannotResendError", "Claimed", "Finished", "Missing", "Pruned",
+    "CALL_HAS_CONTENT", "HAS_CONTENT", "MOST_MISSING", "STAYS",
+    "AttemptResult", "Batch", "CannotResendError", "Claimed", "Finished", "Missing", "Pruned",
     "Published", "Retention", "Selection", "Unsent", "add_later", "add_to_call", "ask_cancel", "call_resthook",
     "cancel_pending", "check", "claim", "count_by_webhook", "count_missing", "count_unsent", "first_known",
     "list_conditions", "open_orders", "order_missing", "order_resend", "pause", "prune", "publish", "publish_later",
-    "publish_other", "record", "register", "resend_one", "resume", "send_missing", "step_one", "step_resends",
+    "publish_other", "record", "register",
+    "remove_of_calls", "remove_of_deliveries", "resend_one", "resume", "send_missing", "step_one", "step_resends",
     "stop_resend", "subscribe", "uncheck", "unsubscribe",
 ]  # fmt: skip

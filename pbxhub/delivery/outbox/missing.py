@@ -50,6 +50,7 @@ class Missing:
             StageEvent.project_id == project_id, StageEvent.stage == self.stage,
             StageEvent.id >= first_id_at(self.since, -_APART),
             StageEvent.created_on >= self.since, StageEvent.created_on < self.until, ~sent,
+            StageEvent.content_removed_on.is_(None),
         ]  # fmt: skip
 
     def dump(self) -> dict[str, JSON]:

@@ -47,6 +47,7 @@ def put_back(session: Session, which: ColumnElement[bool], now: datetime, skip_l
 
 _ALWAYS = (
     "state", "lane", "due_at", "tries", "outcome", "message", "status_code", "duration_ms", "finished_on", "checked_on",
+    "content_removed_on", "content_removed_by",
 )  # fmt: skip
 _IF_RENDERED = ("webhook_revision", "method", "url", "headers", "body", "files")
 

@@ -25,6 +25,7 @@ from pbxhub.delivery.outbox.stored_stages import values_of_stored
 from pbxhub.delivery.stage_values import DeliveryValues, Lookups
 from pbxhub.delivery.webhook_cache import LiveWebhook
 from pbxhub.store.delivery_rows import BULK, FIRST_ATTEMPTS, PENDING, WAITING, Delivery
+from pbxhub.store.history import StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.questions import KIND
 from pbxhub.store.resends import DONE, RUNNING, STOPPED, BeforeResend, Resend
@@ -34,6 +35,9 @@ from pbxhub.webhooks.request import NotSent, Request
 STEP = 200  # deliveries put in the queue in one transaction
 _IS_RUNNING = literal_column("state") == literal_column("'running'")  # as text: the partial index is used
 _QUIETLY = {"synchronize_session": False}
+
+
+_NO_VALUES = say("The content of its call was removed, so it cannot be sent with the current settings.")
 
 
 class CannotResendError(Exception):
@@ -206,6 +210,8 @@ class _Again:
             return say("Its subscriber was removed. Subscribe the URL again to send it new events.")
         if webhook is None:
             return say("Its webhook is disabled or deleted; enable it first.")
+        if row.content_removed_on and not self._current:
+            return say("Its content was removed, so it can only be sent with the current settings.")
         columns: dict[str, Any] = {}
         if self._current or not row.method:  # a delivery that could not be rendered has no stored request
             request = self._render(row, webhook)
@@ -218,6 +224,7 @@ class _Again:
             "state": PENDING, "lane": lane, "due_at": self._now, "tries": 0, "claim_token": None, "held": False,
             "outcome": "", "message": "", "status_code": None, "duration_ms": None, "finished_on": None,
             "checked_on": None, "resend_id": resend_id, "not_before": None,
+            "content_removed_on": None, "content_removed_by": None,
         }  # fmt: skip
         for name, value in columns.items():
             setattr(row, name, value)
@@ -225,7 +232,13 @@ class _Again:
 
     def _render(self, row: Delivery, webhook: LiveWebhook) -> Request | NotSent:
         values = values_of_stored(self._context, self._session, row, webhook.name, self._lookups, self._now)
+        if values is None and self._is_removed(row):
+            return NotSent("render_error", _NO_VALUES)
         if values is None:
             return NotSent("render_error", "Its call was deleted from the history, so it can only be sent as it was.")
         project = values.project
         return webhook.render(DeliveryValues(values, row.id, row.attempts + 1), project.zone, project.country)
+
+    def _is_removed(self, row: Delivery) -> bool:
+        event = self._session.get(StageEvent, row.stage_event_id) if row.stage_event_id else None
+        return bool(event and event.content_removed_on)

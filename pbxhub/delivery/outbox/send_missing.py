@@ -26,6 +26,8 @@ def send_missing(context: DeliveryContext, session: Session, event: StageEvent, 
     if event.created_on < first_known(context, now):
         days = context.kept.days
         raise CannotResendError(say("Requests are kept for %(days)s days: this one may have been sent.", days=days))
+    if event.content_removed_on:
+        raise CannotResendError(say("The content of this call was removed: there is nothing that could be sent."))
     if webhook is None or call is None:
         raise CannotResendError(say("Its webhook is disabled or deleted; enable it first."))
     known = from_json(event.data)

@@ -24,10 +24,11 @@ from pbxhub.webhooks.params import from_json
 def values_of_stored(
     context: DeliveryContext, session: Session, row: Delivery, name: str, lookups: Lookups, now: datetime
 ) -> StageValues | None:
-    """name: of its webhook. None if the stage or its call was deleted from the history."""
+    """name: of its webhook. None if the stage or its call was deleted from the history, or its
+    content was removed."""
     event = session.get(StageEvent, row.stage_event_id) if row.stage_event_id else None
     call = read_call(session, row.call_id) if row.call_id else no_call(row.project_id)
-    if event is None or call is None:
+    if event is None or event.content_removed_on or call is None:
         return None
     project = context.webhook_cache.fetch(session, {row.project_id})[row.project_id]
     known = from_json(event.data)

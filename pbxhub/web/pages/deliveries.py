@@ -32,6 +32,7 @@ def index(project_id: int) -> ResponseReturnValue:
             names=names_of(session, project_id, calls_of(page.rows)),
             sending=sent_since(session, [row.delivery for row in page.rows], access.now),
             webhooks=webhook_names(session, access),
+            choosing=access.may("content.remove"),
         )
 
 
