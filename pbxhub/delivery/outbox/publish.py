@@ -31,7 +31,7 @@ from pbxhub.store.session import Base
 
 log = structlog.get_logger(__name__)
 _STAGE_EVENT: Table = Base.metadata.tables["stage_event"]
-_INSERT_STAGES = Insert(_STAGE_EVENT, [name for name in _STAGE_EVENT.c.keys() if name != "content_removed_on"])
+_INSERT_STAGES = Insert(_STAGE_EVENT, [one.name for one in _STAGE_EVENT.c if one.name != "content_removed_on"])
 
 
 @dataclass(frozen=True, slots=True)
