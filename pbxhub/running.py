@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from errno import EADDRINUSE
 from functools import partial
 
 import click
@@ -104,7 +105,8 @@ def _with_demo(hub: OpenHub, stack: ExitStack) -> OpenHub:
         released = stack.enter_context(show)
     except OSError as error:
         raise click.ClickException(
-            f"PBXHUB_PORT: the demo's receiver cannot listen on port {port}: {error.strerror}"
+            f"PBXHUB_PORT: the demo's receiver cannot listen on the next port, {port}: {error.strerror}. "
+            "Choose another port."
         ) from None
     click.echo(f"The demo's receiver shows what the webhooks send: http://127.0.0.1:{port}/")
     return replace(hub, released=released)
@@ -130,7 +132,7 @@ def _answering(hub: OpenHub) -> Iterator[None]:
         try:
             stack.enter_context(answering(hub))
         except OSError as error:
-            raise click.ClickException(f"PBXHUB_AGI: cannot listen there: {error.strerror}") from None
+            raise _cannot_listen("PBXHUB_AGI", hub.settings.agi, error) from None
         yield
 
 
@@ -141,7 +143,8 @@ def _answering_if_free(hub: OpenHub) -> Iterator[None]:
         try:
             stack.enter_context(answering(hub))
         except OSError as error:
-            click.echo(f"PBXHUB_AGI: cannot listen there: {error.strerror}. Calls cannot ask webhooks.", err=True)
+            refusal = _cannot_listen("PBXHUB_AGI", hub.settings.agi, error)
+            click.echo(f"{refusal.message} Until then, calls cannot ask webhooks.", err=True)
         yield
 
 
@@ -167,7 +170,7 @@ def _run_until_stopped(hub: OpenHub, services: Sequence[Service]) -> None:
         try:
             stack.enter_context(measuring(hub))
         except OSError as error:
-            raise click.ClickException(f"PBXHUB_METRICS: cannot listen there: {error.strerror}") from None
+            raise _cannot_listen("PBXHUB_METRICS", hub.settings.metrics, error) from None
         if pages in services:
             _show_addresses(hub)
         collect_seldom()
@@ -180,8 +183,14 @@ def _port_named(settings: Settings) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = f"{settings.bind}:{settings.port}"
-        raise click.ClickException(f"PBXHUB_PORT: cannot listen on {where}: {error.strerror}") from None
+        raise _cannot_listen("PBXHUB_PORT", (settings.bind, settings.port), error) from None
+
+
+def _cannot_listen(variable: str, where: tuple[str, int] | None, error: OSError) -> click.ClickException:
+    host, port = where or ("", 0)
+    why = os.strerror(error.errno) if error.errno else str(error)  # asyncio's own text names the address once more
+    advice = "Choose another port, or end what uses this one (ss -ltnp shows it)." if error.errno == EADDRINUSE else ""
+    return click.ClickException(f"{variable}: cannot listen on {host}:{port}: {why}. {advice}".rstrip())
 
 
 def _end_in_time() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text, update
+from structlog.testing import capture_logs
 
 from pbxhub.ami.channel_list import ReceivedEvent, read_channels, sort_held
 from pbxhub.ami.connection import AmiConnection
@@ -53,7 +54,11 @@ def test_a_call_that_outlives_a_lost_line_goes_on_as_the_same_call(database: Dat
         assert call.disposition == "ANSWERED"
         assert "end_reason" not in call.data or call.data["end_reason"] not in ("lost_while_disconnected",)
 
-    run(scenario())
+    with capture_logs() as logged:
+        run(scenario())
+    lines = [line for line in logged if line["event"] == "PBX state changed"]
+    assert {line["state"] for line in lines if line["log_level"] == "warning"} == {"lost"}
+    assert {bool(line["reason"]) for line in lines if line["log_level"] == "warning"} == {True}
 
 
 def test_a_call_that_ended_while_the_line_was_down_is_closed_with_that_reason(database: Database) -> None:

@@ -130,7 +130,9 @@ def test_a_port_that_is_taken_is_named(environ: dict[str, str]) -> None:
         taken.listen()
         done = pbxhub(environ, "run")
     assert done.returncode == 1
-    assert re.search(r"PBXHUB_PORT: cannot listen on 127\.0\.0\.1:\d+: Address already in use", done.stderr)
+    assert re.search(
+        r"PBXHUB_PORT: cannot listen on 127\.0\.0\.1:\d+: Address already in use\. Choose another port", done.stderr
+    )
 
 
 def test_a_bad_setting_stops_the_start(environ: dict[str, str]) -> None:

@@ -184,6 +184,8 @@ def test_every_background_job_reports_itself(database: Database) -> None:
             "guard", "resends", "notices", "pbx-watch", "left-behind", "retention", "persons", "tokens", "answers",
         }  # fmt: skip
         assert all(jobs.works().values())
+        explained = (DOCS.parent / "operations" / "watch.md").read_text()
+        assert [name for name in jobs.works() if f"| `{name}` |" not in explained] == []
         jobs._turned["left-behind"] = time.monotonic() - 3600
         assert [name for name, good in jobs.works().items() if not good] == ["left-behind"]
 

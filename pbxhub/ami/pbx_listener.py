@@ -262,7 +262,8 @@ class PbxListener:
 
     def _set_state(self, state: PbxState) -> None:
         """A new state of the connection."""
-        log.info("PBX state changed", pbx=self.row.id, state=state.name, reason=state.sentence)
+        tell = log.info if state.code in ("", "stopped") else log.warning
+        tell("PBX state changed", pbx=self.row.id, host=self.row.address.host, state=state.name, reason=state.sentence)
         self._observed = replace(self._observed, state=state, since=_now())
         if state.name != "connected":
             self._backfill.interrupt()
