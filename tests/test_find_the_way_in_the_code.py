@@ -1,5 +1,6 @@
 """What docs/architecture.md, the README and the comments in the code name is there, and the lines fit a screen."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -49,3 +50,16 @@ def test_every_test_and_recording_that_the_code_names_exists() -> None:
     ]
     assert len(named) > 20
     assert [(where, name) for where, name in named if not any(ROOT.glob(name))] == []
+
+
+def test_every_warning_of_the_log_is_explained() -> None:
+    """With a traceback it is a fault of the hub; all others tell an operator something."""
+    told = [
+        call.args[0].value
+        for path in (ROOT / "pbxhub").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in ("log.warning", "log.error")
+    ]
+    page = (ROOT / "docs/operations/repair.md").read_text()
+    assert len(told) > 20
+    assert [one for one in told if f"`{one}`" not in page] == []
