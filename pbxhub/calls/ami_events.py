@@ -128,7 +128,8 @@ class AttendedTransfer(NamedTuple):
     """An attended transfer that succeeded.
 
     connected: whom each of the transferer's two lines was talking to. target: uniqueid of the new party, missing in
-    about one of five. to_application: completed while the new party still rings.
+    about one of five. to_application: completed while the new party still rings, or with an application of the
+    dialplan. second_exten: where the second line is in the dialplan.
     """
 
     time: float
@@ -138,6 +139,7 @@ class AttendedTransfer(NamedTuple):
     second_connected: str
     target: str
     to_application: bool
+    second_exten: str = ""
 
 
 class Pickup(NamedTuple):
@@ -386,6 +388,7 @@ def _attended_transfer(block: str, time: float) -> AttendedTransfer | None:
         number_of(block, "\nSecondTransfererConnectedLineNum: "),
         text_of(block, "\nTransferTargetUniqueid: "),
         text_of(block, "\nDestType: ") == "App",
+        text_of(block, "\nSecondTransfererExten: "),
     )
 
 

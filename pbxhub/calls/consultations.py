@@ -43,7 +43,7 @@ def consultation_of(call: TrackedCall, message: AttendedTransfer) -> Consultatio
         return Consultation(caller_line, roots, legs, party, party.number or _shown(message, swapped=False))
     dialled = next((dialled_number(root.name) for root in roots if root.local), "")
     swapped = caller_line != message.original.uniqueid
-    return Consultation(caller_line, roots, legs, None, _shown(message, swapped) or dialled)
+    return Consultation(caller_line, roots, legs, None, _shown(message, swapped) or dialled or _application(message))
 
 
 def _lines(call: TrackedCall, message: AttendedTransfer) -> tuple[str, str]:
@@ -94,3 +94,8 @@ def _party(call: TrackedCall, message: AttendedTransfer, legs: list[Channel], li
 def _shown(message: AttendedTransfer, swapped: bool) -> str:
     number = message.original_connected if swapped else message.second_connected
     return "" if number in _NO_NUMBER else number
+
+
+def _application(message: AttendedTransfer) -> str:
+    """The number of the application that the other line called: music, a conference."""
+    return "" if not message.to_application or message.second_exten in _NO_NUMBER else message.second_exten

@@ -8,7 +8,7 @@ from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.ringing import stop_ringing, stop_waiting
 from pbxhub.calls.sending_on import redirect
 from pbxhub.calls.state import Channel, HangupCause, TrackedCall
-from pbxhub.calls.talks import talkers
+from pbxhub.calls.talks import take_over, talkers
 
 _AT_ONCE = 0.2  # seconds after the last phone stopped ringing in which no caller hangs up
 
@@ -75,8 +75,8 @@ def on_hangup(live: LiveCalls, message: Hangup) -> None:
     if message.variables:
         keep_variables(call, message.variables)
     channel.ended, channel.cause = message.time, message.cause
-    if call.hop.early and message.uniqueid == call.party:
-        redirect(live, call, message.time)
+    if message.uniqueid == call.party:
+        _go_on_without_party(live, call, message.time)
     end_hold(live, call, channel, message.time)
     stop_waiting(call, channel)
     stop_ringing(live, call, channel)
@@ -86,6 +86,15 @@ def on_hangup(live: LiveCalls, message: Hangup) -> None:
         real = [other.ended for other in call.channels.values() if not other.plumbing]
         call.hangup_by = call.hangup_by or "pbx"
         live.end(call, max(real, default=message.time), "hangup")
+
+
+def _go_on_without_party(live: LiveCalls, call: TrackedCall, time: float) -> None:
+    """Nobody has transferred the caller whom this party has left: the dialplan has sent the caller on, or somebody has
+    joined their conversation or taken it over (Bridge and BridgeAdd of the dialplan, AMI Bridge)."""
+    if call.hop.early:
+        redirect(live, call, time)
+    elif call.phase == "talking":
+        take_over(live, call, time)
 
 
 def on_cdr(live: LiveCalls, message: Cdr) -> None:

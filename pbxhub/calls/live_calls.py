@@ -213,7 +213,7 @@ class LiveCalls:
         for linkedid in (goes.linkedid, *goes.aliases):
             self._alias(stays, linkedid)
         for channel in goes.channels.values():
-            channel.leg = False
+            channel.leg, channel.hop = False, channel.hop and stays.hop.number
         stays.channels |= goes.channels
         stays.real = stays.real or goes.real
         self._by_channel |= dict.fromkeys(_own(goes), stays)

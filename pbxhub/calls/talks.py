@@ -63,17 +63,28 @@ def connect(live: LiveCalls, call: TrackedCall, time: float) -> None:
     talks to nobody yet, so is whoever shares the caller's bridge without having been dialled."""
     if call.direction == "outgoing" and any(not other.left for other in talkers(live, call, call.party)):
         talk_again(call)  # *8 on a queue member: Asterisk 16 sends no DialEnd
-    if call.direction != "incoming" or call.phase == "over":
+    caller = call.channels.get(call.first)
+    if call.direction != "incoming" or call.phase == "over" or caller is None or caller.ended:
         return
     for uniqueid, hop in list(call.waiting.items()):
         leg = call.channels.get(uniqueid)
-        if leg is not None and leg.bridged:
+        if leg is not None and leg.bridged and call.phase == "talking" and not leg.bridge:
+            del call.waiting[uniqueid]  # Page: the first who answered has taken the call; others join the conference
+        elif leg is not None and leg.bridged:
             pickup(live, call, leg, hop, time)
     if call.phase != "talking":
-        for other in talkers(live, call, call.first):
-            if other.uniqueid != call.party:  # the one who transferred the caller may still be in the bridge
-                call.channels[other.uniqueid] = other
-                pickup(live, call, other, other.hop or call.hop.number, time)
+        take_over(live, call, time)
+
+
+def take_over(live: LiveCalls, call: TrackedCall, time: float) -> None:
+    """Whoever shares the caller's bridge now talks to the caller. The one who transferred the caller, or has left, may
+    still be in the bridge."""
+    if call.direction != "incoming":
+        return
+    for other in talkers(live, call, call.first):
+        if other.uniqueid != call.party:
+            call.channels[other.uniqueid] = other
+            pickup(live, call, other, other.hop or call.hop.number, time)
 
 
 def talkers(live: LiveCalls, call: TrackedCall, listener: str) -> list[Channel]:

@@ -1,7 +1,8 @@
 """The recordings in tests/traces: AMI streams of real Asterisk 16 and 22, reduced to the events the hub asks for.
 
 asterisk-VERSION.ami.gz holds all scenarios, each after a line "## name"; whole/ has three as they were recorded.
-expected.json gives the stages of each. more-*.ami.gz are of other dialplans, transfers and channel drivers.
+expected.json gives the stages of each. more-*.ami.gz are of other dialplans, transfers and channel drivers;
+more-suite-*.ami.gz re-enact situations of Asterisk's own test suite (docs/testing/situations.md).
 """
 
 import gzip
