@@ -119,7 +119,25 @@ def test_a_trunk_learnt_from_an_incoming_call_is_a_trunk_of_outgoing_calls_whate
     assert names_of(*came, *gone) == ["incoming.before", "incoming.after", "outgoing.before"]
 
 
-@pytest.mark.parametrize("technology", ["Message", "UnicastRTP", "MulticastRTP", "AudioSocket", "Snoop", "Surrogate"])
+def test_an_isdn_trunk_is_its_group_whatever_number_was_dialled() -> None:
+    came = {**NEW, "Channel": "DAHDI/i1/79161234567-2"}
+    own = {**NEW, "Channel": "PJSIP/101-00000008", "Uniqueid": "1795328662.8", "Linkedid": "1795328662.8"}
+    own |= {"Context": "from-internal", "CallerIDNum": "101", "Exten": "15551234"}
+    leg = {"DestChannel": "DAHDI/i1/15551234-3", "DestUniqueid": "1795328662.9", "DestLinkedid": own["Linkedid"]}
+    leg |= {"DestContext": "default", "DialString": "g1/15551234"}
+    fired = stages_of(
+        event("Newchannel", **came), event("Hangup", Timestamp=at(1), **CALLER, Cause="16"),
+        event("Newchannel", **own), event("DialBegin", **{**own, **leg, "Timestamp": at(3)}),
+    )  # fmt: skip
+    assert [(name, values["trunk"]) for name, _, values in fired] == [
+        ("incoming.before", "i1"), ("incoming.after", "i1"), ("outgoing.before", "i1"),
+    ]  # fmt: skip
+    assert fired[-1][2]["dst"] == "15551234"
+
+
+@pytest.mark.parametrize(
+    "technology", ["Message", "UnicastRTP", "MulticastRTP", "AudioSocket", "Snoop", "Surrogate", "CBRec"]
+)
 def test_plumbing_is_never_a_caller(technology: str) -> None:
     assert names_of(event("Newchannel", **{**NEW, "Channel": f"{technology}/ast_msg_queue-00000001"})) == []
 

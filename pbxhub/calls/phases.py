@@ -29,7 +29,8 @@ TABLE: Mapping[Phase, Mapping[Moment, Phase]] = {
         "arrives": "ringing", "departs": "ringing", "stays_inside": "ringing", "rings": "ringing",
         "is_answered": "talking", "is_sent_on": "sent_on", "is_over": "over",
     },
-    # Two parties talk. Enters: DialEnd ANSWER, UnParkedCall, AttendedTransfer to a party that has answered.
+    # Two parties talk.
+    # Enters: DialEnd ANSWER, UnParkedCall, AttendedTransfer to a party that has answered, UserEvent PBXHubPickup.
     # Leaves: the employee sends the caller on, or the last real channel hangs up.
     "talking": {
         "arrives": "talking", "departs": "ringing", "stays_inside": "talking", "rings": "talking",

@@ -63,6 +63,13 @@ def pickup(live: LiveCalls, call: TrackedCall, leg: Channel, hop: int, time: flo
     live.fire(call, "incoming.pickup", StageKey(hop, leg.number), time)
 
 
+def pickup_unseen(live: LiveCalls, call: TrackedCall, number: str, time: float) -> None:
+    """The caller talks to a party whose channel is not known, or who has none, such as a voice bot."""
+    _talk(call, Channel("", call.dst_channel, number, started=call.started), time)
+    call.hop.connected, call.extension = True, number
+    live.fire(call, "incoming.pickup", StageKey(call.hop.number, number), time)
+
+
 def talk_again(call: TrackedCall) -> None:
     """Another employee now talks to the outside party of an outgoing call."""
     if call.phase == "sent_on" and call.move("is_answered"):

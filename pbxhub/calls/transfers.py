@@ -3,9 +3,9 @@
 from pbxhub.calls.ami_events import AttendedTransfer, BlindTransfer, ParkedCall, Party, Pickup, UnParkedCall
 from pbxhub.calls.consultations import Consultation, consultation_of
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.pickups import pickup, talk_again
+from pbxhub.calls.pickups import pickup, pickup_unseen, talk_again
 from pbxhub.calls.sending_on import forward, leave, next_hop, ring_early
-from pbxhub.calls.state import Channel, SentOn, StageKey, TrackedCall
+from pbxhub.calls.state import Channel, SentOn, TrackedCall
 from pbxhub.calls.talks import talkers
 
 
@@ -97,11 +97,7 @@ def _join(live: LiveCalls, call: TrackedCall, found: Consultation, message: Atte
     elif found.roots and all(_was_refused(call, root) for root in found.roots):
         return  # the voicemail of whoever refused has taken the call
     else:
-        call.hop.connected, call.extension = True, found.to
-        call.party, call.hangup_by = "", ""  # the channel on which they talk is not known
-        call.move("is_answered")
-        call.talk_ended = 0.0
-        live.fire(call, "incoming.pickup", StageKey(call.hop.number, found.to), message.time)
+        pickup_unseen(live, call, found.to, message.time)
 
 
 def _was_refused(call: TrackedCall, root: Channel) -> bool:

@@ -4,6 +4,7 @@ UserEvents of the hub's own dialplan (asterisk-conf/), all on the caller's chann
 PBXHubEvaluationStart                              the evaluation menu begins: the conversation is over
 PBXHubEvaluation   Mark, CategoryNumber, CategoryMark   the caller's mark (EvaluationStart, Evaluation, Score too)
 PBXHubForward      To, Kind, From                  the dialplan sends the call on and AMI does not show it
+PBXHubPickup       By                              somebody without a channel, such as a voice bot, talks to the caller
 PBXHubVar          Name, Value                     a value for var.NAME; Name additional_number: digits pressed
 PBXHubScheme       Name                            route or IVR passed
 PBXHubDirection    Direction                       incoming, outgoing or internal, when the context does not show it
@@ -22,6 +23,7 @@ from pbxhub.calls.arrivals import arrive
 from pbxhub.calls.dispositions import OF_THE_DIALPLAN
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.phone_numbers import dialled_number
+from pbxhub.calls.pickups import pickup_unseen
 from pbxhub.calls.sending_on import forward, next_hop
 from pbxhub.calls.state import ForwardKind, SentOn, StageKey, TrackedCall
 
@@ -77,6 +79,12 @@ def _forward(live: LiveCalls, call: TrackedCall, message: UserEvent) -> None:
         forward(live, call, SentOn(KINDS[kind], source, to), call.hop.number, message.time)
 
 
+def _pickup(live: LiveCalls, call: TrackedCall, message: UserEvent) -> None:
+    by = clean(message.fields.get("By", ""))
+    if call.direction == "incoming" and by and call.phase != "over":
+        pickup_unseen(live, call, by, message.time)
+
+
 def _direction(live: LiveCalls, call: TrackedCall, message: UserEvent) -> None:
     """Settles the direction, unless it is settled already. An outgoing call becomes one with its first dial, which has
     the number."""
@@ -105,6 +113,7 @@ _HANDLERS: Mapping[str, Callable[[LiveCalls, TrackedCall, UserEvent], None]] = {
     "PBXHubVar": _variable,
     "PBXHubScheme": _scheme,
     "PBXHubForward": _forward,
+    "PBXHubPickup": _pickup,
     "PBXHubDirection": _direction,
     "PBXHubDisposition": _disposition,
 }

@@ -13,7 +13,7 @@ from pbxhub.paths import ASTERISK_CONF
 from pbxhub.testing.pbx.ami_stream import AmiStream
 from pbxhub.testing.pbx.asterisk import HUB_USER, Asterisk
 from pbxhub.testing.phones.softphone import Agent
-from pbxhub.testing.waiting import await_until
+from pbxhub.testing.waiting import await_until, wait
 from tests.support.watch import Watch
 
 pytestmark = pytest.mark.asterisk
@@ -199,6 +199,20 @@ def test_scheme_variables_forward_and_disposition_reach_the_hub(watch: Watch, ph
     assert "redirect" in [stage.values.get("forward_kind") for stage in watch.stages_so_far()]
     caller.dial("5550117")
     assert watch.calls(3)[2][-1].values["disposition"] == "VOICEMAIL"
+
+
+def test_the_dialplan_says_that_a_voice_bot_takes_the_call(watch: Watch, phone: Phone, outside: Phone) -> None:
+    employee, caller = phone(101), outside()
+    caller.dial("5550120")
+    employee.accept()
+    wait("500ms", employee, caller)  # answered comes before bridged
+    caller.hangup()
+    assert watch.story()[1:] == [
+        "incoming.pickup bot",
+        "incoming.forward redirect 101",
+        "incoming.pickup 101",
+        "incoming.after ANSWERED",
+    ]
 
 
 def test_the_dialplan_says_that_a_call_is_incoming(watch: Watch, phone: Phone) -> None:
