@@ -51,7 +51,7 @@ docs: $(READY) ## the documentation as a site, in .cache/site; a broken link is 
 	@$(BIN)/sphinx-build -q -W --keep-going -n -c docs . .cache/site && echo "file://$(CURDIR)/.cache/site/docs/index.html"
 
 bench: $(READY) packages ## speed and memory, beside something to compare with in the same run
-	@for bench in bench/*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+	@for bench in bench/*.py bench/scale; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
 
 bench-check: $(READY) packages ## fails when a delivery costs 20 % more CPU than bench/line.json says, beside a plain script
 	@$(BIN)/python bench/line.py --databases sqlite+postgresql --pbxs 1,10 --rates 40,400 --limit 0 --check bench/line.json
