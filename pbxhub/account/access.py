@@ -25,6 +25,7 @@ Right = Literal[
     "account.read", "webhooks.change", "connections.change", "deliveries.change", "employees.change", "numbers.change",
     "calls.order", "events.send", "dial_plan.change", "pbxs.change", "project.change", "alerts.change",
     "members.change", "keys.change", "audit.read", "content.remove",
+    "filters.change",
 ]  # fmt: skip
 
 
@@ -44,6 +45,7 @@ RIGHTS: dict[Right, Rule] = {
         "editor", "write", "Add, connect, test, change and delete connections; their secrets and tokens are never shown"
     ),
     "deliveries.change": Rule("editor", "write", "Mark failed deliveries as checked, send them again"),
+    "filters.change": Rule("editor", "write", "Save filters of lists for the project, delete them"),
     "content.remove": Rule("owner", "admin", "Remove the content of deliveries and calls for good"),
     "employees.change": Rule("editor", "write", "Add, change and delete employees"),
     "numbers.change": Rule("editor", "write", "Add, change and delete numbers"),

@@ -17,7 +17,7 @@ Action = Literal[
     "call called off", "call ordered", "calls from the CRM changed",
     "connection added", "connection changed", "connection connected",
     "connection deleted", "content removed", "dial plan changed", "employee added", "employee changed",
-    "employee deleted",
+    "employee deleted", "filter deleted", "filter saved",
     "failures checked", "failures put back", "invitation declined", "invitation withdrawn", "member added",
     "member changed", "member invited", "member removed", "number added", "number changed",
     "number deleted", "networks granted", "operator added", "operator removed", "password set", "project added",

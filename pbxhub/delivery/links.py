@@ -48,6 +48,10 @@ class Links:
     def call_card(self, call_id: UUID) -> str:
         return f"{self._url}/calls/{call_id}"
 
+    def saved_filter(self, project_id: int, filter_id: int) -> str:
+        """A list with a saved filter."""
+        return f"{self._url}/projects/{project_id}/filters/{filter_id}"
+
     def outcome(self, number: int) -> str:
         """The page that says what an outcome means and what helps."""
         return f"{self._url}/errors/{number}"

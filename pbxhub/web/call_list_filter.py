@@ -9,14 +9,13 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.call_filter import CallFilter
+from pbxhub.account.saved_filters import CALL_FIELDS
 from pbxhub.store.accounts import Employee
 from pbxhub.web.filter_fields import FieldReader
 from pbxhub.web.language import _
 
 DISPOSITIONS = ("ANSWERED", "NO ANSWER", "BUSY", "DECLINE", "FAILED", "NO-FORWARD", "PROPER", "REPEATED", "VOICEMAIL")
 DIRECTIONS = ("incoming", "outgoing", "internal")
-FIELDS = ("number", "direction", "disposition", "employee", "did", "talk_from", "talk_to", "recorded", "last", "from",
-          "to")  # fmt: skip
 HIDDEN = ("employee", "did", "talk_from", "talk_to", "recorded")
 """Those behind the button More filters."""
 
@@ -43,7 +42,7 @@ class CallListFilter:
 
 def calls_of_request(session: Session, access: Access) -> CallListFilter:
     """The filter in the address of the page. A value that is none ends the request with 400 and a sentence."""
-    given = {name: text for name in FIELDS if (text := request.args.get(name, "").strip())}
+    given = {name: text for name in CALL_FIELDS if (text := request.args.get(name, "").strip())}
     read = FieldReader(given)
     since, until = read.time_range(access.zone)
     employee = read.text("employee", _("Employee"))

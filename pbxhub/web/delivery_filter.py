@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.deliveries import Listed, listed
+from pbxhub.account.saved_filters import DELIVERY_FIELDS
 from pbxhub.delivery.outbox import Selection
 from pbxhub.sending.outcomes import OUTCOMES
 from pbxhub.store.delivery_rows import STATES
@@ -17,7 +18,6 @@ from pbxhub.web.language import _
 from pbxhub.web.paging import Page, page_size, read_uuid, uuid_key
 from pbxhub.webhooks.catalogue import STAGES
 
-FIELDS = ("state", "webhook", "stage", "outcome", "code", "number", "call", "last", "from", "to", "hour")
 _STATUSES = (0, *range(100, 1000))
 
 
@@ -45,7 +45,7 @@ class DeliveryFilter:
 
         A value that is none ends the request with 400 and a sentence that names the field.
         """
-        given = {name: text for name in FIELDS if (text := fields.get(name, "").strip())}
+        given = {name: text for name in DELIVERY_FIELDS if (text := fields.get(name, "").strip())}
         read, zone = FieldReader(given), access.zone
         hour, (since, until) = read.hour(), read.time_range(zone)
         call = read.text("call", _("Call id"))

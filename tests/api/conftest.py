@@ -28,6 +28,7 @@ from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.resends import Resend
+from pbxhub.store.saved_filters import SavedFilter
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.testing.receivers.mock_server import MockServer
@@ -107,7 +108,8 @@ def ids(hub: Served) -> dict[str, object]:
                             created_on=moment)  # fmt: skip
         resend = Resend(id=new_id(), **own, state="running", selection={"ids": []}, current_settings=False, rate=1,
                         total=0, queued=0, stepped_on=moment, created_on=moment)  # fmt: skip
-        session.add_all([event, order, resend])
+        saved = SavedFilter(**own, page="calls", name="f", fields={"number": "1"}, created_on=moment)
+        session.add_all([event, order, resend, saved])
         session.add(WebhookVersion(webhook_id=webhook.id, revision=1, name="CRM", stage="incoming.after",
                                    enabled=True, spec=spec, created_on=moment))  # fmt: skip
         session.flush()
@@ -121,7 +123,8 @@ def ids(hub: Served) -> dict[str, object]:
             "project_id": hub.project_id, "connection_id": connection.id, "pbx_id": hub.pbx_id,
             "number_id": number.id, "employee_id": employee.id, "event_id": event.id,
             "webhook_id": webhook.id, "revision": 1, "call_id": order.id, "delivery_id": delivery.id,
-            "resend_id": resend.id, "name": "new-lead", "subscriber_id": subscriber.id, "item_id": "slack",
+            "resend_id": resend.id, "filter_id": saved.id, "name": "new-lead", "subscriber_id": subscriber.id,
+            "item_id": "slack",
         }  # fmt: skip
 
 

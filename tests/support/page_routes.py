@@ -13,6 +13,7 @@ from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import NoticeTarget
+from pbxhub.store.saved_filters import SavedFilter
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.webhooks.connection_spec import ConnectionSpec
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
@@ -53,12 +54,13 @@ def one_of_everything(session: Session, people: People) -> dict[str, object]:
                         url="https://example.com/", headers=[], body=b"", created_on=now())  # fmt: skip
     version = WebhookVersion(webhook_id=hook.id, revision=1, name="w", stage=hook.stage, enabled=True, spec=spec,
                              created_on=now())  # fmt: skip
-    session.add_all([delivery, version])
+    saved = SavedFilter(project_id=project, page="calls", name="f", fields={"number": "1"}, created_on=now())
+    session.add_all([delivery, version, saved])
     session.flush()
     return {
         "project_id": project, "pbx_id": pbx.id, "call_id": call.id, "webhook_id": hook.id, "employee_id": employee.id,
         "number_id": number.id, "key_id": key.id, "delivery_id": delivery.id, "event_id": event.id,
-        "target_id": target.id,
+        "target_id": target.id, "filter_id": saved.id,
         "invitation_id": invitation.id, "connection_id": connection.id, "kind_name": "bearer",
         "name": "new-lead", "subscriber_id": subscriber.id, "revision": 1, "user_id": 2,
         "resend_id": uuid4(), "which": "deliveries", "kind": "csv", "item_id": "slack", "sign_in_id": 1,

@@ -18,6 +18,7 @@ from pbxhub.store.notices import Notice, NoticeTarget
 from pbxhub.store.ordered_calls import CHANNEL_PREFIX, OrderedCall
 from pbxhub.store.questions import Question
 from pbxhub.store.resends import Resend
+from pbxhub.store.saved_filters import SavedFilter
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.webhooks.connection_spec import ConnectionSpec, Extra, OAuth
 from pbxhub.webhooks.spec import Auth, Field, Filter, Parameter, RequestSpec, Steering, WebhookSpec
@@ -149,7 +150,8 @@ def _plant(hub: Served, session: Session, planted: Planted) -> None:
                     created_on=moment, error="")  # fmt: skip
     connection = Connection(**own, name="CRM", spec=_connection(planted), created_on=moment,
                             secret_sealed=VAULT.seal(planted.always()))  # fmt: skip
-    session.add_all([hook, employee, number, resend, behind, target, notice, connection])
+    saved = SavedFilter(**own, page="calls", name="f", fields={"number": "1"}, created_on=moment)
+    session.add_all([hook, employee, number, resend, behind, target, notice, connection, saved])
     session.flush()
     subscriber = Subscriber(resthook_id=hook.id, webhook_id=behind.id, created_on=moment,
                             target_url=f"https://crm.example.com/?token={secret()}")  # fmt: skip
@@ -163,6 +165,7 @@ def _plant(hub: Served, session: Session, planted: Planted) -> None:
         "kind": ["csv", "jsonl"], "target_id": [target.id], "key_id": [1], "user_id": [1], "sign_in_id": [1],
         "connection_id": [connection.id], "kind_name": ["bearer"], "number": [3],
         "version": ["0"], "filename": ["app.css"], "token": ["x"],
+        "filter_id": [saved.id],
     }  # fmt: skip
 
 

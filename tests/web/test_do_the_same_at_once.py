@@ -20,6 +20,7 @@ from pbxhub.store.api import Resthook, Subscriber
 from pbxhub.store.connections import Connection
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ordered_calls import DialPlan, OrderedCall
+from pbxhub.store.saved_filters import SavedFilter
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec, dump_spec
@@ -62,6 +63,9 @@ CASES = {
     "an analysis": Case(StageEvent, "PUT", f"{API}/calls/{{call}}/analysis", {"analysis": "well"}, each=True),
     "an employee by API": Case(Employee, "POST", f"{API}/employees", {"extension": "201", "name": "Ann"}),
     "an employee changed by API": Case(Employee, "PATCH", f"{API}/employees/{{employee}}", {"name": "Anna"}),
+    "a saved filter": Case(
+        SavedFilter, "POST", f"{API}/filters", {"page": "calls", "name": "Missed", "query": {"direction": "incoming"}}
+    ),
     "a number by API": Case(Number, "POST", f"{API}/numbers", {"pbx_id": "{pbx}", "did": "380445550001"}),
     "a dial plan": Case(DialPlan, "PATCH", f"{API}/pbxs/{{pbx}}/dial-plan", {"ring_seconds": 20}),
     "a REST hook": Case(Resthook, "POST", f"{API}/resthooks", {"name": "new-deal"}),

@@ -37,7 +37,7 @@ VIEWER = {
     "pbxs.detail", "pbxs.dial_plan", "pbxs.state", "people.employees", "numbers.index", "members.index",
     "webhooks.index", "webhooks.detail", "webhooks.health", "webhooks.history", "steering.index", "connections.index",
     "connections.detail", "search.index", "resthooks.index",
-    "unsent.index",
+    "unsent.index", "saved_filters.save", "saved_filters.go", "saved_filters.remove",
 }  # fmt: skip
 EDITOR = {
     "people.employee", "people.remove", "numbers.number", "numbers.remove", "errors.checked", "errors.preview_send",

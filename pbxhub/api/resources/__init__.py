@@ -2,6 +2,7 @@
 
 from pbxhub.api.resources import (  # noqa: F401 - their routes are on those of webhooks and calls
     replays,
+    saved_filters,
     unsent,
     webhook_files,
     webhook_sets,

@@ -1,6 +1,6 @@
 """The fields that programs send and get. The OpenAPI document is generated from these."""
 
-from pbxhub.api.schemas.account import DialPlan, Employee, Number, Pbx, PbxFinding, Project, StrangeContext
+from pbxhub.api.schemas.account import DialPlan, Employee, Number, Pbx, PbxFinding, Project, SavedFilter, StrangeContext
 from pbxhub.api.schemas.base import LARGEST_ID, Paging, Problem, ProblemError, given, page_of, text, times
 from pbxhub.api.schemas.calls import (
     Analysis,
@@ -138,6 +138,7 @@ __all__ = [
     "ResendOne",
     "Resthook",
     "Sample",
+    "SavedFilter",
     "SentAfterAll",
     "SetNamed",
     "SigningKey",

@@ -4,7 +4,8 @@ from marshmallow import Schema, fields, validate
 
 from pbxhub.account.dial_plans import LONGEST, RANGES
 from pbxhub.account.projects import RANGES as PROJECT_RANGES
-from pbxhub.api.schemas.base import LARGEST_ID, given, ranged, ruled, times
+from pbxhub.account.saved_filters import FIELDS, LONGEST_NAME, LONGEST_VALUE
+from pbxhub.api.schemas.base import LARGEST_ID, given, ranged, ruled, text, times
 from pbxhub.steering.number_rules import MOST_RULES
 from pbxhub.webhooks.working_time import MOST_HOLIDAYS, MOST_HOURS
 
@@ -89,6 +90,20 @@ class Number(Schema):
     pbx_id = fields.Integer(required=True, validate=validate.Range(1, LARGEST_ID))
     did = ruled(80, least=1, required=True)
     label = ruled(200)
+
+
+class SavedFilter(Schema):
+    """What a list of the pages is narrowed by. A filter of the same name and list is replaced."""
+
+    id = fields.Integer(dump_only=True)
+    page = fields.String(required=True, validate=validate.OneOf(list(FIELDS)))
+    name = ruled(LONGEST_NAME, least=1, required=True)
+    query = fields.Dict(
+        keys=fields.String(), values=text(LONGEST_VALUE), required=True, attribute="fields",
+        **given("names and values as the address of that page has them"),
+    )  # fmt: skip
+    url = fields.String(dump_only=True, **given("the short link"))
+    created_on = times(dump_only=True)
 
 
 class Employee(Schema):

@@ -27,6 +27,7 @@ from pbxhub.account.deliveries import sent_since
 from pbxhub.account.names import choices, names_of
 from pbxhub.account.omitted import omitted, send_after_all
 from pbxhub.account.refusals import ConflictError
+from pbxhub.account.saved_filters import saved_filters
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.web.call_list_filter import DIRECTIONS, DISPOSITIONS, calls_of_request
@@ -56,7 +57,7 @@ def index(project_id: int) -> ResponseReturnValue:
         names = names_of(session, project_id, (*page.rows, *(one for one, _ in live)))
         return render_template(
             "calls/index.html", page=page, live=live, wanted=wanted, dispositions=DISPOSITIONS, names=names,
-            choices=choices(session, access),
+            choices=choices(session, access), saved=saved_filters(session, access, "calls"),
         )  # fmt: skip
 
 

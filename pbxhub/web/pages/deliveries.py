@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from pbxhub.account.deliveries import attempts_of, calls_of, count_newer, delivery_of, sent_since, webhook_names
 from pbxhub.account.delivery_details import details_of
 from pbxhub.account.names import names_of
+from pbxhub.account.saved_filters import saved_filters
 from pbxhub.web.delivery_filter import DeliveryFilter
 from pbxhub.web.page_access import enter
 from pbxhub.web.paging import read_uuid
@@ -33,6 +34,7 @@ def index(project_id: int) -> ResponseReturnValue:
             sending=sent_since(session, [row.delivery for row in page.rows], access.now),
             webhooks=webhook_names(session, access),
             choosing=access.may("content.remove"),
+            saved=saved_filters(session, access, "deliveries"),
         )
 
 

@@ -20,6 +20,7 @@ from pbxhub.account.resending import (
     stop_sending,
     unmark_checked,
 )
+from pbxhub.account.saved_filters import saved_filters
 from pbxhub.account.statistics import deliveries_of_day, paused, problems, waiting
 from pbxhub.delivery.outbox import Selection, count_by_webhook
 from pbxhub.web.delivery_filter import DeliveryFilter
@@ -47,6 +48,7 @@ def index(project_id: int) -> ResponseReturnValue:
             wanted=wanted,
             names=names_of(session, project_id, calls_of(page.rows)),
             sending={},
+            saved=saved_filters(session, access, "errors"),
             webhooks=webhook_names(session, access),
             problems=problems(session, project_id),
             resends=all_sending(session, access),

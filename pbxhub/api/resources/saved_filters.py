@@ -1,0 +1,51 @@
+"""Filters of lists that are saved for the project."""
+
+from typing import Any
+
+from flask import request
+
+from pbxhub.account.access import Access
+from pbxhub.account.saved_filters import delete_filter, filter_of, save_filter, saved_filters
+from pbxhub.api import schemas
+from pbxhub.api.authentication import enter, needs
+from pbxhub.api.problems import accepted
+from pbxhub.api.resources.account import account
+from pbxhub.store.saved_filters import SavedFilter
+from pbxhub.wsgi.current import reading, writing
+
+
+@account.get("/filters")
+@account.response(200, schemas.page_of(schemas.SavedFilter))
+@needs("account.read")
+def filters() -> Any:
+    """The saved filters of the project; those of its members are their own."""
+    with reading() as session:
+        access = enter(session)
+        return {"items": [_shown(access, row) for row in saved_filters(session, access)], "next": None}
+
+
+@account.post("/filters")
+@account.arguments(schemas.SavedFilter)
+@account.response(201, schemas.SavedFilter)
+@needs("filters.change")
+def add_filter(data: dict[str, Any]) -> Any:
+    """Saves a filter for the project; one of the same name and list is replaced."""
+    with writing() as session:
+        access = enter(session)
+        row = accepted(save_filter(session, access, data["page"], data["name"], data["fields"], shared=True))
+        return _shown(access, row), {"Location": f"{request.script_root}/filters/{row.id}"}
+
+
+@account.delete("/filters/<int:filter_id>")
+@account.response(204)
+@needs("filters.change")
+def remove_filter(filter_id: int) -> None:
+    """Deletes a saved filter of the project."""
+    with writing() as session:
+        access = enter(session)
+        delete_filter(session, access, filter_of(session, access, filter_id))
+
+
+def _shown(access: Access, row: SavedFilter) -> dict[str, Any]:
+    known = {name: getattr(row, name) for name in ("id", "page", "name", "fields", "created_on")}
+    return {**known, "url": access.hub.context.links.saved_filter(access.project.id, row.id)}

@@ -1,0 +1,63 @@
+"""Saved filters: save the current one of a list, go to one by its short link, delete one."""
+
+from typing import Any
+
+from flask import Blueprint, flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+
+from pbxhub.account.refusals import NotAllowedError
+from pbxhub.account.saved_filters import FIELDS, delete_filter, filter_of, save_filter
+from pbxhub.web.language import _, said
+from pbxhub.web.page_access import enter
+from pbxhub.wsgi.current import reading, writing
+
+pages = Blueprint("saved_filters", __name__, url_prefix="/projects/<int:project_id>/filters")
+
+
+@pages.post("")
+def save(project_id: int) -> ResponseReturnValue:
+    """Saves the filter of a list under a name."""
+    form, page = request.form, request.form.get("page", "")
+    given = {name: form[name] for name in FIELDS.get(page, ()) if form.get(name)}
+    with writing() as session:
+        access = enter(session, project_id)
+        try:
+            saved = save_filter(session, access, page, form.get("name", ""), given, shared=form.get("shared") == "1")
+        except NotAllowedError as error:
+            flash(said(error.sentence), "error")
+        else:
+            if isinstance(saved, list):
+                flash(said(saved[0].text), "error")
+            else:
+                flash(_("Saved."))
+    return redirect(_list(project_id, page, given))
+
+
+@pages.get("/<int:filter_id>")
+def go(project_id: int, filter_id: int) -> ResponseReturnValue:
+    """The short link: to the list with this filter."""
+    with reading() as session:
+        row = filter_of(session, enter(session, project_id), filter_id)
+        return redirect(_list(project_id, row.page, row.fields))
+
+
+@pages.post("/<int:filter_id>/delete")
+def remove(project_id: int, filter_id: int) -> ResponseReturnValue:
+    """Deletes one."""
+    with writing() as session:
+        access = enter(session, project_id)
+        row = filter_of(session, access, filter_id)
+        page = row.page
+        try:
+            delete_filter(session, access, row)
+        except NotAllowedError as error:
+            flash(said(error.sentence), "error")
+        else:
+            flash(_("Deleted."))
+    return redirect(_list(project_id, page, {}))
+
+
+def _list(project_id: int, page: str, given: dict[str, str]) -> str:
+    """The address of a list with its filter."""
+    query: dict[str, Any] = {name: value for name, value in given.items() if name in FIELDS.get(page, ())}
+    return url_for(f"{page if page in FIELDS else 'calls'}.index", project_id=project_id, **query)

@@ -1,0 +1,74 @@
+"""A member saves the filter of a list under a name, for oneself or for the project, and comes back by a short link."""
+
+import re
+from collections.abc import Callable
+
+from sqlalchemy import select
+
+from pbxhub.account import saved_filters
+from pbxhub.store.accounts import AuditEntry
+from pbxhub.store.saved_filters import SavedFilter
+from pbxhub.store.session import Database
+from pbxhub.wsgi.current import now
+from tests.support.people import Browser, People
+
+SignedIn = Callable[[str], Browser]
+MISSED = {"page": "calls", "name": "Missed", "disposition": "NO ANSWER", "last": "7d"}
+
+
+def links(browser: Browser, address: str) -> list[str]:
+    return re.findall(r'href="(/projects/\d+/filters/\d+)"', browser.get(address).text)
+
+
+def test_a_filter_of_ones_own_is_seen_by_nobody_else(database: Database, people: People, signed_in: SignedIn) -> None:
+    root, viewer, editor = f"/projects/{people.project}", signed_in("viewer"), signed_in("editor")
+    assert "Save this filter as" not in viewer.get(f"{root}/calls").text
+    assert "Save this filter as" in viewer.get(f"{root}/calls?last=7d").text
+    assert "Saved." in viewer.post(f"{root}/filters", MISSED, follow_redirects=True).text
+    (link,) = links(viewer, f"{root}/calls")
+    assert viewer.get(link).location == f"{root}/calls?disposition=NO+ANSWER&last=7d"
+    assert links(viewer, f"{root}/deliveries") == links(editor, f"{root}/calls") == []
+    assert [editor.get(link).status_code, editor.post(f"{link}/delete").status_code] == [404, 404]
+    assert "Deleted." in viewer.post(f"{link}/delete", follow_redirects=True).text
+    assert links(viewer, f"{root}/calls") == []
+
+
+def test_a_filter_of_the_project_is_everybodys_and_an_editor_keeps_it(
+    database: Database, people: People, signed_in: SignedIn
+) -> None:
+    root, viewer, editor = f"/projects/{people.project}", signed_in("viewer"), signed_in("editor")
+    shared = {"page": "errors", "name": "Slow", "outcome": "deadline", "shared": "1"}
+    refused = viewer.post(f"{root}/filters", shared, follow_redirects=True)
+    assert "save filters for yourself only" in refused.text
+    editor.post(f"{root}/filters", shared)
+    editor.post(f"{root}/filters", {**shared, "outcome": "connect"})  # the same name: replaced
+    (link,) = links(viewer, f"{root}/errors")
+    assert viewer.get(link).location == f"{root}/errors?outcome=connect"
+    assert "your own filters only" in viewer.post(f"{link}/delete", follow_redirects=True).text
+    assert signed_in("stranger").get(link).status_code == 404
+    editor.post(f"{link}/delete")
+    with database.read() as session:
+        actions = session.scalars(select(AuditEntry.action).order_by(AuditEntry.id)).all()
+    assert actions == ["filter saved", "filter saved", "filter deleted"]
+
+
+def test_what_cannot_be_saved_is_refused_with_a_sentence(
+    database: Database, people: People, signed_in: SignedIn
+) -> None:
+    root, viewer = f"/projects/{people.project}", signed_in("viewer")
+    with database.write() as session:
+        session.add_all(
+            SavedFilter(project_id=people.project, user_id=1, page="calls", name=f"f{number}", fields={"number": "1"},
+                        created_on=now())
+            for number in range(saved_filters.MOST)
+        )  # fmt: skip
+    for form, sentence in (
+        (MISSED, "There are 50 saved filters already."), ({**MISSED, "name": " "}, "This is empty."),
+        ({"page": "calls", "name": "x"}, "This filter is empty."),
+        ({**MISSED, "last": "x" * 151}, "A value is too long."),
+        ({"page": "none", "name": "x", "last": "7d"}, "This filter is empty."),
+    ):  # fmt: skip
+        assert (
+            sentence in viewer.post(f"{root}/filters", form, follow_redirects=False).text
+            or sentence in viewer.get(f"{root}/members").text
+        )
