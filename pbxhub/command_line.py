@@ -15,9 +15,9 @@ T = TypeVar("T")
 def by_command_line(hub: "OpenHub") -> "HubAccess":
     """The person on the server, with the rights of an operator."""
     from pbxhub.account.access import CommandLine, HubAccess
-    from pbxhub.services import app
+    from pbxhub.services import installation
 
-    return HubAccess(CommandLine(), app(hub).extensions["pbxhub"], operator=True)
+    return HubAccess(CommandLine(), installation(hub), operator=True)
 
 
 def accepted(found: "T | Refusal | list[Refusal]") -> T:

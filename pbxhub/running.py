@@ -15,14 +15,10 @@ import click
 import structlog
 
 from pbxhub import __version__
-from pbxhub.account.first_owner import first_setup
 from pbxhub.delivery.context import open_context
 from pbxhub.delivery.outbox import prune
 from pbxhub.delivery.outbox.prune import Pruned
 from pbxhub.delivery.wakeup import wake_trouble
-from pbxhub.demo.demo_project import retire_demo
-from pbxhub.demo.receiver import describe
-from pbxhub.demo.run_demo import showing
 from pbxhub.hub_database import database_of
 from pbxhub.opening import OpenHub, open_hub
 from pbxhub.services import (
@@ -49,6 +45,8 @@ Service = Callable[[OpenHub], AbstractContextManager[None]]
 
 def run_all(demo: bool) -> None:
     """Everything in one process. demo: with the built-in PBX and receiver."""
+    from pbxhub.demo.demo_project import retire_demo
+
     hub = open_hub(migrating=True)
     with ExitStack() as stack:
         if demo:
@@ -61,6 +59,9 @@ def run_all(demo: bool) -> None:
 
 def run_pages() -> None:
     """The pages and the API, in two processes."""
+    import pbxhub.api
+    import pbxhub.web  # noqa: F401  the processes share the memory of what is loaded before they are forked
+
     hub = open_hub()
     settings = hub.settings
     with _port_named(settings):
@@ -94,6 +95,9 @@ def _serve_pages(settings: Settings, vault: Vault, listening_on: socket.socket, 
 
 
 def _with_demo(hub: OpenHub, stack: ExitStack) -> OpenHub:
+    from pbxhub.demo.receiver import describe
+    from pbxhub.demo.run_demo import showing
+
     port = hub.settings.port + 1
     if port > 65535:
         raise click.ClickException("PBXHUB_PORT: the demo's receiver uses the next port as well; give 65534 or less")
@@ -149,6 +153,8 @@ def _answering_if_free(hub: OpenHub) -> Iterator[None]:
 
 
 def _show_addresses(hub: OpenHub) -> None:
+    from pbxhub.account.first_owner import first_setup
+
     click.echo(f"pbxhub {__version__} at {hub.settings.public_url}")
     setup = first_setup(hub.settings, hub.context.database, datetime.now(UTC))
     if setup.sentence:

@@ -7,13 +7,13 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import structlog
-from flask import Flask
 from prometheus_client import REGISTRY, start_http_server
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -22,10 +22,7 @@ from pbxhub.agi.conversation import Shared
 from pbxhub.agi.recorder import Recorder
 from pbxhub.agi.server import BACKLOG, MOST_CALLS, Server
 from pbxhub.ami.listener import listen
-from pbxhub.ami.pbx_check import check_row
-from pbxhub.ami.pbx_rows import pbx_row
 from pbxhub.ami.publisher import Publisher
-from pbxhub.api import install as install_api
 from pbxhub.database_url import database_places
 from pbxhub.delivery.background_jobs import GUARD_EVERY, BackgroundJobs
 from pbxhub.delivery.call_rows import Reports
@@ -38,7 +35,6 @@ from pbxhub.delivery.prepare import Prepared
 from pbxhub.delivery.renewals import RenewalMetrics
 from pbxhub.delivery.watch_metrics import ListenerMetrics, WatchMetrics
 from pbxhub.delivery.worker import Worker
-from pbxhub.http_server import serving
 from pbxhub.opening import OpenHub
 from pbxhub.sending.address_guard import AddressGuard, Endpoint, endpoints
 from pbxhub.sending.engine import Engine
@@ -49,7 +45,13 @@ from pbxhub.store.agi_tokens import Tokens
 from pbxhub.store.database_errors import reason
 from pbxhub.store.listeners import LeaseTokens
 from pbxhub.tracing import tracing
-from pbxhub.web import create_app
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from pbxhub.account.installation import Installation
+    from pbxhub.finding import Finding
+    from pbxhub.store.accounts import Pbx
 
 _GUARD_LASTS = 300.0  # seconds
 _THREADS = 16  # of the pages and the API, per process; event streams may use half of them
@@ -67,23 +69,36 @@ def collect_seldom() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def app(hub: OpenHub) -> Flask:
-    """The Flask application: the pages and the API."""
-    settings = hub.settings
-    pages_app = create_app(
-        settings,
-        hub.context,
-        guard_of=lambda: guard(hub),
-        mail=settings.mail,
-        check_pbx=lambda pbx, operator: check_row(pbx_row(pbx, hub.context.vault), operator),
-    )
+def app(hub: OpenHub) -> "Flask":
+    """The Flask application: the pages and the API. Loading them takes more time and memory than all other parts."""
+    from pbxhub.api import install as install_api
+    from pbxhub.web import create_app
+
+    of_hub = installation(hub)
+    pages_app = create_app(hub.settings, hub.context, of_hub.guard, of_hub.mail, of_hub.check_pbx)
     install_api(pages_app, _THREADS)
     return pages_app
+
+
+def installation(hub: OpenHub) -> "Installation":
+    """What the rules of the account use of the hub."""
+    from pbxhub.account.installation import Installation
+    from pbxhub.ami.pbx_check import check_row
+    from pbxhub.ami.pbx_rows import pbx_row
+
+    def check_pbx(pbx: "Pbx", operator: bool) -> "Sequence[Finding]":
+        return check_row(pbx_row(pbx, hub.context.vault), operator)
+
+    return Installation(
+        hub.settings, hub.context, lambda: guard(hub), Sender(AddressGuard()), hub.settings.mail, check_pbx
+    )
 
 
 @contextmanager
 def pages(hub: OpenHub, listening_on: socket.socket | None = None) -> Iterator[None]:
     """Serves the pages on a bound socket or on a new one. Raises OSError when the port is in use."""
+    from pbxhub.http_server import serving
+
     listening_on = listening_on or bound(hub.settings.bind, hub.settings.port)
     with serving(app(hub), listening_on, threads=_THREADS, name="pages"):
         yield

@@ -158,7 +158,7 @@ def test_deliveries_go_on_while_a_rotation_is_killed_and_run_again(
     world: World, database_url: str, tmp_path: Path
 ) -> None:
     with Receiver() as receiver, working(world.database):
-        fill(world, 40, receiver.url)
+        fill(world, 10, receiver.url)
         fill_others(world, 3000)
         stop, calls = threading.Event(), []
 
@@ -183,7 +183,7 @@ def test_deliveries_go_on_while_a_rotation_is_killed_and_run_again(
         assert "every stored secret is encrypted with it now" in said
         stop.set()
         calling.join()
-        await_until(lambda: receiver.count == 40 * len(calls), "100s")
+        await_until(lambda: receiver.count == 10 * len(calls), "100s")
         assert {request.header("authorization") for request in receiver.requests} == {"Bearer token"}
     assert "" not in opened_by(world.database, NEW)
     assert check_key(world.database, NEW, "")

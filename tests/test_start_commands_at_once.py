@@ -73,5 +73,18 @@ def test_a_check_loads_neither_alembic_nor_what_webhooks_are_made_of() -> None:
     assert loaded & ({"alembic", "mako"} | made) == set()
 
 
+def test_listener_worker_and_agi_load_no_pages() -> None:
+    """They took 28 MB of every process, and two fifths of its time to start."""
+    assert modules_loaded_by("import pbxhub.running") & (PAGES | {"pbxhub.web", "pbxhub.api", "pbxhub.demo"}) == set()
+
+
+def test_a_pbx_is_added_without_the_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PBXHUB_DATA_DIR", str(tmp_path))
+    code = "from pbxhub.cli import main; main(sys.argv[1:], standalone_mode=False)"
+    add = ("pbx", "add", "--host", "pbx.example.com", "--username", "hub", "--secret", "s3cret")
+    modules_loaded_by(code, "migrate")
+    assert loaded_by(code, *add) & PAGES == set()
+
+
 def test_what_opens_a_hub_and_does_not_migrate_it_loads_no_alembic() -> None:
     assert "alembic" not in modules_loaded_by("import pbxhub.opening")
