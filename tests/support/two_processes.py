@@ -10,11 +10,8 @@ TWO_PROCESSES = "two processes"
 
 
 def here_and_in_two_processes(fixture: str) -> pytest.MarkDecorator:
-    """The test runs in this process on both databases, and once more with what the fixture starts: two processes."""
-    places = [
-        ("sqlite", "here"), ("postgresql", "here"),
-        pytest.param("postgresql", TWO_PROCESSES, marks=pytest.mark.slow),
-    ]  # fmt: skip
+    """The test runs in this process on SQLite, and with what the fixture starts on PostgreSQL: two processes."""
+    places = [("sqlite", "here"), ("postgresql", TWO_PROCESSES)]
     return pytest.mark.parametrize(("database_url", fixture), places, indirect=True)
 
 
