@@ -77,6 +77,24 @@ def test_a_transfer_heard_from_the_consultation_on_is_told_once(version: str, en
     assert [f"{stage.name.removeprefix('incoming.')} {stage.key}".strip() for stage in told] == stages
 
 
+@pytest.mark.parametrize(("version", "end"), [("more-16", 14), ("more-22", 14), ("more-16", 24), ("more-22", 24)])
+def test_a_three_way_talk_heard_from_the_consultation_on_never_sends_the_caller_to_the_caller(
+    version: str, end: int
+) -> None:
+    told = [stage for report in with_gap(version, "atx_three", 0, end) for stage in report.stages]
+    assert not {stage.key for stage in told if stage.name != "incoming.before"} - {"", "101", "102"}
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "end"), [("more-16", "att_out_gosub_16", 12), ("more-22", "att_out_gosub", 10)]
+)
+def test_a_trunk_that_is_being_consulted_when_the_hub_comes_back_is_no_employee(
+    version: str, name: str, end: int
+) -> None:
+    told = [stage for report in with_gap(version, name, 0, end) for stage in report.stages]
+    assert "5" not in {stage.key for stage in told}  # the endpoint is trunk-5-b
+
+
 @pytest.mark.parametrize("application", ["AppDial", "AppQueue"])
 def test_a_call_taken_by_a_colleague_in_a_gap_has_rung_the_phone_that_was_dialled(application: str) -> None:
     """Status has the number that the colleague dialled, *8, and the one by which the phone was dialled."""

@@ -40,10 +40,12 @@ def consultation_of(call: TrackedCall, message: AttendedTransfer) -> Consultatio
     legs = [leg for leg in call.channels.values() if _is_consulted(call, leg, roots)]
     party = _party(call, message, legs, line)
     if party is not None:
-        return Consultation(caller_line, roots, legs, party, party.number or _shown(message, swapped=False))
+        return Consultation(caller_line, roots, legs, party, party.number or _shown(call, message, swapped=False))
     dialled = next((dialled_number(root.name) for root in roots if root.local), "")
     swapped = caller_line != message.original.uniqueid
-    return Consultation(caller_line, roots, legs, None, _shown(message, swapped) or dialled or _application(message))
+    return Consultation(
+        caller_line, roots, legs, None, _shown(call, message, swapped) or dialled or _application(message)
+    )
 
 
 def _lines(call: TrackedCall, message: AttendedTransfer) -> tuple[str, str]:
@@ -91,9 +93,10 @@ def _party(call: TrackedCall, message: AttendedTransfer, legs: list[Channel], li
     return None
 
 
-def _shown(message: AttendedTransfer, swapped: bool) -> str:
+def _shown(call: TrackedCall, message: AttendedTransfer, swapped: bool) -> str:
+    """The number that the other line shows; after a three-way conversation it is the caller's."""
     number = message.original_connected if swapped else message.second_connected
-    return "" if number in _NO_NUMBER else number
+    return "" if number in (*_NO_NUMBER, call.caller) else number
 
 
 def _application(message: AttendedTransfer) -> str:

@@ -141,11 +141,17 @@ def _join(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: fl
     for status in group:
         keep_variables(call, {name: status.variables[name] for name in _TELLING & status.variables.keys()})
         channel = live_calls.adopt(call, status.channel, _started(status, now))
-        if channel is not None and channel.outside and not channel.hop and channel.uniqueid != call.first:
-            channel.number = _whom(call, status)
+        if channel is not None and not channel.hop and channel.uniqueid != call.first:
+            channel.outside = channel.outside or _dialled_out(live_calls, channel, status)
+            channel.number = _whom(call, status) if channel.outside else channel.number
         if channel is not None and channel.local and not channel.hop and status.application in _DIALLED:
             channel.hop, channel.parent = call.hop.number, call.first
     return call
+
+
+def _dialled_out(live_calls: LiveCalls, channel: Channel, status: Status) -> bool:
+    """Whether a trunk was dialled whose channel is in a context of FreePBX's subroutines."""
+    return status.application in _DIALLED and not channel.plumbing and endpoint_of(channel.name) in live_calls.trunks
 
 
 def _whom(call: TrackedCall, status: Status) -> str:
@@ -169,6 +175,7 @@ def _begin(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: f
     call.agent = first.application == _AGENT
     if channel is not None and not channel.plumbing and _comes_in(live_calls, call, first):
         channel.outside, channel.number = True, call.caller
+        live_calls.learn_trunk(endpoint_of(channel.name))
         arrive(live_calls, call, started)
     return call
 

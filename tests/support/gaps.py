@@ -8,7 +8,7 @@ from pbxhub.calls.ami_events import Message, Status, parse
 from pbxhub.calls.replay import blocks
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
-from tests.support.recordings import scenarios
+from tests.support.recordings import more, scenarios
 
 CHANNEL_HEADERS = ("Channel", "ChannelStateDesc", "CallerIDNum", "CallerIDName", "ConnectedLineNum", "Context", "Exten")
 
@@ -72,8 +72,9 @@ class Pbx:
 
 @cache
 def heard(version: str, name: str) -> tuple[tuple[Message, tuple[Status, ...]], ...]:
-    """Each message of a recording with the channels that live after it."""
-    told = [block for block, _ in blocks(scenarios(version)[name])]
+    """Each message of a recording with the channels that live after it. version: 16, 22, or the name of a more file."""
+    lines = more()[f"{version}/{name}"] if version.startswith("more") else scenarios(version)[name]
+    told = [block for block, _ in blocks(lines)]
     rows = [headers for headers in map(headers_of, told) if headers["Event"] == "CEL"]
     pbx = Pbx({row["UniqueID"]: row["Application"] for row in rows if row["Application"] not in ("", "AppDial")})
     found = []
