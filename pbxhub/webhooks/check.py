@@ -122,6 +122,8 @@ def advice(spec: WebhookSpec, stage: str) -> list[FieldError]:
         notes.append(
             FieldError("url", say("is not encrypted: anyone on the network path can read it; use https:// if you can"))
         )
+    if not any("<<" in text for _path, text in _templates(spec.request)):
+        notes.append(FieldError("", say("Nothing about the call is sent yet: add a parameter under What is sent.")))
     return notes + lint_ga4(spec)
 
 
