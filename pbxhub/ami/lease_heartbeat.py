@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 import psycopg
@@ -21,6 +22,7 @@ from pbxhub.store.session import Database
 # seconds that a PBX is heard for another listener: it takes the lease at its next beat, looks into CEL for 2, and waits
 # 10 for the answer to its login
 LONGEST_HANDOVER = 15.0
+LONGEST_STOP = 5.0  # the same when this process is to stop: systemd and Docker kill one that does not
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
@@ -45,6 +47,7 @@ class LeaseHeartbeat:
         # PBXs that this process has or may take; None before the first beat. On SQLite it has all that are enabled
         self._reach: frozenset[int] | None = frozenset() if database.is_sqlite else None
         self._handing: dict[int, tuple[int, float]] = {}  # given away, still heard: token, and until when (monotonic)
+        self._is_leaving = False
         self._steady_since = self._beaten = 0.0  # time.monotonic()
         # of its own: the threads that everybody uses may all wait for the database
         self._thread = ThreadPoolExecutor(1, "heartbeat")
@@ -68,6 +71,20 @@ class LeaseHeartbeat:
     def out_of_reach(self, pbx_id: int) -> bool:
         """Whether another listener has the PBX, or nobody may listen to it: it is disabled or deleted."""
         return self._reach is not None and pbx_id not in self._reach
+
+    async def hand_over(self) -> None:
+        """Before a stop: the others take all PBXs, and this process hears them until they have tried to log in, or for
+        LONGEST_STOP. Returns at once if there are no others."""
+        try:
+            if not self.tokens or not await asyncio.wait_for(self._in_thread(self._leave_to_others), 2.0):
+                return
+        except (psycopg.Error, TimeoutError):  # the stages of a hub whose database is away go into a file, in time
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LONGEST_STOP):
+                while self.tokens:
+                    self.changed.clear()
+                    await self.changed.wait()
 
     async def close(self) -> None:
         """Releases everything."""
@@ -95,7 +112,20 @@ class LeaseHeartbeat:
             self._disconnect()
             raise
 
+    def _leave_to_others(self) -> bool:
+        leases = self._connected()
+        sight = leases.look()
+        if sight.settled <= {self._id}:
+            return False
+        until = time.monotonic() + LONGEST_STOP
+        self._handing |= {pbx_id: (token, until) for pbx_id, token in tokens_of(self._id, sight).items()}
+        leases.leave()
+        self._is_leaving = True
+        return True
+
     def _share_out(self, leases: Leases) -> LeaseTokens:
+        if self._is_leaving:
+            return self._handed_on(leases.look())
         sight = leases.beat()
         change = fair_change(self._id, sight, self._may_inherit())
         mine = tokens_of(self._id, sight)

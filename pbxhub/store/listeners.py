@@ -159,7 +159,14 @@ class Leases:
 
     def beat(self) -> Sight:
         """Says that this listener lives, and looks who else does and who has which PBX."""
-        rows = self._connection.execute(_BEAT, {"me": self._me, "host": self._host}).fetchall()
+        return self._see(f"{_SAY} {_LOOK}")
+
+    def look(self) -> Sight:
+        """Looks, and does not say that this listener lives: after leave()."""
+        return self._see(_LOOK)
+
+    def _see(self, statement: str) -> Sight:
+        rows = self._connection.execute(statement, {"me": self._me, "host": self._host}).fetchall()
         return Sight(
             frozenset(listener for pbx_id, _, listener, *_ in rows if pbx_id is None),
             tuple(Held(pbx_id, *lease) for pbx_id, *lease in rows if pbx_id is not None),
@@ -186,11 +193,12 @@ class Leases:
 
 
 _LIVES = f"seen_on > clock_timestamp() - interval '{LAPSE} s'"
-_BEAT = f"""
+_SAY = """
     WITH beat AS (
         INSERT INTO listener (id, host, started_on, seen_on)
         VALUES (%(me)s, %(host)s, clock_timestamp(), clock_timestamp())
-        ON CONFLICT (id) DO UPDATE SET seen_on = excluded.seen_on)
+        ON CONFLICT (id) DO UPDATE SET seen_on = excluded.seen_on)"""
+_LOOK = f"""
     SELECT NULL::bigint, NULL::bigint, id, NULL::boolean, NULL::boolean FROM listener
      WHERE {_LIVES} AND started_on < clock_timestamp() - interval '{_SETTLED} s'
     UNION ALL
