@@ -59,6 +59,15 @@ def test_two_calls_of_one_number_at_once_get_a_card_each(database: Database) -> 
     assert all(card.finished for card in crm.cards)
 
 
+def test_a_call_that_was_begun_in_bitrix24_has_the_card_of_its_click(database: Database) -> None:
+    crm = Bitrix24()
+    crm.cards.append(Card("externalCall.click", "11", "of the click", {"11"}))
+    requests = drive(database, "bitrix24-telephony", crm, "out_answered", {"CALL_ID": "externalCall.click"})
+    check(crm, "bitrix24-telephony-out_clicked", requests)
+    (card,) = crm.cards
+    assert (card.finished["USER_ID"], card.finished["STATUS_CODE"]) == ("11", "200")
+
+
 SYSTEMS: dict[str, type[Crm]] = {
     "amocrm": Kommo, "hubspot-call": HubSpot, "zoho-crm": Zoho, "salesforce": Salesforce, "pipedrive": Pipedrive,
     "zammad": Zammad, "google-sheets-api": GoogleSheets, "odoo": Odoo, "slack": Slack, "telegram": Telegram,

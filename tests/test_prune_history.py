@@ -19,6 +19,7 @@ from pbxhub.store.ids import new_id
 from pbxhub.store.migrate import metadata
 from pbxhub.store.notices import Notice
 from pbxhub.store.ordered_calls import OrderedCall
+from pbxhub.store.queue_pauses import QueuePause
 from pbxhub.store.resends import DONE, Resend
 from pbxhub.store.session import Database, open_database
 from pbxhub.store.webhooks import WebhookPace
@@ -95,6 +96,7 @@ def test_no_table_keeps_anything_beyond_the_longest_retention(database: Database
         session.add_all([
             StageEvent(id=new_id(), stage="form.sent", key="1", ordinal=1, data={"phone": "1"}, **mine),
             OrderedCall(id=new_id(), mobile_number="+380441112233", agent_id="101", transcript="secret", **mine),
+            QueuePause(id=new_id(), pbx_id=world.pbx_id, member="PJSIP/101", queue="", paused=True, reason="", **mine),
             Resend(id=new_id(), state=DONE, selection={}, current_settings=False, rate=1, total=1, stepped_on=NOON,
                    **mine),
             Attributes(id=new_id(), number="380", valid_from=NOON, valid_until=at(60), values={"utm": "x"}, **mine),

@@ -49,7 +49,7 @@ RIGHTS: dict[Right, Rule] = {
     "content.remove": Rule("owner", "admin", "Remove the content of deliveries and calls for good"),
     "employees.change": Rule("editor", "write", "Add, change and delete employees"),
     "numbers.change": Rule("editor", "write", "Add, change and delete numbers"),
-    "calls.order": Rule("editor", "call", "Place calls, cancel them"),
+    "calls.order": Rule("editor", "call", "Place calls, cancel them; pause queue members"),
     "events.send": Rule("editor", "call", "Send events and attributes of calls to the hub"),
     "dial_plan.change": Rule("owner", "admin", "Decide which numbers ordered calls may dial, and how"),
     "pbxs.change": Rule("owner", "admin", "Add, change, check and delete PBXs"),

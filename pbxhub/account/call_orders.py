@@ -46,10 +46,9 @@ class CallOrder:
 
 def order_call(session: Session, access: Access, order: CallOrder) -> OrderedCall | list[Refusal]:
     """Puts a call in the queue of its PBX, or says why not. Raises BusyError when the dial plan allows no more now."""
-    pbx = _pbx(session, access, order.pbx_id)
-    if pbx is None:
-        return [Refusal("pbx_id", say("There is no such PBX in this project, or it is switched off."),
-                        say("Give the id of a PBX that is enabled."))]  # fmt: skip
+    pbx = pbx_for_orders(session, access, order.pbx_id)
+    if isinstance(pbx, Refusal):
+        return [pbx]
     plan = dial_plan_of(session, pbx.id)
     if refused := list(_refusals(access, order, plan)):
         return refused
@@ -98,9 +97,12 @@ def add_to_call(
     return CallOrOrder(call, ordered)
 
 
-def _pbx(session: Session, access: Access, pbx_id: int | None) -> Pbx | None:
+def pbx_for_orders(session: Session, access: Access, pbx_id: int | None) -> Pbx | Refusal:
+    """The PBX that carries out an order. pbx_id: None = the oldest that is enabled."""
     query = select(Pbx).where(Pbx.project_id == access.project.id, Pbx.enabled).order_by(Pbx.id)
-    return session.scalars(query.where(Pbx.id == pbx_id) if pbx_id else query).first()
+    found = session.scalars(query.where(Pbx.id == pbx_id) if pbx_id else query).first()
+    wrong = say("There is no such PBX in this project, or it is switched off.")
+    return found or Refusal("pbx_id", wrong, say("Give the id of a PBX that is enabled."))
 
 
 def _refusals(access: Access, order: CallOrder, plan: DialPlan) -> Iterator[Refusal]:

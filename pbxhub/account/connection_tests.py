@@ -1,4 +1,5 @@
-"""The button Test of a connection: fetches a token if there is none, and asks the address for a test."""
+"""The button Test of a connection: fetches a token if there is none, and asks the address for a test. Subscribing a CRM
+to the address for calls asks its API in the same way."""
 
 from dataclasses import dataclass
 
@@ -36,8 +37,10 @@ class _Ready:
     networks: NetworkGrant
 
 
-def try_connection(access: Access, connection_id: int) -> Tested:
-    """Tests a connection of the project. Takes up to twenty seconds. Raises NotFoundError and BusyError."""
+def try_connection(access: Access, connection_id: int, url: str = "") -> Tested:
+    """Tests a connection of the project by its address for a test, or asks url by it. Takes up to twenty seconds.
+
+    Raises NotFoundError and BusyError."""
     found = _read(access, connection_id)
     if _needs_consent(found.live):
         return Tested(False, say("It is not connected yet. Press Connect."))
@@ -46,7 +49,7 @@ def try_connection(access: Access, connection_id: int) -> Tested:
         if found.live.spec.kind == "oauth2" and not found.live.is_ready(access.now):
             renew_now(access.hub.context, access.hub.sender, connection_id, access.now)
             found = _read(access, connection_id)
-        return _tested(access, found)
+        return _tested(access, found, url or found.live.spec.test_url)
 
 
 def _read(access: Access, connection_id: int) -> _Ready:
@@ -61,8 +64,7 @@ def _needs_consent(live: LiveConnection) -> bool:
     return bool(oauth and oauth.grant == "authorization_code" and not live.tokens_sealed)
 
 
-def _tested(access: Access, found: _Ready) -> Tested:
-    url = found.live.spec.test_url
+def _tested(access: Access, found: _Ready, url: str) -> Tested:
     try:
         known = connected(access.hub.vault, Credentials(), found.live, url or _somewhere(found.live), access.now)
     except NoTokenError as error:

@@ -45,8 +45,10 @@ def renew_address(session: Session, access: Access) -> None:
     """Makes an address, or a new one in place of the former, which is worth nothing from then on."""
     row = session.get(DialAddress, access.project.id)
     if row is None:
-        row = DialAddress(project_id=access.project.id)
+        row = DialAddress(project_id=access.project.id, enabled=False)
         session.add(row)
+    if not row.enabled:  # that of a set that was deleted is another one
+        row.set_name = ""
     row.enabled, row.salt = True, secrets.token_urlsafe(16)
     note(session, access, "calls from the CRM changed", access.project.name, {}, {"address": "new"})
 
@@ -55,8 +57,38 @@ def remove_address(session: Session, access: Access) -> None:
     """No CRM orders calls any more. The settings stay for a later address."""
     row = session.get(DialAddress, access.project.id)
     if row is not None and row.enabled:
+        row.enabled, row.set_name = False, ""
+        note(session, access, "calls from the CRM changed", access.project.name, {}, {"address": "removed"})
+
+
+def make_address_with_set(session: Session, access: Access, set_name: str) -> None:
+    """The address for a set whose CRM can begin calls; it goes with the set. One that is there already stays as it
+    is."""
+    if not address_of(session, access):
+        renew_address(session, access)
+        session.get_one(DialAddress, access.project.id).set_name = set_name
+
+
+def remove_address_with_set(session: Session, access: Access, set_name: str) -> None:
+    """The set is deleted: no more calls by the address that was made with it."""
+    row = session.get(DialAddress, access.project.id)
+    if row is not None and row.enabled and row.set_name == set_name:
         row.enabled = False
         note(session, access, "calls from the CRM changed", access.project.name, {}, {"address": "removed"})
+
+
+def bring_address_back(session: Session, access: Access, set_name: str) -> None:
+    """The set is there again, and with it the address that was removed with it: the same one."""
+    row = session.get(DialAddress, access.project.id)
+    if row is not None and not row.enabled and row.set_name == set_name:
+        row.enabled = True
+        note(session, access, "calls from the CRM changed", access.project.name, {}, {"address": "brought back"})
+
+
+def set_with_address(session: Session, access: Access) -> str:
+    """The name of the set that the project's address belongs to; "" for none."""
+    row = session.get(DialAddress, access.project.id)
+    return row.set_name if row is not None and row.enabled else ""
 
 
 def change_address(session: Session, access: Access, given: Mapping[str, Any]) -> list[Refusal]:

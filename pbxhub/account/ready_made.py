@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.connections import save_connection
+from pbxhub.account.crm_calls import make_address_with_set
 from pbxhub.account.refusals import NotFoundError, Refusal
 from pbxhub.account.webhook_drafts import Draft, live_webhooks, read_draft
 from pbxhub.account.webhooks import change, create
@@ -37,12 +38,14 @@ class GoogleAnalytics:
 @dataclass(frozen=True, slots=True)
 class Answers:
     """What the user fills in. values: for the [[brackets]]. secret: of the webhooks, or of the new connection.
-    connection: the name of one that the project has; "" makes a new one. client_id: of the new one, if it is OAuth2."""
+    connection: the name of one that the project has; "" makes a new one. client_id: of the new one, if it is OAuth2.
+    dial: whether the CRM may begin calls, if it can; only for those who may change keys."""
 
     values: Mapping[str, str]
     secret: str = field(default="", repr=False)
     connection: str = ""
     client_id: str = ""
+    dial: bool = False
 
 
 def add_ready(session: Session, access: Access, item: Item, given: Answers) -> list[Webhook]:
@@ -62,6 +65,8 @@ def add_ready(session: Session, access: Access, item: Item, given: Answers) -> l
         secret = {"secret": given.secret} if spec.request.auth.has_secret else {}
         data = {**wanted, "spec": dump_spec(spec), **secret}
         added.append(create(session, access, read_draft(session, access, data, None, None, specs)))
+    if given.dial and item.dial and access.may("keys.change"):
+        make_address_with_set(session, access, set_name)
     return added
 
 

@@ -12,10 +12,12 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import note
+from pbxhub.account.crm_calls import bring_address_back, remove_address_with_set, set_with_address
 from pbxhub.account.refusals import NotFoundError
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.account.webhooks import UNDONE, incomplete, put_back_deleted, remove, switch
 from pbxhub.store.accounts import lock_project
+from pbxhub.store.dial_addresses import DialAddress
 from pbxhub.store.webhooks import Webhook
 from pbxhub.translatable import say
 from pbxhub.webhooks.chains import loose_ends
@@ -76,9 +78,11 @@ def switch_set(session: Session, access: Access, found: WebhookSet, on: bool) ->
 
 
 def remove_set(session: Session, access: Access, found: WebhookSet) -> None:
-    """Deletes its webhooks, each as if it were deleted alone."""
+    """Deletes its webhooks, each as if it were deleted alone, and the address for calls from the CRM that was made with
+    it."""
     for row in found.webhooks:
         remove(session, access, row)
+    remove_address_with_set(session, access, found.name)
 
 
 def bring_set_back(session: Session, access: Access, name: str) -> WebhookSet:
@@ -94,6 +98,7 @@ def bring_set_back(session: Session, access: Access, name: str) -> WebhookSet:
     if not found:
         raise NotFoundError
     put_back_deleted(session, access, found)
+    bring_address_back(session, access, name)
     return WebhookSet(name, found)
 
 
@@ -108,6 +113,8 @@ def rename_set(session: Session, access: Access, found: WebhookSet, name: str) -
         raise SpecError(errors)
     for row in found.webhooks:
         row.set_name = name
+    if set_with_address(session, access) == found.name:
+        session.get_one(DialAddress, access.project.id).set_name = name
     note(session, access, "webhook set renamed", found.name, {"set": found.name}, {"set": name})
 
 

@@ -1,4 +1,5 @@
-"""Asks once for all PBXs of the process on which of them calls are ordered: as soon as one is, and every few seconds.
+"""Asks once for all PBXs of the process on which of them calls or queue pauses are ordered: as soon as one is, and
+every few seconds.
 
 On PostgreSQL a NOTIFY wakes it. On SQLite an order of this process does; for those of others it looks whenever anybody
 has written into the database.
@@ -15,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.ordered_call_status import pbxs_with_orders
+from pbxhub.delivery.outbox.queue_pause_status import pbxs_with_pauses
 from pbxhub.delivery.wakeup import ORDERS, SqliteVersion, WakeupListener
 
 _POLL = 2.0  # seconds between two looks: orders become too old, and hang-ups are repeated
@@ -103,7 +105,7 @@ class OrderWakeup:
 
     def _found(self) -> frozenset[int]:
         with self._context.database.read() as session:
-            return pbxs_with_orders(session)
+            return pbxs_with_orders(session) | pbxs_with_pauses(session)
 
     def _ring(self) -> None:
         """From any thread."""

@@ -1,5 +1,5 @@
-"""Places the calls that programs order through the API, over the listener's own connection, and hangs up those that
-are cancelled."""
+"""What programs order through the API, over the listener's own connection: calls are placed, and hung up when they are
+cancelled; members of queues are paused."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,6 +16,7 @@ from pbxhub.ami.pbx_rows import PbxRow
 from pbxhub.ami.protocol import AmiResponse, SessionEndedError
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.ordered_call_status import Placement, Turn, settle, take
+from pbxhub.delivery.outbox.queue_pause_status import PauseToSend, settle_pause, take_pauses
 from pbxhub.store.listeners import may_write
 
 _BEYOND = 10.0  # seconds the PBX may take beyond the ringing time to report the result
@@ -34,7 +35,8 @@ class NotBegun:
 
 
 class Placing:
-    """Places calls on one PBX. ask: sends an action over its connection, once. connected: whether it is connected.
+    """Places calls and pauses members on one PBX. ask: sends an action over its connection, once. connected: whether it
+    is connected.
 
     report: puts the PBX's answer into the inbox, after the call's events. When no channel of the call exists by then,
     record_failure() writes it. The order matters: OriginateResponse arrives before the Hangup of a phone that refused,
@@ -65,7 +67,7 @@ class Placing:
                 if not self._connected():
                     continue
                 try:
-                    turn = await asyncio.to_thread(self._take)
+                    turn, pauses = await asyncio.to_thread(self._take)
                 except SQLAlchemyError as error:
                     log.warning("ordered calls cannot be read; trying again", pbx=self._row.id, error=str(error))
                     continue
@@ -75,12 +77,15 @@ class Placing:
                     asking.create_task(self._place(placement))
                 for channel_id in turn.hang_up:
                     asking.create_task(self._hang_up(channel_id))
+                for pause in pauses:  # each task writes its action when it begins, so the PBX gets them in this order
+                    asking.create_task(self._pause(pause))
 
-    def _take(self) -> Turn:
+    def _take(self) -> tuple[Turn, tuple[PauseToSend, ...]]:
+        now = datetime.now(UTC)
         with self._context.database.write() as session:
             if not may_write(session, self._row.id, self._row.token):
-                return Turn()
-            return take(self._context, session, self._row.id, datetime.now(UTC))
+                return Turn(), ()
+            return take(self._context, session, self._row.id, now), take_pauses(session, self._row.id, now)
 
     async def _place(self, placement: Placement) -> None:
         try:
@@ -112,6 +117,35 @@ class Placing:
             )
         else:
             log.info("call cancelled", channel=channel_id, answer=answer.message)
+
+    async def _pause(self, order: PauseToSend) -> None:
+        try:
+            answer = await self._ask(queue_pause(order), _BEYOND)
+        except ActionRefusedError as error:
+            success, said = False, str(error)
+        except SessionEndedError as ended:  # the PBX may have done it: the order ends with "outcome unknown"
+            log.warning("connection lost while pausing a queue member", order=str(order.id), reason=str(ended))
+            return
+        else:
+            success, said = answer.success, answer.message
+        try:
+            await asyncio.to_thread(self._write_pause, order.id, success, said)
+        except SQLAlchemyError as error:
+            log.warning("the result of a queue pause cannot be written", order=str(order.id), error=str(error))
+
+    def _write_pause(self, order_id: UUID, success: bool, said: str) -> None:
+        with self._context.database.write() as session:
+            settle_pause(session, order_id, success, said, datetime.now(UTC))
+
+
+def queue_pause(order: PauseToSend) -> Action:
+    """The action that pauses a member, or ends its pause. Raises ActionRefusedError."""
+    headers = {"Interface": order.member, "Paused": "true" if order.paused else "false"}
+    if order.queue:
+        headers["Queue"] = order.queue
+    if order.reason:
+        headers["Reason"] = order.reason
+    return build("QueuePause", headers)
 
 
 def originate(placement: Placement) -> Action:

@@ -14,6 +14,7 @@ from pbxhub.delivery.due_work import DueWork
 from pbxhub.delivery.outbox import Retention, prune, step_resends
 from pbxhub.delivery.outbox.lost_attempts import shorten_leases
 from pbxhub.delivery.outbox.ordered_call_status import sweep
+from pbxhub.delivery.outbox.queue_pause_status import end_stale
 from pbxhub.delivery.outbox.wait_for_answer import release_all
 from pbxhub.delivery.pbx_notices import PbxWatch
 from pbxhub.delivery.persons import fill_persons
@@ -115,6 +116,7 @@ class BackgroundJobs:
             self._swept_on = now
             with self._context.database.write() as session:
                 sweep(self._context, session, now)
+                end_stale(session, now)
             with self._context.database.write() as session:
                 shorten_leases(session, now)
 

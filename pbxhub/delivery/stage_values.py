@@ -191,9 +191,9 @@ class DeliveryValues(Mapping[str, Value]):
         return len(self._own.keys() | self._stage.keys())
 
 
-def _employee(attribute: str) -> Callable[[StageValues], Value]:
+def _employee(attribute: str, who: str = "extension") -> Callable[[StageValues], Value]:
     def look_up(values: StageValues) -> Value:
-        extension = values.get("extension") or values.call.extension
+        extension = values.get(who) or (values.call.extension if who == "extension" else "")
         employee = values.lookups.employee(values.project.id, str(extension or ""))
         return getattr(employee, attribute) or None if employee else None
 
@@ -261,11 +261,6 @@ def _last_employee(values: StageValues) -> Value:
     return values.lookups.last_extension(values.call, values.project.country) or None
 
 
-def _last_employee_id(values: StageValues) -> Value:
-    employee = values.lookups.employee(values.project.id, str(values.get("last_employee") or ""))
-    return employee.crm_id or None if employee else None
-
-
 def _responsible(values: StageValues) -> Value:
     """Whom a lookup has named, if that is somebody here; otherwise who talked last."""
     saved: Any = values.get("webhook.saved") or {}
@@ -299,8 +294,9 @@ _HUB: Mapping[str, Callable[[StageValues], Value]] = {
     "employee_email": _employee("email"),
     "department": _employee("department"),
     "manager_id": _employee("crm_id"),
+    "forward_from_id": _employee("crm_id", "forward_from"),
     "last_employee": _last_employee,
-    "last_employee_id": _last_employee_id,
+    "last_employee_id": _employee("crm_id", "last_employee"),
     "last_call_time": lambda values: values.lookups.last_call_time(values.call, values.project.country),
     "responsible": _responsible,
     "call_counter": _counter,

@@ -14,6 +14,8 @@ from pbxhub.vault import Vault
 class DialAddress(Base):
     """What a project has set up for calls begun in a CRM. Without a row, or not enabled, it has no address.
 
+    set_name: the set of webhooks that it was made with, and is removed with; "" for one that was made by itself.
+
     salt: of its key, random; a new one makes the former address useless. SQLite gives the id of a deleted project
     again: without the salt, whoever has the address of the former project could call with that of the new one.
     """
@@ -25,6 +27,7 @@ class DialAddress(Base):
     token_hash: Mapped[str] = mapped_column(String(64), default="")  # SHA-256 of Bitrix24's application token
     # rings for a callback form that a visitor has filled in, if nobody has talked with them; "" = the call is refused
     callback_extension: Mapped[str] = mapped_column(String(80), default="")
+    set_name: Mapped[str] = mapped_column(String(200), default="")
 
 
 class DialKeys:

@@ -128,6 +128,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("forward_kind", "str", "FAX", "blind_transfer",
            "ring, diversion, blind_transfer, attended_transfer, redirect or park", "AMI"),
     _entry("forward_from", "str", "FAX", "101", "extension that sent the call on", "AMI"),
+    _entry("forward_from_id", "str", "FAX", "504141", "that employee's id in the CRM, from the card", "hub"),
     _entry("forward_to", "str", "FAX", "102", "extension, outside number or parking slot", "AMI"),
     _entry("forward_step", "int", "FAX", "2", "1, 2, 3 … within the call", "AMI"),
     _entry("waittime waiting", "int", "PAHpajkX", "8", "seconds to the first pickup, or to the end", "own clock"),

@@ -27,6 +27,7 @@ from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import new_id
 from pbxhub.store.ordered_calls import OrderedCall
+from pbxhub.store.queue_pauses import QueuePause
 from pbxhub.store.resends import Resend
 from pbxhub.store.saved_filters import SavedFilter
 from pbxhub.store.session import Database
@@ -109,7 +110,9 @@ def ids(hub: Served) -> dict[str, object]:
         resend = Resend(id=new_id(), **own, state="running", selection={"ids": []}, current_settings=False, rate=1,
                         total=0, queued=0, stepped_on=moment, created_on=moment)  # fmt: skip
         saved = SavedFilter(**own, page="calls", name="f", fields={"number": "1"}, created_on=moment)
-        session.add_all([event, order, resend, saved])
+        paused = QueuePause(id=new_id(), **own, pbx_id=hub.pbx_id, member="PJSIP/101", queue="", paused=True, reason="",
+                            created_on=moment)  # fmt: skip
+        session.add_all([event, order, resend, saved, paused])
         session.add(WebhookVersion(webhook_id=webhook.id, revision=1, name="CRM", stage="incoming.after",
                                    enabled=True, spec=spec, created_on=moment))  # fmt: skip
         session.flush()
@@ -124,7 +127,7 @@ def ids(hub: Served) -> dict[str, object]:
             "number_id": number.id, "employee_id": employee.id, "event_id": event.id,
             "webhook_id": webhook.id, "revision": 1, "call_id": order.id, "delivery_id": delivery.id,
             "resend_id": resend.id, "filter_id": saved.id, "name": "new-lead", "subscriber_id": subscriber.id,
-            "item_id": "slack",
+            "item_id": "slack", "pause_id": paused.id,
         }  # fmt: skip
 
 

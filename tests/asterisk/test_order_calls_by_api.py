@@ -1,8 +1,6 @@
 """A program orders calls on a real Asterisk: every status, its callback, at most one ringing, whatever is killed."""
 
-import hashlib
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 
@@ -10,7 +8,6 @@ import pytest
 from sqlalchemy import select
 
 from pbxhub.client import Client, OrderedCall, ProblemError
-from pbxhub.store.accounts import ApiKey
 from pbxhub.store.events import EventRow
 from pbxhub.testing.hub.hub_process import Hub
 from pbxhub.testing.pbx.asterisk import Asterisk
@@ -19,12 +16,11 @@ from pbxhub.testing.receivers.mock_answers import Answer, text_response
 from pbxhub.testing.receivers.mock_request import MockRequest
 from pbxhub.testing.receivers.mock_server import MockServer, regex
 from pbxhub.testing.waiting import await_until
-from tests.support.calling_user import CallingUser
+from tests.support.calling_user import KEY, CallingUser, give_key
 
 pytestmark = pytest.mark.asterisk
 Phone = Callable[..., Agent]
 NUMBER = "15550001"  # at the far end of trunk 0
-KEY = "pbx_test"
 
 
 @pytest.fixture
@@ -41,16 +37,6 @@ def hub(pbx: Asterisk, tmp_path: Path) -> Iterator[Hub]:
         running.listen_to(CallingUser(pbx.host, pbx.port))
         give_key(running)
         yield running
-
-
-def give_key(hub: Hub) -> None:
-    with hub.database.write() as session:
-        session.add(
-            ApiKey(
-                project_id=hub.project_id, name="test", prefix="pbx_", scopes=["read", "write", "call", "admin"],
-                key_hash=hashlib.sha256(KEY.encode()).hexdigest(), created_on=datetime.now(UTC),
-            )
-        )  # fmt: skip
 
 
 def order(hub: Hub, receiver: MockServer, number: str = NUMBER) -> OrderedCall:

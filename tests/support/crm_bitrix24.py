@@ -92,6 +92,8 @@ class Bitrix24(Crm):
             return _refused("Call is not found (call should be registered prior to finishing")
         if given.get("USER_ID") not in USERS:
             return _refused("User is not found or is not active")
+        if others := card.shown - {given["USER_ID"]}:
+            self.wrong.append(f"users who have not got the call see the card until its end: {sorted(others)}")
         if not given.get("DURATION", "").isdigit():
             self.wrong.append("finished without a duration")
         if given.get("STATUS_CODE") not in _STATUSES:

@@ -1,7 +1,7 @@
 """Drives a ready-made integration with recorded calls: tracker, publish, worker, real HTTP, CRM."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from pbxhub.webhooks.gallery import fill, find
 from pbxhub.webhooks.spec import WebhookSpec
 from tests.support.connections import connect
 from tests.support.crm import TOKEN, Crm
+from tests.support.ordering import order
 from tests.support.outbox_world import VAULT, World, context_of
 from tests.support.recordings import scenarios
 from tests.support.waiting import wait_until
@@ -32,13 +33,16 @@ EMPLOYEES = {"101": "11", "102": "12", "103": "13"}
 """Extension -> the user's id in the CRM."""
 
 
-def drive(database: Database, item_id: str, crm: Crm, name: str) -> list[Received]:
-    """Plays a recorded call of tests/traces, stage after delivered stage; the requests in their order."""
+def drive(
+    database: Database, item_id: str, crm: Crm, name: str, clicked: Mapping[str, str] | None = None
+) -> list[Received]:
+    """Plays a recorded call of tests/traces, stage after delivered stage; the requests in their order. clicked: what
+    the CRM has sent with its order of this call."""
     world = World(database)
     with Receiver(crm) as receiver:
         _add(world, item_id, f"http://127.0.0.1:{receiver.port}")
         with working(database, receiver):
-            _play(world, name)
+            _play(world, name, clicked)
         return list(receiver.requests)
 
 
@@ -75,13 +79,24 @@ def _sent_to(spec: WebhookSpec, origin: str) -> WebhookSpec:
     return replace(spec, request=replace(spec.request, url=_ORIGIN.sub(origin, spec.request.url, count=1)))
 
 
-def _play(world: World, name: str) -> None:
+def _play(world: World, name: str, clicked: Mapping[str, str] | None) -> None:
     tracker = Tracker(optional=OPTIONAL_STAGES)
-    for message in read(_with_file(scenarios("22")[name])):
+    lines: Iterable[str] = _with_file(scenarios("22")[name])
+    if clicked is not None:
+        lines = _as_ordered(lines, order(world, callback_url="", custom={"crm": "bitrix24", **clicked}).channel_id)
+    for message in read(lines):
         for report in tracker.feed(message):
             publish(context_of(world.database), {world.pbx_id: [report]}, utc_now())
             if report.stages:
                 wait_until(lambda: not world.deliveries(Delivery.state.in_((PENDING, WAITING))))
+
+
+def _as_ordered(lines: Iterable[str], channel_id: str) -> Iterator[str]:
+    """The first channel has the id that the hub gives to the channel of an order."""
+    lines = list(lines)
+    first = next(line.split()[1] for line in lines if line.startswith("Linkedid: "))
+    for line in lines:
+        yield line.replace(first, channel_id) if line.rstrip().endswith(f": {first}") else line
 
 
 def _with_file(lines: Iterable[str]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from pbxhub.store.ids import new_id
 from pbxhub.store.notices import Notice, NoticeTarget
 from pbxhub.store.ordered_calls import CHANNEL_PREFIX, OrderedCall
 from pbxhub.store.questions import Question
+from pbxhub.store.queue_pauses import QueuePause
 from pbxhub.store.resends import Resend
 from pbxhub.store.saved_filters import SavedFilter
 from pbxhub.store.webhooks import Webhook, WebhookVersion
@@ -135,7 +136,9 @@ def _plant(hub: Served, session: Session, planted: Planted) -> None:
     stages = [StageEvent(id=new_id(), **own, call_id=calls[0].id, stage=stage, key="", ordinal=1, created_on=moment,
                          data={"api_key": secret(), "crm": [{"secret": secret()}]})
               for stage in ("incoming.before", "incoming.after")]  # fmt: skip
-    session.add_all([order, *stages])
+    paused = QueuePause(id=new_id(), **own, pbx_id=hub.pbx_id, member="PJSIP/101", queue="support", paused=True,
+                        reason="", created_on=moment)  # fmt: skip
+    session.add_all([order, paused, *stages])
     session.flush()
     deliveries = _deliveries(planted, session, hub, webhooks, calls[0], stages)
     _events(planted, session, hub, deliveries)
@@ -160,6 +163,7 @@ def _plant(hub: Served, session: Session, planted: Planted) -> None:
     planted.ids = {
         "project_id": [hub.project_id], "pbx_id": [hub.pbx_id], "number_id": [number.id], "employee_id": [employee.id],
         "webhook_id": [row.id for row in webhooks], "revision": [1], "call_id": [calls[0].id, calls[1].id, order.id],
+        "pause_id": [paused.id],
         "delivery_id": [row.id for row in deliveries], "resend_id": [resend.id], "name": [hook.name],
         "subscriber_id": [subscriber.id], "item_id": ["slack"], "which": ["deliveries", "errors"],
         "kind": ["csv", "jsonl"], "target_id": [target.id], "key_id": [1], "user_id": [1], "sign_in_id": [1],

@@ -21,12 +21,13 @@ from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.sender import Sender
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import AuditEntry
-from pbxhub.store.connections import Connection
+from pbxhub.store.connections import FOREVER, READY, Connection
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.receivers.receiver import Received, Receiver, Reply
 from pbxhub.vault import Vault
+from pbxhub.webhooks.connection_spec import ConnectionSpec
 from tests.support.oauth_server import CLIENT, SECRET, OAuthServer, oauth_server
 from tests.support.people import Browser, People
 from tests.support.shared_app import shared_app
@@ -366,3 +367,46 @@ def test_a_waiting_webhook_and_its_delivery_say_for_which_connection(
         delivery.webhook_id, delivery.state = webhook, "pending"
     page = editor.get(f"/projects/{people.project}/deliveries/{things['delivery_id']}").text
     assert "Waits until the connection Our CRM has a token." in page
+
+
+def test_bitrix24_is_subscribed_to_the_address_for_clicks(
+    signed_in: SignIn, people: People, database: Database, settings: Settings
+) -> None:
+    owner, project = signed_in("owner"), f"/projects/{people.project}"
+    owner.get(f"{project}/webhooks/gallery/bitrix24-telephony")
+    answers = {"portal": "b.bitrix24.com", "default_user": "1", "client_id": "local.1", "secret": "s", "dial": "on"}
+    owner.post(f"{project}/webhooks/gallery/bitrix24-telephony", answers)
+    page = f"{project}/crm-calls"
+    assert "It is not connected yet. Press Connect." in owner.post(f"{page}/subscribe", {}, follow_redirects=True).text
+    bound: list[dict[str, list[str]]] = []
+
+    def bind(request: Received) -> Reply:
+        url = urlsplit(request.path)
+        if url.path != "/rest/event.bind.json" or parse_qs(url.query).get("auth") != ["token"]:
+            return Reply(401, b'{"error": "NO_AUTH_FOUND"}')
+        given = {name: values for name, values in parse_qs(url.query).items() if name != "auth"}
+        if given in bound:
+            return Reply(400, b'{"error": "ERROR_CORE", "error_description": "Handler already binded"}')
+        bound.append(given)
+        return Reply(200, b'{"result": true}')
+
+    with Receiver(bind) as bitrix:
+        with database.write() as session:
+            row = session.scalars(select(Connection)).one()
+            row.spec = ConnectionSpec("query", (f"http://127.0.0.1:{bitrix.port}",), name="auth")
+            row.secret_sealed, row.state = Vault(settings.secret_key).seal("token"), READY
+            row.ready_until = FOREVER
+        for _ in range(2):
+            told = owner.post(f"{page}/subscribe", {}, follow_redirects=True).text
+            assert "Bitrix24 sends clicks on numbers to this hub now." in told
+    address = unescape(re.findall(r'id="address"[^>]*>([^<]+)<', told)[0])
+    events = ("ONEXTERNALCALLSTART", "ONEXTERNALCALLBACKSTART")
+    assert bound == [{"event": [event], "handler": [address]} for event in events]
+
+
+def test_no_address_of_a_set_is_no_button_to_subscribe(signed_in: SignIn, people: People) -> None:
+    owner, page = signed_in("owner"), f"/projects/{people.project}/crm-calls"
+    owner.get(page)
+    owner.post(f"{page}/renew", {})
+    assert "Subscribe Bitrix24" not in owner.get(page).text
+    assert owner.post(f"{page}/subscribe", {}).status_code == 404

@@ -1,5 +1,6 @@
 """The webhooks of one integration stand together: switched, renamed, exported and deleted as one set."""
 
+import re
 from collections.abc import Callable
 from html import unescape
 from typing import Any
@@ -199,3 +200,54 @@ def test_a_new_name_does_not_hide_a_chain_without_an_end(database: Database, peo
     answer = editor.client.post(path, json=data, headers={"X-CSRFToken": editor.token})
     assert answer.status_code == 422
     assert "leads back to itself" in answer.get_json()["errors"][0]["message"]
+
+
+def add_bitrix24(browser: Browser, people: People) -> None:
+    answers = {"portal": "b.bitrix24.com", "default_user": "1", "client_id": "local.1", "secret": "s", "dial": "on"}
+    path = "gallery/bitrix24-telephony"
+    browser.get(f"/projects/{people.project}/webhooks/{path}")
+    assert browser.post(f"/projects/{people.project}/webhooks/{path}", answers).status_code == 302
+
+
+def address_of_clicks(browser: Browser, people: People) -> str:
+    found = re.search(r'id="address"[^>]*>([^<]+)<', browser.get(f"/projects/{people.project}/crm-calls").text)
+    return found[1] if found else ""
+
+
+def test_the_address_for_clicks_in_the_crm_comes_and_goes_with_its_set(people: People, signed_in: SignedIn) -> None:
+    owner, link = signed_in("owner"), "Address for calls from the CRM"
+    add_bitrix24(owner, people)
+    made = address_of_clicks(owner, people)
+    assert "/dial?key=" in made
+    assert link in owner.get(f"/projects/{people.project}/webhooks").text
+    assert link not in signed_in("editor").get(f"/projects/{people.project}/webhooks").text
+    post(owner, people, "sets/rename", set="Bitrix24: telephony", name="B24")
+    post(owner, people, "sets/delete", set="B24")
+    assert address_of_clicks(owner, people) == ""
+    post(owner, people, "sets/bring-back?set=B24")
+    assert address_of_clicks(owner, people) == made
+
+
+def test_an_address_that_was_made_by_itself_stays_without_the_set(people: People, signed_in: SignedIn) -> None:
+    owner = signed_in("owner")
+    owner.get(f"/projects/{people.project}/crm-calls")
+    owner.post(f"/projects/{people.project}/crm-calls/renew", {})
+    made = address_of_clicks(owner, people)
+    add_bitrix24(owner, people)
+    post(owner, people, "sets/delete", set="Bitrix24: telephony")
+    assert made
+    assert address_of_clicks(owner, people) == made
+
+
+def test_an_address_that_was_deleted_does_not_come_back_with_the_set(people: People, signed_in: SignedIn) -> None:
+    owner = signed_in("owner")
+    add_bitrix24(owner, people)
+    owner.post(f"/projects/{people.project}/crm-calls/delete", {})
+    post(owner, people, "sets/delete", set="Bitrix24: telephony")
+    post(owner, people, "sets/bring-back?set=Bitrix24: telephony")
+    assert address_of_clicks(owner, people) == ""
+
+
+def test_an_editor_who_adds_the_set_gets_no_address(people: People, signed_in: SignedIn) -> None:
+    add_bitrix24(signed_in("editor"), people)
+    assert address_of_clicks(signed_in("owner"), people) == ""

@@ -57,6 +57,7 @@ OWNER = {
     "project.settings", "project.remove", "project.alert", "project.mute", "project.working_time",
     "project.recording_links", "project.revoke_links",
     "crm_calls.index", "crm_calls.change", "crm_calls.renew", "crm_calls.remove",
+    "crm_calls.subscribe",
     "members.invite", "members.change", "members.send_again", "members.withdraw", "keys.index", "keys.create",
     "keys.remove", "pbxs.create", "pbxs.edit", "pbxs.check", "pbxs.remove", "pbxs.take_context", "audit.index",
     "content.preview", "content.remove",

@@ -49,6 +49,7 @@ from pbxhub.api.schemas.events import (
     Subscriber,
     SubscriberIn,
 )
+from pbxhub.api.schemas.queue_pauses import MemberPause, QueuePause
 from pbxhub.api.schemas.webhooks import (
     Answered,
     AnswerTried,
@@ -117,6 +118,7 @@ __all__ = [
     "Imported",
     "Lacking",
     "Matching",
+    "MemberPause",
     "Number",
     "Order",
     "Ordered",
@@ -129,6 +131,7 @@ __all__ = [
     "Problem",
     "ProblemError",
     "Project",
+    "QueuePause",
     "Ready",
     "RemovedContent",
     "Rendered",

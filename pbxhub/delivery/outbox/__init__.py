@@ -14,6 +14,7 @@ from pbxhub.delivery.outbox.pausing import pause, resume
 from pbxhub.delivery.outbox.prune import Pruned, Retention, prune
 from pbxhub.delivery.outbox.publish import Published, publish
 from pbxhub.delivery.outbox.publish_other import add_to_call, publish_later, publish_other
+from pbxhub.delivery.outbox.queue_pause_status import register_pause, waiting_pauses
 from pbxhub.delivery.outbox.record import record
 from pbxhub.delivery.outbox.remove_content import (
     CALL_HAS_CONTENT,
@@ -42,7 +43,7 @@ __all__ = [
     "Published", "Retention", "Selection", "Unsent", "add_later", "add_to_call", "ask_cancel", "call_resthook",
     "cancel_pending", "check", "claim", "count_by_webhook", "count_missing", "count_unsent", "first_known",
     "list_conditions", "open_orders", "order_missing", "order_resend", "pause", "prune", "publish", "publish_later",
-    "publish_other", "record", "register",
-    "remove_of_calls", "remove_of_deliveries", "resend_one", "resume", "send_missing", "step_one", "step_resends",
-    "stop_resend", "subscribe", "uncheck", "unsubscribe",
+    "publish_other", "record", "register", "register_pause", "remove_of_calls", "remove_of_deliveries", "resend_one",
+    "resume", "send_missing", "step_one", "step_resends", "stop_resend", "subscribe", "uncheck", "unsubscribe",
+    "waiting_pauses",
 ]  # fmt: skip

@@ -20,6 +20,7 @@ from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import first_id_at
 from pbxhub.store.notices import Notice
 from pbxhub.store.ordered_calls import OrderedCall
+from pbxhub.store.queue_pauses import QueuePause
 from pbxhub.store.resends import DONE, STOPPED, Resend
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import WebhookPace
@@ -46,7 +47,7 @@ class Retention:
 @dataclass(frozen=True, slots=True)
 class Pruned:
     """How many rows were deleted, without attempts (deleted with their delivery) and stage events (with their call).
-    others: events, notices, ordered calls, resends and records of visitors."""
+    others: events, notices, ordered calls, queue pauses, resends and records of visitors."""
 
     deliveries: int
     calls: int
@@ -68,6 +69,7 @@ def prune(
         remove(StageEvent, _about_no_call(before))
         + remove(Notice, [*_made(Notice, before), Notice.due_on.is_(None)])
         + remove(OrderedCall, _made(OrderedCall, before))
+        + remove(QueuePause, _made(QueuePause, before))
         + remove(Resend, [*_made(Resend, before), Resend.state.in_((DONE, STOPPED))])
         + remove(Attributes, _expired(now - keep.delivered))
         + remove(CallEvents, [CallEvents.id < first_id_at(now - keep.call_events)])

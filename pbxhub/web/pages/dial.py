@@ -22,8 +22,10 @@ from pbxhub.account.crm_calls import (
     enter_by_key,
     remove_address,
     renew_address,
+    set_with_address,
 )
 from pbxhub.account.crm_requests import CrmRequest, read_request
+from pbxhub.account.crm_subscription import subscribe_bitrix24
 from pbxhub.account.guess_delays import network_of
 from pbxhub.account.refusals import BusyError, Refusal
 from pbxhub.json_reader import UnreadableError
@@ -31,7 +33,7 @@ from pbxhub.store.dial_addresses import DialAddress
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.translatable import say
 from pbxhub.web.forms import Form, Hint
-from pbxhub.web.language import _
+from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
 from pbxhub.wsgi.current import hub, reading, writing
 from pbxhub.wsgi.request_checks import json_body
@@ -158,6 +160,21 @@ def renew(project_id: int) -> ResponseReturnValue:
     return redirect(url_for("crm_calls.index", project_id=project_id))
 
 
+@pages.post("/subscribe")
+def subscribe(project_id: int) -> ResponseReturnValue:
+    """Tells Bitrix24 to send clicks on numbers to the address; says what it answered."""
+    with reading() as session:
+        access = enter(session, project_id, "keys.change")
+    try:
+        told = subscribe_bitrix24(access)
+    except BusyError as error:
+        flash(said(error.sentence), "error")
+    else:
+        words = f"{said(told.sentence)} {told.answer}".strip()
+        flash(words, "message" if told.ok else "error")
+    return redirect(url_for("crm_calls.index", project_id=project_id))
+
+
 @pages.post("/delete")
 def remove(project_id: int) -> ResponseReturnValue:
     """No more calls by the address."""
@@ -170,5 +187,6 @@ def remove(project_id: int) -> ResponseReturnValue:
 def _page(session: Session, access: Access, form: DialForm) -> str:
     row = session.get(DialAddress, access.project.id)
     return render_template(
-        "account/crm_calls.html", address=address_of(session, access), form=form, has_token=bool(row and row.token_hash)
-    )
+        "account/crm_calls.html", address=address_of(session, access), form=form,
+        has_token=bool(row and row.token_hash), of_set=set_with_address(session, access),
+    )  # fmt: skip

@@ -52,7 +52,9 @@ def template(project_id: int, item_id: str) -> ResponseReturnValue:
 
 def _answers() -> Answers:
     form = request.form
-    return Answers(form, form.get("secret", ""), form.get("connection", ""), form.get("client_id", ""))
+    return Answers(
+        form, form.get("secret", ""), form.get("connection", ""), form.get("client_id", ""), bool(form.get("dial"))
+    )
 
 
 def _next(item: Item, added: list[Webhook]) -> ResponseReturnValue:

@@ -6,6 +6,7 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
 from pbxhub.account import webhooks
+from pbxhub.account.crm_calls import set_with_address
 from pbxhub.account.deliveries import calls_of, sent_since
 from pbxhub.account.names import names_of
 from pbxhub.account.recent_outcomes import recent_outcomes
@@ -38,6 +39,7 @@ def index(project_id: int) -> ResponseReturnValue:
         return render_template(
             "webhooks/index.html", rows=rows, sets=in_sets(rows), unreadable=unreadable, waiting=waiting,
             warnings=warnings_of(rows),
+            dial_set=set_with_address(session, access) if access.may("keys.change") else "",
         )  # fmt: skip
 
 

@@ -49,8 +49,9 @@ class Item:
 
     category: where the page shows it. ask: the values the user fills in. secret: the system's name for the
     authentication secret; "" when there is none. connection: the preset of the connection that its webhooks use; they
-    name it as [[connection]]. note: what to know before using it, such as that the format should be checked with the
-    provider.
+    name it as [[connection]]. dial: the CRM's names of the events by which it begins calls, at the address of the
+    project; "" when it begins none. note: what to know before using it, such as that the format should be checked with
+    the provider.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Item:
     ask: tuple[Ask, ...] = ()
     secret: str = ""
     connection: str = ""
+    dial: str = ""
     note: str = ""
 
 
