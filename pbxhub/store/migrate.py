@@ -22,6 +22,7 @@ from pbxhub.store import (
     ordered_calls,
     parts,
     questions,
+    queue_pauses,
     resends,
     webhooks,
 )
@@ -36,6 +37,7 @@ TABLES = (
     history,
     delivery_rows,
     questions,
+    queue_pauses,
     resends,
     notices,
     ordered_calls,
