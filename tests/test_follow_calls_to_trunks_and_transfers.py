@@ -222,3 +222,26 @@ def test_two_outside_callers_whom_an_agent_joins_by_a_transfer_talk_until_they_h
     )
     ends = {values["call_id"]: values["billsec"] for name, _, values in fired if name == "incoming.after"}
     assert ends == {"1795328662.1": 18, "1795328662.5": 17}
+
+
+def test_a_voice_bot_is_a_pickup_only_if_the_dialplan_says_so() -> None:
+    bot = {"Channel": "AudioSocket/127.0.0.1:9092-1795328662.5", "Uniqueid": "1795328662.5"}
+    leg = agent("101", 9)
+    says = event("UserEvent", Timestamp=at(2), **CALLER, UserEvent="PBXHubPickup", By="bot")
+    begun = event("Newchannel", **NEW) + event("Newchannel", **{**NEW, **bot, "Timestamp": at(1)})
+    taken = [
+        says, says,
+        event("DialBegin", Timestamp=at(10), **CALLER, **leg, DialString="101"),
+        event("DialEnd", Timestamp=at(13), **CALLER, **leg, DialStatus="ANSWER"),
+    ]  # fmt: skip
+    over = [event("Hangup", Timestamp=at(20), **CALLER, Cause="16")]
+    over += [event("Hangup", Timestamp=at(20), **agent("101", 9, prefix=""), Cause="16")]
+    fired = stages_of(begun, *taken, *over)
+    assert [(name, key) for name, key, _ in fired] == [
+        ("incoming.before", ""), ("incoming.pickup", "bot"), ("incoming.forward", "101"), ("incoming.pickup", "101"),
+        ("incoming.after", ""),
+    ]  # fmt: skip
+    assert (fired[2][2]["forward_kind"], fired[2][2]["forward_from"]) == ("redirect", "bot")
+    assert (fired[-1][2]["disposition"], fired[-1][2]["billsec"]) == ("ANSWERED", 18)
+    (_, (name, _, values)) = stages_of(begun, over[0])
+    assert (name, values["disposition"]) == ("incoming.after", "NO-FORWARD")

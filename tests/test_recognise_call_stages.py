@@ -256,28 +256,6 @@ def test_the_dialplan_can_say_what_contexts_do_not_tell() -> None:
     assert evaluation["category_mark"] == "politeness"
 
 
-def test_a_voice_bot_is_a_pickup_only_if_the_dialplan_says_so() -> None:
-    bot = {"Channel": "AudioSocket/127.0.0.1:9092-1795328662.5", "Uniqueid": "1795328662.5"}
-    leg = agent("101", 9)
-    begun = event("Newchannel", **NEW) + event("Newchannel", **{**NEW, **bot, "Timestamp": at(1)})
-    taken = [
-        said("PBXHubPickup", 2, By="bot"), said("PBXHubPickup", 2, By="bot"),
-        event("DialBegin", Timestamp=at(10), **CALLER, **leg, DialString="101"),
-        event("DialEnd", Timestamp=at(13), **CALLER, **leg, DialStatus="ANSWER"),
-    ]  # fmt: skip
-    over = [event("Hangup", Timestamp=at(20), **CALLER, Cause="16")]
-    over += [event("Hangup", Timestamp=at(20), **agent("101", 9, prefix=""), Cause="16")]
-    fired = stages_of(begun, *taken, *over)
-    assert [(name, key) for name, key, _ in fired] == [
-        ("incoming.before", ""), ("incoming.pickup", "bot"), ("incoming.forward", "101"), ("incoming.pickup", "101"),
-        ("incoming.after", ""),
-    ]  # fmt: skip
-    assert (fired[2][2]["forward_kind"], fired[2][2]["forward_from"]) == ("redirect", "bot")
-    assert (fired[-1][2]["disposition"], fired[-1][2]["billsec"]) == ("ANSWERED", 18)
-    (_, (name, _, values)) = stages_of(begun, over[0])
-    assert (name, values["disposition"]) == ("incoming.after", "NO-FORWARD")
-
-
 def test_the_dialplan_can_say_that_a_call_goes_out() -> None:
     own = {"Channel": "PJSIP/101-00000001", "Context": "custom", "CallerIDNum": "101", "Exten": "79160001122"}
     gateway = {**agent("gw", 2), "DestContext": "custom", "DestCallerIDNum": "79160001122"}
