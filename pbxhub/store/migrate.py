@@ -24,6 +24,7 @@ from pbxhub.store import (
     questions,
     queue_pauses,
     resends,
+    saved_filters,
     webhooks,
 )
 from pbxhub.store.schema_revision import goes_down, revision_on
@@ -39,6 +40,7 @@ TABLES = (
     questions,
     queue_pauses,
     resends,
+    saved_filters,
     notices,
     ordered_calls,
     dial_addresses,

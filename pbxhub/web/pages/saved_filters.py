@@ -59,5 +59,5 @@ def remove(project_id: int, filter_id: int) -> ResponseReturnValue:
 
 def _list(project_id: int, page: str, given: dict[str, str]) -> str:
     """The address of a list with its filter."""
-    query: dict[str, Any] = {name: value for name, value in given.items() if name in FIELDS.get(page, ())}
+    query: dict[str, Any] = {name: given[name] for name in FIELDS.get(page, ()) if name in given}
     return url_for(f"{page if page in FIELDS else 'calls'}.index", project_id=project_id, **query)
