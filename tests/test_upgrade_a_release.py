@@ -8,7 +8,6 @@ import gzip
 import re
 import sqlite3
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -150,23 +149,10 @@ def programs_go_on() -> None:
 
 
 def every_page_opens(environ: dict[str, str], database: Database) -> None:
-    """Every page that links lead to from the project's start, three of each kind."""
     settings = read_settings(environ | {"PBXHUB_PUBLIC_URL": "http://localhost"})
     app = create_app(settings, open_context(settings, database, Vault(settings.secret_key)))
     with app.app_context(), database.write() as session:
         session.query(User).filter_by(email="anna@example.com").one().password = hash_password(PASSWORD)
     browser = Browser(app.test_client())
     browser.sign_in("anna@example.com", PASSWORD)
-    seen: Counter[str] = Counter()
-    waiting = ["/projects/1/dashboard"]
-    while waiting:
-        path = waiting.pop()
-        kind = re.sub(r"[0-9a-f-]{36}|\d+", "N", path)
-        seen[kind] += 1
-        if seen[kind] > 3:
-            continue
-        answer = browser.get(path)
-        assert answer.status_code in (200, 302), path
-        found = re.findall(r'(?:href|hx-get)="(/projects/1/[^"#]*)"', answer.get_data(as_text=True))
-        waiting += [link.replace("&amp;", "&") for link in dict.fromkeys(found)]
-    assert len(seen) > 25, seen
+    browser.walk("/projects/1/dashboard")

@@ -1,6 +1,7 @@
 """Browsers that sign in as people would, and the people of two projects."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 
 from flask.testing import FlaskClient
@@ -33,6 +34,24 @@ class Browser:
 
     def post(self, path: str, data: dict | None = None, **options):
         return self.client.post(path, data={"csrf_token": self.token, **(data or {})}, **options)
+
+    def walk(self, start: str) -> list[str]:
+        """The paths of all pages that links lead to from the start of a project, three of each kind. Each opens."""
+        seen: Counter[str] = Counter()
+        opened, waiting = [], [start]
+        while waiting:
+            path = waiting.pop()
+            kind = re.sub(r"[0-9a-f-]{36}|\d+", "N", path)
+            seen[kind] += 1
+            if seen[kind] > 3:
+                continue
+            answer = self.get(path)
+            assert answer.status_code in (200, 302), path
+            opened.append(path)
+            found = re.findall(r'(?:href|hx-get)="(/projects/\d+/[^"#]*)"', answer.get_data(as_text=True))
+            waiting += [link.replace("&amp;", "&") for link in dict.fromkeys(found)]
+        assert len(seen) > 25, seen
+        return opened
 
     def sign_in(self, email: str, password: str = PASSWORD):
         self.get("/sign-in")
