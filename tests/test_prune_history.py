@@ -80,7 +80,7 @@ def test_more_than_one_batch_is_deleted_in_small_transactions(database: Database
 
 SETUP = {  # what people have set up and who did it; it goes when they delete it, or their project
     "project", "user_account", "membership", "api_key", "sign_in", "audit_entry", "pbx", "webhook", "webhook_version",
-    "resthook", "subscriber", "first_setup", "connection",
+    "resthook", "subscriber", "first_setup", "connection", "saved_filter",
 }  # fmt: skip
 
 
