@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from pbxhub import __version__
-from pbxhub.admin_commands import pbx, setup_link
-from pbxhub.key_commands import lost_key, rotate_key
-from pbxhub.maintenance_commands import backup, move, restore
+from pbxhub.commands.admin_commands import pbx, setup_link
+from pbxhub.commands.key_commands import lost_key, rotate_key
+from pbxhub.commands.maintenance_commands import backup, move, restore
+from pbxhub.commands.user_commands import user
 from pbxhub.testing.commands import monitor, scenario
-from pbxhub.user_commands import user
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -120,8 +120,8 @@ def replay(file: Path, contexts: tuple[str, ...], endpoints: tuple[str, ...], op
 @main.command()
 def check() -> None:
     """Checks settings, database, PBX logins, event filters and clocks, and says what to do."""
-    from pbxhub.checkup import check_hub
     from pbxhub.command_settings import load_settings
+    from pbxhub.commands.checkup import check_hub
 
     settings = load_settings()
     well = True

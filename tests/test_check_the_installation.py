@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 from pbxhub import __version__
-from pbxhub.checkup import check_hub
 from pbxhub.cli import main
-from pbxhub.installation_checks import check_clock, check_disk, check_files, check_writes
+from pbxhub.commands.checkup import check_hub
+from pbxhub.commands.installation_checks import check_clock, check_disk, check_files, check_writes
 from pbxhub.settings import read_settings, with_key
 from pbxhub.store.parts import beat
 from pbxhub.store.session import Database, open_database

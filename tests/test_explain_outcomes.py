@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pbxhub.sending.explanations import EXPLANATIONS
+from pbxhub.sending.outcome_pages import EXPLANATIONS
 from pbxhub.sending.outcomes import OUTCOMES, describe, error_number, may_pass, numbered
 from pbxhub.webhooks.answer_verdict import code_of_status
 

@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy.exc import OperationalError
 
-from pbxhub.checkup import check_hub
+from pbxhub.commands.checkup import check_hub
 from pbxhub.delivery.context import open_context
 from pbxhub.settings import read_settings, with_key
 from pbxhub.store.database_errors import is_away

@@ -49,7 +49,7 @@ def test_a_replay_loads_the_tracker_alone(tmp_path: Path) -> None:
     assert loaded_by(code, recording) & (PARTS | PAGES) == set()
 
 
-@pytest.mark.parametrize("module", ["pbxhub.checkup", "pbxhub.store.migrate"])
+@pytest.mark.parametrize("module", ["pbxhub.commands.checkup", "pbxhub.store.migrate"])
 def test_checks_and_migrations_load_no_pages(module: str) -> None:
     assert loaded_by(f"import {module}, pbxhub.opening") & PAGES == set()
 
@@ -68,7 +68,7 @@ def test_a_command_on_sqlite_loads_the_database_alone(tmp_path: Path, monkeypatc
 
 def test_a_check_loads_neither_alembic_nor_what_webhooks_are_made_of() -> None:
     """These took almost half of the time until its first line."""
-    loaded = modules_loaded_by("import pbxhub.checkup, pbxhub.command_settings")
+    loaded = modules_loaded_by("import pbxhub.commands.checkup, pbxhub.command_settings")
     made = {"pbxhub.webhooks.request", "pbxhub.webhooks.gallery", "pbxhub.delivery.context", "pbxhub.account.access"}
     assert loaded & ({"alembic", "mako"} | made) == set()
 

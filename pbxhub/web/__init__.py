@@ -26,7 +26,7 @@ from pbxhub.web import (
     devices,
     error_pages,
     formatting,
-    guess_limits,
+    guessable_requests,
     http_protection,
     labels,
     language,
@@ -78,7 +78,7 @@ def create_app(
         totp_cls=OneTimeCodes,
         mf_recovery_codes_util_cls=RecoveryCodes,
     )
-    guess_limits.install(app, accounts)
+    guessable_requests.install(app, accounts)
     one_time_codes.install(app)
     way_back.install(app)
     language.install(app, settings.data_dir / "languages")

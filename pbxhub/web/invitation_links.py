@@ -10,7 +10,7 @@ from pbxhub.account.invitations import account_of, mail_wait, may_show_link, new
 from pbxhub.notices.mail import send_mail
 from pbxhub.settings import MailServer
 from pbxhub.store.accounts import Invitation
-from pbxhub.web.guess_limits import duration
+from pbxhub.web.guessable_requests import duration
 from pbxhub.web.language import _
 from pbxhub.web.shown_once import hand_over
 from pbxhub.wsgi.current import hub, now

@@ -12,7 +12,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 from pbxhub.account.audit_log import Action
-from pbxhub.sending.explanations import EXPLANATIONS
+from pbxhub.sending.outcome_pages import EXPLANATIONS
 from pbxhub.sending.outcomes import OUTCOMES, STATUS_HINTS
 from pbxhub.store.pbx_state_sentences import REASONS
 from pbxhub.webhooks.connection_presets import presets

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pbxhub.sending.explanations import EXPLANATIONS
+from pbxhub.sending.outcome_pages import EXPLANATIONS
 from pbxhub.sending.outcomes import OUTCOMES
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call

@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 
 from pbxhub.account.strange_contexts import StrangeContext, strange_contexts
-from pbxhub.checkup import check_hub
+from pbxhub.commands.checkup import check_hub
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import AuditEntry, Employee, Pbx
 from pbxhub.store.history import Call

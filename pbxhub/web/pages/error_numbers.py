@@ -6,7 +6,7 @@ For everybody, signed in or not: mails and other programs link to these pages. T
 from flask import Blueprint, abort, render_template
 from flask.typing import ResponseReturnValue
 
-from pbxhub.sending.explanations import EXPLANATIONS
+from pbxhub.sending.outcome_pages import EXPLANATIONS
 from pbxhub.sending.outcomes import OUTCOMES, STATUS_HINTS, numbered
 from pbxhub.webhooks.answer_verdict import code_of_status
 

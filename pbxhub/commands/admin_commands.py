@@ -8,7 +8,7 @@ from typing import TextIO
 
 import click
 
-from pbxhub.command_line import accepted, by_command_line
+from pbxhub.commands.command_line import accepted, by_command_line
 
 
 @click.group()

@@ -10,9 +10,9 @@ from pbxhub import __version__
 from pbxhub.account.strange_contexts import strange_contexts
 from pbxhub.ami.pbx_check import check_row
 from pbxhub.ami.pbx_rows import read_rows
+from pbxhub.commands.installation_checks import check_clock, check_disk, check_files, check_writes
 from pbxhub.delivery.wakeup import wake_trouble
 from pbxhub.finding import Finding
-from pbxhub.installation_checks import check_clock, check_disk, check_files, check_writes
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.key_check import WrongKeyError, check_key

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from pbxhub.command_line import accepted, by_command_line
+from pbxhub.commands.command_line import accepted, by_command_line
 
 if TYPE_CHECKING:
     from pbxhub.account.access import Role
