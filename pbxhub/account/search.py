@@ -1,7 +1,8 @@
 """One search over a project: calls by a number however it is written, people, numbers, webhooks, ids."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access
 from pbxhub.account.call_filter import CallFilter
 from pbxhub.account.call_history import ended_calls
+from pbxhub.account.search_times import SearchTime, read_time
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.store.accounts import Employee, Number, Pbx
 from pbxhub.store.connections import Connection, connections_of
@@ -28,8 +30,9 @@ RowT = TypeVar("RowT")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a text leads to, MOST of each kind; the newest calls first."""
+    """What a text leads to, MOST of each kind; the newest calls first. time: what it says about the time of calls."""
 
+    time: SearchTime | None = None
     calls: Sequence[Call] = ()
     deliveries: Sequence[Delivery] = ()
     employees: Sequence[Employee] = ()
@@ -44,19 +47,24 @@ class Found:
                         self.pbxs))  # fmt: skip
 
 
-def search(session: Session, access: Access, text: str) -> Found:
-    """What the text leads to: a number, a name, an e-mail address, a department, a label, an id. "" finds nothing."""
+def search(session: Session, access: Access, text: str, now: datetime) -> Found:
+    """What the text leads to: a number, a name, an e-mail address, a department, a label, an id, a time of calls, alone
+    or after a number or name. "" finds nothing."""
     wanted = text.strip()[:LONGEST]
     if not wanted:
         return Found()
     if (exact := _read_id(wanted)) is not None:
         return _by_id(session, access, exact)
+    time = read_time(wanted, now.astimezone(access.zone))
+    calls = _calls(session, access, wanted if time is None else time.rest, time)
+    wanted = (time and time.rest) or wanted  # "today" may also be the word of a name
     project = access.project.id
     people = select(Employee).where(Employee.project_id == project).order_by(Employee.extension).limit(_MOST_READ)
     numbers = select(Number).where(Number.project_id == project).order_by(Number.did).limit(_MOST_READ)
     pbxs = select(Pbx).where(Pbx.project_id == project).order_by(Pbx.id)
     return Found(
-        calls=_calls(session, access, wanted),
+        time=time,
+        calls=calls,
         employees=_matching(
             session.scalars(people), wanted, lambda one: (one.name, one.extension, one.email, one.department)
         ),
@@ -67,15 +75,23 @@ def search(session: Session, access: Access, text: str) -> Found:
     )
 
 
-def _calls(session: Session, access: Access, text: str) -> Sequence[Call]:
-    """By number, extension or linkedid; a text without digits is the name of a caller, looked for in the newest calls:
-    no index serves names."""
-    if any(letter.isdigit() for letter in text):
-        return ended_calls(session, access, CallFilter(number=text), None, MOST)
-    newest = select(Call.id, Call.caller_name).where(Call.project_id == access.project.id, Call.caller_name != "")
+def _calls(session: Session, access: Access, text: str, time: SearchTime | None) -> Sequence[Call]:
+    """By number, extension or linkedid, or by the time alone; a text without digits is the name of a caller, looked for
+    in the newest calls: no index serves names."""
+    wanted = _when(time)
+    if not text or any(letter.isdigit() for letter in text):
+        return ended_calls(session, access, replace(wanted, number=text), None, MOST)
+    newest = select(Call.id, Call.caller_name).where(*wanted.conditions(session, access), Call.caller_name != "")
     rows = session.execute(newest.order_by(Call.started_on.desc()).limit(_MOST_READ))
     ids = [row.id for row in _matching(rows, text, lambda row: (row.caller_name,))]
     return session.scalars(select(Call).where(Call.id.in_(ids)).order_by(Call.started_on.desc())).all() if ids else ()
+
+
+def _when(time: SearchTime | None) -> CallFilter:
+    if time is None:
+        return CallFilter()
+    missed = CallFilter(direction="incoming", most_talk=0) if time.missed else CallFilter()
+    return replace(missed, since=time.since, until=time.until)
 
 
 def _matching(rows: Iterable[RowT], text: str, texts_of: Callable[[RowT], Iterable[str]]) -> list[RowT]:

@@ -2,13 +2,13 @@
 
 import json
 import re
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_datetime, format_timedelta
+from babel.dates import format_datetime, format_interval, format_skeleton, format_timedelta
 from flask import Flask, g
 from flask_babel import get_locale
 from flask_login import current_user
@@ -31,6 +31,7 @@ def install(app: Flask) -> None:
         clock=clock,
         clock_text=clock_text,
         hour=hour,
+        span=span,
         ago=ago,
         seconds=seconds,
         milliseconds=milliseconds,
@@ -105,6 +106,16 @@ def clock(moment: datetime | None, empty: str = "—") -> Markup:
 def moment_text(moment: datetime) -> str:
     """Day and time in the project's zone, where no markup may stand."""
     return format_datetime(moment, "d MMM, HH:mm:ss", tzinfo=zone(), locale=get_locale())
+
+
+def span(since: datetime, until: datetime) -> str:
+    """From when until when, until not included, in the zone they have: whole days, or hours of a day."""
+    last = until - timedelta(minutes=1)
+    days = format_interval(since, last, "yMMMEd", tzinfo=since.tzinfo, locale=get_locale())
+    if (since.time(), until.time()) == (time.min, time.min):
+        return days
+    day = format_skeleton("yMMMEd", since, tzinfo=since.tzinfo, locale=get_locale())
+    return f"{day}, {since:%H:%M}–{until:%H:%M}"
 
 
 def clock_text(moment: datetime) -> str:

@@ -19,6 +19,16 @@ def test_a_call_is_found_and_opened_by_keyboard(site: Site, anna: Page) -> None:
     expect(anna.get_by_role("heading", name=f"Call {number.strip()}")).to_be_visible()
 
 
+def test_a_number_and_a_time_lead_to_the_calls_of_that_time(site: Site, anna: Page) -> None:
+    anna.goto(f"{site.url}/projects/{site.project}/numbers")
+    anna.keyboard.press("Control+k")
+    anna.keyboard.type("101 last week")
+    expect(anna.locator(".finder-hit").first).to_contain_text("Calls of “101”")
+    anna.keyboard.press("Enter")
+    expect(anna).to_have_url(re.compile(r"calls\?number=101&from=[0-9-]+T00(:|%3A)00&to="))
+    expect(anna.get_by_role("searchbox", name="Number, extension or call id")).to_have_value("101")
+
+
 def test_arrows_choose_among_hits_and_escape_leads_back(site: Site, anna: Page) -> None:
     anna.goto(f"{site.url}/projects/{site.project}/webhooks")
     anna.get_by_role("link", name="Search").click()
@@ -32,6 +42,7 @@ def test_arrows_choose_among_hits_and_escape_leads_back(site: Site, anna: Page) 
     anna.keyboard.press("ArrowDown")
     anna.keyboard.press("Enter")
     expect(anna).to_have_url(re.compile("/connections/"))
+    anna.wait_for_load_state()  # the script that knows the keys
     anna.keyboard.press("Control+k")
     expect(anna.locator("#finder")).to_be_visible()
     anna.keyboard.press("Escape")

@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from html import unescape
+from urllib.parse import unquote
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -98,3 +101,25 @@ def test_odd_texts_find_nothing_and_break_nothing(find: Callable[[str], list[str
 
 def test_a_stranger_finds_no_search(people: People, signed_in: Callable[[str], Browser]) -> None:
     assert signed_in("stranger").get(f"/projects/{people.project}/search?q=1").status_code == 404
+
+
+def test_a_time_after_a_number_leads_to_the_calls_of_that_time(
+    database: Database, find: Callable[[str], list[str]], ids: dict[str, UUID]
+) -> None:
+    with database.read() as session:
+        day = session.get_one(Call, ids["call"]).started_on.astimezone(ZoneInfo("Europe/Kyiv")).date()
+    link, call = find(f"067 529 89 53 {day}")[:2]
+    assert link.startswith("Calls of “067 529 89 53” ")
+    assert not link.endswith("none")
+    assert call.startswith("+380675298953 · Софія")
+    assert [hit.endswith("· none") for hit in find(f"0675298953 {day - timedelta(days=3)}")] == [True]
+    assert find(f"missed {day}")[0].startswith("Missed calls ")
+
+
+def test_a_time_after_a_name_is_kept_in_the_link_to_the_calls_of_that_person(
+    people: People, ids: dict[str, UUID], signed_in: Callable[[str], Browser]
+) -> None:
+    place = f"/projects/{people.project}/search"
+    page = signed_in("viewer").get(place, query_string={"q": "олена 7 28.11.2025 between 10 and 12"})
+    wanted = f"/projects/{people.project}/calls?number=107&from=2025-11-28T10:00&to=2025-11-28T12:00"
+    assert wanted in unescape(unquote(page.text))

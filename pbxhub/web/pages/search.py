@@ -5,8 +5,9 @@ from flask.typing import ResponseReturnValue
 
 from pbxhub.account.names import names_of
 from pbxhub.account.search import LONGEST, search
+from pbxhub.account.search_times import SearchTime
 from pbxhub.web.page_access import enter
-from pbxhub.wsgi.current import reading
+from pbxhub.wsgi.current import now, reading
 
 pages = Blueprint("search", __name__, url_prefix="/projects/<int:project_id>/search")
 
@@ -17,7 +18,16 @@ def index(project_id: int) -> ResponseReturnValue:
     with reading() as session:
         access = enter(session, project_id)
         text = request.args.get("q", "").strip()[:LONGEST]
-        found = search(session, access, text)
+        found = search(session, access, text, now())
         template = "search/_found.html" if "HX-Request" in request.headers else "search/index.html"
-        names, by_number = names_of(session, project_id, found.calls), any(one.isdigit() for one in text)
-        return render_template(template, text=text, found=found, names=names, by_number=by_number)
+        about = found.time.rest if found.time else text
+        return render_template(
+            template, text=text, found=found, about=about, names=names_of(session, project_id, found.calls),
+            by_number=any(one.isdigit() for one in about), when_fields=_fields_of(found.time) if found.time else {},
+        )  # fmt: skip
+
+
+def _fields_of(time: SearchTime) -> dict[str, str]:
+    """The time as the filter of the page Calls has it in its address."""
+    missed = {"direction": "incoming", "talk_to": "0"} if time.missed else {}
+    return {"from": f"{time.since:%Y-%m-%dT%H:%M}", "to": f"{time.until:%Y-%m-%dT%H:%M}", **missed}
