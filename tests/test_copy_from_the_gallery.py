@@ -147,6 +147,10 @@ BROKEN = [
     (events(event("e", Parameter("phone", value="<<caller>>"))), f"{PARAMS}.phone: {PERSONAL}"),
     (events(event("e", Parameter("google_p"))), f"{PARAMS}.google_p: google_p {RESERVED}"),
     ((*events(event("e")), PROPERTY), f"parameters.user_properties.{'x' * 25}: has 25 characters; GA4 accepts 24"),
+    (
+        (*events(event("e")), Parameter("user_properties", "object", children=(Parameter("user_id", "object"),))),
+        "parameters.user_properties.user_id: user_id is reserved by GA4; use another name",
+    ),
     (events(event("e"))[1:], "parameters.client_id: is missing; GA4 requires it"),
 ]
 

@@ -3,6 +3,7 @@
 The exact requests of each call are in tests/golden/crm.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pbxhub.delivery.context import utc_now
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Received
 from tests.support.crm import TOKEN, Crm
+from tests.support.crm_analytics import GoogleAnalytics, Meta, UniversalAnalytics
 from tests.support.crm_bitrix24 import Bitrix24, Card
 from tests.support.crm_desk import GoogleSheets, Odoo, Slack, Telegram, Zammad
 from tests.support.crm_drive import drive, shown
@@ -71,6 +73,7 @@ def test_a_call_that_was_begun_in_bitrix24_has_the_card_of_its_click(database: D
 SYSTEMS: dict[str, type[Crm]] = {
     "amocrm": Kommo, "hubspot-call": HubSpot, "zoho-crm": Zoho, "salesforce": Salesforce, "pipedrive": Pipedrive,
     "zammad": Zammad, "google-sheets-api": GoogleSheets, "odoo": Odoo, "slack": Slack, "telegram": Telegram,
+    "google-analytics-4": GoogleAnalytics, "google-analytics-universal": UniversalAnalytics, "meta-conversions": Meta,
 }  # fmt: skip
 RECORDED = sorted(path.stem for path in GOLDEN.glob("*.txt") if not path.stem.startswith("bitrix24"))
 
@@ -125,3 +128,51 @@ def test_a_crm_that_is_not_asked_as_it_wants_refuses() -> None:
     bearer = (("Authorization", f"Bearer {TOKEN}"), ("Content-Type", "application/json"))
     for crm, path, body, status in refused:
         assert crm(Received("POST", path, bearer, body.encode(), 1, utc_now())).status == status, path
+
+
+GA4_EVENT = {"name": "phone_call", "params": {"engagement_time_msec": 1}}
+GA4_BODY: dict[str, Any] = {"client_id": "1.2", "events": [GA4_EVENT]}
+
+
+def ga4_event(name: str = "phone_call", **params: Any) -> dict[str, Any]:
+    return {"events": [{"name": name, "params": params}]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({}, None),
+        ({"client_id": None}, "VALUE_REQUIRED"),
+        ({"client_id": 1.2}, "VALUE_REQUIRED"),
+        ({"clientId": "1.2"}, "VALUE_INVALID"),
+        ({"timestamp_micros": "1795328593000000"}, "VALUE_INVALID"),
+        ({"events": []}, "VALUE_REQUIRED"),
+        ({"events": [GA4_EVENT] * 26}, "EXCEEDED_MAX_ENTITIES"),
+        (ga4_event("_bad"), "NAME_INVALID"),
+        (ga4_event("phone call"), "NAME_INVALID"),
+        (ga4_event("x" * 41), "NAME_INVALID"),
+        (ga4_event("session_start"), "NAME_RESERVED"),
+        (ga4_event("google_call"), "NAME_RESERVED"),
+        (ga4_event(**{f"p{n}": 1 for n in range(26)}), "EXCEEDED_MAX_ENTITIES"),
+        (ga4_event(**{"1st": 1}), "NAME_INVALID"),
+        (ga4_event(ga_x=1), "NAME_RESERVED"),
+        (ga4_event(source="x" * 101), "VALUE_OUT_OF_BOUNDS"),
+        (ga4_event(source={"a": 1}), "VALUE_INVALID"),
+        (ga4_event(session_id="GS1.1.177"), "VALUE_INVALID"),
+        (ga4_event(engagement_time_msec="1"), "VALUE_INVALID"),
+        ({"user_properties": {"user_id": {"value": "1"}}}, "NAME_RESERVED"),
+        ({"user_properties": {"x" * 25: {"value": "1"}}}, "NAME_INVALID"),
+        ({"user_properties": {"tier": {"value": "x" * 37}}}, "VALUE_OUT_OF_BOUNDS"),
+        ({"user_properties": {"tier": "gold"}}, "VALUE_REQUIRED"),
+    ],
+)
+def test_google_collects_everything_and_its_validation_server_says_what_is_wrong(
+    changes: dict[str, Any], code: str | None
+) -> None:
+    body = json.dumps({**GA4_BODY, **changes}).encode()
+    analytics = GoogleAnalytics()
+    address = f"mp/collect?measurement_id=G-ABC123DEF4&api_secret={TOKEN}"
+    said = analytics(Received("POST", f"/debug/{address}", (), body, 1, utc_now()))
+    assert [one["validationCode"] for one in json.loads(said.body)["validationMessages"]] == ([code] if code else [])
+    assert analytics(Received("POST", f"/{address}", (), body, 1, utc_now())).status == 204
+    assert (len(analytics.events), len(analytics.wrong)) == ((0, 1) if code else (1, 0))

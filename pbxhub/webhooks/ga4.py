@@ -26,6 +26,9 @@ RESERVED_EVENTS = frozenset(
         "notification_receive", "notification_send", "os_update", "session_start", "user_engagement",
     }
 )  # fmt: skip
+RESERVED_PROPERTIES = frozenset(
+    {"first_open_after_install", "first_open_time", "first_visit_time", "last_deep_link_referrer", "user_id"}
+)
 _PHONES = frozenset({"caller", "caller_e164", "dst", "outbound_number", "caller_name", "employee_email"})
 MOST_EVENTS, MOST_PARAMS, LONGEST_NAME, LONGEST_VALUE = 25, 25, 40, 100
 MOST_PROPERTIES, LONGEST_PROPERTY, LONGEST_PROPERTY_VALUE = 25, 24, 36
@@ -128,7 +131,7 @@ def _properties(properties: Parameter | None) -> list[FieldError]:
         )
     for item in children:
         own = join(path, item.name)
-        notes += name_notes(item.name, own, LONGEST_PROPERTY)
+        notes += property_notes(item.name, own)
         notes += [note for child in item.children for note in _value_notes(child, own, LONGEST_PROPERTY_VALUE)]
     return notes
 
@@ -161,6 +164,13 @@ def name_notes(name: str, path: str, longest: int) -> list[FieldError]:
             )
         ]
     return []
+
+
+def property_notes(name: str, path: str) -> list[FieldError]:
+    """Why GA4 rejects the name of a user property."""
+    if name in RESERVED_PROPERTIES:
+        return [FieldError(path, say("%(value)s is reserved by GA4; use another name", value=name))]
+    return name_notes(name, path, LONGEST_PROPERTY)
 
 
 def _value_notes(item: Parameter, path: str, longest: int) -> list[FieldError]:

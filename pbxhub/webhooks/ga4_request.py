@@ -13,7 +13,6 @@ from pbxhub.translatable import say
 from pbxhub.webhooks.answer_verdict import read_json
 from pbxhub.webhooks.ga4 import (
     LONGEST_NAME,
-    LONGEST_PROPERTY,
     LONGEST_PROPERTY_VALUE,
     LONGEST_VALUE,
     MOST_EVENTS,
@@ -23,6 +22,7 @@ from pbxhub.webhooks.ga4 import (
     debug_url,
     is_ga4,
     name_notes,
+    property_notes,
 )
 from pbxhub.webhooks.paths_in_json import MISSING
 from pbxhub.webhooks.rendered_request import Request
@@ -165,7 +165,7 @@ def _properties(body: dict[str, Any]) -> Iterator[FieldError]:
             ),
         )
     for name, item in properties.items():
-        yield from name_notes(name, join(path, name), LONGEST_PROPERTY)
+        yield from property_notes(name, join(path, name))
         value = item.get("value") if isinstance(item, dict) else item
         yield from _length(value, join(path, name), LONGEST_PROPERTY_VALUE)
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from pbxhub.calls.replay import read
@@ -11,8 +12,10 @@ from pbxhub.calls.tracker import Tracker
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import Employee
+from pbxhub.store.api import Attributes
 from pbxhub.store.connections import connection_named
 from pbxhub.store.delivery_rows import PENDING, WAITING, Delivery
+from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Received, Receiver
 from pbxhub.webhooks.connection_presets import find_preset
@@ -21,7 +24,7 @@ from pbxhub.webhooks.spec import WebhookSpec
 from tests.support.connections import connect
 from tests.support.crm import TOKEN, Crm
 from tests.support.ordering import order
-from tests.support.outbox_world import VAULT, World, context_of
+from tests.support.outbox_world import NOON, VAULT, World, context_of
 from tests.support.recordings import scenarios
 from tests.support.waiting import wait_until
 from tests.support.working import working
@@ -29,6 +32,9 @@ from tests.support.working import working
 _ORIGIN = re.compile(r"https://[^/?]+")
 _SIGNED = re.compile(r"/recordings/[^\"\s]+|%2Frecordings%2F[^&\s]+")
 _DELIVERY = re.compile(r'"id":"[0-9a-f]{8}-[^"]*"')
+CALLER = "79161234567"
+VISITOR = {"client_id": "1391543214.1778750000", "ga_session_id": "1778753990", "utm_source": "google"}
+"""What is known of the number that calls in the traces."""
 EMPLOYEES = {"101": "11", "102": "12", "103": "13"}
 """Extension -> the user's id in the CRM."""
 
@@ -68,6 +74,12 @@ def _add(world: World, item_id: str, origin: str) -> None:
     with world.database.write() as session:
         for extension, user in EMPLOYEES.items():
             session.add(Employee(project_id=world.project_id, extension=extension, crm_id=user, name=f"E{extension}"))
+        always = {"valid_from": datetime(2000, 1, 1, tzinfo=UTC), "valid_until": datetime(2100, 1, 1, tzinfo=UTC)}
+        session.add(
+            Attributes(
+                id=new_id(), project_id=world.project_id, number=CALLER, values=VISITOR, created_on=NOON, **always
+            )
+        )
 
 
 def _static(auth: Any) -> dict[str, Any]:
