@@ -54,7 +54,7 @@ def run_all(demo: bool) -> None:
         else:
             with hub.context.database.write() as session:
                 retire_demo(session)
-        _run_until_stopped(hub, [_only_listener, pages, working, _answering_if_free, listening])
+        _run_until_stopped(hub, [_only_listener, _pages, working, _answering_if_free, listening])
 
 
 def run_pages() -> None:
@@ -64,8 +64,7 @@ def run_pages() -> None:
 
     hub = open_hub()
     settings = hub.settings
-    with _port_named(settings):
-        listening_on = bound(settings.bind, settings.port)
+    listening_on = _port_of_pages(settings)
     _show_addresses(hub)
     hub.context.database.close()  # only the socket may be open when the processes are forked
     collect_seldom()
@@ -170,24 +169,26 @@ def _run_until_stopped(hub: OpenHub, services: Sequence[Service]) -> None:
         raise click.ClickException(trouble)
     with ExitStack() as stack:
         stack.callback(hub.context.database.close)
-        with _port_named(hub.settings):
-            for service in services:
-                stack.enter_context(service(hub))
+        for service in services:
+            stack.enter_context(service(hub))
         try:
             stack.enter_context(measuring(hub))
         except OSError as error:
             raise _cannot_listen("PBXHUB_METRICS", hub.settings.metrics, error) from None
-        if pages in services:
+        if _pages in services:
             _show_addresses(hub)
         collect_seldom()
         stop.wait()
         _end_in_time()
 
 
-@contextmanager
-def _port_named(settings: Settings) -> Iterator[None]:
+def _pages(hub: OpenHub) -> AbstractContextManager[None]:
+    return pages(hub, _port_of_pages(hub.settings))
+
+
+def _port_of_pages(settings: Settings) -> socket.socket:
     try:
-        yield
+        return bound(settings.bind, settings.port)
     except OSError as error:
         raise _cannot_listen("PBXHUB_PORT", (settings.bind, settings.port), error) from None
 

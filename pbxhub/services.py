@@ -95,11 +95,10 @@ def installation(hub: OpenHub) -> "Installation":
 
 
 @contextmanager
-def pages(hub: OpenHub, listening_on: socket.socket | None = None) -> Iterator[None]:
-    """Serves the pages on a bound socket or on a new one. Raises OSError when the port is in use."""
+def pages(hub: OpenHub, listening_on: socket.socket) -> Iterator[None]:
+    """Serves the pages on a bound socket."""
     from pbxhub.http_server import serving
 
-    listening_on = listening_on or bound(hub.settings.bind, hub.settings.port)
     with serving(app(hub), listening_on, threads=_THREADS, name="pages"):
         yield
 

@@ -85,6 +85,13 @@ def test_the_first_user_is_an_operator_and_signs_in_with_the_password_from_the_i
     assert server.actions() == ["command line: user added", "command line: operator added"]
 
 
+def test_a_hub_without_users_says_how_to_get_the_first(server: Server) -> None:
+    code, said = server.tell("user", "list")
+    assert (code, said) == (0, "No users yet. pbxhub setup-link prints a link to create the first account.\n")
+    code, said = server.tell("setup-link")
+    assert (code, "/setup?token=" in said) == (0, True), said
+
+
 def test_a_user_that_cannot_be_added_is_refused_before_the_password_is_asked_for(server: Server) -> None:
     server.tell("user", "add", "anna@example.com", "--operator", typed=LONG)
     for arguments, sentence in (

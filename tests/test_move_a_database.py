@@ -172,3 +172,11 @@ def test_a_target_with_other_rows_is_refused(world: World, target: Database) -> 
         move(world.database, target, ignore)
     with target.read() as session:
         assert session.query(Delivery).count() == 0
+
+
+def test_a_target_of_a_newer_version_is_refused_in_words(world: World, target: Database) -> None:
+    migrate(target)
+    with target.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(BackupError, match=r"made by a newer version than this one.* Name an empty database\."):
+        move(world.database, target, ignore)

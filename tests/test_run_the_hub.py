@@ -1,5 +1,6 @@
 """An operator runs the command `pbxhub`: the demo, the checks, a replay; and stops it."""
 
+import errno
 import json
 import os
 import re
@@ -9,15 +10,18 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import requests
+from click.testing import CliRunner
 from sqlalchemy import func, select
 
+from pbxhub.cli import main
+from pbxhub.opening import OpenHub
 from pbxhub.store.accounts import COMMON_FOLDER, AuditEntry, Pbx, User
 from pbxhub.store.delivery_rows import DELIVERED, Delivery
 from pbxhub.store.history import StageEvent
@@ -133,6 +137,22 @@ def test_a_port_that_is_taken_is_named(environ: dict[str, str]) -> None:
     assert re.search(
         r"PBXHUB_PORT: cannot listen on 127\.0\.0\.1:\d+: Address already in use\. Choose another port", done.stderr
     )
+
+
+def test_what_else_fails_at_the_start_is_not_blamed_on_the_port(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_files(_hub: OpenHub) -> AbstractContextManager[None]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    assert pbxhub(environ, "migrate").returncode == 0
+    monkeypatch.setattr("pbxhub.running.working", out_of_files)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    done = CliRunner().invoke(main, ["work"], env=environ)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    assert isinstance(done.exception, OSError)
+    assert done.exception.errno == errno.EMFILE
 
 
 def test_a_bad_setting_stops_the_start(environ: dict[str, str]) -> None:

@@ -27,8 +27,12 @@ def list_users() -> None:
     from pbxhub.store.accounts import User
 
     with open_hub_database().database.read() as session:
-        for row in session.query(User).order_by(User.email):
-            click.echo(f"{row.email}\t{'operator' if row.operator else 'user'}\t{row.name}")
+        rows = session.query(User).order_by(User.email).all()
+    for row in rows:
+        click.echo(f"{row.email}\t{'operator' if row.operator else 'user'}\t{row.name}")
+    if not rows:
+        sentence = "No users yet. pbxhub setup-link prints a link to create the first account."
+        click.echo(sentence, err=True)  # a script reads an empty list
 
 
 @user.command("add")

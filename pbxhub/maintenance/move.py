@@ -12,9 +12,10 @@ import psycopg
 from sqlalchemy import Connection, Integer, Row, Table, func, insert, select, text, tuple_
 from sqlalchemy.types import BigInteger
 
+from pbxhub import __version__
 from pbxhub.maintenance.backup_file import BackupError
 from pbxhub.store.migrate import metadata, migrate
-from pbxhub.store.schema_revision import why_not_current
+from pbxhub.store.schema_revision import is_known, revision_of, why_not_current
 from pbxhub.store.session import Database
 
 _BATCH = 2000  # rows
@@ -26,10 +27,12 @@ def move(source: Database, target: Database, progress: Progress) -> dict[str, in
     """Copies everything, and returns the number of rows by table, the same in both. Nobody may write to the source
     meanwhile: on SQLite the move holds the write lock, on PostgreSQL it locks the tables against writers.
 
-    Raises BackupError when the target holds another hub's rows, or when the counts differ at the end.
+    Raises BackupError when the target holds another hub's rows or the tables of a newer version, or when the counts
+    differ at the end.
     """
     if sentence := why_not_current(source):
         raise BackupError(sentence)
+    _refuse_newer(target)
     migrate(target)
     tables = metadata.sorted_tables
     with _frozen(source, tables) as reading:
@@ -50,6 +53,15 @@ def _frozen(source: Database, tables: Sequence[Table]) -> Iterator[Connection]:
             connection.exec_driver_sql(f"LOCK TABLE {names} IN EXCLUSIVE MODE")
             connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
         yield connection
+
+
+def _refuse_newer(target: Database) -> None:
+    revision = revision_of(target)
+    if revision is not None and not is_known(revision):
+        raise BackupError(
+            f"The target's tables were made by a newer version than this one, {__version__}: their revision {revision} "
+            "is not known here. Name an empty database."
+        )
 
 
 def _refuse_strangers(reading: Connection, target: Database, tables: Sequence[Table]) -> None:
