@@ -1,17 +1,19 @@
-"""The first steps of a project, ticked by what has happened and not by what was pressed."""
+"""The first steps of a project, and of a connection, ticked by what has happened and not by what was pressed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, exists, select
+from sqlalchemy import Select, exists, func, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
-from pbxhub.store.accounts import Pbx
+from pbxhub.account.crm_calls import set_with_address
+from pbxhub.store.accounts import Employee, Pbx
 from pbxhub.store.delivery_rows import DELIVERED, Delivery
 from pbxhub.store.history import Call
 from pbxhub.store.webhooks import Webhook
+from pbxhub.webhooks.check import used_parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +48,23 @@ def first_steps(session: Session, access: Access, pbxs: Sequence[Pbx]) -> FirstS
 
 def _is_there(session: Session, query: Select[Any]) -> bool:
     return session.execute(query).first() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftToDo:
+    """What is left before a connection is of use. off: none of its webhooks is switched on. without_id: how many
+    employees lack the id in the CRM that a webhook sends. dial: the CRM may begin calls, by an address that belongs to
+    one of its sets, and nothing is switched on yet."""
+
+    off: bool
+    without_id: int
+    dial: bool
+
+
+def left_to_do(session: Session, access: Access, users: Sequence[Webhook]) -> LeftToDo:
+    """users: the webhooks of the connection."""
+    off = bool(users) and not any(row.enabled for row in users)
+    named = any(name == "manager_id" for row in users for _, name in used_parameters(row.spec))
+    lacking = select(func.count(Employee.id)).where(Employee.project_id == access.project.id, Employee.crm_id == "")
+    dial = off and set_with_address(session, access) in {row.set_name for row in users if row.set_name}
+    return LeftToDo(off, session.scalars(lacking).one() if named else 0, dial)

@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy import select
 
-from pbxhub.store.connections import Connection
+from pbxhub.store.accounts import Employee
+from pbxhub.store.connections import FOREVER, READY, Connection
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.connection_presets import find_preset
@@ -99,3 +100,26 @@ def test_an_address_that_is_none_is_refused(people: People, signed_in: SignedIn,
     given = {"host": "https://[x", "database": "db", "user_id": "2", "api_key": "K"}
     assert browser.post(path, given).status_code == 422
     assert events(database) == []
+
+
+def test_who_has_connected_a_crm_reads_what_is_left_to_do(
+    people: People, signed_in: SignedIn, database: Database
+) -> None:
+    owner = signed_in("owner")
+    given = {**PORTAL, "client_id": "app.1", "secret": "s3cret", "dial": "on"}
+    assert "None of the events" not in add(owner, people, "bitrix24-telephony", **given), "it is not connected yet"
+    with database.write() as session:
+        session.add(Employee(project_id=people.project, extension="101"))
+        connection = session.scalars(select(Connection)).one()
+        connection.state, connection.ready_until = READY, FOREVER
+        page = f"/projects/{people.project}/connections/{connection.id}"
+    told = owner.get(page).text
+    assert "None of the events that use it is switched on." in told
+    assert "1 employee has no id in the CRM" in told
+    assert f'href="/projects/{people.project}/crm-calls">Calls from the CRM' in told
+    with database.write() as session:
+        session.scalars(select(Employee)).one().crm_id = "17"
+    owner.post(f"/projects/{people.project}/webhooks/sets/enabled", {"set": "Bitrix24: telephony", "enabled": "1"})
+    told = owner.get(page).text
+    assert "None of the events" not in told
+    assert "no id in the CRM" not in told

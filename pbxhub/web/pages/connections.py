@@ -8,6 +8,7 @@ from pbxhub.account.access import Access, row_of
 from pbxhub.account.connection_tests import Tested, try_connection
 from pbxhub.account.connections import connection_to_change, delete_connection, save_connection
 from pbxhub.account.consents import begin_consent, finish_consent
+from pbxhub.account.first_steps import left_to_do
 from pbxhub.account.refusals import BusyError, ConflictError
 from pbxhub.delivery.links import CALLBACK
 from pbxhub.store.connections import Connection, connections_of, used_by
@@ -152,7 +153,7 @@ def _detail(session: Session, access: Access, connection_id: int, tested: Tested
     kind = kind_of(row.spec)
     return render_template(
         "connections/detail.html", row=row, users=users, kind=kind, kinds=KINDS, now=now(), tested=tested,
-        callback=hub().links.consent_callback,
+        callback=hub().links.consent_callback, left=left_to_do(session, access, users),
     )  # fmt: skip
 
 
