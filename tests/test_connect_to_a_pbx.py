@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -65,6 +66,22 @@ def test_a_wrong_password_is_a_refusal_that_says_what_to_check() -> None:
             assert [state.name for state in line.states] == ["connecting", "refused"]  # and says so once
             player.secret = "wrong"
             await line.until_state("connected")
+
+    run(scenario())
+
+
+def test_where_only_one_may_log_in_the_next_one_does_as_soon_as_the_first_has_left() -> None:
+    async def scenario() -> None:
+        waits_long = replace(HASTY, answer=10.0, first_pause=600.0, longest_pause=600.0)
+        async with playing() as player, AsyncExitStack() as before:
+            player.faults.one_login = True
+            first = await before.enter_async_context(line_to(address_of(player)))
+            await first.until_state("connected")
+            async with line_to(address_of(player), waits_long) as second:
+                state = await second.until_state("refused", "login_in_use")
+                assert "allowmultiplelogin" in state.sentence
+                await before.aclose()
+                await second.until_state("connected")
 
     run(scenario())
 

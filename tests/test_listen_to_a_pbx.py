@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, update
+from structlog.testing import capture_logs
 
 from pbxhub.ami.channel_list import ReceivedEvent
 from pbxhub.ami.event_log import EventLog
@@ -288,3 +289,18 @@ def test_a_listener_writes_nothing_of_a_deleted_pbx_into_the_one_that_has_its_id
     assert notes_of(database) == {linkedid: {"of": new.key} for linkedid in ("1.1", "1.2", "1.3")}
     with database.read() as session:
         assert session.scalars(select(CallEvents.linkedid)).all() == [new.key]
+
+
+def test_the_last_reports_of_a_deleted_pbx_are_dropped_without_an_error_and_those_of_others_written(
+    database: Database,
+) -> None:
+    former, other = World(database), World(database)
+    rows = read_rows(database, VAULT)
+    with database.write() as session:
+        session.delete(session.get_one(Pbx, former.pbx_id))
+    publisher = Publisher(lambda reports, tokens: publish(context_of(database), reports, NOON, tokens))
+    tokens = {row.id: row.token or 0 for row in (rows[former.pbx_id], rows[other.pbx_id])}
+    with capture_logs() as logged:
+        publisher.write({pbx_id: [report("1.1", BEFORE)] for pbx_id in tokens}, tokens)
+    assert [(call.pbx_id, call.linkedid) for call in calls_of(database)] == [(other.pbx_id, "1.1")]
+    assert {line["log_level"] for line in logged} == {"info"}, logged

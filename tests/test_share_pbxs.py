@@ -308,6 +308,28 @@ def test_the_proof_of_the_change_finds_a_gap(hosts: Site) -> None:
         change_hands(hosts, DISCONNECTS_FIRST)
 
 
+@pytest.mark.slow
+@postgresql
+def test_a_pbx_where_only_one_may_log_in_changes_hands_and_no_stage_is_lost(hosts: Site) -> None:
+    for player in hosts.players.values():
+        player.faults.one_login = True
+    hosts.listen("a", PATIENT)
+    hosts.await_shares(6)
+    begin, end = answered()
+    for pbx_id in hosts.players:
+        hosts.play(begin, pbx_id)
+    wait_until(lambda: [*hosts.stages().values()] == [ANSWERED[:3]] * 6, "all are answered")
+    hosts.listen("b", PATIENT)
+    wait_until(lambda: any(not player.listeners for player in hosts.players.values()), "a has left one of them")
+    for pbx_id in hosts.players:
+        hosts.play(answered()[0], pbx_id)
+    hosts.await_shares(3, 3)
+    for pbx_id in hosts.players:
+        hosts.play(end, pbx_id)
+    told = [ANSWERED[:3]] * 6 + [ANSWERED] * 6
+    wait_until(lambda: sorted(hosts.stages().values(), key=len) == told, "all stages, each once", 20)
+
+
 def stop_while_calls_come(hosts: Site, plant: str) -> None:
     two(hosts, plant)
     stopping = Thread(target=hosts.listeners["b"].stop, args=(60.0,))

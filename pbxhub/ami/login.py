@@ -22,6 +22,7 @@ from pbxhub.store.pbx_state_sentences import PbxState
 
 log = structlog.get_logger(__name__)
 CLASSES = "system,call,agent,user,cdr"
+_IN_USE = "Login Already In Use"  # Asterisk's words with allowmultiplelogin = no, said after a second
 _NAMED_FILTERS_SINCE = 22  # Action: Filter has MatchCriteria: name(X); before, a regular expression
 
 
@@ -183,7 +184,7 @@ async def _log_in(protocol: AmiProtocol, address: Address, timeouts: AmiTimeouts
             raise _refused("login_failed", "it closed the connection") from None
         raise
     if not answer.success:
-        raise _refused("login_failed", answer.message)
+        raise _refused("login_in_use" if answer.message == _IN_USE else "login_failed", answer.message)
 
 
 async def _boot(protocol: AmiProtocol, timeouts: AmiTimeouts) -> None:

@@ -119,6 +119,18 @@ def still_held(session: Session, tokens: LeaseTokens) -> frozenset[int]:
     return frozenset(row.pbx_id for row in rows if row.token == tokens[row.pbx_id])
 
 
+_THERE = Query(
+    text("SELECT id FROM pbx WHERE id = ANY(:pbx_ids)").bindparams(bindparam("pbx_ids", type_=ListOf(BigInteger())))
+)
+
+
+def deleted(session: Session, lost: Collection[int]) -> frozenset[int]:
+    """Those of the PBXs not still_held that were deleted. On SQLite all were: nobody else takes a PBX there."""
+    if not lost or session.get_bind().dialect.name == "sqlite":
+        return frozenset(lost)
+    return frozenset(lost) - {row.id for row in _THERE.all(session, pbx_ids=list(lost))}
+
+
 def may_write(session: Session, pbx_id: int, token: int | None) -> bool:
     """Whether this listener still has the PBX. Without a token nobody else can have it."""
     return token is None or bool(still_held(session, {pbx_id: token}))

@@ -107,6 +107,11 @@ REASONS: Mapping[str, Reason] = {
         "Check the user name and secret, and that permit= of this user in manager.conf includes the hub's address; "
         "then run: module reload manager.",
     ),
+    "login_in_use": Reason(
+        "The PBX lets this AMI user log in only once, and it is logged in already.",
+        "Give the hub an AMI user of its own, with allowmultiplelogin = yes in manager.conf; then run: module reload "
+        "manager.",
+    ),
     "unsendable_login": Reason(
         "The user name or secret cannot be sent: %(detail)s.",
         "Choose others, of Latin letters and digits.",

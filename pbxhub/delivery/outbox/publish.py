@@ -26,7 +26,7 @@ from pbxhub.store.bulk import Insert
 from pbxhub.store.database_errors import is_away
 from pbxhub.store.delivery_rows import FAILED, PENDING, NewDelivery
 from pbxhub.store.events import keep
-from pbxhub.store.listeners import LeaseTokens, still_held
+from pbxhub.store.listeners import LeaseTokens, deleted, still_held
 from pbxhub.store.session import Base
 
 log = structlog.get_logger(__name__)
@@ -86,8 +86,9 @@ def _publish(
 ) -> Published:
     with context.database.write() as session:
         lost = tokens.keys() - still_held(session, tokens)
-        if lost and context.database.is_sqlite:  # deleted: another PBX may have the id
-            reports = {pbx_id: of_pbx for pbx_id, of_pbx in reports.items() if pbx_id not in lost}
+        if gone := deleted(session, lost):
+            log.info("the PBX was deleted; its last reports are not kept", pbxs=sorted(gone))
+            reports = {pbx_id: of_pbx for pbx_id, of_pbx in reports.items() if pbx_id not in gone}
         reported = lock_calls(session, reports, lost)
         calls = distinct_calls(reported)
         attach_attributes(context, session, reported)

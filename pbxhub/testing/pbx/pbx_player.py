@@ -46,7 +46,8 @@ class Faults:
 
     banner: sent in place of the greeting, b"" sends none. silent: reads, never answers. hide_events: filters let
     nothing through. segment: bytes per write, so that letters and lines are torn apart; 0 sends whole blocks.
-    boot_quietly: no FullyBooted after the login.
+    boot_quietly: no FullyBooted after the login. one_login: refuses a login while somebody is logged in, after a
+    second, as Asterisk does with allowmultiplelogin = no.
     """
 
     banner: bytes | None = None
@@ -54,6 +55,7 @@ class Faults:
     hide_events: bool = False
     segment: int = 0
     boot_quietly: bool = False
+    one_login: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -238,6 +240,10 @@ class PbxPlayer:
         right = action.get("Key") == key if "Key" in action else action.get("Secret") == self.secret
         if not right or action.get("Username") != self.username:
             await self._reply(session, action, "Response: Error\nMessage: Authentication failed")
+            return False
+        if self.faults.one_login and any(other.entered for other in self._sessions):
+            await asyncio.sleep(1.0)
+            await self._reply(session, action, "Response: Error\nMessage: Login Already In Use")
             return False
         asked = action.get("Events", "on")
         session.classes = self.read if asked == "on" else self.read & set(asked.split(","))
