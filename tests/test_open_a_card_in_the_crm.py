@@ -12,21 +12,30 @@ import pytest
 from pbxhub.delivery.context import utc_now
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Received
+from pbxhub.webhooks.gallery import gallery
 from tests.support.crm import TOKEN, Crm
 from tests.support.crm_analytics import GoogleAnalytics, Meta, UniversalAnalytics
-from tests.support.crm_bitrix24 import Bitrix24, Card
+from tests.support.crm_bitrix24 import Bitrix24, Bitrix24Leads, Card
 from tests.support.crm_desk import GoogleSheets, Odoo, Slack, Telegram, Zammad
 from tests.support.crm_drive import drive, shown
+from tests.support.crm_inboxes import AppsScript, CsvLines, Make, N8n, SignedForm, Xml, Zapier
 from tests.support.crm_kommo import Kommo
 from tests.support.crm_records import Contacts, HubSpot, Pipedrive, Salesforce, Zoho
 
 GOLDEN = Path(__file__).parent / "golden" / "crm"
 
 
+def expected(item: str, call: str) -> str:
+    """The requests of a call; none where there is no file."""
+    path = GOLDEN / f"{item}-{call}.txt"
+    return path.read_text() if path.exists() else ""
+
+
 def check(crm: Crm, name: str, requests: list[Received]) -> None:
     assert crm.wrong == []
     assert [one for one in crm.answered if one[2] >= 400] == []
-    assert shown(requests) == (GOLDEN / f"{name}.txt").read_text()
+    item, _, call = name.rpartition("-")
+    assert shown(requests) == expected(item, call)
 
 
 def bitrix(database: Database, call: str) -> Card:
@@ -42,6 +51,7 @@ def bitrix(database: Database, call: str) -> Card:
     ("call", "user", "status"),
     [
         ("answered_caller_hangup", "11", "200"), ("no_answer", "11", "304"), ("ivr_hangup", "1", "304"),
+        ("queue_abandon", "11", "304"), ("queue_second_answers", "12", "200"),
         ("ring_group", "12", "200"), ("blind_refer", "12", "200"), ("attended_refer", "12", "200"),
         ("recorded", "11", "200"), ("out_answered", "11", "200"), ("out_noanswer", "11", "304"),
         ("out_busy", "11", "486"),
@@ -71,42 +81,52 @@ def test_a_call_that_was_begun_in_bitrix24_has_the_card_of_its_click(database: D
 
 
 SYSTEMS: dict[str, type[Crm]] = {
-    "amocrm": Kommo, "hubspot-call": HubSpot, "zoho-crm": Zoho, "salesforce": Salesforce, "pipedrive": Pipedrive,
-    "zammad": Zammad, "google-sheets-api": GoogleSheets, "odoo": Odoo, "slack": Slack, "telegram": Telegram,
-    "google-analytics-4": GoogleAnalytics, "google-analytics-universal": UniversalAnalytics, "meta-conversions": Meta,
+    "amocrm": Kommo, "bitrix24-lead": Bitrix24Leads, "csv-line": CsvLines, "google-analytics-4": GoogleAnalytics,
+    "google-analytics-universal": UniversalAnalytics, "google-sheets-api": GoogleSheets,
+    "google-sheets-script": AppsScript, "hubspot-call": HubSpot, "hubspot-inbound": HubSpot, "make": Make,
+    "meta-conversions": Meta, "n8n": N8n, "odoo": Odoo, "pipedrive": Pipedrive, "salesforce": Salesforce,
+    "signed-form": SignedForm, "slack": Slack, "telegram": Telegram, "xml": Xml, "zammad": Zammad, "zapier": Zapier,
+    "zoho-crm": Zoho,
 }  # fmt: skip
-RECORDED = sorted(path.stem for path in GOLDEN.glob("*.txt") if not path.stem.startswith("bitrix24"))
+DRIVEN_ELSEWHERE = {
+    "bitrix24-telephony": "above: its card is looked at, too",
+    "queue-pause": "test_pause_queue_members.py: a chain that another event begins, on a real Asterisk",
+    "telegram-recording": "test_send_recordings.py: it sends the file itself",
+}
+CALLS = (
+    "answered_caller_hangup", "no_answer", "ivr_hangup", "queue_abandon", "blind_refer", "recorded", "out_answered",
+    "out_noanswer",
+)  # fmt: skip
+"""Answered, missed, abandoned in the menu and in the queue, transferred, recorded; outgoing: answered and not."""
 
 
-def system_of(name: str) -> str:
-    return next(item for item in SYSTEMS if name.startswith(f"{item}-"))
+def test_every_template_has_a_system_that_it_is_driven_through() -> None:
+    """A new one needs a stand-in in SYSTEMS and the requests of its calls in tests/golden/crm, or a reason."""
+    assert SYSTEMS.keys() | DRIVEN_ELSEWHERE.keys() == {item.id for item in gallery()}
+    assert [item for item in SYSTEMS if not any(expected(item, call) for call in CALLS)] == []
+    read = {f"{item}-{call}" for item in SYSTEMS for call in (*CALLS, "new_caller")}
+    assert {path.stem for path in GOLDEN.glob("*.txt") if "bitrix24-telephony-" not in path.stem} <= read
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [one for one in RECORDED if not one.endswith("-new_caller")])
-def test_every_system_gets_exactly_these_requests(database: Database, name: str) -> None:
-    item = system_of(name)
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("item", SYSTEMS)
+def test_every_system_gets_exactly_these_requests(database: Database, item: str, call: str) -> None:
     crm = SYSTEMS[item]()
-    check(crm, name, drive(database, item, crm, name.removeprefix(f"{item}-")))
-    if isinstance(crm, Contacts):
+    check(crm, f"{item}-{call}", drive(database, item, crm, call))
+    if isinstance(crm, Contacts) and item != "hubspot-inbound":
         assert (len(crm.calls), crm.added) == (1, [])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [one for one in RECORDED if one.endswith("-new_caller")])
-def test_a_new_caller_becomes_one_contact_or_lead(database: Database, name: str) -> None:
-    kind = SYSTEMS[system_of(name)]
+@pytest.mark.parametrize("item", [item for item in SYSTEMS if expected(item, "new_caller")])
+def test_a_new_caller_becomes_one_contact_or_lead(database: Database, item: str) -> None:
+    kind = SYSTEMS[item]
     assert issubclass(kind, Contacts)
     crm = kind(known=())
-    check(crm, name, drive(database, system_of(name), crm, "no_answer"))
+    check(crm, f"{item}-new_caller", drive(database, item, crm, "no_answer"))
     assert len(crm.added) == 1
     assert len(crm.calls) == (0 if kind is Kommo else 1)  # the lead of Kommo is the call
-
-
-@pytest.mark.parametrize("item", ["slack", "telegram"])
-def test_a_chat_hears_of_missed_calls_only(database: Database, item: str) -> None:
-    crm = SYSTEMS[item]()
-    assert drive(database, item, crm, "answered_caller_hangup") == []
 
 
 def test_a_crm_that_is_not_asked_as_it_wants_refuses() -> None:

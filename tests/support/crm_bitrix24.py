@@ -26,6 +26,27 @@ class Card:
     recording: str = ""
 
 
+class Bitrix24Leads(Crm):
+    """crm.lead.add at the address of an inbound webhook."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leads: list[dict[str, str]] = []
+
+    def answer(self, request: Received) -> Reply:
+        if not re.fullmatch(r"/rest/\d+/\w+/crm\.lead\.add\.json", urlsplit(request.path).path):
+            return as_json(404, {"error": "ERROR_METHOD_NOT_FOUND", "error_description": "Method not found!"})
+        given = form(request)
+        if not given.get("fields[TITLE]"):
+            return _refused("The field Lead name is required", "")
+        if not re.fullmatch(r"\+\d{7,15}", given.get("fields[PHONE][0][VALUE]", "")):
+            self.wrong.append("a phone without country code finds no duplicate")
+        if given.get("fields[PHONE][0][VALUE_TYPE]") not in ("WORK", "MOBILE", "HOME", "OTHER"):
+            self.wrong.append("a kind of phone that Bitrix24 does not have")
+        self.leads.append(given)
+        return _result(len(self.leads))
+
+
 class Bitrix24(Crm):
     def __init__(self) -> None:
         super().__init__()

@@ -31,6 +31,7 @@ from tests.support.working import working
 
 _ORIGIN = re.compile(r"https://[^/?]+")
 _SIGNED = re.compile(r"/recordings/[^\"\s]+|%2Frecordings%2F[^&\s]+")
+_NOW = re.compile(r"ts=\d+&sign=[0-9a-f]{32}")
 _DELIVERY = re.compile(r'"id":"[0-9a-f]{8}-[^"]*"')
 CALLER = "79161234567"
 VISITOR = {"client_id": "1391543214.1778750000", "ga_session_id": "1778753990", "utm_source": "google"}
@@ -123,5 +124,6 @@ def _with_file(lines: Iterable[str]) -> Iterator[str]:
 def _shown(request: Received) -> str:
     kind = request.header("content-type") or ""
     body = _DELIVERY.sub('"id":"ID"', _SIGNED.sub("/RECORDING", request.body.decode()))
+    body = _NOW.sub("ts=NOW&sign=MD5", body)
     path = request.path.replace(TOKEN, "TOKEN")
     return f"{request.method} {path} {kind}\n{body}\n".rstrip() + "\n"

@@ -40,6 +40,8 @@ class HubSpot(Contacts):
         if path == "/crm/v3/objects/contacts":
             self.added.append(given["properties"])
             return as_json(201, {"id": "501", "properties": given["properties"]})
+        if path == "/crm/extensions/calling/2026-03/inbound-call":
+            return self._ringing(given)
         if path != "/crm/v3/objects/calls":
             return _hubspot(404, "resource not found", "OBJECT_NOT_FOUND")
         properties = given.get("properties", {})
@@ -56,6 +58,15 @@ class HubSpot(Contacts):
                 return _hubspot(400, "CONTACT is not valid", "VALIDATION_ERROR")
         self.calls.append(given)
         return as_json(201, {"id": "9", "properties": properties})
+
+    def _ringing(self, given: dict[str, Any]) -> Reply:
+        if missing := lacks(given, "externalCallId", "fromNumber", "toNumber", "userId", "callStartedTimestamp"):
+            return _hubspot(400, f"Required properties were missing: {missing}", "VALIDATION_ERROR")
+        if not re.fullmatch(r"\+[1-9]\d{6,14}", str(given["fromNumber"].get("e164Number"))):
+            return _hubspot(400, "fromNumber is not in E.164", "VALIDATION_ERROR")
+        if not all(isinstance(given[name], int) for name in ("userId", "callStartedTimestamp")):
+            return _hubspot(400, "userId and callStartedTimestamp are numbers", "VALIDATION_ERROR")
+        return as_json(200, {"engagementId": 1, "isFinalized": False})
 
 
 def _hubspot(status: int, message: str, category: str) -> Reply:
