@@ -2,18 +2,22 @@
 
 import base64
 import errno
+import json
 import os
 import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, func, select, text
+from sqlalchemy import create_engine, select, text
 
+from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish, resend_one
 from pbxhub.maintenance.backup import back_up
 from pbxhub.maintenance.backup_file import BackupError, open_backup
@@ -24,7 +28,9 @@ from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.key_check import check_key, remember_key
 from pbxhub.store.session import Database, open_database
-from tests.support.outbox_world import AFTER, BEFORE, NOON, OK, VAULT, World, at, context_of, finish, report, take
+from pbxhub.testing.receivers.receiver import Received, Receiver, Reply
+from tests.support.outbox_world import AFTER, BEFORE, NOON, OK, VAULT, World, at, context_of, finish, report, spec, take
+from tests.support.working import working
 
 PASSPHRASE = "correct horse battery"
 
@@ -127,36 +133,76 @@ def _variables(settings: Settings) -> dict[str, str]:
     return {"PBXHUB_DATA_DIR": str(settings.data_dir), "PBXHUB_DATABASE_URL": settings.database_url}
 
 
-def test_nothing_acknowledged_before_a_backup_is_missing_from_it(
-    world: World, elsewhere: Settings, tmp_path: Path
-) -> None:
-    """Calls are published all the time while backups are made."""
-    world.webhook(BEFORE)
-    published, stop = list[str](), threading.Event()
+@contextmanager
+def calls_come_in(world: World, a_second: int) -> Iterator[list[str]]:
+    """The ids of the calls whose stage is committed, as it grows. A busy machine may give fewer calls a second."""
+    acknowledged, stop = list[str](), threading.Event()
 
-    def publish_all_the_time() -> None:
-        while not stop.is_set():
-            linkedid = f"3.{len(published)}"
-            world.publish(report(linkedid, BEFORE))
-            published.append(linkedid)
+    def publish_in_time() -> None:
+        began = time.monotonic()
+        while not stop.wait(max(0.0, began + len(acknowledged) / a_second - time.monotonic())):
+            report_call(world.database, world.pbx_id, linkedid := f"3.{len(acknowledged)}")
+            acknowledged.append(linkedid)
 
-    publisher = threading.Thread(target=publish_all_the_time)
+    publisher = threading.Thread(target=publish_in_time)
     publisher.start()
     try:
-        for number in range(3):
-            before = len(published)
-            file = backed_up(world, tmp_path / f"{number}.tar")
+        yield acknowledged
     finally:
         stop.set()
         publisher.join()
-    assert before > 0
-    restore(file, elsewhere, PASSPHRASE, at(200))
-    database = opened(elsewhere)
-    with database.read() as session:
-        there = set(session.scalars(select(Call.linkedid)))
-        assert set(published[:before]) <= there
-        assert session.scalar(select(func.count()).select_from(Delivery)) == len(there)  # a call and what it sends
-    database.close()
+
+
+def report_call(database: Database, pbx_id: int, linkedid: str) -> None:
+    now = utc_now()
+    told = report(linkedid, BEFORE, started_on=now, values={"call_id": linkedid})
+    publish(context_of(database), {pbx_id: [told]}, now)
+
+
+def sent(requests: Iterable[Received]) -> set[tuple[str, str, str]]:
+    """The path, the call and the webhook-id of each request."""
+    return {(one.path, json.loads(one.body)["call_id"], one.header("webhook-id") or "") for one in requests}
+
+
+def test_nothing_acknowledged_is_missing_and_nothing_is_sent_twice_unmarked(
+    world: World, elsewhere: Settings, tmp_path: Path
+) -> None:
+    """100 calls a second, a worker, a quick receiver and one that is behind; the hub goes on after the backup."""
+    (tmp_path / "passphrase").write_text(f"{PASSPHRASE}\n")
+    with_passphrase = ("--passphrase-file", str(tmp_path / "passphrase"))
+    seconds = {"/quick": 0.0, "/slow": 0.3}
+    with Receiver(lambda received: Reply(delay=seconds[received.path]), keep=100_000) as receiver:
+        for path in seconds:
+            world.webhook(BEFORE, spec(receiver.url + path))
+        with working(world.database, receiver), calls_come_in(world, 100) as acknowledged:
+            receiver.wait_for(50)
+            before = len(acknowledged)
+            status, said = _run(_here(world, tmp_path), "backup", "hub.tar", *with_passphrase, cwd=tmp_path)
+            assert status == 0, said
+            receiver.wait_for(receiver.count + 200)  # of these the backup knows nothing
+        of_old_hub = sent(receiver.requests)
+        status, said = _run(_variables(elsewhere), "restore", "hub.tar", *with_passphrase, cwd=tmp_path)
+        assert status == 0, said
+        seconds["/slow"] = 0.0
+        database, requests_before = opened(elsewhere), receiver.count
+        with database.read() as session:
+            assert set(acknowledged[:before]) <= set(session.scalars(select(Call.linkedid)))
+            rows = session.scalars(select(Delivery)).all()
+        assert {(row.state, row.outcome) for row in rows} == {(DELIVERED, "ok"), (FAILED, "restored")}
+        held = [row.id for row in rows if row.state == FAILED]
+        assert {str(row.id) for row in rows if row.state == DELIVERED} <= {one for *_, one in of_old_hub}
+        assert {str(one) for one in held} & {one for *_, one in of_old_hub}  # sent after the backup
+        with working(database, receiver):
+            report_call(database, world.pbx_id, "4.1")
+            new = receiver.wait_for(requests_before + 2)[requests_before:]
+            assert {(path, call) for path, call, _ in sent(new)} == {("/quick", "4.1"), ("/slow", "4.1")}
+            with database.write() as session:
+                for one in held:  # the person sends all of them again
+                    resend_one(context_of(database), session, world.project_id, one, utc_now())
+            receiver.wait_for(requests_before + 2 + len(held))
+        database.close()
+        told = sent(receiver.requests)
+        assert len({(path, call) for path, call, _ in told}) == len(told)  # whatever came twice has its id
 
 
 def test_a_backup_is_for_its_owner_alone_and_holds_no_open_key(world: World, tmp_path: Path) -> None:
@@ -240,11 +286,7 @@ def test_a_backup_of_a_newer_version_says_what_to_install(
 def test_the_commands_save_and_restore(world: World, elsewhere: Settings, tmp_path: Path) -> None:
     """As an operator types them, with the passphrase in a file."""
     (tmp_path / "passphrase").write_text(f"{PASSPHRASE}\n")
-    here = {
-        "PBXHUB_DATA_DIR": str(tmp_path / "here"),
-        "PBXHUB_DATABASE_URL": world.database.engine.url.render_as_string(hide_password=False),
-        "PBXHUB_SECRET_KEY": base64.urlsafe_b64encode(VAULT.key).decode(),
-    }
+    here = _here(world, tmp_path)
     with_passphrase = ("--passphrase-file", str(tmp_path / "passphrase"))
     assert _run(here, "backup", "hub.tar", cwd=tmp_path)[0] == 2  # neither a passphrase nor --without-key
     status, said = _run(here, "backup", "hub.tar", *with_passphrase, cwd=tmp_path)
@@ -255,6 +297,14 @@ def test_the_commands_save_and_restore(world: World, elsewhere: Settings, tmp_pa
     status, said = _run(_variables(elsewhere), "restore", "hub.tar", *with_passphrase, cwd=tmp_path)
     assert status == 1
     assert "Traceback" not in said
+
+
+def _here(world: World, tmp_path: Path) -> dict[str, str]:
+    return {
+        "PBXHUB_DATA_DIR": str(tmp_path / "here"),
+        "PBXHUB_DATABASE_URL": world.database.engine.url.render_as_string(hide_password=False),
+        "PBXHUB_SECRET_KEY": base64.urlsafe_b64encode(VAULT.key).decode(),
+    }
 
 
 def _run(variables: dict[str, str], *arguments: str, cwd: Path) -> tuple[int, str]:

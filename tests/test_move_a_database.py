@@ -93,9 +93,10 @@ def test_the_pages_are_the_same_afterwards(database: Database, target: Database,
     here, there = signed_in(before), signed_in(pages(target))
 
     def shown(browser: Browser, path: str) -> list[str]:
-        """Without what is of the session, and of the moment at which the page was made."""
+        """Without what is of the session, and of the moment at which the page was made; a mark is a sum of both."""
         text = browser.get(path).get_data(as_text=True)
-        return re.sub(r'"I[jm][\w-]+\.[\w-]+\.[\w-]+"|value="[\dT:-]+\.\d+\+00:00"', "", text).splitlines()
+        momentary = r'"I[jm][\w-]+\.[\w-]+\.[\w-]+"|value="[\dT:-]+\.\d+\+00:00"|data-mark="[^"]*"'
+        return re.sub(momentary, "", text).splitlines()
 
     for path in here.walk(f"/projects/{project}/dashboard"):
         if "/simulate" in path:
