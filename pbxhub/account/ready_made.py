@@ -21,7 +21,7 @@ from pbxhub.webhooks.chains import with_names
 from pbxhub.webhooks.connection_presets import filled_in, find_preset
 from pbxhub.webhooks.connection_spec import dump_connection
 from pbxhub.webhooks.gallery import Item, as_copied, default_event, fill
-from pbxhub.webhooks.spec import dump_spec
+from pbxhub.webhooks.spec import FieldError, SpecError, dump_spec
 
 _MEASUREMENT_ID = re.compile(r"G-[A-Z0-9]{4,20}")
 _LONGEST_SECRET = 200  # characters
@@ -39,7 +39,7 @@ class GoogleAnalytics:
 class Answers:
     """What the user fills in. values: for the [[brackets]]. secret: of the webhooks, or of the new connection.
     connection: the name of one that the project has; "" makes a new one. client_id: of the new one, if it is OAuth2.
-    dial: whether the CRM may begin calls, if it can; only for those who may change keys."""
+    dial: the CRM may begin calls."""
 
     values: Mapping[str, str]
     secret: str = field(default="", repr=False)
@@ -51,6 +51,8 @@ class Answers:
 def add_ready(session: Session, access: Access, item: Item, given: Answers) -> list[Webhook]:
     """The webhooks of a ready-made integration, switched off, under names that are free; several are one set. If it
     needs a connection, a new one is added with it. Raises SpecError; then nothing is added."""
+    if given.dial:
+        _check_dial(access, item)
     lock_project(session, access.project.id)  # or another request takes the name that is free now
     fill(item, {**given.values, "connection": item.name})  # what is missing is said before a connection is made
     ready_made = fill(item, {**given.values, "connection": _connection_for(session, access, item, given)})
@@ -65,9 +67,18 @@ def add_ready(session: Session, access: Access, item: Item, given: Answers) -> l
         secret = {"secret": given.secret} if spec.request.auth.has_secret else {}
         data = {**wanted, "spec": dump_spec(spec), **secret}
         added.append(create(session, access, read_draft(session, access, data, None, None, specs)))
-    if given.dial and item.dial and access.may("keys.change"):
+    if given.dial:
         make_address_with_set(session, access, set_name)
     return added
+
+
+def _check_dial(access: Access, item: Item) -> None:
+    """Raises SpecError when the CRM cannot begin calls, or when this user may not make the address for them."""
+    if not item.dial:
+        raise SpecError([FieldError("dial", say("is for a CRM that begins calls; leave it out"))])
+    if not access.may("keys.change"):
+        why = say("makes an address with a secret; that needs the role owner, or a key with the scope admin")
+        raise SpecError([FieldError("dial", why)])
 
 
 def _connection_for(session: Session, access: Access, item: Item, given: Answers) -> str:

@@ -84,6 +84,12 @@ def subscribers_of(session: Session, hook: Resthook) -> list[Subscriber]:
     return list(session.scalars(select(Subscriber).where(Subscriber.resthook_id == hook.id).order_by(Subscriber.id)))
 
 
+def count_subscribers(session: Session, access: Access) -> int:
+    """Of all hooks of the project."""
+    count = select(func.count(Subscriber.id)).join(Resthook, Resthook.id == Subscriber.resthook_id)
+    return session.scalars(count.where(Resthook.project_id == access.project.id)).one()
+
+
 def add_subscriber(
     session: Session, access: Access, name: str, url: str, filters: Any = ()
 ) -> Subscriber | list[Refusal]:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.connections import MOST_CONNECTIONS, import_connection
+from pbxhub.account.resthook_subscribers import count_subscribers
 from pbxhub.account.secret_visibility import sees_secrets, visible_spec
 from pbxhub.account.webhook_drafts import (
     MOST_WEBHOOKS,
@@ -31,6 +32,7 @@ from pbxhub.webhooks.import_export import (
     connections_in,
     export_webhooks,
     plan_import,
+    subscribers_left_out_of,
 )
 from pbxhub.webhooks.spec import FieldError, SpecError
 
@@ -44,7 +46,9 @@ def export_file(session: Session, access: Access, set_name: str = "") -> dict[st
     used = {row.connection_id for row in rows} if sees_secrets(access) else set()
     connections = [row for row in connections_of(session, access.project.id) if row.id in used]
     file: dict[str, Any] = export_webhooks(
-        map(_exported, rows), (ExportedConnection(row.name, row.spec) for row in connections)
+        map(_exported, rows),
+        (ExportedConnection(row.name, row.spec) for row in connections),
+        0 if set_name else count_subscribers(session, access),
     )
     return {**file, "webhooks": [{**each, "spec": specs[each["name"]]} for each in file["webhooks"]]}
 
@@ -55,10 +59,12 @@ def _all_but_locked(session: Session, access: Access) -> list[Webhook]:
 
 @dataclass(frozen=True, slots=True)
 class ImportPlan:
-    """What importing a file would change. connections: those that the project does not have yet."""
+    """What importing a file would change. connections: those that the project does not have yet. subscribers_left_out:
+    how many programs have to subscribe here anew."""
 
     webhooks: tuple[Change, ...]
     connections: tuple[ExportedConnection, ...] = ()
+    subscribers_left_out: int = 0
 
 
 def plan(session: Session, access: Access, data: Any) -> ImportPlan:
@@ -78,7 +84,7 @@ def plan(session: Session, access: Access, data: Any) -> ImportPlan:
         raise SpecError(errors)
     unconnected = {each.name for each in fresh}
     planned = (replace(item, needs_secret=True) if _lacks(rows, item, unconnected) else item for item in changes)
-    return ImportPlan(tuple(planned), tuple(fresh))
+    return ImportPlan(tuple(planned), tuple(fresh), subscribers_left_out_of(data))
 
 
 def carry_out(session: Session, access: Access, planned: ImportPlan) -> int:

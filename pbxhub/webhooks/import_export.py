@@ -40,10 +40,12 @@ class ExportedConnection:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A file of webhooks."""
+    """A file of webhooks. subscribers_left_out: how many subscribers of REST hooks the project had that are not in the
+    file, because each program subscribes its own address."""
 
     webhooks: tuple[Exported, ...]
     connections: tuple[ExportedConnection, ...] = ()
+    subscribers_left_out: int = 0
     format: Literal["pbxhub-webhooks"] = "pbxhub-webhooks"
     version: Literal[1] = 1
 
@@ -71,9 +73,11 @@ class Change:
     needs_secret: bool
 
 
-def export_webhooks(webhooks: Iterable[Exported], connections: Iterable[ExportedConnection] = ()) -> Any:
+def export_webhooks(
+    webhooks: Iterable[Exported], connections: Iterable[ExportedConnection] = (), subscribers_left_out: int = 0
+) -> Any:
     """The file as JSON."""
-    return write(Bundle(tuple(webhooks), tuple(connections)))
+    return write(Bundle(tuple(webhooks), tuple(connections), subscribers_left_out))
 
 
 def schema() -> dict[str, Any]:
@@ -94,6 +98,11 @@ def plan_import(
     if errors:
         raise SpecError(errors)
     return tuple(_change(webhook, existing.get(webhook.name)) for webhook in bundle.webhooks)
+
+
+def subscribers_left_out_of(data: Any) -> int:
+    """How many subscribers of REST hooks the file lacks. Raises SpecError as plan_import."""
+    return _read(data).subscribers_left_out
 
 
 def connections_in(data: Any) -> tuple[ExportedConnection, ...]:

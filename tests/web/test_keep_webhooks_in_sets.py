@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from pbxhub.account.webhook_sets import in_sets
 from pbxhub.store.accounts import AuditEntry
+from pbxhub.store.api import Resthook, Subscriber
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec, dump_spec
@@ -202,11 +203,13 @@ def test_a_new_name_does_not_hide_a_chain_without_an_end(database: Database, peo
     assert "leads back to itself" in answer.get_json()["errors"][0]["message"]
 
 
-def add_bitrix24(browser: Browser, people: People) -> None:
+def add_bitrix24(browser: Browser, people: People, status: int = 302) -> str:
     answers = {"portal": "b.bitrix24.com", "default_user": "1", "client_id": "local.1", "secret": "s", "dial": "on"}
-    path = "gallery/bitrix24-telephony"
-    browser.get(f"/projects/{people.project}/webhooks/{path}")
-    assert browser.post(f"/projects/{people.project}/webhooks/{path}", answers).status_code == 302
+    path = f"/projects/{people.project}/webhooks/gallery/bitrix24-telephony"
+    browser.get(path)
+    answer = browser.post(path, answers)
+    assert answer.status_code == status
+    return answer.text
 
 
 def address_of_clicks(browser: Browser, people: People) -> str:
@@ -248,6 +251,26 @@ def test_an_address_that_was_deleted_does_not_come_back_with_the_set(people: Peo
     assert address_of_clicks(owner, people) == ""
 
 
-def test_an_editor_who_adds_the_set_gets_no_address(people: People, signed_in: SignedIn) -> None:
-    add_bitrix24(signed_in("editor"), people)
+def test_an_editor_gets_no_address(people: People, signed_in: SignedIn, database: Database) -> None:
+    editor = signed_in("editor")
+    assert 'name="dial"' not in editor.get(f"/projects/{people.project}/webhooks/gallery/bitrix24-telephony").text
+    assert "that needs the role owner" in add_bitrix24(editor, people, 422)
+    assert rows(database) == []
     assert address_of_clicks(signed_in("owner"), people) == ""
+
+
+def test_who_exports_or_imports_reads_how_many_subscribers_stay_behind(
+    people: People, editor: Browser, database: Database
+) -> None:
+    crm(editor, people)
+    with database.write() as session:
+        webhook = session.scalars(select(Webhook).where(Webhook.name == "Slack")).one()
+        hook = Resthook(project_id=people.project, name="new-lead", created_on=now())
+        session.add(hook)
+        session.flush()
+        session.add(Subscriber(resthook_id=hook.id, webhook_id=webhook.id, target_url="https://a.example/",
+                               created_on=now()))  # fmt: skip
+    page = editor.get(f"/projects/{people.project}/webhooks").text
+    assert "1 subscriber of REST hooks is not in the file" in page
+    file = editor.get(f"/projects/{people.project}/webhooks/export.json").text
+    assert "1 subscriber of REST hooks, which is not imported" in post(editor, people, "import", text=file)

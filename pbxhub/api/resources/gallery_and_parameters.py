@@ -41,7 +41,7 @@ def add(data: dict[str, Any], item_id: str) -> Any:
     chosen = _found(item_id)
     with writing() as session:
         access = enter(session)
-        given = Answers(data["answers"], data["secret"], data["connection"], data["client_id"])
+        given = Answers(data["answers"], data["secret"], data["connection"], data["client_id"], data["dial"])
         added = add_ready(session, access, chosen, given)
         return {"items": [show(access, row) for row in added], "next": None}
 
@@ -68,5 +68,5 @@ def _found(item_id: str) -> Item:
 def _item(item: Item) -> dict[str, Any]:
     ready = [{"name": one.name, "stage": one.stage, "spec": dump_spec(one.spec)} for one in item.webhooks]
     return {"id": item.id, "name": item.name, "category": item.category, "connection": item.connection,
-            "description": item.description, "note": item.note,
+            "dial": item.dial, "description": item.description, "note": item.note,
             "secret": item.secret, "ask": item.ask, "webhooks": ready}  # fmt: skip

@@ -75,6 +75,7 @@ def take_in(options: dict[str, Any], data: dict[str, Any]) -> Any:
             "written": written,
             "webhooks": [_change_shown(item) for item in planned.webhooks],
             "connections": [each.name for each in planned.connections],
+            "subscribers_left_out": planned.subscribers_left_out,
         }
 
 

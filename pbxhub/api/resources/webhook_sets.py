@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
+from pbxhub.account.crm_calls import address_of, set_with_address
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.account.webhook_sets import WebhookSet, remove_set, rename_set, set_named, sets_of, switch_set, warnings_of
 from pbxhub.api import schemas
@@ -64,7 +65,9 @@ def delete_together(chosen: dict[str, Any]) -> None:
 def _shown(session: Session, access: Access, found: WebhookSet) -> dict[str, Any]:
     warnings = warnings_of(live_webhooks(session, access))
     told = [(row.name, error) for row in found.webhooks for error in warnings.get(row.id, ())]
+    has_address = access.may("keys.change") and set_with_address(session, access) == found.name
     return {
+        "dial_address": address_of(session, access) if has_address else "",
         "name": found.name, "enabled": found.enabled, "webhooks": found.webhooks,
         "warnings": [f"{name}: {error.path} {error.message}" for name, error in told],
     }  # fmt: skip

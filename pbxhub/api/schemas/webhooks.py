@@ -43,6 +43,8 @@ class WebhookSet(Schema):
     webhooks = fields.List(fields.Nested(WebhookOfSet), dump_only=True)
     warnings = fields.List(fields.String(), dump_only=True,
                            **given("events that lead to one that is deleted or switched off"))  # fmt: skip
+    dial_address = fields.String(dump_only=True, **given("for calls that begin in the CRM, made with the set; "
+                                                         "only for the scope admin"))  # fmt: skip
 
 
 class SetNamed(Schema):
@@ -140,6 +142,9 @@ class Version(Schema):
     created_on = times()
 
 
+LEFT_OUT = given("subscribers of REST hooks that are not in the file: each program subscribes its own address again")
+
+
 class File(Schema):
     """Webhooks as a file, without secrets."""
 
@@ -147,6 +152,7 @@ class File(Schema):
     version = fields.Integer(validate=validate.OneOf([1]))
     webhooks = fields.List(fields.Dict(), required=True)
     connections = fields.List(fields.Dict(), **given("those that the events use, without secrets"))
+    subscribers_left_out = fields.Integer(**LEFT_OUT)
 
 
 class ExportOptions(Schema):
@@ -170,6 +176,7 @@ class ImportResult(Schema):
     written = fields.Integer()
     webhooks = fields.List(fields.Nested(Imported))
     connections = fields.List(fields.String(), **given("names of the connections that are added, without secrets"))
+    subscribers_left_out = fields.Integer(**LEFT_OUT)
 
 
 class Ask(Schema):
@@ -194,6 +201,7 @@ class GalleryItem(Schema):
     secret = fields.String()
     category = fields.String()
     connection = fields.String(**given("id of the preset of the connection that it needs, or empty"))
+    dial = fields.String(**given("events by which the CRM begins calls; empty: it begins none"))
     ask = fields.List(fields.Nested(Ask))
     webhooks = fields.List(fields.Nested(Ready))
 
@@ -205,6 +213,8 @@ class GalleryAnswers(Schema):
     secret = text(20_000, load_default="", **given("of the events, or of the connection that is added with them"))
     connection = text(200, load_default="", **given("name of a connection of the project; empty: adds a new one"))
     client_id = text(2000, load_default="", **given("of the new connection, if it uses OAuth2"))
+    dial = fields.Boolean(load_default=False, **given("make the address for calls that begin in the CRM; GET /sets "
+                                                      "shows it. Needs the scope admin"))  # fmt: skip
 
 
 class Parameter(Schema):

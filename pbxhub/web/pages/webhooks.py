@@ -10,6 +10,7 @@ from pbxhub.account.crm_calls import set_with_address
 from pbxhub.account.deliveries import calls_of, sent_since
 from pbxhub.account.names import names_of
 from pbxhub.account.recent_outcomes import recent_outcomes
+from pbxhub.account.resthook_subscribers import count_subscribers
 from pbxhub.account.secret_visibility import visible_spec
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.account.webhook_files import carry_out, export_file, plan
@@ -38,7 +39,7 @@ def index(project_id: int) -> ResponseReturnValue:
         waiting = {row.id: row for row in connections_of(session, project_id) if row.waits(access.now)}
         return render_template(
             "webhooks/index.html", rows=rows, sets=in_sets(rows), unreadable=unreadable, waiting=waiting,
-            warnings=warnings_of(rows),
+            warnings=warnings_of(rows), subscribers=count_subscribers(session, access),
             dial_set=set_with_address(session, access) if access.may("keys.change") else "",
         )  # fmt: skip
 
