@@ -9,7 +9,7 @@ from pbxhub.webhooks.connection_spec import check_connection, dump_connection, l
 from pbxhub.webhooks.spec import SpecError
 
 NEEDED = {"google", "google-service", "hubspot", "hubspot-private", "zoho", "kommo", "amocrm", "bitrix24", "salesforce",
-          "pipedrive"}  # fmt: skip
+          "pipedrive", "odoo"}  # fmt: skip
 
 
 def test_the_common_systems_are_there() -> None:

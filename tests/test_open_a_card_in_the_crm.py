@@ -16,11 +16,12 @@ from pbxhub.webhooks.gallery import gallery
 from tests.support.crm import TOKEN, Crm
 from tests.support.crm_analytics import GoogleAnalytics, Meta, UniversalAnalytics
 from tests.support.crm_bitrix24 import Bitrix24, Bitrix24Leads, Card
-from tests.support.crm_desk import GoogleSheets, Odoo, Slack, Telegram, Zammad
+from tests.support.crm_desk import GoogleSheets, Slack, Telegram, Zammad
 from tests.support.crm_drive import drive, shown
 from tests.support.crm_inboxes import AppsScript, CsvLines, Make, N8n, SignedForm, Xml, Zapier
 from tests.support.crm_kommo import Kommo
-from tests.support.crm_records import Contacts, HubSpot, Pipedrive, Salesforce, Zoho
+from tests.support.crm_odoo import Odoo, OdooRpc
+from tests.support.crm_records import KNOWN, Contacts, HubSpot, Pipedrive, Salesforce, Zoho
 
 GOLDEN = Path(__file__).parent / "golden" / "crm"
 
@@ -84,9 +85,9 @@ SYSTEMS: dict[str, type[Crm]] = {
     "amocrm": Kommo, "bitrix24-lead": Bitrix24Leads, "csv-line": CsvLines, "google-analytics-4": GoogleAnalytics,
     "google-analytics-universal": UniversalAnalytics, "google-sheets-api": GoogleSheets,
     "google-sheets-script": AppsScript, "hubspot-call": HubSpot, "hubspot-inbound": HubSpot, "make": Make,
-    "meta-conversions": Meta, "n8n": N8n, "odoo": Odoo, "pipedrive": Pipedrive, "salesforce": Salesforce,
-    "signed-form": SignedForm, "slack": Slack, "telegram": Telegram, "xml": Xml, "zammad": Zammad, "zapier": Zapier,
-    "zoho-crm": Zoho,
+    "meta-conversions": Meta, "n8n": N8n, "odoo": Odoo, "odoo-18": OdooRpc, "pipedrive": Pipedrive,
+    "salesforce": Salesforce, "signed-form": SignedForm, "slack": Slack, "telegram": Telegram, "xml": Xml,
+    "zammad": Zammad, "zapier": Zapier, "zoho-crm": Zoho,
 }  # fmt: skip
 DRIVEN_ELSEWHERE = {
     "bitrix24-telephony": "above: its card is looked at, too",
@@ -126,7 +127,23 @@ def test_a_new_caller_becomes_one_contact_or_lead(database: Database, item: str)
     crm = kind(known=())
     check(crm, f"{item}-new_caller", drive(database, item, crm, "no_answer"))
     assert len(crm.added) == 1
-    assert len(crm.calls) == (0 if kind is Kommo else 1)  # the lead of Kommo is the call
+    assert len(crm.calls) == (0 if kind in (Kommo, Odoo) else 1)  # there the lead is the call
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("call", "said"), [("no_answer", "Incoming"), ("out_answered", "Outgoing")])
+def test_odoo_has_a_call_on_the_lead_of_a_number_without_contact(database: Database, call: str, said: str) -> None:
+    crm = Odoo(known=(), leads=KNOWN)
+    drive(database, "odoo", crm, call)
+    assert (crm.wrong, crm.added) == ([], [])
+    assert [(one["on"], one["body"].split()[0]) for one in crm.calls] == [("crm.lead", said)]
+
+
+@pytest.mark.slow
+def test_odoo_gets_no_lead_of_somebody_who_was_called(database: Database) -> None:
+    crm = Odoo(known=())
+    drive(database, "odoo", crm, "out_noanswer")
+    assert (crm.wrong, crm.added, crm.calls) == ([], [], [])
 
 
 def test_a_crm_that_is_not_asked_as_it_wants_refuses() -> None:
@@ -144,6 +161,14 @@ def test_a_crm_that_is_not_asked_as_it_wants_refuses() -> None:
         (GoogleSheets(), "/v4/spreadsheets/1/values/A1:append?valueInputOption=RAW", '{"values": ["x"]}', 400),
         (Telegram(), "/bot1:A/sendMessage", '{"chat_id": "1", "text": "a & <x>", "parse_mode": "HTML"}', 400),
         (Slack(), "/services/T0/B0/X", "payload", 400),
+        (Odoo(), "/json/2/res.partner/search_read", '{"domain": [["mobile", "=", "1"]], "limit": 1}', 500),
+        (Odoo(), "/json/2/res.partner/search_read", '{"domain": [["phone_mobile_search", "ilike", "12"]]}', 422),
+        (Odoo(), "/json/2/crm.lead/create", '{"vals": {"name": "x"}}', 422),
+        (Odoo(), "/json/2/crm.lead/create", '{"ids": [1], "vals_list": [{"name": "x"}]}', 422),
+        (Odoo(), "/json/2/crm.lead/create", '{"vals_list": [{"name": "x", "mobile": "1"}]}', 500),
+        (Odoo(), "/json/2/crm.lead/message_post", '{"ids": [], "body": "x"}', 500),
+        (Odoo(), "/json/2/res.partner/message_post", '{"ids": ["7"], "body": "x"}', 404),
+        (Odoo(), "/json/2/crm.lead/_write", "{}", 404),
     ]
     bearer = (("Authorization", f"Bearer {TOKEN}"), ("Content-Type", "application/json"))
     for crm, path, body, status in refused:

@@ -1,4 +1,4 @@
-"""Systems with an interface of their own for telephones and chats: Zammad, Odoo, Telegram, Slack, Google Sheets."""
+"""Systems with an interface of their own for telephones and chats: Zammad, Telegram, Slack, Google Sheets."""
 
 import json
 import re
@@ -35,34 +35,6 @@ class Zammad(Crm):
             self.wrong.append(f"{given['event']} after {[one['event'] for one in events]}")
         events.append(given)
         return as_json(200, {})
-
-
-class Odoo(Crm):
-    """execute_kw over /jsonrpc: errors come with status 200."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.leads: list[dict[str, Any]] = []
-
-    def answer(self, request: Received) -> Reply:
-        given = json.loads(request.body)
-        params = given.get("params", {})
-        if given.get("jsonrpc") != "2.0" or params.get("service") != "object" or params.get("method") != "execute_kw":
-            return self._error(given, "Odoo Server Error: unknown service or method")
-        database, user, key, model, method, args, *_more = params["args"]
-        if not (isinstance(user, int) and database and key):
-            return self._error(given, "Access Denied")
-        if (model, method) != ("crm.lead", "create") or lacks(args[0], "name"):
-            return self._error(given, f"The method {model}.{method} needs a name")
-        if unknown := set(args[0]) - {"name", "phone", "description", "type", "contact_name", "source_id"}:
-            return self._error(given, f"Invalid field {unknown} on model 'crm.lead'")
-        self.leads.append(args[0])
-        return as_json(200, {"jsonrpc": "2.0", "id": given.get("id"), "result": len(self.leads)})
-
-    def _error(self, given: Any, message: str) -> Reply:
-        self.wrong.append(message)
-        error = {"code": 200, "message": "Odoo Server Error", "data": {"message": message}}
-        return as_json(200, {"jsonrpc": "2.0", "id": given.get("id"), "error": error})
 
 
 class Telegram(Crm):

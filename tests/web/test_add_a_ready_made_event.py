@@ -79,8 +79,8 @@ PASTED = [
     ("bitrix24-lead", {"hook": "https://p.bitrix24.com/rest/17/abc123def456/"},
      "https://p.bitrix24.com/rest/17/abc123def456/crm.lead.add.json"),
     ("slack", {"url": "https://hooks.slack.com/services/T0/B0/X1"}, "https://hooks.slack.com/services/T0/B0/X1"),
-    ("odoo", {"host": "https://odoo.example.com/web", "database": "db", "user_id": "2", "api_key": "K"},
-     "https://odoo.example.com/jsonrpc"),
+    ("odoo", {"host": "https://odoo.example.com/web", "database": "db"},
+     "https://odoo.example.com/json/2/res.partner/search_read"),
     ("amocrm", {"subdomain": "https://flowers.kommo.com/leads/", "link": "https://flowers.kommo.com", "client_id": "x"},
      "https://flowers.kommo.com/api/v4/calls"),
 ]  # fmt: skip
@@ -90,14 +90,14 @@ PASTED = [
 def test_an_address_is_pasted_as_the_other_system_shows_it(
     item: str, given: dict[str, str], url: str, people: People, signed_in: SignedIn, database: Database
 ) -> None:
-    add(signed_in("editor"), people, item, **given, secret="s3cret" if item == "amocrm" else "")
+    add(signed_in("editor"), people, item, **given, secret="s3cret" if item in ("amocrm", "odoo") else "")
     assert url in [row.spec.request.url for row in events(database)]
 
 
 def test_an_address_that_is_none_is_refused(people: People, signed_in: SignedIn, database: Database) -> None:
     browser, path = signed_in("editor"), f"/projects/{people.project}/webhooks/gallery/odoo"
     browser.get(path)
-    given = {"host": "https://[x", "database": "db", "user_id": "2", "api_key": "K"}
+    given = {"host": "https://[x", "database": "db", "secret": "s3cret"}
     assert browser.post(path, given).status_code == 422
     assert events(database) == []
 
