@@ -9,7 +9,6 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Thread
 from uuid import UUID
 
 import pytest
@@ -263,97 +262,6 @@ def test_what_a_host_kept_when_it_stopped_is_written_though_another_one_keeps_it
     wait_until(lambda: not kept.exists(), "that the file is deleted")
     with hosts.database.read() as session:
         assert session.scalars(select(LiveCall)).all() == [], "only b writes notes"
-
-
-HANDS_OVER = "import pbxhub.ami.lease_heartbeat as it; it.LONGEST_HANDOVER = it.LONGEST_STOP = {}"
-PATIENT, DISCONNECTS_FIRST = HANDS_OVER.format(60.0), HANDS_OVER.format(0.0)  # seconds: the machine may be busy
-
-
-def change_hands(hosts: Site, plant: str) -> None:
-    """Calls that begin and end at once come all the time, while half of the PBXs go to another host; and a call on each
-    is answered before, and ends afterwards. A call that nobody hears is lost: there is no CEL."""
-    hosts.watch()
-    hosts.listen("a", plant)
-    hosts.await_shares(6)
-    begin, end = answered()
-    for pbx_id in hosts.players:
-        hosts.play(begin, pbx_id)
-    wait_until(lambda: [*hosts.stages().values()] == [ANSWERED[:3]] * 6, "all are answered")
-    hosts.listen("b", plant)
-    played = 6
-
-    def have_changed() -> bool:
-        nonlocal played
-        for pbx_id in hosts.players:
-            hosts.play(whole_call(), pbx_id)
-        played += 6
-        connected = sum(player.listeners for player in hosts.players.values())
-        return hosts.shares() == [3, 3] and hosts.heard() and connected == 6
-
-    wait_until(have_changed, "b has its share, and a has left")
-    for pbx_id in hosts.players:
-        hosts.play(end, pbx_id)
-    wait_until(lambda: [*hosts.stages().values()] == [ANSWERED] * played, "all stages, each once", 20)
-    assert hosts.strangers() == []
-
-
-@postgresql
-def test_a_pbx_that_changes_hands_is_heard_all_the_time(hosts: Site) -> None:
-    change_hands(hosts, PATIENT)
-
-
-@postgresql
-def test_the_proof_of_the_change_finds_a_gap(hosts: Site) -> None:
-    with pytest.raises(TimeoutError, match="all stages"):
-        change_hands(hosts, DISCONNECTS_FIRST)
-
-
-@pytest.mark.slow
-@postgresql
-def test_a_pbx_where_only_one_may_log_in_changes_hands_and_no_stage_is_lost(hosts: Site) -> None:
-    for player in hosts.players.values():
-        player.faults.one_login = True
-    hosts.listen("a", PATIENT)
-    hosts.await_shares(6)
-    begin, end = answered()
-    for pbx_id in hosts.players:
-        hosts.play(begin, pbx_id)
-    wait_until(lambda: [*hosts.stages().values()] == [ANSWERED[:3]] * 6, "all are answered")
-    hosts.listen("b", PATIENT)
-    wait_until(lambda: any(not player.listeners for player in hosts.players.values()), "a has left one of them")
-    for pbx_id in hosts.players:
-        hosts.play(answered()[0], pbx_id)
-    hosts.await_shares(3, 3)
-    for pbx_id in hosts.players:
-        hosts.play(end, pbx_id)
-    told = [ANSWERED[:3]] * 6 + [ANSWERED] * 6
-    wait_until(lambda: sorted(hosts.stages().values(), key=len) == told, "all stages, each once", 20)
-
-
-def stop_while_calls_come(hosts: Site, plant: str) -> None:
-    two(hosts, plant)
-    stopping = Thread(target=hosts.listeners["b"].stop, args=(60.0,))
-    stopping.start()
-    played = 0
-    while stopping.is_alive() or not hosts.heard():
-        for pbx_id in hosts.players:
-            hosts.play(whole_call(), pbx_id)
-        played += 6
-    stopping.join()
-    hosts.await_shares(6)
-    wait_until(lambda: [*hosts.stages().values()] == [ANSWERED] * played, "all stages, each once", 20)
-    assert hosts.strangers() == []
-
-
-@postgresql
-def test_a_listener_that_stops_hears_its_pbxs_until_another_one_does(hosts: Site) -> None:
-    stop_while_calls_come(hosts, PATIENT)
-
-
-@postgresql
-def test_the_proof_of_the_stop_finds_a_gap(hosts: Site) -> None:
-    with pytest.raises(TimeoutError, match="all stages"):
-        stop_while_calls_come(hosts, DISCONNECTS_FIRST)
 
 
 NO_TAKE_OVER = "import pbxhub.ami.pbx_shares as it; it._is_free = lambda lease, may_inherit: lease.released"

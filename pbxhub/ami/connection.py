@@ -33,7 +33,7 @@ from pbxhub.store.pbx_state_sentences import PbxState
 Item = ReceivedEvent | ChannelList | SilentCheck | PbxState | NotBegun
 _NOT_CONNECTED = PbxState("lost", "closed")
 _MANY_UNWANTED = 100  # discarded events: more than can arrive before a filter takes effect
-_IN_USE_TRIES, _IN_USE_PAUSE = 15, 0.2  # a listener that gives the PBX away leaves in 15 s; the PBX refuses after one
+_IN_USE_TRIES, _IN_USE_PAUSE = 15, 0.2  # seconds; where one may log in, the PBX refuses after one, so 18 s at least
 _NEWCHANNEL_DELAY = 2  # seconds after which a channel's Newchannel must have arrived
 
 
@@ -158,8 +158,8 @@ class AmiConnection:
         return await asyncio.shield(protocol.ended)
 
     def _pause(self, failures: int) -> float:
-        """Grows with the failures. While the listener before this one may still be logged in where only one may, it is
-        short: nobody hears the PBX from the moment that one leaves."""
+        """Grows with the failures. It is short while the listener before this one may still be logged in where only one
+        may, such as one that is frozen: nobody hears the PBX from the moment that one leaves."""
         if self.state.code == "login_in_use" and failures <= _IN_USE_TRIES:
             return _IN_USE_PAUSE
         longest = self._timeouts.first_pause * 2.0 ** min(failures, 20)

@@ -6,9 +6,8 @@ Which PBXs it takes and gives away is decided in pbx_shares.py.
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TypeVar
 
 import psycopg
@@ -16,13 +15,9 @@ import structlog
 
 from pbxhub.ami.pbx_shares import fair_change, tokens_of
 from pbxhub.store.ids import new_id
-from pbxhub.store.listeners import BEAT, LAPSE, Held, Leases, LeaseTokens, Sight
+from pbxhub.store.listeners import BEAT, LAPSE, Leases, LeaseTokens
 from pbxhub.store.session import Database
 
-# seconds that a PBX is heard for another listener: it takes the lease at its next beat, looks into CEL for 2, and waits
-# 10 for the answer to its login
-LONGEST_HANDOVER = 15.0
-LONGEST_STOP = 5.0  # the same when this process is to stop: systemd and Docker kill one that does not
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
@@ -33,9 +28,6 @@ class LeaseHeartbeat:
     tokens: the leases that this process has; None where nobody else listens (SQLite). While the database is away they
     stay as they are: this listener cannot know whether another one has taken over, so it goes on hearing its PBXs. What
     it hears is written once the database is back, as far as the other one has not (publish).
-
-    A PBX is given away without a gap: 1. A releases the lease and goes on hearing; 2. B takes it, reads the notes, and
-    logs in; 3. A sees that B has tried, and only then disconnects. A call of this time that nobody else heard is A's.
     """
 
     def __init__(self, database: Database) -> None:
@@ -46,8 +38,7 @@ class LeaseHeartbeat:
         self._leases: Leases | None = None
         # PBXs that this process has or may take; None before the first beat. On SQLite it has all that are enabled
         self._reach: frozenset[int] | None = frozenset() if database.is_sqlite else None
-        self._handing: dict[int, tuple[int, float]] = {}  # given away, still heard: token, and until when (monotonic)
-        self._is_leaving = False
+        self._giving: set[int] = set()  # until they are disconnected
         self._steady_since = self._beaten = 0.0  # time.monotonic()
         # of its own: the threads that everybody uses may all wait for the database
         self._thread = ThreadPoolExecutor(1, "heartbeat")
@@ -72,19 +63,16 @@ class LeaseHeartbeat:
         """Whether another listener has the PBX, or nobody may listen to it: it is disabled or deleted."""
         return self._reach is not None and pbx_id not in self._reach
 
-    async def hand_over(self) -> None:
-        """Before a stop: the others take all PBXs, and this process hears them until they have tried to log in, or for
-        LONGEST_STOP. Returns at once if there are no others."""
-        try:
-            if not self.tokens or not await asyncio.wait_for(self._in_thread(self._leave_to_others), 2.0):
-                return
-        except (psycopg.Error, TimeoutError):  # the stages of a hub whose database is away go into a file, in time
+    async def release(self, connected: Collection[int]) -> None:
+        """Lets others have the PBXs that this process is giving away and that are not connected any more."""
+        going = self._giving.difference(connected)
+        if not going:
             return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LONGEST_STOP):
-                while self.tokens:
-                    self.changed.clear()
-                    await self.changed.wait()
+        try:
+            await self._in_thread(lambda: self._connected().release(list(going)))
+        except psycopg.Error as error:
+            log.warning("PBXs could not be released; trying again", error=str(error).strip())
+        self._giving -= going
 
     async def close(self) -> None:
         """Releases everything."""
@@ -112,44 +100,15 @@ class LeaseHeartbeat:
             self._disconnect()
             raise
 
-    def _leave_to_others(self) -> bool:
-        leases = self._connected()
-        sight = leases.look()
-        if sight.settled <= {self._id}:
-            return False
-        until = time.monotonic() + LONGEST_STOP
-        self._handing |= {pbx_id: (token, until) for pbx_id, token in tokens_of(self._id, sight).items()}
-        leases.leave()
-        self._is_leaving = True
-        return True
-
     def _share_out(self, leases: Leases) -> LeaseTokens:
-        if self._is_leaving:
-            return self._handed_on(leases.look())
         sight = leases.beat()
         change = fair_change(self._id, sight, self._may_inherit())
-        mine = tokens_of(self._id, sight)
-        if change.give:
-            leases.release(change.give)
-            until = time.monotonic() + LONGEST_HANDOVER
-            self._handing |= {pbx_id: (mine[pbx_id], until) for pbx_id in change.give}
+        self._giving.update(change.give)
         if change.take:
             leases.take(change.take)
-        if change.give or change.take:
             sight = leases.beat()
         self._reach = frozenset(lease.pbx_id for lease in sight.leases if lease.listener in (None, self._id))
-        return self._handed_on(sight) | tokens_of(self._id, sight)
-
-    def _handed_on(self, sight: Sight) -> dict[int, int]:
-        """The PBXs that this process has given away and must still hear, with their former leases."""
-        now = time.monotonic()
-        waiting = {lease.pbx_id for lease in sight.leases if lease.listener != self._id and not _has_tried(lease)}
-        self._handing = {
-            pbx_id: (token, until)
-            for pbx_id, (token, until) in self._handing.items()
-            if pbx_id in waiting and now < until
-        }
-        return {pbx_id: token for pbx_id, (token, _) in self._handing.items()}
+        return tokens_of(self._id, sight, self._giving)
 
     def _may_inherit(self) -> bool:
         """After an outage of the database nobody has been seen for long. Until the others have had LAPSE to say that
@@ -175,7 +134,3 @@ class LeaseHeartbeat:
     def _leave(self) -> None:
         self._connected().leave()
         self._disconnect()
-
-
-def _has_tried(lease: Held) -> bool:
-    return lease.listener is not None and lease.tried

@@ -37,8 +37,8 @@ async def listen(
     keep_events: bool = True,
     opened: Callable[[Publisher], object] = lambda _publisher: None,
 ) -> None:
-    """Listens to this process's share of the enabled PBXs until stop is set; then lets other listeners log in, if there
-    are any, for 5 s at most, writes the remaining stages within 4 s, and returns.
+    """Listens to this process's share of the enabled PBXs until stop is set; then writes the remaining stages within
+    4 s and returns.
 
     publish(reports, tokens) writes reports by PBX in one transaction, in a thread of its own. It may be called again
     with the same reports.
@@ -69,7 +69,6 @@ async def listen(
             await _first_of(stopping, heartbeat.changed)
     finally:
         stopping.cancel()
-        await heartbeat.hand_over()
         await listener.close()
         for task in writing:
             task.cancel()
@@ -113,6 +112,7 @@ class _Listener:
         await asyncio.gather(*(self._end(key) for key in wrong))
         for key in rows.keys() - self._lines.keys():
             self._begin(rows[key])
+        await self._heartbeat.release(self._lines.keys())
         for key, (line, _) in self._lines.items():
             line.follow(rows[key])
         await self._write_abandoned()

@@ -23,7 +23,7 @@ from pbxhub.storable import clip
 from pbxhub.store.accounts import Number, Pbx, enabled_pbxs, endpoints_of
 from pbxhub.store.cel_url import CelUrl, read_cel_url
 from pbxhub.store.history import Call, LiveCall, StageEvent
-from pbxhub.store.listeners import LeaseTokens, may_write, note_tries, still_held, token_of_salt
+from pbxhub.store.listeners import LeaseTokens, may_write, still_held, token_of_salt
 from pbxhub.store.pbx_state_sentences import PbxState
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
@@ -219,9 +219,6 @@ def write_observed(database: Database, seen: Collection[Observed]) -> None:
         for one in sorted(seen, key=lambda one: one.pbx_id):  # always in this order, so that no two lock each other out
             if one.token is None or one.pbx_id in held:
                 session.execute(update(Pbx).where(Pbx.id == one.pbx_id).values(_columns(one.observed)))
-        note_tries(
-            session, {one.pbx_id for one in seen if one.pbx_id in held and one.observed.state.name != "connecting"}
-        )
 
 
 def _columns(observed: ObservedPbx) -> dict[str, object]:

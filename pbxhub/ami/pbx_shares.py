@@ -1,6 +1,7 @@
 """Decides which PBXs a listener takes and gives away, so that all listeners have as many, give or take one."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -36,6 +37,6 @@ def _is_free(lease: Held, may_inherit: bool) -> bool:
     return lease.listener is None and (lease.released or may_inherit)
 
 
-def tokens_of(me: UUID, sight: Sight) -> dict[int, int]:
-    """The leases that this listener has."""
-    return {lease.pbx_id: lease.token for lease in sight.leases if lease.listener == me}
+def tokens_of(me: UUID, sight: Sight, without: Collection[int]) -> dict[int, int]:
+    """The leases that this listener has, but for those that it is giving away."""
+    return {lease.pbx_id: lease.token for lease in sight.leases if lease.listener == me and lease.pbx_id not in without}

@@ -8,10 +8,6 @@ takes the lease, which gets the token 4, and lists the live channels; 4. A wakes
 token 4 in the same transaction that would write, and A writes nothing but what nobody else can know (publish). The row
 stays locked until that transaction ends, so no lease changes hands while its holder writes. tests/test_share_pbxs.py
 
-A lease that is given away is released first: the one that had it goes on hearing the PBX until the next one has tried
-to log in (lease_heartbeat.py). Until that one takes the lease, the token does not change, and everything is written as
-before; then only what is missing. A stage that both report happens once (publish).
-
 Why leases and not pg_try_advisory_lock on a connection of its own: such a lock is lost with its session, so a failover
 or a restart of the server takes all PBXs from everybody at once; it is not there behind a pooler in transaction mode;
 and the kernel of a frozen host answers for its processes, so the lock of a frozen listener is never released.
@@ -54,17 +50,13 @@ class ListenerProcess(Base):
 
 
 class PbxLease(Base):
-    """Who listens to a PBX; nobody when it has no listener. token: grows each time it changes hands.
-
-    tried: its listener has logged in, or was refused, since it took the PBX: the one before need not go on listening.
-    """
+    """Who listens to a PBX; nobody when it has no listener. token: grows each time it changes hands."""
 
     __tablename__ = "pbx_lease"
     pbx_id: Mapped[int] = mapped_column(ForeignKey("pbx.id", ondelete="CASCADE"), primary_key=True)
     listener_id: Mapped[UUID | None] = mapped_column(ForeignKey("listener.id", ondelete="SET NULL"), index=True)
     token: Mapped[int] = mapped_column(BigInteger)
     since: Mapped[datetime] = mapped_column(UtcDateTime)
-    tried: Mapped[bool] = mapped_column(default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +67,6 @@ class Held:
     token: int
     listener: UUID | None
     released: bool  # nobody has it; otherwise somebody dead may have it
-    tried: bool = False  # see PbxLease
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +127,6 @@ def may_write(session: Session, pbx_id: int, token: int | None) -> bool:
     return token is None or bool(still_held(session, {pbx_id: token}))
 
 
-_TRIED = text("UPDATE pbx_lease SET tried = true WHERE pbx_id = ANY(:pbx_ids) AND NOT tried")
-
-
-def note_tries(session: Session, pbx_ids: Collection[int]) -> None:
-    """These PBXs were reached, or have refused their listener. Only for PBXs of still_held in this transaction."""
-    if pbx_ids and session.get_bind().dialect.name == "postgresql":
-        session.execute(_TRIED, {"pbx_ids": sorted(pbx_ids)})
-
-
 def pbxs_by_host(session: Session) -> dict[str, int]:
     """How many PBXs the listeners of each host have; none on SQLite."""
     count = select(ListenerProcess.host, func.count(PbxLease.pbx_id).label("number")).outerjoin(
@@ -171,17 +153,10 @@ class Leases:
 
     def beat(self) -> Sight:
         """Says that this listener lives, and looks who else does and who has which PBX."""
-        return self._see(f"{_SAY} {_LOOK}")
-
-    def look(self) -> Sight:
-        """Looks, and does not say that this listener lives: after leave()."""
-        return self._see(_LOOK)
-
-    def _see(self, statement: str) -> Sight:
-        rows = self._connection.execute(statement, {"me": self._me, "host": self._host}).fetchall()
+        rows = self._connection.execute(_BEAT, {"me": self._me, "host": self._host}).fetchall()
         return Sight(
-            frozenset(listener for pbx_id, _, listener, *_ in rows if pbx_id is None),
-            tuple(Held(pbx_id, *lease) for pbx_id, *lease in rows if pbx_id is not None),
+            frozenset(listener for pbx_id, listener, _, _ in rows if pbx_id is None),
+            tuple(Held(pbx_id, token, listener, free) for pbx_id, listener, token, free in rows if pbx_id is not None),
         )
 
     def take(self, pbx_ids: Sequence[int]) -> None:
@@ -205,24 +180,22 @@ class Leases:
 
 
 _LIVES = f"seen_on > clock_timestamp() - interval '{LAPSE} s'"
-_SAY = """
+_BEAT = f"""
     WITH beat AS (
         INSERT INTO listener (id, host, started_on, seen_on)
         VALUES (%(me)s, %(host)s, clock_timestamp(), clock_timestamp())
-        ON CONFLICT (id) DO UPDATE SET seen_on = excluded.seen_on)"""
-_LOOK = f"""
-    SELECT NULL::bigint, NULL::bigint, id, NULL::boolean, NULL::boolean FROM listener
+        ON CONFLICT (id) DO UPDATE SET seen_on = excluded.seen_on)
+    SELECT NULL::bigint, id, NULL::bigint, NULL::boolean FROM listener
      WHERE {_LIVES} AND started_on < clock_timestamp() - interval '{_SETTLED} s'
     UNION ALL
-    SELECT p.id, coalesce(l.token, 0), CASE WHEN h.{_LIVES} OR h.id = %(me)s THEN h.id END, l.listener_id IS NULL,
-           coalesce(l.tried, false)
+    SELECT p.id, CASE WHEN h.{_LIVES} OR h.id = %(me)s THEN h.id END, coalesce(l.token, 0), l.listener_id IS NULL
       FROM pbx p LEFT JOIN pbx_lease l ON l.pbx_id = p.id LEFT JOIN listener h ON h.id = l.listener_id
      WHERE p.enabled"""  # noqa: S608
 _MAKE = """
-    INSERT INTO pbx_lease (pbx_id, token, since, tried) SELECT id, 0, clock_timestamp(), false FROM pbx
+    INSERT INTO pbx_lease (pbx_id, token, since) SELECT id, 0, clock_timestamp() FROM pbx
      WHERE id = ANY(%(ids)s) AND NOT EXISTS (SELECT FROM pbx_lease WHERE pbx_id = pbx.id) ON CONFLICT DO NOTHING"""
 _TAKE = f"""
-    UPDATE pbx_lease SET listener_id = %(me)s, token = token + 1, since = clock_timestamp(), tried = false
+    UPDATE pbx_lease SET listener_id = %(me)s, token = token + 1, since = clock_timestamp()
      WHERE pbx_id IN (SELECT pbx_id FROM pbx_lease l WHERE pbx_id = ANY(%(ids)s) AND NOT EXISTS
                       (SELECT FROM listener WHERE id = l.listener_id AND {_LIVES})
                       ORDER BY pbx_id FOR UPDATE SKIP LOCKED)"""  # noqa: S608
