@@ -1,15 +1,17 @@
-"""The actions on a waiting call: answer.py reads them, agi/ carries them out."""
+"""The actions on a waiting call: answer.py reads them, agi/ carries them out. The text of an action is a Sentence."""
 
 from dataclasses import dataclass
 from typing import Literal
+
+from pbxhub.translatable import Sentence, say
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerCall:
     """answer: answers the call; from then on the caller pays for it."""
 
-    def __str__(self) -> str:
-        return "answer"
+    def __str__(self) -> Sentence:
+        return say("answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +20,8 @@ class EndCall:
 
     cause: int
 
-    def __str__(self) -> str:
-        return f"hang up with cause {self.cause}"
+    def __str__(self) -> Sentence:
+        return say("hang up with cause %(cause)s", cause=self.cause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,11 @@ class Dial:
     timeout: int
     caller_name: str = ""
 
-    def __str__(self) -> str:
-        shown = f", shown as {self.caller_name}" if self.caller_name else ""
-        return f"dial {self.number} for {self.timeout} s{shown}"
+    def __str__(self) -> Sentence:
+        if self.caller_name:
+            return say("dial %(number)s for %(seconds)s s, shown as %(name)s", number=self.number,
+                       seconds=self.timeout, name=self.caller_name)  # fmt: skip
+        return say("dial %(number)s for %(seconds)s s", number=self.number, seconds=self.timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,8 @@ class EnterQueue:
     timeout: int
     caller_name: str = ""
 
-    def __str__(self) -> str:
-        return f"queue {self.name} for {self.timeout} s"
+    def __str__(self) -> Sentence:
+        return say("queue %(name)s for %(seconds)s s", name=self.name, seconds=self.timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,8 @@ class Play:
     file: str = ""
     url: str = ""
 
-    def __str__(self) -> str:
-        return f"play {self.file or self.url}"
+    def __str__(self) -> Sentence:
+        return say("play %(sound)s", sound=self.file or self.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,10 @@ class Say:
     kind: Literal["digits", "number"]
     text: str
 
-    def __str__(self) -> str:
-        return f"say {self.kind} {self.text}"
+    def __str__(self) -> Sentence:
+        if self.kind == "digits":
+            return say("say digits %(text)s", text=self.text)
+        return say("say number %(text)s", text=self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +86,9 @@ class ReadDigits:
     attempts: int
     most: int
 
-    def __str__(self) -> str:
-        return f"read up to {self.most} digits, {self.attempts} attempts of {self.timeout} s"
+    def __str__(self) -> Sentence:
+        return say("read up to %(most)s digits, %(attempts)s attempts of %(seconds)s s", most=self.most,
+                   attempts=self.attempts, seconds=self.timeout)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +97,8 @@ class SetVariables:
 
     variables: tuple[tuple[str, str], ...]
 
-    def __str__(self) -> str:
-        return "set " + ", ".join(f"{name}={value}" for name, value in self.variables)
+    def __str__(self) -> Sentence:
+        return say("set %(variables)s", variables=", ".join(f"{name}={value}" for name, value in self.variables))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +108,8 @@ class Music:
     name: str
     seconds: int
 
-    def __str__(self) -> str:
-        return f"music {self.name} for {self.seconds} s"
+    def __str__(self) -> Sentence:
+        return say("music %(name)s for %(seconds)s s", name=self.name, seconds=self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +118,8 @@ class Voicemail:
 
     mailbox: str
 
-    def __str__(self) -> str:
-        return f"voicemail {self.mailbox}"
+    def __str__(self) -> Sentence:
+        return say("voicemail %(mailbox)s", mailbox=self.mailbox)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +128,8 @@ class Redirect:
 
     number: str
 
-    def __str__(self) -> str:
-        return f"redirect to {self.number}"
+    def __str__(self) -> Sentence:
+        return say("redirect to %(number)s", number=self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +140,8 @@ class Goto:
     extension: str
     priority: int
 
-    def __str__(self) -> str:
-        return f"go to {self.context},{self.extension},{self.priority}"
+    def __str__(self) -> Sentence:
+        return say("go to %(place)s", place=f"{self.context},{self.extension},{self.priority}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +154,11 @@ class PauseMember:
     paused: bool
     reason: str = ""
 
-    def __str__(self) -> str:
-        what = "pause" if self.paused else "unpause"
-        return f"{what} {self.member} in {self.queue or 'all queues'}"
+    def __str__(self) -> Sentence:
+        queue = self.queue or say("all queues")
+        if self.paused:
+            return say("pause %(member)s in %(queue)s", member=self.member, queue=queue)
+        return say("unpause %(member)s in %(queue)s", member=self.member, queue=queue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +167,8 @@ class AskWebhook:
 
     webhook: str
 
-    def __str__(self) -> str:
-        return f"ask {self.webhook}"
+    def __str__(self) -> Sentence:
+        return say("ask %(webhook)s", webhook=self.webhook)
 
 
 Action = (

@@ -37,7 +37,7 @@ def editor_labels() -> dict[str, Any]:
             "connection": _("a connection of the project"),
         },
         "profiles": {
-            "none": _("never (Ringostat's default)"),
+            "none": _("never"),
             "ringostat": _("Ringostat: %(count)s times", count=len(PROFILES["ringostat"])),
             "minutes": _("after %(delays)s minutes", delays=_delays("minutes", MINUTE)),
             "fast": _("fast: after %(delays)s seconds", delays=_delays("fast", 1)),

@@ -34,6 +34,39 @@ def test_axe_finds_nothing(site: Site, open_page: Callable[..., Page], scheme: s
     assert (found, page.evaluate(_RUN)) == ({}, [])
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_open_menus_and_refused_forms(
+    site: Site, open_page: Callable[..., Page], scheme: str
+) -> None:
+    page = sign_in(open_page(color_scheme=scheme, bypass_csp=True), site)
+    found = {}
+
+    def look(name: str) -> None:
+        page.evaluate(_AXE)
+        if problems := page.evaluate(_RUN):
+            found[name] = problems
+
+    for name in ("calls", "webhooks", "webhook", "errors", "deliveries", "employees"):
+        visit(page, site, PAGES[name])
+        for number, menu in enumerate(page.locator("main details.menu > summary, .page-actions summary").all()[:6]):
+            if menu.is_visible():
+                menu.click()
+                look(f"{name}, menu {number}")
+                page.keyboard.press("Escape")
+    for name, field in (("employee", "extension"), ("pbx-new", "host"), ("connection-zoho", "name")):
+        visit(page, site, PAGES[name])
+        page.evaluate("document.querySelectorAll('form').forEach((form) => (form.noValidate = true))")
+        page.locator(f"main [name={field}]").fill(" ")
+        page.locator("main form[method=post] .btn-primary").last.click()
+        page.locator(".is-invalid, .invalid-feedback, .alert").first.wait_for()
+        look(f"{name}, refused")
+    visit(page, site, PAGES["event-new"])
+    page.locator("#save").click()
+    page.locator(".is-invalid, .invalid-feedback, .alert").first.wait_for()
+    look("editor, refused")
+    assert found == {}
+
+
 def test_axe_finds_nothing_before_signing_in(empty: Site, open_page: Callable[..., Page]) -> None:
     page = open_page(bypass_csp=True)
     for path in ("/", "/sign-in", "/reset-password", "/errors", "/errors/3"):

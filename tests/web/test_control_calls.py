@@ -75,6 +75,8 @@ def test_an_answer_is_tried_out(signed_in: SignIn, site: str) -> None:
     owner.get(f"{site}/new")
     good = {"reads": "actions", "numbers": "_1XX", "answer": '{"actions": [{"type": "dial", "number": "101"}]}'}
     assert "dial 101 for 30 s" in owner.post(f"{site}/simulate", good).text
+    in_ukrainian = owner.post(f"{site}/simulate", good, headers={"Accept-Language": "uk"}).text
+    assert "набирати 101 протягом 30 с" in in_ukrainian
     assert "actions[0].number" in owner.post(f"{site}/simulate", {**good, "numbers": "_2XX"}).text
     assert "is not JSON" in owner.post(f"{site}/simulate", {**good, "answer": "<script>alert(1)</script>"}).text
     assert "dial 103" in owner.post(f"{site}/simulate", {"reads": "number", "numbers": "_1XX", "answer": "103"}).text
