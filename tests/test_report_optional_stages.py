@@ -110,6 +110,17 @@ def test_voicemail_is_told_when_the_dialplan_says_so() -> None:
     assert stages == ["incoming.before", "call.voicemail", "incoming.after"]
 
 
+def test_the_message_in_voicemail_is_no_recording_of_the_call() -> None:
+    left = {"UserEvent": "PBXHubDisposition", "Disposition": "VOICEMAIL", "File": "/spool/voicemail/msg0000.wav"}
+    tracker, recorded = Tracker(optional=OPTIONAL_STAGES), "ChanVariable: MIXMONITOR_FILENAME=/spool/monitor/call.wav"
+    new = event("Newchannel", **NEW).rstrip() + f"\r\n{recorded}\r\n\r\n"
+    marked = event("UserEvent", Timestamp=at(3), **CALLER, **left)
+    reports = heard(new, marked, event("Hangup", Timestamp=at(5), **CALLER, Cause="16"), tracker=tracker)
+    told = {stage.name: stage.values.get("recording_file") for report in reports for stage in report.stages}
+    assert told["call.voicemail"] == "/spool/voicemail/msg0000.wav"
+    assert told["incoming.after"] != "/spool/voicemail/msg0000.wav"
+
+
 def ring(extension: str, number: int, second: float, status: str = "NOANSWER", end: bool = True) -> list[str]:
     dial = {**CALLER, **agent(extension, number)}
     begins = [event("DialBegin", Timestamp=at(second), **dial, DialString=extension)]

@@ -2,6 +2,7 @@
 
 import base64
 import email
+import json
 import os
 import resource
 import shutil
@@ -21,6 +22,9 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from pbxhub.calls.ami_events import parse
+from pbxhub.calls.stages import OPTIONAL_STAGES
+from pbxhub.calls.tracker import Tracker
 from pbxhub.delivery import open_recordings
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.links import Links
@@ -40,6 +44,7 @@ from pbxhub.webhooks.attached import Attached, file_name_of, load_files
 from pbxhub.webhooks.check import check_spec, problems
 from pbxhub.webhooks.curl_command import as_curl
 from pbxhub.webhooks.spec import Limits, Parameter, RequestSpec, SpecError, WebhookSpec
+from tests.support.made_events import CALLER, NEW, event
 from tests.support.outbox_world import AFTER, VAULT, World, at, context_of, report, take
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -614,3 +619,28 @@ def test_a_full_temporary_folder_takes_no_place_in_the_worker(
             assert worker.in_flight == 0
     (delivery,) = world.deliveries()
     assert f"(No space left on device) What the PBX serves is kept in {gettempdir()}" in delivery.message
+
+
+def test_a_message_left_in_voicemail_is_sent_as_a_file_in_base64_and_as_a_link(world: World, spool: Path) -> None:
+    write(spool / "msg0000.wav", SOUND)
+    link = Parameter("link", value="<<recording>>")
+    left = {"UserEvent": "PBXHubDisposition", "Disposition": "VOICEMAIL", "File": str(spool / "msg0000.wav")}
+    tracker, now = Tracker(optional=OPTIONAL_STAGES), time.time()
+    with Receiver() as receiver:
+        world.webhook("call.voicemail", posting(receiver.url, RECORDING, link), name="as a file")
+        text = Parameter("audio", value="<<recording_base64>>")
+        world.webhook("call.voicemail", posting(receiver.url, text, format="json"), name="in base64")
+        with working(world, spool, receiver.port):
+            for block in (
+                event("Newchannel", **{**NEW, "Timestamp": str(now)}),
+                event("UserEvent", **{**CALLER, **left, "Timestamp": str(now + 1)}),
+            ):
+                message = parse(block)
+                world.publish(*tracker.feed(message) if message else (), now=utc_now())
+            requests = receiver.wait_for(2)
+    (form,) = (one for one in requests if "multipart" in (one.header("content-type") or ""))
+    (body,) = (json.loads(one.body) for one in requests if one is not form)
+    parts = {name: (file, content) for name, file, _kind, content in fields_of(form)}
+    assert parts["audio"] == ("msg0000.wav", SOUND)
+    assert parts["link"][1].startswith(b"https://pbx.example.com/recordings/")
+    assert base64.b64decode(body["audio"]) == SOUND

@@ -8,7 +8,7 @@ PBXHubPickup       By                              somebody without a channel, s
 PBXHubVar          Name, Value                     a value for var.NAME; Name additional_number: digits pressed
 PBXHubScheme       Name                            route or IVR passed
 PBXHubDirection    Direction                       incoming, outgoing or internal, when the context does not show it
-PBXHubDisposition  Disposition                     one of dispositions.OF_THE_DIALPLAN
+PBXHubDisposition  Disposition, File               one of dispositions.OF_THE_DIALPLAN; the message left in voicemail
 Malformed events are ignored.
 """
 
@@ -102,7 +102,8 @@ def _disposition(live: LiveCalls, call: TrackedCall, message: UserEvent) -> None
     if said in OF_THE_DIALPLAN:
         call.dialplan = replace(call.dialplan, disposition=said)
     if said == "VOICEMAIL" and call.with_outside and call.phase != "over":
-        live.fire(call, "call.voicemail", StageKey(), message.time)
+        file = message.fields.get("File", "").strip()
+        live.fire(call, "call.voicemail", StageKey(), message.time, recording_file=file)
 
 
 _HANDLERS: Mapping[str, Callable[[LiveCalls, TrackedCall, UserEvent], None]] = {

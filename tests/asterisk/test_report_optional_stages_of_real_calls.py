@@ -1,13 +1,16 @@
 """Webhooks wait for moments that are not reported otherwise; calls on a real Asterisk bring each of them once."""
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pbxhub.testing.http_call import http
 from pbxhub.testing.hub.hub_process import Hub
 from pbxhub.testing.pbx.asterisk import Asterisk
 from pbxhub.testing.phones.softphone import Agent
+from pbxhub.testing.phones.tones import Tone
 from pbxhub.testing.receivers.mock_answers import text_response
 from pbxhub.testing.receivers.mock_server import MockServer, regex
 from pbxhub.testing.waiting import await_until
@@ -59,3 +62,31 @@ def test_each_moment_arrives_once_where_a_webhook_waits_for_it(
         colleague.await_established()
         colleague.hangup()
         arrived("internal.before", "internal.pickup", "internal.after")
+
+
+def test_a_message_left_in_voicemail_arrives_with_its_sound(
+    pbx: Asterisk, outside: Callable[..., Agent], tmp_path: Path
+) -> None:
+    if not (pbx.installation.modules / "app_voicemail.so").exists():
+        pytest.skip("this Asterisk has no app_voicemail")
+    caller, spool = outside("79161234567"), pbx.recordings.parent
+    with MockServer() as receiver, Hub(tmp_path / "hub", settings={"PBXHUB_RECORDINGS": str(spool)}) as hub:
+        receiver.respond("*", regex(".*"), text_response("ok"))
+        hub.start()
+        sent = {"sound": "<<recording_base64>>", "link": "<<recording>>"}
+        hub.webhook("call.voicemail", f"{receiver.url}/left", parameters=sent)
+        hub.listen_to(pbx)
+        caller.dial("5550129")
+        caller.await_established()
+        caller.send_audio(Tone(440))
+
+        messages = spool / "voicemail"
+        await_until(lambda: any(path.stat().st_size > 20_000 for path in messages.rglob("*.wav")), "30s")
+        caller.hangup()
+        await_until(lambda: len(receiver.requests) == 1, "30s")
+        (request,) = receiver.requests
+        sound = base64.b64decode(request.json("sound"))
+        assert sound.startswith(b"RIFF")
+        assert len(sound) > 20_000
+        path = request.json("link").partition("/recordings/")[2]
+        assert http("GET", f"{hub.url}/recordings/{path}").content == sound

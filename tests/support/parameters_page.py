@@ -61,7 +61,8 @@ _STAGES = {
     "incoming.evaluation": "the caller gave a mark in the menu after the call",
     "incoming.unring": "a phone stopped ringing without taking the call: see `extension` and `ring_status`",
     "incoming.abandoned": "the caller hung up while waiting in a queue",
-    "call.voicemail": "the dialplan says that the call went to voicemail (UserEvent PBXHubDisposition)",
+    "call.voicemail": "the dialplan says that the call went to voicemail (UserEvent PBXHubDisposition); with "
+    "`Gosub(pbxhub-voicemail,…)`, `recording` is the message that the caller has left",
     "call.hold": "one side put the other on hold",
     "call.unhold": "the hold is over: taken back, or the side that held hung up",
     "internal.before": "an extension calls another: the first phone rings",
