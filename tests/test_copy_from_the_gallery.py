@@ -20,7 +20,7 @@ from pbxhub.webhooks.spec_json import json_schema
 
 UNVERIFIED = {
     "bitrix24-lead", "zoho-crm", "slack", "telegram", "make", "google-sheets-script", "google-sheets-api",
-    "meta-conversions", "odoo", "odoo-18",
+    "meta-conversions", "odoo", "odoo-18", "bitrix24-task",
 }  # fmt: skip
 
 

@@ -15,10 +15,10 @@ from pbxhub.testing.receivers.receiver import Received
 from pbxhub.webhooks.gallery import gallery
 from tests.support.crm import TOKEN, Crm
 from tests.support.crm_analytics import GoogleAnalytics, Meta, UniversalAnalytics
-from tests.support.crm_bitrix24 import Bitrix24, Bitrix24Leads, Card
+from tests.support.crm_bitrix24 import Bitrix24, Bitrix24Leads, Bitrix24Tasks, Card
 from tests.support.crm_desk import GoogleSheets, Slack, Telegram, Zammad
 from tests.support.crm_drive import drive, shown
-from tests.support.crm_inboxes import AppsScript, CsvLines, Make, N8n, SignedForm, Xml, Zapier
+from tests.support.crm_inboxes import AppsScript, CsvLines, Make, N8n, Report, SignedForm, Xml, Zapier
 from tests.support.crm_kommo import Kommo
 from tests.support.crm_odoo import Odoo, OdooRpc
 from tests.support.crm_records import KNOWN, Contacts, HubSpot, Pipedrive, Salesforce, Zoho
@@ -82,12 +82,13 @@ def test_a_call_that_was_begun_in_bitrix24_has_the_card_of_its_click(database: D
 
 
 SYSTEMS: dict[str, type[Crm]] = {
-    "amocrm": Kommo, "bitrix24-lead": Bitrix24Leads, "csv-line": CsvLines, "google-analytics-4": GoogleAnalytics,
-    "google-analytics-universal": UniversalAnalytics, "google-sheets-api": GoogleSheets,
-    "google-sheets-script": AppsScript, "hubspot-call": HubSpot, "hubspot-inbound": HubSpot, "make": Make,
-    "meta-conversions": Meta, "n8n": N8n, "odoo": Odoo, "odoo-18": OdooRpc, "pipedrive": Pipedrive,
-    "salesforce": Salesforce, "signed-form": SignedForm, "slack": Slack, "telegram": Telegram, "xml": Xml,
-    "zammad": Zammad, "zapier": Zapier, "zoho-crm": Zoho,
+    "amocrm": Kommo, "bitrix24-lead": Bitrix24Leads, "bitrix24-task": Bitrix24Tasks, "csv-line": CsvLines,
+    "google-analytics-4": GoogleAnalytics, "google-analytics-universal": UniversalAnalytics,
+    "google-sheets-api": GoogleSheets, "google-sheets-script": AppsScript, "hubspot-call": HubSpot,
+    "hubspot-inbound": HubSpot, "make": Make, "meta-conversions": Meta, "n8n": N8n, "odoo": Odoo,
+    "odoo-18": OdooRpc, "pipedrive": Pipedrive, "queue-summary": Report, "salesforce": Salesforce,
+    "signed-form": SignedForm, "slack": Slack, "telegram": Telegram, "xml": Xml, "zammad": Zammad, "zapier": Zapier,
+    "zoho-crm": Zoho,
 }  # fmt: skip
 DRIVEN_ELSEWHERE = {
     "bitrix24-telephony": "above: its card is looked at, too",
@@ -100,12 +101,14 @@ CALLS = (
 )  # fmt: skip
 """Answered, missed, abandoned in the menu and in the queue, transferred, recorded; outgoing: answered and not."""
 
+GROUPS = ("ring_group", "queue_second_answers")
+
 
 def test_every_template_has_a_system_that_it_is_driven_through() -> None:
     """A new one needs a stand-in in SYSTEMS and the requests of its calls in tests/golden/crm, or a reason."""
     assert SYSTEMS.keys() | DRIVEN_ELSEWHERE.keys() == {item.id for item in gallery()}
     assert [item for item in SYSTEMS if not any(expected(item, call) for call in CALLS)] == []
-    read = {f"{item}-{call}" for item in SYSTEMS for call in (*CALLS, "new_caller")}
+    read = {f"{item}-{call}" for item in SYSTEMS for call in (*CALLS, *GROUPS, "new_caller")}
     assert {path.stem for path in GOLDEN.glob("*.txt") if "bitrix24-telephony-" not in path.stem} <= read
 
 
@@ -128,6 +131,17 @@ def test_a_new_caller_becomes_one_contact_or_lead(database: Database, item: str)
     check(crm, f"{item}-new_caller", drive(database, item, crm, "no_answer"))
     assert len(crm.added) == 1
     assert len(crm.calls) == (0 if kind in (Kommo, Odoo) else 1)  # there the lead is the call
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", GROUPS)
+def test_one_event_says_whose_phones_rang_and_who_took_the_call(database: Database, call: str) -> None:
+    report = Report()
+    check(report, f"queue-summary-{call}", drive(database, "queue-summary", report, call))
+    (row,) = report.rows
+    rang = {one["extension"]: one["status"] for one in row["rang"]}
+    assert (rang["101"], rang["102"], rang.get("103", "BUSY")) == ("NO ANSWER", "ANSWERED", "BUSY")
+    assert (row["answered"], row["extension"], row["employee"]) == (True, "102", "E102")
 
 
 @pytest.mark.slow

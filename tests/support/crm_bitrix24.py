@@ -47,6 +47,22 @@ class Bitrix24Leads(Crm):
         return _result(len(self.leads))
 
 
+class Bitrix24Tasks(Crm):
+    """tasks.task.add at the address of an inbound webhook."""
+
+    def answer(self, request: Received) -> Reply:
+        if not re.fullmatch(r"/rest/\d+/\w+/tasks\.task\.add\.json", urlsplit(request.path).path):
+            return as_json(404, {"error": "ERROR_METHOD_NOT_FOUND", "error_description": "Method not found!"})
+        given = form(request)
+        if not given.get("fields[TITLE]"):
+            return _refused("The task title is not specified", "0")
+        if given.get("fields[RESPONSIBLE_ID]") not in USERS:
+            return _refused("The responsible person is not specified or not found", "0")
+        if given.get("fields[DEADLINE]") and not _is_iso(given["fields[DEADLINE]"]):
+            return _refused("The deadline is no date", "0")
+        return _result({"task": {"id": "91", "title": given["fields[TITLE]"]}})
+
+
 class Bitrix24(Crm):
     def __init__(self) -> None:
         super().__init__()

@@ -46,6 +46,16 @@ class Automation(Inbox):
         return given
 
 
+class Report(Automation):
+    path = r"/calls"
+
+    def read(self, request: Received) -> Any:
+        given = super().read(request)
+        if not given["rang"] or not all(one["start"] and one["end"] and one["status"] for one in given["rang"]):
+            raise ValueError("nobody's phone rang, or nobody knows how long")
+        return given
+
+
 class Zapier(Automation):
     path = r"/hooks/catch/\d+/\w+/"
 

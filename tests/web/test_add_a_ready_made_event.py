@@ -123,3 +123,13 @@ def test_who_has_connected_a_crm_reads_what_is_left_to_do(
     told = owner.get(page).text
     assert "None of the events" not in told
     assert "no id in the CRM" not in told
+
+
+@pytest.mark.parametrize(
+    ("item", "value"), [("odoo", "webhook.saved.ODOO_NAME"), ("queue-pause", "webhook.saved.PAUSE")]
+)
+def test_the_note_shows_the_value_to_insert_in_its_double_brackets(
+    item: str, value: str, people: People, signed_in: SignedIn
+) -> None:
+    page = signed_in("editor").get(f"/projects/{people.project}/webhooks/gallery/{item}").get_data(as_text=True)
+    assert f"&lt;&lt;{value}&gt;&gt;" in page
