@@ -3,11 +3,13 @@
 import configparser
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -61,10 +63,46 @@ def _service(unit: Path) -> configparser.SectionProxy:
     return parsed["Service"]
 
 
+def allowed_calls(unit: Path) -> list[str]:
+    """The names of the system calls that the lines SystemCallFilter= leave."""
+    allowed: set[str] = set()
+    for line in re.findall(r"^SystemCallFilter=(.*)$", unit.read_text(), re.MULTILINE):
+        named = {call for group in line.lstrip("~").split() for call in calls_of(group)}
+        allowed = allowed - named if line.startswith("~") else allowed | named
+    return sorted(allowed)
+
+
+@cache
+def calls_of(group: str) -> frozenset[str]:
+    """Of a group such as @system-service, as systemd here knows it."""
+    ask = [program("systemd-analyze", "systemd"), "syscall-filter", group]
+    listed = subprocess.run(ask, capture_output=True, text=True, check=True).stdout
+    names = re.findall(r"^    ([@\w]\S*)$", listed, re.MULTILINE)
+    return frozenset(call for name in names for call in (calls_of(name) if name.startswith("@") else {name}))
+
+
+# what systemd does for SystemCallFilter= and SystemCallErrorNumber=EPERM; its own libseccomp is on every Debian. The
+# command runs in the same process: Python may be in a folder from which only root can start programs
+FILTER = """
+import ctypes, errno, runpy, sys
+names = sys.argv[1].split()
+del sys.argv[:2]
+lib = ctypes.CDLL("libseccomp.so.2")
+lib.seccomp_init.restype = ctypes.c_void_p
+numbers = [lib.seccomp_syscall_resolve_name(name.encode()) for name in names]
+calls = ctypes.c_void_p(lib.seccomp_init(0x00050000 | errno.EPERM))
+added = [lib.seccomp_rule_add(calls, 0x7FFF0000, number, 0) for number in numbers if number >= 0]
+if any(added) or lib.seccomp_load(calls):
+    sys.exit("the filter of system calls cannot be loaded")
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 @dataclass(frozen=True)
 class Service:
-    """The hub of the unit. state: what is /var/lib/pbxhub there. log: what its journal would show."""
+    """The hub of the unit. process: its id. state: what is /var/lib/pbxhub there. log: what its journal would show."""
 
+    process: int
     port: int
     state: Path
     log: Path
@@ -89,10 +127,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def served(installed: Path, folder: Path) -> Iterator[Service]:
     """Runs ExecStart of pbxhub.service with the settings of the example, as systemd would: another user without any
-    right, everything read-only but its state, a /tmp of its own."""
+    right, everything read-only but its state, a /tmp of its own, and only the system calls of its filter."""
     if os.geteuid() != 0:
         pytest.fail("this test changes users and mounts: run it as root, as CI does")
-    service, state, log = _service(ROOT / "deploy/systemd/pbxhub.service"), folder / "state", folder / "log"
+    unit = ROOT / "deploy/systemd/pbxhub.service"
+    service, state, log = _service(unit), folder / "state", folder / "log"
     state.mkdir(mode=int(service["StateDirectoryMode"], 8))
     os.chown(state, NOBODY, NOBODY)
     port = free_port(2)  # the demo's receiver has the next one
@@ -114,7 +153,8 @@ def served(installed: Path, folder: Path) -> Iterator[Service]:
     ]
     as_nobody = (
         f"exec {program('setpriv', 'util-linux')} --reuid={NOBODY} --regid={NOBODY} --clear-groups --no-new-privs"
-        f" --bounding-set=-all --inh-caps=-all -- {service['ExecStart']} --demo"
+        " --bounding-set=-all --inh-caps=-all -- /opt/pbxhub/bin/python -c "
+        + shlex.join([FILTER, " ".join(allowed_calls(unit)), *service["ExecStart"].split(), "--demo"])
     )
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PBXHUB_", "PYTHON"))}
     process = subprocess.Popen(
@@ -122,7 +162,7 @@ def served(installed: Path, folder: Path) -> Iterator[Service]:
         stdin=subprocess.DEVNULL, stdout=log.open("wb"), stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:
-        yield Service(port, state, log)
+        yield Service(process.pid, port, state, log)
     finally:
         process.terminate()
         assert process.wait(15) == 0, log.read_text()[-2000:]
@@ -201,5 +241,6 @@ def test_the_service_plays_a_call_behind_a_proxy_and_touches_nothing_else(
             database.close()
 
         await_until(deliveries, "60s")
+        assert "\nSeccomp:\t2\n" in Path(f"/proc/{hub.process}/status").read_text()  # a filter is in force
         assert {path.stat().st_uid for path in hub.state.rglob("*")} == {NOBODY}
         assert {path.stat().st_mode & 0o077 for path in hub.state.rglob("*")} == {0}
