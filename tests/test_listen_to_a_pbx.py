@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
+from pbxhub.ami import event_log
 from pbxhub.ami.channel_list import ReceivedEvent
-from pbxhub.ami.event_log import EventLog
+from pbxhub.ami.event_log import EventLog, write_events
 from pbxhub.ami.pbx_rows import Observed, ObservedPbx, PbxRow, read_rows, write_cursor, write_notes, write_observed
 from pbxhub.ami.publisher import Publisher
 from pbxhub.ami.unwritten_stages import keep_unwritten, write_unwritten
@@ -289,6 +290,31 @@ def test_a_listener_writes_nothing_of_a_deleted_pbx_into_the_one_that_has_its_id
     assert notes_of(database) == {linkedid: {"of": new.key} for linkedid in ("1.1", "1.2", "1.3")}
     with database.read() as session:
         assert session.scalars(select(CallEvents.linkedid)).all() == [new.key]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_events_on_their_way_into_the_database_stay_with_the_pbx_that_was_deleted_meanwhile(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former = World(database)
+    deleted = read_rows(database, VAULT)[former.pbx_id]
+    events = EventLog(database)
+
+    def write(*waiting: Any) -> None:
+        with database.write() as session:
+            session.delete(session.get_one(Pbx, former.pbx_id))
+        World(database)
+        new = read_rows(database, VAULT)[former.pbx_id]
+        events.add(new.id, ReceivedEvent("Event: Hangup\r\nLinkedid: 2.1", 1.0), new.token)
+        write_events(*waiting)
+
+    events.add(deleted.id, ReceivedEvent("Event: Hangup\r\nLinkedid: 1.1", 1.0), deleted.token)
+    monkeypatch.setattr(event_log, "write_events", write)
+    asyncio.run(events.close())
+    monkeypatch.undo()
+    asyncio.run(events.close())
+    with database.read() as session:
+        assert session.scalars(select(CallEvents.linkedid)).all() == ["2.1"]
 
 
 def test_the_last_reports_of_a_deleted_pbx_are_dropped_without_an_error_and_those_of_others_written(

@@ -106,7 +106,7 @@ def test_a_call_is_kept_up_to_half_a_megabyte_and_an_outage_of_the_database_up_t
     log = EventLog(None)  # type: ignore[arg-type]
     for number in range(1000):
         log.add(1, event("1.1", number, size=1000))
-    assert sum(len(one.block) for one in log._waiting[1, "1.1"]) <= 512 * 1024
+    assert sum(len(one.block) for one in log._waiting[1, None, "1.1"]) <= 512 * 1024
     for call in range(1000):
         log.add(1, event(f"2.{call}", call, size=100_000))
     assert log._size < 9 * 1024 * 1024
@@ -115,8 +115,9 @@ def test_a_call_is_kept_up_to_half_a_megabyte_and_an_outage_of_the_database_up_t
 def test_calls_that_became_one_are_shown_as_one_and_two_listeners_as_one(database: Database, pbx: int) -> None:
     joined = event("1.1", 3, "SecondTransfererLinkedid: 1.2")
     for _ in range(2):  # two listeners
-        write_events(database, {(pbx, "1.1"): [event("1.1", 1), joined], (pbx, "1.2"): [event("1.2", 2), joined],
-                                (pbx, "1.3"): [event("1.3", 4)]})  # fmt: skip
+        write_events(database, {(pbx, None, "1.1"): [event("1.1", 1), joined],
+                                (pbx, None, "1.2"): [event("1.2", 2), joined],
+                                (pbx, None, "1.3"): [event("1.3", 4)]})  # fmt: skip
     [found] = told(database)
     assert [one.block.split("\n")[1] for one in found] == ["Linkedid: 1.1", "Linkedid: 1.2", "Linkedid: 1.1"]
 
@@ -125,8 +126,8 @@ def test_a_caller_whose_name_looks_like_a_header_reads_no_other_call(database: D
     sly = event("1.1", 1, "CallerIDName: x Linkedid: 1.2\r\nChanVariable: DestLinkedid: 1.2")
     log = EventLog(database)
     log.add(pbx, sly)
-    assert list(log._waiting) == [(pbx, "1.1")]
-    write_events(database, {(pbx, "1.1"): [sly], (pbx, "1.2"): [event("1.2", 2)]})
+    assert list(log._waiting) == [(pbx, None, "1.1")]
+    write_events(database, {(pbx, None, "1.1"): [sly], (pbx, None, "1.2"): [event("1.2", 2)]})
     [found] = told(database)
     assert [one.block.split("\n")[1] for one in found] == ["Linkedid: 1.1"]
 
@@ -139,7 +140,9 @@ def test_a_call_of_another_project_on_the_same_pbx_is_not_shown_with_it(database
         session.add(Number(project_id=other.id, pbx_id=pbx, did="380440000002"))
     publish(context_of(database), {pbx: [report("1.2", BEFORE, dst="380440000002")]}, NOON)
     joined = event("1.1", 3, "SecondTransfererLinkedid: 1.2")
-    write_events(database, {(pbx, "1.1"): [event("1.1", 1), joined], (pbx, "1.2"): [event("1.2", 2), joined]})
+    write_events(
+        database, {(pbx, None, "1.1"): [event("1.1", 1), joined], (pbx, None, "1.2"): [event("1.2", 2), joined]}
+    )
     one, two = sorted(told(database), key=len)
     names = [[each.block.split("\n")[1] for each in found] for found in (one, two)]
     assert sorted(names) == [["Linkedid: 1.1", "Linkedid: 1.1"], ["Linkedid: 1.2", "Linkedid: 1.1"]]
@@ -160,14 +163,16 @@ def test_the_command_of_a_recording_is_one_line_of_a_shell_whatever_a_card_says(
     with database.write() as session:
         project = session.get_one(Pbx, pbx).project_id
         session.add(Employee(project_id=project, extension="1'; touch x; '", endpoints=["anna2"]))
-    write_events(database, {(pbx, "1.1"): [event("1.1", 1, "Channel: PJSIP/anna2-00000001")]})
+    write_events(database, {(pbx, None, "1.1"): [event("1.1", 1, "Channel: PJSIP/anna2-00000001")]})
     with database.read() as session:
         command = recording_of(session, None, calls_of(database)[0]).split("\n")[1].removeprefix("#H ")
     assert shlex.split(command)[-2:] == ["--endpoint", "anna2=1'; touch x; '"]
 
 
 def test_secrets_in_variables_are_for_those_who_may_change_webhooks(database: Database, pbx: int) -> None:
-    write_events(database, {(pbx, "1.1"): [event("1.1", 1, "ChanVariable: CRM_TOKEN=hushhush\r\nApi-Key: hushhush")]})
+    write_events(
+        database, {(pbx, None, "1.1"): [event("1.1", 1, "ChanVariable: CRM_TOKEN=hushhush\r\nApi-Key: hushhush")]}
+    )
     [[shown]] = told(database)
     assert "hushhush" not in shown.block
     assert "CRM_TOKEN" in shown.block
@@ -184,7 +189,7 @@ def test_events_wait_for_a_database_that_is_away_and_those_of_a_deleted_pbx_are_
             connection.execute(text("ALTER TABLE call_events RENAME TO away"))
         await log._flush()
         log.add(pbx, event("1.1", 2, size=1))
-        assert [one.on for one in log._waiting[pbx, "1.1"]] == [1, 2]
+        assert [one.on for one in log._waiting[pbx, None, "1.1"]] == [1, 2]
         await log.close()  # tries nothing more
         with database.engine.begin() as connection:
             connection.execute(text("ALTER TABLE away RENAME TO call_events"))
@@ -197,7 +202,7 @@ def test_events_wait_for_a_database_that_is_away_and_those_of_a_deleted_pbx_are_
 
 
 def test_events_are_deleted_after_a_week(database: Database, pbx: int) -> None:
-    write_events(database, {(pbx, "1.1"): [event("1.1", 1)]})
+    write_events(database, {(pbx, None, "1.1"): [event("1.1", 1)]})
     moment = datetime.now(UTC)
     prune(database, moment + timedelta(days=6), pause=0)
     assert count(database) == 1

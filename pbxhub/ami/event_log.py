@@ -6,13 +6,13 @@ all PBXs. What is lost when the hub is killed is two seconds of evidence, never 
 
 import asyncio
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime
-from types import MappingProxyType
 
 import structlog
 from sqlalchemy import Table, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from pbxhub.ami.channel_list import ReceivedEvent
 from pbxhub.calls.ami_headers import linkedids_of
@@ -22,10 +22,10 @@ from pbxhub.store.call_events import CallEvents
 from pbxhub.store.columns import one_of
 from pbxhub.store.database_errors import is_away, reason
 from pbxhub.store.ids import new_id
-from pbxhub.store.listeners import LeaseTokens, still_held
+from pbxhub.store.listeners import still_held
 from pbxhub.store.session import Base, Database
 
-CallKey = tuple[int, str]  # PBX and linkedid
+CallKey = tuple[int, int | None, str]  # PBX, token of the lease under which it was heard (PbxRow.token), linkedid
 
 _EVERY = 2.0  # seconds
 _MOST_OF_A_CALL = 512 * 1024  # characters; the longest recording of a call has 300,000
@@ -42,7 +42,6 @@ class EventLog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: dict[CallKey, list[ReceivedEvent]] = {}
-        self._tokens: dict[int, int] = {}
         self._size = 0
         self._lengths: dict[CallKey, int] = {}
         self._is_away = False  # whether the last write failed
@@ -53,10 +52,8 @@ class EventLog:
         token: of the lease under which it was heard."""
         if self._size > _MOST_WAITING:
             return
-        if token is not None and self._tokens.setdefault(pbx_id, token) != token:
-            self._begin_anew(pbx_id, token)
         for linkedid in linkedids_of(event.block):
-            key = pbx_id, linkedid
+            key = pbx_id, token, linkedid
             length = self._lengths.get(key, 0) + len(event.block)
             if length <= _MOST_OF_A_CALL:
                 self._lengths[key] = length
@@ -64,12 +61,6 @@ class EventLog:
                 self._waiting.setdefault(key, []).append(event)
         while len(self._lengths) > _MOST_CALLS:
             del self._lengths[next(iter(self._lengths))]
-
-    def _begin_anew(self, pbx_id: int, token: int) -> None:
-        """Drops what was heard under another token: it may be of a deleted PBX that had this id."""
-        self._tokens[pbx_id] = token
-        for key in [key for key in self._waiting if key[0] == pbx_id]:
-            self._size -= sum(len(event.block) for event in self._waiting.pop(key))
 
     async def run(self) -> None:
         """Writes until cancelled."""
@@ -87,7 +78,7 @@ class EventLog:
         self._waiting, self._size = {}, 0
         try:
             if waiting:
-                await asyncio.to_thread(write_events, self._database, waiting, self._tokens)
+                await asyncio.to_thread(write_events, self._database, waiting)
             self._is_away = False
         except SQLAlchemyError as error:
             if not self._is_away:
@@ -101,23 +92,32 @@ class EventLog:
         self._size += size
 
 
-def write_events(
-    database: Database, events: Mapping[CallKey, Sequence[ReceivedEvent]], tokens: LeaseTokens = MappingProxyType({})
-) -> None:
+def write_events(database: Database, events: Mapping[CallKey, Sequence[ReceivedEvent]]) -> None:
     """Writes events in one transaction; those of PBXs that were deleted meanwhile or that another listener has taken
-    over are dropped."""
-    packed = [(pbx_id, linkedid, zlib.compress(_recorded(some))) for (pbx_id, linkedid), some in events.items()]
+    over are dropped. Packed before it, because that takes longest."""
+    packed = {key: zlib.compress(_recorded(some)) for key, some in events.items()}
     with database.write() as session:
-        known = set(session.scalars(select(Pbx.id).where(one_of(Pbx.id, {pbx_id for pbx_id, _, _ in packed}))))
-        leased = tokens.keys() & known
-        known -= leased - still_held(session, {pbx_id: tokens[pbx_id] for pbx_id in leased})
+        known = _writable(session, {(pbx_id, token) for pbx_id, token, _ in packed})
         rows = [
             {"id": new_id(), "pbx_id": pbx_id, "linkedid": linkedid, "recorded": recorded}
-            for pbx_id, linkedid, recorded in packed
-            if pbx_id in known
+            for (pbx_id, token, linkedid), recorded in packed.items()
+            if (pbx_id, token) in known
         ]
         if rows:
             _INSERT.run(session, rows)
+
+
+def _writable(session: Session, heard: Set[tuple[int, int | None]]) -> set[tuple[int, int | None]]:
+    """PBXs that are there, with the tokens that hold. One PBX may come with two tokens: it was deleted, and SQLite gave
+    its id to another one."""
+    there = set(session.scalars(select(Pbx.id).where(one_of(Pbx.id, {pbx_id for pbx_id, _ in heard}))))
+    held: set[tuple[int, int | None]] = {(pbx_id, token) for pbx_id, token in heard if token is None}
+    fenced = {(pbx_id, token) for pbx_id, token in heard if token is not None}
+    while fenced:
+        one_each = dict(fenced)
+        held |= {(pbx_id, one_each[pbx_id]) for pbx_id in still_held(session, one_each)}
+        fenced -= one_each.items()
+    return {(pbx_id, token) for pbx_id, token in held if pbx_id in there}
 
 
 def _recorded(events: Sequence[ReceivedEvent]) -> bytes:
