@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from datetime import UTC, datetime
+from itertools import combinations
+from random import Random
 
 import pytest
 from sqlalchemy import select
@@ -23,7 +25,7 @@ from tests.support.cel_recordings import rows_of
 from tests.support.gaps import heard, with_gap
 from tests.support.hub import VAULT, add_pbx
 from tests.support.outbox_world import context_of
-from tests.support.recordings import EXPECTED, VERSIONS
+from tests.support.recordings import EXPECTED, VERSIONS, more
 
 Key = tuple[str, str, str]
 
@@ -61,6 +63,47 @@ def test_a_listener_with_a_gap_adds_no_stage_to_those_of_another_or_of_cel(versi
     for gap, which in told_with_gaps(version, name).items():
         for others in (undisturbed, cel):
             assert not told_too_often(gap | others, undisturbed), which
+
+
+GAPS = 300  # of each recording, always the same ones
+WHOLE = ("real16_", "pool22")  # whole streams, with more than the events that the hub asks for
+NOT_KNOWABLE = {  # what the list of channels does not say
+    "blonde_refused_recalled": {("incoming.forward", "101")},  # Asterisk, and not the dialplan, rang the phone again
+    "cf_all": {("outgoing.before", ""), ("outgoing.pickup", ""), ("outgoing.after", "")},  # the caller has hung up
+    "forward_loop": {("incoming.forward", "151")},  # how often a phone has diverted to itself
+    "park_by_refer_order": {("incoming.forward", "700")},  # 700 parks
+    "park_not_back_to_origin": {("incoming.forward", "700")},
+    "queue_caller_transfers_attended_out": {  # a call inside and one to the outside became one
+        ("outgoing.before", ""), ("outgoing.pickup", ""), ("outgoing.after", ""),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recording", [name for name in more() if not name.partition("/")[2].startswith(WHOLE)])
+def test_a_listener_with_a_gap_adds_no_stage_to_those_of_another_on_any_pbx(recording: str) -> None:
+    version, _, name = recording.partition("/")
+    undisturbed, tracker = keys_of(with_gap(version, name, 0, 0)), Tracker()
+    for message, _ in heard(version, name):
+        tracker.feed(message)
+    gaps = list(combinations(range(len(heard(version, name)) + 1), 2))
+    for begin, end in Random(recording).sample(gaps, min(GAPS, len(gaps))):
+        told = keys_of(with_gap(version, name, begin, end, tracker.trunks))
+        often = told_too_often(told | undisturbed, undisturbed)
+        assert often <= NOT_KNOWABLE.get(name, set()), f"missing {begin} to {end}"
+
+
+def test_a_colleague_who_is_asked_in_a_gap_and_refuses_has_not_taken_the_caller() -> None:
+    told = [stage for report in with_gap("more-suite-22", "blonde_refused_given_up", 0, 16) for stage in report.stages]
+    assert [f"{stage.name.removeprefix('incoming.')} {stage.key}".strip() for stage in told] == [
+        "before", "forward 101", "pickup 101", "forward 102", "after",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "end"), [("bridge_app", 8), ("bridge_app_takes_over", 14), ("bridge_add", 11)])
+def test_a_phone_that_dialled_to_take_the_caller_in_a_gap_was_not_rung(name: str, end: int) -> None:
+    heard_all = keys_of(with_gap("more-suite-22", name, 0, 0))
+    assert keys_of(with_gap("more-suite-22", name, 0, end)) <= heard_all
 
 
 @pytest.mark.parametrize(

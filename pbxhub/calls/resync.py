@@ -33,7 +33,6 @@ _TELLING = {"MIXMONITOR_FILENAME"}  # those variables in the answer to Status th
 _AGENT = "AgentLogin"
 _NOT_FOR_TWO = ("Park", "ConfBridge", "MeetMe", "Page")
 _KEEP_ANI = ("PJSIP/", "SIP/")  # drivers whose ANI is the number shown at first; IAX2 has somebody else's
-_RETRIEVES = "ParkedCall"  # whoever retrieved a parked caller was not rung
 
 
 def why_gone(last_start: datetime | None, started_on: datetime | None, restarted: bool | None) -> Loss:
@@ -146,7 +145,25 @@ def _join(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: fl
             channel.number = _whom(call, status) if channel.outside else channel.number
         if channel is not None and channel.local and not channel.hop and status.application in _DIALLED:
             channel.hop, channel.parent = call.hop.number, call.first
+    _know_dialler(call, group)
     return call
+
+
+def _know_dialler(call: TrackedCall, group: Sequence[Status]) -> None:
+    """The far end of the only pair of Local channels has dialled the phones that are younger: an employee asks a
+    colleague, for example, who may still refuse."""
+    here = [(status, call.channels[uid]) for status in group if (uid := status.channel.uniqueid) in call.channels]
+    far = [channel for _, channel in here if channel.local and channel is not call.near_end(channel)]
+    for status, channel in here:
+        dialled = status.application in _DIALLED and not channel.plumbing and not channel.parent
+        if len(far) == 1 and dialled and _serial(channel) > _serial(far[0]):
+            channel.parent = far[0].uniqueid
+
+
+def _serial(channel: Channel) -> int:
+    """Asterisk numbers its channels."""
+    number = channel.uniqueid.rpartition(".")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def _dialled_out(live_calls: LiveCalls, channel: Channel, status: Status) -> bool:
@@ -243,7 +260,7 @@ def _caller_leg(live_calls: LiveCalls, call: TrackedCall, leg: Channel, status: 
         if call.hop.connected and (before.ended if before else not reported) and next_hop(call, now):
             call.hop.redirecting = call.hop.number
         leg.leg, leg.hop = True, call.hop.number
-        if status.application == _RETRIEVES:
+        if _dialled_itself(leg, status):
             call.hop.redirecting = 0
         elif _took_over(leg, status):
             _ring_another(live_calls, call, leg, status, now)
@@ -252,6 +269,12 @@ def _caller_leg(live_calls: LiveCalls, call: TrackedCall, leg: Channel, status: 
     if status.state == "Up" and not leg.answered:
         leg.status = "ANSWER"
         _answered(live_calls, call, leg, bool(status.bridge), now)
+
+
+def _dialled_itself(leg: Channel, status: Status) -> bool:
+    """Whether an employee came to the caller by dialling, to a parking slot or to Bridge of the dialplan: nobody rang
+    this phone."""
+    return not leg.outside and bool(status.dnid) and status.application not in _DIALLED
 
 
 def _took_over(leg: Channel, status: Status) -> bool:

@@ -1,6 +1,6 @@
 """A recording heard with a gap: what a listener is told that misses some events and takes stock afterwards."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 
@@ -44,8 +44,10 @@ class Pbx:
 
     def _note(self, headers: Mapping[str, str]) -> None:
         event, uniqueid = headers.get("Event"), headers.get("Uniqueid", "")
-        if event == "Newchannel" and headers["ChannelStateDesc"] == "Ring":
-            self.channels[uniqueid]["DNID"] = headers["Exten"]
+        if event == "Newchannel":
+            self._begin(self.channels[uniqueid], headers)
+        elif event == "Newstate" and headers["ChannelStateDesc"] == "Ring":
+            self.channels[uniqueid] |= {"DNID": headers["Exten"], "Application": self._running.get(uniqueid, "")}
         elif event == "Pickup":
             self._take_over(self.channels[uniqueid], self.channels[headers["TargetUniqueid"]])
         if event == "Hangup":
@@ -56,6 +58,16 @@ class Pbx:
             self.channels[headers["DestUniqueid"]] |= dialled
         elif event in ("BridgeEnter", "BridgeLeave"):
             self.channels[uniqueid]["BridgeID"] = headers["BridgeUniqueid"] if event == "BridgeEnter" else ""
+
+    @staticmethod
+    def _begin(channel: dict[str, str], headers: Mapping[str, str]) -> None:
+        """A channel that does not ring was made by Asterisk; Local channels have neither a DNID nor an application."""
+        if headers["Channel"].startswith("Local/"):
+            return
+        if headers["ChannelStateDesc"] == "Ring":
+            channel["DNID"] = headers["Exten"]
+        else:
+            channel["Application"] = "AppDial2"
 
     @staticmethod
     def _take_over(taker: dict[str, str], rung: Mapping[str, str]) -> None:
@@ -86,9 +98,11 @@ def heard(version: str, name: str) -> tuple[tuple[Message, tuple[Status, ...]], 
     return tuple(found)
 
 
-def with_gap(version: str, name: str, begin: int, end: int) -> Iterator[CallReport]:
-    """What a tracker reports that misses the messages from begin up to end, both counted from 0."""
+def with_gap(version: str, name: str, begin: int, end: int, trunks: Iterable[str] = ()) -> Iterator[CallReport]:
+    """What a tracker reports that misses the messages from begin up to end, both counted from 0. trunks: known from
+    earlier calls."""
     tracker = Tracker()
+    tracker.restore({}, trunks)
     for index, (message, live) in enumerate(heard(version, name)):
         if not begin <= index < end:
             yield from tracker.feed(message)
