@@ -21,7 +21,7 @@ from pbxhub.store.accounts import COMMON_FOLDER, AuditEntry, Pbx, Project, User
 from pbxhub.store.history import Call, LiveCall
 from pbxhub.store.migrate import metadata, migrate
 from pbxhub.store.ordered_calls import DialPlan
-from pbxhub.store.schema_revision import is_current
+from pbxhub.store.schema_revision import is_current, next_revision
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, WebhookVersion
 
@@ -332,6 +332,13 @@ def test_google_analytics_skips_calls_without_a_client_id_and_other_webhooks_sta
         specs = session.scalars(select(Webhook.spec).order_by(Webhook.id)).all()
         assert [spec.incomplete for spec in specs] == ["skip", "fail", "fail"]
         assert session.scalars(select(Project.webhooks_revision)).one() > 1
+
+
+def test_the_next_migration_gets_a_number_that_none_has() -> None:
+    """Some numbers were never used."""
+    numbers = [int(file.name[:4]) for file in (MIGRATIONS / "versions").glob("[0-9]*.py")]
+    assert len(numbers) < max(numbers)
+    assert int(next_revision()) == max(numbers) + 1
 
 
 def test_a_migration_says_itself_what_columns_it_makes() -> None:

@@ -3,7 +3,7 @@
 import hmac
 import secrets
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -17,6 +17,7 @@ from pbxhub.account.installation import Installation
 from pbxhub.account.refusals import Refusal
 from pbxhub.account.texts import one_line
 from pbxhub.account.tokens import hash_of
+from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.calls.stages import JSON
 from pbxhub.delivery.call_rows import CallNow
 from pbxhub.delivery.stage_values import Lookups
@@ -48,8 +49,8 @@ def renew_address(session: Session, access: Access) -> None:
         row = DialAddress(project_id=access.project.id, enabled=False)
         session.add(row)
     if not row.enabled:  # that of a set that was deleted is another one
-        row.set_name = ""
-    row.enabled, row.salt = True, secrets.token_urlsafe(16)
+        row.set_name = row.crm_host = ""
+    row.enabled, row.salt, row.removed_on = True, secrets.token_urlsafe(16), None
     note(session, access, "calls from the CRM changed", access.project.name, {}, {"address": "new"})
 
 
@@ -57,38 +58,57 @@ def remove_address(session: Session, access: Access) -> None:
     """No CRM orders calls any more. The settings stay for a later address."""
     row = session.get(DialAddress, access.project.id)
     if row is not None and row.enabled:
-        row.enabled, row.set_name = False, ""
+        row.enabled, row.set_name, row.crm_host = False, "", ""
         note(session, access, "calls from the CRM changed", access.project.name, {}, {"address": "removed"})
 
 
-def make_address_with_set(session: Session, access: Access, set_name: str) -> None:
-    """The address for a set whose CRM can begin calls; it goes with the set. One that is there already stays as it
-    is."""
+def make_address_with_set(session: Session, access: Access, set_name: str, crm_host: str) -> None:
+    """The address for a set whose CRM can begin calls; it goes with the set. One that was made by itself stays as it
+    is. crm_host: as https://HOST."""
     if not address_of(session, access):
         renew_address(session, access)
-        session.get_one(DialAddress, access.project.id).set_name = set_name
+        row = session.get_one(DialAddress, access.project.id)
+        row.set_name, row.crm_host = set_name, crm_host
 
 
 def remove_address_with_set(session: Session, access: Access, set_name: str) -> None:
-    """The set is deleted: no more calls by the address that was made with it."""
+    """A webhook has left the set. Without a last one there is no set: no more calls by the address that was made with
+    it. Needs lock_project(): of two that delete the last two webhooks, one must see that there is none."""
     row = session.get(DialAddress, access.project.id)
-    if row is not None and row.enabled and row.set_name == set_name:
-        row.enabled = False
+    if row is None or not row.enabled or not set_name or row.set_name != set_name:
+        return
+    session.flush()
+    if not any(each.set_name == set_name for each in live_webhooks(session, access)):
+        row.enabled, row.removed_on = False, access.now
         note(session, access, "calls from the CRM changed", access.project.name, {}, {"address": "removed"})
 
 
-def bring_address_back(session: Session, access: Access, set_name: str) -> None:
-    """The set is there again, and with it the address that was removed with it: the same one."""
+def bring_address_back(session: Session, access: Access, set_name: str, deleted_on: datetime | None) -> None:
+    """The deletion of that moment is undone: the address that was removed by it, and by nothing else, is there again.
+    It orders calls, so it stays removed when this user may not make one."""
     row = session.get(DialAddress, access.project.id)
-    if row is not None and not row.enabled and row.set_name == set_name:
-        row.enabled = True
+    ours = row is not None and not row.enabled and row.set_name == set_name and row.removed_on is not None
+    if row is not None and ours and row.removed_on == deleted_on and access.may("keys.change"):
+        row.enabled, row.removed_on = True, None
         note(session, access, "calls from the CRM changed", access.project.name, {}, {"address": "brought back"})
+
+
+def is_without_address(session: Session, access: Access, set_name: str) -> bool:
+    """Whether the address that was made with this set is still removed."""
+    row = session.get(DialAddress, access.project.id)
+    return row is not None and not row.enabled and row.removed_on is not None and row.set_name == set_name
 
 
 def set_with_address(session: Session, access: Access) -> str:
     """The name of the set that the project's address belongs to; "" for none."""
     row = session.get(DialAddress, access.project.id)
     return row.set_name if row is not None and row.enabled else ""
+
+
+def crm_of_address(session: Session, access: Access) -> str:
+    """The CRM that may be told the address, as https://HOST; "" for none."""
+    row = session.get(DialAddress, access.project.id)
+    return row.crm_host if row is not None and row.enabled else ""
 
 
 def change_address(session: Session, access: Access, given: Mapping[str, Any]) -> list[Refusal]:

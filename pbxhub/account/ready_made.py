@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.connections import save_connection
-from pbxhub.account.crm_calls import make_address_with_set
+from pbxhub.account.crm_calls import make_address_with_set, set_with_address
 from pbxhub.account.refusals import NotFoundError, Refusal
 from pbxhub.account.webhook_drafts import Draft, live_webhooks, read_draft
 from pbxhub.account.webhooks import change, create
@@ -17,6 +17,7 @@ from pbxhub.store.accounts import lock_project
 from pbxhub.store.connections import connections_of
 from pbxhub.store.webhooks import Webhook
 from pbxhub.translatable import say
+from pbxhub.webhooks.auth import origin_of
 from pbxhub.webhooks.chains import with_names
 from pbxhub.webhooks.connection_presets import filled_in, find_preset
 from pbxhub.webhooks.connection_spec import dump_connection
@@ -51,9 +52,9 @@ class Answers:
 def add_ready(session: Session, access: Access, item: Item, given: Answers) -> list[Webhook]:
     """The webhooks of a ready-made integration, switched off, under names that are free; several are one set. If it
     needs a connection, a new one is added with it. Raises SpecError; then nothing is added."""
-    if given.dial:
-        _check_dial(access, item)
     lock_project(session, access.project.id)  # or another request takes the name that is free now
+    if given.dial:
+        _check_dial(session, access, item)
     fill(item, {**given.values, "connection": item.name})  # what is missing is said before a connection is made
     ready_made = fill(item, {**given.values, "connection": _connection_for(session, access, item, given)})
     rows = live_webhooks(session, access)
@@ -68,16 +69,20 @@ def add_ready(session: Session, access: Access, item: Item, given: Answers) -> l
         data = {**wanted, "spec": dump_spec(spec), **secret}
         added.append(create(session, access, read_draft(session, access, data, None, None, specs)))
     if given.dial:
-        make_address_with_set(session, access, set_name)
+        make_address_with_set(session, access, set_name, origin_of(added[0].spec.request.url))
     return added
 
 
-def _check_dial(access: Access, item: Item) -> None:
-    """Raises SpecError when the CRM cannot begin calls, or when this user may not make the address for them."""
+def _check_dial(session: Session, access: Access, item: Item) -> None:
+    """Raises SpecError when the CRM cannot begin calls, when this user may not make the address for them, or when
+    another set has it: it would go with that one."""
     if not item.dial:
         raise SpecError([FieldError("dial", say("is for a CRM that begins calls; leave it out"))])
     if not access.may("keys.change"):
         why = say("makes an address with a secret; that needs the role owner, or a key with the scope admin")
+        raise SpecError([FieldError("dial", why)])
+    if of_set := set_with_address(session, access):
+        why = say("a project has one address for calls, and it belongs to the set %(name)s; leave it out", name=of_set)
         raise SpecError([FieldError("dial", why)])
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import note
-from pbxhub.account.crm_calls import bring_address_back, remove_address_with_set, set_with_address
+from pbxhub.account.crm_calls import set_with_address
 from pbxhub.account.refusals import NotFoundError
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.account.webhooks import UNDONE, incomplete, put_back_deleted, remove, switch
@@ -78,11 +78,9 @@ def switch_set(session: Session, access: Access, found: WebhookSet, on: bool) ->
 
 
 def remove_set(session: Session, access: Access, found: WebhookSet) -> None:
-    """Deletes its webhooks, each as if it were deleted alone, and the address for calls from the CRM that was made with
-    it."""
+    """Deletes its webhooks, each as if it were deleted alone."""
     for row in found.webhooks:
         remove(session, access, row)
-    remove_address_with_set(session, access, found.name)
 
 
 def bring_set_back(session: Session, access: Access, name: str) -> WebhookSet:
@@ -98,7 +96,6 @@ def bring_set_back(session: Session, access: Access, name: str) -> WebhookSet:
     if not found:
         raise NotFoundError
     put_back_deleted(session, access, found)
-    bring_address_back(session, access, name)
     return WebhookSet(name, found)
 
 

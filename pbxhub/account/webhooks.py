@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import Action, differences, note
+from pbxhub.account.crm_calls import bring_address_back, remove_address_with_set
 from pbxhub.account.refusals import NotAllowedError, NotFoundError
 from pbxhub.account.secret_visibility import visible_spec
 from pbxhub.account.webhook_drafts import MOST_WEBHOOKS, Draft, connection_errors, live_webhooks, read_draft
@@ -59,7 +60,7 @@ def create(session: Session, access: Access, draft: Draft, source: Webhook | Non
 def change(session: Session, access: Access, webhook: Webhook, draft: Draft, what: Action = "webhook changed") -> None:
     """Another revision of a webhook. What is queued is sent as it was rendered; of a webhook that is switched off it is
     cancelled."""
-    before, raw, was_on = logged_fields(webhook), all_fields(webhook), webhook.enabled
+    before, raw, was_on, was_in = logged_fields(webhook), all_fields(webhook), webhook.enabled, webhook.set_name
     if draft.name != webhook.name:
         _rename_in_chains(session, access, webhook.name, draft.name)
     _write(session, access, webhook, draft)
@@ -67,6 +68,8 @@ def change(session: Session, access: Access, webhook: Webhook, draft: Draft, wha
     _remember(session, access, webhook)
     if was_on and not webhook.enabled:
         cancel_pending(session, webhook.id, access.now)
+    if webhook.set_name != was_in:
+        remove_address_with_set(session, access, was_in)
     note(session, access, what, webhook.name, before, changed_fields(webhook, before, raw))
 
 
@@ -115,12 +118,15 @@ def release(session: Session, access: Access, webhook: Webhook) -> None:
 
 
 def remove(session: Session, access: Access, webhook: Webhook) -> None:
-    """Deletes a webhook and its secrets: pending deliveries are cancelled, sent ones stay in the history."""
+    """Deletes a webhook and its secrets: pending deliveries are cancelled, sent ones stay in the history. With the last
+    one of a set goes the address for calls from the CRM that was made with the set."""
+    lock_project(session, access.project.id)
     webhook.enabled, webhook.deleted_on = False, access.now
     webhook.secret_sealed = webhook.tls_key_sealed = webhook.signing_sealed = ""
     touch_webhooks(session, access.project.id)
     cancel_pending(session, webhook.id, access.now)
     note(session, access, "webhook deleted", webhook.name, logged_fields(webhook))
+    remove_address_with_set(session, access, webhook.set_name)
 
 
 def bring_back(session: Session, access: Access, webhook_id: int) -> Webhook:
@@ -140,6 +146,8 @@ def put_back_deleted(session: Session, access: Access, rows: Sequence[Webhook]) 
     Needs lock_project(). Raises SpecError when a name has been taken since, or the project has no room for them."""
     if errors := _no_place(live_webhooks(session, access), rows):
         raise SpecError(errors)
+    for set_name, deleted_on in {(row.set_name, row.deleted_on) for row in rows}:
+        bring_address_back(session, access, set_name, deleted_on)
     for row in rows:
         row.deleted_on = None
         auth = row.spec.request.auth

@@ -3,10 +3,12 @@
 import base64
 import hashlib
 import hmac
+from datetime import datetime
 
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from pbxhub.store.columns import UtcDateTime
 from pbxhub.store.session import Base
 from pbxhub.vault import Vault
 
@@ -15,6 +17,8 @@ class DialAddress(Base):
     """What a project has set up for calls begun in a CRM. Without a row, or not enabled, it has no address.
 
     set_name: the set of webhooks that it was made with, and is removed with; "" for one that was made by itself.
+    removed_on: when it was removed with the set; only undoing that very deletion brings it back. crm_host: of the CRM
+    that the owner who made the set has named, as https://HOST; nobody else is told the address. "" = it is told nobody.
 
     salt: of its key, random; a new one makes the former address useless. SQLite gives the id of a deleted project
     again: without the salt, whoever has the address of the former project could call with that of the new one.
@@ -28,6 +32,8 @@ class DialAddress(Base):
     # rings for a callback form that a visitor has filled in, if nobody has talked with them; "" = the call is refused
     callback_extension: Mapped[str] = mapped_column(String(80), default="")
     set_name: Mapped[str] = mapped_column(String(200), default="")
+    removed_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    crm_host: Mapped[str] = mapped_column(String, default="")
 
 
 class DialKeys:

@@ -27,7 +27,7 @@ from pbxhub.store import (
     saved_filters,
     webhooks,
 )
-from pbxhub.store.schema_revision import goes_down, revision_on
+from pbxhub.store.schema_revision import goes_down, next_revision, revision_on
 from pbxhub.store.session import Base, Database
 
 metadata = Base.metadata
@@ -83,8 +83,7 @@ def draft_migration(database: Database, message: str) -> None:
     with database.engine.begin() as connection:
         config = _config()
         config.attributes["connection"] = connection
-        number = len(list((MIGRATIONS / "versions").glob("*.py"))) + 1
-        command.revision(config, message=message, autogenerate=True, rev_id=f"{number:04d}")
+        command.revision(config, message=message, autogenerate=True, rev_id=next_revision())
 
 
 def _config() -> Config:

@@ -61,6 +61,11 @@ def revision_on(connection: Connection) -> str | None:
     return revision
 
 
+def next_revision() -> str:
+    """Of the next migration to write. Some numbers were never used, so the files cannot be counted."""
+    return f"{int(_known()[-1]) + 1:04d}"
+
+
 @cache
 def _known() -> list[str]:
     return sorted(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))

@@ -23,6 +23,7 @@ from pbxhub.settings import Settings
 from pbxhub.store.accounts import AuditEntry
 from pbxhub.store.connections import FOREVER, READY, Connection
 from pbxhub.store.delivery_rows import Delivery
+from pbxhub.store.dial_addresses import DialAddress
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook
 from pbxhub.testing.receivers.receiver import Received, Receiver, Reply
@@ -395,6 +396,7 @@ def test_bitrix24_is_subscribed_to_the_address_for_clicks(
             row = session.scalars(select(Connection)).one()
             row.spec = ConnectionSpec("query", (f"http://127.0.0.1:{bitrix.port}",), name="auth")
             row.secret_sealed, row.state = Vault(settings.secret_key).seal("token"), READY
+            session.get_one(DialAddress, people.project).crm_host = row.spec.hosts[0]
             row.ready_until = FOREVER
         for _ in range(2):
             told = owner.post(f"{page}/subscribe", {}, follow_redirects=True).text
@@ -402,6 +404,27 @@ def test_bitrix24_is_subscribed_to_the_address_for_clicks(
     address = unescape(re.findall(r'id="address"[^>]*>([^<]+)<', told)[0])
     events = ("ONEXTERNALCALLSTART", "ONEXTERNALCALLBACKSTART")
     assert bound == [{"event": [event], "handler": [address]} for event in events]
+
+
+def test_the_address_for_clicks_goes_to_no_host_that_an_editor_has_chosen(
+    signed_in: SignIn, people: People, database: Database, settings: Settings
+) -> None:
+    """An editor may put another connection into the set, and other hosts into its connection."""
+    owner, project = signed_in("owner"), f"/projects/{people.project}"
+    owner.get(f"{project}/webhooks/gallery/bitrix24-telephony")
+    answers = {"portal": "b.bitrix24.com", "default_user": "1", "client_id": "local.1", "secret": "s", "dial": "on"}
+    owner.post(f"{project}/webhooks/gallery/bitrix24-telephony", answers)
+    page = f"{project}/crm-calls"
+    assert "it gives this address to https://b.bitrix24.com." in owner.get(page).text
+    with Receiver(lambda _: Reply(200, b"{}")) as stranger, database.write() as session:
+        row = session.scalars(select(Connection)).one()
+        row.spec = ConnectionSpec("query", (f"http://127.0.0.1:{stranger.port}",), name="auth")
+        row.secret_sealed, row.state = Vault(settings.secret_key).seal("token"), READY
+        row.ready_until = FOREVER
+        session.commit()
+        told = owner.post(f"{page}/subscribe", {}, follow_redirects=True).text
+        assert "No connection of the set is for https://b.bitrix24.com any more." in told
+        assert stranger.count == 0
 
 
 def test_no_address_of_a_set_is_no_button_to_subscribe(signed_in: SignIn, people: People) -> None:

@@ -251,6 +251,63 @@ def test_an_address_that_was_deleted_does_not_come_back_with_the_set(people: Peo
     assert address_of_clicks(owner, people) == ""
 
 
+def test_an_editor_does_not_bring_the_address_back(people: People, signed_in: SignedIn) -> None:
+    """Neither by undoing the deletion, nor by deleting another set of that name later."""
+    owner, editor, name = signed_in("owner"), signed_in("editor"), "Bitrix24: telephony"
+    add_bitrix24(owner, people)
+    post(owner, people, "sets/delete", set=name)
+    assert "An owner can make a new one." in post(editor, people, f"sets/bring-back?set={name}")
+    assert address_of_clicks(owner, people) == ""
+    post(editor, people, "sets/delete", set=name)
+    post(editor, people, f"sets/bring-back?set={name}")
+    assert address_of_clicks(owner, people) == ""
+
+
+def test_undoing_a_later_deletion_does_not_bring_the_address_back(people: People, signed_in: SignedIn) -> None:
+    owner, name = signed_in("owner"), "Bitrix24: telephony"
+    add_bitrix24(owner, people)
+    post(owner, people, "sets/delete", set=name)
+    add(signed_in("editor"), people, "Mine", name)
+    post(owner, people, "sets/delete", set=name)
+    post(owner, people, f"sets/bring-back?set={name}")
+    assert address_of_clicks(owner, people) == ""
+
+
+def test_the_address_goes_with_the_last_event_of_its_set(
+    database: Database, people: People, signed_in: SignedIn
+) -> None:
+    owner = signed_in("owner")
+    add_bitrix24(owner, people)
+    made, (*others, last) = address_of_clicks(owner, people), [row.id for row in rows(database)]
+    for one in others:
+        post(owner, people, f"{one}/delete")
+    assert address_of_clicks(owner, people) == made
+    post(owner, people, f"{last}/delete")
+    assert address_of_clicks(owner, people) == ""
+    post(owner, people, f"{last}/bring-back")
+    assert address_of_clicks(owner, people) == made
+
+
+def test_the_address_goes_when_the_last_event_moves_to_another_set(
+    database: Database, people: People, signed_in: SignedIn
+) -> None:
+    owner = signed_in("owner")
+    add_bitrix24(owner, people)
+    file = owner.get(f"/projects/{people.project}/webhooks/export.json").get_data(as_text=True)
+    post(owner, people, "import", text=file.replace('"set": "Bitrix24: telephony"', '"set": "B24"'), confirmed="1")
+    assert {row.set_name for row in rows(database)} == {"B24"}
+    assert address_of_clicks(owner, people) == ""
+
+
+def test_a_second_set_does_not_share_the_address_of_the_first(
+    database: Database, people: People, signed_in: SignedIn
+) -> None:
+    owner = signed_in("owner")
+    add_bitrix24(owner, people)
+    assert "it belongs to the set Bitrix24: telephony; leave it out" in add_bitrix24(owner, people, 422)
+    assert {row.set_name for row in rows(database)} == {"Bitrix24: telephony"}
+
+
 def test_an_editor_gets_no_address(people: People, signed_in: SignedIn, database: Database) -> None:
     editor = signed_in("editor")
     assert 'name="dial"' not in editor.get(f"/projects/{people.project}/webhooks/gallery/bitrix24-telephony").text

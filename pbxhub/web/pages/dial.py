@@ -19,6 +19,7 @@ from pbxhub.account.crm_calls import (
     address_of,
     call_for_crm,
     change_address,
+    crm_of_address,
     enter_by_key,
     remove_address,
     renew_address,
@@ -189,4 +190,5 @@ def _page(session: Session, access: Access, form: DialForm) -> str:
     return render_template(
         "account/crm_calls.html", address=address_of(session, access), form=form,
         has_token=bool(row and row.token_hash), of_set=set_with_address(session, access),
+        crm=crm_of_address(session, access),
     )  # fmt: skip

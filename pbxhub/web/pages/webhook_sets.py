@@ -3,10 +3,11 @@
 from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
+from pbxhub.account.crm_calls import is_without_address
 from pbxhub.account.webhook_sets import bring_set_back, remove_set, rename_set, set_named, switch_set
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
-from pbxhub.web.pages.webhooks import not_brought_back
+from pbxhub.web.pages.webhooks import not_brought_back, say_address_is_gone
 from pbxhub.webhooks.spec import SpecError
 from pbxhub.wsgi.current import writing
 
@@ -57,13 +58,17 @@ def bring_back(project_id: int) -> ResponseReturnValue:
     name = request.args.get("set", "")
     try:
         with writing() as session:
-            found = bring_set_back(session, enter(session, project_id, "webhooks.change"), name)
+            access = enter(session, project_id, "webhooks.change")
+            found = bring_set_back(session, access, name)
+            lost = is_without_address(session, access, name)
     except SpecError as error:
         return not_brought_back(project_id, error)
     if found.enabled:
         flash(_("%(name)s is there again, switched on.", name=found.name))
     else:
         flash(_("%(name)s is there again, switched off. If it had secrets, enter them again.", name=found.name))
+    if lost:
+        say_address_is_gone()
     return redirect(url_for("webhooks.index", project_id=project_id))
 
 

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
 from pbxhub.account import webhooks
-from pbxhub.account.crm_calls import set_with_address
+from pbxhub.account.crm_calls import is_without_address, set_with_address
 from pbxhub.account.deliveries import calls_of, sent_since
 from pbxhub.account.names import names_of
 from pbxhub.account.recent_outcomes import recent_outcomes
@@ -126,14 +126,23 @@ def bring_back(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Undoes the deletion of a webhook."""
     try:
         with writing() as session:
-            webhook = webhooks.bring_back(session, enter(session, project_id, "webhooks.change"), webhook_id)
+            access = enter(session, project_id, "webhooks.change")
+            webhook = webhooks.bring_back(session, access, webhook_id)
+            lost = is_without_address(session, access, webhook.set_name)
     except SpecError as error:
         return not_brought_back(project_id, error)
     if webhook.enabled:
         flash(_("%(name)s is there again, switched on.", name=webhook.name))
     else:
         flash(_("%(name)s is there again, switched off. If it had secrets, enter them again.", name=webhook.name))
+    if lost:
+        say_address_is_gone()
     return redirect(url_for("webhooks.index", project_id=project_id))
+
+
+def say_address_is_gone() -> None:
+    """To whoever has brought the set back without it."""
+    flash(_("The address for calls from the CRM stays deleted. An owner can make a new one."), "error")
 
 
 def not_brought_back(project_id: int, error: SpecError) -> ResponseReturnValue:
