@@ -6,7 +6,15 @@ from datetime import datetime
 import pytest
 from sqlalchemy import select, update
 
-from pbxhub.delivery.outbox import Finished, cancel_pending, claim, record, resend_one
+from pbxhub.delivery.outbox import (
+    Finished,
+    cancel_pending,
+    claim,
+    record,
+    remove_of_calls,
+    remove_of_deliveries,
+    resend_one,
+)
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.delivery_rows import BULK, CANCELLED, DELIVERED, FAILED, FIRST_ATTEMPTS, PENDING, Delivery
 from pbxhub.store.events import EventRow
@@ -15,6 +23,7 @@ from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.webhooks.spec import AnswerSpec, Filter, Limits, Parameter, RequestSpec, Retry, Saved
 from tests.support.outbox_world import (
+    AFTER,
     BEFORE,
     BUSY,
     FORWARD,
@@ -475,3 +484,26 @@ def test_an_answer_without_a_mandatory_value_is_a_failure(database: Database) ->
     (delivery,) = world.deliveries()
     assert (delivery.state, delivery.outcome) == (FAILED, "check_failed")
     assert "result.id" in delivery.message
+
+
+@pytest.mark.parametrize("of_call", [False, True])
+def test_a_late_answer_brings_nothing_back_that_was_removed(database: Database, of_call: bool) -> None:
+    world = World(database)
+    world.webhook(what=spec(answer=AnswerSpec(save=(Saved("who", "name"),))))
+    world.publish(report("1.1", BEFORE))
+    slow = take(database, 0).claimed  # and stands still
+    finish(database, take(database, 1000).claimed, OK, 1001)
+    world.publish(report("1.1", AFTER, ended=60), now=at(1002))
+    (delivery,) = world.deliveries()
+    assert delivery.call_id
+    with database.write() as session:
+        assert remove_of_deliveries(session, world.project_id, [delivery.id], "owner", at(1003)) == 1
+        if of_call:
+            assert remove_of_calls(session, world.project_id, [delivery.call_id], "owner", at(1003)) == 1
+    headers = (("Content-Type", "application/json"), ("X-Name", "Zoriana"))
+    finish(database, slow, Answer("ok", "Zoriana", 200, headers, b'{"name": "Zoriana"}', total_us=1), 1004)
+    (delivery,) = world.deliveries()
+    first, _ = world.attempts(delivery)
+    assert (first.status_code, first.message, first.response_headers, first.response_body) == (200, "", [], b"")
+    with database.read() as session:
+        assert session.scalars(select(Call.answers)).all() == [{}]

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select, update
 
+from pbxhub.ami.channel_list import ReceivedEvent
+from pbxhub.ami.event_log import write_events
 from pbxhub.calls.stages import Stage, Value
 from pbxhub.delivery.links import Links
-from pbxhub.delivery.outbox import Published, publish
+from pbxhub.delivery.outbox import Published, publish, remove_of_calls
 from pbxhub.store.accounts import COMMON_FOLDER, Employee, Number, Pbx
+from pbxhub.store.call_events import CallEvents
 from pbxhub.store.delivery_rows import FAILED, PENDING
 from pbxhub.store.history import Call, LiveCall, StageEvent
 from pbxhub.store.session import Database
@@ -25,14 +28,17 @@ from tests.support.outbox_world import (
     BEFORE,
     FORWARD,
     NOON,
+    OK,
     PICKUP,
     VAULT,
     World,
     at,
     context_of,
+    finish,
     forward,
     report,
     spec,
+    take,
 )
 
 NOTHING = Published(0, 0, 0)
@@ -453,3 +459,31 @@ def test_stage_events_keep_what_was_known_at_that_moment(database: Database) -> 
         {"trunk": "t1"},
         {"trunk": "t1", "forward_to": "101", "forward_step": 1},
     ]
+
+
+def test_what_is_reported_again_brings_nothing_back_that_was_removed(database: Database) -> None:
+    world = World(database)
+    world.webhook(AFTER)
+    told: dict[str, Value] = {
+        "end_reason": "hangup",
+        "var.NAME": "Zoriana",
+        "recording_file": "zoriana.wav",
+        "billsec": 7,
+    }
+    whole = report("1.1", BEFORE, AFTER, values=told, caller_name="Zoriana", ended=60, memory={})
+    world.publish(whole)
+    finish(database, take(database, 0).claimed, OK, 1)
+    with database.write() as session:
+        calls = session.scalars(select(Call.id)).all()
+        assert remove_of_calls(session, world.project_id, calls, "owner", at(61)) == 1
+    world.publish(whole, now=at(90))  # CEL is read after a restart
+    late = Stage("incoming.evaluation", "0:1", 1, at(90), {"evaluation_mark": 5})
+    world.publish(report("1.1", late, values=told, caller_name="Zoriana", memory={"name": "Zoriana"}), now=at(91))
+    write_events(database, {(world.pbx_id, None, one): [ReceivedEvent("Event: Hangup", 1.0)] for one in ("1.1", "2.2")})
+    with database.read() as session:
+        call = session.scalars(select(Call)).one()
+        assert (call.data, call.caller_name, call.recorded, call.talk) == ({}, "", False, 7)
+        assert {str(one.data) for one in session.scalars(select(StageEvent))} == {"{}"}
+        assert session.scalars(select(LiveCall)).all() == []
+        assert session.scalars(select(CallEvents.linkedid)).all() == ["2.2"]
+    assert len(world.deliveries()) == 1

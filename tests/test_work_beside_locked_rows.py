@@ -2,10 +2,11 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select, text
@@ -22,6 +23,8 @@ from pbxhub.delivery.outbox import (
     order_resend,
     prune,
     publish,
+    remove_of_calls,
+    remove_of_deliveries,
     step_one,
     step_resends,
 )  # fmt: skip
@@ -293,3 +296,27 @@ def test_recording_an_awaited_answer_locks_the_deliveries_of_its_call_in_one_ord
             session.execute(select(Delivery.id).where(Delivery.id == register.id).with_for_update(nowait=True))
         assert [result.state for result in recording.result(PATIENCE)] == [DELIVERED]
     assert [one.request.url for one in take(database, 3).claimed] == ["http://127.0.0.1:9/C1"]
+
+
+def test_publish_and_a_removal_lock_calls_in_one_order(database: Database) -> None:
+    """1. publish has the call with the lowest linkedid; 2. a removal wants all; 3. publish goes on to the next ones."""
+    world = World(database)
+    world.webhook(AFTER)
+    for linkedid in ("3", "2", "1"):  # their ids rise as their linkedids fall
+        world.publish(report(linkedid, AFTER, ended=60))
+    finish(database, take(database, 0).claimed, OK, 1)
+    with database.read() as session:
+        of_calls = session.scalars(select(Call.id)).all()
+    sent = [one.id for one in world.deliveries()]
+
+    def remove(one_kind: Callable[..., int], ids: Sequence[UUID]) -> int:
+        with database.write() as session:
+            return one_kind(session, world.project_id, ids, "owner", at(61))
+
+    for remove_of, ids in ((remove_of_deliveries, sent), (remove_of_calls, of_calls)):
+        with ThreadPoolExecutor(1) as threads:
+            with locked(database, Call, Call.linkedid == "1") as session:
+                removing = threads.submit(remove, remove_of, ids)
+                wait_until(lambda: waiting_for_locks(database))
+                session.execute(select(Call.id).where(Call.linkedid.in_(("2", "3"))).with_for_update(nowait=True))
+            assert removing.result(PATIENCE) == 3

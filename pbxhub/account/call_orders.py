@@ -81,9 +81,12 @@ def add_to_call(
     session: Session, access: Access, call_id: UUID, name: Literal["transcript", "analysis"], value: Any
 ) -> CallOrOrder:
     """Adds a transcript or an analysis to a call. It goes with every later callback and is a parameter from then on; an
-    analysis starts the webhooks of call.analysis, and the callback. Raises ConflictError while an ordered call lasts.
+    analysis starts the webhooks of call.analysis, and the callback. Raises ConflictError while an ordered call lasts,
+    and when the content of the call was removed for good.
     """
     call, ordered = find_call(session, access, call_id)
+    if call is not None and call.content_removed_on:
+        raise ConflictError(say("The content of this call was removed for good, so nothing is added to it."))
     if ordered is not None:
         if ordered.status not in FINAL:
             raise ConflictError(say("The call is not over yet: %(status)s.", status=ordered.status))

@@ -10,7 +10,14 @@ from sqlalchemy.orm import Session
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import note
 from pbxhub.account.refusals import ConflictError, Refusal
-from pbxhub.delivery.outbox import CALL_HAS_CONTENT, HAS_CONTENT, STAYS, remove_of_calls, remove_of_deliveries
+from pbxhub.delivery.outbox import (
+    CALL_HAS_CONTENT,
+    HAS_CONTENT,
+    STAYS,
+    empty_answers,
+    remove_of_calls,
+    remove_of_deliveries,
+)
 from pbxhub.store.call_numbers import spellings
 from pbxhub.store.columns import one_of
 from pbxhub.store.delivery_rows import Delivery
@@ -84,8 +91,8 @@ def refuse_one(session: Session, access: Access, delivery_id: UUID) -> None:
 
 
 _TOO_EARLY: Sentence = say(
-    "It is still to be sent, or its call is going on. Remove its content when that has ended; switching the webhook "
-    "off cancels what is still to be sent."
+    "It is still to be sent, or its call is going on or has another delivery that is to be sent. Remove its content "
+    "when that has ended; switching the webhook off cancels what is still to be sent."
 )
 
 
@@ -98,6 +105,7 @@ def _remove(database: Database, access: Access, which: ToRemove, *, of_calls: bo
             if done:
                 note(session, access, "content removed", _subject(which, done, of_calls))
         total += done
+    empty_answers(database, access.project.id, ids)
     return total
 
 

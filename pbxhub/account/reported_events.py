@@ -71,11 +71,20 @@ def hand_in(session: Session, access: Access, event: Event) -> list[Refusal]:
     return []
 
 
+_REMOVED = Refusal(
+    "call_id",
+    say("The content of this call was removed for good, so nothing is added to it."),
+    say("Give the id of another call, or none."),
+)
+
+
 def refuse_call(session: Session, access: Access, call_id: UUID | None) -> list[Refusal]:
     """Why an event cannot belong to this call; nothing for None."""
     call = session.get(Call, call_id) if call_id else None
-    if call_id is None or (call is not None and call.project_id == access.project.id):
+    if call_id is None:
         return []
+    if call is not None and call.project_id == access.project.id:
+        return [_REMOVED] if call.content_removed_on else []
     return [Refusal("call_id", say("This is not a call of this project."), say("Give the id of one, or none."))]
 
 

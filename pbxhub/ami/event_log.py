@@ -17,10 +17,11 @@ from sqlalchemy.orm import Session
 from pbxhub.ami.channel_list import ReceivedEvent
 from pbxhub.calls.ami_headers import linkedids_of
 from pbxhub.store.accounts import Pbx
-from pbxhub.store.bulk import Insert
+from pbxhub.store.bulk import Insert, Query
 from pbxhub.store.call_events import CallEvents
 from pbxhub.store.columns import one_of
 from pbxhub.store.database_errors import is_away, reason
+from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.store.listeners import still_held
 from pbxhub.store.session import Base, Database
@@ -33,6 +34,11 @@ _MOST_WAITING = 8 * 1024 * 1024  # characters of all calls, while the database i
 _MOST_CALLS = 20_000  # of which the length is remembered
 _EVENTS: Table = Base.metadata.tables[CallEvents.__tablename__]
 _INSERT = Insert(_EVENTS, ("id", "pbx_id", "linkedid", "recorded"))
+_REMOVED = Query(
+    select(Call.pbx_id, Call.linkedid).where(
+        one_of(Call.pbx_id, "pbx_ids"), one_of(Call.linkedid, "linkedids"), Call.content_removed_on.is_not(None)
+    )
+)
 log = structlog.get_logger(__name__)
 
 
@@ -94,14 +100,16 @@ class EventLog:
 
 def write_events(database: Database, events: Mapping[CallKey, Sequence[ReceivedEvent]]) -> None:
     """Writes events in one transaction; those of PBXs that were deleted meanwhile or that another listener has taken
-    over are dropped. Packed before it, because that takes longest."""
+    over, and of calls whose content was removed for good, are dropped. Packed before it, because that takes longest."""
     packed = {key: zlib.compress(_recorded(some)) for key, some in events.items()}
+    pbx_ids, linkedids = list({key[0] for key in packed}), list({key[2] for key in packed})
     with database.write() as session:
         known = _writable(session, {(pbx_id, token) for pbx_id, token, _ in packed})
+        removed = {tuple(row) for row in _REMOVED.all(session, pbx_ids=pbx_ids, linkedids=linkedids)}
         rows = [
             {"id": new_id(), "pbx_id": pbx_id, "linkedid": linkedid, "recorded": recorded}
             for (pbx_id, token, linkedid), recorded in packed.items()
-            if (pbx_id, token) in known
+            if (pbx_id, token) in known and (pbx_id, linkedid) not in removed
         ]
         if rows:
             _INSERT.run(session, rows)

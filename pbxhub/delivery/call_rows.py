@@ -27,6 +27,7 @@ class CallNow:
     data: catalogue values, times as datetimes. answers: what webhooks of this call have answered.
     person: Call.person; None while nobody has looked at the caller as it is now.
     memory: the tracker's notes: empty once the call is over, None where no report had any.
+    is_removed: what it contained was removed for good.
     """
 
     id: UUID
@@ -48,6 +49,7 @@ class CallNow:
     answers: dict[str, Any] = field(default_factory=dict)
     memory: Mapping[str, JSON] | None = None
     changed: bool = False
+    is_removed: bool = False
 
     @property
     def known_id(self) -> UUID | None:
@@ -173,6 +175,19 @@ def _outdated(call: CallNow, report: CallReport) -> Reported:
     return Reported(call, report._replace(memory=None, stages=stages), outdated=True)
 
 
+def leave_removed(session: Session, reported: Iterable[Reported]) -> list[Reported]:
+    """The reports without those of calls whose content was removed for good: nothing that is said of them later, by
+    CEL or by another listener, brings it back. The tracker's notes on them go."""
+    kept, notes = list[Reported](), dict[tuple[int, str], Mapping[str, JSON]]()
+    for one in reported:
+        if one.call.is_removed:
+            notes[one.call.pbx_id or 0, one.call.linkedid] = {}
+        else:
+            kept.append(one)
+    _write_notes(session, notes)
+    return kept
+
+
 def distinct_calls(reported: Iterable[Reported]) -> list[CallNow]:
     """Each call once, in the order of their first reports."""
     return list({one.call.id: one.call for one in reported}.values())
@@ -253,7 +268,8 @@ def known_call(row: Any) -> CallNow:
     columns = {column: getattr(row, column) for column in _REPORTED}
     return CallNow(
         row.id, row.project_id, row.pbx_id, row.linkedid, False,
-        data=from_json(row.data), answers=row.answers, person=row.person, **columns,
+        data=from_json(row.data), answers=row.answers, person=row.person,
+        is_removed=row.content_removed_on is not None, **columns,
     )  # fmt: skip
 
 

@@ -137,7 +137,7 @@ def test_what_is_still_to_be_sent_stays_and_says_so(
         session.execute(update(Call).where(Call.id == live).values(ended_on=None))
     for one in (waits, live):
         refused = owner.post(f"{root}/content/preview", {"id": str(one)}, follow_redirects=True)
-        assert "It is still to be sent, or its call is going on." in refused.text
+        assert "It is still to be sent, or its call is going on" in refused.text
     form = {"number": "+380670000001", "calls": "1"}
     assert "2 deliveries are still to be sent" in owner.post(f"{root}/content/preview", form).text
     answer = owner.post(f"{root}/content/remove", form, follow_redirects=True)

@@ -20,8 +20,11 @@ from pbxhub.delivery.outbox.remove_content import (
     CALL_HAS_CONTENT,
     HAS_CONTENT,
     STAYS,
+    empty_answers,
+    orders_without_call,
     remove_of_calls,
     remove_of_deliveries,
+    remove_of_orders,
 )
 from pbxhub.delivery.outbox.resend import (
     CannotResendError,
@@ -41,9 +44,9 @@ __all__ = [
     "CALL_HAS_CONTENT", "HAS_CONTENT", "MOST_MISSING", "STAYS",
     "AttemptResult", "Batch", "CannotResendError", "Claimed", "Finished", "Missing", "Pruned",
     "Published", "Retention", "Selection", "Unsent", "add_later", "add_to_call", "ask_cancel", "call_resthook",
-    "cancel_pending", "check", "claim", "count_by_webhook", "count_missing", "count_unsent", "first_known",
-    "list_conditions", "open_orders", "order_missing", "order_resend", "pause", "prune", "publish", "publish_later",
-    "publish_other", "record", "register", "register_pause", "remove_of_calls", "remove_of_deliveries", "resend_one",
-    "resume", "send_missing", "step_one", "step_resends", "stop_resend", "subscribe", "uncheck", "unsubscribe",
-    "waiting_pauses",
+    "cancel_pending", "check", "claim", "count_by_webhook", "count_missing", "count_unsent", "empty_answers",
+    "first_known", "list_conditions", "open_orders", "order_missing", "order_resend", "orders_without_call", "pause",
+    "prune", "publish", "publish_later", "publish_other", "record", "register", "register_pause", "remove_of_calls",
+    "remove_of_deliveries", "remove_of_orders", "resend_one", "resume", "send_missing", "step_one", "step_resends",
+    "stop_resend", "subscribe", "uncheck", "unsubscribe", "waiting_pauses",
 ]  # fmt: skip

@@ -1,6 +1,6 @@
 """The outcome of an attempt as the worker hands it over, and what record made of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pbxhub.delivery.outbox.claimed import Claimed
@@ -39,6 +39,12 @@ class AttemptResult:
     state: str
     due_at: datetime
     owned: bool
+
+    def emptied(self) -> "AttemptResult":
+        """The same without what was sent and answered: the content of its delivery was removed meanwhile."""
+        answer = replace(self.finished.answer, message="", headers=(), body=b"")
+        finished = replace(self.finished, answer=answer, headers=())
+        return replace(self, finished=finished, reading=replace(self.reading, sentence="", values={}))
 
     @property
     def was_sent(self) -> bool:

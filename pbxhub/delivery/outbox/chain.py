@@ -12,6 +12,7 @@ from pbxhub.delivery.call_rows import no_call, read_call
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.delivery.outbox.enqueue import enqueue
+from pbxhub.delivery.outbox.remove_content import without_content
 from pbxhub.delivery.outbox.render import CHAINED, once_in_a_chain
 from pbxhub.delivery.outbox.stored_stages import with_saved
 from pbxhub.delivery.outbox.wait_for_answer import StatesOfCalls, make_deliveries
@@ -33,26 +34,37 @@ _NOT_KEPT = ("webhook.json", "webhook.headers", "response_raw")  # large: only t
 
 
 def save_answers(session: Session, finished: Sequence[Finished], readings: Sequence[Reading]) -> None:
-    """Saves values of the answers on their calls. Locks the calls in the order of PBXs and linkedids, as publish."""
-    saved: dict[UUID, dict[str, Any]] = {}
-    for one, reading in zip(finished, readings, strict=True):
-        if reading.values and one.claimed.call_id:
-            saved.setdefault(one.claimed.call_id, {}).update(_kept(saved.get(one.claimed.call_id, {}), reading))
-    if not saved:
+    """Saves values of the answers on their calls. Locks the calls in the order of PBXs and linkedids, as publish.
+
+    A late answer brings nothing back: 1. worker A claims and stands still; 2. B delivers; 3. the owner removes what the
+    delivery or its call contains; 4. A records. tests/test_claim_and_record.py
+    """
+    told = [(one, reading) for one, reading in zip(finished, readings, strict=True) if _has_values(one, reading)]
+    if not told:
         return
     hurry(session)
     calls = session.execute(
         select(Call.id, Call.answers)
-        .where(one_of(Call.id, saved))
+        .where(one_of(Call.id, {one.claimed.call_id for one, _ in told}), Call.content_removed_on.is_(None))
         .order_by(Call.pbx_id, Call.linkedid)
         .with_for_update(key_share=True)
-    )
+    ).all()
+    saved: dict[UUID | None, dict[str, Any]] = {}
+    removed = without_content(session, [one.claimed.id for one, _ in told])  # after the lock: a removal has it, too
+    for one, reading in told:
+        if one.claimed.id not in removed:
+            saved[one.claimed.call_id] = _kept(saved.get(one.claimed.call_id, {}), reading)
     rows = [
         {"of": call_id, "answers": storable({**answers, **_merged(answers, saved[call_id])})}
-        for call_id, answers in calls.all()
+        for call_id, answers in calls
+        if call_id in saved
     ]
     if rows:
         session.connection().execute(_SAVE, rows)
+
+
+def _has_values(one: Finished, reading: Reading) -> bool:
+    return bool(reading.values and one.claimed.call_id)
 
 
 def _kept(before: dict[str, Any], reading: Reading) -> dict[str, Any]:

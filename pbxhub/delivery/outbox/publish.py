@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.attributes import attach_attributes
-from pbxhub.delivery.call_rows import Reports, distinct_calls, lock_calls, write_calls
+from pbxhub.delivery.call_rows import Reports, distinct_calls, leave_removed, lock_calls, write_calls
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.enqueue import enqueue
 from pbxhub.delivery.outbox.new_stages import NewStage, new_stages
@@ -55,7 +55,7 @@ def publish(
 
     tokens: the leases under which they were heard. Where another listener has taken the PBX since, only what it cannot
     know is written: stages that are missing, of calls that are not over, and values that the call does not have yet.
-    Of a PBX that was deleted, nothing is.
+    Of a PBX that was deleted, nothing is, nor of a call whose content was removed for good.
 
     A stage is identified by (call, name, key): reporting it again, also by a second listener, changes nothing. An ended
     call stays ended. A call on a DID with a Number belongs to the number's project, any other to the PBX's project.
@@ -89,7 +89,7 @@ def _publish(
         if gone := deleted(session, lost):
             log.info("the PBX was deleted; its last reports are not kept", pbxs=sorted(gone))
             reports = {pbx_id: of_pbx for pbx_id, of_pbx in reports.items() if pbx_id not in gone}
-        reported = lock_calls(session, reports, lost)
+        reported = leave_removed(session, lock_calls(session, reports, lost))
         calls = distinct_calls(reported)
         attach_attributes(context, session, reported)
         attach_custom(session, calls)

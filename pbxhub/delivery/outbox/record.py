@@ -14,6 +14,7 @@ from pbxhub.delivery.outbox.ended_tokens import end_tokens, with_ended_token
 from pbxhub.delivery.outbox.next_state import decide
 from pbxhub.delivery.outbox.pace import give_turns_back
 from pbxhub.delivery.outbox.pausing import note_health
+from pbxhub.delivery.outbox.remove_content import without_content
 from pbxhub.delivery.outbox.resthooks import drop_gone
 from pbxhub.delivery.outbox.sequence import Place, release_next
 from pbxhub.delivery.outbox.wait_for_answer import release
@@ -48,6 +49,8 @@ def record(
         decide(one, reading, (one.claimed.id, one.claimed.token) in owned, now, chance())
         for one, reading in zip(finished, readings, strict=True)
     ]
+    late = without_content(session, [result.finished.claimed.id for result in results if not result.owned])
+    results = [result.emptied() if result.finished.claimed.id in late else result for result in results]
     write_attempts(session, results)
     if ours := [result for result in results if result.owned]:
         move_on(session, ours)
