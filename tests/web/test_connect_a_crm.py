@@ -119,6 +119,17 @@ def test_an_editor_connects_with_consent_and_pkce(
     assert provider.served == ["me"]
 
 
+def test_a_refused_form_says_that_the_secret_has_to_be_entered_again(
+    signed_in: SignIn, people: People, provider: OAuthServer
+) -> None:
+    editor, page = signed_in("editor"), f"/projects/{people.project}/connections/new/authorization_code"
+    assert "Enter it again" not in editor.get(page).text
+    refused = editor.post(page, form(provider, hosts="127.0.0.1/")).text
+    assert refused.count("Enter it again") == 1
+    assert SECRET not in refused
+    assert "Enter it again" not in editor.post(page, form(provider, hosts="127.0.0.1/", secret="")).text
+
+
 def test_the_answer_of_a_stranger_counts_nothing(
     signed_in: SignIn, people: People, database: Database, provider: OAuthServer
 ) -> None:

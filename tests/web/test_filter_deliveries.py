@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import Connection, event, select
+from sqlalchemy import Connection, event, select, update
 
 from pbxhub.store.resends import Resend
 from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook
 from pbxhub.wsgi.current import now
 from tests.support.made_failures import NOON, Failures
 from tests.support.people import Browser, People
@@ -196,6 +197,19 @@ def test_a_problem_is_about_those_it_counts(
         told.append(int(re.search(r"Send (\d+) again", form)[1]))
         assert f'<td class="num">{told[-1]}</td>' in editor.post(f"{root}/errors/send/preview", fields).text
     assert sorted(told) == [1, 2, 2, 2]
+
+
+def test_a_webhook_repaired_since_it_failed_sends_by_its_current_settings_unless_asked_otherwise(
+    database: Database, failures: Failures, people: People, signed_in: SignedIn
+) -> None:
+    editor, root = signed_in("editor"), f"/projects/{people.project}"
+    form, current = {"all": "1", "seen": now().isoformat()}, re.compile(r'name="current" value="1" checked')
+    assert not current.search(editor.post(f"{root}/errors/send/preview", form).text)
+    with database.write() as session:
+        session.execute(update(Webhook).values(revision=Webhook.revision + 1))
+    preview = editor.post(f"{root}/errors/send/preview", form).text
+    assert current.search(preview)
+    assert "Changed since these failures:" in preview
 
 
 def test_nobody_waits_to_write_while_what_is_sent_again_is_counted(

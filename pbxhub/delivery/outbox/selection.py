@@ -1,6 +1,6 @@
 """Which deliveries a list shows and a bulk action is about: one set of conditions for pages, exports and the API."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from pbxhub.store.columns import one_of, unindexed
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ids import first_id_at
+from pbxhub.store.webhooks import Webhook
 
 _IS_FAILED = Delivery.state == literal_column("'failed'")  # a literal, so that the partial index can be used
 _HAS_REASON = (Delivery.outcome != literal_column("''"), Delivery.outcome != literal_column("'ok'"))  # likewise
@@ -141,6 +142,13 @@ def _with_linkedid(project_id: int, linkedid: str) -> Select[UUID]:
     of_pbx = or_(Call.pbx_id.in_(select(Pbx.id)), Call.pbx_id.is_(None))
     of_project = unindexed(Call.project_id) == project_id
     return select(Call.id).where(Call.linkedid == linkedid, of_pbx, of_project)
+
+
+def changed_since(session: Session, project_id: int, selection: Selection) -> Sequence[int]:
+    """The webhooks that were changed after every delivery that a bulk action would change."""
+    of_webhook = select(Delivery.webhook_id).join(Webhook, Webhook.id == Delivery.webhook_id)
+    selected = of_webhook.where(*selection.conditions(project_id)).group_by(Delivery.webhook_id, Webhook.revision)
+    return session.scalars(selected.having(func.max(Delivery.webhook_revision) < Webhook.revision)).all()
 
 
 def count_by_webhook(session: Session, project_id: int, selection: Selection) -> dict[int, int]:

@@ -22,7 +22,7 @@ from pbxhub.account.resending import (
 )
 from pbxhub.account.saved_filters import saved_filters
 from pbxhub.account.statistics import deliveries_of_day, paused, problems, waiting
-from pbxhub.delivery.outbox import Selection, count_by_webhook
+from pbxhub.delivery.outbox import Selection, changed_since, count_by_webhook
 from pbxhub.web.delivery_filter import DeliveryFilter
 from pbxhub.web.filter_fields import moment_of
 from pbxhub.web.language import _, said
@@ -100,8 +100,9 @@ def preview_send(project_id: int) -> ResponseReturnValue:
         counts = count_by_webhook(session, project_id, selection)
         names = dict(webhook_names(session, access))
         rows = [(names[webhook_id], count) for webhook_id, count in counts.items()]
+        changed = [names[webhook_id] for webhook_id in changed_since(session, project_id, selection)]
         return render_template(
-            "errors/send.html", rows=rows, total=sum(counts.values()), rates=RATES, given=request.form
+            "errors/send.html", rows=rows, total=sum(counts.values()), rates=RATES, given=request.form, changed=changed
         )
 
 
