@@ -45,7 +45,6 @@ __all__ = [
     "AttemptResult", "Batch", "CannotResendError", "Claimed", "Finished", "Missing", "Pruned",
     "Published", "Retention", "Selection", "Unsent", "add_later", "add_to_call", "ask_cancel", "call_resthook",
     "cancel_pending", "changed_since", "check", "claim", "count_by_webhook", "count_missing", "count_unsent",
-    "cancel_pending", "changed_since", "check", "claim", "count_by_webhook", "count_missing", "count_unsent",
     "empty_answers", "first_known", "list_conditions", "open_orders", "order_missing", "order_resend",
     "orders_without_call", "pause", "prune", "publish", "publish_later", "publish_other", "record", "register",
     "register_pause", "remove_of_calls", "remove_of_deliveries", "remove_of_orders", "resend_one", "resume",
