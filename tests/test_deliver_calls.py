@@ -10,11 +10,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import event
 
 from pbxhub.delivery import worker as worker_module
-from pbxhub.delivery.background_jobs import BackgroundJobs
 from pbxhub.delivery.context import open_context, utc_now
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
 from pbxhub.delivery.outbox import claim, publish
-from pbxhub.delivery.outbox.lost_attempts import LEASE, shorten_leases
+from pbxhub.delivery.outbox.lost_attempts import LEASE, WrongLeases
 from pbxhub.delivery.wakeup import WakeupListener
 from pbxhub.opening import OpenHub
 from pbxhub.services import working as serving
@@ -26,7 +25,6 @@ from pbxhub.testing.receivers import misbehaving as zoo
 from pbxhub.testing.receivers.receiver import Receiver, Reply
 from pbxhub.webhooks.spec import Retry
 from tests.support.outbox_world import BEFORE, VAULT, World, context_of, report, spec
-from tests.support.sending import sending
 from tests.support.waiting import wait_until
 from tests.support.working import states, working
 
@@ -200,38 +198,47 @@ def claimed_at(world: World, moment: datetime) -> datetime:
     return world.deliveries()[-1].due_at
 
 
-def test_what_a_killed_worker_held_is_free_within_minutes_though_the_clock_was_set_back(database: Database) -> None:
+def test_what_a_killed_worker_held_is_free_when_its_request_would_be_over_though_the_clock_was_set_back(
+    database: Database,
+) -> None:
     world = World(database)
     world.webhook(BEFORE, spec())
     world.publish(report("1.1", BEFORE), now=utc_now())
-    ahead = timedelta(hours=1)
-    with sending() as sender:
-        jobs = BackgroundJobs(context_of(database, clock=lambda: utc_now() + ahead), sender)
-        lease = claimed_at(world, utc_now() + ahead)
-        jobs.start()
-        try:
-            wait_until(lambda: jobs._swept_on is not None, "that the job ran by the wrong clock")
-            if database.is_sqlite:  # of the one host that there is
-                assert world.deliveries()[0].due_at == lease
-            ahead = timedelta(0)
-            soon = timedelta(seconds=spec().limits.deadline) + LEASE
-            wait_until(lambda: world.deliveries()[0].due_at <= utc_now() + soon, "that the lease has its true length")
-        finally:
-            jobs.stop()
+    lease = claimed_at(world, utc_now() + timedelta(hours=1))
+    length = (timedelta(seconds=spec().limits.deadline) + LEASE).total_seconds()
+    leases = WrongLeases()
+    for moment in (100.0, 100.0 + length - 1):
+        with database.write() as session:
+            leases.end(session, utc_now(), moment)
+        assert world.deliveries()[0].due_at == lease
     with database.write() as session:
-        (again,) = claim(context_of(database), session, 100, world.deliveries()[0].due_at).claimed
+        leases.end(session, utc_now(), 100.0 + length)
+    with database.write() as session:
+        (again,) = claim(context_of(database), session, 100, utc_now()).claimed
     assert again.attempt == 2
 
 
-def test_a_lease_is_shortened_only_if_no_request_takes_so_long(database: Database) -> None:
+def test_a_host_whose_clock_is_ahead_does_not_send_again_what_it_is_sending(database: Database) -> None:
+    world = World(database)
+    world.webhook(BEFORE, spec())
+    world.publish(report("1.1", BEFORE), now=utc_now())
+    claimed_at(world, utc_now() + timedelta(hours=1))
+    with database.write() as session:
+        WrongLeases().end(session, utc_now(), 0.0)
+    with database.write() as session:
+        assert claim(context_of(database), session, 100, utc_now() + timedelta(hours=1)).claimed == ()
+
+
+def test_a_lease_as_long_as_a_request_may_take_is_left_by_a_host_that_is_behind(database: Database) -> None:
     world = World(database)
     world.webhook(BEFORE, spec(deadline=60))
     world.publish(report("1.1", BEFORE), now=utc_now())
     lease = claimed_at(world, utc_now())
-    clocks = [utc_now()] if database.is_sqlite else [utc_now(), utc_now() - timedelta(days=1)]  # of another host
-    for clock in clocks:
+    behind = timedelta(0) if database.is_sqlite else timedelta(days=1)
+    leases = WrongLeases()
+    for moment in (0.0, 1000.0):
         with database.write() as session:
-            shorten_leases(session, clock)
+            leases.end(session, utc_now() - behind, moment)
     assert world.deliveries()[0].due_at == lease
 
 

@@ -30,7 +30,7 @@ from pbxhub.calls.ami_events import (
     UnParkedCall,
     parse,
 )
-from pbxhub.calls.ami_headers import LONGEST_TEXT, LONGEST_VALUE
+from pbxhub.calls.ami_headers import LONGEST_TEXT, LONGEST_VALUE, variables_of
 from pbxhub.calls.replay import blocks
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
@@ -320,3 +320,8 @@ def test_a_mark_for_a_call_that_does_not_exist_is_ignored() -> None:
     message = parse("Event: UserEvent\nUniqueid: 9.9\nLinkedid: 9.9\nUserEvent: PBXHubEvaluation\nMark: 5\n")
     assert message is not None
     assert Tracker().feed(message) == []
+
+
+def test_a_variable_that_is_not_set_in_asterisk_22_is_no_value() -> None:
+    block = "Event: Status\r\nVariable: DIALEDPEERNUMBER=(null)\r\nVariable: MIXMONITOR_FILENAME=(null)\r\n"
+    assert variables_of(block + "Variable: CDR(start)=2026-11-29 10:00:00\r\n") == {"CDR(start)": "2026-11-29 10:00:00"}

@@ -110,11 +110,14 @@ def whole(text: str) -> int:
 
 
 def variables_of(block: str) -> Mapping[str, str]:
-    """ChanVariable: NAME=value (channelvars of manager.conf) and Variable: NAME=value (answers to Status)."""
+    """ChanVariable: NAME=value (channelvars of manager.conf) and Variable: NAME=value (answers to Status).
+
+    Asterisk 22 answers (null) for a variable that is not set: it is left out.
+    """
     if block.rfind("Variable: ") < 0:  # from the end, because a V is rarer than a space: a third of the time of `in`
         return NO_VARIABLES
     found = (match.groups() for match, _ in zip(_VARIABLE.finditer(block), range(_MOST_FIELDS), strict=False))
-    return {clean(name): _variable(name, value) for name, value in found}
+    return {clean(name): _variable(name, value) for name, value in found if value.strip() != "(null)"}
 
 
 def _variable(name: str, value: str) -> str:

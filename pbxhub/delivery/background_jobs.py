@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.due_work import DueWork
 from pbxhub.delivery.outbox import Retention, prune, step_resends
-from pbxhub.delivery.outbox.lost_attempts import shorten_leases
+from pbxhub.delivery.outbox.lost_attempts import WrongLeases
 from pbxhub.delivery.outbox.ordered_call_status import sweep
 from pbxhub.delivery.outbox.queue_pause_status import end_stale
 from pbxhub.delivery.outbox.wait_for_answer import release_all
@@ -52,6 +52,7 @@ class BackgroundJobs:
         self._guarded_on: datetime | None = None
         self._pruned_on: datetime | None = None
         self._swept_on: datetime | None = None
+        self._wrong_leases = WrongLeases()
         self._watched_on: datetime | None = None
         self._pbx_watch = PbxWatch(context.database)
         self._released_on: datetime | None = None
@@ -118,7 +119,7 @@ class BackgroundJobs:
                 sweep(self._context, session, now)
                 end_stale(session, now)
             with self._context.database.write() as session:
-                shorten_leases(session, now)
+                self._wrong_leases.end(session, now, time.monotonic())
 
     def _renew_tokens(self, now: datetime) -> None:
         renew_due(self._context, self._sender, now, self._metrics)

@@ -56,20 +56,35 @@ def hand_over(context: DeliveryContext, session: Session, claimed: Iterable[Clai
     context.wakeups.send(session)
 
 
-def shorten_leases(session: Session, now: datetime) -> None:
-    """Leases that end later than any can that begins now are of a clock that was ahead, and was set back, or is another
-    host's. Each gets its length from now on: while its request may be under way, nobody else sends it.
+class WrongLeases:
+    """Ends leases that last longer than any that begins now can.
 
-    now: of the only host (SQLite). On PostgreSQL the database's clock decides: a host that is behind would end
-    everybody's leases. What is in the middle of being recorded is left.
+    Such a lease is of a clock that was ahead and was set back, or of another host whose clock is ahead and which may be
+    sending right now. No clock tells which. So it is watched for as long as it was given for, in real time: if it is
+    still there then, nobody sends under it. tests/test_deliver_calls.py
     """
-    if session.get_bind().dialect.name == "postgresql":
-        now = session.execute(select(func.clock_timestamp())).scalar_one()
-    too_long = select(Delivery).where(Delivery.claim_token.is_not(None), Delivery.due_at > now + LONGEST_LEASE)
-    few = load_only(Delivery.id, Delivery.attempts, Delivery.due_at)
-    for row in session.scalars(too_long.options(few).with_for_update(skip_locked=True)):
-        begun_on = session.get_one(Attempt, (row.id, row.attempts)).started_on  # by the clock of the lease
-        row.due_at = now + min(row.due_at - begun_on, LONGEST_LEASE)
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[UUID, UUID | None], float] = {}  # delivery and token: when it was first seen
+
+    def end(self, session: Session, now: datetime, moment: float) -> None:
+        """Call it every now and then. What is in the middle of being recorded is left.
+
+        now: of the only host (SQLite). On PostgreSQL the database's clock decides: a host that is behind would take
+        every lease for a wrong one. moment: seconds of a clock that nobody sets (time.monotonic).
+        """
+        if session.get_bind().dialect.name == "postgresql":
+            now = session.execute(select(func.clock_timestamp())).scalar_one()
+        too_long = select(Delivery).where(Delivery.claim_token.is_not(None), Delivery.due_at > now + LONGEST_LEASE)
+        few = load_only(Delivery.id, Delivery.attempts, Delivery.due_at, Delivery.claim_token)
+        seen: dict[tuple[UUID, UUID | None], float] = {}
+        for row in session.scalars(too_long.options(few).with_for_update(skip_locked=True)):
+            lease = row.id, row.claim_token
+            seen[lease] = self._seen.get(lease, moment)
+            begun_on = session.get_one(Attempt, (row.id, row.attempts)).started_on  # by the clock of the lease
+            if moment - seen[lease] >= (row.due_at - begun_on).total_seconds():
+                row.due_at = now
+        self._seen = seen
 
 
 _LOCKING = {"sqlite": "", "postgresql": "FOR UPDATE SKIP LOCKED"}

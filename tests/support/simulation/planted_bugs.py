@@ -91,7 +91,7 @@ BUGS: Mapping[str, Plant] = {
     "what a dead worker had stays there": lambda: patch.object(
         claim_module, "leave_lost", lambda _session, rows, _now: ([row for row in rows if not row.lost], [])
     ),
-    "a lease of a wrong clock stays": lambda: patch.object(process_module, "shorten_leases", lambda *_: None),
+    "a lease of a wrong clock stays": lambda: patch.object(process_module.WrongLeases, "end", lambda *_: None),
     "retries do not pause": lambda: patch.object(
         next_state_module, "next_delay", lambda *given: None if _next_delay(*given) is None else 0.0
     ),

@@ -13,7 +13,7 @@ from pbxhub.ami.pbx_rows import read_rows
 from pbxhub.ami.publisher import Publisher
 from pbxhub.delivery.context import DeliveryContext, PauseRule
 from pbxhub.delivery.outbox import Batch, Claimed, publish
-from pbxhub.delivery.outbox.lost_attempts import shorten_leases
+from pbxhub.delivery.outbox.lost_attempts import WrongLeases
 from pbxhub.delivery.worker import Worker
 from pbxhub.sending.exchange import Outgoing
 from pbxhub.store.database_errors import is_away
@@ -53,6 +53,7 @@ class Process:
         self.context = DeliveryContext(self.database, VAULT, LINKS, RULE, clock=self.now)
         self.wire = Wire(tick, self._leaving(leaving))
         self.worker = Worker(self.context, cast("Any", self.wire), capacity=CAPACITY)
+        self._wrong_leases = WrongLeases()
         self._batch = Batch((), None, True)
         self.context.wakeups.add(self.worker._wake)
         if hands_over:
@@ -84,7 +85,7 @@ class Process:
         """What the background job does every half a minute."""
         try:
             with self.database.write() as session:
-                shorten_leases(session, self.now())
+                self._wrong_leases.end(session, self.now(), self._tick())
         except Exception as error:
             if not is_away(error):
                 raise

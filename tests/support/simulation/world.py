@@ -8,6 +8,7 @@ from random import Random
 
 from pbxhub.ami.channel_list import ChannelList, ReceivedEvent
 from pbxhub.delivery.outbox import Claimed, pause, resume
+from pbxhub.delivery.outbox.lost_attempts import LONGEST_LEASE
 from pbxhub.sending.exchange import Outgoing
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.spec import Retry, WebhookSpec
@@ -226,6 +227,8 @@ class World:
             else:
                 process.frozen, process.offset = False, 0.0
         self.sweep()
+        self.pass_time(LONGEST_LEASE.total_seconds())
+        self.sweep()
         self.rules.check_leases(self.seen, self.time)
         self.connect()
         while self.pbx.next_call():
@@ -248,12 +251,14 @@ class World:
         self.rules.check_end(self.seen, self.watcher.called, self.watcher.told)
 
     def _claim_by_a_clock_ahead(self) -> None:
-        """It is set back when the requests are on their way."""
+        """It is set back when the requests are on their way, and those who send them are killed."""
         self.offsets = [3600.0] * len(self.offsets)
         self.excuse_all()
         for process in self.alive():
             process.offset = 3600.0
             self.step_of(process, process.round)
+        for process in self.alive():
+            self.bury(process)
 
     def _write_all(self) -> None:
         for process in self.alive():
