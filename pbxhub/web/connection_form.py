@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flask_babel import lazy_gettext as _
 from wtforms import BooleanField, PasswordField, SelectField, StringField, TextAreaField
 from wtforms.fields import SelectChoice
 
 from pbxhub.web.forms import Form, Hint
+from pbxhub.web.language import lazy_gettext as _
 from pbxhub.web.language import said
 from pbxhub.webhooks.connection_spec import ConnectionSpec, OAuth, dump_connection
 from pbxhub.webhooks.spec import FieldError

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from flask import flash
-from flask_babel import lazy_gettext as _
 from flask_wtf import FlaskForm
 from flask_wtf.form import _Auto
 from wtforms import StringField, TextAreaField
@@ -15,6 +14,7 @@ from pbxhub.account.email_addresses import normalised, refusal_of
 from pbxhub.account.passwords import refuse_password
 from pbxhub.account.refusals import Refusal
 from pbxhub.web.kept_forms import kept
+from pbxhub.web.language import lazy_gettext as _
 from pbxhub.web.language import said
 
 

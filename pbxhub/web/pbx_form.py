@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from flask_babel import lazy_gettext as _
 from wtforms import BooleanField, IntegerField, PasswordField, SelectField, StringField, TextAreaField
 from wtforms.fields import SelectChoice
 from wtforms.validators import InputRequired
@@ -12,6 +11,7 @@ from pbxhub.account.pbxs import PbxInput
 from pbxhub.account.refusals import Refusal
 from pbxhub.calls.charsets import CHARSETS
 from pbxhub.web.forms import Form, Hint, NumberRulesField
+from pbxhub.web.language import lazy_gettext as _
 
 
 class PbxForm(Form):

@@ -5,13 +5,13 @@ from typing import Any
 
 from babel import Locale
 from flask_babel import get_locale
-from flask_babel import lazy_gettext as _
 from wtforms import IntegerField, SelectField, StringField, TextAreaField
 from wtforms.fields import SelectChoice
 from wtforms.validators import InputRequired
 
 from pbxhub.account.projects import LONGEST, countries, read_project, time_zones
 from pbxhub.web.forms import Form, Hint
+from pbxhub.web.language import lazy_gettext as _
 
 
 class ProjectForm(Form):

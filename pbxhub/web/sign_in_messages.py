@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask_babel import lazy_gettext as _
+from pbxhub.web.language import lazy_gettext as _
 
 
 def messages() -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from types import SimpleNamespace
 from typing import Any
 
-from flask_babel import lazy_gettext as _
 from wtforms import BooleanField, IntegerField, SelectField, StringField
 from wtforms.fields import SelectChoice
 from wtforms.validators import InputRequired
 
 from pbxhub.store.webhooks import Webhook
 from pbxhub.web.forms import Form, Hint, NumberRulesField
+from pbxhub.web.language import lazy_gettext as _
 from pbxhub.webhooks.catalogue import QUESTION
 from pbxhub.webhooks.spec import Steering, dump_spec
 

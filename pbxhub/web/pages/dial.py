@@ -6,7 +6,6 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, flash, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import lazy_gettext
 from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
@@ -34,7 +33,7 @@ from pbxhub.store.dial_addresses import DialAddress
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.translatable import say
 from pbxhub.web.forms import Form, Hint
-from pbxhub.web.language import _, said
+from pbxhub.web.language import _, lazy_gettext, said
 from pbxhub.web.page_access import enter
 from pbxhub.wsgi.current import hub, reading, writing
 from pbxhub.wsgi.request_checks import json_body

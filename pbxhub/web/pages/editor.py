@@ -5,7 +5,6 @@ from typing import Any
 
 from flask import abort, flash, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import lazy_gettext
 from sqlalchemy.orm import Session
 from wtforms import PasswordField, StringField
 
@@ -24,7 +23,7 @@ from pbxhub.store.webhooks import Webhook, WebhookVersion
 from pbxhub.web.editor_data import editor_data, used_names
 from pbxhub.web.forms import Form, Hint
 from pbxhub.web.labels import all_stages
-from pbxhub.web.language import _, said
+from pbxhub.web.language import _, lazy_gettext, said
 from pbxhub.web.page_access import enter
 from pbxhub.web.pages.webhooks import pages
 from pbxhub.web.stage_groups import stage_groups

@@ -2,7 +2,6 @@
 
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import lazy_gettext
 from sqlalchemy import select
 from wtforms import StringField
 
@@ -10,7 +9,7 @@ from pbxhub.account.access import row_of
 from pbxhub.account.employees import delete_employee, save_employee
 from pbxhub.store.accounts import Employee
 from pbxhub.web.forms import Form, Hint
-from pbxhub.web.language import _
+from pbxhub.web.language import _, lazy_gettext
 from pbxhub.web.page_access import enter
 from pbxhub.wsgi.current import reading, writing
 

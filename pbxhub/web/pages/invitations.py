@@ -2,7 +2,6 @@
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import lazy_gettext
 from flask_login import current_user
 from flask_security import hash_password, login_user
 from sqlalchemy import select
@@ -16,7 +15,7 @@ from pbxhub.account.invitations import OpenInvitation
 from pbxhub.account.passwords import normalised
 from pbxhub.store.accounts import Invitation, User
 from pbxhub.web.forms import Form, check_password
-from pbxhub.web.language import _, said
+from pbxhub.web.language import _, lazy_gettext, said
 from pbxhub.web.page_access import address, signed_in
 from pbxhub.web.users import Account
 from pbxhub.wsgi.current import now, reading, writing

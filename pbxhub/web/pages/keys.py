@@ -2,7 +2,6 @@
 
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import lazy_gettext
 from sqlalchemy.orm import Session
 from wtforms import SelectMultipleField, StringField
 from wtforms.fields import SelectChoice
@@ -12,7 +11,7 @@ from pbxhub.account.access import Access, row_of
 from pbxhub.account.api_keys import keys_of, make_key, revoke_key
 from pbxhub.store.accounts import ApiKey
 from pbxhub.web.forms import Form, Hint
-from pbxhub.web.language import _
+from pbxhub.web.language import _, lazy_gettext
 from pbxhub.web.page_access import enter
 from pbxhub.web.shown_once import hand_over, take
 from pbxhub.wsgi.current import hub, reading, writing

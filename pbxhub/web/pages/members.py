@@ -4,7 +4,6 @@ from typing import cast
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import lazy_gettext
 from sqlalchemy.orm import Session
 from wtforms import SelectField, StringField
 from wtforms.fields import SelectChoice
@@ -17,7 +16,7 @@ from pbxhub.account.refusals import Refusal
 from pbxhub.store.accounts import Invitation
 from pbxhub.web.forms import Form, account_address
 from pbxhub.web.invitation_links import SendingLink
-from pbxhub.web.language import _, said
+from pbxhub.web.language import _, lazy_gettext, said
 from pbxhub.web.page_access import enter
 from pbxhub.web.shown_once import take
 from pbxhub.wsgi.current import hub, now, reading, writing

@@ -2,7 +2,6 @@
 
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import lazy_gettext
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from wtforms import SelectField, StringField
@@ -12,7 +11,7 @@ from pbxhub.account.access import row_of
 from pbxhub.account.numbers import delete_number, save_number
 from pbxhub.store.accounts import Number, Pbx
 from pbxhub.web.forms import Form, Hint
-from pbxhub.web.language import _
+from pbxhub.web.language import _, lazy_gettext
 from pbxhub.web.page_access import enter
 from pbxhub.wsgi.current import reading, writing
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import lazy_gettext
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from wtforms import BooleanField, PasswordField, SelectMultipleField, StringField, TextAreaField
@@ -16,7 +15,7 @@ from pbxhub.account.operators import change_operator
 from pbxhub.account.pbx_files import PbxFiles, cel_table_of, name_files
 from pbxhub.store.accounts import Membership, Pbx, Project, User
 from pbxhub.web.forms import Form
-from pbxhub.web.language import _, said
+from pbxhub.web.language import _, lazy_gettext, said
 from pbxhub.web.page_access import operating
 from pbxhub.web.pages.audit import audit_page
 from pbxhub.wsgi.current import hub, reading, writing

@@ -2,7 +2,6 @@
 
 from flask import Blueprint, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import lazy_gettext
 from wtforms import SelectField, StringField
 from wtforms.fields import SelectChoice
 from wtforms.validators import Length
@@ -11,7 +10,7 @@ from pbxhub.account import sign_ins
 from pbxhub.account.tokens import hash_of
 from pbxhub.store.accounts import User
 from pbxhub.web.forms import Form
-from pbxhub.web.language import _, languages
+from pbxhub.web.language import _, languages, lazy_gettext
 from pbxhub.web.page_access import signed_in
 from pbxhub.web.sessions import current_token
 from pbxhub.wsgi.current import reading, writing

@@ -3,7 +3,6 @@ password."""
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import lazy_gettext as _
 from flask_security import hash_password, login_user
 from sqlalchemy import select
 from wtforms import PasswordField, StringField
@@ -13,6 +12,7 @@ from pbxhub.account import first_owner
 from pbxhub.account.passwords import normalised
 from pbxhub.store.accounts import Project
 from pbxhub.web.forms import account_address, check_password
+from pbxhub.web.language import lazy_gettext as _
 from pbxhub.web.project_form import ProjectForm
 from pbxhub.web.users import Account
 from pbxhub.wsgi.current import hub, now, reading, writing
