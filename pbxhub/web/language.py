@@ -129,7 +129,7 @@ def _compiled(path: Path) -> Translations:
     compiled.seek(0)
     found = Translations(compiled)
     for number in _NUMBERS:
-        found.ngettext("", "", number)
+        found.plural(number)
     return found
 
 
