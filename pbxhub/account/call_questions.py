@@ -10,6 +10,7 @@ from pbxhub.delivery.read_answer import Reading
 from pbxhub.delivery.stage_values import StageValues
 from pbxhub.steering.actions import SetVariables
 from pbxhub.steering.answer import Plan
+from pbxhub.steering.dialplan_text import value_text
 from pbxhub.steering.number_rules import Rules
 from pbxhub.store.agi_tokens import Tokens
 from pbxhub.webhooks.call_control import plan_of, prefer_known, rules_of
@@ -53,7 +54,7 @@ def what_follows(access: Access, steering: Steering, values: StageValues, body: 
     saved = reading.values.get("webhook.saved")
     if found.refused or not isinstance(saved, dict) or not saved:
         return found
-    told = SetVariables(tuple((name, str(value)) for name, value in saved.items()))
+    told = SetVariables(tuple((name, value_text(value)) for name, value in saved.items()))
     return replace(found, steps=(str(told), *found.steps))
 
 

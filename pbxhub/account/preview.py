@@ -36,7 +36,7 @@ from pbxhub.store.connections import connection_named, connections_of
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id
 from pbxhub.store.webhooks import Webhook
-from pbxhub.translatable import say
+from pbxhub.translatable import Sentence, say
 from pbxhub.vault import Vault, VaultError
 from pbxhub.webhooks.auth import authorize
 from pbxhub.webhooks.catalogue import QUESTION
@@ -152,7 +152,11 @@ def rendered_for(session: Session, access: Access, data: Mapping[str, Any], kept
 
 
 def test_send(session: Session, access: Access, data: Mapping[str, Any], kept: Webhook | None) -> Tried:
-    """Sends the previewed request as a delivery is sent, credentials and signature included; nothing is stored."""
+    """Sends the previewed request as a delivery is sent, credentials and signature included; nothing is stored.
+
+    The transaction of the session is over before the request leaves: an answer may take a minute. What the session
+    has read stays as it was read.
+    """
     draft = _draft(session, access, data, kept)
     if isinstance(draft, Preview):
         return Tried(draft)
@@ -171,28 +175,43 @@ def test_send(session: Session, access: Access, data: Mapping[str, Any], kept: W
             known = connected(access.hub.vault, known, draft.connection, draft.rendered.url, access.now)
         except NoTokenError as error:
             answer = Answer(TOKEN_REFUSED, str(error))
-            return _understood(access, draft, shown, answer)
+            return _understood(access, data, draft, shown, answer)
     recording = _recording(session, access, draft.values, draft.rendered) if draft.rendered.recording else None
     if isinstance(recording, Answer):
-        return _understood(access, draft, shown, recording)
+        return _understood(access, data, draft, shown, recording)
     prepared = _prepared(draft, draft.rendered, known, access.now, recording)
     request = prepared.outgoing.request
     marked = replace(request, headers=(*request.headers, TEST_MARK))
     sender = access.hub.sender
     sender.guard = access.hub.guard()
+    session.close()
     try:
         with access.hub.slow_requests.one(access.project.id):
             answer = prepared.clean(sender.send(replace(prepared.outgoing, request=twin(marked))))
     finally:
         prepared.close()
-    return _understood(access, draft, shown, answer)
+    return _understood(access, data, draft, shown, answer)
 
 
-def _understood(access: Access, draft: _Draft, shown: Preview, answer: Answer) -> Tried:
+def _understood(access: Access, data: Mapping[str, Any], draft: _Draft, shown: Preview, answer: Answer) -> Tried:
     verdict, steering = _judged(draft.spec, answer), draft.spec.steering
     if draft.stage != QUESTION or steering is None:
         return Tried(shown, answer, verdict)
+    if unasked := _unasked(data, draft, shown):
+        return Tried(shown, answer, verdict, Simulated((), unasked))
     return Tried(shown, answer, verdict, what_follows(access, steering, draft.values, answer.body, verdict))
+
+
+def _unasked(data: Mapping[str, Any], draft: _Draft, shown: Preview) -> Sentence | None:
+    """Why a waiting call would not ask this webhook at all, by the rules of agi/ask_webhook.py."""
+    kept = draft.kept
+    if not data.get("enabled", kept is None or kept.enabled):
+        return say("The call does not ask this webhook: it is switched off.")
+    if kept is not None and data.get("id") and kept.paused_on is not None:
+        return say("The call does not ask this webhook: it is paused.")
+    if not shown.would_match:
+        return say("The call does not ask this webhook: its filters exclude the call.")
+    return None
 
 
 def _judged(spec: WebhookSpec, answer: Answer) -> Reading:
@@ -285,6 +304,7 @@ def _recording(session: Session, access: Access, values: StageValues, request: R
     if not isinstance(found, Fetch):
         return found
     hub.sender.guard = hub.guard()
+    session.close()
     try:
         with hub.slow_requests.one(access.project.id):
             answer = hub.sender.send(found.outgoing)

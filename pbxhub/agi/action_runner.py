@@ -8,7 +8,7 @@ from typing import Any
 from pbxhub.agi.wire import HungUpError, Wire
 from pbxhub.steering import actions
 from pbxhub.steering.actions import Action
-from pbxhub.steering.dialplan_text import quote
+from pbxhub.steering.dialplan_text import quote, variable_text
 
 Fetch = Callable[[str], Awaitable[str]]
 
@@ -122,7 +122,7 @@ async def _read(runner: ActionRunner, action: actions.ReadDigits) -> str:
 
 async def _set(runner: ActionRunner, action: actions.SetVariables) -> str:
     for name, value in action.variables:
-        await runner.wire.command("SET VARIABLE", f"HUB_{name}", quote(value)[:1500])
+        await runner.wire.command("SET VARIABLE", f"HUB_{name}", variable_text(value))
     return "set"
 
 

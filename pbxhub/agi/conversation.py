@@ -25,7 +25,7 @@ from pbxhub.sending.exchange import Answer, Outgoing
 from pbxhub.sending.sender import Sender
 from pbxhub.steering.actions import Action, AskWebhook, Dial, ReadDigits
 from pbxhub.steering.answer import MOST_QUESTIONS, MOST_STEPS_OF_A_CALL
-from pbxhub.steering.dialplan_text import NAME, quote
+from pbxhub.steering.dialplan_text import NAME, variable_text
 from pbxhub.steering.number_rules import NUMBER
 from pbxhub.store.agi_tokens import AgiAddress
 from pbxhub.vault import VaultError
@@ -33,7 +33,6 @@ from pbxhub.webhooks.request import Request
 
 PREPARING = 1.5  # seconds the database may take to find the webhook; after that the dialplan continues
 SOUND_TIME = 5.0
-LONGEST_VALUE = 1500  # bytes of a channel variable
 _MARGIN = 3  # seconds after the webhook's time limit until Asterisk continues without an answer
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
@@ -194,7 +193,7 @@ class Conversation:
         if isinstance(saved, dict):
             variables |= {f"HUB_{name}": value for name, value in saved.items()}
         for name, value in variables.items():
-            await self._set(name, _as_text(value))
+            await self._set(name, variable_text(value))
 
     async def _carry_out(self, actions: tuple[Action, ...], record: Record, default: str, asked: Asked) -> str:
         """Runs the actions; takes the default route when one fails. Returns the name of the next webhook, or "".
@@ -252,7 +251,7 @@ class Conversation:
         await self._set("PBXHUB_RESPONSE_STATUS", "FAILED")
         await self._set("PBXHUB_RESPONSE_ERROR", "true")
         await self._set("PBXHUB_ERROR_REASON", reason)
-        await self._set("PBXHUB_ERROR_SENTENCE", _as_text(sentence))
+        await self._set("PBXHUB_ERROR_SENTENCE", variable_text(sentence))
 
     async def _fetch_sound(self, url: str) -> str:
         ending_of(url)
@@ -270,13 +269,3 @@ _ANSWER_VALUES = (
 def _default(asked: Asked) -> Dial:
     assert NUMBER.fullmatch(asked.steering.default)  # checked when it was saved
     return Dial(asked.steering.default, asked.steering.ring)
-
-
-def _as_text(value: object) -> str:
-    """A value as a channel variable: quoted, of at most LONGEST_VALUE bytes."""
-    if value is None:
-        return ""
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    quoted = quote(text[:LONGEST_VALUE]).encode()[:LONGEST_VALUE].decode("utf-8", "ignore")
-    cut = quoted.rfind("%", max(0, len(quoted) - 2)) if len(quoted) > 2 else -1
-    return quoted[:cut] if cut >= 0 and len(quoted.encode()) >= LONGEST_VALUE - 2 else quoted

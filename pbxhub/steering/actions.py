@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from pbxhub.steering.dialplan_text import variable_text
 from pbxhub.translatable import Sentence, say
 
 
@@ -98,7 +99,8 @@ class SetVariables:
     variables: tuple[tuple[str, str], ...]
 
     def __str__(self) -> Sentence:
-        return say("set %(variables)s", variables=", ".join(f"{name}={value}" for name, value in self.variables))
+        told = ", ".join(f"HUB_{name}={variable_text(value)}" for name, value in self.variables)
+        return say("set %(variables)s", variables=told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ MEMBER = re.compile(
     r"[A-Za-z][A-Za-z0-9]{1,15}/[A-Za-z0-9_.+\-]{1,60}(@[A-Za-z0-9_.\-]{1,60}(/n)?)?"
 )  # PJSIP/101, Local/101@x/n
 VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}")
+LONGEST_VALUE = 1500  # bytes of a channel variable
 _QUOTED = re.compile(r"[\x00-\x1f\x7f%,&@;$\"\\|()\[\]{}<>\u0085\u2028\u2029\ud800-\udfff]")
 
 
@@ -28,6 +29,20 @@ def quote(text: str) -> str:
     `${URIDECODE(${NAME})}` returns the original. Letters of any alphabet, digits and spaces are unchanged.
     """
     return _QUOTED.sub(_percent, text)
+
+
+def value_text(value: object) -> str:
+    """A value as a text for the dialplan: true and false in lower case, "" for none."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def variable_text(value: object) -> str:
+    """A value as a channel variable: quoted, of at most LONGEST_VALUE bytes."""
+    quoted = quote(value_text(value)[:LONGEST_VALUE]).encode()[:LONGEST_VALUE].decode("utf-8", "ignore")
+    cut = quoted.rfind("%", max(0, len(quoted) - 2)) if len(quoted) > 2 else -1
+    return quoted[:cut] if cut >= 0 and len(quoted.encode()) >= LONGEST_VALUE - 2 else quoted
 
 
 def _percent(match: re.Match[str]) -> str:

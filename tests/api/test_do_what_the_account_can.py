@@ -18,6 +18,7 @@ from pbxhub.webhooks.catalogue import ENTRIES
 from pbxhub.webhooks.gallery import default_event
 from pbxhub.webhooks.params import exists_at
 from tests.support.served import VAULT, Served
+from tests.support.waiting import wait_until
 
 STEERING = {"reads": "actions", "numbers": ["_1XX"]}
 
@@ -97,6 +98,46 @@ def test_the_own_system_is_asked_and_the_pbx_would_follow_its_answer(hub: Served
     assert bad["followed"]["steps"] == []
     assert "900 is not among the numbers" in bad["followed"]["refused"]
     assert bad["followed"]["default"] == "101"
+
+
+def test_a_call_is_not_said_to_follow_a_webhook_that_it_does_not_ask(hub: Served) -> None:
+    steering = {"reads": "number", "key": "to", "numbers": ["_1XX"], "default": "101"}
+    nobody = [{"parameter": "caller", "operator": "equals", "value": "nobody"}]
+    with Receiver(lambda asked: Reply(body=b'{"to": "105"}')) as crm:
+        own = {"steering": steering, "request": {"url": crm.url}}
+        names = ("filtered", "off", "paused")
+        ids = [add(hub, one, "call.question", **own, filters=nobody if one == "filtered" else []) for one in names]
+        with hub.database.write() as session:
+            session.get_one(Webhook, ids[1]).enabled = False
+            session.get_one(Webhook, ids[2]).paused_on = datetime.now(UTC)
+        told = [hub.client().add(f"/webhooks/{one}/test", {})["followed"] for one in ids]
+    assert [(one["steps"], one["default"]) for one in told] == [([], "")] * 3
+    assert [one["refused"].rpartition("webhook: ")[2] for one in told] == [
+        "its filters exclude the call.", "it is switched off.", "it is paused.",
+    ]  # fmt: skip
+
+
+def test_variables_are_shown_as_the_dialplan_gets_them(hub: Served) -> None:
+    with Receiver(lambda asked: Reply(body=b'{"to": "105", "vip": true, "n": 7, "said": "a,b"}')) as crm:
+        steering = {"reads": "number", "key": "to", "numbers": ["_1XX"], "default": "101"}
+        answer = {"format": "json", "save": [{"name": one, "path": one} for one in ("vip", "n", "said")]}
+        one = add(hub, "q", "call.question", steering=steering, request={"url": crm.url}, answer=answer)
+        told = hub.client().add(f"/webhooks/{one}/test", {})["followed"]
+    assert told["steps"] == ["set HUB_vip=true, HUB_n=7, HUB_said=a%2Cb", "dial 105 for 30 s"]
+
+
+def test_nothing_of_the_database_is_held_while_a_system_is_asked(hub: Served) -> None:
+    """An answer may take a minute; PostgreSQL ends a transaction that is idle for so long."""
+    pool = hub.database.engine.pool
+
+    def answer(_asked: object) -> Reply:
+        wait_until(lambda: pool.checkedout() == 0, "no connection is in use")
+        return Reply(body=b'{"to": "105"}')
+
+    with Receiver(answer) as crm:
+        steering = {"reads": "number", "key": "to", "numbers": ["_1XX"], "default": "101"}
+        one = add(hub, "q", "call.question", steering=steering, request={"url": crm.url})
+        assert hub.client().add(f"/webhooks/{one}/test", {})["followed"]["steps"] == ["dial 105 for 30 s"]
 
 
 def test_a_pbx_is_checked_and_removed(hub: Served) -> None:

@@ -71,7 +71,13 @@ def test(data: dict[str, Any], webhook_id: int) -> Any:
 
 
 def _trial(webhook: store.Webhook, data: dict[str, Any]) -> dict[str, Any]:
-    return {"name": webhook.name, "stage": webhook.stage, "spec": dump_spec(webhook.spec), "sample": data["sample"]}
+    return {
+        "id": webhook.id,
+        "name": webhook.name,
+        "stage": webhook.stage,
+        "spec": dump_spec(webhook.spec),
+        "sample": data["sample"],
+    }
 
 
 def _rendered(access: Access, found: Preview) -> dict[str, Any]:
