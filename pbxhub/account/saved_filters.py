@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import note
+from pbxhub.account.filter_values import is_readable
 from pbxhub.account.refusals import NotAllowedError, NotFoundError, Refusal
 from pbxhub.account.texts import one_line
 from pbxhub.store.accounts import lock_project
@@ -41,6 +42,7 @@ def save_filter(
     called = one_line({"name": name}, "name", LONGEST_NAME, needed=True)
     if isinstance(called, Refusal):
         return [called]
+    given = {name: value.strip() for name, value in given.items()}
     if refused := _wrong_fields(page, given):
         return [refused]
     lock_project(session, access.project.id)  # of two at the same moment the second counts the first
@@ -50,7 +52,7 @@ def save_filter(
         return [Refusal("name", say("There are %(most)s saved filters already.", most=MOST), say("Delete one first."))]
     row = row or SavedFilter(project_id=access.project.id, user_id=None if shared else access.user.id, page=page,
                              name=called, created_on=access.now)  # fmt: skip
-    row.fields = dict(given)
+    row.fields = {name: value for name, value in given.items() if value}
     session.add(row)
     session.flush()
     if shared:
@@ -81,10 +83,15 @@ def _visible(access: Access) -> ColumnElement[bool]:
 
 def _wrong_fields(page: str, given: Mapping[str, str]) -> Refusal | None:
     known = FIELDS.get(page, ())
-    if wrong := next((name for name in given if name not in known), None):
+    wrong = next((name for name in given if name not in known), None)
+    if wrong is not None:
         return Refusal("query", say("This list has no field %(name)s.", name=wrong[:40]), say("Leave it out."))
     if not any(given.values()):
         return Refusal("query", say("This filter is empty."), say("Narrow the list first, then save."))
     if any(len(value) > LONGEST_VALUE for value in given.values()):
         return Refusal("query", say("A value is too long."), say("Give up to %(most)s characters.", most=LONGEST_VALUE))
+    unread = next(((name, value) for name, value in given.items() if value and not is_readable(name, value)), None)
+    if unread:
+        said = say("%(field)s: “%(value)s” cannot be used.", field=unread[0], value=unread[1][:40])
+        return Refusal("query", said, say("Give it as the address of the list has it."))
     return None

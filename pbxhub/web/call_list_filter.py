@@ -9,17 +9,15 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.call_filter import CallFilter
+from pbxhub.account.filter_values import DIRECTIONS, RECORDED, SECONDS
 from pbxhub.account.saved_filters import CALL_FIELDS
 from pbxhub.store.accounts import Employee
 from pbxhub.web.filter_fields import FieldReader
 from pbxhub.web.language import _
 
 DISPOSITIONS = ("ANSWERED", "NO ANSWER", "BUSY", "DECLINE", "FAILED", "NO-FORWARD", "PROPER", "REPEATED", "VOICEMAIL")
-DIRECTIONS = ("incoming", "outgoing", "internal")
 HIDDEN = ("employee", "did", "talk_from", "talk_to", "recorded")
 """Those behind the button More filters."""
-
-_SECONDS = range(1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ def calls_of_request(session: Session, access: Access) -> CallListFilter:
     read = FieldReader(given)
     since, until = read.time_range(access.zone)
     employee = read.text("employee", _("Employee"))
-    recorded = read.choice("recorded", _("Recording"), ("yes", "no"))
+    recorded = read.choice("recorded", _("Recording"), RECORDED)
     hint = _("Give whole seconds.")
     selection = CallFilter(
         number=read.text("number", _("Phone number")),
@@ -55,8 +53,8 @@ def calls_of_request(session: Session, access: Access) -> CallListFilter:
         since=since, until=until,
         extensions=(_extension(session, access, employee),) if employee else (),
         did=read.text("did", _("Called number")),
-        least_talk=read.number("talk_from", _("Talk, from"), _SECONDS, hint),
-        most_talk=read.number("talk_to", _("Talk, to"), _SECONDS, hint),
+        least_talk=read.number("talk_from", _("Talk, from"), SECONDS, hint),
+        most_talk=read.number("talk_to", _("Talk, to"), SECONDS, hint),
         recorded=recorded == "yes" if recorded else None,
     )  # fmt: skip
     return CallListFilter(selection, given)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.deliveries import Listed, listed
+from pbxhub.account.filter_values import STATUSES, WEBHOOKS
 from pbxhub.account.saved_filters import DELIVERY_FIELDS
 from pbxhub.delivery.outbox import Selection
 from pbxhub.sending.outcomes import OUTCOMES
@@ -17,8 +18,6 @@ from pbxhub.web.filter_fields import FieldReader
 from pbxhub.web.language import _
 from pbxhub.web.paging import Page, page_size, read_uuid, uuid_key
 from pbxhub.webhooks.catalogue import STAGES
-
-_STATUSES = (0, *range(100, 1000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +50,11 @@ class DeliveryFilter:
         call = read.text("call", _("Call id"))
         call_id = read_uuid(call)
         selection = Selection(
-            webhook_id=read.number("webhook", _("Webhook"), range(1, 2**31), _("Choose one from the list.")),
+            webhook_id=read.number("webhook", _("Webhook"), WEBHOOKS, _("Choose one from the list.")),
             stage=read.choice("stage", _("Stage"), STAGES),
             outcome=read.choice("outcome", _("Reason"), OUTCOMES),
             status_code=read.number(
-                "code", _("HTTP status code"), _STATUSES, _("A number from 100 to 999, or 0: no answer.")
+                "code", _("HTTP status code"), STATUSES, _("A number from 100 to 999, or 0: no answer.")
             ),
             number=read.text("number", _("Phone number")),
             country=access.project.country,

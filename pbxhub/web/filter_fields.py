@@ -3,20 +3,16 @@ a sentence that names it."""
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from typing import NoReturn
 
 from flask import abort
 
+from pbxhub.account.filter_values import RANGES, moment_in, number_in
 from pbxhub.web.language import _
 from pbxhub.wsgi.current import now
 
-RANGES = {
-    "15m": timedelta(minutes=15), "1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7),
-    "30d": timedelta(days=30),
-}  # fmt: skip
 _LONGEST = 150
-_YEARS = range(1970, 9999)  # the range that ids, both databases and every time zone support
 
 
 def times_of(fields: Mapping[str, str], zone: tzinfo) -> tuple[datetime | None, datetime | None]:
@@ -53,9 +49,8 @@ class FieldReader:
         value = self.given.get(name)
         if value is None:
             return None
-        if not value.isascii() or not value.isdigit() or len(value) > 10 or int(value) not in allowed:
-            _wrong(label, value, hint)
-        return int(value)
+        number = number_in(value, allowed)
+        return _wrong(label, value, hint) if number is None else number
 
     def time(self, name: str, label: str, zone: tzinfo, fold: int) -> datetime | None:
         """fold: which one, of an hour that the clock goes through twice: the first for `from`, the second for `to`."""
@@ -75,11 +70,8 @@ class FieldReader:
         value = self.given.get(name)
         if value is None:
             return None
-        try:
-            moment = datetime.fromisoformat(value.replace(" ", "+") if aware else value)  # "+" may come as a space
-        except ValueError:
-            moment = None
-        if moment is None or moment.year not in _YEARS or (moment.tzinfo is not None) != aware:
+        moment = moment_in(value, aware=aware)
+        if moment is None:
             _wrong(label, value, "" if aware else _("Write it like 2026-11-28T10:30."))
         return moment
 

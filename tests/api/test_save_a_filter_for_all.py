@@ -17,3 +17,9 @@ def test_a_filter_is_saved_found_and_deleted(hub: Served) -> None:
     assert (caught.value.status, caught.value.errors[0][0]) == (422, "query")
     client._ask("DELETE", f"/filters/{made['id']}")
     assert client._ask("GET", "/filters").data["items"] == []
+
+
+@pytest.mark.parametrize(("query", "sentence"), [({"": "1"}, "no field"), ({"direction": "zz"}, "“zz” cannot be used")])
+def test_a_filter_that_its_list_cannot_read_is_refused(hub: Served, query: dict[str, str], sentence: str) -> None:
+    with pytest.raises(ProblemError, match=sentence):
+        hub.client().add("/filters", {"page": "calls", "name": "x", "query": query})

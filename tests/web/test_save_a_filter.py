@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+import pytest
 from sqlalchemy import select
 
 from pbxhub.account import saved_filters
@@ -41,9 +42,9 @@ def test_a_filter_of_the_project_is_everybodys_and_an_editor_keeps_it(
     refused = viewer.post(f"{root}/filters", shared, follow_redirects=True)
     assert "save filters for yourself only" in refused.text
     editor.post(f"{root}/filters", shared)
-    editor.post(f"{root}/filters", {**shared, "outcome": "connect"})  # the same name: replaced
+    editor.post(f"{root}/filters", {**shared, "outcome": "steering_refused"})  # the same name: replaced
     (link,) = links(viewer, f"{root}/errors")
-    assert viewer.get(link).location == f"{root}/errors?outcome=connect"
+    assert viewer.get(link).location == f"{root}/errors?outcome=steering_refused"
     assert "your own filters only" in viewer.post(f"{link}/delete", follow_redirects=True).text
     assert signed_in("stranger").get(link).status_code == 404
     editor.post(f"{link}/delete")
@@ -72,3 +73,23 @@ def test_what_cannot_be_saved_is_refused_with_a_sentence(
             sentence in viewer.post(f"{root}/filters", form, follow_redirects=False).text
             or sentence in viewer.get(f"{root}/members").text
         )
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "value"),
+    [
+        ("calls", "from", "rubbish"), ("calls", "to", "9999-99-99"), ("calls", "last", "zz"),
+        ("calls", "direction", "zz"), ("calls", "recorded", "9"), ("calls", "talk_from", "-1"),
+        ("calls", "talk_to", "9" * 30), ("deliveries", "state", "zz"), ("deliveries", "stage", "zz"),
+        ("deliveries", "outcome", "zz"), ("deliveries", "hour", "2026-11-28T10:00"), ("errors", "webhook", "-1"),
+        ("errors", "code", "99"), ("errors", "from", "0001-01-01T00:00"),
+    ],
+)  # fmt: skip
+def test_what_its_list_cannot_read_is_not_saved(
+    database: Database, people: People, signed_in: SignedIn, page: str, name: str, value: str
+) -> None:
+    root, viewer = f"/projects/{people.project}", signed_in("viewer")
+    assert viewer.get(f"{root}/{page}", query_string={name: value}).status_code == 400
+    viewer.post(f"{root}/filters", {"page": page, "name": "x", name: value})
+    with database.read() as session:
+        assert session.scalars(select(SavedFilter)).all() == []

@@ -24,13 +24,14 @@ from pbxhub.account.call_history import (
 from pbxhub.account.call_report import By, report_calls
 from pbxhub.account.call_timeline import Timeline, timeline_of
 from pbxhub.account.deliveries import sent_since
+from pbxhub.account.filter_values import DIRECTIONS
 from pbxhub.account.names import choices, names_of
 from pbxhub.account.omitted import omitted, send_after_all
 from pbxhub.account.refusals import ConflictError
 from pbxhub.account.saved_filters import saved_filters
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import Call, StageEvent
-from pbxhub.web.call_list_filter import DIRECTIONS, DISPOSITIONS, calls_of_request
+from pbxhub.web.call_list_filter import DISPOSITIONS, calls_of_request
 from pbxhub.web.filter_fields import FieldReader
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
