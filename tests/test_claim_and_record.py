@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select, update
 
 from pbxhub.delivery.outbox import (
+    CannotResendError,
     Finished,
     cancel_pending,
     claim,
@@ -474,6 +475,39 @@ def test_a_webhook_of_a_chain_is_sent_again_with_the_answer_of_the_one_before(da
         resend_one(context_of(database), session, world.project_id, chained.id, at(3), current_settings=True)
     (again,) = take(database, 3).claimed
     assert again.request.url == "http://127.0.0.1:9/77/200"
+
+
+def test_what_another_delivery_of_the_call_still_needs_is_not_removed(database: Database) -> None:
+    """1. The lookup saves a value; 2. another delivery of the call waits; 3. what its chain sends needs the value."""
+    world = World(database)
+    world.webhook(BEFORE, spec(answer=AnswerSpec(save=(Saved("ID", "id"),))))
+    world.webhook(AFTER, spec(on_success="next"))
+    world.webhook("chain", spec(url="http://127.0.0.1:9/<<webhook.saved.ID>>"), name="next")
+    world.publish(report("1.1", BEFORE))
+    finish(database, take(database, 0).claimed, Answer("ok", "", 200, body=b'{"id": 77}'), 1)
+    world.publish(report("1.1", AFTER, ended=60), now=at(60))
+    lookup = world.deliveries()[0]
+    with database.write() as session:
+        assert remove_of_deliveries(session, world.project_id, [lookup.id], "owner", at(61)) == 0
+    finish(database, take(database, 62).claimed, OK, 63)
+    assert take(database, 64).claimed[0].request.url == "http://127.0.0.1:9/77"
+
+
+def test_a_chained_webhook_whose_answer_was_removed_is_not_sent_again_with_the_current_settings(
+    database: Database,
+) -> None:
+    world = World(database)
+    world.webhook(AFTER, spec(answer=AnswerSpec(save=(Saved("ID", "id"),)), on_success="next"))
+    world.webhook("chain", spec(url="http://127.0.0.1:9/<<webhook.saved.ID>>", retry=Retry("none")), name="next")
+    world.publish(report("1.1", AFTER, ended=60))
+    finish(database, take(database, 60).claimed, Answer("ok", "", 200, body=b'{"id": 77}'), 61)
+    finish(database, take(database, 62).claimed, BUSY, 63)
+    lookup, chained = world.deliveries()
+    assert chained.state == FAILED
+    with database.write() as session:
+        assert remove_of_deliveries(session, world.project_id, [lookup.id], "owner", at(64)) == 1
+    with database.write() as session, pytest.raises(CannotResendError, match="answer that it goes on from was removed"):
+        resend_one(context_of(database), session, world.project_id, chained.id, at(65), current_settings=True)
 
 
 def test_an_answer_without_a_mandatory_value_is_a_failure(database: Database) -> None:

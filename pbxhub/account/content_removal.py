@@ -4,24 +4,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import note
 from pbxhub.account.refusals import ConflictError, Refusal
+from pbxhub.delivery.attributes import lookup_key
 from pbxhub.delivery.outbox import (
     CALL_HAS_CONTENT,
+    CALL_STAYS,
     HAS_CONTENT,
     STAYS,
+    callbacks_without_call,
     empty_answers,
+    orders_without_call,
     remove_of_calls,
     remove_of_deliveries,
+    remove_of_orders,
 )
+from pbxhub.store.api import Attributes
 from pbxhub.store.call_numbers import spellings
 from pbxhub.store.columns import one_of
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call
+from pbxhub.store.ordered_calls import ONGOING, REGISTERED, OrderedCall
 from pbxhub.store.session import Database
 from pbxhub.translatable import Sentence, say
 from pbxhub.webhooks.phones import person_of
@@ -52,23 +59,33 @@ class ToRemove:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """How much there is, or was removed. left: deliveries that are still to be sent, or whose call is going on."""
+    """How much there is, or was removed. orders: ordered calls that never began. attributes: sets of them, kept for
+    calls to come. left: deliveries that are still to be sent, or whose call is going on or has something to be sent.
+    calls_left: the same of calls, and ordered calls that are open."""
 
     deliveries: int
     calls: int
+    orders: int
+    attributes: int
     left: int
+    calls_left: int
 
 
 def content_of(session: Session, access: Access, which: ToRemove) -> Content:
     """What remove_content would remove."""
-    calls = _calls(access, which)
-    count = select(func.count()).select_from(Call).where(*calls, *CALL_HAS_CONTENT) if calls else None
-    return Content(
-        session.scalar(select(func.count()).select_from(Delivery).where(*_deliveries(access, which), *HAS_CONTENT))
-        or 0,
-        (session.scalar(count) or 0) if count is not None else 0,
-        _left(session, access, which),
-    )
+    calls = 0 if which.ids else _count(session, Call, *_calls(access, which), *CALL_HAS_CONTENT)
+    orders = _count(session, OrderedCall, *_orders(access, which)) if which.number else 0
+    attributes = _count(session, Attributes, *_attributes(access, which)) if which.number else 0
+    deliveries = _count(session, Delivery, *_deliveries(access, which), *HAS_CONTENT)
+    return Content(deliveries, calls, orders, attributes, *_left(session, access, which))
+
+
+def has_content(session: Session, access: Access, number: str) -> bool:
+    """Whether remove_content would find anything of calls of this caller."""
+    which = ToRemove(number=number)
+    calls = select(Call.id).where(*_calls(access, which), *CALL_HAS_CONTENT)
+    deliveries = select(Delivery.id).where(*_deliveries(access, which), *HAS_CONTENT)
+    return any(session.scalar(found.limit(1)) for found in (calls, deliveries))
 
 
 def remove_content(database: Database, access: Access, which: ToRemove) -> Content:
@@ -76,8 +93,9 @@ def remove_content(database: Database, access: Access, which: ToRemove) -> Conte
     up nobody. There is no way back."""
     deliveries = _remove(database, access, which, of_calls=False)
     calls = _remove(database, access, which, of_calls=True) if which.calls and not which.ids else 0
+    orders, attributes = _remove_others(database, access, which) if which.calls and which.number else (0, 0)
     with database.read() as session:
-        return Content(deliveries, calls, _left(session, access, which))
+        return Content(deliveries, calls, orders, attributes, *_left(session, access, which))
 
 
 def refuse_one(session: Session, access: Access, delivery_id: UUID) -> None:
@@ -105,8 +123,25 @@ def _remove(database: Database, access: Access, which: ToRemove, *, of_calls: bo
             if done:
                 note(session, access, "content removed", _subject(which, done, of_calls))
         total += done
-    empty_answers(database, access.project.id, ids)
+    with database.read() as session:
+        orders = session.scalars(select(OrderedCall.id).where(one_of(OrderedCall.call_id, ids if of_calls else [])))
+        told = [*ids, *orders]
+    empty_answers(database, access.project.id, told)
     return total
+
+
+def _remove_others(database: Database, access: Access, which: ToRemove) -> tuple[int, int]:
+    """What belongs to no call: ordered calls that never began, and attributes for calls to come."""
+    with database.write() as session:
+        orders = session.scalars(select(OrderedCall.id).where(*_orders(access, which))).all()
+        remove_of_orders(session, [one_of(OrderedCall.id, orders)])
+        attributes = session.scalars(select(Attributes.id).where(*_attributes(access, which))).all()
+        session.execute(delete(Attributes).where(one_of(Attributes.id, attributes)))
+        if orders or attributes:
+            what = f"{len(orders)} ordered calls, {len(attributes)} attributes"
+            note(session, access, "content removed", what)
+    empty_answers(database, access.project.id, [*orders, *attributes])
+    return len(orders), len(attributes)
 
 
 def _found(database: Database, access: Access, which: ToRemove, of_calls: bool) -> Sequence[UUID]:
@@ -126,16 +161,39 @@ def _subject(which: ToRemove, count: int, of_calls: bool) -> str:
     return f"{what}: {whose}" if whose else what
 
 
-def _left(session: Session, access: Access, which: ToRemove) -> int:
-    query = select(func.count()).select_from(Delivery).where(*_deliveries(access, which), STAYS)
-    return session.scalar(query) or 0
+def _left(session: Session, access: Access, which: ToRemove) -> tuple[int, int]:
+    """Of deliveries, of calls."""
+    calls = 0 if which.ids else _count(session, Call, *_calls(access, which), CALL_STAYS)
+    if which.number:
+        numbers = spellings(which.number, access.project.country)
+        of_project = (OrderedCall.project_id == access.project.id, OrderedCall.call_id.is_(None))
+        is_open = OrderedCall.status.in_((REGISTERED, ONGOING))
+        calls += _count(session, OrderedCall, *of_project, one_of(OrderedCall.mobile_number, numbers), is_open)
+    return _count(session, Delivery, *_deliveries(access, which), STAYS), calls
+
+
+def _count(session: Session, table: type, *which: ColumnElement[bool]) -> int:
+    return session.scalar(select(func.count()).select_from(table).where(*which)) or 0
+
+
+def _orders(access: Access, which: ToRemove) -> tuple[ColumnElement[bool], ...]:
+    return orders_without_call(access.project.id, spellings(which.number, access.project.country))
+
+
+def _attributes(access: Access, which: ToRemove) -> tuple[ColumnElement[bool], ...]:
+    number = lookup_key(which.number, access.project.country)
+    return Attributes.project_id == access.project.id, Attributes.number == number, Attributes.number != ""
 
 
 def _deliveries(access: Access, which: ToRemove) -> list[ColumnElement[bool]]:
     mine = [Delivery.project_id == access.project.id]
     if which.ids:
         return [*mine, one_of(Delivery.id, which.ids)]
-    return [*mine, Delivery.call_id.in_(select(Call.id).where(*_calls(access, which)))]
+    of_calls = Delivery.call_id.in_(select(Call.id).where(*_calls(access, which)))
+    if not which.number:
+        return [*mine, of_calls]
+    never_began = callbacks_without_call(access.project.id, spellings(which.number, access.project.country))
+    return [*mine, or_(of_calls, never_began)]
 
 
 def _calls(access: Access, which: ToRemove) -> list[ColumnElement[bool]]:

@@ -87,7 +87,7 @@ def values_of(
     """What publish would offer a webhook at that stage of that call. chained: the name of a webhook of a chain.
     lookups: shared by the values of several stages. stage: of the webhook; one that a call asks has no event."""
     known = known_call(call)
-    reported = {**from_json(event.data), **(answer_before(session, known, event.id, chained) if chained else {})}
+    reported = {**from_json(event.data), **((chained and answer_before(session, known, event.id, chained)) or {})}
     told = QUESTION if stage == QUESTION else event.stage
     return _values(access, reported, known, told, event.id, lookups or Lookups(session))
 

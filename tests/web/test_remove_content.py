@@ -167,6 +167,17 @@ def test_what_was_removed_is_sent_again_only_with_the_current_settings_and_the_v
         assert (row.state, row.content_removed_on, row.url) == ("pending", None, "https://example.com/")
 
 
+def test_the_caller_of_a_search_is_offered_only_if_something_of_a_caller_is_found(
+    database: Database, people: People, made: Failures, signed_in: SignedIn
+) -> None:
+    owner, root = signed_in("owner"), f"/projects/{people.project}"
+    with database.write() as session:
+        session.execute(update(Call).values(person=Call.caller))
+    for number, offered in (("0670000001", True), ("380441234567", False), ("0000001", False)):  # a DID, an end
+        page = owner.get(f"{root}/deliveries?number={number}").text
+        assert (str(made.ids["one"]) in page, "Remove all content of this caller" in page) == (True, offered)
+
+
 def test_only_an_owner_may_and_only_what_is_clear(
     database: Database, people: People, made: Failures, signed_in: SignedIn
 ) -> None:

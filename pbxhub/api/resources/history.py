@@ -102,7 +102,9 @@ def checked(data: dict[str, Any]) -> Any:
 @history.response(200, schemas.RemovedContent)
 @needs("content.remove")
 def remove(data: dict[str, Any]) -> Any:
-    """Removes for good what deliveries contain, or everything of a call or of a caller. Their trace stays."""
+    """Removes for good what deliveries contain, of a call or of all calls of a caller; with `calls` also what these
+    calls contain. Their trace stays. What no call belongs to, such as a form, is removed by the ids of its deliveries.
+    """
     which = ToRemove(tuple(data["ids"]), data["call_id"], data["number"], data["calls"])
     if refusal := which.refusal():
         refuse_all([refusal])

@@ -101,15 +101,27 @@ class ToRemove(Schema):
     call_id = fields.UUID(load_default=None, allow_none=True)
     number = text(80, load_default="", **given("of the outside party, however it is written"))
     calls = fields.Boolean(
-        load_default=False, **given("also the values of these calls and their stages, and their AMI events")
+        load_default=False,
+        **given(
+            "also the values of these calls and their stages, and their AMI events; of a number also ordered calls "
+            "that never began, and its attributes"
+        ),
     )
 
 
 class RemovedContent(Schema):
     deliveries = fields.Integer(**given("whose requests and answers were removed"))
     calls = fields.Integer(**given("whose values and events were removed"))
+    orders = fields.Integer(**given("ordered calls to the number that never began, whose values were removed"))
+    attributes = fields.Integer(**given("sets of attributes kept for calls of the number, which are deleted"))
     left = fields.Integer(
-        **given("deliveries that are still to be sent, or whose call is going on: they are unchanged")
+        **given(
+            "deliveries that are still to be sent, or whose call is going on or has something to be sent: they are "
+            "unchanged"
+        )
+    )
+    calls_left = fields.Integer(
+        **given("calls that are going on or have something to be sent, and open orders: they are unchanged")
     )
 
 

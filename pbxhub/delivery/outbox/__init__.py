@@ -18,8 +18,10 @@ from pbxhub.delivery.outbox.queue_pause_status import register_pause, waiting_pa
 from pbxhub.delivery.outbox.record import record
 from pbxhub.delivery.outbox.remove_content import (
     CALL_HAS_CONTENT,
+    CALL_STAYS,
     HAS_CONTENT,
     STAYS,
+    callbacks_without_call,
     empty_answers,
     orders_without_call,
     remove_of_calls,
@@ -41,12 +43,12 @@ from pbxhub.delivery.outbox.send_missing import send_missing
 from pbxhub.delivery.outbox.stoppable import Unsent, count_unsent
 
 __all__ = [
-    "CALL_HAS_CONTENT", "HAS_CONTENT", "MOST_MISSING", "STAYS",
-    "AttemptResult", "Batch", "CannotResendError", "Claimed", "Finished", "Missing", "Pruned",
-    "Published", "Retention", "Selection", "Unsent", "add_later", "add_to_call", "ask_cancel", "call_resthook",
-    "cancel_pending", "changed_since", "check", "claim", "count_by_webhook", "count_missing", "count_unsent",
-    "empty_answers", "first_known", "list_conditions", "open_orders", "order_missing", "order_resend",
-    "orders_without_call", "pause", "prune", "publish", "publish_later", "publish_other", "record", "register",
-    "register_pause", "remove_of_calls", "remove_of_deliveries", "remove_of_orders", "resend_one", "resume",
-    "send_missing", "step_one", "step_resends", "stop_resend", "subscribe", "uncheck", "unsubscribe", "waiting_pauses",
+    "CALL_HAS_CONTENT", "CALL_STAYS", "HAS_CONTENT", "MOST_MISSING", "STAYS", "AttemptResult", "Batch",
+    "CannotResendError", "Claimed", "Finished", "Missing", "Pruned", "Published", "Retention", "Selection", "Unsent",
+    "add_later", "add_to_call", "ask_cancel", "call_resthook", "callbacks_without_call", "cancel_pending",
+    "changed_since", "check", "claim", "count_by_webhook", "count_missing", "count_unsent", "empty_answers",
+    "first_known", "list_conditions", "open_orders", "order_missing", "order_resend", "orders_without_call", "pause",
+    "prune", "publish", "publish_later", "publish_other", "record", "register", "register_pause", "remove_of_calls",
+    "remove_of_deliveries", "remove_of_orders", "resend_one", "resume", "send_missing", "step_one", "step_resends",
+    "stop_resend", "subscribe", "uncheck", "unsubscribe", "waiting_pauses",
 ]  # fmt: skip

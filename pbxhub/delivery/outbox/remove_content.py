@@ -13,9 +13,10 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, Text, and_, cast, delete, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased, defer
 
+from pbxhub.delivery.outbox.own_webhooks import CALLBACK
 from pbxhub.store.api import KeptAnswer
 from pbxhub.store.bulk import Query
 from pbxhub.store.call_events import CallEvents
@@ -27,6 +28,7 @@ from pbxhub.store.ordered_calls import FINAL, OrderedCall
 from pbxhub.store.questions import Question
 from pbxhub.store.resends import BeforeResend
 from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook
 
 _QUIETLY = {"synchronize_session": False}
 _OTHER = aliased(Delivery)
@@ -43,6 +45,10 @@ CALL_HAS_CONTENT: tuple[ColumnElement[bool], ...] = (
     Call.content_removed_on.is_(None), Call.ended_on.is_not(None), ~exists().where(_OTHER.call_id == Call.id, _TO_COME)
 )  # fmt: skip
 """The same for calls."""
+CALL_STAYS = and_(
+    Call.content_removed_on.is_(None), or_(Call.ended_on.is_(None), exists().where(_OTHER.call_id == Call.id, _TO_COME))
+)
+"""A condition on the others that have content."""
 _REMOVED = Query(
     select(Delivery.id)
     .outerjoin(Call, Call.id == Delivery.call_id)
@@ -55,6 +61,7 @@ _TOLD: Mapping[str, object] = {
     "custom": {},
     "transcript": None,
     "analysis": None,
+    "callback_url": "",
     "callback_headers": {},
     "callback_params": {},
 }
@@ -112,9 +119,20 @@ def remove_of_calls(session: Session, project_id: int, ids: Collection[UUID], wh
 
 
 def orders_without_call(project_id: int, numbers: Collection[str]) -> tuple[ColumnElement[bool], ...]:
-    """Conditions on ordered calls to these numbers that have ended before they began."""
+    """Conditions on ordered calls to these numbers that ended before they began, and say anything."""
     of_project = (OrderedCall.project_id == project_id, OrderedCall.call_id.is_(None), OrderedCall.status.in_(FINAL))
-    return *of_project, one_of(OrderedCall.mobile_number, numbers)
+    free = [OrderedCall.custom, OrderedCall.callback_headers, OrderedCall.callback_params]
+    said = or_(OrderedCall.name != "", OrderedCall.callback_url != "", *(cast(one, Text) != "{}" for one in free))
+    return *of_project, one_of(OrderedCall.mobile_number, numbers), said
+
+
+def callbacks_without_call(project_id: int, numbers: Collection[str]) -> ColumnElement[bool]:
+    """A condition on deliveries: the callbacks of ordered calls to these numbers that never began."""
+    hooks = select(Webhook.id).where(Webhook.project_id == project_id, Webhook.kind == CALLBACK)
+    orders = select(OrderedCall.id).where(
+        OrderedCall.project_id == project_id, one_of(OrderedCall.mobile_number, numbers)
+    )
+    return and_(Delivery.webhook_id.in_(hooks), Delivery.call_id.is_(None), Delivery.sequence_id.in_(orders))
 
 
 def remove_of_orders(session: Session, which: Sequence[ColumnElement[bool]]) -> None:

@@ -38,6 +38,7 @@ _QUIETLY = {"synchronize_session": False}
 
 
 _NO_VALUES = say("The content of its call was removed, so it cannot be sent with the current settings.")
+_NO_ANSWER = say("The answer that it goes on from was removed, so it cannot be sent with the current settings.")
 
 
 class CannotResendError(Exception):
@@ -232,13 +233,13 @@ class _Again:
 
     def _render(self, row: Delivery, webhook: LiveWebhook) -> Request | NotSent:
         values = values_of_stored(self._context, self._session, row, webhook.name, self._lookups, self._now)
-        if values is None and self._is_removed(row):
-            return NotSent("render_error", _NO_VALUES)
         if values is None:
-            return NotSent("render_error", "Its call was deleted from the history, so it can only be sent as it was.")
+            return NotSent("render_error", self._why_without_values(row))
         project = values.project
         return webhook.render(DeliveryValues(values, row.id, row.attempts + 1), project.zone, project.country)
 
-    def _is_removed(self, row: Delivery) -> bool:
+    def _why_without_values(self, row: Delivery) -> str:
         event = self._session.get(StageEvent, row.stage_event_id) if row.stage_event_id else None
-        return bool(event and event.content_removed_on)
+        if event is None:
+            return "Its call was deleted from the history, so it can only be sent as it was."
+        return _NO_VALUES if event.content_removed_on else _NO_ANSWER

@@ -24,8 +24,8 @@ from pbxhub.webhooks.params import from_json
 def values_of_stored(
     context: DeliveryContext, session: Session, row: Delivery, name: str, lookups: Lookups, now: datetime
 ) -> StageValues | None:
-    """name: of its webhook. None if the stage or its call was deleted from the history, or its
-    content was removed."""
+    """name: of its webhook. None if the stage or its call was deleted from the history, or its content was removed,
+    or that of the answer it goes on from."""
     event = session.get(StageEvent, row.stage_event_id) if row.stage_event_id else None
     call = read_call(session, row.call_id) if row.call_id else no_call(row.project_id)
     if event is None or event.content_removed_on or call is None:
@@ -33,7 +33,10 @@ def values_of_stored(
     project = context.webhook_cache.fetch(session, {row.project_id})[row.project_id]
     known = from_json(event.data)
     if row.kind == CHAINED:
-        known |= answer_before(session, call, event.id, name)
+        answer = answer_before(session, call, event.id, name)
+        if answer is None:
+            return None
+        known |= answer
     return StageValues(known, project, call, event.stage, event.id, lookups, context.links, now)
 
 
@@ -43,17 +46,20 @@ def with_saved(answer: Mapping[str, Value], call: CallNow) -> Mapping[str, Value
     return {**answer, "webhook.saved": {**own, **(call.answers.get("webhook.saved") or {})}}
 
 
-def answer_before(session: Session, call: CallNow, stage_event_id: UUID, name: str) -> Mapping[str, Value]:
-    """The last answer at this stage to the webhook that has `name` as its next one; {} if there is none."""
+def answer_before(session: Session, call: CallNow, stage_event_id: UUID, name: str) -> Mapping[str, Value] | None:
+    """The last answer at this stage to the webhook that has `name` as its next one; {} if there is none, None if its
+    content was removed."""
     rows = session.execute(
-        select(Attempt, Webhook)
+        select(Attempt, Webhook, Delivery.content_removed_on)
         .join(Delivery, Delivery.id == Attempt.delivery_id)
         .join(Webhook, Webhook.id == Delivery.webhook_id)
         .where(Delivery.stage_event_id == stage_event_id, Attempt.finished_on.is_not(None))
         .order_by(Attempt.finished_on.desc())
     )
-    for attempt, webhook in rows:
+    for attempt, webhook, removed_on in rows:
         if name in (webhook.spec.on_success, webhook.spec.on_failure):
+            if removed_on:
+                return None
             return with_saved(read(webhook.spec, _answer_of(attempt)).values, call)
     return {}
 

@@ -47,11 +47,14 @@ def remove(project_id: int) -> ResponseReturnValue:
     removed = remove_content(hub().database, access, which)
     done = _("The content is gone. Deliveries: %(n)s, calls: %(calls)s.", n=removed.deliveries, calls=removed.calls)
     flash(done)
-    if removed.left:
+    if removed.orders or removed.attributes:
         flash(
-            _("Still to be sent, or of a call that is going on, and so left as they are: %(n)s.", n=removed.left),
-            "error",
+            _("Ordered calls that never began: %(n)s, attributes: %(sets)s.", n=removed.orders, sets=removed.attributes)
         )
+    if removed.left or removed.calls_left:
+        still = _("Still to be sent, or of a call that is going on, and so left as they are: %(n)s.", n=removed.left)
+        calls = _("Calls that are left as they are: %(n)s.", n=removed.calls_left)
+        flash(f"{still} {calls}", "error")
     return redirect(_back(project_id, which))
 
 

@@ -5,6 +5,7 @@ from uuid import UUID
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
+from pbxhub.account.content_removal import has_content
 from pbxhub.account.deliveries import attempts_of, calls_of, count_newer, delivery_of, sent_since, webhook_names
 from pbxhub.account.delivery_details import details_of
 from pbxhub.account.names import names_of
@@ -25,7 +26,7 @@ def index(project_id: int) -> ResponseReturnValue:
     with reading() as session:
         access = enter(session, project_id)
         wanted = DeliveryFilter.of_request(access)
-        page = wanted.page(session, project_id)
+        page, number = wanted.page(session, project_id), wanted.given.get("number", "")
         return render_template(
             "deliveries/index.html",
             page=page,
@@ -34,6 +35,7 @@ def index(project_id: int) -> ResponseReturnValue:
             sending=sent_since(session, [row.delivery for row in page.rows], access.now),
             webhooks=webhook_names(session, access),
             choosing=access.may("content.remove"),
+            removable=access.may("content.remove") and number != "" and has_content(session, access, number),
             saved=saved_filters(session, access, "deliveries"),
         )
 
