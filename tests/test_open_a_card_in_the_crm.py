@@ -75,10 +75,18 @@ def test_two_calls_of_one_number_at_once_get_a_card_each(database: Database) -> 
 def test_a_call_that_was_begun_in_bitrix24_has_the_card_of_its_click(database: Database) -> None:
     crm = Bitrix24()
     crm.cards.append(Card("externalCall.click", "11", "of the click", {"11"}))
-    requests = drive(database, "bitrix24-telephony", crm, "out_answered", {"CALL_ID": "externalCall.click"})
+    requests = drive(database, "bitrix24-telephony", crm, "out_answered", {"BITRIX_CALL_ID": "externalCall.click"})
     check(crm, "bitrix24-telephony-out_clicked", requests)
     (card,) = crm.cards
     assert (card.finished["USER_ID"], card.finished["STATUS_CODE"]) == ("11", "200")
+
+
+def test_a_call_that_a_program_ordered_with_a_call_id_of_its_own_has_a_card(database: Database) -> None:
+    crm = Bitrix24()
+    drive(database, "bitrix24-telephony", crm, "out_answered", {"CALL_ID": "erp-17"})
+    assert crm.wrong == []
+    (card,) = crm.cards
+    assert card.finished["STATUS_CODE"] == "200"
 
 
 SYSTEMS: dict[str, type[Crm]] = {

@@ -79,6 +79,8 @@ def _bitrix24(key: str, body: Mapping[str, Any]) -> CrmRequest:
     data, auth = _inside(body, "data"), _inside(body, "auth")
     kind: Any = _BITRIX_EVENTS.get(_text(body, "event").upper(), "other")
     kept = {name: _text(data, name) for name in _KEPT if _text(data, name)}
+    if "CALL_ID" in kept:  # a program's order may have a CALL_ID of its own; the ready-made set goes by this name
+        kept["BITRIX_CALL_ID"] = kept["CALL_ID"]
     return CrmRequest(
         "bitrix24", kind, key, _number(data, "PHONE_NUMBER"), _text(data, "USER_ID"),
         token=_text(auth, "application_token"), custom=kept,

@@ -15,6 +15,7 @@ from pbxhub.steering.dialplan_text import MEMBER, NAME, is_quoted
 from pbxhub.store.accounts import lock_project
 from pbxhub.store.ids import new_id
 from pbxhub.store.queue_pauses import WAITING, QueuePause
+from pbxhub.store.session import common_time
 from pbxhub.translatable import say
 
 MOST_WAITING = 100  # of a project
@@ -43,7 +44,8 @@ def pause_member(session: Session, access: Access, wanted: MemberPause) -> Queue
         raise BusyError(say("%(n)s pauses of this project wait for their PBX.", n=MOST_WAITING), 5)
     order = QueuePause(
         id=new_id(), project_id=access.project.id, pbx_id=pbx.id, member=wanted.member, queue=wanted.queue,
-        paused=wanted.paused, reason=wanted.reason, status=WAITING, message="", created_on=access.now,
+        paused=wanted.paused, reason=wanted.reason, status=WAITING, message="",
+        created_on=common_time(session, access.now),
     )  # fmt: skip
     register_pause(access.hub.context, session, order)
     action: Action = "queue member paused" if wanted.paused else "queue member unpaused"
@@ -64,6 +66,6 @@ def _refusals(wanted: MemberPause) -> Iterator[Refusal]:
         yield Refusal("member", say("This is not a queue member."), say("Write it as in the queue, like PJSIP/101."))
     if wanted.queue and not NAME.fullmatch(wanted.queue):
         yield Refusal("queue", say("This is not the name of a queue."), say("Use Latin letters, digits, -, . and _."))
-    if not wanted.reason.isprintable() or not is_quoted(wanted.reason):
-        wrong = say("The reason has a character with a meaning in the dialplan.")
-        yield Refusal("reason", wrong, say("Write it without , ; & @ $ and brackets."))
+    if found := next((each for each in wanted.reason if not each.isprintable() or not is_quoted(each)), ""):
+        wrong = say("The reason has %(character)s, which may have a meaning in the dialplan.", character=repr(found))
+        yield Refusal("reason", wrong, say("Write it without %(these)s and brackets.", these='% , ; & @ $ | " \\'))

@@ -18,6 +18,7 @@ from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.ordered_call_status import Placement, Turn, settle, take
 from pbxhub.delivery.outbox.queue_pause_status import PauseToSend, settle_pause, take_pauses
 from pbxhub.store.listeners import may_write
+from pbxhub.store.session import common_time
 
 _BEYOND = 10.0  # seconds the PBX may take beyond the ringing time to report the result
 Ask = Callable[[Action, float], Awaitable[AmiResponse]]
@@ -81,10 +82,10 @@ class Placing:
                     asking.create_task(self._pause(pause))
 
     def _take(self) -> tuple[Turn, tuple[PauseToSend, ...]]:
-        now = datetime.now(UTC)
         with self._context.database.write() as session:
             if not may_write(session, self._row.id, self._row.token):
                 return Turn(), ()
+            now = common_time(session, datetime.now(UTC))  # how old an order is must not depend on this host's clock
             return take(self._context, session, self._row.id, now), take_pauses(session, self._row.id, now)
 
     async def _place(self, placement: Placement) -> None:
@@ -135,7 +136,7 @@ class Placing:
 
     def _write_pause(self, order_id: UUID, success: bool, said: str) -> None:
         with self._context.database.write() as session:
-            settle_pause(session, order_id, success, said, datetime.now(UTC))
+            settle_pause(session, order_id, success, said, common_time(session, datetime.now(UTC)))
 
 
 def queue_pause(order: PauseToSend) -> Action:

@@ -22,6 +22,7 @@ MOST_STEPS = 20  # of one answer
 MOST_STEPS_OF_A_CALL = 50
 MOST_QUESTIONS = 10  # of one call
 _LARGEST = 64 * 1024
+_NOT_QUOTED = 'has a character with a meaning in the dialplan; do not use % , ; & @ $ | " \\ and brackets'
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -199,7 +200,7 @@ def _dial(fields: _Fields, rules: Rules) -> Action:
     timeout = fields.whole("timeout", 1, 3600 if given == ["queue"] else 600, 30)
     shown = fields.free("caller_name", 80, "")
     if not is_quoted(shown):
-        raise fields.refuse("caller_name", "has a character with a meaning in the dialplan; do not use , ; & @ $")
+        raise fields.refuse("caller_name", _NOT_QUOTED)
     if given == ["queue"]:
         return actions.EnterQueue(fields.text("queue", NAME, "the name of a queue"), timeout, shown)
     return actions.Dial(fields.number(given[0], rules), timeout, shown)
@@ -258,7 +259,7 @@ def _pause(fields: _Fields, paused: bool) -> Action:
     queue = fields.text("queue", NAME, "the name of a queue", "")
     reason = fields.free("reason", 80, "") if paused else ""
     if not is_quoted(reason):
-        raise fields.refuse("reason", "has a character with a meaning in the dialplan; do not use , ; & @ $")
+        raise fields.refuse("reason", _NOT_QUOTED)
     return actions.PauseMember(member, queue, paused, reason)
 
 

@@ -10,9 +10,9 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,79}")  # a context, a queue, o
 EXTENSION = re.compile(r"[0-9A-Za-z_-]{1,40}")
 SOUND = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]{0,79}(/[A-Za-z0-9_][A-Za-z0-9_\-]{0,79}){0,5}")
 MAILBOX = re.compile(r"[0-9]{1,20}(@[A-Za-z0-9_\-]{1,40})?")
-MEMBER = re.compile(
-    r"[A-Za-z][A-Za-z0-9]{1,15}/[A-Za-z0-9_.+\-]{1,60}(@[A-Za-z0-9_.\-]{1,60}(/n)?)?"
-)  # PJSIP/101, Local/101@x/n
+# PJSIP/101, Local/101@x/nj, DAHDI/g1/555, PJSIP/101/sip:101@192.0.2.4. Asterisk compares it with its members, whatever
+# it is, and dials nothing; without the characters of _QUOTED it is one argument in the dialplan.
+MEMBER = re.compile(r"[A-Za-z][A-Za-z0-9]{1,15}/[A-Za-z0-9_+*#][A-Za-z0-9_+*#.:/@\-]{0,140}")
 VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}")
 LONGEST_VALUE = 1500  # bytes of a channel variable
 _QUOTED = re.compile(r"[\x00-\x1f\x7f%,&@;$\"\\|()\[\]{}<>\u0085\u2028\u2029\ud800-\udfff]")

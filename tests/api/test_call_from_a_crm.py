@@ -76,8 +76,8 @@ def test_a_click_in_bitrix24_rings_the_phone_of_its_user(hub: Served, key: str, 
     (call,) = ordered(hub)
     assert answer.get_json() == {"result": {"id": str(call.id), "status": "registered"}}
     assert (call.mobile_number, call.agent_id) == (NUMBER, "101")
-    assert call.custom == {"crm": "bitrix24", "CALL_ID": "externalCall.1", "USER_ID": "12", "CRM_ENTITY_TYPE": "DEAL",
-                           "CRM_ENTITY_ID": "7"}  # fmt: skip
+    assert call.custom == {"crm": "bitrix24", "CALL_ID": "externalCall.1", "BITRIX_CALL_ID": "externalCall.1",
+                           "USER_ID": "12", "CRM_ENTITY_TYPE": "DEAL", "CRM_ENTITY_ID": "7"}  # fmt: skip
     with hub.database.read() as session:
         logged = session.scalars(select(AuditEntry).where(AuditEntry.action == "call ordered")).one()
     assert logged.who == "CRM, by the address for calls"

@@ -24,7 +24,7 @@ class QueuePause(Schema):
     reason = fields.String()
     status = fields.String(
         validate=validate.OneOf(["waiting", "paused", "unpaused", "not_found", "error"]),
-        **given("waiting: the PBX has not answered yet; not_found: it has no such member in this queue"),
+        **given("waiting: the PBX has not answered yet; not_found: it has no such member there"),
     )
     message = fields.String(**given("why it is not_found or error"))
     created_on = times()

@@ -20,6 +20,7 @@ from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.sending.outcomes import LOST, OUTCOMES
 from pbxhub.store.columns import AMONG, RAW_IDS, UtcDateTime, one_of
 from pbxhub.store.delivery_rows import Attempt, Delivery
+from pbxhub.store.session import common_time
 from pbxhub.webhooks.check import LONGEST_UPLOAD
 
 LEASE = timedelta(seconds=20)  # beyond the deadline of the request
@@ -73,8 +74,7 @@ class WrongLeases:
         now: of the only host (SQLite). On PostgreSQL the database's clock decides: a host that is behind would take
         every lease for a wrong one. moment: seconds of a clock that nobody sets (time.monotonic).
         """
-        if session.get_bind().dialect.name == "postgresql":
-            now = session.execute(select(func.clock_timestamp())).scalar_one()
+        now = common_time(session, now)
         too_long = select(Delivery).where(Delivery.claim_token.is_not(None), Delivery.due_at > now + LONGEST_LEASE)
         few = load_only(Delivery.id, Delivery.attempts, Delivery.due_at, Delivery.claim_token)
         seen: dict[tuple[UUID, UUID | None], float] = {}

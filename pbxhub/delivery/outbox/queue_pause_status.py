@@ -84,7 +84,8 @@ def settle_pause(session: Session, order_id: UUID, success: bool, said: str, now
     if success:
         _end(order, PAUSED if order.paused else UNPAUSED, "", now)
     elif said == "Interface not found":
-        _end(order, NOT_FOUND, "The PBX has no such member in this queue.", now)
+        where = "this queue" if order.queue else "any queue"
+        _end(order, NOT_FOUND, f"The PBX has no such member in {where}.", now)
     elif said == "Permission denied":
         _end(order, REFUSED, "The AMI user may not pause members; give it the rights of [pbxhub-calls].", now)
     else:
