@@ -58,8 +58,12 @@ def test_every_context_can_be_entered_by_a_call_and_returns(pbx: Asterisk, outsi
     caller = outside()
     caller.dial(f"hook{context.removeprefix('pbxhub-')}")
     caller.await_closed()
-    assert f"[s@{context}:1]" in pbx.last_lines(60)
-    assert re.search(rf"\[s@{context}:\d+\] Return", pbx.last_lines(60))
+    lines = pbx.last_lines(60)
+    assert f"[s@{context}:1]" in lines
+    if "No application 'VoiceMail'" in lines:  # Debian's package of 16 has none: Asterisk ends the call there
+        assert (pbx.version, context) == (16, "pbxhub-voicemail")
+    else:
+        assert re.search(rf"\[s@{context}:\d+\] Return", lines)
 
 
 def test_the_readme_shows_every_subroutine() -> None:

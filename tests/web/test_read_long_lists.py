@@ -55,7 +55,7 @@ def test_pages_follow_each_other_without_gaps_or_repetition(
     address = f"/projects/{people.project}/{path}"
     while address and len(seen) < 200:
         text = viewer.get(address).get_data(as_text=True)
-        seen += re.findall(r"\+3806700\d{5}", text)
+        seen += re.findall(r"\+3806700\d{5}(?=<)", text)  # as text: rows have it as a title, too
         following = re.search(r'hx-get="([^"]*before=[^"]*)"', text)
         address = following[1].replace("&amp;", "&") if following else ""
     assert seen == [f"+3806700{number:05}" for number in reversed(range(120))]
