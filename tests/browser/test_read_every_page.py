@@ -10,7 +10,10 @@ from tests.support.screenshots import PAGES, visit
 from tests.support.site import Site, sign_in
 
 _AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
-_RUN = """axe.run({resultTypes: ["violations"]}).then((found) => found.violations
+# colours that are still changing are nobody's: it waits for transitions that end
+_RUN = """Promise.all(document.getAnimations().filter((each) => isFinite(each.effect.getComputedTiming().endTime))
+  .map((each) => each.finished.catch(() => 0)))
+  .then(() => axe.run({resultTypes: ["violations"]})).then((found) => found.violations
   .map((one) => [one.id, ...one.nodes.slice(0, 3).map((node) => `${node.html.slice(0, 150)} ${node.any[0]?.message}`)])
 )"""
 # 35 KB of it are the CSS and htmx, which every page shares and a browser keeps
