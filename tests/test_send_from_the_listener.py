@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 from pbxhub.calls.stages import Stage
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import claim, due, publish
+from pbxhub.delivery.outbox.claim_choice import Room
 from pbxhub.delivery.outbox.claimed import Batch
-from pbxhub.delivery.outbox.fair_choice import Room
 from pbxhub.delivery.outbox.lost_attempts import LEASE
 from pbxhub.delivery.outbox.pausing import pause
 from pbxhub.delivery.wakeup import Wakeups

@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.audit_log import note
-from pbxhub.account.omitted import Omitted, why_not
 from pbxhub.account.refusals import ConflictError, Refusal
 from pbxhub.account.resending import FASTEST, refuse_many
+from pbxhub.account.why_unsent import Omitted, why_not
 from pbxhub.delivery.outbox import MOST_MISSING, Missing, count_missing, first_known, order_missing
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.resends import Resend

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.call_history import call_of
-from pbxhub.account.omitted import AllOmitted, omitted_by_all, send_after_all
 from pbxhub.account.refusals import ConflictError, NotFoundError
 from pbxhub.account.webhook_drafts import live_webhooks
+from pbxhub.account.why_unsent import AllOmitted, omitted_by_all, send_after_all
 from pbxhub.delivery.outbox import first_known
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent

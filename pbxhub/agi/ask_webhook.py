@@ -1,4 +1,5 @@
-"""Builds the request for a waiting call from the webhook's name, and the plan from the webhook's answer."""
+"""Builds the request for a waiting call from the webhook's name, and the plan from the webhook's answer: also when the
+answer is late, is missing or makes no sense."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,8 +22,9 @@ from pbxhub.delivery.stage_values import Lookups, StageValues
 from pbxhub.delivery.webhook_cache import LiveWebhook, ProjectWebhooks
 from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import TOKEN_REFUSED, describe
+from pbxhub.steering.actions import Dial
 from pbxhub.steering.answer import Plan, RefusedPlan
-from pbxhub.steering.number_rules import Rules
+from pbxhub.steering.number_rules import NUMBER, Rules
 from pbxhub.store.accounts import Number, Pbx
 from pbxhub.store.agi_tokens import AgiAddress
 from pbxhub.store.delivery_rows import NewDelivery
@@ -119,6 +121,14 @@ def understand(asked: Asked, answer: Answer) -> tuple[Reading, Plan | None]:
         sentence = f"{describe('steering_refused').sentence} {why.removesuffix('.')}."
         return read(spec, replace(answer, outcome="steering_refused", message=sentence), always_values=True), None
     return reading, plan
+
+
+def without_plan(asked: Asked) -> tuple[Dial, ...]:
+    """What becomes of the call when the answer is late, failed or cannot be carried out: the default route of the
+    webhook, or nothing, and the dialplan continues."""
+    default = asked.steering.default
+    assert not default or NUMBER.fullmatch(default)  # checked when it was saved
+    return (Dial(default, asked.steering.ring),) if default else ()
 
 
 def _unknown_call(session: Session, pbx: Pbx, caller: Caller, now: datetime) -> CallNow:

@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from pbxhub.agi.action_runner import ActionRunner, StepError
-from pbxhub.agi.ask_webhook import Asked, Caller, put_together, understand
+from pbxhub.agi.ask_webhook import Asked, Caller, put_together, understand, without_plan
 from pbxhub.agi.recorder import Record, Recorder
 from pbxhub.agi.sounds import ending_of, keep_sound
 from pbxhub.agi.wire import AgiCall, CommandError, HungUpError, Wire
@@ -23,10 +23,9 @@ from pbxhub.delivery.outbox.question import Step
 from pbxhub.sending.address_guard import NetworkGrant
 from pbxhub.sending.exchange import Answer, Outgoing
 from pbxhub.sending.sender import Sender
-from pbxhub.steering.actions import Action, AskWebhook, Dial, ReadDigits
+from pbxhub.steering.actions import Action, AskWebhook, ReadDigits
 from pbxhub.steering.answer import MOST_QUESTIONS, MOST_STEPS_OF_A_CALL
 from pbxhub.steering.dialplan_text import NAME, variable_text
-from pbxhub.steering.number_rules import NUMBER
 from pbxhub.store.agi_tokens import AgiAddress
 from pbxhub.vault import VaultError
 from pbxhub.webhooks.request import Request
@@ -105,16 +104,15 @@ class Conversation:
         answer = await self._ask(asked)
         await self._limit()
         reading, plan = understand(asked, answer)
+        actions = plan.actions if plan else without_plan(asked)
         self._known |= {name: value for name, value in reading.values.items() if value is not None}
-        default = asked.steering.default
-        actions: tuple[Action, ...] = plan.actions if plan else (_default(asked),) if default else ()
         steps = [Step(str(action)) for action in actions]
         record = Record(
             self._pbx_id, self._linkedid, asked, answer, reading, self._shared.context.clock(), int(plan is None), steps
         )
         self._shared.recorder.put(record)
         await self._tell(reading.values, record.line)
-        return await self._carry_out(actions, record, "" if plan is None else default, asked)
+        return await self._carry_out(actions, record, "" if plan is None else asked.steering.default, asked)
 
     async def _put_together(self, name: str) -> Asked | str:
         caller = Caller(self._address, self._linkedid, self._call, dict(self._known))
@@ -264,8 +262,3 @@ _ANSWER_VALUES = (
     "response_status_code", "response_status_type", "response_duration", "response_raw", "response_error",
     "error_reason", "error_sentence",
 )  # fmt: skip
-
-
-def _default(asked: Asked) -> Dial:
-    assert NUMBER.fullmatch(asked.steering.default)  # checked when it was saved
-    return Dial(asked.steering.default, asked.steering.ring)

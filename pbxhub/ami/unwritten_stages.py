@@ -1,5 +1,6 @@
-"""Keeps in a file what a stopping listener could not write to the database; the next start writes it, even if another
-listener has the PBX by then.
+"""What becomes of stages that cannot be written to the database. While the hub runs, they wait in memory, in order
+(publisher.py). When it stops, they are kept here in a file; the next start writes them, even if another listener has
+the PBX by then.
 
 The file has one JSON line per report, in the order of their events, then one line with the notes on the calls in
 progress and the token of the lease. Publishing a report that is in the database already changes nothing.

@@ -1,11 +1,11 @@
 """Dials and their ends: rings, diversions (302), redirects, and calls that go out."""
 
 from pbxhub.calls.ami_events import DialBegin, DialEnd
+from pbxhub.calls.answered_legs import answer, talk_again
 from pbxhub.calls.arrivals import arrive_by_dialling
 from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.phone_numbers import dialled_number
-from pbxhub.calls.pickups import answer, talk_again
 from pbxhub.calls.ringing import leave_inside, ring_inside
 from pbxhub.calls.sending_on import forward, next_hop, ring
 from pbxhub.calls.state import Channel, SentOn, StageKey, TrackedCall

@@ -8,17 +8,18 @@ channels of a call, stages of a call, and ended calls that are remembered. No li
 of 300 phones behind Local channels has 900.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from itertools import islice
 
 from pbxhub.calls.ami_events import Party
 from pbxhub.calls.bridges import Bridges
+from pbxhub.calls.directions import RANK, UNSETTLED
 from pbxhub.calls.dispositions import disposition, leg_outcome
 from pbxhub.calls.extensions import Extensions, endpoint_of
 from pbxhub.calls.incoming_contexts import IncomingContexts
 from pbxhub.calls.phone_numbers import dialled_number
 from pbxhub.calls.snapshot import dump, published_key
-from pbxhub.calls.stages import JSON, OPTIONAL_STAGES, CallReport, Direction, Stage, Value
+from pbxhub.calls.stages import JSON, OPTIONAL_STAGES, CallReport, Stage, Value
 from pbxhub.calls.state import Channel, EndReason, StageKey, TrackedCall
 from pbxhub.calls.values import moment, values_of
 
@@ -30,8 +31,6 @@ MOST_GONE = 5000
 MOST_TRUNKS = 1000
 
 _OPTIONAL = frozenset(OPTIONAL_STAGES)
-_RANK: Mapping[Direction | None, int] = {"incoming": 2, "outgoing": 1, "internal": 0, None: 0}
-"""When two calls merge, the one with the higher rank continues. 0: the call has no stages."""
 
 
 class LiveCalls:
@@ -202,11 +201,11 @@ class LiveCalls:
         """
         if one.agent or other.agent:
             return one
-        ranks = _RANK[one.direction], _RANK[other.direction]
+        ranks = RANK[one.direction], RANK[other.direction]
         if ranks[0] == ranks[1] and ranks[0] and _has_outside(one) == _has_outside(other):
             return one
         stays, goes = sorted(
-            (one, other), key=lambda call: (-_RANK[call.direction], not _has_outside(call), call.started)
+            (one, other), key=lambda call: (-RANK[call.direction], not _has_outside(call), call.started)
         )
         self._conclude(goes, time, "hangup")
         self._strike(goes)
@@ -260,13 +259,13 @@ class LiveCalls:
             return
         call.over = time
         if call.with_outside or (self.optional and call.rang_inside):
-            self.fire(call, f"{call.direction or 'internal'}.after", StageKey(), time)
+            self.fire(call, f"{call.direction or UNSETTLED}.after", StageKey(), time)
 
     def _conclude(self, call: TrackedCall, time: float, reason: EndReason) -> None:
         if call.phase != "over":
             call.end_reason = reason
         self.conclude(call, time)
-        if _RANK[call.direction]:
+        if RANK[call.direction]:
             self.touch(call)
 
     def end(self, call: TrackedCall, time: float, reason: EndReason) -> None:
@@ -332,7 +331,7 @@ def _report(call: TrackedCall, stages: list[Stage], over: bool) -> CallReport:
     answered_on = moment(call.answered) if call.answered else None
     ended_on, memory = (moment(call.over), {}) if over else (None, dump(call))
     return CallReport(  # in the order of its fields, because names would double the time
-        call.linkedid, call.direction or "internal", call.caller[:80], call.caller_name, call.dst[:80],
+        call.linkedid, call.direction or UNSETTLED, call.caller[:80], call.caller_name, call.dst[:80],
         (call.extension or call.rung)[:80], moment(call.started), answered_on, ended_on,
         disposition(call) if call.phase == "over" else "", of_call[-1] if of_call else values_of(call, call.seen),
         tuple(stages), memory,

@@ -1,4 +1,4 @@
-"""The phases of a call, as one table: nothing else changes the phase or the direction of a call.
+"""The phases of a call, as one table: nothing else changes the phase of a call.
 
 A handler reports what happened (a moment) with TrackedCall.move(). A moment without an entry for the current phase
 changes nothing, and the handler then does nothing either: an odd, late or repeated event does no harm.
@@ -6,8 +6,6 @@ changes nothing, and the handler then does nothing either: an odd, late or repea
 
 from collections.abc import Mapping
 from typing import Literal, get_args
-
-from pbxhub.calls.stages import Direction
 
 Phase = Literal["begun", "arrived", "ringing", "talking", "sent_on", "over"]
 Moment = Literal["arrives", "departs", "stays_inside", "rings", "is_answered", "is_sent_on", "is_over"]
@@ -46,6 +44,3 @@ TABLE: Mapping[Phase, Mapping[Moment, Phase]] = {
     # Enters: the last real Hangup, UserEvent PBXHubEvaluationStart, or the call was found gone.
     "over": {},
 }  # fmt: skip
-
-SETTLES: Mapping[Moment, Direction] = {"arrives": "incoming", "departs": "outgoing", "stays_inside": "internal"}
-"""The direction that a moment settles; once settled, it never changes."""

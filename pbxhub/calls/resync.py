@@ -13,12 +13,12 @@ from typing import Literal
 
 from pbxhub.calls.ami_events import Party, Status
 from pbxhub.calls.annotations import keep_variables
+from pbxhub.calls.answered_legs import pickup
 from pbxhub.calls.arrivals import arrive
 from pbxhub.calls.dialling import depart
 from pbxhub.calls.extensions import endpoint_of
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.phone_numbers import dialled_number, is_hidden
-from pbxhub.calls.pickups import pickup
 from pbxhub.calls.plumbing import is_plumbing
 from pbxhub.calls.ringing import stop_ringing, stop_waiting
 from pbxhub.calls.sending_on import next_hop, ring

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from pbxhub.calls.phases import SETTLES, TABLE, Moment, Phase
+from pbxhub.calls.directions import SETTLES
+from pbxhub.calls.phases import TABLE, Moment, Phase
 from pbxhub.calls.plumbing import is_plumbing
 from pbxhub.calls.stages import Direction
 

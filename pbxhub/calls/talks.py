@@ -10,9 +10,9 @@
 
 from pbxhub.calls.ami_events import Bridge
 from pbxhub.calls.annotations import keep_variables
+from pbxhub.calls.answered_legs import pickup, talk_again
 from pbxhub.calls.bridges import FOR_TWO, HOLDING
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.pickups import pickup, talk_again
 from pbxhub.calls.state import Channel, TrackedCall
 
 _AGENT = "agent_hold"

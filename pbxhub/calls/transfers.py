@@ -1,9 +1,9 @@
 """Blind and attended transfers, parking and retrieval, and call pickup (*8)."""
 
 from pbxhub.calls.ami_events import AttendedTransfer, BlindTransfer, ParkedCall, Party, Pickup, UnParkedCall
+from pbxhub.calls.answered_legs import pickup, pickup_unseen, talk_again
 from pbxhub.calls.consultations import Consultation, consultation_of
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.pickups import pickup, pickup_unseen, talk_again
 from pbxhub.calls.sending_on import forward, leave, next_hop, ring_early
 from pbxhub.calls.state import Channel, SentOn, TrackedCall
 from pbxhub.calls.talks import talkers

@@ -19,11 +19,11 @@ from typing import get_args
 from pbxhub.calls.ami_events import UserEvent
 from pbxhub.calls.ami_headers import clean, whole
 from pbxhub.calls.annotations import keep_variables
+from pbxhub.calls.answered_legs import pickup_unseen
 from pbxhub.calls.arrivals import arrive
 from pbxhub.calls.dispositions import OF_THE_DIALPLAN
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.phone_numbers import dialled_number
-from pbxhub.calls.pickups import pickup_unseen
 from pbxhub.calls.sending_on import forward, next_hop
 from pbxhub.calls.state import ForwardKind, SentOn, StageKey, TrackedCall
 

@@ -5,6 +5,7 @@ from functools import lru_cache
 from itertools import compress
 from operator import attrgetter
 
+from pbxhub.calls.directions import UNSETTLED
 from pbxhub.calls.dispositions import ANSWERED, disposition, leg_outcome
 from pbxhub.calls.stages import Value
 from pbxhub.calls.state import Channel, TrackedCall
@@ -42,7 +43,7 @@ def values_of(call: TrackedCall, time: float) -> dict[str, Value]:
     """Everything known of the call at this time; at its end also the outcome, the durations and the legs."""
     plain = _plain_values(call)
     values: dict[str, Value] = dict(compress(zip(_PLAIN, plain, strict=True), plain))
-    values["direction"] = call.direction or "internal"
+    values["direction"] = call.direction or UNSETTLED
     values["calldate"] = moment(call.started)
     if call.direction:
         values["call_type"] = _call_type(call)

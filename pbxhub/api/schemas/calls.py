@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from pbxhub.account.omitted import REASONS
+from pbxhub.account.why_unsent import REASONS
 from pbxhub.api.schemas.base import LARGEST_ID, Paging, given, text, times
 
 _SECONDS = validate.Range(0, 2**31 - 1)

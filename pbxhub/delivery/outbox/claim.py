@@ -1,6 +1,6 @@
 """Hands due deliveries to a worker: chosen fairly, leased by a token, each with its attempt written before it is sent.
 
-No row is read that is not due: find_due says which webhooks have a due delivery, fair_choice reads a few rows of each,
+No row is read that is not due: find_due says which webhooks have a due delivery, claim_choice reads a few rows of each,
 however many wait there, and ix_delivery_claimed holds only the deliveries in flight.
 
 The order of events, for one delivery:
@@ -27,9 +27,9 @@ from sqlalchemy.orm import Session
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.open_recordings import FETCH_SECONDS
 from pbxhub.delivery.outbox.cancel import cancel_pending
+from pbxhub.delivery.outbox.claim_choice import Room, choose
 from pbxhub.delivery.outbox.claimed import Batch, Claimed
 from pbxhub.delivery.outbox.due import Due, find_due
-from pbxhub.delivery.outbox.fair_choice import Room, choose
 from pbxhub.delivery.outbox.lost_attempts import LEASE, leave_lost
 from pbxhub.delivery.outbox.pace import set_paces
 from pbxhub.delivery.outbox.sequence import hold_on

@@ -26,9 +26,9 @@ from pbxhub.account.call_timeline import Timeline, timeline_of
 from pbxhub.account.deliveries import sent_since
 from pbxhub.account.filter_values import DIRECTIONS
 from pbxhub.account.names import choices, names_of
-from pbxhub.account.omitted import omitted, send_after_all
 from pbxhub.account.refusals import ConflictError
 from pbxhub.account.saved_filters import saved_filters
+from pbxhub.account.why_unsent import omitted, send_after_all
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.web.call_list_filter import DISPOSITIONS, calls_of_request

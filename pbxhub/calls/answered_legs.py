@@ -1,4 +1,4 @@
-"""A leg of a call is answered: the stages incoming.pickup and outgoing.pickup."""
+"""A leg of a call is answered, and from then on the call counts as answered: incoming.pickup and outgoing.pickup."""
 
 from dataclasses import replace
 
