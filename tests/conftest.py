@@ -6,9 +6,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
+import structlog
 from flask_security import core
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Connection, Engine, create_engine, event, text
@@ -33,6 +35,16 @@ def quick_hashes() -> None:
     core._default_config["PASSWORD_HASH_PASSLIB_OPTIONS"] = {
         "argon2__rounds": 1, "argon2__memory_cost": 8, "argon2__parallelism": 1,
     }  # fmt: skip
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loggers_that_can_be_heard() -> Iterator[None]:
+    """A command that is run in this process would keep the loggers it uses, and capture_logs would not hear them."""
+    configure = structlog.configure
+    with patch.object(
+        structlog, "configure", lambda **given: configure(**{**given, "cache_logger_on_first_use": False})
+    ):
+        yield
 
 
 @event.listens_for(Engine, "engine_connect")

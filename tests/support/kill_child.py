@@ -23,7 +23,7 @@ from pbxhub.delivery.context import open_context
 from pbxhub.delivery.worker import Worker
 from pbxhub.opening import OpenHub
 from pbxhub.sending.engine import Engine
-from pbxhub.services import guard
+from pbxhub.services import bound, guard
 from pbxhub.settings import read_settings
 from pbxhub.store.session import Database, open_database
 from pbxhub.vault import Vault
@@ -194,4 +194,11 @@ def working(hub: OpenHub) -> Iterator[None]:
     worker.stop()
 
 
-ROLES = {"listener": services.listening, "worker": working, "web": services.pages}
+@contextmanager
+def serving_pages(hub: OpenHub) -> Iterator[None]:
+    """The pages of `pbxhub web`, in one process."""
+    with services.pages(hub, bound(hub.settings.bind, hub.settings.port)):
+        yield
+
+
+ROLES = {"listener": services.listening, "worker": working, "web": serving_pages}

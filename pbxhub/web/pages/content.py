@@ -22,9 +22,9 @@ pages = Blueprint("content", __name__, url_prefix="/projects/<int:project_id>/co
 @pages.post("/preview")
 def preview(project_id: int) -> ResponseReturnValue:
     """Asks before anything is removed: how much it is, and that there is no way back."""
-    which = _which()
     with reading() as session:
         access = enter(session, project_id, "content.remove")
+        which = _which()
         call = call_of(session, access, which.call_id) if which.call_id else None
         try:
             if len(which.ids) == 1:
@@ -41,9 +41,9 @@ def preview(project_id: int) -> ResponseReturnValue:
 @pages.post("/remove")
 def remove(project_id: int) -> ResponseReturnValue:
     """Removes it. What is still to be sent stays, and is named."""
-    which = _which()
     with reading() as session:
         access = enter(session, project_id, "content.remove")
+    which = _which()
     removed = remove_content(hub().database, access, which)
     done = _("The content is gone. Deliveries: %(n)s, calls: %(calls)s.", n=removed.deliveries, calls=removed.calls)
     flash(done)
