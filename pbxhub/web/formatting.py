@@ -109,13 +109,16 @@ def moment_text(moment: datetime) -> str:
 
 
 def span(since: datetime, until: datetime) -> str:
-    """From when until when, until not included, in the zone they have: whole days, or hours of a day."""
+    """From when until when, until not included, in the zone they have: whole days, or with their hours."""
     last = until - timedelta(minutes=1)
     days = format_interval(since, last, "yMMMEd", tzinfo=since.tzinfo, locale=get_locale())
     if (since.time(), until.time()) == (time.min, time.min):
         return days
     day = format_skeleton("yMMMEd", since, tzinfo=since.tzinfo, locale=get_locale())
-    return f"{day}, {since:%H:%M}–{until:%H:%M}"
+    if last.date() - since.date() <= timedelta(days=1):
+        return f"{day}, {since:%H:%M}–{until:%H:%M}"
+    end = format_skeleton("yMMMEd", until, tzinfo=since.tzinfo, locale=get_locale())
+    return f"{day}, {since:%H:%M} – {end}, {until:%H:%M}"
 
 
 def clock_text(moment: datetime) -> str:

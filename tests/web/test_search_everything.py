@@ -114,6 +114,7 @@ def test_a_time_after_a_number_leads_to_the_calls_of_that_time(
     assert call.startswith("+380675298953 · Софія")
     assert [hit.endswith("· none") for hit in find(f"0675298953 {day - timedelta(days=3)}")] == [True]
     assert find(f"missed {day}")[0].startswith("Missed calls ")
+    assert " – " in find("0675298953 last 30 hours")[0]  # over midnight: both days are named
 
 
 def test_a_time_after_a_name_is_kept_in_the_link_to_the_calls_of_that_person(
