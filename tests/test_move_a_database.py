@@ -1,6 +1,5 @@
 """An operator moves a hub from one database to another, of either kind."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from tests.support import shop
 from tests.support.outbox_world import AFTER, BEFORE, NOON, OK, World, at, context_of, finish, report, take
-from tests.support.people import Browser
+from tests.support.people import Browser, without_the_moment
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -93,10 +92,7 @@ def test_the_pages_are_the_same_afterwards(database: Database, target: Database,
     here, there = signed_in(before), signed_in(pages(target))
 
     def shown(browser: Browser, path: str) -> list[str]:
-        """Without what is of the session, and of the moment at which the page was made; a mark is a sum of both."""
-        text = browser.get(path).get_data(as_text=True)
-        momentary = r'"I[jm][\w-]+\.[\w-]+\.[\w-]+"|value="[\dT:-]+\.\d+\+00:00"|data-mark="[^"]*"'
-        return re.sub(momentary, "", text).splitlines()
+        return without_the_moment(browser.get(path).get_data(as_text=True)).splitlines()
 
     for path in here.walk(f"/projects/{project}/dashboard"):
         if "/simulate" in path:

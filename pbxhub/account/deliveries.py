@@ -101,7 +101,9 @@ def sent_since(session: Session, deliveries: Iterable[Delivery], now: datetime) 
 def webhook_names(session: Session, access: Access) -> list[tuple[int, str]]:
     """The webhooks to choose from in a filter; deleted ones, too, while they have deliveries."""
     rows = session.execute(
-        select(Webhook.id, Webhook.name).where(Webhook.project_id == access.project.id).order_by(Webhook.position)
+        select(Webhook.id, Webhook.name)
+        .where(Webhook.project_id == access.project.id)
+        .order_by(Webhook.position, Webhook.id)
     )
     return [(row.id, row.name) for row in rows]
 

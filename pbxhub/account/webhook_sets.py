@@ -90,7 +90,9 @@ def bring_set_back(session: Session, access: Access, name: str) -> WebhookSet:
         raise NotFoundError
     ours = select(Webhook).where(Webhook.project_id == access.project.id, Webhook.kind == "event")
     deleted = ours.where(Webhook.set_name == name)
-    rows = session.scalars(deleted.where(Webhook.deleted_on > access.now - UNDONE).order_by(Webhook.position)).all()
+    rows = session.scalars(
+        deleted.where(Webhook.deleted_on > access.now - UNDONE).order_by(Webhook.position, Webhook.id)
+    ).all()
     last = max((row.deleted_on for row in rows if row.deleted_on), default=None)
     found = [row for row in rows if row.deleted_on == last]
     if not found:
