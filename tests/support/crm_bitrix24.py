@@ -1,5 +1,7 @@
 """Bitrix24: telephony.externalCall.*, as its documentation and its published module voximplant describe it."""
 
+import base64
+import json
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,7 +25,7 @@ class Card:
     external: str
     shown: set[str] = field(default_factory=set)
     finished: dict[str, str] = field(default_factory=dict)
-    recording: str = ""
+    recording: bytes = b""
 
 
 class Bitrix24Leads(Crm):
@@ -83,7 +85,7 @@ class Bitrix24(Crm):
         }.get(name)
         if act is None:
             return as_json(404, {"error": "ERROR_METHOD_NOT_FOUND", "error_description": "Method not found!"})
-        return act(form(request))
+        return act(json.loads(request.body) if request.body.startswith(b"{") else form(request))
 
     def _register(self, given: dict[str, str]) -> Reply:
         if not given.get("USER_ID") and not given.get("USER_PHONE_INNER"):
@@ -144,12 +146,19 @@ class Bitrix24(Crm):
         card = next((one for one in self.cards if one.id == given.get("CALL_ID") and one.finished), None)
         if card is None:
             return _refused("Call is not found in the statistic table. Looks like it is not finished yet.", "")
-        if not given.get("RECORD_URL") and not given.get("FILENAME"):
+        if given.get("RECORD_URL"):
+            self.wrong.append("RECORD_URL is tried once, and only a hub on the internet can be reached")
+        if not given.get("FILENAME"):
             return _refused("Required parameters are not set", "")
-        if not given.get("FILENAME", "").endswith((".wav", ".mp3")):
+        if "FILE_CONTENT" not in given:
+            return _result({"uploadUrl": "https://p.bitrix24.com/rest/upload.json", "fieldName": "file"})
+        if not given["FILENAME"].endswith((".wav", ".mp3")):
             return _refused("Wrong file extension. Only wav and mp3 are allowed")
-        card.recording = given.get("RECORD_URL", "")
-        return _result({"FILE_ID": 9079})
+        try:
+            card.recording = base64.b64decode(given["FILE_CONTENT"], validate=True)
+        except ValueError:
+            return _refused("File content is not properly encoded. Base64 encoding is expected.")
+        return _result({"FILE_ID": 9079}) if card.recording else _refused("File content is empty.")
 
     def _live(self, given: dict[str, str]) -> Card | None:
         return next((one for one in self.cards if one.id == given.get("CALL_ID") and not one.finished), None)

@@ -1,20 +1,24 @@
 """Drives a ready-made integration with recorded calls: tracker, publish, worker, real HTTP, CRM."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pbxhub.calls.replay import read
 from pbxhub.calls.stages import OPTIONAL_STAGES
 from pbxhub.calls.tracker import Tracker
 from pbxhub.delivery.context import utc_now
+from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox import publish
-from pbxhub.store.accounts import Employee
+from pbxhub.store.accounts import COMMON_FOLDER, Employee, Pbx
 from pbxhub.store.api import Attributes
 from pbxhub.store.connections import connection_named
-from pbxhub.store.delivery_rows import PENDING, WAITING, Delivery
+from pbxhub.store.delivery_rows import FAILED, PENDING, WAITING, Delivery
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Received, Receiver
@@ -40,17 +44,31 @@ EMPLOYEES = {"101": "11", "102": "12", "103": "13"}
 """Extension -> the user's id in the CRM."""
 
 
+SOUND = b"RIFF\x04\0\0\0WAVE"
+"""The recording of a call."""
+
+
 def drive(
     database: Database, item_id: str, crm: Crm, name: str, clicked: Mapping[str, str] | None = None
 ) -> list[Received]:
-    """Plays a recorded call of tests/traces, stage after delivered stage; the requests in their order. clicked: what
-    the CRM has sent with its order of this call."""
+    """Plays a recorded call of tests/traces, stage after delivered stage; the requests in their order. hidden_NAME: the
+    call NAME, whose caller hides the number. clicked: what the CRM has sent with its order of this call."""
     world = World(database)
-    with Receiver(crm) as receiver:
+    with Receiver(crm) as receiver, TemporaryDirectory() as spool:
+        _keep_recordings(world, Path(spool))
         _add(world, item_id, f"http://127.0.0.1:{receiver.port}")
-        with working(database, receiver):
-            _play(world, name, clicked)
+        with working(database, receiver, links=Links(VAULT, "https://pbx.example.com", Path(spool))):
+            _play(world, name, clicked, Path(spool))
+        assert [row.outcome for row in world.deliveries(Delivery.state == FAILED)] == []
         return list(receiver.requests)
+
+
+def _keep_recordings(world: World, spool: Path) -> None:
+    with world.database.write() as session:
+        session.get_one(Pbx, world.pbx_id).recordings = COMMON_FOLDER
+    file = spool / "call.wav"
+    file.write_bytes(SOUND)
+    os.utime(file, (0, 0))  # nobody writes to it any more
 
 
 def shown(requests: Iterable[Received]) -> str:
@@ -92,9 +110,11 @@ def _sent_to(spec: WebhookSpec, origin: str) -> WebhookSpec:
     return replace(spec, request=replace(spec.request, url=_ORIGIN.sub(origin, spec.request.url, count=1)))
 
 
-def _play(world: World, name: str, clicked: Mapping[str, str] | None) -> None:
+def _play(world: World, name: str, clicked: Mapping[str, str] | None, spool: Path) -> None:
     tracker = Tracker(optional=OPTIONAL_STAGES)
-    lines: Iterable[str] = _with_file(scenarios("22")[name])
+    lines: Iterable[str] = _with_file(scenarios("22")[name.removeprefix("hidden_")], spool)
+    if name.startswith("hidden_"):
+        lines = [line.replace(CALLER, "anonymous") for line in lines]
     if clicked is not None:
         lines = _as_ordered(lines, order(world, callback_url="", custom={"crm": "bitrix24", **clicked}).channel_id)
     for message in read(lines):
@@ -112,13 +132,13 @@ def _as_ordered(lines: Iterable[str], channel_id: str) -> Iterator[str]:
         yield line.replace(first, channel_id) if line.rstrip().endswith(f": {first}") else line
 
 
-def _with_file(lines: Iterable[str]) -> Iterator[str]:
+def _with_file(lines: Iterable[str], spool: Path) -> Iterator[str]:
     """The traces have no channel variables: here the end of a recorded call says which file it has."""
     is_recorded = any(line.startswith("Event: MixMonitorStart") for line in lines)
     for line in lines:
         yield line
         if is_recorded and line.startswith("Event: Hangup"):
-            yield "ChanVariable: MIXMONITOR_FILENAME=/var/spool/asterisk/monitor/call.wav\r\n"
+            yield f"ChanVariable: MIXMONITOR_FILENAME={spool}/call.wav\r\n"
 
 
 def _shown(request: Received) -> str:

@@ -62,8 +62,9 @@ class HubSpot(Contacts):
     def _ringing(self, given: dict[str, Any]) -> Reply:
         if missing := lacks(given, "externalCallId", "fromNumber", "toNumber", "userId", "callStartedTimestamp"):
             return _hubspot(400, f"Required properties were missing: {missing}", "VALIDATION_ERROR")
-        if not re.fullmatch(r"\+[1-9]\d{6,14}", str(given["fromNumber"].get("e164Number"))):
-            return _hubspot(400, "fromNumber is not in E.164", "VALIDATION_ERROR")
+        for name in ("fromNumber", "toNumber"):
+            if not re.fullmatch(r"\+[1-9]\d{6,14}", str(given[name].get("e164Number"))):
+                return _hubspot(400, f"{name} is not in E.164", "VALIDATION_ERROR")
         if not all(isinstance(given[name], int) for name in ("userId", "callStartedTimestamp")):
             return _hubspot(400, "userId and callStartedTimestamp are numbers", "VALIDATION_ERROR")
         return as_json(200, {"engagementId": 1, "isFinalized": False})

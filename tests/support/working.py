@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.metrics import WorkerMetrics
@@ -18,10 +19,11 @@ from tests.support.outbox_world import World, context_of
 @contextmanager
 def working(
     database: Database, *receivers: Receiver | zoo.Cage, metrics: WorkerMetrics | None = None,
-    clock: Callable[[], datetime] = utc_now,
+    clock: Callable[[], datetime] = utc_now, **changes: Any,
 ) -> Iterator[Worker]:  # fmt: skip
+    """changes: of the context."""
     allowed = frozenset().union(*(endpoints("127.0.0.1", receiver.port) for receiver in receivers))
-    worker = Worker(context_of(database, clock=clock), Engine(AddressGuard(allowed_endpoints=allowed)), metrics=metrics)
+    worker = Worker(context_of(database, clock=clock, **changes), Engine(AddressGuard(allowed_endpoints=allowed)), metrics=metrics)
     worker.start()
     try:
         yield worker
