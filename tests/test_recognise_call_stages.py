@@ -81,6 +81,7 @@ def test_the_end_of_an_answered_call_tells_its_times_and_who_hung_up(version: st
     assert (after["is_answered"], after["is_missed"], after["trunk"]) == (True, False, "trunk")
     (leg,) = after["legs"]
     assert (leg["extension"], leg["status"], leg["answer"]) == ("101", "ANSWERED", after["answer_time"])
+    assert leg["ring"] == after["ring_time"] == int((answer - datetime.fromisoformat(leg["start"])).total_seconds())
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -98,7 +99,8 @@ def test_hold_is_counted_and_timed(version: str) -> None:
 def test_a_queue_call_tells_the_queue_and_how_long_it_waited(version: str) -> None:
     after = last(version, "queue_second_answers")
     assert (after["queue"], after["queue_wait"], after["waittime"], after["ring_time"]) == ("support", 3, 3, 0)
-    assert [(leg["number"], leg["status"]) for leg in after["legs"]] == [("101", "NO ANSWER"), ("102", "ANSWERED")]
+    rang = [(leg["number"], leg["ring"], leg["status"]) for leg in after["legs"]]
+    assert rang == [("101", 2, "NO ANSWER"), ("102", 0, "ANSWERED")]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

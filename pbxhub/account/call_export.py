@@ -16,14 +16,16 @@ from pbxhub.store.session import Database
 _SHOWN = ("linkedid", "direction", "caller", "caller_name", "dst", "extension")
 _OUTCOME = ("disposition", "wait", "talk", "recorded")
 _TIMES = ("started_on", "answered_on", "ended_on")
-CALL_COLUMNS = ("id", *_SHOWN, "employee", *_TIMES, *_OUTCOME)
+CALL_COLUMNS = ("id", *_SHOWN, "employee", *_TIMES, *_OUTCOME, "rang")
 _GROUP = 1000
-_READ = [getattr(Call, name) for name in ("id", *_SHOWN, *_TIMES, *_OUTCOME)]
+_READ = [*(getattr(Call, name) for name in ("id", *_SHOWN, *_TIMES, *_OUTCOME)), Call.data["legs"].label("rang")]
+_OF_LEG = ("number", "ring", "status")
 
 
 def exported_calls(database: Database, access: Access, wanted: CallFilter) -> Iterator[dict[str, Any]]:
-    """The calls that are over, newest first, by CALL_COLUMNS. Each group of them is a short transaction of its own, so
-    that a slow download holds nothing."""
+    """The calls that are over, newest first, by CALL_COLUMNS. rang: each phone or number that was dialled, the seconds
+    it rang (None: not known), and how that ended. Each group of calls is a short transaction of its own, so that a slow
+    download holds nothing."""
     before: Place | None = None
     while True:
         with database.read() as session:
@@ -38,7 +40,8 @@ def exported_calls(database: Database, access: Access, wanted: CallFilter) -> It
 
 def _written(row: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     times = {name: _time(row[name]) for name in _TIMES}
-    known = {**row, "id": str(row["id"]), "employee": names.get(row["extension"], ""), **times}
+    rang = [{name: leg.get(name) for name in _OF_LEG} for leg in row["rang"] or ()]
+    known = {**row, "id": str(row["id"]), "employee": names.get(row["extension"], ""), **times, "rang": rang}
     return {name: known[name] for name in CALL_COLUMNS}
 
 

@@ -28,7 +28,14 @@ def text_of(kind: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]
 def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     yield "\ufeff" + _csv_line(columns)
     for row in rows:
-        yield _csv_line([harmless(value) for value in row.values()])
+        yield _csv_line([harmless(_cell(value)) for value in row.values()])
+
+
+def _cell(value: Any) -> Any:
+    """A list of objects as a text: 101 12 NO ANSWER; 102 4 ANSWERED."""
+    if not isinstance(value, list):
+        return value
+    return "; ".join(" ".join(str(part) for part in item.values() if part is not None) for item in value)
 
 
 def _csv_line(values: Iterable[Any]) -> str:

@@ -154,12 +154,14 @@ def _examples(stage: str, moment: datetime) -> dict[str, Value]:
 def _leg(reported: Mapping[str, Value], moment: datetime) -> Value:
     """The one leg of a made-up call."""
     answer, extension = reported.get("answer_time"), reported.get("extension") or "101"
+    start, until = moment - timedelta(seconds=55), answer if isinstance(answer, datetime) else moment
     return {
         "number": extension,
         "extension": extension,
-        "start": moment - timedelta(seconds=55),
+        "start": start,
         "answer": answer,
         "end": moment,
+        "ring": int((until - start).total_seconds()),
         "status": "ANSWERED" if answer else "NO ANSWER",
     }
 

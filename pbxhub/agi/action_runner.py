@@ -132,11 +132,24 @@ async def _music(runner: ActionRunner, action: actions.Music) -> str:
 
 
 async def _voicemail(runner: ActionRunner, action: actions.Voicemail) -> str:
-    await runner.wire.command("SET VARIABLE", "VMSTATUS", "")
-    await runner.execute("VoiceMail", f"{action.mailbox},u")
-    status = await runner.wire.get("VMSTATUS")
-    if status == "FAILED" or not status:
-        raise StepError(f"this PBX has no mailbox {action.mailbox}")
+    """The dialplan reports the message (asterisk-conf/marks.conf), also when the caller hangs up, which ends AGI. What
+    it reports twice is one stage."""
+    wire = runner.wire
+    for name in ("VMSTATUS", "VM_MESSAGEFILE"):
+        await wire.command("SET VARIABLE", name, "")
+    told = await wire.get("DIALPLAN_EXISTS(pbxhub-voicemail,left,1)") == "1"
+    if told:
+        await wire.command("SET VARIABLE", "CHANNEL(hangup_handler_push)", "pbxhub-voicemail,left,1")
+    try:
+        await runner.execute("VoiceMail", f"{action.mailbox},u")
+        status = await wire.get("VMSTATUS")
+        if status == "FAILED" or not status:
+            raise StepError(f"this PBX has no mailbox {action.mailbox}")
+        if told:
+            await wire.command("GOSUB", "pbxhub-voicemail", "left", "1")
+    finally:
+        if told and not wire.over:
+            await wire.command("SET VARIABLE", "CHANNEL(hangup_handler_pop)", "")
     runner.over = True
     return status
 

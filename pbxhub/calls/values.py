@@ -121,6 +121,12 @@ def talk_time(call: TrackedCall) -> float:
     return max(0.0, min(ends) - call.answered)
 
 
+def _ring(leg: Channel) -> int | None:
+    """Seconds from the dial to the answer, or until the phone was given up; None while it rings."""
+    until = leg.answered or leg.ended
+    return int(max(0.0, until - leg.started)) if until else None
+
+
 def _leg(leg: Channel) -> Value:
     status = leg_outcome(leg)
     return {
@@ -129,5 +135,6 @@ def _leg(leg: Channel) -> Value:
         "start": moment(leg.started),
         "answer": moment(leg.answered) if status == ANSWERED else None,
         "end": moment(leg.ended) if leg.ended else None,
+        "ring": _ring(leg),
         "status": status,
     }

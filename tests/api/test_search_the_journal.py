@@ -60,13 +60,19 @@ def test_the_list_and_both_files_have_the_calls_of_a_filter(hub: Served) -> None
 
 def test_a_file_has_names_and_times_and_no_formula(hub: Served) -> None:
     make_calls(hub.database, hub.project_id, hub.pbx_id)
+    rang = [{"number": "101", "ring": 12, "status": "NO ANSWER"}, {"number": "102", "ring": None, "status": "FAILED"}]
+    legs = [{**one, "extension": one["number"], "end": None} for one in rang]
+    with hub.database.write() as session:
+        session.execute(update(Call).where(Call.linkedid == "1.2").values(data={"legs": legs}))
     answer = as_file(hub, "csv", {"disposition": "NO ANSWER"})
     assert answer.headers["Content-Disposition"] == 'attachment; filename="calls.csv"'
     (row,) = csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig")))
     assert row["caller_name"] == f"'{RUN}"
-    shown = {"employee": "Anna", "extension": "101", "wait": "20", "started_on": "2026-07-10T10:00:00+00:00"}
+    shown = {"employee": "Anna", "extension": "101", "wait": "20", "started_on": "2026-07-10T10:00:00+00:00",
+             "rang": "101 12 NO ANSWER; 102 FAILED"}  # fmt: skip
     assert {name: row[name] for name in shown} == shown
-    assert as_file(hub, "jsonl", {"disposition": "NO ANSWER"}).json()["caller_name"] == RUN
+    line = as_file(hub, "jsonl", {"disposition": "NO ANSWER"}).json()
+    assert (line["caller_name"], line["rang"]) == (RUN, rang)
     assert as_file(hub, "jsonl", {}, hub.key("read", project_id=hub.other_id)).text == ""
 
 

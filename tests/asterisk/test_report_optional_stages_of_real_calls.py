@@ -11,7 +11,7 @@ from pbxhub.testing.hub.hub_process import Hub
 from pbxhub.testing.pbx.asterisk import Asterisk
 from pbxhub.testing.phones.softphone import Agent
 from pbxhub.testing.phones.tones import Tone
-from pbxhub.testing.receivers.mock_answers import text_response
+from pbxhub.testing.receivers.mock_answers import json_response, text_response
 from pbxhub.testing.receivers.mock_server import MockServer, regex
 from pbxhub.testing.waiting import await_until
 
@@ -19,6 +19,11 @@ pytestmark = pytest.mark.asterisk
 WANTED = ("incoming.unring", "incoming.abandoned", "call.hold", "call.unhold", "call.voicemail", "internal.before",
           "internal.pickup", "internal.after")  # fmt: skip
 BODY = {"caller": "<<caller>>", "extension": "<<extension>>", "queue": "<<queue>>", "how": "<<ring_status>>"}
+
+
+def recorded(spool: Path) -> dict[Path, int]:
+    """The messages in all mailboxes, with their size in bytes."""
+    return {path: path.stat().st_size for path in (spool / "voicemail").rglob("*.wav")}
 
 
 def test_each_moment_arrives_once_where_a_webhook_waits_for_it(
@@ -64,8 +69,9 @@ def test_each_moment_arrives_once_where_a_webhook_waits_for_it(
         arrived("internal.before", "internal.pickup", "internal.after")
 
 
+@pytest.mark.parametrize("sent_by", ["the dialplan", "an answer"])
 def test_a_message_left_in_voicemail_arrives_with_its_sound(
-    pbx: Asterisk, outside: Callable[..., Agent], tmp_path: Path
+    pbx: Asterisk, outside: Callable[..., Agent], tmp_path: Path, sent_by: str
 ) -> None:
     if not (pbx.installation.modules / "app_voicemail.so").exists():
         pytest.skip("this Asterisk has no app_voicemail")
@@ -75,16 +81,19 @@ def test_a_message_left_in_voicemail_arrives_with_its_sound(
         hub.start()
         sent = {"sound": "<<recording_base64>>", "link": "<<recording>>"}
         hub.webhook("call.voicemail", f"{receiver.url}/left", parameters=sent)
-        hub.listen_to(pbx)
-        caller.dial("5550129")
+        answer = json_response({"actions": [{"type": "answer"}, {"type": "voicemail", "mailbox": "201@default"}]})
+        receiver.respond("*", "/ask", answer)
+        hub.webhook("call.question", f"{receiver.url}/ask", name="q01", steering={"wait": 2})
+        hub.steer(pbx)
+        known = set(recorded(spool))
+        caller.dial("5550129" if sent_by == "the dialplan" else "5550301")
         caller.await_established()
         caller.send_audio(Tone(440))
 
-        messages = spool / "voicemail"
-        await_until(lambda: any(path.stat().st_size > 20_000 for path in messages.rglob("*.wav")), "30s")
+        await_until(lambda: any(size > 20_000 for path, size in recorded(spool).items() if path not in known), "60s")
         caller.hangup()
-        await_until(lambda: len(receiver.requests) == 1, "30s")
-        (request,) = receiver.requests
+        request = await_until(lambda: receiver.last_request("/left"), "30s")
+        assert len([one for one in receiver.requests if one.path == "/left"]) == 1
         sound = base64.b64decode(request.json("sound"))
         assert sound.startswith(b"RIFF")
         assert len(sound) > 20_000

@@ -174,6 +174,7 @@ def _call(
         "legs": [
             {"number": "101", "extension": extension or "101", "start": (start + timedelta(seconds=1)).isoformat(),
              "answer": (start + timedelta(seconds=8)).isoformat() if answered else None, "end": end.isoformat(),
+             "ring": 7 if answered else int((end - start).total_seconds()) - 1,
              "status": "ANSWERED" if answered else "NO ANSWER"}
         ],
     }  # fmt: skip

@@ -23,7 +23,8 @@ def working(
 ) -> Iterator[Worker]:  # fmt: skip
     """changes: of the context."""
     allowed = frozenset().union(*(endpoints("127.0.0.1", receiver.port) for receiver in receivers))
-    worker = Worker(context_of(database, clock=clock, **changes), Engine(AddressGuard(allowed_endpoints=allowed)), metrics=metrics)
+    context = context_of(database, clock=clock, **changes)
+    worker = Worker(context, Engine(AddressGuard(allowed_endpoints=allowed)), metrics=metrics)
     worker.start()
     try:
         yield worker
