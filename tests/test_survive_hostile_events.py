@@ -121,6 +121,17 @@ def test_any_order_that_keeps_each_channels_own_gives_the_same_stages(recorded: 
         assert [name for name in names if "evaluation" not in name][-1].endswith(".after")
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_phone_whose_events_come_after_the_hangup_of_the_caller_has_talked_to_the_caller(version: str) -> None:
+    messages = messages_of(version, "answered_caller_hangup")
+    phone = next(each.dest.uniqueid for each in messages if isinstance(each, DialBegin))
+    tracker = Tracker()
+    tracker.expect_bridges()
+    told = feed(sorted(messages, key=lambda each: getattr(each, "uniqueid", "") == phone), tracker)
+    assert keys_of(told) == keys_of(feed(messages))
+    assert told[-1].values["hangup_by"] == "caller"
+
+
 @pytest.mark.parametrize("recorded", RECORDED, ids="-".join)
 def test_headers_in_another_order_are_read_as_ever(recorded: tuple[str, str]) -> None:
     version, name = recorded

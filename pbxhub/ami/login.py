@@ -21,8 +21,10 @@ from pbxhub.sending.target_url import Address as IpAddress
 from pbxhub.store.pbx_state_sentences import PbxState
 
 log = structlog.get_logger(__name__)
-CLASSES = "system,call,agent,user,cdr"
+CLASSES = "system,call,agent,user,cdr,dtmf"
 _IN_USE = "Login Already In Use"  # Asterisk's words with allowmultiplelogin = no, said after a second
+_KEYS_BY_NAME = "action(include),name(DTMFEnd),header(Digit),method(regex)"
+_KEYS_BY_TEXT = "Event: DTMFEnd.*Digit: [*#]"
 _NAMED_FILTERS_SINCE = 22  # Action: Filter has MatchCriteria: name(X); before, a regular expression
 
 
@@ -219,13 +221,14 @@ async def set_filter(protocol: AmiProtocol, version: str, timeouts: AmiTimeouts)
 
 def filters(version: str) -> list[dict[str, str]]:
     """The headers of each Action: Filter. From Asterisk 22 one filter per event name; before 22 a regular expression
-    over the whole event, in which $ matches only at the end of the event, not at the end of a line."""
-    major = version.partition(".")[0]
+    over the whole event, in which $ matches only at the end of the event, not at the end of a line. Of the keys only
+    * and # pass, of which feature codes consist: callers enter PINs by the others."""
+    major, names = version.partition(".")[0], sorted(FILTERED_EVENTS - {"DTMFEnd"})
     if major.isdecimal() and int(major) >= _NAMED_FILTERS_SINCE:
-        return [
-            {"Operation": "Add", "MatchCriteria": f"action(include),name({name})"} for name in sorted(FILTERED_EVENTS)
+        return [{"Operation": "Add", "MatchCriteria": f"action(include),name({name})"} for name in names] + [
+            {"Operation": "Add", "MatchCriteria": _KEYS_BY_NAME, "Filter": "[*#]"}
         ]
-    return [{"Operation": "Add", "Filter": f"Event: ({'|'.join(sorted(FILTERED_EVENTS))})[^A-Za-z]"}]
+    return [{"Operation": "Add", "Filter": f"Event: ({'|'.join(names)})[^A-Za-z]|{_KEYS_BY_TEXT}"}]
 
 
 async def list_channels(protocol: AmiProtocol, timeouts: AmiTimeouts) -> tuple[Status, ...]:

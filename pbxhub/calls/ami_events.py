@@ -115,6 +115,14 @@ class Hangup(NamedTuple):
     variables: Mapping[str, str]
 
 
+class FeatureKey(NamedTuple):
+    """A party of the call pressed * or #, of which feature codes consist; the other keys never get here."""
+
+    time: float
+    uniqueid: str
+    linkedid: str
+
+
 class BlindTransfer(NamedTuple):
     """A blind transfer that succeeded: by REFER, by feature code or by AMI."""
 
@@ -243,6 +251,7 @@ Message = (
     | Bridge
     | HangupRequest
     | Hangup
+    | FeatureKey
     | BlindTransfer
     | AttendedTransfer
     | Pickup
@@ -371,6 +380,12 @@ def _hangup(block: str, time: float) -> Hangup:
     return Hangup(time, uniqueid, linkedid, cause, cause_text, variables_of(block))
 
 
+def _feature_key(block: str, time: float) -> FeatureKey | None:
+    if text_of(block, "\nDigit: ") not in ("*", "#") or text_of(block, "\nDirection: ") != "Received":
+        return None
+    return FeatureKey(time, *_ids(block))
+
+
 def _blind_transfer(block: str, time: float) -> BlindTransfer | None:
     if text_of(block, "\nResult: ") != "Success":
         return None
@@ -423,6 +438,7 @@ _READERS: Mapping[str, Callable[[str, float], Message | None]] = {
     "BridgeLeave": _bridge_leave,
     "HangupRequest": _hangup_request,
     "Hangup": _hangup,
+    "DTMFEnd": _feature_key,
     "BlindTransfer": _blind_transfer,
     "AttendedTransfer": _attended_transfer,
     "Pickup": lambda block, time: Pickup(time, _channel(block), _target(block)),

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pbxhub.calls.ami_events import Cdr, Hangup, HangupRequest
+from pbxhub.calls.ami_events import Cdr, FeatureKey, Hangup, HangupRequest
 from pbxhub.calls.annotations import end_hold, keep_variables
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.ringing import stop_ringing, stop_waiting
@@ -11,6 +11,7 @@ from pbxhub.calls.state import Channel, HangupCause, TrackedCall
 from pbxhub.calls.talks import take_over, talkers
 
 _AT_ONCE = 0.2  # seconds after the last phone stopped ringing in which no caller hangs up
+_LONGEST_CODE = 5.0  # seconds from * or # to the end of a feature code
 
 
 def on_hangup_request(live: LiveCalls, message: HangupRequest) -> None:
@@ -64,6 +65,19 @@ def refuse(call: TrackedCall) -> None:
         call.hangup_by = "pbx"
 
 
+def on_feature_key(live: LiveCalls, message: FeatureKey) -> None:
+    """A feature code (disconnect in features.conf; ** of FreePBX) may be about to end the talk with the outside party,
+    for which Asterisk sends no HangupRequest."""
+    call = live.follow(message.uniqueid, message.linkedid, message.time)
+    if call is None or call.phase != "talking":
+        return
+    channel = call.channels[message.uniqueid]
+    heard = (other.uniqueid for other in talkers(live, call, channel.uniqueid))
+    if not channel.plumbing and (channel.uniqueid == call.party or call.party in heard):
+        for other in call.channels.values():
+            other.pressed = message.time if other is channel else 0.0
+
+
 def on_hangup(live: LiveCalls, message: Hangup) -> None:
     live.bridges.leave(message.uniqueid)
     call = live.follow(message.uniqueid, message.linkedid, message.time)
@@ -72,6 +86,8 @@ def on_hangup(live: LiveCalls, message: Hangup) -> None:
     channel = call.channels[message.uniqueid]
     if channel.ended:
         return
+    if channel.pressed and message.time - channel.pressed < _LONGEST_CODE:
+        _end_by_code(call, channel)
     if message.variables:
         keep_variables(call, message.variables)
     channel.ended, channel.cause = message.time, message.cause
@@ -86,6 +102,13 @@ def on_hangup(live: LiveCalls, message: Hangup) -> None:
         real = [other.ended for other in call.channels.values() if not other.plumbing]
         call.hangup_by = call.hangup_by or "pbx"
         live.end(call, max(real, default=message.time), "hangup")
+
+
+def _end_by_code(call: TrackedCall, channel: Channel) -> None:
+    """Nobody who has transferred the call by a feature code has ended it."""
+    if call.phase == "talking" and not call.hangup_by and not channel.left:
+        caller = channel.outside if call.direction == "outgoing" else channel.uniqueid == call.first
+        call.hangup_by = "caller" if caller else "employee"
 
 
 def _go_on_without_party(live: LiveCalls, call: TrackedCall, time: float) -> None:

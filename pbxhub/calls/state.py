@@ -30,7 +30,8 @@ class Channel:
     caller_id: the caller's number that an outside leg was dialled with.
     Times are seconds since 1970; 0.0 before the moment has come.
     bridge: the bridge for two that it is in now. bridged: it has entered a bridge.
-    left: its owner has sent the call on and is hanging up.
+    left: its owner has sent the call on and is hanging up. pressed: when it pressed * or #, the last of
+        the two who talk.
     lent: the channel of a logged-in agent, which exists before and after the call.
     plumbing: a channel that Asterisk created for itself. local: one of a pair of Local channels; the real party is
         behind it.
@@ -54,6 +55,7 @@ class Channel:
     bridge: str = ""
     bridged: bool = False
     left: bool = False
+    pressed: float = 0.0
     lent: bool = False
     plumbing: bool = field(init=False, compare=False, repr=False)
     local: bool = field(init=False, compare=False, repr=False)

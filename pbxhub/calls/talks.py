@@ -33,6 +33,7 @@ def on_bridge(live: LiveCalls, message: Bridge) -> None:
     channel.bridge = for_two
     if not message.bridge:
         return
+    channel.pressed = 0.0  # the code has begun a consultation
     if message.kind == _AGENT and not call.direction:
         call.agent = True
         return
@@ -64,15 +65,17 @@ def connect(live: LiveCalls, call: TrackedCall, time: float) -> None:
     if call.direction == "outgoing" and any(not other.left for other in talkers(live, call, call.party)):
         talk_again(call)  # *8 on a queue member: Asterisk 16 sends no DialEnd
     caller = call.channels.get(call.first)
-    if call.direction != "incoming" or call.phase == "over" or caller is None or caller.ended:
+    if call.direction != "incoming" or call.phase == "over" or caller is None:
         return
+    hung_up = call.hangup_by if caller.ended else ""  # this BridgeEnter comes late: the caller's channel overtook it
     for uniqueid, hop in list(call.waiting.items()):
         leg = call.channels.get(uniqueid)
         if leg is not None and leg.bridged and call.phase == "talking" and not leg.bridge:
             del call.waiting[uniqueid]  # Page: the first who answered has taken the call; others join the conference
         elif leg is not None and leg.bridged:
             pickup(live, call, leg, hop, time)
-    if call.phase != "talking":
+    call.hangup_by = hung_up or call.hangup_by
+    if call.phase != "talking" and not caller.ended:
         take_over(live, call, time)
 
 

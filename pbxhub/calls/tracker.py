@@ -36,6 +36,7 @@ _HANDLERS: Mapping[type, Callable[[LiveCalls, Any], None]] = {
     ami_events.Bridge: talks.on_bridge,
     ami_events.HangupRequest: hangups.on_hangup_request,
     ami_events.Hangup: hangups.on_hangup,
+    ami_events.FeatureKey: hangups.on_feature_key,
     ami_events.Cdr: hangups.on_cdr,
     ami_events.BlindTransfer: transfers.on_blind_transfer,
     ami_events.AttendedTransfer: transfers.on_attended_transfer,

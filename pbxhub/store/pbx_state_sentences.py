@@ -122,8 +122,8 @@ REASONS: Mapping[str, Reason] = {
     ),
     "not_booted": Reason(
         "FullyBooted did not arrive after the login.",
-        "Add system to read= of this user in manager.conf (read = system,call,agent,user,cdr). If Asterisk is just "
-        "starting, the hub will log in automatically.",
+        "Add system to read= of this user in manager.conf (read = system,call,agent,user,cdr,dtmf). If Asterisk is "
+        "just starting, the hub will log in automatically.",
     ),
     "too_few_rights": Reason(
         "The user may not run the action %(detail)s.",

@@ -139,7 +139,7 @@ ENTRIES: tuple[Entry, ...] = (
            "ANSWERED, NO ANSWER, BUSY, DECLINE, NO-FORWARD, FAILED, …", "legs of the call"),
     _entry("hangup_cause", "int", "AakX", "16", "Q.850 cause", "Hangup"),
     _entry("hangup_cause_txt", "str", "AakX", "Normal Clearing", "the cause in words", "Hangup"),
-    _entry("hangup_by", "str", "AakX", "caller", "caller or employee", "HangupRequest"),
+    _entry("hangup_by", "str", "AakX", "caller", "caller, employee or pbx", "HangupRequest, DTMFEnd"),
     _entry("end_reason", "str", "AakX", "hangup", "hangup, lost_while_disconnected, pbx_restarted or expired", "hub"),
     _entry("is_answered", "bool", "AakX", "true", "somebody talked", "hub"),
     _entry("is_missed", "bool", "AaX", "false", "nobody talked", "hub"),

@@ -8,10 +8,11 @@ from contextlib import closing
 
 import pytest
 
+from pbxhub.ami.login import filters
 from pbxhub.ami.protocol import FILTERED_EVENTS
 from pbxhub.paths import ASTERISK_CONF
 from pbxhub.testing.pbx.ami_stream import AmiStream
-from pbxhub.testing.pbx.asterisk import HUB_USER, Asterisk
+from pbxhub.testing.pbx.asterisk import ADMIN_USER, HUB_USER, Asterisk
 from pbxhub.testing.phones.softphone import Agent
 from pbxhub.testing.waiting import await_until, wait
 from tests.support.watch import Watch
@@ -42,7 +43,7 @@ def test_every_file_is_included_and_loads_without_a_complaint(pbx: Asterisk) -> 
 
 def test_the_hub_s_user_reads_calls_and_can_change_nothing(pbx: Asterisk) -> None:
     shown = pbx.cli(f"manager show user {HUB_USER}")
-    assert re.search(r"read perm: system,call,agent,user,cdr\s", shown)
+    assert re.search(r"read perm: system,call,agent,user,(dtmf,cdr|cdr,dtmf)\s", shown)
     assert re.search(r"write perm: reporting\s", shown)
     stream = AmiStream(pbx.address, HUB_USER)
     for action in ("Command", "Originate", "Redirect", "Hangup", "UpdateConfig", "ModuleLoad"):
@@ -74,7 +75,7 @@ def test_the_readme_shows_every_subroutine() -> None:
 @pytest.mark.parametrize("name", ["manager.conf", "manager-16.conf"])
 def test_the_filters_name_exactly_what_the_hub_hears(name: str) -> None:
     text = (ASTERISK_CONF / name).read_text()
-    names = re.findall(r"name\((\w+)\)", text) or re.search(r"Event: \((.+?)\)", text)[1].split("|")  # type: ignore[index]
+    names = re.findall(r"name\((\w+)\)", text) or re.findall(r"\w+", " ".join(re.findall("Event: (.+)", text)))
     assert set(names) >= FILTERED_EVENTS
 
 
@@ -93,6 +94,33 @@ def test_only_what_the_hub_hears_leaves_asterisk_and_every_event_has_its_time(
     sent = len([block for block in everything.blocks if "Event: " in block])
     assert len(events) * 3 < sent, f"{len(events)} of {sent} events passed the filter"
     everything.close()
+
+
+@pytest.mark.parametrize("by", ["manager.conf", "Action: Filter"])
+def test_of_the_keys_that_are_pressed_only_those_of_feature_codes_leave_asterisk(
+    pbx: Asterisk, phone: Phone, outside: Phone, by: str
+) -> None:
+    stream = AmiStream(pbx.address, HUB_USER if by == "manager.conf" else ADMIN_USER)
+    everything = AmiStream(pbx.address)
+    if by == "Action: Filter":
+        for headers in filters(str(pbx.version)):
+            stream.ask("Filter", **headers)
+    employee, caller = phone(101), outside()
+    caller.dial("5550100")
+    employee.accept()
+    caller.await_established()
+    caller.dtmf("15*9#3")
+    pressed = r"\nDigit: (.)\nDurationMs: \d+\nDirection: Received"
+    await_until(lambda: "".join(_found(everything, pressed)) == "15*9#3")
+    caller.hangup()
+    await_until(lambda: len(_found(stream, "^Event: Hangup\n")) == 2)
+    assert "".join(_found(stream, pressed)) == "*#"
+    stream.close()
+    everything.close()
+
+
+def _found(stream: AmiStream, pattern: str) -> list[str]:
+    return [found for block in stream.blocks for found in re.findall(pattern, block)]
 
 
 def test_a_mark_after_the_call(watch: Watch, phone: Phone, outside: Phone) -> None:

@@ -1,7 +1,7 @@
 """A cell: the phones of one small company on the PBX, the numbers of its roles, and the log of what the phones saw."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pbxhub.testing.phones.light.leg import Leg, LegEvent
@@ -59,6 +59,10 @@ class Cell:
         """Logs that an act has worked."""
         self.log.append(Moment(when or time.time(), what, self.number(who), to))
 
+    def left(self, leg: Leg, when: float) -> None:
+        """Logs that it was this phone that hung up, by a feature code, although the PBX has released it."""
+        self.log = [replace(seen, what="left", time=when) if _is_release(seen, leg) else seen for seen in self.log]
+
     def number(self, role: str) -> str:
         """The number of a role, as employees dial it and phones show it."""
         if role.startswith("e"):
@@ -104,6 +108,10 @@ class Cell:
         """Whether no phone has begun to ring in the last `seconds`."""
         rang = [moment.time for moment in self.log if moment.what == "rings"]
         return not rang or time.time() - rang[-1] > seconds
+
+
+def _is_release(seen: Moment, leg: Leg) -> bool:
+    return seen.what == "released" and seen.leg == id(leg)
 
 
 def cell_of(number: str) -> str:

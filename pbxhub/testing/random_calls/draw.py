@@ -30,7 +30,7 @@ def kinds(script: Script) -> set[str]:
     first = next(act for act in script.acts if act.verb != "set")
     found = {f"{first.verb} {_group(first.to)}"}
     for act in script.acts:
-        if act.verb in ("blind", "consult", "park", "pickup", "set"):
+        if act.verb in ("blind", "consult", "park", "pickup", "set") or act == Act("hang_up", act.who, how="code"):
             found.add(f"{act.verb} {act.how}")
         if act.verb in ("blind", "consult", "divert"):
             found.add(f"{act.verb} to {_group(act.to)}")
@@ -183,7 +183,9 @@ class _Walk:
             if holder != before:
                 past.append(before)
         yield Act("talk", how=self._one(("0.3", "0.8", "1.5")))
-        yield Act("hang_up", self._one((other, holder)))
+        who = self._one((other, holder))
+        by_code = not who.startswith("m") and self._chance(0.15)
+        yield Act("hang_up", who, how="code" if by_code else "")
 
     def _blind(self, holder: str, other: str, past: Sequence[str]) -> _Holder:
         to = self._target(past)

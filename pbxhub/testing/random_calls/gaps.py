@@ -127,7 +127,8 @@ def _differences_of(hub: Hub, calls: Sequence[SeenCall], outcome: Outcome) -> It
     if any(name.endswith((".pickup", ".forward")) for name in names[names.index(after) :]):
         yield Difference("told after the end", " ".join(names))
     disposition, told = outcome.saw.lines[-1].what[0], {call.disposition for call in mine}
-    if not told <= {disposition, *_heard(outcome, after)} and not outcome.failed and not _answered_at_the_cut(outcome):
+    right = {disposition, *_heard(outcome, after), *_dialled_at_the_cut(outcome)}
+    if not told <= right and not outcome.failed and not _answered_at_the_cut(outcome):
         yield Difference("wrong disposition", f"{disposition}; told {' '.join(sorted(told))}")
 
 
@@ -135,6 +136,13 @@ def _heard(outcome: Outcome, after: str) -> Iterator[str]:
     """The dispositions that a listener without gaps heard. On a busy machine phones hear each other too late, or not at
     all before a call goes on, and see no answer; the random calls without gaps are played again then, these cannot."""
     return (line.what[0] for call in outcome.told for line in call.lines if line.stage == after)
+
+
+def _dialled_at_the_cut(outcome: Outcome) -> Iterator[str]:
+    """The disposition of a call that Asterisk had sent to a phone when it ended, of which the phone has not seen
+    anything."""
+    if outcome.cut and not any(moment.what == "rings" for moment in outcome.log):
+        yield "NO ANSWER"
 
 
 def _answered_at_the_cut(outcome: Outcome) -> bool:

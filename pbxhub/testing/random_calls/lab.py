@@ -17,8 +17,8 @@ from pbxhub.testing.random_calls.script import Script
 from pbxhub.testing.random_calls.truth import Call, truth
 
 _CODES = {
-    "plain": {"blind": "#1", "consult": "*2"},
-    "freepbx": {"blind": "##", "consult": "*2"},
+    "plain": {"blind": "#1", "consult": "*2", "hang_up": "*0"},
+    "freepbx": {"blind": "##", "consult": "*2", "hang_up": "**"},
 }
 _AFTERWARDS = 0.7  # seconds for the last events of a call to arrive
 

@@ -46,7 +46,7 @@ class Play:
     """Plays one script on one cell."""
 
     def __init__(self, cell: Cell, script: Script, codes: Mapping[str, str], orders: Orders) -> None:
-        """codes: the dialplan's feature codes for blind, consult and abort."""
+        """codes: the dialplan's feature codes for blind, consult and hang_up."""
         self.cell, self.script, self.codes, self.orders = cell, script, codes, orders
         self.consultation: Consultation | None = None
         self._set: list[tuple[str, str]] = []
@@ -257,8 +257,18 @@ class Play:
 
     async def _hang_up(self, act: Act) -> None:
         leg = self.cell.leg(act.who, "talking", "dialling")
-        if leg is not None:
+        if leg is not None and (act.how != "code" or not await self._hang_up_by_code(leg)):
             await leg.hang_up()
+
+    async def _hang_up_by_code(self, leg: Leg) -> bool:
+        """Returns whether the PBX has released the call: it lets only those who were dialled, or dialled themselves,
+        do so by a code."""
+        await leg.press(self.codes["hang_up"])
+        pressed = time.time()
+        released = await until(lambda: leg.state == "over", 2)
+        if released:
+            self.cell.left(leg, pressed)
+        return released
 
     async def _finish(self) -> None:
         await until(lambda: all(leg.state == "over" for leg in self.cell.legs), _FAREWELL)

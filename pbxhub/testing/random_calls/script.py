@@ -28,7 +28,7 @@ Verb = Literal[
     "park",  # who parks the other side (how: refer or code)
     "retrieve",  # who retrieves it from its slot
     "come_back",  # nobody retrieves it: it rings at who parked it
-    "hang_up",  # who hangs up
+    "hang_up",  # who hangs up (how: nothing, or code)
 ]
 
 
