@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from pbxhub.ami.pbx_rows import known_trunks, read_rows
-from pbxhub.calls.ami_events import Status, parse
+from pbxhub.calls.ami_events import ParkedCall, Status, parse
 from pbxhub.calls.cel import messages_of
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.snapshot import load, outline
@@ -68,11 +68,9 @@ def test_a_listener_with_a_gap_adds_no_stage_to_those_of_another_or_of_cel(versi
 GAPS = 300  # of each recording, always the same ones
 WHOLE = ("real16_", "pool22")  # whole streams, with more than the events that the hub asks for
 NOT_KNOWABLE = {  # what the list of channels does not say
-    "blonde_refused_recalled": {("incoming.forward", "101")},  # Asterisk, and not the dialplan, rang the phone again
-    "cf_all": {("outgoing.before", ""), ("outgoing.pickup", ""), ("outgoing.after", "")},  # the caller has hung up
+    # the caller has hung up; an outside party whom an employee has called, parked and left looks the same
+    "cf_all": {("outgoing.before", ""), ("outgoing.pickup", ""), ("outgoing.after", "")},
     "forward_loop": {("incoming.forward", "151")},  # how often a phone has diverted to itself
-    "park_by_refer_order": {("incoming.forward", "700")},  # 700 parks
-    "park_not_back_to_origin": {("incoming.forward", "700")},
     "queue_caller_transfers_attended_out": {  # a call inside and one to the outside became one
         ("outgoing.before", ""), ("outgoing.pickup", ""), ("outgoing.after", ""),
     },
@@ -84,7 +82,7 @@ NOT_KNOWABLE = {  # what the list of channels does not say
 def test_a_listener_with_a_gap_adds_no_stage_to_those_of_another_on_any_pbx(recording: str) -> None:
     version, _, name = recording.partition("/")
     undisturbed, tracker = keys_of(with_gap(version, name, 0, 0)), Tracker()
-    for message, _ in heard(version, name):
+    for message, _, _ in heard(version, name):
         tracker.feed(message)
     gaps = list(combinations(range(len(heard(version, name)) + 1), 2))
     for begin, end in Random(recording).sample(gaps, min(GAPS, len(gaps))):
@@ -118,6 +116,14 @@ def test_a_phone_that_dialled_to_take_the_caller_in_a_gap_was_not_rung(name: str
 def test_a_transfer_heard_from_the_consultation_on_is_told_once(version: str, end: int, stages: list[str]) -> None:
     told = [stage for report in with_gap(version, "attended_feature", 0, end) for stage in report.stages]
     assert [f"{stage.name.removeprefix('incoming.')} {stage.key}".strip() for stage in told] == stages
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_call_that_was_parked_in_a_gap_is_told_of_as_parked(version: str) -> None:
+    messages = [message for message, _, _ in heard(version, "park_retrieve")]
+    parked = next(at for at, message in enumerate(messages) if isinstance(message, ParkedCall))
+    told = keys_of(with_gap(version, "park_retrieve", parked - 2, parked + 1))
+    assert told == keys_of(with_gap(version, "park_retrieve", 0, 0))
 
 
 @pytest.mark.parametrize(("version", "end"), [("more-16", 14), ("more-22", 14), ("more-16", 24), ("more-22", 24)])
@@ -217,7 +223,7 @@ BEGUN = ["incoming.before", "incoming.forward", "incoming.pickup"]
 
 def test_a_call_that_has_moved_on_in_the_dialplan_is_known_for_incoming_by_its_trunk() -> None:
     tracker = Tracker()
-    for message, _ in heard("22", "no_answer"):
+    for message, _, _ in heard("22", "no_answer"):
         tracker.feed(message)
     assert taken_up(tracker) == ("5550100", BEGUN)
 
@@ -280,7 +286,7 @@ def test_a_trunk_that_calls_went_out_by_is_known_too_but_not_what_asterisk_itsel
     dnid: str, stages: list[str]
 ) -> None:
     tracker = Tracker()
-    for message, _ in heard("22", "out_answered"):
+    for message, _, _ in heard("22", "out_answered"):
         tracker.feed(message)
     assert taken_up(tracker, DNID=dnid)[1] == stages
 

@@ -17,6 +17,7 @@ from pbxhub.ami.inbox import Inbox
 from pbxhub.ami.login import (
     Address,
     AmiTimeouts,
+    ask_for_parked,
     list_channels,
     open_session,
     read_boot,
@@ -104,6 +105,7 @@ class AmiConnection:
         boot, before_that = await read_boot(protocol, self._timeouts), self._boot
         restarted = boot != before_that if boot and before_that else None
         self._boot = boot
+        await ask_for_parked(protocol, self._timeouts)
         channels = await list_channels(protocol, self._timeouts)
         before, after = sort_held(self._held or (), channels)
         live = ChannelList(channels, datetime.now(UTC), version, started_on, restarted)

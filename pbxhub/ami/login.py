@@ -231,6 +231,12 @@ def filters(version: str) -> list[dict[str, str]]:
     return [{"Operation": "Add", "Filter": f"Event: ({'|'.join(names)})[^A-Za-z]|{_KEYS_BY_TEXT}"}]
 
 
+async def ask_for_parked(protocol: AmiProtocol, timeouts: AmiTimeouts) -> None:
+    """Asks for the parked calls, of which the list of channels shows nothing. Each arrives as the event ParkedCall, as
+    if it had been parked now. None does where the AMI user has no write = call."""
+    await protocol.ask(build("ParkedCalls"), timeouts.answer)
+
+
 async def list_channels(protocol: AmiProtocol, timeouts: AmiTimeouts) -> tuple[Status, ...]:
     """The channels that exist now. Raises SessionEndedError when the AMI user may not list them.
 

@@ -20,6 +20,7 @@ LISTED: Mapping[str, frozenset[str]] = {
     "Ping": frozenset(),
     "Status": frozenset({"Variables"}),
     "CoreShowChannels": frozenset(),
+    "ParkedCalls": frozenset(),
     "Originate": frozenset(
         {
             "Channel",

@@ -29,6 +29,7 @@ Loss = Literal["lost_while_disconnected", "pbx_restarted"]
 _SAME_START = 3  # seconds by which two readings of one start may differ: Uptime is whole, clocks are adjusted
 _STARTED = re.compile(r"(?:^|-)([0-9]{10}\.)[0-9]+$")
 _DIALLED = ("AppDial", "AppDial2", "AppQueue")
+_CALLED_BACK = "AppDial2"
 _TELLING = {"MIXMONITOR_FILENAME"}  # those variables in the answer to Status that events would have reported
 _AGENT = "AgentLogin"
 _NOT_FOR_TWO = ("Park", "ConfBridge", "MeetMe", "Page")
@@ -272,9 +273,11 @@ def _caller_leg(live_calls: LiveCalls, call: TrackedCall, leg: Channel, status: 
 
 
 def _dialled_itself(leg: Channel, status: Status) -> bool:
-    """Whether an employee came to the caller by dialling, to a parking slot or to Bridge of the dialplan: nobody rang
-    this phone."""
-    return not leg.outside and bool(status.dnid) and status.application not in _DIALLED
+    """Whether an employee came to the caller by dialling, to a parking slot or to Bridge of the dialplan, or Asterisk
+    has called back whoever transferred the caller: the dialplan rang nobody."""
+    if leg.outside:
+        return False
+    return status.application == _CALLED_BACK or (bool(status.dnid) and status.application not in _DIALLED)
 
 
 def _took_over(leg: Channel, status: Status) -> bool:

@@ -117,7 +117,10 @@ def _number(live: LiveCalls, call: TrackedCall, party: Party) -> str:
 
 
 def on_parked_call(live: LiveCalls, message: ParkedCall) -> None:
+    """The call is parked, or it is still: Asterisk says so again when the hub connects."""
     call = live.follow(message.parkee.uniqueid, message.parkee.linkedid, message.time)
+    if call is not None and call.phase == "sent_on" and (call.forward.kind, call.forward.to) == ("park", message.space):
+        return
     if call is not None and call.direction == "outgoing":
         leave(call, message.time)
     if call is not None and call.direction == "incoming" and message.space and next_hop(call, message.time):

@@ -124,6 +124,32 @@ def test_a_call_that_only_the_stock_tells_of_is_taken_up_with_its_stages(
     asyncio.run(scenario())
 
 
+def test_a_call_that_was_parked_while_the_hub_was_dead_is_told_of_as_parked_once(
+    own: Asterisk, talking: tuple[Agent, Agent], database: Database
+) -> None:
+    parked = [*ANSWERED[:3], "incoming.forward"]
+
+    async def scenario() -> None:
+        pbx_id = add_pbx(database, own, username="pbxhub-caller")
+        async with listening(database, REAL):
+            await until(lambda: pbx_of(database, pbx_id).state == "connected")
+            await asyncio.to_thread(begin_call, *talking)
+            await until(lambda: stages_of(database) == ANSWERED[:3])
+        await asyncio.to_thread(talking[0].transfer, "700")
+        await until(lambda: "(none)" not in own.cli("parking show default"))
+        async with listening(database, REAL):
+            await until(lambda: stages_of(database) == parked)
+        restarted = datetime.now(UTC)
+        async with listening(database, REAL):
+            await until(lambda: _connected_since(database, pbx_id, restarted))
+            await asyncio.to_thread(talking[1].hangup)
+            await until(lambda: stages_of(database) == [*parked, "incoming.after"])
+        (call,) = calls_of(database)
+        assert (call.data["forward_kind"], call.data["forward_to"], call.data["forward_from"]) == ("park", "701", "101")
+
+    asyncio.run(scenario())
+
+
 def test_a_call_that_came_and_went_while_the_hub_was_dead_is_read_from_cel(
     own: Asterisk, talking: tuple[Agent, Agent], database: Database
 ) -> None:

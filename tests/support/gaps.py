@@ -30,6 +30,7 @@ class Pbx:
     def __init__(self, running: Mapping[str, str] | None = None) -> None:
         self.channels: dict[str, dict[str, str]] = {}
         self.gone: set[str] = set()
+        self.parked: dict[str, Mapping[str, str]] = {}
         self._running = running or {}
 
     def hear(self, block: str) -> None:
@@ -50,12 +51,17 @@ class Pbx:
             self.channels[uniqueid] |= {"DNID": headers["Exten"], "Application": self._running.get(uniqueid, "")}
         elif event == "Pickup":
             self._take_over(self.channels[uniqueid], self.channels[headers["TargetUniqueid"]])
+        if event == "ParkedCall":
+            self.parked[headers["ParkeeUniqueid"]] = headers
+        elif event in ("BridgeLeave", "Hangup"):
+            self.parked.pop(uniqueid, None)
         if event == "Hangup":
             self.gone.add(uniqueid)
             self.channels.pop(uniqueid, None)
         elif event == "DialBegin":
-            dialled = {"Application": "AppDial", "Variable": f"DIALEDPEERNUMBER={headers['DialString']}"}
-            self.channels[headers["DestUniqueid"]] |= dialled
+            dialled = {"Variable": f"DIALEDPEERNUMBER={headers['DialString']}"}
+            by = {"Application": "AppDial"} if "Channel" in headers else {}  # otherwise Asterisk itself dials: AppDial2
+            self.channels[headers["DestUniqueid"]] |= dialled | by
         elif event in ("BridgeEnter", "BridgeLeave"):
             self.channels[uniqueid]["BridgeID"] = headers["BridgeUniqueid"] if event == "BridgeEnter" else ""
 
@@ -76,15 +82,25 @@ class Pbx:
     def status(self) -> list[Status]:
         answers = []
         for channel in self.channels.values():
-            answer = parse("\n".join(f"{name}: {value}" for name, value in {"Event": "Status", **channel}.items()))
+            answer = _parse({"Event": "Status", **channel})
             assert isinstance(answer, Status)
             answers.append(answer)
         return answers
 
+    def parked_calls(self, now: float) -> list[Message]:
+        """What Asterisk would answer to ParkedCalls: the events again, without a time of their own."""
+        events = [{name: event[name] for name in event if name != "Timestamp"} for event in self.parked.values()]
+        return [message for event in events if (message := _parse(event, now))]
+
+
+def _parse(headers: Mapping[str, str], now: float = 0.0) -> Message | None:
+    return parse("\n".join(f"{name}: {value}" for name, value in headers.items()), now)
+
 
 @cache
-def heard(version: str, name: str) -> tuple[tuple[Message, tuple[Status, ...]], ...]:
-    """Each message of a recording with the channels that live after it. version: 16, 22, or the name of a more file."""
+def heard(version: str, name: str) -> tuple[tuple[Message, tuple[Status, ...], tuple[Message, ...]], ...]:
+    """Each message of a recording with the channels that live after it, and the parked calls. version: 16, 22, or the
+    name of a more file."""
     lines = more()[f"{version}/{name}"] if version.startswith("more") else scenarios(version)[name]
     told = [block for block, _ in blocks(lines)]
     rows = [headers for headers in map(headers_of, told) if headers["Event"] == "CEL"]
@@ -94,7 +110,7 @@ def heard(version: str, name: str) -> tuple[tuple[Message, tuple[Status, ...]], 
         pbx.hear(block)
         message = parse(block)
         if message is not None:
-            found.append((message, tuple(pbx.status())))
+            found.append((message, tuple(pbx.status()), tuple(pbx.parked_calls(message.time))))
     return tuple(found)
 
 
@@ -103,8 +119,9 @@ def with_gap(version: str, name: str, begin: int, end: int, trunks: Iterable[str
     earlier calls."""
     tracker = Tracker()
     tracker.restore({}, trunks)
-    for index, (message, live) in enumerate(heard(version, name)):
+    for index, (message, live, parked) in enumerate(heard(version, name)):
         if not begin <= index < end:
             yield from tracker.feed(message)
         elif index == end - 1:
             yield from tracker.resync(live, datetime.fromtimestamp(message.time, UTC), "lost_while_disconnected")
+            yield from (report for each in parked for report in tracker.feed(each))
