@@ -140,8 +140,10 @@ document.addEventListener("htmx:configRequest", ({ detail }) => {
 });
 
 // It leaves alone what somebody listens to or types into, and keeps open what was opened: folds, and a chosen tab.
+// What ends while one looks at the page ([data-tells]) is also said aloud, once.
 let folds = new Map();
 let tab = null;
+let told = new Set();
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   const place = detail.target;
   const plays = [...place.querySelectorAll("audio")].some((sound) => !sound.paused);
@@ -151,18 +153,23 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   if (!detail.shouldSwap) return;
   marks.set(detail.requestConfig.path, detail.xhr.getResponseHeader("ETag"));
   folds = new Map([...place.querySelectorAll("details")].map((fold) => [foldName(fold), fold.open]));
+  told = new Set(tellers(place).map((one) => one.id));
   const chosen = place.querySelector("[data-chosen-tab]");
   tab = chosen && { shows: chosen.dataset.shows, focused: chosen === document.activeElement };
 });
 document.addEventListener("htmx:afterSwap", (event) => {
   const place = document.getElementById(event.detail.target.id);
   for (const fold of place?.querySelectorAll("details") ?? []) fold.open = folds.get(foldName(fold)) ?? fold.open;
+  for (const one of place ? tellers(place) : []) {
+    if (!told.has(one.id)) toast(one.dataset.tells || one.innerText, one.matches(".bad"));
+  }
   const again = tab && place?.querySelector(`[data-shows="${tab.shows}"]`);
   if (!again) return;
   again.checked = true;
   showTab(again);
   if (tab.focused) again.focus({ preventScroll: true });
 });
+const tellers = (place) => [place, ...place.querySelectorAll("[data-tells]")].filter((one) => "tells" in one.dataset);
 const foldName = (fold) => [fold.closest("[id]")?.id, fold.querySelector("summary")?.textContent].join(" ");
 
 on("click", "#signed-out [data-closes]", (button) => button.closest("dialog").close());

@@ -1,7 +1,8 @@
-"""Marks failed deliveries as checked, or sends them again, one or many."""
+"""Marks failed deliveries as checked, or sends them again, one or many, and says what became of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import and_, func, or_, select
@@ -23,7 +24,9 @@ from pbxhub.delivery.outbox import (
 )
 from pbxhub.store.accounts import lock_project
 from pbxhub.store.columns import one_of
+from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING, WAITING, Delivery
 from pbxhub.store.resends import DONE, RUNNING, Resend
+from pbxhub.store.webhooks import Webhook
 from pbxhub.translatable import say
 
 MOST_SELECTED = 1000  # deliveries chosen one by one
@@ -31,6 +34,9 @@ FASTEST = 1000  # deliveries a second
 USUAL_RATE = 20
 MOST_RUNNING = 5  # orders of one project: each takes a turn of the database about once a second
 MOST_SHOWN = 20
+MOST_ENDED = 3  # orders whose end is told
+MOST_COUNTED = 5000  # deliveries of an order that are looked at to tell it
+_TOLD = timedelta(hours=24)
 
 
 def mark_checked(session: Session, access: Access, selection: Selection) -> int:
@@ -108,6 +114,62 @@ def all_sending(session: Session, access: Access) -> list[Sending]:
     query = select(Resend).where(Resend.project_id == access.project.id, unfinished)
     rows = session.scalars(query.order_by(Resend.id.desc()).limit(MOST_SHOWN))
     return [Sending(row, unsent.get(row.id, Unsent())) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAgain:
+    """Deliveries of one webhook that have failed for one reason."""
+
+    webhook: Webhook
+    outcome: str
+    status_code: int | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What became of an order. sent: what it has queued, and nobody has sent again since; on_their_way: of these, those
+    that are being sent or will be tried again. More than MOST_COUNTED are not counted: None."""
+
+    order: Resend
+    sent: int
+    delivered: int | None = None
+    on_their_way: int | None = None
+    failed: Sequence[FailedAgain] = ()
+
+    @property
+    def failures(self) -> int | None:
+        return None if self.delivered is None else sum(one.count for one in self.failed)
+
+
+def all_ended(session: Session, access: Access, sending: Sequence[Sending]) -> list[Ended]:
+    """The newest MOST_ENDED orders of the last day that are not among those that send, with what became of each."""
+    going = [one.order.id for one in sending]
+    query = select(Resend).where(
+        Resend.project_id == access.project.id, Resend.state != RUNNING, Resend.stepped_on > access.now - _TOLD,
+        Resend.queued > 0, Resend.id.not_in(going),
+    )  # fmt: skip
+    return [result_of(session, one) for one in session.scalars(query.order_by(Resend.id.desc()).limit(MOST_ENDED))]
+
+
+def result_of(session: Session, order: Resend) -> Ended:
+    """What became of the deliveries of an order so far."""
+    columns = (Delivery.webhook_id, Delivery.state, Delivery.outcome, Delivery.status_code)
+    rows = select(*columns).where(Delivery.resend_id == order.id).limit(MOST_COUNTED + 1).subquery()
+    counted = session.execute(select(*rows.c, func.count().label("number")).group_by(*rows.c)).all()
+    sent = sum(row.number for row in counted)
+    if sent > MOST_COUNTED:
+        return Ended(order, order.queued)
+    webhooks = {row.webhook_id for row in counted if row.state == FAILED}
+    by_id = {one.id: one for one in session.scalars(select(Webhook).where(one_of(Webhook.id, webhooks)))}
+    failed = [FailedAgain(by_id[row.webhook_id], row.outcome, row.status_code, row.number)
+              for row in counted if row.state == FAILED]  # fmt: skip
+    return Ended(
+        order, sent,
+        delivered=sum(row.number for row in counted if row.state == DELIVERED),
+        on_their_way=sum(row.number for row in counted if row.state in (PENDING, WAITING)),
+        failed=sorted(failed, key=lambda one: -one.count),
+    )  # fmt: skip
 
 
 def stop_sending(session: Session, access: Access, resend_id: UUID) -> Resend:

@@ -47,7 +47,10 @@ def test_the_deliveries_of_a_call_are_found_by_its_id(hub: Served, failures: Fai
     assert [
         row["call_id"] for row in hub.client()._ask("GET", "/deliveries", params={"call_id": call}).data["items"]
     ] == [call]
-    assert hub.client()._ask("POST", "/resends", json={"call_id": call, "rate": 10}).data["total"] == 1
+    order = hub.client()._ask("POST", "/resends", json={"call_id": call, "rate": 10}).data
+    progress = hub.client()._ask("GET", f"/resends/{order['id']}").data
+    assert progress == order | {"delivered": 0, "failures": 0, "on_their_way": 0}
+    assert progress["total"] == 1
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ def test_find_the_reason_repair_send_again_and_check(site: Site, anna: Page) -> 
         problem.get_by_role("button", name="Send 3 again").click()
         expect(anna.get_by_role("heading", name="Send 3 requests again")).to_be_visible()
         anna.get_by_role("button", name="Send 3 requests").click()
+        expect(anna.locator("#resends")).to_contain_text("Sent again: 3 of 3 delivered")
         receiver.wait_for(6)
 
         def delivered() -> None:

@@ -5,10 +5,14 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy import update
 
+from pbxhub.account import resending
+from pbxhub.delivery.outbox import Selection, order_resend
 from pbxhub.store.delivery_rows import Attempt, Delivery
 from pbxhub.store.ids import new_id
+from pbxhub.store.resends import Resend
 from pbxhub.store.session import Database
 from pbxhub.wsgi.current import now
 from tests.support.made_failures import Failures
@@ -51,3 +55,44 @@ def test_of_a_worker_that_was_lost_nothing_is_being_sent(
     viewer = signed_in("viewer")
     for page in ("deliveries", f"deliveries/{one}"):
         assert "being sent since" not in words(viewer.get(f"{root}/{page}").text)
+
+
+def test_after_its_end_an_order_says_how_many_arrived_and_why_the_others_failed(
+    database: Database, people: People, signed_in: Callable[[str], Browser]
+) -> None:
+    made = Failures(database, people.project)
+    made.add(now(), "a.1", outcome="ok", code=200, state="delivered")
+    made.add(now(), "a.2", outcome="http_4xx", code=401)
+    made.add(now(), "a.3", outcome="http_4xx", code=401)
+    made.add(now(), "a.4", outcome="http_5xx", code=503, state="pending")
+    root, viewer = f"/projects/{people.project}/errors", signed_in("viewer")
+    with database.write() as session:
+        order = order_resend(session, people.project, Selection(), 4, now())
+        order.state, order.queued = "done", 4
+        session.flush()
+        session.execute(update(Delivery).values(resend_id=order.id, tries=1))
+    for page in (root, f"{root}/resends"):
+        text = words(viewer.get(page).text)
+        assert "Sent again: 1 of 4 delivered" in text
+        assert "1 is on its way or will be tried again 2 failed: " in text
+        assert "The receiver refused the request (401)." in text
+    with database.write() as session:
+        session.execute(update(Resend).values(stepped_on=now() - timedelta(days=2)))
+    assert "Sent again" not in words(viewer.get(root).text)
+
+
+def test_an_order_of_very_many_is_not_counted_anew_for_each_look(
+    database: Database, people: People, signed_in: Callable[[str], Browser], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Failures(database, people.project)
+    for number in range(3):
+        made.add(now(), f"a.{number}", outcome="ok", code=200, state="delivered")
+    monkeypatch.setattr(resending, "MOST_COUNTED", 2)
+    with database.write() as session:
+        order = order_resend(session, people.project, Selection(), 3, now())
+        order.state, order.queued = "stopped", 3
+        session.flush()
+        session.execute(update(Delivery).values(resend_id=order.id, tries=1))
+    text = words(signed_in("viewer").get(f"/projects/{people.project}/errors").text)
+    assert "3 were sent again. Those that failed are in the list." in text
+    assert "stopped before the end" in text

@@ -11,7 +11,7 @@ from pbxhub.account.call_history import call_of
 from pbxhub.account.content_removal import ToRemove, refuse_one, remove_content
 from pbxhub.account.deliveries import attempts_of, delivery_of, listed, sent_since
 from pbxhub.account.delivery_details import shown_body
-from pbxhub.account.resending import mark_checked, resend_of, send_again, send_one_again, stop_sending
+from pbxhub.account.resending import mark_checked, resend_of, result_of, send_again, send_one_again, stop_sending
 from pbxhub.account.secret_visibility import visible_body, visible_text
 from pbxhub.api import schemas
 from pbxhub.api.answers import page
@@ -141,12 +141,12 @@ def send(data: dict[str, Any]) -> Any:
 
 
 @history.get("/resends/<uuid:resend_id>")
-@history.response(200, schemas.Resend)
+@history.response(200, schemas.ResendProgress)
 @needs("account.read")
 def resend(resend_id: UUID) -> Any:
-    """The progress of a bulk resend."""
+    """The progress of a bulk resend, and what became of its deliveries so far."""
     with reading() as session:
-        return resend_of(session, enter(session), resend_id)
+        return result_of(session, resend_of(session, enter(session), resend_id))
 
 
 @history.delete("/resends/<uuid:resend_id>")

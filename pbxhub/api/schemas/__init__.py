@@ -35,6 +35,7 @@ from pbxhub.api.schemas.deliveries import (
     Replay,
     Resend,
     ResendOne,
+    ResendProgress,
     ToRemove,
 )
 from pbxhub.api.schemas.events import (
@@ -139,6 +140,7 @@ __all__ = [
     "ReportFilter",
     "Resend",
     "ResendOne",
+    "ResendProgress",
     "Resthook",
     "Sample",
     "SavedFilter",

@@ -13,6 +13,7 @@ from pbxhub.account.refusals import BusyError, ConflictError
 from pbxhub.account.resending import (
     MOST_SELECTED,
     USUAL_RATE,
+    all_ended,
     all_sending,
     mark_checked,
     send_again,
@@ -42,6 +43,7 @@ def index(project_id: int) -> ResponseReturnValue:
         access = enter(session, project_id)
         wanted = DeliveryFilter.of_request(access, unchecked=True)
         page = wanted.page(session, project_id)
+        resends = all_sending(session, access)
         return render_template(
             "errors/index.html",
             page=page,
@@ -51,7 +53,8 @@ def index(project_id: int) -> ResponseReturnValue:
             saved=saved_filters(session, access, "errors"),
             webhooks=webhook_names(session, access),
             problems=problems(session, project_id),
-            resends=all_sending(session, access),
+            resends=resends,
+            ended=all_ended(session, access, resends),
             choosing=access.may("deliveries.change"),
             seen=now().isoformat(),
         )
@@ -143,10 +146,12 @@ def send_one(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
 
 @pages.get("/resends")
 def resends(project_id: int) -> ResponseReturnValue:
-    """The progress of what is being sent again."""
+    """The progress of what is being sent again, and what became of it."""
     with reading() as session:
         access = enter(session, project_id)
-        return render_template("errors/_resends.html", resends=all_sending(session, access))
+        resends = all_sending(session, access)
+        ended = all_ended(session, access, resends)
+        return render_template("errors/_resends.html", resends=resends, ended=ended)
 
 
 @pages.post("/resends/<uuid:resend_id>/stop")
