@@ -127,7 +127,7 @@ class FailedAgain:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class OrderResult:
     """What became of an order. sent: what it has queued, and nobody has sent again since; on_their_way: of these, those
     that are being sent or will be tried again. More than MOST_COUNTED are not counted: None."""
 
@@ -142,7 +142,7 @@ class Ended:
         return None if self.delivered is None else sum(one.count for one in self.failed)
 
 
-def all_ended(session: Session, access: Access, sending: Sequence[Sending]) -> list[Ended]:
+def all_ended(session: Session, access: Access, sending: Sequence[Sending]) -> list[OrderResult]:
     """The newest MOST_ENDED orders of the last day that are not among those that send, with what became of each."""
     going = [one.order.id for one in sending]
     query = select(Resend).where(
@@ -152,19 +152,19 @@ def all_ended(session: Session, access: Access, sending: Sequence[Sending]) -> l
     return [result_of(session, one) for one in session.scalars(query.order_by(Resend.id.desc()).limit(MOST_ENDED))]
 
 
-def result_of(session: Session, order: Resend) -> Ended:
+def result_of(session: Session, order: Resend) -> OrderResult:
     """What became of the deliveries of an order so far."""
     columns = (Delivery.webhook_id, Delivery.state, Delivery.outcome, Delivery.status_code)
     rows = select(*columns).where(Delivery.resend_id == order.id).limit(MOST_COUNTED + 1).subquery()
     counted = session.execute(select(*rows.c, func.count().label("number")).group_by(*rows.c)).all()
     sent = sum(row.number for row in counted)
     if sent > MOST_COUNTED:
-        return Ended(order, order.queued)
+        return OrderResult(order, order.queued)
     webhooks = {row.webhook_id for row in counted if row.state == FAILED}
     by_id = {one.id: one for one in session.scalars(select(Webhook).where(one_of(Webhook.id, webhooks)))}
     failed = [FailedAgain(by_id[row.webhook_id], row.outcome, row.status_code, row.number)
               for row in counted if row.state == FAILED]  # fmt: skip
-    return Ended(
+    return OrderResult(
         order, sent,
         delivered=sum(row.number for row in counted if row.state == DELIVERED),
         on_their_way=sum(row.number for row in counted if row.state in (PENDING, WAITING)),
