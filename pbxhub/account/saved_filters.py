@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
@@ -10,8 +10,10 @@ from pbxhub.account.audit_log import note
 from pbxhub.account.filter_values import is_readable
 from pbxhub.account.refusals import NotAllowedError, NotFoundError, Refusal
 from pbxhub.account.texts import one_line
-from pbxhub.store.accounts import lock_project
+from pbxhub.store.accounts import Employee, lock_project
+from pbxhub.store.history import Call
 from pbxhub.store.saved_filters import SavedFilter
+from pbxhub.store.webhooks import Webhook
 from pbxhub.translatable import say
 
 CALL_FIELDS = ("number", "direction", "disposition", "employee", "did", "talk_from", "talk_to", "recorded", "last",
@@ -66,6 +68,33 @@ def filter_of(session: Session, access: Access, filter_id: int) -> SavedFilter:
     if row is None or row.project_id != access.project.id or row.user_id not in (None, access.user.id):
         raise NotFoundError
     return row
+
+
+def readable(page: str, given: Mapping[str, str]) -> dict[str, str]:
+    """The values that their list can still read: a later version may know an outcome or a stage no longer."""
+    return {name: value for name, value in given.items() if name in FIELDS[page] and is_readable(name, value)}
+
+
+def lost_values(session: Session, access: Access, given: Mapping[str, str]) -> list[str]:
+    """What no longer exists of what a list is narrowed to, each as a sentence. given: values that the list has read."""
+    said: list[str] = []
+    if "webhook" in given:
+        row = session.get(Webhook, int(given["webhook"]))
+        if row is None or row.project_id != access.project.id:
+            said.append(say("The webhook of this filter no longer exists, so nothing matches. Choose another one."))
+        elif row.deleted_on:
+            said.append(say("The webhook “%(name)s” was deleted. This is what it had sent.", name=row.name))
+    employee = given.get("employee", "")
+    if employee and not any(session.scalar(select(exists().where(*one))) for one in _called(access, employee)):
+        said.append(say("No employee is called “%(name)s” any more. Choose another one.", name=employee[:40]))
+    return said
+
+
+def _called(access: Access, employee: str) -> list[list[ColumnElement[bool]]]:
+    """Where a name or an extension occurs: on a card, or in a call."""
+    ours = Employee.project_id == access.project.id
+    on_card = or_(Employee.name == employee, Employee.extension == employee)
+    return [[ours, on_card], [Call.project_id == access.project.id, Call.extension == employee]]
 
 
 def delete_filter(session: Session, access: Access, row: SavedFilter) -> None:

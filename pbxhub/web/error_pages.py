@@ -145,7 +145,7 @@ def _broken(_error: Exception) -> Answer:
 
 def _words(code: int, error: HTTPException | None) -> tuple[str, str]:
     known = {
-        400: (_("This request is incomplete"), str(error.description) if error else ""),
+        400: (_("Something is missing or cannot be used"), str(error.description) if error else ""),
         403: (_("Your role does not allow this"), _("Ask an owner of the project for a higher role.")),
         404: (_("There is nothing here"), _("It was deleted, never existed, or belongs to a project you are not in.")),
         405: (_("This cannot be done that way"), _("Go back and use the buttons on the page.")),

@@ -7,9 +7,11 @@ import pytest
 from sqlalchemy import select
 
 from pbxhub.account import saved_filters
-from pbxhub.store.accounts import AuditEntry
+from pbxhub.store.accounts import AuditEntry, Employee
 from pbxhub.store.saved_filters import SavedFilter
 from pbxhub.store.session import Database
+from pbxhub.store.webhooks import Webhook
+from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
 from pbxhub.wsgi.current import now
 from tests.support.people import Browser, People
 
@@ -93,3 +95,47 @@ def test_what_its_list_cannot_read_is_not_saved(
     viewer.post(f"{root}/filters", {"page": page, "name": "x", name: value})
     with database.read() as session:
         assert session.scalars(select(SavedFilter)).all() == []
+
+
+def test_a_filter_of_what_is_gone_says_so_instead_of_showing_an_empty_list(
+    database: Database, people: People, signed_in: SignedIn
+) -> None:
+    root, viewer = f"/projects/{people.project}", signed_in("viewer")
+    with database.write() as session:
+        hook = Webhook(project_id=people.project, name="Old CRM", stage="incoming.after", created_on=now(),
+                       deleted_on=now(), spec=WebhookSpec(RequestSpec(url="https://crm.example.com/")))  # fmt: skip
+        session.add(hook)
+        session.flush()
+        deleted = hook.id
+    for page in ("deliveries", "errors"):
+        assert "The webhook “Old CRM” was deleted." in viewer.get(f"{root}/{page}?webhook={deleted}").text
+        gone = viewer.get(f"{root}/{page}?webhook=4711").text
+        assert "The webhook of this filter no longer exists" in gone
+        assert '<option value="4711" selected>' in gone
+    assert "No employee is called “Ivan” any more." in viewer.get(f"{root}/calls?employee=Ivan").text
+    with database.write() as session:
+        session.add(Employee(project_id=people.project, extension="101", name="Ivan"))
+    for known in ("Ivan", "101"):
+        assert "No employee is called" not in viewer.get(f"{root}/calls?employee={known}").text
+
+
+def test_a_value_that_its_list_no_longer_knows_is_left_out_with_a_sentence(
+    database: Database, people: People, signed_in: SignedIn
+) -> None:
+    root, viewer = f"/projects/{people.project}", signed_in("viewer")
+    with database.write() as session:
+        row = SavedFilter(project_id=people.project, user_id=None, page="errors", name="Slow", created_on=now(),
+                          fields={"outcome": "of_an_older_version", "last": "7d"})  # fmt: skip
+        session.add(row)
+        session.flush()
+        link = f"{root}/filters/{row.id}"
+    answer = viewer.get(link)
+    assert answer.location == f"{root}/errors?last=7d"
+    assert "“Slow” is shown without of_an_older_version, which no longer exists." in viewer.get(answer.location).text
+
+
+def test_a_link_that_a_list_cannot_read_leads_to_the_list_without_filters(people: People, signed_in: SignedIn) -> None:
+    root, viewer = f"/projects/{people.project}", signed_in("viewer")
+    refused = viewer.get(f"{root}/calls?direction=zz")
+    assert refused.status_code == 400
+    assert f'href="{root}/calls"' in refused.text

@@ -27,7 +27,7 @@ from pbxhub.account.deliveries import sent_since
 from pbxhub.account.filter_values import DIRECTIONS
 from pbxhub.account.names import choices, names_of
 from pbxhub.account.refusals import ConflictError
-from pbxhub.account.saved_filters import saved_filters
+from pbxhub.account.saved_filters import lost_values, saved_filters
 from pbxhub.account.why_unsent import omitted, send_after_all
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import Call, StageEvent
@@ -59,6 +59,7 @@ def index(project_id: int) -> ResponseReturnValue:
         return render_template(
             "calls/index.html", page=page, live=live, wanted=wanted, dispositions=DISPOSITIONS, names=names,
             choices=choices(session, access), saved=saved_filters(session, access, "calls"),
+            lost=lost_values(session, access, wanted.given),
         )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pbxhub.account.content_removal import has_content
 from pbxhub.account.deliveries import attempts_of, calls_of, count_newer, delivery_of, sent_since, webhook_names
 from pbxhub.account.delivery_details import details_of
 from pbxhub.account.names import names_of
-from pbxhub.account.saved_filters import saved_filters
+from pbxhub.account.saved_filters import lost_values, saved_filters
 from pbxhub.web.delivery_filter import DeliveryFilter
 from pbxhub.web.page_access import enter
 from pbxhub.web.paging import read_uuid
@@ -37,6 +37,7 @@ def index(project_id: int) -> ResponseReturnValue:
             choosing=access.may("content.remove"),
             removable=access.may("content.remove") and number != "" and has_content(session, access, number),
             saved=saved_filters(session, access, "deliveries"),
+            lost=lost_values(session, access, wanted.given),
         )
 
 

@@ -21,7 +21,7 @@ from pbxhub.account.resending import (
     stop_sending,
     unmark_checked,
 )
-from pbxhub.account.saved_filters import saved_filters
+from pbxhub.account.saved_filters import lost_values, saved_filters
 from pbxhub.account.statistics import deliveries_of_day, paused, problems, waiting
 from pbxhub.delivery.outbox import Selection, changed_since, count_by_webhook
 from pbxhub.web.delivery_filter import DeliveryFilter
@@ -51,6 +51,7 @@ def index(project_id: int) -> ResponseReturnValue:
             names=names_of(session, project_id, calls_of(page.rows)),
             sending={},
             saved=saved_filters(session, access, "errors"),
+            lost=lost_values(session, access, wanted.given),
             webhooks=webhook_names(session, access),
             problems=problems(session, project_id),
             resends=resends,

@@ -6,7 +6,7 @@ from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from pbxhub.account.refusals import NotAllowedError
-from pbxhub.account.saved_filters import FIELDS, delete_filter, filter_of, save_filter
+from pbxhub.account.saved_filters import FIELDS, delete_filter, filter_of, readable, save_filter
 from pbxhub.web.language import _, said
 from pbxhub.web.page_access import enter
 from pbxhub.wsgi.current import reading, writing
@@ -35,10 +35,17 @@ def save(project_id: int) -> ResponseReturnValue:
 
 @pages.get("/<int:filter_id>")
 def go(project_id: int, filter_id: int) -> ResponseReturnValue:
-    """The short link: to the list with this filter."""
+    """The short link: to the list with this filter, without values that the list no longer knows."""
     with reading() as session:
         row = filter_of(session, enter(session, project_id), filter_id)
-        return redirect(_list(project_id, row.page, row.fields))
+        name, page, given = row.name, row.page, row.fields
+    known = readable(page, given)
+    lost = [value for field, value in given.items() if field not in known]
+    if lost:
+        values = ", ".join(lost)[:80]
+        flash(_("“%(name)s” is shown without %(values)s, which no longer exists. Save it anew.", name=name,
+                values=values), "error")  # fmt: skip
+    return redirect(_list(project_id, page, known))
 
 
 @pages.post("/<int:filter_id>/delete")
