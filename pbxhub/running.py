@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from errno import EADDRINUSE
 from functools import partial
 
@@ -33,6 +32,7 @@ from pbxhub.services import (
     working,
 )
 from pbxhub.settings import Settings
+from pbxhub.store.clock import following, utc_now
 from pbxhub.store.only_listener import OtherListenerError, only_listener
 from pbxhub.vault import Vault
 from pbxhub.worker_processes import Stop, keep_running
@@ -82,12 +82,12 @@ def run_part(name: str) -> None:
 def delete_old_history() -> Pruned:
     """What is older than the settings allow."""
     hub = open_hub()
-    return prune(hub.context.database, datetime.now(UTC), retention(hub.settings))
+    return prune(hub.context.database, utc_now(), retention(hub.settings))
 
 
 def _serve_pages(settings: Settings, vault: Vault, listening_on: socket.socket, stop: Stop) -> None:
     hub = OpenHub(settings, open_context(settings, database_of(settings), vault))
-    with pages(hub, listening_on):
+    with following(hub.context.database), pages(hub, listening_on):
         stop.wait()
         _end_in_time()
     hub.context.database.close()
@@ -155,7 +155,7 @@ def _show_addresses(hub: OpenHub) -> None:
     from pbxhub.account.first_owner import first_setup
 
     click.echo(f"pbxhub {__version__} at {hub.settings.public_url}")
-    setup = first_setup(hub.settings, hub.context.database, datetime.now(UTC))
+    setup = first_setup(hub.settings, hub.context.database, utc_now())
     if setup.sentence:
         click.echo(setup.sentence, err=not setup.link)
 
@@ -169,6 +169,7 @@ def _run_until_stopped(hub: OpenHub, services: Sequence[Service]) -> None:
         raise click.ClickException(trouble)
     with ExitStack() as stack:
         stack.callback(hub.context.database.close)
+        stack.enter_context(following(hub.context.database))
         for service in services:
             stack.enter_context(service(hub))
         try:

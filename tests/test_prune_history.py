@@ -36,7 +36,7 @@ def count(database: Database, table: Any) -> int:
 @pytest.fixture
 def old(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids carry the time they were made: let these be made at NOON."""
-    monkeypatch.setattr("pbxhub.store.ids.time.time_ns", lambda: int(NOON.timestamp() * 1e9))
+    monkeypatch.setattr("pbxhub.store.ids.unix_ns", lambda: int(NOON.timestamp() * 1e9))
     monkeypatch.setattr("pbxhub.store.ids._last", 0)
 
 

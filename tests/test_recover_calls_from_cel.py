@@ -30,6 +30,7 @@ from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.pbx.pbx_player import PbxPlayer
 from pbxhub.testing.pbx.recordings import Played, Recording
+from tests.support.cel_files import COLUMNS, new_cel, write_call
 from tests.support.hub import add_pbx, answered, calls_of, listening, notes_of, pbx_of, stages_of
 from tests.support.made_events import CALLER, NEW, agent, event
 from tests.support.made_events import answered as answered_by
@@ -39,9 +40,6 @@ from tests.support.pbx_line import playing, until
 from tests.support.recordings import TRACES
 
 ANSWERED = ["incoming.before", "incoming.forward", "incoming.pickup", "incoming.after"]
-COLUMNS = (
-    "eventtype, eventtime, cidname, cidnum, ciddnid, exten, context, channame, appname, appdata, uniqueid, linkedid"
-)
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -50,34 +48,7 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
 
 @pytest.fixture
 def cel(tmp_path: Path) -> Path:
-    """An empty file as cel_sqlite3_custom makes it."""
-    path = tmp_path / "master.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"CREATE TABLE cel (AcctId INTEGER PRIMARY KEY, {COLUMNS}, peer, userfield, eventextra)")
-        connection.commit()
-    return path
-
-
-def write_call(path: Path, first: str, leg: str, began: float, rows: slice = slice(None)) -> None:
-    """The rows that Asterisk 22 wrote for an answered call that the caller ended; or some of them."""
-    trunk = ("", "79161234567", "5550201", "5550201", "from-trunk", "PJSIP/trunk-00000000")
-    agent = ("Agent One", "101", "", "s", "from-internal", "PJSIP/101-00000001")
-    by = '{"hangupcause":16,"hangupsource":"PJSIP/trunk-00000000"}'
-    whole = [
-        ("CHAN_START", began, *trunk, "", "", first, first, ""),
-        ("CHAN_START", began + 0.1, *agent, "", "", leg, first, ""),
-        ("ANSWER", began + 2, *agent, "AppDial", "(Outgoing Line)", leg, first, ""),
-        ("ANSWER", began + 2.1, *trunk, "Dial", "PJSIP/101,30", first, first, ""),
-        ("HANGUP", began + 9, *trunk, "", "", first, first, by),
-        ("CHAN_END", began + 9, *trunk, "", "", first, first, ""),
-        ("HANGUP", began + 9.1, *agent, "", "", leg, first, by),
-        ("CHAN_END", began + 9.1, *agent, "", "", leg, first, ""),
-        ("LINKEDID_END", began + 9.1, *agent, "", "", leg, first, ""),
-    ]
-    with closing(sqlite3.connect(path)) as connection:
-        marks = ", ".join("?" * 13)
-        connection.executemany(f"INSERT INTO cel ({COLUMNS}, eventextra) VALUES ({marks})", whole[rows])
-        connection.commit()
+    return new_cel(tmp_path / "master.db")
 
 
 def write_rows(path: Path, rows: Sequence[tuple[str, int, str, str, str, str, str, str]]) -> None:

@@ -3,6 +3,9 @@
 Each fault has a twin with a planted bug, in which the same proof must fail: a proof that cannot fail proves nothing.
 """
 
+import asyncio
+import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -17,6 +20,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 from sqlalchemy.engine import make_url
 
+from pbxhub.ami import lease_heartbeat
+from pbxhub.ami.lease_heartbeat import LeaseHeartbeat
 from pbxhub.ami.pbx_rows import Observed, ObservedPbx, read_rows, write_notes, write_observed
 from pbxhub.ami.pbx_shares import fair_change
 from pbxhub.ami.unwritten_stages import keep_unwritten, unwritten_file
@@ -24,16 +29,18 @@ from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import Call, LiveCall, StageEvent
 from pbxhub.store.ids import new_id
-from pbxhub.store.listeners import LAPSE, Held, Leases, PbxLease, Sight, still_held
+from pbxhub.store.listeners import LAPSE, Held, Leases, ListenerProcess, PbxLease, Sight, still_held
 from pbxhub.store.migrate import migrate
 from pbxhub.store.pbx_state_sentences import PbxState
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.hub.postgres import Cluster
 from pbxhub.testing.pbx.recordings import Recording, freshen
-from tests.support.hub import VAULT, answered
+from tests.support.cel_files import new_cel, write_call
+from tests.support.hub import VAULT, answered, change_pbx, pbx_of
 from tests.support.listening_hosts import Cable, Site, site
 from tests.support.outbox_world import AFTER, BEFORE, NOON, World, at, context_of, forward, report
-from tests.support.waiting import wait_until
+from tests.support.pbx_line import until
+from tests.support.waiting import PATIENCE, wait_until
 
 ANSWERED = ["incoming.before", "incoming.forward", "incoming.pickup", "incoming.after"]
 IN_TIME = 5.0  # seconds until another one has taken over
@@ -177,6 +184,34 @@ def test_one_that_stands_still_while_it_writes_or_is_cut_off_is_ended_by_the_dat
         assert session.execute(shown).one() != ("3s", "3000", "1", "1"), "only in the transaction that locks"
 
 
+@postgresql
+@pytest.mark.parametrize("by", ["release", "leave"])
+def test_a_pbx_that_is_released_is_taken_before_the_next_beat(
+    world: World, leases: LeasesOf, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    monkeypatch.setattr(lease_heartbeat, "BEAT", 3600.0)
+    first = leases(LISTENERS[0])
+    first.beat()
+    first.take([world.pbx_id])
+
+    async def take_over() -> None:
+        heartbeat = LeaseHeartbeat(world.database)
+        beating = asyncio.create_task(heartbeat.run())
+        await until(lambda: len(listeners(world.database)) == 2)
+        first.release([world.pbx_id]) if by == "release" else first.leave()
+        await asyncio.wait_for(heartbeat.changed.wait(), PATIENCE)
+        assert heartbeat.tokens == {world.pbx_id: 2}
+        beating.cancel()
+        await heartbeat.close()
+
+    asyncio.run(take_over())
+
+
+def listeners(database: Database) -> list[ListenerProcess]:
+    with database.read() as session:
+        return list(session.scalars(select(ListenerProcess)))
+
+
 @pytest.fixture
 def outdated(world: World, leases: LeasesOf) -> int:
     """A token of a lease that another listener has taken since."""
@@ -244,6 +279,82 @@ def test_listeners_that_come_and_go_share_the_pbxs_fairly(hosts: Site) -> None:
     hosts.await_shares(2, 2, 2)
     hosts.listeners["b"].stop()
     hosts.await_shares(3, 3, seconds=IN_TIME + BUSY_MACHINE)  # it has released them, nobody waits for LAPSE
+
+
+@postgresql
+def test_a_listener_that_stops_lets_others_have_each_pbx_while_it_still_waits_for_another_one(hosts: Site) -> None:
+    hosts.listen("a", "import pbxhub.ami.listener as it; it._CLOSE = 60.0")
+    hosts.await_shares(6)
+    hosts.listen("b")
+    hosts.await_shares(3, 3)
+    slow = next(pbx_id for pbx_id in hosts.players if hosts.host_of(pbx_id) == "a")
+    with hosts.database.write() as session:
+        session.get_one(Pbx, slow, with_for_update=True)  # its last state cannot be written
+        hosts.listeners["a"].signal(signal.SIGTERM)
+        wait_until(lambda: hosts.shares() == [5, 1], "all but one belong to b")
+        assert hosts.host_of(slow) == "a"
+    hosts.await_shares(6)
+
+
+NOT_KEPT = "import pbxhub.ami.pbx_listener as it; it.write_cursor = lambda *_: None"
+
+
+def calls_between_hosts(hosts: Site, cel: Path, plant: str = "pass") -> None:
+    """Nobody hears a PBX that has CEL, and one that has none, while two calls end on each: one that was going on, and
+    one that begins, is answered and ends in between."""
+    change_pbx(hosts.database, 1, cel_path=str(cel))
+    hosts.listen("a", plant)
+    hosts.await_shares(2)
+    wait_until(lambda: pbx_of(hosts.database, 1).cel_cursor != 0 or plant == NOT_KEPT, "where CEL begins")
+    begun, ended = answered()
+    for pbx_id in hosts.players:
+        hosts.play(begun, pbx_id)
+    wait_until(lambda: [*hosts.stages().values()] == [ANSWERED[:3]] * 2, "both are answered")
+    hosts.listeners["a"].stop()
+    now = datetime.now(UTC).timestamp()
+    write_call(cel, *legs_of(begun), float(legs_of(begun)[0]))
+    write_call(cel, f"{int(now)}.903", f"{int(now)}.904", now)
+    for pbx_id in hosts.players:
+        hosts.play(ended, pbx_id)
+        hosts.play(whole_call(), pbx_id)
+    hosts.listen("b", plant)
+    hosts.await_shares(2)
+    linkedid = legs_of(begun)[0]
+    told = {f"1 {linkedid}": ANSWERED, f"1 {int(now)}.903": ANSWERED, f"2 {linkedid}": ANSWERED}
+    wait_until(lambda: hosts.stages() == told, "what CEL tells of the one, and of the other that its call is over", 20)
+    with hosts.database.read() as session:
+        reasons = {call.pbx_id: call.data["end_reason"] for call in session.scalars(select(Call).order_by(Call.id))}
+    assert reasons == {1: "hangup", 2: "lost_while_disconnected"}
+
+
+@pytest.fixture
+def cel(tmp_path: Path) -> Path:
+    return new_cel(tmp_path / "master.db")
+
+
+def legs_of(call: Recording) -> list[str]:
+    """The uniqueids of its caller and of the phone that is called."""
+    text = "\n".join(played.block for played in call.events)
+    return list(dict.fromkeys(re.findall(r"Uniqueid: (1\d+\.\d+)$", text, re.MULTILINE)))[:2]
+
+
+@pytest.fixture
+def two_pbxs(database: Database, database_url: str, tmp_path: Path) -> Iterator[Site]:
+    with site(database, database_url, tmp_path, pbxs=2) as one:
+        yield one
+
+
+@postgresql
+def test_what_ends_while_a_pbx_changes_hands_is_told_by_cel_and_otherwise_shown_as_unknown(
+    two_pbxs: Site, cel: Path
+) -> None:
+    calls_between_hosts(two_pbxs, cel)
+
+
+@postgresql
+def test_the_proof_of_the_gap_finds_that_the_place_in_cel_is_not_kept(two_pbxs: Site, cel: Path) -> None:
+    with pytest.raises(TimeoutError, match="what CEL tells"):
+        calls_between_hosts(two_pbxs, cel, NOT_KEPT)
 
 
 @postgresql

@@ -196,7 +196,7 @@ def test_old_history_that_is_in_use_goes_another_time(database: Database) -> Non
 @pytest.fixture
 def old(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids carry the time they were made: let these be made at NOON."""
-    monkeypatch.setattr("pbxhub.store.ids.time.time_ns", lambda: int(NOON.timestamp() * 1e9))
+    monkeypatch.setattr("pbxhub.store.ids.unix_ns", lambda: int(NOON.timestamp() * 1e9))
     monkeypatch.setattr("pbxhub.store.ids._last", 0)
 
 

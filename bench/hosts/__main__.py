@@ -1,7 +1,7 @@
 """High availability, tried: four hosts in network namespaces, faults drawn from a printed seed, everything counted.
 
-python bench/hosts [failovers] [takeovers] [twins] [delays] [--seed N] [--failovers 20] [--takeovers 5] [--rate 5]
-                   [--faults server,power,cable] [--through url|haproxy] [--keep]
+python bench/hosts [failovers] [takeovers] [handovers] [twins] [delays] [--seed N] [--failovers 20] [--takeovers 5]
+                   [--rate 5] [--faults server,power,cable] [--through url|haproxy] [--keep]
 
 Needs root and Debian's packages (`make hosts` installs them). etcd, Patroni and HAProxy run with the files of
 deploy/high-availability; hosts, addresses and links are in a network of their own and vanish with it. Ends with an

@@ -46,8 +46,15 @@ class HubOnHosts:
                 request={"headers": [{"name": "moment", "value": "<<call_id>> <<event>>"}]},
             )  # fmt: skip
 
-    def start_on(self, host: Host) -> None:
+    def stop(self, host: Host, command: str) -> None:
+        """In order, as systemd does."""
+        for name in [name for name in host.programs if name.startswith(f"{command}-")]:
+            host.stop(name)
+
+    def start_on(self, host: Host, only: str = "") -> None:
         for number, command in enumerate(self.commands.get(host, ())):
+            if only not in ("", command):
+                continue
             home = host.folder / f"{command}-{number}"
             home.mkdir(exist_ok=True)
             variables = {**self._settings, "PBXHUB_DATA_DIR": str(home), "PBXHUB_DATABASE_URL": self._urls[host.name]}

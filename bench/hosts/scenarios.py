@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from hosts.bed import Bed, bed
 from hosts.network import Host
@@ -118,6 +119,27 @@ def _has_all(one: Bed, heir: Host) -> None:
     assert found.get(heir.name, 0) == len(one.traffic.addresses), found
 
 
+def handovers(asked: Asked) -> bool:
+    """10 PBXs in two listeners; one is stopped, as for an upgrade, and started again. How long each PBX is unheard."""
+    stopped, started = list[float](), list[float]()
+    with bed(asked.folder, asked.chance, 10, asked.through) as one:
+        host = one.hosts[3]
+        with one.traffic.calls(asked.rate, _LONG):
+            for _ in range(asked.takeovers):
+                time.sleep(one.chance.uniform(1, 3))
+                begin = time.time()
+                stopped += one.traffic.unheard(lambda: one.hub.stop(host, "listen"), 5)
+                started += one.traffic.unheard(lambda: one.hub.start_on(host, "listen"), 5)
+                one.await_whole()
+                one.lossy.append((begin, time.time()))
+        verdict = one.verdict()
+    for what, gaps in (("stopped", stopped), ("started", started)):
+        print(f"a listener is {what}: its PBXs are unheard for {min(gaps):.2f} s, median {median(gaps):.2f}, "
+              f"at most {max(gaps):.2f} ({len(gaps)} of them), load {os.getloadavg()[0]:.0f}", flush=True)  # fmt: skip
+    print(verdict, flush=True)
+    return verdict.is_sound
+
+
 def twins(asked: Asked) -> bool:
     """The judge must find planted bugs: one where no fault comes at all, one that only a lost host brings to light."""
     found = []
@@ -169,5 +191,5 @@ def _measure(one: Bed, rate: float, what: str) -> None:
 
 
 SCENARIOS: Mapping[str, Callable[[Asked], bool]] = {
-    "failovers": failovers, "takeovers": takeovers, "twins": twins, "delays": delays,
+    "failovers": failovers, "takeovers": takeovers, "handovers": handovers, "twins": twins, "delays": delays,
 }  # fmt: skip

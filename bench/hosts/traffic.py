@@ -4,7 +4,7 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -41,6 +41,23 @@ class Traffic:
         finally:
             self._loop.call_soon_threadsafe(ends.set)
             done.wait(seconds + 30)
+
+    def unheard(self, act: Callable[[], None], pbxs: int) -> list[float]:
+        """Does something by which so many PBXs lose their listener. For how many seconds each had none."""
+        watching = asyncio.run_coroutine_threadsafe(self._watch(pbxs), self._loop)
+        act()
+        return watching.result(120)
+
+    async def _watch(self, pbxs: int) -> list[float]:
+        gone, gaps = dict[PbxPlayer, float](), list[float]()
+        while len(gaps) < pbxs:
+            for player in self._players:
+                if not player.listeners:
+                    gone.setdefault(player, time.monotonic())
+                elif player in gone:
+                    gaps.append(time.monotonic() - gone.pop(player))
+            await asyncio.sleep(0.005)
+        return gaps
 
     async def _go_on(self, rate: float, seconds: float, ends: asyncio.Event, done: threading.Event) -> None:
         calls: list[asyncio.Task[None]] = []

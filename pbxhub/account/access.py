@@ -2,7 +2,7 @@
 operators' rights on the hub, which no role and no key includes."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal, Protocol, TypeVar, cast
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,7 @@ from pbxhub.account.installation import Installation
 from pbxhub.account.refusals import NotFoundError
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import ApiKey, Employee, Invitation, Membership, Number, Pbx, Project
+from pbxhub.store.clock import utc_now
 from pbxhub.store.connections import Connection
 from pbxhub.store.notices import NoticeTarget
 from pbxhub.webhooks.working_time import Calendar, calendar
@@ -148,7 +149,7 @@ class HubAccess:
     hub: Installation
     operator: bool = False
     address: str = ""  # where the request came from, for the audit log
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))  # when it came
+    now: datetime = field(default_factory=utc_now)  # when it came
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ class Access:
     hub: Installation
     operator: bool = False
     address: str = ""  # where the request came from, for the audit log
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))  # when it came
+    now: datetime = field(default_factory=utc_now)  # when it came
 
     def may(self, right: Right) -> bool:
         return right in self.rights

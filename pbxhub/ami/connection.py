@@ -8,7 +8,7 @@ of panoramisk are used.
 import asyncio
 import random
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from panoramisk.actions import Action
 
@@ -29,6 +29,7 @@ from pbxhub.ami.manager_actions import build
 from pbxhub.ami.placing import NotBegun
 from pbxhub.ami.protocol import AmiProtocol, AmiResponse, SessionEndedError
 from pbxhub.sending.own_address import own_address
+from pbxhub.store.clock import unix_now, utc_now
 from pbxhub.store.pbx_state_sentences import PbxState
 
 Item = ReceivedEvent | ChannelList | SilentCheck | PbxState | NotBegun
@@ -108,7 +109,7 @@ class AmiConnection:
         await ask_for_parked(protocol, self._timeouts)
         channels = await list_channels(protocol, self._timeouts)
         before, after = sort_held(self._held or (), channels)
-        live = ChannelList(channels, datetime.now(UTC), version, started_on, restarted)
+        live = ChannelList(channels, utc_now(), version, started_on, restarted)
         items: list[Item] = [*before, live, *after]
         for item in items:
             self._inbox.put(item)
@@ -124,7 +125,7 @@ class AmiConnection:
         self.own_address = found or self.own_address
 
     def _receive(self, block: str) -> bool:
-        event = ReceivedEvent(block, time.time())
+        event = ReceivedEvent(block, unix_now())
         if self._held is None:
             return self._inbox.offer(event)
         self._held.append(event)
@@ -169,7 +170,7 @@ class AmiConnection:
 
 
 def _started_on(uptime: int | None) -> datetime | None:
-    return None if uptime is None else datetime.now(UTC) - timedelta(seconds=uptime)
+    return None if uptime is None else utc_now() - timedelta(seconds=uptime)
 
 
 async def _watch_silence(protocol: AmiProtocol, timeouts: AmiTimeouts) -> PbxState:
@@ -201,7 +202,7 @@ async def _watch_events(protocol: AmiProtocol, timeouts: AmiTimeouts, listed: fr
             status = await protocol.ask(build("Status"), timeouts.answer)
         except SessionEndedError as ended:
             return ended.state
-        for channel in read_channels(status.blocks, (), datetime.now(UTC)):
+        for channel in read_channels(status.blocks, (), utc_now()):
             missing = channel.channel.uniqueid not in listed and channel.seconds >= _NEWCHANNEL_DELAY
             if missing and not protocol.got_newchannel:
                 return PbxState("refused", "no_events", f"{channel.channel.name} for example")

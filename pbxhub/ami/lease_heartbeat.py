@@ -8,12 +8,13 @@ import socket
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 import psycopg
 import structlog
 
-from pbxhub.ami.pbx_shares import fair_change, tokens_of
+from pbxhub.ami.pbx_shares import everything, fair_change, tokens_of
 from pbxhub.store.ids import new_id
 from pbxhub.store.listeners import BEAT, LAPSE, Leases, LeaseTokens
 from pbxhub.store.session import Database
@@ -39,6 +40,8 @@ class LeaseHeartbeat:
         # PBXs that this process has or may take; None before the first beat. On SQLite it has all that are enabled
         self._reach: frozenset[int] | None = frozenset() if database.is_sqlite else None
         self._giving: set[int] = set()  # until they are disconnected
+        self._is_leaving = False
+        self._rung = False  # while it beat, somebody has released PBXs
         self._steady_since = self._beaten = 0.0  # time.monotonic()
         # of its own: the threads that everybody uses may all wait for the database
         self._thread = ThreadPoolExecutor(1, "heartbeat")
@@ -57,7 +60,22 @@ class LeaseHeartbeat:
                 away = True
             except Exception:  # without a heartbeat this process would lose all its PBXs
                 log.exception("unexpected error in the heartbeat; continuing")
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Until the next beat: at once when another listener has released PBXs, which nobody hears until then, or when
+        the connection has broken."""
+        if self._leases is None:
             await asyncio.sleep(BEAT)
+        elif not self._rung and (readable := self._leases.fileno()) is not None:
+            loop, woken = asyncio.get_running_loop(), asyncio.Event()
+            loop.add_reader(readable, woken.set)
+            try:
+                await asyncio.wait_for(woken.wait(), BEAT)
+            except TimeoutError:
+                pass
+            finally:
+                loop.remove_reader(readable)
 
     def out_of_reach(self, pbx_id: int) -> bool:
         """Whether another listener has the PBX, or nobody may listen to it: it is disabled or deleted."""
@@ -73,6 +91,12 @@ class LeaseHeartbeat:
         except psycopg.Error as error:
             log.warning("PBXs could not be released; trying again", error=str(error).strip())
         self._giving -= going
+
+    def leave(self) -> None:
+        """Before a stop: gives all PBXs away, each of which release() lets others have. Returns at once."""
+        self._is_leaving = True
+        if self.tokens is not None:
+            self._thread.submit(self._retire)
 
     async def close(self) -> None:
         """Releases everything."""
@@ -95,14 +119,17 @@ class LeaseHeartbeat:
     def _beat(self) -> LeaseTokens:
         """One beat, and what follows from what it sees."""
         try:
-            return self._share_out(self._connected())
+            leases = self._connected()
+            tokens = self._share_out(leases)
+            self._rung = leases.was_rung()
+            return tokens
         except psycopg.Error:
             self._disconnect()
             raise
 
     def _share_out(self, leases: Leases) -> LeaseTokens:
         sight = leases.beat()
-        change = fair_change(self._id, sight, self._may_inherit())
+        change = everything(self._id, sight) if self._is_leaving else fair_change(self._id, sight, self._may_inherit())
         self._giving.update(change.give)
         if change.take:
             leases.take(change.take)
@@ -130,6 +157,12 @@ class LeaseHeartbeat:
         if self._leases:
             self._leases.close()
         self._leases = None
+
+    def _retire(self) -> None:
+        """Without the database it does nothing: close() says so."""
+        with suppress(psycopg.Error):
+            self._connected().retire()
+            self._beat()
 
     def _leave(self) -> None:
         self._connected().leave()

@@ -137,7 +137,7 @@ class _Listener:
         self._lines[row.id] = line, asyncio.create_task(line.run())
 
     async def _end(self, key: int) -> None:
-        line, task = self._lines.pop(key)
+        line, task = self._lines[key]
         if not task.done():
             closing = asyncio.create_task(line.close())
             await asyncio.wait({closing, task}, timeout=_CLOSE, return_when=asyncio.FIRST_COMPLETED)
@@ -147,10 +147,16 @@ class _Listener:
             task.cancel()
             await asyncio.wait({closing, task})
             _report(closing, key)
+        del self._lines[key]
         _report(task, key)
 
     async def close(self) -> None:
-        await asyncio.gather(*(self._end(key) for key in tuple(self._lines)))
+        """Each PBX goes to another host as soon as it is disconnected, and does not wait for the slowest one."""
+        self._heartbeat.leave()
+        releasing = []  # not waited for: the database may be away
+        for ended in asyncio.as_completed([self._end(key) for key in tuple(self._lines)]):
+            await ended
+            releasing.append(asyncio.create_task(self._heartbeat.release(self._lines.keys())))
 
 
 def _keep_unwritten(line: PbxListener) -> None:

@@ -7,7 +7,6 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import structlog
 
@@ -18,6 +17,7 @@ from pbxhub.calls.ami_events import Status
 from pbxhub.calls.charsets import charset_of
 from pbxhub.sending.pbx_reach import ANYWHERE, PbxReach
 from pbxhub.sending.target_url import Address as IpAddress
+from pbxhub.store.clock import utc_now
 from pbxhub.store.pbx_state_sentences import PbxState
 
 log = structlog.get_logger(__name__)
@@ -246,7 +246,7 @@ async def list_channels(protocol: AmiProtocol, timeouts: AmiTimeouts) -> tuple[S
     if not status.success:
         raise _refused("too_few_rights", f"Status ({status.message})")
     shown = await protocol.ask(build("CoreShowChannels"), timeouts.answer)
-    return read_channels(status.blocks, shown.blocks, datetime.now(UTC))
+    return read_channels(status.blocks, shown.blocks, utc_now())
 
 
 def _refused(code: str, detail: str = "") -> SessionEndedError:

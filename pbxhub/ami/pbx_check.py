@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pbxhub.ami.cel_file import CelUnreadableError
 from pbxhub.ami.cel_table import CelSource
@@ -11,6 +11,7 @@ from pbxhub.ami.manager_actions import build
 from pbxhub.ami.pbx_rows import PbxRow
 from pbxhub.ami.protocol import SessionEndedError
 from pbxhub.finding import Finding
+from pbxhub.store.clock import utc_now
 from pbxhub.store.pbx_state_sentences import PbxState
 from pbxhub.translatable import say
 
@@ -45,7 +46,7 @@ async def check_pbx(address: Address, timeouts: AmiTimeouts) -> list[Finding]:
             ),
         ),
         _filter(refused),
-        _compare_clocks(pong.headers.get("Timestamp", ""), datetime.now(UTC)),
+        _compare_clocks(pong.headers.get("Timestamp", ""), utc_now()),
     ]
 
 

@@ -43,6 +43,7 @@ from pbxhub.calls.resync import why_gone
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
 from pbxhub.delivery.context import DeliveryContext
+from pbxhub.store.clock import utc_now
 from pbxhub.store.pbx_state_sentences import PbxState
 
 _INBOX = 20_000  # events that may wait for the tracker: about 10 MB
@@ -103,7 +104,9 @@ class PbxListener:
         )
         self._started_on = row.asterisk_started_on
         self._rate = EventRate(time.monotonic())
-        self._observed = ObservedPbx(row.trouble or PbxState("connecting"), _now(), None, "", row.asterisk_started_on)
+        self._observed = ObservedPbx(
+            row.trouble or PbxState("connecting"), utc_now(), None, "", row.asterisk_started_on
+        )
         self._stopped = asyncio.Event()
         self._noted = threading.Event()  # set while no notes are being written to the database
         self._noted.set()
@@ -175,7 +178,7 @@ class PbxListener:
         self._states.remove(self.row.id, self._shown)  # the last write is the one below
         self._inbox.put(PbxState("lost", "stopped"))
         await self._stopped.wait()
-        async for report in self._backfill.poll_held(_now()):
+        async for report in self._backfill.poll_held(utc_now()):
             self._queue.put(report)
         self._put(self._backfill.release_held())
         self._put_notes()
@@ -228,7 +231,7 @@ class PbxListener:
             if message is not None:
                 if self._events is not None:
                     self._events.add(self.row.id, item, self.row.token)
-                self._put(self._backfill.feed(message, self._tracker.feed(message), _now()))
+                self._put(self._backfill.feed(message, self._tracker.feed(message), utc_now()))
         elif isinstance(item, ChannelList):
             self._resync(item)
         elif isinstance(item, SilentCheck):
@@ -264,7 +267,7 @@ class PbxListener:
         """A new state of the connection."""
         tell = log.info if state.code in ("", "stopped") else log.warning
         tell("PBX state changed", pbx=self.row.id, host=self.row.address.host, state=state.name, reason=state.sentence)
-        self._observed = replace(self._observed, state=state, since=_now())
+        self._observed = replace(self._observed, state=state, since=utc_now())
         if state.name != "connected":
             self._backfill.interrupt()
         else:
@@ -282,17 +285,17 @@ class PbxListener:
 
     async def _read_cel(self) -> None:
         """Reads CEL while events arrive. The cursor is written after everything before it."""
-        await self._backfill.begin(_now())
+        await self._backfill.begin(utc_now())
         written = self._write_cursor(self.row.cel_cursor)
         await self._queue.empty.wait()
         self._looked.set()
         while True:
             await asyncio.sleep(_POLL_CEL_FAST if self._backfill.holds_ends else _POLL_CEL)
             if self._observed.state.name != "connected":
-                async for report in self._backfill.poll_held(_now()):
+                async for report in self._backfill.poll_held(utc_now()):
                     self._queue.put(report)
                 continue
-            async for report in self._backfill.poll(_now()):
+            async for report in self._backfill.poll(utc_now()):
                 self._queue.put(report)
                 if self._queue.stages > _BACKLOG:  # live stages go first
                     await self._queue.empty.wait()
@@ -316,12 +319,12 @@ class PbxListener:
         """Finds calls that had no event for a long time, and asks Asterisk whether they still exist."""
         while True:
             await asyncio.sleep(_SWEEP)
-            self._put(self._tracker.sweep(_now()))
-            if self._tracker.silent(_now()):
+            self._put(self._tracker.sweep(utc_now()))
+            if self._tracker.silent(utc_now()):
                 await self._check_silent()
 
     async def _check_silent(self) -> None:
-        asked_on = _now()
+        asked_on = utc_now()
         try:
             answer = await self._ask(build("Status"), self._timeouts.answer)
         except SessionEndedError:
@@ -341,7 +344,3 @@ class PbxListener:
             hub_address=self._connection.own_address if self._connection else "",
         )
         return Observed(self.row.id, self.row.token, observed)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import literal, select, union, update
 from sqlalchemy.orm import Session
@@ -22,6 +22,7 @@ from pbxhub.sending.pbx_reach import PbxReach
 from pbxhub.storable import clip
 from pbxhub.store.accounts import Number, Pbx, enabled_pbxs, endpoints_of
 from pbxhub.store.cel_url import CelUrl, read_cel_url
+from pbxhub.store.clock import utc_now
 from pbxhub.store.history import Call, LiveCall, StageEvent
 from pbxhub.store.listeners import LeaseTokens, may_write, still_held, token_of_salt
 from pbxhub.store.pbx_state_sentences import PbxState
@@ -227,7 +228,7 @@ def _columns(observed: ObservedPbx) -> dict[str, object]:
         "state_code": observed.state.code,
         "state_detail": clip(observed.state.detail, 500),
         "state_since": observed.since,
-        "seen_on": datetime.now(UTC),
+        "seen_on": utc_now(),
         "events_last_minute": observed.events_last_minute,
     }
     values = {

@@ -33,6 +33,11 @@ def fair_change(me: UUID, sight: Sight, may_inherit: bool) -> ShareChange:
     return ShareChange(tuple(free[first : first + missing[me]]), tuple(mine[shares[me] :]))
 
 
+def everything(me: UUID, sight: Sight) -> ShareChange:
+    """What a listener does that is about to stop."""
+    return ShareChange(give=tuple(sorted(lease.pbx_id for lease in sight.leases if lease.listener == me)))
+
+
 def _is_free(lease: Held, may_inherit: bool) -> bool:
     return lease.listener is None and (lease.released or may_inherit)
 

@@ -4,7 +4,6 @@ cancelled; members of queues are paused."""
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
@@ -17,6 +16,7 @@ from pbxhub.ami.protocol import AmiResponse, SessionEndedError
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.ordered_call_status import Placement, Turn, settle, take
 from pbxhub.delivery.outbox.queue_pause_status import PauseToSend, settle_pause, take_pauses
+from pbxhub.store.clock import utc_now
 from pbxhub.store.listeners import may_write
 from pbxhub.store.session import common_time
 
@@ -85,7 +85,7 @@ class Placing:
         with self._context.database.write() as session:
             if not may_write(session, self._row.id, self._row.token):
                 return Turn(), ()
-            now = common_time(session, datetime.now(UTC))  # how old an order is must not depend on this host's clock
+            now = common_time(session, utc_now())  # how old an order is must not depend on this host's clock
             return take(self._context, session, self._row.id, now), take_pauses(session, self._row.id, now)
 
     async def _place(self, placement: Placement) -> None:
@@ -107,7 +107,7 @@ class Placing:
     def record_failure(self, failure: NotBegun) -> None:
         """Writes the failure into the order. Raises database errors."""
         with self._context.database.write() as session:
-            settle(self._context, session, failure.id, failure.begun, failure.said, datetime.now(UTC))
+            settle(self._context, session, failure.id, failure.begun, failure.said, utc_now())
 
     async def _hang_up(self, channel_id: str) -> None:
         try:
@@ -136,7 +136,7 @@ class Placing:
 
     def _write_pause(self, order_id: UUID, success: bool, said: str) -> None:
         with self._context.database.write() as session:
-            settle_pause(session, order_id, success, said, common_time(session, datetime.now(UTC)))
+            settle_pause(session, order_id, success, said, common_time(session, utc_now()))
 
 
 def queue_pause(order: PauseToSend) -> Action:

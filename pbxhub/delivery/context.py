@@ -2,20 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from pbxhub.delivery.handoff import Handoff
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.wakeup import Wakeups
 from pbxhub.delivery.webhook_cache import WebhookCache
 from pbxhub.settings import Settings
+from pbxhub.store.clock import utc_now
 from pbxhub.store.session import Database
 from pbxhub.vault import Vault
-
-
-def utc_now() -> datetime:
-    """The present moment, aware, UTC."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)

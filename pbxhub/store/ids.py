@@ -2,9 +2,10 @@
 
 import os
 import threading
-import time
 from datetime import datetime
 from uuid import UUID
+
+from pbxhub.store.clock import unix_ns
 
 _lock = threading.Lock()
 _last = 0  # 48 bits of milliseconds and 12 bits that count within one of them
@@ -14,7 +15,7 @@ def new_id() -> UUID:
     """A new id, greater than every id this process has made before."""
     global _last
     with _lock:
-        _last = max(_last + 1, (time.time_ns() // 1_000_000) << 12)
+        _last = max(_last + 1, (unix_ns() // 1_000_000) << 12)
         stamp = _last
     random = int.from_bytes(os.urandom(8)) >> 2
     return UUID(int=((stamp >> 12) << 80) | (0x7 << 76) | ((stamp & 0xFFF) << 64) | (0b10 << 62) | random)

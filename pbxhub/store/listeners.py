@@ -148,11 +148,12 @@ class Leases:
 
     def __init__(self, connection: "psycopg.Connection[Any]", me: UUID, host: str) -> None:
         limits = "SET synchronous_commit = off; SET lock_timeout = '1s'; SET statement_timeout = '2s'"
-        connection.execute(f"SET application_name = 'pbxhub heartbeat'; {limits}")
+        connection.execute(f"SET application_name = 'pbxhub heartbeat'; {limits}; LISTEN {_RELEASED}")
         self._connection, self._me, self._host = connection, me, host
 
     def beat(self) -> Sight:
         """Says that this listener lives, and looks who else does and who has which PBX."""
+        self.was_rung()  # what has been released by now this beat sees
         rows = self._connection.execute(_BEAT, {"me": self._me, "host": self._host}).fetchall()
         return Sight(
             frozenset(listener for pbx_id, listener, _, _ in rows if pbx_id is None),
@@ -166,11 +167,24 @@ class Leases:
         self._connection.execute(_TAKE, {"me": self._me, "ids": list(pbx_ids)})
 
     def release(self, pbx_ids: Sequence[int]) -> None:
+        """Lets others have these PBXs, and wakes them."""
         self._connection.execute(_RELEASE, {"me": self._me, "ids": list(pbx_ids)})
+
+    def was_rung(self) -> bool:
+        """Whether somebody has released PBXs since this was asked last."""
+        return bool(list(self._connection.notifies(timeout=0)))
+
+    def fileno(self) -> int | None:
+        """Readable when somebody releases PBXs. None: the connection is broken."""
+        return None if self._connection.closed else self._connection.fileno()
+
+    def retire(self) -> None:
+        """Others count on this listener no more, and take what it releases. Until then it keeps what it has."""
+        self._connection.execute(_RETIRE, {"me": self._me})
 
     def leave(self) -> None:
         """Releases everything at once."""
-        self._connection.execute("DELETE FROM listener WHERE id = %(me)s", {"me": self._me})
+        self._connection.execute(_LEAVE, {"me": self._me})
 
     def close(self) -> None:
         self._connection.close()
@@ -179,6 +193,7 @@ class Leases:
         self._connection.execute(f"DELETE FROM listener WHERE seen_on < clock_timestamp() - interval '{_FORGOTTEN}'")  # noqa: S608
 
 
+_RELEASED = "pbxhub_released"  # channel of NOTIFY
 _LIVES = f"seen_on > clock_timestamp() - interval '{LAPSE} s'"
 _BEAT = f"""
     WITH beat AS (
@@ -199,4 +214,8 @@ _TAKE = f"""
      WHERE pbx_id IN (SELECT pbx_id FROM pbx_lease l WHERE pbx_id = ANY(%(ids)s) AND NOT EXISTS
                       (SELECT FROM listener WHERE id = l.listener_id AND {_LIVES})
                       ORDER BY pbx_id FOR UPDATE SKIP LOCKED)"""  # noqa: S608
-_RELEASE = "UPDATE pbx_lease SET listener_id = NULL WHERE pbx_id = ANY(%(ids)s) AND listener_id = %(me)s"
+_RELEASE = f"""
+    WITH released AS (UPDATE pbx_lease SET listener_id = NULL WHERE pbx_id = ANY(%(ids)s) AND listener_id = %(me)s)
+    SELECT pg_notify('{_RELEASED}', '')"""  # noqa: S608
+_RETIRE = f"UPDATE listener SET started_on = clock_timestamp() + interval '{_FORGOTTEN}' WHERE id = %(me)s"  # noqa: S608
+_LEAVE = f"WITH gone AS (DELETE FROM listener WHERE id = %(me)s) SELECT pg_notify('{_RELEASED}', '')"  # noqa: S608

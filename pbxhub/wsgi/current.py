@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 from flask import current_app
 from sqlalchemy.orm import Session
 
 from pbxhub.account.installation import Installation
+from pbxhub.store.clock import utc_now
+
+now = utc_now  # what the pages and the API take for the present moment
 
 
 def hub() -> Installation:
@@ -28,8 +30,3 @@ def writing() -> Iterator[Session]:
     """A transaction for a change: committed at the end of the block, rolled back when an error leaves it."""
     with hub().database.write() as session:
         yield session
-
-
-def now() -> datetime:
-    """The present moment, aware, UTC."""
-    return datetime.now(UTC)

@@ -56,22 +56,23 @@ class Site:
             self._loop.do(player.start())
             self.players[add_pbx(self.database, player)] = player
 
-    def listen(self, name: str, plant: str = "pass", url: str = "") -> None:
-        """Starts a listener. plant: a bug, as Python that it runs first. url: where it finds the database."""
+    def listen(self, name: str, plant: str = "pass", url: str = "", command: str = "listen", **more: str) -> None:
+        """Starts a listener, or another command. plant: a bug, as Python that it runs first. url: where it finds the
+        database. more: variables."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         variables = {
             "PBXHUB_DATA_DIR": str(folder), "PBXHUB_DATABASE_URL": url or self.url, "PBXHUB_AGI": "",
             "PBXHUB_SECRET_KEY": urlsafe_b64encode(VAULT.key).decode(), "PBXHUB_ALLOWED_NETWORKS": "127.0.0.0/8",
-            "PGAPPNAME": name,
+            "PGAPPNAME": name, **more,
         }  # fmt: skip
-        command = (
+        words = (
             sys.executable,
             "-c",
             f"import socket; socket.gethostname = lambda: {name!r}; {plant}{_MAIN}",
-            "listen",
+            command,
         )
-        self.listeners[name] = Program(command, folder / "log", environ=variables)
+        self.listeners[name] = Program(words, folder / "log", environ=variables)
 
     def freeze(self, name: str) -> None:
         os.kill(self.listeners[name].pid, signal.SIGSTOP)

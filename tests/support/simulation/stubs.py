@@ -43,7 +43,7 @@ def stubbed(seconds: Callable[[], float], errors: list[str], seed: str) -> Itera
     structlog.configure(processors=[note], cache_logger_on_first_use=False)
     try:
         with (
-            patch.object(ids_module, "time", SimpleNamespace(time_ns=lambda: int(seconds() * 1e9))),
+            patch.object(ids_module, "unix_ns", lambda: int(seconds() * 1e9)),
             patch.object(ids_module, "os", SimpleNamespace(urandom=chance.randbytes)),
             patch.object(ids_module, "_last", 0),
             patch.object(publisher_module, "asyncio", SimpleNamespace(to_thread=_inline, Event=asyncio.Event)),
