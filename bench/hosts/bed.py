@@ -13,6 +13,7 @@ from hosts.hub_on_hosts import HubOnHosts
 from hosts.inbox import Inbox
 from hosts.judge import Verdict, judge, recovery
 from hosts.network import OUTSIDE, Host
+from hosts.noting_hub import IN_MEMORY
 from hosts.traffic import Traffic
 
 HUB_COMMANDS = ("listen", "work")
@@ -88,6 +89,8 @@ def bed(folder: Path, chance: random.Random, pbxs: int, through: str = "url", bu
     try:
         cluster = PostgresCluster(hosts[:3])
         cluster.start()
+        if bug == IN_MEMORY:
+            cluster.configure("synchronous_commit = off", "wal_writer_delay = 10000")
         traffic, inbox = Traffic(OUTSIDE, pbxs, chance), Inbox(OUTSIDE)
         relay = DelayingRelay(OUTSIDE, [(host.address, 5432) for host in cluster.hosts])
         near = {"url": cluster.url(), "haproxy": url_of([("127.0.0.1", 5000)]), "relay": url_of(relay.places)}[through]

@@ -92,6 +92,12 @@ class PostgresCluster:
         host = self.await_primary()
         return host.do("psql", "-h", "/var/run/postgresql", "-qtAc", statement, "postgres", user="postgres").strip()
 
+    def configure(self, *settings: str) -> None:
+        """As ALTER SYSTEM has them; of the primary alone."""
+        for setting in settings:
+            self.ask(f"ALTER SYSTEM SET {setting}")
+        self.ask("SELECT pg_reload_conf()")
+
     def url(self) -> str:
         return url_of([(host.address, 5432) for host in self.hosts])
 

@@ -21,15 +21,16 @@ class _Server(ThreadingHTTPServer):
 class Inbox:
     def __init__(self, host: str) -> None:
         self.arrivals: list[Arrival] = []
-        arrivals = self.arrivals
+        self.answer_after = ANSWER_AFTER
+        inbox = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length", "0")))
-                arrivals.append(Arrival(self.headers["moment"], self.headers["webhook-id"], time.time()))
-                time.sleep(ANSWER_AFTER)
+                inbox.arrivals.append(Arrival(self.headers["moment"], self.headers["webhook-id"], time.time()))
+                time.sleep(inbox.answer_after)
                 self.send_response(204)
                 self.end_headers()
 

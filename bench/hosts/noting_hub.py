@@ -10,9 +10,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-FORGOTTEN = 40
-"""The bug "forgets" acknowledges one report in so many without having written it. "renames" gives each attempt a
-webhook-id of its own."""
+FORGETS = "acknowledges one report in 40 without having written it"
+RENAMES = "gives each attempt a webhook-id of its own"
+LEAVES_ALONE = "takes over nothing from lost listeners"
+IN_MEMORY = "has a database that acknowledges what is only in its memory"  # see bed.py
+_FORGOTTEN = 40
 
 
 def note_into(path: str, forgets: bool) -> None:
@@ -28,7 +30,7 @@ def note_into(path: str, forgets: bool) -> None:
     def forgotten(report: Any) -> Any:
         nonlocal count
         count += bool(report.stages)
-        if not report.stages or count % FORGOTTEN:
+        if not report.stages or count % _FORGOTTEN:
             return report
         note([f"{report.linkedid} {stage.name}" for stage in report.stages])
         return report._replace(stages=())
@@ -54,13 +56,21 @@ def rename_attempts() -> None:
     prepare.identify = identify  # type: ignore[attr-defined]
 
 
+def leave_alone() -> None:
+    import pbxhub.ami.pbx_shares as pbx_shares
+
+    pbx_shares._is_free = lambda lease, may_inherit: lease.released
+
+
 def main(path: str, bug: str, command: str) -> None:
     from pbxhub.cli import main as pbxhub
 
     if command == "listen":
-        note_into(path, bug == "forgets")
-    if bug == "renames":
+        note_into(path, bug == FORGETS)
+    if bug == RENAMES:
         rename_attempts()
+    if bug == LEAVES_ALONE:
+        leave_alone()
     sys.argv = ["pbxhub", command]
     pbxhub()
 
