@@ -1,6 +1,8 @@
 """A card is closed with the id that the CRM gave when it was opened, however short the call and slow the CRM."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,10 @@ from pbxhub.delivery.webhook_cache import WebhookCache
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING, WAITING, Delivery
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
+from pbxhub.testing.hub.hub_process import Hub
+from pbxhub.testing.pbx.played_pbx import PlayedPbx
 from pbxhub.testing.receivers.receiver import Receiver, Reply
+from pbxhub.testing.waiting import await_until
 from pbxhub.webhooks.chains import check_chains, check_wait
 from pbxhub.webhooks.spec import AnswerSpec, FieldError, Filter, Parameter, RequestSpec, Retry, Saved, WebhookSpec
 from tests.support.outbox_world import (
@@ -283,6 +288,34 @@ def test_the_id_of_a_slow_crm_arrives_with_the_end_of_a_short_call(database: Dat
             publish(context, {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
             publish(context, {world.pbx_id: [report("1.1", AFTER)]}, utc_now())
             assert [asked.path for asked in crm.wait_for(2)] == ["/register", "/finish/C1"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_crm_that_takes_half_a_minute_is_waited_for_also_by_a_hub_killed_meanwhile(
+    tmp_path: Path, killed: bool
+) -> None:
+    """A killed hub asks again when the lease of its request has ended: it cannot know whether it was answered."""
+    given = Reply(body=b'{"id":"C1"}')
+    with (
+        Receiver(lambda _: replace(given, delay=0.0 if crm.count > 1 else 30.0)) as crm,
+        PlayedPbx() as pbx,
+        Hub(tmp_path / "hub") as hub,
+    ):
+        hub.start()
+        save: Any = {"save": [{"name": "ID", "path": "id"}]}
+        hub.webhook(BEFORE, f"{crm.url}/register", name="Register", answer=save, limits={"deadline": 40})
+        hub.webhook(AFTER, f"{crm.url}/finish/<<webhook.saved.ID>>", name="Finish", wait_for="Register")
+        hub.listen_to(pbx)
+        pbx.play("answered", speed=4)
+        crm.wait_for(1)
+        await_until(lambda: [one.state for one in hub.deliveries("Finish")] == [WAITING], "30s")
+        assert crm.count == 1
+        if killed:
+            hub.kill()
+            hub.start()
+        await_until(lambda: [one.state for one in hub.deliveries("Finish")] == [DELIVERED], "180s")
+    assert [asked.path for asked in crm.requests] == [*["/register"] * (1 + killed), "/finish/C1"]
 
 
 @pytest.mark.parametrize("answered_first", [True, False])
