@@ -69,9 +69,13 @@ def test_each_moment_arrives_once_where_a_webhook_waits_for_it(
         arrived("internal.before", "internal.pickup", "internal.after")
 
 
-@pytest.mark.parametrize("sent_by", ["the dialplan", "an answer"])
+@pytest.mark.parametrize(
+    ("sent_by", "ends_by"),
+    [("5550129", ""), ("5550301", ""), ("5550301", "#")],
+    ids=["by the dialplan", "by an answer", "by an answer, ended by a key"],
+)
 def test_a_message_left_in_voicemail_arrives_with_its_sound(
-    pbx: Asterisk, outside: Callable[..., Agent], tmp_path: Path, sent_by: str
+    pbx: Asterisk, outside: Callable[..., Agent], tmp_path: Path, sent_by: str, ends_by: str
 ) -> None:
     if not (pbx.installation.modules / "app_voicemail.so").exists():
         pytest.skip("this Asterisk has no app_voicemail")
@@ -86,12 +90,12 @@ def test_a_message_left_in_voicemail_arrives_with_its_sound(
         hub.webhook("call.question", f"{receiver.url}/ask", name="q01", steering={"wait": 2})
         hub.steer(pbx)
         known = set(recorded(spool))
-        caller.dial("5550129" if sent_by == "the dialplan" else "5550301")
+        caller.dial(sent_by)
         caller.await_established()
         caller.send_audio(Tone(440))
 
         await_until(lambda: any(size > 20_000 for path, size in recorded(spool).items() if path not in known), "60s")
-        caller.hangup()
+        caller.dtmf(ends_by) if ends_by else caller.hangup()
         request = await_until(lambda: receiver.last_request("/left"), "30s")
         assert len([one for one in receiver.requests if one.path == "/left"]) == 1
         sound = base64.b64decode(request.json("sound"))
