@@ -16,10 +16,12 @@ TOKEN = "t0ken-of-the-crm"
 
 
 class Crm:
-    """What all of them have in common. answered: method, path and status of each request."""
+    """What all of them have in common. answered: method, path and status of each request. nobody: those of them that
+    say only that nobody has the number."""
 
     def __init__(self) -> None:
         self.answered: list[tuple[str, str, int]] = []
+        self.nobody: list[tuple[str, str, int]] = []
         self.wrong: list[str] = []
 
     def __call__(self, request: Received) -> Reply:
