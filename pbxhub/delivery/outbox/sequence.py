@@ -114,7 +114,9 @@ def hold_on(session: Session, rows: Sequence[Row[Any]], now: datetime) -> list[R
     """
     held = {row.id for row in rows if row.held}
     asked = [row.id for row in rows if row.held or row.lost]
-    ahead = _AHEAD[session.get_bind().dialect.name].all(session, ids=asked, now=now) if asked else []
+    if not asked:
+        return list(rows)
+    ahead = _AHEAD[session.get_bind().dialect.name].all(session, ids=asked, now=now)
     waiting = {row.raw: (row.id, row.since + HOLD) for row in ahead if row.since + HOLD > now}
     is_lost = and_(Delivery.claim_token.is_not(None), Delivery.due_at <= now)
     for delivery_id, until in waiting.values():
