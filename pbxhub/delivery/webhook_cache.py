@@ -186,8 +186,16 @@ class WebhookCache:
         return len(self._projects) > 1
 
     def fetch(self, session: Session, project_ids: Iterable[int]) -> dict[int, ProjectWebhooks]:
-        """The projects that exist among these, as this transaction sees them."""
-        rows = _REVISIONS.all(session, ids=sorted(set(project_ids)))
+        """The projects that exist among these, as this transaction saw them when it first asked; what it has changed
+        itself is read again."""
+        wanted, seen = set(project_ids), _seen(session)
+        if ask := [id_ for id_ in wanted if id_ not in seen or has_touched_webhooks(session, id_)]:
+            seen |= self._fetch(session, ask)
+            session.info[_SEEN] = session.get_transaction(), seen
+        return {id_: seen[id_] for id_ in wanted if id_ in seen}
+
+    def _fetch(self, session: Session, project_ids: Iterable[int]) -> dict[int, ProjectWebhooks]:
+        rows = _REVISIONS.all(session, ids=sorted(project_ids))
         versions = {row.id: (row.webhooks_revision, row.created_on) for row in rows}
         own = {id_ for id_ in versions if has_touched_webhooks(session, id_)}
         known = {id_: self._projects[id_] for id_ in versions if id_ in self._projects}
@@ -198,6 +206,15 @@ class WebhookCache:
             self._projects |= {id_: (versions[id_], project) for id_, project in read.items() if id_ not in own}
             found |= read
         return found
+
+
+_SEEN = "pbxhub_webhooks_seen"  # publishing a stage asks up to four times
+
+
+def _seen(session: Session) -> dict[int, ProjectWebhooks]:
+    """What fetch has found in this transaction."""
+    transaction, seen = session.info.get(_SEEN, (None, {}))
+    return seen if transaction is not None and transaction is session.get_transaction() else {}
 
 
 _REVISIONS = Query(select(Project.id, Project.webhooks_revision, Project.created_on).where(one_of(Project.id, "ids")))
