@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
+import orjson
 from sqlalchemy import JSON, BigInteger, Boolean, ColumnElement, DateTime, Dialect, Text, Uuid, bindparam
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.compiler import compiles
@@ -97,7 +98,11 @@ class ListOf(TypeDecorator[Collection[Any]]):
         if value is None or dialect.name == "postgresql":
             return None if value is None else list(value)
         bind = self.of.dialect_impl(dialect).bind_processor(dialect)
-        return json.dumps([one if bind is None else bind(one) for one in value])
+        bound = [one if bind is None else bind(one) for one in value]
+        try:
+            return orjson.dumps(bound).decode()
+        except TypeError:  # half a character, or a number beyond 64 bits
+            return json.dumps(bound)
 
 
 AMONG = {"postgresql": "= ANY(:{})", "sqlite": "IN (SELECT value FROM json_each(:{}))"}
