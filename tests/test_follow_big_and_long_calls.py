@@ -1,12 +1,14 @@
-"""Queues and groups of any size: the last of 300 phones answers, a caller waits for hours, and nothing stays behind."""
+"""Queues, groups and pools of any size: the last of 300 phones answers, a caller waits for hours, 10,000 agents are
+logged in all day, and nothing stays behind."""
 
 import gc
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import pytest
 
-from pbxhub.calls.ami_events import DialBegin, DialEnd, Hangup, Message, Newchannel, Party
+from pbxhub.calls.ami_events import Bridge, DialBegin, DialEnd, Hangup, Message, Newchannel, Party
 from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.calls.state import Channel, TrackedCall
 from pbxhub.calls.tracker import Tracker
@@ -183,3 +185,40 @@ def test_ten_thousand_queue_calls_leave_nothing_behind() -> None:
     assert (ended, tracker.live_calls, kept(tracker)) == (10_000, 0, {})
     gc.collect()
     assert sum(isinstance(each, TrackedCall | Channel) for each in gc.get_objects()) == before
+
+
+def logs_in(number: int) -> Iterator[Message]:
+    own = f"{int(NOON)}.{number}"
+    phone = Party(own, own, f"PJSIP/{20_000 + number}-{number:08x}", "from-internal", str(20_000 + number))
+    yield Newchannel(NOON, phone, "Ring", "*11", "", {})
+    yield Bridge(NOON + 1, own, own, {}, f"hold-{number}", "agent_hold")
+
+
+def is_served(number: int, agent: int, start: float) -> Iterator[Message]:
+    """A caller talks to an agent for half a minute; from then on the caller's channel has the agent's linkedid, which
+    is older."""
+    own, taken, bridge = f"{int(start)}.{number}", f"{int(NOON)}.{agent}", f"call-{number}"
+    caller = Party(own, own, f"PJSIP/trunk-{number:08x}", "from-trunk", "79161234567")
+    yield Newchannel(start, caller, "Ring", "5550100", "", {})
+    yield Bridge(start + 1, own, own, {}, bridge, "basic")
+    yield Bridge(start + 2, taken, taken, {}, bridge, "basic")
+    yield Hangup(start + 32, own, taken, 16, "", {})
+    yield Bridge(start + 33, taken, taken, {}, f"hold-{agent}", "agent_hold")
+
+
+@pytest.mark.slow
+def test_ten_thousand_agents_take_calls_all_day_and_nothing_of_these_stays() -> None:
+    tracker = Tracker()
+    tracker.expect_bridges()
+    agents = 10_000
+    fed(tracker, (message for number in range(agents) for message in logs_in(number)))
+    tracker.notes()
+    before = kept(tracker)
+    told: Counter[str] = Counter()
+    for number in range(agents, 2 * agents):
+        reports = fed(tracker, is_served(number, number * 7 % agents, NOON + 10 + 4 * number))
+        told.update(stage.name for stage in stages(reports))
+    assert told == dict.fromkeys(("incoming.before", "incoming.pickup", "incoming.after"), agents)
+    tracker.notes()
+    assert (tracker.live_calls, kept(tracker)) == (agents, before)
+    assert max(len(json.dumps(notes)) for notes in tracker.all_notes().values()) < 2000

@@ -200,9 +200,13 @@ class _Walk:
         members = tuple(member for member in MEMBERS if member not in self.busy)
         taker = to if to not in ("queue", "group") else self._one(members or MEMBERS)
         follows = self.freepbx and to == "e4"  # e4's follow-me also rings an outside number, as a group does
-        if taker == to and means == "refer" and not follows and self._chance(0.2):
+        if taker == to and not follows and self._chance(0.2):
             yield Act("complete", holder)
             self.busy.discard(holder)
+            if means == "code":  # Asterisk would call the holder back if nobody answered
+                yield Act("answer", to)
+                self.busy.add(to)
+                return to
             return (yield from self._ringing(to, other, simple=True))
         if self._chance(0.12):
             yield Act("refuse", taker, how="486 Busy Here")

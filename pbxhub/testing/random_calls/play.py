@@ -219,9 +219,10 @@ class Play:
             return
         first, second, began = consultation.first, consultation.second, time.time()
         if second is None:
-            assert consultation.taker is not None, "nobody took the call of the one who asks first"
+            rings = consultation.taker is None and self.cell.rings()
+            assert rings or consultation.taker is not None, "nobody took the call of the one who asks first"
             await first.hang_up()
-            worked = await until(lambda: self._other_hears(consultation))
+            worked = rings or await until(lambda: self._other_hears(consultation))
         else:
             if second.state == "dialling":
                 await until(lambda: second.remote_tag)
