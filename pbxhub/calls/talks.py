@@ -72,7 +72,7 @@ def connect(live: LiveCalls, call: TrackedCall, time: float) -> None:
         leg = call.channels.get(uniqueid)
         if leg is not None and leg.bridged and call.phase == "talking" and not leg.bridge:
             del call.waiting[uniqueid]  # Page: the first who answered has taken the call; others join the conference
-        elif leg is not None and leg.bridged:
+        elif leg is not None and leg.bridged and (leg.bridge or not caller.ended):
             pickup(live, call, leg, hop, time)
     call.hangup_by = hung_up or call.hangup_by
     if call.phase != "talking" and not caller.ended:
