@@ -81,21 +81,48 @@ def calls_of(group: str) -> frozenset[str]:
     return frozenset(call for name in names for call in (calls_of(name) if name.startswith("@") else {name}))
 
 
-# what systemd does for SystemCallFilter= and SystemCallErrorNumber=EPERM; its own libseccomp is on every Debian. The
-# command runs in the same process: Python may be in a folder from which only root can start programs
+# what systemd does for SystemCallFilter= with SystemCallErrorNumber=EPERM, and for RestrictAddressFamilies=. Its own
+# libseccomp is on every Debian. The command runs in the same process: Python may be in a folder from which only root
+# can start programs
 FILTER = """
-import ctypes, errno, runpy, sys
-names = sys.argv[1].split()
-del sys.argv[:2]
+import ctypes, errno, runpy, socket, sys
+names, families = sys.argv[1].split(), [getattr(socket, name) for name in sys.argv[2].split()]
+del sys.argv[:3]
+ALLOWED, EQUAL = 0x7FFF0000, 4
+
+class Argument(ctypes.Structure):
+    _fields_ = [("place", ctypes.c_uint), ("compared", ctypes.c_int), ("first", ctypes.c_uint64),
+                ("second", ctypes.c_uint64)]
+
 lib = ctypes.CDLL("libseccomp.so.2")
 lib.seccomp_init.restype = ctypes.c_void_p
-numbers = [lib.seccomp_syscall_resolve_name(name.encode()) for name in names]
+numbers = {name: lib.seccomp_syscall_resolve_name(name.encode()) for name in names}
+opened = numbers.pop("socket")
 calls = ctypes.c_void_p(lib.seccomp_init(0x00050000 | errno.EPERM))
-added = [lib.seccomp_rule_add(calls, 0x7FFF0000, number, 0) for number in numbers if number >= 0]
-if any(added) or lib.seccomp_load(calls):
-    sys.exit("the filter of system calls cannot be loaded")
+added = [lib.seccomp_rule_add(calls, ALLOWED, number, 0) for number in numbers.values() if number >= 0]
+for family in families:
+    only = Argument(0, EQUAL, family, 0)
+    added.append(lib.seccomp_rule_add_array(calls, ALLOWED, opened, 1, ctypes.byref(only)))
+try:
+    if any(added) or lib.seccomp_load(calls):
+        sys.exit("the filter of system calls cannot be loaded")
+    socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)
+    sys.exit("the filter of address families is open")
+except PermissionError:
+    pass
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+
+
+# what systemd does for ProcSubset=pid with ProtectProc=invisible, and for PrivateDevices=
+OWN_PROC_AND_DEV = (
+    "mount -t proc -o subset=pid,hidepid=invisible none /proc",
+    "mount -t tmpfs -o mode=755 none /mnt",
+    "for each in null zero full random urandom tty; do touch /mnt/$each; mount --bind /dev/$each /mnt/$each; done",
+    "mkdir /mnt/shm",
+    "mount -t tmpfs -o mode=1777 none /mnt/shm",
+    "mount --rbind /mnt /dev",
+)
 
 
 @dataclass(frozen=True)
@@ -127,7 +154,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def served(installed: Path, folder: Path) -> Iterator[Service]:
     """Runs ExecStart of pbxhub.service with the settings of the example, as systemd would: another user without any
-    right, everything read-only but its state, a /tmp of its own, and only the system calls of its filter."""
+    right, everything read-only but its state, a /tmp, /proc and /dev of its own, and only the system calls and address
+    families of its filter."""
     if os.geteuid() != 0:
         pytest.fail("this test changes users and mounts: run it as root, as CI does")
     unit = ROOT / "deploy/systemd/pbxhub.service"
@@ -148,13 +176,15 @@ def served(installed: Path, folder: Path) -> Iterator[Service]:
         f"mount --bind {state} /var/lib/pbxhub",
         *(f"mount -o remount,bind,ro {folder}" for folder in ("/", "/opt/pbxhub")),
         "mount -t tmpfs -o mode=1777 none /tmp",
+        *OWN_PROC_AND_DEV,
         "cd /",
         f"umask {service['UMask']}",
     ]
+    command = service["ExecStart"].split()
     as_nobody = (
         f"exec {program('setpriv', 'util-linux')} --reuid={NOBODY} --regid={NOBODY} --clear-groups --no-new-privs"
         " --bounding-set=-all --inh-caps=-all -- /opt/pbxhub/bin/python -c "
-        + shlex.join([FILTER, " ".join(allowed_calls(unit)), *service["ExecStart"].split(), "--demo"])
+        + shlex.join([FILTER, " ".join(allowed_calls(unit)), service["RestrictAddressFamilies"], *command, "--demo"])
     )
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PBXHUB_", "PYTHON"))}
     process = subprocess.Popen(
@@ -223,15 +253,15 @@ def test_the_service_plays_a_call_behind_a_proxy_and_touches_nothing_else(
 
         def page() -> requests.Response:
             try:
-                answer = requests.get(proxy.url, verify=str(proxy.authority), timeout=5)
+                answer = requests.get(proxy.url, verify=str(proxy.authority), timeout=60)
             except requests.ConnectionError as error:
                 raise AssertionError(f"{server} does not listen yet") from error
             assert answer.status_code == 200, f"{answer.status_code}\n{hub.log.read_text()[-1000:]}"
             return answer
 
-        await_until(page, "60s")
+        await_until(page, "120s")
         assert "Strict-Transport-Security" in page().headers
-        assert requests.get(f"{proxy.url}/health", verify=str(proxy.authority), timeout=5).status_code == 200
+        assert requests.get(f"{proxy.url}/health", verify=str(proxy.authority), timeout=60).status_code == 200
 
         def deliveries() -> None:
             database = open_database(f"sqlite:///{hub.state}/pbxhub.sqlite3")
@@ -240,7 +270,7 @@ def test_the_service_plays_a_call_behind_a_proxy_and_touches_nothing_else(
                 assert session.scalar(query), hub.log.read_text()[-1000:]
             database.close()
 
-        await_until(deliveries, "60s")
+        await_until(deliveries, "120s")
         assert "\nSeccomp:\t2\n" in Path(f"/proc/{hub.process}/status").read_text()  # a filter is in force
         assert {path.stat().st_uid for path in hub.state.rglob("*")} == {NOBODY}
         assert {path.stat().st_mode & 0o077 for path in hub.state.rglob("*")} == {0}

@@ -1,9 +1,11 @@
-"""Every curl command of docs/api works as it is written, in its order; every field of a callback is explained there."""
+"""Every command and program of docs/api works as it is written, in its order; every field of a callback is explained
+there."""
 
 import json
 import os
 import re
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,7 +30,7 @@ def test_every_command_of_the_page_works(hub: Served) -> None:
     with hub.database.write() as session:  # what a webhook has not got
         session.add(StageEvent(id=new_id(), project_id=hub.project_id, stage="incoming.after", key="", ordinal=1,
                                created_on=moment, data={}))  # fmt: skip
-    environ = {**os.environ, "HUB": hub.address, "KEY": hub.key("read", "write", "call", "admin", "admin")}
+    environ = {**os.environ, "HUB": hub.address, "KEY": hub.key("read", "write", "call", "admin")}
     for written in commands:
         command = written.replace("2026-11-28T00:00:00Z", "2000-01-01T00:00:00Z")
         command = command.replace("2026-11-29T00:00:00Z", "9999-12-31T00:00:00Z")
@@ -37,10 +39,17 @@ def test_every_command_of_the_page_works(hub: Served) -> None:
             env=environ,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         assert "errors" not in json.loads(done.stdout)
+
+
+def test_the_program_of_the_page_orders_a_call_and_reads_its_status(hub: Served) -> None:
+    [written] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    program = written.replace("https://pbx.example.com", hub.address).replace("pbx_…", hub.key("read", "call"))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "registered\n"), done.stderr
 
 
 def test_every_field_of_a_callback_and_every_status_is_explained() -> None:
