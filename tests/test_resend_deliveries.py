@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from sqlalchemy import inspect, update
+from sqlalchemy import event, inspect, update
 
 from pbxhub.delivery.outbox import (
     CannotResendError,
@@ -19,6 +19,7 @@ from pbxhub.delivery.outbox import (
     stop_resend,
 )
 from pbxhub.delivery.outbox.selection import load_selection
+from pbxhub.delivery.outbox.stoppable import count_unsent
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.resends import DONE, STOPPED, Resend
 from pbxhub.store.session import Database
@@ -318,3 +319,15 @@ def test_what_failed_after_the_page_was_made_is_not_checked_unseen(database: Dat
         late.finished_on = at(100)
         assert check(session, world.project_id, Selection(unchecked=True, failed_by=at(50)), at(101)) == 1
     assert sorted(row.checked_on is None for row in world.deliveries()) == [False, True]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_what_is_still_to_be_sent_is_counted_without_the_history_of_each_webhook(database: Database) -> None:
+    """The error check counts it at every visit; SQLite chooses its way without statistics."""
+    asked: list[tuple[str, Any]] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *heard: asked.append((heard[2], heard[3])))
+    with database.read() as session:
+        count_unsent(session, World(database).project_id)
+        statement, values = next(one for one in asked if "resend_id" in one[0] and one[0].startswith("SELECT"))
+        steps = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+    assert [step for *_, step in steps if "ix_delivery_webhook" in step] == []
