@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session, defer
 
 from pbxhub.account.access import Access
@@ -40,7 +40,7 @@ def listed(
         .join(Webhook, Webhook.id == Delivery.webhook_id)
         .outerjoin(StageEvent, StageEvent.id == Delivery.stage_event_id)
         .outerjoin(Call, Call.id == Delivery.call_id)
-        .where(*_conditions(session, project_id, selection, state))
+        .where(*list_conditions(session, project_id, selection, state))
         .options(defer(Delivery.body), defer(Delivery.headers), defer(Call.data), defer(Call.answers))
         .order_by(Delivery.id.desc())
         .limit(limit)
@@ -51,7 +51,7 @@ def listed(
 
 def count_newer(session: Session, project_id: int, selection: Selection, state: str, newest: UUID | None) -> int:
     """How many deliveries of a filter are newer than this one, up to MOST_NEWER."""
-    found: Select[Any] = select(Delivery.id).where(*_conditions(session, project_id, selection, state))
+    found: Select[Any] = select(Delivery.id).where(*list_conditions(session, project_id, selection, state))
     found = found.where(Delivery.id > newest) if newest else found
     return session.scalar(select(func.count()).select_from(found.limit(MOST_NEWER).subquery())) or 0
 
@@ -106,8 +106,3 @@ def webhook_names(session: Session, access: Access) -> list[tuple[int, str]]:
         .order_by(Webhook.position, Webhook.id)
     )
     return [(row.id, row.name) for row in rows]
-
-
-def _conditions(session: Session, project_id: int, selection: Selection, state: str) -> list[ColumnElement[bool]]:
-    of_state = [Delivery.state == state] if state else []
-    return of_state + list_conditions(session, project_id, selection)

@@ -126,6 +126,22 @@ class Delivery(Base):
             postgresql_where=text("outcome <> '' AND outcome <> 'ok'"),
         ),
         Index(
+            "ix_delivery_not_delivered",
+            "project_id",
+            "state",
+            "id",
+            sqlite_where=text("state IN ('failed', 'cancelled')"),
+            postgresql_where=text("state IN ('failed', 'cancelled')"),
+        ),
+        Index(
+            "ix_delivery_status",  # without the statuses of most deliveries, so that these cost nothing
+            "project_id",
+            "status_code",
+            "id",
+            sqlite_where=text("status_code NOT IN (200, 201, 202, 204)"),
+            postgresql_where=text("status_code NOT IN (200, 201, 202, 204)"),
+        ),
+        Index(
             "ix_delivery_waiting",
             "call_id",
             sqlite_where=text("state = 'waiting'"),

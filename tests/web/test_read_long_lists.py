@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -121,3 +122,28 @@ def test_an_export_has_every_row_once(app: Flask, database: Database, people: Pe
     assert len(lines) == 62
     assert len(set(lines)) == 62
     assert ",+380670000059," in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [("state=failed", "ix_delivery_not_delivered"), ("state=cancelled", "ix_delivery_not_delivered"),
+     ("code=418", "ix_delivery_status")],
+)  # fmt: skip
+def test_what_is_rare_among_many_deliveries_is_found_by_an_index(
+    database: Database, people: People, signed_in: SignedIn, query: str, index: str
+) -> None:
+    if not database.is_sqlite:
+        pytest.skip("PostgreSQL plans by the rows there are, and there are none here")
+    viewer, heard = signed_in("viewer"), list[tuple[str, Any]]()
+
+    def hear(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        heard.append((statement, parameters))
+
+    event.listen(database.engine, "before_cursor_execute", hear)
+    viewer.get(f"/projects/{people.project}/deliveries?{query}")
+    event.remove(database.engine, "before_cursor_execute", hear)
+    ((statement, parameters),) = [one for one in heard if "FROM delivery JOIN webhook" in " ".join(one[0].split())]
+    with database.engine.connect() as connection:
+        plan = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+    assert any(index in step for step in plan), plan
+    assert not any("TEMP B-TREE" in step for step in plan), plan

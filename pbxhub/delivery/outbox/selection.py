@@ -20,6 +20,9 @@ from pbxhub.store.webhooks import Webhook
 
 _IS_FAILED = Delivery.state == literal_column("'failed'")  # a literal, so that the partial index can be used
 _HAS_REASON = (Delivery.outcome != literal_column("''"), Delivery.outcome != literal_column("'ok'"))  # likewise
+_USUAL_STATUSES = (200, 201, 202, 204)
+_RARE_STATUS = Delivery.status_code.not_in([literal_column(str(one)) for one in _USUAL_STATUSES])
+_NOT_DELIVERED = Delivery.state.in_([literal_column("'failed'"), literal_column("'cancelled'")])
 _MOST_CALLS = 1000
 _APART = 3600  # seconds between created_on and the time in the id: the clock may be set between the two readings
 
@@ -72,6 +75,7 @@ class Selection:
             found += [_IS_FAILED, Delivery.checked_on.is_(None)]
         if self.status_code is not None:
             found.append(Delivery.status_code == (self.status_code or None))
+            found += [_RARE_STATUS] if self.status_code and self.status_code not in _USUAL_STATUSES else []
         if self.stage:
             of_stage = select(StageEvent.id).where(StageEvent.id == Delivery.stage_event_id)
             found.append(of_stage.where(StageEvent.stage == self.stage).correlate(Delivery).exists())
@@ -117,9 +121,13 @@ def load_selection(data: dict[str, Any]) -> Selection:
     return Selection(**(data | times | {"ids": ids, "states": tuple(data["states"]), "call_id": call_id}))
 
 
-def list_conditions(session: Session, project_id: int, selection: Selection) -> list[ColumnElement[bool]]:
-    """The conditions of of_any_state, by the ids of the calls if these are few."""
-    return selection.of_any_state(project_id, _few_calls(session, project_id, selection))
+def list_conditions(
+    session: Session, project_id: int, selection: Selection, state: str = ""
+) -> list[ColumnElement[bool]]:
+    """The conditions of of_any_state, by the ids of the calls if these are few. state: only this one, "" for all."""
+    of_state = [Delivery.state == state] if state else []
+    of_state += [_NOT_DELIVERED] if state in (FAILED, CANCELLED) else []
+    return of_state + selection.of_any_state(project_id, _few_calls(session, project_id, selection))
 
 
 def _few_calls(session: Session, project_id: int, selection: Selection) -> Collection[UUID] | None:
