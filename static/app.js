@@ -161,7 +161,7 @@ document.addEventListener("htmx:afterSwap", (event) => {
   const place = document.getElementById(event.detail.target.id);
   for (const fold of place?.querySelectorAll("details") ?? []) fold.open = folds.get(foldName(fold)) ?? fold.open;
   for (const one of place ? tellers(place) : []) {
-    if (!told.has(one.id)) toast(one.dataset.tells || one.innerText, one.matches(".bad"));
+    if (!told.has(one.id)) toast(one.dataset.tells || one.querySelector("strong").innerText, one.matches(".bad"));
   }
   const again = tab && place?.querySelector(`[data-shows="${tab.shows}"]`);
   if (!again) return;
