@@ -33,7 +33,8 @@ from rig.pbxs import pbxs
 from rig.receiver import receiver
 
 from pbxhub.delivery.context import utc_now
-from pbxhub.delivery.outbox import Finished, claim, prune, publish, record
+from pbxhub.delivery.outbox import Finished, claim, publish, record
+from pbxhub.delivery.prune import prune
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.ids import first_id_at
 from pbxhub.store.migrate import migrate

@@ -3,9 +3,9 @@
 from typing import Any
 
 from alembic import context
-from sqlalchemy import JSON, Connection
+from sqlalchemy import Connection
 
-from pbxhub.store.columns import TypedJson, UtcDateTime
+from pbxhub.store.columns import JsonColumn, TypedJson, UtcDateTime
 from pbxhub.store.migrate import metadata
 
 
@@ -13,7 +13,7 @@ def _render(kind: str, item: Any, autogen_context: Any) -> str | bool:
     """How our own column types are written in a migration: as they are now, whatever the code makes of them later."""
     if kind == "type" and isinstance(item, UtcDateTime):
         return 'sa.DateTime(timezone=True).with_variant(sa.BigInteger(), "sqlite")'
-    if kind == "type" and (isinstance(item, TypedJson) or type(item) is JSON):
+    if kind == "type" and (isinstance(item, TypedJson) or item is JsonColumn):
         autogen_context.imports.add("from sqlalchemy.dialects.postgresql import JSONB")
         return 'sa.JSON().with_variant(JSONB(), "postgresql")'
     return False

@@ -120,10 +120,11 @@ def replay(file: Path, contexts: tuple[str, ...], endpoints: tuple[str, ...], op
 @main.command()
 def check() -> None:
     """Checks settings, database, PBX logins, event filters and clocks, and says what to do."""
-    from pbxhub.command_settings import load_settings
+    from pbxhub.command_settings import load_settings, set_up_logs
     from pbxhub.commands.checkup import check_hub
 
     settings = load_settings()
+    set_up_logs(settings)
     well = True
     for subject, finding in check_hub(settings):
         well &= finding.well
@@ -134,7 +135,12 @@ def check() -> None:
 @main.command()
 def prune() -> None:
     """Deletes history that is older than the settings allow, in small steps. The worker does this every hour anyway."""
-    from pbxhub.running import delete_old_history
+    from datetime import UTC, datetime
 
-    pruned = delete_old_history()
+    from pbxhub.delivery.prune import prune as delete_old_history
+    from pbxhub.delivery.prune import retention
+    from pbxhub.hub_database import open_hub_database
+
+    hub = open_hub_database()
+    pruned = delete_old_history(hub.database, datetime.now(UTC), retention(hub.settings))
     click.echo(f"Deleted {pruned.deliveries} deliveries, {pruned.calls} calls and {pruned.others} other rows.")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pbxhub.command_settings import set_up_logs
 from pbxhub.delivery.context import DeliveryContext, open_context
 from pbxhub.hub_database import open_hub_database
 from pbxhub.sending.address_guard import Endpoint
@@ -21,4 +22,5 @@ class OpenHub:
 def open_hub(migrating: bool = False) -> OpenHub:
     """The hub on its checked database; see open_hub_database."""
     hub = open_hub_database(migrating)
+    set_up_logs(hub.settings)
     return OpenHub(hub.settings, open_context(hub.settings, hub.database, hub.vault))

@@ -15,8 +15,6 @@ import structlog
 
 from pbxhub import __version__
 from pbxhub.delivery.context import open_context
-from pbxhub.delivery.outbox import prune
-from pbxhub.delivery.outbox.prune import Pruned
 from pbxhub.delivery.wakeup import wake_trouble
 from pbxhub.hub_database import database_of
 from pbxhub.opening import OpenHub, open_hub
@@ -27,7 +25,6 @@ from pbxhub.services import (
     listening,
     measuring,
     pages,
-    retention,
     sending_new,
     working,
 )
@@ -77,12 +74,6 @@ def run_part(name: str) -> None:
         "listen": [_only_listener, sending_new, listening], "work": [working], "agi": [_answering],
     }  # fmt: skip
     _run_until_stopped(open_hub(), services[name])
-
-
-def delete_old_history() -> Pruned:
-    """What is older than the settings allow."""
-    hub = open_hub()
-    return prune(hub.context.database, utc_now(), retention(hub.settings))
 
 
 def _serve_pages(settings: Settings, vault: Vault, listening_on: socket.socket, stop: Stop) -> None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -29,9 +28,10 @@ from pbxhub.delivery.call_rows import Reports
 from pbxhub.delivery.heartbeat import beating
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
 from pbxhub.delivery.open_recordings import Fetch
-from pbxhub.delivery.outbox import Retention, publish
+from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.delivery.prepare import Prepared
+from pbxhub.delivery.prune import retention
 from pbxhub.delivery.renewals import RenewalMetrics
 from pbxhub.delivery.watch_metrics import ListenerMetrics, WatchMetrics
 from pbxhub.delivery.worker import Worker
@@ -39,7 +39,6 @@ from pbxhub.opening import OpenHub
 from pbxhub.sending.address_guard import AddressGuard, Endpoint, endpoints
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.sender import Sender
-from pbxhub.settings import Settings
 from pbxhub.store.accounts import enabled_pbxs
 from pbxhub.store.agi_tokens import Tokens
 from pbxhub.store.database_errors import reason
@@ -290,16 +289,6 @@ def measuring(hub: OpenHub) -> Iterator[None]:
         thread.join(_STOP)
         for collector in collectors:
             REGISTRY.unregister(collector)
-
-
-def retention(settings: Settings) -> Retention:
-    """How long the history is kept."""
-    return Retention(
-        timedelta(days=settings.keep_delivered),
-        timedelta(days=settings.keep_failed),
-        timedelta(days=settings.keep_calls),
-        timedelta(days=settings.keep_call_events),
-    )
 
 
 def _guard_updater(hub: OpenHub, *senders: Engine[tuple[Claimed, Prepared | Fetch]] | Sender) -> Callable[[], None]:

@@ -122,6 +122,7 @@ def test_every_template_has_a_system_that_it_is_driven_through() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # on both: the cards of Bitrix24 above
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("item", SYSTEMS)
 def test_every_system_gets_exactly_these_requests(database: Database, item: str, call: str) -> None:

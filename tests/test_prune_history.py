@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, func, insert, select, text, update
 
-from pbxhub.delivery.outbox import Retention, Selection, prune
+from pbxhub.delivery.outbox import Selection
+from pbxhub.delivery.prune import Retention, prune
 from pbxhub.store.accounts import Invitation
 from pbxhub.store.api import Attributes, KeptAnswer
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, Attempt, Delivery

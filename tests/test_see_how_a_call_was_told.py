@@ -16,8 +16,8 @@ from pbxhub.account.call_events import CallEvent, events_of, recording_of
 from pbxhub.ami.channel_list import ReceivedEvent
 from pbxhub.ami.event_log import EventLog, write_events
 from pbxhub.cli import main
-from pbxhub.delivery.outbox import prune, publish
-from pbxhub.delivery.outbox.prune import Retention
+from pbxhub.delivery.outbox import publish
+from pbxhub.delivery.prune import Retention, prune
 from pbxhub.store.accounts import Employee, Number, Pbx, Project
 from pbxhub.store.call_events import CallEvents
 from pbxhub.store.session import Database

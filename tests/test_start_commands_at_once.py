@@ -55,15 +55,26 @@ def test_checks_and_migrations_load_no_pages(module: str) -> None:
 
 
 def test_a_command_on_sqlite_loads_the_database_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No driver of PostgreSQL, no Alembic once the tables are there, nothing that webhooks are made of."""
+    """No driver or dialect of PostgreSQL, no Alembic once the tables are there, nothing that webhooks are made of, and
+    nothing that writes logs."""
     monkeypatch.setenv("PBXHUB_DATA_DIR", str(tmp_path))
     code = "from pbxhub.cli import main; main(sys.argv[1:], standalone_mode=False)"
     modules_loaded_by(code, "migrate")
     for command in (("user", "list"), ("migrate",), ("backup", "--without-key", tmp_path / "backup.tar")):
         loaded = modules_loaded_by(code, *command)
         packages = {name.split(".")[0] for name in loaded}
-        assert packages & (PAGES | {"psycopg", "alembic", "phonenumbers", "pycurl"}) == set()
-        assert loaded & {"pbxhub.webhooks", "pbxhub.delivery", "pbxhub.sending", "pbxhub.account"} == set()
+        assert packages & (PAGES | {"psycopg", "alembic", "phonenumbers", "pycurl", "structlog"}) == set()
+        assert (
+            loaded
+            & {
+                "sqlalchemy.dialects.postgresql",
+                "pbxhub.webhooks",
+                "pbxhub.delivery",
+                "pbxhub.sending",
+                "pbxhub.account",
+            }
+            == set()
+        )
 
 
 def test_a_check_loads_neither_alembic_nor_what_webhooks_are_made_of() -> None:
@@ -84,6 +95,15 @@ def test_a_pbx_is_added_without_the_pages(tmp_path: Path, monkeypatch: pytest.Mo
     add = ("pbx", "add", "--host", "pbx.example.com", "--username", "hub", "--secret", "s3cret")
     modules_loaded_by(code, "migrate")
     assert loaded_by(code, *add) & PAGES == set()
+
+
+def test_old_history_is_deleted_without_what_sends_and_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PBXHUB_DATA_DIR", str(tmp_path))
+    code = "from pbxhub.cli import main; main(sys.argv[1:], standalone_mode=False)"
+    modules_loaded_by(code, "migrate")
+    loaded = modules_loaded_by(code, "prune")
+    unused = {"structlog", "pycurl", "panoramisk", "pbxhub.sending", "pbxhub.ami", "pbxhub.delivery.outbox"}
+    assert loaded & (PAGES | unused) == set()
 
 
 def test_what_opens_a_hub_and_does_not_migrate_it_loads_no_alembic() -> None:

@@ -50,11 +50,12 @@ def restore(file: Path, passphrase_file: TextIO | None) -> None:
     Without --passphrase-file the key of this host is used, or the passphrase is asked for when it has none. Deliveries
     that were waiting when the backup was made are not sent: they are on the Webhook error check.
     """
-    from pbxhub.command_settings import load_settings
+    from pbxhub.command_settings import load_settings, set_up_logs
     from pbxhub.hub_database import database_named
     from pbxhub.maintenance.restore import restore as restore_database
 
     settings = load_settings()
+    set_up_logs(settings)
     needed = passphrase_file is not None or not settings.secret_key
     passphrase = _read_passphrase(passphrase_file, confirm=False) if needed else ""
     with _in_words(), database_named():

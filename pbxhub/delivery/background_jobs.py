@@ -11,13 +11,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.due_work import DueWork
-from pbxhub.delivery.outbox import Retention, prune, step_resends
+from pbxhub.delivery.outbox import step_resends
 from pbxhub.delivery.outbox.lost_attempts import WrongLeases
 from pbxhub.delivery.outbox.ordered_call_status import sweep
 from pbxhub.delivery.outbox.queue_pause_status import end_stale
 from pbxhub.delivery.outbox.wait_for_answer import release_all
 from pbxhub.delivery.pbx_notices import PbxWatch
 from pbxhub.delivery.persons import fill_persons
+from pbxhub.delivery.prune import Retention, prune
 from pbxhub.delivery.renewals import RenewalMetrics, renew_due
 from pbxhub.notices.send_notices import send_due
 from pbxhub.sending.sender import Sender

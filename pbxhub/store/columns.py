@@ -7,7 +7,6 @@ from typing import Any, Generic, TypeVar
 
 import orjson
 from sqlalchemy import JSON, BigInteger, Boolean, ColumnElement, DateTime, Dialect, Text, Uuid, bindparam
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -15,7 +14,26 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 T = TypeVar("T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-JsonColumn = JSON().with_variant(JSONB(), "postgresql")
+
+def _jsonb() -> TypeEngine[Any]:
+    """Loads all of PostgreSQL's dialect, asyncio with it: what a command on SQLite never needs."""
+    from sqlalchemy.dialects.postgresql import JSONB
+
+    return JSONB()
+
+
+class _Json(TypeDecorator[Any]):
+    """Any JSON: jsonb on PostgreSQL, text on SQLite. None is the JSON null."""
+
+    impl = JSON
+    cache_ok = True
+    should_evaluate_none = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(_jsonb() if dialect.name == "postgresql" else JSON())
+
+
+JsonColumn = _Json()
 
 
 def unindexed(column: Any) -> ColumnElement[Any]:
@@ -68,7 +86,7 @@ class TypedJson(TypeDecorator[T], Generic[T]):
         self._dump = dump
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(JSONB() if dialect.name == "postgresql" else JSON())
+        return dialect.type_descriptor(_jsonb() if dialect.name == "postgresql" else JSON())
 
     def process_bind_param(self, value: T | None, dialect: Dialect) -> Any:
         return None if value is None else self._dump(value)
@@ -92,7 +110,11 @@ class ListOf(TypeDecorator[Collection[Any]]):
         self.of = of
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(ARRAY(self.of) if dialect.name == "postgresql" else Text())
+        if dialect.name != "postgresql":
+            return dialect.type_descriptor(Text())
+        from sqlalchemy.dialects.postgresql import ARRAY
+
+        return dialect.type_descriptor(ARRAY(self.of))
 
     def process_bind_param(self, value: Collection[Any] | None, dialect: Dialect) -> Any:
         if value is None or dialect.name == "postgresql":

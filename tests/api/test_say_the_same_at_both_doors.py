@@ -17,6 +17,9 @@ from pbxhub.wsgi.current import now
 from tests.support.served import Served
 from tests.support.signing_in import member, program, token_of
 
+# on one kind of database: other tests of the same pages show that these queries go on both
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 LONG = "x" * 201
 TYPE_AGAIN = "Enter it again: a page never keeps what is secret."  # a script still has what it sent
 

@@ -12,6 +12,9 @@ from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from tests.support.people import Browser, People
 
+# on one kind of database: other tests of the same pages show that these queries go on both
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 _HEADER = 'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=UTF-8\\n"\n'
 _GERMAN = f"""{_HEADER}
 msgid "Sign in"

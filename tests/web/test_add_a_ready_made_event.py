@@ -16,6 +16,9 @@ from pbxhub.webhooks.connection_presets import find_preset
 from pbxhub.webhooks.gallery import Item, gallery
 from tests.support.people import Browser, People
 
+# on one kind of database: other tests of the same pages show that these queries go on both
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 KEY = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 PORTAL = {"portal": "https://company.bitrix24.com/crm/", "default_user": "1"}
 SignedIn = Callable[[str], Browser]

@@ -15,6 +15,9 @@ from pbxhub.wsgi.current import now
 from tests.support.authenticator import code_of, switch_on
 from tests.support.people import PASSWORD, Browser, People
 
+# on one kind of database: other tests of the same pages show that these queries go on both
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 SignedIn = Callable[[str], Browser]
 CARD = {"extension": "105", "name": "Олена <b>", "email": "o@example.com", "department": "", "crm_id": "7"}
 

@@ -18,6 +18,9 @@ from pbxhub.wsgi.current import now
 from tests.support.made_failures import NOON, Failures
 from tests.support.people import Browser, People
 
+# on one kind of database: other tests of the same pages show that these queries go on both
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 SignedIn = Callable[[str], Browser]
 
 

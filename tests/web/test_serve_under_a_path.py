@@ -23,6 +23,9 @@ from pbxhub.wsgi.current import now
 from tests.support.page_routes import page_routes
 from tests.support.people import PASSWORD, TOKEN, People
 
+# on one kind of database: other tests of the same pages show that these queries go on both
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 URL, PREFIX = "https://example.com/pbx", "/pbx"
 # what a browser follows, sends or loads by itself
 LINK = re.compile(r"""\s(?:href|action|src|hx-get|hx-post|data-[a-z-]+|content)=["'](/[^"']*)["']""")

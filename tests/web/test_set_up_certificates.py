@@ -22,6 +22,9 @@ from pbxhub.webhooks.spec import RequestSpec, WebhookSpec, dump_spec
 from tests.support.people import Browser, People
 from tests.support.shared_app import shared_app
 
+# on one kind of database: other tests of the same pages show that these queries go on both
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 SignedIn = Callable[[str], Browser]
 
 

@@ -11,7 +11,6 @@ from pbxhub.delivery.outbox.claimed import Batch, Claimed
 from pbxhub.delivery.outbox.missing import MOST_MISSING, Missing, count_missing, first_known
 from pbxhub.delivery.outbox.ordered_call_status import add_later, ask_cancel, open_orders, register
 from pbxhub.delivery.outbox.pausing import pause, resume
-from pbxhub.delivery.outbox.prune import Pruned, Retention, prune
 from pbxhub.delivery.outbox.publish import Published, publish
 from pbxhub.delivery.outbox.publish_other import add_to_call, publish_later, publish_other
 from pbxhub.delivery.outbox.queue_pause_status import register_pause, waiting_pauses

@@ -16,12 +16,12 @@ from pbxhub.calls.stages import JSON
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.missing import Missing, step_missing, take_out_missing
 from pbxhub.delivery.outbox.own_webhooks import RESTHOOK
-from pbxhub.delivery.outbox.prune import PAUSE
 from pbxhub.delivery.outbox.put_back import as_it_is, put_back
 from pbxhub.delivery.outbox.render import request_columns
 from pbxhub.delivery.outbox.selection import Selection, load_selection
 from pbxhub.delivery.outbox.sequence import hold_resent
 from pbxhub.delivery.outbox.stored_stages import values_of_stored
+from pbxhub.delivery.prune import PAUSE
 from pbxhub.delivery.stage_values import DeliveryValues, Lookups
 from pbxhub.delivery.webhook_cache import LiveWebhook
 from pbxhub.store.delivery_rows import BULK, FIRST_ATTEMPTS, PENDING, WAITING, Delivery

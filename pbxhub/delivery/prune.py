@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, delete, exists, func, select
 
+from pbxhub.settings import Settings
 from pbxhub.store.accounts import Invitation, KeptForm
 from pbxhub.store.api import Attributes, KeptAnswer
 from pbxhub.store.call_events import CallEvents
@@ -42,6 +43,16 @@ class Retention:
     failed: timedelta = timedelta(days=90)
     calls: timedelta = timedelta(days=365)
     call_events: timedelta = timedelta(days=7)
+
+
+def retention(settings: Settings) -> Retention:
+    """As an operator has set it."""
+    return Retention(
+        timedelta(days=settings.keep_delivered),
+        timedelta(days=settings.keep_failed),
+        timedelta(days=settings.keep_calls),
+        timedelta(days=settings.keep_call_events),
+    )
 
 
 @dataclass(frozen=True, slots=True)
