@@ -135,12 +135,11 @@ def check() -> None:
 @main.command()
 def prune() -> None:
     """Deletes history that is older than the settings allow, in small steps. The worker does this every hour anyway."""
-    from datetime import UTC, datetime
-
     from pbxhub.delivery.prune import prune as delete_old_history
     from pbxhub.delivery.prune import retention
     from pbxhub.hub_database import open_hub_database
+    from pbxhub.store.clock import utc_now
 
     hub = open_hub_database()
-    pruned = delete_old_history(hub.database, datetime.now(UTC), retention(hub.settings))
+    pruned = delete_old_history(hub.database, utc_now(), retention(hub.settings))
     click.echo(f"Deleted {pruned.deliveries} deliveries, {pruned.calls} calls and {pruned.others} other rows.")
