@@ -14,8 +14,8 @@ CALLED_BY_FRAMEWORKS = [
 NAMES = {
     "asyncio": ["data_received", "eof_received", "connection_lost", "datagram_received"],
     "SQLAlchemy": [
-        "impl", "cache_ok", "should_evaluate_none", "inherit_cache", "load_dialect_impl", "process_bind_param", "process_result_value",
-        "self_group", "against", "isolation_level",
+        "impl", "cache_ok", "inherit_cache", "load_dialect_impl", "process_bind_param", "process_result_value",
+        "self_group", "against", "isolation_level", "should_evaluate_none",
     ],
     "drivers of databases": ["row_factory", "text_factory", "prepare_threshold"],
     "alembic": ["revision", "down_revision", "branch_labels", "depends_on", "upgrade", "downgrade"],
