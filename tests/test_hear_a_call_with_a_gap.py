@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from pbxhub.ami.pbx_rows import known_trunks, read_rows
-from pbxhub.calls.ami_events import ParkedCall, Status, parse
+from pbxhub.calls.ami_events import DialEnd, Hangup, HangupRequest, Newchannel, ParkedCall, Status, parse
 from pbxhub.calls.cel import messages_of
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.snapshot import load, outline
@@ -124,6 +124,28 @@ def test_a_call_that_was_parked_in_a_gap_is_told_of_as_parked(version: str) -> N
     parked = next(at for at, message in enumerate(messages) if isinstance(message, ParkedCall))
     told = keys_of(with_gap(version, "park_retrieve", parked - 2, parked + 1))
     assert told == keys_of(with_gap(version, "park_retrieve", 0, 0))
+
+
+def test_an_outgoing_call_that_is_still_parked_after_a_gap_was_talked_on_until_it_was_parked() -> None:
+    """An employee calls out, talks, parks the call and hangs up. Ten minutes later the hub connects again."""
+    messages = [message for message, _, _ in heard("22", "out_answered")]
+    parks = next(message for message, _, _ in heard("22", "park_retrieve") if isinstance(message, ParkedCall))
+    told = messages[: next(at for at, message in enumerate(messages) if isinstance(message, HangupRequest))]
+    phone, outside = [message.channel for message in messages if isinstance(message, Newchannel)]
+    gone = {message.uniqueid: message for message in messages if isinstance(message, Hangup)}
+    at = told[-1].time + 3
+    parked = parks._replace(time=at, parkee=outside._replace(linkedid=phone.linkedid))
+    live = tuple(
+        one for one in heard("22", "out_answered")[len(told) - 1][1] if one.channel.uniqueid == outside.uniqueid
+    )
+    tracker = Tracker()
+    for message in (*told, parked, gone[phone.uniqueid]._replace(time=at)):
+        tracker.feed(message)
+    answered = next(m.time for m in told if isinstance(m, DialEnd))
+    tracker.resync(live, datetime.fromtimestamp(at + 600, UTC), "lost_while_disconnected")
+    tracker.feed(parked._replace(time=at + 600))
+    [after] = [s for report in tracker.feed(gone[outside.uniqueid]._replace(time=at + 700)) for s in report.stages]
+    assert (after.name, after.values["billsec"]) == ("outgoing.after", int(at - answered))
 
 
 @pytest.mark.parametrize(("version", "end"), [("more-16", 14), ("more-22", 14), ("more-16", 24), ("more-22", 24)])

@@ -21,9 +21,10 @@ def next_hop(call: TrackedCall, time: float) -> bool:
 
 
 def leave(call: TrackedCall, time: float, by: str = "") -> None:
-    """A conversation has ended because somebody sends the call on. by: uniqueid of their channel."""
+    """A conversation has ended because somebody sends the call on, unless it had ended before. by: uniqueid of their
+    channel."""
     if call.move("is_sent_on"):
-        call.talk_ended = time
+        call.talk_ended = call.talk_ended or time
     if by in call.channels:
         call.channels[by].left = True
 
