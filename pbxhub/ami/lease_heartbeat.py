@@ -81,16 +81,11 @@ class LeaseHeartbeat:
         """Whether another listener has the PBX, or nobody may listen to it: it is disabled or deleted."""
         return self._reach is not None and pbx_id not in self._reach
 
-    async def release(self, connected: Collection[int]) -> None:
-        """Lets others have the PBXs that this process is giving away and that are not connected any more."""
-        going = self._giving.difference(connected)
-        if not going:
-            return
-        try:
-            await self._in_thread(lambda: self._connected().release(list(going)))
-        except psycopg.Error as error:
-            log.warning("PBXs could not be released; trying again", error=str(error).strip())
-        self._giving -= going
+    def release(self, connected: Collection[int]) -> None:
+        """Lets others have the PBXs that this process is giving away and that are not connected any more. Returns at
+        once, because the database may be away; a beat that is under way comes first."""
+        if self.tokens is not None:
+            self._thread.submit(self._release, frozenset(connected))
 
     def leave(self) -> None:
         """Before a stop: gives all PBXs away, each of which release() lets others have. Returns at once."""
@@ -105,7 +100,7 @@ class LeaseHeartbeat:
                 await asyncio.wait_for(self._in_thread(self._leave), LAPSE)
         except (psycopg.Error, TimeoutError):
             log.warning("database unavailable; others take the PBXs when the lease has ended", seconds=LAPSE)
-        self._thread.shutdown(wait=False)
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -163,6 +158,16 @@ class LeaseHeartbeat:
         with suppress(psycopg.Error):
             self._connected().retire()
             self._beat()
+
+    def _release(self, connected: frozenset[int]) -> None:
+        """What this process gives away is known only here: in the loop, a beat may not have said so yet."""
+        going = self._giving - connected
+        self._giving -= going
+        try:
+            if going:
+                self._connected().release(list(going))
+        except psycopg.Error as error:
+            log.warning("PBXs could not be released; trying again", error=str(error).strip())
 
     def _leave(self) -> None:
         self._connected().leave()

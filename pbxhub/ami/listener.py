@@ -112,7 +112,7 @@ class _Listener:
         await asyncio.gather(*(self._end(key) for key in wrong))
         for key in rows.keys() - self._lines.keys():
             self._begin(rows[key])
-        await self._heartbeat.release(self._lines.keys())
+        self._heartbeat.release(self._lines.keys())
         for key, (line, _) in self._lines.items():
             line.follow(rows[key])
         await self._write_abandoned()
@@ -153,10 +153,9 @@ class _Listener:
     async def close(self) -> None:
         """Each PBX goes to another host as soon as it is disconnected, and does not wait for the slowest one."""
         self._heartbeat.leave()
-        releasing = []  # not waited for: the database may be away
         for ended in asyncio.as_completed([self._end(key) for key in tuple(self._lines)]):
             await ended
-            releasing.append(asyncio.create_task(self._heartbeat.release(self._lines.keys())))
+            self._heartbeat.release(self._lines.keys())
 
 
 def _keep_unwritten(line: PbxListener) -> None:
