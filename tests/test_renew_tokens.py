@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from flask import abort
+from flask import abort, request
+from joserfc import jwt
 from joserfc.jwk import RSAKey
 from sqlalchemy import select
 
@@ -127,21 +128,35 @@ def test_a_token_is_renewed_before_it_ends_and_a_rotated_refresh_token_is_kept(
     assert row_of(database, connection).version == 4
 
 
-@pytest.mark.slow
-def test_a_service_account_signs_with_its_key(database: Database, provider: OAuthServer) -> None:
+def robot_of(provider: OAuthServer) -> str:
+    """The file of a service account that the provider knows."""
     key = rsa.generate_private_key(65537, 2048)
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()
     provider.public_key = RSAKey.import_key(key.public_key())
-    world = World(database)
-    spec = crm(provider, "jwt_bearer")
-    file = f'{{"client_email": "robot@example.com", "private_key": {json.dumps(pem)}}}'
-    connection = add(world, spec, file)
+    return json.dumps({"client_email": "robot@example.com", "private_key": pem})
+
+
+@pytest.mark.slow
+def test_a_service_account_signs_with_its_key(database: Database, provider: OAuthServer) -> None:
+    connection = add(World(database), crm(provider, "jwt_bearer"), robot_of(provider))
     assert renew(database, provider) == 1
     row = row_of(database, connection)
     assert (row.state, row.reason) == (READY, "")
     assert tokens(database, connection).access.startswith("acc3ss")
+
+
+@pytest.mark.slow
+def test_a_service_account_of_a_host_that_is_ahead_signs_by_the_clock_of_the_hub(
+    database: Database, provider: OAuthServer
+) -> None:
+    asked_on, signed = datetime.now(UTC) - timedelta(seconds=90), []
+    provider.before_work = lambda: signed.append(request.form["assertion"])
+    add(World(database), crm(provider, "jwt_bearer"), robot_of(provider), renew_on=asked_on)
+    assert renew(database, provider, asked_on) == 1
+    claims = jwt.decode(signed[0], provider.public_key).claims
+    assert (claims["iat"], claims["exp"] - claims["iat"]) == (int(asked_on.timestamp()), 300)
 
 
 @pytest.mark.slow

@@ -159,7 +159,7 @@ def _ask(context: DeliveryContext, sender: Sender, one: _Renewal) -> Granted | T
         refresh = open_tokens(context.vault, one.tokens_sealed).refresh
     except VaultError:
         return TokenRefused(_UNREADABLE, False)
-    found = fetch_again(sender, provider, refresh, context.links.consent_callback)
+    found = fetch_again(sender, provider, refresh, context.links.consent_callback, one.began_on)
     if isinstance(found, TokenRefused) and not found.passing and one.taken_over:
         return TokenRefused(say("%(what)s %(more)s", what=found.sentence, more=_CRASHED), False)
     return found

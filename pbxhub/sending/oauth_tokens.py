@@ -3,9 +3,9 @@
 So a provider is reached like every receiver: past the address guard, within a deadline, without redirects.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NoReturn
 from urllib.parse import urlencode
 
@@ -65,14 +65,16 @@ def fetch_by_code(
     return _fetch(sender, provider, "authorization_code", given)
 
 
-def fetch_again(sender: Sender, provider: Provider, refresh: str, redirect_uri: str) -> Granted | TokenRefused:
-    """The next token. refresh: the stored refresh token; "" for grants that need none."""
+def fetch_again(
+    sender: Sender, provider: Provider, refresh: str, redirect_uri: str, asked_on: datetime
+) -> Granted | TokenRefused:
+    """The next token. refresh: the stored refresh token; "" for grants that need none. asked_on: by the hub's clock."""
     grant = provider.oauth.grant
     scope = {"scope": provider.oauth.scopes} if provider.oauth.scopes else {}
     if grant == "client_credentials":
         return _fetch(sender, provider, grant, scope)
     if grant == "jwt_bearer":
-        assertion = _assertion(provider)
+        assertion = _assertion(provider, asked_on)
         if isinstance(assertion, TokenRefused):
             return assertion
         return _fetch(sender, provider, JWTBearerGrant.GRANT_TYPE, {"assertion": assertion})
@@ -132,14 +134,14 @@ def _clean(words: str, provider: Provider, given: Mapping[str, str]) -> str:
     return "".join(each if each.isprintable() else " " for each in clean)[:_LONGEST_WORDS]
 
 
-def _assertion(provider: Provider) -> str | TokenRefused:
-    """The signed statement of a service account (RFC 7523)."""
-    oauth, key = provider.oauth, service_account(provider.secret)
+def _assertion(provider: Provider, asked_on: datetime) -> str | TokenRefused:
+    """The signed statement of a service account (RFC 7523). Providers refuse one that is dated in the future."""
+    oauth, key, now = provider.oauth, service_account(provider.secret), int(asked_on.timestamp())
     claims = {"scope": oauth.scopes} if oauth.scopes else {}
     try:
         signed = JWTBearerGrant.sign(
             RSAKey.import_key(key.private_key), key.email or oauth.client_id, oauth.token_url, oauth.subject or None,
-            expires_at=int(time.time()) + _JWT_LIVES, claims=claims, header={"alg": "RS256"},
+            issued_at=now, expires_at=now + _JWT_LIVES, claims=claims, header={"alg": "RS256"},
         )  # fmt: skip
     except (JoseError, ValueError, TypeError):
         return TokenRefused(say("The private key cannot be read. Enter it again: PEM, RSA, without a password."), False)
