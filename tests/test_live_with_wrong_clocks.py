@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 import pbxhub.store.clock as clock_module
 from pbxhub.account.access import HubAccess
@@ -146,6 +147,19 @@ def test_while_the_database_is_away_the_time_goes_on_and_a_host_that_starts_then
         clock_module._follow(database)
         assert utc_now() - datetime.now(UTC) < timedelta(minutes=1)
     database.close()
+
+
+@postgresql
+def test_the_log_says_when_the_clock_of_a_host_becomes_wrong_and_when_it_is_right_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with capture_logs() as logged, following(database):
+        for seconds in (3600, 3600, -3600, 0, 0, -3600):
+            be_wrong(monkeypatch, seconds)
+            clock_module._follow(database)
+    assert [(line["log_level"], round(line["seconds"], -2)) for line in logged] == [
+        ("warning", 3600), ("info", 0), ("warning", -3600),
+    ]  # fmt: skip
 
 
 @pytest.mark.slow

@@ -13,12 +13,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from pbxhub.finding import Finding
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Pbx
+from pbxhub.store.clock import MOST_APART
 from pbxhub.store.database_errors import reason
 from pbxhub.store.parts import PartSeen
 from pbxhub.store.session import Database
 
 LEAST_FREE_BYTES = 500 * 1024 * 1024
-_CLOCK = timedelta(seconds=5)  # leases and retries bear that much
 _FUTURE = timedelta(minutes=1)
 
 
@@ -80,7 +80,7 @@ def check_clock(database: Database, now: datetime | None = None) -> Finding | No
     with database.read() as session:
         if not database.is_sqlite:
             difference = abs(session.execute(text("SELECT now()")).scalar_one() - now)
-            if difference > _CLOCK:
+            if difference > MOST_APART:
                 return Finding(
                     False,
                     f"The clocks of this host and of the database differ by {difference.total_seconds():.0f} s. "

@@ -22,9 +22,10 @@ from pbxhub.store.session import Database
 
 _ASK = 30.0  # seconds; two clocks drift apart by milliseconds in that time, and may be set
 _SURE = 1_000_000_000  # nanoseconds: an answer that took longer says too little
-_STRANGE = 5.0  # seconds between the two clocks that are worth a line in the log
+MOST_APART = timedelta(seconds=5)  # of two clocks of which none is wrong
 log = structlog.get_logger(__name__)
 _ahead: int | None = None  # nanoseconds from the clock that nobody sets to the database's time
+_wrong = False  # what the log has said of this host's clock
 
 
 def unix_ns() -> int:
@@ -45,7 +46,7 @@ def utc_now() -> datetime:
 @contextmanager
 def following(database: Database) -> Iterator[None]:
     """Within the block this process goes by the time of its database. While that is away, it goes on counting."""
-    global _ahead
+    global _ahead, _wrong
     if database.is_sqlite:
         yield
         return
@@ -61,7 +62,7 @@ def following(database: Database) -> Iterator[None]:
         yield
     finally:
         stopping.set()
-        _ahead = None
+        _ahead, _wrong = None, False
 
 
 def _follow(database: Database) -> None:
@@ -77,10 +78,21 @@ def _follow(database: Database) -> None:
         return
     if _ahead is not None and took > _SURE:
         return
-    first, _ahead = _ahead is None, _nanoseconds(there) - before - took // 2
-    apart = (utc_now() - datetime.now(UTC)).total_seconds()
-    if first and abs(apart) > _STRANGE:
-        log.warning("the clock of this host is wrong; the hub goes by the database's", seconds=round(-apart, 1))
+    _ahead = _nanoseconds(there) - before - took // 2
+    _compare()
+
+
+def _compare() -> None:
+    """Says once that the clock of this host is wrong, and once that it is right again."""
+    global _wrong
+    ahead = datetime.now(UTC) - utc_now()
+    if (abs(ahead) > MOST_APART) == _wrong:
+        return
+    _wrong, seconds = not _wrong, round(ahead.total_seconds(), 1)
+    if _wrong:
+        log.warning("the clock of this host is wrong; the hub goes by the database's", seconds=seconds)
+    else:
+        log.info("the clock of this host is right again", seconds=seconds)
 
 
 def _nanoseconds(moment: datetime) -> int:
