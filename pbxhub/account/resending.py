@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, func, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
@@ -14,13 +14,12 @@ from pbxhub.account.refusals import BusyError, ConflictError, NotFoundError
 from pbxhub.delivery.outbox import (
     CannotResendError,
     Selection,
-    Unsent,
     check,
-    count_unsent,
     order_resend,
     resend_one,
     stop_resend,
     uncheck,
+    unsent_of,
 )
 from pbxhub.store.accounts import lock_project
 from pbxhub.store.columns import one_of
@@ -101,19 +100,12 @@ def resend_of(session: Session, access: Access, resend_id: UUID) -> Resend:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """An order that can be stopped, and what it has queued that has not been sent."""
+    """An order that can be stopped. unsent: deliveries that it has queued and no worker has begun; held: how many of
+    these wait because their webhook is paused."""
 
     order: Resend
-    unsent: Unsent
-
-
-def all_sending(session: Session, access: Access) -> list[Sending]:
-    """The newest MOST_SHOWN orders that queue deliveries or have queued some that no worker has begun."""
-    unsent = count_unsent(session, access.project.id)
-    unfinished = or_(Resend.state == RUNNING, and_(Resend.state == DONE, one_of(Resend.id, list(unsent))))
-    query = select(Resend).where(Resend.project_id == access.project.id, unfinished)
-    rows = session.scalars(query.order_by(Resend.id.desc()).limit(MOST_SHOWN))
-    return [Sending(row, unsent.get(row.id, Unsent())) for row in rows]
+    unsent: int
+    held: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +120,8 @@ class FailedAgain:
 
 @dataclass(frozen=True, slots=True)
 class OrderResult:
-    """What became of an order. sent: what it has queued, and nobody has sent again since; on_their_way: of these, those
-    that are being sent or will be tried again. More than MOST_COUNTED are not counted: None."""
+    """What became of an order. sent: what it has queued, and nobody has sent again or taken back since; on_their_way:
+    of these, those that are being sent or will be tried again. More than MOST_COUNTED are not counted: None."""
 
     order: Resend
     sent: int
@@ -142,14 +134,23 @@ class OrderResult:
         return None if self.delivered is None else sum(one.count for one in self.failed)
 
 
-def all_ended(session: Session, access: Access, sending: Sequence[Sending]) -> list[OrderResult]:
-    """The newest MOST_ENDED orders of the last day that are not among those that send, with what became of each."""
-    going = [one.order.id for one in sending]
-    query = select(Resend).where(
-        Resend.project_id == access.project.id, Resend.state != RUNNING, Resend.stepped_on > access.now - _TOLD,
-        Resend.queued > 0, Resend.id.not_in(going),
-    )  # fmt: skip
-    return [result_of(session, one) for one in session.scalars(query.order_by(Resend.id.desc()).limit(MOST_ENDED))]
+def all_shown(session: Session, access: Access) -> tuple[list[Sending], list[OrderResult]]:
+    """The newest MOST_SHOWN orders that queue deliveries or have queued some that no worker has begun; and what became
+    of the newest MOST_ENDED others of the last day, without those of which everything was sent again since."""
+    unsent = unsent_of(access.project.id)
+    goes = or_(Resend.state == RUNNING, and_(Resend.state == DONE, Resend.id.in_(select(unsent.c.resend_id))))
+    has_own = select(Delivery.id).where(Delivery.resend_id == Resend.id).exists()
+    mine = select(Resend.id).where(Resend.project_id == access.project.id).order_by(Resend.id.desc())
+    sending = mine.where(goes).limit(MOST_SHOWN)
+    ended = mine.where(~goes, Resend.stepped_on > access.now - _TOLD, has_own).limit(MOST_ENDED)
+    shown = union_all(select(sending.subquery().c.id), select(ended.subquery().c.id))
+    query = select(Resend, goes.label("goes"), unsent.c.count, unsent.c.held)
+    query = query.outerjoin(unsent, unsent.c.resend_id == Resend.id).where(Resend.id.in_(shown))
+    rows = session.execute(query.order_by(Resend.id.desc())).all()
+    return (
+        [Sending(order, count or 0, int(held or 0)) for order, goes, count, held in rows if goes],
+        [result_of(session, order) for order, goes, *_ in rows if not goes],
+    )
 
 
 def result_of(session: Session, order: Resend) -> OrderResult:

@@ -133,7 +133,7 @@ class Resend(Schema):
     skipped = fields.Integer(**given("could not be sent again, or were refused by conditions; they are unchanged"))
 
 
-_COUNTED = f"; null for more than {MOST_COUNTED}, which are not counted"
+_COUNTED = f"; without those sent again since; null for more than {MOST_COUNTED}, which are not counted"
 
 
 class ResendProgress(Schema):

@@ -39,15 +39,15 @@ from pbxhub.delivery.outbox.resend import (
 from pbxhub.delivery.outbox.resthooks import call_resthook, subscribe, unsubscribe
 from pbxhub.delivery.outbox.selection import Selection, changed_since, count_by_webhook, list_conditions
 from pbxhub.delivery.outbox.send_missing import send_missing
-from pbxhub.delivery.outbox.stoppable import Unsent, count_unsent
+from pbxhub.delivery.outbox.stoppable import unsent_of
 
 __all__ = [
     "CALL_HAS_CONTENT", "CALL_STAYS", "HAS_CONTENT", "MOST_MISSING", "STAYS", "AttemptResult", "Batch",
-    "CannotResendError", "Claimed", "Finished", "Missing", "Pruned", "Published", "Retention", "Selection", "Unsent",
+    "CannotResendError", "Claimed", "Finished", "Missing", "Pruned", "Published", "Retention", "Selection",
     "add_later", "add_to_call", "ask_cancel", "call_resthook", "callbacks_without_call", "cancel_pending",
-    "changed_since", "check", "claim", "count_by_webhook", "count_missing", "count_unsent", "empty_answers",
+    "changed_since", "check", "claim", "count_by_webhook", "count_missing", "empty_answers",
     "first_known", "list_conditions", "open_orders", "order_missing", "order_resend", "orders_without_call", "pause",
     "prune", "publish", "publish_later", "publish_other", "record", "register", "register_pause", "remove_of_calls",
     "remove_of_deliveries", "remove_of_orders", "resend_one", "resume", "send_missing", "step_one", "step_resends",
-    "stop_resend", "subscribe", "uncheck", "unsubscribe", "waiting_pauses",
+    "stop_resend", "subscribe", "uncheck", "unsent_of", "unsubscribe", "waiting_pauses",
 ]  # fmt: skip

@@ -24,7 +24,7 @@ def put_back(session: Session, which: ColumnElement[bool], now: datetime, skip_l
     """Restores those of `which` that are pending, is_free and WAS_RESENT. Returns how many.
 
     A delivery that a worker has leased is left alone: its attempt is recorded when it ends. One whose worker was lost
-    is restored; its attempt stays in the history, as lost.
+    is restored; its attempt stays in the history, as lost. It no longer counts as one that the order has sent.
     """
     free = (
         select(Delivery.id)
@@ -39,7 +39,7 @@ def put_back(session: Session, which: ColumnElement[bool], now: datetime, skip_l
         .values(
             {name: getattr(BeforeResend, name) for name in _ALWAYS}
             | {name: func.coalesce(getattr(BeforeResend, name), getattr(Delivery, name)) for name in _IF_RENDERED}
-            | {"claim_token": None, "held": False}
+            | {"claim_token": None, "held": False, "resend_id": None}
         )
     )
     return session.execute(restored, execution_options=_QUIETLY).rowcount  # type: ignore[attr-defined,no-any-return]

@@ -1,11 +1,8 @@
 """What orders to send again (store/resends.py) have queued and no worker has begun: stop_resend takes it back."""
 
-from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal_column, select, union_all
-from sqlalchemy.orm import Session
+from sqlalchemy import CTE, ColumnElement, Select, and_, case, func, literal_column, select, union_all
 
 from pbxhub.store.delivery_rows import BULK, Delivery
 from pbxhub.store.webhooks import Webhook
@@ -15,19 +12,12 @@ _QUEUED = and_(literal_column("'pending'") == _STATE, Delivery.lane == BULK)
 _WAITING = literal_column("'waiting'") == _STATE
 
 
-@dataclass(frozen=True, slots=True)
-class Unsent:
-    """count: deliveries. held: how many of these wait because their webhook is paused."""
-
-    count: int = 0
-    held: int = 0
-
-
-def count_unsent(session: Session, project_id: int) -> dict[UUID, Unsent]:
-    """By order of the project, without those that have sent everything."""
+def unsent_of(project_id: int) -> CTE:
+    """By order of the project, without those that have sent everything: resend_id; count: deliveries; held: how many of
+    these wait because their webhook is paused."""
     rows = union_all(_of(project_id, _QUEUED), _of(project_id, _WAITING)).subquery()
-    counted = select(rows.c.resend_id, func.count(), func.sum(rows.c.held)).group_by(rows.c.resend_id)
-    return {resend_id: Unsent(count, int(held)) for resend_id, count, held in session.execute(counted)}
+    counted = select(rows.c.resend_id, func.count().label("count"), func.sum(rows.c.held).label("held"))
+    return counted.group_by(rows.c.resend_id).cte("unsent")
 
 
 def _of(project_id: int, state: ColumnElement[bool]) -> Select[Any]:

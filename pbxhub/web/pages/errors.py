@@ -13,8 +13,7 @@ from pbxhub.account.refusals import BusyError, ConflictError
 from pbxhub.account.resending import (
     MOST_SELECTED,
     USUAL_RATE,
-    all_ended,
-    all_sending,
+    all_shown,
     mark_checked,
     send_again,
     send_one_again,
@@ -43,7 +42,7 @@ def index(project_id: int) -> ResponseReturnValue:
         access = enter(session, project_id)
         wanted = DeliveryFilter.of_request(access, unchecked=True)
         page = wanted.page(session, project_id)
-        resends = all_sending(session, access)
+        resends, ended = all_shown(session, access)
         return render_template(
             "errors/index.html",
             page=page,
@@ -55,7 +54,7 @@ def index(project_id: int) -> ResponseReturnValue:
             webhooks=webhook_names(session, access),
             problems=problems(session, project_id),
             resends=resends,
-            ended=all_ended(session, access, resends),
+            ended=ended,
             choosing=access.may("deliveries.change"),
             seen=now().isoformat(),
         )
@@ -150,8 +149,7 @@ def resends(project_id: int) -> ResponseReturnValue:
     """The progress of what is being sent again, and what became of it."""
     with reading() as session:
         access = enter(session, project_id)
-        resends = all_sending(session, access)
-        ended = all_ended(session, access, resends)
+        resends, ended = all_shown(session, access)
         return render_template("errors/_resends.html", resends=resends, ended=ended)
 
 
