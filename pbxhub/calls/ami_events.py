@@ -20,6 +20,7 @@ from pbxhub.calls.ami_headers import (
     text_and_rest,
     text_of,
     time_of,
+    unless_hidden,
     variables_of,
     whole,
 )
@@ -294,12 +295,16 @@ def _party_reader(prefix: str) -> Callable[[str], Party]:
 
     def read(block: str) -> Party:
         channel, rest = text_and_rest(block, name)
-        own = text_of(rest, uniqueid)
-        if not own or number not in rest:  # in another order than Asterisk's
-            rest, own = block, text_of(block, uniqueid)
+        shown, rest = text_and_rest(rest, number)
+        where, rest = text_and_rest(rest, context)
+        own, rest = text_and_rest(rest, uniqueid)
+        linked = text_of(rest, linkedid)
+        if not linked:  # in another order than Asterisk's
+            own, linked = text_of(block, uniqueid), text_of(block, linkedid)
+            shown, where = text_of(block, number), text_of(block, context)
         if not own or not channel:
             raise MissingError(prefix)
-        return Party(own, text_of(rest, linkedid) or own, channel, text_of(rest, context), number_of(rest, number))
+        return Party(own, linked or own, channel, where, unless_hidden(shown))
 
     return read
 
@@ -320,13 +325,19 @@ def _ids_and_rest(block: str) -> tuple[str, str, str]:
     uniqueid, rest = text_and_rest(block, "\nUniqueid: ")
     if not uniqueid:
         raise MissingError("Uniqueid")
-    rest = _rest_with("\nLinkedid: ", rest, block)
-    return uniqueid, text_of(rest, "\nLinkedid: ") or uniqueid, rest
+    linkedid, rest = text_and_rest(rest, "\nLinkedid: ")
+    if not linkedid:  # in another order than Asterisk's
+        linkedid, rest = text_of(block, "\nLinkedid: "), block
+    return uniqueid, linkedid or uniqueid, rest
 
 
-def _rest_with(header: str, rest: str, block: str) -> str:
-    """The whole block when the header is not in the rest: in another order than Asterisk's."""
-    return rest if header in rest else block
+def _dialler_and_rest(block: str) -> tuple[str, str, str]:
+    """The same of a dial, which has no dialler when Asterisk itself dials."""
+    uniqueid, rest = text_and_rest(block, "\nUniqueid: ")
+    linkedid, rest = text_and_rest(rest, "\nLinkedid: ")
+    if "\nDestLinkedid: " not in rest:  # in another order than Asterisk's
+        linkedid, rest = text_of(block, "\nLinkedid: "), block
+    return uniqueid, linkedid, rest
 
 
 def _newchannel(block: str, time: float) -> Newchannel:
@@ -342,17 +353,13 @@ def _newstate(block: str, time: float) -> Newstate | None:
 
 
 def _dial_begin(block: str, time: float) -> DialBegin:
-    uniqueid, rest = text_and_rest(block, "\nUniqueid: ")
-    rest = _rest_with("\nDestLinkedid: ", rest, block)
-    linkedid = text_of(block, "\nLinkedid: ")
+    uniqueid, linkedid, rest = _dialler_and_rest(block)
     number, dial_string = number_of(block, "\nCallerIDNum: "), text_of(rest, "\nDialString: ")
     return DialBegin(time, uniqueid, linkedid, number, _dest(rest), dial_string)
 
 
 def _dial_end(block: str, time: float) -> DialEnd:
-    uniqueid, rest = text_and_rest(block, "\nUniqueid: ")
-    rest = _rest_with("\nDestLinkedid: ", rest, block)
-    linkedid = text_of(block, "\nLinkedid: ")
+    uniqueid, linkedid, rest = _dialler_and_rest(block)
     return DialEnd(time, uniqueid, linkedid, _dest(rest), text_of(rest, "\nDialStatus: "), text_of(rest, "\nForward: "))
 
 

@@ -50,7 +50,11 @@ def text_and_rest(block: str, key: str) -> tuple[str, str]:
 
 def clean(text: str) -> str:
     """Text that every database can store: bounded, without control characters and lone surrogates."""
-    return _UNFIT.sub("\ufffd", text.strip()[:LONGEST_TEXT])
+    return _storable(text.strip()[:LONGEST_TEXT])
+
+
+def _storable(text: str) -> str:
+    return text if text.isprintable() else _UNFIT.sub("\ufffd", text)  # sub() takes three times as long
 
 
 def linkedids_of(block: str) -> list[str]:
@@ -69,12 +73,12 @@ def clean_value(text: str) -> str:
     value = text.strip()
     if len(value) > LONGEST_VALUE:
         value = f"{value[: LONGEST_VALUE - 1]}…"
-    return value if value.isprintable() else _UNFIT.sub("\ufffd", value)
+    return _storable(value)
 
 
 def path_of(block: str, key: str) -> str:
     """The path of a recording, never shortened, because half a path is useless."""
-    return _UNFIT.sub("\ufffd", raw_of(block, key).strip())
+    return _storable(raw_of(block, key).strip())
 
 
 def must_of(block: str, key: str) -> str:
@@ -92,8 +96,12 @@ def known_of(block: str, key: str) -> str:
 
 def number_of(block: str, key: str) -> str:
     """A number; empty when Asterisk does not know it or the caller hides it."""
-    value = text_of(block, key)
-    return "" if value and not value.isdigit() and is_hidden(value) else value
+    return unless_hidden(text_of(block, key))
+
+
+def unless_hidden(number: str) -> str:
+    """This number; empty when Asterisk does not know it or the caller hides it."""
+    return "" if number and not number.isdigit() and is_hidden(number) else number
 
 
 def time_of(block: str, received: float) -> float:
@@ -116,12 +124,13 @@ def variables_of(block: str) -> Mapping[str, str]:
     """
     if block.rfind("Variable: ") < 0:  # from the end, because a V is rarer than a space: a third of the time of `in`
         return NO_VARIABLES
-    found = (match.groups() for match, _ in zip(_VARIABLE.finditer(block), range(_MOST_FIELDS), strict=False))
+    begin = block.find("Variable: ") - len("\nChan")  # the expression need not try the headers before
+    found = _VARIABLE.findall(block, max(0, begin))[:_MOST_FIELDS]
     return {clean(name): _variable(name, value) for name, value in found if value.strip() != "(null)"}
 
 
 def _variable(name: str, value: str) -> str:
-    return _UNFIT.sub("\ufffd", value.strip()) if name == _RECORDING else clean_value(value)
+    return _storable(value.strip()) if name == _RECORDING else clean_value(value)
 
 
 def fields_of(block: str) -> Mapping[str, str]:

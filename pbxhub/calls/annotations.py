@@ -14,7 +14,8 @@ MOST_VARIABLES = 32
 def keep_variables(call: TrackedCall, variables: Mapping[str, str]) -> None:
     for name, value in variables.items():
         if name == "MIXMONITOR_FILENAME":
-            call.recording = replace(call.recording, file=value or call.recording.file)
+            if value and value != call.recording.file:
+                call.recording = replace(call.recording, file=value)
         elif value and value != call.dialplan.variables.get(name):
             _keep_variable(call, name, value)
 

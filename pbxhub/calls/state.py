@@ -269,4 +269,7 @@ class TrackedCall:
     def other_end(self, channel: Channel) -> Channel | None:
         """The other end of a pair of Local channels."""
         name = f"{channel.name[:-1]}{'1' if channel.name.endswith('2') else '2'}"
-        return next((other for other in self.channels.values() if other.name == name), None)
+        for other in self.channels.values():
+            if other.name == name:
+                return other
+        return None
