@@ -1,6 +1,7 @@
 """A user writes a time into the search, in English or Ukrainian."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import product
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -69,7 +70,7 @@ NOW = datetime(2026, 11, 29, 14, 30, tzinfo=KYIV)  # a Sunday
         ("101 last night", "101", "2026-11-28 18:00", "2026-11-29 06:00"),
         ("101 вночі", "101", "2026-11-29 00:00", "2026-11-29 06:00"),
         ("101 from monday to wednesday", "101", "2026-11-23 00:00", "2026-11-26 00:00"),
-        ("101 friday – monday", "101", "2026-11-27 00:00", "2026-12-01 00:00"),
+        ("101 friday – monday", "101", "2026-11-20 00:00", "2026-11-24 00:00"),
         ("101 з понеділка до середи", "101", "2026-11-23 00:00", "2026-11-26 00:00"),
         ("101 з понеділка по вчора", "101", "2026-11-23 00:00", "2026-11-29 00:00"),
         ("101 since friday", "101", "2026-11-27 00:00", "2026-11-30 00:00"),
@@ -92,6 +93,32 @@ NOW = datetime(2026, 11, 29, 14, 30, tzinfo=KYIV)  # a Sunday
         ("101 10 хвилин тому", "101", "2026-11-29 14:15", "2026-11-29 14:25"),
         ("101 3 days ago afternoon", "101", "2026-11-26 12:00", "2026-11-26 18:00"),
         ("101 тиждень тому", "101", "2026-11-22 00:00", "2026-11-23 00:00"),
+        ("101 friday night", "101", "2026-11-27 18:00", "2026-11-28 06:00"),
+        ("101 last friday night", "101", "2026-11-27 18:00", "2026-11-28 06:00"),
+        ("101 yesterday night", "101", "2026-11-28 18:00", "2026-11-29 06:00"),
+        ("101 у п'ятницю вночі", "101", "2026-11-27 18:00", "2026-11-28 06:00"),
+        ("101 28.11 вночі", "101", "2026-11-28 18:00", "2026-11-29 06:00"),
+        ("101 sunday night", "101", "2026-11-22 18:00", "2026-11-23 06:00"),
+        ("101 сьогодні вночі", "101", "2026-11-29 00:00", "2026-11-29 06:00"),
+        ("101 tonight", "101", "2026-11-29 18:00", "2026-11-30 00:00"),
+        ("101 sunday at 3pm", "101", "2026-11-22 15:00", "2026-11-22 16:00"),
+        ("101 saturday to monday", "101", "2026-11-21 00:00", "2026-11-24 00:00"),
+        ("101 friday last week", "101", "2026-11-20 00:00", "2026-11-21 00:00"),
+        ("101 минулого тижня у п'ятницю", "101", "2026-11-20 00:00", "2026-11-21 00:00"),
+        ("101 monday this week", "101", "2026-11-23 00:00", "2026-11-24 00:00"),
+        ("101 after monday", "101", "2026-11-24 00:00", "2026-11-30 00:00"),
+        ("101 after sunday", "101", "2026-11-23 00:00", "2026-11-30 00:00"),
+        ("101 після понеділка", "101", "2026-11-24 00:00", "2026-11-30 00:00"),
+        ("101 after last week", "101", "2026-11-23 00:00", "2026-11-30 00:00"),
+        ("101 after 20.11", "101", "2026-11-21 00:00", "2026-11-30 00:00"),
+        ("101 from 3 days ago to yesterday", "101", "2026-11-26 00:00", "2026-11-29 00:00"),
+        ("101 2 months ago", "101", "2026-09-01 00:00", "2026-10-01 00:00"),
+        ("101 місяць тому", "101", "2026-10-01 00:00", "2026-11-01 00:00"),
+        ("101 11 months ago", "101", "2025-12-01 00:00", "2026-01-01 00:00"),
+        ("101 last 12 months", "101", "2025-11-29 14:30", "2026-11-29 14:31"),
+        ("101 last 9 months", "101", "2026-02-28 14:30", "2026-11-29 14:31"),
+        ("101 before 0", "101", "2026-11-29 00:00", "2026-11-30 00:00"),
+        ("101 yesterday after 24", "101", "2026-11-28 00:00", "2026-11-29 00:00"),
     ],
 )
 def test_words_of_time_become_a_range_in_the_zone_of_the_project(text: str, rest: str, since: str, until: str) -> None:
@@ -99,6 +126,50 @@ def test_words_of_time_become_a_range_in_the_zone_of_the_project(text: str, rest
     assert found is not None
     assert (found.rest, f"{found.since:%Y-%m-%d %H:%M}", f"{found.until:%Y-%m-%d %H:%M}") == (rest, since, until)
     assert (found.since.tzinfo, found.missed) == (KYIV, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "until"),
+    [
+        ("101 before friday", "2026-11-27"),
+        ("101 before yesterday", "2026-11-28"),
+        ("101 before last week", "2026-11-16"),
+        ("101 before 20 november", "2026-11-20"),
+        ("101 before 2 weeks ago", "2026-11-15"),
+        ("101 перед п'ятницею", "2026-11-27"),
+        ("101 until yesterday", "2026-11-29"),
+        ("101 до п'ятниці", "2026-11-28"),
+        ("101 до 20.11", "2026-11-21"),
+    ],
+)
+def test_all_before_a_day_has_no_beginning(text: str, until: str) -> None:
+    found = read_time(text, NOW)
+    assert found is not None
+    assert (found.rest, found.since, f"{found.until:%Y-%m-%d}") == ("101", None, until)
+
+
+@pytest.mark.parametrize("today", [NOW + timedelta(days=ahead) for ahead in range(7)], ids=lambda day: f"{day:%a}")
+def test_words_for_days_of_the_week_name_the_last_ones_on_any_day(today: datetime) -> None:
+    names = [f"{today - timedelta(days=back):%A}".lower() for back in range(7)]
+    for first, last in product(names, names):
+        days = read_time(f"{first} to {last}", today)
+        assert days is not None
+        assert days.since is not None
+        assert (f"{days.since:%A}".lower(), f"{days.until - timedelta(days=1):%A}".lower()) == (first, last)
+        assert days.since.date() < days.until.date() <= today.date() + timedelta(days=1)
+    for name, hours in product(names, ("morning", "evening", "night", "at 3pm", "вночі")):
+        one = read_time(f"{name} {hours}", today)
+        assert one is not None
+        assert one.since is not None
+        assert f"{one.since:%A}".lower() == name
+        assert today - timedelta(days=7) < one.since <= today < one.since + timedelta(days=8)
+    for back, name in enumerate(names):
+        before, after, since = (read_time(f"{word} {name}", today) for word in ("before", "after", "since"))
+        assert [found and found.since and (today - found.since).days for found in (before, after, since)] == [
+            None, (back - 1) % 7, back,
+        ]  # fmt: skip
+        assert before is not None
+        assert (today.date() - before.until.date()).days == back
 
 
 @pytest.mark.parametrize("text", ["missed last week", "Missed calls last week", "пропущені минулого тижня",

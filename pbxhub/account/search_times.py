@@ -4,34 +4,41 @@ First, words that say the same as others are rewritten into those ("28 November"
 are taken out of the text, then hours, and what is left is looked for."""
 
 import re
+from calendar import monthrange
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import TypeVar
+
+DayT = TypeVar("DayT", bound=date)
 
 _DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class SearchTime:
-    """rest: the text without its words of time. since, until: aware, until not included. missed: only incoming calls in
-    which nobody talked."""
+    """rest: the text without its words of time. since, until: aware, until not included; without since, all that was
+    before. missed: only incoming calls in which nobody talked."""
 
     rest: str
-    since: datetime
+    since: datetime | None
     until: datetime
     missed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Days:
-    """first: the first day. until: the day after the last one."""
+    """first: the first day; without it, all that were before. until: the day after the last one. every: after how long
+    the same words name other days, as those of a weekday do; a time that is still to come is then the last one."""
 
-    first: date
+    first: date | None
     until: date
+    every: timedelta = timedelta()
 
 
 _Hours = tuple[timedelta, timedelta]
 """From when until when, since the beginning of the day."""
+_Times = tuple[datetime | None, datetime]
 
 
 def _day(back: int) -> Callable[[date], _Days]:
@@ -48,16 +55,31 @@ def _week(back: int) -> Callable[[date], _Days]:
 
 def _weekday(number: int, is_before_today: bool) -> Callable[[date], _Days]:
     """The last such day; today counts, unless is_before_today."""
-    return lambda today: _day((today.weekday() - number) % 7 or 7 * is_before_today)(today)
+
+    def found(today: date) -> _Days:
+        day = today - ((today.weekday() - number) % 7 or 7 * is_before_today) * _DAY
+        return _Days(day, day + _DAY, 7 * _DAY)
+
+    return found
 
 
-def _this_month(today: date) -> _Days:
-    first = today.replace(day=1)
-    return _Days(first, (first + 31 * _DAY).replace(day=1))
+def _weekday_of(back: int, number: int) -> Callable[[date], _Days]:
+    """That day of this week or of one before."""
+    return lambda today: _day(today.weekday() + 7 * back - number)(today)
 
 
-def _last_month(today: date) -> _Days:
-    return _this_month(today.replace(day=1) - _DAY)
+def _month(back: int) -> Callable[[date], _Days]:
+    def found(today: date) -> _Days:
+        first = _months_back(today, back).replace(day=1)
+        return _Days(first, (first + 31 * _DAY).replace(day=1))
+
+    return found
+
+
+def _months_back(day: DayT, count: int) -> DayT:
+    """The same day of an earlier month, or the last of a shorter month."""
+    year, month = divmod(day.year * 12 + day.month - 1 - count, 12)
+    return day.replace(year=year, month=month + 1, day=min(day.day, monthrange(year, month + 1)[1]))
 
 
 def _words(pattern: str) -> re.Pattern[str]:
@@ -68,27 +90,45 @@ def _words(pattern: str) -> re.Pattern[str]:
 
 
 _WEEKDAYS = (
-    r"monday|понеділ(?:ок|ка|ку)", r"tuesday|вівтор(?:ок|ка|ку)", r"wednesday|серед[ауи]", r"thursday|четвер(?:га|гу)?",
-    r"friday|п['’ʼ]?ятниц[яюі]", r"saturday|субот[ауи]", r"sunday|неділ[яюі]",
+    r"monday|понеділ(?:ок|ка|ку|ком)", r"tuesday|вівтор(?:ок|ка|ку|ком)", r"wednesday|серед(?:[ауи]|ою)",
+    r"thursday|четвер(?:га|гу|гом)?", r"friday|п['’ʼ]?ятниц(?:[яюі]|ею)", r"saturday|субот(?:[ауи]|ою)",
+    r"sunday|неділ(?:[яюі]|ею)",
 )  # fmt: skip
+_THIS_WEEK = r"this week|ц(?:ього|ьому|ей) тиж(?:день|ня|ні)"
+_LAST_WEEK = r"last week|минул(?:ого|ому|ий) тиж(?:день|ня|ні)"
 _NAMED: tuple[tuple[str, Callable[[date], _Days]], ...] = (
     (r"the day before yesterday|day before yesterday|позавчора", _day(2)),
     (r"yesterday|[ву]чора", _day(1)),
     (r"today|сьогодні", _day(0)),
-    (r"this week|ц(?:ього|ьому|ей) тиж(?:день|ня|ні)", _week(0)),
-    (r"last week|минул(?:ого|ому|ий) тиж(?:день|ня|ні)", _week(1)),
-    (r"this month|ц(?:ього|ьому|ей) місяц[яіь]", _this_month),
-    (r"last month|минул(?:ого|ому|ий) місяц[яіь]", _last_month),
+    *((rf"(?:{week}),? (?:on |[ву] )?(?:{name})|(?:{name})(?: of|,| на)? (?:{week})", _weekday_of(back, n))
+      for back, week in enumerate((_THIS_WEEK, _LAST_WEEK)) for n, name in enumerate(_WEEKDAYS)),
+    (_THIS_WEEK, _week(0)),
+    (_LAST_WEEK, _week(1)),
+    (r"this month|ц(?:ього|ьому|ей) місяц[яіь]", _month(0)),
+    (r"last month|минул(?:ого|ому|ий) місяц[яіь]", _month(1)),
     *((rf"(?:last|минул(?:ого|ої|ий|у)) (?:{name})", _weekday(n, True)) for n, name in enumerate(_WEEKDAYS)),
     *((rf"(?:{name})", _weekday(n, False)) for n, name in enumerate(_WEEKDAYS)),
-)
+)  # fmt: skip
+_MONTH = 30 * _DAY  # only to tell it from the other units: months are counted in the calendar
+_UNITS = (
+    (r"min(?:ute)?s?|хв(?:илин[аиуі]?)?", timedelta(minutes=1)), (r"hours?|годин[аиуі]?", timedelta(hours=1)),
+    (r"days?|день|дні|днів|доб[аиу]", _DAY), (r"weeks?|тиж(?:день|ні|нів)", 7 * _DAY),
+    (r"months?|місяц(?:ь|і|ів)", _MONTH),
+)  # fmt: skip
+_HOW_MANY = r"(?:(\d{1,2}|an?|one) )?"
+_AGO = tuple((_words(rf"{_HOW_MANY}(?:{unit}) (?:ago|тому)"), of) for unit, of in _UNITS)
 _DATE_FORMS = (r"(19[7-9]\d|20\d\d)-(\d\d?)-(\d\d?)", r"(\d\d?)\.(\d\d?)(?:\.(19[7-9]\d|20\d\d))?\.?")
 _ISO, _DOTTED = map(_words, _DATE_FORMS)
 _DAYS = tuple((_words(pattern), days_of) for pattern, days_of in _NAMED)
-_ONE_DAY = "|".join((*(pattern for pattern, _ in _NAMED), *(re.sub(r"\((?!\?)", "(?:", form) for form in _DATE_FORMS)))
+_LONG_AGO = "|".join(unit for unit, of in _UNITS if of >= _DAY)
+_ONE_DAY = "|".join(
+    (*(pattern for pattern, _ in _NAMED),
+     *(re.sub(r"\((?!\?)", "(?:", form) for form in (*_DATE_FORMS, rf"{_HOW_MANY}(?:{_LONG_AGO}) (?:ago|тому)")))
+)  # fmt: skip
 _TO = r"(?: (?:to|and|until|till|до|по|[ійt]|та|-) | ?– ?|-)"
 _FROM_DAY = _words(rf"(?:(?:from|between|since|від|з|із|між) )?({_ONE_DAY}){_TO}({_ONE_DAY})")
-_SINCE_DAY = _words(rf"(?:since|from|починаючи з|від|з|із) ({_ONE_DAY})")
+_SINCE_DAY = _words(rf"(since|from|починаючи з|від|з|із|after|після) ({_ONE_DAY})")
+_UNTIL_DAY = _words(rf"((?<!day )before|перед|until|till|up to|до) ({_ONE_DAY})")
 
 _MONTHS = (
     "jan(?:uary)?|січня", "feb(?:ruary)?|лютого", "mar(?:ch)?|березня", "apr(?:il)?|квітня", "may|травня",
@@ -104,7 +144,9 @@ _REWRITTEN = (
     *((_words(rf"(?:{name}) (\d\d?)(?:st|nd|rd|th)?(?:,? (20\d\d))?"), rf"\1.{n}.\2")
       for n, name in enumerate(_MONTHS, 1)),
     (_words("last night|минулої ночі"), "yesterday from 18 to 6"),
-    (_words("night|вночі|уночі"), "from 0 to 6"),
+    (_words("this (morning|afternoon|evening)"), r"today \1"),
+    (_words("tonight"), "today evening"),
+    (_words("(?:today|сьогодні) (?:at )?(?:night|вночі|уночі)"), "today from 0 to 6"),
     (_words("noon|midday|опівдні"), "12:00"),
     (re.compile(rf"{_CLOCK} ?(?:in the morning|ранку|ночі)(?!\S)", re.IGNORECASE), r"\1am"),
     (re.compile(rf"{_CLOCK} ?(?:in the (?:afternoon|evening)|дня|вечора)(?!\S)", re.IGNORECASE), r"\1pm"),
@@ -121,20 +163,15 @@ _AFTER_LED = re.compile(r"(?:after|since|після) |:|[ap]\.?m", re.IGNORECASE
 _PARTS = (
     (_words("morning|вранці|уранці|зранку|ранку"), 6),
     (_words("afternoon|after lunch|після обіду|по обіді|пополудні|вдень|удень"), 12),
-    (_words("evening|tonight|ввечері|увечері|вечора"), 18),
+    (_words("evening|ввечері|увечері|вечора"), 18),
 )
 _PART = timedelta(hours=6)
+_NIGHT = _words("night|вночі|уночі")
 _NEAR = timedelta(minutes=15)
 
-_UNITS = (
-    (r"min(?:ute)?s?|хв(?:илин[аиуі]?)?", timedelta(minutes=1)), (r"hours?|годин[аиуі]?", timedelta(hours=1)),
-    (r"days?|день|дні|днів|доб[аиу]", _DAY), (r"weeks?|тиж(?:день|ні|нів)", 7 * _DAY),
-    (r"months?|місяц(?:ь|і|ів)", 30 * _DAY),
-)  # fmt: skip
 _LAST = tuple(
     (_words(rf"(?:the )?(?:last|past|остан(?:ні|ню|ній|ня)) (?:(\d{{1,3}}) )?(?:{unit})"), of) for unit, of in _UNITS
 )
-_AGO = tuple((_words(rf"(?:(\d{{1,2}}|an?|one) )?(?:{unit}) (?:ago|тому)"), of) for unit, of in _UNITS)
 
 _MISSED = _words("missed(?: calls?)?|пропущен[іийх]+(?: дзвін(?:ки|ок|ків))?")
 _CALLS = re.compile(
@@ -145,7 +182,8 @@ _YEARS_BACK = 9  # a 29 February is at most eight years ago
 
 def read_time(text: str, now: datetime) -> SearchTime | None:
     """What a search says about the time, in the zone of now; None if nothing. Hours without a day are those that began
-    last; a weekday is the last one, today included. Hours of several days are no one range of time: None."""
+    last; a weekday is the last one, today included unless its hours are still to come. Hours of several days are no one
+    range of time: None."""
     rest = " ".join(text.split())
     for pattern, basic in _REWRITTEN:
         rest = pattern.sub(basic, rest)
@@ -153,7 +191,7 @@ def read_time(text: str, now: datetime) -> SearchTime | None:
     rest, times = _take_range(rest, now) or (rest, None)
     if times is None:
         days, rest = _take_days(rest, now.date())
-        hours, rest = _take_hours(rest)
+        hours, rest = _take_hours(rest, is_day_named=days is not None)
         times = _together(days, hours, now)
     if times is None:
         return None
@@ -161,60 +199,89 @@ def read_time(text: str, now: datetime) -> SearchTime | None:
     return SearchTime(_CALLS.sub("", rest), *times, missed)
 
 
-def _together(days: _Days | None, hours: _Hours | None, now: datetime) -> tuple[datetime, datetime] | None:
+def _together(days: _Days | None, hours: _Hours | None, now: datetime) -> _Times | None:
     """The range that days and hours make, either of which may be missing."""
     if days is None and hours is None:
         return None
-    first, until = (days.first, days.until) if days else (now.date(), now.date() + _DAY)
-    since, end = (datetime.combine(day, time.min, now.tzinfo) for day in (first, until))
+    days = days or _Days(now.date(), now.date() + _DAY, _DAY)
+    end = datetime.combine(days.until, time.min, now.tzinfo)
+    if days.first is None:
+        return None if hours else (None, end)
+    since = datetime.combine(days.first, time.min, now.tzinfo)
     if hours:
-        if until - first > _DAY:
+        if days.until - days.first > _DAY:
             return None
         since, end = since + hours[0], since + hours[1]
-        if days is None and since > now:
-            since, end = since - _DAY, end - _DAY
-    return since, end
+    back = days.every if since > now else timedelta()
+    return since - back, end - back
 
 
-def _take_range(text: str, now: datetime) -> tuple[str, tuple[datetime, datetime]] | None:
-    """What is counted back from now: "last 3 hours", "2 days ago". In whole minutes."""
+def _take_range(text: str, now: datetime) -> tuple[str, _Times] | None:
+    """What is counted back from now: "last 3 hours", "2 hours ago". In whole minutes."""
     minute = now.replace(second=0, microsecond=0)
     for pattern, unit in _LAST:
         if (found := pattern.search(text)) and (found[1] or unit < _DAY):  # "last week" is one of the calendar
-            return _without(found), (_back(minute, int(found[1] or 1) * unit), minute + timedelta(minutes=1))
+            return _without(found), (_back(minute, int(found[1] or 1), unit), minute + timedelta(minutes=1))
     for pattern, unit in _AGO:
-        if found := pattern.search(text):
-            then = _back(minute, (int(found[1]) if (found[1] or "").isdigit() else 1) * unit)
-            if unit >= _DAY:
-                days = _Days(then.date(), then.date() + _DAY)
-                hours, rest = _take_hours(_without(found))
-                return rest, _together(days, hours, now) or (then, then)
+        if unit < _DAY and (found := pattern.search(text)):
+            then = _back(minute, _count(found[1]), unit)
             near = max(unit / 2, timedelta(minutes=5))
             return _without(found), (then - near, min(then + near, minute + timedelta(minutes=1)))
     return None
 
 
-def _back(moment: datetime, by: timedelta) -> datetime:
+def _back(moment: datetime, count: int, unit: timedelta) -> datetime:
     """Hours are those that pass, also where the clock changes."""
-    return moment - by if by >= _DAY else (moment.astimezone(UTC) - by).astimezone(moment.tzinfo)
+    if unit == _MONTH:
+        return _months_back(moment, count)
+    return moment - count * unit if unit >= _DAY else (moment.astimezone(UTC) - count * unit).astimezone(moment.tzinfo)
+
+
+def _count(written: str | None) -> int:
+    return int(written) if written and written.isdigit() else 1
 
 
 def _take_days(text: str, today: date) -> tuple[_Days | None, str]:
-    if found := _FROM_DAY.search(text):
-        first = _first_days(found[1], today)
-        last = first and _end_of(found[2], today, first.first)
-        if first and last:
-            return _Days(first.first, last.until), _without(found)
-    if (found := _SINCE_DAY.search(text)) and (first := _first_days(found[1], today)):
-        return _Days(first.first, today + _DAY), _without(found)
+    if (found := _FROM_DAY.search(text)) and (days := _range(found[1], found[2], today)):
+        return days, _without(found)
+    for pattern, open_days in ((_SINCE_DAY, _since), (_UNTIL_DAY, _until)):
+        if (found := pattern.search(text)) and (named := _first_days(found[2], today)):
+            return open_days(found[1].lower(), named, today), _without(found)
     for pattern, days_of in _DAYS:
         if found := pattern.search(text):
             return days_of(today), _without(found)
+    for pattern, unit in _AGO:
+        if unit >= _DAY and (found := pattern.search(text)):
+            count = _count(found[1])
+            return (_month(count) if unit == _MONTH else _day(count * unit // _DAY))(today), _without(found)
     for pattern in (_ISO, _DOTTED):
         for found in pattern.finditer(text):
             for day in _dates(found.groups(), today, is_iso=pattern is _ISO):
                 return _Days(day, day + _DAY), _without(found)
     return None, text
+
+
+def _range(begin: str, end: str, today: date) -> _Days | None:
+    """Weekdays are those of a range that has ended, or ends today."""
+    days = _first_days(begin, today)
+    last = _end_of(end, today, days.first) if days and days.first else None
+    if days is None or days.first is None or last is None:
+        return None
+    back = 7 * _DAY if days.every and last.every and last.until > today + _DAY else timedelta()
+    return _Days(days.first - back, last.until - back)
+
+
+def _since(word: str, day: _Days, today: date) -> _Days:
+    """From that day on, or "after" it: then a weekday is one before today."""
+    if word not in ("after", "після"):
+        return _Days(day.first, today + _DAY)
+    first = day.until - (day.every if day.until > today else timedelta())
+    return _Days(min(first, today), today + _DAY)
+
+
+def _until(word: str, day: _Days, today: date) -> _Days:
+    """All "before" that day, or "until" its end."""
+    return _Days(None, day.first if word in ("before", "перед") and day.first else day.until)
 
 
 def _first_days(words: str, today: date) -> _Days | None:
@@ -225,7 +292,7 @@ def _end_of(words: str, today: date, first: date) -> _Days | None:
     """The days with which a range ends: not before it begins. "from friday to monday" ends after that friday."""
     for ahead in (today, first + 6 * _DAY, first + 365 * _DAY):
         days = _first_days(words, ahead)
-        if days and days.first >= first:
+        if days and days.first and days.first >= first:
             return days
     return None
 
@@ -243,8 +310,8 @@ def _dates(written: tuple[str | None, ...], today: date, is_iso: bool) -> Iterat
             yield found
 
 
-def _take_hours(text: str) -> tuple[_Hours | None, str]:
-    """Since the beginning of the day, and the text without them."""
+def _take_hours(text: str, *, is_day_named: bool) -> tuple[_Hours | None, str]:
+    """Since the beginning of the day, and the text without them. The night of a named day is the one it ends with."""
     if found := _sure(_BETWEEN, text, _LED):
         since, until = _both(found.groups())
         return (since, until if until > since else until + _DAY), _without(found)
@@ -252,10 +319,12 @@ def _take_hours(text: str) -> tuple[_Hours | None, str]:
         if found := pattern.search(text):
             since = timedelta(hours=hour)
             return (since, since + _PART), _without(found)
+    if found := _NIGHT.search(text):
+        return (3 * _PART, 5 * _PART) if is_day_named else (timedelta(), _PART), _without(found)
     if found := _sure(_AFTER, text, _AFTER_LED):
-        return (_hour(*found.groups()), _DAY), _without(found)
+        return (_hour(*found.groups()) % _DAY, _DAY), _without(found)
     if found := _BEFORE.search(text):
-        return (timedelta(), _hour(*found.groups())), _without(found)
+        return (timedelta(), _hour(*found.groups()) or _DAY), _without(found)
     if found := _sure(_AT, text, _AT_LED):
         return _about(_hour(*found.groups()), is_whole=found[2] is None), _without(found)
     return None, text

@@ -19,6 +19,7 @@ from pbxhub.account.secret_visibility import readable, visible_body, visible_tex
 from pbxhub.calls.stages import Value
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.web.assets import asset
+from pbxhub.web.language import _
 from pbxhub.webhooks.conditions import as_text
 from pbxhub.wsgi.current import now
 
@@ -108,9 +109,13 @@ def moment_text(moment: datetime) -> str:
     return format_datetime(moment, "d MMM, HH:mm:ss", tzinfo=zone(), locale=get_locale())
 
 
-def span(since: datetime, until: datetime) -> str:
-    """From when until when, until not included, in the zone they have: whole days, or with their hours."""
+def span(since: datetime | None, until: datetime) -> str:
+    """From when until when, until not included, in the zone they have: whole days, or with their hours. Without since,
+    all whole days before."""
     last = until - timedelta(minutes=1)
+    if since is None:
+        day = format_skeleton("yMMMEd", last, tzinfo=until.tzinfo, locale=get_locale())
+        return _("up to and including %(day)s", day=day)
     days = format_interval(since, last, "yMMMEd", tzinfo=since.tzinfo, locale=get_locale())
     if (since.time(), until.time()) == (time.min, time.min):
         return days

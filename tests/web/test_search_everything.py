@@ -115,6 +115,9 @@ def test_a_time_after_a_number_leads_to_the_calls_of_that_time(
     assert [hit.endswith("· none") for hit in find(f"0675298953 {day - timedelta(days=3)}")] == [True]
     assert find(f"missed {day}")[0].startswith("Missed calls ")
     assert " – " in find("0675298953 last 30 hours")[0]  # over midnight: both days are named
+    before, known = find(f"0675298953 before {day + timedelta(days=1)}")[:2]
+    assert before == f"Calls of “0675298953” up to and including {day:%a, %b} {day.day}, {day.year}"
+    assert known == call
 
 
 def test_a_time_after_a_name_is_kept_in_the_link_to_the_calls_of_that_person(
@@ -124,3 +127,5 @@ def test_a_time_after_a_name_is_kept_in_the_link_to_the_calls_of_that_person(
     page = signed_in("viewer").get(place, query_string={"q": "олена 7 28.11.2025 between 10 and 12"})
     wanted = f"/projects/{people.project}/calls?number=107&from=2025-11-28T10:00&to=2025-11-28T12:00"
     assert wanted in unescape(unquote(page.text))
+    page = signed_in("viewer").get(place, query_string={"q": "олена 7 before 28.11.2025"})
+    assert f"/projects/{people.project}/calls?number=107&to=2025-11-28T00:00" in unescape(unquote(page.text))
