@@ -10,7 +10,16 @@ import pytest
 from sqlalchemy import select
 
 from pbxhub.ami.pbx_rows import known_trunks, read_rows
-from pbxhub.calls.ami_events import DialEnd, Hangup, HangupRequest, Newchannel, ParkedCall, Status, parse
+from pbxhub.calls.ami_events import (
+    AttendedTransfer,
+    DialEnd,
+    Hangup,
+    HangupRequest,
+    Newchannel,
+    ParkedCall,
+    Status,
+    parse,
+)
 from pbxhub.calls.cel import messages_of
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.snapshot import load, outline
@@ -146,6 +155,28 @@ def test_an_outgoing_call_that_is_still_parked_after_a_gap_was_talked_on_until_i
     tracker.feed(parked._replace(time=at + 600))
     [after] = [s for report in tracker.feed(gone[outside.uniqueid]._replace(time=at + 700)) for s in report.stages]
     assert (after.name, after.values["billsec"]) == ("outgoing.after", int(at - answered))
+
+
+def test_an_outgoing_call_given_away_while_it_rang_and_answered_in_a_gap_was_talked_on_since_the_hub_knows_it() -> None:
+    """An employee who has somebody on one line calls out on another, and connects the two before it is answered."""
+    call = heard("22", "out_answered")
+    first = next(message for message, _, _ in call if isinstance(message, Newchannel))
+    rings = next(at for at, (message, _, _) in enumerate(call) if isinstance(message, DialEnd))
+    talking = next(live for _, live, _ in call if sum(bool(one.bridge) for one in live) == 2)
+    gives_away = next(
+        message for message, _, _ in heard("22", "attended_refer") if isinstance(message, AttendedTransfer)
+    )
+    at = call[rings - 1][0].time
+    held = first.channel._replace(name="PJSIP/101-000000ff", uniqueid="1795328670.1", linkedid="1795328670.1")
+    tracker = Tracker()
+    for message, _, _ in call[:rings]:
+        tracker.feed(message)
+    tracker.feed(first._replace(channel=held, time=at))
+    tracker.feed(gives_away._replace(original=held, second=first.channel, time=at))
+    tracker.resync(talking, datetime.fromtimestamp(at + 30, UTC), "lost_while_disconnected")
+    ends = [message._replace(time=at + 100) for message, _, _ in call if isinstance(message, Hangup)]
+    told = [stage for message in ends for report in tracker.feed(message) for stage in report.stages]
+    assert [(stage.name, stage.values["billsec"]) for stage in told] == [("outgoing.after", 70)]
 
 
 @pytest.mark.parametrize(("version", "end"), [("more-16", 14), ("more-22", 14), ("more-16", 24), ("more-22", 24)])

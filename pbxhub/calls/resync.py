@@ -306,6 +306,6 @@ def _answered(live_calls: LiveCalls, call: TrackedCall, leg: Channel, bridged: b
 def _outgoing_talks(live_calls: LiveCalls, call: TrackedCall, leg: Channel, now: float) -> None:
     leg.answered, leg.status = now, "ANSWER"
     call.move("is_answered")
-    call.answered, call.party = call.answered or now, leg.uniqueid
+    call.answered, call.party, call.talk_ended = call.answered or now, leg.uniqueid, 0.0
     call.trunk, call.dst_channel = endpoint_of(leg.name), leg.name
     live_calls.fire(call, "outgoing.pickup", StageKey(), now)
