@@ -12,7 +12,10 @@ import pytest
 from pbxhub.delivery.context import utc_now
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Received
-from pbxhub.webhooks.gallery import gallery
+from pbxhub.webhooks.gallery import find, gallery
+from pbxhub.webhooks.rendered_request import Request
+from pbxhub.webhooks.request import compile_request
+from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
 from tests.support.crm import TOKEN, Crm
 from tests.support.crm_analytics import GoogleAnalytics, Meta, UniversalAnalytics
 from tests.support.crm_bitrix24 import Bitrix24, Bitrix24Leads, Bitrix24Tasks, Card
@@ -87,6 +90,32 @@ def test_a_call_that_a_program_ordered_with_a_call_id_of_its_own_has_a_card(data
     assert crm.wrong == []
     (card,) = crm.cards
     assert card.finished["STATUS_CODE"] == "200"
+
+
+@pytest.mark.parametrize(
+    ("file", "ending"),
+    [
+        ("/var/spool/asterisk/monitor/1.wav", ".wav"), ("/var/spool/asterisk/monitor/1.MP3", ".mp3"),
+        ("https://pbx.example/1.mp3", ".mp3"), ("https://pbx.example/rec?id=1778754610.42", ".wav"),
+        ("https://pbx.example/recording", ".wav"),
+    ],
+)  # fmt: skip
+def test_bitrix24_gets_every_recording_under_a_name_that_it_takes(file: str, ending: str) -> None:
+    item = find("bitrix24-telephony")
+    assert item is not None
+    (name,) = [one.value for one in item.webhooks[-1].spec.request.parameters if one.name == "FILENAME"]
+    request = compile_request(WebhookSpec(RequestSpec(url="https://b24.example", format="raw", text=name))).render(
+        {"call_id": "17.8", "recording_file": file}
+    )
+    assert isinstance(request, Request)
+    assert request.body == f"17.8{ending}".encode()
+
+
+def test_kommo_refuses_a_call_and_no_lead_is_added_for_its_known_number(database: Database) -> None:
+    crm = Kommo()
+    crm.refuses_calls = True
+    drive(database, "amocrm", crm, "answered_caller_hangup", failed=("check_failed",))
+    assert (crm.calls, crm.added) == ([], [])
 
 
 SYSTEMS: dict[str, type[Crm]] = {

@@ -83,6 +83,25 @@ def test_the_body_decides_too(check: BodyCheck, body: bytes, ok: bool) -> None:
     assert (verdict.ok, verdict.code) == (ok, "ok" if ok else "check_failed")
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (200, b'{"errors": []}', "ok"),
+        (400, b'{"errors": [{"status": 263}]}', "ok"),
+        (400, b'{"errors": [{"status": 400}]}', "check_failed"),
+        (400, b'{"title": "Bad Request"}', "check_failed"),
+        (422, b'{"errors": [{"status": 263}]}', "http_4xx"),
+    ],
+)
+def test_the_body_decides_only_of_the_statuses_that_it_is_to_decide(status: int, body: bytes, code: str) -> None:
+    check = BodyCheck("json_equals", "errors[0].status", "263", statuses=(400,))
+    assert judge(Success((200, 400), check), status, body).code == code
+    assert problems(WebhookSpec(RequestSpec(url="https://a.example"), success=Success((), check))) == []
+    wrong = Success((), BodyCheck("json_exists", "a", statuses=(99,)))
+    (error,) = problems(WebhookSpec(RequestSpec(url="https://a.example"), success=wrong))
+    assert error.path == "success.body.statuses[0]"
+
+
 def test_a_wrong_body_is_told_in_a_sentence() -> None:
     verdict = judge(Success((), BodyCheck("json_equals", "result.code", "0")), 200, b'{"result": {"code": 5}}')
     assert verdict.sentence == "The receiver answered 200, but result.code is 5, not 0."

@@ -34,7 +34,7 @@ def judge(success: Success, status: int, body: bytes) -> Verdict:
     """Judges a complete answer. body: the part that was read."""
     if not _status_counts(success, status):
         return _refused(success, status)
-    if success.body is None:
+    if success.body is None or (success.body.statuses and status not in success.body.statuses):
         return Verdict(True, "ok", say("The receiver answered %(status)s.", status=status))
     problem = _body_problem(success.body, body)
     if problem:
@@ -103,27 +103,23 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
-def check_success(success: Success) -> list[FieldError]:
-    """Errors in a success rule."""
+def _check_statuses(path: str, statuses: tuple[int, ...]) -> list[FieldError]:
     errors = [
-        FieldError(
-            f"success.statuses[{index}]", say("is %(status)s; give an HTTP status from 200 to 599", status=status)
-        )
-        for index, status in enumerate(success.statuses)
+        FieldError(f"{path}[{index}]", say("is %(status)s; give an HTTP status from 200 to 599", status=status))
+        for index, status in enumerate(statuses)
         if not 200 <= status <= 599
     ]
-    if len(success.statuses) > MOST_STATUSES:
-        errors.append(
-            FieldError(
-                "success.statuses",
-                say(
-                    "has %(count)s; give at most %(most)s",
-                    count=len(success.statuses),
-                    most=MOST_STATUSES,
-                ),
-            )
-        )
+    if len(statuses) > MOST_STATUSES:
+        sentence = say("has %(count)s; give at most %(most)s", count=len(statuses), most=MOST_STATUSES)
+        errors.append(FieldError(path, sentence))
+    return errors
+
+
+def check_success(success: Success) -> list[FieldError]:
+    """Errors in a success rule."""
     check = success.body
+    errors = _check_statuses("success.statuses", success.statuses)
+    errors += _check_statuses("success.body.statuses", check.statuses) if check else []
     if check and check.kind == "text_contains" and not check.value:
         errors.append(FieldError("success.body.value", say("is empty; give the text the answer must contain")))
     if check and check.kind != "text_contains" and parse_path(check.path) is None:

@@ -144,11 +144,13 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class BodyCheck:
-    """A condition on the body: a JSON path equals value, a JSON path exists, or the text contains value."""
+    """A condition on the body: a JSON path equals value, a JSON path exists, or the text contains value. statuses: of
+    which answers; empty means all. The body of any other does not matter."""
 
     kind: Literal["json_equals", "json_exists", "text_contains"]
     path: str = ""
     value: str = ""
+    statuses: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

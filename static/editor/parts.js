@@ -347,14 +347,14 @@ function certificates(state, data, redraw) {
 
 export function answer(state, data, redraw) {
   const { success, answer: own } = state.spec;
-  const codes = {
+  const codes = (rule) => ({
     get text() {
-      return success.statuses.join(", ");
+      return (rule.statuses ?? []).join(", ");
     },
     set text(value) {
-      success.statuses = numbers(value);
+      rule.statuses = numbers(value);
     },
-  };
+  });
   const kind = {
     get of() {
       return success.body?.kind ?? "";
@@ -371,7 +371,7 @@ export function answer(state, data, redraw) {
       { class: "two" },
       labelled(
         words.statuses,
-        text(codes, "text", { placeholder: words.any2xx, "data-plain": "" }),
+        text(codes(success), "text", { placeholder: words.any2xx, "data-plain": "" }),
         "success.statuses",
         words.statusesHint,
       ),
@@ -392,6 +392,12 @@ export function answer(state, data, redraw) {
           labelled(words.path, text(body, "path", { placeholder: "result.ok", "data-plain": "" }), "success.body.path"),
         body.kind !== "json_exists" &&
           labelled(words.value, text(body, "value", { "data-plain": "" }), "success.body.value"),
+        labelled(
+          words.bodyStatuses,
+          text(codes(body), "text", { placeholder: words.everyStatus, "data-plain": "" }),
+          "success.body.statuses",
+          words.bodyStatusesHint,
+        ),
       ),
     el("h3", { class: "part-title" }, words.save),
     own.save.length

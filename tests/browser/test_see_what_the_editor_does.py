@@ -30,6 +30,22 @@ def test_a_status_or_a_delay_that_is_no_number_is_refused_at_its_field(site: Sit
     expect(delays.locator("input")).to_have_value("10, 60; 5m")
 
 
+def test_a_rule_for_the_body_of_some_answers_is_kept(site: Site, anna: Page) -> None:
+    edit(site, anna)
+    anna.locator("[data-path='success.body'] select").select_option("json_equals")
+    anna.locator("[data-path='success.body.path'] input").fill("errors[0].status")
+    anna.locator("[data-path='success.body.value'] input").fill("263")
+    statuses = anna.locator("[data-path='success.body.statuses']")
+    statuses.locator("input").fill("40")
+    expect(statuses.locator(".field-error")).to_contain_text("from 200 to 599")
+    statuses.locator("input").fill("400, 409")
+    expect(statuses.locator(".field-error")).to_have_count(0)
+    anna.locator("#save").click()
+    anna.wait_for_url("**/webhooks")
+    edit(site, anna)
+    expect(anna.locator("[data-path='success.body.statuses'] input")).to_have_value("400, 409")
+
+
 def test_an_unknown_name_in_a_new_row_is_marked_there(site: Site, anna: Page) -> None:
     edit(site, anna)
     anna.get_by_role("button", name="Add a parameter").click()

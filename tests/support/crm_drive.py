@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,17 +49,23 @@ SOUND = b"RIFF\x04\0\0\0WAVE"
 
 
 def drive(
-    database: Database, item_id: str, crm: Crm, name: str, clicked: Mapping[str, str] | None = None
+    database: Database,
+    item_id: str,
+    crm: Crm,
+    name: str,
+    clicked: Mapping[str, str] | None = None,
+    failed: Sequence[str] = (),
 ) -> list[Received]:
     """Plays a recorded call of tests/traces, stage after delivered stage; the requests in their order. hidden_NAME: the
-    call NAME, whose caller hides the number. clicked: what the CRM has sent with its order of this call."""
+    call NAME, whose caller hides the number. clicked: what the CRM has sent with its order of this call. failed: the
+    outcomes of deliveries that fail."""
     world = World(database)
     with Receiver(crm) as receiver, TemporaryDirectory() as spool:
         _keep_recordings(world, Path(spool))
         _add(world, item_id, f"http://127.0.0.1:{receiver.port}")
         with working(database, receiver, links=Links(VAULT, "https://pbx.example.com", Path(spool))):
             _play(world, name, clicked, Path(spool))
-        assert [row.outcome for row in world.deliveries(Delivery.state == FAILED)] == []
+        assert [row.outcome for row in world.deliveries(Delivery.state == FAILED)] == list(failed)
         return list(receiver.requests)
 
 

@@ -14,11 +14,12 @@ _DIRECTIONS = {"inbound", "outbound"}
 
 
 class Kommo(Contacts):
-    """added: incoming leads. popups: cards that were shown."""
+    """added: incoming leads. popups: cards that were shown. refuses_calls: a known number, and an error in the call."""
 
     def __init__(self, known: Collection[str] = KNOWN) -> None:
         super().__init__(known)
         self.popups: list[dict[str, Any]] = []
+        self.refuses_calls = False
 
     def answer(self, request: Received) -> Reply:
         if not has_bearer(request):
@@ -52,6 +53,8 @@ class Kommo(Contacts):
         if not self.knows("".join(filter(str.isdigit, call["phone"]))):
             self.nobody.append(("POST", "/api/v4/calls", 400))
             return as_json(400, {"_total_items": 0, "errors": [{"status": 263, "title": "Entity not found"}]})
+        if self.refuses_calls:
+            return as_json(400, {"_total_items": 0, "errors": [{"status": 400, "title": "Bad Request"}]})
         if any(one["uniq"] == call["uniq"] for one in self.calls):
             self.wrong.append(f"the call {call['uniq']} stands in the card twice")
         self.calls.append(call)
