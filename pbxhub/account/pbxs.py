@@ -16,9 +16,9 @@ from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS, IncomingCo
 from pbxhub.calls.stages import JSON
 from pbxhub.finding import Finding
 from pbxhub.sending.address_guard import read_networks
-from pbxhub.sending.pbx_reach import MISPLACED, PbxReach, read_pbx_host
+from pbxhub.sending.pbx_reach import PbxReach, read_pbx_host
 from pbxhub.store.accounts import Pbx
-from pbxhub.translatable import say
+from pbxhub.translatable import Sentence, say
 from pbxhub.webhooks.certificates import certificates_error
 
 _USER_NAME = re.compile(r"[A-Za-z0-9_.@+-]{1,100}", re.ASCII)
@@ -151,7 +151,16 @@ def _refusals(changes: dict[str, object]) -> Iterator[Refusal]:
 def _misplaced(host: str, reach: PbxReach) -> list[Refusal]:
     if reach.allows_host(read_pbx_host(host) or ""):
         return []
-    return [Refusal("host", MISPLACED, reach.advice)]
+    return [Refusal("host", say("A PBX of this project must not be at this address."), _place_instead(reach))]
+
+
+def _place_instead(reach: PbxReach) -> Sentence:
+    if reach.networks:
+        return say(
+            "Give a public address, or one in %(networks)s; an operator of the hub can grant more networks.",
+            networks=", ".join(str(network) for network in reach.networks),
+        )
+    return say("Give a public address; an operator of the hub can grant other networks.")
 
 
 def _name(value: object) -> Refusal | None:

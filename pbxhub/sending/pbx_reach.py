@@ -11,9 +11,6 @@ from dataclasses import dataclass
 
 from pbxhub.sending.address_guard import METADATA_NAMES, NEVER, Network, ends, is_here, is_public, unwrap, within
 from pbxhub.sending.target_url import Address, UnusableTarget, read_host
-from pbxhub.translatable import Sentence, say
-
-MISPLACED = say("A PBX of this project must not be at this address.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +31,6 @@ class PbxReach:
         if name == "localhost" or name.endswith(".localhost"):
             return self.allows((ipaddress.IPv4Address("127.0.0.1"),))
         return name not in METADATA_NAMES
-
-    @property
-    def advice(self) -> Sentence:
-        """Where a PBX may be instead."""
-        if self.networks:
-            return say(
-                "Give a public address, or one in %(networks)s; an operator of the hub can grant more networks.",
-                networks=", ".join(str(network) for network in self.networks),
-            )
-        return say("Give a public address; an operator of the hub can grant other networks.")
 
     def allows(self, addresses: Iterable[Address]) -> bool:
         """For DNS answers: one refused address refuses the name."""
