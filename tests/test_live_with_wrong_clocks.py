@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 from structlog.testing import capture_logs
 
 import pbxhub.store.clock as clock_module
@@ -21,7 +21,7 @@ from pbxhub.delivery.context import utc_now
 from pbxhub.store.clock import following, unix_now
 from pbxhub.store.delivery_rows import DELIVERED, Delivery
 from pbxhub.store.ids import first_id_at, new_id
-from pbxhub.store.session import Database, common_time, open_database
+from pbxhub.store.session import Database, open_database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.hub.postgres import Cluster
 from pbxhub.testing.receivers.receiver import Receiver, Reply
@@ -116,7 +116,7 @@ def test_whatever_a_host_dates_it_dates_by_the_time_of_the_database(
     be_wrong(monkeypatch, 3600)
     with following(database) if follows else nullcontext():
         with database.read() as session:
-            there = common_time(session, utc_now())
+            there = session.execute(select(func.clock_timestamp())).scalar_one()
         access = HubAccess(None, None)  # type: ignore[arg-type]
         times = [utc_now(), now(), access.now, datetime.fromtimestamp(unix_now(), UTC)]
         new = new_id()

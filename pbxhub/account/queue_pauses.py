@@ -15,7 +15,6 @@ from pbxhub.steering.dialplan_text import MEMBER, NAME, is_quoted
 from pbxhub.store.accounts import lock_project
 from pbxhub.store.ids import new_id
 from pbxhub.store.queue_pauses import WAITING, QueuePause
-from pbxhub.store.session import common_time
 from pbxhub.translatable import say
 
 MOST_WAITING = 100  # of a project
@@ -45,7 +44,7 @@ def pause_member(session: Session, access: Access, wanted: MemberPause) -> Queue
     order = QueuePause(
         id=new_id(), project_id=access.project.id, pbx_id=pbx.id, member=wanted.member, queue=wanted.queue,
         paused=wanted.paused, reason=wanted.reason, status=WAITING, message="",
-        created_on=common_time(session, access.now),
+        created_on=access.now,
     )  # fmt: skip
     register_pause(access.hub.context, session, order)
     action: Action = "queue member paused" if wanted.paused else "queue member unpaused"

@@ -18,7 +18,6 @@ from pbxhub.delivery.outbox.ordered_call_status import Placement, Turn, settle, 
 from pbxhub.delivery.outbox.queue_pause_status import PauseToSend, settle_pause, take_pauses
 from pbxhub.store.clock import utc_now
 from pbxhub.store.listeners import may_write
-from pbxhub.store.session import common_time
 
 _BEYOND = 10.0  # seconds the PBX may take beyond the ringing time to report the result
 Ask = Callable[[Action, float], Awaitable[AmiResponse]]
@@ -85,7 +84,7 @@ class Placing:
         with self._context.database.write() as session:
             if not may_write(session, self._row.id, self._row.token):
                 return Turn(), ()
-            now = common_time(session, utc_now())  # how old an order is must not depend on this host's clock
+            now = utc_now()
             return take(self._context, session, self._row.id, now), take_pauses(session, self._row.id, now)
 
     async def _place(self, placement: Placement) -> None:
@@ -136,7 +135,7 @@ class Placing:
 
     def _write_pause(self, order_id: UUID, success: bool, said: str) -> None:
         with self._context.database.write() as session:
-            settle_pause(session, order_id, success, said, common_time(session, utc_now()))
+            settle_pause(session, order_id, success, said, utc_now())
 
 
 def queue_pause(order: PauseToSend) -> Action:

@@ -24,7 +24,6 @@ from pbxhub.notices.send_notices import send_due
 from pbxhub.sending.sender import Sender
 from pbxhub.settings import MailServer
 from pbxhub.store.database_errors import reason
-from pbxhub.store.session import common_time
 
 TURN = 1.0  # seconds; one statement says for all jobs whether there is work (due_work.py)
 GUARD_EVERY = timedelta(seconds=4)
@@ -118,8 +117,8 @@ class BackgroundJobs:
         if _is_time(self._swept_on, now, SWEEP_EVERY):
             self._swept_on = now
             with self._context.database.write() as session:
-                sweep(self._context, session, common_time(session, now))
-                end_stale(session, common_time(session, now))
+                sweep(self._context, session, now)
+                end_stale(session, now)
             with self._context.database.write() as session:
                 self._wrong_leases.end(session, now, time.monotonic())
 

@@ -21,6 +21,7 @@ from pbxhub.store.database_errors import reason
 from pbxhub.store.session import Database
 
 _ASK = 30.0  # seconds; two clocks drift apart by milliseconds in that time, and may be set
+_ASK_FIRST = 3.0  # seconds, until the database has answered once
 _SURE = 1_000_000_000  # nanoseconds: an answer that took longer says too little
 MOST_APART = timedelta(seconds=5)  # of two clocks of which none is wrong
 log = structlog.get_logger(__name__)
@@ -53,15 +54,17 @@ def following(database: Database) -> Iterator[None]:
     stopping = threading.Event()
 
     def run() -> None:
-        while not stopping.wait(_ASK):
+        while not stopping.wait(_ASK_FIRST if _ahead is None else _ASK):
             _follow(database)
 
     _follow(database)
-    threading.Thread(target=run, name="clock", daemon=True).start()
+    asking = threading.Thread(target=run, name="clock", daemon=True)
+    asking.start()
     try:
         yield
     finally:
         stopping.set()
+        asking.join(1.0)
         _ahead, _wrong = None, False
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
@@ -110,15 +110,6 @@ def open_database(url: str, pool_size: int = 10, direct_url: str = "") -> Databa
     turn = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
     reads, writes = (sessionmaker(bind, expire_on_commit=False) for bind in (engine, writing))
     return Database(engine, turn, reads, writes, direct_url)
-
-
-def common_time(session: Session, now: datetime) -> datetime:
-    """What time it is for every host of the hub, whose clocks may differ: the database's time. now: of the only host,
-    with SQLite."""
-    if session.get_bind().dialect.name != "postgresql":
-        return now
-    found: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
-    return found
 
 
 def _json_time(value: Any) -> str:

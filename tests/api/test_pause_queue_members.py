@@ -3,12 +3,11 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
 
 from pbxhub.delivery.outbox.queue_pause_status import settle_pause, take_pauses
 from pbxhub.store.ids import new_id
 from pbxhub.store.queue_pauses import WAITING, QueuePause
-from pbxhub.store.session import Database, common_time
+from pbxhub.store.session import Database
 from tests.support.outbox_world import NOON, World, at
 from tests.support.served import Served
 from tests.support.signing_in import program
@@ -62,11 +61,3 @@ def test_a_member_that_is_not_there_is_missed_where_it_was_looked_for(
         settle_pause(session, order_id, False, "Interface not found", at(2))
         told = session.get_one(QueuePause, order_id)
         assert (told.status, told.message) == ("not_found", f"The PBX has no such member in {where}.")
-
-
-def test_how_old_an_order_is_does_not_depend_on_the_clock_of_one_host(database: Database) -> None:
-    """SQLite has one host."""
-    with database.read() as session:
-        found = common_time(session, NOON)
-        assert found == NOON if database.is_sqlite else found <= session.scalar(select(func.clock_timestamp()))
-        assert database.is_sqlite or found > NOON

@@ -20,7 +20,6 @@ from pbxhub.delivery.outbox.claimed import Claimed
 from pbxhub.sending.outcomes import LOST, OUTCOMES
 from pbxhub.store.columns import AMONG, RAW_IDS, UtcDateTime, one_of
 from pbxhub.store.delivery_rows import Attempt, Delivery
-from pbxhub.store.session import common_time
 from pbxhub.webhooks.check import LONGEST_UPLOAD
 
 LEASE = timedelta(seconds=20)  # beyond the deadline of the request
@@ -71,10 +70,9 @@ class WrongLeases:
     def end(self, session: Session, now: datetime, moment: float) -> None:
         """Call it every now and then. What is in the middle of being recorded is left.
 
-        now: of the only host (SQLite). On PostgreSQL the database's clock decides: a host that is behind would take
-        every lease for a wrong one. moment: seconds of a clock that nobody sets (time.monotonic).
+        now: by the hub's clock (store/clock.py): a host that is behind would take every lease for a wrong one by its
+        own. moment: seconds of a clock that nobody sets (time.monotonic).
         """
-        now = common_time(session, now)
         too_long = select(Delivery).where(Delivery.claim_token.is_not(None), Delivery.due_at > now + LONGEST_LEASE)
         few = load_only(Delivery.id, Delivery.attempts, Delivery.due_at, Delivery.claim_token)
         seen: dict[tuple[UUID, UUID | None], float] = {}
