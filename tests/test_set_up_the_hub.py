@@ -147,3 +147,14 @@ def test_the_documentation_lists_every_variable(tmp_path: Path) -> None:
         read_settings({"PBXHUB_DATA_DIR": str(tmp_path), "PBXHUB_X": ""})
     known = set(re.findall(r"PBXHUB_[A-Z_]+", str(refusal.value).split("The settings are")[1]))
     assert set(re.findall(r"^\| `(PBXHUB_[A-Z_]+)`", DOCS.read_text(), re.MULTILINE)) == known
+
+
+@pytest.mark.parametrize("path", ["/a b", "/%41", "/..", "//x", "/pbx;x", "/ф"])
+def test_a_path_that_proxies_and_browsers_write_differently_is_refused(path: str) -> None:
+    with pytest.raises(SettingsError, match=r"https://example\.com/pbx"):
+        read_settings({"PBXHUB_PUBLIC_URL": f"https://example.com{path}"})
+
+
+def test_a_slash_at_the_end_of_the_public_address_changes_nothing(tmp_path: Path) -> None:
+    variables = {"PBXHUB_DATA_DIR": str(tmp_path), "PBXHUB_PUBLIC_URL": "https://example.com/pbx/"}
+    assert read_settings(variables).public_path == "/pbx"
