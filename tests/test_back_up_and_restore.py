@@ -17,13 +17,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, select, text
 
-from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish, resend_one
 from pbxhub.maintenance.backup import back_up
 from pbxhub.maintenance.backup_file import BackupError, open_backup
 from pbxhub.maintenance.restore import restore
 from pbxhub.settings import Settings, read_settings
 from pbxhub.store.accounts import Pbx
+from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.key_check import check_key, remember_key

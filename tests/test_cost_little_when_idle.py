@@ -19,10 +19,11 @@ from pbxhub.ami.order_wakeup import OrderWakeup
 from pbxhub.ami.pbx_rows import Observed, ObservedPbx, pbx_row
 from pbxhub.ami.placing import Placing
 from pbxhub.ami.protocol import AmiResponse
-from pbxhub.delivery.context import DeliveryContext, utc_now
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.due_work import DueWork
 from pbxhub.delivery.outbox.ordered_call_status import ask_cancel
 from pbxhub.store.accounts import Pbx
+from pbxhub.store.clock import utc_now
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.store.parts import beat
 from pbxhub.store.pbx_state_sentences import PbxState

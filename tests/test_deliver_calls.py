@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import event
 
 from pbxhub.delivery import worker as worker_module
-from pbxhub.delivery.context import open_context, utc_now
+from pbxhub.delivery.context import open_context
 from pbxhub.delivery.metrics import QueueMetrics, WorkerMetrics
 from pbxhub.delivery.outbox import claim, publish
 from pbxhub.delivery.outbox.lost_attempts import LEASE, WrongLeases
@@ -19,6 +19,7 @@ from pbxhub.opening import OpenHub
 from pbxhub.services import working as serving
 from pbxhub.settings import read_settings
 from pbxhub.store.accounts import Pbx
+from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.receivers import misbehaving as zoo

@@ -7,7 +7,6 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.handoff import Handoff
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.outbox.claimed import Batch
@@ -17,6 +16,7 @@ from pbxhub.delivery.worker import Worker
 from pbxhub.sending.address_guard import AddressGuard, endpoints
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.outcomes import LOST
+from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import DELIVERED, PENDING
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Receiver, Reply

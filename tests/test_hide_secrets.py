@@ -7,12 +7,12 @@ from base64 import b64encode
 import pytest
 from sqlalchemy import select
 
-from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.worker import Worker
 from pbxhub.redaction import HIDDEN, redact_body, redact_headers, redact_text, redact_url, scrub, scrub_bytes
 from pbxhub.sending.address_guard import AddressGuard, endpoints
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.webhook_signatures import SigningKeys, new_key, seal_keys
+from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import FAILED, Attempt
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks

@@ -8,7 +8,6 @@ import pytest
 from pbxhub import services
 from pbxhub.account.access import Access, Program, rights_of_role
 from pbxhub.account.preview import test_send as send_test
-from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.worker import Worker
 from pbxhub.notices.send_notices import send_due
 from pbxhub.opening import OpenHub
@@ -17,6 +16,7 @@ from pbxhub.sending.engine import Engine
 from pbxhub.sending.sender import Sender
 from pbxhub.settings import read_settings, with_key
 from pbxhub.store.accounts import Pbx, Project
+from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import DELIVERED, FAILED
 from pbxhub.store.ids import new_id
 from pbxhub.store.notices import FIRST_FAILURE, Notice, NoticeTarget

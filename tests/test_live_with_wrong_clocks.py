@@ -17,8 +17,7 @@ from structlog.testing import capture_logs
 
 import pbxhub.store.clock as clock_module
 from pbxhub.account.access import HubAccess
-from pbxhub.delivery.context import utc_now
-from pbxhub.store.clock import following, unix_now
+from pbxhub.store.clock import following, unix_now, utc_now
 from pbxhub.store.delivery_rows import DELIVERED, Delivery
 from pbxhub.store.ids import first_id_at, new_id
 from pbxhub.store.session import Database, open_database

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pbxhub.delivery.context import utc_now
+from pbxhub.store.clock import utc_now
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Received
 from pbxhub.webhooks.gallery import find, gallery

@@ -16,11 +16,12 @@ from structlog.testing import capture_logs
 
 from pbxhub.database_url import connect_arguments, database_places, read_database_url
 from pbxhub.delivery import worker
-from pbxhub.delivery.context import open_context, utc_now
+from pbxhub.delivery.context import open_context
 from pbxhub.delivery.wakeup import WakeupListener, Wakeups
 from pbxhub.opening import OpenHub
 from pbxhub.services import guard
 from pbxhub.settings import read_settings
+from pbxhub.store.clock import utc_now
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.receivers.receiver import Receiver

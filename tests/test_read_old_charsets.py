@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.read_answer import read
 from pbxhub.sending.answer_charset import in_utf8
+from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import DELIVERED
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Receiver, Reply

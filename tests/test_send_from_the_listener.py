@@ -14,7 +14,6 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import Stage
-from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import claim, due, publish
 from pbxhub.delivery.outbox.claim_choice import Room
 from pbxhub.delivery.outbox.claimed import Batch
@@ -25,6 +24,7 @@ from pbxhub.delivery.worker import Worker
 from pbxhub.sending.address_guard import AddressGuard, endpoints
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.outcomes import LOST
+from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import DELIVERED, PENDING
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Receiver, Reply

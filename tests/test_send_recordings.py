@@ -26,7 +26,6 @@ from pbxhub.calls.ami_events import parse
 from pbxhub.calls.stages import OPTIONAL_STAGES
 from pbxhub.calls.tracker import Tracker
 from pbxhub.delivery import open_recordings
-from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox.resend import resend_one
 from pbxhub.delivery.worker import Worker
@@ -35,6 +34,7 @@ from pbxhub.sending.engine import Engine
 from pbxhub.sending.upload import Upload
 from pbxhub.sending.webhook_signatures import SigningKeys, identify, new_key, seal_keys
 from pbxhub.store.accounts import COMMON_FOLDER, Pbx
+from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, PENDING
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks

@@ -11,8 +11,8 @@ import pytest
 from pbxhub.ami.publisher import Publisher
 from pbxhub.ami.unwritten_stages import keep_unwritten, unwritten_file, write_unwritten
 from pbxhub.delivery.call_rows import Reports
-from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish
+from pbxhub.store.clock import utc_now
 from pbxhub.store.listeners import LeaseTokens
 from pbxhub.store.only_listener import OtherListenerError, only_listener
 from pbxhub.store.session import Database, open_database

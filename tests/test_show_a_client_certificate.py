@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select
 
-from pbxhub.delivery.context import utc_now
+from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import DELIVERED, FAILED
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook

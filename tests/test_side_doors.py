@@ -11,7 +11,7 @@ import pbxhub
 from pbxhub import services
 from pbxhub.account.access import Access, Program, rights_of_role
 from pbxhub.account.preview import test_send as send_test
-from pbxhub.delivery.context import open_context, utc_now
+from pbxhub.delivery.context import open_context
 from pbxhub.delivery.links import LinkRule, Links
 from pbxhub.delivery.outbox import resend_one
 from pbxhub.notices.send_notices import send_due
@@ -20,6 +20,7 @@ from pbxhub.sending.sender import Sender
 from pbxhub.services import guard
 from pbxhub.settings import read_settings
 from pbxhub.store.accounts import Project
+from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import FAILED
 from pbxhub.store.history import Call
 from pbxhub.store.ids import new_id

@@ -13,9 +13,9 @@ from sqlalchemy import text
 
 from pbxhub.cli import main
 from pbxhub.delivery import worker
-from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.wakeup import wake_trouble
+from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import DELIVERED
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.receivers.receiver import Receiver

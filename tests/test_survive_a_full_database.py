@@ -13,8 +13,8 @@ from sqlalchemy.exc import OperationalError
 
 from pbxhub.ami.unwritten_stages import keep_unwritten, unwritten_file
 from pbxhub.calls.stages import CallReport
-from pbxhub.delivery.context import utc_now
 from pbxhub.store.accounts import Pbx
+from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import DELIVERED, Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.session import Database

@@ -9,12 +9,13 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from pbxhub.delivery.context import DeliveryContext, utc_now
+from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox import cancel_pending, publish, resend_one
 from pbxhub.delivery.outbox.restored import fail_restored
 from pbxhub.delivery.outbox.stored_stages import values_of_stored
 from pbxhub.delivery.outbox.wait_for_answer import release_all
 from pbxhub.delivery.webhook_cache import WebhookCache
+from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING, WAITING, Delivery
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks

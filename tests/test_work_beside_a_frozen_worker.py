@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import Finished, claim, record
+from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import DELIVERED
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.receivers.receiver import Receiver, Reply

@@ -14,21 +14,21 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from pbxhub.delivery.background_jobs import BackgroundJobs
-from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.outbox import (
     Claimed,
     Selection,
     cancel_pending,
     claim,
     order_resend,
-    prune,
     publish,
     remove_of_calls,
     remove_of_deliveries,
     step_one,
     step_resends,
 )  # fmt: skip
+from pbxhub.delivery.prune import prune
 from pbxhub.notices.send_notices import send_due
+from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.notices import Notice

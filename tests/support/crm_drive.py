@@ -12,11 +12,11 @@ from typing import Any
 from pbxhub.calls.replay import read
 from pbxhub.calls.stages import OPTIONAL_STAGES
 from pbxhub.calls.tracker import Tracker
-from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox import publish
 from pbxhub.store.accounts import COMMON_FOLDER, Employee, Pbx
 from pbxhub.store.api import Attributes
+from pbxhub.store.clock import utc_now
 from pbxhub.store.connections import connection_named
 from pbxhub.store.delivery_rows import FAILED, PENDING, WAITING, Delivery
 from pbxhub.store.ids import new_id

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from pbxhub.delivery.context import utc_now
 from pbxhub.delivery.metrics import WorkerMetrics
 from pbxhub.delivery.worker import Worker
 from pbxhub.sending.address_guard import AddressGuard, endpoints
 from pbxhub.sending.engine import Engine
+from pbxhub.store.clock import utc_now
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers import misbehaving as zoo
 from pbxhub.testing.receivers.receiver import Receiver

@@ -13,12 +13,13 @@ from flask import Flask
 from sqlalchemy import select
 
 from pbxhub.calls.stages import CallReport, Stage
-from pbxhub.delivery.context import open_context, utc_now
+from pbxhub.delivery.context import open_context
 from pbxhub.delivery.outbox import publish
 from pbxhub.sending.address_guard import AddressGuard
 from pbxhub.sending.upload import Upload
 from pbxhub.settings import Settings
 from pbxhub.store.accounts import Pbx
+from pbxhub.store.clock import utc_now
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook

@@ -43,11 +43,11 @@ from pbxhub.delivery.outbox.stoppable import unsent_of
 
 __all__ = [
     "CALL_HAS_CONTENT", "CALL_STAYS", "HAS_CONTENT", "MOST_MISSING", "STAYS", "AttemptResult", "Batch",
-    "CannotResendError", "Claimed", "Finished", "Missing", "Pruned", "Published", "Retention", "Selection",
+    "CannotResendError", "Claimed", "Finished", "Missing", "Published", "Selection",
     "add_later", "add_to_call", "ask_cancel", "call_resthook", "callbacks_without_call", "cancel_pending",
     "changed_since", "check", "claim", "count_by_webhook", "count_missing", "empty_answers",
     "first_known", "list_conditions", "open_orders", "order_missing", "order_resend", "orders_without_call", "pause",
-    "prune", "publish", "publish_later", "publish_other", "record", "register", "register_pause", "remove_of_calls",
+    "publish", "publish_later", "publish_other", "record", "register", "register_pause", "remove_of_calls",
     "remove_of_deliveries", "remove_of_orders", "resend_one", "resume", "send_missing", "step_one", "step_resends",
     "stop_resend", "subscribe", "uncheck", "unsent_of", "unsubscribe", "waiting_pauses",
 ]  # fmt: skip
