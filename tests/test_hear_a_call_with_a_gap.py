@@ -135,7 +135,10 @@ def test_a_call_that_was_parked_in_a_gap_is_told_of_as_parked(version: str) -> N
     assert told == keys_of(with_gap(version, "park_retrieve", 0, 0))
 
 
-def test_an_outgoing_call_that_is_still_parked_after_a_gap_was_talked_on_until_it_was_parked() -> None:
+@pytest.mark.parametrize("is_retrieved", [False, True])
+def test_an_outgoing_call_parked_before_a_gap_was_talked_on_until_then_unless_a_colleague_took_it(
+    is_retrieved: bool,
+) -> None:
     """An employee calls out, talks, parks the call and hangs up. Ten minutes later the hub connects again."""
     messages = [message for message, _, _ in heard("22", "out_answered")]
     parks = next(message for message, _, _ in heard("22", "park_retrieve") if isinstance(message, ParkedCall))
@@ -147,14 +150,22 @@ def test_an_outgoing_call_that_is_still_parked_after_a_gap_was_talked_on_until_i
     live = tuple(
         one for one in heard("22", "out_answered")[len(told) - 1][1] if one.channel.uniqueid == outside.uniqueid
     )
+    taker = phone._replace(name="PJSIP/102-000000ff", uniqueid=f"{phone.uniqueid}9", number="102")
+    took = live[0]._replace(channel=taker, dnid="71")
     tracker = Tracker()
     for message in (*told, parked, gone[phone.uniqueid]._replace(time=at)):
         tracker.feed(message)
     answered = next(m.time for m in told if isinstance(m, DialEnd))
-    tracker.resync(live, datetime.fromtimestamp(at + 600, UTC), "lost_while_disconnected")
-    tracker.feed(parked._replace(time=at + 600))
+    tracker.resync(
+        (*live, took) if is_retrieved else live, datetime.fromtimestamp(at + 600, UTC), "lost_while_disconnected"
+    )
+    if is_retrieved:
+        tracker.feed(gone[phone.uniqueid]._replace(time=at + 700, uniqueid=taker.uniqueid))
+    else:
+        tracker.feed(parked._replace(time=at + 600))
     [after] = [s for report in tracker.feed(gone[outside.uniqueid]._replace(time=at + 700)) for s in report.stages]
-    assert (after.name, after.values["billsec"]) == ("outgoing.after", int(at - answered))
+    talked = int(at - answered) + 700 * is_retrieved
+    assert (after.name, after.values["billsec"]) == ("outgoing.after", talked)
 
 
 def test_an_outgoing_call_given_away_while_it_rang_and_answered_in_a_gap_was_talked_on_since_the_hub_knows_it() -> None:
