@@ -1,5 +1,5 @@
-"""Builds the request for a waiting call from the webhook's name, and the plan from the webhook's answer: also when the
-answer is late, is missing or makes no sense."""
+"""Builds the request for a waiting call from the webhook's name, and the plan from the webhook's answer: also which way
+the call goes when the answer is late, is missing or makes no sense. What the dialplan is told: conversation.py."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
