@@ -3,7 +3,7 @@
 // writes another alphabet.
 const help = document.getElementById("keys");
 const on = help.querySelector("input");
-let afterG = 0;
+let afterG = -Infinity; // ms since the page began; a page is less than 1.5 s old when the first key comes
 
 on.checked = localStorage.getItem("keys") !== "off";
 on.addEventListener("change", () => localStorage.setItem("keys", on.checked ? "on" : "off"));
@@ -65,7 +65,7 @@ document.addEventListener("keydown", (event) => {
   if (document.querySelector("dialog:modal")) return;
   const key = letter(event);
   const place = event.timeStamp - afterG < 1500 && document.querySelector(`#side-menu [data-go="${key}"]`);
-  afterG = key === "g" ? event.timeStamp : 0;
+  afterG = key === "g" ? event.timeStamp : -Infinity;
   const act = place ? () => place.click() : acts[key];
   if (!act) return;
   event.preventDefault();
