@@ -19,7 +19,7 @@ from tests.support.bare_debian import ROOT, bare_debian
 PYTHONS = {"3.11": "bookworm", "3.14": "forky"}
 """The Debian that has this Python."""
 
-_NEEDED = "hypothesis pytest-xdist trustme aiosmtpd svix schemathesis"
+_NEEDED = "hypothesis pytest-xdist trustme aiosmtpd svix schemathesis simpy"
 _LEFT_OUT = (
     "kit", "asterisk", "browser", "test_follow_the_guides.py", "test_delete_dead_code.py", "test_watch_the_hub.py",
     "test_release_a_version.py",
