@@ -3,7 +3,7 @@
 // writes another alphabet.
 const help = document.getElementById("keys");
 const on = help.querySelector("input");
-let afterG = -Infinity; // ms since the page began; a page is less than 1.5 s old when the first key comes
+let afterG = -Infinity; // ms since the page began; from 0, the first key on a new page would count as one after g
 
 on.checked = localStorage.getItem("keys") !== "off";
 on.addEventListener("change", () => localStorage.setItem("keys", on.checked ? "on" : "off"));
