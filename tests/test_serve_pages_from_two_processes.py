@@ -68,4 +68,5 @@ def every_answer_is_right(web: Pages, keys: dict[str, str], times: int = ASKED) 
 
     with ThreadPoolExecutor(12) as threads:
         answers = list(threads.map(ask, range(times)))
-    assert [answer for answer in answers if answer[1:] != (200, [answer[0]])] == []
+    wrong = [answer for answer in answers if answer[1:] != (200, [answer[0]])]
+    assert not wrong, f"{wrong}\n{web.said()}"

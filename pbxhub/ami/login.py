@@ -48,7 +48,8 @@ class Address:
 class AmiTimeouts:
     """How long to wait, in seconds. answer: for one action. quiet: without a byte until a ping is sent. pong: for any
     byte after the ping. doubt: between checks that events arrive. first_pause, longest_pause: before reconnecting,
-    doubled each time. steady: a connection that lasted this long starts again at first_pause."""
+    doubled each time; short also after hours, because a PBX that is back has calls at once.
+    steady: a connection that lasted this long starts again at first_pause."""
 
     connect: float = 5.0
     answer: float = 10.0
@@ -56,7 +57,7 @@ class AmiTimeouts:
     pong: float = 10.0
     doubt: float = 20.0
     first_pause: float = 1.0
-    longest_pause: float = 60.0
+    longest_pause: float = 20.0
     steady: float = 30.0
 
 
