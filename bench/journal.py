@@ -44,6 +44,7 @@ FILTERS = {
     "a week": CallFilter(since=RECENT),
     "incoming": CallFilter(direction="incoming"),
     "not answered": CallFilter(disposition="NO ANSWER"),
+    "missed": CallFilter(result="missed"),
     "a rare ending": CallFilter(disposition="VOICEMAIL"),
     "an ending that none has": CallFilter(disposition="NOWHERE"),
     "an employee": CallFilter(extensions=("117",)),

@@ -12,7 +12,7 @@ from pbxhub.account.access import Access
 from pbxhub.store.accounts import Employee, Pbx
 from pbxhub.store.call_numbers import of_number, spellings
 from pbxhub.store.columns import one_of, unindexed
-from pbxhub.store.history import COMMON_DISPOSITIONS, RARE_DISPOSITION, Call
+from pbxhub.store.history import COMMON_DISPOSITIONS, RARE_DISPOSITION, RESULTS, Call
 from pbxhub.webhooks.phones import person_of
 
 _MANY = 1000
@@ -22,15 +22,17 @@ _MANY = 1000
 class CallFilter:
     """All that is given must match; "" and None are not given.
 
-    number: what people type into a search, or, if whole_number, what programs look up: see below. since, until: when
-    the call began, until not included. extensions: each of them is that of the call. did: our number that was called,
-    however it is written; only incoming calls have one. least_talk, most_talk: seconds; a call in progress has no talk
-    time yet. recorded: whether the file of its recording is known.
+    number: what people type into a search, or, if whole_number, what programs look up: see below. result: a key of
+    store/history.RESULTS. since, until: when the call began, until not included. extensions: each of them is that of
+    the call. did: our number that was called, however it is written; only incoming calls have one. least_talk,
+    most_talk: seconds; a call in progress has no result and no talk time yet. recorded: whether the file of its
+    recording is known.
     """
 
     number: str = ""
     whole_number: bool = False
     direction: str = ""
+    result: str = ""
     disposition: str = ""
     since: datetime | None = None
     until: datetime | None = None
@@ -63,6 +65,7 @@ class CallFilter:
     def _plain(self) -> list[ColumnElement[bool]]:
         found = [Call.extension == extension for extension in self.extensions]
         found += [Call.direction == self.direction] if self.direction else []
+        found += [RESULTS[self.result]] if self.result else []
         found += [Call.disposition == self.disposition] if self.disposition else []
         found += [RARE_DISPOSITION] if self.disposition not in COMMON_DISPOSITIONS else []
         found += [Call.started_on >= self.since] if self.since else []

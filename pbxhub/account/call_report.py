@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from operator import add
 from typing import Literal
 
-from sqlalchemy import ColumnElement, and_, func, not_, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.call_filter import CallFilter
 from pbxhub.account.names import names_of_keys
-from pbxhub.store.history import IS_ANSWERED, Call
+from pbxhub.store.history import IS_OVER, RESULTS, Call
 from pbxhub.webhooks.phones import person_of
 
 By = Literal["employee", "number"]
@@ -22,8 +22,7 @@ _IS_INCOMING = Call.direction == "incoming"
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The calls of one employee or number that are over. answered: somebody talked, whatever ending the dialplan
-    reported. missed: incoming calls that nobody answered.
+    """The calls of one employee or number that are over. answered, missed: see store/history.RESULTS.
 
     talk: seconds of all of them. waits: incoming calls whose wait is known. waited: seconds that the callers of these
     waited for an answer, or until they gave up. key: an extension or a DID; name: from its card or its label.
@@ -67,7 +66,7 @@ def report_calls(session: Session, access: Access, wanted: CallFilter, by: By) -
     called. Calls that reached no employee, or came in by no number, are left out."""
     key = Call.extension if by == "employee" else Call.dst
     counted = (
-        func.count(), func.count().filter(IS_ANSWERED), func.count().filter(and_(_IS_INCOMING, not_(IS_ANSWERED))),
+        func.count(), func.count().filter(RESULTS["answered"]), func.count().filter(RESULTS["missed"]),
         func.coalesce(func.sum(Call.talk), 0), func.count(Call.wait).filter(_IS_INCOMING),
         func.coalesce(func.sum(Call.wait).filter(_IS_INCOMING), 0),
     )  # fmt: skip
@@ -91,5 +90,4 @@ def _one_row_a_number(found: Sequence[_Row], country: str) -> list[_Row]:
 
 
 def _belongs(by: By) -> list[ColumnElement[bool]]:
-    over = Call.talk.is_not(None)  # as ended_on, and in the index
-    return [over, Call.extension != ""] if by == "employee" else [over, Call.dst != "", _IS_INCOMING]
+    return [IS_OVER, Call.extension != ""] if by == "employee" else [IS_OVER, Call.dst != "", _IS_INCOMING]

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from pbxhub.sending.outcomes import OUTCOMES
 from pbxhub.store.delivery_rows import STATES
+from pbxhub.store.history import RESULTS
 from pbxhub.webhooks.catalogue import STAGES
 
 RANGES = {
@@ -17,8 +18,8 @@ SECONDS = range(1_000_000)
 WEBHOOKS = range(1, 2**31)
 STATUSES = (0, *range(100, 1000))
 _CHOICES: Mapping[str, Container[str]] = {
-    "direction": DIRECTIONS, "recorded": RECORDED, "last": RANGES, "state": STATES, "stage": STAGES,
-    "outcome": OUTCOMES,
+    "direction": DIRECTIONS, "result": RESULTS, "recorded": RECORDED, "last": RANGES, "state": STATES,
+    "stage": STAGES, "outcome": OUTCOMES,
 }  # fmt: skip
 _NUMBERS: Mapping[str, Container[int]] = {
     "talk_from": SECONDS, "talk_to": SECONDS, "webhook": WEBHOOKS, "code": STATUSES,

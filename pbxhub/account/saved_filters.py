@@ -16,8 +16,8 @@ from pbxhub.store.saved_filters import SavedFilter
 from pbxhub.store.webhooks import Webhook
 from pbxhub.translatable import say
 
-CALL_FIELDS = ("number", "direction", "disposition", "employee", "did", "talk_from", "talk_to", "recorded", "last",
-               "from", "to")  # fmt: skip
+CALL_FIELDS = ("number", "direction", "result", "disposition", "employee", "did", "talk_from", "talk_to", "recorded",
+               "last", "from", "to")  # fmt: skip
 DELIVERY_FIELDS = ("state", "webhook", "stage", "outcome", "code", "number", "call", "last", "from", "to", "hour")
 FIELDS = {"calls": CALL_FIELDS, "deliveries": DELIVERY_FIELDS, "errors": DELIVERY_FIELDS}
 """The fields of each list, as they stand in the address of its page."""

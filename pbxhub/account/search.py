@@ -90,8 +90,7 @@ def _calls(session: Session, access: Access, text: str, time: SearchTime | None)
 def _when(time: SearchTime | None) -> CallFilter:
     if time is None:
         return CallFilter()
-    missed = CallFilter(direction="incoming", most_talk=0) if time.missed else CallFilter()
-    return replace(missed, since=time.since, until=time.until)
+    return CallFilter(result="missed" if time.missed else "", since=time.since, until=time.until)
 
 
 def _matching(rows: Iterable[RowT], text: str, texts_of: Callable[[RowT], Iterable[str]]) -> list[RowT]:

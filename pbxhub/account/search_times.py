@@ -18,7 +18,7 @@ _DAY = timedelta(days=1)
 @dataclass(frozen=True, slots=True)
 class SearchTime:
     """rest: the text without its words of time. since, until: aware, until not included; without since, all that was
-    before. missed: only incoming calls in which nobody talked."""
+    before. missed: only missed calls (store/history.RESULTS)."""
 
     rest: str
     since: datetime | None

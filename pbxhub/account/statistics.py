@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Subquery, case, func, literal_column, select, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Subquery, func, literal_column, select, type_coerce
 from sqlalchemy.orm import Session
 
 from pbxhub.store.columns import unindexed
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, Delivery
-from pbxhub.store.history import IS_ANSWERED, Call
+from pbxhub.store.history import IS_OVER, RESULT, Call
 from pbxhub.store.ids import first_id_at
 from pbxhub.store.webhooks import Webhook
 
@@ -20,11 +20,6 @@ MOST_ROWS = 100_000
 MOST_PROBLEMS = 10_000
 HOURS = 24
 
-_OUTCOME = case(
-    (IS_ANSWERED, "answered"),
-    (Call.disposition.in_(("NO ANSWER", "NO-FORWARD", "VOICEMAIL")), "missed"),
-    else_="failed",
-)
 Conditions = tuple[ColumnElement[bool], ...]
 _IS_FAILED = Delivery.state == literal_column("'failed'")  # spelled out, so that the partial indexes serve it
 _IS_PENDING = Delivery.state == literal_column("'pending'")
@@ -148,16 +143,16 @@ def _hour_number(session: Session) -> ColumnElement[Any]:
 
 
 def calls_of_day(session: Session, project_id: int, now: datetime, zone: tzinfo) -> tuple[Bar, ...]:
-    """Calls by hour and outcome since midnight of the project, beside those of yesterday."""
+    """Calls by hour and result (store/history.RESULTS) since midnight of the project, beside those of yesterday."""
     midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
     start, yesterday = midnight.astimezone(UTC), (midnight - timedelta(days=1)).astimezone(UTC)
     before = Counter[int]()
-    for hour, _outcome, count in _calls_by_hour(session, project_id, yesterday, start):
+    for hour, _result, count in _calls_by_hour(session, project_id, yesterday, start):
         before[hour] += count
     bars = tuple(Bar(start + timedelta(hours=hour), Counter(), before[hour]) for hour in range(HOURS))
-    for hour, outcome, count in _calls_by_hour(session, project_id, start, now):
+    for hour, result, count in _calls_by_hour(session, project_id, start, now):
         if 0 <= hour < HOURS:
-            bars[hour].counts[outcome] += count
+            bars[hour].counts[result] += count
     return bars
 
 
@@ -170,21 +165,21 @@ def calls_yesterday_by_now(session: Session, project_id: int, now: datetime, zon
 
 
 def _calls_by_hour(session: Session, project_id: int, start: datetime, end: datetime) -> list[tuple[int, str, int]]:
-    """Hours since start, outcomes (answered, missed or failed), and how many calls of it."""
+    """Hours since start, results, and how many calls of it."""
     rows = _ended_calls(project_id, start, end)
     if session.get_bind().dialect.name == "sqlite":
         since = type_coerce(rows.c.started_on, BigInteger) - int(start.timestamp()) * 1_000_000
         hour: ColumnElement[Any] = since // literal_column("3600000000", BigInteger)
     else:
         hour = func.floor((func.extract("epoch", rows.c.started_on) - int(start.timestamp())) / 3600)
-    grouped = select(hour.label("hour"), rows.c.outcome, func.count()).group_by("hour", rows.c.outcome)
+    grouped = select(hour.label("hour"), rows.c.result, func.count()).group_by("hour", rows.c.result)
     return [(int(row[0]), row[1], row[2]) for row in session.execute(grouped)]
 
 
 def _ended_calls(project_id: int, start: datetime, end: datetime) -> Subquery:
     """The newest MOST_ROWS of that time."""
-    within = (Call.started_on >= start, Call.started_on < end, Call.ended_on.is_not(None))
-    query = select(Call.started_on, _OUTCOME.label("outcome")).where(Call.project_id == project_id, *within)
+    within = (Call.started_on >= start, Call.started_on < end, IS_OVER)
+    query = select(Call.started_on, RESULT.label("result")).where(Call.project_id == project_id, *within)
     return query.order_by(Call.started_on.desc()).limit(MOST_ROWS).subquery()
 
 

@@ -1,6 +1,6 @@
 """The history of calls and their stages, written by publish."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -13,9 +13,12 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
     Uuid,
+    and_,
+    case,
     false,
     func,
     literal_column,
+    not_,
     or_,
     select,
     text,
@@ -90,9 +93,23 @@ class Call(Base):
     content_removed_by: Mapped[str | None] = mapped_column(String(255))
 
 
-IS_ANSWERED: ColumnElement[bool] = or_(Call.disposition.in_(ANSWERED), func.coalesce(Call.talk, 0) > 0)
-"""Whether somebody talked in a call that is over, for whoever counts calls. Talked, too: a dialplan may report
-VOICEMAIL for a call that an employee answered. Both columns are in the indexes."""
+IS_OVER: ColumnElement[bool] = Call.talk.is_not(None)
+"""The same as ended_on, and in the indexes."""
+_IS_INCOMING = Call.direction == "incoming"
+_IS_ANSWERED = or_(Call.disposition.in_(ANSWERED), func.coalesce(Call.talk, 0) > 0)
+RESULTS: Mapping[str, ColumnElement[bool]] = {
+    "answered": and_(IS_OVER, _IS_ANSWERED),
+    "missed": and_(IS_OVER, _IS_INCOMING, not_(_IS_ANSWERED)),
+    "unanswered": and_(IS_OVER, not_(_IS_INCOMING), not_(_IS_ANSWERED)),
+}
+"""What came of a call that is over; the dashboard, the report, the lists, the search and the API all ask here.
+
+answered: a person talked, an employee or the party called. Voicemail and a menu are no persons; yet a dialplan may
+report VOICEMAIL for a call that an employee answered, so seconds of talk count too. missed: an incoming call that
+nobody answered, whatever its disposition: NO ANSWER, BUSY, DECLINE, FAILED, or NO-FORWARD, when the caller hung up
+before a phone rang. unanswered: an outgoing or internal call that nobody answered.
+The same as the parameters is_answered and is_missed (calls/values.py). All columns asked for are in the indexes."""
+RESULT: ColumnElement[str] = case(*((condition, name) for name, condition in RESULTS.items()), else_="")
 
 
 class LiveCall(Base):

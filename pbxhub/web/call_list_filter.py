@@ -12,11 +12,12 @@ from pbxhub.account.call_filter import CallFilter
 from pbxhub.account.filter_values import DIRECTIONS, RECORDED, SECONDS
 from pbxhub.account.saved_filters import CALL_FIELDS
 from pbxhub.store.accounts import Employee
+from pbxhub.store.history import RESULTS
 from pbxhub.web.filter_fields import FieldReader
 from pbxhub.web.language import _
 
 DISPOSITIONS = ("ANSWERED", "NO ANSWER", "BUSY", "DECLINE", "FAILED", "NO-FORWARD", "PROPER", "REPEATED", "VOICEMAIL")
-HIDDEN = ("employee", "did", "talk_from", "talk_to", "recorded")
+HIDDEN = ("employee", "did", "disposition", "talk_from", "talk_to", "recorded")
 """Those behind the button More filters."""
 
 
@@ -49,6 +50,7 @@ def calls_of_request(session: Session, access: Access) -> CallListFilter:
     selection = CallFilter(
         number=read.text("number", _("Phone number")),
         direction=read.choice("direction", _("Direction"), DIRECTIONS),
+        result=read.choice("result", _("Result"), RESULTS),
         disposition=read.text("disposition", _("How it ended")),
         since=since, until=until,
         extensions=(_extension(session, access, employee),) if employee else (),

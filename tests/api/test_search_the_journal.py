@@ -34,6 +34,7 @@ FILTERS: list[tuple[dict[str, Any], set[str]]] = [
     ({"least_talk": 20}, {"1.1", "1.4", "1.7"}),
     ({"least_talk": 5, "most_talk": 60}, {"1.1", "1.3", "1.7"}),
     ({"most_talk": 0}, {"1.2", "1.5", "1.6"}),
+    ({"result": "missed"}, {"1.2", "1.6"}),
     ({"recorded": "true"}, {"1.1", "1.4"}),
     ({"recorded": "false", "direction": "incoming"}, {"1.2", "1.3", "1.6", "live"}),
 ]
@@ -122,7 +123,7 @@ def test_slow_downloads_leave_threads_to_the_pages(hub: Served) -> None:
 def test_what_a_query_cannot_say_is_refused(hub: Served) -> None:
     for path, given, said in (
         ("/calls", {"talk": 5}, "the names here are after, did, direction, disposition, employee_id, extension, "
-         "least_talk, limit, most_talk, number, recorded, since, until"),
+         "least_talk, limit, most_talk, number, recorded, result, since, until"),
         ("/calls/report", {"by": "employee", "number": "1"}, "the names here are by, direction, since, until"),
         ("/calls/report", {"by": "number", "direction": "outgoing"}, "only incoming calls are counted by number"),
         ("/calls", {"employee_id": 999}, "is no employee of this project"),

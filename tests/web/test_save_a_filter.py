@@ -81,7 +81,8 @@ def test_what_cannot_be_saved_is_refused_with_a_sentence(
     ("page", "name", "value"),
     [
         ("calls", "from", "rubbish"), ("calls", "to", "9999-99-99"), ("calls", "last", "zz"),
-        ("calls", "direction", "zz"), ("calls", "recorded", "9"), ("calls", "talk_from", "-1"),
+        ("calls", "direction", "zz"), ("calls", "result", "zz"), ("calls", "recorded", "9"),
+        ("calls", "talk_from", "-1"),
         ("calls", "talk_to", "9" * 30), ("deliveries", "state", "zz"), ("deliveries", "stage", "zz"),
         ("deliveries", "outcome", "zz"), ("deliveries", "hour", "2026-11-28T10:00"), ("errors", "webhook", "-1"),
         ("errors", "code", "99"), ("errors", "from", "0001-01-01T00:00"),

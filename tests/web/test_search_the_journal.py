@@ -37,6 +37,8 @@ def test_the_list_and_its_file_have_the_calls_of_a_filter(signed_in: SignedIn, p
         ("employee=Anna&direction=incoming", {"1.1", "1.2"}),
         ("did=044%20555-66-77", {"1.1", "1.2", "1.3", "1.6"}),
         ("talk_from=5&talk_to=60", {"1.1", "1.3", "1.7"}),
+        ("result=missed", {"1.2", "1.6"}),
+        ("result=unanswered&employee=102", {"1.5"}),
         ("recorded=yes", {"1.1", "1.4"}),
         ("recorded=no&disposition=NO+ANSWER", {"1.2"}),
         ("number=1112233", {"1.1", "1.2", "1.3", "1.5", "1.6"}),
@@ -52,7 +54,7 @@ def test_the_list_and_its_file_have_the_calls_of_a_filter(signed_in: SignedIn, p
 
 def test_a_filter_that_is_none_is_refused_with_a_sentence(signed_in: SignedIn, project: str) -> None:
     viewer = signed_in("viewer")
-    for wrong in ("talk_from=-1", "recorded=maybe", "direction=up", "from=noon", "did=" + "1" * 151):
+    for wrong in ("talk_from=-1", "recorded=maybe", "direction=up", "result=lost", "from=noon", "did=" + "1" * 151):
         answer = viewer.get(f"{project}/calls?{wrong}")
         assert answer.status_code == 400, wrong
         assert "cannot be used" in answer.text, wrong

@@ -60,7 +60,8 @@ def call_filter(session: Session, access: Access, wanted: dict[str, Any]) -> Cal
     return CallFilter(whole_number=True, extensions=extensions, **plain)
 
 
-_PLAIN = ("number", "direction", "disposition", "since", "until", "did", "least_talk", "most_talk", "recorded")
+_PLAIN = ("number", "direction", "result", "disposition", "since", "until", "did", "least_talk", "most_talk",
+          "recorded")  # fmt: skip
 
 
 def _file(kind: str, wanted: dict[str, Any]) -> Response:

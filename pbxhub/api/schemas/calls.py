@@ -4,6 +4,7 @@ from marshmallow import Schema, fields, validate
 
 from pbxhub.account.why_unsent import REASONS
 from pbxhub.api.schemas.base import LARGEST_ID, Paging, given, text, times
+from pbxhub.store.history import RESULTS
 
 _SECONDS = validate.Range(0, 2**31 - 1)
 
@@ -60,6 +61,10 @@ class Period(Schema):
 class CallFilter(Period):
     """All given filters must match."""
 
+    result = fields.String(
+        load_default="", validate=validate.OneOf(["", *RESULTS]),
+        **given("answered: a person talked; missed: an incoming call that nobody answered; unanswered: another one"),
+    )  # fmt: skip
     disposition = text(40, load_default="", **given("ANSWERED, NO ANSWER, BUSY …"))
     number = text(80, load_default="", **given("outside number or DID, however it is written"))
     extension = text(80, load_default="", **given("of the employee who answered, or was called last"))

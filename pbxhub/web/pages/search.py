@@ -29,6 +29,6 @@ def index(project_id: int) -> ResponseReturnValue:
 
 def _fields_of(time: SearchTime) -> dict[str, str]:
     """The time as the filter of the page Calls has it in its address."""
-    missed = {"direction": "incoming", "talk_to": "0"} if time.missed else {}
+    missed = {"result": "missed"} if time.missed else {}
     since = {"from": f"{time.since:%Y-%m-%dT%H:%M}"} if time.since else {}
     return {**since, "to": f"{time.until:%Y-%m-%dT%H:%M}", **missed}
