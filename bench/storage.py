@@ -40,6 +40,7 @@ from pbxhub.store.ids import first_id_at
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.hub.postgres import Cluster
+from tests.support.outbox_world import KEPT
 
 KEEP_WAL = {"wal_keep_size": "8GB", "max_wal_size": "16GB", "checkpoint_timeout": "1h"}
 VARIANTS = {
@@ -231,7 +232,7 @@ def pruned(number: int) -> None:
 
 
 def _prune_deliveries(database: Database, before: datetime) -> None:
-    assert prune(database, before + timedelta(days=30), pause=0.0).deliveries
+    assert prune(database, before + timedelta(days=30), KEPT, pause=0.0).deliveries
 
 
 def beside(number: int, url: str, seconds: float, rounds: int = 3) -> None:

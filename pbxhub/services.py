@@ -144,7 +144,7 @@ def working(hub: OpenHub) -> Iterator[None]:
     worker = Worker(hub.context, engine, capacity=settings.workers, metrics=metrics, traces=traces)
     renew = _guard_updater(hub, engine, sender)
     renewals = RenewalMetrics(REGISTRY if settings.metrics else None)
-    jobs = BackgroundJobs(hub.context, sender, settings.mail, retention(settings), renew, renewals)
+    jobs = BackgroundJobs(hub.context, sender, retention(settings), settings.mail, renew, renewals)
     worker.start()
     jobs.start()
     try:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from pbxhub.delivery.persons import fill_persons
+from pbxhub.delivery.caller_persons import fill_persons
 from pbxhub.store.accounts import Project
 from pbxhub.store.history import Call
 from pbxhub.store.session import Database

@@ -18,7 +18,7 @@ from pbxhub.store.session import Database
 from pbxhub.testing.receivers import misbehaving as zoo
 from pbxhub.testing.receivers.bad_tls import new_authority
 from pbxhub.testing.receivers.receiver import Receiver, Reply
-from tests.support.outbox_world import NOON, World, at, context_of, sick
+from tests.support.outbox_world import KEPT, NOON, World, at, context_of, sick
 from tests.support.post_office import Box, serving_mail
 from tests.support.sending import sending
 from tests.support.waiting import wait_until
@@ -116,7 +116,7 @@ def test_a_target_that_hangs_holds_up_no_other_chore(database: Database) -> None
     resent = threading.Event()
     with Receiver(lambda _: Reply(200 if resent.wait(9) else 500)) as receiver, sending(receiver) as sender:
         world = sick(database, receiver.url)
-        jobs = BackgroundJobs(context_of(database), sender)
+        jobs = BackgroundJobs(context_of(database), sender, KEPT)
         jobs.start()
         receiver.wait_for(1)
         with database.write() as session:

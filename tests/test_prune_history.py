@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, event, func, insert, select, text, update
 
 from pbxhub.delivery.outbox import Selection
-from pbxhub.delivery.prune import Retention, prune
+from pbxhub.delivery.prune import prune
 from pbxhub.store.accounts import Invitation
 from pbxhub.store.api import Attributes, KeptAnswer
 from pbxhub.store.delivery_rows import DELIVERED, FAILED, Attempt, Delivery
@@ -24,7 +25,7 @@ from pbxhub.store.queue_pauses import QueuePause
 from pbxhub.store.resends import DONE, Resend
 from pbxhub.store.session import Database, open_database
 from pbxhub.store.webhooks import WebhookPace
-from tests.support.outbox_world import AFTER, BEFORE, BUSY, NOON, OK, World, at, finish, report, take
+from tests.support.outbox_world import AFTER, BEFORE, BUSY, KEPT, NOON, OK, World, at, finish, report, take
 
 DAY = 24 * 3600
 
@@ -50,12 +51,12 @@ def test_delivered_goes_first_then_failed_then_calls(database: Database) -> None
     finish(database, take(database, 0).claimed, OK, 1)
     world.publish(report("1.1", AFTER, ended=2), now=at(2))
     finish(database, take(database, 2).claimed, BUSY, 3)
-    assert prune(database, at(29 * DAY)).deliveries == 0
-    assert prune(database, at(31 * DAY)).deliveries == 1
+    assert prune(database, at(29 * DAY), KEPT).deliveries == 0
+    assert prune(database, at(31 * DAY), KEPT).deliveries == 1
     assert [row.state for row in world.deliveries()] == ["failed"]
-    assert prune(database, at(91 * DAY)).deliveries == 1
+    assert prune(database, at(91 * DAY), KEPT).deliveries == 1
     assert (count(database, Delivery), count(database, Attempt), count(database, Call)) == (0, 0, 1)
-    assert prune(database, at(366 * DAY)).calls == 1
+    assert prune(database, at(366 * DAY), KEPT).calls == 1
     assert (count(database, Call), count(database, StageEvent)) == (0, 0)
 
 
@@ -64,7 +65,7 @@ def test_a_pending_delivery_is_never_deleted_and_keeps_its_call(database: Databa
     world = World(database)
     world.webhook()
     world.publish(report("1.1", BEFORE, ended=2))
-    pruned = prune(database, at(1000 * DAY))
+    pruned = prune(database, at(1000 * DAY), KEPT)
     assert (pruned.deliveries, pruned.calls) == (0, 0)
 
 
@@ -75,7 +76,7 @@ def test_more_than_one_batch_is_deleted_in_small_transactions(database: Database
     world.publish(*(report(f"1.{number}", BEFORE, ended=1) for number in range(7)))
     for _ in range(7):
         finish(database, take(database, 0).claimed, OK, 1)
-    assert prune(database, at(400 * DAY), batch=3).deliveries == 7
+    assert prune(database, at(400 * DAY), KEPT, batch=3).deliveries == 7
     assert count(database, Call) == 0
 
 
@@ -107,16 +108,16 @@ def test_no_table_keeps_anything_beyond_the_longest_retention(database: Database
         ])  # fmt: skip
     history = {table for table in metadata.sorted_tables if "created_on" in table.c and table.name not in SETUP}
     assert {table.name for table in history if not count(database, table)} == set()
-    prune(database, at(364 * DAY), pause=0)
+    prune(database, at(364 * DAY), KEPT, pause=0)
     assert count(database, EventRow) > 0
-    assert prune(database, at(366 * DAY), pause=0).others >= 5
+    assert prune(database, at(366 * DAY), KEPT, pause=0).others >= 5
     assert {table.name for table in history if count(database, table)} == set()
 
 
 def test_a_pace_whose_time_has_passed_is_deleted(database: Database) -> None:
     with database.write() as session:
         session.add_all([WebhookPace(webhook_id=1, next_on=at(0)), WebhookPace(webhook_id=2, next_on=at(DAY))])
-    prune(database, at(DAY + 1), pause=0)
+    prune(database, at(DAY + 1), KEPT, pause=0)
     with database.read() as session:
         assert session.scalars(select(WebhookPace.webhook_id)).all() == [2]
 
@@ -129,7 +130,7 @@ def test_an_event_that_a_kept_delivery_is_about_is_kept(database: Database) -> N
     with database.write() as session:
         session.execute(update(StageEvent).values(call_id=None))
         session.execute(update(Delivery).values(call_id=None))
-    prune(database, at(1000 * DAY), pause=0)
+    prune(database, at(1000 * DAY), KEPT, pause=0)
     assert (count(database, StageEvent), count(database, Delivery)) == (1, 1)
 
 
@@ -142,7 +143,7 @@ def test_an_id_of_an_event_never_comes_again(database: Database) -> None:
         with database.write() as session:
             keep(session, [NewEvent(world.project_id, "x", NOON, {})])
             ids.append(session.scalars(select(EventRow.id)).one())
-        assert prune(database, at(366 * DAY)).others == 1
+        assert prune(database, at(366 * DAY), KEPT).others == 1
     assert ids[1] > ids[0]
 
 
@@ -159,7 +160,7 @@ def test_failures_that_are_kept_cost_a_writer_nothing(tmp_path: Path, sqlite_tem
         fill(database, world, kept, FAILED)
         fill(database, world, 60)
         with counting_steps_of_writers(database) as steps:
-            assert prune(database, at(400 * DAY), Retention(failed=timedelta(days=3650)), 20, 0).deliveries == 60
+            assert prune(database, at(400 * DAY), replace(KEPT, failed=timedelta(days=3650)), 20, 0).deliveries == 60
         worked.append(max(steps))
         database.close()
     assert 0 < worked[1] <= 1.2 * worked[0], worked
@@ -196,7 +197,7 @@ def test_walking_over_what_is_kept_goes_on_where_it_stopped(database: Database) 
     fill(database, world, 9)
     told: list[str] = []
     event.listen(database.engine, "before_cursor_execute", lambda *told_of: told.append(told_of[2]))
-    assert prune(database, at(400 * DAY), batch=3, pause=0).deliveries == 9
+    assert prune(database, at(400 * DAY), KEPT, batch=3, pause=0).deliveries == 9
     chosen = [one for one in told if one.startswith("SELECT delivery.id") and "state" in one]
     assert ["delivery.id >" in one for one in chosen[:4]] == [False, True, True, True]
 

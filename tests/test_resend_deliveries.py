@@ -63,6 +63,15 @@ def step(database: Database, seconds: float) -> int:
     return step_resends(context_of(database), at(seconds))
 
 
+def half_way(database: Database) -> tuple[World, Resend]:
+    """Ten failed deliveries, of which an order has queued four."""
+    world = failed(database, 10)
+    with database.write() as session:
+        order = order_resend(session, world.project_id, Selection(), 4, at(10), rate=4)
+    step(database, 11)
+    return world, order
+
+
 def test_a_failed_delivery_goes_again_under_the_same_id(database: Database) -> None:
     world = failed(database, 1)
     again(database, world, 5)
@@ -111,10 +120,7 @@ def test_a_selection_is_counted_queued_at_its_rate_and_finished(database: Databa
 
 
 def test_a_resend_goes_on_where_a_killed_process_stopped(database: Database) -> None:
-    world = failed(database, 10)
-    with database.write() as session:
-        order = order_resend(session, world.project_id, Selection(), 4, at(10), rate=4)
-    step(database, 11)
+    world, order = half_way(database)
     with database.write() as session:
         assert step_one(context_of(database), session, order.id, at(12)) == 4
         session.rollback()  # the process dies before its commit
@@ -137,10 +143,7 @@ def test_what_fails_again_is_not_taken_a_second_time_by_the_same_order(database:
 
 
 def test_stopping_leaves_what_was_not_sent_as_it_was(database: Database) -> None:
-    world = failed(database, 10)
-    with database.write() as session:
-        order = order_resend(session, world.project_id, Selection(), 4, at(10), rate=4)
-    step(database, 11)
+    world, order = half_way(database)
     with database.write() as session:
         assert stop_resend(session, world.project_id, order.id, at(12))
     assert step(database, 20) == 0

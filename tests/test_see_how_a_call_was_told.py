@@ -4,6 +4,7 @@ import asyncio
 import re
 import shlex
 from collections.abc import Coroutine
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pbxhub.ami.channel_list import ReceivedEvent
 from pbxhub.ami.event_log import EventLog, write_events
 from pbxhub.cli import main
 from pbxhub.delivery.outbox import publish
-from pbxhub.delivery.prune import Retention, prune
+from pbxhub.delivery.prune import prune
 from pbxhub.store.accounts import Employee, Number, Pbx, Project
 from pbxhub.store.call_events import CallEvents
 from pbxhub.store.session import Database
@@ -25,7 +26,7 @@ from pbxhub.store.webhooks import Webhook, touch_webhooks
 from pbxhub.testing.pbx.recordings import freshen, read_recording, shipped
 from pbxhub.webhooks.spec import WebhookSpec
 from tests.support.hub import add_pbx, calls_of, listening, pbx_of, stages_of
-from tests.support.outbox_world import BEFORE, NOON, World, context_of, report
+from tests.support.outbox_world import BEFORE, KEPT, NOON, World, context_of, report
 from tests.support.pbx_line import playing, until
 
 
@@ -204,11 +205,11 @@ def test_events_wait_for_a_database_that_is_away_and_those_of_a_deleted_pbx_are_
 def test_events_are_deleted_after_a_week(database: Database, pbx: int) -> None:
     write_events(database, {(pbx, None, "1.1"): [event("1.1", 1)]})
     moment = datetime.now(UTC)
-    prune(database, moment + timedelta(days=6), pause=0)
+    prune(database, moment + timedelta(days=6), KEPT, pause=0)
     assert count(database) == 1
-    prune(database, moment + timedelta(days=8), Retention(call_events=timedelta(days=9)), pause=0)
+    prune(database, moment + timedelta(days=8), replace(KEPT, call_events=timedelta(days=9)), pause=0)
     assert count(database) == 1
-    prune(database, moment + timedelta(days=8), pause=0)
+    prune(database, moment + timedelta(days=8), KEPT, pause=0)
     assert count(database) == 0
 
 

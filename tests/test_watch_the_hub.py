@@ -24,7 +24,7 @@ from pbxhub.store.notices import Notice, NoticeTarget
 from pbxhub.store.parts import beat, parts_seen
 from pbxhub.store.session import Database
 from pbxhub.testing.receivers.receiver import Receiver
-from tests.support.outbox_world import World, at, context_of
+from tests.support.outbox_world import KEPT, World, at, context_of
 from tests.support.post_office import Box, serving_mail
 from tests.support.sending import sending
 from tests.support.waiting import wait_until
@@ -179,7 +179,7 @@ def seen(database: Database) -> dict:  # type: ignore[type-arg]
 
 def test_every_background_job_reports_itself(database: Database) -> None:
     with sending() as sender:
-        jobs = BackgroundJobs(context_of(database), sender)
+        jobs = BackgroundJobs(context_of(database), sender, KEPT)
         assert set(jobs.works()) == {
             "guard", "resends", "notices", "pbx-watch", "left-behind", "retention", "persons", "tokens", "answers",
         }  # fmt: skip

@@ -13,7 +13,7 @@ from flask_smorest.spec.plugins import FlaskPlugin
 from pbxhub import __version__
 from pbxhub.account.access import RIGHTS
 from pbxhub.api.problems import TYPE
-from pbxhub.api.schemas import Problem
+from pbxhub.api.schemas.base import Problem
 from pbxhub.settings import Settings
 from pbxhub.webhooks.connection_spec import ConnectionSpec
 from pbxhub.webhooks.spec import WebhookSpec

@@ -13,6 +13,3 @@ SETTLES: Mapping[Moment, Direction] = {"arrives": "incoming", "departs": "outgoi
 """The direction that a moment settles; once settled, it never changes."""
 
 UNSETTLED: Direction = "internal"
-
-RANK: Mapping[Direction | None, int] = {"incoming": 2, "outgoing": 1, "internal": 0, None: 0}
-"""When two calls merge, the one with the higher rank continues. 0: the call has no stages."""

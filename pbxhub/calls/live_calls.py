@@ -8,18 +8,18 @@ channels of a call, stages of a call, and ended calls that are remembered. No li
 of 300 phones behind Local channels has 900.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import islice
 
 from pbxhub.calls.ami_events import Party
 from pbxhub.calls.bridges import Bridges
-from pbxhub.calls.directions import RANK, UNSETTLED
+from pbxhub.calls.directions import UNSETTLED
 from pbxhub.calls.dispositions import disposition, leg_outcome
 from pbxhub.calls.extensions import Extensions, endpoint_of
 from pbxhub.calls.incoming_contexts import IncomingContexts
 from pbxhub.calls.phone_numbers import dialled_number
 from pbxhub.calls.snapshot import dump, published_key
-from pbxhub.calls.stages import JSON, OPTIONAL_STAGES, CallReport, Stage, Value
+from pbxhub.calls.stages import JSON, OPTIONAL_STAGES, CallReport, Direction, Stage, Value
 from pbxhub.calls.state import Channel, EndReason, StageKey, TrackedCall
 from pbxhub.calls.values import moment, values_of
 
@@ -31,6 +31,8 @@ MOST_GONE = 5000
 MOST_TRUNKS = 1000
 
 _OPTIONAL = frozenset(OPTIONAL_STAGES)
+_RANK: Mapping[Direction | None, int] = {"incoming": 2, "outgoing": 1, "internal": 0, None: 0}
+"""When two calls merge, the one with the higher rank continues. 0: the call has no stages."""
 
 
 class LiveCalls:
@@ -201,11 +203,11 @@ class LiveCalls:
         """
         if one.agent or other.agent:
             return one
-        ranks = RANK[one.direction], RANK[other.direction]
+        ranks = _RANK[one.direction], _RANK[other.direction]
         if ranks[0] == ranks[1] and ranks[0] and _has_outside(one) == _has_outside(other):
             return one
         stays, goes = sorted(
-            (one, other), key=lambda call: (-RANK[call.direction], not _has_outside(call), call.started)
+            (one, other), key=lambda call: (-_RANK[call.direction], not _has_outside(call), call.started)
         )
         self._conclude(goes, time, "hangup")
         self._strike(goes)
@@ -265,7 +267,7 @@ class LiveCalls:
         if call.phase != "over":
             call.end_reason = reason
         self.conclude(call, time)
-        if RANK[call.direction]:
+        if _RANK[call.direction]:
             self.touch(call)
 
     def end(self, call: TrackedCall, time: float, reason: EndReason) -> None:

@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from pbxhub.delivery.caller_persons import fill_persons
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.due_work import DueWork
 from pbxhub.delivery.outbox import step_resends
@@ -17,7 +18,6 @@ from pbxhub.delivery.outbox.ordered_call_status import sweep
 from pbxhub.delivery.outbox.queue_pause_status import end_stale
 from pbxhub.delivery.outbox.wait_for_answer import release_all
 from pbxhub.delivery.pbx_notices import PbxWatch
-from pbxhub.delivery.persons import fill_persons
 from pbxhub.delivery.prune import Retention, prune
 from pbxhub.delivery.renewals import RenewalMetrics, renew_due
 from pbxhub.notices.send_notices import send_due
@@ -39,8 +39,8 @@ class BackgroundJobs:
     """Runs each job in a thread of its own, so that no job waits for another. Several processes may run them."""
 
     def __init__(
-        self, context: DeliveryContext, sender: Sender,
-        mail: MailServer | None = None, keep: Retention | None = None, renew_guard: Callable[[], None] | None = None,
+        self, context: DeliveryContext, sender: Sender, keep: Retention,
+        mail: MailServer | None = None, renew_guard: Callable[[], None] | None = None,
         metrics: RenewalMetrics | None = None,
     ) -> None:  # fmt: skip
         """renew_guard: called every four seconds; updates the address guard when PBXs or the DNS have changed."""

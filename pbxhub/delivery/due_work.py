@@ -7,8 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, select
 
+from pbxhub.delivery.caller_persons import some_unnamed
 from pbxhub.delivery.outbox.resend import some_running
-from pbxhub.delivery.persons import some_unnamed
 from pbxhub.delivery.renewals import some_due_tokens
 from pbxhub.notices.send_notices import some_due_notices
 from pbxhub.store.session import Database

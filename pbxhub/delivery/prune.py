@@ -39,10 +39,10 @@ class Retention:
     """How long history is kept. calls: of calls, and of everything else about them; a call stays as long as one of its
     deliveries does. delivered: also of attributes that are no longer valid."""
 
-    delivered: timedelta = timedelta(days=30)
-    failed: timedelta = timedelta(days=90)
-    calls: timedelta = timedelta(days=365)
-    call_events: timedelta = timedelta(days=7)
+    delivered: timedelta
+    failed: timedelta
+    calls: timedelta
+    call_events: timedelta
 
 
 def retention(settings: Settings) -> Retention:
@@ -65,12 +65,9 @@ class Pruned:
     others: int
 
 
-def prune(
-    database: Database, now: datetime, keep: Retention | None = None, batch: int = BATCH, pause: float = PAUSE
-) -> Pruned:
+def prune(database: Database, now: datetime, keep: Retention, batch: int = BATCH, pause: float = PAUSE) -> Pruned:
     """Deletes everything that is older than `keep`, in transactions of `batch` rows, `pause` seconds apart. Pending
     deliveries always stay."""
-    keep = keep or Retention()
     before = now - keep.calls
     remove = partial(_remove, database, batch, pause)
     deliveries = remove(Delivery, _over((DELIVERED, CANCELLED), now - keep.delivered))

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.call_rows import CallNow
+from pbxhub.delivery.caller_persons import same_person
 from pbxhub.delivery.links import Links
-from pbxhub.delivery.persons import same_person
 from pbxhub.delivery.recording_files import RecordingFolder, folder_of
 from pbxhub.delivery.webhook_cache import ProjectWebhooks
 from pbxhub.store.accounts import Employee, Number

@@ -72,7 +72,7 @@ class Call(Base):
     linkedid: Mapped[str] = mapped_column(String(150))
     direction: Mapped[str] = mapped_column(String(10))
     caller: Mapped[str] = mapped_column(String(80))  # number of the outside party
-    # the same however it was written (webhooks/phones.person_of); "" = hidden, None = not known yet: persons.py
+    # the same however it was written (webhooks/phones.person_of); "" = hidden, None = not known yet: caller_persons.py
     person: Mapped[str | None] = mapped_column(String(80))
     caller_name: Mapped[str] = mapped_column(String(200), default="")
     dst: Mapped[str] = mapped_column(String(80))  # the DID (incoming), the outside number (outgoing)

@@ -14,6 +14,7 @@ from pbxhub.delivery.handoff import Handoff
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox import AttemptResult, Batch, Claimed, Finished, Published, claim, publish, record
 from pbxhub.delivery.outbox.attempt_result import given_up
+from pbxhub.delivery.prune import Retention
 from pbxhub.delivery.wakeup import Wakeups
 from pbxhub.delivery.webhook_cache import WebhookCache
 from pbxhub.sending.exchange import Answer
@@ -27,6 +28,7 @@ from pbxhub.webhooks.spec import Limits, Parameter, RequestSpec, Retry, WebhookS
 
 NOON = datetime(2026, 5, 14, 12, 0, tzinfo=UTC)
 VAULT = Vault(b"k" * 32)
+KEPT = Retention(*(timedelta(days=days) for days in (30, 90, 365, 7)))
 BEFORE, FORWARD, PICKUP, AFTER = "incoming.before", "incoming.forward", "incoming.pickup", "incoming.after"
 
 

@@ -31,7 +31,7 @@ from pbxhub.vault import Vault
 from pbxhub.web import create_app
 from pbxhub.wsgi.current import now
 from tests.support import shop
-from tests.support.outbox_world import context_of
+from tests.support.outbox_world import KEPT, context_of
 
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
           "--disable-component-update", "--disable-sync")  # fmt: skip
@@ -79,7 +79,7 @@ def working(site: Site, networks: tuple[Network, ...]) -> Iterator[None]:
     guard = AddressGuard(networks)
     sender = Sender(guard)
     worker = Worker(site.context, Engine(guard, 16), capacity=16)
-    jobs = BackgroundJobs(site.context, sender)
+    jobs = BackgroundJobs(site.context, sender, KEPT)
     worker.start()
     jobs.start()
     try:

@@ -12,11 +12,12 @@ from pbxhub.account.dial_plans import dial_plan_to_change
 from pbxhub.account.employees import delete_employee, save_employee
 from pbxhub.account.numbers import delete_number, save_number
 from pbxhub.account.strange_contexts import strange_contexts
-from pbxhub.api import schemas
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import accepted, refuse, refuse_all, wrong_field
+from pbxhub.api.schemas import account as schemas
+from pbxhub.api.schemas.base import Paging, page_of
 from pbxhub.store.accounts import Employee, Number, Pbx
 from pbxhub.store.ordered_calls import dial_plan_of
 from pbxhub.wsgi.current import now, reading, writing
@@ -31,7 +32,7 @@ _PLAN = schemas.DialPlan()
 
 
 @account.get("/projects")
-@account.response(200, schemas.page_of(schemas.Project))
+@account.response(200, page_of(schemas.Project))
 @needs("account.read")
 def projects() -> Any:
     """The projects of the key: one."""
@@ -72,8 +73,8 @@ def revoke_recording_links(project_id: int) -> None:
 
 
 @account.get("/pbxs")
-@account.arguments(schemas.Paging, location="query")
-@account.response(200, schemas.page_of(schemas.Pbx))
+@account.arguments(Paging, location="query")
+@account.response(200, page_of(schemas.Pbx))
 @needs("account.read")
 def pbxs(wanted: dict[str, Any]) -> Any:
     """The PBXs of the project."""
@@ -176,8 +177,8 @@ def change_dial_plan(data: dict[str, Any], pbx_id: int) -> Any:
 
 
 @account.get("/numbers")
-@account.arguments(schemas.Paging, location="query")
-@account.response(200, schemas.page_of(schemas.Number))
+@account.arguments(Paging, location="query")
+@account.response(200, page_of(schemas.Number))
 @needs("account.read")
 def numbers(wanted: dict[str, Any]) -> Any:
     """The DIDs with their labels."""
@@ -230,8 +231,8 @@ def remove_number(number_id: int) -> None:
 
 
 @account.get("/employees")
-@account.arguments(schemas.Paging, location="query")
-@account.response(200, schemas.page_of(schemas.Employee))
+@account.arguments(Paging, location="query")
+@account.response(200, page_of(schemas.Employee))
 @needs("account.read")
 def employees(wanted: dict[str, Any]) -> Any:
     """The cards of extensions."""

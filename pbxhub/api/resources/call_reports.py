@@ -9,10 +9,10 @@ from pbxhub.account.access import Access
 from pbxhub.account.call_export import CALL_COLUMNS, exported_calls
 from pbxhub.account.call_filter import CallFilter, extension_of
 from pbxhub.account.call_report import report_calls
-from pbxhub.api import schemas
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import wrong_field
+from pbxhub.api.schemas import calls as schemas
 from pbxhub.wsgi.current import hub, reading
 from pbxhub.wsgi.downloads import download
 

@@ -10,13 +10,14 @@ from pbxhub.account.call_events import events_of
 from pbxhub.account.call_history import all_calls, find_call, orders_of, read_place, stages_of, write_place
 from pbxhub.account.call_orders import CallOrder, add_to_call, cancel_call, order_call
 from pbxhub.account.secret_visibility import visible_url, visible_values
-from pbxhub.api import schemas
 from pbxhub.api.answers import page
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import accepted, wrong_field
 from pbxhub.api.resources.call_reports import call_filter
 from pbxhub.api.resources.history import NO_PLACE
+from pbxhub.api.schemas import calls as schemas
+from pbxhub.api.schemas.base import page_of
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.wsgi.current import reading, writing
@@ -32,7 +33,7 @@ _PLAIN = (
 
 @calls.get("/calls")
 @calls.arguments(schemas.CallList, location="query")
-@calls.response(200, schemas.page_of(schemas.Call))
+@calls.response(200, page_of(schemas.Call))
 @needs("account.read")
 def index(wanted: dict[str, Any]) -> Any:
     """The calls of the project, those that began last first."""
@@ -81,7 +82,7 @@ def cancel(call_id: UUID) -> Any:
 
 
 @calls.get("/calls/<uuid:call_id>/stages")
-@calls.response(200, schemas.page_of(schemas.Stage))
+@calls.response(200, page_of(schemas.Stage))
 @needs("account.read")
 def stages(call_id: UUID) -> Any:
     """The stages of a call, in their order."""
@@ -93,7 +94,7 @@ def stages(call_id: UUID) -> Any:
 
 
 @calls.get("/calls/<uuid:call_id>/ami-events")
-@calls.response(200, schemas.page_of(schemas.CallEvent))
+@calls.response(200, page_of(schemas.CallEvent))
 @needs("account.read")
 def ami_events(call_id: UUID) -> Any:
     """What Asterisk reported about a call, in the order of arrival, with the stages that each event led to; kept for a

@@ -7,12 +7,13 @@ from pbxhub.account import connections as rules
 from pbxhub.account.access import Access, row_of
 from pbxhub.account.connection_tests import try_connection
 from pbxhub.account.secret_visibility import visible_connection
-from pbxhub.api import schemas
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.resources.account import id_after
 from pbxhub.api.resources.webhooks import columns
+from pbxhub.api.schemas import connections as schemas
+from pbxhub.api.schemas.base import Paging, page_of
 from pbxhub.store.connections import Connection, connections_of, used_by
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.connection_presets import presets
@@ -26,8 +27,8 @@ _LIVE = ("state", "reason", "ready_until", "renewed_on", "used_by")
 
 
 @connections.get("/connections")
-@connections.arguments(schemas.Paging, location="query")
-@connections.response(200, schemas.page_of(schemas.Connection))
+@connections.arguments(Paging, location="query")
+@connections.response(200, page_of(schemas.Connection))
 @needs("account.read")
 def index(wanted: dict[str, Any]) -> Any:
     """The connections of the project."""

@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account import reported_events as rules
 from pbxhub.account.secret_visibility import visible_values
-from pbxhub.api import schemas
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import accepted, refuse_all, wrong_field
+from pbxhub.api.schemas import events as schemas
+from pbxhub.api.schemas.base import Paging, given, page_of, text
 from pbxhub.api.streams import follow, places
 from pbxhub.delivery.event_stream import shown
 from pbxhub.store.events import EventRow, Position, last_given, newest, position_of, read_after, today
@@ -27,23 +28,21 @@ events = Blueprint("events", __name__, description="What happened, as typed even
 
 
 class WhichEvents(Schema):
-    call_id = fields.UUID(load_default=None, **schemas.given("only events of this call"))
-    type = schemas.text(
-        1000, load_default="", **schemas.given("only events of these types, separated by commas: call_stage,error")
-    )
+    call_id = fields.UUID(load_default=None, **given("only events of this call"))
+    type = text(1000, load_default="", **given("only events of these types, separated by commas: call_stage,error"))
 
 
 class LastPlace(Schema):
-    last = fields.String(data_key="Last-Event-ID", load_default="", **schemas.given("id of the last event that came"))
+    last = fields.String(data_key="Last-Event-ID", load_default="", **given("id of the last event that came"))
 
 
-class EventFilter(WhichEvents, schemas.Paging):
+class EventFilter(WhichEvents, Paging):
     """Of a list."""
 
 
 @events.get("/events")
 @events.arguments(EventFilter, location="query")
-@events.response(200, schemas.page_of(schemas.Event))
+@events.response(200, page_of(schemas.Event))
 @needs("account.read")
 def index(wanted: dict[str, Any]) -> Any:
     """Events in the order they were written, oldest first; of one call with `call_id`, of some types with `type`."""

@@ -3,11 +3,12 @@
 from typing import Any
 
 from pbxhub.account.ready_made import Answers, add_ready
-from pbxhub.api import schemas
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import refuse
 from pbxhub.api.resources.webhooks import show
+from pbxhub.api.schemas import webhooks as schemas
+from pbxhub.api.schemas.base import page_of
 from pbxhub.webhooks.catalogue import ENTRIES, FAMILIES
 from pbxhub.webhooks.gallery import Item, find, gallery
 from pbxhub.webhooks.spec import dump_spec
@@ -17,7 +18,7 @@ catalogue = Blueprint("catalogue", __name__, description="Ready-made integration
 
 
 @catalogue.get("/gallery")
-@catalogue.response(200, schemas.page_of(schemas.GalleryItem))
+@catalogue.response(200, page_of(schemas.GalleryItem))
 @needs("account.read")
 def items() -> Any:
     """Ready-made events for common systems."""
@@ -34,7 +35,7 @@ def item(item_id: str) -> Any:
 
 @catalogue.post("/gallery/<item_id>")
 @catalogue.arguments(schemas.GalleryAnswers)
-@catalogue.response(201, schemas.page_of(schemas.Webhook))
+@catalogue.response(201, page_of(schemas.Webhook))
 @needs("webhooks.change")
 def add(data: dict[str, Any], item_id: str) -> Any:
     """Adds the events of an integration, switched off: check the preview, send a test, switch them on."""
@@ -47,7 +48,7 @@ def add(data: dict[str, Any], item_id: str) -> Any:
 
 
 @catalogue.get("/parameters")
-@catalogue.response(200, schemas.page_of(schemas.Parameter))
+@catalogue.response(200, page_of(schemas.Parameter))
 @needs("account.read")
 def parameters() -> Any:
     """Every parameter, and the prefixes of those whose names you choose."""

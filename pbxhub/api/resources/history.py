@@ -13,11 +13,12 @@ from pbxhub.account.deliveries import attempts_of, delivery_of, listed, sent_sin
 from pbxhub.account.delivery_details import shown_body
 from pbxhub.account.resending import mark_checked, resend_of, result_of, send_again, send_one_again, stop_sending
 from pbxhub.account.secret_visibility import visible_body, visible_text
-from pbxhub.api import schemas
 from pbxhub.api.answers import page
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import refuse_all, wrong_field
+from pbxhub.api.schemas import deliveries as schemas
+from pbxhub.api.schemas.base import page_of
 from pbxhub.delivery.outbox import Selection, count_by_webhook
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.sending.outcomes import error_number
@@ -35,7 +36,7 @@ _SHOWN = (
 
 @history.get("/deliveries")
 @history.arguments(schemas.DeliveryFilter, location="query")
-@history.response(200, schemas.page_of(schemas.Delivery))
+@history.response(200, page_of(schemas.Delivery))
 @needs("account.read")
 def index(wanted: dict[str, Any]) -> Any:
     """Deliveries, newest first."""
@@ -61,7 +62,7 @@ def one(delivery_id: UUID) -> Any:
 
 
 @history.get("/deliveries/<uuid:delivery_id>/attempts")
-@history.response(200, schemas.page_of(schemas.Attempt))
+@history.response(200, page_of(schemas.Attempt))
 @needs("account.read")
 def attempts(delivery_id: UUID) -> Any:
     """Every request of a delivery with its answer; credentials are hidden."""
@@ -146,7 +147,9 @@ def send(data: dict[str, Any]) -> Any:
 def resend(resend_id: UUID) -> Any:
     """The progress of a bulk resend, and what became of its deliveries so far."""
     with reading() as session:
-        return result_of(session, resend_of(session, enter(session), resend_id))
+        result = result_of(session, resend_of(session, enter(session), resend_id))
+        counted = {name: getattr(result, name) for name in ("delivered", "failures", "on_their_way")}
+        return schemas.Resend().dump(result.order) | counted
 
 
 @history.delete("/resends/<uuid:resend_id>")

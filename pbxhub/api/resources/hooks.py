@@ -9,12 +9,13 @@ from pbxhub.account.access import Access
 from pbxhub.account.reported_events import NewAttributes
 from pbxhub.account.reported_events import attach as attach_attributes
 from pbxhub.account.secret_visibility import visible_url
-from pbxhub.api import schemas
 from pbxhub.api.answers import page
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import accepted
 from pbxhub.api.resources.account import id_after
+from pbxhub.api.schemas import events as schemas
+from pbxhub.api.schemas.base import Paging, page_of
 from pbxhub.store.api import Resthook, Subscriber
 from pbxhub.wsgi.current import reading, writing
 
@@ -22,8 +23,8 @@ hooks = Blueprint("resthooks", __name__, description="Named hooks, and attribute
 
 
 @hooks.get("/resthooks")
-@hooks.arguments(schemas.Paging, location="query")
-@hooks.response(200, schemas.page_of(schemas.Resthook))
+@hooks.arguments(Paging, location="query")
+@hooks.response(200, page_of(schemas.Resthook))
 @needs("account.read")
 def index(wanted: dict[str, Any]) -> Any:
     """The hooks of the project."""
@@ -54,7 +55,7 @@ def remove(name: str) -> None:
 
 
 @hooks.get("/resthooks/<name>/subscribers")
-@hooks.response(200, schemas.page_of(schemas.Subscriber))
+@hooks.response(200, page_of(schemas.Subscriber))
 @needs("account.read")
 def subscribers(name: str) -> Any:
     """The subscribers of a hook."""

@@ -6,10 +6,10 @@ from uuid import UUID
 from flask import request
 
 from pbxhub.account.queue_pauses import MemberPause, find_pause, pause_member
-from pbxhub.api import schemas
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.problems import accepted
 from pbxhub.api.resources.calls import calls
+from pbxhub.api.schemas import queue_pauses as schemas
 from pbxhub.wsgi.current import reading, writing
 
 

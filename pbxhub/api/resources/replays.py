@@ -4,10 +4,10 @@ from typing import Any
 
 from pbxhub.account.replays import count_lacking, lacking, send_lacking
 from pbxhub.account.webhooks import webhook_of
-from pbxhub.api import schemas
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.problems import accepted
 from pbxhub.api.resources.webhooks import webhooks
+from pbxhub.api.schemas import deliveries as schemas
 from pbxhub.wsgi.current import reading, writing
 
 

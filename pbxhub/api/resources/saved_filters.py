@@ -6,16 +6,17 @@ from flask import request
 
 from pbxhub.account.access import Access
 from pbxhub.account.saved_filters import delete_filter, filter_of, save_filter, saved_filters
-from pbxhub.api import schemas
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.problems import accepted
 from pbxhub.api.resources.account import account
+from pbxhub.api.schemas import account as schemas
+from pbxhub.api.schemas.base import page_of
 from pbxhub.store.saved_filters import SavedFilter
 from pbxhub.wsgi.current import reading, writing
 
 
 @account.get("/filters")
-@account.response(200, schemas.page_of(schemas.SavedFilter))
+@account.response(200, page_of(schemas.SavedFilter))
 @needs("account.read")
 def filters() -> Any:
     """The saved filters of the project; those of its members are their own."""

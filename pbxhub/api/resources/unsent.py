@@ -5,10 +5,11 @@ from uuid import UUID
 
 from pbxhub.account.refusals import ConflictError
 from pbxhub.account.unsent import Untaken, UntakenFilter, send_chosen, untaken
-from pbxhub.api import schemas
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.resources.calls import calls
 from pbxhub.api.resources.history import uuid_after
+from pbxhub.api.schemas import calls as schemas
+from pbxhub.api.schemas.deliveries import Count
 from pbxhub.wsgi.current import reading, writing
 
 
@@ -28,7 +29,7 @@ def unsent(wanted: dict[str, Any]) -> Any:
 
 @calls.post("/stages/<uuid:event_id>/send")
 @calls.arguments(schemas.SentAfterAll)
-@calls.response(202, schemas.Count)
+@calls.response(202, Count)
 @needs("webhooks.change")
 def send(data: dict[str, Any], event_id: UUID) -> Any:
     """Sends a stage to a webhook that has not got it, whatever its conditions say."""

@@ -8,23 +8,24 @@ from pbxhub.account import webhooks as rules
 from pbxhub.account.secret_visibility import visible_spec
 from pbxhub.account.webhook_files import carry_out, export_file, plan
 from pbxhub.account.webhooks import editable, webhook_of
-from pbxhub.api import schemas
 from pbxhub.api.answers import page, tagged
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.resources.account import id_after
 from pbxhub.api.resources.webhooks import columns, show_dumped, webhooks
+from pbxhub.api.schemas import webhooks as schemas
+from pbxhub.api.schemas.base import Paging, page_of
 from pbxhub.webhooks.import_export import Change
 from pbxhub.wsgi.current import reading, writing
-from pbxhub.wsgi.request_checks import LARGEST_REVISION
+from pbxhub.wsgi.request_checks import LARGEST_ID, LARGEST_REVISION
 
 
 @webhooks.get("/webhooks/<int:webhook_id>/versions")
-@webhooks.arguments(schemas.Paging, location="query")
-@webhooks.response(200, schemas.page_of(schemas.Version))
+@webhooks.arguments(Paging, location="query")
+@webhooks.response(200, page_of(schemas.Version))
 @needs("account.read")
 def versions(wanted: dict[str, Any], webhook_id: int) -> Any:
     """Every revision, newest first."""
-    after = id_after(wanted) or schemas.LARGEST_ID
+    after = id_after(wanted) or LARGEST_ID
     with reading() as session:
         access = enter(session)
         webhook = webhook_of(session, access, webhook_id)

@@ -8,14 +8,15 @@ from pbxhub.account.access import Access
 from pbxhub.account.crm_calls import address_of, set_with_address
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.account.webhook_sets import WebhookSet, remove_set, rename_set, set_named, sets_of, switch_set, warnings_of
-from pbxhub.api import schemas
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.resources.webhooks import webhooks
+from pbxhub.api.schemas import webhooks as schemas
+from pbxhub.api.schemas.base import page_of
 from pbxhub.wsgi.current import reading, writing
 
 
 @webhooks.get("/sets")
-@webhooks.response(200, schemas.page_of(schemas.WebhookSet))
+@webhooks.response(200, page_of(schemas.WebhookSet))
 @needs("account.read")
 def sets() -> Any:
     """Every set with its events, and what is missing in their chains."""

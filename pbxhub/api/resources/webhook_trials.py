@@ -8,10 +8,10 @@ from pbxhub.account.preview import Preview, Tried, preview, test_send
 from pbxhub.account.refusals import ConflictError
 from pbxhub.account.secret_visibility import readable, visible_request
 from pbxhub.account.webhooks import webhook_of
-from pbxhub.api import schemas
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.problems import refuse
 from pbxhub.api.resources.webhooks import webhooks
+from pbxhub.api.schemas import webhooks as schemas
 from pbxhub.store import webhooks as store
 from pbxhub.translatable import say
 from pbxhub.webhooks.curl_command import as_curl

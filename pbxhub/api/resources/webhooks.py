@@ -9,12 +9,13 @@ from pbxhub.account.secret_visibility import visible_spec
 from pbxhub.account.webhook_drafts import live_webhooks, read_draft
 from pbxhub.account.webhook_secrets import make_signing_key, remove_signing_key
 from pbxhub.account.webhooks import change, create, editable, webhook_of
-from pbxhub.api import schemas
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
 from pbxhub.api.authentication import enter, needs
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import refuse_all
 from pbxhub.api.resources.account import id_after
+from pbxhub.api.schemas import webhooks as schemas
+from pbxhub.api.schemas.base import Paging, page_of
 from pbxhub.store import webhooks as store
 from pbxhub.wsgi.current import reading, writing
 
@@ -23,8 +24,8 @@ _SCHEMA = schemas.Webhook()
 
 
 @webhooks.get("/webhooks")
-@webhooks.arguments(schemas.Paging, location="query")
-@webhooks.response(200, schemas.page_of(schemas.Webhook))
+@webhooks.arguments(Paging, location="query")
+@webhooks.response(200, page_of(schemas.Webhook))
 @needs("account.read")
 def index(wanted: dict[str, Any]) -> Any:
     """The events of the project, in the order they were created; `position` is the order of sending."""

@@ -6,9 +6,6 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from pbxhub.api.answers import MOST
-from pbxhub.wsgi.request_checks import LARGEST_ID
-
-__all__ = ["LARGEST_ID", "Paging", "Problem", "ProblemError", "given", "page_of", "ranged", "ruled", "text", "times"]
 
 
 def text(length: int, **options: Any) -> fields.String:

@@ -3,8 +3,9 @@
 from marshmallow import Schema, fields, validate
 
 from pbxhub.account.why_unsent import REASONS
-from pbxhub.api.schemas.base import LARGEST_ID, Paging, given, text, times
+from pbxhub.api.schemas.base import Paging, given, text, times
 from pbxhub.store.history import RESULTS
+from pbxhub.wsgi.request_checks import LARGEST_ID
 
 _SECONDS = validate.Range(0, 2**31 - 1)
 

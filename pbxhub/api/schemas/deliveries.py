@@ -3,11 +3,12 @@
 from marshmallow import Schema, ValidationError, fields, validate
 
 from pbxhub.account.resending import FASTEST, MOST_COUNTED, MOST_SELECTED, USUAL_RATE
-from pbxhub.api.schemas.base import LARGEST_ID, Paging, given, text, times
+from pbxhub.api.schemas.base import Paging, given, text, times
 from pbxhub.delivery.outbox import MOST_MISSING
 from pbxhub.sending.outcomes import OUTCOMES
 from pbxhub.store.delivery_rows import STATES
 from pbxhub.webhooks.catalogue import STAGES
+from pbxhub.wsgi.request_checks import LARGEST_ID
 
 
 class Delivery(Schema):
@@ -136,15 +137,7 @@ class Resend(Schema):
 _COUNTED = f"; without those sent again since; null for more than {MOST_COUNTED}, which are not counted"
 
 
-class ResendProgress(Schema):
-    id = fields.UUID(attribute="order.id")
-    state = fields.String(attribute="order.state")
-    total = fields.Integer(attribute="order.total")
-    queued = fields.Integer(attribute="order.queued")
-    skipped = fields.Integer(
-        attribute="order.skipped",
-        **given("could not be sent again, or were refused by conditions; they are unchanged"),
-    )
+class ResendProgress(Resend):
     delivered = fields.Integer(**given(f"of those queued, arrived so far{_COUNTED}"))
     failures = fields.Integer(**given(f"of those queued, failed and are not tried again{_COUNTED}"))
     on_their_way = fields.Integer(**given(f"of those queued, are being sent or will be tried again{_COUNTED}"))

@@ -2,7 +2,8 @@
 
 from marshmallow import Schema, fields, validate
 
-from pbxhub.api.schemas.base import LARGEST_ID, given, text, times
+from pbxhub.api.schemas.base import given, text, times
+from pbxhub.wsgi.request_checks import LARGEST_ID
 
 
 class MemberPause(Schema):

@@ -2,8 +2,9 @@
 
 from marshmallow import Schema, fields, validate
 
-from pbxhub.api.schemas.base import LARGEST_ID, ProblemError, given, ruled, text, times
+from pbxhub.api.schemas.base import ProblemError, given, ruled, text, times
 from pbxhub.webhooks.catalogue import STAGES
+from pbxhub.wsgi.request_checks import LARGEST_ID
 
 
 class WebhookOfSet(Schema):

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.delivery.attributes import attach_attributes
 from pbxhub.delivery.call_rows import Reports, distinct_calls, leave_removed, lock_calls, write_calls
+from pbxhub.delivery.caller_persons import name_persons
 from pbxhub.delivery.context import DeliveryContext
 from pbxhub.delivery.outbox.enqueue import enqueue
 from pbxhub.delivery.outbox.new_stages import NewStage, new_stages
@@ -20,7 +21,6 @@ from pbxhub.delivery.outbox.question import link_new
 from pbxhub.delivery.outbox.render import once_in_a_chain
 from pbxhub.delivery.outbox.restored import fail_if_reported_before
 from pbxhub.delivery.outbox.wait_for_answer import StatesOfCalls, last_those_that_wait, make_deliveries
-from pbxhub.delivery.persons import name_persons
 from pbxhub.delivery.stage_values import Lookups, StageValues
 from pbxhub.store.bulk import Insert
 from pbxhub.store.database_errors import is_away
