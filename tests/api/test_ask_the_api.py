@@ -1,6 +1,7 @@
 """A program asks the API: who may, what a refusal says, pages, versions, repeated requests, limits."""
 
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -126,6 +127,29 @@ def test_the_answer_tells_how_many_requests_are_left(hub: Served) -> None:
     assert [answer.headers["RateLimit-Remaining"] for answer in answers[:3]] == ["2", "1", "0"]
     assert 0 < int(answers[3].headers["Retry-After"]) <= 61
     assert answers[3].headers["Content-Type"] == "application/problem+json"
+
+
+def test_programs_that_ask_in_the_same_moment_are_all_answered(hub: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one is counted while the first one, in another thread, has not yet started the timer of its count."""
+    headers = {"X-API-KEY": hub.key("read")}
+    rates = hub.app.extensions["pbxhub.api"].extensions["pbxhub.rates"].storage
+    timers, answers, others = [rates.timer], [], []
+
+    def ask() -> None:
+        answers.append(requests.get(f"{hub.address}/api/v1/projects", headers=headers, timeout=10).status_code)
+
+    def set_timer(_storage: object, timer: threading.Timer) -> None:
+        timers.append(timer)
+        if not others:
+            others.append(threading.Thread(target=ask))
+            others[0].start()
+            others[0].join(0.5)  # it may have to wait until the first one is counted
+
+    timers[0].join()
+    monkeypatch.setattr(type(rates), "timer", property(lambda _: timers[-1], set_timer), raising=False)
+    ask()
+    others[0].join()
+    assert answers == [200, 200]
 
 
 def test_a_secret_goes_in_and_never_comes_out(hub: Served) -> None:
