@@ -42,7 +42,7 @@ def install(api: Flask) -> None:
     api.extensions["pbxhub.rates"] = Limiter(
         _who,
         app=api,
-        storage_uri="one-at-a-time://",
+        storage_uri=f"{_OneAtATime.STORAGE_SCHEME[0]}://",
         application_limits=[lambda: api.config["API_RATE"] if _has_key() else STRANGERS],
         application_limits_per_method=False,
     )
