@@ -120,7 +120,7 @@ def span(since: datetime | None, until: datetime) -> str:
     if (since.time(), until.time()) == (time.min, time.min):
         return days
     day = format_skeleton("yMMMEd", since, tzinfo=since.tzinfo, locale=get_locale())
-    if last.date() - since.date() <= timedelta(days=1):
+    if until - since < timedelta(days=1):  # a night is of the day on which it begins
         return f"{day}, {since:%H:%M}–{until:%H:%M}"
     end = format_skeleton("yMMMEd", until, tzinfo=since.tzinfo, locale=get_locale())
     return f"{day}, {since:%H:%M} – {end}, {until:%H:%M}"
