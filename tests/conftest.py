@@ -1,6 +1,7 @@
 """Fixtures that every test may ask for: a migrated database of either kind."""
 
 import gc
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -20,13 +21,12 @@ from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.hub.postgres import Cluster, postgres_server
 from tests.support.shared_statements import share_statements
-from tests.support.slow_files import SLOW_FILES
+from tests.support.slow_files import SLOW_FILES, long_first, name_of
 
 # a busy machine makes a whole example slow: that says nothing of the code
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
 
-TESTS = Path(__file__).parent
 _SERVERS = frozenset({"cluster", "postgres_template"})
 
 
@@ -132,21 +132,18 @@ def database(database_url: str) -> Iterator[Database]:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """The fast tests do not even import a file that has none of them."""
-    left_out = "not slow" in config.option.markexpr and _name(collection_path) in SLOW_FILES
+    left_out = "not slow" in config.option.markexpr and name_of(collection_path) in SLOW_FILES
     return left_out or None
 
 
-def _name(path: Path) -> str:
-    return path.relative_to(TESTS).as_posix()
-
-
-@pytest.hookimpl(tryfirst=True)  # before `-m "not slow"` chooses
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes in CI begins first: at the end one process would work alone. What is slow is marked so."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """What is slow is marked so before `-m` chooses; the order is that of the tests that are left."""
     for item in items:
-        if _name(item.path) in SLOW_FILES or _needs_postgres(item):
+        if name_of(item.path) in SLOW_FILES or _needs_postgres(item):
             item.add_marker("slow")
-    items.sort(key=lambda item: item.path.name != "test_hostile_values_keep_the_structure.py")
+    yield
+    items[:] = long_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
 def _needs_postgres(item: pytest.Item) -> bool:

@@ -186,7 +186,7 @@ def test_prometheus_finds_the_numbers_where_the_settings_say(
         assert 'pbxhub_attempts_total{lane="first",outcome="ok"}' in numbers
         assert 'pbxhub_deliveries_due{lane="first"}' in numbers
 
-    await_until(attempts_are_counted, "10s")
+    await_until(attempts_are_counted)
 
 
 def test_prune_says_what_it_deleted(environ: dict[str, str]) -> None:

@@ -363,7 +363,11 @@ def calls_between_hosts(hosts: Site, cel: Path, plant: str = "pass") -> None:
     hosts.await_shares(2)
     linkedid = legs_of(begun)[0]
     told = {f"1 {linkedid}": ANSWERED, f"1 {int(now)}.903": ANSWERED, f"2 {linkedid}": ANSWERED}
-    wait_until(lambda: hosts.stages() == told, "what CEL tells of the one, and of the other that its call is over", 20)
+    wait_until(
+        lambda: hosts.stages() == told,
+        "what CEL tells of the one, and of the other that its call is over",
+        PATIENCE if plant == "pass" else 20.0,
+    )
     with hosts.database.read() as session:
         reasons = {call.pbx_id: call.data["end_reason"] for call in session.scalars(select(Call).order_by(Call.id))}
     assert reasons == {1: "hangup", 2: "lost_while_disconnected"}
@@ -493,7 +497,7 @@ def test_the_proof_of_the_frozen_one_finds_that_there_is_no_fence(hosts: Site) -
         is_frozen_and_wakes(hosts)
 
 
-def is_cut_off(hosts: Site, cable: Cable) -> None:
+def is_cut_off(hosts: Site, cable: Cable, patience: float = PATIENCE) -> None:
     """From the database. A call begins and ends at its PBX before anybody can have taken over."""
     lost = next(pbx_id for pbx_id, player in hosts.players.items() if hosts.host_of(pbx_id) == "b")
 
@@ -504,7 +508,7 @@ def is_cut_off(hosts: Site, cable: Cable) -> None:
     calls_across(hosts, cut)  # the call that only b knows is not there yet
     cable.mend()
     hosts.await_shares(3, 3)
-    wait_until(lambda: [*hosts.stages().values()] == [ANSWERED] * 13, "all stages of 13 calls", 20)
+    wait_until(lambda: [*hosts.stages().values()] == [ANSWERED] * 13, "all stages of 13 calls", patience)
     assert hosts.strangers() == []
 
 
@@ -531,7 +535,7 @@ def test_a_listener_cut_off_from_the_database_is_replaced_and_what_only_it_heard
 def test_the_proof_of_the_cut_finds_that_late_stages_are_lost(hosts: Site, cable: Cable, database_url: str) -> None:
     two(hosts, NOTHING_LATE, by(cable, database_url))
     with pytest.raises(TimeoutError, match="of 13 calls"):
-        is_cut_off(hosts, cable)
+        is_cut_off(hosts, cable, patience=20.0)
 
 
 def keeps_its_pbxs(hosts: Site, fault: Callable[[], object]) -> None:
@@ -540,7 +544,7 @@ def keeps_its_pbxs(hosts: Site, fault: Callable[[], object]) -> None:
     begin = time.monotonic()
     while time.monotonic() < begin + LAPSE + 2:
         hosts.play(whole_call(), 1 + len(hosts.stages()) % 6)
-        wait_until(lambda: all(stages == ANSWERED for stages in hosts.stages().values()), "all stages, each once", 20)
+        wait_until(lambda: all(stages == ANSWERED for stages in hosts.stages().values()), "all stages, each once")
     assert {pbx_id: lease.token for pbx_id, lease in hosts.leases().items()} == before
     assert hosts.strangers() == []
 

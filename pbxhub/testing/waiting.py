@@ -18,7 +18,7 @@ class InCall(Protocol):
     def state(self) -> str: ...
 
 
-def await_until(check: Callable[[], T], within: str | float = "10s") -> T:
+def await_until(check: Callable[[], T], within: str | float = "30s") -> T:
     """Runs check again and again until it holds; returns what it returned.
 
     It does not hold while it raises AssertionError or returns False. Any other exception ends the wait at once.

@@ -61,7 +61,7 @@ def test_each_subscriber_gets_the_payload_and_one_that_answers_410_is_unsubscrib
         assert left == [f"{receiver.url}/stays"]
         assert types(hub) == ["resthook_called", "webhook_called", "webhook_called"]
 
-    await_until(only_one_left, "15s")
+    await_until(only_one_left)
     shown = {event["url"]: event for event in program.all("/events", type="webhook_called")}
     assert shown[f"{receiver.url}/goes"]["status"] == "subscriber_gone"
     assert shown[f"{receiver.url}/goes"]["status_code"] == 410
@@ -69,7 +69,7 @@ def test_each_subscriber_gets_the_payload_and_one_that_answers_410_is_unsubscrib
     assert {event["resthook"] for event in shown.values()} == {"new-lead"}, "also of the subscriber that is removed"
     assert receiver.last_request("/stays").body == '{"id": 7}'
     program.add("/resthooks/new-lead/call", {"payload": [1]})
-    await_until(lambda: receiver.request_count("/stays") == 2, "15s")
+    await_until(lambda: receiver.request_count("/stays") == 2)
     assert receiver.request_count("/goes") == 1
     program.remove("/resthooks/new-lead")
     assert program.get("/resthooks")["items"] == []
@@ -97,7 +97,7 @@ def test_a_form_that_was_sent_becomes_a_webhook(hub: Served, receiver: MockServe
     }
     first, again = program.add("/events/in", form), program.add("/events/in", form)
     assert (first["deliveries"], again["deliveries"], again.id) == (1, 1, first.id)
-    await_until(lambda: receiver.request_count("/crm") == 1, "15s")
+    await_until(lambda: receiver.request_count("/crm") == 1)
     asked = receiver.last_request("/crm")
     assert (asked.json("mail"), asked.json("id")) == ('a"b@example.com', None)
 
@@ -113,7 +113,7 @@ def test_attributes_kept_for_a_number_come_with_its_next_call(
     for linkedid, began in (("early", moment - timedelta(hours=1)), ("now", moment + timedelta(seconds=2))):
         called = report(linkedid, "incoming.before", started_on=began)
         publish(hub.context, {hub.pbx_id: [called]}, moment)
-    await_until(lambda: receiver.request_count("/ads") == 2, "15s")
+    await_until(lambda: receiver.request_count("/ads") == 2)
     assert sorted(str(asked.json("source")) for asked in receiver.requests) == ["None", "google"]
     assert sorted(str(asked.json("own")) for asked in receiver.requests) == ["123", "None"]
     assert hub.client().get("/calls", number="+380441234567")["items"][0]["values"]["client_id"] == "7.8"
@@ -144,7 +144,7 @@ def test_attributes_come_with_outgoing_calls_too(hub: Served, receiver: MockServ
     hub.client().add("/attributes", {"number": "+380441234567", "values": {"utm_source": "bing", "attr.roistat": "9"}})
     began = moment + timedelta(seconds=2)
     publish(hub.context, {hub.pbx_id: [report("1", "outgoing.before", direction="outgoing", started_on=began)]}, moment)
-    await_until(lambda: receiver.request_count("/ads") == 1, "15s")
+    await_until(lambda: receiver.request_count("/ads") == 1)
     asked = receiver.last_request("/ads")
     assert (asked.json("source"), asked.json("own")) == ("bing", "9")
 
@@ -165,7 +165,7 @@ def test_a_call_complete_webhook_has_everything(hub: Served, receiver: MockServe
     over = report("1.1", "incoming.after", values=told, started_on=moment, ended_on=moment)
     publish(hub.context, {hub.pbx_id: [over]}, moment)
     publish(hub.context, {hub.pbx_id: [over]}, moment)
-    await_until(lambda: len(receiver.requests) == 2, "15s")
+    await_until(lambda: len(receiver.requests) == 2)
     assert receiver.last_request("/all").json("all.billsec") == 49
     assert receiver.last_request("/all").json("missed") is True
     assert "/recordings/" in receiver.last_request("/tape").json("link")
@@ -185,7 +185,7 @@ def test_a_program_subscribes_to_a_stage_of_calls(hub: Served, receiver: MockSer
     for linkedid, answered in (("1.1", True), ("1.2", False)):
         values = {"is_answered": answered, "billsec": 5 if answered else 0}
         publish(hub.context, {hub.pbx_id: [report(linkedid, "incoming.after", values=values)]}, datetime.now(UTC))
-    await_until(lambda: receiver.request_count("/every") == 2 and receiver.request_count("/missed") == 1, "15s")
+    await_until(lambda: receiver.request_count("/every") == 2 and receiver.request_count("/missed") == 1)
     sent = receiver.last_request("/missed")
     assert (sent.json("event"), sent.json("call_id"), sent.json("billsec")) == ("incoming.after", "1.2", 0)
     assert sent.json("is_answered") is False
@@ -258,7 +258,7 @@ def test_one_that_is_gone_hears_of_no_more_calls(hub: Served, receiver: MockServ
     program = hub.client()
     program.add("/resthooks/incoming.before/subscribers", {"target_url": receiver.url})
     publish(hub.context, {hub.pbx_id: [report("1.1", "incoming.before")]}, datetime.now(UTC))
-    await_until(lambda: program.get("/resthooks/incoming.before/subscribers")["items"] == [], "15s")
+    await_until(lambda: program.get("/resthooks/incoming.before/subscribers")["items"] == [])
     published = publish(hub.context, {hub.pbx_id: [report("1.2", "incoming.before")]}, datetime.now(UTC))
     assert published.deliveries == 0
 

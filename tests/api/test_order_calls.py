@@ -210,7 +210,7 @@ def test_callbacks_go_in_order_however_slow_their_receiver_is(
 
     receiver.on("*", regex(".*"), answer)
     called_off, talks = (hub.client().order_call(NUMBER, "101", callback_url=f"{receiver.url}/{n}") for n in (1, 2))
-    await_until(lambda: len(receiver.requests) == 2, "5s")
+    await_until(lambda: len(receiver.requests) == 2)
     hub.client().cancel(called_off.id)
     now = datetime.now(UTC)
     for report in (
@@ -222,7 +222,7 @@ def test_callbacks_go_in_order_however_slow_their_receiver_is(
         held = session.scalars(select(Delivery.held).order_by(Delivery.id)).all()
     assert held == [False, False, True, True, True]
     let_go.set()
-    await_until(lambda: len(over) == 5, "5s")
+    await_until(lambda: len(over) == 5)
     assert [one for one in over if "/1" in one] == ["/1 registered", "/1 cancelled"]
     assert [one for one in over if "/2" in one] == ["/2 registered", "/2 ongoing", "/2 completed"]
 

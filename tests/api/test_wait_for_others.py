@@ -29,10 +29,10 @@ def test_a_project_waits_for_two_test_sends_at_most_and_another_one_has_room(hub
         with Cage(hangs) as receiver:
             ours, theirs = (trial(hub, project, receiver.url) for project in (hub.project_id, hub.other_id))
             waiting = [threads.submit(ours) for _ in range(2)]
-            await_until(lambda: visited(2), "20s")
+            await_until(lambda: visited(2), "60s")
             refused = ours()
             waiting.append(threads.submit(theirs))
-            await_until(lambda: visited(3), "20s")
+            await_until(lambda: visited(3), "60s")
         assert [one.result().status_code for one in waiting] == [200, 200, 200]
     assert refused.status_code == 429
     assert "are still running" in refused.json()["detail"]

@@ -153,7 +153,7 @@ def test_a_wrong_key_is_asked_again(watch: Watch, phone: Phone, outside: Phone) 
     caller.dtmf("9")
     await_until(lambda: "pbx-invalid" in watch.pbx.last_lines(20))
     caller.dtmf("2")
-    caller.await_closed("15s")
+    caller.await_closed()
     assert watch.story()[-1] == "incoming.evaluation 2"
 
 
@@ -163,7 +163,7 @@ def test_no_mark_is_no_evaluation(watch: Watch, phone: Phone, outside: Phone) ->
     employee.accept()
     caller.await_established()
     employee.hangup()
-    caller.await_closed("15s")
+    caller.await_closed()
     assert watch.story()[-1] == "incoming.after ANSWERED"
     assert any(START in block for block in watch.stream.blocks)
 

@@ -61,12 +61,12 @@ class Line:
     def kill_hub(self) -> None:
         self.hub.kill()
         self.hub.start()
-        self.hub.await_connected(self.pbx_id, "30s")
+        self.hub.await_connected(self.pbx_id)
 
     def restart_pbx(self, end: Callable[[], None]) -> None:
         end()
         self.pbx.start()
-        self.hub.await_connected(self.pbx_id, "30s")
+        self.hub.await_connected(self.pbx_id)
 
     def settle(self, callers: Set[str]) -> None:
         """Waits until each of these callers' calls is told to its end, and everything told is delivered."""

@@ -115,7 +115,7 @@ class Line:
     def kill_hub(self) -> None:
         self.hub.kill()
         self.hub.start()
-        self.hub.await_connected(self.pbx_id, "30s")
+        self.hub.await_connected(self.pbx_id)
 
 
 @pytest.fixture

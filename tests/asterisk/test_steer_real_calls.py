@@ -154,7 +154,7 @@ def test_answer_play_say_set_music_and_hang_up_with_a_cause(line: Line, watch: W
     )  # fmt: skip
     caller.dial(did)
     caller.await_established()
-    caller.await_closed("20s")
+    caller.await_closed()
     assert [result for _, result in line.done(did)] == [
         "answered", "played", "said", "said", "set", "played", "hung up",
     ]  # fmt: skip
@@ -179,7 +179,7 @@ def test_read_digits_go_into_the_next_question(line: Line, watch: Watch, phone: 
     await_until(lambda: line.receiver.last_request(f"/q{did[5:]}"))
     await_until(lambda: "GET DATA" in line.pbx.last_lines(400) or line.pbx.channels() == 1)
     caller.dtmf("123")
-    employee.accept("15s")
+    employee.accept()
     request = line.receiver.last_request(f"/q{second[5:]}")
     assert (request.json("digits"), request.json("before")) == ("123", 200)
     caller.hangup()
@@ -253,7 +253,7 @@ def test_voicemail_or_the_default_route_where_there_is_none(
     employee, caller = phone(102), outside()
     did = line.actions({"type": "answer"}, {"type": "voicemail", "mailbox": "101@default"})
     caller.dial(did)
-    employee.accept("15s")
+    employee.accept()
     assert "failed: this PBX has no " in line.done(did)[1][1]
     assert asked(watch)["Line"] == "1"
 
@@ -377,7 +377,7 @@ def test_a_sound_is_fetched_and_played(line: Line, phone: Phone, outside: Phone)
     line.receiver.respond("GET", "/hello.ulaw", text_response("\x7f" * 8000))
     did = line.actions({"type": "answer"}, {"type": "play", "url": f"{line.receiver.url}/hello.ulaw"})
     caller.dial(did)
-    employee.accept("15s")
+    employee.accept()
     caller.hangup()
     assert line.done(did)[1][1] == "played"
 
@@ -516,7 +516,7 @@ def test_the_hub_is_killed_while_a_call_waits(line: Line, watch: Watch, phone: P
         caller.hangup()
     finally:
         line.hub.start()
-        line.hub.await_connected(line.pbx_id, "30s")
+        line.hub.await_connected(line.pbx_id)
 
 
 def test_the_hub_is_killed_in_the_middle_of_a_plan(line: Line, watch: Watch, phone: Phone, outside: Phone) -> None:
@@ -531,7 +531,7 @@ def test_the_hub_is_killed_in_the_middle_of_a_plan(line: Line, watch: Watch, pho
         caller.hangup()
     finally:
         line.hub.start()
-        line.hub.await_connected(line.pbx_id, "30s")
+        line.hub.await_connected(line.pbx_id)
 
 
 def test_the_hub_is_killed_while_they_talk(line: Line, watch: Watch, phone: Phone, outside: Phone) -> None:
@@ -547,7 +547,7 @@ def test_the_hub_is_killed_while_they_talk(line: Line, watch: Watch, phone: Phon
         assert spared.calls == []
     finally:
         line.hub.start()
-        line.hub.await_connected(line.pbx_id, "30s")
+        line.hub.await_connected(line.pbx_id)
 
 
 def test_a_limit_of_the_dialplan_s_own_ends_the_talk(line: Line, phone: Phone, outside: Phone) -> None:
@@ -596,7 +596,7 @@ def test_a_mark_after_the_call_arrives_at_the_receiver(line: Line, watch: Watch,
     await_until(lambda: any("PBXHubEvaluationStart" in block for block in watch.stream.blocks))
     caller.dtmf("9")
     caller.dtmf("4")
-    caller.await_closed("20s")
+    caller.await_closed()
     request = await_until(lambda: line.receiver.last_request("/mark"))
     assert (request.json("mark"), request.json("category")) == (4, "3")
 

@@ -78,7 +78,7 @@ def test_both_sides_hear_what_the_other_sends(asterisk, agent, tmp_path):
     with pytest.raises(AssertionError, match="agent 101 does not hear 440 Hz"):
         callee.verify_audio(440, within="300ms")
     wait("5500ms", caller, callee)
-    quality = await_until(lambda: expect(callee.quality).is_present().value, "10s")
+    quality = await_until(lambda: expect(callee.quality).is_present().value)
     expect(quality.mos).at_least(4)
     expect(quality.loss_percent).equals(0)
 

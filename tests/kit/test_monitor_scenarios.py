@@ -42,7 +42,7 @@ def started(folder):
         command = [sys.executable, "-m", "pbxhub.testing", "monitor", str(folder / "monitor.toml")]
         program = Program(command, folder / "log")
         programs.append(program)
-        line = await_until(lambda: expect(program.last_lines()).matches(r"metrics: http://\S+/metrics").value, "20s")
+        line = await_until(lambda: expect(program.last_lines()).matches(r"metrics: http://\S+/metrics").value)
         return line.split("metrics: ")[1].split("/metrics")[0], program
 
     yield start
@@ -80,7 +80,7 @@ def test_a_run_on_demand_answers_what_happened_and_is_measured(started):
 def test_one_runs_at_a_time_and_stopping_the_monitor_stops_it(started, folder):
     url, program = started(scenario("slow", "slow.py", more='timeout = "1m"') + scenario("good", "good.py"))
     run_slow = Program(["curl", "-s", "-X", "POST", url + "/run/slow"], folder / "curl")
-    await_until(lambda: expect((folder / "started").exists()).is_true(), "20s")
+    await_until(lambda: expect((folder / "started").exists()).is_true())
     assert http("GET", url + "/healthz").json("running") == "slow"
     refused = http("POST", url + "/run/good").expect_status(409)
     assert refused.json("error") == "slow is running, and scenarios run one at a time: try again"
@@ -88,7 +88,7 @@ def test_one_runs_at_a_time_and_stopping_the_monitor_stops_it(started, folder):
     assert len(child) == 1
     program.signal(signal.SIGTERM)
     program.wait(15)
-    await_until(lambda: expect([pid for pid in child if Path(f"/proc/{pid}").exists()]).is_empty(), "15s")
+    await_until(lambda: expect([pid for pid in child if Path(f"/proc/{pid}").exists()]).is_empty())
     run_slow.stop()
 
 

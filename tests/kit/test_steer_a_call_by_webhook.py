@@ -32,13 +32,13 @@ def test_the_answer_takes_the_call_and_the_dialplan_goes_on(hooks, hub, asterisk
     hooks.on("POST", "/voice", voice)
     callee = agent("101", asterisk.address, asterisk.secret)
     caller.dial("5550301")
-    await_until(lambda: expect(hooks.request_count("/voice")).equals(1), "10s")
+    await_until(lambda: expect(hooks.request_count("/voice")).equals(1))
     expect(hooks.last_request("/voice").json("event")).equals("incoming_call")
     callee.accept()
     caller.await_established()
     caller.hangup()
     callee.await_closed()
-    await_until(lambda: expect([stage.name for stage in stages()][-1:]).equals(["incoming.after"]), "10s")
+    await_until(lambda: expect([stage.name for stage in stages()][-1:]).equals(["incoming.after"]))
     expect(next(stage.name for stage in stages())).equals("incoming.before")
 
 

@@ -31,7 +31,7 @@ class Crm:
         return sorted(rows, key=str)
 
     def await_told(self, names: tuple[str, ...], wanted: list[tuple]) -> None:
-        await_until(lambda: expect(self.told(*names)).equals(sorted(wanted, key=str)), "15s")
+        await_until(lambda: expect(self.told(*names)).equals(sorted(wanted, key=str)))
 
 
 @pytest.fixture

@@ -12,13 +12,14 @@ from pbxhub.ami.inbox import Inbox
 from pbxhub.ami.login import Address, AmiTimeouts
 from pbxhub.store.pbx_state_sentences import PbxState
 from pbxhub.testing.pbx.pbx_player import PbxPlayer
+from tests.support.waiting import PATIENCE
 
 HASTY = AmiTimeouts(
     connect=1.0, answer=1.0, quiet=5.0, pong=5.0, doubt=5.0, first_pause=0.02, longest_pause=0.1, steady=30.0
 )
 
 
-async def until(true: Callable[[], object], seconds: float = 15.0) -> None:
+async def until(true: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Waits until the condition holds; fails the test when it does not in time."""
     limit = time.monotonic() + seconds
     while not true():

@@ -1,4 +1,5 @@
-"""What the fast tests of `make check` leave to `make test`, so that they take less than a minute on two cores.
+"""What the fast tests of `make check` leave to `make test`, so that they take less than a minute on two cores, and what
+begins first in `make test`, so that it takes less than half an hour.
 
 Fast is what takes less than 0.2 s on a quiet machine (`make fast PYTEST=--durations=50` shows the slowest)
 and needs no PostgreSQL, see conftest.py. Slower are tests that start processes, wait for a clock or another thread, try
@@ -6,6 +7,12 @@ thousands of values or send hundreds of pages. A slow test is marked `slow` wher
 are slow is listed here. Checks of the code and of its texts stay fast whatever they take: every change may break them.
 """
 
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
 SLOW_FILES = frozenset(
     {
         "api/test_every_answer_matches_its_schema.py",
@@ -55,3 +62,40 @@ SLOW_FILES = frozenset(
         "web/test_walk_every_route.py",
     }
 )
+
+LONG_FILES = (
+    "asterisk/test_tell_of_a_killed_asterisk.py",
+    "asterisk/test_random_calls.py",
+    "test_share_pbxs.py",
+    "test_hostile_values_keep_the_structure.py",
+    "test_wait_for_an_answer.py",
+    "test_build_the_image.py",
+    "test_install_on_a_server.py",
+    "test_upgrade_beside_others.py",
+    "test_live_with_wrong_clocks.py",
+    "kit/test_follow_the_documentation.py",
+    "api/test_every_answer_matches_its_schema.py",
+    "test_move_a_database.py",
+    "web/test_walk_every_route.py",
+)
+"""Files with tests of half a minute and more (`make test PYTEST=--durations=10` shows them). They begin first: begun
+last, one would keep `make test` waiting while the other processes have nothing left to do."""
+
+
+def long_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """The tests in the order in which they begin. Each of the workers gets an equal part of the list, and takes from
+    another's end when its own part is done: long files are dealt out to the beginnings of the parts."""
+    long = {name: [item for item in items if name_of(item.path) == name] for name in LONG_FILES}
+    dealt = [tests for tests in long.values() if tests]
+    others = iter([item for item in items if name_of(item.path) not in long])
+    ordered: list[pytest.Item] = []
+    for worker in range(workers):
+        part = (len(items) - len(ordered)) // (workers - worker)
+        begun = [test for tests in dealt[worker::workers] for test in tests]
+        ordered += [*begun, *islice(others, max(0, part - len(begun)))]
+    return ordered
+
+
+def name_of(path: Path) -> str:
+    """As the lists name the file."""
+    return path.relative_to(TESTS).as_posix()

@@ -30,7 +30,7 @@ from pbxhub.testing.waiting import await_until
 from pbxhub.webhooks.check import check_spec, check_stage
 from pbxhub.webhooks.spec import SpecError
 
-_START, _STOP = "30s", 15.0
+_START, _STOP = "60s", 15.0
 _COMMAND = (sys.executable, "-c", "from pbxhub.cli import main; main()")
 _DEFAULT_PARAMETERS = {"call_id": "<<call_id>>", "caller": "<<caller>>", "dst": "<<dst>>"}
 
@@ -146,7 +146,7 @@ class Hub:
             program.stop(_STOP)
         self.database.close()
 
-    def listen_to(self, pbx: Ami, within: str | float = "20s", cel: Path | str = "") -> int:
+    def listen_to(self, pbx: Ami, within: str | float = "60s", cel: Path | str = "") -> int:
         """Adds a PBX to the project; returns its id when the hub is logged in there. Start the hub first.
 
         cel: the SQLite file of its CEL, from which the hub reports calls whose events it missed.
@@ -163,7 +163,7 @@ class Hub:
         self.await_connected(pbx_id, within)
         return pbx_id
 
-    def await_connected(self, pbx_id: int, within: str | float = "20s") -> None:
+    def await_connected(self, pbx_id: int, within: str | float = "60s") -> None:
         """Waits until the hub is logged in at the PBX; fails with the reason it shows otherwise."""
 
         def connected() -> None:

@@ -181,7 +181,7 @@ class Asterisk:
         """How many channels exist now."""
         return int(self.cli("core show channels count").split(" active channel")[0].split()[-1])
 
-    def wait_idle(self, seconds: float = 15) -> None:
+    def wait_idle(self, seconds: float = 60) -> None:
         """Waits until every channel is gone."""
 
         def idle() -> None:

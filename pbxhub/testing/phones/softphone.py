@@ -87,7 +87,7 @@ class Agent:
 
     # --- what it does
 
-    def register(self, within: str | float = "5s") -> None:
+    def register(self, within: str | float = "30s") -> None:
         """Waits until the PBX has taken the registration; raises PhoneFailedError with its answer otherwise."""
 
         def registered() -> None:
@@ -113,25 +113,25 @@ class Agent:
         self._baresip.command("dial", call.peer + self._uri_parameters)
         return call
 
-    def accept(self, within: str | float = "10s") -> Call:
+    def accept(self, within: str | float = "30s") -> Call:
         """Waits for an incoming call, answers it, and returns when it is established."""
         call = self.await_incoming(within)
         self._at(call, "accept")
         return self.await_established(within)
 
-    def await_incoming(self, within: str | float = "10s") -> Call:
+    def await_incoming(self, within: str | float = "30s") -> Call:
         """The call that rings here, as soon as one does."""
         return self._await("incoming", within)
 
-    def await_ringing(self, within: str | float = "10s") -> Call:
+    def await_ringing(self, within: str | float = "30s") -> Call:
         """Waits until the far end rings."""
         return self._await("ringing", within)
 
-    def await_established(self, within: str | float = "10s") -> Call:
+    def await_established(self, within: str | float = "30s") -> Call:
         """Waits until both sides talk."""
         return self._await("established", within)
 
-    def await_closed(self, within: str | float = "10s") -> Call:
+    def await_closed(self, within: str | float = "30s") -> Call:
         """Waits until the last call is over."""
 
         def closed() -> Call:
@@ -144,15 +144,15 @@ class Agent:
         """Ends the call; cancels it while it is being dialled; answers 486 while it rings here."""
         call = self.call
         if call.state == "dialing":  # before the first answer the PBX could not know which call is meant
-            await_until(lambda: call.state != "dialing", "5s")
+            await_until(lambda: call.state != "dialing")
         if call.state != "closed":
             self._at(call, "hangup")
 
-    def respond_incoming(self, status: int, reason: str = "", within: str | float = "10s") -> Call:
+    def respond_incoming(self, status: int, reason: str = "", within: str | float = "30s") -> Call:
         """Waits for an incoming call and refuses it with a status of 300 to 699; returns when it is closed."""
         return self._refuse(status_of(status, reason), "", within)
 
-    def deflect(self, target: "Agent | str", within: str | float = "10s") -> Call:
+    def deflect(self, target: "Agent | str", within: str | float = "30s") -> Call:
         """Waits for an incoming call and sends it on (302) to an agent, a number or a SIP address."""
         number = target.username if isinstance(target, Agent) else target
         contact = number if number.startswith("sip:") else f"sip:{number}@{self.domain}"
