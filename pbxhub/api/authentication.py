@@ -1,6 +1,7 @@
 """Authenticates programs by the API key of one project; its scopes say what they may do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from pbxhub.account.api_keys import access_of_key, is_use_to_note, key_of, note_
 from pbxhub.account.guess_delays import network_of
 from pbxhub.api.problems import problem, refuse
 from pbxhub.store.accounts import ApiKey
-from pbxhub.wsgi.current import hub, now, writing
+from pbxhub.wsgi.current import hub, now, reading, writing
 
 OPEN = frozenset({"api-docs.openapi_json", "docs.page", "docs.start"})
 GUESSES = parse("60 per minute")  # wrong keys from one network; valid ones are not counted
@@ -63,6 +64,20 @@ def enter(session: Session) -> Access:
     at a time: of two changes with the same ETag the second finds another one."""
     access = access_of_key(session, g.key, hub(), request.remote_addr or "", changing="If-Match" in request.headers)
     return access or refuse(401, "The project of this key was deleted.")
+
+
+@contextmanager
+def reading_project() -> Iterator[tuple[Session, Access]]:
+    """A session for a request that changes nothing, and what the key's holder may do."""
+    with reading() as session:
+        yield session, enter(session)
+
+
+@contextmanager
+def writing_project() -> Iterator[tuple[Session, Access]]:
+    """A transaction for a change, and what the key's holder may do."""
+    with writing() as session:
+        yield session, enter(session)
 
 
 def _note_use(row: ApiKey) -> None:

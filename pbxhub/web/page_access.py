@@ -1,12 +1,15 @@
 """Access control of every page: which user, in which project, with which right. Strangers get 404."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from flask import abort, g, request
 from flask_login import current_user
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access, HubAccess, OperatorRight, Right, access_of_member, may_operate
 from pbxhub.web.users import Account
-from pbxhub.wsgi.current import hub
+from pbxhub.wsgi.current import hub, reading, writing
 
 
 def signed_in() -> Account:
@@ -45,3 +48,17 @@ def operating(right: OperatorRight) -> HubAccess:
     if not may_operate(user.operator, right, hub().settings):
         abort(404)
     return at_hub(user)
+
+
+@contextmanager
+def reading_project(project_id: int, right: Right = "account.read") -> Iterator[tuple[Session, Access]]:
+    """A session for a page that changes nothing, and the access of its user: see enter()."""
+    with reading() as session:
+        yield session, enter(session, project_id, right)
+
+
+@contextmanager
+def writing_project(project_id: int, right: Right = "account.read") -> Iterator[tuple[Session, Access]]:
+    """A transaction for a change, and the access of its user: see enter()."""
+    with writing() as session:
+        yield session, enter(session, project_id, right)

@@ -13,14 +13,14 @@ from pbxhub.account.employees import delete_employee, save_employee
 from pbxhub.account.numbers import delete_number, save_number
 from pbxhub.account.strange_contexts import strange_contexts
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
-from pbxhub.api.authentication import enter, needs
+from pbxhub.api.authentication import enter, needs, reading_project, writing_project
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import accepted, refuse, refuse_all, wrong_field
 from pbxhub.api.schemas import account as schemas
 from pbxhub.api.schemas.base import Paging, page_of
 from pbxhub.store.accounts import Employee, Number, Pbx
 from pbxhub.store.ordered_calls import dial_plan_of
-from pbxhub.wsgi.current import now, reading, writing
+from pbxhub.wsgi.current import now, writing
 
 account = Blueprint("account", __name__, description="The project, its PBXs, numbers and employees")
 RowT = TypeVar("RowT", Pbx, Number, Employee)
@@ -36,8 +36,8 @@ _PLAN = schemas.DialPlan()
 @needs("account.read")
 def projects() -> Any:
     """The projects of the key: one."""
-    with reading() as session:
-        return {"items": [enter(session).project], "next": None}
+    with reading_project() as (_session, access):
+        return {"items": [access.project], "next": None}
 
 
 @account.get("/projects/<int:project_id>")
@@ -45,8 +45,8 @@ def projects() -> Any:
 @needs("account.read")
 def project(project_id: int) -> Any:
     """The project."""
-    with reading() as session:
-        return tagged(_PROJECT.dump(_own(enter(session), project_id).project))
+    with reading_project() as (_session, access):
+        return tagged(_PROJECT.dump(_own(access, project_id).project))
 
 
 @account.patch("/projects/<int:project_id>")
@@ -68,8 +68,8 @@ def change_project(data: dict[str, Any], project_id: int) -> Any:
 @needs("project.change")
 def revoke_recording_links(project_id: int) -> None:
     """Revokes every link to a recording that was made until now; later requests get new ones."""
-    with writing() as session:
-        projects_rules.revoke_recording_links(session, _own(enter(session), project_id))
+    with writing_project() as (session, access):
+        projects_rules.revoke_recording_links(session, _own(access, project_id))
 
 
 @account.get("/pbxs")
@@ -87,8 +87,7 @@ def pbxs(wanted: dict[str, Any]) -> Any:
 @needs("pbxs.change")
 def add_pbx(data: dict[str, Any]) -> Any:
     """Adds a PBX; the listener connects to it automatically."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         row = accepted(pbx_rules.add_pbx(session, access, _wanted(data)))
         return tagged(_PBX.dump(row), 201, _LIVE)
 
@@ -98,8 +97,8 @@ def add_pbx(data: dict[str, Any]) -> Any:
 @needs("account.read")
 def pbx(pbx_id: int) -> Any:
     """One PBX, with the state that the listener last saw."""
-    with reading() as session:
-        return tagged(_PBX.dump(row_of(session, enter(session), Pbx, pbx_id)), live=_LIVE)
+    with reading_project() as (session, access):
+        return tagged(_PBX.dump(row_of(session, access, Pbx, pbx_id)), live=_LIVE)
 
 
 @account.patch("/pbxs/<int:pbx_id>")
@@ -108,8 +107,7 @@ def pbx(pbx_id: int) -> Any:
 @needs("pbxs.change")
 def change_pbx(data: dict[str, Any], pbx_id: int) -> Any:
     """Changes a PBX; the listener reconnects."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         row = row_of(session, access, Pbx, pbx_id, changing=True)
         check_match(_PBX.dump(row), _LIVE)
         refuse_all(pbx_rules.change_pbx(session, access, row, _wanted(data)))
@@ -121,8 +119,7 @@ def change_pbx(data: dict[str, Any], pbx_id: int) -> Any:
 @needs("pbxs.change")
 def remove_pbx(pbx_id: int) -> None:
     """Stops listening and deletes the PBX; its calls are kept."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         row = row_of(session, access, Pbx, pbx_id)
         check_if_match(_PBX.dump(row), _LIVE)
         pbx_rules.delete_pbx(session, access, row)
@@ -134,8 +131,7 @@ def remove_pbx(pbx_id: int) -> None:
 def check_pbx(pbx_id: int) -> Any:
     """Signs in to the PBX as the listener does; each finding says what is well, or what to do. Takes half a minute
     at most."""
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         row = row_of(session, access, Pbx, pbx_id)
     return pbx_rules.check_pbx(access, row)
 
@@ -146,8 +142,8 @@ def check_pbx(pbx_id: int) -> Any:
 def contexts(pbx_id: int) -> Any:
     """Contexts that are not among `incoming_contexts`, though calls of strangers began in them today, the busiest
     first."""
-    with reading() as session:
-        row = row_of(session, enter(session), Pbx, pbx_id)
+    with reading_project() as (session, access):
+        row = row_of(session, access, Pbx, pbx_id)
         return strange_contexts(session, row, now())
 
 
@@ -156,8 +152,8 @@ def contexts(pbx_id: int) -> Any:
 @needs("account.read")
 def dial_plan(pbx_id: int) -> Any:
     """The rules for ordered calls."""
-    with reading() as session:
-        row = row_of(session, enter(session), Pbx, pbx_id)
+    with reading_project() as (session, access):
+        row = row_of(session, access, Pbx, pbx_id)
         return tagged(_PLAN.dump(dial_plan_of(session, row.id)))
 
 
@@ -167,8 +163,7 @@ def dial_plan(pbx_id: int) -> Any:
 @needs("dial_plan.change")
 def change_dial_plan(data: dict[str, Any], pbx_id: int) -> Any:
     """Changes these rules."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         pbx = row_of(session, access, Pbx, pbx_id)
         plan = dial_plan_to_change(session, access, pbx)
         check_match(_PLAN.dump(plan))
@@ -191,8 +186,7 @@ def numbers(wanted: dict[str, Any]) -> Any:
 @needs("numbers.change")
 def add_number(data: dict[str, Any]) -> Any:
     """Adds a DID of one of the project's PBXs."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         return tagged(schemas.Number().dump(accepted(save_number(session, access, None, data))), 201)
 
 
@@ -202,8 +196,7 @@ def add_number(data: dict[str, Any]) -> Any:
 @needs("numbers.change")
 def change_number(data: dict[str, Any], number_id: int) -> Any:
     """Changes a DID or its label."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         row = row_of(session, access, Number, number_id, changing=True)
         check_match(schemas.Number().dump(row))
         return tagged(schemas.Number().dump(accepted(save_number(session, access, row, data))))
@@ -214,8 +207,8 @@ def change_number(data: dict[str, Any], number_id: int) -> Any:
 @needs("account.read")
 def number(number_id: int) -> Any:
     """One DID."""
-    with reading() as session:
-        return tagged(schemas.Number().dump(row_of(session, enter(session), Number, number_id)))
+    with reading_project() as (session, access):
+        return tagged(schemas.Number().dump(row_of(session, access, Number, number_id)))
 
 
 @account.delete("/numbers/<int:number_id>")
@@ -223,8 +216,7 @@ def number(number_id: int) -> Any:
 @needs("numbers.change")
 def remove_number(number_id: int) -> None:
     """Deletes a DID; its future calls belong to the PBX's own project."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         row = row_of(session, access, Number, number_id, changing=True)
         check_if_match(schemas.Number().dump(row))
         delete_number(session, access, row)
@@ -245,8 +237,7 @@ def employees(wanted: dict[str, Any]) -> Any:
 @needs("employees.change")
 def add_employee(data: dict[str, Any]) -> Any:
     """Adds a card."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         return tagged(schemas.Employee().dump(accepted(save_employee(session, access, None, data))), 201)
 
 
@@ -255,8 +246,8 @@ def add_employee(data: dict[str, Any]) -> Any:
 @needs("account.read")
 def employee(employee_id: int) -> Any:
     """One card."""
-    with reading() as session:
-        return tagged(schemas.Employee().dump(row_of(session, enter(session), Employee, employee_id)))
+    with reading_project() as (session, access):
+        return tagged(schemas.Employee().dump(row_of(session, access, Employee, employee_id)))
 
 
 @account.patch("/employees/<int:employee_id>")
@@ -265,8 +256,7 @@ def employee(employee_id: int) -> Any:
 @needs("employees.change")
 def change_employee(data: dict[str, Any], employee_id: int) -> Any:
     """Changes a card."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         row = row_of(session, access, Employee, employee_id, changing=True)
         check_match(schemas.Employee().dump(row))
         return tagged(schemas.Employee().dump(accepted(save_employee(session, access, row, data))))
@@ -277,8 +267,7 @@ def change_employee(data: dict[str, Any], employee_id: int) -> Any:
 @needs("employees.change")
 def remove_employee(employee_id: int) -> None:
     """Deletes a card; the extension's calls are kept."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         row = row_of(session, access, Employee, employee_id, changing=True)
         check_if_match(schemas.Employee().dump(row))
         delete_employee(session, access, row)
@@ -297,8 +286,7 @@ def _own(access: Access, project_id: int) -> Access:
 
 def _list(kind: type[RowT], wanted: dict[str, Any]) -> Any:
     after = id_after(wanted)
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         rows = session.scalars(
             select(kind)
             .where(kind.project_id == access.project.id, kind.id > after)

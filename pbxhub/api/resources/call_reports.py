@@ -9,11 +9,11 @@ from pbxhub.account.access import Access
 from pbxhub.account.call_export import CALL_COLUMNS, exported_calls
 from pbxhub.account.call_filter import CallFilter, extension_of
 from pbxhub.account.call_report import report_calls
-from pbxhub.api.authentication import enter, needs
+from pbxhub.api.authentication import needs, reading_project
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import wrong_field
 from pbxhub.api.schemas import calls as schemas
-from pbxhub.wsgi.current import hub, reading
+from pbxhub.wsgi.current import hub
 from pbxhub.wsgi.downloads import download
 
 journal = Blueprint("journal", __name__, description="Calls as files, and reports on them")
@@ -28,8 +28,8 @@ def report(wanted: dict[str, Any]) -> Any:
     by = wanted.pop("by")
     if by == "number" and wanted["direction"] not in ("", "incoming"):
         wrong_field("direction", "only incoming calls are counted by number: leave it out, or count by employee")
-    with reading() as session:
-        return report_calls(session, enter(session), CallFilter(**wanted), by)
+    with reading_project() as (session, access):
+        return report_calls(session, access, CallFilter(**wanted), by)
 
 
 @journal.get("/calls/export.csv")
@@ -65,7 +65,6 @@ _PLAIN = ("number", "direction", "result", "disposition", "since", "until", "did
 
 
 def _file(kind: str, wanted: dict[str, Any]) -> Response:
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         which = call_filter(session, access, wanted)
     return download(access, "calls", kind, CALL_COLUMNS, exported_calls(hub().database, access, which))

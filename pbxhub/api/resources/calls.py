@@ -11,7 +11,7 @@ from pbxhub.account.call_history import all_calls, find_call, orders_of, read_pl
 from pbxhub.account.call_orders import CallOrder, add_to_call, cancel_call, order_call
 from pbxhub.account.secret_visibility import visible_url, visible_values
 from pbxhub.api.answers import page
-from pbxhub.api.authentication import enter, needs
+from pbxhub.api.authentication import needs, reading_project, writing_project
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import accepted, wrong_field
 from pbxhub.api.resources.call_reports import call_filter
@@ -20,7 +20,6 @@ from pbxhub.api.schemas import calls as schemas
 from pbxhub.api.schemas.base import page_of
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ordered_calls import OrderedCall
-from pbxhub.wsgi.current import reading, writing
 
 _ORDERED = ("id", "status", "reason", "name", "mobile_number", "from_number", "agent_id", "created_on", "answered_on",
             "ended_on")  # fmt: skip
@@ -40,8 +39,7 @@ def index(wanted: dict[str, Any]) -> Any:
     before = read_place(wanted["after"])
     if wanted["after"] and before is None:
         wrong_field("after", NO_PLACE)
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         rows = all_calls(session, access, call_filter(session, access, wanted), before, wanted["limit"] + 1)
         ordered = orders_of(session, rows)
         found = page(rows, wanted["limit"], write_place)
@@ -54,8 +52,7 @@ def index(wanted: dict[str, Any]) -> Any:
 @needs("calls.order")
 def order(data: dict[str, Any]) -> Any:
     """Orders a call: the agent's phone rings, then the number is dialled. Every status is sent to its callback."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         row = accepted(order_call(session, access, _wanted(data)))
         return _shown(access, None, row), {"Location": f"{request.script_root}/calls/{row.id}"}
 
@@ -65,8 +62,7 @@ def order(data: dict[str, Any]) -> Any:
 @needs("account.read")
 def one(call_id: UUID) -> Any:
     """A call, by its own id or by the id of its order."""
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         call, ordered = find_call(session, access, call_id)
         return _shown(access, call, ordered, call_id)
 
@@ -76,8 +72,7 @@ def one(call_id: UUID) -> Any:
 @needs("calls.order")
 def cancel(call_id: UUID) -> Any:
     """Cancels an ordered call: before it rings, or by hanging up."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         return _shown(access, *cancel_call(session, access, call_id), call_id)
 
 
@@ -86,8 +81,7 @@ def cancel(call_id: UUID) -> Any:
 @needs("account.read")
 def stages(call_id: UUID) -> Any:
     """The stages of a call, in their order."""
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         call, _ = find_call(session, access, call_id)
         rows = stages_of(session, call) if call else ()
         return {"items": [_stage(access, row) for row in rows], "next": None}
@@ -99,8 +93,7 @@ def stages(call_id: UUID) -> Any:
 def ami_events(call_id: UUID) -> Any:
     """What Asterisk reported about a call, in the order of arrival, with the stages that each event led to; kept for a
     week as a rule."""
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         call, _ = find_call(session, access, call_id)
         return {"items": events_of(session, access, call) if call else [], "next": None}
 
@@ -124,8 +117,7 @@ def analysis(data: dict[str, Any], call_id: UUID) -> Any:
 
 
 def _add(call_id: UUID, name: Literal["transcript", "analysis"], value: Any) -> Any:
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         return _shown(access, *add_to_call(session, access, call_id, name, value), call_id)
 
 

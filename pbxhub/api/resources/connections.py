@@ -8,7 +8,7 @@ from pbxhub.account.access import Access, row_of
 from pbxhub.account.connection_tests import try_connection
 from pbxhub.account.secret_visibility import visible_connection
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
-from pbxhub.api.authentication import enter, needs
+from pbxhub.api.authentication import enter, needs, reading_project, writing_project
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.resources.account import id_after
 from pbxhub.api.resources.webhooks import columns
@@ -18,7 +18,7 @@ from pbxhub.store.connections import Connection, connections_of, used_by
 from pbxhub.store.webhooks import Webhook
 from pbxhub.webhooks.connection_presets import presets
 from pbxhub.webhooks.connection_spec import dump_connection
-from pbxhub.wsgi.current import reading, writing
+from pbxhub.wsgi.current import reading
 
 connections = Blueprint("connections", __name__, description="Credentials kept once for many events")
 _SCHEMA = schemas.Connection()
@@ -33,8 +33,7 @@ _LIVE = ("state", "reason", "ready_until", "renewed_on", "used_by")
 def index(wanted: dict[str, Any]) -> Any:
     """The connections of the project."""
     after = id_after(wanted)
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         rows = sorted(connections_of(session, access.project.id), key=lambda row: row.id)
         found = page([row for row in rows if row.id > after], wanted["limit"], lambda row: row.id)
         users = used_by(session, [row.id for row in found["items"]])
@@ -47,8 +46,7 @@ def index(wanted: dict[str, Any]) -> Any:
 @needs("connections.change")
 def add(data: dict[str, Any]) -> Any:
     """Adds a connection. With the grant authorization_code, a person must connect it on the page Connections."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         return tagged(_dumped(access, rules.save_connection(session, access, None, data), []), 201, _LIVE)
 
 
@@ -67,8 +65,7 @@ def ready_made() -> Any:
 @needs("account.read")
 def one(connection_id: int) -> Any:
     """One connection."""
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         row = row_of(session, access, Connection, connection_id)
         return tagged(_dumped(access, row, used_by(session, [row.id])[row.id]), live=_LIVE)
 
@@ -79,8 +76,7 @@ def one(connection_id: int) -> Any:
 @needs("connections.change")
 def save(data: dict[str, Any], connection_id: int) -> Any:
     """Changes a connection. Without `secret` the stored one is kept, unless it would be sent to other hosts."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         row = rules.connection_to_change(session, access, connection_id)
         check_match(_dumped(access, row, []), _LIVE)
         rules.save_connection(session, access, row, data)
@@ -92,8 +88,7 @@ def save(data: dict[str, Any], connection_id: int) -> Any:
 @needs("connections.change")
 def delete(connection_id: int) -> None:
     """Deletes a connection that no event uses."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         row = rules.connection_to_change(session, access, connection_id)
         check_if_match(_dumped(access, row, []), _LIVE)
         rules.delete_connection(session, access, row)

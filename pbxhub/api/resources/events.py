@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account import reported_events as rules
 from pbxhub.account.secret_visibility import visible_values
-from pbxhub.api.authentication import enter, needs
+from pbxhub.api.authentication import needs, reading_project, writing_project
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import accepted, refuse_all, wrong_field
 from pbxhub.api.schemas import events as schemas
@@ -21,7 +21,7 @@ from pbxhub.delivery.event_stream import shown
 from pbxhub.store.events import EventRow, Position, last_given, newest, position_of, read_after, today
 from pbxhub.webhooks.spec import FieldError, SpecError
 from pbxhub.webhooks.typed_events import TYPES, EventError, read_event, write_event
-from pbxhub.wsgi.current import hub, reading, writing
+from pbxhub.wsgi.current import hub
 from pbxhub.wsgi.request_checks import json_body
 
 events = Blueprint("events", __name__, description="What happened, as typed events")
@@ -46,8 +46,7 @@ class EventFilter(WhichEvents, Paging):
 @needs("account.read")
 def index(wanted: dict[str, Any]) -> Any:
     """Events in the order they were written, oldest first; of one call with `call_id`, of some types with `type`."""
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         after = _position(session, access.project.id, wanted["after"], "after")
         rows = read_after(session, access.project.id, after, wanted["limit"] + 1, *_which(wanted))
         page = rows[: wanted["limit"]]
@@ -66,8 +65,8 @@ def hand_in() -> Any:
         event = read_event(json_body())
     except EventError as error:
         raise SpecError([FieldError(path, message) for path, message in error.errors]) from None
-    with writing() as session:
-        refuse_all(rules.hand_in(session, enter(session), event))
+    with writing_project() as (session, access):
+        refuse_all(rules.hand_in(session, access, event))
     return _json(write_event(event), 201)
 
 
@@ -83,8 +82,7 @@ def stream(wanted: dict[str, Any], place: dict[str, str]) -> Any:
     """
     which = _which(wanted)
     given = place["last"]
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         after = _position(session, access.project.id, given, "Last-Event-ID") if given else newest(session)
     held = places()
     held.take(access.project.id)
@@ -104,8 +102,8 @@ def stream(wanted: dict[str, Any], place: dict[str, str]) -> Any:
 def happened(data: dict[str, Any]) -> Any:
     """Reports that a form was sent, a dialogue opened or closed, or a deal changed: webhooks of that stage are sent."""
     given = rules.Happening(data["stage"], data["fields_"], data["attributes"], data["call_id"], data["key"])
-    with writing() as session:
-        published = accepted(rules.report(session, enter(session), given))
+    with writing_project() as (session, access):
+        published = accepted(rules.report(session, access, given))
         return {"id": published.id, "stage": data["stage"], "deliveries": published.deliveries}
 
 

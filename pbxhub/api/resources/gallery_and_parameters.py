@@ -3,7 +3,7 @@
 from typing import Any
 
 from pbxhub.account.ready_made import Answers, add_ready
-from pbxhub.api.authentication import enter, needs
+from pbxhub.api.authentication import enter, needs, writing_project
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import refuse
 from pbxhub.api.resources.webhooks import show
@@ -12,7 +12,7 @@ from pbxhub.api.schemas.base import page_of
 from pbxhub.webhooks.catalogue import ENTRIES, FAMILIES
 from pbxhub.webhooks.gallery import Item, find, gallery
 from pbxhub.webhooks.spec import dump_spec
-from pbxhub.wsgi.current import reading, writing
+from pbxhub.wsgi.current import reading
 
 catalogue = Blueprint("catalogue", __name__, description="Ready-made integrations, and parameters")
 
@@ -40,8 +40,7 @@ def item(item_id: str) -> Any:
 def add(data: dict[str, Any], item_id: str) -> Any:
     """Adds the events of an integration, switched off: check the preview, send a test, switch them on."""
     chosen = _found(item_id)
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         given = Answers(data["answers"], data["secret"], data["connection"], data["client_id"], data["dial"])
         added = add_ready(session, access, chosen, given)
         return {"items": [show(access, row) for row in added], "next": None}

@@ -14,7 +14,7 @@ from pbxhub.account.delivery_details import shown_body
 from pbxhub.account.resending import mark_checked, resend_of, result_of, send_again, send_one_again, stop_sending
 from pbxhub.account.secret_visibility import visible_body, visible_text
 from pbxhub.api.answers import page
-from pbxhub.api.authentication import enter, needs
+from pbxhub.api.authentication import enter, needs, reading_project, writing_project
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import refuse_all, wrong_field
 from pbxhub.api.schemas import deliveries as schemas
@@ -23,7 +23,7 @@ from pbxhub.delivery.outbox import Selection, count_by_webhook
 from pbxhub.redaction import redact_headers, redact_url
 from pbxhub.sending.outcomes import error_number
 from pbxhub.store.delivery_rows import Attempt, Delivery
-from pbxhub.wsgi.current import hub, now, reading, writing
+from pbxhub.wsgi.current import hub, now, reading
 
 history = Blueprint("deliveries", __name__, description="What was sent, and what came back")
 NO_PLACE = "is not the key of a page; use `next` of the previous page"
@@ -55,8 +55,7 @@ def index(wanted: dict[str, Any]) -> Any:
 @needs("account.read")
 def one(delivery_id: UUID) -> Any:
     """One delivery."""
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         row = delivery_of(session, access, delivery_id)
         return _shown(access, row, sent_since(session, [row], access.now))
 
@@ -66,8 +65,7 @@ def one(delivery_id: UUID) -> Any:
 @needs("account.read")
 def attempts(delivery_id: UUID) -> Any:
     """Every request of a delivery with its answer; credentials are hidden."""
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         delivery = delivery_of(session, access, delivery_id)
         rows = reversed(attempts_of(session, delivery))
         body = shown_body(session, access, delivery).decode("utf-8", "replace")
@@ -80,8 +78,7 @@ def attempts(delivery_id: UUID) -> Any:
 @needs("deliveries.change")
 def send_one(data: dict[str, Any], delivery_id: UUID) -> Any:
     """Sends one delivery again at once, as it was or with the current settings."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         row = delivery_of(session, access, delivery_id)
         send_one_again(session, access, delivery_id, data["current_settings"])
         return _shown(access, row, {})
@@ -93,8 +90,7 @@ def send_one(data: dict[str, Any], delivery_id: UUID) -> Any:
 @needs("deliveries.change")
 def checked(data: dict[str, Any]) -> Any:
     """Removes failed deliveries from the error page; they stay in the history."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         return {"count": mark_checked(session, access, _selection(data))}
 
 
@@ -109,8 +105,7 @@ def remove(data: dict[str, Any]) -> Any:
     which = ToRemove(tuple(data["ids"]), data["call_id"], data["number"], data["calls"])
     if refusal := which.refusal():
         refuse_all([refusal])
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         if which.call_id:
             call_of(session, access, which.call_id)
     return remove_content(hub().database, access, which)
@@ -121,8 +116,7 @@ def remove(data: dict[str, Any]) -> Any:
 @needs("content.remove")
 def remove_one(delivery_id: UUID) -> None:
     """The same of one delivery. One that is still to be sent, or whose call is going on, is refused with 409."""
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         delivery_of(session, access, delivery_id)
         refuse_one(session, access, delivery_id)
     remove_content(hub().database, access, ToRemove((delivery_id,)))
@@ -137,8 +131,8 @@ def send(data: dict[str, Any]) -> Any:
     selection = _selection(data)
     with reading() as session:  # nobody waits while it is counted
         total = sum(count_by_webhook(session, enter(session).project.id, selection).values())
-    with writing() as session:
-        return send_again(session, enter(session), selection, total, data["rate"], data["current_settings"])
+    with writing_project() as (session, access):
+        return send_again(session, access, selection, total, data["rate"], data["current_settings"])
 
 
 @history.get("/resends/<uuid:resend_id>")
@@ -146,8 +140,8 @@ def send(data: dict[str, Any]) -> Any:
 @needs("account.read")
 def resend(resend_id: UUID) -> Any:
     """The progress of a bulk resend, and what became of its deliveries so far."""
-    with reading() as session:
-        result = result_of(session, resend_of(session, enter(session), resend_id))
+    with reading_project() as (session, access):
+        result = result_of(session, resend_of(session, access, resend_id))
         counted = {name: getattr(result, name) for name in ("delivered", "failures", "on_their_way")}
         return schemas.Resend().dump(result.order) | counted
 
@@ -157,8 +151,8 @@ def resend(resend_id: UUID) -> Any:
 @needs("deliveries.change")
 def stop(resend_id: UUID) -> None:
     """Stops it; unsent deliveries get their previous state again, or are gone if it has added them."""
-    with writing() as session:
-        stop_sending(session, enter(session), resend_id)
+    with writing_project() as (session, access):
+        stop_sending(session, access, resend_id)
 
 
 def uuid_after(wanted: dict[str, Any]) -> UUID | None:

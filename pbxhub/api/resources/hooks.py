@@ -10,14 +10,13 @@ from pbxhub.account.reported_events import NewAttributes
 from pbxhub.account.reported_events import attach as attach_attributes
 from pbxhub.account.secret_visibility import visible_url
 from pbxhub.api.answers import page
-from pbxhub.api.authentication import enter, needs
+from pbxhub.api.authentication import needs, reading_project, writing_project
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import accepted
 from pbxhub.api.resources.account import id_after
 from pbxhub.api.schemas import events as schemas
 from pbxhub.api.schemas.base import Paging, page_of
 from pbxhub.store.api import Resthook, Subscriber
-from pbxhub.wsgi.current import reading, writing
 
 hooks = Blueprint("resthooks", __name__, description="Named hooks, and attributes of calls")
 
@@ -29,8 +28,8 @@ hooks = Blueprint("resthooks", __name__, description="Named hooks, and attribute
 def index(wanted: dict[str, Any]) -> Any:
     """The hooks of the project."""
     after = id_after(wanted)
-    with reading() as session:
-        rows = rules.hooks_after(session, enter(session), after, wanted["limit"] + 1)
+    with reading_project() as (session, access):
+        rows = rules.hooks_after(session, access, after, wanted["limit"] + 1)
         found = page(rows, wanted["limit"], lambda row: row[0].id)
         return {**found, "items": [_shown(*row) for row in found["items"]]}
 
@@ -41,8 +40,8 @@ def index(wanted: dict[str, Any]) -> Any:
 @needs("webhooks.change")
 def add(data: dict[str, Any]) -> Any:
     """Adds a hook."""
-    with writing() as session:
-        return _shown(rules.add_hook(session, enter(session), data["name"]), 0)
+    with writing_project() as (session, access):
+        return _shown(rules.add_hook(session, access, data["name"]), 0)
 
 
 @hooks.delete("/resthooks/<name>")
@@ -50,8 +49,8 @@ def add(data: dict[str, Any]) -> Any:
 @needs("webhooks.change")
 def remove(name: str) -> None:
     """Deletes a hook with its subscribers and cancels their pending deliveries."""
-    with writing() as session:
-        rules.remove_hook(session, enter(session), name)
+    with writing_project() as (session, access):
+        rules.remove_hook(session, access, name)
 
 
 @hooks.get("/resthooks/<name>/subscribers")
@@ -59,8 +58,7 @@ def remove(name: str) -> None:
 @needs("account.read")
 def subscribers(name: str) -> Any:
     """The subscribers of a hook."""
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         rows = rules.subscribers_of(session, rules.hook_of(session, access, name))
         return {"items": [_subscriber(session, access, name, row) for row in rows], "next": None}
 
@@ -72,8 +70,7 @@ def subscribers(name: str) -> Any:
 def add_subscriber(data: dict[str, Any], name: str) -> Any:
     """Subscribes a URL. If it answers 410, it is removed. A hook that is named after a stage of calls, incoming.after,
     sends each call that passes the filters."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         made = rules.add_subscriber(session, access, name, data["target_url"], data.get("filters"))
         return _subscriber(session, access, name, accepted(made))
 
@@ -83,8 +80,8 @@ def add_subscriber(data: dict[str, Any], name: str) -> Any:
 @needs("webhooks.change")
 def remove_subscriber(name: str, subscriber_id: int) -> None:
     """Removes a subscriber."""
-    with writing() as session:
-        rules.remove_subscriber(session, enter(session), name, subscriber_id)
+    with writing_project() as (session, access):
+        rules.remove_subscriber(session, access, name, subscriber_id)
 
 
 @hooks.post("/resthooks/<name>/call")
@@ -93,8 +90,8 @@ def remove_subscriber(name: str, subscriber_id: int) -> None:
 @needs("events.send")
 def call(data: dict[str, Any], name: str) -> Any:
     """Sends the payload to every subscriber, and writes an event even if there is none."""
-    with writing() as session:
-        deliveries = accepted(rules.call_hook(session, enter(session), name, data["payload"]))
+    with writing_project() as (session, access):
+        deliveries = accepted(rules.call_hook(session, access, name, data["payload"]))
         return {"resthook": name, "deliveries": list(deliveries)}
 
 
@@ -105,8 +102,8 @@ def call(data: dict[str, Any], name: str) -> Any:
 def attach(data: dict[str, Any]) -> Any:
     """Attaches utm_source, client_id … to a call, or to calls with a number that begin in a time window."""
     given = NewAttributes(data["values"], data["call_id"], data["number"], data["valid_from"], data["valid_until"])
-    with writing() as session:
-        row = accepted(attach_attributes(session, enter(session), given))
+    with writing_project() as (session, access):
+        row = accepted(attach_attributes(session, access, given))
         if row is None:
             return {"id": None, "number": "", "call_id": data["call_id"], "values": data["values"]}
         return {"id": row.id, "number": row.number, "call_id": None, "valid_from": row.valid_from,

@@ -6,11 +6,10 @@ from uuid import UUID
 from flask import request
 
 from pbxhub.account.queue_pauses import MemberPause, find_pause, pause_member
-from pbxhub.api.authentication import enter, needs
+from pbxhub.api.authentication import needs, reading_project, writing_project
 from pbxhub.api.problems import accepted
 from pbxhub.api.resources.calls import calls
 from pbxhub.api.schemas import queue_pauses as schemas
-from pbxhub.wsgi.current import reading, writing
 
 
 @calls.post("/queue-pauses")
@@ -19,8 +18,8 @@ from pbxhub.wsgi.current import reading, writing
 @needs("calls.order")
 def pause_queue_member(data: dict[str, Any]) -> Any:
     """Pauses a member of a queue, or ends the pause. The PBX is asked at once; GET says what became of it."""
-    with writing() as session:
-        order = accepted(pause_member(session, enter(session), MemberPause(**data)))
+    with writing_project() as (session, access):
+        order = accepted(pause_member(session, access, MemberPause(**data)))
         return order, {"Location": f"{request.script_root}/queue-pauses/{order.id}"}
 
 
@@ -29,5 +28,5 @@ def pause_queue_member(data: dict[str, Any]) -> Any:
 @needs("account.read")
 def queue_pause(pause_id: UUID) -> Any:
     """An order to pause a member, and its result."""
-    with reading() as session:
-        return find_pause(session, enter(session), pause_id)
+    with reading_project() as (session, access):
+        return find_pause(session, access, pause_id)

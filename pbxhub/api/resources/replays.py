@@ -4,11 +4,11 @@ from typing import Any
 
 from pbxhub.account.replays import count_lacking, lacking, send_lacking
 from pbxhub.account.webhooks import webhook_of
-from pbxhub.api.authentication import enter, needs
+from pbxhub.api.authentication import enter, needs, reading_project, writing_project
 from pbxhub.api.problems import accepted
 from pbxhub.api.resources.webhooks import webhooks
 from pbxhub.api.schemas import deliveries as schemas
-from pbxhub.wsgi.current import reading, writing
+from pbxhub.wsgi.current import reading
 
 
 @webhooks.get("/webhooks/<int:webhook_id>/missing")
@@ -17,8 +17,7 @@ from pbxhub.wsgi.current import reading, writing
 @needs("account.read")
 def missing(wanted: dict[str, Any], webhook_id: int) -> Any:
     """How many stages of a period have no delivery of this webhook: it is new, was switched off, or refused them."""
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         return lacking(session, access, webhook_of(session, access, webhook_id), wanted["since"], wanted["until"])
 
 
@@ -33,6 +32,5 @@ def replay(data: dict[str, Any], webhook_id: int) -> Any:
         webhook = webhook_of(session, access, webhook_id)
         found = count_lacking(session, access, webhook, data["since"], data["until"], refused=data["refused"])
         counted = accepted(found)
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         return send_lacking(session, access, webhook_of(session, access, webhook_id), counted, rate=data["rate"])

@@ -6,13 +6,12 @@ from flask import request
 
 from pbxhub.account.access import Access
 from pbxhub.account.saved_filters import delete_filter, filter_of, save_filter, saved_filters
-from pbxhub.api.authentication import enter, needs
+from pbxhub.api.authentication import needs, reading_project, writing_project
 from pbxhub.api.problems import accepted
 from pbxhub.api.resources.account import account
 from pbxhub.api.schemas import account as schemas
 from pbxhub.api.schemas.base import page_of
 from pbxhub.store.saved_filters import SavedFilter
-from pbxhub.wsgi.current import reading, writing
 
 
 @account.get("/filters")
@@ -20,8 +19,7 @@ from pbxhub.wsgi.current import reading, writing
 @needs("account.read")
 def filters() -> Any:
     """The saved filters of the project; those of its members are their own."""
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         return {"items": [_shown(access, row) for row in saved_filters(session, access)], "next": None}
 
 
@@ -31,8 +29,7 @@ def filters() -> Any:
 @needs("filters.change")
 def add_filter(data: dict[str, Any]) -> Any:
     """Saves a filter for the project; one of the same name and list is replaced."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         row = accepted(save_filter(session, access, data["page"], data["name"], data["fields"], shared=True))
         return _shown(access, row), {"Location": f"{request.script_root}/filters/{row.id}"}
 
@@ -42,8 +39,7 @@ def add_filter(data: dict[str, Any]) -> Any:
 @needs("filters.change")
 def remove_filter(filter_id: int) -> None:
     """Deletes a saved filter of the project."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         delete_filter(session, access, filter_of(session, access, filter_id))
 
 

@@ -5,12 +5,11 @@ from uuid import UUID
 
 from pbxhub.account.refusals import ConflictError
 from pbxhub.account.unsent import Untaken, UntakenFilter, send_chosen, untaken
-from pbxhub.api.authentication import enter, needs
+from pbxhub.api.authentication import needs, reading_project, writing_project
 from pbxhub.api.resources.calls import calls
 from pbxhub.api.resources.history import uuid_after
 from pbxhub.api.schemas import calls as schemas
 from pbxhub.api.schemas.deliveries import Count
-from pbxhub.wsgi.current import reading, writing
 
 
 @calls.get("/stages/unsent")
@@ -21,8 +20,8 @@ def unsent(wanted: dict[str, Any]) -> Any:
     """Stages of ended calls for which no webhook has a delivery, newest first. A page may be empty and have a next one:
     each looks through 3,000 stages."""
     asked = UntakenFilter(wanted["since"], wanted["until"], wanted["all"], uuid_after(wanted))
-    with reading() as session:
-        found = untaken(session, enter(session), asked, wanted["limit"])
+    with reading_project() as (session, access):
+        found = untaken(session, access, asked, wanted["limit"])
         items, following = [_shown(row) for row in found.rows], str(found.next) if found.next else None
         return {"items": items, "next": following, "since": found.since}
 
@@ -33,8 +32,8 @@ def unsent(wanted: dict[str, Any]) -> Any:
 @needs("webhooks.change")
 def send(data: dict[str, Any], event_id: UUID) -> Any:
     """Sends a stage to a webhook that has not got it, whatever its conditions say."""
-    with writing() as session:
-        sent, refusal = send_chosen(session, enter(session), [(event_id, data["webhook_id"])])
+    with writing_project() as (session, access):
+        sent, refusal = send_chosen(session, access, [(event_id, data["webhook_id"])])
     if refusal:
         raise ConflictError(refusal)
     return {"count": sent}

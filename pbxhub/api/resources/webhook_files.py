@@ -9,13 +9,12 @@ from pbxhub.account.secret_visibility import visible_spec
 from pbxhub.account.webhook_files import carry_out, export_file, plan
 from pbxhub.account.webhooks import editable, webhook_of
 from pbxhub.api.answers import page, tagged
-from pbxhub.api.authentication import enter, needs
+from pbxhub.api.authentication import needs, reading_project, writing_project
 from pbxhub.api.resources.account import id_after
 from pbxhub.api.resources.webhooks import columns, show_dumped, webhooks
 from pbxhub.api.schemas import webhooks as schemas
 from pbxhub.api.schemas.base import Paging, page_of
 from pbxhub.webhooks.import_export import Change
-from pbxhub.wsgi.current import reading, writing
 from pbxhub.wsgi.request_checks import LARGEST_ID, LARGEST_REVISION
 
 
@@ -26,8 +25,7 @@ from pbxhub.wsgi.request_checks import LARGEST_ID, LARGEST_REVISION
 def versions(wanted: dict[str, Any], webhook_id: int) -> Any:
     """Every revision, newest first."""
     after = id_after(wanted) or LARGEST_ID
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         webhook = webhook_of(session, access, webhook_id)
         rows = rules.revisions(session, access, webhook, min(after, LARGEST_REVISION + 1), wanted["limit"] + 1)
         found = page([row.version for row in rows], wanted["limit"], lambda row: row.revision)
@@ -41,8 +39,7 @@ def versions(wanted: dict[str, Any], webhook_id: int) -> Any:
 @needs("webhooks.change")
 def restore(webhook_id: int, revision: int) -> Any:
     """Makes an earlier revision the current one, as a new revision, on or off as it is now."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         webhook = editable(session, access, webhook_id)
         rules.restore(session, access, webhook, revision)
         return tagged(show_dumped(access, webhook))
@@ -55,8 +52,7 @@ def restore(webhook_id: int, revision: int) -> Any:
 def export(options: dict[str, Any]) -> Any:
     """Every event except the locked one, or those of one set, without the encrypted secrets. For a key that may not
     change webhooks, secrets in URLs, headers and bodies are hidden, too."""
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         return jsonify(export_file(session, access, options["set"]))
 
 
@@ -68,8 +64,7 @@ def export(options: dict[str, Any]) -> Any:
 def take_in(options: dict[str, Any], data: dict[str, Any]) -> Any:
     """Adds and changes events by name. An event without its secret is imported switched off. Connections of the file
     that the project does not have are added without secrets; existing ones are not changed."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         planned = plan(session, access, data)
         written = 0 if options["dry_run"] else carry_out(session, access, planned)
         return {

@@ -8,11 +8,10 @@ from pbxhub.account.access import Access
 from pbxhub.account.crm_calls import address_of, set_with_address
 from pbxhub.account.webhook_drafts import live_webhooks
 from pbxhub.account.webhook_sets import WebhookSet, remove_set, rename_set, set_named, sets_of, switch_set, warnings_of
-from pbxhub.api.authentication import enter, needs
+from pbxhub.api.authentication import needs, reading_project, writing_project
 from pbxhub.api.resources.webhooks import webhooks
 from pbxhub.api.schemas import webhooks as schemas
 from pbxhub.api.schemas.base import page_of
-from pbxhub.wsgi.current import reading, writing
 
 
 @webhooks.get("/sets")
@@ -20,8 +19,7 @@ from pbxhub.wsgi.current import reading, writing
 @needs("account.read")
 def sets() -> Any:
     """Every set with its events, and what is missing in their chains."""
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         return {"items": [_shown(session, access, each) for each in sets_of(session, access)], "next": None}
 
 
@@ -32,8 +30,7 @@ def sets() -> Any:
 @needs("webhooks.change")
 def switch_together(chosen: dict[str, Any], data: dict[str, Any]) -> Any:
     """Switches all events of a set on or off. If one of them lacks something, none is switched."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         found = set_named(session, access, chosen["name"])
         switch_set(session, access, found, data["enabled"])
         return _shown(session, access, found)
@@ -46,8 +43,7 @@ def switch_together(chosen: dict[str, Any], data: dict[str, Any]) -> Any:
 @needs("webhooks.change")
 def rename(chosen: dict[str, Any], data: dict[str, Any]) -> Any:
     """Renames a set; its events keep their names."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         rename_set(session, access, set_named(session, access, chosen["name"]), data["name"])
         return _shown(session, access, set_named(session, access, data["name"].strip()))
 
@@ -58,8 +54,7 @@ def rename(chosen: dict[str, Any], data: dict[str, Any]) -> Any:
 @needs("webhooks.change")
 def delete_together(chosen: dict[str, Any]) -> None:
     """Deletes all events of a set: pending deliveries are cancelled, sent ones stay in the history."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         remove_set(session, access, set_named(session, access, chosen["name"]))
 
 

@@ -8,7 +8,7 @@ from pbxhub.account.preview import Preview, Tried, preview, test_send
 from pbxhub.account.refusals import ConflictError
 from pbxhub.account.secret_visibility import readable, visible_request
 from pbxhub.account.webhooks import webhook_of
-from pbxhub.api.authentication import enter, needs
+from pbxhub.api.authentication import needs, reading_project
 from pbxhub.api.problems import refuse
 from pbxhub.api.resources.webhooks import webhooks
 from pbxhub.api.schemas import webhooks as schemas
@@ -16,7 +16,6 @@ from pbxhub.store import webhooks as store
 from pbxhub.translatable import say
 from pbxhub.webhooks.curl_command import as_curl
 from pbxhub.webhooks.spec import dump_spec
-from pbxhub.wsgi.current import reading
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/simulate")
@@ -25,8 +24,7 @@ from pbxhub.wsgi.current import reading
 @needs("webhooks.change")
 def simulate(data: dict[str, Any], webhook_id: int) -> Any:
     """What an answer would do with a waiting call. No call is made."""
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         steering = webhook_of(session, access, webhook_id).spec.steering
         if steering is None:
             raise ConflictError(say("This event does not steer calls: its stage is not call.question."))
@@ -40,8 +38,7 @@ def simulate(data: dict[str, Any], webhook_id: int) -> Any:
 def preview_draft(data: dict[str, Any]) -> Any:
     """The exact request that an unsaved event would send. Its author chooses which values of a call it shows and under
     which names, and can therefore read values that are hidden elsewhere."""
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         return _rendered(access, preview(session, access, data))
 
 
@@ -51,8 +48,7 @@ def preview_draft(data: dict[str, Any]) -> Any:
 @needs("account.read")
 def preview_one(data: dict[str, Any], webhook_id: int) -> Any:
     """The exact request for a recent call or a sample."""
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         webhook = webhook_of(session, access, webhook_id)
         return _rendered(access, preview(session, access, _trial(webhook, data), webhook))
 
@@ -64,8 +60,7 @@ def preview_one(data: dict[str, Any], webhook_id: int) -> Any:
 def test(data: dict[str, Any], webhook_id: int) -> Any:
     """Sends the previewed request once, in the same way as a delivery, and returns the answer; of an event that a
     waiting call asks also what the PBX would do with the call."""
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         webhook = webhook_of(session, access, webhook_id)
         return _answered(access, test_send(session, access, _trial(webhook, data), webhook))
 

@@ -10,14 +10,13 @@ from pbxhub.account.webhook_drafts import live_webhooks, read_draft
 from pbxhub.account.webhook_secrets import make_signing_key, remove_signing_key
 from pbxhub.account.webhooks import change, create, editable, webhook_of
 from pbxhub.api.answers import check_if_match, check_match, page, tagged
-from pbxhub.api.authentication import enter, needs
+from pbxhub.api.authentication import needs, reading_project, writing_project
 from pbxhub.api.blueprint import Blueprint
 from pbxhub.api.problems import refuse_all
 from pbxhub.api.resources.account import id_after
 from pbxhub.api.schemas import webhooks as schemas
 from pbxhub.api.schemas.base import Paging, page_of
 from pbxhub.store import webhooks as store
-from pbxhub.wsgi.current import reading, writing
 
 webhooks = Blueprint("webhooks", __name__, description="Events: when to send what where")
 _SCHEMA = schemas.Webhook()
@@ -30,8 +29,7 @@ _SCHEMA = schemas.Webhook()
 def index(wanted: dict[str, Any]) -> Any:
     """The events of the project, in the order they were created; `position` is the order of sending."""
     after = id_after(wanted)
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         rows = sorted(live_webhooks(session, access), key=lambda row: row.id)
         found = page([row for row in rows if row.id > after], wanted["limit"], lambda row: row.id)
         return {**found, "items": [show(access, row) for row in found["items"]]}
@@ -43,8 +41,7 @@ def index(wanted: dict[str, Any]) -> Any:
 @needs("webhooks.change")
 def add(data: dict[str, Any]) -> Any:
     """Adds an event at the end of the table."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         return tagged(show_dumped(access, create(session, access, read_draft(session, access, data, None))), 201)
 
 
@@ -53,8 +50,7 @@ def add(data: dict[str, Any]) -> Any:
 @needs("account.read")
 def one(webhook_id: int) -> Any:
     """One event."""
-    with reading() as session:
-        access = enter(session)
+    with reading_project() as (session, access):
         return tagged(show_dumped(access, webhook_of(session, access, webhook_id)))
 
 
@@ -65,8 +61,7 @@ def one(webhook_id: int) -> Any:
 def save(data: dict[str, Any], webhook_id: int) -> Any:
     """Saves a new revision. Without `secret` and `tls_key` the stored ones are kept, unless the request goes to another
     host; without `spec.request.tls_certificate` its key is deleted, too."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         webhook = editable(session, access, webhook_id)
         check_match(show_dumped(access, webhook))
         change(session, access, webhook, read_draft(session, access, data, webhook))
@@ -78,8 +73,7 @@ def save(data: dict[str, Any], webhook_id: int) -> Any:
 @needs("webhooks.change")
 def delete(webhook_id: int) -> None:
     """Deletes an event: pending deliveries are cancelled, sent ones stay in the history."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         webhook = editable(session, access, webhook_id)
         check_if_match(show_dumped(access, webhook))
         rules.remove(session, access, webhook)
@@ -91,8 +85,8 @@ def delete(webhook_id: int) -> None:
 @needs("webhooks.change")
 def order(data: dict[str, Any]) -> None:
     """Sets the order in which the events of a stage are sent."""
-    with writing() as session:
-        rules.reorder(session, enter(session), data["ids"])
+    with writing_project() as (session, access):
+        rules.reorder(session, access, data["ids"])
 
 
 @webhooks.post("/webhooks/<int:webhook_id>/signing")
@@ -100,8 +94,7 @@ def order(data: dict[str, Any]) -> None:
 @needs("webhooks.change")
 def sign(webhook_id: int) -> Any:
     """Starts signing, or rotates the key: for a day requests have the signatures of both keys."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         webhook = editable(session, access, webhook_id)
         return {"key": make_signing_key(session, access, webhook, rotating=True)}
 
@@ -111,8 +104,7 @@ def sign(webhook_id: int) -> Any:
 @needs("webhooks.change")
 def sign_no_more(webhook_id: int) -> None:
     """Stops signing requests."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         remove_signing_key(session, access, editable(session, access, webhook_id))
 
 
@@ -122,8 +114,7 @@ def sign_no_more(webhook_id: int) -> None:
 @needs("webhooks.change")
 def set_up(data: dict[str, Any], webhook_id: int) -> Any:
     """Sets up the project's locked event and switches it on."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         webhook = webhook_of(session, access, webhook_id)
         refuse_all(set_up_google_analytics(session, access, webhook, GoogleAnalytics(**data)))
         return tagged(show_dumped(access, webhook))
@@ -135,8 +126,7 @@ def set_up(data: dict[str, Any], webhook_id: int) -> Any:
 @needs("webhooks.change")
 def copy(data: dict[str, Any], webhook_id: int) -> Any:
     """Copies an event, with its secret and signing keys, for the same or another stage. The copy is switched off."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         source = webhook_of(session, access, webhook_id)
         copied = rules.copy(session, access, source, data.get("name", ""), data.get("stage", ""))
         return tagged(show_dumped(access, copied), 201)
@@ -149,8 +139,7 @@ def copy(data: dict[str, Any], webhook_id: int) -> Any:
 def switch(data: dict[str, Any], webhook_id: int) -> Any:
     """Switches an event on or off, also the locked one; refused when something is missing. Switching off cancels the
     pending deliveries."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         webhook = webhook_of(session, access, webhook_id)
         rules.switch(session, access, webhook, data["enabled"])
         return tagged(show_dumped(access, webhook))
@@ -161,8 +150,7 @@ def switch(data: dict[str, Any], webhook_id: int) -> Any:
 @needs("webhooks.change")
 def hold(webhook_id: int) -> Any:
     """Pauses an event: deliveries are held until it is resumed."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         webhook = webhook_of(session, access, webhook_id)
         rules.hold(session, access, webhook)
         return tagged(show_dumped(access, webhook))
@@ -173,8 +161,7 @@ def hold(webhook_id: int) -> Any:
 @needs("webhooks.change")
 def go_on(webhook_id: int) -> Any:
     """Resumes an event and sends what was held."""
-    with writing() as session:
-        access = enter(session)
+    with writing_project() as (session, access):
         webhook = webhook_of(session, access, webhook_id)
         rules.release(session, access, webhook)
         return tagged(show_dumped(access, webhook))

@@ -7,9 +7,8 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from pbxhub.account.audit_log import Action, authors, entries
-from pbxhub.web.page_access import enter
+from pbxhub.web.page_access import reading_project
 from pbxhub.web.paging import Page, page_size
-from pbxhub.wsgi.current import reading
 from pbxhub.wsgi.request_checks import is_id
 
 pages = Blueprint("audit", __name__, url_prefix="/projects/<int:project_id>/audit")
@@ -18,8 +17,7 @@ pages = Blueprint("audit", __name__, url_prefix="/projects/<int:project_id>/audi
 @pages.get("")
 def index(project_id: int) -> ResponseReturnValue:
     """Who changed what, newest first."""
-    with reading() as session:
-        enter(session, project_id, "audit.read")
+    with reading_project(project_id, "audit.read") as (session, _access):
         return audit_page(session, project_id)
 
 

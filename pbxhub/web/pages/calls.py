@@ -34,10 +34,10 @@ from pbxhub.store.history import Call, StageEvent
 from pbxhub.web.call_list_filter import DISPOSITIONS, calls_of_request
 from pbxhub.web.filter_fields import FieldReader
 from pbxhub.web.language import _, said
-from pbxhub.web.page_access import enter
+from pbxhub.web.page_access import reading_project, writing_project
 from pbxhub.web.pages.recordings import recording_link
 from pbxhub.web.paging import Page, page_size, read_uuid
-from pbxhub.wsgi.current import hub, now, reading, writing
+from pbxhub.wsgi.current import hub, now
 
 pages = Blueprint("calls", __name__, url_prefix="/projects/<int:project_id>/calls")
 
@@ -47,8 +47,7 @@ _DAYS_REPORTED = "7d"
 @pages.get("")
 def index(project_id: int) -> ResponseReturnValue:
     """Live calls on top, then the history, newest first."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         wanted = calls_of_request(session, access)
         page = _history(session, access, wanted.selection)
         if "HX-Request" in request.headers:
@@ -67,8 +66,7 @@ def index(project_id: int) -> ResponseReturnValue:
 def report(project_id: int) -> ResponseReturnValue:
     """What employees, or numbers, did in a period: the last seven days unless another one is chosen. Numbers have
     incoming calls only, so their report takes no direction along."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         given = {"last": _DAYS_REPORTED, **request.args} if not _says_when() else dict(request.args)
         read = FieldReader({name: text for name, text in given.items() if text})
         since, until = read.time_range(access.zone)
@@ -82,8 +80,7 @@ def report(project_id: int) -> ResponseReturnValue:
 @pages.get("/live")
 def live(project_id: int) -> ResponseReturnValue:
     """The calls in progress, and whether the history has grown since the page was loaded."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         newer = count_ended_since(session, access, read_uuid(request.args.get("since", "")))
         live = live_calls(session, access)
         names = names_of(session, project_id, [call for call, _ in live])
@@ -93,8 +90,7 @@ def live(project_id: int) -> ResponseReturnValue:
 @pages.get("/<uuid:call_id>")
 def card(project_id: int, call_id: UUID) -> ResponseReturnValue:
     """Everything about one call: stages, legs, deliveries, parameters."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         call = call_of(session, access, call_id)
         pbx = session.get(Pbx, call.pbx_id) if call.pbx_id else None
         template = "calls/_card.html" if "HX-Request" in request.headers else "calls/card.html"
@@ -115,8 +111,7 @@ def card(project_id: int, call_id: UUID) -> ResponseReturnValue:
 @pages.post("/<uuid:call_id>/stages/<uuid:event_id>/send/<int:webhook_id>")
 def send_missing(project_id: int, call_id: UUID, event_id: UUID, webhook_id: int) -> ResponseReturnValue:
     """Sends a stage to a webhook that has sent nothing for it."""
-    with writing() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with writing_project(project_id, "webhooks.change") as (session, access):
         try:
             send_after_all(session, access, call_of(session, access, call_id), event_id, webhook_id)
         except ConflictError as error:
@@ -129,8 +124,7 @@ def send_missing(project_id: int, call_id: UUID, event_id: UUID, webhook_id: int
 @pages.get("/<uuid:call_id>/events")
 def events(project_id: int, call_id: UUID) -> ResponseReturnValue:
     """The AMI events of the call, each with the stages that it led to."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         call = call_of(session, access, call_id)
         found = events_of(session, access, call)
         return render_template("calls/events.html", call=call, events=found, days=hub().settings.keep_call_events)
@@ -139,8 +133,7 @@ def events(project_id: int, call_id: UUID) -> ResponseReturnValue:
 @pages.get("/<uuid:call_id>/events.ami")
 def recording(project_id: int, call_id: UUID) -> ResponseReturnValue:
     """The same as a file that `pbxhub replay` reads."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         call = call_of(session, access, call_id)
         text = recording_of(session, access, call)
     name = f'attachment; filename="call-{call.id}.ami"'

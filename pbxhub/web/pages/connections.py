@@ -15,10 +15,10 @@ from pbxhub.store.connections import Connection, connections_of, used_by
 from pbxhub.web.connection_form import DETAILS, KINDS, ConnectionForm, form_data, kind_of
 from pbxhub.web.kept_consents import keep_consent, take_consent
 from pbxhub.web.language import _, said
-from pbxhub.web.page_access import enter, signed_in
+from pbxhub.web.page_access import enter, reading_project, signed_in, writing_project
 from pbxhub.webhooks.connection_presets import Preset, filled_in, find_preset, presets
 from pbxhub.webhooks.spec import SpecError
-from pbxhub.wsgi.current import hub, now, reading, writing
+from pbxhub.wsgi.current import hub, now, reading
 
 pages = Blueprint("connections", __name__, url_prefix="/projects/<int:project_id>/connections")
 returning = Blueprint("consents", __name__)
@@ -27,8 +27,7 @@ returning = Blueprint("consents", __name__)
 @pages.get("")
 def index(project_id: int) -> ResponseReturnValue:
     """The connections with their states, and what uses them."""
-    with reading() as session:
-        enter(session, project_id)
+    with reading_project(project_id) as (session, _access):
         rows = connections_of(session, project_id)
         users = used_by(session, [row.id for row in rows])
         return render_template(
@@ -39,8 +38,7 @@ def index(project_id: int) -> ResponseReturnValue:
 @pages.get("/new")
 def choose(project_id: int) -> ResponseReturnValue:
     """Which kind of connection to add."""
-    with reading() as session:
-        enter(session, project_id, "connections.change")
+    with reading_project(project_id, "connections.change") as (_session, _access):
         return render_template("connections/choose.html", kinds=KINDS, presets=presets())
 
 
@@ -48,8 +46,7 @@ def choose(project_id: int) -> ResponseReturnValue:
 def create(project_id: int, kind_name: str) -> ResponseReturnValue:
     """A new connection of a kind, or to a system whose preset has this id."""
     preset = find_preset(kind_name)
-    with writing() as session:
-        access = enter(session, project_id, "connections.change")
+    with writing_project(project_id, "connections.change") as (session, access):
         if preset:
             form = ConnectionForm(kind_of(preset.spec), data=form_data(preset.name, preset.spec))
         else:
@@ -66,15 +63,14 @@ def create(project_id: int, kind_name: str) -> ResponseReturnValue:
 @pages.get("/<int:connection_id>")
 def detail(project_id: int, connection_id: int) -> ResponseReturnValue:
     """One connection: its state, and what can be done about it."""
-    with reading() as session:
-        return _detail(session, enter(session, project_id), connection_id)
+    with reading_project(project_id) as (session, access):
+        return _detail(session, access, connection_id)
 
 
 @pages.route("/<int:connection_id>/edit", methods=["GET", "POST"])
 def edit(project_id: int, connection_id: int) -> ResponseReturnValue:
     """Changes a connection."""
-    with writing() as session:
-        access = enter(session, project_id, "connections.change")
+    with writing_project(project_id, "connections.change") as (session, access):
         row = connection_to_change(session, access, connection_id)
         form = ConnectionForm(kind_of(row.spec), data=form_data(row.name, row.spec))
         if not form.validate_on_submit() or _save(session, access, row, form) is None:
@@ -86,8 +82,7 @@ def edit(project_id: int, connection_id: int) -> ResponseReturnValue:
 @pages.post("/<int:connection_id>/connect")
 def connect(project_id: int, connection_id: int) -> ResponseReturnValue:
     """Leads the browser to the provider, by a page: a form's answer must not lead to another site (form-action)."""
-    with reading() as session:
-        access = enter(session, project_id, "connections.change")
+    with reading_project(project_id, "connections.change") as (session, access):
         row = row_of(session, access, Connection, connection_id)
         consent = begin_consent(access, row) or abort(404)
     keep_consent(project_id, consent)
@@ -128,15 +123,14 @@ def check(project_id: int, connection_id: int) -> ResponseReturnValue:
     except BusyError as error:
         flash(said(error.sentence), "error")
         return redirect(url_for("connections.detail", project_id=project_id, connection_id=connection_id))
-    with reading() as session:
-        return _detail(session, enter(session, project_id), connection_id, tested)
+    with reading_project(project_id) as (session, access):
+        return _detail(session, access, connection_id, tested)
 
 
 @pages.post("/<int:connection_id>/delete")
 def remove(project_id: int, connection_id: int) -> ResponseReturnValue:
     """Deletes a connection that nothing uses."""
-    with writing() as session:
-        access = enter(session, project_id, "connections.change")
+    with writing_project(project_id, "connections.change") as (session, access):
         row = connection_to_change(session, access, connection_id)
         try:
             delete_connection(session, access, row)

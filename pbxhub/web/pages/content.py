@@ -12,7 +12,7 @@ from pbxhub.account.deliveries import delivery_of
 from pbxhub.account.refusals import ConflictError
 from pbxhub.account.resending import MOST_SELECTED
 from pbxhub.web.language import _, said
-from pbxhub.web.page_access import enter
+from pbxhub.web.page_access import enter, reading_project
 from pbxhub.web.paging import read_uuid
 from pbxhub.wsgi.current import hub, reading
 
@@ -22,8 +22,7 @@ pages = Blueprint("content", __name__, url_prefix="/projects/<int:project_id>/co
 @pages.post("/preview")
 def preview(project_id: int) -> ResponseReturnValue:
     """Asks before anything is removed: how much it is, and that there is no way back."""
-    with reading() as session:
-        access = enter(session, project_id, "content.remove")
+    with reading_project(project_id, "content.remove") as (session, access):
         which = _which()
         call = call_of(session, access, which.call_id) if which.call_id else None
         try:

@@ -6,8 +6,8 @@ from flask.typing import ResponseReturnValue
 from pbxhub.account.first_steps import first_steps
 from pbxhub.account.pbxs import pbxs_of
 from pbxhub.account.statistics import calls_of_day, calls_yesterday_by_now, deliveries_of_day, paused, problems
-from pbxhub.web.page_access import enter
-from pbxhub.wsgi.current import now, reading
+from pbxhub.web.page_access import reading_project
+from pbxhub.wsgi.current import now
 
 pages = Blueprint("dashboard", __name__, url_prefix="/projects/<int:project_id>/dashboard")
 
@@ -15,8 +15,7 @@ pages = Blueprint("dashboard", __name__, url_prefix="/projects/<int:project_id>/
 @pages.get("")
 def index(project_id: int) -> ResponseReturnValue:
     """Today at a glance; a project that is not connected yet sees its next steps instead."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         moment, pbxs = now(), pbxs_of(session, access)
         return render_template(
             "dashboard.html",

@@ -11,10 +11,9 @@ from pbxhub.account.delivery_details import details_of
 from pbxhub.account.names import names_of
 from pbxhub.account.saved_filters import lost_values, saved_filters
 from pbxhub.web.delivery_filter import DeliveryFilter
-from pbxhub.web.page_access import enter
+from pbxhub.web.page_access import reading_project
 from pbxhub.web.paging import read_uuid
 from pbxhub.webhooks.curl_command import as_curl
-from pbxhub.wsgi.current import reading
 
 pages = Blueprint("deliveries", __name__, url_prefix="/projects/<int:project_id>/deliveries")
 _MOST_ATTEMPTS = 50
@@ -23,8 +22,7 @@ _MOST_ATTEMPTS = 50
 @pages.get("")
 def index(project_id: int) -> ResponseReturnValue:
     """All deliveries, newest first."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         wanted = DeliveryFilter.of_request(access)
         page, number = wanted.page(session, project_id), wanted.given.get("number", "")
         return render_template(
@@ -45,8 +43,7 @@ def index(project_id: int) -> ResponseReturnValue:
 def newer(project_id: int) -> ResponseReturnValue:
     """How many deliveries of the list came after the one given, for the "show new" button."""
     since = read_uuid(request.args.get("since", ""))
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         wanted = DeliveryFilter.of_request(access, unchecked=request.args.get("of") == "errors")
         count = count_newer(session, project_id, wanted.selection, wanted.state, since)
         return render_template("_newer.html", count=count)
@@ -55,8 +52,7 @@ def newer(project_id: int) -> ResponseReturnValue:
 @pages.get("/<uuid:delivery_id>")
 def detail(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
     """One delivery: the request, every attempt, what the receiver answered."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         delivery = delivery_of(session, access, delivery_id)
         found = details_of(session, access, delivery)
         template = "deliveries/_detail.html" if "HX-Request" in request.headers else "deliveries/detail.html"

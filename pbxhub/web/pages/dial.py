@@ -34,7 +34,7 @@ from pbxhub.store.ordered_calls import OrderedCall
 from pbxhub.translatable import say
 from pbxhub.web.forms import Form, Hint
 from pbxhub.web.language import _, lazy_gettext, said
-from pbxhub.web.page_access import enter
+from pbxhub.web.page_access import enter, reading_project, writing_project
 from pbxhub.wsgi.current import hub, reading, writing
 from pbxhub.wsgi.request_checks import json_body
 
@@ -132,8 +132,7 @@ def _script(answer: Mapping[str, Any]) -> Response:
 @pages.get("")
 def index(project_id: int) -> ResponseReturnValue:
     """The address and how each CRM uses it."""
-    with reading() as session:
-        access = enter(session, project_id, "keys.change")
+    with reading_project(project_id, "keys.change") as (session, access):
         row = session.get(DialAddress, project_id)
         return _page(session, access, DialForm(obj=row))
 
@@ -142,8 +141,7 @@ def index(project_id: int) -> ResponseReturnValue:
 def change(project_id: int) -> ResponseReturnValue:
     """The application token and the extension for callbacks."""
     form = DialForm()
-    with writing() as session:
-        access = enter(session, project_id, "keys.change")
+    with writing_project(project_id, "keys.change") as (session, access):
         if not address_of(session, access):
             return redirect(url_for("crm_calls.index", project_id=project_id))
         if not form.validate_on_submit() or not form.take(change_address(session, access, form.data)):
@@ -155,8 +153,8 @@ def change(project_id: int) -> ResponseReturnValue:
 @pages.post("/renew")
 def renew(project_id: int) -> ResponseReturnValue:
     """A first address, or another one."""
-    with writing() as session:
-        renew_address(session, enter(session, project_id, "keys.change"))
+    with writing_project(project_id, "keys.change") as (session, access):
+        renew_address(session, access)
     return redirect(url_for("crm_calls.index", project_id=project_id))
 
 
@@ -178,8 +176,8 @@ def subscribe(project_id: int) -> ResponseReturnValue:
 @pages.post("/delete")
 def remove(project_id: int) -> ResponseReturnValue:
     """No more calls by the address."""
-    with writing() as session:
-        remove_address(session, enter(session, project_id, "keys.change"))
+    with writing_project(project_id, "keys.change") as (session, access):
+        remove_address(session, access)
     flash(_("Deleted."))
     return redirect(url_for("crm_calls.index", project_id=project_id))
 

@@ -24,7 +24,7 @@ from pbxhub.web.editor_data import editor_data, used_names
 from pbxhub.web.forms import Form, Hint
 from pbxhub.web.labels import all_stages
 from pbxhub.web.language import _, lazy_gettext, said
-from pbxhub.web.page_access import enter
+from pbxhub.web.page_access import enter, reading_project, writing_project
 from pbxhub.web.pages.webhooks import pages
 from pbxhub.web.stage_groups import stage_groups
 from pbxhub.webhooks.gallery import default_event
@@ -54,8 +54,7 @@ class GoogleAnalyticsForm(Form):
 @pages.get("/new")
 def new(project_id: int) -> ResponseReturnValue:
     """The empty editor."""
-    with reading() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with reading_project(project_id, "webhooks.change") as (session, access):
         blank = Webhook(project_id=project_id, name="", stage="incoming.after", enabled=True, spec=WebhookSpec())
         return _editor(session, access, blank, title=_("New event"))
 
@@ -63,8 +62,7 @@ def new(project_id: int) -> ResponseReturnValue:
 @pages.get("/<int:webhook_id>/edit")
 def edit(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """The editor of a webhook."""
-    with reading() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with reading_project(project_id, "webhooks.change") as (session, access):
         webhook = editable(session, access, webhook_id)
         return _editor(session, access, webhook, title=webhook.name)
 
@@ -72,8 +70,7 @@ def edit(project_id: int, webhook_id: int) -> ResponseReturnValue:
 @pages.get("/<int:webhook_id>/copy")
 def copy(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Copying: first for which event (the parameters that would not exist there are named), then the editor."""
-    with reading() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with reading_project(project_id, "webhooks.change") as (session, access):
         source = webhook_of(session, access, webhook_id)
         stage = request.args.get("stage", "")
         if stage not in all_stages():
@@ -86,8 +83,7 @@ def copy(project_id: int, webhook_id: int) -> ResponseReturnValue:
 @pages.post("/save")
 def save(project_id: int) -> ResponseReturnValue:
     """Saves a new webhook, possibly a copy. 422 with the wrong fields."""
-    with writing() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with writing_project(project_id, "webhooks.change") as (session, access):
         data = _payload()
         source = _copied(session, access, data)
         try:
@@ -101,8 +97,7 @@ def save(project_id: int) -> ResponseReturnValue:
 @pages.post("/<int:webhook_id>/save")
 def update(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Saves a new revision. 409 when somebody else has saved since the form was opened; nothing is overwritten."""
-    with writing() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with writing_project(project_id, "webhooks.change") as (session, access):
         webhook = editable(session, access, webhook_id)
         data = _payload()
         if data.get("revision") != webhook.revision:
@@ -118,8 +113,7 @@ def update(project_id: int, webhook_id: int) -> ResponseReturnValue:
 @pages.post("/preview")
 def show(project_id: int) -> ResponseReturnValue:
     """The exact request for the chosen call, what is wrong, and how many of the last calls would match."""
-    with reading() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with reading_project(project_id, "webhooks.change") as (session, access):
         data = _payload()
         found = preview(session, access, data, _kept(session, access, data))
         source = _copied(session, access, data)
@@ -131,8 +125,7 @@ def show(project_id: int) -> ResponseReturnValue:
 @pages.post("/test")
 def test(project_id: int) -> ResponseReturnValue:
     """Sends the previewed request once and shows the answer."""
-    with reading() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with reading_project(project_id, "webhooks.change") as (session, access):
         data = _payload()
         tried = test_send(session, access, data, _kept(session, access, data))
         return jsonify(html=render_template("webhooks/_tried.html", tried=tried), errors=_errors(tried.preview.errors))
@@ -142,8 +135,7 @@ def test(project_id: int) -> ResponseReturnValue:
 def signing(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Creates, rotates or removes the signing key; a new key is shown in this answer only."""
     wanted = request.form.get("do", "")
-    with writing() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with writing_project(project_id, "webhooks.change") as (session, access):
         webhook = editable(session, access, webhook_id)
         key = ""
         if wanted == "remove":

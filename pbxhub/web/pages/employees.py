@@ -10,8 +10,7 @@ from pbxhub.account.employees import delete_employee, save_employee
 from pbxhub.store.accounts import Employee
 from pbxhub.web.forms import Form, Hint
 from pbxhub.web.language import _, lazy_gettext
-from pbxhub.web.page_access import enter
-from pbxhub.wsgi.current import reading, writing
+from pbxhub.web.page_access import reading_project, writing_project
 
 pages = Blueprint("people", __name__, url_prefix="/projects/<int:project_id>/employees")
 
@@ -48,8 +47,7 @@ class EmployeeForm(Form):
 @pages.get("")
 def employees(project_id: int) -> ResponseReturnValue:
     """Everybody with an extension."""
-    with reading() as session:
-        enter(session, project_id)
+    with reading_project(project_id) as (session, _access):
         rows = session.scalars(
             select(Employee).where(Employee.project_id == project_id).order_by(Employee.extension).limit(2000)
         ).all()
@@ -60,8 +58,7 @@ def employees(project_id: int) -> ResponseReturnValue:
 @pages.route("/<int:employee_id>", methods=["GET", "POST"])
 def employee(project_id: int, employee_id: int | None) -> ResponseReturnValue:
     """One card: new, or changed."""
-    with reading() as session:
-        access = enter(session, project_id, "employees.change")
+    with reading_project(project_id, "employees.change") as (session, access):
         row = row_of(session, access, Employee, employee_id) if employee_id else None
         form = EmployeeForm(obj=row)
     if form.validate_on_submit() and _save(project_id, employee_id, form):
@@ -81,8 +78,7 @@ def employee(project_id: int, employee_id: int | None) -> ResponseReturnValue:
 @pages.post("/<int:employee_id>/delete")
 def remove(project_id: int, employee_id: int) -> ResponseReturnValue:
     """Deletes a card; calls keep their extension."""
-    with writing() as session:
-        access = enter(session, project_id, "employees.change")
+    with writing_project(project_id, "employees.change") as (session, access):
         row = row_of(session, access, Employee, employee_id)
         delete_employee(session, access, row)
     flash(_("Deleted."))
@@ -90,8 +86,7 @@ def remove(project_id: int, employee_id: int) -> ResponseReturnValue:
 
 
 def _save(project_id: int, employee_id: int | None, form: EmployeeForm) -> bool:
-    with writing() as session:
-        access = enter(session, project_id, "employees.change")
+    with writing_project(project_id, "employees.change") as (session, access):
         row = row_of(session, access, Employee, employee_id) if employee_id else None
         saved = save_employee(session, access, row, form.data)
         return form.take(saved if isinstance(saved, list) else [])

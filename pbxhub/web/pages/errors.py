@@ -26,9 +26,9 @@ from pbxhub.delivery.outbox import Selection, changed_since, count_by_webhook
 from pbxhub.web.delivery_filter import DeliveryFilter
 from pbxhub.web.filter_fields import moment_of
 from pbxhub.web.language import _, said
-from pbxhub.web.page_access import enter
+from pbxhub.web.page_access import enter, reading_project, writing_project
 from pbxhub.web.paging import read_uuid
-from pbxhub.wsgi.current import now, reading, writing
+from pbxhub.wsgi.current import now, reading
 
 pages = Blueprint("errors", __name__, url_prefix="/projects/<int:project_id>/errors")
 
@@ -38,8 +38,7 @@ RATES = (5, 20, 100)
 @pages.get("")
 def index(project_id: int) -> ResponseReturnValue:
     """Problems first, then every unchecked failure."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         wanted = DeliveryFilter.of_request(access, unchecked=True)
         page = wanted.page(session, project_id)
         resends, ended = all_shown(session, access)
@@ -63,8 +62,7 @@ def index(project_id: int) -> ResponseReturnValue:
 @pages.get("/strip")
 def strip(project_id: int) -> ResponseReturnValue:
     """The figures and bars on top; loaded after the page and kept fresh."""
-    with reading() as session:
-        enter(session, project_id)
+    with reading_project(project_id) as (session, _access):
         return render_template(
             "errors/_strip.html",
             day=deliveries_of_day(session, project_id, now()),
@@ -76,8 +74,7 @@ def strip(project_id: int) -> ResponseReturnValue:
 @pages.post("/check")
 def checked(project_id: int) -> ResponseReturnValue:
     """Removes deliveries from this page; they stay in the history."""
-    with writing() as session:
-        access = enter(session, project_id, "deliveries.change")
+    with writing_project(project_id, "deliveries.change") as (session, access):
         count = mark_checked(session, access, _selection(access))
         undo = url_for("errors.unchecked", project_id=project_id, moment=access.now.isoformat())
     flash(_("%(n)s taken off the list.", n=count), f"undo {undo}" if count else "message")
@@ -87,8 +84,7 @@ def checked(project_id: int) -> ResponseReturnValue:
 @pages.post("/uncheck")
 def unchecked(project_id: int) -> ResponseReturnValue:
     """Undoes Checked: puts back what one press of the button took off the list."""
-    with writing() as session:
-        access = enter(session, project_id, "deliveries.change")
+    with writing_project(project_id, "deliveries.change") as (session, access):
         count = unmark_checked(session, access, moment_of(request.args.get("moment", ""), _("Time")))
     flash(_("%(n)s are on the list again.", n=count))
     return _back(project_id)
@@ -97,8 +93,7 @@ def unchecked(project_id: int) -> ResponseReturnValue:
 @pages.post("/send/preview")
 def preview_send(project_id: int) -> ResponseReturnValue:
     """How many would be sent again, of which webhooks; nothing is sent yet."""
-    with reading() as session:
-        access = enter(session, project_id, "deliveries.change")
+    with reading_project(project_id, "deliveries.change") as (session, access):
         selection = _selection(access)
         counts = count_by_webhook(session, project_id, selection)
         names = dict(webhook_names(session, access))
@@ -117,8 +112,7 @@ def send(project_id: int) -> ResponseReturnValue:
         selection = _selection(access)
         total = sum(count_by_webhook(session, project_id, selection).values())
     try:
-        with writing() as session:
-            access = enter(session, project_id, "deliveries.change")
+        with writing_project(project_id, "deliveries.change") as (session, access):
             order = send_again(
                 session, access, selection, total, rate_of(request.form), request.form.get("current") == "1"
             )
@@ -132,8 +126,7 @@ def send(project_id: int) -> ResponseReturnValue:
 @pages.post("/send/<uuid:delivery_id>")
 def send_one(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
     """Sends one delivery again at once, as it was or with the current settings."""
-    with writing() as session:
-        access = enter(session, project_id, "deliveries.change")
+    with writing_project(project_id, "deliveries.change") as (session, access):
         delivery_of(session, access, delivery_id)
         try:
             send_one_again(session, access, delivery_id, request.form.get("current") == "1")
@@ -147,8 +140,7 @@ def send_one(project_id: int, delivery_id: UUID) -> ResponseReturnValue:
 @pages.get("/resends")
 def resends(project_id: int) -> ResponseReturnValue:
     """The progress of what is being sent again, and what became of it."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         resends, ended = all_shown(session, access)
         return render_template("errors/_resends.html", resends=resends, ended=ended)
 
@@ -156,8 +148,7 @@ def resends(project_id: int) -> ResponseReturnValue:
 @pages.post("/resends/<uuid:resend_id>/stop")
 def stop(project_id: int, resend_id: UUID) -> ResponseReturnValue:
     """Stops an order; unsent deliveries get their previous state again, or are gone if it has added them."""
-    with writing() as session:
-        access = enter(session, project_id, "deliveries.change")
+    with writing_project(project_id, "deliveries.change") as (session, access):
         order = stop_sending(session, access, resend_id)
     if order.adds:
         flash(_("Stopped. What had not left is not sent: it is missing again."))

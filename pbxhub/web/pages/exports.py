@@ -15,7 +15,7 @@ from pbxhub.redaction import redact_url
 from pbxhub.store.session import Database
 from pbxhub.web.call_list_filter import calls_of_request
 from pbxhub.web.delivery_filter import DeliveryFilter
-from pbxhub.web.page_access import enter
+from pbxhub.web.page_access import enter, reading_project
 from pbxhub.wsgi.current import hub, reading
 from pbxhub.wsgi.downloads import download
 
@@ -28,8 +28,7 @@ _COLUMNS = ("id", "time", "webhook", "stage", "caller", "called", "state", "outc
 @pages.get("/calls.<kind>")
 def calls(project_id: int, kind: str) -> ResponseReturnValue:
     """Every call of the filter that is over, newest first. kind: csv or jsonl."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         wanted = calls_of_request(session, access).selection
     return _file(access, "calls", kind, CALL_COLUMNS, exported_calls(hub().database, access, wanted))
 

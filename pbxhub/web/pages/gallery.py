@@ -9,12 +9,12 @@ from pbxhub.store.webhooks import Webhook
 from pbxhub.web.kept_forms import kept
 from pbxhub.web.labels import categories
 from pbxhub.web.language import _
-from pbxhub.web.page_access import enter
+from pbxhub.web.page_access import reading_project, writing_project
 from pbxhub.web.pages.editor import pages
 from pbxhub.webhooks.connection_presets import find_preset
 from pbxhub.webhooks.gallery import Item, find, gallery
 from pbxhub.webhooks.spec import FieldError, SpecError
-from pbxhub.wsgi.current import hub, reading, writing
+from pbxhub.wsgi.current import hub
 
 __all__ = ["pages"]
 
@@ -22,8 +22,7 @@ __all__ = ["pages"]
 @pages.get("/gallery")
 def templates(project_id: int) -> ResponseReturnValue:
     """Ready-made events for common systems, and an empty one."""
-    with reading() as session:
-        enter(session, project_id, "webhooks.change")
+    with reading_project(project_id, "webhooks.change") as (_session, _access):
         return render_template("webhooks/gallery.html", items=gallery(), categories=categories())
 
 
@@ -34,14 +33,12 @@ def template(project_id: int, item_id: str) -> ResponseReturnValue:
     errors: list[FieldError] = []
     if request.method == "POST":
         try:
-            with writing() as session:
-                access = enter(session, project_id, "webhooks.change")
+            with writing_project(project_id, "webhooks.change") as (session, access):
                 added = add_ready(session, access, item, _answers())
                 return _next(item, added)
         except SpecError as error:  # nothing of it was added
             errors = error.errors
-    with reading() as session:
-        enter(session, project_id, "webhooks.change")
+    with reading_project(project_id, "webhooks.change") as (session, _access):
         page = render_template(
             "webhooks/template.html", item=item, errors=errors, given=request.form or kept() or {},
             preset=find_preset(item.connection), connections=connections_of(session, project_id),

@@ -6,9 +6,8 @@ from flask.typing import ResponseReturnValue
 from pbxhub.account.resthook_subscribers import remove_subscriber, subscriptions
 from pbxhub.account.secret_visibility import visible_spec
 from pbxhub.web.language import _
-from pbxhub.web.page_access import enter
+from pbxhub.web.page_access import reading_project, writing_project
 from pbxhub.webhooks.whole_event import SUBSCRIBABLE
-from pbxhub.wsgi.current import reading, writing
 
 pages = Blueprint("resthooks", __name__, url_prefix="/projects/<int:project_id>/resthooks")
 
@@ -16,8 +15,7 @@ pages = Blueprint("resthooks", __name__, url_prefix="/projects/<int:project_id>/
 @pages.get("")
 def index(project_id: int) -> ResponseReturnValue:
     """Every subscriber of the project, by hook."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         rows = [
             (row, visible_spec(access, row.webhook.spec).get("filters", [])) for row in subscriptions(session, access)
         ]
@@ -27,8 +25,7 @@ def index(project_id: int) -> ResponseReturnValue:
 @pages.post("/<name>/<int:subscriber_id>/delete")
 def remove(project_id: int, name: str, subscriber_id: int) -> ResponseReturnValue:
     """Nothing more is sent there."""
-    with writing() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with writing_project(project_id, "webhooks.change") as (session, access):
         remove_subscriber(session, access, name, subscriber_id)
     flash(_("Deleted."))
     return redirect(url_for("resthooks.index", project_id=project_id))

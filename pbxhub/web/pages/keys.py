@@ -12,9 +12,9 @@ from pbxhub.account.api_keys import keys_of, make_key, revoke_key
 from pbxhub.store.accounts import ApiKey
 from pbxhub.web.forms import Form, Hint
 from pbxhub.web.language import _, lazy_gettext
-from pbxhub.web.page_access import enter
+from pbxhub.web.page_access import reading_project, writing_project
 from pbxhub.web.shown_once import hand_over, take
-from pbxhub.wsgi.current import hub, reading, writing
+from pbxhub.wsgi.current import hub
 
 pages = Blueprint("keys", __name__, url_prefix="/projects/<int:project_id>/keys")
 
@@ -47,8 +47,7 @@ class KeyForm(Form):
 @pages.get("")
 def index(project_id: int) -> ResponseReturnValue:
     """The keys there are, without the keys themselves."""
-    with reading() as session:
-        access = enter(session, project_id, "keys.change")
+    with reading_project(project_id, "keys.change") as (session, access):
         return _page(session, access, KeyForm(), "".join(take(f"keys {project_id}")))
 
 
@@ -56,8 +55,7 @@ def index(project_id: int) -> ResponseReturnValue:
 def create(project_id: int) -> ResponseReturnValue:
     """A new key, shown on the next page and never again."""
     form = KeyForm()
-    with writing() as session:
-        access = enter(session, project_id, "keys.change")
+    with writing_project(project_id, "keys.change") as (session, access):
         made = make_key(session, access, form.name.data or "", form.scopes.data) if form.validate_on_submit() else []
         if isinstance(made, list):
             form.take(made)
@@ -69,8 +67,7 @@ def create(project_id: int) -> ResponseReturnValue:
 @pages.post("/<int:key_id>/delete")
 def remove(project_id: int, key_id: int) -> ResponseReturnValue:
     """Programs with this key are refused from now on."""
-    with writing() as session:
-        access = enter(session, project_id, "keys.change")
+    with writing_project(project_id, "keys.change") as (session, access):
         revoke_key(session, access, row_of(session, access, ApiKey, key_id))
     flash(_("The key has been revoked."))
     return redirect(url_for("keys.index", project_id=project_id))

@@ -17,9 +17,9 @@ from pbxhub.store.accounts import Invitation
 from pbxhub.web.forms import Form, account_address
 from pbxhub.web.invitation_links import SendingLink
 from pbxhub.web.language import _, lazy_gettext, said
-from pbxhub.web.page_access import enter
+from pbxhub.web.page_access import enter, reading_project, writing_project
 from pbxhub.web.shown_once import take
-from pbxhub.wsgi.current import hub, now, reading, writing
+from pbxhub.wsgi.current import hub, now, writing
 
 pages = Blueprint("members", __name__, url_prefix="/projects/<int:project_id>/members")
 
@@ -41,8 +41,7 @@ class InviteForm(Form):
 @pages.get("")
 def index(project_id: int) -> ResponseReturnValue:
     """Everybody in the project, and everybody invited."""
-    with reading() as session:
-        enter(session, project_id)
+    with reading_project(project_id) as (session, _access):
         return _page(session, project_id, InviteForm())
 
 
@@ -51,8 +50,7 @@ def invite(project_id: int) -> ResponseReturnValue:
     """Invites somebody by e-mail. The link goes by mail; without a mail server the next page shows it, where whoever
     has it can take nothing that belongs to others."""
     form = InviteForm()
-    with writing() as session:
-        access = enter(session, project_id, "members.change")
+    with writing_project(project_id, "members.change") as (session, access):
         if not form.validate_on_submit():
             return _page(session, project_id, form), 422
         made = invitations.invite(session, access, form.email.data, form.role.data)
@@ -67,8 +65,7 @@ def invite(project_id: int) -> ResponseReturnValue:
 @pages.post("/invitations/<int:invitation_id>/again")
 def send_again(project_id: int, invitation_id: int) -> ResponseReturnValue:
     """Sends a new link to an invited person; the previous one no longer works."""
-    with writing() as session:
-        access = enter(session, project_id, "members.change")
+    with writing_project(project_id, "members.change") as (session, access):
         send = SendingLink(session, access, row_of(session, access, Invitation, invitation_id))
     send.leave()
     return redirect(url_for("members.index", project_id=project_id))
@@ -77,8 +74,7 @@ def send_again(project_id: int, invitation_id: int) -> ResponseReturnValue:
 @pages.post("/invitations/<int:invitation_id>/withdraw")
 def withdraw(project_id: int, invitation_id: int) -> ResponseReturnValue:
     """Withdraws an invitation."""
-    with writing() as session:
-        access = enter(session, project_id, "members.change")
+    with writing_project(project_id, "members.change") as (session, access):
         invitations.withdraw(session, access, row_of(session, access, Invitation, invitation_id))
     flash(_("The invitation was withdrawn; its link no longer works."))
     return redirect(url_for("members.index", project_id=project_id))

@@ -12,8 +12,7 @@ from pbxhub.account.numbers import delete_number, save_number
 from pbxhub.store.accounts import Number, Pbx
 from pbxhub.web.forms import Form, Hint
 from pbxhub.web.language import _, lazy_gettext
-from pbxhub.web.page_access import enter
-from pbxhub.wsgi.current import reading, writing
+from pbxhub.web.page_access import reading_project, writing_project
 
 pages = Blueprint("numbers", __name__, url_prefix="/projects/<int:project_id>/numbers")
 
@@ -33,8 +32,7 @@ class NumberForm(Form):
 @pages.get("")
 def index(project_id: int) -> ResponseReturnValue:
     """Every labelled number."""
-    with reading() as session:
-        enter(session, project_id)
+    with reading_project(project_id) as (session, _access):
         rows = session.execute(
             select(Number, Pbx.name).join(Pbx).where(Number.project_id == project_id).order_by(Number.did).limit(2000)
         ).all()
@@ -45,8 +43,7 @@ def index(project_id: int) -> ResponseReturnValue:
 @pages.route("/<int:number_id>", methods=["GET", "POST"])
 def number(project_id: int, number_id: int | None) -> ResponseReturnValue:
     """One number: new, or changed."""
-    with reading() as session:
-        access = enter(session, project_id, "numbers.change")
+    with reading_project(project_id, "numbers.change") as (session, access):
         row = row_of(session, access, Number, number_id) if number_id else None
         form = NumberForm(obj=row)
         form.pbx_id.choices = _pbxs(session, project_id)
@@ -66,8 +63,7 @@ def number(project_id: int, number_id: int | None) -> ResponseReturnValue:
 @pages.post("/<int:number_id>/delete")
 def remove(project_id: int, number_id: int) -> ResponseReturnValue:
     """Deletes a number's entry."""
-    with writing() as session:
-        access = enter(session, project_id, "numbers.change")
+    with writing_project(project_id, "numbers.change") as (session, access):
         row = row_of(session, access, Number, number_id)
         delete_number(session, access, row)
     flash(_("Deleted."))
@@ -75,8 +71,7 @@ def remove(project_id: int, number_id: int) -> ResponseReturnValue:
 
 
 def _save(project_id: int, number_id: int | None, form: NumberForm) -> bool:
-    with writing() as session:
-        access = enter(session, project_id, "numbers.change")
+    with writing_project(project_id, "numbers.change") as (session, access):
         row = row_of(session, access, Number, number_id) if number_id else None
         saved = save_number(session, access, row, form.data)
         return form.take(saved if isinstance(saved, list) else [])

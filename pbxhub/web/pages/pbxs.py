@@ -18,7 +18,7 @@ from pbxhub.store.accounts import Pbx
 from pbxhub.store.history import open_calls
 from pbxhub.store.ordered_calls import dial_plan_of
 from pbxhub.web.language import _, said
-from pbxhub.web.page_access import enter
+from pbxhub.web.page_access import enter, reading_project, writing_project
 from pbxhub.web.pbx_form import DialPlanForm, PbxForm
 from pbxhub.web.shown_once import hand_over, take
 from pbxhub.wsgi.current import now, reading, writing
@@ -29,8 +29,8 @@ pages = Blueprint("pbxs", __name__, url_prefix="/projects/<int:project_id>/pbxs"
 @pages.get("")
 def index(project_id: int) -> ResponseReturnValue:
     """Every PBX with its state."""
-    with reading() as session:
-        rows = pbxs_of(session, enter(session, project_id))
+    with reading_project(project_id) as (session, access):
+        rows = pbxs_of(session, access)
         calls = open_calls(session, [row.id for row in rows])
         return render_template("pbxs/index.html", rows=rows, calls=calls)
 
@@ -45,8 +45,7 @@ def create(project_id: int) -> ResponseReturnValue:
     if not form.validate_on_submit():
         return _form_page(form, None)
     secret = form.secret.data or secrets.token_urlsafe(24)
-    with writing() as session:
-        access = enter(session, project_id, "pbxs.change")
+    with writing_project(project_id, "pbxs.change") as (session, access):
         pbx = add_pbx(session, access, form.wanted(secret))
         if isinstance(pbx, list):
             form.take(pbx)
@@ -59,8 +58,7 @@ def create(project_id: int) -> ResponseReturnValue:
 @pages.get("/<int:pbx_id>")
 def detail(project_id: int, pbx_id: int) -> ResponseReturnValue:
     """State, reason, and what to put into Asterisk's configuration."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         pbx = row_of(session, access, Pbx, pbx_id)
         secret = "".join(take(f"PBX {pbx_id}"))
         return render_template(
@@ -73,8 +71,7 @@ def detail(project_id: int, pbx_id: int) -> ResponseReturnValue:
 @pages.get("/<int:pbx_id>/state")
 def state(project_id: int, pbx_id: int) -> ResponseReturnValue:
     """The live part of the page, and the line of manager.conf that depends on it."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         pbx = row_of(session, access, Pbx, pbx_id)
         return render_template("pbxs/_state.html", pbx=pbx, live=live(session, pbx, now()), polled=True)
 
@@ -82,14 +79,12 @@ def state(project_id: int, pbx_id: int) -> ResponseReturnValue:
 @pages.route("/<int:pbx_id>/edit", methods=["GET", "POST"])
 def edit(project_id: int, pbx_id: int) -> ResponseReturnValue:
     """Changes a PBX; an empty secret keeps the old one."""
-    with reading() as session:
-        access = enter(session, project_id, "pbxs.change")
+    with reading_project(project_id, "pbxs.change") as (session, access):
         pbx = row_of(session, access, Pbx, pbx_id)
         form = PbxForm(data=_values(pbx))
     if not form.validate_on_submit():
         return _form_page(form, pbx)
-    with writing() as session:
-        access = enter(session, project_id, "pbxs.change")
+    with writing_project(project_id, "pbxs.change") as (session, access):
         pbx = row_of(session, access, Pbx, pbx_id)
         if refused := change_pbx(session, access, pbx, form.wanted(form.secret.data or "")):
             form.take(refused)
@@ -115,8 +110,7 @@ def dial_plan(project_id: int, pbx_id: int) -> ResponseReturnValue:
 @pages.post("/<int:pbx_id>/check")
 def check(project_id: int, pbx_id: int) -> ResponseReturnValue:
     """Logs in to the PBX as the listener does, and says what works and how to fix what does not."""
-    with reading() as session:
-        access = enter(session, project_id, "pbxs.change")
+    with reading_project(project_id, "pbxs.change") as (session, access):
         pbx = row_of(session, access, Pbx, pbx_id)
     return render_template("pbxs/_check.html", pbx=pbx, findings=check_pbx(access, pbx))
 
@@ -125,8 +119,7 @@ def check(project_id: int, pbx_id: int) -> ResponseReturnValue:
 def take_context(project_id: int, pbx_id: int) -> ResponseReturnValue:
     """Makes a context (context=...) one more incoming one."""
     context = request.form.get("context", "")
-    with writing() as session:
-        access = enter(session, project_id, "pbxs.change")
+    with writing_project(project_id, "pbxs.change") as (session, access):
         pbx = row_of(session, access, Pbx, pbx_id)
         refused = add_incoming_context(session, access, pbx, context)
     for refusal in refused:
@@ -139,8 +132,7 @@ def take_context(project_id: int, pbx_id: int) -> ResponseReturnValue:
 @pages.post("/<int:pbx_id>/delete")
 def remove(project_id: int, pbx_id: int) -> ResponseReturnValue:
     """Stops listening and deletes the PBX; its calls are kept."""
-    with writing() as session:
-        access = enter(session, project_id, "pbxs.change")
+    with writing_project(project_id, "pbxs.change") as (session, access):
         pbx = row_of(session, access, Pbx, pbx_id)
         delete_pbx(session, access, pbx)
     flash(_("The hub no longer listens to this PBX."))

@@ -19,7 +19,7 @@ from pbxhub.store.accounts import Project
 from pbxhub.store.notices import NoticeTarget
 from pbxhub.web.kept_forms import kept
 from pbxhub.web.language import _, said
-from pbxhub.web.page_access import at_hub, enter, signed_in
+from pbxhub.web.page_access import at_hub, reading_project, signed_in, writing_project
 from pbxhub.web.project_form import AlertForm, DeleteProjectForm, ProjectForm, RecordingLinksForm, WorkingTimeForm
 from pbxhub.wsgi.current import reading, writing
 
@@ -48,13 +48,11 @@ def create() -> ResponseReturnValue:
 @pages.route("/<int:project_id>/settings", methods=["GET", "POST"])
 def settings(project_id: int) -> ResponseReturnValue:
     """Name, time zone and country; working hours and holidays have a form of their own."""
-    with reading() as session:
-        access = enter(session, project_id, "project.change")
+    with reading_project(project_id, "project.change") as (session, access):
         form = ProjectForm(obj=access.project)
         if not form.validate_on_submit():
             return _settings_page(session, form)
-    with writing() as session:
-        access = enter(session, project_id, "project.change")
+    with writing_project(project_id, "project.change") as (session, access):
         if not form.take(change_project(session, access, form.data)):
             return _settings_page(session, form)
     flash(_("Saved."))
@@ -65,8 +63,7 @@ def settings(project_id: int) -> ResponseReturnValue:
 def working_time(project_id: int) -> ResponseReturnValue:
     """Working hours and holidays."""
     form = WorkingTimeForm()
-    with writing() as session:
-        access = enter(session, project_id, "project.change")
+    with writing_project(project_id, "project.change") as (session, access):
         if not form.validate_on_submit() or not form.take(change_project(session, access, form.settings())):
             return _settings_page(session, times=form), 422
     flash(_("Saved."))
@@ -77,8 +74,7 @@ def working_time(project_id: int) -> ResponseReturnValue:
 def recording_links(project_id: int) -> ResponseReturnValue:
     """How long links to recordings are valid."""
     form = RecordingLinksForm()
-    with writing() as session:
-        access = enter(session, project_id, "project.change")
+    with writing_project(project_id, "project.change") as (session, access):
         if not form.validate_on_submit() or not form.take(change_project(session, access, form.data)):
             return _settings_page(session, links=form), 422
     flash(_("Saved."))
@@ -88,8 +84,8 @@ def recording_links(project_id: int) -> ResponseReturnValue:
 @pages.post("/<int:project_id>/recording-links/revoke")
 def revoke_links(project_id: int) -> ResponseReturnValue:
     """Revokes every link to a recording that was made until now."""
-    with writing() as session:
-        revoke_recording_links(session, enter(session, project_id, "project.change"))
+    with writing_project(project_id, "project.change") as (session, access):
+        revoke_recording_links(session, access)
     flash(_("All links to recordings were revoked."))
     return redirect(url_for("project.settings", project_id=project_id))
 
@@ -98,8 +94,7 @@ def revoke_links(project_id: int) -> ResponseReturnValue:
 def alert(project_id: int) -> ResponseReturnValue:
     """Adds an address that gets a notice when a webhook fails for the first time in a day, is paused, or recovers."""
     form = AlertForm()
-    with writing() as session:
-        access = enter(session, project_id, "alerts.change")
+    with writing_project(project_id, "alerts.change") as (session, access):
         refused = add_alert(session, access, form.address.data or "") if form.validate_on_submit() else []
         if not form.take(refused) or form.errors:
             return _settings_page(session, alerts=form), 422
@@ -110,8 +105,7 @@ def alert(project_id: int) -> ResponseReturnValue:
 @pages.post("/<int:project_id>/alerts/<int:target_id>/delete")
 def mute(project_id: int, target_id: int) -> ResponseReturnValue:
     """Removes such an address."""
-    with writing() as session:
-        access = enter(session, project_id, "alerts.change")
+    with writing_project(project_id, "alerts.change") as (session, access):
         remove_alert(session, access, row_of(session, access, NoticeTarget, target_id))
     flash(_("Deleted."))
     return redirect(url_for("project.settings", project_id=project_id))
@@ -121,8 +115,7 @@ def mute(project_id: int, target_id: int) -> ResponseReturnValue:
 def remove(project_id: int) -> ResponseReturnValue:
     """Deletes the project with everything in it, when its name was typed."""
     form = DeleteProjectForm()
-    with writing() as session:
-        access = enter(session, project_id, "project.change")
+    with writing_project(project_id, "project.change") as (session, access):
         if not form.validate_on_submit() or form.typed_name.data != access.project.name:
             flash(_("Type the name of the project exactly to delete it."), "error")
             return redirect(url_for("project.settings", project_id=project_id))

@@ -9,9 +9,9 @@ from pbxhub.account.replays import count_lacking, lacking, send_lacking
 from pbxhub.account.webhooks import webhook_of
 from pbxhub.web.filter_fields import moment_of, times_of
 from pbxhub.web.language import _, said
-from pbxhub.web.page_access import enter
+from pbxhub.web.page_access import enter, reading_project, writing_project
 from pbxhub.web.pages.errors import RATES, rate_of
-from pbxhub.wsgi.current import hub, reading, writing
+from pbxhub.wsgi.current import hub, reading
 
 pages = Blueprint("replays", __name__, url_prefix="/projects/<int:project_id>/webhooks/<int:webhook_id>/missing")
 
@@ -20,8 +20,7 @@ pages = Blueprint("replays", __name__, url_prefix="/projects/<int:project_id>/we
 def index(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """The stages without a request of this webhook: how many, and the newest of them, each with the reason."""
     given = {name: request.args[name] for name in ("last", "from", "to") if request.args.get(name)} or {"last": "24h"}
-    with reading() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with reading_project(project_id, "webhooks.change") as (session, access):
         webhook = webhook_of(session, access, webhook_id)
         since, until = times_of(given, access.zone)
         found = lacking(session, access, webhook, since, until)
@@ -44,8 +43,7 @@ def send(project_id: int, webhook_id: int) -> ResponseReturnValue:
             counted = count_lacking(session, access, webhook, since, until, refused=form.get("refused") == "1")
         if isinstance(counted, list):
             return _refused(project_id, webhook_id, counted[0].text)
-        with writing() as session:
-            access = enter(session, project_id, "webhooks.change")
+        with writing_project(project_id, "webhooks.change") as (session, access):
             webhook = webhook_of(session, access, webhook_id)
             order = send_lacking(session, access, webhook, counted, rate=rate_of(form))
     except (BusyError, ConflictError) as error:

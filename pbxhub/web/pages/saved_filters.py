@@ -8,8 +8,7 @@ from flask.typing import ResponseReturnValue
 from pbxhub.account.refusals import NotAllowedError
 from pbxhub.account.saved_filters import FIELDS, delete_filter, filter_of, readable, save_filter
 from pbxhub.web.language import _, said
-from pbxhub.web.page_access import enter
-from pbxhub.wsgi.current import reading, writing
+from pbxhub.web.page_access import reading_project, writing_project
 
 pages = Blueprint("saved_filters", __name__, url_prefix="/projects/<int:project_id>/filters")
 
@@ -19,8 +18,7 @@ def save(project_id: int) -> ResponseReturnValue:
     """Saves the filter of a list under a name."""
     form, page = request.form, request.form.get("page", "")
     given = {name: form[name] for name in FIELDS.get(page, ()) if form.get(name)}
-    with writing() as session:
-        access = enter(session, project_id)
+    with writing_project(project_id) as (session, access):
         try:
             saved = save_filter(session, access, page, form.get("name", ""), given, shared=form.get("shared") == "1")
         except NotAllowedError as error:
@@ -36,8 +34,8 @@ def save(project_id: int) -> ResponseReturnValue:
 @pages.get("/<int:filter_id>")
 def go(project_id: int, filter_id: int) -> ResponseReturnValue:
     """The short link: to the list with this filter, without values that the list no longer knows."""
-    with reading() as session:
-        row = filter_of(session, enter(session, project_id), filter_id)
+    with reading_project(project_id) as (session, access):
+        row = filter_of(session, access, filter_id)
         name, page, given = row.name, row.page, row.fields
     known = readable(page, given)
     lost = [value for field, value in given.items() if field not in known]
@@ -51,8 +49,7 @@ def go(project_id: int, filter_id: int) -> ResponseReturnValue:
 @pages.post("/<int:filter_id>/delete")
 def remove(project_id: int, filter_id: int) -> ResponseReturnValue:
     """Deletes one."""
-    with writing() as session:
-        access = enter(session, project_id)
+    with writing_project(project_id) as (session, access):
         row = filter_of(session, access, filter_id)
         page = row.page
         try:

@@ -6,8 +6,8 @@ from flask.typing import ResponseReturnValue
 from pbxhub.account.names import names_of
 from pbxhub.account.search import LONGEST, search
 from pbxhub.account.search_times import SearchTime
-from pbxhub.web.page_access import enter
-from pbxhub.wsgi.current import now, reading
+from pbxhub.web.page_access import reading_project
+from pbxhub.wsgi.current import now
 
 pages = Blueprint("search", __name__, url_prefix="/projects/<int:project_id>/search")
 
@@ -15,8 +15,7 @@ pages = Blueprint("search", __name__, url_prefix="/projects/<int:project_id>/sea
 @pages.get("")
 def index(project_id: int) -> ResponseReturnValue:
     """What the text of ?q= leads to."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         text = request.args.get("q", "").strip()[:LONGEST]
         found = search(session, access, text, now())
         template = "search/_found.html" if "HX-Request" in request.headers else "search/index.html"

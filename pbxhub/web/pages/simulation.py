@@ -12,9 +12,8 @@ from pbxhub.account.played_calls import PlayedStage, kinds, recorded_stages, sta
 from pbxhub.account.simulation import plan_requests, send_played
 from pbxhub.account.webhooks import webhook_of
 from pbxhub.store.history import Call
-from pbxhub.web.page_access import enter
+from pbxhub.web.page_access import reading_project
 from pbxhub.web.paging import read_uuid
-from pbxhub.wsgi.current import reading
 from pbxhub.wsgi.request_checks import is_id
 
 pages = Blueprint("simulation", __name__, url_prefix="/projects/<int:project_id>/simulate")
@@ -23,8 +22,7 @@ pages = Blueprint("simulation", __name__, url_prefix="/projects/<int:project_id>
 @pages.get("")
 def index(project_id: int) -> ResponseReturnValue:
     """Which call, and, once it is chosen, what happens at each of its stages."""
-    with reading() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with reading_project(project_id, "webhooks.change") as (session, access):
         call = _call(session, access, read_uuid(request.args.get("call", "")))
         stages = _stages(session, access, call)
         plan = plan_requests(session, access, stages)
@@ -38,8 +36,7 @@ def index(project_id: int) -> ResponseReturnValue:
 def send(project_id: int) -> ResponseReturnValue:
     """Sends one request of the played call and shows the answer."""
     wanted = request.form.get("webhook", "")
-    with reading() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with reading_project(project_id, "webhooks.change") as (session, access):
         webhook = webhook_of(session, access, int(wanted) if is_id(wanted) else 0)
         tried = send_played(session, access, webhook, request.form.get("sample", ""))
         return render_template("webhooks/_tried.html", tried=tried)

@@ -14,7 +14,7 @@ from pbxhub.account.webhooks import change, create, editable
 from pbxhub.store.webhooks import Webhook
 from pbxhub.web.editor_data import call_choices
 from pbxhub.web.language import _, said
-from pbxhub.web.page_access import enter
+from pbxhub.web.page_access import enter, reading_project
 from pbxhub.web.steering_form import SteeringForm, as_data, fill_in, simulated_of
 from pbxhub.webhooks.catalogue import QUESTION
 from pbxhub.webhooks.spec import SpecError, Steering
@@ -27,8 +27,7 @@ pages = Blueprint("steering", __name__, url_prefix="/projects/<int:project_id>/c
 @pages.get("")
 def index(project_id: int) -> ResponseReturnValue:
     """Every webhook a call may ask, and the line that connects each PBX."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         rows = [row for row in live_webhooks(session, access) if row.stage == QUESTION]
         addresses = asking_places(session, access) if access.may("pbxs.change") else []
         return render_template("steering/index.html", rows=rows, addresses=addresses, default=Steering())
@@ -54,8 +53,7 @@ def edit(project_id: int, webhook_id: int | None) -> ResponseReturnValue:
 @pages.post("/simulate")
 def simulate(project_id: int) -> ResponseReturnValue:
     """What an answer would do: its actions, or why it is refused. Saves nothing and makes no call."""
-    with reading() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with reading_project(project_id, "webhooks.change") as (_session, access):
         steering = simulated_of(SteeringForm())
         found = simulate_answer(access, steering, request.form.get("answer", "").encode())
         return render_template("steering/_simulated.html", found=found, steering=steering)
@@ -65,8 +63,7 @@ def simulate(project_id: int) -> ResponseReturnValue:
 def ask(project_id: int) -> ResponseReturnValue:
     """Asks the user's own system for a call of the past or a sample, by the form as it is entered, saved or not."""
     asking = request.args.get("webhook", "")
-    with reading() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with reading_project(project_id, "webhooks.change") as (session, access):
         webhook = editable(session, access, int(asking)) if is_id(asking) else None
         data = as_data(SteeringForm(), webhook) | {"sample": request.form.get("sample", "")}
         tried = test_send(session, access, data | ({"id": webhook.id} if webhook else {}), webhook)

@@ -11,9 +11,9 @@ from pbxhub.account.names import names_of
 from pbxhub.account.unsent import MOST_CHOSEN, MOST_EXAMINED, Untaken, UntakenFilter, send_chosen, untaken
 from pbxhub.web.filter_fields import times_of
 from pbxhub.web.language import _, said
-from pbxhub.web.page_access import enter
+from pbxhub.web.page_access import reading_project, writing_project
 from pbxhub.web.paging import Page, page_size, read_uuid, uuid_key
-from pbxhub.wsgi.current import hub, reading, writing
+from pbxhub.wsgi.current import hub
 
 pages = Blueprint("unsent", __name__, url_prefix="/projects/<int:project_id>/unsent")
 
@@ -22,8 +22,7 @@ pages = Blueprint("unsent", __name__, url_prefix="/projects/<int:project_id>/uns
 def index(project_id: int) -> ResponseReturnValue:
     """The stages, newest first: of the last 24 hours unless another period is chosen."""
     given = _given()
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         since, until = times_of(given, access.zone)
         wanted = UntakenFilter(since, until, given.get("all") == "1", uuid_key())
         found = untaken(session, access, wanted, page_size())
@@ -38,8 +37,7 @@ def index(project_id: int) -> ResponseReturnValue:
 @pages.post("")
 def send(project_id: int) -> ResponseReturnValue:
     """Sends the chosen ones."""
-    with writing() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with writing_project(project_id, "webhooks.change") as (session, access):
         chosen = [_pair(text) for text in request.form.getlist("which")]
         if not 0 < len(chosen) <= MOST_CHOSEN:
             _choose()

@@ -6,10 +6,9 @@ from flask.typing import ResponseReturnValue
 from pbxhub.account.crm_calls import is_without_address
 from pbxhub.account.webhook_sets import bring_set_back, remove_set, rename_set, set_named, switch_set
 from pbxhub.web.language import _, said
-from pbxhub.web.page_access import enter
+from pbxhub.web.page_access import writing_project
 from pbxhub.web.pages.webhooks import not_brought_back, say_address_is_gone
 from pbxhub.webhooks.spec import SpecError
-from pbxhub.wsgi.current import writing
 
 pages = Blueprint("webhook_sets", __name__, url_prefix="/projects/<int:project_id>/webhooks/sets")
 
@@ -18,8 +17,7 @@ pages = Blueprint("webhook_sets", __name__, url_prefix="/projects/<int:project_i
 def enable_set(project_id: int) -> ResponseReturnValue:
     """Switches all events of a set on or off, or says what they lack."""
     try:
-        with writing() as session:
-            access = enter(session, project_id, "webhooks.change")
+        with writing_project(project_id, "webhooks.change") as (session, access):
             found = set_named(session, access, request.form.get("set", ""))
             switch_set(session, access, found, request.form.get("enabled") == "1")
     except SpecError as error:
@@ -31,8 +29,7 @@ def enable_set(project_id: int) -> ResponseReturnValue:
 def name_set(project_id: int) -> ResponseReturnValue:
     """Renames a set."""
     try:
-        with writing() as session:
-            access = enter(session, project_id, "webhooks.change")
+        with writing_project(project_id, "webhooks.change") as (session, access):
             found = set_named(session, access, request.form.get("set", ""))
             rename_set(session, access, found, request.form.get("name", ""))
     except SpecError as error:
@@ -43,8 +40,7 @@ def name_set(project_id: int) -> ResponseReturnValue:
 @pages.post("/delete")
 def delete_set(project_id: int) -> ResponseReturnValue:
     """Deletes all events of a set: pending deliveries are cancelled, sent ones stay in the history."""
-    with writing() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with writing_project(project_id, "webhooks.change") as (session, access):
         found = set_named(session, access, request.form.get("set", ""))
         remove_set(session, access, found)
     undo = url_for("webhook_sets.bring_back", project_id=project_id, set=found.name)
@@ -57,8 +53,7 @@ def bring_back(project_id: int) -> ResponseReturnValue:
     """Undoes the deletion of a set."""
     name = request.args.get("set", "")
     try:
-        with writing() as session:
-            access = enter(session, project_id, "webhooks.change")
+        with writing_project(project_id, "webhooks.change") as (session, access):
             found = bring_set_back(session, access, name)
             lost = is_without_address(session, access, name)
     except SpecError as error:

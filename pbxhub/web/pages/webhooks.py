@@ -19,10 +19,10 @@ from pbxhub.account.webhook_sets import in_sets, warnings_of
 from pbxhub.json_reader import UnreadableError, read_json
 from pbxhub.store.connections import connections_of
 from pbxhub.web.language import _, said
-from pbxhub.web.page_access import enter
+from pbxhub.web.page_access import reading_project, writing_project
 from pbxhub.webhooks.chains import names_in
 from pbxhub.webhooks.spec import FieldError, SpecError
-from pbxhub.wsgi.current import hub, reading, writing
+from pbxhub.wsgi.current import hub
 from pbxhub.wsgi.request_checks import LARGEST_REVISION, is_id
 
 _NEWEST = 5  # revisions on the page of a webhook
@@ -32,8 +32,7 @@ pages = Blueprint("webhooks", __name__, url_prefix="/projects/<int:project_id>/w
 @pages.get("")
 def index(project_id: int) -> ResponseReturnValue:
     """Every webhook: Google Analytics first, then as ordered by the user."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         rows = live_webhooks(session, access)
         unreadable = {row.id for row in rows if not all(map(hub().vault.can_open, row.secrets_sealed))}
         waiting = {row.id: row for row in connections_of(session, project_id) if row.waits(access.now)}
@@ -47,8 +46,7 @@ def index(project_id: int) -> ResponseReturnValue:
 @pages.get("/<int:webhook_id>")
 def detail(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """One webhook: is it well, since when not, what did it send, what came back, how is it set up."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         webhook = webhooks.webhook_of(session, access, webhook_id)
         found = health_of(session, access, webhook)
         newest = webhooks.revisions(session, access, webhook, LARGEST_REVISION + 1, _NEWEST)
@@ -64,8 +62,7 @@ def detail(project_id: int, webhook_id: int) -> ResponseReturnValue:
 @pages.get("/health")
 def health(project_id: int) -> ResponseReturnValue:
     """The last outcomes of every webhook as dots: the slow column of the table, loaded after it."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         rows = live_webhooks(session, access)
         outcomes = recent_outcomes(session, [row.id for row in rows])
         return render_template("webhooks/_health.html", rows=rows, outcomes=outcomes)
@@ -74,8 +71,7 @@ def health(project_id: int) -> ResponseReturnValue:
 @pages.post("/<int:webhook_id>/enabled")
 def enable(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Switches a webhook on or off. Switching off cancels its pending deliveries."""
-    with writing() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with writing_project(project_id, "webhooks.change") as (session, access):
         webhook = webhooks.webhook_of(session, access, webhook_id)
         wanted = request.form.get("enabled") == "1"
         if wanted and webhook.locked and not webhook.secret_sealed:
@@ -91,8 +87,7 @@ def enable(project_id: int, webhook_id: int) -> ResponseReturnValue:
 @pages.post("/<int:webhook_id>/pause")
 def hold(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Pauses a webhook and holds its deliveries, or resumes it."""
-    with writing() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with writing_project(project_id, "webhooks.change") as (session, access):
         webhook = webhooks.webhook_of(session, access, webhook_id)
         undoing = request.args.get("undo") == "1"  # does nothing when somebody else has resumed it
         if webhook.paused_on:
@@ -109,8 +104,7 @@ def hold(project_id: int, webhook_id: int) -> ResponseReturnValue:
 @pages.post("/<int:webhook_id>/delete")
 def remove(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Deletes a webhook: pending deliveries are cancelled, sent ones stay in the history."""
-    with writing() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with writing_project(project_id, "webhooks.change") as (session, access):
         webhook = webhooks.editable(session, access, webhook_id)
         webhooks.remove(session, access, webhook)
         left = [row.name for row in live_webhooks(session, access) if webhook.name in names_in(row.spec)]
@@ -125,8 +119,7 @@ def remove(project_id: int, webhook_id: int) -> ResponseReturnValue:
 def bring_back(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Undoes the deletion of a webhook."""
     try:
-        with writing() as session:
-            access = enter(session, project_id, "webhooks.change")
+        with writing_project(project_id, "webhooks.change") as (session, access):
             webhook = webhooks.bring_back(session, access, webhook_id)
             lost = is_without_address(session, access, webhook.set_name)
     except SpecError as error:
@@ -156,16 +149,15 @@ def not_brought_back(project_id: int, error: SpecError) -> ResponseReturnValue:
 def order(project_id: int) -> ResponseReturnValue:
     """Saves the order of sending: the ids as the table shows them now."""
     wanted = [int(text) for text in request.form.getlist("id") if is_id(text)]
-    with writing() as session:
-        webhooks.reorder(session, enter(session, project_id, "webhooks.change"), wanted)
+    with writing_project(project_id, "webhooks.change") as (session, access):
+        webhooks.reorder(session, access, wanted)
     return "", 204
 
 
 @pages.get("/<int:webhook_id>/history")
 def history(project_id: int, webhook_id: int) -> ResponseReturnValue:
     """Every revision with its author and what it changed."""
-    with reading() as session:
-        access = enter(session, project_id)
+    with reading_project(project_id) as (session, access):
         webhook = webhooks.webhook_of(session, access, webhook_id)
         rows = webhooks.revisions(session, access, webhook, LARGEST_REVISION + 1, 100)
         return render_template("webhooks/history.html", webhook=webhook, rows=rows)
@@ -175,8 +167,7 @@ def history(project_id: int, webhook_id: int) -> ResponseReturnValue:
 def restore(project_id: int, webhook_id: int, revision: int) -> ResponseReturnValue:
     """Makes an earlier revision the current one, as a new revision: checked like any other, on or off as it is now."""
     back = redirect(url_for("webhooks.history", project_id=project_id, webhook_id=webhook_id))
-    with writing() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with writing_project(project_id, "webhooks.change") as (session, access):
         webhook = webhooks.editable(session, access, webhook_id)
         try:
             webhooks.restore(session, access, webhook, revision)
@@ -192,8 +183,7 @@ def restore(project_id: int, webhook_id: int, revision: int) -> ResponseReturnVa
 @pages.get("/export.json")
 def export(project_id: int) -> ResponseReturnValue:
     """Every webhook but the locked one, or those of one set, as a file without secrets."""
-    with reading() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with reading_project(project_id, "webhooks.change") as (session, access):
         text = json.dumps(export_file(session, access, request.args.get("set", "")), ensure_ascii=False, indent=2)
     return Response(
         text, mimetype="application/json", headers={"Content-Disposition": 'attachment; filename="webhooks.json"'}
@@ -203,8 +193,7 @@ def export(project_id: int) -> ResponseReturnValue:
 @pages.get("/import")
 def choose_file(project_id: int) -> ResponseReturnValue:
     """The form that takes a file."""
-    with reading() as session:
-        enter(session, project_id, "webhooks.change")
+    with reading_project(project_id, "webhooks.change") as (_session, _access):
         return render_template("webhooks/import.html", plan=None, text="", errors=[])
 
 
@@ -213,8 +202,7 @@ def take_in(project_id: int) -> ResponseReturnValue:
     """A file of webhooks: first what it would change, then, confirmed, the change."""
     upload = request.files.get("file")
     body = upload.read() if upload else request.form.get("text", "").encode()
-    with writing() as session:
-        access = enter(session, project_id, "webhooks.change")
+    with writing_project(project_id, "webhooks.change") as (session, access):
         try:
             planned = plan(session, access, read_json(body))
         except SpecError as error:
