@@ -10,15 +10,17 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import psycopg
 import structlog
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from pbxhub.store.postgresql import is_pooled
 from pbxhub.store.session import Database
+
+if TYPE_CHECKING:
+    import psycopg
 
 Bell = Literal["pbxhub_due", "pbxhub_orders"]
 """Whom a wakeup is for. PostgreSQL's channels have these names."""
@@ -114,7 +116,7 @@ class WakeupListener:
         while not self._stopping.is_set():
             try:
                 listen()
-            except (psycopg.Error, sqlite3.Error) as error:
+            except self._database.engine.dialect.loaded_dbapi.Error as error:
                 self._log(str(error).strip())
             self._stopping.wait(_RECONNECT)
 
@@ -181,7 +183,7 @@ def wake_trouble(database: Database, timeout_seconds: float = 5.0) -> str:
             if not database.direct_url and not is_pooled(connection):
                 return ""
             arrives = _arrives(connection, database, timeout_seconds)
-    except psycopg.Error as error:
+    except database.engine.dialect.loaded_dbapi.Error as error:
         # without an address of its own it is the database's: whoever opens that says what is wrong with it
         return f"PBXHUB_DATABASE_DIRECT_URL: {str(error).strip()}" if database.direct_url else ""
     return "" if arrives else _ANOTHER if database.direct_url else _POOLED

@@ -17,8 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import phonenumbers
-
 from pbxhub.translatable import Sentence, say, with_advice
 
 LONGEST_NUMBER = 32  # keys
@@ -29,7 +27,7 @@ EVERY_NUMBER = ("_X.", "_+X.")
 EXTENSIONS = ("_XXX", "_XXXX")
 """Numbers of three or four digits: calls that cost nothing."""
 
-_PREMIUM = phonenumbers.PhoneNumberType.PREMIUM_RATE
+_PREMIUM_RATE = 4  # of phonenumbers.PhoneNumberType
 _SEPARATORS = str.maketrans("", "", " -().\u00a0")
 _PATTERN = re.compile(r"_(\+?)((?:[0-9*#XZNxzn]|\[[0-9\-]{1,20}\])*)([.!]?)")
 _POSITION = re.compile(r"\[[^\]]*\]|.")
@@ -167,11 +165,13 @@ def _is_premium(number: str, country: str) -> bool:
     digits = re.sub("[*#]", "", number)
     found = _kind(digits, country)
     ends = range(len(digits) - 1, 3, -1) if found is None else ()
-    return _PREMIUM in (found, *(_kind(digits[:end], country) for end in ends))
+    return _PREMIUM_RATE in (found, *(_kind(digits[:end], country) for end in ends))
 
 
 def _kind(number: str, country: str) -> int | None:
     """The type of the number; None when it is not a complete number of any numbering plan."""
+    import phonenumbers  # commands that place no call start without the numbering plans of the world
+
     try:
         parsed = phonenumbers.parse(number, country or None)
     except phonenumbers.NumberParseException:

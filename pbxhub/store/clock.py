@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-import structlog
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -24,7 +24,6 @@ _ASK = 30.0  # seconds; two clocks drift apart by milliseconds in that time, and
 _ASK_FIRST = 3.0  # seconds, until the database has answered once
 _SURE = 1_000_000_000  # nanoseconds: an answer that took longer says too little
 MOST_APART = timedelta(seconds=5)  # of two clocks of which none is wrong
-log = structlog.get_logger(__name__)
 _ahead: int | None = None  # nanoseconds from the clock that nobody sets to the database's time
 _wrong = False  # what the log has said of this host's clock
 
@@ -77,7 +76,7 @@ def _follow(database: Database) -> None:
             there: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
             took = _unset_ns() - before
     except SQLAlchemyError as error:
-        log.warning("the time of the database is not known; counting on", error=reason(error))
+        _log().warning("the time of the database is not known; counting on", error=reason(error))
         return
     if _ahead is not None and took > _SURE:
         return
@@ -93,9 +92,16 @@ def _compare() -> None:
         return
     _wrong, seconds = not _wrong, round(ahead.total_seconds(), 1)
     if _wrong:
-        log.warning("the clock of this host is wrong; the hub goes by the database's", seconds=seconds)
+        _log().warning("the clock of this host is wrong; the hub goes by the database's", seconds=seconds)
     else:
-        log.info("the clock of this host is right again", seconds=seconds)
+        _log().info("the clock of this host is right again", seconds=seconds)
+
+
+def _log() -> Any:
+    """Loaded when something is to be logged: commands need the time, and no logs."""
+    import structlog
+
+    return structlog.get_logger(__name__)
 
 
 def _nanoseconds(moment: datetime) -> int:
