@@ -1,14 +1,19 @@
 """Two listeners, or one and CEL, hear the same call; one of them misses a part of it. No stage is published twice."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from datetime import UTC, datetime
 from itertools import combinations
+from pathlib import Path
 from random import Random
 
 import pytest
 from sqlalchemy import select
 
+from pbxhub.ami.backfill import Backfill
+from pbxhub.ami.cel_file import CelFile
+from pbxhub.ami.channel_list import ChannelList
 from pbxhub.ami.pbx_rows import known_trunks, read_rows
 from pbxhub.calls.ami_events import (
     AttendedTransfer,
@@ -21,6 +26,7 @@ from pbxhub.calls.ami_events import (
     parse,
 )
 from pbxhub.calls.cel import messages_of
+from pbxhub.calls.cel_calls import BEFORE_ALL, Place
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.snapshot import load, outline
 from pbxhub.calls.stages import CallReport
@@ -30,6 +36,7 @@ from pbxhub.delivery.outbox import publish
 from pbxhub.store.history import StageEvent
 from pbxhub.store.session import Database
 from pbxhub.testing.pbx.pbx_player import PbxPlayer
+from tests.support.cel_files import keep_first, new_cel, write_recorded
 from tests.support.cel_recordings import rows_of
 from tests.support.gaps import heard, with_gap
 from tests.support.hub import VAULT, add_pbx
@@ -72,6 +79,32 @@ def test_a_listener_with_a_gap_adds_no_stage_to_those_of_another_or_of_cel(versi
     for gap, which in told_with_gaps(version, name).items():
         for others in (undisturbed, cel):
             assert not told_too_often(gap | others, undisturbed), which
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_hub_that_starts_in_the_middle_of_a_call_continues_it_as_cel_tells_it(
+    version: str, name: str, tmp_path: Path
+) -> None:
+    """At any moment of the call: its beginning is told, and nothing that an undisturbed hub does not tell."""
+    undisturbed = keys_of(with_gap(version, name, 0, 0))
+    rows = list(rows_of(version, name))
+    path = new_cel(tmp_path / "master.db")
+    write_recorded(path, rows)
+    for begin, (message, live, parked) in reversed(list(enumerate(heard(version, name)))):
+        keep_first(path, sum(row.time <= message.time for row in rows))
+        tracker = Tracker()
+        backfill = Backfill(CelFile(str(path), "iso-8859-1"), Place(BEFORE_ALL, "2.0"), Tracker)
+        now, before_all = (datetime.fromtimestamp(time, UTC) for time in (message.time, 1.0))
+        channels = ChannelList(live, before_all, version, None, None)  # read then, so that no row is waited for
+        told = asyncio.run(backfill.take_up(channels, tracker, now))
+        told += tracker.resync(live, now, "lost_while_disconnected")
+        for later in (*parked, *(later for later, _, _ in heard(version, name)[begin + 1 :])):
+            told += tracker.feed(later)
+        calls = {status.channel.linkedid for status in live}
+        begun = {key for key in undisturbed if key[0] in calls and key[1].endswith(".before")}
+        assert begun <= keys_of(told) <= undisturbed, f"from {begin} on"
 
 
 GAPS = 300  # of each recording, always the same ones

@@ -757,3 +757,73 @@ def test_a_call_answered_in_a_gap_is_picked_up_before_it_ends_and_ends_answered(
         assert call.data["is_missed"] is False
 
     run(scenario())
+
+
+OUT, SENT_ON = (
+    {"Channel": f"PJSIP/trunk-{n}", "Uniqueid": f"1.{n}", "Linkedid": "1.1", "Context": "from-trunk"} for n in (2, 3)
+)
+THERE = {"ChannelStateDesc": "Up", "CallerIDNum": "s", "Exten": ""}
+IN_TALK = {"BridgeUniqueid": "b", "BridgeType": "basic", "BridgeNumChannels": "2"}
+
+
+def send_on_outside(path: Path, now: float) -> None:
+    """101 calls 15551234 and transfers them to 15559999: only the two outside parties are left."""
+    first, out, sent_on = ("1.1", "PJSIP/101-1", "101"), ("1.2", "PJSIP/trunk-2", ""), ("1.3", "PJSIP/trunk-3", "")
+    transfer = '{"extension":"15559999","transferee_channel_name":"PJSIP/trunk-2","transferee_channel_uniqueid":"1.2"}'
+    rows = [
+        ("CHAN_START", 0, *first, "15551234", "from-internal", "{}"),
+        ("CHAN_START", 1, *out, "s", "from-trunk", "{}"),
+        ("ANSWER", 2, *out, "s", "from-trunk", "{}"),
+        ("BLINDTRANSFER", 5, *first, "15551234", "from-internal", transfer),
+        ("HANGUP", 5, *first, "15551234", "from-internal", '{"hangupcause":16}'),
+        ("CHAN_START", 6, *sent_on, "s", "from-trunk", "{}"),
+        ("ANSWER", 7, *sent_on, "s", "from-trunk", "{}"),
+    ]
+    write_rows(path, [(kind, int(now - NOON) - 10 + time, *rest) for kind, time, *rest in rows])
+
+
+@pytest.mark.slow
+def test_a_call_whose_beginner_left_in_the_gap_that_it_began_in_is_known_as_theirs(
+    database: Database, cel: Path
+) -> None:
+    async def scenario() -> None:
+        async with playing() as player:
+            pbx_id = add_pbx(database, player, cel_path=str(cel))
+            async with listening(database):
+                await until(lambda: pbx_of(database, pbx_id).cel_cursor == -1)
+            send_on_outside(cel, datetime.now(UTC).timestamp())
+            for channel in (OUT, SENT_ON):
+                await player.send(event("Newchannel", **channel, **THERE).replace("\r\n", "\n"))
+                await player.send(event("BridgeEnter", **channel, **IN_TALK).replace("\r\n", "\n"))
+            async with listening(database):
+                await until(lambda: len(stages_of(database)) > 1)
+                assert stages_of(database) == ["outgoing.before", "outgoing.pickup"]
+                for channel in (OUT, SENT_ON):
+                    ended = event("Hangup", **channel, Timestamp=str(datetime.now(UTC).timestamp()), Cause="16")
+                    await player.send(ended.replace("\r\n", "\n"))
+                await until(lambda: [call for call in calls_of(database) if call.ended_on])
+        assert stages_of(database) == ["outgoing.before", "outgoing.pickup", "outgoing.after"]
+        (call,) = calls_of(database)
+        assert (call.direction, call.extension, call.dst, call.disposition) == (
+            "outgoing", "101", "15551234", "ANSWERED",
+        )  # fmt: skip
+
+    run(scenario())
+
+
+def test_rows_that_come_a_moment_after_the_channels_are_read_are_waited_for(cel: Path) -> None:
+    backfill, tracker = Backfill(CelFile(str(cel), "iso-8859-1"), Place(-1), _tracker), _tracker()
+    found = [parse(event("Status", **channel, **THERE), 0) for channel in (OUT, SENT_ON)]
+    live = tuple(channel for channel in found if isinstance(channel, Status))
+    channels = ChannelList(live, at(0), "22", at(-9000), None)
+
+    async def scenario() -> list[CallReport]:
+        taken_up = asyncio.create_task(backfill.take_up(channels, tracker, at(0)))
+        await asyncio.sleep(0)  # it has begun
+        await asyncio.to_thread(send_on_outside, cel, NOON)
+        return await taken_up
+
+    reports = asyncio.run(scenario())
+    assert [stage.name for report in reports for stage in report.stages] == ["outgoing.before", "outgoing.pickup"]
+    assert tracker.live_calls == 1
+    assert not [stage for report in tracker.resync(live, at(0), "lost_while_disconnected") for stage in report.stages]

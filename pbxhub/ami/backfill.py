@@ -11,11 +11,13 @@ finished. A file that was rotated or emptied is read from its beginning.
 
 A call that was in progress during a gap may have been answered or sent on in it. Its end is therefore held for up to
 two seconds, until its rows are read, and the stages found in them are published first. This goes on while the
-connection is lost again.
+connection is lost again. A call that began during a gap and goes on is continued from its rows: the channels that are
+left do not show who began it, which way it goes, or whom it rang before.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,21 +26,21 @@ import structlog
 
 from pbxhub.ami.cel_file import CelUnreadableError
 from pbxhub.ami.cel_table import CelSource
-from pbxhub.ami.channel_list import ChannelList
-from pbxhub.calls.ami_events import Hangup, Message, Newchannel, Status
+from pbxhub.ami.channel_list import ChannelList, FollowedChannels
+from pbxhub.calls.ami_events import Message, Status
 from pbxhub.calls.cel_calls import BEFORE_ALL, CelCall, CelCalls, Place, reports_of, reports_so_far
 from pbxhub.calls.dispositions import OF_THE_DIALPLAN
 from pbxhub.calls.resync import Loss
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker
 
-_MOST_FOLLOWED = 50_000  # channels remembered after their end; a CEL row comes seconds later
 log = structlog.get_logger(__name__)
 _OVERLAP = 5.0  # seconds before the last row of the previous file: calls that began earlier are finished
 _QUIET = 5.0  # seconds without a new row after which Asterisk has written everything
 _LATEST = 60.0  # seconds to wait for a row at most
 _LIVE_FIRST = 10.0  # seconds that the events of a call may arrive after its rows
-_ROWS_FIRST = 2.0  # seconds to hold the end of a call that was in progress during a gap, for its rows to arrive
+_ROWS_FIRST = 2.0  # seconds to wait for the rows of a call that was in progress during a gap, before its end is told
+_BETWEEN = 0.1  # seconds between two looks for the rows of a call that began in a gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,37 +65,6 @@ class _HeldEnd:
         return any(report.ended_on is not None for report in self.reports)
 
 
-class _FollowedChannels:
-    """Which channels the events showed from start to end. live: uniqueids of the channels in existence now."""
-
-    def __init__(self) -> None:
-        self.live: set[str] = set()
-        self._begun: set[str] = set()  # whose start was received since the last resync
-        self._whole: dict[str, None] = {}
-
-    def feed(self, message: Message) -> None:
-        """An event that the tracker has processed."""
-        if isinstance(message, Newchannel):
-            self.live.add(message.channel.uniqueid)
-            self._begun.add(message.channel.uniqueid)
-        elif isinstance(message, Hangup):
-            self.live.discard(message.uniqueid)
-            if message.uniqueid in self._begun:
-                self._begun.remove(message.uniqueid)
-                self._whole[message.uniqueid] = None
-                if len(self._whole) > _MOST_FOLLOWED:
-                    del self._whole[next(iter(self._whole))]
-
-    def resync(self, channels: Iterable[Status]) -> None:
-        """Events may have been missed, so none of the channels that exist now was followed without a gap."""
-        self.live = {status.channel.uniqueid for status in channels}
-        self._begun.clear()
-
-    def throughout(self, uniqueids: Iterable[str]) -> bool:
-        """Whether each of these channels was followed from its start to its end without a gap."""
-        return all(uniqueid in self._whole for uniqueid in uniqueids)
-
-
 class Backfill:
     """Compares one PBX's CEL with its live events. Without a source it does nothing.
 
@@ -106,7 +77,7 @@ class Backfill:
         self._name = source.name if source else ""
         self._read = cursor
         self._new_tracker = new_tracker
-        self._followed = _FollowedChannels()
+        self._followed = FollowedChannels()
         self._calls = CelCalls()
         self._last_list: ChannelList | None = None
         self._inferred: dict[str, _InferredEnd] = {}
@@ -161,6 +132,41 @@ class Backfill:
         """All held ends, at the end of the hub."""
         while self._held:
             yield from self._held.pop(next(iter(self._held))).reports
+
+    async def take_up(self, live: ChannelList, tracker: Tracker, now: datetime) -> list[CallReport]:
+        """Lets the tracker continue the live calls that it does not know as if it had followed them up to their last
+        rows, and returns the reports of these. Call it before the resync. Waits up to two seconds for their rows.
+
+        1. The hub is stopped; 2. an employee calls somebody outside and transfers them to somebody else outside; 3. the
+        hub reads the channels: two trunks are all that is left.
+        """
+        unknown = tracker.unknown(live.channels)
+        if self._source is None or not unknown:
+            return []
+        reading = asyncio.create_task(self._read_beginnings(live, unknown, now.timestamp()))
+        await asyncio.wait({reading}, timeout=_ROWS_FIRST)  # one reading of a table far away may take longer
+        found = {self._calls.of(status.channel.uniqueid): None for status in unknown}
+        return [report for call in found if call is not None for report in self._continue(call, tracker)]
+
+    async def _read_beginnings(self, live: ChannelList, unknown: Sequence[Status], now: float) -> None:
+        """Reads until each channel has a row. The rows of one that began before the last row read are read already, or
+        there are none."""
+        ends = time.monotonic() + _ROWS_FIRST
+        while time.monotonic() < ends:
+            more = await self._read_on(now)
+            missing = [status for status in unknown if self._calls.of(status.channel.uniqueid) is None]
+            to_come = any(live.taken_on.timestamp() - status.seconds >= self._read.time for status in missing)
+            if self._failing or not (more or to_come):
+                break
+            await asyncio.sleep(0 if more else _BETWEEN)
+
+    def _continue(self, call: CelCall, tracker: Tracker) -> Iterator[CallReport]:
+        """The reports of a call with channels that are all unknown to the tracker, which continues it from here."""
+        if call.over or tracker.knows(call.keys):
+            return
+        follower = self._new_tracker()
+        yield from self._reports(call, follower)
+        tracker.restore(follower.all_notes())
 
     def resync(self, live: ChannelList, reports: Sequence[CallReport]) -> Iterator[CallReport]:
         """The tracker's reports of a resync, except those of calls that have disappeared: CEL may have their true end.
@@ -260,7 +266,7 @@ class Backfill:
             read = call.over if call is not None and held.over else self._newest >= held.at
             if self.trouble or read or now - held.since >= _ROWS_FIRST:
                 del self._held[linkedid]
-                by_cel = [] if call is None else self._reports(call)
+                by_cel = [] if call is None else self._reports(call, self._new_tracker())
                 yield from (before for report in by_cel for before in _before_its_end(report))
                 yield from (_corrected(report, by_cel) for report in held.reports)
 
@@ -273,20 +279,20 @@ class Backfill:
         end = self._end_of(call, now)
         if end is not None:
             self._calls.drop(call)
-            reports = self._reports(call, *end)
+            reports = self._reports(call, self._new_tracker(), *end)
             inferred = {one: self._inferred.pop(one, None) for one in {report.linkedid for report in reports}}
             for report in reports:
                 live = inferred[report.linkedid]
                 yield report if live is None else _reconciled(report, live.report)
 
     def _reports(
-        self, call: CelCall, end: float | None = None, reason: Loss = "lost_while_disconnected"
+        self, call: CelCall, tracker: Tracker, end: float | None = None, reason: Loss = "lost_while_disconnected"
     ) -> list[CallReport]:
-        """The reports of the whole call, or without an end those of its rows so far."""
+        """The reports of the whole call, or without an end those of its rows so far. tracker: a new one."""
         try:
             if end is None:
-                return reports_so_far(call, self._new_tracker())
-            return reports_of(call, self._new_tracker(), end, reason)
+                return reports_so_far(call, tracker)
+            return reports_of(call, tracker, end, reason)
         except Exception:  # one call that cannot be read must not stop the listener
             log.exception(
                 "CEL rows of a call cannot be read; skipping the call",

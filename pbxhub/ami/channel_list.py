@@ -15,9 +15,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pbxhub.calls.ami_events import Status, parse
+from pbxhub.calls.ami_events import Hangup, Message, Newchannel, Status, parse
 
 VARIABLES = "CDR(start),CDR(answer),DIALEDPEERNUMBER,MIXMONITOR_FILENAME,CHANNEL(linkedid),CALLERID(ANI)"
+_MOST_FOLLOWED = 50_000  # channels remembered after their end; a CEL row comes seconds later
 _LINKEDID = re.compile(r"^\w*(?i:linkedid): (.+?)\r?$", re.MULTILINE)
 _UNIQUEID = re.compile(r"^Uniqueid: (.+?)\r?$", re.MULTILINE)
 
@@ -51,6 +52,37 @@ class SilentCheck:
 
     channels: tuple[Status, ...]
     asked_on: datetime
+
+
+class FollowedChannels:
+    """Which channels the events showed from start to end. live: uniqueids of the channels in existence now."""
+
+    def __init__(self) -> None:
+        self.live: set[str] = set()
+        self._begun: set[str] = set()  # whose start was received since the last resync
+        self._whole: dict[str, None] = {}
+
+    def feed(self, message: Message) -> None:
+        """An event that the tracker has processed."""
+        if isinstance(message, Newchannel):
+            self.live.add(message.channel.uniqueid)
+            self._begun.add(message.channel.uniqueid)
+        elif isinstance(message, Hangup):
+            self.live.discard(message.uniqueid)
+            if message.uniqueid in self._begun:
+                self._begun.remove(message.uniqueid)
+                self._whole[message.uniqueid] = None
+                if len(self._whole) > _MOST_FOLLOWED:
+                    del self._whole[next(iter(self._whole))]
+
+    def resync(self, channels: Iterable[Status]) -> None:
+        """Events may have been missed, so none of the channels that exist now was followed without a gap."""
+        self.live = {status.channel.uniqueid for status in channels}
+        self._begun.clear()
+
+    def throughout(self, uniqueids: Iterable[str]) -> bool:
+        """Whether each of these channels was followed from its start to its end without a gap."""
+        return all(uniqueid in self._whole for uniqueid in uniqueids)
 
 
 def read_channels(status: Iterable[str], shown: Iterable[str], now: datetime) -> tuple[Status, ...]:

@@ -219,12 +219,15 @@ class PbxListener:
         while True:
             for item in await self._inbox.take(_SLICE):
                 try:
-                    self._take(item)
+                    if isinstance(item, ChannelList):
+                        await self._resync(item)
+                    else:
+                        self._take(item)
                 except Exception:  # one event that cannot be processed must not stop the listener
                     log.exception("event cannot be processed; skipping it", pbx=self.row.id, item=repr(item)[:500])
             await asyncio.sleep(0)
 
-    def _take(self, item: Item) -> None:
+    def _take(self, item: ReceivedEvent | SilentCheck | NotBegun | PbxState) -> None:
         if isinstance(item, ReceivedEvent):
             self._rate.count(item.on)
             message = parse(item.block, item.on)
@@ -232,8 +235,6 @@ class PbxListener:
                 if self._events is not None:
                     self._events.add(self.row.id, item, self.row.token)
                 self._put(self._backfill.feed(message, self._tracker.feed(message), utc_now()))
-        elif isinstance(item, ChannelList):
-            self._resync(item)
         elif isinstance(item, SilentCheck):
             self._put(self._tracker.expire(item.channels, item.asked_on))
         elif isinstance(item, NotBegun):
@@ -275,8 +276,9 @@ class PbxListener:
         if state.code == "stopped":
             self._stopped.set()
 
-    def _resync(self, live: ChannelList) -> None:
-        """Publishes what happened during the gap, as far as the list of live channels shows it."""
+    async def _resync(self, live: ChannelList) -> None:
+        """Publishes what happened during the gap, as far as CEL and the list of live channels show it."""
+        self._put(await self._backfill.take_up(live, self._tracker, utc_now()))
         why = why_gone(self._started_on, live.started_on, live.restarted)
         reports = self._tracker.resync(live.channels, live.taken_on, why, live.started_on)
         self._put(self._backfill.resync(live, reports))

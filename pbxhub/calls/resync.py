@@ -66,6 +66,17 @@ def take_stock(
         connect(live_calls, call, now)
 
 
+def unknown_channels(live_calls: LiveCalls, channels: Sequence[Status]) -> list[Status]:
+    """The live channels whose calls are not followed, without the logins of agents, which may be days old, and
+    plumbing."""
+    agents = {status.channel.linkedid for status in channels if status.application == _AGENT}
+    return [
+        status
+        for status in _by_uniqueid(channels).values()
+        if status.channel.linkedid not in agents and not _is_known(live_calls, status.channel)
+    ]
+
+
 def _is_known(live_calls: LiveCalls, party: Party) -> bool:
     return live_calls.holds(party.uniqueid) or live_calls.knows(party.linkedid)
 
@@ -141,6 +152,8 @@ def _join(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: fl
     for status in group:
         keep_variables(call, {name: status.variables[name] for name in _TELLING & status.variables.keys()})
         channel = live_calls.adopt(call, status.channel, _started(status, now))
+        if channel is not None and status.state == "Ringing" and status.channel.uniqueid == call.first == linkedid:
+            call.originated, channel.leg = True, True  # Asterisk itself rings it, so its outcome is the call's outcome
         if channel is not None and not channel.hop and channel.uniqueid != call.first:
             channel.outside = channel.outside or _dialled_out(live_calls, channel, status)
             channel.number = _whom(call, status) if channel.outside else channel.number
@@ -188,8 +201,6 @@ def _begin(live_calls: LiveCalls, linkedid: str, group: Sequence[Status], now: f
     call.caller_name, call.dst = first.caller_name, first.exten
     live_calls.begin(call)
     channel = live_calls.adopt(call, first.channel, started)
-    if channel is not None and first.state == "Ringing" and first.channel.uniqueid == linkedid:
-        call.originated, channel.leg = True, True  # Asterisk itself rings it, so its outcome is the call's outcome
     call.agent = first.application == _AGENT
     if channel is not None and not channel.plumbing and _comes_in(live_calls, call, first):
         channel.outside, channel.number = True, call.caller

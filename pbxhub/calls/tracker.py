@@ -14,7 +14,7 @@ from pbxhub.calls.ami_events import Message, Status
 from pbxhub.calls.extensions import Extensions
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.live_calls import LiveCalls
-from pbxhub.calls.resync import Loss, take_stock
+from pbxhub.calls.resync import Loss, take_stock, unknown_channels
 from pbxhub.calls.snapshot import load
 from pbxhub.calls.stages import JSON, CallReport
 
@@ -151,6 +151,15 @@ class Tracker:
         gone_by = pbx_started_on if pbx_started_on and reason == "pbx_restarted" else now
         take_stock(self._live, channels, now.timestamp(), reason, gone_by.timestamp())
         return self._live.take()
+
+    def unknown(self, channels: Sequence[Status]) -> list[Status]:
+        """Those of the live channels whose calls are not followed, without the logins of agents and plumbing."""
+        return unknown_channels(self._live, channels)
+
+    def knows(self, names: Iterable[str]) -> bool:
+        """Whether one of these is the linkedid, or the uniqueid of a channel, of a call that is or was followed."""
+        live = self._live
+        return any(live.knows(name) or live.holds(name) or live.is_gone(name) for name in names)
 
     def restore(self, memories: Mapping[str, Mapping[str, JSON]], trunks: Iterable[str] = ()) -> None:
         """Continues the calls of an earlier process where it stopped. memories: linkedid -> last notes of each call.

@@ -1,8 +1,12 @@
 """CEL in SQLite, as cel_sqlite3_custom of Asterisk writes it."""
 
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
+
+from pbxhub.calls.cel_rows import CelRow
 
 COLUMNS = (
     "eventtype, eventtime, cidname, cidnum, ciddnid, exten, context, channame, appname, appdata, uniqueid, linkedid"
@@ -36,4 +40,23 @@ def write_call(path: Path, first: str, leg: str, began: float, rows: slice = sli
     with closing(sqlite3.connect(path)) as connection:
         marks = ", ".join("?" * 13)
         connection.executemany(f"INSERT INTO cel ({COLUMNS}, eventextra) VALUES ({marks})", whole[rows])
+        connection.commit()
+
+
+def write_recorded(path: Path, rows: Iterable[CelRow]) -> None:
+    """Rows of a recording; an event that the dialplan defined has its name as its type."""
+    names = [name.strip() for name in COLUMNS.split(",")] + ["peer", "userfield", "eventextra"]
+    marks = ", ".join(f":{name}" for name in names)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executemany(
+            f"INSERT INTO cel ({', '.join(names)}) VALUES ({marks})",
+            [asdict(row) | {"eventtype": row.userdeftype or row.eventtype} for row in rows],
+        )
+        connection.commit()
+
+
+def keep_first(path: Path, count: int) -> None:
+    """Takes out all but the first rows."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DELETE FROM cel WHERE AcctId > ?", (count,))
         connection.commit()

@@ -8,8 +8,9 @@ import asyncio
 import sqlite3
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import Literal
@@ -26,7 +27,7 @@ _UP, _DOWN = (1.0, 5.0), (0.2, 4.0)  # seconds
 _PBX_UP = (10.0, 20.0)  # seconds: every restart ends all calls
 _CAUGHT_UP = 60.0  # seconds in which a hub on a busy machine publishes what it missed, at most
 _STEADY = 2.0  # seconds without a new row after which Asterisk has written all of CEL
-_UNCERTAIN = 1.0  # seconds before Asterisk's end in which it may report nothing, by AMI or CEL
+_UNCERTAIN = 1.0  # seconds before Asterisk's end in which it may report nothing, at least
 
 
 class Gaps:
@@ -38,6 +39,7 @@ class Gaps:
         pbx = lab.pbx
         self._relay = AmiRelay(pbx.host, pbx.port, pbx.username, pbx.secret)
         self._enough = asyncio.Event()
+        self._ended: list[float] = []  # when Asterisk was ended
 
     async def play(self, play: Awaitable[list[Outcome]]) -> tuple[list[Outcome], Found]:
         """The outcomes, and which calls the hub lost, told twice or wrong, or told something of after their end."""
@@ -51,7 +53,7 @@ class Gaps:
         await asyncio.to_thread(self._hub.await_connected, number, "40s")
         await self._catch_up(number)
         self._relay.cut()
-        return outcomes, list(_differences(self._hub, outcomes))
+        return outcomes, list(_differences(self._hub, [(outcome, self._reported(outcome)) for outcome in outcomes]))
 
     async def _catch_up(self, pbx_id: int) -> None:
         """Waits until CEL is complete, the hub has published what is in it, and no call is open."""
@@ -64,6 +66,17 @@ class Gaps:
         with closing(sqlite3.connect(f"file:{self._lab.pbx.cel_database}?mode=ro", uri=True)) as connection:
             [(newest,)] = connection.execute("SELECT max(AcctId) FROM cel")
         return int(newest or 0)
+
+    def _reported(self, outcome: Outcome) -> float:
+        """Up to when all of a call is certainly in CEL. A busy Asterisk writes it seconds late, and one that is ended
+        writes no more, not even of calls that have just ended."""
+        ended = next((time for time in self._ended if time > outcome.began), 0.0)
+        if not ended:
+            return inf
+        with closing(sqlite3.connect(f"file:{self._lab.pbx.cel_database}?mode=ro", uri=True)) as connection:
+            times = connection.execute("SELECT CAST(eventtime AS REAL) AS time FROM cel WHERE time < ?", (ended,))
+            newest = max((time for (time,) in times), default=0.0)
+        return min(newest, ended - _UNCERTAIN)
 
     def _published(self, pbx_id: int, rows: int) -> bool:
         """The cursor is written after everything before it."""
@@ -98,26 +111,32 @@ class Gaps:
 
     async def _pbx_gap(self) -> None:
         pbx = self._lab.pbx
+        self._ended.append(time.time())
         await self._lab.restart(self._random.choice((pbx.kill, pbx.stop_now)))
 
 
-def _differences(hub: Hub, outcomes: Sequence[Outcome]) -> Iterator[tuple[Outcome, Difference]]:
+def _differences(hub: Hub, outcomes: Iterable[tuple[Outcome, float]]) -> Iterator[tuple[Outcome, Difference]]:
+    """outcomes: each with the time up to which all of it is certainly in CEL."""
     calls = hub.calls()
-    for outcome in outcomes:
-        if outcome.saw.lines and _is_certain(outcome):
-            for difference in _differences_of(hub, calls, outcome):
+    for outcome, reported in outcomes:
+        if outcome.saw.lines and _is_certain(outcome, reported):
+            for difference in _differences_of(hub, calls, outcome, reported):
                 yield outcome, difference
 
 
-def _is_certain(outcome: Outcome) -> bool:
-    """Whether the call was known to Asterisk: it did not end at once, and a listener without gaps heard of the call. A
-    busy PBX refuses calls."""
-    if outcome.cut:
-        return not 0 < outcome.cut - outcome.began < _UNCERTAIN
-    return any(call.lines for call in outcome.told)
+def _is_certain(outcome: Outcome, reported: float) -> bool:
+    """Whether the call had rung somewhere, or was answered, while Asterisk still reported everything; an outgoing call:
+    outside. If it came to an end, a listener without gaps has heard of it, too: a busy PBX refuses calls."""
+    outgoing = outcome.saw.direction == "outgoing"
+    signs = (
+        moment.time
+        for moment in outcome.log
+        if moment.what != "placed" and (not outgoing or (moment.what == "rings" and moment.who.startswith("89")))
+    )
+    return any(time < reported for time in signs) and (outcome.cut > 0 or any(call.lines for call in outcome.told))
 
 
-def _differences_of(hub: Hub, calls: Sequence[SeenCall], outcome: Outcome) -> Iterator[Difference]:
+def _differences_of(hub: Hub, calls: Sequence[SeenCall], outcome: Outcome, reported: float) -> Iterator[Difference]:
     began, mine = outcome.saw.lines[0], _calls_of(outcome, calls)
     names = [stage.name for call in mine if call.direction for stage in hub.stages(call)]
     after = f"{outcome.saw.direction}.after"
@@ -128,7 +147,7 @@ def _differences_of(hub: Hub, calls: Sequence[SeenCall], outcome: Outcome) -> It
         yield Difference("told after the end", " ".join(names))
     disposition, told = outcome.saw.lines[-1].what[0], {call.disposition for call in mine}
     right = {disposition, *_heard(outcome, after), *_dialled_at_the_cut(outcome)}
-    if not told <= right and not outcome.failed and not _answered_at_the_cut(outcome):
+    if not told <= right and not outcome.failed and not _is_undecided(outcome, reported):
         yield Difference("wrong disposition", f"{disposition}; told {' '.join(sorted(told))}")
 
 
@@ -145,10 +164,9 @@ def _dialled_at_the_cut(outcome: Outcome) -> Iterator[str]:
         yield "NO ANSWER"
 
 
-def _answered_at_the_cut(outcome: Outcome) -> bool:
-    """Whether somebody took the call so shortly before Asterisk ended that it need not have noticed."""
-    taken = (moment.time for moment in outcome.log if moment.what == "answered")
-    return any(0 < outcome.cut - time < _UNCERTAIN for time in taken)
+def _is_undecided(outcome: Outcome, reported: float) -> bool:
+    """Whether somebody took or refused the call when Asterisk need not have reported it any more."""
+    return any(moment.what in ("answered", "refused") and moment.time > reported for moment in outcome.log)
 
 
 def _calls_of(outcome: Outcome, calls: Sequence[SeenCall]) -> list[SeenCall]:

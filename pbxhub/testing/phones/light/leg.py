@@ -36,6 +36,7 @@ class Leg:
         self.target = wire.address_in(invite.header("Contact") or "") if invite else f"sip:{peer}@{phone.pbx}"
         self.voice = Voice(phone.address, number)
         self.on_hold = False
+        self.dialling: asyncio.Task[None] | None = None  # dial(), where it is run
         self.tried = False  # the PBX has sent a first response to our INVITE
         self._remote = (invite.header("From") or "") if invite else f"<{self.target}>"
         self._cseq = 0
@@ -158,7 +159,9 @@ class Leg:
             self.phone.send(self._ack)
 
     def cut_off(self) -> None:
-        """The PBX is gone without a word."""
+        """The PBX is gone without a word. It hears no more of this call when it is started again."""
+        if self.dialling is not None:
+            self.dialling.cancel()
         ends: dict[State, LegEvent] = {"ringing": "stopped", "dialling": "failed", "talking": "released"}
         if self.state in ends:
             self._end(ends[self.state])

@@ -74,14 +74,15 @@ class LightPhone(asyncio.DatagramProtocol):
         """Calls a number. as_number: the caller's number, for the outside world."""
         leg = Leg(self, as_number or self.number, number)
         self.legs.append(leg)
-        self.start_task(leg.dial())
+        leg.dialling = self.start_task(leg.dial())
         return leg
 
-    def start_task(self, work: Coroutine[Any, Any, None]) -> None:
+    def start_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Runs it in the background until the phone is closed."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def forget(self, leg: Leg) -> None:
         """Forgets an ended call, after a while in which the PBX may repeat its messages."""
@@ -96,7 +97,7 @@ class LightPhone(asyncio.DatagramProtocol):
         """Sends a request, repeats it until the PBX responds, and returns the final response. tried is called with each
         provisional one.
 
-        Raises UnansweredRequestError when the PBX does not answer.
+        Raises UnansweredRequestError when the PBX does not answer, or not with a final response.
         """
         request = SipMessage("", "", text)
         branch = wire.branch_of(request)
@@ -112,17 +113,23 @@ class LightPhone(asyncio.DatagramProtocol):
     async def _final_answer(
         self, text: str, answers: "asyncio.Queue[SipMessage]", tried: Callable[[SipMessage], None]
     ) -> SipMessage:
-        for pause in _PAUSES:
-            self.send(text)
-            try:
-                answer = await asyncio.wait_for(answers.get(), pause)
-            except TimeoutError:
-                continue
+        answer = await self._first_answer(text, answers)
+        try:
             while wire.status_of(answer) < 200:
                 tried(answer)
                 answer = await asyncio.wait_for(answers.get(), _LONGEST_RING)
-            return answer
-        raise wire.UnansweredRequestError(f"the PBX does not answer {text.partition(chr(13))[0]}")
+        except TimeoutError:
+            raise wire.UnansweredRequestError(f"the PBX only began to answer {_request_line(text)}") from None
+        return answer
+
+    async def _first_answer(self, text: str, answers: "asyncio.Queue[SipMessage]") -> SipMessage:
+        for pause in _PAUSES:
+            self.send(text)
+            try:
+                return await asyncio.wait_for(answers.get(), pause)
+            except TimeoutError:
+                continue
+        raise wire.UnansweredRequestError(f"the PBX does not answer {_request_line(text)}")
 
     def _acknowledge_refusal(self, request: SipMessage, final: SipMessage) -> None:
         uri = request.first_line.split(" ")[1]
@@ -202,3 +209,7 @@ class LightPhone(asyncio.DatagramProtocol):
                 if leg.state == "talking" and not leg.on_hold:
                     leg.voice.speak()
             await asyncio.sleep(EVERY)
+
+
+def _request_line(text: str) -> str:
+    return text.partition("\r\n")[0]
