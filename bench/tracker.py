@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pbxhub.calls.ami_events import EVENTS, parse
+from pbxhub.calls.ami_parser import EVENTS, parse
 from pbxhub.calls.replay import blocks
 from pbxhub.calls.tracker import Tracker
 
@@ -31,7 +31,7 @@ _COSTS = """
 import json, sys, time
 sys.path.insert(0, sys.argv[1])
 try:
-    from pbxhub.calls.ami_events import parse
+    from pbxhub.calls.ami_parser import parse
 except ImportError:  # in 0.1.0
     from pbxhub.calls.messages import parse
 from pbxhub.calls.tracker import Tracker

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pbxhub.calls.ami_events import Message, parse
+from pbxhub.calls.ami_events import Message
+from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.replay import blocks, read
 from pbxhub.calls.snapshot import dump, load
 from pbxhub.calls.stages import CallReport

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pbxhub.calls.ami_events import Hangup, Party, Status, parse
+from pbxhub.calls.ami_events import Hangup, Party, Status
+from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.replay import blocks
 from pbxhub.calls.snapshot import outline
 from pbxhub.calls.stages import JSON, CallReport

@@ -15,16 +15,8 @@ from pbxhub.ami.backfill import Backfill
 from pbxhub.ami.cel_file import CelFile
 from pbxhub.ami.channel_list import ChannelList
 from pbxhub.ami.pbx_rows import known_trunks, read_rows
-from pbxhub.calls.ami_events import (
-    AttendedTransfer,
-    DialEnd,
-    Hangup,
-    HangupRequest,
-    Newchannel,
-    ParkedCall,
-    Status,
-    parse,
-)
+from pbxhub.calls.ami_events import AttendedTransfer, DialEnd, Hangup, HangupRequest, Newchannel, ParkedCall, Status
+from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.cel import messages_of
 from pbxhub.calls.cel_calls import BEFORE_ALL, Place
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS

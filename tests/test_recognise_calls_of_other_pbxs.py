@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pbxhub.calls.ami_events import Status, parse
+from pbxhub.calls.ami_events import Status
+from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS, IncomingContexts
 from pbxhub.calls.replay import replay
 from pbxhub.calls.tracker import Tracker

@@ -18,7 +18,8 @@ from sqlalchemy import select
 from pbxhub.ami.backfill import Backfill
 from pbxhub.ami.cel_file import CelFile
 from pbxhub.ami.channel_list import ChannelList
-from pbxhub.calls.ami_events import Bridge, Status, parse
+from pbxhub.calls.ami_events import Bridge, Status
+from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.cel_calls import BEFORE_ALL, CelCalls, Place
 from pbxhub.calls.cel_rows import CelRow, read_row
 from pbxhub.calls.replay import read

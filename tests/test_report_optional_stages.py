@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from sqlalchemy import select, update
 
 from pbxhub.ami.pbx_rows import read_rows
-from pbxhub.calls.ami_events import parse
+from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.replay import replay
 from pbxhub.calls.stages import OPTIONAL_STAGES, CallReport
 from pbxhub.calls.tracker import Tracker

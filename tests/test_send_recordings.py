@@ -22,7 +22,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from pbxhub.calls.ami_events import parse
+from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.stages import OPTIONAL_STAGES
 from pbxhub.calls.tracker import Tracker
 from pbxhub.delivery import open_recordings

@@ -28,9 +28,9 @@ from pbxhub.calls.ami_events import (
     Pickup,
     Shutdown,
     UnParkedCall,
-    parse,
 )
 from pbxhub.calls.ami_headers import LONGEST_TEXT, LONGEST_VALUE, variables_of
+from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.replay import blocks
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
 from pbxhub.account.secret_visibility import visible_text
-from pbxhub.calls.ami_events import parse
 from pbxhub.calls.ami_headers import linkedids_of
+from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.replay import blocks, seconds_of
 from pbxhub.calls.stages import OPTIONAL_STAGES
 from pbxhub.calls.tracker import Tracker

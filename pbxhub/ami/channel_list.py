@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pbxhub.calls.ami_events import Hangup, Message, Newchannel, Status, parse
+from pbxhub.calls.ami_events import Hangup, Message, Newchannel, Status
+from pbxhub.calls.ami_parser import parse
 
 VARIABLES = "CDR(start),CDR(answer),DIALEDPEERNUMBER,MIXMONITOR_FILENAME,CHANNEL(linkedid),CALLERID(ANI)"
 _MOST_FOLLOWED = 50_000  # channels remembered after their end; a CEL row comes seconds later

@@ -37,7 +37,7 @@ from pbxhub.ami.placing import NotBegun, Placing
 from pbxhub.ami.protocol import AmiResponse, SessionEndedError
 from pbxhub.ami.publisher import Publisher
 from pbxhub.ami.unwritten_stages import keep_unwritten, unwritten_file, write_unwritten
-from pbxhub.calls.ami_events import parse
+from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.cel_calls import Place
 from pbxhub.calls.resync import why_gone
 from pbxhub.calls.stages import CallReport

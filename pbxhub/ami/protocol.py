@@ -19,7 +19,7 @@ from panoramisk.actions import Action
 from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.message import Message
 
-from pbxhub.calls.ami_events import EVENTS
+from pbxhub.calls.ami_parser import EVENTS
 from pbxhub.calls.charsets import decode
 from pbxhub.store.pbx_state_sentences import PbxState
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from pbxhub.calls.ami_events import Message, parse
+from pbxhub.calls.ami_events import Message
+from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.stages import JSON, CallReport, Stage, Value
 from pbxhub.calls.tracker import Tracker
 

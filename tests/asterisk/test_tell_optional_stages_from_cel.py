@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from pbxhub.calls.ami_events import parse
+from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.cel import messages_of
 from pbxhub.calls.cel_rows import CelRow, read_row
 from pbxhub.calls.stages import OPTIONAL_STAGES, CallReport

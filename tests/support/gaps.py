@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 
-from pbxhub.calls.ami_events import Message, Status, parse
+from pbxhub.calls.ami_events import Message, Status
+from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.replay import blocks
 from pbxhub.calls.stages import CallReport
 from pbxhub.calls.tracker import Tracker

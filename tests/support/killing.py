@@ -21,7 +21,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
 from pbxhub.account.tokens import hash_of
-from pbxhub.calls.ami_events import parse
+from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.tracker import Tracker
 from pbxhub.store.accounts import ApiKey, Pbx, Project

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pbxhub.calls.ami_events import parse
+from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.tracker import Tracker
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from pbxhub.calls.ami_events import parse
+from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.stages import CallReport, Stage
 from pbxhub.calls.tracker import Tracker
 from pbxhub.testing.pbx.ami_stream import AmiStream

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from random import Random
 
-from pbxhub.calls.ami_events import Status, parse
+from pbxhub.calls.ami_events import Status
+from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.replay import blocks
 from pbxhub.calls.tracker import Tracker
 from tests.support.gaps import Pbx, headers_of
