@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pbxhub.translatable import say
 from pbxhub.webhooks.auth import check_auth, secret_error
 from pbxhub.webhooks.spec import Auth
-from pbxhub.webhooks.spec_json import FieldError, Reader, SpecError, write
+from pbxhub.webhooks.spec_json import FieldError, read_as, write
 from pbxhub.webhooks.template import TemplateError
 from pbxhub.webhooks.urls import compile_url
 
@@ -91,12 +91,7 @@ class ConnectionSpec:
 
 def load_connection(data: Any) -> ConnectionSpec:
     """The settings in the JSON. Raises SpecError with every wrong field."""
-    reader = Reader()
-    spec = reader.read(ConnectionSpec, data, "")
-    if reader.errors:
-        raise SpecError(reader.errors)
-    assert isinstance(spec, ConnectionSpec)
-    return spec
+    return read_as(ConnectionSpec, data)
 
 
 def dump_connection(spec: ConnectionSpec) -> Any:

@@ -14,7 +14,7 @@ from pbxhub.webhooks.check import check_name, check_set_name, check_stage, probl
 from pbxhub.webhooks.connection_spec import ConnectionSpec, check_connection
 from pbxhub.webhooks.gallery import unfilled
 from pbxhub.webhooks.spec import WebhookSpec
-from pbxhub.webhooks.spec_json import FieldError, Reader, SpecError, join, json_schema, write
+from pbxhub.webhooks.spec_json import FieldError, SpecError, join, json_schema, read_as, write
 
 MOST_WEBHOOKS = 1000
 
@@ -127,12 +127,7 @@ def _name_errors(name: str) -> list[FieldError]:
 
 
 def _read(data: Any) -> Bundle:
-    reader = Reader(transparent=frozenset({"spec", "request", "children"}))
-    bundle = reader.read(Bundle, data, "")
-    if reader.errors:
-        raise SpecError(reader.errors)
-    assert isinstance(bundle, Bundle)
-    return bundle
+    return read_as(Bundle, data, "spec", "request", "children")
 
 
 def _named(bundle: Bundle) -> Bundle:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pbxhub.steering.number_rules import EXTENSIONS
-from pbxhub.webhooks.spec_json import FieldError, Reader, SpecError, write
+from pbxhub.webhooks.spec_json import FieldError, SpecError, read_as, write
 
 __all__ = [
     "AnswerSpec", "Auth", "BodyCheck", "Field", "FieldError", "Filter", "Limits", "Parameter", "RequestSpec", "Retry",
@@ -242,12 +242,7 @@ class WebhookSpec:
 
 def load_spec(data: Any) -> WebhookSpec:
     """The webhook in the JSON. Raises SpecError with every wrong field."""
-    reader = Reader(transparent=frozenset({"request", "children"}))
-    spec = reader.read(WebhookSpec, data, "")
-    if reader.errors:
-        raise SpecError(reader.errors)
-    assert isinstance(spec, WebhookSpec)
-    return spec
+    return read_as(WebhookSpec, data, "request", "children")
 
 
 def dump_spec(spec: WebhookSpec) -> Any:

@@ -10,12 +10,13 @@ import difflib
 import types
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pbxhub.storable import UNSTORABLE
 from pbxhub.translatable import say
 
 _DEEPEST = 50
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,23 @@ def join(path: str, step: str) -> str:
     return f"{path}{step}" if not path or step.startswith("[") else f"{path}.{step}"
 
 
-class Reader:
+def read_as(kind: type[T], data: Any, *transparent: str) -> T:
+    """The JSON as this dataclass. Raises SpecError with every wrong field.
+
+    transparent: names of fields that are left out of paths, because the user does not see that level.
+    """
+    reader = _Reader(frozenset(transparent))
+    found = reader.read(kind, data, "")
+    if reader.errors:
+        raise SpecError(reader.errors)
+    assert isinstance(found, kind)
+    return found
+
+
+class _Reader:
     """Reads JSON into dataclasses and collects errors. Check `errors` before using the result."""
 
-    def __init__(self, transparent: frozenset[str] = frozenset()) -> None:
-        """transparent: names of fields that are left out of paths, because the user does not see that level."""
+    def __init__(self, transparent: frozenset[str]) -> None:
         self.errors: list[FieldError] = []
         self._transparent = transparent
         self._depth = 0

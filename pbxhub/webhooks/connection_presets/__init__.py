@@ -14,7 +14,7 @@ from typing import Any
 from pbxhub.translatable import say
 from pbxhub.webhooks.connection_spec import ConnectionSpec
 from pbxhub.webhooks.gallery import Ask, fill_blanks
-from pbxhub.webhooks.spec_json import FieldError, Reader, SpecError
+from pbxhub.webhooks.spec_json import FieldError, SpecError, read_as
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Preset:
 def presets() -> tuple[Preset, ...]:
     """Every system, by name."""
     entries = (entry for entry in files(__package__).iterdir() if entry.name.endswith(".json"))
-    found = [_load(json.loads(entry.read_text("utf-8"))) for entry in entries]
+    found = [read_as(Preset, json.loads(entry.read_text("utf-8"))) for entry in entries]
     return tuple(sorted(found, key=lambda preset: preset.name.casefold()))
 
 
@@ -49,12 +49,3 @@ def filled_in(preset: Preset, data: Any, answers: Mapping[str, str]) -> Any:
             [FieldError(f"ask.{ask.name}", say("is empty; give %(label)s", label=say(ask.label))) for ask in missing]
         )
     return fill_blanks(data, given)
-
-
-def _load(data: Any) -> Preset:
-    reader = Reader()
-    preset = reader.read(Preset, data, "")
-    if reader.errors:
-        raise SpecError(reader.errors)
-    assert isinstance(preset, Preset)
-    return preset

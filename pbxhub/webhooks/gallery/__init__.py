@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pbxhub.translatable import say
 from pbxhub.webhooks.check import check_spec, texts_of
 from pbxhub.webhooks.spec import WebhookSpec
-from pbxhub.webhooks.spec_json import FieldError, Reader, SpecError, write
+from pbxhub.webhooks.spec_json import FieldError, SpecError, read_as, write
 
 _BLANK = re.compile(r"\[\[([a-z_0-9]+)\]\]")
 _HOST = re.compile(r"https://\[\[([a-z_0-9]+)\]\]([^/]*)/")  # a blank for a host, or for the first part of one
@@ -85,12 +85,7 @@ def default_event() -> Item:
 
 def load_item(data: Any) -> Item:
     """Reads an integration. Raises SpecError with every wrong field."""
-    reader = Reader(transparent=frozenset({"spec", "request", "children"}))
-    item = reader.read(Item, data, "")
-    if reader.errors:
-        raise SpecError(reader.errors)
-    assert isinstance(item, Item)
-    return item
+    return read_as(Item, data, "spec", "request", "children")
 
 
 def fill(item: Item, answers: Mapping[str, str]) -> tuple[Ready, ...]:
