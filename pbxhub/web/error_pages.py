@@ -1,6 +1,7 @@
 """The pages for errors: a sentence and a link to continue."""
 
 import json
+from contextlib import suppress
 from urllib.parse import unquote, urlsplit
 
 import structlog
@@ -17,6 +18,7 @@ from pbxhub.store.database_errors import is_away, reason
 from pbxhub.web.devices import device
 from pbxhub.web.kept_forms import keep, page_of_form
 from pbxhub.web.language import _, said
+from pbxhub.web.page_access import show_menu
 
 Answer = AnyResponse | tuple[str, int]
 log = structlog.get_logger(__name__)
@@ -109,6 +111,8 @@ def _failed(error: HTTPException) -> Answer:
     ):  # an unknown Host header: nothing in the request can be trusted, including links
         return Response(_("The hub does not use this host name: see PBXHUB_PUBLIC_URL."), 400, mimetype="text/plain")
     g.pop("access", None)  # its rows belong to a transaction that was rolled back
+    with suppress(SQLAlchemyError):  # what is to be said does not depend on the menu
+        show_menu()
     code = error.code or 500
     title, sentence = _words(code, error)
     page = render_template("failure.html", code=code, title=title, sentence=sentence)

@@ -1,15 +1,38 @@
 """Access control of every page: which user, in which project, with which right. Strangers get 404."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flask import abort, g, request
+from flask import Flask, abort, g, request
+from flask import session as browser
 from flask_login import current_user
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access, HubAccess, OperatorRight, Right, access_of_member, may_operate
 from pbxhub.web.users import Account
 from pbxhub.wsgi.current import hub, reading, writing
+
+_WITHOUT_PROJECT = ("error_numbers", "profile", "security")  # read on the way from a project and back to it
+_LAST = "project"  # in the session of the browser: the id of the project it visited last
+
+
+def install(app: Flask) -> None:
+    """Pages that belong to no project show the menu of the one visited last."""
+    app.before_request(lambda: show_menu() if request.blueprint in _WITHOUT_PROJECT else None)
+
+
+def show_menu() -> None:
+    """Templates get the access to the project that the address names; if it names none of the user, to the project
+    that this browser visited last."""
+    if not current_user.is_authenticated:
+        return
+    named = re.match(r"/projects/(\d{1,9})(?:/|$)", request.path)
+    with reading() as session:
+        for project_id in (int(named[1]) if named else None, browser.get(_LAST)):
+            g.access = access_of_member(session, at_hub(signed_in()), project_id) if project_id else None
+            if g.access:
+                return
 
 
 def signed_in() -> Account:
@@ -27,6 +50,8 @@ def enter(session: Session, project_id: int, right: Right = "account.read") -> A
     if access is None:
         abort(404)
     g.access = access
+    if browser.get(_LAST) != project_id and request.method == "GET" and "HX-Request" not in request.headers:
+        browser[_LAST] = project_id
     if not access.may(right):
         abort(403)
     return access

@@ -59,6 +59,12 @@ def test_a_forgotten_password_is_set_anew_by_mail(
     assert elsewhere.get("/projects").status_code == 302, "a new password ends every session"
 
 
+def test_the_sign_in_page_shows_one_link_for_a_forgotten_password(browser: Callable[[], Browser]) -> None:
+    page = browser().get("/sign-in").text
+    assert page.count("/reset-password") == 1
+    assert "&lt;a" not in page
+
+
 def test_without_a_mail_server_nobody_waits_for_a_mail(
     app: Flask, people: People, browser: Callable[[], Browser]
 ) -> None:
