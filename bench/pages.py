@@ -30,7 +30,7 @@ from pbxhub.web import create_app
 from pbxhub.webhooks.spec import RequestSpec, WebhookSpec
 from pbxhub.wsgi.current import now
 
-GOAL_MS = 100
+GOAL_MS = 60
 ROUNDS = 25
 WEBHOOKS = 200
 PASSWORD = "correct horse battery"
@@ -44,6 +44,14 @@ PAGES = {
     "deliveries of a webhook": "deliveries?webhook=7",
     "deliveries, a reason": "deliveries?outcome=http_5xx",
     "deliveries, a rare reason": "deliveries?outcome=gone",
+    "deliveries, a stage": "deliveries?stage=incoming.after",
+    "deliveries, a rare stage": "deliveries?stage=call.voicemail",
+    "deliveries, a stage of none": "deliveries?stage=outgoing.before",
+    "deliveries, a status": "deliveries?code=500",
+    "deliveries, status of none": "deliveries?code=204",
+    "deliveries, no answer": "deliveries?code=0",
+    "deliveries, waiting": "deliveries?state=waiting",
+    "deliveries, pending": "deliveries?state=pending",
     "deliveries of a call": "deliveries?call=500000",
     "deliveries of an old hour": "deliveries?from={old_hour}:00&to={old_hour}:59",
     "deliveries by number": "deliveries?number=%2B380670500000",
@@ -155,6 +163,7 @@ def _fill_part(database: Database, deliveries: int, numbers: range) -> None:
         outcome, status = ("gone", 410) if number % 250_000 == 0 else ("http_5xx", 500) if failed else ("ok", 200)
         sent.append({"id": type(same)(int=unique), "project_id": 1, "webhook_id": number % WEBHOOKS + 1,
                      "webhook_revision": 1, "stage_event_id": same, "call_id": same, "kind": "stage",
+                     "stage": "incoming.after",
                      "state": "failed" if failed else "delivered", "lane": 1, "due_at": moment, "attempts": 1,
                      "tries": 1, "held": False, "out_of_order": False, "method": "POST",
                      "url": "https://crm.example.com/calls", "headers": [], "body": b"{}" * 100,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from pbxhub.account.access import Access
@@ -25,7 +25,7 @@ from pbxhub.delivery.outbox import (
 )
 from pbxhub.store.api import Attributes
 from pbxhub.store.call_numbers import spellings
-from pbxhub.store.columns import one_of
+from pbxhub.store.columns import one_of, unindexed
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call
 from pbxhub.store.ordered_calls import ONGOING, REGISTERED, OrderedCall
@@ -84,8 +84,10 @@ def has_content(session: Session, access: Access, number: str) -> bool:
     """Whether remove_content would find anything of calls of this caller."""
     which = ToRemove(number=number)
     calls = select(Call.id).where(*_calls(access, which), *CALL_HAS_CONTENT)
-    deliveries = select(Delivery.id).where(*_deliveries(access, which), *HAS_CONTENT)
-    return any(session.scalar(found.limit(1)) for found in (calls, deliveries))
+    mine = unindexed(Delivery.project_id) == access.project.id  # else SQLite reads the whole project
+    deliveries = select(Delivery.id).where(*HAS_CONTENT, mine)
+    asked = (calls, *(deliveries.where(one) for one in _of_number(access, which)))  # both at once: PostgreSQL reads all
+    return any(session.scalar(found.limit(1)) for found in asked)
 
 
 def remove_content(database: Database, access: Access, which: ToRemove) -> Content:
@@ -186,22 +188,32 @@ def _attributes(access: Access, which: ToRemove) -> tuple[ColumnElement[bool], .
 
 
 def _deliveries(access: Access, which: ToRemove) -> list[ColumnElement[bool]]:
-    mine = [Delivery.project_id == access.project.id]
     if which.ids:
-        return [*mine, one_of(Delivery.id, which.ids)]
-    of_calls = Delivery.call_id.in_(select(Call.id).where(*_calls(access, which)))
-    if not which.number:
-        return [*mine, of_calls]
+        return [*_of_project(access), one_of(Delivery.id, which.ids)]
+    if which.number:
+        return [*_of_project(access), or_(*_of_number(access, which))]
+    return [*_of_project(access), _of_calls(access, which)]
+
+
+def _of_number(access: Access, which: ToRemove) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     never_began = callbacks_without_call(access.project.id, spellings(which.number, access.project.country))
-    return [*mine, or_(of_calls, never_began)]
+    return _of_calls(access, which), never_began
+
+
+def _of_calls(access: Access, which: ToRemove) -> ColumnElement[bool]:
+    return Delivery.call_id.in_(select(Call.id).where(*_calls(access, which)))
+
+
+def _of_project(access: Access) -> list[ColumnElement[bool]]:
+    return [Delivery.project_id == access.project.id]
 
 
 def _calls(access: Access, which: ToRemove) -> list[ColumnElement[bool]]:
     """Of the outside party only, not of the number that was called: that is the project's own."""
-    mine = [Call.project_id == access.project.id]
+    mine = Call.project_id == access.project.id
     if which.number:
         country = access.project.country
         person = person_of(which.number, country)
         same = [Call.caller.in_(spellings(which.number, country)), *([Call.person == person] if person else [])]
-        return [*mine, or_(*same)]
-    return [*mine, Call.id == which.call_id] if which.call_id else []
+        return [or_(*(and_(mine, one) for one in same))]  # SQLite takes an index for each only if both are complete
+    return [mine, Call.id == which.call_id] if which.call_id else []

@@ -114,6 +114,7 @@ class Delivery(Base):
             "ix_delivery_unchecked",
             "project_id",
             "id",
+            *("webhook_id", "outcome", "status_code", "created_on"),  # they are grouped by, without reading the rows
             sqlite_where=text("state = 'failed' AND checked_on IS NULL"),
             postgresql_where=text("state = 'failed' AND checked_on IS NULL"),
         ),
@@ -142,12 +143,20 @@ class Delivery(Base):
             postgresql_where=text("status_code NOT IN (200, 201, 202, 204)"),
         ),
         Index(
+            "ix_delivery_unanswered",
+            "project_id",
+            "id",
+            sqlite_where=text("status_code IS NULL AND outcome <> ''"),
+            postgresql_where=text("status_code IS NULL AND outcome <> ''"),
+        ),
+        Index(
             "ix_delivery_waiting",
             "call_id",
             sqlite_where=text("state = 'waiting'"),
             postgresql_where=text("state = 'waiting'"),
         ),
         Index("ix_delivery_project", "project_id", "id"),
+        Index("ix_delivery_stage", "project_id", "stage", "id"),
         Index("ix_delivery_call", "call_id"),
         Index("ix_delivery_webhook", "webhook_id", "id"),
     )
@@ -157,6 +166,7 @@ class Delivery(Base):
     webhook_revision: Mapped[int] = mapped_column(Integer)
     stage_event_id: Mapped[UUID | None] = mapped_column(ForeignKey("stage_event.id", ondelete="CASCADE"))
     call_id: Mapped[UUID | None] = mapped_column(ForeignKey("call.id", ondelete="CASCADE"))
+    stage: Mapped[str] = mapped_column(String(100), default="", server_default="")  # of the stage event, for lists
     # within it a webhook's deliveries go one after the other: the id of the call or ordered call
     sequence_id: Mapped[UUID | None] = mapped_column(Uuid)
     kind: Mapped[str] = mapped_column(String(20), default="stage")  # stage, test, chain …
@@ -220,6 +230,7 @@ class NewDelivery:
     message: str = ""
     finished_on: datetime | None = None
     not_before: datetime | None = None
+    stage: str = ""
 
 
 @dataclass(slots=True)

@@ -127,7 +127,8 @@ def test_an_export_has_every_row_once(app: Flask, database: Database, people: Pe
 @pytest.mark.parametrize(
     ("query", "index"),
     [("state=failed", "ix_delivery_not_delivered"), ("state=cancelled", "ix_delivery_not_delivered"),
-     ("code=418", "ix_delivery_status")],
+     ("code=418", "ix_delivery_status"), ("code=0", "ix_delivery_unanswered"),
+     ("stage=incoming.before", "ix_delivery_stage")],
 )  # fmt: skip
 def test_what_is_rare_among_many_deliveries_is_found_by_an_index(
     database: Database, people: People, signed_in: SignedIn, query: str, index: str

@@ -62,7 +62,7 @@ def render_delivery(
     not_before = now + timedelta(seconds=delay) if (delay := webhook.spec.limits.delay) else None
     return NewDelivery(
         delivery_id, webhook.project_id, webhook.id, webhook.revision, kind, now, not_before or now, stage_event_id,
-        call_id, call_id, not_before=not_before, **request_columns(request, now),
+        call_id, call_id, not_before=not_before, stage=values.stage, **request_columns(request, now),
     )  # fmt: skip
 
 

@@ -13,17 +13,22 @@ from pbxhub.calls.stages import JSON
 from pbxhub.store.accounts import Pbx
 from pbxhub.store.call_numbers import of_number
 from pbxhub.store.columns import one_of, unindexed
-from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, Delivery
-from pbxhub.store.history import Call, StageEvent
+from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, LANES, PENDING, WAITING, Delivery
+from pbxhub.store.history import Call
 from pbxhub.store.ids import first_id_at
 from pbxhub.store.webhooks import Webhook
 
 _IS_FAILED = Delivery.state == literal_column("'failed'")  # a literal, so that the partial index can be used
+_WAS_TRIED = Delivery.outcome != literal_column("''")  # likewise
 _HAS_REASON = (Delivery.outcome != literal_column("''"), Delivery.outcome != literal_column("'ok'"))  # likewise
 _USUAL_STATUSES = (200, 201, 202, 204)
 _RARE_STATUS = Delivery.status_code.not_in([literal_column(str(one)) for one in _USUAL_STATUSES])
 _NOT_DELIVERED = Delivery.state.in_([literal_column("'failed'"), literal_column("'cancelled'")])
-_MOST_CALLS = 1000
+_OPEN = {
+    PENDING: (Delivery.state == literal_column("'pending'"), Delivery.lane.in_(LANES)),
+    WAITING: (Delivery.state == literal_column("'waiting'"),),
+}
+_MOST_OPEN = _MOST_CALLS = 1000
 _APART = 3600  # seconds between created_on and the time in the id: the clock may be set between the two readings
 
 
@@ -35,7 +40,7 @@ class Selection:
     since / until: when they were published, until not included. failed_by: none that ended later, for whoever acts on
     what was on a page a while ago. call_id, linkedid: of this call. number: of calls with this outside number or DID,
     with or without "+"; with a country (ISO 3166), however it is written there. status_code: 0 for those
-    that were not answered.
+    that failed, or ended, without an answer.
     """
 
     ids: tuple[UUID, ...] = ()
@@ -74,12 +79,15 @@ class Selection:
         if self.unchecked:
             found += [_IS_FAILED, Delivery.checked_on.is_(None)]
         if self.status_code is not None:
-            found.append(Delivery.status_code == (self.status_code or None))
-            found += [_RARE_STATUS] if self.status_code and self.status_code not in _USUAL_STATUSES else []
+            found += self._of_status(self.status_code)
         if self.stage:
-            of_stage = select(StageEvent.id).where(StageEvent.id == Delivery.stage_event_id)
-            found.append(of_stage.where(StageEvent.stage == self.stage).correlate(Delivery).exists())
+            found.append(Delivery.stage == self.stage)
         return found
+
+    def _of_status(self, code: int) -> list[ColumnElement[bool]]:
+        if not code:
+            return [Delivery.status_code.is_(None), _WAS_TRIED]
+        return [Delivery.status_code == code, *([] if code in _USUAL_STATUSES else [_RARE_STATUS])]
 
     def _times(self) -> list[ColumnElement[bool]]:
         """Exactly by created_on, and roughly by the id, which has an index and begins with nearly the same time."""
@@ -127,7 +135,17 @@ def list_conditions(
     """The conditions of of_any_state, by the ids of the calls if these are few. state: only this one, "" for all."""
     of_state = [Delivery.state == state] if state else []
     of_state += [_NOT_DELIVERED] if state in (FAILED, CANCELLED) else []
+    if state in _OPEN and (few := _few_open(session, project_id, state)) is not None:
+        of_state.append(one_of(Delivery.id, few))
     return of_state + selection.of_any_state(project_id, _few_calls(session, project_id, selection))
+
+
+def _few_open(session: Session, project_id: int, state: str) -> Collection[UUID] | None:
+    """Those that are not over, by the indexes of what is open; None if they are so many that the newest are soon
+    found among all deliveries."""
+    open_ones = select(Delivery.id).where(*_OPEN[state], unindexed(Delivery.project_id) == project_id)
+    ids = session.scalars(open_ones.limit(_MOST_OPEN + 1)).all()
+    return None if len(ids) > _MOST_OPEN else ids
 
 
 def _few_calls(session: Session, project_id: int, selection: Selection) -> Collection[UUID] | None:

@@ -91,7 +91,7 @@ def make_deliveries(
         return render_chain(webhook, values, call_id, stage_event_id, kind, now) if wanted else []
     one = NewDelivery(
         new_id(), webhook.project_id, webhook.id, webhook.revision, kind, now, now, stage_event_id, call_id, call_id,
-        state=WAITING,
+        state=WAITING, stage=values.stage,
     )  # fmt: skip
     if what == "skip":
         one.state, one.outcome, one.message, one.finished_on = CANCELLED, SKIPPED, _unanswered(webhook), now
