@@ -154,7 +154,11 @@ def _differences_of(hub: Hub, calls: Sequence[SeenCall], outcome: Outcome, repor
 def _heard(outcome: Outcome, after: str) -> Iterator[str]:
     """The dispositions that a listener without gaps heard. On a busy machine phones hear each other too late, or not at
     all before a call goes on, and see no answer; the random calls without gaps are played again then, these cannot."""
-    return (line.what[0] for call in outcome.told for line in call.lines if line.stage == after)
+    for line in (line for call in outcome.told for line in call.lines):
+        if line.stage == after:
+            yield line.what[0]
+        elif line.stage.endswith(".pickup"):  # Asterisk may have been ended before the call's end
+            yield "ANSWERED"
 
 
 def _dialled_at_the_cut(outcome: Outcome) -> Iterator[str]:
@@ -165,8 +169,8 @@ def _dialled_at_the_cut(outcome: Outcome) -> Iterator[str]:
 
 
 def _is_undecided(outcome: Outcome, reported: float) -> bool:
-    """Whether somebody took or refused the call when Asterisk need not have reported it any more."""
-    return any(moment.what in ("answered", "refused") and moment.time > reported for moment in outcome.log)
+    """Whether a phone rang, or somebody took or refused the call, when Asterisk need not have reported it any more."""
+    return any(moment.what in ("rings", "answered", "refused") and moment.time > reported for moment in outcome.log)
 
 
 def _calls_of(outcome: Outcome, calls: Sequence[SeenCall]) -> list[SeenCall]:
