@@ -100,12 +100,16 @@ class CallNow:
             "answered_on": self.answered_on,
             "ended_on": self.ended_on,
             "disposition": clip(self.disposition, 40),
-            "talk": (_seconds(self.data.get("billsec")) or 0) if self.ended_on else None,
+            "talk": self._talk() if self.ended_on else None,
             "wait": _seconds(self.data.get("waittime")),
             "recorded": bool(self.data.get("recording_file")),
             "data": storable(self.data),
         }
         return row | ({"answers": self.answers} if self.is_new else {})
+
+    def _talk(self) -> int:
+        """Seconds, at least 1 if somebody answered: by them an answered call is known, whatever its disposition."""
+        return max(_seconds(self.data.get("billsec")) or 0, int(self.answered_on is not None))
 
 
 def _seconds(value: Any) -> int | None:

@@ -81,7 +81,7 @@ class Call(Base):
     answered_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_on: Mapped[datetime | None] = mapped_column(UtcDateTime)
     disposition: Mapped[str] = mapped_column(String(40), default="")
-    talk: Mapped[int | None] = mapped_column(Integer)  # seconds; None while the call is in progress
+    talk: Mapped[int | None] = mapped_column(Integer)  # seconds, 1 or more if answered; None while it is in progress
     wait: Mapped[int | None] = mapped_column(Integer)  # seconds to the first pickup, or to the end; None: not known
     recorded: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())  # its file is known
     # catalogue values as JSON (times as ISO 8601 UTC); grows with each stage
@@ -105,7 +105,7 @@ RESULTS: Mapping[str, ColumnElement[bool]] = {
 """What came of a call that is over; the dashboard, the report, the lists, the search and the API all ask here.
 
 answered: a person talked, an employee or the party called. Voicemail and a menu are no persons; yet a dialplan may
-report VOICEMAIL for a call that an employee answered, so seconds of talk count too. missed: an incoming call that
+report VOICEMAIL for a call that an employee answered, so its seconds of talk count too. missed: an incoming call that
 nobody answered, whatever its disposition: NO ANSWER, BUSY, DECLINE, FAILED, or NO-FORWARD, when the caller hung up
 before a phone rang. unanswered: an outgoing or internal call that nobody answered.
 The same as the parameters is_answered and is_missed (calls/values.py). All columns asked for are in the indexes."""

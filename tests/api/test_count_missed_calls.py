@@ -9,11 +9,14 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select
 
 from pbxhub.account.statistics import calls_of_day
+from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.replay import read
 from pbxhub.calls.tracker import Tracker
 from pbxhub.store.history import RESULT, RESULTS, Call
 from pbxhub.store.ids import new_id
 from pbxhub.store.session import Database
+from tests.support.made_events import CALLER, NEW, agent, answered, event
+from tests.support.made_events import at as second
 from tests.support.outbox_world import World, at
 from tests.support.recordings import EXPECTED, scenarios
 from tests.support.served import Served
@@ -89,3 +92,25 @@ def test_every_recorded_call_counts_as_its_webhooks_say(database: Database) -> N
     for direction, data, result in rows:
         assert (data["is_answered"], data["is_missed"]) == (result == "answered", result == "missed"), data
         assert (result == "unanswered") == (not data["is_answered"] and direction != "incoming")
+
+
+def test_a_call_answered_for_a_moment_and_then_sent_to_voicemail_counts_as_answered(database: Database) -> None:
+    phone = agent("101", 2, prefix="")
+    bridge = {"BridgeUniqueid": "b", "BridgeType": "basic", "BridgeNumChannels": "2"}
+    blocks = [
+        event("Newchannel", **NEW),
+        event("Newchannel", Timestamp=second(0.5), ChannelStateDesc="Down", Exten="", **phone),
+        *answered("101", 2, 1), event("BridgeEnter", Timestamp=second(2.1), **phone, **bridge),
+        event("BridgeEnter", Timestamp=second(2.15), **CALLER, **bridge),
+        event("Hangup", Timestamp=second(2.5), Cause="16", **phone),
+        event("UserEvent", UserEvent="PBXHubDisposition", Disposition="VOICEMAIL", Timestamp=second(3), **CALLER),
+        event("Hangup", Timestamp=second(9), Cause="16", **CALLER),
+    ]  # fmt: skip
+    tracker, world = Tracker(), World(database)
+    for message in filter(None, map(parse, blocks)):
+        if reports := tracker.feed(message):
+            world.publish(*reports, now=at(0))
+    with database.read() as session:
+        ((call, result),) = session.execute(select(Call, RESULT)).all()
+        assert (call.disposition, call.data["billsec"], call.data["is_answered"]) == ("VOICEMAIL", 0, True)
+        assert (result, call.talk) == ("answered", 1)

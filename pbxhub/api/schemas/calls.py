@@ -46,7 +46,7 @@ class Call(Schema):
     answered_on = times(allow_none=True)
     ended_on = times(allow_none=True)
     disposition = fields.String(allow_none=True)
-    talk = fields.Integer(allow_none=True, **given("seconds; null while the call is in progress"))
+    talk = fields.Integer(allow_none=True, **given("seconds, 1 or more if answered; null during the call"))
     wait = fields.Integer(allow_none=True, **given("seconds to the first pickup, or to the end"))
     recorded = fields.Boolean(allow_none=True, **given("whether there is a recording"))
     values = fields.Dict(**given("all values of the call, by parameter name"))
