@@ -46,6 +46,11 @@ class ChannelList:
     started_on: datetime | None
     restarted: bool | None
 
+    @property
+    def uniqueids(self) -> frozenset[str]:
+        """Those of all the channels."""
+        return frozenset(status.channel.uniqueid for status in self.channels)
+
 
 @dataclass(frozen=True, slots=True)
 class SilentCheck:

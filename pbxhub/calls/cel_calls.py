@@ -1,7 +1,7 @@
 """Groups CEL rows into calls while Asterisk writes them, reading each row once, and derives the stages of a call."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, field, replace
 
 from pbxhub.calls.cel import messages_of
 from pbxhub.calls.cel_rows import CelRow, seconds_of
@@ -66,6 +66,16 @@ class CelCall:
         name the calls merged into it."""
         begun = {row.uniqueid for _, row in self.rows if row.eventtype == "CHAN_START"}
         return begun.issuperset(row.linkedid for _, row in self.rows)
+
+    def when_open(self, live: Set[str]) -> "CelCall | None":
+        """The call at the moment when those of its channels that had no HANGUP became the live ones, for the last time;
+        None where there was no such moment."""
+        listed, without_hangup, became, is_so = live & self.channels, set[str](), 0, False
+        for count, (_, row) in enumerate(self.rows, 1):
+            _move(without_hangup, row)
+            was_so, is_so = is_so, without_hangup == listed
+            became = count if is_so and not was_so else became
+        return replace(self, rows=self.rows[:became]) if became else None
 
 
 class CelCalls:
@@ -142,10 +152,14 @@ def _take(call: CelCall, number: int, row: CelRow, now: float) -> None:
     call.last, call.touched = max(call.last, row.time), now
     if row.uniqueid:
         call.channels.add(row.uniqueid)
+    _move(call.open, row)
+
+
+def _move(without_hangup: set[str], row: CelRow) -> None:
     if row.eventtype == "CHAN_START":
-        call.open.add(row.uniqueid)
+        without_hangup.add(row.uniqueid)
     elif row.eventtype in ("HANGUP", "CHAN_END"):
-        call.open.discard(row.uniqueid)
+        without_hangup.discard(row.uniqueid)
 
 
 def reports_of(call: CelCall, tracker: Tracker, end: float, reason: Loss) -> list[CallReport]:

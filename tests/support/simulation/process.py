@@ -115,7 +115,10 @@ class Process:
         if self._listener:
             taken, self.inbox = self.inbox[:most], self.inbox[most:]
             for item in taken:
-                self._listener._take(item)
+                if isinstance(item, ChannelList):
+                    run_inline(self._listener._resync(item))
+                else:
+                    self._listener._take(item)
 
     def note(self) -> None:
         """What the listener does every second: notes on calls that have no new stage."""
