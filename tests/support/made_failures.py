@@ -49,7 +49,8 @@ class Failures:
             events.append({"id": same, "project_id": self.project, "call_id": same, "stage": "incoming.after",
                            "key": "", "ordinal": 1, "created_on": moment, "data": {}})  # fmt: skip
             rows.append({"id": same, "project_id": self.project, "webhook_id": self.webhook, "webhook_revision": 1,
-                         "stage_event_id": same, "call_id": same, "kind": "stage", "state": state, "lane": 1,
+                         "stage_event_id": same, "call_id": same, "stage": "incoming.after", "kind": "stage",
+                         "state": state, "lane": 1,
                          "due_at": moment, "attempts": 1, "tries": 1, "held": False, "out_of_order": False,
                          "method": "POST", "url": "https://example.com/", "headers": [], "body": b"",
                          "outcome": outcome, "message": "", "status_code": code, "created_on": moment,
