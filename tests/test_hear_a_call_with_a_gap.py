@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from pathlib import Path
 from random import Random
@@ -28,6 +28,7 @@ from pbxhub.calls.ami_events import (
 from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.cel import messages_of
 from pbxhub.calls.cel_calls import BEFORE_ALL, Place
+from pbxhub.calls.cel_rows import CelRow
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS
 from pbxhub.calls.snapshot import load, outline
 from pbxhub.calls.stages import CallReport
@@ -111,6 +112,39 @@ def test_a_hub_that_starts_in_the_middle_of_a_call_continues_it_as_cel_tells_it(
         assert told <= undisturbed, f"from {begin} on"
         assert begun <= told or seconds < 0.5 or isinstance(message, Hangup), f"from {begin} on"
         assert told_from(Tracker(), channels, now, later) & undisturbed <= told, f"from {begin} on"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_rows_that_come_while_another_call_is_waited_for_are_not_added_to_a_call_as_the_list_has_it(
+    version: str, tmp_path: Path
+) -> None:
+    """A call is sent on to the same phone while the hub waits for the rows of another call, which never come."""
+    rows, all_heard = list(rows_of(version, "ami_blindtransfer")), heard(version, "ami_blindtransfer")
+    message, live, _ = all_heard[1]
+    path, now = new_cel(tmp_path / "master.db"), datetime.fromtimestamp(message.time, UTC)
+    write_recorded(path, rows[:1])
+    other = live[0]._replace(channel=live[0].channel._replace(uniqueid="9.9", linkedid="9.9"))
+    source = WrittenMeanwhile(str(path), "iso-8859-1")
+    source.later = rows[1:]
+    listed = ChannelList((*live, other), now + timedelta(minutes=1), version, None, None)
+    tracker = Tracker()
+    told = keys_of(asyncio.run(Backfill(source, Place(BEFORE_ALL, "2.0"), Tracker).take_up(listed, tracker, now)))
+    assert not source.later
+    channels = ChannelList(live, now, version, None, None)
+    told |= told_from(tracker, channels, now, [later for later, _, _ in all_heard[2:]])
+    assert told == keys_of(with_gap(version, "ami_blindtransfer", 0, 0))
+
+
+class WrittenMeanwhile(CelFile):
+    """later: rows that Asterisk writes after the first reading."""
+
+    later: Sequence[CelRow] = ()
+
+    def rows_after(self, place: Place) -> list[tuple[Place, CelRow]] | None:
+        found = super().rows_after(place)
+        write_recorded(Path(self.name), self.later)
+        self.later = ()
+        return found
 
 
 def told_from(tracker: Tracker, live: ChannelList, now: datetime, later: Iterable[Message]) -> set[Key]:

@@ -17,7 +17,7 @@ left do not show who began it, which way it goes, or whom it rang before.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -143,43 +143,49 @@ class Backfill:
         unknown = tracker.unknown(live.channels)
         if self._source is None or not unknown:
             return []
-        reading = asyncio.create_task(self._read_beginnings(live, unknown, now.timestamp()))
+        begun: dict[CelCall, CelCall] = {}
+        reading = asyncio.create_task(self._read_beginnings(live, unknown, begun, now.timestamp()))
         try:
             await asyncio.wait({reading}, timeout=_ROWS_FIRST)  # one reading of a table far away may take longer
         except asyncio.CancelledError:
             reading.cancel()
             raise
-        found = {self._calls.of(status.channel.uniqueid): None for status in unknown}
-        return [report for call in found if call is not None for report in self._continue(call, live, tracker)]
+        return [report for call in begun.values() for report in self._continue(call, tracker)]
 
-    async def _read_beginnings(self, live: ChannelList, unknown: Sequence[Status], now: float) -> None:
-        """Reads until the rows have these channels as the list has them."""
+    async def _read_beginnings(
+        self, live: ChannelList, unknown: Sequence[Status], begun: dict[CelCall, CelCall], now: float
+    ) -> None:
+        """Reads until the rows have these channels as the list has them. begun: receives each of their calls as it was
+        then, at the first reading that has it.
+
+        Rows after the channels became those of the list may be newer than the list, those of a later reading are. What
+        these tell comes as events, too, and would ring the same phone a second time; what is older is told at the end.
+        Where the channels never were those of the list, the list alone counts. tests/test_hear_a_call_with_a_gap.py
+        """
         ends = time.monotonic() + _ROWS_FIRST
         while time.monotonic() < ends:
             more = await self._read_on(now)
-            if self._failing or not (more or any(self._is_to_come(live, status) for status in unknown)):
+            for status in unknown:
+                call = self._calls.of(status.channel.uniqueid)
+                if call is not None and call not in begun and (listed := call.when_open(live.uniqueids)) is not None:
+                    begun[call] = listed
+            if self._failing or not (more or any(self._is_to_come(live, status, begun) for status in unknown)):
                 break
             await asyncio.sleep(0 if more else _BETWEEN)
 
-    def _is_to_come(self, live: ChannelList, status: Status) -> bool:
+    def _is_to_come(self, live: ChannelList, status: Status, begun: Container[CelCall]) -> bool:
         """Whether rows about a channel are older than the list, but newer than the last row read."""
         call, taken_on = self._calls.of(status.channel.uniqueid), live.taken_on.timestamp()
         if call is None:
             return taken_on - status.seconds >= self._read.time
-        return taken_on >= self._read.time and call.when_open(live.uniqueids) is None
+        return taken_on >= self._read.time and call not in begun
 
-    def _continue(self, call: CelCall, live: ChannelList, tracker: Tracker) -> Iterator[CallReport]:
-        """The reports of a call with channels that are all unknown to the tracker, which continues it from here.
-
-        Rows after the channels became those of the list may be newer than the list. What these tell comes as events,
-        too, and would ring the same phone a second time; what is older is told at the end. Where the channels never
-        were those of the list, the list alone counts. tests/test_hear_a_call_with_a_gap.py
-        """
-        listed = call.when_open(live.uniqueids)
-        if listed is None or tracker.knows(call.keys):
+    def _continue(self, call: CelCall, tracker: Tracker) -> Iterator[CallReport]:
+        """The reports of a call with channels that are all unknown to the tracker, which continues it from here."""
+        if tracker.knows(call.keys):
             return
         follower = self._new_tracker()
-        yield from self._reports(listed, follower)
+        yield from self._reports(call, follower)
         tracker.restore(follower.all_notes())
 
     def resync(self, live: ChannelList, reports: Sequence[CallReport]) -> Iterator[CallReport]:
