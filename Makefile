@@ -25,8 +25,8 @@ endef
 
 test: $(READY) packages ## everything: real PostgreSQL, real Asterisk 22 and 16, real browser
 	@$(BIN)/python -m pbxhub.testing.pbx.asterisk_install
-	@# more side by side than a machine of two cores has: each waits for others much of its time
-	$(call part,not asterisk and not browser,-n 4 --dist worksteal)
+	@# three side by side on two cores: each waits for others a third of its time
+	$(call part,not asterisk and not browser,-n 3 --dist worksteal)
 	$(call part,browser,-n 2)
 	$(call part,asterisk and not load,-n 3 --dist worksteal)
 	$(call part,asterisk and load,)
