@@ -16,6 +16,7 @@ import structlog
 from pbxhub import __version__
 from pbxhub.delivery.context import open_context
 from pbxhub.delivery.wakeup import wake_trouble
+from pbxhub.forked_processes import Stop, keep_running
 from pbxhub.hub_database import database_of
 from pbxhub.opening import OpenHub, open_hub
 from pbxhub.services import (
@@ -32,7 +33,6 @@ from pbxhub.settings import Settings
 from pbxhub.store.clock import following, utc_now
 from pbxhub.store.only_listener import OtherListenerError, only_listener
 from pbxhub.vault import Vault
-from pbxhub.worker_processes import Stop, keep_running
 
 _STOP = 9.5  # seconds; service managers often kill a process after ten
 _WEB_PROCESSES = 2  # of `web`; each handles as many requests at a time as `run` does

@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pbxhub.webhooks.matching import Matched, compile_filters, presets, would_match
+from pbxhub.webhooks.catalogue import STAGES
+from pbxhub.webhooks.matching import PRESETS, Matched, compile_filters, would_match
 from pbxhub.webhooks.spec import Filter, SpecError, WebhookSpec, dump_spec, load_spec
 from pbxhub.webhooks.working_time import Calendar, calendar
 from tests.support.golden_cases import call_values
@@ -88,16 +89,30 @@ def test_all_conditions_must_hold() -> None:
 
 def test_presets_of_the_editor() -> None:
     missed = call_values({"is_answered": False, "is_missed": True, "billsec": 0, "disposition": "NO ANSWER"})
+    unanswered = missed | {"direction": "outgoing", "is_missed": False}
     long = call_values({"billsec": 61})
     matched = {
-        name: [matches(*filters, values=values) for values in (CALL, missed, long)] for name, filters in presets()
+        one.name: [matches(*one.filters, values=values) for values in (CALL, missed, unanswered, long)]
+        for one in PRESETS
     }
     assert matched == {
-        "missed": [False, True, False],
-        "answered": [True, False, True],
-        "longer_than": [False, False, True],
-        "outside_working_time": [False, False, False],
+        "missed": [False, True, False, False],
+        "unanswered": [False, True, True, False],
+        "answered": [True, False, False, True],
+        "longer_than": [False, False, False, True],
+        "outside_working_time": [False, False, False, False],
     }
+
+
+def test_the_editor_offers_a_preset_where_it_makes_a_difference() -> None:
+    """A missed call is an incoming one; before the end of a call nobody knows whether it will be answered."""
+    offered = {stage: [one.name for one in PRESETS if stage in one.stages()] for stage in STAGES}
+    assert offered["incoming.before"] == ["outside_working_time"]
+    assert offered["incoming.after"] == ["missed", "answered", "longer_than", "outside_working_time"]
+    assert offered["outgoing.after"] == ["unanswered", "answered", "longer_than", "outside_working_time"]
+    assert offered["internal.after"] == offered["outgoing.after"]
+    assert offered["call.complete"] == ["missed", "unanswered", "answered", "longer_than", "outside_working_time"]
+    assert offered["form.sent"] == []
 
 
 def test_the_editor_shows_how_many_stored_calls_would_have_matched() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pbxhub.agi.action_runner import StepError
-from pbxhub.agi.sounds import keep_sound
+from pbxhub.agi.sound_downloads import keep_sound
 from pbxhub.sending.exchange import Answer
 from pbxhub.settings import read_settings
 

@@ -8,7 +8,7 @@ import pytest
 from pbxhub.calls.stages import CallReport
 from pbxhub.delivery.links import AS_LONG_AS_KEPT
 from pbxhub.delivery.outbox import Claimed
-from pbxhub.delivery.outbox.ordered_call_status import ask_cancel, settle
+from pbxhub.delivery.outbox.ordered_call_status import ask_cancel, end_without_channel
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call
 from pbxhub.store.ordered_calls import CHANNEL_PREFIX, OrderedCall
@@ -48,7 +48,7 @@ def test_an_order_without_a_call_is_told_in_order_too(database: Database) -> Non
     first = take(database, 0).claimed
     assert statuses(first) == ["registered", "registered"]
     with database.write() as session:
-        settle(context_of(database), session, one.id, True, "Originate failed", at(1))
+        end_without_channel(context_of(database), session, one.id, True, "Originate failed", at(1))
         ask_cancel(context_of(database), session, session.get_one(OrderedCall, other.id), at(1))
     assert take(database, 2).claimed == ()
     finish(database, [claimed for claimed in first if claimed.sequence_id == other.id], OK, 3)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pbxhub.agi.action_runner import ActionRunner, StepError
 from pbxhub.agi.ask_webhook import Asked, Caller, put_together, understand, without_plan
 from pbxhub.agi.recorder import Record, Recorder
-from pbxhub.agi.sounds import ending_of, keep_sound
+from pbxhub.agi.sound_downloads import ending_of, keep_sound
 from pbxhub.agi.wire import AgiCall, CommandError, HungUpError, Wire
 from pbxhub.calls.stages import Value
 from pbxhub.delivery.context import DeliveryContext

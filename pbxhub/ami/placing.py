@@ -14,7 +14,7 @@ from pbxhub.ami.manager_actions import ActionRefusedError, build
 from pbxhub.ami.pbx_rows import PbxRow
 from pbxhub.ami.protocol import AmiResponse, SessionEndedError
 from pbxhub.delivery.context import DeliveryContext
-from pbxhub.delivery.outbox.ordered_call_status import Placement, Turn, settle, take
+from pbxhub.delivery.outbox.ordered_call_status import Placement, Turn, end_without_channel, take
 from pbxhub.delivery.outbox.queue_pause_status import PauseToSend, settle_pause, take_pauses
 from pbxhub.store.clock import utc_now
 from pbxhub.store.listeners import may_write
@@ -106,7 +106,7 @@ class Placing:
     def record_failure(self, failure: NotBegun) -> None:
         """Writes the failure into the order. Raises database errors."""
         with self._context.database.write() as session:
-            settle(self._context, session, failure.id, failure.begun, failure.said, utc_now())
+            end_without_channel(self._context, session, failure.id, failure.begun, failure.said, utc_now())
 
     async def _hang_up(self, channel_id: str) -> None:
         try:

@@ -9,7 +9,6 @@ from flask import Flask, Response, json, request
 
 from pbxhub.api.problems import refuse
 
-MOST = 200
 T = TypeVar("T")
 
 

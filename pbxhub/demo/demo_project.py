@@ -138,14 +138,14 @@ def _webhooks(receiver: str) -> list[tuple[str, str, WebhookSpec]]:
         parameters=(_text("to", "<<dst>>"), employee, _text("status", "<<disposition>>")),
     )
     broken = RequestSpec(url=f"{receiver}/broken/old-crm", parameters=(_text("phone", "<<caller>>"),))
-    not_answered = (Filter("is_answered", "equals", "false"),)
+    is_missed = (Filter("is_missed", "equals", "true"),)
     return [
         ("CRM: a call comes in", "incoming.before", WebhookSpec(started)),
         ("Pop-up at the employee's screen", "incoming.forward", WebhookSpec(popup)),
         ("Close the pop-up: the phone stopped ringing", "incoming.unring", WebhookSpec(close_popup)),
         ("Chat: who talks with whom", "incoming.pickup", WebhookSpec(chat)),
         ("CRM: a call is over", "incoming.after", WebhookSpec(finished)),
-        ("Analytics: missed calls", "incoming.after", WebhookSpec(missed, filters=not_answered)),
+        ("Analytics: missed calls", "incoming.after", WebhookSpec(missed, filters=is_missed)),
         ("CRM: an outgoing call is over", "outgoing.after", WebhookSpec(outgoing)),
         ("Old CRM (answers 500)", "incoming.after", WebhookSpec(broken, retry=Retry("fast"))),
     ]

@@ -34,7 +34,7 @@ from pbxhub.web import (
     one_time_codes,
     page_access,
     polling,
-    sessions,
+    session_token,
     sign_in_messages,
     way_back,
 )
@@ -92,7 +92,7 @@ def create_app(
         page_access,
         formatting,
         polling,
-        sessions,
+        session_token,
         labels,
     ):
         part.install(app)

@@ -21,7 +21,7 @@ from pbxhub.web.language import _, said
 from pbxhub.web.stage_groups import stage_groups
 from pbxhub.webhooks.catalogue import CHAIN, ENTRIES, FAMILIES, OTHER_STAGES, QUESTION
 from pbxhub.webhooks.check import used_parameters
-from pbxhub.webhooks.matching import presets
+from pbxhub.webhooks.matching import PRESETS
 from pbxhub.webhooks.retry import PROFILES
 from pbxhub.webhooks.spec import Filter, Parameter, RequestSpec, WebhookSpec, dump_spec
 from pbxhub.webhooks.value_filters import FILTERS
@@ -55,7 +55,10 @@ def editor_data(
         "parameters": parameters(),
         "filters": [{"name": name, "argument": kind.argument} for name, kind in FILTERS.items()],
         "choices": _choices(),
-        "presets": {name: [_filter(item) for item in items] for name, items in presets()},
+        "presets": [
+            {"name": one.name, "filters": [_filter(item) for item in one.filters], "stages": one.stages()}
+            for one in PRESETS
+        ],
         "retries": {name: list(delays) for name, delays in PROFILES.items()},
         "chain": [row.name for row in others if row.stage == CHAIN],
         "awaitable": [row.name for row in others if row.stage not in (QUESTION, *OTHER_STAGES)],

@@ -13,6 +13,7 @@ def editor_labels() -> dict[str, Any]:
         "options": _options(),
         "presets": {
             "missed": _("missed call"),
+            "unanswered": _("nobody answered"),
             "answered": _("answered call"),
             "longer_than": _("talk over 60 s"),
             "outside_working_time": _("outside working hours"),

@@ -40,6 +40,20 @@ class Matcher:
 
 
 @dataclass(frozen=True, slots=True)
+class Preset:
+    """Conditions that the editor adds in one click. without: stages where they would always or never hold."""
+
+    name: str
+    filters: tuple[Filter, ...]
+    without: tuple[str, ...] = ()
+
+    def stages(self) -> tuple[str, ...]:
+        """The stages to whose webhooks it is offered: those that have its parameters."""
+        others = (stage for stage in params.STAGES if stage not in self.without)
+        return tuple(stage for stage in others if all(params.exists_at(item.parameter, stage) for item in self.filters))
+
+
+@dataclass(frozen=True, slots=True)
 class Matched:
     """How many of the examined calls match a webhook."""
 
@@ -109,29 +123,12 @@ def would_match(matcher: Matcher, calls: Iterable[Values]) -> Matched:
     return Matched(sum(answers), len(answers))
 
 
-def missed_call() -> tuple[Filter, ...]:
-    """Preset: the caller reached nobody."""
-    return (Filter("is_answered", "equals", "false"),)
-
-
-def answered_call() -> tuple[Filter, ...]:
-    """Preset: the call was answered."""
-    return (Filter("is_answered", "equals", "true"),)
-
-
-def longer_than(seconds: int) -> tuple[Filter, ...]:
-    """Preset: a conversation longer than this many seconds."""
-    return (Filter("billsec", "greater", str(seconds)),)
-
-
-def outside_working_time() -> tuple[Filter, ...]:
-    """Preset: the call came in when the project does not work."""
-    return (Filter("calldate", "not_working_time"),)
-
-
-def presets() -> Sequence[tuple[str, tuple[Filter, ...]]]:
-    """Name and filters of each preset in the editor. The user may change the seconds of longer_than."""
-    return (
-        ("missed", missed_call()), ("answered", answered_call()), ("longer_than", longer_than(60)),
-        ("outside_working_time", outside_working_time()),
-    )  # fmt: skip
+PRESETS = (
+    Preset("missed", (Filter("is_missed", "equals", "true"),), without=("outgoing.after",)),
+    Preset("unanswered", (Filter("is_answered", "equals", "false"),), without=("incoming.after",)),
+    Preset("answered", (Filter("is_answered", "equals", "true"),)),
+    Preset("longer_than", (Filter("billsec", "greater", "60"),)),
+    Preset("outside_working_time", (Filter("calldate", "not_working_time"),)),
+)
+"""Missed are incoming calls only, as in the lists and reports (store/history.RESULTS): an event of outgoing calls is
+offered "unanswered" instead. The user may change the seconds of longer_than."""

@@ -7,11 +7,11 @@ const GROUPS = ["any", "all"];
 const DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun", "holiday"];
 const DEEPEST = 3;
 
-export function filters(list, data, redraw) {
+export function filters(list, stage, data, redraw) {
   const kept = list.map((item) => JSON.stringify(item));
-  const presets = Object.entries(data.presets).map(([name, items]) =>
+  const presets = data.presets.filter(({ stages }) => stages.includes(stage)).map(({ name, filters }) =>
     button(null, words.presets[name] ?? name, () => {
-      list.push(...structuredClone(items).filter((item) => !kept.includes(JSON.stringify(item))));
+      list.push(...structuredClone(filters).filter((item) => !kept.includes(JSON.stringify(item))));
       touch();
       redraw();
     }, { class: "btn btn-sm btn-ghost-secondary" })

@@ -25,7 +25,7 @@ export function when(state, data, redraw) {
     ),
     stage(state, data, redraw),
     el("h3", { class: "part-title" }, words.filters),
-    filters(spec.filters, data, redraw),
+    filters(spec.filters, state.stage, data, redraw),
     waits(state, data, redraw),
     !spec.steering &&
       labelled(words.delay, wholeNumber(spec.limits, "delay", 0, 86400), "limits.delay", words.delayHint),

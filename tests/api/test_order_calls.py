@@ -17,7 +17,7 @@ from pbxhub.client import OrderedCall as Ordered
 from pbxhub.client import ProblemError
 from pbxhub.delivery.links import Links
 from pbxhub.delivery.outbox import Claimed, claim, publish
-from pbxhub.delivery.outbox.ordered_call_status import STALE, settle, sweep, take
+from pbxhub.delivery.outbox.ordered_call_status import STALE, end_without_channel, sweep, take
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import StageEvent
 from pbxhub.store.ordered_calls import OrderedCall
@@ -264,7 +264,7 @@ def test_what_the_agents_phone_did_decides_whatever_the_pbx_says_of_the_order(
     ended = report_of(order, "", direction="internal", ended_on=now)._replace(disposition=disposition)
     publish(hub.context, {hub.pbx_id: [ended]}, now)
     with hub.database.write() as session:
-        settle(hub.context, session, UUID(order.id), True, "Originate failed", now)
+        end_without_channel(hub.context, session, UUID(order.id), True, "Originate failed", now)
     told = hub.client().call(order.id)
     assert (told.status, told.reason) == (status, reason)
 
@@ -272,6 +272,6 @@ def test_what_the_agents_phone_did_decides_whatever_the_pbx_says_of_the_order(
 def test_an_order_that_the_pbx_refuses_says_why(hub: Served) -> None:
     order = hub.client().order_call(NUMBER, "101")
     with hub.database.write() as session:
-        settle(hub.context, session, UUID(order.id), False, "Extension does not exist.", datetime.now(UTC))
+        end_without_channel(hub.context, session, UUID(order.id), False, "Extension does not exist.", datetime.now(UTC))
     told = hub.client().call(order.id)
     assert (told.status, told.reason) == ("error", "The PBX refused to place the call: Extension does not exist.")

@@ -63,6 +63,15 @@ def test_a_preset_adds_its_conditions_to_those_there_are(site: Site, anna: Page)
     expect(anna.locator("[data-path='filters[1]']")).to_be_visible()
 
 
+def test_a_call_can_be_missed_only_if_it_comes_in(site: Site, anna: Page) -> None:
+    edit(site, anna)
+    missed = anna.get_by_role("button", name="missed call")
+    expect(missed).to_be_visible()
+    anna.locator("[data-path=stage] select").select_option("outgoing.after")
+    expect(missed).to_have_count(0)
+    expect(anna.get_by_role("button", name="nobody answered")).to_be_visible()
+
+
 def test_what_saving_would_refuse_is_said_before(site: Site, anna: Page) -> None:
     edit(site, anna)
     anna.locator("[data-path=name] input").fill("Missed call → chat")

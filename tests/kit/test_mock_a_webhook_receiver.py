@@ -254,16 +254,18 @@ def test_stopping_ends_hanging_answers_idle_connections_threads_and_the_port():
     hooks = MockServer(free_port())
     hooks.respond("GET", "/hang", hang())
     idle = socket.create_connection(("127.0.0.1", hooks.port))
-    waiting = socket.create_connection(("127.0.0.1", hooks.port))
-    waiting.sendall(b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
-    await_until(lambda: hooks.request_count("/hang") == 1)
+    # so many that some are still ending when the server looks which are left
+    waiting = [socket.create_connection(("127.0.0.1", hooks.port)) for _ in range(40)]
+    for connection in waiting:
+        connection.sendall(b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
+    await_until(lambda: hooks.request_count("/hang") == 40)
     began = time.monotonic()
     hooks.stop()
     assert time.monotonic() - began < 15  # it would hang for good
-    assert idle.recv(10) == waiting.recv(10) == b""
     assert not [thread for thread in threading.enumerate() if thread.name == f"mock-{hooks.port}"]
-    idle.close()
-    waiting.close()
+    for connection in (idle, *waiting):
+        assert connection.recv(10) == b""
+        connection.close()
     MockServer(hooks.port).stop()  # the port is free again at once
 
 

@@ -12,7 +12,7 @@ from pbxhub.wsgi.current import reading
 
 
 @webhooks.get("/webhooks/<int:webhook_id>/missing")
-@webhooks.arguments(schemas.Period, location="query")
+@webhooks.arguments(schemas.StagesPeriod, location="query")
 @webhooks.response(200, schemas.Lacking)
 @needs("account.read")
 def missing(wanted: dict[str, Any], webhook_id: int) -> Any:

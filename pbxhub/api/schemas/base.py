@@ -5,8 +5,6 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from pbxhub.api.answers import MOST
-
 
 def text(length: int, **options: Any) -> fields.String:
     """A text of up to so many characters; that both databases can keep them is checked where the request is read."""
@@ -36,7 +34,7 @@ def times(**options: Any) -> fields.AwareDateTime:
 class Paging(Schema):
     """Arguments of every list."""
 
-    limit = fields.Integer(load_default=50, validate=validate.Range(1, MOST))
+    limit = fields.Integer(load_default=50, validate=validate.Range(1, 200))
     after = fields.String(load_default="", **given("`next` of the page before"))
 
 

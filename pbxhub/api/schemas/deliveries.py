@@ -143,7 +143,7 @@ class ResendProgress(Resend):
     on_their_way = fields.Integer(**given(f"of those queued, are being sent or will be tried again{_COUNTED}"))
 
 
-class Period(Schema):
+class StagesPeriod(Schema):
     """When the stages happened."""
 
     since = times(load_default=None, allow_none=True, **given("then or later"))

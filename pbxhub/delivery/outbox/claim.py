@@ -31,8 +31,8 @@ from pbxhub.delivery.outbox.claim_choice import Room, choose
 from pbxhub.delivery.outbox.claimed import Batch, Claimed
 from pbxhub.delivery.outbox.due import Due, find_due
 from pbxhub.delivery.outbox.lost_attempts import LEASE, leave_lost
-from pbxhub.delivery.outbox.pace import set_paces
 from pbxhub.delivery.outbox.sequence import hold_on
+from pbxhub.delivery.outbox.webhook_rate import take_turns
 from pbxhub.delivery.webhook_cache import LiveWebhook
 from pbxhub.store.bulk import Insert, Query
 from pbxhub.store.columns import AMONG, RAW_IDS, JsonColumn, UtcDateTime
@@ -77,7 +77,7 @@ def claim(
     chosen, more = choose(session, room, ready, limit, now, chance)
     chosen, hopeless = leave_lost(session, chosen, now)
     claimed = _lease(session, hold_on(session, chosen, now), room.webhooks, now, lease)
-    set_paces(session, claimed)
+    take_turns(session, claimed)
     given_up = _own(session, hopeless, room.webhooks, now, lease)
     next_due = due.next_due if claimed or given_up else _ask_again(due, now)
     return Batch(tuple(claimed), next_due, more or due.partly, tuple(given_up))

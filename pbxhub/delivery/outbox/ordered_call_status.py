@@ -138,7 +138,9 @@ def attach_custom(session: Session, calls: Iterable[CallNow]) -> None:
             call.data = {"custom": order.custom, **call.data}
 
 
-def settle(context: DeliveryContext, session: Session, order_id: UUID, begun: bool, said: str, now: datetime) -> None:
+def end_without_channel(
+    context: DeliveryContext, session: Session, order_id: UUID, begun: bool, said: str, now: datetime
+) -> None:
     """Ends an order whose call has no channel. begun: the PBX tried to place it; otherwise it refused the action."""
     order = _locked(session, order_id)
     if order is None or order.status != REGISTERED or order.call_id is not None:

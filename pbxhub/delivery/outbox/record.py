@@ -12,12 +12,12 @@ from pbxhub.delivery.outbox.attempt_result import AttemptResult, Finished
 from pbxhub.delivery.outbox.chain import publish_next, save_answers
 from pbxhub.delivery.outbox.ended_tokens import end_tokens, with_ended_token
 from pbxhub.delivery.outbox.next_state import decide
-from pbxhub.delivery.outbox.pace import give_turns_back
 from pbxhub.delivery.outbox.pausing import note_health
 from pbxhub.delivery.outbox.remove_content import without_content
 from pbxhub.delivery.outbox.resthooks import drop_gone
 from pbxhub.delivery.outbox.sequence import Place, release_next
 from pbxhub.delivery.outbox.wait_for_answer import release
+from pbxhub.delivery.outbox.webhook_rate import give_turns_back
 from pbxhub.delivery.outbox.write_attempts import write_attempts
 from pbxhub.delivery.outbox.write_next_states import lock_owned, move_on
 from pbxhub.delivery.read_answer import read

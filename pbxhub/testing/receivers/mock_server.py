@@ -69,7 +69,8 @@ class MockServer:
         self._requests: list[MockRequest] = []
         self._failures: list[str] = []
         self._stopping = Event()
-        self._open: dict[socket.socket, Thread] = {}
+        self._open: set[socket.socket] = set()
+        self._threads: list[Thread] = []
         self._listening = _listen(port)
         self.port: int = self._listening.getsockname()[1]
         self._accepting = Thread(target=self._accept, name=f"mock-{self.port}", daemon=True)
@@ -148,10 +149,9 @@ class MockServer:
         _shut(self._listening)
         self._accepting.join(_STOP_WAIT)
         with self._lock:
-            threads = list(self._open.values())
             for connection in self._open:
                 _shut(connection, close=False)
-        for thread in threads:
+        for thread in self._threads:
             thread.join(_STOP_WAIT)
 
     def _accept(self) -> None:
@@ -162,8 +162,10 @@ class MockServer:
                 return
             thread = Thread(target=self._serve, args=(connection,), name=f"mock-{self.port}", daemon=True)
             with self._lock:
-                self._open[connection] = thread
+                self._open.add(connection)
             thread.start()
+            # a thread is joined until it is dead: it still runs for a moment after it has closed its connection
+            self._threads = [*(one for one in self._threads if one.is_alive()), thread]
 
     def _serve(self, connection: socket.socket) -> None:
         try:
@@ -173,7 +175,7 @@ class MockServer:
             self._tell(f"an answer cannot be sent as it is: {error}")
         finally:
             with self._lock:
-                del self._open[connection]
+                self._open.discard(connection)
             connection.close()
 
     def _answer(self, request: MockRequest) -> Answer:

@@ -12,7 +12,7 @@ from pbxhub.store.accounts import User
 from pbxhub.web.forms import Form
 from pbxhub.web.language import _, languages, lazy_gettext
 from pbxhub.web.page_access import signed_in
-from pbxhub.web.sessions import current_token
+from pbxhub.web.session_token import current_token
 from pbxhub.wsgi.current import reading, writing
 
 pages = Blueprint("profile", __name__, url_prefix="/profile")

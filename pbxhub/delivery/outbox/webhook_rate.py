@@ -16,11 +16,11 @@ from pbxhub.store.webhooks import WebhookPace
 _SET = Upsert(Base.metadata.tables[WebhookPace.__tablename__], ("webhook_id",), ("next_on",))
 
 
-def set_paces(session: Session, claimed: Iterable[Claimed]) -> None:
+def take_turns(session: Session, claimed: Iterable[Claimed]) -> None:
     """Of webhooks with a rate, of which a claim takes one delivery: when the next one may leave. Evenly spread, because
     receivers count in windows that the hub does not know: no minute has more than the rate, wherever it begins."""
-    paced = {one.webhook.id: _next_on(one) for one in claimed if one.webhook.spec.limits.per_minute}
-    _SET.run(session, [{"webhook_id": id_, "next_on": next_on} for id_, next_on in sorted(paced.items())])
+    turns = {one.webhook.id: _next_on(one) for one in claimed if one.webhook.spec.limits.per_minute}
+    _SET.run(session, [{"webhook_id": id_, "next_on": next_on} for id_, next_on in sorted(turns.items())])
 
 
 def give_turns_back(session: Session, results: Iterable[AttemptResult], now: datetime) -> bool:
