@@ -84,7 +84,7 @@ def test_a_listener_with_a_gap_adds_no_stage_to_those_of_another_or_of_cel(versi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0, 0.02, 0.5])
+@pytest.mark.parametrize("seconds", [0, 0.02, 0.5, 1.9])
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_hub_that_starts_in_the_middle_of_a_call_continues_it_as_cel_tells_it(
@@ -110,8 +110,40 @@ def test_a_hub_that_starts_in_the_middle_of_a_call_continues_it_as_cel_tells_it(
         calls = {status.channel.linkedid for status in live}
         begun = {key for key in undisturbed if key[0] in calls and key[1].endswith(".before")}
         assert told <= undisturbed, f"from {begin} on"
-        assert begun <= told or seconds < 0.5 or isinstance(message, Hangup), f"from {begin} on"
+        assert begun <= told or seconds < 0.5 or isinstance(message, Hangup | HangupRequest), f"from {begin} on"
         assert told_from(Tracker(), channels, now, later) & undisturbed <= told, f"from {begin} on"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0, 1.9])
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_hub_that_starts_in_the_middle_of_a_call_tells_all_of_it_once_in_the_end(
+    version: str, name: str, seconds: float, tmp_path: Path
+) -> None:
+    """At any moment of the call. seconds: by which the rows are ahead of the list. Those of the rest come when the call
+    is over."""
+    undisturbed, rows = keys_of(with_gap(version, name, 0, 0)), list(rows_of(version, name))
+    path = new_cel(tmp_path / "master.db")
+    for begin, (message, live, parked) in enumerate(heard(version, name)):
+        keep_first(path, 0)
+        known = sum(row.time <= message.time + seconds for row in rows)
+        write_recorded(path, rows[:known])
+        backfill, tracker = Backfill(CelFile(str(path), "iso-8859-1"), Place(BEFORE_ALL, "2.0"), Tracker), Tracker()
+        now, before_all = (datetime.fromtimestamp(time, UTC) for time in (message.time, 1.0))
+        told = asyncio.run(backfill.take_up(ChannelList(live, before_all, version, None, None), tracker, now))
+        gone = tracker.resync(live, now, "lost_while_disconnected")
+        told += backfill.resync(ChannelList(live, now, version, None, None), gone, now)
+        for later in (*parked, *(later for later, _, _ in heard(version, name)[begin + 1 :])):
+            told += backfill.feed(later, tracker.feed(later), now)
+        write_recorded(path, rows[known:])
+        told += asyncio.run(polled(backfill, now + timedelta(minutes=1)))
+        told += asyncio.run(polled(backfill, now + timedelta(minutes=3)))
+        assert keys_of(told) == undisturbed, f"from {begin} on"
+
+
+async def polled(backfill: Backfill, now: datetime) -> list[CallReport]:
+    return [report async for report in backfill.poll(now)]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -376,6 +376,21 @@ def test_events_told_while_the_stock_is_taken_come_before_or_after_it_by_call() 
     assert after == [on_going[0], begun[0], begun[1], on_going[1], begun[2]]
 
 
+def test_the_list_of_channels_has_the_time_of_asterisks_clock_which_its_events_and_cel_have() -> None:
+    async def scenario() -> None:
+        async with playing() as player:
+            player.faults.clock_ahead = 7200.0
+            async with line_to(address_of(player)) as line:
+                await line.until_state("connected")
+                live = line.stocks[0]
+        two_hours, minute = timedelta(hours=2), timedelta(minutes=1)
+        assert abs(live.taken_on - datetime.now(UTC) - two_hours) < minute
+        assert live.started_on is not None
+        assert abs(live.started_on - datetime.now(UTC) - two_hours) < minute
+
+    run(scenario())
+
+
 def test_a_restart_is_known_by_asterisks_own_start_and_not_by_a_clock_that_was_set() -> None:
     now = datetime.now(UTC)
     known = now - timedelta(hours=5)

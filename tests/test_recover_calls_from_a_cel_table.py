@@ -134,6 +134,15 @@ def test_a_server_that_falls_silent_is_not_waited_for_as_long_as_the_kernel_woul
     source.close()
 
 
+def test_a_reading_that_outlasts_the_listener_leaves_no_connection(url: CelUrl, table: psycopg.Connection[Any]) -> None:
+    create(table)
+    insert(table, recorded()[0])
+    source = CelTable(url)
+    source.close()
+    assert source.last_place()
+    assert source._connection is None
+
+
 def test_nothing_is_written_to_the_table(url: CelUrl, table: psycopg.Connection[Any]) -> None:
     create(table)
     source = CelTable(url)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from pbxhub.ami.backfill import Backfill
 from pbxhub.ami.cel_file import CelFile
@@ -199,7 +200,7 @@ def resync(
     found = (parse(f"Event: Status\r\nUniqueid: {one}\r\nLinkedid: {one}\r\nChannel: PJSIP/1-1", 0) for one in live)
     channels = tuple(channel for channel in found if isinstance(channel, Status))
     assert len(channels) == len(live)
-    assert not list(backfill.resync(ChannelList(channels, at(seconds), "22", at(started), None), reports))
+    assert not list(backfill.resync(ChannelList(channels, at(seconds), "22", at(started), None), reports, at(seconds)))
 
 
 def looked_at(backfill: Backfill, moment: datetime) -> list[CallReport]:
@@ -569,7 +570,7 @@ def test_the_end_of_a_call_sent_on_in_a_gap_waits_for_its_rows_though_the_connec
     backfill = Backfill(CelFile(str(cel), "iso-8859-1"), Place(-1), _tracker)
     live = parse("Event: Status\r\nUniqueid: 1.1\r\nLinkedid: 0.9\r\nChannel: PJSIP/trunk-00000000", 0)
     assert isinstance(live, Status)
-    assert not list(backfill.resync(ChannelList((live,), at(-52), "22", at(-9000), None), ()))
+    assert not list(backfill.resync(ChannelList((live,), at(-52), "22", at(-9000), None), (), at(-52)))
     assert heard_out(backfill, -50.9, ended_live("1.1", -51, answered=False)) == []
     backfill.interrupt()
     assert held(backfill, -50.8) == []
@@ -699,7 +700,7 @@ def test_what_was_told_live_of_a_call_is_not_told_again_by_cel(database: Databas
                 connection.commit()
         backfill = Backfill(CelFile(str(copy), "iso-8859-1"), Place(BEFORE_ALL), _tracker)
         now = datetime.fromtimestamp(1795908681 + 500, UTC)
-        assert list(backfill.resync(ChannelList((), now, "22", None, None), [])) == []
+        assert list(backfill.resync(ChannelList((), now, "22", None, None), [], now)) == []
         publish(context_of(database), {pbx_id: looked_at(backfill, now)}, datetime.now(UTC))
         assert stages_of(database) == [*heard, "incoming.after"]
 
@@ -812,14 +813,18 @@ def test_a_call_whose_beginner_left_in_the_gap_that_it_began_in_is_known_as_thei
     run(scenario())
 
 
-def test_rows_that_come_a_moment_after_the_channels_are_read_are_waited_for(cel: Path) -> None:
-    backfill, tracker = Backfill(CelFile(str(cel), "iso-8859-1"), Place(-1), _tracker), _tracker()
+def sent_on_outside() -> ChannelList:
     found = [parse(event("Status", **channel, **THERE), 0) for channel in (OUT, SENT_ON)]
-    live = tuple(channel for channel in found if isinstance(channel, Status))
-    channels = ChannelList(live, at(0), "22", at(-9000), None)
+    return ChannelList(tuple(one for one in found if isinstance(one, Status)), at(0), "22", at(-9000), None)
+
+
+@pytest.mark.parametrize("hubs_clock", [0, 7200, -7200])
+def test_rows_that_come_a_moment_after_the_channels_are_read_are_waited_for(cel: Path, hubs_clock: float) -> None:
+    backfill, tracker = Backfill(CelFile(str(cel), "iso-8859-1"), Place(-1), _tracker), _tracker()
+    channels = sent_on_outside()
 
     async def scenario() -> list[CallReport]:
-        taken_up = asyncio.create_task(backfill.take_up(channels, tracker, at(0)))
+        taken_up = asyncio.create_task(backfill.take_up(channels, tracker, at(hubs_clock)))
         await asyncio.sleep(0)  # it has begun
         await asyncio.to_thread(send_on_outside, cel, NOON)
         return await taken_up
@@ -827,4 +832,34 @@ def test_rows_that_come_a_moment_after_the_channels_are_read_are_waited_for(cel:
     reports = asyncio.run(scenario())
     assert [stage.name for report in reports for stage in report.stages] == ["outgoing.before", "outgoing.pickup"]
     assert tracker.live_calls == 1
-    assert not [stage for report in tracker.resync(live, at(0), "lost_while_disconnected") for stage in report.stages]
+    told = tracker.resync(channels.channels, at(0), "lost_while_disconnected")
+    assert not [stage for report in told for stage in report.stages]
+
+
+def test_a_reading_of_cel_that_fails_in_an_unforeseen_way_is_logged_and_the_list_of_channels_counts(cel: Path) -> None:
+    class Failing(CelFile):
+        def rows_after(self, place: Place) -> list[tuple[Place, CelRow]] | None:
+            raise RuntimeError("unforeseen")
+
+    backfill = Backfill(Failing(str(cel), "iso-8859-1"), Place(-1), _tracker)
+    with capture_logs() as logged:
+        assert asyncio.run(backfill.take_up(sent_on_outside(), _tracker(), at(0))) == []
+    assert [line["log_level"] for line in logged] == ["error"]
+
+
+def test_a_hub_that_stops_while_it_reads_the_beginning_of_a_call_leaves_nothing_running(cel: Path) -> None:
+    file = _Slow(cel)
+    backfill = Backfill(file, Place(-1), _tracker)
+
+    async def scenario() -> None:
+        before = asyncio.all_tasks()
+        taken_up = asyncio.create_task(backfill.take_up(sent_on_outside(), _tracker(), at(0)))
+        await until(lambda: file.asked)
+        taken_up.cancel()
+        await asyncio.wait({taken_up})
+        await backfill.close()
+        left = asyncio.all_tasks() - before
+        file.go_on.set()
+        assert not left
+
+    run(scenario())

@@ -36,6 +36,7 @@ class CelTable:
         self.name = url.name
         self._url = url
         self._connection: psycopg.Connection[dict[str, Any]] | None = None
+        self._closed = False
 
     def last_place(self) -> Place | None:
         """The place of the newest row; None while there is none. Raises CelUnreadableError."""
@@ -48,7 +49,11 @@ class CelTable:
         return behind(place, self._select(_NEXT, place.number, CHUNK + 1))
 
     def close(self) -> None:
-        """Ends the connection; the next reading makes another one."""
+        """Ends the connection. A reading that still goes on in another thread ends its own."""
+        self._closed = True
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -59,8 +64,11 @@ class CelTable:
             rows = self._execute(wanted, values)
             return [numbered(int(row["id"]), _columns(row)) for row in rows]
         except (psycopg.Error, KeyError, ValueError) as error:
-            self.close()
+            self._disconnect()
             raise CelUnreadableError(self.name, _reason(error)) from None
+        finally:
+            if self._closed:
+                self._disconnect()
 
     def _execute(self, wanted: sql.Composed, values: tuple[int, ...]) -> list[dict[str, Any]]:
         """On the connection there is; when it has broken meanwhile, on another one.
@@ -72,7 +80,7 @@ class CelTable:
             try:
                 return self._connection.execute(wanted, values).fetchall()
             except psycopg.OperationalError:
-                self.close()
+                self._disconnect()
         conninfo = make_conninfo(self._url.conninfo, **NETWORK_TIMEOUTS, **_OPTIONS)
         self._connection = psycopg.connect(conninfo, autocommit=True, row_factory=dict_row)
         return self._connection.execute(wanted, values).fetchall()

@@ -34,7 +34,7 @@ class ReceivedEvent:
 
 @dataclass(frozen=True, slots=True)
 class ChannelList:
-    """The channels that existed at one moment.
+    """The channels that existed at one moment. Its times are Asterisk's, like those of its events and CEL rows.
 
     started_on: when Asterisk started; None when it did not say.
     restarted: whether Asterisk restarted since the previous list; None when unknown.
@@ -47,9 +47,9 @@ class ChannelList:
     restarted: bool | None
 
     @property
-    def uniqueids(self) -> frozenset[str]:
-        """Those of all the channels."""
-        return frozenset(status.channel.uniqueid for status in self.channels)
+    def answered(self) -> dict[str, bool]:
+        """The uniqueids of all the channels, and whether each is answered."""
+        return {status.channel.uniqueid: status.state == "Up" for status in self.channels}
 
 
 @dataclass(frozen=True, slots=True)

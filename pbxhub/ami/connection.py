@@ -18,6 +18,7 @@ from pbxhub.ami.login import (
     Address,
     AmiTimeouts,
     ask_for_parked,
+    clock_ahead,
     list_channels,
     open_session,
     read_boot,
@@ -89,7 +90,7 @@ class AmiConnection:
             self._protocol = protocol = await open_session(self._address, self._timeouts, self._receive)
             self.own_address = protocol.own_address
             try:
-                listed = await self._prepare(protocol, _started_on(uptime(protocol)))
+                listed = await self._prepare(protocol, await clock_ahead(protocol, self._timeouts))
                 return await self._watch(protocol, listed)
             finally:
                 protocol.end(PbxState("lost", "stopped"))
@@ -98,9 +99,10 @@ class AmiConnection:
         finally:
             self._protocol = None
 
-    async def _prepare(self, protocol: AmiProtocol, started_on: datetime | None) -> frozenset[str]:
+    async def _prepare(self, protocol: AmiProtocol, ahead: timedelta) -> frozenset[str]:
         """Sets the filter, lists the live channels, and puts the list and the held events into the inbox in order.
-        Returns the uniqueids of the listed channels."""
+        Returns the uniqueids of the listed channels. ahead: of the hub's clock, Asterisk's."""
+        started_on = _started_on(uptime(protocol), ahead)
         version = await read_version(protocol, self._timeouts)
         self._filter_refused = await set_filter(protocol, version, self._timeouts)
         boot, before_that = await read_boot(protocol, self._timeouts), self._boot
@@ -109,7 +111,7 @@ class AmiConnection:
         await ask_for_parked(protocol, self._timeouts)
         channels = await list_channels(protocol, self._timeouts)
         before, after = sort_held(self._held or (), channels)
-        live = ChannelList(channels, utc_now(), version, started_on, restarted)
+        live = ChannelList(channels, utc_now() + ahead, version, started_on, restarted)
         items: list[Item] = [*before, live, *after]
         for item in items:
             self._inbox.put(item)
@@ -169,8 +171,8 @@ class AmiConnection:
         return min(self._timeouts.longest_pause, longest) * random.uniform(0.75, 1.25)  # noqa: S311 (no secret)
 
 
-def _started_on(uptime: int | None) -> datetime | None:
-    return None if uptime is None else utc_now() - timedelta(seconds=uptime)
+def _started_on(uptime: int | None, ahead: timedelta) -> datetime | None:
+    return None if uptime is None else utc_now() + ahead - timedelta(seconds=uptime)
 
 
 async def _watch_silence(protocol: AmiProtocol, timeouts: AmiTimeouts) -> PbxState:

@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -205,6 +206,16 @@ async def read_boot(protocol: AmiProtocol, timeouts: AmiTimeouts) -> str:
     """Identifies one run of Asterisk: its start by its own clock; "" when the AMI user may not ask."""
     headers = (await protocol.ask(build("CoreStatus"), timeouts.answer)).headers
     return f"{headers.get('CoreStartupDate', '')} {headers.get('CoreStartupTime', '')}".strip()
+
+
+async def clock_ahead(protocol: AmiProtocol, timeouts: AmiTimeouts) -> timedelta:
+    """By how much Asterisk's clock, whose times events and CEL have, is ahead of the hub's; 0 when it does not tell."""
+    stamp = (await protocol.ask(build("Ping"), timeouts.answer)).headers.get("Timestamp", "")
+    now = utc_now()
+    try:
+        return datetime.fromtimestamp(float(stamp), UTC) - now
+    except (ValueError, OverflowError, OSError):
+        return timedelta()
 
 
 def uptime(protocol: AmiProtocol) -> int | None:

@@ -152,7 +152,7 @@ class PbxListener:
         finally:
             self._orders.remove(self.row.id, self._placing.turn)
             self._states.remove(self.row.id, self._shown)
-            self._backfill.close()
+            await self._backfill.close()
             self._publisher.close_queue(self._queue)
 
     def _take_up(self) -> None:
@@ -281,7 +281,7 @@ class PbxListener:
         self._put(await self._backfill.take_up(live, self._tracker, utc_now()))
         why = why_gone(self._started_on, live.started_on, live.restarted)
         reports = self._tracker.resync(live.channels, live.taken_on, why, live.started_on)
-        self._put(self._backfill.resync(live, reports))
+        self._put(self._backfill.resync(live, reports, utc_now()))
         self._started_on = live.started_on or self._started_on
         self._observed = replace(self._observed, version=live.version, started_on=self._started_on)
 

@@ -1,6 +1,6 @@
 """Groups CEL rows into calls while Asterisk writes them, reading each row once, and derives the stages of a call."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from pbxhub.calls.cel import messages_of
@@ -67,15 +67,25 @@ class CelCall:
         begun = {row.uniqueid for _, row in self.rows if row.eventtype == "CHAN_START"}
         return begun.issuperset(row.linkedid for _, row in self.rows)
 
-    def when_open(self, live: Set[str]) -> "CelCall | None":
-        """The call at the moment when those of its channels that had no HANGUP became the live ones, for the last time;
-        None where there was no such moment."""
-        listed, without_hangup, became, is_so = live & self.channels, set[str](), 0, False
+    def when_live(self, answered: Mapping[str, bool]) -> "CelCall | None":
+        """The call at the first moment when those of its channels that had no HANGUP were the live ones, and those of
+        them that had an ANSWER the answered ones; without such a moment, when the first was so. None when it never was.
+
+        answered: every live channel, and whether it is answered. The moment of the list is one of these moments, and
+        may be the first: a colleague who was asked, for example, came and went before the list or after it.
+        """
+        listed = self.channels & answered.keys()
+        up = {uniqueid for uniqueid in listed if answered[uniqueid]}
+        first, without_hangup, with_answer = 0, set[str](), set[str]()
         for count, (_, row) in enumerate(self.rows, 1):
             _move(without_hangup, row)
-            was_so, is_so = is_so, without_hangup == listed
-            became = count if is_so and not was_so else became
-        return replace(self, rows=self.rows[:became]) if became else None
+            if row.eventtype == "ANSWER":
+                with_answer.add(row.uniqueid)
+            if without_hangup == listed:
+                if with_answer & listed == up:
+                    return replace(self, rows=self.rows[:count])
+                first = first or count
+        return replace(self, rows=self.rows[:first]) if first else None
 
 
 class CelCalls:

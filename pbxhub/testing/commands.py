@@ -108,6 +108,7 @@ def run(
     "--gaps", multiple=True, type=click.Choice(["hub", "line", "pbx"]),
     help="Compare as well what a hub tells while it, its connection or the PBX is interrupted; repeat it.",
 )  # fmt: skip
+@click.option("--gaps-without-cel", is_flag=True, help="That hub reads no CEL.")
 def random(
     calls: int,
     seed: int,
@@ -119,6 +120,7 @@ def random(
     out: Path | None,
     cel: bool,
     gaps: "tuple[Gap, ...]",
+    gaps_without_cel: bool,
 ) -> None:
     """Plays random calls with phones on a real Asterisk and compares what they saw with what the hub tells.
 
@@ -130,7 +132,9 @@ def random(
 
     if trunk == "chan_sip" and asterisk != "16":
         raise click.BadParameter("chan_sip is in Asterisk 16 only: add --asterisk 16", param_hint="--trunk")
-    wanted = Wanted(calls, seed, int(asterisk), dialplan, trunk, min(at_once, 30), off, out, cel, gaps)
+    wanted = Wanted(
+        calls, seed, int(asterisk), dialplan, trunk, min(at_once, 30), off, out, cel, gaps, not gaps_without_cel
+    )
     try:
         outcomes = play_random(wanted, click.echo)
     except AsteriskMissingError as error:

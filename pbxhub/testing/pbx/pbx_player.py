@@ -47,7 +47,7 @@ class Faults:
     banner: sent in place of the greeting, b"" sends none. silent: reads, never answers. hide_events: filters let
     nothing through. segment: bytes per write, so that letters and lines are torn apart; 0 sends whole blocks.
     boot_quietly: no FullyBooted after the login. one_login: refuses a login while somebody is logged in, after a
-    second, as Asterisk does with allowmultiplelogin = no.
+    second, as Asterisk does with allowmultiplelogin = no. clock_ahead: seconds by which its clock is ahead.
     """
 
     banner: bytes | None = None
@@ -56,6 +56,7 @@ class Faults:
     segment: int = 0
     boot_quietly: bool = False
     one_login: bool = False
+    clock_ahead: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
@@ -258,7 +259,8 @@ class PbxPlayer:
     async def _obey(self, session: _Session, action: dict[str, str]) -> None:
         name = action["Action"]
         if name == "Ping":
-            await self._reply(session, action, f"Response: Success\nPing: Pong\nTimestamp: {time.time():.6f}")
+            now = time.time() + self.faults.clock_ahead
+            await self._reply(session, action, f"Response: Success\nPing: Pong\nTimestamp: {now:.6f}")
         elif name == "CoreSettings":
             await self._reply(
                 session, action, f"Response: Success\nAMIversion: 11.0.0\nAsteriskVersion: {self.version}"

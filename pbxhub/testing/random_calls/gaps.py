@@ -31,10 +31,11 @@ _UNCERTAIN = 1.0  # seconds before Asterisk's end in which it may report nothing
 
 
 class Gaps:
-    """Makes the gaps of a seed while calls are played, and checks what the hub reported."""
+    """Makes the gaps of a seed while calls are played, and checks what the hub reported. reads_cel: whether it may read
+    the CEL of the PBX."""
 
-    def __init__(self, lab: Lab, hub: Hub, kinds: Sequence[Gap], seed: int) -> None:
-        self._lab, self._hub, self._kinds = lab, hub, kinds
+    def __init__(self, lab: Lab, hub: Hub, kinds: Sequence[Gap], seed: int, reads_cel: bool) -> None:
+        self._lab, self._hub, self._kinds, self._reads_cel = lab, hub, kinds, reads_cel
         self._random = Random(seed)  # noqa: S311 - it must be repeatable
         pbx = lab.pbx
         self._relay = AmiRelay(pbx.host, pbx.port, pbx.username, pbx.secret)
@@ -45,7 +46,8 @@ class Gaps:
         """The outcomes, and which calls the hub lost, told twice or wrong, or told something of after their end."""
         await self._relay.start()
         await asyncio.to_thread(self._hub.start)
-        number = await asyncio.to_thread(self._hub.listen_to, self._relay, "20s", self._lab.pbx.cel_database)
+        cel = self._lab.pbx.cel_database if self._reads_cel else ""
+        number = await asyncio.to_thread(self._hub.listen_to, self._relay, "20s", cel)
         makers = [asyncio.create_task(self._interrupt(kind)) for kind in self._kinds]
         outcomes = await play
         self._enough.set()
@@ -80,7 +82,8 @@ class Gaps:
 
     def _published(self, pbx_id: int, rows: int) -> bool:
         """The cursor is written after everything before it."""
-        return self._hub.cel_cursor(pbx_id) == rows and all(call.ended_on for call in self._hub.calls())
+        read = self._hub.cel_cursor(pbx_id) == rows or not self._reads_cel
+        return read and all(call.ended_on for call in self._hub.calls())
 
     async def _interrupt(self, kind: Gap) -> None:
         gaps: dict[Gap, Callable[[], Awaitable[None]]] = {
@@ -183,8 +186,8 @@ def _calls_of(outcome: Outcome, calls: Sequence[SeenCall]) -> list[SeenCall]:
 
 
 async def play_with_gaps(
-    lab: Lab, kinds: Sequence[Gap], seed: int, play: Awaitable[list[Outcome]]
+    lab: Lab, kinds: Sequence[Gap], seed: int, play: Awaitable[list[Outcome]], reads_cel: bool = True
 ) -> tuple[list[Outcome], Found]:
-    """Plays calls while a hub listens to the PBX and reads its CEL, and is interrupted in these ways."""
+    """Plays calls while a hub listens to the PBX, reads its CEL if it may, and is interrupted in these ways."""
     with tempfile.TemporaryDirectory(prefix="gaps-") as folder, Hub(Path(folder)) as hub:
-        return await Gaps(lab, hub, kinds, seed).play(play)
+        return await Gaps(lab, hub, kinds, seed, reads_cel).play(play)

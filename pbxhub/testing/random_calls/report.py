@@ -25,7 +25,8 @@ class Wanted:
     """calls: how many, drawn from the seed. version, dialplan: of Asterisk. cells: how many calls at once.
 
     off: kinds of calls to leave out. folder: where differences are recorded, one of each kind.
-    cel: also compare what CEL alone shows. gaps: also compare a hub during these interruptions.
+    cel: also compare what CEL alone shows. gaps: also compare a hub during these interruptions, reads_cel: which may
+    read CEL.
     """
 
     calls: int
@@ -38,6 +39,7 @@ class Wanted:
     folder: Path | None = None
     cel: bool = False
     gaps: Sequence[Gap] = ()
+    reads_cel: bool = True
 
 
 def play_random(wanted: Wanted, say: Say = lambda line: None) -> list[Outcome]:
@@ -68,7 +70,7 @@ async def _play_all(lab: Lab, wanted: Wanted, scripts: Sequence[Script], say: Sa
     playing = lab.play_all(scripts, lambda outcome: _tell(outcome, say))
     if not wanted.gaps:
         return await playing
-    outcomes, found = await play_with_gaps(lab, wanted.gaps, wanted.seed, playing)
+    outcomes, found = await play_with_gaps(lab, wanted.gaps, wanted.seed, playing, wanted.reads_cel)
     _tell_rough("with gaps", found, outcomes, say)
     return outcomes
 
