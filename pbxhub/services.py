@@ -187,7 +187,7 @@ def _renewed(renew: Callable[[], None]) -> Iterator[None]:
             try:
                 renew()
             except (DBAPIError, PoolTimeoutError) as error:
-                log.warning("database away; the address guard stays as it is", error=reason(error))
+                log.warning("database unavailable; the address guard stays as it is", error=reason(error))
             except Exception:
                 log.exception("the address guard could not be renewed; it stays as it is")
 

@@ -40,8 +40,14 @@ def quick_hashes() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def loggers_that_can_be_heard() -> Iterator[None]:
-    """A command that is run in this process would keep the loggers it uses, and capture_logs would not hear them."""
+    """A command that is run in this process would keep the loggers it uses, and capture_logs would not hear them.
+
+    A traceback is printed as Python does it: with the variables of each frame, as by default, one takes half a second.
+    """
     configure = structlog.configure
+    *steps, _last = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    configure(processors=[*steps, plain])
     with patch.object(
         structlog, "configure", lambda **given: configure(**{**given, "cache_logger_on_first_use": False})
     ):

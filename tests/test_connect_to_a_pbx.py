@@ -70,6 +70,7 @@ def test_a_wrong_password_is_a_refusal_that_says_what_to_check() -> None:
     run(scenario())
 
 
+@pytest.mark.slow
 def test_where_only_one_may_log_in_the_next_one_does_as_soon_as_the_first_has_left() -> None:
     async def scenario() -> None:
         waits_long = replace(HASTY, answer=10.0, first_pause=600.0, longest_pause=600.0)

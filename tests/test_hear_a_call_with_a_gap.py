@@ -146,6 +146,7 @@ async def polled(backfill: Backfill, now: datetime) -> list[CallReport]:
     return [report async for report in backfill.poll(now)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 def test_rows_that_come_while_another_call_is_waited_for_are_not_added_to_a_call_as_the_list_has_it(
     version: str, tmp_path: Path

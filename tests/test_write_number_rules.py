@@ -78,6 +78,7 @@ def test_a_rule_matches_what_it_matches_in_asterisk(rule: str, number: str) -> N
         assert (Rules((rule,)).refuses(number) == "") == asterisk_matches(rule, number)
 
 
+@pytest.mark.slow
 @given(st.text(alphabet="_+*#0189XZNA[]-.!", max_size=12), st.from_regex(NUMBER, fullmatch=True))
 def test_a_refused_rule_allows_nothing_but_the_number_that_it_is(rule: str, number: str) -> None:
     if refusal(rule) and rule != number:

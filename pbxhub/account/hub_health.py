@@ -1,4 +1,4 @@
-"""How the hub is: each of its parts, and each PBX with the time since when it is lost."""
+"""The hub's health: each of its parts, and each PBX with the time since which it is lost."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -112,7 +112,7 @@ def attach(session: Session, access: Access, given: NewAttributes) -> Attributes
         refused.append(Refusal("number", say("Either a number or a call_id is needed."), say("Give one of them.")))
     if not given.call_id and not begins < ends <= begins + LONGEST_WINDOW:
         wrong = say("This is not within %(days)s days after valid_from.", days=LONGEST_WINDOW.days)
-        refused.append(Refusal("valid_until", wrong, say("Give a later moment within that time.")))
+        refused.append(Refusal("valid_until", wrong, say("Give a time in that period.")))
     if refused:
         return refused
     if given.call_id:

@@ -76,7 +76,10 @@ def readable(page: str, given: Mapping[str, str]) -> dict[str, str]:
 
 
 def lost_values(session: Session, access: Access, given: Mapping[str, str]) -> list[str]:
-    """What no longer exists of what a list is narrowed to, each as a sentence. given: values that the list has read."""
+    """What the values of a list's filter name but no longer exists, one sentence each.
+
+    given: values that the list has read.
+    """
     said: list[str] = []
     if "webhook" in given:
         row = session.get(Webhook, int(given["webhook"]))
@@ -122,5 +125,5 @@ def _wrong_fields(page: str, given: Mapping[str, str]) -> Refusal | None:
     unread = next(((name, value) for name, value in given.items() if value and not is_readable(name, value)), None)
     if unread:
         said = say("%(field)s: “%(value)s” cannot be used.", field=unread[0], value=unread[1][:40])
-        return Refusal("query", said, say("Give it as the address of the list has it."))
+        return Refusal("query", said, say("Copy the value from the address of the filtered list."))
     return None

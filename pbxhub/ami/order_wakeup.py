@@ -70,7 +70,7 @@ class OrderWakeup:
         self._rung.set()
 
     async def run(self) -> None:
-        """Goes on when the database is away, or a look fails."""
+        """Continues when the database is unavailable or a query fails."""
         while True:
             self._rung.clear()
             try:

@@ -134,7 +134,7 @@ def _read(lines: Iterable[str], file: Path) -> Unwritten:
             else:
                 reports.append(_report(entry))
         except (ValueError, TypeError, KeyError) as error:
-            log.error("line of the unwritten stages cannot be read; skipping it", file=str(file), error=str(error))
+            log.error("a line of the unwritten stages cannot be read; skipping it", file=str(file), error=str(error))
     return Unwritten(reports, notes, token)
 
 
@@ -158,7 +158,7 @@ def write_abandoned(files: Mapping[str, Path], database: Database, publisher: Pu
         known = {pbx.key: token_of_salt(pbx.salt) if database.is_sqlite else 0 for pbx in pbxs}
     for key, file in files.items():
         if key in known:
-            log.info("writing the stages kept of a PBX to which this host no longer listens", pbx=key)
+            log.info("writing the stages kept for a PBX that this host no longer listens to", pbx=key)
             write_unwritten(file, id_of(key), known[key], database, publisher)
         else:
             log.warning("deleting the unwritten stages of a PBX that was deleted", pbx=key)

@@ -92,7 +92,7 @@ class BackgroundJobs:
                     job(now)
                 self._turned[name] = time.monotonic()
             except (DBAPIError, PoolTimeoutError) as error:
-                log.warning("database away; background jobs wait", job=name, error=reason(error))
+                log.warning("database unavailable; background jobs wait", job=name, error=reason(error))
             except Exception:  # a bug must not end the thread
                 log.exception("a background job failed; it is repeated", job=name)
 

@@ -28,7 +28,7 @@ def beating(context: DeliveryContext, works: Callable[[], Mapping[str, bool]]) -
                 with context.database.write() as session:
                     beat(session, names, context.clock())
             except SQLAlchemyError as error:
-                log.warning("database away; the parts of this process seem lost", error=reason(error))
+                log.warning("database unavailable; other hosts may report this process as lost", error=reason(error))
             stopping.wait(BEAT.total_seconds())
 
     thread = threading.Thread(target=run, name="heartbeat", daemon=True)

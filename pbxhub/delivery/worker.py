@@ -359,7 +359,9 @@ class Worker:
                 self._record(session)
                 give_back(self._context, session, list(self._flying.values()), self._clock())
         except AWAY as error:
-            log.error("database away; the last requests cannot be recorded and will be sent again", error=reason(error))
+            log.error(
+                "database unavailable; the last requests cannot be recorded and will be sent again", error=reason(error)
+            )
         except Exception:
             log.exception("the last attempts could not be recorded together; recording them one by one")
             self._record_one_by_one()

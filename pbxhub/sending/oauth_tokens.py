@@ -79,7 +79,7 @@ def fetch_again(
             return assertion
         return _fetch(sender, provider, JWTBearerGrant.GRANT_TYPE, {"assertion": assertion})
     if not refresh:
-        return TokenRefused(say("The token has ended, and the provider gave no refresh token. Connect again."), False)
+        return TokenRefused(say("The token has expired, and the provider gave no refresh token. Connect again."), False)
     again = {"redirect_uri": redirect_uri} if provider.oauth.redirect_on_refresh else {}
     return _fetch(sender, provider, "refresh_token", {"refresh_token": refresh, **again})
 

@@ -104,7 +104,11 @@ def _own_catalogues(added: Path) -> dict[str, Translations]:
         try:
             found[path.stem] = _compiled(path)
         except Exception as error:  # noqa: BLE001 (whatever a file makes Babel raise, the hub starts without it)
-            log.warning("catalogue left out", file=str(path), reason=f"{type(error).__name__}: {error}")
+            log.warning(
+                "translation file cannot be read; ignoring it",
+                file=str(path),
+                reason=f"{type(error).__name__}: {error}",
+            )
     return found
 
 
@@ -121,7 +125,11 @@ def _compiled(path: Path) -> Translations:
         catalog = read_po(file, locale=path.stem, abort_invalid=True)
     wrong = [message for message in catalog if message.id and not _fits(catalog, message)]
     if wrong:
-        log.warning("translations left out", file=str(path), texts=[str(message.id)[:80] for message in wrong[:20]])
+        log.warning(
+            "translations ignored; they would break a page",
+            file=str(path),
+            texts=[str(message.id)[:80] for message in wrong[:20]],
+        )
     for message in wrong:
         message.string = ("",) * catalog.num_plurals if message.pluralizable else ""
     compiled = BytesIO()

@@ -159,7 +159,7 @@ def _oauth_errors(oauth: OAuth) -> list[FieldError]:
     if taken := sorted({one.name for one in oauth.extra} & _OWN_PARAMETERS):
         names = ", ".join(taken)
         errors.append(
-            FieldError("oauth.extra", say("has %(names)s, which the hub gives itself; remove it", names=names))
+            FieldError("oauth.extra", say("has %(names)s, which the hub sets itself; remove it", names=names))
         )
     if oauth.send_as == "query" and not oauth.name:
         errors.append(FieldError("oauth.name", say("is empty; give the query parameter that carries the token")))

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from werkzeug.serving import make_server
 
 from pbxhub.ami.pbx_check import check_row
@@ -77,15 +79,16 @@ def serving_here(database: Database, tmp_path: Path) -> Iterator[Served]:
         session.add(pbx)
         session.flush()
         ids = ours.id, theirs.id, pbx.id
+    yield Served(database, _address_of(app), *ids, app)
+
+
+@cache
+def _address_of(app: Flask) -> str:
+    """Where the application answers that all tests of a process share, until the process ends."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     server.daemon_threads = True
-    # asks twenty times a second whether it is to stop: the default, twice, would be a wait at the end of every test
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield Served(database, f"http://127.0.0.1:{server.port}", *ids, app)
-    server.shutdown()
-    thread.join(5)
-    server.server_close()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.port}"
 
 
 @pytest.fixture

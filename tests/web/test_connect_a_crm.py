@@ -223,7 +223,7 @@ def test_more_parameters_go_to_the_address_of_the_consent_but_none_in_place_of_t
     editor.get(page)
     refused = editor.post(page, form(provider, extra="access_type=offline\nstate=mine\nscope=all"))
     assert refused.status_code == 422
-    assert "has scope, state, which the hub gives itself; remove it" in refused.text
+    assert "has scope, state, which the hub sets itself; remove it" in refused.text
     url = leave(
         editor, add(editor, people, form(provider, extra="access_type=offline\nuri=https://a.example.com/?b=c"))
     )

@@ -136,7 +136,7 @@ def _release_group(context: DeliveryContext, call_ids: Sequence[UUID], now: date
     except Exception as error:
         if is_away(error):
             raise
-        log.exception("deliveries that wait could not be released", calls=[str(one) for one in call_ids[:10]])
+        log.exception("waiting deliveries could not be released", calls=[str(one) for one in call_ids[:10]])
         if len(call_ids) > 1:
             for one in call_ids:
                 _release_group(context, [one], now)
