@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from pbxhub.calls.ami_events import Status
+from pbxhub.calls.ami_events import DialEnd, ParkedCall, Status
 from pbxhub.calls.ami_parser import parse
 from pbxhub.calls.incoming_contexts import DEFAULT_INCOMING_CONTEXTS, IncomingContexts
 from pbxhub.calls.replay import replay
 from pbxhub.calls.tracker import Tracker
 from tests.support.made_events import CALLER, NEW, agent, at, event, stages_of
-from tests.support.recordings import TRACES, Stages, in_comparable_order, more
+from tests.support.recordings import TRACES, VERSIONS, Stages, in_comparable_order, messages_of, more
 
 EXPECTED: dict[str, Any] = json.loads((TRACES / "more-expected.json").read_text())
 RECORDED = [name for name in more() if name.partition("/")[2] in EXPECTED]
@@ -377,6 +377,20 @@ def test_two_callers_joined_by_an_employee_go_on_apart_and_name_nobody_new() -> 
         ("incoming.forward", "1795328662.30"), ("incoming.pickup", "1795328662.30"),
         ("incoming.after", "1795328662.1"), ("incoming.after", "1795328662.30"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_call_parked_so_quickly_that_parked_call_comes_first_was_picked_up_before(version: str) -> None:
+    told = list(messages_of(version, "park_retrieve"))
+    parked = next(message for message in told if isinstance(message, ParkedCall))
+    told.remove(parked)
+    told.insert(next(at for at, message in enumerate(told) if isinstance(message, DialEnd)), parked)
+    tracker, plain = Tracker(), Tracker()
+    keys, wanted = (
+        [(stage.name, stage.key) for message in messages for report in one.feed(message) for stage in report.stages]
+        for one, messages in ((tracker, told), (plain, messages_of(version, "park_retrieve")))
+    )
+    assert keys == wanted
 
 
 def test_of_a_park_that_nobody_takes_the_caller_who_leaves_has_hung_up() -> None:

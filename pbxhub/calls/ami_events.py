@@ -149,9 +149,12 @@ class Hold(NamedTuple):
 
 
 class ParkedCall(NamedTuple):
+    """parker: the endpoint of whoever parked it, "PJSIP/101"; empty from CEL."""
+
     time: float
     parkee: Party
     space: str
+    parker: str = ""
 
 
 class UnParkedCall(NamedTuple):

@@ -133,6 +133,11 @@ def _newstate(block: str, time: float) -> Newstate | None:
     return Newstate(time, _channel(block), text_of(block, "\nExten: "), state == "Busy")
 
 
+def _parked_call(block: str, time: float) -> ParkedCall:
+    parker = text_of(block, "\nParkerDialString: ")
+    return ParkedCall(time, _parkee(block), must_of(block, "\nParkingSpace: "), parker)
+
+
 def _dial_begin(block: str, time: float) -> DialBegin:
     uniqueid, linkedid, rest = _dialler_and_rest(block)
     number, dial_string = number_of(block, "\nCallerIDNum: "), text_of(rest, "\nDialString: ")
@@ -232,7 +237,7 @@ _READERS: Mapping[str, Callable[[str, float], Message | None]] = {
     "Pickup": lambda block, time: Pickup(time, _channel(block), _target(block)),
     "Hold": lambda block, time: Hold(time, *_ids(block), True),
     "Unhold": lambda block, time: Hold(time, *_ids(block), False),
-    "ParkedCall": lambda block, time: ParkedCall(time, _parkee(block), must_of(block, "\nParkingSpace: ")),
+    "ParkedCall": _parked_call,
     "UnParkedCall": lambda block, time: UnParkedCall(time, _parkee(block), _retriever(block)),
     "QueueCallerJoin": lambda block, time: QueueCaller(time, *_ids(block), must_of(block, "\nQueue: "), "joined"),
     "QueueCallerAbandon": lambda block, time: QueueCaller(time, *_ids(block), must_of(block, "\nQueue: "), "abandoned"),

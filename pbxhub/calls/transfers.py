@@ -1,7 +1,7 @@
 """Blind and attended transfers, parking and retrieval, and call pickup (*8)."""
 
 from pbxhub.calls.ami_events import AttendedTransfer, BlindTransfer, ParkedCall, Party, Pickup, UnParkedCall
-from pbxhub.calls.answered_legs import pickup, pickup_unseen, talk_again
+from pbxhub.calls.answered_legs import answer, pickup, pickup_unseen, talk_again
 from pbxhub.calls.consultations import Consultation, consultation_of
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.sending_on import forward, leave, next_hop, ring_early
@@ -121,12 +121,30 @@ def on_parked_call(live: LiveCalls, message: ParkedCall) -> None:
     call = live.follow(message.parkee.uniqueid, message.parkee.linkedid, message.time)
     if call is not None and call.phase == "sent_on" and (call.forward.kind, call.forward.to) == ("park", message.space):
         return
+    if call is not None:
+        _hear_answer(live, call, message)
     if call is not None and call.direction == "outgoing":
         leave(call, message.time)
     if call is not None and call.direction == "incoming" and message.space and next_hop(call, message.time):
         call.move_pairs(call.channels.get(message.parkee.uniqueid))
         leave(call, message.time, call.party)
         forward(live, call, SentOn("park", call.extension, message.space), call.hop.number, message.time)
+
+
+def _hear_answer(live: LiveCalls, call: TrackedCall, message: ParkedCall) -> None:
+    """ParkedCall may overtake what tells of the answer: 1. a call is answered; 2. it is parked within milliseconds; 3.
+    Asterisk, which is busy, sends ParkedCall; 4. DialEnd."""
+    own = [channel for channel in call.channels.values() if channel.name.rpartition("-")[0] == message.parker]
+    parker = next((channel for channel in own if not channel.ended), None)
+    leg = call.channels.get(message.parkee.uniqueid) if call.direction == "outgoing" else parker
+    if parker is None or leg is None or not leg.leg or leg.answered or leg.ended:
+        return
+    leg.status = "ANSWER"
+    if call.direction == "outgoing":
+        answer(live, call, leg, message.time, ours=True)
+        parker.left = True
+    else:
+        pickup(live, call, leg, leg.hop or call.hop.number, message.time)
 
 
 def on_unparked_call(live: LiveCalls, message: UnParkedCall) -> None:

@@ -97,6 +97,25 @@ def test_a_talk_lasts_at_least_until_its_last_pickup() -> None:
     assert asyncio.run(judge((CALLING, "2001", "2002"), seen)).talk == pytest.approx(2.2)
 
 
+def test_a_talk_lasts_until_a_transfer_by_a_feature_code_is_dialled() -> None:
+    seen = [
+        (1.0, "placed", CALLING, "5500001"), (1.1, "rings", "2001", ""), (1.2, "pickup", "2001", ""),
+        (1.1, "connected", "2001", ""), (2.0, "blind", "2001", "8900"), (3.7, "released", "2001", ""),
+        (9.0, "released", CALLING, ""),
+    ]  # fmt: skip
+    assert asyncio.run(judge((CALLING, "2001"), seen)).talk == pytest.approx(2.5)
+
+
+def test_a_colleague_who_gives_up_dialling_has_not_ended_the_call_of_another() -> None:
+    """2003 dials for a pickup, and a busy PBX answers nothing; the queue ends the call half a second later."""
+    seen = [
+        (1.0, "placed", "2001", "8900"), (1.1, "rings", "8900", ""), (1.2, "answered", "8900", ""),
+        (1.3, "connected", "2001", ""), (2.0, "blind", "2001", "4000"), (2.5, "released", "2001", ""),
+        (2.6, "placed", "2003", "**2002"), (7.5, "left", "2003", ""), (8.0, "released", "8900", ""),
+    ]  # fmt: skip
+    assert asyncio.run(judge(("2001", "8900", "2003"), seen)).hangup_by == "pbx"
+
+
 def test_what_agrees_has_no_difference() -> None:
     assert found(incoming(RING, OTHER_RING, PICKUP), incoming(OTHER_RING, RING, PICKUP)) == []
     assert found(Call("internal"), Call("internal")) == []

@@ -94,8 +94,16 @@ class _Incoming:
         self.lines.append(Line("incoming.after", (answered,)))
         talk = None
         if self.party is not None:  # a talk of half a second may be too short to be heard: it lasted until its pickup
-            talk = max(caller.voice.heard_until, self.party.time) - self.picked_up
+            talk = max(caller.voice.heard_until, self.party.time, self._sent_on()) - self.picked_up
         return Call("incoming", tuple(self.lines), talk, self._hung_up_by(id(caller)))
+
+    def _sent_on(self) -> float:
+        """When the PBX released whoever transferred the caller last: while they dialled a feature code, the caller was
+        on hold. 0.0 when nobody did."""
+        assert self.party is not None
+        moved = any(seen.what == "blind" and seen.who == self.party.who for seen in self._after_pickup())
+        ends = (seen.time for seen in self.log if seen.what == "released" and seen.leg == self.party.leg)
+        return next(ends, 0.0) if moved else 0.0
 
     def _see(self, moment: Moment) -> None:
         if moment.what == "placed" and moment.who == self.cell.number("c"):
@@ -175,8 +183,11 @@ class _Incoming:
         party = self.party
         if party is None or party.leg not in ends or ends[party.leg].what != "left":
             return "pbx"
-        moved = [seen for seen in self.log if seen.what in _MOVES and seen.who == party.who and seen.time > party.time]
+        moved = any(seen.what in _MOVES and seen.who == party.who for seen in self._after_pickup())
         return "pbx" if moved else "employee"
+
+    def _after_pickup(self) -> Iterator[Moment]:
+        return (seen for seen in self.log if self.party is not None and seen.time > self.party.time)
 
 
 def _outgoing(cell: Cell, log: Sequence[Moment], first: Moment) -> Call:
@@ -205,6 +216,9 @@ def _outgoing_hung_up_by(log: Sequence[Moment], answered: Moment | None) -> str:
         return "pbx"
     moves = [seen for seen in log if seen.what in _MOVES]
     left = [seen for seen in ends if seen.what == "left" and last.time - 1 < seen.time <= last.time]
+    if answered:  # somebody may have given up dialling at that moment
+        talked = {seen.leg for seen in log if seen.what in ("answered", "connected")}
+        left = [seen for seen in left if seen.leg in talked]
     began = {seen.leg: seen.time for seen in reversed(log)}
     left = [seen for seen in left if not any(_goes_on(seen, move, began[seen.leg]) for move in moves)]
     if not left:
