@@ -38,6 +38,9 @@ PAGES = {
     "dashboard": "dashboard",
     "calls": "calls",
     "calls by number": "calls?number=%2B38067000123",
+    "calls, answered": "calls?result=answered",
+    "calls, missed (none)": "calls?result=missed",
+    "calls, unanswered (none)": "calls?result=unanswered",
     "deliveries": "deliveries",
     "deliveries, deep": "deliveries?before={middle}",
     "deliveries, failed": "deliveries?state=failed",
@@ -155,7 +158,7 @@ def _fill_part(database: Database, deliveries: int, numbers: range) -> None:
             caller = f"+38067{number % 10_000_000:07}"
             calls.append({"id": same, "project_id": 1, "pbx_id": 1, "linkedid": str(number), "direction": "incoming",
                           "caller": caller, "caller_name": "", "dst": "380441234567", "extension": "101",
-                          "started_on": moment, "ended_on": moment, "disposition": "ANSWERED",
+                          "started_on": moment, "ended_on": moment, "disposition": "ANSWERED", "talk": 5,
                           "data": {"billsec": 5}, "answers": {}})  # fmt: skip
             events.append({"id": same, "project_id": 1, "call_id": same, "stage": "incoming.after", "key": "",
                            "ordinal": 1, "created_on": moment, "data": {}})  # fmt: skip

@@ -12,7 +12,7 @@ from pbxhub.account.access import Access
 from pbxhub.account.call_filter import CallFilter
 from pbxhub.account.refusals import NotFoundError
 from pbxhub.store.accounts import Pbx
-from pbxhub.store.columns import one_of
+from pbxhub.store.columns import one_of, unindexed
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call, StageEvent
 from pbxhub.store.ordered_calls import CHANNEL_PREFIX, OrderedCall
@@ -85,9 +85,10 @@ def live_calls(session: Session, access: Access) -> list[tuple[Call, str]]:
         .limit(1)
         .scalar_subquery()
     )
+    ours = select(Pbx.id).where(Pbx.project_id == access.project.id)
     rows = session.execute(
         select(Call, func.coalesce(last, ""))
-        .where(Call.pbx_id.in_(select(Pbx.id)), Call.ended_on.is_(None), Call.project_id == access.project.id)
+        .where(Call.pbx_id.in_(ours), Call.ended_on.is_(None), unindexed(Call.project_id) == access.project.id)
         .order_by(Call.started_on, Call.id)
         .limit(_MOST_LIVE)
     )

@@ -1,12 +1,14 @@
 """How webhooks are doing: their last outcomes, read for all of them in one statement."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import literal, select, union_all
+from sqlalchemy import String, cast, func, select
 from sqlalchemy.orm import Session
 
+from pbxhub.account.access import Access
+from pbxhub.account.webhook_drafts import live
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, Delivery
+from pbxhub.store.webhooks import Webhook
 
 DOTS = 20
 
@@ -31,31 +33,21 @@ class Recent:
         return ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))] if ordered else None
 
 
-def recent_outcomes(session: Session, webhook_ids: Sequence[int]) -> dict[int, Recent]:
-    """The last DOTS deliveries of each webhook. Asks in groups, because SQLite joins at most 500 statements."""
-    found: dict[int, Recent] = {}
-    for start in range(0, len(webhook_ids), 250):
-        found |= _of_group(session, webhook_ids[start : start + 250])
-    return found
+def recent_outcomes(session: Session, access: Access) -> dict[int, Recent]:
+    """The last DOTS deliveries of every live webhook of the project, none for one that sent nothing."""
+    newest = (
+        select(Delivery.state, Delivery.duration_ms)
+        .where(Delivery.webhook_id == Webhook.id, Delivery.state != CANCELLED)
+        .order_by(Delivery.id.desc())
+        .limit(DOTS)
+        .correlate(Webhook)
+        .subquery()
+    )
+    time = func.coalesce(cast(newest.c.duration_ms, String), "")
+    packed = select(func.aggregate_strings(newest.c.state + ":" + time, " ")).scalar_subquery()
+    return {row.id: _unpacked(row[1] or "") for row in session.execute(select(Webhook.id, packed).where(*live(access)))}
 
 
-def _of_group(session: Session, webhook_ids: Sequence[int]) -> dict[int, Recent]:
-    parts = [
-        select(
-            select(literal(webhook_id).label("webhook_id"), Delivery.id, Delivery.state, Delivery.duration_ms)
-            .where(Delivery.webhook_id == webhook_id, Delivery.state != CANCELLED)
-            .order_by(Delivery.id.desc())
-            .limit(DOTS)
-            .subquery()
-        )
-        for webhook_id in webhook_ids
-    ]
-    grouped: dict[int, list[tuple[str, int | None]]] = {}
-    for webhook_id, _id, state, duration in session.execute(union_all(*parts)):
-        grouped.setdefault(webhook_id, []).append((state, duration))
-    return {
-        webhook_id: Recent(
-            tuple(state for state, _ in reversed(rows)), tuple(duration for _, duration in rows if duration is not None)
-        )
-        for webhook_id, rows in grouped.items()
-    }
+def _unpacked(text: str) -> Recent:
+    pairs = [each.partition(":") for each in text.split()]
+    return Recent(tuple(pair[0] for pair in reversed(pairs)), tuple(int(pair[2]) for pair in pairs if pair[2]))

@@ -135,7 +135,7 @@ def live_webhooks(session: Session, access: Access) -> list[Webhook]:
     return list(
         session.scalars(
             select(Webhook)
-            .where(*_live(access))
+            .where(*live(access))
             .order_by(Webhook.locked.desc(), Webhook.position, Webhook.id)
             .limit(MOST_WEBHOOKS)
         )
@@ -156,16 +156,16 @@ def _read_spec(
 
 
 def _taken(session: Session, access: Access, name: str, webhook: Webhook | None) -> list[FieldError]:
-    same = select(Webhook.id).where(*_live(access), Webhook.name == name)
+    same = select(Webhook.id).where(*live(access), Webhook.name == name)
     found = session.scalar(same.where(Webhook.id != webhook.id) if webhook else same)
     return [] if found is None else [FieldError("name", say("Another event of this project has this name."))]
 
 
 def _count(session: Session, access: Access) -> int:
-    return session.scalar(select(func.count()).where(*_live(access))) or 0
+    return session.scalar(select(func.count()).where(*live(access))) or 0
 
 
-def _live(access: Access) -> tuple[Any, ...]:
+def live(access: Access) -> tuple[Any, ...]:
     return (Webhook.project_id == access.project.id, Webhook.deleted_on.is_(None), Webhook.kind == "event")
 
 

@@ -209,7 +209,9 @@ def shown(value: object) -> str:
 
 def icon(name: str, label: str = "") -> Markup:
     """An icon of static/vendor/icons.svg. label: text for screen readers; "" = decoration."""
-    return _icon(asset("vendor/icons.svg"), name, label)
+    if "icons" not in g:  # a long list has thousands
+        g.icons = asset("vendor/icons.svg")
+    return _icon(g.icons, name, label)
 
 
 @cache

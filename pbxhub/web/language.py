@@ -88,8 +88,11 @@ def _ngettext(one: str, many: str, count: int) -> str:
 
 def _catalogue() -> NullTranslations:
     """The catalogue of this request, the operator's own before the one that ships; English texts are in the code."""
-    own: dict[str, Translations] = current_app.extensions["pbxhub.catalogues"]
-    return own.get(language()) or _shipped(language())
+    found: NullTranslations | None = g.get("catalogue")  # a long list asks for every text of every row
+    if found is None:
+        own: dict[str, Translations] = current_app.extensions["pbxhub.catalogues"]
+        found = g.catalogue = own.get(language()) or _shipped(language())
+    return found
 
 
 @cache

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from pbxhub.account.statistics import calls_of_day, calls_yesterday_by_now, deliveries_of_day
+from pbxhub.account.statistics import MOST_TIMES, calls_of_day, calls_yesterday_by_now, deliveries_of_day
 from pbxhub.store.delivery_rows import Delivery
 from pbxhub.store.history import Call
 from pbxhub.store.ids import first_id_at, new_id
@@ -79,3 +79,24 @@ def test_requests_stand_beside_those_of_the_24_hours_before(
     page = signed_in("viewer").get(f"/projects/{people.project}/dashboard")
     assert "2 delivered the day before" in page.text
     assert "the day before 2" in page.text
+
+
+def test_answer_times_of_a_busy_hour_weigh_as_much_as_its_requests(database: Database, people: People) -> None:
+    now = now_of_hub()
+    with database.write() as session:
+        webhook = Webhook(project_id=people.project, name="CRM", stage="incoming.after", position=1, created_on=NOON,
+                          spec=WebhookSpec(RequestSpec(url="https://crm.example.com/")))  # fmt: skip
+        session.add(webhook)
+        session.flush()
+        for hours, count, duration in ((2, 2 * MOST_TIMES, 10), (5, MOST_TIMES, 90)):
+            made = now - timedelta(hours=hours)
+            session.add_all(
+                Delivery(id=UUID(int=first_id_at(made).int | (new_id().int & (1 << 80) - 1)), state="delivered",
+                         project_id=people.project, webhook_id=webhook.id, webhook_revision=1, lane=1, due_at=made,
+                         method="GET", url="https://crm.example.com/", headers=[], body=b"", duration_ms=duration,
+                         created_on=made)
+                for _ in range(count)
+            )  # fmt: skip
+    with database.read() as session:
+        day = deliveries_of_day(session, people.project, now)
+    assert (day.delivered, day.p50, day.p95, day.sampled) == (3 * MOST_TIMES, 10, 90, True)

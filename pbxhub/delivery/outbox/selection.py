@@ -21,8 +21,7 @@ from pbxhub.store.webhooks import Webhook
 _IS_FAILED = Delivery.state == literal_column("'failed'")  # a literal, so that the partial index can be used
 _WAS_TRIED = Delivery.outcome != literal_column("''")  # likewise
 _HAS_REASON = (Delivery.outcome != literal_column("''"), Delivery.outcome != literal_column("'ok'"))  # likewise
-_USUAL_STATUSES = (200, 201, 202, 204)
-_RARE_STATUS = Delivery.status_code.not_in([literal_column(str(one)) for one in _USUAL_STATUSES])
+_OTHER_STATUS = Delivery.status_code != literal_column("200")  # likewise
 _NOT_DELIVERED = Delivery.state.in_([literal_column("'failed'"), literal_column("'cancelled'")])
 _OPEN = {
     PENDING: (Delivery.state == literal_column("'pending'"), Delivery.lane.in_(LANES)),
@@ -72,10 +71,11 @@ class Selection:
             found.append(one_of(Delivery.call_id, calls))
         if self.ids:
             found.append(one_of(Delivery.id, self.ids))
-        if self.webhook_id is not None:
-            found.append(Delivery.webhook_id == self.webhook_id)
+        if self.webhook_id is not None:  # the index of the unchecked has the webhook and the reason
+            found.append((unindexed(Delivery.webhook_id) if self.unchecked else Delivery.webhook_id) == self.webhook_id)
         if self.outcome:
-            found += [Delivery.outcome == self.outcome, *(_HAS_REASON if self.outcome != "ok" else ())]
+            by_reason = self.outcome != "ok" and not (self.unchecked and self.webhook_id)
+            found += [Delivery.outcome == self.outcome, *(_HAS_REASON if by_reason else ())]
         if self.unchecked:
             found += [_IS_FAILED, Delivery.checked_on.is_(None)]
         if self.status_code is not None:
@@ -87,7 +87,7 @@ class Selection:
     def _of_status(self, code: int) -> list[ColumnElement[bool]]:
         if not code:
             return [Delivery.status_code.is_(None), _WAS_TRIED]
-        return [Delivery.status_code == code, *([] if code in _USUAL_STATUSES else [_RARE_STATUS])]
+        return [Delivery.status_code == code, *([] if code == 200 else [_OTHER_STATUS])]
 
     def _times(self) -> list[ColumnElement[bool]]:
         """Exactly by created_on, and roughly by the id, which has an index and begins with nearly the same time."""
