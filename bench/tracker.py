@@ -2,8 +2,9 @@
 
 python bench/tracker.py [--beside COMMIT]
 
---beside: the same recordings through the tracker of that commit as well, in turn, each in processes of its own. Of each
-event the least time counts: on a busy machine sums vary by a fifth, sums of least times by a hundredth or two.
+--beside: the same recordings through the tracker of that commit as well (0.1.0, d3bf82f, or a later one), in turn, each
+in processes of its own, and the memory of both. Of each event the least time counts: on a busy machine sums vary by a
+fifth, sums of least times by a hundredth or two.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -27,16 +29,20 @@ TRACES = Path(__file__).resolve().parents[1] / "tests" / "traces"
 WANTED = EVENTS - {"Cdr", "Status", "CoreShowChannel"}
 ROUNDS = 15
 TURNS = 8
-_COSTS = """
-import json, sys, time
+_THEIRS = """
+import json, sys, time, tracemalloc
+from importlib import import_module
 sys.path.insert(0, sys.argv[1])
 try:
-    from pbxhub.calls.ami_parser import parse
-except ImportError:  # in 0.1.0
-    from pbxhub.calls.messages import parse
+    parse = import_module("pbxhub.calls.ami_parser").parse
+except ImportError:
+    try:
+        parse = import_module("pbxhub.calls.ami_events").parse
+    except ImportError:  # in 0.1.0
+        parse = import_module("pbxhub.calls.messages").parse
 from pbxhub.calls.tracker import Tracker
 
-wire, rounds = json.load(sys.stdin), int(sys.argv[2])
+wire, template, rounds, live_calls = json.load(sys.stdin)
 least = [1e9] * len(wire)
 for _ in range(rounds):
     tracker = Tracker()
@@ -46,7 +52,15 @@ for _ in range(rounds):
         if message is not None:
             tracker.feed(message)
         least[number] = min(least[number], time.perf_counter() - began)
-print(json.dumps(least))
+tracker = Tracker(most_calls=live_calls)
+tracemalloc.start()
+before = tracemalloc.get_traced_memory()[0]
+for number in range(live_calls):
+    for block in template:
+        message = parse(block.replace("1795328662", f"1795{number:06}"))
+        if message is not None:
+            tracker.feed(message)
+print(json.dumps([least, (tracemalloc.get_traced_memory()[0] - before) / live_calls]))
 """
 LIVE_CALLS = 5000
 
@@ -75,21 +89,26 @@ def events_per_second(wire: list[str]) -> float:
     return best
 
 
-def beside(commit: str, wire: list[str]) -> tuple[float, float]:
-    """Seconds for all events: of this checkout, of the commit."""
+def beside(commit: str, wire: list[str]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Seconds for all events and bytes per live call: of this checkout, of the commit."""
     here = Path(__file__).resolve().parents[1]
     with tempfile.TemporaryDirectory() as there:
         archive = subprocess.run(["git", "archive", commit, "pbxhub"], cwd=here, capture_output=True, check=True)
         subprocess.run(["tar", "-x", "-C", there], input=archive.stdout, check=True)
         turns = [(_costs(str(here), wire), _costs(there, wire)) for _ in range(TURNS)]
-    ours, theirs = (sum(map(min, *found)) for found in zip(*turns, strict=True))
+    ours, theirs = (_least(found) for found in zip(*turns, strict=True))
     return ours, theirs
 
 
-def _costs(root: str, wire: list[str]) -> list[float]:
-    command = [sys.executable, "-c", _COSTS, root, str(ROUNDS)]
-    done = subprocess.run(command, input=json.dumps(wire).encode(), capture_output=True, check=True)
-    return [float(seconds) for seconds in json.loads(done.stdout)]
+def _least(turns: Sequence[tuple[list[float], float]]) -> tuple[float, float]:
+    return sum(map(min, *(seconds for seconds, _ in turns))), min(size for _, size in turns)
+
+
+def _costs(root: str, wire: list[str]) -> tuple[list[float], float]:
+    given = json.dumps([wire, _answered_call(), ROUNDS, LIVE_CALLS]).encode()
+    done = subprocess.run([sys.executable, "-c", _THEIRS, root], input=given, capture_output=True, check=True)
+    seconds, size = json.loads(done.stdout)
+    return seconds, size
 
 
 def bytes_per_live_call() -> float:
@@ -130,8 +149,12 @@ def main() -> None:
     parser.add_argument("--beside", metavar="COMMIT")
     commit, wire = parser.parse_args().beside, stream()
     if commit:
-        ours, theirs = (seconds / len(wire) * 1e6 for seconds in beside(commit, wire))
-        print(f"beside {commit}: {ours:.2f} and {theirs:.2f} µs an event: {theirs / ours:.3f} times its events/s")
+        (ours, ours_held), (theirs, theirs_held) = beside(commit, wire)
+        us, them = (seconds / len(wire) * 1e6 for seconds in (ours, theirs))
+        print(f"beside {commit}: {us:.2f} and {them:.2f} µs an event: {them / us:.3f} times its events/s")
+        print(
+            f"and {ours_held:,.0f} and {theirs_held:,.0f} bytes per live call: {ours_held / theirs_held:.3f} times its"
+        )
     print(f"parse + feed: {events_per_second(wire):,.0f} events/s ({len(wire)} events, best of {ROUNDS})")
     print(f"memory: {bytes_per_live_call():,.0f} bytes per live call ({LIVE_CALLS} answered calls)")
 
