@@ -6,7 +6,7 @@ from pbxhub.calls.consultations import Consultation, consultation_of
 from pbxhub.calls.live_calls import LiveCalls
 from pbxhub.calls.sending_on import forward, leave, next_hop, ring_early
 from pbxhub.calls.state import Channel, SentOn, TrackedCall
-from pbxhub.calls.talks import talkers
+from pbxhub.calls.talks import connect, talkers
 
 
 def on_blind_transfer(live: LiveCalls, message: BlindTransfer) -> None:
@@ -163,8 +163,9 @@ def on_unparked_call(live: LiveCalls, message: UnParkedCall) -> None:
 
 
 def on_pickup(live: LiveCalls, message: Pickup) -> None:
-    """*8: the channel of whoever dialled it joins the ringing call; the DialEnd that follows reports the answer."""
+    """*8: the channel of whoever dialled it joins the ringing call; the DialEnd that follows reports the answer. At a
+    queue of Asterisk 16 none follows, and they may share a bridge already."""
     call = live.follow(message.target.uniqueid, message.target.linkedid, message.time)
     other = live.of_channel(message.channel.uniqueid)
     if call is not None and other is not None and other is not call:
-        live.merge(call, other, message.time)
+        connect(live, live.merge(call, other, message.time), message.time)
