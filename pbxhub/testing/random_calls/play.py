@@ -129,8 +129,15 @@ class Play:
             return
         number = "*8" if act.how == "*8" else f"**{self.cell.number(act.to)}"
         leg = self.cell.phones[act.who].dial(number)
-        if await until(lambda: leg.state == "over" or self.cell.talks(leg)) and leg.state == "talking":
+        if await self._reaches_somebody(leg) and leg.state == "talking":
             self.cell.done("pickup", act.who)
+
+    async def _reaches_somebody(self, leg: Leg) -> bool:
+        """Whether the call to a number at which the PBX answers at once is over, or both hear each other. An overloaded
+        PBX drops the phone's INVITE, and may take one that is sent again when the script has gone on."""
+        reached = await until(lambda: leg.state == "over" or self.cell.talks(leg))
+        assert leg.state != "dialling", "the PBX did not answer a phone"
+        return reached
 
     async def _ring_out(self, act: Act) -> None:
         """Waits until the phone of `who` stops ringing; without `who`, until no phone rings or will ring."""
@@ -193,7 +200,7 @@ class Play:
         """An empty slot hangs up, and a call that nobody takes in time rings at who parked it: anybody else has got the
         call. They may hear nobody: of 120 calls parked behind Local channels, Asterisk passes on no audio in 1 to 3."""
         leg = self.cell.phones[act.who].dial(self.cell.number("slot"))
-        heard = await until(lambda: leg.state == "over" or self.cell.talks(leg))
+        heard = await self._reaches_somebody(leg)
         if leg.state == "talking" and (heard or not self.cell.rings()):
             self.cell.done("retrieve", act.who)
 
