@@ -121,8 +121,8 @@ def test_a_hub_that_starts_in_the_middle_of_a_call_continues_it_as_cel_tells_it(
 def test_a_hub_that_starts_in_the_middle_of_a_call_tells_all_of_it_once_in_the_end(
     version: str, name: str, seconds: float, tmp_path: Path
 ) -> None:
-    """At any moment of the call. seconds: by which the rows are ahead of the list, or late. The others come when the call
-    is over."""
+    """At any moment of the call. seconds: by which the rows are ahead of the list, or late. The others come when the
+    call is over."""
     undisturbed, rows = keys_of(with_gap(version, name, 0, 0)), list(rows_of(version, name))
     path = new_cel(tmp_path / "master.db")
     for begin, (message, live, parked) in enumerate(heard(version, name)):
