@@ -26,11 +26,14 @@ on("click", "[data-toggles]", (button) => {
 // Every request of a simulated call is sent, one after another.
 on("click", "[data-plays]", () => document.body.dispatchEvent(new Event("play")));
 
-// A new project begins in the time zone of the browser.
+// A new project begins in the time zone of the browser, and in its country.
 for (const form of document.querySelectorAll("form[data-browser-zone]")) {
   const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const zone = form.elements.time_zone;
-  if ([...zone.options].some((option) => option.value === here)) zone.value = here;
+  const found = [...zone.options].find((option) => option.value === here);
+  if (!found) continue;
+  zone.value = found.dataset.now ?? here;
+  form.elements.country.value ||= found.dataset.country ?? "";
 }
 
 // Leaves in a page only what contains the words typed.

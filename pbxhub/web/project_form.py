@@ -4,6 +4,7 @@ from functools import cache
 from typing import Any
 
 from babel import Locale
+from babel.core import get_global
 from flask_babel import get_locale
 from wtforms import IntegerField, SelectField, StringField, TextAreaField
 from wtforms.fields import SelectChoice
@@ -27,7 +28,7 @@ class ProjectForm(Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.time_zone.choices = list(time_zones())
+        self.time_zone.choices = _zones()
         self.country.choices = [SelectChoice("", "—"), *_countries(str(get_locale()))]
 
     def settings(self) -> dict[str, str]:
@@ -87,6 +88,18 @@ class DeleteProjectForm(Form):
     """Entering the project's name confirms the deletion."""
 
     typed_name = StringField(_("Name of the project"), [InputRequired()])
+
+
+@cache
+def _zones() -> list[SelectChoice]:
+    """Each with its country, which app.js chooses for a new project, and the name it has now: browsers may give one
+    of its former names."""
+    now, territories = get_global("zone_aliases"), get_global("zone_territories")
+    choices = []
+    for zone in time_zones():
+        known = {"data-now": now.get(zone), "data-country": territories.get(now.get(zone, zone))}
+        choices.append(SelectChoice(zone, render_kw={name: value for name, value in known.items() if value}))
+    return choices
 
 
 @cache

@@ -10,7 +10,8 @@ export function install(form, data, stage) {
   document.body.append(list);
   form.addEventListener("input", (event) => look(event.target, data, stage()));
   form.addEventListener("keydown", keys);
-  form.addEventListener("focusout", () => setTimeout(hide, 150));
+  // only the list of the field that was left: the next one may have opened its own by then
+  form.addEventListener("focusout", () => setTimeout(() => document.activeElement === field || hide(), 150));
   list.addEventListener("mousedown", (event) => {
     const row = event.target.closest("li");
     if (row) {

@@ -1,6 +1,7 @@
 """A user edits, copies and orders webhooks in a browser."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from playwright.sync_api import Page, expect
 from sqlalchemy import delete
@@ -22,6 +23,25 @@ def test_an_unknown_name_is_marked_at_once_with_the_nearest_one(site: Site, anna
     expect(row).to_contain_text("did you mean caller?")
     anna.locator(".tree-value").first.fill("<<caller>>")
     expect(row).not_to_contain_text("did you mean")
+
+
+def test_the_names_offered_in_a_field_stay_however_lately_another_one_was_left(site: Site, anna: Page) -> None:
+    anna.clock.install()
+    anna.goto(f"{site.url}/projects/{site.project}/webhooks/2/edit")
+    anna.clock.pause_at(datetime(2100, 1, 1, tzinfo=UTC))  # no timer ends before what follows is done
+    value = anna.locator(".tree-value").first
+    anna.locator(".tree-name").first.click()
+    value.click()
+    value.fill("")
+    anna.keyboard.type("<<caller")
+    anna.clock.run_for(1000)
+    expect(anna.locator("#completion li").first).to_contain_text("caller")
+    anna.keyboard.press("Enter")
+    expect(value).to_have_value("<<caller>>")
+    anna.keyboard.type("<<did")
+    anna.locator(".tree-name").first.click()
+    anna.clock.run_for(1000)
+    expect(anna.locator("#completion")).to_be_hidden()
 
 
 def test_a_copy_for_another_event_keeps_the_request_and_names_what_is_missing(

@@ -1,7 +1,6 @@
 """PBXs of a project: their live state, how to connect one, and the check of the connection."""
 
 import secrets
-from pathlib import Path
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -63,8 +62,8 @@ def detail(project_id: int, pbx_id: int) -> ResponseReturnValue:
         secret = "".join(take(f"PBX {pbx_id}"))
         return render_template(
             "pbxs/detail.html", pbx=pbx, secret=value_of(secret), unsafe_secret=secret != value_of(secret),
-            section=section_of(pbx.username), live=live(session, pbx, now()), files=_files(),
-            strange=strange_contexts(session, pbx, now()),
+            section=section_of(pbx.username), live=live(session, pbx, now()),
+            needed=_files(needed=True), more=_files(needed=False), strange=strange_contexts(session, pbx, now()),
         )  # fmt: skip
 
 
@@ -150,10 +149,7 @@ def _form_page(form: PbxForm, pbx: Pbx | None) -> ResponseReturnValue:
     return page, 422 if form.errors else 200
 
 
-def _files() -> list[tuple[str, str]]:
-    """The ready files to put beside Asterisk's own, name and text."""
-    return [(path.name, path.read_text()) for path in sorted(ASTERISK_CONF.glob("*.conf"), key=_first_needed)]
-
-
-def _first_needed(path: Path) -> tuple[bool, str]:
-    return not path.name.startswith("manager"), path.name
+def _files(needed: bool) -> list[tuple[str, str]]:
+    """The ready files to put beside Asterisk's own, name and text. needed: those of which every PBX needs one."""
+    paths = sorted(ASTERISK_CONF.glob("*.conf"), key=lambda path: path.stem)
+    return [(path.name, path.read_text()) for path in paths if path.stem.startswith("manager") == needed]
