@@ -114,7 +114,7 @@ def listening(hub: OpenHub) -> Iterator[None]:
         for pbx_id, of_pbx in reports.items():
             for report in of_pbx:
                 for stage in report.stages:
-                    log.info(stage.name, call=report.linkedid, pbx=pbx_id, caller=report.caller, dst=report.dst)
+                    log.debug(stage.name, call=report.linkedid, pbx=pbx_id, caller=report.caller, dst=report.dst)
 
     def measured(publisher: Publisher) -> None:
         if settings.metrics:

@@ -102,6 +102,45 @@ def test_another_process_wakes_the_worker_at_once(
     publisher.close()
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer for which nothing waits is not recorded by itself."""
+    monkeypatch.setattr(worker_module, "GATHER_MORE", NEVER)
+
+
+@pytest.mark.usefixtures("patient")
+def test_the_next_webhook_of_a_chain_goes_at_once(database: Database) -> None:
+    world = World(database)
+    with Receiver() as receiver:
+        world.webhook(what=spec(receiver.url, on_success="next"))
+        world.webhook("chain", spec(receiver.url), name="next")
+        with working(database, receiver):
+            world.publish(report("1.1", BEFORE), now=utc_now())
+            receiver.wait_for(2)
+    assert states(world) == {DELIVERED}, "a worker that stops records what it has"
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_delivery_that_waits_for_a_place_has_it_as_soon_as_another_is_answered(database: Database) -> None:
+    world = World(database)
+    with Receiver() as receiver:
+        world.webhook(what=spec(receiver.url, in_flight=1))
+        with working(database, receiver):
+            world.publish(report("1.1", BEFORE), report("1.2", BEFORE), now=utc_now())
+            receiver.wait_for(2)
+
+
+@pytest.mark.usefixtures("patient")
+def test_an_answer_may_wait_but_a_new_call_does_not(database: Database) -> None:
+    world = World(database)
+    with Receiver() as receiver:
+        world.webhook(what=spec(receiver.url))
+        with working(database, receiver):
+            for number in range(3):
+                world.publish(report(f"1.{number}", BEFORE), now=utc_now())
+                receiver.wait_for(number + 1)
+
+
 @pytest.mark.slow
 def test_a_retry_goes_when_it_is_due_without_any_ring(database: Database) -> None:
     world = World(database)
@@ -176,7 +215,7 @@ def test_stopping_records_what_is_in_flight(database: Database) -> None:
 def test_a_clock_that_jumps_ahead_repeats_what_is_in_flight_and_stops_nothing(database: Database) -> None:
     world = World(database)
     ahead = timedelta(0)
-    answers = iter([Reply(delay=4)])  # longer than the worker takes to look at its clock again
+    answers = iter([Reply(delay=worker_module.LOOK_AGAIN + 3)])  # the worker looks at its clock before that
     with Receiver(lambda _: next(answers, Reply())) as receiver:
         world.webhook(BEFORE, spec(receiver.url))
         with working(database, receiver, clock=lambda: utc_now() + ahead) as worker:

@@ -1,4 +1,4 @@
-"""On PostgreSQL the worker of a process has new deliveries in the commit that writes them; nothing else changes."""
+"""The worker of a process has new deliveries in the commit that writes them; nothing else changes."""
 
 from datetime import timedelta
 from typing import NoReturn
@@ -6,6 +6,7 @@ from typing import NoReturn
 import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import Session
 
 from pbxhub.delivery.handoff import Handoff
 from pbxhub.delivery.outbox import publish
@@ -25,45 +26,38 @@ from tests.support.outbox_world import AFTER, BEFORE, World, context_of, report,
 from tests.support.waiting import wait_until
 from tests.support.working import states, working
 
-pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-
 
 def tell(world: World, *stages: str, call: str = "1.1") -> None:
     publish(context_of(world.database), {world.pbx_id: [report(call, *stages)]}, utc_now())
 
 
-class Commits:
-    """Counts commits, and the NOTIFY that wake workers of other processes."""
-
-    def __init__(self, database: Database) -> None:
-        self.commits = self.notified = 0
-        event.listen(database.engine, "commit", self._commit)
-        event.listen(database.engine, "before_cursor_execute", self._statement)
-
-    def _commit(self, _connection: object) -> None:
-        self.commits += 1
-
-    def _statement(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
-        self.notified += statement.startswith("NOTIFY")
+def rings(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[Session]:
+    """The transactions that wake workers from now on."""
+    wakeups, found = context_of(database).wakeups, list[Session]()
+    send = wakeups.send
+    monkeypatch.setattr(wakeups, "send", lambda session: (found.append(session), send(session)))
+    return found
 
 
 def attempts(world: World) -> list[list[str]]:
     return [[attempt.outcome for attempt in world.attempts(row)] for row in world.deliveries()]
 
 
-def test_a_request_leaves_after_the_commit_of_its_stage_and_wakes_nobody(database: Database) -> None:
-    world, counted = World(database), Commits(database)
+def test_a_request_leaves_after_the_commit_of_its_stage_and_wakes_nobody(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(database)
     with Receiver() as receiver:
         world.webhook(BEFORE, spec(receiver.url))
         with working(database, receiver) as worker:
             wait_until(worker.works)  # its own first claim, which holds the lock, is over
-            counted.notified = 0
+            rung = rings(database, monkeypatch)
             tell(world, BEFORE)
             [row] = world.deliveries()
             assert row.claim_token is not None or row.state == DELIVERED, "it was claimed in the commit that wrote it"
             receiver.wait_for(1)
             wait_until(lambda: states(world) == {DELIVERED})
-    assert counted.notified == 0
+    assert not rung
     assert attempts(world) == [["ok"]]
 
 
@@ -179,14 +173,16 @@ def test_a_claim_that_fails_after_two_collisions_with_another_listener_costs_no_
     assert attempts(world) == [["ok"]]
 
 
-def test_a_worker_whose_clock_is_behind_is_handed_nothing_and_others_are_woken(database: Database) -> None:
-    world, counted = World(database), Commits(database)
+def test_a_worker_whose_clock_is_behind_is_handed_nothing_and_others_are_woken(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, rung = World(database), rings(database, monkeypatch)
     with Receiver() as receiver:
         world.webhook(BEFORE, spec(receiver.url))
         with working(database, receiver, clock=lambda: utc_now() - timedelta(hours=1)):
             tell(world, BEFORE)
             assert [row.state for row in world.deliveries()] == [PENDING]
-            assert counted.notified
+            assert rung
 
 
 @pytest.mark.parametrize("recorded", [False, True])

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from pbxhub.database_url import connect_arguments, database_places, read_database_url
 from pbxhub.delivery import worker
 from pbxhub.delivery.context import open_context
+from pbxhub.delivery.outbox import publish
 from pbxhub.delivery.wakeup import WakeupListener, Wakeups
 from pbxhub.opening import OpenHub
 from pbxhub.services import guard
@@ -25,7 +26,7 @@ from pbxhub.store.clock import utc_now
 from pbxhub.store.migrate import migrate
 from pbxhub.store.session import Database, open_database
 from pbxhub.testing.receivers.receiver import Receiver
-from tests.support.outbox_world import BEFORE, VAULT, World, report, spec
+from tests.support.outbox_world import BEFORE, VAULT, World, context_of, report, spec
 from tests.support.waiting import PATIENCE, wait_until
 from tests.support.working import working
 
@@ -195,14 +196,13 @@ def test_any_name_of_the_data_folder_will_do(folder: Path) -> None:
     database, other = open_database(settings.database_url), open_database(settings.database_url)
     migrate(database)
     assert (folder / "pbxhub.sqlite3").exists()
+    world = World(database)
+    world.webhook(BEFORE)
     rung = threading.Event()
     listener = WakeupListener(database, Wakeups(), rung.set)
     with capture_logs() as logs:
         listener.start()
-        assert rung.wait(PATIENCE)  # it has found the file
-        rung.clear()
-        with other.write() as session:
-            session.execute(text("CREATE TABLE anything (id INTEGER)"))
+        publish(context_of(other), {world.pbx_id: [report("1.1", BEFORE)]}, utc_now())
         assert rung.wait(PATIENCE)
         listener.stop()
     assert logs == []

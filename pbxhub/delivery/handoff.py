@@ -1,7 +1,7 @@
-"""On PostgreSQL, new deliveries go to the worker of the same process, or to the sender of `pbxhub listen`, in the
+"""New deliveries go to the worker of the same process, or on PostgreSQL to the sender of `pbxhub listen`, in the
 transaction that writes them.
 
-Without a hand-off: 1. publish commits; 2. its NOTIFY wakes a worker; 3. the worker claims and commits; 4. the request
+Without a hand-off: 1. publish commits; 2. a worker wakes; 3. the worker claims and commits; 4. the request
 leaves. With it, the claim is a part of step 1, and the requests leave right after its commit. It is the same claim
 (outbox/claim.py), with its lock, limits, shares, order and leases, so the same holds when something fails:
 
@@ -10,8 +10,7 @@ leaves. With it, the claim is a part of step 1, and the requests leave right aft
 * The claim finds the lock taken, no room, a pause, or a clock that is behind: the workers are woken as ever.
 * The claim fails: publish repeats without it, because no stage may be lost for it.
 
-SQLite has one writer, and its worker claims in the transaction in which it records: a hand-off would gain nothing.
-tests/test_hand_over_new_deliveries.py
+It saves a transaction and a commit before each request. tests/test_hand_over_new_deliveries.py
 """
 
 from collections.abc import Set as AbstractSet

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +17,9 @@ import structlog
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from pbxhub.store.clock import utc_now
+from pbxhub.store.columns import UtcDateTime
+from pbxhub.store.delivery_rows import LANES
 from pbxhub.store.postgresql import is_pooled
 from pbxhub.store.session import Database
 
@@ -31,6 +35,11 @@ _POLL_QUIET = 0.05  # the same when nothing has been written for _QUIET seconds
 _QUIET = 0.5
 _RECONNECT = 1.0
 _ASK = 10.0  # seconds between two checks whether PostgreSQL still answers
+LOOK_AGAIN = 4.0  # seconds until a worker's next claim without a wakeup: one may be lost, and clocks of hosts differ
+_DUE_BY = f"""
+    SELECT EXISTS (SELECT 1 FROM (VALUES {", ".join(f"({lane})" for lane in LANES)}) AS one
+                    WHERE EXISTS (SELECT 1 FROM delivery WHERE state = 'pending' AND lane + 0 = one.column1
+                                                           AND due_at <= :by))"""  # noqa: S608  it reads ix_delivery_soon alone
 log = structlog.get_logger(__name__)
 
 
@@ -71,6 +80,7 @@ class SqliteVersion:
         path = Path(str(database.engine.url.database))
         uri = f"{path.absolute().as_uri()}?mode=ro"
         self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        self._dialect = database.engine.dialect
         self._version: int | None = None
 
     def has_changed(self) -> bool:
@@ -79,6 +89,12 @@ class SqliteVersion:
         (self._version,) = self._connection.execute("PRAGMA data_version").fetchone()
         return self._version != before
 
+    def has_due(self, within: float) -> bool:
+        """Whether a delivery is due, or will be within so many seconds, that no worker has claimed."""
+        by = UtcDateTime().process_bind_param(utc_now() + timedelta(seconds=within), self._dialect)
+        (due,) = self._connection.execute(_DUE_BY, {"by": by}).fetchone()
+        return bool(due)
+
     def close(self) -> None:
         self._connection.close()
 
@@ -86,8 +102,9 @@ class SqliteVersion:
 class WakeupListener:
     """Calls wake() from its own thread whenever another transaction may have rung the bell.
 
-    SQLite: at once after a commit of this process, within milliseconds after one of another process. PostgreSQL:
-    LISTEN. While the database is away it keeps trying, and calls wake() once the database is back.
+    SQLite: at once after a commit of this process that rings, within milliseconds after one of another process that
+    leaves something due. PostgreSQL: LISTEN. While the database is away it keeps trying, and calls wake() once the
+    database is back.
     """
 
     def __init__(self, database: Database, wakeups: Wakeups, wake: Callable[[], None], bell: Bell = DUE) -> None:
@@ -138,7 +155,8 @@ class WakeupListener:
                 if version.has_changed():
                     changed_on = time.monotonic()
                     self._log("")
-                    self._wake()
+                    if version.has_due(LOOK_AGAIN):  # most changes are of this process, which sends what it publishes
+                        self._wake()
 
     def _listen_postgresql(self) -> None:
         """A server whose host has lost power is as silent as one where nothing happens. So it is asked every _ASK

@@ -108,6 +108,11 @@ class LiveWebhook:
     is_awaited: bool = False  # another one may wait for its answer
 
     @property
+    def leads_on(self) -> bool:
+        """Whether another webhook of the call may be sent once this one is answered."""
+        return bool(self.is_awaited or self.spec.on_success or self.spec.on_failure)
+
+    @property
     def made(self) -> CompiledWebhook | str:
         """Compiled; or, for settings that cannot be read, the sentence that each delivery fails with."""
         return self.stored.made

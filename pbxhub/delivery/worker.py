@@ -22,7 +22,7 @@ from pbxhub.delivery.outbox.attempt_result import given_up
 from pbxhub.delivery.outbox.lost_attempts import LEASE, give_back
 from pbxhub.delivery.prepare import Prepared, prepare
 from pbxhub.delivery.ready_to_send import Ready, ready_to_send
-from pbxhub.delivery.wakeup import WakeupListener
+from pbxhub.delivery.wakeup import LOOK_AGAIN, WakeupListener
 from pbxhub.sending.engine import Engine
 from pbxhub.sending.exchange import Answer
 from pbxhub.sending.outcomes import BLOCKED_TARGET, FILE_NOT_READY, describe
@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # needs an extra that not every hub has
 
 BATCH = 100
 GATHER = 0.002  # seconds between turns: a turn costs some ms, and 0.1 ms for each delivery in it
-LOOK_AGAIN = 4.0  # seconds until the next claim without a wakeup: one may be lost, and clocks of hosts differ
+GATHER_MORE = 0.01  # the same while nothing waits but answers for being recorded
 _HANGS = 60.0  # seconds without a turn: the database is away, or the worker is stuck
 DATABASE_AWAY = 0.5  # seconds between two tries
 AWAY = (OperationalError, InterfaceError, PoolTimeoutError)  # not reachable, full, read-only, or locked for long
@@ -93,8 +93,7 @@ class Worker:
         if self._claims:
             self._wakeup_listener.start()
         self._thread.start()
-        if not self._database.is_sqlite:
-            self._context.handoff.open(self)
+        self._context.handoff.open(self)
 
     def stop(self) -> None:
         """Claims nothing more, waits STOP_WAIT seconds for requests in flight, records them, gives the rest back."""
@@ -149,7 +148,7 @@ class Worker:
         """One round of the loop. batch: what the last claim found; returns what this one has found."""
         try:
             self._collect(self._patience(batch))
-            self._gather()
+            self._gather(batch)
             return self._turn(batch)
         except AWAY as error:
             log.warning("database unavailable; trying again", error=reason(error))
@@ -205,12 +204,26 @@ class Worker:
             self._metrics.ended(lost.claimed, lost.answer)
             self._finished.append(lost)
 
-    def _gather(self) -> None:
-        """Waits a little after a turn, so that several endings share the cost of the next one."""
+    def _gather(self, batch: Batch) -> None:
+        """Waits a little after a turn, so that several endings share the cost of the next one; longer while all that is
+        sent was handed over, and no other webhook may wait for these answers."""
         too_early = self._turned_at + GATHER - time.monotonic()
         if too_early > 0:
             time.sleep(too_early)
             self._collect(0.0)
+        while not self._is_pressed(batch) and (left := self._turned_at + GATHER_MORE - time.monotonic()) > 0:
+            self._woken.wait(left)
+            self._collect(0.0)
+
+    def _is_pressed(self, batch: Batch) -> bool:
+        """Whether something may be due, or waits for what has ended. What the last claim found had waited: more of its
+        call, or of its webhook, may wait behind it."""
+        return (
+            self._woken.is_set()
+            or bool(batch.claimed)
+            or self._is_something_due(batch)
+            or any(one.claimed.webhook.leads_on for one in self._finished)
+        )
 
     def _ended(self, claimed: Claimed, sent: Prepared, answer: Answer, now: datetime) -> None:
         sent.close()

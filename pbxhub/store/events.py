@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Index, String, Table, Uuid, func, select
+from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Index, String, Table, Uuid, func, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from pbxhub.calls.stages import JSON
 from pbxhub.store.accounts import Id
-from pbxhub.store.bulk import Insert
+from pbxhub.store.bulk import Insert, Query
 from pbxhub.store.columns import JsonColumn, UtcDateTime
 from pbxhub.store.session import Base
 
@@ -79,7 +79,7 @@ _LOCKED = "pbxhub_events"
 _CLASS = 0x7078  # the upper 16 bits of our locks; the bound is in the other 48
 _BOUND_BITS = 48
 _GIVEN = "SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM event_id_seq"
-_LOCK = f"SELECT pg_advisory_xact_lock_shared(({_GIVEN}) | ({_CLASS}::bigint << {_BOUND_BITS}))"
+_LOCK = Query(text(f"SELECT pg_advisory_xact_lock_shared(({_GIVEN}) | ({_CLASS}::bigint << {_BOUND_BITS}))"))
 _LOWEST_BOUND = f"""
     SELECT min(((classid::bigint & 65535) << 32) | objid::bigint) FROM pg_locks
      WHERE locktype = 'advisory' AND objsubid = 1 AND classid::bigint >> 16 = {_CLASS}
@@ -92,7 +92,7 @@ def keep(session: Session, events: Sequence[NewEvent]) -> None:
     if not events:
         return
     if session.get_bind().dialect.name == "postgresql" and session.info.get(_LOCKED) is not session.get_transaction():
-        session.connection().exec_driver_sql(_LOCK)
+        _LOCK.all(session)
         session.info[_LOCKED] = session.get_transaction()
     _KEEP.run(session, events)
 

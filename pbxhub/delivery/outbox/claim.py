@@ -48,7 +48,12 @@ TRY_AGAIN = timedelta(milliseconds=5)  # until the next claim, when another proc
 # claims one more: 9. Who does not get the lock returns at once and asks again after TRY_AGAIN. PostgreSQL ends the
 # transaction of a process that was frozen while it chose, or of a lost host, after 3 s, and a lock of rows is waited
 # for 1 s at most. tests/test_work_beside_a_frozen_worker.py
-_MAY_CHOOSE = f"SELECT pg_try_advisory_xact_lock({0x70627868}), set_config('lock_timeout', '1s', true), {HURRIED}"
+_MAY_CHOOSE = Query(
+    text(
+        f"SELECT pg_try_advisory_xact_lock({0x70627868}) AS may, set_config('lock_timeout', '1s', true) AS waits, "
+        f"{HURRIED} AS hurried"
+    )
+)
 
 
 def claim(
@@ -92,7 +97,7 @@ def _may_choose(session: Session) -> bool:
     """On SQLite always: the write lock of the transaction keeps everybody else out."""
     if session.get_bind().dialect.name != "postgresql":
         return True
-    return bool(session.connection().exec_driver_sql(_MAY_CHOOSE).scalar())
+    return bool(_MAY_CHOOSE.first(session).may)
 
 
 _FREE = {  # a row that is locked at this moment is left for the next claim

@@ -43,15 +43,10 @@ def lock_owned(session: Session, finished: Sequence[Finished]) -> set[tuple[UUID
     same statement.
     """
     ids = [one.claimed.id for one in finished]
-    sequence_ids = {one.claimed.sequence_id for one in finished if _has_next(one)} - {None}
+    sequence_ids = {one.claimed.sequence_id for one in finished if one.claimed.webhook.leads_on} - {None}
     if not sequence_ids:
         return set(_OWNED.all(session, ids=ids))
     return set(_OWNED_AND_AHEAD.all(session, ids=ids, sequence_ids=list(sequence_ids)))
-
-
-def _has_next(one: Finished) -> bool:
-    spec = one.claimed.webhook.spec
-    return bool(spec.on_success or spec.on_failure or one.claimed.webhook.is_awaited)
 
 
 def move_on(session: Session, results: Iterable[AttemptResult]) -> None:

@@ -47,7 +47,7 @@ def stubbed(seconds: Callable[[], float], errors: list[str], seed: str) -> Itera
             patch.object(ids_module, "os", SimpleNamespace(urandom=chance.randbytes)),
             patch.object(ids_module, "_last", 0),
             patch.object(publisher_module, "asyncio", SimpleNamespace(to_thread=_inline, Event=asyncio.Event)),
-            patch.multiple(worker_module, GATHER=0.0, DATABASE_AWAY=0.0, STOP_WAIT=0.0),
+            patch.multiple(worker_module, GATHER=0.0, GATHER_MORE=0.0, DATABASE_AWAY=0.0, STOP_WAIT=0.0),
         ):
             yield
     finally:
