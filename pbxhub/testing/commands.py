@@ -13,25 +13,10 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _NEW_FILE = click.Path(dir_okay=False, path_type=Path)
-_ASTERISK_VERSIONS = ("22", "16")
 _NEEDED = ("croniter", "dotenv", "h11", "pytest", "pytest_timeout", "standardwebhooks")
 
 
-class _AsteriskVersion(click.Choice[str]):
-    """A version that the kit can install."""
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value not in _ASTERISK_VERSIONS:
-            self.fail(
-                f"Asterisk {value} cannot be had: the kit installs Debian's packages, which have 22 (unstable) and 16 "
-                "(Debian 11) only. Use --asterisk 22 or --asterisk 16.",
-                param,
-                ctx,
-            )
-        return value
-
-
-_ASTERISK = _AsteriskVersion(_ASTERISK_VERSIONS)
+_ASTERISK = click.Choice(["22", "20", "18", "16"])
 
 
 @click.group()

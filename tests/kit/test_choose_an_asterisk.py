@@ -1,4 +1,4 @@
-"""Whoever asks for an Asterisk that the kit cannot install reads why, and which there are."""
+"""Whoever asks for an Asterisk that the kit cannot install reads which there are."""
 
 import pytest
 from click.testing import CliRunner
@@ -7,10 +7,7 @@ from pbxhub.cli import main
 
 
 @pytest.mark.parametrize("command", [["random"], ["run", "."]])
-@pytest.mark.parametrize("version", ["18", "20"])
-def test_a_version_without_a_debian_package_is_refused_with_the_reason(command: list[str], version: str) -> None:
-    done = CliRunner().invoke(main, ["scenario", *command, "--asterisk", version])
+def test_a_version_that_nobody_packages_is_refused_with_those_that_there_are(command: list[str]) -> None:
+    done = CliRunner().invoke(main, ["scenario", *command, "--asterisk", "21"])
     assert done.exit_code == 2
-    said = " ".join(done.output.split())
-    assert f"Asterisk {version} cannot be had: the kit installs Debian's packages" in said
-    assert "Use --asterisk 22 or --asterisk 16." in said
+    assert "'21' is not one of '22', '20', '18', '16'" in done.output

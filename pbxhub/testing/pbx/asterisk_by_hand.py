@@ -38,7 +38,7 @@ With a SIP phone of your own as 101: add --no-answer, and answer it yourself.
 
 
 @click.group(invoke_without_command=True)
-@click.option("--version", type=click.Choice(["22", "16"]), default="22", show_default=True)
+@click.option("--version", type=click.Choice(["22", "20", "18", "16"]), default="22", show_default=True)
 @click.pass_context
 def main(context: click.Context, version: str) -> None:
     """Runs an Asterisk of its own until Ctrl-C."""

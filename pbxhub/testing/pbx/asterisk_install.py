@@ -1,8 +1,9 @@
-"""Gets a real Asterisk 22 and 16 for tests, without being root.
+"""Gets a real Asterisk 22, 20, 18 or 16 for tests, without being root.
 
-Debian unstable packages Asterisk 22, Debian 11 packages 16; no current stable release has either. debootstrap downloads
-them with everything they link to, dpkg-deb unpacks, and the programs run in place through their own dynamic loader:
-no chroot, nothing installed on the machine, files at the same path for Asterisk and for the tests.
+Debian unstable packages Asterisk 22, Ubuntu 24.04 packages 20, Ubuntu 22.04 18, Debian 11 16; no current stable Debian
+has any. debootstrap downloads them with everything they link to, dpkg-deb unpacks, and the programs run in place
+through their own dynamic loader: no chroot, nothing installed on the machine, files at the same path for Asterisk and
+for the tests.
 """
 
 import fcntl
@@ -19,7 +20,11 @@ from pathlib import Path
 
 from pbxhub.paths import ASTERISK_CONF
 
-SUITES = {22: "sid", 16: "bullseye"}
+SUITES = {22: "sid", 20: "noble", 18: "jammy", 16: "bullseye"}
+_OF_UBUNTU = (20, 18)
+_UBUNTU = ""
+_UBUNTU_SCRIPT = "/usr/share/debootstrap/scripts/gutsy"  # for every Ubuntu since then
+_USUAL = (22, 16)  # what all tests on a real Asterisk run on
 _UNUSED = (
     "usr/share/doc",
     "usr/share/man",
@@ -70,10 +75,11 @@ class Installation:
 
 
 def asterisk(version: int) -> Installation:
-    """The Asterisk of this major version (22 or 16), fetched first when it is not in the cache yet.
+    """The Asterisk of this major version, fetched first when it is not in the cache yet.
 
-    The cache is .cache/asterisk of the checkout, or the folder named by ASTERISK_CACHE. The mirror is the one that apt
-    of this machine uses, or ASTERISK_MIRROR. Raises AsteriskMissingError.
+    The cache is .cache/asterisk of the checkout, or the folder named by ASTERISK_CACHE. Debian's mirror is the one that
+    apt of this machine uses, or ASTERISK_MIRROR; Ubuntu's is its own, or ASTERISK_UBUNTU_MIRROR. Raises
+    AsteriskMissingError.
     """
     cache = cache_folder()
     ready = Installation(version, cache / str(version))
@@ -111,7 +117,12 @@ def _download(version: int, folder: Path) -> list[Path]:
     if program is None or shutil.which("dpkg-deb") is None:
         raise AsteriskMissingError("debootstrap and dpkg are missing: apt-get install -y debootstrap dpkg")
     options = ["--download-only", "--variant=minbase", "--include=asterisk"]
-    _run(f"Asterisk {version} cannot be downloaded", program, *options, SUITES[version], str(folder), debian_mirror())
+    if version in _OF_UBUNTU:  # a Debian without the keys of Ubuntu would install what nobody has signed
+        options += ["--components=main,universe", "--force-check-gpg"]
+        source = [os.environ.get("ASTERISK_UBUNTU_MIRROR", _UBUNTU), _UBUNTU_SCRIPT]
+    else:
+        source = [debian_mirror()]
+    _run(f"Asterisk {version} cannot be downloaded", program, *options, SUITES[version], str(folder), *source)
     return sorted((folder / "var/cache/apt/archives").glob("*.deb"))
 
 
@@ -161,7 +172,7 @@ def _check(made: Installation) -> None:
     text = _run(f"Asterisk {made.version} does not start", *command)
     if not text.startswith(f"Asterisk {made.version}."):
         raise AsteriskMissingError(
-            f"Debian's {SUITES[made.version]} now has {text.strip()} where {made.version} was wanted; "
+            f"{SUITES[made.version]} now has {text.strip()} where {made.version} was wanted; "
             "set ASTERISK_MIRROR to an archive that still has it"
         )
 
@@ -170,7 +181,8 @@ def _run(failure: str, *command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
-        raise AsteriskMissingError(f"{failure}: {' '.join(said)}")
+        keys = " (apt-get install ubuntu-keyring)" if "ubuntu-archive-keyring" in done.stderr + done.stdout else ""
+        raise AsteriskMissingError(f"{failure}: {' '.join(said)}{keys}")
     return done.stdout
 
 
@@ -183,8 +195,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def main() -> int:
-    """Fetches the versions named on the command line, all by default, at the same time."""
-    versions = [int(text) for text in sys.argv[1:]] or list(SUITES)
+    """Fetches the versions named on the command line, 22 and 16 by default, at the same time."""
+    versions = [int(text) for text in sys.argv[1:]] or _USUAL
     with ThreadPoolExecutor(len(versions)) as pool:
         try:
             for made in pool.map(asterisk, versions):

@@ -197,8 +197,10 @@ class Play:
         return worked
 
     async def _retrieve(self, act: Act) -> None:
-        """An empty slot hangs up, and a call that nobody takes in time rings at who parked it: anybody else has got the
-        call. They may hear nobody: of 120 calls parked behind Local channels, Asterisk passes on no audio in 1 to 3."""
+        """A call that nobody takes in time rings at who parked it: anybody else has got the call. They may hear nobody:
+        of 120 calls parked behind Local channels, Asterisk passes on no audio in 1 to 3."""
+        if not any(seen.what == "park" for seen in self.cell.log):
+            return  # an empty slot says so for a while, and hangs up
         leg = self.cell.phones[act.who].dial(self.cell.number("slot"))
         heard = await self._reaches_somebody(leg)
         if leg.state == "talking" and (heard or not self.cell.rings()):
