@@ -22,12 +22,13 @@ from pbxhub.store.session import Database, open_database
 from pbxhub.testing.hub.postgres import Cluster, postgres_server
 from tests.support.shared_statements import share_statements
 from tests.support.slow_files import SLOW_FILES, long_first, name_of
+from tests.support.spare_databases import SpareDatabases
 
 # a busy machine makes a whole example slow: that says nothing of the code
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
 
-_SERVERS = frozenset({"cluster", "postgres_template"})
+_SERVERS = frozenset({"cluster", "postgres_template", "spare_databases"})
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -82,6 +83,13 @@ def postgres_template() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def spare_databases(postgres_template: str) -> Iterator[SpareDatabases]:
+    spare = SpareDatabases(postgres_template)
+    yield spare
+    spare.close()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """URL of a fresh migrated database; a test that asks for it runs on both kinds."""
@@ -90,9 +98,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         yield f"sqlite:///{path}"
         return
-    template: str = request.getfixturevalue("postgres_template")
-    # copied as files: through the log, as PostgreSQL does it otherwise, it takes three times as much CPU
-    with postgres_database(template, f"TEMPLATE {template.rpartition('/')[2]} STRATEGY FILE_COPY") as url:
+    spare: SpareDatabases = request.getfixturevalue("spare_databases")
+    with spare.one() as url:
         yield url
 
 

@@ -21,7 +21,7 @@ from pbxhub.delivery.outbox import (
     step_resends,
     stop_resend,
 )
-from pbxhub.delivery.outbox.lost_attempts import give_back
+from pbxhub.delivery.outbox.lost_attempts import release_leases
 from pbxhub.store.delivery_rows import CANCELLED, DELIVERED, FAILED, PENDING, Delivery
 from pbxhub.store.session import Database
 from pbxhub.store.webhooks import Webhook, touch_webhooks
@@ -220,7 +220,7 @@ class Anything:
 
     def give_back(self) -> None:
         with self.database.write() as session:
-            give_back(context_of(self.database), session, self.flying.values(), at(self.now))
+            release_leases(context_of(self.database), session, self.flying.values(), at(self.now))
         self.lost_at |= dict.fromkeys(self.flying, self.now)
         self.flying.clear()
 

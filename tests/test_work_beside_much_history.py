@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event, make_url, update
 
 from pbxhub.delivery.outbox import publish_later, publish_other, register, subscribe
-from pbxhub.delivery.outbox.lost_attempts import give_back
+from pbxhub.delivery.outbox.lost_attempts import release_leases
 from pbxhub.sending.exchange import Answer
 from pbxhub.store.accounts import Number
 from pbxhub.store.api import Attributes, Resthook
@@ -108,7 +108,7 @@ def everything(world: World) -> None:
     finish(database, taken[:1], BUSY, 301)  # not its own any more
     finish(database, taken[1:2], GONE, 302)
     with database.write() as session:
-        give_back(context_of(database), session, taken[2:], at(303))
+        release_leases(context_of(database), session, taken[2:], at(303))
         session.execute(update(Webhook).where(Webhook.id == world.webhooks[3]).values(enabled=False))
         touch_webhooks(session, world.project_id)
     finish(database, take(database, 400).claimed, OK, 401)

@@ -19,7 +19,7 @@ from pbxhub.delivery.open_recordings import Fetch, Opened, OpenRecording, look_f
 from pbxhub.delivery.out_of_reach import OutOfReach
 from pbxhub.delivery.outbox import Batch, Claimed, Finished, claim, record
 from pbxhub.delivery.outbox.attempt_result import given_up
-from pbxhub.delivery.outbox.lost_attempts import LEASE, give_back
+from pbxhub.delivery.outbox.lost_attempts import LEASE, release_leases
 from pbxhub.delivery.prepare import Prepared, prepare
 from pbxhub.delivery.ready_to_send import Ready, ready_to_send
 from pbxhub.delivery.wakeup import LOOK_AGAIN, WakeupListener
@@ -370,7 +370,7 @@ class Worker:
             self._out_of_reach.leave(self._context)
             with self._database.write() as session:
                 self._record(session)
-                give_back(self._context, session, list(self._flying.values()), self._clock())
+                release_leases(self._context, session, list(self._flying.values()), self._clock())
         except AWAY as error:
             log.error(
                 "database unavailable; the last requests cannot be recorded and will be sent again", error=reason(error)

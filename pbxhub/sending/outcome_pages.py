@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 _NOTHING = "Nothing: no request has left the hub."
 _WHOLE = "The whole request. Its log has the time and the status that it answered."
-_MAYBE = "Perhaps a connection, perhaps the request or a part of it. Its log decides."
+_MAYBE = "Perhaps a connection, perhaps the request or a part of it. Its log shows which."
 _AGAIN = "When the cause is gone, send the failed deliveries again on the page Webhook error check."
 
 

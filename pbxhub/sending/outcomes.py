@@ -14,7 +14,7 @@ from pbxhub.webhooks.rendered_request import SKIPPED
 class Outcome:
     """One way to end. sentence: what happened. hint: what the user can do ("" when there is nothing to do).
 
-    number: of its page, /errors/NUMBER. Links in mails and in other programs name it: it is never given away again.
+    number: of its page, /errors/NUMBER. Links in e-mails and in other programs name it: it is never given away again.
     reason: what went wrong for programs, one of a few stable words (<<error_reason>>); "" after a success.
     may_pass: the same request may succeed later without a change, so a retry makes sense.
     """

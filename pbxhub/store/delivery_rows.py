@@ -21,7 +21,7 @@ held               held, due_at at most HOLD away hold_back, hold_resent,  relea
                                                   hold_on                  ahead is recorded; claim, when due_at has
                                                                            passed: hold_on sends it, or holds it again
 leased             claim_token; due_at is the end claim                    record; the next claim after due_at, as a
-                   of the lease                                            lost attempt; give_back ends the lease now,
+                   of the lease                                            lost attempt; release_leases ends it now,
                                                                            WrongLeases if its clock was wrong
 given up           leased without a new attempt   claim, after MOST_LOST   record, as failed; a later claim, if that
                                                   lost attempts in a row   worker is lost, too

@@ -32,7 +32,7 @@ class SendingLink:
         """Mails the link if there is a mail server; otherwise shows it, or what to do, on the next page."""
         server, link = hub().mail, url_for("invitations.with_link", token=self.token or "x", _external=True)
         if self.wait:
-            flash(_("Too many mails were sent to %(who)s or by this project, so this one was not sent. Wait %(time)s "
+            flash(_("Too many e-mails were sent to %(who)s or by this project, so this one was not sent. Wait %(time)s "
             "and send it again.", who=self.email, time=duration(self.wait)), "error")  # fmt: skip
         elif server:
             if problem := send_mail(server, self._mail(server, link)):

@@ -39,7 +39,7 @@ class PbxForm(Form):
         _("Charset of names"),
         validate_choice=False,
         choices=[SelectChoice("", _("that of the country")), *(SelectChoice(name) for name in CHARSETS)],
-        description=_("Of callers' names that are not UTF-8. In Ukraine and its neighbours windows-1251 as a rule."),
+        description=_("For callers' names that are not UTF-8: in Ukraine and its neighbours usually windows-1251."),
     )
     enabled = BooleanField(_("Listen to this PBX"), default=True)
 

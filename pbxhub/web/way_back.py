@@ -20,6 +20,6 @@ def install(app: Flask) -> None:
             return make_response(view())
         if request.method == "GET" and not request.is_json:
             return render_template("security/no_mail.html")
-        raise ConflictError(say("This hub sends no mails. Ask its operator for a new password or for a link."))
+        raise ConflictError(say("This hub sends no e-mail. Ask its operator for a new password or for a link."))
 
     app.view_functions["security.forgot_password"] = forgot_password

@@ -1,6 +1,6 @@
 """Who asks, by which scheme and under which path, when reverse proxies stand between: the same for pages and API.
 
-TLS ends before us: links in mails and secure cookies need the scheme of the public address, which the settings say and
+TLS ends before us: links in mail and secure cookies need the scheme of the public address, which the settings say and
 no header. Limits of sign-ins and of keys and the audit log need the browser's address. Anybody can send
 X-Forwarded-For, so only a proxy of the operator's is believed.
 """

@@ -70,7 +70,7 @@ def test_without_a_mail_server_nobody_waits_for_a_mail(
 ) -> None:
     anna = browser()
     page = anna.get("/reset-password").text
-    assert "This hub sends no mails." in page
+    assert "This hub sends no e-mail." in page
     assert "pbxhub user password" in page
     assert 'name="email"' not in page
     refused = anna.post("/reset-password", {"email": "owner@example.com", "submit": "1"})

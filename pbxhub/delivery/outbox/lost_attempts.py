@@ -1,9 +1,9 @@
 """Attempts whose worker ended before it recorded them: nobody knows whether the receiver got the request.
 
-The order of events: 1. a worker is killed, or stands still, with a request in flight; 2. its lease ends (give_back ends
-it at once, when a worker stops in order); 3. the next claim marks the attempt worker_lost and sends the delivery again;
-4. after MOST_LOST such attempts in a row the delivery is given up, because its request may be what kills the workers.
-tests/test_give_up_what_ends_workers.py
+The order of events: 1. a worker is killed, or stands still, with a request in flight; 2. its lease ends (at once by
+release_leases, when a worker stops in order); 3. the next claim marks the attempt worker_lost and sends the delivery
+again; 4. after MOST_LOST such attempts in a row the delivery is given up, because its request may be what kills the
+workers. tests/test_give_up_what_ends_workers.py
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ MOST_LOST = 5  # in a row
 _QUIETLY = {"synchronize_session": False}
 
 
-def give_back(context: DeliveryContext, session: Session, claimed: Iterable[Claimed], now: datetime) -> None:
+def release_leases(context: DeliveryContext, session: Session, claimed: Iterable[Claimed], now: datetime) -> None:
     """Ends the leases of deliveries that a stopping worker could not finish: the next claim need not wait for that."""
     leases = {one.id: one.token for one in claimed}
     if not leases:

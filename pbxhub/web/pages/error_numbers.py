@@ -1,6 +1,6 @@
 """What every outcome of a request means and what helps, each under a number of its own.
 
-For everybody, signed in or not: mails and other programs link to these pages. They say nothing about any project.
+For everybody, signed in or not: e-mails and other programs link to these pages. They say nothing about any project.
 """
 
 from flask import Blueprint, abort, render_template
